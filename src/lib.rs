@@ -1,0 +1,44 @@
+//! Oncegate: an OTP authentication server. One daemon answers *is this the person, this once?*
+//! over RADIUS and HTTP; a code is accepted exactly once, durably.
+//!
+//! # Request path
+//!
+//! ```text
+//! datagram / HTTP body
+//!   -> server   (sockets, limits)            who asks? which client?
+//!   -> radius / api   (bytes -> types)       malformed: silence / problem document
+//!   -> service  (policy, windows)            which token, which step would match?
+//!   -> store    (one writer, group commit)   step consumed + counters + audit record, durable
+//!   -> service  -> radius / api -> server    accept, reject or challenge leaves
+//! ```
+//!
+//! # Layers
+//!
+//! A module imports only from the layers (or, in its own layer, the modules) named in its row.
+//! `tests/it/layering.rs` reads this table and checks it, and that `pure` modules touch no IO,
+//! clock or random source.
+//!
+//! ```text
+//! layer module      pure  may import
+//! 0     time        yes   -
+//! 0     secret      yes   -
+//! 0     wire        yes   -
+//! 0     diagnostic  yes   -
+//! 1     otp         yes   0
+//! 1     model       yes   0 otp
+//! 1     policy      yes   0 otp model
+//! 2     radius      yes   0 1
+//! 2     otpauth     yes   0 1
+//! 2     api         yes   0 1
+//! 2     config      yes   0 1
+//! 2     qr          yes   0 1
+//! 3     store       no    0 1
+//! 4     service     no    0 1 3
+//! 5     server      no    0 1 2 3 4
+//! 6     daemon      no    0 1 2 3 4 5
+//! 6     cli         no    0 1 2 3 4 5 daemon
+//! ```
+
+// Base
+pub mod secret;
+pub mod time;

@@ -1,0 +1,210 @@
+//! Values that must never be printed, and how they are held.
+//!
+//! A secret has no `Display` and a redacted `Debug`, is overwritten when dropped, and is compared
+//! in constant time. The types are distinct so that a RADIUS shared secret cannot be passed where
+//! an OTP key is wanted (both are called "shared secret" by their RFCs).
+//!
+//! Threat: seeds, codes and keys in logs, errors and core dumps (SECURITY T26, T29). The redacted
+//! `Debug` exists so that structures holding secrets can still derive it.
+
+use std::fmt;
+
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, Zeroizing};
+
+/// Octets that are overwritten on drop and never shown.
+#[derive(Clone)]
+pub struct SecretBytes(Zeroizing<Vec<u8>>);
+
+impl SecretBytes {
+    /// Takes ownership of the octets; the caller keeps no copy.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// The octets themselves. Whoever calls this must not store or print them.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl From<&[u8]> for SecretBytes {
+    fn from(bytes: &[u8]) -> Self {
+        Self::new(bytes.to_vec())
+    }
+}
+
+impl fmt::Debug for SecretBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+impl PartialEq for SecretBytes {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for SecretBytes {}
+
+/// Text that is overwritten on drop and never shown: what a person typed, an API key.
+#[derive(Clone, Default)]
+pub struct SecretString(Zeroizing<String>);
+
+impl SecretString {
+    /// Takes ownership of the text; the caller keeps no copy.
+    pub fn new(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+
+    /// The text itself. Whoever calls this must not store or print it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for SecretString {
+    fn from(text: &str) -> Self {
+        Self::new(text.to_owned())
+    }
+}
+
+impl fmt::Debug for SecretString {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+impl PartialEq for SecretString {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
+    }
+}
+
+impl Eq for SecretString {}
+
+/// The password in a JSON body: read once into a secret, never written back.
+impl<'de> serde::Deserialize<'de> for SecretString {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::new)
+    }
+}
+
+/// A token's key K (RFC 4226 s5.1): 10 to 128 octets.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct OtpKey(SecretBytes);
+
+impl OtpKey {
+    /// Shortest key that is accepted at all: 80 bits, what old authenticator apps produced.
+    pub const MIN: usize = 10;
+    /// Keys shorter than this are accepted with a warning (RFC 4226 R6: 128 bits; SP 800-63B: 112).
+    pub const ADVISED: usize = 14;
+    /// Longest key: the block size of SHA-512; longer ones would only be hashed down.
+    pub const MAX: usize = 128;
+    /// Length of generated keys: 160 bits, as RFC 4226 R6 recommends.
+    pub const GENERATED: usize = 20;
+
+    /// Wraps key octets; `None` when the length is out of range.
+    pub fn new(bytes: SecretBytes) -> Option<Self> {
+        (Self::MIN..=Self::MAX).contains(&bytes.expose().len()).then_some(Self(bytes))
+    }
+
+    /// The key octets.
+    pub fn expose(&self) -> &[u8] {
+        self.0.expose()
+    }
+}
+
+/// The secret between a RADIUS client and us (RFC 2865 s3): 1 to 128 octets.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SharedSecret(SecretBytes);
+
+impl SharedSecret {
+    /// Longest secret that is accepted; appliances stop at 64.
+    pub const MAX: usize = 128;
+
+    /// Wraps the secret; `None` when empty (RFC 2865 s3 forbids it) or too long.
+    pub fn new(bytes: SecretBytes) -> Option<Self> {
+        (1..=Self::MAX).contains(&bytes.expose().len()).then_some(Self(bytes))
+    }
+
+    /// The octets.
+    pub fn expose(&self) -> &[u8] {
+        self.0.expose()
+    }
+}
+
+/// A 256-bit symmetric key.
+#[derive(Clone, Zeroize)]
+#[zeroize(drop)]
+pub struct Key256([u8; 32]);
+
+impl Key256 {
+    /// Wraps key octets.
+    pub const fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The key octets.
+    pub const fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Key256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// Source of unpredictable octets; an argument wherever they are needed.
+pub trait Entropy: Send + Sync + 'static {
+    /// Fills the buffer. A failing source is an error, never weak octets.
+    fn fill(&self, buffer: &mut [u8]) -> Result<(), EntropyError>;
+}
+
+/// The operating system gave no random octets.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the operating system's random number source failed")]
+pub struct EntropyError;
+
+/// The operating system's generator.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemEntropy;
+
+impl Entropy for SystemEntropy {
+    fn fill(&self, buffer: &mut [u8]) -> Result<(), EntropyError> {
+        getrandom::fill(buffer).map_err(|_| EntropyError)
+    }
+}
+
+/// `N` unpredictable octets.
+pub fn random<const N: usize>(entropy: &dyn Entropy) -> Result<[u8; N], EntropyError> {
+    let mut bytes = [0; N];
+    entropy.fill(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_nothing() {
+        let text = format!(
+            "{:?} {:?} {:?}",
+            SecretString::from("hunter2"),
+            OtpKey::new(SecretBytes::from(&b"12345678901234567890"[..])),
+            Key256::new([7; 32])
+        );
+        assert_eq!(text, "[redacted] Some(OtpKey([redacted])) [redacted]");
+    }
+
+    #[test]
+    fn key_lengths_are_bounded() {
+        let key = |n: usize| OtpKey::new(SecretBytes::new(vec![1; n]));
+        assert!(key(9).is_none() && key(10).is_some() && key(128).is_some() && key(129).is_none());
+        assert!(SharedSecret::new(SecretBytes::new(Vec::new())).is_none());
+    }
+}
