@@ -1,0 +1,136 @@
+//! What the audit trail says: one event per decision and per change.
+//!
+//! Invariant: nothing secret is in an event: no code, key, password or PIN, not even a wrong one.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::model::id::RequestId;
+use crate::model::id::Serial;
+use crate::model::reason::Decision;
+use crate::model::reason::Reason;
+use crate::time::UnixTime;
+
+/// One link of the chain.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AuditRecord {
+    /// Position: 1, 2, 3, ... without a gap.
+    pub seq: u64,
+    /// When it happened, by our clock.
+    pub at: UnixTime,
+    /// What happened.
+    pub event: Event,
+    /// MAC over this record and the MAC before it.
+    pub mac: [u8; 32],
+}
+
+/// What happened.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Event {
+    /// Somebody asked for a decision.
+    Decision(DecisionEvent),
+    /// Somebody, or the daemon itself, changed something.
+    Change(ChangeEvent),
+}
+
+impl Event {
+    /// The request it belongs to.
+    pub const fn request(&self) -> RequestId {
+        match self {
+            Self::Decision(event) => event.request,
+            Self::Change(event) => event.request,
+        }
+    }
+}
+
+/// One attempt and its outcome.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct DecisionEvent {
+    /// Names this attempt everywhere.
+    pub request: RequestId,
+    /// What the code was presented for.
+    pub purpose: Purpose,
+    /// What the person heard.
+    pub decision: Decision,
+    /// Why.
+    pub reason: Reason,
+    /// The user, canonical; as typed (shortened, escaped when shown) when it could not be read.
+    pub user: String,
+    /// The token that decided, when one did.
+    pub serial: Option<Serial>,
+    /// The step that was consumed or found used.
+    pub step: Option<u64>,
+    /// Who asked.
+    pub client: String,
+    /// Over which front end.
+    pub channel: Channel,
+    /// Where the person is, if the client said so.
+    pub source: Option<IpAddr>,
+    /// `policy:rule` that decided what must be presented.
+    pub rule: Option<String>,
+    /// The user's failures since the last success, after this attempt.
+    pub failures: u32,
+}
+
+/// One change of a record.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ChangeEvent {
+    /// Names this change everywhere.
+    pub request: RequestId,
+    /// Who did it: `uid 0`, `api:NAME`, `daemon`.
+    pub actor: String,
+    /// What was done, a word: `user_add`, `token_revoke`, ...
+    pub action: String,
+    /// To which record.
+    pub target: String,
+}
+
+/// What a code was presented for. Every purpose consumes through the same transition.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Purpose {
+    /// To get in.
+    Login,
+    /// To prove that a pending token works.
+    Confirm,
+    /// To find the offset of a token's clock or counter.
+    Resync,
+}
+
+impl Purpose {
+    /// The word in output.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Login => "login",
+            Self::Confirm => "confirm",
+            Self::Resync => "resync",
+        }
+    }
+}
+
+/// The front end an attempt came through.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Channel {
+    /// RADIUS.
+    Radius,
+    /// `POST /v1/verify`.
+    Http,
+    /// The admin API.
+    Admin,
+}
+
+impl Channel {
+    /// The word in output and policies.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Radius => "radius",
+            Self::Http => "http",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+impl fmt::Display for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}

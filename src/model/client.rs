@@ -1,0 +1,140 @@
+//! Who asks: a RADIUS client (NAS, VPN gateway, proxy) or an API client (web application).
+
+use std::fmt;
+use std::str::FromStr;
+
+use ipnet::IpNet;
+
+use crate::secret::SharedSecret;
+use crate::time::UnixTime;
+
+/// A configured asker.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Client {
+    /// Its name: the identity; letters, digits, dot, dash, underscore.
+    pub name: String,
+    /// Policy that applies to its users; `default` when none.
+    pub policy: Option<String>,
+    /// When set, users of other realms are refused.
+    pub realm: Option<String>,
+    /// How it speaks to us.
+    pub access: Access,
+    /// When the record was made.
+    pub created: UnixTime,
+    /// Rises by one with every change.
+    pub revision: u64,
+}
+
+/// How a client speaks to us and proves who it is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Access {
+    /// Over RADIUS, by source address and shared secret.
+    Radius(RadiusAccess),
+    /// Over HTTP, by API key.
+    Api(ApiAccess),
+}
+
+/// A RADIUS client's side.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RadiusAccess {
+    /// Networks its packets come from; the longest prefix over all clients wins.
+    pub addresses: Vec<IpNet>,
+    /// The present secret.
+    pub secret: SharedSecret,
+    /// The secret before the last rotation, and until when it still opens packets.
+    pub previous: Option<(SharedSecret, UnixTime)>,
+    /// Appliance profile; `generic`.
+    pub profile: String,
+    /// Whether requests must carry a Message-Authenticator.
+    pub message_authenticator: Require,
+}
+
+/// An API client's side. Keys are 256 random bits; only their SHA-256 is kept.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ApiAccess {
+    /// SHA-256 of the present key.
+    pub key_hash: [u8; 32],
+    /// The key before the last rotation, and until when it still works.
+    pub previous: Option<([u8; 32], UnixTime)>,
+    /// What the key may do.
+    pub scopes: Vec<Scope>,
+}
+
+/// Whether an Access-Request must carry a Message-Authenticator (RFC 3579 s3.2, CVE-2024-3596).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Require {
+    /// Packets without it are dropped.
+    #[default]
+    True,
+    /// Packets without it are answered; for gear that cannot send it.
+    False,
+    /// Required from a source address once it has sent a valid one; the lesson is stored.
+    Auto,
+}
+
+impl Require {
+    /// The word on the command line and in output.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::True => "true",
+            Self::False => "false",
+            Self::Auto => "auto",
+        }
+    }
+}
+
+impl FromStr for Require {
+    type Err = ();
+
+    fn from_str(word: &str) -> Result<Self, ()> {
+        match word {
+            "true" => Ok(Self::True),
+            "false" => Ok(Self::False),
+            "auto" => Ok(Self::Auto),
+            _ => Err(()),
+        }
+    }
+}
+
+/// What an API key may do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Scope {
+    /// Ask about codes.
+    Verify,
+    /// Everything the command line can do.
+    Admin,
+}
+
+impl Scope {
+    /// The word on the command line and in output.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Verify => "verify",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Scope {
+    type Err = ();
+
+    fn from_str(word: &str) -> Result<Self, ()> {
+        match word {
+            "verify" => Ok(Self::Verify),
+            "admin" => Ok(Self::Admin),
+            _ => Err(()),
+        }
+    }
+}
+
+/// Whether a text may name a client.
+pub fn is_client_name(name: &str) -> bool {
+    let plain = |octet: u8| octet.is_ascii_alphanumeric() || b".-_".contains(&octet);
+    (1..=64).contains(&name.len()) && name.bytes().all(plain)
+}

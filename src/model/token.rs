@@ -1,0 +1,151 @@
+//! One authenticator of a user, and what attempts change about it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::model::id::Serial;
+use crate::model::kind::Kind;
+use crate::model::user_key::UserKey;
+use crate::otp::Algorithm;
+use crate::otp::Digits;
+use crate::otp::Period;
+use crate::otp::throttle::Throttle;
+use crate::otp::totp::Drift;
+use crate::secret::OtpKey;
+use crate::time::UnixTime;
+
+/// A token as it was enrolled; its moving factor lives in [`TokenState`].
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Token {
+    /// Its name.
+    pub serial: Serial,
+    /// The user it belongs to.
+    pub user: UserKey,
+    /// What makes its codes.
+    pub kind: Kind,
+    /// Where it stands in its life.
+    pub state: LifeCycle,
+    /// Hash function of the code.
+    pub algorithm: Algorithm,
+    /// Length of the code.
+    pub digits: Digits,
+    /// Seconds per code (RFC 6238 X); without meaning for HOTP.
+    pub period: Period,
+    /// The key K; never shown after enrolment.
+    pub key: OtpKey,
+    /// When the record was made.
+    pub created: UnixTime,
+    /// Rises by one with every change; what a conditional change compares.
+    pub revision: u64,
+}
+
+/// What attempts change about a token. A token without a stored state has the default one.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct TokenState {
+    /// What may match next.
+    pub moving: Moving,
+    /// Failures attributable to this token since its last success, and the lock.
+    pub throttle: Throttle,
+    /// When a code of it was last accepted.
+    pub last_accept: Option<UnixTime>,
+}
+
+/// The moving factor.
+///
+/// Invariant: `last` only rises. A code whose step is not above it is never accepted.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Moving {
+    /// Last consumed step (RFC 6238 T) or counter (RFC 4226 C).
+    pub last: Option<u64>,
+    /// How far the token's clock is from ours; unused by HOTP.
+    pub drift: Drift,
+}
+
+impl Moving {
+    /// First counter that may still match.
+    pub fn next(self) -> u64 {
+        self.last.map_or(0, |last| last.saturating_add(1))
+    }
+}
+
+macro_rules! life_cycle {
+    ($($(#[$doc:meta])* $name:ident = $number:literal $word:literal),+ $(,)?) => {
+        /// A token's life (SPEC section 1). Only `Active` authenticates.
+        #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+        pub enum LifeCycle { $($(#[$doc])* $name),+ }
+
+        impl LifeCycle {
+            /// The word used in output and audit.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $word),+ }
+            }
+
+            /// The number in stored records; never reused.
+            pub const fn number(self) -> u8 {
+                match self { $(Self::$name => $number),+ }
+            }
+
+            /// The state with this stored number.
+            pub const fn from_number(number: u8) -> Option<Self> {
+                match number { $($number => Some(Self::$name),)+ _ => None }
+            }
+        }
+
+        impl FromStr for LifeCycle {
+            type Err = ();
+
+            fn from_str(word: &str) -> Result<Self, ()> {
+                match word { $($word => Ok(Self::$name),)+ _ => Err(()) }
+            }
+        }
+    };
+}
+
+life_cycle! {
+    /// Handed out; waits for its first right code.
+    Pending = 3 "pending",
+    /// In use.
+    Active = 4 "active",
+    /// Paused by an administrator; can be resumed.
+    Suspended = 5 "suspended",
+    /// Ended by an administrator; final.
+    Revoked = 6 "revoked",
+}
+
+impl LifeCycle {
+    /// Whether the contract's diagram has an arrow from this state to `next`.
+    pub const fn may_become(self, next: Self) -> bool {
+        matches!(
+            (self, next),
+            (Self::Pending | Self::Suspended, Self::Active)
+                | (Self::Active, Self::Suspended)
+                | (Self::Pending | Self::Active | Self::Suspended, Self::Revoked)
+        )
+    }
+}
+
+impl fmt::Display for LifeCycle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn revoked_is_final() {
+        for number in 0..=u8::MAX {
+            if let Some(next) = LifeCycle::from_number(number) {
+                assert!(!LifeCycle::Revoked.may_become(next));
+            }
+        }
+    }
+
+    #[test]
+    fn an_unused_counter_starts_at_zero() {
+        assert_eq!(Moving::default().next(), 0);
+        assert_eq!(Moving { last: Some(u64::MAX), ..Moving::default() }.next(), u64::MAX);
+    }
+}

@@ -1,0 +1,442 @@
+//! The embedded store: a queue, a writer thread, a checkpoint thread, and readers.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::ops::Bound;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::RecvTimeoutError;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::broadcast;
+use tokio::sync::mpsc;
+use tokio::sync::oneshot;
+
+use crate::model::attempt::Attempt;
+use crate::model::audit::AuditRecord;
+use crate::model::audit::Event;
+use crate::model::client::Client;
+use crate::model::id::Serial;
+use crate::model::token::Token;
+use crate::model::token::TokenState;
+use crate::model::user::User;
+use crate::model::user_key::UserKey;
+use crate::secret::Entropy;
+use crate::secret::Key256;
+use crate::store::Answer;
+use crate::store::AuditQuery;
+use crate::store::By;
+use crate::store::ChainReport;
+use crate::store::Change;
+use crate::store::Health;
+use crate::store::Outcome;
+use crate::store::Progress;
+use crate::store::Store;
+use crate::store::StoreError;
+use crate::store::View;
+use crate::store::evaluate;
+use crate::store::fold::Fold;
+use crate::store::fold::Reader;
+use crate::store::log::Head;
+use crate::store::log::Log;
+use crate::store::medium::Medium;
+use crate::store::memtable::Layer;
+use crate::store::record;
+use crate::store::record::Entry;
+use crate::store::record::Table;
+use crate::store::seal;
+use crate::store::seal::Sealer;
+use crate::store::writer::Command;
+use crate::store::writer::Gauges;
+use crate::store::writer::Writer;
+use crate::time::Clock;
+use crate::time::UnixTime;
+
+/// What an embedded store is made of.
+pub struct Parts {
+    /// Where its files live.
+    pub medium: Arc<dyn Medium>,
+    /// Opens its data key.
+    pub master: Key256,
+    /// For deadlines.
+    pub clock: Arc<dyn Clock>,
+    /// For seals.
+    pub entropy: Arc<dyn Entropy>,
+    /// Octets of a log segment; bounds the repair after a kill.
+    pub segment_size: u64,
+    /// Time between checkpoints.
+    pub checkpoint: Duration,
+}
+
+/// The store in redb files. Dropping it drains the queue, checkpoints and closes the files.
+pub struct Embedded {
+    queue: Option<mpsc::Sender<Command>>,
+    reading: Arc<Reading>,
+    records: broadcast::Sender<AuditRecord>,
+    gauges: Arc<Gauges>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What readers need; shared with blocking tasks.
+struct Reading {
+    fold: Arc<Fold>,
+    log: Arc<Log>,
+    sealer: Arc<Sealer>,
+    /// The checkpoint's word on the chain, as it was found at opening.
+    found: Option<(u64, &'static str)>,
+}
+
+impl Embedded {
+    /// Opens the store, or makes a new one, and starts its threads.
+    pub fn open(parts: Parts) -> Result<Self, StoreError> {
+        let Parts { medium, master, clock, entropy, segment_size, checkpoint } = parts;
+        let (fold, meta) = Fold::open(Arc::clone(&medium), &master, entropy.as_ref())?;
+        let data_key = seal::unwrap_data_key(meta.store, &master, &meta.data_key)?;
+        let sealer = Arc::new(Sealer::new(meta.store, &data_key));
+        let (log, appender) = Log::open(medium, Arc::clone(&sealer), segment_size)?;
+        let fold = Arc::new(fold);
+        let found = catch_up(&fold, &log, &sealer, meta.applied, appender.head())?;
+        let gauges = Arc::new(Gauges::default());
+        if let Some((seq, what)) = found {
+            let cause = format!("audit record {seq}: {what}");
+            gauges.fault.store(Some(Arc::new(cause)));
+        }
+        let (queue, commands) = mpsc::channel(QUEUE);
+        let (records, _) = broadcast::channel(TAIL);
+        let (wake, woken) = std::sync::mpsc::channel();
+        let mut threads = Vec::new();
+        if found.is_none() {
+            let writer = Writer {
+                queue: commands,
+                appender,
+                fold: Arc::clone(&fold),
+                sealer: Arc::clone(&sealer),
+                entropy,
+                clock,
+                records: records.clone(),
+                gauges: Arc::clone(&gauges),
+                checkpoint: wake,
+                failed: None,
+            };
+            threads.push(spawn("store-writer", move || writer.run())?);
+            let fold = Arc::clone(&fold);
+            let checkpoints = move || {
+                loop {
+                    let ended = woken.recv_timeout(checkpoint) == Err(RecvTimeoutError::Disconnected);
+                    woken.try_iter().for_each(drop);
+                    if let Err(error) = fold.checkpoint() {
+                        tracing::error!(%error, "checkpoint failed; it will be tried again");
+                    }
+                    if ended {
+                        return;
+                    }
+                }
+            };
+            threads.push(spawn("store-checkpoint", checkpoints)?);
+        }
+        let reading = Arc::new(Reading { fold, log, sealer, found });
+        let threads = Mutex::new(threads);
+        Ok(Self { queue: Some(queue), reading, records, gauges, threads })
+    }
+
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Command,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let queue = self.queue.as_ref().expect("the queue lives as long as the store");
+        match queue.try_send(command(reply)) {
+            Ok(()) => {}
+            // Shed at once: whoever waits in a full queue would be answered too late anyway.
+            Err(mpsc::error::TrySendError::Full(_)) => return Err(StoreError::Shed),
+            Err(mpsc::error::TrySendError::Closed(_)) => return Err(self.unavailable()),
+        }
+        answer.await.unwrap_or_else(|_| Err(self.unavailable()))
+    }
+
+    fn unavailable(&self) -> StoreError {
+        let fault = self.gauges.fault.load();
+        let cause = fault.as_ref().map_or("the writer has stopped", |cause| cause.as_str());
+        StoreError::Unavailable(cause.to_owned())
+    }
+
+    async fn read_log<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Reading) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let reading = Arc::clone(&self.reading);
+        let task = tokio::task::spawn_blocking(move || read(&reading));
+        task.await.map_err(|error| StoreError::Unavailable(error.to_string()))?
+    }
+}
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        // The writer ends when the queue's last sender is gone, the checkpoint thread after it.
+        self.queue = None;
+        let threads = std::mem::take(&mut *self.threads.lock().expect("no panic under this lock"));
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a store thread panicked");
+            }
+        }
+    }
+}
+
+impl Store for Embedded {
+    fn view<'a>(&'a self, user: &'a UserKey) -> Answer<'a, Option<View>> {
+        Box::pin(async move { self.reading.view(user) })
+    }
+
+    fn attempt(&self, attempt: Attempt) -> Answer<'_, Outcome> {
+        Box::pin(self.ask(|reply| Command::Attempt(Box::new(attempt), reply)))
+    }
+
+    fn change(&self, change: Change, by: By) -> Answer<'_, ()> {
+        Box::pin(self.ask(|reply| Command::Change(Box::new((change, by)), reply)))
+    }
+
+    fn users<'a>(&'a self, after: Option<&'a UserKey>, limit: usize) -> Answer<'a, Vec<User>> {
+        Box::pin(async move {
+            let after = after.map(record::user_key);
+            page(&self.reading.fold.reader(), Table::Users, after, limit, record::user)
+        })
+    }
+
+    fn token<'a>(&'a self, serial: &'a Serial) -> Answer<'a, Option<(Token, TokenState)>> {
+        Box::pin(async move { self.reading.token(serial) })
+    }
+
+    fn tokens<'a>(
+        &'a self,
+        after: Option<(&'a UserKey, &'a Serial)>,
+        limit: usize,
+    ) -> Answer<'a, Vec<(Token, TokenState)>> {
+        Box::pin(async move {
+            let after =
+                after.map(|(user, serial)| record::token_key(&record::user_key(user), serial));
+            let rows = self.reading.fold.reader();
+            let tokens = page(&rows, Table::Tokens, after, limit, |row| {
+                record::token(row, &self.reading.sealer)
+            })?;
+            tokens.into_iter().map(|token| with_state(&rows, token)).collect()
+        })
+    }
+
+    fn clients(&self) -> Answer<'_, Vec<Client>> {
+        Box::pin(async move {
+            page(&self.reading.fold.reader(), Table::Clients, None, usize::MAX, |row| {
+                record::client(row, &self.reading.sealer)
+            })
+        })
+    }
+
+    fn lessons(&self) -> Answer<'_, Vec<(String, IpAddr)>> {
+        Box::pin(async move {
+            let mut lessons = Vec::new();
+            let rows = self.reading.fold.reader();
+            rows.scan(Table::Lessons, b"", Bound::Unbounded, |key, _| {
+                lessons.push(record::lesson(key)?);
+                Ok(true)
+            })?;
+            Ok(lessons)
+        })
+    }
+
+    fn audit(&self, query: AuditQuery) -> Answer<'_, Vec<AuditRecord>> {
+        Box::pin(self.read_log(move |reading| reading.audit(&query)))
+    }
+
+    fn verify_audit(&self, progress: Progress) -> Answer<'_, ChainReport> {
+        Box::pin(self.read_log(move |reading| {
+            let end = reading.fold.head();
+            let report = reading.log.verify(&reading.sealer, end, &progress)?;
+            Ok(match (report.fault.is_some(), reading.found) {
+                (false, Some((seq, what))) => {
+                    ChainReport { fault: Some(crate::store::ChainFault { seq, what }), ..report }
+                }
+                _ => report,
+            })
+        }))
+    }
+
+    fn subscribe(&self) -> broadcast::Receiver<AuditRecord> {
+        self.records.subscribe()
+    }
+
+    fn health(&self) -> Health {
+        let queue = self.queue.as_ref().map_or(0, |queue| QUEUE - queue.capacity());
+        Health {
+            fault: self.gauges.fault.load().as_ref().map(|cause| cause.to_string()),
+            queue,
+            queue_limit: QUEUE,
+            seq: self.reading.fold.head().seq,
+            dirty: self.reading.fold.dirty(),
+            commits: self.gauges.commits.load(Ordering::Relaxed),
+            records: self.gauges.records.load(Ordering::Relaxed),
+        }
+    }
+
+    fn high_water(&self) -> UnixTime {
+        self.reading.fold.high_water()
+    }
+}
+
+impl Reading {
+    fn view(&self, user: &UserKey) -> Result<Option<View>, StoreError> {
+        let rows = self.fold.reader();
+        let key = record::user_key(user);
+        let Some(user_row) = rows.get(Table::Users, &key, record::user)? else { return Ok(None) };
+        let state = rows.get(Table::UserStates, &key, record::user_state)?.unwrap_or_default();
+        let mut tokens = Vec::new();
+        rows.scan(Table::Tokens, &record::tokens_prefix(user), Bound::Unbounded, |_, row| {
+            tokens.push(record::token(row, &self.sealer)?);
+            Ok(true)
+        })?;
+        let tokens: Result<_, _> = tokens.into_iter().map(|t| with_state(&rows, t)).collect();
+        let generation = rows.generation();
+        Ok(Some(View { generation, user: user_row, state, tokens: tokens? }))
+    }
+
+    fn token(&self, serial: &Serial) -> Result<Option<(Token, TokenState)>, StoreError> {
+        let rows = self.fold.reader();
+        let owner =
+            rows.get(Table::Owners, serial.as_str().as_bytes(), |row| Ok(row.to_vec()))?;
+        let Some(owner) = owner else { return Ok(None) };
+        let key = record::token_key(&owner, serial);
+        let token = rows.get(Table::Tokens, &key, |row| record::token(row, &self.sealer))?;
+        token.map(|token| with_state(&rows, token)).transpose()
+    }
+
+    fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, StoreError> {
+        let first = self.log.first();
+        let end = self.fold.head().seq.saturating_add(1);
+        let mut before = query.before.unwrap_or(u64::MAX).min(end);
+        let mut found = Vec::new();
+        while before > first && found.len() < query.limit {
+            let from = before.saturating_sub(PAGE).max(first);
+            let mut slice = VecDeque::new();
+            let mut next = from;
+            while next < before {
+                let wanted = usize::try_from(before - next).unwrap_or(usize::MAX);
+                let records = self.log.read(next, wanted)?;
+                let Some(last) = records.last() else { break };
+                next = last.seq + 1;
+                slice.extend(records);
+            }
+            while let Some(record) = slice.pop_back() {
+                let record = record.parse()?;
+                if query.since.is_some_and(|since| record.at < since) {
+                    return Ok(found);
+                }
+                if selects(query, &record) {
+                    found.push(record);
+                    if found.len() == query.limit {
+                        return Ok(found);
+                    }
+                }
+            }
+            before = from;
+        }
+        Ok(found)
+    }
+}
+
+fn selects(query: &AuditQuery, record: &AuditRecord) -> bool {
+    let (user, decision) = match &record.event {
+        Event::Decision(event) => (&event.user, Some(event.decision)),
+        Event::Change(event) => (&event.target, None),
+    };
+    query.user.as_ref().is_none_or(|wanted| wanted == user)
+        && query.request.is_none_or(|wanted| wanted == record.event.request())
+        && (query.decision.is_none() || query.decision == decision)
+}
+
+fn with_state(rows: &Reader<'_>, token: Token) -> Result<(Token, TokenState), StoreError> {
+    let key = token.serial.as_str().as_bytes();
+    let state = rows.get(Table::TokenStates, key, record::token_state)?.unwrap_or_default();
+    Ok((token, state))
+}
+
+fn page<T>(
+    rows: &Reader<'_>,
+    table: Table,
+    after: Option<Vec<u8>>,
+    limit: usize,
+    parse: impl Fn(&[u8]) -> Result<T, StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    let from = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+    let mut page = Vec::new();
+    rows.scan(table, b"", from, |_, row| {
+        if page.len() < limit {
+            page.push(parse(row)?);
+        }
+        Ok(page.len() < limit)
+    })?;
+    Ok(page)
+}
+
+/// Folds the log's tail into memory. Returns the first record that is not as it was written; the
+/// store then answers readers and `audit verify`, and refuses to decide.
+fn catch_up(
+    fold: &Fold,
+    log: &Log,
+    sealer: &Sealer,
+    applied: Head,
+    end: Head,
+) -> Result<Option<(u64, &'static str)>, StoreError> {
+    if end.seq < applied.seq {
+        return Ok(Some((end.seq + 1, "the log ends before it, yet it was applied")));
+    }
+    let mut head = applied;
+    if applied.seq >= log.first() {
+        let known = log.read(applied.seq, 1)?;
+        if known.first().is_none_or(|record| record.mac != applied.mac) {
+            return Ok(Some((applied.seq, "it is not the record that was applied")));
+        }
+    }
+    loop {
+        let records = log.read(head.seq + 1, TAIL_SLICE)?;
+        if records.is_empty() {
+            break;
+        }
+        for record in records {
+            if record.seq != head.seq + 1 {
+                return Ok(Some((head.seq + 1, "the record is missing")));
+            }
+            if sealer.link(&head.mac, record.seq, &record.body) != record.mac {
+                return Ok(Some((record.seq, "the record was altered")));
+            }
+            head = Head { seq: record.seq, mac: record.mac };
+            let entry = Entry::decode(&record.body)?;
+            let accepts_clock = evaluate::accepts_clock(&entry);
+            let mut rows = Layer::default();
+            entry.writes.into_iter().for_each(|write| rows.put(write));
+            fold.publish(&mut rows, head, entry.at, true);
+            if accepts_clock {
+                fold.accept_clock(entry.at);
+            }
+        }
+    }
+    if head.seq != end.seq {
+        return Ok(Some((head.seq + 1, "the record is missing")));
+    }
+    Ok(None)
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    thread.spawn(run).map_err(crate::store::log::disk)
+}
+
+/// Places in the writer's queue: half a second of work at full speed. An attacker who fills it
+/// makes everybody wait that long at most; the rest is shed at once.
+const QUEUE: usize = 16_384;
+/// Records a slow listener of `tail` may fall behind.
+const TAIL: usize = 1024;
+/// Audit records read at a time, backwards.
+const PAGE: u64 = 500;
+/// Records folded at a time at opening.
+const TAIL_SLICE: usize = 10_000;

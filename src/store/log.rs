@@ -1,0 +1,408 @@
+//! The log: an append-only, MAC-chained table in segments. It is the audit trail and the truth.
+//!
+//! A segment is a redb file `log-SEQ.redb`, named by the number of its first record. Its table
+//! `log` maps the record number to `MAC (32) | entry`; its table `anchor` holds the MAC before the
+//! first record. Only the newest segment is written; it is closed with a quick-repair commit when
+//! it is full. The repair after a kill walks the newest segment alone, so it is bounded by the
+//! segment size, not by the trail.
+//!
+//! `MAC(n) = HMAC-SHA-256(audit key, MAC(n-1) | n | entry)`: whoever cannot read the master key can
+//! neither change, drop, swap nor insert a record unnoticed (SECURITY T35). Records missing at the
+//! end are noticed against the checkpoint (see [`crate::store::fold`]).
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::RwLock;
+
+use redb::Builder;
+use redb::Database;
+use redb::ReadableDatabase;
+use redb::ReadableTable;
+use redb::TableDefinition;
+use redb::TableError;
+
+use crate::model::audit::AuditRecord;
+use crate::store::ChainFault;
+use crate::store::ChainReport;
+use crate::store::StoreError;
+use crate::store::medium::Medium;
+use crate::store::record::Entry;
+use crate::store::seal::Sealer;
+
+/// The end of the chain.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Head {
+    /// Number of the last record; 0 when there is none.
+    pub seq: u64,
+    /// Its MAC; zeros when there is none.
+    pub mac: [u8; 32],
+}
+
+/// A stored record before it is parsed.
+pub(crate) struct RawRecord {
+    pub(crate) seq: u64,
+    pub(crate) mac: [u8; 32],
+    pub(crate) body: Vec<u8>,
+}
+
+impl RawRecord {
+    fn new(seq: u64, value: &[u8]) -> Result<Self, StoreError> {
+        let (mac, body) = value.split_first_chunk::<32>().ok_or(SHORT)?;
+        Ok(Self { seq, mac: *mac, body: body.to_vec() })
+    }
+
+    /// The record without the rows that changed with it.
+    pub(crate) fn parse(&self) -> Result<AuditRecord, StoreError> {
+        let entry = Entry::decode(&self.body)?;
+        Ok(AuditRecord { seq: self.seq, at: entry.at, event: entry.event, mac: self.mac })
+    }
+}
+
+/// The readable side of the log; shared.
+pub(crate) struct Log {
+    medium: Arc<dyn Medium>,
+    cache: usize,
+    segments: RwLock<Segments>,
+    /// The last sealed segment that was read, kept open for the next page.
+    last_read: Mutex<Option<Arc<Segment>>>,
+}
+
+struct Segments {
+    /// First record of every sealed segment, ascending.
+    sealed: Vec<u64>,
+    active: Arc<Segment>,
+}
+
+struct Segment {
+    first: u64,
+    db: Database,
+}
+
+/// The writing side of the log; one, owned by the writer thread.
+pub(crate) struct Appender {
+    log: Arc<Log>,
+    sealer: Arc<Sealer>,
+    active: Arc<Segment>,
+    head: Head,
+    octets: u64,
+    limit: u64,
+    value: Vec<u8>,
+}
+
+impl Log {
+    /// Opens the log; a new one when there is none.
+    pub(crate) fn open(
+        medium: Arc<dyn Medium>,
+        sealer: Arc<Sealer>,
+        limit: u64,
+    ) -> Result<(Arc<Self>, Appender), StoreError> {
+        let mut firsts: Vec<u64> =
+            medium.list().map_err(disk)?.iter().filter_map(|name| segment_first(name)).collect();
+        firsts.sort_unstable();
+        let newest = firsts.pop().unwrap_or(1);
+        let active = open_segment(medium.as_ref(), newest, CACHE)?;
+        let head = segment_head(&active)?;
+        let head = match head {
+            Some(head) => head,
+            // Created but not yet begun when the process ended: begin it where its predecessor ends.
+            None => match firsts.last() {
+                None => begin_segment(medium.as_ref(), &active, Head::default())?,
+                Some(previous) => {
+                    let previous = open_segment(medium.as_ref(), *previous, CACHE)?;
+                    let end = segment_head(&previous)?.ok_or(NO_ANCHOR)?;
+                    begin_segment(medium.as_ref(), &active, end)?
+                }
+            },
+        };
+        let active = Arc::new(active);
+        let segments = RwLock::new(Segments { sealed: firsts, active: Arc::clone(&active) });
+        let log =
+            Arc::new(Self { medium, cache: CACHE, segments, last_read: Mutex::new(None) });
+        let octets = (head.seq + 1).saturating_sub(newest) * ASSUMED_RECORD;
+        let appender =
+            Appender { log: Arc::clone(&log), sealer, active, head, octets, limit, value: Vec::new() };
+        Ok((log, appender))
+    }
+
+    /// Records `from..` in order, at most `limit`, from one segment; empty at the end.
+    pub(crate) fn read(&self, from: u64, limit: usize) -> Result<Vec<RawRecord>, StoreError> {
+        let Some(segment) = self.segment_of(from)? else { return Ok(Vec::new()) };
+        let from = from.max(segment.first);
+        let read = segment.db.begin_read().map_err(disk)?;
+        let table = match read.open_table(LOG) {
+            Ok(table) => table,
+            Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+            Err(error) => return Err(disk(error)),
+        };
+        let mut records = Vec::new();
+        for row in table.range(from..).map_err(disk)?.take(limit) {
+            let (seq, value) = row.map_err(disk)?;
+            records.push(RawRecord::new(seq.value(), value.value())?);
+        }
+        Ok(records)
+    }
+
+    /// Number of the first record that is kept.
+    pub(crate) fn first(&self) -> u64 {
+        let segments = self.segments.read().expect(UNPOISONED);
+        segments.sealed.first().copied().unwrap_or(segments.active.first)
+    }
+
+    /// First record of the segment after the one that holds `seq`.
+    fn next_segment(&self, seq: u64) -> Option<u64> {
+        let segments = self.segments.read().expect(UNPOISONED);
+        let mut firsts = segments.sealed.iter().copied().chain([segments.active.first]);
+        firsts.find(|first| *first > seq)
+    }
+
+    /// The MAC before the first record of the segment that holds `seq`.
+    fn anchor_of(&self, seq: u64) -> Result<[u8; 32], StoreError> {
+        let segment = self.segment_of(seq)?.ok_or(NO_ANCHOR)?;
+        anchor(&segment)?.ok_or(NO_ANCHOR)
+    }
+
+    /// Walks the chain up to `end` and names the first record that is not as it was written.
+    pub(crate) fn verify(
+        &self,
+        sealer: &Sealer,
+        end: Head,
+        progress: &dyn Fn(u64),
+    ) -> Result<ChainReport, StoreError> {
+        let first = self.first();
+        let mut good = 0;
+        let mut mac = self.anchor_of(first)?;
+        let mut next = first;
+        while next <= end.seq {
+            let records = match self.read(next, SLICE) {
+                Ok(records) => records,
+                Err(StoreError::Corrupt(what)) => return Ok(broken(good, next, what)),
+                Err(error) => return Err(error),
+            };
+            if records.is_empty() {
+                // The segment ended early: the rest of it is missing.
+                return Ok(broken(good, next, MISSING));
+            }
+            for record in &records {
+                if record.seq > end.seq {
+                    break;
+                }
+                if record.seq != next {
+                    return Ok(broken(good, next, MISSING));
+                }
+                if sealer.link(&mac, record.seq, &record.body) != record.mac {
+                    return Ok(broken(good, next, ALTERED));
+                }
+                mac = record.mac;
+                next += 1;
+                good += 1;
+            }
+            progress(good);
+            if next <= end.seq && self.next_segment(next - 1) == Some(next) {
+                // The anchor must agree with what was just read, or a segment was exchanged.
+                if self.anchor_of(next)? != mac {
+                    return Ok(broken(good, next, ALTERED));
+                }
+            }
+        }
+        if end.seq > 0 && mac != end.mac {
+            return Ok(broken(good, end.seq, ALTERED));
+        }
+        Ok(ChainReport { good, fault: None })
+    }
+
+    fn segment_of(&self, seq: u64) -> Result<Option<Arc<Segment>>, StoreError> {
+        let first = {
+            let segments = self.segments.read().expect(UNPOISONED);
+            if seq >= segments.active.first {
+                return Ok(Some(Arc::clone(&segments.active)));
+            }
+            let index = segments.sealed.partition_point(|first| *first <= seq);
+            match segments.sealed.get(index.saturating_sub(1)) {
+                Some(first) => *first,
+                None => return Ok(None),
+            }
+        };
+        let mut last = self.last_read.lock().expect(UNPOISONED);
+        if let Some(segment) = last.as_ref().filter(|segment| segment.first == first) {
+            return Ok(Some(Arc::clone(segment)));
+        }
+        *last = None;
+        let segment = Arc::new(open_segment(self.medium.as_ref(), first, self.cache)?);
+        *last = Some(Arc::clone(&segment));
+        Ok(Some(segment))
+    }
+}
+
+impl Appender {
+    /// The end of the chain as it is durable.
+    pub(crate) const fn head(&self) -> Head {
+        self.head
+    }
+
+    /// Appends the entries in one durable commit and returns their records.
+    ///
+    /// After an error the commit is in doubt and the handle refuses writes: call
+    /// [`Appender::reopen`].
+    pub(crate) fn append(&mut self, entries: &[Entry]) -> Result<Vec<AuditRecord>, StoreError> {
+        if self.octets >= self.limit {
+            self.roll()?;
+        }
+        let mut head = self.head;
+        let mut octets = 0;
+        let mut records = Vec::with_capacity(entries.len());
+        let write = self.active.db.begin_write().map_err(disk)?;
+        {
+            let mut table = write.open_table(LOG).map_err(disk)?;
+            for entry in entries {
+                self.value.clear();
+                self.value.resize(32, 0);
+                entry.encode(&mut self.value)?;
+                let (mac, body) = self.value.split_first_chunk_mut::<32>().expect("just sized");
+                let seq = head.seq + 1;
+                *mac = self.sealer.link(&head.mac, seq, body);
+                head = Head { seq, mac: *mac };
+                table.insert(seq, self.value.as_slice()).map_err(disk)?;
+                octets += self.value.len() as u64;
+                let event = entry.event.clone();
+                records.push(AuditRecord { seq, at: entry.at, event, mac: head.mac });
+            }
+        }
+        write.commit().map_err(disk)?;
+        self.head = head;
+        self.octets += octets;
+        Ok(records)
+    }
+
+    /// Opens the newest segment again after a failed commit and returns the entries that turned out
+    /// durable although nobody was told.
+    pub(crate) fn reopen(&mut self) -> Result<Vec<(u64, Entry)>, StoreError> {
+        let first = self.active.first;
+        let spare = Arc::new(Segment { first, db: memory_database()? });
+        // Readers give their handle back when they finish their page; until then the file is locked
+        // and opening fails: the caller tries again.
+        self.active = Arc::clone(&spare);
+        self.log.segments.write().expect(UNPOISONED).active = spare;
+        let segment = open_segment(self.log.medium.as_ref(), first, self.log.cache)?;
+        let head = segment_head(&segment)?.ok_or(NO_ANCHOR)?;
+        self.active = Arc::new(segment);
+        self.log.segments.write().expect(UNPOISONED).active = Arc::clone(&self.active);
+        if head.seq < self.head.seq {
+            return Err(StoreError::Corrupt("durable audit records are gone"));
+        }
+        let mut entries = Vec::new();
+        for record in self.log.read(self.head.seq + 1, usize::MAX)? {
+            entries.push((record.seq, Entry::decode(&record.body)?));
+        }
+        self.head = head;
+        Ok(entries)
+    }
+
+    /// Closes the newest segment for good and begins the next.
+    fn roll(&mut self) -> Result<(), StoreError> {
+        let mut write = self.active.db.begin_write().map_err(disk)?;
+        write.set_quick_repair(true);
+        write.commit().map_err(disk)?;
+        let first = self.head.seq + 1;
+        let segment = open_segment(self.log.medium.as_ref(), first, self.log.cache)?;
+        begin_segment(self.log.medium.as_ref(), &segment, self.head)?;
+        let segment = Arc::new(segment);
+        let mut segments = self.log.segments.write().expect(UNPOISONED);
+        segments.sealed.push(self.active.first);
+        segments.active = Arc::clone(&segment);
+        drop(segments);
+        self.active = segment;
+        self.octets = 0;
+        Ok(())
+    }
+}
+
+fn open_segment(medium: &dyn Medium, first: u64, cache: usize) -> Result<Segment, StoreError> {
+    let mut builder = Builder::new();
+    builder.set_cache_size(cache);
+    let db = medium.open(&segment_name(first), &builder).map_err(open_error)?;
+    Ok(Segment { first, db })
+}
+
+/// Writes the anchor of a new segment, durably, and returns the head it stands for.
+fn begin_segment(medium: &dyn Medium, segment: &Segment, head: Head) -> Result<Head, StoreError> {
+    let write = segment.db.begin_write().map_err(disk)?;
+    {
+        let mut anchors = write.open_table(ANCHOR).map_err(disk)?;
+        anchors.insert(0, head.mac.as_slice()).map_err(disk)?;
+        write.open_table(LOG).map_err(disk)?;
+    }
+    write.commit().map_err(disk)?;
+    medium.sync().map_err(disk)?;
+    Ok(head)
+}
+
+fn anchor(segment: &Segment) -> Result<Option<[u8; 32]>, StoreError> {
+    let read = segment.db.begin_read().map_err(disk)?;
+    let table = match read.open_table(ANCHOR) {
+        Ok(table) => table,
+        Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+        Err(error) => return Err(disk(error)),
+    };
+    let Some(value) = table.get(0).map_err(disk)? else { return Ok(None) };
+    value.value().try_into().map(Some).map_err(|_| SHORT)
+}
+
+/// The end of the chain in this segment; `None` when it was never begun.
+fn segment_head(segment: &Segment) -> Result<Option<Head>, StoreError> {
+    let Some(mac) = anchor(segment)? else { return Ok(None) };
+    let read = segment.db.begin_read().map_err(disk)?;
+    let table = read.open_table(LOG).map_err(disk)?;
+    let last = table.last().map_err(disk)?;
+    Ok(Some(match last {
+        None => Head { seq: segment.first - 1, mac },
+        Some((seq, value)) => {
+            let record = RawRecord::new(seq.value(), value.value())?;
+            Head { seq: record.seq, mac: record.mac }
+        }
+    }))
+}
+
+fn segment_name(first: u64) -> String {
+    format!("log-{first:016}.redb")
+}
+
+fn segment_first(name: &str) -> Option<u64> {
+    name.strip_prefix("log-")?.strip_suffix(".redb")?.parse().ok()
+}
+
+fn memory_database() -> Result<Database, StoreError> {
+    Builder::new()
+        .create_with_backend(redb::backends::InMemoryBackend::new())
+        .map_err(open_error)
+}
+
+fn broken(good: u64, seq: u64, what: &'static str) -> ChainReport {
+    ChainReport { good, fault: Some(ChainFault { seq, what }) }
+}
+
+/// The engine's or the disk's failure, as the store's.
+pub(crate) fn disk(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Disk(error.to_string())
+}
+
+/// A failure to open a database file.
+pub(crate) fn open_error(error: redb::DatabaseError) -> StoreError {
+    match error {
+        redb::DatabaseError::DatabaseAlreadyOpen => StoreError::InUse,
+        other => disk(other),
+    }
+}
+
+const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log_v1");
+const ANCHOR: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("anchor_v1");
+/// Page cache of a segment: the tail is appended to and read back, nothing else.
+const CACHE: usize = 8 << 20;
+/// Records per read transaction; a longer one would pin pages under the writer.
+const SLICE: usize = 1000;
+/// Stands for the size of records that were written before this process began.
+const ASSUMED_RECORD: u64 = 256;
+const UNPOISONED: &str = "no panic while the lock is held";
+const SHORT: StoreError = StoreError::Corrupt("an audit record is cut short");
+const NO_ANCHOR: StoreError = StoreError::Corrupt("a log segment has no beginning");
+const MISSING: &str = "the record is missing";
+const ALTERED: &str = "the record was altered, or stands in another's place";

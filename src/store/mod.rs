@@ -1,0 +1,284 @@
+//! The store: atomic verbs in domain words. The only place that knows redb and sealing.
+//!
+//! # Contract (every implementation, checked by `tests/it/store_contract.rs`)
+//!
+//! - [`Store::view`] is a hint: it narrows the search window and decides nothing.
+//! - [`Store::attempt`] decides against the newest state, one attempt after the other per user, and
+//!   answers only when the consumption, the counters and the audit record are durable together.
+//! - `Err` means *could not decide*: nothing may be accepted on it, nothing was told to anybody.
+//!   After [`StoreError::Unavailable`] the attempt may or may not be consumed; it is never accepted.
+//! - [`Store::change`] compares the record's revision with the one the caller saw
+//!   ([`StoreError::Conflict`] otherwise) and is audited in the same transaction.
+//! - The audit trail has no gap, and its order is the order of consumption.
+//!
+//! The boundary carries closed-form transitions, never closures over something read earlier, so
+//! that a batch in redb and a conditional statement in an SQL database can both execute it.
+//!
+//! # The embedded store
+//!
+//! ```text
+//! attempt --> queue --> writer thread: settle, append     log-*.redb    the truth: audit records
+//!                         one durable commit per batch      |           with the rows they change
+//!                         |                                 | fold
+//!                         `--> memtable (changed rows) -----'
+//!                                  `-- checkpoint thread --> main.redb  rows in key order, and up
+//!                                      every 5 s or 100 k rows          to which record
+//! ```
+//!
+//! Opening reads `main.redb` where it is and folds the log's tail behind it; both are bounded, so
+//! opening does not grow with the data. See [`log`] and [`fold`] for the files.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use tokio::sync::broadcast;
+
+use crate::model::attempt::Attempt;
+use crate::model::attempt::Settlement;
+use crate::model::audit::AuditRecord;
+use crate::model::client::Client;
+use crate::model::id::Serial;
+use crate::model::reason::Decision;
+use crate::model::token::LifeCycle;
+use crate::model::token::Token;
+use crate::model::token::TokenState;
+use crate::model::user::User;
+use crate::model::user::UserState;
+use crate::model::user_key::UserKey;
+use crate::secret::EntropyError;
+use crate::time::UnixTime;
+
+pub mod embedded;
+mod evaluate;
+pub mod fold;
+pub mod log;
+pub mod medium;
+mod memtable;
+mod record;
+mod seal;
+mod writer;
+
+/// A verb's answer.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// The store. See the module's contract.
+pub trait Store: Send + Sync + 'static {
+    /// What an evaluation needs to know about a user; `None` when there is no such user.
+    fn view<'a>(&'a self, user: &'a UserKey) -> Answer<'a, Option<View>>;
+
+    /// Decides and consumes. Durable when it answers.
+    fn attempt(&self, attempt: Attempt) -> Answer<'_, Outcome>;
+
+    /// Changes one record under its expected revision. Durable and audited when it answers.
+    fn change(&self, change: Change, by: By) -> Answer<'_, ()>;
+
+    /// Users in order of realm and name, after `after`, at most `limit`.
+    fn users<'a>(&'a self, after: Option<&'a UserKey>, limit: usize) -> Answer<'a, Vec<User>>;
+
+    /// The token with this serial, and its state.
+    fn token<'a>(&'a self, serial: &'a Serial) -> Answer<'a, Option<(Token, TokenState)>>;
+
+    /// Tokens of all users, after the one of this user and serial, at most `limit`.
+    fn tokens<'a>(
+        &'a self,
+        after: Option<(&'a UserKey, &'a Serial)>,
+        limit: usize,
+    ) -> Answer<'a, Vec<(Token, TokenState)>>;
+
+    /// All clients in order of name.
+    fn clients(&self) -> Answer<'_, Vec<Client>>;
+
+    /// Source addresses of clients with `require = auto` that are known to sign their requests:
+    /// (client, address).
+    fn lessons(&self) -> Answer<'_, Vec<(String, std::net::IpAddr)>>;
+
+    /// Audit records, newest first.
+    fn audit(&self, query: AuditQuery) -> Answer<'_, Vec<AuditRecord>>;
+
+    /// Checks the audit chain from its first record to the last; `progress` hears how many records
+    /// have been read.
+    fn verify_audit(&self, progress: Progress) -> Answer<'_, ChainReport>;
+
+    /// Every record as it becomes durable.
+    fn subscribe(&self) -> broadcast::Receiver<AuditRecord>;
+
+    /// How the store is.
+    fn health(&self) -> Health;
+
+    /// The latest time seen in any durable record. The service refuses to let time fall behind it.
+    fn high_water(&self) -> UnixTime;
+}
+
+/// Hears how many records a long reading has passed.
+pub type Progress = Box<dyn Fn(u64) + Send>;
+
+/// What an evaluation needs to know about a user.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// Generation of the static records at the time of reading.
+    pub generation: u64,
+    /// The user.
+    pub user: User,
+    /// Its counters.
+    pub state: UserState,
+    /// Its tokens in order of serial, with keys opened.
+    pub tokens: Vec<(Token, TokenState)>,
+}
+
+/// What became of an attempt.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// Decided, and durable.
+    Settled(Settlement),
+    /// The view had gone stale: load it and compare again. Nothing was counted.
+    Stale,
+}
+
+/// One change of one record.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// A new user; conflict when there is one.
+    CreateUser(User),
+    /// The user as it shall be; its `revision` is the one that was seen.
+    UpdateUser(User),
+    /// The user, its tokens and all their state.
+    RemoveUser(UserKey),
+    /// Forgets the failures and locks of the user and its tokens.
+    Unlock(UserKey),
+    /// A new token and where its moving factor starts; conflict when the serial exists.
+    CreateToken(Token, TokenState),
+    /// Moves a token through its life; `expected` is the revision that was seen.
+    SetTokenState {
+        /// Which token.
+        serial: Serial,
+        /// Its new state.
+        state: LifeCycle,
+        /// Its revision as seen.
+        expected: u64,
+    },
+    /// The token and its state.
+    RemoveToken(Serial),
+    /// A new client; conflict when the name exists.
+    CreateClient(Client),
+    /// The client as it shall be; its `revision` is the one that was seen.
+    UpdateClient(Client),
+    /// The client.
+    RemoveClient(String),
+    /// A client's address proved that it signs its requests.
+    Learn {
+        /// The client's name.
+        client: String,
+        /// The address.
+        address: std::net::IpAddr,
+    },
+    /// An administrator vouches for the present time although later times are on record.
+    AcceptClock,
+}
+
+/// Who makes a change, for the audit.
+#[derive(Clone, Debug)]
+pub struct By {
+    /// Names the request.
+    pub request: crate::model::id::RequestId,
+    /// `uid 0`, `api:NAME`, `daemon`.
+    pub actor: String,
+    /// When.
+    pub at: UnixTime,
+}
+
+/// Which audit records.
+#[derive(Clone, Debug, Default)]
+pub struct AuditQuery {
+    /// Only records before this one.
+    pub before: Option<u64>,
+    /// Only records at or after this time.
+    pub since: Option<UnixTime>,
+    /// Only decisions about this user (canonical) or changes of it.
+    pub user: Option<String>,
+    /// Only decisions with this outcome.
+    pub decision: Option<Decision>,
+    /// Only records of this request.
+    pub request: Option<crate::model::id::RequestId>,
+    /// At most this many.
+    pub limit: usize,
+}
+
+/// What the chain looks like.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ChainReport {
+    /// Records read and found right.
+    pub good: u64,
+    /// The first record that is not as it was written, and what is wrong with it.
+    pub fault: Option<ChainFault>,
+}
+
+/// The first break of the audit chain.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ChainFault {
+    /// Which record.
+    pub seq: u64,
+    /// What is wrong with it.
+    pub what: &'static str,
+}
+
+/// How the store is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Health {
+    /// Why it cannot commit at present, if it cannot.
+    pub fault: Option<String>,
+    /// Attempts and changes waiting.
+    pub queue: usize,
+    /// Places in the queue.
+    pub queue_limit: usize,
+    /// Last durable audit record.
+    pub seq: u64,
+    /// Rows changed since the last checkpoint.
+    pub dirty: usize,
+    /// Commits since start.
+    pub commits: u64,
+    /// Records since start.
+    pub records: u64,
+}
+
+/// Why a verb has no answer. Nothing is ever accepted on one of these.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The record exists already, or its revision is not the expected one.
+    #[error("{0}")]
+    Conflict(&'static str),
+    /// There is no such record.
+    #[error("not found")]
+    NotFound,
+    /// The queue is full, or the request's deadline passed before it was evaluated.
+    #[error("the store is overloaded")]
+    Shed,
+    /// A commit failed or is in doubt.
+    #[error("the store cannot commit: {0}")]
+    Unavailable(String),
+    /// The master key does not open this store.
+    #[error("the master key does not open this store; use the key file that `oncegate init` wrote beside it, or the backup of it")]
+    WrongMasterKey,
+    /// Another process has the store open.
+    #[error("the store is in use by another oncegate process")]
+    InUse,
+    /// Something on disk is not as it was written.
+    #[error("the store is damaged: {0}")]
+    Corrupt(&'static str),
+    /// The store was written by a newer version.
+    #[error("the store has format {found}, this version reads up to {known}; run the newer version")]
+    NewerFormat {
+        /// Format on disk.
+        found: u8,
+        /// Newest format this version knows.
+        known: u8,
+    },
+    /// A value does not fit a record.
+    #[error("a value is too large for a record")]
+    TooLarge,
+    /// No random octets.
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
+    /// The database engine or the disk failed.
+    #[error("{0}")]
+    Disk(String),
+}

@@ -1,0 +1,661 @@
+//! Stored forms: what a row or log entry looks like on disk, and the one conversion each way.
+//!
+//! Every value is a version octet and a postcard body. Readers accept the versions named here,
+//! writers write the newest. The model never derives serde: a change of a model type cannot change
+//! the disk by accident.
+//!
+//! Row keys: a user is `realm 00 name`, a token `realm 00 name 00 serial` (control characters are
+//! refused in names, so keys are prefix-free and a user's tokens lie together), token state and
+//! owner are keyed by serial, a client by name, a lesson by `client 00 address`.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::Deserialize;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::model::audit::ChangeEvent;
+use crate::model::audit::Channel;
+use crate::model::audit::DecisionEvent;
+use crate::model::audit::Event;
+use crate::model::audit::Purpose;
+use crate::model::client::Access;
+use crate::model::client::ApiAccess;
+use crate::model::client::Client;
+use crate::model::client::RadiusAccess;
+use crate::model::client::Require;
+use crate::model::client::Scope;
+use crate::model::id::RequestId;
+use crate::model::id::Serial;
+use crate::model::kind::Kind;
+use crate::model::reason::Decision;
+use crate::model::reason::Reason;
+use crate::model::token::LifeCycle;
+use crate::model::token::Moving;
+use crate::model::token::Token;
+use crate::model::token::TokenState;
+use crate::model::user::User;
+use crate::model::user::UserState;
+use crate::model::user_key::UserKey;
+use crate::otp::Algorithm;
+use crate::otp::Digits;
+use crate::otp::Period;
+use crate::otp::throttle::Block;
+use crate::otp::throttle::Throttle;
+use crate::otp::totp::Drift;
+use crate::secret::Entropy;
+use crate::secret::OtpKey;
+use crate::secret::SharedSecret;
+use crate::store::StoreError;
+use crate::store::seal::Place;
+use crate::store::seal::Sealer;
+use crate::time::UnixTime;
+
+/// The tables of rows, by their number in log entries; numbers are never reused.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Table {
+    Users,
+    Tokens,
+    Owners,
+    TokenStates,
+    UserStates,
+    Clients,
+    Lessons,
+}
+
+impl Table {
+    /// Every table, in order of its number.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Users,
+        Self::Tokens,
+        Self::Owners,
+        Self::TokenStates,
+        Self::UserStates,
+        Self::Clients,
+        Self::Lessons,
+    ];
+
+    /// Its name in the file and in associated data.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Users => "users",
+            Self::Tokens => "tokens",
+            Self::Owners => "owners",
+            Self::TokenStates => "token_states",
+            Self::UserStates => "user_states",
+            Self::Clients => "clients",
+            Self::Lessons => "lessons",
+        }
+    }
+
+    /// Whether evaluations read it: a change of such a row makes views stale.
+    pub(crate) const fn is_static(self) -> bool {
+        matches!(self, Self::Users | Self::Tokens | Self::Owners)
+    }
+}
+
+/// A row as it shall be; `None` removes it.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub(crate) struct RowWrite {
+    pub(crate) table: Table,
+    pub(crate) key: Vec<u8>,
+    pub(crate) value: Option<Vec<u8>>,
+}
+
+/// One log entry: an audit event and the rows that changed with it, in absolute values, so that
+/// folding it twice is folding it once.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Entry {
+    pub(crate) at: UnixTime,
+    pub(crate) event: Event,
+    pub(crate) writes: Vec<RowWrite>,
+}
+
+impl Entry {
+    /// Appends the stored form to `out`.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) -> Result<(), StoreError> {
+        let form = EntryV1 {
+            at: self.at.as_millis(),
+            event: EventV1::from(&self.event),
+            writes: &self.writes,
+        };
+        put(1, &form, out)
+    }
+
+    /// Reads a stored form.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
+        let form: EntryV1Owned = take(1, bytes)?;
+        Ok(Self {
+            at: UnixTime::from_millis(form.at),
+            event: form.event.parse().ok_or(BAD_FORM)?,
+            writes: form.writes,
+        })
+    }
+}
+
+#[derive(Serialize)]
+struct EntryV1<'a> {
+    at: u64,
+    event: EventV1,
+    writes: &'a [RowWrite],
+}
+
+#[derive(Deserialize)]
+struct EntryV1Owned {
+    at: u64,
+    event: EventV1,
+    writes: Vec<RowWrite>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum EventV1 {
+    Decision {
+        request: [u8; 16],
+        purpose: u8,
+        accept: bool,
+        reason: u8,
+        user: String,
+        serial: Option<String>,
+        step: Option<u64>,
+        client: String,
+        channel: u8,
+        source: Option<IpAddr>,
+        rule: Option<String>,
+        failures: u32,
+    },
+    Change {
+        request: [u8; 16],
+        actor: String,
+        action: String,
+        target: String,
+    },
+}
+
+impl From<&Event> for EventV1 {
+    fn from(event: &Event) -> Self {
+        match event {
+            Event::Decision(event) => Self::Decision {
+                request: event.request.to_bytes(),
+                purpose: match event.purpose {
+                    Purpose::Login => 0,
+                    Purpose::Confirm => 1,
+                    Purpose::Resync => 2,
+                },
+                accept: event.decision == Decision::Accept,
+                reason: event.reason.number(),
+                user: event.user.clone(),
+                serial: event.serial.as_ref().map(ToString::to_string),
+                step: event.step,
+                client: event.client.clone(),
+                channel: match event.channel {
+                    Channel::Radius => 0,
+                    Channel::Http => 1,
+                    Channel::Admin => 2,
+                },
+                source: event.source,
+                rule: event.rule.clone(),
+                failures: event.failures,
+            },
+            Event::Change(event) => Self::Change {
+                request: event.request.to_bytes(),
+                actor: event.actor.clone(),
+                action: event.action.clone(),
+                target: event.target.clone(),
+            },
+        }
+    }
+}
+
+impl EventV1 {
+    fn parse(self) -> Option<Event> {
+        Some(match self {
+            Self::Decision {
+                request,
+                purpose,
+                accept,
+                reason,
+                user,
+                serial,
+                step,
+                client,
+                channel,
+                source,
+                rule,
+                failures,
+            } => Event::Decision(DecisionEvent {
+                request: RequestId::from_bytes(request),
+                purpose: match purpose {
+                    0 => Purpose::Login,
+                    1 => Purpose::Confirm,
+                    2 => Purpose::Resync,
+                    _ => return None,
+                },
+                decision: if accept { Decision::Accept } else { Decision::Reject },
+                reason: Reason::from_number(reason)?,
+                user,
+                serial: serial.map(|serial| serial.parse()).transpose().ok()?,
+                step,
+                client,
+                channel: match channel {
+                    0 => Channel::Radius,
+                    1 => Channel::Http,
+                    2 => Channel::Admin,
+                    _ => return None,
+                },
+                source,
+                rule,
+                failures,
+            }),
+            Self::Change { request, actor, action, target } => Event::Change(ChangeEvent {
+                request: RequestId::from_bytes(request),
+                actor,
+                action,
+                target,
+            }),
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct UserV1 {
+    name: String,
+    realm: String,
+    groups: Vec<String>,
+    phone: Option<String>,
+    email: Option<String>,
+    birth_date: Option<String>,
+    class: Option<String>,
+    disabled: bool,
+    created: u64,
+    revision: u64,
+}
+
+/// A user's row.
+pub(crate) fn user_row(user: &User) -> Result<Vec<u8>, StoreError> {
+    let form = UserV1 {
+        name: user.key.name().to_owned(),
+        realm: user.key.realm().to_owned(),
+        groups: user.groups.clone(),
+        phone: user.phone.clone(),
+        email: user.email.clone(),
+        birth_date: user.birth_date.clone(),
+        class: user.class.clone(),
+        disabled: user.disabled,
+        created: user.created.as_millis(),
+        revision: user.revision,
+    };
+    row(1, &form)
+}
+
+/// Reads a user's row.
+pub(crate) fn user(bytes: &[u8]) -> Result<User, StoreError> {
+    let form: UserV1 = take(1, bytes)?;
+    Ok(User {
+        key: UserKey::with_realm(&form.name, &form.realm).map_err(|_| BAD_FORM)?,
+        groups: form.groups,
+        phone: form.phone,
+        email: form.email,
+        birth_date: form.birth_date,
+        class: form.class,
+        disabled: form.disabled,
+        created: UnixTime::from_millis(form.created),
+        revision: form.revision,
+    })
+}
+
+#[derive(Serialize, Deserialize)]
+struct TokenV1 {
+    state: u8,
+    revision: u64,
+    kind: String,
+    name: String,
+    realm: String,
+    serial: String,
+    algorithm: u8,
+    digits: u8,
+    period: u16,
+    created: u64,
+    key: Vec<u8>,
+}
+
+/// A token's row; the key is sealed for it.
+pub(crate) fn token_row(
+    token: &Token,
+    sealer: &Sealer,
+    entropy: &dyn Entropy,
+) -> Result<Vec<u8>, StoreError> {
+    let form = TokenV1 {
+        state: token.state.number(),
+        revision: token.revision,
+        kind: token.kind.as_str().to_owned(),
+        name: token.user.name().to_owned(),
+        realm: token.user.realm().to_owned(),
+        serial: token.serial.to_string(),
+        algorithm: match token.algorithm {
+            Algorithm::Sha1 => 1,
+            Algorithm::Sha256 => 2,
+            Algorithm::Sha512 => 3,
+        },
+        digits: token.digits.get(),
+        period: token.period.as_secs(),
+        created: token.created.as_millis(),
+        key: sealer.seal(token_place(token.serial.as_str()), token.key.expose(), entropy)?,
+    };
+    row(1, &form)
+}
+
+/// Reads a token's row and opens its key.
+pub(crate) fn token(bytes: &[u8], sealer: &Sealer) -> Result<Token, StoreError> {
+    let form: TokenV1 = take(1, bytes)?;
+    let key = sealer.open(token_place(&form.serial), &form.key)?;
+    Ok(Token {
+        serial: form.serial.parse().map_err(|_| BAD_FORM)?,
+        user: UserKey::with_realm(&form.name, &form.realm).map_err(|_| BAD_FORM)?,
+        kind: form.kind.parse().map_err(|_| BAD_FORM)?,
+        state: LifeCycle::from_number(form.state).ok_or(BAD_FORM)?,
+        algorithm: match form.algorithm {
+            1 => Algorithm::Sha1,
+            2 => Algorithm::Sha256,
+            3 => Algorithm::Sha512,
+            _ => return Err(BAD_FORM),
+        },
+        digits: Digits::new(form.digits).ok_or(BAD_FORM)?,
+        period: Period::new(form.period).ok_or(BAD_FORM)?,
+        key: OtpKey::new(key).ok_or(BAD_FORM)?,
+        created: UnixTime::from_millis(form.created),
+        revision: form.revision,
+    })
+}
+
+/// What a conditional transition compares: revision and life cycle, without opening the key.
+pub(crate) fn token_condition(bytes: &[u8]) -> Result<(u64, LifeCycle), StoreError> {
+    let form: TokenV1 = take(1, bytes)?;
+    Ok((form.revision, LifeCycle::from_number(form.state).ok_or(BAD_FORM)?))
+}
+
+/// A token's row moved to another state; the sealed key stays as it is.
+pub(crate) fn token_row_in(bytes: &[u8], state: LifeCycle) -> Result<Vec<u8>, StoreError> {
+    let mut form: TokenV1 = take(1, bytes)?;
+    form.state = state.number();
+    form.revision += 1;
+    row(1, &form)
+}
+
+fn token_place(serial: &str) -> Place<'_> {
+    Place { table: Table::Tokens.name(), row: serial.as_bytes(), field: "key", version: 1 }
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct ThrottleV1 {
+    failures: u32,
+    block: BlockV1,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+enum BlockV1 {
+    None,
+    Delay(u64),
+    Locked(u64),
+    Hard,
+}
+
+impl From<Throttle> for ThrottleV1 {
+    fn from(throttle: Throttle) -> Self {
+        let block = match throttle.block {
+            Block::None => BlockV1::None,
+            Block::Delay { until } => BlockV1::Delay(until.as_millis()),
+            Block::Locked { until } => BlockV1::Locked(until.as_millis()),
+            Block::Hard => BlockV1::Hard,
+        };
+        Self { failures: throttle.failures, block }
+    }
+}
+
+impl From<ThrottleV1> for Throttle {
+    fn from(form: ThrottleV1) -> Self {
+        let block = match form.block {
+            BlockV1::None => Block::None,
+            BlockV1::Delay(until) => Block::Delay { until: UnixTime::from_millis(until) },
+            BlockV1::Locked(until) => Block::Locked { until: UnixTime::from_millis(until) },
+            BlockV1::Hard => Block::Hard,
+        };
+        Self { failures: form.failures, block }
+    }
+}
+
+/// A user's counters.
+pub(crate) fn user_state_row(state: &UserState) -> Result<Vec<u8>, StoreError> {
+    row(1, &ThrottleV1::from(state.throttle))
+}
+
+/// Reads a user's counters.
+pub(crate) fn user_state(bytes: &[u8]) -> Result<UserState, StoreError> {
+    Ok(UserState { throttle: take::<ThrottleV1>(1, bytes)?.into() })
+}
+
+#[derive(Serialize, Deserialize)]
+struct TokenStateV1 {
+    last: Option<u64>,
+    offset: i32,
+    learned: i8,
+    throttle: ThrottleV1,
+    last_accept: Option<u64>,
+}
+
+/// A token's moving factor and counters.
+pub(crate) fn token_state_row(state: &TokenState) -> Result<Vec<u8>, StoreError> {
+    let form = TokenStateV1 {
+        last: state.moving.last,
+        offset: state.moving.drift.offset(),
+        learned: state.moving.drift.learned(),
+        throttle: state.throttle.into(),
+        last_accept: state.last_accept.map(UnixTime::as_millis),
+    };
+    row(1, &form)
+}
+
+/// Reads a token's moving factor and counters.
+pub(crate) fn token_state(bytes: &[u8]) -> Result<TokenState, StoreError> {
+    let form: TokenStateV1 = take(1, bytes)?;
+    let drift = Drift::new(form.offset, form.learned).ok_or(BAD_FORM)?;
+    Ok(TokenState {
+        moving: Moving { last: form.last, drift },
+        throttle: form.throttle.into(),
+        last_accept: form.last_accept.map(UnixTime::from_millis),
+    })
+}
+
+#[derive(Serialize, Deserialize)]
+struct ClientV1 {
+    name: String,
+    policy: Option<String>,
+    realm: Option<String>,
+    access: AccessV1,
+    created: u64,
+    revision: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+enum AccessV1 {
+    Radius {
+        addresses: Vec<String>,
+        secret: Vec<u8>,
+        previous: Option<(Vec<u8>, u64)>,
+        profile: String,
+        require: u8,
+    },
+    Api {
+        key_hash: [u8; 32],
+        previous: Option<([u8; 32], u64)>,
+        scopes: Vec<String>,
+    },
+}
+
+/// A client's row; shared secrets are sealed for it.
+pub(crate) fn client_row(
+    client: &Client,
+    sealer: &Sealer,
+    entropy: &dyn Entropy,
+) -> Result<Vec<u8>, StoreError> {
+    let seal = |field, secret: &SharedSecret| {
+        sealer.seal(client_place(&client.name, field), secret.expose(), entropy)
+    };
+    let access = match &client.access {
+        Access::Radius(radius) => AccessV1::Radius {
+            addresses: radius.addresses.iter().map(ToString::to_string).collect(),
+            secret: seal("secret", &radius.secret)?,
+            previous: match &radius.previous {
+                None => None,
+                Some((secret, until)) => Some((seal("previous", secret)?, until.as_millis())),
+            },
+            profile: radius.profile.clone(),
+            require: match radius.message_authenticator {
+                Require::True => 0,
+                Require::False => 1,
+                Require::Auto => 2,
+            },
+        },
+        Access::Api(api) => AccessV1::Api {
+            key_hash: api.key_hash,
+            previous: api.previous.map(|(hash, until)| (hash, until.as_millis())),
+            scopes: api.scopes.iter().map(ToString::to_string).collect(),
+        },
+    };
+    let form = ClientV1 {
+        name: client.name.clone(),
+        policy: client.policy.clone(),
+        realm: client.realm.clone(),
+        access,
+        created: client.created.as_millis(),
+        revision: client.revision,
+    };
+    row(1, &form)
+}
+
+/// Reads a client's row and opens its secrets.
+pub(crate) fn client(bytes: &[u8], sealer: &Sealer) -> Result<Client, StoreError> {
+    let form: ClientV1 = take(1, bytes)?;
+    let open = |field, sealed: &[u8]| -> Result<SharedSecret, StoreError> {
+        let secret = sealer.open(client_place(&form.name, field), sealed)?;
+        SharedSecret::new(secret).ok_or(BAD_FORM)
+    };
+    let access = match &form.access {
+        AccessV1::Radius { addresses, secret, previous, profile, require } => {
+            let addresses: Result<Vec<IpNet>, _> =
+                addresses.iter().map(|address| address.parse()).collect();
+            Access::Radius(RadiusAccess {
+                addresses: addresses.map_err(|_| BAD_FORM)?,
+                secret: open("secret", secret)?,
+                previous: match previous {
+                    None => None,
+                    Some((sealed, until)) => {
+                        Some((open("previous", sealed)?, UnixTime::from_millis(*until)))
+                    }
+                },
+                profile: profile.clone(),
+                message_authenticator: match require {
+                    0 => Require::True,
+                    1 => Require::False,
+                    2 => Require::Auto,
+                    _ => return Err(BAD_FORM),
+                },
+            })
+        }
+        AccessV1::Api { key_hash, previous, scopes } => {
+            let scopes: Result<Vec<Scope>, ()> = scopes.iter().map(|word| word.parse()).collect();
+            Access::Api(ApiAccess {
+                key_hash: *key_hash,
+                previous: previous.map(|(hash, until)| (hash, UnixTime::from_millis(until))),
+                scopes: scopes.map_err(|()| BAD_FORM)?,
+            })
+        }
+    };
+    Ok(Client {
+        name: form.name,
+        policy: form.policy,
+        realm: form.realm,
+        access,
+        created: UnixTime::from_millis(form.created),
+        revision: form.revision,
+    })
+}
+
+/// What a conditional change compares: revision and networks, without opening the secret.
+pub(crate) fn client_condition(bytes: &[u8]) -> Result<(u64, Vec<String>), StoreError> {
+    let form: ClientV1 = take(1, bytes)?;
+    let addresses = match form.access {
+        AccessV1::Radius { addresses, .. } => addresses,
+        AccessV1::Api { .. } => Vec::new(),
+    };
+    Ok((form.revision, addresses))
+}
+
+fn client_place<'a>(name: &'a str, field: &'a str) -> Place<'a> {
+    Place { table: Table::Clients.name(), row: name.as_bytes(), field, version: 1 }
+}
+
+/// A user's row key, and the prefix of its tokens' keys when `00` is appended.
+pub(crate) fn user_key(key: &UserKey) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(key.realm().len() + key.name().len() + 1 + 24);
+    bytes.extend_from_slice(key.realm().as_bytes());
+    bytes.push(0);
+    bytes.extend_from_slice(key.name().as_bytes());
+    bytes
+}
+
+/// The prefix of the row keys of a user's tokens.
+pub(crate) fn tokens_prefix(key: &UserKey) -> Vec<u8> {
+    let mut bytes = user_key(key);
+    bytes.push(0);
+    bytes
+}
+
+/// A token's row key.
+pub(crate) fn token_key(owner: &[u8], serial: &Serial) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(owner.len() + 1 + serial.as_str().len());
+    bytes.extend_from_slice(owner);
+    bytes.push(0);
+    bytes.extend_from_slice(serial.as_str().as_bytes());
+    bytes
+}
+
+/// A lesson's row key.
+pub(crate) fn lesson_key(client: &str, address: IpAddr) -> Vec<u8> {
+    let mut bytes = client.as_bytes().to_vec();
+    bytes.push(0);
+    bytes.extend_from_slice(address.to_string().as_bytes());
+    bytes
+}
+
+/// Reads a lesson's row key.
+pub(crate) fn lesson(key: &[u8]) -> Result<(String, IpAddr), StoreError> {
+    let text = std::str::from_utf8(key).map_err(|_| BAD_FORM)?;
+    let (client, address) = text.split_once('\0').ok_or(BAD_FORM)?;
+    Ok((client.to_owned(), address.parse().map_err(|_| BAD_FORM)?))
+}
+
+/// A version octet and the body.
+fn row<T: Serialize>(version: u8, form: &T) -> Result<Vec<u8>, StoreError> {
+    let mut out = Vec::with_capacity(64);
+    put(version, form, &mut out)?;
+    Ok(out)
+}
+
+fn put<T: Serialize>(version: u8, form: &T, out: &mut Vec<u8>) -> Result<(), StoreError> {
+    out.push(version);
+    let taken = std::mem::take(out);
+    *out = postcard::to_extend(form, taken).map_err(|_| StoreError::TooLarge)?;
+    Ok(())
+}
+
+fn take<T: DeserializeOwned>(version: u8, bytes: &[u8]) -> Result<T, StoreError> {
+    let (found, body) = bytes.split_first().ok_or(BAD_FORM)?;
+    if *found > version {
+        return Err(StoreError::NewerFormat { found: *found, known: version });
+    }
+    let (form, rest) = postcard::take_from_bytes(body).map_err(|_| BAD_FORM)?;
+    if rest.is_empty() { Ok(form) } else { Err(BAD_FORM) }
+}
+
+const BAD_FORM: StoreError = StoreError::Corrupt("a record cannot be read");

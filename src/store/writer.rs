@@ -1,0 +1,236 @@
+//! The writer thread: one owner of all writes, one durable commit per batch.
+//!
+//! A batch is whatever queued while the last commit was under way: no timer, no artificial delay.
+//! Each member is settled against the newest rows including those of earlier members, so the same
+//! code twice in one batch has exactly one winner, as in two batches. Answers leave only after the
+//! commit; when it fails, every member hears `Unavailable`, because nobody can say whether it is
+//! durable, and the log is opened again before anything else is decided.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+use std::time::Instant;
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::broadcast;
+use tokio::sync::mpsc;
+use tokio::sync::oneshot;
+
+use crate::model::attempt::Attempt;
+use crate::model::audit::AuditRecord;
+use crate::secret::Entropy;
+use crate::store::By;
+use crate::store::Change;
+use crate::store::Outcome;
+use crate::store::StoreError;
+use crate::store::evaluate;
+use crate::store::fold::Fold;
+use crate::store::fold::Working;
+use crate::store::log::Appender;
+use crate::store::record::Entry;
+use crate::store::seal::Sealer;
+use crate::time::Clock;
+use crate::time::UnixTime;
+
+/// What the writer is asked to do.
+pub(crate) enum Command {
+    Attempt(Box<Attempt>, oneshot::Sender<Result<Outcome, StoreError>>),
+    Change(Box<(Change, By)>, oneshot::Sender<Result<(), StoreError>>),
+}
+
+/// What others may see of the writer.
+#[derive(Default)]
+pub(crate) struct Gauges {
+    pub(crate) commits: AtomicU64,
+    pub(crate) records: AtomicU64,
+    /// Why nothing can be committed at present.
+    pub(crate) fault: ArcSwapOption<String>,
+}
+
+/// The writer and all it owns.
+pub(crate) struct Writer {
+    pub(crate) queue: mpsc::Receiver<Command>,
+    pub(crate) appender: Appender,
+    pub(crate) fold: Arc<Fold>,
+    pub(crate) sealer: Arc<Sealer>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) records: broadcast::Sender<AuditRecord>,
+    pub(crate) gauges: Arc<Gauges>,
+    /// Wakes the checkpoint thread when much has changed.
+    pub(crate) checkpoint: Sender<()>,
+    /// Set while the log must be reopened before anything is decided.
+    pub(crate) failed: Option<Instant>,
+}
+
+/// An answer that waits for its commit.
+enum Pending {
+    Attempt(oneshot::Sender<Result<Outcome, StoreError>>, Outcome),
+    Change(oneshot::Sender<Result<(), StoreError>>),
+}
+
+impl Writer {
+    /// Works until every sender of the queue is gone.
+    pub(crate) fn run(mut self) {
+        let mut batch = Vec::with_capacity(BATCH);
+        while let Some(first) = self.queue.blocking_recv() {
+            batch.push(first);
+            while batch.len() < BATCH
+                && let Ok(next) = self.queue.try_recv()
+            {
+                batch.push(next);
+            }
+            self.commit(&mut batch);
+        }
+    }
+
+    fn commit(&mut self, batch: &mut Vec<Command>) {
+        if self.gauges.fault.load().is_some()
+            && let Err(error) = self.recover()
+        {
+            for command in batch.drain(..) {
+                command.fail(StoreError::Unavailable(error.clone()));
+            }
+            return;
+        }
+        let mut entries = Vec::with_capacity(batch.len());
+        let mut pending = Vec::with_capacity(batch.len());
+        let fold = Arc::clone(&self.fold);
+        let reader = fold.reader();
+        let mut rows = Working::new(&reader);
+        let now = self.clock.now();
+        for command in batch.drain(..) {
+            if let Some((entry, answer)) = self.decide(&rows, command, now) {
+                rows.put(&entry.writes);
+                entries.push(entry);
+                pending.push(answer);
+            }
+        }
+        let statics = rows.disturbed();
+        let mut rows = rows.into_rows();
+        drop(reader);
+        if entries.is_empty() {
+            return;
+        }
+        match self.appender.append(&entries) {
+            Ok(records) => {
+                let latest = entries.iter().map(|entry| entry.at).max().unwrap_or_default();
+                self.fold.publish(&mut rows, self.appender.head(), latest, statics);
+                if let Some(entry) = entries.iter().rev().find(|e| evaluate::accepts_clock(e)) {
+                    self.fold.accept_clock(entry.at);
+                }
+                self.gauges.commits.fetch_add(1, Ordering::Relaxed);
+                self.gauges.records.fetch_add(records.len() as u64, Ordering::Relaxed);
+                if self.records.receiver_count() > 0 {
+                    for record in records {
+                        // Nobody listening any more is no failure.
+                        let _ = self.records.send(record);
+                    }
+                }
+                pending.into_iter().for_each(Pending::answer);
+                if self.fold.dirty() > DIRTY {
+                    // A checkpoint thread that has ended will be noticed at shutdown.
+                    let _ = self.checkpoint.send(());
+                }
+            }
+            Err(error) => {
+                let cause = error.to_string();
+                tracing::error!(%cause, "the log cannot be written; no decisions until it can");
+                self.gauges.fault.store(Some(Arc::new(cause.clone())));
+                self.failed = None;
+                for answer in pending {
+                    answer.fail(StoreError::Unavailable(cause.clone()));
+                }
+            }
+        }
+    }
+
+    /// Settles one command; answers at once what needs no commit.
+    fn decide(
+        &self,
+        rows: &Working<'_>,
+        command: Command,
+        now: UnixTime,
+    ) -> Option<(Entry, Pending)> {
+        match command {
+            Command::Attempt(attempt, reply) => {
+                let outcome = if now > attempt.deadline {
+                    Err(StoreError::Shed)
+                } else {
+                    evaluate::attempt(rows, &attempt)
+                };
+                match outcome {
+                    Ok(Some((settlement, entry))) => {
+                        let outcome = Outcome::Settled(settlement);
+                        return Some((entry, Pending::Attempt(reply, outcome)));
+                    }
+                    Ok(None) => drop(reply.send(Ok(Outcome::Stale))),
+                    Err(error) => drop(reply.send(Err(error))),
+                }
+            }
+            Command::Change(change, reply) => {
+                let (change, by) = *change;
+                let entropy = self.entropy.as_ref();
+                match evaluate::change(rows, &change, &by, &self.sealer, entropy) {
+                    Ok(entry) => return Some((entry, Pending::Change(reply))),
+                    Err(error) => drop(reply.send(Err(error))),
+                }
+            }
+        }
+        None
+    }
+
+    /// Opens the log again, at most once a second, and takes over what turned out durable.
+    fn recover(&mut self) -> Result<(), String> {
+        if self.failed.is_some_and(|last| last.elapsed() < RETRY) {
+            let fault = self.gauges.fault.load();
+            return Err(fault.as_ref().map_or_else(String::new, |cause| cause.to_string()));
+        }
+        self.failed = Some(Instant::now());
+        let entries = self.appender.reopen().map_err(|error| error.to_string())?;
+        let found = entries.len();
+        for (_, entry) in entries {
+            let mut rows = crate::store::memtable::Layer::default();
+            entry.writes.into_iter().for_each(|write| rows.put(write));
+            self.fold.publish(&mut rows, self.appender.head(), entry.at, true);
+        }
+        self.gauges.fault.store(None);
+        tracing::warn!(found, "the log is open again; in-doubt records were kept");
+        Ok(())
+    }
+}
+
+impl Command {
+    /// Answers that nothing was decided.
+    pub(crate) fn fail(self, error: StoreError) {
+        match self {
+            Self::Attempt(_, reply) => drop(reply.send(Err(error))),
+            Self::Change(_, reply) => drop(reply.send(Err(error))),
+        }
+    }
+}
+
+impl Pending {
+    fn answer(self) {
+        match self {
+            Self::Attempt(reply, outcome) => drop(reply.send(Ok(outcome))),
+            Self::Change(reply) => drop(reply.send(Ok(()))),
+        }
+    }
+
+    fn fail(self, error: StoreError) {
+        match self {
+            Self::Attempt(reply, _) => drop(reply.send(Err(error))),
+            Self::Change(reply) => drop(reply.send(Err(error))),
+        }
+    }
+}
+
+/// Most members of one commit: bounds the latency of the first.
+const BATCH: usize = 1024;
+/// Changed rows that make a checkpoint due before its time.
+const DIRTY: usize = 100_000;
+/// Pause between attempts to open a failed log.
+const RETRY: Duration = Duration::from_secs(1);
