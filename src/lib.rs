@@ -42,3 +42,6 @@
 // Base
 pub mod secret;
 pub mod time;
+
+// Core
+pub mod otp;
