@@ -44,4 +44,8 @@ pub mod secret;
 pub mod time;
 
 // Core
+pub mod model;
 pub mod otp;
+
+// Formats
+pub mod otpauth;

@@ -48,7 +48,7 @@ pub fn find(
 /// (RFC 4226 s7.4); `None` when no two neighbours show them. Of several pairs the lowest counts.
 /// `within` above [`MAX_REACH`] is cut to it.
 ///
-/// The caller consumes the answer like any other step (LinOTP CVE-2019-12887: replay through
+/// The caller consumes the answer like any other step (`LinOTP` CVE-2019-12887: replay through
 /// resynchronisation).
 pub fn resync(
     key: &OtpKey,

@@ -44,7 +44,7 @@ impl Default for Lockout {
         Self {
             free: 3,
             lock_after: 10,
-            lock_for: Duration::from_secs(30 * 60),
+            lock_for: Duration::from_mins(30),
             hard_lock_after: 100,
         }
     }

@@ -212,7 +212,7 @@ pub const MAX_LEARNED: i8 = 2;
 
 /// How far off a token's clock may be for a resynchronisation to find it. An attacker who has two
 /// codes of a stolen hour must not be able to move the token there.
-pub const RESYNC_REACH: Duration = Duration::from_secs(600);
+pub const RESYNC_REACH: Duration = Duration::from_mins(10);
 
 /// Largest offset in steps: [`RESYNC_REACH`] in the shortest period.
 pub const MAX_OFFSET: i32 = 40;
