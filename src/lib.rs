@@ -42,3 +42,10 @@
 // Base
 pub mod secret;
 pub mod time;
+
+// Core
+pub mod model;
+pub mod otp;
+
+// Formats
+pub mod otpauth;

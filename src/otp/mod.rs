@@ -1,0 +1,302 @@
+//! One-time password verifiers: given a key and a code, which steps does the code belong to?
+//!
+//! A verifier here is a pure function. It names the steps (HOTP counters, TOTP time steps) whose
+//! code equals what was typed; it does not decide. Whether a step may still be used is the
+//! store's business: a step is accepted when it lies after the last consumed one *and* that
+//! consumption became durable (SPEC section 8). Hence [`Matches::first_after`], and hence no
+//! `verify` returning a boolean: a yes without a step to consume cannot be expressed.
+//!
+//! Sources: RFC 4226 (HOTP) with erratum 5792 (at most 9 digits), RFC 6238 (TOTP), SP 800-63B
+//! (throttling, single use).
+//!
+//! Invariants:
+//! - A [`Code`] is exactly 6 to 9 ASCII digits. Nothing is trimmed, converted or padded, so one
+//!   code has one spelling (CVE-2025-6014: a used code accepted again with a space).
+//! - All candidates of a window are computed and compared in constant time, always: the time taken
+//!   tells neither how near a guess was nor which step matched.
+//! - Every search is bounded by a constant, whatever the configuration says.
+//!
+//! Limits: the verifier holds the same key as the prover; who reads the key makes codes.
+
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation
+)]
+
+pub mod hotp;
+pub mod throttle;
+pub mod totp;
+
+mod mac;
+
+use std::fmt;
+use std::str::FromStr;
+
+use subtle::Choice;
+use subtle::ConstantTimeEq;
+use zeroize::Zeroize;
+
+use crate::secret::SecretString;
+
+/// A code as typed or generated: 6 to 9 decimal digits (RFC 4226 s5.3), leading zeros included.
+///
+/// Secret: no `Display`, redacted `Debug`, overwritten on drop, compared in constant time.
+#[derive(Clone)]
+pub struct Code {
+    value: u32,
+    digits: Digits,
+}
+
+impl Code {
+    /// Parses what a person typed. Exactly 6 to 9 ASCII digits; no spaces, signs, separators or
+    /// other scripts' digits.
+    pub fn parse(text: &str) -> Result<Self, MalformedCode> {
+        let digits = u8::try_from(text.len())
+            .ok()
+            .and_then(Digits::new)
+            .ok_or(MalformedCode)?;
+        let value = text.bytes().try_fold(0_u32, |value, octet| {
+            // At most nine digits: no overflow.
+            octet
+                .is_ascii_digit()
+                .then(|| value * 10 + u32::from(octet - b'0'))
+        });
+        value
+            .map(|value| Self { value, digits })
+            .ok_or(MalformedCode)
+    }
+
+    /// The code that shows `value`, zeros in front; `None` when it needs more digits. For codes
+    /// the server issues itself (the caller draws `value` uniformly below `digits.modulus()`).
+    pub fn from_value(value: u32, digits: Digits) -> Option<Self> {
+        (value < digits.modulus()).then_some(Self { value, digits })
+    }
+
+    /// The last `digits` decimal digits of a truncated HMAC (RFC 4226 s5.3 step 3).
+    fn of_truncated(number: u32, digits: Digits) -> Self {
+        Self {
+            value: number % digits.modulus(),
+            digits,
+        }
+    }
+
+    /// How many digits it has.
+    pub const fn digits(&self) -> Digits {
+        self.digits
+    }
+
+    /// The digits as text; equal to what [`Code::parse`] accepted.
+    pub fn expose(&self) -> SecretString {
+        let width = usize::from(self.digits.get());
+        SecretString::new(format!("{:0width$}", self.value))
+    }
+}
+
+impl ConstantTimeEq for Code {
+    fn ct_eq(&self, other: &Self) -> Choice {
+        self.value.ct_eq(&other.value) & self.digits.get().ct_eq(&other.digits.get())
+    }
+}
+
+impl PartialEq for Code {
+    fn eq(&self, other: &Self) -> bool {
+        self.ct_eq(other).into()
+    }
+}
+
+impl Eq for Code {}
+
+impl Drop for Code {
+    fn drop(&mut self) {
+        self.value.zeroize();
+    }
+}
+
+impl fmt::Debug for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// What was typed cannot be a code, whatever the token.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("a code is 6 to 9 digits (0-9) and nothing else")]
+pub struct MalformedCode;
+
+/// Number of digits of a token's codes (RFC 4226 Digit): 6 to 9.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Digits(u8);
+
+impl Digits {
+    /// Fewest digits (RFC 4226 R4).
+    pub const MIN: Self = Self(6);
+    /// Six digits, the default: what every authenticator app can show.
+    pub const SIX: Self = Self(6);
+    /// Eight digits: a hundred times fewer lucky guesses.
+    pub const EIGHT: Self = Self(8);
+    /// Most digits: the truncated value has 31 bits, a tenth digit would only be 0, 1 or 2
+    /// (RFC 4226 erratum 5792).
+    pub const MAX: Self = Self(9);
+
+    /// `None` outside 6..=9.
+    pub const fn new(digits: u8) -> Option<Self> {
+        if digits >= Self::MIN.0 && digits <= Self::MAX.0 {
+            Some(Self(digits))
+        } else {
+            None
+        }
+    }
+
+    /// The number, 6..=9.
+    pub const fn get(self) -> u8 {
+        self.0
+    }
+
+    /// How many different codes there are: ten to the power of the digits.
+    pub const fn modulus(self) -> u32 {
+        10_u32.pow(self.0 as u32)
+    }
+}
+
+impl Default for Digits {
+    fn default() -> Self {
+        Self::SIX
+    }
+}
+
+impl fmt::Display for Digits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Length of a time step (RFC 6238 X): 15 to 300 whole seconds.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Period(u16);
+
+impl Period {
+    /// Shortest: below this nobody reads and types in time.
+    pub const MIN: Self = Self(15);
+    /// What RFC 6238 s5.2 recommends, and the default.
+    pub const THIRTY: Self = Self(30);
+    /// Common for hardware tokens.
+    pub const SIXTY: Self = Self(60);
+    /// Longest: a code read over a shoulder must go stale before it is of use.
+    pub const MAX: Self = Self(300);
+
+    /// From seconds; `None` outside 15..=300.
+    pub const fn new(secs: u16) -> Option<Self> {
+        if secs >= Self::MIN.0 && secs <= Self::MAX.0 {
+            Some(Self(secs))
+        } else {
+            None
+        }
+    }
+
+    /// Seconds, 15..=300.
+    pub const fn as_secs(self) -> u16 {
+        self.0
+    }
+}
+
+impl Default for Period {
+    fn default() -> Self {
+        Self::THIRTY
+    }
+}
+
+/// Hash function under the HMAC (RFC 6238 s1.2); written `sha1`, `sha256`, `sha512`.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum Algorithm {
+    /// HMAC-SHA-1, the default of every authenticator. Collisions do not touch HMAC
+    /// (RFC 4226 appendix B.2).
+    #[default]
+    Sha1,
+    /// HMAC-SHA-256.
+    Sha256,
+    /// HMAC-SHA-512.
+    Sha512,
+}
+
+impl Algorithm {
+    /// All of them, in order of size.
+    pub const ALL: [Self; 3] = [Self::Sha1, Self::Sha256, Self::Sha512];
+
+    /// The name in commands, configuration, JSON and audit.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sha1 => "sha1",
+            Self::Sha256 => "sha256",
+            Self::Sha512 => "sha512",
+        }
+    }
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Algorithm {
+    type Err = UnknownAlgorithm;
+
+    fn from_str(text: &str) -> Result<Self, UnknownAlgorithm> {
+        Self::ALL
+            .into_iter()
+            .find(|known| known.as_str() == text)
+            .ok_or(UnknownAlgorithm)
+    }
+}
+
+/// A name that is none of the three hash functions.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the algorithm is one of sha1, sha256, sha512")]
+pub struct UnknownAlgorithm;
+
+/// The steps whose code equals the one that was typed, ascending. Nearly always none or one.
+///
+/// More than one happens (about once in 10^6 per candidate): all are kept, because the first may
+/// already be consumed and the typed code may honestly be the second.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Matches(Vec<u64>);
+
+impl Matches {
+    /// Compares each candidate with the typed code; never stops early.
+    fn among(code: &Code, candidates: impl Iterator<Item = (u64, Code)>) -> Self {
+        let mut steps = Vec::new(); // no memory is taken until something matches
+        for (step, candidate) in candidates {
+            if candidate.ct_eq(code).into() {
+                steps.push(step);
+            }
+        }
+        Self(steps)
+    }
+
+    /// The first matching step after the last consumed one; the first of all when none was ever
+    /// consumed. This is the only step that may be accepted (RFC 6238 s5.2).
+    pub fn first_after(&self, last: Option<u64>) -> Option<u64> {
+        self.iter()
+            .find(|step| last.is_none_or(|last| *step > last))
+    }
+
+    /// Whether this step's code is the one that was typed.
+    pub fn contains(&self, step: u64) -> bool {
+        self.0.contains(&step)
+    }
+
+    /// Whether the code is wrong for every step of the window.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The matching steps, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = u64> {
+        self.0.iter().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests;
