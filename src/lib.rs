@@ -49,3 +49,6 @@ pub mod otp;
 
 // Formats
 pub mod otpauth;
+
+// Store
+pub mod store;

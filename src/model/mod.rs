@@ -1,3 +1,11 @@
 //! The domain's nouns: values that cannot be built wrong. No storage form, no protocol.
 
+pub mod attempt;
+pub mod audit;
+pub mod client;
+pub mod id;
+pub mod kind;
+pub mod reason;
+pub mod token;
+pub mod user;
 pub mod user_key;

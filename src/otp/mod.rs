@@ -282,6 +282,13 @@ impl Matches {
             .find(|step| last.is_none_or(|last| *step > last))
     }
 
+    /// Adds a step that was compared outside the window.
+    pub fn insert(&mut self, step: u64) {
+        if let Err(place) = self.0.binary_search(&step) {
+            self.0.insert(place, step);
+        }
+    }
+
     /// Whether this step's code is the one that was typed.
     pub fn contains(&self, step: u64) -> bool {
         self.0.contains(&step)

@@ -151,7 +151,7 @@ impl Fold {
             let mut open = None;
             for (table, key, value) in rows.by_ref().take(SLICE) {
                 if !matches!(&open, Some((opened, _)) if *opened == table) {
-                    open = None;
+                    drop(open.take());
                     open = Some((table, write.open_table(definition(table)).map_err(disk)?));
                 }
                 let (_, handle) = open.as_mut().expect("just opened");

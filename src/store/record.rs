@@ -28,7 +28,6 @@ use crate::model::client::Require;
 use crate::model::client::Scope;
 use crate::model::id::RequestId;
 use crate::model::id::Serial;
-use crate::model::kind::Kind;
 use crate::model::reason::Decision;
 use crate::model::reason::Reason;
 use crate::model::token::LifeCycle;

@@ -132,7 +132,7 @@ fn derive(store: [u8; 16], key: &Key256, purpose: &str) -> Key256 {
 }
 
 fn chain_key(key: &Key256) -> Hmac<Sha256> {
-    <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(key.expose())
+    <Hmac<Sha256> as KeyInit>::new_from_slice(key.expose())
         .expect("HMAC takes keys of any length")
 }
 

@@ -1,0 +1,105 @@
+//! The clients in memory: every packet and every API call looks its client up.
+//!
+//! A change is visible here before the administrator hears that it is done.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::RwLock;
+
+use arc_swap::ArcSwap;
+use sha2::Digest;
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
+
+use crate::model::client::Access;
+use crate::model::client::Client;
+use crate::secret::SecretString;
+use crate::store::Store;
+use crate::store::StoreError;
+use crate::time::UnixTime;
+
+/// Hears the clients whenever they change.
+pub type Listener = Box<dyn Fn(&[Arc<Client>]) + Send + Sync>;
+
+/// The clients as they are now.
+pub struct Clients {
+    all: ArcSwap<Vec<Arc<Client>>>,
+    listeners: Mutex<Vec<Listener>>,
+    lessons: RwLock<HashSet<(String, IpAddr)>>,
+    /// One reload after the other: an older set never replaces a newer one.
+    reloading: tokio::sync::Mutex<()>,
+}
+
+impl Clients {
+    /// Reads the clients from the store.
+    pub async fn load(store: &dyn Store) -> Result<Self, StoreError> {
+        let all: Vec<_> = store.clients().await?.into_iter().map(Arc::new).collect();
+        let lessons = store.lessons().await?.into_iter().collect();
+        Ok(Self {
+            all: ArcSwap::from_pointee(all),
+            listeners: Mutex::default(),
+            lessons: RwLock::new(lessons),
+            reloading: tokio::sync::Mutex::default(),
+        })
+    }
+
+    /// Reads them again after a change, and tells the listeners.
+    pub async fn reload(&self, store: &dyn Store) -> Result<(), StoreError> {
+        let _turn = self.reloading.lock().await;
+        let fresh = Self::load(store).await?;
+        let all = fresh.all.into_inner();
+        let listeners = self.listeners.lock().expect(UNPOISONED);
+        *self.lessons.write().expect(UNPOISONED) =
+            fresh.lessons.into_inner().expect(UNPOISONED);
+        self.all.store(Arc::clone(&all));
+        listeners.iter().for_each(|listener| listener(&all));
+        Ok(())
+    }
+
+    /// All clients in order of name.
+    pub fn all(&self) -> Arc<Vec<Arc<Client>>> {
+        self.all.load_full()
+    }
+
+    /// Calls `listener` with the present clients, and again whenever they change.
+    pub fn listen(&self, listener: Listener) {
+        let mut listeners = self.listeners.lock().expect(UNPOISONED);
+        listener(&self.all.load());
+        listeners.push(listener);
+    }
+
+    /// The API client whose key this is. Every stored digest is compared, in constant time.
+    pub fn by_key(&self, key: &SecretString, now: UnixTime) -> Option<Arc<Client>> {
+        let digest = key_hash(key);
+        let mut found = None;
+        for client in self.all.load().iter() {
+            let Access::Api(api) = &client.access else { continue };
+            let previous = api.previous.is_some_and(|(hash, until)| {
+                bool::from(hash.ct_eq(&digest)) && now < until
+            });
+            if bool::from(api.key_hash.ct_eq(&digest)) || previous {
+                found = Some(Arc::clone(client));
+            }
+        }
+        found
+    }
+
+    /// Whether this address of a client with `require = auto` is known to sign its requests.
+    pub fn has_lesson(&self, client: &str, address: IpAddr) -> bool {
+        let lessons = self.lessons.read().expect(UNPOISONED);
+        !lessons.is_empty() && lessons.contains(&(client.to_owned(), address))
+    }
+
+    pub(crate) fn learned(&self, client: &str, address: IpAddr) {
+        self.lessons.write().expect(UNPOISONED).insert((client.to_owned(), address));
+    }
+}
+
+/// What is kept of an API key. The key has 256 random bits: a plain digest cannot be reversed.
+pub fn key_hash(key: &SecretString) -> [u8; 32] {
+    Sha256::digest(key.expose().as_bytes()).into()
+}
+
+const UNPOISONED: &str = "no panic while the lock is held";

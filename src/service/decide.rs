@@ -1,0 +1,98 @@
+//! Compares a code with a view of a user's tokens. Pure: everything is an argument.
+
+use crate::model::attempt::Comparison;
+use crate::model::attempt::DriftRule;
+use crate::model::attempt::Finding;
+use crate::model::kind::Kind;
+use crate::model::reason::Reason;
+use crate::model::token::LifeCycle;
+use crate::model::token::Token;
+use crate::model::token::TokenState;
+use crate::otp::Algorithm;
+use crate::otp::Code;
+use crate::otp::Digits;
+use crate::otp::Period;
+use crate::otp::hotp;
+use crate::otp::totp;
+use crate::otp::totp::Drift;
+use crate::otp::totp::Parameters;
+use crate::otp::totp::TimeStep;
+use crate::otp::totp::Window;
+use crate::policy::OtpWindows;
+use crate::policy::Policy;
+use crate::secret::OtpKey;
+use crate::secret::SecretBytes;
+use crate::store::View;
+use crate::time::UnixTime;
+
+/// Compares the code with every active token of a kind that the policy accepts.
+pub(crate) fn compare(
+    view: &View,
+    policy: &Policy,
+    code: &Code,
+    at: UnixTime,
+) -> Result<Finding, Reason> {
+    let of_kind = || {
+        view.tokens.iter().filter(|(token, _)| {
+            policy.otp.kinds.contains(&token.kind) && matches!(token.kind, Kind::Totp | Kind::Hotp)
+        })
+    };
+    of_kind().next().ok_or(Reason::NoToken)?;
+    let active = of_kind().filter(|(token, _)| token.state == LifeCycle::Active);
+    let tokens: Vec<Comparison> =
+        active.map(|(token, state)| compare_token(token, state, &policy.otp, code, at)).collect();
+    if tokens.is_empty() {
+        return Err(Reason::NotActive);
+    }
+    Ok(Finding::Compared { user: view.user.key.clone(), generation: view.generation, tokens })
+}
+
+/// Compares the code with one token's window, and with the last accepted step wherever it is: a
+/// cached password that comes back an hour later is a replay, not a guess.
+pub(crate) fn compare_token(
+    token: &Token,
+    state: &TokenState,
+    windows: &OtpWindows,
+    code: &Code,
+    at: UnixTime,
+) -> Comparison {
+    let moving = state.moving;
+    let parameters = parameters(token);
+    let Parameters { algorithm, digits, period } = parameters;
+    let (mut matches, drift) = if token.kind == Kind::Hotp {
+        let ahead = windows.look_ahead;
+        let found = hotp::find(&token.key, algorithm, digits, code, moving.next(), ahead);
+        (found, DriftRule::None)
+    } else {
+        let window = Window { back: windows.back, ahead: windows.ahead };
+        let found = totp::find(&token.key, parameters, code, at, moving.drift, window);
+        (found, DriftRule::Learn(TimeStep::at(at, period)))
+    };
+    if let Some(last) = moving.last
+        && hotp::generate(&token.key, algorithm, digits, last) == *code
+    {
+        matches.insert(last);
+    }
+    Comparison {
+        serial: token.serial.clone(),
+        kind: token.kind,
+        revision: token.revision,
+        seen: moving,
+        matches,
+        drift,
+    }
+}
+
+/// Spends the time of one token on nobody's key, so that a miss costs what a hit costs.
+pub(crate) fn compare_with_nothing(code: &Code, at: UnixTime) {
+    let Some(key) = OtpKey::new(SecretBytes::from(&[0x5a_u8; 20][..])) else { return };
+    let parameters =
+        Parameters { algorithm: Algorithm::Sha1, digits: Digits::SIX, period: Period::THIRTY };
+    let found = totp::find(&key, parameters, code, at, Drift::default(), Window::default());
+    std::hint::black_box(found.is_empty());
+}
+
+/// The RFC 6238 parameters of a token.
+pub(crate) const fn parameters(token: &Token) -> Parameters {
+    Parameters { algorithm: token.algorithm, digits: token.digits, period: token.period }
+}

@@ -1,0 +1,377 @@
+//! The service: decisions. Knows model, otp, policy and the store; knows no protocol.
+//!
+//! ```text
+//! Request -> client's policy -> canonical user, code -> view -> rule -> compare   (decide, pure)
+//!                                                   ^                     |
+//!                                                   +--- stale view ------+-> store.attempt
+//! Decided <- accept / reject (+ when a reject may leave) <------------------------'
+//! ```
+//!
+//! Outcome is not error: a wrong code is `Ok(Decided { outcome: Reject, .. })`. `Err` means that
+//! nobody could decide; the front ends answer it with silence or 503, and nothing was counted.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use crate::model::attempt::Attempt;
+use crate::model::attempt::Finding;
+use crate::model::audit::Channel;
+use crate::model::audit::Purpose;
+use crate::model::client::Client;
+use crate::model::id::RequestId;
+use crate::model::id::Serial;
+use crate::model::reason::Decision;
+use crate::model::reason::Reason;
+use crate::model::user_key::UserKey;
+use crate::otp::Code;
+use crate::policy::Facts;
+use crate::policy::Policies;
+use crate::policy::Policy;
+use crate::policy::ReplyFacts;
+use crate::policy::Rule;
+use crate::secret::Entropy;
+use crate::secret::EntropyError;
+use crate::secret::SecretString;
+use crate::secret::random;
+use crate::store::Outcome as StoreOutcome;
+use crate::store::Store;
+use crate::store::StoreError;
+use crate::store::View;
+use crate::time::Clock;
+use crate::time::UnixTime;
+
+pub mod admin;
+pub mod clients;
+pub mod counters;
+mod decide;
+
+/// The decision maker; shared by all front ends.
+pub struct Service {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    policies: ArcSwap<Policies>,
+    clients: clients::Clients,
+    counters: counters::Counters,
+}
+
+/// One question: is this the person, this once?
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// Names the request; made by [`Service::arrival`].
+    pub id: RequestId,
+    /// When it arrived.
+    pub at: UnixTime,
+    /// After this nobody waits for the answer.
+    pub deadline: UnixTime,
+    /// Who asks.
+    pub client: &'a Client,
+    /// Over which front end.
+    pub channel: Channel,
+    /// How the credential travelled: `pap`, `http`; for policy rules.
+    pub method: &'a str,
+    /// The user as it was sent.
+    pub user: &'a str,
+    /// What the user typed as code.
+    pub code: &'a SecretString,
+    /// Where the person is, if the client said so.
+    pub source: Option<IpAddr>,
+    /// Request attributes by dictionary name, for policy rules and reply templates.
+    pub attributes: &'a [(&'a str, &'a str)],
+    /// Application context, for policy rules.
+    pub context: &'a [(&'a str, &'a str)],
+}
+
+/// A decision, durable.
+#[derive(Debug)]
+pub struct Decided {
+    /// What the person hears.
+    pub outcome: Outcome,
+    /// Why: for logs and metrics, never for the person.
+    pub reason: Reason,
+    /// How long after arrival the answer may leave, so that all rejects look alike in time.
+    pub delay: Duration,
+}
+
+/// What the person hears.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Let in.
+    Accept(Accepted),
+    /// Refused; the cause is in the audit only.
+    Reject,
+}
+
+/// What goes with an accept.
+#[derive(Debug)]
+pub struct Accepted {
+    /// Who.
+    pub user: UserKey,
+    /// With which token.
+    pub serial: Serial,
+    /// Strength of the factors, 1 to 3 (SP 800-63B levels).
+    pub assurance: u8,
+    /// Reply attributes by dictionary name, expanded.
+    pub attributes: Vec<(String, String)>,
+}
+
+/// Nobody could decide. Silence over RADIUS, 503 over HTTP; nothing was counted.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// The store has no answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The client names a policy that is not loaded.
+    #[error("client `{client}` names policy `{policy}`, which is not loaded")]
+    NoPolicy {
+        /// The client.
+        client: String,
+        /// The missing policy.
+        policy: String,
+    },
+    /// The clock is behind times on record.
+    #[error("the clock says {now}, but {seen} is on record; set the clock, or run `oncegate clock recover` if it is right")]
+    ClockBehind {
+        /// What the clock says.
+        now: UnixTime,
+        /// The latest time on record.
+        seen: UnixTime,
+    },
+    /// The user's tokens changed faster than they could be compared.
+    #[error("the user's tokens keep changing")]
+    Contended,
+    /// No random octets.
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
+}
+
+impl Service {
+    /// Puts the service together and reads the clients from the store.
+    pub async fn new(
+        store: Arc<dyn Store>,
+        policies: Policies,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, ServiceError> {
+        let clients = clients::Clients::load(store.as_ref()).await?;
+        let policies = ArcSwap::from_pointee(policies);
+        let counters = counters::Counters::default();
+        Ok(Self { store, clock, entropy, policies, clients, counters })
+    }
+
+    /// The store behind the service, for reading.
+    pub fn store(&self) -> &dyn Store {
+        self.store.as_ref()
+    }
+
+    /// The clients as they are now, and who wants to hear of changes.
+    pub const fn clients(&self) -> &clients::Clients {
+        &self.clients
+    }
+
+    /// Decisions so far.
+    pub const fn counters(&self) -> &counters::Counters {
+        &self.counters
+    }
+
+    /// The policies as they are now.
+    pub fn policies(&self) -> Arc<Policies> {
+        self.policies.load_full()
+    }
+
+    /// The present, by the service's clock.
+    pub fn now(&self) -> UnixTime {
+        self.clock.now()
+    }
+
+    /// Takes a new set of policies, all at once. Refused while a client names one that is missing.
+    pub fn replace_policies(&self, policies: Policies) -> Result<(), ServiceError> {
+        for client in self.clients.all().iter() {
+            policy_of(client, &policies)?;
+        }
+        self.policies.store(Arc::new(policies));
+        Ok(())
+    }
+
+    /// The id and time of a request that arrives now.
+    pub fn arrival(&self) -> Result<(RequestId, UnixTime), ServiceError> {
+        let now = self.clock.now();
+        Ok((RequestId::new(now, random(self.entropy.as_ref())?), now))
+    }
+
+    /// Decides. Durable when it answers `Ok`.
+    pub async fn authenticate(&self, request: &Request<'_>) -> Result<Decided, ServiceError> {
+        let policies = self.policies.load_full();
+        let policy = policy_of(request.client, &policies)?;
+        let decided = self.decide(request, policy).await;
+        match &decided {
+            Ok(decided) => self.counters.decided(request.channel, decided.reason),
+            Err(error) => {
+                self.counters.undecided(request.channel);
+                tracing::warn!(id = %request.id, client = request.client.name, %error, "no decision");
+            }
+        }
+        decided
+    }
+
+    async fn decide(
+        &self,
+        request: &Request<'_>,
+        policy: &Policy,
+    ) -> Result<Decided, ServiceError> {
+        let at = self.window_time(request.at)?;
+        let key = UserKey::parse(request.user);
+        let shown = key.as_ref().map_or_else(|_| shorten(request.user), ToString::to_string);
+        let attempt = |rule: Option<&Rule>, finding| Attempt {
+            request: request.id,
+            at,
+            deadline: request.deadline,
+            purpose: Purpose::Login,
+            user: shown.clone(),
+            client: request.client.name.as_str().into(),
+            channel: request.channel,
+            source: request.source,
+            rule: rule.map(|rule| format!("{}:{}", policy.name, rule.name).into()),
+            lockout: policy.lockout,
+            finding,
+        };
+        for _ in 0..TRIES {
+            let (rule, finding, view) = match self.evaluate(request, policy, key.as_ref().ok(), at).await? {
+                Evaluated::Refused(reason) => (None, Finding::Refused(reason), None),
+                Evaluated::Compared(rule, finding, view) => (Some(rule), finding, Some(view)),
+            };
+            let settlement = match self.store.attempt(attempt(rule, finding)).await? {
+                StoreOutcome::Settled(settlement) => settlement,
+                StoreOutcome::Stale => continue,
+            };
+            let reason = settlement.reason;
+            let accepted = match (settlement.decision, settlement.serial, rule, view) {
+                (Decision::Accept, Some(serial), Some(rule), Some(view)) => {
+                    Outcome::Accept(accepted(request, policy, rule, &view, serial))
+                }
+                _ => Outcome::Reject,
+            };
+            let delay = match accepted {
+                Outcome::Accept(_) => Duration::ZERO,
+                Outcome::Reject => policy.reject_delay,
+            };
+            return Ok(Decided { outcome: accepted, reason, delay });
+        }
+        Err(ServiceError::Contended)
+    }
+
+    async fn evaluate<'p>(
+        &self,
+        request: &Request<'_>,
+        policy: &'p Policy,
+        key: Option<&UserKey>,
+        at: UnixTime,
+    ) -> Result<Evaluated<'p>, ServiceError> {
+        // The code's form is checked before anything is looked up (SPEC section 7).
+        let Ok(code) = Code::parse(request.code.expose()) else {
+            return Ok(Evaluated::Refused(Reason::MalformedCode));
+        };
+        let Some(key) = key else { return Ok(Evaluated::Refused(Reason::UnknownUser)) };
+        if request.client.realm.as_ref().is_some_and(|realm| realm != key.realm()) {
+            return Ok(Evaluated::Refused(Reason::OtherRealm));
+        }
+        let Some(view) = self.store.view(key).await? else {
+            decide::compare_with_nothing(&code, at);
+            return Ok(Evaluated::Refused(Reason::UnknownUser));
+        };
+        if view.user.disabled {
+            decide::compare_with_nothing(&code, at);
+            return Ok(Evaluated::Refused(Reason::UserDisabled));
+        }
+        let Some(rule) = policy.decide(&facts(request, &view, at)).rule() else {
+            decide::compare_with_nothing(&code, at);
+            return Ok(Evaluated::Refused(Reason::NoRule));
+        };
+        match decide::compare(&view, policy, &code, at) {
+            Ok(finding) => Ok(Evaluated::Compared(rule, finding, view)),
+            Err(reason) => {
+                decide::compare_with_nothing(&code, at);
+                Ok(Evaluated::Refused(reason))
+            }
+        }
+    }
+
+    /// The time that windows are computed from: never behind what is on record, so that a clock
+    /// set back re-opens nothing (SPEC section 8, rule 6).
+    fn window_time(&self, now: UnixTime) -> Result<UnixTime, ServiceError> {
+        let seen = self.store.high_water();
+        if seen.since(now) > CLOCK_TOLERANCE {
+            return Err(ServiceError::ClockBehind { now, seen });
+        }
+        Ok(now.max(seen))
+    }
+}
+
+enum Evaluated<'p> {
+    Refused(Reason),
+    Compared(&'p Rule, Finding, View),
+}
+
+/// The policy that applies to a client's users.
+pub fn policy_of<'p>(client: &Client, policies: &'p Policies) -> Result<&'p Policy, ServiceError> {
+    policies.resolve(client.policy.as_deref()).ok_or_else(|| ServiceError::NoPolicy {
+        client: client.name.clone(),
+        policy: client.policy.clone().unwrap_or_else(|| crate::policy::DEFAULT.to_owned()),
+    })
+}
+
+fn facts<'a>(request: &Request<'a>, view: &'a View, at: UnixTime) -> Facts<'a> {
+    Facts {
+        now: at,
+        client: &request.client.name,
+        user: view.user.key.name(),
+        realm: view.user.key.realm(),
+        groups: &view.user.groups,
+        user_class: view.user.class.as_deref(),
+        source: request.source,
+        method: request.method,
+        attributes: request.attributes,
+        context: request.context,
+    }
+}
+
+fn accepted(
+    request: &Request<'_>,
+    policy: &Policy,
+    rule: &Rule,
+    view: &View,
+    serial: Serial,
+) -> Accepted {
+    let user = &view.user;
+    let reply = ReplyFacts {
+        user: user.key.name(),
+        realm: user.key.realm(),
+        group: rule.group_of(&facts(request, view, request.at)),
+        token: serial.as_str(),
+        attributes: request.attributes,
+    };
+    let attributes = policy.reply.iter().filter_map(|attribute| {
+        let value = attribute.value.expand(&reply)?;
+        Some((attribute.name.clone(), value))
+    });
+    Accepted {
+        attributes: attributes.collect(),
+        user: user.key.clone(),
+        assurance: rule.assurance(),
+        serial,
+    }
+}
+
+/// A user name that is no user name, for the audit: cut to a length that is still useful.
+fn shorten(text: &str) -> String {
+    text.chars().take(64).collect()
+}
+
+/// How often a stale view is read again before giving up: an attacker who keeps a counter moving
+/// gets no answer, and pays a commit for every move.
+const TRIES: usize = 8;
+/// How far the clock may be behind the latest time on record: NTP steps and requests in flight.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(30);
