@@ -40,5 +40,9 @@
 //! ```
 
 // Base
+pub mod diagnostic;
 pub mod secret;
 pub mod time;
+
+// Core
+pub mod policy;
