@@ -46,3 +46,7 @@ pub mod time;
 
 // Core
 pub mod policy;
+
+// Formats
+pub mod config;
+pub mod qr;

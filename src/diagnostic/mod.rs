@@ -354,25 +354,31 @@ pub fn did_you_mean<'a>(
         .map(|(_, candidate)| candidate)
 }
 
-/// Levenshtein distance in characters.
+/// Edit distance in characters; two neighbours exchanged count as one edit, the commonest slip.
 fn distance(from: &str, to: &str) -> usize {
     let to: Vec<char> = to.chars().collect();
-    let mut above: Vec<usize> = (0..=to.len()).collect();
+    let mut rows = (Vec::new(), (0..=to.len()).collect::<Vec<usize>>());
+    let mut before = None;
     for (row, left) in from.chars().enumerate() {
-        let mut diagonal = row;
-        let mut cell = row.saturating_add(1);
-        let mut current = vec![cell];
-        for (right, &up) in to.iter().zip(above.iter().skip(1)) {
-            let replace = diagonal.saturating_add(usize::from(left != *right));
-            cell = replace
-                .min(up.saturating_add(1))
-                .min(cell.saturating_add(1));
-            diagonal = up;
+        let cell_of = |row: &[usize], column| row.get(column).copied().unwrap_or(usize::MAX);
+        let mut current = vec![row + 1];
+        for (column, right) in to.iter().enumerate() {
+            let replace = cell_of(&rows.1, column) + usize::from(left != *right);
+            let remove = cell_of(&rows.1, column + 1) + 1;
+            let insert = cell_of(&current, column) + 1;
+            let mut cell = replace.min(remove).min(insert);
+            if let Some(earlier) = column.checked_sub(1)
+                && before == Some(*right)
+                && to.get(earlier) == Some(&left)
+            {
+                cell = cell.min(cell_of(&rows.0, earlier).saturating_add(1));
+            }
             current.push(cell);
         }
-        above = current;
+        rows = (rows.1, current);
+        before = Some(left);
     }
-    above.last().copied().unwrap_or_default()
+    rows.1.last().copied().unwrap_or_default()
 }
 
 /// Longer words are not slips of the fingers; the work of `distance` grows with the square.

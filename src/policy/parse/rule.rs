@@ -91,7 +91,7 @@ impl Reader<'_, '_> {
             }
             Some(wanted)
         });
-        if let Some(value) = table.value("outage") {
+        if let Some(value) = table.refused("outage") {
             let error = value.error("`outage` is not supported by this version");
             self.findings.push(error.help(supported()));
         }
