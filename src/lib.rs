@@ -40,15 +40,22 @@
 //! ```
 
 // Base
+pub mod diagnostic;
 pub mod secret;
 pub mod time;
 
 // Core
 pub mod model;
 pub mod otp;
+pub mod policy;
 
 // Formats
+pub mod config;
 pub mod otpauth;
+pub mod qr;
 
 // Store
 pub mod store;
+
+// Decisions
+pub mod service;

@@ -1,0 +1,46 @@
+//! Every key of the configuration: path, default, meaning.
+
+use crate::config::file::Key;
+
+macro_rules! keys {
+    ($($name:ident = $path:literal, $default:literal, $about:literal;)*) => {
+        $(
+            #[doc = concat!("`", $path, "`: ", $about, ".")]
+            pub const $name: &Key = &Key { path: $path, default: $default, about: $about };
+        )*
+        /// All keys, in the order of the template.
+        pub const ALL: &[&Key] = &[$($name),*];
+    };
+}
+
+keys! {
+    RADIUS_ENABLED = "radius.enabled", "true", "serve RADIUS";
+    RADIUS_LISTEN = "radius.listen", "127.0.0.1:1812",
+        "addresses for RADIUS over UDP; a list for more than one";
+    HTTP_ENABLED = "http.enabled", "true", "serve HTTP";
+    HTTP_LISTEN = "http.listen", "127.0.0.1:8080",
+        "addresses for HTTP; a list for more than one";
+    HTTP_INSECURE = "http.insecure", "false",
+        "serve HTTP without TLS beyond loopback: passwords and keys travel readable";
+    HTTP_TLS_CERTIFICATE = "http.tls.certificate", "",
+        "PEM file: the server's certificate, then the intermediate ones";
+    HTTP_TLS_KEY = "http.tls.key", "", "PEM file: the private key of the certificate";
+    STORE_ENGINE = "store.engine", "redb", "where users, tokens and clients live";
+    STORE_DIR = "store.dir", "store", "directory of the store's files";
+    KEYS_MASTER = "keys.master", "file:master.key",
+        "the key that seals the store: file:PATH, env:NAME or credential:NAME (systemd)";
+    POLICIES_DIR = "policies.dir", "policies", "directory of the policy files";
+    AUDIT_SEGMENT_SIZE = "audit.segment_size", "64MiB",
+        "size at which a new audit segment begins, 1MiB to 1GiB";
+    LIMITS_RADIUS_IN_FLIGHT = "limits.radius_in_flight", "4096",
+        "RADIUS requests worked on at a time; more are dropped, the gear asks again";
+    LIMITS_RADIUS_QUEUE = "limits.radius_queue", "8192",
+        "RADIUS datagrams waiting for a worker";
+    LIMITS_HTTP_CONNECTIONS = "limits.http_connections", "1024", "open HTTP connections";
+    LIMITS_REQUEST_TIMEOUT = "limits.request_timeout", "3s",
+        "time for one decision, 100ms to 60s; after it: silence or 503";
+    LIMITS_REJECT_QUEUE = "limits.reject_queue", "65536",
+        "rejects waiting for their delay; more leave at once";
+    LOG_LEVEL = "log.level", "info", "error, warn, info, debug or trace";
+    LOG_FORMAT = "log.format", "text", "text or json";
+}

@@ -1,0 +1,236 @@
+//! The configuration: what the written keys mean, typed and checked once.
+//!
+//! ```text
+//! oncegate.toml + ONCEGATE__SECTION__KEY --file.rs--> texts with origin --here--> Config
+//! ```
+//!
+//! File text, environment and directory are arguments; nothing here reads or writes. Clients,
+//! users and tokens live in the store, not in this file.
+//!
+//! Invariants: a `Config` was checked as a whole, and all its faults are reported together. Every
+//! default is a [`keys`] const. Paths are joined to the directory of the file.
+//!
+//! Threats: plain HTTP beyond loopback carries passwords, so it needs a word that says so
+//! (`http.insecure`). A key pasted into `keys.master` is not quoted back, in no diagnostic and no
+//! `show`. A misspelt key or variable is an error: a limit someone believes in must be in force.
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation
+)]
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::diagnostic::Diagnostic;
+use crate::diagnostic::Findings;
+use crate::diagnostic::Source;
+
+mod file;
+pub mod keys;
+mod resolve;
+
+pub use file::{Key, Origin, PREFIX};
+
+/// The whole configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `[radius]`
+    pub radius: Radius,
+    /// `[http]`
+    pub http: Http,
+    /// `[store]`
+    pub store: Store,
+    /// `[keys]`
+    pub keys: Keys,
+    /// `[policies]`
+    pub policies: Policies,
+    /// `[audit]`
+    pub audit: Audit,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[log]`
+    pub log: Log,
+    effective: Vec<EffectiveValue>,
+}
+
+impl Config {
+    /// Reads and checks the configuration. `source` is the file, if there is one; `env` all
+    /// variables of the process; `dir` the directory relative paths start from. Returns the
+    /// configuration with its warnings, or every finding.
+    pub fn load(
+        source: Option<&Source>,
+        env: impl IntoIterator<Item = (String, String)>,
+        dir: &Path,
+    ) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
+        let mut findings = Findings::default();
+        let written = file::Written::read(source, env, keys::ALL, &mut findings);
+        let config = resolve::resolve(&written, dir, &mut findings);
+        findings.conclude(config)
+    }
+
+    /// Every key with its value and origin, in the order of the template.
+    pub fn effective(&self) -> &[EffectiveValue] {
+        &self.effective
+    }
+}
+
+/// `[radius]`
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Radius {
+    /// Where RADIUS over UDP is served; empty when disabled.
+    pub listen: Vec<SocketAddr>,
+}
+
+/// `[http]`
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Http {
+    /// Where HTTP is served; empty when disabled.
+    pub listen: Vec<SocketAddr>,
+    /// Certificate and key; plain HTTP without.
+    pub tls: Option<Tls>,
+    /// Whether plain HTTP beyond loopback was asked for.
+    pub insecure: bool,
+}
+
+/// `[http.tls]`
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Tls {
+    /// PEM file of the certificate chain.
+    pub certificate: PathBuf,
+    /// PEM file of its private key.
+    pub key: PathBuf,
+}
+
+/// `[store]`
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Store {
+    /// What holds the data.
+    pub engine: Engine,
+    /// Directory of its files.
+    pub dir: PathBuf,
+}
+
+/// A store engine of this version.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Engine {
+    /// Embedded files.
+    Redb,
+}
+
+/// `[keys]`
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Keys {
+    /// Where the master key is kept.
+    pub master: MasterKey,
+}
+
+/// Where the master key is kept; the caller fetches it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum MasterKey {
+    /// The systemd credential of this name: `$CREDENTIALS_DIRECTORY/NAME`.
+    Credential(String),
+    /// The environment variable of this name.
+    Env(String),
+    /// A file readable by the daemon only.
+    File(PathBuf),
+}
+
+/// `[policies]`
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Policies {
+    /// Directory of the policy files.
+    pub dir: PathBuf,
+}
+
+/// `[audit]`
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Audit {
+    /// Octets at which a new segment begins.
+    pub segment_size: u64,
+}
+
+/// `[limits]`: what a flood can occupy. Bodies of HTTP requests are not configurable
+/// ([`HTTP_BODY`]).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// RADIUS requests worked on at a time.
+    pub radius_in_flight: usize,
+    /// RADIUS datagrams waiting for a worker.
+    pub radius_queue: usize,
+    /// Open HTTP connections.
+    pub http_connections: usize,
+    /// Time for one decision.
+    pub request_timeout: Duration,
+    /// Rejects waiting for their delay.
+    pub reject_queue: usize,
+}
+
+/// `[log]`
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Log {
+    /// Least severe level that is written.
+    pub level: Level,
+    /// How lines look.
+    pub format: LogFormat,
+}
+
+/// Severity of a log line.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Level {
+    /// Something failed.
+    Error,
+    /// Something is odd.
+    Warn,
+    /// Something happened.
+    Info,
+    /// For developers.
+    Debug,
+    /// For developers with patience.
+    Trace,
+}
+
+impl Level {
+    /// The word of the configuration, which is also a filter directive of the logger.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LogFormat {
+    /// One JSON object per line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// One line of `config show --effective`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct EffectiveValue {
+    /// Dotted path of the key.
+    pub key: &'static str,
+    /// Its value as it would be written without quotes; lists separated by `, `.
+    pub value: String,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+/// Longest body of an HTTP request in octets; the largest honest one has a few hundred.
+pub const HTTP_BODY: usize = 16 * 1024;
+
+/// The file `init` writes: every key with its default, commented out.
+pub const TEMPLATE: &str = include_str!("template.toml");
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,359 @@
+//! From written texts to a checked [`Config`].
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::config::Audit;
+use crate::config::Config;
+use crate::config::EffectiveValue;
+use crate::config::Engine;
+use crate::config::Http;
+use crate::config::Keys;
+use crate::config::Level;
+use crate::config::Limits;
+use crate::config::Log;
+use crate::config::LogFormat;
+use crate::config::MasterKey;
+use crate::config::Policies;
+use crate::config::Radius;
+use crate::config::Store;
+use crate::config::Tls;
+use crate::config::file::Entry;
+use crate::config::file::Key;
+use crate::config::file::Origin;
+use crate::config::file::Scalar;
+use crate::config::file::Written;
+use crate::config::keys;
+use crate::diagnostic::Diagnostic;
+use crate::diagnostic::Findings;
+use crate::diagnostic::did_you_mean;
+use crate::diagnostic::units;
+
+/// Understands every key; `None` when one cannot be understood.
+pub(super) fn resolve(written: &Written, dir: &Path, findings: &mut Findings) -> Option<Config> {
+    let mut reader = Resolver {
+        written,
+        findings,
+        effective: Vec::new(),
+    };
+    // Every section is read before any `?`, so that all faults are found.
+    let radius = reader.radius();
+    let http = reader.http(dir);
+    let engine = reader.one(keys::STORE_ENGINE, parse_engine);
+    let store_dir = reader.one(keys::STORE_DIR, |text| Ok(dir.join(text)));
+    let master = reader.master(dir);
+    let policies = reader.one(keys::POLICIES_DIR, |text| Ok(dir.join(text)));
+    let segment_size = reader.one(keys::AUDIT_SEGMENT_SIZE, |text| {
+        let size = units::size(text)?;
+        in_range(size, SEGMENT_MIN..=SEGMENT_MAX).ok_or_else(|| "write 1MiB to 1GiB".to_owned())
+    });
+    let limits = reader.limits();
+    let log = reader.log();
+    let (radius, http) = (radius?, http?);
+    if radius.listen.is_empty() && http.listen.is_empty() {
+        let error = Diagnostic::error("`radius.enabled` and `http.enabled` are both false");
+        reader
+            .findings
+            .push(error.help("enable at least one: there is nothing to serve"));
+    }
+    let effective = reader.effective;
+    Some(Config {
+        radius,
+        http,
+        store: Store {
+            engine: engine?,
+            dir: store_dir?,
+        },
+        keys: Keys { master: master? },
+        policies: Policies { dir: policies? },
+        audit: Audit {
+            segment_size: segment_size?,
+        },
+        limits: limits?,
+        log: log?,
+        effective,
+    })
+}
+
+struct Resolver<'w> {
+    written: &'w Written,
+    findings: &'w mut Findings,
+    effective: Vec<EffectiveValue>,
+}
+
+impl Resolver<'_> {
+    fn radius(&mut self) -> Option<Radius> {
+        let enabled = self.one(keys::RADIUS_ENABLED, parse_flag);
+        let listen = self.addresses(keys::RADIUS_LISTEN);
+        let listen = if enabled? { listen? } else { Vec::new() };
+        Some(Radius { listen })
+    }
+
+    fn http(&mut self, dir: &Path) -> Option<Http> {
+        let enabled = self.one(keys::HTTP_ENABLED, parse_flag);
+        let listen = self.addresses(keys::HTTP_LISTEN);
+        let insecure = self.one(keys::HTTP_INSECURE, parse_flag);
+        let certificate = self.path(keys::HTTP_TLS_CERTIFICATE, dir);
+        let key = self.path(keys::HTTP_TLS_KEY, dir);
+        let tls = match (certificate, key) {
+            (Some(certificate), Some(key)) => Some(Tls { certificate, key }),
+            (None, None) => None,
+            (Some(_), None) => return self.lonely(keys::HTTP_TLS_CERTIFICATE, keys::HTTP_TLS_KEY),
+            (None, Some(_)) => return self.lonely(keys::HTTP_TLS_KEY, keys::HTTP_TLS_CERTIFICATE),
+        };
+        let (listen, insecure) = (if enabled? { listen? } else { Vec::new() }, insecure?);
+        let open = listen
+            .iter()
+            .find(|address| !address.ip().to_canonical().is_loopback());
+        if let (Some(address), None) = (open, &tls) {
+            let entry = self.written.entry(keys::HTTP_LISTEN);
+            let finding = if insecure {
+                Diagnostic::warning(format!("HTTP on {address} is served without TLS"))
+                    .help("passwords, codes and API keys travel readable: set up [http.tls]")
+            } else {
+                Diagnostic::error(format!("HTTP on {address} needs TLS")).help(
+                    "set certificate and key under [http.tls], or listen on 127.0.0.1, or accept \
+                     that passwords travel readable with `http.insecure = true`",
+                )
+            };
+            let scalar = entry
+                .values
+                .iter()
+                .find(|one| one.text.parse().ok() == Some(*address));
+            let scalar = scalar.cloned();
+            self.report(keys::HTTP_LISTEN, &entry, scalar.as_ref(), finding);
+        }
+        Some(Http {
+            listen,
+            tls,
+            insecure,
+        })
+    }
+
+    fn limits(&mut self) -> Option<Limits> {
+        let radius_in_flight = self.one(keys::LIMITS_RADIUS_IN_FLIGHT, parse_count);
+        let radius_queue = self.one(keys::LIMITS_RADIUS_QUEUE, parse_count);
+        let http_connections = self.one(keys::LIMITS_HTTP_CONNECTIONS, parse_count);
+        let request_timeout = self.one(keys::LIMITS_REQUEST_TIMEOUT, |text| {
+            let duration = units::duration(text)?;
+            in_range(duration, TIMEOUT_MIN..=TIMEOUT_MAX)
+                .ok_or_else(|| "write 100ms to 60s".to_owned())
+        });
+        let reject_queue = self.one(keys::LIMITS_REJECT_QUEUE, parse_count);
+        Some(Limits {
+            radius_in_flight: radius_in_flight?,
+            radius_queue: radius_queue?,
+            http_connections: http_connections?,
+            request_timeout: request_timeout?,
+            reject_queue: reject_queue?,
+        })
+    }
+
+    fn log(&mut self) -> Option<Log> {
+        let levels = [
+            Level::Error,
+            Level::Warn,
+            Level::Info,
+            Level::Debug,
+            Level::Trace,
+        ];
+        let level = self.one(keys::LOG_LEVEL, |text| {
+            parse_choice(text, &levels.map(|level| (level.as_str(), level)))
+        });
+        let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
+        let format = self.one(keys::LOG_FORMAT, |text| parse_choice(text, &formats));
+        Some(Log {
+            level: level?,
+            format: format?,
+        })
+    }
+
+    /// Threat: whoever pastes the key itself here must not find it again on the terminal, in a log
+    /// or in `config show`. So neither the text nor its line is quoted.
+    fn master(&mut self, dir: &Path) -> Option<MasterKey> {
+        let entry = self.written.entry(keys::KEYS_MASTER);
+        let text = match entry.values.as_slice() {
+            [one] => one.text.as_str(),
+            _ => "",
+        };
+        let parsed = match text.split_once(':') {
+            Some((_, "")) | None => None,
+            Some(("file", path)) => Some(MasterKey::File(dir.join(path))),
+            Some(("env", name)) => Some(MasterKey::Env(name.to_owned())),
+            Some(("credential", name)) if !name.contains('/') => {
+                Some(MasterKey::Credential(name.to_owned()))
+            }
+            Some(_) => None,
+        };
+        let value = if parsed.is_some() { text } else { "[redacted]" };
+        self.effective.push(EffectiveValue {
+            key: keys::KEYS_MASTER.path,
+            value: value.to_owned(),
+            origin: entry.origin.clone(),
+        });
+        if parsed.is_none() {
+            let origin = match &entry.origin {
+                Origin::Default => String::new(),
+                Origin::Env { name } => format!(" ({name})"),
+                Origin::File { file, line } => format!(" ({file}:{line})"),
+            };
+            let message = format!("`keys.master`{origin} does not say where the key is kept");
+            let error = Diagnostic::error(message);
+            self.findings
+                .push(error.help("write file:PATH, env:NAME or credential:NAME"));
+        }
+        parsed
+    }
+
+    fn addresses(&mut self, key: &'static Key) -> Option<Vec<SocketAddr>> {
+        let addresses = self.list(key, |text| {
+            text.parse::<SocketAddr>().map_err(|_| {
+                format!("`{text}` is not an address with a port: write 127.0.0.1:1812 or [::]:1812")
+            })
+        })?;
+        let entry = self.written.entry(key);
+        if addresses.is_empty() {
+            let error = Diagnostic::error(format!("`{}` is empty", key.path));
+            let help = format!(
+                "name an address, or write `{}.enabled = false`",
+                section(key)
+            );
+            self.report(key, &entry, None, error.help(help));
+            return None;
+        }
+        for (index, address) in addresses.iter().enumerate() {
+            if address.port() != 0 && addresses.iter().take(index).any(|other| other == address) {
+                let error = Diagnostic::error(format!("{address} is listed twice"));
+                let scalar = entry.values.get(index);
+                self.report(key, &entry, scalar, error);
+            }
+        }
+        Some(addresses)
+    }
+
+    fn path(&mut self, key: &'static Key, dir: &Path) -> Option<std::path::PathBuf> {
+        self.list(key, |text| Ok(dir.join(text)))?.pop()
+    }
+
+    fn lonely<T>(&mut self, present: &'static Key, missing: &'static Key) -> Option<T> {
+        let entry = self.written.entry(present);
+        let error = Diagnostic::error(format!("`{}` is missing", missing.path));
+        let help = format!("`{}` is set; TLS needs both", present.path);
+        let scalar = entry.values.first();
+        self.report(present, &entry, scalar, error.help(help));
+        None
+    }
+
+    /// Exactly one value.
+    fn one<T>(
+        &mut self,
+        key: &'static Key,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let mut values = self.list(key, parse)?;
+        if values.len() == 1 {
+            return values.pop();
+        }
+        let entry = self.written.entry(key);
+        let error = Diagnostic::error(format!("`{}` must be one value", key.path));
+        let scalar = entry.values.first();
+        self.report(key, &entry, scalar, error);
+        None
+    }
+
+    /// All values of a key, which becomes a line of the effective configuration.
+    fn list<T>(
+        &mut self,
+        key: &'static Key,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<Vec<T>> {
+        let entry = self.written.entry(key);
+        let texts: Vec<&str> = entry.values.iter().map(|one| one.text.as_str()).collect();
+        self.effective.push(EffectiveValue {
+            key: key.path,
+            value: texts.join(", "),
+            origin: entry.origin.clone(),
+        });
+        let mut parsed = Vec::new();
+        for scalar in &entry.values {
+            match parse(&scalar.text) {
+                Ok(value) => parsed.push(Some(value)),
+                Err(message) => {
+                    parsed.push(None);
+                    let error = Diagnostic::error(format!("`{}`: {message}", key.path));
+                    self.report(key, &entry, Some(scalar), error);
+                }
+            }
+        }
+        parsed.into_iter().collect()
+    }
+
+    /// Reports with the place in the file, or the name of the variable.
+    fn report(&mut self, key: &Key, entry: &Entry, scalar: Option<&Scalar>, finding: Diagnostic) {
+        let place = scalar.and_then(|scalar| scalar.place.clone());
+        self.findings.push(match (place, &entry.origin) {
+            (Some(place), _) => finding.at(place),
+            (None, Origin::Env { name }) => {
+                let message = format!("{} (from {name})", finding.message);
+                Diagnostic { message, ..finding }
+            }
+            (None, Origin::File { file, line }) => {
+                let message = format!("{} ({file}:{line})", finding.message);
+                Diagnostic { message, ..finding }
+            }
+            (None, Origin::Default) => {
+                let message = format!("{} (default of `{}`)", finding.message, key.path);
+                Diagnostic { message, ..finding }
+            }
+        });
+    }
+}
+
+fn section(key: &Key) -> &'static str {
+    key.path.split('.').next().unwrap_or_default()
+}
+
+fn parse_flag(text: &str) -> Result<bool, String> {
+    text.parse()
+        .map_err(|_| format!("`{text}` is neither true nor false"))
+}
+
+fn parse_count(text: &str) -> Result<usize, String> {
+    let count = text
+        .parse()
+        .ok()
+        .and_then(|count| in_range(count, 1..=COUNT_MAX));
+    count.ok_or_else(|| format!("`{text}` is not a number from 1 to {COUNT_MAX}"))
+}
+
+fn parse_engine(text: &str) -> Result<Engine, String> {
+    match text {
+        "redb" => Ok(Engine::Redb),
+        _ => Err(format!(
+            "engine `{text}` is not supported by this version: write \"redb\""
+        )),
+    }
+}
+
+fn parse_choice<T: Copy>(text: &str, choices: &[(&'static str, T)]) -> Result<T, String> {
+    if let Some((_, choice)) = choices.iter().find(|(word, _)| *word == text) {
+        return Ok(*choice);
+    }
+    let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+    Err(did_you_mean(text, words.iter().copied()).map_or_else(
+        || format!("`{text}` is not one of {}", words.join(", ")),
+        |close| format!("`{text}`: did you mean `{close}`?"),
+    ))
+}
+
+fn in_range<T: PartialOrd>(value: T, range: std::ops::RangeInclusive<T>) -> Option<T> {
+    range.contains(&value).then_some(value)
+}
+
+/// Beyond this a limit protects nothing on any machine.
+const COUNT_MAX: usize = 1_000_000;
+const SEGMENT_MIN: u64 = 1 << 20;
+const SEGMENT_MAX: u64 = 1 << 30;
+const TIMEOUT_MIN: Duration = Duration::from_millis(100);
+const TIMEOUT_MAX: Duration = Duration::from_secs(60);

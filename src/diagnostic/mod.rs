@@ -1,0 +1,388 @@
+//! What is wrong in a file an operator wrote, shown as a compiler would show it.
+//!
+//! A [`Diagnostic`] names the fault, its [`Place`] (file, line, column, caret) and what to do next.
+//! Parsers gather them in [`Findings`] and go on, so that one run shows every fault of every file.
+//! [`document`] reads TOML with places kept, [`units`] reads durations and sizes; the configuration
+//! and the policies share both, and so fail in one voice.
+//!
+//! Invariants: lines and columns count from 1, columns in characters; a span always lies inside its
+//! text and on character boundaries (`Place::new` clamps), so rendering cannot fail.
+//!
+//! Threats: a diagnostic quotes the line it points at. Sources handed in here must not hold secrets:
+//! configuration names where a secret is kept, never the secret. Control characters of a hostile
+//! file do not reach the terminal: `annotate-snippets` replaces them.
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation
+)]
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+
+pub mod document;
+pub mod units;
+
+/// A text and the name people know it by, usually a path as they wrote it. Clones are cheap.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Source {
+    name: Arc<str>,
+    text: Arc<str>,
+}
+
+impl Source {
+    /// A text under a name.
+    pub fn new(name: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> Self {
+        Self {
+            name: name.into(),
+            text: text.into(),
+        }
+    }
+
+    /// The name, as shown before `:line`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The whole text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The place covering `span` (byte offsets), clamped to the text.
+    pub fn place(&self, span: Range<usize>) -> Place {
+        Place::new(self.clone(), span)
+    }
+}
+
+/// A range of a source.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Place {
+    source: Source,
+    span: Range<usize>,
+}
+
+impl Place {
+    /// The bytes `span` of `source`, clamped to its length and to character boundaries.
+    pub fn new(source: Source, span: Range<usize>) -> Self {
+        let floor = |mut at: usize| {
+            at = at.min(source.text.len());
+            while !source.text.is_char_boundary(at) {
+                at -= 1;
+            }
+            at
+        };
+        let start = floor(span.start);
+        let span = start..floor(span.end).max(start);
+        Self { source, span }
+    }
+
+    /// The source's name.
+    pub fn file(&self) -> &str {
+        self.source.name()
+    }
+
+    /// Line of the first character, from 1.
+    pub fn line(&self) -> usize {
+        self.before().matches('\n').count().saturating_add(1)
+    }
+
+    /// Column of the first character in its line, in characters, from 1.
+    pub fn column(&self) -> usize {
+        let line = self.before().rsplit('\n').next().unwrap_or_default();
+        line.chars().count().saturating_add(1)
+    }
+
+    /// `name:line`, the short form of audit records and tables.
+    pub fn file_line(&self) -> String {
+        format!("{}:{}", self.file(), self.line())
+    }
+
+    fn before(&self) -> &str {
+        self.source.text.get(..self.span.start).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file(), self.line(), self.column())
+    }
+}
+
+/// Whether a finding stops what was asked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// What was read cannot be used.
+    Error,
+    /// It can be used; the operator should know.
+    Warning,
+}
+
+/// One finding.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Diagnostic {
+    /// Whether it stops what was asked for.
+    pub severity: Severity,
+    /// What is wrong, one sentence without a full stop.
+    pub message: String,
+    /// Where, when there is a text to point into.
+    pub place: Option<Place>,
+    /// Words beside the caret.
+    pub label: Option<String>,
+    /// What to do next.
+    pub help: Option<String>,
+}
+
+impl Diagnostic {
+    /// An error without a place.
+    pub fn error(message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Error,
+            message: message.into(),
+            place: None,
+            label: None,
+            help: None,
+        }
+    }
+
+    /// A warning without a place.
+    pub fn warning(message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Warning,
+            ..Self::error(message)
+        }
+    }
+
+    /// Says where.
+    pub fn at(mut self, place: Place) -> Self {
+        self.place = Some(place);
+        self
+    }
+
+    /// Says something beside the caret.
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// Says what to do next.
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Says `did you mean ...?` when a candidate is close to `word`; otherwise lists a short choice.
+    pub fn suggest<'a>(self, word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Self {
+        let candidates: Vec<&str> = candidates.into_iter().collect();
+        if let Some(close) = did_you_mean(word, candidates.iter().copied()) {
+            return self.help(format!("did you mean `{close}`?"));
+        }
+        if candidates.is_empty() {
+            return self;
+        }
+        let list: Vec<String> = candidates.iter().map(|word| format!("`{word}`")).collect();
+        self.help(format!("known here: {}", list.join(", ")))
+    }
+
+    /// The diagnostic of a TOML error: its span becomes the caret, serde's list of expected fields a
+    /// suggestion.
+    pub fn from_toml(source: &Source, error: &toml::de::Error) -> Self {
+        let (message, expected) = match error.message().split_once(", expected ") {
+            Some((message, list)) if message.starts_with("unknown ") => (message, list),
+            _ => (error.message(), ""),
+        };
+        let word = message.split('`').nth(1).unwrap_or_default();
+        let candidates = expected.split('`').skip(1).step_by(2);
+        Self::error(message.lines().next().unwrap_or_default())
+            .at(source.place(error.span().unwrap_or(0..0)))
+            .suggest(word, candidates)
+    }
+
+    /// `name:line` of the place, if there is one.
+    pub fn file_line(&self) -> Option<String> {
+        self.place.as_ref().map(Place::file_line)
+    }
+
+    /// The text for people: message, place, caret, help. No newline at the end.
+    pub fn render(&self, colour: Colour) -> String {
+        let renderer = match colour {
+            Colour::Plain => Renderer::plain(),
+            Colour::Ansi => Renderer::styled(),
+        };
+        let level = match self.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let mut group = Group::with_title(level.primary_title(self.message.as_str()));
+        if let Some(place) = &self.place {
+            let caret = AnnotationKind::Primary
+                .span(place.span.clone())
+                .label(self.label.as_deref());
+            group = group.element(
+                Snippet::source(place.source.text())
+                    .path(place.source.name())
+                    .annotation(caret),
+            );
+        }
+        if let Some(help) = &self.help {
+            group = group.element(Level::HELP.message(help.as_str()));
+        }
+        renderer.render(&[group])
+    }
+
+    /// The same for programs.
+    pub fn finding(&self) -> Finding<'_> {
+        Finding {
+            severity: self.severity,
+            message: &self.message,
+            file: self.place.as_ref().map(Place::file),
+            line: self.place.as_ref().map(Place::line),
+            column: self.place.as_ref().map(Place::column),
+            label: self.label.as_deref(),
+            help: self.help.as_deref(),
+        }
+    }
+}
+
+/// `file:line:column: error: message (help)`: one line, for logs.
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(place) = &self.place {
+            write!(f, "{place}: ")?;
+        }
+        let severity = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        write!(f, "{severity}: {}", self.message)?;
+        self.help
+            .as_ref()
+            .map_or(Ok(()), |help| write!(f, " ({help})"))
+    }
+}
+
+/// Whether rendered text carries ANSI colours.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Colour {
+    /// Plain ASCII.
+    Plain,
+    /// ANSI escape sequences.
+    Ansi,
+}
+
+/// The machine form of a diagnostic, for `--json`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Serialize)]
+pub struct Finding<'a> {
+    /// `error` or `warning`.
+    pub severity: Severity,
+    /// What is wrong.
+    pub message: &'a str,
+    /// Name of the source.
+    pub file: Option<&'a str>,
+    /// Line, from 1.
+    pub line: Option<usize>,
+    /// Column in characters, from 1.
+    pub column: Option<usize>,
+    /// Words beside the caret.
+    pub label: Option<&'a str>,
+    /// What to do next.
+    pub help: Option<&'a str>,
+}
+
+/// Findings gathered while reading goes on.
+#[derive(Debug, Default)]
+pub struct Findings(Vec<Diagnostic>);
+
+impl Findings {
+    /// Adds one.
+    pub fn push(&mut self, diagnostic: Diagnostic) {
+        self.0.push(diagnostic);
+    }
+
+    /// Adds the error of a `Result` and passes its value on.
+    pub fn take<T>(&mut self, result: Result<T, Diagnostic>) -> Option<T> {
+        result.map_err(|diagnostic| self.push(diagnostic)).ok()
+    }
+
+    /// Whether any of them is an error.
+    pub fn has_errors(&self) -> bool {
+        self.0
+            .iter()
+            .any(|diagnostic| diagnostic.severity == Severity::Error)
+    }
+
+    /// The value with the warnings, or, if there is an error or no value, all findings.
+    pub fn conclude<T>(self, value: Option<T>) -> Result<(T, Vec<Diagnostic>), Vec<Diagnostic>> {
+        match value {
+            Some(value) if !self.has_errors() => Ok((value, self.0)),
+            _ => Err(self.0),
+        }
+    }
+}
+
+/// All diagnostics rendered, an empty line between two.
+pub fn render_all(diagnostics: &[Diagnostic], colour: Colour) -> String {
+    let texts: Vec<String> = diagnostics.iter().map(|one| one.render(colour)).collect();
+    texts.join("\n\n")
+}
+
+/// The candidate closest to `word`, if one is close enough to be a slip of the fingers: at most one
+/// edit in three characters.
+pub fn did_you_mean<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    if word.len() > LONGEST_WORD {
+        return None;
+    }
+    let allowed = (word.chars().count() / 3).max(1);
+    candidates
+        .into_iter()
+        .map(|candidate| {
+            (
+                distance(&word.to_lowercase(), &candidate.to_lowercase()),
+                candidate,
+            )
+        })
+        .filter(|(distance, _)| *distance <= allowed)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// Edit distance in characters; two neighbours exchanged count as one edit, the commonest slip.
+fn distance(from: &str, to: &str) -> usize {
+    let to: Vec<char> = to.chars().collect();
+    let mut rows = (Vec::new(), (0..=to.len()).collect::<Vec<usize>>());
+    let mut before = None;
+    for (row, left) in from.chars().enumerate() {
+        let cell_of = |row: &[usize], column| row.get(column).copied().unwrap_or(usize::MAX);
+        let mut current = vec![row + 1];
+        for (column, right) in to.iter().enumerate() {
+            let replace = cell_of(&rows.1, column) + usize::from(left != *right);
+            let remove = cell_of(&rows.1, column + 1) + 1;
+            let insert = cell_of(&current, column) + 1;
+            let mut cell = replace.min(remove).min(insert);
+            if let Some(earlier) = column.checked_sub(1)
+                && before == Some(*right)
+                && to.get(earlier) == Some(&left)
+            {
+                cell = cell.min(cell_of(&rows.0, earlier).saturating_add(1));
+            }
+            current.push(cell);
+        }
+        rows = (rows.1, current);
+        before = Some(left);
+    }
+    rows.1.last().copied().unwrap_or_default()
+}
+
+/// Longer words are not slips of the fingers; the work of `distance` grows with the square.
+const LONGEST_WORD: usize = 64;
+
+#[cfg(test)]
+mod tests;

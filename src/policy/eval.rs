@@ -1,0 +1,177 @@
+//! Deciding: facts of one request against the rules of one policy.
+
+use std::net::IpAddr;
+
+use crate::policy::Policy;
+use crate::policy::Rule;
+use crate::policy::condition::Subject;
+use crate::policy::condition::Wanted;
+use crate::time::UnixTime;
+
+/// What is known about a request, borrowed from it. Names are canonical already.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// The time of the request.
+    pub now: UnixTime,
+    /// Name of the asking client.
+    pub client: &'a str,
+    /// Name of the user, without realm.
+    pub user: &'a str,
+    /// Realm of the user.
+    pub realm: &'a str,
+    /// Groups of the user; empty for unknown users.
+    pub groups: &'a [String],
+    /// Class of the user.
+    pub user_class: Option<&'a str>,
+    /// Where the person is: Calling-Station-Id or `client_ip`, when it is an address.
+    pub source: Option<IpAddr>,
+    /// One of the methods `pap`, `chap`, `mschap`, `mschapv2`, `eap`, `http`.
+    pub method: &'a str,
+    /// RADIUS attributes of the request by dictionary name, in text form, repeated as they came.
+    pub attributes: &'a [(&'a str, &'a str)],
+    /// The HTTP request's `context`.
+    pub context: &'a [(&'a str, &'a str)],
+}
+
+/// The outcome of reading the rules.
+#[derive(Clone, Copy, Debug)]
+pub enum Ruling<'p> {
+    /// No rule holds: reject.
+    NoRule,
+    /// This rule holds and decides.
+    Rule {
+        /// Its position in [`Policy::rules`].
+        index: usize,
+        /// The rule.
+        rule: &'p Rule,
+    },
+}
+
+impl<'p> Ruling<'p> {
+    /// The deciding rule.
+    pub const fn rule(self) -> Option<&'p Rule> {
+        match self {
+            Self::NoRule => None,
+            Self::Rule { rule, .. } => Some(rule),
+        }
+    }
+}
+
+impl Policy {
+    /// The first rule whose conditions all hold. Allocates nothing.
+    pub fn decide(&self, facts: &Facts<'_>) -> Ruling<'_> {
+        let holds = |rule: &Rule| rule.when.iter().all(|condition| condition.holds(facts));
+        let first = self.rules.iter().enumerate().find(|(_, rule)| holds(rule));
+        first.map_or(Ruling::NoRule, |(index, rule)| Ruling::Rule { index, rule })
+    }
+
+    /// Every rule with every condition, in words; asks the same conditions as [`Policy::decide`].
+    pub fn trace(&self, facts: &Facts<'_>) -> Trace {
+        let mut decided = false;
+        let rules = self.rules.iter().map(|rule| {
+            let conditions: Vec<ConditionTrace> = rule
+                .when
+                .iter()
+                .map(|condition| {
+                    let (wanted, found) = (condition.wanted_text(), condition.found_text(facts));
+                    let held = condition.holds(facts);
+                    let key = condition.key();
+                    let why = match (&found, held) {
+                        (Some(found), true) => format!("{key} is {found}"),
+                        (Some(found), false) => format!("{key} is {found}, not {wanted}"),
+                        (None, _) => format!("the request has no {key}"),
+                    };
+                    let place = condition.place.file_line();
+                    ConditionTrace {
+                        key,
+                        wanted,
+                        found,
+                        held,
+                        why,
+                        place,
+                    }
+                })
+                .collect();
+            let holds = conditions.iter().all(|condition| condition.held);
+            let decides = holds && !decided;
+            decided |= holds;
+            RuleTrace {
+                name: rule.name.clone(),
+                place: rule.file_line(),
+                holds,
+                decides,
+                require: rule.require.iter().map(|factor| factor.as_str()).collect(),
+                conditions,
+            }
+        });
+        let rules = rules.collect();
+        Trace {
+            policy: self.name.clone(),
+            rules,
+            decided,
+        }
+    }
+}
+
+impl Rule {
+    /// The group that `{group}` stands for: the user's first group that satisfies the rule's group
+    /// condition, or, without such a condition, the user's first group.
+    pub fn group_of<'a>(&self, facts: &Facts<'a>) -> Option<&'a str> {
+        let wanted = self
+            .when
+            .iter()
+            .find_map(|condition| match &condition.wanted {
+                Wanted::Words(Subject::Group, words) => Some(words),
+                _ => None,
+            });
+        let fits = |group: &&String| {
+            wanted.is_none_or(|words| words.iter().any(|word| **word == ***group))
+        };
+        facts.groups.iter().find(fits).map(String::as_str)
+    }
+}
+
+/// How a policy was read for a request: every rule, every condition, in words.
+#[derive(Clone, Debug, Eq, PartialEq, serde::Serialize)]
+pub struct Trace {
+    /// Name of the policy.
+    pub policy: String,
+    /// The rules in order.
+    pub rules: Vec<RuleTrace>,
+    /// Whether one of them decides; otherwise the answer is reject.
+    pub decided: bool,
+}
+
+/// One rule of a trace.
+#[derive(Clone, Debug, Eq, PartialEq, serde::Serialize)]
+pub struct RuleTrace {
+    /// Name of the rule.
+    pub name: String,
+    /// `file:line`.
+    pub place: String,
+    /// Whether all its conditions hold.
+    pub holds: bool,
+    /// Whether it is the first that holds.
+    pub decides: bool,
+    /// The factors it asks for.
+    pub require: Vec<&'static str>,
+    /// Its conditions.
+    pub conditions: Vec<ConditionTrace>,
+}
+
+/// One condition of a trace.
+#[derive(Clone, Debug, Eq, PartialEq, serde::Serialize)]
+pub struct ConditionTrace {
+    /// The key under `when`.
+    pub key: String,
+    /// What the policy wants.
+    pub wanted: String,
+    /// What the request has.
+    pub found: Option<String>,
+    /// Whether it holds.
+    pub held: bool,
+    /// Why, one sentence.
+    pub why: String,
+    /// `file:line`.
+    pub place: String,
+}

@@ -1,0 +1,256 @@
+//! Policies: what a client's users must present, and the limits.
+//!
+//! A policy is a TOML file; its name is the file's stem. Its rules are read top to bottom and the
+//! first whose `when` holds decides; when none holds the answer is reject. The texts are arguments:
+//! the caller reads the directory, and swaps the whole immutable [`Policies`] on reload.
+//!
+//! ```text
+//! files --parse--> Policies --resolve(client)--> Policy --decide(Facts)--> Rule | none: reject
+//! ```
+//!
+//! Invariants:
+//! - What is loaded was checked: zones, networks, placeholders, attribute names, windows, factors.
+//! - Everything fails towards reject: an unknown fact makes a condition fail, a missing policy is no
+//!   policy, and a factor this version cannot check is refused when read ([`Factor::SUPPORTED`]).
+//! - [`Policy::decide`] allocates nothing and [`Policy::trace`] asks the same conditions, so an
+//!   explanation cannot differ from the decision.
+//!
+//! Threats: rules that silently never hold (misspelt keys, methods, zones, rules behind an
+//! unconditional one) are errors, because the rule below them may ask for less.
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation
+)]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::diagnostic::{Diagnostic, Place, Source};
+
+mod case;
+mod condition;
+mod eval;
+mod hours;
+mod kind;
+mod parse;
+mod reply;
+
+pub use case::{Case, Expect, Given, TestOutcome};
+pub use condition::{Condition, METHODS, Subject, Wanted};
+pub use eval::{ConditionTrace, Facts, RuleTrace, Ruling, Trace};
+pub use hours::Hours;
+pub use kind::{Factor, Kind, UnknownName};
+pub use reply::{ReplyAttribute, ReplyFacts, Template};
+
+/// Checks a RADIUS attribute by dictionary name and, when there is one to check, its text value; the
+/// error says what is wrong. The dictionary belongs to another layer and comes in as this function.
+/// A value with placeholders arrives with `x` in the place of each: only text attributes fit it.
+pub type KnownAttribute<'a> = &'a dyn Fn(&str, Option<&str>) -> Result<(), String>;
+
+/// All policies, immutable; shared as a snapshot and replaced whole.
+#[derive(Clone, Debug, Default)]
+pub struct Policies {
+    by_name: BTreeMap<String, Policy>,
+}
+
+impl Policies {
+    /// Reads policy files. The name of each is the stem of its source's name, `policies/vpn.toml`
+    /// is `vpn`. All findings of all files are returned together; nothing is loaded if one is an
+    /// error.
+    pub fn parse(
+        files: &[Source],
+        known_attribute: KnownAttribute<'_>,
+    ) -> Result<Self, Vec<Diagnostic>> {
+        parse::policies(files, known_attribute).map(|by_name| Self { by_name })
+    }
+
+    /// The policy of a client: the named one, or `default` when it names none. A name that does not
+    /// exist gives `None`, never `default`: the caller must refuse.
+    pub fn resolve(&self, name: Option<&str>) -> Option<&Policy> {
+        self.get(name.unwrap_or(DEFAULT))
+    }
+
+    /// A policy by name.
+    pub fn get(&self, name: &str) -> Option<&Policy> {
+        self.by_name.get(name)
+    }
+
+    /// All policies, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Policy> {
+        self.by_name.values()
+    }
+
+    /// Runs the `[[test]]` cases of all policies; a failing one must block a reload.
+    pub fn run_tests(&self) -> Vec<TestOutcome> {
+        self.iter().flat_map(Policy::run_tests).collect()
+    }
+}
+
+/// One policy file.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// The file's stem.
+    pub name: String,
+    /// One line for people; may be empty.
+    pub description: String,
+    /// How long after arrival the reply to a reject leaves; 0 to 10 s.
+    pub reject_delay: Duration,
+    /// Read in order, the first that holds decides; never empty.
+    pub rules: Vec<Rule>,
+    /// Which codes count as `otp`, and how far around now they are looked for.
+    pub otp: OtpWindows,
+    /// Limits on guessing.
+    pub lockout: Lockout,
+    /// Second rounds.
+    pub challenge: Challenge,
+    /// RADIUS attributes of an accept, in the order of the file.
+    pub reply: Vec<ReplyAttribute>,
+    /// The file's own tests.
+    pub tests: Vec<Case>,
+}
+
+/// One rule: when it holds, and what it asks for.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Unique in its policy.
+    pub name: String,
+    /// All must hold; none: always holds.
+    pub when: Vec<Condition>,
+    /// What must be presented, all of it; never empty, no factor twice.
+    pub require: Vec<Factor>,
+    /// How one password box is read.
+    pub present: Present,
+    /// Assurance the accept must reach, 1 to 3; never above [`Rule::assurance`].
+    pub min_assurance: u8,
+    /// What is asked for instead while outage mode is declared.
+    pub outage: Option<Outage>,
+    /// The rule's header.
+    pub place: Place,
+}
+
+impl Rule {
+    /// The assurance reached by what the rule asks for: 1 for one factor, 2 when something known and
+    /// something held come together (NIST SP 800-63B AAL1 and AAL2; AAL3 needs hardware that this
+    /// version does not know).
+    pub fn assurance(&self) -> u8 {
+        assurance(&self.require)
+    }
+
+    /// `file:line`, as audit records name the rule.
+    pub fn file_line(&self) -> String {
+        self.place.file_line()
+    }
+}
+
+fn assurance(factors: &[Factor]) -> u8 {
+    let known = factors.iter().any(|factor| factor.is_knowledge());
+    let held = factors.iter().any(|factor| !factor.is_knowledge());
+    1 + u8::from(known && held)
+}
+
+/// How one password box is read; separate HTTP fields are always understood.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Present {
+    /// Everything at once: `PIN` + code.
+    #[default]
+    Joined,
+    /// One after another, by Access-Challenge.
+    Challenge,
+    /// Joined is accepted, else the rest is asked for.
+    Either,
+}
+
+/// The relaxed requirement while outage mode is declared.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Outage {
+    /// The factor asked for instead.
+    pub factor: Factor,
+}
+
+/// `[otp]`: which tokens count, and the windows.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct OtpWindows {
+    /// Kinds of token whose codes count as `otp`.
+    pub kinds: Vec<Kind>,
+    /// TOTP steps before now (RFC 6238 s5.2), 0 to 10.
+    pub back: u8,
+    /// TOTP steps after now, 0 to 10.
+    pub ahead: u8,
+    /// HOTP counters after the expected one (RFC 4226 s7.2), 0 to 10.
+    pub look_ahead: u32,
+}
+
+impl Default for OtpWindows {
+    fn default() -> Self {
+        Self {
+            kinds: vec![Kind::Totp, Kind::Hotp, Kind::Server],
+            back: 1,
+            ahead: 0,
+            look_ahead: 5,
+        }
+    }
+}
+
+/// `[lockout]`: limits on guessing.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Lockout {
+    /// Failures without a delay.
+    pub free: u32,
+    /// Failures until a temporary lock.
+    pub lock_after: u32,
+    /// Length of the temporary lock.
+    pub lock_for: Duration,
+    /// Failures without a success until only an administrator unlocks.
+    pub hard_lock_after: u32,
+}
+
+impl Default for Lockout {
+    fn default() -> Self {
+        Self {
+            free: 3,
+            lock_after: 10,
+            lock_for: Duration::from_secs(30 * 60),
+            hard_lock_after: 100,
+        }
+    }
+}
+
+/// `[challenge]`: second rounds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Challenge {
+    /// How long an answer is awaited, 10 s to 10 min.
+    pub life: Duration,
+}
+
+impl Default for Challenge {
+    fn default() -> Self {
+        Self {
+            life: Duration::from_secs(120),
+        }
+    }
+}
+
+/// The policies built into the program, as `init` writes them.
+pub fn shipped() -> [Source; 2] {
+    [
+        Source::new(
+            "policies/default.toml",
+            include_str!("../../policies/default.toml"),
+        ),
+        Source::new("policies/otp.toml", include_str!("../../policies/otp.toml")),
+    ]
+}
+
+/// The policy of clients that name none.
+pub const DEFAULT: &str = "default";
+
+/// Delay of replies to rejects where the policy says nothing.
+pub const REJECT_DELAY: Duration = Duration::from_secs(1);
+
+/// Longest delay: RADIUS clients give up after some 3 tries of 3 to 5 s.
+pub const REJECT_DELAY_MAX: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,289 @@
+//! Policy text to [`Policy`]: every fault of every file, each with its place.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::diagnostic::Diagnostic;
+use crate::diagnostic::Findings;
+use crate::diagnostic::Source;
+use crate::diagnostic::document::Document;
+use crate::diagnostic::document::Table;
+use crate::diagnostic::document::Text;
+use crate::diagnostic::document::Value;
+use crate::policy::Challenge;
+use crate::policy::KnownAttribute;
+use crate::policy::Lockout;
+use crate::policy::OtpWindows;
+use crate::policy::Policy;
+use crate::policy::REJECT_DELAY;
+use crate::policy::REJECT_DELAY_MAX;
+use crate::policy::kind::Factor;
+use crate::policy::kind::Kind;
+use crate::policy::reply::ReplyAttribute;
+use crate::policy::reply::Template;
+
+mod rule;
+mod test;
+
+/// Reads all files; `Err` has the findings of all of them.
+pub(super) fn policies(
+    files: &[Source],
+    known_attribute: KnownAttribute<'_>,
+) -> Result<BTreeMap<String, Policy>, Vec<Diagnostic>> {
+    let mut findings = Findings::default();
+    let mut by_name = BTreeMap::new();
+    let mut places: BTreeMap<&str, &Source> = BTreeMap::new();
+    for file in files {
+        let stem = stem(file.name());
+        if let Err(message) = check_name(stem) {
+            findings.push(Diagnostic::error(message).at(file.place(0..0)));
+        }
+        if let Some(first) = places.insert(stem, file) {
+            let message = format!("policy `{stem}` is also in {}", first.name());
+            findings.push(Diagnostic::error(message).at(file.place(0..0)));
+        }
+        let mut reader = Reader {
+            findings: &mut findings,
+            known_attribute,
+        };
+        if let Some(policy) = reader.policy(stem, file) {
+            by_name.insert(stem.to_owned(), policy);
+        }
+    }
+    findings.conclude(Some(by_name)).map(|(by_name, _)| by_name)
+}
+
+/// `policies/vpn.toml` is `vpn`.
+fn stem(name: &str) -> &str {
+    let file = name.rsplit(['/', '\\']).next().unwrap_or(name);
+    file.strip_suffix(".toml").unwrap_or(file)
+}
+
+/// Names travel in commands, metrics and audit records.
+fn check_name(name: &str) -> Result<(), String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let good = (1..=NAME_MAX).contains(&name.len()) && name.chars().all(fits);
+    if good {
+        Ok(())
+    } else {
+        Err(format!(
+            "`{name}` is not a name: write 1 to {NAME_MAX} letters, digits, `-`, `_`, `.`"
+        ))
+    }
+}
+
+struct Reader<'f, 'k> {
+    findings: &'f mut Findings,
+    known_attribute: KnownAttribute<'k>,
+}
+
+impl Reader<'_, '_> {
+    fn policy(&mut self, name: &str, file: &Source) -> Option<Policy> {
+        let document = Document::parse(file, self.findings)?;
+        let mut root = document.root();
+        let description = self.optional(&mut root, "description", Self::text);
+        let reject_delay = root
+            .value("reject_delay")
+            .and_then(|value| value.duration(Duration::ZERO..=REJECT_DELAY_MAX, self.findings));
+        let rules = self.rules(&mut root);
+        let otp = self.section(&mut root, "otp", Self::otp);
+        let lockout = self.section(&mut root, "lockout", Self::lockout);
+        let challenge = self.section(&mut root, "challenge", Self::challenge);
+        let reply = root
+            .value("reply")
+            .map(|value| self.reply(&value))
+            .unwrap_or_default();
+        let tests = self.tests(&mut root, &rules);
+        root.finish(self.findings);
+        Some(Policy {
+            name: name.to_owned(),
+            description: description
+                .map(|text| text.text.to_owned())
+                .unwrap_or_default(),
+            reject_delay: reject_delay.unwrap_or(REJECT_DELAY),
+            rules,
+            otp: otp.unwrap_or_default(),
+            lockout: lockout.unwrap_or_default(),
+            challenge: challenge.unwrap_or_default(),
+            reply,
+            tests,
+        })
+    }
+
+    fn otp(&mut self, table: &mut Table<'_>) -> OtpWindows {
+        let default = OtpWindows::default();
+        let kinds = self.optional(table, "kinds", |reader, value| {
+            let texts = value.texts(reader.findings)?;
+            if texts.is_empty() {
+                reader
+                    .findings
+                    .push(value.error("`otp.kinds` is empty: no code could be right"));
+            }
+            let kinds: Vec<_> = texts
+                .iter()
+                .filter_map(|text| reader.otp_kind(text))
+                .collect();
+            Some(kinds)
+        });
+        let back = self.number(table, "back", 0..=WINDOW_MAX);
+        let ahead = self.number(table, "ahead", 0..=WINDOW_MAX);
+        let look_ahead = self.number(table, "look_ahead", 0..=WINDOW_MAX);
+        OtpWindows {
+            kinds: kinds.unwrap_or(default.kinds),
+            back: back.unwrap_or(default.back),
+            ahead: ahead.unwrap_or(default.ahead),
+            look_ahead: look_ahead.unwrap_or(default.look_ahead),
+        }
+    }
+
+    fn otp_kind(&mut self, text: &Text<'_>) -> Option<Kind> {
+        let Ok(kind) = text.text.parse::<Kind>() else {
+            let error = Diagnostic::error(format!("unknown kind of token `{}`", text.text));
+            let known = Kind::ALL
+                .into_iter()
+                .filter(|kind| kind.factor() == Factor::Otp);
+            self.error_at(text, error.suggest(text.text, known.map(Kind::as_str)));
+            return None;
+        };
+        if kind.factor() == Factor::Otp {
+            return Some(kind);
+        }
+        let error = Diagnostic::error(format!("codes of `{kind}` do not count as `otp`"));
+        self.error_at(
+            text,
+            error.help(format!("`{kind}` is a factor of its own, for `require`")),
+        );
+        None
+    }
+
+    fn lockout(&mut self, table: &mut Table<'_>) -> Lockout {
+        let default = Lockout::default();
+        let place = table.place().clone();
+        let free = self
+            .number(table, "free", 0..=COUNT_MAX)
+            .unwrap_or(default.free);
+        let lock_after = self.number(table, "lock_after", 1..=COUNT_MAX);
+        let lock_after = lock_after.unwrap_or(default.lock_after);
+        let lock_for = table
+            .value("lock_for")
+            .and_then(|value| value.duration(LOCK_FOR_MIN..=LOCK_FOR_MAX, self.findings));
+        let hard_lock_after = self.number(table, "hard_lock_after", 1..=COUNT_MAX);
+        let hard_lock_after = hard_lock_after.unwrap_or(default.hard_lock_after);
+        if free > lock_after {
+            let message = format!("`free` ({free}) is above `lock_after` ({lock_after})");
+            let error = Diagnostic::error(message).at(place.clone());
+            self.findings
+                .push(error.help("the lock would come before the first delay"));
+        }
+        if lock_after > hard_lock_after {
+            let message = format!(
+                "`lock_after` ({lock_after}) is above `hard_lock_after` ({hard_lock_after})"
+            );
+            let error = Diagnostic::error(message).at(place);
+            self.findings
+                .push(error.help("the temporary lock could never come"));
+        }
+        Lockout {
+            free,
+            lock_after,
+            lock_for: lock_for.unwrap_or(default.lock_for),
+            hard_lock_after,
+        }
+    }
+
+    fn challenge(&mut self, table: &mut Table<'_>) -> Challenge {
+        let life = table
+            .value("life")
+            .and_then(|value| value.duration(CHALLENGE_MIN..=CHALLENGE_MAX, self.findings));
+        life.map_or_else(Challenge::default, |life| Challenge { life })
+    }
+
+    fn reply(&mut self, value: &Value<'_>) -> Vec<ReplyAttribute> {
+        let Some(table) = value.table(self.findings) else {
+            return Vec::new();
+        };
+        let mut reply = Vec::new();
+        for (name, place, value) in table.free() {
+            let values = value.scalars(self.findings).unwrap_or_default();
+            for (text, value_place) in values {
+                let template = match Template::parse(&text) {
+                    Ok(template) => template,
+                    Err(message) => {
+                        self.findings
+                            .push(Diagnostic::error(message).at(value_place));
+                        continue;
+                    }
+                };
+                for attribute in template.attributes() {
+                    if let Err(message) = (self.known_attribute)(attribute, None) {
+                        self.findings
+                            .push(Diagnostic::error(message).at(value_place.clone()));
+                    }
+                }
+                if let Err(message) = (self.known_attribute)(name, Some(&template.sample())) {
+                    self.findings
+                        .push(Diagnostic::error(message).at(place.clone()));
+                }
+                reply.push(ReplyAttribute {
+                    name: name.to_owned(),
+                    value: template,
+                });
+            }
+        }
+        reply
+    }
+
+    fn section<T>(
+        &mut self,
+        root: &mut Table<'_>,
+        key: &'static str,
+        read: impl FnOnce(&mut Self, &mut Table<'_>) -> T,
+    ) -> Option<T> {
+        let mut table = root.value(key)?.table(self.findings)?;
+        let value = read(self, &mut table);
+        table.finish(self.findings);
+        Some(value)
+    }
+
+    fn optional<'d, T>(
+        &mut self,
+        table: &mut Table<'d>,
+        key: &'static str,
+        read: impl FnOnce(&mut Self, &Value<'d>) -> Option<T>,
+    ) -> Option<T> {
+        let value = table.value(key)?;
+        read(self, &value)
+    }
+
+    fn number<T: TryFrom<i64>>(
+        &mut self,
+        table: &mut Table<'_>,
+        key: &'static str,
+        range: std::ops::RangeInclusive<i64>,
+    ) -> Option<T> {
+        table.value(key)?.number(range, self.findings)
+    }
+
+    #[allow(clippy::unused_self)] // the shape `optional` asks for
+    fn text<'d>(&mut self, value: &Value<'d>) -> Option<Text<'d>> {
+        value.text(self.findings)
+    }
+
+    fn error_at(&mut self, text: &Text<'_>, error: Diagnostic) {
+        self.findings.push(error.at(text.place.clone()));
+    }
+}
+
+/// Longest name of a policy or rule.
+const NAME_MAX: usize = 64;
+
+/// Widest window: each step more is one more guess that counts (RFC 6238 s5.2, RFC 4226 s7.2).
+const WINDOW_MAX: i64 = 10;
+
+/// Most failures a limit may allow: a million tries would go through a six digit code.
+const COUNT_MAX: i64 = 10_000;
+
+const LOCK_FOR_MIN: Duration = Duration::from_secs(1);
+const LOCK_FOR_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+const CHALLENGE_MIN: Duration = Duration::from_secs(10);
+const CHALLENGE_MAX: Duration = Duration::from_secs(600);

@@ -1,0 +1,586 @@
+#![allow(clippy::unwrap_used)]
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::diagnostic::{Colour, render_all};
+use crate::time::UnixTime;
+
+/// Text attributes take any text, `Session-Timeout` only numbers, the rest is unknown.
+fn known_attribute(name: &str, value: Option<&str>) -> Result<(), String> {
+    match name {
+        "Filter-Id" | "Class" | "NAS-Port-Type" => Ok(()),
+        "Session-Timeout" if value.is_none_or(|value| value.parse::<u32>().is_ok()) => Ok(()),
+        "Session-Timeout" => Err(format!("`{name}` takes a number")),
+        _ => Err(format!("unknown attribute `{name}`")),
+    }
+}
+
+fn parse(text: &str) -> Result<Policies, Vec<Diagnostic>> {
+    Policies::parse(&[Source::new("policies/vpn.toml", text)], &known_attribute)
+}
+
+fn policy(text: &str) -> Policy {
+    let policies = parse(text)
+        .map_err(|all| render_all(&all, Colour::Plain))
+        .unwrap();
+    policies.get("vpn").unwrap().clone()
+}
+
+fn errors(text: &str) -> Vec<String> {
+    parse(text)
+        .unwrap_err()
+        .iter()
+        .map(ToString::to_string)
+        .collect()
+}
+
+const RULE: &str = "[[rule]]\nname = \"all\"\nrequire = [\"otp\"]\n";
+
+const FACTS: Facts<'_> = Facts {
+    now: UnixTime::EPOCH,
+    client: "vpn",
+    user: "alice",
+    realm: "default",
+    groups: &[],
+    user_class: None,
+    source: None,
+    method: "pap",
+    attributes: &[],
+    context: &[],
+};
+
+#[test]
+fn shipped_policies_load_and_pass_their_tests() {
+    let policies = Policies::parse(&shipped(), &known_attribute).unwrap();
+    let outcomes = policies.run_tests();
+    assert!(
+        outcomes.len() >= 3 && outcomes.iter().all(TestOutcome::passed),
+        "{outcomes:?}"
+    );
+    let default = policies.resolve(None).unwrap();
+    assert_eq!(default.name, DEFAULT);
+    assert_eq!(default.reject_delay, Duration::from_secs(1));
+    assert_eq!(
+        default
+            .rules
+            .iter()
+            .map(Rule::file_line)
+            .collect::<Vec<_>>(),
+        ["policies/default.toml:6"]
+    );
+    assert!(policies.resolve(Some("missing")).is_none());
+}
+
+#[test]
+fn what_is_not_written_has_the_documented_default() {
+    let policy = policy(RULE);
+    assert_eq!(policy.reject_delay, REJECT_DELAY);
+    assert_eq!(
+        (policy.otp.back, policy.otp.ahead, policy.otp.look_ahead),
+        (1, 0, 5)
+    );
+    assert_eq!(policy.otp.kinds, [Kind::Totp, Kind::Hotp, Kind::Server]);
+    assert_eq!(policy.lockout, Lockout::default());
+    assert_eq!(policy.challenge.life, Duration::from_secs(120));
+    assert_eq!(
+        policy
+            .rules
+            .first()
+            .map(|rule| (rule.present, rule.min_assurance)),
+        Some((Present::Joined, 1))
+    );
+}
+
+#[test]
+fn everything_written_is_read() {
+    let policy = policy(
+        r#"
+description = "VPN"
+reject_delay = "500ms"
+[[rule]]
+name = "all"
+require = "otp"
+present = "joined"
+min_assurance = 1
+[otp]
+kinds = ["totp"]
+back = 2
+ahead = 1
+look_ahead = 10
+[lockout]
+free = 1
+lock_after = 5
+lock_for = "1h"
+hard_lock_after = 50
+[challenge]
+life = "60s"
+[reply]
+"Filter-Id" = "{group}"
+Class = ["a", "b"]
+"Session-Timeout" = 3600
+"#,
+    );
+    assert_eq!(policy.description, "VPN");
+    assert_eq!(policy.reject_delay, Duration::from_millis(500));
+    assert_eq!(
+        policy.otp,
+        OtpWindows {
+            kinds: vec![Kind::Totp],
+            back: 2,
+            ahead: 1,
+            look_ahead: 10
+        }
+    );
+    assert_eq!(policy.lockout.lock_for, Duration::from_secs(3600));
+    assert_eq!(policy.challenge.life, Duration::from_secs(60));
+    let facts = ReplyFacts {
+        user: "alice",
+        group: Some("staff"),
+        ..ReplyFacts::default()
+    };
+    let expanded = policy.expand(&facts);
+    let pairs: Vec<_> = expanded
+        .iter()
+        .map(|(name, value)| (&**name, &**value))
+        .collect();
+    assert_eq!(
+        pairs,
+        [
+            ("Filter-Id", "staff"),
+            ("Class", "a"),
+            ("Class", "b"),
+            ("Session-Timeout", "3600")
+        ]
+    );
+    let without_group = policy.expand(&ReplyFacts::default());
+    assert!(without_group.iter().all(|(name, _)| name != "Filter-Id"));
+}
+
+#[test]
+fn an_error_reads_like_a_compilers() {
+    let text =
+        "[[rule]]\nname = \"staff\"\nrequire = [\"pasword\", \"pin\"]\nwhen = { gruop = \"x\" }\n";
+    assert_eq!(
+        render_all(&parse(text).unwrap_err(), Colour::Plain),
+        r#"error: unknown key `rule.when.gruop`
+ --> policies/vpn.toml:4:10
+  |
+4 | when = { gruop = "x" }
+  |          ^^^^^
+  |
+  = help: did you mean `group`?
+
+error: unknown factor `pasword`
+ --> policies/vpn.toml:3:12
+  |
+3 | require = ["pasword", "pin"]
+  |            ^^^^^^^^^
+  |
+  = help: did you mean `password`?
+
+error: factor `pin` is not supported by this version
+ --> policies/vpn.toml:3:23
+  |
+3 | require = ["pasword", "pin"]
+  |                       ^^^^^
+  |
+  = help: this version only supports `otp`"#
+    );
+}
+
+#[test]
+fn what_this_version_cannot_do_is_refused() {
+    let unsupported = [
+        "password", "pin", "sms", "email", "voice", "card", "recovery", "push",
+    ];
+    for factor in unsupported {
+        let text = format!("[[rule]]\nname = \"a\"\nrequire = [\"otp\", \"{factor}\"]\n");
+        let wanted = format!(
+            "policies/vpn.toml:3:19: error: factor `{factor}` is not supported by this version \
+             (this version only supports `otp`)"
+        );
+        assert_eq!(errors(&text), [wanted]);
+    }
+    for (line, message) in [
+        (
+            "present = \"challenge\"",
+            "`present = \"challenge\"` is not supported by this version",
+        ),
+        (
+            "present = \"either\"",
+            "`present = \"either\"` is not supported by this version",
+        ),
+        (
+            "outage = { factor = \"sms\" }",
+            "`outage` is not supported by this version",
+        ),
+        (
+            "min_assurance = 2",
+            "`min_assurance` 2 can never be reached",
+        ),
+    ] {
+        let found = errors(&format!("{RULE}{line}\n"));
+        assert!(
+            found.len() == 1 && found.concat().contains(message),
+            "{found:?}"
+        );
+    }
+}
+
+#[test]
+fn impossible_policies_are_refused_at_their_place() {
+    let cases = [
+        ("", "1:1: error: the policy has no rule"),
+        ("rule = []", "1:8: error: the list of rules is empty"),
+        (
+            "[[rule]]\nname = \"a\"\nrequire = []",
+            "3:11: error: `require` is empty",
+        ),
+        (
+            "[[rule]]\nname = \"a\"",
+            "1:1: error: `rule.require` is missing",
+        ),
+        (
+            "[[rule]]\nrequire = [\"otp\"]",
+            "1:1: error: `rule.name` is missing",
+        ),
+        (
+            "[[rule]]\nname = \"a b\"\nrequire = [\"otp\"]",
+            "2:8: error: `a b` is not a name",
+        ),
+        (
+            "[[rule]]\nname = \"a\"\nrequire = [\"otp\", \"otp\"]",
+            "3:19: error: `otp` is required twice",
+        ),
+        (
+            "[[rule]]\nname = \"a\"\nrequire = [\"otp\"]\n[[rule]]\nname = \"b\"\nrequire = \"otp\"",
+            "4:1: error: rule `b` can never decide (rule `a` at line 1 has no `when`",
+        ),
+        (
+            "[[rule]]\nname = \"a\"\nwhen = { group = \"g\" }\nrequire = \"otp\"\n[[rule]]\n\
+             name = \"a\"\nrequire = \"otp\"",
+            "5:1: error: rule `a` is already at line 1",
+        ),
+    ];
+    for (text, wanted) in cases {
+        let found = errors(text);
+        let wanted = format!("policies/vpn.toml:{wanted}");
+        assert!(
+            found.len() == 1 && found.concat().starts_with(&wanted),
+            "{text}\n{found:?}"
+        );
+    }
+}
+
+#[test]
+fn wrong_values_are_refused_at_their_place() {
+    let cases = [
+        (
+            "[lockout]\nfree = 11",
+            "4:1: error: `free` (11) is above `lock_after` (10)",
+        ),
+        (
+            "[lockout]\nlock_after = 101",
+            "4:1: error: `lock_after` (101) is above `hard_lock_after`",
+        ),
+        (
+            "[lockout]\nlock_for = \"30\"",
+            "5:12: error: `30` is not a duration",
+        ),
+        ("[otp]\nback = 11", "5:8: error: `otp.back` must be 0 to 10"),
+        (
+            "[otp]\nlook_ahead = -1",
+            "5:14: error: `otp.look_ahead` must be 0 to 10",
+        ),
+        (
+            "[otp]\nkinds = [\"topt\"]",
+            "5:10: error: unknown kind of token `topt` (did you mean `totp`",
+        ),
+        (
+            "[otp]\nkinds = [\"sms\"]",
+            "5:10: error: codes of `sms` do not count as `otp`",
+        ),
+        ("[otp]\nkinds = []", "5:9: error: `otp.kinds` is empty"),
+        (
+            "[challenge]\nlife = \"1h\"",
+            "5:8: error: `challenge.life` must be 10s to 10m",
+        ),
+        (
+            "[reply]\nFilter-Id = \"{gruop}\"",
+            "5:13: error: unknown placeholder `{gruop}`: did you",
+        ),
+        (
+            "[reply]\nFilterId = \"x\"",
+            "5:1: error: unknown attribute `FilterId`",
+        ),
+        (
+            "[reply]\nClass = \"{attribute.Nope}\"",
+            "5:9: error: unknown attribute `Nope`",
+        ),
+        (
+            "[reply]\nSession-Timeout = \"{user}\"",
+            "5:1: error: `Session-Timeout` takes a number",
+        ),
+        (
+            "[repyl]\nClass = \"x\"",
+            "4:2: error: unknown key `repyl` (did you mean `reply`?)",
+        ),
+        (
+            "[[test]]\nname = \"t\"\ngiven = {}\nexpect = { rule = \"al\" }",
+            "7:19: error: there is no rule `al`",
+        ),
+        (
+            "[[test]]\nname = \"t\"\ngiven = {}\nexpect = {}",
+            "7:10: error: `expect` must say",
+        ),
+    ];
+    for (text, wanted) in cases {
+        let found = errors(&format!("{RULE}{text}\n"));
+        let wanted = format!("policies/vpn.toml:{wanted}");
+        assert!(
+            found.len() == 1 && found.concat().starts_with(&wanted),
+            "{text}\n{found:?}"
+        );
+    }
+    let found = errors(&format!("reject_delay = \"11s\"\n{RULE}"));
+    assert_eq!(
+        found,
+        ["policies/vpn.toml:1:16: error: `reject_delay` must be 0s to 10s"]
+    );
+}
+
+#[test]
+fn wrong_conditions_are_refused_at_their_place() {
+    let cases = [
+        (
+            "network = \"10.0.0.0/99\"",
+            "`10.0.0.0/99` is not a network",
+        ),
+        (
+            "network = \"10.1.2.3/8\"",
+            "`10.1.2.3/8` has bits behind its prefix: write 10.0.0.0/8",
+        ),
+        (
+            "time = \"mon-fri 07:00-20:00 Asia/Soul\"",
+            "unknown time zone `Asia/Soul`",
+        ),
+        (
+            "time = \"mon-fri 25:00-20:00 UTC\"",
+            "`25:00-20:00` is not a range of hours",
+        ),
+        ("method = \"papp\"", "unknown method `papp`"),
+        ("group = []", "`rule.when.group` is an empty list"),
+        ("group = \"\"", "`group` can never be empty"),
+        (
+            "group = 5",
+            "`rule.when.group` must be a string or a list of strings",
+        ),
+        ("attribute.\"Nope\" = \"x\"", "unknown attribute `Nope`"),
+    ];
+    for (condition, wanted) in cases {
+        let found = errors(&format!("{RULE}when = {{ {condition} }}\n"));
+        assert!(
+            found.len() == 1 && found.concat().contains(wanted),
+            "{condition}\n{found:?}"
+        );
+        assert!(
+            found.concat().starts_with("policies/vpn.toml:4:"),
+            "{found:?}"
+        );
+    }
+}
+
+#[test]
+fn all_findings_of_all_files_come_together() {
+    let files = [
+        Source::new("policies/a.toml", "reject_delay = \"1x\"\n"),
+        Source::new("policies/b.toml", "[[rule]\n"),
+        Source::new("other/a.toml", RULE),
+    ];
+    let found = Policies::parse(&files, &known_attribute).unwrap_err();
+    let places: Vec<_> = found.iter().filter_map(Diagnostic::file_line).collect();
+    assert_eq!(
+        places,
+        [
+            "policies/a.toml:1",
+            "policies/a.toml:1",
+            "policies/b.toml:1",
+            "other/a.toml:1"
+        ]
+    );
+}
+
+const RULES: &str = r#"
+[[rule]]
+name = "office"
+when = { group = ["staff", "admins"], network = ["10.0.0.0/8", "2001:db8::/32"], time = "mon-fri 07:00-20:00 Asia/Seoul" }
+require = ["otp"]
+
+[[rule]]
+name = "payroll"
+when = { context."app" = "payroll", method = "http", user_class = "employee" }
+require = ["otp"]
+
+[[rule]]
+name = "wireless"
+when = { attribute."NAS-Port-Type" = ["Wireless-802.11", "Wireless-Other"], client = "wlan", realm = "Example.org" }
+require = ["otp"]
+
+[[test]]
+name = "on Monday in the office"
+given = { user = "bob", groups = ["x", "admins"], client = "vpn", source = "10.1.2.3", at = "2026-03-02T09:00:00+09:00[Asia/Seoul]" }
+expect = { rule = "office", require = ["otp"] }
+
+[[test]]
+name = "on Sunday not"
+given = { user = "bob", groups = ["admins"], source = "10.1.2.3", at = 2026-03-01T09:00:00+09:00 }
+expect = { decision = "reject" }
+
+[[test]]
+name = "an application by its context"
+given = { user = "bob", method = "http", user_class = "employee", context = { app = "payroll" }, at = "1970-01-01T00:00:00Z" }
+expect = { rule = "payroll" }
+
+[[test]]
+name = "any value of an attribute"
+given = { client = "wlan", realm = "example.org", attributes = { "NAS-Port-Type" = ["Virtual", "Wireless-Other"] }, at = "1970-01-01T00:00:00Z" }
+expect = { rule = "wireless" }
+"#;
+
+#[test]
+fn every_kind_of_condition_decides() {
+    let outcomes = policy(RULES).run_tests();
+    let failures: Vec<_> = outcomes
+        .iter()
+        .filter_map(|one| one.failure.as_ref())
+        .collect();
+    assert!(outcomes.len() == 4 && failures.is_empty(), "{failures:?}");
+}
+
+#[test]
+fn mapped_addresses_meet_the_rules_of_their_v4_form() {
+    let policy = policy(&format!("{RULE}when = {{ network = \"10.0.0.0/8\" }}\n"));
+    let from = |source: &str| Facts {
+        source: source.parse().ok(),
+        ..FACTS
+    };
+    assert!(policy.decide(&from("::ffff:10.0.0.1")).rule().is_some());
+    assert!(policy.decide(&from("11.0.0.1")).rule().is_none());
+    assert!(policy.decide(&FACTS).rule().is_none());
+}
+
+#[test]
+fn a_failing_test_says_why_and_where() {
+    let text = format!(
+        "{RULE}when = {{ group = \"staff\" }}\n\n[[test]]\nname = \"staff passes\"\n\
+         given = {{ user = \"bob\", groups = [\"guests\"] }}\nexpect = {{ rule = \"all\" }}\n"
+    );
+    let outcomes = policy(&text).run_tests();
+    let failure = outcomes
+        .first()
+        .and_then(|one| one.failure.as_ref())
+        .unwrap();
+    assert_eq!(
+        failure.render(Colour::Plain),
+        "error: test `staff passes` failed: expected rule `all`, but no rule holds: reject
+ --> policies/vpn.toml:6:1
+  |
+6 | [[test]]
+  | ^^^^^^^^
+  |
+  = help: rule `all` does not hold: group is guests, not staff"
+    );
+}
+
+#[test]
+fn the_trace_names_each_condition() {
+    let groups = ["staff".to_owned()];
+    let facts = Facts {
+        groups: &groups,
+        source: "192.0.2.1".parse().ok(),
+        ..FACTS
+    };
+    let trace = policy(RULES).trace(&facts);
+    assert!(!trace.decided);
+    let office = trace.rules.first().unwrap();
+    assert_eq!(
+        (office.place.as_str(), office.holds),
+        ("policies/vpn.toml:2", false)
+    );
+    let whys: Vec<_> = office
+        .conditions
+        .iter()
+        .map(|one| (one.held, one.why.as_str()))
+        .collect();
+    assert_eq!(
+        whys,
+        [
+            (true, "group is staff"),
+            (
+                false,
+                "network is 192.0.2.1, not 10.0.0.0/8 or 2001:db8::/32"
+            ),
+            (true, "time is thu 09:00 Asia/Seoul"),
+        ]
+    );
+    let payroll = trace.rules.get(1).unwrap();
+    assert_eq!(
+        payroll.conditions.first().map(|one| one.why.as_str()),
+        Some("the request has no context.\"app\"")
+    );
+}
+
+#[test]
+fn the_group_of_a_reply_is_the_one_that_matched() {
+    let groups = ["x".to_owned(), "staff".to_owned()];
+    let facts = Facts {
+        groups: &groups,
+        ..FACTS
+    };
+    let with = policy(&format!("{RULE}when = {{ group = [\"staff\", \"y\"] }}\n"));
+    let rule = with.decide(&facts).rule().unwrap();
+    assert_eq!(rule.group_of(&facts), Some("staff"));
+    let without = policy(RULE);
+    assert_eq!(
+        without.decide(&facts).rule().unwrap().group_of(&facts),
+        Some("x")
+    );
+}
+
+proptest! {
+    /// Every line of a good policy cut, doubled or bent somewhere: an answer or findings, no panic.
+    #[test]
+    fn bent_policies_are_read_or_refused(at in 0_usize..2000, with in "(?s)[\\[\\]\"={}a-z0-9:/\n,.-]{0,6}", cut in 0_usize..12) {
+        let start = at.min(RULES.len());
+        let end = (start + cut).min(RULES.len());
+        if let (Some(head), Some(tail)) = (RULES.get(..start), RULES.get(end..)) {
+            match parse(&format!("{head}{with}{tail}")) {
+                Ok(policies) => drop(policies.run_tests()),
+                Err(findings) => prop_assert!(!render_all(&findings, Colour::Plain).is_empty()),
+            }
+        }
+    }
+
+    #[test]
+    fn any_text_is_read_or_refused(text in "(?s).{0,200}") {
+        let _ = parse(&text);
+        let _ = Hours::parse(&text);
+        let _ = Template::parse(&text);
+    }
+
+    #[test]
+    fn the_trace_decides_as_the_policy_does(now in 0_u64..4_000_000_000, group in "[a-z]{5,6}|staff", source in any::<[u8; 4]>()) {
+        let policy = policy(RULES);
+        let groups = [group];
+        let facts = Facts { now: UnixTime::from_secs(now), groups: &groups, source: Some(source.into()), ..FACTS };
+        let trace = policy.trace(&facts);
+        let decides = trace.rules.iter().position(|rule| rule.decides);
+        let index = match policy.decide(&facts) {
+            Ruling::NoRule => None,
+            Ruling::Rule { index, .. } => Some(index),
+        };
+        prop_assert_eq!(decides, index);
+        prop_assert_eq!(trace.decided, index.is_some());
+    }
+}

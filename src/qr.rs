@@ -1,0 +1,169 @@
+//! QR codes in a terminal: two modules per character, by half blocks.
+//!
+//! Sources: ISO/IEC 18004; the matrix is `fast_qr`'s. A reader needs dark on light and a quiet zone;
+//! most terminals are light on dark. So [`Style::Colour`] forces black on white, and
+//! [`Style::Plain`], for terminals without colour, draws the light modules: right on dark
+//! backgrounds, inverted (which most phones read too) on light ones.
+//!
+//! Threat: the text is usually an `otpauth` URI with the key in it. Whoever prints it decides that
+//! the screen may show it.
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation
+)]
+
+use fast_qr::ECL;
+use fast_qr::QRBuilder;
+use fast_qr::QRCode;
+
+/// How the code is drawn.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Style {
+    /// Black on white by ANSI colours.
+    Colour,
+    /// Half blocks only.
+    Plain,
+}
+
+/// The text does not fit a code that a terminal could show.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the text is too long for a QR code in a terminal")]
+pub struct TooLong;
+
+/// Draws a text; lines end with a newline.
+pub fn render(text: &str, style: Style) -> Result<String, TooLong> {
+    let matrix = Matrix::of(text)?;
+    let last = matrix.side.saturating_add(QUIET);
+    let mut drawn = String::new();
+    for row in (0..last.saturating_add(QUIET)).step_by(2) {
+        if style == Style::Colour {
+            drawn.push_str(BLACK_ON_WHITE);
+        }
+        for column in 0..last.saturating_add(QUIET) {
+            let upper = matrix.is_dark(row, column);
+            let lower = matrix.is_dark(row.saturating_add(1), column);
+            // Plain text draws light modules with the foreground, colour draws dark ones.
+            let (upper, lower) = match style {
+                Style::Colour => (upper, lower),
+                Style::Plain => (!upper, !lower),
+            };
+            drawn.push(match (upper, lower) {
+                (true, true) => '\u{2588}',
+                (true, false) => '\u{2580}',
+                (false, true) => '\u{2584}',
+                (false, false) => ' ',
+            });
+        }
+        if style == Style::Colour {
+            drawn.push_str(RESET);
+        }
+        drawn.push('\n');
+    }
+    Ok(drawn)
+}
+
+/// Modules by row, without the quiet zone.
+struct Matrix {
+    side: usize,
+    dark: Vec<bool>,
+}
+
+impl Matrix {
+    fn of(text: &str) -> Result<Self, TooLong> {
+        if text.len() > LONGEST {
+            return Err(TooLong);
+        }
+        let code: QRCode = QRBuilder::new(text)
+            .ecl(ECL::M)
+            .build()
+            .map_err(|_| TooLong)?;
+        let modules = code.data.iter().take(code.size.saturating_mul(code.size));
+        Ok(Self {
+            side: code.size,
+            dark: modules.map(|module| module.value()).collect(),
+        })
+    }
+
+    /// Whether the module at a place of the drawing, quiet zone included, is dark.
+    fn is_dark(&self, row: usize, column: usize) -> bool {
+        let inside = |at: usize| at.checked_sub(QUIET).filter(|at| *at < self.side);
+        inside(row)
+            .zip(inside(column))
+            .is_some_and(|(row, column)| {
+                let at = row.saturating_mul(self.side).saturating_add(column);
+                self.dark.get(at).copied().unwrap_or_default()
+            })
+    }
+}
+
+/// Light modules around the code. The standard asks for 4; readers are content with 2, and the
+/// smaller drawing fits 80 columns.
+const QUIET: usize = 2;
+
+/// Octets that give at most version 15 (77 modules): with the quiet zone about 80 columns.
+const LONGEST: usize = 412;
+
+const BLACK_ON_WHITE: &str = "\u{1b}[38;2;0;0;0;48;2;255;255;255m";
+const RESET: &str = "\u{1b}[0m";
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+
+    const URI: &str = "otpauth://totp/Oncegate:alice%40default?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=Oncegate";
+
+    /// Reads the drawing back as a camera would: every half block becomes pixels.
+    fn decode(drawn: &str, foreground_is_dark: bool) -> String {
+        let mut rows: Vec<Vec<bool>> = Vec::new();
+        for line in drawn.lines() {
+            let line = line
+                .trim_start_matches(BLACK_ON_WHITE)
+                .trim_end_matches(RESET);
+            let half = |upper: bool| {
+                let full = if upper { '\u{2580}' } else { '\u{2584}' };
+                line.chars()
+                    .map(|c| (c == '\u{2588}' || c == full) == foreground_is_dark)
+                    .collect()
+            };
+            rows.push(half(true));
+            rows.push(half(false));
+        }
+        let scale = 4;
+        let mut image = rqrr::PreparedImage::prepare_from_greyscale(
+            rows[0].len() * scale,
+            rows.len() * scale,
+            |x, y| if rows[y / scale][x / scale] { 0 } else { 255 },
+        );
+        let grids = image.detect_grids();
+        assert_eq!(grids.len(), 1);
+        grids[0].decode().unwrap().1
+    }
+
+    #[test]
+    fn a_camera_reads_it_back() {
+        assert_eq!(decode(&render(URI, Style::Colour).unwrap(), true), URI);
+        assert_eq!(decode(&render(URI, Style::Plain).unwrap(), false), URI);
+    }
+
+    #[test]
+    fn lines_are_equally_wide_and_reset_the_colour() {
+        let drawn = render("x", Style::Colour).unwrap();
+        let widths: Vec<usize> = drawn.lines().map(|line| line.chars().count()).collect();
+        assert!(widths.iter().all(|width| *width == widths[0]));
+        assert!(drawn.lines().all(|line| line.ends_with(RESET)));
+        assert_eq!(
+            render("x", Style::Plain).unwrap().lines().count(),
+            (21 + 2 * QUIET).div_ceil(2)
+        );
+    }
+
+    #[test]
+    fn the_longest_text_fits_a_terminal() {
+        let drawn = render(&"x".repeat(LONGEST), Style::Plain).unwrap();
+        assert!(drawn.lines().all(|line| line.chars().count() <= 81));
+        assert_eq!(render(&"x".repeat(LONGEST + 1), Style::Plain), Err(TooLong));
+    }
+}
