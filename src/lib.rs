@@ -42,3 +42,7 @@
 // Base
 pub mod secret;
 pub mod time;
+pub mod wire;
+
+// Formats
+pub mod radius;

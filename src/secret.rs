@@ -107,7 +107,9 @@ impl OtpKey {
 
     /// Wraps key octets; `None` when the length is out of range.
     pub fn new(bytes: SecretBytes) -> Option<Self> {
-        (Self::MIN..=Self::MAX).contains(&bytes.expose().len()).then_some(Self(bytes))
+        (Self::MIN..=Self::MAX)
+            .contains(&bytes.expose().len())
+            .then_some(Self(bytes))
     }
 
     /// The key octets.
@@ -126,7 +128,9 @@ impl SharedSecret {
 
     /// Wraps the secret; `None` when empty (RFC 2865 s3 forbids it) or too long.
     pub fn new(bytes: SecretBytes) -> Option<Self> {
-        (1..=Self::MAX).contains(&bytes.expose().len()).then_some(Self(bytes))
+        (1..=Self::MAX)
+            .contains(&bytes.expose().len())
+            .then_some(Self(bytes))
     }
 
     /// The octets.

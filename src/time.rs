@@ -121,8 +121,14 @@ mod tests {
 
     #[test]
     fn prints_rfc3339_with_milliseconds() {
-        assert_eq!(UnixTime::from_millis(59_001).to_string(), "1970-01-01T00:00:59.001Z");
-        assert_eq!(UnixTime::from_millis(u64::MAX).to_string(), "+18446744073709551s");
+        assert_eq!(
+            UnixTime::from_millis(59_001).to_string(),
+            "1970-01-01T00:00:59.001Z"
+        );
+        assert_eq!(
+            UnixTime::from_millis(u64::MAX).to_string(),
+            "+18446744073709551s"
+        );
     }
 
     #[test]
