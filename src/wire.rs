@@ -120,6 +120,7 @@ impl<'b> Writer<'b> {
     }
 
     /// Puts the final value where the placeholder was.
+    #[allow(clippy::needless_pass_by_value)] // a slot is filled once
     pub fn fill<const N: usize>(&mut self, slot: Slot<N>, value: [u8; N]) {
         let place = self.0.get_mut(slot.0..).and_then(<[u8]>::first_chunk_mut);
         if let Some(place) = place {

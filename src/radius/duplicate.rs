@@ -173,6 +173,7 @@ impl Duplicates {
     }
 
     /// Keeps the answer for retransmissions, if the request is still the current one of its key.
+    #[allow(clippy::needless_pass_by_value)] // a ticket is used once
     pub fn finish(&mut self, ticket: Ticket, reply: Arc<[u8]>, now: UnixTime) -> Finish {
         self.expire(now);
         let Ticket { key, generation } = ticket;
@@ -201,6 +202,7 @@ impl Duplicates {
     }
 
     /// Forgets a request that could not be decided, so that a retransmission is tried again.
+    #[allow(clippy::needless_pass_by_value)] // a ticket is used once
     pub fn abandon(&mut self, ticket: Ticket) {
         let Ticket { key, generation } = ticket;
         if self

@@ -121,7 +121,7 @@ discards! {
     MissingMessageAuthenticator "missing_message_authenticator"
         "The packet must be signed with a Message-Authenticator and is not.";
     ProxyStateWithoutMessageAuthenticator "proxy_state_without_message_authenticator"
-        "A proxied request is not signed, which is how BlastRADIUS requests look.";
+        "A proxied request is not signed, as in CVE-2024-3596.";
     BadRequestAuthenticator "bad_request_authenticator"
         "The Request Authenticator is wrong: forged, or the shared secrets differ.";
     StatusServerWithCredentials "status_server_with_credentials"

@@ -85,17 +85,17 @@ fn access_request(
 ) -> Result<Signature, Discard> {
     let signature =
         authenticator::verify_message_authenticator(packet, keys, packet.authenticator)?;
-    match (signature, rule) {
-        (Signature::Valid, _) => Ok(signature),
+    if signature == Signature::Valid {
+        return Ok(signature);
+    }
+    match rule {
         // RFC 3579 s3.1: EAP-Message without Message-Authenticator is silently discarded.
-        (Signature::Absent, _) if packet.has(Type::EapMessage) => {
-            Err(Discard::MissingMessageAuthenticator)
-        }
-        (Signature::Absent, Rule::Required) => Err(Discard::MissingMessageAuthenticator),
-        (Signature::Absent, Rule::LimitProxyState) if packet.has(Type::ProxyState) => {
+        _ if packet.has(Type::EapMessage) => Err(Discard::MissingMessageAuthenticator),
+        Rule::Required => Err(Discard::MissingMessageAuthenticator),
+        Rule::LimitProxyState if packet.has(Type::ProxyState) => {
             Err(Discard::ProxyStateWithoutMessageAuthenticator)
         }
-        (Signature::Absent, Rule::LimitProxyState | Rule::Optional) => Ok(signature),
+        Rule::LimitProxyState | Rule::Optional => Ok(signature),
     }
 }
 

@@ -61,7 +61,7 @@ fn rfc5080_2_2_2_same_answer_without_working_twice() {
     assert_eq!(cache.finish(ticket, reply(1), at(2)), Finish::Current);
     assert_eq!(resent(cache.begin(key(1, 1), authenticator(1), at(2))), 1);
     assert_eq!(resent(cache.begin(key(1, 1), authenticator(1), at(31))), 1);
-    new(cache.begin(key(1, 1), authenticator(1), at(32)));
+    let _ = new(cache.begin(key(1, 1), authenticator(1), at(32)));
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn every_part_of_the_key_tells_requests_apart() {
             ..base
         },
     ] {
-        new(cache.begin(other, authenticator(1), at(0)));
+        let _ = new(cache.begin(other, authenticator(1), at(0)));
     }
     assert_eq!(resent(cache.begin(base, authenticator(1), at(0))), 1);
 }
@@ -137,7 +137,7 @@ fn abandoned_request_is_tried_again() {
     let ticket = new(cache.begin(key(1, 1), authenticator(1), at(0)));
     cache.abandon(ticket);
     assert!(cache.is_empty());
-    new(cache.begin(key(1, 1), authenticator(1), at(1)));
+    let _ = new(cache.begin(key(1, 1), authenticator(1), at(1)));
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn answer_at_half_time_outlives_the_first_reminder() {
     let ticket = new(cache.begin(key(1, 1), authenticator(1), at(0)));
     assert_eq!(cache.finish(ticket, reply(1), at(30)), Finish::Current);
     assert_eq!(resent(cache.begin(key(1, 1), authenticator(1), at(59))), 1);
-    new(cache.begin(key(1, 1), authenticator(1), at(60)));
+    let _ = new(cache.begin(key(1, 1), authenticator(1), at(60)));
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn full_cache_evicts_the_oldest_answer_and_never_work() {
     ));
     assert_eq!(cache.len(), 3);
     assert_eq!(cache.finish(work, reply(1), at(4)), Finish::Current);
-    new(cache.begin(key(6, 6), authenticator(6), at(4)));
+    let _ = new(cache.begin(key(6, 6), authenticator(6), at(4)));
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn one_source_cannot_crowd_out_the_others() {
         cache.begin(key(1, 103), authenticator(1), at(1)),
         Begin::Overload
     ));
-    new(cache.begin(key(2, 1), authenticator(1), at(1)));
+    let _ = new(cache.begin(key(2, 1), authenticator(1), at(1)));
 }
 
 #[test]

@@ -129,7 +129,7 @@ fn exempt_client_gets_no_signature_but_an_authentic_reply() {
 
 #[test]
 fn nothing_is_truncated() {
-    let octets = request(&[&[7; 253]; 3]);
+    let octets = request(&[[7; 253].as_slice(); 3]);
     let packet = Packet::parse(&octets).unwrap();
     let mut buffer = Vec::new();
     let mut reply = ReplyBuilder::new(
@@ -145,10 +145,7 @@ fn nothing_is_truncated() {
     );
     let vendor = BuildError::ValueTooLong(Type::VendorSpecific);
     assert_eq!(reply.vendor(9, 1, &[0; 248]).err(), Some(vendor));
-    assert_eq!(
-        reply.vendor(9, 1, &[0; usize::from(u8::MAX) + 9]).err(),
-        Some(vendor)
-    );
+    assert_eq!(reply.vendor(9, 1, &[0; 300]).err(), Some(vendor));
     reply.vendor(9, 1, &[0; 247]).unwrap();
     while reply.attribute(class, &[0; 253]).is_ok() {}
     assert_eq!(
