@@ -43,6 +43,7 @@
 pub mod diagnostic;
 pub mod secret;
 pub mod time;
+pub mod wire;
 
 // Core
 pub mod model;
@@ -53,6 +54,7 @@ pub mod policy;
 pub mod config;
 pub mod otpauth;
 pub mod qr;
+pub mod radius;
 
 // Store
 pub mod store;

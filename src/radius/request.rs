@@ -1,0 +1,104 @@
+//! Requests as a client makes them: for the self test, for `doctor`, for load and for tests.
+//!
+//! Sources: RFC 2865 s4.1, RFC 2866 s4.1, RFC 3579 s3.2, RFC 5997 s3.
+//!
+//! The Request Authenticator is an argument: it must be unpredictable, and entropy is the
+//! caller's. Replies are checked with [`crate::radius::verify::response`].
+
+use crate::radius::attribute::Type;
+use crate::radius::authenticator::RequestAuthenticator;
+use crate::radius::authenticator::SecretKeys;
+use crate::radius::encode::Authenticator;
+use crate::radius::encode::BuildError;
+use crate::radius::encode::Encoder;
+use crate::radius::encode::MessageAuthenticator;
+use crate::radius::packet::Code;
+use crate::radius::password;
+
+/// A request under construction.
+#[derive(Debug)]
+pub struct RequestBuilder<'b> {
+    encoder: Encoder<'b>,
+    authenticator: RequestAuthenticator,
+    code: Code,
+}
+
+impl<'b> RequestBuilder<'b> {
+    /// Starts a request in `buffer`, whose contents are replaced. In accounting the authenticator
+    /// is computed and the argument is not used.
+    pub fn new(
+        buffer: &'b mut Vec<u8>,
+        code: Code,
+        identifier: u8,
+        authenticator: RequestAuthenticator,
+        sign: MessageAuthenticator,
+    ) -> Self {
+        Self {
+            encoder: Encoder::new(buffer, code, identifier, sign),
+            authenticator,
+            code,
+        }
+    }
+
+    /// Appends an attribute. Unlike in a reply, Proxy-State is allowed: proxies set it.
+    ///
+    /// # Errors
+    /// `ValueTooLong`, `PacketTooLong`, `TooManyAttributes`, `Reserved`.
+    pub fn attribute(&mut self, r#type: Type, value: &[u8]) -> Result<&mut Self, BuildError> {
+        if r#type == Type::ProxyState {
+            self.encoder.copy(r#type, value)?;
+        } else {
+            self.encoder.attribute(r#type, value)?;
+        }
+        Ok(self)
+    }
+
+    /// Appends a vendor's attribute.
+    ///
+    /// # Errors
+    /// As [`Self::attribute`].
+    pub fn vendor(
+        &mut self,
+        vendor: u32,
+        r#type: u8,
+        value: &[u8],
+    ) -> Result<&mut Self, BuildError> {
+        self.encoder.vendor(vendor, r#type, value)?;
+        Ok(self)
+    }
+
+    /// Appends attributes that are encoded already.
+    ///
+    /// # Errors
+    /// As [`Self::attribute`], and `Malformed`.
+    pub fn encoded(&mut self, attributes: &[u8]) -> Result<&mut Self, BuildError> {
+        self.encoder.encoded(attributes)?;
+        Ok(self)
+    }
+
+    /// Appends a User-Password, hidden.
+    ///
+    /// # Errors
+    /// As [`Self::attribute`], and `PasswordTooLong`.
+    pub fn user_password(
+        &mut self,
+        password: &[u8],
+        keys: &SecretKeys,
+    ) -> Result<&mut Self, BuildError> {
+        let hidden = password::hide(password, &self.authenticator, keys)?;
+        self.attribute(Type::UserPassword, &hidden)
+    }
+
+    /// Signs. On success the buffer holds the whole packet, after an error it is empty.
+    ///
+    /// # Errors
+    /// `PacketTooLong`.
+    pub fn finish(self, keys: &SecretKeys) -> Result<(), BuildError> {
+        let authenticator = match self.code {
+            Code::AccessRequest | Code::StatusServer => Authenticator::Random(self.authenticator.0),
+            // RFC 2866 s3, RFC 5176 s2.3: a digest of the packet with zeros in its place.
+            _ => Authenticator::Digest([0; 16]),
+        };
+        self.encoder.finish(authenticator, keys)
+    }
+}
