@@ -66,9 +66,10 @@ impl Config {
         env: impl IntoIterator<Item = (String, String)>,
         dir: &Path,
     ) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
-        let mut findings = Findings::default();
-        let written = file::Written::read(source, env, keys::ALL, &mut findings);
-        let config = resolve::resolve(&written, dir, &mut findings);
+        let (mut findings, mut found) = (Findings::default(), Findings::default());
+        let written = file::Written::read(source, env, keys::ALL, &mut found);
+        let config = resolve::resolve(&written, dir, &mut found);
+        findings.append(found);
         findings.conclude(config)
     }
 

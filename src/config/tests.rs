@@ -1,1 +1,329 @@
 #![allow(clippy::unwrap_used)]
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::diagnostic::{Colour, render_all};
+
+fn load(text: &str, env: &[(&str, &str)]) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let source = Source::new("oncegate.toml", text);
+    let env = env
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Config::load(Some(&source), env, Path::new("/data"))
+}
+
+fn config(text: &str, env: &[(&str, &str)]) -> Config {
+    load(text, env)
+        .map_err(|all| render_all(&all, Colour::Plain))
+        .unwrap()
+        .0
+}
+
+fn errors(text: &str, env: &[(&str, &str)]) -> Vec<String> {
+    load(text, env)
+        .unwrap_err()
+        .iter()
+        .map(ToString::to_string)
+        .collect()
+}
+
+#[test]
+fn nothing_written_gives_the_defaults() {
+    let (config, warnings) = Config::load(None, [], Path::new("/data")).unwrap();
+    assert!(warnings.is_empty());
+    assert_eq!(config.radius.listen, ["127.0.0.1:1812".parse().unwrap()]);
+    assert_eq!(config.http.listen, ["127.0.0.1:8080".parse().unwrap()]);
+    assert_eq!((config.http.tls, config.http.insecure), (None, false));
+    assert_eq!(
+        config.store,
+        Store {
+            engine: Engine::Redb,
+            dir: "/data/store".into()
+        }
+    );
+    assert_eq!(
+        config.keys.master,
+        MasterKey::File("/data/master.key".into())
+    );
+    assert_eq!(config.policies.dir, Path::new("/data/policies"));
+    assert_eq!(config.audit.segment_size, 64 << 20);
+    assert_eq!(
+        config.limits,
+        Limits {
+            radius_in_flight: 4096,
+            radius_queue: 8192,
+            http_connections: 1024,
+            request_timeout: Duration::from_secs(3),
+            reject_queue: 65536,
+        }
+    );
+    assert_eq!(
+        config.log,
+        Log {
+            level: Level::Info,
+            format: LogFormat::Text
+        }
+    );
+}
+
+#[test]
+fn the_template_loads_as_written_and_with_every_comment_removed() {
+    let defaults = config("", &[]);
+    assert_eq!(config(TEMPLATE, &[]).effective(), defaults.effective());
+    let is_key =
+        |line: &&str| line.starts_with('[') || line.contains(" = ") && !line.contains(", as ");
+    let lines: Vec<&str> = TEMPLATE
+        .lines()
+        .map(|line| line.strip_prefix("# ").unwrap_or(line))
+        .filter(is_key)
+        .collect();
+    let full = config(&lines.join("\n"), &[]);
+    for (written, default) in full.effective().iter().zip(defaults.effective()) {
+        assert_eq!(written.key, default.key);
+        assert!(
+            matches!(written.origin, Origin::File { .. }),
+            "{} is not in it",
+            written.key
+        );
+        if !written.key.starts_with("http.tls.") {
+            assert_eq!(written.value, default.value, "{}", written.key);
+        }
+    }
+}
+
+#[test]
+fn every_key_is_effective_once() {
+    let config = config("", &[]);
+    let mut shown: Vec<&str> = config.effective().iter().map(|one| one.key).collect();
+    let mut known: Vec<&str> = keys::ALL.iter().map(|key| key.path).collect();
+    assert_eq!(shown, known);
+    shown.sort_unstable();
+    shown.dedup();
+    known.sort_unstable();
+    assert_eq!(shown, known);
+}
+
+#[test]
+fn the_environment_wins_and_is_named() {
+    let text = "[radius]\nlisten = [\"10.0.0.1:1812\"]\n[log]\nlevel = \"warn\"\n";
+    let config = config(
+        text,
+        &[
+            ("ONCEGATE__RADIUS__LISTEN", "0.0.0.0:1812,[::]:1812"),
+            ("ONCEGATE__HTTP__TLS__CERTIFICATE", "/etc/c.pem"),
+            ("ONCEGATE__HTTP__TLS__KEY", "k.pem"),
+            ("ONCEGATE_DIR", "elsewhere"),
+        ],
+    );
+    assert_eq!(config.radius.listen.len(), 2);
+    let tls = Tls {
+        certificate: "/etc/c.pem".into(),
+        key: "/data/k.pem".into(),
+    };
+    assert_eq!(config.http.tls, Some(tls));
+    let effective = |key: &str| {
+        config
+            .effective()
+            .iter()
+            .find(|one| one.key == key)
+            .cloned()
+            .unwrap()
+    };
+    assert_eq!(
+        effective("radius.listen"),
+        EffectiveValue {
+            key: "radius.listen",
+            value: "0.0.0.0:1812, [::]:1812".to_owned(),
+            origin: Origin::Env {
+                name: "ONCEGATE__RADIUS__LISTEN".to_owned()
+            },
+        }
+    );
+    let file = Origin::File {
+        file: "oncegate.toml".to_owned(),
+        line: 4,
+    };
+    assert_eq!(effective("log.level").origin, file);
+    assert_eq!(effective("log.format").origin, Origin::Default);
+}
+
+#[test]
+fn all_faults_come_together_and_read_like_a_compilers() {
+    let text = "[radius]\nlisen = \"127.0.0.1:1812\"\n[limits]\nrequest_timeout = 3\n";
+    let findings = load(text, &[("ONCEGATE__LOG__LEVLE", "info")]).unwrap_err();
+    assert_eq!(
+        render_all(&findings, Colour::Plain),
+        r#"error: unknown environment variable `ONCEGATE__LOG__LEVLE`
+ |
+ = help: did you mean `ONCEGATE__LOG__LEVEL`?
+
+error: unknown key `radius.lisen`
+ --> oncegate.toml:2:1
+  |
+2 | lisen = "127.0.0.1:1812"
+  | ^^^^^
+  |
+  = help: did you mean `listen`?
+
+error: `limits.request_timeout`: `3` is not a duration: write a number and ms, s, m, h or d
+ --> oncegate.toml:4:19
+  |
+4 | request_timeout = 3
+  |                   ^"#
+    );
+}
+
+#[test]
+fn plain_http_beyond_loopback_needs_a_word() {
+    let text = "[http]\nlisten = [\"127.0.0.1:80\", \"0.0.0.0:80\"]\n";
+    let found = errors(text, &[]);
+    let wanted = "oncegate.toml:2:27: error: HTTP on 0.0.0.0:80 needs TLS (set certificate and key";
+    assert!(
+        found.len() == 1 && found.concat().starts_with(wanted),
+        "{found:?}"
+    );
+    let (config, warnings) = load(&format!("{text}insecure = true\n"), &[]).unwrap();
+    assert!(config.http.insecure);
+    let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+    let wanted = "oncegate.toml:2:27: warning: HTTP on 0.0.0.0:80 is served without TLS";
+    assert!(
+        warnings.len() == 1 && warnings.concat().starts_with(wanted),
+        "{warnings:?}"
+    );
+    let tls = "[http.tls]\ncertificate = \"c\"\nkey = \"k\"\n";
+    assert!(load(&format!("{text}{tls}"), &[]).unwrap().1.is_empty());
+    assert!(load("[http]\nlisten = \"[::ffff:127.0.0.1]:80\"\n", &[]).is_ok());
+    assert!(load("[http]\nlisten = \"0.0.0.0:80\"\nenabled = false\n", &[]).is_ok());
+}
+
+#[test]
+fn the_master_key_is_never_quoted() {
+    let secret = "c2VjcmV0LXNlY3JldC1zZWNyZXQ";
+    for text in [
+        format!("[keys]\nmaster = \"{secret}\"\n"),
+        format!("[keys]\nmaster = \"hex:{secret}\"\n"),
+    ] {
+        let findings = load(&text, &[]).unwrap_err();
+        let rendered = render_all(&findings, Colour::Plain);
+        assert!(
+            rendered.contains("`keys.master` (oncegate.toml:2)"),
+            "{rendered}"
+        );
+        assert!(!rendered.contains(secret), "{rendered}");
+    }
+    let findings = load("", &[("ONCEGATE__KEYS__MASTER", secret)]).unwrap_err();
+    assert!(!render_all(&findings, Colour::Plain).contains(secret));
+    let master = |value: &str| {
+        config(&format!("[keys]\nmaster = \"{value}\"\n"), &[])
+            .keys
+            .master
+    };
+    assert_eq!(master("env:KEK"), MasterKey::Env("KEK".to_owned()));
+    assert_eq!(
+        master("credential:kek"),
+        MasterKey::Credential("kek".to_owned())
+    );
+    assert_eq!(master("file:/etc/kek"), MasterKey::File("/etc/kek".into()));
+}
+
+#[test]
+fn wrong_values_are_refused_at_their_place() {
+    let cases = [
+        (
+            "[store]\nengine = \"postgres\"",
+            "2:10: error: `store.engine`: engine `postgres` is not",
+        ),
+        (
+            "[delivery.sms]\nurl = \"x\"",
+            "1:2: error: `[delivery]` is not supported by this version",
+        ),
+        (
+            "[radius.tls]\nlisten = \"x\"",
+            "1:1: error: `[radius.tls]` is not supported by this",
+        ),
+        (
+            "[radius]\nlisten = \"localhost\"",
+            "2:10: error: `radius.listen`: `localhost` is not an",
+        ),
+        (
+            "[radius]\nlisten = []",
+            "`radius.listen` is empty (oncegate.toml:2)",
+        ),
+        (
+            "[http]\nlisten = [\"127.0.0.1:1\", \"127.0.0.1:1\"]",
+            "2:26: error: 127.0.0.1:1 is listed",
+        ),
+        (
+            "[http]\ninsecure = \"yes\"",
+            "2:12: error: `http.insecure`: `yes` is neither true nor",
+        ),
+        (
+            "[http.tls]\nkey = \"k\"",
+            "2:7: error: `http.tls.certificate` is missing",
+        ),
+        (
+            "[limits]\nradius_in_flight = 0",
+            "2:20: error: `limits.radius_in_flight`: `0` is not a",
+        ),
+        (
+            "[limits]\nrequest_timeout = \"1ms\"",
+            "2:19: error: `limits.request_timeout`: write 100ms",
+        ),
+        (
+            "[limits]\nhttp_body = \"1MiB\"",
+            "2:1: error: unknown key `limits.http_body`",
+        ),
+        (
+            "[log]\nlevel = \"inof\"",
+            "2:9: error: `log.level`: `inof`: did you mean `info`?",
+        ),
+        (
+            "[log]\nlevel = [\"info\", \"warn\"]",
+            "2:10: error: `log.level` must be one value",
+        ),
+        (
+            "[raduis]\nlisten = \"x\"",
+            "1:2: error: unknown key `raduis` (did you mean `radius`?)",
+        ),
+        ("radius = 1", "1:10: error: `radius` must be a table"),
+        (
+            "[radius]\nenabled = false\n[http]\nenabled = false",
+            "are both false",
+        ),
+        ("[radius", "error: unclosed table, expected `]`"),
+    ];
+    for (text, wanted) in cases {
+        let found = errors(text, &[]);
+        assert!(
+            found.len() == 1 && found.concat().contains(wanted),
+            "{text}\n{found:?}"
+        );
+    }
+    let found = errors("", &[("ONCEGATE__AUDIT__SEGMENT_SIZE", "1KiB")]);
+    let wanted =
+        "error: `audit.segment_size`: write 1MiB to 1GiB (from ONCEGATE__AUDIT__SEGMENT_SIZE)";
+    assert_eq!(found, [wanted]);
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_read_or_refused(text in "(?s).{0,200}", value in ".{0,30}") {
+        for key in keys::ALL {
+            let written = format!("{text}\n{} = '''{value}'''", key.path);
+            let findings = load(&written, &[(&key.variable(), &value)]);
+            if let Err(findings) = findings {
+                prop_assert!(!render_all(&findings, Colour::Plain).is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn bent_templates_are_read_or_refused(at in 0_usize..3000, with in "[\\[\\]\"=#a-z0-9:/\n,.]{0,6}") {
+        let full = TEMPLATE.replace("\n# ", "\n");
+        let at = at.min(full.len());
+        if let (Some(head), Some(tail)) = (full.get(..at), full.get(at..)) {
+            let _ = load(&format!("{head}{with}{tail}"), &[]);
+        }
+    }
+}

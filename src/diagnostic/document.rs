@@ -116,7 +116,7 @@ impl<'d> Table<'d> {
                 Value {
                     source,
                     path,
-                    value,
+                    spanned: value,
                 },
             )
         })
@@ -128,7 +128,7 @@ impl<'d> Table<'d> {
 pub struct Value<'d> {
     source: &'d Source,
     path: String,
-    value: &'d Spanned<DeValue<'d>>,
+    spanned: &'d Spanned<DeValue<'d>>,
 }
 
 /// A string and where it stands.
@@ -143,7 +143,7 @@ pub struct Text<'d> {
 impl<'d> Value<'d> {
     /// Where the value stands.
     pub fn place(&self) -> Place {
-        self.source.place(self.value.span())
+        self.source.place(self.spanned.span())
     }
 
     /// The dotted path of its key.
@@ -158,7 +158,7 @@ impl<'d> Value<'d> {
 
     /// A string.
     pub fn text(&self, findings: &mut Findings) -> Option<Text<'d>> {
-        let Some(text) = self.value.get_ref().as_str() else {
+        let Some(text) = self.spanned.get_ref().as_str() else {
             return self.mismatch("a string", findings);
         };
         Some(Text {
@@ -169,7 +169,7 @@ impl<'d> Value<'d> {
 
     /// A string, or a list of strings.
     pub fn texts(&self, findings: &mut Findings) -> Option<Vec<Text<'d>>> {
-        match self.value.get_ref() {
+        match self.spanned.get_ref() {
             DeValue::String(_) => self.text(findings).map(|text| vec![text]),
             DeValue::Array(list) => {
                 let texts: Vec<_> = self.items(list).map(|item| item.text(findings)).collect();
@@ -182,7 +182,7 @@ impl<'d> Value<'d> {
     /// A string, number or boolean as it would be written in an environment variable, or a list of
     /// them.
     pub fn scalars(&self, findings: &mut Findings) -> Option<Vec<(String, Place)>> {
-        match self.value.get_ref() {
+        match self.spanned.get_ref() {
             DeValue::Array(list) => {
                 let items: Vec<_> = self.items(list).map(|item| item.scalar(findings)).collect();
                 items.into_iter().collect()
@@ -193,7 +193,7 @@ impl<'d> Value<'d> {
 
     /// A boolean.
     pub fn flag(&self, findings: &mut Findings) -> Option<bool> {
-        let flag = self.value.get_ref().as_bool();
+        let flag = self.spanned.get_ref().as_bool();
         flag.or_else(|| self.mismatch("true or false", findings))
     }
 
@@ -203,7 +203,7 @@ impl<'d> Value<'d> {
         range: RangeInclusive<i64>,
         findings: &mut Findings,
     ) -> Option<T> {
-        let Some(number) = self.value.get_ref().as_integer() else {
+        let Some(number) = self.spanned.get_ref().as_integer() else {
             return self.mismatch("an integer", findings);
         };
         let number = i64::from_str_radix(number.as_str(), number.radix()).ok();
@@ -239,7 +239,7 @@ impl<'d> Value<'d> {
 
     /// A date and time: RFC 3339, as a TOML value or as a string.
     pub fn moment(&self, findings: &mut Findings) -> Option<String> {
-        match self.value.get_ref() {
+        match self.spanned.get_ref() {
             DeValue::Datetime(moment) => Some(moment.to_string()),
             DeValue::String(text) => Some(text.as_ref().to_owned()),
             _ => self.mismatch("a date and time", findings),
@@ -248,7 +248,7 @@ impl<'d> Value<'d> {
 
     /// A table.
     pub fn table(&self, findings: &mut Findings) -> Option<Table<'d>> {
-        let Some(entries) = self.value.get_ref().as_table() else {
+        let Some(entries) = self.spanned.get_ref().as_table() else {
             return self.mismatch("a table", findings);
         };
         let (source, path, place) = (self.source, self.path.clone(), self.place());
@@ -264,7 +264,7 @@ impl<'d> Value<'d> {
 
     /// A list of tables, `[[name]]`.
     pub fn tables(&self, findings: &mut Findings) -> Option<Vec<Table<'d>>> {
-        let Some(list) = self.value.get_ref().as_array() else {
+        let Some(list) = self.spanned.get_ref().as_array() else {
             return self.mismatch("a list of tables", findings);
         };
         let tables: Vec<_> = self.items(list).map(|item| item.table(findings)).collect();
@@ -273,7 +273,7 @@ impl<'d> Value<'d> {
 
     /// Whether it is a table (and not a value to be read by the other methods).
     pub fn is_table(&self) -> bool {
-        self.value.get_ref().is_table()
+        self.spanned.get_ref().is_table()
     }
 
     fn items(&self, list: &'d DeArray<'d>) -> impl Iterator<Item = Value<'d>> + use<'d> {
@@ -281,12 +281,12 @@ impl<'d> Value<'d> {
         list.iter().map(move |value| Value {
             source,
             path: path.clone(),
-            value,
+            spanned: value,
         })
     }
 
     fn scalar(&self, findings: &mut Findings) -> Option<(String, Place)> {
-        let text = match self.value.get_ref() {
+        let text = match self.spanned.get_ref() {
             DeValue::String(text) => text.as_ref().to_owned(),
             DeValue::Boolean(flag) => flag.to_string(),
             DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
@@ -297,7 +297,7 @@ impl<'d> Value<'d> {
     }
 
     fn mismatch<T>(&self, wanted: &str, findings: &mut Findings) -> Option<T> {
-        let found = self.value.get_ref().type_str();
+        let found = self.spanned.get_ref().type_str();
         findings.push(
             self.error(format!("`{}` must be {wanted}", self.path))
                 .label(format!("this is {found}")),

@@ -10,7 +10,8 @@
 //!
 //! Threats: a diagnostic quotes the line it points at. Sources handed in here must not hold secrets:
 //! configuration names where a secret is kept, never the secret. Control characters of a hostile
-//! file do not reach the terminal: `annotate-snippets` replaces them.
+//! file do not reach the terminal: names and messages lose them here, quoted lines in
+//! `annotate-snippets`.
 #![deny(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -38,7 +39,7 @@ impl Source {
     /// A text under a name.
     pub fn new(name: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> Self {
         Self {
-            name: name.into(),
+            name: printable(&name.into()).into(),
             text: text.into(),
         }
     }
@@ -143,7 +144,7 @@ impl Diagnostic {
     pub fn error(message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Error,
-            message: message.into(),
+            message: printable(&message.into()),
             place: None,
             label: None,
             help: None,
@@ -166,13 +167,13 @@ impl Diagnostic {
 
     /// Says something beside the caret.
     pub fn label(mut self, label: impl Into<String>) -> Self {
-        self.label = Some(label.into());
+        self.label = Some(printable(&label.into()));
         self
     }
 
     /// Says what to do next.
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.help = Some(printable(&help.into()));
         self
     }
 
@@ -309,6 +310,13 @@ impl Findings {
         result.map_err(|diagnostic| self.push(diagnostic)).ok()
     }
 
+    /// Adds the findings of one file in the order of its text; those without a place come first.
+    pub fn append(&mut self, mut file: Self) {
+        file.0
+            .sort_by_key(|one| one.place.as_ref().map(|place| place.span.start));
+        self.0.append(&mut file.0);
+    }
+
     /// Whether any of them is an error.
     pub fn has_errors(&self) -> bool {
         self.0
@@ -379,6 +387,19 @@ fn distance(from: &str, to: &str) -> usize {
         before = Some(left);
     }
     rows.1.last().copied().unwrap_or_default()
+}
+
+/// The text with control characters replaced, so that it cannot command a terminal or forge a line.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| {
+            if c.is_control() {
+                char::REPLACEMENT_CHARACTER
+            } else {
+                c
+            }
+        })
+        .collect()
 }
 
 /// Longer words are not slips of the fingers; the work of `distance` grows with the square.

@@ -121,6 +121,20 @@ fn a_document_reports_all_faults() {
     );
 }
 
+#[test]
+fn control_characters_do_not_reach_the_terminal() {
+    let source = Source::new("x\u{1b}[31m", "a = 1 # \u{1b}[2J\n");
+    let diagnostic = Diagnostic::error("bad `\u{1b}[2J`")
+        .at(source.place(0..1))
+        .help("\u{1b}c");
+    assert!(
+        !diagnostic
+            .label("\u{7}")
+            .render(Colour::Plain)
+            .contains(['\u{1b}', '\u{7}'])
+    );
+}
+
 proptest! {
     #[test]
     fn any_text_and_span_render(text in "(?s).{0,80}", start in 0_usize..100, length in 0_usize..100) {

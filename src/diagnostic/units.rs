@@ -46,7 +46,7 @@ pub fn show_duration(duration: Duration) -> String {
     ];
     let unit = units
         .into_iter()
-        .find(|(scale, _)| millis > 0 && millis % scale == 0);
+        .find(|(scale, _)| millis > 0 && millis.is_multiple_of(*scale));
     match unit {
         Some((scale, unit)) => format!("{}{unit}", millis / scale),
         None if millis == 0 => "0s".to_owned(),
@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn durations_need_a_unit() {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(duration("30m"), Ok(Duration::from_secs(1800)));
+        assert_eq!(duration("30m"), Ok(Duration::from_mins(30)));
         assert_eq!(duration("0s"), Ok(Duration::ZERO));
         for bad in [
             "",

@@ -93,13 +93,13 @@ impl Policy {
                 })
                 .collect();
             let holds = conditions.iter().all(|condition| condition.held);
-            let decides = holds && !decided;
+            let first = holds && !decided;
             decided |= holds;
             RuleTrace {
                 name: rule.name.clone(),
                 place: rule.file_line(),
                 holds,
-                decides,
+                decides: first,
                 require: rule.require.iter().map(|factor| factor.as_str()).collect(),
                 conditions,
             }

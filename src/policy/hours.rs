@@ -226,7 +226,7 @@ mod tests {
         ] {
             assert!(Hours::parse(bad).is_err(), "{bad}");
         }
-        assert!(!holds("mon-sun UTC", "1970-01-01T00:00:00Z") == false);
+        assert!(holds("mon-sun UTC", "1970-01-01T00:00:00Z"));
         assert!(
             !Hours::parse("mon-sun UTC")
                 .unwrap()

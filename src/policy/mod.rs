@@ -211,7 +211,7 @@ impl Default for Lockout {
         Self {
             free: 3,
             lock_after: 10,
-            lock_for: Duration::from_secs(30 * 60),
+            lock_for: Duration::from_mins(30),
             hard_lock_after: 100,
         }
     }
@@ -227,7 +227,7 @@ pub struct Challenge {
 impl Default for Challenge {
     fn default() -> Self {
         Self {
-            life: Duration::from_secs(120),
+            life: Duration::from_mins(2),
         }
     }
 }

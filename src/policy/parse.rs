@@ -34,21 +34,23 @@ pub(super) fn policies(
     let mut by_name = BTreeMap::new();
     let mut places: BTreeMap<&str, &Source> = BTreeMap::new();
     for file in files {
+        let mut found = Findings::default();
         let stem = stem(file.name());
         if let Err(message) = check_name(stem) {
-            findings.push(Diagnostic::error(message).at(file.place(0..0)));
+            found.push(Diagnostic::error(message).at(file.place(0..0)));
         }
         if let Some(first) = places.insert(stem, file) {
             let message = format!("policy `{stem}` is also in {}", first.name());
-            findings.push(Diagnostic::error(message).at(file.place(0..0)));
+            found.push(Diagnostic::error(message).at(file.place(0..0)));
         }
         let mut reader = Reader {
-            findings: &mut findings,
+            findings: &mut found,
             known_attribute,
         };
         if let Some(policy) = reader.policy(stem, file) {
             by_name.insert(stem.to_owned(), policy);
         }
+        findings.append(found);
     }
     findings.conclude(Some(by_name)).map(|(by_name, _)| by_name)
 }
@@ -284,6 +286,6 @@ const WINDOW_MAX: i64 = 10;
 const COUNT_MAX: i64 = 10_000;
 
 const LOCK_FOR_MIN: Duration = Duration::from_secs(1);
-const LOCK_FOR_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+const LOCK_FOR_MAX: Duration = Duration::from_hours(720);
 const CHALLENGE_MIN: Duration = Duration::from_secs(10);
-const CHALLENGE_MAX: Duration = Duration::from_secs(600);
+const CHALLENGE_MAX: Duration = Duration::from_mins(10);

@@ -9,6 +9,7 @@
 //! braces is text; whether it fits the attribute is checked again by the encoder.
 
 use crate::diagnostic::did_you_mean;
+use crate::policy::Policy;
 
 /// One attribute of an accept.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -155,7 +156,7 @@ fn unknown(name: &str) -> String {
     )
 }
 
-impl super::Policy {
+impl Policy {
     /// The reply attributes of an accept, in the order of the policy.
     pub fn expand(&self, facts: &ReplyFacts<'_>) -> Vec<(String, String)> {
         let filled = self.reply.iter().filter_map(|attribute| {
@@ -167,6 +168,7 @@ impl super::Policy {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

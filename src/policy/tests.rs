@@ -82,7 +82,7 @@ fn what_is_not_written_has_the_documented_default() {
     );
     assert_eq!(policy.otp.kinds, [Kind::Totp, Kind::Hotp, Kind::Server]);
     assert_eq!(policy.lockout, Lockout::default());
-    assert_eq!(policy.challenge.life, Duration::from_secs(120));
+    assert_eq!(policy.challenge.life, Duration::from_mins(2));
     assert_eq!(
         policy
             .rules
@@ -132,8 +132,8 @@ Class = ["a", "b"]
             look_ahead: 10
         }
     );
-    assert_eq!(policy.lockout.lock_for, Duration::from_secs(3600));
-    assert_eq!(policy.challenge.life, Duration::from_secs(60));
+    assert_eq!(policy.lockout.lock_for, Duration::from_hours(1));
+    assert_eq!(policy.challenge.life, Duration::from_mins(1));
     let facts = ReplyFacts {
         user: "alice",
         group: Some("staff"),
@@ -163,15 +163,7 @@ fn an_error_reads_like_a_compilers() {
         "[[rule]]\nname = \"staff\"\nrequire = [\"pasword\", \"pin\"]\nwhen = { gruop = \"x\" }\n";
     assert_eq!(
         render_all(&parse(text).unwrap_err(), Colour::Plain),
-        r#"error: unknown key `rule.when.gruop`
- --> policies/vpn.toml:4:10
-  |
-4 | when = { gruop = "x" }
-  |          ^^^^^
-  |
-  = help: did you mean `group`?
-
-error: unknown factor `pasword`
+        r#"error: unknown factor `pasword`
  --> policies/vpn.toml:3:12
   |
 3 | require = ["pasword", "pin"]
@@ -185,7 +177,15 @@ error: factor `pin` is not supported by this version
 3 | require = ["pasword", "pin"]
   |                       ^^^^^
   |
-  = help: this version only supports `otp`"#
+  = help: this version only supports `otp`
+
+error: unknown key `rule.when.gruop`
+ --> policies/vpn.toml:4:10
+  |
+4 | when = { gruop = "x" }
+  |          ^^^^^
+  |
+  = help: did you mean `group`?"#
     );
 }
 
