@@ -9,7 +9,7 @@ use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Place;
 use crate::policy::Policy;
 use crate::policy::eval::Facts;
-use crate::policy::kind::Factor;
+use crate::policy::factor::Factor;
 use crate::time::UnixTime;
 
 /// One case.

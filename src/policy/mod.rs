@@ -28,12 +28,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::diagnostic::{Diagnostic, Place, Source};
+use crate::model::kind::Kind;
+use crate::otp::throttle::Lockout;
 
 mod case;
 mod condition;
 mod eval;
 mod hours;
-mod kind;
+mod factor;
 mod parse;
 mod reply;
 
@@ -41,7 +43,7 @@ pub use case::{Case, Expect, Given, TestOutcome};
 pub use condition::{Condition, METHODS, Subject, Wanted};
 pub use eval::{ConditionTrace, Facts, RuleTrace, Ruling, Trace};
 pub use hours::Hours;
-pub use kind::{Factor, Kind, UnknownName};
+pub use factor::{Factor, UnknownName};
 pub use reply::{ReplyAttribute, ReplyFacts, Template};
 
 /// Checks a RADIUS attribute by dictionary name and, when there is one to check, its text value; the
@@ -189,30 +191,6 @@ impl Default for OtpWindows {
             back: 1,
             ahead: 0,
             look_ahead: 5,
-        }
-    }
-}
-
-/// `[lockout]`: limits on guessing.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Lockout {
-    /// Failures without a delay.
-    pub free: u32,
-    /// Failures until a temporary lock.
-    pub lock_after: u32,
-    /// Length of the temporary lock.
-    pub lock_for: Duration,
-    /// Failures without a success until only an administrator unlocks.
-    pub hard_lock_after: u32,
-}
-
-impl Default for Lockout {
-    fn default() -> Self {
-        Self {
-            free: 3,
-            lock_after: 10,
-            lock_for: Duration::from_mins(30),
-            hard_lock_after: 100,
         }
     }
 }

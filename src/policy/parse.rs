@@ -10,15 +10,16 @@ use crate::diagnostic::document::Document;
 use crate::diagnostic::document::Table;
 use crate::diagnostic::document::Text;
 use crate::diagnostic::document::Value;
+use crate::model::kind::Kind;
+use crate::otp::throttle::Lockout;
 use crate::policy::Challenge;
 use crate::policy::KnownAttribute;
-use crate::policy::Lockout;
 use crate::policy::OtpWindows;
 use crate::policy::Policy;
 use crate::policy::REJECT_DELAY;
 use crate::policy::REJECT_DELAY_MAX;
-use crate::policy::kind::Factor;
-use crate::policy::kind::Kind;
+use crate::policy::factor::Factor;
+use crate::policy::factor::factor_of;
 use crate::policy::reply::ReplyAttribute;
 use crate::policy::reply::Template;
 
@@ -142,12 +143,13 @@ impl Reader<'_, '_> {
         let Ok(kind) = text.text.parse::<Kind>() else {
             let error = Diagnostic::error(format!("unknown kind of token `{}`", text.text));
             let known = Kind::ALL
-                .into_iter()
-                .filter(|kind| kind.factor() == Factor::Otp);
+                .iter()
+                .copied()
+                .filter(|kind| factor_of(*kind) == Factor::Otp);
             self.error_at(text, error.suggest(text.text, known.map(Kind::as_str)));
             return None;
         };
-        if kind.factor() == Factor::Otp {
+        if factor_of(kind) == Factor::Otp {
             return Some(kind);
         }
         let error = Diagnostic::error(format!("codes of `{kind}` do not count as `otp`"));

@@ -1,4 +1,4 @@
-//! The kinds of token and the factors a rule can require.
+//! The factors a rule can require.
 //!
 //! Invariant: [`Factor::SUPPORTED`] is the one table that says what this version can check. A
 //! policy asking for more is refused when it is read: a factor nobody checks must never look like a
@@ -7,75 +7,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// What a token is.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub enum Kind {
-    /// Time-based one-time password, RFC 6238.
-    Totp,
-    /// Counter-based one-time password, RFC 4226.
-    Hotp,
-    /// Server-synchronised: an enrolled device asks the server for a fresh code.
-    Server,
-    /// Code sent by text message.
-    Sms,
-    /// Code sent by e-mail.
-    Email,
-    /// Code read out by a telephone call.
-    Voice,
-    /// Printed security card.
-    Card,
-    /// Recovery codes.
-    Recovery,
-    /// Yubico OTP.
-    Yubikey,
-    /// Confirmation on an enrolled device.
-    Push,
-}
-
-impl Kind {
-    /// All kinds, in the order of the documentation.
-    pub const ALL: [Self; 10] = [
-        Self::Totp,
-        Self::Hotp,
-        Self::Server,
-        Self::Sms,
-        Self::Email,
-        Self::Voice,
-        Self::Card,
-        Self::Recovery,
-        Self::Yubikey,
-        Self::Push,
-    ];
-
-    /// The word used in files, commands, JSON and metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Totp => "totp",
-            Self::Hotp => "hotp",
-            Self::Server => "server",
-            Self::Sms => "sms",
-            Self::Email => "email",
-            Self::Voice => "voice",
-            Self::Card => "card",
-            Self::Recovery => "recovery",
-            Self::Yubikey => "yubikey",
-            Self::Push => "push",
-        }
-    }
-
-    /// The factor a right answer of such a token proves.
-    pub const fn factor(self) -> Factor {
-        match self {
-            Self::Totp | Self::Hotp | Self::Server | Self::Yubikey => Factor::Otp,
-            Self::Sms => Factor::Sms,
-            Self::Email => Factor::Email,
-            Self::Voice => Factor::Voice,
-            Self::Card => Factor::Card,
-            Self::Recovery => Factor::Recovery,
-            Self::Push => Factor::Push,
-        }
-    }
-}
+use crate::model::kind::Kind;
 
 /// What a rule can require.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -98,6 +30,19 @@ pub enum Factor {
     Recovery,
     /// A confirmation on an enrolled device.
     Push,
+}
+
+/// The factor that a right answer of such a token proves.
+pub const fn factor_of(kind: Kind) -> Factor {
+    match kind {
+        Kind::Totp | Kind::Hotp | Kind::Server | Kind::Yubikey => Factor::Otp,
+        Kind::Sms => Factor::Sms,
+        Kind::Email => Factor::Email,
+        Kind::Voice => Factor::Voice,
+        Kind::Card => Factor::Card,
+        Kind::Recovery => Factor::Recovery,
+        Kind::Push => Factor::Push,
+    }
 }
 
 impl Factor {
@@ -138,21 +83,10 @@ impl Factor {
     }
 }
 
-/// A word that names no kind or factor.
+/// A word that names no factor.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("unknown name")]
 pub struct UnknownName;
-
-impl FromStr for Kind {
-    type Err = UnknownName;
-
-    fn from_str(word: &str) -> Result<Self, UnknownName> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.as_str() == word)
-            .ok_or(UnknownName)
-    }
-}
 
 impl FromStr for Factor {
     type Err = UnknownName;
@@ -162,12 +96,6 @@ impl FromStr for Factor {
             .into_iter()
             .find(|factor| factor.as_str() == word)
             .ok_or(UnknownName)
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 
