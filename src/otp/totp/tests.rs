@@ -173,7 +173,7 @@ fn the_largest_offset_is_the_reach_in_the_shortest_period() {
     assert_eq!(found, Some((TimeStep(1040), drift(40, 0))));
 }
 
-/// devise-two-factor (CVE-2021-43177), LinOTP (CVE-2019-12887): with drift, one code was accepted
+/// devise-two-factor (CVE-2021-43177), `LinOTP` (CVE-2019-12887): with drift, one code was accepted
 /// twice because the step was compared in the other clock's numbers.
 #[test]
 fn with_drift_a_code_is_still_good_once() {
