@@ -84,3 +84,84 @@ fn reach(from: u64, ahead: u32) -> impl Iterator<Item = u64> {
 /// Most counters looked at beyond the first, whatever is asked: a slip in the configuration must
 /// not let one guess cost seconds or hit thousands of codes.
 pub const MAX_REACH: u32 = 1000;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::otp::tests::key;
+
+    const SHA1: Algorithm = Algorithm::Sha1;
+    const SIX: Digits = Digits::SIX;
+
+    fn code(counter: u64) -> Code {
+        generate(&key(20), SHA1, SIX, counter)
+    }
+
+    fn found(code: &Code, from: u64, look_ahead: u32) -> Vec<u64> {
+        find(&key(20), SHA1, SIX, code, from, look_ahead)
+            .iter()
+            .collect()
+    }
+
+    #[test]
+    fn looks_ahead_and_never_back() {
+        assert_eq!(found(&code(9), 10, 5), []);
+        assert_eq!(found(&code(10), 10, 5), [10]);
+        assert_eq!(found(&code(15), 10, 5), [15]);
+        assert_eq!(found(&code(16), 10, 5), []);
+        assert_eq!(found(&code(10), 10, 0), [10]);
+    }
+
+    #[test]
+    fn the_search_is_bounded() {
+        let last = u64::from(MAX_REACH);
+        assert_eq!(found(&code(last), 0, u32::MAX), [last]);
+        assert_eq!(found(&code(last + 1), 0, u32::MAX), []);
+    }
+
+    #[test]
+    fn the_last_counter_never_matches() {
+        assert_eq!(found(&code(u64::MAX), u64::MAX, 5), []);
+        assert_eq!(found(&code(u64::MAX), u64::MAX - 3, 5), []);
+        assert_eq!(found(&code(u64::MAX - 1), u64::MAX - 3, 5), [u64::MAX - 1]);
+    }
+
+    #[test]
+    fn digits_must_be_the_tokens() {
+        let eight = generate(&key(20), SHA1, Digits::EIGHT, 10);
+        assert!(find(&key(20), SHA1, SIX, &eight, 10, 5).is_empty());
+        assert_eq!(resync(&key(20), SHA1, SIX, &code(10), &eight, 10, 5), None);
+    }
+
+    #[test]
+    fn resync_takes_two_neighbours_in_order() {
+        let resync =
+            |first, second| resync(&key(20), SHA1, SIX, &code(first), &code(second), 100, 50);
+        assert_eq!(resync(100, 101), Some(101));
+        assert_eq!(resync(149, 150), Some(150));
+        assert_eq!(resync(150, 151), None);
+        assert_eq!(resync(99, 100), None);
+        assert_eq!(resync(120, 122), None);
+        assert_eq!(resync(121, 120), None);
+        assert_eq!(resync(120, 120), None);
+    }
+
+    proptest! {
+        #[test]
+        fn finds_what_a_naive_search_finds(
+            from in any::<u64>(), ahead in 0_u32..20, distance in 0_u64..30, length in 10_u8..=128
+        ) {
+            let key = key(length);
+            let wanted = generate(&key, SHA1, SIX, from.saturating_add(distance));
+            let naive: Vec<u64> = (0..=u64::from(ahead))
+                .filter_map(|n| from.checked_add(n))
+                .filter(|c| *c != u64::MAX && generate(&key, SHA1, SIX, *c) == wanted)
+                .collect();
+            let found: Vec<u64> = find(&key, SHA1, SIX, &wanted, from, ahead).iter().collect();
+            prop_assert_eq!(found, naive);
+        }
+    }
+}

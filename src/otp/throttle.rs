@@ -185,3 +185,6 @@ pub const LADDER: [Duration; 3] = [
 
 /// The pause after every further one.
 pub const LAST_RUNG: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests;

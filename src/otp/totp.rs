@@ -216,3 +216,6 @@ pub const RESYNC_REACH: Duration = Duration::from_mins(10);
 
 /// Largest offset in steps: [`RESYNC_REACH`] in the shortest period.
 pub const MAX_OFFSET: i32 = 40;
+
+#[cfg(test)]
+mod tests;

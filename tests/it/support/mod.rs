@@ -1,0 +1,56 @@
+//! What several test modules need: vector files, foreign tools, a repeatable random source.
+
+#![allow(dead_code)] // each module uses its share
+
+pub(crate) mod vectors;
+
+use std::io::Write as _;
+
+/// Whether a foreign tool can be run. When it is missing, says on standard error which test is
+/// skipped and how to install the tool; when `ONCEGATE_TEST_REQUIRE=1`, fails instead, so that
+/// continuous integration cannot lose a comparison in silence.
+pub(crate) fn require(tool: &str, package: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if std::env::split_paths(&path).any(|directory| directory.join(tool).is_file()) {
+        return true;
+    }
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("a test");
+    let required = std::env::var_os("ONCEGATE_TEST_REQUIRE").is_some_and(|value| value == "1");
+    assert!(!required, "{test} needs {tool} (apt install {package})");
+    // Written past the test harness, which hides the output of tests that pass.
+    let line = format!("SKIPPED {test}: {tool} not found (apt install {package})\n");
+    std::io::stderr()
+        .write_all(line.as_bytes())
+        .expect("standard error is open");
+    false
+}
+
+/// The `SplitMix64` generator: repeatable numbers for large comparisons. Not for anything secret.
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    /// 64 bits.
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `end`.
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+
+    /// One of these.
+    pub(crate) fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+        let index = self.below(of.len() as u64);
+        of[usize::try_from(index).expect("an index")]
+    }
+
+    /// `length` octets.
+    pub(crate) fn octets(&mut self, length: u64) -> Vec<u8> {
+        (0..length).map(|_| self.next().to_le_bytes()[0]).collect()
+    }
+}
