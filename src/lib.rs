@@ -51,6 +51,7 @@ pub mod otp;
 pub mod policy;
 
 // Formats
+pub mod api;
 pub mod config;
 pub mod otpauth;
 pub mod qr;
@@ -61,3 +62,6 @@ pub mod store;
 
 // Decisions
 pub mod service;
+
+// Sockets
+pub mod server;

@@ -108,10 +108,10 @@ mod tests {
 
     #[test]
     fn looks_ahead_and_never_back() {
-        assert_eq!(found(&code(9), 10, 5), []);
+        assert_eq!(found(&code(9), 10, 5), [0_u64; 0]);
         assert_eq!(found(&code(10), 10, 5), [10]);
         assert_eq!(found(&code(15), 10, 5), [15]);
-        assert_eq!(found(&code(16), 10, 5), []);
+        assert_eq!(found(&code(16), 10, 5), [0_u64; 0]);
         assert_eq!(found(&code(10), 10, 0), [10]);
     }
 
@@ -119,13 +119,13 @@ mod tests {
     fn the_search_is_bounded() {
         let last = u64::from(MAX_REACH);
         assert_eq!(found(&code(last), 0, u32::MAX), [last]);
-        assert_eq!(found(&code(last + 1), 0, u32::MAX), []);
+        assert_eq!(found(&code(last + 1), 0, u32::MAX), [0_u64; 0]);
     }
 
     #[test]
     fn the_last_counter_never_matches() {
-        assert_eq!(found(&code(u64::MAX), u64::MAX, 5), []);
-        assert_eq!(found(&code(u64::MAX), u64::MAX - 3, 5), []);
+        assert_eq!(found(&code(u64::MAX), u64::MAX, 5), [0_u64; 0]);
+        assert_eq!(found(&code(u64::MAX), u64::MAX - 3, 5), [0_u64; 0]);
         assert_eq!(found(&code(u64::MAX - 1), u64::MAX - 3, 5), [u64::MAX - 1]);
     }
 

@@ -33,7 +33,7 @@ pub enum Factor {
 }
 
 /// The factor that a right answer of such a token proves.
-pub const fn factor_of(kind: Kind) -> Factor {
+pub(crate) const fn factor_of(kind: Kind) -> Factor {
     match kind {
         Kind::Totp | Kind::Hotp | Kind::Server | Kind::Yubikey => Factor::Otp,
         Kind::Sms => Factor::Sms,
@@ -111,12 +111,8 @@ mod tests {
 
     #[test]
     fn words_read_back() {
-        for kind in Kind::ALL {
-            assert_eq!(kind.as_str().parse(), Ok(kind));
-        }
         for factor in Factor::ALL {
             assert_eq!(factor.as_str().parse(), Ok(factor));
         }
-        assert_eq!("TOTP".parse::<Kind>(), Err(UnknownName));
     }
 }
