@@ -65,3 +65,6 @@ pub mod service;
 
 // Sockets
 pub mod server;
+
+// Top
+pub mod daemon;

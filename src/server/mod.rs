@@ -1,1 +1,16 @@
 //! Sockets and tasks: RADIUS and HTTP front ends around one [`crate::service::Service`].
+
+use std::net::SocketAddr;
+
+/// What the front ends say about the process they run in.
+#[derive(Clone, Debug, Default)]
+pub struct Info {
+    /// Whether a daemon runs; `false` when the command line has opened the store itself.
+    pub daemon: bool,
+    /// Whether this is a `quickstart` directory, where demonstration codes may be shown.
+    pub demo: bool,
+    /// Bound RADIUS listeners.
+    pub radius: Vec<SocketAddr>,
+    /// Bound HTTP listeners.
+    pub http: Vec<SocketAddr>,
+}
