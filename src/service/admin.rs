@@ -181,7 +181,9 @@ impl Service {
             revision: 1,
         };
         patch.apply(&mut user)?;
-        self.store.change(Change::CreateUser(user.clone()), by).await?;
+        self.store
+            .change(Change::CreateUser(user.clone()), by)
+            .await?;
         Ok(user)
     }
 
@@ -196,7 +198,9 @@ impl Service {
         let mut user = self.user(key).await?;
         user.revision = expected.unwrap_or(user.revision);
         patch.apply(&mut user)?;
-        self.store.change(Change::UpdateUser(user.clone()), by).await?;
+        self.store
+            .change(Change::UpdateUser(user.clone()), by)
+            .await?;
         user.revision += 1;
         Ok(user)
     }
@@ -204,13 +208,19 @@ impl Service {
     /// Removes a user with all its tokens.
     pub async fn remove_user(&self, key: &UserKey, by: By) -> Result<(), AdminError> {
         let change = Change::RemoveUser(key.clone());
-        self.store.change(change, by).await.map_err(|error| missing(error, "user"))
+        self.store
+            .change(change, by)
+            .await
+            .map_err(|error| missing(error, "user"))
     }
 
     /// Forgets the failures and locks of a user and its tokens.
     pub async fn unlock_user(&self, key: &UserKey, by: By) -> Result<(), AdminError> {
         let change = Change::Unlock(key.clone());
-        self.store.change(change, by).await.map_err(|error| missing(error, "user"))
+        self.store
+            .change(change, by)
+            .await
+            .map_err(|error| missing(error, "user"))
     }
 
     /// Makes a token. The answer holds the key: the only time it is shown.
@@ -243,7 +253,11 @@ impl Service {
             serial,
             user: new.user,
             kind: new.kind,
-            state: if new.active { LifeCycle::Active } else { LifeCycle::Pending },
+            state: if new.active {
+                LifeCycle::Active
+            } else {
+                LifeCycle::Pending
+            },
             algorithm: new.algorithm,
             digits: new.digits,
             period: new.period,
@@ -251,10 +265,19 @@ impl Service {
             created: by.at,
             revision: 1,
         };
-        let moving = Moving { last: new.counter.checked_sub(1), ..Moving::default() };
-        let state = TokenState { moving, ..TokenState::default() };
+        let moving = Moving {
+            last: new.counter.checked_sub(1),
+            ..Moving::default()
+        };
+        let state = TokenState {
+            moving,
+            ..TokenState::default()
+        };
         let change = Change::CreateToken(token.clone(), state);
-        self.store.change(change, by).await.map_err(|error| missing(error, "user"))?;
+        self.store
+            .change(change, by)
+            .await
+            .map_err(|error| missing(error, "user"))?;
         Ok(token)
     }
 
@@ -266,8 +289,11 @@ impl Service {
         by: By,
     ) -> Result<Token, AdminError> {
         let (mut token, _) = self.token(serial).await?;
-        let change =
-            Change::SetTokenState { serial: serial.clone(), state, expected: token.revision };
+        let change = Change::SetTokenState {
+            serial: serial.clone(),
+            state,
+            expected: token.revision,
+        };
         self.store.change(change, by).await?;
         token.state = state;
         token.revision += 1;
@@ -277,7 +303,10 @@ impl Service {
     /// Removes a token.
     pub async fn remove_token(&self, serial: &Serial, by: By) -> Result<(), AdminError> {
         let change = Change::RemoveToken(serial.clone());
-        self.store.change(change, by).await.map_err(|error| missing(error, "token"))
+        self.store
+            .change(change, by)
+            .await
+            .map_err(|error| missing(error, "token"))
     }
 
     /// Proves a pending token by its first right code, which is thereby used up.
@@ -344,7 +373,8 @@ impl Service {
             created: by.at,
             revision: 1,
         };
-        self.change_clients(Change::CreateClient(client.clone()), by).await?;
+        self.change_clients(Change::CreateClient(client.clone()), by)
+            .await?;
         Ok(client)
     }
 
@@ -366,11 +396,16 @@ impl Service {
             name,
             policy,
             realm: canonical_realm(realm)?,
-            access: Access::Api(ApiAccess { key_hash: key_hash(&key), previous: None, scopes }),
+            access: Access::Api(ApiAccess {
+                key_hash: key_hash(&key),
+                previous: None,
+                scopes,
+            }),
             created: by.at,
             revision: 1,
         };
-        self.change_clients(Change::CreateClient(client.clone()), by).await?;
+        self.change_clients(Change::CreateClient(client.clone()), by)
+            .await?;
         Ok((client, key))
     }
 
@@ -405,12 +440,16 @@ impl Service {
             }
             Access::Api(api) => {
                 if patch.addresses.is_some() || patch.require.is_some() {
-                    return invalid("client", "only RADIUS clients have addresses and signatures");
+                    return invalid(
+                        "client",
+                        "only RADIUS clients have addresses and signatures",
+                    );
                 }
                 api.scopes = patch.scopes.unwrap_or_else(|| api.scopes.clone());
             }
         }
-        self.change_clients(Change::UpdateClient(client.clone()), by).await?;
+        self.change_clients(Change::UpdateClient(client.clone()), by)
+            .await?;
         client.revision += 1;
         Ok(client)
     }
@@ -446,7 +485,8 @@ impl Service {
                 fresh_key = Some(key);
             }
         }
-        self.change_clients(Change::UpdateClient(client.clone()), by).await?;
+        self.change_clients(Change::UpdateClient(client.clone()), by)
+            .await?;
         client.revision += 1;
         Ok((client, fresh_key))
     }
@@ -464,8 +504,15 @@ impl Service {
             return Ok(());
         }
         let (request, at) = self.arrival()?;
-        let by = By { request, actor: "daemon".to_owned(), at };
-        let change = Change::Learn { client: client.to_owned(), address };
+        let by = By {
+            request,
+            actor: "daemon".to_owned(),
+            at,
+        };
+        let change = Change::Learn {
+            client: client.to_owned(),
+            address,
+        };
         match self.store.change(change, by).await {
             Ok(()) | Err(StoreError::Conflict(_)) => {}
             Err(error) => return Err(error.into()),
@@ -482,19 +529,25 @@ impl Service {
     /// A user by its key.
     pub async fn user(&self, key: &UserKey) -> Result<User, AdminError> {
         let view = self.store.view(key).await?;
-        view.map(|view| view.user).ok_or(AdminError::NotFound("user"))
+        view.map(|view| view.user)
+            .ok_or(AdminError::NotFound("user"))
     }
 
     /// A token by its serial.
     pub async fn token(&self, serial: &Serial) -> Result<(Token, TokenState), AdminError> {
-        self.store.token(serial).await?.ok_or(AdminError::NotFound("token"))
+        self.store
+            .token(serial)
+            .await?
+            .ok_or(AdminError::NotFound("token"))
     }
 
     /// A client by its name.
     pub fn client(&self, name: &str) -> Result<Client, AdminError> {
         let all = self.clients.all();
         let found = all.iter().find(|client| client.name == name);
-        found.map(|client| Client::clone(client)).ok_or(AdminError::NotFound("client"))
+        found
+            .map(|client| Client::clone(client))
+            .ok_or(AdminError::NotFound("client"))
     }
 
     /// Consumes a code outside a login, through the same transition as a login.
@@ -508,9 +561,18 @@ impl Service {
         let at = self.window_time(by.at)?;
         for _ in 0..super::TRIES {
             let (token, _) = self.token(serial).await?;
-            let view = self.store.view(&token.user).await?.ok_or(AdminError::NotFound("user"))?;
-            let found = view.tokens.iter().find(|(token, _)| token.serial == *serial);
-            let Some((token, state)) = found else { continue };
+            let view = self
+                .store
+                .view(&token.user)
+                .await?
+                .ok_or(AdminError::NotFound("user"))?;
+            let found = view
+                .tokens
+                .iter()
+                .find(|(token, _)| token.serial == *serial);
+            let Some((token, state)) = found else {
+                continue;
+            };
             let comparison = compare(token, state, at)?;
             let attempt = Attempt {
                 request: by.request,
@@ -529,7 +591,9 @@ impl Service {
                     tokens: vec![comparison],
                 },
             };
-            let Outcome::Settled(settlement) = self.store.attempt(attempt).await? else { continue };
+            let Outcome::Settled(settlement) = self.store.attempt(attempt).await? else {
+                continue;
+            };
             self.counters.decided(Channel::Admin, settlement.reason);
             return match (settlement.decision, settlement.token) {
                 (Decision::Accept, Some((_, state))) => Ok((token.clone(), state)),
@@ -630,7 +694,9 @@ fn resync(
             from,
             HOTP_RESYNC,
         );
-        found.into_iter().for_each(|counter| matches.insert(counter));
+        found
+            .into_iter()
+            .for_each(|counter| matches.insert(counter));
     } else {
         let after = state.moving.last.map(TimeStep::new);
         let found = totp::resync(&token.key, parameters, first, second, at, after, u32::MAX);
@@ -653,7 +719,9 @@ fn shared_secret(text: &SecretString) -> Result<SharedSecret, AdminError> {
     if text.expose().len() < SECRET_MIN {
         return invalid(
             "secret",
-            format!("a shared secret has at least {SECRET_MIN} characters; leave it out to get a good one generated"),
+            format!(
+                "a shared secret has at least {SECRET_MIN} characters; leave it out to get a good one generated"
+            ),
         );
     }
     SharedSecret::new(SecretBytes::from(text.expose().as_bytes())).map_or_else(
@@ -664,7 +732,10 @@ fn shared_secret(text: &SecretString) -> Result<SharedSecret, AdminError> {
 
 fn check_addresses(addresses: &[IpNet]) -> Result<(), AdminError> {
     if addresses.is_empty() {
-        return invalid("address", "a RADIUS client needs the network its packets come from");
+        return invalid(
+            "address",
+            "a RADIUS client needs the network its packets come from",
+        );
     }
     Ok(())
 }
@@ -693,7 +764,10 @@ fn missing(error: StoreError, what: &'static str) -> AdminError {
 }
 
 fn invalid<T>(field: &'static str, message: impl Into<String>) -> Result<T, AdminError> {
-    Err(AdminError::Invalid { field, message: message.into() })
+    Err(AdminError::Invalid {
+        field,
+        message: message.into(),
+    })
 }
 
 fn base32_lower(bytes: &[u8]) -> String {

@@ -4,6 +4,9 @@
 
 pub(crate) mod vectors;
 
+pub(crate) mod disk;
+pub(crate) mod store;
+
 use std::io::Write as _;
 
 /// Whether a foreign tool can be run. When it is missing, says on standard error which test is
