@@ -316,7 +316,7 @@ impl Service {
             return Ok(Evaluated::Refused(Reason::NoRule));
         };
         match decide::compare(&view, policy, &code, at) {
-            Ok(finding) => Ok(Evaluated::Compared(rule, finding, view)),
+            Ok(finding) => Ok(Evaluated::Compared(rule, finding, Box::new(view))),
             Err(reason) => {
                 decide::compare_with_nothing(&code, at);
                 Ok(Evaluated::Refused(reason))
@@ -337,7 +337,7 @@ impl Service {
 
 enum Evaluated<'p> {
     Refused(Reason),
-    Compared(&'p Rule, Finding, View),
+    Compared(&'p Rule, Finding, Box<View>),
 }
 
 /// The policy that applies to a client's users.

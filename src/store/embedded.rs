@@ -229,7 +229,7 @@ impl Store for Embedded {
             page(
                 &self.reading.fold.reader(),
                 Table::Users,
-                after,
+                after.as_deref(),
                 limit,
                 record::user,
             )
@@ -249,7 +249,7 @@ impl Store for Embedded {
             let after =
                 after.map(|(user, serial)| record::token_key(&record::user_key(user), serial));
             let rows = self.reading.fold.reader();
-            let tokens = page(&rows, Table::Tokens, after, limit, |row| {
+            let tokens = page(&rows, Table::Tokens, after.as_deref(), limit, |row| {
                 record::token(row, &self.reading.sealer)
             })?;
             tokens
@@ -311,12 +311,7 @@ impl Store for Embedded {
             .as_ref()
             .map_or(0, |queue| QUEUE - queue.capacity());
         Health {
-            fault: self
-                .gauges
-                .fault
-                .load()
-                .as_ref()
-                .map(|cause| cause.to_string()),
+            fault: self.gauges.fault.load().as_ref().map(ToString::to_string),
             queue,
             queue_limit: QUEUE,
             seq: self.reading.fold.head().seq,
@@ -429,11 +424,11 @@ fn with_state(rows: &Reader<'_>, token: Token) -> Result<(Token, TokenState), St
 fn page<T>(
     rows: &Reader<'_>,
     table: Table,
-    after: Option<Vec<u8>>,
+    after: Option<&[u8]>,
     limit: usize,
     parse: impl Fn(&[u8]) -> Result<T, StoreError>,
 ) -> Result<Vec<T>, StoreError> {
-    let from = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+    let from = after.map_or(Bound::Unbounded, Bound::Excluded);
     let mut page = Vec::new();
     rows.scan(table, b"", from, |_, row| {
         if page.len() < limit {

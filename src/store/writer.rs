@@ -193,9 +193,7 @@ impl Writer {
     fn recover(&mut self) -> Result<(), String> {
         if self.failed.is_some_and(|last| last.elapsed() < RETRY) {
             let fault = self.gauges.fault.load();
-            return Err(fault
-                .as_ref()
-                .map_or_else(String::new, |cause| cause.to_string()));
+            return Err(fault.as_ref().map_or_else(String::new, ToString::to_string));
         }
         self.failed = Some(Instant::now());
         let entries = self.appender.reopen().map_err(|error| error.to_string())?;

@@ -31,7 +31,10 @@ struct Asker {
 
 #[test]
 fn no_code_is_accepted_again_after_kill_9() {
-    let kills = std::env::var("ONCEGATE_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(KILLS);
+    let kills = std::env::var("ONCEGATE_KILLS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(KILLS);
     let site = Site::new();
     for asker in 0..ASKERS {
         site.enrol(&format!("user{asker}"), "hotp", RFC_SECRET);
@@ -62,7 +65,9 @@ fn no_code_is_accepted_again_after_kill_9() {
                         asker.next += 1;
                         let accepted = if (number + usize::try_from(counter).unwrap()) % 2 == 0 {
                             radius.patience(Duration::from_secs(3));
-                            radius.ask(&user, &code).map(|code| code == Code::AccessAccept)
+                            radius
+                                .ask(&user, &code)
+                                .map(|code| code == Code::AccessAccept)
                         } else {
                             let answer = http.verify(&user, &code).ok();
                             answer.map(|(_, answer)| answer["decision"] == "accept")
@@ -95,7 +100,10 @@ fn no_code_is_accepted_again_after_kill_9() {
     let chain = site.json(&["audit", "verify"]);
     assert_eq!(chain["intact"], true, "{chain}");
     let on_record = accepts_on_record(&site);
-    assert!(on_record >= total, "{on_record} accepts on record, {total} were answered");
+    assert!(
+        on_record >= total,
+        "{on_record} accepts on record, {total} were answered"
+    );
     println!("{kills} kills, {total} accepts answered, {on_record} on record");
 }
 
@@ -108,11 +116,18 @@ fn replay(
     asker: &mut Asker,
     kill: u64,
 ) {
-    let Some(last) = asker.accepted.last() else { return };
+    let Some(last) = asker.accepted.last() else {
+        return;
+    };
     let user = format!("user{number}");
-    let (status, answer) = Http::new(daemon.http, key).verify(&user, &hotp(*last)).unwrap();
+    let (status, answer) = Http::new(daemon.http, key)
+        .verify(&user, &hotp(*last))
+        .unwrap();
     assert_eq!(status, 200, "{answer}");
-    assert_eq!(answer["decision"], "reject", "kill {kill}: {user} counter {last} accepted twice");
+    assert_eq!(
+        answer["decision"], "reject",
+        "kill {kill}: {user} counter {last} accepted twice"
+    );
     asker.answered += 1;
 }
 

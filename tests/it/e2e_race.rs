@@ -18,7 +18,9 @@ const ASKERS: usize = 32;
 
 #[test]
 fn exactly_one_of_32_parallel_askers_is_accepted() {
-    let rounds = std::env::var("ONCEGATE_RACE_ROUNDS").ok().and_then(|n| n.parse().ok());
+    let rounds = std::env::var("ONCEGATE_RACE_ROUNDS")
+        .ok()
+        .and_then(|n| n.parse().ok());
     let rounds = rounds.unwrap_or(ROUNDS);
     let site = Site::new();
     site.enrol("alice", "hotp", RFC_SECRET);

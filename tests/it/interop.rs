@@ -14,13 +14,27 @@ use crate::support::require;
 
 fn radclient(daemon: &Daemon, attributes: &str, kind: &str, secret: &str) -> Output {
     let mut child = Command::new("radclient")
-        .args(["-x", "-r", "1", "-t", "5", &daemon.radius.to_string(), kind, secret])
+        .args([
+            "-x",
+            "-r",
+            "1",
+            "-t",
+            "5",
+            &daemon.radius.to_string(),
+            kind,
+            secret,
+        ])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(attributes.as_bytes()).unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(attributes.as_bytes())
+        .unwrap();
     child.wait_with_output().unwrap()
 }
 
@@ -40,13 +54,20 @@ fn radclient_is_accepted_once() {
     let first = radclient(&daemon, &login("alice", &hotp(0)), "auth", "testing123");
     let text = String::from_utf8_lossy(&first.stdout);
     assert!(text.contains("Received Access-Accept"), "{text}");
-    let message_authenticator = text.find("Message-Authenticator = 0x").expect("it is there");
+    let message_authenticator = text
+        .find("Message-Authenticator = 0x")
+        .expect("it is there");
     assert!(message_authenticator > 0);
     let again = radclient(&daemon, &login("alice", &hotp(0)), "auth", "testing123");
     let text = String::from_utf8_lossy(&again.stdout);
     assert!(text.contains("Received Access-Reject"), "{text}");
     // DOMAIN\user and name@realm are the same person.
-    let domain = radclient(&daemon, &login("ALICE@default", &hotp(1)), "auth", "testing123");
+    let domain = radclient(
+        &daemon,
+        &login("ALICE@default", &hotp(1)),
+        "auth",
+        "testing123",
+    );
     assert!(String::from_utf8_lossy(&domain.stdout).contains("Received Access-Accept"));
 }
 
@@ -60,18 +81,41 @@ fn radclient_gets_silence_for_a_wrong_secret_or_no_signature() {
     site.radius_client("nas", "testing123");
     let daemon = site.serve();
     let mut wrong = Command::new("radclient");
-    wrong.args(["-r", "1", "-t", "1", &daemon.radius.to_string(), "auth", "wrong-secret"]);
+    wrong.args([
+        "-r",
+        "1",
+        "-t",
+        "1",
+        &daemon.radius.to_string(),
+        "auth",
+        "wrong-secret",
+    ]);
     let unsigned = format!("User-Name=alice,User-Password={}\n", hotp(0));
-    for (secret, attributes) in [("wrong-secret", login("alice", &hotp(0))), ("testing123", unsigned)]
-    {
+    for (secret, attributes) in [
+        ("wrong-secret", login("alice", &hotp(0))),
+        ("testing123", unsigned),
+    ] {
         let mut child = Command::new("radclient")
-            .args(["-r", "1", "-t", "1", &daemon.radius.to_string(), "auth", secret])
+            .args([
+                "-r",
+                "1",
+                "-t",
+                "1",
+                &daemon.radius.to_string(),
+                "auth",
+                secret,
+            ])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        child.stdin.take().unwrap().write_all(attributes.as_bytes()).unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(attributes.as_bytes())
+            .unwrap();
         let output = child.wait_with_output().unwrap();
         let text = String::from_utf8_lossy(&output.stderr);
         assert!(text.contains("No reply from server"), "{text}");
@@ -89,7 +133,12 @@ fn radclient_status_server_is_answered() {
     let site = Site::new();
     site.radius_client("nas", "testing123");
     let daemon = site.serve();
-    let output = radclient(&daemon, "Message-Authenticator=0x00\n", "status", "testing123");
+    let output = radclient(
+        &daemon,
+        "Message-Authenticator=0x00\n",
+        "status",
+        "testing123",
+    );
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("Received Access-Accept"), "{text}");
 }
@@ -103,7 +152,10 @@ fn codes_of_oathtool_log_in_through_curl() {
     site.enrol("alice", "totp", RFC_SECRET);
     let key = site.api_client("app");
     let daemon = site.serve();
-    let code = Command::new("oathtool").args(["--totp", "-b", RFC_SECRET]).output().unwrap();
+    let code = Command::new("oathtool")
+        .args(["--totp", "-b", RFC_SECRET])
+        .output()
+        .unwrap();
     let code = String::from_utf8(code.stdout).unwrap().trim().to_owned();
     let ask = || {
         let output = Command::new("curl")
@@ -147,7 +199,12 @@ impl PamService {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        child.stdin.take().unwrap().write_all(format!("{password}\n").as_bytes()).unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(format!("{password}\n").as_bytes())
+            .unwrap();
         child.wait_with_output().unwrap().status.success()
     }
 }
@@ -172,11 +229,29 @@ fn pam_radius_logs_in_once() {
     site.enrol("alice", "hotp", RFC_SECRET);
     site.radius_client("nas", "testing123");
     // Debian 12's pam_radius 2.0.0 cannot sign its requests.
-    site.json(&["client", "set", "nas", "--require-message-authenticator", "false"]);
+    site.json(&[
+        "client",
+        "set",
+        "nas",
+        "--require-message-authenticator",
+        "false",
+    ]);
     let daemon = site.serve();
     let pam = PamService::new(&daemon, &site.path(), "testing123").unwrap();
-    assert!(pam.authenticate("alice", &hotp(0)), "a fresh code is accepted");
-    assert!(!pam.authenticate("alice", &hotp(0)), "the same code is refused");
-    assert!(!pam.authenticate("alice", "000000"), "a wrong code is refused");
-    assert!(pam.authenticate("alice", &hotp(1)), "the next code is accepted");
+    assert!(
+        pam.authenticate("alice", &hotp(0)),
+        "a fresh code is accepted"
+    );
+    assert!(
+        !pam.authenticate("alice", &hotp(0)),
+        "the same code is refused"
+    );
+    assert!(
+        !pam.authenticate("alice", "000000"),
+        "a wrong code is refused"
+    );
+    assert!(
+        pam.authenticate("alice", &hotp(1)),
+        "the next code is accepted"
+    );
 }

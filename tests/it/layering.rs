@@ -37,12 +37,24 @@ fn table() -> BTreeMap<String, Row> {
     let text = fs::read_to_string(root().join("src/lib.rs")).unwrap();
     let lines = text.lines().filter_map(|line| line.strip_prefix("//! "));
     let mut rows = BTreeMap::new();
-    for line in lines.skip_while(|line| !line.starts_with("layer module")).skip(1) {
+    for line in lines
+        .skip_while(|line| !line.starts_with("layer module"))
+        .skip(1)
+    {
         let words: Vec<&str> = line.split_whitespace().collect();
-        let [layer, module, pure, may @ ..] = words.as_slice() else { break };
+        let [layer, module, pure, may @ ..] = words.as_slice() else {
+            break;
+        };
         let Ok(layer) = layer.parse() else { break };
         let may = may.iter().map(|word| (*word).to_owned()).collect();
-        rows.insert((*module).to_owned(), Row { layer, pure: *pure == "yes", may });
+        rows.insert(
+            (*module).to_owned(),
+            Row {
+                layer,
+                pure: *pure == "yes",
+                may,
+            },
+        );
     }
     assert!(rows.len() > 10, "the table was not found");
     rows
@@ -67,8 +79,13 @@ fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
 fn code(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap();
     let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
-    let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
-    lines.map(|line| line.split(" // ").next().unwrap()).collect::<Vec<_>>().join("\n")
+    let lines = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
+    lines
+        .map(|line| line.split(" // ").next().unwrap())
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn faults(module: &str, row: &Row, code: &str, rows: &BTreeMap<String, Row>) -> Vec<String> {
@@ -88,9 +105,15 @@ fn faults(module: &str, row: &Row, code: &str, rows: &BTreeMap<String, Row>) -> 
             faults.push(format!("imports `{target}`, which the table does not know"));
             continue;
         };
-        let allowed = row.may.iter().any(|word| *word == target || *word == imported.layer.to_string());
+        let allowed = row
+            .may
+            .iter()
+            .any(|word| *word == target || *word == imported.layer.to_string());
         if !allowed {
-            faults.push(format!("may not import `{target}` (layer {})", imported.layer));
+            faults.push(format!(
+                "may not import `{target}` (layer {})",
+                imported.layer
+            ));
         }
     }
     if row.pure {
@@ -118,11 +141,18 @@ fn modules_keep_to_their_layer() {
             continue;
         }
         let Some(row) = rows.get(module) else {
-            all.push(format!("{}: module `{module}` is not in the table", name.display()));
+            all.push(format!(
+                "{}: module `{module}` is not in the table",
+                name.display()
+            ));
             continue;
         };
         let found = faults(module, row, &code(&file), &rows);
-        all.extend(found.into_iter().map(|fault| format!("{}: {fault}", name.display())));
+        all.extend(
+            found
+                .into_iter()
+                .map(|fault| format!("{}: {fault}", name.display())),
+        );
     }
     assert!(all.is_empty(), "{}", all.join("\n"));
 }
@@ -148,6 +178,10 @@ fn sources_are_ascii_and_short() {
     for file in files {
         let text = fs::read_to_string(&file).unwrap();
         assert!(text.is_ascii(), "{} is not ASCII", file.display());
-        assert!(text.lines().count() <= 800, "{} has over 800 lines", file.display());
+        assert!(
+            text.lines().count() <= 800,
+            "{} has over 800 lines",
+            file.display()
+        );
     }
 }

@@ -33,9 +33,15 @@ impl Site {
     /// Runs `oncegate init` and takes the delay out of the default policy.
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut site = Self { dir, admin_key: String::new() };
+        let mut site = Self {
+            dir,
+            admin_key: String::new(),
+        };
         let made = site.json(&["init"]);
-        site.admin_key = made["key"].as_str().expect("init prints the key").to_owned();
+        site.admin_key = made["key"]
+            .as_str()
+            .expect("init prints the key")
+            .to_owned();
         std::fs::write(site.path().join("policies/default.toml"), NO_DELAY).unwrap();
         site
     }
@@ -80,21 +86,40 @@ impl Site {
             String::from_utf8_lossy(&output.stderr)
         );
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
-            panic!("{words:?}: {error}: {}", String::from_utf8_lossy(&output.stdout))
+            panic!(
+                "{words:?}: {error}: {}",
+                String::from_utf8_lossy(&output.stdout)
+            )
         })
     }
 
     /// Makes a user with an active token and this base32 key; returns the serial.
     pub(crate) fn enrol(&self, user: &str, kind: &str, secret: &str) -> String {
         self.json(&["user", "add", user]);
-        let words = ["token", "add", user, "--kind", kind, "--active", "--secret-stdin"];
+        let words = [
+            "token",
+            "add",
+            user,
+            "--kind",
+            kind,
+            "--active",
+            "--secret-stdin",
+        ];
         let token = self.json_with(&words, secret);
         token["serial"].as_str().unwrap().to_owned()
     }
 
     /// Makes a RADIUS client for all of loopback.
     pub(crate) fn radius_client(&self, name: &str, secret: &str) {
-        let words = ["client", "add", "radius", name, "--address", "127.0.0.0/8", "--secret-stdin"];
+        let words = [
+            "client",
+            "add",
+            "radius",
+            name,
+            "--address",
+            "127.0.0.0/8",
+            "--secret-stdin",
+        ];
         self.json_with(&words, secret);
     }
 
@@ -129,7 +154,11 @@ impl Site {
         stdout.read_line(&mut line).unwrap();
         let address = |name: &str| -> Option<SocketAddr> {
             let words = line.split_whitespace();
-            words.filter_map(|word| word.strip_prefix(name)).next()?.parse().ok()
+            words
+                .filter_map(|word| word.strip_prefix(name))
+                .next()?
+                .parse()
+                .ok()
         };
         let (Some(radius), Some(http)) = (address("radius="), address("http=")) else {
             let mut rest = String::new();
@@ -137,7 +166,11 @@ impl Site {
             let _ = stdout.read_to_string(&mut rest);
             panic!("not ready: {line}{rest}{}", self.log());
         };
-        Daemon { child, radius, http }
+        Daemon {
+            child,
+            radius,
+            http,
+        }
     }
 
     /// What daemons on this installation wrote to standard error.

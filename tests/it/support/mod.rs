@@ -32,7 +32,9 @@ pub(crate) fn skip(why: &str) {
     assert!(!required, "{test} cannot run: {why}");
     // Written past the test harness, which hides the output of tests that pass.
     let line = format!("SKIPPED {test}: {why}\n");
-    std::io::stderr().write_all(line.as_bytes()).expect("standard error is open");
+    std::io::stderr()
+        .write_all(line.as_bytes())
+        .expect("standard error is open");
 }
 
 /// The `SplitMix64` generator: repeatable numbers for large comparisons. Not for anything secret.

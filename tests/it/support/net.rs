@@ -32,14 +32,21 @@ pub(crate) struct Http {
 impl Http {
     /// Connects when first asked.
     pub(crate) fn new(address: SocketAddr, key: &str) -> Self {
-        Self { address, key: key.to_owned(), stream: None }
+        Self {
+            address,
+            key: key.to_owned(),
+            stream: None,
+        }
     }
 
     /// `POST /v1/verify` with a code; the decision, or nothing when the connection broke.
     pub(crate) fn verify(&mut self, user: &str, otp: &str) -> std::io::Result<(u16, Value)> {
         let body = json!({ "user": user, "otp": otp }).to_string();
         let (status, body) = self.send("POST", "/v1/verify", body.as_bytes())?;
-        Ok((status, serde_json::from_slice(&body).map_err(std::io::Error::other)?))
+        Ok((
+            status,
+            serde_json::from_slice(&body).map_err(std::io::Error::other)?,
+        ))
     }
 
     /// One request and its answer.
@@ -86,7 +93,9 @@ impl Http {
         loop {
             line.clear();
             stream.read_line(&mut line)?;
-            let Some((name, value)) = line.trim_end().split_once(": ") else { break };
+            let Some((name, value)) = line.trim_end().split_once(": ") else {
+                break;
+            };
             if name.eq_ignore_ascii_case("content-length") {
                 length = value.parse().map_err(std::io::Error::other)?;
             }
@@ -110,9 +119,16 @@ impl Radius {
     pub(crate) fn new(server: SocketAddr, secret: &str) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.connect(server).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
         let random = u64::from(socket.local_addr().unwrap().port()) << 32;
-        Self { socket, keys: keys(secret), identifier: 0, random }
+        Self {
+            socket,
+            keys: keys(secret),
+            identifier: 0,
+            random,
+        }
     }
 
     /// Changes how long [`Radius::receive`] waits.
@@ -135,7 +151,9 @@ impl Radius {
             MessageAuthenticator::First,
         );
         builder.attribute(Type::UserName, user.as_bytes()).unwrap();
-        builder.user_password(password.as_bytes(), &self.keys).unwrap();
+        builder
+            .user_password(password.as_bytes(), &self.keys)
+            .unwrap();
         builder.finish(&self.keys).unwrap();
         packet
     }
@@ -170,8 +188,13 @@ impl Radius {
     pub(crate) fn verified(&self, request: &[u8], reply: &[u8]) -> Code {
         let asked = Packet::parse(request).unwrap();
         let answer = Packet::parse(reply).unwrap();
-        verify::response(&answer, asked.identifier, &asked.request_authenticator(), &self.keys)
-            .expect("a genuine answer");
+        verify::response(
+            &answer,
+            asked.identifier,
+            &asked.request_authenticator(),
+            &self.keys,
+        )
+        .expect("a genuine answer");
         answer.code
     }
 }
