@@ -111,7 +111,7 @@ async fn consume(store: &dyn Store, number: usize) {
     let attempt = Attempt {
         request: RequestId::new(at, [0; 10]),
         at,
-        deadline: at.plus(Duration::from_secs(60)),
+        deadline: at.plus(Duration::from_mins(1)),
         purpose: Purpose::Login,
         user: key.to_string(),
         client: "bench".into(),
