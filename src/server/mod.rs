@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+pub mod radius;
+
 /// What the front ends say about the process they run in.
 #[derive(Clone, Debug, Default)]
 pub struct Info {
