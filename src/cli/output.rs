@@ -72,9 +72,9 @@ impl Output {
     /// How QR codes are drawn on stdout.
     #[allow(clippy::unused_self)] // as above
     pub(super) fn qr_style(self) -> Style {
-        match AutoStream::choice(&io::stdout()) {
-            ColorChoice::Never => Style::Plain,
-            _ => Style::Colour,
+        match stdout_colour() {
+            Colour::Plain => Style::Plain,
+            Colour::Ansi => Style::Colour,
         }
     }
 }
@@ -89,6 +89,14 @@ pub(super) fn warn(text: &str) {
 /// Whether text on stderr may carry colours.
 pub(super) fn stderr_colour() -> Colour {
     match AutoStream::choice(&io::stderr()) {
+        ColorChoice::Never => Colour::Plain,
+        _ => Colour::Ansi,
+    }
+}
+
+/// Whether text on stdout may carry colours.
+pub(super) fn stdout_colour() -> Colour {
+    match AutoStream::choice(&io::stdout()) {
         ColorChoice::Never => Colour::Plain,
         _ => Colour::Ansi,
     }
