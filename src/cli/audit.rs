@@ -32,8 +32,10 @@ use crate::time::UnixTime;
 #[derive(Debug, Subcommand)]
 pub(super) enum Audit {
     /// List records, newest first
-    #[command(after_help = "Examples:\n  oncegate audit list --user alice --since 1h\n  \
-        oncegate audit list --decision reject --since 2026-11-23T00:00:00Z")]
+    #[command(
+        after_help = "Examples:\n  oncegate audit list --user alice --since 1h\n  \
+        oncegate audit list --decision reject --since 2026-11-23T00:00:00Z"
+    )]
     List(List),
     /// Check the chain and name the first bad record; exit code 1 if there is one
     Verify,
@@ -73,8 +75,10 @@ pub(super) struct Export {
 
 /// Follow decisions and changes as they happen, one line each
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  oncegate tail\n  oncegate tail -n 20 --follow\n  \
-    oncegate tail --json | jq 'select(.decision == \"reject\")'")]
+#[command(
+    after_help = "Examples:\n  oncegate tail\n  oncegate tail -n 20 --follow\n  \
+    oncegate tail --json | jq 'select(.decision == \"reject\")'"
+)]
 pub(super) struct Tail {
     /// Show the last N and stop
     #[arg(short = 'n', long, value_name = "N")]
@@ -98,7 +102,10 @@ impl List {
     async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let api = context.transport().await?;
         let since = self.since.map(|since| since.to_string());
-        let mut all = api::Audit { records: Vec::new(), next: self.before };
+        let mut all = api::Audit {
+            records: Vec::new(),
+            next: self.before,
+        };
         loop {
             let wanted = self.limit.saturating_sub(all.records.len()).min(PAGE);
             let (wanted, before) = (wanted.to_string(), all.next.map(|seq| seq.to_string()));
@@ -126,16 +133,21 @@ async fn verify(context: &Context) -> Result<Exit, CliError> {
     let api = context.transport().await?;
     let path = admin(&["audit", "verify"]);
     let chain: AuditChain = api.call(Method::POST, &path, None::<&()>).await?;
-    context.out.show(&chain, |chain| match (chain.intact, chain.first_bad) {
-        (true, _) => format!("The chain is intact: {} records as they were written.\n", chain.good),
-        (false, bad) => format!(
-            "The chain is broken at record {}: {}\n{} records before it are right. \
+    context
+        .out
+        .show(&chain, |chain| match (chain.intact, chain.first_bad) {
+            (true, _) => format!(
+                "The chain is intact: {} records as they were written.\n",
+                chain.good
+            ),
+            (false, bad) => format!(
+                "The chain is broken at record {}: {}\n{} records before it are right. \
              Keep the files as they are and compare them with a backup.\n",
-            bad.map_or_else(|| "?".to_owned(), |seq| seq.to_string()),
-            printable(chain.fault.as_deref().unwrap_or("unknown")),
-            chain.good
-        ),
-    })?;
+                bad.map_or_else(|| "?".to_owned(), |seq| seq.to_string()),
+                printable(chain.fault.as_deref().unwrap_or("unknown")),
+                chain.good
+            ),
+        })?;
     Ok(if chain.intact { Exit::Done } else { Exit::No })
 }
 
@@ -186,8 +198,10 @@ impl Tail {
             }
         }
         if follow && api.is_local() {
-            return Err(CliError::unavailable("no daemon runs: there is nothing to follow")
-                .remedy("start it with `oncegate serve`, or show the past with -n N"));
+            return Err(
+                CliError::unavailable("no daemon runs: there is nothing to follow")
+                    .remedy("start it with `oncegate serve`, or show the past with -n N"),
+            );
         }
         let Some(mut stream) = stream else {
             return Ok(Exit::Done);
@@ -231,8 +245,9 @@ async fn records(
 }
 
 fn table(audit: &api::Audit) -> String {
-    let mut table =
-        Table::new(&["time", "what", "who", "why", "asked by", "token", "rule", "request"]);
+    let mut table = Table::new(&[
+        "time", "what", "who", "why", "asked by", "token", "rule", "request",
+    ]);
     for record in &audit.records {
         table.row(cells(record));
     }
@@ -247,7 +262,17 @@ fn cells(record: &AuditRecord) -> [String; 8] {
     let time = local_time(&record.time);
     let id = record.request_id.clone();
     match &record.event {
-        AuditEvent::Decision { decision, reason, purpose, user, serial, client, channel, rule, .. } => {
+        AuditEvent::Decision {
+            decision,
+            reason,
+            purpose,
+            user,
+            serial,
+            client,
+            channel,
+            rule,
+            ..
+        } => {
             let what = match purpose.as_str() {
                 "login" => decision.clone(),
                 other => format!("{decision} ({other})"),
@@ -263,7 +288,11 @@ fn cells(record: &AuditRecord) -> [String; 8] {
                 id,
             ]
         }
-        AuditEvent::Change { actor, action, target } => [
+        AuditEvent::Change {
+            actor,
+            action,
+            target,
+        } => [
             time,
             "change".to_owned(),
             actor.clone(),
@@ -288,7 +317,10 @@ fn line(record: &AuditRecord) -> String {
     };
     let mut text = String::new();
     // Writing to a string cannot fail.
-    let _ = write!(text, "{time}  {what}  {who:<20}  {why:<14}  {client:<20}  {token:<14}");
+    let _ = write!(
+        text,
+        "{time}  {what}  {who:<20}  {why:<14}  {client:<20}  {token:<14}"
+    );
     let _ = writeln!(text, "  {rule:<18}  {id}");
     text
 }
@@ -302,8 +334,9 @@ fn moment(text: &str, now: UnixTime) -> Result<Timestamp, String> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Ok(time);
     }
-    let ago = units::duration(text)
-        .map_err(|_| "write a time as 2026-11-23T07:00:00Z, or how long ago: 30m, 12h, 7d".to_owned())?;
+    let ago = units::duration(text).map_err(|_| {
+        "write a time as 2026-11-23T07:00:00Z, or how long ago: 30m, 12h, 7d".to_owned()
+    })?;
     let millis = now.as_millis().saturating_sub(crate::time::millis(ago));
     i64::try_from(millis)
         .ok()
@@ -318,9 +351,14 @@ mod tests {
     #[test]
     fn times_are_absolute_or_ago() {
         let now = UnixTime::from_secs(86_400);
-        assert_eq!(moment("1h", now).unwrap().to_string(), "1970-01-01T23:00:00Z");
         assert_eq!(
-            moment("2026-11-23T09:00:00+09:00", now).unwrap().to_string(),
+            moment("1h", now).unwrap().to_string(),
+            "1970-01-01T23:00:00Z"
+        );
+        assert_eq!(
+            moment("2026-11-23T09:00:00+09:00", now)
+                .unwrap()
+                .to_string(),
             "2026-11-23T00:00:00Z"
         );
         assert!(moment("yesterday", now).is_err());

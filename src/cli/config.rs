@@ -19,7 +19,9 @@ use crate::policy::TestOutcome;
 #[derive(Debug, Subcommand)]
 pub(super) enum Config {
     /// Check configuration and policies, everything but the listeners
-    #[command(after_help = "Example:\n  oncegate config check --config /etc/oncegate/oncegate.toml")]
+    #[command(
+        after_help = "Example:\n  oncegate config check --config /etc/oncegate/oncegate.toml"
+    )]
     Check,
     /// Show what was configured, or all that applies, with the origin of each value
     #[command(after_help = "Example:\n  oncegate config show --effective")]
@@ -41,13 +43,16 @@ impl Config {
             Self::Show(show) => {
                 let site = context.site()?;
                 let values = site.config.effective().iter();
-                let values: Vec<&EffectiveValue> =
-                    values.filter(|value| show.effective || value.origin != Origin::Default).collect();
+                let values: Vec<&EffectiveValue> = values
+                    .filter(|value| show.effective || value.origin != Origin::Default)
+                    .collect();
                 let rows: Vec<_> = values
                     .iter()
-                    .map(|value| json!({
-                        "key": value.key, "value": value.value, "origin": origin(&value.origin),
-                    }))
+                    .map(|value| {
+                        json!({
+                            "key": value.key, "value": value.value, "origin": origin(&value.origin),
+                        })
+                    })
                     .collect();
                 context.out.show(&json!({ "values": rows }), |_| {
                     let mut table = Table::new(&["key", "value", "origin"]);
@@ -76,7 +81,11 @@ fn check(context: &Context) -> Result<Exit, CliError> {
         }
         Err(faults) => findings.extend(faults),
     }
-    policy::report(context.out, &findings, "No fault in configuration and policies.")
+    policy::report(
+        context.out,
+        &findings,
+        "No fault in configuration and policies.",
+    )
 }
 
 fn origin(origin: &Origin) -> String {

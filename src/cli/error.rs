@@ -92,6 +92,16 @@ impl CliError {
         self
     }
 
+    /// What is wrong, and what to do.
+    pub(super) fn words(&self) -> (String, Option<&str>) {
+        let mut message = self.message.to_string();
+        for finding in &self.findings {
+            message.push_str("; ");
+            message.push_str(&finding.to_string());
+        }
+        (message, self.remedy.as_deref())
+    }
+
     /// What an answer that is not a success means here.
     pub(super) fn answer(status: StatusCode, body: &[u8], access: &'static str) -> Self {
         let problem: Option<Problem> = serde_json::from_slice(body).ok();

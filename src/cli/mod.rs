@@ -34,13 +34,13 @@ mod transport;
 // The daemon
 mod init;
 mod logging;
-//mod quickstart;
-//mod selftest;
+mod quickstart;
+mod selftest;
 mod serve;
 
 // Health
 mod config;
-//mod doctor;
+mod doctor;
 mod status;
 
 // Records, noun per file
@@ -77,7 +77,13 @@ struct Cli {
 #[command(next_help_heading = "Options of every command")]
 struct Global {
     /// Directory of the installation [default: ./oncegate-data]
-    #[arg(long, global = true, value_name = "DIR", env = "ONCEGATE_DIR", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "ONCEGATE_DIR",
+        hide_env_values = true
+    )]
     dir: Option<PathBuf>,
     /// Configuration file, if not DIR/oncegate.toml; without --dir its directory is DIR
     #[arg(long, global = true, value_name = "FILE")]
@@ -89,7 +95,13 @@ struct Global {
     #[arg(long, short, global = true)]
     quiet: bool,
     /// Talk to the daemon at this URL instead of the one of DIR
-    #[arg(long, global = true, value_name = "URL", env = "ONCEGATE_SERVER", requires = "key_file")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "ONCEGATE_SERVER",
+        requires = "key_file"
+    )]
     server: Option<String>,
     /// File with the API key for --server
     #[arg(long, global = true, value_name = "FILE", env = "ONCEGATE_KEY_FILE")]
@@ -101,11 +113,11 @@ struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    //Quickstart(quickstart::Quickstart),
+    Quickstart(quickstart::Quickstart),
     Init(init::Init),
     Serve(serve::Serve),
     Status(status::Status),
-    //Doctor(doctor::Doctor),
+    Doctor(doctor::Doctor),
     #[command(subcommand)]
     Config(config::Config),
     #[command(subcommand)]
@@ -146,7 +158,10 @@ impl Context {
             server: global.server,
             key_file: global.key_file,
             ca_file: global.ca_file,
-            out: Output { json: global.json, quiet: global.quiet },
+            out: Output {
+                json: global.json,
+                quiet: global.quiet,
+            },
         }
     }
 
@@ -157,9 +172,8 @@ impl Context {
             if self.is_installed() {
                 error
             } else {
-                CliError::unavailable(format!("no installation in {}", self.dir.display())).remedy(
-                    "make one with `oncegate init`, or name it: --dir DIR or ONCEGATE_DIR",
-                )
+                CliError::unavailable(format!("no installation in {}", self.dir.display()))
+                    .remedy("make one with `oncegate init`, or name it: --dir DIR or ONCEGATE_DIR")
             }
         })?;
         Ok(site)
@@ -185,15 +199,21 @@ impl Context {
     fn local_only(&self, command: &str) -> Result<(), CliError> {
         match self.server {
             None => Ok(()),
-            Some(_) => Err(CliError::usage(format!("`{command}` works on this machine's files"))
-                .remedy("leave --server (and ONCEGATE_SERVER) out")),
+            Some(_) => Err(
+                CliError::usage(format!("`{command}` works on this machine's files"))
+                    .remedy("leave --server (and ONCEGATE_SERVER) out"),
+            ),
         }
     }
 
     /// This program with `words`, as it can be pasted into a shell to mean the same installation.
     fn command(&self, words: &str) -> String {
         let program = std::env::args().next().unwrap_or_default();
-        let program = if program.contains('/') { program } else { "oncegate".to_owned() };
+        let program = if program.contains('/') {
+            program
+        } else {
+            "oncegate".to_owned()
+        };
         let mut command = output::shell_word(&program).into_owned();
         command.push(' ');
         command.push_str(words);
@@ -209,7 +229,11 @@ fn directory(dir: Option<PathBuf>, config: Option<&Path>) -> PathBuf {
     let of_config = || {
         let parent = config?.parent()?;
         let here = parent.as_os_str().is_empty();
-        Some(if here { PathBuf::from(".") } else { parent.to_owned() })
+        Some(if here {
+            PathBuf::from(".")
+        } else {
+            parent.to_owned()
+        })
     };
     dir.or_else(of_config)
         .unwrap_or_else(|| PathBuf::from(DEFAULT_DIR))
@@ -221,7 +245,10 @@ pub fn run() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    let out = Output { json: cli.global.json, quiet: cli.global.quiet };
+    let out = Output {
+        json: cli.global.json,
+        quiet: cli.global.quiet,
+    };
     match start(cli) {
         Ok(exit) => exit.into(),
         Err(error) => fail(&error, out),
@@ -230,7 +257,7 @@ pub fn run() -> ExitCode {
 
 fn start(cli: Cli) -> Result<Exit, CliError> {
     let context = Context::new(cli.global);
-    if !matches!(cli.command, Command::Serve(_)) {
+    if !matches!(cli.command, Command::Serve(_) | Command::Quickstart(_)) {
         logging::start_quiet();
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -242,11 +269,11 @@ fn start(cli: Cli) -> Result<Exit, CliError> {
 
 async fn dispatch(command: Command, context: &Context) -> Result<Exit, CliError> {
     match command {
-        //Command::Quickstart(command) => command.run(context).await,
+        Command::Quickstart(command) => command.run(context).await,
         Command::Init(command) => command.run(context).await,
         Command::Serve(command) => command.run(context).await,
         Command::Status(command) => command.run(context).await,
-        //Command::Doctor(command) => command.run(context).await,
+        Command::Doctor(command) => command.run(context).await,
         Command::Config(command) => command.run(context),
         Command::User(command) => command.run(context).await,
         Command::Token(command) => command.run(context).await,
@@ -280,14 +307,25 @@ fn usage(error: &clap::Error) -> ExitCode {
     if error.use_stderr() && asked_json {
         let text = error.render().to_string();
         let message = text.trim().trim_start_matches("error: ").to_owned();
-        return fail(&CliError::usage(message), Output { json: true, quiet: false });
+        return fail(
+            &CliError::usage(message),
+            Output {
+                json: true,
+                quiet: false,
+            },
+        );
     }
     // A closed pipe is all that can go wrong here.
     let _ = error.print();
-    if error.use_stderr() { Exit::Usage.into() } else { ExitCode::SUCCESS }
+    if error.use_stderr() {
+        Exit::Usage.into()
+    } else {
+        ExitCode::SUCCESS
+    }
 }
 
 /// Where an installation is when nobody says otherwise.
 const DEFAULT_DIR: &str = "./oncegate-data";
 
-//mod tests;
+#[cfg(test)]
+mod tests;

@@ -72,7 +72,11 @@ impl Policy {
                 Ok(policies) => {
                     let names: Vec<&str> =
                         policies.iter().map(|policy| policy.name.as_str()).collect();
-                    report(context.out, &[], &format!("No fault in {}.", names.join(", ")))
+                    report(
+                        context.out,
+                        &[],
+                        &format!("No fault in {}.", names.join(", ")),
+                    )
                 }
                 Err(findings) => report(context.out, &findings, ""),
             },
@@ -120,13 +124,19 @@ impl Files {
 /// The policy files of a directory, by name.
 pub(super) fn read_directory(dir: &Path) -> Result<Vec<Source>, CliError> {
     let failed = |error: std::io::Error| {
-        CliError::new(Exit::NotFound, format!("cannot read {}: {error}", dir.display()))
-            .remedy("`policies.dir` in the configuration names the directory")
+        CliError::new(
+            Exit::NotFound,
+            format!("cannot read {}: {error}", dir.display()),
+        )
+        .remedy("`policies.dir` in the configuration names the directory")
     };
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
-        if path.extension().is_some_and(|extension| extension == "toml") {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
             paths.push(path);
         }
     }
@@ -136,7 +146,10 @@ pub(super) fn read_directory(dir: &Path) -> Result<Vec<Source>, CliError> {
 
 fn read(path: &Path) -> Result<Source, CliError> {
     let text = std::fs::read_to_string(path).map_err(|error| {
-        CliError::new(Exit::NotFound, format!("cannot read {}: {error}", path.display()))
+        CliError::new(
+            Exit::NotFound,
+            format!("cannot read {}: {error}", path.display()),
+        )
     })?;
     Ok(Source::new(path.to_string_lossy(), text))
 }
@@ -161,7 +174,9 @@ pub(super) fn parse(files: &[Source]) -> Result<Result<Policies, Vec<Diagnostic>
 
 /// Prints findings with their carets; the answer is no if one is an error.
 pub(super) fn report(out: Output, findings: &[Diagnostic], good: &str) -> Result<Exit, CliError> {
-    let bad = findings.iter().any(|finding| finding.severity == Severity::Error);
+    let bad = findings
+        .iter()
+        .any(|finding| finding.severity == Severity::Error);
     let rows: Vec<_> = findings.iter().map(Diagnostic::finding).collect();
     out.show(&json!({ "ok": !bad, "findings": rows }), |_| {
         let mut text = render_all(findings, output::stdout_colour());
@@ -219,8 +234,14 @@ mod tests {
     fn unknown_attributes_get_a_suggestion() {
         let text = "description = \"x\"\n[[rule]]\nname = \"r\"\nrequire = [\"otp\"]\n\
                     [reply]\n\"Filter-Idd\" = \"x\"\n";
-        let findings = parse(&[Source::new("p/vpn.toml", text)]).unwrap().unwrap_err();
-        assert!(findings[0].to_string().contains("Filter-Id`"), "{}", findings[0]);
+        let findings = parse(&[Source::new("p/vpn.toml", text)])
+            .unwrap()
+            .unwrap_err();
+        assert!(
+            findings[0].to_string().contains("Filter-Id`"),
+            "{}",
+            findings[0]
+        );
     }
 
     #[test]
