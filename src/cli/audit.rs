@@ -1,7 +1,5 @@
 //! `oncegate audit` and `oncegate tail`: what happened.
 
-use std::fmt::Write as _;
-
 use clap::Args;
 use clap::Subcommand;
 use hyper::Method;
@@ -253,7 +251,7 @@ fn table(audit: &api::Audit) -> String {
     }
     let mut text = table.or("No records.");
     if let Some(next) = audit.next {
-        text.push_str(&format!("Older: --before {next}\n"));
+        push!(text, "Older: --before {next}\n");
     }
     text
 }
@@ -316,12 +314,11 @@ fn line(record: &AuditRecord) -> String {
         _ => padded,
     };
     let mut text = String::new();
-    // Writing to a string cannot fail.
-    let _ = write!(
+    push!(
         text,
         "{time}  {what}  {who:<20}  {why:<14}  {client:<20}  {token:<14}"
     );
-    let _ = writeln!(text, "  {rule:<18}  {id}");
+    push!(text, "  {rule:<18}  {id}\n");
     text
 }
 

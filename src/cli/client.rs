@@ -330,25 +330,28 @@ fn introduce(created: &ClientCreated, done: &str) -> String {
         printable(&client.name)
     );
     if let Some(until) = &client.previous_until {
-        text.push_str(&format!("The old one works until {}.\n", local_time(until)));
+        push!(text, "The old one works until {}.\n", local_time(until));
     }
     if let Some(secret) = &created.secret {
-        text.push_str(&format!(
+        push!(
+            text,
             "\nShared secret, shown only now:\n  {}\n",
             printable(secret)
-        ));
-        text.push_str(&format!(
+        );
+        push!(
+            text,
             "\nTry it from {} (with the daemon's address):\n  {}\n",
             joined(client.addresses.as_deref().unwrap_or_default()),
-            radclient("127.0.0.1:1812", secret, "USER", "CODE"),
-        ));
+            radclient("127.0.0.1:1812", secret, "USER", "CODE")
+        );
     }
     if let Some(key) = &created.key {
-        text.push_str(&format!("\nKey, shown only now:\n  {}\n", printable(key)));
-        text.push_str(&format!(
+        push!(text, "\nKey, shown only now:\n  {}\n", printable(key));
+        push!(
+            text,
             "\nTry it:\n  {}\n",
             curl("http://127.0.0.1:8080", key, "USER", "CODE")
-        ));
+        );
     }
     text
 }

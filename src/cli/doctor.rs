@@ -49,7 +49,8 @@ enum State {
 /// One line of the report.
 #[derive(Debug, Serialize)]
 struct Check {
-    check: &'static str,
+    #[serde(rename = "check")]
+    about: &'static str,
     state: State,
     found: String,
     fix: Option<String>,
@@ -62,7 +63,7 @@ struct Report(Vec<Check>);
 impl Report {
     fn ok(&mut self, check: &'static str, found: impl Into<String>) {
         self.0.push(Check {
-            check,
+            about: check,
             state: State::Ok,
             found: found.into(),
             fix: None,
@@ -72,7 +73,7 @@ impl Report {
     fn warning(&mut self, check: &'static str, found: impl Into<String>, fix: impl Into<String>) {
         let (found, fix) = (found.into(), Some(fix.into()));
         self.0.push(Check {
-            check,
+            about: check,
             state: State::Warning,
             found,
             fix,
@@ -82,7 +83,7 @@ impl Report {
     fn failure(&mut self, check: &'static str, found: impl Into<String>, fix: impl Into<String>) {
         let (found, fix) = (found.into(), Some(fix.into()));
         self.0.push(Check {
-            check,
+            about: check,
             state: State::Failure,
             found,
             fix,
@@ -106,17 +107,18 @@ impl Report {
                 State::Warning => format!("{:<7}", "warning").yellow().to_string(),
                 State::Failure => format!("{:<7}", "failure").red().to_string(),
             };
-            text.push_str(&format!(
+            push!(
+                text,
                 "{state}  {:<9} {}\n",
-                check.check,
+                check.about,
                 printable(&check.found)
-            ));
+            );
             if let Some(fix) = &check.fix {
-                text.push_str(&format!("{:>20}fix: {}\n", "", printable(fix)));
+                push!(text, "{:>20}fix: {}\n", "", printable(fix));
             }
         }
         let (warnings, failures) = (self.count(State::Warning), self.count(State::Failure));
-        text.push_str(&format!("{warnings} warnings, {failures} failures\n"));
+        push!(text, "{warnings} warnings, {failures} failures\n");
         text
     }
 }

@@ -59,16 +59,17 @@ impl Init {
         context.out.show(&made, |made| {
             let mut text = String::new();
             for file in &made.files {
-                text.push_str(&format!("wrote  {}\n", file.display()));
+                push!(text, "wrote  {}\n", file.display());
             }
-            text.push_str(&format!(
+            push!(
+                text,
                 "\nFirst admin API key (client `{FIRST}`), shown only now:\n  {}\n\n\
                  On this machine no key is needed. Back up {} apart from the store.\n\
                  Next: {}\n",
                 made.key,
                 made.dir.join("master.key").display(),
-                context.command("serve"),
-            ));
+                context.command("serve")
+            );
             text
         })?;
         Ok(Exit::Done)

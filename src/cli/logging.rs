@@ -12,7 +12,7 @@ use crate::config::LogFormat;
 use crate::diagnostic::Colour;
 
 /// For `serve`: as configured.
-pub(super) fn start(log: &Log) {
+pub(super) fn start(log: Log) {
     let lines = fmt()
         .with_env_filter(EnvFilter::new(log.level.as_str()))
         .with_writer(io::stderr);
@@ -25,7 +25,7 @@ pub(super) fn start(log: &Log) {
 
 /// For commands: warnings and errors.
 pub(super) fn start_quiet() {
-    start(&Log {
+    start(Log {
         level: Level::Warn,
         format: LogFormat::Text,
     });

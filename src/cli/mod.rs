@@ -24,6 +24,14 @@ use crate::cli::remote::Remote;
 use crate::cli::transport::Transport;
 use crate::daemon::Site;
 
+/// Appends formatted text to a `String`, which cannot fail.
+macro_rules! push {
+    ($to:expr, $($text:tt)*) => {{
+        use std::fmt::Write as _;
+        let _ = write!($to, $($text)*);
+    }};
+}
+
 // How commands talk: to the API, to people, to programs
 mod error;
 mod input;
@@ -219,7 +227,7 @@ impl Context {
         command.push_str(words);
         if self.dir != Path::new(DEFAULT_DIR) {
             let dir = self.dir.to_string_lossy();
-            command.push_str(&format!(" --dir {}", output::shell_word(&dir)));
+            push!(command, " --dir {}", output::shell_word(&dir));
         }
         command
     }

@@ -208,13 +208,13 @@ fn test(out: Output, outcomes: &[TestOutcome]) -> Result<Exit, CliError> {
         for outcome in outcomes {
             let word = if outcome.passed() { "ok    " } else { "FAILED" };
             let (policy, name) = (printable(&outcome.policy), printable(&outcome.name));
-            text.push_str(&format!("{word}  {policy}: {name}\n"));
+            push!(text, "{word}  {policy}: {name}\n");
             if let Some(failure) = &outcome.failure {
-                text.push_str(&format!("{}\n", failure.render(output::stdout_colour())));
+                push!(text, "{}\n", failure.render(output::stdout_colour()));
             }
         }
         let passed = outcomes.len() - failed;
-        text.push_str(&format!("{passed} passed, {failed} failed\n"));
+        push!(text, "{passed} passed, {failed} failed\n");
         text
     })?;
     Ok(if failed == 0 { Exit::Done } else { Exit::No })

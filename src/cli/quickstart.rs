@@ -251,7 +251,7 @@ fn start_logging(site: &Site) {
     } else {
         Level::Warn
     };
-    logging::start(&Log {
+    logging::start(Log {
         level,
         ..site.config.log
     });
@@ -453,8 +453,8 @@ impl Guide<'_> {
             env!("CARGO_PKG_VERSION"),
             self.demo.serial.as_deref().unwrap_or_default(),
         );
-        text.push_str(&format!("serving  radius {}", list(&info.radius)));
-        text.push_str(&format!("  http {}\n\n", list(&info.http)));
+        push!(text, "serving  radius {}", list(&info.radius));
+        push!(text, "  http {}\n\n", list(&info.http));
         let uri = self.demo.otpauth_uri.as_deref().unwrap_or_default();
         text.push_str("Scan this with any authenticator app:\n");
         text.push_str(&qr::render(uri, self.context.out.qr_style()).unwrap_or_default());
@@ -500,10 +500,13 @@ impl Story {
         for step in &self.checks {
             let word = if step.ok { "ok    " } else { "FAILED" };
             let answer = output::printable(&step.answer);
-            text.push_str(&format!(
+            push!(
+                text,
                 "{word}  {:<6}  {:<20}  {answer:<13}  {} ms\n",
-                step.over, step.sent, step.millis
-            ));
+                step.over,
+                step.sent,
+                step.millis
+            );
         }
         if !self.ok {
             text.push_str("\nNot as expected. Why: ");
@@ -513,12 +516,13 @@ impl Story {
         }
         text.push_str("\nNow you, in another terminal (a code works once):\n");
         for line in self.try_radius.iter().chain(&self.try_http) {
-            text.push_str(&format!("\n  {line}\n"));
+            push!(text, "\n  {line}\n");
         }
-        text.push_str(&format!(
+        push!(
+            text,
             "\nWatch:  {}\nStop:   Ctrl-C\n",
             context.command("tail")
-        ));
+        );
         text
     }
 }

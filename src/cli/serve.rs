@@ -53,7 +53,7 @@ impl Serve {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         context.local_only("serve")?;
         let site = context.site()?;
-        logging::start(&site.config.log);
+        logging::start(site.config.log);
         warn_of(&site);
         let out = context.out;
         let ready = |info: &Info, _: &_| {

@@ -380,7 +380,7 @@ pub(super) fn introduce(
             "The key is in the QR code only (--show-secret prints it); it is not shown again.\n",
         );
     }
-    text.push_str(&format!("Next: scan it, then {next}\n"));
+    push!(text, "Next: scan it, then {next}\n");
     text
 }
 
@@ -415,7 +415,7 @@ pub(super) fn table(tokens: &[Record]) -> Table {
 fn list(tokens: &Tokens) -> String {
     let mut text = table(&tokens.tokens).or("No tokens. Add one with `oncegate token add USER`.");
     if let Some(next) = &tokens.next {
-        text.push_str(&format!("More: --after {}\n", printable(next)));
+        push!(text, "More: --after {}\n", printable(next));
     }
     text
 }

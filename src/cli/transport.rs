@@ -345,7 +345,7 @@ const ANSWER_MAX: usize = 64 * 1024 * 1024;
 /// Far above every honest audit record.
 const LINE_MAX: usize = 1024 * 1024;
 /// A check of a long audit chain takes a while.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 #[cfg(test)]
 mod tests {

@@ -258,7 +258,7 @@ fn table(users: &Users) -> String {
     }
     let mut text = table.or("No users. Make one with `oncegate user add NAME`.");
     if let Some(next) = &users.next {
-        text.push_str(&format!("More: --after {}\n", printable(next)));
+        push!(text, "More: --after {}\n", printable(next));
     }
     text
 }
