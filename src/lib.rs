@@ -67,4 +67,5 @@ pub mod service;
 pub mod server;
 
 // Top
+pub mod cli;
 pub mod daemon;

@@ -1,1 +1,7 @@
-fn main() {}
+//! The `oncegate` program: see [`oncegate::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    oncegate::cli::run()
+}

@@ -1,0 +1,388 @@
+//! `oncegate audit` and `oncegate tail`: what happened.
+
+use clap::Args;
+use clap::Subcommand;
+use hyper::Method;
+use jiff::Timestamp;
+use owo_colors::OwoColorize as _;
+
+use crate::api;
+use crate::api::AuditChain;
+use crate::api::AuditEvent;
+use crate::api::AuditRecord;
+use crate::cli::Context;
+use crate::cli::error::CliError;
+use crate::cli::error::Exit;
+use crate::cli::output::Table;
+use crate::cli::output::local_time;
+use crate::cli::output::or_dash;
+use crate::cli::output::printable;
+use crate::cli::transport::Transport;
+use crate::cli::transport::admin;
+use crate::cli::transport::with_query;
+use crate::cli::user::PAGE;
+use crate::diagnostic::units;
+use crate::time::Clock as _;
+use crate::time::SystemClock;
+use crate::time::UnixTime;
+
+/// What happened: decisions and changes, in a chain that shows tampering
+#[derive(Debug, Subcommand)]
+pub(super) enum Audit {
+    /// List records, newest first
+    #[command(
+        after_help = "Examples:\n  oncegate audit list --user alice --since 1h\n  \
+        oncegate audit list --decision reject --since 2026-11-23T00:00:00Z"
+    )]
+    List(List),
+    /// Check the chain and name the first bad record; exit code 1 if there is one
+    Verify,
+    /// Print all records as JSON lines, oldest first
+    #[command(after_help = "Example:\n  oncegate audit export --since 7d > audit.ndjson")]
+    Export(Export),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// Only about this user
+    #[arg(long)]
+    user: Option<String>,
+    /// Only at or after this time: RFC 3339, or how long ago, as 30m, 12h, 7d
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    since: Option<Timestamp>,
+    /// Only these decisions
+    #[arg(long, value_parser = ["accept", "reject"])]
+    decision: Option<String>,
+    /// Only of this request
+    #[arg(long, value_name = "ID")]
+    request: Option<String>,
+    /// Only before the record with this number (`next` of the list before)
+    #[arg(long, value_name = "SEQ")]
+    before: Option<u64>,
+    /// At most this many
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    limit: usize,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Export {
+    /// Only at or after this time: RFC 3339, or how long ago, as 30m, 12h, 7d
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    since: Option<Timestamp>,
+}
+
+/// Follow decisions and changes as they happen, one line each
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  oncegate tail\n  oncegate tail -n 20 --follow\n  \
+    oncegate tail --json | jq 'select(.decision == \"reject\")'"
+)]
+pub(super) struct Tail {
+    /// Show the last N and stop
+    #[arg(short = 'n', long, value_name = "N")]
+    lines: Option<usize>,
+    /// Go on after the last N
+    #[arg(short, long, requires = "lines")]
+    follow: bool,
+}
+
+impl Audit {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
+        match self {
+            Self::List(list) => list.run(context).await,
+            Self::Verify => verify(context).await,
+            Self::Export(export) => export.run(context).await,
+        }
+    }
+}
+
+impl List {
+    async fn run(self, context: &Context) -> Result<Exit, CliError> {
+        let api = context.transport().await?;
+        let since = self.since.map(|since| since.to_string());
+        let mut all = api::Audit {
+            records: Vec::new(),
+            next: self.before,
+        };
+        loop {
+            let wanted = self.limit.saturating_sub(all.records.len()).min(PAGE);
+            let (wanted, before) = (wanted.to_string(), all.next.map(|seq| seq.to_string()));
+            let query = [
+                ("before", before.as_deref()),
+                ("since", since.as_deref()),
+                ("user", self.user.as_deref()),
+                ("decision", self.decision.as_deref()),
+                ("request", self.request.as_deref()),
+                ("limit", Some(wanted.as_str())),
+            ];
+            let page: api::Audit = api.get(&with_query(&admin(&["audit"]), &query)).await?;
+            all.records.extend(page.records);
+            all.next = page.next;
+            if all.next.is_none() || all.records.len() >= self.limit {
+                break;
+            }
+        }
+        context.out.show(&all, table)?;
+        Ok(Exit::Done)
+    }
+}
+
+async fn verify(context: &Context) -> Result<Exit, CliError> {
+    let api = context.transport().await?;
+    let path = admin(&["audit", "verify"]);
+    let chain: AuditChain = api.call(Method::POST, &path, None::<&()>).await?;
+    context
+        .out
+        .show(&chain, |chain| match (chain.intact, chain.first_bad) {
+            (true, _) => format!(
+                "The chain is intact: {} records as they were written.\n",
+                chain.good
+            ),
+            (false, bad) => format!(
+                "The chain is broken at record {}: {}\n{} records before it are right. \
+             Keep the files as they are and compare them with a backup.\n",
+                bad.map_or_else(|| "?".to_owned(), |seq| seq.to_string()),
+                printable(chain.fault.as_deref().unwrap_or("unknown")),
+                chain.good
+            ),
+        })?;
+    Ok(if chain.intact { Exit::Done } else { Exit::No })
+}
+
+impl Export {
+    /// Walks windows of sequence numbers from the first to the last, so that records leave in
+    /// order and memory holds one page.
+    async fn run(self, context: &Context) -> Result<Exit, CliError> {
+        let api = context.transport().await?;
+        let status: api::Status = api.get(&admin(&["status"])).await?;
+        let (mut last, end) = (0, status.audit_seq);
+        let page = u64::try_from(PAGE).unwrap_or(u64::MAX);
+        while last < end {
+            let before = last.saturating_add(page).min(end).saturating_add(1);
+            for record in records(&api, Some(before), PAGE).await? {
+                if record.seq > last && !self.excludes(&record) {
+                    context.out.record(&record)?;
+                }
+            }
+            last = before - 1;
+        }
+        Ok(Exit::Done)
+    }
+
+    /// A record without a readable time is never left out.
+    fn excludes(&self, record: &AuditRecord) -> bool {
+        let time = record.time.parse::<Timestamp>();
+        self.since
+            .is_some_and(|since| time.is_ok_and(|time| time < since))
+    }
+}
+
+impl Tail {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
+        let api = context.transport().await?;
+        let follow = self.follow || self.lines.is_none();
+        // Opened before the past is read, so that no record falls between the two.
+        let stream = if follow && !api.is_local() {
+            Some(api.lines(&admin(&["audit", "tail"])).await?)
+        } else {
+            None
+        };
+        let mut shown = 0;
+        let show = |record: &AuditRecord| context.out.show(record, line);
+        if let Some(wanted) = self.lines.filter(|wanted| *wanted > 0) {
+            for record in records(&api, None, wanted).await? {
+                show(&record)?;
+                shown = record.seq;
+            }
+        }
+        if follow && api.is_local() {
+            return Err(
+                CliError::unavailable("no daemon runs: there is nothing to follow")
+                    .remedy("start it with `oncegate serve`, or show the past with -n N"),
+            );
+        }
+        let Some(mut stream) = stream else {
+            return Ok(Exit::Done);
+        };
+        while let Some(text) = stream.next().await? {
+            let record: AuditRecord = serde_json::from_slice(&text).map_err(|error| {
+                CliError::unavailable(format!("a record was not understood: {error}"))
+                    .remedy("use an oncegate of the server's version")
+            })?;
+            if record.seq > shown {
+                show(&record)?;
+            }
+        }
+        Err(CliError::unavailable("the daemon ended the stream")
+            .remedy("see `oncegate status`, then start tail again"))
+    }
+}
+
+/// The newest records before one, oldest first.
+async fn records(
+    api: &Transport,
+    before: Option<u64>,
+    wanted: usize,
+) -> Result<Vec<AuditRecord>, CliError> {
+    let mut all: Vec<AuditRecord> = Vec::new();
+    let mut before = before;
+    while all.len() < wanted {
+        let limit = (wanted - all.len()).min(PAGE).to_string();
+        let seq = before.map(|seq| seq.to_string());
+        let query = [("before", seq.as_deref()), ("limit", Some(limit.as_str()))];
+        let page: api::Audit = api.get(&with_query(&admin(&["audit"]), &query)).await?;
+        let empty = page.records.is_empty();
+        all.extend(page.records);
+        before = page.next;
+        if before.is_none() || empty {
+            break;
+        }
+    }
+    all.reverse();
+    Ok(all)
+}
+
+fn table(audit: &api::Audit) -> String {
+    let mut table = Table::new(&[
+        "time", "what", "who", "why", "asked by", "token", "rule", "request",
+    ]);
+    for record in &audit.records {
+        table.row(cells(record));
+    }
+    let mut text = table.or("No records.");
+    if let Some(next) = audit.next {
+        push!(text, "Older: --before {next}\n");
+    }
+    text
+}
+
+fn cells(record: &AuditRecord) -> [String; 8] {
+    let time = local_time(&record.time);
+    let id = record.request_id.clone();
+    match &record.event {
+        AuditEvent::Decision {
+            decision,
+            reason,
+            purpose,
+            user,
+            serial,
+            client,
+            channel,
+            rule,
+            ..
+        } => {
+            let what = match purpose.as_str() {
+                "login" => decision.clone(),
+                other => format!("{decision} ({other})"),
+            };
+            [
+                time,
+                what,
+                user.clone(),
+                reason.clone(),
+                format!("{channel} {client}"),
+                or_dash(serial.as_deref()),
+                or_dash(rule.as_deref()),
+                id,
+            ]
+        }
+        AuditEvent::Change {
+            actor,
+            action,
+            target,
+        } => [
+            time,
+            "change".to_owned(),
+            actor.clone(),
+            action.clone(),
+            "-".to_owned(),
+            target.clone(),
+            "-".to_owned(),
+            id,
+        ],
+    }
+}
+
+/// One line of `tail`. Columns are wide enough for most; a wider value pushes the rest.
+fn line(record: &AuditRecord) -> String {
+    let [time, what, who, rest @ ..] = cells(record).map(|cell| printable(&cell).into_owned());
+    let [why, client, token, rule, id] = rest;
+    let padded = format!("{what:<8}");
+    let what = match what.as_str() {
+        what if what.starts_with("accept") => padded.green().to_string(),
+        what if what.starts_with("reject") => padded.red().to_string(),
+        _ => padded,
+    };
+    let mut text = String::new();
+    push!(
+        text,
+        "{time}  {what}  {who:<20}  {why:<14}  {client:<20}  {token:<14}"
+    );
+    push!(text, "  {rule:<18}  {id}\n");
+    text
+}
+
+/// A time as RFC 3339, or how long ago it was.
+fn since(text: &str) -> Result<Timestamp, String> {
+    moment(text, SystemClock.now())
+}
+
+fn moment(text: &str, now: UnixTime) -> Result<Timestamp, String> {
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Ok(time);
+    }
+    let ago = units::duration(text).map_err(|_| {
+        "write a time as 2026-11-23T07:00:00Z, or how long ago: 30m, 12h, 7d".to_owned()
+    })?;
+    let millis = now.as_millis().saturating_sub(crate::time::millis(ago));
+    i64::try_from(millis)
+        .ok()
+        .and_then(|millis| Timestamp::from_millisecond(millis).ok())
+        .ok_or_else(|| format!("`{text}` is too long ago"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_absolute_or_ago() {
+        let now = UnixTime::from_secs(86_400);
+        assert_eq!(
+            moment("1h", now).unwrap().to_string(),
+            "1970-01-01T23:00:00Z"
+        );
+        assert_eq!(
+            moment("2026-11-23T09:00:00+09:00", now)
+                .unwrap()
+                .to_string(),
+            "2026-11-23T00:00:00Z"
+        );
+        assert!(moment("yesterday", now).is_err());
+    }
+
+    #[test]
+    fn a_line_shows_a_hostile_user_name_harmlessly() {
+        let record = AuditRecord {
+            seq: 1,
+            time: "2026-11-23T07:56:39Z".to_owned(),
+            request_id: "r-1".to_owned(),
+            event: AuditEvent::Decision {
+                decision: "reject".to_owned(),
+                reason: "unknown_user".to_owned(),
+                purpose: "login".to_owned(),
+                user: "a\u{1b}[2J\nroot".to_owned(),
+                serial: None,
+                step: None,
+                client: "vpn".to_owned(),
+                channel: "radius".to_owned(),
+                client_ip: None,
+                rule: None,
+                failures: 0,
+            },
+        };
+        let text = line(&record);
+        assert!(text.contains("a\\u{1b}[2J\\u{a}root"), "{text}");
+        assert_eq!(text.lines().count(), 1);
+    }
+}

@@ -1,0 +1,496 @@
+//! `oncegate client`: who may ask.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use clap::Args;
+use clap::Subcommand;
+use hyper::Method;
+use ipnet::IpNet;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::api::Client as Record;
+use crate::api::ClientChange;
+use crate::api::ClientCreated;
+use crate::api::Clients;
+use crate::cli::Context;
+use crate::cli::error::CliError;
+use crate::cli::error::Exit;
+use crate::cli::input;
+use crate::cli::output::Table;
+use crate::cli::output::joined;
+use crate::cli::output::local_time;
+use crate::cli::output::or_dash;
+use crate::cli::output::printable;
+use crate::cli::output::shell_word;
+use crate::cli::transport::admin;
+use crate::diagnostic::units;
+use crate::secret::SecretString;
+
+/// Who may ask: VPN gateways over RADIUS, applications over HTTP
+#[derive(Debug, Subcommand)]
+pub(super) enum Client {
+    /// Make a client and show its secret or key, once
+    #[command(subcommand)]
+    Add(Add),
+    /// Show a client
+    Show(Name),
+    /// List clients
+    List,
+    /// Change a client; what is not named stays, an empty value clears
+    #[command(after_help = "Examples:\n  \
+        oncegate client set vpn1 --policy otp\n  \
+        oncegate client set vpn1 --require-message-authenticator auto")]
+    Set(Set),
+    /// Give a client a new secret or key; the old one stays valid for a while
+    #[command(after_help = "Example:\n  oncegate client rotate vpn1 --grace 7d")]
+    Rotate(Rotate),
+    /// Remove a client: its requests go unanswered from now on
+    Remove(Remove),
+}
+
+/// Kinds of clients.
+#[derive(Debug, Subcommand)]
+pub(super) enum Add {
+    /// A gateway, NAS or proxy that speaks RADIUS
+    #[command(after_help = "Example:\n  \
+        oncegate client add radius vpn1 --address 192.0.2.10 --policy otp")]
+    Radius(AddRadius),
+    /// An application that speaks HTTP
+    #[command(after_help = "Example:\n  oncegate client add api payroll --realm staff")]
+    Api(AddApi),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AddRadius {
+    /// Name of the client
+    name: String,
+    /// Address or network its packets come from; repeat it for more
+    #[arg(long = "address", value_name = "CIDR", required = true, value_parser = network)]
+    addresses: Vec<String>,
+    /// Read its shared secret from stdin [default: a new one]
+    #[arg(long)]
+    secret_stdin: bool,
+    /// Its shared secret; every user of this machine can read it here: for tests
+    #[arg(long, hide = true, conflicts_with = "secret_stdin")]
+    secret: Option<String>,
+    /// Policy of its users [default: default]
+    #[arg(long)]
+    policy: Option<String>,
+    /// Only users of this realm
+    #[arg(long)]
+    realm: Option<String>,
+    /// Kind of appliance
+    #[arg(long, value_parser = ["generic"])]
+    profile: Option<String>,
+    /// Drop requests without Message-Authenticator [default: true]
+    #[arg(long, value_parser = ["true", "false", "auto"])]
+    require_message_authenticator: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AddApi {
+    /// Name of the client
+    name: String,
+    /// Policy of its users [default: default]
+    #[arg(long)]
+    policy: Option<String>,
+    /// What its key may do; repeat it for more [default: verify]
+    #[arg(long = "scope", value_name = "SCOPE", value_parser = ["verify", "admin"])]
+    scopes: Vec<String>,
+    /// Only users of this realm
+    #[arg(long)]
+    realm: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Name {
+    /// Name of the client
+    name: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Set {
+    /// Name of the client
+    name: String,
+    /// Addresses or networks its packets come from, all of them (RADIUS)
+    #[arg(long = "address", value_name = "CIDR", value_parser = network)]
+    addresses: Vec<String>,
+    /// Policy of its users; empty: default
+    #[arg(long)]
+    policy: Option<String>,
+    /// Only users of this realm; empty: any
+    #[arg(long)]
+    realm: Option<String>,
+    /// Drop requests without Message-Authenticator; `auto` learns who sends it (RADIUS)
+    #[arg(long, value_parser = ["true", "false", "auto"])]
+    require_message_authenticator: Option<String>,
+    /// What its key may do, all of it (API)
+    #[arg(long = "scope", value_name = "SCOPE", value_parser = ["verify", "admin"])]
+    scopes: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Rotate {
+    /// Name of the client
+    name: String,
+    /// Read the new shared secret from stdin (RADIUS) [default: a new one]
+    #[arg(long)]
+    secret_stdin: bool,
+    /// How long the old one stays valid [default: 24h]
+    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    grace: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Remove {
+    /// Name of the client
+    name: String,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+/// `api::ClientCreate::Radius`, the secret borrowed.
+#[derive(Serialize)]
+pub(super) struct RadiusBody<'a> {
+    pub(super) kind: &'a str,
+    pub(super) name: &'a str,
+    pub(super) addresses: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) secret: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) policy: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) realm: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) profile: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) require_message_authenticator: Option<&'a str>,
+}
+
+/// `api::ClientCreate::Api`, borrowed.
+#[derive(Serialize)]
+pub(super) struct ApiBody<'a> {
+    pub(super) kind: &'a str,
+    pub(super) name: &'a str,
+    pub(super) scopes: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) policy: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) realm: Option<&'a str>,
+}
+
+/// `api::Rotate`, the secret borrowed.
+#[derive(Default, Serialize)]
+pub(super) struct RotateBody<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) secret: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) grace_secs: Option<u64>,
+}
+
+impl Client {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
+        let out = context.out;
+        match self {
+            Self::Add(Add::Radius(add)) => {
+                let secret = match (&add.secret, add.secret_stdin) {
+                    (Some(secret), _) => {
+                        input::warn_of_arguments();
+                        Some(SecretString::from(secret.as_str()))
+                    }
+                    (None, true) => Some(input::secret("shared secret")?),
+                    (None, false) => None,
+                };
+                let body = add.body(secret.as_ref());
+                let api = context.transport().await?;
+                let created: ClientCreated = api.post(&admin(&["clients"]), &body).await?;
+                out.show(&created, |created| introduce(created, "Made"))?;
+            }
+            Self::Add(Add::Api(add)) => {
+                let api = context.transport().await?;
+                let created: ClientCreated = api.post(&admin(&["clients"]), &add.body()).await?;
+                out.show(&created, |created| introduce(created, "Made"))?;
+            }
+            Self::Show(Name { name }) => {
+                let api = context.transport().await?;
+                let client: Record = api.get(&admin(&["clients", &name])).await?;
+                out.show(&client, describe)?;
+            }
+            Self::List => {
+                let clients: Clients = context.transport().await?.get(&admin(&["clients"])).await?;
+                out.show(&clients, table)?;
+            }
+            Self::Set(set) => {
+                let change = set.change();
+                if serde_json::to_value(&change).is_ok_and(|change| change == json!({})) {
+                    return Err(CliError::usage("nothing to change").remedy(
+                        "name at least one of --address, --policy, --realm, --scope, \
+                         --require-message-authenticator",
+                    ));
+                }
+                let api = context.transport().await?;
+                let path = admin(&["clients", &set.name]);
+                let client: Record = api.call(Method::PATCH, &path, Some(&change)).await?;
+                out.show(&client, describe)?;
+            }
+            Self::Rotate(rotate) => {
+                let secret = rotate
+                    .secret_stdin
+                    .then(|| input::secret("shared secret"))
+                    .transpose()?;
+                let body = RotateBody {
+                    secret: secret.as_ref().map(SecretString::expose),
+                    grace_secs: rotate.grace.map(|grace| grace.as_secs()),
+                };
+                let api = context.transport().await?;
+                let path = admin(&["clients", &rotate.name, "rotate"]);
+                let created: ClientCreated = api.post(&path, &body).await?;
+                out.show(&created, |created| introduce(created, "Rotated"))?;
+            }
+            Self::Remove(Remove { name, yes }) => {
+                input::confirm(
+                    &format!("Remove client {name}? Its requests go unanswered."),
+                    yes,
+                )?;
+                let api = context.transport().await?;
+                api.order(Method::DELETE, &admin(&["clients", &name]))
+                    .await?;
+                out.show(&json!({ "removed": name }), |_| {
+                    format!("Removed client {}.\n", printable(&name))
+                })?;
+            }
+        }
+        Ok(Exit::Done)
+    }
+}
+
+impl AddRadius {
+    fn body<'a>(&'a self, secret: Option<&'a SecretString>) -> RadiusBody<'a> {
+        RadiusBody {
+            kind: "radius",
+            name: &self.name,
+            addresses: &self.addresses,
+            secret: secret.map(SecretString::expose),
+            policy: self.policy.as_deref(),
+            realm: self.realm.as_deref(),
+            profile: self.profile.as_deref(),
+            require_message_authenticator: self.require_message_authenticator.as_deref(),
+        }
+    }
+}
+
+impl AddApi {
+    fn body(&self) -> ApiBody<'_> {
+        ApiBody {
+            kind: "api",
+            name: &self.name,
+            scopes: &self.scopes,
+            policy: self.policy.as_deref(),
+            realm: self.realm.as_deref(),
+        }
+    }
+}
+
+impl Set {
+    fn change(&self) -> ClientChange {
+        let cleared = |value: &Option<String>| {
+            value
+                .as_ref()
+                .map(|value| Some(value.clone()).filter(|value| !value.is_empty()))
+        };
+        let some = |values: &[String]| (!values.is_empty()).then(|| values.to_vec());
+        ClientChange {
+            addresses: some(&self.addresses),
+            policy: cleared(&self.policy),
+            realm: cleared(&self.realm),
+            require_message_authenticator: self.require_message_authenticator.clone(),
+            scopes: some(&self.scopes),
+        }
+    }
+}
+
+/// An address or a network, as the server wants it.
+fn network(text: &str) -> Result<String, String> {
+    let host = text.parse::<IpAddr>().map(IpNet::from);
+    let network = host.or_else(|_| text.parse::<IpNet>());
+    network
+        .map(|network| network.to_string())
+        .map_err(|_| "write an address as 192.0.2.10, or a network as 192.0.2.0/24".to_owned())
+}
+
+/// A new secret or key, and how to try it.
+fn introduce(created: &ClientCreated, done: &str) -> String {
+    let client = &created.client;
+    let mut text = format!(
+        "{done} {} client {}.\n",
+        client.kind,
+        printable(&client.name)
+    );
+    if let Some(until) = &client.previous_until {
+        push!(text, "The old one works until {}.\n", local_time(until));
+    }
+    if let Some(secret) = &created.secret {
+        push!(
+            text,
+            "\nShared secret, shown only now:\n  {}\n",
+            printable(secret)
+        );
+        push!(
+            text,
+            "\nTry it from {} (with the daemon's address):\n  {}\n",
+            joined(client.addresses.as_deref().unwrap_or_default()),
+            radclient("127.0.0.1:1812", secret, "USER", "CODE")
+        );
+    }
+    if let Some(key) = &created.key {
+        push!(text, "\nKey, shown only now:\n  {}\n", printable(key));
+        push!(
+            text,
+            "\nTry it:\n  {}\n",
+            curl("http://127.0.0.1:8080", key, "USER", "CODE")
+        );
+    }
+    text
+}
+
+/// A `radclient` line. `code` goes into double quotes, so that it may be a command substitution.
+pub(super) fn radclient(server: &str, secret: &str, user: &str, code: &str) -> String {
+    format!(
+        "echo \"User-Name={user},User-Password={code},Message-Authenticator=0x00\" | \
+         radclient -x {server} auth {}",
+        shell_word(&printable(secret))
+    )
+}
+
+/// A `curl` line, as above.
+pub(super) fn curl(server: &str, key: &str, user: &str, code: &str) -> String {
+    format!(
+        "curl -s {server}/v1/verify -H {} -H 'Content-Type: application/json' \
+         -d \"{{\\\"user\\\":\\\"{user}\\\",\\\"otp\\\":\\\"{code}\\\"}}\"",
+        shell_word(&format!("Authorization: Bearer {}", printable(key)))
+    )
+}
+
+fn table(clients: &Clients) -> String {
+    let mut table = Table::new(&["name", "kind", "from", "policy", "realm", "may / requires"]);
+    for client in &clients.clients {
+        let scopes = client.scopes.as_deref().map(joined);
+        let require = client.require_message_authenticator.as_deref();
+        let require = require.map(|word| format!("Message-Authenticator: {word}"));
+        table.row([
+            client.name.clone(),
+            client.kind.clone(),
+            client
+                .addresses
+                .as_deref()
+                .map_or_else(|| "-".to_owned(), joined),
+            client
+                .policy
+                .clone()
+                .unwrap_or_else(|| "default".to_owned()),
+            or_dash(client.realm.as_deref()),
+            scopes.or(require).unwrap_or_default(),
+        ]);
+    }
+    table.or("No clients. Make one with `oncegate client add radius NAME --address CIDR`.")
+}
+
+fn describe(client: &Record) -> String {
+    let mut table = Table::pairs();
+    table.pair("client", client.name.clone());
+    table.pair("kind", client.kind.clone());
+    table.pair("from", client.addresses.as_deref().map(joined));
+    table.pair(
+        "policy",
+        client
+            .policy
+            .clone()
+            .unwrap_or_else(|| "default".to_owned()),
+    );
+    table.pair(
+        "realm",
+        client.realm.clone().unwrap_or_else(|| "any".to_owned()),
+    );
+    table.pair("profile", client.profile.clone());
+    table.pair(
+        "requires Message-Authenticator",
+        client.require_message_authenticator.clone(),
+    );
+    table.pair("scopes", client.scopes.as_deref().map(joined));
+    table.pair(
+        "old secret until",
+        client.previous_until.as_deref().map(local_time),
+    );
+    table.pair("created", local_time(&client.created));
+    table.text()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api;
+
+    #[test]
+    fn bodies_are_what_the_api_reads() {
+        let secret = SecretString::from("xyzzy5461");
+        let add = AddRadius {
+            name: "vpn".to_owned(),
+            addresses: vec!["192.0.2.10/32".to_owned()],
+            secret_stdin: true,
+            secret: None,
+            policy: None,
+            realm: None,
+            profile: Some("generic".to_owned()),
+            require_message_authenticator: Some("auto".to_owned()),
+        };
+        let text = serde_json::to_string(&add.body(Some(&secret))).unwrap();
+        let api::ClientCreate::Radius { name, secret, .. } = serde_json::from_str(&text).unwrap()
+        else {
+            panic!("{text}");
+        };
+        assert_eq!(
+            (name.as_str(), secret.unwrap().expose()),
+            ("vpn", "xyzzy5461")
+        );
+
+        let add = AddApi {
+            name: "app".to_owned(),
+            policy: None,
+            scopes: Vec::new(),
+            realm: None,
+        };
+        let text = serde_json::to_string(&add.body()).unwrap();
+        let read = serde_json::from_str(&text).unwrap();
+        assert!(matches!(read, api::ClientCreate::Api { scopes, .. } if scopes.is_empty()));
+
+        let body = RotateBody {
+            secret: None,
+            grace_secs: Some(60),
+        };
+        let read: api::Rotate =
+            serde_json::from_str(&serde_json::to_string(&body).unwrap()).unwrap();
+        assert_eq!(read.grace_secs, Some(60));
+    }
+
+    #[test]
+    fn addresses_become_networks() {
+        assert_eq!(network("192.0.2.10").unwrap(), "192.0.2.10/32");
+        assert_eq!(network("2001:db8::/32").unwrap(), "2001:db8::/32");
+        assert!(network("10.0.0.0/99").is_err() && network("vpn.example").is_err());
+    }
+
+    #[test]
+    fn lines_can_be_pasted() {
+        assert_eq!(
+            radclient("127.0.0.1:1812", "a b", "demo", "$(oncegate code demo)"),
+            "echo \"User-Name=demo,User-Password=$(oncegate code demo),Message-Authenticator=0x00\" \
+             | radclient -x 127.0.0.1:1812 auth 'a b'"
+        );
+        assert!(
+            curl("http://h", "k", "u", "1").ends_with(r#"-d "{\"user\":\"u\",\"otp\":\"1\"}""#)
+        );
+    }
+}

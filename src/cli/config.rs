@@ -1,0 +1,97 @@
+//! `oncegate config`: what the configuration says and means.
+
+use clap::Args;
+use clap::Subcommand;
+use serde_json::json;
+
+use crate::cli::Context;
+use crate::cli::error::CliError;
+use crate::cli::error::Exit;
+use crate::cli::output::Table;
+use crate::cli::policy;
+use crate::config::EffectiveValue;
+use crate::config::Origin;
+use crate::daemon::Site;
+use crate::daemon::StartError;
+use crate::policy::TestOutcome;
+
+/// The configuration
+#[derive(Debug, Subcommand)]
+pub(super) enum Config {
+    /// Check configuration and policies, everything but the listeners
+    #[command(
+        after_help = "Example:\n  oncegate config check --config /etc/oncegate/oncegate.toml"
+    )]
+    Check,
+    /// Show what was configured, or all that applies, with the origin of each value
+    #[command(after_help = "Example:\n  oncegate config show --effective")]
+    Show(Show),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Show {
+    /// Every key, defaults too
+    #[arg(long)]
+    effective: bool,
+}
+
+impl Config {
+    pub(super) fn run(self, context: &Context) -> Result<Exit, CliError> {
+        context.local_only("config")?;
+        match self {
+            Self::Check => check(context),
+            Self::Show(show) => {
+                let site = context.site()?;
+                let values = site.config.effective().iter();
+                let values: Vec<&EffectiveValue> = values
+                    .filter(|value| show.effective || value.origin != Origin::Default)
+                    .collect();
+                let rows: Vec<_> = values
+                    .iter()
+                    .map(|value| {
+                        json!({
+                            "key": value.key, "value": value.value, "origin": origin(&value.origin),
+                        })
+                    })
+                    .collect();
+                context.out.show(&json!({ "values": rows }), |_| {
+                    let mut table = Table::new(&["key", "value", "origin"]);
+                    for value in &values {
+                        table.row([value.key, &value.value, &origin(&value.origin)]);
+                    }
+                    table.or("Everything is as by default; --effective shows it.")
+                })?;
+                Ok(Exit::Done)
+            }
+        }
+    }
+}
+
+fn check(context: &Context) -> Result<Exit, CliError> {
+    let site = match Site::load(&context.dir, context.config.as_deref()) {
+        Ok(site) => site,
+        Err(StartError::Findings(findings)) => return policy::report(context.out, &findings, ""),
+        Err(_) => context.site()?, // says why
+    };
+    let mut findings = site.warnings;
+    match policy::parse(&policy::read_directory(&site.config.policies.dir)?)? {
+        Ok(policies) => {
+            let failures = policies.run_tests().into_iter();
+            findings.extend(failures.filter_map(|outcome: TestOutcome| outcome.failure));
+        }
+        Err(faults) => findings.extend(faults),
+    }
+    policy::report(
+        context.out,
+        &findings,
+        "No fault in configuration and policies.",
+    )
+}
+
+fn origin(origin: &Origin) -> String {
+    match origin {
+        Origin::Default => "default".to_owned(),
+        Origin::Env { name } => name.clone(),
+        Origin::File { file, line } => format!("{file}:{line}"),
+    }
+}

@@ -1,0 +1,467 @@
+//! `oncegate doctor`: what is wrong or weak here, each with the command that repairs it.
+
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Args;
+use hyper::Method;
+use jiff::Timestamp;
+use owo_colors::OwoColorize as _;
+use serde::Serialize;
+use serde_json::json;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::api::AuditChain;
+use crate::api::Clients;
+use crate::api::Status;
+use crate::cli::Context;
+use crate::cli::error::CliError;
+use crate::cli::error::Exit;
+use crate::cli::output::printable;
+use crate::cli::policy;
+use crate::cli::transport::Transport;
+use crate::cli::transport::admin;
+use crate::config::MasterKey;
+use crate::daemon::Site;
+
+/// Look for what is wrong or weak, with a fix for each finding; exit code 1 if there is one
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  oncegate doctor --json | jq '.checks[] | select(.state != \"ok\")'\n\
+    With --server only what the daemon can tell is looked at."
+)]
+pub(super) struct Doctor {}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Ok,
+    Warning,
+    Failure,
+}
+
+/// One line of the report.
+#[derive(Debug, Serialize)]
+struct Check {
+    #[serde(rename = "check")]
+    about: &'static str,
+    state: State,
+    found: String,
+    fix: Option<String>,
+}
+
+/// What was found so far.
+#[derive(Debug, Default)]
+struct Report(Vec<Check>);
+
+impl Report {
+    fn ok(&mut self, check: &'static str, found: impl Into<String>) {
+        self.0.push(Check {
+            about: check,
+            state: State::Ok,
+            found: found.into(),
+            fix: None,
+        });
+    }
+
+    fn warning(&mut self, check: &'static str, found: impl Into<String>, fix: impl Into<String>) {
+        let (found, fix) = (found.into(), Some(fix.into()));
+        self.0.push(Check {
+            about: check,
+            state: State::Warning,
+            found,
+            fix,
+        });
+    }
+
+    fn failure(&mut self, check: &'static str, found: impl Into<String>, fix: impl Into<String>) {
+        let (found, fix) = (found.into(), Some(fix.into()));
+        self.0.push(Check {
+            about: check,
+            state: State::Failure,
+            found,
+            fix,
+        });
+    }
+
+    fn failed(&mut self, check: &'static str, error: &CliError) {
+        let (found, fix) = error.words();
+        self.failure(check, found, fix.unwrap_or("see `oncegate config check`"));
+    }
+
+    fn count(&self, state: State) -> usize {
+        self.0.iter().filter(|check| check.state == state).count()
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        for check in &self.0 {
+            let state = match check.state {
+                State::Ok => format!("{:<7}", "ok").green().to_string(),
+                State::Warning => format!("{:<7}", "warning").yellow().to_string(),
+                State::Failure => format!("{:<7}", "failure").red().to_string(),
+            };
+            push!(
+                text,
+                "{state}  {:<9} {}\n",
+                check.about,
+                printable(&check.found)
+            );
+            if let Some(fix) = &check.fix {
+                push!(text, "{:>20}fix: {}\n", "", printable(fix));
+            }
+        }
+        let (warnings, failures) = (self.count(State::Warning), self.count(State::Failure));
+        push!(text, "{warnings} warnings, {failures} failures\n");
+        text
+    }
+}
+
+impl Doctor {
+    #[allow(clippy::unused_self)] // like its neighbours
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
+        let mut report = Report::default();
+        let mut policies = None;
+        if context.server.is_none() {
+            let site = Site::load(&context.dir, context.config.as_deref());
+            match site {
+                Ok(site) => {
+                    config(&mut report, &site);
+                    modes(&mut report, &site);
+                    disk(&mut report, &site.config.store.dir);
+                    policies = policy_files(&mut report, &site);
+                }
+                Err(_) => {
+                    // Read again for its words: a directory without an installation says so.
+                    if let Err(error) = context.site() {
+                        report.failed("config", &error);
+                    }
+                }
+            }
+        }
+        match context.transport().await {
+            Ok(api) => {
+                if let Err(error) = daemon(&mut report, &api, policies.as_deref(), context).await {
+                    report.failed("daemon", &error);
+                }
+            }
+            Err(error) if report.count(State::Failure) == 0 => report.failed("daemon", &error),
+            Err(_) => {} // follows from what was found already
+        }
+        let findings = report.count(State::Warning) + report.count(State::Failure);
+        let document = json!({ "ok": findings == 0, "checks": report.0 });
+        context.out.show(&document, |_| report.text())?;
+        Ok(if findings == 0 { Exit::Done } else { Exit::No })
+    }
+}
+
+fn config(report: &mut Report, site: &Site) {
+    for warning in &site.warnings {
+        let place = warning.file_line().map(|place| format!(" ({place})"));
+        let fix = warning.help.clone();
+        report.warning(
+            "config",
+            format!("{}{}", warning.message, place.unwrap_or_default()),
+            fix.unwrap_or_else(|| "see `oncegate config check`".to_owned()),
+        );
+    }
+    if site.warnings.is_empty() {
+        report.ok("config", "no fault");
+    }
+    if site.is_quickstart() {
+        report.warning(
+            "config",
+            "this is a quickstart directory: it shows demonstration codes to whoever may ask",
+            "make another for real use: oncegate init --dir DIR",
+        );
+    }
+}
+
+/// Who can read the master key can read every OTP key; who can write the directory can replace it.
+fn modes(report: &mut Report, site: &Site) {
+    let before = report.0.len();
+    private(report, &site.dir, "700");
+    match &site.config.keys.master {
+        MasterKey::File(path) => private(report, path, "600"),
+        MasterKey::Env(name) => report.warning(
+            "modes",
+            format!("the master key is in the environment variable {name}"),
+            "keep it in a file (0600) or in a systemd credential: `keys.master`",
+        ),
+        MasterKey::Credential(_) => {}
+    }
+    private(report, &site.config.store.dir, "700");
+    if report.0.len() == before {
+        report.ok(
+            "modes",
+            "directory, store and master key are for one user only",
+        );
+    }
+}
+
+fn private(report: &mut Report, path: &Path, wanted: &str) {
+    let shown = path.display();
+    match std::fs::metadata(path) {
+        Err(error) => report.failure(
+            "modes",
+            format!("cannot look at {shown}: {error}"),
+            "run doctor as the daemon's user; if the file is lost, restore it from a backup",
+        ),
+        Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => {
+            let mode = metadata.permissions().mode() & 0o7777;
+            report.failure(
+                "modes",
+                format!("others can enter or read {shown} (mode {mode:04o})"),
+                format!("chmod {wanted} {shown}"),
+            );
+        }
+        Ok(_) => {}
+    }
+}
+
+fn disk(report: &mut Report, dir: &Path) {
+    let shown = dir.display();
+    match nix::sys::statvfs::statvfs(dir) {
+        Err(error) => report.warning(
+            "disk",
+            format!("cannot ask for the free space of {shown}: {error}"),
+            "run doctor as the daemon's user",
+        ),
+        Ok(space) => {
+            let (free, all) = (space.blocks_available(), space.blocks().max(1));
+            let percent = free.saturating_mul(100) / all;
+            if percent < DISK_LOW {
+                report.warning(
+                    "disk",
+                    format!("{percent} % free at {shown}; without space nobody is let in"),
+                    "free some, or move the store: `store.dir`",
+                );
+            } else {
+                report.ok("disk", format!("{percent} % free"));
+            }
+        }
+    }
+}
+
+/// The names of the policies, when they can be read.
+fn policy_files(report: &mut Report, site: &Site) -> Option<Vec<String>> {
+    let sources = policy::read_directory(&site.config.policies.dir);
+    let policies = match sources.and_then(|sources| policy::parse(&sources)) {
+        Err(error) => {
+            report.failed("policies", &error);
+            return None;
+        }
+        Ok(Err(faults)) => {
+            for fault in faults {
+                report.failure("policies", fault.to_string(), "oncegate policy check");
+            }
+            return None;
+        }
+        Ok(Ok(policies)) => policies,
+    };
+    let outcomes = policies.run_tests();
+    for outcome in outcomes.iter().filter(|outcome| !outcome.passed()) {
+        report.failure(
+            "policies",
+            format!(
+                "{}: test `{}` fails ({})",
+                outcome.policy, outcome.name, outcome.place
+            ),
+            "oncegate policy test",
+        );
+    }
+    let names: Vec<String> = policies.iter().map(|policy| policy.name.clone()).collect();
+    if outcomes.iter().all(crate::policy::TestOutcome::passed) {
+        report.ok(
+            "policies",
+            format!("{} files, {} tests passed", names.len(), outcomes.len()),
+        );
+    }
+    Some(names)
+}
+
+async fn daemon(
+    report: &mut Report,
+    api: &Transport,
+    policies: Option<&[String]>,
+    context: &Context,
+) -> Result<(), CliError> {
+    let status: Status = api.get(&admin(&["status"])).await?;
+    health(report, &status);
+    clock(report, &status);
+    let all: Clients = api.get(&admin(&["clients"])).await?;
+    clients(report, &all, policies.unwrap_or(&status.policies), context);
+    let path = admin(&["audit", "verify"]);
+    let chain: AuditChain = api.call(Method::POST, &path, None::<&()>).await?;
+    if chain.intact {
+        report.ok(
+            "audit",
+            format!("{} records as they were written", chain.good),
+        );
+    } else {
+        report.failure(
+            "audit",
+            format!("the chain is broken after {} records", chain.good),
+            "keep the files as they are; `oncegate audit verify` names the first bad record",
+        );
+    }
+    // The listeners of another machine are reached through --server, or not from here at all.
+    if context.server.is_none() {
+        listeners(report, &status).await;
+    }
+    Ok(())
+}
+
+fn health(report: &mut Report, status: &Status) {
+    match &status.fault {
+        Some(fault) => report.failure(
+            "daemon",
+            format!("cannot decide: {fault}"),
+            "look at its log; nobody is let in until this is repaired",
+        ),
+        None if status.daemon => report.ok("daemon", format!("version {}", status.version)),
+        None => report.ok("daemon", "none runs; the store was read directly"),
+    }
+    if status.queue.saturating_mul(5) > status.queue_limit.saturating_mul(4) {
+        report.warning(
+            "daemon",
+            format!(
+                "{} of {} places in the queue are taken",
+                status.queue, status.queue_limit
+            ),
+            "look for a slow disk, or for a client that floods: oncegate tail",
+        );
+    }
+}
+
+fn clock(report: &mut Report, status: &Status) {
+    let times = (
+        status.now.parse::<Timestamp>(),
+        status.last_seen.parse::<Timestamp>(),
+    );
+    let (Ok(now), Ok(seen)) = times else {
+        return;
+    };
+    let behind = seen.as_second().saturating_sub(now.as_second());
+    if behind > CLOCK_BEHIND {
+        report.failure(
+            "clock",
+            format!("{behind} s behind the latest time on record; nobody is let in"),
+            "set the clock; if it is right now: oncegate clock recover",
+        );
+    } else {
+        report.ok("clock", "not behind the latest time on record");
+    }
+}
+
+fn clients(report: &mut Report, clients: &Clients, policies: &[String], context: &Context) {
+    let before = report.0.len();
+    for client in &clients.clients {
+        let name = &client.name;
+        let policy = client.policy.as_deref().unwrap_or(crate::policy::DEFAULT);
+        if !policies.iter().any(|known| known == policy) {
+            report.failure(
+                "clients",
+                format!("client {name}: policy `{policy}` does not exist; its users are refused"),
+                context.command(&format!("client set {name} --policy NAME")),
+            );
+        }
+        let word = client.require_message_authenticator.as_deref();
+        if let Some(word @ ("false" | "auto")) = word {
+            report.warning(
+                "clients",
+                format!("client {name}: Message-Authenticator is not required ({word}); replies can be forged (CVE-2024-3596)"),
+                context.command(&format!(
+                    "client set {name} --require-message-authenticator true"
+                )),
+            );
+        }
+    }
+    if report.0.len() == before {
+        report.ok("clients", format!("{} checked", clients.clients.len()));
+    }
+}
+
+async fn listeners(report: &mut Report, status: &Status) {
+    for listener in &status.http {
+        let Ok(address) = listener.parse::<SocketAddr>() else {
+            continue;
+        };
+        let address = reachable(address);
+        match timeout(CONNECT, TcpStream::connect(address)).await {
+            Ok(Ok(_)) => report.ok("listeners", format!("HTTP on {listener} answers")),
+            _ => report.failure(
+                "listeners",
+                format!("HTTP on {listener} does not answer"),
+                "look at the daemon's log and at the firewall",
+            ),
+        }
+    }
+    if !status.radius.is_empty() {
+        report.ok(
+            "listeners",
+            format!("RADIUS is bound to {}", status.radius.join(", ")),
+        );
+    }
+}
+
+/// Where a listener on "any address" is reached from this machine.
+pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// Percent of free space below which somebody should look.
+const DISK_LOW: u64 = 20;
+/// What the service tolerates, in seconds.
+const CLOCK_BEHIND: i64 = 30;
+const CONNECT: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_finding_has_a_fix() {
+        let mut report = Report::default();
+        report.ok("disk", "fine");
+        report.warning("clients", "weak \u{1b}[2J", "do this");
+        let text = report.text();
+        assert!(
+            text.contains("weak \\u{1b}[2J") && text.contains("fix: do this"),
+            "{text}"
+        );
+        assert!(text.ends_with("1 warnings, 0 failures\n"), "{text}");
+    }
+
+    #[test]
+    fn a_file_others_can_read_is_a_failure() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("master.key");
+        std::fs::write(&path, "k").unwrap();
+        for (mode, failures) in [(0o600, 0), (0o400, 0), (0o640, 1), (0o604, 1)] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            let mut report = Report::default();
+            private(&mut report, &path, "600");
+            assert_eq!(report.count(State::Failure), failures, "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn any_address_is_reached_over_loopback() {
+        let at = |text: &str| reachable(text.parse().unwrap()).to_string();
+        assert_eq!(at("0.0.0.0:1"), "127.0.0.1:1");
+        assert_eq!(at("[::]:1"), "[::1]:1");
+        assert_eq!(at("192.0.2.1:1"), "192.0.2.1:1");
+    }
+}

@@ -1,0 +1,255 @@
+//! Failures of a command: what was wrong, where, what to do next, and the exit code.
+
+use std::borrow::Cow;
+use std::io;
+use std::process::ExitCode;
+
+use hyper::StatusCode;
+use serde_json::json;
+
+use crate::api::Problem;
+use crate::cli::output::printable;
+use crate::daemon::StartError;
+use crate::diagnostic::Colour;
+use crate::diagnostic::Diagnostic;
+use crate::diagnostic::render_all;
+
+/// How a command ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Exit {
+    /// Yes, or done.
+    Done = 0,
+    /// The answer is no.
+    No = 1,
+    /// The command line or a value on it is wrong.
+    Usage = 2,
+    /// Server or store are not available, or refuse to talk to us.
+    Unavailable = 3,
+    /// There is no such record.
+    NotFound = 4,
+    /// It exists already, or is in another state.
+    Conflict = 5,
+}
+
+impl Exit {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::No => "no",
+            Self::Usage => "usage",
+            Self::Unavailable => "unavailable",
+            Self::NotFound => "not-found",
+            Self::Conflict => "conflict",
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command ended without its result.
+#[derive(Debug)]
+pub(super) struct CliError {
+    pub(super) exit: Exit,
+    /// `None` when the kind of failure has no name of its own.
+    kind: Option<String>,
+    status: Option<u16>,
+    message: Cow<'static, str>,
+    remedy: Option<Cow<'static, str>>,
+    findings: Vec<Diagnostic>,
+}
+
+impl CliError {
+    pub(super) fn new(exit: Exit, message: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            exit,
+            kind: None,
+            status: None,
+            message: message.into(),
+            remedy: None,
+            findings: Vec::new(),
+        }
+    }
+
+    pub(super) fn usage(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+
+    pub(super) fn unavailable(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Exit::Unavailable, message)
+    }
+
+    pub(super) fn remedy(mut self, remedy: impl Into<Cow<'static, str>>) -> Self {
+        self.remedy = Some(remedy.into());
+        self
+    }
+
+    pub(super) fn findings(mut self, findings: Vec<Diagnostic>) -> Self {
+        self.findings = findings;
+        self
+    }
+
+    /// What is wrong, and what to do.
+    pub(super) fn words(&self) -> (String, Option<&str>) {
+        let mut message = self.message.to_string();
+        for finding in &self.findings {
+            message.push_str("; ");
+            message.push_str(&finding.to_string());
+        }
+        (message, self.remedy.as_deref())
+    }
+
+    /// What an answer that is not a success means here.
+    pub(super) fn answer(status: StatusCode, body: &[u8], access: &'static str) -> Self {
+        let problem: Option<Problem> = serde_json::from_slice(body).ok();
+        let refused = problem
+            .as_ref()
+            .is_some_and(|problem| problem.kind.ends_with("refused"));
+        let exit = match status {
+            _ if refused => Exit::No,
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS => {
+                Exit::Unavailable
+            }
+            StatusCode::NOT_FOUND => Exit::NotFound,
+            StatusCode::CONFLICT
+            | StatusCode::PRECONDITION_FAILED
+            | StatusCode::PRECONDITION_REQUIRED => Exit::Conflict,
+            status if status.is_client_error() => Exit::Usage,
+            _ => Exit::Unavailable,
+        };
+        let message = match &problem {
+            Some(problem) => problem.detail.clone(),
+            None => format!("the server answered {status} and did not say why"),
+        };
+        let remedy = match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Some(access.into()),
+            StatusCode::TOO_MANY_REQUESTS => Some("wait a moment, then repeat the command".into()),
+            _ => None,
+        };
+        Self {
+            exit,
+            kind: problem.map(|problem| problem.kind),
+            status: Some(status.as_u16()),
+            message: message.into(),
+            remedy,
+            findings: Vec::new(),
+        }
+    }
+
+    /// For people: findings with their carets, then what is wrong, then what to do.
+    pub(super) fn text(&self, colour: Colour) -> String {
+        let mut text = String::new();
+        if !self.findings.is_empty() {
+            text.push_str(&render_all(&self.findings, colour));
+            text.push_str("\n\n");
+        }
+        let (red, bold, reset) = match colour {
+            Colour::Ansi => ("\u{1b}[1;31m", "\u{1b}[1m", "\u{1b}[0m"),
+            Colour::Plain => ("", "", ""),
+        };
+        push!(text, "{red}error{reset}: {}\n", printable(&self.message));
+        if let Some(remedy) = &self.remedy {
+            push!(text, "{bold}next{reset}:  {}\n", printable(remedy));
+        }
+        text
+    }
+
+    /// For programs: a problem with the exit code.
+    pub(super) fn json(&self) -> serde_json::Value {
+        let findings: Vec<_> = self.findings.iter().map(Diagnostic::finding).collect();
+        let kind = self.kind.clone();
+        json!({ "error": {
+            "type": kind.unwrap_or_else(|| format!("urn:oncegate:problem:{}", self.exit.word())),
+            "status": self.status,
+            "detail": self.message,
+            "remedy": self.remedy,
+            "findings": findings,
+            "exit": self.exit as u8,
+        }})
+    }
+}
+
+/// Whoever reads our output has seen enough: a success (`oncegate audit export | head`).
+impl From<io::Error> for CliError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::new(Exit::Done, ""),
+            _ => Self::unavailable(format!("cannot write the output: {error}")),
+        }
+    }
+}
+
+impl From<StartError> for CliError {
+    fn from(error: StartError) -> Self {
+        let message = error.to_string();
+        match error {
+            StartError::Findings(findings) => Self::usage(message)
+                .findings(findings)
+                .remedy("correct the lines above; `oncegate config check` reads them again"),
+            StartError::Failed { remedy, .. } => Self::unavailable(message).remedy(remedy),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exit_of(status: u16, kind: &str) -> Exit {
+        let body = json!({"type": kind, "title": "t", "status": status, "detail": "d"});
+        let status = StatusCode::from_u16(status).unwrap();
+        CliError::answer(status, body.to_string().as_bytes(), "log in").exit
+    }
+
+    #[test]
+    fn statuses_become_exit_codes() {
+        let plain = "urn:oncegate:problem:x";
+        for (status, exit) in [
+            (400, Exit::Usage),
+            (401, Exit::Unavailable),
+            (403, Exit::Unavailable),
+            (404, Exit::NotFound),
+            (409, Exit::Conflict),
+            (412, Exit::Conflict),
+            (413, Exit::Usage),
+            (429, Exit::Unavailable),
+            (500, Exit::Unavailable),
+            (503, Exit::Unavailable),
+        ] {
+            assert_eq!(exit_of(status, plain), exit, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_refused_code_is_a_no() {
+        assert_eq!(exit_of(409, "urn:oncegate:problem:refused"), Exit::No);
+        assert_eq!(exit_of(422, "urn:oncegate:problem:code-refused"), Exit::No);
+    }
+
+    #[test]
+    fn an_answer_that_is_no_problem_document_still_says_something() {
+        let error = CliError::answer(StatusCode::BAD_GATEWAY, b"<html>", "log in");
+        let text = error.text(Colour::Plain);
+        assert!(text.contains("502 Bad Gateway"), "{text}");
+        assert_eq!(error.json()["error"]["exit"], 3);
+    }
+
+    #[test]
+    fn hostile_text_cannot_drive_the_terminal() {
+        let error = CliError::usage("user \u{1b}[2J\u{7}\u{202e}");
+        let text = error.text(Colour::Plain);
+        assert!(
+            !text.contains('\u{1b}') && !text.contains('\u{202e}'),
+            "{text:?}"
+        );
+    }
+
+    #[test]
+    fn a_closed_pipe_is_success() {
+        let error = CliError::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert_eq!(error.exit, Exit::Done);
+    }
+}

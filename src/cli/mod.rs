@@ -1,0 +1,339 @@
+//! The command line: a client of the HTTP admin API, and the way to start the daemon.
+//!
+//! ```text
+//! arguments -> noun -> request -> transport -> answer -> output -> exit code
+//! ```
+//!
+//! Invariants: exit codes are those of SPEC section 2 ([`error`]); with `--json` stdout holds one
+//! document (`tail`, `audit export`: one per line) and failures are JSON on stderr; what others
+//! typed is made harmless before a terminal sees it ([`output`]). Secrets come from stdin, and are
+//! shown once, when they are made.
+
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use clap::Parser;
+use clap::Subcommand;
+
+use crate::cli::error::CliError;
+use crate::cli::error::Exit;
+use crate::cli::output::Output;
+use crate::cli::remote::Remote;
+use crate::cli::transport::Transport;
+use crate::daemon::Site;
+
+/// Appends formatted text to a `String`, which cannot fail.
+macro_rules! push {
+    ($to:expr, $($text:tt)*) => {{
+        use std::fmt::Write as _;
+        let _ = write!($to, $($text)*);
+    }};
+}
+
+// How commands talk: to the API, to people, to programs
+mod error;
+mod input;
+mod output;
+mod remote;
+mod transport;
+
+// The daemon
+mod init;
+mod logging;
+mod quickstart;
+mod selftest;
+mod serve;
+
+// Health
+mod config;
+mod doctor;
+mod status;
+
+// Records, noun per file
+mod audit;
+mod client;
+mod policy;
+mod token;
+mod user;
+mod verify;
+
+// The command line about itself
+mod completions;
+
+/// Oncegate: an OTP authentication server. Is this the person, this once?
+#[derive(Debug, Parser)]
+#[command(
+    name = "oncegate",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true,
+    after_help = "First look:  oncegate quickstart\n\
+                  For real:    oncegate init && oncegate serve\n\
+                  Exit codes:  0 yes/done, 1 no, 2 usage, 3 unavailable, 4 not found, 5 conflict"
+)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
+struct Global {
+    /// Directory of the installation [default: ./oncegate-data]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "ONCEGATE_DIR",
+        hide_env_values = true
+    )]
+    dir: Option<PathBuf>,
+    /// Configuration file, if not DIR/oncegate.toml; without --dir its directory is DIR
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print one JSON document
+    #[arg(long, global = true)]
+    json: bool,
+    /// Print no notes on stderr, only errors and warnings
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    /// Talk to the daemon at this URL instead of the one of DIR
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "ONCEGATE_SERVER",
+        requires = "key_file"
+    )]
+    server: Option<String>,
+    /// File with the API key for --server
+    #[arg(long, global = true, value_name = "FILE", env = "ONCEGATE_KEY_FILE")]
+    key_file: Option<PathBuf>,
+    /// PEM file of the certificate authority that vouches for --server
+    #[arg(long, global = true, value_name = "FILE", env = "ONCEGATE_CA_FILE")]
+    ca_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Quickstart(quickstart::Quickstart),
+    Init(init::Init),
+    Serve(serve::Serve),
+    Status(status::Status),
+    Doctor(doctor::Doctor),
+    #[command(subcommand)]
+    Config(config::Config),
+    #[command(subcommand)]
+    User(user::User),
+    #[command(subcommand)]
+    Token(token::Token),
+    #[command(subcommand)]
+    Client(client::Client),
+    #[command(subcommand)]
+    Policy(policy::Policy),
+    Verify(verify::Verify),
+    #[command(subcommand)]
+    Audit(audit::Audit),
+    Tail(audit::Tail),
+    Code(verify::ShowCode),
+    #[command(subcommand)]
+    Clock(status::Clock),
+    Completions(completions::Completions),
+    Man(completions::Man),
+}
+
+/// What every command is given.
+#[derive(Debug)]
+struct Context {
+    dir: PathBuf,
+    config: Option<PathBuf>,
+    server: Option<String>,
+    key_file: Option<PathBuf>,
+    ca_file: Option<PathBuf>,
+    out: Output,
+}
+
+impl Context {
+    fn new(global: Global) -> Self {
+        Self {
+            dir: directory(global.dir, global.config.as_deref()),
+            config: global.config,
+            server: global.server,
+            key_file: global.key_file,
+            ca_file: global.ca_file,
+            out: Output {
+                json: global.json,
+                quiet: global.quiet,
+            },
+        }
+    }
+
+    /// The installation, its warnings said.
+    fn site(&self) -> Result<Site, CliError> {
+        let site = Site::load(&self.dir, self.config.as_deref()).map_err(|error| {
+            let error = CliError::from(error);
+            if self.is_installed() {
+                error
+            } else {
+                CliError::unavailable(format!("no installation in {}", self.dir.display()))
+                    .remedy("make one with `oncegate init`, or name it: --dir DIR or ONCEGATE_DIR")
+            }
+        })?;
+        Ok(site)
+    }
+
+    /// Whether `init` was here.
+    fn is_installed(&self) -> bool {
+        self.config.is_some() || self.dir.join("oncegate.toml").exists()
+    }
+
+    /// The way to the API.
+    async fn transport(&self) -> Result<Transport, CliError> {
+        match (&self.server, &self.key_file) {
+            (Some(url), Some(key)) => {
+                let remote = Remote::open(url, key, self.ca_file.as_deref())?;
+                Ok(Transport::Remote(Box::new(remote)))
+            }
+            _ => Transport::of_site(&self.site()?).await,
+        }
+    }
+
+    /// Refuses `--server` where a command works on this machine's files.
+    fn local_only(&self, command: &str) -> Result<(), CliError> {
+        match self.server {
+            None => Ok(()),
+            Some(_) => Err(
+                CliError::usage(format!("`{command}` works on this machine's files"))
+                    .remedy("leave --server (and ONCEGATE_SERVER) out"),
+            ),
+        }
+    }
+
+    /// This program with `words`, as it can be pasted into a shell to mean the same installation.
+    fn command(&self, words: &str) -> String {
+        let program = std::env::args().next().unwrap_or_default();
+        let program = if program.contains('/') {
+            program
+        } else {
+            "oncegate".to_owned()
+        };
+        let mut command = output::shell_word(&program).into_owned();
+        command.push(' ');
+        command.push_str(words);
+        if self.dir != Path::new(DEFAULT_DIR) {
+            let dir = self.dir.to_string_lossy();
+            push!(command, " --dir {}", output::shell_word(&dir));
+        }
+        command
+    }
+}
+
+fn directory(dir: Option<PathBuf>, config: Option<&Path>) -> PathBuf {
+    let of_config = || {
+        let parent = config?.parent()?;
+        let here = parent.as_os_str().is_empty();
+        Some(if here {
+            PathBuf::from(".")
+        } else {
+            parent.to_owned()
+        })
+    };
+    dir.or_else(of_config)
+        .unwrap_or_else(|| PathBuf::from(DEFAULT_DIR))
+}
+
+/// Runs the command of this process.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let out = Output {
+        json: cli.global.json,
+        quiet: cli.global.quiet,
+    };
+    match start(cli) {
+        Ok(exit) => exit.into(),
+        Err(error) => fail(&error, out),
+    }
+}
+
+fn start(cli: Cli) -> Result<Exit, CliError> {
+    let context = Context::new(cli.global);
+    if !matches!(cli.command, Command::Serve(_) | Command::Quickstart(_)) {
+        logging::start_quiet();
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::unavailable(format!("cannot start threads: {error}")))?;
+    runtime.block_on(dispatch(cli.command, &context))
+}
+
+async fn dispatch(command: Command, context: &Context) -> Result<Exit, CliError> {
+    match command {
+        Command::Quickstart(command) => command.run(context).await,
+        Command::Init(command) => command.run(context).await,
+        Command::Serve(command) => command.run(context).await,
+        Command::Status(command) => command.run(context).await,
+        Command::Doctor(command) => command.run(context).await,
+        Command::Config(command) => command.run(context),
+        Command::User(command) => command.run(context).await,
+        Command::Token(command) => command.run(context).await,
+        Command::Client(command) => command.run(context).await,
+        Command::Policy(command) => command.run(context).await,
+        Command::Verify(command) => command.run(context).await,
+        Command::Audit(command) => command.run(context).await,
+        Command::Tail(command) => command.run(context).await,
+        Command::Code(command) => command.run(context).await,
+        Command::Clock(command) => command.run(context).await,
+        Command::Completions(command) => command.run(context),
+        Command::Man(command) => command.run(context),
+    }
+}
+
+fn fail(error: &CliError, out: Output) -> ExitCode {
+    if error.exit == Exit::Done {
+        return ExitCode::SUCCESS;
+    }
+    if out.json {
+        output::warn(&error.json().to_string());
+    } else {
+        output::warn(&error.text(output::stderr_colour()));
+    }
+    error.exit.into()
+}
+
+/// Help and version are successes; the rest is wrong usage, as JSON where that was asked for.
+fn usage(error: &clap::Error) -> ExitCode {
+    let asked_json = std::env::args_os().any(|word| word == "--json");
+    if error.use_stderr() && asked_json {
+        let text = error.render().to_string();
+        let message = text.trim().trim_start_matches("error: ").to_owned();
+        return fail(
+            &CliError::usage(message),
+            Output {
+                json: true,
+                quiet: false,
+            },
+        );
+    }
+    // A closed pipe is all that can go wrong here.
+    let _ = error.print();
+    if error.use_stderr() {
+        Exit::Usage.into()
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+/// Where an installation is when nobody says otherwise.
+const DEFAULT_DIR: &str = "./oncegate-data";
+
+#[cfg(test)]
+mod tests;

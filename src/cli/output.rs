@@ -1,0 +1,278 @@
+//! What a command prints: one JSON document for programs, tables and sentences for people.
+//!
+//! Data goes to stdout, talk to stderr. Invariant: with `--json` nothing but the document is
+//! written to stdout.
+//!
+//! Threat: user names, token names and audit records hold what a stranger typed into a VPN's
+//! password box. [`printable`] keeps escape sequences and text direction marks of theirs from
+//! reaching the terminal; every cell of a [`Table`] goes through it.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::io;
+use std::io::IsTerminal as _;
+use std::io::Write as _;
+
+use anstream::AutoStream;
+use anstream::ColorChoice;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::Serialize;
+
+use crate::cli::error::CliError;
+use crate::diagnostic::Colour;
+use crate::qr::Style;
+
+/// How a command prints.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Output {
+    pub(super) json: bool,
+    pub(super) quiet: bool,
+}
+
+impl Output {
+    /// Prints the result: `value` for programs, what `text` makes of it for people.
+    pub(super) fn show<T: Serialize>(
+        self,
+        value: &T,
+        text: impl FnOnce(&T) -> String,
+    ) -> Result<(), CliError> {
+        if self.json {
+            self.record(value)
+        } else {
+            self.say(&text(value))
+        }
+    }
+
+    /// One line of JSON.
+    pub(super) fn record<T: Serialize>(self, value: &T) -> Result<(), CliError> {
+        let line = serde_json::to_string(value)
+            .map_err(|error| CliError::unavailable(format!("cannot write JSON: {error}")))?;
+        self.say(&line)
+    }
+
+    /// Text on stdout; a newline is added where it does not end with one.
+    #[allow(clippy::unused_self)] // `out.say(..)` beside `out.show(..)`
+    pub(super) fn say(self, text: &str) -> Result<(), CliError> {
+        let mut stdout = anstream::stdout().lock();
+        stdout.write_all(text.as_bytes())?;
+        if !text.is_empty() && !text.ends_with('\n') {
+            stdout.write_all(b"\n")?;
+        }
+        Ok(stdout.flush()?)
+    }
+
+    /// Talk on stderr, silenced by `--quiet`. Losing it is no failure.
+    pub(super) fn note(self, text: &str) {
+        if !self.quiet {
+            warn(text);
+        }
+    }
+
+    /// How QR codes are drawn on stdout.
+    #[allow(clippy::unused_self)] // as above
+    pub(super) fn qr_style(self) -> Style {
+        match stdout_colour() {
+            Colour::Plain => Style::Plain,
+            Colour::Ansi => Style::Colour,
+        }
+    }
+}
+
+/// A sentence on stderr that `--quiet` does not silence.
+pub(super) fn warn(text: &str) {
+    let mut stderr = anstream::stderr().lock();
+    // A closed stderr must not turn a success into a failure.
+    let _ = writeln!(stderr, "{}", text.trim_end());
+}
+
+/// Whether text on stderr may carry colours.
+pub(super) fn stderr_colour() -> Colour {
+    match AutoStream::choice(&io::stderr()) {
+        ColorChoice::Never => Colour::Plain,
+        _ => Colour::Ansi,
+    }
+}
+
+/// Whether text on stdout may carry colours.
+pub(super) fn stdout_colour() -> Colour {
+    match AutoStream::choice(&io::stdout()) {
+        ColorChoice::Never => Colour::Plain,
+        _ => Colour::Ansi,
+    }
+}
+
+/// Whether a person sits at both ends.
+pub(super) fn is_interactive() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+/// Rows under a heading, columns aligned, no lines.
+pub(super) struct Table(comfy_table::Table);
+
+impl Table {
+    pub(super) fn new(columns: &[&str]) -> Self {
+        let mut table = comfy_table::Table::new();
+        table.load_style(comfy_table::presets::NOTHING);
+        if !columns.is_empty() {
+            table.set_header(columns.iter().map(|name| name.to_ascii_uppercase()));
+        }
+        Self(table)
+    }
+
+    /// A table of names and values, without a heading.
+    pub(super) fn pairs() -> Self {
+        Self::new(&[])
+    }
+
+    pub(super) fn row<S: AsRef<str>>(&mut self, cells: impl IntoIterator<Item = S>) {
+        let cells = cells.into_iter();
+        self.0
+            .add_row(cells.map(|cell| printable(cell.as_ref()).into_owned()));
+    }
+
+    /// A name and its value; absent values are left out.
+    pub(super) fn pair(&mut self, name: &str, value: impl Into<Option<String>>) {
+        if let Some(value) = value.into() {
+            self.row([name, &value]);
+        }
+    }
+
+    /// The table, or `empty` when it has no row.
+    pub(super) fn or(&self, empty: &str) -> String {
+        if self.0.row_iter().next().is_none() {
+            return format!("{empty}\n");
+        }
+        self.text()
+    }
+
+    pub(super) fn text(&self) -> String {
+        let mut text = String::new();
+        for line in self.0.to_string().lines() {
+            let line = line.strip_prefix(' ').unwrap_or(line);
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// Text as it may be shown on a terminal: control characters and marks that change the direction of
+/// text are written as `\u{..}`.
+pub(super) fn printable(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_unsafe) {
+        return text.into();
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_unsafe(c) {
+            let _ = write!(shown, "\\u{{{:x}}}", u32::from(c));
+        } else {
+            shown.push(c);
+        }
+    }
+    shown.into()
+}
+
+fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+/// A time of the API in the local zone with its offset; as it is when it is no time.
+pub(super) fn local_time(text: &str) -> String {
+    in_zone(text, TimeZone::system())
+}
+
+fn in_zone(text: &str, zone: TimeZone) -> String {
+    text.parse::<Timestamp>().map_or_else(
+        |_| text.to_owned(),
+        |time| {
+            let zoned = time.to_zoned(zone);
+            zoned.strftime("%Y-%m-%d %H:%M:%S %:z").to_string()
+        },
+    )
+}
+
+/// A word of the shell, quoted where it needs to be.
+pub(super) fn shell_word(text: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.into();
+    }
+    format!("'{}'", text.replace('\'', r"'\''")).into()
+}
+
+/// `a, b` or a dash.
+pub(super) fn joined(items: &[String]) -> String {
+    if items.is_empty() {
+        "-".to_owned()
+    } else {
+        items.join(", ")
+    }
+}
+
+/// The value or a dash.
+pub(super) fn or_dash(value: Option<&str>) -> String {
+    value.unwrap_or("-").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_and_direction_characters_are_written_out() {
+        assert_eq!(printable("alice@default"), "alice@default");
+        assert_eq!(printable("\u{c774}"), "\u{c774}");
+        assert_eq!(printable("a\u{1b}[2J\nb"), "a\\u{1b}[2J\\u{a}b");
+        assert_eq!(
+            printable("\u{9b}31m\u{202e}x\u{2066}"),
+            "\\u{9b}31m\\u{202e}x\\u{2066}"
+        );
+    }
+
+    #[test]
+    fn tables_are_aligned_and_have_no_trailing_spaces() {
+        let mut table = Table::new(&["user", "state"]);
+        table.row(["alice@default", "active"]);
+        table.row(["bob", "-"]);
+        assert_eq!(
+            table.text(),
+            "USER           STATE\nalice@default  active\nbob            -\n"
+        );
+    }
+
+    #[test]
+    fn an_empty_table_is_a_sentence() {
+        assert_eq!(Table::new(&["user"]).or("No users."), "No users.\n");
+    }
+
+    #[test]
+    fn a_cell_cannot_break_its_row() {
+        let mut table = Table::pairs();
+        table.pair("user", "a\nb\u{1b}".to_owned());
+        table.pair("phone", None);
+        assert_eq!(table.text(), "user  a\\u{a}b\\u{1b}\n");
+    }
+
+    #[test]
+    fn times_are_local_with_offset() {
+        let seoul = TimeZone::get("Asia/Seoul").unwrap();
+        assert_eq!(
+            in_zone("2026-11-23T07:56:39.001Z", seoul.clone()),
+            "2026-11-23 16:56:39 +09:00"
+        );
+        assert_eq!(in_zone("never", seoul), "never");
+    }
+
+    #[test]
+    fn shell_words_are_quoted_when_needed() {
+        assert_eq!(shell_word("./oncegate-data"), "./oncegate-data");
+        assert_eq!(shell_word("a b"), "'a b'");
+        assert_eq!(shell_word("it's"), r"'it'\''s'");
+        assert_eq!(shell_word(""), "''");
+    }
+}

@@ -1,0 +1,256 @@
+//! `oncegate policy`: what clients' users must present.
+
+use std::path::Path;
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::Subcommand;
+use serde::Deserialize;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::api::PolicySummary;
+use crate::cli::Context;
+use crate::cli::error::CliError;
+use crate::cli::error::Exit;
+use crate::cli::output;
+use crate::cli::output::Output;
+use crate::cli::output::Table;
+use crate::cli::output::joined;
+use crate::cli::output::printable;
+use crate::cli::transport::admin;
+use crate::diagnostic::Diagnostic;
+use crate::diagnostic::Severity;
+use crate::diagnostic::Source;
+use crate::diagnostic::render_all;
+use crate::policy::Policies;
+use crate::policy::TestOutcome;
+use crate::radius::dictionary::Dictionary;
+
+/// What clients' users must present, and the limits
+#[derive(Debug, Subcommand)]
+pub(super) enum Policy {
+    /// List the loaded policies
+    List,
+    /// Check policy files without loading them
+    #[command(after_help = "Examples:\n  oncegate policy check\n  oncegate policy check vpn.toml")]
+    Check(Files),
+    /// Run the [[test]] cases inside policy files; a failing one also blocks a reload
+    #[command(after_help = "Example:\n  oncegate policy test policies/vpn.toml")]
+    Test(Files),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Files {
+    /// Policy files or directories of them [default: the policies of DIR]
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+/// The answer of the policies resource, with or without a name around the list.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Summaries {
+    Bare(Vec<PolicySummary>),
+    Named { policies: Vec<PolicySummary> },
+}
+
+#[derive(Serialize)]
+struct CaseReport<'a> {
+    policy: &'a str,
+    name: &'a str,
+    place: &'a str,
+    passed: bool,
+    failure: Option<crate::diagnostic::Finding<'a>>,
+}
+
+impl Policy {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
+        match self {
+            Self::List => list(context).await,
+            Self::Check(files) => match parse(&files.sources(context)?)? {
+                Ok(policies) => {
+                    let names: Vec<&str> =
+                        policies.iter().map(|policy| policy.name.as_str()).collect();
+                    report(
+                        context.out,
+                        &[],
+                        &format!("No fault in {}.", names.join(", ")),
+                    )
+                }
+                Err(findings) => report(context.out, &findings, ""),
+            },
+            Self::Test(files) => match parse(&files.sources(context)?)? {
+                Ok(policies) => test(context.out, &policies.run_tests()),
+                Err(findings) => report(context.out, &findings, ""),
+            },
+        }
+    }
+}
+
+async fn list(context: &Context) -> Result<Exit, CliError> {
+    let api = context.transport().await?;
+    let (Summaries::Bare(policies) | Summaries::Named { policies }) =
+        api.get(&admin(&["policies"])).await?;
+    context.out.show(&json!({ "policies": policies }), |_| {
+        let mut table = Table::new(&["policy", "rules", "description"]);
+        for policy in &policies {
+            let rules = joined(&policy.rules);
+            table.row([&policy.name, &rules, &policy.description]);
+        }
+        table.or("No policies.")
+    })?;
+    Ok(Exit::Done)
+}
+
+impl Files {
+    fn sources(&self, context: &Context) -> Result<Vec<Source>, CliError> {
+        if self.files.is_empty() {
+            context.local_only("policy check")?;
+            return read_directory(&context.site()?.config.policies.dir);
+        }
+        let mut sources = Vec::new();
+        for path in &self.files {
+            if path.is_dir() {
+                sources.extend(read_directory(path)?);
+            } else {
+                sources.push(read(path)?);
+            }
+        }
+        Ok(sources)
+    }
+}
+
+/// The policy files of a directory, by name.
+pub(super) fn read_directory(dir: &Path) -> Result<Vec<Source>, CliError> {
+    let failed = |error: std::io::Error| {
+        CliError::new(
+            Exit::NotFound,
+            format!("cannot read {}: {error}", dir.display()),
+        )
+        .remedy("`policies.dir` in the configuration names the directory")
+    };
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    paths.iter().map(|path| read(path)).collect()
+}
+
+fn read(path: &Path) -> Result<Source, CliError> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        CliError::new(
+            Exit::NotFound,
+            format!("cannot read {}: {error}", path.display()),
+        )
+    })?;
+    Ok(Source::new(path.to_string_lossy(), text))
+}
+
+/// Reads policy files as the daemon does; `Ok(Err(_))` are their faults.
+pub(super) fn parse(files: &[Source]) -> Result<Result<Policies, Vec<Diagnostic>>, CliError> {
+    let dictionary = Dictionary::builtin()
+        .map_err(|error| CliError::unavailable(format!("the RADIUS dictionaries: {error}")))?;
+    let known = |name: &str, value: Option<&str>| match value {
+        Some(value) => {
+            let encoded = dictionary.encode(name, value);
+            encoded.map(|_| ()).map_err(|error| error.to_string())
+        }
+        None if dictionary.attribute(name).is_some() => Ok(()),
+        None => Err(match dictionary.suggest(name) {
+            Some(close) => format!("there is no attribute `{name}`; did you mean `{close}`?"),
+            None => format!("there is no attribute `{name}`"),
+        }),
+    };
+    Ok(Policies::parse(files, &known))
+}
+
+/// Prints findings with their carets; the answer is no if one is an error.
+pub(super) fn report(out: Output, findings: &[Diagnostic], good: &str) -> Result<Exit, CliError> {
+    let bad = findings
+        .iter()
+        .any(|finding| finding.severity == Severity::Error);
+    let rows: Vec<_> = findings.iter().map(Diagnostic::finding).collect();
+    out.show(&json!({ "ok": !bad, "findings": rows }), |_| {
+        let mut text = render_all(findings, output::stdout_colour());
+        if !bad {
+            if !text.is_empty() {
+                text.push_str("\n\n");
+            }
+            text.push_str(good);
+        }
+        text
+    })?;
+    Ok(if bad { Exit::No } else { Exit::Done })
+}
+
+fn test(out: Output, outcomes: &[TestOutcome]) -> Result<Exit, CliError> {
+    let failed = outcomes.iter().filter(|outcome| !outcome.passed()).count();
+    let cases: Vec<CaseReport<'_>> = outcomes
+        .iter()
+        .map(|outcome| CaseReport {
+            policy: &outcome.policy,
+            name: &outcome.name,
+            place: &outcome.place,
+            passed: outcome.passed(),
+            failure: outcome.failure.as_ref().map(Diagnostic::finding),
+        })
+        .collect();
+    out.show(&json!({ "ok": failed == 0, "tests": cases }), |_| {
+        let mut text = String::new();
+        for outcome in outcomes {
+            let word = if outcome.passed() { "ok    " } else { "FAILED" };
+            let (policy, name) = (printable(&outcome.policy), printable(&outcome.name));
+            push!(text, "{word}  {policy}: {name}\n");
+            if let Some(failure) = &outcome.failure {
+                push!(text, "{}\n", failure.render(output::stdout_colour()));
+            }
+        }
+        let passed = outcomes.len() - failed;
+        push!(text, "{passed} passed, {failed} failed\n");
+        text
+    })?;
+    Ok(if failed == 0 { Exit::Done } else { Exit::No })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shipped_policies_have_no_fault_and_pass_their_tests() {
+        let policies = parse(&crate::policy::shipped()).unwrap().unwrap();
+        assert!(policies.run_tests().iter().all(TestOutcome::passed));
+    }
+
+    #[test]
+    fn unknown_attributes_get_a_suggestion() {
+        let text = "description = \"x\"\n[[rule]]\nname = \"r\"\nrequire = [\"otp\"]\n\
+                    [reply]\n\"Filter-Idd\" = \"x\"\n";
+        let findings = parse(&[Source::new("p/vpn.toml", text)])
+            .unwrap()
+            .unwrap_err();
+        assert!(
+            findings[0].to_string().contains("Filter-Id`"),
+            "{}",
+            findings[0]
+        );
+    }
+
+    #[test]
+    fn lists_are_read_with_and_without_a_name() {
+        let one = json!([{"name": "default", "description": "d", "rules": ["r"]}]);
+        for answer in [one.clone(), json!({ "policies": one })] {
+            let read: Summaries = serde_json::from_value(answer).unwrap();
+            let (Summaries::Bare(policies) | Summaries::Named { policies }) = read;
+            assert_eq!(policies[0].name, "default");
+        }
+    }
+}

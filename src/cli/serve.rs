@@ -1,0 +1,106 @@
+//! `oncegate serve`: the daemon.
+
+use std::net::SocketAddr;
+
+use clap::Args;
+use serde_json::json;
+
+use crate::cli::Context;
+use crate::cli::error::CliError;
+use crate::cli::error::Exit;
+use crate::cli::logging;
+use crate::cli::output;
+use crate::daemon;
+use crate::daemon::Overrides;
+use crate::daemon::Site;
+use crate::server::Info;
+
+/// Run the daemon until SIGTERM or SIGINT
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  oncegate serve --radius 0.0.0.0:1812 --http 127.0.0.1:8080\n\
+    Prints one line `ready radius=ADDR http=ADDR` when every listener is bound.\n\
+    SIGHUP reads policies, dictionaries and certificates again."
+)]
+pub(super) struct Serve {
+    #[command(flatten)]
+    listeners: Listeners,
+}
+
+/// Listener addresses instead of the configuration's.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct Listeners {
+    /// Serve RADIUS here instead of where the configuration says; repeat it for more; port 0 takes
+    /// a free one
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(super) radius: Vec<SocketAddr>,
+    /// Serve HTTP here instead of where the configuration says; repeat it for more
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(super) http: Vec<SocketAddr>,
+}
+
+impl Listeners {
+    pub(super) fn overrides(self) -> Overrides {
+        let some = |addresses: Vec<SocketAddr>| Some(addresses).filter(|some| !some.is_empty());
+        Overrides {
+            radius: some(self.radius),
+            http: some(self.http),
+        }
+    }
+}
+
+impl Serve {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
+        context.local_only("serve")?;
+        let site = context.site()?;
+        logging::start(site.config.log);
+        warn_of(&site);
+        let out = context.out;
+        let ready = |info: &Info, _: &_| {
+            let list = |addresses: &[SocketAddr]| -> Vec<String> {
+                addresses.iter().map(ToString::to_string).collect()
+            };
+            let (radius, http) = (list(&info.radius), list(&info.http));
+            let ready = json!({ "ready": true, "radius": radius, "http": http });
+            // Whoever started the daemon and does not listen for the line loses only the line.
+            let _ = out.show(&ready, |_| ready_line(&radius, &http));
+        };
+        daemon::serve(site, self.listeners.overrides(), ready).await?;
+        Ok(Exit::Done)
+    }
+}
+
+/// The findings of the configuration that do not prevent a start.
+pub(super) fn warn_of(site: &Site) {
+    for warning in &site.warnings {
+        output::warn(&warning.render(output::stderr_colour()));
+    }
+}
+
+fn ready_line(radius: &[String], http: &[String]) -> String {
+    let list = |addresses: &[String]| match addresses {
+        [] => "none".to_owned(),
+        some => some.join(","),
+    };
+    format!("ready radius={} http={}", list(radius), list(http))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ready_line_names_every_listener() {
+        let two = ["127.0.0.1:1812".to_owned(), "[::1]:1812".to_owned()];
+        assert_eq!(
+            ready_line(&two, &[]),
+            "ready radius=127.0.0.1:1812,[::1]:1812 http=none"
+        );
+    }
+
+    #[test]
+    fn nothing_given_leaves_the_configuration() {
+        let overrides = Listeners::default().overrides();
+        assert!(overrides.radius.is_none() && overrides.http.is_none());
+    }
+}

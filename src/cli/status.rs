@@ -1,0 +1,138 @@
+//! `oncegate status` and `oncegate clock`.
+
+use clap::Args;
+use clap::Subcommand;
+use hyper::Method;
+use serde_json::json;
+
+use crate::api;
+use crate::cli::Context;
+use crate::cli::error::CliError;
+use crate::cli::error::Exit;
+use crate::cli::input;
+use crate::cli::output::Table;
+use crate::cli::output::joined;
+use crate::cli::output::local_time;
+use crate::cli::transport::admin;
+
+/// Health in one screen and in the exit code: 0 ready, 3 not
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  oncegate status --quiet --json | jq .queue")]
+pub(super) struct Status {}
+
+/// The clock against the times on record
+#[derive(Debug, Subcommand)]
+pub(super) enum Clock {
+    /// Accept a clock that is behind the times on record, because it is right now
+    #[command(
+        after_help = "Only when the clock was wrong before and has been put right:\n\
+        codes of the time in between stay used up; nobody can log in with an old one."
+    )]
+    Recover(Recover),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Recover {
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+impl Status {
+    #[allow(clippy::unused_self)] // like its neighbours
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
+        let api = context.transport().await?;
+        let status: api::Status = api.get(&admin(&["status"])).await?;
+        context.out.show(&status, describe)?;
+        let serving = status.ready && status.daemon;
+        Ok(if serving {
+            Exit::Done
+        } else {
+            Exit::Unavailable
+        })
+    }
+}
+
+impl Clock {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
+        let Self::Recover(recover) = self;
+        input::confirm("Is the clock of the server right now?", recover.yes)?;
+        let api = context.transport().await?;
+        api.order(Method::POST, &admin(&["clock", "recover"]))
+            .await?;
+        context.out.show(&json!({ "recovered": true }), |_| {
+            "Decisions are made by the present clock again.\n".to_owned()
+        })?;
+        Ok(Exit::Done)
+    }
+}
+
+fn describe(status: &api::Status) -> String {
+    let mut table = Table::pairs();
+    let state = match (&status.fault, status.daemon, status.ready) {
+        (Some(fault), _, _) => format!("not ready: {fault}"),
+        (None, false, _) => "no daemon runs; start it with `oncegate serve`".to_owned(),
+        (None, true, true) => "ready".to_owned(),
+        (None, true, false) => "not ready".to_owned(),
+    };
+    table.pair("oncegate", format!("{} {state}", status.version));
+    table.pair("radius", status.daemon.then(|| joined(&status.radius)));
+    table.pair("http", status.daemon.then(|| joined(&status.http)));
+    table.pair("policies", joined(&status.policies));
+    table.pair("clients", status.clients.to_string());
+    table.pair(
+        "decisions",
+        format!(
+            "{} accepted, {} rejected, {} not decided since start",
+            status.accepts, status.rejects, status.undecided
+        ),
+    );
+    table.pair(
+        "queue",
+        format!("{} of {}", status.queue, status.queue_limit),
+    );
+    table.pair("commits", commits(status));
+    table.pair("audit", format!("{} records", status.audit_seq));
+    table.pair("clock", local_time(&status.now));
+    table.pair("last seen", local_time(&status.last_seen));
+    table.text()
+}
+
+fn commits(status: &api::Status) -> String {
+    // Tenths without floats: records per commit.
+    let tenths = (status.records * 10)
+        .checked_div(status.commits)
+        .unwrap_or_default();
+    format!(
+        "{} for {} records ({}.{} records each)",
+        status.commits,
+        status.records,
+        tenths / 10,
+        tenths % 10
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_screen_says_whether_it_is_ready() {
+        let mut status: api::Status = serde_json::from_value(json!({
+            "ready": true, "fault": null, "version": "0.1.0", "daemon": true,
+            "radius": ["127.0.0.1:1812"], "http": [], "policies": ["default"], "clients": 1,
+            "audit_seq": 7, "queue": 0, "queue_limit": 10, "commits": 4, "records": 10,
+            "accepts": 1, "rejects": 2, "undecided": 0,
+            "now": "2026-01-01T00:00:00Z", "last_seen": "2026-01-01T00:00:00Z"
+        }))
+        .unwrap();
+        let text = describe(&status);
+        assert!(
+            text.contains("0.1.0 ready\n") && text.contains("2.5 records each"),
+            "{text}"
+        );
+        status.fault = Some("disk\u{1b}[2J".to_owned());
+        let text = describe(&status);
+        assert!(text.contains("not ready: disk\\u{1b}"), "{text}");
+    }
+}

@@ -1,0 +1,148 @@
+//! The command line as a whole: what it takes, what it refuses, what it says about itself.
+
+use clap::CommandFactory as _;
+use clap::Parser as _;
+
+use super::*;
+
+fn parse(words: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(std::iter::once("oncegate").chain(words.split_whitespace()))
+}
+
+#[test]
+fn the_definition_is_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn takes_what_the_contract_says() {
+    for words in [
+        "quickstart",
+        "quickstart --radius 127.0.0.1:0 --http [::1]:0",
+        "init --dir d --json",
+        "serve --radius 0.0.0.0:1812 --radius [::]:1812 --http 127.0.0.1:0",
+        "status --quiet",
+        "doctor",
+        "config check",
+        "config show --effective",
+        "user add alice@staff --group vpn --group ops --phone 1 --email a@b --birth-date 1990-01-01 --class x",
+        "user add alice --realm staff",
+        "user list",
+        "user unlock alice",
+        "user remove alice --yes",
+        "token add alice --kind totp --algorithm sha256 --digits 8 --period 60 --secret-stdin --active",
+        "token add alice --kind hotp --counter 7 --secret GEZDGNBV",
+        "token confirm S --otp-stdin",
+        "token resync S",
+        "token suspend S",
+        "token resume S",
+        "token revoke S --yes",
+        "token remove S --yes",
+        "client add radius vpn --address 192.0.2.0/24 --address ::1 --secret-stdin --policy otp --profile generic --require-message-authenticator auto",
+        "client add api app --policy otp --scope verify --realm staff",
+        "client set vpn --require-message-authenticator false",
+        "client rotate vpn --grace 24h --secret-stdin",
+        "policy list",
+        "policy check a.toml b.toml",
+        "policy test",
+        "verify alice --client app --otp-stdin --from 203.0.113.7",
+        "audit list --user alice --since 1h --limit 5 --decision reject --json",
+        "audit verify",
+        "audit export",
+        "tail -n 4",
+        "code demo --next",
+        "clock recover --yes",
+        "completions bash",
+        "completions zsh",
+        "completions fish",
+        "man",
+        "man d",
+        "--server https://otp.example --key-file k --ca-file c user list",
+    ] {
+        let parsed = parse(words);
+        assert!(parsed.is_ok(), "{words}: {}", parsed.unwrap_err());
+    }
+}
+
+#[test]
+fn refuses_what_would_surprise() {
+    for words in [
+        "",
+        "frobnicate",
+        "user add",
+        "token add alice --kind sms",
+        "token add alice --digits 5",
+        "token add alice --secret A --secret-stdin",
+        "client add radius vpn",
+        "client add radius vpn --address vpn.example",
+        "client rotate vpn --grace 24",
+        "verify alice --from nowhere",
+        "audit list --decision maybe",
+        "tail --follow",
+        "--server https://otp.example user list",
+    ] {
+        assert!(parse(words).is_err(), "{words}");
+    }
+}
+
+#[test]
+fn the_directory_is_named_by_dir_or_by_the_configuration() {
+    let of = |dir: Option<&str>, config: Option<&str>| {
+        let dir = directory(dir.map(PathBuf::from), config.map(Path::new));
+        dir.to_string_lossy().into_owned()
+    };
+    assert_eq!(of(None, None), DEFAULT_DIR);
+    assert_eq!(
+        of(None, Some("/etc/oncegate/oncegate.toml")),
+        "/etc/oncegate"
+    );
+    assert_eq!(of(None, Some("oncegate.toml")), ".");
+    assert_eq!(
+        of(Some("/var/lib/oncegate"), Some("/etc/x.toml")),
+        "/var/lib/oncegate"
+    );
+}
+
+/// Every option and every command says what it is for.
+#[test]
+fn everything_is_documented() {
+    fn check(command: &clap::Command, path: &str) {
+        assert!(command.get_about().is_some(), "{path} has no description");
+        for argument in command
+            .get_arguments()
+            .filter(|argument| !argument.is_hide_set())
+        {
+            assert!(
+                argument.get_help().is_some(),
+                "{path} {} has no help",
+                argument.get_id()
+            );
+        }
+        for inner in command.get_subcommands() {
+            check(inner, &format!("{path} {}", inner.get_name()));
+        }
+    }
+    check(&Cli::command(), "oncegate");
+}
+
+/// Secrets are not offered as arguments.
+#[test]
+fn secrets_in_arguments_are_hidden() {
+    fn check(command: &clap::Command) {
+        for argument in command.get_arguments() {
+            if matches!(
+                argument.get_long(),
+                Some("secret" | "otp" | "key" | "password" | "pin")
+            ) {
+                assert!(
+                    argument.is_hide_set(),
+                    "{} {}",
+                    command.get_name(),
+                    argument.get_id()
+                );
+            }
+        }
+        command.get_subcommands().for_each(check);
+    }
+    check(&Cli::command());
+}

@@ -1,0 +1,411 @@
+//! The way to the admin API: the same requests and answers over three transports.
+//!
+//! ```text
+//! --server URL          -> TCP or TLS, Bearer key
+//! DIR/admin.sock lives  -> Unix socket, the daemon checks our uid
+//! otherwise             -> the store is opened here and the same router is called in process
+//! ```
+//!
+//! Invariants: a socket file without a listener (the daemon was killed) falls through to the store;
+//! any other failure of the socket does not, because a daemon may hold the store.
+//!
+//! Threats: a key sent over plain HTTP can be read on the way, so `http://` is for loopback only.
+//! Redirects are not followed: the key goes where the administrator said. Answers are bounded
+//! ([`ANSWER_MAX`], [`PATIENCE`]) against a server that is not ours.
+
+use std::fmt::Write as _;
+use std::io;
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use axum::Router;
+use http_body_util::BodyExt as _;
+use http_body_util::Full;
+use http_body_util::Limited;
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::Method;
+use hyper::Request;
+use hyper::Response;
+use hyper::StatusCode;
+use hyper::body::Bytes;
+use hyper::header;
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::io::AsyncRead;
+use tokio::io::AsyncWrite;
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+use tower::ServiceExt as _;
+use zeroize::Zeroizing;
+
+use crate::cli::error::CliError;
+use crate::cli::remote::Remote;
+use crate::daemon;
+use crate::daemon::Site;
+
+/// A way to the admin API.
+pub(super) enum Transport {
+    /// The router of the API, in this process.
+    Local(Router),
+    /// Another machine, or a listener of this one.
+    Remote(Box<Remote>),
+    /// The daemon's socket.
+    Socket(PathBuf),
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+type AnswerBody = UnsyncBoxBody<Bytes, BoxError>;
+type Call = Request<Full<Bytes>>;
+
+impl Transport {
+    /// The daemon of a site if one listens, else the site's store.
+    pub(super) async fn of_site(site: &Site) -> Result<Self, CliError> {
+        let socket = site.socket();
+        match UnixStream::connect(&socket).await {
+            Ok(_) => Ok(Self::Socket(socket)),
+            Err(error) if nobody_listens(&error) => Ok(Self::Local(local(site).await?)),
+            Err(error) => Err(socket_error(&socket, &error)),
+        }
+    }
+
+    /// Whether the store was opened here, for want of a daemon.
+    pub(super) const fn is_local(&self) -> bool {
+        matches!(self, Self::Local(_))
+    }
+
+    /// Sends a request and reads the whole answer.
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Zeroizing<Vec<u8>>>,
+    ) -> Result<(StatusCode, Bytes), CliError> {
+        let answer = timeout(PATIENCE, async {
+            let response = self.request(method, path, body).await?;
+            let status = response.status();
+            let body = Limited::new(response.into_body(), ANSWER_MAX)
+                .collect()
+                .await;
+            let body = body.map_err(|error| interrupted(error.as_ref()))?;
+            Ok((status, body.to_bytes()))
+        });
+        answer.await.unwrap_or_else(|_| {
+            let message = format!("no answer within {} s", PATIENCE.as_secs());
+            Err(CliError::unavailable(message).remedy("look at the daemon's log"))
+        })
+    }
+
+    /// Sends a request whose answer is one JSON document of a known form.
+    pub(super) async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&(impl Serialize + Sync)>,
+    ) -> Result<T, CliError> {
+        let body = body.map(encode).transpose()?;
+        let (status, body) = self.send(method, path, body).await?;
+        if !status.is_success() {
+            return Err(self.refusal(status, &body));
+        }
+        serde_json::from_slice(&body).map_err(|error| {
+            CliError::unavailable(format!("the server's answer was not understood: {error}"))
+                .remedy("use an oncegate of the server's version")
+        })
+    }
+
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
+        self.call(Method::GET, path, None::<&()>).await
+    }
+
+    pub(super) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &(impl Serialize + Sync),
+    ) -> Result<T, CliError> {
+        self.call(Method::POST, path, Some(body)).await
+    }
+
+    /// Sends a request whose answer, beyond success or failure, does not matter.
+    pub(super) async fn order(&self, method: Method, path: &str) -> Result<(), CliError> {
+        let (status, body) = self.send(method, path, None).await?;
+        if status.is_success() {
+            Ok(())
+        } else {
+            Err(self.refusal(status, &body))
+        }
+    }
+
+    /// Sends a request whose answer is lines without end.
+    pub(super) async fn lines(&self, path: &str) -> Result<Lines, CliError> {
+        let response = self.request(Method::GET, path, None).await?;
+        let status = response.status();
+        if !status.is_success() {
+            let body = Limited::new(response.into_body(), ANSWER_MAX)
+                .collect()
+                .await;
+            let body = body.map_err(|error| interrupted(error.as_ref()))?;
+            return Err(self.refusal(status, &body.to_bytes()));
+        }
+        Ok(Lines {
+            body: response.into_body(),
+            rest: Vec::new(),
+        })
+    }
+
+    async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Zeroizing<Vec<u8>>>,
+    ) -> Result<Response<AnswerBody>, CliError> {
+        let mut call = Request::builder().method(method).uri(path);
+        if body.is_some() {
+            call = call.header(header::CONTENT_TYPE, "application/json");
+        }
+        // Owned by the request and overwritten with it.
+        let body = body.map_or_else(Bytes::new, Bytes::from_owner);
+        let mut call: Call = call
+            .body(Full::new(body))
+            .map_err(|error| CliError::usage(format!("`{path}` is no request path: {error}")))?;
+        match self {
+            Self::Local(router) => {
+                let answer = router
+                    .clone()
+                    .oneshot(call.map(axum::body::Body::new))
+                    .await;
+                let Ok(answer) = answer;
+                Ok(answer.map(|body| body.map_err(BoxError::from).boxed_unsync()))
+            }
+            Self::Remote(remote) => {
+                remote.authorize(&mut call)?;
+                let stream = remote.connect().await?;
+                exchange(stream, call).await
+            }
+            Self::Socket(path) => {
+                let stream = UnixStream::connect(path).await;
+                let stream = stream.map_err(|error| socket_error(path, &error))?;
+                call.headers_mut()
+                    .insert(header::HOST, header::HeaderValue::from_static("localhost"));
+                exchange(stream, call).await
+            }
+        }
+    }
+
+    fn refusal(&self, status: StatusCode, body: &[u8]) -> CliError {
+        let access = match self {
+            Self::Remote(_) => "give a key with the scope this needs: --key-file FILE",
+            Self::Local(_) | Self::Socket(_) => "run it as the daemon's user, or as root",
+        };
+        CliError::answer(status, body, access)
+    }
+}
+
+/// The lines of an answer without end.
+pub(super) struct Lines {
+    body: AnswerBody,
+    rest: Vec<u8>,
+}
+
+impl Lines {
+    /// The next line that is not empty; `None` when the server has ended the answer.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<u8>>, CliError> {
+        loop {
+            if let Some(end) = self.rest.iter().position(|octet| *octet == b'\n') {
+                let mut line: Vec<u8> = self.rest.drain(..=end).collect();
+                line.pop();
+                if line.is_empty() {
+                    continue; // keeps the connection alive
+                }
+                return Ok(Some(line));
+            }
+            if self.rest.len() > LINE_MAX {
+                return Err(CliError::unavailable(
+                    "the server sent a line without an end",
+                ));
+            }
+            match self.body.frame().await {
+                None => return Ok(None),
+                Some(Err(error)) => return Err(interrupted(error.as_ref())),
+                Some(Ok(frame)) => {
+                    if let Some(data) = frame.data_ref() {
+                        self.rest.extend_from_slice(data);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// One request over a fresh connection.
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    call: Call,
+) -> Result<Response<AnswerBody>, CliError> {
+    let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
+    let (mut sender, connection) = handshake.map_err(|error| interrupted(&error))?;
+    // Ends by itself when the answer was read or dropped.
+    tokio::spawn(connection);
+    let answer = sender.send_request(call).await;
+    let answer = answer.map_err(|error| interrupted(&error))?;
+    Ok(answer.map(|body| body.map_err(BoxError::from).boxed_unsync()))
+}
+
+/// The API of the site's own store, called in process as a local caller.
+async fn local(site: &Site) -> Result<Router, CliError> {
+    // The one seam to `crate::server::http`: its router over this service, with the extension that
+    // says the caller is local and which uid it has.
+    let _service = daemon::open(site).await?;
+    Err(CliError::unavailable(
+        "the HTTP API is not wired in this build",
+    ))
+}
+
+fn nobody_listens(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::NotADirectory
+    )
+}
+
+fn socket_error(path: &Path, error: &io::Error) -> CliError {
+    let message = format!("cannot talk to the daemon at {}: {error}", path.display());
+    let remedy = match error.kind() {
+        io::ErrorKind::PermissionDenied => "run it as the daemon's user, or as root",
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            "the daemon has just stopped: start it with `oncegate serve`, or repeat the command"
+        }
+        _ => "look at the daemon with `oncegate doctor`",
+    };
+    CliError::unavailable(message).remedy(remedy)
+}
+
+fn interrupted(error: &(dyn std::error::Error + 'static)) -> CliError {
+    CliError::unavailable(format!("the connection broke: {error}"))
+        .remedy("see whether it was done before repeating it; the daemon's log says more")
+}
+
+fn encode(body: &impl Serialize) -> Result<Zeroizing<Vec<u8>>, CliError> {
+    // Allocated once: a vector that grows leaves copies of a secret behind.
+    let mut text = Zeroizing::new(Vec::with_capacity(BODY_MAX));
+    serde_json::to_writer(&mut *text, body)
+        .map_err(|error| CliError::usage(format!("cannot write the request: {error}")))?;
+    if text.len() > BODY_MAX {
+        return Err(CliError::usage("the request is longer than 16 KiB")
+            .remedy("shorten the values on the command line"));
+    }
+    Ok(text)
+}
+
+/// A path of the admin API: `admin(&["users", "alice@default"])`.
+pub(super) fn admin(segments: &[&str]) -> String {
+    let mut path = String::from("/v1/admin");
+    for segment in segments {
+        path.push('/');
+        escape(segment, &mut path);
+    }
+    path
+}
+
+/// `path?name=value&...` of the values that are there.
+pub(super) fn with_query(path: &str, values: &[(&str, Option<&str>)]) -> String {
+    let mut full = path.to_owned();
+    let mut mark = '?';
+    for (name, value) in values {
+        if let Some(value) = value {
+            full.push(mark);
+            full.push_str(name);
+            full.push('=');
+            escape(value, &mut full);
+            mark = '&';
+        }
+    }
+    full
+}
+
+/// Percent-encodes everything but unreserved characters (RFC 3986 s2.3), and the two segments that
+/// are instructions to whoever normalises paths.
+fn escape(text: &str, into: &mut String) {
+    let dots = matches!(text, "." | "..");
+    for octet in text.bytes() {
+        let unreserved = octet.is_ascii_alphanumeric() || b"-._~".contains(&octet);
+        if unreserved && !dots {
+            into.push(char::from(octet));
+        } else {
+            let _ = write!(into, "%{octet:02X}");
+        }
+    }
+}
+
+/// What the server takes (`config::HTTP_BODY`).
+const BODY_MAX: usize = 16 * 1024;
+/// A thousand records of the longest kind are some megabytes.
+const ANSWER_MAX: usize = 64 * 1024 * 1024;
+/// Far above every honest audit record.
+const LINE_MAX: usize = 1024 * 1024;
+/// A check of a long audit chain takes a while.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn path_segments_cannot_leave_their_place() {
+        assert_eq!(
+            admin(&["users", "alice@default"]),
+            "/v1/admin/users/alice%40default"
+        );
+        assert_eq!(
+            admin(&["users", "a/../b?c#d"]),
+            "/v1/admin/users/a%2F..%2Fb%3Fc%23d"
+        );
+        assert_eq!(admin(&["users", ".."]), "/v1/admin/users/%2E%2E");
+        assert_eq!(
+            admin(&["users", "\u{c774}\r\n"]),
+            "/v1/admin/users/%EC%9D%B4%0D%0A"
+        );
+    }
+
+    #[test]
+    fn queries_hold_what_is_there() {
+        let path = with_query("/x", &[("a", None), ("b", Some("1&2")), ("c", Some("+"))]);
+        assert_eq!(path, "/x?b=1%262&c=%2B");
+    }
+
+    #[test]
+    fn a_long_request_is_refused_here() {
+        let error = encode(&"x".repeat(BODY_MAX)).unwrap_err();
+        assert_eq!(error.exit, crate::cli::error::Exit::Usage);
+    }
+
+    #[tokio::test]
+    async fn the_router_in_process_answers_like_a_server() {
+        let router = Router::new().route(
+            "/v1/admin/users/{user}",
+            axum::routing::get(|user: axum::extract::Path<String>| async move {
+                axum::Json(serde_json::json!({ "seen": user.0 }))
+            }),
+        );
+        let transport = Transport::Local(router);
+        let path = admin(&["users", "a/b\u{c774}"]);
+        let answer: serde_json::Value = transport.get(&path).await.unwrap();
+        assert_eq!(answer["seen"], "a/b\u{c774}");
+        let error = transport.get::<()>("/v1/admin/nothing").await.unwrap_err();
+        assert_eq!(error.exit, crate::cli::error::Exit::NotFound);
+    }
+
+    #[tokio::test]
+    async fn lines_are_cut_wherever_the_frames_end() {
+        let body = axum::body::Body::from("one\n\ntwo\nrest");
+        let body = body.map_err(BoxError::from).boxed_unsync();
+        let mut lines = Lines {
+            body,
+            rest: Vec::new(),
+        };
+        assert_eq!(lines.next().await.unwrap().unwrap(), b"one");
+        assert_eq!(lines.next().await.unwrap().unwrap(), b"two");
+        assert_eq!(lines.next().await.unwrap(), None);
+    }
+}
