@@ -187,6 +187,12 @@ impl Service {
         self.clock.now()
     }
 
+    /// Why no decision can be made at present, if none can.
+    pub fn fault(&self) -> Option<String> {
+        let clock = || self.window_time(self.now()).err().map(|error| error.to_string());
+        self.store.health().fault.or_else(clock)
+    }
+
     /// Takes a new set of policies, all at once. Refused while a client names one that is missing.
     pub fn replace_policies(&self, policies: Policies) -> Result<(), ServiceError> {
         for client in self.clients.all().iter() {
