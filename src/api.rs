@@ -505,6 +505,7 @@ pub struct Audit {
 /// Which page of users or tokens.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct Page {
     /// `next` of the page before.
     pub after: Option<String>,
@@ -517,6 +518,7 @@ pub struct Page {
 /// Which audit records.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct AuditQuery {
     /// Only records before this one.
     pub before: Option<u64>,

@@ -18,9 +18,9 @@ use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Source;
 use crate::policy::Policies;
 use crate::radius::dictionary::Dictionary;
+use crate::radius::dictionary::known_attribute;
 use crate::secret::Key256;
 use crate::secret::SystemEntropy;
-use crate::server::Info;
 use crate::service::Service;
 use crate::store::StoreError;
 use crate::store::embedded::Embedded;
@@ -29,8 +29,10 @@ use crate::store::medium::Directory;
 use crate::time::SystemClock;
 
 mod install;
+mod run;
 
 pub use install::init;
+pub use run::serve;
 
 /// An installation: its directory and what its configuration means.
 #[derive(Debug)]
@@ -154,8 +156,8 @@ pub async fn open(site: &Site) -> Result<Arc<Service>, StartError> {
 pub fn load_policies(dir: &Path) -> Result<Policies, StartError> {
     let sources = policy_files(dir)?;
     let dictionary = dictionary()?;
-    let known = |name: &str, value: Option<&str>| known_attribute(&dictionary, name, value);
-    let policies = Policies::parse(&sources, &known).map_err(StartError::Findings)?;
+    let policies =
+        Policies::parse(&sources, &known_attribute(&dictionary)).map_err(StartError::Findings)?;
     let failures: Vec<Diagnostic> = policies
         .run_tests()
         .into_iter()
@@ -205,11 +207,6 @@ pub fn policy_files(dir: &Path) -> Result<Vec<Source>, StartError> {
 
 fn dictionary() -> Result<Dictionary, StartError> {
     Dictionary::builtin().map_err(|error| failed(error.to_string(), "this is a defect of oncegate"))
-}
-
-fn known_attribute(dictionary: &Dictionary, name: &str, value: Option<&str>) -> Result<(), String> {
-    let _ = (dictionary, name, value);
-    Ok(())
 }
 
 fn open_store(dir: &Path, master: Key256, segment_size: u64) -> Result<Embedded, StoreError> {
@@ -270,16 +267,6 @@ fn failed(what: impl Into<String>, remedy: impl Into<String>) -> StartError {
         what: what.into(),
         remedy: remedy.into(),
     }
-}
-
-/// Runs the daemon until SIGTERM or SIGINT. `ready` is called when every listener is bound.
-pub async fn serve(
-    site: Site,
-    overrides: Overrides,
-    ready: impl FnOnce(&Info, &Arc<Service>) + Send,
-) -> Result<(), StartError> {
-    let _ = (site, overrides, ready);
-    unreachable!("written by the lead")
 }
 
 /// Time between checkpoints: bounds what opening has to fold again.

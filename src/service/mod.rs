@@ -198,7 +198,11 @@ impl Service {
 
     /// Why no decision can be made at present, if so: what a health check must not hide.
     pub fn fault(&self) -> Option<String> {
-        let behind = || self.window_time(self.now()).err().map(|error| error.to_string());
+        let behind = || {
+            self.window_time(self.now())
+                .err()
+                .map(|error| error.to_string())
+        };
         self.store.health().fault.or_else(behind)
     }
 
