@@ -42,6 +42,15 @@ pub struct VerifyRequest {
     pub context: BTreeMap<String, String>,
 }
 
+/// On whose behalf an administrator asks `POST /v1/verify`.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct OnBehalf {
+    /// Administrators only: the client whose policy applies, as if it had asked.
+    pub client: Option<String>,
+}
+
 /// The answer to a verification.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(tag = "decision", rename_all = "lowercase")]

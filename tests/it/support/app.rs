@@ -80,7 +80,9 @@ impl Answer {
         assert_eq!(problem["status"], self.status.as_u16());
         assert!(problem["title"].is_string() && problem["detail"].is_string());
         let kind = problem["type"].as_str().expect("a type");
-        let kind = kind.strip_prefix("urn:oncegate:problem:").expect("our prefix");
+        let kind = kind
+            .strip_prefix("urn:oncegate:problem:")
+            .expect("our prefix");
         (self.status.as_u16(), kind.to_owned())
     }
 }
@@ -88,8 +90,11 @@ impl Answer {
 impl TestApp {
     /// A policy without reject delay, not a quickstart directory.
     pub(crate) async fn new() -> Self {
-        Self::with("reject_delay = \"0s\"\n[[rule]]\nname = \"all\"\nrequire = [\"otp\"]\n", false)
-            .await
+        Self::with(
+            "reject_delay = \"0s\"\n[[rule]]\nname = \"all\"\nrequire = [\"otp\"]\n",
+            false,
+        )
+        .await
     }
 
     /// With this default policy.
@@ -101,7 +106,7 @@ impl TestApp {
             clock: Arc::new(clock.clone()),
             entropy: Arc::new(SystemEntropy),
             segment_size: 64 << 20,
-            checkpoint: Duration::from_secs(3600),
+            checkpoint: Duration::from_hours(1),
         });
         let policies = [
             Source::new("policies/default.toml", policy),
@@ -122,21 +127,38 @@ impl TestApp {
             request_timeout: Duration::from_secs(3),
             reject_queue: 16,
         };
-        let info = Info { daemon: true, demo, ..Info::default() };
+        let info = Info {
+            daemon: true,
+            demo,
+            ..Info::default()
+        };
         let app = App::new(Arc::clone(&service), limits, info);
         let (keyed, local) = (router(Arc::clone(&app)), local_router(Arc::clone(&app), 0));
-        Self { app, service, clock, keyed, local }
+        Self {
+            app,
+            service,
+            clock,
+            keyed,
+            local,
+        }
     }
 
     pub(crate) fn by(&self) -> By {
         let (request, at) = self.service.arrival().expect("random octets");
-        By { request, actor: "test".to_owned(), at }
+        By {
+            request,
+            actor: "test".to_owned(),
+            at,
+        }
     }
 
     /// A user.
     pub(crate) async fn user(&self, name: &str) -> UserKey {
         let key = UserKey::parse(name).expect("a name");
-        let made = self.service.add_user(key.clone(), UserPatch::default(), self.by()).await;
+        let made = self
+            .service
+            .add_user(key.clone(), UserPatch::default(), self.by())
+            .await;
         made.expect("a user");
         key
     }
@@ -155,14 +177,20 @@ impl TestApp {
             active,
             serial: None,
         };
-        self.service.add_token(token, self.by()).await.expect("a token").serial
+        self.service
+            .add_token(token, self.by())
+            .await
+            .expect("a token")
+            .serial
     }
 
     /// An API client's key.
     pub(crate) async fn key(&self, name: &str, scope: Scope, realm: Option<&str>) -> SecretString {
         let realm = realm.map(str::to_owned);
-        let made =
-            self.service.add_api_client(name.to_owned(), vec![scope], None, realm, self.by()).await;
+        let made = self
+            .service
+            .add_api_client(name.to_owned(), vec![scope], None, realm, self.by())
+            .await;
         made.expect("a client").1
     }
 
@@ -198,7 +226,8 @@ impl TestApp {
     /// Asks whether this code is right.
     pub(crate) async fn verify(&self, key: &SecretString, user: &str, otp: &str) -> Answer {
         let body = serde_json::json!({ "user": user, "otp": otp });
-        self.keyed("POST", "/v1/verify", Some(key), Some(body)).await
+        self.keyed("POST", "/v1/verify", Some(key), Some(body))
+            .await
     }
 }
 
@@ -227,7 +256,11 @@ pub(crate) async fn ask(router: &Router, request: Request<Body>) -> Answer {
     let answer: Response<Body> = send(router, request).await;
     let (parts, body) = answer.into_parts();
     let body = body.collect().await.expect("a body").to_bytes().to_vec();
-    Answer { status: parts.status, headers: parts.headers, body }
+    Answer {
+        status: parts.status,
+        headers: parts.headers,
+        body,
+    }
 }
 
 /// Sends it.
