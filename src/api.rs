@@ -26,10 +26,10 @@ pub struct VerifyRequest {
     /// What a person would type into a VPN's password box; instead of the separate fields.
     #[schema(value_type = Option<String>)]
     pub passcode: Option<SecretString>,
-    /// The PIN, where the policy asks for one.
+    /// The PIN; looked at only where the policy requires one.
     #[schema(value_type = Option<String>)]
     pub pin: Option<SecretString>,
-    /// The password, where the policy asks for one.
+    /// The password; looked at only where the policy requires one.
     #[schema(value_type = Option<String>)]
     pub password: Option<SecretString>,
     /// The challenge this answers.
@@ -40,6 +40,15 @@ pub struct VerifyRequest {
     /// The application's own words, for policy rules.
     #[serde(default)]
     pub context: BTreeMap<String, String>,
+}
+
+/// On whose behalf an administrator asks `POST /v1/verify`.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct OnBehalf {
+    /// Administrators only: the client whose policy applies, as if it had asked.
+    pub client: Option<String>,
 }
 
 /// The answer to a verification.
@@ -110,32 +119,16 @@ pub struct UserChange {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub groups: Option<Vec<String>>,
     /// Telephone number.
-    #[serde(
-        default,
-        deserialize_with = "present",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub phone: Option<Option<String>>,
     /// Mail address.
-    #[serde(
-        default,
-        deserialize_with = "present",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub email: Option<Option<String>>,
     /// Birth date.
-    #[serde(
-        default,
-        deserialize_with = "present",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub birth_date: Option<Option<String>>,
     /// Class.
-    #[serde(
-        default,
-        deserialize_with = "present",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub class: Option<Option<String>>,
     /// Whether the user is always rejected.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -323,18 +316,10 @@ pub struct ClientChange {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub addresses: Option<Vec<String>>,
     /// Policy of its users.
-    #[serde(
-        default,
-        deserialize_with = "present",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub policy: Option<Option<String>>,
     /// Only users of this realm.
-    #[serde(
-        default,
-        deserialize_with = "present",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub realm: Option<Option<String>>,
     /// `true`, `false`, `auto`.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -53,7 +53,8 @@ pub fn init(dir: &Path) -> Result<Vec<PathBuf>, StartError> {
     let policies = dir.join("policies");
     made.directory(&policies)?;
     for source in policy::shipped() {
-        made.file(&policies.join(source.name()), source.text().as_bytes())?;
+        let name = Path::new(source.name()).file_name().unwrap_or_default();
+        made.file(&policies.join(name), source.text().as_bytes())?;
     }
     let store = dir.join("store");
     made.directory(&store)?;

@@ -56,6 +56,7 @@ mod forms;
 mod health;
 mod idempotency;
 pub mod metrics;
+mod patience;
 mod serve;
 mod verify;
 

@@ -1,7 +1,8 @@
 //! Connections: accept, TLS, one HTTP/1.1 server per connection, drain.
 //!
 //! Threats (SECURITY T20): idle and slow connections. A place is taken before accepting, a TLS
-//! handshake and the headers of a request have seconds, headers and their number are bounded.
+//! handshake, the headers of a request and each piece of an answer have seconds; headers and their
+//! number are bounded.
 
 use std::io;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::server::http::App;
 use crate::server::http::caller::Caller;
+use crate::server::http::patience::Patience;
 use crate::server::http::router;
 use crate::server::tls::Tls;
 
@@ -145,7 +147,8 @@ where
         .max_headers(HEADER_COUNT)
         .max_buf_size(HEADER_OCTETS);
     let service = TowerToHyperService::new(router);
-    let mut connection = std::pin::pin!(server.serve_connection(TokioIo::new(stream), service));
+    let mut connection =
+        std::pin::pin!(server.serve_connection(TokioIo::new(Patience::new(stream)), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = shutdown.cancelled() => {

@@ -16,12 +16,11 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde::Deserialize;
 use sha2::Digest;
 use sha2::Sha256;
 use tokio::sync::watch;
-use utoipa::IntoParams;
 
+use crate::api;
 use crate::api::Problem;
 use crate::api::VerifyAnswer;
 use crate::api::VerifyRequest;
@@ -52,15 +51,6 @@ pub(crate) struct Verdict {
     delay: Duration,
 }
 
-/// On whose behalf an administrator asks.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct OnBehalf {
-    /// Administrators only: the client on whose behalf this is asked, so that its policy applies.
-    client: Option<String>,
-}
-
 /// Is this the person, this once?
 ///
 /// 200 whenever a decision was made, accept or reject. A code is accepted at most once, ever.
@@ -69,7 +59,7 @@ pub(crate) struct OnBehalf {
     path = "/v1/verify",
     tag = "verify",
     params(
-        OnBehalf,
+        api::OnBehalf,
         ("Idempotency-Key" = Option<String>, Header,
          description = "Makes a retry return the first answer without consuming again"),
     ),
@@ -92,7 +82,7 @@ pub(crate) async fn verify(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     Extension(arrival): Extension<Arrival>,
-    Query(on_behalf): Query<OnBehalf>,
+    Query(on_behalf): Query<api::OnBehalf>,
     headers: HeaderMap,
     body: Json<VerifyRequest>,
 ) -> Result<Response, Failure> {
@@ -228,12 +218,6 @@ impl Question {
         if body.challenge.is_some() {
             return Err(Failure::malformed(
                 "challenge: this version issues no challenges",
-            ));
-        }
-        // What is not checked must not look as if it had been.
-        if body.pin.is_some() || body.password.is_some() {
-            return Err(Failure::malformed(
-                "pin, password: this version checks codes only; leave these fields out",
             ));
         }
         // A name that cannot be read belongs to no realm; it is rejected, and audited, as unknown.

@@ -99,7 +99,7 @@ pub(crate) async fn create_token(
     Extension(by): Extension<By>,
     Json { value: new, .. }: Json<api::TokenCreate>,
 ) -> Result<Response, Failure> {
-    let (counter, new) = (new.counter, wanted(new)?);
+    let (counter, new) = (new.counter, wanted(&new)?);
     let token = app.service().add_token(new, by).await?;
     let (_, state) = app.service().token(&token.serial).await?;
     let created = api::TokenCreated {
@@ -295,7 +295,7 @@ fn code(field: &str, text: &SecretString) -> Result<Code, Failure> {
         .map_err(|_| Failure::malformed(format!("{field}: a code has 6 to 9 ASCII digits")))
 }
 
-fn wanted(new: api::TokenCreate) -> Result<NewToken, Failure> {
+fn wanted(new: &api::TokenCreate) -> Result<NewToken, Failure> {
     let kind: Kind = word("kind", &new.kind, "totp, hotp")?;
     if kind == Kind::Hotp && new.period.is_some() {
         return Err(Failure::malformed(
