@@ -326,7 +326,11 @@ fn policies_are_checked_with_their_place() {
     assert_eq!(site.ok(&["policy", "check"])["ok"], true);
     assert_eq!(site.ok(&["policy", "test"])["ok"], true);
     let bad = site.path().join("policies").join("vpn.toml");
-    std::fs::write(&bad, "description = \"x\"\nrejct_delay = \"1s\"\n").unwrap();
+    std::fs::write(
+        &bad,
+        "description = \"x\"\nrejct_delay = \"1s\"\n[[rule]]\nname = \"r\"\nrequire = [\"otp\"]\n",
+    )
+    .unwrap();
     let checked = site.exits(1, &["policy", "check"], "");
     assert_eq!(checked["findings"][0]["line"], 2, "{checked}");
     let people = site.run(&["policy", "check", bad.to_str().unwrap()]);
