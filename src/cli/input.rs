@@ -36,10 +36,10 @@ pub(super) fn confirm(question: &str, yes: bool) -> Result<(), CliError> {
         return Ok(());
     }
     if !output::is_interactive() {
-        return Err(
-            CliError::usage(format!("{question} Nobody is at the terminal to answer"))
-                .remedy("add --yes"),
-        );
+        return Err(CliError::usage(
+            "this wants a confirmation, and nobody is at the terminal to give it",
+        )
+        .remedy("add --yes"));
     }
     output::warn(&format!("{} [y/N]", output::printable(question)));
     let mut answer = String::new();

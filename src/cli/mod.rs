@@ -67,7 +67,6 @@ mod completions;
 #[command(
     name = "oncegate",
     version,
-    propagate_version = true,
     disable_help_subcommand = true,
     after_help = "First look:  oncegate quickstart\n\
                   For real:    oncegate init && oncegate serve\n\
@@ -108,14 +107,27 @@ struct Global {
         global = true,
         value_name = "URL",
         env = "ONCEGATE_SERVER",
+        hide_env_values = true,
         requires = "key_file"
     )]
     server: Option<String>,
     /// File with the API key for --server
-    #[arg(long, global = true, value_name = "FILE", env = "ONCEGATE_KEY_FILE")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "ONCEGATE_KEY_FILE",
+        hide_env_values = true
+    )]
     key_file: Option<PathBuf>,
     /// PEM file of the certificate authority that vouches for --server
-    #[arg(long, global = true, value_name = "FILE", env = "ONCEGATE_CA_FILE")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "ONCEGATE_CA_FILE",
+        hide_env_values = true
+    )]
     ca_file: Option<PathBuf>,
 }
 

@@ -5,8 +5,8 @@
 //!                         -> self test: right code, same code, next code, same code -> story
 //! ```
 //!
-//! A counter token makes the codes of the self test, so that nobody waits and the codes of the
-//! phone stay unused.
+//! A counter token of a second user makes the codes of the self test, so that nobody waits and the
+//! codes of the phone stay unused.
 //!
 //! Threat: the marker file DIR/quickstart makes the daemon show codes and holds secrets in the
 //! clear. So only this command writes it, and only into a directory without users: an
@@ -311,22 +311,15 @@ impl Guide<'_> {
     /// User, tokens and clients: what is missing is made, what is there is used.
     async fn furnish(&mut self) -> Result<(), CliError> {
         USER.clone_into(&mut self.demo.user);
-        let user = UserCreate {
-            user: USER.to_owned(),
-            ..UserCreate::default()
-        };
-        match self.api.post::<User>(&admin(&["users"]), &user).await {
-            Ok(_) => {}
-            Err(error) if error.exit == Exit::Conflict => self.unlock().await?,
-            Err(error) => return Err(error),
-        }
+        self.make_user(USER).await?;
+        self.make_user(TESTER).await?;
         if !self.is_active(self.demo.serial.as_deref()).await? {
-            let made = self.make_token("totp").await?;
+            let made = self.make_token(USER, "totp").await?;
             self.demo.serial = Some(made.token.serial);
             self.demo.otpauth_uri = Some(made.otpauth_uri);
         }
         if !self.is_active(self.demo.counter_serial.as_deref()).await? {
-            let made = self.make_token("hotp").await?;
+            let made = self.make_token(TESTER, "hotp").await?;
             self.demo.counter_serial = Some(made.token.serial);
             self.demo.counter_key = Some(made.secret);
         }
@@ -363,13 +356,21 @@ impl Guide<'_> {
         Ok(())
     }
 
-    /// Somebody may have tried wrong codes since the last time.
-    async fn unlock(&self) -> Result<(), CliError> {
-        let user: User = self.api.get(&admin(&["users", USER])).await?;
+    /// Makes a user; one that is there is unlocked, should somebody have tried wrong codes.
+    async fn make_user(&self, name: &str) -> Result<(), CliError> {
+        let body = UserCreate {
+            user: name.to_owned(),
+            ..UserCreate::default()
+        };
+        match self.api.post::<User>(&admin(&["users"]), &body).await {
+            Ok(_) => return Ok(()),
+            Err(error) if error.exit == Exit::Conflict => {}
+            Err(error) => return Err(error),
+        }
+        let user: User = self.api.get(&admin(&["users", name])).await?;
         if user.lock.is_some_and(|lock| lock.state != "open") {
-            self.api
-                .order(Method::POST, &admin(&["users", USER, "unlock"]))
-                .await?;
+            let path = admin(&["users", name, "unlock"]);
+            self.api.order(Method::POST, &path).await?;
         }
         Ok(())
     }
@@ -385,9 +386,9 @@ impl Guide<'_> {
         }
     }
 
-    async fn make_token(&self, kind: &str) -> Result<TokenCreated, CliError> {
+    async fn make_token(&self, user: &str, kind: &str) -> Result<TokenCreated, CliError> {
         let body = CreateBody {
-            user: USER,
+            user,
             kind,
             algorithm: None,
             digits: None,
@@ -435,7 +436,7 @@ impl Guide<'_> {
         let api_key = self.demo.api_key.as_deref().map(SecretString::from);
         let at = |listeners: &[SocketAddr]| listeners.first().copied().map(reachable);
         let login = Login {
-            user: USER,
+            user: TESTER,
             radius: at(&info.radius).zip(secret.as_ref()),
             http: at(&info.http).zip(api_key.as_ref()),
         };
@@ -458,7 +459,10 @@ impl Guide<'_> {
         let uri = self.demo.otpauth_uri.as_deref().unwrap_or_default();
         text.push_str("Scan this with any authenticator app:\n");
         text.push_str(&qr::render(uri, self.context.out.qr_style()).unwrap_or_default());
-        text.push_str("\nLogging in (a refused code is answered after a second, on purpose):\n");
+        push!(
+            text,
+            "\nLogging in as user {TESTER} (a refused code is answered after a second, on purpose):\n"
+        );
         text
     }
 
@@ -535,6 +539,8 @@ fn list(addresses: &[SocketAddr]) -> String {
 /// Name of the marker file (`Site::is_quickstart`).
 const MARKER: &str = "quickstart";
 const USER: &str = "demo";
+/// Whose codes the self test uses.
+const TESTER: &str = "selftest";
 const GATEWAY: &str = "loopback";
 const APP: &str = "demo-app";
 

@@ -124,9 +124,9 @@ impl User {
                 let user: Record = api.post(&admin(&["users"]), &add.body()).await?;
                 out.show(&user, |user| {
                     let name = printable(&user.user);
-                    let next = format!("token add {}", user.user);
+                    let next = format!("token add {} --kind totp", user.user);
                     let next = context.command(&printable(&next));
-                    format!("Made user {name}.\nNext: {next} --kind totp\n")
+                    format!("Made user {name}.\nNext: {next}\n")
                 })?;
             }
             Self::Show(Name { user }) => {

@@ -1,0 +1,395 @@
+//! The program on a store without a daemon: life of records, exit codes, `--json`.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
+use std::process::Output;
+use std::process::Stdio;
+
+use serde_json::Value;
+
+/// An installation in a directory of its own.
+struct Site {
+    dir: tempfile::TempDir,
+}
+
+impl Site {
+    fn empty() -> Self {
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn new() -> Self {
+        let site = Self::empty();
+        site.ok(&["init"]);
+        site
+    }
+
+    fn path(&self) -> std::path::PathBuf {
+        self.dir.path().join("site")
+    }
+
+    fn run_with(&self, words: &[&str], stdin: &str) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_oncegate"));
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ONCEGATE")) {
+            command.env_remove(name);
+        }
+        let mut child = command
+            .args(words)
+            .arg("--dir")
+            .arg(self.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // A program that does not read its stdin may have ended already.
+        let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
+        child.wait_with_output().unwrap()
+    }
+
+    fn run(&self, words: &[&str]) -> Output {
+        self.run_with(words, "")
+    }
+
+    /// Runs a command that must end with this code; with `--json` and 0 or 1 its document.
+    fn exits(&self, code: i32, words: &[&str], stdin: &str) -> Value {
+        let mut words = words.to_vec();
+        words.push("--json");
+        let output = self.run_with(&words, stdin);
+        let (out, err) = (text(&output.stdout), text(&output.stderr));
+        assert_eq!(output.status.code(), Some(code), "{words:?}\n{out}\n{err}");
+        if code > 1 {
+            assert_eq!(out, "", "{words:?}: stdout is empty after a failure");
+            let last = err.lines().last().unwrap_or_default();
+            let error: Value = serde_json::from_str(last).unwrap();
+            assert_eq!(error["error"]["exit"], code, "{words:?}: {error}");
+            return error;
+        }
+        assert_eq!(out.lines().count(), 1, "{words:?}: one document\n{out}");
+        serde_json::from_str(&out).unwrap()
+    }
+
+    fn ok(&self, words: &[&str]) -> Value {
+        self.exits(0, words, "")
+    }
+}
+
+fn text(octets: &[u8]) -> String {
+    String::from_utf8(octets.to_vec()).unwrap()
+}
+
+fn names_in(dir: &Path) -> Vec<(String, Vec<u8>)> {
+    let files = ["oncegate.toml", "master.key"];
+    files
+        .iter()
+        .map(|name| ((*name).to_owned(), std::fs::read(dir.join(name)).unwrap()))
+        .collect()
+}
+
+#[test]
+fn a_second_init_changes_nothing() {
+    let site = Site::empty();
+    let made = site.ok(&["init"]);
+    assert!(
+        made["key"].as_str().is_some_and(|key| key.len() >= 32),
+        "{made}"
+    );
+    assert!(
+        made["files"]
+            .as_array()
+            .is_some_and(|files| files.len() >= 4),
+        "{made}"
+    );
+    let before = names_in(&site.path());
+    let error = site.exits(5, &["init"], "");
+    assert!(error["error"]["remedy"].is_string(), "{error}");
+    assert_eq!(names_in(&site.path()), before);
+    let clients = site.ok(&["client", "list"]);
+    assert_eq!(clients["clients"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn without_an_installation_the_store_is_unavailable() {
+    let site = Site::empty();
+    let error = site.exits(3, &["user", "list"], "");
+    let remedy = error["error"]["remedy"].as_str().unwrap();
+    assert!(remedy.contains("oncegate init"), "{error}");
+}
+
+#[test]
+fn users_live() {
+    let site = Site::new();
+    let made = site.ok(&[
+        "user",
+        "add",
+        "Alice@Staff",
+        "--group",
+        "vpn",
+        "--phone",
+        "555",
+    ]);
+    assert_eq!(made["user"], "alice@staff");
+    site.exits(5, &["user", "add", "alice@staff"], "");
+    site.exits(4, &["user", "show", "nobody"], "");
+    let changed = site.ok(&["user", "set", "alice@staff", "--phone", "", "--class", "x"]);
+    assert_eq!(
+        (&changed["phone"], &changed["class"]),
+        (&Value::Null, &"x".into())
+    );
+    assert_eq!(changed["groups"], serde_json::json!(["vpn"]));
+    site.exits(2, &["user", "set", "alice@staff"], "");
+    assert_eq!(
+        site.ok(&["user", "disable", "alice@staff"])["disabled"],
+        true
+    );
+    assert_eq!(
+        site.ok(&["user", "enable", "alice@staff"])["disabled"],
+        false
+    );
+    site.ok(&["user", "unlock", "alice@staff"]);
+    let error = site.exits(2, &["user", "remove", "alice@staff"], "");
+    assert!(
+        error["error"]["remedy"].as_str().unwrap().contains("--yes"),
+        "{error}"
+    );
+    site.ok(&["user", "remove", "alice@staff", "--yes"]);
+    site.exits(4, &["user", "show", "alice@staff"], "");
+}
+
+#[test]
+fn lists_are_paged_and_limited() {
+    let site = Site::new();
+    for name in ["a", "b", "c"] {
+        site.ok(&["user", "add", name]);
+    }
+    let all = site.ok(&["user", "list"]);
+    assert_eq!(all["users"].as_array().unwrap().len(), 3);
+    let two = site.ok(&["user", "list", "--limit", "2"]);
+    assert_eq!(two["users"].as_array().unwrap().len(), 2);
+    let next = two["next"].as_str().unwrap();
+    let rest = site.ok(&["user", "list", "--after", next]);
+    assert_eq!(rest["users"][0]["name"], "c");
+}
+
+/// RFC 4226 appendix D: the key and its first codes.
+#[test]
+fn a_code_is_accepted_once() {
+    let site = Site::new();
+    site.ok(&["user", "add", "alice"]);
+    let words = [
+        "token",
+        "add",
+        "alice",
+        "--kind",
+        "hotp",
+        "--secret-stdin",
+        "--active",
+    ];
+    let made = site.exits(0, &words, "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ\n");
+    assert_eq!(
+        (&made["state"], &made["kind"]),
+        (&"active".into(), &"hotp".into())
+    );
+    let verify = ["verify", "alice", "--otp-stdin"];
+    let accepted = site.exits(0, &verify, "755224\n");
+    assert_eq!(
+        (&accepted["decision"], &accepted["user"]),
+        (&"accept".into(), &"alice@default".into())
+    );
+    assert_eq!(site.exits(1, &verify, "755224\n")["decision"], "reject");
+    assert_eq!(site.exits(0, &verify, "287082\n")["decision"], "accept");
+
+    let list = site.ok(&["audit", "list", "--user", "alice", "--decision", "reject"]);
+    assert_eq!(list["records"][0]["reason"], "used_code");
+    assert_eq!(site.ok(&["audit", "verify"])["intact"], true);
+    let export = site.run(&["audit", "export"]);
+    let seqs: Vec<u64> = text(&export.stdout)
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<Value>(line).unwrap()["seq"]
+                .as_u64()
+                .unwrap()
+        })
+        .collect();
+    assert!(seqs.len() >= 5 && seqs.is_sorted(), "{seqs:?}");
+    let last = site.run(&["tail", "-n", "2", "--json"]);
+    assert_eq!(text(&last.stdout).lines().count(), 2);
+}
+
+#[test]
+fn a_pending_token_lets_nobody_in() {
+    let site = Site::new();
+    site.ok(&["user", "add", "alice"]);
+    let words = ["token", "add", "alice", "--kind", "hotp", "--secret-stdin"];
+    let made = site.exits(0, &words, "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ");
+    let serial = made["serial"].as_str().unwrap();
+    assert_eq!(made["state"], "pending");
+    assert!(
+        made["otpauth_uri"]
+            .as_str()
+            .unwrap()
+            .starts_with("otpauth://hotp/")
+    );
+    // Pending: a right code is not enough to be let in.
+    site.exits(1, &["verify", "alice", "--otp-stdin"], "755224");
+    let refused = site.run_with(&["token", "confirm", serial, "--otp-stdin"], "000000");
+    assert_eq!(refused.status.code(), Some(1), "{}", text(&refused.stderr));
+}
+
+#[test]
+fn a_token_is_confirmed_suspended_and_revoked() {
+    let site = Site::new();
+    site.ok(&["user", "add", "alice"]);
+    let words = ["token", "add", "alice", "--kind", "hotp", "--secret-stdin"];
+    let made = site.exits(0, &words, "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ");
+    let serial = made["serial"].as_str().unwrap();
+    let confirmed = site.exits(0, &["token", "confirm", serial, "--otp-stdin"], "755224");
+    assert_eq!(confirmed["state"], "active");
+    assert_eq!(site.ok(&["token", "suspend", serial])["state"], "suspended");
+    site.exits(5, &["token", "suspend", serial], "");
+    assert_eq!(site.ok(&["token", "resume", serial])["state"], "active");
+    let list = site.ok(&["token", "list", "--user", "alice"]);
+    assert!(list["tokens"][0].get("secret").is_none(), "{list}");
+    assert_eq!(
+        site.ok(&["token", "revoke", serial, "--yes"])["state"],
+        "revoked"
+    );
+    site.ok(&["token", "remove", serial, "--yes"]);
+    site.exits(4, &["token", "show", serial], "");
+}
+
+#[test]
+fn clients_live() {
+    let site = Site::new();
+    let words = ["client", "add", "radius", "vpn", "--address", "192.0.2.10"];
+    let made = site.ok(&words);
+    assert!(
+        made["secret"]
+            .as_str()
+            .is_some_and(|secret| secret.len() >= 32),
+        "{made}"
+    );
+    site.exits(5, &words, "");
+    let shown = site.ok(&["client", "show", "vpn"]);
+    assert!(
+        shown.get("secret").is_none() && shown.get("key").is_none(),
+        "{shown}"
+    );
+    let set = site.ok(&[
+        "client",
+        "set",
+        "vpn",
+        "--require-message-authenticator",
+        "auto",
+    ]);
+    assert_eq!(set["require_message_authenticator"], "auto");
+    site.exits(4, &["client", "set", "nobody", "--policy", "otp"], "");
+    let rotated = site.ok(&["client", "rotate", "vpn", "--grace", "1h"]);
+    assert_ne!(rotated["secret"], made["secret"]);
+    assert!(rotated["previous_until"].is_string());
+    let key = site.ok(&["client", "add", "api", "app"]);
+    assert!(key["key"].is_string());
+    site.ok(&["client", "remove", "vpn", "--yes"]);
+    site.exits(4, &["client", "show", "vpn"], "");
+    // A client that lets replies be forged is a finding.
+    assert_eq!(site.ok(&["doctor"])["ok"], true);
+    site.ok(&[
+        "client",
+        "add",
+        "radius",
+        "old",
+        "--address",
+        "192.0.2.1",
+        "--require-message-authenticator",
+        "false",
+    ]);
+    let found = site.exits(1, &["doctor"], "");
+    let findings = found["checks"].as_array().unwrap().iter();
+    let mut findings = findings.filter(|check| check["state"] != "ok");
+    assert!(findings.all(|check| check["fix"].is_string()), "{found}");
+}
+
+#[test]
+fn status_without_a_daemon_is_not_ready() {
+    let site = Site::new();
+    let output = site.run(&["status", "--json"]);
+    assert_eq!(output.status.code(), Some(3));
+    let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(status["daemon"], false);
+}
+
+#[test]
+fn policies_are_checked_with_their_place() {
+    let site = Site::new();
+    assert_eq!(site.ok(&["policy", "check"])["ok"], true);
+    assert_eq!(site.ok(&["policy", "test"])["ok"], true);
+    let bad = site.path().join("policies").join("vpn.toml");
+    std::fs::write(
+        &bad,
+        "description = \"x\"\nrejct_delay = \"1s\"\n[[rule]]\nname = \"r\"\nrequire = [\"otp\"]\n",
+    )
+    .unwrap();
+    let checked = site.exits(1, &["policy", "check"], "");
+    assert_eq!(checked["findings"][0]["line"], 2, "{checked}");
+    let people = site.run(&["policy", "check", bad.to_str().unwrap()]);
+    assert!(
+        text(&people.stdout).contains("^^^"),
+        "{}",
+        text(&people.stdout)
+    );
+}
+
+#[test]
+fn what_others_typed_does_not_reach_the_terminal() {
+    let site = Site::new();
+    site.ok(&["user", "add", "mallory"]);
+    let hostile = "x\u{1b}[2J\u{7}";
+    site.run(&["verify", hostile, "--otp", "123456"]);
+    site.run(&["user", "set", "mallory", "--class", hostile]);
+    for words in [
+        &["audit", "list"][..],
+        &["tail", "-n", "50"],
+        &["user", "show", "mallory"],
+        &["user", "show", hostile],
+    ] {
+        let output = site.run(words);
+        for stream in [&output.stdout, &output.stderr] {
+            let shown = text(stream);
+            assert!(
+                !shown.contains('\u{1b}') && !shown.contains('\u{7}'),
+                "{words:?}: {shown:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn wrong_usage_is_said_in_json_too() {
+    let site = Site::new();
+    site.exits(2, &["frobnicate"], "");
+    site.exits(
+        2,
+        &["client", "add", "radius", "vpn", "--address", "vpn.example"],
+        "",
+    );
+    site.exits(
+        2,
+        &["token", "add", "x", "--kind", "totp", "--secret-stdin"],
+        "",
+    );
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_oncegate"))
+        .args(["completions", "zsh"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+}
