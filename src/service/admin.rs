@@ -325,7 +325,7 @@ impl Service {
         by: By,
     ) -> Result<Client, AdminError> {
         self.check_client(&new.name, new.policy.as_deref())?;
-        check_addresses(&new.addresses)?;
+        self.check_addresses(&new.name, &new.addresses)?;
         let secret = match new.secret {
             Some(secret) => shared_secret(&secret)?,
             None => self.new_shared_secret()?,
@@ -397,7 +397,7 @@ impl Service {
                     return invalid("scope", "only API clients have scopes");
                 }
                 if let Some(addresses) = patch.addresses {
-                    check_addresses(&addresses)?;
+                    self.check_addresses(name, &addresses)?;
                     radius.addresses = addresses;
                 }
                 radius.message_authenticator =
@@ -559,6 +559,33 @@ impl Service {
         Ok(())
     }
 
+    /// A packet has one client: no two may have the same network. Larger and smaller ones may
+    /// overlap, since the longest prefix decides.
+    fn check_addresses(&self, name: &str, addresses: &[IpNet]) -> Result<(), AdminError> {
+        if addresses.is_empty() {
+            return invalid("address", "a RADIUS client needs the network its packets come from");
+        }
+        for (index, network) in addresses.iter().enumerate() {
+            let same = |other: &IpNet| canonical_network(*other) == canonical_network(*network);
+            if addresses.iter().take(index).any(same) {
+                return invalid("address", format!("the network {network} is given twice"));
+            }
+            let owner = self.clients.all();
+            let owner = owner.iter().find(|other| match &other.access {
+                Access::Radius(radius) => other.name != name && radius.addresses.iter().any(same),
+                Access::Api(_) => false,
+            });
+            if let Some(owner) = owner {
+                let owner = &owner.name;
+                return invalid(
+                    "address",
+                    format!("client `{owner}` has the network {network} already"),
+                );
+            }
+        }
+        Ok(())
+    }
+
     /// 32 characters of base 32: 160 random bits, printable, no quoting anywhere.
     fn new_shared_secret(&self) -> Result<SharedSecret, AdminError> {
         let text = self.printable::<20>()?;
@@ -649,6 +676,16 @@ fn resync(
     }
 }
 
+/// Without host bits; a network inside `::ffff:0:0/96` in its IPv4 form, as packets are looked up.
+fn canonical_network(network: IpNet) -> IpNet {
+    let mapped = match network {
+        IpNet::V4(_) => None,
+        IpNet::V6(net) => net.addr().to_ipv4_mapped().zip(net.prefix_len().checked_sub(96)),
+    };
+    let v4 = mapped.and_then(|(address, length)| IpNet::new(address.into(), length).ok());
+    v4.unwrap_or(network).trunc()
+}
+
 fn shared_secret(text: &SecretString) -> Result<SharedSecret, AdminError> {
     if text.expose().len() < SECRET_MIN {
         return invalid(
@@ -660,13 +697,6 @@ fn shared_secret(text: &SecretString) -> Result<SharedSecret, AdminError> {
         || invalid("secret", "a shared secret has at most 128 octets"),
         Ok,
     )
-}
-
-fn check_addresses(addresses: &[IpNet]) -> Result<(), AdminError> {
-    if addresses.is_empty() {
-        return invalid("address", "a RADIUS client needs the network its packets come from");
-    }
-    Ok(())
 }
 
 fn canonical_realm(realm: Option<String>) -> Result<Option<String>, AdminError> {

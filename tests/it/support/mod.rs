@@ -2,6 +2,7 @@
 
 #![allow(dead_code)] // each module uses its share
 
+pub(crate) mod service;
 pub(crate) mod vectors;
 
 use std::io::Write as _;
