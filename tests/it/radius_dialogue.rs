@@ -12,6 +12,7 @@
 //! Identifier, Response Authenticator, and a valid Message-Authenticator as its first attribute.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -534,7 +535,7 @@ fn unescape(text: &str) -> Vec<u8> {
     let mut octets = parts.next().unwrap().as_bytes().to_vec();
     for part in parts {
         octets.extend(unhex(&part[..2]));
-        octets.extend(part[2..].as_bytes());
+        octets.extend(&part.as_bytes()[2..]);
     }
     octets
 }
@@ -649,13 +650,13 @@ impl Udp {
     }
 
     async fn socket(&mut self, from: SocketAddr) -> &UdpSocket {
-        if !self.sockets.contains_key(&from) {
-            let socket = UdpSocket::bind(SocketAddr::new(from.ip(), 0))
-                .await
-                .unwrap();
-            self.sockets.insert(from, socket);
+        match self.sockets.entry(from) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let socket = UdpSocket::bind(SocketAddr::new(from.ip(), 0)).await;
+                entry.insert(socket.unwrap())
+            }
         }
-        &self.sockets[&from]
     }
 
     /// Sends, and waits for the reply; where silence is expected, for the answer to a Status-Server

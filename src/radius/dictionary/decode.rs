@@ -201,7 +201,7 @@ mod tests {
         let mut all = Vec::new();
         let attribute = attribute::Attribute { r#type, value };
         dictionary.describe(attribute, |(name, text)| {
-            all.push((name.to_owned(), text.into()))
+            all.push((name.to_owned(), text.into()));
         });
         all
     }

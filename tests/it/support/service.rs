@@ -49,7 +49,7 @@ impl TestService {
             clock: Arc::new(clock.clone()),
             entropy: Arc::new(SystemEntropy),
             segment_size: 1 << 20,
-            checkpoint: Duration::from_secs(3600),
+            checkpoint: Duration::from_hours(1),
         })
         .expect("a store in memory");
         let dictionary = Dictionary::builtin().expect("the built-in dictionary");
