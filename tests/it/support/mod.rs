@@ -2,11 +2,8 @@
 
 #![allow(dead_code)] // each module uses its share
 
-<<<<<<< HEAD
 pub(crate) mod app;
-=======
 pub(crate) mod service;
->>>>>>> udp
 pub(crate) mod vectors;
 
 pub(crate) mod codes;
