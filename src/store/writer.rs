@@ -146,7 +146,7 @@ impl Writer {
                 let cause = error.to_string();
                 tracing::error!(%cause, "the log cannot be written; no decisions until it can");
                 self.gauges.fault.store(Some(Arc::new(cause.clone())));
-                self.failed = None;
+                self.failed = Some(Instant::now());
                 for answer in pending {
                     answer.fail(StoreError::Unavailable(cause.clone()));
                 }

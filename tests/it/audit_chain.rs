@@ -87,12 +87,12 @@ async fn a_flipped_bit_is_found_wherever_it_is() {
         let mut bad = original.clone();
         bad[bit / 8] ^= 1 << (bit % 8);
         tamper(&segment, |table| {
-            drop(table.insert(150, bad.as_slice()).unwrap())
+            drop(table.insert(150, bad.as_slice()).unwrap());
         });
         assert_eq!(first_bad(dir.path()).await, Some(150), "bit {bit}");
     }
     tamper(&segment, |table| {
-        drop(table.insert(150, original.as_slice()).unwrap())
+        drop(table.insert(150, original.as_slice()).unwrap());
     });
     assert_eq!(
         first_bad(dir.path()).await,

@@ -18,6 +18,7 @@ const SHARED_SECRET: &str = "canary-shared-secret-a1b2c3";
 const PASSWORD: &str = "canary-typed-password";
 
 #[test]
+#[allow(clippy::too_many_lines)] // one day of a daemon, in order
 fn no_secret_in_any_log_answer_or_file() {
     let site = Site::new();
     site.json(&["user", "add", "alice"]);

@@ -260,7 +260,7 @@ async fn a_clock_set_back_re_opens_nothing() {
     let house = House::new().await;
     house.token(Kind::Totp, true).await;
     let harvested = house.totp(0);
-    house.clock.advance(Duration::from_secs(3600));
+    house.clock.advance(Duration::from_hours(1));
     assert_eq!(house.reason(&house.totp(0)).await, Reason::TotpOk);
     house.clock.set(START);
     let refused = house.ask("alice", &harvested).await;
@@ -405,9 +405,9 @@ async fn a_hundred_failures_lock_until_an_administrator_unlocks() {
         if house.reason("000000").await == Reason::WrongCode {
             evaluated += 1;
         }
-        house.clock.advance(Duration::from_secs(30 * 60));
+        house.clock.advance(Duration::from_mins(30));
     }
-    house.clock.advance(Duration::from_secs(365 * 24 * 3600));
+    house.clock.advance(Duration::from_hours(365 * 24));
     assert_eq!(house.reason(&hotp_code(0)).await, Reason::Locked);
     house
         .service

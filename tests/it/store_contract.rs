@@ -131,7 +131,7 @@ async fn counts_failures_and_locks(store: &dyn Store) {
         (right.decision, right.reason),
         (Decision::Reject, Reason::Locked)
     );
-    let later = at.plus(Duration::from_secs(30 * 60));
+    let later = at.plus(Duration::from_mins(30));
     let right = attempt(store, "alice", "HOTP-1", &[0], later)
         .await
         .unwrap();

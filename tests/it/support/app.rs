@@ -101,7 +101,7 @@ impl TestApp {
     pub(crate) async fn with(policy: &str, demo: bool) -> Self {
         let clock = FixedClock::at(UnixTime::from_secs(1_800_000_000));
         let store = Embedded::open(Parts {
-            medium: Arc::new(Memory),
+            medium: Arc::new(Memory::default()),
             master: Key256::new([7; 32]),
             clock: Arc::new(clock.clone()),
             entropy: Arc::new(SystemEntropy),

@@ -17,7 +17,7 @@ use crate::support::Random;
 
 /// The disk; clones are the same disk.
 #[derive(Clone, Default)]
-pub struct Disk(Arc<Mutex<State>>);
+pub(crate) struct Disk(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
@@ -44,23 +44,23 @@ enum Change {
 
 impl Disk {
     /// Lets every operation after `operations` more fail as after a power cut.
-    pub fn fail_after(&self, operations: u64) {
+    pub(crate) fn fail_after(&self, operations: u64) {
         self.0.lock().unwrap().left = Some(operations);
     }
 
     /// Lets every further write fail as on a full disk, or work again.
-    pub fn set_full(&self, full: bool) {
+    pub(crate) fn set_full(&self, full: bool) {
         let mut state = self.0.lock().unwrap();
         state.full = full;
     }
 
     /// Operations so far.
-    pub fn operations(&self) -> u64 {
+    pub(crate) fn operations(&self) -> u64 {
         self.0.lock().unwrap().operations
     }
 
     /// Cuts the power: what was not synced is lost, kept or torn by sector, as `random` says.
-    pub fn power_cut(&self, random: &mut Random) {
+    pub(crate) fn power_cut(&self, random: &mut Random) {
         let mut state = self.0.lock().unwrap();
         state.left = None;
         state.files.retain(|_, file| file.named);

@@ -44,7 +44,7 @@ impl TestService {
     pub(crate) async fn new(policies: &[(&str, &str)]) -> Self {
         let clock = FixedClock::at(UnixTime::from_secs(1_767_225_600));
         let store = Embedded::open(Parts {
-            medium: Arc::new(Memory),
+            medium: Arc::new(Memory::default()),
             master: Key256::new([7; 32]),
             clock: Arc::new(clock.clone()),
             entropy: Arc::new(SystemEntropy),

@@ -40,15 +40,15 @@ use oncegate::time::FixedClock;
 use oncegate::time::UnixTime;
 
 /// The time at which the tests play.
-pub const NOW: UnixTime = UnixTime::from_secs(1_795_000_000);
+pub(crate) const NOW: UnixTime = UnixTime::from_secs(1_795_000_000);
 
 /// Opens a store on `medium` with small segments and no timed checkpoint.
-pub fn open(medium: Arc<dyn Medium>) -> Result<Embedded, StoreError> {
+pub(crate) fn open(medium: Arc<dyn Medium>) -> Result<Embedded, StoreError> {
     open_with(medium, [7; 32], 16 << 10)
 }
 
 /// Opens a store with this master key and segment size.
-pub fn open_with(
+pub(crate) fn open_with(
     medium: Arc<dyn Medium>,
     master: [u8; 32],
     segment_size: u64,
@@ -64,7 +64,7 @@ pub fn open_with(
 }
 
 /// A user with this name.
-pub fn user(name: &str) -> User {
+pub(crate) fn user(name: &str) -> User {
     User {
         key: key(name),
         groups: Vec::new(),
@@ -79,12 +79,12 @@ pub fn user(name: &str) -> User {
 }
 
 /// The key of a user with this name.
-pub fn key(name: &str) -> UserKey {
+pub(crate) fn key(name: &str) -> UserKey {
     UserKey::parse(name).unwrap()
 }
 
 /// An active HOTP token of this user.
-pub fn token(name: &str, serial: &str) -> Token {
+pub(crate) fn token(name: &str, serial: &str) -> Token {
     Token {
         serial: serial.parse().unwrap(),
         user: key(name),
@@ -100,7 +100,7 @@ pub fn token(name: &str, serial: &str) -> Token {
 }
 
 /// An administrator.
-pub fn by() -> By {
+pub(crate) fn by() -> By {
     By {
         request: request(0),
         actor: "test".to_owned(),
@@ -109,14 +109,14 @@ pub fn by() -> By {
 }
 
 /// Request id number `n`.
-pub fn request(n: u64) -> RequestId {
+pub(crate) fn request(n: u64) -> RequestId {
     let mut random = [0; 10];
     random[2..].copy_from_slice(&n.to_be_bytes());
     RequestId::new(NOW, random)
 }
 
 /// Makes a user with one active token.
-pub async fn enrol(store: &dyn Store, name: &str, serial: &str) -> Result<(), StoreError> {
+pub(crate) async fn enrol(store: &dyn Store, name: &str, serial: &str) -> Result<(), StoreError> {
     store.change(Change::CreateUser(user(name)), by()).await?;
     store
         .change(
@@ -127,7 +127,7 @@ pub async fn enrol(store: &dyn Store, name: &str, serial: &str) -> Result<(), St
 }
 
 /// An attempt on one token whose code matched `steps`, at `at`, by the newest view.
-pub async fn attempt(
+pub(crate) async fn attempt(
     store: &dyn Store,
     name: &str,
     serial: &str,
@@ -163,7 +163,7 @@ pub async fn attempt(
 }
 
 /// An attempt with this finding.
-pub fn attempt_of(name: &str, finding: Finding, at: UnixTime) -> Attempt {
+pub(crate) fn attempt_of(name: &str, finding: Finding, at: UnixTime) -> Attempt {
     Attempt {
         request: request(1),
         at,
