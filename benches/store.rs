@@ -1,1 +1,200 @@
-fn main() {}
+//! Durable consumptions per second in the embedded store, by the number of askers at once.
+//!
+//! `cargo bench --bench store`. Each asker waits for its answer before it asks again; the commit
+//! count shows how many consumptions shared one flush.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use std::time::Instant;
+
+use oncegate::model::attempt::Attempt;
+use oncegate::model::attempt::Comparison;
+use oncegate::model::attempt::DriftRule;
+use oncegate::model::attempt::Finding;
+use oncegate::model::audit::Channel;
+use oncegate::model::audit::Purpose;
+use oncegate::model::id::RequestId;
+use oncegate::model::id::Serial;
+use oncegate::model::kind::Kind;
+use oncegate::model::reason::Decision;
+use oncegate::model::token::LifeCycle;
+use oncegate::model::token::Token;
+use oncegate::model::token::TokenState;
+use oncegate::model::user::User;
+use oncegate::model::user_key::UserKey;
+use oncegate::otp::Algorithm;
+use oncegate::otp::Digits;
+use oncegate::otp::Matches;
+use oncegate::otp::Period;
+use oncegate::otp::throttle::Lockout;
+use oncegate::secret::Key256;
+use oncegate::secret::OtpKey;
+use oncegate::secret::SecretBytes;
+use oncegate::secret::SystemEntropy;
+use oncegate::store::By;
+use oncegate::store::Change;
+use oncegate::store::Outcome;
+use oncegate::store::Store;
+use oncegate::store::embedded::Embedded;
+use oncegate::store::embedded::Parts;
+use oncegate::store::medium::Directory;
+use oncegate::time::Clock;
+use oncegate::time::SystemClock;
+
+const USERS: usize = 1000;
+
+fn name(number: usize) -> UserKey {
+    UserKey::parse(&format!("user{number}")).expect("a valid name")
+}
+
+fn serial(number: usize) -> Serial {
+    format!("HOTP-{number:08}").parse().expect("a valid serial")
+}
+
+async fn fill(store: &dyn Store) {
+    let at = SystemClock.now();
+    let by = || By {
+        request: RequestId::new(at, [0; 10]),
+        actor: "bench".to_owned(),
+        at,
+    };
+    for number in 0..USERS {
+        let user = User {
+            key: name(number),
+            groups: Vec::new(),
+            phone: None,
+            email: None,
+            birth_date: None,
+            class: None,
+            disabled: false,
+            created: at,
+            revision: 1,
+        };
+        let token = Token {
+            serial: serial(number),
+            user: name(number),
+            kind: Kind::Hotp,
+            state: LifeCycle::Active,
+            algorithm: Algorithm::Sha1,
+            digits: Digits::SIX,
+            period: Period::THIRTY,
+            key: OtpKey::new(SecretBytes::new(vec![7; 20])).expect("a valid key"),
+            created: at,
+            revision: 1,
+        };
+        store
+            .change(Change::CreateUser(user), by())
+            .await
+            .expect("a new user");
+        let change = Change::CreateToken(token, TokenState::default());
+        store.change(change, by()).await.expect("a new token");
+    }
+}
+
+async fn consume(store: &dyn Store, number: usize) {
+    let key = name(number);
+    let view = store.view(&key).await.expect("readable").expect("enrolled");
+    let (token, state) = &view.tokens[0];
+    let mut matches = Matches::default();
+    matches.insert(state.moving.next());
+    let comparison = Comparison {
+        serial: token.serial.clone(),
+        kind: Kind::Hotp,
+        revision: token.revision,
+        seen: state.moving,
+        matches,
+        drift: DriftRule::None,
+    };
+    let at = SystemClock.now();
+    let attempt = Attempt {
+        request: RequestId::new(at, [0; 10]),
+        at,
+        deadline: at.plus(Duration::from_mins(1)),
+        purpose: Purpose::Login,
+        user: key.to_string(),
+        client: "bench".into(),
+        channel: Channel::Radius,
+        source: None,
+        rule: Some("default:everyone".into()),
+        lockout: Lockout::default(),
+        finding: Finding::Compared {
+            user: key,
+            generation: view.generation,
+            tokens: vec![comparison],
+        },
+    };
+    match store.attempt(attempt).await.expect("committed") {
+        Outcome::Settled(settled) => assert_eq!(settled.decision, Decision::Accept),
+        Outcome::Stale => unreachable!("each asker has users of its own"),
+    }
+}
+
+async fn run(store: &Arc<Embedded>, askers: usize, length: Duration) {
+    let done = Arc::new(AtomicU64::new(0));
+    let before = store.health();
+    let start = Instant::now();
+    let tasks: Vec<_> = (0..askers)
+        .map(|asker| {
+            let (store, done) = (Arc::clone(store), Arc::clone(&done));
+            tokio::spawn(async move {
+                let mut number = asker;
+                while start.elapsed() < length {
+                    consume(store.as_ref(), number).await;
+                    number = if number + askers < USERS {
+                        number + askers
+                    } else {
+                        asker
+                    };
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.expect("no panic");
+    }
+    let elapsed = start.elapsed().as_secs_f64();
+    let after = store.health();
+    #[allow(clippy::cast_precision_loss)] // for people
+    let (done, commits) = (
+        done.load(Ordering::Relaxed) as f64,
+        (after.commits - before.commits) as f64,
+    );
+    println!(
+        "{askers:>4} askers: {:>8.0} durable consumptions/s, {:>6.1} per commit, {:>7.3} ms each",
+        done / elapsed,
+        done / commits,
+        elapsed * 1000.0 * f64::from(u32::try_from(askers).expect("few")) / done,
+    );
+}
+
+fn main() {
+    // `cargo bench -- --test` only wants to know that it runs.
+    let short = std::env::args().any(|word| word == "--test");
+    let length = if short {
+        Duration::from_millis(50)
+    } else {
+        Duration::from_secs(3)
+    };
+    let dir = tempfile::tempdir().expect("a directory");
+    let store = Embedded::open(Parts {
+        medium: Arc::new(Directory::new(dir.path())),
+        master: Key256::new([1; 32]),
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
+        segment_size: 64 << 20,
+        checkpoint: Duration::from_secs(5),
+    });
+    let store = Arc::new(store.expect("an empty store"));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        fill(store.as_ref()).await;
+        for askers in [1, 8, 64, 256, 512] {
+            run(&store, askers, length).await;
+        }
+    });
+}

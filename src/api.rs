@@ -26,10 +26,10 @@ pub struct VerifyRequest {
     /// What a person would type into a VPN's password box; instead of the separate fields.
     #[schema(value_type = Option<String>)]
     pub passcode: Option<SecretString>,
-    /// The PIN, where the policy asks for one.
+    /// The PIN; looked at only where the policy requires one.
     #[schema(value_type = Option<String>)]
     pub pin: Option<SecretString>,
-    /// The password, where the policy asks for one.
+    /// The password; looked at only where the policy requires one.
     #[schema(value_type = Option<String>)]
     pub password: Option<SecretString>,
     /// The challenge this answers.
@@ -40,6 +40,15 @@ pub struct VerifyRequest {
     /// The application's own words, for policy rules.
     #[serde(default)]
     pub context: BTreeMap<String, String>,
+}
+
+/// On whose behalf an administrator asks `POST /v1/verify`.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct OnBehalf {
+    /// Administrators only: the client whose policy applies, as if it had asked.
+    pub client: Option<String>,
 }
 
 /// The answer to a verification.
@@ -481,6 +490,7 @@ pub struct Audit {
 /// Which page of users or tokens.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct Page {
     /// `next` of the page before.
     pub after: Option<String>,
@@ -493,6 +503,7 @@ pub struct Page {
 /// Which audit records.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct AuditQuery {
     /// Only records before this one.
     pub before: Option<u64>,

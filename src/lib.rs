@@ -23,7 +23,7 @@
 //! 0     time        yes   -
 //! 0     secret      yes   -
 //! 0     wire        yes   -
-//! 0     diagnostic  yes   -
+//! 0     diagnostic  yes   time
 //! 1     otp         yes   0
 //! 1     model       yes   0 otp
 //! 1     policy      yes   0 otp model

@@ -189,6 +189,9 @@ impl From<StartError> for CliError {
             StartError::Findings(findings) => Self::usage(message)
                 .findings(findings)
                 .remedy("correct the lines above; `oncegate config check` reads them again"),
+            StartError::Conflict { remedy, .. } => {
+                Self::new(Exit::Conflict, message).remedy(remedy)
+            }
             StartError::Failed { remedy, .. } => Self::unavailable(message).remedy(remedy),
         }
     }

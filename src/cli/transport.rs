@@ -44,6 +44,8 @@ use crate::cli::error::CliError;
 use crate::cli::remote::Remote;
 use crate::daemon;
 use crate::daemon::Site;
+use crate::server::Info;
+use crate::server::http;
 
 /// A way to the admin API.
 pub(super) enum Transport {
@@ -254,12 +256,13 @@ async fn exchange(
 
 /// The API of the site's own store, called in process as a local caller.
 async fn local(site: &Site) -> Result<Router, CliError> {
-    // The one seam to `crate::server::http`: its router over this service, with the extension that
-    // says the caller is local and which uid it has.
-    let _service = daemon::open(site).await?;
-    Err(CliError::unavailable(
-        "the HTTP API is not wired in this build",
-    ))
+    let service = daemon::open(site).await?;
+    let info = Info {
+        demo: site.is_quickstart(),
+        ..Info::default()
+    };
+    let app = http::App::new(service, site.config.limits, info);
+    Ok(http::local_router(app, nix::unistd::geteuid().as_raw()))
 }
 
 fn nobody_listens(error: &io::Error) -> bool {

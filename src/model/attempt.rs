@@ -167,7 +167,11 @@ pub fn settle(
             return Ok(accept(attempt, token, step, user, state));
         }
         if let Some(step) = token.matches.iter().last() {
-            used = Some((token, step, last.is_some_and(|last| token.matches.contains(last))));
+            used = Some((
+                token,
+                step,
+                last.is_some_and(|last| token.matches.contains(last)),
+            ));
         }
         moved |= state.moving.drift != token.seen.drift
             || (token.kind == Kind::Hotp && last != token.seen.last);
@@ -191,7 +195,12 @@ pub fn settle(
     if moved {
         return Err(Stale);
     }
-    Ok(failure(Reason::WrongCode, attempt, user, sole.filter(|_| open == 1)))
+    Ok(failure(
+        Reason::WrongCode,
+        attempt,
+        user,
+        sole.filter(|_| open == 1),
+    ))
 }
 
 impl Attempt {
@@ -227,14 +236,23 @@ fn accept(
         DriftRule::Fixed(drift) => drift,
     };
     let after = TokenState {
-        moving: Moving { last: Some(step), drift },
+        moving: Moving {
+            last: Some(step),
+            drift,
+        },
         throttle: state.throttle.succeeded(),
         last_accept: Some(attempt.at),
     };
-    let user_after = UserState { throttle: user.throttle.succeeded() };
+    let user_after = UserState {
+        throttle: user.throttle.succeeded(),
+    };
     Settlement {
         decision: Decision::Accept,
-        reason: if token.kind == Kind::Hotp { Reason::HotpOk } else { Reason::TotpOk },
+        reason: if token.kind == Kind::Hotp {
+            Reason::HotpOk
+        } else {
+            Reason::TotpOk
+        },
         serial: Some(token.serial.clone()),
         step: Some(step),
         failures: 0,
@@ -252,7 +270,9 @@ fn failure(
     user: UserState,
     sole: Option<(&Comparison, TokenState)>,
 ) -> Settlement {
-    let user_after = UserState { throttle: user.throttle.failed(&attempt.lockout, attempt.at) };
+    let user_after = UserState {
+        throttle: user.throttle.failed(&attempt.lockout, attempt.at),
+    };
     let token = sole.map(|(token, state)| {
         let throttle = state.throttle.failed(&attempt.lockout, attempt.at);
         (token.serial.clone(), TokenState { throttle, ..state })

@@ -17,7 +17,9 @@ impl RequestId {
     /// Builds an id from the time of arrival and ten unpredictable octets.
     pub fn new(at: UnixTime, random: [u8; 10]) -> Self {
         let bits = (u128::from(at.as_millis()) << 80)
-            | random.iter().fold(0_u128, |bits, octet| (bits << 8) | u128::from(*octet));
+            | random
+                .iter()
+                .fold(0_u128, |bits, octet| (bits << 8) | u128::from(*octet));
         Self(bits.to_be_bytes())
     }
 
@@ -74,7 +76,9 @@ impl Serial {
 
     /// A fresh serial from a kind's prefix and five unpredictable octets.
     pub fn new(prefix: &str, random: [u8; 5]) -> Self {
-        let bits = random.iter().fold(0_u64, |bits, octet| (bits << 8) | u64::from(*octet));
+        let bits = random
+            .iter()
+            .fold(0_u64, |bits, octet| (bits << 8) | u64::from(*octet));
         let mut serial = prefix.to_ascii_uppercase();
         serial.push('-');
         for digit in (0..8_u32).rev() {
@@ -151,10 +155,16 @@ mod tests {
     #[test]
     fn refuses_what_is_not_an_id() {
         assert!("0".repeat(25).parse::<RequestId>().is_err());
-        assert!("Z".repeat(26).parse::<RequestId>().is_err(), "more than 128 bits");
+        assert!(
+            "Z".repeat(26).parse::<RequestId>().is_err(),
+            "more than 128 bits"
+        );
         assert!("U".repeat(26).parse::<RequestId>().is_err());
         assert!("TOTP 1".parse::<Serial>().is_err());
-        assert_eq!("totp-1".parse::<Serial>().map(|s| s.to_string()), Ok("TOTP-1".to_owned()));
+        assert_eq!(
+            "totp-1".parse::<Serial>().map(|s| s.to_string()),
+            Ok("TOTP-1".to_owned())
+        );
     }
 
     #[test]

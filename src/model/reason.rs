@@ -90,7 +90,11 @@ impl FromStr for Reason {
     type Err = ();
 
     fn from_str(word: &str) -> Result<Self, ()> {
-        Self::ALL.iter().find(|reason| reason.as_str() == word).copied().ok_or(())
+        Self::ALL
+            .iter()
+            .find(|reason| reason.as_str() == word)
+            .copied()
+            .ok_or(())
     }
 }
 

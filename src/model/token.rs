@@ -119,7 +119,10 @@ impl LifeCycle {
             (self, next),
             (Self::Pending | Self::Suspended, Self::Active)
                 | (Self::Active, Self::Suspended)
-                | (Self::Pending | Self::Active | Self::Suspended, Self::Revoked)
+                | (
+                    Self::Pending | Self::Active | Self::Suspended,
+                    Self::Revoked
+                )
         )
     }
 }
@@ -146,6 +149,13 @@ mod tests {
     #[test]
     fn an_unused_counter_starts_at_zero() {
         assert_eq!(Moving::default().next(), 0);
-        assert_eq!(Moving { last: Some(u64::MAX), ..Moving::default() }.next(), u64::MAX);
+        assert_eq!(
+            Moving {
+                last: Some(u64::MAX),
+                ..Moving::default()
+            }
+            .next(),
+            u64::MAX
+        );
     }
 }

@@ -34,16 +34,16 @@ use crate::otp::throttle::Lockout;
 mod case;
 mod condition;
 mod eval;
-mod hours;
 mod factor;
+mod hours;
 mod parse;
 mod reply;
 
 pub use case::{Case, Expect, Given, TestOutcome};
 pub use condition::{Condition, METHODS, Subject, Wanted};
 pub use eval::{ConditionTrace, Facts, RuleTrace, Ruling, Trace};
-pub use hours::Hours;
 pub use factor::{Factor, UnknownName};
+pub use hours::Hours;
 pub use reply::{ReplyAttribute, ReplyFacts, Template};
 
 /// Checks a RADIUS attribute by dictionary name and, when there is one to check, its text value; the

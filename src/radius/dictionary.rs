@@ -8,14 +8,17 @@
 //! cannot encode faithfully (structured, encrypted, odd vendor format) is known by name and
 //! refused, never sent wrong.
 //!
-//! Limits: encodes the flat types. Decoding is by hand where the server needs a value.
+//! Limits: encodes and decodes the flat types.
 
 use std::collections::HashMap;
 use std::fmt;
 
+mod decode;
 mod encode;
 mod parse;
 
+pub use crate::radius::dictionary::decode::Named;
+pub use crate::radius::dictionary::decode::known_attribute;
 pub use crate::radius::dictionary::encode::EncodeError;
 pub use crate::radius::dictionary::parse::Cause;
 pub use crate::radius::dictionary::parse::ParseError;
@@ -45,6 +48,7 @@ pub struct Attribute {
     /// The value is encrypted with the shared secret; not encoded by us.
     pub encrypted: bool,
     values: HashMap<String, u32>,
+    value_names: HashMap<u32, String>,
 }
 
 /// A vendor.
@@ -160,6 +164,11 @@ impl Attribute {
     /// The number a value name stands for.
     pub fn value(&self, name: &str) -> Option<u32> {
         self.values.get(&name.to_ascii_lowercase()).copied()
+    }
+
+    /// The name of a number: the first that the files give it.
+    pub fn value_name(&self, number: u32) -> Option<&str> {
+        self.value_names.get(&number).map(String::as_str)
     }
 }
 

@@ -1,8 +1,8 @@
 //! What requests and replies have in common when they are built: header, attributes, signature.
 //!
-//! Invariants: whatever [`Encoder::finish`] returns parses again to the same attributes; a value
-//! that does not fit is an error, never a truncation. While a packet is being built its Length
-//! reads 65535, which no RADIUS peer accepts, and a failed build empties the buffer.
+//! Invariants: a finished packet parses again to the same attributes; a value that does not fit is
+//! an error, never a truncation. While a packet is being built its Length reads 65535, which no
+//! RADIUS peer accepts, and a failed build empties the buffer.
 
 use crate::radius::attribute::Attributes;
 use crate::radius::attribute::MAX_ATTRIBUTES;
@@ -51,7 +51,7 @@ pub enum BuildError {
 
 /// A packet under construction, in a buffer the caller owns and reuses.
 #[derive(Debug)]
-pub struct Encoder<'b> {
+pub(crate) struct Encoder<'b> {
     writer: Writer<'b>,
     start: [u8; 2],
     length: Slot<2>,

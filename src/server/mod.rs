@@ -2,6 +2,10 @@
 
 use std::net::SocketAddr;
 
+pub mod http;
+pub mod radius;
+pub mod tls;
+
 /// What the front ends say about the process they run in.
 #[derive(Clone, Debug, Default)]
 pub struct Info {

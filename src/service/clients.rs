@@ -51,8 +51,7 @@ impl Clients {
         let fresh = Self::load(store).await?;
         let all = fresh.all.into_inner();
         let listeners = self.listeners.lock().expect(UNPOISONED);
-        *self.lessons.write().expect(UNPOISONED) =
-            fresh.lessons.into_inner().expect(UNPOISONED);
+        *self.lessons.write().expect(UNPOISONED) = fresh.lessons.into_inner().expect(UNPOISONED);
         self.all.store(Arc::clone(&all));
         listeners.iter().for_each(|listener| listener(&all));
         Ok(())
@@ -75,10 +74,12 @@ impl Clients {
         let digest = key_hash(key);
         let mut found = None;
         for client in self.all.load().iter() {
-            let Access::Api(api) = &client.access else { continue };
-            let previous = api.previous.is_some_and(|(hash, until)| {
-                bool::from(hash.ct_eq(&digest)) && now < until
-            });
+            let Access::Api(api) = &client.access else {
+                continue;
+            };
+            let previous = api
+                .previous
+                .is_some_and(|(hash, until)| bool::from(hash.ct_eq(&digest)) && now < until);
             if bool::from(api.key_hash.ct_eq(&digest)) || previous {
                 found = Some(Arc::clone(client));
             }
@@ -93,7 +94,10 @@ impl Clients {
     }
 
     pub(crate) fn learned(&self, client: &str, address: IpAddr) {
-        self.lessons.write().expect(UNPOISONED).insert((client.to_owned(), address));
+        self.lessons
+            .write()
+            .expect(UNPOISONED)
+            .insert((client.to_owned(), address));
     }
 }
 

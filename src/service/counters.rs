@@ -15,7 +15,10 @@ pub struct Counters {
 
 impl Counters {
     pub(crate) fn decided(&self, channel: Channel, reason: Reason) {
-        let place = Reason::ALL.iter().position(|known| *known == reason).unwrap_or_default();
+        let place = Reason::ALL
+            .iter()
+            .position(|known| *known == reason)
+            .unwrap_or_default();
         self.decided[channel as usize][place].fetch_add(1, Ordering::Relaxed);
     }
 
@@ -25,12 +28,14 @@ impl Counters {
 
     /// Every counter: front end, reason (`None`: nobody could decide), count.
     pub fn all(&self) -> impl Iterator<Item = (Channel, Option<Reason>, u64)> {
-        CHANNELS.into_iter().flat_map(|channel| {
-            let decided = Reason::ALL.iter().zip(&self.decided[channel as usize]);
-            let decided = decided.map(move |(reason, count)| (channel, Some(*reason), count));
-            decided.chain([(channel, None, &self.undecided[channel as usize])])
-        })
-        .map(|(channel, reason, count)| (channel, reason, count.load(Ordering::Relaxed)))
+        CHANNELS
+            .into_iter()
+            .flat_map(|channel| {
+                let decided = Reason::ALL.iter().zip(&self.decided[channel as usize]);
+                let decided = decided.map(move |(reason, count)| (channel, Some(*reason), count));
+                decided.chain([(channel, None, &self.undecided[channel as usize])])
+            })
+            .map(|(channel, reason, count)| (channel, reason, count.load(Ordering::Relaxed)))
     }
 }
 

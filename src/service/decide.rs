@@ -39,12 +39,17 @@ pub(crate) fn compare(
     };
     of_kind().next().ok_or(Reason::NoToken)?;
     let active = of_kind().filter(|(token, _)| token.state == LifeCycle::Active);
-    let tokens: Vec<Comparison> =
-        active.map(|(token, state)| compare_token(token, state, &policy.otp, code, at)).collect();
+    let tokens: Vec<Comparison> = active
+        .map(|(token, state)| compare_token(token, state, &policy.otp, code, at))
+        .collect();
     if tokens.is_empty() {
         return Err(Reason::NotActive);
     }
-    Ok(Finding::Compared { user: view.user.key.clone(), generation: view.generation, tokens })
+    Ok(Finding::Compared {
+        user: view.user.key.clone(),
+        generation: view.generation,
+        tokens,
+    })
 }
 
 /// Compares the code with one token's window, and with the last accepted step wherever it is: a
@@ -58,13 +63,20 @@ pub(crate) fn compare_token(
 ) -> Comparison {
     let moving = state.moving;
     let parameters = parameters(token);
-    let Parameters { algorithm, digits, period } = parameters;
+    let Parameters {
+        algorithm,
+        digits,
+        period,
+    } = parameters;
     let (mut matches, drift) = if token.kind == Kind::Hotp {
         let ahead = windows.look_ahead;
         let found = hotp::find(&token.key, algorithm, digits, code, moving.next(), ahead);
         (found, DriftRule::None)
     } else {
-        let window = Window { back: windows.back, ahead: windows.ahead };
+        let window = Window {
+            back: windows.back,
+            ahead: windows.ahead,
+        };
         let found = totp::find(&token.key, parameters, code, at, moving.drift, window);
         (found, DriftRule::Learn(TimeStep::at(at, period)))
     };
@@ -85,14 +97,30 @@ pub(crate) fn compare_token(
 
 /// Spends the time of one token on nobody's key, so that a miss costs what a hit costs.
 pub(crate) fn compare_with_nothing(code: &Code, at: UnixTime) {
-    let Some(key) = OtpKey::new(SecretBytes::from(&[0x5a_u8; 20][..])) else { return };
-    let parameters =
-        Parameters { algorithm: Algorithm::Sha1, digits: Digits::SIX, period: Period::THIRTY };
-    let found = totp::find(&key, parameters, code, at, Drift::default(), Window::default());
+    let Some(key) = OtpKey::new(SecretBytes::from(&[0x5a_u8; 20][..])) else {
+        return;
+    };
+    let parameters = Parameters {
+        algorithm: Algorithm::Sha1,
+        digits: Digits::SIX,
+        period: Period::THIRTY,
+    };
+    let found = totp::find(
+        &key,
+        parameters,
+        code,
+        at,
+        Drift::default(),
+        Window::default(),
+    );
     std::hint::black_box(found.is_empty());
 }
 
 /// The RFC 6238 parameters of a token.
 pub(crate) const fn parameters(token: &Token) -> Parameters {
-    Parameters { algorithm: token.algorithm, digits: token.digits, period: token.period }
+    Parameters {
+        algorithm: token.algorithm,
+        digits: token.digits,
+        period: token.period,
+    }
 }

@@ -133,7 +133,9 @@ pub enum ServiceError {
         policy: String,
     },
     /// The clock is behind times on record.
-    #[error("the clock says {now}, but {seen} is on record; set the clock, or run `oncegate clock recover` if it is right")]
+    #[error(
+        "the clock says {now}, but {seen} is on record; set the clock, or run `oncegate clock recover` if it is right"
+    )]
     ClockBehind {
         /// What the clock says.
         now: UnixTime,
@@ -159,7 +161,14 @@ impl Service {
         let clients = clients::Clients::load(store.as_ref()).await?;
         let policies = ArcSwap::from_pointee(policies);
         let counters = counters::Counters::default();
-        Ok(Self { store, clock, entropy, policies, clients, counters })
+        Ok(Self {
+            store,
+            clock,
+            entropy,
+            policies,
+            clients,
+            counters,
+        })
     }
 
     /// The store behind the service, for reading.
@@ -185,6 +194,16 @@ impl Service {
     /// The present, by the service's clock.
     pub fn now(&self) -> UnixTime {
         self.clock.now()
+    }
+
+    /// Why no decision can be made at present, if so: what a health check must not hide.
+    pub fn fault(&self) -> Option<String> {
+        let behind = || {
+            self.window_time(self.now())
+                .err()
+                .map(|error| error.to_string())
+        };
+        self.store.health().fault.or_else(behind)
     }
 
     /// Takes a new set of policies, all at once. Refused while a client names one that is missing.
@@ -224,7 +243,9 @@ impl Service {
     ) -> Result<Decided, ServiceError> {
         let at = self.window_time(request.at)?;
         let key = UserKey::parse(request.user);
-        let shown = key.as_ref().map_or_else(|_| shorten(request.user), ToString::to_string);
+        let shown = key
+            .as_ref()
+            .map_or_else(|_| shorten(request.user), ToString::to_string);
         let attempt = |rule: Option<&Rule>, finding| Attempt {
             request: request.id,
             at,
@@ -239,7 +260,10 @@ impl Service {
             finding,
         };
         for _ in 0..TRIES {
-            let (rule, finding, view) = match self.evaluate(request, policy, key.as_ref().ok(), at).await? {
+            let (rule, finding, view) = match self
+                .evaluate(request, policy, key.as_ref().ok(), at)
+                .await?
+            {
                 Evaluated::Refused(reason) => (None, Finding::Refused(reason), None),
                 Evaluated::Compared(rule, finding, view) => (Some(rule), finding, Some(view)),
             };
@@ -258,7 +282,11 @@ impl Service {
                 Outcome::Accept(_) => Duration::ZERO,
                 Outcome::Reject => policy.reject_delay,
             };
-            return Ok(Decided { outcome: accepted, reason, delay });
+            return Ok(Decided {
+                outcome: accepted,
+                reason,
+                delay,
+            });
         }
         Err(ServiceError::Contended)
     }
@@ -274,8 +302,15 @@ impl Service {
         let Ok(code) = Code::parse(request.code.expose()) else {
             return Ok(Evaluated::Refused(Reason::MalformedCode));
         };
-        let Some(key) = key else { return Ok(Evaluated::Refused(Reason::UnknownUser)) };
-        if request.client.realm.as_ref().is_some_and(|realm| realm != key.realm()) {
+        let Some(key) = key else {
+            return Ok(Evaluated::Refused(Reason::UnknownUser));
+        };
+        if request
+            .client
+            .realm
+            .as_ref()
+            .is_some_and(|realm| realm != key.realm())
+        {
             return Ok(Evaluated::Refused(Reason::OtherRealm));
         }
         let Some(view) = self.store.view(key).await? else {
@@ -291,7 +326,7 @@ impl Service {
             return Ok(Evaluated::Refused(Reason::NoRule));
         };
         match decide::compare(&view, policy, &code, at) {
-            Ok(finding) => Ok(Evaluated::Compared(rule, finding, view)),
+            Ok(finding) => Ok(Evaluated::Compared(rule, finding, Box::new(view))),
             Err(reason) => {
                 decide::compare_with_nothing(&code, at);
                 Ok(Evaluated::Refused(reason))
@@ -312,15 +347,20 @@ impl Service {
 
 enum Evaluated<'p> {
     Refused(Reason),
-    Compared(&'p Rule, Finding, View),
+    Compared(&'p Rule, Finding, Box<View>),
 }
 
 /// The policy that applies to a client's users.
 pub fn policy_of<'p>(client: &Client, policies: &'p Policies) -> Result<&'p Policy, ServiceError> {
-    policies.resolve(client.policy.as_deref()).ok_or_else(|| ServiceError::NoPolicy {
-        client: client.name.clone(),
-        policy: client.policy.clone().unwrap_or_else(|| crate::policy::DEFAULT.to_owned()),
-    })
+    policies
+        .resolve(client.policy.as_deref())
+        .ok_or_else(|| ServiceError::NoPolicy {
+            client: client.name.clone(),
+            policy: client
+                .policy
+                .clone()
+                .unwrap_or_else(|| crate::policy::DEFAULT.to_owned()),
+        })
 }
 
 fn facts<'a>(request: &Request<'a>, view: &'a View, at: UnixTime) -> Facts<'a> {

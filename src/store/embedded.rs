@@ -91,7 +91,14 @@ struct Reading {
 impl Embedded {
     /// Opens the store, or makes a new one, and starts its threads.
     pub fn open(parts: Parts) -> Result<Self, StoreError> {
-        let Parts { medium, master, clock, entropy, segment_size, checkpoint } = parts;
+        let Parts {
+            medium,
+            master,
+            clock,
+            entropy,
+            segment_size,
+            checkpoint,
+        } = parts;
         let (fold, meta) = Fold::open(Arc::clone(&medium), &master, entropy.as_ref())?;
         let data_key = seal::unwrap_data_key(meta.store, &master, &meta.data_key)?;
         let sealer = Arc::new(Sealer::new(meta.store, &data_key));
@@ -124,7 +131,8 @@ impl Embedded {
             let fold = Arc::clone(&fold);
             let checkpoints = move || {
                 loop {
-                    let ended = woken.recv_timeout(checkpoint) == Err(RecvTimeoutError::Disconnected);
+                    let ended =
+                        woken.recv_timeout(checkpoint) == Err(RecvTimeoutError::Disconnected);
                     woken.try_iter().for_each(drop);
                     if let Err(error) = fold.checkpoint() {
                         tracing::error!(%error, "checkpoint failed; it will be tried again");
@@ -136,9 +144,20 @@ impl Embedded {
             };
             threads.push(spawn("store-checkpoint", checkpoints)?);
         }
-        let reading = Arc::new(Reading { fold, log, sealer, found });
+        let reading = Arc::new(Reading {
+            fold,
+            log,
+            sealer,
+            found,
+        });
         let threads = Mutex::new(threads);
-        Ok(Self { queue: Some(queue), reading, records, gauges, threads })
+        Ok(Self {
+            queue: Some(queue),
+            reading,
+            records,
+            gauges,
+            threads,
+        })
     }
 
     async fn ask<T>(
@@ -146,7 +165,10 @@ impl Embedded {
         command: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Command,
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
-        let queue = self.queue.as_ref().expect("the queue lives as long as the store");
+        let queue = self
+            .queue
+            .as_ref()
+            .expect("the queue lives as long as the store");
         match queue.try_send(command(reply)) {
             Ok(()) => {}
             // Shed at once: whoever waits in a full queue would be answered too late anyway.
@@ -158,7 +180,9 @@ impl Embedded {
 
     fn unavailable(&self) -> StoreError {
         let fault = self.gauges.fault.load();
-        let cause = fault.as_ref().map_or("the writer has stopped", |cause| cause.as_str());
+        let cause = fault
+            .as_ref()
+            .map_or("the writer has stopped", |cause| cause.as_str());
         StoreError::Unavailable(cause.to_owned())
     }
 
@@ -168,7 +192,8 @@ impl Embedded {
     ) -> Result<T, StoreError> {
         let reading = Arc::clone(&self.reading);
         let task = tokio::task::spawn_blocking(move || read(&reading));
-        task.await.map_err(|error| StoreError::Unavailable(error.to_string()))?
+        task.await
+            .map_err(|error| StoreError::Unavailable(error.to_string()))?
     }
 }
 
@@ -201,7 +226,13 @@ impl Store for Embedded {
     fn users<'a>(&'a self, after: Option<&'a UserKey>, limit: usize) -> Answer<'a, Vec<User>> {
         Box::pin(async move {
             let after = after.map(record::user_key);
-            page(&self.reading.fold.reader(), Table::Users, after, limit, record::user)
+            page(
+                &self.reading.fold.reader(),
+                Table::Users,
+                after.as_deref(),
+                limit,
+                record::user,
+            )
         })
     }
 
@@ -218,18 +249,25 @@ impl Store for Embedded {
             let after =
                 after.map(|(user, serial)| record::token_key(&record::user_key(user), serial));
             let rows = self.reading.fold.reader();
-            let tokens = page(&rows, Table::Tokens, after, limit, |row| {
+            let tokens = page(&rows, Table::Tokens, after.as_deref(), limit, |row| {
                 record::token(row, &self.reading.sealer)
             })?;
-            tokens.into_iter().map(|token| with_state(&rows, token)).collect()
+            tokens
+                .into_iter()
+                .map(|token| with_state(&rows, token))
+                .collect()
         })
     }
 
     fn clients(&self) -> Answer<'_, Vec<Client>> {
         Box::pin(async move {
-            page(&self.reading.fold.reader(), Table::Clients, None, usize::MAX, |row| {
-                record::client(row, &self.reading.sealer)
-            })
+            page(
+                &self.reading.fold.reader(),
+                Table::Clients,
+                None,
+                usize::MAX,
+                |row| record::client(row, &self.reading.sealer),
+            )
         })
     }
 
@@ -254,9 +292,10 @@ impl Store for Embedded {
             let end = reading.fold.head();
             let report = reading.log.verify(&reading.sealer, end, &progress)?;
             Ok(match (report.fault.is_some(), reading.found) {
-                (false, Some((seq, what))) => {
-                    ChainReport { fault: Some(crate::store::ChainFault { seq, what }), ..report }
-                }
+                (false, Some((seq, what))) => ChainReport {
+                    fault: Some(crate::store::ChainFault { seq, what }),
+                    ..report
+                },
                 _ => report,
             })
         }))
@@ -267,9 +306,12 @@ impl Store for Embedded {
     }
 
     fn health(&self) -> Health {
-        let queue = self.queue.as_ref().map_or(0, |queue| QUEUE - queue.capacity());
+        let queue = self
+            .queue
+            .as_ref()
+            .map_or(0, |queue| QUEUE - queue.capacity());
         Health {
-            fault: self.gauges.fault.load().as_ref().map(|cause| cause.to_string()),
+            fault: self.gauges.fault.load().as_ref().map(ToString::to_string),
             queue,
             queue_limit: QUEUE,
             seq: self.reading.fold.head().seq,
@@ -288,22 +330,37 @@ impl Reading {
     fn view(&self, user: &UserKey) -> Result<Option<View>, StoreError> {
         let rows = self.fold.reader();
         let key = record::user_key(user);
-        let Some(user_row) = rows.get(Table::Users, &key, record::user)? else { return Ok(None) };
-        let state = rows.get(Table::UserStates, &key, record::user_state)?.unwrap_or_default();
+        let Some(user_row) = rows.get(Table::Users, &key, record::user)? else {
+            return Ok(None);
+        };
+        let state = rows
+            .get(Table::UserStates, &key, record::user_state)?
+            .unwrap_or_default();
         let mut tokens = Vec::new();
-        rows.scan(Table::Tokens, &record::tokens_prefix(user), Bound::Unbounded, |_, row| {
-            tokens.push(record::token(row, &self.sealer)?);
-            Ok(true)
-        })?;
+        rows.scan(
+            Table::Tokens,
+            &record::tokens_prefix(user),
+            Bound::Unbounded,
+            |_, row| {
+                tokens.push(record::token(row, &self.sealer)?);
+                Ok(true)
+            },
+        )?;
         let tokens: Result<_, _> = tokens.into_iter().map(|t| with_state(&rows, t)).collect();
         let generation = rows.generation();
-        Ok(Some(View { generation, user: user_row, state, tokens: tokens? }))
+        Ok(Some(View {
+            generation,
+            user: user_row,
+            state,
+            tokens: tokens?,
+        }))
     }
 
     fn token(&self, serial: &Serial) -> Result<Option<(Token, TokenState)>, StoreError> {
         let rows = self.fold.reader();
-        let owner =
-            rows.get(Table::Owners, serial.as_str().as_bytes(), |row| Ok(row.to_vec()))?;
+        let owner = rows.get(Table::Owners, serial.as_str().as_bytes(), |row| {
+            Ok(row.to_vec())
+        })?;
         let Some(owner) = owner else { return Ok(None) };
         let key = record::token_key(&owner, serial);
         let token = rows.get(Table::Tokens, &key, |row| record::token(row, &self.sealer))?;
@@ -350,24 +407,28 @@ fn selects(query: &AuditQuery, record: &AuditRecord) -> bool {
         Event::Change(event) => (&event.target, None),
     };
     query.user.as_ref().is_none_or(|wanted| wanted == user)
-        && query.request.is_none_or(|wanted| wanted == record.event.request())
+        && query
+            .request
+            .is_none_or(|wanted| wanted == record.event.request())
         && (query.decision.is_none() || query.decision == decision)
 }
 
 fn with_state(rows: &Reader<'_>, token: Token) -> Result<(Token, TokenState), StoreError> {
     let key = token.serial.as_str().as_bytes();
-    let state = rows.get(Table::TokenStates, key, record::token_state)?.unwrap_or_default();
+    let state = rows
+        .get(Table::TokenStates, key, record::token_state)?
+        .unwrap_or_default();
     Ok((token, state))
 }
 
 fn page<T>(
     rows: &Reader<'_>,
     table: Table,
-    after: Option<Vec<u8>>,
+    after: Option<&[u8]>,
     limit: usize,
     parse: impl Fn(&[u8]) -> Result<T, StoreError>,
 ) -> Result<Vec<T>, StoreError> {
-    let from = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+    let from = after.map_or(Bound::Unbounded, Bound::Excluded);
     let mut page = Vec::new();
     rows.scan(table, b"", from, |_, row| {
         if page.len() < limit {
@@ -388,7 +449,10 @@ fn catch_up(
     end: Head,
 ) -> Result<Option<(u64, &'static str)>, StoreError> {
     if end.seq < applied.seq {
-        return Ok(Some((end.seq + 1, "the log ends before it, yet it was applied")));
+        return Ok(Some((
+            end.seq + 1,
+            "the log ends before it, yet it was applied",
+        )));
     }
     let mut head = applied;
     if applied.seq >= log.first() {
@@ -409,7 +473,10 @@ fn catch_up(
             if sealer.link(&head.mac, record.seq, &record.body) != record.mac {
                 return Ok(Some((record.seq, "the record was altered")));
             }
-            head = Head { seq: record.seq, mac: record.mac };
+            head = Head {
+                seq: record.seq,
+                mac: record.mac,
+            };
             let entry = Entry::decode(&record.body)?;
             let accepts_clock = evaluate::accepts_clock(&entry);
             let mut rows = Layer::default();

@@ -38,17 +38,26 @@ pub(crate) fn attempt(
     let mut user_row = Vec::new();
     let mut user = UserState::default();
     let mut states = Vec::new();
-    if let Finding::Compared { user: key, generation, tokens } = &attempt.finding {
+    if let Finding::Compared {
+        user: key,
+        generation,
+        tokens,
+    } = &attempt.finding
+    {
         if rows.differs_from(*generation) && !conditions_hold(rows, key, tokens)? {
             return Ok(None);
         }
         user_row = record::user_key(key);
-        user = rows.get(Table::UserStates, &user_row, record::user_state)?.unwrap_or_default();
+        user = rows
+            .get(Table::UserStates, &user_row, record::user_state)?
+            .unwrap_or_default();
         for token in tokens {
             states.push(token_state(rows, &token.serial)?);
         }
     }
-    let Ok(settlement) = settle(attempt, user, &states) else { return Ok(None) };
+    let Ok(settlement) = settle(attempt, user, &states) else {
+        return Ok(None);
+    };
     let mut writes = Vec::with_capacity(2);
     if let Some(state) = settlement.user {
         writes.push(user_state_write(user_row.clone(), state)?);
@@ -58,12 +67,21 @@ pub(crate) fn attempt(
         if attempt.purpose == Purpose::Confirm && settlement.decision == Decision::Accept {
             let key = record::token_key(&user_row, serial);
             let activate = |row: &[u8]| record::token_row_in(row, LifeCycle::Active);
-            let row = rows.get(Table::Tokens, &key, activate)?.ok_or(StoreError::NotFound)?;
+            let row = rows
+                .get(Table::Tokens, &key, activate)?
+                .ok_or(StoreError::NotFound)?;
             writes.push(put(Table::Tokens, key, row));
         }
     }
     let event = Event::Decision(attempt.event(&settlement));
-    Ok(Some((settlement, Entry { at: attempt.at, event, writes })))
+    Ok(Some((
+        settlement,
+        Entry {
+            at: attempt.at,
+            event,
+            writes,
+        },
+    )))
 }
 
 /// Whether the records that the view was read from are still the newest.
@@ -101,10 +119,16 @@ pub(crate) fn change(
         Change::UpdateUser(user) => ("user_set", user.key.to_string(), update_user(rows, user)?),
         Change::RemoveUser(key) => ("user_remove", key.to_string(), remove_user(rows, key)?),
         Change::Unlock(key) => ("user_unlock", key.to_string(), unlock(rows, key)?),
-        Change::CreateToken(token, state) => {
-            ("token_add", token.serial.to_string(), create_token(rows, token, state, keys)?)
-        }
-        Change::SetTokenState { serial, state, expected } => (
+        Change::CreateToken(token, state) => (
+            "token_add",
+            token.serial.to_string(),
+            create_token(rows, token, state, keys)?,
+        ),
+        Change::SetTokenState {
+            serial,
+            state,
+            expected,
+        } => (
             match state {
                 LifeCycle::Active => "token_resume",
                 LifeCycle::Suspended => "token_suspend",
@@ -114,18 +138,22 @@ pub(crate) fn change(
             serial.to_string(),
             vec![set_token_state(rows, serial, *state, *expected)?],
         ),
-        Change::RemoveToken(serial) => {
-            ("token_remove", serial.to_string(), remove_token(rows, serial)?)
-        }
-        Change::CreateClient(client) => {
-            ("client_add", client.name.clone(), vec![create_client(rows, client, keys)?])
-        }
-        Change::UpdateClient(client) => {
-            ("client_set", client.name.clone(), vec![update_client(rows, client, keys)?])
-        }
-        Change::RemoveClient(name) => {
-            ("client_remove", name.clone(), remove_client(rows, name)?)
-        }
+        Change::RemoveToken(serial) => (
+            "token_remove",
+            serial.to_string(),
+            remove_token(rows, serial)?,
+        ),
+        Change::CreateClient(client) => (
+            "client_add",
+            client.name.clone(),
+            vec![create_client(rows, client, keys)?],
+        ),
+        Change::UpdateClient(client) => (
+            "client_set",
+            client.name.clone(),
+            vec![update_client(rows, client, keys)?],
+        ),
+        Change::RemoveClient(name) => ("client_remove", name.clone(), remove_client(rows, name)?),
         Change::Learn { client, address } => {
             let key = record::lesson_key(client, *address);
             let known = rows.get(Table::Lessons, &key, |_| Ok(()))?.is_some();
@@ -141,7 +169,11 @@ pub(crate) fn change(
         action: action.to_owned(),
         target,
     });
-    Ok(Entry { at: by.at, event, writes })
+    Ok(Entry {
+        at: by.at,
+        event,
+        writes,
+    })
 }
 
 /// Whether the entry says that its time is the present although later ones are on record.
@@ -159,21 +191,41 @@ fn create_user(rows: &Working<'_>, user: &User) -> Result<Vec<RowWrite>, StoreEr
     let key = record::user_key(&user.key);
     let exists = rows.get(Table::Users, &key, |_| Ok(()))?.is_some();
     refuse_if(exists, "the user exists already")?;
-    Ok(vec![put(Table::Users, key, record::user_row(&User { revision: 1, ..user.clone() })?)])
+    Ok(vec![put(
+        Table::Users,
+        key,
+        record::user_row(&User {
+            revision: 1,
+            ..user.clone()
+        })?,
+    )])
 }
 
 fn update_user(rows: &Working<'_>, user: &User) -> Result<Vec<RowWrite>, StoreError> {
     let key = record::user_key(&user.key);
-    let found = rows.get(Table::Users, &key, record::user)?.ok_or(StoreError::NotFound)?;
+    let found = rows
+        .get(Table::Users, &key, record::user)?
+        .ok_or(StoreError::NotFound)?;
     refuse_if(found.revision != user.revision, CHANGED)?;
     let revision = user.revision + 1;
-    Ok(vec![put(Table::Users, key, record::user_row(&User { revision, ..user.clone() })?)])
+    Ok(vec![put(
+        Table::Users,
+        key,
+        record::user_row(&User {
+            revision,
+            ..user.clone()
+        })?,
+    )])
 }
 
 fn remove_user(rows: &Working<'_>, user: &UserKey) -> Result<Vec<RowWrite>, StoreError> {
     let key = record::user_key(user);
-    rows.get(Table::Users, &key, |_| Ok(()))?.ok_or(StoreError::NotFound)?;
-    let mut writes = vec![gone(Table::Users, key.clone()), gone(Table::UserStates, key)];
+    rows.get(Table::Users, &key, |_| Ok(()))?
+        .ok_or(StoreError::NotFound)?;
+    let mut writes = vec![
+        gone(Table::Users, key.clone()),
+        gone(Table::UserStates, key),
+    ];
     for (key, serial) in tokens_of(rows, user)? {
         writes.extend(token_gone(key, &serial));
     }
@@ -182,12 +234,16 @@ fn remove_user(rows: &Working<'_>, user: &UserKey) -> Result<Vec<RowWrite>, Stor
 
 fn unlock(rows: &Working<'_>, user: &UserKey) -> Result<Vec<RowWrite>, StoreError> {
     let key = record::user_key(user);
-    rows.get(Table::Users, &key, |_| Ok(()))?.ok_or(StoreError::NotFound)?;
+    rows.get(Table::Users, &key, |_| Ok(()))?
+        .ok_or(StoreError::NotFound)?;
     let mut writes = vec![gone(Table::UserStates, key)];
     for (_, serial) in tokens_of(rows, user)? {
         let state = token_state(rows, &serial)?;
         if state.throttle != Throttle::default() {
-            let state = TokenState { throttle: Throttle::default(), ..state };
+            let state = TokenState {
+                throttle: Throttle::default(),
+                ..state
+            };
             writes.push(token_state_write(&serial, &state)?);
         }
     }
@@ -201,11 +257,15 @@ fn create_token(
     keys: Keys<'_>,
 ) -> Result<Vec<RowWrite>, StoreError> {
     let owner = record::user_key(&token.user);
-    rows.get(Table::Users, &owner, |_| Ok(()))?.ok_or(StoreError::NotFound)?;
+    rows.get(Table::Users, &owner, |_| Ok(()))?
+        .ok_or(StoreError::NotFound)?;
     let serial = token.serial.as_str().as_bytes().to_vec();
     let exists = rows.get(Table::Owners, &serial, |_| Ok(()))?.is_some();
     refuse_if(exists, "a token with this serial exists already")?;
-    let token = Token { revision: 1, ..token.clone() };
+    let token = Token {
+        revision: 1,
+        ..token.clone()
+    };
     let row = record::token_row(&token, keys.sealer, keys.entropy)?;
     let mut writes = vec![
         put(Table::Tokens, record::token_key(&owner, &token.serial), row),
@@ -227,9 +287,14 @@ fn set_token_state(
     let condition = rows.get(Table::Tokens, &key, record::token_condition)?;
     let (revision, present) = condition.ok_or(StoreError::NotFound)?;
     refuse_if(revision != expected, CHANGED)?;
-    refuse_if(!present.may_become(state), "the token's present state does not allow that")?;
+    refuse_if(
+        !present.may_become(state),
+        "the token's present state does not allow that",
+    )?;
     let moved = |row: &[u8]| record::token_row_in(row, state);
-    let row = rows.get(Table::Tokens, &key, moved)?.ok_or(StoreError::NotFound)?;
+    let row = rows
+        .get(Table::Tokens, &key, moved)?
+        .ok_or(StoreError::NotFound)?;
     Ok(put(Table::Tokens, key, row))
 }
 
@@ -247,8 +312,15 @@ fn create_client(
     let exists = rows.get(Table::Clients, &key, |_| Ok(()))?.is_some();
     refuse_if(exists, "a client with this name exists already")?;
     refuse_shared_address(rows, client)?;
-    let client = Client { revision: 1, ..client.clone() };
-    Ok(put(Table::Clients, key, record::client_row(&client, keys.sealer, keys.entropy)?))
+    let client = Client {
+        revision: 1,
+        ..client.clone()
+    };
+    Ok(put(
+        Table::Clients,
+        key,
+        record::client_row(&client, keys.sealer, keys.entropy)?,
+    ))
 }
 
 fn update_client(
@@ -261,13 +333,21 @@ fn update_client(
     let (revision, _) = found.ok_or(StoreError::NotFound)?;
     refuse_if(revision != client.revision, CHANGED)?;
     refuse_shared_address(rows, client)?;
-    let client = Client { revision: revision + 1, ..client.clone() };
-    Ok(put(Table::Clients, key, record::client_row(&client, keys.sealer, keys.entropy)?))
+    let client = Client {
+        revision: revision + 1,
+        ..client.clone()
+    };
+    Ok(put(
+        Table::Clients,
+        key,
+        record::client_row(&client, keys.sealer, keys.entropy)?,
+    ))
 }
 
 fn remove_client(rows: &Working<'_>, name: &str) -> Result<Vec<RowWrite>, StoreError> {
     let key = name.as_bytes().to_vec();
-    rows.get(Table::Clients, &key, |_| Ok(()))?.ok_or(StoreError::NotFound)?;
+    rows.get(Table::Clients, &key, |_| Ok(()))?
+        .ok_or(StoreError::NotFound)?;
     let mut writes = vec![gone(Table::Clients, key)];
     let mut prefix = name.as_bytes().to_vec();
     prefix.push(0);
@@ -278,14 +358,19 @@ fn remove_client(rows: &Working<'_>, name: &str) -> Result<Vec<RowWrite>, StoreE
 
 /// Two clients with the same network: nobody could say whose secret opens a packet.
 fn refuse_shared_address(rows: &Working<'_>, client: &Client) -> Result<(), StoreError> {
-    let Access::Radius(radius) = &client.access else { return Ok(()) };
+    let Access::Radius(radius) = &client.access else {
+        return Ok(());
+    };
     for key in rows.keys(Table::Clients, b"")? {
         if key == client.name.as_bytes() {
             continue;
         }
         let found = rows.get(Table::Clients, &key, record::client_condition)?;
         let shared = found.is_some_and(|(_, taken)| {
-            radius.addresses.iter().any(|address| taken.contains(&address.to_string()))
+            radius
+                .addresses
+                .iter()
+                .any(|address| taken.contains(&address.to_string()))
         });
         refuse_if(shared, "another client has the same address")?;
     }
@@ -293,32 +378,43 @@ fn refuse_shared_address(rows: &Working<'_>, client: &Client) -> Result<(), Stor
 }
 
 fn find_token(rows: &Working<'_>, serial: &Serial) -> Result<Vec<u8>, StoreError> {
-    let owner = rows.get(Table::Owners, serial.as_str().as_bytes(), |row| Ok(row.to_vec()))?;
-    Ok(record::token_key(&owner.ok_or(StoreError::NotFound)?, serial))
+    let owner = rows.get(Table::Owners, serial.as_str().as_bytes(), |row| {
+        Ok(row.to_vec())
+    })?;
+    Ok(record::token_key(
+        &owner.ok_or(StoreError::NotFound)?,
+        serial,
+    ))
 }
 
-fn tokens_of(
-    rows: &Working<'_>,
-    user: &UserKey,
-) -> Result<Vec<(Vec<u8>, Serial)>, StoreError> {
+fn tokens_of(rows: &Working<'_>, user: &UserKey) -> Result<Vec<(Vec<u8>, Serial)>, StoreError> {
     let prefix = record::tokens_prefix(user);
     let mut tokens = Vec::new();
     for key in rows.keys(Table::Tokens, &prefix)? {
         let serial = std::str::from_utf8(&key[prefix.len()..]).ok();
         let serial = serial.and_then(|serial| serial.parse().ok());
-        tokens.push((key, serial.ok_or(StoreError::Corrupt("a token's key cannot be read"))?));
+        tokens.push((
+            key,
+            serial.ok_or(StoreError::Corrupt("a token's key cannot be read"))?,
+        ));
     }
     Ok(tokens)
 }
 
 fn token_state(rows: &Working<'_>, serial: &Serial) -> Result<TokenState, StoreError> {
     let key = serial.as_str().as_bytes();
-    Ok(rows.get(Table::TokenStates, key, record::token_state)?.unwrap_or_default())
+    Ok(rows
+        .get(Table::TokenStates, key, record::token_state)?
+        .unwrap_or_default())
 }
 
 fn token_state_write(serial: &Serial, state: &TokenState) -> Result<RowWrite, StoreError> {
     let key = serial.as_str().as_bytes().to_vec();
-    Ok(put(Table::TokenStates, key, record::token_state_row(state)?))
+    Ok(put(
+        Table::TokenStates,
+        key,
+        record::token_state_row(state)?,
+    ))
 }
 
 /// A user without failures needs no row.
@@ -339,15 +435,27 @@ fn token_gone(key: Vec<u8>, serial: &Serial) -> [RowWrite; 3] {
 }
 
 const fn put(table: Table, key: Vec<u8>, row: Vec<u8>) -> RowWrite {
-    RowWrite { table, key, value: Some(row) }
+    RowWrite {
+        table,
+        key,
+        value: Some(row),
+    }
 }
 
 const fn gone(table: Table, key: Vec<u8>) -> RowWrite {
-    RowWrite { table, key, value: None }
+    RowWrite {
+        table,
+        key,
+        value: None,
+    }
 }
 
 const fn refuse_if(refuse: bool, why: &'static str) -> Result<(), StoreError> {
-    if refuse { Err(StoreError::Conflict(why)) } else { Ok(()) }
+    if refuse {
+        Err(StoreError::Conflict(why))
+    } else {
+        Ok(())
+    }
 }
 
 const ACCEPT_CLOCK: &str = "clock_accept";

@@ -68,17 +68,27 @@ impl Fold {
                 meta
             }
         };
-        let memory =
-            Memtable { head: meta.applied, high_water: meta.high_water, ..Memtable::default() };
-        let fold =
-            Self { medium, memory: RwLock::new(memory), file: RwLock::new(Some(file)) };
+        let memory = Memtable {
+            head: meta.applied,
+            high_water: meta.high_water,
+            ..Memtable::default()
+        };
+        let fold = Self {
+            medium,
+            memory: RwLock::new(memory),
+            file: RwLock::new(Some(file)),
+        };
         Ok((fold, meta))
     }
 
     /// A consistent look at all rows. Hold it briefly: the writer waits to publish.
     pub(crate) fn reader(&self) -> Reader<'_> {
         let memory = self.memory.read().expect(UNPOISONED);
-        Reader { memory, file: &self.file, read: OnceCell::new() }
+        Reader {
+            memory,
+            file: &self.file,
+            read: OnceCell::new(),
+        }
     }
 
     /// Publishes the rows of durable records up to `head`.
@@ -206,7 +216,10 @@ impl Reader<'_> {
         if let Some(value) = self.memory.get(table, key) {
             return value.map(parse).transpose();
         }
-        let handle = self.transaction()?.open_table(definition(table)).map_err(disk)?;
+        let handle = self
+            .transaction()?
+            .open_table(definition(table))
+            .map_err(disk)?;
         let row = handle.get(key).map_err(disk)?;
         row.map(|row| parse(row.value())).transpose()
     }
@@ -223,11 +236,20 @@ impl Reader<'_> {
             Bound::Unbounded => Bound::Included(prefix),
             bound => bound,
         };
-        let handle = self.transaction()?.open_table(definition(table)).map_err(disk)?;
-        let mut file = handle.range::<&[u8]>((from, Bound::Unbounded)).map_err(disk)?;
+        let handle = self
+            .transaction()?
+            .open_table(definition(table))
+            .map_err(disk)?;
+        let mut file = handle
+            .range::<&[u8]>((from, Bound::Unbounded))
+            .map_err(disk)?;
         let mut file_row = file.next().transpose().map_err(disk)?;
-        let mut frozen =
-            self.memory.frozen.iter().flat_map(|layer| layer.range(table, from)).peekable();
+        let mut frozen = self
+            .memory
+            .frozen
+            .iter()
+            .flat_map(|layer| layer.range(table, from))
+            .peekable();
         let mut current = self.memory.current.range(table, from).peekable();
         loop {
             let keys = [
@@ -241,7 +263,9 @@ impl Reader<'_> {
             if !key.starts_with(prefix) {
                 return Ok(());
             }
-            let newest = current.next_if(|(at, _)| *at == key).map(|(_, value)| value);
+            let newest = current
+                .next_if(|(at, _)| *at == key)
+                .map(|(_, value)| value);
             let older = frozen.next_if(|(at, _)| *at == key).map(|(_, value)| value);
             let mut oldest = None;
             if file_row.as_ref().is_some_and(|(at, _)| at.value() == key) {
@@ -281,7 +305,11 @@ pub(crate) struct Working<'a> {
 impl<'a> Working<'a> {
     /// Nothing decided yet.
     pub(crate) fn new(reader: &'a Reader<'a>) -> Self {
-        Self { reader, rows: Layer::default(), disturbed: false }
+        Self {
+            reader,
+            rows: Layer::default(),
+            disturbed: false,
+        }
     }
 
     /// Whether the static rows may differ from those of a view of this generation.
@@ -305,15 +333,20 @@ impl<'a> Working<'a> {
     /// Keys of one table that begin with `prefix`.
     pub(crate) fn keys(&self, table: Table, prefix: &[u8]) -> Result<Vec<Vec<u8>>, StoreError> {
         let mut keys = Vec::new();
-        self.reader.scan(table, prefix, Bound::Unbounded, |key, _| {
-            if self.rows.get(table, key).is_none() {
-                keys.push(key.to_vec());
-            }
-            Ok(true)
-        })?;
+        self.reader
+            .scan(table, prefix, Bound::Unbounded, |key, _| {
+                if self.rows.get(table, key).is_none() {
+                    keys.push(key.to_vec());
+                }
+                Ok(true)
+            })?;
         let decided = self.rows.range(table, Bound::Included(prefix));
         let decided = decided.take_while(|(key, _)| key.starts_with(prefix));
-        keys.extend(decided.filter(|(_, row)| row.is_some()).map(|(key, _)| key.to_vec()));
+        keys.extend(
+            decided
+                .filter(|(_, row)| row.is_some())
+                .map(|(key, _)| key.to_vec()),
+        );
         Ok(keys)
     }
 
@@ -354,7 +387,10 @@ fn read_meta(file: &Database) -> Result<Option<Meta>, StoreError> {
     let format = get("format")?;
     if format != [FORMAT] {
         let found = format.first().copied().unwrap_or_default();
-        return Err(StoreError::NewerFormat { found, known: FORMAT });
+        return Err(StoreError::NewerFormat {
+            found,
+            known: FORMAT,
+        });
     }
     let applied = get("applied")?;
     let (seq, rest) = applied.split_first_chunk::<8>().ok_or(BAD_META)?;
@@ -363,7 +399,10 @@ fn read_meta(file: &Database) -> Result<Option<Meta>, StoreError> {
     Ok(Some(Meta {
         store: get("store")?.try_into().map_err(|_| BAD_META)?,
         data_key: get("data_key")?,
-        applied: Head { seq: u64::from_be_bytes(*seq), mac: *mac },
+        applied: Head {
+            seq: u64::from_be_bytes(*seq),
+            mac: *mac,
+        },
         high_water: UnixTime::from_millis(u64::from_be_bytes(time)),
     }))
 }
@@ -380,8 +419,11 @@ fn write_first_meta(
     write.set_quick_repair(true);
     {
         let mut table = write.open_table(META).map_err(disk)?;
-        let rows: [(&str, &[u8]); 3] =
-            [("format", &[FORMAT]), ("store", &store), ("data_key", &data_key)];
+        let rows: [(&str, &[u8]); 3] = [
+            ("format", &[FORMAT]),
+            ("store", &store),
+            ("data_key", &data_key),
+        ];
         for (key, value) in rows {
             table.insert(key.as_bytes(), value).map_err(disk)?;
         }
@@ -391,20 +433,23 @@ fn write_first_meta(
     }
     put_applied(&write, Head::default(), UnixTime::EPOCH)?;
     write.commit().map_err(disk)?;
-    Ok(Meta { store, data_key, applied: Head::default(), high_water: UnixTime::EPOCH })
+    Ok(Meta {
+        store,
+        data_key,
+        applied: Head::default(),
+        high_water: UnixTime::EPOCH,
+    })
 }
 
-fn put_applied(
-    write: &redb::WriteTransaction,
-    head: Head,
-    at: UnixTime,
-) -> Result<(), StoreError> {
+fn put_applied(write: &redb::WriteTransaction, head: Head, at: UnixTime) -> Result<(), StoreError> {
     let mut value = [0; 48];
     value[..8].copy_from_slice(&head.seq.to_be_bytes());
     value[8..40].copy_from_slice(&head.mac);
     value[40..].copy_from_slice(&at.as_millis().to_be_bytes());
     let mut table = write.open_table(META).map_err(disk)?;
-    table.insert("applied".as_bytes(), value.as_slice()).map_err(disk)?;
+    table
+        .insert("applied".as_bytes(), value.as_slice())
+        .map_err(disk)?;
     Ok(())
 }
 

@@ -48,13 +48,22 @@ pub(crate) struct RawRecord {
 impl RawRecord {
     fn new(seq: u64, value: &[u8]) -> Result<Self, StoreError> {
         let (mac, body) = value.split_first_chunk::<32>().ok_or(SHORT)?;
-        Ok(Self { seq, mac: *mac, body: body.to_vec() })
+        Ok(Self {
+            seq,
+            mac: *mac,
+            body: body.to_vec(),
+        })
     }
 
     /// The record without the rows that changed with it.
     pub(crate) fn parse(&self) -> Result<AuditRecord, StoreError> {
         let entry = Entry::decode(&self.body)?;
-        Ok(AuditRecord { seq: self.seq, at: entry.at, event: entry.event, mac: self.mac })
+        Ok(AuditRecord {
+            seq: self.seq,
+            at: entry.at,
+            event: entry.event,
+            mac: self.mac,
+        })
     }
 }
 
@@ -96,8 +105,12 @@ impl Log {
         sealer: Arc<Sealer>,
         limit: u64,
     ) -> Result<(Arc<Self>, Appender), StoreError> {
-        let mut firsts: Vec<u64> =
-            medium.list().map_err(disk)?.iter().filter_map(|name| segment_first(name)).collect();
+        let mut firsts: Vec<u64> = medium
+            .list()
+            .map_err(disk)?
+            .iter()
+            .filter_map(|name| segment_first(name))
+            .collect();
         firsts.sort_unstable();
         let newest = firsts.pop().unwrap_or(1);
         let active = open_segment(medium.as_ref(), newest, CACHE)?;
@@ -115,18 +128,34 @@ impl Log {
             },
         };
         let active = Arc::new(active);
-        let segments = RwLock::new(Segments { sealed: firsts, active: Arc::clone(&active) });
-        let log =
-            Arc::new(Self { medium, cache: CACHE, segments, last_read: Mutex::new(None) });
+        let segments = RwLock::new(Segments {
+            sealed: firsts,
+            active: Arc::clone(&active),
+        });
+        let log = Arc::new(Self {
+            medium,
+            cache: CACHE,
+            segments,
+            last_read: Mutex::new(None),
+        });
         let octets = (head.seq + 1).saturating_sub(newest) * ASSUMED_RECORD;
-        let appender =
-            Appender { log: Arc::clone(&log), sealer, active, head, octets, limit, value: Vec::new() };
+        let appender = Appender {
+            log: Arc::clone(&log),
+            sealer,
+            active,
+            head,
+            octets,
+            limit,
+            value: Vec::new(),
+        };
         Ok((log, appender))
     }
 
     /// Records `from..` in order, at most `limit`, from one segment; empty at the end.
     pub(crate) fn read(&self, from: u64, limit: usize) -> Result<Vec<RawRecord>, StoreError> {
-        let Some(segment) = self.segment_of(from)? else { return Ok(Vec::new()) };
+        let Some(segment) = self.segment_of(from)? else {
+            return Ok(Vec::new());
+        };
         let from = from.max(segment.first);
         let read = segment.db.begin_read().map_err(disk)?;
         let table = match read.open_table(LOG) {
@@ -145,13 +174,21 @@ impl Log {
     /// Number of the first record that is kept.
     pub(crate) fn first(&self) -> u64 {
         let segments = self.segments.read().expect(UNPOISONED);
-        segments.sealed.first().copied().unwrap_or(segments.active.first)
+        segments
+            .sealed
+            .first()
+            .copied()
+            .unwrap_or(segments.active.first)
     }
 
     /// First record of the segment after the one that holds `seq`.
     fn next_segment(&self, seq: u64) -> Option<u64> {
         let segments = self.segments.read().expect(UNPOISONED);
-        let mut firsts = segments.sealed.iter().copied().chain([segments.active.first]);
+        let mut firsts = segments
+            .sealed
+            .iter()
+            .copied()
+            .chain([segments.active.first]);
         firsts.find(|first| *first > seq)
     }
 
@@ -168,10 +205,12 @@ impl Log {
         end: Head,
         progress: &dyn Fn(u64),
     ) -> Result<ChainReport, StoreError> {
-        let first = self.first();
         let mut good = 0;
-        let mut mac = self.anchor_of(first)?;
-        let mut next = first;
+        let mut mac = Head::default().mac;
+        let mut next = 1;
+        if self.first() != next || self.anchor_of(next)? != mac {
+            return Ok(broken(good, next, MISSING));
+        }
         while next <= end.seq {
             let records = match self.read(next, SLICE) {
                 Ok(records) => records,
@@ -257,14 +296,22 @@ impl Appender {
                 self.value.clear();
                 self.value.resize(32, 0);
                 entry.encode(&mut self.value)?;
-                let (mac, body) = self.value.split_first_chunk_mut::<32>().expect("just sized");
+                let (mac, body) = self
+                    .value
+                    .split_first_chunk_mut::<32>()
+                    .expect("just sized");
                 let seq = head.seq + 1;
                 *mac = self.sealer.link(&head.mac, seq, body);
                 head = Head { seq, mac: *mac };
                 table.insert(seq, self.value.as_slice()).map_err(disk)?;
                 octets += self.value.len() as u64;
                 let event = entry.event.clone();
-                records.push(AuditRecord { seq, at: entry.at, event, mac: head.mac });
+                records.push(AuditRecord {
+                    seq,
+                    at: entry.at,
+                    event,
+                    mac: head.mac,
+                });
             }
         }
         write.commit().map_err(disk)?;
@@ -277,7 +324,10 @@ impl Appender {
     /// durable although nobody was told.
     pub(crate) fn reopen(&mut self) -> Result<Vec<(u64, Entry)>, StoreError> {
         let first = self.active.first;
-        let spare = Arc::new(Segment { first, db: memory_database()? });
+        let spare = Arc::new(Segment {
+            first,
+            db: memory_database()?,
+        });
         // Readers give their handle back when they finish their page; until then the file is locked
         // and opening fails: the caller tries again.
         self.active = Arc::clone(&spare);
@@ -319,7 +369,9 @@ impl Appender {
 fn open_segment(medium: &dyn Medium, first: u64, cache: usize) -> Result<Segment, StoreError> {
     let mut builder = Builder::new();
     builder.set_cache_size(cache);
-    let db = medium.open(&segment_name(first), &builder).map_err(open_error)?;
+    let db = medium
+        .open(&segment_name(first), &builder)
+        .map_err(open_error)?;
     Ok(Segment { first, db })
 }
 
@@ -343,21 +395,31 @@ fn anchor(segment: &Segment) -> Result<Option<[u8; 32]>, StoreError> {
         Err(TableError::TableDoesNotExist(_)) => return Ok(None),
         Err(error) => return Err(disk(error)),
     };
-    let Some(value) = table.get(0).map_err(disk)? else { return Ok(None) };
+    let Some(value) = table.get(0).map_err(disk)? else {
+        return Ok(None);
+    };
     value.value().try_into().map(Some).map_err(|_| SHORT)
 }
 
 /// The end of the chain in this segment; `None` when it was never begun.
 fn segment_head(segment: &Segment) -> Result<Option<Head>, StoreError> {
-    let Some(mac) = anchor(segment)? else { return Ok(None) };
+    let Some(mac) = anchor(segment)? else {
+        return Ok(None);
+    };
     let read = segment.db.begin_read().map_err(disk)?;
     let table = read.open_table(LOG).map_err(disk)?;
     let last = table.last().map_err(disk)?;
     Ok(Some(match last {
-        None => Head { seq: segment.first - 1, mac },
+        None => Head {
+            seq: segment.first - 1,
+            mac,
+        },
         Some((seq, value)) => {
             let record = RawRecord::new(seq.value(), value.value())?;
-            Head { seq: record.seq, mac: record.mac }
+            Head {
+                seq: record.seq,
+                mac: record.mac,
+            }
         }
     }))
 }
@@ -367,7 +429,10 @@ fn segment_name(first: u64) -> String {
 }
 
 fn segment_first(name: &str) -> Option<u64> {
-    name.strip_prefix("log-")?.strip_suffix(".redb")?.parse().ok()
+    name.strip_prefix("log-")?
+        .strip_suffix(".redb")?
+        .parse()
+        .ok()
 }
 
 fn memory_database() -> Result<Database, StoreError> {
@@ -377,7 +442,10 @@ fn memory_database() -> Result<Database, StoreError> {
 }
 
 fn broken(good: u64, seq: u64, what: &'static str) -> ChainReport {
-    ChainReport { good, fault: Some(ChainFault { seq, what }) }
+    ChainReport {
+        good,
+        fault: Some(ChainFault { seq, what }),
+    }
 }
 
 /// The engine's or the disk's failure, as the store's.

@@ -1,12 +1,17 @@
 //! Where the store's files live: a directory, memory, or (in tests) a disk that fails.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
 
 use redb::Builder;
 use redb::Database;
 use redb::DatabaseError;
+use redb::StorageBackend;
+use redb::backends::InMemoryBackend;
 
 /// A place for named database files.
 pub trait Medium: Send + Sync + 'static {
@@ -49,20 +54,49 @@ impl Medium for Directory {
     }
 }
 
-/// Files that vanish with the process.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Memory;
+/// Files that vanish with the process. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Memory(Arc<Mutex<BTreeMap<String, Arc<InMemoryBackend>>>>);
 
 impl Medium for Memory {
-    fn open(&self, _name: &str, builder: &Builder) -> Result<Database, DatabaseError> {
-        builder.create_with_backend(redb::backends::InMemoryBackend::new())
+    fn open(&self, name: &str, builder: &Builder) -> Result<Database, DatabaseError> {
+        let mut files = self.0.lock().expect("no panic while the lock is held");
+        let file = Arc::clone(files.entry(name.to_owned()).or_default());
+        builder.create_with_backend(Shared(file))
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
-        Ok(Vec::new())
+        let files = self.0.lock().expect("no panic while the lock is held");
+        Ok(files.keys().cloned().collect())
     }
 
     fn sync(&self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// One file in memory, which outlives its handles.
+#[derive(Debug)]
+struct Shared(Arc<InMemoryBackend>);
+
+impl StorageBackend for Shared {
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read(offset, out)
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.0.set_len(length)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.write(offset, data)
     }
 }

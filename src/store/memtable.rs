@@ -27,7 +27,10 @@ impl Layer {
 
     /// Takes a row as it is now.
     pub(crate) fn put(&mut self, write: RowWrite) {
-        if self.tables[write.table as usize].insert(write.key, write.value).is_none() {
+        if self.tables[write.table as usize]
+            .insert(write.key, write.value)
+            .is_none()
+        {
             self.rows += 1;
         }
     }

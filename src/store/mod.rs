@@ -256,7 +256,9 @@ pub enum StoreError {
     #[error("the store cannot commit: {0}")]
     Unavailable(String),
     /// The master key does not open this store.
-    #[error("the master key does not open this store; use the key file that `oncegate init` wrote beside it, or the backup of it")]
+    #[error(
+        "the master key does not open this store; use the key file that `oncegate init` wrote beside it, or the backup of it"
+    )]
     WrongMasterKey,
     /// Another process has the store open.
     #[error("the store is in use by another oncegate process")]
@@ -265,7 +267,9 @@ pub enum StoreError {
     #[error("the store is damaged: {0}")]
     Corrupt(&'static str),
     /// The store was written by a newer version.
-    #[error("the store has format {found}, this version reads up to {known}; run the newer version")]
+    #[error(
+        "the store has format {found}, this version reads up to {known}; run the newer version"
+    )]
     NewerFormat {
         /// Format on disk.
         found: u8,

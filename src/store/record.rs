@@ -230,7 +230,11 @@ impl EventV1 {
                     2 => Purpose::Resync,
                     _ => return None,
                 },
-                decision: if accept { Decision::Accept } else { Decision::Reject },
+                decision: if accept {
+                    Decision::Accept
+                } else {
+                    Decision::Reject
+                },
                 reason: Reason::from_number(reason)?,
                 user,
                 serial: serial.map(|serial| serial.parse()).transpose().ok()?,
@@ -246,7 +250,12 @@ impl EventV1 {
                 rule,
                 failures,
             }),
-            Self::Change { request, actor, action, target } => Event::Change(ChangeEvent {
+            Self::Change {
+                request,
+                actor,
+                action,
+                target,
+            } => Event::Change(ChangeEvent {
                 request: RequestId::from_bytes(request),
                 actor,
                 action,
@@ -339,7 +348,11 @@ pub(crate) fn token_row(
         digits: token.digits.get(),
         period: token.period.as_secs(),
         created: token.created.as_millis(),
-        key: sealer.seal(token_place(token.serial.as_str()), token.key.expose(), entropy)?,
+        key: sealer.seal(
+            token_place(token.serial.as_str()),
+            token.key.expose(),
+            entropy,
+        )?,
     };
     row(1, &form)
 }
@@ -370,7 +383,10 @@ pub(crate) fn token(bytes: &[u8], sealer: &Sealer) -> Result<Token, StoreError> 
 /// What a conditional transition compares: revision and life cycle, without opening the key.
 pub(crate) fn token_condition(bytes: &[u8]) -> Result<(u64, LifeCycle), StoreError> {
     let form: TokenV1 = take(1, bytes)?;
-    Ok((form.revision, LifeCycle::from_number(form.state).ok_or(BAD_FORM)?))
+    Ok((
+        form.revision,
+        LifeCycle::from_number(form.state).ok_or(BAD_FORM)?,
+    ))
 }
 
 /// A token's row moved to another state; the sealed key stays as it is.
@@ -382,7 +398,12 @@ pub(crate) fn token_row_in(bytes: &[u8], state: LifeCycle) -> Result<Vec<u8>, St
 }
 
 fn token_place(serial: &str) -> Place<'_> {
-    Place { table: Table::Tokens.name(), row: serial.as_bytes(), field: "key", version: 1 }
+    Place {
+        table: Table::Tokens.name(),
+        row: serial.as_bytes(),
+        field: "key",
+        version: 1,
+    }
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -407,7 +428,10 @@ impl From<Throttle> for ThrottleV1 {
             Block::Locked { until } => BlockV1::Locked(until.as_millis()),
             Block::Hard => BlockV1::Hard,
         };
-        Self { failures: throttle.failures, block }
+        Self {
+            failures: throttle.failures,
+            block,
+        }
     }
 }
 
@@ -415,11 +439,18 @@ impl From<ThrottleV1> for Throttle {
     fn from(form: ThrottleV1) -> Self {
         let block = match form.block {
             BlockV1::None => Block::None,
-            BlockV1::Delay(until) => Block::Delay { until: UnixTime::from_millis(until) },
-            BlockV1::Locked(until) => Block::Locked { until: UnixTime::from_millis(until) },
+            BlockV1::Delay(until) => Block::Delay {
+                until: UnixTime::from_millis(until),
+            },
+            BlockV1::Locked(until) => Block::Locked {
+                until: UnixTime::from_millis(until),
+            },
             BlockV1::Hard => Block::Hard,
         };
-        Self { failures: form.failures, block }
+        Self {
+            failures: form.failures,
+            block,
+        }
     }
 }
 
@@ -430,7 +461,9 @@ pub(crate) fn user_state_row(state: &UserState) -> Result<Vec<u8>, StoreError> {
 
 /// Reads a user's counters.
 pub(crate) fn user_state(bytes: &[u8]) -> Result<UserState, StoreError> {
-    Ok(UserState { throttle: take::<ThrottleV1>(1, bytes)?.into() })
+    Ok(UserState {
+        throttle: take::<ThrottleV1>(1, bytes)?.into(),
+    })
 }
 
 #[derive(Serialize, Deserialize)]
@@ -459,7 +492,10 @@ pub(crate) fn token_state(bytes: &[u8]) -> Result<TokenState, StoreError> {
     let form: TokenStateV1 = take(1, bytes)?;
     let drift = Drift::new(form.offset, form.learned).ok_or(BAD_FORM)?;
     Ok(TokenState {
-        moving: Moving { last: form.last, drift },
+        moving: Moving {
+            last: form.last,
+            drift,
+        },
         throttle: form.throttle.into(),
         last_accept: form.last_accept.map(UnixTime::from_millis),
     })
@@ -540,7 +576,13 @@ pub(crate) fn client(bytes: &[u8], sealer: &Sealer) -> Result<Client, StoreError
         SharedSecret::new(secret).ok_or(BAD_FORM)
     };
     let access = match &form.access {
-        AccessV1::Radius { addresses, secret, previous, profile, require } => {
+        AccessV1::Radius {
+            addresses,
+            secret,
+            previous,
+            profile,
+            require,
+        } => {
             let addresses: Result<Vec<IpNet>, _> =
                 addresses.iter().map(|address| address.parse()).collect();
             Access::Radius(RadiusAccess {
@@ -561,7 +603,11 @@ pub(crate) fn client(bytes: &[u8], sealer: &Sealer) -> Result<Client, StoreError
                 },
             })
         }
-        AccessV1::Api { key_hash, previous, scopes } => {
+        AccessV1::Api {
+            key_hash,
+            previous,
+            scopes,
+        } => {
             let scopes: Result<Vec<Scope>, ()> = scopes.iter().map(|word| word.parse()).collect();
             Access::Api(ApiAccess {
                 key_hash: *key_hash,
@@ -591,7 +637,12 @@ pub(crate) fn client_condition(bytes: &[u8]) -> Result<(u64, Vec<String>), Store
 }
 
 fn client_place<'a>(name: &'a str, field: &'a str) -> Place<'a> {
-    Place { table: Table::Clients.name(), row: name.as_bytes(), field, version: 1 }
+    Place {
+        table: Table::Clients.name(),
+        row: name.as_bytes(),
+        field,
+        version: 1,
+    }
 }
 
 /// A user's row key, and the prefix of its tokens' keys when `00` is appended.
@@ -651,10 +702,17 @@ fn put<T: Serialize>(version: u8, form: &T, out: &mut Vec<u8>) -> Result<(), Sto
 fn take<T: DeserializeOwned>(version: u8, bytes: &[u8]) -> Result<T, StoreError> {
     let (found, body) = bytes.split_first().ok_or(BAD_FORM)?;
     if *found > version {
-        return Err(StoreError::NewerFormat { found: *found, known: version });
+        return Err(StoreError::NewerFormat {
+            found: *found,
+            known: version,
+        });
     }
     let (form, rest) = postcard::take_from_bytes(body).map_err(|_| BAD_FORM)?;
-    if rest.is_empty() { Ok(form) } else { Err(BAD_FORM) }
+    if rest.is_empty() {
+        Ok(form)
+    } else {
+        Err(BAD_FORM)
+    }
 }
 
 const BAD_FORM: StoreError = StoreError::Corrupt("a record cannot be read");

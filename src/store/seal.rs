@@ -55,7 +55,11 @@ impl Sealer {
     pub(crate) fn new(store: [u8; 16], data_key: &Key256) -> Self {
         let seal = derive(store, data_key, "oncegate seal v1");
         let audit = derive(store, data_key, "oncegate audit v1");
-        Self { store, cipher: Aes256Gcm::new(seal.expose().into()), audit: chain_key(&audit) }
+        Self {
+            store,
+            cipher: Aes256Gcm::new(seal.expose().into()),
+            audit: chain_key(&audit),
+        }
     }
 
     /// Seals `plain` for `place`.
@@ -70,8 +74,9 @@ impl Sealer {
 
     /// Opens what [`Sealer::seal`] made for the same place.
     pub(crate) fn open(&self, place: Place<'_>, sealed: &[u8]) -> Result<SecretBytes, StoreError> {
-        open_with(&self.cipher, &self.associated(place), sealed)
-            .ok_or(StoreError::Corrupt("a sealed field does not open in its place"))
+        open_with(&self.cipher, &self.associated(place), sealed).ok_or(StoreError::Corrupt(
+            "a sealed field does not open in its place",
+        ))
     }
 
     /// The MAC of audit record `seq`, whose predecessor's MAC is `previous`.
@@ -103,7 +108,12 @@ pub(crate) fn wrap_data_key(
     data_key: &Key256,
     entropy: &dyn Entropy,
 ) -> Result<Vec<u8>, StoreError> {
-    seal_with(&wrapping(store, master), DATA_KEY, data_key.expose(), entropy)
+    seal_with(
+        &wrapping(store, master),
+        DATA_KEY,
+        data_key.expose(),
+        entropy,
+    )
 }
 
 /// Opens the data key; `WrongMasterKey` when the master key is another store's.
@@ -112,9 +122,12 @@ pub(crate) fn unwrap_data_key(
     master: &Key256,
     wrapped: &[u8],
 ) -> Result<Key256, StoreError> {
-    let bytes = open_with(&wrapping(store, master), DATA_KEY, wrapped)
-        .ok_or(StoreError::WrongMasterKey)?;
-    let key = bytes.expose().try_into().map_err(|_| StoreError::WrongMasterKey)?;
+    let bytes =
+        open_with(&wrapping(store, master), DATA_KEY, wrapped).ok_or(StoreError::WrongMasterKey)?;
+    let key = bytes
+        .expose()
+        .try_into()
+        .map_err(|_| StoreError::WrongMasterKey)?;
     Ok(Key256::new(key))
 }
 
@@ -132,8 +145,7 @@ fn derive(store: [u8; 16], key: &Key256, purpose: &str) -> Key256 {
 }
 
 fn chain_key(key: &Key256) -> Hmac<Sha256> {
-    <Hmac<Sha256> as KeyInit>::new_from_slice(key.expose())
-        .expect("HMAC takes keys of any length")
+    <Hmac<Sha256> as KeyInit>::new_from_slice(key.expose()).expect("HMAC takes keys of any length")
 }
 
 fn seal_with(
@@ -143,8 +155,13 @@ fn seal_with(
     entropy: &dyn Entropy,
 ) -> Result<Vec<u8>, StoreError> {
     let nonce: [u8; NONCE] = random(entropy)?;
-    let payload = Payload { msg: plain, aad: associated };
-    let sealed = cipher.encrypt((&nonce).into(), payload).map_err(|_| StoreError::TooLarge)?;
+    let payload = Payload {
+        msg: plain,
+        aad: associated,
+    };
+    let sealed = cipher
+        .encrypt((&nonce).into(), payload)
+        .map_err(|_| StoreError::TooLarge)?;
     let mut out = Vec::with_capacity(1 + NONCE + sealed.len());
     out.push(AES_256_GCM);
     out.extend_from_slice(&nonce);
@@ -158,8 +175,14 @@ fn open_with(cipher: &Aes256Gcm, associated: &[u8], sealed: &[u8]) -> Option<Sec
     if *algorithm != AES_256_GCM {
         return None;
     }
-    let payload = Payload { msg: body, aad: associated };
-    cipher.decrypt(nonce.into(), payload).ok().map(SecretBytes::new)
+    let payload = Payload {
+        msg: body,
+        aad: associated,
+    };
+    cipher
+        .decrypt(nonce.into(), payload)
+        .ok()
+        .map(SecretBytes::new)
 }
 
 /// Algorithm number in sealed fields; never reused.
@@ -172,8 +195,12 @@ mod tests {
     use super::*;
     use crate::secret::SystemEntropy;
 
-    const PLACE: Place<'static> =
-        Place { table: "tokens", row: b"TOTP-1", field: "key", version: 1 };
+    const PLACE: Place<'static> = Place {
+        table: "tokens",
+        row: b"TOTP-1",
+        field: "key",
+        version: 1,
+    };
 
     fn sealer(store: u8) -> Sealer {
         Sealer::new([store; 16], &Key256::new([9; 32]))
@@ -181,13 +208,30 @@ mod tests {
 
     #[test]
     fn opens_only_in_its_own_place() {
-        let sealed = sealer(1).seal(PLACE, b"12345678901234567890", &SystemEntropy).unwrap();
-        assert_eq!(sealer(1).open(PLACE, &sealed).unwrap().expose(), b"12345678901234567890");
+        let sealed = sealer(1)
+            .seal(PLACE, b"12345678901234567890", &SystemEntropy)
+            .unwrap();
+        assert_eq!(
+            sealer(1).open(PLACE, &sealed).unwrap().expose(),
+            b"12345678901234567890"
+        );
         for place in [
-            Place { table: "clients", ..PLACE },
-            Place { row: b"TOTP-2", ..PLACE },
-            Place { field: "pin", ..PLACE },
-            Place { version: 2, ..PLACE },
+            Place {
+                table: "clients",
+                ..PLACE
+            },
+            Place {
+                row: b"TOTP-2",
+                ..PLACE
+            },
+            Place {
+                field: "pin",
+                ..PLACE
+            },
+            Place {
+                version: 2,
+                ..PLACE
+            },
         ] {
             assert!(sealer(1).open(place, &sealed).is_err(), "{place:?}");
         }
@@ -203,15 +247,22 @@ mod tests {
             assert!(sealer(1).open(PLACE, &bad).is_err(), "bit {bit}");
         }
         for length in 0..sealed.len() {
-            assert!(sealer(1).open(PLACE, &sealed[..length]).is_err(), "length {length}");
+            assert!(
+                sealer(1).open(PLACE, &sealed[..length]).is_err(),
+                "length {length}"
+            );
         }
     }
 
     #[test]
     fn another_master_key_is_named_as_the_cause() {
         let (right, wrong) = (Key256::new([1; 32]), Key256::new([2; 32]));
-        let wrapped = wrap_data_key([0; 16], &right, &Key256::new([3; 32]), &SystemEntropy).unwrap();
-        assert_eq!(unwrap_data_key([0; 16], &right, &wrapped).unwrap().expose(), &[3; 32]);
+        let wrapped =
+            wrap_data_key([0; 16], &right, &Key256::new([3; 32]), &SystemEntropy).unwrap();
+        assert_eq!(
+            unwrap_data_key([0; 16], &right, &wrapped).unwrap().expose(),
+            &[3; 32]
+        );
         assert!(matches!(
             unwrap_data_key([0; 16], &wrong, &wrapped),
             Err(StoreError::WrongMasterKey)

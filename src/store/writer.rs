@@ -116,13 +116,20 @@ impl Writer {
         }
         match self.appender.append(&entries) {
             Ok(records) => {
-                let latest = entries.iter().map(|entry| entry.at).max().unwrap_or_default();
-                self.fold.publish(&mut rows, self.appender.head(), latest, statics);
+                let latest = entries
+                    .iter()
+                    .map(|entry| entry.at)
+                    .max()
+                    .unwrap_or_default();
+                self.fold
+                    .publish(&mut rows, self.appender.head(), latest, statics);
                 if let Some(entry) = entries.iter().rev().find(|e| evaluate::accepts_clock(e)) {
                     self.fold.accept_clock(entry.at);
                 }
                 self.gauges.commits.fetch_add(1, Ordering::Relaxed);
-                self.gauges.records.fetch_add(records.len() as u64, Ordering::Relaxed);
+                self.gauges
+                    .records
+                    .fetch_add(records.len() as u64, Ordering::Relaxed);
                 if self.records.receiver_count() > 0 {
                     for record in records {
                         // Nobody listening any more is no failure.
@@ -186,7 +193,7 @@ impl Writer {
     fn recover(&mut self) -> Result<(), String> {
         if self.failed.is_some_and(|last| last.elapsed() < RETRY) {
             let fault = self.gauges.fault.load();
-            return Err(fault.as_ref().map_or_else(String::new, |cause| cause.to_string()));
+            return Err(fault.as_ref().map_or_else(String::new, ToString::to_string));
         }
         self.failed = Some(Instant::now());
         let entries = self.appender.reopen().map_err(|error| error.to_string())?;
@@ -194,7 +201,8 @@ impl Writer {
         for (_, entry) in entries {
             let mut rows = crate::store::memtable::Layer::default();
             entry.writes.into_iter().for_each(|write| rows.put(write));
-            self.fold.publish(&mut rows, self.appender.head(), entry.at, true);
+            self.fold
+                .publish(&mut rows, self.appender.head(), entry.at, true);
         }
         self.gauges.fault.store(None);
         tracing::warn!(found, "the log is open again; in-doubt records were kept");

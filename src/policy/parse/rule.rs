@@ -15,8 +15,8 @@ use crate::policy::condition::Condition;
 use crate::policy::condition::METHODS;
 use crate::policy::condition::Subject;
 use crate::policy::condition::Wanted;
-use crate::policy::hours::Hours;
 use crate::policy::factor::Factor;
+use crate::policy::hours::Hours;
 use crate::policy::parse::Reader;
 use crate::policy::parse::check_name;
 

@@ -136,7 +136,7 @@ impl Parser<'_> {
                     file: file.to_owned(),
                     line: number,
                     attribute: attribute.to_ascii_lowercase(),
-                    name: name.to_ascii_lowercase(),
+                    name: (*name).to_owned(),
                     number: number_of(value).map_err(|cause| at(number, cause))?,
                 }),
                 words => self
@@ -240,6 +240,7 @@ impl Parser<'_> {
             tagged: false,
             encrypted: false,
             values: HashMap::new(),
+            value_names: HashMap::new(),
         };
         self.flags(&mut attribute, flags)?;
         let standard = self
@@ -325,7 +326,7 @@ impl Parser<'_> {
             };
             if found
                 .values
-                .insert(name.clone(), number)
+                .insert(name.to_ascii_lowercase(), number)
                 .is_some_and(|old| old != number)
             {
                 return Err(ParseError {
@@ -334,6 +335,7 @@ impl Parser<'_> {
                     cause: Cause::Conflict(name),
                 });
             }
+            found.value_names.entry(number).or_insert(name);
         }
         Ok(dictionary)
     }

@@ -2,7 +2,14 @@
 
 #![allow(dead_code)] // each module uses its share
 
+pub(crate) mod app;
 pub(crate) mod vectors;
+
+pub(crate) mod codes;
+pub(crate) mod daemon;
+pub(crate) mod disk;
+pub(crate) mod net;
+pub(crate) mod store;
 
 use std::io::Write as _;
 
@@ -14,16 +21,21 @@ pub(crate) fn require(tool: &str, package: &str) -> bool {
     if std::env::split_paths(&path).any(|directory| directory.join(tool).is_file()) {
         return true;
     }
+    skip(&format!("{tool} not found (apt install {package})"));
+    false
+}
+
+/// Says that this test is skipped and why; when `ONCEGATE_TEST_REQUIRE=1`, fails instead.
+pub(crate) fn skip(why: &str) {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("a test");
     let required = std::env::var_os("ONCEGATE_TEST_REQUIRE").is_some_and(|value| value == "1");
-    assert!(!required, "{test} needs {tool} (apt install {package})");
+    assert!(!required, "{test} cannot run: {why}");
     // Written past the test harness, which hides the output of tests that pass.
-    let line = format!("SKIPPED {test}: {tool} not found (apt install {package})\n");
+    let line = format!("SKIPPED {test}: {why}\n");
     std::io::stderr()
         .write_all(line.as_bytes())
         .expect("standard error is open");
-    false
 }
 
 /// The `SplitMix64` generator: repeatable numbers for large comparisons. Not for anything secret.

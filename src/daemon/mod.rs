@@ -1,0 +1,273 @@
+//! The composition root: configuration, store, policies, service, listeners, signals.
+//!
+//! The only place that constructs the real clock, entropy and sockets. Start order is straight code:
+//! configuration, store (its lock says whether another daemon runs), policies, listeners, ready.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::config::PREFIX;
+use crate::diagnostic::Diagnostic;
+use crate::diagnostic::Source;
+use crate::policy::Policies;
+use crate::radius::dictionary::Dictionary;
+use crate::radius::dictionary::known_attribute;
+use crate::secret::Key256;
+use crate::secret::SystemEntropy;
+use crate::service::Service;
+use crate::store::StoreError;
+use crate::store::embedded::Embedded;
+use crate::store::embedded::Parts;
+use crate::store::medium::Directory;
+use crate::time::SystemClock;
+
+mod install;
+mod run;
+
+pub use install::init;
+pub use run::serve;
+
+/// An installation: its directory and what its configuration means.
+#[derive(Debug)]
+pub struct Site {
+    /// Directory of the installation.
+    pub dir: PathBuf,
+    /// Its configuration.
+    pub config: Config,
+    /// What the configuration deserves to be warned of.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Why the daemon, or a command that opens the store itself, cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Findings in configuration or policy files, all of them.
+    #[error("{} findings in configuration or policies", .0.len())]
+    Findings(Vec<Diagnostic>),
+    /// It exists already.
+    #[error("{what}")]
+    Conflict {
+        /// What exists.
+        what: String,
+        /// What to do next.
+        remedy: String,
+    },
+    /// Something else: what, and what to do about it.
+    #[error("{what}")]
+    Failed {
+        /// What is wrong, and where.
+        what: String,
+        /// What to do next.
+        remedy: String,
+    },
+}
+
+/// Listener addresses from the command line, instead of the configuration's.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// `serve --radius`.
+    pub radius: Option<Vec<SocketAddr>>,
+    /// `serve --http`.
+    pub http: Option<Vec<SocketAddr>>,
+}
+
+impl Site {
+    /// Reads the configuration of `dir`, or `config` when given; the installation is then the
+    /// directory of that file.
+    pub fn load(dir: &Path, config: Option<&Path>) -> Result<Self, StartError> {
+        let file = config.map_or_else(|| dir.join("oncegate.toml"), Path::to_owned);
+        let dir = match config {
+            None => dir.to_owned(),
+            Some(file) => match file.parent() {
+                Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+                _ => PathBuf::from("."),
+            },
+        };
+        let text = fs::read_to_string(&file).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => failed(
+                format!(
+                    "{} does not exist: there is no installation here",
+                    file.display()
+                ),
+                format!("oncegate init --dir {}", dir.display()),
+            ),
+            _ => failed(
+                format!("{} cannot be read: {error}", file.display()),
+                "run as the user who owns the installation",
+            ),
+        })?;
+        let source = Source::new(file.display().to_string(), text);
+        let (config, warnings) =
+            Config::load(Some(&source), environment()?, &dir).map_err(StartError::Findings)?;
+        Ok(Self {
+            dir,
+            config,
+            warnings,
+        })
+    }
+
+    /// The admin socket.
+    pub fn socket(&self) -> PathBuf {
+        self.dir.join("admin.sock")
+    }
+
+    /// Whether `quickstart` made this directory: demonstration codes may be shown.
+    pub fn is_quickstart(&self) -> bool {
+        self.dir.join("quickstart").exists()
+    }
+}
+
+/// Opens the store and the policies, for `serve` and for commands without a daemon.
+pub async fn open(site: &Site) -> Result<Arc<Service>, StartError> {
+    let policies = load_policies(&site.config.policies.dir)?;
+    let dir = &site.config.store.dir;
+    if !dir.join("main.redb").exists() {
+        return Err(failed(
+            format!("there is no store in {}", dir.display()),
+            "put the store back, or make a new installation with `oncegate init --dir DIR`",
+        ));
+    }
+    let master = install::master_key(&site.config.keys.master)?;
+    let segment_size = site.config.audit.segment_size;
+    let store = open_store(dir, master, segment_size).map_err(|error| cannot_open(dir, &error))?;
+    let service = Service::new(
+        Arc::new(store),
+        policies,
+        Arc::new(SystemClock),
+        Arc::new(SystemEntropy),
+    );
+    let service = service.await.map_err(|error| {
+        failed(
+            format!("the clients cannot be read: {error}"),
+            "oncegate audit verify",
+        )
+    })?;
+    Ok(Arc::new(service))
+}
+
+/// Reads the policy files of a directory, checks them and runs the tests in them.
+pub fn load_policies(dir: &Path) -> Result<Policies, StartError> {
+    let sources = policy_files(dir)?;
+    let dictionary = dictionary()?;
+    let policies =
+        Policies::parse(&sources, &known_attribute(&dictionary)).map_err(StartError::Findings)?;
+    let failures: Vec<Diagnostic> = policies
+        .run_tests()
+        .into_iter()
+        .filter_map(|test| test.failure)
+        .collect();
+    if !failures.is_empty() {
+        return Err(StartError::Findings(failures));
+    }
+    if policies.resolve(None).is_none() {
+        return Err(failed(
+            format!("{} has no default.toml", dir.display()),
+            "clients that name no policy need one; `oncegate init` in an empty directory writes it",
+        ));
+    }
+    Ok(policies)
+}
+
+/// The policy files of a directory: `*.toml` in order of name, without hidden ones.
+pub fn policy_files(dir: &Path) -> Result<Vec<Source>, StartError> {
+    let unreadable = |path: &Path, error: &io::Error| {
+        failed(
+            format!("{} cannot be read: {error}", path.display()),
+            "policies live in the directory that `[policies] dir` names",
+        )
+    };
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(dir).map_err(|error| unreadable(dir, &error))? {
+        let path = entry.map_err(|error| unreadable(dir, &error))?.path();
+        let hidden = path
+            .file_name()
+            .is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+        if !hidden
+            && path
+                .extension()
+                .is_some_and(|extension| extension == "toml")
+        {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    let read = |path: &PathBuf| {
+        let text = fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
+        Ok(Source::new(path.display().to_string(), text))
+    };
+    paths.iter().map(read).collect()
+}
+
+fn dictionary() -> Result<Dictionary, StartError> {
+    Dictionary::builtin().map_err(|error| failed(error.to_string(), "this is a defect of oncegate"))
+}
+
+fn open_store(dir: &Path, master: Key256, segment_size: u64) -> Result<Embedded, StoreError> {
+    Embedded::open(Parts {
+        medium: Arc::new(Directory::new(dir)),
+        master,
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
+        segment_size,
+        checkpoint: CHECKPOINT,
+    })
+}
+
+/// Makes an empty store; `init` has just made its directory.
+fn create_store(dir: &Path, master: Key256) -> Result<(), StartError> {
+    let store = open_store(dir, master, u64::MAX).map_err(|error| cannot_open(dir, &error))?;
+    drop(store);
+    Ok(())
+}
+
+fn cannot_open(dir: &Path, error: &StoreError) -> StartError {
+    let remedy = match error {
+        StoreError::InUse => {
+            "a daemon runs on this directory: commands reach it by themselves; stop it to start another"
+        }
+        StoreError::WrongMasterKey => "put back the master.key that `oncegate init` wrote",
+        StoreError::NewerFormat { .. } => {
+            "run the version of oncegate that wrote it, or a newer one"
+        }
+        StoreError::Corrupt(_) => "restore the store from a backup",
+        _ => "see that the disk is mounted writable, has space, and belongs to this user",
+    };
+    failed(
+        format!("the store in {} cannot be opened: {error}", dir.display()),
+        remedy,
+    )
+}
+
+/// The variables that configure us. One that is not text is named, not skipped.
+fn environment() -> Result<Vec<(String, String)>, StartError> {
+    let ours =
+        |(name, _): &(OsString, OsString)| name.as_encoded_bytes().starts_with(PREFIX.as_bytes());
+    let text = |(name, value): (OsString, OsString)| {
+        let name = name.to_string_lossy().into_owned();
+        match value.into_string() {
+            Ok(value) => Ok((name, value)),
+            Err(_) => Err(failed(
+                format!("the variable {name} is not UTF-8 text"),
+                "set it again",
+            )),
+        }
+    };
+    std::env::vars_os().filter(ours).map(text).collect()
+}
+
+fn failed(what: impl Into<String>, remedy: impl Into<String>) -> StartError {
+    StartError::Failed {
+        what: what.into(),
+        remedy: remedy.into(),
+    }
+}
+
+/// Time between checkpoints: bounds what opening has to fold again.
+const CHECKPOINT: Duration = Duration::from_secs(5);

@@ -1,0 +1,295 @@
+//! The running daemon: listeners, signals, reload, drain.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::resource::Resource;
+use tokio::net::TcpListener;
+use tokio::net::UnixListener;
+use tokio::signal::unix::Signal;
+use tokio::signal::unix::SignalKind;
+use tokio::signal::unix::signal;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::daemon::Overrides;
+use crate::daemon::Site;
+use crate::daemon::StartError;
+use crate::daemon::dictionary;
+use crate::daemon::failed;
+use crate::daemon::load_policies;
+use crate::daemon::open;
+use crate::server::Info;
+use crate::server::http;
+use crate::server::http::App;
+use crate::server::radius;
+use crate::server::tls::Tls;
+use crate::service::Service;
+
+/// Runs the daemon until SIGTERM or SIGINT. `ready` is called when every listener is bound.
+pub async fn serve(
+    site: Site,
+    overrides: Overrides,
+    ready: impl FnOnce(&Info, &Arc<Service>) + Send,
+) -> Result<(), StartError> {
+    keep_memory_private();
+    let signals = Signals::new()?;
+    let service = open(&site).await?;
+    refuse_to_start(&service)?;
+    let listeners = bind(&site, overrides).await?;
+    let info = listeners.info(&site);
+
+    let pipeline = radius::Pipeline::new(
+        Arc::clone(&service),
+        Arc::new(dictionary()?),
+        (&site.config.limits).into(),
+    );
+    let app = App::new(Arc::clone(&service), site.config.limits, info.clone());
+    let counters = Arc::clone(&pipeline);
+    app.add_metrics(Box::new(move |out| counters.write_prometheus(out)));
+
+    let shutdown = CancellationToken::new();
+    let tasks = TaskTracker::new();
+    tasks.spawn(radius::run(listeners.radius, pipeline, shutdown.clone()));
+    let connections = Arc::new(Semaphore::new(site.config.limits.http_connections));
+    for listener in listeners.http {
+        let (tls, app) = (listeners.tls.clone(), Arc::clone(&app));
+        let (connections, shutdown) = (Arc::clone(&connections), shutdown.clone());
+        tasks.spawn(http::serve_tcp(listener, tls, app, connections, shutdown));
+    }
+    tasks.spawn(http::serve_unix(
+        listeners.unix,
+        Arc::clone(&app),
+        shutdown.clone(),
+    ));
+    tasks.close();
+    tracing::info!(dir = %site.dir.display(), version = env!("CARGO_PKG_VERSION"), "ready");
+    ready(&info, &service);
+
+    signals
+        .until_stopped(|| reload(&site, &service, listeners.tls.as_deref()))
+        .await;
+    tracing::info!("stopping: no new requests; finishing those in flight");
+    // Removed first: commands from now on wait for the store instead of talking to a dying daemon.
+    drop(listeners.socket);
+    shutdown.cancel();
+    if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
+        tracing::warn!("some requests did not finish in time");
+    }
+    app.drain().await;
+    Ok(())
+}
+
+struct Listeners {
+    radius: Vec<radius::Listener>,
+    http: Vec<TcpListener>,
+    unix: UnixListener,
+    socket: SocketFile,
+    tls: Option<Arc<Tls>>,
+}
+
+impl Listeners {
+    fn info(&self, site: &Site) -> Info {
+        let bound = |listener: &TcpListener| listener.local_addr().ok();
+        Info {
+            daemon: true,
+            demo: site.is_quickstart(),
+            radius: self
+                .radius
+                .iter()
+                .map(radius::Listener::local_addr)
+                .collect(),
+            http: self.http.iter().filter_map(bound).collect(),
+        }
+    }
+}
+
+async fn bind(site: &Site, overrides: Overrides) -> Result<Listeners, StartError> {
+    let config = &site.config;
+    let tls = match &config.http.tls {
+        None => None,
+        Some(files) => {
+            let tls = Tls::load(&files.certificate, &files.key);
+            let tls = tls.map_err(|error| {
+                failed(error.to_string(), "see [http.tls] in the configuration")
+            })?;
+            Some(Arc::new(tls))
+        }
+    };
+    let radius = overrides
+        .radius
+        .unwrap_or_else(|| config.radius.listen.clone());
+    let radius = radius::bind_all(&radius).map_err(|error| {
+        let addresses: Vec<String> = radius.iter().map(ToString::to_string).collect();
+        cannot_bind("RADIUS", &addresses.join(", "), "--radius", &error)
+    })?;
+    let mut http = Vec::new();
+    for address in overrides.http.unwrap_or_else(|| config.http.listen.clone()) {
+        if tls.is_none() && !config.http.insecure && !address.ip().is_loopback() {
+            return Err(failed(
+                format!("plain HTTP on {address} would show passwords and keys to the network"),
+                "configure [http.tls], or set http.insecure = true if you know who listens",
+            ));
+        }
+        let listener = TcpListener::bind(address).await;
+        http.push(
+            listener
+                .map_err(|error| cannot_bind("HTTP", &address.to_string(), "--http", &error))?,
+        );
+    }
+    let path = site.socket();
+    // Whoever holds the store's lock owns the directory: a socket that is there is a dead one's.
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(cannot_bind(
+                "the admin socket",
+                &path.display().to_string(),
+                "--dir",
+                &error,
+            ));
+        }
+        _ => {}
+    }
+    let unix = private_socket(&path).map_err(|error| {
+        cannot_bind(
+            "the admin socket",
+            &path.display().to_string(),
+            "--dir",
+            &error,
+        )
+    })?;
+    Ok(Listeners {
+        radius,
+        http,
+        unix,
+        socket: SocketFile(path),
+        tls,
+    })
+}
+
+/// The admin socket, for the daemon's own user. Others are refused by its mode, by the mode of the
+/// directory, and by their credentials.
+fn private_socket(path: &Path) -> io::Result<UnixListener> {
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+fn cannot_bind(what: &str, address: &str, option: &str, error: &io::Error) -> StartError {
+    let remedy = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!(
+                "another program listens there: stop it, or choose another address with {option}"
+            )
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!("ports below 1024 take privileges: choose another with {option}")
+        }
+        io::ErrorKind::AddrNotAvailable => "this machine does not have that address".to_owned(),
+        _ => format!("choose another address with {option}"),
+    };
+    failed(
+        format!("{what} cannot listen on {address}: {error}"),
+        remedy,
+    )
+}
+
+/// What would make the daemon answer wrongly or not at all is said before it listens.
+fn refuse_to_start(service: &Service) -> Result<(), StartError> {
+    if let Some(fault) = service.store().health().fault {
+        return Err(failed(
+            format!("the store is damaged: {fault}"),
+            "see `oncegate audit verify`; restore the store from a backup",
+        ));
+    }
+    let policies = service.policies();
+    for client in service.clients().all().iter() {
+        crate::service::policy_of(client, &policies).map_err(|error| {
+            failed(
+                error.to_string(),
+                format!("oncegate client set {} --policy default", client.name),
+            )
+        })?;
+    }
+    Ok(())
+}
+
+/// Reads policies and certificates again. What is in use stays in use unless all of it is right.
+fn reload(site: &Site, service: &Service, tls: Option<&Tls>) {
+    match load_policies(&site.config.policies.dir) {
+        Ok(policies) => match service.replace_policies(policies) {
+            Ok(()) => tracing::info!("policies reloaded"),
+            Err(error) => tracing::error!(%error, "policies not reloaded; the old set stays"),
+        },
+        Err(StartError::Findings(findings)) => {
+            for finding in findings {
+                tracing::error!(%finding, "policies not reloaded; the old set stays");
+            }
+        }
+        Err(error) => tracing::error!(%error, "policies not reloaded; the old set stays"),
+    }
+    match tls.map(Tls::reload) {
+        None => {}
+        Some(Ok(())) => tracing::info!("certificate reloaded"),
+        Some(Err(error)) => tracing::error!(%error, "certificate not reloaded; the old one stays"),
+    }
+}
+
+/// No core dumps and no debugger of the same user: the process holds opened seeds (SECURITY T26).
+fn keep_memory_private() {
+    if let Err(error) = nix::sys::prctl::set_dumpable(false) {
+        tracing::warn!(%error, "the process stays dumpable");
+    }
+    if let Err(error) = nix::sys::resource::setrlimit(Resource::RLIMIT_CORE, 0, 0) {
+        tracing::warn!(%error, "core dumps stay possible");
+    }
+}
+
+/// Removed when dropped.
+struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // Gone already is as good.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// Listens from now on: a signal during start is not lost.
+    fn new() -> Result<Self, StartError> {
+        let listen = |kind| {
+            signal(kind).map_err(|error| failed(format!("signals: {error}"), "see the cause"))
+        };
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    }
+
+    async fn until_stopped(mut self, mut reload: impl FnMut()) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => reload(),
+            }
+        }
+    }
+}
+
+/// How long requests in flight may take to finish; longer than any reject delay.
+const DRAIN: Duration = Duration::from_secs(15);

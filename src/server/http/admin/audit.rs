@@ -1,0 +1,185 @@
+//! `/v1/admin/audit`: reading, checking and following the trail.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Context;
+use std::task::Poll;
+
+use axum::body::Body;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header;
+use axum::response::IntoResponse;
+use axum::response::Response;
+use hyper::body::Frame;
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc;
+
+use crate::api;
+use crate::api::Problem;
+use crate::model::audit::AuditRecord;
+use crate::model::user_key::UserKey;
+use crate::server::http::App;
+use crate::server::http::admin::limit;
+use crate::server::http::answer;
+use crate::server::http::body::Query;
+use crate::server::http::error::Failure;
+use crate::server::http::forms;
+use crate::store::AuditQuery;
+use crate::time::UnixTime;
+
+/// Audit records, newest first, a page at a time.
+#[utoipa::path(
+    get,
+    path = "/v1/admin/audit",
+    tag = "audit",
+    params(api::AuditQuery),
+    responses(
+        (status = 200, description = "A page", body = api::Audit),
+        (status = "default", description = "Failure", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn list_audit(
+    State(app): State<Arc<App>>,
+    Query(query): Query<api::AuditQuery>,
+) -> Result<Response, Failure> {
+    let limit = limit(query.limit)?;
+    let mut records = app
+        .service()
+        .store()
+        .audit(wanted(query, limit + 1)?)
+        .await?;
+    let more = records.len() > limit;
+    records.truncate(limit);
+    let next = records.last().filter(|_| more).map(|record| record.seq);
+    let records = records.iter().map(forms::audit).collect();
+    Ok(answer::json(StatusCode::OK, &api::Audit { records, next }))
+}
+
+/// Checks the chain from its first record to the last.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/audit/verify",
+    tag = "audit",
+    responses(
+        (status = 200, description = "What it looks like", body = api::AuditChain),
+        (status = "default", description = "Failure", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn verify_audit(State(app): State<Arc<App>>) -> Result<Response, Failure> {
+    let report = app.service().store().verify_audit(Box::new(|_| {})).await?;
+    let chain = api::AuditChain {
+        intact: report.fault.is_none(),
+        good: report.good,
+        first_bad: report.fault.as_ref().map(|fault| fault.seq),
+        fault: report.fault.map(|fault| fault.what.to_owned()),
+    };
+    Ok(answer::json(StatusCode::OK, &chain))
+}
+
+/// Audit records as they become durable, one JSON document a line.
+///
+/// A listener that is too slow misses records and hears `{"missed":N}` in their place.
+#[utoipa::path(
+    get,
+    path = "/v1/admin/audit/tail",
+    tag = "audit",
+    responses(
+        (status = 200, description = "Until somebody hangs up", body = api::AuditRecord,
+         content_type = "application/x-ndjson"),
+        (status = "default", description = "Failure", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn tail_audit(State(app): State<Arc<App>>) -> Result<Response, Failure> {
+    let place = Arc::clone(app.tails()).try_acquire_owned();
+    let place =
+        place.map_err(|_| Failure::Unavailable("too many listeners of the audit".into()))?;
+    let records = app.service().store().subscribe();
+    let (sender, lines) = mpsc::channel(LINES);
+    let stopping = app.stopping().clone();
+    app.tasks().spawn(async move {
+        tokio::select! {
+            () = stopping.cancelled() => {}
+            () = sender.closed() => {}
+            () = follow(records, &sender) => {}
+        }
+        drop(place);
+    });
+    let media = [(header::CONTENT_TYPE, "application/x-ndjson")];
+    Ok((media, Body::new(Lines(lines))).into_response())
+}
+
+async fn follow(mut records: broadcast::Receiver<AuditRecord>, lines: &mpsc::Sender<Bytes>) {
+    loop {
+        let line = match records.recv().await {
+            Ok(record) => answer::text(&forms::audit(&record)),
+            Err(RecvError::Lagged(missed)) => Ok(format!("{{\"missed\":{missed}}}")),
+            Err(RecvError::Closed) => return,
+        };
+        let Ok(mut line) = line else { return };
+        line.push('\n');
+        if lines.send(line.into()).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// A body whose pieces come from a task.
+struct Lines(mpsc::Receiver<Bytes>);
+
+impl hyper::body::Body for Lines {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0
+            .poll_recv(context)
+            .map(|line| line.map(|line| Ok(Frame::data(line))))
+    }
+}
+
+fn wanted(query: api::AuditQuery, limit: usize) -> Result<AuditQuery, Failure> {
+    let since = query.since.as_deref().map(time).transpose()?;
+    let decision = match query.decision.as_deref() {
+        None => None,
+        Some("accept") => Some(crate::model::reason::Decision::Accept),
+        Some("reject") => Some(crate::model::reason::Decision::Reject),
+        Some(_) => return Err(Failure::malformed("decision: one of accept, reject")),
+    };
+    let request = query.request.as_deref().map(|text| {
+        text.parse()
+            .map_err(|_| Failure::malformed("request: 26 characters, as answers give it"))
+    });
+    // A name that cannot be read is in the audit as it was typed.
+    let user = query
+        .user
+        .map(|text| UserKey::parse(&text).map_or(text, |key| key.to_string()));
+    Ok(AuditQuery {
+        before: query.before,
+        since,
+        user,
+        decision,
+        request: request.transpose()?,
+        limit,
+    })
+}
+
+fn time(text: &str) -> Result<UnixTime, Failure> {
+    let time = text.parse::<jiff::Timestamp>().ok();
+    let millis = time.and_then(|time| u64::try_from(time.as_millisecond()).ok());
+    millis
+        .map(UnixTime::from_millis)
+        .ok_or_else(|| Failure::malformed("since: a time as 2026-01-31T08:00:00Z (RFC 3339)"))
+}
+
+/// Lines that wait for a slow listener, beside the store's own buffer.
+const LINES: usize = 64;

@@ -1,0 +1,283 @@
+//! `/v1/admin/clients`.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use ipnet::IpNet;
+
+use crate::api;
+use crate::api::ClientCreate;
+use crate::api::Problem;
+use crate::model::client::Access;
+use crate::model::client::Client;
+use crate::model::client::Require;
+use crate::model::client::Scope;
+use crate::secret::SecretString;
+use crate::server::http::App;
+use crate::server::http::admin::IfMatch;
+use crate::server::http::admin::NamePath;
+use crate::server::http::admin::conditional;
+use crate::server::http::admin::word;
+use crate::server::http::answer;
+use crate::server::http::body::Json;
+use crate::server::http::body::OptionalJson;
+use crate::server::http::error::Failure;
+use crate::server::http::forms;
+use crate::service::admin::ClientPatch;
+use crate::service::admin::NewRadiusClient;
+use crate::store::By;
+
+/// All clients.
+#[utoipa::path(
+    get,
+    path = "/v1/admin/clients",
+    tag = "clients",
+    responses(
+        (status = 200, description = "All of them", body = api::Clients),
+        (status = "default", description = "Failure", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn list_clients(State(app): State<Arc<App>>) -> Response {
+    let now = app.service().now();
+    let all = app.service().clients().all();
+    let clients = all
+        .iter()
+        .map(|client| forms::client(client, now))
+        .collect();
+    answer::json(StatusCode::OK, &api::Clients { clients })
+}
+
+/// Makes a client. The answer holds its secret or key: the only time it is shown.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/clients",
+    tag = "clients",
+    request_body = ClientCreate,
+    responses(
+        (status = 201, description = "Made", body = api::ClientCreated),
+        (status = "default", description = "Failure", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn create_client(
+    State(app): State<Arc<App>>,
+    Extension(by): Extension<By>,
+    Json { value: new, .. }: Json<ClientCreate>,
+) -> Result<Response, Failure> {
+    let service = app.service();
+    let (client, key) = match new {
+        ClientCreate::Radius {
+            name,
+            addresses,
+            secret,
+            policy,
+            realm,
+            profile,
+            require_message_authenticator,
+        } => {
+            if profile.is_some_and(|profile| profile != "generic") {
+                return Err(Failure::malformed("profile: this version knows `generic`"));
+            }
+            let require = require_message_authenticator
+                .as_deref()
+                .map(require)
+                .transpose()?;
+            let new = NewRadiusClient {
+                name,
+                addresses: networks(&addresses)?,
+                secret,
+                policy,
+                realm,
+                require: require.unwrap_or_default(),
+            };
+            (service.add_radius_client(new, by).await?, None)
+        }
+        ClientCreate::Api {
+            name,
+            scopes: words,
+            policy,
+            realm,
+        } => {
+            let mut scopes = scopes(&words)?;
+            if scopes.is_empty() {
+                scopes.push(Scope::Verify);
+            }
+            let (client, key) = service
+                .add_api_client(name, scopes, policy, realm, by)
+                .await?;
+            (client, Some(key))
+        }
+    };
+    Ok(created(&app, StatusCode::CREATED, &client, key.as_ref()))
+}
+
+/// A client.
+#[utoipa::path(
+    get,
+    path = "/v1/admin/clients/{name}",
+    tag = "clients",
+    params(("name" = String, Path, description = "The client's name")),
+    responses(
+        (status = 200, description = "The client", body = api::Client),
+        (status = "default", description = "Failure", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn show_client(
+    State(app): State<Arc<App>>,
+    NamePath(name): NamePath,
+) -> Result<Response, Failure> {
+    let client = app.service().client(&name)?;
+    let shown = forms::client(&client, app.service().now());
+    Ok(answer::record(StatusCode::OK, &shown, client.revision))
+}
+
+/// Changes a client: what is absent stays, `null` clears.
+#[utoipa::path(
+    patch,
+    path = "/v1/admin/clients/{name}",
+    tag = "clients",
+    params(
+        ("name" = String, Path, description = "The client's name"),
+        ("If-Match" = Option<String>, Header, description = "The ETag that was seen"),
+    ),
+    request_body = api::ClientChange,
+    responses(
+        (status = 200, description = "Changed", body = api::Client),
+        (status = 412, description = "Changed meanwhile by somebody else", body = Problem,
+         content_type = "application/problem+json"),
+        (status = "default", description = "Failure", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn change_client(
+    State(app): State<Arc<App>>,
+    NamePath(name): NamePath,
+    IfMatch(expected): IfMatch,
+    Extension(by): Extension<By>,
+    Json { value: change, .. }: Json<api::ClientChange>,
+) -> Result<Response, Failure> {
+    let scopes = change.scopes.as_deref().map(scopes).transpose()?;
+    if scopes.as_ref().is_some_and(Vec::is_empty) {
+        return Err(Failure::malformed(
+            "scopes: a key needs at least one: verify, admin",
+        ));
+    }
+    let wanted = change.require_message_authenticator.as_deref();
+    let patch = ClientPatch {
+        addresses: change.addresses.as_deref().map(networks).transpose()?,
+        policy: change.policy,
+        realm: change.realm,
+        require: wanted.map(require).transpose()?,
+        scopes,
+    };
+    let service = app.service();
+    let changed = service.set_client(&name, patch, expected, by).await;
+    let present = async || service.client(&name).ok().map(|client| client.revision);
+    let client = conditional(changed, expected, present).await?;
+    let shown = forms::client(&client, service.now());
+    Ok(answer::record(StatusCode::OK, &shown, client.revision))
+}
+
+/// Removes a client.
+#[utoipa::path(
+    delete,
+    path = "/v1/admin/clients/{name}",
+    tag = "clients",
+    params(("name" = String, Path, description = "The client's name")),
+    responses(
+        (status = 204, description = "Removed"),
+        (status = "default", description = "Failure", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn remove_client(
+    State(app): State<Arc<App>>,
+    NamePath(name): NamePath,
+    Extension(by): Extension<By>,
+) -> Result<StatusCode, Failure> {
+    app.service().remove_client(&name, by).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Gives a client a new secret or key; the old one stays valid beside it for a while.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/clients/{name}/rotate",
+    tag = "clients",
+    params(("name" = String, Path, description = "The client's name")),
+    request_body = Option<api::Rotate>,
+    responses(
+        (status = 200, description = "Rotated", body = api::ClientCreated),
+        (status = "default", description = "Failure", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn rotate_client(
+    State(app): State<Arc<App>>,
+    NamePath(name): NamePath,
+    Extension(by): Extension<By>,
+    OptionalJson(rotate): OptionalJson<api::Rotate>,
+) -> Result<Response, Failure> {
+    let grace = rotate.grace_secs.map_or(GRACE, Duration::from_secs);
+    if grace > GRACE_MAX {
+        return Err(Failure::malformed("grace_secs: at most 90 days"));
+    }
+    let (client, key) = app
+        .service()
+        .rotate_client(&name, rotate.secret, grace, by)
+        .await?;
+    Ok(created(&app, StatusCode::OK, &client, key.as_ref()))
+}
+
+fn created(app: &App, status: StatusCode, client: &Client, key: Option<&SecretString>) -> Response {
+    let secret = match &client.access {
+        Access::Radius(radius) => std::str::from_utf8(radius.secret.expose()).ok(),
+        Access::Api(_) => None,
+    };
+    let created = api::ClientCreated {
+        client: forms::client(client, app.service().now()),
+        secret: secret.map(str::to_owned),
+        key: key.map(|key| key.expose().to_owned()),
+    };
+    answer::record(status, &created, client.revision)
+}
+
+fn networks(texts: &[String]) -> Result<Vec<IpNet>, Failure> {
+    let network = |text: &String| {
+        let text = text.trim();
+        let network = text
+            .parse()
+            .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        network.map(|network: IpNet| network.trunc()).map_err(|_| {
+            Failure::malformed("addresses: each an address or a network, as 192.0.2.0/24")
+        })
+    };
+    texts.iter().map(network).collect()
+}
+
+fn scopes(words: &[String]) -> Result<Vec<Scope>, Failure> {
+    let mut scopes = Vec::new();
+    for text in words {
+        let scope = word("scopes", text, "verify, admin")?;
+        if !scopes.contains(&scope) {
+            scopes.push(scope);
+        }
+    }
+    Ok(scopes)
+}
+
+fn require(text: &str) -> Result<Require, Failure> {
+    word("require_message_authenticator", text, "true, false, auto")
+}
+
+/// How long an old secret works when the caller does not say: a day to change the gear.
+const GRACE: Duration = Duration::from_hours(24);
+/// Longest time for two valid secrets: a forgotten one is a leak.
+const GRACE_MAX: Duration = Duration::from_hours(24 * 90);

@@ -1,0 +1,168 @@
+//! `/v1/admin/*`: everything the command line can do.
+//!
+//! Handlers translate between the API's forms and the service's verbs; what is allowed is decided
+//! by the service and the store. All of them are behind
+//! [`crate::server::http::caller::require_admin`], which also says who acts ([`By`]).
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::extract::Path;
+use axum::http::HeaderMap;
+use axum::http::header;
+use axum::http::request::Parts;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::model::id::Serial;
+use crate::model::user_key::UserKey;
+use crate::server::http::App;
+use crate::server::http::error::Failure;
+
+mod audit;
+mod clients;
+mod operation;
+mod tokens;
+mod users;
+
+pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(users::list_users, users::create_user))
+        .routes(routes!(
+            users::show_user,
+            users::change_user,
+            users::remove_user
+        ))
+        .routes(routes!(users::unlock_user))
+        .routes(routes!(users::demo_code))
+        .routes(routes!(tokens::list_tokens, tokens::create_token))
+        .routes(routes!(tokens::show_token, tokens::remove_token))
+        .routes(routes!(tokens::confirm_token))
+        .routes(routes!(tokens::resync_token))
+        .routes(routes!(tokens::suspend_token))
+        .routes(routes!(tokens::resume_token))
+        .routes(routes!(tokens::revoke_token))
+        .routes(routes!(clients::list_clients, clients::create_client))
+        .routes(routes!(
+            clients::show_client,
+            clients::change_client,
+            clients::remove_client
+        ))
+        .routes(routes!(clients::rotate_client))
+        .routes(routes!(audit::list_audit))
+        .routes(routes!(audit::verify_audit))
+        .routes(routes!(audit::tail_audit))
+        .routes(routes!(operation::status))
+        .routes(routes!(operation::list_policies))
+        .routes(routes!(operation::recover_clock))
+}
+
+/// A user in a path.
+struct UserPath(UserKey);
+
+impl<S: Send + Sync> FromRequestParts<S> for UserPath {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let Path(text) = segment(parts, state).await?;
+        Ok(Self(user_key(&text)?))
+    }
+}
+
+/// A token's serial in a path.
+struct SerialPath(Serial);
+
+impl<S: Send + Sync> FromRequestParts<S> for SerialPath {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let Path(text) = segment(parts, state).await?;
+        text.parse()
+            .map(Self)
+            .map_err(|_| Failure::missing("token"))
+    }
+}
+
+/// A client's name in a path.
+struct NamePath(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for NamePath {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        segment(parts, state).await.map(|Path(text)| Self(text))
+    }
+}
+
+/// The revision that `If-Match` names.
+struct IfMatch(Option<u64>);
+
+impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        expected(&parts.headers).map(Self)
+    }
+}
+
+async fn segment<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<Path<String>, Failure> {
+    let path = Path::<String>::from_request_parts(parts, state).await;
+    path.map_err(|_| Failure::malformed("the path is not percent-encoded UTF-8"))
+}
+
+fn expected(headers: &HeaderMap) -> Result<Option<u64>, Failure> {
+    let mut values = headers.get_all(header::IF_MATCH).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    let value = value.to_str().ok().filter(|_| values.next().is_none());
+    match value {
+        Some("*") => Ok(None),
+        Some(value) => {
+            let tag = value
+                .strip_prefix('"')
+                .and_then(|tag| tag.strip_suffix('"'));
+            let tag = tag.ok_or_else(|| Failure::malformed(IF_MATCH))?;
+            // A tag that is none of ours matches no revision.
+            Ok(Some(tag.parse().unwrap_or(0)))
+        }
+        None => Err(Failure::malformed(IF_MATCH)),
+    }
+}
+
+/// A failed conditional change: 412 when the record has another revision than the caller saw.
+async fn conditional<T>(
+    result: Result<T, crate::service::admin::AdminError>,
+    expected: Option<u64>,
+    present: impl AsyncFnOnce() -> Option<u64>,
+) -> Result<T, Failure> {
+    use crate::service::admin::AdminError;
+    match result {
+        Err(AdminError::Conflict(_)) if expected.is_some() && present().await != expected => {
+            Err(Failure::Changed)
+        }
+        other => Ok(other?),
+    }
+}
+
+fn user_key(text: &str) -> Result<UserKey, Failure> {
+    UserKey::parse(text).map_err(|error| Failure::malformed(format!("user: {error}")))
+}
+
+fn limit(wanted: Option<usize>) -> Result<usize, Failure> {
+    match wanted.unwrap_or(PAGE) {
+        limit @ 1..=PAGE_MAX => Ok(limit),
+        _ => Err(Failure::malformed("limit: 1 to 1000")),
+    }
+}
+
+fn word<T: std::str::FromStr>(field: &str, text: &str, words: &str) -> Result<T, Failure> {
+    text.parse()
+        .map_err(|_| Failure::malformed(format!("{field}: one of {words}")))
+}
+
+const IF_MATCH: &str = "If-Match: one entity tag as an answer's ETag gave it, in quotes, or `*`";
+/// Records on a page when the caller does not say.
+const PAGE: usize = 100;
+/// Most records on a page: an answer of some 500 KiB.
+const PAGE_MAX: usize = 1000;

@@ -1,0 +1,112 @@
+//! `/v1/admin/status`, `/v1/admin/policies`, `/v1/admin/clock/recover`.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use crate::api;
+use crate::api::Problem;
+use crate::model::reason::Decision;
+use crate::server::http::App;
+use crate::server::http::answer;
+use crate::server::http::error::Failure;
+use crate::server::http::metrics;
+use crate::store::By;
+
+/// How the server is.
+#[utoipa::path(
+    get,
+    path = "/v1/admin/status",
+    tag = "operation",
+    responses(
+        (status = 200, description = "How it is", body = api::Status),
+        (status = "default", description = "Failure", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn status(State(app): State<Arc<App>>) -> Response {
+    answer::json(StatusCode::OK, &present(&app))
+}
+
+/// Loaded policies.
+#[utoipa::path(
+    get,
+    path = "/v1/admin/policies",
+    tag = "policies",
+    responses(
+        (status = 200, description = "All of them", body = Vec<api::PolicySummary>),
+        (status = "default", description = "Failure", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn list_policies(State(app): State<Arc<App>>) -> Response {
+    let policies = app.service().policies();
+    let summary = |policy: &crate::policy::Policy| api::PolicySummary {
+        name: policy.name.clone(),
+        description: policy.description.clone(),
+        rules: policy.rules.iter().map(|rule| rule.name.clone()).collect(),
+    };
+    let policies: Vec<_> = policies.iter().map(summary).collect();
+    answer::json(StatusCode::OK, &policies)
+}
+
+/// Vouches for the present time although later times are on record.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/clock/recover",
+    tag = "operation",
+    responses(
+        (status = 200, description = "How the server is now", body = api::Status),
+        (status = "default", description = "Failure", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn recover_clock(
+    State(app): State<Arc<App>>,
+    Extension(by): Extension<By>,
+) -> Result<Response, Failure> {
+    app.service().accept_clock(by).await?;
+    Ok(answer::json(StatusCode::OK, &present(&app)))
+}
+
+fn present(app: &App) -> api::Status {
+    let service = app.service();
+    let info = app.info();
+    let health = service.store().health();
+    let fault = service.fault();
+    let (mut accepts, mut rejects, mut undecided) = (0, 0, 0);
+    for (_, reason, count) in service.counters().all() {
+        match reason.map(metrics::decision) {
+            Some(Decision::Accept) => accepts += count,
+            Some(Decision::Reject) => rejects += count,
+            None => undecided += count,
+        }
+    }
+    api::Status {
+        ready: fault.is_none(),
+        fault,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        daemon: info.daemon,
+        radius: info.radius.iter().map(ToString::to_string).collect(),
+        http: info.http.iter().map(ToString::to_string).collect(),
+        policies: service
+            .policies()
+            .iter()
+            .map(|policy| policy.name.clone())
+            .collect(),
+        clients: service.clients().all().len(),
+        audit_seq: health.seq,
+        queue: health.queue,
+        queue_limit: health.queue_limit,
+        commits: health.commits,
+        records: health.records,
+        accepts,
+        rejects,
+        undecided,
+        now: service.now().rfc3339(),
+        last_seen: service.store().high_water().rfc3339(),
+    }
+}

@@ -1,0 +1,377 @@
+//! `/v1/admin/tokens`.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use crate::api;
+use crate::api::Problem;
+use crate::model::id::Serial;
+use crate::model::kind::Kind;
+use crate::model::token::LifeCycle;
+use crate::model::token::Token;
+use crate::model::user_key::UserKey;
+use crate::otp::Algorithm;
+use crate::otp::Code;
+use crate::otp::Digits;
+use crate::otp::Period;
+use crate::otpauth;
+use crate::otpauth::Label;
+use crate::otpauth::MovingFactor;
+use crate::otpauth::OtpAuth;
+use crate::secret::OtpKey;
+use crate::secret::SecretString;
+use crate::server::http::App;
+use crate::server::http::admin::SerialPath;
+use crate::server::http::admin::limit;
+use crate::server::http::admin::user_key;
+use crate::server::http::admin::word;
+use crate::server::http::answer;
+use crate::server::http::body::Json;
+use crate::server::http::body::Query;
+use crate::server::http::error::Failure;
+use crate::server::http::forms;
+use crate::service::admin::NewToken;
+use crate::store::By;
+
+/// Tokens, a page at a time.
+#[utoipa::path(
+    get,
+    path = "/v1/admin/tokens",
+    tag = "tokens",
+    params(api::Page),
+    responses(
+        (status = 200, description = "A page", body = api::Tokens),
+        (status = "default", description = "Failure", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn list_tokens(
+    State(app): State<Arc<App>>,
+    Query(page): Query<api::Page>,
+) -> Result<Response, Failure> {
+    let limit = limit(page.limit)?;
+    let after = page.after.as_deref().map(position).transpose()?;
+    let store = app.service().store();
+    let mut tokens = match &page.user {
+        None => {
+            let after = after.as_ref().map(|(user, serial)| (user, serial));
+            store.tokens(after, limit + 1).await?
+        }
+        Some(user) => {
+            let view = store.view(&user_key(user)?).await?;
+            let mut tokens = view.ok_or_else(|| Failure::missing("user"))?.tokens;
+            if let Some((_, after)) = &after {
+                tokens.retain(|(token, _)| token.serial > *after);
+            }
+            tokens
+        }
+    };
+    let more = tokens.len() > limit;
+    tokens.truncate(limit);
+    let last = tokens.last().filter(|_| more);
+    let next = last.map(|(token, _)| format!("{}/{}", token.user, token.serial));
+    let now = app.service().now();
+    let tokens = tokens
+        .iter()
+        .map(|(token, state)| forms::token(token, state, now))
+        .collect();
+    Ok(answer::json(StatusCode::OK, &api::Tokens { tokens, next }))
+}
+
+/// Makes a token. The answer holds its key: the only time it is shown.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/tokens",
+    tag = "tokens",
+    request_body = api::TokenCreate,
+    responses(
+        (status = 201, description = "Made", body = api::TokenCreated),
+        (status = "default", description = "Failure", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn create_token(
+    State(app): State<Arc<App>>,
+    Extension(by): Extension<By>,
+    Json { value: new, .. }: Json<api::TokenCreate>,
+) -> Result<Response, Failure> {
+    let (counter, new) = (new.counter, wanted(&new)?);
+    let token = app.service().add_token(new, by).await?;
+    let (_, state) = app.service().token(&token.serial).await?;
+    let created = api::TokenCreated {
+        token: forms::token(&token, &state, app.service().now()),
+        secret: otpauth::encode_base32(token.key.expose())
+            .expose()
+            .to_owned(),
+        otpauth_uri: uri(&token, counter).expose().to_owned(),
+        warnings: warnings(&token),
+    };
+    Ok(answer::record(
+        StatusCode::CREATED,
+        &created,
+        token.revision,
+    ))
+}
+
+/// A token.
+#[utoipa::path(
+    get,
+    path = "/v1/admin/tokens/{serial}",
+    tag = "tokens",
+    params(("serial" = String, Path, description = "The token's serial")),
+    responses(
+        (status = 200, description = "The token", body = api::Token),
+        (status = "default", description = "Failure", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn show_token(
+    State(app): State<Arc<App>>,
+    SerialPath(serial): SerialPath,
+) -> Result<Response, Failure> {
+    shown(&app, &serial).await
+}
+
+/// Removes a token.
+#[utoipa::path(
+    delete,
+    path = "/v1/admin/tokens/{serial}",
+    tag = "tokens",
+    params(("serial" = String, Path, description = "The token's serial")),
+    responses(
+        (status = 204, description = "Removed"),
+        (status = "default", description = "Failure", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn remove_token(
+    State(app): State<Arc<App>>,
+    SerialPath(serial): SerialPath,
+    Extension(by): Extension<By>,
+) -> Result<StatusCode, Failure> {
+    app.service().remove_token(&serial, by).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Activates a pending token by its first right code, which is thereby used up.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/tokens/{serial}/confirm",
+    tag = "tokens",
+    params(("serial" = String, Path, description = "The token's serial")),
+    request_body = api::Confirm,
+    responses(
+        (status = 200, description = "Active", body = api::Token),
+        (status = "default", description = "Failure", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn confirm_token(
+    State(app): State<Arc<App>>,
+    SerialPath(serial): SerialPath,
+    Extension(by): Extension<By>,
+    Json { value: body, .. }: Json<api::Confirm>,
+) -> Result<Response, Failure> {
+    let code = code("otp", &body.otp)?;
+    app.service().confirm_token(&serial, &code, by).await?;
+    shown(&app, &serial).await
+}
+
+/// Finds a token's clock or counter again by two consecutive codes, which are thereby used up.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/tokens/{serial}/resync",
+    tag = "tokens",
+    params(("serial" = String, Path, description = "The token's serial")),
+    request_body = api::Resync,
+    responses(
+        (status = 200, description = "Found", body = api::Token),
+        (status = "default", description = "Failure", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn resync_token(
+    State(app): State<Arc<App>>,
+    SerialPath(serial): SerialPath,
+    Extension(by): Extension<By>,
+    Json { value: body, .. }: Json<api::Resync>,
+) -> Result<Response, Failure> {
+    let (first, second) = (code("first", &body.first)?, code("second", &body.second)?);
+    app.service()
+        .resync_token(&serial, &first, &second, by)
+        .await?;
+    shown(&app, &serial).await
+}
+
+/// Pauses a token.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/tokens/{serial}/suspend",
+    tag = "tokens",
+    params(("serial" = String, Path, description = "The token's serial")),
+    responses(
+        (status = 200, description = "Suspended", body = api::Token),
+        (status = "default", description = "Failure", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn suspend_token(
+    State(app): State<Arc<App>>,
+    SerialPath(serial): SerialPath,
+    Extension(by): Extension<By>,
+) -> Result<Response, Failure> {
+    moved(&app, &serial, LifeCycle::Suspended, by).await
+}
+
+/// Ends a pause.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/tokens/{serial}/resume",
+    tag = "tokens",
+    params(("serial" = String, Path, description = "The token's serial")),
+    responses(
+        (status = 200, description = "Active", body = api::Token),
+        (status = "default", description = "Failure", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn resume_token(
+    State(app): State<Arc<App>>,
+    SerialPath(serial): SerialPath,
+    Extension(by): Extension<By>,
+) -> Result<Response, Failure> {
+    // A pending token becomes active by its first right code, not by this.
+    if app.service().token(&serial).await?.0.state != LifeCycle::Suspended {
+        return Err(Failure::Conflict("the token is not suspended".into()));
+    }
+    moved(&app, &serial, LifeCycle::Active, by).await
+}
+
+/// Ends a token for good.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/tokens/{serial}/revoke",
+    tag = "tokens",
+    params(("serial" = String, Path, description = "The token's serial")),
+    responses(
+        (status = 200, description = "Revoked", body = api::Token),
+        (status = "default", description = "Failure", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn revoke_token(
+    State(app): State<Arc<App>>,
+    SerialPath(serial): SerialPath,
+    Extension(by): Extension<By>,
+) -> Result<Response, Failure> {
+    moved(&app, &serial, LifeCycle::Revoked, by).await
+}
+
+async fn moved(app: &App, serial: &Serial, to: LifeCycle, by: By) -> Result<Response, Failure> {
+    app.service().set_token_state(serial, to, by).await?;
+    shown(app, serial).await
+}
+
+async fn shown(app: &App, serial: &Serial) -> Result<Response, Failure> {
+    let (token, state) = app.service().token(serial).await?;
+    let shown = forms::token(&token, &state, app.service().now());
+    Ok(answer::record(StatusCode::OK, &shown, token.revision))
+}
+
+/// `USER/SERIAL`, as `next` of a page gives it.
+fn position(text: &str) -> Result<(UserKey, Serial), Failure> {
+    let split = text.rsplit_once('/');
+    let read =
+        split.and_then(|(user, serial)| Some((UserKey::parse(user).ok()?, serial.parse().ok()?)));
+    read.ok_or_else(|| Failure::malformed("after: give `next` of the page before"))
+}
+
+fn code(field: &str, text: &SecretString) -> Result<Code, Failure> {
+    Code::parse(text.expose())
+        .map_err(|_| Failure::malformed(format!("{field}: a code has 6 to 9 ASCII digits")))
+}
+
+fn wanted(new: &api::TokenCreate) -> Result<NewToken, Failure> {
+    let kind: Kind = word("kind", &new.kind, "totp, hotp")?;
+    if kind == Kind::Hotp && new.period.is_some() {
+        return Err(Failure::malformed(
+            "period: only time-based tokens have one",
+        ));
+    }
+    if kind == Kind::Totp && new.counter.is_some() {
+        return Err(Failure::malformed(
+            "counter: only counter-based tokens have one",
+        ));
+    }
+    let algorithm = new.algorithm.as_deref();
+    let algorithm = algorithm
+        .map(|text| word("algorithm", text, "sha1, sha256, sha512"))
+        .transpose()?;
+    let digits = match new.digits {
+        None => Digits::SIX,
+        Some(digits) => Digits::new(digits).ok_or_else(|| Failure::malformed("digits: 6 to 9"))?,
+    };
+    let period = match new.period {
+        None => Period::THIRTY,
+        Some(secs) => {
+            Period::new(secs).ok_or_else(|| Failure::malformed("period: 15 to 300 seconds"))?
+        }
+    };
+    let key = match &new.secret {
+        None => None,
+        Some(text) => Some(
+            otpauth::decode_base32(text.expose())
+                .map_err(|error| Failure::malformed(format!("secret: {error}")))?,
+        ),
+    };
+    let serial = new.serial.as_deref().map(|text| {
+        text.parse()
+            .map_err(|_| Failure::malformed("serial: 1 to 40 letters, digits, dashes, underscores"))
+    });
+    Ok(NewToken {
+        user: user_key(&new.user)?,
+        kind,
+        algorithm: algorithm.unwrap_or(Algorithm::Sha1),
+        digits,
+        period,
+        key,
+        counter: new.counter.unwrap_or(0),
+        active: new.active,
+        serial: serial.transpose()?,
+    })
+}
+
+fn uri(token: &Token, counter: Option<u64>) -> SecretString {
+    let moving_factor = if token.kind == Kind::Hotp {
+        MovingFactor::Counter(counter.unwrap_or(0))
+    } else {
+        MovingFactor::Time(token.period)
+    };
+    let uri = OtpAuth {
+        label: Label::new(Some(ISSUER), &token.user.to_string()),
+        key: token.key.clone(),
+        algorithm: token.algorithm,
+        digits: token.digits,
+        moving_factor,
+    };
+    uri.to_uri()
+}
+
+fn warnings(token: &Token) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let octets = token.key.expose().len();
+    if octets < OtpKey::ADVISED {
+        warnings.push(format!(
+            "the key has {} bits; use at least 112, or leave `secret` out to get 160 random ones",
+            octets * 8
+        ));
+    }
+    warnings
+}
+
+/// What authenticator apps show above the code.
+const ISSUER: &str = "Oncegate";

@@ -1,0 +1,297 @@
+//! `/v1/admin/users`.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use crate::api;
+use crate::api::Problem;
+use crate::model::kind::Kind;
+use crate::model::token::LifeCycle;
+use crate::model::token::Token;
+use crate::model::token::TokenState;
+use crate::model::user_key::UserKey;
+use crate::otp::Algorithm;
+use crate::otp::hotp;
+use crate::otp::totp::TimeStep;
+use crate::server::http::App;
+use crate::server::http::admin::IfMatch;
+use crate::server::http::admin::UserPath;
+use crate::server::http::admin::conditional;
+use crate::server::http::admin::limit;
+use crate::server::http::admin::user_key;
+use crate::server::http::answer;
+use crate::server::http::body::Json;
+use crate::server::http::body::Query;
+use crate::server::http::error::Failure;
+use crate::server::http::forms;
+use crate::service::admin::UserPatch;
+use crate::store::By;
+use crate::time::UnixTime;
+
+/// Users, a page at a time.
+#[utoipa::path(
+    get,
+    path = "/v1/admin/users",
+    tag = "users",
+    params(api::Page),
+    responses(
+        (status = 200, description = "A page", body = api::Users),
+        (status = "default", description = "Failure", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn list_users(
+    State(app): State<Arc<App>>,
+    Query(page): Query<api::Page>,
+) -> Result<Response, Failure> {
+    if page.user.is_some() {
+        return Err(Failure::malformed(
+            "query: `user` selects tokens, not users",
+        ));
+    }
+    let limit = limit(page.limit)?;
+    let after = page.after.as_deref().map(user_key).transpose()?;
+    let mut users = app
+        .service()
+        .store()
+        .users(after.as_ref(), limit + 1)
+        .await?;
+    let more = users.len() > limit;
+    users.truncate(limit);
+    let next = users
+        .last()
+        .filter(|_| more)
+        .map(|user| user.key.to_string());
+    let users = users.iter().map(forms::user).collect();
+    Ok(answer::json(StatusCode::OK, &api::Users { users, next }))
+}
+
+/// Makes a user.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/users",
+    tag = "users",
+    request_body = api::UserCreate,
+    responses(
+        (status = 201, description = "Made", body = api::User),
+        (status = "default", description = "Failure", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn create_user(
+    State(app): State<Arc<App>>,
+    Extension(by): Extension<By>,
+    Json { value: new, .. }: Json<api::UserCreate>,
+) -> Result<Response, Failure> {
+    let key = match &new.realm {
+        None => user_key(&new.user)?,
+        Some(realm) => UserKey::with_realm(&new.user, realm)
+            .map_err(|error| Failure::malformed(format!("user: {error}")))?,
+    };
+    let patch = UserPatch {
+        groups: Some(new.groups),
+        phone: new.phone.map(Some),
+        email: new.email.map(Some),
+        birth_date: new.birth_date.map(Some),
+        class: new.class.map(Some),
+        disabled: None,
+    };
+    let user = app.service().add_user(key, patch, by).await?;
+    Ok(answer::record(
+        StatusCode::CREATED,
+        &forms::user(&user),
+        user.revision,
+    ))
+}
+
+/// A user with failures, lock and tokens.
+#[utoipa::path(
+    get,
+    path = "/v1/admin/users/{user}",
+    tag = "users",
+    params(("user" = String, Path, description = "`name`, `name@realm` or `DOMAIN\\name`")),
+    responses(
+        (status = 200, description = "The user", body = api::User),
+        (status = "default", description = "Failure", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn show_user(
+    State(app): State<Arc<App>>,
+    UserPath(key): UserPath,
+) -> Result<Response, Failure> {
+    shown(&app, &key).await
+}
+
+/// Changes a user: what is absent stays, `null` clears.
+#[utoipa::path(
+    patch,
+    path = "/v1/admin/users/{user}",
+    tag = "users",
+    params(
+        ("user" = String, Path, description = "`name`, `name@realm` or `DOMAIN\\name`"),
+        ("If-Match" = Option<String>, Header, description = "The ETag that was seen"),
+    ),
+    request_body = api::UserChange,
+    responses(
+        (status = 200, description = "Changed", body = api::User),
+        (status = 412, description = "Changed meanwhile by somebody else", body = Problem,
+         content_type = "application/problem+json"),
+        (status = "default", description = "Failure", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn change_user(
+    State(app): State<Arc<App>>,
+    UserPath(key): UserPath,
+    IfMatch(expected): IfMatch,
+    Extension(by): Extension<By>,
+    Json { value: change, .. }: Json<api::UserChange>,
+) -> Result<Response, Failure> {
+    let patch = UserPatch {
+        groups: change.groups,
+        phone: change.phone,
+        email: change.email,
+        birth_date: change.birth_date,
+        class: change.class,
+        disabled: change.disabled,
+    };
+    let service = app.service();
+    let changed = service.set_user(&key, patch, expected, by).await;
+    let present = async || service.user(&key).await.ok().map(|user| user.revision);
+    let user = conditional(changed, expected, present).await?;
+    Ok(answer::record(
+        StatusCode::OK,
+        &forms::user(&user),
+        user.revision,
+    ))
+}
+
+/// Removes a user with all tokens.
+#[utoipa::path(
+    delete,
+    path = "/v1/admin/users/{user}",
+    tag = "users",
+    params(("user" = String, Path, description = "`name`, `name@realm` or `DOMAIN\\name`")),
+    responses(
+        (status = 204, description = "Removed"),
+        (status = "default", description = "Failure", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn remove_user(
+    State(app): State<Arc<App>>,
+    UserPath(key): UserPath,
+    Extension(by): Extension<By>,
+) -> Result<StatusCode, Failure> {
+    app.service().remove_user(&key, by).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Forgets failures and locks of a user and its tokens.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/users/{user}/unlock",
+    tag = "users",
+    params(("user" = String, Path, description = "`name`, `name@realm` or `DOMAIN\\name`")),
+    responses(
+        (status = 200, description = "Unlocked", body = api::User),
+        (status = "default", description = "Failure", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn unlock_user(
+    State(app): State<Arc<App>>,
+    UserPath(key): UserPath,
+    Extension(by): Extension<By>,
+) -> Result<Response, Failure> {
+    app.service().unlock_user(&key, by).await?;
+    shown(&app, &key).await
+}
+
+/// The present code of a demonstration token. There is no such route outside `quickstart`.
+#[utoipa::path(
+    get,
+    path = "/v1/admin/users/{user}/code",
+    tag = "users",
+    params(("user" = String, Path, description = "`name`, `name@realm` or `DOMAIN\\name`")),
+    responses(
+        (status = 200, description = "The code", body = api::DemoCode),
+        (status = "default", description = "Failure", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn demo_code(
+    State(app): State<Arc<App>>,
+    UserPath(key): UserPath,
+) -> Result<Response, Failure> {
+    if !app.info().demo {
+        return Err(Failure::NotFound(
+            "codes are shown in `quickstart` directories only; real ones stay with their owners"
+                .into(),
+        ));
+    }
+    let view = app.service().store().view(&key).await?;
+    let view = view.ok_or_else(|| Failure::missing("user"))?;
+    let usable = |token: &Token| {
+        token.state == LifeCycle::Active && matches!(token.kind, Kind::Totp | Kind::Hotp)
+    };
+    let found = view.tokens.iter().find(|(token, _)| usable(token));
+    let (token, state) = found.ok_or_else(|| Failure::missing("active totp or hotp token"))?;
+    Ok(answer::json(
+        StatusCode::OK,
+        &present_code(token, state, app.service().now()),
+    ))
+}
+
+fn present_code(token: &Token, state: &TokenState, now: UnixTime) -> api::DemoCode {
+    let serial = token.serial.to_string();
+    if token.kind == Kind::Hotp {
+        let counter = state.moving.next();
+        let code = hotp::generate(&token.key, token.algorithm, token.digits, counter);
+        let code = code.expose().expose().to_owned();
+        return api::DemoCode {
+            serial,
+            code,
+            used: false,
+            next_in: 0,
+        };
+    }
+    // Another implementation than the verifier's: what it accepts is what apps show.
+    let authenticator = totp_rs::Builder::new()
+        .with_algorithm(match token.algorithm {
+            Algorithm::Sha1 => totp_rs::Algorithm::SHA1,
+            Algorithm::Sha256 => totp_rs::Algorithm::SHA256,
+            Algorithm::Sha512 => totp_rs::Algorithm::SHA512,
+        })
+        .with_digits(token.digits.get())
+        .with_step_duration(u64::from(token.period.as_secs()))
+        .with_secret(token.key.expose().to_vec())
+        .build_noncompliant();
+    let step = TimeStep::at(now, token.period).get();
+    let period = u64::from(token.period.as_secs());
+    api::DemoCode {
+        serial,
+        code: authenticator.generate(now.as_secs()).to_string(),
+        used: state.moving.last.is_some_and(|last| step <= last),
+        next_in: period - now.as_secs() % period,
+    }
+}
+
+async fn shown(app: &App, key: &UserKey) -> Result<Response, Failure> {
+    let view = app.service().store().view(key).await?;
+    let view = view.ok_or_else(|| Failure::missing("user"))?;
+    let now = app.service().now();
+    let mut user = forms::user(&view.user);
+    user.lock = Some(forms::lock(&view.state.throttle, now));
+    let tokens = view
+        .tokens
+        .iter()
+        .map(|(token, state)| forms::token(token, state, now));
+    user.tokens = Some(tokens.collect());
+    Ok(answer::record(StatusCode::OK, &user, view.user.revision))
+}

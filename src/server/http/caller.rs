@@ -1,0 +1,155 @@
+//! Who calls, and what they may do.
+//!
+//! Over TCP the caller is the client whose key came with the request. On the admin socket and in
+//! process it is a local user, vouched for by the kernel; only those transports insert it, as an
+//! extension of the request, so nothing in a request can claim it.
+//!
+//! Deny by default: every route below `/v1/admin` is behind [`require_admin`], whatever its
+//! handler does.
+
+use std::sync::Arc;
+
+use axum::extract::Request;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::http::HeaderValue;
+use axum::http::header;
+use axum::middleware::Next;
+use axum::response::IntoResponse;
+use axum::response::Response;
+use tokio::time::Instant;
+
+use crate::model::client::Access;
+use crate::model::client::Client;
+use crate::model::client::Scope;
+use crate::model::id::RequestId;
+use crate::secret::SecretString;
+use crate::server::http::App;
+use crate::server::http::error::Failure;
+use crate::store::By;
+use crate::time::UnixTime;
+
+/// Who calls.
+#[derive(Clone, Debug)]
+pub enum Caller {
+    /// The daemon's own user or root, over the admin socket or in process.
+    Local {
+        /// Their user id.
+        uid: u32,
+    },
+    /// The API client whose key was sent.
+    Key(Arc<Client>),
+}
+
+impl Caller {
+    /// The name in the audit: `uid 0`, `api:NAME`.
+    pub(crate) fn actor(&self) -> String {
+        match self {
+            Self::Local { uid } => format!("uid {uid}"),
+            Self::Key(client) => format!("api:{}", client.name),
+        }
+    }
+
+    /// Whether they may ask about codes.
+    pub(crate) fn may_verify(&self) -> bool {
+        self.has(Scope::Verify) || self.has(Scope::Admin)
+    }
+
+    /// Whether they may administer. A key bound to a realm may not: the verbs know no realms yet,
+    /// and a bound that does not hold must not look as if it did (SECURITY T28).
+    pub(crate) fn may_administer(&self) -> bool {
+        let bound = matches!(self, Self::Key(client) if client.realm.is_some());
+        self.has(Scope::Admin) && !bound
+    }
+
+    fn has(&self, scope: Scope) -> bool {
+        match self {
+            Self::Local { .. } => true,
+            Self::Key(client) => match &client.access {
+                Access::Api(api) => api.scopes.contains(&scope),
+                Access::Radius(_) => false,
+            },
+        }
+    }
+}
+
+/// When a request arrived, and its name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    pub(crate) id: RequestId,
+    pub(crate) at: UnixTime,
+    /// The same moment on the clock that delays are measured by.
+    pub(crate) instant: Instant,
+}
+
+/// Names the request and finds out who calls; nobody gets past it without a key.
+pub(crate) async fn identify(
+    State(app): State<Arc<App>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let instant = Instant::now();
+    let (id, at) = match app.service().arrival() {
+        Ok(arrival) => arrival,
+        Err(error) => {
+            tracing::error!(%error, "no request id");
+            return Failure::Unavailable("try again, or ask another server".into()).into_response();
+        }
+    };
+    request.extensions_mut().insert(Arrival { id, at, instant });
+    let mut response = match known(&app, &mut request, at) {
+        Ok(()) => next.run(request).await,
+        Err(failure) => failure.into_response(),
+    };
+    if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
+        response.headers_mut().insert("x-request-id", id);
+    }
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn known(app: &App, request: &mut Request, now: UnixTime) -> Result<(), Failure> {
+    if request.extensions().get::<Caller>().is_none() {
+        let key = bearer(request.headers()).ok_or(Failure::NoKey)?;
+        let client = app
+            .service()
+            .clients()
+            .by_key(&key, now)
+            .ok_or(Failure::NoKey)?;
+        request.extensions_mut().insert(Caller::Key(client));
+    }
+    Ok(())
+}
+
+/// The key of an `Authorization: Bearer` header; none where there are two such headers.
+fn bearer(headers: &HeaderMap) -> Option<SecretString> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let value = values.next()?.to_str().ok()?;
+    let (scheme, key) = value.split_once(' ')?;
+    (values.next().is_none() && scheme.eq_ignore_ascii_case("bearer"))
+        .then(|| SecretString::from(key.trim()))
+}
+
+/// Lets administrators through, and says for the audit who they are.
+pub(crate) async fn require_admin(mut request: Request, next: Next) -> Response {
+    let extensions = request.extensions();
+    let (Some(caller), Some(arrival)) = (
+        extensions.get::<Caller>(),
+        extensions.get::<Arrival>().copied(),
+    ) else {
+        return Failure::NoKey.into_response();
+    };
+    if !caller.may_administer() {
+        return Failure::Forbidden("this needs a key with the scope `admin` and without a realm")
+            .into_response();
+    }
+    let by = By {
+        request: arrival.id,
+        actor: caller.actor(),
+        at: arrival.at,
+    };
+    request.extensions_mut().insert(by);
+    next.run(request).await
+}

@@ -1,0 +1,214 @@
+//! Failures as problem documents (RFC 9457): the only place that makes them.
+//!
+//! A rejected code is no failure: it is answered with 200. Whatever is here was *not decided* or
+//! not carried out. Details say where and what to do, and never repeat what was sent.
+
+use std::any::Any;
+use std::borrow::Cow;
+
+use axum::http::HeaderValue;
+use axum::http::StatusCode;
+use axum::http::header;
+use axum::response::IntoResponse;
+use axum::response::Response;
+
+use crate::api::Problem;
+use crate::server::http::answer;
+use crate::service::ServiceError;
+use crate::service::admin::AdminError;
+use crate::store::StoreError;
+
+/// Why a request has no answer of its own.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The request cannot be understood.
+    Malformed(Cow<'static, str>),
+    /// No key, or no key of ours.
+    NoKey,
+    /// The caller may not do that.
+    Forbidden(&'static str),
+    /// There is no such route or record.
+    NotFound(Cow<'static, str>),
+    /// The route has other methods.
+    NoMethod,
+    /// The body did not arrive in time.
+    Slow,
+    /// The record exists, or its state does not allow that.
+    Conflict(Cow<'static, str>),
+    /// A code given by an administrator was not right.
+    Refused(String),
+    /// `If-Match` names another revision.
+    Changed,
+    /// The body is too long.
+    TooLarge,
+    /// The body is not JSON by its own account.
+    MediaType,
+    /// The idempotency key came with another body before.
+    KeyReused,
+    /// Our fault.
+    Internal,
+    /// Nobody can decide now.
+    Unavailable(Cow<'static, str>),
+}
+
+impl Failure {
+    /// A request that cannot be understood.
+    pub(crate) fn malformed(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::Malformed(detail.into())
+    }
+
+    /// No such record.
+    pub(crate) fn missing(what: &str) -> Self {
+        Self::NotFound(format!("there is no such {what}").into())
+    }
+
+    fn parts(self) -> (StatusCode, &'static str, &'static str, Cow<'static, str>) {
+        match self {
+            Self::Malformed(detail) => (
+                StatusCode::BAD_REQUEST,
+                "malformed",
+                "The request cannot be understood",
+                detail,
+            ),
+            Self::NoKey => (
+                StatusCode::UNAUTHORIZED,
+                "no-key",
+                "A valid API key is needed",
+                "send `Authorization: Bearer KEY`; `oncegate client add api NAME` makes a key"
+                    .into(),
+            ),
+            Self::Forbidden(detail) => (
+                StatusCode::FORBIDDEN,
+                "forbidden",
+                "The caller may not do that",
+                detail.into(),
+            ),
+            Self::NotFound(detail) => (StatusCode::NOT_FOUND, "not-found", "Not found", detail),
+            Self::NoMethod => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method",
+                "The route has other methods",
+                "see the Allow header, or GET /openapi.json".into(),
+            ),
+            Self::Slow => (
+                StatusCode::REQUEST_TIMEOUT,
+                "slow",
+                "The body did not arrive in time",
+                "send the whole body at once".into(),
+            ),
+            Self::Conflict(detail) => (
+                StatusCode::CONFLICT,
+                "conflict",
+                "The present state does not allow that",
+                detail,
+            ),
+            Self::Refused(detail) => (
+                StatusCode::CONFLICT,
+                "refused",
+                "The code was refused",
+                detail.into(),
+            ),
+            Self::Changed => (
+                StatusCode::PRECONDITION_FAILED,
+                "changed",
+                "The record was changed meanwhile",
+                "read it again and repeat the change with its new ETag".into(),
+            ),
+            Self::TooLarge => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too-large",
+                "The body is too long",
+                "a body has at most 16 KiB".into(),
+            ),
+            Self::MediaType => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "media-type",
+                "The body is not JSON",
+                "send JSON with `Content-Type: application/json`".into(),
+            ),
+            Self::KeyReused => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "key-reused",
+                "The idempotency key was used for another request",
+                "use a fresh Idempotency-Key for every new request".into(),
+            ),
+            Self::Internal => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "The server failed",
+                "nothing was accepted; the server's log says more".into(),
+            ),
+            Self::Unavailable(detail) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable",
+                "No decision can be made at present",
+                detail,
+            ),
+        }
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let extra = match self {
+            Self::NoKey => Some((header::WWW_AUTHENTICATE, "Bearer realm=\"oncegate\"")),
+            Self::Unavailable(_) => Some((header::RETRY_AFTER, "1")),
+            _ => None,
+        };
+        let (status, kind, title, detail) = self.parts();
+        let problem = Problem {
+            kind: format!("urn:oncegate:problem:{kind}"),
+            title: title.to_owned(),
+            status: status.as_u16(),
+            detail: detail.into_owned(),
+        };
+        let mut response = answer::json(status, &problem);
+        let headers = response.headers_mut();
+        let media = HeaderValue::from_static("application/problem+json");
+        headers.insert(header::CONTENT_TYPE, media);
+        if let Some((name, value)) = extra {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        response
+    }
+}
+
+impl From<ServiceError> for Failure {
+    /// For administrators: they may read the cause.
+    fn from(error: ServiceError) -> Self {
+        match error {
+            ServiceError::Store(StoreError::TooLarge) => {
+                Self::malformed("a value is too large for a record")
+            }
+            other => Self::Unavailable(other.to_string().into()),
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        ServiceError::from(error).into()
+    }
+}
+
+impl From<AdminError> for Failure {
+    fn from(error: AdminError) -> Self {
+        match error {
+            AdminError::Invalid { field, message } => {
+                Self::malformed(format!("{field}: {message}"))
+            }
+            AdminError::NotFound(what) => Self::missing(what),
+            AdminError::Conflict(why) => Self::Conflict(why.into()),
+            AdminError::Refused(reason) => Self::Refused(format!("{reason}: {}", reason.advice())),
+            AdminError::Service(error) => error.into(),
+        }
+    }
+}
+
+/// The answer to a request whose handler panicked. What it said may hold anything: it goes to the
+/// panic hook only.
+#[allow(clippy::needless_pass_by_value)] // the layer's signature
+pub(crate) fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
+    tracing::error!("a request handler panicked");
+    Failure::Internal.into_response()
+}

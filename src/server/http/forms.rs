@@ -1,0 +1,128 @@
+//! Records as the API shows them. No secret has a way through here.
+
+use crate::api;
+use crate::model::audit::AuditRecord;
+use crate::model::audit::Event;
+use crate::model::client::Access;
+use crate::model::client::Client;
+use crate::model::kind::Kind;
+use crate::model::token::Token;
+use crate::model::token::TokenState;
+use crate::model::user::User;
+use crate::otp::throttle::Blocked;
+use crate::otp::throttle::Throttle;
+use crate::time::UnixTime;
+
+pub(crate) fn user(user: &User) -> api::User {
+    api::User {
+        user: user.key.to_string(),
+        name: user.key.name().to_owned(),
+        realm: user.key.realm().to_owned(),
+        groups: user.groups.clone(),
+        phone: user.phone.clone(),
+        email: user.email.clone(),
+        birth_date: user.birth_date.clone(),
+        class: user.class.clone(),
+        disabled: user.disabled,
+        lock: None,
+        tokens: None,
+        created: user.created.rfc3339(),
+        revision: user.revision,
+    }
+}
+
+pub(crate) fn lock(throttle: &Throttle, now: UnixTime) -> api::Lock {
+    let (state, until) = match throttle.check(now) {
+        Ok(()) => ("open", None),
+        Err(Blocked::Throttled { until }) => ("throttled", Some(until)),
+        Err(Blocked::Locked { until: Some(until) }) => ("locked", Some(until)),
+        Err(Blocked::Locked { until: None }) => ("hard_locked", None),
+    };
+    api::Lock {
+        failures: throttle.failures,
+        state: state.to_owned(),
+        until: until.map(UnixTime::rfc3339),
+    }
+}
+
+pub(crate) fn token(token: &Token, state: &TokenState, now: UnixTime) -> api::Token {
+    let timed = token.kind != Kind::Hotp;
+    let drift = state.moving.drift;
+    api::Token {
+        serial: token.serial.to_string(),
+        user: token.user.to_string(),
+        kind: token.kind.to_string(),
+        state: token.state.to_string(),
+        algorithm: token.algorithm.as_str().to_owned(),
+        digits: token.digits.get(),
+        period: timed.then(|| token.period.as_secs()),
+        last_step: state.moving.last,
+        drift: timed.then(|| drift.offset() + i32::from(drift.learned())),
+        lock: lock(&state.throttle, now),
+        last_accept: state.last_accept.map(UnixTime::rfc3339),
+        created: token.created.rfc3339(),
+        revision: token.revision,
+    }
+}
+
+pub(crate) fn client(client: &Client, now: UnixTime) -> api::Client {
+    let mut shown = api::Client {
+        name: client.name.clone(),
+        kind: String::new(),
+        policy: client.policy.clone(),
+        realm: client.realm.clone(),
+        addresses: None,
+        profile: None,
+        require_message_authenticator: None,
+        scopes: None,
+        previous_until: None,
+        created: client.created.rfc3339(),
+        revision: client.revision,
+    };
+    let until = match &client.access {
+        Access::Radius(radius) => {
+            "radius".clone_into(&mut shown.kind);
+            shown.addresses = Some(radius.addresses.iter().map(ToString::to_string).collect());
+            shown.profile = Some(radius.profile.clone());
+            let require = radius.message_authenticator.as_str().to_owned();
+            shown.require_message_authenticator = Some(require);
+            radius.previous.as_ref().map(|(_, until)| *until)
+        }
+        Access::Api(api) => {
+            "api".clone_into(&mut shown.kind);
+            shown.scopes = Some(api.scopes.iter().map(ToString::to_string).collect());
+            api.previous.map(|(_, until)| until)
+        }
+    };
+    shown.previous_until = until.filter(|until| now < *until).map(UnixTime::rfc3339);
+    shown
+}
+
+pub(crate) fn audit(record: &AuditRecord) -> api::AuditRecord {
+    let event = match &record.event {
+        Event::Decision(event) => api::AuditEvent::Decision {
+            decision: event.decision.as_str().to_owned(),
+            reason: event.reason.as_str().to_owned(),
+            purpose: event.purpose.as_str().to_owned(),
+            user: event.user.clone(),
+            serial: event.serial.as_ref().map(ToString::to_string),
+            step: event.step,
+            client: event.client.clone(),
+            channel: event.channel.as_str().to_owned(),
+            client_ip: event.source,
+            rule: event.rule.clone(),
+            failures: event.failures,
+        },
+        Event::Change(event) => api::AuditEvent::Change {
+            actor: event.actor.clone(),
+            action: event.action.clone(),
+            target: event.target.clone(),
+        },
+    };
+    api::AuditRecord {
+        seq: record.seq,
+        time: record.at.rfc3339(),
+        request_id: record.event.request().to_string(),
+        event,
+    }
+}

@@ -1,0 +1,215 @@
+//! `GET /metrics`: counters in the `OpenMetrics` text format, without a user's name in them.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use axum::extract::MatchedPath;
+use axum::extract::Request;
+use axum::extract::State;
+use axum::http::Method;
+use axum::http::header;
+use axum::middleware::Next;
+use axum::response::IntoResponse;
+use axum::response::Response;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::encoding::text;
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::exemplar::Exemplar;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+
+use crate::model::audit::Channel;
+use crate::model::reason::Decision;
+use crate::model::reason::Reason;
+use crate::server::http::App;
+use crate::server::http::error::Failure;
+use crate::store::Health;
+
+/// Appends a front end's own metrics: whole lines, with `# HELP` and `# TYPE`, names with the
+/// prefix `oncegate_`.
+pub type Source = Box<dyn Fn(&mut String) + Send + Sync>;
+
+/// HTTP requests by method, route and status. Routes are patterns: their number is ours.
+pub(crate) type Requests = Family<[(&'static str, String); 3], Counter>;
+
+/// Metrics for Prometheus.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "operation",
+    security(()),
+    responses((status = 200, description = "OpenMetrics text", content_type = MEDIA, body = String))
+)]
+pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Failure> {
+    let mut registry = Registry::default();
+    registry.register(
+        "oncegate_http_requests",
+        "HTTP requests",
+        app.requests().clone(),
+    );
+    let service = app.service();
+    registry.register_collector(Box::new(Snapshot {
+        counters: service.counters().all().collect(),
+        health: service.store().health(),
+        ready: service.fault().is_none(),
+        uptime: app.uptime().as_secs_f64(),
+        rejects_held: app.rejects_held(),
+    }));
+    let mut page = String::with_capacity(8192);
+    text::encode_registry(&mut page, &registry).map_err(|_| Failure::Internal)?;
+    app.write_sources(&mut page);
+    if !page.ends_with('\n') {
+        page.push('\n');
+    }
+    page.write_str("# EOF\n").map_err(|_| Failure::Internal)?;
+    Ok(([(header::CONTENT_TYPE, MEDIA)], page).into_response())
+}
+
+/// Counts every answer.
+pub(crate) async fn count(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>();
+    let route = route.map_or("none", MatchedPath::as_str).to_owned();
+    let method = known(request.method()).to_owned();
+    let response = next.run(request).await;
+    let status = response.status();
+    tracing::debug!(method, route, status = status.as_u16(), "answered");
+    let labels = [
+        ("method", method),
+        ("route", route),
+        ("status", status.as_u16().to_string()),
+    ];
+    app.requests().get_or_create(&labels).inc();
+    response
+}
+
+/// A method's name; an attacker's invention is no label of ours.
+fn known(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
+/// What a reason means for the person.
+pub(crate) const fn decision(reason: Reason) -> Decision {
+    match reason {
+        Reason::TotpOk | Reason::HotpOk => Decision::Accept,
+        _ => Decision::Reject,
+    }
+}
+
+/// Everything that is read at the moment of asking.
+#[derive(Debug)]
+struct Snapshot {
+    counters: Vec<(Channel, Option<Reason>, u64)>,
+    health: Health,
+    ready: bool,
+    uptime: f64,
+    rejects_held: u64,
+}
+
+impl Collector for Snapshot {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let none = None::<&Exemplar<[(&str, &str); 0], f64>>;
+        let (name, help) = ("oncegate_decisions", "Decisions by front end and reason");
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (channel, reason, count) in &self.counters {
+            let Some(reason) = reason else { continue };
+            let labels = [
+                ("channel", channel.as_str()),
+                ("decision", decision(*reason).as_str()),
+                ("reason", reason.as_str()),
+            ];
+            family.encode_family(&labels)?.encode_counter(count, none)?;
+        }
+        let (name, help) = ("oncegate_undecided", "Requests that could not be decided");
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (channel, reason, count) in &self.counters {
+            if reason.is_none() {
+                let labels = [("channel", channel.as_str())];
+                family.encode_family(&labels)?.encode_counter(count, none)?;
+            }
+        }
+        for (name, help, value) in [
+            (
+                "oncegate_store_commits",
+                "Durable commits since start",
+                self.health.commits,
+            ),
+            (
+                "oncegate_store_records",
+                "Audit records since start",
+                self.health.records,
+            ),
+        ] {
+            encoder
+                .encode_descriptor(name, help, None, MetricType::Counter)?
+                .encode_counter(&value, none)?;
+        }
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        for (name, help, value) in [
+            (
+                "oncegate_ready",
+                "1 when decisions can be made",
+                u64::from(self.ready),
+            ),
+            (
+                "oncegate_store_queue",
+                "Attempts and changes waiting",
+                count(self.health.queue),
+            ),
+            (
+                "oncegate_store_queue_limit",
+                "Places to wait",
+                count(self.health.queue_limit),
+            ),
+            (
+                "oncegate_store_dirty_rows",
+                "Rows since the checkpoint",
+                count(self.health.dirty),
+            ),
+            (
+                "oncegate_audit_seq",
+                "Last durable audit record",
+                self.health.seq,
+            ),
+            (
+                "oncegate_http_rejects_held",
+                "Rejects waiting for their delay",
+                self.rejects_held,
+            ),
+        ] {
+            encoder
+                .encode_descriptor(name, help, None, MetricType::Gauge)?
+                .encode_gauge(&value)?;
+        }
+        encoder
+            .encode_descriptor(
+                "oncegate_uptime_seconds",
+                "Since start",
+                None,
+                MetricType::Gauge,
+            )?
+            .encode_gauge(&self.uptime)?;
+        let version = [("version", env!("CARGO_PKG_VERSION"))];
+        encoder
+            .encode_descriptor(
+                "oncegate_build_info",
+                "What runs here",
+                None,
+                MetricType::Gauge,
+            )?
+            .encode_family(&version)?
+            .encode_gauge(&1_u64)
+    }
+}
+
+const MEDIA: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -1,0 +1,260 @@
+//! The HTTP front end: `/v1/verify`, `/v1/admin/*`, health, metrics, the API's description.
+//!
+//! One router, three ways in:
+//!
+//! ```text
+//! TCP, TLS      Authorization: Bearer KEY  -> Caller::Key    serve_tcp
+//! admin socket  peer credentials (kernel)  -> Caller::Local  serve_unix
+//! in process    the command line itself    -> Caller::Local  local_router
+//! ```
+//!
+//! Invariants: every failure is a problem document of [`error`]; every route below `/v1` is behind
+//! [`caller::identify`]; every route is in `/openapi.json`, because the list of routes is made
+//! from the same declarations.
+//!
+//! Threats: SECURITY T12, T13, T20, T28-T30, T42. No forwarding header is believed (T44): where
+//! the person is comes from the body, vouched for by the client's key. Neither bodies nor headers
+//! nor paths with user names in them are logged.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use axum::Extension;
+use axum::Router;
+use axum::http::HeaderName;
+use axum::http::HeaderValue;
+use axum::http::header;
+use axum::middleware;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::security::Http;
+use utoipa::openapi::security::HttpAuthScheme;
+use utoipa::openapi::security::SecurityRequirement;
+use utoipa::openapi::security::SecurityScheme;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::config::Limits;
+use crate::server::Info;
+use crate::server::http::error::Failure;
+use crate::service::Service;
+
+mod admin;
+mod answer;
+mod body;
+pub mod caller;
+mod error;
+mod forms;
+mod health;
+mod idempotency;
+pub mod metrics;
+mod patience;
+mod serve;
+mod verify;
+
+pub use serve::serve_tcp;
+pub use serve::serve_unix;
+
+/// What the handlers share.
+pub struct App {
+    service: Arc<Service>,
+    limits: Limits,
+    info: ArcSwap<Info>,
+    answers: idempotency::Idempotency<verify::Verdict>,
+    rejects: Semaphore,
+    tails: Arc<Semaphore>,
+    stopping: CancellationToken,
+    tasks: TaskTracker,
+    requests: metrics::Requests,
+    sources: Mutex<Vec<metrics::Source>>,
+    started: Instant,
+    document: String,
+}
+
+impl App {
+    /// The front end's state. `info` may be replaced when the listeners are bound.
+    pub fn new(service: Arc<Service>, limits: Limits, info: Info) -> Arc<Self> {
+        let document = openapi().to_json().unwrap_or_default();
+        Arc::new(Self {
+            service,
+            limits,
+            info: ArcSwap::from_pointee(info),
+            answers: idempotency::Idempotency::default(),
+            rejects: Semaphore::new(limits.reject_queue.min(Semaphore::MAX_PERMITS)),
+            tails: Arc::new(Semaphore::new(TAILS)),
+            stopping: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            requests: metrics::Requests::default(),
+            sources: Mutex::default(),
+            started: Instant::now(),
+            document,
+        })
+    }
+
+    /// Says what is known about the process now.
+    pub fn set_info(&self, info: Info) {
+        self.info.store(Arc::new(info));
+    }
+
+    /// Adds another front end's counters to `/metrics`.
+    pub fn add_metrics(&self, source: metrics::Source) {
+        self.sources.lock().expect(UNPOISONED).push(source);
+    }
+
+    /// Ends streams and waits for decisions that nobody waits for any more. Call it when the
+    /// listeners have drained, before the store is closed.
+    pub async fn drain(&self) {
+        self.stop();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    pub(crate) fn service(&self) -> &Service {
+        &self.service
+    }
+
+    pub(crate) const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(crate) fn info(&self) -> Arc<Info> {
+        self.info.load_full()
+    }
+
+    pub(crate) const fn answers(&self) -> &idempotency::Idempotency<verify::Verdict> {
+        &self.answers
+    }
+
+    /// Places for rejects that wait for their delay.
+    pub(crate) const fn rejects(&self) -> &Semaphore {
+        &self.rejects
+    }
+
+    pub(crate) fn rejects_held(&self) -> u64 {
+        let free = self.rejects.available_permits();
+        u64::try_from(self.limits.reject_queue.saturating_sub(free)).unwrap_or(u64::MAX)
+    }
+
+    /// Places for listeners of the audit.
+    pub(crate) const fn tails(&self) -> &Arc<Semaphore> {
+        &self.tails
+    }
+
+    pub(crate) const fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
+    /// Ends answers that would go on for ever.
+    pub(crate) fn stop(&self) {
+        self.stopping.cancel();
+    }
+
+    pub(crate) const fn stopping(&self) -> &CancellationToken {
+        &self.stopping
+    }
+
+    pub(crate) const fn requests(&self) -> &metrics::Requests {
+        &self.requests
+    }
+
+    pub(crate) fn write_sources(&self, page: &mut String) {
+        for source in self.sources.lock().expect(UNPOISONED).iter() {
+            source(page);
+        }
+    }
+
+    pub(crate) fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    pub(crate) const fn document(&self) -> &String {
+        &self.document
+    }
+}
+
+/// All routes, for TCP. Callers are known by their key.
+pub fn router(app: Arc<App>) -> Router {
+    let (routes, _) = described(&app).split_for_parts();
+    let nosniff = SetResponseHeaderLayer::overriding(
+        HeaderName::from_static("x-content-type-options"),
+        HeaderValue::from_static("nosniff"),
+    );
+    routes
+        .fallback(async || Failure::NotFound("there is no such route; GET /openapi.json".into()))
+        .method_not_allowed_fallback(async || Failure::NoMethod)
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&app),
+            metrics::count,
+        ))
+        .layer(CatchPanicLayer::custom(error::panicked))
+        .layer(nosniff)
+        .layer(SetSensitiveRequestHeadersLayer::new([
+            header::AUTHORIZATION,
+        ]))
+        .with_state(app)
+}
+
+/// All routes, for a caller that the kernel vouches for: full rights, no key.
+pub fn local_router(app: Arc<App>, uid: u32) -> Router {
+    router(app).layer(Extension(caller::Caller::Local { uid }))
+}
+
+/// The description of the API.
+pub fn openapi() -> OpenApi {
+    let (_, document) = routes().split_for_parts();
+    described_by(document)
+}
+
+fn described(app: &Arc<App>) -> OpenApiRouter<Arc<App>> {
+    let identify = || middleware::from_fn_with_state(Arc::clone(app), caller::identify);
+    let admin = admin::routes()
+        .route_layer(middleware::from_fn(caller::require_admin))
+        .route_layer(identify());
+    open_routes()
+        .merge(verify_routes().route_layer(identify()))
+        .merge(admin)
+}
+
+fn routes() -> OpenApiRouter<Arc<App>> {
+    open_routes().merge(verify_routes()).merge(admin::routes())
+}
+
+fn verify_routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(verify::verify))
+}
+
+/// Routes without a key: nothing about users or clients.
+fn open_routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+        .routes(routes!(health::openapi))
+        .routes(routes!(metrics::metrics))
+}
+
+fn described_by(mut document: OpenApi) -> OpenApi {
+    "Oncegate".clone_into(&mut document.info.title);
+    env!("CARGO_PKG_VERSION").clone_into(&mut document.info.version);
+    document.info.description = Some(
+        "Is this the person, this once? Failures are problem documents (RFC 9457).".to_owned(),
+    );
+    let key = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+    let components = document.components.get_or_insert_default();
+    components
+        .security_schemes
+        .insert("key".to_owned(), key.into());
+    document.security = Some(vec![SecurityRequirement::new("key", Vec::<String>::new())]);
+    document
+}
+
+/// Listeners of the audit at a time: an administrator's script that forgets its connections.
+const TAILS: usize = 64;
+const UNPOISONED: &str = "no panic while the lock is held";

@@ -1,0 +1,196 @@
+//! Connections: accept, TLS, one HTTP/1.1 server per connection, drain.
+//!
+//! Threats (SECURITY T20): idle and slow connections. A place is taken before accepting, a TLS
+//! handshake, the headers of a request and each piece of an answer have seconds; headers and their
+//! number are bounded.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::rt::TokioTimer;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::AsyncRead;
+use tokio::io::AsyncWrite;
+use tokio::net::TcpListener;
+use tokio::net::TcpStream;
+use tokio::net::UnixListener;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::server::http::App;
+use crate::server::http::caller::Caller;
+use crate::server::http::patience::Patience;
+use crate::server::http::router;
+use crate::server::tls::Tls;
+
+/// Serves TCP until `shutdown`, then lets requests in flight finish. `connections` is shared by
+/// all listeners: `limits.http_connections` places.
+pub async fn serve_tcp(
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+    app: Arc<App>,
+    connections: Arc<Semaphore>,
+    shutdown: CancellationToken,
+) {
+    let router = router(Arc::clone(&app));
+    let open = TaskTracker::new();
+    while let Some(place) = next_place(&connections, &shutdown).await {
+        let accepted = tokio::select! {
+            () = shutdown.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                pause(&error).await;
+                continue;
+            }
+        };
+        let (tls, router, shutdown) = (tls.clone(), router.clone(), shutdown.clone());
+        open.spawn(async move {
+            tcp_connection(stream, tls.as_deref(), router, shutdown).await;
+            drop(place);
+        });
+    }
+    drop(listener);
+    drain(&app, &open).await;
+}
+
+/// Serves the admin socket until `shutdown`, then lets requests in flight finish. Only the
+/// daemon's own user and root are listened to; everybody else is hung up on.
+pub async fn serve_unix(listener: UnixListener, app: Arc<App>, shutdown: CancellationToken) {
+    let own = nix::unistd::geteuid().as_raw();
+    let router = router(Arc::clone(&app));
+    let connections = Arc::new(Semaphore::new(SOCKET_CONNECTIONS));
+    let open = TaskTracker::new();
+    while let Some(place) = next_place(&connections, &shutdown).await {
+        let accepted = tokio::select! {
+            () = shutdown.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                pause(&error).await;
+                continue;
+            }
+        };
+        let uid = match stream.peer_cred() {
+            Ok(peer) if peer.uid() == own || peer.uid() == 0 => peer.uid(),
+            Ok(peer) => {
+                tracing::warn!(
+                    uid = peer.uid(),
+                    "admin socket: not root, not the daemon's user"
+                );
+                continue;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "admin socket: the peer's user is not known");
+                continue;
+            }
+        };
+        let router = router.clone().layer(Extension(Caller::Local { uid }));
+        let shutdown = shutdown.clone();
+        open.spawn(async move {
+            connection(stream, router, shutdown).await;
+            drop(place);
+        });
+    }
+    drop(listener);
+    drain(&app, &open).await;
+}
+
+async fn next_place(
+    places: &Arc<Semaphore>,
+    shutdown: &CancellationToken,
+) -> Option<OwnedSemaphorePermit> {
+    tokio::select! {
+        () = shutdown.cancelled() => None,
+        place = Arc::clone(places).acquire_owned() => place.ok(),
+    }
+}
+
+async fn tcp_connection(
+    stream: TcpStream,
+    tls: Option<&Tls>,
+    router: Router,
+    shutdown: CancellationToken,
+) {
+    // Answers are small: waiting for more to send would only delay them.
+    let _ = stream.set_nodelay(true);
+    let Some(tls) = tls else {
+        return connection(stream, router, shutdown).await;
+    };
+    match timeout(HANDSHAKE, tls.acceptor().accept(stream)).await {
+        Ok(Ok(stream)) => connection(stream, router, shutdown).await,
+        Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+        Err(_) => tracing::debug!("TLS handshake took too long"),
+    }
+}
+
+async fn connection<S>(stream: S, router: Router, shutdown: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut server = http1::Builder::new();
+    server
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS)
+        .max_headers(HEADER_COUNT)
+        .max_buf_size(HEADER_OCTETS);
+    let service = TowerToHyperService::new(router);
+    let mut connection =
+        std::pin::pin!(server.serve_connection(TokioIo::new(Patience::new(stream)), service));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = shutdown.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection ended");
+    }
+}
+
+/// Waits for open connections; what goes on for ever is ended first.
+async fn drain(app: &App, open: &TaskTracker) {
+    app.stop();
+    open.close();
+    if timeout(DRAIN, open.wait()).await.is_err() {
+        tracing::warn!(connections = open.len(), "connections are cut off");
+    }
+}
+
+/// After a failed accept: out of file descriptors is not cured by trying again at once.
+async fn pause(error: &io::Error) {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    if !matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset
+    ) {
+        tracing::warn!(%error, "cannot accept connections; trying again in a second");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// Time for a TLS handshake: a peer that opens connections and says nothing.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+/// Time for the headers of a request, and for the pause before the next one: slow senders.
+const HEADERS: Duration = Duration::from_secs(5);
+/// Headers of a request: a peer that sends thousands.
+const HEADER_COUNT: usize = 64;
+/// Octets of a request's headers: a peer that sends megabytes.
+const HEADER_OCTETS: usize = 32 * 1024;
+/// Connections to the admin socket: a local script that forgets to close them.
+const SOCKET_CONNECTIONS: usize = 128;
+/// Time for requests in flight when the daemon stops: the longest reject delay, and a commit.
+const DRAIN: Duration = Duration::from_secs(15);

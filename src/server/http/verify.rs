@@ -1,0 +1,284 @@
+//! `POST /v1/verify`: is this the person, this once?
+//!
+//! Invariants:
+//! - every reject is the same octets but for the request id, whatever the cause, and leaves at a
+//!   fixed time after arrival (SECURITY T12, T13);
+//! - a decision that has begun is finished even when the caller hangs up, so that a retry with the
+//!   same `Idempotency-Key` finds its answer;
+//! - what cannot be decided is 503, and says nothing about the user.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::http::StatusCode;
+use axum::response::Response;
+use sha2::Digest;
+use sha2::Sha256;
+use tokio::sync::watch;
+
+use crate::api;
+use crate::api::Problem;
+use crate::api::VerifyAnswer;
+use crate::api::VerifyRequest;
+use crate::model::audit::Channel;
+use crate::model::client::Access;
+use crate::model::client::ApiAccess;
+use crate::model::client::Client;
+use crate::model::user_key::UserKey;
+use crate::secret::SecretString;
+use crate::server::http::App;
+use crate::server::http::answer;
+use crate::server::http::body::Json;
+use crate::server::http::body::Query;
+use crate::server::http::caller::Arrival;
+use crate::server::http::caller::Caller;
+use crate::server::http::error::Failure;
+use crate::server::http::idempotency;
+use crate::server::http::idempotency::Claim;
+use crate::server::http::idempotency::State as Progress;
+use crate::service::Outcome;
+use crate::service::Request;
+use crate::service::ServiceError;
+
+/// A decision, and how long after arrival it may leave.
+#[derive(Clone, Debug)]
+pub(crate) struct Verdict {
+    answer: VerifyAnswer,
+    delay: Duration,
+}
+
+/// Is this the person, this once?
+///
+/// 200 whenever a decision was made, accept or reject. A code is accepted at most once, ever.
+#[utoipa::path(
+    post,
+    path = "/v1/verify",
+    tag = "verify",
+    params(
+        api::OnBehalf,
+        ("Idempotency-Key" = Option<String>, Header,
+         description = "Makes a retry return the first answer without consuming again"),
+    ),
+    request_body = VerifyRequest,
+    responses(
+        (status = 200, description = "The decision", body = VerifyAnswer),
+        (status = 400, description = "Malformed", body = Problem,
+         content_type = "application/problem+json"),
+        (status = 401, description = "No or unknown key", body = Problem,
+         content_type = "application/problem+json"),
+        (status = 403, description = "Key without the scope, or for another realm", body = Problem,
+         content_type = "application/problem+json"),
+        (status = 422, description = "Idempotency key of another request", body = Problem,
+         content_type = "application/problem+json"),
+        (status = 503, description = "No decision can be made; nothing was counted", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn verify(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Extension(arrival): Extension<Arrival>,
+    Query(on_behalf): Query<api::OnBehalf>,
+    headers: HeaderMap,
+    body: Json<VerifyRequest>,
+) -> Result<Response, Failure> {
+    if !caller.may_verify() {
+        return Err(Failure::Forbidden(
+            "this needs a key with the scope `verify`",
+        ));
+    }
+    let client = asking(&app, &caller, on_behalf.client.as_deref(), arrival)?;
+    let question = Question::new(client, arrival, body.value)?;
+    let answer = match idempotency_key(&headers)? {
+        None => {
+            let (sender, answer) = watch::channel(Progress::Pending);
+            app.tasks().spawn(Arc::clone(&app).settle(question, sender));
+            answer
+        }
+        Some(key) => {
+            let digest = Sha256::new()
+                .chain_update(body.digest)
+                .chain_update(question.client.name.as_bytes())
+                .finalize();
+            let claim = app
+                .answers()
+                .claim(caller.actor(), key, digest.into(), arrival.instant);
+            match claim.map_err(|_| Failure::KeyReused)? {
+                Claim::First(sender, answer) => {
+                    app.tasks().spawn(Arc::clone(&app).settle(question, sender));
+                    answer
+                }
+                Claim::Retry(answer) => answer,
+            }
+        }
+    };
+    // The store drops what is past its deadline; this bounds a store that does not answer at all.
+    let patience = app.limits().request_timeout + GRACE;
+    let verdict = tokio::time::timeout(patience, idempotency::decided(answer)).await;
+    let Some(verdict) = verdict.ok().flatten() else {
+        return Err(Failure::Unavailable(
+            "try again, or ask another server".into(),
+        ));
+    };
+    app.hold(arrival.instant, verdict.delay).await;
+    Ok(answer::json(StatusCode::OK, &verdict.answer))
+}
+
+impl App {
+    /// Decides, and tells whoever waits.
+    async fn settle(self: Arc<Self>, question: Question, answer: watch::Sender<Progress<Verdict>>) {
+        let state = match question.ask(&self).await {
+            Ok(verdict) => Progress::Decided(verdict),
+            // Logged by the service.
+            Err(_) => Progress::Undecided,
+        };
+        answer.send_replace(state);
+    }
+
+    /// Holds a reject back until its time. No worker waits; where too many wait, the surplus
+    /// leaves at once.
+    async fn hold(&self, arrived: tokio::time::Instant, delay: Duration) {
+        if delay.is_zero() {
+            return;
+        }
+        if let Ok(_place) = self.rejects().try_acquire() {
+            tokio::time::sleep_until(arrived + delay).await;
+        }
+    }
+}
+
+/// The client whose policy applies.
+fn asking(
+    app: &App,
+    caller: &Caller,
+    on_behalf: Option<&str>,
+    arrival: Arrival,
+) -> Result<Arc<Client>, Failure> {
+    match (on_behalf, caller) {
+        (Some(_), _) if !caller.may_administer() => Err(Failure::Forbidden(
+            "only administrators ask on behalf of another client",
+        )),
+        (Some(name), _) => Ok(Arc::new(app.service().client(name)?)),
+        (None, Caller::Key(client)) => Ok(Arc::clone(client)),
+        (None, Caller::Local { .. }) => Ok(Arc::new(Client {
+            name: LOCAL.to_owned(),
+            policy: None,
+            realm: None,
+            access: Access::Api(ApiAccess {
+                key_hash: [0; 32],
+                previous: None,
+                scopes: Vec::new(),
+            }),
+            created: arrival.at,
+            revision: 0,
+        })),
+    }
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Failure> {
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    let key = value
+        .to_str()
+        .ok()
+        .filter(|key| (1..=KEY_LENGTH).contains(&key.len()));
+    if key.is_none() || values.next().is_some() {
+        return Err(Failure::malformed(
+            "Idempotency-Key: one header of 1 to 128 visible ASCII characters",
+        ));
+    }
+    Ok(key)
+}
+
+/// A request that is complete.
+struct Question {
+    client: Arc<Client>,
+    arrival: Arrival,
+    user: String,
+    code: SecretString,
+    source: Option<std::net::IpAddr>,
+    context: BTreeMap<String, String>,
+}
+
+impl Question {
+    fn new(client: Arc<Client>, arrival: Arrival, body: VerifyRequest) -> Result<Self, Failure> {
+        if body.passcode.is_some()
+            && (body.otp.is_some() || body.pin.is_some() || body.password.is_some())
+        {
+            return Err(Failure::malformed(
+                "give either `passcode` or the separate fields `otp`, `pin`, `password`",
+            ));
+        }
+        if body.challenge.is_some() {
+            return Err(Failure::malformed(
+                "challenge: this version issues no challenges",
+            ));
+        }
+        // A name that cannot be read belongs to no realm; it is rejected, and audited, as unknown.
+        if let (Some(realm), Ok(user)) = (&client.realm, UserKey::parse(&body.user))
+            && realm != user.realm()
+        {
+            return Err(Failure::Forbidden(
+                "this key may ask about users of its own realm only",
+            ));
+        }
+        Ok(Self {
+            client,
+            arrival,
+            user: body.user,
+            code: body.otp.or(body.passcode).unwrap_or_default(),
+            source: body.client_ip,
+            context: body.context,
+        })
+    }
+
+    async fn ask(self, app: &App) -> Result<Verdict, ServiceError> {
+        let context: Vec<_> = self
+            .context
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        let request = Request {
+            id: self.arrival.id,
+            at: self.arrival.at,
+            deadline: self.arrival.at.plus(app.limits().request_timeout),
+            client: &self.client,
+            channel: Channel::Http,
+            method: "http",
+            user: &self.user,
+            code: &self.code,
+            source: self.source,
+            attributes: &[],
+            context: &context,
+        };
+        let decided = app.service().authenticate(&request).await?;
+        let request_id = self.arrival.id.to_string();
+        let answer = match decided.outcome {
+            Outcome::Accept(accepted) => VerifyAnswer::Accept {
+                user: accepted.user.to_string(),
+                serial: accepted.serial.to_string(),
+                assurance: accepted.assurance,
+                attributes: accepted.attributes.into_iter().collect(),
+                request_id,
+            },
+            Outcome::Reject => VerifyAnswer::Reject { request_id },
+        };
+        Ok(Verdict {
+            answer,
+            delay: decided.delay,
+        })
+    }
+}
+
+/// The name under which a local administrator's own questions are in the audit.
+const LOCAL: &str = "local";
+/// Longest idempotency key; a UUID has 36 characters.
+const KEY_LENGTH: usize = 128;
+/// How much longer than the deadline an answer is awaited: a commit that began in time.
+const GRACE: Duration = Duration::from_secs(1);

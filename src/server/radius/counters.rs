@@ -1,0 +1,244 @@
+//! What was received, answered and discarded: per client and per listener, for metrics.
+//!
+//! Names follow `oncegate_radius_*_total`; the words of [`Discard`] are label values. Counters only
+//! rise, and live as long as their client is configured.
+//!
+//! Threat: labels are client names and fixed words, never anything a packet says, so that nobody
+//! can make a metrics database grow.
+
+use std::collections::HashMap;
+use std::collections::HashSet;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+
+use crate::radius::Discard;
+
+/// All counters of the RADIUS front end.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    peers: Mutex<HashMap<String, Arc<PeerCounters>>>,
+    listeners: Mutex<Vec<(SocketAddr, Arc<ListenerCounters>)>>,
+}
+
+macro_rules! events {
+    ($($name:ident $word:literal $doc:literal;)*) => {
+        /// What becomes of a packet, besides being discarded.
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        pub enum Event {
+            $(#[doc = $doc] $name,)*
+        }
+
+        impl Event {
+            /// Every event.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// Stable word for metric labels.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $word,)*
+                }
+            }
+        }
+    };
+}
+
+events! {
+    Accept "accept" "An Access-Accept left.";
+    Reject "reject" "An Access-Reject left.";
+    Status "status" "A Status-Server was answered.";
+    Resent "resent" "A retransmission got the kept answer.";
+    Undecided "undecided" "Nobody could decide: silence, and the retransmission is tried again.";
+    Superseded "superseded" "The answer came after another request with the same Identifier.";
+    RejectQueueFull "reject_queue_full"
+        "Too many rejects wait for their time: this one is kept for the retransmission.";
+    StoreFault "store_fault" "A Status-Server was not answered because no decision can be made.";
+}
+
+/// Counters of one client.
+#[derive(Debug, Default)]
+pub struct PeerCounters {
+    received: AtomicU64,
+    previous_secret: AtomicU64,
+    events: [AtomicU64; Event::ALL.len()],
+    discards: [AtomicU64; Discard::ALL.len()],
+}
+
+impl PeerCounters {
+    pub(super) fn received(&self) {
+        bump(&self.received);
+    }
+
+    pub(super) fn previous_secret(&self) {
+        bump(&self.previous_secret);
+    }
+
+    pub(super) fn event(&self, event: Event) {
+        self.events.get(event as usize).map(bump);
+    }
+
+    pub(super) fn discard(&self, discard: Discard) {
+        self.discards.get(discard as usize).map(bump);
+    }
+
+    /// How often this happened.
+    pub fn events(&self, event: Event) -> u64 {
+        self.events.get(event as usize).map_or(0, read)
+    }
+
+    /// How many packets were discarded for this reason.
+    pub fn discards(&self, discard: Discard) -> u64 {
+        self.discards.get(discard as usize).map_or(0, read)
+    }
+}
+
+/// Where datagrams come in: part of what makes two of them duplicates (RFC 5080 s2.2.2).
+#[derive(Clone, Debug)]
+pub struct Ingress {
+    pub(super) number: u16,
+    pub(super) counters: Arc<ListenerCounters>,
+}
+
+/// Counters of one listener.
+#[derive(Debug, Default)]
+pub(super) struct ListenerCounters {
+    pub(super) received: AtomicU64,
+    pub(super) unknown_client: AtomicU64,
+    pub(super) too_long: AtomicU64,
+    pub(super) receive_errors: AtomicU64,
+    pub(super) send_errors: AtomicU64,
+}
+
+pub(super) fn bump(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+fn read(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+impl Counters {
+    /// The counters of a client, which survive its changes.
+    pub(super) fn peer(&self, name: &str) -> Arc<PeerCounters> {
+        let mut peers = self.peers.lock().expect(UNPOISONED);
+        Arc::clone(peers.entry(name.to_owned()).or_default())
+    }
+
+    /// Forgets clients that are gone.
+    pub(super) fn keep<'a>(&self, names: impl Iterator<Item = &'a str>) {
+        let names: HashSet<&str> = names.collect();
+        let mut peers = self.peers.lock().expect(UNPOISONED);
+        peers.retain(|name, _| names.contains(name.as_str()));
+    }
+
+    /// New counters for a listener, and its number.
+    pub(super) fn listener(&self, address: SocketAddr) -> Ingress {
+        let mut listeners = self.listeners.lock().expect(UNPOISONED);
+        let number = u16::try_from(listeners.len()).unwrap_or(u16::MAX);
+        let counters = Arc::new(ListenerCounters::default());
+        listeners.push((address, Arc::clone(&counters)));
+        Ingress { number, counters }
+    }
+
+    /// Appends everything in the Prometheus text format. Series that are 0 are left out, except
+    /// those of the requests themselves.
+    pub(super) fn write_prometheus(&self, out: &mut String) {
+        let mut peers: Vec<_> = {
+            let peers = self.peers.lock().expect(UNPOISONED);
+            peers
+                .iter()
+                .map(|(name, counters)| (name.clone(), Arc::clone(counters)))
+                .collect()
+        };
+        peers.sort_by(|(a, _), (b, _)| a.cmp(b));
+        header(
+            out,
+            "oncegate_radius_requests_total",
+            "Datagrams received from a client.",
+        );
+        for (name, peer) in &peers {
+            let count = read(&peer.received);
+            line(
+                out,
+                format_args!("oncegate_radius_requests_total{{client=\"{name}\"}} {count}"),
+            );
+        }
+        header(out, "oncegate_radius_packets_total", "What became of them.");
+        for (name, peer) in &peers {
+            let events = Event::ALL
+                .iter()
+                .map(|event| event.as_str())
+                .zip(&peer.events);
+            let discards = Discard::ALL
+                .iter()
+                .map(|discard| discard.as_str())
+                .zip(&peer.discards);
+            for (word, count) in events.chain(discards) {
+                let count = read(count);
+                if count > 0 || word == "accept" || word == "reject" {
+                    line(
+                        out,
+                        format_args!(
+                            "oncegate_radius_packets_total{{client=\"{name}\",result=\"{word}\"}} {count}"
+                        ),
+                    );
+                }
+            }
+        }
+        header(
+            out,
+            "oncegate_radius_previous_secret_total",
+            "Requests signed with the secret before the last rotation.",
+        );
+        for (name, peer) in &peers {
+            let count = read(&peer.previous_secret);
+            line(
+                out,
+                format_args!("oncegate_radius_previous_secret_total{{client=\"{name}\"}} {count}"),
+            );
+        }
+        self.write_listeners(out);
+    }
+
+    fn write_listeners(&self, out: &mut String) {
+        header(
+            out,
+            "oncegate_radius_listener_total",
+            "What a listener received and lost.",
+        );
+        for (address, counters) in self.listeners.lock().expect(UNPOISONED).iter() {
+            for (word, count) in [
+                ("received", &counters.received),
+                (Discard::UnknownClient.as_str(), &counters.unknown_client),
+                ("too_long", &counters.too_long),
+                ("receive_error", &counters.receive_errors),
+                ("send_error", &counters.send_errors),
+            ] {
+                let count = read(count);
+                line(
+                    out,
+                    format_args!(
+                        "oncegate_radius_listener_total{{listener=\"{address}\",result=\"{word}\"}} {count}"
+                    ),
+                );
+            }
+        }
+    }
+}
+
+fn header(out: &mut String, name: &str, help: &str) {
+    line(
+        out,
+        format_args!("# HELP {name} {help}\n# TYPE {name} counter"),
+    );
+}
+
+fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(out, "{text}");
+}
+
+const UNPOISONED: &str = "no panic while the lock is held";

@@ -1,0 +1,256 @@
+//! One request on its way to an answer: what runs in its own task.
+//!
+//! Invariant: the entry in the duplicate cache ends with the [`Claim`] on it, on every path. A
+//! panic, a lost task or an undecided request abandons it, so that the gear's next try is a new
+//! one and never meets a black hole.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::model::audit::Channel;
+use crate::model::id::RequestId;
+use crate::radius::attribute::Type;
+use crate::radius::duplicate::Finish;
+use crate::radius::duplicate::IN_FLIGHT_LIFETIME;
+use crate::radius::duplicate::Ticket;
+use crate::radius::packet::Packet;
+use crate::server::radius::counters::Event;
+use crate::server::radius::password::Credential;
+use crate::server::radius::pipeline::Pipeline;
+use crate::server::radius::reply;
+use crate::server::radius::table::Peer;
+use crate::server::radius::table::Secret;
+use crate::service::Decided;
+use crate::service::Outcome;
+use crate::service::Request;
+use crate::time::UnixTime;
+
+/// A request that somebody must decide.
+pub struct Job {
+    pub(super) pipeline: Arc<Pipeline>,
+    pub(super) peer: Arc<Peer>,
+    /// With which secret the request was made.
+    pub(super) secret: Secret,
+    pub(super) source: IpAddr,
+    /// The packet, without padding.
+    pub(super) octets: Vec<u8>,
+    pub(super) credential: Credential,
+    pub(super) id: RequestId,
+    pub(super) at: UnixTime,
+    /// Whether the address has just proven that it signs its requests.
+    pub(super) learn: bool,
+    pub(super) claim: Claim,
+    /// Its place among the admitted, given back when the answer is known.
+    pub(super) _permit: OwnedSemaphorePermit,
+}
+
+/// An answer that may leave at its time.
+pub struct Answer {
+    claim: Claim,
+    octets: Arc<[u8]>,
+    event: Event,
+    delay: Duration,
+    /// Its place among the waiting rejects.
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+/// The right to end an entry of the duplicate cache, which it does when it is dropped at the
+/// latest.
+pub(super) struct Claim {
+    pipeline: Arc<Pipeline>,
+    peer: Arc<Peer>,
+    ticket: Option<Ticket>,
+}
+
+impl Job {
+    /// Decides. `None`: nothing leaves.
+    pub async fn run(self) -> Option<Answer> {
+        let _working = Arc::clone(&self.pipeline.working)
+            .acquire_owned()
+            .await
+            .ok()?;
+        let packet = Packet::parse(&self.octets).expect("it was parsed when it arrived");
+        let Some(decided) = self.decide(&packet).await else {
+            self.peer.counters.event(Event::Undecided);
+            return None;
+        };
+        let (event, octets) = self.reply(&packet, &decided)?;
+        self.answer(event, octets, decided.delay)
+    }
+
+    async fn decide(&self, packet: &Packet<'_>) -> Option<Decided> {
+        let Self { pipeline, peer, .. } = self;
+        let client = peer.client.as_ref();
+        let service = &pipeline.service;
+        if self.learn {
+            // Before the answer: an attacker who saw it must not find the address unprotected.
+            if let Err(error) = service.learn(&client.name, self.source).await {
+                let client = client.name.as_str();
+                tracing::warn!(id = %self.id, client, %error, "lesson not stored: no answer");
+                return None;
+            }
+        }
+        // U+FFFD stands for what is not UTF-8; no user name has it, so it is nobody's.
+        let user = String::from_utf8_lossy(packet.first(Type::UserName).unwrap_or_default());
+        let dictionary = pipeline.dictionary();
+        let mut texts = Vec::new();
+        packet.attributes.iter().for_each(|attribute| {
+            dictionary.describe(attribute, |named| texts.push(named));
+        });
+        let attributes: Vec<_> = texts
+            .iter()
+            .map(|(name, text)| (*name, text.as_ref()))
+            .collect();
+        let request = Request {
+            id: self.id,
+            at: self.at,
+            deadline: self.at.plus(pipeline.settings.request_timeout),
+            client,
+            channel: Channel::Radius,
+            method: self.credential.method,
+            user: &user,
+            code: &self.credential.code,
+            source: calling_station(packet),
+            attributes: &attributes,
+            context: &[],
+        };
+        // The deadline keeps late work from beginning. Work that has begun is waited for, since its
+        // answer serves the retransmission; after this time nothing would be done with it.
+        let decision = service.authenticate(&request);
+        match tokio::time::timeout(IN_FLIGHT_LIFETIME, decision).await {
+            Ok(Ok(decided)) => Some(decided),
+            // The service has said why.
+            Ok(Err(_)) => None,
+            Err(_) => {
+                tracing::error!(id = %self.id, client = client.name, "a decision hangs: given up");
+                None
+            }
+        }
+    }
+
+    fn reply(&self, packet: &Packet<'_>, decided: &Decided) -> Option<(Event, Arc<[u8]>)> {
+        let Self {
+            pipeline, peer, id, ..
+        } = self;
+        let (keys, client) = (peer.keys(self.secret), peer.client.name.as_str());
+        if let Outcome::Accept(accepted) = &decided.outcome {
+            let dictionary = pipeline.dictionary();
+            match reply::accept(packet, &accepted.attributes, &dictionary, keys) {
+                Ok(octets) => return Some((Event::Accept, octets)),
+                // The code is consumed, so silence would only make the gear send it again. Half of
+                // the attributes could grant more than the policy says: a missing Filter-Id opens
+                // a network. What is left is Reject.
+                Err(error) => tracing::error!(
+                    %id, client, user = %accepted.user, %error,
+                    "the policy's reply attributes cannot be sent: rejected though the code was \
+                     right; correct [reply] of the client's policy"
+                ),
+            }
+        }
+        match reply::reject(packet, keys) {
+            Ok(octets) => Some((Event::Reject, octets)),
+            Err(error) => {
+                tracing::error!(%id, client, %error, "no reply");
+                peer.counters.event(Event::Undecided);
+                None
+            }
+        }
+    }
+
+    fn answer(self, event: Event, octets: Arc<[u8]>, delay: Duration) -> Option<Answer> {
+        let Self {
+            pipeline,
+            peer,
+            claim,
+            ..
+        } = self;
+        let mut place = None;
+        if !delay.is_zero() {
+            place = Arc::clone(&pipeline.rejects).try_acquire_owned().ok();
+            if place.is_none() {
+                // Not sent, but kept: a retransmission gets it and is not counted as another guess.
+                claim.finish(octets);
+                peer.counters.event(Event::RejectQueueFull);
+                return None;
+            }
+        }
+        Some(Answer {
+            claim,
+            octets,
+            event,
+            delay,
+            _place: place,
+        })
+    }
+}
+
+impl Answer {
+    /// How long after arrival it may leave.
+    pub const fn delay(&self) -> Duration {
+        self.delay
+    }
+
+    /// Keeps the answer for retransmissions and gives out what to send; nothing when another
+    /// request has taken its place meanwhile.
+    pub fn release(self) -> Option<Arc<[u8]>> {
+        let Self {
+            claim,
+            octets,
+            event,
+            ..
+        } = self;
+        let peer = Arc::clone(&claim.peer);
+        match claim.finish(Arc::clone(&octets)) {
+            Finish::Current => {
+                peer.counters.event(event);
+                Some(octets)
+            }
+            Finish::Stale => {
+                peer.counters.event(Event::Superseded);
+                None
+            }
+        }
+    }
+}
+
+impl Claim {
+    pub(super) fn new(pipeline: &Arc<Pipeline>, peer: &Arc<Peer>, ticket: Ticket) -> Self {
+        Self {
+            pipeline: Arc::clone(pipeline),
+            peer: Arc::clone(peer),
+            ticket: Some(ticket),
+        }
+    }
+
+    fn finish(mut self, octets: Arc<[u8]>) -> Finish {
+        let now = self.pipeline.service.now();
+        let ticket = self.ticket.take();
+        ticket.map_or(Finish::Stale, |ticket| {
+            self.pipeline.duplicates().finish(ticket, octets, now)
+        })
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let Some(ticket) = self.ticket.take() else {
+            return;
+        };
+        self.pipeline.duplicates().abandon(ticket);
+        if std::thread::panicking() {
+            self.peer.counters.event(Event::Undecided);
+        }
+    }
+}
+
+/// Where the person is, when the gear says it as an address.
+fn calling_station(packet: &Packet<'_>) -> Option<IpAddr> {
+    let text = std::str::from_utf8(packet.first(Type::CallingStationId)?).ok()?;
+    text.trim()
+        .parse::<IpAddr>()
+        .ok()
+        .map(|address| address.to_canonical())
+}

@@ -1,0 +1,156 @@
+//! One log line per cause and minute, however many packets have it.
+//!
+//! Threat: a flood that fills the disk with log lines, or memory with causes: at most [`CAUSES`]
+//! are remembered, and beyond them nothing is logged until the minute is over. The counters still
+//! count everything.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use crate::model::client::Client;
+use crate::radius::Discard;
+use crate::time::UnixTime;
+
+/// Remembers what was logged lately.
+#[derive(Debug, Default)]
+pub(super) struct Limiter(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    began: UnixTime,
+    seen: HashMap<(Subject, &'static str), u64>,
+}
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+enum Subject {
+    Client(String),
+    Network(IpAddr),
+}
+
+impl Limiter {
+    /// Whether to log now.
+    fn admit(&self, subject: Subject, word: &'static str, now: UnixTime) -> bool {
+        let mut state = self.0.lock().expect("no panic while the lock is held");
+        // A clock set back begins a new minute too.
+        if now < state.began || now.since(state.began) >= MINUTE {
+            state.began = now;
+            state.seen.clear();
+        }
+        if state.seen.len() >= CAUSES {
+            return false;
+        }
+        let count = state.seen.entry((subject, word)).or_default();
+        *count += 1;
+        *count == 1
+    }
+
+    /// Says that a packet of a client was discarded, and what to do about it.
+    pub(super) fn discarded(
+        &self,
+        client: &Arc<Client>,
+        source: IpAddr,
+        discard: Discard,
+        now: UnixTime,
+    ) {
+        let (name, reason) = (client.name.as_str(), discard.as_str());
+        if discard == Discard::DuplicateInFlight {
+            tracing::debug!(client = name, %source, reason, "{discard}");
+            return;
+        }
+        if !self.admit(Subject::Client(name.to_owned()), reason, now) {
+            return;
+        }
+        match discard {
+            Discard::BadMessageAuthenticator => tracing::warn!(
+                client = name, %source, reason,
+                "{discard} Set the same secret on both sides: `oncegate client show {name}`"
+            ),
+            Discard::MissingMessageAuthenticator => tracing::warn!(
+                client = name, %source, reason,
+                "{discard} Let the gear send it; only if it cannot: \
+                 `oncegate client set {name} --require-message-authenticator false`"
+            ),
+            Discard::ProxyStateWithoutMessageAuthenticator => tracing::warn!(
+                client = name, %source, reason,
+                "{discard} Let the proxy sign its requests (CVE-2024-3596)"
+            ),
+            Discard::Overload => tracing::warn!(
+                client = name, %source, reason,
+                "{discard} If this lasts, raise limits.radius_in_flight or look at the disk"
+            ),
+            Discard::UnexpectedCode => tracing::info!(
+                client = name, %source, reason,
+                "{discard} Only authentication is served here, no accounting"
+            ),
+            _ => tracing::info!(client = name, %source, reason, "{discard}"),
+        }
+    }
+
+    /// Says that a datagram came from an address no client has.
+    pub(super) fn unknown(&self, source: IpAddr, now: UnixTime) {
+        let reason = Discard::UnknownClient.as_str();
+        if self.admit(Subject::Network(network(source)), reason, now) {
+            tracing::info!(
+                %source, reason,
+                "no client has this address; if it is yours: \
+                 `oncegate client add radius NAME --address {source}`"
+            );
+        }
+    }
+
+    /// Whether to say now that a client has this other trouble.
+    pub(super) fn once(&self, client: &Client, word: &'static str, now: UnixTime) -> bool {
+        self.admit(Subject::Client(client.name.clone()), word, now)
+    }
+}
+
+/// The /24 or /48 of an address: who can send from one address can send from its neighbours.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(address) => Ipv4Addr::from_bits(address.to_bits() & (!0 << 8)).into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (!0 << 80)).into(),
+    }
+}
+
+const MINUTE: Duration = Duration::from_mins(1);
+
+/// Causes remembered per minute. Against packets with forged source addresses.
+const CAUSES: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_per_cause_and_minute() {
+        let limiter = Limiter::default();
+        let at = UnixTime::from_secs(1000);
+        let admit = |address: &str, at| {
+            let address = address.parse().expect("an address");
+            limiter.admit(Subject::Network(network(address)), "unknown_client", at)
+        };
+        assert!(admit("192.0.2.1", at));
+        assert!(!admit("192.0.2.200", at), "same /24");
+        assert!(admit("192.0.3.1", at));
+        assert!(admit("192.0.2.1", at.plus(MINUTE)));
+        assert!(
+            admit("192.0.2.1", at),
+            "a clock set back does not silence for ever"
+        );
+    }
+
+    #[test]
+    fn causes_are_bounded() {
+        let limiter = Limiter::default();
+        let admitted = (0..10_000_u32).filter(|number| {
+            let subject = Subject::Network(Ipv4Addr::from_bits(number << 8).into());
+            limiter.admit(subject, "unknown_client", UnixTime::from_secs(1))
+        });
+        assert_eq!(admitted.count(), CAUSES);
+    }
+}

@@ -1,0 +1,33 @@
+//! RADIUS over UDP: sockets and tasks around the pure parts in [`crate::radius`].
+//!
+//! ```text
+//! socket --udp--> pipeline.receive --job--> service --> answer --(delay)--> udp --> socket
+//!   one task per listener             one task per request
+//! ```
+//!
+//! Sources: RFC 2865, RFC 3579, RFC 5080, RFC 5997, CVE-2024-3596; see [`crate::radius`].
+//!
+//! Invariants: no datagram, and no failure to receive or send one, ends a listener; a reply leaves
+//! from the address that was asked; what a listener does never waits for a decision.
+
+mod counters;
+mod job;
+mod limiter;
+mod password;
+mod pipeline;
+mod reply;
+mod table;
+mod udp;
+
+pub use crate::server::radius::counters::Event;
+pub use crate::server::radius::counters::Ingress;
+pub use crate::server::radius::counters::PeerCounters;
+pub use crate::server::radius::job::Answer;
+pub use crate::server::radius::job::Job;
+pub use crate::server::radius::pipeline::Pipeline;
+pub use crate::server::radius::pipeline::Received;
+pub use crate::server::radius::pipeline::Settings;
+pub use crate::server::radius::udp::Listener;
+pub use crate::server::radius::udp::bind;
+pub use crate::server::radius::udp::bind_all;
+pub use crate::server::radius::udp::run;

@@ -1,0 +1,358 @@
+//! The way of a datagram, without its socket: from octets to an answer.
+//!
+//! ```text
+//! receive (in the receiving task, never waits)
+//!   source address -> client          unknown: silence            RFC 2865 s3
+//!   parse, cut padding                malformed: silence          RFC 2865 s3
+//!   Message-Authenticator             bad, missing: silence       RFC 3579 s3.2, CVE-2024-3596
+//!   Status-Server                     answered here               RFC 5997
+//!   seen before?                      silence, or the same octets RFC 5080 s2.2.2
+//!   room?  reveal User-Password       -> Job
+//! Job::run (in its own task)
+//!   lesson stored, service decides    nobody could: silence, and a retransmission is tried again
+//!   reply built                       -> Answer
+//! Answer::release (at arrival + delay) current? -> octets, kept for retransmissions
+//! ```
+//!
+//! Invariants: nothing touches the duplicate cache, the password or the store before the
+//! Message-Authenticator was verified; a request that is worked on is finished or abandoned on
+//! every path, a panic included ([`Claim`]); all rejects to equal requests are equal octets.
+//!
+//! Threats: floods (`admitted` and `rejects` bound what is held, [`Settings`]), guessed replies
+//! (CVE-2024-3596), a timing difference between kinds of reject (they leave at one time).
+
+use std::net::IpAddr;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
+
+use crate::config::Limits;
+use crate::model::client::Require;
+use crate::radius::Discard;
+use crate::radius::attribute::Type;
+use crate::radius::authenticator::SecretKeys;
+use crate::radius::authenticator::Signature;
+use crate::radius::dictionary::Dictionary;
+use crate::radius::duplicate;
+use crate::radius::duplicate::Begin;
+use crate::radius::duplicate::Duplicates;
+use crate::radius::duplicate::Key;
+use crate::radius::packet::Code;
+use crate::radius::packet::Packet;
+use crate::radius::verify;
+use crate::radius::verify::Rule;
+use crate::server::radius::counters::Counters;
+use crate::server::radius::counters::Event;
+use crate::server::radius::counters::Ingress;
+use crate::server::radius::counters::PeerCounters;
+use crate::server::radius::counters::bump;
+use crate::server::radius::job::Claim;
+use crate::server::radius::job::Job;
+use crate::server::radius::limiter::Limiter;
+use crate::server::radius::password::Credential;
+use crate::server::radius::reply;
+use crate::server::radius::table::Peer;
+use crate::server::radius::table::Secret;
+use crate::server::radius::table::Table;
+use crate::service::Service;
+use crate::time::UnixTime;
+
+/// What the RADIUS front end may occupy.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Settings {
+    /// Requests worked on at a time.
+    pub in_flight: usize,
+    /// Requests that may wait for one of those places; beyond them new work is dropped.
+    pub queue: usize,
+    /// Rejects that may wait for their time.
+    pub reject_queue: usize,
+    /// After this the gear has given up: work that has not begun is dropped.
+    pub request_timeout: Duration,
+    /// How long a shutdown waits for work in flight and waiting rejects.
+    pub drain: Duration,
+}
+
+impl From<&Limits> for Settings {
+    fn from(limits: &Limits) -> Self {
+        Self {
+            in_flight: limits.radius_in_flight,
+            queue: limits.radius_queue,
+            reject_queue: limits.reject_queue,
+            request_timeout: limits.request_timeout,
+            drain: limits.request_timeout.saturating_add(DRAIN),
+        }
+    }
+}
+
+/// The RADIUS front end around one service; shared by all listeners.
+pub struct Pipeline {
+    pub(super) service: Arc<Service>,
+    pub(super) settings: Settings,
+    pub(super) limiter: Limiter,
+    /// Places for rejects that wait.
+    pub(super) rejects: Arc<Semaphore>,
+    /// Places for requests that are worked on.
+    pub(super) working: Arc<Semaphore>,
+    /// Places for requests that are worked on or wait for it.
+    admitted: Arc<Semaphore>,
+    dictionary: ArcSwap<Dictionary>,
+    table: Arc<ArcSwap<Table>>,
+    /// Held for one look-up at a time, never across an await.
+    duplicates: Mutex<Duplicates>,
+    counters: Arc<Counters>,
+}
+
+/// What to do about a datagram at once.
+pub enum Received {
+    /// Nothing leaves; the word says why.
+    Silence(&'static str),
+    /// These octets go back.
+    Reply(Arc<[u8]>),
+    /// Somebody must decide.
+    Work(Box<Job>),
+}
+
+impl Pipeline {
+    /// Puts the pipeline together and follows the service's clients from now on.
+    pub fn new(
+        service: Arc<Service>,
+        dictionary: Arc<Dictionary>,
+        settings: Settings,
+    ) -> Arc<Self> {
+        let counters = Arc::new(Counters::default());
+        let table = Arc::new(ArcSwap::from_pointee(Table::default()));
+        let follow = (Arc::clone(&table), Arc::clone(&counters));
+        service.clients().listen(Box::new(move |clients| {
+            let (table, counters) = &follow;
+            table.store(Arc::new(Table::new(clients, counters)));
+        }));
+        Arc::new(Self {
+            service,
+            settings,
+            limiter: Limiter::default(),
+            rejects: semaphore(settings.reject_queue),
+            working: semaphore(settings.in_flight),
+            admitted: semaphore(settings.in_flight.saturating_add(settings.queue)),
+            dictionary: ArcSwap::new(dictionary),
+            table,
+            duplicates: Mutex::new(Duplicates::new(duplicate::Limits::default())),
+            counters,
+        })
+    }
+
+    /// Takes a new dictionary; replies from now on are encoded by it.
+    pub fn replace_dictionary(&self, dictionary: Arc<Dictionary>) {
+        self.dictionary.store(dictionary);
+    }
+
+    /// Announces a listener.
+    pub fn listener(&self, address: SocketAddr) -> Ingress {
+        self.counters.listener(address)
+    }
+
+    /// The counters of a client; made if there are none.
+    pub fn client_counters(&self, name: &str) -> Arc<PeerCounters> {
+        self.counters.peer(name)
+    }
+
+    /// Appends all counters in the Prometheus text format.
+    pub fn write_prometheus(&self, out: &mut String) {
+        self.counters.write_prometheus(out);
+    }
+
+    /// Takes a datagram as far as it goes without waiting.
+    pub fn receive(
+        self: &Arc<Self>,
+        datagram: &[u8],
+        mut source: SocketAddr,
+        ingress: &Ingress,
+    ) -> Received {
+        let now = self.service.now();
+        bump(&ingress.counters.received);
+        // A dual-stack socket shows IPv4 peers as ::ffff:a.b.c.d.
+        source.set_ip(source.ip().to_canonical());
+        let table = self.table.load();
+        let Some(peer) = table.lookup(source.ip()) else {
+            bump(&ingress.counters.unknown_client);
+            self.limiter.unknown(source.ip(), now);
+            return Received::Silence(Discard::UnknownClient.as_str());
+        };
+        peer.counters.received();
+        self.examine(datagram, source, ingress.number, peer, now)
+            .unwrap_or_else(|discard| {
+                peer.counters.discard(discard);
+                self.limiter
+                    .discarded(&peer.client, source.ip(), discard, now);
+                Received::Silence(discard.as_str())
+            })
+    }
+
+    fn examine(
+        self: &Arc<Self>,
+        datagram: &[u8],
+        source: SocketAddr,
+        listener: u16,
+        peer: &Arc<Peer>,
+        now: UnixTime,
+    ) -> Result<Received, Discard> {
+        let packet = Packet::parse(datagram)?;
+        let rule = self.rule(peer, source.ip());
+        let (signature, secret) = verified(&packet, peer, rule, now)?;
+        if secret == Secret::Previous {
+            self.note_previous(peer, now);
+        }
+        if packet.code == Code::StatusServer {
+            return Ok(self.status(&packet, peer, secret, now));
+        }
+        let Packet {
+            code, identifier, ..
+        } = packet;
+        let key = Key {
+            listener,
+            source,
+            identifier,
+            code,
+        };
+        let authenticator = packet.request_authenticator();
+        let ticket = match self.duplicates().begin(key, authenticator, now) {
+            Begin::New(ticket) => ticket,
+            Begin::InFlight => return Err(Discard::DuplicateInFlight),
+            Begin::Overload => return Err(Discard::Overload),
+            Begin::Resend(octets) => {
+                peer.counters.event(Event::Resent);
+                return Ok(Received::Reply(octets));
+            }
+        };
+        // From here on, whatever happens ends the entry.
+        let claim = Claim::new(self, peer, ticket);
+        let permit = Arc::clone(&self.admitted).try_acquire_owned();
+        let permit = permit.map_err(|_| Discard::Overload)?;
+        let (credential, secret) = Credential::reveal(&packet, peer, signature, secret, now)?;
+        let (id, at) = match self.service.arrival() {
+            Ok(arrival) => arrival,
+            Err(error) => return Ok(self.undecided(peer, &error, now)),
+        };
+        // An EAP request is always signed (RFC 3579 s3.1): it says nothing about the others.
+        let learn = peer.require == Require::Auto
+            && signature == Signature::Valid
+            && rule != Rule::Required
+            && !packet.has(Type::EapMessage);
+        Ok(Received::Work(Box::new(Job {
+            pipeline: Arc::clone(self),
+            peer: Arc::clone(peer),
+            secret,
+            source: source.ip(),
+            octets: packet.octets().to_vec(),
+            credential,
+            id,
+            at,
+            learn,
+            claim,
+            _permit: permit,
+        })))
+    }
+
+    /// What an address of a client must prove.
+    fn rule(&self, peer: &Peer, address: IpAddr) -> Rule {
+        match peer.require {
+            Require::True => Rule::Required,
+            Require::Auto
+                if self
+                    .service
+                    .clients()
+                    .has_lesson(&peer.client.name, address) =>
+            {
+                Rule::Required
+            }
+            Require::Auto | Require::False => Rule::LimitProxyState,
+        }
+    }
+
+    /// RFC 5997 s4.2: an Access-Accept without attributes, unless nobody could decide: silence is
+    /// what sends the gear to the next server.
+    fn status(&self, packet: &Packet<'_>, peer: &Peer, secret: Secret, now: UnixTime) -> Received {
+        if let Some(fault) = self.service.fault() {
+            peer.counters.event(Event::StoreFault);
+            if self
+                .limiter
+                .once(&peer.client, Event::StoreFault.as_str(), now)
+            {
+                tracing::error!(
+                    fault,
+                    "no decision can be made: Status-Server is not answered"
+                );
+            }
+            return Received::Silence(Event::StoreFault.as_str());
+        }
+        match reply::plain(packet, Code::AccessAccept, peer.keys(secret)) {
+            Ok(octets) => {
+                peer.counters.event(Event::Status);
+                Received::Reply(octets)
+            }
+            Err(error) => self.undecided(peer, &error, now),
+        }
+    }
+
+    fn undecided(&self, peer: &Peer, error: &dyn std::error::Error, now: UnixTime) -> Received {
+        peer.counters.event(Event::Undecided);
+        if self
+            .limiter
+            .once(&peer.client, Event::Undecided.as_str(), now)
+        {
+            tracing::error!(client = peer.client.name, %error, "no decision");
+        }
+        Received::Silence(Event::Undecided.as_str())
+    }
+
+    /// Says which gear has not been given the new secret yet, while there is time.
+    fn note_previous(&self, peer: &Peer, now: UnixTime) {
+        peer.counters.previous_secret();
+        if let Some((_, until)) = &peer.previous
+            && self.limiter.once(&peer.client, "previous_secret", now)
+        {
+            tracing::warn!(
+                client = peer.client.name, %until,
+                "still signs with the secret before the last rotation, which ends then"
+            );
+        }
+    }
+
+    pub(super) fn duplicates(&self) -> MutexGuard<'_, Duplicates> {
+        self.duplicates
+            .lock()
+            .expect("no panic while the lock is held")
+    }
+
+    pub(super) fn dictionary(&self) -> Arc<Dictionary> {
+        self.dictionary.load_full()
+    }
+}
+
+/// Checks the signature with the present secret, and with the previous one while its time lasts.
+fn verified(
+    packet: &Packet<'_>,
+    peer: &Peer,
+    rule: Rule,
+    now: UnixTime,
+) -> Result<(Signature, Secret), Discard> {
+    let check = |keys: &SecretKeys| verify::request(packet, keys, rule);
+    match check(&peer.present) {
+        Err(Discard::BadMessageAuthenticator) => {
+            let previous = peer.previous(now).ok_or(Discard::BadMessageAuthenticator)?;
+            Ok((check(previous)?, Secret::Previous))
+        }
+        result => Ok((result?, Secret::Present)),
+    }
+}
+
+fn semaphore(places: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS)))
+}
+
+/// Beyond the time for one decision: rejects that wait leave within their usual delay.
+const DRAIN: Duration = Duration::from_secs(2);

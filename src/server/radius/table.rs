@@ -1,0 +1,121 @@
+//! Which client a datagram comes from, with what is needed to check it worked out ahead of time.
+//!
+//! Rebuilt whole whenever clients change, before the administrator hears that the change is done,
+//! and swapped in one step: a packet sees the old clients or the new ones, never half of each.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::model::client::Access;
+use crate::model::client::Client;
+use crate::model::client::RadiusAccess;
+use crate::model::client::Require;
+use crate::radius::authenticator::SecretKeys;
+use crate::radius::client::PrefixTable;
+use crate::server::radius::counters::Counters;
+use crate::server::radius::counters::PeerCounters;
+use crate::time::UnixTime;
+
+/// Source address to client.
+#[derive(Default)]
+pub(super) struct Table(PrefixTable<Arc<Peer>>);
+
+/// A RADIUS client as the pipeline needs it.
+pub(super) struct Peer {
+    /// The record.
+    pub(super) client: Arc<Client>,
+    /// Whether its requests must be signed.
+    pub(super) require: Require,
+    /// The present secret.
+    pub(super) present: SecretKeys,
+    /// The secret before the last rotation, and until when it still opens packets.
+    pub(super) previous: Option<(SecretKeys, UnixTime)>,
+    /// What was received and answered.
+    pub(super) counters: Arc<PeerCounters>,
+}
+
+/// Which of a client's secrets a request was made with; the reply is signed with the same.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Secret {
+    Present,
+    Previous,
+}
+
+impl Table {
+    pub(super) fn new(clients: &[Arc<Client>], counters: &Counters) -> Self {
+        let mut networks = Vec::new();
+        counters.keep(clients.iter().map(|client| client.name.as_str()));
+        let mut radius: Vec<(&Arc<Client>, &RadiusAccess)> = clients
+            .iter()
+            .filter_map(|client| Some((client, radius(client)?)))
+            .collect();
+        radius.sort_by_key(|(client, _)| client.created);
+        for (client, access) in radius {
+            let peer = Arc::new(Peer::new(client, access, counters));
+            networks.extend(
+                access
+                    .addresses
+                    .iter()
+                    .map(|network| (*network, Arc::clone(&peer))),
+            );
+        }
+        // The service refuses a network that another client has. Should a store hold one all the
+        // same, the client that was there first keeps it: a new record must not silence old gear.
+        loop {
+            match PrefixTable::new(networks.clone()) {
+                Ok(table) => return Self(table),
+                Err(twice) => {
+                    let Some(at) = networks
+                        .iter()
+                        .rposition(|(network, _)| *network == twice.0)
+                    else {
+                        return Self::default();
+                    };
+                    let (network, peer) = networks.remove(at);
+                    let client = peer.client.name.as_str();
+                    tracing::error!(%network, client, "another client has this network already");
+                }
+            }
+        }
+    }
+
+    pub(super) fn lookup(&self, address: IpAddr) -> Option<&Arc<Peer>> {
+        self.0.lookup(address)
+    }
+}
+
+impl Peer {
+    fn new(client: &Arc<Client>, access: &RadiusAccess, counters: &Counters) -> Self {
+        let previous = access.previous.as_ref();
+        Self {
+            client: Arc::clone(client),
+            require: access.message_authenticator,
+            present: SecretKeys::new(access.secret.clone()),
+            previous: previous.map(|(secret, until)| (SecretKeys::new(secret.clone()), *until)),
+            counters: counters.peer(&client.name),
+        }
+    }
+
+    /// The previous secret while its time has not run out.
+    pub(super) fn previous(&self, now: UnixTime) -> Option<&SecretKeys> {
+        self.previous
+            .as_ref()
+            .filter(|(_, until)| now < *until)
+            .map(|(keys, _)| keys)
+    }
+
+    /// The keys of a secret that opened a request of this peer.
+    pub(super) fn keys(&self, secret: Secret) -> &SecretKeys {
+        match (secret, &self.previous) {
+            (Secret::Previous, Some((keys, _))) => keys,
+            _ => &self.present,
+        }
+    }
+}
+
+fn radius(client: &Client) -> Option<&RadiusAccess> {
+    match &client.access {
+        Access::Radius(access) => Some(access),
+        Access::Api(_) => None,
+    }
+}

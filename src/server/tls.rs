@@ -1,0 +1,143 @@
+//! TLS for the HTTP listeners: certificate and key from PEM files, replaced while running.
+//!
+//! Sources: RFC 8446, RFC 5246 (TLS 1.3 and 1.2; nothing older), RFC 7301 (ALPN).
+//!
+//! Invariant: a reload either takes effect as a whole or changes nothing; connections keep the
+//! certificate they were opened with. Errors name the file and the remedy, never file contents.
+
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem;
+use rustls::pki_types::pem::PemObject;
+use tokio_rustls::TlsAcceptor;
+
+/// Accepts TLS with the certificate that was loaded last.
+pub struct Tls {
+    certificate: PathBuf,
+    key: PathBuf,
+    config: ArcSwap<ServerConfig>,
+}
+
+/// Why a certificate cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {cause}; {remedy}", .file.display())]
+pub struct TlsError {
+    /// The file that is at fault.
+    pub file: PathBuf,
+    /// What is wrong with it.
+    pub cause: String,
+    /// What to do.
+    pub remedy: &'static str,
+}
+
+impl Tls {
+    /// Reads the certificate chain and its private key.
+    pub fn load(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
+        let config = ArcSwap::from_pointee(read(certificate, key)?);
+        Ok(Self {
+            certificate: certificate.to_owned(),
+            key: key.to_owned(),
+            config,
+        })
+    }
+
+    /// Reads the files again. On an error the certificate in use stays in use.
+    pub fn reload(&self) -> Result<(), TlsError> {
+        self.config
+            .store(Arc::new(read(&self.certificate, &self.key)?));
+        Ok(())
+    }
+
+    /// An acceptor with the present certificate.
+    pub fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(self.config.load_full())
+    }
+}
+
+fn read(certificate: &Path, key: &Path) -> Result<ServerConfig, TlsError> {
+    let fault = |file: &Path, cause: String, remedy| TlsError {
+        file: file.to_owned(),
+        cause,
+        remedy,
+    };
+    let chain: Result<Vec<_>, _> =
+        CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect);
+    let chain = chain.map_err(|error| fault(certificate, words(&error), CHAIN_REMEDY))?;
+    if chain.is_empty() {
+        return Err(fault(
+            certificate,
+            "no certificate in it".to_owned(),
+            CHAIN_REMEDY,
+        ));
+    }
+    let private =
+        PrivateKeyDer::from_pem_file(key).map_err(|error| fault(key, words(&error), KEY_REMEDY))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let versions = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .expect("ring serves TLS 1.2 and 1.3");
+    let config = versions
+        .with_no_client_auth()
+        .with_single_cert(chain, private);
+    let mut config = config.map_err(|error| fault(key, error.to_string(), PAIR_REMEDY))?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// The cause without the file's contents.
+fn words(error: &pem::Error) -> String {
+    match error {
+        pem::Error::Io(error) => error.to_string(),
+        pem::Error::NoItemsFound => "nothing of that kind in it".to_owned(),
+        _ => "it is not PEM".to_owned(),
+    }
+}
+
+const CHAIN_REMEDY: &str = "`http.tls.certificate` names a PEM file that the daemon can read, \
+                            the server's certificate first";
+const KEY_REMEDY: &str = "`http.tls.key` names an unencrypted PEM file (PKCS#8, PKCS#1 or SEC1) \
+                          that the daemon can read";
+const PAIR_REMEDY: &str = "give the private key that belongs to the first certificate of \
+                           `http.tls.certificate`";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(directory: &Path) -> (PathBuf, PathBuf) {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let (certificate, key) = (directory.join("cert.pem"), directory.join("key.pem"));
+        std::fs::write(&certificate, made.cert.pem()).unwrap();
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        (certificate, key)
+    }
+
+    #[test]
+    fn a_bad_reload_keeps_the_old_certificate_and_names_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let (certificate, key) = pair(directory.path());
+        let tls = Tls::load(&certificate, &key).unwrap();
+        let before = tls.config.load_full();
+
+        let other = tempfile::tempdir().unwrap();
+        std::fs::copy(pair(other.path()).1, &key).unwrap();
+        let error = tls.reload().unwrap_err();
+        assert_eq!(error.file, key);
+        assert!(error.to_string().contains("belongs to"), "{error}");
+
+        std::fs::write(&certificate, "SECRET CONTENTS").unwrap();
+        let error = tls.reload().unwrap_err();
+        assert_eq!(error.file, certificate);
+        assert!(!error.to_string().contains("SECRET"), "{error}");
+
+        std::fs::remove_file(&certificate).unwrap();
+        assert_eq!(tls.reload().unwrap_err().file, certificate);
+        assert!(Arc::ptr_eq(&before, &tls.config.load_full()));
+    }
+}

@@ -1,0 +1,335 @@
+//! Clients, their secrets and keys.
+
+use crate::model::client::Access;
+use crate::model::client::ApiAccess;
+use crate::model::client::Client;
+use crate::model::client::RadiusAccess;
+use crate::model::client::Require;
+use crate::model::client::Scope;
+use crate::model::client::is_client_name;
+use crate::model::user_key::UserKey;
+use crate::secret::SecretBytes;
+use crate::secret::SecretString;
+use crate::secret::SharedSecret;
+use crate::secret::random;
+use crate::service::Service;
+use crate::service::ServiceError;
+use crate::service::admin::AdminError;
+use crate::service::admin::invalid;
+use crate::service::admin::missing;
+use crate::service::clients::key_hash;
+use crate::store::By;
+use crate::store::Change;
+use crate::store::StoreError;
+use ipnet::IpNet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// A RADIUS client to be made.
+#[derive(Clone, Debug)]
+pub struct NewRadiusClient {
+    /// Its name.
+    pub name: String,
+    /// Networks its packets come from.
+    pub addresses: Vec<IpNet>,
+    /// Its secret; generated when none.
+    pub secret: Option<SecretString>,
+    /// Policy of its users.
+    pub policy: Option<String>,
+    /// Only users of this realm.
+    pub realm: Option<String>,
+    /// Whether requests must be signed.
+    pub require: Require,
+}
+
+/// What can be changed about a client; `None` leaves the value, `Some(None)` clears it.
+#[derive(Clone, Debug, Default)]
+pub struct ClientPatch {
+    /// Networks, all of them.
+    pub addresses: Option<Vec<IpNet>>,
+    /// Policy of its users.
+    pub policy: Option<Option<String>>,
+    /// Only users of this realm.
+    pub realm: Option<Option<String>>,
+    /// Whether requests must be signed.
+    pub require: Option<Require>,
+    /// What an API key may do.
+    pub scopes: Option<Vec<Scope>>,
+}
+
+impl Service {
+    /// Makes a RADIUS client. The answer holds the secret.
+    pub async fn add_radius_client(
+        &self,
+        new: NewRadiusClient,
+        by: By,
+    ) -> Result<Client, AdminError> {
+        self.check_client(&new.name, new.policy.as_deref())?;
+        check_addresses(&new.addresses)?;
+        let secret = match new.secret {
+            Some(secret) => shared_secret(&secret)?,
+            None => self.new_shared_secret()?,
+        };
+        let client = Client {
+            name: new.name,
+            policy: new.policy,
+            realm: canonical_realm(new.realm)?,
+            access: Access::Radius(RadiusAccess {
+                addresses: new.addresses,
+                secret,
+                previous: None,
+                profile: "generic".to_owned(),
+                message_authenticator: new.require,
+            }),
+            created: by.at,
+            revision: 1,
+        };
+        self.change_clients(Change::CreateClient(client.clone()), by)
+            .await?;
+        Ok(client)
+    }
+
+    /// Makes an API client and its key: the only time the key is shown.
+    pub async fn add_api_client(
+        &self,
+        name: String,
+        scopes: Vec<Scope>,
+        policy: Option<String>,
+        realm: Option<String>,
+        by: By,
+    ) -> Result<(Client, SecretString), AdminError> {
+        self.check_client(&name, policy.as_deref())?;
+        if scopes.is_empty() {
+            return invalid("scope", "a key needs at least one scope: verify, admin");
+        }
+        let key = self.new_api_key()?;
+        let client = Client {
+            name,
+            policy,
+            realm: canonical_realm(realm)?,
+            access: Access::Api(ApiAccess {
+                key_hash: key_hash(&key),
+                previous: None,
+                scopes,
+            }),
+            created: by.at,
+            revision: 1,
+        };
+        self.change_clients(Change::CreateClient(client.clone()), by)
+            .await?;
+        Ok((client, key))
+    }
+
+    /// Changes a client. `expected` is the revision the caller saw; none takes the present one.
+    pub async fn set_client(
+        &self,
+        name: &str,
+        patch: ClientPatch,
+        expected: Option<u64>,
+        by: By,
+    ) -> Result<Client, AdminError> {
+        let mut client = self.client(name)?;
+        client.revision = expected.unwrap_or(client.revision);
+        if let Some(policy) = patch.policy {
+            self.check_client(name, policy.as_deref())?;
+            client.policy = policy;
+        }
+        if let Some(realm) = patch.realm {
+            client.realm = canonical_realm(realm)?;
+        }
+        match &mut client.access {
+            Access::Radius(radius) => {
+                if patch.scopes.is_some() {
+                    return invalid("scope", "only API clients have scopes");
+                }
+                if let Some(addresses) = patch.addresses {
+                    check_addresses(&addresses)?;
+                    radius.addresses = addresses;
+                }
+                radius.message_authenticator =
+                    patch.require.unwrap_or(radius.message_authenticator);
+            }
+            Access::Api(api) => {
+                if patch.addresses.is_some() || patch.require.is_some() {
+                    return invalid(
+                        "client",
+                        "only RADIUS clients have addresses and signatures",
+                    );
+                }
+                api.scopes = patch.scopes.unwrap_or_else(|| api.scopes.clone());
+            }
+        }
+        self.change_clients(Change::UpdateClient(client.clone()), by)
+            .await?;
+        client.revision += 1;
+        Ok(client)
+    }
+
+    /// Gives a client a new secret or key; the old one stays valid beside it for `grace`. The
+    /// answer holds the new key of an API client.
+    pub async fn rotate_client(
+        &self,
+        name: &str,
+        secret: Option<SecretString>,
+        grace: Duration,
+        by: By,
+    ) -> Result<(Client, Option<SecretString>), AdminError> {
+        let mut client = self.client(name)?;
+        let until = by.at.plus(grace);
+        let mut fresh_key = None;
+        match &mut client.access {
+            Access::Radius(radius) => {
+                let fresh = match secret {
+                    Some(secret) => shared_secret(&secret)?,
+                    None => self.new_shared_secret()?,
+                };
+                let old = std::mem::replace(&mut radius.secret, fresh);
+                radius.previous = (!grace.is_zero()).then_some((old, until));
+            }
+            Access::Api(api) => {
+                if secret.is_some() {
+                    return invalid("secret", "API keys are always generated");
+                }
+                let key = self.new_api_key()?;
+                let old = std::mem::replace(&mut api.key_hash, key_hash(&key));
+                api.previous = (!grace.is_zero()).then_some((old, until));
+                fresh_key = Some(key);
+            }
+        }
+        self.change_clients(Change::UpdateClient(client.clone()), by)
+            .await?;
+        client.revision += 1;
+        Ok((client, fresh_key))
+    }
+
+    /// Removes a client.
+    pub async fn remove_client(&self, name: &str, by: By) -> Result<(), AdminError> {
+        let change = Change::RemoveClient(name.to_owned());
+        self.change_clients(change, by).await
+    }
+
+    /// Stores that an address of a client with `require = auto` signs its requests: from now on it
+    /// must. Nothing to do when that is known.
+    pub async fn learn(&self, client: &str, address: IpAddr) -> Result<(), AdminError> {
+        if self.clients.has_lesson(client, address) {
+            return Ok(());
+        }
+        let (request, at) = self.arrival()?;
+        let by = By {
+            request,
+            actor: "daemon".to_owned(),
+            at,
+        };
+        let change = Change::Learn {
+            client: client.to_owned(),
+            address,
+        };
+        match self.store.change(change, by).await {
+            Ok(()) | Err(StoreError::Conflict(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.clients.learned(client, address);
+        Ok(())
+    }
+
+    /// A client by its name.
+    pub fn client(&self, name: &str) -> Result<Client, AdminError> {
+        let all = self.clients.all();
+        let found = all.iter().find(|client| client.name == name);
+        found
+            .map(|client| Client::clone(client))
+            .ok_or(AdminError::NotFound("client"))
+    }
+
+    async fn change_clients(&self, change: Change, by: By) -> Result<(), AdminError> {
+        let done = self.store.change(change, by).await;
+        done.map_err(|error| missing(error, "client"))?;
+        Ok(self.clients.reload(self.store.as_ref()).await?)
+    }
+
+    fn check_client(&self, name: &str, policy: Option<&str>) -> Result<(), AdminError> {
+        if !is_client_name(name) {
+            return invalid(
+                "name",
+                "a client's name has 1 to 64 letters, digits, dots, dashes, underscores",
+            );
+        }
+        if self.policies.load().resolve(policy).is_none() {
+            let policy = policy.unwrap_or_default();
+            return invalid("policy", format!("no policy `{policy}` is loaded"));
+        }
+        Ok(())
+    }
+
+    /// 32 characters of base 32: 160 random bits, printable, no quoting anywhere.
+    fn new_shared_secret(&self) -> Result<SharedSecret, AdminError> {
+        let text = self.printable::<20>()?;
+        let secret = SharedSecret::new(SecretBytes::from(text.expose().as_bytes()));
+        Ok(secret.expect("32 characters are a valid secret"))
+    }
+
+    /// `og_` and 52 characters of base 32: 256 random bits.
+    fn new_api_key(&self) -> Result<SecretString, AdminError> {
+        let text = self.printable::<32>()?;
+        Ok(SecretString::new(format!("og_{}", text.expose())))
+    }
+
+    fn printable<const N: usize>(&self) -> Result<SecretString, AdminError> {
+        let bytes: [u8; N] = random(self.entropy.as_ref()).map_err(ServiceError::from)?;
+        Ok(SecretString::new(base32_lower(&bytes)))
+    }
+}
+
+fn shared_secret(text: &SecretString) -> Result<SharedSecret, AdminError> {
+    if text.expose().len() < SECRET_MIN {
+        return invalid(
+            "secret",
+            format!(
+                "a shared secret has at least {SECRET_MIN} characters; leave it out to get a good one generated"
+            ),
+        );
+    }
+    SharedSecret::new(SecretBytes::from(text.expose().as_bytes())).map_or_else(
+        || invalid("secret", "a shared secret has at most 128 octets"),
+        Ok,
+    )
+}
+
+fn check_addresses(addresses: &[IpNet]) -> Result<(), AdminError> {
+    if addresses.is_empty() {
+        return invalid(
+            "address",
+            "a RADIUS client needs the network its packets come from",
+        );
+    }
+    Ok(())
+}
+
+fn canonical_realm(realm: Option<String>) -> Result<Option<String>, AdminError> {
+    let Some(realm) = realm else { return Ok(None) };
+    match UserKey::with_realm("x", &realm) {
+        Ok(key) => Ok(Some(key.realm().to_owned())),
+        Err(error) => invalid("realm", error.to_string()),
+    }
+}
+
+fn base32_lower(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+    let mut text = String::with_capacity(bytes.len() * 8 / 5 + 1);
+    let (mut bits, mut held) = (0_u32, 0_u32);
+    for byte in bytes {
+        bits = (bits << 8) | u32::from(*byte);
+        held += 8;
+        while held >= 5 {
+            held -= 5;
+            text.push(char::from(ALPHABET[(bits >> held) as usize & 31]));
+        }
+    }
+    if held > 0 {
+        text.push(char::from(ALPHABET[(bits << (5 - held)) as usize & 31]));
+    }
+    text
+}
+
+/// Shortest shared secret that is accepted; `doctor` names those under 16.
+const SECRET_MIN: usize = 6;

@@ -1,0 +1,81 @@
+//! What administrators do: users, tokens, clients. Every change is conditional and audited.
+
+use crate::model::reason::Reason;
+use crate::service::Service;
+use crate::service::ServiceError;
+use crate::store::By;
+use crate::store::Change;
+use crate::store::StoreError;
+
+mod clients;
+mod tokens;
+mod users;
+
+pub use clients::ClientPatch;
+pub use clients::NewRadiusClient;
+pub use tokens::NewToken;
+pub use users::UserPatch;
+
+/// Why an administrator's request was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// A value is not acceptable.
+    #[error("{field}: {message}")]
+    Invalid {
+        /// Which value.
+        field: &'static str,
+        /// What is wrong and what is right.
+        message: String,
+    },
+    /// There is no such record.
+    #[error("no such {0}")]
+    NotFound(&'static str),
+    /// It exists already, is in another state, or was changed meanwhile.
+    #[error("{0}")]
+    Conflict(&'static str),
+    /// The code was not right; the reason is for the administrator.
+    #[error("the code was refused: {}", .0.advice())]
+    Refused(Reason),
+    /// Nobody could decide.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+}
+
+impl From<StoreError> for AdminError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Conflict(why) => Self::Conflict(why),
+            StoreError::NotFound => Self::NotFound("record"),
+            other => Self::Service(other.into()),
+        }
+    }
+}
+
+impl Service {
+    /// Vouches for the present time although later times are on record.
+    pub async fn accept_clock(&self, by: By) -> Result<(), AdminError> {
+        Ok(self.store.change(Change::AcceptClock, by).await?)
+    }
+}
+
+/// Free text that will be shown again: bounded, one line, nothing that moves a cursor.
+pub(super) fn check_text(field: &'static str, text: &str) -> Result<(), AdminError> {
+    if text.is_empty() || text.len() > 256 || text.chars().any(char::is_control) {
+        return invalid(field, "1 to 256 octets without control characters");
+    }
+    Ok(())
+}
+
+pub(super) fn missing(error: StoreError, what: &'static str) -> AdminError {
+    match error {
+        StoreError::NotFound => AdminError::NotFound(what),
+        other => other.into(),
+    }
+}
+
+pub(super) fn invalid<T>(field: &'static str, message: impl Into<String>) -> Result<T, AdminError> {
+    Err(AdminError::Invalid {
+        field,
+        message: message.into(),
+    })
+}

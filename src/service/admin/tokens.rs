@@ -1,0 +1,298 @@
+//! Tokens: making them, moving them through their life, and codes presented outside a login.
+
+use crate::model::attempt::Attempt;
+use crate::model::attempt::Comparison;
+use crate::model::attempt::DriftRule;
+use crate::model::attempt::Finding;
+use crate::model::audit::Channel;
+use crate::model::audit::Purpose;
+use crate::model::id::Serial;
+use crate::model::kind::Kind;
+use crate::model::reason::Decision;
+use crate::model::token::LifeCycle;
+use crate::model::token::Moving;
+use crate::model::token::Token;
+use crate::model::token::TokenState;
+use crate::model::user_key::UserKey;
+use crate::otp::Algorithm;
+use crate::otp::Code;
+use crate::otp::Digits;
+use crate::otp::Matches;
+use crate::otp::Period;
+use crate::otp::hotp;
+use crate::otp::throttle::Lockout;
+use crate::otp::totp;
+use crate::otp::totp::TimeStep;
+use crate::policy::OtpWindows;
+use crate::secret::OtpKey;
+use crate::secret::SecretBytes;
+use crate::secret::random;
+use crate::service::Service;
+use crate::service::ServiceError;
+use crate::service::TRIES;
+use crate::service::admin::AdminError;
+use crate::service::admin::invalid;
+use crate::service::admin::missing;
+use crate::service::decide;
+use crate::store::By;
+use crate::store::Change;
+use crate::store::Outcome;
+use crate::time::UnixTime;
+use std::time::Duration;
+
+/// A token to be made.
+#[derive(Clone, Debug)]
+pub struct NewToken {
+    /// Whose.
+    pub user: UserKey,
+    /// `totp` or `hotp`.
+    pub kind: Kind,
+    /// Hash function.
+    pub algorithm: Algorithm,
+    /// Length of its codes.
+    pub digits: Digits,
+    /// Seconds per code.
+    pub period: Period,
+    /// Its key; generated when none.
+    pub key: Option<SecretBytes>,
+    /// First counter (HOTP).
+    pub counter: u64,
+    /// Active at once, without a first right code.
+    pub active: bool,
+    /// Its name; generated when none.
+    pub serial: Option<Serial>,
+}
+
+impl Service {
+    /// Makes a token. The answer holds the key: the only time it is shown.
+    pub async fn add_token(&self, new: NewToken, by: By) -> Result<Token, AdminError> {
+        if !matches!(new.kind, Kind::Totp | Kind::Hotp) {
+            return invalid("kind", "this version makes `totp` and `hotp` tokens");
+        }
+        let key = match new.key {
+            Some(key) => key,
+            None => SecretBytes::new(
+                random::<{ OtpKey::GENERATED }>(self.entropy.as_ref())
+                    .map_err(ServiceError::from)?
+                    .to_vec(),
+            ),
+        };
+        let Some(key) = OtpKey::new(key) else {
+            return invalid(
+                "secret",
+                "a key has 10 to 128 octets (80 to 1024 bits); 20 octets are usual",
+            );
+        };
+        let serial = match new.serial {
+            Some(serial) => serial,
+            None => {
+                let random = random(self.entropy.as_ref()).map_err(ServiceError::from)?;
+                Serial::new(new.kind.as_str(), random)
+            }
+        };
+        let token = Token {
+            serial,
+            user: new.user,
+            kind: new.kind,
+            state: if new.active {
+                LifeCycle::Active
+            } else {
+                LifeCycle::Pending
+            },
+            algorithm: new.algorithm,
+            digits: new.digits,
+            period: new.period,
+            key,
+            created: by.at,
+            revision: 1,
+        };
+        let moving = Moving {
+            last: new.counter.checked_sub(1),
+            ..Moving::default()
+        };
+        let state = TokenState {
+            moving,
+            ..TokenState::default()
+        };
+        let change = Change::CreateToken(token.clone(), state);
+        self.store
+            .change(change, by)
+            .await
+            .map_err(|error| missing(error, "user"))?;
+        Ok(token)
+    }
+
+    /// Moves a token through its life.
+    pub async fn set_token_state(
+        &self,
+        serial: &Serial,
+        state: LifeCycle,
+        by: By,
+    ) -> Result<Token, AdminError> {
+        let (mut token, _) = self.token(serial).await?;
+        let change = Change::SetTokenState {
+            serial: serial.clone(),
+            state,
+            expected: token.revision,
+        };
+        self.store.change(change, by).await?;
+        token.state = state;
+        token.revision += 1;
+        Ok(token)
+    }
+
+    /// Removes a token.
+    pub async fn remove_token(&self, serial: &Serial, by: By) -> Result<(), AdminError> {
+        let change = Change::RemoveToken(serial.clone());
+        self.store
+            .change(change, by)
+            .await
+            .map_err(|error| missing(error, "token"))
+    }
+
+    /// Proves a pending token by its first right code, which is thereby used up.
+    pub async fn confirm_token(
+        &self,
+        serial: &Serial,
+        code: &Code,
+        by: By,
+    ) -> Result<Token, AdminError> {
+        let (mut token, _) = self
+            .present(serial, Purpose::Confirm, by, |token, state, at| {
+                if token.state != LifeCycle::Pending {
+                    return Err(AdminError::Conflict("the token is not pending"));
+                }
+                let windows = OtpWindows::default();
+                Ok(decide::compare_token(token, state, &windows, code, at))
+            })
+            .await?;
+        token.state = LifeCycle::Active;
+        token.revision += 1;
+        Ok(token)
+    }
+
+    /// Finds a token's counter or clock again by two consecutive codes, which are thereby used up.
+    pub async fn resync_token(
+        &self,
+        serial: &Serial,
+        first: &Code,
+        second: &Code,
+        by: By,
+    ) -> Result<(Token, TokenState), AdminError> {
+        self.present(serial, Purpose::Resync, by, |token, state, at| {
+            if token.state != LifeCycle::Active {
+                return Err(AdminError::Conflict("the token is not active"));
+            }
+            Ok(resync(token, state, first, second, at))
+        })
+        .await
+    }
+
+    /// A token by its serial.
+    pub async fn token(&self, serial: &Serial) -> Result<(Token, TokenState), AdminError> {
+        self.store
+            .token(serial)
+            .await?
+            .ok_or(AdminError::NotFound("token"))
+    }
+
+    /// Consumes a code outside a login, through the same transition as a login.
+    async fn present(
+        &self,
+        serial: &Serial,
+        purpose: Purpose,
+        by: By,
+        compare: impl Fn(&Token, &TokenState, UnixTime) -> Result<Comparison, AdminError>,
+    ) -> Result<(Token, TokenState), AdminError> {
+        let at = self.window_time(by.at)?;
+        for _ in 0..TRIES {
+            let (token, _) = self.token(serial).await?;
+            let view = self
+                .store
+                .view(&token.user)
+                .await?
+                .ok_or(AdminError::NotFound("user"))?;
+            let found = view
+                .tokens
+                .iter()
+                .find(|(token, _)| token.serial == *serial);
+            let Some((token, state)) = found else {
+                continue;
+            };
+            let comparison = compare(token, state, at)?;
+            let attempt = Attempt {
+                request: by.request,
+                at,
+                deadline: at.plus(ADMIN_DEADLINE),
+                purpose,
+                user: token.user.to_string(),
+                client: by.actor.as_str().into(),
+                channel: Channel::Admin,
+                source: None,
+                rule: None,
+                lockout: Lockout::default(),
+                finding: Finding::Compared {
+                    user: token.user.clone(),
+                    generation: view.generation,
+                    tokens: vec![comparison],
+                },
+            };
+            let Outcome::Settled(settlement) = self.store.attempt(attempt).await? else {
+                continue;
+            };
+            self.counters.decided(Channel::Admin, settlement.reason);
+            return match (settlement.decision, settlement.token) {
+                (Decision::Accept, Some((_, state))) => Ok((token.clone(), state)),
+                _ => Err(AdminError::Refused(settlement.reason)),
+            };
+        }
+        Err(ServiceError::Contended.into())
+    }
+}
+
+fn resync(
+    token: &Token,
+    state: &TokenState,
+    first: &Code,
+    second: &Code,
+    at: UnixTime,
+) -> Comparison {
+    let parameters = decide::parameters(token);
+    let mut matches = Matches::default();
+    let mut drift = DriftRule::None;
+    if token.kind == Kind::Hotp {
+        let from = state.moving.next();
+        let found = hotp::resync(
+            &token.key,
+            token.algorithm,
+            token.digits,
+            first,
+            second,
+            from,
+            HOTP_RESYNC,
+        );
+        found
+            .into_iter()
+            .for_each(|counter| matches.insert(counter));
+    } else {
+        let after = state.moving.last.map(TimeStep::new);
+        let found = totp::resync(&token.key, parameters, first, second, at, after, u32::MAX);
+        if let Some((step, found)) = found {
+            matches.insert(step.get());
+            drift = DriftRule::Fixed(found);
+        }
+    }
+    Comparison {
+        serial: token.serial.clone(),
+        kind: token.kind,
+        revision: token.revision,
+        seen: state.moving,
+        matches,
+        drift,
+    }
+}
+
+/// HOTP counters searched by a resynchronisation (SPEC section 7).
+const HOTP_RESYNC: u32 = 50;
+/// How long an administrator's code may wait in the store's queue.
+const ADMIN_DEADLINE: Duration = Duration::from_secs(10);

@@ -1,0 +1,995 @@
+//! The HTTP API on its router, without sockets: SPEC section 4, SECURITY T12, T20, T28, T30, T42.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::Request;
+use http_body_util::BodyExt as _;
+use oncegate::model::client::Scope;
+use oncegate::model::kind::Kind;
+use oncegate::server::http::openapi;
+use serde_json::Value;
+use serde_json::json;
+
+use crate::support::app::Answer;
+use crate::support::app::TestApp;
+use crate::support::app::ask;
+use crate::support::app::request;
+use crate::support::app::send;
+
+#[tokio::test]
+async fn a_code_is_accepted_once() {
+    let app = TestApp::new().await;
+    let serial = app.user_with("alice", Kind::Totp, true).await;
+    let key = app.key("web", Scope::Verify, None).await;
+    let code = app.code(0);
+
+    let first = app.verify(&key, "ALICE", &code).await;
+    assert_eq!(first.status, 200);
+    let answer = first.json();
+    assert_eq!(answer["decision"], "accept");
+    assert_eq!(answer["user"], "alice@default");
+    assert_eq!(answer["serial"], serial.as_str());
+    assert_eq!(answer["assurance"], 1);
+    assert_eq!(answer["attributes"], json!({}));
+    assert_eq!(
+        first.headers["x-request-id"],
+        answer["request_id"].as_str().unwrap()
+    );
+    assert_eq!(first.headers["cache-control"], "no-store");
+    assert_eq!(first.headers["x-content-type-options"], "nosniff");
+    assert!(!first.headers.contains_key("server"));
+
+    let second = app.verify(&key, "alice@default", &code).await.json();
+    assert_eq!(second["decision"], "reject");
+    let newest = app
+        .admin("GET", "/v1/admin/audit?limit=1", None)
+        .await
+        .json();
+    assert_eq!(newest["records"][0]["reason"], "used_code");
+    assert_eq!(newest["records"][0]["request_id"], second["request_id"]);
+}
+
+#[tokio::test]
+async fn a_hundred_at_once_have_one_winner() {
+    let app = TestApp::new().await;
+    app.user_with("alice", Kind::Totp, true).await;
+    let key = app.key("web", Scope::Verify, None).await;
+    let code = app.code(0);
+    let asks = (0..100).map(|_| {
+        let request = request(
+            "POST",
+            "/v1/verify",
+            Some(&key),
+            Some(json!({ "user": "alice", "otp": code })),
+        );
+        let router = app.keyed.clone();
+        tokio::spawn(async move { ask(&router, request).await.json() })
+    });
+    let mut accepted = 0;
+    for task in asks.collect::<Vec<_>>() {
+        accepted += u32::from(task.await.unwrap()["decision"] == "accept");
+    }
+    assert_eq!(accepted, 1);
+}
+
+/// SECURITY T12: whatever the cause, the same answer.
+#[tokio::test]
+async fn rejects_are_the_same_octets_whatever_the_cause() {
+    let app = TestApp::new().await;
+    let key = app.key("web", Scope::Verify, None).await;
+    app.user("empty").await;
+    app.user_with("pending", Kind::Totp, false).await;
+    app.user_with("used", Kind::Totp, true).await;
+    app.user_with("wrong", Kind::Totp, true).await;
+    app.user_with("locked", Kind::Totp, true).await;
+    app.user_with("disabled", Kind::Totp, true).await;
+    app.admin(
+        "PATCH",
+        "/v1/admin/users/disabled",
+        Some(json!({ "disabled": true })),
+    )
+    .await;
+    app.verify(&key, "used", &app.code(0)).await;
+    for _ in 0..12 {
+        app.verify(&key, "locked", "000000").await;
+        app.clock.advance(Duration::from_secs(11));
+    }
+    let right = app.code(0);
+    let mut rejects = Vec::new();
+    for (user, code, reason) in [
+        ("nobody", right.as_str(), "unknown_user"),
+        ("empty", &right, "no_token"),
+        ("pending", &right, "not_active"),
+        ("wrong", "000000", "wrong_code"),
+        ("locked", &right, "locked"),
+        ("disabled", &right, "user_disabled"),
+        ("wrong", "", "malformed_code"),
+        ("wrong", "12345\u{664}", "malformed_code"),
+        ("wrong", " 123456", "malformed_code"),
+        ("a\0b", &right, "unknown_user"),
+        ("a\r\nb", &right, "unknown_user"),
+        ("\u{1b}[2Jroot", &right, "unknown_user"),
+        ("ecila\u{202e}", &right, "unknown_user"),
+        ("DOMAIN\\alice@realm", &right, "unknown_user"),
+        ("", &right, "unknown_user"),
+    ] {
+        let answer = app.verify(&key, user, code).await;
+        assert_eq!(answer.status, 200, "{user:?}");
+        let audit = app.admin("GET", "/v1/admin/audit?limit=1", None).await;
+        assert_eq!(audit.json()["records"][0]["reason"], reason, "{user:?}");
+        let text = String::from_utf8(audit.body).unwrap();
+        assert!(
+            !text.contains(['\0', '\r', '\n', '\u{1b}', '\u{202e}']),
+            "{text:?}"
+        );
+        rejects.push(normal(&answer));
+    }
+    app.clock.advance(Duration::from_mins(1));
+    let code = app.code(0);
+    assert_eq!(
+        app.verify(&key, "used", &code).await.json()["decision"],
+        "accept"
+    );
+    rejects.push(normal(&app.verify(&key, "used", &code).await));
+    for reject in &rejects {
+        assert_eq!(*reject, rejects[0]);
+    }
+}
+
+/// Status, headers and octets of an answer with the request id blanked out.
+fn normal(answer: &Answer) -> (u16, Vec<(String, String)>, String) {
+    let id = answer.json()["request_id"].as_str().unwrap().to_owned();
+    let blank = |text: &str| text.replace(&id, "ID");
+    let headers = answer
+        .headers
+        .iter()
+        .map(|(name, value)| (name.to_string(), blank(value.to_str().unwrap())));
+    (
+        answer.status.as_u16(),
+        headers.collect(),
+        blank(std::str::from_utf8(&answer.body).unwrap()),
+    )
+}
+
+#[tokio::test]
+async fn a_reject_leaves_at_its_time_and_an_accept_at_once() {
+    let policy = "reject_delay = \"150ms\"\n[[rule]]\nname = \"all\"\nrequire = [\"otp\"]\n";
+    let app = TestApp::with(policy, false).await;
+    app.user_with("alice", Kind::Totp, true).await;
+    let key = app.key("web", Scope::Verify, None).await;
+    for user in ["alice", "nobody"] {
+        let before = tokio::time::Instant::now();
+        app.verify(&key, user, "000000").await;
+        assert!(before.elapsed() >= Duration::from_millis(150), "{user}");
+    }
+    let before = tokio::time::Instant::now();
+    app.verify(&key, "alice", &app.code(0)).await;
+    assert!(
+        before.elapsed() < Duration::from_millis(150),
+        "an accept waits for nothing"
+    );
+}
+
+#[tokio::test]
+async fn a_missing_code_is_a_reject_and_a_passcode_is_a_code() {
+    let app = TestApp::new().await;
+    app.user_with("alice", Kind::Totp, true).await;
+    let key = app.key("web", Scope::Verify, None).await;
+    let verify = async |body: Value| {
+        app.keyed("POST", "/v1/verify", Some(&key), Some(body))
+            .await
+    };
+    assert_eq!(
+        verify(json!({ "user": "alice" })).await.json()["decision"],
+        "reject"
+    );
+    let passcode = json!({ "user": "alice", "passcode": app.code(0), "client_ip": "2001:db8::1",
+                           "context": { "app": "payroll" } });
+    assert_eq!(verify(passcode).await.json()["decision"], "accept");
+}
+
+#[tokio::test]
+async fn malformed_requests_are_refused_without_an_echo() {
+    let app = TestApp::new().await;
+    let key = app.key("web", Scope::Verify, None).await;
+    let deep = format!("{{\"user\":{}1{}}}", "[".repeat(20), "]".repeat(20));
+    let deeper = "[".repeat(16_000);
+    for body in [
+        "",
+        "{",
+        "null",
+        "[]",
+        "\"canary4711\"",
+        "{\"user\":\"alice\",\"otp\":\"canary4711\"",
+        "{\"user\":\"alice\",\"otp\":4711}",
+        "{\"user\":[\"canary4711\"]}",
+        "{\"otp\":\"canary4711\"}",
+        "{\"user\":\"alice\",\"canary4711\":1}",
+        "{\"user\":\"alice\",\"user\":\"canary4711\"}",
+        "{\"user\":\"alice\",\"client_ip\":\"canary4711\"}",
+        "{\"user\":\"alice\",\"context\":{\"app\":4711}}",
+        "{\"user\":\"alice\",\"otp\":\"1\",\"passcode\":\"canary4711\"}",
+        "{\"user\":\"alice\",\"otp\":\"1\",\"pin\":\"canary4711\"}",
+        "{\"user\":\"alice\",\"otp\":\"1\",\"challenge\":\"canary4711\"}",
+        "{\"user\":\"al\u{0}ice\"}",
+        "{\"user\":\"alice\"} trailing canary4711",
+        deep.as_str(),
+        deeper.as_str(),
+    ] {
+        let request = with_body(&key, "application/json", body.as_bytes().to_vec());
+        let answer = ask(&app.keyed, request).await;
+        assert_eq!(answer.problem(), (400, "malformed".to_owned()), "{body}");
+        let text = String::from_utf8(answer.body).unwrap();
+        assert!(!text.contains("4711"), "{text}");
+    }
+    let not_text = with_body(
+        &key,
+        "application/json",
+        b"{\"user\":\"\xff\xfe\"}".to_vec(),
+    );
+    assert_eq!(ask(&app.keyed, not_text).await.problem().0, 400);
+
+    let huge = format!("{{\"user\":\"{}\"}}", "a".repeat(16 * 1024));
+    let answer = ask(&app.keyed, with_body(&key, "application/json", huge.into())).await;
+    assert_eq!(answer.problem(), (413, "too-large".to_owned()));
+    for media in [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/jsonx",
+        "",
+    ] {
+        let answer = ask(
+            &app.keyed,
+            with_body(&key, media, b"{\"user\":\"a\"}".to_vec()),
+        )
+        .await;
+        assert_eq!(answer.problem(), (415, "media-type".to_owned()), "{media}");
+    }
+    let utf8 = with_body(
+        &key,
+        "application/json; charset=utf-8",
+        b"{\"user\":\"a\"}".to_vec(),
+    );
+    assert_eq!(ask(&app.keyed, utf8).await.status, 200);
+    let query = app
+        .keyed("POST", "/v1/verify?cleint=x", Some(&key), Some(json!({})))
+        .await;
+    assert_eq!(query.problem().0, 400);
+
+    assert_eq!(
+        app.keyed("GET", "/v1/verify", Some(&key), None)
+            .await
+            .problem()
+            .0,
+        405
+    );
+    assert_eq!(
+        app.keyed("GET", "/v1/nothing", None, None)
+            .await
+            .problem()
+            .0,
+        404
+    );
+    let audit = app
+        .admin("GET", "/v1/admin/audit?decision=reject", None)
+        .await
+        .json();
+    assert_eq!(
+        audit["records"].as_array().unwrap().len(),
+        1,
+        "only the one that was a question"
+    );
+}
+
+fn with_body(key: &oncegate::secret::SecretString, media: &str, body: Vec<u8>) -> Request<Body> {
+    Request::post("/v1/verify")
+        .header("authorization", format!("Bearer {}", key.expose()))
+        .header("content-type", media)
+        .body(Body::from(body))
+        .unwrap()
+}
+
+/// SECURITY T28: every route, every kind of caller.
+#[tokio::test]
+async fn every_route_asks_for_its_scope() {
+    let app = TestApp::new().await;
+    let verify = app.key("web", Scope::Verify, None).await;
+    let admin = app.key("ops", Scope::Admin, None).await;
+    let bound = app.key("tenant", Scope::Admin, Some("tenant")).await;
+    let stranger = oncegate::secret::SecretString::from("og_nothing");
+    let open = ["/healthz", "/readyz", "/metrics", "/openapi.json"];
+    let mut seen = 0;
+    for (method, path) in every_route() {
+        let filled = path
+            .replace("{user}", "x")
+            .replace("{serial}", "X")
+            .replace("{name}", "x");
+        let status = async |key| {
+            let answer = send(&app.keyed, request(&method, &filled, key, None)).await;
+            answer.status().as_u16()
+        };
+        seen += 1;
+        if open.contains(&path.as_str()) {
+            assert_eq!(status(None).await, 200, "{method} {path}");
+            continue;
+        }
+        let none = app.keyed(&method, &filled, None, None).await;
+        assert_eq!(
+            none.problem(),
+            (401, "no-key".to_owned()),
+            "{method} {path}"
+        );
+        assert!(
+            none.headers["www-authenticate"]
+                .to_str()
+                .unwrap()
+                .starts_with("Bearer")
+        );
+        assert_eq!(none.headers["cache-control"], "no-store");
+        assert_eq!(status(Some(&stranger)).await, 401, "{method} {path}");
+        assert!(
+            ![401, 403].contains(&status(Some(&admin)).await),
+            "{method} {path}"
+        );
+        if path == "/v1/verify" {
+            assert_eq!(status(Some(&verify)).await, 415, "no body, but allowed");
+        } else {
+            assert_eq!(status(Some(&verify)).await, 403, "{method} {path}");
+            assert_eq!(status(Some(&bound)).await, 403, "{method} {path}");
+        }
+    }
+    assert!(seen >= 25, "{seen}");
+}
+
+fn every_route() -> Vec<(String, String)> {
+    let document: Value = serde_json::from_str(&openapi().to_json().unwrap()).unwrap();
+    let paths = document["paths"].as_object().unwrap();
+    let routes = paths.iter().flat_map(|(path, item)| {
+        let methods = item.as_object().unwrap().keys();
+        methods
+            .filter(|method| ["get", "post", "patch", "delete", "put"].contains(&method.as_str()))
+            .map(|method| (method.to_uppercase(), path.clone()))
+            .collect::<Vec<_>>()
+    });
+    routes.collect()
+}
+
+#[tokio::test]
+async fn the_description_is_whole() {
+    let app = TestApp::new().await;
+    let document = app.keyed("GET", "/openapi.json", None, None).await.json();
+    assert_eq!(
+        document["openapi"].as_str().unwrap().split('.').next(),
+        Some("3")
+    );
+    assert_eq!(
+        document["components"]["securitySchemes"]["key"]["scheme"],
+        "bearer"
+    );
+    assert_eq!(document["security"][0]["key"], json!([]));
+    let text = document.to_string();
+    let mut names = std::collections::BTreeSet::new();
+    for (method, path) in every_route() {
+        let operation = &document["paths"][&path][method.to_lowercase()];
+        let id = operation["operationId"].as_str().unwrap();
+        assert!(names.insert(id.to_owned()), "{id} twice");
+        assert!(
+            operation["summary"].is_string(),
+            "{method} {path} has no words"
+        );
+        for segment in path.split('/').filter_map(|part| part.strip_prefix('{')) {
+            let name = segment.trim_end_matches('}');
+            let parameters = operation["parameters"].as_array().unwrap();
+            assert!(
+                parameters
+                    .iter()
+                    .any(|p| p["name"] == name && p["in"] == "path"),
+                "{method} {path}"
+            );
+        }
+    }
+    for part in text.split("\"$ref\":\"#/").skip(1) {
+        let pointer = format!("/{}", part.split('"').next().unwrap());
+        assert!(document.pointer(&pointer).is_some(), "{pointer} is missing");
+    }
+}
+
+/// SECURITY T42.
+#[tokio::test]
+async fn a_key_of_a_realm_asks_about_its_realm_only() {
+    let app = TestApp::new().await;
+    app.user_with("alice@shop", Kind::Totp, true).await;
+    app.user_with("alice@bank", Kind::Totp, true).await;
+    let key = app.key("shop", Scope::Verify, Some("Shop")).await;
+    for name in ["alice@bank", "BANK\\alice", "alice"] {
+        let answer = app.verify(&key, name, &app.code(0)).await;
+        assert_eq!(answer.problem(), (403, "forbidden".to_owned()), "{name}");
+    }
+    assert_eq!(
+        app.verify(&key, "SHOP\\Alice", &app.code(0)).await.json()["decision"],
+        "accept"
+    );
+    let path = "/v1/verify?client=shop";
+    let asked = app
+        .keyed("POST", path, Some(&key), Some(json!({ "user": "x@shop" })))
+        .await;
+    assert_eq!(asked.problem().0, 403);
+}
+
+#[tokio::test]
+async fn local_callers_ask_for_themselves_or_for_a_client() {
+    let app = TestApp::new().await;
+    app.user_with("alice", Kind::Totp, true).await;
+    app.key("web", Scope::Verify, None).await;
+    let ask = async |path: &str, code: String| {
+        app.admin("POST", path, Some(json!({ "user": "alice", "otp": code })))
+            .await
+    };
+    assert_eq!(
+        ask("/v1/verify", app.code(0)).await.json()["decision"],
+        "accept"
+    );
+    let newest = app
+        .admin("GET", "/v1/admin/audit?limit=1", None)
+        .await
+        .json();
+    assert_eq!(newest["records"][0]["client"], "local");
+    let used = ask("/v1/verify?client=web", app.code(0)).await.json();
+    assert_eq!(used["decision"], "reject");
+    let newest = app
+        .admin("GET", "/v1/admin/audit?limit=1", None)
+        .await
+        .json();
+    assert_eq!(newest["records"][0]["client"], "web");
+    assert_eq!(
+        ask("/v1/verify?client=nobody", app.code(0))
+            .await
+            .problem()
+            .0,
+        404
+    );
+}
+
+fn idempotent(key: &oncegate::secret::SecretString, name: &str, body: &Value) -> Request<Body> {
+    let mut request = request("POST", "/v1/verify", Some(key), Some(body.clone()));
+    request
+        .headers_mut()
+        .insert("idempotency-key", name.parse().unwrap());
+    request
+}
+
+#[tokio::test]
+async fn a_retry_hears_the_first_answer() {
+    let app = TestApp::new().await;
+    app.user_with("alice", Kind::Totp, true).await;
+    let key = app.key("web", Scope::Verify, None).await;
+    let other = app.key("other", Scope::Verify, None).await;
+    let body = json!({ "user": "alice", "otp": app.code(0) });
+    let first = ask(&app.keyed, idempotent(&key, "k-1", &body)).await;
+    assert_eq!(first.json()["decision"], "accept");
+    let retry = ask(&app.keyed, idempotent(&key, "k-1", &body)).await;
+    assert_eq!(retry.body, first.body);
+    let changed = json!({ "user": "alice", "otp": "000000" });
+    let reused = ask(&app.keyed, idempotent(&key, "k-1", &changed)).await;
+    assert_eq!(reused.problem(), (422, "key-reused".to_owned()));
+    let fresh = ask(&app.keyed, idempotent(&key, "k-2", &body)).await;
+    assert_eq!(
+        fresh.json()["decision"],
+        "reject",
+        "another key is another request"
+    );
+    let stolen = ask(&app.keyed, idempotent(&other, "k-1", &body)).await;
+    assert_eq!(
+        stolen.json()["decision"],
+        "reject",
+        "another client is another request"
+    );
+    for name in ["", "\u{7f}", &"k".repeat(129)] {
+        let mut request = request("POST", "/v1/verify", Some(&key), Some(body.clone()));
+        let value = axum::http::HeaderValue::from_bytes(name.as_bytes());
+        let Ok(value) = value else { continue };
+        request.headers_mut().insert("idempotency-key", value);
+        assert_eq!(ask(&app.keyed, request).await.problem().0, 400, "{name:?}");
+    }
+}
+
+#[tokio::test]
+async fn retries_in_flight_share_one_decision_even_when_the_first_hangs_up() {
+    let app = TestApp::new().await;
+    app.user_with("alice", Kind::Totp, true).await;
+    let key = app.key("web", Scope::Verify, None).await;
+    let body = json!({ "user": "alice", "otp": app.code(0) });
+    let asks = (0..20).map(|_| {
+        let (router, request) = (app.keyed.clone(), idempotent(&key, "k", &body));
+        tokio::spawn(async move { ask(&router, request).await })
+    });
+    let mut asks = asks.collect::<Vec<_>>();
+    asks.remove(0).abort();
+    for task in asks {
+        assert_eq!(task.await.unwrap().json()["decision"], "accept");
+    }
+    let audit = app
+        .admin("GET", "/v1/admin/audit?user=alice&decision=accept", None)
+        .await;
+    assert_eq!(audit.json()["records"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn users_are_made_changed_and_removed_under_their_revision() {
+    let app = TestApp::new().await;
+    let new = json!({ "user": "ALICE", "groups": ["staff"], "email": "a@example.org" });
+    let made = app
+        .admin("POST", "/v1/admin/users", Some(new.clone()))
+        .await;
+    assert_eq!(
+        (made.status.as_u16(), &made.headers["etag"]),
+        (201, &"\"1\"".parse().unwrap())
+    );
+    assert_eq!(made.json()["user"], "alice@default");
+    let again = app.admin("POST", "/v1/admin/users", Some(new)).await;
+    assert_eq!(again.problem(), (409, "conflict".to_owned()));
+
+    let path = "/v1/admin/users/alice%40default";
+    let change = async |tag: &str, body: Value| {
+        let mut request = request("PATCH", path, None, Some(body));
+        request
+            .headers_mut()
+            .insert("if-match", tag.parse().unwrap());
+        ask(&app.local, request).await
+    };
+    let changed = change("\"1\"", json!({ "class": "corporate", "email": null })).await;
+    assert_eq!(changed.status, 200);
+    assert_eq!(changed.headers["etag"], "\"2\"");
+    assert_eq!(changed.json()["email"], Value::Null);
+    assert_eq!(changed.json()["groups"], json!(["staff"]));
+    let late = change("\"1\"", json!({ "class": "individual" })).await;
+    assert_eq!(late.problem(), (412, "changed".to_owned()));
+    assert_eq!(change("\"x\"", json!({})).await.problem().0, 412);
+    assert_eq!(change("2", json!({})).await.problem().0, 400);
+    assert_eq!(change("*", json!({ "disabled": true })).await.status, 200);
+    let shown = app.admin("GET", path, None).await;
+    assert_eq!(shown.headers["etag"], "\"3\"");
+    assert_eq!(
+        shown.json()["lock"],
+        json!({ "failures": 0, "state": "open", "until": null })
+    );
+    assert_eq!(shown.json()["tokens"], json!([]));
+    for bad in [
+        json!({ "email": "a\u{1b}[2J" }),
+        json!({ "birth_date": "1.2.1990" }),
+    ] {
+        let answer = app.admin("PATCH", path, Some(bad)).await;
+        assert_eq!(answer.problem().0, 400);
+    }
+    for bad in ["a%00b", "%FF", "a%E2%80%AEb", "%20"] {
+        let answer = app
+            .admin("GET", &format!("/v1/admin/users/{bad}"), None)
+            .await;
+        assert_eq!(answer.problem().0, 400, "{bad}");
+    }
+    assert_eq!(app.admin("DELETE", path, None).await.status, 204);
+    assert_eq!(app.admin("DELETE", path, None).await.problem().0, 404);
+    assert_eq!(app.admin("GET", path, None).await.problem().0, 404);
+}
+
+#[tokio::test]
+async fn pages_meet_without_gap_or_overlap() {
+    let app = TestApp::new().await;
+    for number in 0..7 {
+        app.user_with(&format!("u{number}@r{}", number % 2), Kind::Hotp, true)
+            .await;
+    }
+    for (what, name) in [("users", "user"), ("tokens", "serial")] {
+        let mut found = Vec::new();
+        let mut after = String::new();
+        loop {
+            let path = format!("/v1/admin/{what}?limit=3{after}");
+            let page = app.admin("GET", &path, None).await.json();
+            let rows = page[what].as_array().unwrap().iter();
+            found.extend(rows.map(|row| row[name].as_str().unwrap().to_owned()));
+            let Some(next) = page["next"].as_str() else {
+                break;
+            };
+            after = format!("&after={}", next.replace('@', "%40").replace('/', "%2F"));
+        }
+        assert_eq!(found.len(), 7, "{what}: {found:?}");
+        let whole = app
+            .admin("GET", &format!("/v1/admin/{what}"), None)
+            .await
+            .json();
+        let whole = whole[what].as_array().unwrap().iter();
+        let whole: Vec<_> = whole
+            .map(|row| row[name].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(found, whole);
+    }
+    let one = app
+        .admin("GET", "/v1/admin/tokens?user=U3@R1", None)
+        .await
+        .json();
+    assert_eq!(one["tokens"].as_array().unwrap().len(), 1);
+    for bad in [
+        "users?limit=0",
+        "users?limit=1001",
+        "users?user=a",
+        "tokens?after=x",
+        "users?x=1",
+    ] {
+        let answer = app.admin("GET", &format!("/v1/admin/{bad}"), None).await;
+        assert_eq!(answer.problem().0, 400, "{bad}");
+    }
+    let mut before = String::new();
+    let mut records = 0;
+    loop {
+        let page = app
+            .admin("GET", &format!("/v1/admin/audit?limit=5{before}"), None)
+            .await
+            .json();
+        records += page["records"].as_array().unwrap().len();
+        let Some(next) = page["next"].as_u64() else {
+            break;
+        };
+        before = format!("&before={next}");
+    }
+    assert_eq!(records, 14);
+}
+
+#[tokio::test]
+async fn a_token_lives_from_its_key_to_its_end() {
+    let app = TestApp::new().await;
+    app.user("alice").await;
+    let secret = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+    let new = json!({ "user": "alice", "kind": "totp", "secret": secret, "serial": "t-1" });
+    let made = app
+        .admin("POST", "/v1/admin/tokens", Some(new.clone()))
+        .await;
+    assert_eq!(made.status, 201);
+    let token = made.json();
+    assert_eq!(token["secret"], secret);
+    assert_eq!(token["serial"], "T-1");
+    assert_eq!(token["state"], "pending");
+    assert_eq!(token["warnings"], json!([]));
+    let uri = token["otpauth_uri"].as_str().unwrap();
+    assert!(
+        uri.starts_with("otpauth://totp/Oncegate:alice%40default?secret="),
+        "{uri}"
+    );
+    assert_eq!(
+        app.admin("POST", "/v1/admin/tokens", Some(new))
+            .await
+            .problem()
+            .0,
+        409
+    );
+
+    let path = |verb: &str| format!("/v1/admin/tokens/T-1{verb}");
+    let wrong = app
+        .admin("POST", &path("/confirm"), Some(json!({ "otp": "000000" })))
+        .await;
+    assert_eq!(wrong.problem(), (409, "refused".to_owned()));
+    let resumed = app.admin("POST", &path("/resume"), None).await;
+    assert_eq!(
+        resumed.problem().0,
+        409,
+        "pending tokens are not resumed into activity"
+    );
+    let code = json!({ "otp": app.code(0) });
+    let confirmed = app.admin("POST", &path("/confirm"), Some(code)).await;
+    assert_eq!(confirmed.json()["state"], "active");
+    let used = app.admin(
+        "POST",
+        "/v1/verify",
+        Some(json!({ "user": "alice", "otp": app.code(0) })),
+    );
+    assert_eq!(
+        used.await.json()["decision"],
+        "reject",
+        "the confirming code is used up"
+    );
+
+    app.clock.advance(Duration::from_mins(1));
+    let codes = json!({ "first": app.code(5), "second": app.code(6) });
+    let resynced = app.admin("POST", &path("/resync"), Some(codes)).await;
+    assert_eq!(resynced.status, 200, "{resynced:?}");
+    assert!(resynced.json()["drift"].as_i64().unwrap() > 0);
+    assert_eq!(
+        app.admin("POST", &path("/suspend"), None).await.json()["state"],
+        "suspended"
+    );
+    assert_eq!(
+        app.admin("POST", &path("/resume"), None).await.json()["state"],
+        "active"
+    );
+    assert_eq!(
+        app.admin("POST", &path("/revoke"), None).await.json()["state"],
+        "revoked"
+    );
+    assert_eq!(
+        app.admin("POST", &path("/resume"), None).await.problem().0,
+        409
+    );
+    let shown = app.admin("GET", &path(""), None).await;
+    assert!(!String::from_utf8(shown.body).unwrap().contains("GEZD"));
+    assert_eq!(app.admin("DELETE", &path(""), None).await.status, 204);
+    assert_eq!(app.admin("GET", &path(""), None).await.problem().0, 404);
+}
+
+#[tokio::test]
+async fn tokens_that_cannot_be_are_refused() {
+    let app = TestApp::new().await;
+    app.user("alice").await;
+    for bad in [
+        json!({ "user": "alice", "kind": "sms" }),
+        json!({ "user": "alice", "kind": "totp", "digits": 5 }),
+        json!({ "user": "alice", "kind": "totp", "period": 5 }),
+        json!({ "user": "alice", "kind": "totp", "counter": 5 }),
+        json!({ "user": "alice", "kind": "totp", "algorithm": "md5" }),
+        json!({ "user": "alice", "kind": "totp", "secret": "ABCDEFGH" }),
+        json!({ "user": "alice", "kind": "totp", "secret": "not base 32!" }),
+        json!({ "user": "alice", "kind": "totp", "serial": "a b" }),
+    ] {
+        let answer = app
+            .admin("POST", "/v1/admin/tokens", Some(bad.clone()))
+            .await;
+        assert_eq!(answer.problem().0, 400, "{bad}");
+    }
+    let nobody = json!({ "user": "nobody", "kind": "totp" });
+    assert_eq!(
+        app.admin("POST", "/v1/admin/tokens", Some(nobody))
+            .await
+            .problem()
+            .0,
+        404
+    );
+    let weak =
+        json!({ "user": "alice", "kind": "hotp", "secret": "GEZDGNBVGY3TQOJQ", "counter": 7 });
+    let weak = app
+        .admin("POST", "/v1/admin/tokens", Some(weak))
+        .await
+        .json();
+    assert!(weak["warnings"][0].as_str().unwrap().contains("80 bits"));
+    assert!(weak["otpauth_uri"].as_str().unwrap().contains("counter=7"));
+}
+
+#[tokio::test]
+async fn clients_are_made_rotated_and_removed() {
+    let app = TestApp::new().await;
+    let new = json!({ "kind": "radius", "name": "vpn", "addresses": ["192.0.2.7/24"] });
+    let made = app.admin("POST", "/v1/admin/clients", Some(new)).await;
+    assert_eq!(made.status, 201);
+    assert_eq!(made.json()["secret"].as_str().unwrap().len(), 32);
+    assert_eq!(made.json()["addresses"], json!(["192.0.2.0/24"]));
+    let new = json!({ "kind": "api", "name": "web", "scopes": ["verify"] });
+    let made = app
+        .admin("POST", "/v1/admin/clients", Some(new))
+        .await
+        .json();
+    let old = oncegate::secret::SecretString::from(made["key"].as_str().unwrap());
+    let shown = app.admin("GET", "/v1/admin/clients", None).await;
+    assert!(
+        !String::from_utf8(shown.body)
+            .unwrap()
+            .contains(old.expose())
+    );
+
+    let rotated = app
+        .admin("POST", "/v1/admin/clients/web/rotate", None)
+        .await;
+    assert_eq!(rotated.status, 200);
+    let new = rotated.json()["key"].as_str().unwrap().to_owned();
+    assert_ne!(new, old.expose());
+    assert!(rotated.json()["previous_until"].is_string());
+    assert_eq!(app.verify(&old, "x", "123456").await.status, 200);
+    app.clock.advance(Duration::from_hours(25));
+    assert_eq!(app.verify(&old, "x", "123456").await.status, 401);
+    assert_eq!(
+        app.verify(&new.as_str().into(), "x", "123456").await.status,
+        200
+    );
+    let grace = json!({ "grace_secs": 99_999_999 });
+    let long = app
+        .admin("POST", "/v1/admin/clients/web/rotate", Some(grace))
+        .await;
+    assert_eq!(long.problem().0, 400);
+
+    let change = json!({ "policy": "strict", "realm": "Shop" });
+    let changed = app
+        .admin("PATCH", "/v1/admin/clients/web", Some(change))
+        .await
+        .json();
+    assert_eq!(
+        (&changed["policy"], &changed["realm"]),
+        (&json!("strict"), &json!("shop"))
+    );
+    for bad in [
+        json!({ "kind": "api", "name": "a b" }),
+        json!({ "kind": "api", "name": "x", "scopes": ["root"] }),
+        json!({ "kind": "api", "name": "x", "policy": "missing" }),
+        json!({ "kind": "telnet", "name": "x" }),
+        json!({ "kind": "radius", "name": "x", "addresses": [] }),
+        json!({ "kind": "radius", "name": "x", "addresses": ["192.0.2.0/99"] }),
+        json!({ "kind": "radius", "name": "x", "addresses": ["::1"], "scopes": [] }),
+    ] {
+        let answer = app
+            .admin("POST", "/v1/admin/clients", Some(bad.clone()))
+            .await;
+        assert_eq!(answer.problem().0, 400, "{bad}");
+    }
+    let twin = json!({ "kind": "radius", "name": "b", "addresses": ["192.0.2.0/24"] });
+    assert_eq!(
+        app.admin("POST", "/v1/admin/clients", Some(twin))
+            .await
+            .problem()
+            .0,
+        409
+    );
+    assert_eq!(
+        app.admin("DELETE", "/v1/admin/clients/web", None)
+            .await
+            .status,
+        204
+    );
+    assert_eq!(
+        app.verify(&new.as_str().into(), "x", "123456").await.status,
+        401
+    );
+}
+
+#[tokio::test]
+async fn a_lock_is_shown_and_taken_off() {
+    let app = TestApp::new().await;
+    app.user_with("alice", Kind::Totp, true).await;
+    let key = app.key("web", Scope::Verify, None).await;
+    for _ in 0..10 {
+        app.verify(&key, "alice", "000000").await;
+        app.clock.advance(Duration::from_secs(11));
+    }
+    let user = app.admin("GET", "/v1/admin/users/alice", None).await.json();
+    assert_eq!(user["lock"]["state"], "locked");
+    assert_eq!(user["lock"]["failures"], 10);
+    let unlocked = app
+        .admin("POST", "/v1/admin/users/alice/unlock", None)
+        .await
+        .json();
+    assert_eq!(unlocked["lock"]["state"], "open");
+    assert_eq!(
+        app.verify(&key, "alice", &app.code(0)).await.json()["decision"],
+        "accept"
+    );
+}
+
+#[tokio::test]
+async fn the_audit_can_be_followed_searched_and_checked() {
+    let app = TestApp::new().await;
+    app.user_with("alice", Kind::Totp, true).await;
+    let key = app.key("web", Scope::Verify, None).await;
+    let tail = send(
+        &app.local,
+        request("GET", "/v1/admin/audit/tail", None, None),
+    )
+    .await;
+    assert_eq!(tail.headers()["content-type"], "application/x-ndjson");
+    let mut tail = tail.into_body();
+    let asked = app.verify(&key, "alice", &app.code(0)).await.json();
+    let asked = asked["request_id"].as_str().unwrap();
+    let frame = tail.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert_eq!(frame.split(|octet| *octet == b'\n').count(), 2, "one line");
+    let record: Value = serde_json::from_slice(&frame).unwrap();
+    assert_eq!(record["request_id"], asked);
+    assert_eq!(
+        (&record["type"], &record["reason"]),
+        (&json!("decision"), &json!("totp_ok"))
+    );
+
+    let found = app
+        .admin("GET", &format!("/v1/admin/audit?request={asked}"), None)
+        .await
+        .json();
+    assert_eq!(found["records"], json!([record]));
+    let none = "/v1/admin/audit?since=2100-01-01T00:00:00Z";
+    assert_eq!(
+        app.admin("GET", none, None).await.json()["records"],
+        json!([])
+    );
+    for bad in [
+        "since=yesterday",
+        "decision=maybe",
+        "request=1",
+        "limit=0",
+        "before=x",
+    ] {
+        let answer = app
+            .admin("GET", &format!("/v1/admin/audit?{bad}"), None)
+            .await;
+        assert_eq!(answer.problem().0, 400, "{bad}");
+    }
+    let chain = app
+        .admin("POST", "/v1/admin/audit/verify", None)
+        .await
+        .json();
+    assert_eq!(
+        (&chain["intact"], &chain["good"]),
+        (&json!(true), &json!(4))
+    );
+    app.app.drain().await;
+    assert!(
+        tail.frame().await.is_none(),
+        "a stopping server ends the stream"
+    );
+}
+
+#[tokio::test]
+async fn codes_are_shown_for_demonstration_only() {
+    let app = TestApp::new().await;
+    app.user_with("demo", Kind::Totp, true).await;
+    let path = "/v1/admin/users/demo/code";
+    assert_eq!(app.admin("GET", path, None).await.problem().0, 404);
+
+    let policy = "[[rule]]\nname = \"all\"\nrequire = [\"otp\"]\n";
+    let app = TestApp::with(policy, true).await;
+    app.user_with("demo", Kind::Totp, true).await;
+    app.user_with("counter", Kind::Hotp, true).await;
+    let shown = app.admin("GET", path, None).await.json();
+    assert_eq!(shown["code"], app.code(0));
+    assert_eq!(
+        (&shown["used"], &shown["next_in"]),
+        (&json!(false), &json!(30))
+    );
+    let body = json!({ "user": "demo", "otp": shown["code"] });
+    let accepted = app.admin("POST", "/v1/verify", Some(body)).await.json();
+    assert_eq!(accepted["decision"], "accept");
+    assert_eq!(app.admin("GET", path, None).await.json()["used"], true);
+    let shown = app
+        .admin("GET", "/v1/admin/users/counter/code", None)
+        .await
+        .json();
+    assert_eq!(shown["code"], "755224");
+}
+
+#[tokio::test]
+async fn health_follows_the_clock_and_metrics_name_nobody() {
+    let app = TestApp::new().await;
+    app.user_with("alice", Kind::Totp, true).await;
+    let key = app.key("web", Scope::Verify, None).await;
+    app.verify(&key, "alice", &app.code(0)).await;
+    app.verify(&key, "alice", &app.code(0)).await;
+    app.app
+        .add_metrics(Box::new(|page| page.push_str("oncegate_radius_test 1\n")));
+    let page = app.keyed("GET", "/metrics", None, None).await;
+    let page = String::from_utf8(page.body).unwrap();
+    let accepted =
+        r#"oncegate_decisions_total{channel="http",decision="accept",reason="totp_ok"} 1"#;
+    for line in [
+        accepted,
+        r#"oncegate_http_requests_total{method="POST",route="/v1/verify",status="200"} 2"#,
+        "oncegate_radius_test 1",
+        "oncegate_ready 1",
+    ] {
+        assert!(
+            page.lines().any(|found| found == line),
+            "{line} is missing:\n{page}"
+        );
+    }
+    assert!(page.ends_with("# EOF\n") && !page.contains("alice"));
+    assert_eq!(app.keyed("GET", "/readyz", None, None).await.status, 200);
+    let status = app.admin("GET", "/v1/admin/status", None).await.json();
+    assert_eq!(
+        (&status["ready"], &status["accepts"]),
+        (&json!(true), &json!(1))
+    );
+
+    app.clock
+        .set(oncegate::time::UnixTime::from_secs(1_700_000_000));
+    assert_eq!(app.keyed("GET", "/healthz", None, None).await.status, 200);
+    let unready = app.keyed("GET", "/readyz", None, None).await;
+    assert_eq!(unready.problem(), (503, "unavailable".to_owned()));
+    assert_eq!(unready.headers["retry-after"], "1");
+    let asked = app.verify(&key, "alice", "000000").await;
+    assert_eq!(asked.problem(), (503, "unavailable".to_owned()));
+    assert_eq!(asked.headers["retry-after"], "1");
+    let recovered = app.admin("POST", "/v1/admin/clock/recover", None).await;
+    assert_eq!(recovered.json()["ready"], true);
+    let policies = app.admin("GET", "/v1/admin/policies", None).await.json();
+    assert_eq!(policies[0]["rules"], json!(["all"]));
+}

@@ -1,0 +1,172 @@
+//! The HTTP front end on real sockets: TCP, TLS, the admin socket, slow peers, draining.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use oncegate::model::client::Scope;
+use oncegate::server::http::serve_tcp;
+use oncegate::server::http::serve_unix;
+use oncegate::server::tls::Tls;
+use tokio::io::AsyncRead;
+use tokio::io::AsyncReadExt as _;
+use tokio::io::AsyncWrite;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpListener;
+use tokio::net::TcpStream;
+use tokio::net::UnixListener;
+use tokio::net::UnixStream;
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::app::TestApp;
+
+struct Served {
+    app: TestApp,
+    address: std::net::SocketAddr,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+async fn served(tls: Option<Arc<Tls>>, connections: usize) -> Served {
+    let app = TestApp::new().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, places) = (
+        CancellationToken::new(),
+        Arc::new(Semaphore::new(connections)),
+    );
+    let serve = serve_tcp(listener, tls, Arc::clone(&app.app), places, stop.clone());
+    Served {
+        app,
+        address,
+        stop,
+        task: tokio::spawn(serve),
+    }
+}
+
+/// Sends a request that closes its connection and reads everything.
+async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, head: &str) -> String {
+    let request = format!("{head}\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn tcp_needs_a_key_and_drains() {
+    let served = served(None, 8).await;
+    let connect = async || TcpStream::connect(served.address).await.unwrap();
+    let answer = exchange(connect().await, "GET /healthz HTTP/1.1").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let answer = exchange(connect().await, "GET /v1/admin/users HTTP/1.1").await;
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    let key = served.app.key("ops", Scope::Admin, None).await;
+    let head = format!(
+        "GET /v1/admin/users HTTP/1.1\r\nAuthorization: Bearer {}",
+        key.expose()
+    );
+    let answer = exchange(connect().await, &head).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+
+    // A listener of the audit must not keep the daemon from stopping.
+    let mut tail = connect().await;
+    let head = head.replace("users", "audit/tail");
+    tail.write_all(format!("{head}\r\nHost: x\r\n\r\n").as_bytes())
+        .await
+        .unwrap();
+    let mut first = [0; 12];
+    tail.read_exact(&mut first).await.unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200");
+    served.stop.cancel();
+    tokio::time::timeout(Duration::from_secs(5), served.task)
+        .await
+        .unwrap()
+        .unwrap();
+    served.app.app.drain().await;
+    assert!(TcpStream::connect(served.address).await.is_err());
+}
+
+#[tokio::test]
+async fn connections_beyond_the_cap_wait_their_turn() {
+    let served = served(None, 1).await;
+    let idle = TcpStream::connect(served.address).await.unwrap();
+    let second = TcpStream::connect(served.address).await.unwrap();
+    let second = tokio::spawn(exchange(second, "GET /healthz HTTP/1.1"));
+    drop(idle);
+    assert!(second.await.unwrap().starts_with("HTTP/1.1 200"));
+    served.stop.cancel();
+    served.task.await.unwrap();
+}
+
+#[tokio::test]
+async fn tls_speaks_and_plain_text_does_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (
+        directory.path().join("c.pem"),
+        directory.path().join("k.pem"),
+    );
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let tls = Arc::new(Tls::load(&certificate, &key).unwrap());
+    let served = served(Some(tls), 8).await;
+
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let stream = TcpStream::connect(served.address).await.unwrap();
+    let stream = connector
+        .connect("localhost".try_into().unwrap(), stream)
+        .await
+        .unwrap();
+    let answer = exchange(stream, "GET /healthz HTTP/1.1").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+
+    let mut plain = TcpStream::connect(served.address).await.unwrap();
+    plain
+        .write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = Vec::new();
+    let _ = plain.read_to_end(&mut answer).await;
+    assert!(!answer.starts_with(b"HTTP"));
+    served.stop.cancel();
+    served.task.await.unwrap();
+}
+
+#[tokio::test]
+async fn the_admin_socket_knows_its_owner() {
+    let app = TestApp::new().await;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("admin.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(serve_unix(listener, Arc::clone(&app.app), stop.clone()));
+    let body = "{\"user\":\"alice\"}";
+    let head = format!(
+        "POST /v1/admin/users HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: {}",
+        body.len()
+    );
+    let mut stream = UnixStream::connect(&path).await.unwrap();
+    let request = format!("{head}\r\nHost: x\r\nConnection: close\r\n\r\n{body}");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    let audit = app
+        .admin("GET", "/v1/admin/audit?limit=1", None)
+        .await
+        .json();
+    let own = nix::unistd::geteuid();
+    assert_eq!(audit["records"][0]["actor"], format!("uid {own}"));
+    stop.cancel();
+    task.await.unwrap();
+}

@@ -1,0 +1,257 @@
+//! Clients that others wrote: radclient, pam_radius, curl, oathtool.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::Command;
+use std::process::Output;
+use std::process::Stdio;
+
+use crate::support::codes::RFC_SECRET;
+use crate::support::codes::hotp;
+use crate::support::daemon::Daemon;
+use crate::support::daemon::Site;
+use crate::support::require;
+
+fn radclient(daemon: &Daemon, attributes: &str, kind: &str, secret: &str) -> Output {
+    let mut child = Command::new("radclient")
+        .args([
+            "-x",
+            "-r",
+            "1",
+            "-t",
+            "5",
+            &daemon.radius.to_string(),
+            kind,
+            secret,
+        ])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(attributes.as_bytes())
+        .unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn login(user: &str, code: &str) -> String {
+    format!("User-Name={user},User-Password={code},Message-Authenticator=0x00\n")
+}
+
+#[test]
+fn radclient_is_accepted_once() {
+    if !require("radclient", "freeradius-utils") {
+        return;
+    }
+    let site = Site::new();
+    site.enrol("alice", "hotp", RFC_SECRET);
+    site.radius_client("nas", "testing123");
+    let daemon = site.serve();
+    let first = radclient(&daemon, &login("alice", &hotp(0)), "auth", "testing123");
+    let text = String::from_utf8_lossy(&first.stdout);
+    assert!(text.contains("Received Access-Accept"), "{text}");
+    let message_authenticator = text
+        .find("Message-Authenticator = 0x")
+        .expect("it is there");
+    assert!(message_authenticator > 0);
+    let again = radclient(&daemon, &login("alice", &hotp(0)), "auth", "testing123");
+    let text = String::from_utf8_lossy(&again.stdout);
+    assert!(text.contains("Received Access-Reject"), "{text}");
+    // DOMAIN\user and name@realm are the same person.
+    let domain = radclient(
+        &daemon,
+        &login("ALICE@default", &hotp(1)),
+        "auth",
+        "testing123",
+    );
+    assert!(String::from_utf8_lossy(&domain.stdout).contains("Received Access-Accept"));
+}
+
+#[test]
+fn radclient_gets_silence_for_a_wrong_secret_or_no_signature() {
+    if !require("radclient", "freeradius-utils") {
+        return;
+    }
+    let site = Site::new();
+    site.enrol("alice", "hotp", RFC_SECRET);
+    site.radius_client("nas", "testing123");
+    let daemon = site.serve();
+    let mut wrong = Command::new("radclient");
+    wrong.args([
+        "-r",
+        "1",
+        "-t",
+        "1",
+        &daemon.radius.to_string(),
+        "auth",
+        "wrong-secret",
+    ]);
+    let unsigned = format!("User-Name=alice,User-Password={}\n", hotp(0));
+    for (secret, attributes) in [
+        ("wrong-secret", login("alice", &hotp(0))),
+        ("testing123", unsigned),
+    ] {
+        let mut child = Command::new("radclient")
+            .args([
+                "-r",
+                "1",
+                "-t",
+                "1",
+                &daemon.radius.to_string(),
+                "auth",
+                secret,
+            ])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(attributes.as_bytes())
+            .unwrap();
+        let output = child.wait_with_output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(text.contains("No reply from server"), "{text}");
+    }
+    // Neither cost the user anything.
+    let right = radclient(&daemon, &login("alice", &hotp(0)), "auth", "testing123");
+    assert!(String::from_utf8_lossy(&right.stdout).contains("Received Access-Accept"));
+}
+
+#[test]
+fn radclient_status_server_is_answered() {
+    if !require("radclient", "freeradius-utils") {
+        return;
+    }
+    let site = Site::new();
+    site.radius_client("nas", "testing123");
+    let daemon = site.serve();
+    let output = radclient(
+        &daemon,
+        "Message-Authenticator=0x00\n",
+        "status",
+        "testing123",
+    );
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("Received Access-Accept"), "{text}");
+}
+
+#[test]
+fn codes_of_oathtool_log_in_through_curl() {
+    if !(require("oathtool", "oathtool") && require("curl", "curl")) {
+        return;
+    }
+    let site = Site::new();
+    site.enrol("alice", "totp", RFC_SECRET);
+    let key = site.api_client("app");
+    let daemon = site.serve();
+    let code = Command::new("oathtool")
+        .args(["--totp", "-b", RFC_SECRET])
+        .output()
+        .unwrap();
+    let code = String::from_utf8(code.stdout).unwrap().trim().to_owned();
+    let ask = || {
+        let output = Command::new("curl")
+            .args(["-sS", &format!("http://{}/v1/verify", daemon.http)])
+            .args(["-H", &format!("Authorization: Bearer {key}")])
+            .args(["--json", &format!(r#"{{"user":"alice","otp":"{code}"}}"#)])
+            .output()
+            .unwrap();
+        let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        answer["decision"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(ask(), "accept");
+    assert_eq!(ask(), "reject");
+}
+
+/// A PAM service of its own under /etc/pam.d, removed when dropped.
+struct PamService {
+    name: String,
+    file: PathBuf,
+}
+
+impl PamService {
+    fn new(daemon: &Daemon, dir: &std::path::Path, secret: &str) -> std::io::Result<Self> {
+        let servers = dir.join("pam_radius.conf");
+        std::fs::write(&servers, format!("{} {secret} 5\n", daemon.radius))?;
+        let name = format!("oncegate-test-{}", daemon.pid());
+        let file = PathBuf::from("/etc/pam.d").join(&name);
+        let rule = format!(
+            "auth required pam_radius_auth.so conf={} retry=1\naccount required pam_permit.so\n",
+            servers.display()
+        );
+        std::fs::write(&file, rule)?;
+        Ok(Self { name, file })
+    }
+
+    fn authenticate(&self, user: &str, password: &str) -> bool {
+        let mut child = Command::new("pamtester")
+            .args([&self.name, user, "authenticate"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(format!("{password}\n").as_bytes())
+            .unwrap();
+        child.wait_with_output().unwrap().status.success()
+    }
+}
+
+impl Drop for PamService {
+    fn drop(&mut self) {
+        // Left behind only if /etc/pam.d became unwritable meanwhile.
+        let _ = std::fs::remove_file(&self.file);
+    }
+}
+
+#[test]
+fn pam_radius_logs_in_once() {
+    if !require("pamtester", "pamtester libpam-radius-auth") {
+        return;
+    }
+    if !nix::unistd::geteuid().is_root() {
+        crate::support::skip("pam services are made in /etc/pam.d, which takes root");
+        return;
+    }
+    let site = Site::new();
+    site.enrol("alice", "hotp", RFC_SECRET);
+    site.radius_client("nas", "testing123");
+    // Debian 12's pam_radius 2.0.0 cannot sign its requests.
+    site.json(&[
+        "client",
+        "set",
+        "nas",
+        "--require-message-authenticator",
+        "false",
+    ]);
+    let daemon = site.serve();
+    let pam = PamService::new(&daemon, &site.path(), "testing123").unwrap();
+    assert!(
+        pam.authenticate("alice", &hotp(0)),
+        "a fresh code is accepted"
+    );
+    assert!(
+        !pam.authenticate("alice", &hotp(0)),
+        "the same code is refused"
+    );
+    assert!(
+        !pam.authenticate("alice", "000000"),
+        "a wrong code is refused"
+    );
+    assert!(
+        pam.authenticate("alice", &hotp(1)),
+        "the next code is accepted"
+    );
+}

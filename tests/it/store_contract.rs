@@ -1,0 +1,545 @@
+//! The store's contract (`oncegate::store`), run for every backend.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use oncegate::model::attempt::Finding;
+use oncegate::model::audit::Event;
+use oncegate::model::id::Serial;
+use oncegate::model::reason::Decision;
+use oncegate::model::reason::Reason;
+use oncegate::model::token::LifeCycle;
+use oncegate::model::token::TokenState;
+use oncegate::model::user::User;
+use oncegate::store::AuditQuery;
+use oncegate::store::Change;
+use oncegate::store::Store;
+use oncegate::store::StoreError;
+use oncegate::store::medium::Directory;
+use oncegate::store::medium::Medium;
+use oncegate::store::medium::Memory;
+
+use crate::support::disk::Disk;
+use crate::support::store::NOW;
+use crate::support::store::attempt;
+use crate::support::store::attempt_of;
+use crate::support::store::by;
+use crate::support::store::enrol;
+use crate::support::store::key;
+use crate::support::store::open;
+use crate::support::store::open_with;
+use crate::support::store::token;
+use crate::support::store::user;
+
+/// Runs one clause of the contract on every backend.
+macro_rules! contract {
+    ($($name:ident),+ $(,)?) => {
+        mod memory {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(&super::open(std::sync::Arc::new(super::Memory::default())).unwrap()).await;
+            })+
+        }
+        mod directory {
+            $(#[tokio::test]
+            async fn $name() {
+                let dir = tempfile::tempdir().unwrap();
+                let medium = std::sync::Arc::new(super::Directory::new(dir.path()));
+                super::$name(&super::open(medium).unwrap()).await;
+            })+
+        }
+    };
+}
+
+contract! {
+    accepts_a_step_once,
+    accepts_steps_only_forwards,
+    one_of_many_at_once_is_accepted,
+    counts_failures_and_locks,
+    a_replay_of_the_last_code_is_not_counted,
+    parallel_guesses_never_exceed_the_limit,
+    a_revoked_token_stops_at_once,
+    a_disabled_user_stops_at_once,
+    an_expired_attempt_is_not_evaluated,
+    changes_compare_revisions,
+    removal_takes_everything_along,
+    unlocking_forgets_failures,
+    pages_are_in_order,
+    every_decision_and_change_is_audited,
+    refusals_are_audited_and_count_nothing,
+    two_clients_cannot_share_an_address,
+}
+
+async fn accepts_a_step_once(store: &dyn Store) {
+    enrol(store, "alice", "HOTP-1").await.unwrap();
+    let first = attempt(store, "alice", "HOTP-1", &[5], NOW).await.unwrap();
+    assert_eq!((first.decision, first.step), (Decision::Accept, Some(5)));
+    let second = attempt(store, "alice", "HOTP-1", &[5], NOW).await.unwrap();
+    assert_eq!(
+        (second.decision, second.reason),
+        (Decision::Reject, Reason::UsedCode)
+    );
+}
+
+async fn accepts_steps_only_forwards(store: &dyn Store) {
+    enrol(store, "alice", "HOTP-1").await.unwrap();
+    for (step, decision) in [
+        (5, Decision::Accept),
+        (4, Decision::Reject),
+        (6, Decision::Accept),
+        (5, Decision::Reject),
+    ] {
+        let settled = attempt(store, "alice", "HOTP-1", &[step], NOW)
+            .await
+            .unwrap();
+        assert_eq!(settled.decision, decision, "step {step}");
+    }
+    // A code that belongs to a used and an unused step is the unused one's.
+    let settled = attempt(store, "alice", "HOTP-1", &[5, 9], NOW)
+        .await
+        .unwrap();
+    assert_eq!(settled.step, Some(9));
+}
+
+async fn one_of_many_at_once_is_accepted(store: &dyn Store) {
+    enrol(store, "alice", "HOTP-1").await.unwrap();
+    for step in 0..50 {
+        let steps = [step];
+        let asked = (0..32).map(|_| attempt(store, "alice", "HOTP-1", &steps, NOW));
+        let settled = futures(asked).await;
+        let accepts = settled
+            .iter()
+            .filter(|s| s.decision == Decision::Accept)
+            .count();
+        assert_eq!(accepts, 1, "step {step}");
+    }
+}
+
+async fn counts_failures_and_locks(store: &dyn Store) {
+    enrol(store, "alice", "HOTP-1").await.unwrap();
+    let mut at = NOW;
+    for failures in 1..=10 {
+        let settled = attempt(store, "alice", "HOTP-1", &[], at).await.unwrap();
+        assert_eq!(
+            (settled.reason, settled.failures),
+            (Reason::WrongCode, failures)
+        );
+        at = at.plus(Duration::from_secs(11));
+    }
+    let right = attempt(store, "alice", "HOTP-1", &[0], at).await.unwrap();
+    assert_eq!(
+        (right.decision, right.reason),
+        (Decision::Reject, Reason::Locked)
+    );
+    let later = at.plus(Duration::from_secs(30 * 60));
+    let right = attempt(store, "alice", "HOTP-1", &[0], later)
+        .await
+        .unwrap();
+    assert_eq!(
+        right.decision,
+        Decision::Accept,
+        "the code was not consumed while locked"
+    );
+}
+
+async fn a_replay_of_the_last_code_is_not_counted(store: &dyn Store) {
+    enrol(store, "alice", "HOTP-1").await.unwrap();
+    attempt(store, "alice", "HOTP-1", &[5], NOW).await.unwrap();
+    for _ in 0..20 {
+        let replay = attempt(store, "alice", "HOTP-1", &[5], NOW).await.unwrap();
+        assert_eq!((replay.reason, replay.failures), (Reason::UsedCode, 0));
+    }
+    let older = attempt(store, "alice", "HOTP-1", &[4], NOW).await.unwrap();
+    assert_eq!((older.reason, older.failures), (Reason::UsedCode, 1));
+}
+
+async fn parallel_guesses_never_exceed_the_limit(store: &dyn Store) {
+    enrol(store, "alice", "HOTP-1").await.unwrap();
+    let mut evaluated = 0;
+    let mut at = NOW;
+    for _ in 0..20 {
+        let settled = futures((0..10).map(|_| attempt(store, "alice", "HOTP-1", &[], at))).await;
+        evaluated += settled
+            .iter()
+            .filter(|s| s.reason == Reason::WrongCode)
+            .count();
+        at = at.plus(Duration::from_secs(11));
+    }
+    assert_eq!(evaluated, 10, "200 guesses, 10 evaluated, then the lock");
+}
+
+async fn a_revoked_token_stops_at_once(store: &dyn Store) {
+    enrol(store, "alice", "HOTP-1").await.unwrap();
+    let view = store.view(&key("alice")).await.unwrap().unwrap();
+    let serial: Serial = "HOTP-1".parse().unwrap();
+    let change = Change::SetTokenState {
+        serial,
+        state: LifeCycle::Revoked,
+        expected: 1,
+    };
+    store.change(change, by()).await.unwrap();
+    // The attempt was evaluated before the revocation and arrives after it.
+    let comparison = oncegate::model::attempt::Comparison {
+        serial: "HOTP-1".parse().unwrap(),
+        kind: oncegate::model::kind::Kind::Hotp,
+        revision: 1,
+        seen: view.tokens[0].1.moving,
+        matches: {
+            let mut m = oncegate::otp::Matches::default();
+            m.insert(3);
+            m
+        },
+        drift: oncegate::model::attempt::DriftRule::None,
+    };
+    let finding = Finding::Compared {
+        user: key("alice"),
+        generation: view.generation,
+        tokens: vec![comparison],
+    };
+    let outcome = store
+        .attempt(attempt_of("alice", finding, NOW))
+        .await
+        .unwrap();
+    assert!(
+        matches!(outcome, oncegate::store::Outcome::Stale),
+        "{outcome:?}"
+    );
+}
+
+async fn a_disabled_user_stops_at_once(store: &dyn Store) {
+    enrol(store, "alice", "HOTP-1").await.unwrap();
+    let view = store.view(&key("alice")).await.unwrap().unwrap();
+    let disabled = User {
+        disabled: true,
+        ..view.user.clone()
+    };
+    store
+        .change(Change::UpdateUser(disabled), by())
+        .await
+        .unwrap();
+    let finding = Finding::Compared {
+        user: key("alice"),
+        generation: view.generation,
+        tokens: Vec::new(),
+    };
+    let outcome = store
+        .attempt(attempt_of("alice", finding, NOW))
+        .await
+        .unwrap();
+    assert!(
+        matches!(outcome, oncegate::store::Outcome::Stale),
+        "{outcome:?}"
+    );
+}
+
+async fn an_expired_attempt_is_not_evaluated(store: &dyn Store) {
+    let mut late = attempt_of("alice", Finding::Refused(Reason::UnknownUser), NOW);
+    late.deadline = oncegate::time::UnixTime::from_millis(NOW.as_millis() - 1);
+    assert!(matches!(store.attempt(late).await, Err(StoreError::Shed)));
+    assert_eq!(store.health().seq, 0);
+}
+
+async fn changes_compare_revisions(store: &dyn Store) {
+    let alice = user("alice");
+    store
+        .change(Change::CreateUser(alice.clone()), by())
+        .await
+        .unwrap();
+    let again = store.change(Change::CreateUser(alice.clone()), by()).await;
+    assert!(matches!(again, Err(StoreError::Conflict(_))));
+    let grouped = User {
+        groups: vec!["vpn".to_owned()],
+        ..alice.clone()
+    };
+    store
+        .change(Change::UpdateUser(grouped), by())
+        .await
+        .unwrap();
+    let stale = store.change(Change::UpdateUser(alice), by()).await;
+    assert!(matches!(stale, Err(StoreError::Conflict(_))));
+    let view = store.view(&key("alice")).await.unwrap().unwrap();
+    assert_eq!(
+        (view.user.revision, view.user.groups),
+        (2, vec!["vpn".to_owned()])
+    );
+    let orphan = Change::CreateToken(token("nobody", "HOTP-9"), TokenState::default());
+    assert!(matches!(
+        store.change(orphan, by()).await,
+        Err(StoreError::NotFound)
+    ));
+}
+
+async fn removal_takes_everything_along(store: &dyn Store) {
+    enrol(store, "alice", "HOTP-1").await.unwrap();
+    enrol(store, "alice2", "HOTP-2").await.unwrap();
+    attempt(store, "alice", "HOTP-1", &[7], NOW).await.unwrap();
+    attempt(store, "alice", "HOTP-1", &[], NOW).await.unwrap();
+    store
+        .change(Change::RemoveUser(key("alice")), by())
+        .await
+        .unwrap();
+    assert!(store.view(&key("alice")).await.unwrap().is_none());
+    assert!(
+        store
+            .token(&"HOTP-1".parse().unwrap())
+            .await
+            .unwrap()
+            .is_none()
+    );
+    assert!(
+        store
+            .token(&"HOTP-2".parse().unwrap())
+            .await
+            .unwrap()
+            .is_some()
+    );
+    enrol(store, "alice", "HOTP-1").await.unwrap();
+    let view = store.view(&key("alice")).await.unwrap().unwrap();
+    assert_eq!(view.tokens[0].1, TokenState::default());
+    assert_eq!(view.state.throttle.failures, 0);
+}
+
+async fn unlocking_forgets_failures(store: &dyn Store) {
+    enrol(store, "alice", "HOTP-1").await.unwrap();
+    for _ in 0..4 {
+        attempt(store, "alice", "HOTP-1", &[], NOW).await.unwrap();
+    }
+    store
+        .change(Change::Unlock(key("alice")), by())
+        .await
+        .unwrap();
+    let right = attempt(store, "alice", "HOTP-1", &[0], NOW).await.unwrap();
+    assert_eq!(right.decision, Decision::Accept);
+}
+
+async fn pages_are_in_order(store: &dyn Store) {
+    for name in ["carol", "alice", "bob@east", "dave"] {
+        store
+            .change(Change::CreateUser(user(name)), by())
+            .await
+            .unwrap();
+    }
+    let mut names = Vec::new();
+    let mut after = None;
+    loop {
+        let page = store.users(after.as_ref(), 2).await.unwrap();
+        let Some(last) = page.last() else { break };
+        after = Some(last.key.clone());
+        names.extend(page.iter().map(|user| user.key.to_string()));
+    }
+    assert_eq!(
+        names,
+        ["alice@default", "carol@default", "dave@default", "bob@east"]
+    );
+}
+
+async fn every_decision_and_change_is_audited(store: &dyn Store) {
+    enrol(store, "alice", "HOTP-1").await.unwrap();
+    attempt(store, "alice", "HOTP-1", &[1], NOW).await.unwrap();
+    attempt(store, "alice", "HOTP-1", &[], NOW).await.unwrap();
+    let all = store
+        .audit(AuditQuery {
+            limit: 100,
+            ..AuditQuery::default()
+        })
+        .await
+        .unwrap();
+    let told: Vec<(u64, String)> = all
+        .iter()
+        .map(|record| {
+            let word = match &record.event {
+                Event::Decision(event) => event.reason.as_str().to_owned(),
+                Event::Change(event) => event.action.clone(),
+            };
+            (record.seq, word)
+        })
+        .collect();
+    let expected = [
+        (4, "wrong_code"),
+        (3, "hotp_ok"),
+        (2, "token_add"),
+        (1, "user_add"),
+    ];
+    assert_eq!(told, expected.map(|(seq, word)| (seq, word.to_owned())));
+    let accepts = AuditQuery {
+        decision: Some(Decision::Accept),
+        limit: 10,
+        ..AuditQuery::default()
+    };
+    assert_eq!(store.audit(accepts).await.unwrap().len(), 1);
+    let report = store.verify_audit(Box::new(|_| ())).await.unwrap();
+    assert_eq!((report.good, report.fault), (4, None));
+}
+
+async fn refusals_are_audited_and_count_nothing(store: &dyn Store) {
+    let refused = attempt_of("nobody", Finding::Refused(Reason::UnknownUser), NOW);
+    store.attempt(refused).await.unwrap();
+    let record = &store
+        .audit(AuditQuery {
+            limit: 1,
+            ..AuditQuery::default()
+        })
+        .await
+        .unwrap()[0];
+    let Event::Decision(event) = &record.event else {
+        panic!("{record:?}")
+    };
+    assert_eq!((event.reason, event.failures), (Reason::UnknownUser, 0));
+    assert_eq!(store.health().dirty, 0);
+}
+
+async fn two_clients_cannot_share_an_address(store: &dyn Store) {
+    store
+        .change(Change::CreateClient(client("a", "10.0.0.0/8")), by())
+        .await
+        .unwrap();
+    store
+        .change(Change::CreateClient(client("b", "10.1.0.0/16")), by())
+        .await
+        .unwrap();
+    let same = store
+        .change(Change::CreateClient(client("c", "10.0.0.0/8")), by())
+        .await;
+    assert!(matches!(same, Err(StoreError::Conflict(_))));
+    let found: Vec<_> = store
+        .clients()
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|c| c.name)
+        .collect();
+    assert_eq!(found, ["a", "b"]);
+}
+
+#[tokio::test]
+async fn everything_survives_a_clean_close() {
+    let dir = tempfile::tempdir().unwrap();
+    for medium in [
+        Arc::new(Directory::new(dir.path())) as Arc<dyn Medium>,
+        Arc::new(Memory::default()),
+        Arc::new(Disk::default()),
+    ] {
+        everything_survives_on(medium).await;
+    }
+}
+
+async fn everything_survives_on(medium: Arc<dyn Medium>) {
+    let store = open(Arc::clone(&medium)).unwrap();
+    for n in 0..200 {
+        enrol(&store, &format!("user{n}"), &format!("HOTP-{n}"))
+            .await
+            .unwrap();
+        attempt(&store, &format!("user{n}"), &format!("HOTP-{n}"), &[n], NOW)
+            .await
+            .unwrap();
+    }
+    drop(store);
+    assert!(
+        medium.list().unwrap().len() > 3,
+        "the log has several segments"
+    );
+    let store = open(medium).unwrap();
+    assert_eq!(store.health().seq, 600);
+    for n in 0..200 {
+        let replay = attempt(&store, &format!("user{n}"), &format!("HOTP-{n}"), &[n], NOW).await;
+        assert_eq!(replay.unwrap().reason, Reason::UsedCode, "user{n}");
+    }
+    assert_eq!(
+        store.verify_audit(Box::new(|_| ())).await.unwrap().fault,
+        None
+    );
+}
+
+#[tokio::test]
+async fn another_master_key_and_a_second_process_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let medium: Arc<dyn Medium> = Arc::new(Directory::new(dir.path()));
+    let store = open(Arc::clone(&medium)).unwrap();
+    assert!(matches!(open(Arc::clone(&medium)), Err(StoreError::InUse)));
+    drop(store);
+    assert!(matches!(
+        open_with(Arc::clone(&medium), [8; 32], 1 << 20),
+        Err(StoreError::WrongMasterKey)
+    ));
+    open(medium).unwrap();
+}
+
+#[tokio::test]
+async fn a_full_disk_stops_decisions_and_space_heals_it() {
+    let disk = Disk::default();
+    let store = open(Arc::new(disk.clone())).unwrap();
+    enrol(&store, "alice", "HOTP-1").await.unwrap();
+    disk.set_full(true);
+    for _ in 0..3 {
+        let refused = attempt(&store, "alice", "HOTP-1", &[1], NOW).await;
+        assert!(matches!(
+            refused,
+            Err(StoreError::Unavailable(_) | StoreError::Disk(_))
+        ));
+    }
+    assert!(store.health().fault.is_some());
+    disk.set_full(false);
+    // The log is opened again at most once a second.
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    let settled = loop {
+        match attempt(&store, "alice", "HOTP-1", &[1], NOW).await {
+            Ok(settled) => break settled,
+            Err(error) => assert!(std::time::Instant::now() < deadline, "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(settled.decision, Decision::Accept);
+    assert_eq!(store.health().fault, None);
+    assert_eq!(
+        store.verify_audit(Box::new(|_| ())).await.unwrap().fault,
+        None
+    );
+}
+
+fn client(name: &str, network: &str) -> oncegate::model::client::Client {
+    use oncegate::model::client::Access;
+    use oncegate::model::client::RadiusAccess;
+    use oncegate::model::client::Require;
+    use oncegate::secret::SecretBytes;
+    use oncegate::secret::SharedSecret;
+    oncegate::model::client::Client {
+        name: name.to_owned(),
+        policy: None,
+        realm: None,
+        access: Access::Radius(RadiusAccess {
+            addresses: vec![network.parse().unwrap()],
+            secret: SharedSecret::new(SecretBytes::from(&b"testing123"[..])).unwrap(),
+            previous: None,
+            profile: "generic".to_owned(),
+            message_authenticator: Require::True,
+        }),
+        created: NOW,
+        revision: 1,
+    }
+}
+
+/// Awaits all of them at once.
+async fn futures<T>(
+    all: impl Iterator<Item = impl Future<Output = Result<T, StoreError>>>,
+) -> Vec<T> {
+    let mut pending: Vec<_> = all.map(Box::pin).collect();
+    let mut done = Vec::new();
+    std::future::poll_fn(move |context| {
+        let mut index = 0;
+        while index < pending.len() {
+            match pending[index].as_mut().poll(context) {
+                std::task::Poll::Ready(result) => {
+                    done.push(result.unwrap());
+                    drop(pending.swap_remove(index));
+                }
+                std::task::Poll::Pending => index += 1,
+            }
+        }
+        if pending.is_empty() {
+            std::task::Poll::Ready(std::mem::take(&mut done))
+        } else {
+            std::task::Poll::Pending
+        }
+    })
+    .await
+}

@@ -1,0 +1,228 @@
+//! The real binary on loopback: installations of its own, ports of the system's choice.
+
+use std::io::BufRead;
+use std::io::BufReader;
+use std::io::Read;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Child;
+use std::process::Command;
+use std::process::Output;
+use std::process::Stdio;
+
+use serde_json::Value;
+
+/// A policy without the reject delay: thousands of rejects must not take thousands of seconds.
+pub(crate) const NO_DELAY: &str = r#"
+reject_delay = "0s"
+[[rule]]
+name = "everyone"
+require = ["otp"]
+"#;
+
+/// An installation in a directory that goes with it.
+pub(crate) struct Site {
+    dir: tempfile::TempDir,
+    /// The first admin key.
+    pub(crate) admin_key: String,
+}
+
+impl Site {
+    /// Runs `oncegate init` and takes the delay out of the default policy.
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut site = Self {
+            dir,
+            admin_key: String::new(),
+        };
+        let made = site.json(&["init"]);
+        site.admin_key = made["key"]
+            .as_str()
+            .expect("init prints the key")
+            .to_owned();
+        std::fs::write(site.path().join("policies/default.toml"), NO_DELAY).unwrap();
+        site
+    }
+
+    /// The installation's directory.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.dir.path().join("site")
+    }
+
+    /// Runs a command of the binary on this installation.
+    pub(crate) fn run(&self, words: &[&str]) -> Output {
+        self.run_with(words, "")
+    }
+
+    /// The same, with standard input.
+    pub(crate) fn run_with(&self, words: &[&str], input: &str) -> Output {
+        let mut child = command(&self.path())
+            .args(words)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // A command that refuses its arguments does not read its input.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        child.wait_with_output().unwrap()
+    }
+
+    /// Runs a command with `--json` that must succeed and returns its document.
+    pub(crate) fn json(&self, words: &[&str]) -> Value {
+        self.json_with(words, "")
+    }
+
+    /// The same, with standard input.
+    pub(crate) fn json_with(&self, words: &[&str], input: &str) -> Value {
+        let output = self.run_with(&[&["--json"], words].concat(), input);
+        assert!(
+            output.status.success(),
+            "{words:?}: {}\n{}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+            panic!(
+                "{words:?}: {error}: {}",
+                String::from_utf8_lossy(&output.stdout)
+            )
+        })
+    }
+
+    /// Makes a user with an active token and this base32 key; returns the serial.
+    pub(crate) fn enrol(&self, user: &str, kind: &str, secret: &str) -> String {
+        self.json(&["user", "add", user]);
+        let words = [
+            "token",
+            "add",
+            user,
+            "--kind",
+            kind,
+            "--active",
+            "--secret-stdin",
+        ];
+        let token = self.json_with(&words, secret);
+        token["serial"].as_str().unwrap().to_owned()
+    }
+
+    /// Makes a RADIUS client for all of loopback.
+    pub(crate) fn radius_client(&self, name: &str, secret: &str) {
+        let words = [
+            "client",
+            "add",
+            "radius",
+            name,
+            "--address",
+            "127.0.0.0/8",
+            "--secret-stdin",
+        ];
+        self.json_with(&words, secret);
+    }
+
+    /// Makes an API client with the scope `verify` and returns its key.
+    pub(crate) fn api_client(&self, name: &str) -> String {
+        let client = self.json(&["client", "add", "api", name]);
+        client["key"].as_str().unwrap().to_owned()
+    }
+
+    /// Starts the daemon and waits until it is ready.
+    pub(crate) fn serve(&self) -> Daemon {
+        self.serve_with(&[])
+    }
+
+    /// The same, with environment variables; standard error goes to `DIR/log`.
+    pub(crate) fn serve_with(&self, env: &[(&str, &str)]) -> Daemon {
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.path().join("log"))
+            .unwrap();
+        let mut child = command(&self.path())
+            .args(["serve", "--radius", "127.0.0.1:0", "--http", "127.0.0.1:0"])
+            .envs(env.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        stdout.read_line(&mut line).unwrap();
+        let address = |name: &str| -> Option<SocketAddr> {
+            let words = line.split_whitespace();
+            words
+                .filter_map(|word| word.strip_prefix(name))
+                .next()?
+                .parse()
+                .ok()
+        };
+        let (Some(radius), Some(http)) = (address("radius="), address("http=")) else {
+            let mut rest = String::new();
+            let _ = child.kill();
+            let _ = stdout.read_to_string(&mut rest);
+            panic!("not ready: {line}{rest}{}", self.log());
+        };
+        Daemon {
+            child,
+            radius,
+            http,
+        }
+    }
+
+    /// What daemons on this installation wrote to standard error.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.path().join("log")).unwrap_or_default()
+    }
+}
+
+/// A running daemon; killed when dropped.
+pub(crate) struct Daemon {
+    child: Child,
+    /// Its RADIUS listener.
+    pub(crate) radius: SocketAddr,
+    /// Its HTTP listener.
+    pub(crate) http: SocketAddr,
+}
+
+impl Daemon {
+    /// Its process id.
+    pub(crate) fn pid(&self) -> nix::unistd::Pid {
+        nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap())
+    }
+
+    /// Ends it as a power failure of the process would.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Asks it to end and returns how it did.
+    pub(crate) fn terminate(mut self) -> std::process::ExitStatus {
+        nix::sys::signal::kill(self.pid(), nix::sys::signal::Signal::SIGTERM).unwrap();
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Already ended in most tests.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The binary with a clean environment, on the installation in `dir`.
+pub(crate) fn command(dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_oncegate"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("ONCEGATE_") {
+            command.env_remove(name);
+        }
+    }
+    command.env("ONCEGATE_DIR", dir).env("NO_COLOR", "1");
+    command
+}

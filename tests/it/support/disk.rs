@@ -1,0 +1,201 @@
+//! A disk that forgets: unsynced sectors are lost, kept or torn at a power cut, files whose
+//! directory was not synced vanish, and after a chosen number of operations nothing works.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::Mutex;
+
+use oncegate::store::medium::Medium;
+use redb::Builder;
+use redb::Database;
+use redb::DatabaseError;
+use redb::StorageBackend;
+
+use crate::support::Random;
+
+/// The disk; clones are the same disk.
+#[derive(Clone, Default)]
+pub struct Disk(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    files: BTreeMap<String, File>,
+    /// Operations until every further one fails; `None`: never.
+    left: Option<u64>,
+    operations: u64,
+    /// What a failing operation says.
+    full: bool,
+}
+
+#[derive(Default)]
+struct File {
+    view: Vec<u8>,
+    synced: Vec<u8>,
+    pending: Vec<Change>,
+    named: bool,
+}
+
+enum Change {
+    Length(usize),
+    Write(usize, Vec<u8>),
+}
+
+impl Disk {
+    /// Lets every operation after `operations` more fail as after a power cut.
+    pub fn fail_after(&self, operations: u64) {
+        self.0.lock().unwrap().left = Some(operations);
+    }
+
+    /// Lets every further write fail as on a full disk, or work again.
+    pub fn set_full(&self, full: bool) {
+        let mut state = self.0.lock().unwrap();
+        state.full = full;
+    }
+
+    /// Operations so far.
+    pub fn operations(&self) -> u64 {
+        self.0.lock().unwrap().operations
+    }
+
+    /// Cuts the power: what was not synced is lost, kept or torn by sector, as `random` says.
+    pub fn power_cut(&self, random: &mut Random) {
+        let mut state = self.0.lock().unwrap();
+        state.left = None;
+        state.files.retain(|_, file| file.named);
+        for file in state.files.values_mut() {
+            for change in std::mem::take(&mut file.pending) {
+                match change {
+                    Change::Length(length) if random.below(2) == 0 => file.synced.resize(length, 0),
+                    Change::Length(_) => {}
+                    Change::Write(offset, data) => {
+                        for (index, sector) in data.chunks(SECTOR).enumerate() {
+                            if random.below(2) == 0 {
+                                write_at(&mut file.synced, offset + index * SECTOR, sector);
+                            }
+                        }
+                    }
+                }
+            }
+            file.view.clone_from(&file.synced);
+        }
+    }
+}
+
+impl State {
+    fn operate(&mut self, writes: bool) -> io::Result<()> {
+        self.operations += 1;
+        if writes && self.full {
+            return Err(io::Error::from(io::ErrorKind::StorageFull));
+        }
+        match &mut self.left {
+            None => Ok(()),
+            Some(0) => Err(io::Error::other("power cut")),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Medium for Disk {
+    fn open(&self, name: &str, builder: &Builder) -> Result<Database, DatabaseError> {
+        let mut state = self.0.lock().unwrap();
+        state
+            .operate(false)
+            .map_err(|error| DatabaseError::Storage(error.into()))?;
+        state.files.entry(name.to_owned()).or_default();
+        drop(state);
+        builder.create_with_backend(Handle {
+            disk: self.clone(),
+            name: name.to_owned(),
+        })
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        Ok(self.0.lock().unwrap().files.keys().cloned().collect())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut state = self.0.lock().unwrap();
+        state.operate(false)?;
+        state.files.values_mut().for_each(|file| file.named = true);
+        Ok(())
+    }
+}
+
+struct Handle {
+    disk: Disk,
+    name: String,
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl Handle {
+    fn with<T>(&self, writes: bool, act: impl FnOnce(&mut File) -> T) -> io::Result<T> {
+        let mut state = self.disk.0.lock().unwrap();
+        state.operate(writes)?;
+        Ok(act(state
+            .files
+            .get_mut(&self.name)
+            .expect("open files exist")))
+    }
+}
+
+impl StorageBackend for Handle {
+    fn len(&self) -> io::Result<u64> {
+        self.with(false, |file| file.view.len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let offset = usize::try_from(offset).unwrap();
+        self.with(false, |file| {
+            file.view
+                .get(offset..offset + out.len())
+                .map(|data| out.copy_from_slice(data))
+                .ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))
+        })?
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        let length = usize::try_from(length).unwrap();
+        self.with(true, |file| {
+            file.view.resize(length, 0);
+            file.pending.push(Change::Length(length));
+        })
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.with(true, |file| {
+            for change in std::mem::take(&mut file.pending) {
+                match change {
+                    Change::Length(length) => file.synced.resize(length, 0),
+                    Change::Write(offset, data) => write_at(&mut file.synced, offset, &data),
+                }
+            }
+        })
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let offset = usize::try_from(offset).unwrap();
+        self.with(true, |file| {
+            write_at(&mut file.view, offset, data);
+            file.pending.push(Change::Write(offset, data.to_vec()));
+        })
+    }
+}
+
+fn write_at(file: &mut Vec<u8>, offset: usize, data: &[u8]) {
+    if file.len() < offset + data.len() {
+        file.resize(offset + data.len(), 0);
+    }
+    file[offset..offset + data.len()].copy_from_slice(data);
+}
+
+const SECTOR: usize = 512;

@@ -1,0 +1,180 @@
+//! Stores and records to fill them with.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use oncegate::model::attempt::Attempt;
+use oncegate::model::attempt::Comparison;
+use oncegate::model::attempt::DriftRule;
+use oncegate::model::attempt::Finding;
+use oncegate::model::attempt::Settlement;
+use oncegate::model::audit::Channel;
+use oncegate::model::audit::Purpose;
+use oncegate::model::id::RequestId;
+use oncegate::model::id::Serial;
+use oncegate::model::kind::Kind;
+use oncegate::model::token::LifeCycle;
+use oncegate::model::token::Token;
+use oncegate::model::token::TokenState;
+use oncegate::model::user::User;
+use oncegate::model::user_key::UserKey;
+use oncegate::otp::Algorithm;
+use oncegate::otp::Digits;
+use oncegate::otp::Matches;
+use oncegate::otp::Period;
+use oncegate::otp::throttle::Lockout;
+use oncegate::secret::Key256;
+use oncegate::secret::OtpKey;
+use oncegate::secret::SecretBytes;
+use oncegate::secret::SystemEntropy;
+use oncegate::store::By;
+use oncegate::store::Change;
+use oncegate::store::Outcome;
+use oncegate::store::Store;
+use oncegate::store::StoreError;
+use oncegate::store::embedded::Embedded;
+use oncegate::store::embedded::Parts;
+use oncegate::store::medium::Medium;
+use oncegate::time::FixedClock;
+use oncegate::time::UnixTime;
+
+/// The time at which the tests play.
+pub const NOW: UnixTime = UnixTime::from_secs(1_795_000_000);
+
+/// Opens a store on `medium` with small segments and no timed checkpoint.
+pub fn open(medium: Arc<dyn Medium>) -> Result<Embedded, StoreError> {
+    open_with(medium, [7; 32], 16 << 10)
+}
+
+/// Opens a store with this master key and segment size.
+pub fn open_with(
+    medium: Arc<dyn Medium>,
+    master: [u8; 32],
+    segment_size: u64,
+) -> Result<Embedded, StoreError> {
+    Embedded::open(Parts {
+        medium,
+        master: Key256::new(master),
+        clock: Arc::new(FixedClock::at(NOW)),
+        entropy: Arc::new(SystemEntropy),
+        segment_size,
+        checkpoint: Duration::from_millis(5),
+    })
+}
+
+/// A user with this name.
+pub fn user(name: &str) -> User {
+    User {
+        key: key(name),
+        groups: Vec::new(),
+        phone: None,
+        email: None,
+        birth_date: None,
+        class: None,
+        disabled: false,
+        created: NOW,
+        revision: 1,
+    }
+}
+
+/// The key of a user with this name.
+pub fn key(name: &str) -> UserKey {
+    UserKey::parse(name).unwrap()
+}
+
+/// An active HOTP token of this user.
+pub fn token(name: &str, serial: &str) -> Token {
+    Token {
+        serial: serial.parse().unwrap(),
+        user: key(name),
+        kind: Kind::Hotp,
+        state: LifeCycle::Active,
+        algorithm: Algorithm::Sha1,
+        digits: Digits::SIX,
+        period: Period::THIRTY,
+        key: OtpKey::new(SecretBytes::from(&b"12345678901234567890"[..])).unwrap(),
+        created: NOW,
+        revision: 1,
+    }
+}
+
+/// An administrator.
+pub fn by() -> By {
+    By {
+        request: request(0),
+        actor: "test".to_owned(),
+        at: NOW,
+    }
+}
+
+/// Request id number `n`.
+pub fn request(n: u64) -> RequestId {
+    let mut random = [0; 10];
+    random[2..].copy_from_slice(&n.to_be_bytes());
+    RequestId::new(NOW, random)
+}
+
+/// Makes a user with one active token.
+pub async fn enrol(store: &dyn Store, name: &str, serial: &str) -> Result<(), StoreError> {
+    store.change(Change::CreateUser(user(name)), by()).await?;
+    store
+        .change(
+            Change::CreateToken(token(name, serial), TokenState::default()),
+            by(),
+        )
+        .await
+}
+
+/// An attempt on one token whose code matched `steps`, at `at`, by the newest view.
+pub async fn attempt(
+    store: &dyn Store,
+    name: &str,
+    serial: &str,
+    steps: &[u64],
+    at: UnixTime,
+) -> Result<Settlement, StoreError> {
+    let view = store.view(&key(name)).await?.expect("the user exists");
+    let wanted: Serial = serial.parse().unwrap();
+    let (token, state) = view
+        .tokens
+        .iter()
+        .find(|(token, _)| token.serial == wanted)
+        .expect("the token exists");
+    let mut matches = Matches::default();
+    steps.iter().for_each(|step| matches.insert(*step));
+    let comparison = Comparison {
+        serial: wanted,
+        kind: token.kind,
+        revision: token.revision,
+        seen: state.moving,
+        matches,
+        drift: DriftRule::None,
+    };
+    let finding = Finding::Compared {
+        user: key(name),
+        generation: view.generation,
+        tokens: vec![comparison],
+    };
+    match store.attempt(attempt_of(name, finding, at)).await? {
+        Outcome::Settled(settlement) => Ok(settlement),
+        Outcome::Stale => Err(StoreError::Conflict("stale")),
+    }
+}
+
+/// An attempt with this finding.
+pub fn attempt_of(name: &str, finding: Finding, at: UnixTime) -> Attempt {
+    Attempt {
+        request: request(1),
+        at,
+        deadline: at.plus(Duration::from_secs(3)),
+        purpose: Purpose::Login,
+        user: key(name).to_string(),
+        client: "test".into(),
+        channel: Channel::Http,
+        source: Some(IpAddr::from([192, 0, 2, 1])),
+        rule: Some("default:everyone".into()),
+        lockout: Lockout::default(),
+        finding,
+    }
+}
