@@ -52,7 +52,7 @@ impl Dictionary {
             return;
         };
         texts(attribute, value, |text| {
-            found((attribute.name.as_str(), text))
+            found((attribute.name.as_str(), text));
         });
     }
 
@@ -87,7 +87,7 @@ impl Dictionary {
         let header = if attribute.vendor == 0 { 2 } else { 8 };
         let _ = reader.take(header);
         texts(attribute, reader.rest(), |text| {
-            forms.push(text.into_owned())
+            forms.push(text.into_owned());
         });
         // And values: `virtual` is sent as 5, but a request that holds 5 reads `Virtual`.
         match forms.first() {
@@ -201,7 +201,7 @@ mod tests {
         let mut all = Vec::new();
         let attribute = attribute::Attribute { r#type, value };
         dictionary.describe(attribute, |(name, text)| {
-            all.push((name.to_owned(), text.into()))
+            all.push((name.to_owned(), text.into()));
         });
         all
     }

@@ -12,6 +12,7 @@
 use std::io;
 use std::io::IoSlice;
 use std::io::IoSliceMut;
+use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
@@ -337,9 +338,7 @@ fn is_passing(error: &io::Error) -> bool {
 impl std::fmt::Debug for Local {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::V4(info) => {
-                std::net::Ipv4Addr::from(info.ipi_spec_dst.s_addr.to_ne_bytes()).fmt(f)
-            }
+            Self::V4(info) => Ipv4Addr::from_bits(u32::from_be(info.ipi_spec_dst.s_addr)).fmt(f),
             Self::V6(info) => Ipv6Addr::from(info.ipi6_addr.s6_addr).fmt(f),
         }
     }

@@ -65,7 +65,7 @@ impl Service {
         by: By,
     ) -> Result<Client, AdminError> {
         self.check_client(&new.name, new.policy.as_deref())?;
-        check_addresses(&new.addresses)?;
+        let addresses = canonical_networks(&new.addresses)?;
         let secret = match new.secret {
             Some(secret) => shared_secret(&secret)?,
             None => self.new_shared_secret()?,
@@ -75,7 +75,7 @@ impl Service {
             policy: new.policy,
             realm: canonical_realm(new.realm)?,
             access: Access::Radius(RadiusAccess {
-                addresses: new.addresses,
+                addresses,
                 secret,
                 previous: None,
                 profile: "generic".to_owned(),
@@ -143,8 +143,7 @@ impl Service {
                     return invalid("scope", "only API clients have scopes");
                 }
                 if let Some(addresses) = patch.addresses {
-                    check_addresses(&addresses)?;
-                    radius.addresses = addresses;
+                    radius.addresses = canonical_networks(&addresses)?;
                 }
                 radius.message_authenticator =
                     patch.require.unwrap_or(radius.message_authenticator);
@@ -295,14 +294,32 @@ fn shared_secret(text: &SecretString) -> Result<SharedSecret, AdminError> {
     )
 }
 
-fn check_addresses(addresses: &[IpNet]) -> Result<(), AdminError> {
-    if addresses.is_empty() {
+/// The networks as packets are looked up: without host bits, and inside `::ffff:0:0/96` in their
+/// IPv4 form. One network has one spelling, so that the store can refuse a second owner.
+fn canonical_networks(networks: &[IpNet]) -> Result<Vec<IpNet>, AdminError> {
+    if networks.is_empty() {
         return invalid(
             "address",
             "a RADIUS client needs the network its packets come from",
         );
     }
-    Ok(())
+    let mut canonical = Vec::with_capacity(networks.len());
+    for network in networks {
+        let mapped = match network {
+            IpNet::V4(_) => None,
+            IpNet::V6(net) => net
+                .addr()
+                .to_ipv4_mapped()
+                .zip(net.prefix_len().checked_sub(96)),
+        };
+        let v4 = mapped.and_then(|(address, length)| IpNet::new(address.into(), length).ok());
+        let one = v4.unwrap_or(*network).trunc();
+        if canonical.contains(&one) {
+            return invalid("address", format!("the network {one} is given twice"));
+        }
+        canonical.push(one);
+    }
+    Ok(canonical)
 }
 
 fn canonical_realm(realm: Option<String>) -> Result<Option<String>, AdminError> {

@@ -1,0 +1,166 @@
+//! A service in this process: store in memory, a clock that stands still until it is moved.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use oncegate::diagnostic::Source;
+use oncegate::model::client::Require;
+use oncegate::model::kind::Kind;
+use oncegate::model::token::Token;
+use oncegate::model::user_key::UserKey;
+use oncegate::otp::Algorithm;
+use oncegate::otp::Digits;
+use oncegate::otp::Period;
+use oncegate::otp::hotp;
+use oncegate::policy::Policies;
+use oncegate::radius::dictionary::Dictionary;
+use oncegate::radius::dictionary::known_attribute;
+use oncegate::secret::Key256;
+use oncegate::secret::OtpKey;
+use oncegate::secret::SecretBytes;
+use oncegate::secret::SecretString;
+use oncegate::secret::SystemEntropy;
+use oncegate::service::Service;
+use oncegate::service::admin::NewRadiusClient;
+use oncegate::service::admin::NewToken;
+use oncegate::service::admin::UserPatch;
+use oncegate::store::AuditQuery;
+use oncegate::store::By;
+use oncegate::store::embedded::Embedded;
+use oncegate::store::embedded::Parts;
+use oncegate::store::medium::Memory;
+use oncegate::time::FixedClock;
+use oncegate::time::UnixTime;
+
+/// A service and its clock.
+pub(crate) struct TestService {
+    pub(crate) service: Arc<Service>,
+    pub(crate) clock: FixedClock,
+    pub(crate) dictionary: Arc<Dictionary>,
+}
+
+impl TestService {
+    /// An empty service with these policies: name and text.
+    pub(crate) async fn new(policies: &[(&str, &str)]) -> Self {
+        let clock = FixedClock::at(UnixTime::from_secs(1_767_225_600));
+        let store = Embedded::open(Parts {
+            medium: Arc::new(Memory),
+            master: Key256::new([7; 32]),
+            clock: Arc::new(clock.clone()),
+            entropy: Arc::new(SystemEntropy),
+            segment_size: 1 << 20,
+            checkpoint: Duration::from_hours(1),
+        })
+        .expect("a store in memory");
+        let dictionary = Dictionary::builtin().expect("the built-in dictionary");
+        let sources: Vec<Source> = policies
+            .iter()
+            .map(|(name, text)| Source::new(*name, *text))
+            .collect();
+        let policies = Policies::parse(&sources, &known_attribute(&dictionary)).expect("policies");
+        let service = Service::new(
+            Arc::new(store),
+            policies,
+            Arc::new(clock.clone()),
+            Arc::new(SystemEntropy),
+        );
+        let service = Arc::new(service.await.expect("a service"));
+        Self {
+            service,
+            clock,
+            dictionary: Arc::new(dictionary),
+        }
+    }
+
+    /// For the audit.
+    pub(crate) fn by(&self) -> By {
+        let (request, at) = self.service.arrival().expect("entropy");
+        By {
+            request,
+            actor: "test".to_owned(),
+            at,
+        }
+    }
+
+    /// A user.
+    pub(crate) async fn user(&self, name: &str) {
+        let key = UserKey::parse(name).expect("a user name");
+        self.service
+            .add_user(key, UserPatch::default(), self.by())
+            .await
+            .expect("a new user");
+    }
+
+    /// An active token whose key follows from the user's name.
+    pub(crate) async fn token(&self, user: &str, kind: Kind) -> Token {
+        let new = NewToken {
+            user: UserKey::parse(user).expect("a user name"),
+            kind,
+            algorithm: Algorithm::Sha1,
+            digits: Digits::SIX,
+            period: Period::THIRTY,
+            key: Some(SecretBytes::new(key_of(user).expose().to_vec())),
+            counter: 0,
+            active: true,
+            serial: None,
+        };
+        self.service
+            .add_token(new, self.by())
+            .await
+            .expect("a new token")
+    }
+
+    /// A RADIUS client.
+    pub(crate) async fn client(
+        &self,
+        name: &str,
+        address: &str,
+        secret: &str,
+        require: Require,
+        policy: Option<&str>,
+    ) {
+        let new = NewRadiusClient {
+            name: name.to_owned(),
+            addresses: vec![address.parse().expect("a network")],
+            secret: Some(SecretString::from(secret)),
+            policy: policy.map(str::to_owned),
+            realm: None,
+            require,
+        };
+        self.service
+            .add_radius_client(new, self.by())
+            .await
+            .expect("a new client");
+    }
+
+    /// The TOTP code of a user's token, so many steps from now.
+    pub(crate) fn code(&self, user: &str, steps: i64) -> String {
+        use oncegate::time::Clock as _;
+        let step = (self.clock.now().as_secs() / 30).saturating_add_signed(steps);
+        code_at(user, step)
+    }
+
+    /// How many decisions are on record.
+    pub(crate) async fn decisions(&self) -> usize {
+        let query = AuditQuery {
+            limit: 10_000,
+            ..AuditQuery::default()
+        };
+        let records = self.service.store().audit(query).await.expect("the audit");
+        let decision = |record: &&oncegate::model::audit::AuditRecord| {
+            matches!(record.event, oncegate::model::audit::Event::Decision(_))
+        };
+        records.iter().filter(decision).count()
+    }
+}
+
+/// The code of a user's token at a counter or step.
+pub(crate) fn code_at(user: &str, step: u64) -> String {
+    let code = hotp::generate(&key_of(user), Algorithm::Sha1, Digits::SIX, step);
+    code.expose().expose().to_owned()
+}
+
+fn key_of(user: &str) -> OtpKey {
+    let octets: Vec<u8> = user.bytes().cycle().take(20).collect();
+    OtpKey::new(SecretBytes::new(octets)).expect("20 octets")
+}
