@@ -38,10 +38,8 @@ impl Site {
             admin_key: String::new(),
         };
         let made = site.json(&["init"]);
-        site.admin_key = made["key"]
-            .as_str()
-            .expect("init prints the key")
-            .to_owned();
+        let key = made["key"].as_str().expect("init prints the key");
+        key.clone_into(&mut site.admin_key);
         std::fs::write(site.path().join("policies/default.toml"), NO_DELAY).unwrap();
         site
     }
@@ -154,11 +152,7 @@ impl Site {
         stdout.read_line(&mut line).unwrap();
         let address = |name: &str| -> Option<SocketAddr> {
             let words = line.split_whitespace();
-            words
-                .filter_map(|word| word.strip_prefix(name))
-                .next()?
-                .parse()
-                .ok()
+            words.find_map(|word| word.strip_prefix(name))?.parse().ok()
         };
         let (Some(radius), Some(http)) = (address("radius="), address("http=")) else {
             let mut rest = String::new();
