@@ -151,7 +151,7 @@ impl Site {
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         stdout.read_line(&mut line).unwrap();
         let address = |name: &str| -> Option<SocketAddr> {
-            let words = line.split_whitespace();
+            let mut words = line.split_whitespace();
             words.find_map(|word| word.strip_prefix(name))?.parse().ok()
         };
         let (Some(radius), Some(http)) = (address("radius="), address("http=")) else {
