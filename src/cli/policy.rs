@@ -35,7 +35,7 @@ pub(super) enum Policy {
     /// Check policy files without loading them
     #[command(after_help = "Examples:\n  oncegate policy check\n  oncegate policy check vpn.toml")]
     Check(Files),
-    /// Run the [[test]] cases inside policy files; a failing one also blocks a reload
+    /// Run the `[[test]]` cases inside policy files; a failing one also blocks a reload
     #[command(after_help = "Example:\n  oncegate policy test policies/vpn.toml")]
     Test(Files),
 }

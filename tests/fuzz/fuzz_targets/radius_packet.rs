@@ -21,7 +21,9 @@ use oncegate::secret::SecretBytes;
 use oncegate::secret::SharedSecret;
 
 fuzz_target!(|datagram: &[u8]| {
-    let Ok(packet) = Packet::parse(datagram) else { return };
+    let Ok(packet) = Packet::parse(datagram) else {
+        return;
+    };
     let octets = packet.octets();
     assert!(datagram.starts_with(octets));
     assert!((HEADER..=MAX_LENGTH).contains(&octets.len()));
@@ -62,7 +64,9 @@ fn rewritten(packet: &Packet<'_>) {
         MessageAuthenticator::Omit,
     );
     for attribute in packet.attributes {
-        builder.attribute(attribute.r#type, attribute.value).unwrap();
+        builder
+            .attribute(attribute.r#type, attribute.value)
+            .unwrap();
     }
     builder.finish(&keys()).unwrap();
     assert_eq!(buffer.get(1..), packet.octets().get(1..));

@@ -30,7 +30,10 @@ use oncegate::secret::SharedSecret;
 use oncegate::time::UnixTime;
 use oncegate::wire::Reader;
 
-const LIMITS: Limits = Limits { entries: 6, per_source: 4 };
+const LIMITS: Limits = Limits {
+    entries: 6,
+    per_source: 4,
+};
 
 fuzz_target!(|input: &[u8]| {
     let keys = SecretKeys::new(SharedSecret::new(SecretBytes::from(&b"fuzz"[..])).unwrap());
@@ -39,10 +42,15 @@ fuzz_target!(|input: &[u8]| {
     let mut now = UnixTime::from_secs(1_000_000);
     let mut reader = Reader::new(input);
     while let (Some(control), Some(size)) = (reader.u8(), reader.u8()) {
-        let Some(payload) = reader.take(usize::from(size)) else { break };
+        let Some(payload) = reader.take(usize::from(size)) else {
+            break;
+        };
         now = now.plus(Duration::from_secs(u64::from(control >> 6) * 13));
-        let datagram =
-            if control & 1 == 1 { honest(payload, &keys) } else { Some(payload.to_vec()) };
+        let datagram = if control & 1 == 1 {
+            honest(payload, &keys)
+        } else {
+            Some(payload.to_vec())
+        };
         let source = SocketAddr::from(([10, 0, 0, control >> 1 & 3], 1812));
         if let Some(datagram) = datagram
             && let Some(ticket) = receive(&datagram, source, &keys, &mut cache, now)
@@ -89,15 +97,27 @@ fn receive(
     now: UnixTime,
 ) -> Option<Ticket> {
     let packet = Packet::parse(datagram).ok()?;
-    let rule = if packet.identifier & 1 == 0 { Rule::Required } else { Rule::LimitProxyState };
+    let rule = if packet.identifier & 1 == 0 {
+        Rule::Required
+    } else {
+        Rule::LimitProxyState
+    };
     verify::request(&packet, keys, rule).ok()?;
-    let key = Key { listener: 0, source, identifier: packet.identifier, code: packet.code };
+    let key = Key {
+        listener: 0,
+        source,
+        identifier: packet.identifier,
+        code: packet.code,
+    };
     let authenticator = packet.request_authenticator();
     let ticket = match cache.begin(key, authenticator, now) {
         Begin::New(ticket) => ticket,
         Begin::InFlight | Begin::Resend(_) | Begin::Overload => return None,
     };
-    assert!(matches!(cache.begin(key, authenticator, now), Begin::InFlight), "worked on once");
+    assert!(
+        matches!(cache.begin(key, authenticator, now), Begin::InFlight),
+        "worked on once"
+    );
     if let Some(hidden) = packet.first(Type::UserPassword)
         && let Ok(password) = password::reveal(hidden, &authenticator, keys)
     {

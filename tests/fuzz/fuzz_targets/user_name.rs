@@ -13,7 +13,10 @@ fuzz_target!(|text: &str| {
             assert!(shown.len() <= UserKey::MAX);
             assert!(!shown.contains('\\') && !shown.chars().any(char::is_control));
             assert_eq!(UserKey::parse(&shown).as_ref(), Ok(&key));
-            assert_eq!(UserKey::with_realm(key.name(), key.realm()).as_ref(), Ok(&key));
+            assert_eq!(
+                UserKey::with_realm(key.name(), key.realm()).as_ref(),
+                Ok(&key)
+            );
             assert_eq!(UserKey::parse(&format!(" {text} ")).as_ref(), Ok(&key));
         }
         Err(error) => assert_ne!(error, InvalidUserKey::Unstable),

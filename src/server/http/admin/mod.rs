@@ -2,7 +2,7 @@
 //!
 //! Handlers translate between the API's forms and the service's verbs; what is allowed is decided
 //! by the service and the store. All of them are behind
-//! [`crate::server::http::caller::require_admin`], which also says who acts ([`By`]).
+//! [`crate::server::http::caller::require_admin`], which also says who acts (`By`).
 
 use std::sync::Arc;
 
