@@ -597,6 +597,13 @@ pub struct DemoCode {
     pub next_in: u64,
 }
 
+/// The loaded policies.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct Policies {
+    /// In order of name.
+    pub policies: Vec<PolicySummary>,
+}
+
 /// A loaded policy.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct PolicySummary {

@@ -11,6 +11,7 @@ use crate::cli::output::Table;
 use crate::cli::policy;
 use crate::config::EffectiveValue;
 use crate::config::Origin;
+use crate::daemon;
 use crate::daemon::Site;
 use crate::daemon::StartError;
 use crate::policy::TestOutcome;
@@ -74,7 +75,7 @@ fn check(context: &Context) -> Result<Exit, CliError> {
         Err(_) => context.site()?, // says why
     };
     let mut findings = site.warnings;
-    match policy::parse(&policy::read_directory(&site.config.policies.dir)?)? {
+    match policy::parse(&daemon::policy_files(&site.config.policies.dir)?)? {
         Ok(policies) => {
             let failures = policies.run_tests().into_iter();
             findings.extend(failures.filter_map(|outcome: TestOutcome| outcome.failure));

@@ -28,6 +28,7 @@ use crate::cli::policy;
 use crate::cli::transport::Transport;
 use crate::cli::transport::admin;
 use crate::config::MasterKey;
+use crate::daemon;
 use crate::daemon::Site;
 
 /// Look for what is wrong or weak, with a fix for each finding; exit code 1 if there is one
@@ -251,7 +252,7 @@ fn disk(report: &mut Report, dir: &Path) {
 
 /// The names of the policies, when they can be read.
 fn policy_files(report: &mut Report, site: &Site) -> Option<Vec<String>> {
-    let sources = policy::read_directory(&site.config.policies.dir);
+    let sources = daemon::policy_files(&site.config.policies.dir).map_err(CliError::from);
     let policies = match sources.and_then(|sources| policy::parse(&sources)) {
         Err(error) => {
             report.failed("policies", &error);

@@ -5,11 +5,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 use clap::Subcommand;
-use serde::Deserialize;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::api::PolicySummary;
+use crate::api::Policies;
 use crate::cli::Context;
 use crate::cli::error::CliError;
 use crate::cli::error::Exit;
@@ -19,13 +18,14 @@ use crate::cli::output::Table;
 use crate::cli::output::joined;
 use crate::cli::output::printable;
 use crate::cli::transport::admin;
+use crate::daemon;
+use crate::daemon::StartError;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Severity;
 use crate::diagnostic::Source;
 use crate::diagnostic::render_all;
-use crate::policy::Policies;
+use crate::policy;
 use crate::policy::TestOutcome;
-use crate::radius::dictionary::Dictionary;
 
 /// What clients' users must present, and the limits
 #[derive(Debug, Subcommand)]
@@ -45,14 +45,6 @@ pub(super) struct Files {
     /// Policy files or directories of them [default: the policies of DIR]
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
-}
-
-/// The answer of the policies resource, with or without a name around the list.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Summaries {
-    Bare(Vec<PolicySummary>),
-    Named { policies: Vec<PolicySummary> },
 }
 
 #[derive(Serialize)]
@@ -90,8 +82,7 @@ impl Policy {
 
 async fn list(context: &Context) -> Result<Exit, CliError> {
     let api = context.transport().await?;
-    let (Summaries::Bare(policies) | Summaries::Named { policies }) =
-        api.get(&admin(&["policies"])).await?;
+    let Policies { policies } = api.get(&admin(&["policies"])).await?;
     context.out.show(&json!({ "policies": policies }), |_| {
         let mut table = Table::new(&["policy", "rules", "description"]);
         for policy in &policies {
@@ -107,41 +98,18 @@ impl Files {
     fn sources(&self, context: &Context) -> Result<Vec<Source>, CliError> {
         if self.files.is_empty() {
             context.local_only("policy check")?;
-            return read_directory(&context.site()?.config.policies.dir);
+            return Ok(daemon::policy_files(&context.site()?.config.policies.dir)?);
         }
         let mut sources = Vec::new();
         for path in &self.files {
             if path.is_dir() {
-                sources.extend(read_directory(path)?);
+                sources.extend(daemon::policy_files(path)?);
             } else {
                 sources.push(read(path)?);
             }
         }
         Ok(sources)
     }
-}
-
-/// The policy files of a directory, by name.
-pub(super) fn read_directory(dir: &Path) -> Result<Vec<Source>, CliError> {
-    let failed = |error: std::io::Error| {
-        CliError::new(
-            Exit::NotFound,
-            format!("cannot read {}: {error}", dir.display()),
-        )
-        .remedy("`policies.dir` in the configuration names the directory")
-    };
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(dir).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "toml")
-        {
-            paths.push(path);
-        }
-    }
-    paths.sort();
-    paths.iter().map(|path| read(path)).collect()
 }
 
 fn read(path: &Path) -> Result<Source, CliError> {
@@ -155,21 +123,14 @@ fn read(path: &Path) -> Result<Source, CliError> {
 }
 
 /// Reads policy files as the daemon does; `Ok(Err(_))` are their faults.
-pub(super) fn parse(files: &[Source]) -> Result<Result<Policies, Vec<Diagnostic>>, CliError> {
-    let dictionary = Dictionary::builtin()
-        .map_err(|error| CliError::unavailable(format!("the RADIUS dictionaries: {error}")))?;
-    let known = |name: &str, value: Option<&str>| match value {
-        Some(value) => {
-            let encoded = dictionary.encode(name, value);
-            encoded.map(|_| ()).map_err(|error| error.to_string())
-        }
-        None if dictionary.attribute(name).is_some() => Ok(()),
-        None => Err(match dictionary.suggest(name) {
-            Some(close) => format!("there is no attribute `{name}`; did you mean `{close}`?"),
-            None => format!("there is no attribute `{name}`"),
-        }),
-    };
-    Ok(Policies::parse(files, &known))
+pub(super) fn parse(
+    files: &[Source],
+) -> Result<Result<policy::Policies, Vec<Diagnostic>>, CliError> {
+    match daemon::parse_policies(files) {
+        Ok(policies) => Ok(Ok(policies)),
+        Err(StartError::Findings(findings)) => Ok(Err(findings)),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Prints findings with their carets; the answer is no if one is an error.
@@ -242,15 +203,5 @@ mod tests {
             "{}",
             findings[0]
         );
-    }
-
-    #[test]
-    fn lists_are_read_with_and_without_a_name() {
-        let one = json!([{"name": "default", "description": "d", "rules": ["r"]}]);
-        for answer in [one.clone(), json!({ "policies": one })] {
-            let read: Summaries = serde_json::from_value(answer).unwrap();
-            let (Summaries::Bare(policies) | Summaries::Named { policies }) = read;
-            assert_eq!(policies[0].name, "default");
-        }
     }
 }

@@ -152,12 +152,15 @@ pub async fn open(site: &Site) -> Result<Arc<Service>, StartError> {
     Ok(Arc::new(service))
 }
 
+/// Checks policy files as they are loaded, reply attributes against the dictionary included.
+pub fn parse_policies(sources: &[Source]) -> Result<Policies, StartError> {
+    let dictionary = dictionary()?;
+    Policies::parse(sources, &known_attribute(&dictionary)).map_err(StartError::Findings)
+}
+
 /// Reads the policy files of a directory, checks them and runs the tests in them.
 pub fn load_policies(dir: &Path) -> Result<Policies, StartError> {
-    let sources = policy_files(dir)?;
-    let dictionary = dictionary()?;
-    let policies =
-        Policies::parse(&sources, &known_attribute(&dictionary)).map_err(StartError::Findings)?;
+    let policies = parse_policies(&policy_files(dir)?)?;
     let failures: Vec<Diagnostic> = policies
         .run_tests()
         .into_iter()

@@ -555,5 +555,5 @@ async fn health_follows_the_clock_and_metrics_name_nobody() {
     let recovered = app.admin("POST", "/v1/admin/clock/recover", None).await;
     assert_eq!(recovered.json()["ready"], true);
     let policies = app.admin("GET", "/v1/admin/policies", None).await.json();
-    assert_eq!(policies[0]["rules"], json!(["all"]));
+    assert_eq!(policies["policies"][0]["rules"], json!(["all"]));
 }

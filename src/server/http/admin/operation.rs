@@ -37,7 +37,7 @@ pub(crate) async fn status(State(app): State<Arc<App>>) -> Response {
     path = "/v1/admin/policies",
     tag = "policies",
     responses(
-        (status = 200, description = "All of them", body = Vec<api::PolicySummary>),
+        (status = 200, description = "All of them", body = api::Policies),
         (status = "default", description = "Failure", body = Problem,
          content_type = "application/problem+json"),
     )
@@ -49,8 +49,8 @@ pub(crate) async fn list_policies(State(app): State<Arc<App>>) -> Response {
         description: policy.description.clone(),
         rules: policy.rules.iter().map(|rule| rule.name.clone()).collect(),
     };
-    let policies: Vec<_> = policies.iter().map(summary).collect();
-    answer::json(StatusCode::OK, &policies)
+    let policies = policies.iter().map(summary).collect();
+    answer::json(StatusCode::OK, &api::Policies { policies })
 }
 
 /// Vouches for the present time although later times are on record.
