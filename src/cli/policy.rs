@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn shipped_policies_have_no_fault_and_pass_their_tests() {
-        let policies = parse(&crate::policy::shipped()).unwrap().unwrap();
+        let policies = parse(&policy::shipped()).unwrap().unwrap();
         assert!(policies.run_tests().iter().all(TestOutcome::passed));
     }
 
