@@ -452,6 +452,8 @@ pub enum AuditEvent {
         rule: Option<String>,
         /// The user's failures after this attempt.
         failures: u32,
+        /// Milliseconds from arrival to the decision, before its commit.
+        latency_ms: u32,
     },
     /// Somebody changed something.
     Change {

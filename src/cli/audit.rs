@@ -318,7 +318,11 @@ fn line(record: &AuditRecord) -> String {
         text,
         "{time}  {what}  {who:<20}  {why:<14}  {client:<20}  {token:<14}"
     );
-    push!(text, "  {rule:<18}  {id}\n");
+    push!(text, "  {rule:<18}  {id}");
+    if let AuditEvent::Decision { latency_ms, .. } = &record.event {
+        push!(text, "  {latency_ms} ms");
+    }
+    text.push('\n');
     text
 }
 
@@ -379,6 +383,7 @@ mod tests {
                 client_ip: None,
                 rule: None,
                 failures: 0,
+                latency_ms: 2,
             },
         };
         let text = line(&record);

@@ -39,6 +39,7 @@ use crate::otp::throttle::Lockout;
 use crate::otp::totp::Drift;
 use crate::otp::totp::TimeStep;
 use crate::time::UnixTime;
+use crate::time::millis;
 
 /// One presentation of a code, evaluated against a view but not yet decided.
 #[derive(Clone, Debug)]
@@ -204,8 +205,8 @@ pub fn settle(
 }
 
 impl Attempt {
-    /// The audit event of this attempt with its outcome.
-    pub fn event(&self, settlement: &Settlement) -> DecisionEvent {
+    /// The audit event of this attempt with its outcome, decided at `now`.
+    pub fn event(&self, settlement: &Settlement, now: UnixTime) -> DecisionEvent {
         DecisionEvent {
             request: self.request,
             purpose: self.purpose,
@@ -219,6 +220,7 @@ impl Attempt {
             source: self.source,
             rule: self.rule.as_deref().map(str::to_owned),
             failures: settlement.failures,
+            latency: u32::try_from(millis(now.since(self.at))).unwrap_or(u32::MAX),
         }
     }
 }

@@ -70,6 +70,8 @@ pub struct DecisionEvent {
     pub rule: Option<String>,
     /// The user's failures since the last success, after this attempt.
     pub failures: u32,
+    /// Milliseconds from arrival to the decision, before its commit.
+    pub latency: u32,
 }
 
 /// One change of a record.

@@ -29,11 +29,13 @@ use crate::store::record::Entry;
 use crate::store::record::RowWrite;
 use crate::store::record::Table;
 use crate::store::seal::Sealer;
+use crate::time::UnixTime;
 
 /// Decides an attempt; `None` when its view is stale.
 pub(crate) fn attempt(
     rows: &Working<'_>,
     attempt: &Attempt,
+    now: UnixTime,
 ) -> Result<Option<(Settlement, Entry)>, StoreError> {
     let mut user_row = Vec::new();
     let mut user = UserState::default();
@@ -73,7 +75,7 @@ pub(crate) fn attempt(
             writes.push(put(Table::Tokens, key, row));
         }
     }
-    let event = Event::Decision(attempt.event(&settlement));
+    let event = Event::Decision(attempt.event(&settlement, now));
     Ok(Some((
         settlement,
         Entry {

@@ -162,6 +162,7 @@ enum EventV1 {
         source: Option<IpAddr>,
         rule: Option<String>,
         failures: u32,
+        latency: u32,
     },
     Change {
         request: [u8; 16],
@@ -195,6 +196,7 @@ impl From<&Event> for EventV1 {
                 source: event.source,
                 rule: event.rule.clone(),
                 failures: event.failures,
+                latency: event.latency,
             },
             Event::Change(event) => Self::Change {
                 request: event.request.to_bytes(),
@@ -222,6 +224,7 @@ impl EventV1 {
                 source,
                 rule,
                 failures,
+                latency,
             } => Event::Decision(DecisionEvent {
                 request: RequestId::from_bytes(request),
                 purpose: match purpose {
@@ -249,6 +252,7 @@ impl EventV1 {
                 source,
                 rule,
                 failures,
+                latency,
             }),
             Self::Change {
                 request,

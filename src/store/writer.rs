@@ -166,7 +166,7 @@ impl Writer {
                 let outcome = if now > attempt.deadline {
                     Err(StoreError::Shed)
                 } else {
-                    evaluate::attempt(rows, &attempt)
+                    evaluate::attempt(rows, &attempt, now)
                 };
                 match outcome {
                     Ok(Some((settlement, entry))) => {

@@ -112,6 +112,7 @@ pub(crate) fn audit(record: &AuditRecord) -> api::AuditRecord {
             client_ip: event.source,
             rule: event.rule.clone(),
             failures: event.failures,
+            latency_ms: event.latency,
         },
         Event::Change(event) => api::AuditEvent::Change {
             actor: event.actor.clone(),
