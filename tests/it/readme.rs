@@ -98,8 +98,10 @@ fn run(dir: &Path, steps: &[Step]) -> Vec<String> {
         .spawn()
         .unwrap();
     let mut script = String::from("exec 2>&1\n");
+    let after = format!("\necho; echo '{END}'\n");
     for step in steps {
-        script.push_str(&format!("{}\necho; echo '{END}'\n", step.command));
+        script.push_str(&step.command);
+        script.push_str(&after);
     }
     child
         .stdin
