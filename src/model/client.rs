@@ -133,8 +133,11 @@ impl FromStr for Scope {
     }
 }
 
+/// Stands in the audit for administrators who ask on this machine; no client may be called so.
+pub const LOCAL: &str = "local";
+
 /// Whether a text may name a client.
 pub fn is_client_name(name: &str) -> bool {
     let plain = |octet: u8| octet.is_ascii_alphanumeric() || b".-_".contains(&octet);
-    (1..=64).contains(&name.len()) && name.bytes().all(plain)
+    (1..=64).contains(&name.len()) && name.bytes().all(plain) && name != LOCAL
 }

@@ -178,12 +178,15 @@ impl Embedded {
         answer.await.unwrap_or_else(|_| Err(self.unavailable()))
     }
 
+    /// Why nothing can be committed at present. A writer that has ended commits nothing.
+    fn fault(&self) -> Option<String> {
+        let known = self.gauges.fault.load().as_ref().map(ToString::to_string);
+        let ended = self.queue.as_ref().is_none_or(mpsc::Sender::is_closed);
+        known.or_else(|| ended.then(|| STOPPED.to_owned()))
+    }
+
     fn unavailable(&self) -> StoreError {
-        let fault = self.gauges.fault.load();
-        let cause = fault
-            .as_ref()
-            .map_or("the writer has stopped", |cause| cause.as_str());
-        StoreError::Unavailable(cause.to_owned())
+        StoreError::Unavailable(self.fault().unwrap_or_else(|| STOPPED.to_owned()))
     }
 
     async fn read_log<T: Send + 'static>(
@@ -498,6 +501,7 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
     thread.spawn(run).map_err(crate::store::log::disk)
 }
 
+const STOPPED: &str = "the store's writer has stopped; restart the daemon";
 /// Places in the writer's queue: half a second of work at full speed. An attacker who fills it
 /// makes everybody wait that long at most; the rest is shed at once.
 const QUEUE: usize = 16_384;

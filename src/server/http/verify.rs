@@ -28,6 +28,7 @@ use crate::model::audit::Channel;
 use crate::model::client::Access;
 use crate::model::client::ApiAccess;
 use crate::model::client::Client;
+use crate::model::client::LOCAL;
 use crate::model::user_key::UserKey;
 use crate::secret::SecretString;
 use crate::server::http::App;
@@ -277,7 +278,6 @@ impl Question {
 }
 
 /// The name under which a local administrator's own questions are in the audit.
-const LOCAL: &str = "local";
 /// Longest idempotency key; a UUID has 36 characters.
 const KEY_LENGTH: usize = 128;
 /// How much longer than the deadline an answer is awaited: a commit that began in time.

@@ -250,7 +250,7 @@ impl Service {
         if !is_client_name(name) {
             return invalid(
                 "name",
-                "a client's name has 1 to 64 letters, digits, dots, dashes, underscores",
+                "a client's name has 1 to 64 letters, digits, dots, dashes, underscores, and is not `local`",
             );
         }
         if self.policies.load().resolve(policy).is_none() {
