@@ -277,7 +277,6 @@ impl Question {
     }
 }
 
-/// The name under which a local administrator's own questions are in the audit.
 /// Longest idempotency key; a UUID has 36 characters.
 const KEY_LENGTH: usize = 128;
 /// How much longer than the deadline an answer is awaited: a commit that began in time.
