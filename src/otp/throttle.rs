@@ -37,6 +37,10 @@ pub struct Lockout {
     pub lock_for: Duration,
     /// Failures since the last success until only an administrator unlocks; 0 counts as 1.
     pub hard_lock_after: u32,
+    /// As `free`, for one source over all users.
+    pub source_free: u32,
+    /// As `lock_after`, for one source over all users; 0: sources are not limited.
+    pub source_lock_after: u32,
 }
 
 impl Default for Lockout {
@@ -46,6 +50,8 @@ impl Default for Lockout {
             lock_after: 10,
             lock_for: Duration::from_mins(30),
             hard_lock_after: 100,
+            source_free: 3,
+            source_lock_after: 10,
         }
     }
 }

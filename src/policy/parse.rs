@@ -192,6 +192,7 @@ impl Reader<'_, '_> {
             lock_after,
             lock_for: lock_for.unwrap_or(default.lock_for),
             hard_lock_after,
+            ..default
         }
     }
 

@@ -180,7 +180,7 @@ proptest! {
         events in proptest::collection::vec((0_u64..200_000, 0..20_u8, any::<bool>()), 1..80),
     ) {
         let lockout = Lockout {
-            free, lock_after, hard_lock_after: hard, lock_for: Duration::from_mins(1),
+            free, lock_after, hard_lock_after: hard, lock_for: Duration::from_mins(1), ..Lockout::default()
         };
         let (mut state, mut model) = (Throttle::default(), Model::default());
         for (millis, luck, late) in events {
