@@ -54,7 +54,7 @@ pub struct Service {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     policies: ArcSwap<Policies>,
-    clients: clients::Clients,
+    clients: Arc<clients::Clients>,
     counters: counters::Counters,
 }
 
@@ -158,7 +158,7 @@ impl Service {
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, ServiceError> {
-        let clients = clients::Clients::load(store.as_ref()).await?;
+        let clients = Arc::new(clients::Clients::load(store.as_ref()).await?);
         let policies = ArcSwap::from_pointee(policies);
         let counters = counters::Counters::default();
         Ok(Self {
@@ -177,7 +177,7 @@ impl Service {
     }
 
     /// The clients as they are now, and who wants to hear of changes.
-    pub const fn clients(&self) -> &clients::Clients {
+    pub fn clients(&self) -> &clients::Clients {
         &self.clients
     }
 

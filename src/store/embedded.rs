@@ -314,7 +314,7 @@ impl Store for Embedded {
             .as_ref()
             .map_or(0, |queue| QUEUE - queue.capacity());
         Health {
-            fault: self.gauges.fault.load().as_ref().map(ToString::to_string),
+            fault: self.fault(),
             queue,
             queue_limit: QUEUE,
             seq: self.reading.fold.head().seq,

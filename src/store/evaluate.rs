@@ -119,7 +119,11 @@ pub(crate) fn change(
     let (action, target, writes) = match change {
         Change::CreateUser(user) => ("user_add", user.key.to_string(), create_user(rows, user)?),
         Change::UpdateUser(user) => ("user_set", user.key.to_string(), update_user(rows, user)?),
-        Change::RemoveUser(key) => ("user_remove", key.to_string(), remove_user(rows, key)?),
+        Change::RemoveUser(key) => (
+            "user_remove",
+            key.to_string(),
+            remove_user(rows, key, sealer)?,
+        ),
         Change::Unlock(key) => ("user_unlock", key.to_string(), unlock(rows, key)?),
         Change::CreateToken(token, state) => (
             "token_add",
@@ -143,7 +147,7 @@ pub(crate) fn change(
         Change::RemoveToken(serial) => (
             "token_remove",
             serial.to_string(),
-            remove_token(rows, serial)?,
+            remove_token(rows, serial, sealer)?,
         ),
         Change::CreateClient(client) => (
             "client_add",
@@ -220,7 +224,11 @@ fn update_user(rows: &Working<'_>, user: &User) -> Result<Vec<RowWrite>, StoreEr
     )])
 }
 
-fn remove_user(rows: &Working<'_>, user: &UserKey) -> Result<Vec<RowWrite>, StoreError> {
+fn remove_user(
+    rows: &Working<'_>,
+    user: &UserKey,
+    sealer: &Sealer,
+) -> Result<Vec<RowWrite>, StoreError> {
     let key = record::user_key(user);
     rows.get(Table::Users, &key, |_| Ok(()))?
         .ok_or(StoreError::NotFound)?;
@@ -229,7 +237,7 @@ fn remove_user(rows: &Working<'_>, user: &UserKey) -> Result<Vec<RowWrite>, Stor
         gone(Table::UserStates, key),
     ];
     for (key, serial) in tokens_of(rows, user)? {
-        writes.extend(token_gone(key, &serial));
+        writes.extend(token_gone(rows, key, &serial, sealer)?);
     }
     Ok(writes)
 }
@@ -264,17 +272,27 @@ fn create_token(
     let serial = token.serial.as_str().as_bytes().to_vec();
     let exists = rows.get(Table::Owners, &serial, |_| Ok(()))?.is_some();
     refuse_if(exists, "a token with this serial exists already")?;
+    for (key, _) in tokens_of(rows, &token.user)? {
+        let other = rows.get(Table::Tokens, &key, |row| record::token(row, keys.sealer))?;
+        let same = other.is_some_and(|other| other.key == token.key);
+        // Each of the two would accept the same code once.
+        refuse_if(same, "the user has a token with this key already")?;
+    }
     let token = Token {
         revision: 1,
         ..token.clone()
     };
+    let mut state = *state;
+    let retired = record::retired_key(&token, keys.sealer);
+    let retired = rows.get(Table::Retired, &retired, record::retired)?;
+    state.moving.last = state.moving.last.max(retired);
     let row = record::token_row(&token, keys.sealer, keys.entropy)?;
     let mut writes = vec![
         put(Table::Tokens, record::token_key(&owner, &token.serial), row),
         put(Table::Owners, serial, owner),
     ];
-    if *state != TokenState::default() {
-        writes.push(token_state_write(&token.serial, state)?);
+    if state != TokenState::default() {
+        writes.push(token_state_write(&token.serial, &state)?);
     }
     Ok(writes)
 }
@@ -300,9 +318,13 @@ fn set_token_state(
     Ok(put(Table::Tokens, key, row))
 }
 
-fn remove_token(rows: &Working<'_>, serial: &Serial) -> Result<Vec<RowWrite>, StoreError> {
+fn remove_token(
+    rows: &Working<'_>,
+    serial: &Serial,
+    sealer: &Sealer,
+) -> Result<Vec<RowWrite>, StoreError> {
     let key = find_token(rows, serial)?;
-    Ok(token_gone(key, serial).into())
+    token_gone(rows, key, serial, sealer)
 }
 
 fn create_client(
@@ -427,13 +449,29 @@ fn user_state_write(key: Vec<u8>, state: UserState) -> Result<RowWrite, StoreErr
     Ok(put(Table::UserStates, key, record::user_state_row(&state)?))
 }
 
-fn token_gone(key: Vec<u8>, serial: &Serial) -> [RowWrite; 3] {
+/// The token's rows go; the last step of its key stays, or the same key under a new token would
+/// make used codes good again.
+fn token_gone(
+    rows: &Working<'_>,
+    key: Vec<u8>,
+    serial: &Serial,
+    sealer: &Sealer,
+) -> Result<Vec<RowWrite>, StoreError> {
+    let token = rows
+        .get(Table::Tokens, &key, |row| record::token(row, sealer))?
+        .ok_or(StoreError::NotFound)?;
+    let last = token_state(rows, serial)?.moving.last;
     let serial = serial.as_str().as_bytes().to_vec();
-    [
+    let mut writes = vec![
         gone(Table::Tokens, key),
         gone(Table::Owners, serial.clone()),
         gone(Table::TokenStates, serial),
-    ]
+    ];
+    if let Some(last) = last {
+        let key = record::retired_key(&token, sealer);
+        writes.push(put(Table::Retired, key, record::retired_row(last)));
+    }
+    Ok(writes)
 }
 
 const fn put(table: Table, key: Vec<u8>, row: Vec<u8>) -> RowWrite {

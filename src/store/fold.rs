@@ -71,6 +71,7 @@ impl Fold {
         let memory = Memtable {
             head: meta.applied,
             high_water: meta.high_water,
+            frozen_at: (meta.applied, meta.high_water),
             ..Memtable::default()
         };
         let fold = Self {
@@ -126,7 +127,9 @@ impl Fold {
         let (layer, head, high_water) = {
             let mut memory = self.memory.write().expect(UNPOISONED);
             if memory.frozen.is_none() {
-                if memory.current.rows() == 0 {
+                // Refusals change no row, but opening reads the log from the last checkpoint.
+                let ahead = memory.head.seq.saturating_sub(memory.frozen_at.0.seq);
+                if memory.current.rows() == 0 && ahead < FAR {
                     return Ok(());
                 }
                 let layer = std::mem::take(&mut memory.current);
@@ -147,7 +150,7 @@ impl Fold {
 
     fn write_out(&self, layer: &Layer, head: Head, at: UnixTime) -> Result<(), StoreError> {
         let file = self.file.read().expect(UNPOISONED);
-        let file = file.as_ref().ok_or(CLOSED)?;
+        let file = file.as_ref().ok_or_else(closed)?;
         let mut rows = Table::ALL
             .into_iter()
             .flat_map(|table| {
@@ -186,7 +189,8 @@ impl Fold {
     fn reopen(&self) {
         let mut file = self.file.write().expect(UNPOISONED);
         *file = None;
-        match open_file(self.medium.as_ref()) {
+        let forgotten = self.medium.forget(FILE).map_err(disk);
+        match forgotten.and_then(|()| open_file(self.medium.as_ref())) {
             Ok(opened) => *file = Some(opened),
             Err(error) => tracing::error!(%error, "main.redb cannot be reopened"),
         }
@@ -289,7 +293,11 @@ impl Reader<'_> {
             return Ok(read);
         }
         let file = self.file.read().expect(UNPOISONED);
-        let read = file.as_ref().ok_or(CLOSED)?.begin_read().map_err(disk)?;
+        let read = file
+            .as_ref()
+            .ok_or_else(closed)?
+            .begin_read()
+            .map_err(disk)?;
         Ok(self.read.get_or_init(|| read))
     }
 }
@@ -370,7 +378,7 @@ impl<'a> Working<'a> {
 fn open_file(medium: &dyn Medium) -> Result<Database, StoreError> {
     let mut builder = Builder::new();
     builder.set_cache_size(CACHE);
-    medium.open("main.redb", &builder).map_err(open_error)
+    medium.open(FILE, &builder).map_err(open_error)
 }
 
 fn read_meta(file: &Database) -> Result<Option<Meta>, StoreError> {
@@ -453,17 +461,25 @@ fn put_applied(write: &redb::WriteTransaction, head: Head, at: UnixTime) -> Resu
     Ok(())
 }
 
+/// The next checkpoint opens the file again.
+fn closed() -> StoreError {
+    StoreError::Unavailable("main.redb is closed after a failed write".to_owned())
+}
+
 const fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
     TableDefinition::new(table.name())
 }
 
+/// The file of rows.
+const FILE: &str = "main.redb";
 const META: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("meta");
 /// Format of the files.
 const FORMAT: u8 = 1;
 /// Page cache of `main.redb`, filled on demand.
 const CACHE: usize = 128 << 20;
+/// Records after which a checkpoint is due although no row changed.
+const FAR: u64 = 10_000;
 /// Rows per checkpoint transaction.
 const SLICE: usize = 20_000;
 const UNPOISONED: &str = "no panic while the lock is held";
 const BAD_META: StoreError = StoreError::Corrupt("main.redb does not say what it is");
-const CLOSED: StoreError = StoreError::Corrupt("main.redb could not be reopened after a failure");

@@ -114,6 +114,8 @@ impl Log {
         firsts.sort_unstable();
         let newest = firsts.pop().unwrap_or(1);
         let active = open_segment(medium.as_ref(), newest, CACHE)?;
+        // Whoever created it may have been killed before its name was durable.
+        medium.sync().map_err(disk)?;
         let head = segment_head(&active)?;
         let head = match head {
             Some(head) => head,
@@ -332,8 +334,11 @@ impl Appender {
         // and opening fails: the caller tries again.
         self.active = Arc::clone(&spare);
         self.log.segments.write().expect(UNPOISONED).active = spare;
+        let medium = &self.log.medium;
+        medium.forget(&segment_name(first)).map_err(disk)?;
         let segment = open_segment(self.log.medium.as_ref(), first, self.log.cache)?;
         let head = segment_head(&segment)?.ok_or(NO_ANCHOR)?;
+        probe(&segment)?;
         self.active = Arc::new(segment);
         self.log.segments.write().expect(UNPOISONED).active = Arc::clone(&self.active);
         if head.seq < self.head.seq {
@@ -386,6 +391,15 @@ fn begin_segment(medium: &dyn Medium, segment: &Segment, head: Head) -> Result<H
     write.commit().map_err(disk)?;
     medium.sync().map_err(disk)?;
     Ok(head)
+}
+
+/// Proves that the file takes writes again: who only opened it would call a full disk healthy.
+fn probe(segment: &Segment) -> Result<(), StoreError> {
+    let write = segment.db.begin_write().map_err(disk)?;
+    let mut anchors = write.open_table(ANCHOR).map_err(disk)?;
+    anchors.insert(1, b"".as_slice()).map_err(disk)?;
+    drop(anchors);
+    write.commit().map_err(disk)
 }
 
 fn anchor(segment: &Segment) -> Result<Option<[u8; 32]>, StoreError> {

@@ -23,6 +23,12 @@ pub trait Medium: Send + Sync + 'static {
 
     /// Makes creations durable: a file whose directory entry is lost in a power cut is lost.
     fn sync(&self) -> io::Result<()>;
+
+    /// Forgets what is cached of a closed file. After a failed fsync the system takes pages that
+    /// never reached the disk for clean: who reads them would trust what a power cut takes away.
+    fn forget(&self, _name: &str) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A directory of the file system; never a network file system.
@@ -51,6 +57,12 @@ impl Medium for Directory {
 
     fn sync(&self) -> io::Result<()> {
         File::open(&self.0)?.sync_all()
+    }
+
+    fn forget(&self, name: &str) -> io::Result<()> {
+        let file = File::open(self.0.join(name))?;
+        let discard = nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED;
+        Ok(nix::fcntl::posix_fadvise(&file, 0, 0, discard)?)
     }
 }
 

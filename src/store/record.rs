@@ -6,7 +6,8 @@
 //!
 //! Row keys: a user is `realm 00 name`, a token `realm 00 name 00 serial` (control characters are
 //! refused in names, so keys are prefix-free and a user's tokens lie together), token state and
-//! owner are keyed by serial, a client by name, a lesson by `client 00 address`.
+//! owner are keyed by serial, a client by name, a lesson by `client 00 address`, the last step of a
+//! token that is gone by a mark of its key and owner.
 
 use std::net::IpAddr;
 
@@ -61,11 +62,12 @@ pub(crate) enum Table {
     UserStates,
     Clients,
     Lessons,
+    Retired,
 }
 
 impl Table {
     /// Every table, in order of its number.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Users,
         Self::Tokens,
         Self::Owners,
@@ -73,6 +75,7 @@ impl Table {
         Self::UserStates,
         Self::Clients,
         Self::Lessons,
+        Self::Retired,
     ];
 
     /// Its name in the file and in associated data.
@@ -85,6 +88,7 @@ impl Table {
             Self::UserStates => "user_states",
             Self::Clients => "clients",
             Self::Lessons => "lessons",
+            Self::Retired => "retired",
         }
     }
 
@@ -524,11 +528,15 @@ enum AccessV1 {
         profile: String,
         require: u8,
     },
-    Api {
-        key_hash: [u8; 32],
-        previous: Option<([u8; 32], u64)>,
-        scopes: Vec<String>,
-    },
+    /// A sealed [`ApiV1`]: whoever can write the file must not be able to plant a key.
+    Api { sealed: Vec<u8> },
+}
+
+#[derive(Serialize, Deserialize)]
+struct ApiV1 {
+    key_hash: [u8; 32],
+    previous: Option<([u8; 32], u64)>,
+    scopes: Vec<String>,
 }
 
 /// A client's row; shared secrets are sealed for it.
@@ -555,11 +563,17 @@ pub(crate) fn client_row(
                 Require::Auto => 2,
             },
         },
-        Access::Api(api) => AccessV1::Api {
-            key_hash: api.key_hash,
-            previous: api.previous.map(|(hash, until)| (hash, until.as_millis())),
-            scopes: api.scopes.iter().map(ToString::to_string).collect(),
-        },
+        Access::Api(api) => {
+            let form = ApiV1 {
+                key_hash: api.key_hash,
+                previous: api.previous.map(|(hash, until)| (hash, until.as_millis())),
+                scopes: api.scopes.iter().map(ToString::to_string).collect(),
+            };
+            let place = client_place(&client.name, "api");
+            AccessV1::Api {
+                sealed: sealer.seal(place, &row(1, &form)?, entropy)?,
+            }
+        }
     };
     let form = ClientV1 {
         name: client.name.clone(),
@@ -607,15 +621,16 @@ pub(crate) fn client(bytes: &[u8], sealer: &Sealer) -> Result<Client, StoreError
                 },
             })
         }
-        AccessV1::Api {
-            key_hash,
-            previous,
-            scopes,
-        } => {
-            let scopes: Result<Vec<Scope>, ()> = scopes.iter().map(|word| word.parse()).collect();
+        AccessV1::Api { sealed } => {
+            let opened = sealer.open(client_place(&form.name, "api"), sealed)?;
+            let api: ApiV1 = take(1, opened.expose())?;
+            let scopes: Result<Vec<Scope>, ()> =
+                api.scopes.iter().map(|word| word.parse()).collect();
             Access::Api(ApiAccess {
-                key_hash: *key_hash,
-                previous: previous.map(|(hash, until)| (hash, UnixTime::from_millis(until))),
+                key_hash: api.key_hash,
+                previous: api
+                    .previous
+                    .map(|(hash, until)| (hash, UnixTime::from_millis(until))),
                 scopes: scopes.map_err(|()| BAD_FORM)?,
             })
         }
@@ -672,6 +687,28 @@ pub(crate) fn token_key(owner: &[u8], serial: &Serial) -> Vec<u8> {
     bytes.push(0);
     bytes.extend_from_slice(serial.as_str().as_bytes());
     bytes
+}
+
+/// The row key under which a removed token's last step is kept: an administrator who makes the
+/// token again must not make its used codes good again.
+pub(crate) fn retired_key(token: &Token, sealer: &Sealer) -> Vec<u8> {
+    let owner = user_key(&token.user);
+    let kind = token.kind.as_str().as_bytes();
+    let period = token.period.as_secs().to_be_bytes();
+    sealer
+        .mark(&[&owner, kind, &period, token.key.expose()])
+        .to_vec()
+}
+
+/// A removed token's last step.
+pub(crate) fn retired_row(last: u64) -> Vec<u8> {
+    last.to_be_bytes().to_vec()
+}
+
+/// Reads a removed token's last step.
+pub(crate) fn retired(bytes: &[u8]) -> Result<u64, StoreError> {
+    let bytes = bytes.try_into().map_err(|_| BAD_FORM)?;
+    Ok(u64::from_be_bytes(bytes))
 }
 
 /// A lesson's row key.

@@ -4,7 +4,8 @@
 //! master key (file, mode 0600, outside the store)
 //!   `- opens the data key (sealed in the store's meta table, made once at init)
 //!        |- HKDF "seal"   AES-256-GCM key of every sealed field
-//!        `- HKDF "audit"  HMAC-SHA-256 key of the audit chain
+//!        |- HKDF "audit"  HMAC-SHA-256 key of the audit chain
+//!        `- HKDF "mark"   HMAC-SHA-256 key that recognises a token's key again
 //! ```
 //!
 //! A sealed field is `algorithm | nonce (12) | ciphertext | tag (16)`. Its associated data is
@@ -48,6 +49,7 @@ pub(crate) struct Sealer {
     store: [u8; 16],
     cipher: Aes256Gcm,
     audit: Hmac<Sha256>,
+    mark: Hmac<Sha256>,
 }
 
 impl Sealer {
@@ -55,10 +57,12 @@ impl Sealer {
     pub(crate) fn new(store: [u8; 16], data_key: &Key256) -> Self {
         let seal = derive(store, data_key, "oncegate seal v1");
         let audit = derive(store, data_key, "oncegate audit v1");
+        let mark = derive(store, data_key, "oncegate mark v1");
         Self {
             store,
             cipher: Aes256Gcm::new(seal.expose().into()),
-            audit: chain_key(&audit),
+            audit: mac_key(&audit),
+            mark: mac_key(&mark),
         }
     }
 
@@ -86,6 +90,19 @@ impl Sealer {
         mac.update(&seq.to_be_bytes());
         mac.update(body);
         mac.finalize().into_bytes().into()
+    }
+
+    /// Recognises a value again without keeping it.
+    pub(crate) fn mark(&self, parts: &[&[u8]]) -> [u8; 16] {
+        let mut mac = self.mark.clone();
+        for part in parts {
+            mac.update(&(part.len() as u64).to_be_bytes());
+            mac.update(part);
+        }
+        let full: [u8; 32] = mac.finalize().into_bytes().into();
+        let mut mark = [0; 16];
+        mark.copy_from_slice(&full[..16]);
+        mark
     }
 
     fn associated(&self, place: Place<'_>) -> Vec<u8> {
@@ -144,7 +161,7 @@ fn derive(store: [u8; 16], key: &Key256, purpose: &str) -> Key256 {
     Key256::new(*derived)
 }
 
-fn chain_key(key: &Key256) -> Hmac<Sha256> {
+fn mac_key(key: &Key256) -> Hmac<Sha256> {
     <Hmac<Sha256> as KeyInit>::new_from_slice(key.expose()).expect("HMAC takes keys of any length")
 }
 

@@ -16,6 +16,7 @@ use std::time::Instant;
 use arc_swap::ArcSwapOption;
 use tokio::sync::broadcast;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::oneshot;
 
 use crate::model::attempt::Attempt;
@@ -75,7 +76,7 @@ impl Writer {
     /// Works until every sender of the queue is gone.
     pub(crate) fn run(mut self) {
         let mut batch = Vec::with_capacity(BATCH);
-        while let Some(first) = self.queue.blocking_recv() {
+        while let Some(first) = self.next() {
             batch.push(first);
             while batch.len() < BATCH
                 && let Ok(next) = self.queue.try_recv()
@@ -84,6 +85,21 @@ impl Writer {
             }
             self.commit(&mut batch);
         }
+    }
+
+    /// The next command; none when everybody has gone. While the log is closed it is tried again
+    /// without waiting for one: gear that sees a server not ready sends nothing.
+    fn next(&mut self) -> Option<Command> {
+        while self.gauges.fault.load().is_some() {
+            match self.queue.try_recv() {
+                Ok(command) => return Some(command),
+                Err(TryRecvError::Disconnected) => return None,
+                Err(TryRecvError::Empty) => std::thread::sleep(RETRY / 10),
+            }
+            // Its error stays in the gauge.
+            let _ = self.recover();
+        }
+        self.queue.blocking_recv()
     }
 
     fn commit(&mut self, batch: &mut Vec<Command>) {
@@ -200,9 +216,13 @@ impl Writer {
         let found = entries.len();
         for (_, entry) in entries {
             let mut rows = crate::store::memtable::Layer::default();
+            let accepts_clock = evaluate::accepts_clock(&entry);
             entry.writes.into_iter().for_each(|write| rows.put(write));
             self.fold
                 .publish(&mut rows, self.appender.head(), entry.at, true);
+            if accepts_clock {
+                self.fold.accept_clock(entry.at);
+            }
         }
         self.gauges.fault.store(None);
         tracing::warn!(found, "the log is open again; in-doubt records were kept");

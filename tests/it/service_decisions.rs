@@ -443,3 +443,18 @@ async fn only_the_canonical_form_of_a_code_is_a_code() {
     }
     assert_eq!(house.reason("755224").await, Reason::HotpOk);
 }
+
+/// A caller that hangs up while the change is being made must not leave the client in force.
+#[tokio::test]
+async fn a_removed_client_is_out_of_force_although_nobody_waited() {
+    let house = House::new().await;
+    let by = by(&house.service);
+    let removal = house.service.remove_client("app", by);
+    // Polled once, then dropped.
+    let _ = tokio::time::timeout(Duration::ZERO, removal).await;
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    while !house.service.clients().all().is_empty() {
+        assert!(std::time::Instant::now() < deadline, "still in force");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

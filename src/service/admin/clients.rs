@@ -17,12 +17,15 @@ use crate::service::ServiceError;
 use crate::service::admin::AdminError;
 use crate::service::admin::invalid;
 use crate::service::admin::missing;
+use crate::service::clients::Clients;
 use crate::service::clients::key_hash;
 use crate::store::By;
 use crate::store::Change;
+use crate::store::Store;
 use crate::store::StoreError;
 use ipnet::IpNet;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A RADIUS client to be made.
@@ -240,10 +243,22 @@ impl Service {
             .ok_or(AdminError::NotFound("client"))
     }
 
+    /// Changes the record and then what is in force, in a task of its own: an administrator who
+    /// hangs up in between must not leave a removed client in force.
     async fn change_clients(&self, change: Change, by: By) -> Result<(), AdminError> {
-        let done = self.store.change(change, by).await;
-        done.map_err(|error| missing(error, "client"))?;
-        Ok(self.clients.reload(self.store.as_ref()).await?)
+        let (store, clients) = (Arc::clone(&self.store), Arc::clone(&self.clients));
+        let task = tokio::spawn(async move {
+            let done = store.change(change, by).await;
+            let reloaded = clients.reload(store.as_ref()).await;
+            if matches!(done, Err(StoreError::Unavailable(_))) {
+                tokio::spawn(reload_when_known(store, clients));
+            }
+            done.and(reloaded)
+        });
+        let done = task
+            .await
+            .map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        done.map_err(|error| missing(error, "client"))
     }
 
     fn check_client(&self, name: &str, policy: Option<&str>) -> Result<(), AdminError> {
@@ -330,6 +345,16 @@ fn canonical_realm(realm: Option<String>) -> Result<Option<String>, AdminError> 
     }
 }
 
+/// A change in doubt becomes known when the store has opened its log again.
+async fn reload_when_known(store: Arc<dyn Store>, clients: Arc<Clients>) {
+    loop {
+        tokio::time::sleep(IN_DOUBT).await;
+        if store.health().fault.is_none() && clients.reload(store.as_ref()).await.is_ok() {
+            return;
+        }
+    }
+}
+
 fn base32_lower(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
     let mut text = String::with_capacity(bytes.len() * 8 / 5 + 1);
@@ -350,3 +375,6 @@ fn base32_lower(bytes: &[u8]) -> String {
 
 /// Shortest shared secret that is accepted; `doctor` names those under 16.
 const SECRET_MIN: usize = 6;
+
+/// Pause between looks at a store that failed.
+const IN_DOUBT: Duration = Duration::from_secs(1);
