@@ -14,8 +14,11 @@
 //!
 //! Invariants:
 //! - a step is accepted only above `Moving::last`, and `last` becomes that step;
-//! - a blocked user or token learns nothing: the comparison is thrown away unread, so guesses that
-//!   influence an answer never exceed the limit, however many are in flight (SECURITY T9);
+//! - a blocked user, token or source learns nothing: the comparison is thrown away unread, so
+//!   guesses that influence an answer never exceed the limit, however many are in flight
+//!   (SECURITY T9);
+//! - a right code is used up even when what came with it is wrong (SECURITY T47), and a wrong PIN
+//!   with a used code is a guess like any other;
 //! - every purpose (login, confirm, resync) goes through here (SECURITY T6, CVE-2019-12887).
 
 use std::net::IpAddr;
@@ -24,13 +27,17 @@ use std::sync::Arc;
 use crate::model::audit::Channel;
 use crate::model::audit::DecisionEvent;
 use crate::model::audit::Purpose;
+use crate::model::credential::Knowledge;
 use crate::model::id::RequestId;
 use crate::model::id::Serial;
 use crate::model::kind::Kind;
 use crate::model::reason::Decision;
 use crate::model::reason::Reason;
+use crate::model::source::Source;
+use crate::model::source::SourceState;
 use crate::model::token::Moving;
 use crate::model::token::TokenState;
+use crate::model::user::Answered;
 use crate::model::user::UserState;
 use crate::model::user_key::UserKey;
 use crate::otp::Matches;
@@ -41,7 +48,7 @@ use crate::otp::totp::TimeStep;
 use crate::time::UnixTime;
 use crate::time::millis;
 
-/// One presentation of a code, evaluated against a view but not yet decided.
+/// One presentation of credentials, evaluated against a view but not yet decided.
 #[derive(Clone, Debug)]
 pub struct Attempt {
     /// Names the attempt.
@@ -58,30 +65,68 @@ pub struct Attempt {
     pub client: Arc<str>,
     /// Over which front end.
     pub channel: Channel,
+    /// How the credential travelled.
+    pub method: Arc<str>,
     /// Where the person is, if known.
     pub source: Option<IpAddr>,
     /// `policy:rule` that applies.
     pub rule: Option<Arc<str>>,
+    /// The exception in force.
+    pub waived: Option<Waived>,
     /// Limits of the policy that applies.
     pub lockout: Lockout,
     /// What the evaluation found.
     pub finding: Finding,
 }
 
+/// An exception in force.
+#[derive(Clone, Debug)]
+pub struct Waived {
+    /// What an accept is called because of it; `None`: nothing was left out.
+    pub reason: Option<Reason>,
+    /// What the audit says.
+    pub text: String,
+}
+
 /// What the evaluation found.
 #[derive(Clone, Debug)]
 pub enum Finding {
-    /// Refused without comparing anything; nothing is counted.
+    /// Refused without comparing anything; counted against the source only.
     Refused(Reason),
-    /// The code was compared with these tokens.
-    Compared {
-        /// Whose tokens.
-        user: UserKey,
-        /// Generation of the static records the view was read from.
-        generation: u64,
-        /// One entry per token that the policy lets the user use.
-        tokens: Vec<Comparison>,
-    },
+    /// Something was compared.
+    Compared(Compared),
+}
+
+/// What was compared with what was presented.
+#[derive(Clone, Debug)]
+pub struct Compared {
+    /// Whose.
+    pub user: UserKey,
+    /// Generation of the static records the view was read from.
+    pub generation: u64,
+    /// Revision of the user's record that was read.
+    pub revision: u64,
+    /// Revision of the verifiers that were read, if any were.
+    pub credentials: Option<u64>,
+    /// What the user knows, and whether it was right, in the order the rule asks for it.
+    pub knowledge: Vec<(Knowledge, bool)>,
+    /// One entry per token that the policy lets the user use; `None`: no code was asked for.
+    pub tokens: Option<Vec<Comparison>>,
+    /// What a success means.
+    pub success: Success,
+    /// The challenge that is answered with this.
+    pub answers: Option<Answered>,
+}
+
+/// What it means when all that was compared is right.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Success {
+    /// The person is in.
+    Accept,
+    /// Another round follows.
+    Challenge,
+    /// Nothing yet: a PIN or password must be changed first.
+    MustChange,
 }
 
 /// The outcome of comparing the code with one token.
@@ -112,6 +157,17 @@ pub enum DriftRule {
     Fixed(Drift),
 }
 
+/// The newest state of everything an attempt touches; what has no row is as it began.
+#[derive(Clone, Debug, Default)]
+pub struct Current {
+    /// Of the user.
+    pub user: UserState,
+    /// Of the compared tokens, in the same order.
+    pub tokens: Vec<TokenState>,
+    /// Of the source the attempt came from.
+    pub source: SourceState,
+}
+
 /// What an attempt does to the state.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Settlement {
@@ -129,35 +185,102 @@ pub struct Settlement {
     pub user: Option<UserState>,
     /// The new state of the one token that changes, if one does.
     pub token: Option<(Serial, TokenState)>,
+    /// The source's new state, if it changes.
+    pub source: Option<SourceState>,
 }
 
 /// The view was too old to decide; load it again and compare again. Nothing was counted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Stale;
 
-/// Decides an attempt against the newest state. `states` are those of the compared tokens, in the
-/// same order; a missing one counts as unused.
-pub fn settle(
-    attempt: &Attempt,
-    user: UserState,
-    states: &[TokenState],
-) -> Result<Settlement, Stale> {
-    let tokens = match &attempt.finding {
-        Finding::Refused(reason) => return Ok(refusal(*reason, user)),
-        Finding::Compared { tokens, .. } => tokens,
+/// Decides an attempt against the newest state.
+pub fn settle(attempt: &Attempt, current: &Current) -> Result<Settlement, Stale> {
+    let compared = match &attempt.finding {
+        Finding::Refused(reason) => return Ok(attempt.refused(*reason, current)),
+        Finding::Compared(compared) => compared,
     };
-    if let Err(blocked) = user.throttle.check(attempt.at) {
-        return Ok(refusal(blocked_reason(blocked), user));
+    let refusal = |reason| Ok(refusal(reason, &current.user));
+    let user = &current.user;
+    let source = attempt.source();
+    if let Err(blocked) = user.check(source, &attempt.lockout, attempt.at) {
+        return refusal(blocked_reason(blocked));
     }
-    let mut used: Option<(&Comparison, u64, bool)> = None;
+    if !user.knows(source) && attempt.source_blocked(current) {
+        return refusal(Reason::SourceBlocked);
+    }
+    let spent = |answer| user.has_answered(answer, attempt.at);
+    if compared.answers.is_some_and(spent) {
+        return refusal(Reason::StaleChallenge);
+    }
+    let code = match &compared.tokens {
+        None => CodeFound::NotAsked,
+        Some(tokens) => examine(tokens, current, attempt.at),
+    };
+    let wrong = compared.knowledge.iter().find(|(_, right)| !right);
+    match (wrong, code) {
+        (_, CodeFound::Blocked(reason)) => refusal(reason),
+        (_, CodeFound::Moved) => Err(Stale),
+        (None, CodeFound::NotAsked) => Ok(attempt.success(compared, None, current)),
+        (None, CodeFound::Right(right)) => Ok(attempt.success(compared, Some(right), current)),
+        (Some((which, _)), code) => {
+            let reason = match which {
+                Knowledge::Pin => Reason::WrongPin,
+                Knowledge::Password => Reason::WrongPassword,
+            };
+            Ok(attempt.failure(reason, compared, code, current))
+        }
+        // SPEC section 7: the last accepted code again is a reject, not a failure. Gear that caches
+        // passwords would lock its own user out otherwise.
+        (None, CodeFound::Used { token, step, replay: true }) => {
+            let mut settlement = refusal(Reason::UsedCode)?;
+            settlement.serial = Some(token.serial.clone());
+            settlement.step = Some(step);
+            settlement.user = compared
+                .answers
+                .map(|answer| user.clone().answer(answer, attempt.at));
+            Ok(settlement)
+        }
+        (None, code @ CodeFound::Used { .. }) => {
+            Ok(attempt.failure(Reason::UsedCode, compared, code, current))
+        }
+        (None, code @ CodeFound::Wrong(_)) => {
+            Ok(attempt.failure(Reason::WrongCode, compared, code, current))
+        }
+    }
+}
+
+/// A token, the step of its that may be consumed, and its present state.
+type Right<'a> = (&'a Comparison, u64, TokenState);
+
+/// What the newest states say about the code.
+#[derive(Clone, Copy)]
+enum CodeFound<'a> {
+    NotAsked,
+    /// An unused step of this token.
+    Right(Right<'a>),
+    /// A used one; `replay`: the last accepted.
+    Used {
+        token: &'a Comparison,
+        step: u64,
+        replay: bool,
+    },
+    /// None; with the token when it was the only one that was compared.
+    Wrong(Option<(&'a Comparison, TokenState)>),
+    /// Every token is blocked: the comparison is not looked at.
+    Blocked(Reason),
+    /// The windows were computed from moving factors that have moved.
+    Moved,
+}
+
+fn examine<'a>(tokens: &'a [Comparison], current: &Current, at: UnixTime) -> CodeFound<'a> {
+    let mut used = None;
     let mut blocked_token = None;
     let mut moved = false;
     let mut open = 0_usize;
     let mut sole = None;
-    let current = |index: usize| states.get(index).copied().unwrap_or_default();
     for (index, token) in tokens.iter().enumerate() {
-        let state = current(index);
-        if let Err(blocked) = state.throttle.check(attempt.at) {
+        let state = current.tokens.get(index).copied().unwrap_or_default();
+        if let Err(blocked) = state.throttle.check(at) {
             blocked_token = Some(blocked);
             continue;
         }
@@ -165,46 +288,35 @@ pub fn settle(
         sole = Some((token, state));
         let last = state.moving.last;
         if let Some(step) = token.matches.first_after(last) {
-            return Ok(accept(attempt, token, step, user, state));
+            return CodeFound::Right((token, step, state));
         }
         if let Some(step) = token.matches.iter().last() {
-            used = Some((
+            let replay = last.is_some_and(|last| token.matches.contains(last));
+            used = Some(CodeFound::Used {
                 token,
                 step,
-                last.is_some_and(|last| token.matches.contains(last)),
-            ));
+                replay,
+            });
         }
         moved |= state.moving.drift != token.seen.drift
             || (token.kind == Kind::Hotp && last != token.seen.last);
     }
     if open == 0 {
-        let reason = blocked_token.map_or(Reason::NoToken, blocked_reason);
-        return Ok(refusal(reason, user));
+        return CodeFound::Blocked(blocked_token.map_or(Reason::NoToken, blocked_reason));
     }
-    if let Some((token, step, replay)) = used {
-        let mut settlement = if replay {
-            // SPEC section 7: the last accepted code again is a reject, not a failure. Gear that
-            // caches passwords would lock its own user out otherwise.
-            refusal(Reason::UsedCode, user)
-        } else {
-            failure(Reason::UsedCode, attempt, user, sole.filter(|_| open == 1))
-        };
-        settlement.serial = Some(token.serial.clone());
-        settlement.step = Some(step);
-        return Ok(settlement);
+    match used {
+        Some(used) => used,
+        None if moved => CodeFound::Moved,
+        None => CodeFound::Wrong(sole.filter(|_| open == 1)),
     }
-    if moved {
-        return Err(Stale);
-    }
-    Ok(failure(
-        Reason::WrongCode,
-        attempt,
-        user,
-        sole.filter(|_| open == 1),
-    ))
 }
 
 impl Attempt {
+    /// Where the attempt comes from, as failures are counted.
+    pub fn source(&self) -> Option<Source> {
+        self.source.map(Source::from)
+    }
+
     /// The audit event of this attempt with its outcome, decided at `now`.
     pub fn event(&self, settlement: &Settlement, now: UnixTime) -> DecisionEvent {
         DecisionEvent {
@@ -217,80 +329,167 @@ impl Attempt {
             step: settlement.step,
             client: self.client.to_string(),
             channel: self.channel,
+            method: self.method.to_string(),
             source: self.source,
             rule: self.rule.as_deref().map(str::to_owned),
+            waiver: self.waived.as_ref().map(|waived| waived.text.clone()),
             failures: settlement.failures,
             latency: u32::try_from(millis(now.since(self.at))).unwrap_or(u32::MAX),
         }
     }
-}
 
-fn accept(
-    attempt: &Attempt,
-    token: &Comparison,
-    step: u64,
-    user: UserState,
-    state: TokenState,
-) -> Settlement {
-    let drift = match token.drift {
-        DriftRule::None => state.moving.drift,
-        DriftRule::Learn(now) => state.moving.drift.learn(TimeStep::new(step), now),
-        DriftRule::Fixed(drift) => drift,
-    };
-    let after = TokenState {
-        moving: Moving {
-            last: Some(step),
-            drift,
-        },
-        throttle: state.throttle.succeeded(),
-        last_accept: Some(attempt.at),
-    };
-    let user_after = UserState {
-        throttle: user.throttle.succeeded(),
-    };
-    Settlement {
-        decision: Decision::Accept,
-        reason: if token.kind == Kind::Hotp {
-            Reason::HotpOk
-        } else {
-            Reason::TotpOk
-        },
-        serial: Some(token.serial.clone()),
-        step: Some(step),
-        failures: 0,
-        user: (user_after != user).then_some(user_after),
-        token: Some((token.serial.clone(), after)),
+    /// All that was compared is right.
+    fn success(
+        &self,
+        compared: &Compared,
+        right: Option<Right<'_>>,
+        current: &Current,
+    ) -> Settlement {
+        let mut user = current.user.clone();
+        if let Some(answer) = compared.answers {
+            user = user.answer(answer, self.at);
+        }
+        let accept = compared.success == Success::Accept;
+        if accept {
+            user = user.succeeded(self.source(), self.at);
+        }
+        let reason = match compared.success {
+            Success::Challenge => Reason::Challenged,
+            Success::MustChange => Reason::MustChange,
+            Success::Accept => self.accept_reason(compared, right),
+        };
+        let clear = accept && current.source != SourceState::default();
+        Settlement {
+            decision: reason.decision(),
+            reason,
+            serial: right.map(|(token, ..)| token.serial.clone()),
+            step: right.map(|(_, step, _)| step),
+            failures: user.throttle.failures,
+            token: right.map(|right| self.consumed(right)),
+            user: (user != current.user).then_some(user),
+            source: clear.then(SourceState::default),
+        }
+    }
+
+    fn accept_reason(&self, compared: &Compared, right: Option<Right<'_>>) -> Reason {
+        if let Some(reason) = self.waived.as_ref().and_then(|waived| waived.reason) {
+            return reason;
+        }
+        match (right, compared.knowledge.last()) {
+            (Some((token, ..)), _) if token.kind == Kind::Hotp => Reason::HotpOk,
+            (Some(_), _) => Reason::TotpOk,
+            (None, Some((Knowledge::Pin, _))) => Reason::PinOk,
+            (None, _) => Reason::PasswordOk,
+        }
+    }
+
+    /// The token after this step of it was used up.
+    fn consumed(&self, (token, step, state): Right<'_>) -> (Serial, TokenState) {
+        let drift = match token.drift {
+            DriftRule::None => state.moving.drift,
+            DriftRule::Learn(now) => state.moving.drift.learn(TimeStep::new(step), now),
+            DriftRule::Fixed(drift) => drift,
+        };
+        let after = TokenState {
+            moving: Moving {
+                last: Some(step),
+                drift,
+            },
+            throttle: state.throttle.succeeded(),
+            last_accept: Some(self.at),
+        };
+        (token.serial.clone(), after)
+    }
+
+    /// A counted reject. The failure is the token's too when it was the only one tried: with
+    /// several tokens nobody can say which one the code was meant for, and counting all of them
+    /// would lock the ones in the drawer (privacyIDEA #471). The user's counter holds the limit in
+    /// either case.
+    fn failure(
+        &self,
+        reason: Reason,
+        compared: &Compared,
+        code: CodeFound<'_>,
+        current: &Current,
+    ) -> Settlement {
+        let mut user = current.user.clone();
+        if let Some(answer) = compared.answers {
+            user = user.answer(answer, self.at);
+        }
+        let user = user.failed(self.source(), &self.lockout, self.at);
+        let (step, token) = match code {
+            CodeFound::Right(right) => {
+                let (serial, after) = self.consumed(right);
+                let last_accept = right.2.last_accept;
+                let after = TokenState {
+                    last_accept,
+                    ..after
+                };
+                (Some(right.1), Some((serial, after)))
+            }
+            CodeFound::Wrong(sole) => {
+                let failed = sole.map(|(token, state)| {
+                    let throttle = state.throttle.failed(&self.lockout, self.at);
+                    (token.serial.clone(), TokenState { throttle, ..state })
+                });
+                (None, failed)
+            }
+            _ => (None, None),
+        };
+        let used = match code {
+            CodeFound::Used { token, step, .. } => Some((token.serial.clone(), step)),
+            _ => None,
+        };
+        let serial = token.as_ref().map(|(serial, _)| serial.clone());
+        Settlement {
+            decision: Decision::Reject,
+            reason,
+            serial: serial.or_else(|| used.as_ref().map(|(serial, _)| serial.clone())),
+            step: step.or(used.map(|(_, step)| step)),
+            failures: user.throttle.failures,
+            user: Some(user),
+            token,
+            source: self.source_failed(current),
+        }
+    }
+
+    /// Refused before anything was compared. Whoever tries names is counted where they are.
+    fn refused(&self, reason: Reason, current: &Current) -> Settlement {
+        let mut settlement = refusal(reason, &current.user);
+        if reason.is_guess() {
+            if self.source_blocked(current) {
+                settlement.reason = Reason::SourceBlocked;
+            } else {
+                settlement.source = self.source_failed(current);
+            }
+        }
+        settlement
+    }
+
+    fn source_blocked(&self, current: &Current) -> bool {
+        let limited = self.source.is_some() && self.lockout.source_lock_after > 0;
+        limited && current.source.throttle.check(self.at).is_err()
+    }
+
+    fn source_failed(&self, current: &Current) -> Option<SourceState> {
+        self.source
+            .filter(|_| self.lockout.source_lock_after > 0)?;
+        let limits = Lockout {
+            free: self.lockout.source_free,
+            lock_after: self.lockout.source_lock_after,
+            lock_for: self.lockout.lock_for,
+            // Nobody answers for an address: its locks always end by themselves.
+            hard_lock_after: u32::MAX,
+            ..self.lockout
+        };
+        Some(SourceState {
+            throttle: current.source.throttle.failed(&limits, self.at),
+            last: self.at,
+        })
     }
 }
 
-/// A counted reject. The failure is the token's too when it was the only one tried: with several
-/// tokens nobody can say which one the code was meant for, and counting all of them would lock the
-/// ones in the drawer (privacyIDEA #471). The user's counter holds the limit in either case.
-fn failure(
-    reason: Reason,
-    attempt: &Attempt,
-    user: UserState,
-    sole: Option<(&Comparison, TokenState)>,
-) -> Settlement {
-    let user_after = UserState {
-        throttle: user.throttle.failed(&attempt.lockout, attempt.at),
-    };
-    let token = sole.map(|(token, state)| {
-        let throttle = state.throttle.failed(&attempt.lockout, attempt.at);
-        (token.serial.clone(), TokenState { throttle, ..state })
-    });
-    Settlement {
-        decision: Decision::Reject,
-        reason,
-        serial: token.as_ref().map(|(serial, _)| serial.clone()),
-        step: None,
-        failures: user_after.throttle.failures,
-        user: Some(user_after),
-        token,
-    }
-}
-
-fn refusal(reason: Reason, user: UserState) -> Settlement {
+fn refusal(reason: Reason, user: &UserState) -> Settlement {
     Settlement {
         decision: Decision::Reject,
         reason,
@@ -299,6 +498,7 @@ fn refusal(reason: Reason, user: UserState) -> Settlement {
         failures: user.throttle.failures,
         user: None,
         token: None,
+        source: None,
     }
 }
 

@@ -68,6 +68,10 @@ pub struct DecisionEvent {
     pub source: Option<IpAddr>,
     /// `policy:rule` that decided what must be presented.
     pub rule: Option<String>,
+    /// How the credential travelled: `pap`, `http`.
+    pub method: String,
+    /// The exception in force, if one is: kind, owner, end and reason.
+    pub waiver: Option<String>,
     /// The user's failures since the last success, after this attempt.
     pub failures: u32,
     /// Milliseconds from arrival to the decision, before its commit.

@@ -3,9 +3,11 @@
 pub mod attempt;
 pub mod audit;
 pub mod client;
+pub mod credential;
 pub mod id;
 pub mod kind;
 pub mod reason;
+pub mod source;
 pub mod token;
 pub mod user;
 pub mod user_key;

@@ -12,14 +12,20 @@ pub enum Decision {
     Accept,
     /// Refused.
     Reject,
+    /// Right so far; a second round follows.
+    Challenge,
 }
 
 impl Decision {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Accept, Self::Reject, Self::Challenge];
+
     /// The word on the wire and in the audit.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Accept => "accept",
             Self::Reject => "reject",
+            Self::Challenge => "challenge",
         }
     }
 }
@@ -31,7 +37,7 @@ impl fmt::Display for Decision {
 }
 
 macro_rules! reasons {
-    ($($name:ident = $number:literal $word:literal $advice:literal),+ $(,)?) => {
+    ($($name:ident = $number:literal $decision:ident $word:literal $advice:literal),+ $(,)?) => {
         /// Why a decision was made.
         #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
         #[allow(missing_docs)] // the table below is the documentation
@@ -56,6 +62,11 @@ macro_rules! reasons {
                 match number { $($number => Some(Self::$name),)+ _ => None }
             }
 
+            /// What it led to.
+            pub const fn decision(self) -> Decision {
+                match self { $(Self::$name => Decision::$decision),+ }
+            }
+
             /// What happened and what an administrator does next.
             pub const fn advice(self) -> &'static str {
                 match self { $(Self::$name => $advice),+ }
@@ -65,19 +76,47 @@ macro_rules! reasons {
 }
 
 reasons! {
-    TotpOk = 1 "totp_ok" "the time-based code was right and unused",
-    HotpOk = 2 "hotp_ok" "the counter-based code was right and unused",
-    WrongCode = 10 "wrong_code" "no active token of the user makes this code now; if it repeats, look at the phone's clock and run `oncegate token resync`",
-    UsedCode = 11 "used_code" "the code was right but is already used up; wait for the next one",
-    MalformedCode = 12 "malformed_code" "what was typed is not 6 to 9 ASCII digits; nothing was looked up and nothing was counted",
-    UnknownUser = 20 "unknown_user" "no such user; compare the spelling and the realm with `oncegate user list`",
-    UserDisabled = 21 "user_disabled" "the user is disabled; `oncegate user enable` lets them in again",
-    NoToken = 22 "no_token" "the user has no token of a kind that the policy accepts; `oncegate token add`",
-    NotActive = 23 "not_active" "the user's token is not active; confirm it with `oncegate token confirm` or resume it",
-    Locked = 30 "locked" "too many failures; the lock ends by itself or by `oncegate user unlock`",
-    Throttled = 31 "throttled" "the attempt came too soon after a failure and was not evaluated; wait some seconds",
-    NoRule = 40 "no_rule" "no rule of the client's policy applies to this request",
-    OtherRealm = 41 "other_realm" "the client may only ask for users of its own realm",
+    TotpOk = 1 Accept "totp_ok" "the time-based code was right and unused",
+    HotpOk = 2 Accept "hotp_ok" "the counter-based code was right and unused",
+    PinOk = 3 Accept "pin_ok" "the PIN was right and the rule asks for nothing else",
+    PasswordOk = 4 Accept "password_ok" "the password was right and the rule asks for no code",
+    BypassOk = 5 Accept "bypass_ok" "what the user knows was right; the code was not asked for because a bypass holds; `oncegate user bypass USER --end` ends it",
+    ExemptOk = 6 Accept "exempt_ok" "an overseas exemption holds: what the rule names under `exempt` was not asked for",
+    Challenged = 7 Challenge "challenged" "right so far; the next factor was asked for",
+    WrongCode = 10 Reject "wrong_code" "no active token of the user makes this code now; if it repeats, look at the phone's clock and run `oncegate token resync`",
+    UsedCode = 11 Reject "used_code" "the code was right but is already used up; wait for the next one",
+    MalformedCode = 12 Reject "malformed_code" "what was typed cannot hold a code of the user's tokens (ASCII digits, 6 to 9 of them); nothing was compared and nothing was counted",
+    WrongPin = 13 Reject "wrong_pin" "the PIN was wrong; a right code that came with it is used up; `oncegate user set USER --pin-stdin` sets a new PIN",
+    WrongPassword = 14 Reject "wrong_password" "the password was wrong, or in one box with a wrong code; a right code that came with it is used up; `oncegate user set USER --password-stdin` sets a new password",
+    MustChange = 15 Reject "must_change" "everything was right, but the PIN or password must be changed first: `POST /v1/credentials`, or `oncegate user set USER --pin-stdin`",
+    UnknownUser = 20 Reject "unknown_user" "no such user; compare the spelling and the realm with `oncegate user list`",
+    UserDisabled = 21 Reject "user_disabled" "the user is disabled; `oncegate user enable` lets them in again",
+    NoToken = 22 Reject "no_token" "the user has no token of a kind that the policy accepts; `oncegate token add`",
+    NotActive = 23 Reject "not_active" "the user's token is not active; confirm it with `oncegate token confirm` or resume it",
+    NoPin = 24 Reject "no_pin" "the rule asks for a PIN and the user has none; `oncegate user set USER --pin-stdin`",
+    NoPassword = 25 Reject "no_password" "the rule asks for a password and the user has none; `oncegate user set USER --password-stdin`",
+    Locked = 30 Reject "locked" "too many failures; the lock ends by itself or by `oncegate user unlock`",
+    Throttled = 31 Reject "throttled" "the attempt came too soon after a failure and was not evaluated; wait some seconds",
+    SourceBlocked = 32 Reject "source_blocked" "too many failures of any users came from this address; it is evaluated again after a while (policy `[lockout]`)",
+    NoRule = 40 Reject "no_rule" "no rule of the client's policy applies to this request",
+    OtherRealm = 41 Reject "other_realm" "the client may only ask for users of its own realm",
+    StaleChallenge = 42 Reject "stale_challenge" "the second round came too late, was answered before, or belongs to another login; start again with the first factor",
+    LowAssurance = 43 Reject "low_assurance" "the request or the rule demands more assurance than these factors and tokens reach",
+}
+
+impl Reason {
+    /// Whether a refusal without comparison answers somebody who tries names.
+    pub const fn is_guess(self) -> bool {
+        matches!(
+            self,
+            Self::UnknownUser
+                | Self::UserDisabled
+                | Self::NoToken
+                | Self::NotActive
+                | Self::NoPin
+                | Self::NoPassword
+        )
+    }
 }
 
 impl fmt::Display for Reason {

@@ -1,6 +1,10 @@
 //! A person who authenticates.
 
+use crate::model::source::Source;
 use crate::model::user_key::UserKey;
+use crate::otp::throttle::Block;
+use crate::otp::throttle::Blocked;
+use crate::otp::throttle::Lockout;
 use crate::otp::throttle::Throttle;
 use crate::time::UnixTime;
 
@@ -21,15 +25,205 @@ pub struct User {
     pub class: Option<String>,
     /// A disabled user is always rejected.
     pub disabled: bool,
+    /// While it holds, the factors the user *has* are not asked for.
+    pub bypass: Option<Waiver>,
+    /// While it holds, and the user has departed and asks from abroad, the factors that a rule
+    /// names under `exempt` are not asked for.
+    pub exemption: Option<Waiver>,
     /// When the record was made.
     pub created: UnixTime,
     /// Rises by one with every change; what a conditional change compares.
     pub revision: u64,
 }
 
+/// An exception somebody answers for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Waiver {
+    /// Why.
+    pub reason: String,
+    /// Who granted it.
+    pub owner: String,
+    /// From when.
+    pub from: UnixTime,
+    /// Until when; it ends by itself.
+    pub until: UnixTime,
+}
+
+impl Waiver {
+    /// Whether it holds at this time.
+    pub fn holds(&self, at: UnixTime) -> bool {
+        self.from <= at && at < self.until
+    }
+}
+
 /// What attempts change about a user.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+///
+/// ```text
+/// failure anywhere  -> throttle (one counter over all sources, channels and tokens)
+/// failure from a known source -> also that source's own throttle
+/// who is asked:  a known source by its own throttle, everybody else by the common one
+/// ```
+///
+/// A known source is one from which the user has succeeded before. Strangers who guess lock
+/// everybody out but the known sources (SECURITY T11), and leave them a reserve of the failures that
+/// end in a hard lock: all guesses together still never exceed `hard_lock_after`.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct UserState {
-    /// Failures over all channels and tokens since the last success, and the lock.
+    /// Failures over all channels, tokens and sources since the last success, and the lock of
+    /// sources that are not known.
+    pub throttle: Throttle,
+    /// Where the user has succeeded, newest first, at most [`UserState::KNOWN`].
+    pub known: Vec<KnownSource>,
+    /// Challenges that were answered and have not expired: none is answered twice.
+    pub answered: Vec<Answered>,
+}
+
+/// A source from which the user has succeeded.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct KnownSource {
+    /// Which.
+    pub source: Source,
+    /// Day of the last success, counted from the epoch: no row changes with every login.
+    pub day: u32,
+    /// Failures from there since the last success from there.
     pub throttle: Throttle,
 }
+
+/// A challenge that was answered.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Answered {
+    /// Which.
+    pub challenge: u64,
+    /// When it expires anyway.
+    pub expires: UnixTime,
+}
+
+impl UserState {
+    /// Most sources that are remembered: home, office, telephone, one more.
+    pub const KNOWN: usize = 4;
+    /// Most answered challenges that are remembered; who has more must wait until one expires.
+    pub const ANSWERED: usize = 16;
+
+    /// Whether the user has succeeded from there before.
+    pub fn knows(&self, source: Option<Source>) -> bool {
+        self.place(source).is_some()
+    }
+
+    /// Whether an attempt from `source` may be evaluated.
+    pub fn check(
+        &self,
+        source: Option<Source>,
+        lockout: &Lockout,
+        at: UnixTime,
+    ) -> Result<(), Blocked> {
+        let known = self.place(source).and_then(|place| self.known.get(place));
+        let limit = match known {
+            Some(known) => {
+                known.throttle.check(at)?;
+                lockout.hard_lock_after
+            }
+            None => {
+                self.throttle.check(at)?;
+                self.strangers(lockout).hard_lock_after
+            }
+        };
+        if self.throttle.failures >= limit.max(1) {
+            return Err(Blocked::Locked { until: None });
+        }
+        Ok(())
+    }
+
+    /// After a wrong answer.
+    pub fn failed(mut self, source: Option<Source>, lockout: &Lockout, at: UnixTime) -> Self {
+        self.throttle = self.throttle.failed(&self.strangers(lockout), at);
+        let hard = self.throttle.failures >= lockout.hard_lock_after;
+        let known = self.place(source);
+        if let Some(known) = known.and_then(|place| self.known.get_mut(place)) {
+            let own = Lockout {
+                hard_lock_after: u32::MAX,
+                ..*lockout
+            };
+            known.throttle = known.throttle.failed(&own, at);
+            if hard {
+                known.throttle.block = Block::Hard;
+            }
+        }
+        self
+    }
+
+    /// After a right answer. From a known source it forgets the failures, but a lock that still
+    /// runs against strangers runs on: a login of the victim must not hand out fresh guesses.
+    pub fn succeeded(mut self, source: Option<Source>, at: UnixTime) -> Self {
+        let day = u32::try_from(at.as_secs() / DAY).unwrap_or(u32::MAX);
+        let place = self.place(source);
+        if place.is_some() {
+            self.throttle.failures = 0;
+            if self.throttle.check(at).is_ok() {
+                self.throttle.block = Block::None;
+            }
+        } else {
+            self.throttle = self.throttle.succeeded();
+        }
+        let Some(source) = source else {
+            return self;
+        };
+        let fresh = KnownSource {
+            source,
+            day,
+            throttle: Throttle::default(),
+        };
+        // Known since today and without failures: the row stays as it is.
+        if !self.known.contains(&fresh) {
+            place.map(|place| self.known.remove(place));
+            self.known.insert(0, fresh);
+            self.known.truncate(Self::KNOWN);
+        }
+        self
+    }
+
+    /// After an administrator unlocked: no failures, no locks.
+    pub fn unlocked(mut self) -> Self {
+        self.throttle = Throttle::unlocked();
+        for known in &mut self.known {
+            known.throttle = Throttle::unlocked();
+        }
+        self
+    }
+
+    /// Whether the challenge was answered before, or nobody could remember that it is now.
+    pub fn has_answered(&self, challenge: Answered, at: UnixTime) -> bool {
+        let live = || self.answered.iter().filter(|known| at < known.expires);
+        live().any(|known| known.challenge == challenge.challenge)
+            || live().count() >= Self::ANSWERED
+    }
+
+    /// Remembers that the challenge was answered.
+    pub fn answer(mut self, challenge: Answered, at: UnixTime) -> Self {
+        self.answered.retain(|known| at < known.expires);
+        self.answered.push(challenge);
+        self
+    }
+
+    fn place(&self, source: Option<Source>) -> Option<usize> {
+        let source = source?;
+        self.known.iter().position(|known| known.source == source)
+    }
+
+    /// The limits of sources that are not known: they leave the known ones a round.
+    fn strangers(&self, lockout: &Lockout) -> Lockout {
+        let reserve = if self.known.is_empty() {
+            0
+        } else {
+            lockout.lock_after.min(lockout.hard_lock_after / 2)
+        };
+        Lockout {
+            hard_lock_after: lockout.hard_lock_after - reserve,
+            ..*lockout
+        }
+    }
+}
+
+const DAY: u64 = 86_400;
+
+#[cfg(test)]
+mod tests;

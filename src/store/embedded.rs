@@ -18,7 +18,10 @@ use crate::model::attempt::Attempt;
 use crate::model::audit::AuditRecord;
 use crate::model::audit::Event;
 use crate::model::client::Client;
+use crate::model::credential::Credentials;
 use crate::model::id::Serial;
+use crate::model::source::Source;
+use crate::model::source::SourceState;
 use crate::model::token::Token;
 use crate::model::token::TokenState;
 use crate::model::user::User;
@@ -33,6 +36,7 @@ use crate::store::Change;
 use crate::store::Health;
 use crate::store::Outcome;
 use crate::store::Progress;
+use crate::store::KeyPurpose;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::View;
@@ -220,6 +224,29 @@ impl Store for Embedded {
 
     fn attempt(&self, attempt: Attempt) -> Answer<'_, Outcome> {
         Box::pin(self.ask(|reply| Command::Attempt(Box::new(attempt), reply)))
+    }
+
+    fn credentials<'a>(&'a self, user: &'a UserKey) -> Answer<'a, Credentials> {
+        Box::pin(async move {
+            let key = record::user_key(user);
+            let open = |row: &[u8]| record::credentials(&key, row, &self.reading.sealer);
+            let rows = self.reading.fold.reader();
+            Ok(rows
+                .get(Table::Credentials, &key, open)?
+                .unwrap_or_default())
+        })
+    }
+
+    fn source(&self, source: Source) -> Answer<'_, SourceState> {
+        Box::pin(async move {
+            let rows = self.reading.fold.reader();
+            let state = rows.get(Table::Sources, source.octets(), record::source_state)?;
+            Ok(state.unwrap_or_default())
+        })
+    }
+
+    fn key(&self, purpose: KeyPurpose) -> Key256 {
+        self.reading.sealer.key(purpose)
     }
 
     fn change(&self, change: Change, by: By) -> Answer<'_, ()> {

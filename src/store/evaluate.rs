@@ -1,7 +1,8 @@
 //! What an attempt or a change does to the rows, given the newest ones. No IO of its own.
 
 use crate::model::attempt::Attempt;
-use crate::model::attempt::Comparison;
+use crate::model::attempt::Compared;
+use crate::model::attempt::Current;
 use crate::model::attempt::Finding;
 use crate::model::attempt::Settlement;
 use crate::model::attempt::settle;
@@ -10,8 +11,11 @@ use crate::model::audit::Event;
 use crate::model::audit::Purpose;
 use crate::model::client::Access;
 use crate::model::client::Client;
+use crate::model::credential::Credentials;
 use crate::model::id::Serial;
 use crate::model::reason::Decision;
+use crate::model::source::Source;
+use crate::model::source::SourceState;
 use crate::model::token::LifeCycle;
 use crate::model::token::Token;
 use crate::model::token::TokenState;
@@ -38,31 +42,31 @@ pub(crate) fn attempt(
     now: UnixTime,
 ) -> Result<Option<(Settlement, Entry)>, StoreError> {
     let mut user_row = Vec::new();
-    let mut user = UserState::default();
-    let mut states = Vec::new();
-    if let Finding::Compared {
-        user: key,
-        generation,
-        tokens,
-    } = &attempt.finding
-    {
-        if rows.differs_from(*generation) && !conditions_hold(rows, key, tokens)? {
+    let mut current = Current::default();
+    if let Finding::Compared(compared) = &attempt.finding {
+        if rows.differs_from(compared.generation) && !conditions_hold(rows, compared)? {
             return Ok(None);
         }
-        user_row = record::user_key(key);
-        user = rows
-            .get(Table::UserStates, &user_row, record::user_state)?
-            .unwrap_or_default();
-        for token in tokens {
-            states.push(token_state(rows, &token.serial)?);
+        user_row = record::user_key(&compared.user);
+        current.user = user_state(rows, &user_row)?;
+        for token in compared.tokens.iter().flatten() {
+            current.tokens.push(token_state(rows, &token.serial)?);
         }
     }
-    let Ok(settlement) = settle(attempt, user, &states) else {
+    let source = attempt.source();
+    if let Some(source) = source {
+        let state = rows.get(Table::Sources, source.octets(), record::source_state)?;
+        current.source = state.unwrap_or_default();
+    }
+    let Ok(settlement) = settle(attempt, &current) else {
         return Ok(None);
     };
     let mut writes = Vec::with_capacity(2);
-    if let Some(state) = settlement.user {
+    if let Some(state) = &settlement.user {
         writes.push(user_state_write(user_row.clone(), state)?);
+    }
+    if let (Some(source), Some(state)) = (source, &settlement.source) {
+        writes.push(source_state_write(source, state)?);
     }
     if let Some((serial, state)) = &settlement.token {
         writes.push(token_state_write(serial, state)?);
@@ -87,17 +91,19 @@ pub(crate) fn attempt(
 }
 
 /// Whether the records that the view was read from are still the newest.
-fn conditions_hold(
-    rows: &Working<'_>,
-    key: &UserKey,
-    tokens: &[Comparison],
-) -> Result<bool, StoreError> {
-    let owner = record::user_key(key);
-    let user = rows.get(Table::Users, &owner, record::user)?;
-    if user.is_none_or(|user| user.disabled) {
+fn conditions_hold(rows: &Working<'_>, compared: &Compared) -> Result<bool, StoreError> {
+    let owner = record::user_key(&compared.user);
+    let user = rows.get(Table::Users, &owner, record::user_condition)?;
+    if user.is_none_or(|(revision, disabled)| disabled || revision != compared.revision) {
         return Ok(false);
     }
-    for token in tokens {
+    if let Some(seen) = compared.credentials {
+        let row = rows.get(Table::Credentials, &owner, record::credentials_revision)?;
+        if row.unwrap_or_default() != seen {
+            return Ok(false);
+        }
+    }
+    for token in compared.tokens.iter().flatten() {
         let key = record::token_key(&owner, &token.serial);
         let found = rows.get(Table::Tokens, &key, record::token_condition)?;
         if found.is_none_or(|(revision, _)| revision != token.revision) {
@@ -125,6 +131,16 @@ pub(crate) fn change(
             remove_user(rows, key, sealer)?,
         ),
         Change::Unlock(key) => ("user_unlock", key.to_string(), unlock(rows, key)?),
+        Change::SetCredentials(key, credentials) => (
+            "credentials_set",
+            key.to_string(),
+            vec![set_credentials(rows, key, credentials, keys)?],
+        ),
+        Change::ForgetSources { before } => (
+            "sources_forget",
+            before.rfc3339(),
+            forget_sources(rows, *before)?,
+        ),
         Change::CreateToken(token, state) => (
             "token_add",
             token.serial.to_string(),
@@ -234,6 +250,7 @@ fn remove_user(
         .ok_or(StoreError::NotFound)?;
     let mut writes = vec![
         gone(Table::Users, key.clone()),
+        gone(Table::Credentials, key.clone()),
         gone(Table::UserStates, key),
     ];
     for (key, serial) in tokens_of(rows, user)? {
@@ -246,7 +263,8 @@ fn unlock(rows: &Working<'_>, user: &UserKey) -> Result<Vec<RowWrite>, StoreErro
     let key = record::user_key(user);
     rows.get(Table::Users, &key, |_| Ok(()))?
         .ok_or(StoreError::NotFound)?;
-    let mut writes = vec![gone(Table::UserStates, key)];
+    let state = user_state(rows, &key)?.unlocked();
+    let mut writes = vec![user_state_write(key, &state)?];
     for (_, serial) in tokens_of(rows, user)? {
         let state = token_state(rows, &serial)?;
         if state.throttle != Throttle::default() {
@@ -256,6 +274,44 @@ fn unlock(rows: &Working<'_>, user: &UserKey) -> Result<Vec<RowWrite>, StoreErro
             };
             writes.push(token_state_write(&serial, &state)?);
         }
+    }
+    Ok(writes)
+}
+
+fn set_credentials(
+    rows: &Working<'_>,
+    user: &UserKey,
+    credentials: &Credentials,
+    keys: Keys<'_>,
+) -> Result<RowWrite, StoreError> {
+    let key = record::user_key(user);
+    rows.get(Table::Users, &key, |_| Ok(()))?
+        .ok_or(StoreError::NotFound)?;
+    let found = rows.get(Table::Credentials, &key, record::credentials_revision)?;
+    refuse_if(found.unwrap_or_default() != credentials.revision, CHANGED)?;
+    let credentials = Credentials {
+        revision: credentials.revision + 1,
+        ..credentials.clone()
+    };
+    let row = record::credentials_row(&key, &credentials, keys.sealer, keys.entropy)?;
+    Ok(put(Table::Credentials, key, row))
+}
+
+/// Sources whose last failure is long past. At most so many at a time, and nothing to do is no
+/// entry.
+fn forget_sources(rows: &Working<'_>, before: UnixTime) -> Result<Vec<RowWrite>, StoreError> {
+    let mut writes = Vec::new();
+    for key in rows.keys(Table::Sources, b"")? {
+        let state = rows.get(Table::Sources, &key, record::source_state)?;
+        if state.is_some_and(|state| state.last < before) {
+            writes.push(gone(Table::Sources, key));
+        }
+        if writes.len() == FORGOTTEN {
+            break;
+        }
+    }
+    if writes.is_empty() {
+        return Err(StoreError::NotFound);
     }
     Ok(writes)
 }
@@ -425,6 +481,11 @@ fn tokens_of(rows: &Working<'_>, user: &UserKey) -> Result<Vec<(Vec<u8>, Serial)
     Ok(tokens)
 }
 
+fn user_state(rows: &Working<'_>, key: &[u8]) -> Result<UserState, StoreError> {
+    let state = rows.get(Table::UserStates, key, record::user_state)?;
+    Ok(state.unwrap_or_default())
+}
+
 fn token_state(rows: &Working<'_>, serial: &Serial) -> Result<TokenState, StoreError> {
     let key = serial.as_str().as_bytes();
     Ok(rows
@@ -442,11 +503,20 @@ fn token_state_write(serial: &Serial, state: &TokenState) -> Result<RowWrite, St
 }
 
 /// A user without failures needs no row.
-fn user_state_write(key: Vec<u8>, state: UserState) -> Result<RowWrite, StoreError> {
-    if state == UserState::default() {
+fn user_state_write(key: Vec<u8>, state: &UserState) -> Result<RowWrite, StoreError> {
+    if *state == UserState::default() {
         return Ok(gone(Table::UserStates, key));
     }
-    Ok(put(Table::UserStates, key, record::user_state_row(&state)?))
+    Ok(put(Table::UserStates, key, record::user_state_row(state)?))
+}
+
+fn source_state_write(source: Source, state: &SourceState) -> Result<RowWrite, StoreError> {
+    let key = source.octets().to_vec();
+    if *state == SourceState::default() {
+        return Ok(gone(Table::Sources, key));
+    }
+    let row = record::source_state_row(state)?;
+    Ok(put(Table::Sources, key, row))
 }
 
 /// The token's rows go; the last step of its key stays, or the same key under a new token would
@@ -498,5 +568,7 @@ const fn refuse_if(refuse: bool, why: &'static str) -> Result<(), StoreError> {
     }
 }
 
+/// Most sources forgotten by one change.
+const FORGOTTEN: usize = 10_000;
 const ACCEPT_CLOCK: &str = "clock_accept";
 const CHANGED: &str = "the record was changed by somebody else; look at it and try again";

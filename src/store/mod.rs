@@ -37,8 +37,11 @@ use crate::model::attempt::Attempt;
 use crate::model::attempt::Settlement;
 use crate::model::audit::AuditRecord;
 use crate::model::client::Client;
+use crate::model::credential::Credentials;
 use crate::model::id::Serial;
 use crate::model::reason::Decision;
+use crate::model::source::Source;
+use crate::model::source::SourceState;
 use crate::model::token::LifeCycle;
 use crate::model::token::Token;
 use crate::model::token::TokenState;
@@ -46,6 +49,7 @@ use crate::model::user::User;
 use crate::model::user::UserState;
 use crate::model::user_key::UserKey;
 use crate::secret::EntropyError;
+use crate::secret::Key256;
 use crate::time::UnixTime;
 
 pub mod embedded;
@@ -68,6 +72,15 @@ pub trait Store: Send + Sync + 'static {
 
     /// Decides and consumes. Durable when it answers.
     fn attempt(&self, attempt: Attempt) -> Answer<'_, Outcome>;
+
+    /// The verifiers of what a user knows; none has the default ones.
+    fn credentials<'a>(&'a self, user: &'a UserKey) -> Answer<'a, Credentials>;
+
+    /// The failures counted against a source.
+    fn source(&self, source: Source) -> Answer<'_, SourceState>;
+
+    /// The key of this purpose, derived from the store's data key: the same after every start.
+    fn key(&self, purpose: KeyPurpose) -> Key256;
 
     /// Changes one record under its expected revision. Durable and audited when it answers.
     fn change(&self, change: Change, by: By) -> Answer<'_, ()>;
@@ -145,6 +158,13 @@ pub enum Change {
     RemoveUser(UserKey),
     /// Forgets the failures and locks of the user and its tokens.
     Unlock(UserKey),
+    /// The verifiers of a user as they shall be; their `revision` is the one that was seen.
+    SetCredentials(UserKey, Credentials),
+    /// Forgets sources whose last failure is before this time; not found when there is none.
+    ForgetSources {
+        /// Failures after it are kept.
+        before: UnixTime,
+    },
     /// A new token and where its moving factor starts; conflict when the serial exists.
     CreateToken(Token, TokenState),
     /// Moves a token through its life; `expected` is the revision that was seen.
@@ -173,6 +193,15 @@ pub enum Change {
     },
     /// An administrator vouches for the present time although later times are on record.
     AcceptClock,
+}
+
+/// What a derived key is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum KeyPurpose {
+    /// Mixed into every PIN and password before it is hashed, so that the hashes alone are useless.
+    Pepper,
+    /// Seals challenges.
+    Challenge,
 }
 
 /// Who makes a change, for the audit.

@@ -11,7 +11,6 @@
 
 use std::net::IpAddr;
 
-use ipnet::IpNet;
 use serde::Deserialize;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -21,36 +20,41 @@ use crate::model::audit::Channel;
 use crate::model::audit::DecisionEvent;
 use crate::model::audit::Event;
 use crate::model::audit::Purpose;
-use crate::model::client::Access;
-use crate::model::client::ApiAccess;
-use crate::model::client::Client;
-use crate::model::client::RadiusAccess;
-use crate::model::client::Require;
-use crate::model::client::Scope;
 use crate::model::id::RequestId;
 use crate::model::id::Serial;
 use crate::model::reason::Decision;
 use crate::model::reason::Reason;
 use crate::model::token::LifeCycle;
-use crate::model::token::Moving;
 use crate::model::token::Token;
-use crate::model::token::TokenState;
 use crate::model::user::User;
-use crate::model::user::UserState;
+use crate::model::user::Waiver;
 use crate::model::user_key::UserKey;
 use crate::otp::Algorithm;
 use crate::otp::Digits;
 use crate::otp::Period;
-use crate::otp::throttle::Block;
-use crate::otp::throttle::Throttle;
-use crate::otp::totp::Drift;
 use crate::secret::Entropy;
 use crate::secret::OtpKey;
-use crate::secret::SharedSecret;
 use crate::store::StoreError;
 use crate::store::seal::Place;
 use crate::store::seal::Sealer;
 use crate::time::UnixTime;
+
+mod client;
+mod credential;
+mod state;
+
+pub(crate) use client::client;
+pub(crate) use client::client_condition;
+pub(crate) use client::client_row;
+pub(crate) use credential::credentials;
+pub(crate) use credential::credentials_revision;
+pub(crate) use credential::credentials_row;
+pub(crate) use state::source_state;
+pub(crate) use state::source_state_row;
+pub(crate) use state::token_state;
+pub(crate) use state::token_state_row;
+pub(crate) use state::user_state;
+pub(crate) use state::user_state_row;
 
 /// The tables of rows, by their number in log entries; numbers are never reused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -63,11 +67,13 @@ pub(crate) enum Table {
     Clients,
     Lessons,
     Retired,
+    Credentials,
+    Sources,
 }
 
 impl Table {
     /// Every table, in order of its number.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Users,
         Self::Tokens,
         Self::Owners,
@@ -76,6 +82,8 @@ impl Table {
         Self::Clients,
         Self::Lessons,
         Self::Retired,
+        Self::Credentials,
+        Self::Sources,
     ];
 
     /// Its name in the file and in associated data.
@@ -89,12 +97,17 @@ impl Table {
             Self::Clients => "clients",
             Self::Lessons => "lessons",
             Self::Retired => "retired",
+            Self::Credentials => "credentials",
+            Self::Sources => "sources",
         }
     }
 
     /// Whether evaluations read it: a change of such a row makes views stale.
     pub(crate) const fn is_static(self) -> bool {
-        matches!(self, Self::Users | Self::Tokens | Self::Owners)
+        matches!(
+            self,
+            Self::Users | Self::Tokens | Self::Owners | Self::Credentials
+        )
     }
 }
 
@@ -156,15 +169,17 @@ enum EventV1 {
     Decision {
         request: [u8; 16],
         purpose: u8,
-        accept: bool,
+        decision: u8,
         reason: u8,
         user: String,
         serial: Option<String>,
         step: Option<u64>,
         client: String,
         channel: u8,
+        method: String,
         source: Option<IpAddr>,
         rule: Option<String>,
+        waiver: Option<String>,
         failures: u32,
         latency: u32,
     },
@@ -186,7 +201,11 @@ impl From<&Event> for EventV1 {
                     Purpose::Confirm => 1,
                     Purpose::Resync => 2,
                 },
-                accept: event.decision == Decision::Accept,
+                decision: match event.decision {
+                    Decision::Reject => 0,
+                    Decision::Accept => 1,
+                    Decision::Challenge => 2,
+                },
                 reason: event.reason.number(),
                 user: event.user.clone(),
                 serial: event.serial.as_ref().map(ToString::to_string),
@@ -197,8 +216,10 @@ impl From<&Event> for EventV1 {
                     Channel::Http => 1,
                     Channel::Admin => 2,
                 },
+                method: event.method.clone(),
                 source: event.source,
                 rule: event.rule.clone(),
+                waiver: event.waiver.clone(),
                 failures: event.failures,
                 latency: event.latency,
             },
@@ -218,15 +239,17 @@ impl EventV1 {
             Self::Decision {
                 request,
                 purpose,
-                accept,
+                decision,
                 reason,
                 user,
                 serial,
                 step,
                 client,
                 channel,
+                method,
                 source,
                 rule,
+                waiver,
                 failures,
                 latency,
             } => Event::Decision(DecisionEvent {
@@ -237,10 +260,11 @@ impl EventV1 {
                     2 => Purpose::Resync,
                     _ => return None,
                 },
-                decision: if accept {
-                    Decision::Accept
-                } else {
-                    Decision::Reject
+                decision: match decision {
+                    0 => Decision::Reject,
+                    1 => Decision::Accept,
+                    2 => Decision::Challenge,
+                    _ => return None,
                 },
                 reason: Reason::from_number(reason)?,
                 user,
@@ -253,8 +277,10 @@ impl EventV1 {
                     2 => Channel::Admin,
                     _ => return None,
                 },
+                method,
                 source,
                 rule,
+                waiver,
                 failures,
                 latency,
             }),
@@ -283,8 +309,40 @@ struct UserV1 {
     birth_date: Option<String>,
     class: Option<String>,
     disabled: bool,
+    bypass: Option<WaiverV1>,
+    exemption: Option<WaiverV1>,
     created: u64,
     revision: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WaiverV1 {
+    reason: String,
+    owner: String,
+    from: u64,
+    until: u64,
+}
+
+impl From<&Waiver> for WaiverV1 {
+    fn from(waiver: &Waiver) -> Self {
+        Self {
+            reason: waiver.reason.clone(),
+            owner: waiver.owner.clone(),
+            from: waiver.from.as_millis(),
+            until: waiver.until.as_millis(),
+        }
+    }
+}
+
+impl From<WaiverV1> for Waiver {
+    fn from(form: WaiverV1) -> Self {
+        Self {
+            reason: form.reason,
+            owner: form.owner,
+            from: UnixTime::from_millis(form.from),
+            until: UnixTime::from_millis(form.until),
+        }
+    }
 }
 
 /// A user's row.
@@ -298,6 +356,8 @@ pub(crate) fn user_row(user: &User) -> Result<Vec<u8>, StoreError> {
         birth_date: user.birth_date.clone(),
         class: user.class.clone(),
         disabled: user.disabled,
+        bypass: user.bypass.as_ref().map(WaiverV1::from),
+        exemption: user.exemption.as_ref().map(WaiverV1::from),
         created: user.created.as_millis(),
         revision: user.revision,
     };
@@ -315,9 +375,17 @@ pub(crate) fn user(bytes: &[u8]) -> Result<User, StoreError> {
         birth_date: form.birth_date,
         class: form.class,
         disabled: form.disabled,
+        bypass: form.bypass.map(Waiver::from),
+        exemption: form.exemption.map(Waiver::from),
         created: UnixTime::from_millis(form.created),
         revision: form.revision,
     })
+}
+
+/// What an attempt's conditions compare: revision, and whether the user may come in at all.
+pub(crate) fn user_condition(bytes: &[u8]) -> Result<(u64, bool), StoreError> {
+    let form: UserV1 = take(1, bytes)?;
+    Ok((form.revision, form.disabled))
 }
 
 #[derive(Serialize, Deserialize)]
@@ -410,256 +478,6 @@ fn token_place(serial: &str) -> Place<'_> {
         table: Table::Tokens.name(),
         row: serial.as_bytes(),
         field: "key",
-        version: 1,
-    }
-}
-
-#[derive(Clone, Copy, Serialize, Deserialize)]
-struct ThrottleV1 {
-    failures: u32,
-    block: BlockV1,
-}
-
-#[derive(Clone, Copy, Serialize, Deserialize)]
-enum BlockV1 {
-    None,
-    Delay(u64),
-    Locked(u64),
-    Hard,
-}
-
-impl From<Throttle> for ThrottleV1 {
-    fn from(throttle: Throttle) -> Self {
-        let block = match throttle.block {
-            Block::None => BlockV1::None,
-            Block::Delay { until } => BlockV1::Delay(until.as_millis()),
-            Block::Locked { until } => BlockV1::Locked(until.as_millis()),
-            Block::Hard => BlockV1::Hard,
-        };
-        Self {
-            failures: throttle.failures,
-            block,
-        }
-    }
-}
-
-impl From<ThrottleV1> for Throttle {
-    fn from(form: ThrottleV1) -> Self {
-        let block = match form.block {
-            BlockV1::None => Block::None,
-            BlockV1::Delay(until) => Block::Delay {
-                until: UnixTime::from_millis(until),
-            },
-            BlockV1::Locked(until) => Block::Locked {
-                until: UnixTime::from_millis(until),
-            },
-            BlockV1::Hard => Block::Hard,
-        };
-        Self {
-            failures: form.failures,
-            block,
-        }
-    }
-}
-
-/// A user's counters.
-pub(crate) fn user_state_row(state: &UserState) -> Result<Vec<u8>, StoreError> {
-    row(1, &ThrottleV1::from(state.throttle))
-}
-
-/// Reads a user's counters.
-pub(crate) fn user_state(bytes: &[u8]) -> Result<UserState, StoreError> {
-    Ok(UserState {
-        throttle: take::<ThrottleV1>(1, bytes)?.into(),
-    })
-}
-
-#[derive(Serialize, Deserialize)]
-struct TokenStateV1 {
-    last: Option<u64>,
-    offset: i32,
-    learned: i8,
-    throttle: ThrottleV1,
-    last_accept: Option<u64>,
-}
-
-/// A token's moving factor and counters.
-pub(crate) fn token_state_row(state: &TokenState) -> Result<Vec<u8>, StoreError> {
-    let form = TokenStateV1 {
-        last: state.moving.last,
-        offset: state.moving.drift.offset(),
-        learned: state.moving.drift.learned(),
-        throttle: state.throttle.into(),
-        last_accept: state.last_accept.map(UnixTime::as_millis),
-    };
-    row(1, &form)
-}
-
-/// Reads a token's moving factor and counters.
-pub(crate) fn token_state(bytes: &[u8]) -> Result<TokenState, StoreError> {
-    let form: TokenStateV1 = take(1, bytes)?;
-    let drift = Drift::new(form.offset, form.learned).ok_or(BAD_FORM)?;
-    Ok(TokenState {
-        moving: Moving {
-            last: form.last,
-            drift,
-        },
-        throttle: form.throttle.into(),
-        last_accept: form.last_accept.map(UnixTime::from_millis),
-    })
-}
-
-#[derive(Serialize, Deserialize)]
-struct ClientV1 {
-    name: String,
-    policy: Option<String>,
-    realm: Option<String>,
-    access: AccessV1,
-    created: u64,
-    revision: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-enum AccessV1 {
-    Radius {
-        addresses: Vec<String>,
-        secret: Vec<u8>,
-        previous: Option<(Vec<u8>, u64)>,
-        profile: String,
-        require: u8,
-    },
-    /// A sealed [`ApiV1`]: whoever can write the file must not be able to plant a key.
-    Api { sealed: Vec<u8> },
-}
-
-#[derive(Serialize, Deserialize)]
-struct ApiV1 {
-    key_hash: [u8; 32],
-    previous: Option<([u8; 32], u64)>,
-    scopes: Vec<String>,
-}
-
-/// A client's row; shared secrets are sealed for it.
-pub(crate) fn client_row(
-    client: &Client,
-    sealer: &Sealer,
-    entropy: &dyn Entropy,
-) -> Result<Vec<u8>, StoreError> {
-    let seal = |field, secret: &SharedSecret| {
-        sealer.seal(client_place(&client.name, field), secret.expose(), entropy)
-    };
-    let access = match &client.access {
-        Access::Radius(radius) => AccessV1::Radius {
-            addresses: radius.addresses.iter().map(ToString::to_string).collect(),
-            secret: seal("secret", &radius.secret)?,
-            previous: match &radius.previous {
-                None => None,
-                Some((secret, until)) => Some((seal("previous", secret)?, until.as_millis())),
-            },
-            profile: radius.profile.clone(),
-            require: match radius.message_authenticator {
-                Require::True => 0,
-                Require::False => 1,
-                Require::Auto => 2,
-            },
-        },
-        Access::Api(api) => {
-            let form = ApiV1 {
-                key_hash: api.key_hash,
-                previous: api.previous.map(|(hash, until)| (hash, until.as_millis())),
-                scopes: api.scopes.iter().map(ToString::to_string).collect(),
-            };
-            let place = client_place(&client.name, "api");
-            AccessV1::Api {
-                sealed: sealer.seal(place, &row(1, &form)?, entropy)?,
-            }
-        }
-    };
-    let form = ClientV1 {
-        name: client.name.clone(),
-        policy: client.policy.clone(),
-        realm: client.realm.clone(),
-        access,
-        created: client.created.as_millis(),
-        revision: client.revision,
-    };
-    row(1, &form)
-}
-
-/// Reads a client's row and opens its secrets.
-pub(crate) fn client(bytes: &[u8], sealer: &Sealer) -> Result<Client, StoreError> {
-    let form: ClientV1 = take(1, bytes)?;
-    let open = |field, sealed: &[u8]| -> Result<SharedSecret, StoreError> {
-        let secret = sealer.open(client_place(&form.name, field), sealed)?;
-        SharedSecret::new(secret).ok_or(BAD_FORM)
-    };
-    let access = match &form.access {
-        AccessV1::Radius {
-            addresses,
-            secret,
-            previous,
-            profile,
-            require,
-        } => {
-            let addresses: Result<Vec<IpNet>, _> =
-                addresses.iter().map(|address| address.parse()).collect();
-            Access::Radius(RadiusAccess {
-                addresses: addresses.map_err(|_| BAD_FORM)?,
-                secret: open("secret", secret)?,
-                previous: match previous {
-                    None => None,
-                    Some((sealed, until)) => {
-                        Some((open("previous", sealed)?, UnixTime::from_millis(*until)))
-                    }
-                },
-                profile: profile.clone(),
-                message_authenticator: match require {
-                    0 => Require::True,
-                    1 => Require::False,
-                    2 => Require::Auto,
-                    _ => return Err(BAD_FORM),
-                },
-            })
-        }
-        AccessV1::Api { sealed } => {
-            let opened = sealer.open(client_place(&form.name, "api"), sealed)?;
-            let api: ApiV1 = take(1, opened.expose())?;
-            let scopes: Result<Vec<Scope>, ()> =
-                api.scopes.iter().map(|word| word.parse()).collect();
-            Access::Api(ApiAccess {
-                key_hash: api.key_hash,
-                previous: api
-                    .previous
-                    .map(|(hash, until)| (hash, UnixTime::from_millis(until))),
-                scopes: scopes.map_err(|()| BAD_FORM)?,
-            })
-        }
-    };
-    Ok(Client {
-        name: form.name,
-        policy: form.policy,
-        realm: form.realm,
-        access,
-        created: UnixTime::from_millis(form.created),
-        revision: form.revision,
-    })
-}
-
-/// What a conditional change compares: revision and networks, without opening the secret.
-pub(crate) fn client_condition(bytes: &[u8]) -> Result<(u64, Vec<String>), StoreError> {
-    let form: ClientV1 = take(1, bytes)?;
-    let addresses = match form.access {
-        AccessV1::Radius { addresses, .. } => addresses,
-        AccessV1::Api { .. } => Vec::new(),
-    };
-    Ok((form.revision, addresses))
-}
-
-fn client_place<'a>(name: &'a str, field: &'a str) -> Place<'a> {
-    Place {
-        table: Table::Clients.name(),
-        row: name.as_bytes(),
-        field,
         version: 1,
     }
 }

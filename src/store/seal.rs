@@ -5,7 +5,9 @@
 //!   `- opens the data key (sealed in the store's meta table, made once at init)
 //!        |- HKDF "seal"   AES-256-GCM key of every sealed field
 //!        |- HKDF "audit"  HMAC-SHA-256 key of the audit chain
-//!        `- HKDF "mark"   HMAC-SHA-256 key that recognises a token's key again
+//!        |- HKDF "mark"   HMAC-SHA-256 key that recognises a token's key again
+//!        |- HKDF "pepper"     secret input of every PIN and password hash
+//!        `- HKDF "challenge"  AES-256-GCM key of challenges
 //! ```
 //!
 //! A sealed field is `algorithm | nonce (12) | ciphertext | tag (16)`. Its associated data is
@@ -29,6 +31,7 @@ use crate::secret::Entropy;
 use crate::secret::Key256;
 use crate::secret::SecretBytes;
 use crate::secret::random;
+use crate::store::KeyPurpose;
 use crate::store::StoreError;
 
 /// Where a sealed field lives; becomes its associated data.
@@ -50,6 +53,8 @@ pub(crate) struct Sealer {
     cipher: Aes256Gcm,
     audit: Hmac<Sha256>,
     mark: Hmac<Sha256>,
+    pepper: Key256,
+    challenge: Key256,
 }
 
 impl Sealer {
@@ -63,6 +68,8 @@ impl Sealer {
             cipher: Aes256Gcm::new(seal.expose().into()),
             audit: mac_key(&audit),
             mark: mac_key(&mark),
+            pepper: derive(store, data_key, "oncegate pepper v1"),
+            challenge: derive(store, data_key, "oncegate challenge v1"),
         }
     }
 
@@ -90,6 +97,14 @@ impl Sealer {
         mac.update(&seq.to_be_bytes());
         mac.update(body);
         mac.finalize().into_bytes().into()
+    }
+
+    /// The key of this purpose.
+    pub(crate) fn key(&self, purpose: KeyPurpose) -> Key256 {
+        match purpose {
+            KeyPurpose::Pepper => self.pepper.clone(),
+            KeyPurpose::Challenge => self.challenge.clone(),
+        }
     }
 
     /// Recognises a value again without keeping it.

@@ -1,0 +1,92 @@
+//! Where a person asks from, as failures are counted: an IPv4 address, or an IPv6 /64.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
+
+use crate::otp::throttle::Throttle;
+use crate::time::UnixTime;
+
+/// What one subscriber can be expected to hold: counting single IPv6 addresses would count nothing,
+/// since everybody has 2^64 of them.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Source {
+    /// One address.
+    V4([u8; 4]),
+    /// The first 64 bits.
+    V6([u8; 8]),
+}
+
+impl From<IpAddr> for Source {
+    fn from(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(address) => Self::V4(address.octets()),
+            IpAddr::V6(address) => {
+                let [a, b, c, d, e, f, g, h, ..] = address.octets();
+                Self::V6([a, b, c, d, e, f, g, h])
+            }
+        }
+    }
+}
+
+impl Source {
+    /// The octets that name it: 4 or 8.
+    pub const fn octets(&self) -> &[u8] {
+        match self {
+            Self::V4(octets) => octets,
+            Self::V6(octets) => octets,
+        }
+    }
+
+    /// Reads [`Source::octets`].
+    pub fn from_octets(octets: &[u8]) -> Option<Self> {
+        match octets.len() {
+            4 => octets.try_into().ok().map(Self::V4),
+            8 => octets.try_into().ok().map(Self::V6),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::V4(octets) => Ipv4Addr::from(*octets).fmt(f),
+            Self::V6([a, b, c, d, e, g, h, i]) => {
+                let octets = [*a, *b, *c, *d, *e, *g, *h, *i, 0, 0, 0, 0, 0, 0, 0, 0];
+                write!(f, "{}/64", Ipv6Addr::from(octets))
+            }
+        }
+    }
+}
+
+/// What attempts change about a source.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct SourceState {
+    /// Failures over all users since the last success from there.
+    pub throttle: Throttle,
+    /// The last failure: what is long past may be forgotten.
+    pub last: UnixTime,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(address: &str) -> String {
+        Source::from(address.parse::<IpAddr>().unwrap()).to_string()
+    }
+
+    #[test]
+    fn one_subscriber_is_one_source() {
+        assert_eq!(shown("203.0.113.7"), "203.0.113.7");
+        assert_eq!(shown("::ffff:203.0.113.7"), "203.0.113.7");
+        assert_eq!(shown("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
+        assert_eq!(shown("2001:db8:1:2::9"), shown("2001:db8:1:2:3:4:5:6"));
+        for address in ["192.0.2.1", "2001:db8::1"] {
+            let source = Source::from(address.parse::<IpAddr>().unwrap());
+            assert_eq!(Source::from_octets(source.octets()), Some(source));
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Clients, and what is known of their addresses.
+
+use ipnet::IpNet;
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::model::client::Access;
+use crate::model::client::ApiAccess;
+use crate::model::client::Client;
+use crate::model::client::RadiusAccess;
+use crate::model::client::Require;
+use crate::model::client::Scope;
+use crate::secret::Entropy;
+use crate::secret::SharedSecret;
+use crate::store::StoreError;
+use crate::store::record::BAD_FORM;
+use crate::store::record::Table;
+use crate::store::record::row;
+use crate::store::record::take;
+use crate::store::seal::Place;
+use crate::store::seal::Sealer;
+use crate::time::UnixTime;
+
+#[derive(Serialize, Deserialize)]
+struct ClientV1 {
+    name: String,
+    policy: Option<String>,
+    realm: Option<String>,
+    access: AccessV1,
+    created: u64,
+    revision: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+enum AccessV1 {
+    Radius {
+        addresses: Vec<String>,
+        secret: Vec<u8>,
+        previous: Option<(Vec<u8>, u64)>,
+        profile: String,
+        require: u8,
+    },
+    /// A sealed [`ApiV1`]: whoever can write the file must not be able to plant a key.
+    Api { sealed: Vec<u8> },
+}
+
+#[derive(Serialize, Deserialize)]
+struct ApiV1 {
+    key_hash: [u8; 32],
+    previous: Option<([u8; 32], u64)>,
+    scopes: Vec<String>,
+}
+
+/// A client's row; shared secrets are sealed for it.
+pub(crate) fn client_row(
+    client: &Client,
+    sealer: &Sealer,
+    entropy: &dyn Entropy,
+) -> Result<Vec<u8>, StoreError> {
+    let seal = |field, secret: &SharedSecret| {
+        sealer.seal(client_place(&client.name, field), secret.expose(), entropy)
+    };
+    let access = match &client.access {
+        Access::Radius(radius) => AccessV1::Radius {
+            addresses: radius.addresses.iter().map(ToString::to_string).collect(),
+            secret: seal("secret", &radius.secret)?,
+            previous: match &radius.previous {
+                None => None,
+                Some((secret, until)) => Some((seal("previous", secret)?, until.as_millis())),
+            },
+            profile: radius.profile.clone(),
+            require: match radius.message_authenticator {
+                Require::True => 0,
+                Require::False => 1,
+                Require::Auto => 2,
+            },
+        },
+        Access::Api(api) => {
+            let form = ApiV1 {
+                key_hash: api.key_hash,
+                previous: api.previous.map(|(hash, until)| (hash, until.as_millis())),
+                scopes: api.scopes.iter().map(ToString::to_string).collect(),
+            };
+            let place = client_place(&client.name, "api");
+            AccessV1::Api {
+                sealed: sealer.seal(place, &row(1, &form)?, entropy)?,
+            }
+        }
+    };
+    let form = ClientV1 {
+        name: client.name.clone(),
+        policy: client.policy.clone(),
+        realm: client.realm.clone(),
+        access,
+        created: client.created.as_millis(),
+        revision: client.revision,
+    };
+    row(1, &form)
+}
+
+/// Reads a client's row and opens its secrets.
+pub(crate) fn client(bytes: &[u8], sealer: &Sealer) -> Result<Client, StoreError> {
+    let form: ClientV1 = take(1, bytes)?;
+    let open = |field, sealed: &[u8]| -> Result<SharedSecret, StoreError> {
+        let secret = sealer.open(client_place(&form.name, field), sealed)?;
+        SharedSecret::new(secret).ok_or(BAD_FORM)
+    };
+    let access = match &form.access {
+        AccessV1::Radius {
+            addresses,
+            secret,
+            previous,
+            profile,
+            require,
+        } => {
+            let addresses: Result<Vec<IpNet>, _> =
+                addresses.iter().map(|address| address.parse()).collect();
+            Access::Radius(RadiusAccess {
+                addresses: addresses.map_err(|_| BAD_FORM)?,
+                secret: open("secret", secret)?,
+                previous: match previous {
+                    None => None,
+                    Some((sealed, until)) => {
+                        Some((open("previous", sealed)?, UnixTime::from_millis(*until)))
+                    }
+                },
+                profile: profile.clone(),
+                message_authenticator: match require {
+                    0 => Require::True,
+                    1 => Require::False,
+                    2 => Require::Auto,
+                    _ => return Err(BAD_FORM),
+                },
+            })
+        }
+        AccessV1::Api { sealed } => {
+            let opened = sealer.open(client_place(&form.name, "api"), sealed)?;
+            let api: ApiV1 = take(1, opened.expose())?;
+            let scopes: Result<Vec<Scope>, ()> =
+                api.scopes.iter().map(|word| word.parse()).collect();
+            Access::Api(ApiAccess {
+                key_hash: api.key_hash,
+                previous: api
+                    .previous
+                    .map(|(hash, until)| (hash, UnixTime::from_millis(until))),
+                scopes: scopes.map_err(|()| BAD_FORM)?,
+            })
+        }
+    };
+    Ok(Client {
+        name: form.name,
+        policy: form.policy,
+        realm: form.realm,
+        access,
+        created: UnixTime::from_millis(form.created),
+        revision: form.revision,
+    })
+}
+
+/// What a conditional change compares: revision and networks, without opening the secret.
+pub(crate) fn client_condition(bytes: &[u8]) -> Result<(u64, Vec<String>), StoreError> {
+    let form: ClientV1 = take(1, bytes)?;
+    let addresses = match form.access {
+        AccessV1::Radius { addresses, .. } => addresses,
+        AccessV1::Api { .. } => Vec::new(),
+    };
+    Ok((form.revision, addresses))
+}
+
+fn client_place<'a>(name: &'a str, field: &'a str) -> Place<'a> {
+    Place {
+        table: Table::Clients.name(),
+        row: name.as_bytes(),
+        field,
+        version: 1,
+    }
+}

@@ -1,0 +1,121 @@
+//! Verifiers of what users know. The whole body is sealed for its row; the revision stands before
+//! it, so that a condition is checked without opening anything.
+
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::credential::Hash;
+use crate::model::credential::Credentials;
+use crate::model::credential::Verifier;
+use crate::secret::Entropy;
+use crate::store::StoreError;
+use crate::store::record::BAD_FORM;
+use crate::store::record::Table;
+use crate::store::record::row;
+use crate::store::record::take;
+use crate::store::seal::Place;
+use crate::store::seal::Sealer;
+use crate::time::UnixTime;
+
+#[derive(Serialize, Deserialize)]
+struct CredentialsV1 {
+    revision: u64,
+    sealed: Vec<u8>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct BodyV1 {
+    pin: Option<VerifierV1>,
+    password: Option<VerifierV1>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct VerifierV1 {
+    hash: String,
+    length: Option<u16>,
+    set: u64,
+    must_change: bool,
+    previous: Vec<String>,
+}
+
+impl From<&Verifier> for VerifierV1 {
+    fn from(verifier: &Verifier) -> Self {
+        Self {
+            hash: verifier.hash.expose().to_owned(),
+            length: verifier.length,
+            set: verifier.set.as_millis(),
+            must_change: verifier.must_change,
+            previous: verifier
+                .previous
+                .iter()
+                .map(|hash| hash.expose().to_owned())
+                .collect(),
+        }
+    }
+}
+
+impl VerifierV1 {
+    fn parse(self) -> Result<Verifier, StoreError> {
+        let hash = |text: String| Hash::from_stored(text).ok_or(BAD_FORM);
+        Ok(Verifier {
+            hash: hash(self.hash)?,
+            length: self.length,
+            set: UnixTime::from_millis(self.set),
+            must_change: self.must_change,
+            previous: self
+                .previous
+                .into_iter()
+                .map(hash)
+                .collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// The row of the verifiers of the user with this row key.
+pub(crate) fn credentials_row(
+    owner: &[u8],
+    credentials: &Credentials,
+    sealer: &Sealer,
+    entropy: &dyn Entropy,
+) -> Result<Vec<u8>, StoreError> {
+    let body = BodyV1 {
+        pin: credentials.pin.as_ref().map(VerifierV1::from),
+        password: credentials.password.as_ref().map(VerifierV1::from),
+    };
+    let body = zeroize::Zeroizing::new(row(1, &body)?);
+    let form = CredentialsV1 {
+        revision: credentials.revision,
+        sealed: sealer.seal(place(owner), &body, entropy)?,
+    };
+    row(1, &form)
+}
+
+/// Reads the verifiers.
+pub(crate) fn credentials(
+    owner: &[u8],
+    bytes: &[u8],
+    sealer: &Sealer,
+) -> Result<Credentials, StoreError> {
+    let form: CredentialsV1 = take(1, bytes)?;
+    let opened = sealer.open(place(owner), &form.sealed)?;
+    let body: BodyV1 = take(1, opened.expose())?;
+    Ok(Credentials {
+        pin: body.pin.map(VerifierV1::parse).transpose()?,
+        password: body.password.map(VerifierV1::parse).transpose()?,
+        revision: form.revision,
+    })
+}
+
+/// What a conditional change compares, without opening anything.
+pub(crate) fn credentials_revision(bytes: &[u8]) -> Result<u64, StoreError> {
+    take(1, bytes).map(|form: CredentialsV1| form.revision)
+}
+
+fn place(owner: &[u8]) -> Place<'_> {
+    Place {
+        table: Table::Credentials.name(),
+        row: owner,
+        field: "verifiers",
+        version: 1,
+    }
+}

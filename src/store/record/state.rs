@@ -1,0 +1,182 @@
+//! What attempts change: counters and moving factors of users, tokens and sources.
+
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::model::source::Source;
+use crate::model::source::SourceState;
+use crate::model::token::Moving;
+use crate::model::token::TokenState;
+use crate::model::user::Answered;
+use crate::model::user::KnownSource;
+use crate::model::user::UserState;
+use crate::otp::throttle::Block;
+use crate::otp::throttle::Throttle;
+use crate::otp::totp::Drift;
+use crate::store::StoreError;
+use crate::store::record::BAD_FORM;
+use crate::store::record::row;
+use crate::store::record::take;
+use crate::time::UnixTime;
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct ThrottleV1 {
+    failures: u32,
+    block: BlockV1,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+enum BlockV1 {
+    None,
+    Delay(u64),
+    Locked(u64),
+    Hard,
+}
+
+impl From<Throttle> for ThrottleV1 {
+    fn from(throttle: Throttle) -> Self {
+        let block = match throttle.block {
+            Block::None => BlockV1::None,
+            Block::Delay { until } => BlockV1::Delay(until.as_millis()),
+            Block::Locked { until } => BlockV1::Locked(until.as_millis()),
+            Block::Hard => BlockV1::Hard,
+        };
+        Self {
+            failures: throttle.failures,
+            block,
+        }
+    }
+}
+
+impl From<ThrottleV1> for Throttle {
+    fn from(form: ThrottleV1) -> Self {
+        let block = match form.block {
+            BlockV1::None => Block::None,
+            BlockV1::Delay(until) => Block::Delay {
+                until: UnixTime::from_millis(until),
+            },
+            BlockV1::Locked(until) => Block::Locked {
+                until: UnixTime::from_millis(until),
+            },
+            BlockV1::Hard => Block::Hard,
+        };
+        Self {
+            failures: form.failures,
+            block,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct UserStateV1 {
+    throttle: ThrottleV1,
+    known: Vec<KnownV1>,
+    answered: Vec<(u64, u64)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct KnownV1 {
+    source: Vec<u8>,
+    day: u32,
+    throttle: ThrottleV1,
+}
+
+/// A user's counters.
+pub(crate) fn user_state_row(state: &UserState) -> Result<Vec<u8>, StoreError> {
+    let known = state.known.iter().map(|known| KnownV1 {
+        source: known.source.octets().to_vec(),
+        day: known.day,
+        throttle: known.throttle.into(),
+    });
+    let answered = state.answered.iter();
+    let form = UserStateV1 {
+        throttle: state.throttle.into(),
+        known: known.collect(),
+        answered: answered
+            .map(|answered| (answered.challenge, answered.expires.as_millis()))
+            .collect(),
+    };
+    row(1, &form)
+}
+
+/// Reads a user's counters.
+pub(crate) fn user_state(bytes: &[u8]) -> Result<UserState, StoreError> {
+    let form: UserStateV1 = take(1, bytes)?;
+    let known = form.known.into_iter().map(|known| {
+        Ok(KnownSource {
+            source: Source::from_octets(&known.source).ok_or(BAD_FORM)?,
+            day: known.day,
+            throttle: known.throttle.into(),
+        })
+    });
+    let answered = form.answered.into_iter();
+    Ok(UserState {
+        throttle: form.throttle.into(),
+        known: known.collect::<Result<_, StoreError>>()?,
+        answered: answered
+            .map(|(challenge, expires)| Answered {
+                challenge,
+                expires: UnixTime::from_millis(expires),
+            })
+            .collect(),
+    })
+}
+
+#[derive(Serialize, Deserialize)]
+struct SourceStateV1 {
+    throttle: ThrottleV1,
+    last: u64,
+}
+
+/// A source's counters.
+pub(crate) fn source_state_row(state: &SourceState) -> Result<Vec<u8>, StoreError> {
+    let form = SourceStateV1 {
+        throttle: state.throttle.into(),
+        last: state.last.as_millis(),
+    };
+    row(1, &form)
+}
+
+/// Reads a source's counters.
+pub(crate) fn source_state(bytes: &[u8]) -> Result<SourceState, StoreError> {
+    let form: SourceStateV1 = take(1, bytes)?;
+    Ok(SourceState {
+        throttle: form.throttle.into(),
+        last: UnixTime::from_millis(form.last),
+    })
+}
+
+#[derive(Serialize, Deserialize)]
+struct TokenStateV1 {
+    last: Option<u64>,
+    offset: i32,
+    learned: i8,
+    throttle: ThrottleV1,
+    last_accept: Option<u64>,
+}
+
+/// A token's moving factor and counters.
+pub(crate) fn token_state_row(state: &TokenState) -> Result<Vec<u8>, StoreError> {
+    let form = TokenStateV1 {
+        last: state.moving.last,
+        offset: state.moving.drift.offset(),
+        learned: state.moving.drift.learned(),
+        throttle: state.throttle.into(),
+        last_accept: state.last_accept.map(UnixTime::as_millis),
+    };
+    row(1, &form)
+}
+
+/// Reads a token's moving factor and counters.
+pub(crate) fn token_state(bytes: &[u8]) -> Result<TokenState, StoreError> {
+    let form: TokenStateV1 = take(1, bytes)?;
+    let drift = Drift::new(form.offset, form.learned).ok_or(BAD_FORM)?;
+    Ok(TokenState {
+        moving: Moving {
+            last: form.last,
+            drift,
+        },
+        throttle: form.throttle.into(),
+        last_accept: form.last_accept.map(UnixTime::from_millis),
+    })
+}
