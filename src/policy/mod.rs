@@ -39,6 +39,7 @@ mod factor;
 mod hours;
 mod parse;
 mod reply;
+pub mod split;
 
 pub use case::{Case, Expect, Given, TestOutcome};
 pub use condition::{Condition, METHODS, Subject, Wanted};
