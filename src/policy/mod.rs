@@ -226,7 +226,7 @@ impl Default for Challenge {
 }
 
 /// The policies built into the program, as `init` writes them.
-pub fn shipped() -> [Source; 2] {
+pub fn shipped() -> [Source; 8] {
     macro_rules! shipped {
         ($($name:literal),+ $(,)?) => {
             [$(Source::new(
@@ -238,6 +238,12 @@ pub fn shipped() -> [Source; 2] {
     shipped![
         "default",
         "otp",
+        "pin-otp",
+        "password-otp",
+        "password-pin-otp",
+        "nist-aal2",
+        "pci",
+        "kr-finance",
     ]
 }
 
