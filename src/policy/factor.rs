@@ -60,7 +60,7 @@ impl Factor {
     ];
 
     /// What this version can check.
-    pub const SUPPORTED: &'static [Self] = &[Self::Otp];
+    pub const SUPPORTED: &'static [Self] = &[Self::Password, Self::Pin, Self::Otp];
 
     /// The word used in files, JSON and metrics.
     pub const fn as_str(self) -> &'static str {
@@ -81,6 +81,21 @@ impl Factor {
     pub const fn is_knowledge(self) -> bool {
         matches!(self, Self::Password | Self::Pin)
     }
+}
+
+/// The assurance reached by factors that were presented, the held one proved by a token of `kind`
+/// (`None`: by the best kind there is): 1 for one category, 2 when something known and something held
+/// came together (NIST SP 800-63B AAL1 and AAL2; AAL3 needs hardware that this version does not know).
+///
+/// Text messages and calls are restricted there, but reach 2. E-mail proves no possession at all
+/// (SP 800-63B-3 s5.1.3.1): it adds nothing to something known.
+pub fn assurance(factors: &[Factor], kind: Option<Kind>) -> u8 {
+    let known = factors.iter().any(|factor| factor.is_knowledge());
+    let held = kind != Some(Kind::Email)
+        && factors
+            .iter()
+            .any(|factor| !factor.is_knowledge() && *factor != Factor::Email);
+    1 + u8::from(known && held)
 }
 
 /// A word that names no factor.
@@ -113,6 +128,26 @@ mod tests {
     fn words_read_back() {
         for factor in Factor::ALL {
             assert_eq!(factor.as_str().parse(), Ok(factor));
+        }
+    }
+
+    #[test]
+    fn assurance_needs_two_categories_and_no_mail() {
+        use Factor::{Email, Otp, Password, Pin, Sms};
+        for (factors, kind, reached) in [
+            (&[Otp][..], None, 1),
+            (&[Password, Pin], None, 1),
+            (&[Otp, Sms], None, 1),
+            (&[Password, Otp], None, 2),
+            (&[Otp, Pin], Some(Kind::Totp), 2),
+            (&[Pin, Sms], Some(Kind::Sms), 2),
+            (&[Password, Otp], Some(Kind::Voice), 2),
+            (&[Password, Otp], Some(Kind::Email), 1),
+            (&[Password, Email], None, 1),
+            (&[Password, Email], Some(Kind::Email), 1),
+            (&[], None, 1),
+        ] {
+            assert_eq!(assurance(factors, kind), reached, "{factors:?} {kind:?}");
         }
     }
 }

@@ -17,6 +17,7 @@ use std::fmt;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use crate::diagnostic::did_you_mean;
 use crate::time::UnixTime;
 
 /// Minutes of a week's days in a zone.
@@ -48,9 +49,10 @@ impl Hours {
             return Err(format!("`{text}` is not a time range: {FORM}"));
         }
         let (from, to) = range.map_or(Ok((0, DAY)), parse_range)?;
-        let zone = TimeZone::get(zone).map_err(|_| {
-            format!("unknown time zone `{zone}`: write an IANA name, as Asia/Seoul")
-        })?;
+        let zone = match TimeZone::get(zone) {
+            Ok(found) if !found.is_unknown() => found,
+            _ => return Err(unknown_zone(zone)),
+        };
         Ok(Self {
             text: text.into(),
             days,
@@ -118,6 +120,23 @@ fn parse_days(text: &str) -> Result<u8, String> {
         }
     }
     Ok(mask)
+}
+
+/// Names without a slash are not offered: `EST` is near to `KST` and half a world away.
+fn unknown_zone(zone: &str) -> String {
+    let names: Vec<String> = jiff::tz::db()
+        .available()
+        .map(|name| name.to_string())
+        .collect();
+    let regions = names
+        .iter()
+        .map(String::as_str)
+        .filter(|name| name.contains('/'));
+    let hint = did_you_mean(zone, regions).map_or_else(
+        || "write an IANA name, as Asia/Seoul".to_owned(),
+        |near| format!("did you mean `{near}`?"),
+    );
+    format!("unknown time zone `{zone}`: {hint}")
 }
 
 fn parse_range(text: &str) -> Result<(u16, u16), String> {

@@ -33,16 +33,19 @@ use crate::otp::throttle::Lockout;
 
 mod case;
 mod condition;
+mod country;
 mod eval;
 mod factor;
 mod hours;
 mod parse;
 mod reply;
+pub mod split;
 
 pub use case::{Case, Expect, Given, TestOutcome};
 pub use condition::{Condition, METHODS, Subject, Wanted};
+pub use country::{Country, Exemption};
 pub use eval::{ConditionTrace, Facts, RuleTrace, Ruling, Trace};
-pub use factor::{Factor, UnknownName};
+pub use factor::{Factor, UnknownName, assurance};
 pub use hours::Hours;
 pub use reply::{ReplyAttribute, ReplyFacts, Template};
 
@@ -99,6 +102,11 @@ pub struct Policy {
     pub description: String,
     /// How long after arrival the reply to a reject leaves; 0 to 10 s.
     pub reject_delay: Duration,
+    /// Whether a temporary bypass granted by an administrator may waive the held factors of the
+    /// rules. It lowers no rule's `min_assurance`, and something must be left to present.
+    pub bypass: bool,
+    /// From where an overseas exemption counts; has a home country if a rule has `exempt`.
+    pub exemption: Exemption,
     /// Read in order, the first that holds decides; never empty.
     pub rules: Vec<Rule>,
     /// Which codes count as `otp`, and how far around now they are looked for.
@@ -111,6 +119,16 @@ pub struct Policy {
     pub reply: Vec<ReplyAttribute>,
     /// The file's own tests.
     pub tests: Vec<Case>,
+    /// See [`Policy::only_otp`].
+    codes_only: bool,
+}
+
+impl Policy {
+    /// Whether every rule asks for one code and nothing else: what is not a code can be refused
+    /// before anything is looked up.
+    pub const fn only_otp(&self) -> bool {
+        self.codes_only
+    }
 }
 
 /// One rule: when it holds, and what it asks for.
@@ -122,6 +140,9 @@ pub struct Rule {
     pub when: Vec<Condition>,
     /// What must be presented, all of it; never empty, no factor twice.
     pub require: Vec<Factor>,
+    /// What a user with a granted overseas exemption need not present while abroad: a part of
+    /// `require`, never all of it.
+    pub exempt: Vec<Factor>,
     /// How one password box is read.
     pub present: Present,
     /// Assurance the accept must reach, 1 to 3; never above [`Rule::assurance`].
@@ -133,11 +154,10 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// The assurance reached by what the rule asks for: 1 for one factor, 2 when something known and
-    /// something held come together (NIST SP 800-63B AAL1 and AAL2; AAL3 needs hardware that this
-    /// version does not know).
+    /// The best assurance that all the rule asks for can reach; what was reached depends on the kind
+    /// of the accepted token and on what was waived, see [`assurance`].
     pub fn assurance(&self) -> u8 {
-        assurance(&self.require)
+        assurance(&self.require, None)
     }
 
     /// `file:line`, as audit records name the rule.
@@ -146,21 +166,16 @@ impl Rule {
     }
 }
 
-fn assurance(factors: &[Factor]) -> u8 {
-    let known = factors.iter().any(|factor| factor.is_knowledge());
-    let held = factors.iter().any(|factor| !factor.is_knowledge());
-    1 + u8::from(known && held)
-}
-
 /// How one password box is read; separate HTTP fields are always understood.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Present {
     /// Everything at once: `PIN` + code.
     #[default]
     Joined,
-    /// One after another, by Access-Challenge.
+    /// One after another, by Access-Challenge: what is typed is the first factor alone.
     Challenge,
-    /// Joined is accepted, else the rest is asked for.
+    /// Joined is accepted; when no reading fits, what is typed is the first factor alone and the
+    /// rest is asked for.
     Either,
 }
 
@@ -211,13 +226,24 @@ impl Default for Challenge {
 }
 
 /// The policies built into the program, as `init` writes them.
-pub fn shipped() -> [Source; 2] {
-    [
-        Source::new(
-            "policies/default.toml",
-            include_str!("../../policies/default.toml"),
-        ),
-        Source::new("policies/otp.toml", include_str!("../../policies/otp.toml")),
+pub fn shipped() -> [Source; 8] {
+    macro_rules! shipped {
+        ($($name:literal),+ $(,)?) => {
+            [$(Source::new(
+                concat!("policies/", $name, ".toml"),
+                include_str!(concat!("../../policies/", $name, ".toml")),
+            )),+]
+        };
+    }
+    shipped![
+        "default",
+        "otp",
+        "pin-otp",
+        "password-otp",
+        "password-pin-otp",
+        "nist-aal2",
+        "pci",
+        "kr-finance",
     ]
 }
 

@@ -13,6 +13,8 @@ use crate::diagnostic::document::Value;
 use crate::model::kind::Kind;
 use crate::otp::throttle::Lockout;
 use crate::policy::Challenge;
+use crate::policy::Country;
+use crate::policy::Exemption;
 use crate::policy::KnownAttribute;
 use crate::policy::OtpWindows;
 use crate::policy::Policy;
@@ -25,6 +27,7 @@ use crate::policy::reply::Template;
 
 mod rule;
 mod test;
+mod when;
 
 /// Reads all files; `Err` has the findings of all of them.
 pub(super) fn policies(
@@ -88,8 +91,14 @@ impl Reader<'_, '_> {
         let reject_delay = root
             .value("reject_delay")
             .and_then(|value| value.duration(Duration::ZERO..=REJECT_DELAY_MAX, self.findings));
-        let rules = self.rules(&mut root);
+        let bypass = self.optional(&mut root, "bypass", |reader, value| {
+            value.flag(reader.findings)
+        });
         let otp = self.section(&mut root, "otp", Self::otp);
+        let otp = otp.unwrap_or_default();
+        let has_home = root.value("exemption").is_some();
+        let exemption = self.section(&mut root, "exemption", Self::exemption);
+        let rules = self.rules(&mut root, &otp.kinds, has_home);
         let lockout = self.section(&mut root, "lockout", Self::lockout);
         let challenge = self.section(&mut root, "challenge", Self::challenge);
         let reply = root
@@ -98,18 +107,22 @@ impl Reader<'_, '_> {
             .unwrap_or_default();
         let tests = self.tests(&mut root, &rules);
         root.finish(self.findings);
+        let codes_only = rules.iter().all(|rule| rule.require == [Factor::Otp]);
         Some(Policy {
             name: name.to_owned(),
             description: description
                 .map(|text| text.text.to_owned())
                 .unwrap_or_default(),
             reject_delay: reject_delay.unwrap_or(REJECT_DELAY),
+            bypass: bypass.unwrap_or(true),
+            exemption: exemption.unwrap_or_default(),
             rules,
-            otp: otp.unwrap_or_default(),
+            otp,
             lockout: lockout.unwrap_or_default(),
             challenge: challenge.unwrap_or_default(),
             reply,
             tests,
+            codes_only,
         })
     }
 
@@ -173,11 +186,25 @@ impl Reader<'_, '_> {
             .and_then(|value| value.duration(LOCK_FOR_MIN..=LOCK_FOR_MAX, self.findings));
         let hard_lock_after = self.number(table, "hard_lock_after", 1..=COUNT_MAX);
         let hard_lock_after = hard_lock_after.unwrap_or(default.hard_lock_after);
+        let source_free = self
+            .number(table, "source_free", 0..=COUNT_MAX)
+            .unwrap_or(free);
+        let source_lock_after = self
+            .number(table, "source_lock_after", 0..=COUNT_MAX)
+            .unwrap_or(lock_after);
         if free > lock_after {
             let message = format!("`free` ({free}) is above `lock_after` ({lock_after})");
             let error = Diagnostic::error(message).at(place.clone());
             self.findings
                 .push(error.help("the lock would come before the first delay"));
+        } else if source_lock_after > 0 && source_free > source_lock_after {
+            let message = format!(
+                "`source_free` ({source_free}) is above `source_lock_after` ({source_lock_after})"
+            );
+            let error = Diagnostic::error(message).at(place.clone());
+            self.findings.push(error.help(
+                "the lock would come before the first delay; `source_lock_after = 0` sets no limit",
+            ));
         }
         if lock_after > hard_lock_after {
             let message = format!(
@@ -192,7 +219,29 @@ impl Reader<'_, '_> {
             lock_after,
             lock_for: lock_for.unwrap_or(default.lock_for),
             hard_lock_after,
-            ..default
+            source_free,
+            source_lock_after,
+        }
+    }
+
+    fn exemption(&mut self, table: &mut Table<'_>) -> Exemption {
+        let home = table.required("home", self.findings);
+        let texts = home.and_then(|value| {
+            let texts = value.texts(self.findings)?;
+            if texts.is_empty() {
+                self.findings
+                    .push(value.error("`exemption.home` is empty: nobody could ever be abroad"));
+            }
+            Some(texts)
+        });
+        let texts = texts.unwrap_or_default();
+        let country = |text: &Text<'_>| {
+            let wrong = |message| Diagnostic::error(message).at(text.place.clone());
+            self.findings
+                .take(text.text.parse::<Country>().map_err(wrong))
+        };
+        Exemption {
+            home: texts.iter().filter_map(country).collect(),
         }
     }
 

@@ -1,27 +1,24 @@
 //! `[[rule]]` tables, and what no set of rules may do.
 
-use std::net::IpAddr;
-
-use ipnet::IpNet;
-
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::document::Table;
 use crate::diagnostic::document::Text;
 use crate::diagnostic::document::Value;
+use crate::model::kind::Kind;
 use crate::policy::Present;
 use crate::policy::Rule;
 use crate::policy::assurance;
-use crate::policy::condition::Condition;
-use crate::policy::condition::METHODS;
-use crate::policy::condition::Subject;
-use crate::policy::condition::Wanted;
 use crate::policy::factor::Factor;
-use crate::policy::hours::Hours;
 use crate::policy::parse::Reader;
 use crate::policy::parse::check_name;
 
 impl Reader<'_, '_> {
-    pub(super) fn rules(&mut self, root: &mut Table<'_>) -> Vec<Rule> {
+    pub(super) fn rules(
+        &mut self,
+        root: &mut Table<'_>,
+        kinds: &[Kind],
+        has_home: bool,
+    ) -> Vec<Rule> {
         let Some(value) = root.value("rule") else {
             let error = Diagnostic::error("the policy has no rule: it would reject everybody");
             let help = "write a [[rule]] with `name` and `require = [\"otp\"]`";
@@ -37,7 +34,7 @@ impl Reader<'_, '_> {
         let mut rules: Vec<Rule> = Vec::new();
         let mut always: Option<(String, usize)> = None;
         for table in tables {
-            let rule = self.rule(table);
+            let rule = self.rule(table, kinds, has_home);
             if let Some(first) = rules.iter().find(|other| other.name == rule.name) {
                 let message = format!(
                     "rule `{}` is already at line {}",
@@ -62,7 +59,7 @@ impl Reader<'_, '_> {
         rules
     }
 
-    fn rule(&mut self, mut table: Table<'_>) -> Rule {
+    fn rule(&mut self, mut table: Table<'_>, kinds: &[Kind], has_home: bool) -> Rule {
         let place = table.place().clone();
         let name = table
             .required("name", self.findings)
@@ -77,19 +74,17 @@ impl Reader<'_, '_> {
             .map(|value| self.when(&value))
             .unwrap_or_default();
         let require = table.required("require", self.findings);
-        let require = require
-            .map(|value| self.require(&value))
-            .unwrap_or_default();
-        let present = self.optional(&mut table, "present", Self::present);
+        let require = require.and_then(|value| self.require(&value));
+        let require = require.as_deref();
+        let present = self.optional(&mut table, "present", |reader, value| {
+            reader.present(value, require)
+        });
+        let exempt = self.optional(&mut table, "exempt", |reader, value| {
+            reader.exempt(value, require, has_home)
+        });
+        let exempt = exempt.unwrap_or_default();
         let min_assurance = self.optional(&mut table, "min_assurance", |reader, value| {
-            let wanted: u8 = value.number(1..=3, reader.findings)?;
-            let reached = assurance(&require);
-            if wanted > reached {
-                let message = format!("`min_assurance` {wanted} can never be reached");
-                let help = format!("the factors of this rule reach {reached}");
-                reader.findings.push(value.error(message).help(help));
-            }
-            Some(wanted)
+            reader.min_assurance(value, require?, &exempt, kinds)
         });
         if let Some(value) = table.refused("outage") {
             let error = value.error("`outage` is not supported by this version");
@@ -99,7 +94,8 @@ impl Reader<'_, '_> {
         Rule {
             name: name.map(|text| text.text.to_owned()).unwrap_or_default(),
             when,
-            require,
+            require: require.unwrap_or_default().to_vec(),
+            exempt,
             present: present.unwrap_or_default(),
             min_assurance: min_assurance.unwrap_or(1),
             outage: None,
@@ -107,177 +103,140 @@ impl Reader<'_, '_> {
         }
     }
 
-    pub(super) fn require(&mut self, value: &Value<'_>) -> Vec<Factor> {
-        let Some(texts) = value.texts(self.findings) else {
-            return Vec::new();
-        };
+    /// The factors of a list; `None` when one of them is at fault, so that nothing follows from it.
+    pub(super) fn require(&mut self, value: &Value<'_>) -> Option<Vec<Factor>> {
+        let texts = value.texts(self.findings)?;
         if texts.is_empty() {
             self.findings
                 .push(value.error("`require` is empty: nobody may pass without a factor"));
+            return None;
         }
         let mut factors = Vec::new();
-        for text in texts {
-            let Ok(factor) = text.text.parse::<Factor>() else {
-                let error = Diagnostic::error(format!("unknown factor `{}`", text.text));
-                self.error_at(
-                    &text,
-                    error.suggest(text.text, Factor::ALL.map(Factor::as_str)),
-                );
+        for text in &texts {
+            let Some(factor) = self.factor(text) else {
                 continue;
             };
             if !Factor::SUPPORTED.contains(&factor) {
                 let error = Diagnostic::error(format!(
                     "factor `{factor}` is not supported by this version"
                 ));
-                self.error_at(&text, error.help(supported()));
+                self.error_at(text, error.help(supported()));
             } else if factors.contains(&factor) {
                 self.error_at(
-                    &text,
+                    text,
                     Diagnostic::error(format!("`{factor}` is required twice")),
                 );
+            } else {
+                factors.push(factor);
             }
-            factors.push(factor);
         }
-        factors
+        (factors.len() == texts.len()).then_some(factors)
     }
 
-    fn present(&mut self, value: &Value<'_>) -> Option<Present> {
+    fn factor(&mut self, text: &Text<'_>) -> Option<Factor> {
+        let factor = text.text.parse::<Factor>().ok();
+        if factor.is_none() {
+            let error = Diagnostic::error(format!("unknown factor `{}`", text.text));
+            let known = Factor::ALL.map(Factor::as_str);
+            self.error_at(text, error.suggest(text.text, known));
+        }
+        factor
+    }
+
+    fn present(&mut self, value: &Value<'_>, require: Option<&[Factor]>) -> Option<Present> {
         let text = value.text(self.findings)?;
-        let error = match text.text {
-            "joined" => return Some(Present::Joined),
-            word @ ("challenge" | "either") => {
-                let message = format!("`present = \"{word}\"` is not supported by this version");
-                Diagnostic::error(message).help("leave it out, or write `present = \"joined\"`")
+        let present = match text.text {
+            "joined" => Present::Joined,
+            "challenge" => Present::Challenge,
+            "either" => Present::Either,
+            word => {
+                let error = Diagnostic::error(format!("unknown value `{word}` of `present`"));
+                let error = error.suggest(word, ["joined", "challenge", "either"]);
+                self.error_at(&text, error);
+                return None;
             }
-            word => Diagnostic::error(format!("unknown value `{word}` of `present`"))
-                .suggest(word, ["joined", "challenge", "either"]),
         };
-        self.error_at(&text, error);
-        None
-    }
-
-    fn when(&mut self, value: &Value<'_>) -> Vec<Condition> {
-        let Some(mut table) = value.table(self.findings) else {
-            return Vec::new();
-        };
-        let mut conditions = Vec::new();
-        let words = [
-            ("client", Subject::Client),
-            ("group", Subject::Group),
-            ("realm", Subject::Realm),
-            ("user_class", Subject::UserClass),
-            ("method", Subject::Method),
-        ];
-        for (key, subject) in words {
-            let value = table.value(key);
-            conditions.extend(value.and_then(|value| self.words(subject, &value)));
+        if present != Present::Joined
+            && let Some([only]) = require
+        {
+            let message = format!(
+                "`present = \"{}\"` asks for nothing in a second round: the rule requires only `{only}`",
+                text.text
+            );
+            let help = "require a second factor, or leave `present` out";
+            self.error_at(&text, Diagnostic::error(message).help(help));
         }
-        let network = table.value("network");
-        conditions.extend(network.and_then(|value| {
-            let networks = self.parsed(&value, parse_network)?;
-            Some(Condition {
-                place: value.place(),
-                wanted: Wanted::Network(networks),
-            })
-        }));
-        let time = table.value("time");
-        conditions.extend(time.and_then(|value| {
-            let ranges = self.parsed(&value, Hours::parse)?;
-            Some(Condition {
-                place: value.place(),
-                wanted: Wanted::Time(ranges),
-            })
-        }));
-        for key in ["attribute", "context"] {
-            let free = table
-                .value(key)
-                .and_then(|value| value.table(self.findings));
-            for (name, place, value) in free.map(|table| table.free()).unwrap_or_default() {
-                let subject = if key == "context" {
-                    Subject::Context(name.into())
-                } else {
-                    for text in value.texts(self.findings).unwrap_or_default() {
-                        if let Err(message) = (self.known_attribute)(name, Some(text.text)) {
-                            self.findings
-                                .push(Diagnostic::error(message).at(place.clone()));
-                        }
-                    }
-                    Subject::Attribute(name.into())
-                };
-                conditions.extend(self.words(subject, &value));
-            }
-        }
-        table.finish(self.findings);
-        // Explanations follow the file, not the order of the questions above.
-        conditions.sort_by_key(|condition| (condition.place.line(), condition.place.column()));
-        conditions
+        Some(present)
     }
 
-    fn words(&mut self, subject: Subject, value: &Value<'_>) -> Option<Condition> {
-        let words = self.parsed(value, |text| {
-            if text.is_empty() {
-                return Err(format!("`{subject}` can never be empty"));
-            }
-            let is_method = || {
-                METHODS
-                    .iter()
-                    .any(|method| method.eq_ignore_ascii_case(text))
-            };
-            if subject == Subject::Method && !is_method() {
-                return Err(format!(
-                    "unknown method `{text}`: there are {}",
-                    METHODS.join(", ")
-                ));
-            }
-            Ok(text.into())
-        })?;
-        Some(Condition {
-            place: value.place(),
-            wanted: Wanted::Words(subject, words),
-        })
-    }
-
-    /// Every string of a value parsed; an empty list would never hold and is refused.
-    fn parsed<T>(
+    fn exempt(
         &mut self,
         value: &Value<'_>,
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> Option<Vec<T>> {
+        require: Option<&[Factor]>,
+        has_home: bool,
+    ) -> Option<Vec<Factor>> {
         let texts = value.texts(self.findings)?;
-        if texts.is_empty() {
-            let message = format!(
-                "`{}` is an empty list: the rule could never hold",
-                value.path()
-            );
-            self.findings.push(value.error(message));
-            return None;
+        if !has_home {
+            let error =
+                value.error("`exempt` needs `[exemption]`: nobody would be known to be abroad");
+            let help = "write [exemption] with home = [\"KR\"], your own country";
+            self.findings.push(error.help(help));
         }
-        let parsed: Vec<Option<T>> = texts.iter().map(|text| self.one(text, &parse)).collect();
-        parsed.into_iter().collect()
+        if texts.is_empty() {
+            let error = value.error("`exempt` is empty: it exempts from nothing");
+            self.findings.push(error.help("leave it out"));
+        }
+        let mut exempt = Vec::new();
+        for text in &texts {
+            let factor = self.factor(text)?;
+            if require.is_some_and(|require| !require.contains(&factor)) {
+                let error = Diagnostic::error(format!("the rule does not require `{factor}`"));
+                self.error_at(text, error.help("`exempt` is a part of `require`"));
+            } else if exempt.contains(&factor) {
+                let message = format!("`{factor}` is exempt twice");
+                self.error_at(text, Diagnostic::error(message));
+            }
+            exempt.push(factor);
+        }
+        if let Some(require) = require
+            && require.iter().all(|factor| exempt.contains(factor))
+        {
+            let error = value.error("`exempt` leaves nothing to present");
+            let help = "nobody may pass without a factor: keep one of `require`";
+            self.findings.push(error.help(help));
+        }
+        Some(exempt)
     }
 
-    fn one<T>(&mut self, text: &Text<'_>, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
-        let place = || text.place.clone();
-        let parsed = parse(text.text).map_err(|message| Diagnostic::error(message).at(place()));
-        self.findings.take(parsed)
+    fn min_assurance(
+        &mut self,
+        value: &Value<'_>,
+        require: &[Factor],
+        exempt: &[Factor],
+        kinds: &[Kind],
+    ) -> Option<u8> {
+        let wanted: u8 = value.number(1..=3, self.findings)?;
+        let best = |factors: &[Factor]| {
+            let reached = kinds.iter().map(|kind| assurance(factors, Some(*kind)));
+            reached.max().unwrap_or(1)
+        };
+        let left: Vec<Factor> = require
+            .iter()
+            .copied()
+            .filter(|factor| !exempt.contains(factor))
+            .collect();
+        let (all, left) = (best(require), best(&left));
+        if wanted > all {
+            let message = format!("`min_assurance` {wanted} can never be reached");
+            let help = format!("the factors of this rule reach {all}");
+            self.findings.push(value.error(message).help(help));
+        } else if wanted > left {
+            let message = format!("`min_assurance` {wanted} contradicts `exempt`");
+            let help = format!("an exempted user reaches {left}: drop one of the two");
+            self.findings.push(value.error(message).help(help));
+        }
+        Some(wanted)
     }
-}
-
-/// A CIDR, or one address. Host bits must be zero: `10.1.2.3/8` may mean either end.
-fn parse_network(text: &str) -> Result<IpNet, String> {
-    if let Ok(address) = text.parse::<IpAddr>() {
-        return Ok(address.to_canonical().into());
-    }
-    let network: IpNet = text.parse().map_err(|_| {
-        format!("`{text}` is not a network: write 192.0.2.0/24, 2001:db8::/32 or one address")
-    })?;
-    if network.trunc() == network {
-        return Ok(network);
-    }
-    Err(format!(
-        "`{text}` has bits behind its prefix: write {}",
-        network.trunc()
-    ))
 }
 
 fn supported() -> String {

@@ -124,7 +124,9 @@ impl Reader<'_, '_> {
         let rule = table
             .value("rule")
             .and_then(|value| value.text(self.findings));
-        let require = table.value("require").map(|value| self.require(&value));
+        let require = table
+            .value("require")
+            .map(|value| self.require(&value).unwrap_or_default());
         table.finish(self.findings);
         if let Some(text) = &rule
             && !rules.iter().any(|rule| rule.name == text.text)
