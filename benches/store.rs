@@ -10,9 +10,11 @@ use std::time::Duration;
 use std::time::Instant;
 
 use oncegate::model::attempt::Attempt;
+use oncegate::model::attempt::Compared;
 use oncegate::model::attempt::Comparison;
 use oncegate::model::attempt::DriftRule;
 use oncegate::model::attempt::Finding;
+use oncegate::model::attempt::Success;
 use oncegate::model::audit::Channel;
 use oncegate::model::audit::Purpose;
 use oncegate::model::id::RequestId;
@@ -69,6 +71,8 @@ async fn fill(store: &dyn Store) {
             birth_date: None,
             class: None,
             disabled: false,
+            bypass: None,
+            exemption: None,
             created: at,
             revision: 1,
         };
@@ -116,14 +120,21 @@ async fn consume(store: &dyn Store, number: usize) {
         user: key.to_string(),
         client: "bench".into(),
         channel: Channel::Radius,
+        method: "pap".into(),
+        waived: None,
         source: None,
         rule: Some("default:everyone".into()),
         lockout: Lockout::default(),
-        finding: Finding::Compared {
+        finding: Finding::Compared(Compared {
             user: key,
             generation: view.generation,
-            tokens: vec![comparison],
-        },
+            revision: view.user.revision,
+            credentials: None,
+            knowledge: Vec::new(),
+            tokens: Some(vec![comparison]),
+            success: Success::Accept,
+            answers: None,
+        }),
     };
     match store.attempt(attempt).await.expect("committed") {
         Outcome::Settled(settled) => assert_eq!(settled.decision, Decision::Accept),

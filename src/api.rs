@@ -32,7 +32,7 @@ pub struct VerifyRequest {
     /// The password; looked at only where the policy requires one.
     #[schema(value_type = Option<String>)]
     pub password: Option<SecretString>,
-    /// The challenge this answers.
+    /// The challenge this answers: the `id` of an earlier answer.
     pub challenge: Option<String>,
     /// Where the person is.
     #[schema(value_type = Option<String>)]
@@ -59,12 +59,20 @@ pub enum VerifyAnswer {
     Accept {
         /// Canonical `name@realm`.
         user: String,
-        /// The token that proved it.
-        serial: String,
+        /// The token that proved it; none where no code was asked for.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        serial: Option<String>,
         /// Strength of the factors, 1 to 3.
         assurance: u8,
         /// Reply attributes of the policy.
         attributes: BTreeMap<String, String>,
+        /// Names the request in the audit.
+        request_id: String,
+    },
+    /// Right so far: the next factor is wanted.
+    Challenge {
+        /// What to answer.
+        challenge: Challenge,
         /// Names the request in the audit.
         request_id: String,
     },
@@ -73,6 +81,19 @@ pub enum VerifyAnswer {
         /// Names the request in the audit.
         request_id: String,
     },
+}
+
+/// A second round: ask the person, then `POST /v1/verify` with `challenge` set to its id.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct Challenge {
+    /// For the field `challenge` of the answer.
+    pub id: String,
+    /// `otp`, `pin` or `password`: the field that is wanted.
+    pub factor: String,
+    /// How to ask the person for it.
+    pub prompt: String,
+    /// Seconds in which an answer is awaited.
+    pub expires_in: u64,
 }
 
 /// A failure (RFC 9457), `application/problem+json`.
@@ -308,6 +329,8 @@ pub enum ClientCreate {
         profile: Option<String>,
         /// `true` (default), `false`, `auto`.
         require_message_authenticator: Option<String>,
+        /// Whether it can ask the person again (Access-Challenge); `true` when absent.
+        challenge: Option<bool>,
     },
     /// Speaks HTTP.
     Api {
@@ -348,6 +371,9 @@ pub struct ClientChange {
     /// `true`, `false`, `auto`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub require_message_authenticator: Option<String>,
+    /// Whether it can ask the person again (RADIUS).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub challenge: Option<bool>,
     /// All scopes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scopes: Option<Vec<String>>,
@@ -373,6 +399,9 @@ pub struct Client {
     /// `true`, `false`, `auto` (RADIUS).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub require_message_authenticator: Option<String>,
+    /// Whether it can ask the person again (RADIUS).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub challenge: Option<bool>,
     /// What the key may do (API).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scopes: Option<Vec<String>>,

@@ -49,6 +49,12 @@ impl UnixTime {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
+    /// Reads an RFC 3339 time with any offset; `None` when it is none, or before the epoch.
+    pub fn parse_rfc3339(text: &str) -> Option<Self> {
+        let time = text.parse::<jiff::Timestamp>().ok()?;
+        u64::try_from(time.as_millisecond()).ok().map(Self)
+    }
+
     /// RFC 3339 in UTC with milliseconds, for JSON and logs.
     pub fn rfc3339(self) -> String {
         self.to_string()

@@ -87,6 +87,9 @@ pub(super) struct AddRadius {
     /// Drop requests without Message-Authenticator [default: true]
     #[arg(long, value_parser = ["true", "false", "auto"])]
     require_message_authenticator: Option<String>,
+    /// Whether it can ask the person again (Access-Challenge) [default: true]
+    #[arg(long, value_name = "BOOL")]
+    challenge: Option<bool>,
 }
 
 #[derive(Debug, Args)]
@@ -126,6 +129,9 @@ pub(super) struct Set {
     /// Drop requests without Message-Authenticator; `auto` learns who sends it (RADIUS)
     #[arg(long, value_parser = ["true", "false", "auto"])]
     require_message_authenticator: Option<String>,
+    /// Whether it can ask the person again, by Access-Challenge (RADIUS)
+    #[arg(long, value_name = "BOOL")]
+    challenge: Option<bool>,
     /// What its key may do, all of it (API)
     #[arg(long = "scope", value_name = "SCOPE", value_parser = ["verify", "admin"])]
     scopes: Vec<String>,
@@ -168,6 +174,8 @@ pub(super) struct RadiusBody<'a> {
     pub(super) profile: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) require_message_authenticator: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) challenge: Option<bool>,
 }
 
 /// `api::ClientCreate::Api`, borrowed.
@@ -278,6 +286,7 @@ impl AddRadius {
             realm: self.realm.as_deref(),
             profile: self.profile.as_deref(),
             require_message_authenticator: self.require_message_authenticator.as_deref(),
+            challenge: self.challenge,
         }
     }
 }
@@ -307,6 +316,7 @@ impl Set {
             policy: cleared(&self.policy),
             realm: cleared(&self.realm),
             require_message_authenticator: self.require_message_authenticator.clone(),
+            challenge: self.challenge,
             scopes: some(&self.scopes),
         }
     }
@@ -419,6 +429,14 @@ fn describe(client: &Record) -> String {
         "requires Message-Authenticator",
         client.require_message_authenticator.clone(),
     );
+    let challenge = client.challenge.map(|able| {
+        if able {
+            "yes"
+        } else {
+            "no: users type everything at once"
+        }
+    });
+    table.pair("can ask again", challenge.map(str::to_owned));
     table.pair("scopes", client.scopes.as_deref().map(joined));
     table.pair(
         "old secret until",
@@ -445,6 +463,7 @@ mod tests {
             realm: None,
             profile: Some("generic".to_owned()),
             require_message_authenticator: Some("auto".to_owned()),
+            challenge: None,
         };
         let text = serde_json::to_string(&add.body(Some(&secret))).unwrap();
         let api::ClientCreate::Radius { name, secret, .. } = serde_json::from_str(&text).unwrap()

@@ -333,6 +333,7 @@ impl Guide<'_> {
             realm: None,
             profile: None,
             require_message_authenticator: None,
+            challenge: None,
         };
         if let Some(made) = self
             .make_client(GATEWAY, &gateway, self.demo.radius_secret.is_some())

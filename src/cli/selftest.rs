@@ -117,6 +117,7 @@ impl Login<'_> {
         };
         let (got, answer) = match answer {
             Ok(VerifyAnswer::Accept { .. }) => (Some(Expect::Accept), "accept".to_owned()),
+            Ok(VerifyAnswer::Challenge { .. }) => (None, "challenge".to_owned()),
             Ok(VerifyAnswer::Reject { .. }) => (Some(Expect::Reject), "reject".to_owned()),
             Err(error) => (None, error.words().0),
         };
@@ -141,8 +142,8 @@ async fn ask(
     let remote = Remote::new(&format!("http://{server}"), key.clone(), None)?;
     let body = VerifyBody {
         user,
-        otp: code.expose(),
-        client_ip: None,
+        otp: Some(code.expose()),
+        ..VerifyBody::default()
     };
     Transport::Remote(Box::new(remote))
         .post("/v1/verify", &body)

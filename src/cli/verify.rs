@@ -1,5 +1,6 @@
 //! `oncegate verify` and `oncegate code`: a login as an application asks for it, and the code for it.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -11,11 +12,14 @@ use crate::api::VerifyAnswer;
 use crate::cli::Context;
 use crate::cli::error::CliError;
 use crate::cli::error::Exit;
+use crate::cli::input;
+use crate::cli::output;
 use crate::cli::output::Table;
 use crate::cli::output::printable;
 use crate::cli::token;
 use crate::cli::transport::admin;
 use crate::cli::transport::with_query;
+use crate::secret::SecretString;
 
 /// Ask whether a code is right, as an API client would; a right code is used up
 #[derive(Debug, Args)]
@@ -31,12 +35,27 @@ pub(super) struct Verify {
     /// Read the code from stdin; on a terminal it is asked for anyway
     #[arg(long)]
     otp_stdin: bool,
+    /// Read the password from stdin: a line of its own, before the PIN and the code
+    #[arg(long)]
+    password_stdin: bool,
+    /// Read the PIN from stdin: a line of its own, after the password, before the code
+    #[arg(long)]
+    pin_stdin: bool,
+    /// Read from stdin what one would type into a VPN's password box
+    #[arg(long, conflicts_with_all = ["otp_stdin", "password_stdin", "pin_stdin", "otp"])]
+    passcode_stdin: bool,
     /// The code, for tests
     #[arg(long, hide = true, conflicts_with = "otp_stdin")]
     otp: Option<String>,
+    /// Answer this challenge
+    #[arg(long, value_name = "ID")]
+    challenge: Option<String>,
     /// Where the person is, for policy rules
     #[arg(long, value_name = "IP")]
     from: Option<IpAddr>,
+    /// The application's own words, for policy rules; repeat it for more
+    #[arg(long = "context", value_name = "KEY=VALUE", value_parser = pair)]
+    context: Vec<(String, String)>,
 }
 
 /// Show the present code of a demonstration token (`quickstart` directories only)
@@ -51,32 +70,78 @@ pub(super) struct ShowCode {
 }
 
 /// `api::VerifyRequest`, borrowed.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 pub(super) struct VerifyBody<'a> {
     pub(super) user: &'a str,
-    pub(super) otp: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) otp: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) passcode: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) password: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) pin: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) challenge: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) client_ip: Option<IpAddr>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) context: BTreeMap<&'a str, &'a str>,
 }
 
 impl Verify {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
-        let otp = token::one_code(self.otp)?;
+        let read = |wanted: bool, what: &str| wanted.then(|| input::secret(what)).transpose();
+        let password = read(self.password_stdin, "password")?;
+        let pin = read(self.pin_stdin, "PIN")?;
+        let passcode = read(self.passcode_stdin, "passcode")?;
+        let others = password.is_some() || pin.is_some() || passcode.is_some();
+        let otp = if self.otp_stdin || !others || self.otp.is_some() {
+            Some(token::one_code(self.otp)?)
+        } else {
+            None
+        };
         let body = VerifyBody {
             user: &self.user,
-            otp: otp.expose(),
+            otp: otp.as_ref().map(SecretString::expose),
+            passcode: passcode.as_ref().map(SecretString::expose),
+            password: password.as_ref().map(SecretString::expose),
+            pin: pin.as_ref().map(SecretString::expose),
+            challenge: self.challenge.as_deref(),
             client_ip: self.from,
+            context: self.context.iter().map(|(k, v)| (&**k, &**v)).collect(),
         };
         let path = with_query("/v1/verify", &[("client", self.client.as_deref())]);
-        let answer: VerifyAnswer = context.transport().await?.post(&path, &body).await?;
+        let api = context.transport().await?;
+        let mut answer: VerifyAnswer = api.post(&path, &body).await?;
+        // A person at the terminal is asked for what is missing, as a gateway would.
+        while let VerifyAnswer::Challenge { challenge, .. } = &answer
+            && output::is_interactive()
+        {
+            let typed = input::secret(&challenge.factor)?;
+            let again = VerifyBody {
+                user: &self.user,
+                passcode: Some(typed.expose()),
+                challenge: Some(&challenge.id),
+                client_ip: self.from,
+                context: body.context.clone(),
+                ..VerifyBody::default()
+            };
+            answer = api.post(&path, &again).await?;
+        }
         context
             .out
             .show(&answer, |answer| describe(answer, context))?;
         Ok(match answer {
             VerifyAnswer::Accept { .. } => Exit::Done,
-            VerifyAnswer::Reject { .. } => Exit::No,
+            VerifyAnswer::Challenge { .. } | VerifyAnswer::Reject { .. } => Exit::No,
         })
     }
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
 }
 
 fn describe(answer: &VerifyAnswer, context: &Context) -> String {
@@ -98,9 +163,17 @@ fn describe(answer: &VerifyAnswer, context: &Context) -> String {
             table.pair("request", request_id.clone());
             table.text()
         }
+        VerifyAnswer::Challenge { challenge, .. } => {
+            let mut table = Table::pairs();
+            table.pair("challenge", challenge.id.clone());
+            table.pair("asks for", challenge.factor.clone());
+            table.pair("prompt", challenge.prompt.clone());
+            table.pair("within", format!("{} s", challenge.expires_in));
+            table.text()
+        }
         VerifyAnswer::Reject { request_id } => {
             let id = printable(request_id);
-            let why = context.command(&format!("audit list --request {id}"));
+            let why = context.command(&format!("explain {id}"));
             format!("reject\nWhy: {why}\n")
         }
     }
@@ -145,8 +218,9 @@ mod tests {
         let from = Some("203.0.113.7".parse().unwrap());
         let body = VerifyBody {
             user: "alice",
-            otp: "755224",
+            otp: Some("755224"),
             client_ip: from,
+            ..VerifyBody::default()
         };
         let text = serde_json::to_string(&body).unwrap();
         let read: api::VerifyRequest = serde_json::from_str(&text).unwrap();

@@ -41,6 +41,14 @@ keys! {
         "time for one decision, 100ms to 60s; after it: silence or 503";
     LIMITS_REJECT_QUEUE = "limits.reject_queue", "65536",
         "rejects waiting for their delay; more leave at once";
+    LIMITS_PASSWORD_THREADS = "limits.password_threads", "auto",
+        "PINs and passwords compared at a time: auto leaves one core to codes";
+    LIMITS_PASSWORD_QUEUE = "limits.password_queue", "64",
+        "PINs and passwords waiting to be compared; more are not decided: silence or 503";
+    LIMITS_PASSWORD_MEMORY = "limits.password_memory", "19MiB",
+        "memory of one argon2id computation, 8MiB to 1GiB; others are renewed at the next login";
+    LIMITS_PASSWORD_PASSES = "limits.password_passes", "2",
+        "passes of one argon2id computation, 1 to 16";
     LOG_LEVEL = "log.level", "info", "error, warn, info, debug or trace";
     LOG_FORMAT = "log.format", "text", "text or json";
 }

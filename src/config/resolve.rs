@@ -141,12 +141,35 @@ impl Resolver<'_> {
                 .ok_or_else(|| "write 100ms to 60s".to_owned())
         });
         let reject_queue = self.one(keys::LIMITS_REJECT_QUEUE, parse_count);
+        let password_threads = self.one(keys::LIMITS_PASSWORD_THREADS, |text| {
+            if text == "auto" {
+                return Ok(None);
+            }
+            parse_count(text)
+                .map(Some)
+                .map_err(|error| format!("{error}, or auto"))
+        });
+        let password_queue = self.one(keys::LIMITS_PASSWORD_QUEUE, parse_count);
+        let password_memory = self.one(keys::LIMITS_PASSWORD_MEMORY, |text| {
+            let octets = in_range(units::size(text)?, PASSWORD_MEMORY);
+            let kib = octets.and_then(|octets| u32::try_from(octets / 1024).ok());
+            kib.ok_or_else(|| "write 8MiB to 1GiB".to_owned())
+        });
+        let password_passes = self.one(keys::LIMITS_PASSWORD_PASSES, |text| {
+            let passes = text.parse().ok();
+            let passes = passes.and_then(|passes| in_range(passes, 1..=16));
+            passes.ok_or_else(|| "write 1 to 16".to_owned())
+        });
         Some(Limits {
             radius_in_flight: radius_in_flight?,
             radius_queue: radius_queue?,
             http_connections: http_connections?,
             request_timeout: request_timeout?,
             reject_queue: reject_queue?,
+            password_threads: password_threads?,
+            password_queue: password_queue?,
+            password_memory: password_memory?,
+            password_passes: password_passes?,
         })
     }
 
@@ -318,6 +341,8 @@ fn parse_flag(text: &str) -> Result<bool, String> {
     text.parse()
         .map_err(|_| format!("`{text}` is neither true nor false"))
 }
+
+const PASSWORD_MEMORY: std::ops::RangeInclusive<u64> = 8 << 20..=1 << 30;
 
 fn parse_count(text: &str) -> Result<usize, String> {
     let count = text

@@ -56,6 +56,10 @@ fn nothing_written_gives_the_defaults() {
             http_connections: 1024,
             request_timeout: Duration::from_secs(3),
             reject_queue: 65536,
+            password_threads: None,
+            password_queue: 64,
+            password_memory: 19 << 10,
+            password_passes: 2,
         }
     );
     assert_eq!(

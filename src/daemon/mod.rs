@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Config;
+use crate::config::Limits;
 use crate::config::PREFIX;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Source;
@@ -22,6 +23,7 @@ use crate::radius::dictionary::known_attribute;
 use crate::secret::Key256;
 use crate::secret::SystemEntropy;
 use crate::service::Service;
+use crate::service::hashing;
 use crate::store::StoreError;
 use crate::store::embedded::Embedded;
 use crate::store::embedded::Parts;
@@ -142,6 +144,7 @@ pub async fn open(site: &Site) -> Result<Arc<Service>, StartError> {
         policies,
         Arc::new(SystemClock),
         Arc::new(SystemEntropy),
+        hashing(&site.config.limits),
     );
     let service = service.await.map_err(|error| {
         failed(
@@ -150,6 +153,15 @@ pub async fn open(site: &Site) -> Result<Arc<Service>, StartError> {
         )
     })?;
     Ok(Arc::new(service))
+}
+
+fn hashing(limits: &Limits) -> hashing::Settings {
+    let default = hashing::Settings::default();
+    hashing::Settings {
+        threads: limits.password_threads.unwrap_or(default.threads),
+        queue: limits.password_queue,
+        cost: default.cost,
+    }
 }
 
 /// Checks policy files as they are loaded, reply attributes against the dictionary included.

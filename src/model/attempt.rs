@@ -231,7 +231,14 @@ pub fn settle(attempt: &Attempt, current: &Current) -> Result<Settlement, Stale>
         }
         // SPEC section 7: the last accepted code again is a reject, not a failure. Gear that caches
         // passwords would lock its own user out otherwise.
-        (None, CodeFound::Used { token, step, replay: true }) => {
+        (
+            None,
+            CodeFound::Used {
+                token,
+                step,
+                replay: true,
+            },
+        ) => {
             let mut settlement = refusal(Reason::UsedCode)?;
             settlement.serial = Some(token.serial.clone());
             settlement.step = Some(step);
@@ -472,8 +479,7 @@ impl Attempt {
     }
 
     fn source_failed(&self, current: &Current) -> Option<SourceState> {
-        self.source
-            .filter(|_| self.lockout.source_lock_after > 0)?;
+        self.source.filter(|_| self.lockout.source_lock_after > 0)?;
         let limits = Lockout {
             free: self.lockout.source_free,
             lock_after: self.lockout.source_lock_after,

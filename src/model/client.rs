@@ -47,6 +47,9 @@ pub struct RadiusAccess {
     pub profile: String,
     /// Whether requests must carry a Message-Authenticator.
     pub message_authenticator: Require,
+    /// Whether it can ask the person again (Access-Challenge). One that cannot takes a challenge
+    /// for a reject (RFC 2865 s4.4): its users type everything at once.
+    pub challenge: bool,
 }
 
 /// An API client's side. Keys are 256 random bits; only their SHA-256 is kept.

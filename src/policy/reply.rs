@@ -29,8 +29,8 @@ pub struct ReplyFacts<'a> {
     pub realm: &'a str,
     /// See [`crate::policy::Rule::group_of`].
     pub group: Option<&'a str>,
-    /// Serial of the accepted token.
-    pub token: &'a str,
+    /// Serial of the accepted token, if there was one.
+    pub token: Option<&'a str>,
     /// RADIUS attributes of the request by dictionary name.
     pub attributes: &'a [(&'a str, &'a str)],
 }
@@ -128,7 +128,7 @@ impl Part {
             Self::Group => facts.group?,
             Self::Realm => facts.realm,
             Self::Text(text) => text,
-            Self::Token => facts.token,
+            Self::Token => facts.token?,
             Self::User => facts.user,
         };
         (!value.is_empty()).then_some(value)
@@ -179,7 +179,7 @@ mod tests {
             user: "alice",
             realm: "default",
             group: Some("staff"),
-            token: "TOTP-1",
+            token: Some("TOTP-1"),
             attributes: &attributes,
         };
         let expand = |text| Template::parse(text).map(|template| template.expand(&facts));

@@ -2,7 +2,6 @@
 
 use crate::model::attempt::Comparison;
 use crate::model::attempt::DriftRule;
-use crate::model::attempt::Finding;
 use crate::model::kind::Kind;
 use crate::model::reason::Reason;
 use crate::model::token::LifeCycle;
@@ -18,38 +17,49 @@ use crate::otp::totp::Drift;
 use crate::otp::totp::Parameters;
 use crate::otp::totp::TimeStep;
 use crate::otp::totp::Window;
+use crate::policy::Factor;
 use crate::policy::OtpWindows;
 use crate::policy::Policy;
+use crate::policy::assurance;
 use crate::secret::OtpKey;
 use crate::secret::SecretBytes;
 use crate::store::View;
 use crate::time::UnixTime;
 
-/// Compares the code with every active token of a kind that the policy accepts.
-pub(crate) fn compare(
-    view: &View,
+/// A token that counts, and its state as it was read.
+pub(crate) type Usable<'v> = (&'v Token, &'v TokenState);
+
+/// The tokens whose codes count as `otp` and, with the other factors, reach this assurance. None
+/// where no code is asked for.
+pub(crate) fn usable<'v>(
+    view: &'v View,
     policy: &Policy,
-    code: &Code,
-    at: UnixTime,
-) -> Result<Finding, Reason> {
-    let of_kind = || {
-        view.tokens.iter().filter(|(token, _)| {
-            policy.otp.kinds.contains(&token.kind) && matches!(token.kind, Kind::Totp | Kind::Hotp)
-        })
-    };
-    of_kind().next().ok_or(Reason::NoToken)?;
-    let active = of_kind().filter(|(token, _)| token.state == LifeCycle::Active);
-    let tokens: Vec<Comparison> = active
-        .map(|(token, state)| compare_token(token, state, &policy.otp, code, at))
-        .collect();
-    if tokens.is_empty() {
-        return Err(Reason::NotActive);
+    factors: &[Factor],
+    least: u8,
+) -> Result<Vec<Usable<'v>>, Reason> {
+    if !factors.contains(&Factor::Otp) {
+        let reached = assurance(factors, None) >= least;
+        return reached.then(Vec::new).ok_or(Reason::LowAssurance);
     }
-    Ok(Finding::Compared {
-        user: view.user.key.clone(),
-        generation: view.generation,
-        tokens,
-    })
+    let mut reason = Reason::NoToken;
+    let mut tokens = Vec::new();
+    for (token, state) in &view.tokens {
+        let checked = matches!(token.kind, Kind::Totp | Kind::Hotp);
+        if !checked || !policy.otp.kinds.contains(&token.kind) {
+            continue;
+        }
+        if token.state != LifeCycle::Active {
+            reason = Reason::NotActive;
+        } else if assurance(factors, Some(token.kind)) < least {
+            reason = Reason::LowAssurance;
+        } else {
+            tokens.push((token, state));
+        }
+    }
+    if tokens.is_empty() {
+        return Err(reason);
+    }
+    Ok(tokens)
 }
 
 /// Compares the code with one token's window, and with the last accepted step wherever it is: a
@@ -96,8 +106,9 @@ pub(crate) fn compare_token(
 }
 
 /// Spends the time of one token on nobody's key, so that a miss costs what a hit costs.
-pub(crate) fn compare_with_nothing(code: &Code, at: UnixTime) {
-    let Some(key) = OtpKey::new(SecretBytes::from(&[0x5a_u8; 20][..])) else {
+pub(crate) fn compare_with_nothing(at: UnixTime) {
+    let key = OtpKey::new(SecretBytes::from(&[0x5a_u8; 20][..]));
+    let (Some(key), Some(code)) = (key, Code::from_value(0, Digits::SIX)) else {
         return;
     };
     let parameters = Parameters {
@@ -108,7 +119,7 @@ pub(crate) fn compare_with_nothing(code: &Code, at: UnixTime) {
     let found = totp::find(
         &key,
         parameters,
-        code,
+        &code,
         at,
         Drift::default(),
         Window::default(),

@@ -1,10 +1,10 @@
 //! The service: decisions. Knows model, otp, policy and the store; knows no protocol.
 //!
 //! ```text
-//! Request -> client's policy -> canonical user, code -> view -> rule -> compare   (decide, pure)
-//!                                                   ^                     |
-//!                                                   +--- stale view ------+-> store.attempt
-//! Decided <- accept / reject (+ when a reject may leave) <------------------------'
+//! Request -> client's policy -> canonical user -> view -> rule -> round -> compare, hash
+//!                                                   ^                        |
+//!                                                   +----- stale view -------+-> store.attempt
+//! Decided <- accept / challenge / reject (+ when a reject may leave) <--------------'
 //! ```
 //!
 //! Outcome is not error: a wrong code is `Ok(Decided { outcome: Reject, .. })`. `Err` means that
@@ -26,16 +26,21 @@ use crate::model::id::Serial;
 use crate::model::reason::Decision;
 use crate::model::reason::Reason;
 use crate::model::user_key::UserKey;
-use crate::otp::Code;
+use crate::policy::Factor;
 use crate::policy::Facts;
 use crate::policy::Policies;
 use crate::policy::Policy;
 use crate::policy::ReplyFacts;
-use crate::policy::Rule;
+use crate::policy::assurance;
 use crate::secret::Entropy;
 use crate::secret::EntropyError;
-use crate::secret::SecretString;
+use crate::secret::Key256;
 use crate::secret::random;
+use crate::service::evaluate::Evaluated;
+use crate::service::evaluate::Evaluation;
+use crate::service::hashing::Hasher;
+use crate::service::travel::Travel;
+use crate::store::KeyPurpose;
 use crate::store::Outcome as StoreOutcome;
 use crate::store::Store;
 use crate::store::StoreError;
@@ -44,9 +49,17 @@ use crate::time::Clock;
 use crate::time::UnixTime;
 
 pub mod admin;
+mod challenge;
 pub mod clients;
 pub mod counters;
 mod decide;
+mod evaluate;
+pub mod hashing;
+mod round;
+pub mod travel;
+
+pub use evaluate::MIN_ASSURANCE;
+pub use round::Presented;
 
 /// The decision maker; shared by all front ends.
 pub struct Service {
@@ -55,6 +68,9 @@ pub struct Service {
     entropy: Arc<dyn Entropy>,
     policies: ArcSwap<Policies>,
     clients: Arc<clients::Clients>,
+    hasher: Arc<Hasher>,
+    challenge_key: Key256,
+    travel: ArcSwap<Travel>,
     counters: counters::Counters,
 }
 
@@ -75,8 +91,12 @@ pub struct Request<'a> {
     pub method: &'a str,
     /// The user as it was sent.
     pub user: &'a str,
-    /// What the user typed as code.
-    pub code: &'a SecretString,
+    /// What the user typed.
+    pub presented: Presented<'a>,
+    /// The challenge this answers: RADIUS `State`, HTTP challenge id.
+    pub challenge: Option<&'a str>,
+    /// Whether the asker can carry a challenge to the person and the answer back.
+    pub rounds: bool,
     /// Where the person is, if the client said so.
     pub source: Option<IpAddr>,
     /// Request attributes by dictionary name, for policy rules and reply templates.
@@ -101,8 +121,23 @@ pub struct Decided {
 pub enum Outcome {
     /// Let in.
     Accept(Accepted),
+    /// Right so far: the next factor is asked for.
+    Challenge(Challenged),
     /// Refused; the cause is in the audit only.
     Reject,
+}
+
+/// What goes with a challenge.
+#[derive(Debug)]
+pub struct Challenged {
+    /// To be given back with the answer: at most 48 characters of base64url.
+    pub id: String,
+    /// What is asked for.
+    pub factor: Factor,
+    /// How to ask the person for it.
+    pub prompt: &'static str,
+    /// How long an answer is awaited.
+    pub expires_in: Duration,
 }
 
 /// What goes with an accept.
@@ -110,8 +145,8 @@ pub enum Outcome {
 pub struct Accepted {
     /// Who.
     pub user: UserKey,
-    /// With which token.
-    pub serial: Serial,
+    /// With which token; none where the rule asks for no code.
+    pub serial: Option<Serial>,
     /// Strength of the factors, 1 to 3 (SP 800-63B levels).
     pub assurance: u8,
     /// Reply attributes by dictionary name, expanded.
@@ -145,6 +180,9 @@ pub enum ServiceError {
     /// The user's tokens changed faster than they could be compared.
     #[error("the user's tokens keep changing")]
     Contended,
+    /// Too many PINs and passwords wait to be compared.
+    #[error("too many PINs and passwords wait to be compared")]
+    Busy,
     /// No random octets.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
@@ -157,16 +195,22 @@ impl Service {
         policies: Policies,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
+        hashing: hashing::Settings,
     ) -> Result<Self, ServiceError> {
         let clients = Arc::new(clients::Clients::load(store.as_ref()).await?);
         let policies = ArcSwap::from_pointee(policies);
         let counters = counters::Counters::default();
+        let hasher = Hasher::new(hashing, store.key(KeyPurpose::Pepper));
+        let challenge_key = store.key(KeyPurpose::Challenge);
         Ok(Self {
             store,
             clock,
             entropy,
             policies,
             clients,
+            hasher: Arc::new(hasher),
+            challenge_key,
+            travel: ArcSwap::default(),
             counters,
         })
     }
@@ -204,6 +248,11 @@ impl Service {
                 .map(|error| error.to_string())
         };
         self.store.health().fault.or_else(behind)
+    }
+
+    /// Takes what is known of travellers and countries, all at once.
+    pub fn replace_travel(&self, travel: Travel) {
+        self.travel.store(Arc::new(travel));
     }
 
     /// Takes a new set of policies, all at once. Refused while a client names one that is missing.
@@ -246,92 +295,55 @@ impl Service {
         let shown = key
             .as_ref()
             .map_or_else(|_| shorten(request.user), ToString::to_string);
-        let attempt = |rule: Option<&Rule>, finding| Attempt {
-            request: request.id,
-            at,
-            deadline: request.deadline,
-            purpose: Purpose::Login,
-            user: shown.clone(),
-            client: request.client.name.as_str().into(),
-            channel: request.channel,
-            source: request.source,
-            rule: rule.map(|rule| format!("{}:{}", policy.name, rule.name).into()),
-            lockout: policy.lockout,
-            finding,
-        };
         for _ in 0..TRIES {
-            let (rule, finding, view) = match self
+            let evaluated = self
                 .evaluate(request, policy, key.as_ref().ok(), at)
-                .await?
-            {
-                Evaluated::Refused(reason) => (None, Finding::Refused(reason), None),
-                Evaluated::Compared(rule, finding, view) => (Some(rule), finding, Some(view)),
+                .await?;
+            let (finding, evaluation) = match evaluated {
+                Evaluated::Refused(reason) => (Finding::Refused(reason), None),
+                Evaluated::Compared(finding, evaluation) => (finding, Some(evaluation)),
             };
-            let settlement = match self.store.attempt(attempt(rule, finding)).await? {
+            let rule = evaluation.as_ref().map(|evaluation| evaluation.rule);
+            let attempt = Attempt {
+                request: request.id,
+                at,
+                deadline: request.deadline,
+                purpose: Purpose::Login,
+                user: shown.clone(),
+                client: request.client.name.as_str().into(),
+                channel: request.channel,
+                method: request.method.into(),
+                source: request.source,
+                rule: rule.map(|rule| format!("{}:{}", policy.name, rule.name).into()),
+                waived: evaluation.as_ref().and_then(|one| one.waived.clone()),
+                lockout: policy.lockout,
+                finding,
+            };
+            let settlement = match self.store.attempt(attempt).await? {
                 StoreOutcome::Settled(settlement) => settlement,
                 StoreOutcome::Stale => continue,
             };
-            let reason = settlement.reason;
-            let accepted = match (settlement.decision, settlement.serial, rule, view) {
-                (Decision::Accept, Some(serial), Some(rule), Some(view)) => {
-                    Outcome::Accept(accepted(request, policy, rule, &view, serial))
+            let outcome = match (settlement.decision, evaluation) {
+                (Decision::Accept, Some(evaluation)) => {
+                    self.renew(&evaluation);
+                    Outcome::Accept(accepted(request, policy, &evaluation, settlement.serial))
+                }
+                (Decision::Challenge, Some(evaluation)) => {
+                    Outcome::Challenge(self.challenge(request, policy, &evaluation)?)
                 }
                 _ => Outcome::Reject,
             };
-            let delay = match accepted {
-                Outcome::Accept(_) => Duration::ZERO,
+            let delay = match outcome {
                 Outcome::Reject => policy.reject_delay,
+                Outcome::Accept(_) | Outcome::Challenge(_) => Duration::ZERO,
             };
             return Ok(Decided {
-                outcome: accepted,
-                reason,
+                outcome,
+                reason: settlement.reason,
                 delay,
             });
         }
         Err(ServiceError::Contended)
-    }
-
-    async fn evaluate<'p>(
-        &self,
-        request: &Request<'_>,
-        policy: &'p Policy,
-        key: Option<&UserKey>,
-        at: UnixTime,
-    ) -> Result<Evaluated<'p>, ServiceError> {
-        // The code's form is checked before anything is looked up (SPEC section 7).
-        let Ok(code) = Code::parse(request.code.expose()) else {
-            return Ok(Evaluated::Refused(Reason::MalformedCode));
-        };
-        let Some(key) = key else {
-            return Ok(Evaluated::Refused(Reason::UnknownUser));
-        };
-        if request
-            .client
-            .realm
-            .as_ref()
-            .is_some_and(|realm| realm != key.realm())
-        {
-            return Ok(Evaluated::Refused(Reason::OtherRealm));
-        }
-        let Some(view) = self.store.view(key).await? else {
-            decide::compare_with_nothing(&code, at);
-            return Ok(Evaluated::Refused(Reason::UnknownUser));
-        };
-        if view.user.disabled {
-            decide::compare_with_nothing(&code, at);
-            return Ok(Evaluated::Refused(Reason::UserDisabled));
-        }
-        let Some(rule) = policy.decide(&facts(request, &view, at)).rule() else {
-            decide::compare_with_nothing(&code, at);
-            return Ok(Evaluated::Refused(Reason::NoRule));
-        };
-        match decide::compare(&view, policy, &code, at) {
-            Ok(finding) => Ok(Evaluated::Compared(rule, finding, Box::new(view))),
-            Err(reason) => {
-                decide::compare_with_nothing(&code, at);
-                Ok(Evaluated::Refused(reason))
-            }
-        }
     }
 
     /// The time that windows are computed from: never behind what is on record, so that a clock
@@ -343,11 +355,6 @@ impl Service {
         }
         Ok(now.max(seen))
     }
-}
-
-enum Evaluated<'p> {
-    Refused(Reason),
-    Compared(&'p Rule, Finding, Box<View>),
 }
 
 /// The policy that applies to a client's users.
@@ -381,16 +388,17 @@ fn facts<'a>(request: &Request<'a>, view: &'a View, at: UnixTime) -> Facts<'a> {
 fn accepted(
     request: &Request<'_>,
     policy: &Policy,
-    rule: &Rule,
-    view: &View,
-    serial: Serial,
+    evaluation: &Evaluation<'_>,
+    serial: Option<Serial>,
 ) -> Accepted {
+    let Evaluation { rule, view, .. } = evaluation;
     let user = &view.user;
+    let kind = serial.as_ref().and_then(|serial| view.kind_of(serial));
     let reply = ReplyFacts {
         user: user.key.name(),
         realm: user.key.realm(),
         group: rule.group_of(&facts(request, view, request.at)),
-        token: serial.as_str(),
+        token: serial.as_ref().map(Serial::as_str),
         attributes: request.attributes,
     };
     let attributes = policy.reply.iter().filter_map(|attribute| {
@@ -400,7 +408,7 @@ fn accepted(
     Accepted {
         attributes: attributes.collect(),
         user: user.key.clone(),
-        assurance: rule.assurance(),
+        assurance: assurance(&evaluation.factors, kind),
         serial,
     }
 }

@@ -39,6 +39,7 @@ use crate::model::audit::AuditRecord;
 use crate::model::client::Client;
 use crate::model::credential::Credentials;
 use crate::model::id::Serial;
+use crate::model::kind::Kind;
 use crate::model::reason::Decision;
 use crate::model::source::Source;
 use crate::model::source::SourceState;
@@ -136,6 +137,17 @@ pub struct View {
     pub state: UserState,
     /// Its tokens in order of serial, with keys opened.
     pub tokens: Vec<(Token, TokenState)>,
+}
+
+impl View {
+    /// The kind of one of its tokens.
+    pub fn kind_of(&self, serial: &Serial) -> Option<Kind> {
+        let token = self
+            .tokens
+            .iter()
+            .find(|(token, _)| token.serial == *serial);
+        token.map(|(token, _)| token.kind)
+    }
 }
 
 /// What became of an attempt.

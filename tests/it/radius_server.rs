@@ -208,6 +208,7 @@ async fn a_network_belongs_to_one_client() {
         policy: None,
         realm: None,
         require: Require::True,
+        challenge: true,
     };
     let refused = service.service.add_radius_client(new, service.by()).await;
     assert!(refused.is_err_and(|error| matches!(error, AdminError::Conflict(_))));

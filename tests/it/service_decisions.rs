@@ -70,6 +70,7 @@ impl House {
             policies,
             Arc::new(clock.clone()),
             entropy,
+            oncegate::service::hashing::Settings::default(),
         );
         let service = service.await.unwrap();
         let by = by(&service);
@@ -130,7 +131,9 @@ impl House {
             channel,
             method: "http",
             user,
-            code: &code,
+            presented: oncegate::service::Presented::Passcode(&code),
+            challenge: None,
+            rounds: true,
             source: None,
             attributes: &[],
             context: &[],

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use oncegate::model::attempt::Compared;
 use oncegate::model::attempt::Finding;
+use oncegate::model::attempt::Success;
 use oncegate::model::audit::Event;
 use oncegate::model::id::Serial;
 use oncegate::model::reason::Decision;
@@ -193,11 +195,16 @@ async fn a_revoked_token_stops_at_once(store: &dyn Store) {
         },
         drift: oncegate::model::attempt::DriftRule::None,
     };
-    let finding = Finding::Compared {
+    let finding = Finding::Compared(Compared {
         user: key("alice"),
         generation: view.generation,
-        tokens: vec![comparison],
-    };
+        revision: view.user.revision,
+        credentials: None,
+        knowledge: Vec::new(),
+        tokens: Some(vec![comparison]),
+        success: Success::Accept,
+        answers: None,
+    });
     let outcome = store
         .attempt(attempt_of("alice", finding, NOW))
         .await
@@ -219,11 +226,16 @@ async fn a_disabled_user_stops_at_once(store: &dyn Store) {
         .change(Change::UpdateUser(disabled), by())
         .await
         .unwrap();
-    let finding = Finding::Compared {
+    let finding = Finding::Compared(Compared {
         user: key("alice"),
         generation: view.generation,
-        tokens: Vec::new(),
-    };
+        revision: view.user.revision,
+        credentials: None,
+        knowledge: Vec::new(),
+        tokens: Some(Vec::new()),
+        success: Success::Accept,
+        answers: None,
+    });
     let outcome = store
         .attempt(attempt_of("alice", finding, NOW))
         .await
@@ -549,6 +561,7 @@ fn client(name: &str, network: &str) -> oncegate::model::client::Client {
             previous: None,
             profile: "generic".to_owned(),
             message_authenticator: Require::True,
+            challenge: true,
         }),
         created: NOW,
         revision: 1,

@@ -21,7 +21,6 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
 use crate::model::audit::Channel;
-use crate::model::reason::Decision;
 use crate::model::reason::Reason;
 use crate::server::http::App;
 use crate::server::http::error::Failure;
@@ -98,14 +97,6 @@ fn known(method: &Method) -> &'static str {
     }
 }
 
-/// What a reason means for the person.
-pub(crate) const fn decision(reason: Reason) -> Decision {
-    match reason {
-        Reason::TotpOk | Reason::HotpOk => Decision::Accept,
-        _ => Decision::Reject,
-    }
-}
-
 /// Everything that is read at the moment of asking.
 #[derive(Debug)]
 struct Snapshot {
@@ -125,7 +116,7 @@ impl Collector for Snapshot {
             let Some(reason) = reason else { continue };
             let labels = [
                 ("channel", channel.as_str()),
-                ("decision", decision(*reason).as_str()),
+                ("decision", reason.decision().as_str()),
                 ("reason", reason.as_str()),
             ];
             family.encode_family(&labels)?.encode_counter(count, none)?;

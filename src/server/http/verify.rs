@@ -41,7 +41,9 @@ use crate::server::http::error::Failure;
 use crate::server::http::idempotency;
 use crate::server::http::idempotency::Claim;
 use crate::server::http::idempotency::State as Progress;
+use crate::service::MIN_ASSURANCE;
 use crate::service::Outcome;
+use crate::service::Presented;
 use crate::service::Request;
 use crate::service::ServiceError;
 
@@ -202,7 +204,11 @@ struct Question {
     client: Arc<Client>,
     arrival: Arrival,
     user: String,
-    code: SecretString,
+    passcode: Option<SecretString>,
+    otp: Option<SecretString>,
+    pin: Option<SecretString>,
+    password: Option<SecretString>,
+    challenge: Option<String>,
     source: Option<std::net::IpAddr>,
     context: BTreeMap<String, String>,
 }
@@ -216,10 +222,10 @@ impl Question {
                 "give either `passcode` or the separate fields `otp`, `pin`, `password`",
             ));
         }
-        if body.challenge.is_some() {
-            return Err(Failure::malformed(
-                "challenge: this version issues no challenges",
-            ));
+        if let Some(least) = body.context.get(MIN_ASSURANCE)
+            && !matches!(least.as_str(), "1" | "2" | "3")
+        {
+            return Err(Failure::malformed("context.min_assurance: write 1, 2 or 3"));
         }
         // A name that cannot be read belongs to no realm; it is rejected, and audited, as unknown.
         if let (Some(realm), Ok(user)) = (&client.realm, UserKey::parse(&body.user))
@@ -233,7 +239,11 @@ impl Question {
             client,
             arrival,
             user: body.user,
-            code: body.otp.or(body.passcode).unwrap_or_default(),
+            passcode: body.passcode,
+            otp: body.otp,
+            pin: body.pin,
+            password: body.password,
+            challenge: body.challenge,
             source: body.client_ip,
             context: body.context,
         })
@@ -253,7 +263,16 @@ impl Question {
             channel: Channel::Http,
             method: "http",
             user: &self.user,
-            code: &self.code,
+            presented: match &self.passcode {
+                Some(passcode) => Presented::Passcode(passcode),
+                None => Presented::Fields {
+                    password: self.password.as_ref(),
+                    pin: self.pin.as_ref(),
+                    otp: self.otp.as_ref(),
+                },
+            },
+            challenge: self.challenge.as_deref(),
+            rounds: true,
             source: self.source,
             attributes: &[],
             context: &context,
@@ -263,9 +282,18 @@ impl Question {
         let answer = match decided.outcome {
             Outcome::Accept(accepted) => VerifyAnswer::Accept {
                 user: accepted.user.to_string(),
-                serial: accepted.serial.to_string(),
+                serial: accepted.serial.map(|serial| serial.to_string()),
                 assurance: accepted.assurance,
                 attributes: accepted.attributes.into_iter().collect(),
+                request_id,
+            },
+            Outcome::Challenge(challenge) => VerifyAnswer::Challenge {
+                challenge: api::Challenge {
+                    id: challenge.id,
+                    factor: challenge.factor.to_string(),
+                    prompt: challenge.prompt.to_owned(),
+                    expires_in: challenge.expires_in.as_secs(),
+                },
                 request_id,
             },
             Outcome::Reject => VerifyAnswer::Reject { request_id },

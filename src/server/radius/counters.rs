@@ -48,6 +48,7 @@ macro_rules! events {
 
 events! {
     Accept "accept" "An Access-Accept left.";
+    Challenge "challenge" "An Access-Challenge left.";
     Reject "reject" "An Access-Reject left.";
     Status "status" "A Status-Server was answered.";
     Resent "resent" "A retransmission got the kept answer.";

@@ -25,6 +25,7 @@ use crate::server::radius::table::Peer;
 use crate::server::radius::table::Secret;
 use crate::service::Decided;
 use crate::service::Outcome;
+use crate::service::Presented;
 use crate::service::Request;
 use crate::time::UnixTime;
 
@@ -112,7 +113,12 @@ impl Job {
             channel: Channel::Radius,
             method: self.credential.method,
             user: &user,
-            code: &self.credential.code,
+            presented: Presented::Passcode(&self.credential.passcode),
+            // What is not text is no challenge of ours.
+            challenge: packet
+                .first(Type::State)
+                .map(|state| std::str::from_utf8(state).unwrap_or_default()),
+            rounds: peer.challenge,
             source: calling_station(packet),
             attributes: &attributes,
             context: &[],
@@ -148,6 +154,12 @@ impl Job {
                     "the policy's reply attributes cannot be sent: rejected though the code was \
                      right; correct [reply] of the client's policy"
                 ),
+            }
+        }
+        if let Outcome::Challenge(challenge) = &decided.outcome {
+            match reply::challenge(packet, challenge, keys) {
+                Ok(octets) => return Some((Event::Challenge, octets)),
+                Err(error) => tracing::error!(%id, client, %error, "no challenge"),
             }
         }
         match reply::reject(packet, keys) {

@@ -14,7 +14,7 @@ use crate::time::UnixTime;
 /// A credential and how it travelled.
 pub(super) struct Credential {
     /// What to compare; empty, and so never right, when it is not text or not ours to read.
-    pub(super) code: SecretString,
+    pub(super) passcode: SecretString,
     /// For policy rules.
     pub(super) method: &'static str,
 }
@@ -46,10 +46,10 @@ impl Credential {
             }
         }
         // What is not UTF-8 is no code. It must be refused like a wrong one, so it becomes empty.
-        let code = std::str::from_utf8(typed.expose()).map(SecretString::from);
+        let passcode = std::str::from_utf8(typed.expose()).map(SecretString::from);
         Ok((
             Self {
-                code: code.unwrap_or_default(),
+                passcode: passcode.unwrap_or_default(),
                 method: "pap",
             },
             used,
@@ -70,7 +70,7 @@ impl Credential {
             "no User-Password in the request: set the gear to PAP; rejected, not counted"
         );
         Self {
-            code: SecretString::default(),
+            passcode: SecretString::default(),
             method,
         }
     }

@@ -14,6 +14,7 @@ use crate::radius::encode::MessageAuthenticator;
 use crate::radius::packet::Code;
 use crate::radius::packet::Packet;
 use crate::radius::reply::ReplyBuilder;
+use crate::service::Challenged;
 
 /// Why an Access-Accept was not built.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +53,25 @@ pub(super) fn reject(packet: &Packet<'_>, keys: &SecretKeys) -> Result<Arc<[u8]>
     if let Some(&[_, identifier, ..]) = packet.first(Type::EapMessage) {
         builder.attribute(Type::EapMessage, &[EAP_FAILURE, identifier, 0, 4])?;
     }
+    builder.finish(keys)?;
+    Ok(buffer.into())
+}
+
+/// An Access-Challenge (RFC 2865 s4.4): what is asked for, that it may be shown while it is typed
+/// (RFC 2869 s5.10), and what the gear gives back with the answer.
+pub(super) fn challenge(
+    packet: &Packet<'_>,
+    challenge: &Challenged,
+    keys: &SecretKeys,
+) -> Result<Arc<[u8]>, BuildError> {
+    let echo = u32::from(!challenge.factor.is_knowledge());
+    let mut buffer = Vec::with_capacity(USUAL);
+    let first = MessageAuthenticator::First;
+    let mut builder = ReplyBuilder::new(&mut buffer, Code::AccessChallenge, packet, first);
+    builder
+        .attribute(Type::State, challenge.id.as_bytes())?
+        .attribute(Type::ReplyMessage, challenge.prompt.as_bytes())?
+        .attribute(Type::Prompt, &echo.to_be_bytes())?;
     builder.finish(keys)?;
     Ok(buffer.into())
 }

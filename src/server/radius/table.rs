@@ -26,6 +26,8 @@ pub(super) struct Peer {
     pub(super) client: Arc<Client>,
     /// Whether its requests must be signed.
     pub(super) require: Require,
+    /// Whether it can carry challenges.
+    pub(super) challenge: bool,
     /// The present secret.
     pub(super) present: SecretKeys,
     /// The secret before the last rotation, and until when it still opens packets.
@@ -90,6 +92,7 @@ impl Peer {
         Self {
             client: Arc::clone(client),
             require: access.message_authenticator,
+            challenge: access.challenge,
             present: SecretKeys::new(access.secret.clone()),
             previous: previous.map(|(secret, until)| (SecretKeys::new(secret.clone()), *until)),
             counters: counters.peer(&client.name),

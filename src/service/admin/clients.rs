@@ -39,6 +39,8 @@ pub struct NewRadiusClient {
     pub secret: Option<SecretString>,
     /// Policy of its users.
     pub policy: Option<String>,
+    /// Whether it can carry challenges.
+    pub challenge: bool,
     /// Only users of this realm.
     pub realm: Option<String>,
     /// Whether requests must be signed.
@@ -56,6 +58,8 @@ pub struct ClientPatch {
     pub realm: Option<Option<String>>,
     /// Whether requests must be signed.
     pub require: Option<Require>,
+    /// Whether it can carry challenges.
+    pub challenge: Option<bool>,
     /// What an API key may do.
     pub scopes: Option<Vec<Scope>>,
 }
@@ -83,6 +87,7 @@ impl Service {
                 previous: None,
                 profile: "generic".to_owned(),
                 message_authenticator: new.require,
+                challenge: new.challenge,
             }),
             created: by.at,
             revision: 1,
@@ -150,9 +155,11 @@ impl Service {
                 }
                 radius.message_authenticator =
                     patch.require.unwrap_or(radius.message_authenticator);
+                radius.challenge = patch.challenge.unwrap_or(radius.challenge);
             }
             Access::Api(api) => {
-                if patch.addresses.is_some() || patch.require.is_some() {
+                let radius = patch.addresses.is_some() || patch.require.is_some();
+                if radius || patch.challenge.is_some() {
                     return invalid(
                         "client",
                         "only RADIUS clients have addresses and signatures",

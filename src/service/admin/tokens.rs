@@ -1,9 +1,11 @@
 //! Tokens: making them, moving them through their life, and codes presented outside a login.
 
 use crate::model::attempt::Attempt;
+use crate::model::attempt::Compared;
 use crate::model::attempt::Comparison;
 use crate::model::attempt::DriftRule;
 use crate::model::attempt::Finding;
+use crate::model::attempt::Success;
 use crate::model::audit::Channel;
 use crate::model::audit::Purpose;
 use crate::model::id::Serial;
@@ -231,11 +233,18 @@ impl Service {
                 source: None,
                 rule: None,
                 lockout: Lockout::default(),
-                finding: Finding::Compared {
+                method: "admin".into(),
+                waived: None,
+                finding: Finding::Compared(Compared {
                     user: token.user.clone(),
                     generation: view.generation,
-                    tokens: vec![comparison],
-                },
+                    revision: view.user.revision,
+                    credentials: None,
+                    knowledge: Vec::new(),
+                    tokens: Some(vec![comparison]),
+                    success: Success::Accept,
+                    answers: None,
+                }),
             };
             let Outcome::Settled(settlement) = self.store.attempt(attempt).await? else {
                 continue;

@@ -44,6 +44,8 @@ impl Service {
             birth_date: None,
             class: None,
             disabled: false,
+            bypass: None,
+            exemption: None,
             created,
             revision: 1,
         };

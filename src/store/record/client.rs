@@ -39,6 +39,7 @@ enum AccessV1 {
         previous: Option<(Vec<u8>, u64)>,
         profile: String,
         require: u8,
+        challenge: bool,
     },
     /// A sealed [`ApiV1`]: whoever can write the file must not be able to plant a key.
     Api { sealed: Vec<u8> },
@@ -74,6 +75,7 @@ pub(crate) fn client_row(
                 Require::False => 1,
                 Require::Auto => 2,
             },
+            challenge: radius.challenge,
         },
         Access::Api(api) => {
             let form = ApiV1 {
@@ -112,6 +114,7 @@ pub(crate) fn client(bytes: &[u8], sealer: &Sealer) -> Result<Client, StoreError
             previous,
             profile,
             require,
+            challenge,
         } => {
             let addresses: Result<Vec<IpNet>, _> =
                 addresses.iter().map(|address| address.parse()).collect();
@@ -131,6 +134,7 @@ pub(crate) fn client(bytes: &[u8], sealer: &Sealer) -> Result<Client, StoreError
                     2 => Require::Auto,
                     _ => return Err(BAD_FORM),
                 },
+                challenge: *challenge,
             })
         }
         AccessV1::Api { sealed } => {

@@ -118,6 +118,7 @@ impl TestApp {
             policies,
             Arc::new(clock.clone()),
             Arc::new(SystemEntropy),
+            oncegate::service::hashing::Settings::default(),
         );
         let service = Arc::new(service.await.expect("a service"));
         let limits = Limits {
@@ -126,6 +127,10 @@ impl TestApp {
             http_connections: 16,
             request_timeout: Duration::from_secs(3),
             reject_queue: 16,
+            password_threads: None,
+            password_queue: 64,
+            password_memory: 8 << 10,
+            password_passes: 1,
         };
         let info = Info {
             daemon: true,

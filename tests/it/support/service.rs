@@ -63,6 +63,7 @@ impl TestService {
             policies,
             Arc::new(clock.clone()),
             Arc::new(SystemEntropy),
+            oncegate::service::hashing::Settings::default(),
         );
         let service = Arc::new(service.await.expect("a service"));
         Self {
@@ -126,6 +127,7 @@ impl TestService {
             policy: policy.map(str::to_owned),
             realm: None,
             require,
+            challenge: true,
         };
         self.service
             .add_radius_client(new, self.by())

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use oncegate::model::attempt::Attempt;
+use oncegate::model::attempt::Compared;
 use oncegate::model::attempt::Comparison;
 use oncegate::model::attempt::DriftRule;
 use oncegate::model::attempt::Finding;
 use oncegate::model::attempt::Settlement;
+use oncegate::model::attempt::Success;
 use oncegate::model::audit::Channel;
 use oncegate::model::audit::Purpose;
 use oncegate::model::id::RequestId;
@@ -73,6 +75,8 @@ pub(crate) fn user(name: &str) -> User {
         birth_date: None,
         class: None,
         disabled: false,
+        bypass: None,
+        exemption: None,
         created: NOW,
         revision: 1,
     }
@@ -151,11 +155,16 @@ pub(crate) async fn attempt(
         matches,
         drift: DriftRule::None,
     };
-    let finding = Finding::Compared {
+    let finding = Finding::Compared(Compared {
         user: key(name),
         generation: view.generation,
-        tokens: vec![comparison],
-    };
+        revision: view.user.revision,
+        credentials: None,
+        knowledge: Vec::new(),
+        tokens: Some(vec![comparison]),
+        success: Success::Accept,
+        answers: None,
+    });
     match store.attempt(attempt_of(name, finding, at)).await? {
         Outcome::Settled(settlement) => Ok(settlement),
         Outcome::Stale => Err(StoreError::Conflict("stale")),
@@ -172,6 +181,8 @@ pub(crate) fn attempt_of(name: &str, finding: Finding, at: UnixTime) -> Attempt 
         user: key(name).to_string(),
         client: "test".into(),
         channel: Channel::Http,
+        method: "http".into(),
+        waived: None,
         source: Some(IpAddr::from([192, 0, 2, 1])),
         rule: Some("default:everyone".into()),
         lockout: Lockout::default(),

@@ -153,6 +153,7 @@ fn wanted(query: api::AuditQuery, limit: usize) -> Result<AuditQuery, Failure> {
         None => None,
         Some("accept") => Some(crate::model::reason::Decision::Accept),
         Some("reject") => Some(crate::model::reason::Decision::Reject),
+        Some("challenge") => Some(crate::model::reason::Decision::Challenge),
         Some(_) => return Err(Failure::malformed("decision: one of accept, reject")),
     };
     let request = query.request.as_deref().map(|text| {

@@ -80,6 +80,7 @@ pub(crate) async fn create_client(
             realm,
             profile,
             require_message_authenticator,
+            challenge,
         } => {
             if profile.is_some_and(|profile| profile != "generic") {
                 return Err(Failure::malformed("profile: this version knows `generic`"));
@@ -95,6 +96,7 @@ pub(crate) async fn create_client(
                 policy,
                 realm,
                 require: require.unwrap_or_default(),
+                challenge: challenge.unwrap_or(true),
             };
             (service.add_radius_client(new, by).await?, None)
         }
@@ -175,6 +177,7 @@ pub(crate) async fn change_client(
         policy: change.policy,
         realm: change.realm,
         require: wanted.map(require).transpose()?,
+        challenge: change.challenge,
         scopes,
     };
     let service = app.service();

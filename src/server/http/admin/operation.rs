@@ -10,10 +10,10 @@ use axum::response::Response;
 use crate::api;
 use crate::api::Problem;
 use crate::model::reason::Decision;
+use crate::model::reason::Reason;
 use crate::server::http::App;
 use crate::server::http::answer;
 use crate::server::http::error::Failure;
-use crate::server::http::metrics;
 use crate::store::By;
 
 /// How the server is.
@@ -79,9 +79,11 @@ fn present(app: &App) -> api::Status {
     let fault = service.fault();
     let (mut accepts, mut rejects, mut undecided) = (0, 0, 0);
     for (_, reason, count) in service.counters().all() {
-        match reason.map(metrics::decision) {
+        match reason.map(Reason::decision) {
             Some(Decision::Accept) => accepts += count,
             Some(Decision::Reject) => rejects += count,
+            // Half a login is not a decision that somebody heard.
+            Some(Decision::Challenge) => {}
             None => undecided += count,
         }
     }

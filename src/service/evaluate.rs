@@ -1,0 +1,587 @@
+//! From a request to a finding: who is it, what is asked for, and is what was presented right?
+//!
+//! Nothing is decided here. What is found is settled by the store against the newest state.
+//!
+//! Threats: a miss does about the work of a hit (dummy comparisons), and every reject leaves at the
+//! same time after arrival; a first factor is not looked at when the second could never follow, so
+//! that nobody can try passwords of users without a token.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use crate::model::attempt::Compared;
+use crate::model::attempt::Comparison;
+use crate::model::attempt::Finding;
+use crate::model::attempt::Success;
+use crate::model::attempt::Waived;
+use crate::model::audit::Channel;
+use crate::model::credential::Credentials;
+use crate::model::credential::Knowledge;
+use crate::model::reason::Reason;
+use crate::model::source::Source;
+use crate::model::user_key::UserKey;
+use crate::otp::Code;
+use crate::otp::throttle::Blocked;
+use crate::policy::Factor;
+use crate::policy::Policy;
+use crate::policy::Present;
+use crate::policy::Rule;
+use crate::secret::SecretString;
+use crate::secret::random;
+use crate::service::Challenged;
+use crate::service::Request;
+use crate::service::Service;
+use crate::service::ServiceError;
+use crate::service::challenge;
+use crate::service::challenge::Binding;
+use crate::service::challenge::Factors;
+use crate::service::challenge::Opened;
+use crate::service::decide;
+use crate::service::decide::Usable;
+use crate::service::facts;
+use crate::service::round::Form;
+use crate::service::round::Presented;
+use crate::service::round::Round;
+use crate::service::round::round;
+use crate::store::By;
+use crate::store::Change;
+use crate::store::View;
+use crate::time::UnixTime;
+
+/// What came of a request before it is settled.
+pub(super) enum Evaluated<'p> {
+    /// Nothing was compared.
+    Refused(Reason),
+    /// Something was.
+    Compared(Finding, Box<Evaluation<'p>>),
+}
+
+/// What an answer is made of.
+pub(super) struct Evaluation<'p> {
+    pub(super) rule: &'p Rule,
+    pub(super) view: View,
+    /// What must be presented in all, without what is waived.
+    pub(super) factors: Cow<'p, [Factor]>,
+    pub(super) waived: Option<Waived>,
+    /// What is right when this round is.
+    passed: Factors,
+    next: Option<Factor>,
+    credentials: Credentials,
+    /// Right texts whose hashes would be made another way today.
+    outdated: Vec<(Knowledge, SecretString)>,
+}
+
+/// One request by one rule at one time.
+#[derive(Clone, Copy)]
+struct Case<'r, 'p> {
+    request: &'r Request<'r>,
+    policy: &'p Policy,
+    rule: &'p Rule,
+    at: UnixTime,
+}
+
+/// What is asked for in all the rounds, and why something of the rule is not.
+struct Demand<'p> {
+    factors: Cow<'p, [Factor]>,
+    waived: Option<Waived>,
+}
+
+impl Service {
+    pub(super) async fn evaluate<'p>(
+        &self,
+        request: &Request<'_>,
+        policy: &'p Policy,
+        key: Option<&UserKey>,
+        at: UnixTime,
+    ) -> Result<Evaluated<'p>, ServiceError> {
+        // The code's form is checked before anything is looked up (SPEC section 7).
+        let sole = request.presented.sole_code(policy.only_otp());
+        let malformed = sole.is_some_and(|code| Code::parse(code).is_err());
+        if malformed || request.presented.is_empty() {
+            return Ok(Evaluated::Refused(Reason::MalformedCode));
+        }
+        let realm = request.client.realm.as_ref();
+        if let (Some(key), Some(realm)) = (key, realm)
+            && realm != key.realm()
+        {
+            return Ok(Evaluated::Refused(Reason::OtherRealm));
+        }
+        let view = match key {
+            Some(key) => self.store.view(key).await?,
+            None => None,
+        };
+        let Some(view) = view else {
+            return self.miss(policy, None, at, Reason::UnknownUser).await;
+        };
+        if view.user.disabled {
+            return self.miss(policy, None, at, Reason::UserDisabled).await;
+        }
+        let Some(rule) = policy.decide(&facts(request, &view, at)).rule() else {
+            return self.miss(policy, None, at, Reason::NoRule).await;
+        };
+        let case = Case {
+            request,
+            policy,
+            rule,
+            at,
+        };
+        match self.compare(case, view).await? {
+            Ok((compared, evaluation)) => {
+                let finding = Finding::Compared(compared);
+                Ok(Evaluated::Compared(finding, Box::new(evaluation)))
+            }
+            Err(reason) => self.miss(policy, Some(rule), at, reason).await,
+        }
+    }
+
+    async fn compare<'p>(
+        &self,
+        case: Case<'_, 'p>,
+        view: View,
+    ) -> Result<Result<(Compared, Evaluation<'p>), Reason>, ServiceError> {
+        let credentials = if case.rule.require.iter().any(|factor| factor.is_knowledge()) {
+            self.store.credentials(&view.user.key).await?
+        } else {
+            Credentials::default()
+        };
+        let opened = match self.opened(case, &view, &credentials) {
+            Ok(opened) => opened,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let demand = self.demand(case, &view);
+        let tokens = match usable(case, &view, &credentials, &demand) {
+            Ok(tokens) => tokens,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let passed = opened.map(|opened| opened.passed).unwrap_or_default();
+        let remaining = remaining(&demand.factors, passed);
+        let Some(round) = case.round(&remaining, opened.is_some(), &credentials, &tokens) else {
+            return Ok(Err(Reason::MalformedCode));
+        };
+        let comparisons = match case.codes(&round, &tokens) {
+            Ok(comparisons) => comparisons,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let mut knowledge = Vec::new();
+        let mut outdated = Vec::new();
+        if round.asked.iter().any(|factor| factor.is_knowledge()) {
+            // Whoever is blocked gets no hashing done; the store would not look at it either.
+            if let Err(reason) = self.unblocked(case, &view).await? {
+                return Ok(Err(reason));
+            }
+            for which in round.asked.iter().copied().filter_map(knowledge_of) {
+                let text = match which {
+                    Knowledge::Pin => round.parts.pin,
+                    Knowledge::Password => round.parts.password,
+                };
+                let right = self.knows(&credentials, which, text, &mut outdated).await?;
+                knowledge.push((which, right));
+            }
+        }
+        let next = round.next;
+        let passed = round.asked.iter().fold(passed, |set, one| set.with(*one));
+        let compared = Compared {
+            user: view.user.key.clone(),
+            generation: view.generation,
+            revision: view.user.revision,
+            credentials: (!knowledge.is_empty()).then_some(credentials.revision),
+            knowledge,
+            tokens: comparisons,
+            success: success(&demand.factors, next, &credentials),
+            answers: opened.map(|opened| opened.answer),
+        };
+        drop((tokens, remaining));
+        let evaluation = Evaluation {
+            rule: case.rule,
+            view,
+            factors: demand.factors,
+            waived: demand.waived,
+            passed,
+            next,
+            credentials,
+            outdated,
+        };
+        Ok(Ok((compared, evaluation)))
+    }
+
+    /// What must be presented, in all rounds together.
+    fn demand<'p>(&self, case: Case<'_, 'p>, view: &View) -> Demand<'p> {
+        let Case {
+            request,
+            policy,
+            rule,
+            at,
+        } = case;
+        let user = &view.user;
+        let bypass = user.bypass.as_ref();
+        let bypass = bypass.filter(|bypass| policy.bypass && bypass.holds(at));
+        let exemption = user.exemption.as_ref().filter(|exemption| {
+            let travel = self.travel.load();
+            !rule.exempt.is_empty()
+                && exemption.holds(at)
+                && travel.departed(&user.key, at)
+                && travel.abroad(&policy.exemption, request.source)
+        });
+        let (waiver, word, reason) = match (bypass, exemption) {
+            (Some(bypass), _) => (bypass, "bypass", Reason::BypassOk),
+            (None, Some(exemption)) => (exemption, "exemption", Reason::ExemptOk),
+            (None, None) => {
+                return Demand {
+                    factors: Cow::Borrowed(&rule.require),
+                    waived: None,
+                };
+            }
+        };
+        let left = |factor: &Factor| match reason {
+            Reason::BypassOk => factor.is_knowledge(),
+            _ => !rule.exempt.contains(factor),
+        };
+        let left: Vec<Factor> = rule.require.iter().copied().filter(left).collect();
+        // Nobody comes in with nothing; and a right code that is presented all the same is used up.
+        let applies =
+            !left.is_empty() && left.len() < rule.require.len() && !case.presents_right_code(view);
+        let text = format!(
+            "{word} by {} until {}: {}",
+            waiver.owner,
+            waiver.until.rfc3339(),
+            waiver.reason
+        );
+        Demand {
+            factors: if applies {
+                Cow::Owned(left)
+            } else {
+                Cow::Borrowed(&rule.require)
+            },
+            waived: Some(Waived {
+                reason: applies.then_some(reason),
+                text,
+            }),
+        }
+    }
+
+    /// The challenge that is answered. One that is not ours or has expired starts a login again, as
+    /// RFC 5080 s2.1.1 asks; but a code that comes with it is no first factor, and comparing it with
+    /// one would be a failure that the person did not commit.
+    fn opened(
+        &self,
+        case: Case<'_, '_>,
+        view: &View,
+        credentials: &Credentials,
+    ) -> Result<Option<Opened>, Reason> {
+        let Some(text) = case.request.challenge else {
+            return Ok(None);
+        };
+        let user = view.user.key.to_string();
+        let binding = case.binding(&user, credentials);
+        let opened = challenge::open(&self.challenge_key, binding, text, case.at);
+        if let Some(opened) = opened.filter(|opened| case.at < opened.answer.expires) {
+            return Ok(Some(opened));
+        }
+        let late_code = match case.request.presented {
+            Presented::Passcode(text) => {
+                case.rule.require.len() > 1 && Code::parse(text.expose()).is_ok()
+            }
+            Presented::Fields { .. } => true,
+        };
+        if late_code || case.request.channel == Channel::Http {
+            return Err(Reason::StaleChallenge);
+        }
+        Ok(None)
+    }
+
+    /// Seals what was right, for the next round.
+    pub(super) fn challenge(
+        &self,
+        request: &Request<'_>,
+        policy: &Policy,
+        evaluation: &Evaluation<'_>,
+    ) -> Result<Challenged, ServiceError> {
+        let at = self.window_time(request.at)?;
+        let case = Case {
+            request,
+            policy,
+            rule: evaluation.rule,
+            at,
+        };
+        let user = evaluation.view.user.key.to_string();
+        let binding = case.binding(&user, &evaluation.credentials);
+        let expires_in = policy.challenge.life;
+        let nonce = random(self.entropy.as_ref())?;
+        let (key, passed) = (&self.challenge_key, evaluation.passed);
+        let id = challenge::seal(key, binding, passed, at.plus(expires_in), nonce);
+        let factor = evaluation.next.unwrap_or(Factor::Otp);
+        Ok(Challenged {
+            // It fails after the year 2106 only.
+            id: id.ok_or(ServiceError::Contended)?,
+            factor,
+            prompt: prompt(factor),
+            expires_in,
+        })
+    }
+
+    /// Whether attempts of this user from there are evaluated at present.
+    async fn unblocked(
+        &self,
+        case: Case<'_, '_>,
+        view: &View,
+    ) -> Result<Result<(), Reason>, ServiceError> {
+        let (lockout, at) = (&case.policy.lockout, case.at);
+        let source = case.request.source.map(Source::from);
+        if let Err(blocked) = view.state.check(source, lockout, at) {
+            return Ok(Err(match blocked {
+                Blocked::Throttled { .. } => Reason::Throttled,
+                Blocked::Locked { .. } => Reason::Locked,
+            }));
+        }
+        if let Some(source) = source
+            && lockout.source_lock_after > 0
+            && !view.state.knows(Some(source))
+            && self.store.source(source).await?.throttle.check(at).is_err()
+        {
+            return Ok(Err(Reason::SourceBlocked));
+        }
+        Ok(Ok(()))
+    }
+
+    async fn knows(
+        &self,
+        credentials: &Credentials,
+        which: Knowledge,
+        text: Option<&str>,
+        outdated: &mut Vec<(Knowledge, SecretString)>,
+    ) -> Result<bool, ServiceError> {
+        let (Some(text), Some(verifier)) = (text, credentials.get(which)) else {
+            self.hasher.spend().await?;
+            return Ok(false);
+        };
+        let text = SecretString::from(text);
+        let right = self
+            .hasher
+            .verify(text.clone(), verifier.hash.clone())
+            .await?;
+        if right && self.hasher.is_outdated(&verifier.hash) {
+            outdated.push((which, text));
+        }
+        Ok(right)
+    }
+
+    /// Makes outdated hashes anew, behind the answer. Another change in between wins.
+    pub(super) fn renew(&self, evaluation: &Evaluation<'_>) {
+        if evaluation.outdated.is_empty() {
+            return;
+        }
+        let (store, hasher) = (Arc::clone(&self.store), Arc::clone(&self.hasher));
+        let (clock, entropy) = (Arc::clone(&self.clock), Arc::clone(&self.entropy));
+        let mut credentials = evaluation.credentials.clone();
+        let (outdated, key) = (
+            evaluation.outdated.clone(),
+            evaluation.view.user.key.clone(),
+        );
+        tokio::spawn(async move {
+            for (which, text) in outdated {
+                let salt = random(entropy.as_ref())?;
+                let hash = hasher.hash(text, salt).await?;
+                if let Some(verifier) = credentials.get_mut(which) {
+                    verifier.hash = hash;
+                }
+            }
+            let now = clock.now();
+            let by = By {
+                request: crate::model::id::RequestId::new(now, random(entropy.as_ref())?),
+                actor: "daemon".to_owned(),
+                at: now,
+            };
+            store
+                .change(Change::SetCredentials(key, credentials), by)
+                .await?;
+            Ok::<(), ServiceError>(())
+        });
+    }
+
+    /// A refusal, after about the work that a comparison would have been.
+    async fn miss<'p>(
+        &self,
+        policy: &Policy,
+        rule: Option<&Rule>,
+        at: UnixTime,
+        reason: Reason,
+    ) -> Result<Evaluated<'p>, ServiceError> {
+        let blocked = matches!(
+            reason,
+            Reason::Locked | Reason::Throttled | Reason::SourceBlocked
+        );
+        if let Some(rule) = rule.or_else(|| policy.rules.first()).filter(|_| !blocked) {
+            let asked = match rule.present {
+                Present::Joined => rule.require.as_slice(),
+                Present::Challenge | Present::Either => rule.require.get(..1).unwrap_or_default(),
+            };
+            for factor in asked {
+                if factor.is_knowledge() {
+                    self.hasher.spend().await?;
+                } else {
+                    decide::compare_with_nothing(at);
+                }
+            }
+        }
+        Ok(Evaluated::Refused(reason))
+    }
+}
+
+impl<'r> Case<'r, '_> {
+    fn binding<'a>(&'a self, user: &'a str, credentials: &Credentials) -> Binding<'a> {
+        Binding {
+            client: &self.request.client.name,
+            user,
+            policy: &self.policy.name,
+            rule: &self.rule.name,
+            credentials: credentials.revision,
+        }
+    }
+
+    /// Whether a token of the user makes this code now.
+    fn is_right(&self, tokens: &[Usable<'_>], code: &str) -> bool {
+        Code::parse(code).is_ok_and(|code| {
+            let compare = |(token, state): &Usable<'_>| {
+                decide::compare_token(token, state, &self.policy.otp, &code, self.at)
+            };
+            tokens
+                .iter()
+                .any(|token| !compare(token).matches.is_empty())
+        })
+    }
+
+    fn presents_right_code(&self, view: &View) -> bool {
+        let Ok(tokens) = decide::usable(view, self.policy, &self.rule.require, 1) else {
+            return false;
+        };
+        let lengths = tokens.iter().map(|(token, _)| token.digits);
+        let right = |code: &str| self.is_right(&tokens, code);
+        match self.request.presented {
+            Presented::Fields { otp, .. } => otp.is_some_and(|otp| right(otp.expose())),
+            Presented::Passcode(text) => {
+                let splits =
+                    crate::policy::split::split(&self.rule.require, text.expose(), lengths, None);
+                splits.iter().any(|parts| parts.otp.is_some_and(right))
+            }
+        }
+    }
+
+    fn round<'a>(
+        &self,
+        remaining: &'a [Factor],
+        answering: bool,
+        credentials: &Credentials,
+        tokens: &[Usable<'_>],
+    ) -> Option<Round<'a>>
+    where
+        'r: 'a,
+    {
+        let form = match self.rule.present {
+            _ if answering => Form::One,
+            _ if !self.request.rounds => Form::Joined,
+            Present::Joined => Form::Joined,
+            Present::Challenge => Form::One,
+            Present::Either => Form::Either,
+        };
+        let pin = credentials.pin.as_ref().and_then(|pin| pin.length);
+        round(
+            remaining,
+            self.request.presented,
+            form,
+            tokens.iter().map(|(token, _)| token.digits),
+            pin.map(usize::from),
+            |code| self.is_right(tokens, code),
+        )
+    }
+
+    /// Compares the code of this round with every token that counts.
+    fn codes(
+        &self,
+        round: &Round<'_>,
+        tokens: &[Usable<'_>],
+    ) -> Result<Option<Vec<Comparison>>, Reason> {
+        if !round.asks(Factor::Otp) {
+            return Ok(None);
+        }
+        let code = Code::parse(round.parts.otp.unwrap_or_default());
+        let code = code.map_err(|_| Reason::MalformedCode)?;
+        let compare = |(token, state): &Usable<'_>| {
+            decide::compare_token(token, state, &self.policy.otp, &code, self.at)
+        };
+        Ok(Some(tokens.iter().map(compare).collect()))
+    }
+}
+
+/// The tokens that count, if all that will be asked for is there and reaches the assurance.
+fn usable<'v>(
+    case: Case<'_, '_>,
+    view: &'v View,
+    credentials: &Credentials,
+    demand: &Demand<'_>,
+) -> Result<Vec<Usable<'v>>, Reason> {
+    let asked = case.request.context.iter();
+    let asked = asked.filter(|(name, _)| *name == MIN_ASSURANCE);
+    let mut least = case.rule.min_assurance;
+    for (_, text) in asked {
+        least = least.max(text.parse().map_err(|_| Reason::LowAssurance)?);
+    }
+    let tokens = decide::usable(view, case.policy, &demand.factors, least)?;
+    for factor in demand.factors.iter() {
+        match factor {
+            Factor::Pin if credentials.pin.is_none() => return Err(Reason::NoPin),
+            Factor::Password if credentials.password.is_none() => return Err(Reason::NoPassword),
+            _ => {}
+        }
+    }
+    if case.request.challenge.is_some() && demand.factors.is_empty() {
+        return Err(Reason::StaleChallenge);
+    }
+    Ok(tokens)
+}
+
+fn remaining(factors: &[Factor], passed: Factors) -> Cow<'_, [Factor]> {
+    if passed.is_empty() {
+        return Cow::Borrowed(factors);
+    }
+    let left = factors.iter().filter(|factor| !passed.contains(**factor));
+    left.copied().collect()
+}
+
+fn success(factors: &[Factor], next: Option<Factor>, credentials: &Credentials) -> Success {
+    let must_change = |which| {
+        let verifier = credentials.get(which);
+        verifier.is_some_and(|verifier| verifier.must_change)
+    };
+    if next.is_some() {
+        Success::Challenge
+    } else if factors
+        .iter()
+        .copied()
+        .filter_map(knowledge_of)
+        .any(must_change)
+    {
+        Success::MustChange
+    } else {
+        Success::Accept
+    }
+}
+
+const fn knowledge_of(factor: Factor) -> Option<Knowledge> {
+    match factor {
+        Factor::Pin => Some(Knowledge::Pin),
+        Factor::Password => Some(Knowledge::Password),
+        _ => None,
+    }
+}
+
+/// How the person is asked for a factor.
+const fn prompt(factor: Factor) -> &'static str {
+    match factor {
+        Factor::Password => "Enter your password",
+        Factor::Pin => "Enter your PIN",
+        _ => "Enter the code of your token",
+    }
+}
+
+/// The context key by which an application asks for more than the rule does.
+pub const MIN_ASSURANCE: &str = "min_assurance";
