@@ -25,6 +25,7 @@
 //! 0     wire        yes   -
 //! 0     diagnostic  yes   time
 //! 1     otp         yes   0
+//! 1     credential  yes   0
 //! 1     model       yes   0 otp
 //! 1     policy      yes   0 otp model
 //! 2     radius      yes   0 1
@@ -46,6 +47,7 @@ pub mod time;
 pub mod wire;
 
 // Core
+pub mod credential;
 pub mod model;
 pub mod otp;
 pub mod policy;
