@@ -1,0 +1,54 @@
+//! PINs and passwords: what may be one, how it is kept, and which are too easy.
+//!
+//! ```text
+//! typed --Text::parse--> Text --check_pin--> Text --Hash::new--> stored text     (setting)
+//! typed -----------------------------------------Hash::verify--> yes or no       (signing in)
+//! another system's hash -------------------------Hash::import--> stored text     (moving in)
+//! ```
+//!
+//! Sources: SP 800-63B s5.1.1.2 (lengths, normalisation, deny lists, no truncation), RFC 9106
+//! (argon2), OWASP Password Storage Cheat Sheet (cost).
+//!
+//! Invariants:
+//! - What was typed is normalised (NFKC) and otherwise left alone: nothing is trimmed, folded or
+//!   cut off, so two different credentials never open the same door.
+//! - A hash made here needs the pepper, a key that is not in the store: a stolen store alone is
+//!   worth nothing, six digits or not. Stored texts say whether they need it.
+//! - The work a hash may ask for is bounded when it is read, whoever made it.
+//!
+//! Limits: an imported hash is as strong as its maker made it, until its owner signs in once and
+//! it is renewed. Whoever can read the pepper and the store can try all PINs.
+
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation
+)]
+
+// What a person types
+pub mod text;
+pub mod weak;
+
+// What is stored
+pub mod hash;
+pub mod import;
+
+mod argon2id;
+mod common;
+#[cfg(test)]
+mod tests;
+
+pub use argon2id::Cost;
+pub use argon2id::InvalidCost;
+pub use argon2id::Scratch;
+pub use argon2id::spend;
+pub use hash::Hash;
+pub use import::ImportError;
+pub use text::Form;
+pub use text::Text;
+pub use text::Unfit;
+pub use weak::Personal;
+pub use weak::Weak;
+pub use weak::check_password;
+pub use weak::check_pin;
