@@ -72,7 +72,7 @@ impl Hours {
         self.holds(clocks.read(self))
     }
 
-    fn holds(&self, local: Option<(u8, u16)>) -> bool {
+    fn holds(&self, local: Option<Local>) -> bool {
         local.is_some_and(|(day, minute)| {
             let today = self.days & (1 << day) != 0;
             let yesterday = self.days & (1 << ((day + 6) % 7)) != 0;
@@ -96,8 +96,7 @@ impl Hours {
         )
     }
 
-    /// Day of the week (0 is Monday) and minute of the day in the zone.
-    fn local(&self, now: UnixTime) -> Option<(u8, u16)> {
+    fn local(&self, now: UnixTime) -> Option<Local> {
         let seconds = i64::try_from(now.as_secs()).ok()?;
         let local = self.zone.to_datetime(Timestamp::from_second(seconds).ok()?);
         let day = u8::try_from(local.weekday().to_monday_zero_offset()).ok()?;
@@ -107,11 +106,14 @@ impl Hours {
     }
 }
 
+/// Day of the week (0 is Monday) and minute of the day in a zone.
+type Local = (u8, u16);
+
 /// What the clocks of the zones show at one time. Converting is most of a decision's work, and the
 /// rules of a policy share a few zones, so each of the first is read once.
 pub(super) struct WallClocks<'p> {
     now: UnixTime,
-    read: [Option<(&'p str, Option<(u8, u16)>)>; ZONES],
+    read: [Option<(&'p str, Option<Local>)>; ZONES],
 }
 
 impl<'p> WallClocks<'p> {
@@ -122,7 +124,7 @@ impl<'p> WallClocks<'p> {
         }
     }
 
-    fn read(&mut self, hours: &'p Hours) -> Option<(u8, u16)> {
+    fn read(&mut self, hours: &'p Hours) -> Option<Local> {
         let Some(zone) = hours.zone.iana_name() else {
             return hours.local(self.now);
         };
