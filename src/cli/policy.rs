@@ -25,6 +25,7 @@ use crate::diagnostic::Severity;
 use crate::diagnostic::Source;
 use crate::diagnostic::render_all;
 use crate::policy;
+use crate::policy::Factor;
 use crate::policy::TestOutcome;
 
 /// What clients' users must present, and the limits
@@ -56,20 +57,48 @@ struct CaseReport<'a> {
     failure: Option<crate::diagnostic::Finding<'a>>,
 }
 
+#[derive(Serialize)]
+struct RuleReport<'a> {
+    policy: &'a str,
+    name: &'a str,
+    place: String,
+    when: Vec<String>,
+    require: Vec<&'static str>,
+    exempt: Vec<&'static str>,
+    present: &'static str,
+    assurance: u8,
+    min_assurance: u8,
+    bypass: bool,
+}
+
+impl<'a> RuleReport<'a> {
+    fn all(policy: &'a policy::Policy) -> impl Iterator<Item = Self> {
+        let words = |factors: &[Factor]| factors.iter().map(|factor| factor.as_str()).collect();
+        policy.rules.iter().map(move |rule| {
+            let when = rule.when.iter();
+            let when = when.map(|one| format!("{} {}", one.key(), one.wanted_text()));
+            Self {
+                policy: &policy.name,
+                name: &rule.name,
+                place: rule.file_line(),
+                when: when.collect(),
+                require: words(&rule.require),
+                exempt: words(&rule.exempt),
+                present: rule.present.as_str(),
+                assurance: rule.assurance(),
+                min_assurance: rule.min_assurance,
+                bypass: policy.bypass,
+            }
+        })
+    }
+}
+
 impl Policy {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         match self {
             Self::List => list(context).await,
             Self::Check(files) => match parse(&files.sources(context)?)? {
-                Ok(policies) => {
-                    let names: Vec<&str> =
-                        policies.iter().map(|policy| policy.name.as_str()).collect();
-                    report(
-                        context.out,
-                        &[],
-                        &format!("No fault in {}.", names.join(", ")),
-                    )
-                }
+                Ok(policies) => faultless(context.out, &policies),
                 Err(findings) => report(context.out, &findings, ""),
             },
             Self::Test(files) => match parse(&files.sources(context)?)? {
@@ -150,6 +179,38 @@ pub(super) fn report(out: Output, findings: &[Diagnostic], good: &str) -> Result
         text
     })?;
     Ok(if bad { Exit::No } else { Exit::Done })
+}
+
+/// What each rule of good policies asks for.
+fn faultless(out: Output, policies: &policy::Policies) -> Result<Exit, CliError> {
+    let rules: Vec<RuleReport<'_>> = policies.iter().flat_map(RuleReport::all).collect();
+    let report = json!({ "ok": true, "findings": [], "rules": rules });
+    out.show(&report, |_| {
+        let mut table = Table::new(&["policy", "rule", "when", "asks for", "how", "assurance"]);
+        for rule in &rules {
+            let mut asks = rule.require.join(" + ");
+            if !rule.exempt.is_empty() {
+                push!(asks, ", abroad without {}", rule.exempt.join(" + "));
+            }
+            let when = joined(&rule.when);
+            let assurance = rule.assurance.to_string();
+            table.row([
+                rule.policy,
+                rule.name,
+                &when,
+                &asks,
+                rule.present,
+                &assurance,
+            ]);
+        }
+        let names: Vec<&str> = policies.iter().map(|policy| policy.name.as_str()).collect();
+        format!(
+            "{}\n\nNo fault in {}.",
+            table.or("").trim_end(),
+            names.join(", ")
+        )
+    })?;
+    Ok(Exit::Done)
 }
 
 fn test(out: Output, outcomes: &[TestOutcome]) -> Result<Exit, CliError> {

@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use crate::diagnostic::Place;
 use crate::policy::eval::Facts;
 use crate::policy::hours::Hours;
+use crate::policy::hours::WallClocks;
 
 /// A condition.
 #[derive(Clone, Debug)]
@@ -56,13 +57,18 @@ pub enum Subject {
 impl Condition {
     /// Whether it holds.
     pub fn holds(&self, facts: &Facts<'_>) -> bool {
+        self.holds_by(facts, &mut WallClocks::new(facts.now))
+    }
+
+    /// As [`Condition::holds`], with the clocks of `facts.now` shared by many conditions.
+    pub(super) fn holds_by<'p>(&'p self, facts: &Facts<'_>, clocks: &mut WallClocks<'p>) -> bool {
         match &self.wanted {
             Wanted::Network(networks) => facts.source.is_some_and(|source| {
                 // Threat: ::ffff:10.0.0.1 from a dual-stack socket must meet rules about 10.0.0.0/8.
                 let source = source.to_canonical();
                 networks.iter().any(|network| network.contains(&source))
             }),
-            Wanted::Time(ranges) => ranges.iter().any(|hours| hours.contains(facts.now)),
+            Wanted::Time(ranges) => ranges.iter().any(|hours| hours.contains_now(clocks)),
             Wanted::Words(subject, words) => subject.any(facts, |value| {
                 words.iter().any(|word| subject.equal(word, value))
             }),

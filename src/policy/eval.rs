@@ -6,6 +6,7 @@ use crate::policy::Policy;
 use crate::policy::Rule;
 use crate::policy::condition::Subject;
 use crate::policy::condition::Wanted;
+use crate::policy::hours::WallClocks;
 use crate::time::UnixTime;
 
 /// What is known about a request, borrowed from it. Names are canonical already.
@@ -60,8 +61,12 @@ impl<'p> Ruling<'p> {
 impl Policy {
     /// The first rule whose conditions all hold. Allocates nothing.
     pub fn decide(&self, facts: &Facts<'_>) -> Ruling<'_> {
-        let holds = |rule: &Rule| rule.when.iter().all(|condition| condition.holds(facts));
-        let first = self.rules.iter().enumerate().find(|(_, rule)| holds(rule));
+        let mut clocks = WallClocks::new(facts.now);
+        let mut rules = self.rules.iter().enumerate();
+        let first = rules.find(|(_, rule)| {
+            let mut conditions = rule.when.iter();
+            conditions.all(|condition| condition.holds_by(facts, &mut clocks))
+        });
         first.map_or(Ruling::NoRule, |(index, rule)| Ruling::Rule { index, rule })
     }
 

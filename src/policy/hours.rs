@@ -64,7 +64,16 @@ impl Hours {
 
     /// Whether the range holds at a time. A time outside the calendar is in no range.
     pub fn contains(&self, now: UnixTime) -> bool {
-        self.local(now).is_some_and(|(day, minute)| {
+        self.holds(self.local(now))
+    }
+
+    /// As [`Hours::contains`], for many ranges at one time.
+    pub(super) fn contains_now<'p>(&'p self, clocks: &mut WallClocks<'p>) -> bool {
+        self.holds(clocks.read(self))
+    }
+
+    fn holds(&self, local: Option<Local>) -> bool {
+        local.is_some_and(|(day, minute)| {
             let today = self.days & (1 << day) != 0;
             let yesterday = self.days & (1 << ((day + 6) % 7)) != 0;
             if self.from < self.to {
@@ -87,14 +96,50 @@ impl Hours {
         )
     }
 
-    /// Day of the week (0 is Monday) and minute of the day in the zone.
-    fn local(&self, now: UnixTime) -> Option<(u8, u16)> {
+    fn local(&self, now: UnixTime) -> Option<Local> {
         let seconds = i64::try_from(now.as_secs()).ok()?;
         let local = self.zone.to_datetime(Timestamp::from_second(seconds).ok()?);
         let day = u8::try_from(local.weekday().to_monday_zero_offset()).ok()?;
         let hour = u16::try_from(local.hour()).ok()?;
         let minute = u16::try_from(local.minute()).ok()?;
         Some((day, hour * 60 + minute))
+    }
+}
+
+/// Day of the week (0 is Monday) and minute of the day in a zone.
+type Local = (u8, u16);
+
+/// What the clocks of the zones show at one time. Converting is most of a decision's work, and the
+/// rules of a policy share a few zones, so each of the first is read once.
+pub(super) struct WallClocks<'p> {
+    now: UnixTime,
+    read: [Option<(&'p str, Option<Local>)>; ZONES],
+}
+
+impl<'p> WallClocks<'p> {
+    pub(super) const fn new(now: UnixTime) -> Self {
+        Self {
+            now,
+            read: [None; ZONES],
+        }
+    }
+
+    fn read(&mut self, hours: &'p Hours) -> Option<Local> {
+        let Some(zone) = hours.zone.iana_name() else {
+            return hours.local(self.now);
+        };
+        for slot in &mut self.read {
+            match slot {
+                Some((name, local)) if *name == zone => return *local,
+                Some(_) => {}
+                None => {
+                    let local = hours.local(self.now);
+                    *slot = Some((zone, local));
+                    return local;
+                }
+            }
+        }
+        hours.local(self.now)
     }
 }
 
@@ -168,6 +213,9 @@ fn parse_minute(text: &str) -> Option<u16> {
 const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 const ALL_DAYS: u8 = 0x7f;
 const DAY: u16 = 24 * 60;
+
+/// Zones read once for each decision; a policy of more reads the others each time.
+const ZONES: usize = 8;
 const FORM: &str = "write `mon-fri 07:00-20:00 Asia/Seoul`";
 
 #[cfg(test)]
@@ -223,6 +271,35 @@ mod tests {
         let hours = "09:00-10:00 Europe/Berlin";
         assert!(holds(hours, "2026-01-15T08:30:00Z"));
         assert!(holds(hours, "2026-07-15T07:30:00Z"));
+    }
+
+    #[test]
+    fn clocks_read_once_show_the_same() {
+        let now = at("2026-03-02T07:05:00+09:00");
+        let mut zones = vec![
+            "UTC",
+            "Etc/UTC",
+            "Asia/Seoul",
+            "asia/seoul",
+            "Europe/Berlin",
+        ];
+        zones.extend([
+            "America/New_York",
+            "Asia/Tokyo",
+            "Asia/Kolkata",
+            "Africa/Cairo",
+        ]);
+        zones.extend(["Pacific/Apia", "Pacific/Kiritimati", "Asia/Seoul"]);
+        let range = |zone: &&str| Hours::parse(&format!("sun-mon 06:00-08:00 {zone}")).unwrap();
+        let ranges: Vec<Hours> = zones.iter().map(range).collect();
+        let mut clocks = WallClocks::new(now);
+        for range in ranges.iter().chain(&ranges) {
+            assert_eq!(
+                range.contains_now(&mut clocks),
+                range.contains(now),
+                "{range}"
+            );
+        }
     }
 
     #[test]

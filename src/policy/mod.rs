@@ -179,6 +179,17 @@ pub enum Present {
     Either,
 }
 
+impl Present {
+    /// The word used in files and output.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Joined => "joined",
+            Self::Challenge => "challenge",
+            Self::Either => "either",
+        }
+    }
+}
+
 /// The relaxed requirement while outage mode is declared.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Outage {

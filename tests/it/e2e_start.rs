@@ -73,10 +73,10 @@ fn mistakes_in_configuration_and_policies_are_all_named_with_their_place() {
     let policy = site.path().join("policies/default.toml");
     fs::write(
         &policy,
-        "[[rule]]\nname = \"x\"\nrequire = [\"pin\", \"otp\"]\n",
+        "[[rule]]\nname = \"x\"\nrequire = [\"sms\", \"otp\"]\n",
     )
     .unwrap();
-    refuses(&site, &["default.toml:3", "pin"]);
+    refuses(&site, &["default.toml:3", "sms"]);
     fs::write(&policy, "[[rule]]\nname = \"x\"\nreqiure = [\"otp\"]\n").unwrap();
     refuses(&site, &["default.toml:3", "did you mean", "require"]);
     fs::write(&policy, crate::support::daemon::NO_DELAY).unwrap();

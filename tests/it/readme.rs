@@ -7,6 +7,11 @@ use std::path::Path;
 use std::process::Command;
 use std::process::Stdio;
 
+use oncegate::diagnostic::Source;
+use oncegate::policy::Policies;
+use oncegate::policy::TestOutcome;
+use oncegate::policy::shipped;
+
 use crate::support::require;
 
 #[test]
@@ -52,6 +57,30 @@ fn the_tour_prints_what_the_readme_shows() {
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
     assert!(daemon.wait().unwrap().success());
     outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+}
+
+#[test]
+fn the_policy_it_shows_is_one() {
+    let readme = include_str!("../../README.md");
+    let chapter = readme.split("## Policies").nth(1).unwrap();
+    let chapter = chapter.split("\n## ").next().unwrap();
+    let shown: Vec<Source> = chapter
+        .split("```toml\n")
+        .skip(1)
+        .map(|block| Source::new("README.toml", block.split("```").next().unwrap()))
+        .collect();
+    assert_eq!(shown.len(), 1);
+    let policies = Policies::parse(&shown, &|_, _| Ok(())).unwrap();
+    let outcomes = policies.run_tests();
+    assert!(outcomes.iter().all(TestOutcome::passed), "{outcomes:?}");
+    for policy in shipped() {
+        let stem = policy.name().rsplit('/').next().unwrap();
+        let stem = stem.trim_end_matches(".toml");
+        assert!(
+            stem == "default" || chapter.contains(&format!("`{stem}`")),
+            "{stem}"
+        );
+    }
 }
 
 struct Step {

@@ -145,16 +145,12 @@ impl Reader<'_, '_> {
 
     fn present(&mut self, value: &Value<'_>, require: Option<&[Factor]>) -> Option<Present> {
         let text = value.text(self.findings)?;
-        let present = match text.text {
-            "joined" => Present::Joined,
-            "challenge" => Present::Challenge,
-            "either" => Present::Either,
-            word => {
-                let error = Diagnostic::error(format!("unknown value `{word}` of `present`"));
-                let error = error.suggest(word, ["joined", "challenge", "either"]);
-                self.error_at(&text, error);
-                return None;
-            }
+        let all = [Present::Joined, Present::Challenge, Present::Either];
+        let Some(present) = all.into_iter().find(|one| one.as_str() == text.text) else {
+            let error = Diagnostic::error(format!("unknown value `{}` of `present`", text.text));
+            let error = error.suggest(text.text, all.map(Present::as_str));
+            self.error_at(&text, error);
+            return None;
         };
         if present != Present::Joined
             && let Some([only]) = require
