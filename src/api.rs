@@ -83,6 +83,22 @@ pub enum VerifyAnswer {
     },
 }
 
+/// The answer to a change of PIN or password.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(tag = "decision", rename_all = "lowercase")]
+pub enum CredentialsAnswer {
+    /// Changed.
+    Accept {
+        /// Names the request in the audit.
+        request_id: String,
+    },
+    /// What was presented did not prove the user. The cause is in the audit only.
+    Reject {
+        /// Names the request in the audit.
+        request_id: String,
+    },
+}
+
 /// A second round: ask the person, then `POST /v1/verify` with `challenge` set to its id.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct Challenge {
@@ -129,6 +145,22 @@ pub struct UserCreate {
     pub birth_date: Option<String>,
     /// Class, for policy rules.
     pub class: Option<String>,
+    /// The password: 8 to 128 characters.
+    #[serde(skip_serializing)]
+    #[schema(value_type = Option<String>)]
+    pub password: Option<SecretString>,
+    /// The PIN: 6 to 64 characters.
+    #[serde(skip_serializing)]
+    #[schema(value_type = Option<String>)]
+    pub pin: Option<SecretString>,
+    /// Instead of `password`: its hash in another system (bcrypt, PBKDF2, sha512-crypt, SSHA,
+    /// argon2id).
+    #[serde(skip_serializing)]
+    #[schema(value_type = Option<String>)]
+    pub password_hash: Option<SecretString>,
+    /// Whether PIN and password must be changed before they open anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub must_change: Option<bool>,
 }
 
 /// A change of a user: what is absent stays, `null` clears.
@@ -170,6 +202,88 @@ pub struct UserChange {
     /// Whether the user is always rejected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disabled: Option<bool>,
+    /// The password; `null`: none any more.
+    #[serde(default, deserialize_with = "present", skip_serializing)]
+    #[schema(value_type = Option<String>)]
+    pub password: Option<Option<SecretString>>,
+    /// The PIN; `null`: none any more.
+    #[serde(default, deserialize_with = "present", skip_serializing)]
+    #[schema(value_type = Option<String>)]
+    pub pin: Option<Option<SecretString>>,
+    /// Instead of `password`: its hash in another system.
+    #[serde(default, skip_serializing)]
+    #[schema(value_type = Option<String>)]
+    pub password_hash: Option<SecretString>,
+    /// Whether PIN and password must be changed before they open anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub must_change: Option<bool>,
+}
+
+/// A temporary exception to be granted.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WaiverGrant {
+    /// Why: it stands in every audit record while it holds.
+    pub reason: String,
+    /// From when (RFC 3339); now when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Until when (RFC 3339): a bypass at most 24 hours, an exemption at most 366 days.
+    pub until: String,
+}
+
+/// A temporary exception.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct Waiver {
+    /// Why.
+    pub reason: String,
+    /// Who granted it.
+    pub owner: String,
+    /// From when.
+    pub from: String,
+    /// Until when.
+    pub until: String,
+    /// Whether it holds now.
+    pub holds: bool,
+}
+
+/// A PIN or password, without itself.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct VerifierInfo {
+    /// When it was set.
+    pub set: String,
+    /// Whether it must be changed before it opens anything.
+    pub must_change: bool,
+    /// The form of an imported hash that has not been renewed yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub imported: Option<String>,
+}
+
+/// `POST /v1/credentials`: a user proves what the policy asks for, and chooses another PIN or
+/// password.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CredentialsRequest {
+    /// As for `POST /v1/verify`.
+    pub user: String,
+    /// The code.
+    #[schema(value_type = Option<String>)]
+    pub otp: Option<SecretString>,
+    /// The present PIN.
+    #[schema(value_type = Option<String>)]
+    pub pin: Option<SecretString>,
+    /// The present password.
+    #[schema(value_type = Option<String>)]
+    pub password: Option<SecretString>,
+    /// Where the person is.
+    #[schema(value_type = Option<String>)]
+    pub client_ip: Option<IpAddr>,
+    /// The new password.
+    #[schema(value_type = Option<String>)]
+    pub new_password: Option<SecretString>,
+    /// The new PIN.
+    #[schema(value_type = Option<String>)]
+    pub new_pin: Option<SecretString>,
 }
 
 /// A user.
@@ -193,6 +307,18 @@ pub struct User {
     pub class: Option<String>,
     /// Whether the user is always rejected.
     pub disabled: bool,
+    /// A temporary bypass, past ones included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bypass: Option<Waiver>,
+    /// An overseas exemption, past ones included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exemption: Option<Waiver>,
+    /// The PIN, if there is one; only where one user is shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pin: Option<VerifierInfo>,
+    /// The password, if there is one; only where one user is shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<VerifierInfo>,
     /// Failures since the last success, and the lock; only where one user is shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lock: Option<Lock>,
@@ -458,7 +584,7 @@ pub struct AuditRecord {
 pub enum AuditEvent {
     /// Somebody asked for a decision.
     Decision {
-        /// `accept` or `reject`.
+        /// `accept`, `reject` or `challenge`.
         decision: String,
         /// Why, a word of the closed list.
         reason: String,
@@ -477,8 +603,13 @@ pub enum AuditEvent {
         /// Where the person is, if the client said so.
         #[schema(value_type = Option<String>)]
         client_ip: Option<IpAddr>,
+        /// `pap`, `http`, `admin`.
+        method: String,
         /// `policy:rule`.
         rule: Option<String>,
+        /// The exception in force: kind, who granted it, its end, why.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        waiver: Option<String>,
         /// The user's failures after this attempt.
         failures: u32,
         /// Milliseconds from arrival to the decision, before its commit.
@@ -492,6 +623,12 @@ pub enum AuditEvent {
         action: String,
         /// To which record.
         target: String,
+        /// The user whom it concerns.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        user: Option<String>,
+        /// What else a reader must know.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        detail: Option<String>,
     },
 }
 

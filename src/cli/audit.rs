@@ -290,6 +290,7 @@ fn cells(record: &AuditRecord) -> [String; 8] {
             actor,
             action,
             target,
+            ..
         } => [
             time,
             "change".to_owned(),
@@ -381,7 +382,9 @@ mod tests {
                 client: "vpn".to_owned(),
                 channel: "radius".to_owned(),
                 client_ip: None,
+                method: "pap".to_owned(),
                 rule: None,
+                waiver: None,
                 failures: 0,
                 latency_ms: 2,
             },

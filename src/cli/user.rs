@@ -3,6 +3,7 @@
 use clap::Args;
 use clap::Subcommand;
 use hyper::Method;
+use serde::Serialize;
 use serde_json::json;
 
 use crate::api::Lock;
@@ -10,6 +11,9 @@ use crate::api::User as Record;
 use crate::api::UserChange;
 use crate::api::UserCreate;
 use crate::api::Users;
+use crate::api::VerifierInfo;
+use crate::api::Waiver;
+use crate::api::WaiverGrant;
 use crate::cli::Context;
 use crate::cli::error::CliError;
 use crate::cli::error::Exit;
@@ -23,6 +27,11 @@ use crate::cli::token;
 use crate::cli::transport::Transport;
 use crate::cli::transport::admin;
 use crate::cli::transport::with_query;
+use crate::diagnostic::units;
+use crate::secret::SecretString;
+use crate::time::Clock as _;
+use crate::time::SystemClock;
+use std::time::Duration;
 
 /// People who are to be let in
 #[derive(Debug, Subcommand)]
@@ -49,6 +58,34 @@ pub(super) enum User {
     Unlock(Name),
     /// Remove a user with all tokens
     Remove(Remove),
+    /// For at most 24 hours, do not ask for codes where a rule also asks for PIN or password
+    #[command(
+        after_help = "Examples:\n  oncegate user bypass alice --reason 'telephone lost' --for 4h\n  \
+        oncegate user bypass alice --end"
+    )]
+    Bypass(Bypass),
+    /// While the user has departed and asks from abroad, do not ask for what rules exempt
+    #[command(
+        after_help = "Examples:\n  oncegate user exempt alice --reason 'request 4711' --for 30d\n  \
+        oncegate user exempt alice --end"
+    )]
+    Exempt(Bypass),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Bypass {
+    /// NAME, NAME@REALM or DOMAIN\NAME
+    user: String,
+    /// Why: it stands in every audit record while it holds
+    #[arg(long, required_unless_present = "end")]
+    reason: Option<String>,
+    /// How long: 30m, 4h, 30d
+    #[arg(long = "for", value_name = "DURATION", required_unless_present = "end",
+          value_parser = units::duration)]
+    length: Option<Duration>,
+    /// End it now
+    #[arg(long, conflicts_with_all = ["reason", "length"])]
+    end: bool,
 }
 
 #[derive(Debug, Args)]
@@ -94,6 +131,64 @@ pub(super) struct About {
     /// Class, for policy rules
     #[arg(long)]
     class: Option<String>,
+    /// Read the password from stdin: a line of its own, before the PIN
+    #[arg(long, conflicts_with = "password_hash_stdin")]
+    password_stdin: bool,
+    /// Read the PIN from stdin
+    #[arg(long)]
+    pin_stdin: bool,
+    /// Read from stdin the password's hash in another system
+    #[arg(long)]
+    password_hash_stdin: bool,
+    /// PIN and password must be changed before they open anything
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    must_change: Option<bool>,
+}
+
+/// What stands beside a record on the way to the server: secrets are never part of one.
+#[derive(Serialize)]
+struct WithSecrets<'a, T> {
+    #[serde(flatten)]
+    record: &'a T,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    password: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pin: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    password_hash: Option<&'a str>,
+}
+
+/// What was read from stdin.
+struct Secrets {
+    password: Option<SecretString>,
+    pin: Option<SecretString>,
+    password_hash: Option<SecretString>,
+}
+
+impl About {
+    fn secrets(&self) -> Result<Secrets, CliError> {
+        let read = |wanted: bool, what: &str| wanted.then(|| input::secret(what)).transpose();
+        Ok(Secrets {
+            password: read(self.password_stdin, "password")?,
+            password_hash: read(self.password_hash_stdin, "password's hash")?,
+            pin: read(self.pin_stdin, "PIN")?,
+        })
+    }
+}
+
+impl Secrets {
+    const fn is_empty(&self) -> bool {
+        self.password.is_none() && self.pin.is_none() && self.password_hash.is_none()
+    }
+
+    fn beside<'a, T>(&'a self, record: &'a T) -> WithSecrets<'a, T> {
+        WithSecrets {
+            record,
+            password: self.password.as_ref().map(SecretString::expose),
+            pin: self.pin.as_ref().map(SecretString::expose),
+            password_hash: self.password_hash.as_ref().map(SecretString::expose),
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -121,7 +216,9 @@ impl User {
         match self {
             Self::Add(add) => {
                 let api = context.transport().await?;
-                let user: Record = api.post(&admin(&["users"]), &add.body()).await?;
+                let secrets = add.about.secrets()?;
+                let body = add.body();
+                let user: Record = api.post(&admin(&["users"]), &secrets.beside(&body)).await?;
                 out.show(&user, |user| {
                     let name = printable(&user.user);
                     let next = format!("token add {} --kind totp", user.user);
@@ -139,13 +236,16 @@ impl User {
                 out.show(&users, table)?;
             }
             Self::Set(set) => {
+                let secrets = set.about.secrets()?;
                 let change = set.change();
-                if serde_json::to_value(&change).is_ok_and(|change| change == json!({})) {
+                let none = serde_json::to_value(&change).is_ok_and(|change| change == json!({}));
+                if none && secrets.is_empty() {
                     return Err(CliError::usage("nothing to change").remedy(
-                        "name at least one of --group, --phone, --email, --birth-date, --class",
+                        "name at least one of --group, --phone, --email, --birth-date, --class, \
+                         --password-stdin, --pin-stdin, --must-change",
                     ));
                 }
-                patch(context, &set.user, &change).await?;
+                patch(context, &set.user, &secrets.beside(&change)).await?;
             }
             Self::Disable(Name { user }) => {
                 let change = UserChange {
@@ -168,6 +268,8 @@ impl User {
                 let shown: Record = api.get(&admin(&["users", &user])).await?;
                 out.show(&shown, describe)?;
             }
+            Self::Bypass(bypass) => bypass.run(context, "bypass").await?,
+            Self::Exempt(exempt) => exempt.run(context, "exemption").await?,
             Self::Remove(Remove { user, yes }) => {
                 input::confirm(&format!("Remove user {user} with all tokens?"), yes)?;
                 let api = context.transport().await?;
@@ -181,6 +283,25 @@ impl User {
     }
 }
 
+impl Bypass {
+    async fn run(self, context: &Context, what: &str) -> Result<(), CliError> {
+        let api = context.transport().await?;
+        let path = admin(&["users", &self.user, what]);
+        let user: Record = match (self.reason, self.length) {
+            (Some(reason), Some(length)) => {
+                let grant = WaiverGrant {
+                    reason,
+                    from: None,
+                    until: SystemClock.now().plus(length).rfc3339(),
+                };
+                api.call(Method::PUT, &path, Some(&grant)).await?
+            }
+            _ => api.call(Method::DELETE, &path, None::<&()>).await?,
+        };
+        context.out.show(&user, describe)
+    }
+}
+
 impl Add {
     fn body(self) -> UserCreate {
         UserCreate {
@@ -191,6 +312,8 @@ impl Add {
             email: self.about.email,
             birth_date: self.about.birth_date,
             class: self.about.class,
+            must_change: self.about.must_change,
+            ..UserCreate::default()
         }
     }
 }
@@ -209,7 +332,8 @@ impl Set {
             email: cleared(&self.about.email),
             birth_date: cleared(&self.about.birth_date),
             class: cleared(&self.about.class),
-            disabled: None,
+            must_change: self.about.must_change,
+            ..UserChange::default()
         }
     }
 }
@@ -238,7 +362,11 @@ impl Listing {
     }
 }
 
-async fn patch(context: &Context, user: &str, change: &UserChange) -> Result<(), CliError> {
+async fn patch<T: Serialize + Sync>(
+    context: &Context,
+    user: &str,
+    change: &T,
+) -> Result<(), CliError> {
     let api = context.transport().await?;
     let path = admin(&["users", user]);
     let user: Record = api.call(Method::PATCH, &path, Some(change)).await?;
@@ -278,6 +406,28 @@ fn describe(user: &Record) -> String {
     table.pair("phone", user.phone.clone());
     table.pair("email", user.email.clone());
     table.pair("birth date", user.birth_date.clone());
+    let verifier = |info: &VerifierInfo| {
+        let mut text = format!("set {}", local_time(&info.set));
+        if let Some(form) = &info.imported {
+            push!(text, ", imported ({form})");
+        }
+        if info.must_change {
+            text.push_str(", must be changed");
+        }
+        text
+    };
+    table.pair("PIN", user.pin.as_ref().map(verifier));
+    table.pair("password", user.password.as_ref().map(verifier));
+    let waiver = |waiver: &Waiver| {
+        let holds = if waiver.holds { "holds" } else { "past" };
+        let until = local_time(&waiver.until);
+        format!(
+            "{holds}, until {until}, by {}: {}",
+            waiver.owner, waiver.reason
+        )
+    };
+    table.pair("bypass", user.bypass.as_ref().map(waiver));
+    table.pair("exemption", user.exemption.as_ref().map(waiver));
     table.pair("created", local_time(&user.created));
     let mut text = table.text();
     if let Some(tokens) = &user.tokens {
@@ -317,6 +467,10 @@ mod tests {
                 email: Some("a@example.org".to_owned()),
                 birth_date: None,
                 class: None,
+                password_stdin: false,
+                pin_stdin: false,
+                password_hash_stdin: false,
+                must_change: None,
             },
         };
         let change = serde_json::to_value(set.change()).unwrap();

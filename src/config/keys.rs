@@ -30,6 +30,10 @@ keys! {
     KEYS_MASTER = "keys.master", "file:master.key",
         "the key that seals the store: file:PATH, env:NAME or credential:NAME (systemd)";
     POLICIES_DIR = "policies.dir", "policies", "directory of the policy files";
+    POLICIES_DEPARTURES = "policies.departures", "",
+        "table of who is abroad, for exemptions: user,departed,returned";
+    POLICIES_COUNTRIES = "policies.countries", "",
+        "table of networks and countries, for exemptions: network,country";
     AUDIT_SEGMENT_SIZE = "audit.segment_size", "64MiB",
         "size at which a new audit segment begins, 1MiB to 1GiB";
     LIMITS_RADIUS_IN_FLIGHT = "limits.radius_in_flight", "4096",
@@ -45,10 +49,8 @@ keys! {
         "PINs and passwords compared at a time: auto leaves one core to codes";
     LIMITS_PASSWORD_QUEUE = "limits.password_queue", "64",
         "PINs and passwords waiting to be compared; more are not decided: silence or 503";
-    LIMITS_PASSWORD_MEMORY = "limits.password_memory", "19MiB",
-        "memory of one argon2id computation, 8MiB to 1GiB; others are renewed at the next login";
-    LIMITS_PASSWORD_PASSES = "limits.password_passes", "2",
-        "passes of one argon2id computation, 1 to 16";
+    LIMITS_PASSWORD_COST = "limits.password_cost", "19MiB x 2",
+        "memory and passes of argon2id; hashes of another cost are renewed at the next login";
     LOG_LEVEL = "log.level", "info", "error, warn, info, debug or trace";
     LOG_FORMAT = "log.format", "text", "text or json";
 }

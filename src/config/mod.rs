@@ -25,6 +25,7 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::credential::Cost;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Findings;
 use crate::diagnostic::Source;
@@ -145,6 +146,10 @@ pub enum MasterKey {
 pub struct Policies {
     /// Directory of the policy files.
     pub dir: PathBuf,
+    /// Table of who is abroad.
+    pub departures: Option<PathBuf>,
+    /// Table of networks and countries.
+    pub countries: Option<PathBuf>,
 }
 
 /// `[audit]`
@@ -172,10 +177,8 @@ pub struct Limits {
     pub password_threads: Option<usize>,
     /// PINs and passwords waiting to be compared.
     pub password_queue: usize,
-    /// KiB of one argon2id computation.
-    pub password_memory: u32,
-    /// Passes of one argon2id computation.
-    pub password_passes: u32,
+    /// What one argon2id computation takes.
+    pub password_cost: Cost,
 }
 
 /// `[log]`

@@ -25,6 +25,7 @@ use crate::config::file::Origin;
 use crate::config::file::Scalar;
 use crate::config::file::Written;
 use crate::config::keys;
+use crate::credential::Cost;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Findings;
 use crate::diagnostic::did_you_mean;
@@ -44,6 +45,8 @@ pub(super) fn resolve(written: &Written, dir: &Path, findings: &mut Findings) ->
     let store_dir = reader.one(keys::STORE_DIR, |text| Ok(dir.join(text)));
     let master = reader.master(dir);
     let policies = reader.one(keys::POLICIES_DIR, |text| Ok(dir.join(text)));
+    let departures = reader.path(keys::POLICIES_DEPARTURES, dir);
+    let countries = reader.path(keys::POLICIES_COUNTRIES, dir);
     let segment_size = reader.one(keys::AUDIT_SEGMENT_SIZE, |text| {
         let size = units::size(text)?;
         in_range(size, SEGMENT_MIN..=SEGMENT_MAX).ok_or_else(|| "write 1MiB to 1GiB".to_owned())
@@ -66,7 +69,11 @@ pub(super) fn resolve(written: &Written, dir: &Path, findings: &mut Findings) ->
             dir: store_dir?,
         },
         keys: Keys { master: master? },
-        policies: Policies { dir: policies? },
+        policies: Policies {
+            dir: policies?,
+            departures,
+            countries,
+        },
         audit: Audit {
             segment_size: segment_size?,
         },
@@ -150,16 +157,7 @@ impl Resolver<'_> {
                 .map_err(|error| format!("{error}, or auto"))
         });
         let password_queue = self.one(keys::LIMITS_PASSWORD_QUEUE, parse_count);
-        let password_memory = self.one(keys::LIMITS_PASSWORD_MEMORY, |text| {
-            let octets = in_range(units::size(text)?, PASSWORD_MEMORY);
-            let kib = octets.and_then(|octets| u32::try_from(octets / 1024).ok());
-            kib.ok_or_else(|| "write 8MiB to 1GiB".to_owned())
-        });
-        let password_passes = self.one(keys::LIMITS_PASSWORD_PASSES, |text| {
-            let passes = text.parse().ok();
-            let passes = passes.and_then(|passes| in_range(passes, 1..=16));
-            passes.ok_or_else(|| "write 1 to 16".to_owned())
-        });
+        let password_cost = self.one(keys::LIMITS_PASSWORD_COST, parse_cost);
         Some(Limits {
             radius_in_flight: radius_in_flight?,
             radius_queue: radius_queue?,
@@ -168,8 +166,7 @@ impl Resolver<'_> {
             reject_queue: reject_queue?,
             password_threads: password_threads?,
             password_queue: password_queue?,
-            password_memory: password_memory?,
-            password_passes: password_passes?,
+            password_cost: password_cost?,
         })
     }
 
@@ -342,7 +339,14 @@ fn parse_flag(text: &str) -> Result<bool, String> {
         .map_err(|_| format!("`{text}` is neither true nor false"))
 }
 
-const PASSWORD_MEMORY: std::ops::RangeInclusive<u64> = 8 << 20..=1 << 30;
+/// `19MiB x 2`: memory and passes.
+fn parse_cost(text: &str) -> Result<Cost, String> {
+    let form = || "write memory and passes as 19MiB x 2".to_owned();
+    let (memory, passes) = text.split_once('x').ok_or_else(form)?;
+    let kib = u32::try_from(units::size(memory.trim())? / 1024).map_err(|_| form())?;
+    let passes = passes.trim().parse().map_err(|_| form())?;
+    Cost::new(kib, passes, 1).map_err(|error| error.to_string())
+}
 
 fn parse_count(text: &str) -> Result<usize, String> {
     let count = text

@@ -58,8 +58,7 @@ fn nothing_written_gives_the_defaults() {
             reject_queue: 65536,
             password_threads: None,
             password_queue: 64,
-            password_memory: 19 << 10,
-            password_passes: 2,
+            password_cost: Cost::DEFAULT,
         }
     );
     assert_eq!(
@@ -90,7 +89,8 @@ fn the_template_loads_as_written_and_with_every_comment_removed() {
             "{} is not in it",
             written.key
         );
-        if !written.key.starts_with("http.tls.") {
+        let none = ["http.tls.", "policies.departures", "policies.countries"];
+        if !none.iter().any(|key| written.key.starts_with(key)) {
             assert_eq!(written.value, default.value, "{}", written.key);
         }
     }

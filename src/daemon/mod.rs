@@ -24,6 +24,8 @@ use crate::secret::Key256;
 use crate::secret::SystemEntropy;
 use crate::service::Service;
 use crate::service::hashing;
+use crate::service::travel;
+use crate::service::travel::Travel;
 use crate::store::StoreError;
 use crate::store::embedded::Embedded;
 use crate::store::embedded::Parts;
@@ -152,7 +154,32 @@ pub async fn open(site: &Site) -> Result<Arc<Service>, StartError> {
             "oncegate audit verify",
         )
     })?;
+    service.replace_travel(load_travel(site)?);
     Ok(Arc::new(service))
+}
+
+/// Reads the tables of travellers and countries; a table that is not configured is empty.
+pub fn load_travel(site: &Site) -> Result<Travel, StartError> {
+    let policies = &site.config.policies;
+    let read = |path: &Option<PathBuf>| match path {
+        None => Ok(String::new()),
+        Some(path) => fs::read_to_string(path).map_err(|error| {
+            failed(
+                format!("{} cannot be read: {error}", path.display()),
+                "put the table there, or remove the key under [policies]",
+            )
+        }),
+    };
+    let (departures, countries) = (read(&policies.departures)?, read(&policies.countries)?);
+    Travel::parse(&departures, &countries).map_err(|(table, error)| {
+        let path = match table {
+            travel::Table::Departures => &policies.departures,
+            travel::Table::Countries => &policies.countries,
+        };
+        let path = path.as_deref().unwrap_or(Path::new(""));
+        let place = format!("{}:{}", path.display(), error.line);
+        failed(format!("{place}: {}", error.what), "correct the line")
+    })
 }
 
 fn hashing(limits: &Limits) -> hashing::Settings {
@@ -160,7 +187,7 @@ fn hashing(limits: &Limits) -> hashing::Settings {
     hashing::Settings {
         threads: limits.password_threads.unwrap_or(default.threads),
         queue: limits.password_queue,
-        cost: default.cost,
+        cost: limits.password_cost,
     }
 }
 

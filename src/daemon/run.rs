@@ -24,6 +24,7 @@ use crate::daemon::StartError;
 use crate::daemon::dictionary;
 use crate::daemon::failed;
 use crate::daemon::load_policies;
+use crate::daemon::load_travel;
 use crate::daemon::open;
 use crate::server::Info;
 use crate::server::http;
@@ -68,6 +69,7 @@ pub async fn serve(
         Arc::clone(&app),
         shutdown.clone(),
     ));
+    tasks.spawn(forget_sources(Arc::clone(&service), shutdown.clone()));
     tasks.close();
     tracing::info!(dir = %site.dir.display(), version = env!("CARGO_PKG_VERSION"), "ready");
     ready(&info, &service);
@@ -220,6 +222,20 @@ fn refuse_to_start(service: &Service) -> Result<(), StartError> {
     Ok(())
 }
 
+/// Addresses whose last failure is a day old are nobody's guess any more: their counters go, so that
+/// what strangers leave behind does not grow for ever.
+async fn forget_sources(service: Arc<Service>, shutdown: CancellationToken) {
+    while shutdown
+        .run_until_cancelled(tokio::time::sleep(FORGET_EVERY))
+        .await
+        .is_some()
+    {
+        if let Err(error) = service.forget_sources(FORGET_AFTER).await {
+            tracing::warn!(%error, "old failure counters of addresses stay");
+        }
+    }
+}
+
 /// Reads policies and certificates again. What is in use stays in use unless all of it is right.
 fn reload(site: &Site, service: &Service, tls: Option<&Tls>) {
     match load_policies(&site.config.policies.dir) {
@@ -233,6 +249,10 @@ fn reload(site: &Site, service: &Service, tls: Option<&Tls>) {
             }
         }
         Err(error) => tracing::error!(%error, "policies not reloaded; the old set stays"),
+    }
+    match load_travel(site) {
+        Ok(travel) => service.replace_travel(travel),
+        Err(error) => tracing::error!(%error, "tables not reloaded; the old ones stay"),
     }
     match tls.map(Tls::reload) {
         None => {}
@@ -293,3 +313,8 @@ impl Signals {
 
 /// How long requests in flight may take to finish; longer than any reject delay.
 const DRAIN: Duration = Duration::from_secs(15);
+
+/// Time between looks at the counters of addresses.
+const FORGET_EVERY: Duration = Duration::from_hours(1);
+/// How long after its last failure an address is forgotten; longer than any usual lock.
+const FORGET_AFTER: Duration = Duration::from_hours(24);

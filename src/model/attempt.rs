@@ -454,9 +454,9 @@ impl Attempt {
             serial: serial.or_else(|| used.as_ref().map(|(serial, _)| serial.clone())),
             step: step.or(used.map(|(_, step)| step)),
             failures: user.throttle.failures,
+            source: self.source_failed_by(&current.user, current),
             user: Some(user),
             token,
-            source: self.source_failed(current),
         }
     }
 
@@ -476,6 +476,14 @@ impl Attempt {
     fn source_blocked(&self, current: &Current) -> bool {
         let limited = self.source.is_some() && self.lockout.source_lock_after > 0;
         limited && current.source.throttle.check(self.at).is_err()
+    }
+
+    /// A user who goes on failing is the user's counter's business: against the source only the
+    /// first failures of each user count. It is there for those who try many users, and must not
+    /// hold back a user whom an administrator has just unlocked.
+    fn source_failed_by(&self, user: &UserState, current: &Current) -> Option<SourceState> {
+        let first = user.throttle.failures < self.lockout.free.max(1);
+        first.then(|| self.source_failed(current)).flatten()
     }
 
     fn source_failed(&self, current: &Current) -> Option<SourceState> {

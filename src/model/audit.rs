@@ -89,6 +89,10 @@ pub struct ChangeEvent {
     pub action: String,
     /// To which record.
     pub target: String,
+    /// The user whom it concerns, if one: for a token its owner.
+    pub user: Option<String>,
+    /// What else a reader must know: why, until when.
+    pub detail: Option<String>,
 }
 
 /// What a code was presented for. Every purpose consumes through the same transition.

@@ -380,8 +380,8 @@ impl Service {
         tokio::spawn(async move {
             for (which, text) in outdated {
                 let salt = random(entropy.as_ref())?;
-                let hash = hasher.hash(text, salt).await?;
-                if let Some(verifier) = credentials.get_mut(which) {
+                let hash = hasher.renew(text, salt).await?;
+                if let (Some(verifier), Some(hash)) = (credentials.get_mut(which), hash) {
                     verifier.hash = hash;
                 }
             }

@@ -16,8 +16,17 @@ use crate::time::UnixTime;
 #[derive(Clone, Debug, Default)]
 pub struct Travel {
     departures: HashMap<UserKey, Vec<(UnixTime, Option<UnixTime>)>>,
-    /// By first address, without overlaps among the same prefix length.
+    /// The narrowest networks first.
     countries: Vec<(IpNet, String)>,
+}
+
+/// Which table.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Table {
+    /// Who has departed.
+    Departures,
+    /// Which network lies where.
+    Countries,
 }
 
 /// A line of a table that cannot be read.
@@ -33,10 +42,10 @@ pub struct TableError {
 impl Travel {
     /// Reads both tables. `departures`: `user,departed,returned` with RFC 3339 times, `returned`
     /// empty while away. `countries`: `network,country`. Lines that begin with `#` are comments.
-    pub fn parse(departures: &str, countries: &str) -> Result<Self, (bool, TableError)> {
+    pub fn parse(departures: &str, countries: &str) -> Result<Self, (Table, TableError)> {
         let mut travel = Self::default();
         for (line, fields) in lines(departures) {
-            let bad = |what| (true, TableError { line, what });
+            let bad = |what| (Table::Departures, TableError { line, what });
             let [user, departed, rest @ ..] = fields.as_slice() else {
                 return Err(bad("write user,departed,returned"));
             };
@@ -52,7 +61,7 @@ impl Travel {
             times.push((departed, returned));
         }
         for (line, fields) in lines(countries) {
-            let bad = |what| (false, TableError { line, what });
+            let bad = |what| (Table::Countries, TableError { line, what });
             let [network, country] = fields.as_slice() else {
                 return Err(bad("write network,country"));
             };
@@ -91,4 +100,53 @@ fn lines(text: &str) -> impl Iterator<Item = (usize, Vec<&str>)> {
         .map(|(index, line)| (index + 1, line.trim()))
         .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
         .map(|(number, line)| (number, line.split(',').map(str::trim).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEPARTURES: &str = "# from the border\nalice,2026-11-01T00:00:00Z,\n\
+                              bob,2026-11-01T00:00:00Z,2026-11-20T09:00:00+09:00\n";
+    const COUNTRIES: &str = "192.0.2.0/24,KR\n192.0.2.128/25,JP\n2001:db8::/32,US\n";
+
+    fn at(text: &str) -> UnixTime {
+        UnixTime::parse_rfc3339(text).unwrap()
+    }
+
+    #[test]
+    fn who_has_come_back_is_not_away() {
+        let travel = Travel::parse(DEPARTURES, "").unwrap();
+        let departed = |user: &str, time| travel.departed(&UserKey::parse(user).unwrap(), at(time));
+        assert!(departed("alice", "2026-11-24T00:00:00Z"));
+        assert!(!departed("alice", "2026-10-31T23:59:59Z"));
+        assert!(departed("bob", "2026-11-19T23:59:59Z"));
+        assert!(!departed("bob", "2026-11-20T00:00:00Z"));
+        assert!(!departed("carol", "2026-11-24T00:00:00Z"));
+    }
+
+    #[test]
+    fn the_narrowest_network_says_the_country_and_the_unknown_is_at_home() {
+        let travel = Travel::parse("", COUNTRIES).unwrap();
+        let home = Exemption {
+            home: vec!["KR".parse().unwrap()],
+        };
+        let abroad = |address: &str| travel.abroad(&home, Some(address.parse().unwrap()));
+        assert!(!abroad("192.0.2.1"));
+        assert!(abroad("192.0.2.200") && abroad("::ffff:192.0.2.200") && abroad("2001:db8::1"));
+        assert!(!abroad("198.51.100.1"), "unknown");
+        assert!(!travel.abroad(&home, None));
+        assert!(!travel.abroad(&Exemption::default(), Some("2001:db8::1".parse().unwrap())));
+    }
+
+    #[test]
+    fn a_bad_line_is_named() {
+        let error = |departures, countries| {
+            let (table, error) = Travel::parse(departures, countries).unwrap_err();
+            (table, error.line)
+        };
+        assert_eq!(error("\nalice", ""), (Table::Departures, 2));
+        assert_eq!(error("alice,monday,", ""), (Table::Departures, 1));
+        assert_eq!(error("", "10.0.0.0/99,KR"), (Table::Countries, 1));
+    }
 }

@@ -433,10 +433,10 @@ impl Reading {
 
 fn selects(query: &AuditQuery, record: &AuditRecord) -> bool {
     let (user, decision) = match &record.event {
-        Event::Decision(event) => (&event.user, Some(event.decision)),
-        Event::Change(event) => (&event.target, None),
+        Event::Decision(event) => (Some(&event.user), Some(event.decision)),
+        Event::Change(event) => (event.user.as_ref(), None),
     };
-    query.user.as_ref().is_none_or(|wanted| wanted == user)
+    (query.user.is_none() || query.user.as_ref() == user)
         && query
             .request
             .is_none_or(|wanted| wanted == record.event.request())

@@ -21,12 +21,14 @@ use crate::model::token::Token;
 use crate::model::token::TokenState;
 use crate::model::user::User;
 use crate::model::user::UserState;
+use crate::model::user::Waiver;
 use crate::model::user_key::UserKey;
 use crate::otp::throttle::Throttle;
 use crate::secret::Entropy;
 use crate::store::By;
 use crate::store::Change;
 use crate::store::StoreError;
+use crate::store::WaiverKind;
 use crate::store::fold::Working;
 use crate::store::record;
 use crate::store::record::Entry;
@@ -122,6 +124,8 @@ pub(crate) fn change(
     entropy: &dyn Entropy,
 ) -> Result<Entry, StoreError> {
     let keys = Keys { sealer, entropy };
+    let user = concerned(rows, change)?;
+    let mut detail = None;
     let (action, target, writes) = match change {
         Change::CreateUser(user) => ("user_add", user.key.to_string(), create_user(rows, user)?),
         Change::UpdateUser(user) => ("user_set", user.key.to_string(), update_user(rows, user)?),
@@ -131,6 +135,25 @@ pub(crate) fn change(
             remove_user(rows, key, sealer)?,
         ),
         Change::Unlock(key) => ("user_unlock", key.to_string(), unlock(rows, key)?),
+        Change::SetWaiver {
+            user,
+            which,
+            waiver,
+            expected,
+        } => {
+            detail = waiver.as_ref().map(|waiver| {
+                let (from, until) = (waiver.from, waiver.until);
+                format!("{from} to {until}: {}", waiver.reason)
+            });
+            let action = match (which, waiver.is_some()) {
+                (WaiverKind::Bypass, true) => "bypass_grant",
+                (WaiverKind::Bypass, false) => "bypass_end",
+                (WaiverKind::Exemption, true) => "exemption_grant",
+                (WaiverKind::Exemption, false) => "exemption_end",
+            };
+            let write = set_waiver(rows, user, *which, waiver.as_ref(), *expected)?;
+            (action, user.to_string(), vec![write])
+        }
         Change::SetCredentials(key, credentials) => (
             "credentials_set",
             key.to_string(),
@@ -190,6 +213,8 @@ pub(crate) fn change(
         actor: by.actor.clone(),
         action: action.to_owned(),
         target,
+        user,
+        detail,
     });
     Ok(Entry {
         at: by.at,
@@ -238,6 +263,26 @@ fn update_user(rows: &Working<'_>, user: &User) -> Result<Vec<RowWrite>, StoreEr
             ..user.clone()
         })?,
     )])
+}
+
+fn set_waiver(
+    rows: &Working<'_>,
+    user: &UserKey,
+    which: WaiverKind,
+    waiver: Option<&Waiver>,
+    expected: u64,
+) -> Result<RowWrite, StoreError> {
+    let key = record::user_key(user);
+    let mut user = rows
+        .get(Table::Users, &key, record::user)?
+        .ok_or(StoreError::NotFound)?;
+    refuse_if(user.revision != expected, CHANGED)?;
+    match which {
+        WaiverKind::Bypass => user.bypass = waiver.cloned(),
+        WaiverKind::Exemption => user.exemption = waiver.cloned(),
+    }
+    user.revision += 1;
+    Ok(put(Table::Users, key, record::user_row(&user)?))
 }
 
 fn remove_user(
@@ -455,6 +500,27 @@ fn refuse_shared_address(rows: &Working<'_>, client: &Client) -> Result<(), Stor
         refuse_if(shared, "another client has the same address")?;
     }
     Ok(())
+}
+
+/// The user whom a change concerns.
+fn concerned(rows: &Working<'_>, change: &Change) -> Result<Option<String>, StoreError> {
+    let user = match change {
+        Change::CreateUser(user) | Change::UpdateUser(user) => &user.key,
+        Change::RemoveUser(key) | Change::Unlock(key) | Change::SetCredentials(key, _) => key,
+        Change::SetWaiver { user, .. } => user,
+        Change::CreateToken(token, _) => &token.user,
+        Change::SetTokenState { serial, .. } | Change::RemoveToken(serial) => {
+            let owner = |row: &[u8]| record::owner(row).map(|key| key.to_string());
+            return rows.get(Table::Owners, serial.as_str().as_bytes(), owner);
+        }
+        Change::CreateClient(_)
+        | Change::UpdateClient(_)
+        | Change::RemoveClient(_)
+        | Change::Learn { .. }
+        | Change::ForgetSources { .. }
+        | Change::AcceptClock => return Ok(None),
+    };
+    Ok(Some(user.to_string()))
 }
 
 fn find_token(rows: &Working<'_>, serial: &Serial) -> Result<Vec<u8>, StoreError> {

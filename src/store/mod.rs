@@ -48,6 +48,7 @@ use crate::model::token::Token;
 use crate::model::token::TokenState;
 use crate::model::user::User;
 use crate::model::user::UserState;
+use crate::model::user::Waiver;
 use crate::model::user_key::UserKey;
 use crate::secret::EntropyError;
 use crate::secret::Key256;
@@ -170,6 +171,17 @@ pub enum Change {
     RemoveUser(UserKey),
     /// Forgets the failures and locks of the user and its tokens.
     Unlock(UserKey),
+    /// Grants or ends an exception; `expected` is the user's revision that was seen.
+    SetWaiver {
+        /// Whose.
+        user: UserKey,
+        /// Which.
+        which: WaiverKind,
+        /// None ends it.
+        waiver: Option<Waiver>,
+        /// The user's revision as seen.
+        expected: u64,
+    },
     /// The verifiers of a user as they shall be; their `revision` is the one that was seen.
     SetCredentials(UserKey, Credentials),
     /// Forgets sources whose last failure is before this time; not found when there is none.
@@ -205,6 +217,15 @@ pub enum Change {
     },
     /// An administrator vouches for the present time although later times are on record.
     AcceptClock,
+}
+
+/// The exceptions that can be granted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum WaiverKind {
+    /// What the user has is not asked for.
+    Bypass,
+    /// What a rule names under `exempt` is not asked for abroad.
+    Exemption,
 }
 
 /// What a derived key is for.

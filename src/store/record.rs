@@ -188,6 +188,8 @@ enum EventV1 {
         actor: String,
         action: String,
         target: String,
+        user: Option<String>,
+        detail: Option<String>,
     },
 }
 
@@ -228,6 +230,8 @@ impl From<&Event> for EventV1 {
                 actor: event.actor.clone(),
                 action: event.action.clone(),
                 target: event.target.clone(),
+                user: event.user.clone(),
+                detail: event.detail.clone(),
             },
         }
     }
@@ -289,11 +293,15 @@ impl EventV1 {
                 actor,
                 action,
                 target,
+                user,
+                detail,
             } => Event::Change(ChangeEvent {
                 request: RequestId::from_bytes(request),
                 actor,
                 action,
                 target,
+                user,
+                detail,
             }),
         })
     }
@@ -489,6 +497,13 @@ pub(crate) fn user_key(key: &UserKey) -> Vec<u8> {
     bytes.push(0);
     bytes.extend_from_slice(key.name().as_bytes());
     bytes
+}
+
+/// Reads a user's row key.
+pub(crate) fn owner(key: &[u8]) -> Result<UserKey, StoreError> {
+    let text = std::str::from_utf8(key).map_err(|_| BAD_FORM)?;
+    let (realm, name) = text.split_once('\0').ok_or(BAD_FORM)?;
+    UserKey::with_realm(name, realm).map_err(|_| BAD_FORM)
 }
 
 /// The prefix of the row keys of a user's tokens.

@@ -72,6 +72,10 @@ contract! {
     every_decision_and_change_is_audited,
     refusals_are_audited_and_count_nothing,
     two_clients_cannot_share_an_address,
+    names_tried_from_one_address_are_counted_there,
+    verifiers_are_changed_under_their_revision,
+    a_changed_verifier_makes_views_stale,
+    old_sources_are_forgotten,
 }
 
 async fn accepts_a_step_once(store: &dyn Store) {
@@ -421,7 +425,8 @@ async fn every_decision_and_change_is_audited(store: &dyn Store) {
 }
 
 async fn refusals_are_audited_and_count_nothing(store: &dyn Store) {
-    let refused = attempt_of("nobody", Finding::Refused(Reason::UnknownUser), NOW);
+    let mut refused = attempt_of("nobody", Finding::Refused(Reason::UnknownUser), NOW);
+    refused.source = None;
     store.attempt(refused).await.unwrap();
     let record = &store
         .audit(AuditQuery {
@@ -435,6 +440,106 @@ async fn refusals_are_audited_and_count_nothing(store: &dyn Store) {
     };
     assert_eq!((event.reason, event.failures), (Reason::UnknownUser, 0));
     assert_eq!(store.health().dirty, 0);
+}
+
+async fn names_tried_from_one_address_are_counted_there(store: &dyn Store) {
+    let tried = async |n: u64, source: [u8; 4], at| {
+        let mut attempt = attempt_of("nobody", Finding::Refused(Reason::UnknownUser), at);
+        attempt.request = crate::support::store::request(n);
+        attempt.source = Some(source.into());
+        match store.attempt(attempt).await.unwrap() {
+            oncegate::store::Outcome::Settled(settled) => settled.reason,
+            stale => panic!("{stale:?}"),
+        }
+    };
+    let (here, there) = ([203, 0, 113, 9], [203, 0, 113, 10]);
+    for n in 0..4 {
+        assert_eq!(tried(n, here, NOW).await, Reason::UnknownUser);
+    }
+    assert_eq!(tried(5, here, NOW).await, Reason::SourceBlocked);
+    assert_eq!(tried(6, there, NOW).await, Reason::UnknownUser);
+    let source = std::net::IpAddr::from(here).into();
+    assert_eq!(store.source(source).await.unwrap().throttle.failures, 4);
+}
+
+async fn old_sources_are_forgotten(store: &dyn Store) {
+    let mut attempt = attempt_of("nobody", Finding::Refused(Reason::UnknownUser), NOW);
+    attempt.source = Some([203, 0, 113, 9].into());
+    store.attempt(attempt).await.unwrap();
+    let forget = |before| Change::ForgetSources { before };
+    let early = store.change(forget(NOW), by()).await;
+    assert!(matches!(early, Err(StoreError::NotFound)));
+    let later = NOW.plus(Duration::from_secs(1));
+    store.change(forget(later), by()).await.unwrap();
+    let source = std::net::IpAddr::from([203, 0, 113, 9]).into();
+    let state = store.source(source).await.unwrap();
+    assert_eq!(state, oncegate::model::source::SourceState::default());
+}
+
+fn verifiers(revision: u64) -> oncegate::model::credential::Credentials {
+    use oncegate::credential::Hash;
+    use oncegate::model::credential::Credentials;
+    use oncegate::model::credential::Verifier;
+    Credentials {
+        pin: Some(Verifier {
+            hash: Hash::import("{SSHA}1aCVneNH2EUj84A9yNr4k+2TH4hzYWx0eWtlZXA=").unwrap(),
+            length: Some(6),
+            set: NOW,
+            must_change: false,
+            previous: Vec::new(),
+        }),
+        password: None,
+        revision,
+    }
+}
+
+async fn verifiers_are_changed_under_their_revision(store: &dyn Store) {
+    store
+        .change(Change::CreateUser(user("alice")), by())
+        .await
+        .unwrap();
+    let none = store.credentials(&key("alice")).await.unwrap();
+    assert_eq!((none.pin, none.revision), (None, 0));
+    let set = |revision| Change::SetCredentials(key("alice"), verifiers(revision));
+    store.change(set(0), by()).await.unwrap();
+    let stale = store.change(set(0), by()).await;
+    assert!(matches!(stale, Err(StoreError::Conflict(_))));
+    let kept = store.credentials(&key("alice")).await.unwrap();
+    assert_eq!(kept, verifiers(1));
+    store
+        .change(Change::RemoveUser(key("alice")), by())
+        .await
+        .unwrap();
+    let gone = store.credentials(&key("alice")).await.unwrap();
+    assert_eq!((gone.pin, gone.revision), (None, 0));
+    let nobody = Change::SetCredentials(key("nobody"), verifiers(0));
+    let missing = store.change(nobody, by()).await;
+    assert!(matches!(missing, Err(StoreError::NotFound)));
+}
+
+async fn a_changed_verifier_makes_views_stale(store: &dyn Store) {
+    enrol(store, "alice", "HOTP-1").await.unwrap();
+    let view = store.view(&key("alice")).await.unwrap().unwrap();
+    let set = Change::SetCredentials(key("alice"), verifiers(0));
+    store.change(set, by()).await.unwrap();
+    let compared = |credentials| {
+        Finding::Compared(Compared {
+            user: key("alice"),
+            generation: view.generation,
+            revision: view.user.revision,
+            credentials,
+            knowledge: vec![(oncegate::model::credential::Knowledge::Pin, true)],
+            tokens: None,
+            success: Success::Accept,
+            answers: None,
+        })
+    };
+    for (seen, stale) in [(Some(0), true), (Some(1), false)] {
+        let attempt = attempt_of("alice", compared(seen), NOW);
+        let outcome = store.attempt(attempt).await.unwrap();
+        let found = matches!(outcome, oncegate::store::Outcome::Stale);
+        assert_eq!(found, stale, "{outcome:?}");
+    }
 }
 
 async fn two_clients_cannot_share_an_address(store: &dyn Store) {

@@ -5,15 +5,24 @@ use crate::model::audit::AuditRecord;
 use crate::model::audit::Event;
 use crate::model::client::Access;
 use crate::model::client::Client;
+use crate::model::credential::Verifier;
 use crate::model::kind::Kind;
 use crate::model::token::Token;
 use crate::model::token::TokenState;
 use crate::model::user::User;
+use crate::model::user::Waiver;
 use crate::otp::throttle::Blocked;
 use crate::otp::throttle::Throttle;
 use crate::time::UnixTime;
 
-pub(crate) fn user(user: &User) -> api::User {
+pub(crate) fn user(user: &User, now: UnixTime) -> api::User {
+    let waiver = |waiver: &Waiver| api::Waiver {
+        reason: waiver.reason.clone(),
+        owner: waiver.owner.clone(),
+        from: waiver.from.rfc3339(),
+        until: waiver.until.rfc3339(),
+        holds: waiver.holds(now),
+    };
     api::User {
         user: user.key.to_string(),
         name: user.key.name().to_owned(),
@@ -24,10 +33,23 @@ pub(crate) fn user(user: &User) -> api::User {
         birth_date: user.birth_date.clone(),
         class: user.class.clone(),
         disabled: user.disabled,
+        bypass: user.bypass.as_ref().map(waiver),
+        exemption: user.exemption.as_ref().map(waiver),
+        pin: None,
+        password: None,
         lock: None,
         tokens: None,
         created: user.created.rfc3339(),
         revision: user.revision,
+    }
+}
+
+pub(crate) fn verifier(verifier: &Verifier) -> api::VerifierInfo {
+    let imported = verifier.hash.imported();
+    api::VerifierInfo {
+        set: verifier.set.rfc3339(),
+        must_change: verifier.must_change,
+        imported: imported.map(|scheme| scheme.word().to_owned()),
     }
 }
 
@@ -112,7 +134,9 @@ pub(crate) fn audit(record: &AuditRecord) -> api::AuditRecord {
             client: event.client.clone(),
             channel: event.channel.as_str().to_owned(),
             client_ip: event.source,
+            method: event.method.clone(),
             rule: event.rule.clone(),
+            waiver: event.waiver.clone(),
             failures: event.failures,
             latency_ms: event.latency,
         },
@@ -120,6 +144,8 @@ pub(crate) fn audit(record: &AuditRecord) -> api::AuditRecord {
             actor: event.actor.clone(),
             action: event.action.clone(),
             target: event.target.clone(),
+            user: event.user.clone(),
+            detail: event.detail.clone(),
         },
     };
     api::AuditRecord {

@@ -228,7 +228,9 @@ fn routes() -> OpenApiRouter<Arc<App>> {
 }
 
 fn verify_routes() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new().routes(routes!(verify::verify))
+    OpenApiRouter::new()
+        .routes(routes!(verify::verify))
+        .routes(routes!(verify::replace_credentials))
 }
 
 /// Routes without a key: nothing about users or clients.

@@ -46,6 +46,9 @@ use crate::service::Outcome;
 use crate::service::Presented;
 use crate::service::Request;
 use crate::service::ServiceError;
+use crate::service::admin::CredentialsPatch;
+use crate::service::admin::NewVerifier;
+use crate::service::admin::Replaced;
 
 /// A decision, and how long after arrival it may leave.
 #[derive(Clone, Debug)]
@@ -199,6 +202,87 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Failure> {
     Ok(key)
 }
 
+/// A user proves what the policy asks for, and chooses another PIN or password.
+///
+/// Also the way out of a PIN or password that must be changed. A proof that is not right is answered
+/// as a rejected verification.
+#[utoipa::path(
+    post,
+    path = "/v1/credentials",
+    tag = "verify",
+    request_body = api::CredentialsRequest,
+    responses(
+        (status = 200, description = "Accepted and changed, or rejected",
+         body = api::CredentialsAnswer),
+        (status = 400, description = "Malformed, or too easy to guess", body = Problem,
+         content_type = "application/problem+json"),
+        (status = 401, description = "No or unknown key", body = Problem,
+         content_type = "application/problem+json"),
+        (status = 403, description = "Key without the scope, or for another realm", body = Problem,
+         content_type = "application/problem+json"),
+        (status = 503, description = "No decision can be made; nothing was counted", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn replace_credentials(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Extension(arrival): Extension<Arrival>,
+    body: Json<api::CredentialsRequest>,
+) -> Result<Response, Failure> {
+    if !caller.may_verify() {
+        return Err(Failure::Forbidden(
+            "this needs a key with the scope `verify`",
+        ));
+    }
+    let api::CredentialsRequest {
+        user,
+        otp,
+        pin,
+        password,
+        client_ip,
+        new_password,
+        new_pin,
+    } = body.value;
+    if new_password.is_none() && new_pin.is_none() {
+        return Err(Failure::malformed("give `new_password` or `new_pin`"));
+    }
+    let proof = VerifyRequest {
+        user,
+        otp,
+        pin,
+        password,
+        client_ip,
+        ..VerifyRequest::default()
+    };
+    let client = asking(&app, &caller, None, arrival)?;
+    let question = Question::new(client, arrival, proof)?;
+    let new = CredentialsPatch {
+        password: new_password.map(NewVerifier::Text),
+        pin: new_pin.map(NewVerifier::Text),
+        must_change: None,
+    };
+    // In a task of its own: a caller that hangs up must not leave a used code and the old PIN.
+    let asked = Arc::clone(&app);
+    let task = app.tasks().spawn(async move {
+        let context = question.context();
+        let request = question.request(&asked, &context);
+        asked.service().replace_own(&request, new).await
+    });
+    let replaced = task
+        .await
+        .map_err(|_| Failure::Unavailable("try again, or ask another server".into()))??;
+    let request_id = arrival.id.to_string();
+    let answer = match replaced {
+        Replaced::Done => api::CredentialsAnswer::Accept { request_id },
+        Replaced::Refused(decided) => {
+            app.hold(arrival.instant, decided.delay).await;
+            api::CredentialsAnswer::Reject { request_id }
+        }
+    };
+    Ok(answer::json(StatusCode::OK, &answer))
+}
+
 /// A request that is complete.
 struct Question {
     client: Arc<Client>,
@@ -249,13 +333,15 @@ impl Question {
         })
     }
 
-    async fn ask(self, app: &App) -> Result<Verdict, ServiceError> {
-        let context: Vec<_> = self
-            .context
-            .iter()
+    fn context(&self) -> Vec<(&str, &str)> {
+        let context = self.context.iter();
+        context
             .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect();
-        let request = Request {
+            .collect()
+    }
+
+    fn request<'a>(&'a self, app: &App, context: &'a [(&'a str, &'a str)]) -> Request<'a> {
+        Request {
             id: self.arrival.id,
             at: self.arrival.at,
             deadline: self.arrival.at.plus(app.limits().request_timeout),
@@ -275,8 +361,13 @@ impl Question {
             rounds: true,
             source: self.source,
             attributes: &[],
-            context: &context,
-        };
+            context,
+        }
+    }
+
+    async fn ask(self, app: &App) -> Result<Verdict, ServiceError> {
+        let context = self.context();
+        let request = self.request(app, &context);
         let decided = app.service().authenticate(&request).await?;
         let request_id = self.arrival.id.to_string();
         let answer = match decided.outcome {

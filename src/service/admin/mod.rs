@@ -6,14 +6,22 @@ use crate::service::ServiceError;
 use crate::store::By;
 use crate::store::Change;
 use crate::store::StoreError;
+use crate::time::UnixTime;
+use crate::time::millis;
+use std::time::Duration;
 
 mod clients;
+mod credentials;
 mod tokens;
 mod users;
 
 pub use clients::ClientPatch;
 pub use clients::NewRadiusClient;
+pub use credentials::CredentialsPatch;
+pub use credentials::NewVerifier;
+pub use credentials::Replaced;
 pub use tokens::NewToken;
+pub use users::Grant;
 pub use users::UserPatch;
 
 /// Why an administrator's request was not carried out.
@@ -52,6 +60,26 @@ impl From<StoreError> for AdminError {
 }
 
 impl Service {
+    /// Forgets the failures of addresses that have not failed for so long.
+    pub async fn forget_sources(&self, quiet: Duration) -> Result<(), AdminError> {
+        let (request, at) = self.arrival()?;
+        let by = By {
+            request,
+            actor: "daemon".to_owned(),
+            at,
+        };
+        let before = UnixTime::from_millis(at.as_millis().saturating_sub(millis(quiet)));
+        match self
+            .store
+            .change(Change::ForgetSources { before }, by)
+            .await
+        {
+            // There was none.
+            Err(StoreError::NotFound) => Ok(()),
+            done => Ok(done?),
+        }
+    }
+
     /// Vouches for the present time although later times are on record.
     pub async fn accept_clock(&self, by: By) -> Result<(), AdminError> {
         Ok(self.store.change(Change::AcceptClock, by).await?)

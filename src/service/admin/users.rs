@@ -1,17 +1,22 @@
 //! Users.
 
 use crate::model::user::User;
+use crate::model::user::Waiver;
 use crate::model::user_key::UserKey;
 use crate::service::Service;
 use crate::service::admin::AdminError;
+use crate::service::admin::CredentialsPatch;
 use crate::service::admin::check_text;
 use crate::service::admin::invalid;
 use crate::service::admin::missing;
 use crate::store::By;
 use crate::store::Change;
+use crate::store::WaiverKind;
+use crate::time::UnixTime;
+use std::time::Duration;
 
 /// What can be said about a user; in a change, `None` leaves the value and `Some(None)` clears it.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct UserPatch {
     /// Groups, all of them.
     pub groups: Option<Vec<String>>,
@@ -25,6 +30,8 @@ pub struct UserPatch {
     pub class: Option<Option<String>>,
     /// Whether the user is always rejected.
     pub disabled: Option<bool>,
+    /// PIN and password.
+    pub credentials: CredentialsPatch,
 }
 
 impl Service {
@@ -32,7 +39,7 @@ impl Service {
     pub async fn add_user(
         &self,
         key: UserKey,
-        patch: UserPatch,
+        mut patch: UserPatch,
         by: By,
     ) -> Result<User, AdminError> {
         let created = by.at;
@@ -49,10 +56,15 @@ impl Service {
             created,
             revision: 1,
         };
+        let credentials = std::mem::take(&mut patch.credentials);
         patch.apply(&mut user)?;
+        let verifiers = self.verifiers(&user, &credentials, created).await?;
         self.store
-            .change(Change::CreateUser(user.clone()), by)
+            .change(Change::CreateUser(user.clone()), by.clone())
             .await?;
+        if let Some(verifiers) = verifiers {
+            self.set_credentials(&user.key, verifiers, by).await?;
+        }
         Ok(user)
     }
 
@@ -60,17 +72,24 @@ impl Service {
     pub async fn set_user(
         &self,
         key: &UserKey,
-        patch: UserPatch,
+        mut patch: UserPatch,
         expected: Option<u64>,
         by: By,
     ) -> Result<User, AdminError> {
         let mut user = self.user(key).await?;
         user.revision = expected.unwrap_or(user.revision);
+        let credentials = std::mem::take(&mut patch.credentials);
+        let unchanged = patch.is_empty();
         patch.apply(&mut user)?;
-        self.store
-            .change(Change::UpdateUser(user.clone()), by)
-            .await?;
-        user.revision += 1;
+        let verifiers = self.verifiers(&user, &credentials, by.at).await?;
+        if !unchanged || verifiers.is_none() {
+            let change = Change::UpdateUser(user.clone());
+            self.store.change(change, by.clone()).await?;
+            user.revision += 1;
+        }
+        if let Some(verifiers) = verifiers {
+            self.set_credentials(key, verifiers, by).await?;
+        }
         Ok(user)
     }
 
@@ -100,7 +119,94 @@ impl Service {
     }
 }
 
+impl Service {
+    /// Grants an exception for at most so long; the audit has the reason, and who granted it.
+    pub async fn grant(
+        &self,
+        key: &UserKey,
+        which: WaiverKind,
+        grant: Grant,
+        by: By,
+    ) -> Result<User, AdminError> {
+        check_text("reason", &grant.reason)?;
+        let (most, words) = match which {
+            WaiverKind::Bypass => (BYPASS_MOST, "a bypass lasts at most 24 hours"),
+            WaiverKind::Exemption => (EXEMPTION_MOST, "an exemption lasts at most 366 days"),
+        };
+        if grant.until <= grant.from || grant.until <= by.at {
+            return invalid("until", "the end lies before the beginning, or is past");
+        }
+        if grant.until.since(grant.from) > most {
+            return invalid("until", words);
+        }
+        let waiver = Waiver {
+            reason: grant.reason,
+            owner: by.actor.clone(),
+            from: grant.from,
+            until: grant.until,
+        };
+        self.set_waiver(key, which, Some(waiver), by).await
+    }
+
+    /// Ends an exception.
+    pub async fn end_waiver(
+        &self,
+        key: &UserKey,
+        which: WaiverKind,
+        by: By,
+    ) -> Result<User, AdminError> {
+        self.set_waiver(key, which, None, by).await
+    }
+
+    async fn set_waiver(
+        &self,
+        key: &UserKey,
+        which: WaiverKind,
+        waiver: Option<Waiver>,
+        by: By,
+    ) -> Result<User, AdminError> {
+        let user = self.user(key).await?;
+        let change = Change::SetWaiver {
+            user: key.clone(),
+            which,
+            waiver,
+            expected: user.revision,
+        };
+        self.store.change(change, by).await?;
+        self.user(key).await
+    }
+}
+
+/// An exception to be granted.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    /// Why.
+    pub reason: String,
+    /// From when.
+    pub from: UnixTime,
+    /// Until when.
+    pub until: UnixTime,
+}
+
+/// PCI DSS 8.5.1: exceptions are time-limited; a day is what a forgotten telephone takes.
+const BYPASS_MOST: Duration = Duration::from_hours(24);
+const EXEMPTION_MOST: Duration = Duration::from_hours(24 * 366);
+
 impl UserPatch {
+    fn is_empty(&self) -> bool {
+        let Self {
+            groups,
+            phone,
+            email,
+            birth_date,
+            class,
+            disabled,
+            credentials: _,
+        } = self;
+        let texts = [phone, email, birth_date, class];
+        groups.is_none() && disabled.is_none() && texts.iter().all(|text| text.is_none())
+    }
+
     fn apply(self, user: &mut User) -> Result<(), AdminError> {
         if let Some(groups) = self.groups {
             if groups.len() > 64 {

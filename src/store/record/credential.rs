@@ -8,6 +8,7 @@ use crate::credential::Hash;
 use crate::model::credential::Credentials;
 use crate::model::credential::Verifier;
 use crate::secret::Entropy;
+use crate::secret::SecretString;
 use crate::store::StoreError;
 use crate::store::record::BAD_FORM;
 use crate::store::record::Table;
@@ -56,7 +57,7 @@ impl From<&Verifier> for VerifierV1 {
 
 impl VerifierV1 {
     fn parse(self) -> Result<Verifier, StoreError> {
-        let hash = |text: String| Hash::from_stored(text).ok_or(BAD_FORM);
+        let hash = |text| Hash::parse(&SecretString::new(text)).map_err(|_| BAD_FORM);
         Ok(Verifier {
             hash: hash(self.hash)?,
             length: self.length,

@@ -129,8 +129,7 @@ impl TestApp {
             reject_queue: 16,
             password_threads: None,
             password_queue: 64,
-            password_memory: 8 << 10,
-            password_passes: 1,
+            password_cost: oncegate::credential::Cost::DEFAULT,
         };
         let info = Info {
             daemon: true,

@@ -24,6 +24,7 @@ mod clients;
 mod operation;
 mod tokens;
 mod users;
+mod waivers;
 
 pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
@@ -35,6 +36,8 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
         ))
         .routes(routes!(users::unlock_user))
         .routes(routes!(users::demo_code))
+        .routes(routes!(waivers::grant_bypass, waivers::end_bypass))
+        .routes(routes!(waivers::grant_exemption, waivers::end_exemption))
         .routes(routes!(tokens::list_tokens, tokens::create_token))
         .routes(routes!(tokens::show_token, tokens::remove_token))
         .routes(routes!(tokens::confirm_token))

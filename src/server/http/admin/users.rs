@@ -17,6 +17,7 @@ use crate::model::user_key::UserKey;
 use crate::otp::Algorithm;
 use crate::otp::hotp;
 use crate::otp::totp::TimeStep;
+use crate::secret::SecretString;
 use crate::server::http::App;
 use crate::server::http::admin::IfMatch;
 use crate::server::http::admin::UserPath;
@@ -28,6 +29,8 @@ use crate::server::http::body::Json;
 use crate::server::http::body::Query;
 use crate::server::http::error::Failure;
 use crate::server::http::forms;
+use crate::service::admin::CredentialsPatch;
+use crate::service::admin::NewVerifier;
 use crate::service::admin::UserPatch;
 use crate::store::By;
 use crate::time::UnixTime;
@@ -66,7 +69,8 @@ pub(crate) async fn list_users(
         .last()
         .filter(|_| more)
         .map(|user| user.key.to_string());
-    let users = users.iter().map(forms::user).collect();
+    let now = app.service().now();
+    let users = users.iter().map(|user| forms::user(user, now)).collect();
     Ok(answer::json(StatusCode::OK, &api::Users { users, next }))
 }
 
@@ -99,11 +103,16 @@ pub(crate) async fn create_user(
         birth_date: new.birth_date.map(Some),
         class: new.class.map(Some),
         disabled: None,
+        credentials: CredentialsPatch {
+            password: one_of(new.password, new.password_hash)?,
+            pin: new.pin.map(NewVerifier::Text),
+            must_change: new.must_change,
+        },
     };
     let user = app.service().add_user(key, patch, by).await?;
     Ok(answer::record(
         StatusCode::CREATED,
-        &forms::user(&user),
+        &forms::user(&user, app.service().now()),
         user.revision,
     ))
 }
@@ -159,6 +168,16 @@ pub(crate) async fn change_user(
         birth_date: change.birth_date,
         class: change.class,
         disabled: change.disabled,
+        credentials: CredentialsPatch {
+            password: match change.password {
+                Some(None) if change.password_hash.is_none() => Some(NewVerifier::Remove),
+                password => one_of(password.flatten(), change.password_hash)?,
+            },
+            pin: change
+                .pin
+                .map(|pin| pin.map_or(NewVerifier::Remove, NewVerifier::Text)),
+            must_change: change.must_change,
+        },
     };
     let service = app.service();
     let changed = service.set_user(&key, patch, expected, by).await;
@@ -166,9 +185,23 @@ pub(crate) async fn change_user(
     let user = conditional(changed, expected, present).await?;
     Ok(answer::record(
         StatusCode::OK,
-        &forms::user(&user),
+        &forms::user(&user, app.service().now()),
         user.revision,
     ))
+}
+
+fn one_of(
+    text: Option<SecretString>,
+    hash: Option<SecretString>,
+) -> Result<Option<NewVerifier>, Failure> {
+    match (text, hash) {
+        (None, None) => Ok(None),
+        (Some(text), None) => Ok(Some(NewVerifier::Text(text))),
+        (None, Some(hash)) => Ok(Some(NewVerifier::Hash(hash))),
+        (Some(_), Some(_)) => Err(Failure::malformed(
+            "give either `password` or `password_hash`",
+        )),
+    }
 }
 
 /// Removes a user with all tokens.
@@ -286,7 +319,10 @@ async fn shown(app: &App, key: &UserKey) -> Result<Response, Failure> {
     let view = app.service().store().view(key).await?;
     let view = view.ok_or_else(|| Failure::missing("user"))?;
     let now = app.service().now();
-    let mut user = forms::user(&view.user);
+    let credentials = app.service().store().credentials(key).await?;
+    let mut user = forms::user(&view.user, now);
+    user.pin = credentials.pin.as_ref().map(forms::verifier);
+    user.password = credentials.password.as_ref().map(forms::verifier);
     user.lock = Some(forms::lock(&view.state.throttle, now));
     let tokens = view
         .tokens
