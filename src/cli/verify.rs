@@ -23,6 +23,7 @@ use crate::secret::SecretString;
 
 /// Ask whether a code is right, as an API client would; a right code is used up
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools)] // each is a flag
 #[command(after_help = "Examples:\n  oncegate verify alice\n  \
     oncegate code demo --next | oncegate verify demo --otp-stdin\n\
     Exit code 0: accepted, 1: rejected. The cause is in `oncegate audit list`.")]

@@ -176,7 +176,7 @@ pub fn load_travel(site: &Site) -> Result<Travel, StartError> {
             travel::Table::Departures => &policies.departures,
             travel::Table::Countries => &policies.countries,
         };
-        let path = path.as_deref().unwrap_or(Path::new(""));
+        let path = path.as_deref().unwrap_or_else(|| Path::new(""));
         let place = format!("{}:{}", path.display(), error.line);
         failed(format!("{place}: {}", error.what), "correct the line")
     })

@@ -452,7 +452,7 @@ impl Attempt {
             decision: Decision::Reject,
             reason,
             serial: serial.or_else(|| used.as_ref().map(|(serial, _)| serial.clone())),
-            step: step.or(used.map(|(_, step)| step)),
+            step: step.or_else(|| used.map(|(_, step)| step)),
             failures: user.throttle.failures,
             source: self.source_failed_by(&current.user, current),
             user: Some(user),

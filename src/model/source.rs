@@ -23,8 +23,8 @@ impl From<IpAddr> for Source {
         match address.to_canonical() {
             IpAddr::V4(address) => Self::V4(address.octets()),
             IpAddr::V6(address) => {
-                let [a, b, c, d, e, f, g, h, ..] = address.octets();
-                Self::V6([a, b, c, d, e, f, g, h])
+                let octets = address.octets();
+                Self::V6(*octets.first_chunk().expect("16 octets begin with 8"))
             }
         }
     }
@@ -53,9 +53,9 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::V4(octets) => Ipv4Addr::from(*octets).fmt(f),
-            Self::V6([a, b, c, d, e, g, h, i]) => {
-                let octets = [*a, *b, *c, *d, *e, *g, *h, *i, 0, 0, 0, 0, 0, 0, 0, 0];
-                write!(f, "{}/64", Ipv6Addr::from(octets))
+            Self::V6(prefix) => {
+                let bits = u128::from(u64::from_be_bytes(*prefix)) << 64;
+                write!(f, "{}/64", Ipv6Addr::from(bits))
             }
         }
     }

@@ -155,7 +155,7 @@ impl View {
 #[derive(Clone, Debug)]
 pub enum Outcome {
     /// Decided, and durable.
-    Settled(Settlement),
+    Settled(Box<Settlement>),
     /// The view had gone stale: load it and compare again. Nothing was counted.
     Stale,
 }

@@ -186,7 +186,7 @@ impl Writer {
                 };
                 match outcome {
                     Ok(Some((settlement, entry))) => {
-                        let outcome = Outcome::Settled(settlement);
+                        let outcome = Outcome::Settled(Box::new(settlement));
                         return Some((entry, Pending::Attempt(reply, outcome)));
                     }
                     Ok(None) => drop(reply.send(Ok(Outcome::Stale))),

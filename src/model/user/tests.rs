@@ -132,7 +132,7 @@ proptest! {
         let (mut state, mut now, mut evaluated) = (UserState::default(), 0, 0_u32);
         for (what, place, pause) in events {
             now += pause;
-            let source = (place > 0).then(|| Source::V4([192, 0, 2, place]));
+            let source = (place > 0).then_some(Source::V4([192, 0, 2, place]));
             if state.check(source, &LOCKOUT, at(now)).is_err() {
                 continue;
             }

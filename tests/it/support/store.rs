@@ -166,7 +166,7 @@ pub(crate) async fn attempt(
         answers: None,
     });
     match store.attempt(attempt_of(name, finding, at)).await? {
-        Outcome::Settled(settlement) => Ok(settlement),
+        Outcome::Settled(settlement) => Ok(*settlement),
         Outcome::Stale => Err(StoreError::Conflict("stale")),
     }
 }
