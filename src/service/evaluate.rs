@@ -51,9 +51,39 @@ use crate::time::UnixTime;
 /// What came of a request before it is settled.
 pub(super) enum Evaluated<'p> {
     /// Nothing was compared.
-    Refused(Reason),
+    Refused {
+        reason: Reason,
+        /// The rule that applies, and the exception in force, when it came so far.
+        rule: Option<&'p Rule>,
+        waived: Option<Waived>,
+    },
     /// Something was.
     Compared(Finding, Box<Evaluation<'p>>),
+}
+
+impl From<Reason> for Evaluated<'_> {
+    fn from(reason: Reason) -> Self {
+        Self::Refused {
+            reason,
+            rule: None,
+            waived: None,
+        }
+    }
+}
+
+/// Why nothing was compared, and the exception that was in force.
+struct Refusal {
+    reason: Reason,
+    waived: Option<Waived>,
+}
+
+impl From<Reason> for Refusal {
+    fn from(reason: Reason) -> Self {
+        Self {
+            reason,
+            waived: None,
+        }
+    }
 }
 
 /// What an answer is made of.
@@ -98,26 +128,30 @@ impl Service {
         let sole = request.presented.sole_code(policy.only_otp());
         let malformed = sole.is_some_and(|code| Code::parse(code).is_err());
         if malformed || request.presented.is_empty() {
-            return Ok(Evaluated::Refused(Reason::MalformedCode));
+            return Ok(Reason::MalformedCode.into());
         }
         let realm = request.client.realm.as_ref();
         if let (Some(key), Some(realm)) = (key, realm)
             && realm != key.realm()
         {
-            return Ok(Evaluated::Refused(Reason::OtherRealm));
+            return Ok(Reason::OtherRealm.into());
         }
         let view = match key {
             Some(key) => self.store.view(key).await?,
             None => None,
         };
         let Some(view) = view else {
-            return self.miss(policy, None, at, Reason::UnknownUser).await;
+            return self
+                .miss(policy, None, at, Reason::UnknownUser.into())
+                .await;
         };
         if view.user.disabled {
-            return self.miss(policy, None, at, Reason::UserDisabled).await;
+            return self
+                .miss(policy, None, at, Reason::UserDisabled.into())
+                .await;
         }
         let Some(rule) = policy.decide(&facts(request, &view, at)).rule() else {
-            return self.miss(policy, None, at, Reason::NoRule).await;
+            return self.miss(policy, None, at, Reason::NoRule.into()).await;
         };
         let case = Case {
             request,
@@ -130,7 +164,7 @@ impl Service {
                 let finding = Finding::Compared(compared);
                 Ok(Evaluated::Compared(finding, Box::new(evaluation)))
             }
-            Err(reason) => self.miss(policy, Some(rule), at, reason).await,
+            Err(refusal) => self.miss(policy, Some(rule), at, refusal).await,
         }
     }
 
@@ -138,7 +172,7 @@ impl Service {
         &self,
         case: Case<'_, 'p>,
         view: View,
-    ) -> Result<Result<(Compared, Evaluation<'p>), Reason>, ServiceError> {
+    ) -> Result<Result<(Compared, Evaluation<'p>), Refusal>, ServiceError> {
         let credentials = if case.rule.require.iter().any(|factor| factor.is_knowledge()) {
             self.store.credentials(&view.user.key).await?
         } else {
@@ -146,28 +180,32 @@ impl Service {
         };
         let opened = match self.opened(case, &view, &credentials) {
             Ok(opened) => opened,
-            Err(reason) => return Ok(Err(reason)),
+            Err(reason) => return Ok(Err(reason.into())),
         };
         let demand = self.demand(case, &view);
+        let refused = |reason| {
+            let waived = demand.waived.clone();
+            Ok(Err(Refusal { reason, waived }))
+        };
         let tokens = match usable(case, &view, &credentials, &demand) {
             Ok(tokens) => tokens,
-            Err(reason) => return Ok(Err(reason)),
+            Err(reason) => return refused(reason),
         };
         let passed = opened.map(|opened| opened.passed).unwrap_or_default();
         let remaining = remaining(&demand.factors, passed);
         let Some(round) = case.round(&remaining, opened.is_some(), &credentials, &tokens) else {
-            return Ok(Err(Reason::MalformedCode));
+            return refused(Reason::MalformedCode);
         };
         let comparisons = match case.codes(&round, &tokens) {
             Ok(comparisons) => comparisons,
-            Err(reason) => return Ok(Err(reason)),
+            Err(reason) => return refused(reason),
         };
         let mut knowledge = Vec::new();
         let mut outdated = Vec::new();
         if round.asked.iter().any(|factor| factor.is_knowledge()) {
             // Whoever is blocked gets no hashing done; the store would not look at it either.
             if let Err(reason) = self.unblocked(case, &view).await? {
-                return Ok(Err(reason));
+                return refused(reason);
             }
             for which in round.asked.iter().copied().filter_map(knowledge_of) {
                 let text = match which {
@@ -401,19 +439,23 @@ impl Service {
     /// A refusal, after about the work that a comparison would have been.
     async fn miss<'p>(
         &self,
-        policy: &Policy,
-        rule: Option<&Rule>,
+        policy: &'p Policy,
+        rule: Option<&'p Rule>,
         at: UnixTime,
-        reason: Reason,
+        refusal: Refusal,
     ) -> Result<Evaluated<'p>, ServiceError> {
+        let Refusal { reason, waived } = refusal;
         let blocked = matches!(
             reason,
             Reason::Locked | Reason::Throttled | Reason::SourceBlocked
         );
-        if let Some(rule) = rule.or_else(|| policy.rules.first()).filter(|_| !blocked) {
-            let asked = match rule.present {
-                Present::Joined => rule.require.as_slice(),
-                Present::Challenge | Present::Either => rule.require.get(..1).unwrap_or_default(),
+        let typical = rule.or_else(|| policy.rules.first());
+        if let Some(typical) = typical.filter(|_| !blocked) {
+            let asked = match typical.present {
+                Present::Joined => typical.require.as_slice(),
+                Present::Challenge | Present::Either => {
+                    typical.require.get(..1).unwrap_or_default()
+                }
             };
             for factor in asked {
                 if factor.is_knowledge() {
@@ -423,7 +465,11 @@ impl Service {
                 }
             }
         }
-        Ok(Evaluated::Refused(reason))
+        Ok(Evaluated::Refused {
+            reason,
+            rule,
+            waived,
+        })
     }
 }
 

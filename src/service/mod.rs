@@ -299,11 +299,17 @@ impl Service {
             let evaluated = self
                 .evaluate(request, policy, key.as_ref().ok(), at)
                 .await?;
-            let (finding, evaluation) = match evaluated {
-                Evaluated::Refused(reason) => (Finding::Refused(reason), None),
-                Evaluated::Compared(finding, evaluation) => (finding, Some(evaluation)),
+            let (finding, rule, waived, evaluation) = match evaluated {
+                Evaluated::Refused {
+                    reason,
+                    rule,
+                    waived,
+                } => (Finding::Refused(reason), rule, waived, None),
+                Evaluated::Compared(finding, evaluation) => {
+                    let (rule, waived) = (Some(evaluation.rule), evaluation.waived.clone());
+                    (finding, rule, waived, Some(evaluation))
+                }
             };
-            let rule = evaluation.as_ref().map(|evaluation| evaluation.rule);
             let attempt = Attempt {
                 request: request.id,
                 at,
@@ -315,7 +321,7 @@ impl Service {
                 method: request.method.into(),
                 source: request.source,
                 rule: rule.map(|rule| format!("{}:{}", policy.name, rule.name).into()),
-                waived: evaluation.as_ref().and_then(|one| one.waived.clone()),
+                waived,
                 lockout: policy.lockout,
                 finding,
             };

@@ -449,7 +449,7 @@ async fn names_tried_from_one_address_are_counted_there(store: &dyn Store) {
         attempt.source = Some(source.into());
         match store.attempt(attempt).await.unwrap() {
             oncegate::store::Outcome::Settled(settled) => settled.reason,
-            stale => panic!("{stale:?}"),
+            oncegate::store::Outcome::Stale => panic!("stale"),
         }
     };
     let (here, there) = ([203, 0, 113, 9], [203, 0, 113, 10]);
