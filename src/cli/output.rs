@@ -10,8 +10,9 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io;
-use std::io::IsTerminal as _;
 use std::io::Write as _;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 
 use anstream::AutoStream;
 use anstream::ColorChoice;
@@ -48,6 +49,7 @@ impl Output {
     pub(super) fn record<T: Serialize>(self, value: &T) -> Result<(), CliError> {
         let line = serde_json::to_string(value)
             .map_err(|error| CliError::unavailable(format!("cannot write JSON: {error}")))?;
+        STARTED.store(true, Ordering::Relaxed);
         self.say(&line)
     }
 
@@ -79,6 +81,14 @@ impl Output {
     }
 }
 
+/// Whether JSON was written to stdout already.
+pub(super) fn has_document() -> bool {
+    STARTED.load(Ordering::Relaxed)
+}
+
+/// Stdout belongs to the process; so does what is known about it.
+static STARTED: AtomicBool = AtomicBool::new(false);
+
 /// A sentence on stderr that `--quiet` does not silence.
 pub(super) fn warn(text: &str) {
     let mut stderr = anstream::stderr().lock();
@@ -100,11 +110,6 @@ pub(super) fn stdout_colour() -> Colour {
         ColorChoice::Never => Colour::Plain,
         _ => Colour::Ansi,
     }
-}
-
-/// Whether a person sits at both ends.
-pub(super) fn is_interactive() -> bool {
-    io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
 /// Rows under a heading, columns aligned, no lines.
