@@ -22,6 +22,7 @@ use serde::Serialize;
 
 use crate::cli::error::CliError;
 use crate::diagnostic::Colour;
+pub(super) use crate::diagnostic::shell::word as shell_word;
 use crate::qr::Style;
 
 /// How a command prints.
@@ -201,15 +202,6 @@ fn in_zone(text: &str, zone: TimeZone) -> String {
     )
 }
 
-/// A word of the shell, quoted where it needs to be.
-pub(super) fn shell_word(text: &str) -> Cow<'_, str> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        return text.into();
-    }
-    format!("'{}'", text.replace('\'', r"'\''")).into()
-}
-
 /// `a, b` or a dash.
 pub(super) fn joined(items: &[String]) -> String {
     if items.is_empty() {
@@ -271,13 +263,5 @@ mod tests {
             "2026-11-23 16:56:39 +09:00"
         );
         assert_eq!(in_zone("never", seoul), "never");
-    }
-
-    #[test]
-    fn shell_words_are_quoted_when_needed() {
-        assert_eq!(shell_word("./oncegate-data"), "./oncegate-data");
-        assert_eq!(shell_word("a b"), "'a b'");
-        assert_eq!(shell_word("it's"), r"'it'\''s'");
-        assert_eq!(shell_word(""), "''");
     }
 }

@@ -119,7 +119,11 @@ pub(crate) fn change(
     let (action, target, writes) = match change {
         Change::CreateUser(user) => ("user_add", user.key.to_string(), create_user(rows, user)?),
         Change::UpdateUser(user) => ("user_set", user.key.to_string(), update_user(rows, user)?),
-        Change::RemoveUser(key) => ("user_remove", key.to_string(), remove_user(rows, key)?),
+        Change::RemoveUser(key, expected) => (
+            "user_remove",
+            key.to_string(),
+            remove_user(rows, key, *expected)?,
+        ),
         Change::Unlock(key) => ("user_unlock", key.to_string(), unlock(rows, key)?),
         Change::CreateToken(token, state) => (
             "token_add",
@@ -140,10 +144,10 @@ pub(crate) fn change(
             serial.to_string(),
             vec![set_token_state(rows, serial, *state, *expected)?],
         ),
-        Change::RemoveToken(serial) => (
+        Change::RemoveToken(serial, expected) => (
             "token_remove",
             serial.to_string(),
-            remove_token(rows, serial)?,
+            remove_token(rows, serial, *expected)?,
         ),
         Change::CreateClient(client) => (
             "client_add",
@@ -155,7 +159,11 @@ pub(crate) fn change(
             client.name.clone(),
             vec![update_client(rows, client, keys)?],
         ),
-        Change::RemoveClient(name) => ("client_remove", name.clone(), remove_client(rows, name)?),
+        Change::RemoveClient(name, expected) => (
+            "client_remove",
+            name.clone(),
+            remove_client(rows, name, *expected)?,
+        ),
         Change::Learn { client, address } => {
             let key = record::lesson_key(client, *address);
             let known = rows.get(Table::Lessons, &key, |_| Ok(()))?.is_some();
@@ -220,10 +228,16 @@ fn update_user(rows: &Working<'_>, user: &User) -> Result<Vec<RowWrite>, StoreEr
     )])
 }
 
-fn remove_user(rows: &Working<'_>, user: &UserKey) -> Result<Vec<RowWrite>, StoreError> {
+fn remove_user(
+    rows: &Working<'_>,
+    user: &UserKey,
+    expected: Option<u64>,
+) -> Result<Vec<RowWrite>, StoreError> {
     let key = record::user_key(user);
-    rows.get(Table::Users, &key, |_| Ok(()))?
+    let found = rows
+        .get(Table::Users, &key, record::user)?
         .ok_or(StoreError::NotFound)?;
+    refuse_other(found.revision, expected)?;
     let mut writes = vec![
         gone(Table::Users, key.clone()),
         gone(Table::UserStates, key),
@@ -300,8 +314,15 @@ fn set_token_state(
     Ok(put(Table::Tokens, key, row))
 }
 
-fn remove_token(rows: &Working<'_>, serial: &Serial) -> Result<Vec<RowWrite>, StoreError> {
+fn remove_token(
+    rows: &Working<'_>,
+    serial: &Serial,
+    expected: Option<u64>,
+) -> Result<Vec<RowWrite>, StoreError> {
     let key = find_token(rows, serial)?;
+    let condition = rows.get(Table::Tokens, &key, record::token_condition)?;
+    let (revision, _) = condition.ok_or(StoreError::NotFound)?;
+    refuse_other(revision, expected)?;
     Ok(token_gone(key, serial).into())
 }
 
@@ -346,10 +367,15 @@ fn update_client(
     ))
 }
 
-fn remove_client(rows: &Working<'_>, name: &str) -> Result<Vec<RowWrite>, StoreError> {
+fn remove_client(
+    rows: &Working<'_>,
+    name: &str,
+    expected: Option<u64>,
+) -> Result<Vec<RowWrite>, StoreError> {
     let key = name.as_bytes().to_vec();
-    rows.get(Table::Clients, &key, |_| Ok(()))?
-        .ok_or(StoreError::NotFound)?;
+    let found = rows.get(Table::Clients, &key, record::client_condition)?;
+    let (revision, _) = found.ok_or(StoreError::NotFound)?;
+    refuse_other(revision, expected)?;
     let mut writes = vec![gone(Table::Clients, key)];
     let mut prefix = name.as_bytes().to_vec();
     prefix.push(0);
@@ -458,6 +484,11 @@ const fn refuse_if(refuse: bool, why: &'static str) -> Result<(), StoreError> {
     } else {
         Ok(())
     }
+}
+
+/// A removal under a revision that is not the present one.
+fn refuse_other(revision: u64, expected: Option<u64>) -> Result<(), StoreError> {
+    refuse_if(expected.is_some_and(|seen| seen != revision), CHANGED)
 }
 
 const ACCEPT_CLOCK: &str = "clock_accept";

@@ -341,12 +341,12 @@ async fn only_an_active_token_of_an_enabled_user_counts() {
     assert_eq!(house.reason(&hotp_code(1)).await, Reason::HotpOk);
     let suspend = house
         .service
-        .set_token_state(&serial, LifeCycle::Suspended, house.by());
+        .set_token_state(&serial, LifeCycle::Suspended, None, house.by());
     suspend.await.unwrap();
     assert_eq!(house.reason(&hotp_code(2)).await, Reason::NotActive);
     house
         .service
-        .set_token_state(&serial, LifeCycle::Active, house.by())
+        .set_token_state(&serial, LifeCycle::Active, None, house.by())
         .await
         .unwrap();
     let disable = UserPatch {

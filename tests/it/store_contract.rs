@@ -274,8 +274,16 @@ async fn removal_takes_everything_along(store: &dyn Store) {
     enrol(store, "alice2", "HOTP-2").await.unwrap();
     attempt(store, "alice", "HOTP-1", &[7], NOW).await.unwrap();
     attempt(store, "alice", "HOTP-1", &[], NOW).await.unwrap();
+    let stale = [
+        Change::RemoveUser(key("alice"), Some(7)),
+        Change::RemoveToken("HOTP-1".parse().unwrap(), Some(7)),
+    ];
+    for change in stale {
+        let refused = store.change(change, by()).await;
+        assert!(matches!(refused, Err(StoreError::Conflict(_))));
+    }
     store
-        .change(Change::RemoveUser(key("alice")), by())
+        .change(Change::RemoveUser(key("alice"), Some(1)), by())
         .await
         .unwrap();
     assert!(store.view(&key("alice")).await.unwrap().is_none());
