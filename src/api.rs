@@ -122,8 +122,11 @@ pub struct Problem {
     pub title: String,
     /// HTTP status.
     pub status: u16,
-    /// What was wrong here, and what to do.
+    /// What was wrong here.
     pub detail: String,
+    /// What to do next, where the detail does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
 }
 
 /// A user to be made.

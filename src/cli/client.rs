@@ -153,7 +153,7 @@ pub(super) struct Rotate {
 pub(super) struct Remove {
     /// Name of the client
     name: String,
-    /// Do not ask
+    /// Do not ask at the terminal
     #[arg(long, short)]
     yes: bool,
 }

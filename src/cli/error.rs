@@ -120,11 +120,13 @@ impl CliError {
             status if status.is_client_error() => Exit::Usage,
             _ => Exit::Unavailable,
         };
+        let told = problem.as_ref().and_then(|problem| problem.remedy.clone());
         let message = match &problem {
             Some(problem) => problem.detail.clone(),
             None => format!("the server answered {status} and did not say why"),
         };
         let remedy = match status {
+            _ if told.is_some() => told.map(Cow::Owned),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Some(access.into()),
             StatusCode::TOO_MANY_REQUESTS => Some("wait a moment, then repeat the command".into()),
             _ => None,

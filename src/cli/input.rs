@@ -30,20 +30,29 @@ pub(super) fn warn_of_arguments() {
     output::warn("warning: every user of this machine can read secrets on a command line");
 }
 
-/// Asks before something is destroyed. Where nobody can answer, `--yes` must have been given.
+/// Asks before something is destroyed, when a person sits at stdin. A script means what it says.
 pub(super) fn confirm(question: &str, yes: bool) -> Result<(), CliError> {
-    if yes {
+    if yes || !io::stdin().is_terminal() {
         return Ok(());
     }
-    if !output::is_interactive() {
-        return Err(CliError::usage(
-            "this wants a confirmation, and nobody is at the terminal to give it",
-        )
-        .remedy("add --yes"));
+    ask(question, &mut io::stdin().lock())
+}
+
+/// Asks for what only a person can know; where nobody can answer, `--yes` must have been given.
+pub(super) fn vouch(question: &str, yes: bool) -> Result<(), CliError> {
+    if yes || io::stdin().is_terminal() {
+        return confirm(question, yes);
     }
+    Err(
+        CliError::usage("this wants a confirmation, and nobody is at the terminal to give it")
+            .remedy("add --yes"),
+    )
+}
+
+fn ask(question: &str, from: &mut impl io::BufRead) -> Result<(), CliError> {
     output::warn(&format!("{} [y/N]", output::printable(question)));
     let mut answer = String::new();
-    io::stdin().lock().take(16).read_line(&mut answer)?;
+    from.take(16).read_line(&mut answer)?;
     match answer.trim() {
         "y" | "Y" | "yes" => Ok(()),
         _ => Err(CliError::new(
@@ -92,7 +101,11 @@ mod tests {
     }
 
     #[test]
-    fn yes_needs_no_terminal() {
-        assert!(confirm("Remove?", true).is_ok());
+    fn only_yes_is_yes() {
+        let said = |text: &str| ask("Remove?", &mut text.as_bytes()).map_err(|error| error.exit);
+        assert_eq!(said("y\n"), Ok(()));
+        for text in ["", "\n", "n\n", "yesterday\n"] {
+            assert_eq!(said(text), Err(Exit::No), "{text:?}");
+        }
     }
 }

@@ -5,9 +5,9 @@
 //! ```
 //!
 //! Invariants: exit codes are those of SPEC section 2 ([`error`]); with `--json` stdout holds one
-//! document (`tail`, `audit export`: one per line) and failures are JSON on stderr; what others
-//! typed is made harmless before a terminal sees it ([`output`]). Secrets come from stdin, and are
-//! shown once, when they are made.
+//! document, be it a result or a failure (`tail`: one per line); what others typed is made harmless
+//! before a terminal sees it ([`output`]). Secrets come from stdin, and are shown once, when they
+//! are made.
 
 use std::path::Path;
 use std::path::PathBuf;
@@ -313,10 +313,12 @@ fn fail(error: &CliError, out: Output) -> ExitCode {
     if error.exit == Exit::Done {
         return ExitCode::SUCCESS;
     }
-    if out.json {
-        output::warn(&error.json().to_string());
-    } else {
+    let failure = error.json();
+    if !out.json {
         output::warn(&error.text(output::stderr_colour()));
+    } else if output::has_document() || out.record(&failure).is_err() {
+        // A second document would make the first one unreadable.
+        output::warn(&failure.to_string());
     }
     error.exit.into()
 }

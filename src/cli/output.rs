@@ -10,8 +10,9 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io;
-use std::io::IsTerminal as _;
 use std::io::Write as _;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 
 use anstream::AutoStream;
 use anstream::ColorChoice;
@@ -21,6 +22,7 @@ use serde::Serialize;
 
 use crate::cli::error::CliError;
 use crate::diagnostic::Colour;
+pub(super) use crate::diagnostic::shell::word as shell_word;
 use crate::qr::Style;
 
 /// How a command prints.
@@ -48,6 +50,7 @@ impl Output {
     pub(super) fn record<T: Serialize>(self, value: &T) -> Result<(), CliError> {
         let line = serde_json::to_string(value)
             .map_err(|error| CliError::unavailable(format!("cannot write JSON: {error}")))?;
+        STARTED.store(true, Ordering::Relaxed);
         self.say(&line)
     }
 
@@ -79,6 +82,14 @@ impl Output {
     }
 }
 
+/// Whether JSON was written to stdout already.
+pub(super) fn has_document() -> bool {
+    STARTED.load(Ordering::Relaxed)
+}
+
+/// Stdout belongs to the process; so does what is known about it.
+static STARTED: AtomicBool = AtomicBool::new(false);
+
 /// A sentence on stderr that `--quiet` does not silence.
 pub(super) fn warn(text: &str) {
     let mut stderr = anstream::stderr().lock();
@@ -100,11 +111,6 @@ pub(super) fn stdout_colour() -> Colour {
         ColorChoice::Never => Colour::Plain,
         _ => Colour::Ansi,
     }
-}
-
-/// Whether a person sits at both ends.
-pub(super) fn is_interactive() -> bool {
-    io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
 /// Rows under a heading, columns aligned, no lines.
@@ -196,15 +202,6 @@ fn in_zone(text: &str, zone: TimeZone) -> String {
     )
 }
 
-/// A word of the shell, quoted where it needs to be.
-pub(super) fn shell_word(text: &str) -> Cow<'_, str> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        return text.into();
-    }
-    format!("'{}'", text.replace('\'', r"'\''")).into()
-}
-
 /// `a, b` or a dash.
 pub(super) fn joined(items: &[String]) -> String {
     if items.is_empty() {
@@ -266,13 +263,5 @@ mod tests {
             "2026-11-23 16:56:39 +09:00"
         );
         assert_eq!(in_zone("never", seoul), "never");
-    }
-
-    #[test]
-    fn shell_words_are_quoted_when_needed() {
-        assert_eq!(shell_word("./oncegate-data"), "./oncegate-data");
-        assert_eq!(shell_word("a b"), "'a b'");
-        assert_eq!(shell_word("it's"), r"'it'\''s'");
-        assert_eq!(shell_word(""), "''");
     }
 }

@@ -42,10 +42,14 @@ impl Status {
     #[allow(clippy::unused_self)] // like its neighbours
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let api = context.transport().await?;
-        let status: api::Status = api.get(&admin(&["status"])).await?;
+        let mut status: api::Status = api.get(&admin(&["status"])).await?;
+        if !status.daemon {
+            // The store could decide; nobody is there to be asked.
+            status.ready = false;
+            status.fault.get_or_insert_with(|| NO_DAEMON.to_owned());
+        }
         context.out.show(&status, describe)?;
-        let serving = status.ready && status.daemon;
-        Ok(if serving {
+        Ok(if status.ready {
             Exit::Done
         } else {
             Exit::Unavailable
@@ -56,7 +60,7 @@ impl Status {
 impl Clock {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let Self::Recover(recover) = self;
-        input::confirm("Is the clock of the server right now?", recover.yes)?;
+        input::vouch("Is the clock of the server right now?", recover.yes)?;
         let api = context.transport().await?;
         api.order(Method::POST, &admin(&["clock", "recover"]))
             .await?;
@@ -69,11 +73,10 @@ impl Clock {
 
 fn describe(status: &api::Status) -> String {
     let mut table = Table::pairs();
-    let state = match (&status.fault, status.daemon, status.ready) {
-        (Some(fault), _, _) => format!("not ready: {fault}"),
-        (None, false, _) => "no daemon runs; start it with `oncegate serve`".to_owned(),
-        (None, true, true) => "ready".to_owned(),
-        (None, true, false) => "not ready".to_owned(),
+    let state = match (&status.fault, status.ready) {
+        (Some(fault), _) => format!("not ready: {fault}"),
+        (None, true) => "ready".to_owned(),
+        (None, false) => "not ready".to_owned(),
     };
     table.pair("oncegate", format!("{} {state}", status.version));
     table.pair("radius", status.daemon.then(|| joined(&status.radius)));
@@ -111,6 +114,8 @@ fn commits(status: &api::Status) -> String {
         tenths % 10
     )
 }
+
+const NO_DAEMON: &str = "no daemon runs; start it with `oncegate serve`";
 
 #[cfg(test)]
 mod tests {

@@ -160,7 +160,7 @@ pub(super) struct Resync {
 pub(super) struct Destroy {
     /// Name of the token
     serial: String,
-    /// Do not ask
+    /// Do not ask at the terminal
     #[arg(long, short)]
     yes: bool,
 }

@@ -205,7 +205,7 @@ pub(super) struct Listing {
 pub(super) struct Remove {
     /// NAME, NAME@REALM or DOMAIN\NAME
     user: String,
-    /// Do not ask
+    /// Do not ask at the terminal
     #[arg(long, short)]
     yes: bool,
 }

@@ -1,6 +1,7 @@
 //! `oncegate verify` and `oncegate code`: a login as an application asks for it, and the code for it.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::cli::Context;
 use crate::cli::error::CliError;
 use crate::cli::error::Exit;
 use crate::cli::input;
-use crate::cli::output;
+
 use crate::cli::output::Table;
 use crate::cli::output::printable;
 use crate::cli::token;
@@ -117,7 +118,7 @@ impl Verify {
         let mut answer: VerifyAnswer = api.post(&path, &body).await?;
         // A person at the terminal is asked for what is missing, as a gateway would.
         while let VerifyAnswer::Challenge { challenge, .. } = &answer
-            && output::is_interactive()
+            && std::io::stdin().is_terminal()
         {
             let typed = input::secret(&challenge.factor)?;
             let again = VerifyBody {

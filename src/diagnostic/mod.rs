@@ -26,6 +26,7 @@ use std::sync::Arc;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 pub mod document;
+pub mod shell;
 pub mod units;
 
 /// A text and the name people know it by, usually a path as they wrote it. Clones are cheap.

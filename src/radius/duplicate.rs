@@ -4,15 +4,17 @@
 //!            begin: New                 finish
 //! (nothing) ------------> in flight ------------> answered --30 s--> (nothing)
 //!     ^                    |  | ^                    | |
-//!     |  abandon, 60 s     |  | | other authenticator| | begin: Resend (same authenticator)
+//!     |  abandon, 60 s     |  | |   another request  | | begin: Resend (same request)
 //!     +--------------------+  | +--------------------+ +---> the same octets again
 //!                             |
-//!                             +-> begin: InFlight (same authenticator): silence
+//!                             +-> begin: InFlight (same request): silence
 //! ```
 //!
 //! Source: RFC 5080 s2.2.2. A duplicate has the same source address and port, Identifier, code and
-//! receiving socket, and the same Request Authenticator. Without this cache a retransmission
-//! consumes a one-time code twice: Accept, then Reject (RFC 5080 s2.10).
+//! receiving socket, and the same Request Authenticator; here all its octets are the same, because
+//! a client without entropy, or a forger, repeats an authenticator for another user and must not
+//! get the answer kept for the first. Without this cache a retransmission consumes a one-time code
+//! twice: Accept, then Reject (RFC 5080 s2.10).
 //!
 //! Invariants: the entry is made before the work starts, so two copies are never worked on at
 //! once; a [`Ticket`] finishes only the entry it was given for, so an answer that was overtaken by
@@ -32,8 +34,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::radius::authenticator::RequestAuthenticator;
+use sha2::Digest;
+use sha2::Sha256;
+
 use crate::radius::packet::Code;
+use crate::radius::packet::Packet;
 use crate::time::UnixTime;
 
 /// What makes two packets candidates for being the same request.
@@ -47,6 +52,18 @@ pub struct Key {
     pub identifier: u8,
     /// Code of the packet.
     pub code: Code,
+}
+
+/// All a packet says, in short: a digest of its octets without padding. A retransmission has the
+/// same, another request another one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    /// Of a packet, by SHA-256.
+    pub fn of(packet: &Packet<'_>) -> Self {
+        Self(Sha256::digest(packet.octets()).into())
+    }
 }
 
 /// What to do with a request.
@@ -111,7 +128,7 @@ pub struct Duplicates {
 
 #[derive(Debug)]
 struct Entry {
-    authenticator: RequestAuthenticator,
+    fingerprint: Fingerprint,
     generation: u64,
     deadline: UnixTime,
     /// `None` while in flight.
@@ -138,13 +155,13 @@ impl Duplicates {
     }
 
     /// Decides what to do with a request, and takes note of it before any work starts.
-    pub fn begin(&mut self, key: Key, authenticator: RequestAuthenticator, now: UnixTime) -> Begin {
+    pub fn begin(&mut self, key: Key, fingerprint: Fingerprint, now: UnixTime) -> Begin {
         self.expire(now);
         if let Some(entry) = self.entries.get(&key) {
-            if entry.deadline > now && entry.authenticator == authenticator {
+            if entry.deadline > now && entry.fingerprint == fingerprint {
                 return entry.reply.clone().map_or(Begin::InFlight, Begin::Resend);
             }
-            // RFC 5080 s2.2.2: same key, another authenticator: the old entry is purged.
+            // RFC 5080 s2.2.2: same key, another request: the old entry is purged.
             self.remove(&key);
         }
         if !self.make_room(key.source.ip()) {
@@ -156,7 +173,7 @@ impl Duplicates {
         self.entries.insert(
             key,
             Entry {
-                authenticator,
+                fingerprint,
                 generation,
                 deadline,
                 reply: None,

@@ -129,10 +129,10 @@ pub(crate) fn change(
     let (action, target, writes) = match change {
         Change::CreateUser(user) => ("user_add", user.key.to_string(), create_user(rows, user)?),
         Change::UpdateUser(user) => ("user_set", user.key.to_string(), update_user(rows, user)?),
-        Change::RemoveUser(key) => (
+        Change::RemoveUser(key, expected) => (
             "user_remove",
             key.to_string(),
-            remove_user(rows, key, sealer)?,
+            remove_user(rows, key, *expected, sealer)?,
         ),
         Change::Unlock(key) => ("user_unlock", key.to_string(), unlock(rows, key)?),
         Change::SetWaiver {
@@ -183,10 +183,10 @@ pub(crate) fn change(
             serial.to_string(),
             vec![set_token_state(rows, serial, *state, *expected)?],
         ),
-        Change::RemoveToken(serial) => (
+        Change::RemoveToken(serial, expected) => (
             "token_remove",
             serial.to_string(),
-            remove_token(rows, serial, sealer)?,
+            remove_token(rows, serial, *expected, sealer)?,
         ),
         Change::CreateClient(client) => (
             "client_add",
@@ -198,7 +198,11 @@ pub(crate) fn change(
             client.name.clone(),
             vec![update_client(rows, client, keys)?],
         ),
-        Change::RemoveClient(name) => ("client_remove", name.clone(), remove_client(rows, name)?),
+        Change::RemoveClient(name, expected) => (
+            "client_remove",
+            name.clone(),
+            remove_client(rows, name, *expected)?,
+        ),
         Change::Learn { client, address } => {
             let key = record::lesson_key(client, *address);
             let known = rows.get(Table::Lessons, &key, |_| Ok(()))?.is_some();
@@ -288,11 +292,14 @@ fn set_waiver(
 fn remove_user(
     rows: &Working<'_>,
     user: &UserKey,
+    expected: Option<u64>,
     sealer: &Sealer,
 ) -> Result<Vec<RowWrite>, StoreError> {
     let key = record::user_key(user);
-    rows.get(Table::Users, &key, |_| Ok(()))?
+    let found = rows
+        .get(Table::Users, &key, record::user)?
         .ok_or(StoreError::NotFound)?;
+    refuse_other(found.revision, expected)?;
     let mut writes = vec![
         gone(Table::Users, key.clone()),
         gone(Table::Credentials, key.clone()),
@@ -422,9 +429,13 @@ fn set_token_state(
 fn remove_token(
     rows: &Working<'_>,
     serial: &Serial,
+    expected: Option<u64>,
     sealer: &Sealer,
 ) -> Result<Vec<RowWrite>, StoreError> {
     let key = find_token(rows, serial)?;
+    let condition = rows.get(Table::Tokens, &key, record::token_condition)?;
+    let (revision, _) = condition.ok_or(StoreError::NotFound)?;
+    refuse_other(revision, expected)?;
     token_gone(rows, key, serial, sealer)
 }
 
@@ -469,10 +480,15 @@ fn update_client(
     ))
 }
 
-fn remove_client(rows: &Working<'_>, name: &str) -> Result<Vec<RowWrite>, StoreError> {
+fn remove_client(
+    rows: &Working<'_>,
+    name: &str,
+    expected: Option<u64>,
+) -> Result<Vec<RowWrite>, StoreError> {
     let key = name.as_bytes().to_vec();
-    rows.get(Table::Clients, &key, |_| Ok(()))?
-        .ok_or(StoreError::NotFound)?;
+    let found = rows.get(Table::Clients, &key, record::client_condition)?;
+    let (revision, _) = found.ok_or(StoreError::NotFound)?;
+    refuse_other(revision, expected)?;
     let mut writes = vec![gone(Table::Clients, key)];
     let mut prefix = name.as_bytes().to_vec();
     prefix.push(0);
@@ -506,16 +522,16 @@ fn refuse_shared_address(rows: &Working<'_>, client: &Client) -> Result<(), Stor
 fn concerned(rows: &Working<'_>, change: &Change) -> Result<Option<String>, StoreError> {
     let user = match change {
         Change::CreateUser(user) | Change::UpdateUser(user) => &user.key,
-        Change::RemoveUser(key) | Change::Unlock(key) | Change::SetCredentials(key, _) => key,
+        Change::RemoveUser(key, _) | Change::Unlock(key) | Change::SetCredentials(key, _) => key,
         Change::SetWaiver { user, .. } => user,
         Change::CreateToken(token, _) => &token.user,
-        Change::SetTokenState { serial, .. } | Change::RemoveToken(serial) => {
+        Change::SetTokenState { serial, .. } | Change::RemoveToken(serial, _) => {
             let owner = |row: &[u8]| record::owner(row).map(|key| key.to_string());
             return rows.get(Table::Owners, serial.as_str().as_bytes(), owner);
         }
         Change::CreateClient(_)
         | Change::UpdateClient(_)
-        | Change::RemoveClient(_)
+        | Change::RemoveClient(..)
         | Change::Learn { .. }
         | Change::ForgetSources { .. }
         | Change::AcceptClock => return Ok(None),
@@ -632,6 +648,11 @@ const fn refuse_if(refuse: bool, why: &'static str) -> Result<(), StoreError> {
     } else {
         Ok(())
     }
+}
+
+/// A removal under a revision that is not the present one.
+fn refuse_other(revision: u64, expected: Option<u64>) -> Result<(), StoreError> {
+    refuse_if(expected.is_some_and(|seen| seen != revision), CHANGED)
 }
 
 /// Most sources forgotten by one change.

@@ -167,8 +167,9 @@ pub enum Change {
     CreateUser(User),
     /// The user as it shall be; its `revision` is the one that was seen.
     UpdateUser(User),
-    /// The user, its tokens and all their state.
-    RemoveUser(UserKey),
+    /// The user, its tokens and all their state; like every removal under the revision that was
+    /// seen, if one was.
+    RemoveUser(UserKey, Option<u64>),
     /// Forgets the failures and locks of the user and its tokens.
     Unlock(UserKey),
     /// Grants or ends an exception; `expected` is the user's revision that was seen.
@@ -201,13 +202,13 @@ pub enum Change {
         expected: u64,
     },
     /// The token and its state.
-    RemoveToken(Serial),
+    RemoveToken(Serial, Option<u64>),
     /// A new client; conflict when the name exists.
     CreateClient(Client),
     /// The client as it shall be; its `revision` is the one that was seen.
     UpdateClient(Client),
     /// The client.
-    RemoveClient(String),
+    RemoveClient(String, Option<u64>),
     /// A client's address proved that it signs its requests.
     Learn {
         /// The client's name.

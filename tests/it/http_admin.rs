@@ -442,3 +442,38 @@ async fn codes_are_shown_for_demonstration_only() {
         .json();
     assert_eq!(shown["code"], "755224");
 }
+
+/// Two administrators: what the second one would remove or move is not what they saw.
+#[tokio::test]
+async fn removals_and_moves_are_conditional_too() {
+    let app = TestApp::new().await;
+    let serial = app.user_with("alice", Kind::Hotp, false).await;
+    app.key("web", Scope::Verify, None).await;
+    let ask = async |method: &str, path: &str, tag: &str, body: Option<Value>| {
+        let mut request = request(method, &format!("/v1/admin/{path}"), None, body);
+        request
+            .headers_mut()
+            .insert("if-match", tag.parse().unwrap());
+        ask(&app.local, request).await
+    };
+    let token = format!("tokens/{serial}");
+    let confirm = format!("{token}/confirm");
+    let code = Some(json!({ "otp": "755224" }));
+    let stale = ask("POST", &confirm, "\"7\"", code.clone()).await;
+    assert_eq!(stale.problem(), (412, "changed".to_owned()));
+    assert_eq!(ask("POST", &confirm, "\"1\"", code).await.status, 200);
+    for (verb, seen) in [("suspend", 2), ("resume", 3), ("suspend", 4), ("revoke", 5)] {
+        let path = format!("{token}/{verb}");
+        let stale = ask("POST", &path, "\"1\"", None).await;
+        assert_eq!(stale.problem(), (412, "changed".to_owned()), "{verb}");
+        let moved = ask("POST", &path, &format!("\"{seen}\""), None).await;
+        assert_eq!(moved.status, 200, "{verb}: {moved:?}");
+    }
+    for (path, seen) in [(token.as_str(), 6), ("users/alice", 1), ("clients/web", 1)] {
+        let stale = ask("DELETE", path, "\"99\"", None).await;
+        assert_eq!(stale.problem(), (412, "changed".to_owned()), "{path}");
+        let gone = ask("DELETE", path, &format!("\"{seen}\""), None).await;
+        assert_eq!(gone.status, 204, "{path}: {gone:?}");
+        assert_eq!(ask("DELETE", path, "*", None).await.status, 404, "{path}");
+    }
+}

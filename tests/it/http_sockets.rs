@@ -88,6 +88,64 @@ async fn tcp_needs_a_key_and_drains() {
     assert!(TcpStream::connect(served.address).await.is_err());
 }
 
+/// Causes of rejects are counted in the metrics: a stranger would read there whether a user exists.
+#[tokio::test]
+async fn metrics_and_faults_are_for_this_machine() {
+    let app = TestApp::new().await;
+    app.user_with("alice", oncegate::model::kind::Kind::Totp, true)
+        .await;
+    let admin = app.key("ops", Scope::Admin, None).await;
+    let verify = app.key("web", Scope::Verify, None).await;
+    app.clock
+        .set(oncegate::time::UnixTime::from_secs(1_700_000_000));
+    let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (stop, places) = (CancellationToken::new(), Arc::new(Semaphore::new(8)));
+    let serve = serve_tcp(listener, None, Arc::clone(&app.app), places, stop.clone());
+    let task = tokio::spawn(serve);
+    let get = async |host: &str, path: &str, key: Option<&oncegate::secret::SecretString>| {
+        let stream = TcpStream::connect((host, port)).await.unwrap();
+        let key = key.map(|key| format!("\r\nAuthorization: Bearer {}", key.expose()));
+        let head = format!("GET {path} HTTP/1.1{}", key.unwrap_or_default());
+        exchange(stream, &head).await
+    };
+    let fault = get("127.0.0.1", "/readyz", None).await;
+    assert!(fault.contains("2023-11-14"), "{fault}");
+    let page = get("127.0.0.1", "/metrics", None).await;
+    assert!(page.contains("oncegate_decisions"), "{page}");
+    let Some(outside) = own_address() else {
+        crate::support::skip("this machine has no address beyond loopback");
+        return;
+    };
+    for (key, status) in [(None, 401), (Some(&verify), 403), (Some(&admin), 200)] {
+        let answer = get(&outside, "/metrics", key).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}")),
+            "{answer}"
+        );
+        assert_eq!(
+            status == 200,
+            answer.contains("oncegate_decisions"),
+            "{answer}"
+        );
+    }
+    let unready = get(&outside, "/readyz", None).await;
+    assert!(
+        unready.starts_with("HTTP/1.1 503") && !unready.contains("2023-"),
+        "{unready}"
+    );
+    stop.cancel();
+    task.await.unwrap();
+}
+
+/// An address of this machine that is not loopback; nothing is sent to find it.
+fn own_address() -> Option<String> {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("192.0.2.1:9").ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_loopback() && !address.is_unspecified()).then(|| address.to_string())
+}
+
 #[tokio::test]
 async fn connections_beyond_the_cap_wait_their_turn() {
     let served = served(None, 1).await;

@@ -344,12 +344,12 @@ async fn only_an_active_token_of_an_enabled_user_counts() {
     assert_eq!(house.reason(&hotp_code(1)).await, Reason::HotpOk);
     let suspend = house
         .service
-        .set_token_state(&serial, LifeCycle::Suspended, house.by());
+        .set_token_state(&serial, LifeCycle::Suspended, None, house.by());
     suspend.await.unwrap();
     assert_eq!(house.reason(&hotp_code(2)).await, Reason::NotActive);
     house
         .service
-        .set_token_state(&serial, LifeCycle::Active, house.by())
+        .set_token_state(&serial, LifeCycle::Active, None, house.by())
         .await
         .unwrap();
     let disable = UserPatch {
@@ -452,7 +452,7 @@ async fn only_the_canonical_form_of_a_code_is_a_code() {
 async fn a_removed_client_is_out_of_force_although_nobody_waited() {
     let house = House::new().await;
     let by = by(&house.service);
-    let removal = house.service.remove_client("app", by);
+    let removal = house.service.remove_client("app", None, by);
     // Polled once, then dropped.
     let _ = tokio::time::timeout(Duration::ZERO, removal).await;
     let deadline = std::time::Instant::now() + Duration::from_secs(10);

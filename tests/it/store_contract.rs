@@ -263,7 +263,7 @@ async fn a_key_made_again_remembers_its_last_step(store: &dyn Store) {
     attempt(store, "alice", "HOTP-1", &[5], NOW).await.unwrap();
     let serial = "HOTP-1".parse().unwrap();
     store
-        .change(Change::RemoveToken(serial), by())
+        .change(Change::RemoveToken(serial, None), by())
         .await
         .unwrap();
     let again = Change::CreateToken(token("alice", "HOTP-2"), TokenState::default());
@@ -271,7 +271,7 @@ async fn a_key_made_again_remembers_its_last_step(store: &dyn Store) {
     let used = attempt(store, "alice", "HOTP-2", &[5], NOW).await.unwrap();
     assert_eq!(used.reason, Reason::UsedCode);
     store
-        .change(Change::RemoveUser(key("alice")), by())
+        .change(Change::RemoveUser(key("alice"), None), by())
         .await
         .unwrap();
     enrol(store, "alice", "HOTP-1").await.unwrap();
@@ -325,8 +325,16 @@ async fn removal_takes_everything_along(store: &dyn Store) {
     enrol(store, "alice2", "HOTP-2").await.unwrap();
     attempt(store, "alice", "HOTP-1", &[7], NOW).await.unwrap();
     attempt(store, "alice", "HOTP-1", &[], NOW).await.unwrap();
+    let stale = [
+        Change::RemoveUser(key("alice"), Some(7)),
+        Change::RemoveToken("HOTP-1".parse().unwrap(), Some(7)),
+    ];
+    for change in stale {
+        let refused = store.change(change, by()).await;
+        assert!(matches!(refused, Err(StoreError::Conflict(_))));
+    }
     store
-        .change(Change::RemoveUser(key("alice")), by())
+        .change(Change::RemoveUser(key("alice"), Some(1)), by())
         .await
         .unwrap();
     assert!(store.view(&key("alice")).await.unwrap().is_none());
@@ -507,7 +515,7 @@ async fn verifiers_are_changed_under_their_revision(store: &dyn Store) {
     let kept = store.credentials(&key("alice")).await.unwrap();
     assert_eq!(kept, verifiers(1));
     store
-        .change(Change::RemoveUser(key("alice")), by())
+        .change(Change::RemoveUser(key("alice"), None), by())
         .await
         .unwrap();
     let gone = store.credentials(&key("alice")).await.unwrap();

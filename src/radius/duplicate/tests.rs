@@ -18,8 +18,8 @@ fn key(host: u8, identifier: u8) -> Key {
     }
 }
 
-fn authenticator(n: u8) -> RequestAuthenticator {
-    RequestAuthenticator([n; 16])
+fn request(n: u8) -> Fingerprint {
+    Fingerprint([n; 32])
 }
 
 fn at(secs: u64) -> UnixTime {
@@ -39,7 +39,7 @@ fn new(begin: Begin) -> Ticket {
 
 /// A key that was answered with `reply(n)`.
 fn answered(cache: &mut Duplicates, key: Key, n: u8, now: UnixTime) {
-    let ticket = new(cache.begin(key, authenticator(n), now));
+    let ticket = new(cache.begin(key, request(n), now));
     assert_eq!(cache.finish(ticket, reply(n), now), Finish::Current);
 }
 
@@ -53,15 +53,15 @@ fn resent(begin: Begin) -> u8 {
 #[test]
 fn rfc5080_2_2_2_same_answer_without_working_twice() {
     let mut cache = Duplicates::new(Limits::default());
-    let ticket = new(cache.begin(key(1, 1), authenticator(1), at(0)));
+    let ticket = new(cache.begin(key(1, 1), request(1), at(0)));
     assert!(matches!(
-        cache.begin(key(1, 1), authenticator(1), at(1)),
+        cache.begin(key(1, 1), request(1), at(1)),
         Begin::InFlight
     ));
     assert_eq!(cache.finish(ticket, reply(1), at(2)), Finish::Current);
-    assert_eq!(resent(cache.begin(key(1, 1), authenticator(1), at(2))), 1);
-    assert_eq!(resent(cache.begin(key(1, 1), authenticator(1), at(31))), 1);
-    let _ = new(cache.begin(key(1, 1), authenticator(1), at(32)));
+    assert_eq!(resent(cache.begin(key(1, 1), request(1), at(2))), 1);
+    assert_eq!(resent(cache.begin(key(1, 1), request(1), at(31))), 1);
+    let _ = new(cache.begin(key(1, 1), request(1), at(32)));
 }
 
 #[test]
@@ -87,46 +87,46 @@ fn every_part_of_the_key_tells_requests_apart() {
             ..base
         },
     ] {
-        let _ = new(cache.begin(other, authenticator(1), at(0)));
+        let _ = new(cache.begin(other, request(1), at(0)));
     }
-    assert_eq!(resent(cache.begin(base, authenticator(1), at(0))), 1);
+    assert_eq!(resent(cache.begin(base, request(1), at(0))), 1);
 }
 
 #[test]
-fn rfc5080_2_2_2_another_authenticator_replaces_the_answer() {
+fn rfc5080_2_2_2_another_request_replaces_the_answer() {
     let mut cache = Duplicates::new(Limits::default());
     answered(&mut cache, key(1, 1), 1, at(0));
-    let ticket = new(cache.begin(key(1, 1), authenticator(2), at(1)));
+    let ticket = new(cache.begin(key(1, 1), request(2), at(1)));
     assert!(matches!(
-        cache.begin(key(1, 1), authenticator(2), at(1)),
+        cache.begin(key(1, 1), request(2), at(1)),
         Begin::InFlight
     ));
     assert_eq!(cache.finish(ticket, reply(2), at(1)), Finish::Current);
-    assert_eq!(resent(cache.begin(key(1, 1), authenticator(2), at(1))), 2);
+    assert_eq!(resent(cache.begin(key(1, 1), request(2), at(1))), 2);
 }
 
 #[test]
 fn overtaken_work_answers_nothing() {
     let mut cache = Duplicates::new(Limits::default());
-    let old = new(cache.begin(key(1, 1), authenticator(1), at(0)));
-    let young = new(cache.begin(key(1, 1), authenticator(2), at(1)));
+    let old = new(cache.begin(key(1, 1), request(1), at(0)));
+    let young = new(cache.begin(key(1, 1), request(2), at(1)));
     assert_eq!(cache.finish(old, reply(1), at(2)), Finish::Stale);
     assert!(matches!(
-        cache.begin(key(1, 1), authenticator(2), at(2)),
+        cache.begin(key(1, 1), request(2), at(2)),
         Begin::InFlight
     ));
     assert_eq!(cache.finish(young, reply(2), at(3)), Finish::Current);
-    assert_eq!(resent(cache.begin(key(1, 1), authenticator(2), at(3))), 2);
+    assert_eq!(resent(cache.begin(key(1, 1), request(2), at(3))), 2);
 }
 
 #[test]
 fn overtaken_work_abandons_nothing() {
     let mut cache = Duplicates::new(Limits::default());
-    let old = new(cache.begin(key(1, 1), authenticator(1), at(0)));
-    let _young = new(cache.begin(key(1, 1), authenticator(2), at(0)));
+    let old = new(cache.begin(key(1, 1), request(1), at(0)));
+    let _young = new(cache.begin(key(1, 1), request(2), at(0)));
     cache.abandon(old);
     assert!(matches!(
-        cache.begin(key(1, 1), authenticator(2), at(0)),
+        cache.begin(key(1, 1), request(2), at(0)),
         Begin::InFlight
     ));
 }
@@ -134,24 +134,24 @@ fn overtaken_work_abandons_nothing() {
 #[test]
 fn abandoned_request_is_tried_again() {
     let mut cache = Duplicates::new(Limits::default());
-    let ticket = new(cache.begin(key(1, 1), authenticator(1), at(0)));
+    let ticket = new(cache.begin(key(1, 1), request(1), at(0)));
     cache.abandon(ticket);
     assert!(cache.is_empty());
-    let _ = new(cache.begin(key(1, 1), authenticator(1), at(1)));
+    let _ = new(cache.begin(key(1, 1), request(1), at(1)));
 }
 
 #[test]
 fn hanging_work_loses_its_place_and_its_voice() {
     let mut cache = Duplicates::new(Limits::default());
-    let old = new(cache.begin(key(1, 1), authenticator(1), at(0)));
+    let old = new(cache.begin(key(1, 1), request(1), at(0)));
     assert!(matches!(
-        cache.begin(key(1, 1), authenticator(1), at(59)),
+        cache.begin(key(1, 1), request(1), at(59)),
         Begin::InFlight
     ));
-    let young = new(cache.begin(key(1, 1), authenticator(1), at(60)));
+    let young = new(cache.begin(key(1, 1), request(1), at(60)));
     assert_eq!(cache.finish(old, reply(1), at(61)), Finish::Stale);
     assert_eq!(cache.finish(young, reply(2), at(61)), Finish::Current);
-    let late = new(cache.begin(key(1, 2), authenticator(1), at(61)));
+    let late = new(cache.begin(key(1, 2), request(1), at(61)));
     assert_eq!(cache.finish(late, reply(3), at(121)), Finish::Stale);
 }
 
@@ -159,10 +159,10 @@ fn hanging_work_loses_its_place_and_its_voice() {
 fn answer_at_half_time_outlives_the_first_reminder() {
     // The reminder made by `begin` and the one made by `finish` then have the same deadline.
     let mut cache = Duplicates::new(Limits::default());
-    let ticket = new(cache.begin(key(1, 1), authenticator(1), at(0)));
+    let ticket = new(cache.begin(key(1, 1), request(1), at(0)));
     assert_eq!(cache.finish(ticket, reply(1), at(30)), Finish::Current);
-    assert_eq!(resent(cache.begin(key(1, 1), authenticator(1), at(59))), 1);
-    let _ = new(cache.begin(key(1, 1), authenticator(1), at(60)));
+    assert_eq!(resent(cache.begin(key(1, 1), request(1), at(59))), 1);
+    let _ = new(cache.begin(key(1, 1), request(1), at(60)));
 }
 
 #[test]
@@ -171,19 +171,19 @@ fn full_cache_evicts_the_oldest_answer_and_never_work() {
         entries: 3,
         per_source: 3,
     });
-    let work = new(cache.begin(key(1, 1), authenticator(1), at(0)));
+    let work = new(cache.begin(key(1, 1), request(1), at(0)));
     answered(&mut cache, key(2, 2), 2, at(1));
     answered(&mut cache, key(3, 3), 3, at(2));
-    let _more = new(cache.begin(key(4, 4), authenticator(4), at(3)));
-    assert_eq!(resent(cache.begin(key(3, 3), authenticator(3), at(3))), 3);
-    let _still_more = new(cache.begin(key(5, 5), authenticator(5), at(3)));
+    let _more = new(cache.begin(key(4, 4), request(4), at(3)));
+    assert_eq!(resent(cache.begin(key(3, 3), request(3), at(3))), 3);
+    let _still_more = new(cache.begin(key(5, 5), request(5), at(3)));
     assert!(matches!(
-        cache.begin(key(6, 6), authenticator(6), at(3)),
+        cache.begin(key(6, 6), request(6), at(3)),
         Begin::Overload
     ));
     assert_eq!(cache.len(), 3);
     assert_eq!(cache.finish(work, reply(1), at(4)), Finish::Current);
-    let _ = new(cache.begin(key(6, 6), authenticator(6), at(4)));
+    let _ = new(cache.begin(key(6, 6), request(6), at(4)));
 }
 
 #[test]
@@ -197,18 +197,15 @@ fn one_source_cannot_crowd_out_the_others() {
         answered(&mut cache, key(1, n), n, at(1));
     }
     assert_eq!(cache.len(), 3);
-    assert_eq!(resent(cache.begin(key(9, 0), authenticator(9), at(1))), 9);
-    assert_eq!(
-        resent(cache.begin(key(1, 49), authenticator(49), at(1))),
-        49
-    );
-    let _one = new(cache.begin(key(1, 101), authenticator(1), at(1)));
-    let _two = new(cache.begin(key(1, 102), authenticator(1), at(1)));
+    assert_eq!(resent(cache.begin(key(9, 0), request(9), at(1))), 9);
+    assert_eq!(resent(cache.begin(key(1, 49), request(49), at(1))), 49);
+    let _one = new(cache.begin(key(1, 101), request(1), at(1)));
+    let _two = new(cache.begin(key(1, 102), request(1), at(1)));
     assert!(matches!(
-        cache.begin(key(1, 103), authenticator(1), at(1)),
+        cache.begin(key(1, 103), request(1), at(1)),
         Begin::Overload
     ));
-    let _ = new(cache.begin(key(2, 1), authenticator(1), at(1)));
+    let _ = new(cache.begin(key(2, 1), request(1), at(1)));
 }
 
 #[test]
@@ -238,23 +235,18 @@ enum Answer {
 }
 
 impl Model {
-    fn begin(&mut self, key: Key, authenticator: u8, serial: u64, now: UnixTime) -> Answer {
+    fn begin(&mut self, key: Key, request: u8, serial: u64, now: UnixTime) -> Answer {
         self.0.retain(|entry| entry.3 > now);
         if let Some(entry) = self
             .0
             .iter()
-            .find(|entry| entry.0 == key && entry.1 == authenticator)
+            .find(|entry| entry.0 == key && entry.1 == request)
         {
             return entry.4.map_or(Answer::InFlight, Answer::Resend);
         }
         self.0.retain(|entry| entry.0 != key);
-        self.0.push((
-            key,
-            authenticator,
-            serial,
-            now.plus(IN_FLIGHT_LIFETIME),
-            None,
-        ));
+        self.0
+            .push((key, request, serial, now.plus(IN_FLIGHT_LIFETIME), None));
         Answer::New
     }
 
@@ -275,7 +267,7 @@ enum Event {
     Begin {
         host: u8,
         identifier: u8,
-        authenticator: u8,
+        request: u8,
     },
     Finish {
         which: usize,
@@ -291,8 +283,8 @@ enum Event {
 
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
-        4 => (0..3_u8, 0..3_u8, 0..3_u8).prop_map(|(host, identifier, authenticator)| {
-            Event::Begin { host, identifier, authenticator }
+        4 => (0..3_u8, 0..3_u8, 0..3_u8).prop_map(|(host, identifier, request)| {
+            Event::Begin { host, identifier, request }
         }),
         3 => (any::<usize>(), any::<u8>()).prop_map(|(which, reply)| Event::Finish { which, reply }),
         1 => any::<usize>().prop_map(|which| Event::Abandon { which }),
@@ -310,10 +302,10 @@ proptest! {
         let mut tickets: Vec<(Ticket, u64)> = Vec::new();
         for event in events {
             match event {
-                Event::Begin { host, identifier, authenticator: n } => {
+                Event::Begin { host, identifier, request: n } => {
                     serial += 1;
                     let key = key(host, identifier);
-                    let answer = match cache.begin(key, authenticator(n), now) {
+                    let answer = match cache.begin(key, request(n), now) {
                         Begin::New(ticket) => {
                             tickets.push((ticket, serial));
                             Answer::New
@@ -349,7 +341,7 @@ proptest! {
         let mut work = Vec::new();
         for (host, identifier, answer) in requests {
             let key = key(host, identifier);
-            if let Begin::New(ticket) = cache.begin(key, authenticator(0), at(0)) {
+            if let Begin::New(ticket) = cache.begin(key, request(0), at(0)) {
                 if answer {
                     prop_assert_eq!(cache.finish(ticket, reply(0), at(0)), Finish::Current);
                 } else {

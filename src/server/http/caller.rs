@@ -5,15 +5,20 @@
 //! extension of the request, so nothing in a request can claim it.
 //!
 //! Deny by default: every route below `/v1/admin` is behind [`require_admin`], whatever its
-//! handler does.
+//! handler does, and `/metrics` behind [`near_or_admin`].
 
+use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::extract::FromRequestParts;
 use axum::extract::Request;
 use axum::extract::State;
+use axum::http::Extensions;
 use axum::http::HeaderMap;
 use axum::http::HeaderValue;
 use axum::http::header;
+use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::IntoResponse;
 use axum::response::Response;
@@ -70,6 +75,30 @@ impl Caller {
                 Access::Radius(_) => false,
             },
         }
+    }
+}
+
+/// The other end of a TCP connection; only the listener inserts it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
+/// Whether the asker is on this machine: on the admin socket, or connected from loopback.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Near(pub(crate) bool);
+
+impl Near {
+    fn of(extensions: &Extensions) -> Self {
+        let local = matches!(extensions.get(), Some(Caller::Local { .. }));
+        let loopback = |peer: &Peer| peer.0.ip().to_canonical().is_loopback();
+        Self(local || extensions.get().is_some_and(loopback))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Near {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::of(&parts.extensions))
     }
 }
 
@@ -132,6 +161,25 @@ fn bearer(headers: &HeaderMap) -> Option<SecretString> {
         .then(|| SecretString::from(key.trim()))
 }
 
+/// Lets whoever is on this machine through, and administrators from elsewhere.
+pub(crate) async fn near_or_admin(
+    State(app): State<Arc<App>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    if Near::of(request.extensions()).0 {
+        return next.run(request).await;
+    }
+    if let Err(failure) = known(&app, &mut request, app.service().now()) {
+        return failure.into_response();
+    }
+    let caller = request.extensions().get::<Caller>();
+    if caller.is_none_or(|caller| !caller.may_administer()) {
+        return Failure::Forbidden(ADMINISTRATORS).into_response();
+    }
+    next.run(request).await
+}
+
 /// Lets administrators through, and says for the audit who they are.
 pub(crate) async fn require_admin(mut request: Request, next: Next) -> Response {
     let extensions = request.extensions();
@@ -142,8 +190,7 @@ pub(crate) async fn require_admin(mut request: Request, next: Next) -> Response 
         return Failure::NoKey.into_response();
     };
     if !caller.may_administer() {
-        return Failure::Forbidden("this needs a key with the scope `admin` and without a realm")
-            .into_response();
+        return Failure::Forbidden(ADMINISTRATORS).into_response();
     }
     let by = By {
         request: arrival.id,
@@ -153,3 +200,5 @@ pub(crate) async fn require_admin(mut request: Request, next: Next) -> Response 
     request.extensions_mut().insert(by);
     next.run(request).await
 }
+
+const ADMINISTRATORS: &str = "this needs a key with the scope `admin` and without a realm";

@@ -1,7 +1,8 @@
 //! Failures as problem documents (RFC 9457): the only place that makes them.
 //!
 //! A rejected code is no failure: it is answered with 200. Whatever is here was *not decided* or
-//! not carried out. Details say where and what to do, and never repeat what was sent.
+//! not carried out. Details say where and what to do, and never repeat what was sent, but for names
+//! of records to administrators.
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -49,6 +50,8 @@ pub(crate) enum Failure {
     Internal,
     /// Nobody can decide now.
     Unavailable(Cow<'static, str>),
+    /// One of the above, and what to do next.
+    Advised(Box<Self>, String),
 }
 
 impl Failure {
@@ -60,6 +63,11 @@ impl Failure {
     /// No such record.
     pub(crate) fn missing(what: &str) -> Self {
         Self::NotFound(format!("there is no such {what}").into())
+    }
+
+    /// Adds what to do next.
+    pub(crate) fn advise(self, remedy: impl Into<String>) -> Self {
+        Self::Advised(Box::new(self), remedy.into())
     }
 
     fn parts(self) -> (StatusCode, &'static str, &'static str, Cow<'static, str>) {
@@ -144,23 +152,29 @@ impl Failure {
                 "No decision can be made at present",
                 detail,
             ),
+            Self::Advised(failure, _) => failure.parts(),
         }
     }
 }
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let extra = match self {
+        let (failure, remedy) = match self {
+            Self::Advised(failure, remedy) => (*failure, Some(remedy)),
+            failure => (failure, None),
+        };
+        let extra = match failure {
             Self::NoKey => Some((header::WWW_AUTHENTICATE, "Bearer realm=\"oncegate\"")),
             Self::Unavailable(_) => Some((header::RETRY_AFTER, "1")),
             _ => None,
         };
-        let (status, kind, title, detail) = self.parts();
+        let (status, kind, title, detail) = failure.parts();
         let problem = Problem {
             kind: format!("urn:oncegate:problem:{kind}"),
             title: title.to_owned(),
             status: status.as_u16(),
             detail: detail.into_owned(),
+            remedy,
         };
         let mut response = answer::json(status, &problem);
         let headers = response.headers_mut();

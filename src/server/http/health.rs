@@ -9,6 +9,7 @@ use axum::response::Response;
 
 use crate::api::Problem;
 use crate::server::http::App;
+use crate::server::http::caller::Near;
 use crate::server::http::error::Failure;
 
 /// The process lives.
@@ -24,6 +25,8 @@ pub(crate) async fn healthz() -> &'static str {
 }
 
 /// Decisions can be made.
+///
+/// The cause, where they cannot, is told on this machine only: loopback and the admin socket.
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -31,14 +34,18 @@ pub(crate) async fn healthz() -> &'static str {
     security(()),
     responses(
         (status = 200, description = "They can", body = String, content_type = "text/plain"),
-        (status = 503, description = "They cannot, and why", body = Problem,
+        (status = 503, description = "They cannot", body = Problem,
          content_type = "application/problem+json"),
     )
 )]
-pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Result<&'static str, Failure> {
+pub(crate) async fn readyz(
+    State(app): State<Arc<App>>,
+    Near(near): Near,
+) -> Result<&'static str, Failure> {
     match app.service().fault() {
         None => Ok("ok"),
-        Some(fault) => Err(Failure::Unavailable(fault.into())),
+        Some(fault) if near => Err(Failure::Unavailable(fault.into())),
+        Some(_) => Err(Failure::Unavailable(NOT_READY.into())),
     }
 }
 
@@ -54,3 +61,6 @@ pub(crate) async fn openapi(State(app): State<Arc<App>>) -> Response {
     let document = app.document().clone();
     ([(header::CONTENT_TYPE, "application/json")], document).into_response()
 }
+
+/// What strangers hear: paths and times of a fault are not theirs.
+const NOT_READY: &str = "not ready; `oncegate status` on the server says why";

@@ -20,6 +20,7 @@ use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
+use crate::api::Problem;
 use crate::model::audit::Channel;
 use crate::model::reason::Reason;
 use crate::server::http::App;
@@ -34,12 +35,21 @@ pub type Source = Box<dyn Fn(&mut String) + Send + Sync>;
 pub(crate) type Requests = Family<[(&'static str, String); 3], Counter>;
 
 /// Metrics for Prometheus.
+///
+/// Without a key only to the machine's own loopback addresses and on the admin socket; from
+/// elsewhere a key with the scope `admin` is needed, because causes of rejects are counted.
 #[utoipa::path(
     get,
     path = "/metrics",
     tag = "operation",
-    security(()),
-    responses((status = 200, description = "OpenMetrics text", content_type = MEDIA, body = String))
+    security((), ("key" = [])),
+    responses(
+        (status = 200, description = "OpenMetrics text", content_type = MEDIA, body = String),
+        (status = 401, description = "Not from loopback, and no or unknown key", body = Problem,
+         content_type = "application/problem+json"),
+        (status = 403, description = "Key without the scope `admin`", body = Problem,
+         content_type = "application/problem+json"),
+    )
 )]
 pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Failure> {
     let mut registry = Registry::default();

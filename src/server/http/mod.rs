@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Invariants: every failure is a problem document of [`error`]; every route below `/v1` is behind
-//! [`caller::identify`]; every route is in `/openapi.json`, because the list of routes is made
+//! [`caller::identify`], `/metrics` behind [`caller::near_or_admin`]; every route is in `/openapi.json`, because the list of routes is made
 //! from the same declarations.
 //!
 //! Threats: SECURITY T12, T13, T20, T28-T30, T42. No forwarding header is believed (T44): where
@@ -218,13 +218,24 @@ fn described(app: &Arc<App>) -> OpenApiRouter<Arc<App>> {
     let admin = admin::routes()
         .route_layer(middleware::from_fn(caller::require_admin))
         .route_layer(identify());
+    let near = middleware::from_fn_with_state(Arc::clone(app), caller::near_or_admin);
     open_routes()
+        .merge(metrics_routes().route_layer(near))
         .merge(verify_routes().route_layer(identify()))
         .merge(admin)
 }
 
 fn routes() -> OpenApiRouter<Arc<App>> {
-    open_routes().merge(verify_routes()).merge(admin::routes())
+    open_routes()
+        .merge(metrics_routes())
+        .merge(verify_routes())
+        .merge(admin::routes())
+}
+
+/// Causes are counted there: whoever could read them before and after an attempt would learn
+/// whether the user exists.
+fn metrics_routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(metrics::metrics))
 }
 
 fn verify_routes() -> OpenApiRouter<Arc<App>> {
@@ -239,7 +250,6 @@ fn open_routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(health::openapi))
-        .routes(routes!(metrics::metrics))
 }
 
 fn described_by(mut document: OpenApi) -> OpenApi {

@@ -24,9 +24,11 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::Layer as _;
 
 use crate::server::http::App;
 use crate::server::http::caller::Caller;
+use crate::server::http::caller::Peer;
 use crate::server::http::patience::Patience;
 use crate::server::http::router;
 use crate::server::tls::Tls;
@@ -47,8 +49,8 @@ pub async fn serve_tcp(
             () = shutdown.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let accepted = match accepted {
+            Ok((stream, peer)) => (stream, Peer(peer)),
             Err(error) => {
                 pause(&error).await;
                 continue;
@@ -56,7 +58,7 @@ pub async fn serve_tcp(
         };
         let (tls, router, shutdown) = (tls.clone(), router.clone(), shutdown.clone());
         open.spawn(async move {
-            tcp_connection(stream, tls.as_deref(), router, shutdown).await;
+            tcp_connection(accepted, tls.as_deref(), router, shutdown).await;
             drop(place);
         });
     }
@@ -97,10 +99,9 @@ pub async fn serve_unix(listener: UnixListener, app: Arc<App>, shutdown: Cancell
                 continue;
             }
         };
-        let router = router.clone().layer(Extension(Caller::Local { uid }));
-        let shutdown = shutdown.clone();
+        let (router, shutdown) = (router.clone(), shutdown.clone());
         open.spawn(async move {
-            connection(stream, router, shutdown).await;
+            connection(stream, Caller::Local { uid }, router, shutdown).await;
             drop(place);
         });
     }
@@ -119,7 +120,7 @@ async fn next_place(
 }
 
 async fn tcp_connection(
-    stream: TcpStream,
+    (stream, peer): (TcpStream, Peer),
     tls: Option<&Tls>,
     router: Router,
     shutdown: CancellationToken,
@@ -127,18 +128,20 @@ async fn tcp_connection(
     // Answers are small: waiting for more to send would only delay them.
     let _ = stream.set_nodelay(true);
     let Some(tls) = tls else {
-        return connection(stream, router, shutdown).await;
+        return connection(stream, peer, router, shutdown).await;
     };
     match timeout(HANDSHAKE, tls.acceptor().accept(stream)).await {
-        Ok(Ok(stream)) => connection(stream, router, shutdown).await,
+        Ok(Ok(stream)) => connection(stream, peer, router, shutdown).await,
         Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
         Err(_) => tracing::debug!("TLS handshake took too long"),
     }
 }
 
-async fn connection<S>(stream: S, router: Router, shutdown: CancellationToken)
+/// Serves one connection; every request on it carries `who`, which nothing in it can claim.
+async fn connection<S, W>(stream: S, who: W, router: Router, shutdown: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    W: Clone + Send + Sync + 'static,
 {
     let mut server = http1::Builder::new();
     server
@@ -146,7 +149,7 @@ where
         .header_read_timeout(HEADERS)
         .max_headers(HEADER_COUNT)
         .max_buf_size(HEADER_OCTETS);
-    let service = TowerToHyperService::new(router);
+    let service = TowerToHyperService::new(Extension(who).layer(router));
     let mut connection =
         std::pin::pin!(server.serve_connection(TokioIo::new(Patience::new(stream)), service));
     let ended = tokio::select! {

@@ -41,6 +41,7 @@ use crate::radius::dictionary::Dictionary;
 use crate::radius::duplicate;
 use crate::radius::duplicate::Begin;
 use crate::radius::duplicate::Duplicates;
+use crate::radius::duplicate::Fingerprint;
 use crate::radius::duplicate::Key;
 use crate::radius::packet::Code;
 use crate::radius::packet::Packet;
@@ -218,8 +219,8 @@ impl Pipeline {
             identifier,
             code,
         };
-        let authenticator = packet.request_authenticator();
-        let ticket = match self.duplicates().begin(key, authenticator, now) {
+        let fingerprint = Fingerprint::of(&packet);
+        let ticket = match self.duplicates().begin(key, fingerprint, now) {
             Begin::New(ticket) => ticket,
             Begin::InFlight => return Err(Discard::DuplicateInFlight),
             Begin::Overload => return Err(Discard::Overload),

@@ -211,9 +211,14 @@ impl Service {
         Ok((client, fresh_key))
     }
 
-    /// Removes a client.
-    pub async fn remove_client(&self, name: &str, by: By) -> Result<(), AdminError> {
-        let change = Change::RemoveClient(name.to_owned());
+    /// Removes a client. `expected` as for [`Service::set_client`].
+    pub async fn remove_client(
+        &self,
+        name: &str,
+        expected: Option<u64>,
+        by: By,
+    ) -> Result<(), AdminError> {
+        let change = Change::RemoveClient(name.to_owned(), expected);
         self.change_clients(change, by).await
     }
 

@@ -124,18 +124,20 @@ impl Service {
         Ok(token)
     }
 
-    /// Moves a token through its life.
+    /// Moves a token through its life. `expected` is the revision the caller saw; none takes the
+    /// present one.
     pub async fn set_token_state(
         &self,
         serial: &Serial,
         state: LifeCycle,
+        expected: Option<u64>,
         by: By,
     ) -> Result<Token, AdminError> {
         let (mut token, _) = self.token(serial).await?;
         let change = Change::SetTokenState {
             serial: serial.clone(),
             state,
-            expected: token.revision,
+            expected: expected.unwrap_or(token.revision),
         };
         self.store.change(change, by).await?;
         token.state = state;
@@ -143,9 +145,14 @@ impl Service {
         Ok(token)
     }
 
-    /// Removes a token.
-    pub async fn remove_token(&self, serial: &Serial, by: By) -> Result<(), AdminError> {
-        let change = Change::RemoveToken(serial.clone());
+    /// Removes a token. `expected` as for [`Service::set_token_state`].
+    pub async fn remove_token(
+        &self,
+        serial: &Serial,
+        expected: Option<u64>,
+        by: By,
+    ) -> Result<(), AdminError> {
+        let change = Change::RemoveToken(serial.clone(), expected);
         self.store
             .change(change, by)
             .await

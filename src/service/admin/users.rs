@@ -93,9 +93,14 @@ impl Service {
         Ok(user)
     }
 
-    /// Removes a user with all its tokens.
-    pub async fn remove_user(&self, key: &UserKey, by: By) -> Result<(), AdminError> {
-        let change = Change::RemoveUser(key.clone());
+    /// Removes a user with all its tokens. `expected` as for [`Service::set_user`].
+    pub async fn remove_user(
+        &self,
+        key: &UserKey,
+        expected: Option<u64>,
+        by: By,
+    ) -> Result<(), AdminError> {
+        let change = Change::RemoveUser(key.clone(), expected);
         self.store
             .change(change, by)
             .await

@@ -14,6 +14,7 @@ use oncegate::radius::authenticator::RequestAuthenticator;
 use oncegate::radius::authenticator::SecretKeys;
 use oncegate::radius::duplicate::Begin;
 use oncegate::radius::duplicate::Duplicates;
+use oncegate::radius::duplicate::Fingerprint;
 use oncegate::radius::duplicate::Finish;
 use oncegate::radius::duplicate::Key;
 use oncegate::radius::duplicate::Limits;
@@ -109,13 +110,13 @@ fn receive(
         identifier: packet.identifier,
         code: packet.code,
     };
-    let authenticator = packet.request_authenticator();
-    let ticket = match cache.begin(key, authenticator, now) {
+    let (authenticator, fingerprint) = (packet.request_authenticator(), Fingerprint::of(&packet));
+    let ticket = match cache.begin(key, fingerprint, now) {
         Begin::New(ticket) => ticket,
         Begin::InFlight | Begin::Resend(_) | Begin::Overload => return None,
     };
     assert!(
-        matches!(cache.begin(key, authenticator, now), Begin::InFlight),
+        matches!(cache.begin(key, fingerprint, now), Begin::InFlight),
         "worked on once"
     );
     if let Some(hidden) = packet.first(Type::UserPassword)

@@ -22,6 +22,7 @@ use crate::server::http::App;
 use crate::server::http::admin::IfMatch;
 use crate::server::http::admin::NamePath;
 use crate::server::http::admin::conditional;
+use crate::server::http::admin::tell;
 use crate::server::http::admin::word;
 use crate::server::http::answer;
 use crate::server::http::body::Json;
@@ -71,6 +72,10 @@ pub(crate) async fn create_client(
     Json { value: new, .. }: Json<ClientCreate>,
 ) -> Result<Response, Failure> {
     let service = app.service();
+    let exists = |name: &str, error| {
+        let taken = service.client(name).is_ok();
+        tell::client_exists(name, taken, error)
+    };
     let (client, key) = match new {
         ClientCreate::Radius {
             name,
@@ -98,7 +103,9 @@ pub(crate) async fn create_client(
                 require: require.unwrap_or_default(),
                 challenge: challenge.unwrap_or(true),
             };
-            (service.add_radius_client(new, by).await?, None)
+            let name = new.name.clone();
+            let added = service.add_radius_client(new, by).await;
+            (added.map_err(|error| exists(&name, error))?, None)
         }
         ClientCreate::Api {
             name,
@@ -110,9 +117,10 @@ pub(crate) async fn create_client(
             if scopes.is_empty() {
                 scopes.push(Scope::Verify);
             }
-            let (client, key) = service
-                .add_api_client(name, scopes, policy, realm, by)
-                .await?;
+            let added = service
+                .add_api_client(name.clone(), scopes, policy, realm, by)
+                .await;
+            let (client, key) = added.map_err(|error| exists(&name, error))?;
             (client, Some(key))
         }
     };
@@ -135,7 +143,8 @@ pub(crate) async fn show_client(
     State(app): State<Arc<App>>,
     NamePath(name): NamePath,
 ) -> Result<Response, Failure> {
-    let client = app.service().client(&name)?;
+    let client = app.service().client(&name);
+    let client = client.map_err(|error| tell::client(&name, error))?;
     let shown = forms::client(&client, app.service().now());
     Ok(answer::record(StatusCode::OK, &shown, client.revision))
 }
@@ -183,7 +192,8 @@ pub(crate) async fn change_client(
     let service = app.service();
     let changed = service.set_client(&name, patch, expected, by).await;
     let present = async || service.client(&name).ok().map(|client| client.revision);
-    let client = conditional(changed, expected, present).await?;
+    let tell = |error| tell::client(&name, error);
+    let client = conditional(changed, expected, present, tell).await?;
     let shown = forms::client(&client, service.now());
     Ok(answer::record(StatusCode::OK, &shown, client.revision))
 }
@@ -193,9 +203,14 @@ pub(crate) async fn change_client(
     delete,
     path = "/v1/admin/clients/{name}",
     tag = "clients",
-    params(("name" = String, Path, description = "The client's name")),
+    params(
+        ("name" = String, Path, description = "The client's name"),
+        ("If-Match" = Option<String>, Header, description = "The ETag that was seen"),
+    ),
     responses(
         (status = 204, description = "Removed"),
+        (status = 412, description = "Changed meanwhile by somebody else", body = Problem,
+         content_type = "application/problem+json"),
         (status = "default", description = "Failure", body = Problem,
          content_type = "application/problem+json"),
     )
@@ -203,9 +218,14 @@ pub(crate) async fn change_client(
 pub(crate) async fn remove_client(
     State(app): State<Arc<App>>,
     NamePath(name): NamePath,
+    IfMatch(expected): IfMatch,
     Extension(by): Extension<By>,
 ) -> Result<StatusCode, Failure> {
-    app.service().remove_client(&name, by).await?;
+    let service = app.service();
+    let removed = service.remove_client(&name, expected, by).await;
+    let present = async || service.client(&name).ok().map(|client| client.revision);
+    let tell = |error| tell::client(&name, error);
+    conditional(removed, expected, present, tell).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -232,10 +252,11 @@ pub(crate) async fn rotate_client(
     if grace > GRACE_MAX {
         return Err(Failure::malformed("grace_secs: at most 90 days"));
     }
-    let (client, key) = app
+    let rotated = app
         .service()
         .rotate_client(&name, rotate.secret, grace, by)
-        .await?;
+        .await;
+    let (client, key) = rotated.map_err(|error| tell::client(&name, error))?;
     Ok(created(&app, StatusCode::OK, &client, key.as_ref()))
 }
 

@@ -18,10 +18,12 @@ use crate::model::id::Serial;
 use crate::model::user_key::UserKey;
 use crate::server::http::App;
 use crate::server::http::error::Failure;
+use crate::service::admin::AdminError;
 
 mod audit;
 mod clients;
 mod operation;
+pub(crate) mod tell;
 mod tokens;
 mod users;
 mod waivers;
@@ -135,16 +137,16 @@ fn expected(headers: &HeaderMap) -> Result<Option<u64>, Failure> {
 
 /// A failed conditional change: 412 when the record has another revision than the caller saw.
 async fn conditional<T>(
-    result: Result<T, crate::service::admin::AdminError>,
+    result: Result<T, AdminError>,
     expected: Option<u64>,
     present: impl AsyncFnOnce() -> Option<u64>,
+    tell: impl FnOnce(AdminError) -> Failure,
 ) -> Result<T, Failure> {
-    use crate::service::admin::AdminError;
     match result {
         Err(AdminError::Conflict(_)) if expected.is_some() && present().await != expected => {
             Err(Failure::Changed)
         }
-        other => Ok(other?),
+        other => other.map_err(tell),
     }
 }
 

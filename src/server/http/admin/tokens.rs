@@ -25,8 +25,11 @@ use crate::otpauth::OtpAuth;
 use crate::secret::OtpKey;
 use crate::secret::SecretString;
 use crate::server::http::App;
+use crate::server::http::admin::IfMatch;
 use crate::server::http::admin::SerialPath;
+use crate::server::http::admin::conditional;
 use crate::server::http::admin::limit;
+use crate::server::http::admin::tell;
 use crate::server::http::admin::user_key;
 use crate::server::http::admin::word;
 use crate::server::http::answer;
@@ -34,6 +37,7 @@ use crate::server::http::body::Json;
 use crate::server::http::body::Query;
 use crate::server::http::error::Failure;
 use crate::server::http::forms;
+use crate::service::admin::AdminError;
 use crate::service::admin::NewToken;
 use crate::store::By;
 
@@ -62,8 +66,9 @@ pub(crate) async fn list_tokens(
             store.tokens(after, limit + 1).await?
         }
         Some(user) => {
-            let view = store.view(&user_key(user)?).await?;
-            let mut tokens = view.ok_or_else(|| Failure::missing("user"))?.tokens;
+            let user = user_key(user)?;
+            let view = store.view(&user).await?;
+            let mut tokens = view.ok_or_else(|| tell::no_user(&user))?.tokens;
             if let Some((_, after)) = &after {
                 tokens.retain(|(token, _)| token.serial > *after);
             }
@@ -100,7 +105,9 @@ pub(crate) async fn create_token(
     Json { value: new, .. }: Json<api::TokenCreate>,
 ) -> Result<Response, Failure> {
     let (counter, new) = (new.counter, wanted(&new)?);
-    let token = app.service().add_token(new, by).await?;
+    let (user, serial) = (new.user.clone(), new.serial.clone());
+    let added = app.service().add_token(new, by).await;
+    let token = added.map_err(|error| tell::token_exists(&user, serial.as_ref(), error))?;
     let (_, state) = app.service().token(&token.serial).await?;
     let created = api::TokenCreated {
         token: forms::token(&token, &state, app.service().now()),
@@ -141,9 +148,14 @@ pub(crate) async fn show_token(
     delete,
     path = "/v1/admin/tokens/{serial}",
     tag = "tokens",
-    params(("serial" = String, Path, description = "The token's serial")),
+    params(
+        ("serial" = String, Path, description = "The token's serial"),
+        ("If-Match" = Option<String>, Header, description = "The ETag that was seen"),
+    ),
     responses(
         (status = 204, description = "Removed"),
+        (status = 412, description = "Changed meanwhile by somebody else", body = Problem,
+         content_type = "application/problem+json"),
         (status = "default", description = "Failure", body = Problem,
          content_type = "application/problem+json"),
     )
@@ -151,9 +163,14 @@ pub(crate) async fn show_token(
 pub(crate) async fn remove_token(
     State(app): State<Arc<App>>,
     SerialPath(serial): SerialPath,
+    IfMatch(expected): IfMatch,
     Extension(by): Extension<By>,
 ) -> Result<StatusCode, Failure> {
-    app.service().remove_token(&serial, by).await?;
+    let service = app.service();
+    let removed = service.remove_token(&serial, expected, by).await;
+    let present = async || revision(&app, &serial).await;
+    let tell = |error| tell::token(&serial, error);
+    conditional(removed, expected, present, tell).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -162,10 +179,15 @@ pub(crate) async fn remove_token(
     post,
     path = "/v1/admin/tokens/{serial}/confirm",
     tag = "tokens",
-    params(("serial" = String, Path, description = "The token's serial")),
+    params(
+        ("serial" = String, Path, description = "The token's serial"),
+        ("If-Match" = Option<String>, Header, description = "The ETag that was seen"),
+    ),
     request_body = api::Confirm,
     responses(
         (status = 200, description = "Active", body = api::Token),
+        (status = 412, description = "Changed meanwhile by somebody else", body = Problem,
+         content_type = "application/problem+json"),
         (status = "default", description = "Failure", body = Problem,
          content_type = "application/problem+json"),
     )
@@ -173,11 +195,20 @@ pub(crate) async fn remove_token(
 pub(crate) async fn confirm_token(
     State(app): State<Arc<App>>,
     SerialPath(serial): SerialPath,
+    IfMatch(expected): IfMatch,
     Extension(by): Extension<By>,
     Json { value: body, .. }: Json<api::Confirm>,
 ) -> Result<Response, Failure> {
     let code = code("otp", &body.otp)?;
-    app.service().confirm_token(&serial, &code, by).await?;
+    let token = seen(&app, &serial, expected).await?;
+    if token.state != LifeCycle::Pending {
+        return Err(tell::wrong_state(&token, "only a pending one is confirmed"));
+    }
+    let confirmed = app.service().confirm_token(&serial, &code, by).await;
+    confirmed.map_err(|error| match error {
+        AdminError::Refused(reason) => tell::not_confirmed(&token, reason),
+        other => tell::token(&serial, other),
+    })?;
     shown(&app, &serial).await
 }
 
@@ -186,10 +217,15 @@ pub(crate) async fn confirm_token(
     post,
     path = "/v1/admin/tokens/{serial}/resync",
     tag = "tokens",
-    params(("serial" = String, Path, description = "The token's serial")),
+    params(
+        ("serial" = String, Path, description = "The token's serial"),
+        ("If-Match" = Option<String>, Header, description = "The ETag that was seen"),
+    ),
     request_body = api::Resync,
     responses(
         (status = 200, description = "Found", body = api::Token),
+        (status = 412, description = "Changed meanwhile by somebody else", body = Problem,
+         content_type = "application/problem+json"),
         (status = "default", description = "Failure", body = Problem,
          content_type = "application/problem+json"),
     )
@@ -197,13 +233,26 @@ pub(crate) async fn confirm_token(
 pub(crate) async fn resync_token(
     State(app): State<Arc<App>>,
     SerialPath(serial): SerialPath,
+    IfMatch(expected): IfMatch,
     Extension(by): Extension<By>,
     Json { value: body, .. }: Json<api::Resync>,
 ) -> Result<Response, Failure> {
     let (first, second) = (code("first", &body.first)?, code("second", &body.second)?);
-    app.service()
+    let token = seen(&app, &serial, expected).await?;
+    if token.state != LifeCycle::Active {
+        return Err(tell::wrong_state(
+            &token,
+            "only an active one is resynchronised",
+        ));
+    }
+    let found = app
+        .service()
         .resync_token(&serial, &first, &second, by)
-        .await?;
+        .await;
+    found.map_err(|error| match error {
+        AdminError::Refused(reason) => tell::not_found_again(&token, reason),
+        other => tell::token(&serial, other),
+    })?;
     shown(&app, &serial).await
 }
 
@@ -212,9 +261,14 @@ pub(crate) async fn resync_token(
     post,
     path = "/v1/admin/tokens/{serial}/suspend",
     tag = "tokens",
-    params(("serial" = String, Path, description = "The token's serial")),
+    params(
+        ("serial" = String, Path, description = "The token's serial"),
+        ("If-Match" = Option<String>, Header, description = "The ETag that was seen"),
+    ),
     responses(
         (status = 200, description = "Suspended", body = api::Token),
+        (status = 412, description = "Changed meanwhile by somebody else", body = Problem,
+         content_type = "application/problem+json"),
         (status = "default", description = "Failure", body = Problem,
          content_type = "application/problem+json"),
     )
@@ -222,9 +276,14 @@ pub(crate) async fn resync_token(
 pub(crate) async fn suspend_token(
     State(app): State<Arc<App>>,
     SerialPath(serial): SerialPath,
+    IfMatch(expected): IfMatch,
     Extension(by): Extension<By>,
 ) -> Result<Response, Failure> {
-    moved(&app, &serial, LifeCycle::Suspended, by).await
+    let token = seen(&app, &serial, expected).await?;
+    if token.state != LifeCycle::Active {
+        return Err(tell::wrong_state(&token, "only an active one is suspended"));
+    }
+    moved(&app, &token, LifeCycle::Suspended, expected, by).await
 }
 
 /// Ends a pause.
@@ -232,9 +291,14 @@ pub(crate) async fn suspend_token(
     post,
     path = "/v1/admin/tokens/{serial}/resume",
     tag = "tokens",
-    params(("serial" = String, Path, description = "The token's serial")),
+    params(
+        ("serial" = String, Path, description = "The token's serial"),
+        ("If-Match" = Option<String>, Header, description = "The ETag that was seen"),
+    ),
     responses(
         (status = 200, description = "Active", body = api::Token),
+        (status = 412, description = "Changed meanwhile by somebody else", body = Problem,
+         content_type = "application/problem+json"),
         (status = "default", description = "Failure", body = Problem,
          content_type = "application/problem+json"),
     )
@@ -242,13 +306,15 @@ pub(crate) async fn suspend_token(
 pub(crate) async fn resume_token(
     State(app): State<Arc<App>>,
     SerialPath(serial): SerialPath,
+    IfMatch(expected): IfMatch,
     Extension(by): Extension<By>,
 ) -> Result<Response, Failure> {
+    let token = seen(&app, &serial, expected).await?;
     // A pending token becomes active by its first right code, not by this.
-    if app.service().token(&serial).await?.0.state != LifeCycle::Suspended {
-        return Err(Failure::Conflict("the token is not suspended".into()));
+    if token.state != LifeCycle::Suspended {
+        return Err(tell::wrong_state(&token, "only a suspended one is resumed"));
     }
-    moved(&app, &serial, LifeCycle::Active, by).await
+    moved(&app, &token, LifeCycle::Active, expected, by).await
 }
 
 /// Ends a token for good.
@@ -256,9 +322,14 @@ pub(crate) async fn resume_token(
     post,
     path = "/v1/admin/tokens/{serial}/revoke",
     tag = "tokens",
-    params(("serial" = String, Path, description = "The token's serial")),
+    params(
+        ("serial" = String, Path, description = "The token's serial"),
+        ("If-Match" = Option<String>, Header, description = "The ETag that was seen"),
+    ),
     responses(
         (status = 200, description = "Revoked", body = api::Token),
+        (status = 412, description = "Changed meanwhile by somebody else", body = Problem,
+         content_type = "application/problem+json"),
         (status = "default", description = "Failure", body = Problem,
          content_type = "application/problem+json"),
     )
@@ -266,18 +337,48 @@ pub(crate) async fn resume_token(
 pub(crate) async fn revoke_token(
     State(app): State<Arc<App>>,
     SerialPath(serial): SerialPath,
+    IfMatch(expected): IfMatch,
     Extension(by): Extension<By>,
 ) -> Result<Response, Failure> {
-    moved(&app, &serial, LifeCycle::Revoked, by).await
+    let token = seen(&app, &serial, expected).await?;
+    if token.state == LifeCycle::Revoked {
+        return Err(tell::wrong_state(&token, "there is nothing to revoke"));
+    }
+    moved(&app, &token, LifeCycle::Revoked, expected, by).await
 }
 
-async fn moved(app: &App, serial: &Serial, to: LifeCycle, by: By) -> Result<Response, Failure> {
-    app.service().set_token_state(serial, to, by).await?;
+/// A token under the revision that the caller saw, if it saw one.
+async fn seen(app: &App, serial: &Serial, expected: Option<u64>) -> Result<Token, Failure> {
+    let found = app.service().token(serial).await;
+    let (token, _) = found.map_err(|error| tell::token(serial, error))?;
+    if expected.is_some_and(|seen| seen != token.revision) {
+        return Err(Failure::Changed);
+    }
+    Ok(token)
+}
+
+async fn revision(app: &App, serial: &Serial) -> Option<u64> {
+    let found = app.service().token(serial).await.ok();
+    found.map(|(token, _)| token.revision)
+}
+
+async fn moved(
+    app: &App,
+    token: &Token,
+    to: LifeCycle,
+    expected: Option<u64>,
+    by: By,
+) -> Result<Response, Failure> {
+    let (service, serial) = (app.service(), &token.serial);
+    let moved = service.set_token_state(serial, to, expected, by).await;
+    let present = async || revision(app, serial).await;
+    conditional(moved, expected, present, |error| tell::token(serial, error)).await?;
     shown(app, serial).await
 }
 
 async fn shown(app: &App, serial: &Serial) -> Result<Response, Failure> {
-    let (token, state) = app.service().token(serial).await?;
+    let found = app.service().token(serial).await;
+    let (token, state) = found.map_err(|error| tell::token(serial, error))?;
     let shown = forms::token(&token, &state, app.service().now());
     Ok(answer::record(StatusCode::OK, &shown, token.revision))
 }

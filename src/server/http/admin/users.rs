@@ -23,6 +23,7 @@ use crate::server::http::admin::IfMatch;
 use crate::server::http::admin::UserPath;
 use crate::server::http::admin::conditional;
 use crate::server::http::admin::limit;
+use crate::server::http::admin::tell;
 use crate::server::http::admin::user_key;
 use crate::server::http::answer;
 use crate::server::http::body::Json;
@@ -109,7 +110,8 @@ pub(crate) async fn create_user(
             must_change: new.must_change,
         },
     };
-    let user = app.service().add_user(key, patch, by).await?;
+    let added = app.service().add_user(key.clone(), patch, by).await;
+    let user = added.map_err(|error| tell::user_exists(&key, error))?;
     Ok(answer::record(
         StatusCode::CREATED,
         &forms::user(&user, app.service().now()),
@@ -182,7 +184,7 @@ pub(crate) async fn change_user(
     let service = app.service();
     let changed = service.set_user(&key, patch, expected, by).await;
     let present = async || service.user(&key).await.ok().map(|user| user.revision);
-    let user = conditional(changed, expected, present).await?;
+    let user = conditional(changed, expected, present, |error| tell::user(&key, error)).await?;
     Ok(answer::record(
         StatusCode::OK,
         &forms::user(&user, app.service().now()),
@@ -209,9 +211,14 @@ fn one_of(
     delete,
     path = "/v1/admin/users/{user}",
     tag = "users",
-    params(("user" = String, Path, description = "`name`, `name@realm` or `DOMAIN\\name`")),
+    params(
+        ("user" = String, Path, description = "`name`, `name@realm` or `DOMAIN\\name`"),
+        ("If-Match" = Option<String>, Header, description = "The ETag that was seen"),
+    ),
     responses(
         (status = 204, description = "Removed"),
+        (status = 412, description = "Changed meanwhile by somebody else", body = Problem,
+         content_type = "application/problem+json"),
         (status = "default", description = "Failure", body = Problem,
          content_type = "application/problem+json"),
     )
@@ -219,9 +226,13 @@ fn one_of(
 pub(crate) async fn remove_user(
     State(app): State<Arc<App>>,
     UserPath(key): UserPath,
+    IfMatch(expected): IfMatch,
     Extension(by): Extension<By>,
 ) -> Result<StatusCode, Failure> {
-    app.service().remove_user(&key, by).await?;
+    let service = app.service();
+    let removed = service.remove_user(&key, expected, by).await;
+    let present = async || service.user(&key).await.ok().map(|user| user.revision);
+    conditional(removed, expected, present, |error| tell::user(&key, error)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -242,7 +253,8 @@ pub(crate) async fn unlock_user(
     UserPath(key): UserPath,
     Extension(by): Extension<By>,
 ) -> Result<Response, Failure> {
-    app.service().unlock_user(&key, by).await?;
+    let unlocked = app.service().unlock_user(&key, by).await;
+    unlocked.map_err(|error| tell::user(&key, error))?;
     shown(&app, &key).await
 }
 
@@ -269,12 +281,13 @@ pub(crate) async fn demo_code(
         ));
     }
     let view = app.service().store().view(&key).await?;
-    let view = view.ok_or_else(|| Failure::missing("user"))?;
+    let view = view.ok_or_else(|| tell::no_user(&key))?;
     let usable = |token: &Token| {
         token.state == LifeCycle::Active && matches!(token.kind, Kind::Totp | Kind::Hotp)
     };
     let found = view.tokens.iter().find(|(token, _)| usable(token));
-    let (token, state) = found.ok_or_else(|| Failure::missing("active totp or hotp token"))?;
+    let none = || Failure::NotFound(format!("user {key} has no active totp or hotp token").into());
+    let (token, state) = found.ok_or_else(none)?;
     Ok(answer::json(
         StatusCode::OK,
         &present_code(token, state, app.service().now()),
@@ -317,7 +330,7 @@ fn present_code(token: &Token, state: &TokenState, now: UnixTime) -> api::DemoCo
 
 async fn shown(app: &App, key: &UserKey) -> Result<Response, Failure> {
     let view = app.service().store().view(key).await?;
-    let view = view.ok_or_else(|| Failure::missing("user"))?;
+    let view = view.ok_or_else(|| tell::no_user(key))?;
     let now = app.service().now();
     let credentials = app.service().store().credentials(key).await?;
     let mut user = forms::user(&view.user, now);
