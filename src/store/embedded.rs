@@ -40,7 +40,7 @@ use crate::store::Progress;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::View;
-use crate::store::evaluate;
+use crate::store::change;
 use crate::store::fold::Fold;
 use crate::store::fold::Reader;
 use crate::store::log::Head;
@@ -508,7 +508,7 @@ fn catch_up(
                 mac: record.mac,
             };
             let entry = Entry::decode(&record.body)?;
-            let accepts_clock = evaluate::accepts_clock(&entry);
+            let accepts_clock = change::accepts_clock(&entry);
             let mut rows = Layer::default();
             entry.writes.into_iter().for_each(|write| rows.put(write));
             fold.publish(&mut rows, head, entry.at, true);

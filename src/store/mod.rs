@@ -54,6 +54,7 @@ use crate::secret::EntropyError;
 use crate::secret::Key256;
 use crate::time::UnixTime;
 
+mod change;
 pub mod embedded;
 mod evaluate;
 pub mod fold;

@@ -26,6 +26,7 @@ use crate::store::By;
 use crate::store::Change;
 use crate::store::Outcome;
 use crate::store::StoreError;
+use crate::store::change;
 use crate::store::evaluate;
 use crate::store::fold::Fold;
 use crate::store::fold::Working;
@@ -139,7 +140,7 @@ impl Writer {
                     .unwrap_or_default();
                 self.fold
                     .publish(&mut rows, self.appender.head(), latest, statics);
-                if let Some(entry) = entries.iter().rev().find(|e| evaluate::accepts_clock(e)) {
+                if let Some(entry) = entries.iter().rev().find(|e| change::accepts_clock(e)) {
                     self.fold.accept_clock(entry.at);
                 }
                 self.gauges.commits.fetch_add(1, Ordering::Relaxed);
@@ -196,7 +197,7 @@ impl Writer {
             Command::Change(change, reply) => {
                 let (change, by) = *change;
                 let entropy = self.entropy.as_ref();
-                match evaluate::change(rows, &change, &by, &self.sealer, entropy) {
+                match change::change(rows, &change, &by, &self.sealer, entropy) {
                     Ok(entry) => return Some((entry, Pending::Change(reply))),
                     Err(error) => drop(reply.send(Err(error))),
                 }
@@ -216,7 +217,7 @@ impl Writer {
         let found = entries.len();
         for (_, entry) in entries {
             let mut rows = crate::store::memtable::Layer::default();
-            let accepts_clock = evaluate::accepts_clock(&entry);
+            let accepts_clock = change::accepts_clock(&entry);
             entry.writes.into_iter().for_each(|write| rows.put(write));
             self.fold
                 .publish(&mut rows, self.appender.head(), entry.at, true);
