@@ -194,6 +194,10 @@ impl From<StartError> for CliError {
             StartError::Conflict { remedy, .. } => {
                 Self::new(Exit::Conflict, message).remedy(remedy)
             }
+            StartError::InUse { .. } => Self::unavailable(message).remedy(
+                "a daemon or another command works on this directory: commands reach a daemon by \
+                 themselves; stop it to start another",
+            ),
             StartError::Failed { remedy, .. } => Self::unavailable(message).remedy(remedy),
         }
     }

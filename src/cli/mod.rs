@@ -67,7 +67,6 @@ mod completions;
 #[command(
     name = "oncegate",
     version,
-    disable_help_subcommand = true,
     after_help = "First look:  oncegate quickstart\n\
                   For real:    oncegate init && oncegate serve\n\
                   Exit codes:  0 yes/done, 1 no, 2 usage, 3 unavailable, 4 not found, 5 conflict"

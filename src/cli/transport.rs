@@ -18,6 +18,7 @@ use std::io;
 use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
+use std::time::Instant;
 
 use axum::Router;
 use http_body_util::BodyExt as _;
@@ -44,6 +45,7 @@ use crate::cli::error::CliError;
 use crate::cli::remote::Remote;
 use crate::daemon;
 use crate::daemon::Site;
+use crate::daemon::StartError;
 use crate::server::Info;
 use crate::server::http;
 
@@ -65,10 +67,21 @@ impl Transport {
     /// The daemon of a site if one listens, else the site's store.
     pub(super) async fn of_site(site: &Site) -> Result<Self, CliError> {
         let socket = site.socket();
-        match UnixStream::connect(&socket).await {
-            Ok(_) => Ok(Self::Socket(socket)),
-            Err(error) if nobody_listens(&error) => Ok(Self::Local(local(site).await?)),
-            Err(error) => Err(socket_error(&socket, &error)),
+        let until = Instant::now() + TURN;
+        loop {
+            match UnixStream::connect(&socket).await {
+                Ok(_) => return Ok(Self::Socket(socket)),
+                Err(error) if nobody_listens(&error) => {}
+                Err(error) => return Err(socket_error(&socket, &error)),
+            }
+            match local(site).await {
+                Ok(router) => return Ok(Self::Local(router)),
+                // Another command, or a daemon that starts: its turn ends, or its socket appears.
+                Err(StartError::InUse { .. }) if Instant::now() < until => {
+                    tokio::time::sleep(TURN / 100).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 
@@ -255,7 +268,7 @@ async fn exchange(
 }
 
 /// The API of the site's own store, called in process as a local caller.
-async fn local(site: &Site) -> Result<Router, CliError> {
+async fn local(site: &Site) -> Result<Router, StartError> {
     let service = daemon::open(site).await?;
     let info = Info {
         demo: site.is_quickstart(),
@@ -347,6 +360,8 @@ const BODY_MAX: usize = 16 * 1024;
 const ANSWER_MAX: usize = 64 * 1024 * 1024;
 /// Far above every honest audit record.
 const LINE_MAX: usize = 1024 * 1024;
+/// How long a command waits for its turn at the store.
+const TURN: Duration = Duration::from_secs(5);
 /// A check of a long audit chain takes a while.
 const PATIENCE: Duration = Duration::from_mins(5);
 

@@ -28,6 +28,8 @@ use crate::cli::transport::Transport;
 use crate::cli::transport::admin;
 use crate::cli::transport::with_query;
 use crate::diagnostic::units;
+use crate::model::user_key::DEFAULT_REALM;
+use crate::model::user_key::UserKey;
 use crate::secret::SecretString;
 use crate::time::Clock as _;
 use crate::time::SystemClock;
@@ -74,8 +76,8 @@ pub(super) enum User {
 
 #[derive(Debug, Args)]
 pub(super) struct Bypass {
-    /// NAME, NAME@REALM or DOMAIN\NAME
-    user: String,
+    #[command(flatten)]
+    who: Name,
     /// Why: it stands in every audit record while it holds
     #[arg(long, required_unless_present = "end")]
     reason: Option<String>,
@@ -92,6 +94,26 @@ pub(super) struct Bypass {
 pub(super) struct Name {
     /// NAME, NAME@REALM or DOMAIN\NAME
     user: String,
+    /// Realm, when the name does not say it
+    #[arg(long)]
+    realm: Option<String>,
+}
+
+impl Name {
+    /// The user as the API names it.
+    fn key(&self) -> Result<String, CliError> {
+        let Some(realm) = &self.realm else {
+            return Ok(self.user.clone());
+        };
+        let key = UserKey::with_realm(&self.user, realm)
+            .map_err(|error| CliError::usage(format!("{}: {error}", self.user)))?;
+        match UserKey::parse(&self.user) {
+            Ok(read) if read.realm() != DEFAULT_REALM && read != key => Err(CliError::usage(
+                format!("`{}` says a realm already, and not `{realm}`", self.user),
+            )),
+            _ => Ok(key.to_string()),
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -107,8 +129,8 @@ pub(super) struct Add {
 
 #[derive(Debug, Args)]
 pub(super) struct Set {
-    /// NAME, NAME@REALM or DOMAIN\NAME
-    user: String,
+    #[command(flatten)]
+    who: Name,
     #[command(flatten)]
     about: About,
 }
@@ -203,8 +225,8 @@ pub(super) struct Listing {
 
 #[derive(Debug, Args)]
 pub(super) struct Remove {
-    /// NAME, NAME@REALM or DOMAIN\NAME
-    user: String,
+    #[command(flatten)]
+    who: Name,
     /// Do not ask at the terminal
     #[arg(long, short)]
     yes: bool,
@@ -226,7 +248,8 @@ impl User {
                     format!("Made user {name}.\nNext: {next}\n")
                 })?;
             }
-            Self::Show(Name { user }) => {
+            Self::Show(who) => {
+                let user = who.key()?;
                 let api = context.transport().await?;
                 let user: Record = api.get(&admin(&["users", &user])).await?;
                 out.show(&user, describe)?;
@@ -245,23 +268,26 @@ impl User {
                          --password-stdin, --pin-stdin, --must-change",
                     ));
                 }
-                patch(context, &set.user, &secrets.beside(&change)).await?;
+                patch(context, &set.who.key()?, &secrets.beside(&change)).await?;
             }
-            Self::Disable(Name { user }) => {
+            Self::Disable(who) => {
+                let user = who.key()?;
                 let change = UserChange {
                     disabled: Some(true),
                     ..UserChange::default()
                 };
                 patch(context, &user, &change).await?;
             }
-            Self::Enable(Name { user }) => {
+            Self::Enable(who) => {
+                let user = who.key()?;
                 let change = UserChange {
                     disabled: Some(false),
                     ..UserChange::default()
                 };
                 patch(context, &user, &change).await?;
             }
-            Self::Unlock(Name { user }) => {
+            Self::Unlock(who) => {
+                let user = who.key()?;
                 let api = context.transport().await?;
                 api.order(Method::POST, &admin(&["users", &user, "unlock"]))
                     .await?;
@@ -270,7 +296,8 @@ impl User {
             }
             Self::Bypass(bypass) => bypass.run(context, "bypass").await?,
             Self::Exempt(exempt) => exempt.run(context, "exemption").await?,
-            Self::Remove(Remove { user, yes }) => {
+            Self::Remove(Remove { who, yes }) => {
+                let user = who.key()?;
                 input::confirm(&format!("Remove user {user} with all tokens?"), yes)?;
                 let api = context.transport().await?;
                 api.order(Method::DELETE, &admin(&["users", &user])).await?;
@@ -286,7 +313,7 @@ impl User {
 impl Bypass {
     async fn run(self, context: &Context, what: &str) -> Result<(), CliError> {
         let api = context.transport().await?;
-        let path = admin(&["users", &self.user, what]);
+        let path = admin(&["users", &self.who.key()?, what]);
         let user: Record = match (self.reason, self.length) {
             (Some(reason), Some(length)) => {
                 let grant = WaiverGrant {
@@ -460,7 +487,10 @@ mod tests {
     #[test]
     fn set_clears_with_an_empty_value_and_leaves_the_rest() {
         let set = Set {
-            user: "alice".to_owned(),
+            who: Name {
+                user: "alice".to_owned(),
+                realm: None,
+            },
             about: About {
                 groups: vec![String::new()],
                 phone: Some(String::new()),

@@ -63,6 +63,12 @@ pub enum StartError {
         /// What to do next.
         remedy: String,
     },
+    /// Another process has the store open.
+    #[error("the store in {dir} is in use by another oncegate process")]
+    InUse {
+        /// Of the store.
+        dir: String,
+    },
     /// Something else: what, and what to do about it.
     #[error("{what}")]
     Failed {
@@ -272,7 +278,9 @@ fn create_store(dir: &Path, master: Key256) -> Result<(), StartError> {
 fn cannot_open(dir: &Path, error: &StoreError) -> StartError {
     let remedy = match error {
         StoreError::InUse => {
-            "a daemon runs on this directory: commands reach it by themselves; stop it to start another"
+            return StartError::InUse {
+                dir: dir.display().to_string(),
+            };
         }
         StoreError::WrongMasterKey => "put back the master.key that `oncegate init` wrote",
         StoreError::NewerFormat { .. } => {

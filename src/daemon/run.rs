@@ -139,6 +139,12 @@ async fn bind(site: &Site, overrides: Overrides) -> Result<Listeners, StartError
                 "configure [http.tls], or set http.insecure = true if you know who listens",
             ));
         }
+        if tls.is_none() && !address.ip().is_loopback() {
+            tracing::warn!(
+                %address,
+                "plain HTTP beyond loopback: passwords and keys travel readable (http.insecure)"
+            );
+        }
         let listener = TcpListener::bind(address).await;
         http.push(
             listener
