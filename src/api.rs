@@ -47,7 +47,8 @@ pub struct VerifyRequest {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct OnBehalf {
-    /// Administrators only: the client whose policy applies, as if it had asked.
+    /// With the scope `admin` beside `verify`: the API client whose policy applies, as if it had
+    /// asked.
     pub client: Option<String>,
 }
 
@@ -376,6 +377,9 @@ pub struct Client {
     /// `true`, `false`, `auto` (RADIUS).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub require_message_authenticator: Option<String>,
+    /// Why the shared secret is weak, if it is (RADIUS).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weak_secret: Option<String>,
     /// What the key may do (API).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scopes: Option<Vec<String>>,

@@ -37,8 +37,11 @@ pub(super) enum Audit {
     List(List),
     /// Check the chain and name the first bad record; exit code 1 if there is one
     Verify,
-    /// Print all records as JSON lines, oldest first
-    #[command(after_help = "Example:\n  oncegate audit export --since 7d > audit.ndjson")]
+    /// Print all records as JSON lines, oldest first; with --json as one array
+    #[command(
+        after_help = "Example:\n  oncegate audit export --since 7d > audit.ndjson\n\
+        An export that ends early exits with 3; its array has no end then."
+    )]
     Export(Export),
 }
 
@@ -155,16 +158,24 @@ impl Export {
     async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let api = context.transport().await?;
         let status: api::Status = api.get(&admin(&["status"])).await?;
+        let out = context.out;
         let (mut last, end) = (0, status.audit_seq);
+        let mut before_record = "[";
         let page = u64::try_from(PAGE).unwrap_or(u64::MAX);
         while last < end {
             let before = last.saturating_add(page).min(end).saturating_add(1);
             for record in records(&api, Some(before), PAGE).await? {
                 if record.seq > last && !self.excludes(&record) {
-                    context.out.record(&record)?;
+                    if out.json {
+                        out.piece(std::mem::replace(&mut before_record, ","))?;
+                    }
+                    out.record(&record)?;
                 }
             }
             last = before - 1;
+        }
+        if out.json {
+            out.say(if before_record == "[" { "[]" } else { "]" })?;
         }
         Ok(Exit::Done)
     }

@@ -1,6 +1,7 @@
 //! `oncegate client`: who may ask.
 
 use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
@@ -14,16 +15,20 @@ use crate::api::Client as Record;
 use crate::api::ClientChange;
 use crate::api::ClientCreated;
 use crate::api::Clients;
+use crate::api::Status;
 use crate::cli::Context;
+use crate::cli::doctor::reachable;
 use crate::cli::error::CliError;
 use crate::cli::error::Exit;
 use crate::cli::input;
+use crate::cli::output;
 use crate::cli::output::Table;
 use crate::cli::output::joined;
 use crate::cli::output::local_time;
 use crate::cli::output::or_dash;
 use crate::cli::output::printable;
 use crate::cli::output::shell_word;
+use crate::cli::transport::Transport;
 use crate::cli::transport::admin;
 use crate::diagnostic::units;
 use crate::secret::SecretString;
@@ -207,12 +212,13 @@ impl Client {
                 let body = add.body(secret.as_ref());
                 let api = context.transport().await?;
                 let created: ClientCreated = api.post(&admin(&["clients"]), &body).await?;
-                out.show(&created, |created| introduce(created, "Made"))?;
+                warn_of_weakness(&created);
+                introduce(context, &api, &created, "Made").await?;
             }
             Self::Add(Add::Api(add)) => {
                 let api = context.transport().await?;
                 let created: ClientCreated = api.post(&admin(&["clients"]), &add.body()).await?;
-                out.show(&created, |created| introduce(created, "Made"))?;
+                introduce(context, &api, &created, "Made").await?;
             }
             Self::Show(Name { name }) => {
                 let api = context.transport().await?;
@@ -248,7 +254,8 @@ impl Client {
                 let api = context.transport().await?;
                 let path = admin(&["clients", &rotate.name, "rotate"]);
                 let created: ClientCreated = api.post(&path, &body).await?;
-                out.show(&created, |created| introduce(created, "Rotated"))?;
+                warn_of_weakness(&created);
+                introduce(context, &api, &created, "Rotated").await?;
             }
             Self::Remove(Remove { name, yes }) => {
                 input::confirm(
@@ -321,8 +328,73 @@ fn network(text: &str) -> Result<String, String> {
         .map_err(|_| "write an address as 192.0.2.10, or a network as 192.0.2.0/24".to_owned())
 }
 
+fn warn_of_weakness(created: &ClientCreated) {
+    if let Some(weakness) = &created.client.weak_secret {
+        output::warn(&format!(
+            "warning: the shared secret is weak ({}); without --secret-stdin a good one is made",
+            printable(weakness)
+        ));
+    }
+}
+
+/// Where the daemon can be asked.
+struct Places {
+    /// `ADDR:PORT`.
+    radius: Option<String>,
+    /// `http://ADDR:PORT`.
+    http: Option<String>,
+}
+
+impl Places {
+    /// What the running daemon listens on, else what is configured.
+    async fn find(context: &Context, api: &Transport) -> Result<Self, CliError> {
+        let status: Status = api.get(&admin(&["status"])).await?;
+        if let Some(server) = &context.server {
+            let host = server.parse::<hyper::Uri>().ok();
+            let host = host.as_ref().and_then(hyper::Uri::host).unwrap_or("SERVER");
+            let port = |address: SocketAddr| format!("{host}:{}", address.port());
+            return Ok(Self {
+                radius: first(&status.radius).map(port),
+                http: Some(server.trim_end_matches('/').to_owned()),
+            });
+        }
+        let site = context.site()?;
+        let (mut radius, mut http) = (first(&status.radius), first(&status.http));
+        if !status.daemon {
+            radius = site.config.radius.listen.first().copied();
+            http = site.config.http.listen.first().copied();
+        }
+        let scheme = site.config.http.tls.as_ref().map_or("http", |_| "https");
+        Ok(Self {
+            radius: radius.map(|at| reachable(at).to_string()),
+            http: http.map(|at| format!("{scheme}://{}", reachable(at))),
+        })
+    }
+}
+
+fn first(listeners: &[String]) -> Option<SocketAddr> {
+    listeners.first()?.parse().ok()
+}
+
 /// A new secret or key, and how to try it.
-fn introduce(created: &ClientCreated, done: &str) -> String {
+async fn introduce(
+    context: &Context,
+    api: &Transport,
+    created: &ClientCreated,
+    done: &str,
+) -> Result<(), CliError> {
+    if context.out.json {
+        return context.out.record(created);
+    }
+    // The secret is shown whatever becomes of the hints: it is shown only now.
+    let places = Places::find(context, api).await.unwrap_or(Places {
+        radius: None,
+        http: None,
+    });
+    context.out.say(&introduction(created, done, &places))
+}
+
+fn introduction(created: &ClientCreated, done: &str, places: &Places) -> String {
     let client = &created.client;
     let mut text = format!(
         "{done} {} client {}.\n",
@@ -338,20 +410,20 @@ fn introduce(created: &ClientCreated, done: &str) -> String {
             "\nShared secret, shown only now:\n  {}\n",
             printable(secret)
         );
-        push!(
-            text,
-            "\nTry it from {} (with the daemon's address):\n  {}\n",
-            joined(client.addresses.as_deref().unwrap_or_default()),
-            radclient("127.0.0.1:1812", secret, "USER", "CODE")
-        );
+        if let Some(server) = &places.radius {
+            push!(
+                text,
+                "\nTry it from {} (with an address of the daemon that is reached from there):\n  {}\n",
+                joined(client.addresses.as_deref().unwrap_or_default()),
+                radclient(server, secret, "USER", "CODE")
+            );
+        }
     }
     if let Some(key) = &created.key {
         push!(text, "\nKey, shown only now:\n  {}\n", printable(key));
-        push!(
-            text,
-            "\nTry it:\n  {}\n",
-            curl("http://127.0.0.1:8080", key, "USER", "CODE")
-        );
+        if let Some(server) = &places.http {
+            push!(text, "\nTry it:\n  {}\n", curl(server, key, "USER", "CODE"));
+        }
     }
     text
 }

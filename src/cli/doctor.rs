@@ -384,6 +384,16 @@ fn clients(report: &mut Report, clients: &Clients, policies: &[String], context:
             );
         }
     }
+    for client in &clients.clients {
+        let (name, weakness) = (&client.name, client.weak_secret.as_deref());
+        if let Some(weakness) = weakness {
+            report.warning(
+                "clients",
+                format!("client {name}: its shared secret is weak ({weakness}); one captured packet is enough to guess it"),
+                context.command(&format!("client rotate {name}")),
+            );
+        }
+    }
     if report.0.len() == before {
         report.ok("clients", format!("{} checked", clients.clients.len()));
     }

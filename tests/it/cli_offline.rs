@@ -208,6 +208,17 @@ fn a_code_is_accepted_once() {
         })
         .collect();
     assert!(seqs.len() >= 5 && seqs.is_sorted(), "{seqs:?}");
+    let export = site.run(&["audit", "export", "--json"]);
+    let array: Vec<Value> = serde_json::from_slice(&export.stdout).unwrap();
+    assert_eq!(array.len(), seqs.len(), "one document");
+    let none = site.run(&[
+        "audit",
+        "export",
+        "--json",
+        "--since",
+        "2100-01-01T00:00:00Z",
+    ]);
+    assert_eq!(text(&none.stdout).trim(), "[]");
     let last = site.run(&["tail", "-n", "2", "--json"]);
     assert_eq!(text(&last.stdout).lines().count(), 2);
 }
@@ -298,6 +309,30 @@ fn clients_live() {
     ]);
     let found = findings(&site, "clients");
     assert_eq!(found.len(), 1, "{found:?}");
+    // So is a shared secret out of a manual, of which the administrator hears at once, too.
+    let words = [
+        "client",
+        "add",
+        "radius",
+        "weak",
+        "--address",
+        "192.0.2.2",
+        "--secret-stdin",
+    ];
+    let made = site.run_with(&words, "testing123");
+    assert!(
+        text(&made.stderr).contains("weak"),
+        "{}",
+        text(&made.stderr)
+    );
+    let found = findings(&site, "clients");
+    let weak = found
+        .iter()
+        .find(|check| check["found"].as_str().unwrap().contains("weak:"));
+    let fix = weak.unwrap()["fix"].as_str().unwrap();
+    assert!(fix.contains("client rotate weak"), "{found:?}");
+    site.ok(&["client", "rotate", "weak"]);
+    let found = findings(&site, "clients");
     assert!(
         found.iter().all(|check| check["fix"].is_string()),
         "{found:?}"

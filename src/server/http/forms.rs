@@ -74,6 +74,7 @@ pub(crate) fn client(client: &Client, now: UnixTime) -> api::Client {
         addresses: None,
         profile: None,
         require_message_authenticator: None,
+        weak_secret: None,
         scopes: None,
         previous_until: None,
         created: client.created.rfc3339(),
@@ -86,6 +87,7 @@ pub(crate) fn client(client: &Client, now: UnixTime) -> api::Client {
             shown.profile = Some(radius.profile.clone());
             let require = radius.message_authenticator.as_str().to_owned();
             shown.require_message_authenticator = Some(require);
+            shown.weak_secret = radius.secret.weakness().map(str::to_owned);
             radius.previous.as_ref().map(|(_, until)| *until)
         }
         Access::Api(api) => {

@@ -219,9 +219,12 @@ fn described(app: &Arc<App>) -> OpenApiRouter<Arc<App>> {
         .route_layer(middleware::from_fn(caller::require_admin))
         .route_layer(identify());
     let near = middleware::from_fn_with_state(Arc::clone(app), caller::near_or_admin);
+    let verify = verify_routes()
+        .route_layer(middleware::from_fn(caller::require_verify))
+        .route_layer(identify());
     open_routes()
         .merge(metrics_routes().route_layer(near))
-        .merge(verify_routes().route_layer(identify()))
+        .merge(verify)
         .merge(admin)
 }
 

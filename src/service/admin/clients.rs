@@ -353,5 +353,5 @@ fn base32_lower(bytes: &[u8]) -> String {
     text
 }
 
-/// Shortest shared secret that is accepted; `doctor` names those under 16.
+/// Shortest shared secret that is accepted; `doctor` names weak ones ([`SharedSecret::weakness`]).
 const SECRET_MIN: usize = 6;
