@@ -35,6 +35,7 @@ pub struct VerifyRequest {
     /// The challenge this answers.
     pub challenge: Option<String>,
     /// Where the person is.
+    #[serde(default, deserialize_with = "client_ip")]
     #[schema(value_type = Option<String>)]
     pub client_ip: Option<IpAddr>,
     /// The application's own words, for policy rules.
@@ -504,11 +505,13 @@ pub struct Tokens {
     pub next: Option<String>,
 }
 
-/// All clients.
+/// A page of clients.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct Clients {
     /// In order of name.
     pub clients: Vec<Client>,
+    /// `after` of the next page; absent on the last.
+    pub next: Option<String>,
 }
 
 /// A page of audit records.
@@ -520,7 +523,7 @@ pub struct Audit {
     pub next: Option<u64>,
 }
 
-/// Which page of users or tokens.
+/// Which page of users, tokens or clients.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -622,6 +625,20 @@ pub struct PolicySummary {
     pub description: String,
     /// Its rules, in order.
     pub rules: Vec<String>,
+}
+
+/// What is wrong with a `client_ip` that is no address.
+pub const NO_CLIENT_IP: &str = "client_ip: an IPv4 or IPv6 address, as 203.0.113.7 or 2001:db8::7";
+
+fn client_ip<'de, D>(deserializer: D) -> Result<Option<IpAddr>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+{
+    let text = Option::<String>::deserialize(deserializer)?;
+    let address = text.map(|text| text.parse());
+    address
+        .transpose()
+        .map_err(|_| serde::de::Error::custom(NO_CLIENT_IP))
 }
 
 fn present<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>

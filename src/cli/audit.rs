@@ -289,7 +289,7 @@ fn cells(record: &AuditRecord) -> [String; 8] {
             [
                 time,
                 what,
-                user.clone(),
+                or_dash(Some(user.as_str()).filter(|user| !user.is_empty())),
                 reason.clone(),
                 format!("{channel} {client}"),
                 or_dash(serial.as_deref()),

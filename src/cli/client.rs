@@ -30,6 +30,8 @@ use crate::cli::output::printable;
 use crate::cli::output::shell_word;
 use crate::cli::transport::Transport;
 use crate::cli::transport::admin;
+use crate::cli::transport::with_query;
+use crate::cli::user::PAGE;
 use crate::diagnostic::units;
 use crate::secret::SecretString;
 
@@ -42,7 +44,7 @@ pub(super) enum Client {
     /// Show a client
     Show(Name),
     /// List clients
-    List,
+    List(Listing),
     /// Change a client; what is not named stays, an empty value clears
     #[command(after_help = "Examples:\n  \
         oncegate client set vpn1 --policy otp\n  \
@@ -113,6 +115,16 @@ pub(super) struct AddApi {
 pub(super) struct Name {
     /// Name of the client
     name: String,
+}
+
+#[derive(Debug, Default, Args)]
+pub(super) struct Listing {
+    /// At most this many [default: all]
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Only those behind this client (`next` of the list before)
+    #[arg(long, value_name = "NAME")]
+    after: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -225,8 +237,8 @@ impl Client {
                 let client: Record = api.get(&admin(&["clients", &name])).await?;
                 out.show(&client, describe)?;
             }
-            Self::List => {
-                let clients: Clients = context.transport().await?.get(&admin(&["clients"])).await?;
+            Self::List(listing) => {
+                let clients = listing.fetch(&context.transport().await?).await?;
                 out.show(&clients, table)?;
             }
             Self::Set(set) => {
@@ -271,6 +283,31 @@ impl Client {
             }
         }
         Ok(Exit::Done)
+    }
+}
+
+impl Listing {
+    /// All pages up to the limit, as one.
+    pub(super) async fn fetch(self, api: &Transport) -> Result<Clients, CliError> {
+        let mut all = Clients {
+            clients: Vec::new(),
+            next: self.after,
+        };
+        let limit = self.limit.unwrap_or(usize::MAX);
+        loop {
+            let wanted = limit.saturating_sub(all.clients.len()).min(PAGE);
+            let wanted = wanted.to_string();
+            let query = [
+                ("after", all.next.as_deref()),
+                ("limit", Some(wanted.as_str())),
+            ];
+            let page: Clients = api.get(&with_query(&admin(&["clients"]), &query)).await?;
+            all.clients.extend(page.clients);
+            all.next = page.next;
+            if all.next.is_none() || all.clients.len() >= limit {
+                return Ok(all);
+            }
+        }
     }
 }
 
@@ -467,7 +504,12 @@ fn table(clients: &Clients) -> String {
             scopes.or(require).unwrap_or_default(),
         ]);
     }
-    table.or("No clients. Make one with `oncegate client add radius NAME --address CIDR`.")
+    let mut text =
+        table.or("No clients. Make one with `oncegate client add radius NAME --address CIDR`.");
+    if let Some(next) = &clients.next {
+        push!(text, "More: --after {}\n", printable(next));
+    }
+    text
 }
 
 fn describe(client: &Record) -> String {

@@ -21,6 +21,7 @@ use crate::api::AuditChain;
 use crate::api::Clients;
 use crate::api::Status;
 use crate::cli::Context;
+use crate::cli::client::Listing;
 use crate::cli::error::CliError;
 use crate::cli::error::Exit;
 use crate::cli::output::printable;
@@ -296,7 +297,7 @@ async fn daemon(
     let status: Status = api.get(&admin(&["status"])).await?;
     health(report, &status);
     clock(report, &status);
-    let all: Clients = api.get(&admin(&["clients"])).await?;
+    let all = Listing::default().fetch(api).await?;
     clients(report, &all, policies.unwrap_or(&status.policies), context);
     let path = admin(&["audit", "verify"]);
     let chain: AuditChain = api.call(Method::POST, &path, None::<&()>).await?;

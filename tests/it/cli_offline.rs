@@ -126,7 +126,7 @@ fn users_live() {
         "--group",
         "vpn",
         "--phone",
-        "555",
+        "555-0100",
     ]);
     assert_eq!(made["user"], "alice@staff");
     site.exits(5, &["user", "add", "alice@staff"], "");
@@ -147,6 +147,38 @@ fn users_live() {
         false
     );
     site.ok(&["user", "unlock", "alice@staff"]);
+    for (option, value, says) in [
+        ("--birth-date", "1990-02-30", "no such day"),
+        ("--birth-date", "2990-02-03", "in the future"),
+        ("--birth-date", "3.2.1990", "YYYY-MM-DD"),
+        ("--email", "alice", "one @"),
+        ("--email", "alice@", "one @"),
+        ("--email", "a@b@c", "one @"),
+        ("--phone", "555", "4 to 20 digits"),
+        ("--phone", "call me 5555", "4 to 20 digits"),
+    ] {
+        let error = site.exits(2, &["user", "set", "alice@staff", option, value], "");
+        let detail = error["error"]["detail"].as_str().unwrap();
+        assert!(
+            detail.starts_with(option) && detail.contains(says),
+            "{detail}"
+        );
+    }
+    let groups = ["--group", "b", "--group", "a", "--group", "b"];
+    let set = site.ok(&[&["user", "set", "alice@staff"], &groups[..]].concat());
+    assert_eq!(set["groups"], serde_json::json!(["b", "a"]));
+    site.exits(2, &["user", "add", "bob@r1", "--realm", "r2"], "");
+    let bob = ["user", "add", "bob@r1", "--realm", "R1"];
+    assert_eq!(site.ok(&bob)["user"], "bob@r1");
+    let removed = site.ok(&["user", "remove", "BOB@r1"]);
+    assert_eq!(removed["removed"], "bob@r1", "{removed}");
+    let spaced = text(&site.run(&["user", "add", "Bob Builder"]).stdout);
+    assert!(
+        spaced.contains("token add 'bob builder@default' --kind"),
+        "{spaced}"
+    );
+    let shown = text(&site.run(&["user", "show", "Bob Builder"]).stdout);
+    assert!(shown.contains("token add 'bob builder@default'"), "{shown}");
     // Nobody sits at stdin to be asked: the literal command of a script does what it says.
     site.ok(&["user", "remove", "alice@staff"]);
     site.exits(4, &["user", "show", "alice@staff"], "");
@@ -162,6 +194,19 @@ fn lists_are_paged_and_limited() {
     assert_eq!(all["users"].as_array().unwrap().len(), 3);
     let two = site.ok(&["user", "list", "--limit", "2"]);
     assert_eq!(two["users"].as_array().unwrap().len(), 2);
+    for name in ["a", "b", "c"] {
+        site.ok(&["client", "add", "api", name]);
+    }
+    let clients = site.ok(&["client", "list", "--limit", "2"]);
+    assert_eq!(
+        (&clients["clients"][0]["name"], &clients["next"]),
+        (&"a".into(), &"admin".into())
+    );
+    let clients = site.ok(&["client", "list", "--after", "admin"]);
+    assert_eq!(
+        (&clients["clients"][0]["name"], &clients["next"]),
+        (&"b".into(), &Value::Null)
+    );
     let next = two["next"].as_str().unwrap();
     let rest = site.ok(&["user", "list", "--after", next]);
     assert_eq!(rest["users"][0]["name"], "c");
@@ -291,6 +336,21 @@ fn clients_live() {
     let rotated = site.ok(&["client", "rotate", "vpn", "--grace", "1h"]);
     assert_ne!(rotated["secret"], made["secret"]);
     assert!(rotated["previous_until"].is_string());
+    let long = site.exits(2, &["client", "rotate", "vpn", "--grace", "99999d"], "");
+    let detail = long["error"]["detail"].as_str().unwrap();
+    assert!(
+        detail.starts_with("--grace") && detail.contains("90 days"),
+        "{detail}"
+    );
+    let asked = ["verify", "alice", "--client", "vpn", "--otp-stdin"];
+    let error = site.exits(5, &asked, "123456");
+    assert!(
+        error["error"]["detail"]
+            .as_str()
+            .unwrap()
+            .contains("RADIUS"),
+        "{error}"
+    );
     let key = site.ok(&["client", "add", "api", "app"]);
     assert!(key["key"].is_string());
     site.ok(&["client", "remove", "vpn"]);
@@ -423,6 +483,37 @@ fn wrong_usage_is_said_in_json_too() {
         &["token", "add", "x", "--kind", "totp", "--secret-stdin"],
         "",
     );
+}
+
+/// What comes from the environment is no part of what was typed wrong.
+#[test]
+fn usage_shows_what_is_missing_only() {
+    let output = crate::support::daemon::command(Path::new("somewhere"))
+        .args(["user", "add"])
+        .output()
+        .unwrap();
+    let usage = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{usage}");
+    assert!(
+        usage.contains("<USER>") && !usage.contains("--dir"),
+        "{usage}"
+    );
+    let keyless = Site::empty().run(&["--server", "http://127.0.0.1:1", "user", "list"]);
+    assert_eq!(keyless.status.code(), Some(2), "{keyless:?}");
+}
+
+#[test]
+fn files_of_the_store_are_for_one_user_only() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let site = Site::new();
+    let files = std::fs::read_dir(site.path().join("store")).unwrap();
+    let mut seen = 0;
+    for file in files.map(Result::unwrap) {
+        let mode = file.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file:?}");
+        seen += 1;
+    }
+    assert!(seen >= 2, "{seen}");
 }
 
 #[test]

@@ -177,8 +177,13 @@ async fn a_missing_code_is_a_reject_and_a_passcode_is_a_code() {
         app.keyed("POST", "/v1/verify", Some(&key), Some(body))
             .await
     };
+    // An empty box is an answer of the person; no box at all is a mistake of the application.
+    let nothing = verify(json!({ "user": "alice" })).await;
+    assert_eq!(nothing.problem().0, 400);
+    let detail = nothing.json()["detail"].to_string();
+    assert!(detail.contains("`otp`"), "{detail}");
     assert_eq!(
-        verify(json!({ "user": "alice" })).await.json()["decision"],
+        verify(json!({ "user": "alice", "otp": "" })).await.json()["decision"],
         "reject"
     );
     let passcode = json!({ "user": "alice", "passcode": app.code(0), "client_ip": "2001:db8::1",
@@ -197,6 +202,7 @@ async fn malformed_requests_are_refused_without_an_echo() {
         "{",
         "null",
         "[]",
+        "[\"alice\",\"canary4711\"]",
         "\"canary4711\"",
         "{\"user\":\"alice\",\"otp\":\"canary4711\"",
         "{\"user\":\"alice\",\"otp\":4711}",
@@ -218,6 +224,10 @@ async fn malformed_requests_are_refused_without_an_echo() {
         assert_eq!(answer.problem(), (400, "malformed".to_owned()), "{body}");
         let text = String::from_utf8(answer.body).unwrap();
         assert!(!text.contains("4711"), "{text}");
+        assert!(
+            !text.contains("struct") && !text.contains("VerifyRequest"),
+            "{text}"
+        );
     }
     let not_text = with_body(
         &key,
@@ -245,13 +255,28 @@ async fn malformed_requests_are_refused_without_an_echo() {
     let utf8 = with_body(
         &key,
         "application/json; charset=utf-8",
-        b"{\"user\":\"a\"}".to_vec(),
+        b"{\"user\":\"a\",\"otp\":\"\"}".to_vec(),
     );
     assert_eq!(ask(&app.keyed, utf8).await.status, 200);
-    let query = app
-        .keyed("POST", "/v1/verify?cleint=x", Some(&key), Some(json!({})))
-        .await;
-    assert_eq!(query.problem().0, 400);
+    let says = async |path: &str, body: Value, words: &[&str]| {
+        let answer = app.keyed("POST", path, Some(&key), Some(body)).await;
+        assert_eq!(answer.problem().0, 400);
+        let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+        for word in words {
+            assert!(detail.contains(word), "{word}: {detail}");
+        }
+    };
+    let question = json!({ "user": "a", "otp": "1" });
+    says("/v1/verify?cleint=x", question, &["`cleint`", "`client`"]).await;
+    let place = json!({ "user": "a", "otp": "1", "client_ip": "x" });
+    says("/v1/verify", place, &["client_ip", "IPv4 or IPv6"]).await;
+    says(
+        "/v1/verify",
+        json!({ "user": "a", "pass": "1" }),
+        &["`pass`", "`passcode`"],
+    )
+    .await;
+    says("/v1/verify", json!([]), &["JSON object"]).await;
 
     assert_eq!(
         app.keyed("GET", "/v1/verify", Some(&key), None)
@@ -385,6 +410,15 @@ async fn the_description_is_whole() {
                 "{method} {path}"
             );
         }
+    }
+    let asked = &document["paths"]["/v1/verify"]["post"]["responses"];
+    for status in [
+        "200", "400", "401", "403", "408", "413", "415", "422", "503",
+    ] {
+        assert!(
+            asked[status]["description"].is_string(),
+            "{status}: {asked}"
+        );
     }
     for part in text.split("\"$ref\":\"#/").skip(1) {
         let pointer = format!("/{}", part.split('"').next().unwrap());

@@ -222,6 +222,12 @@ impl Question {
                 "give either `passcode` or the separate fields `otp`, `pin`, `password`",
             ));
         }
+        let separate = [&body.otp, &body.pin, &body.password];
+        if body.passcode.is_none() && separate.iter().all(|field| field.is_none()) {
+            return Err(Failure::malformed(
+                "give what the person typed: `otp`, `passcode`, `pin` or `password`",
+            ));
+        }
         if body.challenge.is_some() {
             return Err(Failure::malformed(
                 "challenge: this version issues no challenges",
