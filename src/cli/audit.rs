@@ -376,9 +376,8 @@ mod tests {
         assert!(moment("yesterday", now).is_err());
     }
 
-    #[test]
-    fn a_line_shows_a_hostile_user_name_harmlessly() {
-        let record = AuditRecord {
+    fn decision(user: &str) -> AuditRecord {
+        AuditRecord {
             seq: 1,
             time: "2026-11-23T07:56:39Z".to_owned(),
             request_id: "r-1".to_owned(),
@@ -386,7 +385,7 @@ mod tests {
                 decision: "reject".to_owned(),
                 reason: "unknown_user".to_owned(),
                 purpose: "login".to_owned(),
-                user: "a\u{1b}[2J\nroot".to_owned(),
+                user: user.to_owned(),
                 serial: None,
                 step: None,
                 client: "vpn".to_owned(),
@@ -396,7 +395,20 @@ mod tests {
                 failures: 0,
                 latency_ms: 2,
             },
-        };
+        }
+    }
+
+    #[test]
+    fn an_empty_user_has_a_mark() {
+        let mut record = decision("");
+        assert_eq!(cells(&record)[2], "-");
+        record = decision("alice@default");
+        assert_eq!(cells(&record)[2], "alice@default");
+    }
+
+    #[test]
+    fn a_line_shows_a_hostile_user_name_harmlessly() {
+        let record = decision("a\u{1b}[2J\nroot");
         let text = line(&record);
         assert!(text.contains("a\\u{1b}[2J\\u{a}root"), "{text}");
         assert_eq!(text.lines().count(), 1);

@@ -55,6 +55,7 @@ mod status;
 // Records, noun per file
 mod audit;
 mod client;
+mod hints;
 mod policy;
 mod token;
 mod user;
@@ -84,6 +85,7 @@ struct Cli {
 /// prints must not show what nobody typed as if it had to be.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options of every command")]
+#[allow(clippy::doc_markdown)] // help is plain text
 struct Global {
     /// Directory of the installation [env: ONCEGATE_DIR] [default: ./oncegate-data]
     #[arg(long, global = true, value_name = "DIR")]

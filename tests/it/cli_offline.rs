@@ -529,12 +529,98 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
 }
 
+impl Site {
+    /// Runs a command that must fail so, with these words in its detail and its remedy; the remedy.
+    fn says(
+        &self,
+        code: i32,
+        words: &[&str],
+        stdin: &str,
+        detail: &[&str],
+        remedy: &[&str],
+    ) -> String {
+        let error = self.exits(code, words, stdin)["error"].clone();
+        for (field, wanted) in [("detail", detail), ("remedy", remedy)] {
+            let said = error[field].as_str().unwrap_or_default();
+            for part in wanted {
+                assert!(said.contains(part), "{words:?}: `{part}` is not in {error}");
+            }
+        }
+        error["remedy"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
 /// What was wrong, where, and what to do next.
 #[test]
 fn errors_name_the_record_and_the_way_on() {
     let site = Site::new();
     site.ok(&["user", "add", "alice"]);
     site.ok(&["user", "add", "Bob Builder"]);
+    let nobody = &["there is no user nobody@default"];
+    site.says(
+        4,
+        &["user", "show", "nobody"],
+        "",
+        nobody,
+        &["oncegate user list"],
+    );
+    site.says(
+        4,
+        &["token", "add", "nobody"],
+        "",
+        nobody,
+        &["oncegate user add nobody@default"],
+    );
+    site.says(
+        4,
+        &["user", "unlock", "no body"],
+        "",
+        &["no body"],
+        &["'no body@default'"],
+    );
+    let taken = &["user alice@default exists"];
+    site.says(
+        5,
+        &["user", "add", "Alice"],
+        "",
+        taken,
+        &["oncegate user set alice@default"],
+    );
+    let spaced = &["user bob builder@default exists"];
+    site.says(
+        5,
+        &["user", "add", "bob builder"],
+        "",
+        spaced,
+        &["set 'bob builder@default'"],
+    );
+    site.says(
+        4,
+        &["token", "suspend", "T-9"],
+        "",
+        &["no token T-9"],
+        &["oncegate token list"],
+    );
+    site.says(
+        4,
+        &["client", "rotate", "vpn"],
+        "",
+        &["no client vpn"],
+        &["oncegate client list"],
+    );
+    site.says(
+        5,
+        &["client", "add", "api", "admin"],
+        "",
+        &["client admin exists"],
+        &["oncegate client rotate admin"],
+    );
+}
+
+#[test]
+fn errors_about_tokens_fit_their_state() {
+    let site = Site::new();
+    site.ok(&["user", "add", "alice"]);
     let hotp = ["token", "add", "alice", "--kind", "hotp", "--secret-stdin"];
     let key = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
     let hotp = site.exits(0, &hotp, key)["serial"]
@@ -546,85 +632,16 @@ fn errors_name_the_record_and_the_way_on() {
         .unwrap()
         .to_owned();
     let (hotp, totp) = (hotp.as_str(), totp.as_str());
-    let says = |code: i32, words: &[&str], stdin: &str, detail: &[&str], remedy: &[&str]| {
-        let error = site.exits(code, words, stdin)["error"].clone();
-        for (field, wanted) in [("detail", detail), ("remedy", remedy)] {
-            let said = error[field].as_str().unwrap_or_default();
-            for part in wanted {
-                assert!(said.contains(part), "{words:?}: `{part}` is not in {error}");
-            }
-        }
-        error["remedy"].as_str().unwrap_or_default().to_owned()
-    };
-    let nobody = &["there is no user nobody@default"];
-    says(
-        4,
-        &["user", "show", "nobody"],
-        "",
-        nobody,
-        &["oncegate user list"],
-    );
-    says(
-        4,
-        &["token", "add", "nobody"],
-        "",
-        nobody,
-        &["oncegate user add nobody@default"],
-    );
-    says(
-        4,
-        &["user", "unlock", "no body"],
-        "",
-        &["no body"],
-        &["'no body@default'"],
-    );
-    let taken = &["user alice@default exists"];
-    says(
-        5,
-        &["user", "add", "Alice"],
-        "",
-        taken,
-        &["oncegate user set alice@default"],
-    );
-    let spaced = &["user bob builder@default exists"];
-    says(
-        5,
-        &["user", "add", "bob builder"],
-        "",
-        spaced,
-        &["set 'bob builder@default'"],
-    );
-    says(
-        4,
-        &["token", "suspend", "T-9"],
-        "",
-        &["no token T-9"],
-        &["oncegate token list"],
-    );
-    says(
-        4,
-        &["client", "rotate", "vpn"],
-        "",
-        &["no client vpn"],
-        &["oncegate client list"],
-    );
-    says(
-        5,
-        &["client", "add", "api", "admin"],
-        "",
-        &["client admin exists"],
-        &["oncegate client rotate admin"],
-    );
     let state = |word: &str| format!("token {hotp} is {word}");
     let pending = state("pending");
-    says(
+    site.says(
         5,
         &["token", "suspend", hotp],
         "",
         &[&pending],
         &["token confirm", "token revoke"],
     );
-    says(
+    site.says(
         5,
         &["token", "resync", hotp],
         "1234567\n2345678\n",
@@ -633,7 +650,7 @@ fn errors_name_the_record_and_the_way_on() {
     );
 
     let wrong = ["token", "confirm", totp, "--otp-stdin"];
-    let remedy = says(
+    let remedy = site.says(
         1,
         &wrong,
         "000000",
@@ -642,21 +659,21 @@ fn errors_name_the_record_and_the_way_on() {
     );
     assert!(!remedy.contains("resync"), "{remedy}");
     let wrong = ["token", "confirm", hotp, "--otp-stdin"];
-    let remedy = says(1, &wrong, "000000", &[hotp], &["press"]);
+    let remedy = site.says(1, &wrong, "000000", &[hotp], &["press"]);
     assert!(
         !remedy.contains("resync") && !remedy.contains("clock"),
         "{remedy}"
     );
     site.exits(0, &wrong, "755224");
     let resync = ["token", "resync", hotp, "--otp-stdin"];
-    let remedy = says(1, &resync, "000000\n000001\n", &[hotp], &["next two codes"]);
+    let remedy = site.says(1, &resync, "000000\n000001\n", &[hotp], &["next two codes"]);
     assert!(
         !remedy.contains("resync") && !remedy.contains("clock"),
         "{remedy}"
     );
     site.ok(&["token", "suspend", hotp]);
     let suspended = state("suspended");
-    says(
+    site.says(
         5,
         &["token", "suspend", hotp],
         "",
@@ -665,7 +682,7 @@ fn errors_name_the_record_and_the_way_on() {
     );
     site.ok(&["token", "revoke", hotp]);
     let revoked = state("revoked");
-    says(
+    site.says(
         5,
         &["token", "resume", hotp],
         "",

@@ -258,26 +258,6 @@ async fn malformed_requests_are_refused_without_an_echo() {
         b"{\"user\":\"a\",\"otp\":\"\"}".to_vec(),
     );
     assert_eq!(ask(&app.keyed, utf8).await.status, 200);
-    let says = async |path: &str, body: Value, words: &[&str]| {
-        let answer = app.keyed("POST", path, Some(&key), Some(body)).await;
-        assert_eq!(answer.problem().0, 400);
-        let detail = answer.json()["detail"].as_str().unwrap().to_owned();
-        for word in words {
-            assert!(detail.contains(word), "{word}: {detail}");
-        }
-    };
-    let question = json!({ "user": "a", "otp": "1" });
-    says("/v1/verify?cleint=x", question, &["`cleint`", "`client`"]).await;
-    let place = json!({ "user": "a", "otp": "1", "client_ip": "x" });
-    says("/v1/verify", place, &["client_ip", "IPv4 or IPv6"]).await;
-    says(
-        "/v1/verify",
-        json!({ "user": "a", "pass": "1" }),
-        &["`pass`", "`passcode`"],
-    )
-    .await;
-    says("/v1/verify", json!([]), &["JSON object"]).await;
-
     assert_eq!(
         app.keyed("GET", "/v1/verify", Some(&key), None)
             .await
@@ -301,6 +281,31 @@ async fn malformed_requests_are_refused_without_an_echo() {
         1,
         "only the one that was a question"
     );
+}
+
+#[tokio::test]
+async fn complaints_name_the_field_and_what_is_allowed() {
+    let app = TestApp::new().await;
+    let key = app.key("web", Scope::Verify, None).await;
+    let says = async |path: &str, body: Value, words: &[&str]| {
+        let answer = app.keyed("POST", path, Some(&key), Some(body)).await;
+        assert_eq!(answer.problem().0, 400);
+        let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+        for word in words {
+            assert!(detail.contains(word), "{word}: {detail}");
+        }
+    };
+    let question = json!({ "user": "a", "otp": "1" });
+    says("/v1/verify?cleint=x", question, &["`cleint`", "`client`"]).await;
+    let place = json!({ "user": "a", "otp": "1", "client_ip": "x" });
+    says("/v1/verify", place, &["client_ip", "IPv4 or IPv6"]).await;
+    says(
+        "/v1/verify",
+        json!({ "user": "a", "pass": "1" }),
+        &["`pass`", "`passcode`"],
+    )
+    .await;
+    says("/v1/verify", json!([]), &["JSON object"]).await;
 }
 
 fn with_body(key: &oncegate::secret::SecretString, media: &str, body: Vec<u8>) -> Request<Body> {

@@ -67,8 +67,8 @@ pub(crate) async fn list_clients(
         .take(limit)
         .map(|client| forms::client(client, now))
         .collect();
-    let next = rest.peek().and(clients.last());
-    let next = next.map(|client| client.name.clone());
+    let last = clients.last().filter(|_| rest.peek().is_some());
+    let next = last.map(|client| client.name.clone());
     Ok(answer::json(
         StatusCode::OK,
         &api::Clients { clients, next },
