@@ -35,6 +35,7 @@ pub struct VerifyRequest {
     /// The challenge this answers: the `id` of an earlier answer.
     pub challenge: Option<String>,
     /// Where the person is.
+    #[serde(default, deserialize_with = "client_ip")]
     #[schema(value_type = Option<String>)]
     pub client_ip: Option<IpAddr>,
     /// The application's own words, for policy rules.
@@ -47,7 +48,8 @@ pub struct VerifyRequest {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct OnBehalf {
-    /// Administrators only: the client whose policy applies, as if it had asked.
+    /// With the scope `admin` beside `verify`: the API client whose policy applies, as if it had
+    /// asked.
     pub client: Option<String>,
 }
 
@@ -531,6 +533,9 @@ pub struct Client {
     /// Whether it can ask the person again (RADIUS).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub challenge: Option<bool>,
+    /// Why the shared secret is weak, if it is (RADIUS).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weak_secret: Option<String>,
     /// What the key may do (API).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scopes: Option<Vec<String>>,
@@ -666,11 +671,13 @@ pub struct Tokens {
     pub next: Option<String>,
 }
 
-/// All clients.
+/// A page of clients.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct Clients {
     /// In order of name.
     pub clients: Vec<Client>,
+    /// `after` of the next page; absent on the last.
+    pub next: Option<String>,
 }
 
 /// A page of audit records.
@@ -682,7 +689,7 @@ pub struct Audit {
     pub next: Option<u64>,
 }
 
-/// Which page of users or tokens.
+/// Which page of users, tokens or clients.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -784,6 +791,20 @@ pub struct PolicySummary {
     pub description: String,
     /// Its rules, in order.
     pub rules: Vec<String>,
+}
+
+/// What is wrong with a `client_ip` that is no address.
+pub const NO_CLIENT_IP: &str = "client_ip: an IPv4 or IPv6 address, as 203.0.113.7 or 2001:db8::7";
+
+fn client_ip<'de, D>(deserializer: D) -> Result<Option<IpAddr>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+{
+    let text = Option::<String>::deserialize(deserializer)?;
+    let address = text.map(|text| text.parse());
+    address
+        .transpose()
+        .map_err(|_| serde::de::Error::custom(NO_CLIENT_IP))
 }
 
 fn present<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>

@@ -125,6 +125,8 @@ pub struct SharedSecret(SecretBytes);
 impl SharedSecret {
     /// Longest secret that is accepted; appliances stop at 64.
     pub const MAX: usize = 128;
+    /// Shorter ones are named by `oncegate doctor`.
+    pub const ADVISED: usize = 16;
 
     /// Wraps the secret; `None` when empty (RFC 2865 s3 forbids it) or too long.
     pub fn new(bytes: SecretBytes) -> Option<Self> {
@@ -137,7 +139,62 @@ impl SharedSecret {
     pub fn expose(&self) -> &[u8] {
         self.0.expose()
     }
+
+    /// Why it can be guessed from one captured packet (RFC 2865 s3: at least 16 octets), if so.
+    pub fn weakness(&self) -> Option<&'static str> {
+        let octets = self.expose();
+        if octets.iter().all(|octet| octets.first() == Some(octet)) {
+            return Some("one character over and over");
+        }
+        if is_made_of_words(octets) {
+            return Some("a well known word");
+        }
+        (octets.len() < Self::ADVISED).then_some("fewer than 16 octets")
+    }
 }
+
+/// Whether nothing but words that everybody tries first, digits and punctuation is there.
+fn is_made_of_words(octets: &[u8]) -> bool {
+    let mut rest = octets;
+    let mut words = 0;
+    while let Some((first, tail)) = rest.split_first() {
+        let known = |word: &&&str| {
+            let start = rest.get(..word.len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(word.as_bytes()))
+        };
+        if let Some(word) = WORDS.iter().find(known) {
+            words += 1;
+            rest = rest.get(word.len()..).unwrap_or_default();
+        } else if first.is_ascii_alphabetic() || !first.is_ascii() {
+            return false;
+        } else {
+            rest = tail;
+        }
+    }
+    words > 0
+}
+
+/// Secrets of examples, manuals and default installations.
+const WORDS: [&str; 18] = [
+    "testing",
+    "test",
+    "secret",
+    "password",
+    "passwort",
+    "passwd",
+    "radius",
+    "cisco",
+    "juniper",
+    "fortinet",
+    "shared",
+    "sharedsecret",
+    "changeme",
+    "default",
+    "admin",
+    "vpn",
+    "qwerty",
+    "abc",
+];
 
 /// A 256-bit symmetric key.
 #[derive(Clone, Zeroize)]
@@ -203,6 +260,37 @@ mod tests {
             Key256::new([7; 32])
         );
         assert_eq!(text, "[redacted] Some(OtpKey([redacted])) [redacted]");
+    }
+
+    #[test]
+    fn weak_shared_secrets_are_told_from_strong_ones() {
+        let weakness = |text: &str| {
+            let secret = SharedSecret::new(SecretBytes::from(text.as_bytes())).unwrap();
+            secret.weakness()
+        };
+        for word in [
+            "testing123",
+            "SECRET",
+            "password",
+            "radius",
+            "Cisco",
+            "secretsecretsecret",
+            "Password-1234567890!",
+        ] {
+            assert_eq!(weakness(word), Some("a well known word"), "{word}");
+        }
+        assert_eq!(
+            weakness(&"x".repeat(40)),
+            Some("one character over and over")
+        );
+        assert_eq!(weakness("k3v9Qp2mZr7tLwX"), Some("fewer than 16 octets"));
+        for strong in [
+            "k3v9Qp2mZr7tLwXs",
+            "a-shared-secret-for-tests",
+            "4711081541723390",
+        ] {
+            assert_eq!(weakness(strong), None, "{strong}");
+        }
     }
 
     #[test]

@@ -37,8 +37,11 @@ pub(super) enum Audit {
     List(List),
     /// Check the chain and name the first bad record; exit code 1 if there is one
     Verify,
-    /// Print all records as JSON lines, oldest first
-    #[command(after_help = "Example:\n  oncegate audit export --since 7d > audit.ndjson")]
+    /// Print all records as JSON lines, oldest first; with --json as one array
+    #[command(
+        after_help = "Example:\n  oncegate audit export --since 7d > audit.ndjson\n\
+        An export that ends early exits with 3; its array has no end then."
+    )]
     Export(Export),
 }
 
@@ -155,16 +158,24 @@ impl Export {
     async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let api = context.transport().await?;
         let status: api::Status = api.get(&admin(&["status"])).await?;
+        let out = context.out;
         let (mut last, end) = (0, status.audit_seq);
+        let mut before_record = "[";
         let page = u64::try_from(PAGE).unwrap_or(u64::MAX);
         while last < end {
             let before = last.saturating_add(page).min(end).saturating_add(1);
             for record in records(&api, Some(before), PAGE).await? {
                 if record.seq > last && !self.excludes(&record) {
-                    context.out.record(&record)?;
+                    if out.json {
+                        out.piece(std::mem::replace(&mut before_record, ","))?;
+                    }
+                    out.record(&record)?;
                 }
             }
             last = before - 1;
+        }
+        if out.json {
+            out.say(if before_record == "[" { "[]" } else { "]" })?;
         }
         Ok(Exit::Done)
     }
@@ -278,7 +289,7 @@ fn cells(record: &AuditRecord) -> [String; 8] {
             [
                 time,
                 what,
-                user.clone(),
+                or_dash(Some(user.as_str()).filter(|user| !user.is_empty())),
                 reason.clone(),
                 format!("{channel} {client}"),
                 or_dash(serial.as_deref()),
@@ -366,9 +377,8 @@ mod tests {
         assert!(moment("yesterday", now).is_err());
     }
 
-    #[test]
-    fn a_line_shows_a_hostile_user_name_harmlessly() {
-        let record = AuditRecord {
+    fn decision(user: &str) -> AuditRecord {
+        AuditRecord {
             seq: 1,
             time: "2026-11-23T07:56:39Z".to_owned(),
             request_id: "r-1".to_owned(),
@@ -376,7 +386,7 @@ mod tests {
                 decision: "reject".to_owned(),
                 reason: "unknown_user".to_owned(),
                 purpose: "login".to_owned(),
-                user: "a\u{1b}[2J\nroot".to_owned(),
+                user: user.to_owned(),
                 serial: None,
                 step: None,
                 client: "vpn".to_owned(),
@@ -388,7 +398,20 @@ mod tests {
                 failures: 0,
                 latency_ms: 2,
             },
-        };
+        }
+    }
+
+    #[test]
+    fn an_empty_user_has_a_mark() {
+        let mut record = decision("");
+        assert_eq!(cells(&record)[2], "-");
+        record = decision("alice@default");
+        assert_eq!(cells(&record)[2], "alice@default");
+    }
+
+    #[test]
+    fn a_line_shows_a_hostile_user_name_harmlessly() {
+        let record = decision("a\u{1b}[2J\nroot");
         let text = line(&record);
         assert!(text.contains("a\\u{1b}[2J\\u{a}root"), "{text}");
         assert_eq!(text.lines().count(), 1);

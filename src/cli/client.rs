@@ -17,14 +17,18 @@ use crate::api::Clients;
 use crate::cli::Context;
 use crate::cli::error::CliError;
 use crate::cli::error::Exit;
+use crate::cli::hints;
 use crate::cli::input;
+use crate::cli::output;
 use crate::cli::output::Table;
 use crate::cli::output::joined;
 use crate::cli::output::local_time;
 use crate::cli::output::or_dash;
 use crate::cli::output::printable;
-use crate::cli::output::shell_word;
+use crate::cli::transport::Transport;
 use crate::cli::transport::admin;
+use crate::cli::transport::with_query;
+use crate::cli::user::PAGE;
 use crate::diagnostic::units;
 use crate::secret::SecretString;
 
@@ -37,7 +41,7 @@ pub(super) enum Client {
     /// Show a client
     Show(Name),
     /// List clients
-    List,
+    List(Listing),
     /// Change a client; what is not named stays, an empty value clears
     #[command(after_help = "Examples:\n  \
         oncegate client set vpn1 --policy otp\n  \
@@ -111,6 +115,16 @@ pub(super) struct AddApi {
 pub(super) struct Name {
     /// Name of the client
     name: String,
+}
+
+#[derive(Debug, Default, Args)]
+pub(super) struct Listing {
+    /// At most this many [default: all]
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Only those behind this client (`next` of the list before)
+    #[arg(long, value_name = "NAME")]
+    after: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -215,20 +229,21 @@ impl Client {
                 let body = add.body(secret.as_ref());
                 let api = context.transport().await?;
                 let created: ClientCreated = api.post(&admin(&["clients"]), &body).await?;
-                out.show(&created, |created| introduce(created, "Made"))?;
+                warn_of_weakness(&created);
+                hints::introduce(context, &api, &created, "Made").await?;
             }
             Self::Add(Add::Api(add)) => {
                 let api = context.transport().await?;
                 let created: ClientCreated = api.post(&admin(&["clients"]), &add.body()).await?;
-                out.show(&created, |created| introduce(created, "Made"))?;
+                hints::introduce(context, &api, &created, "Made").await?;
             }
             Self::Show(Name { name }) => {
                 let api = context.transport().await?;
                 let client: Record = api.get(&admin(&["clients", &name])).await?;
                 out.show(&client, describe)?;
             }
-            Self::List => {
-                let clients: Clients = context.transport().await?.get(&admin(&["clients"])).await?;
+            Self::List(listing) => {
+                let clients = listing.fetch(&context.transport().await?).await?;
                 out.show(&clients, table)?;
             }
             Self::Set(set) => {
@@ -256,7 +271,8 @@ impl Client {
                 let api = context.transport().await?;
                 let path = admin(&["clients", &rotate.name, "rotate"]);
                 let created: ClientCreated = api.post(&path, &body).await?;
-                out.show(&created, |created| introduce(created, "Rotated"))?;
+                warn_of_weakness(&created);
+                hints::introduce(context, &api, &created, "Rotated").await?;
             }
             Self::Remove(Remove { name, yes }) => {
                 input::confirm(
@@ -272,6 +288,31 @@ impl Client {
             }
         }
         Ok(Exit::Done)
+    }
+}
+
+impl Listing {
+    /// All pages up to the limit, as one.
+    pub(super) async fn fetch(self, api: &Transport) -> Result<Clients, CliError> {
+        let mut all = Clients {
+            clients: Vec::new(),
+            next: self.after,
+        };
+        let limit = self.limit.unwrap_or(usize::MAX);
+        loop {
+            let wanted = limit.saturating_sub(all.clients.len()).min(PAGE);
+            let wanted = wanted.to_string();
+            let query = [
+                ("after", all.next.as_deref()),
+                ("limit", Some(wanted.as_str())),
+            ];
+            let page: Clients = api.get(&with_query(&admin(&["clients"]), &query)).await?;
+            all.clients.extend(page.clients);
+            all.next = page.next;
+            if all.next.is_none() || all.clients.len() >= limit {
+                return Ok(all);
+            }
+        }
     }
 }
 
@@ -331,57 +372,13 @@ fn network(text: &str) -> Result<String, String> {
         .map_err(|_| "write an address as 192.0.2.10, or a network as 192.0.2.0/24".to_owned())
 }
 
-/// A new secret or key, and how to try it.
-fn introduce(created: &ClientCreated, done: &str) -> String {
-    let client = &created.client;
-    let mut text = format!(
-        "{done} {} client {}.\n",
-        client.kind,
-        printable(&client.name)
-    );
-    if let Some(until) = &client.previous_until {
-        push!(text, "The old one works until {}.\n", local_time(until));
+fn warn_of_weakness(created: &ClientCreated) {
+    if let Some(weakness) = &created.client.weak_secret {
+        output::warn(&format!(
+            "warning: the shared secret is weak ({}); without --secret-stdin a good one is made",
+            printable(weakness)
+        ));
     }
-    if let Some(secret) = &created.secret {
-        push!(
-            text,
-            "\nShared secret, shown only now:\n  {}\n",
-            printable(secret)
-        );
-        push!(
-            text,
-            "\nTry it from {} (with the daemon's address):\n  {}\n",
-            joined(client.addresses.as_deref().unwrap_or_default()),
-            radclient("127.0.0.1:1812", secret, "USER", "CODE")
-        );
-    }
-    if let Some(key) = &created.key {
-        push!(text, "\nKey, shown only now:\n  {}\n", printable(key));
-        push!(
-            text,
-            "\nTry it:\n  {}\n",
-            curl("http://127.0.0.1:8080", key, "USER", "CODE")
-        );
-    }
-    text
-}
-
-/// A `radclient` line. `code` goes into double quotes, so that it may be a command substitution.
-pub(super) fn radclient(server: &str, secret: &str, user: &str, code: &str) -> String {
-    format!(
-        "echo \"User-Name={user},User-Password={code},Message-Authenticator=0x00\" | \
-         radclient -x {server} auth {}",
-        shell_word(&printable(secret))
-    )
-}
-
-/// A `curl` line, as above.
-pub(super) fn curl(server: &str, key: &str, user: &str, code: &str) -> String {
-    format!(
-        "curl -s {server}/v1/verify -H {} -H 'Content-Type: application/json' \
-         -d \"{{\\\"user\\\":\\\"{user}\\\",\\\"otp\\\":\\\"{code}\\\"}}\"",
-        shell_word(&format!("Authorization: Bearer {}", printable(key)))
-    )
 }
 
 fn table(clients: &Clients) -> String {
@@ -405,7 +402,12 @@ fn table(clients: &Clients) -> String {
             scopes.or(require).unwrap_or_default(),
         ]);
     }
-    table.or("No clients. Make one with `oncegate client add radius NAME --address CIDR`.")
+    let mut text =
+        table.or("No clients. Make one with `oncegate client add radius NAME --address CIDR`.");
+    if let Some(next) = &clients.next {
+        push!(text, "More: --after {}\n", printable(next));
+    }
+    text
 }
 
 fn describe(client: &Record) -> String {
@@ -499,17 +501,5 @@ mod tests {
         assert_eq!(network("192.0.2.10").unwrap(), "192.0.2.10/32");
         assert_eq!(network("2001:db8::/32").unwrap(), "2001:db8::/32");
         assert!(network("10.0.0.0/99").is_err() && network("vpn.example").is_err());
-    }
-
-    #[test]
-    fn lines_can_be_pasted() {
-        assert_eq!(
-            radclient("127.0.0.1:1812", "a b", "demo", "$(oncegate code demo)"),
-            "echo \"User-Name=demo,User-Password=$(oncegate code demo),Message-Authenticator=0x00\" \
-             | radclient -x 127.0.0.1:1812 auth 'a b'"
-        );
-        assert!(
-            curl("http://h", "k", "u", "1").ends_with(r#"-d "{\"user\":\"u\",\"otp\":\"1\"}""#)
-        );
     }
 }

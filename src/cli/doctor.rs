@@ -21,6 +21,7 @@ use crate::api::AuditChain;
 use crate::api::Clients;
 use crate::api::Status;
 use crate::cli::Context;
+use crate::cli::client::Listing;
 use crate::cli::error::CliError;
 use crate::cli::error::Exit;
 use crate::cli::output::printable;
@@ -296,7 +297,7 @@ async fn daemon(
     let status: Status = api.get(&admin(&["status"])).await?;
     health(report, &status);
     clock(report, &status);
-    let all: Clients = api.get(&admin(&["clients"])).await?;
+    let all = Listing::default().fetch(api).await?;
     clients(report, &all, policies.unwrap_or(&status.policies), context);
     let path = admin(&["audit", "verify"]);
     let chain: AuditChain = api.call(Method::POST, &path, None::<&()>).await?;
@@ -381,6 +382,16 @@ fn clients(report: &mut Report, clients: &Clients, policies: &[String], context:
                 context.command(&format!(
                     "client set {name} --require-message-authenticator true"
                 )),
+            );
+        }
+    }
+    for client in &clients.clients {
+        let (name, weakness) = (&client.name, client.weak_secret.as_deref());
+        if let Some(weakness) = weakness {
+            report.warning(
+                "clients",
+                format!("client {name}: its shared secret is weak ({weakness}); one captured packet is enough to guess it"),
+                context.command(&format!("client rotate {name}")),
             );
         }
     }

@@ -122,7 +122,7 @@ impl CliError {
         };
         let told = problem.as_ref().and_then(|problem| problem.remedy.clone());
         let message = match &problem {
-            Some(problem) => problem.detail.clone(),
+            Some(problem) => option_named(&problem.detail),
             None => format!("the server answered {status} and did not say why"),
         };
         let remedy = match status {
@@ -172,6 +172,41 @@ impl CliError {
             "exit": self.exit as u8,
         }})
     }
+}
+
+/// A complaint about a field of the API in the words of the command line: `birth_date: ..` was
+/// given as `--birth-date`.
+fn option_named(detail: &str) -> String {
+    let Some((field, complaint)) = detail.split_once(": ") else {
+        return detail.to_owned();
+    };
+    let option = match field {
+        "addresses" => "address",
+        "grace_secs" => "grace",
+        "groups" => "group",
+        "scopes" => "scope",
+        "address"
+        | "after"
+        | "algorithm"
+        | "birth_date"
+        | "class"
+        | "counter"
+        | "digits"
+        | "email"
+        | "group"
+        | "kind"
+        | "limit"
+        | "period"
+        | "phone"
+        | "policy"
+        | "profile"
+        | "realm"
+        | "require_message_authenticator"
+        | "scope"
+        | "serial" => field,
+        _ => return detail.to_owned(),
+    };
+    format!("--{}: {complaint}", option.replace('_', "-"))
 }
 
 /// Whoever reads our output has seen enough: a success (`oncegate audit export | head`).
@@ -229,6 +264,21 @@ mod tests {
             (503, Exit::Unavailable),
         ] {
             assert_eq!(exit_of(status, plain), exit, "{status}");
+        }
+    }
+
+    #[test]
+    fn fields_are_told_as_options() {
+        for (told, shown) in [
+            ("birth_date: no", "--birth-date: no"),
+            ("grace_secs: at most 90 days", "--grace: at most 90 days"),
+            (
+                "user: the user name is empty",
+                "user: the user name is empty",
+            ),
+            ("there is no user x", "there is no user x"),
+        ] {
+            assert_eq!(option_named(told), shown);
         }
     }
 

@@ -9,6 +9,7 @@
 //! before a terminal sees it ([`output`]). Secrets come from stdin, and are shown once, when they
 //! are made.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -54,6 +55,7 @@ mod status;
 // Records, noun per file
 mod audit;
 mod client;
+mod hints;
 mod policy;
 mod token;
 mod user;
@@ -78,18 +80,14 @@ struct Cli {
     command: Command,
 }
 
-/// Options of every command.
+/// Options of every command. The environment is read in [`Context::new`]: a usage line that clap
+/// prints must not show what nobody typed as if it had to be.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options of every command")]
+#[allow(clippy::doc_markdown)] // help is plain text
 struct Global {
-    /// Directory of the installation [default: ./oncegate-data]
-    #[arg(
-        long,
-        global = true,
-        value_name = "DIR",
-        env = "ONCEGATE_DIR",
-        hide_env_values = true
-    )]
+    /// Directory of the installation [env: ONCEGATE_DIR] [default: ./oncegate-data]
+    #[arg(long, global = true, value_name = "DIR")]
     dir: Option<PathBuf>,
     /// Configuration file, if not DIR/oncegate.toml; without --dir its directory is DIR
     #[arg(long, global = true, value_name = "FILE")]
@@ -100,33 +98,15 @@ struct Global {
     /// Print no notes on stderr, only errors and warnings
     #[arg(long, short, global = true)]
     quiet: bool,
-    /// Talk to the daemon at this URL instead of the one of DIR
-    #[arg(
-        long,
-        global = true,
-        value_name = "URL",
-        env = "ONCEGATE_SERVER",
-        hide_env_values = true,
-        requires = "key_file"
-    )]
+    /// Talk to the daemon at this URL instead of the one of DIR; needs --key-file
+    /// [env: ONCEGATE_SERVER]
+    #[arg(long, global = true, value_name = "URL")]
     server: Option<String>,
-    /// File with the API key for --server
-    #[arg(
-        long,
-        global = true,
-        value_name = "FILE",
-        env = "ONCEGATE_KEY_FILE",
-        hide_env_values = true
-    )]
+    /// File with the API key for --server [env: ONCEGATE_KEY_FILE]
+    #[arg(long, global = true, value_name = "FILE")]
     key_file: Option<PathBuf>,
-    /// PEM file of the certificate authority that vouches for --server
-    #[arg(
-        long,
-        global = true,
-        value_name = "FILE",
-        env = "ONCEGATE_CA_FILE",
-        hide_env_values = true
-    )]
+    /// PEM file of the certificate authority that vouches for --server [env: ONCEGATE_CA_FILE]
+    #[arg(long, global = true, value_name = "FILE")]
     ca_file: Option<PathBuf>,
 }
 
@@ -171,12 +151,15 @@ struct Context {
 
 impl Context {
     fn new(global: Global) -> Self {
+        let file =
+            |given: Option<PathBuf>, name| given.or_else(|| environment(name).map(Into::into));
+        let server = || environment("ONCEGATE_SERVER")?.into_string().ok();
         Self {
-            dir: directory(global.dir, global.config.as_deref()),
+            dir: directory(file(global.dir, "ONCEGATE_DIR"), global.config.as_deref()),
             config: global.config,
-            server: global.server,
-            key_file: global.key_file,
-            ca_file: global.ca_file,
+            server: global.server.or_else(server),
+            key_file: file(global.key_file, "ONCEGATE_KEY_FILE"),
+            ca_file: file(global.ca_file, "ONCEGATE_CA_FILE"),
             out: Output {
                 json: global.json,
                 quiet: global.quiet,
@@ -210,6 +193,8 @@ impl Context {
                 let remote = Remote::open(url, key, self.ca_file.as_deref())?;
                 Ok(Transport::Remote(Box::new(remote)))
             }
+            (Some(_), None) => Err(CliError::usage("--server needs a key")
+                .remedy("name the file that holds it: --key-file FILE or ONCEGATE_KEY_FILE")),
             _ => Transport::of_site(&self.site()?).await,
         }
     }
@@ -242,6 +227,11 @@ impl Context {
         }
         command
     }
+}
+
+/// A variable that is set to something.
+fn environment(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
 fn directory(dir: Option<PathBuf>, config: Option<&Path>) -> PathBuf {

@@ -54,6 +54,12 @@ impl Output {
         self.say(&line)
     }
 
+    /// A piece of a JSON document on stdout, as it is.
+    #[allow(clippy::unused_self)] // as below
+    pub(super) fn piece(self, text: &str) -> Result<(), CliError> {
+        Ok(anstream::stdout().lock().write_all(text.as_bytes())?)
+    }
+
     /// Text on stdout; a newline is added where it does not end with one.
     #[allow(clippy::unused_self)] // `out.say(..)` beside `out.show(..)`
     pub(super) fn say(self, text: &str) -> Result<(), CliError> {

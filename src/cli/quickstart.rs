@@ -38,13 +38,13 @@ use crate::api::User;
 use crate::api::UserCreate;
 use crate::api::Users;
 use crate::cli::Context;
-use crate::cli::client;
 use crate::cli::client::ApiBody;
 use crate::cli::client::RadiusBody;
 use crate::cli::client::RotateBody;
 use crate::cli::doctor::reachable;
 use crate::cli::error::CliError;
 use crate::cli::error::Exit;
+use crate::cli::hints;
 use crate::cli::logging;
 use crate::cli::output;
 use crate::cli::output::Output;
@@ -479,9 +479,8 @@ impl Guide<'_> {
         );
         let at = |listeners: &[SocketAddr]| listeners.first().copied().map(reachable);
         let radius =
-            at(&info.radius).map(|at| client::radclient(&at.to_string(), &secret, USER, &code));
-        let http =
-            at(&info.http).map(|at| client::curl(&format!("http://{at}"), &key, USER, &code));
+            at(&info.radius).map(|at| hints::radclient(&at.to_string(), &secret, USER, &code));
+        let http = at(&info.http).map(|at| hints::curl(&format!("http://{at}"), &key, USER, &code));
         Story {
             ok: checks.iter().all(|step| step.ok),
             dir: self.context.dir.clone(),

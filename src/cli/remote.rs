@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,10 @@ use crate::secret::SecretString;
 
 /// A server, and the key it knows us by.
 pub(super) struct Remote {
+    /// As it was given.
+    url: String,
+    /// Where the key was read; none when it was handed over.
+    key_file: Option<PathBuf>,
     host: String,
     port: u16,
     /// `host:port` as it was written.
@@ -45,7 +50,10 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 impl Remote {
     /// Reads `--server`, `--key-file` and `--ca-file`.
     pub(super) fn open(url: &str, key: &Path, ca: Option<&Path>) -> Result<Self, CliError> {
-        Self::new(url, read_key(key)?, ca)
+        Ok(Self {
+            key_file: Some(key.to_owned()),
+            ..Self::new(url, read_key(key)?, ca)?
+        })
     }
 
     /// The server at a URL.
@@ -81,6 +89,8 @@ impl Remote {
             None
         };
         Ok(Self {
+            url: url.to_owned(),
+            key_file: None,
             port: authority.port_u16().unwrap_or(port),
             authority: HeaderValue::from_str(authority.as_str())
                 .map_err(|_| bad("no valid host"))?,
@@ -89,6 +99,19 @@ impl Remote {
             tls,
             key,
         })
+    }
+
+    /// The server does not know the key.
+    pub(super) fn bad_key(&self) -> CliError {
+        let file = self
+            .key_file
+            .as_deref()
+            .map(|file| format!(" in {}", file.display()));
+        let (place, url) = (file.unwrap_or_default(), &self.url);
+        CliError::unavailable(format!("the key{place} is not valid for {url}")).remedy(
+            "name the file of a key of that server: --key-file FILE; \
+             `oncegate client add api NAME --scope admin` there makes one",
+        )
     }
 
     /// Adds host, key and path prefix to a request.

@@ -79,7 +79,6 @@ fn refuses_what_would_surprise() {
         "verify alice --from nowhere",
         "audit list --decision maybe",
         "tail --follow",
-        "--server https://otp.example user list",
     ] {
         assert!(parse(words).is_err(), "{words}");
     }

@@ -19,6 +19,7 @@ use crate::cli::output::Output;
 use crate::cli::output::Table;
 use crate::cli::output::local_time;
 use crate::cli::output::printable;
+use crate::cli::output::shell_word;
 use crate::cli::transport::Transport;
 use crate::cli::transport::admin;
 use crate::cli::transport::with_query;
@@ -213,6 +214,7 @@ impl Token {
                 let api = context.transport().await?;
                 api.order(Method::DELETE, &admin(&["tokens", &serial]))
                     .await?;
+                let serial = serial.to_ascii_uppercase();
                 out.show(&json!({ "removed": serial }), |_| {
                     format!("Removed token {}.\n", printable(&serial))
                 })?;
@@ -273,7 +275,10 @@ impl Add {
         }
         context.out.show(&created, |created| {
             let next = match created.token.state.as_str() {
-                "active" => context.command(&format!("verify {}", printable(&created.token.user))),
+                "active" => {
+                    let user = printable(&created.token.user);
+                    context.command(&format!("verify {}", shell_word(&user)))
+                }
                 _ => context.command(&format!("token confirm {}", created.token.serial)),
             };
             introduce(created, context.out, self.show_secret, &next)

@@ -210,6 +210,7 @@ impl Transport {
 
     fn refusal(&self, status: StatusCode, body: &[u8]) -> CliError {
         let access = match self {
+            Self::Remote(remote) if status == StatusCode::UNAUTHORIZED => return remote.bad_key(),
             Self::Remote(_) => "give a key with the scope this needs: --key-file FILE",
             Self::Local(_) | Self::Socket(_) => "run it as the daemon's user, or as root",
         };

@@ -23,6 +23,7 @@ use crate::cli::output::joined;
 use crate::cli::output::local_time;
 use crate::cli::output::or_dash;
 use crate::cli::output::printable;
+use crate::cli::output::shell_word;
 use crate::cli::token;
 use crate::cli::transport::Transport;
 use crate::cli::transport::admin;
@@ -243,8 +244,8 @@ impl User {
                 let user: Record = api.post(&admin(&["users"]), &secrets.beside(&body)).await?;
                 out.show(&user, |user| {
                     let name = printable(&user.user);
-                    let next = format!("token add {} --kind totp", user.user);
-                    let next = context.command(&printable(&next));
+                    let next = format!("token add {} --kind totp", shell_word(&name));
+                    let next = context.command(&next);
                     format!("Made user {name}.\nNext: {next}\n")
                 })?;
             }
@@ -301,6 +302,7 @@ impl User {
                 input::confirm(&format!("Remove user {user} with all tokens?"), yes)?;
                 let api = context.transport().await?;
                 api.order(Method::DELETE, &admin(&["users", &user])).await?;
+                let user = UserKey::parse(&user).map_or(user, |key| key.to_string());
                 out.show(&json!({ "removed": user }), |_| {
                     format!("Removed user {}.\n", printable(&user))
                 })?;
@@ -459,7 +461,12 @@ fn describe(user: &Record) -> String {
     let mut text = table.text();
     if let Some(tokens) = &user.tokens {
         text.push('\n');
-        text.push_str(&token::table(tokens).or("No tokens. Add one with `oncegate token add`."));
+        let name = printable(&user.user);
+        let empty = format!(
+            "No tokens. Add one: oncegate token add {}",
+            shell_word(&name)
+        );
+        text.push_str(&token::table(tokens).or(&empty));
     }
     text
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -11,6 +12,7 @@ use redb::Builder;
 use redb::Database;
 use redb::DatabaseError;
 use redb::StorageBackend;
+use redb::backends::FileBackend;
 use redb::backends::InMemoryBackend;
 
 /// A place for named database files.
@@ -44,7 +46,11 @@ impl Directory {
 
 impl Medium for Directory {
     fn open(&self, name: &str, builder: &Builder) -> Result<Database, DatabaseError> {
-        builder.create(self.0.join(name))
+        let mut options = File::options();
+        // What is in it is nobody else's, whatever the umask says.
+        options.read(true).write(true).create(true).mode(0o600);
+        let file = options.truncate(false).open(self.0.join(name))?;
+        builder.create_with_backend(FileBackend::new(file)?)
     }
 
     fn list(&self) -> io::Result<Vec<String>> {

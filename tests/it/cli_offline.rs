@@ -126,7 +126,7 @@ fn users_live() {
         "--group",
         "vpn",
         "--phone",
-        "555",
+        "555-0100",
     ]);
     assert_eq!(made["user"], "alice@staff");
     site.exits(5, &["user", "add", "alice@staff"], "");
@@ -147,6 +147,38 @@ fn users_live() {
         false
     );
     site.ok(&["user", "unlock", "alice@staff"]);
+    for (option, value, says) in [
+        ("--birth-date", "1990-02-30", "no such day"),
+        ("--birth-date", "2990-02-03", "in the future"),
+        ("--birth-date", "3.2.1990", "YYYY-MM-DD"),
+        ("--email", "alice", "one @"),
+        ("--email", "alice@", "one @"),
+        ("--email", "a@b@c", "one @"),
+        ("--phone", "555", "4 to 20 digits"),
+        ("--phone", "call me 5555", "4 to 20 digits"),
+    ] {
+        let error = site.exits(2, &["user", "set", "alice@staff", option, value], "");
+        let detail = error["error"]["detail"].as_str().unwrap();
+        assert!(
+            detail.starts_with(option) && detail.contains(says),
+            "{detail}"
+        );
+    }
+    let groups = ["--group", "b", "--group", "a", "--group", "b"];
+    let set = site.ok(&[&["user", "set", "alice@staff"], &groups[..]].concat());
+    assert_eq!(set["groups"], serde_json::json!(["b", "a"]));
+    site.exits(2, &["user", "add", "bob@r1", "--realm", "r2"], "");
+    let bob = ["user", "add", "bob@r1", "--realm", "R1"];
+    assert_eq!(site.ok(&bob)["user"], "bob@r1");
+    let removed = site.ok(&["user", "remove", "BOB@r1"]);
+    assert_eq!(removed["removed"], "bob@r1", "{removed}");
+    let spaced = text(&site.run(&["user", "add", "Bob Builder"]).stdout);
+    assert!(
+        spaced.contains("token add 'bob builder@default' --kind"),
+        "{spaced}"
+    );
+    let shown = text(&site.run(&["user", "show", "Bob Builder"]).stdout);
+    assert!(shown.contains("token add 'bob builder@default'"), "{shown}");
     // Nobody sits at stdin to be asked: the literal command of a script does what it says.
     site.ok(&["user", "remove", "alice@staff"]);
     site.exits(4, &["user", "show", "alice@staff"], "");
@@ -162,6 +194,19 @@ fn lists_are_paged_and_limited() {
     assert_eq!(all["users"].as_array().unwrap().len(), 3);
     let two = site.ok(&["user", "list", "--limit", "2"]);
     assert_eq!(two["users"].as_array().unwrap().len(), 2);
+    for name in ["a", "b", "c"] {
+        site.ok(&["client", "add", "api", name]);
+    }
+    let clients = site.ok(&["client", "list", "--limit", "2"]);
+    assert_eq!(
+        (&clients["clients"][0]["name"], &clients["next"]),
+        (&"a".into(), &"admin".into())
+    );
+    let clients = site.ok(&["client", "list", "--after", "admin"]);
+    assert_eq!(
+        (&clients["clients"][0]["name"], &clients["next"]),
+        (&"b".into(), &Value::Null)
+    );
     let next = two["next"].as_str().unwrap();
     let rest = site.ok(&["user", "list", "--after", next]);
     assert_eq!(rest["users"][0]["name"], "c");
@@ -208,6 +253,17 @@ fn a_code_is_accepted_once() {
         })
         .collect();
     assert!(seqs.len() >= 5 && seqs.is_sorted(), "{seqs:?}");
+    let export = site.run(&["audit", "export", "--json"]);
+    let array: Vec<Value> = serde_json::from_slice(&export.stdout).unwrap();
+    assert_eq!(array.len(), seqs.len(), "one document");
+    let none = site.run(&[
+        "audit",
+        "export",
+        "--json",
+        "--since",
+        "2100-01-01T00:00:00Z",
+    ]);
+    assert_eq!(text(&none.stdout).trim(), "[]");
     let last = site.run(&["tail", "-n", "2", "--json"]);
     assert_eq!(text(&last.stdout).lines().count(), 2);
 }
@@ -280,6 +336,21 @@ fn clients_live() {
     let rotated = site.ok(&["client", "rotate", "vpn", "--grace", "1h"]);
     assert_ne!(rotated["secret"], made["secret"]);
     assert!(rotated["previous_until"].is_string());
+    let long = site.exits(2, &["client", "rotate", "vpn", "--grace", "99999d"], "");
+    let detail = long["error"]["detail"].as_str().unwrap();
+    assert!(
+        detail.starts_with("--grace") && detail.contains("90 days"),
+        "{detail}"
+    );
+    let asked = ["verify", "alice", "--client", "vpn", "--otp-stdin"];
+    let error = site.exits(5, &asked, "123456");
+    assert!(
+        error["error"]["detail"]
+            .as_str()
+            .unwrap()
+            .contains("RADIUS"),
+        "{error}"
+    );
     let key = site.ok(&["client", "add", "api", "app"]);
     assert!(key["key"].is_string());
     site.ok(&["client", "remove", "vpn"]);
@@ -298,6 +369,30 @@ fn clients_live() {
     ]);
     let found = findings(&site, "clients");
     assert_eq!(found.len(), 1, "{found:?}");
+    // So is a shared secret out of a manual, of which the administrator hears at once, too.
+    let words = [
+        "client",
+        "add",
+        "radius",
+        "weak",
+        "--address",
+        "192.0.2.2",
+        "--secret-stdin",
+    ];
+    let made = site.run_with(&words, "testing123");
+    assert!(
+        text(&made.stderr).contains("weak"),
+        "{}",
+        text(&made.stderr)
+    );
+    let found = findings(&site, "clients");
+    let weak = found
+        .iter()
+        .find(|check| check["found"].as_str().unwrap().contains("weak:"));
+    let fix = weak.unwrap()["fix"].as_str().unwrap();
+    assert!(fix.contains("client rotate weak"), "{found:?}");
+    site.ok(&["client", "rotate", "weak"]);
+    let found = findings(&site, "clients");
     assert!(
         found.iter().all(|check| check["fix"].is_string()),
         "{found:?}"
@@ -390,6 +485,37 @@ fn wrong_usage_is_said_in_json_too() {
     );
 }
 
+/// What comes from the environment is no part of what was typed wrong.
+#[test]
+fn usage_shows_what_is_missing_only() {
+    let output = crate::support::daemon::command(Path::new("somewhere"))
+        .args(["user", "add"])
+        .output()
+        .unwrap();
+    let usage = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{usage}");
+    assert!(
+        usage.contains("<USER>") && !usage.contains("--dir"),
+        "{usage}"
+    );
+    let keyless = Site::empty().run(&["--server", "http://127.0.0.1:1", "user", "list"]);
+    assert_eq!(keyless.status.code(), Some(2), "{keyless:?}");
+}
+
+#[test]
+fn files_of_the_store_are_for_one_user_only() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let site = Site::new();
+    let files = std::fs::read_dir(site.path().join("store")).unwrap();
+    let mut seen = 0;
+    for file in files.map(Result::unwrap) {
+        let mode = file.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file:?}");
+        seen += 1;
+    }
+    assert!(seen >= 2, "{seen}");
+}
+
 #[test]
 fn a_reader_that_has_seen_enough_is_no_failure() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_oncegate"))
@@ -403,12 +529,98 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
 }
 
+impl Site {
+    /// Runs a command that must fail so, with these words in its detail and its remedy; the remedy.
+    fn says(
+        &self,
+        code: i32,
+        words: &[&str],
+        stdin: &str,
+        detail: &[&str],
+        remedy: &[&str],
+    ) -> String {
+        let error = self.exits(code, words, stdin)["error"].clone();
+        for (field, wanted) in [("detail", detail), ("remedy", remedy)] {
+            let said = error[field].as_str().unwrap_or_default();
+            for part in wanted {
+                assert!(said.contains(part), "{words:?}: `{part}` is not in {error}");
+            }
+        }
+        error["remedy"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
 /// What was wrong, where, and what to do next.
 #[test]
 fn errors_name_the_record_and_the_way_on() {
     let site = Site::new();
     site.ok(&["user", "add", "alice"]);
     site.ok(&["user", "add", "Bob Builder"]);
+    let nobody = &["there is no user nobody@default"];
+    site.says(
+        4,
+        &["user", "show", "nobody"],
+        "",
+        nobody,
+        &["oncegate user list"],
+    );
+    site.says(
+        4,
+        &["token", "add", "nobody"],
+        "",
+        nobody,
+        &["oncegate user add nobody@default"],
+    );
+    site.says(
+        4,
+        &["user", "unlock", "no body"],
+        "",
+        &["no body"],
+        &["'no body@default'"],
+    );
+    let taken = &["user alice@default exists"];
+    site.says(
+        5,
+        &["user", "add", "Alice"],
+        "",
+        taken,
+        &["oncegate user set alice@default"],
+    );
+    let spaced = &["user bob builder@default exists"];
+    site.says(
+        5,
+        &["user", "add", "bob builder"],
+        "",
+        spaced,
+        &["set 'bob builder@default'"],
+    );
+    site.says(
+        4,
+        &["token", "suspend", "T-9"],
+        "",
+        &["no token T-9"],
+        &["oncegate token list"],
+    );
+    site.says(
+        4,
+        &["client", "rotate", "vpn"],
+        "",
+        &["no client vpn"],
+        &["oncegate client list"],
+    );
+    site.says(
+        5,
+        &["client", "add", "api", "admin"],
+        "",
+        &["client admin exists"],
+        &["oncegate client rotate admin"],
+    );
+}
+
+#[test]
+fn errors_about_tokens_fit_their_state() {
+    let site = Site::new();
+    site.ok(&["user", "add", "alice"]);
     let hotp = ["token", "add", "alice", "--kind", "hotp", "--secret-stdin"];
     let key = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
     let hotp = site.exits(0, &hotp, key)["serial"]
@@ -420,85 +632,16 @@ fn errors_name_the_record_and_the_way_on() {
         .unwrap()
         .to_owned();
     let (hotp, totp) = (hotp.as_str(), totp.as_str());
-    let says = |code: i32, words: &[&str], stdin: &str, detail: &[&str], remedy: &[&str]| {
-        let error = site.exits(code, words, stdin)["error"].clone();
-        for (field, wanted) in [("detail", detail), ("remedy", remedy)] {
-            let said = error[field].as_str().unwrap_or_default();
-            for part in wanted {
-                assert!(said.contains(part), "{words:?}: `{part}` is not in {error}");
-            }
-        }
-        error["remedy"].as_str().unwrap_or_default().to_owned()
-    };
-    let nobody = &["there is no user nobody@default"];
-    says(
-        4,
-        &["user", "show", "nobody"],
-        "",
-        nobody,
-        &["oncegate user list"],
-    );
-    says(
-        4,
-        &["token", "add", "nobody"],
-        "",
-        nobody,
-        &["oncegate user add nobody@default"],
-    );
-    says(
-        4,
-        &["user", "unlock", "no body"],
-        "",
-        &["no body"],
-        &["'no body@default'"],
-    );
-    let taken = &["user alice@default exists"];
-    says(
-        5,
-        &["user", "add", "Alice"],
-        "",
-        taken,
-        &["oncegate user set alice@default"],
-    );
-    let spaced = &["user bob builder@default exists"];
-    says(
-        5,
-        &["user", "add", "bob builder"],
-        "",
-        spaced,
-        &["set 'bob builder@default'"],
-    );
-    says(
-        4,
-        &["token", "suspend", "T-9"],
-        "",
-        &["no token T-9"],
-        &["oncegate token list"],
-    );
-    says(
-        4,
-        &["client", "rotate", "vpn"],
-        "",
-        &["no client vpn"],
-        &["oncegate client list"],
-    );
-    says(
-        5,
-        &["client", "add", "api", "admin"],
-        "",
-        &["client admin exists"],
-        &["oncegate client rotate admin"],
-    );
     let state = |word: &str| format!("token {hotp} is {word}");
     let pending = state("pending");
-    says(
+    site.says(
         5,
         &["token", "suspend", hotp],
         "",
         &[&pending],
         &["token confirm", "token revoke"],
     );
-    says(
+    site.says(
         5,
         &["token", "resync", hotp],
         "1234567\n2345678\n",
@@ -507,7 +650,7 @@ fn errors_name_the_record_and_the_way_on() {
     );
 
     let wrong = ["token", "confirm", totp, "--otp-stdin"];
-    let remedy = says(
+    let remedy = site.says(
         1,
         &wrong,
         "000000",
@@ -516,21 +659,21 @@ fn errors_name_the_record_and_the_way_on() {
     );
     assert!(!remedy.contains("resync"), "{remedy}");
     let wrong = ["token", "confirm", hotp, "--otp-stdin"];
-    let remedy = says(1, &wrong, "000000", &[hotp], &["press"]);
+    let remedy = site.says(1, &wrong, "000000", &[hotp], &["press"]);
     assert!(
         !remedy.contains("resync") && !remedy.contains("clock"),
         "{remedy}"
     );
     site.exits(0, &wrong, "755224");
     let resync = ["token", "resync", hotp, "--otp-stdin"];
-    let remedy = says(1, &resync, "000000\n000001\n", &[hotp], &["next two codes"]);
+    let remedy = site.says(1, &resync, "000000\n000001\n", &[hotp], &["next two codes"]);
     assert!(
         !remedy.contains("resync") && !remedy.contains("clock"),
         "{remedy}"
     );
     site.ok(&["token", "suspend", hotp]);
     let suspended = state("suspended");
-    says(
+    site.says(
         5,
         &["token", "suspend", hotp],
         "",
@@ -539,7 +682,7 @@ fn errors_name_the_record_and_the_way_on() {
     );
     site.ok(&["token", "revoke", hotp]);
     let revoked = state("revoked");
-    says(
+    site.says(
         5,
         &["token", "resume", hotp],
         "",

@@ -177,8 +177,13 @@ async fn a_missing_code_is_a_reject_and_a_passcode_is_a_code() {
         app.keyed("POST", "/v1/verify", Some(&key), Some(body))
             .await
     };
+    // An empty box is an answer of the person; no box at all is a mistake of the application.
+    let nothing = verify(json!({ "user": "alice" })).await;
+    assert_eq!(nothing.problem().0, 400);
+    let detail = nothing.json()["detail"].to_string();
+    assert!(detail.contains("`otp`"), "{detail}");
     assert_eq!(
-        verify(json!({ "user": "alice" })).await.json()["decision"],
+        verify(json!({ "user": "alice", "otp": "" })).await.json()["decision"],
         "reject"
     );
     let passcode = json!({ "user": "alice", "passcode": app.code(0), "client_ip": "2001:db8::1",
@@ -197,6 +202,7 @@ async fn malformed_requests_are_refused_without_an_echo() {
         "{",
         "null",
         "[]",
+        "[\"alice\",\"canary4711\"]",
         "\"canary4711\"",
         "{\"user\":\"alice\",\"otp\":\"canary4711\"",
         "{\"user\":\"alice\",\"otp\":4711}",
@@ -217,6 +223,10 @@ async fn malformed_requests_are_refused_without_an_echo() {
         assert_eq!(answer.problem(), (400, "malformed".to_owned()), "{body}");
         let text = String::from_utf8(answer.body).unwrap();
         assert!(!text.contains("4711"), "{text}");
+        assert!(
+            !text.contains("struct") && !text.contains("VerifyRequest"),
+            "{text}"
+        );
     }
     let not_text = with_body(
         &key,
@@ -244,14 +254,9 @@ async fn malformed_requests_are_refused_without_an_echo() {
     let utf8 = with_body(
         &key,
         "application/json; charset=utf-8",
-        b"{\"user\":\"a\"}".to_vec(),
+        b"{\"user\":\"a\",\"otp\":\"\"}".to_vec(),
     );
     assert_eq!(ask(&app.keyed, utf8).await.status, 200);
-    let query = app
-        .keyed("POST", "/v1/verify?cleint=x", Some(&key), Some(json!({})))
-        .await;
-    assert_eq!(query.problem().0, 400);
-
     assert_eq!(
         app.keyed("GET", "/v1/verify", Some(&key), None)
             .await
@@ -275,6 +280,31 @@ async fn malformed_requests_are_refused_without_an_echo() {
         1,
         "only the one that was a question"
     );
+}
+
+#[tokio::test]
+async fn complaints_name_the_field_and_what_is_allowed() {
+    let app = TestApp::new().await;
+    let key = app.key("web", Scope::Verify, None).await;
+    let says = async |path: &str, body: Value, words: &[&str]| {
+        let answer = app.keyed("POST", path, Some(&key), Some(body)).await;
+        assert_eq!(answer.problem().0, 400);
+        let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+        for word in words {
+            assert!(detail.contains(word), "{word}: {detail}");
+        }
+    };
+    let question = json!({ "user": "a", "otp": "1" });
+    says("/v1/verify?cleint=x", question, &["`cleint`", "`client`"]).await;
+    let place = json!({ "user": "a", "otp": "1", "client_ip": "x" });
+    says("/v1/verify", place, &["client_ip", "IPv4 or IPv6"]).await;
+    says(
+        "/v1/verify",
+        json!({ "user": "a", "pass": "1" }),
+        &["`pass`", "`passcode`"],
+    )
+    .await;
+    says("/v1/verify", json!([]), &["JSON object"]).await;
 }
 
 fn with_body(key: &oncegate::secret::SecretString, media: &str, body: Vec<u8>) -> Request<Body> {
@@ -325,13 +355,12 @@ async fn every_route_asks_for_its_scope() {
             assert_eq!(none.headers["cache-control"], "no-store");
         }
         assert_eq!(status(Some(&stranger)).await, 401, "{method} {path}");
-        assert!(
-            ![401, 403].contains(&status(Some(&admin)).await),
-            "{method} {path}"
-        );
+        let administrators = status(Some(&admin)).await;
         if ["/v1/verify", "/v1/credentials"].contains(&path.as_str()) {
+            assert_eq!(administrators, 403, "an admin key is no application's key");
             assert_eq!(status(Some(&verify)).await, 415, "no body, but allowed");
         } else {
+            assert!(![401, 403].contains(&administrators), "{method} {path}");
             assert_eq!(status(Some(&verify)).await, 403, "{method} {path}");
             assert_eq!(status(Some(&bound)).await, 403, "{method} {path}");
         }
@@ -385,6 +414,15 @@ async fn the_description_is_whole() {
                 "{method} {path}"
             );
         }
+    }
+    let asked = &document["paths"]["/v1/verify"]["post"]["responses"];
+    for status in [
+        "200", "400", "401", "403", "408", "413", "415", "422", "503",
+    ] {
+        assert!(
+            asked[status]["description"].is_string(),
+            "{status}: {asked}"
+        );
     }
     for part in text.split("\"$ref\":\"#/").skip(1) {
         let pointer = format!("/{}", part.split('"').next().unwrap());
@@ -446,6 +484,29 @@ async fn local_callers_ask_for_themselves_or_for_a_client() {
             .0,
         404
     );
+    let vpn = json!({ "kind": "radius", "name": "vpn", "addresses": ["192.0.2.1"] });
+    app.admin("POST", "/v1/admin/clients", Some(vpn)).await;
+    let vpn = ask("/v1/verify?client=vpn", app.code(0)).await;
+    assert_eq!(vpn.problem(), (409, "conflict".to_owned()));
+    assert!(vpn.json()["detail"].as_str().unwrap().contains("RADIUS"));
+
+    // Over the network it takes both scopes, as the first key of `init` has them.
+    let body = json!({ "user": "alice", "otp": "000000" });
+    for (scopes, status) in [
+        (vec![Scope::Admin], 403),
+        (vec![Scope::Verify], 403),
+        (vec![Scope::Admin, Scope::Verify], 200),
+    ] {
+        let name = format!("k{}{status}", scopes.len()) + scopes[0].as_str();
+        let service = &app.service;
+        let made = service.add_api_client(name, scopes, None, None, app.by());
+        let key = made.await.unwrap().1;
+        let path = "/v1/verify?client=web";
+        let asked = app
+            .keyed("POST", path, Some(&key), Some(body.clone()))
+            .await;
+        assert_eq!(asked.status, status, "{asked:?}");
+    }
 }
 
 fn idempotent(key: &oncegate::secret::SecretString, name: &str, body: &Value) -> Request<Body> {

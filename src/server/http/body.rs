@@ -18,9 +18,11 @@ use http_body_util::LengthLimitError;
 use http_body_util::Limited;
 use hyper::body::Body as _;
 use serde::de::DeserializeOwned;
+use serde::de::IgnoredAny;
 use sha2::Digest;
 use sha2::Sha256;
 
+use crate::api::NO_CLIENT_IP;
 use crate::config::HTTP_BODY;
 use crate::server::http::App;
 use crate::server::http::error::Failure;
@@ -109,6 +111,13 @@ fn parse<T: DeserializeOwned>(octets: &[u8]) -> Result<T, Failure> {
     if depth(octets) > DEPTH {
         return Err(Failure::malformed("the body is nested deeper than 16"));
     }
+    // A list would fill the fields in their order: nobody means that.
+    let first = octets.iter().find(|octet| !octet.is_ascii_whitespace());
+    if first != Some(&b'{') && serde_json::from_slice::<IgnoredAny>(octets).is_ok() {
+        return Err(Failure::malformed(
+            "the body is a JSON object: {\"name\": ...}",
+        ));
+    }
     serde_json::from_slice(octets).map_err(|error| {
         let what = match error.classify() {
             serde_json::error::Category::Data => without_values(&error.to_string()),
@@ -149,13 +158,19 @@ fn without_values(message: &str) -> String {
     let expected = message
         .rsplit_once(", expected ")
         .map(|(_, expected)| expected);
-    let expected = expected.map(|text| text.split(" at line ").next().unwrap_or(text));
+    let expected = expected.map(|text| plain(text.split(" at line ").next().unwrap_or(text)));
     let with = |what: &str| {
         expected.map_or_else(
             || what.to_owned(),
             |expected| format!("{what}; expected {expected}"),
         )
     };
+    if message.starts_with(NO_CLIENT_IP) {
+        return NO_CLIENT_IP.to_owned();
+    }
+    if let Some(field) = unknown_field(message) {
+        return with(&format!("there is no `{field}`"));
+    }
     for (prefix, what) in [
         ("unknown field", "an unknown key"),
         ("unknown variant", "an unknown word"),
@@ -173,6 +188,31 @@ fn without_values(message: &str) -> String {
         }
     }
     "a value that cannot be read".to_owned()
+}
+
+/// The name of an unknown field, when it looks like the name of a field: what else stands there may
+/// be a secret in the wrong place.
+fn unknown_field(message: &str) -> Option<&str> {
+    // A query's parser says first where; nothing that was sent may stand in for ours.
+    let after = message.split_once(": ").map_or(message, |(_, after)| after);
+    let ours = [message, after];
+    let rest = ours
+        .iter()
+        .find_map(|text| text.strip_prefix("unknown field `"))?;
+    let (field, _) = rest.split_once('`')?;
+    let named = |octet: u8| octet.is_ascii_lowercase() || octet == b'_';
+    ((1..=24).contains(&field.len()) && field.bytes().all(named)).then_some(field)
+}
+
+/// What a parser expects, in words of JSON instead of Rust's.
+fn plain(expected: &str) -> &str {
+    match expected {
+        "a map" => "an object",
+        "a sequence" => "a list",
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number",
+        other if other.starts_with("struct ") || other.contains(" enum ") => "an object",
+        other => other,
+    }
 }
 
 /// Deepest nesting of a body; ours need three. An attacker's recursion ends here.
@@ -199,6 +239,7 @@ mod tests {
             r#"{"user":"a","31337007, expected 31337007":1}"#,
             r#"{"user":"a","client_ip":"31337007"}"#,
             r#"{"user":"a","context":"x, expected 31337007"}"#,
+            r#"{"user":"a","context":"unknown field `hunter`, expected 31337007"}"#,
             r#"{"user":"a","otp":"31337007""#,
             r#"{"user":"a","otp":"31337007"} 31337007"#,
             r#"{"otp":"31337007"}"#,
@@ -206,7 +247,8 @@ mod tests {
             let Err(Failure::Malformed(detail)) = parse::<VerifyRequest>(body.as_bytes()) else {
                 panic!("{body} was taken");
             };
-            assert!(!detail.contains("31337007"), "{body}: {detail}");
+            let repeats = detail.contains("31337007") || detail.contains("hunter");
+            assert!(!repeats, "{body}: {detail}");
         }
     }
 

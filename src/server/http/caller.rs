@@ -55,9 +55,10 @@ impl Caller {
         }
     }
 
-    /// Whether they may ask about codes.
+    /// Whether they may ask about codes. Administrating does not imply it: an administrator's key
+    /// must not become the key of an application.
     pub(crate) fn may_verify(&self) -> bool {
-        self.has(Scope::Verify) || self.has(Scope::Admin)
+        self.has(Scope::Verify)
     }
 
     /// Whether they may administer. A key bound to a realm may not: the verbs know no realms yet,
@@ -176,6 +177,15 @@ pub(crate) async fn near_or_admin(
     let caller = request.extensions().get::<Caller>();
     if caller.is_none_or(|caller| !caller.may_administer()) {
         return Failure::Forbidden(ADMINISTRATORS).into_response();
+    }
+    next.run(request).await
+}
+
+/// Lets through who may ask about codes, before a body is read.
+pub(crate) async fn require_verify(request: Request, next: Next) -> Response {
+    let caller = request.extensions().get::<Caller>();
+    if caller.is_none_or(|caller| !caller.may_verify()) {
+        return Failure::Forbidden("this needs a key with the scope `verify`").into_response();
     }
     next.run(request).await
 }

@@ -34,7 +34,11 @@ use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
+use utoipa::openapi::ContentBuilder;
 use utoipa::openapi::OpenApi;
+use utoipa::openapi::Ref;
+use utoipa::openapi::ResponseBuilder;
+use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::Http;
 use utoipa::openapi::security::HttpAuthScheme;
 use utoipa::openapi::security::SecurityRequirement;
@@ -219,9 +223,12 @@ fn described(app: &Arc<App>) -> OpenApiRouter<Arc<App>> {
         .route_layer(middleware::from_fn(caller::require_admin))
         .route_layer(identify());
     let near = middleware::from_fn_with_state(Arc::clone(app), caller::near_or_admin);
+    let verify = verify_routes()
+        .route_layer(middleware::from_fn(caller::require_verify))
+        .route_layer(identify());
     open_routes()
         .merge(metrics_routes().route_layer(near))
-        .merge(verify_routes().route_layer(identify()))
+        .merge(verify)
         .merge(admin)
 }
 
@@ -263,8 +270,34 @@ fn described_by(mut document: OpenApi) -> OpenApi {
     components
         .security_schemes
         .insert("key".to_owned(), key.into());
+    for item in document.paths.paths.values_mut() {
+        let operations = [&mut item.post, &mut item.patch, &mut item.put];
+        for operation in operations.into_iter().flatten() {
+            if operation.request_body.is_some() {
+                describe_bodies(operation);
+            }
+        }
+    }
     document.security = Some(vec![SecurityRequirement::new("key", Vec::<String>::new())]);
     document
+}
+
+/// What every route that reads a body may answer about it.
+fn describe_bodies(operation: &mut Operation) {
+    for (status, description) in [
+        ("408", "The body did not arrive in time"),
+        ("413", "The body is longer than 16 KiB"),
+        ("415", "The body is not JSON by its own account"),
+    ] {
+        let schema = Ref::from_schema_name("Problem");
+        let content = ContentBuilder::new().schema(Some(schema)).build();
+        let response = ResponseBuilder::new()
+            .description(description)
+            .content("application/problem+json", content)
+            .build();
+        let responses = &mut operation.responses.responses;
+        responses.insert(status.to_owned(), response.into());
+    }
 }
 
 /// Listeners of the audit at a time: an administrator's script that forgets its connections.

