@@ -41,6 +41,10 @@ keys! {
     LIMITS_RADIUS_QUEUE = "limits.radius_queue", "8192",
         "RADIUS datagrams waiting for a worker";
     LIMITS_HTTP_CONNECTIONS = "limits.http_connections", "1024", "open HTTP connections";
+    LIMITS_HTTP_CONNECTIONS_PER_ADDRESS = "limits.http_connections_per_address", "256",
+        "open HTTP connections of one address; loopback is not limited";
+    LIMITS_HTTP_CLIENT_RATE = "limits.http_client_rate", "none",
+        "requests a second of one API client, or none: no limit; more are answered with 429";
     LIMITS_REQUEST_TIMEOUT = "limits.request_timeout", "3s",
         "time for one decision, 100ms to 60s; after it: silence or 503";
     LIMITS_REJECT_QUEUE = "limits.reject_queue", "65536",

@@ -169,6 +169,10 @@ pub struct Limits {
     pub radius_queue: usize,
     /// Open HTTP connections.
     pub http_connections: usize,
+    /// Open HTTP connections of one address.
+    pub http_connections_per_address: usize,
+    /// Requests a second of one API client; none: no limit.
+    pub http_client_rate: Option<u32>,
     /// Time for one decision.
     pub request_timeout: Duration,
     /// Rejects waiting for their delay.

@@ -142,6 +142,16 @@ impl Resolver<'_> {
         let radius_in_flight = self.one(keys::LIMITS_RADIUS_IN_FLIGHT, parse_count);
         let radius_queue = self.one(keys::LIMITS_RADIUS_QUEUE, parse_count);
         let http_connections = self.one(keys::LIMITS_HTTP_CONNECTIONS, parse_count);
+        let per_address = self.one(keys::LIMITS_HTTP_CONNECTIONS_PER_ADDRESS, parse_count);
+        let http_client_rate = self.one(keys::LIMITS_HTTP_CLIENT_RATE, |text| {
+            if text == "none" {
+                return Ok(None);
+            }
+            let rate = parse_count(text).ok();
+            let rate = rate.and_then(|rate| u32::try_from(rate).ok());
+            rate.map(Some)
+                .ok_or_else(|| format!("`{text}` is neither a number of requests nor none"))
+        });
         let request_timeout = self.one(keys::LIMITS_REQUEST_TIMEOUT, |text| {
             let duration = units::duration(text)?;
             in_range(duration, TIMEOUT_MIN..=TIMEOUT_MAX)
@@ -162,6 +172,8 @@ impl Resolver<'_> {
             radius_in_flight: radius_in_flight?,
             radius_queue: radius_queue?,
             http_connections: http_connections?,
+            http_connections_per_address: per_address?,
+            http_client_rate: http_client_rate?,
             request_timeout: request_timeout?,
             reject_queue: reject_queue?,
             password_threads: password_threads?,

@@ -54,6 +54,8 @@ fn nothing_written_gives_the_defaults() {
             radius_in_flight: 4096,
             radius_queue: 8192,
             http_connections: 1024,
+            http_connections_per_address: 256,
+            http_client_rate: None,
             request_timeout: Duration::from_secs(3),
             reject_queue: 65536,
             password_threads: None,

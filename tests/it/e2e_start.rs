@@ -206,3 +206,19 @@ impl Drop for Unmount {
         assert!(done.is_ok_and(|output| output.status.success()) || std::thread::panicking());
     }
 }
+
+/// SPEC section 4: 429 is the client's own rate; others are served.
+#[test]
+fn a_client_is_held_to_its_rate() {
+    let site = Site::new();
+    let (busy, calm) = (site.api_client("busy"), site.api_client("calm"));
+    let daemon = site.serve_with(&[("ONCEGATE__LIMITS__HTTP_CLIENT_RATE", "5")]);
+    let mut busy = Http::new(daemon.http, &busy);
+    let statuses: Vec<u16> = (0..30)
+        .map(|_| busy.verify("nobody", "000000").unwrap().0)
+        .collect();
+    assert!(statuses.contains(&200) && statuses.contains(&429));
+    let mut calm = Http::new(daemon.http, &calm);
+    assert_eq!(calm.verify("nobody", "000000").unwrap().0, 200);
+    assert!(daemon.terminate().success());
+}

@@ -148,6 +148,11 @@ fn known(app: &App, request: &mut Request, now: UnixTime) -> Result<(), Failure>
             .clients()
             .by_key(&key, now)
             .ok_or(Failure::NoKey)?;
+        if let Some(rate) = app.limits().http_client_rate
+            && !app.rates().take(&client.name, rate, Instant::now())
+        {
+            return Err(Failure::TooMany);
+        }
         request.extensions_mut().insert(Caller::Key(client));
     }
     Ok(())

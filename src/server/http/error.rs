@@ -46,6 +46,8 @@ pub(crate) enum Failure {
     MediaType,
     /// The idempotency key came with another body before.
     KeyReused,
+    /// The client asks more often than it may.
+    TooMany,
     /// Our fault.
     Internal,
     /// Nobody can decide now.
@@ -140,6 +142,12 @@ impl Failure {
                 "The idempotency key was used for another request",
                 "use a fresh Idempotency-Key for every new request".into(),
             ),
+            Self::TooMany => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too-many",
+                "The client asks more often than it may",
+                "wait as Retry-After says; limits.http_client_rate is the number per second".into(),
+            ),
             Self::Internal => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal",
@@ -165,7 +173,7 @@ impl IntoResponse for Failure {
         };
         let extra = match failure {
             Self::NoKey => Some((header::WWW_AUTHENTICATE, "Bearer realm=\"oncegate\"")),
-            Self::Unavailable(_) => Some((header::RETRY_AFTER, "1")),
+            Self::Unavailable(_) | Self::TooMany => Some((header::RETRY_AFTER, "1")),
             _ => None,
         };
         let (status, kind, title, detail) = failure.parts();

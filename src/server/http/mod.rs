@@ -56,6 +56,7 @@ mod answer;
 mod body;
 pub mod caller;
 mod error;
+mod fairness;
 mod forms;
 mod health;
 mod idempotency;
@@ -79,6 +80,8 @@ pub struct App {
     tasks: TaskTracker,
     requests: metrics::Requests,
     sources: Mutex<Vec<metrics::Source>>,
+    rates: fairness::Rates,
+    addresses: Arc<fairness::Addresses>,
     started: Instant,
     document: String,
 }
@@ -98,6 +101,8 @@ impl App {
             tasks: TaskTracker::new(),
             requests: metrics::Requests::default(),
             sources: Mutex::default(),
+            rates: fairness::Rates::default(),
+            addresses: Arc::default(),
             started: Instant::now(),
             document,
         })
@@ -135,6 +140,14 @@ impl App {
 
     pub(crate) const fn answers(&self) -> &idempotency::Idempotency<verify::Verdict> {
         &self.answers
+    }
+
+    pub(crate) const fn rates(&self) -> &fairness::Rates {
+        &self.rates
+    }
+
+    pub(crate) const fn addresses(&self) -> &Arc<fairness::Addresses> {
+        &self.addresses
     }
 
     /// Places for rejects that wait for their delay.

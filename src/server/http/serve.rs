@@ -50,7 +50,19 @@ pub async fn serve_tcp(
             accepted = listener.accept() => accepted,
         };
         let accepted = match accepted {
-            Ok((stream, peer)) => (stream, Peer(peer)),
+            Ok((stream, peer)) => {
+                // A reverse proxy on this machine speaks for everybody.
+                let most = if peer.ip().to_canonical().is_loopback() {
+                    usize::MAX
+                } else {
+                    app.limits().http_connections_per_address
+                };
+                let Some(share) = app.addresses().share(peer.ip(), most) else {
+                    tracing::debug!(%peer, "too many connections of one address");
+                    continue;
+                };
+                (stream, Peer(peer), share)
+            }
             Err(error) => {
                 pause(&error).await;
                 continue;
@@ -58,8 +70,9 @@ pub async fn serve_tcp(
         };
         let (tls, router, shutdown) = (tls.clone(), router.clone(), shutdown.clone());
         open.spawn(async move {
-            tcp_connection(accepted, tls.as_deref(), router, shutdown).await;
-            drop(place);
+            let (stream, peer, share) = accepted;
+            tcp_connection((stream, peer), tls.as_deref(), router, shutdown).await;
+            drop((place, share));
         });
     }
     drop(listener);

@@ -81,6 +81,8 @@ pub(crate) struct Verdict {
          content_type = "application/problem+json"),
         (status = 422, description = "Idempotency key of another request", body = Problem,
          content_type = "application/problem+json"),
+        (status = 429, description = "More requests a second than the client may send",
+         body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "No decision can be made; nothing was counted", body = Problem,
          content_type = "application/problem+json"),
     )
@@ -226,6 +228,8 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Failure> {
          content_type = "application/problem+json"),
         (status = 403, description = "Key without the scope, or for another realm", body = Problem,
          content_type = "application/problem+json"),
+        (status = 429, description = "More requests a second than the client may send",
+         body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "No decision can be made; nothing was counted", body = Problem,
          content_type = "application/problem+json"),
     )

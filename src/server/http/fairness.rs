@@ -1,0 +1,106 @@
+//! Nobody takes everything: connections of one address, requests of one key.
+//!
+//! Threats (SECURITY T20): one host that opens all the connections there are, and one application
+//! whose loop of failed requests fills the queue and the audit trail for all.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Open connections by address.
+#[derive(Debug, Default)]
+pub(crate) struct Addresses(Mutex<HashMap<IpAddr, usize>>);
+
+/// A connection's share; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Share {
+    addresses: Arc<Addresses>,
+    address: IpAddr,
+}
+
+impl Addresses {
+    /// A share for one more connection, unless the address has `most` already.
+    pub(crate) fn share(self: &Arc<Self>, address: IpAddr, most: usize) -> Option<Share> {
+        let address = address.to_canonical();
+        let mut open = self.0.lock().expect(UNPOISONED);
+        let count = open.entry(address).or_default();
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        Some(Share {
+            addresses: Arc::clone(self),
+            address,
+        })
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut open = self.addresses.0.lock().expect(UNPOISONED);
+        if let Some(count) = open.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// Requests by client, as a virtual schedule: when the client's requests, each taking its even
+/// share of a second, would be done. Who is more than a second ahead waits.
+#[derive(Debug, Default)]
+pub(crate) struct Rates(Mutex<HashMap<String, Instant>>);
+
+impl Rates {
+    /// Takes a request into account; whether it may be served. Who is refused waits a second at most.
+    pub(crate) fn take(&self, client: &str, per_second: u32, now: Instant) -> bool {
+        let mut rates = self.0.lock().expect(UNPOISONED);
+        let busy_until = rates.get(client).copied().unwrap_or(now).max(now);
+        let ahead = busy_until - now;
+        let each = Duration::from_secs(1) / per_second.max(1);
+        let within = ahead + each <= Duration::from_secs(1);
+        if within {
+            rates.insert(client.to_owned(), busy_until + each);
+        }
+        within
+    }
+}
+
+const UNPOISONED: &str = "no panic while the lock is held";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_its_share_and_gives_it_back() {
+        let addresses = Arc::new(Addresses::default());
+        let (here, there) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        let first = addresses.share(here, 2);
+        let second = addresses.share(here, 2);
+        assert!(first.is_some() && second.is_some());
+        assert!(addresses.share(here, 2).is_none());
+        assert!(addresses.share(there, 2).is_some());
+        drop(second);
+        assert!(addresses.share(here, 2).is_some());
+        drop(first);
+        assert!(addresses.0.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_client_is_held_to_its_rate_and_others_are_not() {
+        let rates = Rates::default();
+        let now = Instant::now();
+        let taken = (0..100).filter(|_| rates.take("app", 10, now));
+        assert_eq!(taken.count(), 10, "a second's worth at once");
+        assert!(rates.take("other", 10, now));
+        let later = now + Duration::from_millis(500);
+        let taken = (0..100).filter(|_| rates.take("app", 10, later));
+        assert_eq!(taken.count(), 5);
+    }
+}
