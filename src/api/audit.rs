@@ -1,0 +1,117 @@
+//! The audit trail.
+
+use std::net::IpAddr;
+
+use serde::Deserialize;
+use serde::Serialize;
+use utoipa::IntoParams;
+use utoipa::ToSchema;
+
+/// One audit record.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct AuditRecord {
+    /// Position in the chain.
+    pub seq: u64,
+    /// When.
+    pub time: String,
+    /// Names the request.
+    pub request_id: String,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: AuditEvent,
+}
+
+/// What happened.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum AuditEvent {
+    /// Somebody asked for a decision.
+    Decision {
+        /// `accept`, `reject` or `challenge`.
+        decision: String,
+        /// Why, a word of the closed list.
+        reason: String,
+        /// `login`, `confirm`, `resync`.
+        purpose: String,
+        /// Who was to be let in.
+        user: String,
+        /// The token that decided.
+        serial: Option<String>,
+        /// The step that was consumed or found used.
+        step: Option<u64>,
+        /// Who asked.
+        client: String,
+        /// `radius`, `http`, `admin`.
+        channel: String,
+        /// Where the person is, if the client said so.
+        #[schema(value_type = Option<String>)]
+        client_ip: Option<IpAddr>,
+        /// `pap`, `http`, `admin`.
+        method: String,
+        /// `policy:rule`.
+        rule: Option<String>,
+        /// The exception in force: kind, who granted it, its end, why.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        waiver: Option<String>,
+        /// The user's failures after this attempt.
+        failures: u32,
+        /// Milliseconds from arrival to the decision, before its commit.
+        latency_ms: u32,
+    },
+    /// Somebody changed something.
+    Change {
+        /// Who.
+        actor: String,
+        /// What was done.
+        action: String,
+        /// To which record.
+        target: String,
+        /// The user whom it concerns.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        user: Option<String>,
+        /// What else a reader must know.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        detail: Option<String>,
+    },
+}
+
+/// What the audit chain looks like.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct AuditChain {
+    /// Whether every record is as it was written.
+    pub intact: bool,
+    /// Records found right, from the first.
+    pub good: u64,
+    /// The first bad record.
+    pub first_bad: Option<u64>,
+    /// What is wrong with it.
+    pub fault: Option<String>,
+}
+
+/// A page of audit records.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct Audit {
+    /// Newest first.
+    pub records: Vec<AuditRecord>,
+    /// `before` of the next page; absent on the last.
+    pub next: Option<u64>,
+}
+
+/// Which audit records.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct AuditQuery {
+    /// Only records before this one.
+    pub before: Option<u64>,
+    /// Only records at or after this time (RFC 3339).
+    pub since: Option<String>,
+    /// Only about this user.
+    pub user: Option<String>,
+    /// `accept` or `reject`.
+    pub decision: Option<String>,
+    /// Only of this request.
+    pub request: Option<String>,
+    /// At most this many: 1 to 1000, 100 by default.
+    pub limit: Option<usize>,
+}

@@ -1,0 +1,150 @@
+//! Clients.
+
+use serde::Deserialize;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::api::present;
+use crate::secret::SecretString;
+
+/// A client to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum ClientCreate {
+    /// Speaks RADIUS.
+    Radius {
+        /// Its name.
+        name: String,
+        /// Addresses or networks its packets come from.
+        addresses: Vec<String>,
+        /// Its secret; generated when absent.
+        #[schema(value_type = Option<String>)]
+        secret: Option<SecretString>,
+        /// Policy of its users.
+        policy: Option<String>,
+        /// Only users of this realm.
+        realm: Option<String>,
+        /// `generic`.
+        profile: Option<String>,
+        /// `true` (default), `false`, `auto`.
+        require_message_authenticator: Option<String>,
+        /// Whether it can ask the person again (Access-Challenge); `true` when absent.
+        challenge: Option<bool>,
+    },
+    /// Speaks HTTP.
+    Api {
+        /// Its name.
+        name: String,
+        /// `verify` (default), `admin`.
+        #[serde(default)]
+        scopes: Vec<String>,
+        /// Policy of its users.
+        policy: Option<String>,
+        /// Only users of this realm.
+        realm: Option<String>,
+    },
+}
+
+/// A change of a client: what is absent stays, `null` clears.
+#[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[allow(clippy::option_option)] // absent, null and value are three things
+pub struct ClientChange {
+    /// All addresses or networks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub addresses: Option<Vec<String>>,
+    /// Policy of its users.
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub policy: Option<Option<String>>,
+    /// Only users of this realm.
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub realm: Option<Option<String>>,
+    /// `true`, `false`, `auto`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub require_message_authenticator: Option<String>,
+    /// Whether it can ask the person again (RADIUS).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub challenge: Option<bool>,
+    /// All scopes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scopes: Option<Vec<String>>,
+}
+
+/// A client.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct Client {
+    /// Its name.
+    pub name: String,
+    /// `radius` or `api`.
+    pub kind: String,
+    /// Policy of its users; `default` when absent.
+    pub policy: Option<String>,
+    /// Only users of this realm.
+    pub realm: Option<String>,
+    /// Networks its packets come from (RADIUS).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub addresses: Option<Vec<String>>,
+    /// Appliance profile (RADIUS).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// `true`, `false`, `auto` (RADIUS).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub require_message_authenticator: Option<String>,
+    /// Whether it can ask the person again (RADIUS).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub challenge: Option<bool>,
+    /// Why the shared secret is weak, if it is (RADIUS).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weak_secret: Option<String>,
+    /// What the key may do (API).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scopes: Option<Vec<String>>,
+    /// Until when the secret or key before the last rotation works.
+    pub previous_until: Option<String>,
+    /// When the record was made.
+    pub created: String,
+    /// What `If-Match` compares.
+    pub revision: u64,
+}
+
+/// A client just made or rotated, with its secret or key: the only time it is shown.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct ClientCreated {
+    /// The client.
+    #[serde(flatten)]
+    pub client: Client,
+    /// The shared secret (RADIUS).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+    /// The key (API).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+/// A rotation.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rotate {
+    /// The new shared secret (RADIUS); generated when absent.
+    #[schema(value_type = Option<String>)]
+    pub secret: Option<SecretString>,
+    /// Seconds for which the old one stays valid; a day by default.
+    pub grace_secs: Option<u64>,
+}
+
+/// A page of clients.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct Clients {
+    /// In order of name.
+    pub clients: Vec<Client>,
+    /// `after` of the next page; absent on the last.
+    pub next: Option<String>,
+}

@@ -1,0 +1,119 @@
+//! The JSON forms of the HTTP API, shared by the server and the command line.
+//!
+//! Unknown fields are refused: a misspelt field must not be a silent default. Times are RFC 3339 in
+//! UTC. Fields that carry secrets are [`SecretString`] on the way in; on the way out a secret
+//! appears once, in the answer to its creation.
+
+use serde::Deserialize;
+use serde::Serialize;
+use utoipa::IntoParams;
+use utoipa::ToSchema;
+
+mod audit;
+mod clients;
+mod tokens;
+mod users;
+mod verify;
+
+pub use audit::*;
+pub use clients::*;
+pub use tokens::*;
+pub use users::*;
+pub use verify::*;
+
+/// A failure (RFC 9457), `application/problem+json`.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct Problem {
+    /// A stable name of the kind of failure: `urn:oncegate:problem:NAME`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The kind in words.
+    pub title: String,
+    /// HTTP status.
+    pub status: u16,
+    /// What was wrong here.
+    pub detail: String,
+    /// What to do next, where the detail does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
+/// Which page of users, tokens or clients.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Page {
+    /// `next` of the page before.
+    pub after: Option<String>,
+    /// At most this many: 1 to 1000, 100 by default.
+    pub limit: Option<usize>,
+    /// Only tokens of this user.
+    pub user: Option<String>,
+}
+
+/// How the daemon is.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct Status {
+    /// Whether it can decide.
+    pub ready: bool,
+    /// Why not.
+    pub fault: Option<String>,
+    /// Its version.
+    pub version: String,
+    /// Whether a daemon runs; otherwise the store was read directly.
+    pub daemon: bool,
+    /// RADIUS listeners.
+    pub radius: Vec<String>,
+    /// HTTP listeners.
+    pub http: Vec<String>,
+    /// Loaded policies.
+    pub policies: Vec<String>,
+    /// Configured clients.
+    pub clients: usize,
+    /// Last durable audit record.
+    pub audit_seq: u64,
+    /// Attempts and changes waiting to be committed.
+    pub queue: usize,
+    /// Places in that queue.
+    pub queue_limit: usize,
+    /// Commits since start.
+    pub commits: u64,
+    /// Records since start; over commits, the records that shared one.
+    pub records: u64,
+    /// Accepts since start.
+    pub accepts: u64,
+    /// Rejects since start.
+    pub rejects: u64,
+    /// Requests that could not be decided since start.
+    pub undecided: u64,
+    /// The daemon's clock.
+    pub now: String,
+    /// The latest time on record.
+    pub last_seen: String,
+}
+
+/// The loaded policies.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct Policies {
+    /// In order of name.
+    pub policies: Vec<PolicySummary>,
+}
+
+/// A loaded policy.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct PolicySummary {
+    /// Its name.
+    pub name: String,
+    /// Whom it is for.
+    pub description: String,
+    /// Its rules, in order.
+    pub rules: Vec<String>,
+}
+
+pub(crate) fn present<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: serde::Deserializer<'de>,
+{
+    T::deserialize(deserializer).map(Some)
+}

@@ -1,0 +1,152 @@
+//! Asking: is this the person, this once?
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::Deserialize;
+use serde::Serialize;
+use utoipa::IntoParams;
+use utoipa::ToSchema;
+
+use crate::secret::SecretString;
+
+/// `POST /v1/verify`: is this the person, this once?
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VerifyRequest {
+    /// `name`, `name@realm` or `DOMAIN\name`.
+    pub user: String,
+    /// The code, when the application asks for it in a field of its own.
+    #[schema(value_type = Option<String>)]
+    pub otp: Option<SecretString>,
+    /// What a person would type into a VPN's password box; instead of the separate fields.
+    #[schema(value_type = Option<String>)]
+    pub passcode: Option<SecretString>,
+    /// The PIN; looked at only where the policy requires one.
+    #[schema(value_type = Option<String>)]
+    pub pin: Option<SecretString>,
+    /// The password; looked at only where the policy requires one.
+    #[schema(value_type = Option<String>)]
+    pub password: Option<SecretString>,
+    /// The challenge this answers: the `id` of an earlier answer.
+    pub challenge: Option<String>,
+    /// Where the person is.
+    #[serde(default, deserialize_with = "client_ip")]
+    #[schema(value_type = Option<String>)]
+    pub client_ip: Option<IpAddr>,
+    /// The application's own words, for policy rules.
+    #[serde(default)]
+    pub context: BTreeMap<String, String>,
+}
+
+/// On whose behalf an administrator asks `POST /v1/verify`.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct OnBehalf {
+    /// With the scope `admin` beside `verify`: the API client whose policy applies, as if it had
+    /// asked.
+    pub client: Option<String>,
+}
+
+/// The answer to a verification.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(tag = "decision", rename_all = "lowercase")]
+pub enum VerifyAnswer {
+    /// It is.
+    Accept {
+        /// Canonical `name@realm`.
+        user: String,
+        /// The token that proved it; none where no code was asked for.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        serial: Option<String>,
+        /// Strength of the factors, 1 to 3.
+        assurance: u8,
+        /// Reply attributes of the policy.
+        attributes: BTreeMap<String, String>,
+        /// Names the request in the audit.
+        request_id: String,
+    },
+    /// Right so far: the next factor is wanted.
+    Challenge {
+        /// What to answer.
+        challenge: Challenge,
+        /// Names the request in the audit.
+        request_id: String,
+    },
+    /// It is not, or not this once. The cause is in the audit only.
+    Reject {
+        /// Names the request in the audit.
+        request_id: String,
+    },
+}
+
+/// The answer to a change of PIN or password.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(tag = "decision", rename_all = "lowercase")]
+pub enum CredentialsAnswer {
+    /// Changed.
+    Accept {
+        /// Names the request in the audit.
+        request_id: String,
+    },
+    /// What was presented did not prove the user. The cause is in the audit only.
+    Reject {
+        /// Names the request in the audit.
+        request_id: String,
+    },
+}
+
+/// A second round: ask the person, then `POST /v1/verify` with `challenge` set to its id.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct Challenge {
+    /// For the field `challenge` of the answer.
+    pub id: String,
+    /// `otp`, `pin` or `password`: the field that is wanted.
+    pub factor: String,
+    /// How to ask the person for it.
+    pub prompt: String,
+    /// Seconds in which an answer is awaited.
+    pub expires_in: u64,
+}
+
+/// `POST /v1/credentials`: a user proves what the policy asks for, and chooses another PIN or
+/// password.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CredentialsRequest {
+    /// As for `POST /v1/verify`.
+    pub user: String,
+    /// The code.
+    #[schema(value_type = Option<String>)]
+    pub otp: Option<SecretString>,
+    /// The present PIN.
+    #[schema(value_type = Option<String>)]
+    pub pin: Option<SecretString>,
+    /// The present password.
+    #[schema(value_type = Option<String>)]
+    pub password: Option<SecretString>,
+    /// Where the person is.
+    #[schema(value_type = Option<String>)]
+    pub client_ip: Option<IpAddr>,
+    /// The new password.
+    #[schema(value_type = Option<String>)]
+    pub new_password: Option<SecretString>,
+    /// The new PIN.
+    #[schema(value_type = Option<String>)]
+    pub new_pin: Option<SecretString>,
+}
+
+fn client_ip<'de, D>(deserializer: D) -> Result<Option<IpAddr>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+{
+    let text = Option::<String>::deserialize(deserializer)?;
+    let address = text.map(|text| text.parse());
+    address
+        .transpose()
+        .map_err(|_| serde::de::Error::custom(NO_CLIENT_IP))
+}
+
+/// What is wrong with a `client_ip` that is no address.
+pub const NO_CLIENT_IP: &str = "client_ip: an IPv4 or IPv6 address, as 203.0.113.7 or 2001:db8::7";
