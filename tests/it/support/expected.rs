@@ -170,7 +170,7 @@ impl Codes {
                 let live = |text: &&str| *text == self.fresh || self.used.as_deref() == Some(text);
                 let code = order.iter().position(|factor| *factor == Factor::Otp);
                 let code = code.and_then(|place| parts.as_ref()?.get(place).copied());
-                if order.len() > 1 && form == Form::Either && code.filter(live).is_none() {
+                if order.len() > 1 && form == Form::Either && !code.as_ref().is_some_and(live) {
                     return self.judge(order, &[Some(typed)]);
                 }
                 let unread = || vec![None; order.len()];
@@ -232,7 +232,7 @@ pub(crate) fn joined(texts: &[String], separator: &str) -> String {
 
 /// What a box holds: PIN and code have six characters each, the password has the rest; one comma
 /// between two parts is none of theirs.
-fn read<'t>(order: Order, typed: &'t str) -> Option<Vec<&'t str>> {
+fn read(order: Order, typed: &str) -> Option<Vec<&str>> {
     let mut rest = typed;
     let (mut front, mut back) = (Vec::new(), Vec::new());
     let (mut first, mut end) = (0, order.len());

@@ -6,13 +6,17 @@ use std::net::IpAddr;
 use oncegate::radius::attribute::Type;
 use oncegate::radius::authenticator::RequestAuthenticator;
 use oncegate::radius::authenticator::SecretKeys;
+use oncegate::radius::encode::BuildError;
 use oncegate::radius::encode::MessageAuthenticator;
 use oncegate::radius::packet::Code;
 use oncegate::radius::packet::Packet;
+use oncegate::radius::password;
 use oncegate::radius::request::RequestBuilder;
 use oncegate::radius::verify;
 use serde_json::Value;
 
+use crate::radius_dialogue::SECRET;
+use crate::radius_dialogue::keys;
 use crate::support::lab::Heard;
 
 /// An Access-Request by PAP.
@@ -80,4 +84,10 @@ pub(crate) fn heard(request: &[u8], reply: &[u8], keys: &SecretKeys) -> Heard {
         seen,
         body: Value::Null,
     }
+}
+
+/// A password as it travels, if it can.
+pub(crate) fn hide(typed: &str) -> Result<Vec<u8>, BuildError> {
+    let authenticator = RequestAuthenticator([0; 16]);
+    password::hide(typed.as_bytes(), &authenticator, &keys(SECRET))
 }

@@ -34,6 +34,7 @@ use oncegate::secret::SecretString;
 use oncegate::secret::SystemEntropy;
 use oncegate::server::Info;
 use oncegate::server::http::App;
+use oncegate::server::http::local_router;
 use oncegate::server::http::router;
 use oncegate::server::radius::Ingress;
 use oncegate::server::radius::Pipeline;
@@ -319,6 +320,14 @@ impl Lab {
             seen,
             body: body.take(),
         }
+    }
+
+    /// What an administrator is shown.
+    pub(crate) async fn admin(&self, method: &str, path: &str) -> Value {
+        let router = local_router(Arc::clone(&self.running().app), 0);
+        let answer = app::ask(&router, app::request(method, path, None, None)).await;
+        assert_eq!(answer.status, 200);
+        answer.json()
     }
 
     /// An Access-Request by PAP from the gear of the policy.
