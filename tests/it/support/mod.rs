@@ -9,6 +9,9 @@ pub(crate) mod vectors;
 pub(crate) mod codes;
 pub(crate) mod daemon;
 pub(crate) mod disk;
+pub(crate) mod expected;
+pub(crate) mod gear;
+pub(crate) mod lab;
 pub(crate) mod net;
 pub(crate) mod store;
 

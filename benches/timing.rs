@@ -1,0 +1,296 @@
+//! Whether the time at which a reject leaves tells why it was one (SECURITY T13).
+//!
+//! `cargo bench --bench timing` takes 10 000 samples of each cause, at half of what hashing can do:
+//! some ten minutes on two cores. `SAMPLES=3000` takes fewer, `SECONDS=420` stops then. For each pair
+//! of causes it prints the Mann-Whitney AUC, the chance that a reject of one leaves later than one of
+//! the other: 0.5 tells nothing, and the goal is 0.50 +- 0.02.
+//!
+//! Requests go through the HTTP front end without a socket, at a steady pace in random order; what
+//! is measured is the time from the call to the answer. A pace near what hashing can do would measure
+//! the queue instead, so the last line says how many rejects were late.
+
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use oncegate::config::Limits;
+use oncegate::credential::Cost;
+use oncegate::credential::Scratch;
+use oncegate::credential::spend;
+use oncegate::diagnostic::Source;
+use oncegate::model::client::Scope;
+use oncegate::model::kind::Kind;
+use oncegate::model::user_key::UserKey;
+use oncegate::otp::Algorithm;
+use oncegate::otp::Digits;
+use oncegate::otp::Period;
+use oncegate::policy::Policies;
+use oncegate::secret::Key256;
+use oncegate::secret::SecretBytes;
+use oncegate::secret::SystemEntropy;
+use oncegate::server::Info;
+use oncegate::server::http::App;
+use oncegate::server::http::router;
+use oncegate::service::Service;
+use oncegate::service::admin::CredentialsPatch;
+use oncegate::service::admin::NewToken;
+use oncegate::service::admin::NewVerifier;
+use oncegate::service::admin::UserPatch;
+use oncegate::service::hashing::Settings;
+use oncegate::store::By;
+use oncegate::store::embedded::Embedded;
+use oncegate::store::embedded::Parts;
+use oncegate::store::medium::Directory;
+use oncegate::time::SystemClock;
+use tokio::task::JoinSet;
+use tower::ServiceExt as _;
+
+const CAUSES: [&str; 3] = ["unknown user", "wrong PIN", "wrong code"];
+const PIN: &str = "280465";
+/// Nobody is locked before all is measured.
+const USERS: usize = 16;
+const DELAY: Duration = Duration::from_millis(200);
+const POLICY: &str = r#"
+reject_delay = "200ms"
+[[rule]]
+name = "all"
+require = ["pin", "otp"]
+[lockout]
+free = 10000
+lock_after = 10000
+hard_lock_after = 10000
+source_lock_after = 0
+"#;
+const LIMITS: Limits = Limits {
+    radius_in_flight: 1,
+    radius_queue: 1,
+    http_connections: 1000,
+    request_timeout: Duration::from_secs(3),
+    reject_queue: 10_000,
+    password_threads: None,
+    password_queue: 64,
+    password_cost: Cost::DEFAULT,
+};
+
+struct Bench {
+    router: Router,
+    key: String,
+}
+
+impl Bench {
+    async fn new(dir: &std::path::Path, threads: usize) -> Self {
+        let store = Embedded::open(Parts {
+            medium: Arc::new(Directory::new(dir)),
+            master: Key256::new([1; 32]),
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+            segment_size: 64 << 20,
+            checkpoint: Duration::from_secs(5),
+        });
+        let source = Source::new("default.toml", POLICY);
+        let policies = Policies::parse(&[source], &|_, _| Ok(())).expect("a policy");
+        let hashing = Settings {
+            threads,
+            ..Settings::default()
+        };
+        let store = Arc::new(store.expect("an empty store"));
+        let clock = Arc::new(SystemClock);
+        let service = Service::new(store, policies, clock, Arc::new(SystemEntropy), hashing);
+        let service = Arc::new(service.await.expect("a service"));
+        for number in 0..USERS {
+            enrol(&service, number).await;
+        }
+        let scopes = vec![Scope::Verify];
+        let made = service.add_api_client("app".to_owned(), scopes, None, None, by(&service));
+        let (_, key) = made.await.expect("a client");
+        Self {
+            router: router(App::new(service, LIMITS, Info::default())),
+            key: format!("Bearer {}", key.expose()),
+        }
+    }
+
+    /// How long a reject takes to leave.
+    async fn reject(&self, cause: usize, number: usize) -> Duration {
+        let (user, pin) = match cause {
+            0 => ("nobo", PIN),
+            1 => ("user", "280466"),
+            _ => ("user", PIN),
+        };
+        let user = format!("{user}{:02}", number % USERS);
+        let body = format!(r#"{{"user":"{user}","pin":"{pin}","otp":"000000"}}"#);
+        let request = Request::post("/v1/verify")
+            .header("authorization", &self.key)
+            .header("content-type", "application/json")
+            .body(Body::from(body));
+        let (request, router) = (request.expect("a request"), self.router.clone());
+        let start = Instant::now();
+        let Ok(answer) = router.oneshot(request).await;
+        let left = start.elapsed();
+        assert_eq!(
+            answer.status(),
+            200,
+            "the pace is beyond what hashing can do"
+        );
+        left
+    }
+}
+
+fn by(service: &Service) -> By {
+    let (request, at) = service.arrival().expect("random octets");
+    By {
+        request,
+        actor: "bench".to_owned(),
+        at,
+    }
+}
+
+async fn enrol(service: &Service, number: usize) {
+    let user = UserKey::parse(&format!("user{number:02}")).expect("a name");
+    let patch = UserPatch {
+        credentials: CredentialsPatch {
+            pin: Some(NewVerifier::Text(PIN.into())),
+            ..CredentialsPatch::default()
+        },
+        ..UserPatch::default()
+    };
+    let made = service.add_user(user.clone(), patch, by(service)).await;
+    made.expect("a user");
+    let token = NewToken {
+        user,
+        kind: Kind::Totp,
+        algorithm: Algorithm::Sha1,
+        digits: Digits::SIX,
+        period: Period::THIRTY,
+        key: Some(SecretBytes::new(vec![number as u8 + 1; 20])),
+        counter: 0,
+        active: true,
+        serial: None,
+    };
+    let made = service.add_token(token, by(service)).await;
+    made.expect("a token");
+}
+
+/// One computation, with whatever else this machine does.
+fn hashing_time() -> Duration {
+    let mut scratch = Scratch::new();
+    spend(Cost::DEFAULT, &mut scratch);
+    let start = Instant::now();
+    (0..20).for_each(|_| spend(Cost::DEFAULT, &mut scratch));
+    start.elapsed() / 20
+}
+
+/// Random order, the same in every run.
+fn next(random: &mut u64) -> u64 {
+    *random ^= *random << 13;
+    *random ^= *random >> 7;
+    *random ^= *random << 17;
+    *random
+}
+
+/// Samples of each cause, in nanoseconds.
+async fn measure(
+    bench: Arc<Bench>,
+    each: usize,
+    pace: Duration,
+    length: Duration,
+) -> [Vec<u64>; 3] {
+    let mut random = 0x9e37_79b9_7f4a_7c15;
+    let mut tasks = JoinSet::new();
+    let start = tokio::time::Instant::now();
+    let mut due = start;
+    for number in 0..each {
+        let mut order = [0, 1, 2];
+        for place in [2, 1] {
+            order.swap(place, (next(&mut random) % (place as u64 + 1)) as usize);
+        }
+        for cause in order {
+            // Between half and three halves of the pace: no rhythm with any timer.
+            let jitter = u32::try_from(next(&mut random) % 1024).expect("small");
+            due += pace / 2 + pace * jitter / 1024;
+            tokio::time::sleep_until(due).await;
+            let bench = Arc::clone(&bench);
+            tasks.spawn(async move { (cause, bench.reject(cause, number).await) });
+        }
+        if start.elapsed() > length {
+            break;
+        }
+    }
+    let mut samples = [const { Vec::new() }; 3];
+    for (cause, left) in tasks.join_all().await {
+        samples[cause].push(u64::try_from(left.as_nanos()).expect("short"));
+    }
+    samples
+        .iter_mut()
+        .for_each(|samples| samples.sort_unstable());
+    samples
+}
+
+/// The chance that one of `later` is above one of `than`; both sorted.
+#[allow(clippy::cast_precision_loss)] // for people
+fn auc(later: &[u64], than: &[u64]) -> f64 {
+    let twice = later.iter().map(|one| {
+        let below = than.partition_point(|other| other < one);
+        let up_to = than.partition_point(|other| other <= one);
+        (below + up_to) as f64
+    });
+    twice.sum::<f64>() / (2.0 * later.len() as f64 * than.len() as f64)
+}
+
+fn setting(name: &str) -> Option<usize> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[allow(clippy::cast_precision_loss)] // for people
+fn main() {
+    // `cargo bench -- --test` only wants to know that it runs.
+    let short = std::env::args().any(|word| word == "--test");
+    let each = setting("SAMPLES").unwrap_or(if short { 5 } else { 10_000 });
+    let length = setting("SECONDS").map_or(Duration::MAX, |secs| Duration::from_secs(secs as u64));
+    let threads = setting("THREADS").unwrap_or(2);
+    let dir = tempfile::tempdir().expect("a directory");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let hash = hashing_time();
+    let pace = setting("PACE_MS").map_or(hash, |ms| Duration::from_millis(ms as u64));
+    println!("one hash takes {hash:.1?}, {threads} at a time; a request every {pace:.1?}");
+    let bench = Arc::new(runtime.block_on(Bench::new(dir.path(), threads)));
+    let samples = runtime.block_on(measure(bench, each, pace, length));
+    for (cause, samples) in CAUSES.iter().zip(&samples) {
+        let at = |share: usize| samples[(samples.len() - 1) * share / 1000] as f64 / 1e6;
+        println!(
+            "{cause:>12}: {} rejects left after {:.3} ms (median), {:.3} (1 %), {:.3} (99 %), {:.3} (99.9 %)",
+            samples.len(),
+            at(500),
+            at(10),
+            at(990),
+            at(999),
+        );
+    }
+    for (one, other) in [(0, 1), (0, 2), (1, 2)] {
+        let (later, than) = (&samples[one], &samples[other]);
+        let auc = auc(later, than);
+        // Of the AUC of equal distributions.
+        let (n, m) = (later.len() as f64, than.len() as f64);
+        let error = ((n + m + 1.0) / (12.0 * n * m)).sqrt();
+        let word = if (auc - 0.5).abs() <= 0.02 {
+            ""
+        } else {
+            "  OUTSIDE 0.50 +- 0.02"
+        };
+        println!(
+            "{:>12} / {:<12} AUC {auc:.4} +- {error:.4}{word}",
+            CAUSES[one], CAUSES[other]
+        );
+    }
+    let late = u64::try_from((DELAY + Duration::from_millis(20)).as_nanos()).expect("short");
+    let all = samples.iter().flatten();
+    println!(
+        "{} left more than 20 ms late",
+        all.filter(|left| **left > late).count()
+    );
+}

@@ -1,0 +1,386 @@
+//! Both front ends in this process on one service and one store that outlives them, without
+//! sockets; the clock stands still until it is moved.
+//!
+//! Every policy has an API client and a RADIUS client of its own, named after it.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::Router;
+use oncegate::config::Limits;
+use oncegate::credential::Cost;
+use oncegate::diagnostic::Source;
+use oncegate::model::audit::DecisionEvent;
+use oncegate::model::audit::Event;
+use oncegate::model::client::Require;
+use oncegate::model::client::Scope;
+use oncegate::model::kind::Kind;
+use oncegate::model::user_key::UserKey;
+use oncegate::otp::Algorithm;
+use oncegate::otp::Digits;
+use oncegate::otp::Period;
+use oncegate::otp::hotp;
+use oncegate::policy::Policies;
+use oncegate::radius::dictionary::Dictionary;
+use oncegate::secret::Key256;
+use oncegate::secret::OtpKey;
+use oncegate::secret::SecretBytes;
+use oncegate::secret::SecretString;
+use oncegate::secret::SystemEntropy;
+use oncegate::server::Info;
+use oncegate::server::http::App;
+use oncegate::server::http::local_router;
+use oncegate::server::http::router;
+use oncegate::server::radius::Ingress;
+use oncegate::server::radius::Pipeline;
+use oncegate::server::radius::Received;
+use oncegate::server::radius::Settings;
+use oncegate::service::Service;
+use oncegate::service::admin::CredentialsPatch;
+use oncegate::service::admin::NewRadiusClient;
+use oncegate::service::admin::NewToken;
+use oncegate::service::admin::NewVerifier;
+use oncegate::service::admin::UserPatch;
+use oncegate::service::hashing;
+use oncegate::store::AuditQuery;
+use oncegate::store::By;
+use oncegate::store::Change;
+use oncegate::store::embedded::Embedded;
+use oncegate::store::embedded::Parts;
+use oncegate::store::medium::Memory;
+use oncegate::time::FixedClock;
+use oncegate::time::UnixTime;
+use serde_json::Value;
+
+use crate::radius_dialogue::SECRET;
+use crate::radius_dialogue::keys;
+use crate::support::app;
+use crate::support::gear::access_request;
+use crate::support::gear::heard;
+
+/// When every lab begins: the first second of a TOTP step.
+pub(crate) const START: UnixTime = UnixTime::from_secs(1_795_000_020);
+
+/// A store, and what runs on it at present.
+pub(crate) struct Lab {
+    pub(crate) clock: FixedClock,
+    medium: Memory,
+    policies: Vec<Source>,
+    running: Option<Running>,
+    clients: HashMap<String, Client>,
+    sent: AtomicU64,
+}
+
+struct Running {
+    service: Arc<Service>,
+    app: Arc<App>,
+    router: Router,
+    pipeline: Arc<Pipeline>,
+    ingress: Ingress,
+}
+
+struct Client {
+    key: SecretString,
+    address: IpAddr,
+}
+
+/// An answer of either front end.
+#[derive(Debug)]
+pub(crate) struct Heard {
+    /// `accept`, `challenge` or `reject`.
+    pub(crate) decision: String,
+    /// What the next round must give back.
+    pub(crate) challenge: Option<String>,
+    /// All an observer sees, without what differs between any two answers: the request's id over
+    /// HTTP; identifier and authenticators over RADIUS.
+    pub(crate) seen: String,
+    /// The body over HTTP.
+    pub(crate) body: Value,
+}
+
+impl Lab {
+    /// Policies by name and text; for each its two clients.
+    pub(crate) async fn new(policies: &[(&str, &str)]) -> Self {
+        let sources = policies
+            .iter()
+            .map(|(name, text)| Source::new(*name, *text));
+        let mut lab = Self {
+            clock: FixedClock::at(START),
+            medium: Memory::default(),
+            policies: sources.collect(),
+            running: None,
+            clients: HashMap::new(),
+            sent: AtomicU64::new(0),
+        };
+        lab.start().await;
+        for (number, (name, _)) in policies.iter().enumerate() {
+            let number = u8::try_from(number).expect("few policies");
+            lab.client(name, number).await;
+        }
+        lab
+    }
+
+    async fn client(&mut self, policy: &str, number: u8) {
+        let address = IpAddr::from([127, 1, 0, number]);
+        let (scopes, name) = (vec![Scope::Verify], format!("app-{policy}"));
+        let made =
+            self.service()
+                .add_api_client(name, scopes, Some(policy.to_owned()), None, self.by());
+        let (_, key) = made.await.expect("an API client");
+        let new = NewRadiusClient {
+            name: format!("nas-{policy}"),
+            addresses: vec![address.into()],
+            secret: Some(SecretString::from(SECRET)),
+            policy: Some(policy.to_owned()),
+            realm: None,
+            require: Require::True,
+            challenge: true,
+        };
+        let made = self.service().add_radius_client(new, self.by());
+        made.await.expect("a RADIUS client");
+        self.clients
+            .insert(policy.to_owned(), Client { key, address });
+    }
+
+    async fn start(&mut self) {
+        let store = Embedded::open(Parts {
+            medium: Arc::new(self.medium.clone()),
+            master: Key256::new([7; 32]),
+            clock: Arc::new(self.clock.clone()),
+            entropy: Arc::new(SystemEntropy),
+            segment_size: 1 << 20,
+            checkpoint: Duration::from_hours(1),
+        });
+        let policies = Policies::parse(&self.policies, &|_, _| Ok(())).expect("policies");
+        let hashing = hashing::Settings {
+            threads: 2,
+            queue: 10_000,
+            ..hashing::Settings::default()
+        };
+        let service = Service::new(
+            Arc::new(store.expect("a store")),
+            policies,
+            Arc::new(self.clock.clone()),
+            Arc::new(SystemEntropy),
+            hashing,
+        );
+        let service = Arc::new(service.await.expect("a service"));
+        let app = App::new(Arc::clone(&service), LIMITS, Info::default());
+        let dictionary = Arc::new(Dictionary::builtin().expect("the built-in dictionary"));
+        let pipeline = Pipeline::new(Arc::clone(&service), dictionary, Settings::from(&LIMITS));
+        self.running = Some(Running {
+            router: router(Arc::clone(&app)),
+            ingress: pipeline.listener(SocketAddr::from(([127, 0, 0, 1], 1812))),
+            service,
+            app,
+            pipeline,
+        });
+    }
+
+    /// Ends the service and opens another on the same store.
+    pub(crate) async fn restart(&mut self) {
+        let Running { service, app, .. } = self.running.take().expect("it runs");
+        app.drain().await;
+        drop(app);
+        assert_eq!(Arc::strong_count(&service), 1, "the store is closed");
+        drop(service);
+        self.start().await;
+    }
+
+    fn running(&self) -> &Running {
+        self.running.as_ref().expect("it runs")
+    }
+
+    pub(crate) fn service(&self) -> &Arc<Service> {
+        &self.running().service
+    }
+
+    pub(crate) fn by(&self) -> By {
+        let (request, at) = self.service().arrival().expect("random octets");
+        By {
+            request,
+            actor: "test".to_owned(),
+            at,
+        }
+    }
+
+    /// A user with what they know.
+    pub(crate) async fn user(&self, name: &str, pin: Option<&str>, password: Option<&str>) {
+        let text = |text: Option<&str>| text.map(|text| NewVerifier::Text(text.into()));
+        let patch = UserPatch {
+            credentials: CredentialsPatch {
+                pin: text(pin),
+                password: text(password),
+                must_change: None,
+            },
+            ..UserPatch::default()
+        };
+        let made = self.service().add_user(key(name), patch, self.by()).await;
+        made.expect("a user");
+    }
+
+    /// A user who knows what another knows: hashed once for all of them.
+    pub(crate) async fn same_user(&self, name: &str, like: &str) {
+        self.user(name, None, None).await;
+        let store = self.service().store();
+        let mut credentials = store.credentials(&key(like)).await.expect("readable");
+        credentials.revision = 0;
+        let change = Change::SetCredentials(key(name), credentials);
+        store.change(change, self.by()).await.expect("a new record");
+    }
+
+    /// Changes what a user knows.
+    pub(crate) async fn set(&self, name: &str, credentials: CredentialsPatch) {
+        let patch = UserPatch {
+            credentials,
+            ..UserPatch::default()
+        };
+        let (key, by) = (key(name), self.by());
+        let set = self.service().set_user(&key, patch, None, by).await;
+        set.expect("a change");
+    }
+
+    /// An active token of so many digits whose key follows from the user's name and the digits.
+    pub(crate) async fn token(&self, user: &str, kind: Kind, digits: Digits) {
+        let new = NewToken {
+            user: key(user),
+            kind,
+            algorithm: Algorithm::Sha1,
+            digits,
+            period: Period::THIRTY,
+            key: Some(SecretBytes::new(octets(user, digits))),
+            counter: 0,
+            active: true,
+            serial: None,
+        };
+        let made = self.service().add_token(new, self.by()).await;
+        made.expect("a token");
+    }
+
+    /// The last step consumed of the user's only token.
+    pub(crate) async fn last(&self, user: &str) -> Option<u64> {
+        let view = self.service().store().view(&key(user)).await;
+        let view = view.expect("readable").expect("a user");
+        let [(_, state)] = view.tokens.as_slice() else {
+            panic!("one token");
+        };
+        state.moving.last
+    }
+
+    /// The newest decision about a user.
+    pub(crate) async fn decision(&self, user: &str) -> DecisionEvent {
+        let query = AuditQuery {
+            user: Some(key(user).to_string()),
+            limit: 16,
+            ..AuditQuery::default()
+        };
+        let records = self
+            .service()
+            .store()
+            .audit(query)
+            .await
+            .expect("the audit");
+        let mut events = records.into_iter().map(|record| record.event);
+        let decision = events.find_map(|event| match event {
+            Event::Decision(decision) => Some(decision),
+            Event::Change(_) => None,
+        });
+        decision.expect("a decision")
+    }
+
+    /// The word for the newest decision about a user.
+    pub(crate) async fn reason(&self, user: &str) -> &'static str {
+        self.decision(user).await.reason.as_str()
+    }
+
+    /// `POST /v1/verify` by the API client of the policy.
+    pub(crate) async fn http(&self, policy: &str, body: Value) -> Heard {
+        self.post(policy, "/v1/verify", body).await
+    }
+
+    /// `POST` by the API client of the policy; the answer is a decision.
+    pub(crate) async fn post(&self, policy: &str, path: &str, body: Value) -> Heard {
+        let key = &self.clients[policy].key;
+        let request = app::request("POST", path, Some(key), Some(body));
+        let answer = app::ask(&self.running().router, request).await;
+        let mut body = answer.json();
+        assert_eq!(answer.status, 200, "{body}");
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let id = text(&body["request_id"]).expect("a request id");
+        let seen = String::from_utf8(answer.body).expect("JSON is UTF-8");
+        let seen = format!("{:?}\n{}", answer.headers, seen).replace(&id, "ID");
+        Heard {
+            decision: text(&body["decision"]).expect("a decision"),
+            challenge: text(&body["challenge"]["id"]),
+            seen,
+            body: body.take(),
+        }
+    }
+
+    /// What an administrator is shown.
+    pub(crate) async fn admin(&self, method: &str, path: &str) -> Value {
+        let router = local_router(Arc::clone(&self.running().app), 0);
+        let answer = app::ask(&router, app::request(method, path, None, None)).await;
+        assert_eq!(answer.status, 200);
+        answer.json()
+    }
+
+    /// An Access-Request by PAP from the gear of the policy.
+    pub(crate) async fn radius(
+        &self,
+        policy: &str,
+        user: &str,
+        typed: &str,
+        state: Option<&str>,
+        station: Option<IpAddr>,
+    ) -> Heard {
+        let keys = keys(SECRET);
+        let number = self.sent.fetch_add(1, Ordering::Relaxed);
+        let request = access_request(number, &keys, user, typed, state, station);
+        let Running {
+            pipeline, ingress, ..
+        } = self.running();
+        // A port of its own: identifiers come round.
+        let port = 1024 + u16::try_from(number % 60_000).expect("a port");
+        let from = SocketAddr::new(self.clients[policy].address, port);
+        let Received::Work(job) = pipeline.receive(&request, from, ingress) else {
+            panic!("work");
+        };
+        let answer = job.run().await.expect("a decision");
+        let reply = answer.release().expect("an answer");
+        heard(&request, &reply, &keys)
+    }
+}
+
+pub(crate) fn key(name: &str) -> UserKey {
+    UserKey::parse(name).expect("a user name")
+}
+
+fn octets(user: &str, digits: Digits) -> Vec<u8> {
+    let seed = user.bytes().chain([digits.get()]);
+    seed.cycle().take(20).collect()
+}
+
+/// The code of a user's token of so many digits at a counter or step.
+pub(crate) fn code_of(user: &str, digits: Digits, step: u64) -> String {
+    let key = OtpKey::new(SecretBytes::new(octets(user, digits))).expect("20 octets");
+    let code = hotp::generate(&key, Algorithm::Sha1, digits, step);
+    code.expose().expose().to_owned()
+}
+
+/// Generous: nothing here is about overload, and the machine may be busy.
+const LIMITS: Limits = Limits {
+    radius_in_flight: 1000,
+    radius_queue: 1000,
+    http_connections: 1000,
+    request_timeout: Duration::from_mins(1),
+    reject_queue: 1000,
+    password_threads: None,
+    password_queue: 0,
+    password_cost: Cost::DEFAULT,
+};
