@@ -68,6 +68,8 @@ const LIMITS: Limits = Limits {
     radius_in_flight: 1,
     radius_queue: 1,
     http_connections: 1000,
+    http_connections_per_address: 256,
+    http_client_rate: None,
     request_timeout: Duration::from_secs(3),
     reject_queue: 10_000,
     password_threads: None,
@@ -164,7 +166,11 @@ async fn enrol(service: &Service, number: usize) {
         algorithm: Algorithm::Sha1,
         digits: Digits::SIX,
         period: Period::THIRTY,
-        key: Some(SecretBytes::new(vec![number as u8 + 1; 20])),
+        key: Some(SecretBytes::new(vec![
+            u8::try_from(number + 1)
+                .expect("few users");
+            20
+        ])),
         counter: 0,
         active: true,
         serial: None,
@@ -204,7 +210,10 @@ async fn measure(
     for number in 0..each {
         let mut order = [0, 1, 2];
         for place in [2, 1] {
-            order.swap(place, (next(&mut random) % (place as u64 + 1)) as usize);
+            order.swap(
+                place,
+                usize::try_from(next(&mut random) % (place as u64 + 1)).expect("below a place"),
+            );
         }
         for cause in order {
             // Between half and three halves of the pace: no rhythm with any timer.
