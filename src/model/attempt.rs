@@ -214,7 +214,7 @@ pub fn settle(attempt: &Attempt, current: &Current) -> Result<Settlement, Stale>
     }
     let code = match &compared.tokens {
         None => CodeFound::NotAsked,
-        Some(tokens) => examine(tokens, current, attempt.at),
+        Some(tokens) => examine(tokens, current, attempt.at, user.knows(source)),
     };
     let wrong = compared.knowledge.iter().find(|(_, right)| !right);
     match (wrong, code) {
@@ -279,7 +279,14 @@ enum CodeFound<'a> {
     Moved,
 }
 
-fn examine<'a>(tokens: &'a [Comparison], current: &Current, at: UnixTime) -> CodeFound<'a> {
+/// From a known source no token is blocked: strangers' guesses count against the token too, and would
+/// lock out whom the user's own counters let ask (SECURITY T11). Those hold the limit.
+fn examine<'a>(
+    tokens: &'a [Comparison],
+    current: &Current,
+    at: UnixTime,
+    known: bool,
+) -> CodeFound<'a> {
     let mut used = None;
     let mut blocked_token = None;
     let mut moved = false;
@@ -287,7 +294,7 @@ fn examine<'a>(tokens: &'a [Comparison], current: &Current, at: UnixTime) -> Cod
     let mut sole = None;
     for (index, token) in tokens.iter().enumerate() {
         let state = current.tokens.get(index).copied().unwrap_or_default();
-        if let Err(blocked) = state.throttle.check(at) {
+        if !known && let Err(blocked) = state.throttle.check(at) {
             blocked_token = Some(blocked);
             continue;
         }

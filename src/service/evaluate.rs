@@ -101,6 +101,23 @@ pub(super) struct Evaluation<'p> {
     outdated: Vec<(Knowledge, SecretString)>,
 }
 
+impl Evaluation<'_> {
+    /// Whether something of the rule was not asked for.
+    pub(super) fn leaves_out(&self) -> bool {
+        let waived = self.waived.as_ref();
+        waived.is_some_and(|waived| waived.reason.is_some())
+    }
+
+    /// What the user knows, of what is right when this round is.
+    pub(super) fn proven(&self) -> Vec<Knowledge> {
+        let passed = self.factors.iter().copied();
+        passed
+            .filter(|factor| self.passed.contains(*factor))
+            .filter_map(knowledge_of)
+            .collect()
+    }
+}
+
 /// One request by one rule at one time.
 #[derive(Clone, Copy)]
 struct Case<'r, 'p> {

@@ -21,6 +21,7 @@ use crate::model::attempt::Finding;
 use crate::model::audit::Channel;
 use crate::model::audit::Purpose;
 use crate::model::client::Client;
+use crate::model::credential::Knowledge;
 use crate::model::id::RequestId;
 use crate::model::id::Serial;
 use crate::model::reason::Decision;
@@ -112,6 +113,9 @@ pub struct Decided {
     pub outcome: Outcome,
     /// Why: for logs and metrics, never for the person.
     pub reason: Reason,
+    /// What the user knows and has just proven, when all that was asked for was right and nothing
+    /// was waived.
+    pub proven: Vec<Knowledge>,
     /// How long after arrival the answer may leave, so that all rejects look alike in time.
     pub delay: Duration,
 }
@@ -329,6 +333,12 @@ impl Service {
                 StoreOutcome::Settled(settlement) => settlement,
                 StoreOutcome::Stale => continue,
             };
+            let right = matches!(settlement.reason, Reason::MustChange)
+                || settlement.decision == Decision::Accept;
+            let proven = match &evaluation {
+                Some(evaluation) if right && !evaluation.leaves_out() => evaluation.proven(),
+                _ => Vec::new(),
+            };
             let outcome = match (settlement.decision, evaluation) {
                 (Decision::Accept, Some(evaluation)) => {
                     self.renew(&evaluation);
@@ -346,6 +356,7 @@ impl Service {
             return Ok(Decided {
                 outcome,
                 reason: settlement.reason,
+                proven,
                 delay,
             });
         }

@@ -190,3 +190,29 @@ async fn an_imported_hash_is_renewed_by_the_first_login() {
         assert_eq!(ask(PASSWORD, 3).await, "hotp_ok");
     }
 }
+
+/// Whoever holds a token alone must not make it the key to what it is the second factor for.
+#[tokio::test]
+async fn only_what_was_proven_can_be_replaced() {
+    let (code_only, pin_too) = (policy("\"otp\""), policy("\"pin\", \"otp\""));
+    let lab = Lab::new(&[("vpn", &code_only), ("bank", &pin_too)]).await;
+    lab.user("alice", Some(PIN), Some(PASSWORD)).await;
+    lab.token("alice", Kind::Hotp, Digits::SIX).await;
+    let steal = |code: &str| json!({"user": "alice", "otp": code, "new_pin": "592618"});
+    let stolen = lab
+        .status(
+            "vpn",
+            "/v1/credentials",
+            steal(&code_of("alice", Digits::SIX, 0)),
+        )
+        .await;
+    assert_eq!(stolen, 400);
+    let other = json!({"user": "alice", "otp": code_of("alice", Digits::SIX, 1), "pin": PIN,
+                       "new_password": "another long one"});
+    assert_eq!(lab.status("bank", "/v1/credentials", other).await, 400);
+    let typed = format!("{PIN}{}", code_of("alice", Digits::SIX, 2));
+    let heard = lab
+        .http("bank", json!({"user": "alice", "passcode": typed}))
+        .await;
+    assert_eq!(heard.decision, "accept", "the old PIN still opens");
+}

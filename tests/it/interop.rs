@@ -184,7 +184,8 @@ impl PamService {
         Ok(Self { name, file })
     }
 
-    fn authenticate(&self, user: &str, password: &str) -> bool {
+    /// Answers the prompts one after another.
+    fn authenticate(&self, user: &str, answers: &str) -> bool {
         let mut child = Command::new("pamtester")
             .args([&self.name, user, "authenticate"])
             .stdin(Stdio::piped())
@@ -196,7 +197,7 @@ impl PamService {
             .stdin
             .take()
             .unwrap()
-            .write_all(format!("{password}\n").as_bytes())
+            .write_all(format!("{answers}\n").as_bytes())
             .unwrap();
         child.wait_with_output().unwrap().status.success()
     }
@@ -247,4 +248,111 @@ fn pam_radius_logs_in_once() {
         pam.authenticate("alice", &hotp(1)),
         "the next code is accepted"
     );
+}
+
+const PASSWORD: &str = "Tr0ub4dor&3x";
+
+/// A site where alice has a password and a counter token, and one box is read as `present` says.
+fn password_site(present: &str) -> Site {
+    let site = Site::new();
+    site.json_with(&["user", "add", "alice", "--password-stdin"], PASSWORD);
+    let words = [
+        "token",
+        "add",
+        "alice",
+        "--kind",
+        "hotp",
+        "--active",
+        "--secret-stdin",
+    ];
+    site.json_with(&words, RFC_SECRET);
+    site.radius_client("nas", "testing123");
+    let policy = format!(
+        "reject_delay = \"0s\"\n[[rule]]\nname = \"staff\"\nrequire = [\"password\", \"otp\"]\n\
+         present = \"{present}\"\n"
+    );
+    std::fs::write(site.path().join("policies/default.toml"), policy).unwrap();
+    site
+}
+
+/// The value of an attribute in what radclient prints.
+fn attribute<'t>(text: &'t str, name: &str) -> &'t str {
+    let (_, rest) = text.split_once(&format!("{name} = ")).expect(name);
+    rest.lines().next().expect(name).trim_matches('"')
+}
+
+#[test]
+fn radclient_walks_a_challenge_to_its_end() {
+    if !require("radclient", "freeradius-utils") {
+        return;
+    }
+    let site = password_site("challenge");
+    let daemon = site.serve();
+    let ask = |typed: &str, state: &str| {
+        let state = if state.is_empty() {
+            String::new()
+        } else {
+            format!(",State={state}")
+        };
+        let request = login("alice", typed).replace('\n', &format!("{state}\n"));
+        let output = radclient(&daemon, &request, "auth", "testing123");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let (_, reply) = text.split_once("Received ").expect("a reply");
+        reply.to_owned()
+    };
+    let wrong = ask("Tr0ub4dor&3y", "");
+    assert!(wrong.starts_with("Access-Reject"), "{wrong}");
+    let first = ask(PASSWORD, "");
+    assert!(first.starts_with("Access-Challenge"), "{first}");
+    assert_eq!(attribute(&first, "Prompt"), "Echo");
+    assert_eq!(
+        attribute(&first, "Reply-Message"),
+        "Enter the code of your token"
+    );
+    let state = attribute(&first, "State").to_owned();
+    let second = ask(&hotp(0), &state);
+    assert!(second.starts_with("Access-Accept"), "{second}");
+    let again = ask(&hotp(1), &state);
+    assert!(again.starts_with("Access-Reject"), "{again}");
+    // A wrong code ends the login; its State is worth nothing afterwards.
+    let state = attribute(&ask(PASSWORD, ""), "State").to_owned();
+    assert!(ask("000000", &state).starts_with("Access-Reject"));
+    assert!(ask(&hotp(1), &state).starts_with("Access-Reject"));
+}
+
+#[test]
+fn pam_radius_asks_for_password_and_code() {
+    if !require("pamtester", "pamtester libpam-radius-auth") {
+        return;
+    }
+    if !nix::unistd::geteuid().is_root() {
+        crate::support::skip("pam services are made in /etc/pam.d, which takes root");
+        return;
+    }
+    let site = password_site("either");
+    // Debian 12's pam_radius 2.0.0 cannot sign its requests.
+    let words = [
+        "client",
+        "set",
+        "nas",
+        "--require-message-authenticator",
+        "false",
+    ];
+    site.json(&words);
+    let daemon = site.serve();
+    let pam = PamService::new(&daemon, &site.path(), "testing123").unwrap();
+    for (answers, accepted) in [
+        // At one prompt.
+        (format!("{PASSWORD}{}", hotp(0)), true),
+        (format!("{PASSWORD},{}", hotp(1)), true),
+        (format!("{PASSWORD}{}", hotp(1)), false),
+        // At two.
+        (format!("{PASSWORD}\n{}", hotp(2)), true),
+        (format!("{PASSWORD}\n{}", hotp(2)), false),
+        (format!("Tr0ub4dor&3y\n{}", hotp(3)), false),
+        (format!("{PASSWORD}\n{}", hotp(3)), true),
+    ] {
+        let shown = answers.replace('\n', " | ");
+        assert_eq!(pam.authenticate("alice", &answers), accepted, "{shown}");
+    }
 }

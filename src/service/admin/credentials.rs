@@ -112,6 +112,17 @@ impl Service {
         if !proven && decided.reason != Reason::MustChange {
             return Ok(Replaced::Refused(decided));
         }
+        // Whoever holds a token alone must not make it the key to what it is the second factor for.
+        for (which, new) in [
+            (Knowledge::Password, &new.password),
+            (Knowledge::Pin, &new.pin),
+        ] {
+            if new.is_some() && !decided.proven.contains(&which) {
+                let message = "it was not proven here: the policy does not ask for it, or a bypass \
+                               holds; an administrator sets it";
+                return invalid(which.as_str(), message);
+            }
+        }
         let user = self.user(&key).await?;
         let verifiers = self.verifiers(&user, &new, request.at).await?;
         let by = By {

@@ -327,6 +327,16 @@ impl Lab {
         }
     }
 
+    /// The status of a `POST` by the API client of the policy.
+    pub(crate) async fn status(&self, policy: &str, path: &str, body: Value) -> u16 {
+        let key = &self.clients[policy].key;
+        let request = app::request("POST", path, Some(key), Some(body));
+        app::ask(&self.running().router, request)
+            .await
+            .status
+            .as_u16()
+    }
+
     /// What an administrator is shown.
     pub(crate) async fn admin(&self, method: &str, path: &str) -> Value {
         let router = local_router(Arc::clone(&self.running().app), 0);

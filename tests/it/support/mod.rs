@@ -12,6 +12,7 @@ pub(crate) mod disk;
 pub(crate) mod expected;
 pub(crate) mod gear;
 pub(crate) mod lab;
+pub(crate) mod limits;
 pub(crate) mod net;
 pub(crate) mod store;
 
