@@ -26,6 +26,7 @@ use crate::policy::Factor;
 use crate::policy::Policy;
 use crate::policy::Present;
 use crate::policy::Rule;
+use crate::policy::split::split;
 use crate::secret::SecretString;
 use crate::secret::random;
 use crate::service::Challenged;
@@ -147,6 +148,7 @@ impl Service {
         if malformed || request.presented.is_empty() {
             return Ok(Reason::MalformedCode.into());
         }
+        let source = request.source.map(Source::from);
         let realm = request.client.realm.as_ref();
         if let (Some(key), Some(realm)) = (key, realm)
             && realm != key.realm()
@@ -159,16 +161,18 @@ impl Service {
         };
         let Some(view) = view else {
             return self
-                .miss(policy, None, at, Reason::UnknownUser.into())
+                .miss(policy, None, source, at, Reason::UnknownUser.into())
                 .await;
         };
         if view.user.disabled {
             return self
-                .miss(policy, None, at, Reason::UserDisabled.into())
+                .miss(policy, None, source, at, Reason::UserDisabled.into())
                 .await;
         }
         let Some(rule) = policy.decide(&facts(request, &view, at)).rule() else {
-            return self.miss(policy, None, at, Reason::NoRule.into()).await;
+            return self
+                .miss(policy, None, source, at, Reason::NoRule.into())
+                .await;
         };
         let case = Case {
             request,
@@ -181,7 +185,7 @@ impl Service {
                 let finding = Finding::Compared(compared);
                 Ok(Evaluated::Compared(finding, Box::new(evaluation)))
             }
-            Err(refusal) => self.miss(policy, Some(rule), at, refusal).await,
+            Err(refusal) => self.miss(policy, Some(rule), source, at, refusal).await,
         }
     }
 
@@ -199,7 +203,8 @@ impl Service {
             Ok(opened) => opened,
             Err(reason) => return Ok(Err(reason.into())),
         };
-        let demand = self.demand(case, &view);
+        let passed = opened.map(|opened| opened.passed).unwrap_or_default();
+        let demand = self.demand(case, &view, passed, &credentials);
         let refused = |reason| {
             let waived = demand.waived.clone();
             Ok(Err(Refusal { reason, waived }))
@@ -208,8 +213,11 @@ impl Service {
             Ok(tokens) => tokens,
             Err(reason) => return refused(reason),
         };
-        let passed = opened.map(|opened| opened.passed).unwrap_or_default();
         let remaining = remaining(&demand.factors, passed);
+        if remaining.is_empty() {
+            // What was left was waived since: nobody comes in by an answer that nothing looks at.
+            return refused(Reason::StaleChallenge);
+        }
         let Some(round) = case.round(&remaining, opened.is_some(), &credentials, &tokens) else {
             return refused(Reason::MalformedCode);
         };
@@ -260,7 +268,13 @@ impl Service {
     }
 
     /// What must be presented, in all rounds together.
-    fn demand<'p>(&self, case: Case<'_, 'p>, view: &View) -> Demand<'p> {
+    fn demand<'p>(
+        &self,
+        case: Case<'_, 'p>,
+        view: &View,
+        passed: Factors,
+        credentials: &Credentials,
+    ) -> Demand<'p> {
         let Case {
             request,
             policy,
@@ -293,8 +307,9 @@ impl Service {
         };
         let left: Vec<Factor> = rule.require.iter().copied().filter(left).collect();
         // Nobody comes in with nothing; and a right code that is presented all the same is used up.
-        let applies =
-            !left.is_empty() && left.len() < rule.require.len() && !case.presents_right_code(view);
+        let applies = !left.is_empty()
+            && left.len() < rule.require.len()
+            && !case.presents_right_code(view, passed, credentials);
         let text = format!(
             "{word} by {} until {}: {}",
             waiver.owner,
@@ -388,14 +403,23 @@ impl Service {
                 Blocked::Locked { .. } => Reason::Locked,
             }));
         }
-        if let Some(source) = source
-            && lockout.source_lock_after > 0
-            && !view.state.knows(Some(source))
-            && self.store.source(source).await?.throttle.check(at).is_err()
-        {
+        if !view.state.knows(source) && self.source_blocked(case.policy, source, at).await? {
             return Ok(Err(Reason::SourceBlocked));
         }
         Ok(Ok(()))
+    }
+
+    async fn source_blocked(
+        &self,
+        policy: &Policy,
+        source: Option<Source>,
+        at: UnixTime,
+    ) -> Result<bool, ServiceError> {
+        let limited = policy.lockout.source_lock_after > 0;
+        match source.filter(|_| limited) {
+            Some(source) => Ok(self.store.source(source).await?.throttle.check(at).is_err()),
+            None => Ok(false),
+        }
     }
 
     async fn knows(
@@ -447,7 +471,7 @@ impl Service {
                 at: now,
             };
             store
-                .change(Change::SetCredentials(key, credentials), by)
+                .change(Change::RenewCredentials(key, credentials), by)
                 .await?;
             Ok::<(), ServiceError>(())
         });
@@ -458,14 +482,17 @@ impl Service {
         &self,
         policy: &'p Policy,
         rule: Option<&'p Rule>,
+        source: Option<Source>,
         at: UnixTime,
         refusal: Refusal,
     ) -> Result<Evaluated<'p>, ServiceError> {
         let Refusal { reason, waived } = refusal;
-        let blocked = matches!(
-            reason,
-            Reason::Locked | Reason::Throttled | Reason::SourceBlocked
-        );
+        // Whoever is blocked gets no hashing done: the pool is everybody's.
+        let blocked = match reason {
+            Reason::Locked | Reason::Throttled | Reason::SourceBlocked => true,
+            _ if reason.is_guess() => self.source_blocked(policy, source, at).await?,
+            _ => false,
+        };
         let typical = rule.or_else(|| policy.rules.first());
         if let Some(typical) = typical.filter(|_| !blocked) {
             let asked = match typical.present {
@@ -513,18 +540,20 @@ impl<'r> Case<'r, '_> {
         })
     }
 
-    fn presents_right_code(&self, view: &View) -> bool {
+    fn presents_right_code(&self, view: &View, passed: Factors, credentials: &Credentials) -> bool {
         let Ok(tokens) = decide::usable(view, self.policy, &self.rule.require, 1) else {
             return false;
         };
-        let lengths = tokens.iter().map(|(token, _)| token.digits);
         let right = |code: &str| self.is_right(&tokens, code);
         match self.request.presented {
             Presented::Fields { otp, .. } => otp.is_some_and(|otp| right(otp.expose())),
             Presented::Passcode(text) => {
-                let splits =
-                    crate::policy::split::split(&self.rule.require, text.expose(), lengths, None);
-                splits.iter().any(|parts| parts.otp.is_some_and(right))
+                let text = text.expose();
+                let left = remaining(&self.rule.require, passed);
+                let lengths = tokens.iter().map(|(token, _)| token.digits);
+                let pin = credentials.pin.as_ref().and_then(|pin| pin.length);
+                let splits = split(&left, text, lengths, pin.map(usize::from));
+                right(text) || splits.iter().any(|parts| parts.otp.is_some_and(right))
             }
         }
     }

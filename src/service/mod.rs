@@ -345,6 +345,7 @@ impl Service {
                     Outcome::Accept(accepted(request, policy, &evaluation, settlement.serial))
                 }
                 (Decision::Challenge, Some(evaluation)) => {
+                    self.renew(&evaluation);
                     Outcome::Challenge(self.challenge(request, policy, &evaluation)?)
                 }
                 _ => Outcome::Reject,

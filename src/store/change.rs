@@ -88,6 +88,7 @@ fn words(change: &Change, by: &By) -> (&'static str, String) {
             (action, user.to_string())
         }
         Change::SetCredentials(key, _) => ("credentials_set", key.to_string()),
+        Change::RenewCredentials(key, _) => ("credentials_renew", key.to_string()),
         Change::ForgetSources { before } => ("sources_forget", before.rfc3339()),
         Change::CreateToken(token, _) => ("token_add", token.serial.to_string()),
         Change::SetTokenState { serial, state, .. } => {
@@ -131,7 +132,10 @@ fn writes(
             *expected,
         )?]),
         Change::SetCredentials(key, credentials) => {
-            Ok(vec![set_credentials(rows, key, credentials, keys)?])
+            Ok(vec![set_credentials(rows, key, credentials, 1, keys)?])
+        }
+        Change::RenewCredentials(key, credentials) => {
+            Ok(vec![set_credentials(rows, key, credentials, 0, keys)?])
         }
         Change::ForgetSources { before } => forget_sources(rows, *before),
         Change::CreateToken(token, state) => create_token(rows, token, state, keys),
@@ -261,6 +265,7 @@ fn set_credentials(
     rows: &Working<'_>,
     user: &UserKey,
     credentials: &Credentials,
+    raise: u64,
     keys: Keys<'_>,
 ) -> Result<RowWrite, StoreError> {
     let key = record::user_key(user);
@@ -269,7 +274,7 @@ fn set_credentials(
     let found = rows.get(Table::Credentials, &key, record::credentials_revision)?;
     refuse_if(found.unwrap_or_default() != credentials.revision, CHANGED)?;
     let credentials = Credentials {
-        revision: credentials.revision + 1,
+        revision: credentials.revision + raise,
         ..credentials.clone()
     };
     let row = record::credentials_row(&key, &credentials, keys.sealer, keys.entropy)?;
@@ -449,7 +454,10 @@ fn refuse_shared_address(rows: &Working<'_>, client: &Client) -> Result<(), Stor
 fn concerned(rows: &Working<'_>, change: &Change) -> Result<Option<String>, StoreError> {
     let user = match change {
         Change::CreateUser(user) | Change::UpdateUser(user) => &user.key,
-        Change::RemoveUser(key, _) | Change::Unlock(key) | Change::SetCredentials(key, _) => key,
+        Change::RemoveUser(key, _)
+        | Change::Unlock(key)
+        | Change::SetCredentials(key, _)
+        | Change::RenewCredentials(key, _) => key,
         Change::SetWaiver { user, .. } => user,
         Change::CreateToken(token, _) => &token.user,
         Change::SetTokenState { serial, .. } | Change::RemoveToken(serial, _) => {

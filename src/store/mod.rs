@@ -186,6 +186,9 @@ pub enum Change {
     },
     /// The verifiers of a user as they shall be; their `revision` is the one that was seen.
     SetCredentials(UserKey, Credentials),
+    /// The same verifiers with hashes made anew: their revision stays, and with it what was bound
+    /// to it.
+    RenewCredentials(UserKey, Credentials),
     /// Forgets sources whose last failure is before this time; not found when there is none.
     ForgetSources {
         /// Failures after it are kept.

@@ -81,7 +81,11 @@ impl Service {
         by: By,
     ) -> Result<User, AdminError> {
         let mut user = self.user(key).await?;
-        user.revision = expected.unwrap_or(user.revision);
+        if expected.is_some_and(|seen| seen != user.revision) {
+            return Err(AdminError::Conflict(
+                "the record was changed by somebody else",
+            ));
+        }
         let credentials = std::mem::take(&mut patch.credentials);
         let unchanged = patch.is_empty();
         patch.apply(&mut user, today(by.at))?;
