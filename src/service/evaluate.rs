@@ -367,9 +367,23 @@ impl Service {
 
     /// Makes outdated hashes anew, behind the answer. Another change in between wins.
     pub(super) fn renew(&self, evaluation: &Evaluation<'_>) {
-        if evaluation.outdated.is_empty() {
-            return;
+        if !evaluation.outdated.is_empty() {
+            tokio::spawn(self.renewal(evaluation));
         }
+    }
+
+    /// The same before the answer: a challenge is bound to the verifiers, and what was typed is gone
+    /// when it is answered.
+    pub(super) async fn renew_first(&self, evaluation: &mut Evaluation<'_>) {
+        if !evaluation.outdated.is_empty() && self.renewal(evaluation).await.is_ok() {
+            evaluation.credentials.revision += 1;
+        }
+    }
+
+    fn renewal(
+        &self,
+        evaluation: &Evaluation<'_>,
+    ) -> impl Future<Output = Result<(), ServiceError>> + Send + use<> {
         let (store, hasher) = (Arc::clone(&self.store), Arc::clone(&self.hasher));
         let (clock, entropy) = (Arc::clone(&self.clock), Arc::clone(&self.entropy));
         let mut credentials = evaluation.credentials.clone();
@@ -377,7 +391,7 @@ impl Service {
             evaluation.outdated.clone(),
             evaluation.view.user.key.clone(),
         );
-        tokio::spawn(async move {
+        async move {
             for (which, text) in outdated {
                 let salt = random(entropy.as_ref())?;
                 let hash = hasher.renew(text, salt).await?;
@@ -391,11 +405,9 @@ impl Service {
                 actor: "daemon".to_owned(),
                 at: now,
             };
-            store
-                .change(Change::SetCredentials(key, credentials), by)
-                .await?;
-            Ok::<(), ServiceError>(())
-        });
+            let change = Change::SetCredentials(key, credentials);
+            Ok(store.change(change, by).await?)
+        }
     }
 
     /// A refusal, after about the work that a comparison would have been.

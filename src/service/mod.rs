@@ -328,7 +328,8 @@ impl Service {
                     self.renew(&evaluation);
                     Outcome::Accept(accepted(request, policy, &evaluation, settlement.serial))
                 }
-                (Decision::Challenge, Some(evaluation)) => {
+                (Decision::Challenge, Some(mut evaluation)) => {
+                    self.renew_first(&mut evaluation).await;
                     Outcome::Challenge(self.challenge(request, policy, &evaluation)?)
                 }
                 _ => Outcome::Reject,
