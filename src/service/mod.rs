@@ -116,6 +116,15 @@ pub struct Decided {
     pub delay: Duration,
 }
 
+/// Which hashes are made anew when the person is in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Renew {
+    /// Those that would be made another way today.
+    Outdated,
+    /// None: the caller changes the verifiers itself.
+    Nothing,
+}
+
 /// What the person hears.
 #[derive(Debug)]
 pub enum Outcome {
@@ -272,9 +281,17 @@ impl Service {
 
     /// Decides. Durable when it answers `Ok`.
     pub async fn authenticate(&self, request: &Request<'_>) -> Result<Decided, ServiceError> {
+        self.authenticate_and(request, Renew::Outdated).await
+    }
+
+    async fn authenticate_and(
+        &self,
+        request: &Request<'_>,
+        renew: Renew,
+    ) -> Result<Decided, ServiceError> {
         let policies = self.policies.load_full();
         let policy = policy_of(request.client, &policies)?;
-        let decided = self.decide(request, policy).await;
+        let decided = self.decide(request, policy, renew).await;
         match &decided {
             Ok(decided) => self.counters.decided(request.channel, decided.reason),
             Err(error) => {
@@ -289,6 +306,7 @@ impl Service {
         &self,
         request: &Request<'_>,
         policy: &Policy,
+        renew: Renew,
     ) -> Result<Decided, ServiceError> {
         let at = self.window_time(request.at)?;
         let key = UserKey::parse(request.user);
@@ -325,7 +343,9 @@ impl Service {
             };
             let outcome = match (settlement.decision, evaluation) {
                 (Decision::Accept, Some(evaluation)) => {
-                    self.renew(&evaluation);
+                    if renew == Renew::Outdated {
+                        self.renew(&evaluation);
+                    }
                     Outcome::Accept(accepted(request, policy, &evaluation, settlement.serial))
                 }
                 (Decision::Challenge, Some(mut evaluation)) => {

@@ -154,18 +154,21 @@ const HASHES: [(&str, &str); 3] = [
     ),
 ];
 
+async fn imported(lab: &Lab, user: &str, hash: &str) {
+    lab.user(user, None, None).await;
+    lab.token(user, Kind::Hotp, Digits::SIX).await;
+    let patch = CredentialsPatch {
+        password: Some(NewVerifier::Hash(hash.into())),
+        ..CredentialsPatch::default()
+    };
+    lab.set(user, patch).await;
+}
+
 #[tokio::test]
 async fn an_imported_hash_is_renewed_by_the_first_login() {
     let lab = Lab::new(&[("vpn", &policy("\"password\", \"otp\""))]).await;
     for (user, hash) in HASHES {
-        lab.user(user, None, None).await;
-        lab.token(user, Kind::Hotp, Digits::SIX).await;
-        let password = Some(NewVerifier::Hash(hash.into()));
-        let patch = CredentialsPatch {
-            password,
-            ..CredentialsPatch::default()
-        };
-        lab.set(user, patch).await;
+        imported(&lab, user, hash).await;
         let imported = async || {
             let shown = lab.admin("GET", &format!("/v1/admin/users/{user}")).await;
             shown["password"]["imported"].clone()
@@ -188,5 +191,39 @@ async fn an_imported_hash_is_renewed_by_the_first_login() {
         assert!(imported().await.is_null(), "{user}");
         assert_eq!(ask("Tr0ub4dor&3y", 2).await, "wrong_password");
         assert_eq!(ask(PASSWORD, 3).await, "hotp_ok");
+    }
+}
+
+/// One who must say the password in a first round is renewed there, and comes in all the same.
+#[tokio::test]
+async fn an_imported_hash_is_renewed_in_rounds_too() {
+    let rounds = policy("\"password\", \"otp\"") + "present = \"challenge\"\n";
+    let lab = Lab::new(&[("vpn", &rounds)]).await;
+    for (user, hash) in HASHES {
+        imported(&lab, user, hash).await;
+        let heard = lab.radius("vpn", user, PASSWORD, None, None).await;
+        let open = heard.challenge.expect("a challenge");
+        let code = code_of(user, Digits::SIX, 0);
+        lab.radius("vpn", user, &code, Some(&open), None).await;
+        assert_eq!(lab.reason(user).await, "hotp_ok", "{user}");
+        let shown = lab.admin("GET", &format!("/v1/admin/users/{user}")).await;
+        assert!(shown["password"]["imported"].is_null(), "{user}");
+    }
+}
+
+/// The renewal must not come between the proof and the new password.
+#[tokio::test]
+async fn an_imported_password_can_be_changed_at_once() {
+    let lab = Lab::new(&[("vpn", &policy("\"password\", \"otp\""))]).await;
+    for (user, hash) in HASHES {
+        imported(&lab, user, hash).await;
+        let change = json!({
+            "user": user,
+            "password": PASSWORD,
+            "otp": code_of(user, Digits::SIX, 0),
+            "new_password": "another long one",
+        });
+        let done = lab.post("vpn", "/v1/credentials", change).await;
+        assert_eq!(done.decision, "accept", "{user}");
     }
 }

@@ -16,6 +16,7 @@ use crate::secret::SecretString;
 use crate::secret::random;
 use crate::service::Decided;
 use crate::service::Outcome;
+use crate::service::Renew;
 use crate::service::Request;
 use crate::service::Service;
 use crate::service::ServiceError;
@@ -107,7 +108,8 @@ impl Service {
                 form(which, text)?;
             }
         }
-        let decided = self.authenticate(request).await?;
+        // A renewal behind the answer would come between the proof and the change.
+        let decided = self.authenticate_and(request, Renew::Nothing).await?;
         let proven = matches!(decided.outcome, Outcome::Accept(_));
         if !proven && decided.reason != Reason::MustChange {
             return Ok(Replaced::Refused(decided));
