@@ -170,17 +170,14 @@ async fn enrol(service: &Service, number: usize) {
     };
     let made = service.add_user(user.clone(), patch, by(service)).await;
     made.expect("a user");
+    let octet = u8::try_from(number + 1).expect("few users");
     let token = NewToken {
         user,
         kind: Kind::Totp,
         algorithm: Algorithm::Sha1,
         digits: Digits::SIX,
         period: Period::THIRTY,
-        key: Some(SecretBytes::new(vec![
-            u8::try_from(number + 1)
-                .expect("few users");
-            20
-        ])),
+        key: Some(SecretBytes::new(vec![octet; 20])),
         counter: 0,
         active: true,
         serial: None,

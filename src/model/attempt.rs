@@ -372,7 +372,7 @@ impl Attempt {
             Success::MustChange => Reason::MustChange,
             Success::Accept => self.accept_reason(compared, right),
         };
-        let clear = accept && current.source != SourceState::default();
+        let forgiven = current.source.forgiven(self.at);
         Settlement {
             decision: reason.decision(),
             reason,
@@ -381,7 +381,7 @@ impl Attempt {
             failures: user.throttle.failures,
             token: right.map(|right| self.consumed(right)),
             user: (user != current.user).then_some(user),
-            source: clear.then(SourceState::default),
+            source: (accept && forgiven != current.source).then_some(forgiven),
         }
     }
 

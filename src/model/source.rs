@@ -70,6 +70,27 @@ pub struct SourceState {
     pub last: UnixTime,
 }
 
+impl SourceState {
+    /// After a right answer from there: one failure less, and a block that runs goes on. Whoever has
+    /// one account of their own must not buy fresh guesses at everybody else's with it (SECURITY
+    /// T10); an office forgives its typing errors by working.
+    pub fn forgiven(self, at: UnixTime) -> Self {
+        if self.throttle.check(at).is_err() {
+            return self;
+        }
+        match self.throttle.failures {
+            0 | 1 => Self::default(),
+            failures => Self {
+                throttle: Throttle {
+                    failures: failures - 1,
+                    ..Throttle::default()
+                },
+                ..self
+            },
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! nonce 12 | AES-256-GCM( passed factors 2, expiry 4 ) 6 | tag 16     34 octets, 46 characters
-//! associated data: client, user, policy, rule, revision of the user's verifiers
+//! associated data: client, user and its age, policy, rule, revision of the verifiers
 //! ```
 //!
 //! There is no table that an attacker could fill: a challenge costs us nothing until it is answered.
@@ -57,6 +57,8 @@ pub(crate) struct Binding<'a> {
     pub(crate) user: &'a str,
     pub(crate) policy: &'a str,
     pub(crate) rule: &'a str,
+    /// When the user's record was made: another user of the same name is another user.
+    pub(crate) since: UnixTime,
     pub(crate) credentials: u64,
 }
 
@@ -136,6 +138,7 @@ impl Binding<'_> {
             octets.extend_from_slice(&(part.len() as u64).to_be_bytes());
             octets.extend_from_slice(part.as_bytes());
         }
+        octets.extend_from_slice(&self.since.as_millis().to_be_bytes());
         octets.extend_from_slice(&self.credentials.to_be_bytes());
         octets
     }
@@ -169,6 +172,7 @@ mod tests {
         user: "alice@default",
         policy: "default",
         rule: "staff",
+        since: NOW,
         credentials: 4,
     };
 
@@ -209,6 +213,10 @@ mod tests {
             },
             Binding {
                 credentials: 5,
+                ..BINDING
+            },
+            Binding {
+                since: UnixTime::from_secs(0),
                 ..BINDING
             },
         ] {

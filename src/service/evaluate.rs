@@ -247,7 +247,8 @@ impl Service {
             user: view.user.key.clone(),
             generation: view.generation,
             revision: view.user.revision,
-            credentials: (!knowledge.is_empty()).then_some(credentials.revision),
+            credentials: (!knowledge.is_empty() || opened.is_some())
+                .then_some(credentials.revision),
             knowledge,
             tokens: comparisons,
             success: success(&demand.factors, next, &credentials),
@@ -307,9 +308,10 @@ impl Service {
         };
         let left: Vec<Factor> = rule.require.iter().copied().filter(left).collect();
         // Nobody comes in with nothing; and a right code that is presented all the same is used up.
+        let waives_code = rule.require.contains(&Factor::Otp) && !left.contains(&Factor::Otp);
         let applies = !left.is_empty()
             && left.len() < rule.require.len()
-            && !case.presents_right_code(view, passed, credentials);
+            && !(waives_code && case.presents_right_code(view, passed, credentials));
         let text = format!(
             "{word} by {} until {}: {}",
             waiver.owner,
@@ -342,7 +344,7 @@ impl Service {
             return Ok(None);
         };
         let user = view.user.key.to_string();
-        let binding = case.binding(&user, credentials);
+        let binding = case.binding(&user, view, credentials);
         let opened = challenge::open(&self.challenge_key, binding, text, case.at);
         if let Some(opened) = opened.filter(|opened| case.at < opened.answer.expires) {
             return Ok(Some(opened));
@@ -374,7 +376,7 @@ impl Service {
             at,
         };
         let user = evaluation.view.user.key.to_string();
-        let binding = case.binding(&user, &evaluation.credentials);
+        let binding = case.binding(&user, &evaluation.view, &evaluation.credentials);
         let expires_in = policy.challenge.life;
         let nonce = random(self.entropy.as_ref())?;
         let (key, passed) = (&self.challenge_key, evaluation.passed);
@@ -446,9 +448,15 @@ impl Service {
 
     /// Makes outdated hashes anew, behind the answer. Another change in between wins.
     pub(super) fn renew(&self, evaluation: &Evaluation<'_>) {
-        if evaluation.outdated.is_empty() {
-            return;
+        if !evaluation.outdated.is_empty() {
+            tokio::spawn(self.renewal(evaluation));
         }
+    }
+
+    fn renewal(
+        &self,
+        evaluation: &Evaluation<'_>,
+    ) -> impl Future<Output = Result<(), ServiceError>> + Send + use<> {
         let (store, hasher) = (Arc::clone(&self.store), Arc::clone(&self.hasher));
         let (clock, entropy) = (Arc::clone(&self.clock), Arc::clone(&self.entropy));
         let mut credentials = evaluation.credentials.clone();
@@ -456,7 +464,7 @@ impl Service {
             evaluation.outdated.clone(),
             evaluation.view.user.key.clone(),
         );
-        tokio::spawn(async move {
+        async move {
             for (which, text) in outdated {
                 let salt = random(entropy.as_ref())?;
                 let hash = hasher.renew(text, salt).await?;
@@ -470,11 +478,9 @@ impl Service {
                 actor: "daemon".to_owned(),
                 at: now,
             };
-            store
-                .change(Change::RenewCredentials(key, credentials), by)
-                .await?;
-            Ok::<(), ServiceError>(())
-        });
+            let change = Change::RenewCredentials(key, credentials);
+            Ok(store.change(change, by).await?)
+        }
     }
 
     /// A refusal, after about the work that a comparison would have been.
@@ -518,12 +524,13 @@ impl Service {
 }
 
 impl<'r> Case<'r, '_> {
-    fn binding<'a>(&'a self, user: &'a str, credentials: &Credentials) -> Binding<'a> {
+    fn binding<'a>(&'a self, user: &'a str, view: &View, credentials: &Credentials) -> Binding<'a> {
         Binding {
             client: &self.request.client.name,
             user,
             policy: &self.policy.name,
             rule: &self.rule.name,
+            since: view.user.created,
             credentials: credentials.revision,
         }
     }

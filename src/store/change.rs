@@ -5,7 +5,9 @@ use crate::model::audit::Event;
 use crate::model::client::Access;
 use crate::model::client::Client;
 use crate::model::credential::Credentials;
+use crate::model::credential::Verifier;
 use crate::model::id::Serial;
+use crate::model::source::SourceState;
 use crate::model::token::LifeCycle;
 use crate::model::token::Token;
 use crate::model::token::TokenState;
@@ -43,12 +45,25 @@ pub(crate) fn change(
 ) -> Result<Entry, StoreError> {
     let (action, target) = words(change, by);
     let user = concerned(rows, change)?;
-    let writes = writes(rows, change, Keys { sealer, entropy })?;
+    let keys = Keys {
+        sealer,
+        entropy,
+        now: by.at,
+    };
+    let writes = writes(rows, change, keys)?;
     let detail = match change {
         Change::SetWaiver { waiver, .. } => waiver.as_ref().map(|waiver| {
             let (from, until) = (waiver.from, waiver.until);
             format!("{from} to {until}: {}", waiver.reason)
         }),
+        Change::SetCredentials(_, credentials) => Some(
+            [
+                ("PIN", &credentials.pin),
+                ("password", &credentials.password),
+            ]
+            .map(|(name, verifier)| said(name, verifier.as_ref(), by))
+            .join(", "),
+        ),
         _ => None,
     };
     let event = Event::Change(ChangeEvent {
@@ -64,6 +79,22 @@ pub(crate) fn change(
         event,
         writes,
     })
+}
+
+/// `new PIN`, `no password`, ...
+fn said(name: &str, verifier: Option<&Verifier>, by: &By) -> String {
+    let Some(verifier) = verifier else {
+        return format!("no {name}");
+    };
+    let age = if verifier.set == by.at { "new" } else { "same" };
+    let imported = verifier.hash.imported();
+    let imported = imported.map_or("", |_| "imported ");
+    let change = if verifier.must_change {
+        " to be changed"
+    } else {
+        ""
+    };
+    format!("{age} {imported}{name}{change}")
 }
 
 /// What the audit calls it, and the record it is done to.
@@ -137,7 +168,7 @@ fn writes(
         Change::RenewCredentials(key, credentials) => {
             Ok(vec![set_credentials(rows, key, credentials, 0, keys)?])
         }
-        Change::ForgetSources { before } => forget_sources(rows, *before),
+        Change::ForgetSources { before } => forget_sources(rows, *before, keys.now),
         Change::CreateToken(token, state) => create_token(rows, token, state, keys),
         Change::SetTokenState {
             serial,
@@ -165,6 +196,7 @@ pub(crate) fn accepts_clock(entry: &Entry) -> bool {
 
 #[derive(Clone, Copy)]
 struct Keys<'a> {
+    now: UnixTime,
     sealer: &'a Sealer,
     entropy: &'a dyn Entropy,
 }
@@ -283,11 +315,16 @@ fn set_credentials(
 
 /// Sources whose last failure is long past. At most so many at a time, and nothing to do is no
 /// entry.
-fn forget_sources(rows: &Working<'_>, before: UnixTime) -> Result<Vec<RowWrite>, StoreError> {
+fn forget_sources(
+    rows: &Working<'_>,
+    before: UnixTime,
+    now: UnixTime,
+) -> Result<Vec<RowWrite>, StoreError> {
     let mut writes = Vec::new();
     for key in rows.keys(Table::Sources, b"")? {
         let state = rows.get(Table::Sources, &key, record::source_state)?;
-        if state.is_some_and(|state| state.last < before) {
+        let quiet = |state: SourceState| state.last < before && state.throttle.check(now).is_ok();
+        if state.is_some_and(quiet) {
             writes.push(gone(Table::Sources, key));
         }
         if writes.len() == FORGOTTEN {

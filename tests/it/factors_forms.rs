@@ -1,5 +1,6 @@
 //! One box and its readings, PINs and passwords that must be changed, and hashes from elsewhere.
 
+use oncegate::model::audit::Event;
 use oncegate::model::kind::Kind;
 use oncegate::otp::Digits;
 use oncegate::service::admin::CredentialsPatch;
@@ -154,18 +155,21 @@ const HASHES: [(&str, &str); 3] = [
     ),
 ];
 
+async fn imported(lab: &Lab, user: &str, hash: &str) {
+    lab.user(user, None, None).await;
+    lab.token(user, Kind::Hotp, Digits::SIX).await;
+    let patch = CredentialsPatch {
+        password: Some(NewVerifier::Hash(hash.into())),
+        ..CredentialsPatch::default()
+    };
+    lab.set(user, patch).await;
+}
+
 #[tokio::test]
 async fn an_imported_hash_is_renewed_by_the_first_login() {
     let lab = Lab::new(&[("vpn", &policy("\"password\", \"otp\""))]).await;
     for (user, hash) in HASHES {
-        lab.user(user, None, None).await;
-        lab.token(user, Kind::Hotp, Digits::SIX).await;
-        let password = Some(NewVerifier::Hash(hash.into()));
-        let patch = CredentialsPatch {
-            password,
-            ..CredentialsPatch::default()
-        };
-        lab.set(user, patch).await;
+        imported(&lab, user, hash).await;
         let imported = async || {
             let shown = lab.admin("GET", &format!("/v1/admin/users/{user}")).await;
             shown["password"]["imported"].clone()
@@ -215,4 +219,47 @@ async fn only_what_was_proven_can_be_replaced() {
         .http("bank", json!({"user": "alice", "passcode": typed}))
         .await;
     assert_eq!(heard.decision, "accept", "the old PIN still opens");
+}
+
+/// One who must say the password in a first round is renewed there, and comes in all the same.
+#[tokio::test]
+async fn an_imported_hash_is_renewed_in_rounds_too() {
+    let rounds = policy("\"password\", \"otp\"") + "present = \"challenge\"\n";
+    let lab = Lab::new(&[("vpn", &rounds)]).await;
+    for (user, hash) in HASHES {
+        imported(&lab, user, hash).await;
+        let mut changes = lab.service().store().subscribe();
+        let heard = lab.radius("vpn", user, PASSWORD, None, None).await;
+        let open = heard.challenge.expect("a challenge");
+        let code = code_of(user, Digits::SIX, 0);
+        lab.radius("vpn", user, &code, Some(&open), None).await;
+        assert_eq!(lab.reason(user).await, "hotp_ok", "{user}");
+        // The renewal runs behind the challenge.
+        loop {
+            let record = changes.recv().await.expect("a record");
+            if matches!(&record.event, Event::Change(change) if change.action == "credentials_renew")
+            {
+                break;
+            }
+        }
+        let shown = lab.admin("GET", &format!("/v1/admin/users/{user}")).await;
+        assert!(shown["password"]["imported"].is_null(), "{user}");
+    }
+}
+
+/// The renewal must not come between the proof and the new password.
+#[tokio::test]
+async fn an_imported_password_can_be_changed_at_once() {
+    let lab = Lab::new(&[("vpn", &policy("\"password\", \"otp\""))]).await;
+    for (user, hash) in HASHES {
+        imported(&lab, user, hash).await;
+        let change = json!({
+            "user": user,
+            "password": PASSWORD,
+            "otp": code_of(user, Digits::SIX, 0),
+            "new_password": "another long one",
+        });
+        let done = lab.post("vpn", "/v1/credentials", change).await;
+        assert_eq!(done.decision, "accept", "{user}");
+    }
 }

@@ -276,7 +276,11 @@ pub(crate) async fn replace_credentials(
     let asked = Arc::clone(&app);
     let task = app.tasks().spawn(async move {
         let context = question.context();
-        let request = question.request(&asked, &context);
+        let request = Request {
+            // All of it in one request.
+            rounds: false,
+            ..question.request(&asked, &context)
+        };
         asked.service().replace_own(&request, new).await
     });
     let replaced = task

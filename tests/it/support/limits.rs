@@ -207,7 +207,14 @@ impl Model {
             self.common = Counter::default();
         }
         let Some(source) = from else { return };
-        self.sources[usize::from(source)] = Counter::default();
+        // One failure less; what runs, runs on.
+        let counter = &mut self.sources[usize::from(source)];
+        if counter.check(at).is_ok() {
+            *counter = Counter {
+                failures: counter.failures.saturating_sub(1),
+                ..Counter::default()
+            };
+        }
         let today = at / 86_400_000;
         if let Some(place) = place {
             let (_, day, own) = self.known[place];
