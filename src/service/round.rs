@@ -37,7 +37,8 @@ impl<'a> Presented<'a> {
         match self {
             Self::Passcode(text) if only_otp => Some(text.expose()),
             Self::Passcode(_) => None,
-            Self::Fields { otp, .. } => otp.map(SecretString::expose),
+            // A form sends a field that was left empty as an empty text.
+            Self::Fields { otp, .. } => otp.map(SecretString::expose).filter(|otp| !otp.is_empty()),
         }
     }
 
