@@ -1,7 +1,7 @@
 //! The JSON forms of the HTTP API, shared by the server and the command line.
 //!
 //! Unknown fields are refused: a misspelt field must not be a silent default. Times are RFC 3339 in
-//! UTC. Fields that carry secrets are [`SecretString`] on the way in; on the way out a secret
+//! UTC. Fields that carry secrets are [`crate::secret::SecretString`] on the way in; on the way out a secret
 //! appears once, in the answer to its creation.
 
 use serde::Deserialize;
