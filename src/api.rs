@@ -14,6 +14,8 @@ use utoipa::ToSchema;
 
 use crate::secret::SecretString;
 
+pub mod explain;
+
 /// `POST /v1/verify`: is this the person, this once?
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -703,7 +705,7 @@ pub struct AuditQuery {
     pub since: Option<String>,
     /// Only about this user.
     pub user: Option<String>,
-    /// `accept` or `reject`.
+    /// `accept`, `reject` or `challenge`.
     pub decision: Option<String>,
     /// Only of this request.
     pub request: Option<String>,

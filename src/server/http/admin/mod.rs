@@ -21,6 +21,7 @@ use crate::server::http::error::Failure;
 
 mod audit;
 mod clients;
+mod explain;
 mod operation;
 mod tokens;
 mod users;
@@ -55,6 +56,8 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(audit::list_audit))
         .routes(routes!(audit::verify_audit))
         .routes(routes!(audit::tail_audit))
+        .routes(routes!(explain::explain_request))
+        .routes(routes!(explain::explain_login))
         .routes(routes!(operation::status))
         .routes(routes!(operation::list_policies))
         .routes(routes!(operation::recover_clock))
