@@ -108,7 +108,7 @@ pub struct AuditQuery {
     pub since: Option<String>,
     /// Only about this user.
     pub user: Option<String>,
-    /// `accept` or `reject`.
+    /// `accept`, `reject` or `challenge`.
     pub decision: Option<String>,
     /// Only of this request.
     pub request: Option<String>,

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 mod audit;
 mod clients;
+pub mod explain;
 mod tokens;
 mod users;
 mod verify;

@@ -54,7 +54,7 @@ pub(super) struct List {
     #[arg(long, value_name = "TIME", value_parser = since)]
     since: Option<Timestamp>,
     /// Only these decisions
-    #[arg(long, value_parser = ["accept", "reject"])]
+    #[arg(long, value_parser = ["accept", "reject", "challenge"])]
     decision: Option<String>,
     /// Only of this request
     #[arg(long, value_name = "ID")]
@@ -319,7 +319,7 @@ fn cells(record: &AuditRecord) -> [String; 8] {
 fn line(record: &AuditRecord) -> String {
     let [time, what, who, rest @ ..] = cells(record).map(|cell| printable(&cell).into_owned());
     let [why, client, token, rule, id] = rest;
-    let padded = format!("{what:<8}");
+    let padded = format!("{what:<9}");
     let what = match what.as_str() {
         what if what.starts_with("accept") => padded.green().to_string(),
         what if what.starts_with("reject") => padded.red().to_string(),
@@ -328,7 +328,7 @@ fn line(record: &AuditRecord) -> String {
     let mut text = String::new();
     push!(
         text,
-        "{time}  {what}  {who:<20}  {why:<14}  {client:<20}  {token:<14}"
+        "{time}  {what}  {who:<20}  {why:<15}  {client:<20}  {token:<14}"
     );
     push!(text, "  {rule:<18}  {id}");
     if let AuditEvent::Decision { latency_ms, .. } = &record.event {

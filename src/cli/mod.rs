@@ -55,6 +55,7 @@ mod status;
 // Records, noun per file
 mod audit;
 mod client;
+mod explain;
 mod hints;
 mod policy;
 mod token;
@@ -131,6 +132,7 @@ enum Command {
     #[command(subcommand)]
     Audit(audit::Audit),
     Tail(audit::Tail),
+    Explain(explain::Explain),
     Code(verify::ShowCode),
     #[command(subcommand)]
     Clock(status::Clock),
@@ -291,6 +293,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, CliError>
         Command::Verify(command) => command.run(context).await,
         Command::Audit(command) => command.run(context).await,
         Command::Tail(command) => command.run(context).await,
+        Command::Explain(command) => command.run(context).await,
         Command::Code(command) => command.run(context).await,
         Command::Clock(command) => command.run(context).await,
         Command::Completions(command) => command.run(context),

@@ -47,9 +47,13 @@ fn takes_what_the_contract_says() {
         "policy test",
         "verify alice --client app --otp-stdin --from 203.0.113.7",
         "audit list --user alice --since 1h --limit 5 --decision reject --json",
+        "audit list --decision challenge",
         "audit verify",
         "audit export",
         "tail -n 4",
+        "explain 01M85J3KY28Q1C9WJCP9C5VPRY",
+        "explain --user alice --client vpn --at 03:00 --from ::1 --attribute A=b --context c=d --method pap",
+        "explain --reasons --json",
         "code demo --next",
         "clock recover --yes",
         "completions bash",
@@ -79,6 +83,12 @@ fn refuses_what_would_surprise() {
         "verify alice --from nowhere",
         "audit list --decision maybe",
         "tail --follow",
+        "explain",
+        "explain --user alice",
+        "explain --client vpn",
+        "explain 01M85J3KY28Q1C9WJCP9C5VPRY --user alice --client vpn",
+        "explain 01M85J3KY28Q1C9WJCP9C5VPRY --at 03:00",
+        "explain --user alice --client vpn --method telepathy",
     ] {
         assert!(parse(words).is_err(), "{words}");
     }

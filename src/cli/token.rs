@@ -389,7 +389,8 @@ pub(super) fn introduce(
     text
 }
 
-fn makes(token: &Record) -> String {
+/// What makes its codes: `totp sha1, 6 digits, 30 s`.
+pub(super) fn makes(token: &Record) -> String {
     let period = token.period.map(|period| format!(", {period} s"));
     format!(
         "{} {}, {} digits{}",

@@ -149,13 +149,31 @@ pub fn find(
     window: Window,
 ) -> Matches {
     let now = TimeStep::at(now, parameters.period);
+    let (low, high) = bounds(drift, window);
+    let mac = Mac::new(key, parameters.algorithm);
+    let candidates = between(now, low, high).map(|step| (step, mac.code(step, parameters.digits)));
+    Matches::among(code, candidates)
+}
+
+/// The first and the last step that [`find`] looks at, for explanations.
+pub fn searched(
+    period: Period,
+    now: UnixTime,
+    drift: Drift,
+    window: Window,
+) -> (TimeStep, TimeStep) {
+    let now = TimeStep::at(now, period);
+    let (low, high) = bounds(drift, window);
+    (now.plus(low), now.plus(high))
+}
+
+/// The window in steps from now.
+fn bounds(drift: Drift, window: Window) -> (i64, i64) {
     let offset = i64::from(drift.offset);
     let learned = i64::from(drift.learned);
     let low = offset - i64::from(window.back) + learned.min(0);
     let high = offset + i64::from(window.ahead) + learned.max(0);
-    let mac = Mac::new(key, parameters.algorithm);
-    let candidates = between(now, low, high).map(|step| (step, mac.code(step, parameters.digits)));
-    Matches::among(code, candidates)
+    (low, high)
 }
 
 /// Finds a token whose clock is far off by two consecutive codes (RFC 6238 s6, RFC 4226 s7.4):

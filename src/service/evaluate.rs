@@ -121,17 +121,17 @@ impl Evaluation<'_> {
 
 /// One request by one rule at one time.
 #[derive(Clone, Copy)]
-struct Case<'r, 'p> {
-    request: &'r Request<'r>,
-    policy: &'p Policy,
-    rule: &'p Rule,
-    at: UnixTime,
+pub(super) struct Case<'r, 'p> {
+    pub(super) request: &'r Request<'r>,
+    pub(super) policy: &'p Policy,
+    pub(super) rule: &'p Rule,
+    pub(super) at: UnixTime,
 }
 
 /// What is asked for in all the rounds, and why something of the rule is not.
-struct Demand<'p> {
-    factors: Cow<'p, [Factor]>,
-    waived: Option<Waived>,
+pub(super) struct Demand<'p> {
+    pub(super) factors: Cow<'p, [Factor]>,
+    pub(super) waived: Option<Waived>,
 }
 
 impl Service {
@@ -269,7 +269,7 @@ impl Service {
     }
 
     /// What must be presented, in all rounds together.
-    fn demand<'p>(
+    pub(super) fn demand<'p>(
         &self,
         case: Case<'_, 'p>,
         view: &View,
@@ -392,7 +392,7 @@ impl Service {
     }
 
     /// Whether attempts of this user from there are evaluated at present.
-    async fn unblocked(
+    pub(super) async fn unblocked(
         &self,
         case: Case<'_, '_>,
         view: &View,
@@ -565,6 +565,17 @@ impl<'r> Case<'r, '_> {
         }
     }
 
+    /// How one box is read.
+    pub(super) const fn form(&self, answering: bool) -> Form {
+        match self.rule.present {
+            _ if answering => Form::One,
+            _ if !self.request.rounds => Form::Joined,
+            Present::Joined => Form::Joined,
+            Present::Challenge => Form::One,
+            Present::Either => Form::Either,
+        }
+    }
+
     fn round<'a>(
         &self,
         remaining: &'a [Factor],
@@ -575,18 +586,11 @@ impl<'r> Case<'r, '_> {
     where
         'r: 'a,
     {
-        let form = match self.rule.present {
-            _ if answering => Form::One,
-            _ if !self.request.rounds => Form::Joined,
-            Present::Joined => Form::Joined,
-            Present::Challenge => Form::One,
-            Present::Either => Form::Either,
-        };
         let pin = credentials.pin.as_ref().and_then(|pin| pin.length);
         round(
             remaining,
             self.request.presented,
-            form,
+            self.form(answering),
             tokens.iter().map(|(token, _)| token.digits),
             pin.map(usize::from),
             |code| self.is_right(tokens, code),
@@ -612,7 +616,7 @@ impl<'r> Case<'r, '_> {
 }
 
 /// The tokens that count, if all that will be asked for is there and reaches the assurance.
-fn usable<'v>(
+pub(super) fn usable<'v>(
     case: Case<'_, '_>,
     view: &'v View,
     credentials: &Credentials,
@@ -646,7 +650,11 @@ fn remaining(factors: &[Factor], passed: Factors) -> Cow<'_, [Factor]> {
     left.copied().collect()
 }
 
-fn success(factors: &[Factor], next: Option<Factor>, credentials: &Credentials) -> Success {
+pub(super) fn success(
+    factors: &[Factor],
+    next: Option<Factor>,
+    credentials: &Credentials,
+) -> Success {
     let must_change = |which| {
         let verifier = credentials.get(which);
         verifier.is_some_and(|verifier| verifier.must_change)
@@ -674,7 +682,7 @@ const fn knowledge_of(factor: Factor) -> Option<Knowledge> {
 }
 
 /// How the person is asked for a factor.
-const fn prompt(factor: Factor) -> &'static str {
+pub(super) const fn prompt(factor: Factor) -> &'static str {
     match factor {
         Factor::Password => "Enter your password",
         Factor::Pin => "Enter your PIN",

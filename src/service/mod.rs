@@ -55,6 +55,7 @@ pub mod clients;
 pub mod counters;
 mod decide;
 mod evaluate;
+pub mod explain;
 pub mod hashing;
 mod round;
 pub mod travel;

@@ -154,7 +154,11 @@ fn wanted(query: api::AuditQuery, limit: usize) -> Result<AuditQuery, Failure> {
         Some("accept") => Some(crate::model::reason::Decision::Accept),
         Some("reject") => Some(crate::model::reason::Decision::Reject),
         Some("challenge") => Some(crate::model::reason::Decision::Challenge),
-        Some(_) => return Err(Failure::malformed("decision: one of accept, reject")),
+        Some(_) => {
+            return Err(Failure::malformed(
+                "decision: one of accept, reject, challenge",
+            ));
+        }
     };
     let request = query.request.as_deref().map(|text| {
         text.parse()

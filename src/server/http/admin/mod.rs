@@ -22,6 +22,7 @@ use crate::service::admin::AdminError;
 
 mod audit;
 mod clients;
+mod explain;
 mod operation;
 pub(crate) mod tell;
 mod tokens;
@@ -57,6 +58,8 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(audit::list_audit))
         .routes(routes!(audit::verify_audit))
         .routes(routes!(audit::tail_audit))
+        .routes(routes!(explain::explain_request))
+        .routes(routes!(explain::explain_login))
         .routes(routes!(operation::status))
         .routes(routes!(operation::list_policies))
         .routes(routes!(operation::recover_clock))

@@ -1,0 +1,239 @@
+//! What must be presented, in which forms, and with which tokens.
+
+use crate::model::credential::Credentials;
+use crate::model::id::Serial;
+use crate::model::reason::Reason;
+use crate::model::token::LifeCycle;
+use crate::model::token::Token;
+use crate::model::token::TokenState;
+use crate::otp::throttle::Blocked;
+use crate::policy::Factor;
+use crate::policy::Policy;
+use crate::policy::assurance;
+use crate::service::evaluate::Case;
+use crate::service::evaluate::Demand;
+use crate::service::evaluate::prompt;
+use crate::service::explain::Situation;
+use crate::service::round::Form;
+use crate::store::View;
+use crate::time::UnixTime;
+
+/// What the deciding rule asks for.
+#[derive(Debug)]
+pub struct Asked {
+    /// Name of the rule.
+    pub rule: String,
+    /// Its `file:line`.
+    pub place: String,
+    /// Its factors, in order.
+    pub factors: Vec<FactorShown>,
+    /// The exception in force: kind, owner, end and reason.
+    pub waiver: Option<String>,
+    /// What the person may type.
+    pub forms: Vec<FormShown>,
+    /// Assurance that all of it reaches.
+    pub reaches: u8,
+    /// Assurance that the rule demands.
+    pub min_assurance: u8,
+}
+
+/// One factor of a rule.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct FactorShown {
+    /// Which.
+    pub factor: Factor,
+    /// Whether it is not asked for at present.
+    pub waived: bool,
+}
+
+/// One way to present everything. The examples are shapes, never secrets.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct FormShown {
+    /// Which way.
+    pub how: How,
+    /// What is typed: one entry a round.
+    pub rounds: Vec<Typed>,
+}
+
+/// Which way.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum How {
+    /// Everything in one box.
+    OneBox,
+    /// One factor after another, by challenge.
+    Rounds,
+    /// In separate fields of the HTTP API.
+    Fields,
+}
+
+impl How {
+    /// The word in output.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OneBox => "one_box",
+            Self::Rounds => "rounds",
+            Self::Fields => "fields",
+        }
+    }
+}
+
+/// What is typed at once.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Typed {
+    /// How the person is asked, where it is the server that asks.
+    pub prompt: Option<&'static str>,
+    /// Shapes of which any will do: `PIN,123456`.
+    pub shapes: Vec<String>,
+}
+
+/// A token, and whether its codes count for this login.
+#[derive(Debug)]
+pub struct TokenShown {
+    /// The token.
+    pub token: Token,
+    /// What attempts changed about it.
+    pub state: TokenState,
+    /// Whether its codes count.
+    pub counts: bool,
+    /// Why not.
+    pub why: Option<String>,
+}
+
+pub(super) fn asked(
+    case: Case<'_, '_>,
+    demand: &Demand<'_>,
+    credentials: &Credentials,
+    tokens: &[TokenShown],
+) -> Asked {
+    let left = demand.factors.as_ref();
+    let require = case.rule.require.iter();
+    let best = tokens.iter().find(|token| token.counts);
+    Asked {
+        rule: case.rule.name.clone(),
+        place: case.rule.file_line(),
+        factors: require
+            .map(|factor| FactorShown {
+                factor: *factor,
+                waived: !left.contains(factor),
+            })
+            .collect(),
+        waiver: demand.waived.as_ref().map(|waived| waived.text.clone()),
+        forms: forms(case, left, credentials, tokens),
+        reaches: assurance(left, best.map(|token| token.token.kind)),
+        min_assurance: case.rule.min_assurance,
+    }
+}
+
+fn forms(
+    case: Case<'_, '_>,
+    left: &[Factor],
+    credentials: &Credentials,
+    tokens: &[TokenShown],
+) -> Vec<FormShown> {
+    let digits = tokens.iter().find(|token| token.counts);
+    let digits = digits.map_or(6, |token| token.token.digits.get());
+    let shape = |factor: &Factor| match factor {
+        Factor::Password => "PASSWORD".to_owned(),
+        Factor::Pin => "PIN".to_owned(),
+        _ => ('1'..='9').take(usize::from(digits)).collect(),
+    };
+    let parts: Vec<String> = left.iter().map(shape).collect();
+    let form = case.form(false);
+    let mut forms = Vec::new();
+    if form != Form::One || parts.len() == 1 {
+        let mut shapes = vec![parts.join(",")];
+        // Without the PIN's length nobody could say where the password ends.
+        let length = credentials.pin.as_ref().and_then(|pin| pin.length);
+        let both = left.contains(&Factor::Password) && left.contains(&Factor::Pin);
+        if parts.len() > 1 && (!both || length.is_some()) {
+            shapes.push(parts.concat());
+        }
+        forms.push(FormShown {
+            how: How::OneBox,
+            rounds: vec![Typed {
+                prompt: None,
+                shapes,
+            }],
+        });
+    }
+    if form != Form::Joined && parts.len() > 1 {
+        let rounds = left.iter().zip(&parts).enumerate();
+        let rounds = rounds.map(|(round, (factor, shape))| Typed {
+            prompt: (round > 0).then(|| prompt(*factor)),
+            shapes: vec![shape.clone()],
+        });
+        forms.push(FormShown {
+            how: How::Rounds,
+            rounds: rounds.collect(),
+        });
+    }
+    if case.request.method == "http" {
+        let fields = left.iter().zip(&parts);
+        let fields = fields.map(|(factor, shape)| format!("\"{factor}\":\"{shape}\""));
+        let fields: Vec<String> = fields.collect();
+        forms.push(FormShown {
+            how: How::Fields,
+            rounds: vec![Typed {
+                prompt: None,
+                shapes: vec![format!("{{{}}}", fields.join(","))],
+            }],
+        });
+    }
+    forms
+}
+
+/// All tokens of the user; `counted` are those whose codes count.
+pub(super) fn tokens(
+    view: &View,
+    policy: &Policy,
+    factors: &[Factor],
+    counted: &[&Serial],
+) -> Vec<TokenShown> {
+    let shown = view.tokens.iter().map(|(token, state)| {
+        let counts = counted.contains(&&token.serial);
+        let why = if counts {
+            None
+        } else if token.state != LifeCycle::Active {
+            Some(format!("it is {}", token.state))
+        } else if !factors.contains(&Factor::Otp) {
+            Some("no code is asked for".to_owned())
+        } else if !policy.otp.kinds.contains(&token.kind) {
+            let kinds: Vec<_> = policy.otp.kinds.iter().map(|kind| kind.as_str()).collect();
+            Some(format!("the policy takes {}", kinds.join(", ")))
+        } else {
+            Some("with it too little assurance is reached".to_owned())
+        };
+        TokenShown {
+            token: token.clone(),
+            state: *state,
+            counts,
+            why,
+        }
+    });
+    shown.collect()
+}
+
+/// All tokens where no rule asks for any.
+pub(super) fn idle(view: &View) -> Vec<TokenShown> {
+    let shown = view.tokens.iter().map(|(token, state)| TokenShown {
+        token: token.clone(),
+        state: *state,
+        counts: false,
+        why: Some("no rule applies".to_owned()),
+    });
+    shown.collect()
+}
+
+/// Why no code is looked at although one is asked for: every token that counts is blocked.
+pub(super) fn blocked(situation: &Situation, at: UnixTime) -> Option<Reason> {
+    let counting = situation.tokens.iter().filter(|token| token.counts);
+    let mut reason = None;
+    for token in counting {
+        reason = match token.state.throttle.check(at) {
+            Ok(()) => return None,
+            Err(Blocked::Throttled { .. }) => Some(Reason::Throttled),
+            Err(Blocked::Locked { .. }) => Some(Reason::Locked),
+        };
+    }
+    reason
+}
