@@ -27,6 +27,7 @@ use crate::time::Clock as _;
 use crate::time::SystemClock;
 
 mod page;
+mod words;
 
 /// Say why a request was decided so, or what would happen; changes nothing
 #[derive(Debug, Args)]
@@ -123,8 +124,26 @@ fn reasons(context: &Context) -> Result<Exit, CliError> {
     let rows: Vec<ReasonRow> = rows.collect();
     context
         .out
-        .show(&json!({ "reasons": rows }), |_| page::reasons(&rows))?;
+        .show(&json!({ "reasons": rows }), |_| table(&rows))?;
     Ok(Exit::Done)
+}
+
+/// The closed list for people.
+fn table(rows: &[ReasonRow]) -> String {
+    let mut page = page::Page::default();
+    let mut last = "";
+    for row in rows {
+        if row.decision != last {
+            if !last.is_empty() {
+                page.text.push('\n');
+            }
+            push!(page.text, "{}\n", row.decision.to_ascii_uppercase());
+            last = row.decision;
+        }
+        page.label = 20;
+        page.line(&format!("  {}", row.reason), row.advice);
+    }
+    page.text
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {

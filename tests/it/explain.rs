@@ -1,338 +1,28 @@
 //! `oncegate explain` as people read it, against a service whose clock stands still.
 //!
 //! The goldens are `tests/golden/explain/*.txt`; ids and serials differ from run to run and are
-//! counted instead. `ONCEGATE_GOLDEN=write` writes them anew: read them aloud before you commit them.
+//! shown as letters instead. `ONCEGATE_GOLDEN=write` writes them anew: read them aloud before you
+//! commit them.
 
-use std::net::IpAddr;
-use std::os::unix::process::CommandExt as _;
-use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 use std::time::Duration;
 
-use oncegate::config::Limits;
 use oncegate::diagnostic::Source;
-use oncegate::model::audit::Channel;
-use oncegate::model::client::Client;
-use oncegate::model::client::Scope;
-use oncegate::model::kind::Kind;
 use oncegate::model::reason::Reason;
-use oncegate::model::user_key::UserKey;
 use oncegate::policy::Policies;
-use oncegate::secret::SecretString;
-use oncegate::server::Info;
-use oncegate::server::http::App;
-use oncegate::server::http::serve_tcp;
-use oncegate::service::Decided;
 use oncegate::service::Outcome;
-use oncegate::service::Presented;
-use oncegate::service::Request;
 use oncegate::service::admin::CredentialsPatch;
-use oncegate::service::admin::Grant;
-use oncegate::service::admin::NewRadiusClient;
-use oncegate::service::admin::NewVerifier;
 use oncegate::service::admin::UserPatch;
 use oncegate::service::explain::Supposed;
-use oncegate::store::WaiverKind;
 use serde_json::Value;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
 
-use crate::support::service::TestService;
-
-const VPN: &str = r#"reject_delay = "0s"
-bypass = true
-
-[[rule]]
-name    = "contractors"
-when    = { group = "contractors", time = "mon-fri 07:00-20:00 Asia/Seoul" }
-require = ["pin", "otp"]
-
-[[rule]]
-name    = "office"
-when    = { group = "staff", network = "10.0.0.0/8" }
-require = ["otp"]
-
-[[rule]]
-name          = "staff"
-when          = { group = "staff" }
-require       = ["pin", "otp"]
-present       = "either"
-min_assurance = 2
-
-[[rule]]
-name    = "machines"
-when    = { attribute."NAS-Port-Type" = "Virtual" }
-require = ["otp"]
-
-[lockout]
-free       = 3
-lock_after = 3
-"#;
-
-const DEFAULT: &str =
-    "reject_delay = \"0s\"\n[[rule]]\nname = \"everybody\"\nrequire = [\"otp\"]\n";
-const PIN: &str = "884213";
-const AWAY: &str = "203.0.113.9";
-
-struct House {
-    test: TestService,
-    address: std::net::SocketAddr,
-    /// The administrator's key.
-    key: tempfile::NamedTempFile,
-    stop: CancellationToken,
-}
-
-impl Drop for House {
-    fn drop(&mut self) {
-        self.stop.cancel();
-    }
-}
-
-/// What is asked.
-#[derive(Default)]
-struct Ask<'a> {
-    user: &'a str,
-    client: &'a str,
-    typed: &'a str,
-    from: Option<&'a str>,
-    challenge: Option<&'a str>,
-    context: &'a [(&'a str, &'a str)],
-}
-
-impl House {
-    /// At nine on a Thursday in Seoul: alice is staff, carl a contractor, zoe has no token.
-    async fn new() -> Self {
-        let policies = [
-            ("policies/default.toml", DEFAULT),
-            ("policies/vpn.toml", VPN),
-        ];
-        let test = TestService::new(&policies).await;
-        for (name, group) in [
-            ("alice", "staff"),
-            ("carl", "contractors"),
-            ("zoe", "staff"),
-        ] {
-            let patch = UserPatch {
-                groups: Some(vec![group.to_owned()]),
-                credentials: CredentialsPatch {
-                    pin: Some(NewVerifier::Text(SecretString::from(PIN))),
-                    ..CredentialsPatch::default()
-                },
-                ..UserPatch::default()
-            };
-            test.service
-                .add_user(key(name), patch, test.by())
-                .await
-                .unwrap();
-        }
-        test.token("alice", Kind::Totp).await;
-        test.token("carl", Kind::Totp).await;
-        for (name, address, challenge) in [("vpn", "192.0.2.1", true), ("old", "192.0.2.2", false)]
-        {
-            let new = NewRadiusClient {
-                name: name.to_owned(),
-                addresses: vec![format!("{address}/32").parse().unwrap()],
-                secret: Some(SecretString::from("a-shared-secret-for-tests")),
-                policy: Some("vpn".to_owned()),
-                realm: None,
-                require: oncegate::model::client::Require::True,
-                challenge,
-            };
-            test.service
-                .add_radius_client(new, test.by())
-                .await
-                .unwrap();
-        }
-        let api = |scope| vec![scope];
-        let add =
-            test.service
-                .add_api_client("app".into(), api(Scope::Verify), None, None, test.by());
-        add.await.unwrap();
-        let add =
-            test.service
-                .add_api_client("ops".into(), api(Scope::Admin), None, None, test.by());
-        let (_, secret) = add.await.unwrap();
-        let key = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(key.path(), secret.expose()).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let app = App::new(Arc::clone(&test.service), LIMITS, Info::default());
-        let stop = CancellationToken::new();
-        let places = Arc::new(Semaphore::new(8));
-        tokio::spawn(serve_tcp(listener, None, app, places, stop.clone()));
-        Self {
-            test,
-            address,
-            key,
-            stop,
-        }
-    }
-
-    /// Asks, and gives the id of the request.
-    async fn ask(&self, ask: Ask<'_>) -> (String, Decided) {
-        let service = &self.test.service;
-        let (id, at) = service.arrival().unwrap();
-        let client: Client = service.client(ask.client).unwrap();
-        let (channel, method) = match ask.client {
-            "app" => (Channel::Http, "http"),
-            _ => (Channel::Radius, "pap"),
-        };
-        let typed = SecretString::from(ask.typed);
-        let request = Request {
-            id,
-            at,
-            deadline: at.plus(Duration::from_secs(3)),
-            client: &client,
-            channel,
-            method,
-            user: ask.user,
-            presented: Presented::Passcode(&typed),
-            challenge: ask.challenge,
-            rounds: ask.client != "old",
-            source: ask.from.map(|from| from.parse::<IpAddr>().unwrap()),
-            attributes: &[],
-            context: ask.context,
-        };
-        let decided = service.authenticate(&request).await.unwrap();
-        (id.to_string(), decided)
-    }
-
-    /// Asks at the VPN from away; the id and the reason.
-    async fn vpn(&self, user: &str, typed: &str) -> (String, Reason) {
-        let ask = Ask {
-            user,
-            client: "vpn",
-            typed,
-            from: Some(AWAY),
-            ..Ask::default()
-        };
-        let (id, decided) = self.ask(ask).await;
-        (id, decided.reason)
-    }
-
-    fn joined(&self, user: &str) -> String {
-        format!("{PIN},{}", self.test.code(user, 0))
-    }
-
-    async fn bypass(&self, user: &str) {
-        let now = self.test.service.now();
-        let user = key(user);
-        let grant = Grant {
-            reason: "telephone lost, ticket 4711".to_owned(),
-            from: now,
-            until: now.plus(Duration::from_hours(4)),
-        };
-        let granted = self
-            .test
-            .service
-            .grant(&user, WaiverKind::Bypass, grant, self.test.by());
-        granted.await.unwrap();
-    }
-
-    /// Runs the program against the service: exit code, stdout, stderr.
-    fn run(&self, words: &[&str]) -> (i32, String, String) {
-        let output = tokio::task::block_in_place(|| {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_oncegate"));
-            for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ONCEGATE")) {
-                command.env_remove(name);
-            }
-            command
-                .arg0("oncegate")
-                .env("TZ", "UTC")
-                .args(words)
-                .args([
-                    "--server",
-                    &format!("http://{}", self.address),
-                    "--key-file",
-                ])
-                .arg(self.key.path())
-                .output()
-                .unwrap()
-        });
-        let text = |octets| String::from_utf8(octets).unwrap();
-        let code = output.status.code().unwrap();
-        (code, text(output.stdout), text(output.stderr))
-    }
-
-    fn json(&self, words: &[&str]) -> Value {
-        let (code, out, err) = self.run(&[words, &["--json"]].concat());
-        assert_eq!(code, 0, "{out}{err}");
-        serde_json::from_str(&out).unwrap()
-    }
-
-    /// Compares what a command prints with `tests/golden/explain/NAME.txt`.
-    fn golden(&self, name: &str, words: &[&str]) {
-        let (code, out, err) = self.run(words);
-        assert_eq!((code, err.as_str()), (0, ""), "{out}");
-        let shown = counted(&out);
-        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/golden/explain")
-            .join(format!("{name}.txt"));
-        if std::env::var_os("ONCEGATE_GOLDEN").is_some_and(|value| value == "write") {
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(&path, &shown).unwrap();
-        }
-        let golden = std::fs::read_to_string(&path).unwrap_or_default();
-        assert_eq!(
-            shown,
-            golden,
-            "{}: ONCEGATE_GOLDEN=write writes it anew",
-            path.display()
-        );
-    }
-
-    fn explained(&self, name: &str, id: &str) {
-        self.golden(name, &["explain", id]);
-    }
-}
-
-const LIMITS: Limits = Limits {
-    radius_in_flight: 1,
-    radius_queue: 1,
-    http_connections: 16,
-    request_timeout: Duration::from_secs(3),
-    reject_queue: 16,
-    password_threads: None,
-    password_queue: 64,
-    password_cost: oncegate::credential::Cost::DEFAULT,
-};
-
-fn key(name: &str) -> UserKey {
-    UserKey::parse(name).unwrap()
-}
-
-/// Request ids and serials, by the order in which they appear.
-fn counted(text: &str) -> String {
-    let mut seen: Vec<String> = Vec::new();
-    let mut shown = String::new();
-    let mut word = String::new();
-    for letter in text.chars().chain(['\n']) {
-        if letter.is_ascii_alphanumeric() || letter == '-' {
-            word.push(letter);
-            continue;
-        }
-        let id = word.len() == 26 && word.starts_with("01") && !word.contains('-');
-        let serial = word.len() == 13 && (word.starts_with("TOTP-") || word.starts_with("HOTP-"));
-        if id || serial {
-            let known = seen.iter().position(|one| *one == word);
-            let place = known.unwrap_or_else(|| {
-                seen.push(word.clone());
-                seen.len() - 1
-            });
-            let letter = char::from(b'A' + u8::try_from(place).unwrap());
-            let width = word.len() - 5;
-            let fill = letter.to_string().repeat(width);
-            word = format!("{}{fill}", &word[..5]);
-        }
-        shown.push_str(&word);
-        shown.push(letter);
-        word.clear();
-    }
-    shown.pop();
-    shown
-}
+use crate::support::explained::AWAY;
+use crate::support::explained::Ask;
+use crate::support::explained::DEFAULT;
+use crate::support::explained::House;
+use crate::support::explained::PIN;
+use crate::support::explained::VPN;
+use crate::support::explained::key;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_code() {
@@ -686,4 +376,46 @@ fn every_reason_is_listed() {
         let line = |line: &str| line.split_whitespace().next() == Some(reason.as_str());
         assert!(text.lines().any(line), "{reason}\n{text}");
     }
+}
+
+#[test]
+fn without_a_daemon_the_answers_are_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |code: i32, words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_oncegate"));
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ONCEGATE")) {
+            command.env_remove(name);
+        }
+        let site = dir.path().join("site");
+        let output = command
+            .args(words)
+            .arg("--json")
+            .arg("--dir")
+            .arg(site)
+            .output();
+        let output = output.unwrap();
+        assert_eq!(output.status.code(), Some(code), "{words:?} {output:?}");
+        serde_json::from_slice(&output.stdout).unwrap_or(Value::Null)
+    };
+    run(0, &["init"]);
+    run(0, &["user", "add", "alice"]);
+    let answer = run(1, &["verify", "alice", "--otp", "123456"]);
+    let id = answer["request_id"].as_str().unwrap();
+    let told = run(0, &["explain", id]);
+    assert_eq!(told["records"][0]["reason"], "no_token");
+    assert_eq!(told["records"][0]["login"]["client"]["name"], "local");
+    assert_eq!(told["records"][0]["login"]["client"]["known"], true);
+    let command = told["records"][0]["next"][0]["command"].as_array().unwrap();
+    assert_eq!(command[3], "alice@default");
+    let asked = [
+        "explain",
+        "--user",
+        "alice",
+        "--client",
+        "local",
+        "--at",
+        "sat 03:00",
+    ];
+    assert_eq!(run(0, &asked)["reason"], "no_token");
+    run(4, &["explain", "01M85J3KY28Q1C9WJCP9C5VPRY"]);
 }

@@ -8,24 +8,24 @@ use owo_colors::OwoColorize as _;
 use crate::api::AuditEvent;
 use crate::api::AuditRecord;
 use crate::api::Lock;
-use crate::api::Token;
 use crate::api::explain::Counters;
 use crate::api::explain::Explanation;
 use crate::api::explain::Explanations;
-use crate::api::explain::Form;
 use crate::api::explain::Login;
 use crate::api::explain::Next;
-use crate::api::explain::Rule;
 use crate::api::explain::Since;
-use crate::api::explain::Span;
 use crate::api::explain::TokenThen;
 use crate::cli::Context;
-use crate::cli::explain::ReasonRow;
+use crate::cli::explain::words::about;
+use crate::cli::explain::words::brief;
+use crate::cli::explain::words::said;
+use crate::cli::explain::words::sentence;
+use crate::cli::explain::words::span;
+use crate::cli::explain::words::typed;
 use crate::cli::output::joined;
 use crate::cli::output::local_time;
 use crate::cli::output::printable;
 use crate::cli::output::shell_word;
-use crate::cli::token;
 use crate::cli::user;
 
 /// All records of a request, one page each.
@@ -66,28 +66,11 @@ pub(super) fn one(what: &Explanation, context: &Context) -> String {
     page.text
 }
 
-/// The closed list of reasons.
-pub(super) fn reasons(rows: &[ReasonRow]) -> String {
-    let mut page = Page::default();
-    let mut last = "";
-    for row in rows {
-        if row.decision != last {
-            if !last.is_empty() {
-                page.text.push('\n');
-            }
-            push!(page.text, "{}\n", row.decision.to_ascii_uppercase());
-            last = row.decision;
-        }
-        page.label = 20;
-        page.line(&format!("  {}", row.reason), row.advice);
-    }
-    page.text
-}
-
 /// Lines with a label, wrapped.
-struct Page {
-    text: String,
-    label: usize,
+pub(super) struct Page {
+    pub(super) text: String,
+    /// How wide labels are.
+    pub(super) label: usize,
 }
 
 impl Default for Page {
@@ -310,11 +293,7 @@ impl Page {
         } else {
             "enabled"
         };
-        let word = |state: &str| match state {
-            "none" => "none".to_owned(),
-            "must_change" => "must be changed".to_owned(),
-            other => other.to_owned(),
-        };
+        let word = |state: &str| state.replace("must_change", "must be changed");
         let mut text = format!("{state}, groups {}", joined(&person.groups));
         if let Some(class) = &person.class {
             push!(text, ", class {class}");
@@ -334,12 +313,10 @@ impl Page {
         let (soft, hard) = (counters.lock_after, counters.hard_lock_after);
         push!(text, " (every {soft} lock for a while, {hard} for good)");
         self.line("failures", &text);
-        if let Some(known) = &counters.known {
-            if known.failures > 0 || counters.user.failures > 0 {
-                let text =
-                    "from this place, which the user has used before and which counts alone: ";
-                self.line("", &format!("{text}{}", user::lock(known)));
-            }
+        let any = |known: &&Lock| known.failures > 0 || counters.user.failures > 0;
+        if let Some(known) = counters.known.as_ref().filter(any) {
+            let text = "from this place, which the user has used before and which counts alone: ";
+            self.line("", &format!("{text}{}", user::lock(known)));
         }
         if let Some(source) = &counters.source {
             let Lock { failures, .. } = source.lock;
@@ -381,7 +358,7 @@ impl Page {
     }
 
     /// A label and a text, made harmless and wrapped below itself.
-    fn line(&mut self, label: &str, text: &str) {
+    pub(super) fn line(&mut self, label: &str, text: &str) {
         let (label, width) = (printable(label), self.label);
         push!(self.text, "{label:<width$}");
         if label.chars().count() >= width {
@@ -413,81 +390,6 @@ impl Page {
         }
         self.text.push('\n');
     }
-}
-
-fn said(rule: &Rule) -> String {
-    let asks = rule.require.join(" + ");
-    match (rule.decides, rule.holds.as_str()) {
-        (true, _) => format!("decides: {asks}"),
-        (false, "yes") => format!("would hold: {asks}"),
-        (false, "unknown") => "may hold: depends on what was not kept".to_owned(),
-        (false, _) => "does not hold".to_owned(),
-    }
-}
-
-fn typed(form: &Form) -> String {
-    let shapes = |shapes: &[String]| shapes.join(" or ");
-    let rounds: Vec<String> = form
-        .rounds
-        .iter()
-        .map(|round| match &round.prompt {
-            None => shapes(&round.shapes),
-            Some(prompt) => format!("asked \"{prompt}\", {}", shapes(&round.shapes)),
-        })
-        .collect();
-    match form.how.as_str() {
-        "rounds" => rounds.join("; then, "),
-        "fields" => format!("{} (HTTP)", rounds.join(" ")),
-        _ => format!("{} (in one box)", rounds.join(" ")),
-    }
-}
-
-fn about(token: &Token) -> String {
-    let mut text = format!("{}: {}, {}", token.serial, token::makes(token), token.state);
-    if token.lock.state != "open" {
-        push!(text, ", {}", user::lock(&token.lock));
-    }
-    if let Some(drift) = token.drift.filter(|drift| *drift != 0) {
-        push!(text, ", clock {drift:+} steps");
-    }
-    text
-}
-
-fn span(span: &Span) -> String {
-    let (from, to) = (local_time(&span.from), local_time(&span.to));
-    let (from, to) = (clock(&from), clock(&to));
-    format!("{from} to {to}")
-}
-
-/// The clock of a time as [`local_time`] shows it.
-fn clock(text: &str) -> &str {
-    text.split(' ').nth(1).unwrap_or(text)
-}
-
-/// A decision on one line.
-fn brief(record: &AuditRecord) -> String {
-    let time = local_time(&record.time);
-    match &record.event {
-        AuditEvent::Decision {
-            reason,
-            client,
-            client_ip,
-            ..
-        } => {
-            let from = client_ip.map(|from| format!(" from {from}"));
-            let from = from.unwrap_or_default();
-            let id = &record.request_id;
-            format!("{time}  {reason} at {client}{from}, {id}")
-        }
-        AuditEvent::Change { action, .. } => format!("{time}  {action}"),
-    }
-}
-
-/// With a capital letter and a full stop.
-fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    let first = letters.next().map(|first| first.to_uppercase().to_string());
-    format!("{}{}.", first.unwrap_or_default(), letters.as_str())
 }
 
 /// Where lines end: what a terminal shows beside another window.

@@ -63,7 +63,14 @@ pub(super) fn past(event: &DecisionEvent, past: &Past) -> Vec<Step> {
         Reason::Locked | Reason::Throttled | Reason::SourceBlocked => {
             let counters = situation.counters.as_ref();
             match counters.and_then(|counters| counters.blocked) {
-                Some(blocked) => of_reason(blocked, situation),
+                Some(blocked) => {
+                    let mut steps = of_reason(blocked, situation);
+                    if blocked != event.reason {
+                        let now = format!("By now it would be {blocked}: {}.", blocked.advice());
+                        steps.insert(0, say(now));
+                    }
+                    steps
+                }
                 None if counters.is_some() => vec![say("It is over: let the person try again.")],
                 None => of_reason(event.reason, situation),
             }
@@ -92,14 +99,6 @@ fn used(past: &Past) -> Vec<Step> {
 
 fn of_reason(reason: Reason, situation: &Situation) -> Vec<Step> {
     let user = situation.name.as_str();
-    let token = |text: &str, verb: &str, wanted: &dyn Fn(&TokenShown) -> bool| {
-        let tokens = situation.tokens.iter().filter(|token| wanted(token));
-        let serials = tokens.map(|token| token.token.serial.as_str());
-        serials
-            .map(|serial| step(text, &["token", verb, serial]))
-            .collect::<Vec<_>>()
-    };
-    let in_state = |state: LifeCycle| move |token: &TokenShown| token.token.state == state;
     match reason {
         Reason::TotpOk | Reason::HotpOk | Reason::PinOk | Reason::PasswordOk => Vec::new(),
         Reason::BypassOk => vec![step(
@@ -114,18 +113,7 @@ fn of_reason(reason: Reason, situation: &Situation) -> Vec<Step> {
             "The answer is a request of its own, with its own id",
             &["audit", "list", "--user", user],
         )],
-        Reason::WrongCode => {
-            let mut steps = vec![say(
-                "Once is a slip: let the person try the next code, of the right entry in the app.",
-            )];
-            let off = "If it repeats, the token's clock is off: two codes in a row find it again";
-            let ahead = "If it repeats, the counter ran ahead: two codes in a row find it again";
-            let timed = |token: &TokenShown| token.counts && token.token.kind != Kind::Hotp;
-            let counted = |token: &TokenShown| token.counts && token.token.kind == Kind::Hotp;
-            steps.extend(token(off, "resync", &timed));
-            steps.extend(token(ahead, "resync", &counted));
-            steps
-        }
+        Reason::WrongCode => wrong_code(situation),
         Reason::UsedCode => vec![say("Let the person wait for the next code and try again.")],
         Reason::MalformedCode => vec![say(
             "Tell the person what to type. An empty box, and gear that sends something of its own, \
@@ -149,24 +137,8 @@ fn of_reason(reason: Reason, situation: &Situation) -> Vec<Step> {
             "Give the user a token",
             &["token", "add", user, "--kind", "totp"],
         )],
-        Reason::NotActive => {
-            let pending = "Prove that the token works by its first code";
-            let mut steps = token(pending, "confirm", &in_state(LifeCycle::Pending));
-            let suspended = in_state(LifeCycle::Suspended);
-            steps.extend(token("Put it into use again", "resume", &suspended));
-            if steps.is_empty() {
-                let words = ["token", "add", user, "--kind", "totp"];
-                steps.push(step("All are revoked: give the user another", &words));
-            }
-            steps
-        }
-        Reason::Locked => vec![
-            step(
-                "See where the failures came from before you unlock",
-                &["audit", "list", "--user", user, "--decision", "reject"],
-            ),
-            step("End the lock", &["user", "unlock", user]),
-        ],
+        Reason::NotActive => not_active(situation),
+        Reason::Locked => locked(situation),
         Reason::Throttled => vec![say("Wait some seconds between attempts.")],
         Reason::SourceBlocked => vec![
             step(
@@ -187,11 +159,84 @@ fn of_reason(reason: Reason, situation: &Situation) -> Vec<Step> {
             "Let the person begin again with the first factor. If answers always come too late, \
              raise `life` under `[challenge]` of the policy.",
         )],
-        Reason::LowAssurance => vec![say(
-            "Ask for something known and something held together: `require` of the rule, or another \
-             kind of token.",
-        )],
+        Reason::LowAssurance => vec![low(situation)],
     }
+}
+
+/// A step for every token of these.
+fn tokens(
+    situation: &Situation,
+    text: &str,
+    verb: &str,
+    wanted: impl Fn(&TokenShown) -> bool,
+) -> Vec<Step> {
+    let tokens = situation.tokens.iter().filter(|token| wanted(token));
+    let serials = tokens.map(|token| token.token.serial.as_str());
+    serials
+        .map(|serial| step(text, &["token", verb, serial]))
+        .collect()
+}
+
+fn wrong_code(situation: &Situation) -> Vec<Step> {
+    let mut steps = vec![say(
+        "Once is a slip: let the person try the next code, of the right entry in the app.",
+    )];
+    let off = "If it repeats, the token's clock is off: two codes in a row find it again";
+    let ahead = "If it repeats, the counter ran ahead: two codes in a row find it again";
+    let hotp = |token: &TokenShown| token.token.kind == Kind::Hotp;
+    let timed = |token: &TokenShown| token.counts && !hotp(token);
+    steps.extend(tokens(situation, off, "resync", timed));
+    let counted = |token: &TokenShown| token.counts && hotp(token);
+    steps.extend(tokens(situation, ahead, "resync", counted));
+    steps
+}
+
+fn not_active(situation: &Situation) -> Vec<Step> {
+    let in_state = |state: LifeCycle| move |token: &TokenShown| token.token.state == state;
+    let pending = "Prove that the token works by its first code";
+    let mut steps = tokens(situation, pending, "confirm", in_state(LifeCycle::Pending));
+    let suspended = in_state(LifeCycle::Suspended);
+    let again = "Put it into use again, if it is in the right hands";
+    steps.extend(tokens(situation, again, "resume", suspended));
+    if steps.is_empty() {
+        let words = ["token", "add", &situation.name, "--kind", "totp"];
+        steps.push(step("All are revoked: give the user another", &words));
+    }
+    steps
+}
+
+fn locked(situation: &Situation) -> Vec<Step> {
+    let user = situation.name.as_str();
+    let mut steps = vec![
+        step(
+            "See where the failures came from before you unlock",
+            &["audit", "list", "--user", user, "--decision", "reject"],
+        ),
+        step("End the lock", &["user", "unlock", user]),
+    ];
+    let counters = situation.counters.as_ref();
+    let source = counters.and_then(|counters| Some((counters.at, counters.source?)));
+    if source.is_some_and(|(at, (_, throttle))| throttle.check(at).is_err()) {
+        steps.push(say(
+            "The address is blocked as well: from there it goes on only when that has ended too.",
+        ));
+    }
+    steps
+}
+
+fn low(situation: &Situation) -> Step {
+    let asked = situation.asked.as_ref();
+    if asked.is_some_and(|asked| asked.reaches >= asked.min_assurance) {
+        return say(
+            "The rule is content with that: the application asked for more (`min_assurance` of its \
+             context). Give it a policy whose rule requires something known and something held, as \
+             `pin-otp`.",
+        );
+    }
+    say(
+        "Ask for something known and something held together: `require` of the rule, or another \
+         kind of token.",
+    )
 }
 
 fn must_change(situation: &Situation) -> Vec<Step> {

@@ -168,6 +168,7 @@ impl Service {
             ),
             None => {}
         }
+        notes.extend(exception(event, &situation));
         situation.notes.extend(notes);
         let before = match event.decision {
             Decision::Reject => self.before(record, event).await?,
@@ -317,6 +318,23 @@ fn policy_then<'p>(
         ));
     }
     policy
+}
+
+/// How the exception of today differs from what was.
+fn exception(event: &DecisionEvent, situation: &Situation) -> Option<String> {
+    let asked = situation.asked.as_ref()?;
+    let waived = asked.factors.iter().any(|factor| factor.waived);
+    let applied = matches!(event.reason, Reason::BypassOk | Reason::ExemptOk);
+    if event.waiver.is_some() && asked.waiver.is_none() {
+        Some(
+            "The exception on record was ended since; what is asked for is shown without it."
+                .into(),
+        )
+    } else if waived && event.decision == Decision::Accept && !applied {
+        Some("What is waived was presented all the same, was right, and is used up.".into())
+    } else {
+        None
+    }
 }
 
 fn decided(event: &DecisionEvent) -> String {

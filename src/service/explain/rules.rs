@@ -2,6 +2,7 @@
 
 use crate::model::audit::Channel;
 use crate::model::audit::DecisionEvent;
+use crate::model::reason::Reason;
 use crate::policy::ConditionTrace;
 use crate::policy::Facts;
 use crate::policy::Policy;
@@ -221,7 +222,8 @@ pub(super) fn differences(rules: &[RuleShown], event: &DecisionEvent) -> Vec<Str
         );
     }
     let uncertain = |rule: &&RuleShown| rule.holds == Held::Unknown && !rule.below;
-    if recorded.is_none() && rules.iter().any(|rule| uncertain(&rule)) {
+    let known = recorded.is_some() || event.reason == Reason::NoRule;
+    if !known && rules.iter().any(|rule| uncertain(&rule)) {
         notes.push(
             "Which rule decides depends on attributes or context, which the audit does not keep; \
              give them to `oncegate explain --user` with --attribute and --context."

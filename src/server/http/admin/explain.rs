@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::extract::Path;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -17,6 +16,7 @@ use crate::model::reason::Reason;
 use crate::otp::throttle::Throttle;
 use crate::policy::METHODS;
 use crate::server::http::App;
+use crate::server::http::admin::NamePath;
 use crate::server::http::answer;
 use crate::server::http::body::Json;
 use crate::server::http::error::Failure;
@@ -50,7 +50,7 @@ use crate::time::UnixTime;
 )]
 pub(crate) async fn explain_request(
     State(app): State<Arc<App>>,
-    Path(text): Path<String>,
+    NamePath(text): NamePath,
 ) -> Result<Response, Failure> {
     // As people read it out on the telephone.
     let id: RequestId = text.to_ascii_uppercase().parse().map_err(|_| {
@@ -92,8 +92,8 @@ pub(crate) async fn explain_login(
         let form = "at: a time as 2026-01-31T08:00:00Z (RFC 3339)";
         UnixTime::parse_rfc3339(text).ok_or_else(|| Failure::malformed(form))
     });
-    let known = |method: &&str| METHODS.contains(method);
-    if value.method.is_some() && value.method.as_deref().filter(known).is_none() {
+    let method = value.method.as_deref();
+    if method.is_some_and(|method| !METHODS.contains(&method)) {
         let words = METHODS.join(", ");
         return Err(Failure::malformed(format!("method: one of {words}")));
     }
@@ -109,7 +109,7 @@ pub(crate) async fn explain_login(
         client: &value.client,
         at: at.transpose()?,
         source: value.client_ip,
-        method: value.method.as_deref(),
+        method,
         attributes: &attributes,
         context: &context,
     };
