@@ -235,10 +235,13 @@ async fn what_was_changed_since() {
     service.replace_policies(policies).unwrap();
     house.explained("rule-gone", &id);
     service
-        .remove_user(&key("alice"), house.test.by())
+        .remove_user(&key("alice"), None, house.test.by())
         .await
         .unwrap();
-    service.remove_client("vpn", house.test.by()).await.unwrap();
+    service
+        .remove_client("vpn", None, house.test.by())
+        .await
+        .unwrap();
     house.explained("all-gone", &id);
 }
 

@@ -295,6 +295,8 @@ const LIMITS: Limits = Limits {
     radius_in_flight: 1,
     radius_queue: 1,
     http_connections: 16,
+    http_connections_per_address: 256,
+    http_client_rate: None,
     request_timeout: Duration::from_secs(3),
     reject_queue: 16,
     password_threads: None,
