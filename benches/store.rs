@@ -73,10 +73,15 @@ async fn fill(store: &dyn Store) {
             disabled: false,
             bypass: None,
             exemption: None,
+            remote_issue: false,
             created: at,
             revision: 1,
         };
         let token = Token {
+            address: None,
+            device: None,
+            expires: None,
+            enrolment: Default::default(),
             serial: serial(number),
             user: name(number),
             kind: Kind::Hotp,
@@ -105,6 +110,7 @@ async fn consume(store: &dyn Store, number: usize) {
     matches.insert(state.moving.next());
     let comparison = Comparison {
         serial: token.serial.clone(),
+        issued: None,
         kind: Kind::Hotp,
         revision: token.revision,
         seen: state.moving,
@@ -122,6 +128,7 @@ async fn consume(store: &dyn Store, number: usize) {
         channel: Channel::Radius,
         method: "pap".into(),
         waived: None,
+        enrols: None,
         source: None,
         rule: Some("default:everyone".into()),
         lockout: Lockout::default(),

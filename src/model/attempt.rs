@@ -28,8 +28,11 @@ use crate::model::audit::Channel;
 use crate::model::audit::DecisionEvent;
 use crate::model::audit::Purpose;
 use crate::model::credential::Knowledge;
+use crate::model::device::Device;
 use crate::model::id::RequestId;
 use crate::model::id::Serial;
+use crate::model::issue::Issued;
+use crate::model::issue::Sends;
 use crate::model::kind::Kind;
 use crate::model::reason::Decision;
 use crate::model::reason::Reason;
@@ -41,6 +44,7 @@ use crate::model::user::Answered;
 use crate::model::user::UserState;
 use crate::model::user_key::UserKey;
 use crate::otp::Matches;
+use crate::otp::throttle::Block;
 use crate::otp::throttle::Blocked;
 use crate::otp::throttle::Lockout;
 use crate::otp::totp::Drift;
@@ -77,6 +81,8 @@ pub struct Attempt {
     pub lockout: Lockout,
     /// What the evaluation found.
     pub finding: Finding,
+    /// The device that takes the token over when its enrolment or transfer code is right.
+    pub enrols: Option<Box<Device>>,
 }
 
 /// An exception in force.
@@ -127,6 +133,8 @@ pub enum Success {
     Challenge,
     /// Nothing yet: a PIN or password must be changed first.
     MustChange,
+    /// Nothing yet: the person has answered on the other channel, and goes on where the login began.
+    Answered,
 }
 
 /// The outcome of comparing the code with one token.
@@ -140,6 +148,9 @@ pub struct Comparison {
     pub revision: u64,
     /// The moving factor the window was computed from.
     pub seen: Moving,
+    /// Number of the issued code that was compared, when there was one and what was typed has its
+    /// form: a wrong answer then counts against it.
+    pub issued: Option<u64>,
     /// Steps in the window whose code this is, and the last accepted one if it is its code.
     pub matches: Matches,
     /// How the drift follows an accepted step.
@@ -183,8 +194,11 @@ pub struct Settlement {
     pub failures: u32,
     /// The user's new state, if it changes.
     pub user: Option<UserState>,
-    /// The new state of the one token that changes, if one does.
-    pub token: Option<(Serial, TokenState)>,
+    /// Whether a lock begins with it.
+    pub locked: bool,
+    /// The new states of the tokens that change: the one whose code was used, or those against whose
+    /// issued codes a guess counts.
+    pub tokens: Vec<(Serial, TokenState)>,
     /// The source's new state, if it changes.
     pub source: Option<SourceState>,
 }
@@ -253,6 +267,9 @@ pub fn settle(attempt: &Attempt, current: &Current) -> Result<Settlement, Stale>
         (None, code @ CodeFound::Wrong(_)) => {
             Ok(attempt.failure(Reason::WrongCode, compared, code, current))
         }
+        (None, code @ CodeFound::Late) => {
+            Ok(attempt.failure(Reason::ExpiredCode, compared, code, current))
+        }
     }
 }
 
@@ -273,6 +290,8 @@ enum CodeFound<'a> {
     },
     /// None; with the token when it was the only one that was compared.
     Wrong(Option<(&'a Comparison, TokenState)>),
+    /// An issued one that is void: too old, or answered wrong too often.
+    Late,
     /// Every token is blocked: the comparison is not looked at.
     Blocked(Reason),
     /// The windows were computed from moving factors that have moved.
@@ -290,6 +309,7 @@ fn examine<'a>(
     let mut used = None;
     let mut blocked_token = None;
     let mut moved = false;
+    let mut late = false;
     let mut open = 0_usize;
     let mut sole = None;
     for (index, token) in tokens.iter().enumerate() {
@@ -298,10 +318,37 @@ fn examine<'a>(
             blocked_token = Some(blocked);
             continue;
         }
+        let live = state.issued;
+        if token.kind == Kind::Card && live.is_some_and(|drawn| drawn.is_spent()) {
+            blocked_token = Some(Blocked::Locked { until: None });
+            continue;
+        }
         open += 1;
         sole = Some((token, state));
         let last = state.moving.last;
-        if let Some(step) = token.matches.first_after(last) {
+        if token.kind.is_issued() {
+            if token.issued.is_some() && token.issued != live.map(|issued| issued.number) {
+                moved = true;
+                continue;
+            }
+            let right = live.filter(|issued| token.matches.contains(issued.number));
+            if let Some(issued) = right.filter(|issued| issued.is_unused(last)) {
+                if issued.is_open(last, at) {
+                    return CodeFound::Right((token, issued.number, state));
+                }
+                late = true;
+                continue;
+            }
+        }
+        let unused = match token.kind {
+            Kind::Recovery => token
+                .matches
+                .iter()
+                .find(|step| !state.used.contains(*step)),
+            kind if kind.is_issued() => None,
+            _ => token.matches.first_after(last),
+        };
+        if let Some(step) = unused {
             return CodeFound::Right((token, step, state));
         }
         if let Some(step) = token.matches.iter().last() {
@@ -321,6 +368,7 @@ fn examine<'a>(
     match used {
         Some(used) => used,
         None if moved => CodeFound::Moved,
+        None if late => CodeFound::Late,
         None => CodeFound::Wrong(sole.filter(|_| open == 1)),
     }
 }
@@ -348,6 +396,7 @@ impl Attempt {
             rule: self.rule.as_deref().map(str::to_owned),
             waiver: self.waived.as_ref().map(|waived| waived.text.clone()),
             failures: settlement.failures,
+            locked: settlement.locked,
             latency: u32::try_from(millis(now.since(self.at))).unwrap_or(u32::MAX),
         }
     }
@@ -363,15 +412,21 @@ impl Attempt {
         if let Some(answer) = compared.answers {
             user = user.answer(answer, self.at);
         }
-        let accept = compared.success == Success::Accept;
+        // A device that is bound has not logged anybody in.
+        let accept = compared.success == Success::Accept && self.purpose != Purpose::Enrol;
         if accept {
             user = user.succeeded(self.source(), self.at);
         }
         let reason = match compared.success {
             Success::Challenge => Reason::Challenged,
             Success::MustChange => Reason::MustChange,
+            Success::Answered => Reason::Answered,
             Success::Accept => self.accept_reason(compared, right),
         };
+        let after = right.map(|right| match compared.success {
+            Success::Answered => answered(right),
+            _ => self.consumed(right),
+        });
         let forgiven = current.source.forgiven(self.at);
         Settlement {
             decision: reason.decision(),
@@ -379,7 +434,8 @@ impl Attempt {
             serial: right.map(|(token, ..)| token.serial.clone()),
             step: right.map(|(_, step, _)| step),
             failures: user.throttle.failures,
-            token: right.map(|right| self.consumed(right)),
+            locked: false,
+            tokens: after.into_iter().collect(),
             user: (user != current.user).then_some(user),
             source: (accept && forgiven != current.source).then_some(forgiven),
         }
@@ -390,8 +446,17 @@ impl Attempt {
             return reason;
         }
         match (right, compared.knowledge.last()) {
-            (Some((token, ..)), _) if token.kind == Kind::Hotp => Reason::HotpOk,
-            (Some(_), _) => Reason::TotpOk,
+            (Some(_), _) if self.purpose == Purpose::Enrol => Reason::EnrolOk,
+            (Some((token, ..)), _) => match token.kind {
+                Kind::Totp | Kind::Yubikey | Kind::Push => Reason::TotpOk,
+                Kind::Hotp => Reason::HotpOk,
+                Kind::Server => Reason::ServerOk,
+                Kind::Sms => Reason::SmsOk,
+                Kind::Email => Reason::EmailOk,
+                Kind::Voice => Reason::VoiceOk,
+                Kind::Card => Reason::CardOk,
+                Kind::Recovery => Reason::RecoveryOk,
+            },
             (None, Some((Knowledge::Pin, _))) => Reason::PinOk,
             (None, _) => Reason::PasswordOk,
         }
@@ -411,6 +476,17 @@ impl Attempt {
             },
             throttle: state.throttle.succeeded(),
             last_accept: Some(self.at),
+            used: if token.kind == Kind::Recovery {
+                state.used.with(step)
+            } else {
+                state.used
+            },
+            // Whoever came in may be sent the next code without the wait for the impatient.
+            sends: Sends {
+                streak: 0,
+                ..state.sends
+            },
+            ..state
         };
         (token.serial.clone(), after)
     }
@@ -431,7 +507,18 @@ impl Attempt {
             user = user.answer(answer, self.at);
         }
         let user = user.failed(self.source(), &self.lockout, self.at);
-        let (step, token) = match code {
+        let mut settlement = Settlement {
+            decision: Decision::Reject,
+            reason,
+            serial: None,
+            step: None,
+            failures: user.throttle.failures,
+            locked: locks(&current.user, &user, self.at),
+            source: self.source_failed_by(&current.user, current),
+            user: Some(user),
+            tokens: Vec::new(),
+        };
+        match code {
             CodeFound::Right(right) => {
                 let (serial, after) = self.consumed(right);
                 let last_accept = right.2.last_accept;
@@ -439,32 +526,51 @@ impl Attempt {
                     last_accept,
                     ..after
                 };
-                (Some(right.1), Some((serial, after)))
+                (settlement.serial, settlement.step) = (Some(serial.clone()), Some(right.1));
+                settlement.tokens.push((serial, after));
+            }
+            CodeFound::Used { token, step, .. } => {
+                (settlement.serial, settlement.step) = (Some(token.serial.clone()), Some(step));
             }
             CodeFound::Wrong(sole) => {
-                let failed = sole.map(|(token, state)| {
-                    let throttle = state.throttle.failed(&self.lockout, self.at);
-                    (token.serial.clone(), TokenState { throttle, ..state })
-                });
-                (None, failed)
+                settlement.serial = sole.map(|(token, _)| token.serial.clone());
+                settlement.tokens = self.guessed(compared, current, sole.is_some());
             }
-            _ => (None, None),
-        };
-        let used = match code {
-            CodeFound::Used { token, step, .. } => Some((token.serial.clone(), step)),
-            _ => None,
-        };
-        let serial = token.as_ref().map(|(serial, _)| serial.clone());
-        Settlement {
-            decision: Decision::Reject,
-            reason,
-            serial: serial.or_else(|| used.as_ref().map(|(serial, _)| serial.clone())),
-            step: step.or_else(|| used.map(|(_, step)| step)),
-            failures: user.throttle.failures,
-            source: self.source_failed_by(&current.user, current),
-            user: Some(user),
-            token,
+            CodeFound::Late => settlement.tokens = self.guessed(compared, current, false),
+            CodeFound::NotAsked | CodeFound::Blocked(_) | CodeFound::Moved => {}
         }
+        settlement
+    }
+
+    /// The tokens that a wrong code changes: the only one that was tried, and every one whose live
+    /// code it was a guess at.
+    fn guessed(
+        &self,
+        compared: &Compared,
+        current: &Current,
+        sole: bool,
+    ) -> Vec<(Serial, TokenState)> {
+        let tokens = compared.tokens.iter().flatten().enumerate();
+        let guessed = tokens.filter_map(|(index, token)| {
+            let mut state = current.tokens.get(index).copied().unwrap_or_default();
+            let before = state;
+            let known = current.user.knows(self.source());
+            if !known && state.throttle.check(self.at).is_err() {
+                return None;
+            }
+            if sole {
+                state.throttle = state.throttle.failed(&self.lockout, self.at);
+            }
+            let last = state.moving.last;
+            if let Some(issued) = state.issued
+                && token.issued == Some(issued.number)
+                && issued.is_open(last, self.at)
+            {
+                state.issued = Some(issued.failed());
+            }
+            (state != before).then(|| (token.serial.clone(), state))
+        });
+        guessed.collect()
     }
 
     /// Refused before anything was compared. Whoever tries names is counted where they are.
@@ -517,10 +623,31 @@ fn refusal(reason: Reason, user: &UserState) -> Settlement {
         serial: None,
         step: None,
         failures: user.throttle.failures,
+        locked: false,
         user: None,
-        token: None,
+        tokens: Vec::new(),
         source: None,
     }
+}
+
+/// The token after the person answered on the other channel: the code is consumed only when the login
+/// that waits for it is finished.
+fn answered((token, _, state): Right<'_>) -> (Serial, TokenState) {
+    let issued = state.issued.map(|issued| Issued {
+        answered: true,
+        ..issued
+    });
+    (token.serial.clone(), TokenState { issued, ..state })
+}
+
+/// Whether a lock of the user began between these two states: what the user should hear of.
+fn locks(before: &UserState, after: &UserState, at: UnixTime) -> bool {
+    let locked = |state: &UserState| {
+        let blocked = state.throttle.check(at);
+        matches!(blocked, Err(Blocked::Locked { .. }))
+    };
+    let hard = |state: &UserState| state.throttle.block == Block::Hard;
+    (locked(after) && !locked(before)) || (hard(after) && !hard(before))
 }
 
 const fn blocked_reason(blocked: Blocked) -> Reason {

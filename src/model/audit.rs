@@ -74,6 +74,8 @@ pub struct DecisionEvent {
     pub waiver: Option<String>,
     /// The user's failures since the last success, after this attempt.
     pub failures: u32,
+    /// Whether this attempt made the lock, or the hard one, begin.
+    pub locked: bool,
     /// Milliseconds from arrival to the decision, before its commit.
     pub latency: u32,
 }
@@ -104,6 +106,10 @@ pub enum Purpose {
     Confirm,
     /// To find the offset of a token's clock or counter.
     Resync,
+    /// To bind a device to a token.
+    Enrol,
+    /// To answer on another channel than the one of the login.
+    Inbound,
 }
 
 impl Purpose {
@@ -113,6 +119,8 @@ impl Purpose {
             Self::Login => "login",
             Self::Confirm => "confirm",
             Self::Resync => "resync",
+            Self::Enrol => "enrol",
+            Self::Inbound => "inbound",
         }
     }
 }
@@ -126,6 +134,10 @@ pub enum Channel {
     Http,
     /// The admin API.
     Admin,
+    /// A device's own requests.
+    Device,
+    /// What a gateway brought: a text message, keys pressed in a call.
+    Inbound,
 }
 
 impl Channel {
@@ -135,6 +147,8 @@ impl Channel {
             Self::Radius => "radius",
             Self::Http => "http",
             Self::Admin => "admin",
+            Self::Device => "device",
+            Self::Inbound => "inbound",
         }
     }
 }

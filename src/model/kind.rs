@@ -44,6 +44,21 @@ kinds! {
     Push = "push",
 }
 
+impl Kind {
+    /// Whether its codes are made by us when they are wanted.
+    pub const fn is_issued(self) -> bool {
+        matches!(
+            self,
+            Self::Server | Self::Sms | Self::Email | Self::Voice | Self::Card
+        )
+    }
+
+    /// Whether its codes are sent to an address.
+    pub const fn is_sent(self) -> bool {
+        matches!(self, Self::Sms | Self::Email | Self::Voice)
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())

@@ -3,12 +3,17 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::model::device::DeviceId;
+use crate::model::enrolment::Enrolment;
 use crate::model::id::Serial;
+use crate::model::issue::Issued;
+use crate::model::issue::Sends;
 use crate::model::kind::Kind;
 use crate::model::user_key::UserKey;
 use crate::otp::Algorithm;
 use crate::otp::Digits;
 use crate::otp::Period;
+use crate::otp::recovery::Used;
 use crate::otp::throttle::Throttle;
 use crate::otp::totp::Drift;
 use crate::secret::OtpKey;
@@ -31,12 +36,41 @@ pub struct Token {
     pub digits: Digits,
     /// Seconds per code (RFC 6238 X); without meaning for HOTP.
     pub period: Period,
-    /// The key K; never shown after enrolment.
+    /// The key K; never shown after enrolment. Of issued codes, the key of their marks; of a card or
+    /// a sheet of recovery codes, what these follow from.
     pub key: OtpKey,
+    /// Where codes are sent: a telephone number in E.164 form, a mail address.
+    pub address: Option<String>,
+    /// The device that carries it.
+    pub device: Option<DeviceId>,
+    /// From when it is no longer good.
+    pub expires: Option<UnixTime>,
+    /// How it came to be.
+    pub enrolment: Enrolment,
     /// When the record was made.
     pub created: UnixTime,
     /// Rises by one with every change; what a conditional change compares.
     pub revision: u64,
+}
+
+impl Token {
+    /// Where it stands at `at`: what has expired is not in use, whether or not anybody has noted it.
+    pub fn state_at(&self, at: UnixTime) -> LifeCycle {
+        let expired = self.expires.is_some_and(|end| at >= end);
+        match self.state {
+            LifeCycle::Revoked => LifeCycle::Revoked,
+            _ if expired => LifeCycle::Expired,
+            state => state,
+        }
+    }
+
+    /// The last three digits of a card's number, which begin every answer.
+    pub fn tail(&self) -> u16 {
+        let digits = self.serial.as_str().bytes().filter(u8::is_ascii_digit);
+        digits.fold(0_u16, |tail, digit| {
+            (tail * 10 + u16::from(digit - b'0')) % 1000
+        })
+    }
 }
 
 /// What attempts change about a token. A token without a stored state has the default one.
@@ -48,14 +82,48 @@ pub struct TokenState {
     pub throttle: Throttle,
     /// When a code of it was last accepted.
     pub last_accept: Option<UnixTime>,
+    /// The newest code that we made for it.
+    pub issued: Option<Issued>,
+    /// Which recovery codes are used up.
+    pub used: Used,
+    /// When its messages left.
+    pub sends: Sends,
+}
+
+impl TokenState {
+    /// Whether an administrator's unlocking changes anything about it.
+    pub fn is_locked(&self) -> bool {
+        self.throttle != Throttle::default() || self.card_errors() > 0
+    }
+
+    /// After an administrator unlocked.
+    #[must_use]
+    pub fn unlocked(self) -> Self {
+        let reopened = |issued: Issued| match issued.pair {
+            Some(_) => Issued { tries: 0, ..issued },
+            None => issued,
+        };
+        Self {
+            throttle: Throttle::default(),
+            issued: self.issued.map(reopened),
+            ..self
+        }
+    }
+
+    fn card_errors(&self) -> u8 {
+        let drawn = self.issued.filter(|issued| issued.pair.is_some());
+        drawn.map_or(0, |drawn| drawn.tries)
+    }
 }
 
 /// The moving factor.
 ///
-/// Invariant: `last` only rises. A code whose step is not above it is never accepted.
+/// Invariant: `last` only rises, and a code whose step is not above it is never accepted; but for
+/// recovery codes, which are used in any order: [`TokenState::used`] says which are gone, `last` the
+/// latest of them.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Moving {
-    /// Last consumed step (RFC 6238 T) or counter (RFC 4226 C).
+    /// Last consumed step (RFC 6238 T), counter (RFC 4226 C) or number of an issued code.
     pub last: Option<u64>,
     /// How far the token's clock is from ours; unused by HOTP.
     pub drift: Drift,
@@ -102,6 +170,10 @@ macro_rules! life_cycle {
 }
 
 life_cycle! {
+    /// Asked for; waits for approvals.
+    Requested = 1 "requested",
+    /// Approved; waits to be handed out.
+    Approved = 2 "approved",
     /// Handed out; waits for its first right code.
     Pending = 3 "pending",
     /// In use.
@@ -110,6 +182,8 @@ life_cycle! {
     Suspended = 5 "suspended",
     /// Ended by an administrator; final.
     Revoked = 6 "revoked",
+    /// Ended by its time; final.
+    Expired = 7 "expired",
 }
 
 impl LifeCycle {
@@ -117,11 +191,17 @@ impl LifeCycle {
     pub const fn may_become(self, next: Self) -> bool {
         matches!(
             (self, next),
-            (Self::Pending | Self::Suspended, Self::Active)
+            (Self::Requested, Self::Approved)
+                | (Self::Approved, Self::Pending)
+                | (Self::Pending | Self::Suspended, Self::Active)
                 | (Self::Active, Self::Suspended)
                 | (
-                    Self::Pending | Self::Active | Self::Suspended,
-                    Self::Revoked
+                    Self::Requested
+                        | Self::Approved
+                        | Self::Pending
+                        | Self::Active
+                        | Self::Suspended,
+                    Self::Revoked | Self::Expired
                 )
         )
     }
@@ -138,10 +218,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn revoked_is_final() {
+    fn the_ends_are_final() {
         for number in 0..=u8::MAX {
             if let Some(next) = LifeCycle::from_number(number) {
                 assert!(!LifeCycle::Revoked.may_become(next));
+                assert!(!LifeCycle::Expired.may_become(next));
             }
         }
     }

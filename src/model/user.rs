@@ -30,6 +30,9 @@ pub struct User {
     /// While it holds, and the user has departed and asks from abroad, the factors that a rule
     /// names under `exempt` are not asked for.
     pub exemption: Option<Waiver>,
+    /// Whether the user may enrol tokens without coming in person, where a policy asks for this
+    /// consent (row C10).
+    pub remote_issue: bool,
     /// When the record was made.
     pub created: UnixTime,
     /// Rises by one with every change; what a conditional change compares.

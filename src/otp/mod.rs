@@ -25,7 +25,10 @@
     clippy::cast_possible_truncation
 )]
 
+pub mod card;
 pub mod hotp;
+pub mod issued;
+pub mod recovery;
 pub mod throttle;
 pub mod totp;
 
@@ -134,6 +137,8 @@ impl Digits {
     pub const MIN: Self = Self(6);
     /// Six digits, the default: what every authenticator app can show.
     pub const SIX: Self = Self(6);
+    /// Seven digits: the answer of a security card.
+    pub const SEVEN: Self = Self(7);
     /// Eight digits: a hundred times fewer lucky guesses.
     pub const EIGHT: Self = Self(8);
     /// Most digits: the truncated value has 31 bits, a tenth digit would only be 0, 1 or 2

@@ -7,10 +7,19 @@ use crate::model::audit::Channel;
 use crate::model::reason::Reason;
 
 /// Counters that only rise.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Counters {
     decided: [[AtomicU64; Reason::ALL.len()]; CHANNELS.len()],
     undecided: [AtomicU64; CHANNELS.len()],
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            decided: std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0))),
+            undecided: std::array::from_fn(|_| AtomicU64::new(0)),
+        }
+    }
 }
 
 impl Counters {
@@ -39,4 +48,10 @@ impl Counters {
     }
 }
 
-const CHANNELS: [Channel; 3] = [Channel::Radius, Channel::Http, Channel::Admin];
+const CHANNELS: [Channel; 5] = [
+    Channel::Radius,
+    Channel::Http,
+    Channel::Admin,
+    Channel::Device,
+    Channel::Inbound,
+];

@@ -98,6 +98,7 @@ pub(crate) fn compare_token(
     Comparison {
         serial: token.serial.clone(),
         kind: token.kind,
+        issued: None,
         revision: token.revision,
         seen: moving,
         matches,

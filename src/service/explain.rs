@@ -97,7 +97,7 @@ impl Service {
         let (channel, rounds) = speaks(&client);
         let usual = match channel {
             Channel::Radius => "pap",
-            Channel::Http | Channel::Admin => "http",
+            Channel::Http | Channel::Admin | Channel::Device | Channel::Inbound => "http",
         };
         let (id, now) = self.arrival()?;
         let policies = self.policies();

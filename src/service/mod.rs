@@ -327,6 +327,7 @@ impl Service {
                 source: request.source,
                 rule: rule.map(|rule| format!("{}:{}", policy.name, rule.name).into()),
                 waived,
+                enrols: None,
                 lockout: policy.lockout,
                 finding,
             };

@@ -14,17 +14,20 @@ use crate::model::token::TokenState;
 use crate::model::user::User;
 use crate::model::user::Waiver;
 use crate::model::user_key::UserKey;
-use crate::otp::throttle::Throttle;
 use crate::secret::Entropy;
 use crate::store::By;
 use crate::store::Change;
+use crate::store::DeviceAct;
 use crate::store::StoreError;
 use crate::store::WaiverKind;
+use crate::store::device;
+use crate::store::enrol;
 use crate::store::fold::Working;
 use crate::store::record;
 use crate::store::record::Entry;
 use crate::store::record::RowWrite;
 use crate::store::record::Table;
+use crate::store::record::TokenRow;
 use crate::store::seal::Sealer;
 use crate::time::UnixTime;
 
@@ -50,8 +53,37 @@ pub(crate) fn change(
         entropy,
         now: by.at,
     };
+    if let Change::ExpireTokens = change {
+        let (writes, serials) = enrol::expire(rows, by.at)?;
+        return Ok(entry(
+            by,
+            action,
+            target,
+            user,
+            Some(serials.join(" ")),
+            writes,
+        ));
+    }
     let writes = writes(rows, change, keys)?;
     let detail = match change {
+        Change::SetTokenState { reason, .. } => reason.clone(),
+        Change::ApproveToken { on_behalf, .. } => on_behalf
+            .as_ref()
+            .map(|from| format!("on behalf of {from}")),
+        Change::CreateToken(token, _) => created(token),
+        Change::RenewToken { expires, .. } => Some(format!("until {expires}")),
+        Change::LinkToken(_, user) | Change::UnlinkToken(_, user) => Some(user.to_string()),
+        Change::Device { act, .. } => match act {
+            DeviceAct::Ask => None,
+            DeviceAct::Rename(name) => Some(name.clone()),
+            DeviceAct::Revoke(why) => Some(why.clone()),
+        },
+        Change::SetOutage(outage) => outage.as_ref().map(|outage| {
+            let (from, until) = (outage.from, outage.until);
+            format!("{from} to {until}: {}", outage.reason)
+        }),
+        Change::Delegate(lent) => Some(format!("until {}: {}", lent.until, lent.reason)),
+        Change::Notified { detail, .. } => Some(detail.clone()),
         Change::SetWaiver { waiver, .. } => waiver.as_ref().map(|waiver| {
             let (from, until) = (waiver.from, waiver.until);
             format!("{from} to {until}: {}", waiver.reason)
@@ -66,6 +98,17 @@ pub(crate) fn change(
         ),
         _ => None,
     };
+    Ok(entry(by, action, target, user, detail, writes))
+}
+
+fn entry(
+    by: &By,
+    action: &str,
+    target: String,
+    user: Option<String>,
+    detail: Option<String>,
+    writes: Vec<RowWrite>,
+) -> Entry {
     let event = Event::Change(ChangeEvent {
         request: by.request,
         actor: by.actor.clone(),
@@ -74,11 +117,21 @@ pub(crate) fn change(
         user,
         detail,
     });
-    Ok(Entry {
+    Entry {
         at: by.at,
         event,
         writes,
-    })
+    }
+}
+
+/// Where a new token stands, and what it replaces.
+fn created(token: &Token) -> Option<String> {
+    let mut said = token.state.to_string();
+    if let Some(old) = &token.enrolment.replaces {
+        said.push_str(", replaces ");
+        said.push_str(old.as_str());
+    }
+    Some(said)
 }
 
 /// `new PIN`, `no password`, ...
@@ -127,10 +180,31 @@ fn words(change: &Change, by: &By) -> (&'static str, String) {
                 LifeCycle::Active => "token_resume",
                 LifeCycle::Suspended => "token_suspend",
                 LifeCycle::Revoked => "token_revoke",
-                LifeCycle::Pending => "token_reset",
+                LifeCycle::Pending => "token_offer",
+                LifeCycle::Requested => "token_request",
+                LifeCycle::Approved => "token_approve",
+                LifeCycle::Expired => "token_expire",
             };
             (action, serial.to_string())
         }
+        Change::ApproveToken { serial, .. } => ("token_approve", serial.to_string()),
+        Change::RenewToken { serial, .. } => ("token_renew", serial.to_string()),
+        Change::LinkToken(serial, _) => ("token_link", serial.to_string()),
+        Change::UnlinkToken(serial, _) => ("token_unlink", serial.to_string()),
+        Change::ExpireTokens => ("token_expire", "tokens".to_owned()),
+        Change::Device { id, act, .. } => {
+            let action = match act {
+                DeviceAct::Ask => "device_ask",
+                DeviceAct::Rename(_) => "device_rename",
+                DeviceAct::Revoke(_) => "device_revoke",
+            };
+            (action, id.to_string())
+        }
+        Change::SetOutage(Some(_)) => ("outage_declare", "outage".to_owned()),
+        Change::SetOutage(None) => ("outage_end", "outage".to_owned()),
+        Change::Delegate(lent) => ("approval_lend", format!("{} to {}", lent.from, lent.to)),
+        Change::Undelegate(from, to) => ("approval_take_back", format!("{from} to {to}")),
+        Change::Notified { seq, .. } => ("notified", seq.to_string()),
         Change::RemoveToken(serial, _) => ("token_remove", serial.to_string()),
         Change::CreateClient(client) => ("client_add", client.name.clone()),
         Change::UpdateClient(client) => ("client_set", client.name.clone()),
@@ -174,7 +248,44 @@ fn writes(
             serial,
             state,
             expected,
-        } => Ok(vec![set_token_state(rows, serial, *state, *expected)?]),
+            ..
+        } => set_token_state(rows, serial, *state, *expected, keys.now),
+        Change::ApproveToken {
+            serial,
+            by,
+            on_behalf,
+            expected,
+        } => {
+            let on_behalf = on_behalf.as_deref();
+            enrol::approve(rows, serial, by, on_behalf, *expected, keys.now)
+        }
+        Change::RenewToken {
+            serial,
+            expires,
+            expected,
+            call,
+        } => enrol::renew(rows, serial, *expires, *expected, call.as_ref(), keys.now),
+        Change::LinkToken(serial, user) => enrol::link(rows, serial, user),
+        Change::UnlinkToken(serial, user) => enrol::unlink(rows, serial, user),
+        Change::ExpireTokens => Ok(enrol::expire(rows, keys.now)?.0),
+        Change::Device { id, act, call } => device::change(rows, id, act, call.as_ref(), keys.now),
+        Change::SetOutage(outage) => set_outage(rows, outage.as_ref()),
+        Change::Delegate(lent) => Ok(vec![put(
+            Table::Delegations,
+            record::delegation_key(&lent.from, &lent.to),
+            record::delegation_row(lent)?,
+        )]),
+        Change::Undelegate(from, to) => {
+            let key = record::delegation_key(from, to);
+            rows.get(Table::Delegations, &key, |_| Ok(()))?
+                .ok_or(StoreError::NotFound)?;
+            Ok(vec![gone(Table::Delegations, key)])
+        }
+        Change::Notified { seq, .. } => Ok(vec![put(
+            Table::Settings,
+            NOTIFIED.to_vec(),
+            seq.to_be_bytes().to_vec(),
+        )]),
         Change::RemoveToken(serial, expected) => remove_token(rows, serial, *expected, keys.sealer),
         Change::CreateClient(client) => Ok(vec![create_client(rows, client, keys)?]),
         Change::UpdateClient(client) => Ok(vec![update_client(rows, client, keys)?]),
@@ -269,8 +380,13 @@ fn remove_user(
         gone(Table::UserStates, key),
     ];
     for (key, serial) in tokens_of(rows, user)? {
-        writes.extend(token_gone(rows, key, &serial, sealer)?);
+        if enrol::own_row(rows, &key)?.is_some() {
+            writes.extend(token_gone(rows, key, &serial, sealer)?);
+        } else {
+            writes.extend(enrol::unlink(rows, &serial, user)?);
+        }
     }
+    writes.extend(device::all_gone(rows, user)?);
     Ok(writes)
 }
 
@@ -282,12 +398,8 @@ fn unlock(rows: &Working<'_>, user: &UserKey) -> Result<Vec<RowWrite>, StoreErro
     let mut writes = vec![user_state_write(key, &state)?];
     for (_, serial) in tokens_of(rows, user)? {
         let state = token_state(rows, &serial)?;
-        if state.throttle != Throttle::default() {
-            let state = TokenState {
-                throttle: Throttle::default(),
-                ..state
-            };
-            writes.push(token_state_write(&serial, &state)?);
+        if state.is_locked() {
+            writes.push(token_state_write(&serial, &state.unlocked())?);
         }
     }
     Ok(writes)
@@ -350,6 +462,9 @@ fn create_token(
     let exists = rows.get(Table::Owners, &serial, |_| Ok(()))?.is_some();
     refuse_if(exists, "a token with this serial exists already")?;
     for (key, _) in tokens_of(rows, &token.user)? {
+        if enrol::own_row(rows, &key)?.is_none() {
+            continue;
+        }
         let other = rows.get(Table::Tokens, &key, |row| record::token(row, keys.sealer))?;
         let same = other.is_some_and(|other| other.key == token.key);
         // Each of the two would accept the same code once.
@@ -371,7 +486,44 @@ fn create_token(
     if state != TokenState::default() {
         writes.push(token_state_write(&token.serial, &state)?);
     }
+    let name = token.serial.as_str();
+    if let Some(address) = &token.address {
+        writes.push(put(
+            Table::Addresses,
+            record::address_key(address, name),
+            Vec::new(),
+        ));
+    }
+    if let Some(expires) = token.expires {
+        writes.push(put(
+            Table::Expiries,
+            record::expiry_key(expires, name),
+            Vec::new(),
+        ));
+    }
+    if token.state == LifeCycle::Active {
+        let key = record::token_key(&record::user_key(&token.user), &token.serial);
+        let is_row = |write: &RowWrite| write.table == Table::Tokens && write.key == key;
+        let made = writes.iter().find(|write| is_row(write));
+        let made = made.and_then(|write| write.value.as_deref());
+        let row = TokenRow::parse(made.ok_or(StoreError::NotFound)?)?;
+        // Made active at once, it comes into use like any other: under the limits, replacing.
+        writes.retain(|write| !is_row(write));
+        writes.extend(enrol::activate(rows, &key, &token.serial, row, keys.now)?);
+    }
     Ok(writes)
+}
+
+fn set_outage(rows: &Working<'_>, outage: Option<&Waiver>) -> Result<Vec<RowWrite>, StoreError> {
+    let key = OUTAGE.to_vec();
+    match outage {
+        Some(outage) => Ok(vec![put(Table::Settings, key, record::waiver_row(outage)?)]),
+        None => {
+            rows.get(Table::Settings, &key, |_| Ok(()))?
+                .ok_or(StoreError::NotFound)?;
+            Ok(vec![gone(Table::Settings, key)])
+        }
+    }
 }
 
 fn set_token_state(
@@ -379,20 +531,24 @@ fn set_token_state(
     serial: &Serial,
     state: LifeCycle,
     expected: u64,
-) -> Result<RowWrite, StoreError> {
-    let key = find_token(rows, serial)?;
-    let condition = rows.get(Table::Tokens, &key, record::token_condition)?;
-    let (revision, present) = condition.ok_or(StoreError::NotFound)?;
-    refuse_if(revision != expected, CHANGED)?;
+    at: UnixTime,
+) -> Result<Vec<RowWrite>, StoreError> {
+    let (key, mut token) = enrol::seen(rows, serial, expected)?;
+    let present = token.state_at(at)?;
     refuse_if(
         !present.may_become(state),
         "the token's present state does not allow that",
     )?;
-    let moved = |row: &[u8]| record::token_row_in(row, state);
-    let row = rows
-        .get(Table::Tokens, &key, moved)?
-        .ok_or(StoreError::NotFound)?;
-    Ok(put(Table::Tokens, key, row))
+    match (present, state) {
+        (_, LifeCycle::Revoked | LifeCycle::Expired) => {
+            enrol::ended(key, serial.as_str(), token, state)
+        }
+        (LifeCycle::Pending, LifeCycle::Active) => enrol::activate(rows, &key, serial, token, at),
+        _ => {
+            token.set_state(state);
+            Ok(vec![put(Table::Tokens, key, token.changed()?)])
+        }
+    }
 }
 
 fn remove_token(
@@ -497,7 +653,16 @@ fn concerned(rows: &Working<'_>, change: &Change) -> Result<Option<String>, Stor
         | Change::RenewCredentials(key, _) => key,
         Change::SetWaiver { user, .. } => user,
         Change::CreateToken(token, _) => &token.user,
-        Change::SetTokenState { serial, .. } | Change::RemoveToken(serial, _) => {
+        Change::Device { id, .. } => {
+            let owner = |row: &[u8]| record::owner(row).map(|key| key.to_string());
+            return rows.get(Table::DeviceOwners, id.as_str().as_bytes(), owner);
+        }
+        Change::SetTokenState { serial, .. }
+        | Change::ApproveToken { serial, .. }
+        | Change::RenewToken { serial, .. }
+        | Change::LinkToken(serial, _)
+        | Change::UnlinkToken(serial, _)
+        | Change::RemoveToken(serial, _) => {
             let owner = |row: &[u8]| record::owner(row).map(|key| key.to_string());
             return rows.get(Table::Owners, serial.as_str().as_bytes(), owner);
         }
@@ -506,12 +671,17 @@ fn concerned(rows: &Working<'_>, change: &Change) -> Result<Option<String>, Stor
         | Change::RemoveClient(..)
         | Change::Learn { .. }
         | Change::ForgetSources { .. }
+        | Change::ExpireTokens
+        | Change::SetOutage(_)
+        | Change::Delegate(_)
+        | Change::Undelegate(..)
+        | Change::Notified { .. }
         | Change::AcceptClock => return Ok(None),
     };
     Ok(Some(user.to_string()))
 }
 
-fn find_token(rows: &Working<'_>, serial: &Serial) -> Result<Vec<u8>, StoreError> {
+pub(super) fn find_token(rows: &Working<'_>, serial: &Serial) -> Result<Vec<u8>, StoreError> {
     let owner = rows.get(Table::Owners, serial.as_str().as_bytes(), |row| {
         Ok(row.to_vec())
     })?;
@@ -547,6 +717,8 @@ fn token_gone(
         .get(Table::Tokens, &key, |row| record::token(row, sealer))?
         .ok_or(StoreError::NotFound)?;
     let last = token_state(rows, serial)?.moving.last;
+    let row = enrol::own_row(rows, &key)?.ok_or(StoreError::NotFound)?;
+    let indexes = enrol::indexes_gone(rows, serial, &row)?;
     let serial = serial.as_str().as_bytes().to_vec();
     let mut writes = vec![
         gone(Table::Tokens, key),
@@ -557,10 +729,11 @@ fn token_gone(
         let key = record::retired_key(&token, sealer);
         writes.push(put(Table::Retired, key, record::retired_row(last)));
     }
+    writes.extend(indexes);
     Ok(writes)
 }
 
-const fn refuse_if(refuse: bool, why: &'static str) -> Result<(), StoreError> {
+pub(super) const fn refuse_if(refuse: bool, why: &'static str) -> Result<(), StoreError> {
     if refuse {
         Err(StoreError::Conflict(why))
     } else {
@@ -576,4 +749,8 @@ fn refuse_other(revision: u64, expected: Option<u64>) -> Result<(), StoreError> 
 /// Most sources forgotten by one change.
 const FORGOTTEN: usize = 10_000;
 const ACCEPT_CLOCK: &str = "clock_accept";
-const CHANGED: &str = "the record was changed by somebody else; look at it and try again";
+/// Keys of the table of settings.
+pub(super) const OUTAGE: &[u8] = b"outage";
+pub(super) const NOTIFIED: &[u8] = b"notified";
+pub(super) const CHANGED: &str =
+    "the record was changed by somebody else; look at it and try again";

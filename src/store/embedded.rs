@@ -19,12 +19,20 @@ use crate::model::audit::AuditRecord;
 use crate::model::audit::Event;
 use crate::model::client::Client;
 use crate::model::credential::Credentials;
+use crate::model::device::Device;
+use crate::model::device::DeviceId;
+use crate::model::device::DeviceState;
+use crate::model::enrolment::Delegation;
 use crate::model::id::Serial;
+use crate::model::issue::Issue;
+use crate::model::issue::IssueRefusal;
+use crate::model::issue::Issued;
 use crate::model::source::Source;
 use crate::model::source::SourceState;
 use crate::model::token::Token;
 use crate::model::token::TokenState;
 use crate::model::user::User;
+use crate::model::user::Waiver;
 use crate::model::user_key::UserKey;
 use crate::secret::Entropy;
 use crate::secret::Key256;
@@ -45,6 +53,7 @@ use crate::store::fold::Fold;
 use crate::store::fold::Reader;
 use crate::store::log::Head;
 use crate::store::log::Log;
+use crate::store::log::RawRecord;
 use crate::store::medium::Medium;
 use crate::store::memtable::Layer;
 use crate::store::record;
@@ -226,6 +235,10 @@ impl Store for Embedded {
         Box::pin(self.ask(|reply| Command::Attempt(Box::new(attempt), reply)))
     }
 
+    fn issue(&self, issue: Issue) -> Answer<'_, Result<Issued, IssueRefusal>> {
+        Box::pin(self.ask(|reply| Command::Issue(Box::new(issue), reply)))
+    }
+
     fn credentials<'a>(&'a self, user: &'a UserKey) -> Answer<'a, Credentials> {
         Box::pin(async move {
             let key = record::user_key(user);
@@ -279,13 +292,95 @@ impl Store for Embedded {
             let after =
                 after.map(|(user, serial)| record::token_key(&record::user_key(user), serial));
             let rows = self.reading.fold.reader();
-            let tokens = page(&rows, Table::Tokens, after.as_deref(), limit, |row| {
-                record::token(row, &self.reading.sealer)
+            let from = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+            let mut tokens = Vec::new();
+            rows.scan(Table::Tokens, b"", from, |_, row| {
+                // What counts for a second user is listed with its owner.
+                if tokens.len() < limit && record::link_target(row).is_none() {
+                    tokens.push(record::token(row, &self.reading.sealer)?);
+                }
+                Ok(tokens.len() < limit)
             })?;
             tokens
                 .into_iter()
                 .map(|token| with_state(&rows, token))
                 .collect()
+        })
+    }
+
+    fn tokens_at<'a>(&'a self, address: &'a str) -> Answer<'a, Vec<(Token, TokenState)>> {
+        Box::pin(async move {
+            let prefix = record::address_key(address, "");
+            let mut serials: Vec<Serial> = Vec::new();
+            let rows = self.reading.fold.reader();
+            rows.scan(Table::Addresses, &prefix, Bound::Unbounded, |key, _| {
+                let serial = record::last_part(key, &prefix)?.parse();
+                serials.push(serial.map_err(|_| UNREADABLE)?);
+                Ok(serials.len() < SHARED_ADDRESS)
+            })?;
+            drop(rows);
+            let mut tokens = Vec::new();
+            for serial in serials {
+                tokens.extend(self.reading.token(&serial)?);
+            }
+            Ok(tokens)
+        })
+    }
+
+    fn device<'a>(&'a self, id: &'a DeviceId) -> Answer<'a, Option<(Device, DeviceState)>> {
+        Box::pin(async move {
+            let rows = self.reading.fold.reader();
+            let name = id.as_str().as_bytes();
+            let owner = rows.get(Table::DeviceOwners, name, |row| Ok(row.to_vec()))?;
+            let Some(owner) = owner else { return Ok(None) };
+            let key = record::device_key(&owner, id);
+            let device = rows.get(Table::Devices, &key, record::device)?;
+            device.map(|device| device_state(&rows, device)).transpose()
+        })
+    }
+
+    fn devices<'a>(&'a self, user: &'a UserKey) -> Answer<'a, Vec<(Device, DeviceState)>> {
+        Box::pin(async move {
+            let rows = self.reading.fold.reader();
+            let mut devices = Vec::new();
+            let prefix = record::devices_prefix(user);
+            rows.scan(Table::Devices, &prefix, Bound::Unbounded, |_, row| {
+                devices.push(record::device(row)?);
+                Ok(true)
+            })?;
+            let devices = devices.into_iter();
+            devices.map(|device| device_state(&rows, device)).collect()
+        })
+    }
+
+    fn outage(&self) -> Answer<'_, Option<Waiver>> {
+        Box::pin(async move {
+            let rows = self.reading.fold.reader();
+            rows.get(Table::Settings, change::OUTAGE, record::waiver)
+        })
+    }
+
+    fn delegations(&self) -> Answer<'_, Vec<Delegation>> {
+        Box::pin(async move {
+            let rows = self.reading.fold.reader();
+            page(
+                &rows,
+                Table::Delegations,
+                None,
+                usize::MAX,
+                record::delegation,
+            )
+        })
+    }
+
+    fn notified(&self) -> Answer<'_, u64> {
+        Box::pin(async move {
+            let rows = self.reading.fold.reader();
+            let seq = rows.get(Table::Settings, change::NOTIFIED, |row| {
+                let octets = row.try_into().map_err(|_| UNREADABLE)?;
+                Ok(u64::from_be_bytes(octets))
+            })?;
+            Ok(seq.unwrap_or_default())
         })
     }
 
@@ -315,6 +410,15 @@ impl Store for Embedded {
 
     fn audit(&self, query: AuditQuery) -> Answer<'_, Vec<AuditRecord>> {
         Box::pin(self.read_log(move |reading| reading.audit(&query)))
+    }
+
+    fn audit_after(&self, seq: u64, limit: usize) -> Answer<'_, Vec<AuditRecord>> {
+        Box::pin(self.read_log(move |reading| {
+            let end = reading.fold.head().seq;
+            let records = reading.log.read(seq.saturating_add(1), limit)?;
+            let known = records.iter().filter(|record| record.seq <= end);
+            known.map(RawRecord::parse).collect()
+        }))
     }
 
     fn verify_audit(&self, progress: Progress) -> Answer<'_, ChainReport> {
@@ -367,15 +471,19 @@ impl Reading {
             .get(Table::UserStates, &key, record::user_state)?
             .unwrap_or_default();
         let mut tokens = Vec::new();
-        rows.scan(
-            Table::Tokens,
-            &record::tokens_prefix(user),
-            Bound::Unbounded,
-            |_, row| {
-                tokens.push(record::token(row, &self.sealer)?);
-                Ok(true)
-            },
-        )?;
+        let mut links = Vec::new();
+        let prefix = record::tokens_prefix(user);
+        rows.scan(Table::Tokens, &prefix, Bound::Unbounded, |_, row| {
+            match record::link_target(row) {
+                None => tokens.push(record::token(row, &self.sealer)?),
+                Some(target) => links.push(target.to_vec()),
+            }
+            Ok(true)
+        })?;
+        for target in links {
+            let open = |row: &[u8]| record::token(row, &self.sealer);
+            tokens.extend(rows.get(Table::Tokens, &target, open)?);
+        }
         let tokens: Result<_, _> = tokens.into_iter().map(|t| with_state(&rows, t)).collect();
         let generation = rows.generation();
         Ok(Some(View {
@@ -449,6 +557,12 @@ fn with_state(rows: &Reader<'_>, token: Token) -> Result<(Token, TokenState), St
         .get(Table::TokenStates, key, record::token_state)?
         .unwrap_or_default();
     Ok((token, state))
+}
+
+fn device_state(rows: &Reader<'_>, device: Device) -> Result<(Device, DeviceState), StoreError> {
+    let key = device.id.as_str().as_bytes();
+    let state = rows.get(Table::DeviceStates, key, record::device_state)?;
+    Ok((device, state.unwrap_or_default()))
 }
 
 fn page<T>(
@@ -528,6 +642,9 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
     thread.spawn(run).map_err(crate::store::log::disk)
 }
 
+/// Most tokens that are looked at for one address: a family's telephone has a few.
+const SHARED_ADDRESS: usize = 16;
+const UNREADABLE: StoreError = StoreError::Corrupt("an entry of an index cannot be read");
 const STOPPED: &str = "the store's writer has stopped; restart the daemon";
 /// Places in the writer's queue: half a second of work at full speed. An attacker who fills it
 /// makes everybody wait that long at most; the rest is shed at once.

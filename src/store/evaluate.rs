@@ -6,16 +6,24 @@ use crate::model::attempt::Current;
 use crate::model::attempt::Finding;
 use crate::model::attempt::Settlement;
 use crate::model::attempt::settle;
+use crate::model::audit::ChangeEvent;
 use crate::model::audit::Event;
 use crate::model::audit::Purpose;
 use crate::model::id::Serial;
+use crate::model::issue::Issue;
+use crate::model::issue::IssueCurrent;
+use crate::model::issue::IssueRefusal;
+use crate::model::issue::Issued;
+use crate::model::issue::day;
+use crate::model::issue::settle_issue;
 use crate::model::reason::Decision;
 use crate::model::source::Source;
 use crate::model::source::SourceState;
-use crate::model::token::LifeCycle;
 use crate::model::token::TokenState;
 use crate::model::user::UserState;
 use crate::store::StoreError;
+use crate::store::device;
+use crate::store::enrol;
 use crate::store::fold::Working;
 use crate::store::record;
 use crate::store::record::Entry;
@@ -56,15 +64,22 @@ pub(crate) fn attempt(
     if let (Some(source), Some(state)) = (source, &settlement.source) {
         writes.push(source_state_write(source, state)?);
     }
-    if let Some((serial, state)) = &settlement.token {
+    for (serial, state) in &settlement.tokens {
         writes.push(token_state_write(serial, state)?);
-        if attempt.purpose == Purpose::Confirm && settlement.decision == Decision::Accept {
-            let key = record::token_key(&user_row, serial);
-            let activate = |row: &[u8]| record::token_row_in(row, LifeCycle::Active);
-            let row = rows
-                .get(Table::Tokens, &key, activate)?
-                .ok_or(StoreError::NotFound)?;
-            writes.push(put(Table::Tokens, key, row));
+    }
+    if settlement.decision == Decision::Accept
+        && let Some(serial) = &settlement.serial
+    {
+        match (attempt.purpose, &attempt.enrols) {
+            (Purpose::Confirm, _) => {
+                let key = record::token_key(&user_row, serial);
+                let token = enrol::own_row(rows, &key)?.ok_or(StoreError::NotFound)?;
+                writes.extend(enrol::activate(rows, &key, serial, token, attempt.at)?);
+            }
+            (Purpose::Enrol, Some(device)) => {
+                writes.extend(enrol::enrolled(rows, serial, device, attempt.at)?);
+            }
+            _ => {}
         }
     }
     let event = Event::Decision(attempt.event(&settlement, now));
@@ -72,6 +87,64 @@ pub(crate) fn attempt(
         settlement,
         Entry {
             at: attempt.at,
+            event,
+            writes,
+        },
+    )))
+}
+
+/// Decides whether a code is issued, and what that does to the rows.
+pub(crate) fn issue(
+    rows: &Working<'_>,
+    issue: &Issue,
+) -> Result<Result<(Issued, Entry), IssueRefusal>, StoreError> {
+    let owner = record::user_key(&issue.user);
+    let key = record::token_key(&owner, &issue.serial);
+    let token = enrol::own_row(rows, &key)?;
+    let today = day(issue.at);
+    let quotas = issue.message.as_deref().unwrap_or_default();
+    let counts = quotas.iter().map(|quota| {
+        let found = rows.get(Table::Quotas, quota.scope.as_bytes(), record::count)?;
+        Ok(found
+            .filter(|(day, _)| *day == today)
+            .map_or(0, |(_, count)| count))
+    });
+    let current = IssueCurrent {
+        token: match token {
+            Some(token) => Some((token.revision(), token.state_at(issue.at)?)),
+            None => None,
+        },
+        state: token_state(rows, &issue.serial)?,
+        counts: counts.collect::<Result<_, StoreError>>()?,
+        device: match &issue.device {
+            Some(call) => device::calling(rows, call)?,
+            None => None,
+        },
+    };
+    let settled = match settle_issue(issue, &current) {
+        Ok(settled) => settled,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let mut writes = vec![token_state_write(&issue.serial, &settled.state)?];
+    for (quota, count) in quotas.iter().zip(&current.counts) {
+        let row = record::count_row(today, count + 1)?;
+        writes.push(put(Table::Quotas, quota.scope.as_bytes().to_vec(), row));
+    }
+    if let (Some(call), Some(state)) = (&issue.device, &settled.device) {
+        writes.push(device::state_write(&call.device, state)?);
+    }
+    let event = Event::Change(ChangeEvent {
+        request: issue.request,
+        actor: issue.actor.clone(),
+        action: "code_issue".to_owned(),
+        target: issue.serial.to_string(),
+        user: Some(issue.user.to_string()),
+        detail: Some(issue.detail.clone()),
+    });
+    Ok(Ok((
+        settled.issued,
+        Entry {
+            at: issue.at,
             event,
             writes,
         },
@@ -93,7 +166,10 @@ fn conditions_hold(rows: &Working<'_>, compared: &Compared) -> Result<bool, Stor
     }
     for token in compared.tokens.iter().flatten() {
         let key = record::token_key(&owner, &token.serial);
-        let found = rows.get(Table::Tokens, &key, record::token_condition)?;
+        let link = |row: &[u8]| Ok(record::link_target(row).map(<[u8]>::to_vec));
+        let target = rows.get(Table::Tokens, &key, link)?.flatten();
+        let key = target.as_deref().unwrap_or(&key);
+        let found = rows.get(Table::Tokens, key, record::token_condition)?;
         if found.is_none_or(|(revision, _)| revision != token.revision) {
             return Ok(false);
         }

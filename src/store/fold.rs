@@ -358,6 +358,26 @@ impl<'a> Working<'a> {
         Ok(keys)
     }
 
+    /// The first `most` keys of one table.
+    pub(crate) fn first_keys(&self, table: Table, most: usize) -> Result<Vec<Vec<u8>>, StoreError> {
+        let mut keys = Vec::new();
+        self.reader.scan(table, b"", Bound::Unbounded, |key, _| {
+            if self.rows.get(table, key).is_none() {
+                keys.push(key.to_vec());
+            }
+            Ok(keys.len() < most)
+        })?;
+        let decided = self.rows.range(table, Bound::Unbounded);
+        keys.extend(
+            decided
+                .filter(|(_, row)| row.is_some())
+                .map(|(key, _)| key.to_vec()),
+        );
+        keys.sort_unstable();
+        keys.truncate(most);
+        Ok(keys)
+    }
+
     /// Takes decided rows.
     pub(crate) fn put(&mut self, writes: &[RowWrite]) {
         self.disturbed |= writes.iter().any(|write| write.table.is_static());

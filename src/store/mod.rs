@@ -38,7 +38,15 @@ use crate::model::attempt::Settlement;
 use crate::model::audit::AuditRecord;
 use crate::model::client::Client;
 use crate::model::credential::Credentials;
+use crate::model::device::Device;
+use crate::model::device::DeviceCall;
+use crate::model::device::DeviceId;
+use crate::model::device::DeviceState;
+use crate::model::enrolment::Delegation;
 use crate::model::id::Serial;
+use crate::model::issue::Issue;
+use crate::model::issue::IssueRefusal;
+use crate::model::issue::Issued;
 use crate::model::kind::Kind;
 use crate::model::reason::Decision;
 use crate::model::source::Source;
@@ -55,7 +63,9 @@ use crate::secret::Key256;
 use crate::time::UnixTime;
 
 mod change;
+mod device;
 pub mod embedded;
+mod enrol;
 mod evaluate;
 pub mod fold;
 pub mod log;
@@ -75,6 +85,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Decides and consumes. Durable when it answers.
     fn attempt(&self, attempt: Attempt) -> Answer<'_, Outcome>;
+
+    /// Issues a code of a token, or says why not. Durable when it answers `Ok(Ok(..))`.
+    fn issue(&self, issue: Issue) -> Answer<'_, Result<Issued, IssueRefusal>>;
 
     /// The verifiers of what a user knows; none has the default ones.
     fn credentials<'a>(&'a self, user: &'a UserKey) -> Answer<'a, Credentials>;
@@ -101,6 +114,24 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Answer<'a, Vec<(Token, TokenState)>>;
 
+    /// Tokens whose codes are sent to this address, and their state.
+    fn tokens_at<'a>(&'a self, address: &'a str) -> Answer<'a, Vec<(Token, TokenState)>>;
+
+    /// The device with this id, and its state.
+    fn device<'a>(&'a self, id: &'a DeviceId) -> Answer<'a, Option<(Device, DeviceState)>>;
+
+    /// A user's devices in order of id.
+    fn devices<'a>(&'a self, user: &'a UserKey) -> Answer<'a, Vec<(Device, DeviceState)>>;
+
+    /// The outage that was declared last, whether or not it has ended.
+    fn outage(&self) -> Answer<'_, Option<Waiver>>;
+
+    /// Rights to approve that were lent, ended ones too.
+    fn delegations(&self) -> Answer<'_, Vec<Delegation>>;
+
+    /// The last audit record about which nobody has to be told any more.
+    fn notified(&self) -> Answer<'_, u64>;
+
     /// All clients in order of name.
     fn clients(&self) -> Answer<'_, Vec<Client>>;
 
@@ -110,6 +141,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Audit records, newest first.
     fn audit(&self, query: AuditQuery) -> Answer<'_, Vec<AuditRecord>>;
+
+    /// Audit records after the one with this number, oldest first.
+    fn audit_after(&self, seq: u64, limit: usize) -> Answer<'_, Vec<AuditRecord>>;
 
     /// Checks the audit chain from its first record to the last; `progress` hears how many records
     /// have been read.
@@ -204,6 +238,58 @@ pub enum Change {
         state: LifeCycle,
         /// Its revision as seen.
         expected: u64,
+        /// Why, a word.
+        reason: Option<String>,
+    },
+    /// Somebody approves a requested token.
+    ApproveToken {
+        /// Which token.
+        serial: Serial,
+        /// Who.
+        by: String,
+        /// In whose name, when in somebody else's.
+        on_behalf: Option<String>,
+        /// Its revision as seen.
+        expected: u64,
+    },
+    /// Gives a token a new end.
+    RenewToken {
+        /// Which token.
+        serial: Serial,
+        /// From when it is no longer good.
+        expires: UnixTime,
+        /// Its revision as seen.
+        expected: u64,
+        /// The device's request that proves it, when a device asked.
+        call: Option<DeviceCall>,
+    },
+    /// Makes a token count for a second user too: one key, one counter (row C13).
+    LinkToken(Serial, UserKey),
+    /// Ends that; the owner keeps it.
+    UnlinkToken(Serial, UserKey),
+    /// Ends tokens whose time has come; not found when there is none.
+    ExpireTokens,
+    /// Changes a device, or takes a request of it that changes nothing else.
+    Device {
+        /// Which.
+        id: DeviceId,
+        /// What.
+        act: DeviceAct,
+        /// The device's own request, when it asked itself.
+        call: Option<DeviceCall>,
+    },
+    /// Declares an outage, or ends it.
+    SetOutage(Option<Waiver>),
+    /// Lends a right to approve.
+    Delegate(Delegation),
+    /// Takes it back: from whom, to whom.
+    Undelegate(String, String),
+    /// Nobody has to be told any more about records up to this one.
+    Notified {
+        /// The record.
+        seq: u64,
+        /// What was sent, for the audit.
+        detail: String,
     },
     /// The token and its state.
     RemoveToken(Serial, Option<u64>),
@@ -222,6 +308,17 @@ pub enum Change {
     },
     /// An administrator vouches for the present time although later times are on record.
     AcceptClock,
+}
+
+/// What happens to a device.
+#[derive(Clone, Debug)]
+pub enum DeviceAct {
+    /// Nothing: its request is only taken, so that it is not taken twice.
+    Ask,
+    /// It is called otherwise.
+    Rename(String),
+    /// It and its tokens are revoked; why, a word.
+    Revoke(String),
 }
 
 /// The exceptions that can be granted.

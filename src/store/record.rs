@@ -5,9 +5,11 @@
 //! the disk by accident.
 //!
 //! Row keys: a user is `realm 00 name`, a token `realm 00 name 00 serial` (control characters are
-//! refused in names, so keys are prefix-free and a user's tokens lie together), token state and
-//! owner are keyed by serial, a client by name, a lesson by `client 00 address`, the last step of a
-//! token that is gone by a mark of its key and owner.
+//! refused in names, so keys are prefix-free and a user's tokens lie together), a device
+//! `realm 00 name 00 id`; token state and owner are keyed by serial, device state and owner by id, a
+//! client by name, a lesson by `client 00 address`, the last step of a token that is gone by a mark of
+//! its key and owner. Indexes have empty rows: `address 00 serial`, `time 8 serial` of what expires,
+//! `serial 00 realm 00 name` of tokens that count for a second user.
 
 use std::net::IpAddr;
 
@@ -24,24 +26,20 @@ use crate::model::id::RequestId;
 use crate::model::id::Serial;
 use crate::model::reason::Decision;
 use crate::model::reason::Reason;
-use crate::model::token::LifeCycle;
 use crate::model::token::Token;
 use crate::model::user::User;
 use crate::model::user::Waiver;
 use crate::model::user_key::UserKey;
-use crate::otp::Algorithm;
-use crate::otp::Digits;
-use crate::otp::Period;
-use crate::secret::Entropy;
-use crate::secret::OtpKey;
 use crate::store::StoreError;
-use crate::store::seal::Place;
 use crate::store::seal::Sealer;
 use crate::time::UnixTime;
 
 mod client;
 mod credential;
+mod device;
 mod state;
+mod token;
+mod various;
 
 pub(crate) use client::client;
 pub(crate) use client::client_condition;
@@ -49,12 +47,36 @@ pub(crate) use client::client_row;
 pub(crate) use credential::credentials;
 pub(crate) use credential::credentials_revision;
 pub(crate) use credential::credentials_row;
+pub(crate) use device::device;
+pub(crate) use device::device_condition;
+pub(crate) use device::device_key;
+pub(crate) use device::device_row;
+pub(crate) use device::device_state;
+pub(crate) use device::device_state_row;
+pub(crate) use device::devices_prefix;
 pub(crate) use state::source_state;
 pub(crate) use state::source_state_row;
 pub(crate) use state::token_state;
 pub(crate) use state::token_state_row;
 pub(crate) use state::user_state;
 pub(crate) use state::user_state_row;
+pub(crate) use token::Row as TokenRow;
+pub(crate) use token::link_row;
+pub(crate) use token::link_target;
+pub(crate) use token::token;
+pub(crate) use token::token_condition;
+pub(crate) use token::token_row;
+pub(crate) use various::address_key;
+pub(crate) use various::count;
+pub(crate) use various::count_row;
+pub(crate) use various::delegation;
+pub(crate) use various::delegation_key;
+pub(crate) use various::delegation_row;
+pub(crate) use various::expiry_key;
+pub(crate) use various::expiry_time;
+pub(crate) use various::last_part;
+pub(crate) use various::waiver;
+pub(crate) use various::waiver_row;
 
 /// The tables of rows, by their number in log entries; numbers are never reused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -69,11 +91,20 @@ pub(crate) enum Table {
     Retired,
     Credentials,
     Sources,
+    Devices,
+    DeviceOwners,
+    DeviceStates,
+    Addresses,
+    Quotas,
+    Expiries,
+    Settings,
+    Delegations,
+    Links,
 }
 
 impl Table {
     /// Every table, in order of its number.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::Users,
         Self::Tokens,
         Self::Owners,
@@ -84,6 +115,15 @@ impl Table {
         Self::Retired,
         Self::Credentials,
         Self::Sources,
+        Self::Devices,
+        Self::DeviceOwners,
+        Self::DeviceStates,
+        Self::Addresses,
+        Self::Quotas,
+        Self::Expiries,
+        Self::Settings,
+        Self::Delegations,
+        Self::Links,
     ];
 
     /// Its name in the file and in associated data.
@@ -99,6 +139,15 @@ impl Table {
             Self::Retired => "retired",
             Self::Credentials => "credentials",
             Self::Sources => "sources",
+            Self::Devices => "devices",
+            Self::DeviceOwners => "device_owners",
+            Self::DeviceStates => "device_states",
+            Self::Addresses => "addresses",
+            Self::Quotas => "quotas",
+            Self::Expiries => "expiries",
+            Self::Settings => "settings",
+            Self::Delegations => "delegations",
+            Self::Links => "links",
         }
     }
 
@@ -181,6 +230,7 @@ enum EventV1 {
         rule: Option<String>,
         waiver: Option<String>,
         failures: u32,
+        locked: bool,
         latency: u32,
     },
     Change {
@@ -202,6 +252,8 @@ impl From<&Event> for EventV1 {
                     Purpose::Login => 0,
                     Purpose::Confirm => 1,
                     Purpose::Resync => 2,
+                    Purpose::Enrol => 3,
+                    Purpose::Inbound => 4,
                 },
                 decision: match event.decision {
                     Decision::Reject => 0,
@@ -217,12 +269,15 @@ impl From<&Event> for EventV1 {
                     Channel::Radius => 0,
                     Channel::Http => 1,
                     Channel::Admin => 2,
+                    Channel::Device => 3,
+                    Channel::Inbound => 4,
                 },
                 method: event.method.clone(),
                 source: event.source,
                 rule: event.rule.clone(),
                 waiver: event.waiver.clone(),
                 failures: event.failures,
+                locked: event.locked,
                 latency: event.latency,
             },
             Event::Change(event) => Self::Change {
@@ -255,6 +310,7 @@ impl EventV1 {
                 rule,
                 waiver,
                 failures,
+                locked,
                 latency,
             } => Event::Decision(DecisionEvent {
                 request: RequestId::from_bytes(request),
@@ -262,6 +318,8 @@ impl EventV1 {
                     0 => Purpose::Login,
                     1 => Purpose::Confirm,
                     2 => Purpose::Resync,
+                    3 => Purpose::Enrol,
+                    4 => Purpose::Inbound,
                     _ => return None,
                 },
                 decision: match decision {
@@ -279,6 +337,8 @@ impl EventV1 {
                     0 => Channel::Radius,
                     1 => Channel::Http,
                     2 => Channel::Admin,
+                    3 => Channel::Device,
+                    4 => Channel::Inbound,
                     _ => return None,
                 },
                 method,
@@ -286,6 +346,7 @@ impl EventV1 {
                 rule,
                 waiver,
                 failures,
+                locked,
                 latency,
             }),
             Self::Change {
@@ -319,6 +380,7 @@ struct UserV1 {
     disabled: bool,
     bypass: Option<WaiverV1>,
     exemption: Option<WaiverV1>,
+    remote_issue: bool,
     created: u64,
     revision: u64,
 }
@@ -366,6 +428,7 @@ pub(crate) fn user_row(user: &User) -> Result<Vec<u8>, StoreError> {
         disabled: user.disabled,
         bypass: user.bypass.as_ref().map(WaiverV1::from),
         exemption: user.exemption.as_ref().map(WaiverV1::from),
+        remote_issue: user.remote_issue,
         created: user.created.as_millis(),
         revision: user.revision,
     };
@@ -385,6 +448,7 @@ pub(crate) fn user(bytes: &[u8]) -> Result<User, StoreError> {
         disabled: form.disabled,
         bypass: form.bypass.map(Waiver::from),
         exemption: form.exemption.map(Waiver::from),
+        remote_issue: form.remote_issue,
         created: UnixTime::from_millis(form.created),
         revision: form.revision,
     })
@@ -394,100 +458,6 @@ pub(crate) fn user(bytes: &[u8]) -> Result<User, StoreError> {
 pub(crate) fn user_condition(bytes: &[u8]) -> Result<(u64, bool), StoreError> {
     let form: UserV1 = take(1, bytes)?;
     Ok((form.revision, form.disabled))
-}
-
-#[derive(Serialize, Deserialize)]
-struct TokenV1 {
-    state: u8,
-    revision: u64,
-    kind: String,
-    name: String,
-    realm: String,
-    serial: String,
-    algorithm: u8,
-    digits: u8,
-    period: u16,
-    created: u64,
-    key: Vec<u8>,
-}
-
-/// A token's row; the key is sealed for it.
-pub(crate) fn token_row(
-    token: &Token,
-    sealer: &Sealer,
-    entropy: &dyn Entropy,
-) -> Result<Vec<u8>, StoreError> {
-    let form = TokenV1 {
-        state: token.state.number(),
-        revision: token.revision,
-        kind: token.kind.as_str().to_owned(),
-        name: token.user.name().to_owned(),
-        realm: token.user.realm().to_owned(),
-        serial: token.serial.to_string(),
-        algorithm: match token.algorithm {
-            Algorithm::Sha1 => 1,
-            Algorithm::Sha256 => 2,
-            Algorithm::Sha512 => 3,
-        },
-        digits: token.digits.get(),
-        period: token.period.as_secs(),
-        created: token.created.as_millis(),
-        key: sealer.seal(
-            token_place(token.serial.as_str()),
-            token.key.expose(),
-            entropy,
-        )?,
-    };
-    row(1, &form)
-}
-
-/// Reads a token's row and opens its key.
-pub(crate) fn token(bytes: &[u8], sealer: &Sealer) -> Result<Token, StoreError> {
-    let form: TokenV1 = take(1, bytes)?;
-    let key = sealer.open(token_place(&form.serial), &form.key)?;
-    Ok(Token {
-        serial: form.serial.parse().map_err(|_| BAD_FORM)?,
-        user: UserKey::with_realm(&form.name, &form.realm).map_err(|_| BAD_FORM)?,
-        kind: form.kind.parse().map_err(|_| BAD_FORM)?,
-        state: LifeCycle::from_number(form.state).ok_or(BAD_FORM)?,
-        algorithm: match form.algorithm {
-            1 => Algorithm::Sha1,
-            2 => Algorithm::Sha256,
-            3 => Algorithm::Sha512,
-            _ => return Err(BAD_FORM),
-        },
-        digits: Digits::new(form.digits).ok_or(BAD_FORM)?,
-        period: Period::new(form.period).ok_or(BAD_FORM)?,
-        key: OtpKey::new(key).ok_or(BAD_FORM)?,
-        created: UnixTime::from_millis(form.created),
-        revision: form.revision,
-    })
-}
-
-/// What a conditional transition compares: revision and life cycle, without opening the key.
-pub(crate) fn token_condition(bytes: &[u8]) -> Result<(u64, LifeCycle), StoreError> {
-    let form: TokenV1 = take(1, bytes)?;
-    Ok((
-        form.revision,
-        LifeCycle::from_number(form.state).ok_or(BAD_FORM)?,
-    ))
-}
-
-/// A token's row moved to another state; the sealed key stays as it is.
-pub(crate) fn token_row_in(bytes: &[u8], state: LifeCycle) -> Result<Vec<u8>, StoreError> {
-    let mut form: TokenV1 = take(1, bytes)?;
-    form.state = state.number();
-    form.revision += 1;
-    row(1, &form)
-}
-
-fn token_place(serial: &str) -> Place<'_> {
-    Place {
-        table: Table::Tokens.name(),
-        row: serial.as_bytes(),
-        field: "key",
-        version: 1,
-    }
 }
 
 /// A user's row key, and the prefix of its tokens' keys when `00` is appended.

@@ -21,6 +21,9 @@ use tokio::sync::oneshot;
 
 use crate::model::attempt::Attempt;
 use crate::model::audit::AuditRecord;
+use crate::model::issue::Issue;
+use crate::model::issue::IssueRefusal;
+use crate::model::issue::Issued;
 use crate::secret::Entropy;
 use crate::store::By;
 use crate::store::Change;
@@ -40,7 +43,11 @@ use crate::time::UnixTime;
 pub(crate) enum Command {
     Attempt(Box<Attempt>, oneshot::Sender<Result<Outcome, StoreError>>),
     Change(Box<(Change, By)>, oneshot::Sender<Result<(), StoreError>>),
+    Issue(Box<Issue>, oneshot::Sender<Result<IssueAnswer, StoreError>>),
 }
+
+/// A code that was issued, or why none was.
+type IssueAnswer = Result<Issued, IssueRefusal>;
 
 /// What others may see of the writer.
 #[derive(Default)]
@@ -71,6 +78,7 @@ pub(crate) struct Writer {
 enum Pending {
     Attempt(oneshot::Sender<Result<Outcome, StoreError>>, Outcome),
     Change(oneshot::Sender<Result<(), StoreError>>),
+    Issue(oneshot::Sender<Result<IssueAnswer, StoreError>>, Issued),
 }
 
 impl Writer {
@@ -202,6 +210,11 @@ impl Writer {
                     Err(error) => drop(reply.send(Err(error))),
                 }
             }
+            Command::Issue(issue, reply) => match evaluate::issue(rows, &issue) {
+                Ok(Ok((issued, entry))) => return Some((entry, Pending::Issue(reply, issued))),
+                Ok(Err(refusal)) => drop(reply.send(Ok(Err(refusal)))),
+                Err(error) => drop(reply.send(Err(error))),
+            },
         }
         None
     }
@@ -237,6 +250,7 @@ impl Command {
         match self {
             Self::Attempt(_, reply) => drop(reply.send(Err(error))),
             Self::Change(_, reply) => drop(reply.send(Err(error))),
+            Self::Issue(_, reply) => drop(reply.send(Err(error))),
         }
     }
 }
@@ -246,6 +260,7 @@ impl Pending {
         match self {
             Self::Attempt(reply, outcome) => drop(reply.send(Ok(outcome))),
             Self::Change(reply) => drop(reply.send(Ok(()))),
+            Self::Issue(reply, issued) => drop(reply.send(Ok(Ok(issued)))),
         }
     }
 
@@ -253,6 +268,7 @@ impl Pending {
         match self {
             Self::Attempt(reply, _) => drop(reply.send(Err(error))),
             Self::Change(reply) => drop(reply.send(Err(error))),
+            Self::Issue(reply, _) => drop(reply.send(Err(error))),
         }
     }
 }

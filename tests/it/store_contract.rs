@@ -184,11 +184,13 @@ async fn a_revoked_token_stops_at_once(store: &dyn Store) {
         serial,
         state: LifeCycle::Revoked,
         expected: 1,
+        reason: None,
     };
     store.change(change, by()).await.unwrap();
     // The attempt was evaluated before the revocation and arrives after it.
     let comparison = oncegate::model::attempt::Comparison {
         serial: "HOTP-1".parse().unwrap(),
+        issued: None,
         kind: oncegate::model::kind::Kind::Hotp,
         revision: 1,
         seen: view.tokens[0].1.moving,

@@ -8,6 +8,7 @@ use crate::model::attempt::Finding;
 use crate::model::attempt::Success;
 use crate::model::audit::Channel;
 use crate::model::audit::Purpose;
+use crate::model::enrolment::Enrolment;
 use crate::model::id::Serial;
 use crate::model::kind::Kind;
 use crate::model::reason::Decision;
@@ -105,6 +106,13 @@ impl Service {
             digits: new.digits,
             period: new.period,
             key,
+            address: None,
+            device: None,
+            expires: None,
+            enrolment: Enrolment {
+                requester: by.actor.clone(),
+                ..Enrolment::default()
+            },
             created: by.at,
             revision: 1,
         };
@@ -138,6 +146,7 @@ impl Service {
             serial: serial.clone(),
             state,
             expected: expected.unwrap_or(token.revision),
+            reason: None,
         };
         self.store.change(change, by).await?;
         token.state = state;
@@ -242,6 +251,7 @@ impl Service {
                 lockout: Lockout::default(),
                 method: "admin".into(),
                 waived: None,
+                enrols: None,
                 finding: Finding::Compared(Compared {
                     user: token.user.clone(),
                     generation: view.generation,
@@ -257,7 +267,8 @@ impl Service {
                 continue;
             };
             self.counters.decided(Channel::Admin, settlement.reason);
-            return match (settlement.decision, settlement.token) {
+            let changed = settlement.tokens.into_iter().next();
+            return match (settlement.decision, changed) {
                 (Decision::Accept, Some((_, state))) => Ok((token.clone(), state)),
                 _ => Err(AdminError::Refused(settlement.reason)),
             };
@@ -301,6 +312,7 @@ fn resync(
     Comparison {
         serial: token.serial.clone(),
         kind: token.kind,
+        issued: None,
         revision: token.revision,
         seen: state.moving,
         matches,

@@ -57,6 +57,7 @@ impl Service {
             disabled: false,
             bypass: None,
             exemption: None,
+            remote_issue: false,
             created,
             revision: 1,
         };

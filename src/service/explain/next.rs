@@ -100,7 +100,20 @@ fn used(past: &Past) -> Vec<Step> {
 fn of_reason(reason: Reason, situation: &Situation) -> Vec<Step> {
     let user = situation.name.as_str();
     match reason {
-        Reason::TotpOk | Reason::HotpOk | Reason::PinOk | Reason::PasswordOk => Vec::new(),
+        Reason::TotpOk
+        | Reason::HotpOk
+        | Reason::ServerOk
+        | Reason::SmsOk
+        | Reason::EmailOk
+        | Reason::VoiceOk
+        | Reason::CardOk
+        | Reason::PinOk
+        | Reason::PasswordOk
+        | Reason::EnrolOk => Vec::new(),
+        Reason::RecoveryOk => vec![step(
+            "Give the user a token that works again",
+            &["token", "add", user, "--kind", "totp"],
+        )],
         Reason::BypassOk => vec![step(
             "End the bypass before its time",
             &["user", "bypass", user, "--end"],
@@ -109,11 +122,18 @@ fn of_reason(reason: Reason, situation: &Situation) -> Vec<Step> {
             "End the exemption before its time",
             &["user", "exempt", user, "--end"],
         )],
-        Reason::Challenged => vec![step(
+        Reason::Challenged | Reason::Answered => vec![step(
             "The answer is a request of its own, with its own id",
             &["audit", "list", "--user", user],
         )],
         Reason::WrongCode => wrong_code(situation),
+        Reason::ExpiredCode => vec![say(
+            "Let the person ask for a new code and type it within its time. If messages come too late, \
+             look at the gateway: `oncegate delivery list`.",
+        )],
+        Reason::WrongSender => vec![say(
+            "Compare the number with the address of the user's token: the message must come from there.",
+        )],
         Reason::UsedCode => vec![say("Let the person wait for the next code and try again.")],
         Reason::MalformedCode => vec![say(
             "Tell the person what to type. An empty box, and gear that sends something of its own, \

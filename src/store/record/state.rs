@@ -3,6 +3,9 @@
 use serde::Deserialize;
 use serde::Serialize;
 
+use crate::model::issue::Issued;
+use crate::model::issue::Sends;
+use crate::model::issue::Way;
 use crate::model::source::Source;
 use crate::model::source::SourceState;
 use crate::model::token::Moving;
@@ -10,6 +13,9 @@ use crate::model::token::TokenState;
 use crate::model::user::Answered;
 use crate::model::user::KnownSource;
 use crate::model::user::UserState;
+use crate::otp::card::Pair;
+use crate::otp::issued::Mark;
+use crate::otp::recovery::Used;
 use crate::otp::throttle::Block;
 use crate::otp::throttle::Throttle;
 use crate::otp::totp::Drift;
@@ -153,16 +159,44 @@ struct TokenStateV1 {
     learned: i8,
     throttle: ThrottleV1,
     last_accept: Option<u64>,
+    issued: Option<IssuedV1>,
+    used: u32,
+    sends: Option<(u64, u8)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct IssuedV1 {
+    number: u64,
+    way: u8,
+    mark: [u8; 16],
+    pair: Option<(u8, u8)>,
+    expires: u64,
+    tries: u8,
+    answered: bool,
 }
 
 /// A token's moving factor and counters.
 pub(crate) fn token_state_row(state: &TokenState) -> Result<Vec<u8>, StoreError> {
+    let issued = state.issued.map(|issued| IssuedV1 {
+        number: issued.number,
+        way: issued.way.number(),
+        mark: issued.mark.to_bytes(),
+        pair: issued.pair.map(|pair| (pair.first, pair.second)),
+        expires: issued.expires.as_millis(),
+        tries: issued.tries,
+        answered: issued.answered,
+    });
+    let sends = (state.sends != Sends::default())
+        .then(|| (state.sends.last.as_millis(), state.sends.streak));
     let form = TokenStateV1 {
         last: state.moving.last,
         offset: state.moving.drift.offset(),
         learned: state.moving.drift.learned(),
         throttle: state.throttle.into(),
         last_accept: state.last_accept.map(UnixTime::as_millis),
+        issued,
+        used: state.used.bits(),
+        sends,
     };
     row(1, &form)
 }
@@ -171,6 +205,21 @@ pub(crate) fn token_state_row(state: &TokenState) -> Result<Vec<u8>, StoreError>
 pub(crate) fn token_state(bytes: &[u8]) -> Result<TokenState, StoreError> {
     let form: TokenStateV1 = take(1, bytes)?;
     let drift = Drift::new(form.offset, form.learned).ok_or(BAD_FORM)?;
+    let issued = form.issued.map(|issued| {
+        Ok::<_, StoreError>(Issued {
+            number: issued.number,
+            way: Way::from_number(issued.way).ok_or(BAD_FORM)?,
+            mark: Mark::from_bytes(issued.mark),
+            pair: issued.pair.map(|(first, second)| Pair { first, second }),
+            expires: UnixTime::from_millis(issued.expires),
+            tries: issued.tries,
+            answered: issued.answered,
+        })
+    });
+    let sends = form.sends.map(|(last, streak)| Sends {
+        last: UnixTime::from_millis(last),
+        streak,
+    });
     Ok(TokenState {
         moving: Moving {
             last: form.last,
@@ -178,5 +227,8 @@ pub(crate) fn token_state(bytes: &[u8]) -> Result<TokenState, StoreError> {
         },
         throttle: form.throttle.into(),
         last_accept: form.last_accept.map(UnixTime::from_millis),
+        issued: issued.transpose()?,
+        used: Used::from_bits(form.used),
+        sends: sends.unwrap_or_default(),
     })
 }

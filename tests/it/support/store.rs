@@ -77,6 +77,7 @@ pub(crate) fn user(name: &str) -> User {
         disabled: false,
         bypass: None,
         exemption: None,
+        remote_issue: false,
         created: NOW,
         revision: 1,
     }
@@ -90,6 +91,10 @@ pub(crate) fn key(name: &str) -> UserKey {
 /// An active HOTP token of this user.
 pub(crate) fn token(name: &str, serial: &str) -> Token {
     Token {
+        address: None,
+        device: None,
+        expires: None,
+        enrolment: Default::default(),
         serial: serial.parse().unwrap(),
         user: key(name),
         kind: Kind::Hotp,
@@ -149,6 +154,7 @@ pub(crate) async fn attempt(
     steps.iter().for_each(|step| matches.insert(*step));
     let comparison = Comparison {
         serial: wanted,
+        issued: None,
         kind: token.kind,
         revision: token.revision,
         seen: state.moving,
@@ -183,6 +189,7 @@ pub(crate) fn attempt_of(name: &str, finding: Finding, at: UnixTime) -> Attempt 
         channel: Channel::Http,
         method: "http".into(),
         waived: None,
+        enrols: None,
         source: Some(IpAddr::from([192, 0, 2, 1])),
         rule: Some("default:everyone".into()),
         lockout: Lockout::default(),

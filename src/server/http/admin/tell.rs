@@ -104,6 +104,16 @@ pub(super) fn client_exists(name: &str, taken: bool, error: AdminError) -> Failu
 pub(super) fn wrong_state(token: &Token, wanted: &str) -> Failure {
     let Token { serial, state, .. } = token;
     let next = match state {
+        LifeCycle::Requested => format!(
+            "approve it: oncegate token approve {serial}; or end it: oncegate token revoke {serial}"
+        ),
+        LifeCycle::Approved => format!(
+            "hand it out: oncegate token offer {serial}; or end it: oncegate token revoke {serial}"
+        ),
+        LifeCycle::Expired => format!(
+            "its time is over; make another: oncegate token add {}",
+            shell::word(&token.user.to_string())
+        ),
         LifeCycle::Pending => format!(
             "activate it by its first code: oncegate token confirm {serial}; \
              or end it: oncegate token revoke {serial}"

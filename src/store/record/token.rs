@@ -1,0 +1,260 @@
+//! The row of a token, and the row that makes another user's token count for a user.
+
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::model::enrolment::Approval;
+use crate::model::enrolment::Enrolment;
+use crate::model::id::Serial;
+use crate::model::token::LifeCycle;
+use crate::model::token::Token;
+use crate::model::user_key::UserKey;
+use crate::otp::Algorithm;
+use crate::otp::Digits;
+use crate::otp::Period;
+use crate::secret::Entropy;
+use crate::secret::OtpKey;
+use crate::store::StoreError;
+use crate::store::record::BAD_FORM;
+use crate::store::record::Table;
+use crate::store::record::row;
+use crate::store::record::take;
+use crate::store::seal::Place;
+use crate::store::seal::Sealer;
+use crate::time::UnixTime;
+
+/// A row under a user's prefix: a version octet 1 and a token, or [`LINK`] and whose token it is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct TokenV1 {
+    state: u8,
+    revision: u64,
+    kind: String,
+    name: String,
+    realm: String,
+    serial: String,
+    algorithm: u8,
+    digits: u8,
+    period: u16,
+    created: u64,
+    key: Vec<u8>,
+    address: Option<String>,
+    device: Option<String>,
+    expires: Option<u64>,
+    requester: String,
+    needed: u8,
+    approvals: Vec<(String, Option<String>, u64)>,
+    replaces: Option<String>,
+    max_active: Option<u8>,
+    verify: bool,
+    valid_for: Option<u64>,
+}
+
+/// A token's row that is changed without opening its key: the sealed key stays as it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Row(TokenV1);
+
+impl Row {
+    /// Reads a token's row.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, StoreError> {
+        Ok(Self(take(1, bytes)?))
+    }
+
+    /// Its next revision, as a row.
+    pub(crate) fn changed(mut self) -> Result<Vec<u8>, StoreError> {
+        self.0.revision += 1;
+        row(1, &self.0)
+    }
+
+    pub(crate) const fn revision(&self) -> u64 {
+        self.0.revision
+    }
+
+    pub(crate) fn state(&self) -> Result<LifeCycle, StoreError> {
+        LifeCycle::from_number(self.0.state).ok_or(BAD_FORM)
+    }
+
+    /// Where it stands at `at`.
+    pub(crate) fn state_at(&self, at: UnixTime) -> Result<LifeCycle, StoreError> {
+        let state = self.state()?;
+        let expired = self.expires().is_some_and(|end| at >= end);
+        Ok(match state {
+            LifeCycle::Revoked => state,
+            _ if expired => LifeCycle::Expired,
+            _ => state,
+        })
+    }
+
+    pub(crate) const fn set_state(&mut self, state: LifeCycle) {
+        self.0.state = state.number();
+    }
+
+    pub(crate) fn kind(&self) -> &str {
+        &self.0.kind
+    }
+
+    pub(crate) fn address(&self) -> Option<&str> {
+        self.0.address.as_deref()
+    }
+
+    pub(crate) fn device(&self) -> Option<&str> {
+        self.0.device.as_deref()
+    }
+
+    pub(crate) fn set_device(&mut self, device: Option<String>) {
+        self.0.device = device;
+    }
+
+    pub(crate) fn expires(&self) -> Option<UnixTime> {
+        self.0.expires.map(UnixTime::from_millis)
+    }
+
+    pub(crate) fn set_expires(&mut self, expires: Option<UnixTime>) {
+        self.0.expires = expires.map(UnixTime::as_millis);
+    }
+
+    pub(crate) fn enrolment(&self) -> Result<Enrolment, StoreError> {
+        enrolment(&self.0)
+    }
+
+    pub(crate) fn set_enrolment(&mut self, enrolment: &Enrolment) {
+        set_enrolment(&mut self.0, enrolment);
+    }
+}
+
+/// A token's row; the key is sealed for it.
+pub(crate) fn token_row(
+    token: &Token,
+    sealer: &Sealer,
+    entropy: &dyn Entropy,
+) -> Result<Vec<u8>, StoreError> {
+    let mut form = TokenV1 {
+        state: token.state.number(),
+        revision: token.revision,
+        kind: token.kind.as_str().to_owned(),
+        name: token.user.name().to_owned(),
+        realm: token.user.realm().to_owned(),
+        serial: token.serial.to_string(),
+        algorithm: match token.algorithm {
+            Algorithm::Sha1 => 1,
+            Algorithm::Sha256 => 2,
+            Algorithm::Sha512 => 3,
+        },
+        digits: token.digits.get(),
+        period: token.period.as_secs(),
+        created: token.created.as_millis(),
+        key: sealer.seal(
+            token_place(token.serial.as_str()),
+            token.key.expose(),
+            entropy,
+        )?,
+        address: token.address.clone(),
+        device: token.device.as_ref().map(ToString::to_string),
+        expires: token.expires.map(UnixTime::as_millis),
+        requester: String::new(),
+        needed: 0,
+        approvals: Vec::new(),
+        replaces: None,
+        max_active: None,
+        verify: false,
+        valid_for: None,
+    };
+    set_enrolment(&mut form, &token.enrolment);
+    row(1, &form)
+}
+
+/// Reads a token's row and opens its key.
+pub(crate) fn token(bytes: &[u8], sealer: &Sealer) -> Result<Token, StoreError> {
+    let form: TokenV1 = take(1, bytes)?;
+    let key = sealer.open(token_place(&form.serial), &form.key)?;
+    let enrolment = enrolment(&form)?;
+    let device = form.device.map(|id| id.parse());
+    Ok(Token {
+        serial: form.serial.parse().map_err(|_| BAD_FORM)?,
+        user: UserKey::with_realm(&form.name, &form.realm).map_err(|_| BAD_FORM)?,
+        kind: form.kind.parse().map_err(|_| BAD_FORM)?,
+        state: LifeCycle::from_number(form.state).ok_or(BAD_FORM)?,
+        algorithm: match form.algorithm {
+            1 => Algorithm::Sha1,
+            2 => Algorithm::Sha256,
+            3 => Algorithm::Sha512,
+            _ => return Err(BAD_FORM),
+        },
+        digits: Digits::new(form.digits).ok_or(BAD_FORM)?,
+        period: Period::new(form.period).ok_or(BAD_FORM)?,
+        key: OtpKey::new(key).ok_or(BAD_FORM)?,
+        address: form.address,
+        device: device.transpose().map_err(|_| BAD_FORM)?,
+        expires: form.expires.map(UnixTime::from_millis),
+        enrolment,
+        created: UnixTime::from_millis(form.created),
+        revision: form.revision,
+    })
+}
+
+/// What a conditional transition compares: revision and life cycle, without opening the key.
+pub(crate) fn token_condition(bytes: &[u8]) -> Result<(u64, LifeCycle), StoreError> {
+    let row = Row::parse(bytes)?;
+    Ok((row.revision(), row.state()?))
+}
+
+/// The row that makes `owner`'s token count for a second user too.
+pub(crate) fn link_row(owner: &[u8], serial: &Serial) -> Vec<u8> {
+    let mut row = vec![LINK];
+    row.extend_from_slice(owner);
+    row.push(0);
+    row.extend_from_slice(serial.as_str().as_bytes());
+    row
+}
+
+/// The key of the token's own row, when this row is a link.
+pub(crate) fn link_target(bytes: &[u8]) -> Option<&[u8]> {
+    bytes
+        .split_first()
+        .filter(|(first, _)| **first == LINK)
+        .map(|(_, target)| target)
+}
+
+fn enrolment(form: &TokenV1) -> Result<Enrolment, StoreError> {
+    let replaces = form.replaces.as_deref().map(str::parse);
+    let approvals = form.approvals.iter();
+    Ok(Enrolment {
+        requester: form.requester.clone(),
+        needed: form.needed,
+        approvals: approvals
+            .map(|(by, on_behalf, at)| Approval {
+                by: by.clone(),
+                on_behalf: on_behalf.clone(),
+                at: UnixTime::from_millis(*at),
+            })
+            .collect(),
+        replaces: replaces.transpose().map_err(|_| BAD_FORM)?,
+        max_active: form.max_active,
+        verify: form.verify,
+        valid_for: form.valid_for,
+    })
+}
+
+fn set_enrolment(form: &mut TokenV1, enrolment: &Enrolment) {
+    let approvals = enrolment.approvals.iter();
+    let approvals =
+        approvals.map(|one| (one.by.clone(), one.on_behalf.clone(), one.at.as_millis()));
+    form.requester.clone_from(&enrolment.requester);
+    form.needed = enrolment.needed;
+    form.approvals = approvals.collect();
+    form.replaces = enrolment.replaces.as_ref().map(ToString::to_string);
+    form.max_active = enrolment.max_active;
+    form.verify = enrolment.verify;
+    form.valid_for = enrolment.valid_for;
+}
+
+fn token_place(serial: &str) -> Place<'_> {
+    Place {
+        table: Table::Tokens.name(),
+        row: serial.as_bytes(),
+        field: "key",
+        version: 1,
+    }
+}
+
+/// First octet of a link; no version of a token's form.
+const LINK: u8 = 0;

@@ -1,0 +1,92 @@
+//! Small rows: counts, delegations, settings, and the keys of indexes.
+
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::model::enrolment::Delegation;
+use crate::model::user::Waiver;
+use crate::store::StoreError;
+use crate::store::record::BAD_FORM;
+use crate::store::record::WaiverV1;
+use crate::store::record::row;
+use crate::store::record::take;
+use crate::time::UnixTime;
+
+/// A count of one day.
+pub(crate) fn count_row(day: u64, count: u32) -> Result<Vec<u8>, StoreError> {
+    row(1, &(day, count))
+}
+
+/// Reads a count: the day, and how many.
+pub(crate) fn count(bytes: &[u8]) -> Result<(u64, u32), StoreError> {
+    take(1, bytes)
+}
+
+/// The declared outage.
+pub(crate) fn waiver_row(waiver: &Waiver) -> Result<Vec<u8>, StoreError> {
+    row(1, &WaiverV1::from(waiver))
+}
+
+/// Reads a declared outage.
+pub(crate) fn waiver(bytes: &[u8]) -> Result<Waiver, StoreError> {
+    let form: WaiverV1 = take(1, bytes)?;
+    Ok(form.into())
+}
+
+#[derive(Serialize, Deserialize)]
+struct DelegationV1 {
+    from: String,
+    to: String,
+    until: u64,
+    reason: String,
+}
+
+/// A delegation's row.
+pub(crate) fn delegation_row(delegation: &Delegation) -> Result<Vec<u8>, StoreError> {
+    let form = DelegationV1 {
+        from: delegation.from.clone(),
+        to: delegation.to.clone(),
+        until: delegation.until.as_millis(),
+        reason: delegation.reason.clone(),
+    };
+    row(1, &form)
+}
+
+/// Reads a delegation's row.
+pub(crate) fn delegation(bytes: &[u8]) -> Result<Delegation, StoreError> {
+    let form: DelegationV1 = take(1, bytes)?;
+    Ok(Delegation {
+        from: form.from,
+        to: form.to,
+        until: UnixTime::from_millis(form.until),
+        reason: form.reason,
+    })
+}
+
+/// A delegation's row key.
+pub(crate) fn delegation_key(from: &str, to: &str) -> Vec<u8> {
+    [from.as_bytes(), b"\0", to.as_bytes()].concat()
+}
+
+/// The key of an address's entry for a token; without a serial the prefix of all of them.
+pub(crate) fn address_key(address: &str, serial: &str) -> Vec<u8> {
+    [address.as_bytes(), b"\0", serial.as_bytes()].concat()
+}
+
+/// The key of the entry of a token that expires.
+pub(crate) fn expiry_key(expires: UnixTime, serial: &str) -> Vec<u8> {
+    [&expires.as_millis().to_be_bytes(), serial.as_bytes()].concat()
+}
+
+/// When the token of this entry expires, and its serial.
+pub(crate) fn expiry_time(key: &[u8]) -> Result<(UnixTime, &str), StoreError> {
+    let (time, serial) = key.split_first_chunk::<8>().ok_or(BAD_FORM)?;
+    let serial = std::str::from_utf8(serial).map_err(|_| BAD_FORM)?;
+    Ok((UnixTime::from_millis(u64::from_be_bytes(*time)), serial))
+}
+
+/// What stands behind the prefix of an index's key.
+pub(crate) fn last_part<'k>(key: &'k [u8], prefix: &[u8]) -> Result<&'k str, StoreError> {
+    let part = key.strip_prefix(prefix).ok_or(BAD_FORM)?;
+    std::str::from_utf8(part).map_err(|_| BAD_FORM)
+}
