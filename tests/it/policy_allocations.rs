@@ -6,6 +6,7 @@ use oncegate::otp::Digits;
 use oncegate::policy::Factor;
 use oncegate::policy::Facts;
 use oncegate::policy::Policies;
+use oncegate::policy::split::Extra;
 use oncegate::policy::split::split;
 use oncegate::time::UnixTime;
 
@@ -41,7 +42,13 @@ fn deciding_allocates_nothing() {
     };
     let counted = measure(|| {
         let rule = policy.decide(&facts).rule().unwrap();
-        let read = split(&rule.require, "hunter2,123456", [Digits::SIX], None);
+        let read = split(
+            &rule.require,
+            "hunter2,123456",
+            [Digits::SIX],
+            None,
+            Extra::default(),
+        );
         assert_eq!(read.len(), 1);
         assert_eq!(rule.name, "last");
         assert_eq!(rule.require, [Factor::Password, Factor::Otp]);

@@ -27,7 +27,7 @@ const ORDERS: [&[Factor]; 15] = [
 type Parts<'t> = (Option<&'t str>, Option<&'t str>, Option<&'t str>);
 
 fn parts<'t>(split: &Split<'t>) -> Parts<'t> {
-    (split.password, split.pin, split.otp)
+    (split.password, split.pin, split.digits())
 }
 
 fn read<'t>(
@@ -37,7 +37,7 @@ fn read<'t>(
     pin: Option<usize>,
 ) -> Vec<Parts<'t>> {
     let lengths = lengths.iter().filter_map(|digits| Digits::new(*digits));
-    split(require, text, lengths, pin)
+    split(require, text, lengths, pin, Extra::default())
         .iter()
         .map(parts)
         .collect()
