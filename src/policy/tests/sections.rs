@@ -26,8 +26,8 @@ fn nothing_written_is_the_way_by_an_operator() {
     assert_eq!(
         policy.codes,
         Codes {
-            life: Duration::from_secs(180),
-            server_life: Duration::from_secs(60),
+            life: Duration::from_mins(3),
+            server_life: Duration::from_mins(1),
             digits: Digits::SIX,
         }
     );
@@ -124,9 +124,20 @@ fn most_active_tokens_are_limited_for_all_kinds_or_for_some() {
 }
 
 /// Sections that begin in the fourth line, each at fault once, and the finding.
+fn refused(cases: &[(&str, &str)]) {
+    for (text, wanted) in cases {
+        let found = errors(&format!("{RULE}{text}\n"));
+        let wanted = format!("policies/vpn.toml:{wanted}");
+        assert!(
+            found.len() == 1 && found.concat().starts_with(&wanted),
+            "{text}\n{found:?}"
+        );
+    }
+}
+
 #[test]
-fn faults_of_sections_are_refused_at_their_place() {
-    let cases = [
+fn faults_of_codes_and_notices_are_refused_at_their_place() {
+    refused(&[
         (
             "[code]\nlife = \"60s\"",
             "4:2: error: unknown key `code` (did you mean `codes`?)",
@@ -168,12 +179,34 @@ fn faults_of_sections_are_refused_at_their_place() {
             "5:10: error: `codes.digits` must be 6 to 8",
         ),
         (
-            "[enrollment]\nverify = true",
-            "4:2: error: unknown key `enrollment` (did you mean `enrolment`?)",
+            "[notfy]\nevents = \"lock\"",
+            "4:2: error: unknown key `notfy` (did you mean `notify`?)",
         ),
         (
-            "[enrolment]\naprovers = 1",
-            "5:1: error: unknown key `enrolment.aprovers` (did you mean `approvers`?)",
+            "[notify]\nevents = [\"lock\", \"locks\"]",
+            "5:19: error: unknown event `locks` (did you mean `lock`?)",
+        ),
+        (
+            "[notify]\nevents = []",
+            "5:10: error: `notify.events` is empty (leave it out)",
+        ),
+        (
+            "[notify]\nevents = \"lock\"\nmedia = [\"mail\"]",
+            "6:10: error: unknown medium `mail` (did you mean `email`?)",
+        ),
+        (
+            "[notify]\nmedia = [\"sms\"]",
+            "5:9: error: `notify.media` without `events`: nobody would be told anything (write events",
+        ),
+    ]);
+}
+
+#[test]
+fn faults_of_requests_are_refused_at_their_place() {
+    refused(&[
+        (
+            "[enrollment]\nverify = true",
+            "4:2: error: unknown key `enrollment` (did you mean `enrolment`?)",
         ),
         (
             "[enrolment]\nself_service = [\"topt\"]",
@@ -203,6 +236,16 @@ fn faults_of_sections_are_refused_at_their_place() {
         (
             "[enrolment]\nself_service = \"totp\"\nproof = [\"pasword\"]",
             "6:10: error: unknown factor `pasword` (did you mean `password`?)",
+        ),
+    ]);
+}
+
+#[test]
+fn faults_of_approval_and_step_up_are_refused_at_their_place() {
+    refused(&[
+        (
+            "[enrolment]\naprovers = 1",
+            "5:1: error: unknown key `enrolment.aprovers` (did you mean `approvers`?)",
         ),
         (
             "[enrolment]\nself_service = \"totp\"\nproof = [\"password\", \"sms\"]",
@@ -257,6 +300,12 @@ fn faults_of_sections_are_refused_at_their_place() {
             "[enrolment]\nremote = 0",
             "5:10: error: `enrolment.remote` must be true or false",
         ),
+    ]);
+}
+
+#[test]
+fn faults_of_number_and_validity_are_refused_at_their_place() {
+    refused(&[
         (
             "[enrolment]\nmax_active = 0",
             "5:14: error: `enrolment.max_active` must be 1 to 20",
@@ -287,35 +336,7 @@ fn faults_of_sections_are_refused_at_their_place() {
             "6:14: error: `renew_from` (30d) is not shorter than `valid_for` (30d) (it counts back \
              from the end: a new token would be due at once)",
         ),
-        (
-            "[notfy]\nevents = \"lock\"",
-            "4:2: error: unknown key `notfy` (did you mean `notify`?)",
-        ),
-        (
-            "[notify]\nevents = [\"lock\", \"locks\"]",
-            "5:19: error: unknown event `locks` (did you mean `lock`?)",
-        ),
-        (
-            "[notify]\nevents = []",
-            "5:10: error: `notify.events` is empty (leave it out)",
-        ),
-        (
-            "[notify]\nevents = \"lock\"\nmedia = [\"mail\"]",
-            "6:10: error: unknown medium `mail` (did you mean `email`?)",
-        ),
-        (
-            "[notify]\nmedia = [\"sms\"]",
-            "5:9: error: `notify.media` without `events`: nobody would be told anything (write events",
-        ),
-    ];
-    for (text, wanted) in cases {
-        let found = errors(&format!("{RULE}{text}\n"));
-        let wanted = format!("policies/vpn.toml:{wanted}");
-        assert!(
-            found.len() == 1 && found.concat().starts_with(&wanted),
-            "{text}\n{found:?}"
-        );
-    }
+    ]);
 }
 
 #[test]

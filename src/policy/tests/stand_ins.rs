@@ -8,6 +8,7 @@ use crate::policy::Factor;
 use crate::policy::Policy;
 use crate::policy::Present;
 use crate::policy::Rule;
+use crate::policy::TestOutcome;
 
 fn rule(lines: &str) -> Rule {
     let policy = policy(&format!("[[rule]]\nname = \"all\"\n{lines}\n"));
@@ -118,9 +119,21 @@ fn what_is_no_code_is_looked_at_where_it_may_stand_in() {
     assert!(!only("require = \"sms\""));
 }
 
+/// Rules whose lines begin with the third, each at fault once, and the finding.
+fn refused(cases: &[(&str, &str)]) {
+    for (lines, wanted) in cases {
+        let found = faults(lines);
+        let wanted = format!("policies/vpn.toml:{wanted}");
+        assert!(
+            found.len() == 1 && found.concat().starts_with(&wanted),
+            "{lines}\n{found:?}"
+        );
+    }
+}
+
 #[test]
-fn wrong_stand_ins_are_refused_at_their_place() {
-    let cases = [
+fn wrong_alternatives_are_refused_at_their_place() {
+    refused(&[
         (
             "require = \"otp\"\nalternatives = []",
             "4:16: error: `alternatives` is empty: nothing stands in for `otp` (leave it out)",
@@ -151,6 +164,12 @@ fn wrong_stand_ins_are_refused_at_their_place() {
             "5:17: error: `sms` cannot stand in for `otp`: it is required itself (one proof must not \
              count twice: take it out of one of the two)",
         ),
+    ]);
+}
+
+#[test]
+fn wrong_outages_are_refused_at_their_place() {
+    refused(&[
         (
             "require = \"otp\"\noutage = \"sms\"",
             "4:10: error: `rule.outage` must be a table",
@@ -179,6 +198,12 @@ fn wrong_stand_ins_are_refused_at_their_place() {
             "require = [\"otp\", \"sms\"]\npresent = \"challenge\"\noutage = { factor = \"sms\" }",
             "5:21: error: `sms` cannot stand in for `otp`: it is required itself",
         ),
+    ]);
+}
+
+#[test]
+fn what_a_stand_in_cannot_keep_is_refused_at_its_place() {
+    refused(&[
         (
             "require = [\"password\", \"otp\"]\nmin_assurance = 2\nalternatives = [\"sms\", \"email\"]",
             "4:17: error: `min_assurance` 2 contradicts `email` instead of `otp` (with it 1 is \
@@ -196,15 +221,11 @@ fn wrong_stand_ins_are_refused_at_their_place() {
             "require = \"otp\"\nalternatives = \"recovery\"\npresent = \"either\"",
             "5:11: error: `present = \"either\"` asks for nothing in a second round",
         ),
-    ];
-    for (lines, wanted) in cases {
-        let found = faults(lines);
-        let wanted = format!("policies/vpn.toml:{wanted}");
-        assert!(
-            found.len() == 1 && found.concat().starts_with(&wanted),
-            "{lines}\n{found:?}"
-        );
-    }
+    ]);
+}
+
+#[test]
+fn what_is_known_or_asked_for_already_stands_in_for_nothing() {
     for word in ["password", "pin", "otp", "push"] {
         let help = "these can: sms, email, voice, card, recovery";
         let message = format!("error: `{word}` cannot stand in for `otp` ({help})");
@@ -275,7 +296,7 @@ fn cases_tell_what_is_accepted_in_an_outage_and_without() {
         ("outage = true", "[\"otp\", \"sms\", \"card\"]"),
     ] {
         let outcomes = case(given, accepts).run_tests();
-        assert!(outcomes.iter().all(|one| one.passed()), "{outcomes:?}");
+        assert!(outcomes.iter().all(TestOutcome::passed), "{outcomes:?}");
     }
     for (given, accepts, wanted) in [
         (

@@ -5,6 +5,9 @@ use CodePart::{Digits as Code, Keyword, Recovery};
 
 type Parts<'t> = (Option<&'t str>, Option<&'t str>, CodePart<'t>);
 
+/// Factors, text, length of the PIN, readings.
+type Case<'t> = (&'t [Factor], &'t str, Option<usize>, &'t [Parts<'t>]);
+
 /// Readings with codes of six digits.
 fn read<'t>(
     require: &[Factor],
@@ -56,7 +59,7 @@ fn a_keyword_is_separated_from_both_its_neighbours() {
     let sms = Keyword("sms");
     let pin = (None, Some("8842"), sms);
     let all = (Some("a,b"), Some("8842"), sms);
-    let cases: [(&[Factor], &str, Option<usize>, &[Parts<'_>]); 18] = [
+    let cases: [Case<'_>; 18] = [
         (&[Pin, Otp], "8842,sms", None, &[pin]),
         (&[Pin, Otp], "8842,sms", Some(4), &[pin]),
         (&[Pin, Otp], "8842sms", Some(4), &[]),
