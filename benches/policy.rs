@@ -13,6 +13,7 @@ use oncegate::otp::Digits;
 use oncegate::policy::Factor;
 use oncegate::policy::Facts;
 use oncegate::policy::Policies;
+use oncegate::policy::split::Extra;
 use oncegate::policy::split::split;
 use oncegate::time::UnixTime;
 
@@ -74,7 +75,10 @@ fn benches(criterion: &mut Criterion) {
         bencher.iter(|| {
             let text = black_box("correct horse,battery8842,12345678");
             let lengths = [Digits::SIX, Digits::EIGHT];
-            assert_eq!(split(&require, text, lengths, Some(4)).len(), 2);
+            assert_eq!(
+                split(&require, text, lengths, Some(4), Extra::default()).len(),
+                2
+            );
         });
     });
 }

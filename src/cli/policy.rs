@@ -64,6 +64,8 @@ struct RuleReport<'a> {
     place: String,
     when: Vec<String>,
     require: Vec<&'static str>,
+    alternatives: Vec<&'static str>,
+    outage: Option<&'static str>,
     exempt: Vec<&'static str>,
     present: &'static str,
     assurance: u8,
@@ -83,6 +85,8 @@ impl<'a> RuleReport<'a> {
                 place: rule.file_line(),
                 when: when.collect(),
                 require: words(&rule.require),
+                alternatives: words(&rule.alternatives),
+                outage: rule.outage.map(|outage| outage.factor.as_str()),
                 exempt: words(&rule.exempt),
                 present: rule.present.as_str(),
                 assurance: rule.assurance(),
@@ -189,6 +193,12 @@ fn faultless(out: Output, policies: &policy::Policies) -> Result<Exit, CliError>
         let mut table = Table::new(&["policy", "rule", "when", "asks for", "how", "assurance"]);
         for rule in &rules {
             let mut asks = rule.require.join(" + ");
+            if !rule.alternatives.is_empty() {
+                push!(asks, ", for otp also {}", rule.alternatives.join(" or "));
+            }
+            if let Some(factor) = rule.outage {
+                push!(asks, ", in an outage {factor}");
+            }
             if !rule.exempt.is_empty() {
                 push!(asks, ", abroad without {}", rule.exempt.join(" + "));
             }

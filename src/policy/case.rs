@@ -48,6 +48,8 @@ pub struct Given {
     pub attributes: Vec<(String, String)>,
     /// `context` of the HTTP request.
     pub context: Vec<(String, String)>,
+    /// Whether outage mode is declared.
+    pub outage: bool,
 }
 
 /// What must come out.
@@ -61,6 +63,9 @@ pub enum Expect {
         name: Option<String>,
         /// What it asks for, in any order, when the case says so.
         require: Option<Vec<Factor>>,
+        /// What its held factor accepts ([`crate::policy::Rule::slot`]), in any order, when the case
+        /// says so.
+        accepts: Option<Vec<Factor>>,
     },
 }
 
@@ -108,13 +113,20 @@ impl Policy {
     /// What came out instead of what was expected, and why.
     fn mismatch(&self, case: &Case, facts: &Facts<'_>) -> Option<(String, String)> {
         let found = self.decide(facts).rule();
-        let (wanted, require) = match (&case.expect, found) {
+        let (wanted, require, accepts) = match (&case.expect, found) {
             (Expect::Reject, None) => return None,
             (Expect::Reject, Some(rule)) => {
                 let message = format!("expected reject, but rule `{}` decides", rule.name);
                 return Some((message, format!("it is at {}", rule.file_line())));
             }
-            (Expect::Rule { name, require }, _) => (name.as_deref(), require.as_deref()),
+            (
+                Expect::Rule {
+                    name,
+                    require,
+                    accepts,
+                },
+                _,
+            ) => (name.as_deref(), require.as_deref(), accepts.as_deref()),
         };
         let Some(rule) = found else {
             let wanted =
@@ -127,17 +139,30 @@ impl Policy {
             let message = format!("expected rule `{wanted}`, but rule `{}` decides", rule.name);
             return Some((message, self.why_not(case, facts)));
         }
-        let sorted = |factors: &[Factor]| {
-            let mut factors = factors.to_vec();
-            factors.sort_unstable();
-            factors
-        };
+        let place = || format!("it is at {}", rule.file_line());
         if require.is_some_and(|require| sorted(require) != sorted(&rule.require)) {
-            let words: Vec<&str> = rule.require.iter().map(|factor| factor.as_str()).collect();
-            let message = format!("rule `{}` requires {}", rule.name, words.join(", "));
-            return Some((message, format!("it is at {}", rule.file_line())));
+            let message = format!("rule `{}` requires {}", rule.name, listed(&rule.require));
+            return Some((message, place()));
         }
-        None
+        let accepts = accepts?;
+        let Some(slot) = rule.slot() else {
+            let message = format!("rule `{}` accepts no code: it requires none", rule.name);
+            return Some((message, place()));
+        };
+        let accepted: Vec<Factor> = rule.accepts(slot, case.given.outage).collect();
+        (sorted(accepts) != sorted(&accepted)).then(|| {
+            let during = if case.given.outage {
+                " in an outage"
+            } else {
+                ""
+            };
+            let message = format!(
+                "rule `{}` accepts {} for `{slot}`{during}",
+                rule.name,
+                listed(&accepted)
+            );
+            (message, place())
+        })
     }
 
     /// Which conditions kept the expected rule (or else every rule) from holding.
@@ -192,4 +217,15 @@ fn borrow(pairs: &[(String, String)]) -> Vec<(&str, &str)> {
         .iter()
         .map(|(key, value)| (key.as_str(), value.as_str()))
         .collect()
+}
+
+fn sorted(factors: &[Factor]) -> Vec<Factor> {
+    let mut factors = factors.to_vec();
+    factors.sort_unstable();
+    factors
+}
+
+fn listed(factors: &[Factor]) -> String {
+    let words: Vec<&str> = factors.iter().map(|factor| factor.as_str()).collect();
+    words.join(", ")
 }

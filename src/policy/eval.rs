@@ -6,6 +6,7 @@ use crate::policy::Policy;
 use crate::policy::Rule;
 use crate::policy::condition::Subject;
 use crate::policy::condition::Wanted;
+use crate::policy::factor::Factor;
 use crate::policy::hours::WallClocks;
 use crate::time::UnixTime;
 
@@ -72,6 +73,7 @@ impl Policy {
 
     /// Every rule with every condition, in words; asks the same conditions as [`Policy::decide`].
     pub fn trace(&self, facts: &Facts<'_>) -> Trace {
+        let words = |factors: &[Factor]| factors.iter().map(|factor| factor.as_str()).collect();
         let mut decided = false;
         let rules = self.rules.iter().map(|rule| {
             let conditions: Vec<ConditionTrace> = rule
@@ -105,7 +107,9 @@ impl Policy {
                 place: rule.file_line(),
                 holds,
                 decides: first,
-                require: rule.require.iter().map(|factor| factor.as_str()).collect(),
+                require: words(&rule.require),
+                alternatives: words(&rule.alternatives),
+                outage: rule.outage.map(|outage| outage.factor.as_str()),
                 conditions,
             }
         });
@@ -160,6 +164,10 @@ pub struct RuleTrace {
     pub decides: bool,
     /// The factors it asks for.
     pub require: Vec<&'static str>,
+    /// What it takes instead of `otp`.
+    pub alternatives: Vec<&'static str>,
+    /// What it takes instead of `otp` as well while outage mode is declared.
+    pub outage: Option<&'static str>,
     /// Its conditions.
     pub conditions: Vec<ConditionTrace>,
 }

@@ -8,6 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::model::kind::Kind;
+use crate::policy::OtpWindows;
 
 /// What a rule can require.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -45,6 +46,20 @@ pub(crate) const fn factor_of(kind: Kind) -> Factor {
     }
 }
 
+/// The kinds of token of which a right answer proves a factor; none for what is known.
+pub fn kinds_of(factor: Factor, otp: &OtpWindows) -> &[Kind] {
+    match factor {
+        Factor::Password | Factor::Pin => &[],
+        Factor::Otp => &otp.kinds,
+        Factor::Sms => &[Kind::Sms],
+        Factor::Email => &[Kind::Email],
+        Factor::Voice => &[Kind::Voice],
+        Factor::Card => &[Kind::Card],
+        Factor::Recovery => &[Kind::Recovery],
+        Factor::Push => &[Kind::Push],
+    }
+}
+
 impl Factor {
     /// All factors, in the order of the documentation.
     pub const ALL: [Self; 9] = [
@@ -60,7 +75,25 @@ impl Factor {
     ];
 
     /// What this version can check.
-    pub const SUPPORTED: &'static [Self] = &[Self::Password, Self::Pin, Self::Otp];
+    pub const SUPPORTED: &'static [Self] = &[
+        Self::Password,
+        Self::Pin,
+        Self::Otp,
+        Self::Sms,
+        Self::Email,
+        Self::Voice,
+        Self::Card,
+        Self::Recovery,
+    ];
+
+    /// What a rule may accept in the place of `otp`, always or while outage mode is declared.
+    pub const STAND_INS: &'static [Self] = &[
+        Self::Sms,
+        Self::Email,
+        Self::Voice,
+        Self::Card,
+        Self::Recovery,
+    ];
 
     /// The word used in files, JSON and metrics.
     pub const fn as_str(self) -> &'static str {
@@ -80,6 +113,31 @@ impl Factor {
     /// Whether it is something the user knows (otherwise something the user has).
     pub const fn is_knowledge(self) -> bool {
         matches!(self, Self::Password | Self::Pin)
+    }
+
+    /// Whether the server sends or draws something for one login, which the person then answers.
+    pub const fn is_issued(self) -> bool {
+        matches!(self, Self::Sms | Self::Email | Self::Voice | Self::Card)
+    }
+
+    /// The words that ask for it when they are typed in the place of a code.
+    pub const fn keywords(self) -> &'static [&'static str] {
+        match self {
+            Self::Sms => &["sms"],
+            Self::Email => &["email"],
+            Self::Voice => &["voice", "call"],
+            Self::Card => &["card"],
+            _ => &[],
+        }
+    }
+
+    /// The factor that a keyword asks for, in any ASCII case.
+    pub fn of_keyword(word: &str) -> Option<Self> {
+        let asks = |factor: &Self| {
+            let mut words = factor.keywords().iter();
+            words.any(|keyword| keyword.eq_ignore_ascii_case(word))
+        };
+        Self::ALL.into_iter().find(asks)
     }
 }
 
@@ -128,6 +186,34 @@ mod tests {
     fn words_read_back() {
         for factor in Factor::ALL {
             assert_eq!(factor.as_str().parse(), Ok(factor));
+        }
+    }
+
+    #[test]
+    fn each_kind_proves_one_factor() {
+        let otp = OtpWindows {
+            kinds: vec![Kind::Totp, Kind::Server],
+            ..OtpWindows::default()
+        };
+        for factor in Factor::ALL {
+            let kinds = kinds_of(factor, &otp);
+            assert_eq!(kinds.is_empty(), factor.is_knowledge(), "{factor}");
+            assert!(kinds.iter().all(|kind| factor_of(*kind) == factor));
+        }
+        assert_eq!(kinds_of(Factor::Otp, &otp), [Kind::Totp, Kind::Server]);
+    }
+
+    #[test]
+    fn keywords_ask_for_what_is_issued() {
+        for factor in Factor::ALL {
+            assert_eq!(!factor.keywords().is_empty(), factor.is_issued());
+            for word in factor.keywords() {
+                assert_eq!(Factor::of_keyword(word), Some(factor));
+                assert_eq!(Factor::of_keyword(&word.to_uppercase()), Some(factor));
+            }
+        }
+        for word in ["", "sm", "sms ", "otp", "recovery", "\u{ff53}ms"] {
+            assert_eq!(Factor::of_keyword(word), None, "{word}");
         }
     }
 

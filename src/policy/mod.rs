@@ -29,14 +29,18 @@ use std::time::Duration;
 
 use crate::diagnostic::{Diagnostic, Place, Source};
 use crate::model::kind::Kind;
+use crate::otp::Digits;
 use crate::otp::throttle::Lockout;
 
+mod accept;
 mod case;
 mod condition;
 mod country;
+mod enrolment;
 mod eval;
 mod factor;
 mod hours;
+mod notify;
 mod parse;
 mod reply;
 pub mod split;
@@ -44,9 +48,11 @@ pub mod split;
 pub use case::{Case, Expect, Given, TestOutcome};
 pub use condition::{Condition, METHODS, Subject, Wanted};
 pub use country::{Country, Exemption};
+pub use enrolment::{Enrolment, PerKind, StepUp};
 pub use eval::{ConditionTrace, Facts, RuleTrace, Ruling, Trace};
-pub use factor::{Factor, UnknownName, assurance};
+pub use factor::{Factor, UnknownName, assurance, kinds_of};
 pub use hours::Hours;
+pub use notify::{Event, Medium, Notify};
 pub use reply::{ReplyAttribute, ReplyFacts, Template};
 
 /// Checks a RADIUS attribute by dictionary name and, when there is one to check, its text value; the
@@ -115,6 +121,12 @@ pub struct Policy {
     pub lockout: Lockout,
     /// Second rounds.
     pub challenge: Challenge,
+    /// Codes that the server makes.
+    pub codes: Codes,
+    /// How users come by tokens, and how long these last.
+    pub enrolment: Enrolment,
+    /// Of what the users are told.
+    pub notify: Notify,
     /// RADIUS attributes of an accept, in the order of the file.
     pub reply: Vec<ReplyAttribute>,
     /// The file's own tests.
@@ -124,8 +136,8 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Whether every rule asks for one code and nothing else: what is not a code can be refused
-    /// before anything is looked up.
+    /// Whether every rule asks for one code of a token and takes nothing else: what is not a code can
+    /// be refused before anything is looked up.
     pub const fn only_otp(&self) -> bool {
         self.codes_only
     }
@@ -140,6 +152,9 @@ pub struct Rule {
     pub when: Vec<Condition>,
     /// What must be presented, all of it; never empty, no factor twice.
     pub require: Vec<Factor>,
+    /// What may be asked for or presented instead of `otp`, see [`Factor::STAND_INS`]; empty without
+    /// `otp` in `require`, nothing of it required besides.
+    pub alternatives: Vec<Factor>,
     /// What a user with a granted overseas exemption need not present while abroad: a part of
     /// `require`, never all of it.
     pub exempt: Vec<Factor>,
@@ -147,7 +162,8 @@ pub struct Rule {
     pub present: Present,
     /// Assurance the accept must reach, 1 to 3; never above [`Rule::assurance`].
     pub min_assurance: u8,
-    /// What is asked for instead while outage mode is declared.
+    /// What is accepted instead of `otp` as well while outage mode is declared; only with `otp` in
+    /// `require`.
     pub outage: Option<Outage>,
     /// The rule's header.
     pub place: Place,
@@ -193,7 +209,7 @@ impl Present {
 /// The relaxed requirement while outage mode is declared.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Outage {
-    /// The factor asked for instead.
+    /// The factor accepted instead of `otp`: one of [`Factor::STAND_INS`].
     pub factor: Factor,
 }
 
@@ -236,8 +252,29 @@ impl Default for Challenge {
     }
 }
 
+/// `[codes]`: codes that the server makes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Codes {
+    /// How long a code sent by text message, e-mail or call can be used, 30 s to 10 min.
+    pub life: Duration,
+    /// How long a code that an enrolled device asked for can be used, 15 s to 2 min.
+    pub server_life: Duration,
+    /// Their length, 6 to 8.
+    pub digits: Digits,
+}
+
+impl Default for Codes {
+    fn default() -> Self {
+        Self {
+            life: Duration::from_mins(3),
+            server_life: Duration::from_mins(1),
+            digits: Digits::SIX,
+        }
+    }
+}
+
 /// The policies built into the program, as `init` writes them.
-pub fn shipped() -> [Source; 8] {
+pub fn shipped() -> [Source; 9] {
     macro_rules! shipped {
         ($($name:literal),+ $(,)?) => {
             [$(Source::new(
@@ -252,6 +289,7 @@ pub fn shipped() -> [Source; 8] {
         "pin-otp",
         "password-otp",
         "password-pin-otp",
+        "sms-otp",
         "nist-aal2",
         "pci",
         "kr-finance",

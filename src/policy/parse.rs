@@ -1,6 +1,7 @@
 //! Policy text to [`Policy`]: every fault of every file, each with its place.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::diagnostic::Diagnostic;
@@ -20,11 +21,14 @@ use crate::policy::OtpWindows;
 use crate::policy::Policy;
 use crate::policy::REJECT_DELAY;
 use crate::policy::REJECT_DELAY_MAX;
+use crate::policy::Rule;
 use crate::policy::factor::Factor;
 use crate::policy::factor::factor_of;
 use crate::policy::reply::ReplyAttribute;
 use crate::policy::reply::Template;
 
+mod codes;
+mod enrolment;
 mod rule;
 mod test;
 mod when;
@@ -101,13 +105,20 @@ impl Reader<'_, '_> {
         let rules = self.rules(&mut root, &otp.kinds, has_home);
         let lockout = self.section(&mut root, "lockout", Self::lockout);
         let challenge = self.section(&mut root, "challenge", Self::challenge);
+        let codes = self.section(&mut root, "codes", Self::codes);
+        let enrolment = self.section(&mut root, "enrolment", Self::enrolment);
+        let notify = self.section(&mut root, "notify", Self::notify);
         let reply = root
             .value("reply")
             .map(|value| self.reply(&value))
             .unwrap_or_default();
         let tests = self.tests(&mut root, &rules);
         root.finish(self.findings);
-        let codes_only = rules.iter().all(|rule| rule.require == [Factor::Otp]);
+        let code_alone = |rule: &Rule| {
+            let stand_ins = !rule.alternatives.is_empty() || rule.outage.is_some();
+            rule.require == [Factor::Otp] && !stand_ins
+        };
+        let codes_only = rules.iter().all(code_alone);
         Some(Policy {
             name: name.to_owned(),
             description: description
@@ -120,6 +131,9 @@ impl Reader<'_, '_> {
             otp,
             lockout: lockout.unwrap_or_default(),
             challenge: challenge.unwrap_or_default(),
+            codes: codes.unwrap_or_default(),
+            enrolment: enrolment.unwrap_or_default(),
+            notify: notify.unwrap_or_default(),
             reply,
             tests,
             codes_only,
@@ -309,11 +323,54 @@ impl Reader<'_, '_> {
         read(self, &value)
     }
 
+    /// Words out of a closed list, no word twice; an empty list is refused. `None` when one of them
+    /// is at fault. `what` names such a word in errors.
+    fn choices<T: Copy + PartialEq>(
+        &mut self,
+        value: &Value<'_>,
+        what: &str,
+        all: &[T],
+        word: fn(T) -> &'static str,
+    ) -> Option<Vec<T>> {
+        let texts = value.texts(self.findings)?;
+        if texts.is_empty() {
+            let error = value.error(format!("`{}` is empty", value.path()));
+            self.findings.push(error.help("leave it out"));
+            return None;
+        }
+        let mut chosen = Vec::new();
+        for text in &texts {
+            let found = all.iter().copied().find(|one| word(*one) == text.text);
+            match found {
+                Some(one) if chosen.contains(&one) => {
+                    let message = format!("`{}` is in `{}` twice", text.text, value.path());
+                    self.error_at(text, Diagnostic::error(message));
+                }
+                Some(one) => chosen.push(one),
+                None => {
+                    let error = Diagnostic::error(format!("unknown {what} `{}`", text.text));
+                    let known = all.iter().copied().map(word);
+                    self.error_at(text, error.suggest(text.text, known));
+                }
+            }
+        }
+        (chosen.len() == texts.len()).then_some(chosen)
+    }
+
+    fn duration(
+        &mut self,
+        table: &mut Table<'_>,
+        key: &'static str,
+        range: RangeInclusive<Duration>,
+    ) -> Option<Duration> {
+        table.value(key)?.duration(range, self.findings)
+    }
+
     fn number<T: TryFrom<i64>>(
         &mut self,
         table: &mut Table<'_>,
         key: &'static str,
-        range: std::ops::RangeInclusive<i64>,
+        range: RangeInclusive<i64>,
     ) -> Option<T> {
         table.value(key)?.number(range, self.findings)
     }

@@ -7,6 +7,8 @@
 //! otp, password      123456hunter2            123456 | hunter2
 //! password, pin, otp hunter28842123456        hunter2 | 8842 | 123456   the PIN has 4 characters
 //! password, pin, otp hunter2,8842,123456      the same, also when the PIN's length is not known
+//! password, otp      hunter2,sms              hunter2 | the keyword sms
+//! password, otp      hunter2K7QF2-9XM4T       hunter2 | a recovery code
 //! ```
 //!
 //! Parts follow the order of `require`. What has a known length (the code, and a PIN whose length is
@@ -14,15 +16,21 @@
 //! the comma nearest to it, so that a password may hold commas. At each cut one comma is a separator
 //! and removed, exactly one. A secret that begins or ends with a comma must be typed with separators.
 //!
+//! The code is that of the one held factor of `require`, whichever it is; two codes are not read from
+//! one box. Where the rule allows it, a keyword that asks for a code, or a recovery code, may stand in
+//! its place. A keyword, and a recovery code without its dash, are told from the end of a password by
+//! the commas around them alone, so these must be there.
+//!
 //! Tokens of several code lengths make several readings. They come most specific first: those whose
-//! PIN has the known length, among them the longest code. The caller compares codes, which is cheap,
-//! and hashes once: the reading whose code matches, else the first.
+//! PIN has the known length, among them the longest code, and after all of them what is no digits.
+//! The caller compares codes, which is cheap, and hashes once: the reading whose code matches, else
+//! the first.
 //!
 //! Invariants:
 //! - No part is empty: an empty password is an anonymous bind to some directories.
 //! - A PIN of another than the known length is a wrong PIN and read all the same, where the rest
 //!   allows: its code is then consumed as with any wrong PIN.
-//! - A code is ASCII digits; full-width ones never are.
+//! - A code is ASCII digits; full-width ones never are, and no keyword or recovery code either.
 //!
 //! Threat: the readings depend on the user's tokens and PIN. For a user who does not exist the caller
 //! passes those of a typical one, or the missing hash tells that there is none.
@@ -40,27 +48,103 @@ pub struct Split<'t> {
     pub password: Option<&'t str>,
     /// The PIN, not empty.
     pub pin: Option<&'t str>,
-    /// The code: as many ASCII digits as one of the lengths.
-    pub otp: Option<&'t str>,
+    /// What stands in the place of the code.
+    pub code: Option<CodePart<'t>>,
+}
+
+impl<'t> Split<'t> {
+    /// The code, if digits stand in its place.
+    pub fn digits(&self) -> Option<&'t str> {
+        self.code.and_then(CodePart::digits)
+    }
 }
 
 /// Names the parts without what is in them.
 impl fmt::Debug for Split<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = [
-            self.password.map(|_| Factor::Password),
-            self.pin.map(|_| Factor::Pin),
-            self.otp.map(|_| Factor::Otp),
+            self.password.map(|_| "password"),
+            self.pin.map(|_| "pin"),
+            self.code.map(CodePart::name),
         ];
-        f.write_str("Split ")?;
-        f.debug_set().entries(parts.iter().flatten()).finish()
+        f.write_str("Split {")?;
+        for (index, part) in parts.into_iter().flatten().enumerate() {
+            f.write_str(if index > 0 { ", " } else { "" })?;
+            f.write_str(part)?;
+        }
+        f.write_str("}")
     }
 }
 
-/// The readings, most specific first; at most one for each code length.
+/// What stands in the place of the code.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub enum CodePart<'t> {
+    /// The code: as many ASCII digits as one of the lengths.
+    Digits(&'t str),
+    /// One of the keywords, as it was typed.
+    Keyword(&'t str),
+    /// A recovery code, as it was typed: with or without its dash, in any case.
+    Recovery(&'t str),
+}
+
+impl<'t> CodePart<'t> {
+    /// Reads a text that stands in the place of the code alone. What is neither a keyword nor a
+    /// recovery code is taken for digits, of any number: whether they are a code is the caller's
+    /// question.
+    pub fn alone(text: &'t str, extra: Extra<'_>) -> Self {
+        if extra.is_keyword(text) {
+            Self::Keyword(text)
+        } else if extra.recovery && (is_recovery(text) || is_dashed(text)) {
+            Self::Recovery(text)
+        } else {
+            Self::Digits(text)
+        }
+    }
+
+    /// The code, if it is one.
+    pub const fn digits(self) -> Option<&'t str> {
+        match self {
+            Self::Digits(text) => Some(text),
+            Self::Keyword(_) | Self::Recovery(_) => None,
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Digits(_) => "digits",
+            Self::Keyword(_) => "keyword",
+            Self::Recovery(_) => "recovery",
+        }
+    }
+}
+
+/// Names what it is without the text.
+impl fmt::Debug for CodePart<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What besides digits may stand in the place of the code; by default nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Extra<'k> {
+    /// Words that ask for a code, read in any ASCII case; see [`Factor::keywords`].
+    pub keywords: &'k [&'k str],
+    /// Whether a recovery code is read.
+    pub recovery: bool,
+}
+
+impl Extra<'_> {
+    fn is_keyword(self, text: &str) -> bool {
+        let mut keywords = self.keywords.iter();
+        !text.is_empty() && keywords.any(|word| word.eq_ignore_ascii_case(text))
+    }
+}
+
+/// The readings, most specific first; at most one for each code length and for each other form.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Splits<'t> {
-    readings: [Split<'t>; LENGTHS],
+    readings: [Split<'t>; LENGTHS + OTHERS],
     count: usize,
 }
 
@@ -72,18 +156,25 @@ impl<'t> Deref for Splits<'t> {
     }
 }
 
-/// Reads `text` as the parts that `require` asks for: some of password, PIN and code, in any order.
-/// `lengths` are those of the codes of the user's tokens that count, `pin_chars` the length of the
-/// PIN in characters. No reading: malformed, or, where a challenge may follow, the first factor alone.
+/// Reads `text` as the parts that `require` asks for: some of password, PIN and one code, in any
+/// order. `lengths` are those of the codes of the user's tokens that count, `pin_chars` the length of
+/// the PIN in characters, `extra` what besides digits the rule allows. No reading: malformed, or, where
+/// a challenge may follow, the first factor alone.
 pub fn split<'t>(
     require: &[Factor],
     text: &'t str,
     lengths: impl IntoIterator<Item = Digits>,
     pin_chars: Option<usize>,
+    extra: Extra<'_>,
 ) -> Splits<'t> {
     let mut splits = Splits::default();
+    let mut held = require.iter().filter(|factor| !factor.is_knowledge());
+    let (code, another) = (held.next(), held.next());
+    if another.is_some() || code == Some(&Factor::Push) {
+        return splits;
+    }
     let mut wanted = [false; LENGTHS];
-    if require.contains(&Factor::Otp) {
+    if code.is_some() {
         for length in lengths {
             if let Some(slot) = wanted.get_mut(usize::from(Digits::MAX.get() - length.get())) {
                 *slot = true;
@@ -93,28 +184,35 @@ pub fn split<'t>(
         // Without a code there is one reading, whatever the lengths.
         wanted = [true, false, false, false];
     }
-    let longest_first = (Digits::MIN.get()..=Digits::MAX.get()).rev();
-    let codes = longest_first.zip(wanted).filter(|(_, wanted)| *wanted);
-    let readings = codes.filter_map(|(code, _)| {
-        let lengths = Lengths {
-            code: usize::from(code),
+    let read = |form| {
+        let by_length = Cuts {
+            code: form,
             pin: pin_chars,
         };
-        let by_length = lengths.read(require, text);
-        by_length.or_else(|| {
-            Lengths {
-                pin: None,
-                ..lengths
-            }
-            .read(require, text)
-        })
-    });
+        let by_comma = Cuts {
+            code: form,
+            pin: None,
+        };
+        let reading = by_length.read(require, text);
+        reading.or_else(|| by_comma.read(require, text))
+    };
+    let longest_first = (Digits::MIN.get()..=Digits::MAX.get()).rev();
+    let codes = longest_first.zip(wanted).filter(|(_, wanted)| *wanted);
+    let readings = codes.filter_map(|(digits, _)| read(Form::Digits(digits.into())));
     let fits = |split: &Split<'_>| match (split.pin, pin_chars) {
         (Some(pin), Some(chars)) => pin.chars().count() == chars,
         _ => true,
     };
     for fitting in [true, false] {
         for reading in readings.clone().filter(|one| fits(one) == fitting) {
+            splits.push(reading);
+        }
+    }
+    if code.is_some() {
+        let recovery = [Form::Dashed, Form::Recovery];
+        let recovery = recovery.into_iter().filter(|_| extra.recovery);
+        let forms = recovery.chain([Form::Keyword(extra)]);
+        for reading in forms.filter_map(read) {
             splits.push(reading);
         }
     }
@@ -130,23 +228,67 @@ impl<'t> Splits<'t> {
     }
 }
 
-/// What is known about the lengths of parts, in characters.
+/// The form in which the code is looked for.
 #[derive(Clone, Copy)]
-struct Lengths {
-    code: usize,
-    pin: Option<usize>,
+enum Form<'k> {
+    /// So many ASCII digits.
+    Digits(usize),
+    /// A recovery code with its dash.
+    Dashed,
+    /// A recovery code without it.
+    Recovery,
+    /// One of the keywords.
+    Keyword(Extra<'k>),
 }
 
-impl Lengths {
-    fn of(self, factor: Factor) -> Option<usize> {
-        match factor {
-            Factor::Otp => Some(self.code),
-            Factor::Pin => self.pin,
-            _ => None,
+impl Form<'_> {
+    /// Its length, where that is what it is cut off by; otherwise commas must stand around it.
+    const fn chars(self) -> Option<usize> {
+        match self {
+            Self::Digits(digits) => Some(digits),
+            Self::Dashed => Some(DASHED),
+            Self::Recovery | Self::Keyword(_) => None,
         }
     }
 
-    /// The one reading with these lengths.
+    fn part(self, text: &str) -> Option<CodePart<'_>> {
+        let (fits, part) = match self {
+            Self::Digits(digits) => {
+                let all_digits = text.bytes().all(|byte| byte.is_ascii_digit());
+                (text.len() == digits && all_digits, CodePart::Digits(text))
+            }
+            Self::Dashed => (is_dashed(text), CodePart::Recovery(text)),
+            Self::Recovery => (is_recovery(text), CodePart::Recovery(text)),
+            Self::Keyword(extra) => (extra.is_keyword(text), CodePart::Keyword(text)),
+        };
+        fits.then_some(part)
+    }
+}
+
+/// What parts are cut off by.
+#[derive(Clone, Copy)]
+struct Cuts<'k> {
+    code: Form<'k>,
+    /// The PIN's length in characters; `None`: by the comma nearest to it.
+    pin: Option<usize>,
+}
+
+impl Cuts<'_> {
+    fn chars(self, factor: Factor) -> Option<usize> {
+        match factor {
+            Factor::Password => None,
+            Factor::Pin => self.pin,
+            _ => self.code.chars(),
+        }
+    }
+
+    /// Whether the comma between two parts cannot be left out.
+    fn apart(self, one: Factor, other: Option<&Factor>) -> bool {
+        let is_code = |factor: &Factor| !factor.is_knowledge();
+        self.code.chars().is_none() && (is_code(&one) || other.is_some_and(is_code))
+    }
+
+    /// The one reading by these cuts.
     fn read<'t>(self, require: &[Factor], text: &'t str) -> Option<Split<'t>> {
         let mut split = Split::default();
         let (mut parts, mut rest) = (require, text);
@@ -154,22 +296,33 @@ impl Lengths {
             && !tail.is_empty()
         {
             let (factor, part);
-            if let Some(chars) = self.of(*last) {
+            if let Some(chars) = self.chars(*last) {
                 (rest, part) = cut_back(rest, chars)?;
-                rest = rest.strip_suffix(SEPARATOR).unwrap_or(rest);
+                rest = match rest.strip_suffix(SEPARATOR) {
+                    None if self.apart(*last, head.last()) => return None,
+                    stripped => stripped.unwrap_or(rest),
+                };
                 (factor, parts) = (*last, head);
-            } else if let Some(chars) = self.of(*first) {
+            } else if let Some(chars) = self.chars(*first) {
                 (part, rest) = cut_front(rest, chars)?;
-                rest = rest.strip_prefix(SEPARATOR).unwrap_or(rest);
-                (factor, parts) = (*first, tail);
-            } else if *last == Factor::Pin {
-                (rest, part) = rest.rsplit_once(SEPARATOR)?;
-                (factor, parts) = (*last, head);
-            } else if *first == Factor::Pin {
-                (part, rest) = rest.split_once(SEPARATOR)?;
+                rest = match rest.strip_prefix(SEPARATOR) {
+                    None if self.apart(*first, tail.first()) => return None,
+                    stripped => stripped.unwrap_or(rest),
+                };
                 (factor, parts) = (*first, tail);
             } else {
-                return None;
+                // The code first: a PIN of unknown length may hold what the code cannot.
+                let is_code = |factor: &Factor| !factor.is_knowledge();
+                let is_pin = |factor: &Factor| *factor == Factor::Pin;
+                if is_code(last) || (is_pin(last) && !is_code(first)) {
+                    (rest, part) = rest.rsplit_once(SEPARATOR)?;
+                    (factor, parts) = (*last, head);
+                } else if is_code(first) || is_pin(first) {
+                    (part, rest) = rest.split_once(SEPARATOR)?;
+                    (factor, parts) = (*first, tail);
+                } else {
+                    return None;
+                }
             }
             self.put(&mut split, factor, part)?;
         }
@@ -178,16 +331,34 @@ impl Lengths {
     }
 
     fn put<'t>(self, split: &mut Split<'t>, factor: Factor, part: &'t str) -> Option<()> {
-        let is_code = part.len() == self.code && part.bytes().all(|byte| byte.is_ascii_digit());
-        let place = match factor {
-            Factor::Password => &mut split.password,
-            Factor::Pin => &mut split.pin,
-            Factor::Otp if is_code => &mut split.otp,
-            _ => return None,
-        };
-        *place = (!part.is_empty()).then_some(part);
-        place.map(|_| ())
+        let text = (!part.is_empty()).then_some(part)?;
+        match factor {
+            Factor::Password => split.password = Some(text),
+            Factor::Pin => split.pin = Some(text),
+            _ => split.code = Some(self.code.part(text)?),
+        }
+        Some(())
     }
+}
+
+/// Ten Crockford characters.
+fn is_recovery(text: &str) -> bool {
+    text.len() == RECOVERY && text.bytes().all(is_crockford)
+}
+
+/// Ten Crockford characters, a dash in their middle.
+fn is_dashed(text: &str) -> bool {
+    text.split_once('-').is_some_and(|(front, back)| {
+        let halves = [front, back];
+        let half = |text: &str| text.len() * 2 == RECOVERY && text.bytes().all(is_crockford);
+        halves.into_iter().all(half)
+    })
+}
+
+/// All ASCII digits and letters without I, L, O and U.
+const fn is_crockford(octet: u8) -> bool {
+    octet.is_ascii_alphanumeric()
+        && !matches!(octet.to_ascii_uppercase(), b'I' | b'L' | b'O' | b'U')
 }
 
 /// The text without its last `chars` characters, and these.
@@ -203,6 +374,13 @@ fn cut_front(text: &str, chars: usize) -> Option<(&str, &str)> {
 }
 
 const SEPARATOR: char = ',';
+
+/// Characters of a recovery code, without and with its dash.
+const RECOVERY: usize = 10;
+const DASHED: usize = RECOVERY + 1;
+
+/// How many forms there are that are no digits.
+const OTHERS: usize = 3;
 
 /// How many code lengths there are.
 const LENGTHS: usize = (Digits::MAX.get() - Digits::MIN.get() + 1) as usize;

@@ -36,6 +36,8 @@ fn errors(text: &str) -> Vec<String> {
 }
 
 mod contradictions;
+mod sections;
+mod stand_ins;
 
 const RULE: &str = "[[rule]]\nname = \"all\"\nrequire = [\"otp\"]\n";
 
@@ -81,7 +83,7 @@ fn shipped_policies_show_every_rule_and_whom_they_refuse() {
     for policy in policies.iter() {
         for rule in &policy.rules {
             let shown = policy.tests.iter().any(|case| match &case.expect {
-                Expect::Rule { name, require } => {
+                Expect::Rule { name, require, .. } => {
                     name.as_ref() == Some(&rule.name) && require.as_ref() == Some(&rule.require)
                 }
                 Expect::Reject => false,
@@ -112,6 +114,9 @@ fn what_is_not_written_has_the_documented_default() {
     assert_eq!(policy.otp.kinds, [Kind::Totp, Kind::Hotp, Kind::Server]);
     assert_eq!(policy.lockout, Lockout::default());
     assert_eq!(policy.challenge.life, Duration::from_mins(2));
+    assert_eq!(policy.codes, Codes::default());
+    assert_eq!(policy.enrolment, Enrolment::default());
+    assert_eq!(policy.notify, Notify::default());
     assert_eq!(
         policy
             .rules
@@ -225,24 +230,24 @@ Class = ["a", "b"]
 #[test]
 fn an_error_reads_like_a_compilers() {
     let text =
-        "[[rule]]\nname = \"staff\"\nrequire = [\"pasword\", \"sms\"]\nwhen = { gruop = \"x\" }\n";
+        "[[rule]]\nname = \"staff\"\nrequire = [\"pasword\", \"push\"]\nwhen = { gruop = \"x\" }\n";
     assert_eq!(
         render_all(&parse(text).unwrap_err(), Colour::Plain),
         r#"error: unknown factor `pasword`
  --> policies/vpn.toml:3:12
   |
-3 | require = ["pasword", "sms"]
+3 | require = ["pasword", "push"]
   |            ^^^^^^^^^
   |
   = help: did you mean `password`?
 
-error: factor `sms` is not supported by this version
+error: factor `push` is not supported by this version
  --> policies/vpn.toml:3:23
   |
-3 | require = ["pasword", "sms"]
-  |                       ^^^^^
+3 | require = ["pasword", "push"]
+  |                       ^^^^^^
   |
-  = help: this version only supports `password`, `pin`, `otp`
+  = help: this version supports `password`, `pin`, `otp`, `sms`, `email`, `voice`, `card`, `recovery`
 
 error: unknown key `rule.when.gruop`
  --> policies/vpn.toml:4:10
@@ -256,31 +261,23 @@ error: unknown key `rule.when.gruop`
 
 #[test]
 fn what_this_version_cannot_do_is_refused() {
-    let unsupported = ["sms", "email", "voice", "card", "recovery", "push"];
-    for factor in unsupported {
-        let text = format!("[[rule]]\nname = \"a\"\nrequire = [\"otp\", \"{factor}\"]\n");
-        let wanted = format!(
-            "policies/vpn.toml:3:19: error: factor `{factor}` is not supported by this version \
-             (this version only supports `password`, `pin`, `otp`)"
-        );
-        assert_eq!(errors(&text), [wanted]);
+    let text = "[[rule]]\nname = \"a\"\nrequire = [\"password\", \"push\"]\n";
+    let wanted = "policies/vpn.toml:3:24: error: factor `push` is not supported by this version (this \
+                  version supports `password`, `pin`, `otp`, `sms`, `email`, `voice`, `card`, `recovery`)";
+    assert_eq!(errors(text), [wanted]);
+    for factor in Factor::SUPPORTED {
+        policy(&format!(
+            "[[rule]]\nname = \"a\"\nrequire = [\"{factor}\"]\n"
+        ));
     }
-    for (line, message) in [
-        (
-            "outage = { factor = \"sms\" }",
-            "`outage` is not supported by this version",
-        ),
-        (
-            "min_assurance = 2",
-            "`min_assurance` 2 can never be reached",
-        ),
-    ] {
-        let found = errors(&format!("{RULE}{line}\n"));
-        assert!(
-            found.len() == 1 && found.concat().contains(message),
-            "{found:?}"
-        );
-    }
+    let found = errors(&format!("{RULE}min_assurance = 2\n"));
+    assert!(
+        found.len() == 1
+            && found
+                .concat()
+                .contains("`min_assurance` 2 can never be reached"),
+        "{found:?}"
+    );
 }
 
 #[test]
@@ -387,6 +384,22 @@ fn wrong_values_are_refused_at_their_place() {
         ),
         (
             "[[test]]\nname = \"t\"\ngiven = {}\nexpect = {}",
+            "7:10: error: `expect` must say",
+        ),
+        (
+            "[[test]]\nname = \"t\"\ngiven = { outage = \"yes\" }\nexpect = { rule = \"all\" }",
+            "6:20: error: `test.given.outage` must be true or false",
+        ),
+        (
+            "[[test]]\nname = \"t\"\ngiven = {}\nexpect = { accepts = [\"opt\"] }",
+            "7:23: error: unknown factor `opt` (did you mean `otp`?)",
+        ),
+        (
+            "[[test]]\nname = \"t\"\ngiven = {}\nexpect = { accepts = \"push\" }",
+            "7:22: error: unknown factor `push` (known here: `password`, `pin`, `otp`, `sms`",
+        ),
+        (
+            "[[test]]\nname = \"t\"\ngiven = {}\nexpect = { decision = \"reject\", accepts = \"otp\" }",
             "7:10: error: `expect` must say",
         ),
     ];

@@ -37,11 +37,16 @@ pub(crate) fn usable<'v>(
     factors: &[Factor],
     least: u8,
 ) -> Result<Vec<Usable<'v>>, Reason> {
+    let mut reason = Reason::NoToken;
+    // Codes of the other held factors are not compared here: nobody passes for want of a look.
+    let compared = |factor: &Factor| factor.is_knowledge() || *factor == Factor::Otp;
+    if !factors.iter().all(compared) {
+        return Err(reason);
+    }
     if !factors.contains(&Factor::Otp) {
         let reached = assurance(factors, None) >= least;
         return reached.then(Vec::new).ok_or(Reason::LowAssurance);
     }
-    let mut reason = Reason::NoToken;
     let mut tokens = Vec::new();
     for (token, state) in &view.tokens {
         let checked = matches!(token.kind, Kind::Totp | Kind::Hotp);

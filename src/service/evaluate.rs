@@ -26,6 +26,7 @@ use crate::policy::Factor;
 use crate::policy::Policy;
 use crate::policy::Present;
 use crate::policy::Rule;
+use crate::policy::split::Extra;
 use crate::policy::split::split;
 use crate::secret::SecretString;
 use crate::secret::random;
@@ -559,8 +560,9 @@ impl<'r> Case<'r, '_> {
                 let left = remaining(&self.rule.require, passed);
                 let lengths = tokens.iter().map(|(token, _)| token.digits);
                 let pin = credentials.pin.as_ref().and_then(|pin| pin.length);
-                let splits = split(&left, text, lengths, pin.map(usize::from));
-                right(text) || splits.iter().any(|parts| parts.otp.is_some_and(right))
+                let pin = pin.map(usize::from);
+                let splits = split(&left, text, lengths, pin, Extra::default());
+                right(text) || splits.iter().any(|parts| parts.digits().is_some_and(right))
             }
         }
     }
@@ -606,7 +608,7 @@ impl<'r> Case<'r, '_> {
         if !round.asks(Factor::Otp) {
             return Ok(None);
         }
-        let code = Code::parse(round.parts.otp.unwrap_or_default());
+        let code = Code::parse(round.parts.digits().unwrap_or_default());
         let code = code.map_err(|_| Reason::MalformedCode)?;
         let compare = |(token, state): &Usable<'_>| {
             decide::compare_token(token, state, &self.policy.otp, &code, self.at)

@@ -10,6 +10,8 @@
 
 use crate::otp::Digits;
 use crate::policy::Factor;
+use crate::policy::split::CodePart;
+use crate::policy::split::Extra;
 use crate::policy::split::Split;
 use crate::policy::split::Splits;
 use crate::policy::split::split;
@@ -92,8 +94,8 @@ impl<'a> Round<'a> {
         match remaining.first() {
             Some(Factor::Password) => parts.password = text,
             Some(Factor::Pin) => parts.pin = text,
-            Some(Factor::Otp) => parts.otp = text,
-            _ => {}
+            Some(_) => parts.code = text.map(CodePart::Digits),
+            None => {}
         }
         Self::new(remaining, 1, parts)
     }
@@ -125,12 +127,12 @@ pub(crate) fn round<'a>(
             let parts = Split {
                 password: text(password),
                 pin: text(pin),
-                otp: text(otp),
+                code: text(otp).map(CodePart::Digits),
             };
             let given = |factor: &Factor| match factor {
                 Factor::Password => parts.password.is_some(),
                 Factor::Pin => parts.pin.is_some(),
-                _ => parts.otp.is_some(),
+                _ => parts.code.is_some(),
             };
             let first = remaining.iter().take_while(|factor| given(factor)).count();
             // What is missing where nothing can be asked later is wrong, as an empty text is.
@@ -144,10 +146,10 @@ pub(crate) fn round<'a>(
     if form == Form::One || remaining.len() == 1 {
         return Some(Round::one(remaining, text));
     }
-    let splits: Splits<'a> = split(remaining, text, lengths, pin_chars);
+    let splits: Splits<'a> = split(remaining, text, lengths, pin_chars, Extra::default());
     let right = splits
         .iter()
-        .find(|parts| parts.otp.is_some_and(&is_right))
+        .find(|parts| parts.digits().is_some_and(&is_right))
         .copied();
     match (right, form) {
         (Some(parts), _) => Some(Round::new(remaining, remaining.len(), parts)),

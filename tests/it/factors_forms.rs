@@ -263,3 +263,39 @@ async fn an_imported_password_can_be_changed_at_once() {
         assert_eq!(done.decision, "accept", "{user}");
     }
 }
+
+/// Held factors whose codes are not compared: nothing typed passes for them, not the known factor
+/// alone either.
+#[tokio::test]
+async fn nobody_passes_by_a_factor_that_is_not_looked_at() {
+    let rules = [
+        ("\"sms\"", "joined"),
+        ("\"password\", \"sms\"", "joined"),
+        ("\"password\", \"card\"", "either"),
+        ("\"password\", \"email\"", "challenge"),
+        ("\"otp\", \"voice\"", "challenge"),
+        ("\"recovery\", \"password\"", "joined"),
+    ];
+    for (require, present) in rules {
+        let text = format!("{}present = \"{present}\"\n", policy(require));
+        let lab = Lab::new(&[("vpn", &text)]).await;
+        lab.user("alice", None, Some(PASSWORD)).await;
+        lab.token("alice", Kind::Hotp, Digits::SIX).await;
+        let code = code_of("alice", Digits::SIX, 0);
+        for typed in [
+            PASSWORD.to_owned(),
+            code.clone(),
+            format!("{PASSWORD},{code}"),
+            format!("{code},{PASSWORD}"),
+            "sms".to_owned(),
+        ] {
+            let heard = lab.radius("vpn", "alice", &typed, None, None).await;
+            assert_eq!(heard.decision, "reject", "{require} {present} {typed}");
+            let body = json!({ "user": "alice", "passcode": typed });
+            let heard = lab.http("vpn", body).await;
+            assert_eq!(heard.decision, "reject", "{require} {present} {typed}");
+        }
+        let body = json!({ "user": "alice", "password": PASSWORD, "otp": code });
+        assert_eq!(lab.http("vpn", body).await.decision, "reject", "{require}");
+    }
+}

@@ -6,6 +6,8 @@ use oncegate::otp::Digits;
 use oncegate::policy::Factor;
 use oncegate::policy::Facts;
 use oncegate::policy::Policies;
+use oncegate::policy::kinds_of;
+use oncegate::policy::split::Extra;
 use oncegate::policy::split::split;
 use oncegate::time::UnixTime;
 
@@ -19,7 +21,14 @@ require = ["password", "otp"]
 [[rule]]
 name = "last"
 require = ["password", "otp"]
+alternatives = ["card", "recovery"]
+outage = { factor = "sms" }
 "#;
+
+const EXTRA: Extra<'static> = Extra {
+    keywords: &["sms"],
+    recovery: true,
+};
 
 #[test]
 fn deciding_allocates_nothing() {
@@ -41,8 +50,23 @@ fn deciding_allocates_nothing() {
     };
     let counted = measure(|| {
         let rule = policy.decide(&facts).rule().unwrap();
-        let read = split(&rule.require, "hunter2,123456", [Digits::SIX], None);
+        let read = split(
+            &rule.require,
+            "hunter2,123456",
+            [Digits::SIX],
+            None,
+            Extra::default(),
+        );
         assert_eq!(read.len(), 1);
+        for typed in ["hunter2,sms", "hunter2K7QF2-9XM4T"] {
+            let read = split(&rule.require, typed, [Digits::SIX], None, EXTRA);
+            assert_eq!(read.len(), 1);
+        }
+        let slot = rule.slot().unwrap();
+        assert_eq!(rule.accepts(slot, false).count(), 3);
+        let kinds = rule.accepts(slot, true);
+        let kinds = kinds.flat_map(|factor| kinds_of(factor, &policy.otp));
+        assert_eq!(kinds.count(), 6);
         assert_eq!(rule.name, "last");
         assert_eq!(rule.require, [Factor::Password, Factor::Otp]);
     });

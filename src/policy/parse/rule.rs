@@ -5,10 +5,13 @@ use crate::diagnostic::document::Table;
 use crate::diagnostic::document::Text;
 use crate::diagnostic::document::Value;
 use crate::model::kind::Kind;
+use crate::policy::OtpWindows;
+use crate::policy::Outage;
 use crate::policy::Present;
 use crate::policy::Rule;
 use crate::policy::assurance;
 use crate::policy::factor::Factor;
+use crate::policy::factor::kinds_of;
 use crate::policy::parse::Reader;
 use crate::policy::parse::check_name;
 
@@ -73,32 +76,46 @@ impl Reader<'_, '_> {
             .value("when")
             .map(|value| self.when(&value))
             .unwrap_or_default();
-        let require = table.required("require", self.findings);
-        let require = require.and_then(|value| self.require(&value));
+        let require_value = table.required("require", self.findings);
+        let require = require_value.as_ref().and_then(|value| self.require(value));
         let require = require.as_deref();
-        let present = self.optional(&mut table, "present", |reader, value| {
-            reader.present(value, require)
+        let alternatives = self.optional(&mut table, "alternatives", |reader, value| {
+            reader.alternatives(value, require)
         });
+        let alternatives = alternatives.unwrap_or_default();
+        let outage = self.optional(&mut table, "outage", |reader, value| {
+            reader.outage(value, require)
+        });
+        let stand_ins = alternatives.iter().copied();
+        let stand_ins: Vec<Factor> = stand_ins
+            .chain(outage.map(|outage| outage.factor))
+            .collect();
+        let present = match table.value("present") {
+            Some(value) => self.present(&value, require, &stand_ins),
+            None => Some(Present::default()),
+        };
+        if let (Some(value), Some(require), Some(present)) = (&require_value, require, present) {
+            self.two_codes(value, require, present);
+        }
         let exempt = self.optional(&mut table, "exempt", |reader, value| {
             reader.exempt(value, require, has_home)
         });
         let exempt = exempt.unwrap_or_default();
         let min_assurance = self.optional(&mut table, "min_assurance", |reader, value| {
-            reader.min_assurance(value, require?, &exempt, kinds)
+            let wanted = reader.min_assurance(value, require?, &exempt, kinds)?;
+            reader.assured(value, wanted, require?, &stand_ins);
+            Some(wanted)
         });
-        if let Some(value) = table.refused("outage") {
-            let error = value.error("`outage` is not supported by this version");
-            self.findings.push(error.help(supported()));
-        }
         table.finish(self.findings);
         Rule {
             name: name.map(|text| text.text.to_owned()).unwrap_or_default(),
             when,
             require: require.unwrap_or_default().to_vec(),
+            alternatives,
             exempt,
             present: present.unwrap_or_default(),
             min_assurance: min_assurance.unwrap_or(1),
-            outage: None,
+            outage,
             place,
         }
     }
@@ -143,7 +160,99 @@ impl Reader<'_, '_> {
         factor
     }
 
-    fn present(&mut self, value: &Value<'_>, require: Option<&[Factor]>) -> Option<Present> {
+    fn alternatives(
+        &mut self,
+        value: &Value<'_>,
+        require: Option<&[Factor]>,
+    ) -> Option<Vec<Factor>> {
+        let texts = value.texts(self.findings)?;
+        if texts.is_empty() {
+            let error = value.error("`alternatives` is empty: nothing stands in for `otp`");
+            self.findings.push(error.help("leave it out"));
+            return None;
+        }
+        self.needs_otp(value, require)?;
+        let mut alternatives = Vec::new();
+        for text in &texts {
+            let Some(factor) = self.stand_in(text, require) else {
+                continue;
+            };
+            if alternatives.contains(&factor) {
+                let message = format!("`{factor}` is an alternative twice");
+                self.error_at(text, Diagnostic::error(message));
+            } else {
+                alternatives.push(factor);
+            }
+        }
+        Some(alternatives)
+    }
+
+    fn outage(&mut self, value: &Value<'_>, require: Option<&[Factor]>) -> Option<Outage> {
+        let mut table = value.table(self.findings)?;
+        let factor = table.required("factor", self.findings);
+        table.finish(self.findings);
+        self.needs_otp(value, require)?;
+        let text = factor?.text(self.findings)?;
+        let factor = self.stand_in(&text, require)?;
+        Some(Outage { factor })
+    }
+
+    /// Stand-ins stand in for `otp`; `None` where it is known not to be required.
+    fn needs_otp(&mut self, value: &Value<'_>, require: Option<&[Factor]>) -> Option<()> {
+        if require.is_none_or(|require| require.contains(&Factor::Otp)) {
+            return Some(());
+        }
+        let key = value.path().rsplit('.').next().unwrap_or_default();
+        let error = value.error(format!(
+            "`{key}` stands in for `otp`, which is not required"
+        ));
+        let help = "add \"otp\" to `require`, or leave it out";
+        self.findings.push(error.help(help));
+        None
+    }
+
+    /// A factor that may stand in for `otp`.
+    fn stand_in(&mut self, text: &Text<'_>, require: Option<&[Factor]>) -> Option<Factor> {
+        let known = || Factor::STAND_INS.iter().copied().map(Factor::as_str);
+        let Ok(factor) = text.text.parse::<Factor>() else {
+            let error = Diagnostic::error(format!("unknown factor `{}`", text.text));
+            self.error_at(text, error.suggest(text.text, known()));
+            return None;
+        };
+        if !Factor::STAND_INS.contains(&factor) {
+            let message = format!("`{factor}` cannot stand in for `otp`");
+            let words: Vec<&str> = known().collect();
+            let help = format!("these can: {}", words.join(", "));
+            self.error_at(text, Diagnostic::error(message).help(help));
+            return None;
+        }
+        if require.is_some_and(|require| require.contains(&factor)) {
+            let message = format!("`{factor}` cannot stand in for `otp`: it is required itself");
+            let help = "one proof must not count twice: take it out of one of the two";
+            self.error_at(text, Diagnostic::error(message).help(help));
+            return None;
+        }
+        Some(factor)
+    }
+
+    /// One box holds one code.
+    fn two_codes(&mut self, value: &Value<'_>, require: &[Factor], present: Present) {
+        let held = require.iter().filter(|factor| !factor.is_knowledge());
+        let held: Vec<String> = held.map(|factor| format!("`{factor}`")).collect();
+        if held.len() < 2 || present == Present::Challenge {
+            return;
+        }
+        let message = format!("{} cannot be typed at once", held.join(" and "));
+        let help = "write present = \"challenge\": one code is asked for after the other";
+        self.findings.push(value.error(message).help(help));
+    }
+
+    fn present(
+        &mut self,
+        value: &Value<'_>,
+        require: Option<&[Factor]>,
+        stand_ins: &[Factor],
+    ) -> Option<Present> {
         let text = value.text(self.findings)?;
         let all = [Present::Joined, Present::Challenge, Present::Either];
         let Some(present) = all.into_iter().find(|one| one.as_str() == text.text) else {
@@ -152,8 +261,11 @@ impl Reader<'_, '_> {
             self.error_at(&text, error);
             return None;
         };
+        // What is asked for by keyword is answered in a second round.
+        let asks = |only: &Factor| only.is_issued() || stand_ins.iter().any(|one| one.is_issued());
         if present != Present::Joined
             && let Some([only]) = require
+            && !asks(only)
         {
             let message = format!(
                 "`present = \"{}\"` asks for nothing in a second round: the rule requires only `{only}`",
@@ -233,6 +345,24 @@ impl Reader<'_, '_> {
         }
         Some(wanted)
     }
+
+    /// With every stand-in the wanted assurance must be reached: one that never could would only look
+    /// like a way in.
+    fn assured(&mut self, value: &Value<'_>, wanted: u8, require: &[Factor], stand_ins: &[Factor]) {
+        let otp = OtpWindows::default();
+        let low = stand_ins.iter().find_map(|factor| {
+            let mut kinds = kinds_of(*factor, &otp).iter();
+            let reached = kinds.next().map(|kind| assurance(require, Some(*kind)))?;
+            (reached < wanted).then_some((factor, reached))
+        });
+        let possible = assurance(require, None) >= wanted;
+        if let Some((factor, reached)) = low.filter(|_| possible) {
+            let message =
+                format!("`min_assurance` {wanted} contradicts `{factor}` instead of `otp`");
+            let help = format!("with it {reached} is reached: drop one of the two");
+            self.findings.push(value.error(message).help(help));
+        }
+    }
 }
 
 fn supported() -> String {
@@ -240,5 +370,5 @@ fn supported() -> String {
         .iter()
         .map(|factor| format!("`{factor}`"))
         .collect();
-    format!("this version only supports {}", words.join(", "))
+    format!("this version supports {}", words.join(", "))
 }

@@ -8,6 +8,7 @@ use crate::policy::case::Case;
 use crate::policy::case::Expect;
 use crate::policy::case::Given;
 use crate::policy::condition::Wanted;
+use crate::policy::factor::Factor;
 use crate::policy::parse::Reader;
 use crate::time::UnixTime;
 
@@ -84,6 +85,9 @@ impl Reader<'_, '_> {
         });
         let attributes = self.pairs(&mut table, "attributes");
         let context = self.pairs(&mut table, "context");
+        let outage = self.optional(&mut table, "outage", |reader, value| {
+            value.flag(reader.findings)
+        });
         table.finish(self.findings);
         let groups = groups.unwrap_or_default();
         Given {
@@ -97,6 +101,7 @@ impl Reader<'_, '_> {
             method: method.unwrap_or_else(|| "pap".to_owned()),
             attributes,
             context,
+            outage: outage.unwrap_or_default(),
         }
     }
 
@@ -127,6 +132,11 @@ impl Reader<'_, '_> {
         let require = table
             .value("require")
             .map(|value| self.require(&value).unwrap_or_default());
+        let accepts = table.value("accepts").map(|value| {
+            let known = Factor::SUPPORTED;
+            let accepts = self.choices(&value, "factor", known, Factor::as_str);
+            accepts.unwrap_or_default()
+        });
         table.finish(self.findings);
         if let Some(text) = &rule
             && !rules.iter().any(|rule| rule.name == text.text)
@@ -135,15 +145,17 @@ impl Reader<'_, '_> {
             let known = rules.iter().map(|rule| rule.name.as_str());
             self.error_at(text, error.suggest(text.text, known));
         }
-        match (decision, rule, require) {
-            (Some(text), None, None) if text.text == "reject" => Some(Expect::Reject),
-            (None, rule, require) if rule.is_some() || require.is_some() => Some(Expect::Rule {
+        let says = rule.is_some() || require.is_some() || accepts.is_some();
+        match decision {
+            Some(text) if text.text == "reject" && !says => Some(Expect::Reject),
+            None if says => Some(Expect::Rule {
                 name: rule.map(|text| text.text.to_owned()),
                 require,
+                accepts,
             }),
             _ => {
                 let error = value.error("`expect` must say which rule decides, or that none does");
-                let help = "write { rule = \"...\", require = [...] } or { decision = \"reject\" }";
+                let help = "write { rule = \"...\", require = [...], accepts = [...] } or { decision = \"reject\" }";
                 self.findings.push(error.help(help));
                 None
             }

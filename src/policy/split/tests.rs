@@ -5,6 +5,13 @@ use proptest::prelude::*;
 use super::*;
 use crate::policy::factor::Factor::{Otp, Password, Pin};
 
+mod extra;
+
+const EXTRA: Extra<'static> = Extra {
+    keywords: &["sms", "email", "voice", "call"],
+    recovery: true,
+};
+
 /// Every order of every selection.
 const ORDERS: [&[Factor]; 15] = [
     &[Password],
@@ -27,7 +34,7 @@ const ORDERS: [&[Factor]; 15] = [
 type Parts<'t> = (Option<&'t str>, Option<&'t str>, Option<&'t str>);
 
 fn parts<'t>(split: &Split<'t>) -> Parts<'t> {
-    (split.password, split.pin, split.otp)
+    (split.password, split.pin, split.digits())
 }
 
 fn read<'t>(
@@ -37,7 +44,7 @@ fn read<'t>(
     pin: Option<usize>,
 ) -> Vec<Parts<'t>> {
     let lengths = lengths.iter().filter_map(|digits| Digits::new(*digits));
-    split(require, text, lengths, pin)
+    split(require, text, lengths, pin, Extra::default())
         .iter()
         .map(parts)
         .collect()
@@ -137,19 +144,55 @@ fn the_most_specific_reading_comes_first() {
 
 #[test]
 fn what_else_is_asked_for_has_no_reading() {
-    for order in [&[][..], &[Factor::Sms], &[Password, Factor::Email]] {
-        assert!(read(order, "hunter2123456", &[6], None).is_empty());
+    for order in [
+        &[][..],
+        &[Factor::Push],
+        &[Password, Factor::Push],
+        &[Otp, Factor::Sms],
+        &[Password, Factor::Sms, Otp],
+    ] {
+        for text in [
+            "hunter2123456",
+            "123456",
+            "123456,123456",
+            "hunter2,123456,123456",
+        ] {
+            assert!(read(order, text, &[6], None).is_empty(), "{order:?} {text}");
+            let splits = split(order, text, [Digits::SIX], None, EXTRA);
+            assert!(splits.is_empty(), "{order:?} {text}");
+        }
+    }
+}
+
+#[test]
+fn every_code_is_read_alike() {
+    let pair = [(Some("hunter2"), None, Some("1234567"))];
+    for held in Factor::STAND_INS {
+        assert_eq!(
+            read(&[Password, *held], "hunter2,1234567", &[7], None),
+            pair
+        );
+        assert_eq!(read(&[*held, Password], "1234567hunter2", &[7], None), pair);
+        assert!(read(&[Password, *held], "hunter2,123456", &[7], None).is_empty());
+        let alone = [(None, None, Some("123456"))];
+        assert_eq!(read(&[*held], "123456", &[6, 8], None), alone);
     }
 }
 
 #[test]
 fn printing_tells_no_secret() {
-    let splits = split(&[Password, Otp], "hunter2,123456", [Digits::SIX], None);
-    assert_eq!(
-        format!("{:?}", splits.first().unwrap()),
-        "Split {Password, Otp}"
-    );
-    assert!(!format!("{splits:?}").contains("hunter2"));
+    let first = |text| split(&[Password, Otp], text, [Digits::SIX], None, EXTRA);
+    for (text, wanted) in [
+        ("hunter2,123456", "Split {password, digits}"),
+        ("hunter2,call", "Split {password, keyword}"),
+        ("hunter2,ABCDE-FGHJK", "Split {password, recovery}"),
+    ] {
+        let splits = first(text);
+        assert_eq!(format!("{:?}", splits.first().unwrap()), wanted);
+        let printed = format!("{splits:?}");
+        assert!(!printed.contains("hunter2") && !printed.contains("123456"));
+        assert!(!printed.contains("call") && !printed.contains("ABCDE"));
+    }
 }
 
 /// The parts in the order of the rule, and whether a separator follows each.

@@ -1,0 +1,175 @@
+//! `[enrolment]` tables, and what in them contradicts itself.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::diagnostic::Diagnostic;
+use crate::diagnostic::Place;
+use crate::diagnostic::document::Table;
+use crate::diagnostic::document::Text;
+use crate::diagnostic::document::Value;
+use crate::diagnostic::units::show_duration;
+use crate::model::kind::Kind;
+use crate::policy::enrolment::Enrolment;
+use crate::policy::enrolment::PerKind;
+use crate::policy::enrolment::StepUp;
+use crate::policy::factor::Factor;
+use crate::policy::factor::factor_of;
+use crate::policy::parse::Reader;
+
+impl Reader<'_, '_> {
+    pub(super) fn enrolment(&mut self, table: &mut Table<'_>) -> Enrolment {
+        let default = Enrolment::default();
+        let self_service = table.value("self_service");
+        let nobody = self_service.is_none();
+        let self_service = self_service.and_then(|value| self.enrolled(&value));
+        let proof = self.optional(table, "proof", |reader, value| reader.proof(value, nobody));
+        let approvers = self.number(table, "approvers", APPROVERS);
+        let approvers_for = self.optional(table, "approvers_for", |reader, value| {
+            reader.per_kind(value, APPROVERS)
+        });
+        let step_up = self.optional(table, "step_up", |reader, value| {
+            reader.choices(value, "step-up", StepUp::ALL, StepUp::as_str)
+        });
+        let verify = self.optional(table, "verify", |reader, value| value.flag(reader.findings));
+        let max_active = self.optional(table, "max_active", Self::max_active);
+        let (valid_for, renew_from) = self.validity(table);
+        let remote = self.optional(table, "remote", |reader, value| value.flag(reader.findings));
+        Enrolment {
+            self_service: self_service.unwrap_or_default(),
+            proof,
+            approvers: PerKind {
+                others: approvers.unwrap_or_default(),
+                by_kind: approvers_for.unwrap_or_default(),
+            },
+            step_up: step_up.unwrap_or_default(),
+            verify: verify.unwrap_or(default.verify),
+            max_active: max_active.unwrap_or_default(),
+            valid_for,
+            renew_from,
+            remote: remote.unwrap_or(default.remote),
+        }
+    }
+
+    fn enrolled(&mut self, value: &Value<'_>) -> Option<Vec<Kind>> {
+        let kinds = self.choices(value, "kind of token", Kind::ALL, Kind::as_str)?;
+        let texts = value.texts(self.findings)?;
+        for (kind, text) in kinds.iter().zip(&texts) {
+            self.supported_kind(*kind, &text.place);
+        }
+        Some(kinds)
+    }
+
+    fn proof(&mut self, value: &Value<'_>, nobody: bool) -> Option<Vec<Factor>> {
+        if nobody {
+            let error = value.error("`proof` without `self_service`: nobody may request a token");
+            let help = "write self_service = [\"totp\"], or leave `proof` out";
+            self.findings.push(error.help(help));
+        }
+        let factors = self.choices(value, "factor", &Factor::ALL, Factor::as_str)?;
+        let texts = value.texts(self.findings)?;
+        for (factor, text) in factors.iter().zip(&texts) {
+            if !factor.is_knowledge() {
+                self.no_proof(*factor, text);
+            }
+        }
+        Some(factors)
+    }
+
+    fn no_proof(&mut self, factor: Factor, text: &Text<'_>) {
+        let message = format!("`{factor}` is no proof: it is asked of who has no active token");
+        let help = "`proof` takes password and pin; `step_up` asks for a code in addition";
+        self.error_at(text, Diagnostic::error(message).help(help));
+    }
+
+    fn max_active(&mut self, value: &Value<'_>) -> Option<PerKind<Option<u8>>> {
+        if value.is_table() {
+            let by_kind = self.per_kind(value, ACTIVE)?.into_iter();
+            let by_kind = by_kind.map(|(kind, most)| (kind, Some(most)));
+            return Some(PerKind {
+                others: None,
+                by_kind: by_kind.collect(),
+            });
+        }
+        let most: u8 = value.number(ACTIVE, self.findings)?;
+        Some(PerKind {
+            others: Some(most),
+            by_kind: Vec::new(),
+        })
+    }
+
+    /// A table of numbers by kind of token.
+    fn per_kind(
+        &mut self,
+        value: &Value<'_>,
+        range: RangeInclusive<i64>,
+    ) -> Option<Vec<(Kind, u8)>> {
+        let entries = value.table(self.findings)?.free();
+        if entries.is_empty() {
+            let error = value.error(format!("`{}` is empty", value.path()));
+            self.findings
+                .push(error.help("write { server = 2 }, or leave it out"));
+        }
+        let mut numbers = Vec::new();
+        for (word, place, value) in entries {
+            let Ok(kind) = word.parse::<Kind>() else {
+                let error = Diagnostic::error(format!("unknown kind of token `{word}`"));
+                let known = Kind::ALL.iter().copied().map(Kind::as_str);
+                self.findings.push(error.at(place).suggest(word, known));
+                continue;
+            };
+            self.supported_kind(kind, &place);
+            let number = value.number(range.clone(), self.findings);
+            numbers.extend(number.map(|number| (kind, number)));
+        }
+        Some(numbers)
+    }
+
+    fn supported_kind(&mut self, kind: Kind, place: &Place) {
+        if !Factor::SUPPORTED.contains(&factor_of(kind)) {
+            let message = format!("tokens of the kind `{kind}` are not supported by this version");
+            self.findings.push(
+                Diagnostic::error(message)
+                    .at(place.clone())
+                    .help("leave it out"),
+            );
+        }
+    }
+
+    fn validity(&mut self, table: &mut Table<'_>) -> (Option<Duration>, Option<Duration>) {
+        let valid_value = table.value("valid_for");
+        let renew_value = table.value("renew_from");
+        let valid_for = valid_value
+            .as_ref()
+            .and_then(|value| value.duration(DAY..=VALID_MAX, self.findings));
+        let renew_from = renew_value
+            .as_ref()
+            .and_then(|value| value.duration(DAY..=VALID_MAX, self.findings));
+        let Some(value) = renew_value else {
+            return (valid_for, None);
+        };
+        if valid_value.is_none() {
+            let error = value.error("`renew_from` needs `valid_for`: these tokens never end");
+            let help = "write valid_for = \"1095d\", or leave `renew_from` out";
+            self.findings.push(error.help(help));
+        }
+        if let (Some(valid), Some(renew)) = (valid_for, renew_from)
+            && renew >= valid
+        {
+            let (valid, renew) = (show_duration(valid), show_duration(renew));
+            let message =
+                format!("`renew_from` ({renew}) is not shorter than `valid_for` ({valid})");
+            let help = "it counts back from the end: a new token would be due at once";
+            self.findings.push(value.error(message).help(help));
+        }
+        (valid_for, renew_from)
+    }
+}
+
+/// Each one is a person to be found before anybody gets a token.
+const APPROVERS: RangeInclusive<i64> = 0..=5;
+
+/// Each active token is one more chance of a guess at the same time.
+const ACTIVE: RangeInclusive<i64> = 1..=20;
+const DAY: Duration = Duration::from_hours(24);
+const VALID_MAX: Duration = Duration::from_hours(24 * 3650);
