@@ -21,6 +21,7 @@ use oncegate::model::id::RequestId;
 use oncegate::model::id::Serial;
 use oncegate::model::kind::Kind;
 use oncegate::model::reason::Decision;
+use oncegate::model::sealing::SealAlgorithm;
 use oncegate::model::token::LifeCycle;
 use oncegate::model::token::Token;
 use oncegate::model::token::TokenState;
@@ -193,6 +194,7 @@ fn main() {
     let store = Embedded::open(Parts {
         medium: Arc::new(Directory::new(dir.path())),
         master: Key256::new([1; 32]),
+        algorithm: SealAlgorithm::default(),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
         segment_size: 64 << 20,

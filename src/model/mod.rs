@@ -7,6 +7,7 @@ pub mod credential;
 pub mod id;
 pub mod kind;
 pub mod reason;
+pub mod sealing;
 pub mod source;
 pub mod token;
 pub mod user;

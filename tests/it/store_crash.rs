@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use oncegate::model::audit::Event;
 use oncegate::model::reason::Decision;
+use oncegate::model::sealing::SealAlgorithm;
 use oncegate::store::AuditQuery;
 use oncegate::store::Store;
 
@@ -14,6 +15,7 @@ use crate::support::store::NOW;
 use crate::support::store::attempt;
 use crate::support::store::enrol;
 use crate::support::store::open;
+use crate::support::store::open_sealed;
 
 /// Power cuts per run; `ONCEGATE_POWER_CUTS` asks for more.
 const CUTS: u64 = 300;
@@ -35,7 +37,9 @@ async fn no_accepted_code_is_accepted_again_after_a_power_cut() {
         let mut next = 0;
         for life in 0..LIVES {
             disk.fail_after(random.below(LENGTH[usize::try_from(life % 2).unwrap()]));
-            if let Ok(store) = open(Arc::new(disk.clone())) {
+            // Another algorithm than before seals the data key again, which the cut may interrupt.
+            let algorithm = random.pick(&SealAlgorithm::ALL);
+            if let Ok(store) = open_sealed(Arc::new(disk.clone()), algorithm) {
                 loop {
                     let token = usize::try_from(random.below(TOKENS as u64)).unwrap();
                     let (name, serial) = (format!("user{token}"), format!("HOTP-{token}"));
