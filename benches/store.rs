@@ -1,8 +1,10 @@
 //! Durable consumptions per second in the embedded store, by the number of askers at once.
 //!
 //! `cargo bench --bench store`. Each asker waits for its answer before it asks again; the commit
-//! count shows how many consumptions shared one flush.
+//! count shows how many consumptions shared one flush. Before that: what opening the sealed key of
+//! a token costs, by seal algorithm.
 
+use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
@@ -21,6 +23,7 @@ use oncegate::model::id::RequestId;
 use oncegate::model::id::Serial;
 use oncegate::model::kind::Kind;
 use oncegate::model::reason::Decision;
+use oncegate::model::sealing::SealAlgorithm;
 use oncegate::model::token::LifeCycle;
 use oncegate::model::token::Token;
 use oncegate::model::token::TokenState;
@@ -42,8 +45,11 @@ use oncegate::store::Store;
 use oncegate::store::embedded::Embedded;
 use oncegate::store::embedded::Parts;
 use oncegate::store::medium::Directory;
+use oncegate::store::seal::cipher::Ciphers;
+use oncegate::store::seal::cipher::Keys;
 use oncegate::time::Clock;
 use oncegate::time::SystemClock;
+use zeroize::Zeroizing;
 
 const USERS: usize = 1000;
 
@@ -188,6 +194,29 @@ async fn run(store: &Arc<Embedded>, askers: usize, length: Duration) {
     );
 }
 
+fn open_sealed_keys(rounds: u32) {
+    let key = || Key256::new([1; 32]);
+    let ciphers = Ciphers::new(&Keys {
+        aes: key(),
+        aria: key(),
+        seed: Zeroizing::new([1; 16]),
+        seed_mac: key(),
+    });
+    // As long as those of the store: its id, table, field, version, row.
+    let associated = [7; 64];
+    for algorithm in SealAlgorithm::ALL {
+        let sealed = ciphers.seal(algorithm, &associated, &[2; 20], &SystemEntropy);
+        let sealed = sealed.expect("short");
+        let start = Instant::now();
+        for _ in 0..rounds {
+            let opened = ciphers.open(&associated, black_box(&sealed));
+            assert!(black_box(opened).is_some());
+        }
+        let each = start.elapsed().as_secs_f64() * 1e6 / f64::from(rounds);
+        println!("open a sealed key, {algorithm:<24} {each:6.2} us");
+    }
+}
+
 fn main() {
     // `cargo bench -- --test` only wants to know that it runs.
     let short = std::env::args().any(|word| word == "--test");
@@ -196,10 +225,12 @@ fn main() {
     } else {
         Duration::from_secs(3)
     };
+    open_sealed_keys(if short { 10 } else { 1_000_000 });
     let dir = tempfile::tempdir().expect("a directory");
     let store = Embedded::open(Parts {
         medium: Arc::new(Directory::new(dir.path())),
         master: Key256::new([1; 32]),
+        algorithm: SealAlgorithm::default(),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
         segment_size: 64 << 20,

@@ -22,6 +22,7 @@ use oncegate::credential::Cost;
 use oncegate::diagnostic::Source;
 use oncegate::model::client::Scope;
 use oncegate::model::kind::Kind;
+use oncegate::model::sealing::SealAlgorithm;
 use oncegate::model::user_key::UserKey;
 use oncegate::otp::Algorithm;
 use oncegate::otp::Digits;
@@ -89,6 +90,7 @@ impl Bench {
         let store = Embedded::open(Parts {
             medium: Arc::new(Directory::new(dir)),
             master: Key256::new([1; 32]),
+            algorithm: SealAlgorithm::default(),
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
             segment_size: 64 << 20,

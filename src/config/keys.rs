@@ -29,6 +29,8 @@ keys! {
     STORE_DIR = "store.dir", "store", "directory of the store's files";
     KEYS_MASTER = "keys.master", "file:master.key",
         "the key that seals the store: file:PATH, env:NAME or credential:NAME (systemd)";
+    KEYS_ALGORITHM = "keys.algorithm", "aes-256-gcm",
+        "what seals secrets: aes-256-gcm, aria-256-gcm or seed-128-ctr-hmac-sha256";
     POLICIES_DIR = "policies.dir", "policies", "directory of the policy files";
     POLICIES_DEPARTURES = "policies.departures", "",
         "table of who is abroad, for exemptions: user,departed,returned";

@@ -29,6 +29,7 @@ use crate::credential::Cost;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Findings;
 use crate::diagnostic::Source;
+use crate::model::sealing::SealAlgorithm;
 
 mod file;
 pub mod keys;
@@ -128,6 +129,8 @@ pub enum Engine {
 pub struct Keys {
     /// Where the master key is kept.
     pub master: MasterKey,
+    /// What seals secrets in the store.
+    pub algorithm: SealAlgorithm,
 }
 
 /// Where the master key is kept; the caller fetches it.

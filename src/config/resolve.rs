@@ -30,6 +30,7 @@ use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Findings;
 use crate::diagnostic::did_you_mean;
 use crate::diagnostic::units;
+use crate::model::sealing::SealAlgorithm;
 
 /// Understands every key; `None` when one cannot be understood.
 pub(super) fn resolve(written: &Written, dir: &Path, findings: &mut Findings) -> Option<Config> {
@@ -44,6 +45,10 @@ pub(super) fn resolve(written: &Written, dir: &Path, findings: &mut Findings) ->
     let engine = reader.one(keys::STORE_ENGINE, parse_engine);
     let store_dir = reader.one(keys::STORE_DIR, |text| Ok(dir.join(text)));
     let master = reader.master(dir);
+    let algorithm = reader.one(keys::KEYS_ALGORITHM, |text| {
+        let choices = SealAlgorithm::ALL.map(|algorithm| (algorithm.as_str(), algorithm));
+        parse_choice(text, &choices)
+    });
     let policies = reader.one(keys::POLICIES_DIR, |text| Ok(dir.join(text)));
     let departures = reader.path(keys::POLICIES_DEPARTURES, dir);
     let countries = reader.path(keys::POLICIES_COUNTRIES, dir);
@@ -68,7 +73,10 @@ pub(super) fn resolve(written: &Written, dir: &Path, findings: &mut Findings) ->
             engine: engine?,
             dir: store_dir?,
         },
-        keys: Keys { master: master? },
+        keys: Keys {
+            master: master?,
+            algorithm: algorithm?,
+        },
         policies: Policies {
             dir: policies?,
             departures,

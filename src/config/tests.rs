@@ -46,6 +46,7 @@ fn nothing_written_gives_the_defaults() {
         config.keys.master,
         MasterKey::File("/data/master.key".into())
     );
+    assert_eq!(config.keys.algorithm, SealAlgorithm::Aes256Gcm);
     assert_eq!(config.policies.dir, Path::new("/data/policies"));
     assert_eq!(config.audit.segment_size, 64 << 20);
     assert_eq!(
@@ -231,6 +232,21 @@ fn the_master_key_is_never_quoted() {
         MasterKey::Credential("kek".to_owned())
     );
     assert_eq!(master("file:/etc/kek"), MasterKey::File("/etc/kek".into()));
+}
+
+#[test]
+fn every_seal_algorithm_is_selected_by_its_word() {
+    for algorithm in SealAlgorithm::ALL {
+        let config = config(&format!("[keys]\nalgorithm = \"{algorithm}\"\n"), &[]);
+        assert_eq!(config.keys.algorithm, algorithm);
+        let shown = config.effective().iter();
+        let shown = shown.filter(|one| one.key == "keys.algorithm");
+        let values: Vec<&str> = shown.map(|one| one.value.as_str()).collect();
+        assert_eq!(values, [algorithm.as_str()]);
+    }
+    let findings = errors("[keys]\nalgorithm = \"aria-128-gcm\"\n", &[]);
+    assert!(findings.concat().contains("did you mean `aria-256-gcm`?"));
+    assert_eq!(errors("[keys]\nalgorithm = \"none\"\n", &[]).len(), 1);
 }
 
 #[test]

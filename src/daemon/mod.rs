@@ -17,6 +17,7 @@ use crate::config::Limits;
 use crate::config::PREFIX;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Source;
+use crate::model::sealing::SealAlgorithm;
 use crate::policy::Policies;
 use crate::radius::dictionary::Dictionary;
 use crate::radius::dictionary::known_attribute;
@@ -146,7 +147,9 @@ pub async fn open(site: &Site) -> Result<Arc<Service>, StartError> {
     }
     let master = install::master_key(&site.config.keys.master)?;
     let segment_size = site.config.audit.segment_size;
-    let store = open_store(dir, master, segment_size).map_err(|error| cannot_open(dir, &error))?;
+    let algorithm = site.config.keys.algorithm;
+    let store = open_store(dir, master, algorithm, segment_size)
+        .map_err(|error| cannot_open(dir, &error))?;
     let service = Service::new(
         Arc::new(store),
         policies,
@@ -257,10 +260,16 @@ fn dictionary() -> Result<Dictionary, StartError> {
     Dictionary::builtin().map_err(|error| failed(error.to_string(), "this is a defect of oncegate"))
 }
 
-fn open_store(dir: &Path, master: Key256, segment_size: u64) -> Result<Embedded, StoreError> {
+fn open_store(
+    dir: &Path,
+    master: Key256,
+    algorithm: SealAlgorithm,
+    segment_size: u64,
+) -> Result<Embedded, StoreError> {
     Embedded::open(Parts {
         medium: Arc::new(Directory::new(dir)),
         master,
+        algorithm,
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
         segment_size,
@@ -268,9 +277,11 @@ fn open_store(dir: &Path, master: Key256, segment_size: u64) -> Result<Embedded,
     })
 }
 
-/// Makes an empty store; `init` has just made its directory.
+/// Makes an empty store; `init` has just made its directory. No algorithm is selected yet; the
+/// first opening with a configuration that selects one seals the data key again.
 fn create_store(dir: &Path, master: Key256) -> Result<(), StartError> {
-    let store = open_store(dir, master, u64::MAX).map_err(|error| cannot_open(dir, &error))?;
+    let store = open_store(dir, master, SealAlgorithm::default(), u64::MAX)
+        .map_err(|error| cannot_open(dir, &error))?;
     drop(store);
     Ok(())
 }

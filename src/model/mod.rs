@@ -10,6 +10,7 @@ pub mod id;
 pub mod issue;
 pub mod kind;
 pub mod reason;
+pub mod sealing;
 pub mod source;
 pub mod token;
 pub mod user;

@@ -27,6 +27,7 @@ use crate::model::id::Serial;
 use crate::model::issue::Issue;
 use crate::model::issue::IssueRefusal;
 use crate::model::issue::Issued;
+use crate::model::sealing::SealAlgorithm;
 use crate::model::source::Source;
 use crate::model::source::SourceState;
 use crate::model::token::Token;
@@ -73,6 +74,8 @@ pub struct Parts {
     pub medium: Arc<dyn Medium>,
     /// Opens its data key.
     pub master: Key256,
+    /// Seals its data key and what is written from now on; anything sealed before is read.
+    pub algorithm: SealAlgorithm,
     /// For deadlines.
     pub clock: Arc<dyn Clock>,
     /// For seals.
@@ -107,14 +110,15 @@ impl Embedded {
         let Parts {
             medium,
             master,
+            algorithm,
             clock,
             entropy,
             segment_size,
             checkpoint,
         } = parts;
-        let (fold, meta) = Fold::open(Arc::clone(&medium), &master, entropy.as_ref())?;
+        let (fold, meta) = Fold::open(Arc::clone(&medium), &master, algorithm, entropy.as_ref())?;
         let data_key = seal::unwrap_data_key(meta.store, &master, &meta.data_key)?;
-        let sealer = Arc::new(Sealer::new(meta.store, &data_key));
+        let sealer = Arc::new(Sealer::new(meta.store, &data_key, algorithm));
         let (log, appender) = Log::open(medium, Arc::clone(&sealer), segment_size)?;
         let fold = Arc::new(fold);
         let found = catch_up(&fold, &log, &sealer, meta.applied, appender.head())?;

@@ -21,6 +21,7 @@ use redb::ReadTransaction;
 use redb::ReadableDatabase;
 use redb::TableDefinition;
 
+use crate::model::sealing::SealAlgorithm;
 use crate::secret::Entropy;
 use crate::secret::Key256;
 use crate::secret::random;
@@ -53,17 +54,27 @@ pub(crate) struct Meta {
 }
 
 impl Fold {
-    /// Opens or creates the file; a new one gets a store id and a data key under `master`.
+    /// Opens or creates the file; a new one gets a store id and a data key under `master`. A data
+    /// key that another algorithm than `algorithm` sealed is sealed again.
     pub(crate) fn open(
         medium: Arc<dyn Medium>,
         master: &Key256,
+        algorithm: SealAlgorithm,
         entropy: &dyn Entropy,
     ) -> Result<(Self, Meta), StoreError> {
         let file = open_file(medium.as_ref())?;
         let meta = match read_meta(&file)? {
-            Some(meta) => meta,
+            Some(mut meta) => {
+                let (store, sealed) = (meta.store, &meta.data_key);
+                let again = seal::rewrap_data_key(store, master, algorithm, sealed, entropy)?;
+                if let Some(data_key) = again {
+                    write_data_key(&file, &data_key)?;
+                    meta.data_key = data_key;
+                }
+                meta
+            }
             None => {
-                let meta = write_first_meta(&file, master, entropy)?;
+                let meta = write_first_meta(&file, master, algorithm, entropy)?;
                 medium.sync().map_err(disk)?;
                 meta
             }
@@ -438,11 +449,12 @@ fn read_meta(file: &Database) -> Result<Option<Meta>, StoreError> {
 fn write_first_meta(
     file: &Database,
     master: &Key256,
+    algorithm: SealAlgorithm,
     entropy: &dyn Entropy,
 ) -> Result<Meta, StoreError> {
     let store: [u8; 16] = random(entropy)?;
     let data_key = Key256::new(random(entropy)?);
-    let data_key = seal::wrap_data_key(store, master, &data_key, entropy)?;
+    let data_key = seal::wrap_data_key(store, master, algorithm, &data_key, entropy)?;
     let mut write = file.begin_write().map_err(disk)?;
     write.set_quick_repair(true);
     {
@@ -467,6 +479,18 @@ fn write_first_meta(
         applied: Head::default(),
         high_water: UnixTime::EPOCH,
     })
+}
+
+fn write_data_key(file: &Database, data_key: &[u8]) -> Result<(), StoreError> {
+    let mut write = file.begin_write().map_err(disk)?;
+    write.set_quick_repair(true);
+    {
+        let mut table = write.open_table(META).map_err(disk)?;
+        table
+            .insert("data_key".as_bytes(), data_key)
+            .map_err(disk)?;
+    }
+    write.commit().map_err(disk)
 }
 
 fn put_applied(write: &redb::WriteTransaction, head: Head, at: UnixTime) -> Result<(), StoreError> {

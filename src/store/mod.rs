@@ -72,7 +72,7 @@ pub mod log;
 pub mod medium;
 mod memtable;
 mod record;
-mod seal;
+pub mod seal;
 mod writer;
 
 /// A verb's answer.

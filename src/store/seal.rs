@@ -3,36 +3,58 @@
 //! ```text
 //! master key (file, mode 0600, outside the store)
 //!   `- opens the data key (sealed in the store's meta table, made once at init)
-//!        |- HKDF "seal"   AES-256-GCM key of every sealed field
-//!        |- HKDF "audit"  HMAC-SHA-256 key of the audit chain
-//!        |- HKDF "mark"   HMAC-SHA-256 key that recognises a token's key again
+//!        |- HKDF "seal .."    keys of every sealed field, other ones for each algorithm
+//!        |- HKDF "audit"      HMAC-SHA-256 key of the audit chain
+//!        |- HKDF "mark"       HMAC-SHA-256 key that recognises a token's key again
 //!        |- HKDF "pepper"     secret input of every PIN and password hash
 //!        `- HKDF "challenge"  AES-256-GCM key of challenges
 //! ```
 //!
-//! A sealed field is `algorithm | nonce (12) | ciphertext | tag (16)`. Its associated data is
-//! `store id | table | row key | field | form version`, so that a blob copied to another row, field
-//! or store does not open (SECURITY T24).
+//! A sealed field is a blob of [`cipher`]: `algorithm | nonce (12) | ciphertext | tag`. Its
+//! associated data is `store id | table | row key | field | form version`, so that a blob copied to
+//! another row, field or store does not open (SECURITY T24).
+//!
+//! # Algorithms
+//!
+//! `[keys] algorithm` selects what seals from now on; every blob is opened by the algorithm it
+//! names, so a store whose selection was changed reads all it ever wrote. Fields sealed before keep
+//! their algorithm until they are written again.
+//!
+//! The data key is sealed by the selected algorithm too: whoever must use ARIA or SEED must use it
+//! for the key above all. When the selection was changed, opening the store seals the same data key
+//! again, in one transaction; a crash leaves the one blob or the other, and both open. Pages that
+//! redb has freed may hold the former blob until they are overwritten. A version that does not know
+//! the algorithm of the data key refuses the store.
+//!
+//! Not subject to the selection: challenges, which leave the store and live for minutes, are
+//! AES-256-GCM; the audit chain and marks are HMAC-SHA-256.
+//!
+//! The algorithms are those of RFC 5794 (ARIA) and RFC 4269 (SEED). The implementation is **not a
+//! KCMVP-validated module, and nothing here is certified**; a site that needs a validated module
+//! does not get one by selecting them. ARIA and SEED look up tables, in time that is not constant
+//! with respect to caches.
 //!
 //! Nonces are random. Seals happen at enrolment and rotation only, so the number under one key
-//! stays far below the 2^32 that SP 800-38D allows.
+//! stays far below the 2^32 that SP 800-38D allows; the same bound keeps counters of SEED apart.
 
-use aes_gcm::Aes256Gcm;
-use aes_gcm::KeyInit;
-use aes_gcm::aead::Aead;
-use aes_gcm::aead::Payload;
 use hkdf::Hkdf;
 use hmac::Hmac;
 use hmac::Mac;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use crate::model::sealing::SealAlgorithm;
 use crate::secret::Entropy;
 use crate::secret::Key256;
 use crate::secret::SecretBytes;
-use crate::secret::random;
 use crate::store::KeyPurpose;
 use crate::store::StoreError;
+use crate::store::seal::cipher::Ciphers;
+use crate::store::seal::cipher::Keys;
+use crate::store::seal::cipher::mac_key;
+
+pub mod cipher;
+pub mod seed;
 
 /// Where a sealed field lives; becomes its associated data.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +72,8 @@ pub(crate) struct Place<'a> {
 /// The keys of one open store.
 pub(crate) struct Sealer {
     store: [u8; 16],
-    cipher: Aes256Gcm,
+    ciphers: Ciphers,
+    algorithm: SealAlgorithm,
     audit: Hmac<Sha256>,
     mark: Hmac<Sha256>,
     pepper: Key256,
@@ -58,14 +81,14 @@ pub(crate) struct Sealer {
 }
 
 impl Sealer {
-    /// Derives the working keys from the data key.
-    pub(crate) fn new(store: [u8; 16], data_key: &Key256) -> Self {
-        let seal = derive(store, data_key, "oncegate seal v1");
+    /// Derives the working keys from the data key; seals are made with `algorithm`.
+    pub(crate) fn new(store: [u8; 16], data_key: &Key256, algorithm: SealAlgorithm) -> Self {
         let audit = derive(store, data_key, "oncegate audit v1");
         let mark = derive(store, data_key, "oncegate mark v1");
         Self {
             store,
-            cipher: Aes256Gcm::new(seal.expose().into()),
+            ciphers: ciphers(store, data_key, "seal"),
+            algorithm,
             audit: mac_key(&audit),
             mark: mac_key(&mark),
             pepper: derive(store, data_key, "oncegate pepper v1"),
@@ -80,12 +103,15 @@ impl Sealer {
         plain: &[u8],
         entropy: &dyn Entropy,
     ) -> Result<Vec<u8>, StoreError> {
-        seal_with(&self.cipher, &self.associated(place), plain, entropy)
+        let associated = self.associated(place);
+        self.ciphers
+            .seal(self.algorithm, &associated, plain, entropy)
     }
 
     /// Opens what [`Sealer::seal`] made for the same place.
     pub(crate) fn open(&self, place: Place<'_>, sealed: &[u8]) -> Result<SecretBytes, StoreError> {
-        open_with(&self.cipher, &self.associated(place), sealed).ok_or(StoreError::Corrupt(
+        let opened = self.ciphers.open(&self.associated(place), sealed);
+        opened.ok_or(StoreError::Corrupt(
             "a sealed field does not open in its place",
         ))
     }
@@ -133,29 +159,32 @@ impl Sealer {
     }
 }
 
-/// Seals a fresh data key under the master key.
+/// Seals the data key under the master key.
 pub(crate) fn wrap_data_key(
     store: [u8; 16],
     master: &Key256,
+    algorithm: SealAlgorithm,
     data_key: &Key256,
     entropy: &dyn Entropy,
 ) -> Result<Vec<u8>, StoreError> {
-    seal_with(
-        &wrapping(store, master),
-        DATA_KEY,
-        data_key.expose(),
-        entropy,
-    )
+    wrapping(store, master).seal(algorithm, DATA_KEY, data_key.expose(), entropy)
 }
 
-/// Opens the data key; `WrongMasterKey` when the master key is another store's.
+/// Opens the data key; `WrongMasterKey` when the master key is another store's, `NewerFormat` when
+/// this version does not know the algorithm.
 pub(crate) fn unwrap_data_key(
     store: [u8; 16],
     master: &Key256,
     wrapped: &[u8],
 ) -> Result<Key256, StoreError> {
-    let bytes =
-        open_with(&wrapping(store, master), DATA_KEY, wrapped).ok_or(StoreError::WrongMasterKey)?;
+    if cipher::algorithm(wrapped).is_none() {
+        return Err(StoreError::NewerFormat {
+            found: wrapped.first().copied().unwrap_or_default(),
+            known: cipher::NEWEST,
+        });
+    }
+    let opened = wrapping(store, master).open(DATA_KEY, wrapped);
+    let bytes = opened.ok_or(StoreError::WrongMasterKey)?;
     let key = bytes
         .expose()
         .try_into()
@@ -163,63 +192,50 @@ pub(crate) fn unwrap_data_key(
     Ok(Key256::new(key))
 }
 
-fn wrapping(store: [u8; 16], master: &Key256) -> Aes256Gcm {
-    let key = derive(store, master, "oncegate data key v1");
-    Aes256Gcm::new(key.expose().into())
+/// The data key sealed by `algorithm`; `None` when it is already.
+pub(crate) fn rewrap_data_key(
+    store: [u8; 16],
+    master: &Key256,
+    algorithm: SealAlgorithm,
+    wrapped: &[u8],
+    entropy: &dyn Entropy,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    if cipher::algorithm(wrapped) == Some(algorithm) {
+        return Ok(None);
+    }
+    let data_key = unwrap_data_key(store, master, wrapped)?;
+    wrap_data_key(store, master, algorithm, &data_key, entropy).map(Some)
+}
+
+fn wrapping(store: [u8; 16], master: &Key256) -> Ciphers {
+    ciphers(store, master, "data key")
+}
+
+/// The names of the AES keys are those of the first stores, which knew no other algorithm.
+fn ciphers(store: [u8; 16], key: &Key256, sealed: &str) -> Ciphers {
+    let name = |kind: &str| format!("oncegate {sealed} {kind}v1");
+    let mut seed = Zeroizing::new([0; 16]);
+    expand(store, key, &name("seed-128-ctr "), seed.as_mut());
+    Ciphers::new(&Keys {
+        aes: derive(store, key, &name("")),
+        aria: derive(store, key, &name("aria-256-gcm ")),
+        seed,
+        seed_mac: derive(store, key, &name("seed-128-ctr hmac-sha256 ")),
+    })
 }
 
 fn derive(store: [u8; 16], key: &Key256, purpose: &str) -> Key256 {
     let mut derived = Zeroizing::new([0; 32]);
-    Hkdf::<Sha256>::new(Some(&store), key.expose())
-        .expand(purpose.as_bytes(), derived.as_mut())
-        .expect("32 octets are within HKDF's limit");
+    expand(store, key, purpose, derived.as_mut());
     Key256::new(*derived)
 }
 
-fn mac_key(key: &Key256) -> Hmac<Sha256> {
-    <Hmac<Sha256> as KeyInit>::new_from_slice(key.expose()).expect("HMAC takes keys of any length")
+fn expand(store: [u8; 16], key: &Key256, purpose: &str, derived: &mut [u8]) {
+    Hkdf::<Sha256>::new(Some(&store), key.expose())
+        .expand(purpose.as_bytes(), derived)
+        .expect("a key is within HKDF's limit");
 }
 
-fn seal_with(
-    cipher: &Aes256Gcm,
-    associated: &[u8],
-    plain: &[u8],
-    entropy: &dyn Entropy,
-) -> Result<Vec<u8>, StoreError> {
-    let nonce: [u8; NONCE] = random(entropy)?;
-    let payload = Payload {
-        msg: plain,
-        aad: associated,
-    };
-    let sealed = cipher
-        .encrypt((&nonce).into(), payload)
-        .map_err(|_| StoreError::TooLarge)?;
-    let mut out = Vec::with_capacity(1 + NONCE + sealed.len());
-    out.push(AES_256_GCM);
-    out.extend_from_slice(&nonce);
-    out.extend_from_slice(&sealed);
-    Ok(out)
-}
-
-fn open_with(cipher: &Aes256Gcm, associated: &[u8], sealed: &[u8]) -> Option<SecretBytes> {
-    let (algorithm, rest) = sealed.split_first()?;
-    let (nonce, body) = rest.split_first_chunk::<NONCE>()?;
-    if *algorithm != AES_256_GCM {
-        return None;
-    }
-    let payload = Payload {
-        msg: body,
-        aad: associated,
-    };
-    cipher
-        .decrypt(nonce.into(), payload)
-        .ok()
-        .map(SecretBytes::new)
-}
-
-/// Algorithm number in sealed fields; never reused.
-const AES_256_GCM: u8 = 1;
-const NONCE: usize = 12;
 const DATA_KEY: &[u8] = b"data key";
 
 #[cfg(test)]
@@ -234,70 +250,172 @@ mod tests {
         version: 1,
     };
 
-    fn sealer(store: u8) -> Sealer {
-        Sealer::new([store; 16], &Key256::new([9; 32]))
+    fn sealer(store: u8, algorithm: SealAlgorithm) -> Sealer {
+        Sealer::new([store; 16], &Key256::new([9; 32]), algorithm)
+    }
+
+    /// A sealer of each algorithm.
+    fn sealers() -> [Sealer; 3] {
+        SealAlgorithm::ALL.map(|algorithm| sealer(1, algorithm))
+    }
+
+    #[test]
+    fn a_blob_opens_by_its_own_algorithm_whatever_is_selected() {
+        for plain in [&b""[..], b"12345678901234567890", &[7; 16], &[7; 1000]] {
+            for writer in sealers() {
+                let sealed = writer.seal(PLACE, plain, &SystemEntropy).unwrap();
+                assert_eq!(cipher::algorithm(&sealed), Some(writer.algorithm));
+                for reader in sealers() {
+                    let opened = reader.open(PLACE, &sealed).unwrap();
+                    assert_eq!(opened.expose(), plain, "{}", writer.algorithm);
+                }
+            }
+        }
     }
 
     #[test]
     fn opens_only_in_its_own_place() {
-        let sealed = sealer(1)
-            .seal(PLACE, b"12345678901234567890", &SystemEntropy)
-            .unwrap();
-        assert_eq!(
-            sealer(1).open(PLACE, &sealed).unwrap().expose(),
-            b"12345678901234567890"
-        );
-        for place in [
-            Place {
-                table: "clients",
-                ..PLACE
-            },
-            Place {
-                row: b"TOTP-2",
-                ..PLACE
-            },
-            Place {
-                field: "pin",
-                ..PLACE
-            },
-            Place {
-                version: 2,
-                ..PLACE
-            },
-        ] {
-            assert!(sealer(1).open(place, &sealed).is_err(), "{place:?}");
-        }
-        assert!(sealer(2).open(PLACE, &sealed).is_err(), "another store");
-    }
-
-    #[test]
-    fn every_flipped_bit_is_noticed() {
-        let sealed = sealer(1).seal(PLACE, b"secret", &SystemEntropy).unwrap();
-        for bit in 0..sealed.len() * 8 {
-            let mut bad = sealed.clone();
-            bad[bit / 8] ^= 1 << (bit % 8);
-            assert!(sealer(1).open(PLACE, &bad).is_err(), "bit {bit}");
-        }
-        for length in 0..sealed.len() {
+        for algorithm in SealAlgorithm::ALL {
+            let one = sealer(1, algorithm);
+            let sealed = one.seal(PLACE, b"secret", &SystemEntropy).unwrap();
+            for place in [
+                Place {
+                    table: "clients",
+                    ..PLACE
+                },
+                Place {
+                    row: b"TOTP-2",
+                    ..PLACE
+                },
+                Place {
+                    field: "pin",
+                    ..PLACE
+                },
+                Place {
+                    version: 2,
+                    ..PLACE
+                },
+            ] {
+                assert!(one.open(place, &sealed).is_err(), "{algorithm} {place:?}");
+            }
+            let other = sealer(2, algorithm);
             assert!(
-                sealer(1).open(PLACE, &sealed[..length]).is_err(),
-                "length {length}"
+                other.open(PLACE, &sealed).is_err(),
+                "{algorithm}: another store"
             );
         }
     }
 
     #[test]
+    fn every_flipped_bit_is_noticed() {
+        for sealer in sealers() {
+            let sealed = sealer.seal(PLACE, b"secret", &SystemEntropy).unwrap();
+            for bit in 0..sealed.len() * 8 {
+                let mut bad = sealed.clone();
+                bad[bit / 8] ^= 1 << (bit % 8);
+                assert!(
+                    sealer.open(PLACE, &bad).is_err(),
+                    "{} bit {bit}",
+                    sealer.algorithm
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_blob_cut_short_or_made_longer_does_not_open() {
+        for sealer in sealers() {
+            let mut sealed = sealer.seal(PLACE, b"secret", &SystemEntropy).unwrap();
+            for length in 0..sealed.len() {
+                assert!(
+                    sealer.open(PLACE, &sealed[..length]).is_err(),
+                    "{} length {length}",
+                    sealer.algorithm
+                );
+            }
+            sealed.push(0);
+            assert!(sealer.open(PLACE, &sealed).is_err(), "{}", sealer.algorithm);
+        }
+    }
+
+    /// A number in front of a blob must not make another algorithm, or another key, open it.
+    #[test]
+    fn a_blob_does_not_open_by_another_algorithm() {
+        for sealer in sealers() {
+            let sealed = sealer.seal(PLACE, &[7; 64], &SystemEntropy).unwrap();
+            for number in 0..=u8::MAX {
+                let mut renamed = sealed.clone();
+                renamed[0] = number;
+                let opens = sealer.open(PLACE, &renamed).is_ok();
+                assert_eq!(opens, number == sealed[0], "{} {number}", sealer.algorithm);
+            }
+        }
+    }
+
+    /// What the first stores wrote, which knew AES-256-GCM only.
+    #[test]
+    fn blobs_of_the_first_stores_open() {
+        // HKDF-SHA-256 and AES-256-GCM of another implementation.
+        let field = [
+            0x01, 0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x9a,
+            0x30, 0x44, 0xa6, 0xdf, 0xf4, 0xab, 0x99, 0xa8, 0xa8, 0x0c, 0x0a, 0xf5, 0x5a, 0x77,
+            0xa0, 0x66, 0x7f, 0xc9, 0x97, 0x85, 0x4f,
+        ];
+        for reader in sealers() {
+            assert_eq!(reader.open(PLACE, &field).unwrap().expose(), b"secret");
+        }
+        let wrapped = [
+            0x01, 0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x67,
+            0x03, 0xb3, 0xab, 0x7b, 0x9d, 0xfc, 0xcc, 0x30, 0x85, 0xab, 0x3d, 0xa7, 0xf5, 0xa2,
+            0xb5, 0x0e, 0x47, 0x74, 0x11, 0xfc, 0xa3, 0x4f, 0x15, 0xfb, 0xed, 0x5f, 0xb6, 0x96,
+            0x74, 0xf3, 0xae, 0xf7, 0x98, 0xb0, 0x26, 0x69, 0x85, 0x7f, 0x56, 0x89, 0x05, 0xdd,
+            0xce, 0x8a, 0x31, 0xe7, 0x41,
+        ];
+        let opened = unwrap_data_key([1; 16], &Key256::new([5; 32]), &wrapped).unwrap();
+        assert_eq!(opened.expose(), &[9; 32]);
+    }
+
+    #[test]
     fn another_master_key_is_named_as_the_cause() {
         let (right, wrong) = (Key256::new([1; 32]), Key256::new([2; 32]));
-        let wrapped =
-            wrap_data_key([0; 16], &right, &Key256::new([3; 32]), &SystemEntropy).unwrap();
-        assert_eq!(
-            unwrap_data_key([0; 16], &right, &wrapped).unwrap().expose(),
-            &[3; 32]
-        );
+        let data_key = Key256::new([3; 32]);
+        for algorithm in SealAlgorithm::ALL {
+            let wrapped =
+                wrap_data_key([0; 16], &right, algorithm, &data_key, &SystemEntropy).unwrap();
+            assert_eq!(
+                unwrap_data_key([0; 16], &right, &wrapped).unwrap().expose(),
+                &[3; 32]
+            );
+            assert!(matches!(
+                unwrap_data_key([0; 16], &wrong, &wrapped),
+                Err(StoreError::WrongMasterKey)
+            ));
+        }
+    }
+
+    #[test]
+    fn a_changed_selection_seals_the_same_data_key_again() {
+        let (master, data_key) = (Key256::new([1; 32]), Key256::new([3; 32]));
+        for from in SealAlgorithm::ALL {
+            let wrapped = wrap_data_key([0; 16], &master, from, &data_key, &SystemEntropy).unwrap();
+            for to in SealAlgorithm::ALL {
+                let again =
+                    rewrap_data_key([0; 16], &master, to, &wrapped, &SystemEntropy).unwrap();
+                assert_eq!(again.is_none(), from == to);
+                let again = again.as_ref().unwrap_or(&wrapped);
+                assert_eq!(cipher::algorithm(again), Some(to));
+                let opened = unwrap_data_key([0; 16], &master, again).unwrap();
+                assert_eq!(opened.expose(), data_key.expose());
+            }
+        }
+    }
+
+    #[test]
+    fn a_data_key_of_an_unknown_algorithm_asks_for_the_newer_version() {
+        let wrapped = [cipher::NEWEST + 1; 80];
         assert!(matches!(
-            unwrap_data_key([0; 16], &wrong, &wrapped),
-            Err(StoreError::WrongMasterKey)
+            unwrap_data_key([0; 16], &Key256::new([1; 32]), &wrapped),
+            Err(StoreError::NewerFormat { found: 4, known: 3 })
         ));
     }
 }

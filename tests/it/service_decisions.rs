@@ -10,6 +10,7 @@ use oncegate::model::client::Scope;
 use oncegate::model::id::Serial;
 use oncegate::model::kind::Kind;
 use oncegate::model::reason::Reason;
+use oncegate::model::sealing::SealAlgorithm;
 use oncegate::model::token::LifeCycle;
 use oncegate::model::token::Token;
 use oncegate::model::token::TokenState;
@@ -57,6 +58,7 @@ impl House {
         let store = Embedded::open(Parts {
             medium: Arc::new(Memory::default()),
             master: Key256::new([1; 32]),
+            algorithm: SealAlgorithm::default(),
             clock: Arc::new(clock.clone()),
             entropy: Arc::new(SystemEntropy),
             segment_size: 1 << 20,

@@ -10,6 +10,7 @@ use oncegate::model::audit::Event;
 use oncegate::model::id::Serial;
 use oncegate::model::reason::Decision;
 use oncegate::model::reason::Reason;
+use oncegate::model::sealing::SealAlgorithm;
 use oncegate::model::token::LifeCycle;
 use oncegate::model::token::TokenState;
 use oncegate::model::user::User;
@@ -29,17 +30,33 @@ use crate::support::store::by;
 use crate::support::store::enrol;
 use crate::support::store::key;
 use crate::support::store::open;
+use crate::support::store::open_sealed;
 use crate::support::store::open_with;
 use crate::support::store::token;
 use crate::support::store::user;
 
-/// Runs one clause of the contract on every backend.
+/// Runs one clause of the contract on every backend, and by every seal algorithm.
 macro_rules! contract {
     ($($name:ident),+ $(,)?) => {
         mod memory {
             $(#[tokio::test]
             async fn $name() {
                 super::$name(&super::open(std::sync::Arc::new(super::Memory::default())).unwrap()).await;
+            })+
+        }
+        mod aria {
+            $(#[tokio::test]
+            async fn $name() {
+                let medium = std::sync::Arc::new(super::Memory::default());
+                super::$name(&super::open_sealed(medium, super::SealAlgorithm::Aria256Gcm).unwrap()).await;
+            })+
+        }
+        mod seed {
+            $(#[tokio::test]
+            async fn $name() {
+                let medium = std::sync::Arc::new(super::Memory::default());
+                let algorithm = super::SealAlgorithm::Seed128CtrHmacSha256;
+                super::$name(&super::open_sealed(medium, algorithm).unwrap()).await;
             })+
         }
         mod directory {
@@ -486,7 +503,8 @@ async fn old_sources_are_forgotten(store: &dyn Store) {
     assert_eq!(state, oncegate::model::source::SourceState::default());
 }
 
-fn verifiers(revision: u64) -> oncegate::model::credential::Credentials {
+/// Verifiers of a user at this revision.
+pub(crate) fn verifiers(revision: u64) -> oncegate::model::credential::Credentials {
     use oncegate::credential::Hash;
     use oncegate::model::credential::Credentials;
     use oncegate::model::credential::Verifier;
@@ -660,7 +678,8 @@ async fn a_full_disk_stops_decisions_and_space_heals_it() {
     );
 }
 
-fn client(name: &str, network: &str) -> oncegate::model::client::Client {
+/// A RADIUS client in this network.
+pub(crate) fn client(name: &str, network: &str) -> oncegate::model::client::Client {
     use oncegate::model::client::Access;
     use oncegate::model::client::RadiusAccess;
     use oncegate::model::client::Require;

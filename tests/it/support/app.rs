@@ -14,6 +14,7 @@ use oncegate::diagnostic::Source;
 use oncegate::model::client::Scope;
 use oncegate::model::id::Serial;
 use oncegate::model::kind::Kind;
+use oncegate::model::sealing::SealAlgorithm;
 use oncegate::model::user_key::UserKey;
 use oncegate::otp::Algorithm;
 use oncegate::otp::Digits;
@@ -103,6 +104,7 @@ impl TestApp {
         let store = Embedded::open(Parts {
             medium: Arc::new(Memory::default()),
             master: Key256::new([7; 32]),
+            algorithm: SealAlgorithm::default(),
             clock: Arc::new(clock.clone()),
             entropy: Arc::new(SystemEntropy),
             segment_size: 64 << 20,

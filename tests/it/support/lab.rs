@@ -20,6 +20,7 @@ use oncegate::model::audit::Event;
 use oncegate::model::client::Require;
 use oncegate::model::client::Scope;
 use oncegate::model::kind::Kind;
+use oncegate::model::sealing::SealAlgorithm;
 use oncegate::model::user_key::UserKey;
 use oncegate::otp::Algorithm;
 use oncegate::otp::Digits;
@@ -151,6 +152,7 @@ impl Lab {
         let store = Embedded::open(Parts {
             medium: Arc::new(self.medium.clone()),
             master: Key256::new([7; 32]),
+            algorithm: SealAlgorithm::default(),
             clock: Arc::new(self.clock.clone()),
             entropy: Arc::new(SystemEntropy),
             segment_size: 1 << 20,

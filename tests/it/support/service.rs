@@ -6,6 +6,7 @@ use std::time::Duration;
 use oncegate::diagnostic::Source;
 use oncegate::model::client::Require;
 use oncegate::model::kind::Kind;
+use oncegate::model::sealing::SealAlgorithm;
 use oncegate::model::token::Token;
 use oncegate::model::user_key::UserKey;
 use oncegate::otp::Algorithm;
@@ -46,6 +47,7 @@ impl TestService {
         let store = Embedded::open(Parts {
             medium: Arc::new(Memory::default()),
             master: Key256::new([7; 32]),
+            algorithm: SealAlgorithm::default(),
             clock: Arc::new(clock.clone()),
             entropy: Arc::new(SystemEntropy),
             segment_size: 1 << 20,

@@ -16,6 +16,7 @@ use oncegate::model::audit::Purpose;
 use oncegate::model::id::RequestId;
 use oncegate::model::id::Serial;
 use oncegate::model::kind::Kind;
+use oncegate::model::sealing::SealAlgorithm;
 use oncegate::model::token::LifeCycle;
 use oncegate::model::token::Token;
 use oncegate::model::token::TokenState;
@@ -46,7 +47,15 @@ pub(crate) const NOW: UnixTime = UnixTime::from_secs(1_795_000_000);
 
 /// Opens a store on `medium` with small segments and no timed checkpoint.
 pub(crate) fn open(medium: Arc<dyn Medium>) -> Result<Embedded, StoreError> {
-    open_with(medium, [7; 32], 16 << 10)
+    open_sealed(medium, SealAlgorithm::default())
+}
+
+/// Opens such a store, which seals by this algorithm from now on.
+pub(crate) fn open_sealed(
+    medium: Arc<dyn Medium>,
+    algorithm: SealAlgorithm,
+) -> Result<Embedded, StoreError> {
+    open_as(medium, [7; 32], algorithm, 16 << 10)
 }
 
 /// Opens a store with this master key and segment size.
@@ -55,9 +64,19 @@ pub(crate) fn open_with(
     master: [u8; 32],
     segment_size: u64,
 ) -> Result<Embedded, StoreError> {
+    open_as(medium, master, SealAlgorithm::default(), segment_size)
+}
+
+fn open_as(
+    medium: Arc<dyn Medium>,
+    master: [u8; 32],
+    algorithm: SealAlgorithm,
+    segment_size: u64,
+) -> Result<Embedded, StoreError> {
     Embedded::open(Parts {
         medium,
         master: Key256::new(master),
+        algorithm,
         clock: Arc::new(FixedClock::at(NOW)),
         entropy: Arc::new(SystemEntropy),
         segment_size,
