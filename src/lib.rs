@@ -33,6 +33,7 @@
 //! 2     api         yes   0 1
 //! 2     config      yes   0 1
 //! 2     qr          yes   0 1
+//! 2     signature   yes   0 1
 //! 3     store       no    0 1
 //! 4     service     no    0 1 3
 //! 5     server      no    0 1 2 3 4
@@ -58,6 +59,7 @@ pub mod config;
 pub mod otpauth;
 pub mod qr;
 pub mod radius;
+pub mod signature;
 
 // Store
 pub mod store;

@@ -1,0 +1,93 @@
+//! Any fields: refused, or what they say of themselves is in order; what was signed is believed,
+//! and under another Signature-Input only when that says the same.
+//!
+//! The input is Signature-Input, Signature, Content-Digest, the target and the body, each ended by
+//! a line feed but the last.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use oncegate::secret::Key256;
+use oncegate::signature::digest;
+use oncegate::signature::key::KeyAlgorithm;
+use oncegate::signature::key::PublicKey;
+use oncegate::signature::key::SigningKey;
+use oncegate::signature::request::RequestView;
+use oncegate::signature::request::Scheme;
+use oncegate::signature::sign;
+use oncegate::signature::verify;
+use oncegate::signature::verify::Requirements;
+use oncegate::time::UnixTime;
+
+const NOW: UnixTime = UnixTime::from_secs(1_618_884_473);
+
+fuzz_target!(|input: &[u8]| {
+    let mut parts = input.splitn(5, |octet| *octet == b'\n');
+    let mut next = || parts.next().unwrap_or_default();
+    let (signature_input, signature, content_digest) = (next(), next(), next());
+    let (target, body) = (String::from_utf8_lossy(next()), next());
+    let key = SigningKey::from_random(KeyAlgorithm::Ed25519, &Key256::new([7; 32])).unwrap();
+
+    let headers: [(&str, &[u8]); 3] = [
+        ("signature-input", signature_input),
+        ("signature", signature),
+        ("content-digest", content_digest),
+    ];
+    let view = |headers| {
+        RequestView::new("POST", Scheme::Https, "otp.example.com", &target, headers, body)
+    };
+    let request = view(&headers);
+    if let Ok(claimed) = verify::claimed(&headers) {
+        assert!((1..=64).contains(&claimed.keyid().len()));
+        if let Ok(base) = claimed.signature_base(&request) {
+            let printable = |octet: u8| matches!(octet, b' '..=b'~' | b'\t' | b'\n');
+            assert!(base.bytes().all(printable), "a line that is not ours");
+            let names = base.lines().filter(|line| line.starts_with('"'));
+            assert_eq!(base.lines().count(), names.count());
+        }
+        let verified = claimed.verify(&request, &key.public(), NOW, &Requirements::DEVICE);
+        if let Ok(verified) = verified {
+            assert_eq!(verified.keyid, key.public().thumbprint());
+            assert!((16..=64).contains(&verified.nonce.len()));
+        }
+    }
+    for algorithm in KeyAlgorithm::ALL {
+        if let Ok(public) = PublicKey::parse(algorithm, body) {
+            assert_eq!(PublicKey::parse(algorithm, &public.encode()), Ok(public));
+        }
+    }
+    if let Ok(public) = PublicKey::parse_der(body) {
+        assert_eq!(PublicKey::parse_der(&public.der().unwrap()), Ok(public));
+    }
+    assert_eq!(digest::check(&digest::of(body), body), Ok(()));
+
+    let Ok(signed) = sign::sign(&view(&[]), &key, NOW, &[0; 16], &[]) else {
+        return;
+    };
+    let mut headers: Vec<(&str, &[u8])> = vec![
+        ("Signature-Input", signed.signature_input.as_bytes()),
+        ("Signature", signed.signature.as_bytes()),
+    ];
+    if let Some(value) = &signed.content_digest {
+        headers.push(("Content-Digest", value.as_bytes()));
+    }
+    let verify = |headers: &[(&str, &[u8])]| {
+        verify::claimed(headers)?.verify(
+            &view(headers),
+            &key.public(),
+            NOW,
+            &Requirements::DEVICE,
+        )
+    };
+    assert!(verify(&headers).is_ok(), "signed and not believed");
+    headers[0].1 = signature_input;
+    if verify(&headers).is_ok() {
+        // Written another way, with other spaces or beside another signature: the same is signed.
+        let base = |input| {
+            headers[0].1 = input;
+            let claimed = verify::claimed(&headers).unwrap();
+            claimed.signature_base(&view(&headers)).unwrap()
+        };
+        let [ours, theirs] = [signed.signature_input.as_bytes(), signature_input].map(base);
+        assert_eq!(ours, theirs);
+    }
+});
