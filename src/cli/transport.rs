@@ -13,7 +13,6 @@
 //! Redirects are not followed: the key goes where the administrator said. Answers are bounded
 //! ([`ANSWER_MAX`], [`PATIENCE`]) against a server that is not ours.
 
-use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 use std::path::PathBuf;
@@ -48,6 +47,7 @@ use crate::daemon::Site;
 use crate::daemon::StartError;
 use crate::server::Info;
 use crate::server::http;
+use crate::wire::percent_encode;
 
 /// A way to the admin API.
 pub(super) enum Transport {
@@ -320,7 +320,7 @@ pub(super) fn admin(segments: &[&str]) -> String {
     let mut path = String::from("/v1/admin");
     for segment in segments {
         path.push('/');
-        escape(segment, &mut path);
+        percent_encode(segment, &mut path);
     }
     path
 }
@@ -334,25 +334,11 @@ pub(super) fn with_query(path: &str, values: &[(&str, Option<&str>)]) -> String 
             full.push(mark);
             full.push_str(name);
             full.push('=');
-            escape(value, &mut full);
+            percent_encode(value, &mut full);
             mark = '&';
         }
     }
     full
-}
-
-/// Percent-encodes everything but unreserved characters (RFC 3986 s2.3), and the two segments that
-/// are instructions to whoever normalises paths.
-fn escape(text: &str, into: &mut String) {
-    let dots = matches!(text, "." | "..");
-    for octet in text.bytes() {
-        let unreserved = octet.is_ascii_alphanumeric() || b"-._~".contains(&octet);
-        if unreserved && !dots {
-            into.push(char::from(octet));
-        } else {
-            let _ = write!(into, "%{octet:02X}");
-        }
-    }
 }
 
 /// What the server takes (`config::HTTP_BODY`).

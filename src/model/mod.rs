@@ -6,6 +6,7 @@ pub mod client;
 pub mod credential;
 pub mod id;
 pub mod kind;
+pub mod message;
 pub mod reason;
 pub mod source;
 pub mod token;
