@@ -30,7 +30,6 @@ use hyper::Response;
 use hyper::StatusCode;
 use hyper::body::Bytes;
 use hyper::header;
-use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::AsyncRead;
@@ -45,6 +44,7 @@ use crate::cli::remote::Remote;
 use crate::daemon;
 use crate::daemon::Site;
 use crate::daemon::StartError;
+use crate::delivery::exchange;
 use crate::server::Info;
 use crate::server::http;
 use crate::wire::percent_encode;
@@ -259,12 +259,10 @@ async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     call: Call,
 ) -> Result<Response<AnswerBody>, CliError> {
-    let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
-    let (mut sender, connection) = handshake.map_err(|error| interrupted(&error))?;
+    let answer = exchange::exchange(stream, call).await;
+    let (answer, driver) = answer.map_err(|error| interrupted(&error))?;
     // Ends by itself when the answer was read or dropped.
-    tokio::spawn(connection);
-    let answer = sender.send_request(call).await;
-    let answer = answer.map_err(|error| interrupted(&error))?;
+    drop(driver.detach());
     Ok(answer.map(|body| body.map_err(BoxError::from).boxed_unsync()))
 }
 
