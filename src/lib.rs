@@ -36,6 +36,7 @@
 //! 2     signature   yes   0 1
 //! 3     store       no    0 1
 //! 4     service     no    0 1 3
+//! 5     delivery    no    0 1 2 4
 //! 5     server      no    0 1 2 3 4
 //! 6     daemon      no    0 1 2 3 4 5
 //! 6     cli         no    0 1 2 3 4 5 daemon
@@ -68,6 +69,7 @@ pub mod store;
 pub mod service;
 
 // Sockets
+pub mod delivery;
 pub mod server;
 
 // Top

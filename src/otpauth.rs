@@ -36,6 +36,7 @@ use crate::otp::Period;
 use crate::secret::OtpKey;
 use crate::secret::SecretBytes;
 use crate::secret::SecretString;
+use crate::wire::percent_encode;
 
 /// A token as an authenticator is told about it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -383,16 +384,9 @@ fn unescape(raw: &str, plus: Plus) -> Result<Zeroizing<String>, InvalidOtpAuth> 
     Ok(Zeroizing::new(text.to_owned()))
 }
 
-/// Everything but unreserved characters (RFC 3986 s2.3) as the octets of its UTF-8.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len() * 3);
-    for octet in text.bytes() {
-        if octet.is_ascii_alphanumeric() || b"-._~".contains(&octet) {
-            escaped.push(char::from(octet));
-        } else {
-            let _ = write!(escaped, "%{octet:02X}"); // writing to a String cannot fail
-        }
-    }
+    percent_encode(text, &mut escaped);
     escaped
 }
 

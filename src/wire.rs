@@ -14,6 +14,24 @@
     clippy::cast_possible_truncation
 )]
 
+/// Appends a text with everything but unreserved characters as the octets of its UTF-8 (RFC 3986
+/// s2.3): one word of a path, a query or a form. A word that is `.` or `..` alone is an instruction
+/// to whoever normalises paths, and is encoded whole.
+pub fn percent_encode(text: &str, into: &mut String) {
+    let dots = matches!(text, "." | "..");
+    for octet in text.bytes() {
+        let unreserved = octet.is_ascii_alphanumeric() || b"-._~".contains(&octet);
+        if unreserved && !dots {
+            into.push(char::from(octet));
+        } else {
+            let nibble = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or('0');
+            into.push('%');
+            into.push(nibble(octet >> 4).to_ascii_uppercase());
+            into.push(nibble(octet & 15).to_ascii_uppercase());
+        }
+    }
+}
+
 /// A cursor over octets received from a peer. `None` always means: not that many octets left.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Reader<'a>(&'a [u8]);

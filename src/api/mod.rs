@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 mod audit;
 mod clients;
+mod delivery;
 pub mod explain;
 mod tokens;
 mod users;
@@ -18,6 +19,7 @@ mod verify;
 
 pub use audit::*;
 pub use clients::*;
+pub use delivery::*;
 pub use tokens::*;
 pub use users::*;
 pub use verify::*;

@@ -58,7 +58,7 @@ impl Config {
                 context.out.show(&json!({ "values": rows }), |_| {
                     let mut table = Table::new(&["key", "value", "origin"]);
                     for value in &values {
-                        table.row([value.key, &value.value, &origin(&value.origin)]);
+                        table.row([&value.key, &value.value, &origin(&value.origin)]);
                     }
                     table.or("Everything is as by default; --effective shows it.")
                 })?;

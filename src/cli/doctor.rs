@@ -19,6 +19,7 @@ use tokio::time::timeout;
 
 use crate::api::AuditChain;
 use crate::api::Clients;
+use crate::api::Gateways;
 use crate::api::Status;
 use crate::cli::Context;
 use crate::cli::client::Listing;
@@ -31,6 +32,7 @@ use crate::cli::transport::admin;
 use crate::config::MasterKey;
 use crate::daemon;
 use crate::daemon::Site;
+use crate::service::courier::BreakerState;
 
 /// Look for what is wrong or weak, with a fix for each finding; exit code 1 if there is one
 #[derive(Debug, Args)]
@@ -137,6 +139,7 @@ impl Doctor {
                     config(&mut report, &site);
                     modes(&mut report, &site);
                     disk(&mut report, &site.config.store.dir);
+                    couriers(&mut report, &site);
                     policies = policy_files(&mut report, &site);
                 }
                 Err(_) => {
@@ -199,6 +202,11 @@ fn modes(report: &mut Report, site: &Site) {
         MasterKey::Credential(_) => {}
     }
     private(report, &site.config.store.dir, "700");
+    for gateway in &site.config.delivery.gateways {
+        if let Some(path) = &gateway.secret_file {
+            private(report, path, "600");
+        }
+    }
     if report.0.len() == before {
         report.ok(
             "modes",
@@ -251,6 +259,16 @@ fn disk(report: &mut Report, dir: &Path) {
     }
 }
 
+/// What the gateways need before one message can leave.
+fn couriers(report: &mut Report, site: &Site) {
+    let count = site.config.delivery.gateways.len();
+    match daemon::couriers(site) {
+        Ok(_) if count == 0 => report.ok("delivery", "no gateway is configured"),
+        Ok(_) => report.ok("delivery", format!("{count} gateways can be asked")),
+        Err(error) => report.failed("delivery", &error.into()),
+    }
+}
+
 /// The names of the policies, when they can be read.
 fn policy_files(report: &mut Report, site: &Site) -> Option<Vec<String>> {
     let sources = daemon::policy_files(&site.config.policies.dir).map_err(CliError::from);
@@ -297,6 +315,8 @@ async fn daemon(
     let status: Status = api.get(&admin(&["status"])).await?;
     health(report, &status);
     clock(report, &status);
+    let gateways: Gateways = api.get(&admin(&["delivery"])).await?;
+    breakers(report, &gateways, context);
     let all = Listing::default().fetch(api).await?;
     clients(report, &all, policies.unwrap_or(&status.policies), context);
     let path = admin(&["audit", "verify"]);
@@ -339,6 +359,24 @@ fn health(report: &mut Report, status: &Status) {
             ),
             "look for a slow disk, or for a client that floods: oncegate tail",
         );
+    }
+}
+
+/// Gateways that are left alone after failures: their messages take another way, or none.
+fn breakers(report: &mut Report, gateways: &Gateways, context: &Context) {
+    for gateway in &gateways.gateways {
+        if gateway.breaker != BreakerState::Closed.as_str() {
+            let (name, last) = (&gateway.name, gateway.last_error.as_deref());
+            report.warning(
+                "delivery",
+                format!(
+                    "gateway {name} is {} after failures: {}",
+                    gateway.breaker,
+                    last.unwrap_or("no answer")
+                ),
+                context.command(&format!("delivery test {name} --to ADDRESS")),
+            );
+        }
     }
 }
 

@@ -49,6 +49,7 @@ mod serve;
 
 // Health
 mod config;
+mod delivery;
 mod doctor;
 mod status;
 
@@ -120,6 +121,8 @@ enum Command {
     Doctor(doctor::Doctor),
     #[command(subcommand)]
     Config(config::Config),
+    #[command(subcommand)]
+    Delivery(delivery::Delivery),
     #[command(subcommand)]
     User(user::User),
     #[command(subcommand)]
@@ -286,6 +289,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, CliError>
         Command::Status(command) => command.run(context).await,
         Command::Doctor(command) => command.run(context).await,
         Command::Config(command) => command.run(context),
+        Command::Delivery(command) => command.run(context).await,
         Command::User(command) => command.run(context).await,
         Command::Token(command) => command.run(context).await,
         Command::Client(command) => command.run(context).await,

@@ -12,12 +12,7 @@ use hyper::Uri;
 use hyper::header;
 use hyper::header::HeaderValue;
 use rustls::ClientConfig;
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::ServerName;
-use rustls::pki_types::pem::PemObject as _;
-use tokio::io::AsyncRead;
-use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -25,6 +20,9 @@ use zeroize::Zeroizing;
 
 use crate::cli::error::CliError;
 use crate::cli::output;
+use crate::delivery::connect::Stream;
+use crate::delivery::tls::TlsError;
+use crate::delivery::tls::client_config;
 use crate::secret::SecretString;
 
 /// A server, and the key it knows us by.
@@ -42,10 +40,6 @@ pub(super) struct Remote {
     tls: Option<(TlsConnector, ServerName<'static>)>,
     key: SecretString,
 }
-
-/// A stream to a server, encrypted or not.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 impl Remote {
     /// Reads `--server`, `--key-file` and `--ca-file`.
@@ -194,34 +188,12 @@ fn read_key(path: &Path) -> Result<SecretString, CliError> {
 }
 
 fn tls_config(ca: Option<&Path>) -> Result<ClientConfig, CliError> {
-    let mut roots = RootCertStore::empty();
-    if let Some(path) = ca {
-        let bad = |why: String| CliError::usage(format!("--ca-file {}: {why}", path.display()));
-        let certificates = CertificateDer::pem_file_iter(path);
-        for certificate in certificates.map_err(|error| bad(error.to_string()))? {
-            let certificate = certificate.map_err(|error| bad(error.to_string()))?;
-            roots
-                .add(certificate)
-                .map_err(|error| bad(error.to_string()))?;
-        }
-        if roots.is_empty() {
-            return Err(bad("no certificate in it".to_owned()));
-        }
-    } else {
-        // Single certificates of the system that cannot be read are no reason to fail.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if roots.is_empty() {
-            return Err(
-                CliError::unavailable("this machine has no certificate authorities")
-                    .remedy("install ca-certificates, or name the authority: --ca-file PEM"),
-            );
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| CliError::unavailable(format!("no TLS: {error}")))?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
+    client_config(ca).map_err(|error| match error {
+        TlsError::Authority { .. } => CliError::usage(format!("--ca-file {error}")),
+        TlsError::NoAuthorities => CliError::unavailable(error.to_string())
+            .remedy("install ca-certificates, or name the authority: --ca-file PEM"),
+        TlsError::Name | TlsError::Library(_) => CliError::unavailable(error.to_string()),
+    })
 }
 
 /// Someone waits at a terminal; a firewall that drops packets is told apart soon enough.

@@ -13,7 +13,6 @@
 //! Redirects are not followed: the key goes where the administrator said. Answers are bounded
 //! ([`ANSWER_MAX`], [`PATIENCE`]) against a server that is not ours.
 
-use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 use std::path::PathBuf;
@@ -31,7 +30,6 @@ use hyper::Response;
 use hyper::StatusCode;
 use hyper::body::Bytes;
 use hyper::header;
-use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::AsyncRead;
@@ -46,8 +44,10 @@ use crate::cli::remote::Remote;
 use crate::daemon;
 use crate::daemon::Site;
 use crate::daemon::StartError;
+use crate::delivery::exchange;
 use crate::server::Info;
 use crate::server::http;
+use crate::wire::percent_encode;
 
 /// A way to the admin API.
 pub(super) enum Transport {
@@ -259,12 +259,10 @@ async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     call: Call,
 ) -> Result<Response<AnswerBody>, CliError> {
-    let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
-    let (mut sender, connection) = handshake.map_err(|error| interrupted(&error))?;
+    let answer = exchange::exchange(stream, call).await;
+    let (answer, driver) = answer.map_err(|error| interrupted(&error))?;
     // Ends by itself when the answer was read or dropped.
-    tokio::spawn(connection);
-    let answer = sender.send_request(call).await;
-    let answer = answer.map_err(|error| interrupted(&error))?;
+    drop(driver.detach());
     Ok(answer.map(|body| body.map_err(BoxError::from).boxed_unsync()))
 }
 
@@ -320,7 +318,7 @@ pub(super) fn admin(segments: &[&str]) -> String {
     let mut path = String::from("/v1/admin");
     for segment in segments {
         path.push('/');
-        escape(segment, &mut path);
+        percent_encode(segment, &mut path);
     }
     path
 }
@@ -334,25 +332,11 @@ pub(super) fn with_query(path: &str, values: &[(&str, Option<&str>)]) -> String 
             full.push(mark);
             full.push_str(name);
             full.push('=');
-            escape(value, &mut full);
+            percent_encode(value, &mut full);
             mark = '&';
         }
     }
     full
-}
-
-/// Percent-encodes everything but unreserved characters (RFC 3986 s2.3), and the two segments that
-/// are instructions to whoever normalises paths.
-fn escape(text: &str, into: &mut String) {
-    let dots = matches!(text, "." | "..");
-    for octet in text.bytes() {
-        let unreserved = octet.is_ascii_alphanumeric() || b"-._~".contains(&octet);
-        if unreserved && !dots {
-            into.push(char::from(octet));
-        } else {
-            let _ = write!(into, "%{octet:02X}");
-        }
-    }
 }
 
 /// What the server takes (`config::HTTP_BODY`).

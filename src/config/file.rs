@@ -7,6 +7,9 @@
 //!
 //! All values are texts here (`4096`, `true`, `"3s"`), so that a file and an environment variable
 //! mean the same; a list in the environment is separated by commas.
+//!
+//! A `*` in a path stands for a name that the operator chooses ([`Key::of`]): the tables of gateways.
+//! The file alone says which names there are; a variable can change a key of them, not add one.
 
 use std::collections::BTreeMap;
 
@@ -17,25 +20,63 @@ use crate::diagnostic::Source;
 use crate::diagnostic::did_you_mean;
 use crate::diagnostic::document::Document;
 use crate::diagnostic::document::Table;
+use crate::diagnostic::document::Value;
 
 /// A key of the configuration.
 #[derive(Debug, Eq, PartialEq)]
 pub struct Key {
-    /// Dotted path.
+    /// Dotted path; `*` is a chosen name.
     pub path: &'static str,
     /// The value when none is written; empty for keys that are simply absent.
     pub default: &'static str,
     /// One line for people.
     pub about: &'static str,
+    /// How a text of it is read.
+    pub form: Form,
+}
+
+/// How the text of a key in the environment is read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Form {
+    /// Commas separate values.
+    List,
+    /// The whole is one value: a comma belongs to it.
+    Text,
 }
 
 impl Key {
     /// The environment variable that overrides it: `radius.listen` is `ONCEGATE__RADIUS__LISTEN`.
-    pub fn variable(&self) -> String {
-        format!(
-            "{PREFIX}{}",
-            self.path.replace('.', "__").to_ascii_uppercase()
-        )
+    pub fn variable(&'static self) -> String {
+        Named::from(self).variable()
+    }
+
+    /// The key in the table of this name.
+    pub(super) const fn of<'n>(&'static self, name: &'n str) -> Named<'n> {
+        Named { key: self, name }
+    }
+}
+
+/// A key in its place: for a `*` in its path there is a name.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Named<'n> {
+    pub(super) key: &'static Key,
+    name: &'n str,
+}
+
+impl From<&'static Key> for Named<'_> {
+    fn from(key: &'static Key) -> Self {
+        key.of("")
+    }
+}
+
+impl Named<'_> {
+    pub(super) fn path(&self) -> String {
+        self.key.path.replacen('*', self.name, 1)
+    }
+
+    fn variable(&self) -> String {
+        let words = self.path().replace('.', "__").replace('-', "_");
+        format!("{PREFIX}{}", words.to_ascii_uppercase())
     }
 }
 
@@ -72,47 +113,80 @@ pub(super) struct Entry {
     pub(super) origin: Origin,
 }
 
+/// A table with a chosen name.
+#[derive(Clone, Debug)]
+pub(super) struct Chosen {
+    pub(super) name: String,
+    /// Its header.
+    pub(super) place: Place,
+}
+
+/// The keys a file may have.
+#[derive(Clone, Copy)]
+pub(super) struct Vocabulary {
+    /// Keys with a fixed path.
+    pub(super) fixed: &'static [&'static Key],
+    /// Keys of the tables with chosen names, `SECTION.*.KEY`.
+    pub(super) free: &'static [&'static Key],
+}
+
 /// All keys that were written.
 #[derive(Debug, Default)]
-pub(super) struct Written(BTreeMap<&'static str, Entry>);
+pub(super) struct Written {
+    entries: BTreeMap<String, Entry>,
+    chosen: Vec<Chosen>,
+}
 
 impl Written {
     /// Reads file and environment; the environment wins.
     pub(super) fn read(
         source: Option<&Source>,
         env: impl IntoIterator<Item = (String, String)>,
-        keys: &[&'static Key],
+        keys: Vocabulary,
         findings: &mut Findings,
     ) -> Self {
         let mut written = Self::default();
         if let Some(document) = source.and_then(|source| Document::parse(source, findings)) {
-            let paths: Vec<&'static str> = keys.iter().map(|key| key.path).collect();
-            written.section(document.root(), "", &paths, findings);
+            written.section(document.root(), "", keys, findings);
         }
+        let chosen = written.chosen.clone();
+        let free = chosen
+            .iter()
+            .flat_map(|table| keys.free.iter().map(|key| key.of(&table.name)));
+        let fixed = keys.fixed.iter().map(|key| Named::from(*key));
+        let known: Vec<(String, Named<'_>)> =
+            fixed.chain(free).map(|key| (key.variable(), key)).collect();
         for (name, value) in env {
-            written.variable(&name, &value, keys, findings);
+            written.variable(&name, &value, &known, findings);
         }
         written
     }
 
     /// The entry of a key: as written, or its default.
-    pub(super) fn entry(&self, key: &Key) -> Entry {
-        self.0.get(key.path).cloned().unwrap_or_else(|| Entry {
-            values: split_list(key.default),
+    pub(super) fn entry<'n>(&self, key: impl Into<Named<'n>>) -> Entry {
+        let named = key.into();
+        let written = self.entries.get(&named.path()).cloned();
+        written.unwrap_or_else(|| Entry {
+            values: split(named.key.form, named.key.default),
             origin: Origin::Default,
         })
+    }
+
+    /// The tables with chosen names, in the order of the file.
+    pub(super) fn chosen(&self) -> &[Chosen] {
+        &self.chosen
     }
 
     fn section(
         &mut self,
         mut table: Table<'_>,
         prefix: &str,
-        paths: &[&'static str],
+        keys: Vocabulary,
         findings: &mut Findings,
     ) {
         let mut sections: Vec<&'static str> = Vec::new();
-        for path in paths {
-            let Some(rest) = path.strip_prefix(prefix) else {
+        for key in keys.fixed {
+            let Some(rest) = key.path.strip_prefix(prefix) else {
                 continue;
             };
             if let Some((section, _)) = rest.split_once('.') {
@@ -121,23 +195,9 @@ impl Written {
                 }
                 continue;
             }
-            let Some(value) = table.value(rest) else {
-                continue;
-            };
-            let place = value.place();
-            let Some(scalars) = value.scalars(findings) else {
-                continue;
-            };
-            let origin = Origin::File {
-                file: place.file().to_owned(),
-                line: place.line(),
-            };
-            let scalar = |(text, place)| Scalar {
-                text,
-                place: Some(place),
-            };
-            let values = scalars.into_iter().map(scalar).collect();
-            self.0.insert(path, Entry { values, origin });
+            if let Some(value) = table.value(rest) {
+                self.value(key.path.to_owned(), &value, findings);
+            }
         }
         for (parent, section) in LATER {
             if parent == prefix
@@ -152,38 +212,93 @@ impl Written {
                 continue;
             };
             if let Some(inner) = value.table(findings) {
-                self.section(inner, &format!("{prefix}{section}."), paths, findings);
+                self.section(inner, &format!("{prefix}{section}."), keys, findings);
             }
         }
+        if prefix.is_empty() {
+            self.free_tables(&mut table, keys.free, findings);
+        }
         table.finish(findings);
+    }
+
+    /// `[SECTION.NAME]`, as often as the operator likes.
+    fn free_tables(
+        &mut self,
+        table: &mut Table<'_>,
+        keys: &[&'static Key],
+        findings: &mut Findings,
+    ) {
+        let sections = keys.first().and_then(|key| key.path.split_once(".*."));
+        let Some((section, _)) = sections else {
+            return;
+        };
+        let Some(all) = table.value(section) else {
+            return;
+        };
+        let Some(all) = all.table(findings) else {
+            return;
+        };
+        for (name, place, value) in all.free() {
+            if !is_name(name) {
+                let message = format!("`{name}` cannot be the name of a table in `{section}`");
+                let help = "a name has small letters, digits and dashes, and begins with a letter";
+                findings.push(Diagnostic::error(message).at(place).help(help));
+                continue;
+            }
+            let Some(mut inner) = value.table(findings) else {
+                continue;
+            };
+            for key in keys {
+                let (_, last) = key.path.rsplit_once('.').unwrap_or(("", key.path));
+                if let Some(value) = inner.value(last) {
+                    self.value(key.of(name).path(), &value, findings);
+                }
+            }
+            inner.finish(findings);
+            self.chosen.push(Chosen {
+                name: name.to_owned(),
+                place,
+            });
+        }
+    }
+
+    fn value(&mut self, path: String, value: &Value<'_>, findings: &mut Findings) {
+        let place = value.place();
+        let Some(scalars) = value.scalars(findings) else {
+            return;
+        };
+        let origin = Origin::File {
+            file: place.file().to_owned(),
+            line: place.line(),
+        };
+        let scalar = |(text, place)| Scalar {
+            text,
+            place: Some(place),
+        };
+        let values = scalars.into_iter().map(scalar).collect();
+        self.entries.insert(path, Entry { values, origin });
     }
 
     fn variable(
         &mut self,
         name: &str,
         value: &str,
-        keys: &[&'static Key],
+        known: &[(String, Named<'_>)],
         findings: &mut Findings,
     ) {
         if !name.starts_with(PREFIX) {
             return;
         }
-        if let Some(key) = keys.iter().find(|key| key.variable() == name) {
+        if let Some((_, key)) = known.iter().find(|(variable, _)| variable == name) {
             let origin = Origin::Env {
                 name: name.to_owned(),
             };
-            self.0.insert(
-                key.path,
-                Entry {
-                    values: split_list(value),
-                    origin,
-                },
-            );
+            let values = split(key.key.form, value);
+            self.entries.insert(key.path(), Entry { values, origin });
             return;
         }
         let error = Diagnostic::error(format!("unknown environment variable `{name}`"));
-        let names: Vec<String> = keys.iter().map(|key| key.variable()).collect();
-        let close = did_you_mean(name, names.iter().map(String::as_str));
+        let close = did_you_mean(name, known.iter().map(|(variable, _)| variable.as_str()));
         findings.push(match close {
             Some(close) => error.help(format!("did you mean `{close}`?")),
             None => error.help("it would be ignored: unset it, or see `oncegate config show`"),
@@ -191,12 +306,21 @@ impl Written {
     }
 }
 
-fn split_list(text: &str) -> Vec<Scalar> {
-    let parts = text
-        .split(',')
-        .map(str::trim)
-        .filter(|part| !part.is_empty());
-    parts
+/// Names are what a variable can spell: an underscore stands for a dash there.
+fn is_name(name: &str) -> bool {
+    let plain = |octet: u8| octet.is_ascii_lowercase() || octet.is_ascii_digit() || octet == b'-';
+    name.len() <= 32
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.bytes().all(plain)
+}
+
+fn split(form: Form, text: &str) -> Vec<Scalar> {
+    let parts: Vec<&str> = match form {
+        Form::List => text.split(',').map(str::trim).collect(),
+        Form::Text => vec![text],
+    };
+    let written = parts.into_iter().filter(|part| !part.is_empty());
+    written
         .map(|part| Scalar {
             text: part.to_owned(),
             place: None,
@@ -208,4 +332,4 @@ fn split_list(text: &str) -> Vec<Scalar> {
 pub const PREFIX: &str = "ONCEGATE__";
 
 /// Sections that later versions know: (parent path, section).
-const LATER: [(&str, &str); 2] = [("", "delivery"), ("radius.", "tls")];
+const LATER: [(&str, &str); 1] = [("radius.", "tls")];

@@ -1,12 +1,15 @@
 //! Every key of the configuration: path, default, meaning.
 
+use crate::config::file::Form;
 use crate::config::file::Key;
 
 macro_rules! keys {
     ($($name:ident = $path:literal, $default:literal, $about:literal;)*) => {
         $(
             #[doc = concat!("`", $path, "`: ", $about, ".")]
-            pub const $name: &Key = &Key { path: $path, default: $default, about: $about };
+            pub const $name: &Key = &Key {
+                path: $path, default: $default, about: $about, form: Form::List,
+            };
         )*
         /// All keys, in the order of the template.
         pub const ALL: &[&Key] = &[$($name),*];
@@ -57,6 +60,85 @@ keys! {
         "PINs and passwords waiting to be compared; more are not decided: silence or 503";
     LIMITS_PASSWORD_COST = "limits.password_cost", "19MiB x 2",
         "memory and passes of argon2id; hashes of another cost are renewed at the next login";
+    LIMITS_DELIVERY_BUDGET = "limits.delivery_budget", "15s",
+        "time for delivering one message, all retries and gateways together, 1s to 120s";
+    LIMITS_DELIVERY_COUNTRIES = "limits.delivery_countries", "+82",
+        "countries that messages and calls go to: prefixes of numbers, as +82";
+    LIMITS_DELIVERY_HOME = "limits.delivery_home", "+82",
+        "country of phone numbers that are written without one";
     LOG_LEVEL = "log.level", "info", "error, warn, info, debug or trace";
     LOG_FORMAT = "log.format", "text", "text or json";
 }
+
+macro_rules! gateway_keys {
+    ($($name:ident = $path:literal, $form:ident, $default:literal, $about:literal;)*) => {
+        $(
+            #[doc = concat!("`delivery.NAME.", $path, "`: ", $about, ".")]
+            pub const $name: &Key = &Key {
+                path: concat!("delivery.*.", $path),
+                default: $default, about: $about, form: Form::$form,
+            };
+        )*
+        /// All keys of a gateway, in the order of the template.
+        pub const GATEWAY: &[&Key] = &[$($name),*];
+    };
+}
+
+gateway_keys! {
+    GATEWAY_KIND = "kind", Text, "", "http or smtp";
+    GATEWAY_MEDIA = "media", List, "", "what it carries: sms, email, voice";
+    GATEWAY_PRIORITY = "priority", Text, "100",
+        "the lowest number is asked first; of equal ones the first in the file";
+    GATEWAY_TIMEOUT = "timeout", Text, "5s", "time for one attempt, 100ms to 60s";
+    GATEWAY_ATTEMPTS = "attempts", Text, "2",
+        "attempts with one message before the next gateway's turn, 1 to 5";
+    GATEWAY_IN_FLIGHT = "in_flight", Text, "8", "messages handed over at a time";
+    GATEWAY_QUEUE = "queue", Text, "32", "messages waiting for that; more go to the next gateway";
+    GATEWAY_BREAKER_FAILURES = "breaker_failures", Text, "5",
+        "failures in a row after which it is not asked for a while";
+    GATEWAY_BREAKER_PAUSE = "breaker_pause", Text, "30s",
+        "how long it is not asked, 1s to 1h; then one message tries it";
+    GATEWAY_ALLOW_PRIVATE = "allow_private", Text, "false",
+        "it may be on this machine or in a private network";
+    GATEWAY_SECRET_FILE = "secret_file", Text, "",
+        "file with its key or password: {secret} of http, the password of smtp";
+    GATEWAY_CA_FILE = "ca_file", Text, "",
+        "PEM file of the authority that vouches for it, instead of the system's";
+    GATEWAY_URL = "url", Text, "", "where it is; placeholders behind the host only";
+    GATEWAY_METHOD = "method", Text, "POST", "GET, POST or PUT";
+    GATEWAY_HEADERS = "headers", List, "", "a list of `Name: value`";
+    GATEWAY_BODY = "body", Text, "", "the body with its placeholders";
+    GATEWAY_FORMAT = "format", Text, "json", "what the body is: json or form";
+    GATEWAY_SUCCESS_STATUS = "success_status", List, "2xx",
+        "statuses of a taken message: 200, or 2xx for all of them";
+    GATEWAY_SUCCESS_MATCH = "success_match", Text, "",
+        "what else the JSON answer must say: `/result = \"ok\"`";
+    GATEWAY_REFERENCE = "reference", Text, "",
+        "where the JSON answer has its id of the message: `/message/id`";
+    GATEWAY_HOST = "host", Text, "", "the mail server";
+    GATEWAY_PORT = "port", Text, "587", "its port; on 465 TLS begins at once";
+    GATEWAY_TLS = "tls", Text, "required", "required, opportunistic or none";
+    GATEWAY_USER = "user", Text, "", "the name to log in with; its password is in secret_file";
+    GATEWAY_FROM = "from", Text, "", "address of the sender";
+}
+
+/// Keys that a gateway of kind http has alone.
+pub const HTTP_ONLY: &[&Key] = &[
+    GATEWAY_URL,
+    GATEWAY_METHOD,
+    GATEWAY_HEADERS,
+    GATEWAY_BODY,
+    GATEWAY_FORMAT,
+    GATEWAY_SUCCESS_STATUS,
+    GATEWAY_SUCCESS_MATCH,
+    GATEWAY_REFERENCE,
+];
+
+/// Keys that a gateway of kind smtp has alone.
+pub const SMTP_ONLY: &[&Key] = &[
+    GATEWAY_HOST,
+    GATEWAY_PORT,
+    GATEWAY_TLS,
+    GATEWAY_USER,
+    GATEWAY_FROM,
+];

@@ -31,11 +31,15 @@ use crate::diagnostic::Findings;
 use crate::diagnostic::Source;
 use crate::model::sealing::SealAlgorithm;
 
+pub mod delivery;
 mod file;
+mod gateways;
 pub mod keys;
+pub mod placeholder;
 mod resolve;
+pub mod target;
 
-pub use file::{Key, Origin, PREFIX};
+pub use file::{Form, Key, Origin, PREFIX};
 
 /// The whole configuration.
 #[derive(Clone, Debug)]
@@ -54,6 +58,8 @@ pub struct Config {
     pub audit: Audit,
     /// `[limits]`
     pub limits: Limits,
+    /// `[delivery]`, and what `[limits]` says about it
+    pub delivery: delivery::Delivery,
     /// `[log]`
     pub log: Log,
     effective: Vec<EffectiveValue>,
@@ -69,7 +75,7 @@ impl Config {
         dir: &Path,
     ) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
         let (mut findings, mut found) = (Findings::default(), Findings::default());
-        let written = file::Written::read(source, env, keys::ALL, &mut found);
+        let written = file::Written::read(source, env, VOCABULARY, &mut found);
         let config = resolve::resolve(&written, dir, &mut found);
         findings.append(found);
         findings.conclude(config)
@@ -238,7 +244,7 @@ pub enum LogFormat {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct EffectiveValue {
     /// Dotted path of the key.
-    pub key: &'static str,
+    pub key: String,
     /// Its value as it would be written without quotes; lists separated by `, `.
     pub value: String,
     /// Where it came from.
@@ -247,6 +253,11 @@ pub struct EffectiveValue {
 
 /// Longest body of an HTTP request in octets; the largest honest one has a few hundred.
 pub const HTTP_BODY: usize = 16 * 1024;
+
+const VOCABULARY: file::Vocabulary = file::Vocabulary {
+    fixed: keys::ALL,
+    free: keys::GATEWAY,
+};
 
 /// The file `init` writes: every key with its default, commented out.
 pub const TEMPLATE: &str = include_str!("template.toml");

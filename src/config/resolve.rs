@@ -19,11 +19,14 @@ use crate::config::Policies;
 use crate::config::Radius;
 use crate::config::Store;
 use crate::config::Tls;
+use crate::config::delivery::Delivery;
 use crate::config::file::Entry;
 use crate::config::file::Key;
+use crate::config::file::Named;
 use crate::config::file::Origin;
 use crate::config::file::Scalar;
 use crate::config::file::Written;
+use crate::config::gateways;
 use crate::config::keys;
 use crate::credential::Cost;
 use crate::diagnostic::Diagnostic;
@@ -57,7 +60,9 @@ pub(super) fn resolve(written: &Written, dir: &Path, findings: &mut Findings) ->
         in_range(size, SEGMENT_MIN..=SEGMENT_MAX).ok_or_else(|| "write 1MiB to 1GiB".to_owned())
     });
     let limits = reader.limits();
+    let delivery = gateways::delivery(&mut reader);
     let log = reader.log();
+    let gateways = gateways::gateways(&mut reader, dir);
     let (radius, http) = (radius?, http?);
     if radius.listen.is_empty() && http.listen.is_empty() {
         let error = Diagnostic::error("`radius.enabled` and `http.enabled` are both false");
@@ -86,14 +91,18 @@ pub(super) fn resolve(written: &Written, dir: &Path, findings: &mut Findings) ->
             segment_size: segment_size?,
         },
         limits: limits?,
+        delivery: Delivery {
+            gateways: gateways?,
+            ..delivery?
+        },
         log: log?,
         effective,
     })
 }
 
-struct Resolver<'w> {
-    written: &'w Written,
-    findings: &'w mut Findings,
+pub(super) struct Resolver<'w> {
+    pub(super) written: &'w Written,
+    pub(super) findings: &'w mut Findings,
     effective: Vec<EffectiveValue>,
 }
 
@@ -228,7 +237,7 @@ impl Resolver<'_> {
         };
         let value = if parsed.is_some() { text } else { "[redacted]" };
         self.effective.push(EffectiveValue {
-            key: keys::KEYS_MASTER.path,
+            key: keys::KEYS_MASTER.path.to_owned(),
             value: value.to_owned(),
             origin: entry.origin.clone(),
         });
@@ -286,32 +295,34 @@ impl Resolver<'_> {
     }
 
     /// Exactly one value.
-    fn one<T>(
+    pub(super) fn one<'n, T>(
         &mut self,
-        key: &'static Key,
+        key: impl Into<Named<'n>>,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Option<T> {
+        let key = key.into();
         let mut values = self.list(key, parse)?;
         if values.len() == 1 {
             return values.pop();
         }
         let entry = self.written.entry(key);
-        let error = Diagnostic::error(format!("`{}` must be one value", key.path));
+        let error = Diagnostic::error(format!("`{}` must be one value", key.path()));
         let scalar = entry.values.first();
         self.report(key, &entry, scalar, error);
         None
     }
 
     /// All values of a key, which becomes a line of the effective configuration.
-    fn list<T>(
+    pub(super) fn list<'n, T>(
         &mut self,
-        key: &'static Key,
+        key: impl Into<Named<'n>>,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Option<Vec<T>> {
+        let key = key.into();
         let entry = self.written.entry(key);
         let texts: Vec<&str> = entry.values.iter().map(|one| one.text.as_str()).collect();
         self.effective.push(EffectiveValue {
-            key: key.path,
+            key: key.path(),
             value: texts.join(", "),
             origin: entry.origin.clone(),
         });
@@ -321,7 +332,7 @@ impl Resolver<'_> {
                 Ok(value) => parsed.push(Some(value)),
                 Err(message) => {
                     parsed.push(None);
-                    let error = Diagnostic::error(format!("`{}`: {message}", key.path));
+                    let error = Diagnostic::error(format!("`{}`: {message}", key.path()));
                     self.report(key, &entry, Some(scalar), error);
                 }
             }
@@ -330,7 +341,14 @@ impl Resolver<'_> {
     }
 
     /// Reports with the place in the file, or the name of the variable.
-    fn report(&mut self, key: &Key, entry: &Entry, scalar: Option<&Scalar>, finding: Diagnostic) {
+    pub(super) fn report<'n>(
+        &mut self,
+        key: impl Into<Named<'n>>,
+        entry: &Entry,
+        scalar: Option<&Scalar>,
+        finding: Diagnostic,
+    ) {
+        let path = key.into().path();
         let place = scalar.and_then(|scalar| scalar.place.clone());
         self.findings.push(match (place, &entry.origin) {
             (Some(place), _) => finding.at(place),
@@ -343,7 +361,7 @@ impl Resolver<'_> {
                 Diagnostic { message, ..finding }
             }
             (None, Origin::Default) => {
-                let message = format!("{} (default of `{}`)", finding.message, key.path);
+                let message = format!("{} (default of `{path}`)", finding.message);
                 Diagnostic { message, ..finding }
             }
         });
@@ -354,7 +372,7 @@ fn section(key: &Key) -> &'static str {
     key.path.split('.').next().unwrap_or_default()
 }
 
-fn parse_flag(text: &str) -> Result<bool, String> {
+pub(super) fn parse_flag(text: &str) -> Result<bool, String> {
     text.parse()
         .map_err(|_| format!("`{text}` is neither true nor false"))
 }
@@ -368,7 +386,7 @@ fn parse_cost(text: &str) -> Result<Cost, String> {
     Cost::new(kib, passes, 1).map_err(|error| error.to_string())
 }
 
-fn parse_count(text: &str) -> Result<usize, String> {
+pub(super) fn parse_count(text: &str) -> Result<usize, String> {
     let count = text
         .parse()
         .ok()
@@ -385,7 +403,10 @@ fn parse_engine(text: &str) -> Result<Engine, String> {
     }
 }
 
-fn parse_choice<T: Copy>(text: &str, choices: &[(&'static str, T)]) -> Result<T, String> {
+pub(super) fn parse_choice<T: Copy>(
+    text: &str,
+    choices: &[(&'static str, T)],
+) -> Result<T, String> {
     if let Some((_, choice)) = choices.iter().find(|(word, _)| *word == text) {
         return Ok(*choice);
     }
@@ -396,7 +417,7 @@ fn parse_choice<T: Copy>(text: &str, choices: &[(&'static str, T)]) -> Result<T,
     ))
 }
 
-fn in_range<T: PartialOrd>(value: T, range: std::ops::RangeInclusive<T>) -> Option<T> {
+pub(super) fn in_range<T: PartialOrd>(value: T, range: std::ops::RangeInclusive<T>) -> Option<T> {
     range.contains(&value).then_some(value)
 }
 

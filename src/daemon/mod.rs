@@ -15,6 +15,9 @@ use std::time::Duration;
 use crate::config::Config;
 use crate::config::Limits;
 use crate::config::PREFIX;
+use crate::delivery::Deliveries;
+use crate::delivery::Parts as DeliveryParts;
+use crate::delivery::connect::SystemResolver;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Source;
 use crate::model::sealing::SealAlgorithm;
@@ -24,6 +27,8 @@ use crate::radius::dictionary::known_attribute;
 use crate::secret::Key256;
 use crate::secret::SystemEntropy;
 use crate::service::Service;
+use crate::service::courier::Courier;
+use crate::service::courier::NoCourier;
 use crate::service::hashing;
 use crate::service::travel;
 use crate::service::travel::Travel;
@@ -164,7 +169,22 @@ pub async fn open(site: &Site) -> Result<Arc<Service>, StartError> {
         )
     })?;
     service.replace_travel(load_travel(site)?);
+    service.set_courier(couriers(site)?);
     Ok(Arc::new(service))
+}
+
+/// Who carries messages: the configured gateways, or nobody. Secrets and certificates are read now.
+pub fn couriers(site: &Site) -> Result<Arc<dyn Courier>, StartError> {
+    let plan = &site.config.delivery;
+    if plan.gateways.is_empty() {
+        return Ok(Arc::new(NoCourier));
+    }
+    let parts = DeliveryParts {
+        clock: Arc::new(SystemClock),
+        resolver: Arc::new(SystemResolver),
+    };
+    let deliveries = Deliveries::open(plan, &parts).map_err(StartError::Findings)?;
+    Ok(Arc::new(deliveries))
 }
 
 /// Reads the tables of travellers and countries; a table that is not configured is empty.

@@ -9,6 +9,7 @@ pub mod enrolment;
 pub mod id;
 pub mod issue;
 pub mod kind;
+pub mod message;
 pub mod reason;
 pub mod sealing;
 pub mod source;

@@ -37,6 +37,8 @@ use crate::secret::Entropy;
 use crate::secret::EntropyError;
 use crate::secret::Key256;
 use crate::secret::random;
+use crate::service::courier::Courier;
+use crate::service::courier::NoCourier;
 use crate::service::evaluate::Evaluated;
 use crate::service::evaluate::Evaluation;
 use crate::service::hashing::Hasher;
@@ -53,6 +55,7 @@ pub mod admin;
 mod challenge;
 pub mod clients;
 pub mod counters;
+pub mod courier;
 mod decide;
 mod evaluate;
 pub mod explain;
@@ -73,6 +76,7 @@ pub struct Service {
     hasher: Arc<Hasher>,
     challenge_key: Key256,
     travel: ArcSwap<Travel>,
+    courier: ArcSwap<Arc<dyn Courier>>,
     counters: counters::Counters,
 }
 
@@ -207,6 +211,7 @@ impl Service {
         let counters = counters::Counters::default();
         let hasher = Hasher::new(hashing, store.key(KeyPurpose::Pepper));
         let challenge_key = store.key(KeyPurpose::Challenge);
+        let courier: Arc<dyn Courier> = Arc::new(NoCourier);
         Ok(Self {
             store,
             clock,
@@ -216,6 +221,7 @@ impl Service {
             hasher: Arc::new(hasher),
             challenge_key,
             travel: ArcSwap::default(),
+            courier: ArcSwap::from_pointee(courier),
             counters,
         })
     }
@@ -258,6 +264,16 @@ impl Service {
     /// Takes what is known of travellers and countries, all at once.
     pub fn replace_travel(&self, travel: Travel) {
         self.travel.store(Arc::new(travel));
+    }
+
+    /// Takes who carries messages from now on.
+    pub fn set_courier(&self, courier: Arc<dyn Courier>) {
+        self.courier.store(Arc::new(courier));
+    }
+
+    /// Who carries messages; nobody until [`Service::set_courier`].
+    pub fn courier(&self) -> Arc<dyn Courier> {
+        Arc::clone(&**self.courier.load())
     }
 
     /// Takes a new set of policies, all at once. Refused while a client names one that is missing.

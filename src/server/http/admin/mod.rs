@@ -22,6 +22,7 @@ use crate::service::admin::AdminError;
 
 mod audit;
 mod clients;
+mod delivery;
 mod explain;
 mod operation;
 pub(crate) mod tell;
@@ -60,6 +61,8 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(audit::tail_audit))
         .routes(routes!(explain::explain_request))
         .routes(routes!(explain::explain_login))
+        .routes(routes!(delivery::list_gateways))
+        .routes(routes!(delivery::try_gateway))
         .routes(routes!(operation::status))
         .routes(routes!(operation::list_policies))
         .routes(routes!(operation::recover_clock))

@@ -1,0 +1,146 @@
+//! `/v1/admin/delivery`: the gateways that carry messages.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use crate::api;
+use crate::api::Problem;
+use crate::model::message::Language;
+use crate::model::message::Medium;
+use crate::model::message::Message;
+use crate::model::message::mask;
+use crate::secret::SecretString;
+use crate::server::http::App;
+use crate::server::http::admin::NamePath;
+use crate::server::http::admin::word;
+use crate::server::http::answer;
+use crate::server::http::body::Json;
+use crate::server::http::error::Failure;
+use crate::service::courier::DeliveryError;
+use crate::service::courier::GatewayStatus;
+
+/// Gateways and how they are.
+#[utoipa::path(
+    get,
+    path = "/v1/admin/delivery",
+    tag = "delivery",
+    responses(
+        (status = 200, description = "All of them, in the order in which they are asked",
+         body = api::Gateways),
+        (status = "default", description = "Failure", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn list_gateways(State(app): State<Arc<App>>) -> Response {
+    let gateways = app.service().courier().gateways();
+    let gateways = gateways.into_iter().map(shown).collect();
+    answer::json(StatusCode::OK, &api::Gateways { gateways })
+}
+
+/// Sends a test message through one gateway, whatever its breaker says, and shows what it answers.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/delivery/{name}/test",
+    tag = "delivery",
+    params(("name" = String, Path, description = "Name of the gateway")),
+    request_body = api::TryGateway,
+    responses(
+        (status = 200, description = "What it answered", body = api::GatewayTried),
+        (status = "default", description = "Failure", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn try_gateway(
+    State(app): State<Arc<App>>,
+    NamePath(name): NamePath,
+    Json { value, .. }: Json<api::TryGateway>,
+) -> Result<Response, Failure> {
+    let courier = app.service().courier();
+    let status = courier.gateways();
+    let gateway = status.iter().find(|gateway| gateway.name == name);
+    let gateway = gateway.ok_or_else(|| unknown(&name))?;
+    let medium = match &value.medium {
+        Some(text) => word("medium", text, "sms, email, voice")?,
+        None => usual(gateway, &value.to),
+    };
+    let language = match &value.language {
+        Some(text) => word("language", text, "en, ko")?,
+        None => Language::default(),
+    };
+    let (id, _) = app.service().arrival()?;
+    let message = Message {
+        id: id.to_bytes(),
+        medium,
+        to: value.to,
+        subject: Some(SUBJECT.to_owned()),
+        text: SecretString::from(text(language)),
+        code: Some(SecretString::from(CODE)),
+        language,
+    };
+    let to = mask(medium, &message.to);
+    let tried = courier.try_gateway(&name, message).await;
+    let tried = tried.map_err(|error| match error {
+        DeliveryError::Undeliverable(error) => {
+            Failure::malformed(format!("to: {error}")).advise(error.remedy())
+        }
+        DeliveryError::UnknownGateway(name) => unknown(&name),
+        other => Failure::Unavailable(other.to_string().into()),
+    })?;
+    let (reference, error) = match tried.outcome {
+        Ok(delivered) => (delivered.reference, None),
+        Err(error) => (None, Some(error)),
+    };
+    let tried = api::GatewayTried {
+        gateway: name,
+        medium: medium.to_string(),
+        to,
+        taken: error.is_none(),
+        reference,
+        error,
+        answer: tried.answer,
+    };
+    Ok(answer::json(StatusCode::OK, &tried))
+}
+
+fn shown(gateway: GatewayStatus) -> api::Gateway {
+    api::Gateway {
+        name: gateway.name,
+        media: gateway.media.iter().map(ToString::to_string).collect(),
+        breaker: gateway.breaker.as_str().to_owned(),
+        in_flight: gateway.in_flight,
+        sent: gateway.sent,
+        failed: gateway.failed,
+        last_error: gateway.last_error,
+    }
+}
+
+/// What the gateway carries to such an address.
+fn usual(gateway: &GatewayStatus, to: &str) -> Medium {
+    let is_mail = to.contains('@');
+    let mut media = gateway.media.iter().copied();
+    let fits = media.find(|medium| (*medium == Medium::Email) == is_mail);
+    fits.unwrap_or(if is_mail { Medium::Email } else { Medium::Sms })
+}
+
+fn unknown(name: &str) -> Failure {
+    Failure::missing("gateway").advise(format!(
+        "`oncegate delivery list` shows them; `[delivery.{name}]` in oncegate.toml makes one"
+    ))
+}
+
+const fn text(language: Language) -> &'static str {
+    match language {
+        Language::En => "A test message of Oncegate. No code of yours is in it.",
+        Language::Ko => {
+            "Oncegate \u{c2dc}\u{d5d8} \u{bb38}\u{c790}\u{c785}\u{b2c8}\u{b2e4}. \
+             \u{c778}\u{c99d}\u{bc88}\u{d638}\u{ac00} \u{c544}\u{b2d9}\u{b2c8}\u{b2e4}."
+        }
+    }
+}
+
+const SUBJECT: &str = "Oncegate test message";
+/// What a gateway that speaks digits says: no code of anybody.
+const CODE: &str = "000000";
