@@ -80,6 +80,7 @@ async fn fill(store: &dyn Store) {
             bypass: None,
             exemption: None,
             remote_issue: false,
+            language: Default::default(),
             created: at,
             revision: 1,
         };

@@ -1,5 +1,6 @@
 //! A person who authenticates.
 
+use crate::model::message::Language;
 use crate::model::source::Source;
 use crate::model::user_key::UserKey;
 use crate::otp::throttle::Block;
@@ -30,6 +31,8 @@ pub struct User {
     /// While it holds, and the user has departed and asks from abroad, the factors that a rule
     /// names under `exempt` are not asked for.
     pub exemption: Option<Waiver>,
+    /// The language of messages to the user.
+    pub language: Language,
     /// Whether the user may enrol tokens without coming in person, where a policy asks for this
     /// consent (row C10).
     pub remote_issue: bool,

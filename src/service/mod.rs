@@ -42,6 +42,7 @@ use crate::service::courier::NoCourier;
 use crate::service::evaluate::Evaluated;
 use crate::service::evaluate::Evaluation;
 use crate::service::hashing::Hasher;
+use crate::service::issue::SendLimits;
 use crate::service::travel::Travel;
 use crate::store::KeyPurpose;
 use crate::store::Outcome as StoreOutcome;
@@ -60,6 +61,7 @@ mod decide;
 mod evaluate;
 pub mod explain;
 pub mod hashing;
+pub mod issue;
 mod round;
 pub mod travel;
 
@@ -77,6 +79,7 @@ pub struct Service {
     challenge_key: Key256,
     travel: ArcSwap<Travel>,
     courier: ArcSwap<Arc<dyn Courier>>,
+    send_limits: ArcSwap<SendLimits>,
     counters: counters::Counters,
 }
 
@@ -222,6 +225,7 @@ impl Service {
             challenge_key,
             travel: ArcSwap::default(),
             courier: ArcSwap::from_pointee(courier),
+            send_limits: ArcSwap::default(),
             counters,
         })
     }

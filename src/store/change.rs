@@ -83,7 +83,7 @@ pub(crate) fn change(
             format!("{from} to {until}: {}", outage.reason)
         }),
         Change::Delegate(lent) => Some(format!("until {}: {}", lent.until, lent.reason)),
-        Change::Notified { detail, .. } => Some(detail.clone()),
+        Change::Notified { detail, .. } | Change::Note { detail, .. } => Some(detail.clone()),
         Change::SetWaiver { waiver, .. } => waiver.as_ref().map(|waiver| {
             let (from, until) = (waiver.from, waiver.until);
             format!("{from} to {until}: {}", waiver.reason)
@@ -205,6 +205,7 @@ fn words(change: &Change, by: &By) -> (&'static str, String) {
         Change::Delegate(lent) => ("approval_lend", format!("{} to {}", lent.from, lent.to)),
         Change::Undelegate(from, to) => ("approval_take_back", format!("{from} to {to}")),
         Change::Notified { seq, .. } => ("notified", seq.to_string()),
+        Change::Note { action, target, .. } => (action, target.clone()),
         Change::RemoveToken(serial, _) => ("token_remove", serial.to_string()),
         Change::CreateClient(client) => ("client_add", client.name.clone()),
         Change::UpdateClient(client) => ("client_set", client.name.clone()),
@@ -296,7 +297,7 @@ fn writes(
             refuse_if(known, "the lesson is known")?;
             Ok(vec![put(Table::Lessons, key, vec![1])])
         }
-        Change::AcceptClock => Ok(Vec::new()),
+        Change::AcceptClock | Change::Note { .. } => Ok(Vec::new()),
     }
 }
 
@@ -666,6 +667,7 @@ fn concerned(rows: &Working<'_>, change: &Change) -> Result<Option<String>, Stor
             let owner = |row: &[u8]| record::owner(row).map(|key| key.to_string());
             return rows.get(Table::Owners, serial.as_str().as_bytes(), owner);
         }
+        Change::Note { user, .. } => return Ok(user.clone()),
         Change::CreateClient(_)
         | Change::UpdateClient(_)
         | Change::RemoveClient(..)

@@ -284,6 +284,17 @@ pub enum Change {
     Delegate(Delegation),
     /// Takes it back: from whom, to whom.
     Undelegate(String, String),
+    /// Changes no record: something that the audit must show.
+    Note {
+        /// What was done, a word.
+        action: &'static str,
+        /// To what.
+        target: String,
+        /// The user whom it concerns, if one.
+        user: Option<String>,
+        /// What else a reader must know.
+        detail: String,
+    },
     /// Nobody has to be told any more about records up to this one.
     Notified {
         /// The record.

@@ -381,6 +381,7 @@ struct UserV1 {
     bypass: Option<WaiverV1>,
     exemption: Option<WaiverV1>,
     remote_issue: bool,
+    language: String,
     created: u64,
     revision: u64,
 }
@@ -429,6 +430,7 @@ pub(crate) fn user_row(user: &User) -> Result<Vec<u8>, StoreError> {
         bypass: user.bypass.as_ref().map(WaiverV1::from),
         exemption: user.exemption.as_ref().map(WaiverV1::from),
         remote_issue: user.remote_issue,
+        language: user.language.as_str().to_owned(),
         created: user.created.as_millis(),
         revision: user.revision,
     };
@@ -449,6 +451,7 @@ pub(crate) fn user(bytes: &[u8]) -> Result<User, StoreError> {
         bypass: form.bypass.map(Waiver::from),
         exemption: form.exemption.map(Waiver::from),
         remote_issue: form.remote_issue,
+        language: form.language.parse().map_err(|()| BAD_FORM)?,
         created: UnixTime::from_millis(form.created),
         revision: form.revision,
     })

@@ -1,5 +1,6 @@
 //! Users.
 
+use crate::model::message::Language;
 use crate::model::user::User;
 use crate::model::user::Waiver;
 use crate::model::user_key::UserKey;
@@ -58,6 +59,7 @@ impl Service {
             bypass: None,
             exemption: None,
             remote_issue: false,
+            language: Language::default(),
             created,
             revision: 1,
         };

@@ -97,6 +97,7 @@ pub(crate) fn user(name: &str) -> User {
         bypass: None,
         exemption: None,
         remote_issue: false,
+        language: Default::default(),
         created: NOW,
         revision: 1,
     }
