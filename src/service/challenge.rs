@@ -131,6 +131,81 @@ pub(crate) fn open(
     })
 }
 
+/// Which code a round was begun with: behind the challenge, for whoever began it over HTTP and asks
+/// how it stands, or finishes it without typing anything.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Ticket {
+    /// Whose.
+    pub(crate) user: String,
+    /// Of which token; empty where there is none.
+    pub(crate) serial: String,
+    /// The number of the code.
+    pub(crate) number: u64,
+    /// From when nothing more comes of it.
+    pub(crate) expires: UnixTime,
+}
+
+/// The challenge itself, and the ticket behind it when there is one.
+pub(crate) fn parts(text: &str) -> (&str, Option<&str>) {
+    match text.split_once(TICKET) {
+        Some((id, ticket)) => (id, Some(ticket)),
+        None => (text, None),
+    }
+}
+
+/// Puts a ticket behind a challenge, for this client. `nonce` is drawn at random.
+pub(crate) fn with_ticket(
+    key: &Key256,
+    client: &str,
+    id: &str,
+    ticket: &Ticket,
+    nonce: [u8; NONCE],
+) -> Option<String> {
+    let mut plain = ticket.number.to_be_bytes().to_vec();
+    plain.extend_from_slice(&ticket.expires.as_millis().to_be_bytes());
+    plain.extend_from_slice(ticket.serial.as_bytes());
+    plain.push(0);
+    plain.extend_from_slice(ticket.user.as_bytes());
+    // Length tells nothing about whether there is such a user or token.
+    plain.resize(plain.len().next_multiple_of(128), 0);
+    let payload = Payload {
+        msg: &plain,
+        aad: &ticket_binding(client, id),
+    };
+    let sealed = cipher(key, TICKETS)
+        .encrypt((&nonce).into(), payload)
+        .ok()?;
+    let octets = [nonce.as_slice(), &sealed].concat();
+    Some([id, &BASE64.encode(&octets)].join(TICKET))
+}
+
+/// Opens the ticket behind a challenge; `None` when there is none, or it is another client's.
+pub(crate) fn open_ticket(key: &Key256, client: &str, text: &str) -> Option<Ticket> {
+    let (id, ticket) = parts(text);
+    let octets = BASE64.decode(ticket?.as_bytes()).ok()?;
+    let (nonce, sealed) = octets.split_first_chunk::<NONCE>()?;
+    let payload = Payload {
+        msg: sealed,
+        aad: &ticket_binding(client, id),
+    };
+    let plain = cipher(key, TICKETS).decrypt(nonce.into(), payload).ok()?;
+    let (number, rest) = plain.split_first_chunk::<8>()?;
+    let (expires, rest) = rest.split_first_chunk::<8>()?;
+    let mut texts = rest.split(|octet| *octet == 0);
+    let mut text = || String::from_utf8(texts.next()?.to_vec()).ok();
+    let (serial, user) = (text()?, text()?);
+    Some(Ticket {
+        user,
+        serial,
+        number: u64::from_be_bytes(*number),
+        expires: UnixTime::from_millis(u64::from_be_bytes(*expires)),
+    })
+}
+
+fn ticket_binding(client: &str, id: &str) -> Vec<u8> {
+    [client.as_bytes(), b"\0", id.as_bytes()].concat()
+}
+
 impl Binding<'_> {
     fn octets(&self) -> Vec<u8> {
         let mut octets = Vec::with_capacity(96);
@@ -156,6 +231,10 @@ fn cipher(key: &Key256, epoch: u64) -> Aes256Gcm {
     Aes256Gcm::new((&*derived).into())
 }
 
+/// Between a challenge and its ticket.
+pub(crate) const TICKET: &str = ".";
+/// Stands for an epoch, so that tickets have a key of their own: no time is so far away.
+const TICKETS: u64 = u64::MAX;
 /// Octets of a nonce.
 pub(crate) const NONCE: usize = 12;
 const PLAIN: usize = 6;

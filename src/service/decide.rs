@@ -3,8 +3,6 @@
 use crate::model::attempt::Comparison;
 use crate::model::attempt::DriftRule;
 use crate::model::kind::Kind;
-use crate::model::reason::Reason;
-use crate::model::token::LifeCycle;
 use crate::model::token::Token;
 use crate::model::token::TokenState;
 use crate::otp::Algorithm;
@@ -17,55 +15,13 @@ use crate::otp::totp::Drift;
 use crate::otp::totp::Parameters;
 use crate::otp::totp::TimeStep;
 use crate::otp::totp::Window;
-use crate::policy::Factor;
 use crate::policy::OtpWindows;
-use crate::policy::Policy;
-use crate::policy::assurance;
 use crate::secret::OtpKey;
 use crate::secret::SecretBytes;
-use crate::store::View;
 use crate::time::UnixTime;
 
 /// A token that counts, and its state as it was read.
 pub(crate) type Usable<'v> = (&'v Token, &'v TokenState);
-
-/// The tokens whose codes count as `otp` and, with the other factors, reach this assurance. None
-/// where no code is asked for.
-pub(crate) fn usable<'v>(
-    view: &'v View,
-    policy: &Policy,
-    factors: &[Factor],
-    least: u8,
-) -> Result<Vec<Usable<'v>>, Reason> {
-    let mut reason = Reason::NoToken;
-    // Codes of the other held factors are not compared here: nobody passes for want of a look.
-    let compared = |factor: &Factor| factor.is_knowledge() || *factor == Factor::Otp;
-    if !factors.iter().all(compared) {
-        return Err(reason);
-    }
-    if !factors.contains(&Factor::Otp) {
-        let reached = assurance(factors, None) >= least;
-        return reached.then(Vec::new).ok_or(Reason::LowAssurance);
-    }
-    let mut tokens = Vec::new();
-    for (token, state) in &view.tokens {
-        let checked = matches!(token.kind, Kind::Totp | Kind::Hotp);
-        if !checked || !policy.otp.kinds.contains(&token.kind) {
-            continue;
-        }
-        if token.state != LifeCycle::Active {
-            reason = Reason::NotActive;
-        } else if assurance(factors, Some(token.kind)) < least {
-            reason = Reason::LowAssurance;
-        } else {
-            tokens.push((token, state));
-        }
-    }
-    if tokens.is_empty() {
-        return Err(reason);
-    }
-    Ok(tokens)
-}
 
 /// Compares the code with one token's window, and with the last accepted step wherever it is: a
 /// cached password that comes back an hour later is a replay, not a guess.

@@ -17,16 +17,24 @@ use crate::model::attempt::Waived;
 use crate::model::audit::Channel;
 use crate::model::credential::Credentials;
 use crate::model::credential::Knowledge;
+use crate::model::issue::Way;
 use crate::model::reason::Reason;
 use crate::model::source::Source;
+use crate::model::token::LifeCycle;
+use crate::model::token::Token;
+use crate::model::token::TokenState;
+use crate::model::user::Waiver;
 use crate::model::user_key::UserKey;
 use crate::otp::Code;
+use crate::otp::card::Pair;
 use crate::otp::throttle::Blocked;
 use crate::policy::Factor;
 use crate::policy::Policy;
 use crate::policy::Present;
 use crate::policy::Rule;
-use crate::policy::split::Extra;
+use crate::policy::assurance;
+use crate::policy::kinds_of;
+use crate::policy::split::CodePart;
 use crate::policy::split::split;
 use crate::secret::SecretString;
 use crate::secret::random;
@@ -38,13 +46,18 @@ use crate::service::challenge;
 use crate::service::challenge::Binding;
 use crate::service::challenge::Factors;
 use crate::service::challenge::Opened;
+use crate::service::challenge::Ticket;
 use crate::service::decide;
-use crate::service::decide::Usable;
 use crate::service::facts;
+use crate::service::issue::Form as CodeForm;
+use crate::service::issue::Wanted;
 use crate::service::round::Form;
 use crate::service::round::Presented;
 use crate::service::round::Round;
 use crate::service::round::round;
+use crate::service::slot::Slot;
+use crate::service::slot::Where;
+use crate::service::slot::is_other;
 use crate::store::By;
 use crate::store::Change;
 use crate::store::View;
@@ -58,6 +71,8 @@ pub(super) enum Evaluated<'p> {
         /// The rule that applies, and the exception in force, when it came so far.
         rule: Option<&'p Rule>,
         waived: Option<Waived>,
+        /// What is asked for all the same, so that nobody learns who is a user.
+        decoy: Option<Factor>,
     },
     /// Something was.
     Compared(Finding, Box<Evaluation<'p>>),
@@ -69,6 +84,7 @@ impl From<Reason> for Evaluated<'_> {
             reason,
             rule: None,
             waived: None,
+            decoy: None,
         }
     }
 }
@@ -98,6 +114,8 @@ pub(super) struct Evaluation<'p> {
     /// What is right when this round is.
     passed: Factors,
     next: Option<Factor>,
+    /// What is sent, or drawn from the card, with the challenge.
+    send: Option<Factor>,
     credentials: Credentials,
     /// Right texts whose hashes would be made another way today.
     outdated: Vec<(Knowledge, SecretString)>,
@@ -133,6 +151,8 @@ pub(super) struct Case<'r, 'p> {
 pub(super) struct Demand<'p> {
     pub(super) factors: Cow<'p, [Factor]>,
     pub(super) waived: Option<Waived>,
+    /// Whether an outage is declared that this rule knows.
+    pub(super) outage: bool,
 }
 
 impl Service {
@@ -145,11 +165,15 @@ impl Service {
     ) -> Result<Evaluated<'p>, ServiceError> {
         // The code's form is checked before anything is looked up (SPEC section 7).
         let sole = request.presented.sole_code(policy.only_otp());
-        let malformed = sole.is_some_and(|code| Code::parse(code).is_err());
-        if malformed || request.presented.is_empty() {
+        let only = policy.only_otp();
+        let malformed =
+            sole.is_some_and(|code| Code::parse(code).is_err() && (only || !is_other(code)));
+        let answered = request
+            .challenge
+            .is_some_and(|id| id.contains(challenge::TICKET));
+        if malformed || (request.presented.is_empty() && !answered) {
             return Ok(Reason::MalformedCode.into());
         }
-        let source = request.source.map(Source::from);
         let realm = request.client.realm.as_ref();
         if let (Some(key), Some(realm)) = (key, realm)
             && realm != key.realm()
@@ -160,20 +184,15 @@ impl Service {
             Some(key) => self.store.view(key).await?,
             None => None,
         };
+        let missed = |reason: Reason| self.miss(request, policy, None, at, reason.into());
         let Some(view) = view else {
-            return self
-                .miss(policy, None, source, at, Reason::UnknownUser.into())
-                .await;
+            return missed(Reason::UnknownUser).await;
         };
         if view.user.disabled {
-            return self
-                .miss(policy, None, source, at, Reason::UserDisabled.into())
-                .await;
+            return missed(Reason::UserDisabled).await;
         }
         let Some(rule) = policy.decide(&facts(request, &view, at)).rule() else {
-            return self
-                .miss(policy, None, source, at, Reason::NoRule.into())
-                .await;
+            return missed(Reason::NoRule).await;
         };
         let case = Case {
             request,
@@ -186,7 +205,7 @@ impl Service {
                 let finding = Finding::Compared(compared);
                 Ok(Evaluated::Compared(finding, Box::new(evaluation)))
             }
-            Err(refusal) => self.miss(policy, Some(rule), source, at, refusal).await,
+            Err(refusal) => self.miss(request, policy, Some(rule), at, refusal).await,
         }
     }
 
@@ -205,13 +224,14 @@ impl Service {
             Err(reason) => return Ok(Err(reason.into())),
         };
         let passed = opened.map(|opened| opened.passed).unwrap_or_default();
-        let demand = self.demand(case, &view, passed, &credentials);
+        let outage = self.outage(case.rule, case.at).await?;
+        let demand = self.demand(case, &view, passed, &credentials, outage);
         let refused = |reason| {
             let waived = demand.waived.clone();
             Ok(Err(Refusal { reason, waived }))
         };
-        let tokens = match usable(case, &view, &credentials, &demand) {
-            Ok(tokens) => tokens,
+        let slots = match slots(case, &view, &credentials, &demand) {
+            Ok(slots) => slots,
             Err(reason) => return refused(reason),
         };
         let remaining = remaining(&demand.factors, passed);
@@ -219,10 +239,13 @@ impl Service {
             // What was left was waived since: nobody comes in by an answer that nothing looks at.
             return refused(Reason::StaleChallenge);
         }
-        let Some(round) = case.round(&remaining, opened.is_some(), &credentials, &tokens) else {
+        let held = remaining.iter().find(|factor| !factor.is_knowledge());
+        let slot = slots.iter().find(|slot| Some(&slot.factor) == held);
+        let Some(round) = case.round(&remaining, opened.is_some(), &credentials, slot) else {
             return refused(Reason::MalformedCode);
         };
-        let comparisons = match case.codes(&round, &tokens) {
+        let ticket = self.ticket(case);
+        let comparisons = match case.codes(&round, slot, ticket.as_ref()) {
             Ok(comparisons) => comparisons,
             Err(reason) => return refused(reason),
         };
@@ -242,7 +265,9 @@ impl Service {
                 knowledge.push((which, right));
             }
         }
-        let next = round.next;
+        let (next, keyword) = (round.next, round.keyword);
+        let of_next = slots.iter().find(|slot| Some(slot.factor) == next);
+        let send = keyword.or_else(|| of_next.and_then(Slot::asks));
         let passed = round.asked.iter().fold(passed, |set, one| set.with(*one));
         let compared = Compared {
             user: view.user.key.clone(),
@@ -255,7 +280,7 @@ impl Service {
             success: success(&demand.factors, next, &credentials),
             answers: opened.map(|opened| opened.answer),
         };
-        drop((tokens, remaining));
+        drop((slots, remaining));
         let evaluation = Evaluation {
             rule: case.rule,
             view,
@@ -263,6 +288,7 @@ impl Service {
             waived: demand.waived,
             passed,
             next,
+            send,
             credentials,
             outdated,
         };
@@ -276,6 +302,7 @@ impl Service {
         view: &View,
         passed: Factors,
         credentials: &Credentials,
+        outage: Option<Waiver>,
     ) -> Demand<'p> {
         let Case {
             request,
@@ -297,9 +324,14 @@ impl Service {
             (Some(bypass), _) => (bypass, "bypass", Reason::BypassOk),
             (None, Some(exemption)) => (exemption, "exemption", Reason::ExemptOk),
             (None, None) => {
+                let waived = outage.as_ref().map(|outage| Waived {
+                    reason: None,
+                    text: waiver_text("outage", outage),
+                });
                 return Demand {
                     factors: Cow::Borrowed(&rule.require),
-                    waived: None,
+                    waived,
+                    outage: outage.is_some(),
                 };
             }
         };
@@ -313,12 +345,6 @@ impl Service {
         let applies = !left.is_empty()
             && left.len() < rule.require.len()
             && !(waives_code && case.presents_right_code(view, passed, credentials));
-        let text = format!(
-            "{word} by {} until {}: {}",
-            waiver.owner,
-            waiver.until.rfc3339(),
-            waiver.reason
-        );
         Demand {
             factors: if applies {
                 Cow::Owned(left)
@@ -327,8 +353,9 @@ impl Service {
             },
             waived: Some(Waived {
                 reason: applies.then_some(reason),
-                text,
+                text: waiver_text(word, waiver),
             }),
+            outage: outage.is_some(),
         }
     }
 
@@ -346,7 +373,8 @@ impl Service {
         };
         let user = view.user.key.to_string();
         let binding = case.binding(&user, view, credentials);
-        let opened = challenge::open(&self.challenge_key, binding, text, case.at);
+        let (id, _) = challenge::parts(text);
+        let opened = challenge::open(&self.challenge_key, binding, id, case.at);
         if let Some(opened) = opened.filter(|opened| case.at < opened.answer.expires) {
             return Ok(Some(opened));
         }
@@ -362,8 +390,27 @@ impl Service {
         Ok(None)
     }
 
-    /// Seals what was right, for the next round.
-    pub(super) fn challenge(
+    /// The code, made on the other channel, that this challenge was begun with.
+    fn ticket(&self, case: Case<'_, '_>) -> Option<Ticket> {
+        let text = case.request.challenge?;
+        challenge::open_ticket(&self.challenge_key, &case.request.client.name, text)
+    }
+
+    /// The declared outage, where the rule has something for it.
+    pub(super) async fn outage(
+        &self,
+        rule: &Rule,
+        at: UnixTime,
+    ) -> Result<Option<Waiver>, ServiceError> {
+        if rule.outage.is_none() {
+            return Ok(None);
+        }
+        let declared = self.store.outage().await?;
+        Ok(declared.filter(|outage| outage.holds(at)))
+    }
+
+    /// Seals what was right, for the next round; sends or draws what the person is asked for in it.
+    pub(super) async fn challenge(
         &self,
         request: &Request<'_>,
         policy: &Policy,
@@ -383,11 +430,92 @@ impl Service {
         let (key, passed) = (&self.challenge_key, evaluation.passed);
         let id = challenge::seal(key, binding, passed, at.plus(expires_in), nonce);
         let factor = evaluation.next.unwrap_or(Factor::Otp);
+        let (factor, prompt) = match evaluation.send {
+            None => (factor, prompt(factor).into()),
+            Some(send) => (send, self.ask_for(case, &evaluation.view, send).await?),
+        };
         Ok(Challenged {
             // It fails after the year 2106 only.
             id: id.ok_or(ServiceError::Contended)?,
             factor,
-            prompt: prompt(factor),
+            prompt,
+            expires_in,
+        })
+    }
+
+    /// Sends the code of a factor, or draws the card's cells; how the person is asked for it. What
+    /// is not sent, because too many were, is asked for all the same: the one before may be good.
+    async fn ask_for(
+        &self,
+        case: Case<'_, '_>,
+        view: &View,
+        send: Factor,
+    ) -> Result<Cow<'static, str>, ServiceError> {
+        let kinds = kinds_of(send, &case.policy.otp);
+        let fits = |(token, _): &&(Token, TokenState)| {
+            kinds.contains(&token.kind) && token.state_at(case.at) == LifeCycle::Active
+        };
+        let tokens = view.tokens.iter().filter(fits);
+        // The one that worked last: an old number may still be on record.
+        let Some(found) = tokens.max_by_key(|(_, state)| state.last_accept) else {
+            return Ok(prompt(send).into());
+        };
+        let wanted = Wanted {
+            request: case.request.id,
+            at: case.at,
+            actor: format!("{} {}", case.request.channel, case.request.client.name),
+            form: match send {
+                Factor::Card => CodeForm::Cells,
+                _ => CodeForm::of(found.0.digits),
+            },
+            way: Way::Code,
+            client: Some(&case.request.client.name),
+            life: (send != Factor::Card).then_some(case.policy.codes.life),
+            message: None,
+            device: None,
+        };
+        let found = (&found.0, &found.1);
+        if send == Factor::Card {
+            let drawn = self.make_code(found, wanted).await?.ok();
+            let pair = drawn.and_then(|made| made.issued.pair);
+            return Ok(pair.map_or_else(|| prompt(send).into(), |pair| cells(found.0, pair).into()));
+        }
+        // Why nothing is sent is in the log; the person is asked all the same.
+        let _ = self.send_code(found, view.user.language, wanted).await?;
+        Ok(prompt(send).into())
+    }
+
+    /// A challenge to somebody who cannot answer it: whoever asks for a code in the name of a user who
+    /// is none hears the same as with one who is.
+    pub(super) fn decoy(
+        &self,
+        request: &Request<'_>,
+        policy: &Policy,
+        factor: Factor,
+    ) -> Result<Challenged, ServiceError> {
+        let at = self.window_time(request.at)?;
+        let expires_in = policy.challenge.life;
+        let nobody = Binding {
+            client: "",
+            user: "",
+            policy: "",
+            rule: "",
+            since: at,
+            credentials: 0,
+        };
+        let nonce = random(self.entropy.as_ref())?;
+        let expires = at.plus(expires_in);
+        let id = challenge::seal(
+            &self.challenge_key,
+            nobody,
+            Factors::default(),
+            expires,
+            nonce,
+        );
+        Ok(Challenged {
+            id: id.ok_or(ServiceError::Contended)?,
+            factor,
+            prompt: prompt(factor).into(),
             expires_in,
         })
     }
@@ -487,13 +615,14 @@ impl Service {
     /// A refusal, after about the work that a comparison would have been.
     async fn miss<'p>(
         &self,
+        request: &Request<'_>,
         policy: &'p Policy,
         rule: Option<&'p Rule>,
-        source: Option<Source>,
         at: UnixTime,
         refusal: Refusal,
     ) -> Result<Evaluated<'p>, ServiceError> {
         let Refusal { reason, waived } = refusal;
+        let source = request.source.map(Source::from);
         // Whoever is blocked gets no hashing done: the pool is everybody's.
         let blocked = match reason {
             Reason::Locked | Reason::Throttled | Reason::SourceBlocked => true,
@@ -516,12 +645,44 @@ impl Service {
                 }
             }
         }
+        let decoy = typical.filter(|_| reason.is_guess() && !blocked);
         Ok(Evaluated::Refused {
             reason,
             rule,
             waived,
+            decoy: decoy.and_then(|rule| asked_for(request, rule)),
         })
     }
+}
+
+/// What somebody asks to be sent who has to prove nothing before.
+fn asked_for(request: &Request<'_>, rule: &Rule) -> Option<Factor> {
+    let word = match request.presented {
+        Presented::Passcode(text) => text.expose(),
+        Presented::Fields { otp, .. } => otp.map(SecretString::expose).unwrap_or_default(),
+    };
+    let factor = Factor::of_keyword(word).filter(|_| request.rounds)?;
+    let first = rule.require.first().copied()?;
+    let mut accepted = rule.accepts(first, false);
+    (!first.is_knowledge() && accepted.any(|one| one == factor)).then_some(factor)
+}
+
+/// `bypass by uid 0 until 2026-01-01T00:00:00.000Z: telephone lost`
+fn waiver_text(word: &str, waiver: &Waiver) -> String {
+    let until = waiver.until.rfc3339();
+    format!(
+        "{word} by {} until {until}: {}",
+        waiver.owner, waiver.reason
+    )
+}
+
+/// How the person is asked for two cells of the card.
+fn cells(token: &Token, pair: Pair) -> String {
+    let number = token.serial.as_str().trim_start_matches("CARD-");
+    format!(
+        "Card {number}: type its last 3 digits, the first 2 of cell {}, the last 2 of cell {}",
+        pair.first, pair.second
+    )
 }
 
 impl<'r> Case<'r, '_> {
@@ -536,34 +697,49 @@ impl<'r> Case<'r, '_> {
         }
     }
 
-    /// Whether a token of the user makes this code now.
-    fn is_right(&self, tokens: &[Usable<'_>], code: &str) -> bool {
-        Code::parse(code).is_ok_and(|code| {
-            let compare = |(token, state): &Usable<'_>| {
-                decide::compare_token(token, state, &self.policy.otp, &code, self.at)
-            };
-            tokens
-                .iter()
-                .any(|token| !compare(token).matches.is_empty())
-        })
+    /// Whether a token of the slot makes this code now.
+    fn is_right(&self, slot: &Slot<'_>, part: CodePart<'_>) -> bool {
+        slot.is_right(part, &self.policy.otp, &self.request.client.name, self.at)
     }
 
     fn presents_right_code(&self, view: &View, passed: Factors, credentials: &Credentials) -> bool {
-        let Ok(tokens) = decide::usable(view, self.policy, &self.rule.require, 1) else {
+        let place = self.place(view, &self.rule.require, 1, false);
+        let Ok(slot) = Slot::of(Factor::Otp, place) else {
             return false;
         };
-        let right = |code: &str| self.is_right(&tokens, code);
+        let extra = slot.extra();
+        let right = |part: CodePart<'_>| self.is_right(&slot, part);
         match self.request.presented {
-            Presented::Fields { otp, .. } => otp.is_some_and(|otp| right(otp.expose())),
+            Presented::Fields { otp, .. } => {
+                otp.is_some_and(|otp| right(CodePart::alone(otp.expose(), extra)))
+            }
             Presented::Passcode(text) => {
                 let text = text.expose();
                 let left = remaining(&self.rule.require, passed);
-                let lengths = tokens.iter().map(|(token, _)| token.digits);
                 let pin = credentials.pin.as_ref().and_then(|pin| pin.length);
                 let pin = pin.map(usize::from);
-                let splits = split(&left, text, lengths, pin, Extra::default());
-                right(text) || splits.iter().any(|parts| parts.digits().is_some_and(right))
+                let splits = split(&left, text, slot.lengths(), pin, extra);
+                right(CodePart::alone(text, extra))
+                    || splits.iter().any(|parts| parts.code.is_some_and(right))
             }
+        }
+    }
+
+    fn place<'s, 'v>(
+        &'s self,
+        view: &'v View,
+        factors: &'s [Factor],
+        least: u8,
+        outage: bool,
+    ) -> Where<'s, 'v> {
+        Where {
+            view,
+            policy: self.policy,
+            rule: self.rule,
+            factors,
+            least,
+            outage,
+            at: self.at,
         }
     }
 
@@ -583,7 +759,7 @@ impl<'r> Case<'r, '_> {
         remaining: &'a [Factor],
         answering: bool,
         credentials: &Credentials,
-        tokens: &[Usable<'_>],
+        slot: Option<&Slot<'_>>,
     ) -> Option<Round<'a>>
     where
         'r: 'a,
@@ -593,9 +769,10 @@ impl<'r> Case<'r, '_> {
             remaining,
             self.request.presented,
             self.form(answering),
-            tokens.iter().map(|(token, _)| token.digits),
+            slot.into_iter().flat_map(Slot::lengths),
             pin.map(usize::from),
-            |code| self.is_right(tokens, code),
+            slot.map(Slot::extra).unwrap_or_default(),
+            |part| slot.is_some_and(|slot| self.is_right(slot, part)),
         )
     }
 
@@ -603,34 +780,49 @@ impl<'r> Case<'r, '_> {
     fn codes(
         &self,
         round: &Round<'_>,
-        tokens: &[Usable<'_>],
+        slot: Option<&Slot<'_>>,
+        ticket: Option<&Ticket>,
     ) -> Result<Option<Vec<Comparison>>, Reason> {
-        if !round.asks(Factor::Otp) {
+        let Some(held) = round.held() else {
             return Ok(None);
-        }
-        let code = Code::parse(round.parts.digits().unwrap_or_default());
-        let code = code.map_err(|_| Reason::MalformedCode)?;
-        let compare = |(token, state): &Usable<'_>| {
-            decide::compare_token(token, state, &self.policy.otp, &code, self.at)
         };
-        Ok(Some(tokens.iter().map(compare).collect()))
+        let slot = slot.filter(|slot| slot.factor == held);
+        let slot = slot.ok_or(Reason::NoToken)?;
+        let Some(part) = round.parts.code else {
+            let ticket = ticket.map(|ticket| (ticket.serial.as_str(), ticket.number));
+            return slot.answered(ticket).map(Some).ok_or(Reason::MalformedCode);
+        };
+        let client = &self.request.client.name;
+        slot.compare(part, &self.policy.otp, client, self.at)
+            .map(Some)
     }
 }
 
-/// The tokens that count, if all that will be asked for is there and reaches the assurance.
-pub(super) fn usable<'v>(
+/// The held factors with the tokens that count, if all that will be asked for is there and reaches the
+/// assurance.
+pub(super) fn slots<'v>(
     case: Case<'_, '_>,
     view: &'v View,
     credentials: &Credentials,
     demand: &Demand<'_>,
-) -> Result<Vec<Usable<'v>>, Reason> {
+) -> Result<Vec<Slot<'v>>, Reason> {
     let asked = case.request.context.iter();
     let asked = asked.filter(|(name, _)| *name == MIN_ASSURANCE);
     let mut least = case.rule.min_assurance;
     for (_, text) in asked {
         least = least.max(text.parse().map_err(|_| Reason::LowAssurance)?);
     }
-    let tokens = decide::usable(view, case.policy, &demand.factors, least)?;
+    let held = demand
+        .factors
+        .iter()
+        .filter(|factor| !factor.is_knowledge());
+    let place = case.place(view, &demand.factors, least, demand.outage);
+    let slots: Vec<Slot<'v>> = held
+        .map(|factor| Slot::of(*factor, place))
+        .collect::<Result<_, _>>()?;
+    if slots.is_empty() && assurance(&demand.factors, None) < least {
+        return Err(Reason::LowAssurance);
+    }
     for factor in demand.factors.iter() {
         match factor {
             Factor::Pin if credentials.pin.is_none() => return Err(Reason::NoPin),
@@ -641,7 +833,7 @@ pub(super) fn usable<'v>(
     if case.request.challenge.is_some() && demand.factors.is_empty() {
         return Err(Reason::StaleChallenge);
     }
-    Ok(tokens)
+    Ok(slots)
 }
 
 fn remaining(factors: &[Factor], passed: Factors) -> Cow<'_, [Factor]> {
@@ -688,6 +880,11 @@ pub(super) const fn prompt(factor: Factor) -> &'static str {
     match factor {
         Factor::Password => "Enter your password",
         Factor::Pin => "Enter your PIN",
+        Factor::Sms => "Enter the code sent to your telephone",
+        Factor::Email => "Enter the code sent by e-mail",
+        Factor::Voice => "Enter the code that you hear on the telephone",
+        Factor::Card => "Enter the cells of your security card",
+        Factor::Recovery => "Enter a recovery code",
         _ => "Enter the code of your token",
     }
 }

@@ -26,6 +26,7 @@ use crate::model::id::RequestId;
 use crate::model::id::Serial;
 use crate::model::reason::Reason;
 use crate::model::source::Source;
+use crate::model::user::Waiver;
 use crate::model::user_key::UserKey;
 use crate::policy::Policy;
 use crate::policy::Rule;
@@ -36,8 +37,8 @@ use crate::service::ServiceError;
 use crate::service::admin::AdminError;
 use crate::service::challenge::Factors;
 use crate::service::evaluate::Case;
+use crate::service::evaluate::slots;
 use crate::service::evaluate::success;
-use crate::service::evaluate::usable;
 use crate::service::explain::rules::Reading;
 use crate::service::facts;
 use crate::service::policy_of;
@@ -217,7 +218,16 @@ impl Service {
         let mut refused = situation.refused.or(refused);
         match rule {
             Some(rule) => {
-                let found = self.asked(frame, policy, rule, &view, &credentials, &mut situation);
+                let outage = self.outage(rule, frame.request.at).await?;
+                let found = self.asked(
+                    frame,
+                    policy,
+                    rule,
+                    &view,
+                    &credentials,
+                    outage,
+                    &mut situation,
+                );
                 refused = refused.or_else(|| found.err());
             }
             None => situation.tokens = demand::idle(&view),
@@ -242,6 +252,7 @@ impl Service {
         rule: &Rule,
         view: &View,
         credentials: &Credentials,
+        outage: Option<Waiver>,
         situation: &mut Situation,
     ) -> Result<(), Reason> {
         let case = Case {
@@ -250,12 +261,11 @@ impl Service {
             rule,
             at: frame.request.at,
         };
-        let demand = self.demand(case, view, Factors::default(), credentials);
-        let tokens = usable(case, view, credentials, &demand);
-        let counted: Vec<&Serial> = match &tokens {
-            Ok(tokens) => tokens.iter().map(|(token, _)| &token.serial).collect(),
-            Err(_) => Vec::new(),
-        };
+        let demand = self.demand(case, view, Factors::default(), credentials, outage);
+        let tokens = slots(case, view, credentials, &demand);
+        let slots = tokens.iter().flatten();
+        let counting = slots.flat_map(|slot| slot.tokens.iter());
+        let counted: Vec<&Serial> = counting.map(|(token, _)| &token.serial).collect();
         situation.tokens = demand::tokens(view, policy, &demand.factors, &counted);
         situation.asked = Some(demand::asked(case, &demand, credentials, &situation.tokens));
         let must = success(&demand.factors, None, credentials) == Success::MustChange;

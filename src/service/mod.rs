@@ -10,6 +10,7 @@
 //! Outcome is not error: a wrong code is `Ok(Decided { outcome: Reject, .. })`. `Err` means that
 //! nobody could decide; the front ends answer it with silence or 503, and nothing was counted.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,6 +56,7 @@ use crate::time::UnixTime;
 pub mod admin;
 mod challenge;
 pub mod clients;
+mod compare;
 pub mod counters;
 pub mod courier;
 mod decide;
@@ -63,6 +65,7 @@ pub mod explain;
 pub mod hashing;
 pub mod issue;
 mod round;
+mod slot;
 pub mod travel;
 
 pub use evaluate::MIN_ASSURANCE;
@@ -147,7 +150,7 @@ pub struct Challenged {
     /// What is asked for.
     pub factor: Factor,
     /// How to ask the person for it.
-    pub prompt: &'static str,
+    pub prompt: Cow<'static, str>,
     /// How long an answer is awaited.
     pub expires_in: Duration,
 }
@@ -324,12 +327,17 @@ impl Service {
             let evaluated = self
                 .evaluate(request, policy, key.as_ref().ok(), at)
                 .await?;
+            let mut decoy = None;
             let (finding, rule, waived, evaluation) = match evaluated {
                 Evaluated::Refused {
                     reason,
                     rule,
                     waived,
-                } => (Finding::Refused(reason), rule, waived, None),
+                    decoy: pretended,
+                } => {
+                    decoy = pretended;
+                    (Finding::Refused(reason), rule, waived, None)
+                }
                 Evaluated::Compared(finding, evaluation) => {
                     let (rule, waived) = (Some(evaluation.rule), evaluation.waived.clone());
                     (finding, rule, waived, Some(evaluation))
@@ -368,9 +376,18 @@ impl Service {
                 }
                 (Decision::Challenge, Some(evaluation)) => {
                     self.renew(&evaluation);
-                    Outcome::Challenge(self.challenge(request, policy, &evaluation)?)
+                    let challenge = self.challenge(request, policy, &evaluation).await?;
+                    if request.rounds {
+                        Outcome::Challenge(challenge)
+                    } else {
+                        // What was asked for is on its way; who cannot be asked again begins again.
+                        Outcome::Reject
+                    }
                 }
-                _ => Outcome::Reject,
+                _ => match decoy.filter(|_| settlement.reason.is_guess()) {
+                    Some(factor) => Outcome::Challenge(self.decoy(request, policy, factor)?),
+                    None => Outcome::Reject,
+                },
             };
             let delay = match outcome {
                 Outcome::Reject => policy.reject_delay,

@@ -34,7 +34,8 @@ pub enum Presented<'a> {
 }
 
 impl<'a> Presented<'a> {
-    /// What can only be a code, because it is asked for alone or in a field of its own.
+    /// What can only be a code, because it is asked for alone or in a field of its own, where
+    /// something else than digits may stand for it.
     pub(crate) fn sole_code(self, only_otp: bool) -> Option<&'a str> {
         match self {
             Self::Passcode(text) if only_otp => Some(text.expose()),
@@ -74,6 +75,8 @@ pub(crate) struct Round<'a> {
     pub(crate) asked: &'a [Factor],
     /// What comes after them.
     pub(crate) next: Option<Factor>,
+    /// What the person asked to be sent, or drawn from the card, for the held factor that comes next.
+    pub(crate) keyword: Option<Factor>,
     /// What was presented for them; nothing stands for an empty text.
     pub(crate) parts: Split<'a>,
 }
@@ -84,25 +87,43 @@ impl<'a> Round<'a> {
         Self {
             asked,
             next: rest.first().copied(),
+            keyword: None,
             parts,
         }
     }
 
-    fn one(remaining: &'a [Factor], text: &'a str) -> Self {
+    /// With a keyword in the place of the code everything before the code is looked at, and the code
+    /// comes next.
+    fn keyword_read(self, remaining: &'a [Factor]) -> Self {
+        let Some(CodePart::Keyword(word)) = self.parts.code else {
+            return self;
+        };
+        let before = remaining
+            .iter()
+            .take_while(|factor| factor.is_knowledge())
+            .count();
+        Self {
+            keyword: Factor::of_keyword(word),
+            ..Self::new(remaining, before, self.parts)
+        }
+    }
+
+    fn one(remaining: &'a [Factor], text: &'a str, extra: Extra<'_>) -> Self {
         let text = Some(text).filter(|text| !text.is_empty());
         let mut parts = Split::default();
         match remaining.first() {
             Some(Factor::Password) => parts.password = text,
             Some(Factor::Pin) => parts.pin = text,
-            Some(_) => parts.code = text.map(CodePart::Digits),
+            Some(_) => parts.code = text.map(|text| CodePart::alone(text, extra)),
             None => {}
         }
         Self::new(remaining, 1, parts)
     }
 
-    /// Whether this factor is looked at.
-    pub(crate) fn asks(&self, factor: Factor) -> bool {
-        self.asked.contains(&factor)
+    /// The held factor that is looked at.
+    pub(crate) fn held(&self) -> Option<Factor> {
+        let mut held = self.asked.iter().filter(|factor| !factor.is_knowledge());
+        held.next().copied()
     }
 }
 
@@ -114,7 +135,23 @@ pub(crate) fn round<'a>(
     form: Form,
     lengths: impl IntoIterator<Item = Digits>,
     pin_chars: Option<usize>,
-    is_right: impl Fn(&str) -> bool,
+    extra: Extra<'_>,
+    is_right: impl Fn(CodePart<'_>) -> bool,
+) -> Option<Round<'a>> {
+    let read = read(
+        remaining, presented, form, lengths, pin_chars, extra, is_right,
+    );
+    read.map(|round| round.keyword_read(remaining))
+}
+
+fn read<'a>(
+    remaining: &'a [Factor],
+    presented: Presented<'a>,
+    form: Form,
+    lengths: impl IntoIterator<Item = Digits>,
+    pin_chars: Option<usize>,
+    extra: Extra<'_>,
+    is_right: impl Fn(CodePart<'_>) -> bool,
 ) -> Option<Round<'a>> {
     let text = match presented {
         Presented::Passcode(text) => text.expose(),
@@ -127,14 +164,20 @@ pub(crate) fn round<'a>(
             let parts = Split {
                 password: text(password),
                 pin: text(pin),
-                code: text(otp).map(CodePart::Digits),
+                code: text(otp).map(|text| CodePart::alone(text, extra)),
             };
             let given = |factor: &Factor| match factor {
                 Factor::Password => parts.password.is_some(),
                 Factor::Pin => parts.pin.is_some(),
                 _ => parts.code.is_some(),
             };
-            let first = remaining.iter().take_while(|factor| given(factor)).count();
+            // One field holds one code: a second held factor is asked for in a round of its own.
+            let mut held = 0;
+            let first = remaining.iter().take_while(|factor| {
+                held += usize::from(!factor.is_knowledge());
+                held <= 1 && given(factor)
+            });
+            let first = first.count();
             // What is missing where nothing can be asked later is wrong, as an empty text is.
             let count = match form {
                 Form::One | Form::Either if first > 0 => first,
@@ -144,16 +187,23 @@ pub(crate) fn round<'a>(
         }
     };
     if form == Form::One || remaining.len() == 1 {
-        return Some(Round::one(remaining, text));
+        return Some(Round::one(remaining, text, extra));
     }
-    let splits: Splits<'a> = split(remaining, text, lengths, pin_chars, Extra::default());
+    let splits: Splits<'a> = split(remaining, text, lengths, pin_chars, extra);
     let right = splits
         .iter()
-        .find(|parts| parts.digits().is_some_and(&is_right))
+        .find(|parts| parts.code.is_some_and(&is_right))
         .copied();
     match (right, form) {
         (Some(parts), _) => Some(Round::new(remaining, remaining.len(), parts)),
-        (None, Form::Either) => Some(Round::one(remaining, text)),
+        (None, Form::Either) => {
+            // A keyword is told by its comma: no password of a user ends like that by chance.
+            let keyword = |parts: &&Split<'a>| matches!(parts.code, Some(CodePart::Keyword(_)));
+            match splits.iter().find(keyword) {
+                Some(parts) => Some(Round::new(remaining, remaining.len(), *parts)),
+                None => Some(Round::one(remaining, text, extra)),
+            }
+        }
         (None, _) => {
             let parts = *splits.first()?;
             Some(Round::new(remaining, remaining.len(), parts))

@@ -402,7 +402,7 @@ impl Question {
                 challenge: api::Challenge {
                     id: challenge.id,
                     factor: challenge.factor.to_string(),
-                    prompt: challenge.prompt.to_owned(),
+                    prompt: challenge.prompt.into_owned(),
                     expires_in: challenge.expires_in.as_secs(),
                 },
                 request_id,
