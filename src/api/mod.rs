@@ -10,6 +10,7 @@ use utoipa::IntoParams;
 use utoipa::ToSchema;
 
 mod audit;
+mod challenges;
 mod clients;
 mod delivery;
 pub mod explain;
@@ -18,6 +19,7 @@ mod users;
 mod verify;
 
 pub use audit::*;
+pub use challenges::*;
 pub use clients::*;
 pub use delivery::*;
 pub use tokens::*;

@@ -25,6 +25,8 @@ keys! {
         "addresses for HTTP; a list for more than one";
     HTTP_INSECURE = "http.insecure", "false",
         "serve HTTP without TLS beyond loopback: passwords and keys travel readable";
+    HTTP_INBOUND_SECRET_FILE = "http.inbound_secret_file", "",
+        "file with the secret by which gateways sign what they bring to /v1/inbound";
     HTTP_TLS_CERTIFICATE = "http.tls.certificate", "",
         "PEM file: the server's certificate, then the intermediate ones";
     HTTP_TLS_KEY = "http.tls.key", "", "PEM file: the private key of the certificate";

@@ -103,6 +103,8 @@ pub struct Http {
     pub tls: Option<Tls>,
     /// Whether plain HTTP beyond loopback was asked for.
     pub insecure: bool,
+    /// File with the secret by which gateways sign what they bring.
+    pub inbound_secret_file: Option<PathBuf>,
 }
 
 /// `[http.tls]`

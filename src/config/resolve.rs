@@ -118,6 +118,7 @@ impl Resolver<'_> {
         let enabled = self.one(keys::HTTP_ENABLED, parse_flag);
         let listen = self.addresses(keys::HTTP_LISTEN);
         let insecure = self.one(keys::HTTP_INSECURE, parse_flag);
+        let inbound_secret_file = self.path(keys::HTTP_INBOUND_SECRET_FILE, dir);
         let certificate = self.path(keys::HTTP_TLS_CERTIFICATE, dir);
         let key = self.path(keys::HTTP_TLS_KEY, dir);
         let tls = match (certificate, key) {
@@ -152,6 +153,7 @@ impl Resolver<'_> {
             listen,
             tls,
             insecure,
+            inbound_secret_file,
         })
     }
 

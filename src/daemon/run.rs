@@ -53,6 +53,12 @@ pub async fn serve(
     );
     let app = App::new(Arc::clone(&service), site.config.limits, info.clone());
     let counters = Arc::clone(&pipeline);
+    if let Some(path) = &site.config.http.inbound_secret_file {
+        let secret = crate::delivery::read_secret(path);
+        let secret =
+            secret.map_err(|what| failed(what, "write a long random text into the file"))?;
+        app.set_inbound_secret(secret);
+    }
     app.add_metrics(Box::new(move |out| counters.write_prometheus(out)));
 
     let shutdown = CancellationToken::new();

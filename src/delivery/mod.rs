@@ -194,7 +194,7 @@ fn open(
 }
 
 /// The key or password in a file: one line.
-fn read_secret(path: &Path) -> Result<SecretString, String> {
+pub(crate) fn read_secret(path: &Path) -> Result<SecretString, String> {
     let shown = path.display();
     let text = std::fs::read_to_string(path).map(SecretString::new);
     let text = text.map_err(|error| format!("{shown} cannot be read: {error}"))?;

@@ -36,6 +36,7 @@ use crate::policy::assurance;
 use crate::policy::kinds_of;
 use crate::policy::split::CodePart;
 use crate::policy::split::split;
+use crate::secret::Key256;
 use crate::secret::SecretString;
 use crate::secret::random;
 use crate::service::Challenged;
@@ -478,7 +479,10 @@ impl Service {
         if send == Factor::Card {
             let drawn = self.make_code(found, wanted).await?.ok();
             let pair = drawn.and_then(|made| made.issued.pair);
-            return Ok(pair.map_or_else(|| prompt(send).into(), |pair| cells(found.0, pair).into()));
+            return Ok(pair.map_or_else(
+                || prompt(send).into(),
+                |pair| cells(found.0.serial.as_str(), pair).into(),
+            ));
         }
         // Why nothing is sent is in the log; the person is asked all the same.
         let _ = self.send_code(found, view.user.language, wanted).await?;
@@ -677,8 +681,8 @@ fn waiver_text(word: &str, waiver: &Waiver) -> String {
 }
 
 /// How the person is asked for two cells of the card.
-fn cells(token: &Token, pair: Pair) -> String {
-    let number = token.serial.as_str().trim_start_matches("CARD-");
+pub(super) fn cells(serial: &str, pair: Pair) -> String {
+    let number = serial.trim_start_matches("CARD-");
     format!(
         "Card {number}: type its last 3 digits, the first 2 of cell {}, the last 2 of cell {}",
         pair.first, pair.second
@@ -686,6 +690,20 @@ fn cells(token: &Token, pair: Pair) -> String {
 }
 
 impl<'r> Case<'r, '_> {
+    /// A challenge of this login in which nothing was proven yet.
+    pub(super) fn sealed(
+        &self,
+        key: &Key256,
+        view: &View,
+        credentials: &Credentials,
+        expires: UnixTime,
+        nonce: [u8; challenge::NONCE],
+    ) -> Option<String> {
+        let user = view.user.key.to_string();
+        let binding = self.binding(&user, view, credentials);
+        challenge::seal(key, binding, Factors::default(), expires, nonce)
+    }
+
     fn binding<'a>(&'a self, user: &'a str, view: &View, credentials: &Credentials) -> Binding<'a> {
         Binding {
             client: &self.request.client.name,
@@ -725,7 +743,7 @@ impl<'r> Case<'r, '_> {
         }
     }
 
-    fn place<'s, 'v>(
+    pub(super) fn place<'s, 'v>(
         &'s self,
         view: &'v View,
         factors: &'s [Factor],

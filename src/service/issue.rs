@@ -246,6 +246,7 @@ impl Service {
             }
         };
         let text = match way {
+            Way::Inbound => texts::key_in(language),
             Way::Enrol => texts::enrolment(language, &made.text, minutes),
             _ => texts::login(language, &made.text, minutes),
         };
@@ -256,7 +257,7 @@ impl Service {
                 to: address.clone(),
                 subject: (medium == Medium::Email).then(|| texts::subject(language).to_owned()),
                 text,
-                code: Some(made.text.clone()),
+                code: (way != Way::Inbound).then(|| made.text.clone()),
                 language,
             },
             token.serial.to_string(),
@@ -373,6 +374,13 @@ mod texts {
             Language::Ko => {
                 format!("기기 등록번호 {code} ({minutes}분간 유효). 타인에게 알려주지 마세요.")
             }
+        })
+    }
+
+    pub(super) fn key_in(language: Language) -> SecretString {
+        SecretString::from(match language {
+            Language::En => "Please key in the two digits that your screen shows.",
+            Language::Ko => "화면에 표시된 두 자리 숫자를 눌러 주세요.",
         })
     }
 

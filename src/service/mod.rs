@@ -54,6 +54,7 @@ use crate::time::Clock;
 use crate::time::UnixTime;
 
 pub mod admin;
+pub mod begin;
 mod challenge;
 pub mod clients;
 mod compare;
@@ -63,6 +64,7 @@ mod decide;
 mod evaluate;
 pub mod explain;
 pub mod hashing;
+pub mod inbound;
 pub mod issue;
 mod round;
 mod slot;

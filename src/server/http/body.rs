@@ -107,7 +107,7 @@ async fn read(body: Body, app: &App) -> Result<Vec<u8>, Failure> {
     }
 }
 
-fn parse<T: DeserializeOwned>(octets: &[u8]) -> Result<T, Failure> {
+pub(crate) fn parse<T: DeserializeOwned>(octets: &[u8]) -> Result<T, Failure> {
     if depth(octets) > DEPTH {
         return Err(Failure::malformed("the body is nested deeper than 16"));
     }

@@ -21,6 +21,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use arc_swap::ArcSwapOption;
 use axum::Extension;
 use axum::Router;
 use axum::http::HeaderName;
@@ -47,6 +48,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::config::Limits;
+use crate::secret::SecretString;
 use crate::server::Info;
 use crate::server::http::error::Failure;
 use crate::service::Service;
@@ -55,11 +57,13 @@ mod admin;
 mod answer;
 mod body;
 pub mod caller;
+mod challenges;
 mod error;
 mod fairness;
 mod forms;
 mod health;
 mod idempotency;
+mod inbound;
 pub mod metrics;
 mod patience;
 mod serve;
@@ -80,6 +84,7 @@ pub struct App {
     tasks: TaskTracker,
     requests: metrics::Requests,
     sources: Mutex<Vec<metrics::Source>>,
+    inbound_secret: ArcSwapOption<SecretString>,
     rates: fairness::Rates,
     addresses: Arc<fairness::Addresses>,
     started: Instant,
@@ -101,6 +106,7 @@ impl App {
             tasks: TaskTracker::new(),
             requests: metrics::Requests::default(),
             sources: Mutex::default(),
+            inbound_secret: ArcSwapOption::empty(),
             rates: fairness::Rates::default(),
             addresses: Arc::default(),
             started: Instant::now(),
@@ -111,6 +117,15 @@ impl App {
     /// Says what is known about the process now.
     pub fn set_info(&self, info: Info) {
         self.info.store(Arc::new(info));
+    }
+
+    /// Takes the secret with which gateways sign what they bring; without one nothing is taken.
+    pub fn set_inbound_secret(&self, secret: SecretString) {
+        self.inbound_secret.store(Some(Arc::new(secret)));
+    }
+
+    pub(crate) fn inbound_secret(&self) -> Option<Arc<SecretString>> {
+        self.inbound_secret.load_full()
     }
 
     /// Adds another front end's counters to `/metrics`.
@@ -262,6 +277,8 @@ fn verify_routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(verify::verify))
         .routes(routes!(verify::replace_credentials))
+        .routes(routes!(challenges::begin))
+        .routes(routes!(challenges::standing))
 }
 
 /// Routes without a key: nothing about users or clients.
@@ -270,6 +287,7 @@ fn open_routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(health::openapi))
+        .routes(routes!(inbound::take))
 }
 
 fn described_by(mut document: OpenApi) -> OpenApi {

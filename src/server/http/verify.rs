@@ -156,7 +156,7 @@ impl App {
 }
 
 /// The client whose policy applies.
-fn asking(
+pub(crate) fn asking(
     app: &App,
     caller: &Caller,
     on_behalf: Option<&str>,
@@ -321,7 +321,9 @@ impl Question {
             ));
         }
         let separate = [&body.otp, &body.pin, &body.password];
-        if body.passcode.is_none() && separate.iter().all(|field| field.is_none()) {
+        let typed = body.passcode.is_some() || separate.iter().any(|field| field.is_some());
+        // A round that was answered on the other channel is finished without typing anything.
+        if !typed && body.challenge.is_none() {
             return Err(Failure::malformed(
                 "give what the person typed: `otp`, `passcode`, `pin` or `password`",
             ));

@@ -1,0 +1,78 @@
+//! Rounds that an application begins itself, and what gateways bring.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::Deserialize;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::secret::SecretString;
+
+/// `POST /v1/challenges`: begins a round without a first factor.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChallengeRequest {
+    /// `name`, `name@realm` or `DOMAIN\name`.
+    pub user: String,
+    /// `sms`, `email`, `voice` or `card`.
+    pub factor: String,
+    /// `code` (we send, the person types; the default) or `inbound` (we show, the person sends it by
+    /// text message, or keys it in when called).
+    pub way: Option<String>,
+    /// Where the person is.
+    #[schema(value_type = Option<String>)]
+    pub client_ip: Option<IpAddr>,
+    /// The application's own words, for policy rules.
+    #[serde(default)]
+    pub context: BTreeMap<String, String>,
+}
+
+/// A round that was begun. It looks the same whether or not anybody can finish it.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct ChallengeBegun {
+    /// For `GET /v1/challenges/{id}`, and the field `challenge` of `POST /v1/verify`.
+    pub id: String,
+    /// The factor that is asked for.
+    pub factor: String,
+    /// How to ask the person.
+    pub prompt: String,
+    /// Digits to show, of an inbound round.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub display: Option<String>,
+    /// Seconds in which an answer is awaited.
+    pub expires_in: u64,
+    /// Names the request in the audit.
+    pub request_id: String,
+}
+
+/// How a round stands.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct ChallengeStanding {
+    /// `pending`, `accepted`, `declined` or `expired`. An inbound round that is accepted lets nobody
+    /// in before `POST /v1/verify` with its id and the other factors.
+    pub status: String,
+}
+
+/// What a gateway brings to `POST /v1/inbound/{medium}`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InboundMessage {
+    /// The gateway's name of the message; the same when it is brought again.
+    #[serde(default)]
+    pub id: String,
+    /// The number it came from, in E.164 form.
+    pub from: String,
+    /// What was written, or which keys were pressed.
+    #[schema(value_type = String)]
+    pub text: SecretString,
+}
+
+/// That it was taken. What it did is in the audit.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct InboundTaken {
+    /// Always true.
+    pub taken: bool,
+    /// Names the request in the audit.
+    pub request_id: String,
+}

@@ -1,0 +1,129 @@
+//! `/v1/challenges`: rounds that an application begins itself, and how they stand.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::Path;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use crate::api;
+use crate::api::Problem;
+use crate::model::user_key::UserKey;
+use crate::policy::Factor;
+use crate::secret::SecretString;
+use crate::server::http::App;
+use crate::server::http::answer;
+use crate::server::http::body::Json;
+use crate::server::http::caller::Arrival;
+use crate::server::http::caller::Caller;
+use crate::server::http::error::Failure;
+use crate::server::http::verify;
+use crate::service::Presented;
+use crate::service::Request;
+
+/// Begins a round: sends a code, draws the cells of a card, or shows digits that the person sends.
+///
+/// The answer looks the same whether or not there is such a user or telephone. An earlier code that
+/// is still good stays good when no further message may leave.
+#[utoipa::path(
+    post,
+    path = "/v1/challenges",
+    tag = "verify",
+    request_body = api::ChallengeRequest,
+    responses(
+        (status = 201, description = "Begun", body = api::ChallengeBegun),
+        (status = 400, description = "Malformed", body = Problem,
+         content_type = "application/problem+json"),
+        (status = "default", description = "Failure", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn begin(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Extension(arrival): Extension<Arrival>,
+    Json { value: body, .. }: Json<api::ChallengeRequest>,
+) -> Result<Response, Failure> {
+    let factor = body.factor.parse::<Factor>().ok();
+    let factor = factor.filter(|factor| factor.is_issued());
+    let factor =
+        factor.ok_or_else(|| Failure::malformed("factor: one of sms, email, voice, card"))?;
+    let inbound = match body.way.as_deref() {
+        None | Some("code") => false,
+        Some("inbound") => true,
+        Some(_) => return Err(Failure::malformed("way: one of code, inbound")),
+    };
+    if inbound && !matches!(factor, Factor::Sms | Factor::Voice) {
+        return Err(Failure::malformed("way: `inbound` goes with sms and voice"));
+    }
+    let client = verify::asking(&app, &caller, None, arrival)?;
+    if let (Some(realm), Ok(user)) = (&client.realm, UserKey::parse(&body.user))
+        && realm != user.realm()
+    {
+        return Err(Failure::Forbidden(
+            "this key may ask about users of its own realm only",
+        ));
+    }
+    let context = body.context.iter();
+    let context: Vec<_> = context
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    let nothing = SecretString::default();
+    let request = Request {
+        id: arrival.id,
+        at: arrival.at,
+        deadline: arrival.at.plus(app.limits().request_timeout),
+        client: &client,
+        channel: crate::model::audit::Channel::Http,
+        method: "http",
+        user: &body.user,
+        presented: Presented::Passcode(&nothing),
+        challenge: None,
+        rounds: true,
+        source: body.client_ip,
+        attributes: &[],
+        context: &context,
+    };
+    let begun = app.service().begin(&request, factor, inbound).await?;
+    let challenge = begun.challenge;
+    let begun = api::ChallengeBegun {
+        id: challenge.id,
+        factor: challenge.factor.to_string(),
+        prompt: challenge.prompt.into_owned(),
+        display: begun.display.map(|digits| digits.expose().to_owned()),
+        expires_in: challenge.expires_in.as_secs(),
+        request_id: arrival.id.to_string(),
+    };
+    Ok(answer::json(StatusCode::CREATED, &begun))
+}
+
+/// How a round stands.
+#[utoipa::path(
+    get,
+    path = "/v1/challenges/{id}",
+    tag = "verify",
+    params(("id" = String, Path, description = "The round, as its beginning named it")),
+    responses(
+        (status = 200, description = "How it stands", body = api::ChallengeStanding),
+        (status = 404, description = "This client began no such round", body = Problem,
+         content_type = "application/problem+json"),
+        (status = "default", description = "Failure", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn standing(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Extension(arrival): Extension<Arrival>,
+    Path(id): Path<String>,
+) -> Result<Response, Failure> {
+    let client = verify::asking(&app, &caller, None, arrival)?;
+    let standing = app.service().standing(&client.name, &id).await?;
+    let standing = standing.ok_or_else(|| Failure::missing("challenge"))?;
+    let standing = api::ChallengeStanding {
+        status: standing.as_str().to_owned(),
+    };
+    Ok(answer::json(StatusCode::OK, &standing))
+}

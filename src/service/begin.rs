@@ -1,0 +1,403 @@
+//! Rounds that an application begins itself, without a first factor: a code is sent, cells are drawn,
+//! digits are shown. And how such a round stands.
+//!
+//! Invariants: an answer is the same whether or not there is such a user, token or telephone: what
+//! cannot be begun is a round that nobody can finish (SECURITY T12). Why is in the audit.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use crate::model::issue::Way;
+use crate::model::kind::Kind;
+use crate::model::reason::Reason;
+use crate::model::token::Token;
+use crate::model::token::TokenState;
+use crate::model::user_key::UserKey;
+use crate::policy::Factor;
+use crate::policy::Policy;
+use crate::policy::Rule;
+use crate::secret::SecretString;
+use crate::secret::random;
+use crate::service::Challenged;
+use crate::service::Request;
+use crate::service::Service;
+use crate::service::ServiceError;
+use crate::service::challenge;
+use crate::service::challenge::Ticket;
+use crate::service::evaluate::Case;
+use crate::service::evaluate::prompt;
+use crate::service::facts;
+use crate::service::issue::Form;
+use crate::service::issue::Made;
+use crate::service::issue::Wanted;
+use crate::service::issue::note;
+use crate::service::policy_of;
+use crate::service::shorten;
+use crate::service::slot::Slot;
+use crate::store::By;
+use crate::store::View;
+use crate::time::UnixTime;
+
+/// A round that was begun.
+#[derive(Debug)]
+pub struct Begun {
+    /// What the person is asked for.
+    pub challenge: Challenged,
+    /// Digits to be shown to the person, who sends or keys them in elsewhere.
+    pub display: Option<SecretString>,
+}
+
+/// How a round stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Standing {
+    /// Nobody has answered yet.
+    Pending,
+    /// The right answer came. Of an inbound round: finish it by `POST /v1/verify` with the challenge.
+    Accepted,
+    /// Answered wrong too often.
+    Declined,
+    /// Too late, or a newer code took its place.
+    Expired,
+}
+
+impl Standing {
+    /// The word on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Accepted => "accepted",
+            Self::Declined => "declined",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+/// Why a round cannot be begun, for the audit.
+enum Refused {
+    Login(Reason),
+    Other(&'static str),
+}
+
+impl Service {
+    /// Begins a round. `inbound`: the person sends the digits that are shown to us, instead of typing
+    /// what we sent. What is presented in `request` is not looked at.
+    pub async fn begin(
+        &self,
+        request: &Request<'_>,
+        factor: Factor,
+        inbound: bool,
+    ) -> Result<Begun, ServiceError> {
+        let policies = self.policies.load_full();
+        let policy = policy_of(request.client, &policies)?;
+        let at = self.window_time(request.at)?;
+        let key = UserKey::parse(request.user).ok();
+        let way = if inbound { Way::Inbound } else { Way::Code };
+        let view = match &key {
+            Some(key) => self.store.view(key).await?,
+            None => None,
+        };
+        let made = match &view {
+            Some(view) => {
+                self.round_code(request, policy, view, factor, way, at)
+                    .await?
+            }
+            None => Err(Refused::Login(Reason::UnknownUser)),
+        };
+        let (made, why) = match made {
+            Ok(made) => (Some(made), None),
+            Err(Refused::Login(reason)) => (None, Some(reason.as_str())),
+            Err(Refused::Other(why)) => (None, Some(why)),
+        };
+        if let Some(why) = why {
+            let by = By {
+                request: request.id,
+                actor: format!("{} {}", request.channel, request.client.name),
+                at,
+            };
+            let shown = key
+                .as_ref()
+                .map_or_else(|| shorten(request.user), ToString::to_string);
+            let detail = format!("{factor} {}: {why}", way.as_str());
+            note(
+                self.store.as_ref(),
+                by,
+                "code_refuse",
+                shown.clone(),
+                Some(shown),
+                detail,
+            )
+            .await;
+        }
+        let expires_in = life(policy, factor, way);
+        let (number, serial) = match &made {
+            Some((rule, serial, made)) => {
+                let challenge = self
+                    .sealed(request, policy, rule, view.as_ref(), at)
+                    .await?;
+                return self.begun(request, policy, factor, way, challenge, serial, made);
+            }
+            None => (0, String::new()),
+        };
+        let mut decoy = self.decoy(request, policy, factor)?;
+        let ticket = Ticket {
+            user: request.user.chars().take(64).collect(),
+            serial,
+            number,
+            expires: at.plus(expires_in),
+        };
+        decoy.id = self.ticketed(request, &decoy.id, &ticket)?;
+        decoy.expires_in = expires_in;
+        decoy.prompt = asks(factor, way);
+        let display = inbound.then(|| self.digits(DIGITS)).transpose()?;
+        Ok(Begun {
+            challenge: decoy,
+            display,
+        })
+    }
+
+    /// How a round of this client stands; `None`: it began none with this id.
+    pub async fn standing(&self, client: &str, id: &str) -> Result<Option<Standing>, ServiceError> {
+        let Some(ticket) = challenge::open_ticket(&self.challenge_key, client, id) else {
+            return Ok(None);
+        };
+        let at = self.window_time(self.now())?;
+        let late = at >= ticket.expires;
+        let found = match ticket.serial.parse() {
+            Ok(serial) => self.store.token(&serial).await?,
+            Err(_) => None,
+        };
+        let Some((_, state)) = found else {
+            let open = if late {
+                Standing::Expired
+            } else {
+                Standing::Pending
+            };
+            return Ok(Some(open));
+        };
+        let consumed = state.moving.last.is_some_and(|last| last == ticket.number);
+        let live = state.issued.filter(|issued| issued.number == ticket.number);
+        Ok(Some(match live {
+            _ if consumed => Standing::Accepted,
+            Some(issued) if issued.is_spent() => Standing::Declined,
+            Some(issued) if issued.is_open(state.moving.last, at) && issued.answered => {
+                Standing::Accepted
+            }
+            Some(issued) if issued.is_open(state.moving.last, at) && !late => Standing::Pending,
+            _ => Standing::Expired,
+        }))
+    }
+
+    async fn round_code<'p>(
+        &self,
+        request: &Request<'_>,
+        policy: &'p Policy,
+        view: &View,
+        factor: Factor,
+        way: Way,
+        at: UnixTime,
+    ) -> Result<Result<(&'p Rule, String, Made), Refused>, ServiceError> {
+        let login = |reason| Ok(Err(Refused::Login(reason)));
+        if view.user.disabled {
+            return login(Reason::UserDisabled);
+        }
+        let Some(rule) = policy.decide(&facts(request, view, at)).rule() else {
+            return login(Reason::NoRule);
+        };
+        let outage = self.outage(rule, at).await?.is_some();
+        let held = rule.require.iter().copied().find(|one| {
+            !one.is_knowledge()
+                && rule
+                    .accepts(*one, outage)
+                    .any(|accepted| accepted == factor)
+        });
+        let Some(held) = held else {
+            return Ok(Err(Refused::Other("the rule does not take this factor")));
+        };
+        if way == Way::Inbound && rule.require.len() == 1 {
+            // Two digits are a hint of presence, no proof (row D1): an extra factor only.
+            return Ok(Err(Refused::Other(
+                "the rule asks for nothing else besides",
+            )));
+        }
+        let case = Case {
+            request,
+            policy,
+            rule,
+            at,
+        };
+        if let Err(reason) = self.unblocked(case, view).await? {
+            return login(reason);
+        }
+        let slot = match Slot::of(
+            held,
+            case.place(view, &rule.require, rule.min_assurance, outage),
+        ) {
+            Ok(slot) => slot,
+            Err(reason) => return login(reason),
+        };
+        let kinds = crate::policy::kinds_of(factor, &policy.otp);
+        let tokens = slot
+            .tokens
+            .iter()
+            .filter(|(token, _)| kinds.contains(&token.kind));
+        let Some((token, state)) = tokens.max_by_key(|(_, state)| state.last_accept) else {
+            return login(Reason::NoToken);
+        };
+        let made = self
+            .round_message(request, policy, view, (token, state), way, at)
+            .await?;
+        Ok(match made {
+            Ok(made) => Ok((rule, token.serial.to_string(), made)),
+            Err(why) => Err(why),
+        })
+    }
+
+    async fn round_message(
+        &self,
+        request: &Request<'_>,
+        policy: &Policy,
+        view: &View,
+        found: (&Token, &TokenState),
+        way: Way,
+        at: UnixTime,
+    ) -> Result<Result<Made, Refused>, ServiceError> {
+        let kind = found.0.kind;
+        let wanted = Wanted {
+            request: request.id,
+            at,
+            actor: format!("{} {}", request.channel, request.client.name),
+            form: match (kind, way) {
+                (Kind::Card, _) => Form::Cells,
+                (_, Way::Inbound) => Form::Digits(DIGITS),
+                _ => Form::of(found.0.digits),
+            },
+            way,
+            client: (way == Way::Code).then_some(request.client.name.as_str()),
+            life: (kind != Kind::Card).then(|| life(policy, factor_of(kind), way)),
+            message: None,
+            device: None,
+        };
+        // Who is to text us needs no message; who is to key in digits is called.
+        let quiet = kind == Kind::Card || (way == Way::Inbound && kind == Kind::Sms);
+        let made = if quiet {
+            self.make_code(found, wanted).await?
+        } else {
+            self.send_code(found, view.user.language, wanted).await?
+        };
+        Ok(made.map_err(|refusal| Refused::Other(refusal_word(&refusal))))
+    }
+
+    async fn sealed(
+        &self,
+        request: &Request<'_>,
+        policy: &Policy,
+        rule: &Rule,
+        view: Option<&View>,
+        at: UnixTime,
+    ) -> Result<String, ServiceError> {
+        let case = Case {
+            request,
+            policy,
+            rule,
+            at,
+        };
+        let view = view.ok_or(ServiceError::Contended)?;
+        let credentials = self.store.credentials(&view.user.key).await?;
+        let expires = at.plus(policy.challenge.life.max(INBOUND_SMS));
+        let id = case.sealed(&self.challenge_key, view, &credentials, expires, {
+            random(self.entropy.as_ref())?
+        });
+        id.ok_or(ServiceError::Contended)
+    }
+
+    #[allow(clippy::too_many_arguments)] // what an answer is put together from
+    fn begun(
+        &self,
+        request: &Request<'_>,
+        policy: &Policy,
+        factor: Factor,
+        way: Way,
+        id: String,
+        serial: &str,
+        made: &Made,
+    ) -> Result<Begun, ServiceError> {
+        let expires_in = life(policy, factor, way);
+        let ticket = Ticket {
+            user: request.user.chars().take(64).collect(),
+            serial: serial.to_owned(),
+            number: made.issued.number,
+            expires: request.at.plus(expires_in),
+        };
+        let prompt = match made.issued.pair {
+            Some(pair) => crate::service::evaluate::cells(serial, pair).into(),
+            None => asks(factor, way),
+        };
+        Ok(Begun {
+            challenge: Challenged {
+                id: self.ticketed(request, &id, &ticket)?,
+                factor,
+                prompt,
+                expires_in,
+            },
+            display: (way == Way::Inbound).then(|| made.text.clone()),
+        })
+    }
+
+    fn ticketed(
+        &self,
+        request: &Request<'_>,
+        id: &str,
+        ticket: &Ticket,
+    ) -> Result<String, ServiceError> {
+        let nonce = random(self.entropy.as_ref())?;
+        let client = &request.client.name;
+        let text = challenge::with_ticket(&self.challenge_key, client, id, ticket, nonce);
+        text.ok_or(ServiceError::Contended)
+    }
+}
+
+fn refusal_word(refusal: &crate::model::issue::IssueRefusal) -> &'static str {
+    use crate::model::issue::IssueRefusal;
+    match refusal {
+        IssueRefusal::Stale => "the token keeps changing",
+        IssueRefusal::NotUsable => "no message can be sent, or the token is not in use",
+        IssueRefusal::TooSoon { .. } => "the last message is too young",
+        IssueRefusal::Spent { .. } => "no more messages today",
+        IssueRefusal::Locked => "the card is locked",
+        IssueRefusal::Device => "the device's request is not taken",
+    }
+}
+
+const fn factor_of(kind: Kind) -> Factor {
+    match kind {
+        Kind::Email => Factor::Email,
+        Kind::Voice => Factor::Voice,
+        Kind::Card => Factor::Card,
+        _ => Factor::Sms,
+    }
+}
+
+/// How long an answer is awaited.
+const fn life(policy: &Policy, factor: Factor, way: Way) -> Duration {
+    match (way, factor) {
+        (Way::Inbound, Factor::Voice) => INBOUND_VOICE,
+        (Way::Inbound, _) => INBOUND_SMS,
+        (_, Factor::Card) => policy.challenge.life,
+        _ => policy.codes.life,
+    }
+}
+
+fn asks(factor: Factor, way: Way) -> Cow<'static, str> {
+    match (way, factor) {
+        (Way::Inbound, Factor::Voice) => "Answer the call and key in the digits shown here".into(),
+        (Way::Inbound, _) => "Send the digits shown here from your telephone".into(),
+        _ => prompt(factor).into(),
+    }
+}
+
+/// Digits shown for an answer on another channel (rows C7, D1, D3).
+const DIGITS: u8 = 2;
+/// How long a text message from the person is awaited (row D3).
+const INBOUND_SMS: Duration = Duration::from_mins(5);
+/// How long keys pressed in a call are awaited (row D1).
+const INBOUND_VOICE: Duration = Duration::from_mins(2);
