@@ -28,8 +28,8 @@ pub fn of(body: &[u8]) -> String {
 /// Checks a body against the field's value.
 ///
 /// # Errors
-/// `Malformed` when the value is no dictionary or a known digest no octets of its length,
-/// `DigestMismatch` when no known digest is given or one does not match.
+/// `Malformed` when the value is no dictionary or a known digest no octets, `DigestMismatch` when
+/// no known digest is given or one does not match.
 pub fn check(value: &str, body: &[u8]) -> Result<(), SignatureError> {
     let members = fields::dictionary(value.as_bytes()).ok_or(SignatureError::Malformed)?;
     let mut known = false;
@@ -45,9 +45,6 @@ pub fn check(value: &str, body: &[u8]) -> Result<(), SignatureError> {
         let Bare::Octets(given) = item.value else {
             return Err(SignatureError::Malformed);
         };
-        if given.len() != computed.len() {
-            return Err(SignatureError::Malformed);
-        }
         if given != computed {
             return Err(SignatureError::DigestMismatch);
         }

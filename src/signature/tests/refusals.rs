@@ -203,6 +203,7 @@ fn digests() {
         (format!("{wrong}, {sha512}"), SignatureError::DigestMismatch),
         (format!("{sha512}, {wrong}"), SignatureError::DigestMismatch),
         ("md5=:AAAA:".to_owned(), SignatureError::DigestMismatch),
+        ("sha-256=:AAAA:".to_owned(), SignatureError::DigestMismatch),
         (String::new(), SignatureError::DigestMismatch),
         (format!("{right}, {right}"), SignatureError::Malformed),
         (right.replace(':', ""), SignatureError::Malformed),

@@ -33,7 +33,14 @@ fuzz_target!(|input: &[u8]| {
         ("content-digest", content_digest),
     ];
     let view = |headers| {
-        RequestView::new("POST", Scheme::Https, "otp.example.com", &target, headers, body)
+        RequestView::new(
+            "POST",
+            Scheme::Https,
+            "otp.example.com",
+            &target,
+            headers,
+            body,
+        )
     };
     let request = view(&headers);
     if let Ok(claimed) = verify::claimed(&headers) {
@@ -71,12 +78,7 @@ fuzz_target!(|input: &[u8]| {
         headers.push(("Content-Digest", value.as_bytes()));
     }
     let verify = |headers: &[(&str, &[u8])]| {
-        verify::claimed(headers)?.verify(
-            &view(headers),
-            &key.public(),
-            NOW,
-            &Requirements::DEVICE,
-        )
+        verify::claimed(headers)?.verify(&view(headers), &key.public(), NOW, &Requirements::DEVICE)
     };
     assert!(verify(&headers).is_ok(), "signed and not believed");
     headers[0].1 = signature_input;
