@@ -385,6 +385,8 @@ async fn the_answer_decides_whether_a_message_was_taken() {
     ] {
         assert_eq!(refused(behaviour).await, wanted);
     }
+    // What the buffers of the system hold was sent, and not read.
+    assert!(double.endless() < 32 << 20, "{}", double.endless());
     let garbage = refused(Behaviour::Garbage).await;
     assert!(garbage.starts_with("no HTTP answer: "), "{garbage}");
     double.behave(say(202, "{\"result\":\"ok\",\"message_id\":17}"));

@@ -125,7 +125,7 @@ async fn a_mail_arrives_over_starttls_and_a_login() {
         return;
     };
     let lab = lab(&server.plan(LOGIN));
-    let evil = "code\r\nBcc: evil@example.com\r\n\r\nbody \u{cf54}\u{b4dc}";
+    let evil = "code\r\nBcc: evil@example.com\r\n\r\nbody";
     let delivered = lab
         .deliveries
         .deliver(mail(5, "alice@example.com", evil))
@@ -140,7 +140,8 @@ async fn a_mail_arrives_over_starttls_and_a_login() {
     assert_eq!(header(&text, "Message-ID"), [id]);
     assert_eq!(header(&text, "Date"), ["Fri, 15 Jan 2027 08:00:00 +0000"]);
     assert_eq!(header(&text, "Auto-Submitted"), ["auto-generated"]);
-    assert_eq!(header(&text, "Subject").len(), 1);
+    let subject = "code  Bcc: evil@example.com    body";
+    assert_eq!(header(&text, "Subject"), [subject]);
     assert!(header(&text, "Bcc").is_empty(), "{text}");
     assert_eq!(text.matches("\r\n\r\n").count(), 1, "{text}");
     // The same text on a retry, so that a server can know it.

@@ -96,6 +96,7 @@ struct State {
     next: VecDeque<Behaviour>,
     received: Vec<Received>,
     connections: usize,
+    endless: usize,
     released: bool,
     stopped: bool,
 }
@@ -144,6 +145,11 @@ impl GatewayDouble {
     /// Connections so far, with or without a request.
     pub(crate) fn connections(&self) -> usize {
         self.shared.state.lock().unwrap().connections
+    }
+
+    /// Octets of endless answers that somebody took.
+    pub(crate) fn endless(&self) -> usize {
+        self.shared.state.lock().unwrap().endless
     }
 
     /// Waits until so many requests have come.
@@ -221,6 +227,7 @@ impl Shared {
                 stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n{\"result\":\"")?;
                 loop {
                     stream.write_all(&[b'x'; 4096])?;
+                    self.state.lock().unwrap().endless += 4096;
                 }
             }
             Behaviour::Hold => {
