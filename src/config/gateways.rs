@@ -39,7 +39,7 @@ use crate::model::message::Medium;
 use crate::model::message::address;
 use crate::model::message::is_country;
 
-/// The part of `[limits]` about delivery; the gateways follow with [`Resolver::gateways`].
+/// The part of `[limits]` about delivery; the gateways follow with [`gateways`].
 pub(super) fn delivery(reader: &mut Resolver<'_>) -> Option<Delivery> {
     let country = |text: &str| {
         let fault = || format!("`{text}` is no prefix of numbers: write + and digits, as +82");

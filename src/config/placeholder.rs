@@ -186,6 +186,8 @@ const LONGEST_ESCAPE: usize = 6;
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
     use super::*;
 
     const NASTY: &str = "say \"hi\" & go\r\nto=+82\\ \u{c778}\u{c99d} {to} {secret}\u{1}\u{2028}";

@@ -160,6 +160,7 @@ impl Gateway {
         };
         let outcome = answered.outcome.map(|reference| self.delivered(reference));
         Trial {
+            to: mask(message.medium, &message.to),
             outcome: outcome.map_err(Fault::text),
             answer: answered.answer,
         }

@@ -56,6 +56,8 @@ pub struct Delivered {
 /// What one gateway answered to one message.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Trial {
+    /// Where the message went, most of it hidden.
+    pub to: String,
     /// What became of it.
     pub outcome: Result<Delivered, String>,
     /// The beginning of what the gateway said, without secrets.

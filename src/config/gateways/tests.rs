@@ -188,9 +188,8 @@ fn the_environment_changes_gateways_of_the_file() {
 }
 
 #[test]
-fn faults_are_named_at_their_place() {
+fn faults_of_a_gateway_are_named_at_their_place() {
     let sms = |line: &str| format!("{SMS}{line}\n");
-    let mail = |line: &str| format!("{MAIL}{line}\n");
     let cases = [
         (
             sms("ulr = 1"),
@@ -253,6 +252,14 @@ fn faults_are_named_at_their_place() {
                 .replace("{text}", "{code}"),
             "a mail needs its text",
         ),
+    ];
+    assert_faults(&cases);
+}
+
+#[test]
+fn faults_of_http_are_named() {
+    let sms = |line: &str| format!("{SMS}{line}\n");
+    let cases = [
         (
             sms("headers = [\"X: {text}\"]"),
             "{text} has no place in a header",
@@ -282,6 +289,14 @@ fn faults_are_named_at_their_place() {
             sms("host = \"x\""),
             "a gateway of kind http has no `delivery.sms-a.host`",
         ),
+    ];
+    assert_faults(&cases);
+}
+
+#[test]
+fn faults_of_mail_and_limits_are_named() {
+    let mail = |line: &str| format!("{MAIL}{line}\n");
+    let cases = [
         (
             mail("body = \"x\""),
             "a gateway of kind smtp has no `delivery.mail.body`",
@@ -315,8 +330,12 @@ fn faults_are_named_at_their_place() {
             "2:7: error: `delivery.sms` must be a table",
         ),
     ];
+    assert_faults(&cases);
+}
+
+fn assert_faults(cases: &[(String, &str)]) {
     for (text, wanted) in cases {
-        let found = fault(&text);
+        let found = fault(text);
         assert!(found.contains(wanted), "{text}\n{found}\n{wanted}");
     }
 }

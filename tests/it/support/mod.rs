@@ -11,6 +11,7 @@ pub(crate) mod codes;
 pub(crate) mod daemon;
 pub(crate) mod disk;
 pub(crate) mod expected;
+pub(crate) mod gateway;
 pub(crate) mod gear;
 pub(crate) mod lab;
 pub(crate) mod limits;

@@ -11,7 +11,6 @@ use crate::api::Problem;
 use crate::model::message::Language;
 use crate::model::message::Medium;
 use crate::model::message::Message;
-use crate::model::message::mask;
 use crate::secret::SecretString;
 use crate::server::http::App;
 use crate::server::http::admin::NamePath;
@@ -80,7 +79,6 @@ pub(crate) async fn try_gateway(
         code: Some(SecretString::from(CODE)),
         language,
     };
-    let to = mask(medium, &message.to);
     let tried = courier.try_gateway(&name, message).await;
     let tried = tried.map_err(|error| match error {
         DeliveryError::Undeliverable(error) => {
@@ -96,7 +94,7 @@ pub(crate) async fn try_gateway(
     let tried = api::GatewayTried {
         gateway: name,
         medium: medium.to_string(),
-        to,
+        to: tried.to,
         taken: error.is_none(),
         reference,
         error,
