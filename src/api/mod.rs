@@ -12,12 +12,14 @@ use utoipa::ToSchema;
 mod audit;
 mod clients;
 pub mod explain;
+mod import;
 mod tokens;
 mod users;
 mod verify;
 
 pub use audit::*;
 pub use clients::*;
+pub use import::*;
 pub use tokens::*;
 pub use users::*;
 pub use verify::*;

@@ -11,6 +11,8 @@
 use std::str::FromStr as _;
 
 use crate::cli::csv::Row;
+use crate::model::user_key::DEFAULT_REALM;
+use crate::model::user_key::UserKey;
 use crate::otp::Algorithm;
 use crate::otp::Digits;
 use crate::otp::Period;
@@ -37,13 +39,18 @@ pub(super) const NAMES: [&str; 14] = [
     "password",
 ];
 pub(super) const USER: usize = 0;
-pub(super) const REALM: usize = 1;
+const REALM: usize = 1;
+pub(super) const GROUPS: usize = 2;
+pub(super) const PHONE: usize = 3;
+pub(super) const EMAIL: usize = 4;
+pub(super) const CLASS: usize = 5;
 const KIND: usize = 6;
 pub(super) const SECRET: usize = 7;
 const ALGORITHM: usize = 8;
 const DIGITS: usize = 9;
 const PERIOD: usize = 10;
 const COUNTER: usize = 11;
+pub(super) const SERIAL: usize = 12;
 pub(super) const PASSWORD: usize = 13;
 
 /// What proves a user.
@@ -69,6 +76,21 @@ pub(super) fn user_name(row: &Row<'_>) -> Result<String, &'static str> {
         Some(realm) => format!("{name}@{realm}"),
         None => name.to_owned(),
     })
+}
+
+/// The user as we name people: canonical, in the realm of the row.
+pub(super) fn user_key(row: &Row<'_>) -> Result<UserKey, String> {
+    let name = row.get(USER).ok_or("user: empty")?;
+    let key = UserKey::parse(name).map_err(|why| format!("user: {why}"))?;
+    let Some(realm) = row.get(REALM) else {
+        return Ok(key);
+    };
+    let joined = UserKey::with_realm(name, realm).map_err(|why| format!("realm: {why}"))?;
+    let says_another = key.realm() != DEFAULT_REALM && key != joined;
+    if says_another {
+        return Err("realm: the name says another realm; give one of them".to_owned());
+    }
+    Ok(joined)
 }
 
 /// The factor of a row; `None` where it has neither a key nor a password.

@@ -59,6 +59,11 @@ pub(super) struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
+    /// Octets of all fields.
+    pub(super) const fn length(&self) -> usize {
+        self.text.len()
+    }
+
     /// The field of a column, by the column's index in what [`Reader::open`] was given, without
     /// space around it; `None` where the file has no such column or the field is empty.
     pub(super) fn get(&self, column: usize) -> Option<&'a str> {

@@ -59,6 +59,7 @@ mod audit;
 mod client;
 mod explain;
 mod hints;
+mod import;
 mod policy;
 mod token;
 mod user;

@@ -120,10 +120,7 @@ fn number(report: &Value, field: &str) -> u64 {
 fn site_with(make: impl FnOnce(&Path) -> String) -> (Site, String) {
     let site = Site::new();
     let file = make(&site.path());
-    for line in std::fs::read_to_string(&file).unwrap().lines().skip(1) {
-        let fields: Vec<&str> = line.split(',').collect();
-        site.enrol(fields[0], fields[1], fields[2]);
-    }
+    site.json(&["user", "import", &file]);
     (site, file)
 }
 

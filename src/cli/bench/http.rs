@@ -38,6 +38,7 @@ use crate::cli::bench::watch;
 use crate::cli::bench::watch::Watch;
 use crate::cli::error::CliError;
 use crate::cli::error::Exit;
+use crate::cli::output;
 use crate::cli::remote::Remote;
 use crate::cli::verify::VerifyBody;
 use crate::time::Clock as _;
@@ -83,7 +84,7 @@ impl Http {
         let everybody = users::load(&self.load.users)?;
         let count = everybody.len();
         let (wrong, replay, spent) = (self.load.wrong, self.load.replay, self.load.spent);
-        let bar = watch::bar(context.out, "codes", count as u64);
+        let bar = output::progress(context.out, "codes", count as u64);
         let from = SystemClock.now();
         let until = from.plus(self.load.length()).plus(PREPARATION);
         let drill = spawn_blocking(move || {

@@ -8,9 +8,9 @@ use serde::Serialize;
 use crate::cli::Context;
 use crate::cli::bench::users;
 use crate::cli::bench::users::Kind;
-use crate::cli::bench::watch;
 use crate::cli::error::CliError;
 use crate::cli::error::Exit;
+use crate::cli::output;
 use crate::cli::output::printable;
 use crate::secret::SystemEntropy;
 
@@ -40,7 +40,7 @@ impl Made {
     pub(super) fn run(self, context: &Context) -> Result<Exit, CliError> {
         let users = users::generate(self.count, &self.prefix, self.kind, &SystemEntropy);
         let users = users.map_err(|error| CliError::unavailable(error.to_string()))?;
-        let bar = watch::bar(context.out, "writing", u64::from(self.count));
+        let bar = output::progress(context.out, "writing", u64::from(self.count));
         users::save(&self.write, &users, |written| bar.inc(written))?;
         bar.finish_and_clear();
         let written = Written {

@@ -35,6 +35,7 @@ use crate::cli::bench::worker::Worker;
 use crate::cli::error::CliError;
 use crate::cli::error::Exit;
 use crate::cli::input;
+use crate::cli::output;
 use crate::radius::authenticator::SecretKeys;
 use crate::secret::SecretBytes;
 use crate::secret::SecretString;
@@ -189,7 +190,7 @@ impl Radius {
         threads: usize,
         context: &Context,
     ) -> Result<Vec<Drill>, CliError> {
-        let bar = watch::bar(context.out, "codes", everybody.len() as u64);
+        let bar = output::progress(context.out, "codes", everybody.len() as u64);
         let from = SystemClock.now();
         let until = from.plus(self.load.length()).plus(PREPARATION);
         let mut shares: Vec<Vec<User>> = Vec::new();

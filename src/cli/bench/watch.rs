@@ -5,11 +5,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
-use indicatif::ProgressBar;
-use indicatif::ProgressDrawTarget;
-use indicatif::ProgressStyle;
 use tokio_util::sync::CancellationToken;
 
+use crate::cli::output;
 use crate::cli::output::Output;
 use crate::time::Clock;
 use crate::time::SystemClock;
@@ -89,26 +87,6 @@ impl Watch {
     }
 }
 
-/// A bar over `length` things, shown where somebody can see it.
-pub(super) fn bar(out: Output, what: &'static str, length: u64) -> ProgressBar {
-    let template = "{prefix} [{bar:30}] {percent:>3}%  {msg}";
-    let style =
-        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    let bar = ProgressBar::with_draw_target(Some(length), target(out));
-    bar.set_style(style.progress_chars("=> "));
-    bar.set_prefix(what);
-    bar
-}
-
-fn target(out: Output) -> ProgressDrawTarget {
-    if out.quiet {
-        ProgressDrawTarget::hidden()
-    } else {
-        // Hidden by itself where stderr is no terminal.
-        ProgressDrawTarget::stderr()
-    }
-}
-
 /// Shows how a run goes until `done`, and ends it on Ctrl-C; whether it did.
 pub(super) async fn follow(
     watch: &Watch,
@@ -116,7 +94,7 @@ pub(super) async fn follow(
     out: Output,
     done: impl Future<Output = ()>,
 ) -> bool {
-    let bar = bar(out, "load", crate::time::millis(length));
+    let bar = output::progress(out, "load", crate::time::millis(length));
     let mut ticks = tokio::time::interval(TICK);
     let mut before = (Duration::ZERO, 0);
     let mut interrupted = false;

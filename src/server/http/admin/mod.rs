@@ -23,6 +23,7 @@ use crate::service::admin::AdminError;
 mod audit;
 mod clients;
 mod explain;
+mod import;
 mod operation;
 pub(crate) mod tell;
 mod tokens;
@@ -55,6 +56,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
             clients::remove_client
         ))
         .routes(routes!(clients::rotate_client))
+        .routes(routes!(import::import))
         .routes(routes!(audit::list_audit))
         .routes(routes!(audit::verify_audit))
         .routes(routes!(audit::tail_audit))
