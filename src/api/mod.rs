@@ -14,6 +14,7 @@ mod challenges;
 mod clients;
 mod delivery;
 pub mod explain;
+mod import;
 mod tokens;
 mod users;
 mod verify;
@@ -21,7 +22,11 @@ mod verify;
 pub use audit::*;
 pub use challenges::*;
 pub use clients::*;
+<<<<<<< HEAD
 pub use delivery::*;
+=======
+pub use import::*;
+>>>>>>> bench
 pub use tokens::*;
 pub use users::*;
 pub use verify::*;

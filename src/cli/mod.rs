@@ -34,6 +34,8 @@ macro_rules! push {
 }
 
 // How commands talk: to the API, to people, to programs
+mod columns;
+mod csv;
 mod error;
 mod input;
 mod output;
@@ -58,10 +60,14 @@ mod audit;
 mod client;
 mod explain;
 mod hints;
+mod import;
 mod policy;
 mod token;
 mod user;
 mod verify;
+
+// Load
+mod bench;
 
 // The command line about itself
 mod completions;
@@ -139,6 +145,8 @@ enum Command {
     Code(verify::ShowCode),
     #[command(subcommand)]
     Clock(status::Clock),
+    #[command(subcommand)]
+    Bench(bench::Bench),
     Completions(completions::Completions),
     Man(completions::Man),
 }
@@ -300,6 +308,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, CliError>
         Command::Explain(command) => command.run(context).await,
         Command::Code(command) => command.run(context).await,
         Command::Clock(command) => command.run(context).await,
+        Command::Bench(command) => command.run(context).await,
         Command::Completions(command) => command.run(context),
         Command::Man(command) => command.run(context),
     }

@@ -16,6 +16,9 @@ use std::sync::atomic::Ordering;
 
 use anstream::AutoStream;
 use anstream::ColorChoice;
+use indicatif::ProgressBar;
+use indicatif::ProgressDrawTarget;
+use indicatif::ProgressStyle;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
@@ -101,6 +104,26 @@ pub(super) fn warn(text: &str) {
     let mut stderr = anstream::stderr().lock();
     // A closed stderr must not turn a success into a failure.
     let _ = writeln!(stderr, "{}", text.trim_end());
+}
+
+/// A bar over `length` things, shown where somebody can see it.
+pub(super) fn progress(out: Output, what: &'static str, length: u64) -> ProgressBar {
+    let template = "{prefix} [{bar:30}] {percent:>3}%  {msg}";
+    let style =
+        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = ProgressBar::with_draw_target(Some(length), target(out));
+    bar.set_style(style.progress_chars("=> "));
+    bar.set_prefix(what);
+    bar
+}
+
+fn target(out: Output) -> ProgressDrawTarget {
+    if out.quiet {
+        ProgressDrawTarget::hidden()
+    } else {
+        // Hidden by itself where stderr is no terminal.
+        ProgressDrawTarget::stderr()
+    }
 }
 
 /// Whether text on stderr may carry colours.

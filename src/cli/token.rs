@@ -13,6 +13,7 @@ use crate::api::Tokens;
 use crate::cli::Context;
 use crate::cli::error::CliError;
 use crate::cli::error::Exit;
+use crate::cli::import;
 use crate::cli::input;
 use crate::cli::output;
 use crate::cli::output::Output;
@@ -40,6 +41,9 @@ pub(super) enum Token {
     Show(Serial),
     /// List tokens
     List(Listing),
+    /// Make tokens of users who exist from a CSV file; they are active at once
+    #[command(after_help = import::HELP)]
+    Import(import::Import),
     /// Activate a pending token with the code it shows
     #[command(
         after_help = "Example:\n  oncegate token confirm TOTP-7F3K9Q2M --otp-stdin\n\
@@ -171,6 +175,7 @@ impl Token {
         let out = context.out;
         match self {
             Self::Add(add) => add.run(context).await?,
+            Self::Import(import) => return import.run(import::Make::Tokens, context).await,
             Self::Show(Serial { serial }) => {
                 let api = context.transport().await?;
                 let token: Record = api.get(&admin(&["tokens", &serial])).await?;

@@ -60,8 +60,20 @@ pub(super) enum Transport {
 }
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
-type AnswerBody = UnsyncBoxBody<Bytes, BoxError>;
+type AnswerBody = UnsyncBoxBody<Bytes, BrokenBody>;
 type Call = Request<Full<Bytes>>;
+
+/// Why an answer ended early. A type of its own, because the compiler cannot prove that futures
+/// which convert a boxed error into itself may move between threads.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct BrokenBody(BoxError);
+
+impl BrokenBody {
+    fn new(error: impl Into<BoxError>) -> Self {
+        Self(error.into())
+    }
+}
 
 impl Transport {
     /// The daemon of a site if one listens, else the site's store.
@@ -121,10 +133,14 @@ impl Transport {
     ) -> Result<T, CliError> {
         let body = body.map(encode).transpose()?;
         let (status, body) = self.send(method, path, body).await?;
+        self.read(status, &body)
+    }
+
+    fn read<T: DeserializeOwned>(&self, status: StatusCode, body: &[u8]) -> Result<T, CliError> {
         if !status.is_success() {
-            return Err(self.refusal(status, &body));
+            return Err(self.refusal(status, body));
         }
-        serde_json::from_slice(&body).map_err(|error| {
+        serde_json::from_slice(body).map_err(|error| {
             CliError::unavailable(format!("the server's answer was not understood: {error}"))
                 .remedy("use an oncegate of the server's version")
         })
@@ -140,6 +156,16 @@ impl Transport {
         body: &(impl Serialize + Sync),
     ) -> Result<T, CliError> {
         self.call(Method::POST, path, Some(body)).await
+    }
+
+    /// Sends a body that was written already.
+    pub(super) async fn post_written<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: Zeroizing<Vec<u8>>,
+    ) -> Result<T, CliError> {
+        let (status, body) = self.send(Method::POST, path, Some(body)).await?;
+        self.read(status, &body)
     }
 
     /// Sends a request whose answer, beyond success or failure, does not matter.
@@ -191,7 +217,7 @@ impl Transport {
                     .oneshot(call.map(axum::body::Body::new))
                     .await;
                 let Ok(answer) = answer;
-                Ok(answer.map(|body| body.map_err(BoxError::from).boxed_unsync()))
+                Ok(answer.map(|body| body.map_err(BrokenBody::new).boxed_unsync()))
             }
             Self::Remote(remote) => {
                 remote.authorize(&mut call)?;
@@ -243,7 +269,7 @@ impl Lines {
             }
             match self.body.frame().await {
                 None => return Ok(None),
-                Some(Err(error)) => return Err(interrupted(error.as_ref())),
+                Some(Err(error)) => return Err(interrupted(&error)),
                 Some(Ok(frame)) => {
                     if let Some(data) = frame.data_ref() {
                         self.rest.extend_from_slice(data);
@@ -262,8 +288,15 @@ async fn exchange(
     let answer = exchange::exchange(stream, call).await;
     let (answer, driver) = answer.map_err(|error| interrupted(&error))?;
     // Ends by itself when the answer was read or dropped.
+<<<<<<< HEAD
     drop(driver.detach());
     Ok(answer.map(|body| body.map_err(BoxError::from).boxed_unsync()))
+=======
+    tokio::spawn(connection);
+    let answer = sender.send_request(call).await;
+    let answer = answer.map_err(|error| interrupted(&error))?;
+    Ok(answer.map(|body| body.map_err(BrokenBody::new).boxed_unsync()))
+>>>>>>> bench
 }
 
 /// The API of the site's own store, called in process as a local caller.
@@ -402,7 +435,7 @@ mod tests {
     #[tokio::test]
     async fn lines_are_cut_wherever_the_frames_end() {
         let body = axum::body::Body::from("one\n\ntwo\nrest");
-        let body = body.map_err(BoxError::from).boxed_unsync();
+        let body = body.map_err(BrokenBody::new).boxed_unsync();
         let mut lines = Lines {
             body,
             rest: Vec::new(),

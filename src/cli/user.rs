@@ -17,6 +17,7 @@ use crate::api::WaiverGrant;
 use crate::cli::Context;
 use crate::cli::error::CliError;
 use crate::cli::error::Exit;
+use crate::cli::import;
 use crate::cli::input;
 use crate::cli::output::Table;
 use crate::cli::output::joined;
@@ -53,6 +54,9 @@ pub(super) enum User {
         after_help = "Example:\n  oncegate user set alice --group vpn --group staff --phone ''"
     )]
     Set(Set),
+    /// Make users from a CSV file, with their tokens where it has keys
+    #[command(after_help = import::HELP)]
+    Import(import::Import),
     /// Reject the user whatever they type
     Disable(Name),
     /// Let a disabled user in again
@@ -259,6 +263,7 @@ impl User {
                 let users = listing.fetch(&context.transport().await?).await?;
                 out.show(&users, table)?;
             }
+            Self::Import(import) => return import.run(import::Make::Users, context).await,
             Self::Set(set) => {
                 let secrets = set.about.secrets()?;
                 let change = set.change();

@@ -90,6 +90,11 @@ impl Code {
         self.digits
     }
 
+    /// The number its digits show, as secret as the code; [`Code::from_value`] gives the code back.
+    pub const fn value(&self) -> u32 {
+        self.value
+    }
+
     /// The digits as text; equal to what [`Code::parse`] accepted.
     pub fn expose(&self) -> SecretString {
         let width = usize::from(self.digits.get());

@@ -56,26 +56,35 @@ pub fn hide(
     authenticator: &RequestAuthenticator,
     keys: &SecretKeys,
 ) -> Result<Vec<u8>, BuildError> {
-    if password.len() > MAX_LENGTH {
-        return Err(BuildError::PasswordTooLong);
-    }
-    let mut hidden = Vec::with_capacity(MAX_LENGTH);
+    let mut room = [0; MAX_LENGTH];
+    hide_in(&mut room, password, authenticator, keys).map(<[u8]>::to_vec)
+}
+
+/// As [`hide`], in memory of the caller's.
+pub(crate) fn hide_in<'r>(
+    room: &'r mut [u8; MAX_LENGTH],
+    password: &[u8],
+    authenticator: &RequestAuthenticator,
+    keys: &SecretKeys,
+) -> Result<&'r [u8], BuildError> {
+    let place = room.get_mut(..password.len());
+    place
+        .ok_or(BuildError::PasswordTooLong)?
+        .copy_from_slice(password);
+    let blocks = password.len().div_ceil(BLOCK).max(1);
     let mut previous = authenticator.0;
-    let mut rest = password;
-    loop {
-        let (head, tail) = rest.split_at(rest.len().min(BLOCK));
-        let mut block = keys.mask(&previous);
-        block
-            .iter_mut()
-            .zip(head)
-            .for_each(|(octet, password)| *octet ^= password);
-        hidden.extend_from_slice(&block);
-        previous = block;
-        rest = tail;
-        if rest.is_empty() {
-            return Ok(hidden);
+    let (chunks, _) = room.as_chunks_mut::<BLOCK>();
+    for (index, block) in chunks.iter_mut().take(blocks).enumerate() {
+        let mask = keys.mask(&previous);
+        // Padding is NUL whatever the room held before.
+        let kept = password.len().saturating_sub(index * BLOCK).min(BLOCK);
+        for (place, (octet, mask)) in block.iter_mut().zip(mask).enumerate() {
+            *octet = if place < kept { *octet ^ mask } else { mask };
         }
+        previous = *block;
     }
+    room.get(..blocks * BLOCK)
+        .ok_or(BuildError::PasswordTooLong)
 }
 
 /// Block of the hiding scheme.

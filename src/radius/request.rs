@@ -85,8 +85,9 @@ impl<'b> RequestBuilder<'b> {
         password: &[u8],
         keys: &SecretKeys,
     ) -> Result<&mut Self, BuildError> {
-        let hidden = password::hide(password, &self.authenticator, keys)?;
-        self.attribute(Type::UserPassword, &hidden)
+        let mut room = [0; password::MAX_LENGTH];
+        let hidden = password::hide_in(&mut room, password, &self.authenticator, keys)?;
+        self.attribute(Type::UserPassword, hidden)
     }
 
     /// Signs. On success the buffer holds the whole packet, after an error it is empty.

@@ -23,6 +23,7 @@ use crate::store::WaiverKind;
 use crate::store::device;
 use crate::store::enrol;
 use crate::store::fold::Working;
+use crate::store::import;
 use crate::store::record;
 use crate::store::record::Entry;
 use crate::store::record::RowWrite;
@@ -96,6 +97,7 @@ pub(crate) fn change(
             .map(|(name, verifier)| said(name, verifier.as_ref(), by))
             .join(", "),
         ),
+        Change::Import(records) => import::words(records).1,
         _ => None,
     };
     Ok(entry(by, action, target, user, detail, writes))
@@ -211,6 +213,7 @@ fn words(change: &Change, by: &By) -> (&'static str, String) {
         Change::UpdateClient(client) => ("client_set", client.name.clone()),
         Change::RemoveClient(name, _) => ("client_remove", name.clone()),
         Change::Learn { client, address } => ("client_learn", format!("{client} {address}")),
+        Change::Import(records) => ("import", import::words(records).0),
         Change::AcceptClock => (ACCEPT_CLOCK, by.at.rfc3339()),
     }
 }
@@ -297,7 +300,12 @@ fn writes(
             refuse_if(known, "the lesson is known")?;
             Ok(vec![put(Table::Lessons, key, vec![1])])
         }
+<<<<<<< HEAD
         Change::AcceptClock | Change::Note { .. } => Ok(Vec::new()),
+=======
+        Change::Import(records) => import::writes(rows, records, keys),
+        Change::AcceptClock => Ok(Vec::new()),
+>>>>>>> bench
     }
 }
 
@@ -307,13 +315,13 @@ pub(crate) fn accepts_clock(entry: &Entry) -> bool {
 }
 
 #[derive(Clone, Copy)]
-struct Keys<'a> {
+pub(super) struct Keys<'a> {
     now: UnixTime,
     sealer: &'a Sealer,
     entropy: &'a dyn Entropy,
 }
 
-fn create_user(rows: &Working<'_>, user: &User) -> Result<Vec<RowWrite>, StoreError> {
+pub(super) fn create_user(rows: &Working<'_>, user: &User) -> Result<Vec<RowWrite>, StoreError> {
     let key = record::user_key(&user.key);
     let exists = rows.get(Table::Users, &key, |_| Ok(()))?.is_some();
     refuse_if(exists, "the user exists already")?;
@@ -457,20 +465,42 @@ fn create_token(
     keys: Keys<'_>,
 ) -> Result<Vec<RowWrite>, StoreError> {
     let owner = record::user_key(&token.user);
-    rows.get(Table::Users, &owner, |_| Ok(()))?
+    refuse_twin(rows, &owner, token, keys)?;
+    token_writes(rows, owner, token, state, keys)
+}
+
+/// The owner must exist and have no token with the same key: each of the two would accept the same
+/// code once.
+pub(super) fn refuse_twin(
+    rows: &Working<'_>,
+    owner: &[u8],
+    token: &Token,
+    keys: Keys<'_>,
+) -> Result<(), StoreError> {
+    rows.get(Table::Users, owner, |_| Ok(()))?
         .ok_or(StoreError::NotFound)?;
-    let serial = token.serial.as_str().as_bytes().to_vec();
-    let exists = rows.get(Table::Owners, &serial, |_| Ok(()))?.is_some();
-    refuse_if(exists, "a token with this serial exists already")?;
     for (key, _) in tokens_of(rows, &token.user)? {
         if enrol::own_row(rows, &key)?.is_none() {
             continue;
         }
         let other = rows.get(Table::Tokens, &key, |row| record::token(row, keys.sealer))?;
         let same = other.is_some_and(|other| other.key == token.key);
-        // Each of the two would accept the same code once.
         refuse_if(same, "the user has a token with this key already")?;
     }
+    Ok(())
+}
+
+/// The rows of a new token of an owner who may have it.
+pub(super) fn token_writes(
+    rows: &Working<'_>,
+    owner: Vec<u8>,
+    token: &Token,
+    state: &TokenState,
+    keys: Keys<'_>,
+) -> Result<Vec<RowWrite>, StoreError> {
+    let serial = token.serial.as_str().as_bytes().to_vec();
+    let exists = rows.get(Table::Owners, &serial, |_| Ok(()))?.is_some();
+    refuse_if(exists, "a token with this serial exists already")?;
     let token = Token {
         revision: 1,
         ..token.clone()
@@ -673,11 +703,15 @@ fn concerned(rows: &Working<'_>, change: &Change) -> Result<Option<String>, Stor
         | Change::RemoveClient(..)
         | Change::Learn { .. }
         | Change::ForgetSources { .. }
+<<<<<<< HEAD
         | Change::ExpireTokens
         | Change::SetOutage(_)
         | Change::Delegate(_)
         | Change::Undelegate(..)
         | Change::Notified { .. }
+=======
+        | Change::Import(_)
+>>>>>>> bench
         | Change::AcceptClock => return Ok(None),
     };
     Ok(Some(user.to_string()))

@@ -68,12 +68,15 @@ pub mod embedded;
 mod enrol;
 mod evaluate;
 pub mod fold;
+mod import;
 pub mod log;
 pub mod medium;
 mod memtable;
 mod record;
 pub mod seal;
 mod writer;
+
+pub use import::Import;
 
 /// A verb's answer.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -317,6 +320,8 @@ pub enum Change {
         /// The address.
         address: std::net::IpAddr,
     },
+    /// Many new users and tokens, all or none; one audit record.
+    Import(Vec<Import>),
     /// An administrator vouches for the present time although later times are on record.
     AcceptClock,
 }

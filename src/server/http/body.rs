@@ -21,6 +21,7 @@ use serde::de::DeserializeOwned;
 use serde::de::IgnoredAny;
 use sha2::Digest;
 use sha2::Sha256;
+use zeroize::Zeroizing;
 
 use crate::api::NO_CLIENT_IP;
 use crate::config::HTTP_BODY;
@@ -43,11 +44,28 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
         if !is_json(&parts.headers) {
             return Err(Failure::MediaType);
         }
-        let octets = read(body, app).await?;
+        let octets = read(body, HTTP_BODY, app).await?;
         Ok(Self {
             value: parse(&octets)?,
             digest: Sha256::digest(&octets).into(),
         })
+    }
+}
+
+/// A JSON body of an administrator who has much to say. The caller was checked before it is read.
+pub(crate) struct LargeJson<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequest<Arc<App>> for LargeJson<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Failure> {
+        let (parts, body) = request.into_parts();
+        if !is_json(&parts.headers) {
+            return Err(Failure::MediaType);
+        }
+        // It is full of keys.
+        let octets = Zeroizing::new(read(body, LARGE, app).await?);
+        parse(&octets).map(Self)
     }
 }
 
@@ -94,11 +112,11 @@ fn is_json(headers: &HeaderMap) -> bool {
     media.is_some_and(|media| media.trim().eq_ignore_ascii_case("application/json"))
 }
 
-async fn read(body: Body, app: &App) -> Result<Vec<u8>, Failure> {
-    if body.size_hint().lower() > HTTP_BODY as u64 {
+async fn read(body: Body, most: usize, app: &App) -> Result<Vec<u8>, Failure> {
+    if body.size_hint().lower() > most as u64 {
         return Err(Failure::TooLarge);
     }
-    let whole = Limited::new(body, HTTP_BODY).collect();
+    let whole = Limited::new(body, most).collect();
     let whole = tokio::time::timeout(app.limits().request_timeout, whole).await;
     match whole.map_err(|_| Failure::Slow)? {
         Ok(whole) => Ok(whole.to_bytes().into()),
@@ -215,6 +233,8 @@ fn plain(expected: &str) -> &str {
     }
 }
 
+/// Longest body of an import: 500 rows of 2 KiB.
+pub(crate) const LARGE: usize = 1024 * 1024;
 /// Deepest nesting of a body; ours need three. An attacker's recursion ends here.
 const DEPTH: usize = 16;
 

@@ -128,7 +128,7 @@ impl Failure {
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "too-large",
                 "The body is too long",
-                "a body has at most 16 KiB".into(),
+                "a body has at most 16 KiB, that of an import 1 MiB".into(),
             ),
             Self::MediaType => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,

@@ -301,11 +301,16 @@ fn described_by(mut document: OpenApi) -> OpenApi {
     components
         .security_schemes
         .insert("key".to_owned(), key.into());
-    for item in document.paths.paths.values_mut() {
+    for (path, item) in &mut document.paths.paths {
+        let most = if path == "/v1/admin/import" {
+            "The body is longer than 1 MiB"
+        } else {
+            "The body is longer than 16 KiB"
+        };
         let operations = [&mut item.post, &mut item.patch, &mut item.put];
         for operation in operations.into_iter().flatten() {
             if operation.request_body.is_some() {
-                describe_bodies(operation);
+                describe_bodies(operation, most);
             }
         }
     }
@@ -314,10 +319,10 @@ fn described_by(mut document: OpenApi) -> OpenApi {
 }
 
 /// What every route that reads a body may answer about it.
-fn describe_bodies(operation: &mut Operation) {
+fn describe_bodies(operation: &mut Operation, most: &str) {
     for (status, description) in [
         ("408", "The body did not arrive in time"),
-        ("413", "The body is longer than 16 KiB"),
+        ("413", most),
         ("415", "The body is not JSON by its own account"),
     ] {
         let schema = Ref::from_schema_name("Problem");

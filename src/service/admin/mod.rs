@@ -12,6 +12,7 @@ use std::time::Duration;
 
 mod clients;
 mod credentials;
+mod import;
 mod tokens;
 mod users;
 
@@ -20,6 +21,10 @@ pub use clients::NewRadiusClient;
 pub use credentials::CredentialsPatch;
 pub use credentials::NewVerifier;
 pub use credentials::Replaced;
+pub use import::About;
+pub use import::Existing;
+pub use import::ImportRow;
+pub use import::Imported;
 pub use tokens::NewToken;
 pub use users::Grant;
 pub use users::UserPatch;

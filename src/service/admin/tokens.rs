@@ -69,6 +69,21 @@ pub struct NewToken {
 impl Service {
     /// Makes a token. The answer holds the key: the only time it is shown.
     pub async fn add_token(&self, new: NewToken, by: By) -> Result<Token, AdminError> {
+        let (token, state) = self.new_token(new, by.at)?;
+        let change = Change::CreateToken(token.clone(), state);
+        self.store
+            .change(change, by)
+            .await
+            .map_err(|error| missing(error, "user"))?;
+        Ok(token)
+    }
+
+    /// The records of a token to be made.
+    pub(super) fn new_token(
+        &self,
+        new: NewToken,
+        at: UnixTime,
+    ) -> Result<(Token, TokenState), AdminError> {
         if !matches!(new.kind, Kind::Totp | Kind::Hotp) {
             return invalid("kind", "this version makes `totp` and `hotp` tokens");
         }
@@ -106,6 +121,7 @@ impl Service {
             digits: new.digits,
             period: new.period,
             key,
+<<<<<<< HEAD
             address: None,
             device: None,
             expires: None,
@@ -114,6 +130,9 @@ impl Service {
                 ..Enrolment::default()
             },
             created: by.at,
+=======
+            created: at,
+>>>>>>> bench
             revision: 1,
         };
         let moving = Moving {
@@ -124,12 +143,7 @@ impl Service {
             moving,
             ..TokenState::default()
         };
-        let change = Change::CreateToken(token.clone(), state);
-        self.store
-            .change(change, by)
-            .await
-            .map_err(|error| missing(error, "user"))?;
-        Ok(token)
+        Ok((token, state))
     }
 
     /// Moves a token through its life. `expected` is the revision the caller saw; none takes the

@@ -47,6 +47,7 @@ impl Service {
         by: By,
     ) -> Result<User, AdminError> {
         let created = by.at;
+<<<<<<< HEAD
         let today = today(by.at);
         let mut user = User {
             key,
@@ -63,8 +64,11 @@ impl Service {
             created,
             revision: 1,
         };
+=======
+        let mut user = new_user(key, created);
+>>>>>>> bench
         let credentials = std::mem::take(&mut patch.credentials);
-        patch.apply(&mut user, today)?;
+        patch.apply(&mut user, created)?;
         let verifiers = self.verifiers(&user, &credentials, created).await?;
         self.store
             .change(Change::CreateUser(user.clone()), by.clone())
@@ -91,7 +95,7 @@ impl Service {
         }
         let credentials = std::mem::take(&mut patch.credentials);
         let unchanged = patch.is_empty();
-        patch.apply(&mut user, today(by.at))?;
+        patch.apply(&mut user, by.at)?;
         let verifiers = self.verifiers(&user, &credentials, by.at).await?;
         if !unchanged || verifiers.is_none() {
             let change = Change::UpdateUser(user.clone());
@@ -193,6 +197,23 @@ impl Service {
     }
 }
 
+/// A user of whom nothing is known but the name.
+pub(super) fn new_user(key: UserKey, created: UnixTime) -> User {
+    User {
+        key,
+        groups: Vec::new(),
+        phone: None,
+        email: None,
+        birth_date: None,
+        class: None,
+        disabled: false,
+        bypass: None,
+        exemption: None,
+        created,
+        revision: 1,
+    }
+}
+
 /// An exception to be granted.
 #[derive(Clone, Debug)]
 pub struct Grant {
@@ -223,7 +244,7 @@ impl UserPatch {
         groups.is_none() && disabled.is_none() && texts.iter().all(|text| text.is_none())
     }
 
-    fn apply(self, user: &mut User, today: Date) -> Result<(), AdminError> {
+    pub(super) fn apply(self, user: &mut User, now: UnixTime) -> Result<(), AdminError> {
         if let Some(mut groups) = self.groups {
             let mut seen = std::collections::BTreeSet::new();
             groups.retain(|group| seen.insert(group.clone()));
@@ -247,7 +268,7 @@ impl UserPatch {
                 match field {
                     "phone" => check_phone(text)?,
                     "email" => check_email(text)?,
-                    "birth_date" => check_birth_date(text, today)?,
+                    "birth_date" => check_birth_date(text, today(now))?,
                     _ => {}
                 }
             }

@@ -24,6 +24,7 @@ mod audit;
 mod clients;
 mod delivery;
 mod explain;
+mod import;
 mod operation;
 pub(crate) mod tell;
 mod tokens;
@@ -56,6 +57,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
             clients::remove_client
         ))
         .routes(routes!(clients::rotate_client))
+        .routes(routes!(import::import))
         .routes(routes!(audit::list_audit))
         .routes(routes!(audit::verify_audit))
         .routes(routes!(audit::tail_audit))

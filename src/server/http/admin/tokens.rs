@@ -396,7 +396,7 @@ fn code(field: &str, text: &SecretString) -> Result<Code, Failure> {
         .map_err(|_| Failure::malformed(format!("{field}: a code has 6 to 9 ASCII digits")))
 }
 
-fn wanted(new: &api::TokenCreate) -> Result<NewToken, Failure> {
+pub(super) fn wanted(new: &api::TokenCreate) -> Result<NewToken, Failure> {
     let kind: Kind = word("kind", &new.kind, "totp, hotp")?;
     if kind == Kind::Hotp && new.period.is_some() {
         return Err(Failure::malformed(

@@ -1,0 +1,86 @@
+//! What this machine can do at most, for `benches/peers/run`.
+//!
+//! ```text
+//! cargo run --release --example machine -- responder SECRET_FILE   answers every request: accept
+//! cargo run --release --example machine -- fdatasync DIR           median of small durable writes
+//! ```
+//!
+//! The responder reads a request, signs an Access-Accept and sends it, in one thread with one socket:
+//! no server of this machine that answers one datagram after the other is faster. The probe
+//! appends as much as a login's record and waits until the disk has it.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::net::UdpSocket;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+use std::time::Instant;
+
+use oncegate::radius::authenticator::SecretKeys;
+use oncegate::radius::encode::MessageAuthenticator;
+use oncegate::radius::packet::Code;
+use oncegate::radius::packet::Packet;
+use oncegate::radius::reply::ReplyBuilder;
+use oncegate::secret::SecretBytes;
+use oncegate::secret::SharedSecret;
+
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        ["responder", secret] => respond(Path::new(secret)),
+        ["fdatasync", dir] => probe(Path::new(dir)),
+        _ => Err("usage: machine responder SECRET_FILE | machine fdatasync DIR".into()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints its address, then answers until it is ended.
+fn respond(secret: &Path) -> Result<(), Failure> {
+    let secret = std::fs::read_to_string(secret)?;
+    let secret = SecretBytes::from(secret.trim_end().as_bytes());
+    let keys = SecretKeys::new(SharedSecret::new(secret).ok_or("the secret is empty or too long")?);
+    let socket = UdpSocket::bind("127.0.0.1:0")?;
+    println!("ready radius={}", socket.local_addr()?);
+    let (mut buffer, mut reply) = ([0; 4097], Vec::new());
+    loop {
+        let (length, from) = socket.recv_from(&mut buffer)?;
+        let Ok(request) = Packet::parse(buffer.get(..length).unwrap_or_default()) else {
+            continue;
+        };
+        let sign = MessageAuthenticator::First;
+        ReplyBuilder::new(&mut reply, Code::AccessAccept, &request, sign).finish(&keys)?;
+        socket.send_to(&reply, from)?;
+    }
+}
+
+/// Prints the median in microseconds.
+fn probe(dir: &Path) -> Result<(), Failure> {
+    let path = dir.join("fdatasync-probe");
+    let mut file = File::create_new(&path)?;
+    let mut times: Vec<Duration> = Vec::with_capacity(WRITES);
+    for _ in 0..WRITES {
+        let start = Instant::now();
+        file.write_all(&[0x5a; RECORD])?;
+        file.sync_data()?;
+        times.push(start.elapsed());
+    }
+    std::fs::remove_file(&path)?;
+    times.sort_unstable();
+    let median = times.get(WRITES / 2).copied().unwrap_or_default();
+    println!("{}", median.as_micros());
+    Ok(())
+}
+
+const WRITES: usize = 500;
+/// Octets of a login in the log, roughly.
+const RECORD: usize = 512;

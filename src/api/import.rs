@@ -1,0 +1,79 @@
+//! Many users and tokens at once.
+
+use serde::Deserialize;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::secret::SecretString;
+
+/// Users and tokens to be made: all of them, or none. At most 500 rows and 1 MiB.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ImportRequest {
+    /// `users`: rows make users, with a token where they name one. `tokens`: rows make tokens of
+    /// users who exist.
+    pub make: String,
+    /// What exists already: `fail` (default) refuses the batch, `skip` leaves it as it is.
+    pub on_conflict: Option<String>,
+    /// Whether nothing is to be made.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Several tokens of one new user are rows one after the other.
+    pub rows: Vec<ImportRow>,
+}
+
+/// A user with or without a token, or a token.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ImportRow {
+    /// `name`, `name@realm` or `DOMAIN\name`.
+    pub user: String,
+    /// Groups.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// Telephone number.
+    pub phone: Option<String>,
+    /// Mail address.
+    pub email: Option<String>,
+    /// Class, for policy rules.
+    pub class: Option<String>,
+    /// The key of the token in base 32; without it the row has no token.
+    #[schema(value_type = Option<String>)]
+    pub secret: Option<SecretString>,
+    /// `totp` (default) or `hotp`. Imported tokens are active at once.
+    pub kind: Option<String>,
+    /// `sha1` (default), `sha256`, `sha512`.
+    pub algorithm: Option<String>,
+    /// 6 (default) to 9.
+    pub digits: Option<u8>,
+    /// Seconds per code: 15 to 300; 30 by default.
+    pub period: Option<u16>,
+    /// Next counter (HOTP).
+    pub counter: Option<u64>,
+    /// Name of the token; generated when absent.
+    pub serial: Option<String>,
+}
+
+/// What came of an import.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+pub struct Imported {
+    /// Users made.
+    pub users: usize,
+    /// Tokens made.
+    pub tokens: usize,
+    /// Rows left alone, because they exist.
+    pub skipped: usize,
+    /// Rows that cannot be made; while there is one, nothing of the batch is.
+    pub refused: Vec<ImportRefusal>,
+}
+
+/// Why a row cannot be made.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct ImportRefusal {
+    /// Its index in `rows`, from 0.
+    pub row: usize,
+    /// `conflict`, `malformed` or `not-found`.
+    pub kind: String,
+    /// What is wrong.
+    pub detail: String,
+}

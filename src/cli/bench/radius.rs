@@ -1,0 +1,276 @@
+//! `oncegate bench radius`.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::net::ToSocketAddrs as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use nix::errno::Errno;
+use tokio::task::JoinSet;
+use tokio::task::spawn_blocking;
+use zeroize::Zeroizing;
+
+use crate::cli::Context;
+use crate::cli::bench::Load;
+use crate::cli::bench::codes;
+use crate::cli::bench::codes::Codes;
+use crate::cli::bench::drill::Drill;
+use crate::cli::bench::pace::Pacer;
+use crate::cli::bench::packet::Method;
+use crate::cli::bench::packet::Unsigned;
+use crate::cli::bench::report;
+use crate::cli::bench::report::Run;
+use crate::cli::bench::tally::Tally;
+use crate::cli::bench::users;
+use crate::cli::bench::users::User;
+use crate::cli::bench::watch;
+use crate::cli::bench::watch::Watch;
+use crate::cli::bench::worker::Plan;
+use crate::cli::bench::worker::Stopped;
+use crate::cli::bench::worker::Worker;
+use crate::cli::error::CliError;
+use crate::cli::error::Exit;
+use crate::cli::input;
+use crate::cli::output;
+use crate::radius::authenticator::SecretKeys;
+use crate::secret::SecretBytes;
+use crate::secret::SecretString;
+use crate::secret::SharedSecret;
+use crate::time::Clock as _;
+use crate::time::SystemClock;
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Radius {
+    /// HOST or HOST:PORT [default port: 1812]
+    #[arg(value_name = "SERVER")]
+    target: String,
+    #[command(flatten)]
+    load: Load,
+    /// Read the shared secret from stdin
+    #[arg(long)]
+    secret_stdin: bool,
+    /// Read the shared secret from a file
+    #[arg(long, value_name = "FILE", conflicts_with = "secret_stdin")]
+    secret_file: Option<PathBuf>,
+    /// The shared secret, for tests
+    #[arg(long, hide = true, conflicts_with_all = ["secret_stdin", "secret_file"])]
+    secret: Option<String>,
+    /// How passwords travel
+    #[arg(long, value_enum, default_value_t)]
+    method: Method,
+    /// Send a request again, as many times, when no answer came in --timeout
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    retries: u8,
+    /// Let replies without Message-Authenticator count, of servers that send none
+    #[arg(long)]
+    allow_unsigned: bool,
+    /// Threads that send; one drives more than 100,000 logins a second
+    #[arg(long, value_name = "N", default_value_t = 1,
+          value_parser = clap::value_parser!(u64).range(1..=64))]
+    threads: u64,
+}
+
+impl Radius {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
+        self.load.check()?;
+        let server = resolve(&self.target)?;
+        let secret = self.shared_secret()?;
+        let everybody = users::load(&self.load.users)?;
+        let count = everybody.len();
+        let limit = self.load.limit();
+        let threads = usize::try_from(self.threads)
+            .unwrap_or(1)
+            .min(count)
+            .min(limit);
+        let drills = self.prepare(everybody, threads, context).await?;
+
+        let plan = Arc::new(Plan {
+            server,
+            method: self.method,
+            keys: SecretKeys::new(secret),
+            timeout: self.load.timeout,
+            retries: self.retries,
+            unsigned: if self.allow_unsigned {
+                Unsigned::Allow
+            } else {
+                Unsigned::Refuse
+            },
+            warmup: self.load.warmup,
+            length: self.load.length(),
+        });
+        let watch = Arc::new(Watch::start());
+        let mut workers = JoinSet::new();
+        for (index, drill) in drills.into_iter().enumerate() {
+            let (plan, watch) = (Arc::clone(&plan), Arc::clone(&watch));
+            let pacer = Pacer::new(self.load.rate, index as u64, threads as u64);
+            // The limit is shared out; what is left over goes to the first.
+            let limit = limit / threads + usize::from(index < limit % threads);
+            workers.spawn_blocking(move || {
+                let worker = Worker::new(&plan, &watch, drill, pacer, limit)?;
+                Ok::<_, io::Error>(worker.run())
+            });
+        }
+        let mut done = Vec::new();
+        let all = async {
+            while let Some(ended) = workers.join_next().await {
+                done.push(ended);
+                // One that cannot go on would leave the others running for nothing.
+                if !matches!(done.last(), Some(Ok(Ok((_, _, None))))) {
+                    watch.stop();
+                }
+            }
+        };
+        let interrupted = watch::follow(&watch, plan.length, context.out, all).await;
+        let now = watch.now().min(plan.length);
+        let mut tally = Tally::new(plan.warmup, plan.length);
+        let mut users: Vec<User> = Vec::new();
+        for ended in done {
+            let ended = ended.map_err(|error| CliError::unavailable(error.to_string()))?;
+            let (drill, counted, stopped) = ended.map_err(|error| {
+                CliError::unavailable(format!("cannot open a socket to {server}: {error}"))
+            })?;
+            if let Some(stopped) = stopped {
+                return Err(stopped_error(stopped, server));
+            }
+            tally.add(&counted);
+            users.extend(drill.into_users());
+        }
+        if let Some(path) = &self.load.save {
+            users.sort_by(|one, other| one.name.cmp(&other.name));
+            users::save(path, &users, |_| ())?;
+        }
+        let run = Run {
+            protocol: "radius",
+            target: server.to_string(),
+            method: Some(self.method),
+            users: count,
+            outstanding: limit,
+            rate: self.load.rate,
+            warmup: plan.warmup,
+            ended: watch.dry().unwrap_or(now),
+            interrupted,
+            ran_dry: watch.dry().is_some(),
+            silence: "a server is silent to clients it does not know and to wrong shared secrets: \
+                      see that this address is one of its clients and that the secret is the same",
+        };
+        report::show(run, &tally, context)
+    }
+
+    fn shared_secret(&self) -> Result<SharedSecret, CliError> {
+        let text = match (&self.secret, &self.secret_file) {
+            (Some(secret), _) => {
+                input::warn_of_arguments();
+                SecretString::from(secret.as_str())
+            }
+            (None, Some(path)) => {
+                let text = fs::read_to_string(path).map_err(|error| {
+                    CliError::usage(format!("--secret-file {}: {error}", path.display()))
+                })?;
+                let text = Zeroizing::new(text);
+                SecretString::from(text.trim_end_matches(['\r', '\n']))
+            }
+            (None, None) if self.secret_stdin => input::secret("shared secret")?,
+            (None, None) => {
+                return Err(CliError::usage("no shared secret")
+                    .remedy("give it with --secret-stdin or --secret-file FILE"));
+            }
+        };
+        SharedSecret::new(SecretBytes::from(text.expose().as_bytes()))
+            .ok_or_else(|| CliError::usage("the shared secret must have 1 to 128 octets"))
+    }
+
+    /// Shares the users out and computes their codes, each share on a thread of its own.
+    async fn prepare(
+        &self,
+        everybody: Vec<User>,
+        threads: usize,
+        context: &Context,
+    ) -> Result<Vec<Drill>, CliError> {
+        let bar = output::progress(context.out, "codes", everybody.len() as u64);
+        let from = SystemClock.now();
+        let until = from.plus(self.load.length()).plus(PREPARATION);
+        let mut shares: Vec<Vec<User>> = Vec::new();
+        shares.resize_with(threads, Vec::new);
+        for (index, user) in everybody.into_iter().enumerate() {
+            if let Some(share) = shares.get_mut(index % threads) {
+                share.push(user);
+            }
+        }
+        let (wrong, replay, spent) = (self.load.wrong, self.load.replay, self.load.spent);
+        let tasks: Vec<_> = shares
+            .into_iter()
+            .map(|share| {
+                let bar = bar.clone();
+                spawn_blocking(move || {
+                    let most = codes::MOST / threads;
+                    let codes = Codes::prepare(&share, from, until, most, |done| bar.inc(done));
+                    Drill::new(share, codes, wrong, replay, spent)
+                })
+            })
+            .collect();
+        let mut drills = Vec::new();
+        for task in tasks {
+            let drill = task.await;
+            drills.push(drill.map_err(|error| CliError::unavailable(error.to_string()))?);
+        }
+        bar.finish_and_clear();
+        Ok(drills)
+    }
+}
+
+fn resolve(target: &str) -> Result<SocketAddr, CliError> {
+    let failed = |error: io::Error| {
+        CliError::usage(format!("{target}: {error}"))
+            .remedy("write HOST:PORT, as 192.0.2.1:1812 or [2001:db8::1]:1812")
+    };
+    let bare = target.trim_matches(['[', ']']);
+    let found = match (target.parse::<SocketAddr>(), bare.parse()) {
+        (Ok(address), _) => return Ok(address),
+        (_, Ok(address)) => return Ok(SocketAddr::new(address, PORT)),
+        _ if target.contains(':') => target.to_socket_addrs(),
+        _ => (target, PORT).to_socket_addrs(),
+    };
+    let first = found.map_err(failed)?.next();
+    first.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))
+}
+
+fn stopped_error(stopped: Stopped, server: SocketAddr) -> CliError {
+    match stopped {
+        Stopped::Socket(Errno::ECONNREFUSED) => {
+            CliError::unavailable(format!("nobody listens on {server}"))
+                .remedy("start the server, or correct the address and port")
+        }
+        Stopped::Socket(error) => {
+            CliError::unavailable(format!("cannot reach {server}: {}", error.desc()))
+        }
+        Stopped::Entropy => CliError::unavailable("the operating system gives no random octets"),
+    }
+}
+
+/// RFC 2865 s3.
+const PORT: u16 = 1812;
+/// Beyond the run itself: computing codes takes a while.
+const PREPARATION: Duration = Duration::from_secs(20);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_have_a_default_port() {
+        for (text, address) in [
+            ("192.0.2.1", "192.0.2.1:1812"),
+            ("192.0.2.1:99", "192.0.2.1:99"),
+            ("2001:db8::1", "[2001:db8::1]:1812"),
+            ("[2001:db8::1]", "[2001:db8::1]:1812"),
+            ("[2001:db8::1]:99", "[2001:db8::1]:99"),
+        ] {
+            assert_eq!(resolve(text).unwrap().to_string(), address);
+        }
+        assert_eq!(resolve("127.0.0.1:x").unwrap_err().exit, Exit::Usage);
+    }
+}

@@ -1,0 +1,403 @@
+//! One thread of the RADIUS load: sends what is due, checks what comes back, keeps the books.
+//!
+//! ```text
+//! give up what is late -> fill up to the limit -> send a batch -> receive -> or sleep until one of it
+//! ```
+//!
+//! Nothing is shared with other threads but a flag and two counters for the progress bar: a worker
+//! has users, sockets and tallies of its own.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use crate::cli::bench::drill::Answer;
+use crate::cli::bench::drill::Draw;
+use crate::cli::bench::drill::Drill;
+use crate::cli::bench::drill::Expect;
+use crate::cli::bench::lane;
+use crate::cli::bench::lane::BATCH;
+use crate::cli::bench::lane::Flight;
+use crate::cli::bench::lane::Lane;
+use crate::cli::bench::lane::PER_LANE;
+use crate::cli::bench::lane::Post;
+use crate::cli::bench::pace::Pacer;
+use crate::cli::bench::packet;
+use crate::cli::bench::packet::Method;
+use crate::cli::bench::packet::Nonce;
+use crate::cli::bench::packet::Reply;
+use crate::cli::bench::packet::Unsigned;
+use crate::cli::bench::tally::Tally;
+use crate::cli::bench::watch::Watch;
+use crate::radius::authenticator::SecretKeys;
+use crate::radius::packet::Packet;
+use crate::secret::Entropy;
+use crate::secret::SystemEntropy;
+use crate::time::UnixTime;
+
+/// What all workers do alike.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) server: SocketAddr,
+    pub(super) method: Method,
+    pub(super) keys: SecretKeys,
+    pub(super) timeout: Duration,
+    pub(super) retries: u8,
+    pub(super) unsigned: Unsigned,
+    pub(super) warmup: Duration,
+    /// From the start to the last login, the warm-up included.
+    pub(super) length: Duration,
+}
+
+/// Why a worker ended before its time.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Stopped {
+    /// The system's answer to a call on a socket.
+    Socket(Errno),
+    /// No random octets.
+    Entropy,
+}
+
+pub(super) struct Worker<'p> {
+    plan: &'p Plan,
+    watch: &'p Watch,
+    drill: Drill,
+    pacer: Pacer,
+    tally: Tally,
+    lanes: Vec<Lane>,
+    limit: usize,
+    flying: usize,
+    next_lane: usize,
+    deadlines: VecDeque<Deadline>,
+    random: Pool,
+    typed: Vec<u8>,
+    sending: bool,
+    /// When the drill has something again.
+    wake: Option<UnixTime>,
+    answered: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Deadline {
+    at: Duration,
+    lane: usize,
+    identifier: u8,
+    round: u32,
+}
+
+impl<'p> Worker<'p> {
+    /// A worker with at most `limit` requests on their way.
+    pub(super) fn new(
+        plan: &'p Plan,
+        watch: &'p Watch,
+        drill: Drill,
+        pacer: Pacer,
+        limit: usize,
+    ) -> std::io::Result<Self> {
+        let lanes = (0..limit.div_ceil(PER_LANE)).map(|_| Lane::open(plan.server));
+        Ok(Self {
+            plan,
+            watch,
+            drill,
+            pacer,
+            tally: Tally::new(plan.warmup, plan.length),
+            lanes: lanes.collect::<Result<_, _>>()?,
+            limit,
+            flying: 0,
+            next_lane: 0,
+            deadlines: VecDeque::new(),
+            random: Pool::default(),
+            typed: Vec::with_capacity(128),
+            sending: true,
+            wake: None,
+            answered: 0,
+        })
+    }
+
+    /// Works until the time is over and every request has its answer or was given up.
+    pub(super) fn run(mut self) -> (Drill, Tally, Option<Stopped>) {
+        let mut post = Post::new();
+        let stopped = self.work(&mut post).err();
+        (self.drill, self.tally, stopped)
+    }
+
+    fn work(&mut self, post: &mut Post) -> Result<(), Stopped> {
+        while !self.watch.is_stopped() {
+            let now = self.watch.now();
+            self.give_up(now);
+            self.sending &= now < self.plan.length;
+            if self.sending {
+                self.fill()?;
+            }
+            for lane in self.lanes.iter_mut().filter(|lane| lane.has_queue()) {
+                post.send(lane).map_err(Stopped::Socket)?;
+            }
+            if !self.sending && self.flying == 0 {
+                break;
+            }
+            if !self.receive(post)? {
+                let patience = self.patience(self.watch.now());
+                lane::wait(&self.lanes, patience).map_err(Stopped::Socket)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the logins that are due, at most a batch of them.
+    fn fill(&mut self) -> Result<(), Stopped> {
+        let mut made = 0;
+        while self.flying < self.limit && made < BATCH {
+            let now = self.watch.now();
+            let clock = self.watch.clock(now);
+            if self.wake.is_some_and(|wake| clock < wake) {
+                break;
+            }
+            if self.pacer.due().is_some_and(|due| due > now) {
+                break;
+            }
+            let ticket = match self.drill.next(clock, &mut self.typed) {
+                Draw::Send(ticket) => ticket,
+                Draw::Wait(until) => {
+                    self.wake = until;
+                    break;
+                }
+                Draw::Over => {
+                    self.sending = false;
+                    self.watch.run_dry(now);
+                    break;
+                }
+            };
+            self.wake = None;
+            let due = self.pacer.take(now).unwrap_or(now);
+            let nonce = self.random.nonce()?;
+            let index = self.next_lane % self.lanes.len().max(1);
+            self.next_lane = index + 1;
+            // Fewer requests than identifiers: the lane whose turn it is has one, but for a moment
+            // after some of another lane took longer.
+            let count = self.lanes.len();
+            let free = (0..count)
+                .map(|step| (index + step) % count)
+                .find(|lane| self.lanes.get(*lane).is_some_and(Lane::has_room));
+            let lane = free.and_then(|index| Some((index, self.lanes.get_mut(index)?)));
+            let Some((index, lane)) = lane else {
+                return Ok(());
+            };
+            let Some((identifier, flight)) = lane.take() else {
+                return Ok(());
+            };
+            let login = (self.drill.name(ticket), self.typed.as_slice());
+            let plan = self.plan;
+            let built = packet::build(
+                &mut flight.datagram,
+                plan.method,
+                identifier,
+                &nonce,
+                login,
+                &plan.keys,
+            );
+            let exchange = match built {
+                Ok(exchange) => exchange,
+                Err(why) => {
+                    lane.give_back(identifier);
+                    self.tally.sent(due);
+                    self.tally.failed(&why.to_string(), due);
+                    self.drill.answered(ticket, Answer::None, clock);
+                    made += 1;
+                    continue;
+                }
+            };
+            flight.ticket = Some(ticket);
+            flight.nonce = nonce;
+            flight.exchange = exchange;
+            flight.due = due;
+            flight.retries = plan.retries;
+            let round = flight.round;
+            lane.queue(identifier);
+            self.deadlines.push_back(Deadline {
+                at: now + plan.timeout,
+                lane: index,
+                identifier,
+                round,
+            });
+            self.tally.sent(due);
+            self.flying += 1;
+            made += 1;
+        }
+        self.watch.sent.fetch_add(made as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Takes what has arrived; whether it was something.
+    fn receive(&mut self, post: &mut Post) -> Result<bool, Stopped> {
+        let mut any = false;
+        let mut answered = 0;
+        for index in 0..self.lanes.len() {
+            let Some(lane) = self.lanes.get_mut(index) else {
+                continue;
+            };
+            let datagrams = match post.receive(lane) {
+                Ok(datagrams) => datagrams,
+                // Somebody who answered before may be starting again: those are timeouts.
+                Err(Errno::ECONNREFUSED) if self.answered > 0 => continue,
+                Err(error) => return Err(Stopped::Socket(error)),
+            };
+            let now = self.watch.now();
+            let clock = self.watch.clock(now);
+            for datagram in datagrams {
+                any = true;
+                let Some((flight, reply, identifier)) = matching(lane, datagram, self.plan) else {
+                    self.tally.discarded += 1;
+                    continue;
+                };
+                let Some(ticket) = flight.ticket.take() else {
+                    continue;
+                };
+                let due = flight.due;
+                lane.give_back(identifier);
+                self.flying -= 1;
+                answered += 1;
+                let answer = match reply {
+                    Reply::Decided(answer) => answer,
+                    Reply::Unproven if ticket.expect == Expect::Reject => Answer::Accept,
+                    Reply::Unproven => {
+                        self.tally.failed(UNPROVEN, due);
+                        Answer::None
+                    }
+                    Reply::Unsigned => {
+                        self.tally.failed(UNSIGNED, due);
+                        Answer::None
+                    }
+                    Reply::Other(code) => {
+                        self.tally.failed(&code.to_string(), due);
+                        Answer::None
+                    }
+                };
+                self.tally.answered(answer, ticket.expect, due, now);
+                self.drill.answered(ticket, answer, clock);
+                self.wake = None;
+            }
+        }
+        self.answered += answered;
+        self.watch.answered.fetch_add(answered, Ordering::Relaxed);
+        Ok(any)
+    }
+
+    /// Sends again, or gives up, what has waited for its answer long enough.
+    fn give_up(&mut self, now: Duration) {
+        while let Some(deadline) = self.deadlines.front().copied()
+            && deadline.at <= now
+        {
+            self.deadlines.pop_front();
+            let Some(lane) = self.lanes.get_mut(deadline.lane) else {
+                continue;
+            };
+            let Some(flight) = lane.flight(deadline.identifier) else {
+                continue;
+            };
+            let (Some(ticket), true) = (flight.ticket, flight.round == deadline.round) else {
+                continue;
+            };
+            if let Some(left) = flight.retries.checked_sub(1) {
+                flight.retries = left;
+                lane.queue(deadline.identifier);
+                self.tally.retransmissions += 1;
+                self.deadlines.push_back(Deadline {
+                    at: now + self.plan.timeout,
+                    ..deadline
+                });
+                continue;
+            }
+            flight.ticket = None;
+            let due = flight.due;
+            lane.give_back(deadline.identifier);
+            self.flying -= 1;
+            self.tally.timed_out(due);
+            self.tally.answered(Answer::None, ticket.expect, due, now);
+            self.drill
+                .answered(ticket, Answer::None, self.watch.clock(now));
+            self.wake = None;
+        }
+    }
+
+    /// How long there is nothing to do but to receive.
+    fn patience(&self, now: Duration) -> Duration {
+        let mut until = now + FLAG;
+        let late = self.deadlines.front().map(|deadline| deadline.at);
+        until = late.map_or(until, |late| until.min(late));
+        if self.sending {
+            until = until.min(self.plan.length);
+            let room = self.flying < self.limit;
+            until = match (self.wake, self.pacer.due()) {
+                (Some(wake), _) => until.min(now + wake.since(self.watch.clock(now))),
+                (None, Some(due)) if room => until.min(due),
+                (None, _) => until,
+            };
+        }
+        until.saturating_sub(now)
+    }
+}
+
+/// The request that a datagram answers, and how.
+fn matching<'l>(
+    lane: &'l mut Lane,
+    datagram: &[u8],
+    plan: &Plan,
+) -> Option<(&'l mut Flight, Reply, u8)> {
+    let reply = Packet::parse(datagram).ok()?;
+    let flight = lane.flight(reply.identifier)?;
+    flight.ticket?;
+    let authenticator = &flight.nonce.authenticator;
+    let exchange = flight.exchange.as_ref();
+    let read = packet::read(
+        &reply,
+        reply.identifier,
+        authenticator,
+        exchange,
+        &plan.keys,
+        plan.unsigned,
+    )?;
+    Some((flight, read, reply.identifier))
+}
+
+/// The system's random octets, fetched many at a time.
+#[derive(Debug)]
+struct Pool {
+    octets: Vec<u8>,
+    used: usize,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        let octets = vec![0; 4096];
+        Self {
+            used: octets.len(),
+            octets,
+        }
+    }
+}
+
+impl Pool {
+    fn nonce(&mut self) -> Result<Nonce, Stopped> {
+        if self.used + 32 > self.octets.len() {
+            let filled = SystemEntropy.fill(&mut self.octets);
+            filled.map_err(|_| Stopped::Entropy)?;
+            self.used = 0;
+        }
+        let mut nonce = Nonce::default();
+        let octets = self.octets.iter().skip(self.used).copied();
+        let places = nonce.authenticator.iter_mut().chain(&mut nonce.peer);
+        places.zip(octets).for_each(|(place, octet)| *place = octet);
+        self.used += 32;
+        Ok(nonce)
+    }
+}
+
+/// A reply that anybody between could have changed.
+const UNSIGNED: &str = "a reply without Message-Authenticator (--allow-unsigned lets it count)";
+/// An accept without the proof of MS-CHAPv2.
+const UNPROVEN: &str = "accept without a valid MS-CHAP2-Success";
+/// How often the flag that ends the run is looked at, at least.
+const FLAG: Duration = Duration::from_millis(50);

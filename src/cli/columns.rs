@@ -1,0 +1,205 @@
+//! What a row of a users file means: the columns that `import` and `bench` understand.
+//!
+//! ```text
+//! user,realm,groups,phone,email,class,kind,secret,algorithm,digits,period,counter,serial
+//! user,password
+//! ```
+//!
+//! Only `user` is needed. Invariant: a complaint names the column, never what stands in it: where a
+//! separator is missing, any column may hold the secret.
+
+use std::str::FromStr as _;
+
+use crate::cli::csv::Row;
+use crate::model::user_key::DEFAULT_REALM;
+use crate::model::user_key::UserKey;
+use crate::otp::Algorithm;
+use crate::otp::Digits;
+use crate::otp::Period;
+use crate::otp::totp::Parameters;
+use crate::otpauth;
+use crate::secret::OtpKey;
+use crate::secret::SecretString;
+
+/// The names, in the order of the constants below.
+pub(super) const NAMES: [&str; 14] = [
+    "user",
+    "realm",
+    "groups",
+    "phone",
+    "email",
+    "class",
+    "kind",
+    "secret",
+    "algorithm",
+    "digits",
+    "period",
+    "counter",
+    "serial",
+    "password",
+];
+pub(super) const USER: usize = 0;
+const REALM: usize = 1;
+pub(super) const GROUPS: usize = 2;
+pub(super) const PHONE: usize = 3;
+pub(super) const EMAIL: usize = 4;
+pub(super) const CLASS: usize = 5;
+const KIND: usize = 6;
+pub(super) const SECRET: usize = 7;
+const ALGORITHM: usize = 8;
+const DIGITS: usize = 9;
+const PERIOD: usize = 10;
+const COUNTER: usize = 11;
+pub(super) const SERIAL: usize = 12;
+pub(super) const PASSWORD: usize = 13;
+
+/// What proves a user.
+#[derive(Debug)]
+pub(super) enum Factor {
+    /// Codes by counter, from this one on.
+    Hotp {
+        key: OtpKey,
+        algorithm: Algorithm,
+        digits: Digits,
+        counter: u64,
+    },
+    /// The same every time.
+    Password(SecretString),
+    /// Codes by time.
+    Totp { key: OtpKey, parameters: Parameters },
+}
+
+/// The user's name as one types it: `name`, or `name@realm` where the row names a realm.
+pub(super) fn user_name(row: &Row<'_>) -> Result<String, &'static str> {
+    let name = row.get(USER).ok_or("user: empty")?;
+    Ok(match row.get(REALM) {
+        Some(realm) => format!("{name}@{realm}"),
+        None => name.to_owned(),
+    })
+}
+
+/// The user as we name people: canonical, in the realm of the row.
+pub(super) fn user_key(row: &Row<'_>) -> Result<UserKey, String> {
+    let name = row.get(USER).ok_or("user: empty")?;
+    let key = UserKey::parse(name).map_err(|why| format!("user: {why}"))?;
+    let Some(realm) = row.get(REALM) else {
+        return Ok(key);
+    };
+    let joined = UserKey::with_realm(name, realm).map_err(|why| format!("realm: {why}"))?;
+    let says_another = key.realm() != DEFAULT_REALM && key != joined;
+    if says_another {
+        return Err("realm: the name says another realm; give one of them".to_owned());
+    }
+    Ok(joined)
+}
+
+/// The factor of a row; `None` where it has neither a key nor a password.
+pub(super) fn factor(row: &Row<'_>) -> Result<Option<Factor>, String> {
+    let Some(secret) = row.get(SECRET) else {
+        let password = row.get(PASSWORD).map(SecretString::from);
+        return Ok(password.map(Factor::Password));
+    };
+    if row.get(PASSWORD).is_some() {
+        return Err("secret and password: a row has one of them".to_owned());
+    }
+    let key = otpauth::decode_base32(secret).map_err(|why| format!("secret: {why}"))?;
+    let key = OtpKey::new(key).ok_or("secret: must be 10 to 128 octets (80 to 1024 bits) long")?;
+    let algorithm = match row.get(ALGORITHM) {
+        Some(name) => Algorithm::from_str(&name.to_ascii_lowercase())
+            .map_err(|_| "algorithm: must be sha1, sha256 or sha512")?,
+        None => Algorithm::default(),
+    };
+    let digits = match row.get(DIGITS) {
+        Some(text) => text.parse().ok().and_then(Digits::new),
+        None => Some(Digits::default()),
+    };
+    let digits = digits.ok_or("digits: must be 6 to 9")?;
+    let kind = row.get(KIND).unwrap_or("totp");
+    if kind.eq_ignore_ascii_case("hotp") {
+        if row.get(PERIOD).is_some() {
+            return Err("period: a hotp token has none".to_owned());
+        }
+        let counter = row.get(COUNTER).unwrap_or("0");
+        return Ok(Some(Factor::Hotp {
+            key,
+            algorithm,
+            digits,
+            counter: counter
+                .parse()
+                .map_err(|_| "counter: must be a whole number")?,
+        }));
+    }
+    if !kind.eq_ignore_ascii_case("totp") {
+        return Err("kind: must be totp or hotp".to_owned());
+    }
+    if row.get(COUNTER).is_some() {
+        return Err("counter: a totp token has none".to_owned());
+    }
+    let period = match row.get(PERIOD) {
+        Some(text) => text.parse().ok().and_then(Period::new),
+        None => Some(Period::default()),
+    };
+    let parameters = Parameters {
+        algorithm,
+        digits,
+        period: period.ok_or("period: must be 15 to 300 seconds")?,
+    };
+    Ok(Some(Factor::Totp { key, parameters }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::csv::Reader;
+
+    fn read(text: &str) -> Result<Option<Factor>, String> {
+        let mut reader = Reader::open(text.as_bytes(), &NAMES, &[]).unwrap();
+        let row = reader.next().unwrap().unwrap();
+        factor(&row)
+    }
+
+    #[test]
+    fn the_rest_of_a_token_has_defaults() {
+        let secret = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+        let totp = read(&format!("user,secret\na,{secret}\n")).unwrap();
+        let Some(Factor::Totp { parameters, .. }) = totp else {
+            panic!("{totp:?}");
+        };
+        assert_eq!(parameters, Parameters::default());
+        let hotp = read(&format!("secret,kind,counter,digits\n{secret},HOTP,7,8\n")).unwrap();
+        let Some(Factor::Hotp { counter: 7, .. }) = hotp else {
+            panic!("{hotp:?}");
+        };
+        let password = read("user,password\na,x\n").unwrap();
+        assert!(matches!(password, Some(Factor::Password(_))));
+        assert!(read("user\na\n").unwrap().is_none());
+    }
+
+    #[test]
+    fn complaints_name_the_column_and_no_content() {
+        for (heading, row, column) in [
+            ("secret", "GEZDGNBV1", "secret"),
+            ("secret", "GEZDGNBV", "secret"),
+            ("secret,algorithm", "GEZDGNBVGY3TQOJQ,GEZDGNBV", "algorithm"),
+            ("secret,digits", "GEZDGNBVGY3TQOJQ,GEZDGNBV", "digits"),
+            ("secret,period", "GEZDGNBVGY3TQOJQ,GEZDGNBV", "period"),
+            ("secret,kind", "GEZDGNBVGY3TQOJQ,GEZDGNBV", "kind"),
+            ("secret,counter", "GEZDGNBVGY3TQOJQ,1", "counter"),
+            (
+                "secret,kind,counter",
+                "GEZDGNBVGY3TQOJQ,hotp,GEZDGNBV",
+                "counter",
+            ),
+            ("secret,kind,period", "GEZDGNBVGY3TQOJQ,hotp,30", "period"),
+            (
+                "secret,password",
+                "GEZDGNBVGY3TQOJQ,GEZDGNBV",
+                "secret and password",
+            ),
+        ] {
+            let why = read(&format!("{heading}\n{row}\n")).unwrap_err();
+            assert!(why.starts_with(column), "{why}");
+            assert!(!why.contains("GEZDGNBV"), "{why}");
+        }
+    }
+}

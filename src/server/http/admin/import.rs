@@ -1,0 +1,124 @@
+//! `/v1/admin/import`.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use crate::api;
+use crate::api::Problem;
+use crate::server::http::App;
+use crate::server::http::admin::tokens;
+use crate::server::http::admin::user_key;
+use crate::server::http::answer;
+use crate::server::http::body::LargeJson;
+use crate::server::http::error::Failure;
+use crate::service::admin::About;
+use crate::service::admin::AdminError;
+use crate::service::admin::Existing;
+use crate::service::admin::ImportRow;
+use crate::store::By;
+
+/// Makes many users and tokens: all of a batch or, where a row is refused, none.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/import",
+    tag = "users",
+    request_body = api::ImportRequest,
+    responses(
+        (status = 200, description = "What came of it", body = api::Imported),
+        (status = "default", description = "Failure", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn import(
+    State(app): State<Arc<App>>,
+    Extension(by): Extension<By>,
+    LargeJson(wanted): LargeJson<api::ImportRequest>,
+) -> Result<Response, Failure> {
+    let users = match wanted.make.as_str() {
+        "users" => true,
+        "tokens" => false,
+        _ => return Err(Failure::malformed("make: one of users, tokens")),
+    };
+    let existing = match wanted.on_conflict.as_deref() {
+        None | Some("fail") => Existing::Fail,
+        Some("skip") => Existing::Skip,
+        Some(_) => return Err(Failure::malformed("on_conflict: one of fail, skip")),
+    };
+    if wanted.rows.is_empty() || wanted.rows.len() > ROWS {
+        return Err(Failure::malformed("rows: 1 to 500"));
+    }
+    let rows = wanted.rows.into_iter().enumerate().map(|(index, row)| {
+        let at = |failure| match failure {
+            Failure::Malformed(detail) => Failure::malformed(format!("rows[{index}]: {detail}")),
+            other => other,
+        };
+        read(row, users).map_err(at)
+    });
+    let rows: Vec<ImportRow> = rows.collect::<Result<_, _>>()?;
+    let made = app
+        .service()
+        .import(&rows, existing, wanted.dry_run, by)
+        .await?;
+    let refused = made
+        .refused
+        .into_iter()
+        .map(|(row, why)| api::ImportRefusal {
+            row,
+            kind: match why {
+                AdminError::Conflict(_) => "conflict",
+                AdminError::NotFound(_) => "not-found",
+                AdminError::Invalid { .. } | AdminError::Refused(_) | AdminError::Service(_) => {
+                    "malformed"
+                }
+            }
+            .to_owned(),
+            detail: why.to_string(),
+        });
+    let imported = api::Imported {
+        users: made.users,
+        tokens: made.tokens,
+        skipped: made.skipped,
+        refused: refused.collect(),
+    };
+    Ok(answer::json(StatusCode::OK, &imported))
+}
+
+fn read(row: api::ImportRow, users: bool) -> Result<ImportRow, Failure> {
+    let token = match row.secret {
+        Some(secret) => Some(tokens::wanted(&api::TokenCreate {
+            user: row.user.clone(),
+            kind: row.kind.unwrap_or_else(|| "totp".to_owned()),
+            algorithm: row.algorithm,
+            digits: row.digits,
+            period: row.period,
+            secret: Some(secret),
+            counter: row.counter,
+            active: true,
+            serial: row.serial,
+        })?),
+        None if !users => return Err(Failure::malformed("secret: missing")),
+        None => None,
+    };
+    let user = match &token {
+        Some(token) => token.user.clone(),
+        None => user_key(&row.user)?,
+    };
+    let about = About {
+        groups: row.groups,
+        phone: row.phone,
+        email: row.email,
+        class: row.class,
+    };
+    Ok(ImportRow {
+        user,
+        about: Some(about).filter(|_| users),
+        token,
+    })
+}
+
+/// Most rows of a batch: what waits behind it in the writer's queue waits some milliseconds.
+const ROWS: usize = 500;

@@ -1,0 +1,224 @@
+//! Users and tokens, many at a time.
+//!
+//! Invariants: a batch is carried out whole or not at all, and is one audit record; a user who
+//! exists is never changed by it. So an import that was interrupted is repeated with
+//! [`Existing::Skip`], and ends where it would have ended.
+
+use std::collections::HashMap;
+use std::collections::HashSet;
+
+use crate::model::id::Serial;
+use crate::model::token::Token;
+use crate::model::user::User;
+use crate::model::user_key::UserKey;
+use crate::service::Service;
+use crate::service::TRIES;
+use crate::service::admin::AdminError;
+use crate::service::admin::NewToken;
+use crate::service::admin::UserPatch;
+use crate::service::admin::users::new_user;
+use crate::store::By;
+use crate::store::Change;
+use crate::store::Import;
+use crate::store::StoreError;
+use crate::time::UnixTime;
+
+/// A user, or a token of one, to be made.
+#[derive(Debug)]
+pub struct ImportRow {
+    /// Who.
+    pub user: UserKey,
+    /// What is known of the user; none where the user must exist.
+    pub about: Option<About>,
+    /// The token, if one.
+    pub token: Option<NewToken>,
+}
+
+/// What an import can say about a user.
+#[derive(Clone, Debug, Default)]
+pub struct About {
+    /// Groups.
+    pub groups: Vec<String>,
+    /// Telephone number.
+    pub phone: Option<String>,
+    /// Mail address.
+    pub email: Option<String>,
+    /// Class for policy rules.
+    pub class: Option<String>,
+}
+
+impl About {
+    /// Whether a user could be made with it.
+    pub fn check(&self, key: UserKey, now: UnixTime) -> Result<(), AdminError> {
+        self.user(key, now).map(drop)
+    }
+
+    fn user(&self, key: UserKey, now: UnixTime) -> Result<User, AdminError> {
+        let mut user = new_user(key, now);
+        let patch = UserPatch {
+            groups: Some(self.groups.clone()),
+            phone: self.phone.clone().map(Some),
+            email: self.email.clone().map(Some),
+            class: self.class.clone().map(Some),
+            ..UserPatch::default()
+        };
+        patch.apply(&mut user, now)?;
+        Ok(user)
+    }
+}
+
+/// What to do about what exists already.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Existing {
+    /// Refuse the batch.
+    #[default]
+    Fail,
+    /// Leave it as it is and go on.
+    Skip,
+}
+
+/// What came of a batch.
+#[derive(Debug, Default)]
+pub struct Imported {
+    /// Users made.
+    pub users: usize,
+    /// Tokens made.
+    pub tokens: usize,
+    /// Rows whose user or token exists.
+    pub skipped: usize,
+    /// Rows that cannot be made, by index, and why. While there is one, nothing is made.
+    pub refused: Vec<(usize, AdminError)>,
+}
+
+/// What a row may not make again: what the store has and what earlier rows make.
+#[derive(Default)]
+struct Known {
+    /// The tokens of the users; none where there is no such user.
+    users: HashMap<UserKey, Option<Vec<Token>>>,
+    serials: HashSet<Serial>,
+}
+
+impl Service {
+    /// Makes a batch of users and tokens. Rows of one user stand together, the first one makes the
+    /// user.
+    pub async fn import(
+        &self,
+        rows: &[ImportRow],
+        existing: Existing,
+        dry_run: bool,
+        by: By,
+    ) -> Result<Imported, AdminError> {
+        let mut tries = TRIES;
+        loop {
+            let (records, imported) = self.plan(rows, existing, &by).await?;
+            if dry_run || records.is_empty() || !imported.refused.is_empty() {
+                return Ok(imported);
+            }
+            tries -= 1;
+            match self.store.change(Change::Import(records), by.clone()).await {
+                // Somebody else made one of them meanwhile: look again.
+                Err(StoreError::Conflict(_) | StoreError::NotFound) if tries > 0 => {}
+                done => return Ok(done.map(|()| imported)?),
+            }
+        }
+    }
+
+    async fn plan(
+        &self,
+        rows: &[ImportRow],
+        existing: Existing,
+        by: &By,
+    ) -> Result<(Vec<Import>, Imported), AdminError> {
+        let mut records = Vec::with_capacity(rows.len() * 2);
+        let mut imported = Imported::default();
+        let mut known = Known::default();
+        let mut made: Option<&UserKey> = None;
+        for (index, row) in rows.iter().enumerate() {
+            if !known.users.contains_key(&row.user) {
+                let view = self.store.view(&row.user).await?;
+                let tokens = |view: crate::store::View| {
+                    let tokens = view.tokens.iter().map(|(token, _)| token.clone());
+                    tokens.collect()
+                };
+                known.users.insert(row.user.clone(), view.map(tokens));
+            }
+            let before = records.len();
+            match self.row(row, made, &known, &mut records, by).await {
+                Ok(()) => {
+                    for record in records.iter().skip(before) {
+                        match record {
+                            Import::User(_) => {
+                                imported.users += 1;
+                                made = Some(&row.user);
+                                known.users.insert(row.user.clone(), Some(Vec::new()));
+                            }
+                            Import::Token(token) => {
+                                imported.tokens += 1;
+                                known.serials.insert(token.0.serial.clone());
+                                if let Some(Some(tokens)) = known.users.get_mut(&row.user) {
+                                    tokens.push(token.0.clone());
+                                }
+                            }
+                        }
+                    }
+                }
+                Err(AdminError::Conflict(_)) if existing == Existing::Skip => {
+                    records.truncate(before);
+                    imported.skipped += 1;
+                }
+                Err(AdminError::Service(error)) => return Err(error.into()),
+                Err(error) => {
+                    records.truncate(before);
+                    imported.refused.push((index, error));
+                }
+            }
+        }
+        Ok((records, imported))
+    }
+
+    /// The records of one row; `made` is the user whom the row before has made.
+    async fn row(
+        &self,
+        row: &ImportRow,
+        made: Option<&UserKey>,
+        known: &Known,
+        records: &mut Vec<Import>,
+        by: &By,
+    ) -> Result<(), AdminError> {
+        let exists = known.users.get(&row.user).is_some_and(Option::is_some);
+        match &row.about {
+            Some(about) if made != Some(&row.user) => {
+                if exists {
+                    return Err(AdminError::Conflict("the user exists already"));
+                }
+                let user = about.user(row.user.clone(), by.at)?;
+                records.push(Import::User(Box::new(user)));
+            }
+            None if !exists => return Err(AdminError::NotFound("user")),
+            _ => {}
+        }
+        let Some(new) = row.token.clone() else {
+            return Ok(());
+        };
+        if let Some(serial) = &new.serial
+            && self.store.token(serial).await?.is_some()
+        {
+            return Err(AdminError::Conflict(
+                "a token with this serial exists already",
+            ));
+        }
+        let (token, state) = self.new_token(new, by.at)?;
+        let tokens = known.users.get(&row.user).and_then(Option::as_ref);
+        let mut others = tokens.into_iter().flatten();
+        if others.any(|other| other.key == token.key) {
+            return Err(AdminError::Conflict(
+                "the user has a token with this key already",
+            ));
+        }
+        if known.serials.contains(&token.serial) {
+            return Err(AdminError::Conflict("a serial is there twice"));
+        }
+        records.push(Import::Token(Box::new((token, state))));
+        Ok(())
+    }
+}

@@ -1,0 +1,211 @@
+//! Many users and tokens from a file: what it makes, what it refuses, what it never says.
+
+use std::process::Output;
+
+use serde_json::Value;
+use serde_json::json;
+
+use crate::support::codes::RFC_SECRET;
+use crate::support::codes::hotp;
+use crate::support::daemon::Site;
+use crate::support::net::Http;
+
+/// Keys that differ: base 32 of as many octets as a usual key.
+fn key(number: usize) -> String {
+    let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+    let digits = [number / 32768, number / 1024, number / 32, number];
+    let tail: String = digits
+        .iter()
+        .map(|digit| char::from(letters[digit % 32]))
+        .collect();
+    format!("GEZDGNBVGY3TQOJQGEZDGNBVGY3T{tail}")
+}
+
+fn people(count: usize) -> String {
+    let mut text = "user,realm,groups,phone,email,class,secret\n".to_owned();
+    for number in 0..count {
+        let secret = key(number);
+        let line = format!("u{number},staff,vpn;all,+82 2 555 0100,a@b,full,{secret}\n");
+        text.push_str(&line);
+    }
+    text
+}
+
+fn import(site: &Site, noun: &str, file: &str, words: &[&str]) -> (i32, Value, Output) {
+    let words = [&["--json", noun, "import", "-"], words].concat();
+    let output = site.run_with(&words, file);
+    let said = [output.stdout.as_slice(), &output.stderr].concat();
+    let said = String::from_utf8(said).unwrap();
+    assert!(!said.contains("GEZDGNBV"), "a key was shown: {said}");
+    let document = serde_json::from_slice(&output.stdout).unwrap();
+    (output.status.code().unwrap(), document, output)
+}
+
+fn made(document: &Value) -> [u64; 4] {
+    ["users", "tokens", "skipped", "bad"].map(|field| {
+        let number = document[field].as_u64();
+        number.unwrap_or_else(|| panic!("{field}: {document}"))
+    })
+}
+
+fn users(site: &Site) -> usize {
+    let users = site.json(&["user", "list", "--limit", "5000"]);
+    users["users"].as_array().unwrap().len()
+}
+
+#[test]
+fn users_and_tokens_are_made_in_batches_with_one_record_each() {
+    let site = Site::new();
+    let (exit, done, _) = import(&site, "user", &people(1000), &["--dry-run"]);
+    assert_eq!((exit, made(&done)), (0, [1000, 1000, 0, 0]));
+    assert_eq!(users(&site), 0, "a dry run makes nothing");
+    let (exit, done, _) = import(&site, "user", &people(1000), &[]);
+    assert_eq!((exit, made(&done)), (0, [1000, 1000, 0, 0]));
+    assert_eq!(users(&site), 1000);
+    let user = site.json(&["user", "show", "u7@staff"]);
+    assert_eq!(user["groups"], json!(["vpn", "all"]));
+    assert_eq!(user["email"], "a@b");
+    let records = site.json(&["audit", "export"]);
+    let records = records.as_array().unwrap().iter();
+    let imports = records.filter(|record| record["action"] == "import");
+    let mut targets: Vec<&str> = imports
+        .map(|record| record["target"].as_str().unwrap())
+        .collect();
+    targets.sort_unstable();
+    let (rest, full) = ("200 users, 200 tokens", "400 users, 400 tokens");
+    assert_eq!(targets, [rest, full, full]);
+    assert_eq!(site.json(&["audit", "verify"])["intact"], true);
+}
+
+#[test]
+fn a_bad_row_leaves_everything_undone() {
+    let site = Site::new();
+    let text = format!(
+        "user,secret,digits,email\ngood,{},6,\nbad,{},5,\n,,,\nworse,GEZDGNBV1,6,\nmail,,,x\n",
+        key(1),
+        key(2)
+    );
+    let (exit, error, _) = import(&site, "user", &text, &[]);
+    assert_eq!(exit, 2, "{error}");
+    let findings = error["error"]["findings"].as_array().unwrap();
+    let told: Vec<&str> = findings
+        .iter()
+        .map(|finding| finding["message"].as_str().unwrap())
+        .collect();
+    for (told, wanted) in told
+        .iter()
+        .zip(["-:3: digits", "-:4: user", "-:5: secret", "-:6: email"])
+    {
+        assert!(told.starts_with(wanted), "{told}");
+    }
+    assert_eq!((told.len(), users(&site)), (4, 0));
+    let (exit, done, _) = import(&site, "user", &text, &["--skip-bad"]);
+    assert_eq!((exit, made(&done)), (0, [1, 1, 0, 4]));
+    let (exit, _, _) = import(&site, "user", "user,sekret\na,b\n", &["--skip-bad"]);
+    assert_eq!(exit, 2, "a heading is no row that can be left out");
+}
+
+#[test]
+fn an_import_that_broke_off_is_repeated() {
+    let site = Site::new();
+    // The second batch meets somebody who is there already.
+    site.json(&["user", "add", "u450@staff", "--class", "other"]);
+    let daemon = site.serve();
+    let (exit, error, _) = import(&site, "user", &people(450 + 1), &[]);
+    assert_eq!(exit, 5, "{error}");
+    let told = error["error"]["findings"][0]["message"].as_str().unwrap();
+    assert_eq!(told, "-:452: the user exists already");
+    let before = users(&site);
+    assert_eq!(before, 401, "the batch before was made, its own was not");
+    let (exit, done, _) = import(&site, "user", &people(451), &["--on-conflict", "skip"]);
+    assert_eq!((exit, made(&done)), (0, [50, 50, 401, 0]));
+    let user = site.json(&["user", "show", "u450@staff"]);
+    assert_eq!(user["class"], "other", "who exists is left alone");
+    assert_eq!(user["tokens"], json!([]));
+    let (exit, done, _) = import(&site, "user", &people(451), &["--on-conflict", "skip"]);
+    assert_eq!((exit, made(&done)), (0, [0, 0, 451, 0]));
+    assert!(daemon.terminate().success());
+}
+
+#[test]
+fn tokens_are_made_for_users_who_exist() {
+    let site = Site::new();
+    site.json(&["user", "add", "alice"]);
+    let text = format!("user,kind,secret,counter,serial\nalice,hotp,{RFC_SECRET},1,HOTP-OLD-7\n");
+    let (exit, done, _) = import(&site, "token", &text, &[]);
+    assert_eq!((exit, made(&done)), (0, [0, 1, 0, 0]));
+    // Active, and its counter goes on where the other system left it.
+    let verify = |code: &str| {
+        let output = site.run_with(&["verify", "alice", "--otp-stdin"], code);
+        output.status.code()
+    };
+    assert_eq!(verify(&hotp(0)), Some(1));
+    assert_eq!(verify(&hotp(1)), Some(0));
+    assert_eq!(verify(&hotp(1)), Some(1));
+    for (rows, exit) in [
+        (format!("alice,hotp,{RFC_SECRET},,OTHER\n"), 5),
+        (format!("alice,totp,{},,HOTP-OLD-7\n", key(5)), 5),
+        (format!("alice,totp,{0},,\nalice,totp,{0},,\n", key(6)), 5),
+        (
+            format!("alice,totp,{},,X\nalice,totp,{},,X\n", key(7), key(8)),
+            5,
+        ),
+        (format!("nobody,totp,{},,\n", key(9)), 4),
+    ] {
+        let text = format!("user,kind,secret,counter,serial\n{rows}");
+        let (code, error, _) = import(&site, "token", &text, &[]);
+        assert_eq!(code, exit, "{error}");
+    }
+    let user = site.json(&["user", "show", "alice"]);
+    assert_eq!(user["tokens"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn several_tokens_of_a_new_user_are_rows_one_after_the_other() {
+    let site = Site::new();
+    let text = format!("user,secret\nalice,{}\nalice,{}\nbob,\n", key(1), key(2));
+    let (exit, done, _) = import(&site, "user", &text, &[]);
+    assert_eq!((exit, made(&done)), (0, [2, 2, 0, 0]));
+    let apart = format!(
+        "user,secret\ncarol,{0}\ndave,{0}\ncarol,{1}\n",
+        key(3),
+        key(4)
+    );
+    let (exit, error, _) = import(&site, "user", &apart, &[]);
+    assert_eq!(exit, 5, "{error}");
+    assert_eq!(users(&site), 2);
+}
+
+#[test]
+fn the_route_is_for_administrators_and_has_a_limit_of_its_own() {
+    let site = Site::new();
+    let only_verify = site.api_client("app");
+    let daemon = site.serve();
+    let rows: Vec<Value> = (0..500)
+        .map(|number| json!({"user": format!("u{number}"), "secret": key(number)}))
+        .collect();
+    let body = |rows: &[Value]| {
+        let body = json!({"make": "users", "rows": rows});
+        serde_json::to_vec(&body).unwrap()
+    };
+    let mut app = Http::new(daemon.http, &only_verify);
+    let mut admin = Http::new(daemon.http, &site.admin_key);
+    let path = "/v1/admin/import";
+    let usual = body(&rows);
+    assert!(usual.len() > 16 * 1024);
+    assert_eq!(app.send("POST", path, &usual).unwrap().0, 403);
+    let (status, answer) = admin.send("POST", path, &usual).unwrap();
+    let answer: Value = serde_json::from_slice(&answer).unwrap();
+    assert_eq!((status, &answer["users"]), (200, &json!(500)), "{answer}");
+    let more: Vec<Value> = rows.iter().chain(&rows[..1]).cloned().collect();
+    assert_eq!(admin.send("POST", path, &body(&more)).unwrap().0, 400);
+    let huge = vec![b' '; 1024 * 1024 + 1];
+    let refused = Http::new(daemon.http, &site.admin_key).send("POST", path, &huge);
+    assert!(refused.is_err() || refused.unwrap().0 == 413);
+    let other = Http::new(daemon.http, &site.admin_key).send("POST", "/v1/admin/users", &usual);
+    assert!(
+        other.is_err() || other.unwrap().0 == 413,
+        "other routes keep theirs"
+    );
+    assert!(daemon.terminate().success());
+}
