@@ -22,11 +22,8 @@ mod verify;
 pub use audit::*;
 pub use challenges::*;
 pub use clients::*;
-<<<<<<< HEAD
 pub use delivery::*;
-=======
 pub use import::*;
->>>>>>> bench
 pub use tokens::*;
 pub use users::*;
 pub use verify::*;

@@ -288,15 +288,8 @@ async fn exchange(
     let answer = exchange::exchange(stream, call).await;
     let (answer, driver) = answer.map_err(|error| interrupted(&error))?;
     // Ends by itself when the answer was read or dropped.
-<<<<<<< HEAD
     drop(driver.detach());
-    Ok(answer.map(|body| body.map_err(BoxError::from).boxed_unsync()))
-=======
-    tokio::spawn(connection);
-    let answer = sender.send_request(call).await;
-    let answer = answer.map_err(|error| interrupted(&error))?;
     Ok(answer.map(|body| body.map_err(BrokenBody::new).boxed_unsync()))
->>>>>>> bench
 }
 
 /// The API of the site's own store, called in process as a local caller.

@@ -300,12 +300,8 @@ fn writes(
             refuse_if(known, "the lesson is known")?;
             Ok(vec![put(Table::Lessons, key, vec![1])])
         }
-<<<<<<< HEAD
         Change::AcceptClock | Change::Note { .. } => Ok(Vec::new()),
-=======
         Change::Import(records) => import::writes(rows, records, keys),
-        Change::AcceptClock => Ok(Vec::new()),
->>>>>>> bench
     }
 }
 
@@ -703,15 +699,12 @@ fn concerned(rows: &Working<'_>, change: &Change) -> Result<Option<String>, Stor
         | Change::RemoveClient(..)
         | Change::Learn { .. }
         | Change::ForgetSources { .. }
-<<<<<<< HEAD
         | Change::ExpireTokens
         | Change::SetOutage(_)
         | Change::Delegate(_)
         | Change::Undelegate(..)
         | Change::Notified { .. }
-=======
         | Change::Import(_)
->>>>>>> bench
         | Change::AcceptClock => return Ok(None),
     };
     Ok(Some(user.to_string()))

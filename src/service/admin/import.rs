@@ -207,7 +207,7 @@ impl Service {
                 "a token with this serial exists already",
             ));
         }
-        let (token, state) = self.new_token(new, by.at)?;
+        let (token, state) = self.new_token(new, &by.actor, by.at)?;
         let tokens = known.users.get(&row.user).and_then(Option::as_ref);
         let mut others = tokens.into_iter().flatten();
         if others.any(|other| other.key == token.key) {

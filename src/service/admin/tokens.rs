@@ -69,7 +69,7 @@ pub struct NewToken {
 impl Service {
     /// Makes a token. The answer holds the key: the only time it is shown.
     pub async fn add_token(&self, new: NewToken, by: By) -> Result<Token, AdminError> {
-        let (token, state) = self.new_token(new, by.at)?;
+        let (token, state) = self.new_token(new, &by.actor, by.at)?;
         let change = Change::CreateToken(token.clone(), state);
         self.store
             .change(change, by)
@@ -82,6 +82,7 @@ impl Service {
     pub(super) fn new_token(
         &self,
         new: NewToken,
+        by: &str,
         at: UnixTime,
     ) -> Result<(Token, TokenState), AdminError> {
         if !matches!(new.kind, Kind::Totp | Kind::Hotp) {
@@ -121,18 +122,14 @@ impl Service {
             digits: new.digits,
             period: new.period,
             key,
-<<<<<<< HEAD
             address: None,
             device: None,
             expires: None,
             enrolment: Enrolment {
-                requester: by.actor.clone(),
+                requester: by.to_owned(),
                 ..Enrolment::default()
             },
-            created: by.at,
-=======
             created: at,
->>>>>>> bench
             revision: 1,
         };
         let moving = Moving {

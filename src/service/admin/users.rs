@@ -47,26 +47,7 @@ impl Service {
         by: By,
     ) -> Result<User, AdminError> {
         let created = by.at;
-<<<<<<< HEAD
-        let today = today(by.at);
-        let mut user = User {
-            key,
-            groups: Vec::new(),
-            phone: None,
-            email: None,
-            birth_date: None,
-            class: None,
-            disabled: false,
-            bypass: None,
-            exemption: None,
-            remote_issue: false,
-            language: Language::default(),
-            created,
-            revision: 1,
-        };
-=======
         let mut user = new_user(key, created);
->>>>>>> bench
         let credentials = std::mem::take(&mut patch.credentials);
         patch.apply(&mut user, created)?;
         let verifiers = self.verifiers(&user, &credentials, created).await?;
@@ -209,6 +190,8 @@ pub(super) fn new_user(key: UserKey, created: UnixTime) -> User {
         disabled: false,
         bypass: None,
         exemption: None,
+        remote_issue: false,
+        language: Language::default(),
         created,
         revision: 1,
     }
