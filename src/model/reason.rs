@@ -111,6 +111,7 @@ reasons! {
     OtherRealm = 41 Reject "other_realm" "the client may only ask for users of its own realm",
     StaleChallenge = 42 Reject "stale_challenge" "the second round came too late, was answered before, or belongs to another login; start again with the first factor",
     WrongSender = 58 Reject "wrong_sender" "the message came from a number that no open login of a user waits for",
+    NotAnswered = 59 Reject "not_answered" "the login was to be finished before the person answered on the other channel; nothing was compared and nothing was counted",
     LowAssurance = 43 Reject "low_assurance" "the request or the rule demands more assurance than these factors and tokens reach",
 }
 

@@ -148,6 +148,15 @@ pub(super) struct Case<'r, 'p> {
     pub(super) at: UnixTime,
 }
 
+/// What is answered.
+#[derive(Clone, Copy)]
+struct Answering {
+    /// A challenge of ours.
+    challenge: bool,
+    /// One that names a code, which may have been answered on another channel.
+    elsewhere: bool,
+}
+
 /// What is asked for in all the rounds, and why something of the rule is not.
 pub(super) struct Demand<'p> {
     pub(super) factors: Cow<'p, [Factor]>,
@@ -242,10 +251,14 @@ impl Service {
         }
         let held = remaining.iter().find(|factor| !factor.is_knowledge());
         let slot = slots.iter().find(|slot| Some(&slot.factor) == held);
-        let Some(round) = case.round(&remaining, opened.is_some(), &credentials, slot) else {
+        let ticket = self.ticket(case);
+        let answering = Answering {
+            challenge: opened.is_some(),
+            elsewhere: ticket.is_some(),
+        };
+        let Some(round) = case.round(&remaining, answering, &credentials, slot) else {
             return refused(Reason::MalformedCode);
         };
-        let ticket = self.ticket(case);
         let comparisons = match case.codes(&round, slot, ticket.as_ref()) {
             Ok(comparisons) => comparisons,
             Err(reason) => return refused(reason),
@@ -775,7 +788,7 @@ impl<'r> Case<'r, '_> {
     fn round<'a>(
         &self,
         remaining: &'a [Factor],
-        answering: bool,
+        answering: Answering,
         credentials: &Credentials,
         slot: Option<&Slot<'_>>,
     ) -> Option<Round<'a>>
@@ -786,7 +799,8 @@ impl<'r> Case<'r, '_> {
         round(
             remaining,
             self.request.presented,
-            self.form(answering),
+            self.form(answering.challenge),
+            answering.elsewhere,
             slot.into_iter().flat_map(Slot::lengths),
             pin.map(usize::from),
             slot.map(Slot::extra).unwrap_or_default(),
@@ -807,8 +821,8 @@ impl<'r> Case<'r, '_> {
         let slot = slot.filter(|slot| slot.factor == held);
         let slot = slot.ok_or(Reason::NoToken)?;
         let Some(part) = round.parts.code else {
-            let ticket = ticket.map(|ticket| (ticket.serial.as_str(), ticket.number));
-            return slot.answered(ticket).map(Some).ok_or(Reason::MalformedCode);
+            let ticket = ticket.ok_or(Reason::MalformedCode)?;
+            return slot.answered(ticket).map(Some);
         };
         let client = &self.request.client.name;
         slot.compare(part, &self.policy.otp, client, self.at)

@@ -127,27 +127,32 @@ impl<'a> Round<'a> {
     }
 }
 
-/// Reads what was presented. `is_right` says of a code whether a token makes it; `None`: what was
+/// Reads what was presented. `elsewhere`: a code that was not typed may have been answered on another
+/// channel. `is_right` says of a code whether a token makes it; `None`: what was
 /// typed cannot be read as what is asked for.
+#[allow(clippy::too_many_arguments)] // one question with all that bears on it
 pub(crate) fn round<'a>(
     remaining: &'a [Factor],
     presented: Presented<'a>,
     form: Form,
+    elsewhere: bool,
     lengths: impl IntoIterator<Item = Digits>,
     pin_chars: Option<usize>,
     extra: Extra<'_>,
     is_right: impl Fn(CodePart<'_>) -> bool,
 ) -> Option<Round<'a>> {
     let read = read(
-        remaining, presented, form, lengths, pin_chars, extra, is_right,
+        remaining, presented, form, elsewhere, lengths, pin_chars, extra, is_right,
     );
     read.map(|round| round.keyword_read(remaining))
 }
 
+#[allow(clippy::too_many_arguments)] // one question with all that bears on it
 fn read<'a>(
     remaining: &'a [Factor],
     presented: Presented<'a>,
     form: Form,
+    elsewhere: bool,
     lengths: impl IntoIterator<Item = Digits>,
     pin_chars: Option<usize>,
     extra: Extra<'_>,
@@ -169,7 +174,7 @@ fn read<'a>(
             let given = |factor: &Factor| match factor {
                 Factor::Password => parts.password.is_some(),
                 Factor::Pin => parts.pin.is_some(),
-                _ => parts.code.is_some(),
+                _ => parts.code.is_some() || elsewhere,
             };
             // One field holds one code: a second held factor is asked for in a round of its own.
             let mut held = 0;

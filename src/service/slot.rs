@@ -22,6 +22,7 @@ use crate::policy::assurance;
 use crate::policy::kinds_of;
 use crate::policy::split::CodePart;
 use crate::policy::split::Extra;
+use crate::service::challenge::Ticket;
 use crate::service::compare::compare_issued;
 use crate::service::decide::Usable;
 use crate::service::decide::compare_token;
@@ -180,18 +181,20 @@ impl<'v> Slot<'v> {
         compared.is_ok_and(|all| all.iter().any(|one| !one.matches.is_empty()))
     }
 
-    /// The comparison of a code that was answered on the other channel, when `ticket` names it.
-    pub(crate) fn answered(&self, ticket: Option<(&str, u64)>) -> Option<Vec<Comparison>> {
-        let (serial, number) = ticket?;
+    /// The comparison of the code that `ticket` names, once it was answered on the other channel.
+    pub(crate) fn answered(&self, ticket: &Ticket) -> Result<Vec<Comparison>, Reason> {
         let mut named = self.tokens.iter();
-        let (token, state) = named.find(|(token, _)| token.serial.as_str() == serial)?;
-        let issued = state.issued?;
-        let mut comparison = compare_issued(token, state, None, "");
-        if issued.number == number && issued.answered {
-            comparison.matches.insert(number);
+        let named = named.find(|(token, _)| token.serial.as_str() == ticket.serial);
+        let (token, state) = named.ok_or(Reason::NotAnswered)?;
+        let live = state.issued.filter(|issued| issued.number == ticket.number);
+        let consumed = state.moving.last >= Some(ticket.number);
+        if !consumed && !live.is_some_and(|issued| issued.answered) {
+            return Err(Reason::NotAnswered);
         }
-        comparison.issued = Some(number);
-        Some(vec![comparison])
+        let mut comparison = compare_issued(token, state, None, "");
+        comparison.matches.insert(ticket.number);
+        comparison.issued = live.map(|issued| issued.number);
+        Ok(vec![comparison])
     }
 }
 

@@ -131,6 +131,9 @@ fn of_reason(reason: Reason, situation: &Situation) -> Vec<Step> {
             "Let the person ask for a new code and type it within its time. If messages come too late, \
              look at the gateway: `oncegate delivery list`.",
         )],
+        Reason::NotAnswered => vec![say(
+            "The application asks too early: it polls `GET /v1/challenges/{id}` until it says `accepted`.",
+        )],
         Reason::WrongSender => vec![say(
             "Compare the number with the address of the user's token: the message must come from there.",
         )],

@@ -329,6 +329,27 @@ impl Lab {
         }
     }
 
+    /// What `POST /v1/challenges` answers.
+    pub(crate) async fn begin(&self, policy: &str, path: &str, body: Value) -> Value {
+        let key = &self.clients[policy].key;
+        let request = app::request("POST", path, Some(key), Some(body));
+        let answer = app::ask(&self.running().router, request).await;
+        assert_eq!(answer.status, 201, "{}", answer.json());
+        answer.json()
+    }
+
+    /// How a round stands; the status when there is none.
+    pub(crate) async fn standing(&self, policy: &str, id: &str) -> String {
+        let key = &self.clients[policy].key;
+        let path = format!("/v1/challenges/{id}");
+        let request = app::request("GET", &path, Some(key), None);
+        let answer = app::ask(&self.running().router, request).await;
+        let status = answer.status.as_u16().to_string();
+        let body = answer.json();
+        let standing = body["status"].as_str().map(str::to_owned);
+        standing.unwrap_or(status)
+    }
+
     /// The status of a `POST` by the API client of the policy.
     pub(crate) async fn status(&self, policy: &str, path: &str, body: Value) -> u16 {
         let key = &self.clients[policy].key;
