@@ -58,6 +58,7 @@ pub mod clients;
 pub mod counters;
 pub mod courier;
 mod decide;
+pub mod devices;
 mod evaluate;
 pub mod explain;
 pub mod hashing;

@@ -86,7 +86,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     }
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
+/// Whether a body is JSON by its own account.
+pub(crate) fn is_json(headers: &HeaderMap) -> bool {
     let media = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());
@@ -94,7 +95,8 @@ fn is_json(headers: &HeaderMap) -> bool {
     media.is_some_and(|media| media.trim().eq_ignore_ascii_case("application/json"))
 }
 
-async fn read(body: Body, app: &App) -> Result<Vec<u8>, Failure> {
+/// The octets of a body, within the limits on length and time.
+pub(crate) async fn read(body: Body, app: &App) -> Result<Vec<u8>, Failure> {
     if body.size_hint().lower() > HTTP_BODY as u64 {
         return Err(Failure::TooLarge);
     }
@@ -107,7 +109,8 @@ async fn read(body: Body, app: &App) -> Result<Vec<u8>, Failure> {
     }
 }
 
-fn parse<T: DeserializeOwned>(octets: &[u8]) -> Result<T, Failure> {
+/// Reads JSON within the limit on depth. Complaints never repeat what was sent.
+pub(crate) fn parse<T: DeserializeOwned>(octets: &[u8]) -> Result<T, Failure> {
     if depth(octets) > DEPTH {
         return Err(Failure::malformed("the body is nested deeper than 16"));
     }

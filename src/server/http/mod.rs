@@ -4,12 +4,14 @@
 //!
 //! ```text
 //! TCP, TLS      Authorization: Bearer KEY  -> Caller::Key    serve_tcp
+//!               a device's signature       -> Asking
 //! admin socket  peer credentials (kernel)  -> Caller::Local  serve_unix
 //! in process    the command line itself    -> Caller::Local  local_router
 //! ```
 //!
 //! Invariants: every failure is a problem document of [`error`]; every route below `/v1` is behind
-//! [`caller::identify`], `/metrics` behind [`caller::near_or_admin`]; every route is in `/openapi.json`, because the list of routes is made
+//! [`caller::identify`], but for those of devices, whose signature is the credential ([`device`]);
+//! `/metrics` behind [`caller::near_or_admin`]; every route is in `/openapi.json`, because the list of routes is made
 //! from the same declarations.
 //!
 //! Threats: SECURITY T12, T13, T20, T28-T30, T42. No forwarding header is believed (T44): where
@@ -39,6 +41,8 @@ use utoipa::openapi::OpenApi;
 use utoipa::openapi::Ref;
 use utoipa::openapi::ResponseBuilder;
 use utoipa::openapi::path::Operation;
+use utoipa::openapi::security::ApiKey;
+use utoipa::openapi::security::ApiKeyValue;
 use utoipa::openapi::security::Http;
 use utoipa::openapi::security::HttpAuthScheme;
 use utoipa::openapi::security::SecurityRequirement;
@@ -55,6 +59,7 @@ mod admin;
 mod answer;
 mod body;
 pub mod caller;
+mod device;
 mod error;
 mod fairness;
 mod forms;
@@ -79,8 +84,10 @@ pub struct App {
     stopping: CancellationToken,
     tasks: TaskTracker,
     requests: metrics::Requests,
+    device_refusals: metrics::DeviceRefusals,
     sources: Mutex<Vec<metrics::Source>>,
     rates: fairness::Rates,
+    enrolments: fairness::Enrolments,
     addresses: Arc<fairness::Addresses>,
     started: Instant,
     document: String,
@@ -100,8 +107,10 @@ impl App {
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
             requests: metrics::Requests::default(),
+            device_refusals: metrics::DeviceRefusals::default(),
             sources: Mutex::default(),
             rates: fairness::Rates::default(),
+            enrolments: fairness::Enrolments::default(),
             addresses: Arc::default(),
             started: Instant::now(),
             document,
@@ -146,6 +155,10 @@ impl App {
         &self.rates
     }
 
+    pub(crate) const fn enrolments(&self) -> &fairness::Enrolments {
+        &self.enrolments
+    }
+
     pub(crate) const fn addresses(&self) -> &Arc<fairness::Addresses> {
         &self.addresses
     }
@@ -180,6 +193,10 @@ impl App {
 
     pub(crate) const fn requests(&self) -> &metrics::Requests {
         &self.requests
+    }
+
+    pub(crate) const fn device_refusals(&self) -> &metrics::DeviceRefusals {
+        &self.device_refusals
     }
 
     pub(crate) fn write_sources(&self, page: &mut String) {
@@ -239,9 +256,11 @@ fn described(app: &Arc<App>) -> OpenApiRouter<Arc<App>> {
     let verify = verify_routes()
         .route_layer(middleware::from_fn(caller::require_verify))
         .route_layer(identify());
+    let arrive = middleware::from_fn_with_state(Arc::clone(app), caller::arrive);
     open_routes()
         .merge(metrics_routes().route_layer(near))
         .merge(verify)
+        .merge(device::routes().route_layer(arrive))
         .merge(admin)
 }
 
@@ -249,6 +268,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
     open_routes()
         .merge(metrics_routes())
         .merge(verify_routes())
+        .merge(device::routes())
         .merge(admin::routes())
 }
 
@@ -283,6 +303,15 @@ fn described_by(mut document: OpenApi) -> OpenApi {
     components
         .security_schemes
         .insert("key".to_owned(), key.into());
+    let signature = ApiKeyValue::with_description(
+        "Signature",
+        "HTTP Message Signature (RFC 9421) by the device's key over @method, @path, @query and \
+         content-digest (RFC 9530), with created, nonce and the key's thumbprint (RFC 7638) as keyid",
+    );
+    let signature = SecurityScheme::ApiKey(ApiKey::Header(signature));
+    components
+        .security_schemes
+        .insert("device".to_owned(), signature.into());
     for item in document.paths.paths.values_mut() {
         let operations = [&mut item.post, &mut item.patch, &mut item.put];
         for operation in operations.into_iter().flatten() {

@@ -23,6 +23,7 @@ use crate::service::admin::AdminError;
 mod audit;
 mod clients;
 mod delivery;
+mod devices;
 mod explain;
 mod operation;
 pub(crate) mod tell;
@@ -56,6 +57,12 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
             clients::remove_client
         ))
         .routes(routes!(clients::rotate_client))
+        .routes(routes!(devices::list_devices))
+        .routes(routes!(
+            devices::show_device,
+            devices::rename_device,
+            devices::revoke_device
+        ))
         .routes(routes!(audit::list_audit))
         .routes(routes!(audit::verify_audit))
         .routes(routes!(audit::tail_audit))
