@@ -56,6 +56,7 @@ mod status;
 // Records, noun per file
 mod audit;
 mod client;
+mod device;
 mod explain;
 mod hints;
 mod policy;
@@ -129,6 +130,8 @@ enum Command {
     Token(token::Token),
     #[command(subcommand)]
     Client(client::Client),
+    #[command(subcommand)]
+    Device(device::Device),
     #[command(subcommand)]
     Policy(policy::Policy),
     Verify(verify::Verify),
@@ -293,6 +296,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, CliError>
         Command::User(command) => command.run(context).await,
         Command::Token(command) => command.run(context).await,
         Command::Client(command) => command.run(context).await,
+        Command::Device(command) => command.run(context).await,
         Command::Policy(command) => command.run(context).await,
         Command::Verify(command) => command.run(context).await,
         Command::Audit(command) => command.run(context).await,

@@ -31,6 +31,7 @@ use crate::service::devices::DeviceError;
 use crate::service::devices::Redeemed;
 use crate::service::devices::Redemption;
 use crate::service::devices::check_name;
+use crate::signature::SignatureError;
 use crate::signature::key::KeyAlgorithm;
 use crate::signature::key::PublicKey;
 
@@ -80,6 +81,8 @@ pub(crate) async fn enroll(
     if origin.is_some_and(|from| !shares.take(from.into(), Instant::now())) {
         return Err(Failure::TooManyEnrolments);
     }
+    let refused = |error: SignatureError| refuse(&app, error.as_str());
+    let claimed = arrived.claimed().map_err(refused)?;
     let wanted: api::DeviceEnrol = arrived.json()?;
     check_name(&wanted.name)?;
     let algorithm: KeyAlgorithm = wanted
@@ -89,10 +92,8 @@ pub(crate) async fn enroll(
     let key = PublicKey::parse_base64url(algorithm, &wanted.public_key)
         .map_err(|error| Failure::malformed(format!("public_key: {error}")))?;
     // Proof of possession: nobody enrols somebody else's key.
-    let verified = arrived
-        .claimed()
-        .and_then(|claimed| arrived.verify(&claimed, &key, arrival.at));
-    let verified = verified.map_err(|error| refuse(&app, error.as_str()))?;
+    let verified = arrived.verify(&claimed, &key, arrival.at);
+    let verified = verified.map_err(refused)?;
     let redemption = Redemption {
         request: arrival.id,
         at: arrival.at,

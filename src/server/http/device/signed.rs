@@ -40,7 +40,7 @@ use crate::signature::verify::Verified;
 use crate::time::UnixTime;
 
 /// A request as it arrived, its body read.
-pub(super) struct Arrived {
+pub(crate) struct Arrived {
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -116,7 +116,7 @@ impl Arrived {
 }
 
 /// A request of a device on record.
-pub(super) struct Signed {
+pub(crate) struct Signed {
     /// The request.
     pub(super) arrived: Arrived,
     /// Who asks, and what the store takes once.
