@@ -25,6 +25,8 @@
     clippy::cast_possible_truncation
 )]
 
+pub mod enrol;
+
 use std::fmt::Write as _;
 use std::str::FromStr as _;
 

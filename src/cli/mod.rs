@@ -58,6 +58,7 @@ mod status;
 // Records, noun per file
 mod audit;
 mod client;
+mod device;
 mod explain;
 mod hints;
 mod import;
@@ -135,6 +136,8 @@ enum Command {
     Token(token::Token),
     #[command(subcommand)]
     Client(client::Client),
+    #[command(subcommand)]
+    Device(device::Device),
     #[command(subcommand)]
     Policy(policy::Policy),
     Verify(verify::Verify),
@@ -301,6 +304,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, CliError>
         Command::User(command) => command.run(context).await,
         Command::Token(command) => command.run(context).await,
         Command::Client(command) => command.run(context).await,
+        Command::Device(command) => command.run(context).await,
         Command::Policy(command) => command.run(context).await,
         Command::Verify(command) => command.run(context).await,
         Command::Audit(command) => command.run(context).await,

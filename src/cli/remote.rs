@@ -126,6 +126,21 @@ impl Remote {
         Ok(())
     }
 
+    /// Adds the host to a request that carries a signature instead of a key. A prefix is refused: what
+    /// is signed is the path that arrives at the server.
+    pub(super) fn address<B>(&self, call: &mut Request<B>) -> Result<(), CliError> {
+        if !self.prefix.is_empty() {
+            return Err(CliError::usage(format!(
+                "--server {}: a device talks to the root of a server",
+                self.url
+            ))
+            .remedy("write https://HOST[:PORT] without a path"));
+        }
+        call.headers_mut()
+            .insert(header::HOST, self.authority.clone());
+        Ok(())
+    }
+
     /// Connects; with TLS the server has shown its certificate when this returns.
     pub(super) async fn connect(&self) -> Result<Box<dyn Stream>, CliError> {
         let place = self.authority.to_str().unwrap_or(&self.host);

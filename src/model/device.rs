@@ -12,14 +12,15 @@ use crate::model::id::Serial;
 use crate::model::user_key::UserKey;
 use crate::time::UnixTime;
 
-/// The name of a device: `DEVICE-` and eight Crockford characters; the `keyid` of its signatures.
+/// The name of a device: `DEVICE-` and eight Crockford characters, the first 40 bits of the thumbprint
+/// of its key. So a device is found by the `keyid` of its signatures, and a key is enrolled once.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct DeviceId(Serial);
 
 impl DeviceId {
-    /// A fresh id from five unpredictable octets.
-    pub fn new(random: [u8; 5]) -> Self {
-        Self(Serial::new("device", random))
+    /// The id of the device whose key's thumbprint begins with these octets.
+    pub fn new(thumbprint: [u8; 5]) -> Self {
+        Self(Serial::new("device", thumbprint))
     }
 
     /// As text.

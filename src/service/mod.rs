@@ -61,6 +61,7 @@ mod compare;
 pub mod counters;
 pub mod courier;
 mod decide;
+pub mod devices;
 mod evaluate;
 pub mod explain;
 pub mod hashing;

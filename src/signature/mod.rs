@@ -14,9 +14,10 @@
 //!        (store Verified::nonce for this keyid until Verified::until; already there: refuse)
 //! ```
 //!
-//! The device calls [`sign::sign`] and adds the fields it returns. A request so signed, byte for
-//! byte, by the key of RFC 8032 s7.1 test 1 with the octets 0 to 15 as nonce; a line that begins
-//! with two spaces continues the one before it, without them:
+//! The device calls [`sign::sign`] and adds the fields it returns. A request so signed, `@authority`
+//! and `content-type` covered besides, byte for byte, by the key of RFC 8032 s7.1 test 1 with the
+//! octets 0 to 15 as nonce; a line that begins with two spaces continues the one before it, without
+//! them:
 //!
 //! ```text
 //! POST /v1/device/requests/42/approve?lang=ko HTTP/1.1

@@ -2,9 +2,9 @@
 //!
 //! Source: RFC 9421 s3.1, RFC 9530 s2.
 //!
-//! Everything that the request has is covered, `@authority` too: a server that is not the one the
-//! device meant cannot pass the request on to the one it impersonates. The proxy before the
-//! server must therefore leave the Host field as it is.
+//! Method, path, query and content are always covered. `@authority` only on request, because proxies
+//! rewrite the Host field; where they do not, covering it keeps a server that is not the one the
+//! device meant from passing the request on to the one it impersonates.
 
 use data_encoding::BASE64;
 use data_encoding::BASE64URL_NOPAD;
@@ -31,8 +31,8 @@ pub struct SignedFields {
 }
 
 /// Signs a request at the time `created` (whole seconds count). `nonce` is 128 unpredictable
-/// bits, new ones for each request, also when it is sent again. `also` names fields of the request
-/// that are covered besides, in lower case: those on whose value the meaning depends. A
+/// bits, new ones for each request, also when it is sent again. `also` names what is covered besides:
+/// `@authority`, and fields of the request, in lower case, on whose value the meaning depends. A
 /// Content-Digest that the request has already is replaced.
 ///
 /// # Errors
@@ -49,7 +49,14 @@ pub fn sign(
     let content_digest = (!request.body.is_empty()).then(|| digest::of(request.body));
     let mut headers = request.headers.to_vec();
     headers.retain(|(name, _)| !name.eq_ignore_ascii_case(digest::FIELD));
-    let mut components = vec![Component::Method, Component::Authority, Component::Path];
+    let also = also.iter().map(|name| Component::parse(name));
+    let also = also.collect::<Result<Vec<_>, _>>()?;
+    let (fields, derived): (Vec<_>, Vec<_>) = also
+        .into_iter()
+        .partition(|component| matches!(component, Component::Field(_)));
+    let mut components = vec![Component::Method];
+    components.extend(derived);
+    components.push(Component::Path);
     if request.has_query() {
         components.push(Component::Query);
     }
@@ -57,12 +64,10 @@ pub fn sign(
         headers.push((digest::FIELD, value.as_bytes()));
         components.push(Component::Field(digest::FIELD.to_owned()));
     }
-    for name in also {
-        let component = Component::parse(name)?;
-        if components.contains(&component) {
-            return Err(SignatureError::Malformed);
-        }
-        components.push(component);
+    components.extend(fields);
+    let twice = |(index, one)| components.iter().skip(index + 1).any(|other| other == one);
+    if components.iter().enumerate().any(twice) {
+        return Err(SignatureError::Malformed);
     }
 
     let created = created.as_secs();

@@ -93,9 +93,9 @@ impl Sent {
     fn signed(mut self, key: &SigningKey) -> Self {
         let nonce: [u8; 16] = std::array::from_fn(|index| index as u8);
         let also: &[&str] = if self.headers.is_empty() {
-            &[]
+            &["@authority"]
         } else {
-            &["content-type"]
+            &["@authority", "content-type"]
         };
         let fields = self.with(|request| sign::sign(request, key, secs(CREATED), &nonce, also));
         let fields = fields.unwrap();

@@ -52,10 +52,8 @@ pub(super) fn taken(
     let Some(call) = call else {
         return Ok(Vec::new());
     };
-    let state = calling(rows, call)?.ok_or(StoreError::NotFound)?;
-    let state = state
-        .take(call, at)
-        .map_err(|_| StoreError::Conflict(TAKEN))?;
+    let state = calling(rows, call)?.ok_or(StoreError::NotTaken)?;
+    let state = state.take(call, at).map_err(|_| StoreError::NotTaken)?;
     Ok(vec![state_write(&call.device, &state)?])
 }
 
@@ -175,5 +173,3 @@ pub(super) fn all_gone(
     }
     Ok(writes)
 }
-
-const TAKEN: &str = "this request of the device was taken before, or its clock is wrong";

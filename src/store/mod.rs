@@ -429,6 +429,10 @@ pub enum StoreError {
     /// There is no such record.
     #[error("not found")]
     NotFound,
+    /// The device is unknown, revoked or has another key by now; or this request of it was taken
+    /// before, is out of its time, or is one of too many.
+    #[error("the device's request is not taken")]
+    NotTaken,
     /// The queue is full, or the request's deadline passed before it was evaluated.
     #[error("the store is overloaded")]
     Shed,

@@ -329,7 +329,8 @@ async fn every_route_asks_for_its_scope() {
         let filled = path
             .replace("{user}", "x")
             .replace("{serial}", "X")
-            .replace("{name}", "x");
+            .replace("{name}", "x")
+            .replace("{id}", "DEVICE-X");
         let status = async |key| {
             let answer = send(&app.keyed, request(&method, &filled, key, None)).await;
             answer.status().as_u16()
@@ -340,6 +341,15 @@ async fn every_route_asks_for_its_scope() {
             continue;
         }
         let none = app.keyed(&method, &filled, None, None).await;
+        if path.starts_with("/v1/device") {
+            // A device's signature is the credential; no key stands in for it.
+            for key in [None, Some(&stranger), Some(&admin), Some(&verify)] {
+                let answer = app.keyed(&method, &filled, key, None).await;
+                assert_eq!(answer.problem(), (401, "not-taken".to_owned()), "{path}");
+                assert_eq!(answer.headers["cache-control"], "no-store");
+            }
+            continue;
+        }
         assert_eq!(
             none.problem(),
             (401, "no-key".to_owned()),

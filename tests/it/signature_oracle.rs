@@ -145,7 +145,15 @@ fn they_verify_ours() {
         let nonce: [u8; 16] = random.octets(16).try_into().expect("16 octets");
         let created = UnixTime::from_secs(CREATED);
         let fields = case
-            .with(|request| sign::sign(request, &case.key, created, &nonce, &["x-value"]))
+            .with(|request| {
+                sign::sign(
+                    request,
+                    &case.key,
+                    created,
+                    &nonce,
+                    &["@authority", "x-value"],
+                )
+            })
             .expect("signed");
         let digest = fields.content_digest.map(|value| ("Content-Digest", value));
         let others = [

@@ -104,7 +104,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     }
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
+/// Whether a body is JSON by its own account.
+pub(crate) fn is_json(headers: &HeaderMap) -> bool {
     let media = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());
@@ -112,7 +113,8 @@ fn is_json(headers: &HeaderMap) -> bool {
     media.is_some_and(|media| media.trim().eq_ignore_ascii_case("application/json"))
 }
 
-async fn read(body: Body, most: usize, app: &App) -> Result<Vec<u8>, Failure> {
+/// The octets of a body, at most so many, within the limit on time.
+pub(crate) async fn read(body: Body, most: usize, app: &App) -> Result<Vec<u8>, Failure> {
     if body.size_hint().lower() > most as u64 {
         return Err(Failure::TooLarge);
     }
@@ -125,6 +127,7 @@ async fn read(body: Body, most: usize, app: &App) -> Result<Vec<u8>, Failure> {
     }
 }
 
+/// Reads JSON within the limit on depth. Complaints never repeat what was sent.
 pub(crate) fn parse<T: DeserializeOwned>(octets: &[u8]) -> Result<T, Failure> {
     if depth(octets) > DEPTH {
         return Err(Failure::malformed("the body is nested deeper than 16"));

@@ -8,6 +8,7 @@
 //! handler does, and `/metrics` behind [`near_or_admin`].
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -81,7 +82,22 @@ impl Caller {
 
 /// The other end of a TCP connection; only the listener inserts it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Peer(pub(crate) SocketAddr);
+pub struct Peer(pub SocketAddr);
+
+/// Where a request comes from, as far as that says who sent it: not from this machine, where a
+/// reverse proxy speaks for everybody.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin(pub(crate) Option<IpAddr>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Origin {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let peer = parts.extensions.get::<Peer>();
+        let address = peer.map(|peer| peer.0.ip().to_canonical());
+        Ok(Self(address.filter(|address| !address.is_loopback())))
+    }
+}
 
 /// Whether the asker is on this machine: on the admin socket, or connected from loopback.
 #[derive(Clone, Copy, Debug)]
@@ -115,8 +131,22 @@ pub(crate) struct Arrival {
 /// Names the request and finds out who calls; nobody gets past it without a key.
 pub(crate) async fn identify(
     State(app): State<Arc<App>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    named(&app, request, next, known).await
+}
+
+/// Names a request that says in its own way who makes it.
+pub(crate) async fn arrive(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    named(&app, request, next, |_, _, _| Ok(())).await
+}
+
+async fn named(
+    app: &App,
     mut request: Request,
     next: Next,
+    known: fn(&App, &mut Request, UnixTime) -> Result<(), Failure>,
 ) -> Response {
     let instant = Instant::now();
     let (id, at) = match app.service().arrival() {
@@ -127,7 +157,7 @@ pub(crate) async fn identify(
         }
     };
     request.extensions_mut().insert(Arrival { id, at, instant });
-    let mut response = match known(&app, &mut request, at) {
+    let mut response = match known(app, &mut request, at) {
         Ok(()) => next.run(request).await,
         Err(failure) => failure.into_response(),
     };

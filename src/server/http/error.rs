@@ -26,6 +26,8 @@ pub(crate) enum Failure {
     Malformed(Cow<'static, str>),
     /// No key, or no key of ours.
     NoKey,
+    /// A device's request that is not its own, not of now, or not the first of its kind.
+    NotTaken,
     /// The caller may not do that.
     Forbidden(&'static str),
     /// There is no such route or record.
@@ -48,6 +50,8 @@ pub(crate) enum Failure {
     KeyReused,
     /// The client asks more often than it may.
     TooMany,
+    /// Too many enrolments from one address.
+    TooManyEnrolments,
     /// Our fault.
     Internal,
     /// Nobody can decide now.
@@ -85,6 +89,13 @@ impl Failure {
                 "no-key",
                 "A valid API key is needed",
                 "send `Authorization: Bearer KEY`; `oncegate client add api NAME` makes a key"
+                    .into(),
+            ),
+            Self::NotTaken => (
+                StatusCode::UNAUTHORIZED,
+                "not-taken",
+                "The device's request is not taken",
+                "sign it with the key of an enrolled device, with the present time and a new nonce"
                     .into(),
             ),
             Self::Forbidden(detail) => (
@@ -148,6 +159,12 @@ impl Failure {
                 "The client asks more often than it may",
                 "wait as Retry-After says; limits.http_client_rate is the number per second".into(),
             ),
+            Self::TooManyEnrolments => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too-many",
+                "Too many enrolments from one address",
+                "wait as Retry-After says".into(),
+            ),
             Self::Internal => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal",
@@ -173,6 +190,8 @@ impl IntoResponse for Failure {
         };
         let extra = match failure {
             Self::NoKey => Some((header::WWW_AUTHENTICATE, "Bearer realm=\"oncegate\"")),
+            Self::NotTaken => Some((header::WWW_AUTHENTICATE, "Signature realm=\"oncegate\"")),
+            Self::TooManyEnrolments => Some((header::RETRY_AFTER, "2")),
             Self::Unavailable(_) | Self::TooMany => Some((header::RETRY_AFTER, "1")),
             _ => None,
         };

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::model::source::Source;
+
 /// Open connections by address.
 #[derive(Debug, Default)]
 pub(crate) struct Addresses(Mutex<HashMap<IpAddr, usize>>);
@@ -71,6 +73,35 @@ impl Rates {
     }
 }
 
+/// Enrolments by address, as [`Rates`] but by the minute: whoever tries codes has no key that names
+/// them.
+#[derive(Debug, Default)]
+pub(crate) struct Enrolments(Mutex<HashMap<Source, Instant>>);
+
+impl Enrolments {
+    /// Takes an enrolment into account; whether it may be looked at.
+    pub(crate) fn take(&self, from: Source, now: Instant) -> bool {
+        let mut busy = self.0.lock().expect(UNPOISONED);
+        if busy.len() >= ADDRESSES {
+            busy.retain(|_, until| *until > now);
+        }
+        if busy.len() >= ADDRESSES && !busy.contains_key(&from) {
+            return false;
+        }
+        let until = busy.get(&from).copied().unwrap_or(now).max(now);
+        let within = until - now + EACH_ENROLMENT <= Duration::from_mins(1);
+        if within {
+            busy.insert(from, until + EACH_ENROLMENT);
+        }
+        within
+    }
+}
+
+/// An address's share of a minute for one enrolment: 30 at once, as an office behind one address on
+/// its first day, then one every two seconds. The limits on guessing are the lockout's.
+const EACH_ENROLMENT: Duration = Duration::from_secs(2);
+/// Addresses remembered: whoever comes from more of them a minute is not served.
+const ADDRESSES: usize = 10_000;
 const UNPOISONED: &str = "no panic while the lock is held";
 
 #[cfg(test)]
@@ -90,6 +121,25 @@ mod tests {
         assert!(addresses.share(here, 2).is_some());
         drop(first);
         assert!(addresses.0.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_address_enrols_so_many_a_minute_and_is_forgotten() {
+        let enrolments = Enrolments::default();
+        let now = Instant::now();
+        let from = |last: u8| Source::from(IpAddr::from([192, 0, 2, last]));
+        let taken = (0..100).filter(|_| enrolments.take(from(1), now)).count();
+        assert_eq!(taken, 30);
+        assert!(enrolments.take(from(2), now), "another address");
+        assert!(enrolments.take(from(1), now + EACH_ENROLMENT));
+        for number in 0..ADDRESSES as u64 * 2 {
+            let address = IpAddr::from((u128::from(number) << 64).to_be_bytes());
+            enrolments.take(Source::from(address), now);
+        }
+        let known = || enrolments.0.lock().unwrap().len();
+        assert_eq!(known(), ADDRESSES);
+        assert!(enrolments.take(from(3), now + Duration::from_mins(1)));
+        assert_eq!(known(), 1);
     }
 
     #[test]

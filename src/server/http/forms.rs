@@ -6,6 +6,8 @@ use crate::model::audit::Event;
 use crate::model::client::Access;
 use crate::model::client::Client;
 use crate::model::credential::Verifier;
+use crate::model::device::Device;
+use crate::model::device::DeviceState;
 use crate::model::kind::Kind;
 use crate::model::token::Token;
 use crate::model::token::TokenState;
@@ -13,6 +15,7 @@ use crate::model::user::User;
 use crate::model::user::Waiver;
 use crate::otp::throttle::Blocked;
 use crate::otp::throttle::Throttle;
+use crate::service::devices::OpenCode;
 use crate::time::UnixTime;
 
 pub(crate) fn user(user: &User, now: UnixTime) -> api::User {
@@ -155,5 +158,39 @@ pub(crate) fn audit(record: &AuditRecord) -> api::AuditRecord {
         time: record.at.rfc3339(),
         request_id: record.event.request().to_string(),
         event,
+    }
+}
+
+pub(crate) fn device(device: &Device, state: &DeviceState) -> api::Device {
+    let word = if device.revoked { "revoked" } else { "active" };
+    api::Device {
+        device: device.id.to_string(),
+        user: device.user.to_string(),
+        name: device.name.clone(),
+        state: word.to_owned(),
+        algorithm: device.algorithm.clone(),
+        created: device.created.rfc3339(),
+        last_seen: state.last_seen.map(UnixTime::rfc3339),
+        this: None,
+        revision: device.revision,
+    }
+}
+
+pub(crate) fn device_token(token: &Token, now: UnixTime) -> api::DeviceToken {
+    api::DeviceToken {
+        serial: token.serial.to_string(),
+        kind: token.kind.to_string(),
+        state: token.state_at(now).to_string(),
+        expires: token.expires.map(UnixTime::rfc3339),
+    }
+}
+
+pub(crate) fn open_code(code: &OpenCode) -> api::DeviceOpenCode {
+    api::DeviceOpenCode {
+        serial: code.serial.to_string(),
+        kind: code.kind.to_string(),
+        way: code.way.as_str().to_owned(),
+        to: code.to.clone(),
+        expires: code.expires.map(UnixTime::rfc3339),
     }
 }

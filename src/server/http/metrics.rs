@@ -34,6 +34,9 @@ pub type Source = Box<dyn Fn(&mut String) + Send + Sync>;
 /// HTTP requests by method, route and status. Routes are patterns: their number is ours.
 pub(crate) type Requests = Family<[(&'static str, String); 3], Counter>;
 
+/// Requests of devices that were not taken, by cause.
+pub(crate) type DeviceRefusals = Family<[(&'static str, &'static str); 1], Counter>;
+
 /// Metrics for Prometheus.
 ///
 /// Without a key only to the machine's own loopback addresses and on the admin socket; from
@@ -57,6 +60,11 @@ pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Fai
         "oncegate_http_requests",
         "HTTP requests",
         app.requests().clone(),
+    );
+    registry.register(
+        "oncegate_device_refusals",
+        "Requests of devices that were not taken",
+        app.device_refusals().clone(),
     );
     let service = app.service();
     registry.register_collector(Box::new(Snapshot {

@@ -4,12 +4,14 @@
 //!
 //! ```text
 //! TCP, TLS      Authorization: Bearer KEY  -> Caller::Key    serve_tcp
+//!               a device's signature       -> Asking
 //! admin socket  peer credentials (kernel)  -> Caller::Local  serve_unix
 //! in process    the command line itself    -> Caller::Local  local_router
 //! ```
 //!
 //! Invariants: every failure is a problem document of [`error`]; every route below `/v1` is behind
-//! [`caller::identify`], `/metrics` behind [`caller::near_or_admin`]; every route is in `/openapi.json`, because the list of routes is made
+//! [`caller::identify`], but for those of devices, whose signature is the credential ([`device`]);
+//! `/metrics` behind [`caller::near_or_admin`]; every route is in `/openapi.json`, because the list of routes is made
 //! from the same declarations.
 //!
 //! Threats: SECURITY T12, T13, T20, T28-T30, T42. No forwarding header is believed (T44): where
@@ -40,6 +42,8 @@ use utoipa::openapi::OpenApi;
 use utoipa::openapi::Ref;
 use utoipa::openapi::ResponseBuilder;
 use utoipa::openapi::path::Operation;
+use utoipa::openapi::security::ApiKey;
+use utoipa::openapi::security::ApiKeyValue;
 use utoipa::openapi::security::Http;
 use utoipa::openapi::security::HttpAuthScheme;
 use utoipa::openapi::security::SecurityRequirement;
@@ -58,6 +62,7 @@ mod answer;
 mod body;
 pub mod caller;
 mod challenges;
+mod device;
 mod error;
 mod fairness;
 mod forms;
@@ -83,9 +88,11 @@ pub struct App {
     stopping: CancellationToken,
     tasks: TaskTracker,
     requests: metrics::Requests,
+    device_refusals: metrics::DeviceRefusals,
     sources: Mutex<Vec<metrics::Source>>,
     inbound_secret: ArcSwapOption<SecretString>,
     rates: fairness::Rates,
+    enrolments: fairness::Enrolments,
     addresses: Arc<fairness::Addresses>,
     started: Instant,
     document: String,
@@ -105,9 +112,11 @@ impl App {
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
             requests: metrics::Requests::default(),
+            device_refusals: metrics::DeviceRefusals::default(),
             sources: Mutex::default(),
             inbound_secret: ArcSwapOption::empty(),
             rates: fairness::Rates::default(),
+            enrolments: fairness::Enrolments::default(),
             addresses: Arc::default(),
             started: Instant::now(),
             document,
@@ -161,6 +170,10 @@ impl App {
         &self.rates
     }
 
+    pub(crate) const fn enrolments(&self) -> &fairness::Enrolments {
+        &self.enrolments
+    }
+
     pub(crate) const fn addresses(&self) -> &Arc<fairness::Addresses> {
         &self.addresses
     }
@@ -195,6 +208,10 @@ impl App {
 
     pub(crate) const fn requests(&self) -> &metrics::Requests {
         &self.requests
+    }
+
+    pub(crate) const fn device_refusals(&self) -> &metrics::DeviceRefusals {
+        &self.device_refusals
     }
 
     pub(crate) fn write_sources(&self, page: &mut String) {
@@ -254,9 +271,11 @@ fn described(app: &Arc<App>) -> OpenApiRouter<Arc<App>> {
     let verify = verify_routes()
         .route_layer(middleware::from_fn(caller::require_verify))
         .route_layer(identify());
+    let arrive = middleware::from_fn_with_state(Arc::clone(app), caller::arrive);
     open_routes()
         .merge(metrics_routes().route_layer(near))
         .merge(verify)
+        .merge(device::routes().route_layer(arrive))
         .merge(admin)
 }
 
@@ -264,6 +283,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
     open_routes()
         .merge(metrics_routes())
         .merge(verify_routes())
+        .merge(device::routes())
         .merge(admin::routes())
 }
 
@@ -301,6 +321,15 @@ fn described_by(mut document: OpenApi) -> OpenApi {
     components
         .security_schemes
         .insert("key".to_owned(), key.into());
+    let signature = ApiKeyValue::with_description(
+        "Signature",
+        "HTTP Message Signature (RFC 9421) by the device's key over @method, @path, @query and \
+         content-digest (RFC 9530), with created, nonce and the key's thumbprint (RFC 7638) as keyid",
+    );
+    let signature = SecurityScheme::ApiKey(ApiKey::Header(signature));
+    components
+        .security_schemes
+        .insert("device".to_owned(), signature.into());
     for (path, item) in &mut document.paths.paths {
         let most = if path == "/v1/admin/import" {
             "The body is longer than 1 MiB"

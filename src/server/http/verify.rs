@@ -145,7 +145,7 @@ impl App {
 
     /// Holds a reject back until its time. No worker waits; where too many wait, the surplus
     /// leaves at once.
-    async fn hold(&self, arrived: tokio::time::Instant, delay: Duration) {
+    pub(crate) async fn hold(&self, arrived: tokio::time::Instant, delay: Duration) {
         if delay.is_zero() {
             return;
         }

@@ -23,6 +23,7 @@ use oncegate::otp::totp;
 use oncegate::otp::totp::Parameters;
 use oncegate::otp::totp::TimeStep;
 use oncegate::policy::Policies;
+use oncegate::secret::Entropy;
 use oncegate::secret::Key256;
 use oncegate::secret::OtpKey;
 use oncegate::secret::SecretBytes;
@@ -38,6 +39,7 @@ use oncegate::service::admin::UserPatch;
 use oncegate::store::By;
 use oncegate::store::embedded::Embedded;
 use oncegate::store::embedded::Parts;
+use oncegate::store::medium::Medium;
 use oncegate::store::medium::Memory;
 use oncegate::time::FixedClock;
 use oncegate::time::UnixTime;
@@ -101,8 +103,20 @@ impl TestApp {
     /// With this default policy.
     pub(crate) async fn with(policy: &str, demo: bool) -> Self {
         let clock = FixedClock::at(UnixTime::from_secs(1_800_000_000));
+        let (medium, entropy) = (Arc::new(Memory::default()), Arc::new(SystemEntropy));
+        Self::on(medium, clock, entropy, policy, demo).await
+    }
+
+    /// The same on this medium, by this clock and with these random octets for codes.
+    pub(crate) async fn on(
+        medium: Arc<dyn Medium>,
+        clock: FixedClock,
+        entropy: Arc<dyn Entropy>,
+        policy: &str,
+        demo: bool,
+    ) -> Self {
         let store = Embedded::open(Parts {
-            medium: Arc::new(Memory::default()),
+            medium,
             master: Key256::new([7; 32]),
             algorithm: SealAlgorithm::default(),
             clock: Arc::new(clock.clone()),
@@ -119,7 +133,7 @@ impl TestApp {
             Arc::new(store.expect("a store")),
             policies,
             Arc::new(clock.clone()),
-            Arc::new(SystemEntropy),
+            entropy,
             oncegate::service::hashing::Settings::default(),
         );
         let service = Arc::new(service.await.expect("a service"));

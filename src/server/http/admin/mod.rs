@@ -23,6 +23,7 @@ use crate::service::admin::AdminError;
 mod audit;
 mod clients;
 mod delivery;
+mod devices;
 mod explain;
 mod import;
 mod operation;
@@ -58,6 +59,12 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
         ))
         .routes(routes!(clients::rotate_client))
         .routes(routes!(import::import))
+        .routes(routes!(devices::list_devices))
+        .routes(routes!(
+            devices::show_device,
+            devices::rename_device,
+            devices::revoke_device
+        ))
         .routes(routes!(audit::list_audit))
         .routes(routes!(audit::verify_audit))
         .routes(routes!(audit::tail_audit))
