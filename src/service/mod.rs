@@ -55,6 +55,7 @@ use crate::time::UnixTime;
 pub mod admin;
 mod challenge;
 pub mod clients;
+mod compare;
 pub mod counters;
 pub mod courier;
 mod decide;
