@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 mod audit;
 mod clients;
 mod delivery;
+mod enrolment;
 pub mod explain;
 mod tokens;
 mod users;
@@ -20,6 +21,7 @@ mod verify;
 pub use audit::*;
 pub use clients::*;
 pub use delivery::*;
+pub use enrolment::*;
 pub use tokens::*;
 pub use users::*;
 pub use verify::*;
@@ -89,6 +91,9 @@ pub struct Status {
     pub rejects: u64,
     /// Requests that could not be decided since start.
     pub undecided: u64,
+    /// The outage that is declared at present.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outage: Option<Waiver>,
     /// The daemon's clock.
     pub now: String,
     /// The latest time on record.

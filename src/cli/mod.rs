@@ -56,8 +56,12 @@ mod status;
 // Records, noun per file
 mod audit;
 mod client;
+mod delegation;
+mod enrolment;
 mod explain;
 mod hints;
+mod outage;
+mod paper;
 mod policy;
 mod token;
 mod user;
@@ -127,6 +131,10 @@ enum Command {
     User(user::User),
     #[command(subcommand)]
     Token(token::Token),
+    #[command(subcommand)]
+    Delegation(delegation::Delegation),
+    #[command(subcommand)]
+    Outage(outage::Outage),
     #[command(subcommand)]
     Client(client::Client),
     #[command(subcommand)]
@@ -292,6 +300,8 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, CliError>
         Command::Delivery(command) => command.run(context).await,
         Command::User(command) => command.run(context).await,
         Command::Token(command) => command.run(context).await,
+        Command::Delegation(command) => command.run(context).await,
+        Command::Outage(command) => command.run(context).await,
         Command::Client(command) => command.run(context).await,
         Command::Policy(command) => command.run(context).await,
         Command::Verify(command) => command.run(context).await,

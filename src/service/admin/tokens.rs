@@ -8,12 +8,10 @@ use crate::model::attempt::Finding;
 use crate::model::attempt::Success;
 use crate::model::audit::Channel;
 use crate::model::audit::Purpose;
-use crate::model::enrolment::Enrolment;
 use crate::model::id::Serial;
 use crate::model::kind::Kind;
 use crate::model::reason::Decision;
 use crate::model::token::LifeCycle;
-use crate::model::token::Moving;
 use crate::model::token::Token;
 use crate::model::token::TokenState;
 use crate::model::user_key::UserKey;
@@ -26,15 +24,11 @@ use crate::otp::hotp;
 use crate::otp::throttle::Lockout;
 use crate::otp::totp;
 use crate::otp::totp::TimeStep;
-use crate::policy::OtpWindows;
-use crate::secret::OtpKey;
 use crate::secret::SecretBytes;
-use crate::secret::random;
 use crate::service::Service;
 use crate::service::ServiceError;
 use crate::service::TRIES;
 use crate::service::admin::AdminError;
-use crate::service::admin::invalid;
 use crate::service::admin::missing;
 use crate::service::decide;
 use crate::store::By;
@@ -48,7 +42,7 @@ use std::time::Duration;
 pub struct NewToken {
     /// Whose.
     pub user: UserKey,
-    /// `totp` or `hotp`.
+    /// What makes its codes.
     pub kind: Kind,
     /// Hash function.
     pub algorithm: Algorithm,
@@ -67,69 +61,10 @@ pub struct NewToken {
 }
 
 impl Service {
-    /// Makes a token. The answer holds the key: the only time it is shown.
+    /// Makes a token by the rules of the policy `default`. The answer holds the key: the only time it is
+    /// shown.
     pub async fn add_token(&self, new: NewToken, by: By) -> Result<Token, AdminError> {
-        if !matches!(new.kind, Kind::Totp | Kind::Hotp) {
-            return invalid("kind", "this version makes `totp` and `hotp` tokens");
-        }
-        let key = match new.key {
-            Some(key) => key,
-            None => SecretBytes::new(
-                random::<{ OtpKey::GENERATED }>(self.entropy.as_ref())
-                    .map_err(ServiceError::from)?
-                    .to_vec(),
-            ),
-        };
-        let Some(key) = OtpKey::new(key) else {
-            return invalid(
-                "secret",
-                "a key has 10 to 128 octets (80 to 1024 bits); 20 octets are usual",
-            );
-        };
-        let serial = match new.serial {
-            Some(serial) => serial,
-            None => {
-                let random = random(self.entropy.as_ref()).map_err(ServiceError::from)?;
-                Serial::new(new.kind.as_str(), random)
-            }
-        };
-        let token = Token {
-            serial,
-            user: new.user,
-            kind: new.kind,
-            state: if new.active {
-                LifeCycle::Active
-            } else {
-                LifeCycle::Pending
-            },
-            algorithm: new.algorithm,
-            digits: new.digits,
-            period: new.period,
-            key,
-            address: None,
-            device: None,
-            expires: None,
-            enrolment: Enrolment {
-                requester: by.actor.clone(),
-                ..Enrolment::default()
-            },
-            created: by.at,
-            revision: 1,
-        };
-        let moving = Moving {
-            last: new.counter.checked_sub(1),
-            ..Moving::default()
-        };
-        let state = TokenState {
-            moving,
-            ..TokenState::default()
-        };
-        let change = Change::CreateToken(token.clone(), state);
-        self.store
-            .change(change, by)
-            .await
-            .map_err(|error| missing(error, "user"))?;
-        Ok(token)
+        Ok(self.enrol_token(new.into(), by).await?.token)
     }
 
     /// Moves a token through its life. `expected` is the revision the caller saw; none takes the
@@ -168,27 +103,6 @@ impl Service {
             .map_err(|error| missing(error, "token"))
     }
 
-    /// Proves a pending token by its first right code, which is thereby used up.
-    pub async fn confirm_token(
-        &self,
-        serial: &Serial,
-        code: &Code,
-        by: By,
-    ) -> Result<Token, AdminError> {
-        let (mut token, _) = self
-            .present(serial, Purpose::Confirm, by, |token, state, at| {
-                if token.state != LifeCycle::Pending {
-                    return Err(AdminError::Conflict("the token is not pending"));
-                }
-                let windows = OtpWindows::default();
-                Ok(decide::compare_token(token, state, &windows, code, at))
-            })
-            .await?;
-        token.state = LifeCycle::Active;
-        token.revision += 1;
-        Ok(token)
-    }
-
     /// Finds a token's counter or clock again by two consecutive codes, which are thereby used up.
     pub async fn resync_token(
         &self,
@@ -215,7 +129,7 @@ impl Service {
     }
 
     /// Consumes a code outside a login, through the same transition as a login.
-    async fn present(
+    pub(super) async fn present(
         &self,
         serial: &Serial,
         purpose: Purpose,
