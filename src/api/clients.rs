@@ -35,7 +35,7 @@ pub enum ClientCreate {
     Api {
         /// Its name.
         name: String,
-        /// `verify` (default), `admin`.
+        /// `verify` (default), `admin`, `operator`, `approver`, `auditor`.
         #[serde(default)]
         scopes: Vec<String>,
         /// Policy of its users.

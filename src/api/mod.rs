@@ -14,6 +14,7 @@ mod challenges;
 mod clients;
 mod delivery;
 mod devices;
+mod enrolment;
 pub mod explain;
 mod import;
 mod tokens;
@@ -25,6 +26,7 @@ pub use challenges::*;
 pub use clients::*;
 pub use delivery::*;
 pub use devices::*;
+pub use enrolment::*;
 pub use import::*;
 pub use tokens::*;
 pub use users::*;
@@ -95,6 +97,9 @@ pub struct Status {
     pub rejects: u64,
     /// Requests that could not be decided since start.
     pub undecided: u64,
+    /// The outage that is declared at present.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outage: Option<Waiver>,
     /// The daemon's clock.
     pub now: String,
     /// The latest time on record.

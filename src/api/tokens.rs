@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde::Serialize;
+use utoipa::IntoParams;
 use utoipa::ToSchema;
 
 use crate::api::Lock;
@@ -13,7 +14,7 @@ use crate::secret::SecretString;
 pub struct TokenCreate {
     /// Whose: `name` or `name@realm`.
     pub user: String,
-    /// `totp` or `hotp`.
+    /// `totp`, `hotp`, `server`, `sms`, `email`, `voice`, `card` or `recovery`.
     pub kind: String,
     /// `sha1` (default), `sha256`, `sha512`.
     pub algorithm: Option<String>,
@@ -31,6 +32,22 @@ pub struct TokenCreate {
     pub active: bool,
     /// Name; generated when absent.
     pub serial: Option<String>,
+    /// Where its codes are sent (`sms`, `email`, `voice`); the user's own when absent.
+    pub address: Option<String>,
+    /// The user's token that ends when this one is proven.
+    pub replaces: Option<String>,
+    /// From when it is no longer good (RFC 3339).
+    pub expires: Option<String>,
+    /// Instead: seconds that it lasts from its first use; as the policy says when absent.
+    pub valid_for_secs: Option<u64>,
+    /// Whether others must approve of it first, as many as the policy says. Requests of operators
+    /// always do.
+    #[serde(default)]
+    pub request: bool,
+    /// Whose `[enrolment]` and `[codes]` apply; `default` when absent.
+    pub policy: Option<String>,
+    /// Codes on the sheet (`recovery`): 1 to 32, 10 when absent.
+    pub count: Option<u8>,
 }
 
 /// A token.
@@ -58,31 +75,215 @@ pub struct Token {
     pub lock: Lock,
     /// When a code of it was last accepted.
     pub last_accept: Option<String>,
+    /// Where its codes are sent, as far as it is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// The device that carries it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// Codes of the sheet that are left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub codes_left: Option<u32>,
+    /// From when it is no longer good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
+    /// The token that ends when this one is proven.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<String>,
+    /// Who asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requester: Option<String>,
+    /// Approvals it needs; absent when none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approvals_needed: Option<u8>,
+    /// Approvals it has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<Approval>,
     /// When the record was made.
     pub created: String,
     /// What `If-Match` compares.
     pub revision: u64,
 }
 
-/// A token just made, with its key: the only time it is shown.
+/// One approval of a token.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct Approval {
+    /// Who gave it.
+    pub by: String,
+    /// In whose name, when not in their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_behalf: Option<String>,
+    /// When.
+    pub at: String,
+}
+
+/// A token just made, with what is shown of it only now: its key, its cells, its codes.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct TokenCreated {
     /// The token.
     #[serde(flatten)]
     pub token: Token,
-    /// The key in base 32.
-    pub secret: String,
-    /// For authenticator apps.
-    pub otpauth_uri: String,
+    /// The key in base 32 (`totp`, `hotp`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+    /// For authenticator apps (`totp`, `hotp`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub otpauth_uri: Option<String>,
+    /// The cells of a card, from 1, four digits each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cells: Vec<String>,
+    /// The codes of a recovery sheet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub codes: Vec<String>,
     /// What is weak about it.
     pub warnings: Vec<String>,
+}
+
+/// How a token is handed out.
+#[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Offer {
+    /// How the code of a `server` token reaches its user: `text`, `qr`, `sms`, `email`; all carry the
+    /// same code. `text` and `qr` when absent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub by: Vec<String>,
+    /// Where devices reach this server; `http.public_url` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_url: Option<String>,
+}
+
+/// A token that was handed out, with what is shown of it only now.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct Offered {
+    /// The token.
+    #[serde(flatten)]
+    pub token: Token,
+    /// What a device redeems: twelve characters in groups of four.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// The same for the device's camera: `oncegate://enroll?...`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enrol_uri: Option<String>,
+    /// The key for authenticator apps (`totp`, `hotp`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub otpauth_uri: Option<String>,
+    /// Until when its code is good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+    /// Where messages with the code go.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sent: Vec<Recipient>,
+    /// The cells of a card, from 1, four digits each; only when it is first handed out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cells: Vec<String>,
+    /// The codes of a recovery sheet; only when it is first handed out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub codes: Vec<String>,
+    /// The cells of the card by which it is proven: the first digits of one, the last of the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Cells>,
+}
+
+/// Where a message goes.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct Recipient {
+    /// `sms`, `email`, `voice`.
+    pub medium: String,
+    /// The address, as far as it is shown.
+    pub to: String,
+}
+
+/// Two cells of a card, from 1.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
+pub struct Cells {
+    /// Its first two digits are asked for.
+    pub first: u8,
+    /// Its last two digits are asked for.
+    pub second: u8,
+}
+
+/// An approval to be given.
+#[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Approve {
+    /// Whose right, when it was lent to the caller: `api:NAME`, `uid N`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_behalf: Option<String>,
+}
+
+/// A request that is denied.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Deny {
+    /// Why: the audit has it.
+    pub reason: String,
+}
+
+/// A token that is ended.
+#[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Revoke {
+    /// `lost`, `stolen`, `replaced`, `moved`, `left`, `compromised`, `other` (when absent).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// A token that gets a new end.
+#[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Renew {
+    /// Seconds from now; as long as it lasts when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_for_secs: Option<u64>,
+    /// Whether the time before its end does not matter; administrators only.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// A token that counts for a second user too.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Link {
+    /// The second user.
+    pub user: String,
+    /// A code of the token.
+    #[schema(value_type = String)]
+    pub first: SecretString,
+    /// The next one.
+    #[schema(value_type = String)]
+    pub second: SecretString,
+}
+
+/// A token that counts for its owner only again.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Unlink {
+    /// The second user.
+    pub user: String,
+}
+
+/// Which tokens.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct TokenPage {
+    /// `next` of the page before.
+    pub after: Option<String>,
+    /// At most this many: 1 to 1000, 100 by default.
+    pub limit: Option<usize>,
+    /// Only tokens of this user.
+    pub user: Option<String>,
+    /// Only tokens in this state: `requested`, `pending`, `active`, ...
+    pub state: Option<String>,
+    /// Only tokens of this kind.
+    pub kind: Option<String>,
 }
 
 /// A code for `confirm`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Confirm {
-    /// The code that the token shows.
+    /// The code that the token shows or that was sent, or the answer to a card's cells.
     #[schema(value_type = String)]
     pub otp: SecretString,
 }

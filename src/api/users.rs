@@ -27,6 +27,12 @@ pub struct UserCreate {
     pub birth_date: Option<String>,
     /// Class, for policy rules.
     pub class: Option<String>,
+    /// Language of messages: `en` (default), `ko`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+    /// Whether tokens may be enrolled from afar where a policy asks for this consent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remote_issue: Option<bool>,
     /// The password: 8 to 128 characters.
     #[serde(skip_serializing)]
     #[schema(value_type = Option<String>)]
@@ -84,6 +90,12 @@ pub struct UserChange {
     /// Whether the user is always rejected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disabled: Option<bool>,
+    /// Language of messages: `en`, `ko`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+    /// Whether tokens may be enrolled from afar where a policy asks for this consent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote_issue: Option<bool>,
     /// The password; `null`: none any more.
     #[serde(default, deserialize_with = "present", skip_serializing)]
     #[schema(value_type = Option<String>)]
@@ -162,6 +174,12 @@ pub struct User {
     pub class: Option<String>,
     /// Whether the user is always rejected.
     pub disabled: bool,
+    /// Language of messages.
+    #[serde(default)]
+    pub language: String,
+    /// Whether tokens may be enrolled from afar where a policy asks for this consent.
+    #[serde(default)]
+    pub remote_issue: bool,
     /// A temporary bypass, past ones included.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bypass: Option<Waiver>,

@@ -62,7 +62,11 @@ pub(super) enum Add {
         oncegate client add radius vpn1 --address 192.0.2.10 --policy otp")]
     Radius(AddRadius),
     /// An application that speaks HTTP
-    #[command(after_help = "Example:\n  oncegate client add api payroll --realm staff")]
+    #[command(after_help = "Examples:\n  \
+        oncegate client add api payroll --realm staff\n  \
+        oncegate client add api kim --scope approver\n\
+        Scopes: verify asks about codes; operator keeps users and tokens; approver approves what \
+        others asked for; auditor reads; admin does everything.")]
     Api(AddApi),
 }
 
@@ -104,7 +108,8 @@ pub(super) struct AddApi {
     #[arg(long)]
     policy: Option<String>,
     /// What its key may do; repeat it for more [default: verify]
-    #[arg(long = "scope", value_name = "SCOPE", value_parser = ["verify", "admin"])]
+    #[arg(long = "scope", value_name = "SCOPE", 
+          value_parser = ["verify", "admin", "operator", "approver", "auditor"])]
     scopes: Vec<String>,
     /// Only users of this realm
     #[arg(long)]
@@ -147,7 +152,8 @@ pub(super) struct Set {
     #[arg(long, value_name = "BOOL")]
     challenge: Option<bool>,
     /// What its key may do, all of it (API)
-    #[arg(long = "scope", value_name = "SCOPE", value_parser = ["verify", "admin"])]
+    #[arg(long = "scope", value_name = "SCOPE", 
+          value_parser = ["verify", "admin", "operator", "approver", "auditor"])]
     scopes: Vec<String>,
 }
 

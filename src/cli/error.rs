@@ -183,6 +183,7 @@ fn option_named(detail: &str) -> String {
     let option = match field {
         "addresses" => "address",
         "grace_secs" => "grace",
+        "valid_for_secs" => "valid_for",
         "groups" => "group",
         "scopes" => "scope",
         "address"
@@ -190,20 +191,33 @@ fn option_named(detail: &str) -> String {
         | "algorithm"
         | "birth_date"
         | "class"
+        | "by"
+        | "count"
         | "counter"
         | "digits"
         | "email"
+        | "expires"
+        | "for"
+        | "from"
         | "group"
         | "kind"
+        | "language"
         | "limit"
+        | "on_behalf"
         | "period"
         | "phone"
         | "policy"
         | "profile"
         | "realm"
+        | "reason"
+        | "replaces"
         | "require_message_authenticator"
         | "scope"
-        | "serial" => field,
+        | "serial"
+        | "server_url"
+        | "to"
+        | "until"
+        | "valid_for" => field,
         _ => return detail.to_owned(),
     };
     format!("--{}: {complaint}", option.replace('_', "-"))

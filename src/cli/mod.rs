@@ -58,10 +58,14 @@ mod status;
 // Records, noun per file
 mod audit;
 mod client;
+mod delegation;
 mod device;
+mod enrolment;
 mod explain;
 mod hints;
 mod import;
+mod outage;
+mod paper;
 mod policy;
 mod token;
 mod user;
@@ -134,6 +138,10 @@ enum Command {
     User(user::User),
     #[command(subcommand)]
     Token(token::Token),
+    #[command(subcommand)]
+    Delegation(delegation::Delegation),
+    #[command(subcommand)]
+    Outage(outage::Outage),
     #[command(subcommand)]
     Client(client::Client),
     #[command(subcommand)]
@@ -303,6 +311,8 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, CliError>
         Command::Delivery(command) => command.run(context).await,
         Command::User(command) => command.run(context).await,
         Command::Token(command) => command.run(context).await,
+        Command::Delegation(command) => command.run(context).await,
+        Command::Outage(command) => command.run(context).await,
         Command::Client(command) => command.run(context).await,
         Command::Device(command) => command.run(context).await,
         Command::Policy(command) => command.run(context).await,

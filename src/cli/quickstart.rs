@@ -316,12 +316,12 @@ impl Guide<'_> {
         if !self.is_active(self.demo.serial.as_deref()).await? {
             let made = self.make_token(USER, "totp").await?;
             self.demo.serial = Some(made.token.serial);
-            self.demo.otpauth_uri = Some(made.otpauth_uri);
+            self.demo.otpauth_uri = made.otpauth_uri;
         }
         if !self.is_active(self.demo.counter_serial.as_deref()).await? {
             let made = self.make_token(TESTER, "hotp").await?;
             self.demo.counter_serial = Some(made.token.serial);
-            self.demo.counter_key = Some(made.secret);
+            self.demo.counter_key = made.secret;
         }
         let addresses = ["127.0.0.1/32".to_owned(), "::1/128".to_owned()];
         let gateway = RadiusBody {
@@ -391,13 +391,8 @@ impl Guide<'_> {
         let body = CreateBody {
             user,
             kind,
-            algorithm: None,
-            digits: None,
-            period: None,
-            secret: None,
-            counter: None,
             active: true,
-            serial: None,
+            ..CreateBody::default()
         };
         self.api.post(&admin(&["tokens"]), &body).await
     }

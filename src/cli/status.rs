@@ -81,6 +81,14 @@ fn describe(status: &api::Status) -> String {
     table.pair("oncegate", format!("{} {state}", status.version));
     table.pair("radius", status.daemon.then(|| joined(&status.radius)));
     table.pair("http", status.daemon.then(|| joined(&status.http)));
+    let outage = status.outage.as_ref().map(|outage| {
+        let until = local_time(&outage.until);
+        format!(
+            "declared until {until} by {}: {}",
+            outage.owner, outage.reason
+        )
+    });
+    table.pair("outage", outage);
     table.pair("policies", joined(&status.policies));
     table.pair("clients", status.clients.to_string());
     table.pair(

@@ -1,5 +1,7 @@
 //! `oncegate token`: what makes the codes.
 
+use std::time::Duration;
+
 use clap::Args;
 use clap::Subcommand;
 use clap::ValueEnum;
@@ -11,6 +13,7 @@ use crate::api::Token as Record;
 use crate::api::TokenCreated;
 use crate::api::Tokens;
 use crate::cli::Context;
+use crate::cli::enrolment;
 use crate::cli::error::CliError;
 use crate::cli::error::Exit;
 use crate::cli::import;
@@ -21,11 +24,12 @@ use crate::cli::output::Table;
 use crate::cli::output::local_time;
 use crate::cli::output::printable;
 use crate::cli::output::shell_word;
+use crate::cli::paper;
 use crate::cli::transport::Transport;
 use crate::cli::transport::admin;
 use crate::cli::transport::with_query;
 use crate::cli::user;
-use crate::qr;
+use crate::diagnostic::units;
 use crate::secret::SecretString;
 
 /// Authenticators of users
@@ -34,9 +38,33 @@ pub(super) enum Token {
     /// Make a token and show its QR code, once
     #[command(after_help = "Examples:\n  \
         oncegate token add alice --kind totp\n  \
-        oncegate token add bob --kind hotp --secret-stdin --active < key.txt\n\
-        A pending token becomes active by its first right code: `oncegate token confirm`.")]
+        oncegate token add bob --kind hotp --secret-stdin --active < key.txt\n  \
+        oncegate token add alice --kind sms --address +82-10-1234-5678\n  \
+        oncegate token add alice --kind card --replaces CARD-12345678\n  \
+        oncegate token add alice --kind recovery --count 1 --for 24h\n  \
+        oncegate token add alice --kind server --request\n\
+        A pending token becomes active by its first right code: `oncegate token offer` asks for it \
+        where it does not show one by itself, `oncegate token confirm` takes it.")]
     Add(Box<Add>),
+    /// Hand a token out: a code for its device or to its address, the cells of a card
+    #[command(after_help = "Examples:\n  \
+        oncegate token offer SERVER-7F3K9Q2M --by text,qr --server-url https://otp.example.com\n  \
+        oncegate token offer SERVER-7F3K9Q2M --by sms\n  \
+        oncegate token offer SMS-7F3K9Q2M\n\
+        A new code voids the one before. All ways carry the same code.")]
+    Offer(enrolment::Offer),
+    /// Approve of a token that somebody else asked for
+    #[command(after_help = "Examples:\n  \
+        oncegate token list --state requested\n  \
+        oncegate token approve TOTP-7F3K9Q2M\n  \
+        oncegate token approve TOTP-7F3K9Q2M --on-behalf api:kim\n\
+        Nobody approves what they asked for themselves.")]
+    Approve(enrolment::Approve),
+    /// End what somebody asked for before it is handed out
+    #[command(
+        after_help = "Example:\n  oncegate token deny TOTP-7F3K9Q2M --reason 'not in this team'"
+    )]
+    Deny(enrolment::Deny),
     /// Show a token
     Show(Serial),
     /// List tokens
@@ -44,7 +72,7 @@ pub(super) enum Token {
     /// Make tokens of users who exist from a CSV file; they are active at once
     #[command(after_help = import::HELP)]
     Import(import::Import),
-    /// Activate a pending token with the code it shows
+    /// Activate a pending token with the code it shows, or that was sent
     #[command(
         after_help = "Example:\n  oncegate token confirm TOTP-7F3K9Q2M --otp-stdin\n\
         The code is used up by this; the next login needs the next one."
@@ -58,8 +86,20 @@ pub(super) enum Token {
     Suspend(Serial),
     /// Make a suspended token usable again
     Resume(Serial),
+    /// Give a token that expires a new end
+    #[command(after_help = "Examples:\n  oncegate token renew TOTP-7F3K9Q2M\n  \
+        oncegate token renew TOTP-7F3K9Q2M --force --valid-for 365d")]
+    Renew(enrolment::Renew),
     /// Make a token unusable for ever; its record stays
-    Revoke(Destroy),
+    #[command(after_help = "Example:\n  oncegate token revoke TOTP-7F3K9Q2M --reason lost")]
+    Revoke(enrolment::Revoke),
+    /// Make a token count for a second user too, by two consecutive codes of it
+    #[command(after_help = "Example:\n  printf '%s\\n' 755224 287082 | \
+        oncegate token link HOTP-7F3K9Q2M --user alice@bank --otp-stdin")]
+    Link(enrolment::Link),
+    /// Make it count for its owner only again
+    #[command(after_help = "Example:\n  oncegate token unlink HOTP-7F3K9Q2M --user alice@bank")]
+    Unlink(enrolment::Unlink),
     /// Remove a token and its record
     Remove(Destroy),
 }
@@ -70,13 +110,25 @@ pub(super) struct Serial {
     serial: String,
 }
 
-/// What makes a token's codes move.
+/// What makes a token's codes.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Kind {
     /// The time (RFC 6238): authenticator apps.
     Totp,
     /// A counter (RFC 4226): tokens with a button.
     Hotp,
+    /// We, when its device asks for one.
+    Server,
+    /// We, sent to a telephone.
+    Sms,
+    /// We, sent by mail.
+    Email,
+    /// We, spoken in a call.
+    Voice,
+    /// A printed security card.
+    Card,
+    /// A printed sheet of codes.
+    Recovery,
 }
 
 impl Kind {
@@ -84,6 +136,12 @@ impl Kind {
         match self {
             Self::Totp => "totp",
             Self::Hotp => "hotp",
+            Self::Server => "server",
+            Self::Sms => "sms",
+            Self::Email => "email",
+            Self::Voice => "voice",
+            Self::Card => "card",
+            Self::Recovery => "recovery",
         }
     }
 }
@@ -92,7 +150,7 @@ impl Kind {
 pub(super) struct Add {
     /// NAME, NAME@REALM or DOMAIN\NAME
     user: String,
-    /// What makes its codes move
+    /// What makes its codes
     #[arg(long, value_enum, default_value_t = Kind::Totp)]
     kind: Kind,
     /// Hash function [default: sha1, which every app knows]
@@ -117,8 +175,30 @@ pub(super) struct Add {
     #[arg(long)]
     serial: Option<String>,
     /// Active at once, without a first right code
-    #[arg(long)]
+    #[arg(long, conflicts_with = "request")]
     active: bool,
+    /// Telephone number or mail address for its codes (sms, email, voice) [default: the user's]
+    #[arg(long)]
+    address: Option<String>,
+    /// The user's token that ends when this one is proven
+    #[arg(long, value_name = "SERIAL")]
+    replaces: Option<String>,
+    /// How long it lasts from its first use: 24h, 1095d [default: as the policy says]
+    #[arg(long, visible_alias = "for", value_name = "DURATION", value_parser = units::duration,
+          conflicts_with = "expires")]
+    valid_for: Option<Duration>,
+    /// Until when it is good: 2027-12-31T00:00:00Z
+    #[arg(long, value_name = "TIME")]
+    expires: Option<String>,
+    /// Codes on the sheet (recovery), 1 to 32 [default: 10]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=32))]
+    count: Option<u8>,
+    /// Only ask for it: others approve of it first, as many as the policy says
+    #[arg(long)]
+    request: bool,
+    /// Policy whose [enrolment] applies [default: default]
+    #[arg(long)]
+    policy: Option<String>,
     /// Print the key as text beside the QR code
     #[arg(long)]
     show_secret: bool,
@@ -129,6 +209,13 @@ pub(super) struct Listing {
     /// Only tokens of this user
     #[arg(long)]
     user: Option<String>,
+    /// Only tokens in this state
+    #[arg(long, value_parser = ["requested", "approved", "pending", "active", "suspended", "revoked",
+          "expired"])]
+    state: Option<String>,
+    /// Only tokens of this kind
+    #[arg(long, value_enum)]
+    kind: Option<Kind>,
     /// At most this many [default: all]
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -191,13 +278,7 @@ impl Token {
                 act(context, &confirm.serial, "confirm", Some(&body)).await?;
             }
             Self::Resync(resync) => {
-                let (first, second) = match resync.otp.as_slice() {
-                    [first, second] => {
-                        input::warn_of_arguments();
-                        (first.as_str().into(), second.as_str().into())
-                    }
-                    _ => (input::secret("code")?, input::secret("next code")?),
-                };
+                let (first, second) = two_codes(&resync.otp)?;
                 let body = ResyncBody {
                     first: first.expose(),
                     second: second.expose(),
@@ -210,10 +291,13 @@ impl Token {
             Self::Resume(Serial { serial }) => {
                 act(context, &serial, "resume", None::<&()>).await?;
             }
-            Self::Revoke(Destroy { serial, yes }) => {
-                input::confirm(&format!("Revoke token {serial} for ever?"), yes)?;
-                act(context, &serial, "revoke", None::<&()>).await?;
-            }
+            Self::Offer(offer) => offer.run(context).await?,
+            Self::Approve(approve) => approve.run(context).await?,
+            Self::Deny(deny) => deny.run(context).await?,
+            Self::Renew(renew) => renew.run(context).await?,
+            Self::Revoke(revoke) => revoke.run(context).await?,
+            Self::Link(link) => link.run(context).await?,
+            Self::Unlink(unlink) => unlink.run(context).await?,
             Self::Remove(Destroy { serial, yes }) => {
                 input::confirm(&format!("Remove token {serial} and its record?"), yes)?;
                 let api = context.transport().await?;
@@ -230,7 +314,7 @@ impl Token {
 }
 
 /// `api::TokenCreate`, the key borrowed.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 pub(super) struct CreateBody<'a> {
     pub(super) user: &'a str,
     pub(super) kind: &'a str,
@@ -247,6 +331,19 @@ pub(super) struct CreateBody<'a> {
     pub(super) active: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) serial: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) address: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) replaces: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) expires: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) valid_for_secs: Option<u64>,
+    pub(super) request: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) policy: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) count: Option<u8>,
 }
 
 /// `api::Confirm`, borrowed.
@@ -279,14 +376,12 @@ impl Add {
             output::warn(&format!("warning: {}", printable(warning)));
         }
         context.out.show(&created, |created| {
-            let next = match created.token.state.as_str() {
-                "active" => {
-                    let user = printable(&created.token.user);
-                    context.command(&format!("verify {}", shell_word(&user)))
-                }
-                _ => context.command(&format!("token confirm {}", created.token.serial)),
-            };
-            introduce(created, context.out, self.show_secret, &next)
+            introduce(
+                created,
+                context.out,
+                self.show_secret,
+                &next(created, context),
+            )
         })
     }
 
@@ -301,6 +396,13 @@ impl Add {
             counter: self.counter,
             active: self.active,
             serial: self.serial.as_deref(),
+            address: self.address.as_deref(),
+            replaces: self.replaces.as_deref(),
+            expires: self.expires.as_deref(),
+            valid_for_secs: self.valid_for.map(|length| length.as_secs()),
+            request: self.request,
+            policy: self.policy.as_deref(),
+            count: self.count,
         }
     }
 }
@@ -320,6 +422,8 @@ impl Listing {
                 .to_string();
             let query = [
                 ("user", self.user.as_deref()),
+                ("state", self.state.as_deref()),
+                ("kind", self.kind.map(Kind::word)),
                 ("after", all.next.as_deref()),
                 ("limit", Some(wanted.as_str())),
             ];
@@ -333,7 +437,36 @@ impl Listing {
     }
 }
 
-async fn act(
+/// What to do with a token that was just made.
+fn next(created: &TokenCreated, context: &Context) -> String {
+    let token = &created.token;
+    let on = |verb: &str| context.command(&format!("token {verb} {}", token.serial));
+    match (token.state.as_str(), token.kind.as_str()) {
+        ("requested", _) => format!("somebody else approves of it: {}", on("approve")),
+        ("active", "recovery" | "card") => "print it and give it to its owner".to_owned(),
+        ("active", _) => {
+            let user = printable(&token.user);
+            context.command(&format!("verify {}", shell_word(&user)))
+        }
+        (_, "totp" | "hotp") => format!("scan it, then {}", on("confirm")),
+        (_, "server") => format!("{} gives its device a code", on("offer")),
+        (_, "card") => format!("print it; {} asks for two cells of it", on("offer")),
+        _ => format!("{} sends a code there", on("offer")),
+    }
+}
+
+/// The two codes given on the command line, or read from stdin.
+pub(super) fn two_codes(arguments: &[String]) -> Result<(SecretString, SecretString), CliError> {
+    match arguments {
+        [first, second] => {
+            input::warn_of_arguments();
+            Ok((first.as_str().into(), second.as_str().into()))
+        }
+        _ => Ok((input::secret("code")?, input::secret("next code")?)),
+    }
+}
+
+pub(super) async fn act(
     context: &Context,
     serial: &str,
     verb: &str,
@@ -362,7 +495,7 @@ pub(super) fn one_code(argument: Option<String>) -> Result<SecretString, CliErro
     }
 }
 
-/// A new token for its owner: the QR code, and what to do next.
+/// A new token for its owner: the QR code, the card or the sheet, and what to do next.
 pub(super) fn introduce(
     created: &TokenCreated,
     out: Output,
@@ -370,40 +503,86 @@ pub(super) fn introduce(
     next: &str,
 ) -> String {
     let token = &created.token;
-    let mut text = match qr::render(&created.otpauth_uri, out.qr_style()) {
-        Ok(drawn) => drawn,
-        Err(error) => format!("No QR code: {error}; use --show-secret.\n"),
-    };
-    text.push('\n');
+    let mut text = String::new();
+    if let Some(uri) = &created.otpauth_uri {
+        text.push_str(&enrolment::drawn(uri, out));
+    }
+    if !created.cells.is_empty() {
+        text.push_str(&paper::card(&token.serial, &token.user, &created.cells));
+        text.push('\n');
+    }
+    if !created.codes.is_empty() {
+        let expires = token.expires.as_deref().map(local_time);
+        let sheet = paper::sheet(
+            &token.serial,
+            &token.user,
+            &created.codes,
+            expires.as_deref(),
+        );
+        text.push_str(&sheet);
+        text.push('\n');
+    }
     let mut table = Table::pairs();
     table.pair("token", token.serial.clone());
     table.pair("user", token.user.clone());
     table.pair("makes", makes(token));
+    table.pair("address", token.address.clone());
     table.pair("state", token.state.clone());
+    table.pair("expires", token.expires.as_deref().map(local_time));
+    table.pair("replaces", token.replaces.clone());
+    table.pair("approvals", approvals(token));
     if show_secret {
         table.pair("secret", created.secret.clone());
         table.pair("uri", created.otpauth_uri.clone());
     }
     text.push_str(&table.text());
-    if !show_secret {
+    if created.otpauth_uri.is_some() && !show_secret {
         text.push_str(
             "The key is in the QR code only (--show-secret prints it); it is not shown again.\n",
         );
     }
-    push!(text, "Next: scan it, then {next}\n");
+    if !created.cells.is_empty() || !created.codes.is_empty() {
+        text.push_str("Print it now: it is not shown again.\n");
+    }
+    push!(text, "Next: {next}\n");
     text
 }
 
-/// What makes its codes: `totp sha1, 6 digits, 30 s`.
+/// `1 of 2: api:kim`; absent where none is needed.
+fn approvals(token: &Record) -> Option<String> {
+    let needed = token.approvals_needed?;
+    let by: Vec<String> = token
+        .approvals
+        .iter()
+        .map(|one| match &one.on_behalf {
+            Some(owner) => format!("{} for {owner}", one.by),
+            None => one.by.clone(),
+        })
+        .collect();
+    let given = by.len();
+    Some(format!("{given} of {needed}: {}", output::joined(&by)))
+}
+
+/// What makes its codes: `totp sha1, 6 digits, 30 s`; `sms, 6 digits`.
 pub(super) fn makes(token: &Record) -> String {
-    let period = token.period.map(|period| format!(", {period} s"));
-    format!(
-        "{} {}, {} digits{}",
-        token.kind,
-        token.algorithm,
-        token.digits,
-        period.unwrap_or_default()
-    )
+    match token.kind.as_str() {
+        "recovery" => match token.codes_left {
+            Some(1) => "recovery, 1 code left".to_owned(),
+            left => format!("recovery, {} codes left", left.unwrap_or_default()),
+        },
+        "card" => "card, 35 cells".to_owned(),
+        "totp" | "hotp" => {
+            let period = token.period.map(|period| format!(", {period} s"));
+            format!(
+                "{} {}, {} digits{}",
+                token.kind,
+                token.algorithm,
+                token.digits,
+                period.unwrap_or_default()
+            )
+        }
+        kind => format!("{kind}, {} digits", token.digits),
+    }
 }
 
 /// Tokens as a table.
@@ -437,6 +616,12 @@ fn describe(token: &Record) -> String {
     table.pair("user", token.user.clone());
     table.pair("makes", makes(token));
     table.pair("state", token.state.clone());
+    table.pair("address", token.address.clone());
+    table.pair("device", token.device.clone());
+    table.pair("asked for by", token.requester.clone());
+    table.pair("approvals", approvals(token));
+    table.pair("replaces", token.replaces.clone());
+    table.pair("expires", token.expires.as_deref().map(local_time));
     table.pair("lock", user::lock(&token.lock));
     table.pair(
         "last used step",
@@ -471,6 +656,13 @@ mod tests {
             secret: None,
             serial: None,
             active: true,
+            address: None,
+            replaces: None,
+            valid_for: None,
+            expires: None,
+            count: None,
+            request: false,
+            policy: None,
             show_secret: false,
         };
         let text = serde_json::to_string(&add.body(Some(&key))).unwrap();

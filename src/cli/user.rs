@@ -158,6 +158,12 @@ pub(super) struct About {
     /// Class, for policy rules
     #[arg(long)]
     class: Option<String>,
+    /// Language of messages
+    #[arg(long, value_parser = ["en", "ko"])]
+    language: Option<String>,
+    /// Whether tokens may be enrolled without coming in person, where a policy asks for this consent
+    #[arg(long, value_name = "BOOL")]
+    remote_issue: Option<bool>,
     /// Read the password from stdin: a line of its own, before the PIN
     #[arg(long, conflicts_with = "password_hash_stdin")]
     password_stdin: bool,
@@ -271,7 +277,7 @@ impl User {
                 if none && secrets.is_empty() {
                     return Err(CliError::usage("nothing to change").remedy(
                         "name at least one of --group, --phone, --email, --birth-date, --class, \
-                         --password-stdin, --pin-stdin, --must-change",
+                         --language, --remote-issue, --password-stdin, --pin-stdin, --must-change",
                     ));
                 }
                 patch(context, &set.who.key()?, &secrets.beside(&change)).await?;
@@ -346,6 +352,8 @@ impl Add {
             email: self.about.email,
             birth_date: self.about.birth_date,
             class: self.about.class,
+            language: self.about.language,
+            remote_issue: self.about.remote_issue,
             must_change: self.about.must_change,
             ..UserCreate::default()
         }
@@ -366,6 +374,8 @@ impl Set {
             email: cleared(&self.about.email),
             birth_date: cleared(&self.about.birth_date),
             class: cleared(&self.about.class),
+            language: self.about.language.clone(),
+            remote_issue: self.about.remote_issue,
             must_change: self.about.must_change,
             ..UserChange::default()
         }
@@ -439,6 +449,9 @@ fn describe(user: &Record) -> String {
     table.pair("class", user.class.clone());
     table.pair("phone", user.phone.clone());
     table.pair("email", user.email.clone());
+    table.pair("language", user.language.clone());
+    let remote = user.remote_issue.then(|| "consented".to_owned());
+    table.pair("remote enrolment", remote);
     table.pair("birth date", user.birth_date.clone());
     let verifier = |info: &VerifierInfo| {
         let mut text = format!("set {}", local_time(&info.set));
@@ -509,6 +522,8 @@ mod tests {
                 email: Some("a@example.org".to_owned()),
                 birth_date: None,
                 class: None,
+                language: None,
+                remote_issue: None,
                 password_stdin: false,
                 pin_stdin: false,
                 password_hash_stdin: false,

@@ -27,6 +27,8 @@ keys! {
         "serve HTTP without TLS beyond loopback: passwords and keys travel readable";
     HTTP_INBOUND_SECRET_FILE = "http.inbound_secret_file", "",
         "file with the secret by which gateways sign what they bring to /v1/inbound";
+    HTTP_PUBLIC_URL = "http.public_url", "",
+        "where devices reach this server, for enrolment QR codes: https://otp.example.com";
     HTTP_TLS_CERTIFICATE = "http.tls.certificate", "",
         "PEM file: the server's certificate, then the intermediate ones";
     HTTP_TLS_KEY = "http.tls.key", "", "PEM file: the private key of the certificate";
@@ -68,6 +70,10 @@ keys! {
         "countries that messages and calls go to: prefixes of numbers, as +82";
     LIMITS_DELIVERY_HOME = "limits.delivery_home", "+82",
         "country of phone numbers that are written without one";
+    OUTAGE_USERS = "outage.users", "none",
+        "users whose codes fail after a right PIN or password before an outage is declared, or none";
+    OUTAGE_WINDOW = "outage.window", "5m", "time in which they fail, 1m to 1h";
+    OUTAGE_FOR = "outage.for", "30m", "how long the outage is declared then, 1m to 24h";
     LOG_LEVEL = "log.level", "info", "error, warn, info, debug or trace";
     LOG_FORMAT = "log.format", "text", "text or json";
 }

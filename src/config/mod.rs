@@ -60,6 +60,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[delivery]`, and what `[limits]` says about it
     pub delivery: delivery::Delivery,
+    /// `[outage]`; none: an outage is declared by people only.
+    pub outage: Option<Outage>,
     /// `[log]`
     pub log: Log,
     effective: Vec<EffectiveValue>,
@@ -105,6 +107,8 @@ pub struct Http {
     pub insecure: bool,
     /// File with the secret by which gateways sign what they bring.
     pub inbound_secret_file: Option<PathBuf>,
+    /// Where devices reach it from outside.
+    pub public_url: Option<String>,
 }
 
 /// `[http.tls]`
@@ -194,6 +198,17 @@ pub struct Limits {
     pub password_queue: usize,
     /// What one argon2id computation takes.
     pub password_cost: Cost,
+}
+
+/// `[outage]`: when the daemon declares an outage by itself.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Outage {
+    /// Users whose codes fail.
+    pub users: usize,
+    /// Time in which they fail.
+    pub window: Duration,
+    /// How long the outage is declared.
+    pub length: Duration,
 }
 
 /// `[log]`

@@ -15,6 +15,7 @@ use crate::config::Limits;
 use crate::config::Log;
 use crate::config::LogFormat;
 use crate::config::MasterKey;
+use crate::config::Outage;
 use crate::config::Policies;
 use crate::config::Radius;
 use crate::config::Store;
@@ -61,6 +62,7 @@ pub(super) fn resolve(written: &Written, dir: &Path, findings: &mut Findings) ->
     });
     let limits = reader.limits();
     let delivery = gateways::delivery(&mut reader);
+    let outage = reader.outage();
     let log = reader.log();
     let gateways = gateways::gateways(&mut reader, dir);
     let (radius, http) = (radius?, http?);
@@ -95,6 +97,7 @@ pub(super) fn resolve(written: &Written, dir: &Path, findings: &mut Findings) ->
             gateways: gateways?,
             ..delivery?
         },
+        outage: outage?,
         log: log?,
         effective,
     })
@@ -119,6 +122,7 @@ impl Resolver<'_> {
         let listen = self.addresses(keys::HTTP_LISTEN);
         let insecure = self.one(keys::HTTP_INSECURE, parse_flag);
         let inbound_secret_file = self.path(keys::HTTP_INBOUND_SECRET_FILE, dir);
+        let public_url = self.list(keys::HTTP_PUBLIC_URL, parse_url);
         let certificate = self.path(keys::HTTP_TLS_CERTIFICATE, dir);
         let key = self.path(keys::HTTP_TLS_KEY, dir);
         let tls = match (certificate, key) {
@@ -154,6 +158,7 @@ impl Resolver<'_> {
             tls,
             insecure,
             inbound_secret_file,
+            public_url: public_url?.pop(),
         })
     }
 
@@ -199,6 +204,30 @@ impl Resolver<'_> {
             password_queue: password_queue?,
             password_cost: password_cost?,
         })
+    }
+
+    #[allow(clippy::option_option)] // faulty, none, some
+    fn outage(&mut self) -> Option<Option<Outage>> {
+        let users = self.one(keys::OUTAGE_USERS, |text| match text {
+            "none" => Ok(None),
+            _ => parse_count(text)
+                .map(Some)
+                .map_err(|error| format!("{error}, or none")),
+        });
+        let window = self.one(keys::OUTAGE_WINDOW, |text| {
+            in_range(units::duration(text)?, MINUTE..=HOUR)
+                .ok_or_else(|| "write 1m to 1h".to_owned())
+        });
+        let length = self.one(keys::OUTAGE_FOR, |text| {
+            in_range(units::duration(text)?, MINUTE..=DAY)
+                .ok_or_else(|| "write 1m to 24h".to_owned())
+        });
+        let (users, window, length) = (users?, window?, length?);
+        Some(users.map(|users| Outage {
+            users,
+            window,
+            length,
+        }))
     }
 
     fn log(&mut self) -> Option<Log> {
@@ -379,6 +408,22 @@ pub(super) fn parse_flag(text: &str) -> Result<bool, String> {
         .map_err(|_| format!("`{text}` is neither true nor false"))
 }
 
+/// `https://HOST[:PORT][/PATH]`, without what stands in the way of more path.
+fn parse_url(text: &str) -> Result<String, String> {
+    let rest = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
+    let plain = |rest: &str| {
+        rest.bytes().all(|octet| octet.is_ascii_graphic())
+            && !rest.starts_with(['/', ':'])
+            && !rest.contains(['?', '#', '@', '"'])
+    };
+    match rest {
+        Some(rest) if !rest.is_empty() && plain(rest) => Ok(text.trim_end_matches('/').to_owned()),
+        _ => Err(format!("`{text}` is not a URL as https://otp.example.com")),
+    }
+}
+
 /// `19MiB x 2`: memory and passes.
 fn parse_cost(text: &str) -> Result<Cost, String> {
     let form = || "write memory and passes as 19MiB x 2".to_owned();
@@ -429,3 +474,6 @@ const SEGMENT_MIN: u64 = 1 << 20;
 const SEGMENT_MAX: u64 = 1 << 30;
 const TIMEOUT_MIN: Duration = Duration::from_millis(100);
 const TIMEOUT_MAX: Duration = Duration::from_mins(1);
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);

@@ -170,6 +170,7 @@ pub async fn open(site: &Site) -> Result<Arc<Service>, StartError> {
     })?;
     service.replace_travel(load_travel(site)?);
     service.set_courier(couriers(site)?);
+    service.set_home(site.config.delivery.home.clone());
     Ok(Arc::new(service))
 }
 

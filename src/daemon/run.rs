@@ -114,6 +114,7 @@ impl Listeners {
                 .map(radius::Listener::local_addr)
                 .collect(),
             http: self.http.iter().filter_map(bound).collect(),
+            public_url: site.config.http.public_url.clone(),
         }
     }
 }

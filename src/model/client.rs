@@ -100,20 +100,38 @@ impl FromStr for Require {
 }
 
 /// What an API key may do.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Scope {
     /// Ask about codes.
     Verify,
     /// Everything the command line can do.
     Admin,
+    /// Users, tokens and devices: no clients, no approvals.
+    Operator,
+    /// Approve of what others asked for, or deny it.
+    Approver,
+    /// Read everything, change nothing.
+    Auditor,
 }
 
 impl Scope {
+    /// All of them.
+    pub const ALL: &'static [Self] = &[
+        Self::Verify,
+        Self::Admin,
+        Self::Operator,
+        Self::Approver,
+        Self::Auditor,
+    ];
+
     /// The word on the command line and in output.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Verify => "verify",
             Self::Admin => "admin",
+            Self::Operator => "operator",
+            Self::Approver => "approver",
+            Self::Auditor => "auditor",
         }
     }
 }
@@ -128,11 +146,8 @@ impl FromStr for Scope {
     type Err = ();
 
     fn from_str(word: &str) -> Result<Self, ()> {
-        match word {
-            "verify" => Ok(Self::Verify),
-            "admin" => Ok(Self::Admin),
-            _ => Err(()),
-        }
+        let found = Self::ALL.iter().find(|scope| scope.as_str() == word);
+        found.copied().ok_or(())
     }
 }
 

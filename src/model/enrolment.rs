@@ -9,6 +9,8 @@
 //! Invariants (rows A3, C14): nobody approves what they asked for, in their own name or in another's;
 //! nobody counts twice; a delegation ends by itself.
 
+use std::str::FromStr;
+
 use crate::model::id::Serial;
 use crate::model::token::LifeCycle;
 use crate::time::UnixTime;
@@ -71,6 +73,60 @@ pub enum NotApproved {
     /// Nobody lent them the right, or it has ended.
     #[error("there is no delegation to this approver at present")]
     NotDelegated,
+}
+
+/// Why a token was ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RevokeReason {
+    /// Nobody knows where it is.
+    Lost,
+    /// Somebody else has it.
+    Stolen,
+    /// Another one has taken its place.
+    Replaced,
+    /// It went to another device.
+    Moved,
+    /// The user has left.
+    Left,
+    /// Its key or its codes are known to others.
+    Compromised,
+    /// Something else.
+    Other,
+}
+
+impl RevokeReason {
+    /// All, in the order of the help.
+    pub const ALL: &'static [Self] = &[
+        Self::Lost,
+        Self::Stolen,
+        Self::Replaced,
+        Self::Moved,
+        Self::Left,
+        Self::Compromised,
+        Self::Other,
+    ];
+
+    /// The word on the command line and in the audit.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Lost => "lost",
+            Self::Stolen => "stolen",
+            Self::Replaced => "replaced",
+            Self::Moved => "moved",
+            Self::Left => "left",
+            Self::Compromised => "compromised",
+            Self::Other => "other",
+        }
+    }
+}
+
+impl FromStr for RevokeReason {
+    type Err = ();
+
+    fn from_str(word: &str) -> Result<Self, ()> {
+        let found = Self::ALL.iter().find(|reason| reason.as_str() == word);
+        found.copied().ok_or(())
+    }
 }
 
 impl Enrolment {

@@ -17,4 +17,6 @@ pub struct Info {
     pub radius: Vec<SocketAddr>,
     /// Bound HTTP listeners.
     pub http: Vec<SocketAddr>,
+    /// Where devices reach the HTTP listeners from outside.
+    pub public_url: Option<String>,
 }

@@ -203,7 +203,7 @@ impl Service {
         let Some(rule) = policy.decide(&facts(request, view, at)).rule() else {
             return login(Reason::NoRule);
         };
-        let outage = self.outage(rule, at).await?.is_some();
+        let outage = self.relief(rule, at).await?.is_some();
         let held = rule.require.iter().copied().find(|one| {
             !one.is_knowledge()
                 && rule

@@ -285,7 +285,7 @@ impl Service {
     }
 
     /// Gives the device's token a new end, within the time that the policy leaves for it.
-    pub async fn renew_token(
+    pub async fn renew_carried(
         &self,
         asking: &Asking,
         serial: Option<&Serial>,

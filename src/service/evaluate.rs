@@ -234,7 +234,7 @@ impl Service {
             Err(reason) => return Ok(Err(reason.into())),
         };
         let passed = opened.map(|opened| opened.passed).unwrap_or_default();
-        let outage = self.outage(case.rule, case.at).await?;
+        let outage = self.relief(case.rule, case.at).await?;
         let demand = self.demand(case, &view, passed, &credentials, outage);
         let refused = |reason| {
             let waived = demand.waived.clone();
@@ -411,7 +411,7 @@ impl Service {
     }
 
     /// The declared outage, where the rule has something for it.
-    pub(super) async fn outage(
+    pub(super) async fn relief(
         &self,
         rule: &Rule,
         at: UnixTime,

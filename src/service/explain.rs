@@ -218,7 +218,7 @@ impl Service {
         let mut refused = situation.refused.or(refused);
         match rule {
             Some(rule) => {
-                let outage = self.outage(rule, frame.request.at).await?;
+                let outage = self.relief(rule, frame.request.at).await?;
                 let found = self.asked(
                     frame,
                     policy,

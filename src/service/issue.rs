@@ -266,6 +266,38 @@ impl Service {
         Ok(Ok(made))
     }
 
+    /// Sends the code that a device redeems to these addresses of its user.
+    pub(crate) fn post_enrolment(
+        &self,
+        token: &Token,
+        made: &Made,
+        language: Language,
+        recipients: &[(Medium, String)],
+        request: RequestId,
+    ) {
+        let minutes = made.issued.expires.since(self.clock.now()).as_secs();
+        let minutes = minutes.div_ceil(60);
+        for (place, (medium, to)) in (1_u8..).zip(recipients) {
+            let mut id = request.to_bytes();
+            // Two messages, which no gateway is to take for one.
+            id[15] = id[15].wrapping_add(place);
+            self.post(
+                Message {
+                    id,
+                    medium: *medium,
+                    to: to.clone(),
+                    subject: (*medium == Medium::Email)
+                        .then(|| texts::subject(language).to_owned()),
+                    text: texts::enrolment(language, &made.text, minutes),
+                    code: Some(made.text.clone()),
+                    language,
+                },
+                token.serial.to_string(),
+                Some(token.user.to_string()),
+            );
+        }
+    }
+
     /// Hands a message over in a task of its own; what became of it is in the audit.
     pub(crate) fn post(&self, message: Message, target: String, user: Option<String>) {
         let courier = self.courier();

@@ -86,6 +86,7 @@ pub struct Service {
     travel: ArcSwap<Travel>,
     courier: ArcSwap<Arc<dyn Courier>>,
     send_limits: ArcSwap<SendLimits>,
+    home: ArcSwap<Option<String>>,
     counters: counters::Counters,
 }
 
@@ -232,6 +233,7 @@ impl Service {
             travel: ArcSwap::default(),
             courier: ArcSwap::from_pointee(courier),
             send_limits: ArcSwap::default(),
+            home: ArcSwap::default(),
             counters,
         })
     }
@@ -279,6 +281,11 @@ impl Service {
     /// Takes who carries messages from now on.
     pub fn set_courier(&self, courier: Arc<dyn Courier>) {
         self.courier.store(Arc::new(courier));
+    }
+
+    /// Takes the country of telephone numbers that are written without one, as `+82`.
+    pub fn set_home(&self, home: Option<String>) {
+        self.home.store(Arc::new(home));
     }
 
     /// Who carries messages; nobody until [`Service::set_courier`].

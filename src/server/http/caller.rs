@@ -4,7 +4,7 @@
 //! process it is a local user, vouched for by the kernel; only those transports insert it, as an
 //! extension of the request, so nothing in a request can claim it.
 //!
-//! Deny by default: every route below `/v1/admin` is behind [`require_admin`], whatever its
+//! Deny by default: every route below `/v1/admin` is behind [`require_role`], whatever its
 //! handler does, and `/metrics` behind [`near_or_admin`].
 
 use std::convert::Infallible;
@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
+use axum::extract::MatchedPath;
 use axum::extract::Request;
 use axum::extract::State;
 use axum::http::Extensions;
@@ -32,6 +33,7 @@ use crate::model::id::RequestId;
 use crate::secret::SecretString;
 use crate::server::http::App;
 use crate::server::http::error::Failure;
+use crate::server::http::roles;
 use crate::store::By;
 use crate::time::UnixTime;
 
@@ -67,6 +69,17 @@ impl Caller {
     pub(crate) fn may_administer(&self) -> bool {
         let bound = matches!(self, Self::Key(client) if client.realm.is_some());
         self.has(Scope::Admin) && !bound
+    }
+
+    /// Whether they may approve in their own name.
+    pub(crate) fn may_approve(&self) -> bool {
+        self.acts_as(&[Scope::Approver, Scope::Admin])
+    }
+
+    /// Whether they have one of these roles. A key bound to a realm has none, as above.
+    fn acts_as(&self, scopes: &[Scope]) -> bool {
+        let bound = matches!(self, Self::Key(client) if client.realm.is_some());
+        !bound && scopes.iter().any(|scope| self.has(*scope))
     }
 
     fn has(&self, scope: Scope) -> bool {
@@ -225,8 +238,8 @@ pub(crate) async fn require_verify(request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// Lets administrators through, and says for the audit who they are.
-pub(crate) async fn require_admin(mut request: Request, next: Next) -> Response {
+/// Lets through whom the route is for, and says for the audit who they are.
+pub(crate) async fn require_role(mut request: Request, next: Next) -> Response {
     let extensions = request.extensions();
     let (Some(caller), Some(arrival)) = (
         extensions.get::<Caller>(),
@@ -234,8 +247,15 @@ pub(crate) async fn require_admin(mut request: Request, next: Next) -> Response 
     ) else {
         return Failure::NoKey.into_response();
     };
-    if !caller.may_administer() {
-        return Failure::Forbidden(ADMINISTRATORS).into_response();
+    let path = extensions.get::<MatchedPath>().map(MatchedPath::as_str);
+    let scopes = roles::scopes(request.method(), path.unwrap_or_default());
+    if !caller.may_administer() && !caller.acts_as(scopes) {
+        let forbidden = if scopes.is_empty() {
+            ADMINISTRATORS
+        } else {
+            ROLES
+        };
+        return Failure::Forbidden(forbidden).into_response();
     }
     let by = By {
         request: arrival.id,
@@ -246,4 +266,6 @@ pub(crate) async fn require_admin(mut request: Request, next: Next) -> Response 
     next.run(request).await
 }
 
+const ROLES: &str = "this needs a key with the scope `admin`, or of the role that the work belongs to (operator, \
+     approver, auditor), and without a realm";
 const ADMINISTRATORS: &str = "this needs a key with the scope `admin` and without a realm";

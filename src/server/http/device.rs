@@ -207,7 +207,7 @@ pub(crate) async fn renew(
     let serial = serial(wanted.serial.as_deref())?;
     let token = app
         .service()
-        .renew_token(&signed.asking, serial.as_ref())
+        .renew_carried(&signed.asking, serial.as_ref())
         .await;
     let token = token.map_err(|error| tell(&app, error))?;
     let token = forms::device_token(&token, signed.asking.at);

@@ -14,6 +14,7 @@ use axum::response::IntoResponse;
 use axum::response::Response;
 
 use crate::api::Problem;
+use crate::model::issue::IssueRefusal;
 use crate::server::http::answer;
 use crate::service::ServiceError;
 use crate::service::admin::AdminError;
@@ -241,6 +242,31 @@ impl From<AdminError> for Failure {
             AdminError::NotFound(what) => Self::missing(what),
             AdminError::Conflict(why) => Self::Conflict(why.into()),
             AdminError::Refused(reason) => Self::Refused(format!("{reason}: {}", reason.advice())),
+            AdminError::NotIssued(refusal) => {
+                let remedy = match refusal {
+                    IssueRefusal::TooSoon { .. } => {
+                        "wait until then; the code before is still good"
+                    }
+                    IssueRefusal::Spent { .. } => {
+                        "try again tomorrow (UTC), or hand it out otherwise"
+                    }
+                    IssueRefusal::Locked => {
+                        "make another card: oncegate token add USER --kind card"
+                    }
+                    IssueRefusal::Stale | IssueRefusal::NotUsable | IssueRefusal::Device => {
+                        "look at it with `oncegate token show`, and try again"
+                    }
+                };
+                Self::Conflict(format!("no code is made: {refusal}").into()).advise(remedy)
+            }
+            AdminError::Undeliverable(error) => {
+                Self::Conflict(format!("no message can be sent: {error}").into())
+                    .advise(error.remedy())
+            }
+            AdminError::TooEarly { begins } => {
+                Self::Conflict(format!("the token is renewed from {begins} on").into())
+                    .advise("an administrator may renew it before: oncegate token renew --force")
+            }
             AdminError::Service(error) => error.into(),
         }
     }

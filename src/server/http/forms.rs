@@ -8,24 +8,22 @@ use crate::model::client::Client;
 use crate::model::credential::Verifier;
 use crate::model::device::Device;
 use crate::model::device::DeviceState;
+use crate::model::enrolment::Delegation;
 use crate::model::kind::Kind;
+use crate::model::message::mask;
 use crate::model::token::Token;
 use crate::model::token::TokenState;
 use crate::model::user::User;
 use crate::model::user::Waiver;
+use crate::otp::recovery;
 use crate::otp::throttle::Blocked;
 use crate::otp::throttle::Throttle;
 use crate::service::devices::OpenCode;
+use crate::service::issue::medium_of;
 use crate::time::UnixTime;
 
 pub(crate) fn user(user: &User, now: UnixTime) -> api::User {
-    let waiver = |waiver: &Waiver| api::Waiver {
-        reason: waiver.reason.clone(),
-        owner: waiver.owner.clone(),
-        from: waiver.from.rfc3339(),
-        until: waiver.until.rfc3339(),
-        holds: waiver.holds(now),
-    };
+    let waiver = |one: &Waiver| waiver(one, now);
     api::User {
         user: user.key.to_string(),
         name: user.key.name().to_owned(),
@@ -36,6 +34,8 @@ pub(crate) fn user(user: &User, now: UnixTime) -> api::User {
         birth_date: user.birth_date.clone(),
         class: user.class.clone(),
         disabled: user.disabled,
+        language: user.language.to_string(),
+        remote_issue: user.remote_issue,
         bypass: user.bypass.as_ref().map(waiver),
         exemption: user.exemption.as_ref().map(waiver),
         pin: None,
@@ -44,6 +44,26 @@ pub(crate) fn user(user: &User, now: UnixTime) -> api::User {
         tokens: None,
         created: user.created.rfc3339(),
         revision: user.revision,
+    }
+}
+
+pub(crate) fn waiver(waiver: &Waiver, now: UnixTime) -> api::Waiver {
+    api::Waiver {
+        reason: waiver.reason.clone(),
+        owner: waiver.owner.clone(),
+        from: waiver.from.rfc3339(),
+        until: waiver.until.rfc3339(),
+        holds: waiver.holds(now),
+    }
+}
+
+pub(crate) fn delegation(lent: &Delegation, now: UnixTime) -> api::Delegation {
+    api::Delegation {
+        from: lent.from.clone(),
+        to: lent.to.clone(),
+        until: lent.until.rfc3339(),
+        reason: lent.reason.clone(),
+        holds: now < lent.until,
     }
 }
 
@@ -71,13 +91,17 @@ pub(crate) fn lock(throttle: &Throttle, now: UnixTime) -> api::Lock {
 }
 
 pub(crate) fn token(token: &Token, state: &TokenState, now: UnixTime) -> api::Token {
-    let timed = token.kind != Kind::Hotp;
+    let timed = token.kind == Kind::Totp;
     let drift = state.moving.drift;
+    let enrolment = &token.enrolment;
+    let address = token.address.as_deref();
+    let medium = medium_of(token.kind);
+    let left = u32::from(recovery::MAX).saturating_sub(state.used.count());
     api::Token {
         serial: token.serial.to_string(),
         user: token.user.to_string(),
         kind: token.kind.to_string(),
-        state: token.state.to_string(),
+        state: token.state_at(now).to_string(),
         algorithm: token.algorithm.as_str().to_owned(),
         digits: token.digits.get(),
         period: timed.then(|| token.period.as_secs()),
@@ -85,6 +109,24 @@ pub(crate) fn token(token: &Token, state: &TokenState, now: UnixTime) -> api::To
         drift: timed.then(|| drift.offset() + i32::from(drift.learned())),
         lock: lock(&state.throttle, now),
         last_accept: state.last_accept.map(UnixTime::rfc3339),
+        address: medium
+            .zip(address)
+            .map(|(medium, address)| mask(medium, address)),
+        device: token.device.as_ref().map(ToString::to_string),
+        codes_left: (token.kind == Kind::Recovery).then_some(left),
+        expires: token.expires.map(UnixTime::rfc3339),
+        replaces: enrolment.replaces.as_ref().map(ToString::to_string),
+        requester: Some(enrolment.requester.clone()).filter(|who| !who.is_empty()),
+        approvals_needed: Some(enrolment.needed).filter(|needed| *needed > 0),
+        approvals: enrolment
+            .approvals
+            .iter()
+            .map(|one| api::Approval {
+                by: one.by.clone(),
+                on_behalf: one.on_behalf.clone(),
+                at: one.at.rfc3339(),
+            })
+            .collect(),
         created: token.created.rfc3339(),
         revision: token.revision,
     }

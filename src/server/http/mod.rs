@@ -71,6 +71,7 @@ mod idempotency;
 mod inbound;
 pub mod metrics;
 mod patience;
+pub mod roles;
 mod serve;
 mod verify;
 
@@ -265,7 +266,7 @@ pub fn openapi() -> OpenApi {
 fn described(app: &Arc<App>) -> OpenApiRouter<Arc<App>> {
     let identify = || middleware::from_fn_with_state(Arc::clone(app), caller::identify);
     let admin = admin::routes()
-        .route_layer(middleware::from_fn(caller::require_admin))
+        .route_layer(middleware::from_fn(caller::require_role))
         .route_layer(identify());
     let near = middleware::from_fn_with_state(Arc::clone(app), caller::near_or_admin);
     let verify = verify_routes()

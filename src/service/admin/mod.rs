@@ -1,8 +1,10 @@
 //! What administrators do: users, tokens, clients. Every change is conditional and audited.
 
+use crate::model::issue::IssueRefusal;
 use crate::model::reason::Reason;
 use crate::service::Service;
 use crate::service::ServiceError;
+use crate::service::courier::Undeliverable;
 use crate::store::By;
 use crate::store::Change;
 use crate::store::StoreError;
@@ -10,21 +12,32 @@ use crate::time::UnixTime;
 use crate::time::millis;
 use std::time::Duration;
 
+mod approval;
 mod clients;
 mod credentials;
+mod enrolment;
 mod import;
+mod lifetime;
+mod offer;
+mod outage;
 mod tokens;
 mod users;
 
+pub use approval::Lend;
 pub use clients::ClientPatch;
 pub use clients::NewRadiusClient;
 pub use credentials::CredentialsPatch;
 pub use credentials::NewVerifier;
 pub use credentials::Replaced;
+pub use enrolment::Enrol;
+pub use enrolment::Handed;
+pub use enrolment::Validity;
 pub use import::About;
 pub use import::Existing;
 pub use import::ImportRow;
 pub use import::Imported;
+pub use lifetime::Window;
+pub use offer::Offered;
 pub use tokens::NewToken;
 pub use users::Grant;
 pub use users::UserPatch;
@@ -49,6 +62,18 @@ pub enum AdminError {
     /// The code was not right; the reason is for the administrator.
     #[error("the code was refused: {}", .0.advice())]
     Refused(Reason),
+    /// No code is made.
+    #[error("no code is made: {0}")]
+    NotIssued(IssueRefusal),
+    /// No message can be sent there.
+    #[error("no message can be sent: {0}")]
+    Undeliverable(Undeliverable),
+    /// The token is too far from its end to be renewed.
+    #[error("the token is renewed from {begins} on")]
+    TooEarly {
+        /// From when on it is.
+        begins: UnixTime,
+    },
     /// Nobody could decide.
     #[error(transparent)]
     Service(#[from] ServiceError),

@@ -26,10 +26,7 @@ use crate::otp::hotp;
 use crate::otp::throttle::Lockout;
 use crate::otp::totp;
 use crate::otp::totp::TimeStep;
-use crate::policy::OtpWindows;
-use crate::secret::OtpKey;
 use crate::secret::SecretBytes;
-use crate::secret::random;
 use crate::service::Service;
 use crate::service::ServiceError;
 use crate::service::TRIES;
@@ -48,7 +45,7 @@ use std::time::Duration;
 pub struct NewToken {
     /// Whose.
     pub user: UserKey,
-    /// `totp` or `hotp`.
+    /// What makes its codes.
     pub kind: Kind,
     /// Hash function.
     pub algorithm: Algorithm,
@@ -67,18 +64,13 @@ pub struct NewToken {
 }
 
 impl Service {
-    /// Makes a token. The answer holds the key: the only time it is shown.
+    /// Makes a token by the rules of the policy `default`. The answer holds the key: the only time it is
+    /// shown.
     pub async fn add_token(&self, new: NewToken, by: By) -> Result<Token, AdminError> {
-        let (token, state) = self.new_token(new, &by.actor, by.at)?;
-        let change = Change::CreateToken(token.clone(), state);
-        self.store
-            .change(change, by)
-            .await
-            .map_err(|error| missing(error, "user"))?;
-        Ok(token)
+        Ok(self.enrol_token(new.into(), by).await?.token)
     }
 
-    /// The records of a token to be made.
+    /// The records of a token of the kinds that another system's users bring along.
     pub(super) fn new_token(
         &self,
         new: NewToken,
@@ -86,31 +78,10 @@ impl Service {
         at: UnixTime,
     ) -> Result<(Token, TokenState), AdminError> {
         if !matches!(new.kind, Kind::Totp | Kind::Hotp) {
-            return invalid("kind", "this version makes `totp` and `hotp` tokens");
+            return invalid("kind", "tokens of the kinds totp and hotp are imported");
         }
-        let key = match new.key {
-            Some(key) => key,
-            None => SecretBytes::new(
-                random::<{ OtpKey::GENERATED }>(self.entropy.as_ref())
-                    .map_err(ServiceError::from)?
-                    .to_vec(),
-            ),
-        };
-        let Some(key) = OtpKey::new(key) else {
-            return invalid(
-                "secret",
-                "a key has 10 to 128 octets (80 to 1024 bits); 20 octets are usual",
-            );
-        };
-        let serial = match new.serial {
-            Some(serial) => serial,
-            None => {
-                let random = random(self.entropy.as_ref()).map_err(ServiceError::from)?;
-                Serial::new(new.kind.as_str(), random)
-            }
-        };
         let token = Token {
-            serial,
+            serial: self.serial(&new)?,
             user: new.user,
             kind: new.kind,
             state: if new.active {
@@ -121,7 +92,7 @@ impl Service {
             algorithm: new.algorithm,
             digits: new.digits,
             period: new.period,
-            key,
+            key: self.key_of(new.key)?,
             address: None,
             device: None,
             expires: None,
@@ -179,27 +150,6 @@ impl Service {
             .map_err(|error| missing(error, "token"))
     }
 
-    /// Proves a pending token by its first right code, which is thereby used up.
-    pub async fn confirm_token(
-        &self,
-        serial: &Serial,
-        code: &Code,
-        by: By,
-    ) -> Result<Token, AdminError> {
-        let (mut token, _) = self
-            .present(serial, Purpose::Confirm, by, |token, state, at| {
-                if token.state != LifeCycle::Pending {
-                    return Err(AdminError::Conflict("the token is not pending"));
-                }
-                let windows = OtpWindows::default();
-                Ok(decide::compare_token(token, state, &windows, code, at))
-            })
-            .await?;
-        token.state = LifeCycle::Active;
-        token.revision += 1;
-        Ok(token)
-    }
-
     /// Finds a token's counter or clock again by two consecutive codes, which are thereby used up.
     pub async fn resync_token(
         &self,
@@ -226,7 +176,7 @@ impl Service {
     }
 
     /// Consumes a code outside a login, through the same transition as a login.
-    async fn present(
+    pub(super) async fn present(
         &self,
         serial: &Serial,
         purpose: Purpose,

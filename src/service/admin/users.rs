@@ -34,6 +34,10 @@ pub struct UserPatch {
     pub class: Option<Option<String>>,
     /// Whether the user is always rejected.
     pub disabled: Option<bool>,
+    /// Language of messages.
+    pub language: Option<Language>,
+    /// Whether tokens may be enrolled from afar.
+    pub remote_issue: Option<bool>,
     /// PIN and password.
     pub credentials: CredentialsPatch,
 }
@@ -221,10 +225,16 @@ impl UserPatch {
             birth_date,
             class,
             disabled,
+            language,
+            remote_issue,
             credentials: _,
         } = self;
+        let flags = [disabled, remote_issue];
         let texts = [phone, email, birth_date, class];
-        groups.is_none() && disabled.is_none() && texts.iter().all(|text| text.is_none())
+        groups.is_none()
+            && language.is_none()
+            && flags.iter().all(|flag| flag.is_none())
+            && texts.iter().all(|text| text.is_none())
     }
 
     pub(super) fn apply(self, user: &mut User, now: UnixTime) -> Result<(), AdminError> {
@@ -258,6 +268,8 @@ impl UserPatch {
             *place = value;
         }
         user.disabled = self.disabled.unwrap_or(user.disabled);
+        user.language = self.language.unwrap_or(user.language);
+        user.remote_issue = self.remote_issue.unwrap_or(user.remote_issue);
         Ok(())
     }
 }

@@ -198,7 +198,7 @@ pub(crate) async fn change_client(
     let scopes = change.scopes.as_deref().map(scopes).transpose()?;
     if scopes.as_ref().is_some_and(Vec::is_empty) {
         return Err(Failure::malformed(
-            "scopes: a key needs at least one: verify, admin",
+            "scopes: a key needs at least one: verify, admin, operator, approver, auditor",
         ));
     }
     let wanted = change.require_message_authenticator.as_deref();
@@ -310,7 +310,7 @@ fn networks(texts: &[String]) -> Result<Vec<IpNet>, Failure> {
 fn scopes(words: &[String]) -> Result<Vec<Scope>, Failure> {
     let mut scopes = Vec::new();
     for text in words {
-        let scope = word("scopes", text, "verify, admin")?;
+        let scope = word("scopes", text, "verify, admin, operator, approver, auditor")?;
         if !scopes.contains(&scope) {
             scopes.push(scope);
         }

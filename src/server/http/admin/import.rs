@@ -71,9 +71,7 @@ pub(crate) async fn import(
             kind: match why {
                 AdminError::Conflict(_) => "conflict",
                 AdminError::NotFound(_) => "not-found",
-                AdminError::Invalid { .. } | AdminError::Refused(_) | AdminError::Service(_) => {
-                    "malformed"
-                }
+                _ => "malformed",
             }
             .to_owned(),
             detail: why.to_string(),
@@ -99,6 +97,7 @@ fn read(row: api::ImportRow, users: bool) -> Result<ImportRow, Failure> {
             counter: row.counter,
             active: true,
             serial: row.serial,
+            ..api::TokenCreate::default()
         })?),
         None if !users => return Err(Failure::malformed("secret: missing")),
         None => None,

@@ -2,7 +2,8 @@
 //!
 //! Handlers translate between the API's forms and the service's verbs; what is allowed is decided
 //! by the service and the store. All of them are behind
-//! [`crate::server::http::caller::require_admin`], which also says who acts (`By`).
+//! [`crate::server::http::caller::require_role`], which asks the table of
+//! [`crate::server::http::roles`] and also says who acts (`By`).
 
 use std::sync::Arc;
 
@@ -19,11 +20,14 @@ use crate::model::user_key::UserKey;
 use crate::server::http::App;
 use crate::server::http::error::Failure;
 use crate::service::admin::AdminError;
+use crate::time::UnixTime;
 
 mod audit;
 mod clients;
+mod delegations;
 mod delivery;
 mod devices;
+mod enrolment;
 mod explain;
 mod import;
 mod operation;
@@ -50,7 +54,23 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(tokens::resync_token))
         .routes(routes!(tokens::suspend_token))
         .routes(routes!(tokens::resume_token))
-        .routes(routes!(tokens::revoke_token))
+        .routes(routes!(enrolment::revoke_token))
+        .routes(routes!(enrolment::offer_token))
+        .routes(routes!(enrolment::approve_token))
+        .routes(routes!(enrolment::deny_token))
+        .routes(routes!(enrolment::renew_token))
+        .routes(routes!(enrolment::link_token))
+        .routes(routes!(enrolment::unlink_token))
+        .routes(routes!(
+            delegations::list_delegations,
+            delegations::lend_approval,
+            delegations::take_back_approval
+        ))
+        .routes(routes!(
+            delegations::show_outage,
+            delegations::declare_outage,
+            delegations::end_outage
+        ))
         .routes(routes!(clients::list_clients, clients::create_client))
         .routes(routes!(
             clients::show_client,
@@ -174,6 +194,14 @@ fn limit(wanted: Option<usize>) -> Result<usize, Failure> {
         limit @ 1..=PAGE_MAX => Ok(limit),
         _ => Err(Failure::malformed("limit: 1 to 1000")),
     }
+}
+
+fn time(field: &str, text: &str) -> Result<UnixTime, Failure> {
+    let wanted = || {
+        let form = "a time as 2026-01-31T08:00:00Z (RFC 3339)";
+        Failure::malformed(format!("{field}: {form}"))
+    };
+    UnixTime::parse_rfc3339(text).ok_or_else(wanted)
 }
 
 fn word<T: std::str::FromStr>(field: &str, text: &str, words: &str) -> Result<T, Failure> {

@@ -14,6 +14,7 @@ use crate::model::reason::Reason;
 use crate::server::http::App;
 use crate::server::http::answer;
 use crate::server::http::error::Failure;
+use crate::server::http::forms;
 use crate::store::By;
 
 /// How the server is.
@@ -27,8 +28,8 @@ use crate::store::By;
          content_type = "application/problem+json"),
     )
 )]
-pub(crate) async fn status(State(app): State<Arc<App>>) -> Response {
-    answer::json(StatusCode::OK, &present(&app))
+pub(crate) async fn status(State(app): State<Arc<App>>) -> Result<Response, Failure> {
+    Ok(answer::json(StatusCode::OK, &present(&app).await?))
 }
 
 /// Loaded policies.
@@ -69,11 +70,14 @@ pub(crate) async fn recover_clock(
     Extension(by): Extension<By>,
 ) -> Result<Response, Failure> {
     app.service().accept_clock(by).await?;
-    Ok(answer::json(StatusCode::OK, &present(&app)))
+    Ok(answer::json(StatusCode::OK, &present(&app).await?))
 }
 
-fn present(app: &App) -> api::Status {
+async fn present(app: &App) -> Result<api::Status, Failure> {
     let service = app.service();
+    let now = service.now();
+    let outage = service.outage().await?;
+    let outage = outage.filter(|outage| outage.holds(now));
     let info = app.info();
     let health = service.store().health();
     let fault = service.fault();
@@ -87,7 +91,7 @@ fn present(app: &App) -> api::Status {
             None => undecided += count,
         }
     }
-    api::Status {
+    Ok(api::Status {
         ready: fault.is_none(),
         fault,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -108,7 +112,8 @@ fn present(app: &App) -> api::Status {
         accepts,
         rejects,
         undecided,
-        now: service.now().rfc3339(),
+        outage: outage.map(|outage| forms::waiver(&outage, now)),
+        now: now.rfc3339(),
         last_seen: service.store().high_water().rfc3339(),
-    }
+    })
 }

@@ -1,6 +1,7 @@
 //! `/v1/admin/tokens`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::State;
@@ -13,6 +14,7 @@ use crate::model::id::Serial;
 use crate::model::kind::Kind;
 use crate::model::token::LifeCycle;
 use crate::model::token::Token;
+use crate::model::token::TokenState;
 use crate::model::user_key::UserKey;
 use crate::otp::Algorithm;
 use crate::otp::Code;
@@ -30,23 +32,29 @@ use crate::server::http::admin::SerialPath;
 use crate::server::http::admin::conditional;
 use crate::server::http::admin::limit;
 use crate::server::http::admin::tell;
+use crate::server::http::admin::time;
 use crate::server::http::admin::user_key;
 use crate::server::http::admin::word;
 use crate::server::http::answer;
 use crate::server::http::body::Json;
 use crate::server::http::body::Query;
+use crate::server::http::caller::Caller;
 use crate::server::http::error::Failure;
 use crate::server::http::forms;
 use crate::service::admin::AdminError;
+use crate::service::admin::Enrol;
 use crate::service::admin::NewToken;
+use crate::service::admin::Validity;
 use crate::store::By;
+use crate::store::Store;
+use crate::time::UnixTime;
 
 /// Tokens, a page at a time.
 #[utoipa::path(
     get,
     path = "/v1/admin/tokens",
     tag = "tokens",
-    params(api::Page),
+    params(api::TokenPage),
     responses(
         (status = 200, description = "A page", body = api::Tokens),
         (status = "default", description = "Failure", body = Problem,
@@ -55,16 +63,15 @@ use crate::store::By;
 )]
 pub(crate) async fn list_tokens(
     State(app): State<Arc<App>>,
-    Query(page): Query<api::Page>,
+    Query(page): Query<api::TokenPage>,
 ) -> Result<Response, Failure> {
     let limit = limit(page.limit)?;
     let after = page.after.as_deref().map(position).transpose()?;
+    let now = app.service().now();
+    let fits = filter(&page, now)?;
     let store = app.service().store();
     let mut tokens = match &page.user {
-        None => {
-            let after = after.as_ref().map(|(user, serial)| (user, serial));
-            store.tokens(after, limit + 1).await?
-        }
+        None => matching(store, after, limit + 1, fits).await?,
         Some(user) => {
             let user = user_key(user)?;
             let view = store.view(&user).await?;
@@ -72,6 +79,7 @@ pub(crate) async fn list_tokens(
             if let Some((_, after)) = &after {
                 tokens.retain(|(token, _)| token.serial > *after);
             }
+            tokens.retain(|(token, _)| fits(token));
             tokens
         }
     };
@@ -79,7 +87,6 @@ pub(crate) async fn list_tokens(
     tokens.truncate(limit);
     let last = tokens.last().filter(|_| more);
     let next = last.map(|(token, _)| format!("{}/{}", token.user, token.serial));
-    let now = app.service().now();
     let tokens = tokens
         .iter()
         .map(|(token, state)| forms::token(token, state, now))
@@ -87,7 +94,48 @@ pub(crate) async fn list_tokens(
     Ok(answer::json(StatusCode::OK, &api::Tokens { tokens, next }))
 }
 
-/// Makes a token. The answer holds its key: the only time it is shown.
+/// Whether a token is asked for.
+fn filter(page: &api::TokenPage, now: UnixTime) -> Result<impl Fn(&Token) -> bool, Failure> {
+    let state = page.state.as_deref().map(|text| {
+        let words = "requested, approved, pending, active, suspended, revoked, expired";
+        word::<LifeCycle>("state", text, words)
+    });
+    let kind = page.kind.as_deref().map(|text| {
+        let words = "totp, hotp, server, sms, email, voice, card, recovery";
+        word::<Kind>("kind", text, words)
+    });
+    let (state, kind) = (state.transpose()?, kind.transpose()?);
+    Ok(move |token: &Token| {
+        state.is_none_or(|state| token.state_at(now) == state)
+            && kind.is_none_or(|kind| token.kind == kind)
+    })
+}
+
+/// So many tokens of all users that are asked for, behind a position.
+async fn matching(
+    store: &dyn Store,
+    mut after: Option<(UserKey, Serial)>,
+    wanted: usize,
+    fits: impl Fn(&Token) -> bool,
+) -> Result<Vec<(Token, TokenState)>, Failure> {
+    let mut found = Vec::new();
+    loop {
+        let position = after.as_ref().map(|(user, serial)| (user, serial));
+        let batch = store.tokens(position, BATCH.max(wanted)).await?;
+        let ended = batch.len() < BATCH.max(wanted);
+        after = batch
+            .last()
+            .map(|(token, _)| (token.user.clone(), token.serial.clone()));
+        found.extend(batch.into_iter().filter(|(token, _)| fits(token)));
+        if ended || found.len() >= wanted {
+            found.truncate(wanted);
+            return Ok(found);
+        }
+    }
+}
+
+/// Makes a token. The answer holds its key, cells or codes: the only time they are shown. Of what
+/// others must approve first they are shown when it is handed out.
 #[utoipa::path(
     post,
     path = "/v1/admin/tokens",
@@ -101,21 +149,28 @@ pub(crate) async fn list_tokens(
 )]
 pub(crate) async fn create_token(
     State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
     Extension(by): Extension<By>,
     Json { value: new, .. }: Json<api::TokenCreate>,
 ) -> Result<Response, Failure> {
-    let (counter, new) = (new.counter, wanted(&new)?);
-    let (user, serial) = (new.user.clone(), new.serial.clone());
-    let added = app.service().add_token(new, by).await;
-    let token = added.map_err(|error| tell::token_exists(&user, serial.as_ref(), error))?;
-    let (_, state) = app.service().token(&token.serial).await?;
+    let counter = new.counter;
+    let mut new = enrol(new)?;
+    // What others must approve of, an operator can only ask for.
+    new.request |= !caller.may_administer();
+    let (user, serial) = (new.token.user.clone(), new.token.serial.clone());
+    let made = app.service().enrol_token(new, by).await;
+    let made = made.map_err(|error| tell::token_exists(&user, serial.as_ref(), error))?;
+    let token = &made.token;
+    let keyed = matches!(token.kind, Kind::Totp | Kind::Hotp);
+    let shown = keyed && token.state != LifeCycle::Requested;
+    let text = |secret: &SecretString| secret.expose().to_owned();
     let created = api::TokenCreated {
-        token: forms::token(&token, &state, app.service().now()),
-        secret: otpauth::encode_base32(token.key.expose())
-            .expose()
-            .to_owned(),
-        otpauth_uri: uri(&token, counter).expose().to_owned(),
-        warnings: warnings(&token),
+        token: forms::token(token, &made.state, app.service().now()),
+        secret: shown.then(|| text(&otpauth::encode_base32(token.key.expose()))),
+        otpauth_uri: shown.then(|| text(&otpauth_uri(token, counter))),
+        cells: made.cells.iter().map(text).collect(),
+        codes: made.codes.iter().map(text).collect(),
+        warnings: warnings(token),
     };
     Ok(answer::record(
         StatusCode::CREATED,
@@ -199,12 +254,14 @@ pub(crate) async fn confirm_token(
     Extension(by): Extension<By>,
     Json { value: body, .. }: Json<api::Confirm>,
 ) -> Result<Response, Failure> {
-    let code = code("otp", &body.otp)?;
     let token = seen(&app, &serial, expected).await?;
-    if token.state != LifeCycle::Pending {
+    if matches!(token.kind, Kind::Totp | Kind::Hotp) {
+        code("otp", &body.otp)?;
+    }
+    if token.state_at(app.service().now()) != LifeCycle::Pending {
         return Err(tell::wrong_state(&token, "only a pending one is confirmed"));
     }
-    let confirmed = app.service().confirm_token(&serial, &code, by).await;
+    let confirmed = app.service().prove_token(&serial, &body.otp, by).await;
     confirmed.map_err(|error| match error {
         AdminError::Refused(reason) => tell::not_confirmed(&token, reason),
         other => tell::token(&serial, other),
@@ -239,10 +296,11 @@ pub(crate) async fn resync_token(
 ) -> Result<Response, Failure> {
     let (first, second) = (code("first", &body.first)?, code("second", &body.second)?);
     let token = seen(&app, &serial, expected).await?;
-    if token.state != LifeCycle::Active {
+    let in_use = token.state_at(app.service().now()) == LifeCycle::Active;
+    if !in_use || !matches!(token.kind, Kind::Totp | Kind::Hotp) {
         return Err(tell::wrong_state(
             &token,
-            "only an active one is resynchronised",
+            "only an active totp or hotp token is resynchronised",
         ));
     }
     let found = app
@@ -317,38 +375,12 @@ pub(crate) async fn resume_token(
     moved(&app, &token, LifeCycle::Active, expected, by).await
 }
 
-/// Ends a token for good.
-#[utoipa::path(
-    post,
-    path = "/v1/admin/tokens/{serial}/revoke",
-    tag = "tokens",
-    params(
-        ("serial" = String, Path, description = "The token's serial"),
-        ("If-Match" = Option<String>, Header, description = "The ETag that was seen"),
-    ),
-    responses(
-        (status = 200, description = "Revoked", body = api::Token),
-        (status = 412, description = "Changed meanwhile by somebody else", body = Problem,
-         content_type = "application/problem+json"),
-        (status = "default", description = "Failure", body = Problem,
-         content_type = "application/problem+json"),
-    )
-)]
-pub(crate) async fn revoke_token(
-    State(app): State<Arc<App>>,
-    SerialPath(serial): SerialPath,
-    IfMatch(expected): IfMatch,
-    Extension(by): Extension<By>,
-) -> Result<Response, Failure> {
-    let token = seen(&app, &serial, expected).await?;
-    if token.state == LifeCycle::Revoked {
-        return Err(tell::wrong_state(&token, "there is nothing to revoke"));
-    }
-    moved(&app, &token, LifeCycle::Revoked, expected, by).await
-}
-
 /// A token under the revision that the caller saw, if it saw one.
-async fn seen(app: &App, serial: &Serial, expected: Option<u64>) -> Result<Token, Failure> {
+pub(super) async fn seen(
+    app: &App,
+    serial: &Serial,
+    expected: Option<u64>,
+) -> Result<Token, Failure> {
     let found = app.service().token(serial).await;
     let (token, _) = found.map_err(|error| tell::token(serial, error))?;
     if expected.is_some_and(|seen| seen != token.revision) {
@@ -357,7 +389,7 @@ async fn seen(app: &App, serial: &Serial, expected: Option<u64>) -> Result<Token
     Ok(token)
 }
 
-async fn revision(app: &App, serial: &Serial) -> Option<u64> {
+pub(super) async fn revision(app: &App, serial: &Serial) -> Option<u64> {
     let found = app.service().token(serial).await.ok();
     found.map(|(token, _)| token.revision)
 }
@@ -376,7 +408,7 @@ async fn moved(
     shown(app, serial).await
 }
 
-async fn shown(app: &App, serial: &Serial) -> Result<Response, Failure> {
+pub(super) async fn shown(app: &App, serial: &Serial) -> Result<Response, Failure> {
     let found = app.service().token(serial).await;
     let (token, state) = found.map_err(|error| tell::token(serial, error))?;
     let shown = forms::token(&token, &state, app.service().now());
@@ -391,13 +423,53 @@ fn position(text: &str) -> Result<(UserKey, Serial), Failure> {
     read.ok_or_else(|| Failure::malformed("after: give `next` of the page before"))
 }
 
-fn code(field: &str, text: &SecretString) -> Result<Code, Failure> {
+pub(super) fn code(field: &str, text: &SecretString) -> Result<Code, Failure> {
     Code::parse(text.expose())
         .map_err(|_| Failure::malformed(format!("{field}: a code has 6 to 9 ASCII digits")))
 }
 
+fn enrol(new: api::TokenCreate) -> Result<Enrol, Failure> {
+    let validity = match (&new.expires, new.valid_for_secs) {
+        (None, None) => None,
+        (Some(text), None) => Some(Validity::Until(time("expires", text)?)),
+        (None, Some(secs)) => Some(Validity::For(Duration::from_secs(secs))),
+        (Some(_), Some(_)) => {
+            return Err(Failure::malformed(
+                "expires: give either this or `valid_for_secs`",
+            ));
+        }
+    };
+    let replaces = new.replaces.as_deref().map(|text| {
+        text.parse()
+            .map_err(|_| Failure::malformed("replaces: the serial of a token"))
+    });
+    Ok(Enrol {
+        token: wanted(&new)?,
+        address: new.address,
+        replaces: replaces.transpose()?,
+        validity,
+        request: new.request,
+        policy: new.policy,
+        count: new.count,
+    })
+}
+
 pub(super) fn wanted(new: &api::TokenCreate) -> Result<NewToken, Failure> {
-    let kind: Kind = word("kind", &new.kind, "totp, hotp")?;
+    let words = "totp, hotp, server, sms, email, voice, card, recovery";
+    let kind: Kind = word("kind", &new.kind, words)?;
+    let moving = [
+        ("algorithm", new.algorithm.is_some()),
+        ("digits", new.digits.is_some()),
+        ("period", new.period.is_some()),
+        ("counter", new.counter.is_some()),
+    ];
+    if let Some((field, _)) = moving.iter().find(|(_, given)| *given)
+        && !matches!(kind, Kind::Totp | Kind::Hotp)
+    {
+        return Err(Failure::malformed(format!(
+            "{field}: only totp and hotp tokens have one"
+        )));
+    }
     if kind == Kind::Hotp && new.period.is_some() {
         return Err(Failure::malformed(
             "period: only time-based tokens have one",
@@ -446,7 +518,8 @@ pub(super) fn wanted(new: &api::TokenCreate) -> Result<NewToken, Failure> {
     })
 }
 
-fn uri(token: &Token, counter: Option<u64>) -> SecretString {
+/// For authenticator apps; `counter` is the next one of a counter-based token.
+pub(super) fn otpauth_uri(token: &Token, counter: Option<u64>) -> SecretString {
     let moving_factor = if token.kind == Kind::Hotp {
         MovingFactor::Counter(counter.unwrap_or(0))
     } else {
@@ -476,3 +549,5 @@ fn warnings(token: &Token) -> Vec<String> {
 
 /// What authenticator apps show above the code.
 const ISSUER: &str = "Oncegate";
+/// Tokens looked at at a time for those that are asked for.
+const BATCH: usize = 1000;

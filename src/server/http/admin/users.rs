@@ -10,6 +10,7 @@ use axum::response::Response;
 use crate::api;
 use crate::api::Problem;
 use crate::model::kind::Kind;
+use crate::model::message::Language;
 use crate::model::token::LifeCycle;
 use crate::model::token::Token;
 use crate::model::token::TokenState;
@@ -25,6 +26,7 @@ use crate::server::http::admin::conditional;
 use crate::server::http::admin::limit;
 use crate::server::http::admin::tell;
 use crate::server::http::admin::user_key;
+use crate::server::http::admin::word;
 use crate::server::http::answer;
 use crate::server::http::body::Json;
 use crate::server::http::body::Query;
@@ -103,6 +105,8 @@ pub(crate) async fn create_user(
         birth_date: new.birth_date.map(Some),
         class: new.class.map(Some),
         disabled: None,
+        language: new.language.as_deref().map(language).transpose()?,
+        remote_issue: new.remote_issue,
         credentials: CredentialsPatch {
             password: one_of(new.password, new.password_hash)?,
             pin: new.pin.map(NewVerifier::Text),
@@ -184,6 +188,8 @@ pub(crate) async fn change_user(
         birth_date: change.birth_date,
         class: change.class,
         disabled: change.disabled,
+        language: change.language.as_deref().map(language).transpose()?,
+        remote_issue: change.remote_issue,
         credentials: CredentialsPatch {
             password: match change.password {
                 Some(None) if change.password_hash.is_none() => Some(NewVerifier::Remove),
@@ -204,6 +210,10 @@ pub(crate) async fn change_user(
         &forms::user(&user, app.service().now()),
         user.revision,
     ))
+}
+
+fn language(text: &str) -> Result<Language, Failure> {
+    word("language", text, "en, ko")
 }
 
 fn one_of(

@@ -12,6 +12,7 @@ use crate::api::Problem;
 use crate::model::user_key::UserKey;
 use crate::server::http::App;
 use crate::server::http::admin::UserPath;
+use crate::server::http::admin::time;
 use crate::server::http::answer;
 use crate::server::http::body::Json;
 use crate::server::http::error::Failure;
@@ -19,7 +20,6 @@ use crate::server::http::forms;
 use crate::service::admin::Grant;
 use crate::store::By;
 use crate::store::WaiverKind;
-use crate::time::UnixTime;
 
 /// For at most 24 hours, what the user has is not asked for where a rule also asks for what the
 /// user knows.
@@ -114,13 +114,6 @@ async fn grant(
     wanted: api::WaiverGrant,
     by: By,
 ) -> Result<Response, Failure> {
-    let time = |field: &str, text: &str| {
-        let wanted = || {
-            let form = "a time as 2026-01-31T08:00:00Z (RFC 3339)";
-            Failure::malformed(format!("{field}: {form}"))
-        };
-        UnixTime::parse_rfc3339(text).ok_or_else(wanted)
-    };
     let grant = Grant {
         reason: wanted.reason,
         from: match wanted.from {

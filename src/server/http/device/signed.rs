@@ -20,6 +20,7 @@ use serde::de::DeserializeOwned;
 use sha2::Digest;
 use sha2::Sha256;
 
+use crate::config::HTTP_BODY;
 use crate::model::device::Device;
 use crate::model::device::DeviceCall;
 use crate::model::device::DeviceId;
@@ -52,7 +53,7 @@ impl FromRequest<Arc<App>> for Arrived {
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Failure> {
         let (parts, body) = request.into_parts();
-        let body = body::read(body, app).await?;
+        let body = body::read(body, HTTP_BODY, app).await?;
         if !body.is_empty() && !body::is_json(&parts.headers) {
             return Err(Failure::MediaType);
         }

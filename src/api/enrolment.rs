@@ -1,0 +1,75 @@
+//! Rights to approve that are lent, and outage mode.
+
+use serde::Deserialize;
+use serde::Serialize;
+use utoipa::IntoParams;
+use utoipa::ToSchema;
+
+use crate::api::Waiver;
+
+/// A right to approve that is to be lent.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DelegationCreate {
+    /// Whose right: `api:NAME`, `uid N`; the caller's own when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// To whom: `api:NAME`, `uid N`.
+    pub to: String,
+    /// Until when (RFC 3339), at most 366 days from now.
+    pub until: String,
+    /// Why: the audit has it.
+    pub reason: String,
+}
+
+/// A right to approve that is lent.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct Delegation {
+    /// Whose.
+    pub from: String,
+    /// To whom.
+    pub to: String,
+    /// Until when; it ends by itself.
+    pub until: String,
+    /// Why.
+    pub reason: String,
+    /// Whether it holds now.
+    pub holds: bool,
+}
+
+/// Which delegation.
+#[derive(Clone, Debug, Deserialize, Serialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct DelegationName {
+    /// Whose right.
+    pub from: String,
+    /// To whom it was lent.
+    pub to: String,
+}
+
+/// Rights to approve that are lent, ended ones too.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct Delegations {
+    /// In order of whose and to whom.
+    pub delegations: Vec<Delegation>,
+}
+
+/// An outage to be declared.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OutageDeclare {
+    /// How long, in seconds: a minute to a day. It ends by itself.
+    pub for_secs: u64,
+    /// Why: the audit has it.
+    pub reason: String,
+}
+
+/// Outage mode.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct Outage {
+    /// What was declared last, whether or not it has ended; absent when nothing was, or when it was
+    /// ended before its time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outage: Option<Waiver>,
+}

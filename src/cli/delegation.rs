@@ -1,0 +1,123 @@
+//! `oncegate delegation`: rights to approve that are lent.
+
+use std::time::Duration;
+
+use clap::Args;
+use clap::Subcommand;
+use hyper::Method;
+use serde_json::json;
+
+use crate::api;
+use crate::cli::Context;
+use crate::cli::error::CliError;
+use crate::cli::error::Exit;
+use crate::cli::output::Table;
+use crate::cli::output::local_time;
+use crate::cli::output::printable;
+use crate::cli::transport::admin;
+use crate::cli::transport::with_query;
+use crate::diagnostic::units;
+use crate::time::Clock as _;
+use crate::time::SystemClock;
+
+/// Rights to approve of tokens, lent for a time
+#[derive(Debug, Subcommand)]
+pub(super) enum Delegation {
+    /// Lend a right; lending it again changes the end
+    #[command(after_help = "Examples:\n  \
+        oncegate delegation add --from api:kim --to api:lee --for 14d --reason holiday\n  \
+        oncegate token approve TOTP-7F3K9Q2M --on-behalf api:kim\n\
+        People are called as the audit calls them: api:NAME of an API client, 'uid N' on this machine.")]
+    Add(Add),
+    /// List lent rights, ended ones too
+    List,
+    /// Take a right back
+    Remove(Remove),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Add {
+    /// Whose right [default: your own]
+    #[arg(long, value_name = "WHO")]
+    from: Option<String>,
+    /// To whom
+    #[arg(long, value_name = "WHO")]
+    to: String,
+    /// How long: 8h, 14d; at most 366d
+    #[arg(long = "for", value_name = "DURATION", value_parser = units::duration,
+          required_unless_present = "until", conflicts_with = "until")]
+    length: Option<Duration>,
+    /// Until when: 2026-12-31T18:00:00+09:00
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// Why: the audit has it
+    #[arg(long)]
+    reason: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Remove {
+    /// Whose right
+    #[arg(long, value_name = "WHO")]
+    from: String,
+    /// To whom it was lent
+    #[arg(long, value_name = "WHO")]
+    to: String,
+}
+
+impl Delegation {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
+        let api = context.transport().await?;
+        let path = admin(&["delegations"]);
+        match self {
+            Self::Add(add) => {
+                let until = add.length.map(|length| SystemClock.now().plus(length));
+                let body = api::DelegationCreate {
+                    from: add.from,
+                    to: add.to,
+                    until: until.map_or_else(|| add.until.unwrap_or_default(), |at| at.rfc3339()),
+                    reason: add.reason,
+                };
+                let lent: api::Delegation = api.post(&path, &body).await?;
+                context.out.show(&lent, |lent| {
+                    format!(
+                        "{} may approve in the name of {} until {}.\n",
+                        printable(&lent.to),
+                        printable(&lent.from),
+                        local_time(&lent.until)
+                    )
+                })?;
+            }
+            Self::List => {
+                let lent: api::Delegations = api.get(&path).await?;
+                context.out.show(&lent, table)?;
+            }
+            Self::Remove(Remove { from, to }) => {
+                let query = [("from", Some(from.as_str())), ("to", Some(to.as_str()))];
+                api.order(Method::DELETE, &with_query(&path, &query))
+                    .await?;
+                context
+                    .out
+                    .show(&json!({ "removed": { "from": from, "to": to } }), |_| {
+                        let (from, to) = (printable(&from), printable(&to));
+                        format!("{to} does not approve in the name of {from} any more.\n")
+                    })?;
+            }
+        }
+        Ok(Exit::Done)
+    }
+}
+
+fn table(lent: &api::Delegations) -> String {
+    let mut table = Table::new(&["from", "to", "until", "state", "reason"]);
+    for one in &lent.delegations {
+        table.row([
+            one.from.clone(),
+            one.to.clone(),
+            local_time(&one.until),
+            if one.holds { "holds" } else { "over" }.to_owned(),
+            one.reason.clone(),
+        ]);
+    }
+    table.or("No right is lent. Lend one with `oncegate delegation add`.")
+}

@@ -1,0 +1,291 @@
+//! `oncegate token offer|approve|deny|renew|revoke|link|unlink`: how tokens come into use and end.
+
+use std::time::Duration;
+
+use clap::Args;
+use hyper::Method;
+use serde::Serialize;
+
+use crate::api;
+use crate::api::Offered;
+use crate::api::Token as Record;
+use crate::cli::Context;
+use crate::cli::error::CliError;
+use crate::cli::input;
+use crate::cli::output::Output;
+use crate::cli::output::Table;
+use crate::cli::output::local_time;
+use crate::cli::output::printable;
+use crate::cli::paper;
+use crate::cli::token;
+use crate::cli::token::act;
+use crate::cli::transport::admin;
+use crate::diagnostic::units;
+use crate::qr;
+
+#[derive(Debug, Args)]
+pub(super) struct Offer {
+    /// Name of the token
+    serial: String,
+    /// How the code of a server token reaches its user: text, qr, sms, email [default: text,qr]
+    #[arg(long, value_name = "WAYS", value_delimiter = ',',
+          value_parser = ["text", "qr", "sms", "email"])]
+    by: Vec<String>,
+    /// Where devices reach this server, for the QR code [default: http.public_url]
+    #[arg(long, value_name = "URL")]
+    server_url: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Approve {
+    /// Name of the token
+    serial: String,
+    /// Whose right, when it was lent to you: api:NAME or 'uid N'
+    #[arg(long, value_name = "WHO")]
+    on_behalf: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Deny {
+    /// Name of the token
+    serial: String,
+    /// Why: the audit has it
+    #[arg(long)]
+    reason: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Renew {
+    /// Name of the token
+    serial: String,
+    /// How long from now [default: as long as it lasts]
+    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    valid_for: Option<Duration>,
+    /// Also before the time that the policy names
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Revoke {
+    /// Name of the token
+    serial: String,
+    /// Why
+    #[arg(long, default_value = "other", value_parser =
+          ["lost", "stolen", "replaced", "moved", "left", "compromised", "other"])]
+    reason: String,
+    /// Do not ask at the terminal
+    #[arg(long, short)]
+    yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Link {
+    /// Name of the token
+    serial: String,
+    /// The second user
+    #[arg(long)]
+    user: String,
+    /// Read two consecutive codes of the token, one a line, from stdin
+    #[arg(long)]
+    otp_stdin: bool,
+    /// The two codes, for tests
+    #[arg(long, hide = true, num_args = 2, conflicts_with = "otp_stdin")]
+    otp: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Unlink {
+    /// Name of the token
+    serial: String,
+    /// The second user
+    #[arg(long)]
+    user: String,
+}
+
+/// `api::Link`, borrowed.
+#[derive(Serialize)]
+struct LinkBody<'a> {
+    user: &'a str,
+    first: &'a str,
+    second: &'a str,
+}
+
+impl Offer {
+    pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
+        let body = api::Offer {
+            by: self.by,
+            server_url: self.server_url,
+        };
+        let api = context.transport().await?;
+        let path = admin(&["tokens", &self.serial, "offer"]);
+        let offered: Offered = api.post(&path, &body).await?;
+        context
+            .out
+            .show(&offered, |offered| handed(offered, context))
+    }
+}
+
+impl Approve {
+    pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
+        let body = api::Approve {
+            on_behalf: self.on_behalf,
+        };
+        let api = context.transport().await?;
+        let path = admin(&["tokens", &self.serial, "approve"]);
+        let token: Record = api.call(Method::POST, &path, Some(&body)).await?;
+        context.out.show(&token, |token| {
+            let serial = printable(&token.serial);
+            let needed = token.approvals_needed.unwrap_or_default();
+            let given = token.approvals.len();
+            if token.state == "requested" {
+                return format!("Counted: {given} of {needed} approvals for token {serial}.\n");
+            }
+            let next = context.command(&format!("token offer {serial}"));
+            format!("Token {serial} is approved.\nNext: {next}\n")
+        })
+    }
+}
+
+impl Deny {
+    pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
+        let body = api::Deny {
+            reason: self.reason,
+        };
+        act(context, &self.serial, "deny", Some(&body)).await
+    }
+}
+
+impl Renew {
+    pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
+        let body = api::Renew {
+            valid_for_secs: self.valid_for.map(|length| length.as_secs()),
+            force: self.force,
+        };
+        let api = context.transport().await?;
+        let path = admin(&["tokens", &self.serial, "renew"]);
+        let token: Record = api.call(Method::POST, &path, Some(&body)).await?;
+        context.out.show(&token, |token| {
+            let until = token.expires.as_deref().map(local_time);
+            format!(
+                "Token {} is good until {}.\n",
+                printable(&token.serial),
+                until.unwrap_or_default()
+            )
+        })
+    }
+}
+
+impl Revoke {
+    pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
+        let serial = &self.serial;
+        input::confirm(&format!("Revoke token {serial} for ever?"), self.yes)?;
+        let body = api::Revoke {
+            reason: Some(self.reason),
+        };
+        act(context, serial, "revoke", Some(&body)).await
+    }
+}
+
+impl Link {
+    pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
+        let (first, second) = token::two_codes(&self.otp)?;
+        let body = LinkBody {
+            user: &self.user,
+            first: first.expose(),
+            second: second.expose(),
+        };
+        let api = context.transport().await?;
+        let path = admin(&["tokens", &self.serial, "link"]);
+        let token: Record = api.call(Method::POST, &path, Some(&body)).await?;
+        context.out.show(&token, |token| {
+            format!(
+                "Token {} of {} counts for {} too: one key, one counter.\n",
+                printable(&token.serial),
+                printable(&token.user),
+                printable(&self.user)
+            )
+        })
+    }
+}
+
+impl Unlink {
+    pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
+        let body = api::Unlink {
+            user: self.user.clone(),
+        };
+        let api = context.transport().await?;
+        let path = admin(&["tokens", &self.serial, "unlink"]);
+        let token: Record = api.call(Method::POST, &path, Some(&body)).await?;
+        context.out.show(&token, |token| {
+            format!(
+                "Token {} counts for {} only.\n",
+                printable(&token.serial),
+                printable(&token.user)
+            )
+        })
+    }
+}
+
+/// A token that was handed out: what its owner is given, and what to do next.
+fn handed(offered: &Offered, context: &Context) -> String {
+    let token = &offered.token;
+    let serial = printable(&token.serial);
+    let mut text = String::new();
+    for uri in [&offered.enrol_uri, &offered.otpauth_uri]
+        .into_iter()
+        .flatten()
+    {
+        text.push_str(&drawn(uri, context.out));
+    }
+    if !offered.cells.is_empty() {
+        text.push_str(&paper::card(&token.serial, &token.user, &offered.cells));
+        text.push('\n');
+    }
+    if !offered.codes.is_empty() {
+        let expires = token.expires.as_deref().map(local_time);
+        let sheet = paper::sheet(
+            &token.serial,
+            &token.user,
+            &offered.codes,
+            expires.as_deref(),
+        );
+        text.push_str(&sheet);
+        text.push('\n');
+    }
+    let mut table = Table::pairs();
+    table.pair("token", token.serial.clone());
+    table.pair("user", token.user.clone());
+    table.pair("state", token.state.clone());
+    table.pair("code", offered.code.clone());
+    for to in &offered.sent {
+        table.pair("sent by", format!("{} to {}", to.medium, to.to));
+    }
+    if let Some(asked) = offered.asked {
+        let (first, second) = (asked.first, asked.second);
+        let asked = format!("the first two digits of cell {first}, the last two of cell {second}");
+        table.pair("asked for", asked);
+    }
+    table.pair("good until", offered.until.as_deref().map(local_time));
+    text.push_str(&table.text());
+    let confirm = context.command(&format!("token confirm {serial}"));
+    let next = match token.kind.as_str() {
+        _ if token.state != "pending" => return text,
+        "server" => format!(
+            "the device redeems the code; if the token is pending then, {confirm} with its first code"
+        ),
+        "card" => format!("{confirm} with the card's last three digits and these four"),
+        "totp" | "hotp" => format!("scan it, then {confirm}"),
+        _ => format!("{confirm} with the code that was sent"),
+    };
+    push!(text, "Next: {next}\n");
+    text
+}
+
+/// A QR code, or why there is none.
+pub(super) fn drawn(uri: &str, out: Output) -> String {
+    match qr::render(uri, out.qr_style()) {
+        Ok(drawn) => format!("{drawn}\n"),
+        Err(error) => format!("No QR code: {error}.\n\n"),
+    }
+}

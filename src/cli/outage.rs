@@ -1,0 +1,86 @@
+//! `oncegate outage`: codes cannot be had at present, and what policies allow then.
+
+use std::time::Duration;
+
+use clap::Args;
+use clap::Subcommand;
+use hyper::Method;
+use serde_json::json;
+
+use crate::api;
+use crate::cli::Context;
+use crate::cli::error::CliError;
+use crate::cli::error::Exit;
+use crate::cli::output::Table;
+use crate::cli::output::local_time;
+use crate::cli::transport::admin;
+use crate::diagnostic::units;
+
+/// Outage mode: while it lasts, what policies name under `outage` is accepted as well
+#[derive(Debug, Subcommand)]
+pub(super) enum Outage {
+    /// Declare an outage; it ends by itself
+    #[command(
+        after_help = "Example:\n  oncegate outage declare --for 1h --reason 'app servers are down'\n\
+        The audit has the beginning, the end and the reason."
+    )]
+    Declare(Declare),
+    /// End it before its time
+    End,
+    /// Show what was declared last
+    Show,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Declare {
+    /// How long: 1m to 24h
+    #[arg(long = "for", value_name = "DURATION", value_parser = units::duration)]
+    length: Duration,
+    /// Why: the audit has it
+    #[arg(long)]
+    reason: String,
+}
+
+impl Outage {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
+        let api = context.transport().await?;
+        let path = admin(&["outage"]);
+        let outage: api::Outage = match self {
+            Self::Declare(declare) => {
+                let body = api::OutageDeclare {
+                    for_secs: declare.length.as_secs(),
+                    reason: declare.reason,
+                };
+                api.call(Method::PUT, &path, Some(&body)).await?
+            }
+            Self::End => {
+                api.order(Method::DELETE, &path).await?;
+                context.out.show(&json!({ "ended": true }), |_| {
+                    "The outage has ended.\n".to_owned()
+                })?;
+                return Ok(Exit::Done);
+            }
+            Self::Show => api.get(&path).await?,
+        };
+        context.out.show(&outage, describe)?;
+        Ok(Exit::Done)
+    }
+}
+
+fn describe(outage: &api::Outage) -> String {
+    let Some(outage) = &outage.outage else {
+        return "No outage is declared.\n".to_owned();
+    };
+    let mut table = Table::pairs();
+    let state = if outage.holds {
+        "declared"
+    } else {
+        "over: it ended by itself"
+    };
+    table.pair("outage", state.to_owned());
+    table.pair("from", local_time(&outage.from));
+    table.pair("until", local_time(&outage.until));
+    table.pair("by", outage.owner.clone());
+    table.pair("reason", outage.reason.clone());
+    table.text()
+}
