@@ -107,18 +107,22 @@ async fn guessing_burns_the_code_and_counts_against_the_user() {
 async fn a_locked_user_redeems_nothing() {
     let app = invited("alice").await;
     let phone = Phone::new(1);
-    for _ in 0..4 {
+    for _ in 0..5 {
         app.refusal(&phone.enrol(app.service.now(), "alice", "000000000000"))
             .await;
     }
-    assert_eq!(app.causes().await[0], "throttled", "three are free");
+    assert_eq!(
+        app.causes().await[0],
+        "throttled",
+        "three are free, the fourth begins the waits"
+    );
     is(
         app.refusal(&phone.enrol(app.service.now(), "alice", CODE))
             .await,
         REFUSED,
     );
     assert_eq!(app.causes().await[0], "throttled");
-    assert_eq!(app.issued().await.tries, 3);
+    assert_eq!(app.issued().await.tries, 4);
     app.clock.advance(Duration::from_secs(2));
     let answer = app
         .send(&phone.enrol(app.service.now(), "alice", CODE))
