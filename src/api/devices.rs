@@ -13,15 +13,15 @@ use crate::secret::SecretString;
 pub struct DeviceEnrol {
     /// `NAME`, `NAME@REALM` or `DOMAIN\NAME`.
     pub user: String,
-    /// The enrolment code, 12 characters, or the transfer code of another device, 12 digits; dashes and
-    /// blanks do not count.
+    /// The enrolment code, 12 characters, or the transfer code of another device, 12 digits; dashes
+    /// and blanks do not count.
     #[schema(value_type = String)]
     pub code: SecretString,
     /// What the user calls the device: 1 to 256 octets.
     pub name: String,
     /// How its key signs: `ed25519` or `ecdsa-p256-sha256`.
     pub algorithm: String,
-    /// Its public key in base64url without padding: 32 octets (Ed25519) or a SEC1 point of 33 or 65.
+    /// Its public key in base64url without padding: 32 octets (Ed25519), or a SEC1 point of 33 or 65.
     pub public_key: String,
 }
 

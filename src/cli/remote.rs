@@ -126,8 +126,8 @@ impl Remote {
         Ok(())
     }
 
-    /// Adds the host to a request that carries a signature instead of a key. A prefix is refused: what
-    /// is signed is the path that arrives at the server.
+    /// Adds the host to a request that carries a signature instead of a key. A prefix is refused:
+    /// what is signed is the path that arrives at the server.
     pub(super) fn address<B>(&self, call: &mut Request<B>) -> Result<(), CliError> {
         if !self.prefix.is_empty() {
             return Err(CliError::usage(format!(

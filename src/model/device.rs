@@ -12,8 +12,9 @@ use crate::model::id::Serial;
 use crate::model::user_key::UserKey;
 use crate::time::UnixTime;
 
-/// The name of a device: `DEVICE-` and eight Crockford characters, the first 40 bits of the thumbprint
-/// of its key. So a device is found by the `keyid` of its signatures, and a key is enrolled once.
+/// The name of a device: `DEVICE-` and eight Crockford characters, the first 40 bits of the
+/// thumbprint of its key. So a device is found by the `keyid` of its signatures, and a key is
+/// enrolled once.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct DeviceId(Serial);
 

@@ -1,7 +1,7 @@
 //! `oncegate device`: the reference device, and what administrators do to devices.
 //!
-//! As the device it is a client of the device protocol (`server::http::device`) like any app: all it
-//! needs is in one file, and it never touches the installation of `--dir`.
+//! As the device it is a client of the device protocol (`server::http::device`) like any app: all
+//! it needs is in one file, and it never touches the installation of `--dir`.
 
 use std::path::PathBuf;
 
@@ -33,8 +33,8 @@ pub(super) enum Device {
         oncegate device enroll --server https://otp.example.com --user alice\n  \
         oncegate device enroll --server https://otp.example.com --user alice --code-stdin < code\n  \
         oncegate device enroll 'oncegate://enroll?server=...&user=alice&code=...'\n\
-        The code is asked for at a terminal. An administrator makes it, or `device transfer` on the\n\
-        device that this one takes over from.")]
+        The code is asked for at a terminal. An administrator makes it, or `device transfer` on\n\
+        the device that this one takes over from.")]
     Enroll(Box<enroll::Enroll>),
     /// Fetch a new code and print it; it voids the one before
     #[command(after_help = "Examples:\n  \

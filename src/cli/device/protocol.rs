@@ -188,7 +188,7 @@ fn skew(date: &str, now: UnixTime) -> Option<Skew> {
     })
 }
 
-#[derive(Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Skew {
     by: Duration,
     ahead: bool,

@@ -77,6 +77,7 @@ impl Failure {
         Self::Advised(Box::new(self), remedy.into())
     }
 
+    #[allow(clippy::too_many_lines)] // a table
     fn parts(self) -> (StatusCode, &'static str, &'static str, Cow<'static, str>) {
         match self {
             Self::Malformed(detail) => (

@@ -73,8 +73,8 @@ impl Rates {
     }
 }
 
-/// Enrolments by address, as [`Rates`] but by the minute: whoever tries codes has no key that names
-/// them.
+/// Enrolments by address, as [`Rates`] but by the minute: whoever tries codes has no key that
+/// names them.
 #[derive(Debug, Default)]
 pub(crate) struct Enrolments(Mutex<HashMap<Source, Instant>>);
 

@@ -11,8 +11,8 @@
 //!
 //! Invariants: every failure is a problem document of [`error`]; every route below `/v1` is behind
 //! [`caller::identify`], but for those of devices, whose signature is the credential ([`device`]);
-//! `/metrics` behind [`caller::near_or_admin`]; every route is in `/openapi.json`, because the list of routes is made
-//! from the same declarations.
+//! `/metrics` is behind [`caller::near_or_admin`]; every route is in `/openapi.json`, because the
+//! list of routes is made from the same declarations.
 //!
 //! Threats: SECURITY T12, T13, T20, T28-T30, T42. No forwarding header is believed (T44): where
 //! the person is comes from the body, vouched for by the client's key. Neither bodies nor headers

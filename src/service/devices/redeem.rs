@@ -72,7 +72,7 @@ pub struct Redemption<'a> {
 #[derive(Debug)]
 pub enum Redeemed {
     /// The device is bound, and so is this token of its user.
-    Bound(Box<Device>, Token),
+    Bound(Box<(Device, Token)>),
     /// Refused; the cause is for the audit only.
     Refused {
         /// Why.
@@ -125,7 +125,8 @@ impl Service {
             };
             return match (settlement.decision, enrols, settlement.serial) {
                 (Decision::Accept, Some(device), Some(serial)) => {
-                    Ok(Redeemed::Bound(device, self.bound(&serial).await?))
+                    let token = self.bound(&serial).await?;
+                    Ok(Redeemed::Bound(Box::new((*device, token))))
                 }
                 _ => Ok(Redeemed::Refused {
                     reason: settlement.reason,

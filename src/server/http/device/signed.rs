@@ -1,7 +1,7 @@
 //! A request that a device signed: read whole, verified, and told apart from nobody's.
 //!
-//! Invariants: what is verified is what arrived. The signature is verified under the key on record of
-//! the device that its `keyid` names; whether the request is taken is decided by the store, once.
+//! Invariants: what is verified is what arrived. The signature is verified under the key on record
+//! of the device that its `keyid` names; whether the request is taken is decided by the store, once.
 //!
 //! Threats (row A2, SECURITY T38): requests of unknown and revoked devices, stolen, changed and old
 //! ones get the same answer. The cause is counted and logged, and told to nobody. Whether a device
