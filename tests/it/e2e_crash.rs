@@ -12,6 +12,7 @@ use crate::support::Random;
 use crate::support::codes::RFC_SECRET;
 use crate::support::codes::hotp;
 use crate::support::daemon::Site;
+use crate::support::gateway::GatewayDouble;
 use crate::support::net::Http;
 use crate::support::net::Radius;
 
@@ -149,4 +150,73 @@ fn accepts_on_record(site: &Site) -> usize {
             return accepts;
         }
     }
+}
+
+/// A policy whose users may ask for a text message; failures are followed by no delay, so that the
+/// tries of the code alone end the guessing.
+const ON_REQUEST: &str = r#"
+reject_delay = "0s"
+[[rule]]
+name = "everyone"
+require = ["otp"]
+alternatives = ["sms"]
+[lockout]
+free = 20
+lock_after = 20
+hard_lock_after = 100
+"#;
+
+/// Row A10, SECURITY T38: what was sent, and how often it was guessed at, is on disk before anybody
+/// hears of it.
+#[test]
+fn sent_codes_and_their_tries_survive_kill_9() {
+    let gateway = GatewayDouble::start();
+    let site = Site::new();
+    std::fs::write(site.path().join("policies/default.toml"), ON_REQUEST).unwrap();
+    let file = site.path().join("oncegate.toml");
+    let mut text = std::fs::read_to_string(&file).unwrap();
+    text.push_str(&format!(
+        "[delivery.double]\nkind = \"http\"\nmedia = [\"sms\"]\nallow_private = true\n\
+         url = \"http://{}/\"\nbody = '{{\"code\": \"{{code}}\"}}'\n",
+        gateway.address()
+    ));
+    std::fs::write(&file, text).unwrap();
+    for user in ["alice", "bob"] {
+        site.json(&["user", "add", user, "--phone", "010-1234-5678"]);
+        site.json(&["token", "add", user, "--kind", "sms", "--active"]);
+    }
+    let key = site.api_client("app");
+    let mut daemon = site.serve();
+    let mut codes = Vec::new();
+    for user in ["alice", "bob"] {
+        let body = serde_json::json!({ "user": user, "factor": "sms" }).to_string();
+        let mut http = Http::new(daemon.http, &key);
+        let (status, _) = http
+            .send("POST", "/v1/challenges", body.as_bytes())
+            .unwrap();
+        assert_eq!(status, 201);
+        let received = gateway.wait(codes.len() + 1);
+        let code = received.last().unwrap().json()["code"].clone();
+        codes.push(code.as_str().unwrap().to_owned());
+    }
+    let wrong = |code: &str| format!("{:06}", (code.parse::<u32>().unwrap() + 1) % 1_000_000);
+    let ask = |daemon: &crate::support::daemon::Daemon, user: &str, code: &str| {
+        let (_, answer) = Http::new(daemon.http, &key).verify(user, code).unwrap();
+        answer["decision"].as_str().unwrap().to_owned()
+    };
+    // Five wrong answers, a kill after each: the right one comes too late.
+    for _ in 0..5 {
+        assert_eq!(ask(&daemon, "alice", &wrong(&codes[0])), "reject");
+        daemon.kill();
+        daemon = site.serve();
+    }
+    assert_eq!(ask(&daemon, "alice", &codes[0]), "reject");
+    // The other code lived through all of it, and is used up whatever happens after its accept.
+    assert_eq!(ask(&daemon, "bob", &codes[1]), "accept");
+    daemon.kill();
+    daemon = site.serve();
+    assert_eq!(ask(&daemon, "bob", &codes[1]), "reject");
+    assert!(daemon.terminate().success());
+    let log = site.log();
+    assert!(codes.iter().all(|code| !log.contains(code)));
 }

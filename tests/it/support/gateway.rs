@@ -155,16 +155,14 @@ impl GatewayDouble {
     /// Waits until so many requests have come.
     pub(crate) async fn wait_for(&self, count: usize) {
         let shared = Arc::clone(&self.shared);
-        let waited = tokio::task::spawn_blocking(move || {
-            let state = shared.state.lock().unwrap();
-            let waiting = |state: &mut State| state.received.len() < count;
-            let wait = shared.changed.wait_timeout_while(state, PATIENCE, waiting);
-            assert!(
-                !wait.unwrap().1.timed_out(),
-                "{count} requests did not come"
-            );
-        });
+        let waited = tokio::task::spawn_blocking(move || shared.wait(count));
         waited.await.expect("the requests");
+    }
+
+    /// The same outside a runtime; all requests so far.
+    pub(crate) fn wait(&self, count: usize) -> Vec<Received> {
+        self.shared.wait(count);
+        self.received()
     }
 
     /// Lets held requests be answered.
@@ -196,6 +194,16 @@ impl Drop for GatewayDouble {
 }
 
 impl Shared {
+    fn wait(&self, count: usize) {
+        let state = self.state.lock().unwrap();
+        let waiting = |state: &mut State| state.received.len() < count;
+        let wait = self.changed.wait_timeout_while(state, PATIENCE, waiting);
+        assert!(
+            !wait.unwrap().1.timed_out(),
+            "{count} requests did not come"
+        );
+    }
+
     fn serve(&self, stream: TcpStream) -> io::Result<()> {
         self.state.lock().unwrap().connections += 1;
         let mut reader = BufReader::new(stream.try_clone()?);

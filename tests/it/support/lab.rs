@@ -107,9 +107,11 @@ pub(crate) struct Heard {
 impl Lab {
     /// Policies by name and text; for each its two clients.
     pub(crate) async fn new(policies: &[(&str, &str)]) -> Self {
-        let sources = policies
-            .iter()
-            .map(|(name, text)| Source::new(*name, *text));
+        // Where no test says otherwise, tokens are made by the rules of this one.
+        let default = ("default", "[[rule]]\nname = \"all\"\nrequire = [\"otp\"]\n");
+        let default = (!policies.iter().any(|(name, _)| *name == "default")).then_some(&default);
+        let sources = policies.iter().chain(default);
+        let sources = sources.map(|(name, text)| Source::new(*name, *text));
         let mut lab = Self {
             clock: FixedClock::at(START),
             medium: Memory::default(),
