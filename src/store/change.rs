@@ -497,8 +497,10 @@ pub(super) fn token_writes(
     let serial = token.serial.as_str().as_bytes().to_vec();
     let exists = rows.get(Table::Owners, &serial, |_| Ok(()))?.is_some();
     refuse_if(exists, "a token with this serial exists already")?;
+    // Coming into use at once raises it to the same first revision.
+    let revision = u64::from(token.state != LifeCycle::Active);
     let token = Token {
-        revision: 1,
+        revision,
         ..token.clone()
     };
     let mut state = *state;
