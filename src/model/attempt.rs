@@ -522,8 +522,17 @@ impl Attempt {
             CodeFound::Right(right) => {
                 let (serial, after) = self.consumed(right);
                 let last_accept = right.2.last_accept;
+                // Used up, but not by an accept: whoever asks how the round stands must not hear so.
+                let spent = |issued: Issued| Issued {
+                    tries: u8::MAX,
+                    ..issued
+                };
                 let after = TokenState {
                     last_accept,
+                    issued: after.issued.map(|issued| match issued.pair {
+                        None if issued.number == right.1 => spent(issued),
+                        _ => issued,
+                    }),
                     ..after
                 };
                 (settlement.serial, settlement.step) = (Some(serial.clone()), Some(right.1));

@@ -99,6 +99,9 @@ impl DeviceState {
 
     /// After this request; refused when its nonce was seen, or its time is out of the window.
     pub fn take(&self, call: &DeviceCall, at: UnixTime) -> Result<Self, NotTaken> {
+        // A request that was long on its way, or a clock that was set back, must not meet a memory
+        // from which its nonce is gone already.
+        let at = self.last_seen.map_or(at, |seen| seen.max(at));
         let skew = at.since(call.created).max(call.created.since(at));
         if skew > Self::SKEW || self.recent.iter().any(|(nonce, _)| *nonce == call.nonce) {
             return Err(NotTaken);
@@ -153,6 +156,16 @@ mod tests {
             assert_eq!(state.take(&call(1, ahead), at), Err(NotTaken), "{step}");
             state = state.take(&call(100 + step, at), at).unwrap();
         }
+    }
+
+    #[test]
+    fn time_that_falls_back_does_not_bring_a_forgotten_nonce_back() {
+        let state = DeviceState::default().take(&call(1, NOW), NOW).unwrap();
+        let later = NOW.plus(Duration::from_secs(61));
+        let state = state.take(&call(2, later), later).unwrap();
+        // Held back by whoever copied it, it arrives with the time of its first octet.
+        let earlier = NOW.plus(Duration::from_secs(59));
+        assert_eq!(state.take(&call(1, NOW), earlier), Err(NotTaken));
     }
 
     #[test]

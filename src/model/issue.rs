@@ -11,7 +11,7 @@
 //!   becomes that number. Its wrong answers are counted in its own record, in the same transaction as
 //!   the user's failures, so that neither a restart nor a race gives tries back (SECURITY T38);
 //! - what costs money or patience is limited before it leaves: by time since the last message and by
-//!   the day, for the user, the address, the address's prefix and the country (SECURITY T37).
+//!   the day, for the user, the address, the address's prefix and in all (SECURITY T37).
 
 use std::time::Duration;
 
@@ -166,7 +166,7 @@ impl Sends {
 /// A count per UTC day that must not be exceeded.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Quota {
-    /// What is counted: `user alice@default`, `number +82...`, `prefix +82101234`, `country +82`.
+    /// What is counted: `user alice@default`, `address +82...`, `prefix +82101234`, `all sms`.
     pub scope: String,
     /// Most a day.
     pub limit: u32,
@@ -245,9 +245,9 @@ pub enum IssueRefusal {
         until: UnixTime,
     },
     /// Enough messages today.
-    #[error("no more messages today for {scope}")]
+    #[error("no more messages today for this {scope}")]
     Spent {
-        /// What is counted.
+        /// What is counted: `user`, `address`, `prefix`, `all`.
         scope: String,
     },
     /// The card is locked by wrong answers.
@@ -305,7 +305,8 @@ pub fn settle_issue(
         }
         let counts = current.counts.iter();
         if let Some((quota, _)) = quotas.iter().zip(counts).find(|(q, n)| **n >= q.limit) {
-            let scope = quota.scope.clone();
+            // Whose it is stays out of logs and answers.
+            let scope = quota.scope.split(' ').next().unwrap_or_default().to_owned();
             return Err(IssueRefusal::Spent { scope });
         }
         sends = sends.sent(issue.at);

@@ -135,6 +135,7 @@ pub fn grouped(text: &str, group: usize) -> SecretString {
 const CROCKFORD: &str = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
     use crate::secret::SecretBytes;

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use crate::model::issue::IssueRefusal;
 use crate::model::issue::Way;
 use crate::model::kind::Kind;
 use crate::model::reason::Reason;
@@ -147,7 +148,9 @@ impl Service {
         };
         decoy.id = self.ticketed(request, &decoy.id, &ticket)?;
         decoy.expires_in = expires_in;
-        decoy.prompt = asks(factor, way);
+        if factor != Factor::Card {
+            decoy.prompt = asks(factor, way);
+        }
         let display = inbound.then(|| self.digits(DIGITS)).transpose()?;
         Ok(Begun {
             challenge: decoy,
@@ -177,8 +180,8 @@ impl Service {
         let consumed = state.moving.last.is_some_and(|last| last == ticket.number);
         let live = state.issued.filter(|issued| issued.number == ticket.number);
         Ok(Some(match live {
-            _ if consumed => Standing::Accepted,
             Some(issued) if issued.is_spent() => Standing::Declined,
+            _ if consumed => Standing::Accepted,
             Some(issued) if issued.is_open(state.moving.last, at) && issued.answered => {
                 Standing::Accepted
             }
@@ -213,10 +216,10 @@ impl Service {
         let Some(held) = held else {
             return Ok(Err(Refused::Other("the rule does not take this factor")));
         };
-        if way == Way::Inbound && rule.require.len() == 1 {
+        if way == Way::Inbound && (rule.require.len() == 1 || rule.min_assurance > 1) {
             // Two digits are a hint of presence, no proof (row D1): an extra factor only.
             return Ok(Err(Refused::Other(
-                "the rule asks for nothing else besides",
+                "two digits are too little for the rule",
             )));
         }
         let case = Case {
@@ -284,7 +287,17 @@ impl Service {
         } else {
             self.send_code(found, view.user.language, wanted).await?
         };
-        Ok(made.map_err(|refusal| Refused::Other(refusal_word(&refusal))))
+        // What was sent a moment ago is still good, and is what is asked for.
+        let live = found.1.issued.filter(|live| {
+            live.way == Way::Code && way == Way::Code && live.is_open(found.1.moving.last, at)
+        });
+        Ok(match (made, live) {
+            (Err(IssueRefusal::TooSoon { .. } | IssueRefusal::Spent { .. }), Some(issued)) => {
+                let text = SecretString::default();
+                Ok(Made { issued, text })
+            }
+            (made, _) => made.map_err(|refusal| Refused::Other(refusal_word(&refusal))),
+        })
     }
 
     async fn sealed(
@@ -303,7 +316,8 @@ impl Service {
         };
         let view = view.ok_or(ServiceError::Contended)?;
         let credentials = self.store.credentials(&view.user.key).await?;
-        let expires = at.plus(policy.challenge.life.max(INBOUND_SMS));
+        let longest = policy.codes.life.max(INBOUND_SMS);
+        let expires = at.plus(policy.challenge.life.max(longest));
         let id = case.sealed(&self.challenge_key, view, &credentials, expires, {
             random(self.entropy.as_ref())?
         });
@@ -329,7 +343,7 @@ impl Service {
             expires: request.at.plus(expires_in),
         };
         let prompt = match made.issued.pair {
-            Some(pair) => crate::service::evaluate::cells(serial, pair).into(),
+            Some(pair) => crate::service::evaluate::cells(pair).into(),
             None => asks(factor, way),
         };
         Ok(Begun {
@@ -356,8 +370,7 @@ impl Service {
     }
 }
 
-fn refusal_word(refusal: &crate::model::issue::IssueRefusal) -> &'static str {
-    use crate::model::issue::IssueRefusal;
+const fn refusal_word(refusal: &IssueRefusal) -> &'static str {
     match refusal {
         IssueRefusal::Stale => "the token keeps changing",
         IssueRefusal::NotUsable => "no message can be sent, or the token is not in use",

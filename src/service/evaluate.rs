@@ -26,7 +26,9 @@ use crate::model::token::TokenState;
 use crate::model::user::Waiver;
 use crate::model::user_key::UserKey;
 use crate::otp::Code;
+use crate::otp::card;
 use crate::otp::card::Pair;
+use crate::otp::issued::Mark;
 use crate::otp::throttle::Blocked;
 use crate::policy::Factor;
 use crate::policy::Policy;
@@ -37,6 +39,8 @@ use crate::policy::kinds_of;
 use crate::policy::split::CodePart;
 use crate::policy::split::split;
 use crate::secret::Key256;
+use crate::secret::OtpKey;
+use crate::secret::SecretBytes;
 use crate::secret::SecretString;
 use crate::secret::random;
 use crate::service::Challenged;
@@ -72,8 +76,6 @@ pub(super) enum Evaluated<'p> {
         /// The rule that applies, and the exception in force, when it came so far.
         rule: Option<&'p Rule>,
         waived: Option<Waived>,
-        /// What is asked for all the same, so that nobody learns who is a user.
-        decoy: Option<Factor>,
     },
     /// Something was.
     Compared(Finding, Box<Evaluation<'p>>),
@@ -85,7 +87,6 @@ impl From<Reason> for Evaluated<'_> {
             reason,
             rule: None,
             waived: None,
-            decoy: None,
         }
     }
 }
@@ -117,6 +118,8 @@ pub(super) struct Evaluation<'p> {
     next: Option<Factor>,
     /// What is sent, or drawn from the card, with the challenge.
     send: Option<Factor>,
+    /// Whether the held factor was answered on another channel.
+    pub(super) elsewhere: bool,
     credentials: Credentials,
     /// Right texts whose hashes would be made another way today.
     outdated: Vec<(Knowledge, SecretString)>,
@@ -259,6 +262,11 @@ impl Service {
         let Some(round) = case.round(&remaining, answering, &credentials, slot) else {
             return refused(Reason::MalformedCode);
         };
+        let elsewhere = round.held().is_some() && round.parts.code.is_none();
+        if elsewhere && (demand.factors.len() < 2 || case.least().unwrap_or(u8::MAX) > 1) {
+            // Two digits, and a sender that can be forged, prove little (row D1).
+            return refused(Reason::LowAssurance);
+        }
         let comparisons = match case.codes(&round, slot, ticket.as_ref()) {
             Ok(comparisons) => comparisons,
             Err(reason) => return refused(reason),
@@ -292,7 +300,10 @@ impl Service {
             knowledge,
             tokens: comparisons,
             success: success(&demand.factors, next, &credentials),
-            answers: opened.map(|opened| opened.answer),
+            // A keyword alone answers nothing: remembering it would let anybody fill the memory.
+            answers: opened
+                .filter(|_| !round.asked.is_empty())
+                .map(|opened| opened.answer),
         };
         drop((slots, remaining));
         let evaluation = Evaluation {
@@ -303,6 +314,7 @@ impl Service {
             passed,
             next,
             send,
+            elsewhere,
             credentials,
             outdated,
         };
@@ -492,10 +504,7 @@ impl Service {
         if send == Factor::Card {
             let drawn = self.make_code(found, wanted).await?.ok();
             let pair = drawn.and_then(|made| made.issued.pair);
-            return Ok(pair.map_or_else(
-                || prompt(send).into(),
-                |pair| cells(found.0.serial.as_str(), pair).into(),
-            ));
+            return Ok(pair.map_or_else(|| prompt(send).into(), |pair| cells(pair).into()));
         }
         // Why nothing is sent is in the log; the person is asked all the same.
         let _ = self.send_code(found, view.user.language, wanted).await?;
@@ -529,12 +538,29 @@ impl Service {
             expires,
             nonce,
         );
+        let prompt = match factor {
+            Factor::Card => cells(self.pretended(request.user)).into(),
+            _ => prompt(factor).into(),
+        };
         Ok(Challenged {
             id: id.ok_or(ServiceError::Contended)?,
             factor,
-            prompt: prompt(factor).into(),
+            prompt,
             expires_in,
         })
+    }
+
+    /// The cells that are asked for of somebody who has no card: the same each time, as of one who has.
+    fn pretended(&self, user: &str) -> Pair {
+        let key = OtpKey::new(SecretBytes::from(self.challenge_key.expose().as_slice()));
+        let mark = key.map(|key| Mark::of(&key, "no card", None, user).to_bytes());
+        let [one, two, ..] = mark.unwrap_or_default();
+        let first = one % card::CELLS;
+        let second = (first + 1 + two % (card::CELLS - 1)) % card::CELLS;
+        Pair {
+            first: first + 1,
+            second: second + 1,
+        }
     }
 
     /// Whether attempts of this user from there are evaluated at present.
@@ -662,18 +688,16 @@ impl Service {
                 }
             }
         }
-        let decoy = typical.filter(|_| reason.is_guess() && !blocked);
         Ok(Evaluated::Refused {
             reason,
             rule,
             waived,
-            decoy: decoy.and_then(|rule| asked_for(request, rule)),
         })
     }
 }
 
 /// What somebody asks to be sent who has to prove nothing before.
-fn asked_for(request: &Request<'_>, rule: &Rule) -> Option<Factor> {
+pub(super) fn asked_for(request: &Request<'_>, rule: &Rule) -> Option<Factor> {
     let word = match request.presented {
         Presented::Passcode(text) => text.expose(),
         Presented::Fields { otp, .. } => otp.map(SecretString::expose).unwrap_or_default(),
@@ -693,11 +717,11 @@ fn waiver_text(word: &str, waiver: &Waiver) -> String {
     )
 }
 
-/// How the person is asked for two cells of the card.
-pub(super) fn cells(serial: &str, pair: Pair) -> String {
-    let number = serial.trim_start_matches("CARD-");
+/// How the person is asked for two cells of the card. The number that begins the answer is not said: who
+/// does not have the card does not know it.
+pub(super) fn cells(pair: Pair) -> String {
     format!(
-        "Card {number}: type its last 3 digits, the first 2 of cell {}, the last 2 of cell {}",
+        "Type the last 3 digits of your card's number, the first 2 of cell {}, the last 2 of cell {}",
         pair.first, pair.second
     )
 }
@@ -754,6 +778,17 @@ impl<'r> Case<'r, '_> {
                     || splits.iter().any(|parts| parts.code.is_some_and(right))
             }
         }
+    }
+
+    /// Assurance that rule and request ask for.
+    fn least(&self) -> Result<u8, Reason> {
+        let asked = self.request.context.iter();
+        let asked = asked.filter(|(name, _)| *name == MIN_ASSURANCE);
+        let mut least = self.rule.min_assurance;
+        for (_, text) in asked {
+            least = least.max(text.parse().map_err(|_| Reason::LowAssurance)?);
+        }
+        Ok(least)
     }
 
     pub(super) fn place<'s, 'v>(
@@ -838,12 +873,7 @@ pub(super) fn slots<'v>(
     credentials: &Credentials,
     demand: &Demand<'_>,
 ) -> Result<Vec<Slot<'v>>, Reason> {
-    let asked = case.request.context.iter();
-    let asked = asked.filter(|(name, _)| *name == MIN_ASSURANCE);
-    let mut least = case.rule.min_assurance;
-    for (_, text) in asked {
-        least = least.max(text.parse().map_err(|_| Reason::LowAssurance)?);
-    }
+    let least = case.least()?;
     let held = demand
         .factors
         .iter()

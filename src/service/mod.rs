@@ -42,6 +42,7 @@ use crate::service::courier::Courier;
 use crate::service::courier::NoCourier;
 use crate::service::evaluate::Evaluated;
 use crate::service::evaluate::Evaluation;
+use crate::service::evaluate::asked_for;
 use crate::service::hashing::Hasher;
 use crate::service::issue::SendLimits;
 use crate::service::travel::Travel;
@@ -337,22 +338,21 @@ impl Service {
             let evaluated = self
                 .evaluate(request, policy, key.as_ref().ok(), at)
                 .await?;
-            let mut decoy = None;
             let (finding, rule, waived, evaluation) = match evaluated {
                 Evaluated::Refused {
                     reason,
                     rule,
                     waived,
-                    decoy: pretended,
-                } => {
-                    decoy = pretended;
-                    (Finding::Refused(reason), rule, waived, None)
-                }
+                } => (Finding::Refused(reason), rule, waived, None),
                 Evaluated::Compared(finding, evaluation) => {
                     let (rule, waived) = (Some(evaluation.rule), evaluation.waived.clone());
                     (finding, rule, waived, Some(evaluation))
                 }
             };
+            // Whoever asks for a code hears the same whether or not it can be sent: neither who is a
+            // user nor who is locked can be learned by it.
+            let wished = rule.or_else(|| policy.rules.first());
+            let wished = wished.and_then(|rule| asked_for(request, rule));
             let attempt = Attempt {
                 request: request.id,
                 at,
@@ -394,13 +394,15 @@ impl Service {
                         Outcome::Reject
                     }
                 }
-                _ => match decoy.filter(|_| settlement.reason.is_guess()) {
+                _ => match wished {
                     Some(factor) => Outcome::Challenge(self.decoy(request, policy, factor)?),
                     None => Outcome::Reject,
                 },
             };
             let delay = match outcome {
                 Outcome::Reject => policy.reject_delay,
+                // Work differs by what can be sent; the time of the answer must not.
+                Outcome::Challenge(_) if wished.is_some() => policy.reject_delay,
                 Outcome::Accept(_) | Outcome::Challenge(_) => Duration::ZERO,
             };
             return Ok(Decided {
@@ -475,7 +477,10 @@ fn accepted(
     Accepted {
         attributes: attributes.collect(),
         user: user.key.clone(),
-        assurance: assurance(&evaluation.factors, kind),
+        assurance: match evaluation.elsewhere {
+            true => 1,
+            false => assurance(&evaluation.factors, kind),
+        },
         serial,
     }
 }

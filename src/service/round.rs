@@ -188,7 +188,11 @@ fn read<'a>(
                 Form::One | Form::Either if first > 0 => first,
                 _ => remaining.len(),
             };
-            return Some(Round::new(remaining, count, parts));
+            let round = Round::new(remaining, count, parts);
+            // Where no round can follow, two held factors cannot be presented: one would be passed
+            // by without a look.
+            let held = round.asked.iter().filter(|factor| !factor.is_knowledge());
+            return (held.count() <= 1).then_some(round);
         }
     };
     if form == Form::One || remaining.len() == 1 {

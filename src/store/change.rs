@@ -7,6 +7,8 @@ use crate::model::client::Client;
 use crate::model::credential::Credentials;
 use crate::model::credential::Verifier;
 use crate::model::id::Serial;
+use crate::model::issue::day;
+use crate::model::kind::Kind;
 use crate::model::source::SourceState;
 use crate::model::token::LifeCycle;
 use crate::model::token::Token;
@@ -448,6 +450,13 @@ fn forget_sources(
             break;
         }
     }
+    let today = day(now);
+    for key in rows.keys(Table::Quotas, b"")? {
+        let counted = rows.get(Table::Quotas, &key, record::count)?;
+        if writes.len() < FORGOTTEN && counted.is_some_and(|(of, _)| of < today) {
+            writes.push(gone(Table::Quotas, key));
+        }
+    }
     if writes.is_empty() {
         return Err(StoreError::NotFound);
     }
@@ -756,7 +765,8 @@ fn token_gone(
         gone(Table::Owners, serial.clone()),
         gone(Table::TokenStates, serial),
     ];
-    if let Some(last) = last {
+    // Only keys that came from outside can come again.
+    if let Some(last) = last.filter(|_| matches!(token.kind, Kind::Totp | Kind::Hotp)) {
         let key = record::retired_key(&token, sealer);
         writes.push(put(Table::Retired, key, record::retired_row(last)));
     }

@@ -719,3 +719,106 @@ async fn row_a7_one_sent_code_in_parallel_over_both_front_ends_opens_once() {
         lab.clock.advance(Duration::from_mins(2));
     }
 }
+
+#[tokio::test]
+async fn a_second_held_factor_is_never_passed_by() {
+    const THREE: &str = r#"
+reject_delay = "0s"
+[[rule]]
+name = "three"
+require = ["password", "otp", "sms"]
+present = "challenge"
+"#;
+    let lab = Lab::new(&[("three", THREE), ("default", DEFAULT)]).await;
+    lab.user("alice", None, Some(PASSWORD)).await;
+    lab.token("alice", Kind::Hotp, Digits::SIX).await;
+    issued_token(&lab, "alice", Kind::Sms, "SMS-1", NUMBER).await;
+    let postbox = Postbox::of(&lab);
+    // Where no further round can follow, it cannot be presented at all.
+    let body = json!({ "user": "alice", "password": PASSWORD, "otp": hotp(0),
+                       "new_password": "another long one" });
+    assert_eq!(
+        lab.post("three", "/v1/credentials", body).await.decision,
+        "reject"
+    );
+    let body = json!({ "user": "alice", "password": PASSWORD, "otp": hotp(0) });
+    let asked = lab.http("three", body).await;
+    assert_eq!(asked.decision, "challenge");
+    let code = postbox.code(1).await;
+    let body = json!({ "user": "alice", "otp": code, "challenge": asked.challenge });
+    assert_eq!(lab.http("three", body).await.decision, "accept");
+}
+
+#[tokio::test]
+async fn a_round_begun_again_too_soon_asks_for_the_code_that_is_there() {
+    let lab = lab().await;
+    let postbox = Postbox::of(&lab);
+    let begin = json!({ "user": "alice", "factor": "sms" });
+    lab.begin("codes", "/v1/challenges", begin.clone()).await;
+    let code = postbox.code(1).await;
+    lab.clock.advance(Duration::from_secs(5));
+    let again = lab.begin("codes", "/v1/challenges", begin).await;
+    let id = again["id"].as_str().unwrap();
+    assert_eq!(lab.standing("codes", id).await, "pending");
+    let body = json!({ "user": "alice", "otp": code, "challenge": id });
+    assert_eq!(lab.http("codes", body).await.decision, "accept");
+    assert_eq!(lab.standing("codes", id).await, "accepted");
+    assert_eq!(postbox.count(), 1);
+}
+
+#[tokio::test]
+async fn a_locked_user_who_asks_for_a_message_hears_what_everybody_hears_and_gets_none() {
+    let lab = lab().await;
+    let postbox = Postbox::of(&lab);
+    for _ in 0..10 {
+        lab.http("codes", json!({ "user": "alice", "otp": hotp(900) }))
+            .await;
+        lab.clock.advance(Duration::from_secs(11));
+    }
+    lab.http("codes", json!({ "user": "alice", "otp": hotp(900) }))
+        .await;
+    assert_eq!(lab.reason("alice").await, "locked");
+    let heard = lab.radius("codes", "alice", "sms", None, None).await;
+    assert_eq!(heard.decision, "challenge");
+    assert_eq!(postbox.count(), 0);
+}
+
+#[tokio::test]
+async fn keywords_fill_no_memory_that_a_login_needs() {
+    let lab = lab().await;
+    Postbox::of(&lab);
+    let mut state = lab
+        .radius("codes", "alice", "sms", None, None)
+        .await
+        .challenge;
+    for _ in 0..20 {
+        let heard = lab
+            .radius("codes", "alice", "sms", state.as_deref(), None)
+            .await;
+        state = heard.challenge;
+    }
+    let asked = lab.radius("staff", "alice", PASSWORD, None, None).await;
+    let heard = lab
+        .radius("staff", "alice", &hotp(0), asked.challenge.as_deref(), None)
+        .await;
+    assert_eq!(heard.decision, "accept");
+}
+
+#[tokio::test]
+async fn a_right_code_with_a_wrong_password_is_no_accepted_round() {
+    let lab = lab().await;
+    let postbox = Postbox::of(&lab);
+    let begun = lab.begin(
+        "staff",
+        "/v1/challenges",
+        json!({ "user": "alice", "factor": "sms" }),
+    );
+    let id = begun.await["id"].as_str().unwrap().to_owned();
+    let code = postbox.code(1).await;
+    let body = json!({ "user": "alice", "password": "a wrong one", "otp": code, "challenge": id });
+    assert_eq!(lab.http("staff", body).await.decision, "reject");
+    assert_eq!(lab.standing("staff", &id).await, "declined");
+    let body = json!({ "user": "alice", "password": PASSWORD, "otp": code });
+    assert_eq!(lab.http("staff", body).await.decision, "reject");
+    assert_eq!(lab.reason("alice").await, "used_code");
+}

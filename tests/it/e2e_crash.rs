@@ -177,7 +177,7 @@ fn sent_codes_and_their_tries_survive_kill_9() {
     let mut text = std::fs::read_to_string(&file).unwrap();
     text.push_str(&format!(
         "[delivery.double]\nkind = \"http\"\nmedia = [\"sms\"]\nallow_private = true\n\
-         url = \"http://{}/\"\nbody = '{{\"code\": \"{{code}}\"}}'\n",
+         url = \"http://{}/\"\nbody = '{{\"to\": \"{{to}}\", \"code\": \"{{code}}\"}}'\n",
         gateway.address()
     ));
     std::fs::write(&file, text).unwrap();

@@ -376,7 +376,11 @@ async fn every_route_asks_for_its_scope() {
         let administrators = status(Some(&admin)).await;
         if path.starts_with("/v1/challenges/") {
             assert_eq!(administrators, 403, "an admin key is no application's key");
-            assert_eq!(status(Some(&verify)).await, 404, "no such round, but allowed");
+            assert_eq!(
+                status(Some(&verify)).await,
+                404,
+                "no such round, but allowed"
+            );
         } else if ["/v1/verify", "/v1/credentials", "/v1/challenges"].contains(&path.as_str()) {
             assert_eq!(administrators, 403, "an admin key is no application's key");
             assert_eq!(status(Some(&verify)).await, 415, "no body, but allowed");

@@ -6,14 +6,14 @@
 //! ```
 //!
 //! Threats: whoever could post here would answer for any telephone. Without a secret the routes do
-//! not exist; a signature is good for five minutes, and bringing the same message again does nothing
-//! new, because an answer is taken once.
+//! not exist; a signature is good for five minutes. A message brought again under its `id` does nothing
+//! new: the last thousand are remembered, so that a wrong answer counts once.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Bytes;
 use axum::extract::Path;
+use axum::extract::Request;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::http::StatusCode;
@@ -56,21 +56,23 @@ use crate::time::UnixTime;
 pub(crate) async fn take(
     State(app): State<Arc<App>>,
     Path(medium): Path<String>,
-    headers: HeaderMap,
-    octets: Bytes,
+    request: Request,
 ) -> Result<Response, Failure> {
     let medium = match medium.as_str() {
         "sms" => Medium::Sms,
         "voice" => Medium::Voice,
         _ => return Err(Failure::missing("medium; `sms` or `voice`")),
     };
-    if octets.len() > HTTP_BODY {
-        return Err(Failure::TooLarge);
-    }
     let (id, at) = app.service().arrival()?;
     let secret = app
         .inbound_secret()
         .ok_or_else(|| Failure::missing("route"))?;
+    let (parts, body) = request.into_parts();
+    let headers = parts.headers;
+    if !headers.contains_key(HEADER) {
+        return Err(Failure::NoKey);
+    }
+    let octets = body::read(body, HTTP_BODY, &app).await?;
     let signed = signed(&headers, &octets, &secret, at);
     if !signed {
         return Err(Failure::NoKey);
@@ -84,8 +86,16 @@ pub(crate) async fn take(
         from: &message.from,
         text: &message.text,
     };
-    let effect = app.service().inbound(&inbound).await?;
-    tracing::info!(%id, gateway_id = %message.id.escape_debug(), ?effect, "taken from a gateway");
+    if app.brought(&message.id) {
+        tracing::info!(%id, "a message that a gateway brought before");
+    } else {
+        let effect = app.service().inbound(&inbound).await;
+        if effect.is_err() {
+            app.forget_brought(&message.id);
+        }
+        let effect = effect?;
+        tracing::info!(%id, ?effect, "taken from a gateway");
+    }
     let taken = api::InboundTaken {
         taken: true,
         request_id: id.to_string(),

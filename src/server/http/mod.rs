@@ -18,6 +18,7 @@
 //! the person is comes from the body, vouched for by the client's key. Neither bodies nor headers
 //! nor paths with user names in them are logged.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -92,6 +93,7 @@ pub struct App {
     device_refusals: metrics::DeviceRefusals,
     sources: Mutex<Vec<metrics::Source>>,
     inbound_secret: ArcSwapOption<SecretString>,
+    brought: Mutex<VecDeque<String>>,
     rates: fairness::Rates,
     enrolments: fairness::Enrolments,
     addresses: Arc<fairness::Addresses>,
@@ -116,6 +118,7 @@ impl App {
             device_refusals: metrics::DeviceRefusals::default(),
             sources: Mutex::default(),
             inbound_secret: ArcSwapOption::empty(),
+            brought: Mutex::default(),
             rates: fairness::Rates::default(),
             enrolments: fairness::Enrolments::default(),
             addresses: Arc::default(),
@@ -136,6 +139,30 @@ impl App {
 
     pub(crate) fn inbound_secret(&self) -> Option<Arc<SecretString>> {
         self.inbound_secret.load_full()
+    }
+
+    /// Whether a gateway brought this message before; from now on it did. Without an id nobody can say.
+    pub(crate) fn brought(&self, id: &str) -> bool {
+        if id.is_empty() || id.len() > BROUGHT_ID {
+            return false;
+        }
+        let mut brought = self.brought.lock().expect(UNPOISONED);
+        if brought.iter().any(|known| known == id) {
+            return true;
+        }
+        if brought.len() == BROUGHT {
+            brought.pop_front();
+        }
+        brought.push_back(id.to_owned());
+        false
+    }
+
+    /// What could not be decided may be brought again.
+    pub(crate) fn forget_brought(&self, id: &str) {
+        self.brought
+            .lock()
+            .expect(UNPOISONED)
+            .retain(|known| known != id);
     }
 
     /// Adds another front end's counters to `/metrics`.
@@ -368,4 +395,7 @@ fn describe_bodies(operation: &mut Operation, most: &str) {
 
 /// Listeners of the audit at a time: an administrator's script that forgets its connections.
 const TAILS: usize = 64;
+/// Messages of gateways that are remembered, and the longest id of one.
+const BROUGHT: usize = 1024;
+const BROUGHT_ID: usize = 128;
 const UNPOISONED: &str = "no panic while the lock is held";
