@@ -24,6 +24,7 @@ use oncegate::radius::packet::Packet;
 use oncegate::radius::reply::ReplyBuilder;
 use oncegate::secret::SecretBytes;
 use oncegate::secret::SharedSecret;
+use socket2::SockRef;
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -50,6 +51,8 @@ fn respond(secret: &Path) -> Result<(), Failure> {
     let secret = SecretBytes::from(secret.trim_end().as_bytes());
     let keys = SecretKeys::new(SharedSecret::new(secret).ok_or("the secret is empty or too long")?);
     let socket = UdpSocket::bind("127.0.0.1:0")?;
+    // A burst that does not fit would show as the load generator's timeouts.
+    SockRef::from(&socket).set_recv_buffer_size(4 << 20)?;
     println!("ready radius={}", socket.local_addr()?);
     let (mut buffer, mut reply) = ([0; 4097], Vec::new());
     loop {
