@@ -7,9 +7,11 @@
 //!
 //! The responder reads a request, signs an Access-Accept and sends it, in one thread with one socket:
 //! no server of this machine that answers one datagram after the other is faster. The probe
-//! appends as much as a login's record and waits until the disk has it.
+//! writes as much as a login's record into a file that has its size already, as a careful log does, and
+//! waits until the disk has it.
 
 use std::fs::File;
+use std::io::Seek as _;
 use std::io::Write as _;
 use std::net::UdpSocket;
 use std::path::Path;
@@ -70,6 +72,9 @@ fn respond(secret: &Path) -> Result<(), Failure> {
 fn probe(dir: &Path) -> Result<(), Failure> {
     let path = dir.join("fdatasync-probe");
     let mut file = File::create_new(&path)?;
+    file.write_all(&vec![0; WRITES * RECORD])?;
+    file.sync_all()?;
+    file.rewind()?;
     let mut times: Vec<Duration> = Vec::with_capacity(WRITES);
     for _ in 0..WRITES {
         let start = Instant::now();
