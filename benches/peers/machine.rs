@@ -7,9 +7,11 @@
 //!
 //! The responder reads a request, signs an Access-Accept and sends it, in one thread with one socket:
 //! no server of this machine that answers one datagram after the other is faster. The probe
-//! appends as much as a login's record and waits until the disk has it.
+//! writes as much as a login's record into a file that has its size already, as a careful log does, and
+//! waits until the disk has it.
 
 use std::fs::File;
+use std::io::Seek as _;
 use std::io::Write as _;
 use std::net::UdpSocket;
 use std::path::Path;
@@ -24,6 +26,7 @@ use oncegate::radius::packet::Packet;
 use oncegate::radius::reply::ReplyBuilder;
 use oncegate::secret::SecretBytes;
 use oncegate::secret::SharedSecret;
+use socket2::SockRef;
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -50,6 +53,8 @@ fn respond(secret: &Path) -> Result<(), Failure> {
     let secret = SecretBytes::from(secret.trim_end().as_bytes());
     let keys = SecretKeys::new(SharedSecret::new(secret).ok_or("the secret is empty or too long")?);
     let socket = UdpSocket::bind("127.0.0.1:0")?;
+    // A burst that does not fit would show as the load generator's timeouts.
+    SockRef::from(&socket).set_recv_buffer_size(4 << 20)?;
     println!("ready radius={}", socket.local_addr()?);
     let (mut buffer, mut reply) = ([0; 4097], Vec::new());
     loop {
@@ -67,6 +72,9 @@ fn respond(secret: &Path) -> Result<(), Failure> {
 fn probe(dir: &Path) -> Result<(), Failure> {
     let path = dir.join("fdatasync-probe");
     let mut file = File::create_new(&path)?;
+    file.write_all(&vec![0; WRITES * RECORD])?;
+    file.sync_all()?;
+    file.rewind()?;
     let mut times: Vec<Duration> = Vec::with_capacity(WRITES);
     for _ in 0..WRITES {
         let start = Instant::now();

@@ -297,6 +297,7 @@ mod tests {
         rows
     }
 
+    #[allow(clippy::unnecessary_wraps)] // it is compared with rows that can be faults
     fn row(fields: [&str; 3]) -> Result<Vec<Option<String>>, Fault> {
         let some = |field: &str| Some(field.to_owned()).filter(|field| !field.is_empty());
         Ok(fields.into_iter().map(some).collect())

@@ -161,6 +161,17 @@ fn canonical(text: &str) -> Result<String, InvalidUserKey> {
     if text.len() > UserKey::MAX * 4 {
         return Err(InvalidUserKey::TooLong);
     }
+    // Nearly all names: their normal form is themselves, and folding is lower case.
+    if text.is_ascii() {
+        if text.bytes().any(|octet| octet.is_ascii_control()) {
+            return Err(InvalidUserKey::Control);
+        }
+        return Ok(text.to_ascii_lowercase());
+    }
+    canonical_unicode(text)
+}
+
+fn canonical_unicode(text: &str) -> Result<String, InvalidUserKey> {
     seen(text)?;
     let mut form = folded(text);
     for _ in 0..MOST_PASSES {

@@ -315,7 +315,7 @@ impl Service {
             at,
         };
         let view = view.ok_or(ServiceError::Contended)?;
-        let credentials = self.store.credentials(&view.user.key).await?;
+        let credentials = self.bound_to(rule, view).await?;
         let longest = policy.codes.life.max(INBOUND_SMS);
         let expires = at.plus(policy.challenge.life.max(longest));
         let id = case.sealed(&self.challenge_key, view, &credentials, expires, {

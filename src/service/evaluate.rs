@@ -227,11 +227,7 @@ impl Service {
         case: Case<'_, 'p>,
         view: View,
     ) -> Result<Result<(Compared, Evaluation<'p>), Refusal>, ServiceError> {
-        let credentials = if case.rule.require.iter().any(|factor| factor.is_knowledge()) {
-            self.store.credentials(&view.user.key).await?
-        } else {
-            Credentials::default()
-        };
+        let credentials = self.bound_to(case.rule, &view).await?;
         let opened = match self.opened(case, &view, &credentials) {
             Ok(opened) => opened,
             Err(reason) => return Ok(Err(reason.into())),
@@ -319,6 +315,19 @@ impl Service {
             outdated,
         };
         Ok(Ok((compared, evaluation)))
+    }
+
+    /// The verifiers that a login by this rule is bound to: none where it asks for nothing known.
+    pub(super) async fn bound_to(
+        &self,
+        rule: &Rule,
+        view: &View,
+    ) -> Result<Credentials, ServiceError> {
+        if rule.require.iter().any(|factor| factor.is_knowledge()) {
+            Ok(self.store.credentials(&view.user.key).await?)
+        } else {
+            Ok(Credentials::default())
+        }
     }
 
     /// What must be presented, in all rounds together.

@@ -17,6 +17,7 @@ use std::sync::RwLockReadGuard;
 
 use redb::Builder;
 use redb::Database;
+use redb::ReadOnlyTable;
 use redb::ReadTransaction;
 use redb::ReadableDatabase;
 use redb::TableDefinition;
@@ -100,6 +101,7 @@ impl Fold {
             memory,
             file: &self.file,
             read: OnceCell::new(),
+            tables: [const { OnceCell::new() }; Table::ALL.len()],
         }
     }
 
@@ -213,7 +215,11 @@ pub(crate) struct Reader<'a> {
     memory: RwLockReadGuard<'a, Memtable>,
     file: &'a RwLock<Option<Database>>,
     read: OnceCell<ReadTransaction>,
+    /// Opened when first asked: opening one costs more than a row.
+    tables: [OnceCell<FileTable>; Table::ALL.len()],
 }
+
+type FileTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
 impl Reader<'_> {
     /// Generation of the static rows.
@@ -231,11 +237,7 @@ impl Reader<'_> {
         if let Some(value) = self.memory.get(table, key) {
             return value.map(parse).transpose();
         }
-        let handle = self
-            .transaction()?
-            .open_table(definition(table))
-            .map_err(disk)?;
-        let row = handle.get(key).map_err(disk)?;
+        let row = self.table(table)?.get(key).map_err(disk)?;
         row.map(|row| parse(row.value())).transpose()
     }
 
@@ -251,11 +253,8 @@ impl Reader<'_> {
             Bound::Unbounded => Bound::Included(prefix),
             bound => bound,
         };
-        let handle = self
-            .transaction()?
-            .open_table(definition(table))
-            .map_err(disk)?;
-        let mut file = handle
+        let mut file = self
+            .table(table)?
             .range::<&[u8]>((from, Bound::Unbounded))
             .map_err(disk)?;
         let mut file_row = file.next().transpose().map_err(disk)?;
@@ -297,6 +296,16 @@ impl Reader<'_> {
                 return Ok(());
             }
         }
+    }
+
+    fn table(&self, table: Table) -> Result<&FileTable, StoreError> {
+        let cell = &self.tables[table as usize];
+        if let Some(open) = cell.get() {
+            return Ok(open);
+        }
+        let open = self.transaction()?.open_table(definition(table));
+        let open = open.map_err(disk)?;
+        Ok(cell.get_or_init(|| open))
     }
 
     fn transaction(&self) -> Result<&ReadTransaction, StoreError> {

@@ -35,11 +35,12 @@ impl Layer {
         }
     }
 
-    /// Moves the rows of a newer layer on top of this one's.
+    /// Moves the rows of a newer layer on top of this one's. One by one: `BTreeMap::append` would
+    /// build the whole larger map anew for each commit.
     pub(crate) fn absorb(&mut self, newer: &mut Self) {
         for (ours, theirs) in self.tables.iter_mut().zip(&mut newer.tables) {
             let before = ours.len();
-            ours.append(theirs);
+            ours.extend(std::mem::take(theirs));
             self.rows += ours.len() - before;
         }
         newer.rows = 0;

@@ -416,7 +416,11 @@ impl Drill {
         if !matches!(user.factor, Factor::Totp { .. }) {
             self.returning += 1;
         }
-        let again = |state: &State| state.accepted.unwrap_or(state.next.saturating_sub(1));
+        let again = |state: &State| {
+            state
+                .accepted
+                .unwrap_or_else(|| state.next.saturating_sub(1))
+        };
         let (step, code, digits) = match &user.factor {
             Factor::Password(password) => {
                 typed.extend_from_slice(password.expose().as_bytes());
@@ -475,9 +479,8 @@ impl Drill {
 
 fn ticket(user: u32, what: What, step: u64, state: State, spent: Spent) -> Ticket {
     let expect = match what {
-        What::Wrong => Expect::Reject,
         What::Replay if spent == Spent::Accept => Expect::Accept,
-        What::Replay => Expect::Reject,
+        What::Replay | What::Wrong => Expect::Reject,
         What::Right if state.wrong >= PATIENCE => Expect::Either,
         What::Right => Expect::Accept,
     };

@@ -46,7 +46,7 @@ use crate::time::SystemClock;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Http {
-    /// https://HOST[:PORT], or http://127.0.0.1:PORT; the key is read from --key-file
+    /// Where it is, as for --server; the key is read from --key-file
     #[arg(value_name = "URL")]
     target: String,
     #[command(flatten)]

@@ -154,7 +154,7 @@ impl Post {
                 lane.socket.as_raw_fd(),
                 &mut self.out,
                 &slices,
-                &[None; BATCH],
+                [None; BATCH],
                 none,
                 MsgFlags::MSG_DONTWAIT,
             );

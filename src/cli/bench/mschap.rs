@@ -45,8 +45,8 @@ impl Exchange {
         let name = user.rsplit_once('\\').map_or(user, |(_, name)| name);
         let hash = nt_password_hash(password);
         let challenge = challenge_hash(peer_challenge, authenticator_challenge, name);
-        let response = challenge_response(&challenge, &hash);
-        let proof = authenticator_response(&hash, &response, &challenge);
+        let response = challenge_response(challenge, &hash);
+        let proof = authenticator_response(&hash, &response, challenge);
         Self { response, proof }
     }
 
@@ -87,14 +87,14 @@ fn challenge_hash(peer: &[u8; 16], authenticator: &[u8; 16], user: &str) -> [u8;
 }
 
 /// `ChallengeResponse`: the challenge under three DES keys made of the hash and five zeros.
-fn challenge_response(challenge: &[u8; 8], hash: &[u8; 16]) -> [u8; 24] {
+fn challenge_response(challenge: [u8; 8], hash: &[u8; 16]) -> [u8; 24] {
     let mut key = Zeroizing::new([0_u8; 21]);
     key.iter_mut().zip(hash).for_each(|(to, from)| *to = *from);
     let mut response = [0; 24];
     let (parts, _) = key.as_chunks::<7>();
     let (blocks, _) = response.as_chunks_mut::<8>();
     for (part, block) in parts.iter().zip(blocks) {
-        *block = *challenge;
+        *block = challenge;
         let block: &mut [u8; 8] = block;
         Des::new(&with_parity(*part).into()).encrypt_block(block.into());
     }
@@ -115,7 +115,7 @@ fn with_parity(part: [u8; 7]) -> [u8; 8] {
 }
 
 /// `GenerateAuthenticatorResponse`.
-fn authenticator_response(hash: &[u8; 16], response: &[u8; 24], challenge: &[u8; 8]) -> [u8; 20] {
+fn authenticator_response(hash: &[u8; 16], response: &[u8; 24], challenge: [u8; 8]) -> [u8; 20] {
     let hash_hash = Md4::digest(hash);
     let digest = Sha1::new()
         .chain_update(hash_hash)

@@ -109,7 +109,7 @@ pub(super) async fn follow(
             }
             _ = ticks.tick() => {
                 let (now, answered) = (watch.now(), watch.answered.load(Ordering::Relaxed));
-                let seconds = (now - before.0).as_secs_f64().max(0.001);
+                let seconds = now.saturating_sub(before.0).as_secs_f64().max(0.001);
                 let rate = lossy(answered - before.1) / seconds;
                 before = (now, answered);
                 bar.set_position(crate::time::millis(now.min(length)));

@@ -90,6 +90,13 @@ pub struct Imported {
     pub refused: Vec<(usize, AdminError)>,
 }
 
+/// Whether the store is asked about every row before a batch is tried.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Look {
+    AtAll,
+    Trusting,
+}
+
 /// What a row may not make again: what the store has and what earlier rows make.
 #[derive(Default)]
 struct Known {
@@ -109,15 +116,24 @@ impl Service {
         by: By,
     ) -> Result<Imported, AdminError> {
         let mut tries = TRIES;
+        // The store refuses what exists in any case: only when it does is it worth finding out which
+        // rows those are, before it costs a look at every user.
+        let mut look = if dry_run { Look::AtAll } else { Look::Trusting };
         loop {
-            let (records, imported) = self.plan(rows, existing, &by).await?;
+            let (records, imported) = self.plan(rows, existing, look, &by).await?;
+            if look == Look::Trusting && !imported.refused.is_empty() {
+                look = Look::AtAll;
+                continue;
+            }
             if dry_run || records.is_empty() || !imported.refused.is_empty() {
                 return Ok(imported);
             }
             tries -= 1;
             match self.store.change(Change::Import(records), by.clone()).await {
-                // Somebody else made one of them meanwhile: look again.
-                Err(StoreError::Conflict(_) | StoreError::NotFound) if tries > 0 => {}
+                // There is one of them, or somebody else makes it meanwhile: look again.
+                Err(StoreError::Conflict(_) | StoreError::NotFound) if tries > 0 => {
+                    look = Look::AtAll;
+                }
                 done => return Ok(done.map(|()| imported)?),
             }
         }
@@ -127,6 +143,7 @@ impl Service {
         &self,
         rows: &[ImportRow],
         existing: Existing,
+        look: Look,
         by: &By,
     ) -> Result<(Vec<Import>, Imported), AdminError> {
         let mut records = Vec::with_capacity(rows.len() * 2);
@@ -134,7 +151,11 @@ impl Service {
         let mut known = Known::default();
         let mut made: Option<&UserKey> = None;
         for (index, row) in rows.iter().enumerate() {
-            if !known.users.contains_key(&row.user) {
+            if !known.users.contains_key(&row.user) && look == Look::Trusting {
+                // As the rows have it: new users are new, owners of tokens exist.
+                let tokens = row.about.is_none().then(Vec::new);
+                known.users.insert(row.user.clone(), tokens);
+            } else if !known.users.contains_key(&row.user) {
                 let view = self.store.view(&row.user).await?;
                 let tokens = |view: crate::store::View| {
                     let tokens = view.tokens.iter().map(|(token, _)| token.clone());
@@ -143,7 +164,7 @@ impl Service {
                 known.users.insert(row.user.clone(), view.map(tokens));
             }
             let before = records.len();
-            match self.row(row, made, &known, &mut records, by).await {
+            match self.row(row, made, &known, look, &mut records, by).await {
                 Ok(()) => {
                     for record in records.iter().skip(before) {
                         match record {
@@ -182,6 +203,7 @@ impl Service {
         row: &ImportRow,
         made: Option<&UserKey>,
         known: &Known,
+        look: Look,
         records: &mut Vec<Import>,
         by: &By,
     ) -> Result<(), AdminError> {
@@ -201,6 +223,7 @@ impl Service {
             return Ok(());
         };
         if let Some(serial) = &new.serial
+            && look == Look::AtAll
             && self.store.token(serial).await?.is_some()
         {
             return Err(AdminError::Conflict(

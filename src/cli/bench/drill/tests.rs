@@ -102,7 +102,7 @@ fn a_login_without_an_answer_is_not_asked_for_again_in_its_step() {
     let mut bench = Bench::totp(1, "0%", "0%", Spent::Replay);
     let lost = bench.send();
     bench.answer(lost, Answer::None);
-    let next_step = UnixTime::from_secs(3_000_000 - 3_000_000 % 30 + 30);
+    let next_step = UnixTime::from_secs(3_000_030);
     assert_eq!(bench.draw(), Draw::Wait(Some(next_step)));
     bench.now = next_step;
     assert_eq!(bench.send().expect, Expect::Accept);
