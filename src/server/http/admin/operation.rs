@@ -28,7 +28,7 @@ use crate::store::By;
     )
 )]
 pub(crate) async fn status(State(app): State<Arc<App>>) -> Response {
-    answer::json(StatusCode::OK, &present(&app))
+    answer::json(StatusCode::OK, &present(&app).await)
 }
 
 /// Loaded policies.
@@ -69,10 +69,10 @@ pub(crate) async fn recover_clock(
     Extension(by): Extension<By>,
 ) -> Result<Response, Failure> {
     app.service().accept_clock(by).await?;
-    Ok(answer::json(StatusCode::OK, &present(&app)))
+    Ok(answer::json(StatusCode::OK, &present(&app).await))
 }
 
-fn present(app: &App) -> api::Status {
+async fn present(app: &App) -> api::Status {
     let service = app.service();
     let info = app.info();
     let health = service.store().health();
@@ -108,6 +108,13 @@ fn present(app: &App) -> api::Status {
         accepts,
         rejects,
         undecided,
+        notices: api::Notices {
+            // Health is told although the store cannot be read: `fault` says so.
+            cursor: service.store().notified().await.unwrap_or_default(),
+            waiting: service.notices().waiting(),
+            sent: service.notices().sent(),
+            failed: service.notices().failed(),
+        },
         now: service.now().rfc3339(),
         last_seen: service.store().high_water().rfc3339(),
     }
