@@ -113,6 +113,8 @@ pub struct Notices {
     pub sent: u64,
     /// Notices that were given up; the audit says why.
     pub failed: u64,
+    /// Attempts that failed and are repeated; the log says why.
+    pub retried: u64,
 }
 
 /// The loaded policies.

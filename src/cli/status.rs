@@ -153,6 +153,7 @@ mod tests {
             waiting: 1,
             sent: 2,
             failed: 3,
+            retried: 4,
         };
         let wanted = "up to record 9; 1 waiting, 2 sent and 3 failed since start\n";
         assert!(describe(&status).contains(wanted));

@@ -54,7 +54,9 @@ pub fn recipients(
     let mut new = Vec::new();
     for medium in media.iter().map(|wish| medium_of(*wish)) {
         for token in own.iter().filter(|token| carries(token, medium)) {
-            let Some(address) = &token.address else { continue };
+            let Some(address) = &token.address else {
+                continue;
+            };
             if about(token) {
                 new.push(recipient(medium, address));
             } else if in_use(token) {

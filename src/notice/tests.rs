@@ -95,9 +95,17 @@ fn every_action_of_the_audit() {
         ("token_add", Some("pending"), Some(EnrolmentStarted)),
         ("token_add", Some("requested"), Some(EnrolmentStarted)),
         ("token_add", Some("approved"), Some(EnrolmentStarted)),
-        ("token_add", Some("pending, replaces TOTP-1"), Some(EnrolmentStarted)),
+        (
+            "token_add",
+            Some("pending, replaces TOTP-1"),
+            Some(EnrolmentStarted),
+        ),
         ("token_add", Some("active"), Some(EnrolmentEnded)),
-        ("token_add", Some("active, replaces TOTP-1"), Some(EnrolmentEnded)),
+        (
+            "token_add",
+            Some("active, replaces TOTP-1"),
+            Some(EnrolmentEnded),
+        ),
         ("token_add", Some("suspended"), None),
         ("token_add", None, None),
         ("token_request", None, Some(EnrolmentStarted)),
@@ -108,12 +116,36 @@ fn every_action_of_the_audit() {
         ("token_remove", None, Some(TokenRemoved)),
         ("token_link", None, None),
         ("device_revoke", Some("administrator"), Some(DeviceRevoked)),
-        ("credentials_set", Some("new PIN, no password"), Some(CredentialsChanged)),
-        ("credentials_set", Some("same PIN, new password"), Some(CredentialsChanged)),
-        ("credentials_set", Some("new imported PIN, no password"), Some(CredentialsChanged)),
-        ("credentials_set", Some("no PIN, same password"), Some(CredentialsChanged)),
-        ("credentials_set", Some("new PIN to be changed, no password"), Some(CredentialsChanged)),
-        ("credentials_set", Some("same PIN to be changed, no password"), None),
+        (
+            "credentials_set",
+            Some("new PIN, no password"),
+            Some(CredentialsChanged),
+        ),
+        (
+            "credentials_set",
+            Some("same PIN, new password"),
+            Some(CredentialsChanged),
+        ),
+        (
+            "credentials_set",
+            Some("new imported PIN, no password"),
+            Some(CredentialsChanged),
+        ),
+        (
+            "credentials_set",
+            Some("no PIN, same password"),
+            Some(CredentialsChanged),
+        ),
+        (
+            "credentials_set",
+            Some("new PIN to be changed, no password"),
+            Some(CredentialsChanged),
+        ),
+        (
+            "credentials_set",
+            Some("same PIN to be changed, no password"),
+            None,
+        ),
         ("credentials_set", Some("same PIN, same password"), None),
         ("user_set", None, None),
         ("user_set", Some("phone"), Some(PhoneChanged)),
@@ -121,7 +153,11 @@ fn every_action_of_the_audit() {
         ("user_set", Some("phone, email"), Some(ContactsChanged)),
     ] {
         let told = notice(&change(action, detail));
-        assert_eq!(told.as_ref().map(|told| told.topic), wanted, "{action} {detail:?}");
+        assert_eq!(
+            told.as_ref().map(|told| told.topic),
+            wanted,
+            "{action} {detail:?}"
+        );
         let of_user = matches!(action, "credentials_set" | "user_set");
         if let Some(told) = told {
             assert_eq!(told.user.to_string(), "alice@default");
@@ -131,7 +167,12 @@ fn every_action_of_the_audit() {
         }
     }
     for action in SILENT {
-        for detail in [None, Some("active"), Some("phone"), Some("new PIN, no password")] {
+        for detail in [
+            None,
+            Some("active"),
+            Some("phone"),
+            Some("new PIN, no password"),
+        ] {
             assert_eq!(notice(&change(action, detail)), None, "{action} {detail:?}");
         }
     }
@@ -155,7 +196,11 @@ fn every_purpose_and_reason() {
                 _ => None,
             };
             let told = notice(&decision(purpose, *reason, false));
-            assert_eq!(told.as_ref().map(|told| told.topic), wanted, "{purpose:?} {reason}");
+            assert_eq!(
+                told.as_ref().map(|told| told.topic),
+                wanted,
+                "{purpose:?} {reason}"
+            );
             if let Some(told) = told {
                 assert_eq!(told.target.as_deref(), Some("TOTP-7F3K9Q2M"));
             }
@@ -201,5 +246,8 @@ fn the_policy_of_the_rule_says_what_is_told() {
     assert!(wanted(&change("token_resume", None)));
     let mut gone = notice(&decision(Purpose::Login, Reason::WrongCode, true)).unwrap();
     gone.policy = Some("gone".to_owned());
-    assert!(gone.is_wanted(&policies), "default decides for a policy that is no more");
+    assert!(
+        gone.is_wanted(&policies),
+        "default decides for a policy that is no more"
+    );
 }

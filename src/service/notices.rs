@@ -65,6 +65,7 @@ pub struct Gauges {
     waiting: AtomicUsize,
     sent: AtomicU64,
     failed: AtomicU64,
+    retried: AtomicU64,
 }
 
 impl Gauges {
@@ -81,6 +82,11 @@ impl Gauges {
     /// Notices that were given up.
     pub fn failed(&self) -> u64 {
         self.failed.load(Ordering::Relaxed)
+    }
+
+    /// Attempts that failed and are repeated.
+    pub fn retried(&self) -> u64 {
+        self.retried.load(Ordering::Relaxed)
     }
 }
 
@@ -165,7 +171,12 @@ impl Outbox {
         if cursor == 0 {
             // Of an empty trail its own record is the first.
             cursor = service.store.health().seq.max(1);
-            set_cursor(&service, cursor, "users are told of what follows".to_owned()).await?;
+            set_cursor(
+                &service,
+                cursor,
+                "users are told of what follows".to_owned(),
+            )
+            .await?;
         }
         let mut done = HashSet::new();
         let mut seq = cursor;
@@ -201,9 +212,9 @@ impl Outbox {
                 behind = !self.catch_up().await?;
             }
             self.send_due().await;
+            let waiting = &self.service.notices.waiting;
+            waiting.store(self.open.len(), Ordering::Relaxed);
             self.move_cursor().await?;
-            let waiting = self.open.len();
-            self.service.notices.waiting.store(waiting, Ordering::Relaxed);
             let pause = self.pause();
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
@@ -338,6 +349,7 @@ impl Outbox {
                 let pause = PAUSE.saturating_mul(doubled).min(PAUSE_MOST);
                 tracing::warn!(record = seq, %error, ?pause, "a notice was not sent; again later");
                 self.due.insert((now.plus(pause), seq));
+                gauges.retried.fetch_add(1, Ordering::Relaxed);
             }
         }
     }
@@ -408,13 +420,7 @@ fn receipt(record: &AuditRecord) -> Option<u64> {
 }
 
 /// Writes into the trail what became of the notice of a record.
-async fn record(
-    service: &Service,
-    action: &'static str,
-    seq: u64,
-    notice: &Notice,
-    what: &str,
-) {
+async fn record(service: &Service, action: &'static str, seq: u64, notice: &Notice, what: &str) {
     let detail = format!("{}: {what}", notice.topic.text().as_str());
     let user = Some(notice.user.to_string());
     match by(service) {

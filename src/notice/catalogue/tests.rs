@@ -28,7 +28,9 @@ fn values(catalogue: &Catalogue, language: Language) -> Vec<(Place, String)> {
 
 fn borrowed(values: &[(Place, String)]) -> Vec<(Place, &str)> {
     let values = values.iter();
-    values.map(|(place, value)| (*place, value.as_str())).collect()
+    values
+        .map(|(place, value)| (*place, value.as_str()))
+        .collect()
 }
 
 fn file(language: Language, text: &str) -> Result<Catalogue, Vec<Diagnostic>> {
@@ -54,7 +56,9 @@ fn the_built_in_texts_are_complete_and_free_of_faults() {
 
 /// Octets of a text in EUC-KR, which Korean text messages are counted in: two for a Hangul.
 fn octets(text: &str) -> usize {
-    text.chars().map(|sign| if sign.is_ascii() { 1 } else { 2 }).sum()
+    text.chars()
+        .map(|sign| if sign.is_ascii() { 1 } else { 2 })
+        .sum()
 }
 
 #[test]
@@ -70,7 +74,11 @@ fn text_messages_are_short_and_say_what_they_must() {
                 // A code alone has no such end.
                 let most = if language == Language::En { 160 } else { 90 };
                 let code = text.must().contains(&Place::Code);
-                assert!(code || octets(message) <= most, "{}: {message}", octets(message));
+                assert!(
+                    code || octets(message) <= most,
+                    "{}: {message}",
+                    octets(message)
+                );
                 for place in text.must() {
                     assert!(message.contains(usual(*place)), "{message}");
                 }
@@ -93,7 +101,10 @@ fn mails_have_a_subject_without_a_code_and_some_more_words() {
         for text in Text::ALL {
             let subject = catalogue.subject(language, Medium::Email, *text, &values);
             assert!(subject.is_none_or(|subject| !subject.contains("755224")));
-            assert_eq!(catalogue.subject(language, Medium::Sms, *text, &values), None);
+            assert_eq!(
+                catalogue.subject(language, Medium::Sms, *text, &values),
+                None
+            );
         }
         let texts = [Text::TokenRevoked, Text::NotYouOtherwise];
         let mail = catalogue.message(language, Medium::Email, &texts, &values);
@@ -114,7 +125,10 @@ fn what_a_file_leaves_out_is_as_built_in() {
     };
     let built_in = Catalogue::default();
     let code = Text::LoginCode;
-    assert_eq!(say(&changed, Language::En, Medium::Sms, code), "CODE 755224");
+    assert_eq!(
+        say(&changed, Language::En, Medium::Sms, code),
+        "CODE 755224"
+    );
     let subject = changed.subject(Language::En, Medium::Email, code, &values);
     assert_eq!(subject.as_deref(), Some("Your code"));
     for language in LANGUAGES {

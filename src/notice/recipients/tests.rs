@@ -91,9 +91,27 @@ fn tokens_in_use_come_before_the_record_and_the_oldest_first() {
     let tokens = [
         token("SMS-1", Kind::Sms, LifeCycle::Active, OWN, 10),
         token("SMS-2", Kind::Sms, LifeCycle::Active, OLD, 20),
-        token("SMS-3", Kind::Sms, LifeCycle::Suspended, "+821033333333", 30),
-        token("EMAIL-1", Kind::Email, LifeCycle::Active, "a@example.com", 5),
-        token("VOICE-1", Kind::Voice, LifeCycle::Active, "+821044444444", 50),
+        token(
+            "SMS-3",
+            Kind::Sms,
+            LifeCycle::Suspended,
+            "+821033333333",
+            30,
+        ),
+        token(
+            "EMAIL-1",
+            Kind::Email,
+            LifeCycle::Active,
+            "a@example.com",
+            5,
+        ),
+        token(
+            "VOICE-1",
+            Kind::Voice,
+            LifeCycle::Active,
+            "+821044444444",
+            50,
+        ),
         token("TOTP-1", Kind::Totp, LifeCycle::Active, "", 1),
     ];
     let user = user(Some("010-5555-5555"), Some(MAIL));
@@ -117,12 +135,18 @@ fn whoever_enrols_a_number_is_not_the_only_one_to_hear_of_it() {
     let new = token("SMS-9", Kind::Sms, LifeCycle::Pending, OWN, 0);
     let older = token("SMS-1", Kind::Sms, LifeCycle::Active, OLD, 9);
     let tokens = [new.clone(), older];
-    assert_eq!(shown(&notice, &user(None, None), &tokens, BOTH), [format!("{OLD}*")]);
+    assert_eq!(
+        shown(&notice, &user(None, None), &tokens, BOTH),
+        [format!("{OLD}*")]
+    );
     let tokens = [new];
     let with_mail = user(None, Some(MAIL));
     assert_eq!(shown(&notice, &with_mail, &tokens, BOTH), [MAIL]);
     let with_phone = user(Some("010-2222-2222"), None);
-    assert_eq!(shown(&notice, &with_phone, &tokens, BOTH), ["010-2222-2222"]);
+    assert_eq!(
+        shown(&notice, &with_phone, &tokens, BOTH),
+        ["010-2222-2222"]
+    );
     // The same number on record is the same number.
     for phone in ["010-1111-1111", "+82 (0)10 1111 1111", OWN] {
         let both = user(Some(phone), Some(MAIL));
@@ -144,7 +168,10 @@ fn a_changed_contact_is_asked_last() {
     assert_eq!(shown(&phone, &user, &[], BOTH), [MAIL]);
     assert_eq!(shown(&phone, &user, &[], &[Wish::Sms]), ["010-1111-1111"]);
     let email = of(Topic::EmailChanged, "");
-    assert_eq!(shown(&email, &user, &[], &[Wish::Email, Wish::Sms]), ["010-1111-1111"]);
+    assert_eq!(
+        shown(&email, &user, &[], &[Wish::Email, Wish::Sms]),
+        ["010-1111-1111"]
+    );
     let both = of(Topic::ContactsChanged, "");
     assert_eq!(shown(&both, &user, &tokens, BOTH), [OLD]);
     assert_eq!(shown(&both, &user, &[], BOTH), ["010-1111-1111", MAIL]);
@@ -155,6 +182,9 @@ fn another_users_token_gives_no_address() {
     let mut linked = token("SMS-1", Kind::Sms, LifeCycle::Active, OLD, 9);
     linked.user = UserKey::parse("bob").unwrap();
     let notice = of(Topic::TokenLinked, "SMS-1");
-    assert_eq!(shown(&notice, &user(None, Some(MAIL)), &[linked.clone()], BOTH), [MAIL]);
+    assert_eq!(
+        shown(&notice, &user(None, Some(MAIL)), &[linked.clone()], BOTH),
+        [MAIL]
+    );
     assert!(shown(&notice, &user(None, None), &[linked], BOTH).is_empty());
 }

@@ -59,7 +59,10 @@ pub(super) async fn tell(service: &Service, notice: &Notice, id: [u8; 16], attem
         return Told::Unreachable(format!("the user has no address that is served by {media}"));
     };
     let shown = mask(to.medium, &to.address);
-    match courier.deliver(message(service, notice, &view, to, id)).await {
+    match courier
+        .deliver(message(service, notice, &view, to, id))
+        .await
+    {
         Ok(delivered) => Told::Sent(format!("{} to {shown} by {}", to.medium, delivered.gateway)),
         Err(error) => Told::Failed(format!("{} to {shown}: {error}", to.medium)),
     }
@@ -75,7 +78,10 @@ fn message(
     let texts = service.texts();
     let (language, medium) = (view.user.language, to.medium);
     let target = notice.target.as_deref().unwrap_or_default();
-    let found = view.tokens.iter().find(|(token, _)| token.serial.as_str() == target);
+    let found = view
+        .tokens
+        .iter()
+        .find(|(token, _)| token.serial.as_str() == target);
     let until = lock_end(&view.state, service.now());
     let text = match (notice.topic, until) {
         (Topic::Locked, Some(_)) => Text::LockedUntil,
@@ -126,7 +132,9 @@ fn kind(serial: &str, token: Option<&Token>) -> String {
         return token.kind.to_string();
     }
     let serial: Option<Serial> = serial.parse().ok();
-    let prefix = serial.as_ref().and_then(|serial| serial.as_str().split_once('-'));
+    let prefix = serial
+        .as_ref()
+        .and_then(|serial| serial.as_str().split_once('-'));
     let kind = prefix.and_then(|(prefix, _)| prefix.to_ascii_lowercase().parse::<Kind>().ok());
     kind.map_or_else(|| "OTP".to_owned(), |kind| kind.to_string())
 }

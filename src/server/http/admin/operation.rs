@@ -114,6 +114,7 @@ async fn present(app: &App) -> api::Status {
             waiting: service.notices().waiting(),
             sent: service.notices().sent(),
             failed: service.notices().failed(),
+            retried: service.notices().retried(),
         },
         now: service.now().rfc3339(),
         last_seen: service.store().high_water().rfc3339(),
