@@ -28,6 +28,7 @@
 //! 1     credential  yes   0
 //! 1     model       yes   0 otp credential
 //! 1     policy      yes   0 otp model
+//! 1     notice      yes   0 otp model policy
 //! 2     radius      yes   0 1
 //! 2     otpauth     yes   0 1
 //! 2     api         yes   0 1
@@ -51,6 +52,7 @@ pub mod wire;
 // Core
 pub mod credential;
 pub mod model;
+pub mod notice;
 pub mod otp;
 pub mod policy;
 

@@ -100,10 +100,28 @@ pub struct Status {
     /// The outage that is declared at present.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outage: Option<Waiver>,
+    /// How users are told of what happened to their accounts.
+    #[serde(default)]
+    pub notices: Notices,
     /// The daemon's clock.
     pub now: String,
     /// The latest time on record.
     pub last_seen: String,
+}
+
+/// How users are told of what happened to their accounts. Counts are since start.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+pub struct Notices {
+    /// The last audit record about which nobody has to be told any more; 0: no policy asks for it.
+    pub cursor: u64,
+    /// Notices that are not sent yet.
+    pub waiting: usize,
+    /// Notices that a gateway took.
+    pub sent: u64,
+    /// Notices that were given up; the audit says why.
+    pub failed: u64,
+    /// Attempts that failed and are repeated; the log says why.
+    pub retried: u64,
 }
 
 /// The loaded policies.

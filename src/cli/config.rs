@@ -82,6 +82,10 @@ fn check(context: &Context) -> Result<Exit, CliError> {
         }
         Err(faults) => findings.extend(faults),
     }
+    match daemon::load_texts(&site.dir) {
+        Err(StartError::Findings(faults)) => findings.extend(faults),
+        texts => drop(texts?),
+    }
     policy::report(
         context.out,
         &findings,

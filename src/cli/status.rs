@@ -104,9 +104,20 @@ fn describe(status: &api::Status) -> String {
     );
     table.pair("commits", commits(status));
     table.pair("audit", format!("{} records", status.audit_seq));
+    table.pair("notices", notices(&status.notices));
     table.pair("clock", local_time(&status.now));
     table.pair("last seen", local_time(&status.last_seen));
     table.text()
+}
+
+fn notices(notices: &api::Notices) -> String {
+    if notices.cursor == 0 {
+        return "users are told nothing: no policy in use has `[notify] events`".to_owned();
+    }
+    format!(
+        "up to record {}; {} waiting, {} sent and {} failed since start",
+        notices.cursor, notices.waiting, notices.sent, notices.failed
+    )
 }
 
 fn commits(status: &api::Status) -> String {
@@ -144,6 +155,16 @@ mod tests {
             text.contains("0.1.0 ready\n") && text.contains("2.5 records each"),
             "{text}"
         );
+        assert!(text.contains("users are told nothing"), "{text}");
+        status.notices = api::Notices {
+            cursor: 9,
+            waiting: 1,
+            sent: 2,
+            failed: 3,
+            retried: 4,
+        };
+        let wanted = "up to record 9; 1 waiting, 2 sent and 3 failed since start\n";
+        assert!(describe(&status).contains(wanted));
         status.fault = Some("disk\u{1b}[2J".to_owned());
         let text = describe(&status);
         assert!(text.contains("not ready: disk\\u{1b}"), "{text}");

@@ -20,7 +20,9 @@ use crate::delivery::Parts as DeliveryParts;
 use crate::delivery::connect::SystemResolver;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Source;
+use crate::model::message::Language;
 use crate::model::sealing::SealAlgorithm;
+use crate::notice::Catalogue;
 use crate::policy::Policies;
 use crate::radius::dictionary::Dictionary;
 use crate::radius::dictionary::known_attribute;
@@ -171,6 +173,7 @@ pub async fn open(site: &Site) -> Result<Arc<Service>, StartError> {
     service.replace_travel(load_travel(site)?);
     service.set_courier(couriers(site)?);
     service.set_home(site.config.delivery.home.clone());
+    service.replace_texts(load_texts(&site.dir)?);
     Ok(Arc::new(service))
 }
 
@@ -186,6 +189,36 @@ pub fn couriers(site: &Site) -> Result<Arc<dyn Courier>, StartError> {
     };
     let deliveries = Deliveries::open(plan, &parts).map_err(StartError::Findings)?;
     Ok(Arc::new(deliveries))
+}
+
+/// Reads the texts of messages: those built in, and over them `templates/en.toml` and
+/// `templates/ko.toml` of the installation, where there are such files.
+pub fn load_texts(dir: &Path) -> Result<Catalogue, StartError> {
+    let dir = dir.join(TEMPLATES);
+    if !dir.exists() {
+        return Ok(Catalogue::default());
+    }
+    let mut files = Vec::new();
+    let mut findings = Vec::new();
+    for source in toml_files(&dir, "let the user who runs the daemon read it")? {
+        let path = Path::new(source.name());
+        let stem = path.file_stem().and_then(|stem| stem.to_str());
+        match stem.unwrap_or_default().parse::<Language>() {
+            Ok(language) => files.push((language, source)),
+            Err(()) => {
+                let stem = stem.unwrap_or_default();
+                let error = Diagnostic::error(format!("there are no texts in language `{stem}`"));
+                let languages = Language::ALL.map(Language::as_str);
+                findings.push(error.at(source.place(0..0)).suggest(stem, languages));
+            }
+        }
+    }
+    match Catalogue::parse(&files) {
+        Ok(catalogue) if findings.is_empty() => return Ok(catalogue),
+        Ok(_) => {}
+        Err(faults) => findings.extend(faults),
+    }
+    Err(StartError::Findings(findings))
 }
 
 /// Reads the tables of travellers and countries; a table that is not configured is empty.
@@ -247,12 +280,20 @@ pub fn load_policies(dir: &Path) -> Result<Policies, StartError> {
     Ok(policies)
 }
 
-/// The policy files of a directory: `*.toml` in order of name, without hidden ones.
+/// The policy files of a directory.
 pub fn policy_files(dir: &Path) -> Result<Vec<Source>, StartError> {
+    toml_files(
+        dir,
+        "policies live in the directory that `[policies] dir` names",
+    )
+}
+
+/// The files `*.toml` of a directory in order of name, without hidden ones.
+fn toml_files(dir: &Path, remedy: &str) -> Result<Vec<Source>, StartError> {
     let unreadable = |path: &Path, error: &io::Error| {
         failed(
             format!("{} cannot be read: {error}", path.display()),
-            "policies live in the directory that `[policies] dir` names",
+            remedy,
         )
     };
     let mut paths = Vec::new();
@@ -351,5 +392,7 @@ fn failed(what: impl Into<String>, remedy: impl Into<String>) -> StartError {
     }
 }
 
+/// Directory of the operator's own texts, in that of the installation.
+const TEMPLATES: &str = "templates";
 /// Time between checkpoints: bounds what opening has to fold again.
 const CHECKPOINT: Duration = Duration::from_secs(5);

@@ -24,6 +24,7 @@ use crate::daemon::StartError;
 use crate::daemon::dictionary;
 use crate::daemon::failed;
 use crate::daemon::load_policies;
+use crate::daemon::load_texts;
 use crate::daemon::load_travel;
 use crate::daemon::open;
 use crate::server::Info;
@@ -32,6 +33,7 @@ use crate::server::http::App;
 use crate::server::radius;
 use crate::server::tls::Tls;
 use crate::service::Service;
+use crate::service::notices;
 
 /// Runs the daemon until SIGTERM or SIGINT. `ready` is called when every listener is bound.
 pub async fn serve(
@@ -76,6 +78,7 @@ pub async fn serve(
         shutdown.clone(),
     ));
     tasks.spawn(forget_sources(Arc::clone(&service), shutdown.clone()));
+    tasks.spawn(notices::run(Arc::clone(&service), shutdown.clone()));
     tasks.close();
     tracing::info!(dir = %site.dir.display(), version = env!("CARGO_PKG_VERSION"), "ready");
     ready(&info, &service);
@@ -249,7 +252,7 @@ async fn forget_sources(service: Arc<Service>, shutdown: CancellationToken) {
     }
 }
 
-/// Reads policies and certificates again. What is in use stays in use unless all of it is right.
+/// Reads policies, tables, texts and certificates again. What is in use stays in use unless all of it is right.
 fn reload(site: &Site, service: &Service, tls: Option<&Tls>) {
     match load_policies(&site.config.policies.dir) {
         Ok(policies) => match service.replace_policies(policies) {
@@ -266,6 +269,15 @@ fn reload(site: &Site, service: &Service, tls: Option<&Tls>) {
     match load_travel(site) {
         Ok(travel) => service.replace_travel(travel),
         Err(error) => tracing::error!(%error, "tables not reloaded; the old ones stay"),
+    }
+    match load_texts(&site.dir) {
+        Ok(texts) => service.replace_texts(texts),
+        Err(StartError::Findings(findings)) => {
+            for finding in findings {
+                tracing::error!(%finding, "texts not reloaded; the old ones stay");
+            }
+        }
+        Err(error) => tracing::error!(%error, "texts not reloaded; the old ones stay"),
     }
     match tls.map(Tls::reload) {
         None => {}

@@ -64,6 +64,9 @@ pub enum Language {
 }
 
 impl Language {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::En, Self::Ko];
+
     /// The word of configuration and templates (ISO 639-1).
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -49,16 +49,12 @@ impl Hours {
             return Err(format!("`{text}` is not a time range: {FORM}"));
         }
         let (from, to) = range.map_or(Ok((0, DAY)), parse_range)?;
-        let zone = match TimeZone::get(zone) {
-            Ok(found) if !found.is_unknown() => found,
-            _ => return Err(unknown_zone(zone)),
-        };
         Ok(Self {
             text: text.into(),
             days,
             from,
             to,
-            zone,
+            zone: zone_named(zone)?,
         })
     }
 
@@ -165,6 +161,14 @@ fn parse_days(text: &str) -> Result<u8, String> {
         }
     }
     Ok(mask)
+}
+
+/// The zone of this name. The error says what is wrong.
+pub(crate) fn zone_named(name: &str) -> Result<TimeZone, String> {
+    match TimeZone::get(name) {
+        Ok(found) if !found.is_unknown() => Ok(found),
+        _ => Err(unknown_zone(name)),
+    }
 }
 
 /// Names without a slash are not offered: `EST` is near to `KST` and half a world away.

@@ -52,6 +52,7 @@ pub use enrolment::{Enrolment, PerKind, StepUp};
 pub use eval::{ConditionTrace, Facts, RuleTrace, Ruling, Trace};
 pub use factor::{Factor, UnknownName, assurance, kinds_of};
 pub use hours::Hours;
+pub(crate) use hours::zone_named;
 pub use notify::{Event, Medium, Notify};
 pub use reply::{ReplyAttribute, ReplyFacts, Template};
 

@@ -27,6 +27,8 @@ use crate::model::message::mask;
 use crate::model::token::Token;
 use crate::model::token::TokenState;
 use crate::model::user_key::UserKey;
+use crate::notice::Place;
+use crate::notice::Text;
 use crate::otp::Digits;
 use crate::otp::card;
 use crate::otp::issued;
@@ -245,17 +247,13 @@ impl Service {
                 return Ok(Err(refusal));
             }
         };
-        let text = match way {
-            Way::Inbound => texts::key_in(language),
-            Way::Enrol => texts::enrolment(language, &made.text, minutes),
-            _ => texts::login(language, &made.text, minutes),
-        };
+        let (subject, text) = self.code_text(way, medium, language, &made.text, minutes);
         self.post(
             Message {
                 id: request.to_bytes(),
                 medium,
                 to: address.clone(),
-                subject: (medium == Medium::Email).then(|| texts::subject(language).to_owned()),
+                subject,
                 text,
                 code: (way != Way::Inbound).then(|| made.text.clone()),
                 language,
@@ -281,14 +279,15 @@ impl Service {
             let mut id = request.to_bytes();
             // Two messages, which no gateway is to take for one.
             id[15] = id[15].wrapping_add(place);
+            let (subject, text) =
+                self.code_text(Way::Enrol, *medium, language, &made.text, minutes);
             self.post(
                 Message {
                     id,
                     medium: *medium,
                     to: to.clone(),
-                    subject: (*medium == Medium::Email)
-                        .then(|| texts::subject(language).to_owned()),
-                    text: texts::enrolment(language, &made.text, minutes),
+                    subject,
+                    text,
                     code: Some(made.text.clone()),
                     language,
                 },
@@ -296,6 +295,29 @@ impl Service {
                 Some(token.user.to_string()),
             );
         }
+    }
+
+    /// The subject and the text of a message with a code that is good for so many minutes.
+    pub(crate) fn code_text(
+        &self,
+        way: Way,
+        medium: Medium,
+        language: Language,
+        code: &SecretString,
+        minutes: u64,
+    ) -> (Option<String>, SecretString) {
+        let (text, code) = match way {
+            Way::Inbound => (Text::KeyIn, code.clone()),
+            Way::Enrol => (Text::EnrolmentCode, issued::grouped(code.expose(), 4)),
+            _ => (Text::LoginCode, code.clone()),
+        };
+        let minutes = minutes.to_string();
+        let values = [(Place::Code, code.expose()), (Place::Minutes, &minutes)];
+        let texts = self.texts();
+        (
+            texts.subject(language, medium, text, &values),
+            texts.message(language, medium, &[text], &values),
+        )
     }
 
     /// Hands a message over in a task of its own; what became of it is in the audit.
@@ -379,51 +401,6 @@ fn detail(token: &Token, wanted: &Wanted<'_>) -> String {
     detail
 }
 
-/// The texts of messages with codes. Short: 70 characters of Korean fit one text message.
-mod texts {
-    use super::Language;
-    use super::SecretString;
-
-    pub(super) fn login(language: Language, code: &SecretString, minutes: u64) -> SecretString {
-        let code = code.expose();
-        SecretString::new(match language {
-            Language::En => format!(
-                "Your login code is {code}. It is good for {minutes} min. Tell it to nobody."
-            ),
-            Language::Ko => {
-                format!("로그인 인증번호 {code} ({minutes}분간 유효). 타인에게 알려주지 마세요.")
-            }
-        })
-    }
-
-    pub(super) fn enrolment(language: Language, code: &SecretString, minutes: u64) -> SecretString {
-        let code = super::issued::grouped(code.expose(), 4);
-        let code = code.expose();
-        SecretString::new(match language {
-            Language::En => format!(
-                "Your enrolment code is {code}. It is good for {minutes} min. Tell it to nobody."
-            ),
-            Language::Ko => {
-                format!("기기 등록번호 {code} ({minutes}분간 유효). 타인에게 알려주지 마세요.")
-            }
-        })
-    }
-
-    pub(super) fn key_in(language: Language) -> SecretString {
-        SecretString::from(match language {
-            Language::En => "Please key in the two digits that your screen shows.",
-            Language::Ko => "화면에 표시된 두 자리 숫자를 눌러 주세요.",
-        })
-    }
-
-    pub(super) const fn subject(language: Language) -> &'static str {
-        match language {
-            Language::En => "Your code",
-            Language::Ko => "인증번호 안내",
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -444,20 +421,5 @@ mod tests {
         );
         let mail = SendLimits::default().quotas(&user, Medium::Email, "a@example.com");
         assert_eq!(mail.len(), 3);
-    }
-
-    #[test]
-    fn texts_hold_the_code_and_fit_a_message() {
-        let code = SecretString::from("123456");
-        for language in [Language::En, Language::Ko] {
-            let text = texts::login(language, &code, 3);
-            assert!(text.expose().contains("123456") && text.expose().contains('3'));
-            let most = if language == Language::En { 160 } else { 70 };
-            assert!(text.expose().chars().count() <= most);
-            let code = SecretString::from("7F3K9Q2M44XZ");
-            let text = texts::enrolment(language, &code, 10);
-            assert!(text.expose().contains("7F3K-9Q2M-44XZ"));
-            assert!(text.expose().chars().count() <= most);
-        }
     }
 }

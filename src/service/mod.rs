@@ -28,6 +28,7 @@ use crate::model::id::Serial;
 use crate::model::reason::Decision;
 use crate::model::reason::Reason;
 use crate::model::user_key::UserKey;
+use crate::notice::Catalogue;
 use crate::policy::Factor;
 use crate::policy::Facts;
 use crate::policy::Policies;
@@ -68,6 +69,7 @@ pub mod explain;
 pub mod hashing;
 pub mod inbound;
 pub mod issue;
+pub mod notices;
 mod round;
 mod slot;
 pub mod travel;
@@ -88,6 +90,8 @@ pub struct Service {
     courier: ArcSwap<Arc<dyn Courier>>,
     send_limits: ArcSwap<SendLimits>,
     home: ArcSwap<Option<String>>,
+    texts: ArcSwap<Catalogue>,
+    notices: notices::Gauges,
     counters: counters::Counters,
 }
 
@@ -235,6 +239,8 @@ impl Service {
             courier: ArcSwap::from_pointee(courier),
             send_limits: ArcSwap::default(),
             home: ArcSwap::default(),
+            texts: ArcSwap::default(),
+            notices: notices::Gauges::default(),
             counters,
         })
     }
@@ -292,6 +298,21 @@ impl Service {
     /// Who carries messages; nobody until [`Service::set_courier`].
     pub fn courier(&self) -> Arc<dyn Courier> {
         Arc::clone(&**self.courier.load())
+    }
+
+    /// Takes the texts of messages, all at once.
+    pub fn replace_texts(&self, texts: Catalogue) {
+        self.texts.store(Arc::new(texts));
+    }
+
+    /// The texts of messages as they are now.
+    pub fn texts(&self) -> Arc<Catalogue> {
+        self.texts.load_full()
+    }
+
+    /// How telling users of what happened gets on.
+    pub const fn notices(&self) -> &notices::Gauges {
+        &self.notices
     }
 
     /// Takes a new set of policies, all at once. Refused while a client names one that is missing.

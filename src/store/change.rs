@@ -69,6 +69,7 @@ pub(crate) fn change(
     }
     let writes = writes(rows, change, keys)?;
     let detail = match change {
+        Change::UpdateUser(user) => contacts(rows, user)?,
         Change::SetTokenState { reason, .. } => reason.clone(),
         Change::ApproveToken { on_behalf, .. } => on_behalf
             .as_ref()
@@ -126,6 +127,21 @@ fn entry(
         event,
         writes,
     }
+}
+
+/// Which addresses of a user change: whoever changes one may be about to use it.
+fn contacts(rows: &Working<'_>, user: &User) -> Result<Option<String>, StoreError> {
+    let key = record::user_key(&user.key);
+    let Some(before) = rows.get(Table::Users, &key, record::user)? else {
+        return Ok(None);
+    };
+    let changed = [
+        ("phone", before.phone != user.phone),
+        ("email", before.email != user.email),
+    ];
+    let changed = changed.iter().filter(|(_, changed)| *changed);
+    let words: Vec<&str> = changed.map(|(word, _)| *word).collect();
+    Ok((!words.is_empty()).then(|| words.join(", ")))
 }
 
 /// Where a new token stands, and what it replaces.

@@ -387,6 +387,8 @@ pub fn changed(event: &ChangeEvent) -> String {
         "approval_lend" => "lent the right to approve,",
         "approval_take_back" => "took back the right to approve,",
         "notified" => "told the users concerned, up to record",
+        "notice_sent" => "told the user concerned of record",
+        "notice_failed" => "did not tell the user concerned of record",
         "token_remove" => "removed token",
         "client_add" => "made client",
         "client_set" => "changed client",

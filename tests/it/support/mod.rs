@@ -9,6 +9,7 @@ pub(crate) mod vectors;
 
 pub(crate) mod codes;
 pub(crate) mod daemon;
+pub(crate) mod desk;
 pub(crate) mod device;
 pub(crate) mod disk;
 pub(crate) mod expected;

@@ -113,6 +113,14 @@ async fn present(app: &App) -> Result<api::Status, Failure> {
         rejects,
         undecided,
         outage: outage.map(|outage| forms::waiver(&outage, now)),
+        notices: api::Notices {
+            // Health is told although the store cannot be read: `fault` says so.
+            cursor: service.store().notified().await.unwrap_or_default(),
+            waiting: service.notices().waiting(),
+            sent: service.notices().sent(),
+            failed: service.notices().failed(),
+            retried: service.notices().retried(),
+        },
         now: now.rfc3339(),
         last_seen: service.store().high_water().rfc3339(),
     })

@@ -1,0 +1,246 @@
+//! Notices: what users are told of what happened to their account. Pure.
+//!
+//! ```text
+//! audit record --notice--> Notice --recipients--> addresses --catalogue--> text
+//! ```
+//!
+//! Sources: SP 800-63B s6.1.2 and OWASP ASVS 6.3.7 (the user hears of new authenticators), rows C9
+//! and D5.
+//!
+//! Invariants: the audit trail is the only source, so that nothing happens without being told and
+//! nothing secret can be told: no code, key, PIN or password is in a record. What the telling itself
+//! writes into the trail is never told.
+
+use crate::model::audit::AuditRecord;
+use crate::model::audit::ChangeEvent;
+use crate::model::audit::DecisionEvent;
+use crate::model::audit::Event as Happened;
+use crate::model::audit::Purpose;
+use crate::model::reason::Decision;
+use crate::model::reason::Reason;
+use crate::model::user_key::UserKey;
+use crate::policy::Event;
+use crate::policy::Policies;
+use crate::policy::Policy;
+use crate::time::UnixTime;
+
+mod catalogue;
+mod recipients;
+mod template;
+
+pub use catalogue::Catalogue;
+pub use catalogue::Text;
+pub use recipients::Recipient;
+pub use recipients::recipients;
+pub use template::Place;
+
+/// Something a user is told of.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Notice {
+    /// What happened.
+    pub topic: Topic,
+    /// To whom.
+    pub user: UserKey,
+    /// To which token or device, when to one.
+    pub target: Option<String>,
+    /// Which client asked, when one did.
+    pub client: Option<String>,
+    /// The policy that decided, when one did.
+    pub policy: Option<String>,
+    /// When.
+    pub at: UnixTime,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Topic {
+    /// A token was made or asked for, and is not in use yet.
+    EnrolmentStarted,
+    /// A token came into use.
+    EnrolmentEnded,
+    /// A device took a token over.
+    DeviceBound,
+    /// Another user's token counts for this user too.
+    TokenLinked,
+    /// A token came into use again; or for the first time, without a code.
+    TokenResumed,
+    /// A token was suspended.
+    TokenSuspended,
+    /// A token was ended.
+    TokenRevoked,
+    /// A token was removed.
+    TokenRemoved,
+    /// A device was ended, with what it carried.
+    DeviceRevoked,
+    /// PIN or password were changed.
+    CredentialsChanged,
+    /// The telephone number was changed.
+    PhoneChanged,
+    /// The mail address was changed.
+    EmailChanged,
+    /// Both were changed.
+    ContactsChanged,
+    /// The user was locked.
+    Locked,
+    /// A recovery code was used.
+    RecoveryUsed,
+}
+
+impl Topic {
+    /// The events of a policy under which it is told: any of them.
+    pub const fn events(self) -> &'static [Event] {
+        match self {
+            Self::EnrolmentStarted
+            | Self::EnrolmentEnded
+            | Self::DeviceBound
+            | Self::TokenLinked => &[Event::Enrolment],
+            // One word in the audit for both ways there.
+            Self::TokenResumed => &[Event::Enrolment, Event::FactorChange],
+            Self::TokenSuspended
+            | Self::TokenRevoked
+            | Self::TokenRemoved
+            | Self::DeviceRevoked
+            | Self::CredentialsChanged
+            | Self::PhoneChanged
+            | Self::EmailChanged
+            | Self::ContactsChanged => &[Event::FactorChange],
+            Self::Locked => &[Event::Lock],
+            Self::RecoveryUsed => &[Event::Recovery],
+        }
+    }
+
+    /// The text that tells it.
+    pub const fn text(self) -> Text {
+        match self {
+            Self::EnrolmentStarted => Text::EnrolmentStarted,
+            Self::EnrolmentEnded => Text::EnrolmentEnded,
+            Self::DeviceBound => Text::DeviceBound,
+            Self::TokenLinked => Text::TokenLinked,
+            Self::TokenResumed => Text::TokenResumed,
+            Self::TokenSuspended => Text::TokenSuspended,
+            Self::TokenRevoked => Text::TokenRevoked,
+            Self::TokenRemoved => Text::TokenRemoved,
+            Self::DeviceRevoked => Text::DeviceRevoked,
+            Self::CredentialsChanged => Text::CredentialsChanged,
+            Self::PhoneChanged | Self::EmailChanged | Self::ContactsChanged => {
+                Text::ContactsChanged
+            }
+            Self::Locked => Text::Locked,
+            Self::RecoveryUsed => Text::RecoveryUsed,
+        }
+    }
+
+    /// Whether freezing the token that it is about would change anything (row D5).
+    pub const fn can_freeze(self) -> bool {
+        matches!(
+            self,
+            Self::EnrolmentStarted
+                | Self::EnrolmentEnded
+                | Self::DeviceBound
+                | Self::TokenLinked
+                | Self::TokenResumed
+                | Self::RecoveryUsed
+        )
+    }
+}
+
+impl Notice {
+    /// The policy that says whether it is told, and how.
+    pub fn policy<'p>(&self, policies: &'p Policies) -> Option<&'p Policy> {
+        let named = self.policy.as_deref().and_then(|name| policies.get(name));
+        named.or_else(|| policies.resolve(None))
+    }
+
+    /// Whether the user is to be told of it.
+    pub fn is_wanted(&self, policies: &Policies) -> bool {
+        let tells = |policy: &Policy| {
+            let mut events = self.topic.events().iter();
+            events.any(|event| policy.notify.tells(*event))
+        };
+        self.policy(policies).is_some_and(tells)
+    }
+}
+
+/// What a record tells its user; most tell nothing.
+pub fn notice(record: &AuditRecord) -> Option<Notice> {
+    match &record.event {
+        Happened::Decision(event) => decided(event, record.at),
+        Happened::Change(event) => changed(event, record.at),
+    }
+}
+
+fn decided(event: &DecisionEvent, at: UnixTime) -> Option<Notice> {
+    let accepted = event.decision == Decision::Accept;
+    let topic = match event.purpose {
+        _ if event.locked => Topic::Locked,
+        Purpose::Confirm if accepted => Topic::EnrolmentEnded,
+        Purpose::Enrol if accepted => Topic::DeviceBound,
+        Purpose::Login if event.reason == Reason::RecoveryOk => Topic::RecoveryUsed,
+        _ => return None,
+    };
+    // Of a lock no token is to be named: the word that freezes one would not end it.
+    let target = event.serial.as_ref().filter(|_| topic != Topic::Locked);
+    let policy = event.rule.as_deref().and_then(|rule| rule.split_once(':'));
+    Some(Notice {
+        topic,
+        user: UserKey::parse(&event.user).ok()?,
+        target: target.map(ToString::to_string),
+        client: Some(event.client.clone()),
+        policy: policy.map(|(policy, _)| policy.to_owned()),
+        at,
+    })
+}
+
+fn changed(event: &ChangeEvent, at: UnixTime) -> Option<Notice> {
+    let detail = event.detail.as_deref().unwrap_or_default();
+    let user = event.user.as_deref();
+    let (topic, user) = match event.action.as_str() {
+        "token_add" => (added(detail)?, user),
+        "token_request" => (Topic::EnrolmentStarted, user),
+        "token_resume" => (Topic::TokenResumed, user),
+        "token_suspend" => (Topic::TokenSuspended, user),
+        "token_revoke" => (Topic::TokenRevoked, user),
+        "token_remove" => (Topic::TokenRemoved, user),
+        // The owner loses nothing by it; the other gains a token that may not be theirs.
+        "token_link" => (Topic::TokenLinked, Some(detail)),
+        "device_revoke" => (Topic::DeviceRevoked, user),
+        "credentials_set" if has_new(detail) => (Topic::CredentialsChanged, user),
+        "user_set" => match detail {
+            "phone" => (Topic::PhoneChanged, user),
+            "email" => (Topic::EmailChanged, user),
+            "phone, email" => (Topic::ContactsChanged, user),
+            _ => return None,
+        },
+        _ => return None,
+    };
+    let of_user = matches!(event.action.as_str(), "credentials_set" | "user_set");
+    Some(Notice {
+        topic,
+        user: UserKey::parse(user?).ok()?,
+        target: (!of_user).then(|| event.target.clone()),
+        client: None,
+        policy: None,
+        at,
+    })
+}
+
+/// A new token, by the state that it was made in.
+fn added(detail: &str) -> Option<Topic> {
+    match detail.split(", ").next() {
+        Some("requested" | "approved" | "pending") => Some(Topic::EnrolmentStarted),
+        Some("active") => Some(Topic::EnrolmentEnded),
+        _ => None,
+    }
+}
+
+/// Whether PIN or password are others than before: `new PIN, no password`. That one must be changed
+/// is told at the next login.
+fn has_new(detail: &str) -> bool {
+    let words = |verifier: &str, word: &str| verifier.split(' ').next() == Some(word);
+    let mut verifiers = detail.split(", ");
+    let ordered = detail.contains("to be changed");
+    verifiers.any(|verifier| words(verifier, "new") || (words(verifier, "no") && !ordered))
+}
+
+#[cfg(test)]
+mod tests;
