@@ -165,10 +165,13 @@ impl Route {
             id: HEXLOWER.encode(&message.id),
         };
         let config = &self.config;
-        let spoken = |template: &Template| template.has(Placeholder::Code);
-        let needs_code = spoken(&config.url) || config.body.as_ref().is_some_and(spoken);
-        if needs_code && message.code.is_none() {
-            return Err("the message has no code, and `{code}` is in the template".to_owned());
+        // A gateway that speaks digits and nothing else has nothing to say without them; beside the text
+        // the place of the code stays empty.
+        let holds = |place: Placeholder| {
+            config.url.has(place) || config.body.as_ref().is_some_and(|body| body.has(place))
+        };
+        if !holds(Placeholder::Text) && message.code.is_none() {
+            return Err("the message has no code, and the template has no `{text}`".to_owned());
         }
         let fill = |template: &Template, escape| template.fill(escape, |place| values.of(place));
         let url = fill(&config.url, Escape::Percent);
