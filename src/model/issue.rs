@@ -210,6 +210,8 @@ pub struct Issue {
 pub struct IssueCurrent {
     /// The token's life and revision; `None`: there is no such token.
     pub token: Option<(u64, LifeCycle)>,
+    /// Whether a device carries it.
+    pub carried: bool,
     /// The token's state.
     pub state: TokenState,
     /// Messages today, per quota of the issue.
@@ -281,8 +283,9 @@ pub fn settle_issue(
     }
     let fits = match issue.way {
         Way::Code | Way::Inbound => matches!(life, LifeCycle::Active | LifeCycle::Pending),
-        Way::Enrol => life == LifeCycle::Pending,
-        Way::Transfer => life == LifeCycle::Active,
+        // A device that has redeemed one must not lose the token to whoever redeems another.
+        Way::Enrol => life == LifeCycle::Pending && !current.carried,
+        Way::Transfer => life == LifeCycle::Active && current.carried,
     };
     if !fits {
         return Err(IssueRefusal::NotUsable);

@@ -287,7 +287,7 @@ fn writes(
             expected,
             call,
         } => enrol::renew(rows, serial, *expires, *expected, call.as_ref(), keys.now),
-        Change::LinkToken(serial, user) => enrol::link(rows, serial, user),
+        Change::LinkToken(serial, user) => enrol::link(rows, serial, user, keys),
         Change::UnlinkToken(serial, user) => enrol::unlink(rows, serial, user),
         Change::ExpireTokens => Ok(enrol::expire(rows, keys.now)?.0),
         Change::Device { id, act, call } => device::change(rows, id, act, call.as_ref(), keys.now),
@@ -331,7 +331,7 @@ pub(crate) fn accepts_clock(entry: &Entry) -> bool {
 #[derive(Clone, Copy)]
 pub(super) struct Keys<'a> {
     now: UnixTime,
-    sealer: &'a Sealer,
+    pub(super) sealer: &'a Sealer,
     entropy: &'a dyn Entropy,
 }
 
@@ -500,11 +500,22 @@ pub(super) fn refuse_twin(
 ) -> Result<(), StoreError> {
     rows.get(Table::Users, owner, |_| Ok(()))?
         .ok_or(StoreError::NotFound)?;
-    for (key, _) in tokens_of(rows, &token.user)? {
-        if enrol::own_row(rows, &key)?.is_none() {
-            continue;
-        }
-        let other = rows.get(Table::Tokens, &key, |row| record::token(row, keys.sealer))?;
+    refuse_key(rows, &token.user, token, keys)
+}
+
+/// One key twice for one user, be it their own or one that counts for them too: each of the two would
+/// accept the same code once.
+pub(super) fn refuse_key(
+    rows: &Working<'_>,
+    user: &UserKey,
+    token: &Token,
+    keys: Keys<'_>,
+) -> Result<(), StoreError> {
+    for (key, _) in tokens_of(rows, user)? {
+        let link = |row: &[u8]| Ok(record::link_target(row).map(<[u8]>::to_vec));
+        let target = rows.get(Table::Tokens, &key, link)?.flatten();
+        let key = target.as_deref().unwrap_or(&key);
+        let other = rows.get(Table::Tokens, key, |row| record::token(row, keys.sealer))?;
         let same = other.is_some_and(|other| other.key == token.key);
         refuse_if(same, "the user has a token with this key already")?;
     }

@@ -14,8 +14,10 @@ use crate::model::token::LifeCycle;
 use crate::model::user_key::UserKey;
 use crate::store::StoreError;
 use crate::store::change::CHANGED;
+use crate::store::change::Keys;
 use crate::store::change::find_token;
 use crate::store::change::refuse_if;
+use crate::store::change::refuse_key;
 use crate::store::device;
 use crate::store::evaluate::gone;
 use crate::store::evaluate::put;
@@ -217,6 +219,7 @@ pub(super) fn link(
     rows: &Working<'_>,
     serial: &Serial,
     user: &UserKey,
+    keys: Keys<'_>,
 ) -> Result<Vec<RowWrite>, StoreError> {
     let other = record::user_key(user);
     rows.get(Table::Users, &other, |_| Ok(()))?
@@ -229,6 +232,9 @@ pub(super) fn link(
     let key = record::token_key(&other, serial);
     let linked = rows.get(Table::Tokens, &key, |_| Ok(()))?.is_some();
     refuse_if(linked, "the token counts for this user already")?;
+    let own = record::token_key(&owner, serial);
+    let token = rows.get(Table::Tokens, &own, |row| record::token(row, keys.sealer))?;
+    refuse_key(rows, user, &token.ok_or(StoreError::NotFound)?, keys)?;
     Ok(vec![
         put(Table::Tokens, key, record::link_row(&owner, serial)),
         put(Table::Links, link_key(serial.as_str(), &other), Vec::new()),

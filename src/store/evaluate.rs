@@ -110,6 +110,7 @@ pub(crate) fn issue(
             .map_or(0, |(_, count)| count))
     });
     let current = IssueCurrent {
+        carried: token.as_ref().is_some_and(|token| token.device().is_some()),
         token: match token {
             Some(token) => Some((token.revision(), token.state_at(issue.at)?)),
             None => None,
