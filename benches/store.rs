@@ -80,7 +80,7 @@ async fn fill(store: &dyn Store) {
             bypass: None,
             exemption: None,
             remote_issue: false,
-            language: Default::default(),
+            language: oncegate::model::message::Language::default(),
             created: at,
             revision: 1,
         };
@@ -88,7 +88,7 @@ async fn fill(store: &dyn Store) {
             address: None,
             device: None,
             expires: None,
-            enrolment: Default::default(),
+            enrolment: oncegate::model::enrolment::Enrolment::default(),
             serial: serial(number),
             user: name(number),
             kind: Kind::Hotp,

@@ -147,6 +147,7 @@ impl Kind {
 }
 
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools)] // flags of a command
 pub(super) struct Add {
     /// NAME, NAME@REALM or DOMAIN\NAME
     user: String,

@@ -190,7 +190,7 @@ mod tests {
         Delegation {
             from: from.to_owned(),
             to: to.to_owned(),
-            until: NOW.plus(std::time::Duration::from_secs(60)),
+            until: NOW.plus(std::time::Duration::from_mins(1)),
             reason: "holiday".to_owned(),
         }
     }

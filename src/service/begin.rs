@@ -135,7 +135,7 @@ impl Service {
                 let challenge = self
                     .sealed(request, policy, rule, view.as_ref(), at)
                     .await?;
-                return self.begun(request, policy, factor, way, challenge, serial, made);
+                return self.begun(request, policy, factor, way, &challenge, serial, made);
             }
             None => (0, String::new()),
         };
@@ -331,7 +331,7 @@ impl Service {
         policy: &Policy,
         factor: Factor,
         way: Way,
-        id: String,
+        id: &str,
         serial: &str,
         made: &Made,
     ) -> Result<Begun, ServiceError> {
@@ -348,7 +348,7 @@ impl Service {
         };
         Ok(Begun {
             challenge: Challenged {
-                id: self.ticketed(request, &id, &ticket)?,
+                id: self.ticketed(request, id, &ticket)?,
                 factor,
                 prompt,
                 expires_in,

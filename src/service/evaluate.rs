@@ -234,7 +234,7 @@ impl Service {
         };
         let passed = opened.map(|opened| opened.passed).unwrap_or_default();
         let outage = self.relief(case.rule, case.at).await?;
-        let demand = self.demand(case, &view, passed, &credentials, outage);
+        let demand = self.demand(case, &view, passed, &credentials, outage.as_ref());
         let refused = |reason| {
             let waived = demand.waived.clone();
             Ok(Err(Refusal { reason, waived }))
@@ -337,7 +337,7 @@ impl Service {
         view: &View,
         passed: Factors,
         credentials: &Credentials,
-        outage: Option<Waiver>,
+        outage: Option<&Waiver>,
     ) -> Demand<'p> {
         let Case {
             request,
@@ -359,7 +359,7 @@ impl Service {
             (Some(bypass), _) => (bypass, "bypass", Reason::BypassOk),
             (None, Some(exemption)) => (exemption, "exemption", Reason::ExemptOk),
             (None, None) => {
-                let waived = outage.as_ref().map(|outage| Waived {
+                let waived = outage.map(|outage| Waived {
                     reason: None,
                     text: waiver_text("outage", outage),
                 });

@@ -134,6 +134,7 @@ impl Service {
         Ok(stories)
     }
 
+    #[allow(clippy::too_many_lines)] // one thing after the other, as a login goes
     async fn situation(&self, frame: Frame<'_>) -> Result<Situation, ServiceError> {
         let Frame {
             request,
@@ -225,7 +226,7 @@ impl Service {
                     rule,
                     &view,
                     &credentials,
-                    outage,
+                    outage.as_ref(),
                     &mut situation,
                 );
                 refused = refused.or_else(|| found.err());
@@ -245,6 +246,7 @@ impl Service {
     }
 
     /// What the rule asks for, and why nothing that is presented can be right.
+    #[allow(clippy::too_many_arguments)] // all that bears on what is asked for
     fn asked(
         &self,
         frame: Frame<'_>,
@@ -252,7 +254,7 @@ impl Service {
         rule: &Rule,
         view: &View,
         credentials: &Credentials,
-        outage: Option<Waiver>,
+        outage: Option<&Waiver>,
         situation: &mut Situation,
     ) -> Result<(), Reason> {
         let case = Case {

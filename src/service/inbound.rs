@@ -107,7 +107,7 @@ impl Service {
         let right = waiting
             .iter()
             .find(|(token, state)| is_answer(token, state, text));
-        let reason = match right.or(waiting.first()) {
+        let reason = match right.or_else(|| waiting.first()) {
             Some((token, _)) => self.answer(inbound, token, text, at).await?,
             None => self.unexpected(inbound, at).await?,
         };

@@ -392,7 +392,10 @@ fn detail(token: &Token, wanted: &Wanted<'_>) -> String {
     if let (Some(medium), Some(address)) = (medium_of(token.kind), &token.address)
         && wanted.message.is_some()
     {
-        detail.push_str(&format!(", {medium} to {}", mask(medium, address)));
+        detail.push_str(", ");
+        detail.push_str(medium.as_str());
+        detail.push_str(" to ");
+        detail.push_str(&mask(medium, address));
     }
     if let Some(client) = wanted.client {
         detail.push_str(", for ");

@@ -498,9 +498,10 @@ fn accepted(
     Accepted {
         attributes: attributes.collect(),
         user: user.key.clone(),
-        assurance: match evaluation.elsewhere {
-            true => 1,
-            false => assurance(&evaluation.factors, kind),
+        assurance: if evaluation.elsewhere {
+            1
+        } else {
+            assurance(&evaluation.factors, kind)
         },
         serial,
     }

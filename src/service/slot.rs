@@ -97,7 +97,7 @@ impl<'v> Slot<'v> {
             .filter(|_| place.outage && factor == Factor::Otp);
         let relief = relief.map(|outage| outage.factor).filter(has);
         let asked = rule.accepts(factor, place.outage).filter(has);
-        let keywords = asked.flat_map(|one| one.keywords()).copied().collect();
+        let keywords = asked.flat_map(Factor::keywords).copied().collect();
         Ok(Self {
             factor,
             tokens,

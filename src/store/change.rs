@@ -74,7 +74,7 @@ pub(crate) fn change(
         Change::ApproveToken { on_behalf, .. } => on_behalf
             .as_ref()
             .map(|from| format!("on behalf of {from}")),
-        Change::CreateToken(token, _) => created(token),
+        Change::CreateToken(token, _) => Some(created(token)),
         Change::RenewToken { expires, .. } => Some(format!("until {expires}")),
         Change::LinkToken(_, user) | Change::UnlinkToken(_, user) => Some(user.to_string()),
         Change::Device { act, .. } => match act {
@@ -145,13 +145,13 @@ fn contacts(rows: &Working<'_>, user: &User) -> Result<Option<String>, StoreErro
 }
 
 /// Where a new token stands, and what it replaces.
-fn created(token: &Token) -> Option<String> {
+fn created(token: &Token) -> String {
     let mut said = token.state.to_string();
     if let Some(old) = &token.enrolment.replaces {
         said.push_str(", replaces ");
         said.push_str(old.as_str());
     }
-    Some(said)
+    said
 }
 
 /// `new PIN`, `no password`, ...

@@ -334,9 +334,8 @@ fn first_state(new: &Enrol, policy: &Policy, needed: u8) -> Result<LifeCycle, Ad
         );
     }
     Ok(match (needed, new.token.active) {
-        (0, true) => LifeCycle::Active,
         (0, false) if needs_proof(kind, policy.enrolment.verify) => LifeCycle::Pending,
-        (0, false) => LifeCycle::Active,
+        (0, _) => LifeCycle::Active,
         (_, false) => LifeCycle::Requested,
         (_, true) => {
             return invalid("active", "others must approve of it first; leave it out");

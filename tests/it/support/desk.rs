@@ -303,7 +303,7 @@ impl Desk {
     pub(crate) fn told(&self) -> Vec<(String, String)> {
         let text = |value: &serde_json::Value| value.as_str().expect("a text").to_owned();
         let received = self.double.received();
-        let bodies = received.iter().map(|received| received.json());
+        let bodies = received.iter().map(super::gateway::Received::json);
         let told = bodies.map(|body| (text(&body["to"]), text(&body["text"])));
         told.collect()
     }

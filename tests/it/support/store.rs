@@ -97,7 +97,7 @@ pub(crate) fn user(name: &str) -> User {
         bypass: None,
         exemption: None,
         remote_issue: false,
-        language: Default::default(),
+        language: oncegate::model::message::Language::default(),
         created: NOW,
         revision: 1,
     }
@@ -114,7 +114,7 @@ pub(crate) fn token(name: &str, serial: &str) -> Token {
         address: None,
         device: None,
         expires: None,
-        enrolment: Default::default(),
+        enrolment: oncegate::model::enrolment::Enrolment::default(),
         serial: serial.parse().unwrap(),
         user: key(name),
         kind: Kind::Hotp,
