@@ -94,7 +94,8 @@ impl Delegation {
             }
             Self::Remove(Remove { from, to }) => {
                 let query = [("from", Some(from.as_str())), ("to", Some(to.as_str()))];
-                api.order(Method::DELETE, &with_query(&path, &query)).await?;
+                api.order(Method::DELETE, &with_query(&path, &query))
+                    .await?;
                 context
                     .out
                     .show(&json!({ "removed": { "from": from, "to": to } }), |_| {

@@ -232,7 +232,10 @@ fn handed(offered: &Offered, context: &Context) -> String {
     let token = &offered.token;
     let serial = printable(&token.serial);
     let mut text = String::new();
-    for uri in [&offered.enrol_uri, &offered.otpauth_uri].into_iter().flatten() {
+    for uri in [&offered.enrol_uri, &offered.otpauth_uri]
+        .into_iter()
+        .flatten()
+    {
         text.push_str(&drawn(uri, context.out));
     }
     if !offered.cells.is_empty() {
@@ -286,4 +289,3 @@ pub(super) fn drawn(uri: &str, out: Output) -> String {
         Err(error) => format!("No QR code: {error}.\n\n"),
     }
 }
-

@@ -75,6 +75,9 @@ mod tests {
         let codes = ["AAAAA-AAAAA", "BBBBB-BBBBB", "CCCCC-CCCCC"].map(str::to_owned);
         let text = sheet("RECOVERY-1", "alice", &codes, None);
         let rows: Vec<&str> = text.lines().skip(2).take(2).collect();
-        assert_eq!(rows, ["  1  AAAAA-AAAAA      2  BBBBB-BBBBB", "  3  CCCCC-CCCCC"]);
+        assert_eq!(
+            rows,
+            ["  1  AAAAA-AAAAA      2  BBBBB-BBBBB", "  3  CCCCC-CCCCC"]
+        );
     }
 }

@@ -83,7 +83,10 @@ fn describe(status: &api::Status) -> String {
     table.pair("http", status.daemon.then(|| joined(&status.http)));
     let outage = status.outage.as_ref().map(|outage| {
         let until = local_time(&outage.until);
-        format!("declared until {until} by {}: {}", outage.owner, outage.reason)
+        format!(
+            "declared until {until} by {}: {}",
+            outage.owner, outage.reason
+        )
     });
     table.pair("outage", outage);
     table.pair("policies", joined(&status.policies));

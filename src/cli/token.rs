@@ -94,9 +94,7 @@ pub(super) enum Token {
         oncegate token link HOTP-7F3K9Q2M --user alice@bank --otp-stdin")]
     Link(enrolment::Link),
     /// Make it count for its owner only again
-    #[command(
-        after_help = "Example:\n  oncegate token unlink HOTP-7F3K9Q2M --user alice@bank"
-    )]
+    #[command(after_help = "Example:\n  oncegate token unlink HOTP-7F3K9Q2M --user alice@bank")]
     Unlink(enrolment::Unlink),
     /// Remove a token and its record
     Remove(Destroy),

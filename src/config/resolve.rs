@@ -213,10 +213,12 @@ impl Resolver<'_> {
                 .map_err(|error| format!("{error}, or none")),
         });
         let window = self.one(keys::OUTAGE_WINDOW, |text| {
-            in_range(units::duration(text)?, MINUTE..=HOUR).ok_or_else(|| "write 1m to 1h".to_owned())
+            in_range(units::duration(text)?, MINUTE..=HOUR)
+                .ok_or_else(|| "write 1m to 1h".to_owned())
         });
         let length = self.one(keys::OUTAGE_FOR, |text| {
-            in_range(units::duration(text)?, MINUTE..=DAY).ok_or_else(|| "write 1m to 24h".to_owned())
+            in_range(units::duration(text)?, MINUTE..=DAY)
+                .ok_or_else(|| "write 1m to 24h".to_owned())
         });
         let (users, window, length) = (users?, window?, length?);
         Some(users.map(|users| Outage {

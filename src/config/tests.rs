@@ -92,7 +92,12 @@ fn the_template_loads_as_written_and_with_every_comment_removed() {
             "{} is not in it",
             written.key
         );
-        let none = ["http.tls.", "http.public_url", "policies.departures", "policies.countries"];
+        let none = [
+            "http.tls.",
+            "http.public_url",
+            "policies.departures",
+            "policies.countries",
+        ];
         if !none.iter().any(|key| written.key.starts_with(key)) {
             assert_eq!(written.value, default.value, "{}", written.key);
         }

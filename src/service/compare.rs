@@ -173,7 +173,10 @@ mod tests {
         let state = live(&token, Way::Code, None, "123456");
         for typed in ["1234567", "12345", "12345a", " 123456", "", "\u{ff11}23456"] {
             let compared = compare_issued(&token, &state, None, typed);
-            assert!(compared.issued.is_none() && compared.matches.is_empty(), "{typed}");
+            assert!(
+                compared.issued.is_none() && compared.matches.is_empty(),
+                "{typed}"
+            );
         }
         let wrong = compare_issued(&token, &state, None, "654321");
         assert!(wrong.issued == Some(3) && wrong.matches.is_empty());

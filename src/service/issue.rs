@@ -285,7 +285,8 @@ impl Service {
                     id,
                     medium: *medium,
                     to: to.clone(),
-                    subject: (*medium == Medium::Email).then(|| texts::subject(language).to_owned()),
+                    subject: (*medium == Medium::Email)
+                        .then(|| texts::subject(language).to_owned()),
                     text: texts::enrolment(language, &made.text, minutes),
                     code: Some(made.text.clone()),
                     language,

@@ -63,6 +63,7 @@ mod evaluate;
 pub mod explain;
 pub mod hashing;
 pub mod issue;
+pub mod outage;
 mod round;
 pub mod travel;
 

@@ -236,7 +236,6 @@ pub(crate) async fn require_role(mut request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-const ROLES: &str =
-    "this needs a key with the scope `admin`, or of the role that the work belongs to (operator, \
+const ROLES: &str = "this needs a key with the scope `admin`, or of the role that the work belongs to (operator, \
      approver, auditor), and without a realm";
 const ADMINISTRATORS: &str = "this needs a key with the scope `admin` and without a realm";

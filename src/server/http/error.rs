@@ -225,9 +225,15 @@ impl From<AdminError> for Failure {
             AdminError::Refused(reason) => Self::Refused(format!("{reason}: {}", reason.advice())),
             AdminError::NotIssued(refusal) => {
                 let remedy = match refusal {
-                    IssueRefusal::TooSoon { .. } => "wait until then; the code before is still good",
-                    IssueRefusal::Spent { .. } => "try again tomorrow (UTC), or hand it out otherwise",
-                    IssueRefusal::Locked => "make another card: oncegate token add USER --kind card",
+                    IssueRefusal::TooSoon { .. } => {
+                        "wait until then; the code before is still good"
+                    }
+                    IssueRefusal::Spent { .. } => {
+                        "try again tomorrow (UTC), or hand it out otherwise"
+                    }
+                    IssueRefusal::Locked => {
+                        "make another card: oncegate token add USER --kind card"
+                    }
                     IssueRefusal::Stale | IssueRefusal::NotUsable | IssueRefusal::Device => {
                         "look at it with `oncegate token show`, and try again"
                     }

@@ -45,7 +45,10 @@ impl Service {
         if let Some(owner) = on_behalf
             && !self.approves(owner)
         {
-            return invalid("on_behalf", "this approver has no right to approve (any more)");
+            return invalid(
+                "on_behalf",
+                "this approver has no right to approve (any more)",
+            );
         }
         let (token, _) = self.token(serial).await?;
         let change = Change::ApproveToken {

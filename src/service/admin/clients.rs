@@ -108,7 +108,10 @@ impl Service {
     ) -> Result<(Client, SecretString), AdminError> {
         self.check_client(&name, policy.as_deref())?;
         if scopes.is_empty() {
-            return invalid("scope", "a key needs at least one scope: verify, admin, operator, approver, auditor");
+            return invalid(
+                "scope",
+                "a key needs at least one scope: verify, admin, operator, approver, auditor",
+            );
         }
         let key = self.new_api_key()?;
         let client = Client {

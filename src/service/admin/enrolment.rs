@@ -200,9 +200,7 @@ impl Service {
         text: &str,
     ) -> Result<String, AdminError> {
         let home = self.home.load();
-        address(medium, text, home.as_deref()).or_else(|error| {
-            invalid(field, error.to_string())
-        })
+        address(medium, text, home.as_deref()).or_else(|error| invalid(field, error.to_string()))
     }
 
     fn sent_to(&self, new: &Enrol, user: &User) -> Result<Option<String>, AdminError> {
@@ -292,7 +290,13 @@ fn check_kind(new: &Enrol) -> Result<(), AdminError> {
             digits.len() == usize::from(CARD_DIGITS) && digits.bytes().all(|o| o.is_ascii_digit())
         })
     };
-    if kind == Kind::Card && new.token.serial.as_ref().is_some_and(|one| !card_number(one)) {
+    if kind == Kind::Card
+        && new
+            .token
+            .serial
+            .as_ref()
+            .is_some_and(|one| !card_number(one))
+    {
         return invalid("serial", "a card is called CARD- and eight digits");
     }
     match new.count {

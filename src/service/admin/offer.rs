@@ -214,7 +214,9 @@ impl Service {
             _ => {}
         }
         let masked = recipients.iter();
-        offered.sent = masked.map(|(medium, to)| (*medium, mask(*medium, to))).collect();
+        offered.sent = masked
+            .map(|(medium, to)| (*medium, mask(*medium, to)))
+            .collect();
         Ok(())
     }
 

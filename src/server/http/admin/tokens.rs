@@ -376,7 +376,11 @@ pub(crate) async fn resume_token(
 }
 
 /// A token under the revision that the caller saw, if it saw one.
-pub(super) async fn seen(app: &App, serial: &Serial, expected: Option<u64>) -> Result<Token, Failure> {
+pub(super) async fn seen(
+    app: &App,
+    serial: &Serial,
+    expected: Option<u64>,
+) -> Result<Token, Failure> {
     let found = app.service().token(serial).await;
     let (token, _) = found.map_err(|error| tell::token(serial, error))?;
     if expected.is_some_and(|seen| seen != token.revision) {
