@@ -24,6 +24,7 @@ use crate::diagnostic::units;
 use crate::qr;
 
 #[derive(Debug, Args)]
+#[allow(clippy::doc_markdown)] // help is plain text
 pub(super) struct Offer {
     /// Name of the token
     serial: String,

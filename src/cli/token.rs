@@ -143,6 +143,8 @@ impl Kind {
 }
 
 #[derive(Debug, Args)]
+#[allow(clippy::doc_markdown)] // help is plain text
+#[allow(clippy::struct_excessive_bools)] // each is a flag of the command
 pub(super) struct Add {
     /// NAME, NAME@REALM or DOMAIN\NAME
     user: String,

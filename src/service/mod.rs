@@ -65,6 +65,7 @@ pub mod hashing;
 pub mod issue;
 pub mod outage;
 mod round;
+pub mod self_service;
 pub mod travel;
 
 pub use evaluate::MIN_ASSURANCE;

@@ -55,6 +55,7 @@ mod admin;
 mod answer;
 mod body;
 pub mod caller;
+mod enrolments;
 mod error;
 mod fairness;
 mod forms;
@@ -263,6 +264,8 @@ fn verify_routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(verify::verify))
         .routes(routes!(verify::replace_credentials))
+        .routes(routes!(enrolments::ask_for_token))
+        .routes(routes!(enrolments::confirm_own_token))
 }
 
 /// Routes without a key: nothing about users or clients.
