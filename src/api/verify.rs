@@ -137,7 +137,7 @@ pub struct CredentialsRequest {
     pub new_pin: Option<SecretString>,
 }
 
-fn client_ip<'de, D>(deserializer: D) -> Result<Option<IpAddr>, D::Error>
+pub(super) fn client_ip<'de, D>(deserializer: D) -> Result<Option<IpAddr>, D::Error>
 where
     D: serde::Deserializer<'de>,
 {

@@ -19,6 +19,7 @@ use crate::cli::transport::with_query;
 use crate::diagnostic::units;
 use crate::time::Clock as _;
 use crate::time::SystemClock;
+use crate::time::UnixTime;
 
 /// Rights to approve of tokens, lent for a time
 #[derive(Debug, Subcommand)]
@@ -75,7 +76,7 @@ impl Delegation {
                 let body = api::DelegationCreate {
                     from: add.from,
                     to: add.to,
-                    until: until.map_or_else(|| add.until.unwrap_or_default(), |at| at.rfc3339()),
+                    until: until.map_or_else(|| add.until.unwrap_or_default(), UnixTime::rfc3339),
                     reason: add.reason,
                 };
                 let lent: api::Delegation = api.post(&path, &body).await?;

@@ -1,16 +1,12 @@
 //! `oncegate token`: what makes the codes.
 
-use std::time::Duration;
-
 use clap::Args;
 use clap::Subcommand;
-use clap::ValueEnum;
 use hyper::Method;
 use serde::Serialize;
 use serde_json::json;
 
 use crate::api::Token as Record;
-use crate::api::TokenCreated;
 use crate::api::Tokens;
 use crate::cli::Context;
 use crate::cli::enrolment;
@@ -19,18 +15,21 @@ use crate::cli::error::Exit;
 use crate::cli::import;
 use crate::cli::input;
 use crate::cli::output;
-use crate::cli::output::Output;
 use crate::cli::output::Table;
 use crate::cli::output::local_time;
 use crate::cli::output::printable;
-use crate::cli::output::shell_word;
-use crate::cli::paper;
 use crate::cli::transport::Transport;
 use crate::cli::transport::admin;
 use crate::cli::transport::with_query;
 use crate::cli::user;
-use crate::diagnostic::units;
 use crate::secret::SecretString;
+
+mod add;
+
+pub(super) use add::CreateBody;
+
+use add::Add;
+use add::Kind;
 
 /// Authenticators of users
 #[derive(Debug, Subcommand)]
@@ -108,101 +107,6 @@ pub(super) enum Token {
 pub(super) struct Serial {
     /// Name of the token
     serial: String,
-}
-
-/// What makes a token's codes.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Kind {
-    /// The time (RFC 6238): authenticator apps.
-    Totp,
-    /// A counter (RFC 4226): tokens with a button.
-    Hotp,
-    /// We, when its device asks for one.
-    Server,
-    /// We, sent to a telephone.
-    Sms,
-    /// We, sent by mail.
-    Email,
-    /// We, spoken in a call.
-    Voice,
-    /// A printed security card.
-    Card,
-    /// A printed sheet of codes.
-    Recovery,
-}
-
-impl Kind {
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Totp => "totp",
-            Self::Hotp => "hotp",
-            Self::Server => "server",
-            Self::Sms => "sms",
-            Self::Email => "email",
-            Self::Voice => "voice",
-            Self::Card => "card",
-            Self::Recovery => "recovery",
-        }
-    }
-}
-
-#[derive(Debug, Args)]
-#[allow(clippy::struct_excessive_bools)] // flags of a command
-pub(super) struct Add {
-    /// NAME, NAME@REALM or DOMAIN\NAME
-    user: String,
-    /// What makes its codes
-    #[arg(long, value_enum, default_value_t = Kind::Totp)]
-    kind: Kind,
-    /// Hash function [default: sha1, which every app knows]
-    #[arg(long, value_parser = ["sha1", "sha256", "sha512"])]
-    algorithm: Option<String>,
-    /// Length of its codes, 6 to 9 [default: 6]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(6..=9))]
-    digits: Option<u8>,
-    /// Seconds per code, 15 to 300 (totp) [default: 30]
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(15..=300))]
-    period: Option<u16>,
-    /// First counter (hotp) [default: 0]
-    #[arg(long, value_name = "N")]
-    counter: Option<u64>,
-    /// Read its key, in base 32, from stdin [default: a new one]
-    #[arg(long)]
-    secret_stdin: bool,
-    /// Its key in base 32; every user of this machine can read it here: for tests
-    #[arg(long, hide = true, conflicts_with = "secret_stdin")]
-    secret: Option<String>,
-    /// Name of the token [default: a new one]
-    #[arg(long)]
-    serial: Option<String>,
-    /// Active at once, without a first right code
-    #[arg(long, conflicts_with = "request")]
-    active: bool,
-    /// Telephone number or mail address for its codes (sms, email, voice) [default: the user's]
-    #[arg(long)]
-    address: Option<String>,
-    /// The user's token that ends when this one is proven
-    #[arg(long, value_name = "SERIAL")]
-    replaces: Option<String>,
-    /// How long it lasts from its first use: 24h, 1095d [default: as the policy says]
-    #[arg(long, visible_alias = "for", value_name = "DURATION", value_parser = units::duration,
-          conflicts_with = "expires")]
-    valid_for: Option<Duration>,
-    /// Until when it is good: 2027-12-31T00:00:00Z
-    #[arg(long, value_name = "TIME")]
-    expires: Option<String>,
-    /// Codes on the sheet (recovery), 1 to 32 [default: 10]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=32))]
-    count: Option<u8>,
-    /// Only ask for it: others approve of it first, as many as the policy says
-    #[arg(long)]
-    request: bool,
-    /// Policy whose [enrolment] applies [default: default]
-    #[arg(long)]
-    policy: Option<String>,
-    /// Print the key as text beside the QR code
-    #[arg(long)]
-    show_secret: bool,
 }
 
 #[derive(Debug, Args)]
@@ -314,39 +218,6 @@ impl Token {
     }
 }
 
-/// `api::TokenCreate`, the key borrowed.
-#[derive(Default, Serialize)]
-pub(super) struct CreateBody<'a> {
-    pub(super) user: &'a str,
-    pub(super) kind: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) algorithm: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) digits: Option<u8>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) period: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) secret: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) counter: Option<u64>,
-    pub(super) active: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) serial: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) address: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) replaces: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) expires: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) valid_for_secs: Option<u64>,
-    pub(super) request: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) policy: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) count: Option<u8>,
-}
-
 /// `api::Confirm`, borrowed.
 #[derive(Serialize)]
 struct ConfirmBody<'a> {
@@ -358,54 +229,6 @@ struct ConfirmBody<'a> {
 struct ResyncBody<'a> {
     first: &'a str,
     second: &'a str,
-}
-
-impl Add {
-    async fn run(self, context: &Context) -> Result<(), CliError> {
-        let secret = match (&self.secret, self.secret_stdin) {
-            (Some(secret), _) => {
-                input::warn_of_arguments();
-                Some(SecretString::from(secret.as_str()))
-            }
-            (None, true) => Some(input::secret("key")?),
-            (None, false) => None,
-        };
-        let body = self.body(secret.as_ref());
-        let api = context.transport().await?;
-        let created: TokenCreated = api.post(&admin(&["tokens"]), &body).await?;
-        for warning in &created.warnings {
-            output::warn(&format!("warning: {}", printable(warning)));
-        }
-        context.out.show(&created, |created| {
-            introduce(
-                created,
-                context.out,
-                self.show_secret,
-                &next(created, context),
-            )
-        })
-    }
-
-    fn body<'a>(&'a self, secret: Option<&'a SecretString>) -> CreateBody<'a> {
-        CreateBody {
-            user: &self.user,
-            kind: self.kind.word(),
-            algorithm: self.algorithm.as_deref(),
-            digits: self.digits,
-            period: self.period,
-            secret: secret.map(SecretString::expose),
-            counter: self.counter,
-            active: self.active,
-            serial: self.serial.as_deref(),
-            address: self.address.as_deref(),
-            replaces: self.replaces.as_deref(),
-            expires: self.expires.as_deref(),
-            valid_for_secs: self.valid_for.map(|length| length.as_secs()),
-            request: self.request,
-            policy: self.policy.as_deref(),
-            count: self.count,
-        }
-    }
 }
 
 impl Listing {
@@ -435,24 +258,6 @@ impl Listing {
                 return Ok(all);
             }
         }
-    }
-}
-
-/// What to do with a token that was just made.
-fn next(created: &TokenCreated, context: &Context) -> String {
-    let token = &created.token;
-    let on = |verb: &str| context.command(&format!("token {verb} {}", token.serial));
-    match (token.state.as_str(), token.kind.as_str()) {
-        ("requested", _) => format!("somebody else approves of it: {}", on("approve")),
-        ("active", "recovery" | "card") => "print it and give it to its owner".to_owned(),
-        ("active", _) => {
-            let user = printable(&token.user);
-            context.command(&format!("verify {}", shell_word(&user)))
-        }
-        (_, "totp" | "hotp") => format!("scan it, then {}", on("confirm")),
-        (_, "server") => format!("{} gives its device a code", on("offer")),
-        (_, "card") => format!("print it; {} asks for two cells of it", on("offer")),
-        _ => format!("{} sends a code there", on("offer")),
     }
 }
 
@@ -494,59 +299,6 @@ pub(super) fn one_code(argument: Option<String>) -> Result<SecretString, CliErro
         }
         None => input::secret("code"),
     }
-}
-
-/// A new token for its owner: the QR code, the card or the sheet, and what to do next.
-pub(super) fn introduce(
-    created: &TokenCreated,
-    out: Output,
-    show_secret: bool,
-    next: &str,
-) -> String {
-    let token = &created.token;
-    let mut text = String::new();
-    if let Some(uri) = &created.otpauth_uri {
-        text.push_str(&enrolment::drawn(uri, out));
-    }
-    if !created.cells.is_empty() {
-        text.push_str(&paper::card(&token.serial, &token.user, &created.cells));
-        text.push('\n');
-    }
-    if !created.codes.is_empty() {
-        let expires = token.expires.as_deref().map(local_time);
-        let sheet = paper::sheet(
-            &token.serial,
-            &token.user,
-            &created.codes,
-            expires.as_deref(),
-        );
-        text.push_str(&sheet);
-        text.push('\n');
-    }
-    let mut table = Table::pairs();
-    table.pair("token", token.serial.clone());
-    table.pair("user", token.user.clone());
-    table.pair("makes", makes(token));
-    table.pair("address", token.address.clone());
-    table.pair("state", token.state.clone());
-    table.pair("expires", token.expires.as_deref().map(local_time));
-    table.pair("replaces", token.replaces.clone());
-    table.pair("approvals", approvals(token));
-    if show_secret {
-        table.pair("secret", created.secret.clone());
-        table.pair("uri", created.otpauth_uri.clone());
-    }
-    text.push_str(&table.text());
-    if created.otpauth_uri.is_some() && !show_secret {
-        text.push_str(
-            "The key is in the QR code only (--show-secret prints it); it is not shown again.\n",
-        );
-    }
-    if !created.cells.is_empty() || !created.codes.is_empty() {
-        text.push_str("Print it now: it is not shown again.\n");
-    }
-    push!(text, "Next: {next}\n");
-    text
 }
 
 /// `1 of 2: api:kim`; absent where none is needed.
@@ -645,34 +397,6 @@ mod tests {
 
     #[test]
     fn bodies_are_what_the_api_reads() {
-        let key = SecretString::from("GEZDGNBV");
-        let add = Add {
-            user: "alice".to_owned(),
-            kind: Kind::Hotp,
-            algorithm: Some("sha256".to_owned()),
-            digits: Some(8),
-            period: None,
-            counter: Some(7),
-            secret_stdin: true,
-            secret: None,
-            serial: None,
-            active: true,
-            address: None,
-            replaces: None,
-            valid_for: None,
-            expires: None,
-            count: None,
-            request: false,
-            policy: None,
-            show_secret: false,
-        };
-        let text = serde_json::to_string(&add.body(Some(&key))).unwrap();
-        let read: api::TokenCreate = serde_json::from_str(&text).unwrap();
-        assert_eq!(
-            (read.kind.as_str(), read.counter, read.active),
-            ("hotp", Some(7), true)
-        );
-        assert_eq!(read.secret.unwrap().expose(), "GEZDGNBV");
         let text = serde_json::to_string(&ConfirmBody { otp: "755224" }).unwrap();
         let read: api::Confirm = serde_json::from_str(&text).unwrap();
         assert_eq!(read.otp.expose(), "755224");
@@ -683,21 +407,5 @@ mod tests {
         .unwrap();
         let read: api::Resync = serde_json::from_str(&text).unwrap();
         assert_eq!((read.first.expose(), read.second.expose()), ("1", "2"));
-    }
-
-    #[test]
-    fn the_key_is_hidden_unless_asked_for() {
-        let created: TokenCreated = serde_json::from_value(json!({
-            "serial": "TOTP-1", "user": "a@default", "kind": "totp", "state": "pending",
-            "algorithm": "sha1", "digits": 6, "period": 30, "last_step": null, "drift": 0,
-            "lock": {"failures": 0, "state": "open", "until": null}, "last_accept": null,
-            "created": "2026-01-01T00:00:00Z", "revision": 1,
-            "secret": "GEZDGNBVGY3TQOJQ", "otpauth_uri": "otpauth://totp/x?secret=GEZDGNBVGY3TQOJQ",
-            "warnings": []
-        }))
-        .unwrap();
-        let shown = |secret| introduce(&created, Output::default(), secret, "go on");
-        assert!(!shown(false).contains("GEZDGNBVGY3TQOJQ"));
-        assert!(shown(true).contains("GEZDGNBVGY3TQOJQ"));
     }
 }

@@ -15,6 +15,7 @@ use tokio::signal::unix::Signal;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 use tokio::sync::Semaphore;
+use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -34,6 +35,8 @@ use crate::server::radius;
 use crate::server::tls::Tls;
 use crate::service::Service;
 use crate::service::notices;
+use crate::service::outage::Rule;
+use crate::service::outage::Watch;
 
 /// Runs the daemon until SIGTERM or SIGINT. `ready` is called when every listener is bound.
 pub async fn serve(
@@ -79,6 +82,10 @@ pub async fn serve(
     ));
     tasks.spawn(forget_sources(Arc::clone(&service), shutdown.clone()));
     tasks.spawn(notices::run(Arc::clone(&service), shutdown.clone()));
+    tasks.spawn(expire_tokens(Arc::clone(&service), shutdown.clone()));
+    if let Some(rule) = site.config.outage {
+        tasks.spawn(watch_outage(Arc::clone(&service), rule, shutdown.clone()));
+    }
     tasks.close();
     tracing::info!(dir = %site.dir.display(), version = env!("CARGO_PKG_VERSION"), "ready");
     ready(&info, &service);
@@ -252,6 +259,46 @@ async fn forget_sources(service: Arc<Service>, shutdown: CancellationToken) {
     }
 }
 
+/// Puts on record which tokens have expired, at the start and then every hour. They are good for
+/// nothing from their time on; this is what lists and notifications go by.
+async fn expire_tokens(service: Arc<Service>, shutdown: CancellationToken) {
+    loop {
+        if let Err(error) = service.expire_tokens().await {
+            tracing::warn!(%error, "expired tokens are not put on record");
+        }
+        let pause = tokio::time::sleep(EXPIRE_EVERY);
+        if shutdown.run_until_cancelled(pause).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// Declares an outage by the configured rule.
+async fn watch_outage(
+    service: Arc<Service>,
+    configured: crate::config::Outage,
+    shutdown: CancellationToken,
+) {
+    let mut records = service.store().subscribe();
+    let mut watch = Watch::new(Rule {
+        users: configured.users,
+        window: configured.window,
+        length: configured.length,
+    });
+    while let Some(heard) = shutdown.run_until_cancelled(records.recv()).await {
+        match heard {
+            Ok(record) => {
+                if let Err(error) = service.watch_outage(&mut watch, &record).await {
+                    tracing::error!(%error, "no outage could be declared");
+                }
+            }
+            // What was missed may have been a success: nothing is concluded from the rest.
+            Err(RecvError::Lagged(_)) => watch = watch.anew(),
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
 /// Reads policies, tables, texts and certificates again. What is in use stays in use unless all of it is right.
 fn reload(site: &Site, service: &Service, tls: Option<&Tls>) {
     match load_policies(&site.config.policies.dir) {
@@ -339,6 +386,8 @@ impl Signals {
 /// How long requests in flight may take to finish; longer than any reject delay.
 const DRAIN: Duration = Duration::from_secs(15);
 
+/// Time between looks at tokens that expire.
+const EXPIRE_EVERY: Duration = Duration::from_hours(1);
 /// Time between looks at the counters of addresses.
 const FORGET_EVERY: Duration = Duration::from_hours(1);
 /// How long after its last failure an address is forgotten; longer than any usual lock.

@@ -70,7 +70,9 @@ pub mod hashing;
 pub mod inbound;
 pub mod issue;
 pub mod notices;
+pub mod outage;
 mod round;
+pub mod self_service;
 mod slot;
 pub mod travel;
 

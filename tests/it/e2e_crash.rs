@@ -174,15 +174,13 @@ fn sent_codes_and_their_tries_survive_kill_9() {
     let site = Site::new();
     std::fs::write(site.path().join("policies/default.toml"), ON_REQUEST).unwrap();
     let file = site.path().join("oncegate.toml");
-    let mut text = std::fs::read_to_string(&file).unwrap();
-    text = format!(
-        "{text}\
-         
+    let text = std::fs::read_to_string(&file).unwrap();
+    let gateways = format!(
         "[delivery.double]\nkind = \"http\"\nmedia = [\"sms\"]\nallow_private = true\n\
          url = \"http://{}/\"\nbody = '{{\"to\": \"{{to}}\", \"code\": \"{{code}}\"}}'\n",
         gateway.address()
     );
-    std::fs::write(&file, text).unwrap();
+    std::fs::write(&file, text + &gateways).unwrap();
     for user in ["alice", "bob"] {
         site.json(&["user", "add", user, "--phone", "010-1234-5678"]);
         site.json(&["token", "add", user, "--kind", "sms", "--active"]);

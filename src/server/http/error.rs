@@ -243,6 +243,7 @@ impl From<AdminError> for Failure {
             AdminError::NotFound(what) => Self::missing(what),
             AdminError::Conflict(why) => Self::Conflict(why.into()),
             AdminError::Refused(reason) => Self::Refused(format!("{reason}: {}", reason.advice())),
+            AdminError::Forbidden(why) => Self::Forbidden(why),
             AdminError::NotIssued(refusal) => {
                 let remedy = match refusal {
                     IssueRefusal::TooSoon { .. } => {

@@ -64,6 +64,7 @@ mod body;
 pub mod caller;
 mod challenges;
 mod device;
+mod enrolments;
 mod error;
 mod fairness;
 mod forms;
@@ -327,6 +328,8 @@ fn verify_routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(verify::replace_credentials))
         .routes(routes!(challenges::begin))
         .routes(routes!(challenges::standing))
+        .routes(routes!(enrolments::ask_for_token))
+        .routes(routes!(enrolments::confirm_own_token))
 }
 
 /// Routes without a key: nothing about users or clients.

@@ -101,7 +101,8 @@ pub const ROUTES: &[Route] = &[
     route("DELETE", "clients/{name}", ADMIN),
     route("POST", "clients/{name}/rotate", ADMIN),
     route("GET", "audit", AUDITOR),
-    route("GET", "audit/verify", AUDITOR),
+    // It only reads.
+    route("POST", "audit/verify", AUDITOR),
     route("GET", "audit/tail", AUDITOR),
     route("GET", "explain/{request_id}", AUDITOR),
     // It writes nothing.

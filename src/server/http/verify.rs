@@ -298,7 +298,7 @@ pub(crate) async fn replace_credentials(
 }
 
 /// A request that is complete.
-struct Question {
+pub(super) struct Question {
     client: Arc<Client>,
     arrival: Arrival,
     user: String,
@@ -312,7 +312,11 @@ struct Question {
 }
 
 impl Question {
-    fn new(client: Arc<Client>, arrival: Arrival, body: VerifyRequest) -> Result<Self, Failure> {
+    pub(super) fn new(
+        client: Arc<Client>,
+        arrival: Arrival,
+        body: VerifyRequest,
+    ) -> Result<Self, Failure> {
         if body.passcode.is_some()
             && (body.otp.is_some() || body.pin.is_some() || body.password.is_some())
         {
@@ -355,14 +359,18 @@ impl Question {
         })
     }
 
-    fn context(&self) -> Vec<(&str, &str)> {
+    pub(super) fn context(&self) -> Vec<(&str, &str)> {
         let context = self.context.iter();
         context
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .collect()
     }
 
-    fn request<'a>(&'a self, app: &App, context: &'a [(&'a str, &'a str)]) -> Request<'a> {
+    pub(super) fn request<'a>(
+        &'a self,
+        app: &App,
+        context: &'a [(&'a str, &'a str)],
+    ) -> Request<'a> {
         Request {
             id: self.arrival.id,
             at: self.arrival.at,

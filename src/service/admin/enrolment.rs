@@ -193,7 +193,7 @@ impl Service {
     }
 
     /// The address in its one form.
-    pub(super) fn normal(
+    pub(in crate::service) fn normal(
         &self,
         field: &'static str,
         medium: Medium,
@@ -333,13 +333,15 @@ fn first_state(new: &Enrol, policy: &Policy, needed: u8) -> Result<LifeCycle, Ad
             "a server token comes into use when a device redeems its code: `oncegate token offer`",
         );
     }
-    Ok(match (needed, new.token.active) {
-        (0, false) if needs_proof(kind, policy.enrolment.verify) => LifeCycle::Pending,
-        (0, _) => LifeCycle::Active,
-        (_, false) => LifeCycle::Requested,
-        (_, true) => {
-            return invalid("active", "others must approve of it first; leave it out");
-        }
+    if needed > 0 && new.token.active {
+        return invalid("active", "others must approve of it first; leave it out");
+    }
+    Ok(if needed > 0 {
+        LifeCycle::Requested
+    } else if new.token.active || !needs_proof(kind, policy.enrolment.verify) {
+        LifeCycle::Active
+    } else {
+        LifeCycle::Pending
     })
 }
 

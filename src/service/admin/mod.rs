@@ -62,6 +62,9 @@ pub enum AdminError {
     /// The code was not right; the reason is for the administrator.
     #[error("the code was refused: {}", .0.advice())]
     Refused(Reason),
+    /// The policy does not allow that, or not to this user.
+    #[error("{0}")]
+    Forbidden(&'static str),
     /// No code is made.
     #[error("no code is made: {0}")]
     NotIssued(IssueRefusal),

@@ -58,6 +58,19 @@ pub struct Offered {
     pub asked: Option<Pair>,
 }
 
+impl From<Handed> for Offered {
+    /// With nothing issued.
+    fn from(handed: Handed) -> Self {
+        Self {
+            handed,
+            code: None,
+            until: None,
+            sent: Vec::new(),
+            asked: None,
+        }
+    }
+}
+
 impl Service {
     /// Hands a token out. `media` says how a code for a device is sent beside being shown.
     pub async fn offer_token(
@@ -84,17 +97,11 @@ impl Service {
         let recipients = self.recipients(&token, &user, media)?;
         let first = self.made_pending(&token, by.clone()).await?;
         let (token, state) = self.token(serial).await?;
-        let mut offered = Offered {
-            handed: if first {
-                Handed::printed(token.clone(), state)
-            } else {
-                Handed::unprinted(token.clone(), state)
-            },
-            code: None,
-            until: None,
-            sent: Vec::new(),
-            asked: None,
-        };
+        let mut offered = Offered::from(if first {
+            Handed::printed(token.clone(), state)
+        } else {
+            Handed::unprinted(token.clone(), state)
+        });
         if token.state == LifeCycle::Pending {
             self.issued(&mut offered, &user, &recipients, by).await?;
         }

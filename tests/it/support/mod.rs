@@ -18,6 +18,7 @@ pub(crate) mod gear;
 pub(crate) mod lab;
 pub(crate) mod limits;
 pub(crate) mod net;
+pub(crate) mod outbox;
 pub(crate) mod postbox;
 pub(crate) mod sealing;
 pub(crate) mod store;

@@ -90,14 +90,15 @@ pub(crate) async fn offer_token(
 }
 
 /// How a code reaches whoever is to have it.
-struct Ways {
+pub(in crate::server::http) struct Ways {
     text: bool,
     qr: bool,
-    media: Vec<Medium>,
+    /// Messages beside what is shown.
+    pub(in crate::server::http) media: Vec<Medium>,
 }
 
 impl Ways {
-    fn read(words: &[String]) -> Result<Self, Failure> {
+    pub(in crate::server::http) fn read(words: &[String]) -> Result<Self, Failure> {
         let mut ways = Self {
             text: words.is_empty(),
             qr: words.is_empty(),
@@ -122,7 +123,13 @@ impl Ways {
     }
 }
 
-fn form(app: &App, offered: &Offered, ways: &Ways, url: Option<&str>) -> api::Offered {
+/// What is shown of a token that was handed out.
+pub(in crate::server::http) fn form(
+    app: &App,
+    offered: &Offered,
+    ways: &Ways,
+    url: Option<&str>,
+) -> api::Offered {
     let (token, state) = (&offered.handed.token, &offered.handed.state);
     let code = offered.code.as_ref();
     let shown = |text: &SecretString| text.expose().to_owned();
@@ -137,7 +144,8 @@ fn form(app: &App, offered: &Offered, ways: &Ways, url: Option<&str>) -> api::Of
             .filter(|_| ways.qr)
             .zip(url)
             .map(|(code, url)| shown(&enrol_uri(url, &token.user.to_string(), code))),
-        otpauth_uri: keyed.then(|| shown(&otpauth_uri(token, Some(next)))),
+        otpauth_uri: (keyed && token.state != LifeCycle::Requested)
+            .then(|| shown(&otpauth_uri(token, Some(next)))),
         until: offered.until.map(crate::time::UnixTime::rfc3339),
         sent: offered
             .sent

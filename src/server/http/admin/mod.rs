@@ -36,6 +36,9 @@ mod tokens;
 mod users;
 mod waivers;
 
+pub(super) use enrolment::Ways;
+pub(super) use enrolment::form as offered;
+
 pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(users::list_users, users::create_user))
@@ -110,7 +113,7 @@ impl<S: Send + Sync> FromRequestParts<S> for UserPath {
 }
 
 /// A token's serial in a path.
-struct SerialPath(Serial);
+pub(super) struct SerialPath(pub(super) Serial);
 
 impl<S: Send + Sync> FromRequestParts<S> for SerialPath {
     type Rejection = Failure;
@@ -204,7 +207,11 @@ fn time(field: &str, text: &str) -> Result<UnixTime, Failure> {
     UnixTime::parse_rfc3339(text).ok_or_else(wanted)
 }
 
-fn word<T: std::str::FromStr>(field: &str, text: &str, words: &str) -> Result<T, Failure> {
+pub(super) fn word<T: std::str::FromStr>(
+    field: &str,
+    text: &str,
+    words: &str,
+) -> Result<T, Failure> {
     text.parse()
         .map_err(|_| Failure::malformed(format!("{field}: one of {words}")))
 }

@@ -1,0 +1,58 @@
+//! A courier that delivers to the test.
+
+use oncegate::model::message::Medium;
+use oncegate::model::message::Message;
+use oncegate::service::courier::Courier;
+use oncegate::service::courier::Delivered;
+use oncegate::service::courier::Delivering;
+use oncegate::service::courier::DeliveryError;
+use oncegate::service::courier::GatewayStatus;
+use oncegate::service::courier::Undeliverable;
+use tokio::sync::mpsc;
+
+/// Takes every message.
+pub(crate) struct Outbox(mpsc::UnboundedSender<Message>);
+
+/// Where they arrive.
+pub(crate) struct Inbox(mpsc::UnboundedReceiver<Message>);
+
+/// An empty one.
+pub(crate) fn outbox() -> (Outbox, Inbox) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    (Outbox(sender), Inbox(receiver))
+}
+
+impl Inbox {
+    /// The next message: medium, address, code.
+    pub(crate) async fn next(&mut self) -> (Medium, String, String) {
+        let message = self.0.recv().await.expect("a courier");
+        let code = message.code.expect("a code").expose().to_owned();
+        let flat = message.text.expose().replace('-', "");
+        assert!(flat.contains(&code), "the text carries the code");
+        (message.medium, message.to, code)
+    }
+
+    /// Whether nothing has arrived.
+    pub(crate) fn is_empty(&mut self) -> bool {
+        self.0.try_recv().is_err()
+    }
+}
+
+impl Courier for Outbox {
+    fn check(&self, _: Medium, _: &str) -> Result<(), Undeliverable> {
+        Ok(())
+    }
+
+    fn deliver(&self, message: Message) -> Delivering<'_, Result<Delivered, DeliveryError>> {
+        self.0.send(message).expect("the test listens");
+        let delivered = Delivered {
+            gateway: "outbox".to_owned(),
+            reference: None,
+        };
+        Box::pin(async move { Ok(delivered) })
+    }
+
+    fn gateways(&self) -> Vec<GatewayStatus> {
+        Vec::new()
+    }
+}
