@@ -45,7 +45,7 @@ pub struct DeviceToken {
     pub serial: String,
     /// `server`, `push`.
     pub kind: String,
-    /// Where it stands in its life; `pending`: its first right code makes it active.
+    /// Where it stands in its life; `pending`: a first right code, given where it was enrolled, makes it active.
     pub state: String,
     /// From when it is no longer good, if that is known.
     pub expires: Option<String>,

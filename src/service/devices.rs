@@ -307,7 +307,9 @@ impl Service {
                 "ask an administrator for a new enrolment code before it expires",
             ));
         };
-        if at >= end {
+        let user = self.store.view(&asking.device.user).await?;
+        let enabled = user.is_some_and(|view| !view.user.disabled);
+        if token.state_at(at) != LifeCycle::Active || !enabled {
             return Err(not_in_use(&token, at));
         }
         if end.since(at) > window {
@@ -437,7 +439,10 @@ fn not_in_use(token: &Token, at: UnixTime) -> DeviceError {
     DeviceError::State {
         what: format!("token {serial} is {now}").into(),
         next: match now {
-            LifeCycle::Pending => "its first right code makes it active; ask for a code and use it",
+            LifeCycle::Pending => {
+                "ask for a code and give it to your administrator, or type it where you enrolled: it proves \
+                 the token"
+            }
             LifeCycle::Suspended => "an administrator resumes it: oncegate token resume",
             _ => "enrol again: an administrator gives the user a new enrolment code",
         },

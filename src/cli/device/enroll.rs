@@ -174,7 +174,7 @@ fn describe(made: &Made<'_>) -> String {
     let mut text = String::from("Enrolled.\n");
     text.push_str(&table.text());
     if enrolled.token.state == "pending" {
-        text.push_str("The first right code makes the token active.\n");
+        text.push_str("A first code proves the token: give it to your administrator, or type it where you enrolled.\n");
     }
     let file = made.state_file.to_string_lossy();
     let state = if file == DEFAULT {

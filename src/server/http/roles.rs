@@ -79,7 +79,8 @@ pub const ROUTES: &[Route] = &[
     route("POST", "tokens/{serial}/resume", OPERATOR),
     route("POST", "tokens/{serial}/revoke", OPERATOR),
     route("POST", "tokens/{serial}/renew", OPERATOR),
-    route("POST", "tokens/{serial}/link", OPERATOR),
+    // No approval stands behind it: whoever links somebody's token to another's account lets them in.
+    route("POST", "tokens/{serial}/link", ADMIN),
     route("POST", "tokens/{serial}/unlink", OPERATOR),
     // An operator in the name of an approver only, who lent the right; the handler sees to it.
     route(
@@ -88,6 +89,11 @@ pub const ROUTES: &[Route] = &[
         &[Scope::Approver, Scope::Operator],
     ),
     route("POST", "tokens/{serial}/deny", APPROVER),
+    route("GET", "devices", LOOK),
+    route("GET", "devices/{id}", LOOK),
+    route("PATCH", "devices/{id}", OPERATOR),
+    route("DELETE", "devices/{id}", OPERATOR),
+    route("POST", "import", ADMIN),
     route("GET", "delegations", &[Scope::Approver, Scope::Auditor]),
     route("POST", "delegations", APPROVER),
     route("DELETE", "delegations", APPROVER),

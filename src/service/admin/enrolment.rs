@@ -55,6 +55,9 @@ pub struct Enrol {
     pub validity: Option<Validity>,
     /// Whether others must approve of it first, as many as the policy says.
     pub request: bool,
+    /// Whether who asks may not choose by whose rules: as many must approve as the strictest policy in
+    /// use says, or an operator would name a lax one.
+    pub strict: bool,
     /// Whose rules; `default` when none.
     pub policy: Option<String>,
     /// Recovery codes on the sheet.
@@ -91,6 +94,7 @@ impl From<NewToken> for Enrol {
             replaces: None,
             validity: None,
             request: false,
+            strict: false,
             policy: None,
             count: None,
         }
@@ -141,10 +145,18 @@ impl Service {
         let user = self.user(&new.token.user).await?;
         let address = self.sent_to(&new, &user)?;
         self.check_replaced(&new).await?;
-        let needed = if new.request {
-            policy.enrolment.approvers.of(new.token.kind)
-        } else {
-            0
+        let kind = new.token.kind;
+        let needed = match (new.request, new.strict) {
+            (false, _) => 0,
+            (true, false) => policy.enrolment.approvers.of(kind),
+            (true, true) => {
+                let clients = self.clients.all();
+                let in_use = clients.iter().map(|client| client.policy.as_deref());
+                let in_use = in_use.chain([new.policy.as_deref(), None]);
+                let in_use = in_use.filter_map(|name| policies.resolve(name));
+                let needed = in_use.map(|policy| policy.enrolment.approvers.of(kind));
+                needed.max().unwrap_or_default()
+            }
         };
         let (expires, valid_for) = lasts(&new, policy, by.at)?;
         let state = first_state(&new, policy, needed)?;
@@ -374,6 +386,6 @@ fn unprinted(kind: Kind, count: u8) -> Used {
 /// Digits of a card's number.
 const CARD_DIGITS: u8 = 8;
 /// An emergency code that is read out on the telephone.
-const SHORTEST: Duration = Duration::from_mins(1);
+pub(super) const SHORTEST: Duration = Duration::from_mins(1);
 /// As the longest `valid_for` of a policy.
-const LONGEST: Duration = Duration::from_hours(24 * 3650);
+pub(super) const LONGEST: Duration = Duration::from_hours(24 * 3650);

@@ -10,6 +10,8 @@ use crate::model::user_key::UserKey;
 use crate::otp::Code;
 use crate::service::Service;
 use crate::service::admin::AdminError;
+use crate::service::admin::enrolment::LONGEST;
+use crate::service::admin::enrolment::SHORTEST;
 use crate::service::admin::invalid;
 use crate::service::admin::missing;
 use crate::store::By;
@@ -65,6 +67,9 @@ impl Service {
                 "neither the token nor the policy `default` says how long: give it",
             );
         };
+        if !(SHORTEST..=LONGEST).contains(&length) {
+            return invalid("valid_for", "a token lasts 1 minute to 3650 days");
+        }
         let change = Change::RenewToken {
             serial: serial.clone(),
             expires: by.at.plus(length),

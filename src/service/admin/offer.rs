@@ -56,6 +56,8 @@ pub struct Offered {
     pub sent: Vec<(Medium, String)>,
     /// The cells of the card that are asked for.
     pub asked: Option<Pair>,
+    /// Whether it is handed out for the first time: its key is shown then, and never again.
+    pub first: bool,
 }
 
 impl From<Handed> for Offered {
@@ -67,6 +69,7 @@ impl From<Handed> for Offered {
             until: None,
             sent: Vec::new(),
             asked: None,
+            first: true,
         }
     }
 }
@@ -102,6 +105,7 @@ impl Service {
         } else {
             Handed::unprinted(token.clone(), state)
         });
+        offered.first = first;
         if token.state == LifeCycle::Pending {
             self.issued(&mut offered, &user, &recipients, by).await?;
         }

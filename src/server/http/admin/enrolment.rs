@@ -144,7 +144,7 @@ pub(in crate::server::http) fn form(
             .filter(|_| ways.qr)
             .zip(url)
             .map(|(code, url)| shown(&enrol_uri(url, &token.user.to_string(), code))),
-        otpauth_uri: (keyed && token.state != LifeCycle::Requested)
+        otpauth_uri: (keyed && offered.first && token.state != LifeCycle::Requested)
             .then(|| shown(&otpauth_uri(token, Some(next)))),
         until: offered.until.map(crate::time::UnixTime::rfc3339),
         sent: offered

@@ -157,6 +157,7 @@ pub(crate) async fn create_token(
     let mut new = enrol(new)?;
     // What others must approve of, an operator can only ask for.
     new.request |= !caller.may_administer();
+    new.strict = !caller.may_administer();
     let (user, serial) = (new.token.user.clone(), new.token.serial.clone());
     let made = app.service().enrol_token(new, by).await;
     let made = made.map_err(|error| tell::token_exists(&user, serial.as_ref(), error))?;
@@ -449,6 +450,7 @@ fn enrol(new: api::TokenCreate) -> Result<Enrol, Failure> {
         replaces: replaces.transpose()?,
         validity,
         request: new.request,
+        strict: false,
         policy: new.policy,
         count: new.count,
     })
