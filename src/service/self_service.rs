@@ -247,7 +247,7 @@ impl Service {
             })
         });
         if let Some(factors) = policy.enrolment.proof.as_ref().filter(|_| !in_use) {
-            let which: Vec<Knowledge> = factors.iter().filter_map(knowledge).collect();
+            let which: Vec<Knowledge> = factors.iter().copied().filter_map(knowledge).collect();
             let known = self.settled(request, policy, Asked::Known(&which)).await?;
             return Ok(known.then_some(Proven { serial: None }));
         }
@@ -441,7 +441,7 @@ const fn presented(presented: Presented<'_>, which: Knowledge) -> Option<&Secret
     }
 }
 
-const fn knowledge(factor: &Factor) -> Option<Knowledge> {
+const fn knowledge(factor: Factor) -> Option<Knowledge> {
     match factor {
         Factor::Pin => Some(Knowledge::Pin),
         Factor::Password => Some(Knowledge::Password),
