@@ -272,12 +272,12 @@ fn handed(offered: &Offered, context: &Context) -> String {
     let confirm = context.command(&format!("token confirm {serial}"));
     let next = match token.kind.as_str() {
         _ if token.state != "pending" => return text,
-        "server" => format!(
-            "the device redeems the code; if the token is pending then, {confirm} with its first code"
-        ),
-        "card" => format!("{confirm} with the card's last three digits and these four"),
+        "server" => {
+            format!("the device redeems the code; if the token stays pending: {confirm}")
+        }
+        "card" => format!("the card's last three digits and these four: {confirm}"),
         "totp" | "hotp" => format!("scan it, then {confirm}"),
-        _ => format!("{confirm} with the code that was sent"),
+        _ => format!("the code that was sent: {confirm}"),
     };
     push!(text, "Next: {next}\n");
     text

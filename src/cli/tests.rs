@@ -107,7 +107,7 @@ fn refuses_what_would_surprise() {
         "",
         "frobnicate",
         "user add",
-        "token add alice --kind sms",
+        "token add alice --kind yubikey",
         "token add alice --digits 5",
         "token add alice --secret A --secret-stdin",
         "client add radius vpn",

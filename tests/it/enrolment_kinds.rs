@@ -7,6 +7,8 @@ use crate::support::app::TestApp;
 use crate::support::outbox::Inbox;
 use crate::support::outbox::outbox;
 use oncegate::model::message::Medium;
+use oncegate::service::outage::Rule;
+use oncegate::service::outage::Watch;
 use serde_json::Value;
 use serde_json::json;
 
@@ -325,4 +327,48 @@ async fn row_a11_an_outage_is_declared_shown_and_ends_by_itself() {
     assert!(status.get("outage").is_none());
     assert_eq!(app.admin("DELETE", path, None).await.status, 204);
     assert_eq!(app.admin("DELETE", path, None).await.problem().0, 404);
+}
+
+#[tokio::test]
+async fn row_a11_the_daemon_declares_an_outage_when_nobodys_codes_work() {
+    let policy = "reject_delay = \"0s\"\n[[rule]]\nname = \"all\"\n\
+        require = [\"password\", \"otp\"]\n";
+    let app = TestApp::with(policy, false).await;
+    let web = app
+        .key("web", oncegate::model::client::Scope::Verify, None)
+        .await;
+    let mut records = app.service.store().subscribe();
+    let mut watch = Watch::new(Rule {
+        users: 2,
+        window: Duration::from_mins(5),
+        length: Duration::from_mins(30),
+    });
+    for (user, password) in [
+        ("a", "wrong"),
+        ("a", "right"),
+        ("b", "wrong"),
+        ("b", "right"),
+    ] {
+        let password = format!("{password} horse battery");
+        let new = json!({ "user": user, "password": "right horse battery" });
+        app.admin("POST", "/v1/admin/users", Some(new)).await;
+        let token = json!({ "user": user, "kind": "totp", "active": true });
+        add(&app, token).await;
+        let body = json!({ "user": user, "password": password, "otp": "000000" });
+        let answer = app.keyed("POST", "/v1/verify", Some(&web), Some(body));
+        assert_eq!(answer.await.json()["decision"], "reject");
+        assert_eq!(app.service.outage().await.unwrap(), None);
+        if (user, password.as_str()) == ("b", "right horse battery") {
+            break;
+        }
+        while let Ok(record) = records.try_recv() {
+            app.service.watch_outage(&mut watch, &record).await.unwrap();
+        }
+    }
+    while let Ok(record) = records.try_recv() {
+        app.service.watch_outage(&mut watch, &record).await.unwrap();
+    }
+    let outage = app.service.outage().await.unwrap().expect("an outage");
+    assert_eq!(outage.owner, "daemon");
+    assert!(outage.reason.contains("2 users"), "{}", outage.reason);
 }

@@ -213,9 +213,9 @@ fn next(created: &TokenCreated, context: &Context) -> String {
             context.command(&format!("verify {}", shell_word(&user)))
         }
         (_, "totp" | "hotp") => format!("scan it, then {}", on("confirm")),
-        (_, "server") => format!("{} gives its device a code", on("offer")),
-        (_, "card") => format!("print it; {} asks for two cells of it", on("offer")),
-        _ => format!("{} sends a code there", on("offer")),
+        (_, "server") => format!("give its device a code: {}", on("offer")),
+        (_, "card") => format!("print it, then ask for two cells of it: {}", on("offer")),
+        _ => format!("send a code there: {}", on("offer")),
     }
 }
 
