@@ -61,6 +61,10 @@ pub struct DeviceCodeWanted {
     /// The token that makes it; the one in use when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serial: Option<String>,
+    /// How the device made sure of its owner: `bio`, `pin` or `none`. The device's word, signed; the
+    /// audit has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uv: Option<String>,
 }
 
 /// Which token is meant. An empty body means the one in use.

@@ -279,6 +279,7 @@ impl Service {
             life: (kind != Kind::Card).then(|| life(policy, factor_of(kind), way)),
             message: None,
             device: None,
+            uv: None,
         };
         // Who is to text us needs no message; who is to key in digits is called.
         let quiet = kind == Kind::Card || (way == Way::Inbound && kind == Kind::Sms);

@@ -160,6 +160,7 @@ impl Service {
         asking: &Asking,
         serial: Option<&Serial>,
         client: Option<&str>,
+        uv: Option<&str>,
     ) -> Result<DeviceCode, DeviceError> {
         let known = |name: &str| self.clients.all().iter().any(|one| one.name == name);
         if client.is_some_and(|name| !known(name)) {
@@ -167,7 +168,7 @@ impl Service {
         }
         let codes = default_policy(&self.policies())?.codes;
         let (form, life) = (Form::of(codes.digits), codes.server_life);
-        self.given(asking, serial, client, (form, Way::Code, life))
+        self.given(asking, serial, (client, uv), (form, Way::Code, life))
             .await
     }
 
@@ -178,14 +179,14 @@ impl Service {
         serial: Option<&Serial>,
     ) -> Result<DeviceCode, DeviceError> {
         let code = (Form::Digits(redeem::LENGTH), Way::Transfer, TRANSFER_LIFE);
-        self.given(asking, serial, None, code).await
+        self.given(asking, serial, (None, None), code).await
     }
 
     async fn given(
         &self,
         asking: &Asking,
         serial: Option<&Serial>,
-        client: Option<&str>,
+        (client, uv): (Option<&str>, Option<&str>),
         (form, way, life): (Form, Way, Duration),
     ) -> Result<DeviceCode, DeviceError> {
         let at = self.window_time(asking.at)?;
@@ -200,6 +201,7 @@ impl Service {
             life: Some(life),
             message: None,
             device: Some(asking.call.clone()),
+            uv,
         };
         let made = match self.make_code((&token, &state), wanted).await? {
             Ok(made) => made,

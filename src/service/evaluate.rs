@@ -508,6 +508,7 @@ impl Service {
             life: (send != Factor::Card).then_some(case.policy.codes.life),
             message: None,
             device: None,
+            uv: None,
         };
         let found = (&found.0, &found.1);
         if send == Factor::Card {

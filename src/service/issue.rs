@@ -64,6 +64,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) message: Option<Vec<Quota>>,
     /// The signed request of a device that asks.
     pub(crate) device: Option<DeviceCall>,
+    /// How the device says that it made sure of its owner (row A2).
+    pub(crate) uv: Option<&'a str>,
 }
 
 /// What a code looks like.
@@ -400,6 +402,10 @@ fn detail(token: &Token, wanted: &Wanted<'_>) -> String {
     if let Some(client) = wanted.client {
         detail.push_str(", for ");
         detail.push_str(client);
+    }
+    if let Some(uv) = wanted.uv {
+        detail.push_str(", uv ");
+        detail.push_str(uv);
     }
     detail
 }

@@ -548,3 +548,32 @@ async fn the_documented_requests_are_answered_byte_for_byte() {
         assert!(documented.contains(&text), "not documented:\n{text}");
     }
 }
+
+/// Row A2: how the device made sure of its owner is its own signed word, and on record.
+#[tokio::test]
+async fn row_a2_how_the_owner_was_known_is_signed_and_on_record() {
+    let (app, phone) = enrolled().await;
+    let body = Some(json!({ "uv": "bio" }));
+    let code = app.as_phone(&phone, "POST", "/v1/device/otp", body).await;
+    assert_eq!(code.status, 200);
+    let records = app.service.store().audit_after(0, 100).await.unwrap();
+    let noted = records.iter().any(|record| match &record.event {
+        oncegate::model::audit::Event::Change(change) => {
+            change.action == "code_issue" && change.detail.as_deref() == Some("code, uv bio")
+        }
+        oncegate::model::audit::Event::Decision(_) => false,
+    });
+    assert!(noted);
+    // Nothing else is a way, and a word that was not signed is not taken.
+    let body = Some(json!({ "uv": "magic" }));
+    let answer = app.as_phone(&phone, "POST", "/v1/device/otp", body).await;
+    assert_eq!(answer.status, 400);
+    let mut sent = phone.ask(
+        app.service.now(),
+        "POST",
+        "/v1/device/otp",
+        Some(json!({ "uv": "none" })),
+    );
+    sent.body = sent.body.replace("none", "bio");
+    assert_eq!(app.send(&sent).await.status, 401);
+}

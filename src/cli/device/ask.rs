@@ -98,6 +98,8 @@ impl Otp {
         let wanted = DeviceCodeWanted {
             client: self.client,
             serial: None,
+            // The reference device has no screen lock to ask.
+            uv: None,
         };
         let code: DeviceCode = Protocol::of(&state)?
             .post("/v1/device/otp", &wanted)

@@ -252,10 +252,13 @@ pub(crate) async fn enroll(
 pub(crate) async fn otp(State(app): State<Arc<App>>, signed: Signed) -> Result<Response, Failure> {
     let wanted: api::DeviceCodeWanted = signed.arrived.optional_json()?;
     let serial = serial(wanted.serial.as_deref())?;
-    let client = wanted.client.as_deref();
+    let (client, uv) = (wanted.client.as_deref(), wanted.uv.as_deref());
+    if uv.is_some_and(|uv| !["bio", "pin", "none"].contains(&uv)) {
+        return Err(Failure::malformed("uv: one of bio, pin, none"));
+    }
     let code = app
         .service()
-        .device_code(&signed.asking, serial.as_ref(), client)
+        .device_code(&signed.asking, serial.as_ref(), client, uv)
         .await;
     let code = code.map_err(|error| tell(&app, error))?;
     Ok(answer::json(StatusCode::OK, &given(&code)))

@@ -200,6 +200,7 @@ impl Service {
             life,
             message: None,
             device: None,
+            uv: None,
         };
         match token.kind {
             Kind::Server => {
