@@ -37,7 +37,7 @@ pub fn recipients(
 ) -> Vec<Recipient> {
     let about = |token: &Token| notice.target.as_deref() == Some(token.serial.as_str());
     let in_use = |token: &Token| token.state_at(at) == LifeCycle::Active;
-    let mut own: Vec<&Token> = tokens.iter().copied().collect();
+    let mut own: Vec<&Token> = tokens.to_vec();
     own.retain(|token| token.user == user.key);
     own.sort_by_key(|token| token.created);
     let freezes = |medium: Medium, address: &str| {

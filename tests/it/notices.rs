@@ -145,7 +145,8 @@ async fn everything_is_told_once_in_the_language_of_the_user() {
             .iter_mut()
             .for_each(|topic| topic.truncate(topic.find(':').unwrap()));
         let mut wanted = EVERYTHING;
-        (topics.sort(), wanted.sort_unstable());
+        topics.sort();
+        wanted.sort_unstable();
         assert_eq!(topics, wanted);
         assert_eq!(told.len(), EVERYTHING.len(), "{told:#?}");
         assert!(
