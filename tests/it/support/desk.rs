@@ -45,7 +45,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::gateway::GatewayDouble;
 use crate::support::gateway::Names;
-use crate::support::gateway::Received;
 use crate::support::gateway::config;
 use crate::support::lab::Lab;
 use crate::support::lab::key;
@@ -298,7 +297,7 @@ impl Desk {
     pub(crate) fn told(&self) -> Vec<(String, String)> {
         let text = |value: &serde_json::Value| value.as_str().expect("a text").to_owned();
         let received = self.double.received();
-        let bodies = received.iter().map(Received::json);
+        let bodies = received.iter().map(super::gateway::Received::json);
         let told = bodies.map(|body| (text(&body["to"]), text(&body["text"])));
         told.collect()
     }
