@@ -158,13 +158,7 @@ impl Desk {
 
     /// A record that tells nothing, but wakes whoever listens.
     pub(crate) async fn nudge(&self) {
-        self.change(Change::Note {
-            action: "nudge",
-            target: String::new(),
-            user: None,
-            detail: String::new(),
-        })
-        .await;
+        self.change(nothing()).await;
     }
 
     pub(crate) async fn token(
@@ -311,21 +305,27 @@ impl Desk {
     /// Waits until everything is done up to the last record that is to be told, and returns the texts
     /// that came.
     pub(crate) async fn settled(&self) -> Vec<(String, String)> {
-        let store = self.lab.service().store();
-        let mut records = store.subscribe();
         let (trail, policies) = (self.trail().await, self.lab.service().policies());
         let told = |record: &&AuditRecord| {
             notice(record).is_some_and(|notice| notice.is_wanted(&policies))
         };
         let last = trail.iter().rev().find(told).map(|record| record.seq);
         let last = last.expect("something to be told");
-        let settle = async {
-            while store.notified().await.unwrap() < last {
-                records.recv().await.unwrap();
+        self.passed(last).await;
+        self.told()
+    }
+
+    /// Waits until the cursor is there.
+    pub(crate) async fn passed(&self, seq: u64) {
+        let store = self.lab.service().store();
+        let mut records = store.subscribe();
+        let passed = async {
+            while store.notified().await.unwrap() < seq {
+                // Whoever lags behind a flood looks again.
+                let _ = records.recv().await;
             }
         };
-        timeout(PATIENCE, settle).await.expect("everything told");
-        self.told()
+        timeout(PATIENCE, passed).await.expect("everything told");
     }
 
     /// Waits until so many attempts have failed.
@@ -369,6 +369,16 @@ pub(crate) struct About<'a> {
     pub(crate) phone: Option<&'a str>,
     pub(crate) email: Option<&'a str>,
     pub(crate) language: Language,
+}
+
+/// A change of nothing, told to nobody.
+pub(crate) const fn nothing() -> Change {
+    Change::Note {
+        action: "nudge",
+        target: String::new(),
+        user: None,
+        detail: String::new(),
+    }
 }
 
 /// The key of a token.
