@@ -28,7 +28,7 @@ keys! {
     HTTP_INBOUND_SECRET_FILE = "http.inbound_secret_file", "",
         "file with the secret by which gateways sign what they bring to /v1/inbound";
     HTTP_PUBLIC_URL = "http.public_url", "",
-        "where devices reach this server, for enrolment QR codes: https://otp.example.com";
+        "where devices reach this server, for enrolment QR codes: its name with https in front";
     HTTP_TLS_CERTIFICATE = "http.tls.certificate", "",
         "PEM file: the server's certificate, then the intermediate ones";
     HTTP_TLS_KEY = "http.tls.key", "", "PEM file: the private key of the certificate";

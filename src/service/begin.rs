@@ -23,10 +23,10 @@ use crate::service::Challenged;
 use crate::service::Request;
 use crate::service::Service;
 use crate::service::ServiceError;
+use crate::service::ask::prompt;
 use crate::service::challenge;
 use crate::service::challenge::Ticket;
 use crate::service::evaluate::Case;
-use crate::service::evaluate::prompt;
 use crate::service::facts;
 use crate::service::issue::Form;
 use crate::service::issue::Made;
@@ -344,7 +344,7 @@ impl Service {
             expires: request.at.plus(expires_in),
         };
         let prompt = match made.issued.pair {
-            Some(pair) => crate::service::evaluate::cells(pair).into(),
+            Some(pair) => crate::service::ask::cells(pair).into(),
             None => asks(factor, way),
         };
         Ok(Begun {
