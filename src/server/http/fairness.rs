@@ -138,7 +138,7 @@ mod tests {
         }
         let known = || enrolments.0.lock().unwrap().len();
         assert_eq!(known(), ADDRESSES);
-        assert!(enrolments.take(from(3), now + Duration::from_mins(1)));
+        assert!(enrolments.take(from(3), now + Duration::from_mins(2)));
         assert_eq!(known(), 1);
     }
 
