@@ -11,6 +11,7 @@ use oncegate::signature::digest;
 use oncegate::signature::key::KeyAlgorithm;
 use oncegate::signature::key::PublicKey;
 use oncegate::signature::key::SigningKey;
+use oncegate::signature::request::Headers;
 use oncegate::signature::request::RequestView;
 use oncegate::signature::request::Scheme;
 use oncegate::signature::sign;
@@ -19,6 +20,22 @@ use oncegate::signature::verify::Requirements;
 use oncegate::time::UnixTime;
 
 const NOW: UnixTime = UnixTime::from_secs(1_618_884_473);
+
+fn view<'a>(target: &'a str, headers: &'a Headers<'a>, body: &'a [u8]) -> RequestView<'a> {
+    RequestView::new(
+        "POST",
+        Scheme::Https,
+        "otp.example.com",
+        target,
+        headers,
+        body,
+    )
+}
+
+fn base(request: &RequestView<'_>) -> String {
+    let claimed = verify::claimed(request.headers).unwrap();
+    claimed.signature_base(request).unwrap()
+}
 
 fuzz_target!(|input: &[u8]| {
     let mut parts = input.splitn(5, |octet| *octet == b'\n');
@@ -32,17 +49,7 @@ fuzz_target!(|input: &[u8]| {
         ("signature", signature),
         ("content-digest", content_digest),
     ];
-    let view = |headers| {
-        RequestView::new(
-            "POST",
-            Scheme::Https,
-            "otp.example.com",
-            &target,
-            headers,
-            body,
-        )
-    };
-    let request = view(&headers);
+    let request = view(&target, &headers, body);
     if let Ok(claimed) = verify::claimed(&headers) {
         assert!((1..=64).contains(&claimed.keyid().len()));
         if let Ok(base) = claimed.signature_base(&request) {
@@ -67,7 +74,7 @@ fuzz_target!(|input: &[u8]| {
     }
     assert_eq!(digest::check(&digest::of(body), body), Ok(()));
 
-    let Ok(signed) = sign::sign(&view(&[]), &key, NOW, &[0; 16], &[]) else {
+    let Ok(signed) = sign::sign(&view(&target, &[], body), &key, NOW, &[0; 16], &[]) else {
         return;
     };
     let mut headers: Vec<(&str, &[u8])> = vec![
@@ -78,18 +85,20 @@ fuzz_target!(|input: &[u8]| {
         headers.push(("Content-Digest", value.as_bytes()));
     }
     let verify = |headers: &[(&str, &[u8])]| {
-        verify::claimed(headers)?.verify(&view(headers), &key.public(), NOW, &Requirements::DEVICE)
+        verify::claimed(headers)?.verify(
+            &view(&target, headers, body),
+            &key.public(),
+            NOW,
+            &Requirements::DEVICE,
+        )
     };
     assert!(verify(&headers).is_ok(), "signed and not believed");
     headers[0].1 = signature_input;
     if verify(&headers).is_ok() {
         // Written another way, with other spaces or beside another signature: the same is signed.
-        let base = |input| {
-            headers[0].1 = input;
-            let claimed = verify::claimed(&headers).unwrap();
-            claimed.signature_base(&view(&headers)).unwrap()
-        };
-        let [ours, theirs] = [signed.signature_input.as_bytes(), signature_input].map(base);
+        let theirs = base(&view(&target, &headers, body));
+        headers[0].1 = signed.signature_input.as_bytes();
+        let ours = base(&view(&target, &headers, body));
         assert_eq!(ours, theirs);
     }
 });
