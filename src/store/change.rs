@@ -2,8 +2,6 @@
 
 use crate::model::audit::ChangeEvent;
 use crate::model::audit::Event;
-use crate::model::client::Access;
-use crate::model::client::Client;
 use crate::model::credential::Credentials;
 use crate::model::credential::Verifier;
 use crate::model::id::Serial;
@@ -22,6 +20,7 @@ use crate::store::Change;
 use crate::store::DeviceAct;
 use crate::store::StoreError;
 use crate::store::WaiverKind;
+use crate::store::clients;
 use crate::store::device;
 use crate::store::enrol;
 use crate::store::fold::Working;
@@ -309,9 +308,9 @@ fn writes(
             seq.to_be_bytes().to_vec(),
         )]),
         Change::RemoveToken(serial, expected) => remove_token(rows, serial, *expected, keys.sealer),
-        Change::CreateClient(client) => Ok(vec![create_client(rows, client, keys)?]),
-        Change::UpdateClient(client) => Ok(vec![update_client(rows, client, keys)?]),
-        Change::RemoveClient(name, expected) => remove_client(rows, name, *expected),
+        Change::CreateClient(client) => Ok(vec![clients::create(rows, client, keys)?]),
+        Change::UpdateClient(client) => Ok(vec![clients::update(rows, client, keys)?]),
+        Change::RemoveClient(name, expected) => clients::remove(rows, name, *expected),
         Change::Learn { client, address } => {
             let key = record::lesson_key(client, *address);
             let known = rows.get(Table::Lessons, &key, |_| Ok(()))?.is_some();
@@ -332,7 +331,7 @@ pub(crate) fn accepts_clock(entry: &Entry) -> bool {
 pub(super) struct Keys<'a> {
     now: UnixTime,
     pub(super) sealer: &'a Sealer,
-    entropy: &'a dyn Entropy,
+    pub(super) entropy: &'a dyn Entropy,
 }
 
 pub(super) fn create_user(rows: &Working<'_>, user: &User) -> Result<Vec<RowWrite>, StoreError> {
@@ -629,85 +628,6 @@ fn remove_token(
     token_gone(rows, key, serial, sealer)
 }
 
-fn create_client(
-    rows: &Working<'_>,
-    client: &Client,
-    keys: Keys<'_>,
-) -> Result<RowWrite, StoreError> {
-    let key = client.name.as_bytes().to_vec();
-    let exists = rows.get(Table::Clients, &key, |_| Ok(()))?.is_some();
-    refuse_if(exists, "a client with this name exists already")?;
-    refuse_shared_address(rows, client)?;
-    let client = Client {
-        revision: 1,
-        ..client.clone()
-    };
-    Ok(put(
-        Table::Clients,
-        key,
-        record::client_row(&client, keys.sealer, keys.entropy)?,
-    ))
-}
-
-fn update_client(
-    rows: &Working<'_>,
-    client: &Client,
-    keys: Keys<'_>,
-) -> Result<RowWrite, StoreError> {
-    let key = client.name.as_bytes().to_vec();
-    let found = rows.get(Table::Clients, &key, record::client_condition)?;
-    let (revision, _) = found.ok_or(StoreError::NotFound)?;
-    refuse_if(revision != client.revision, CHANGED)?;
-    refuse_shared_address(rows, client)?;
-    let client = Client {
-        revision: revision + 1,
-        ..client.clone()
-    };
-    Ok(put(
-        Table::Clients,
-        key,
-        record::client_row(&client, keys.sealer, keys.entropy)?,
-    ))
-}
-
-fn remove_client(
-    rows: &Working<'_>,
-    name: &str,
-    expected: Option<u64>,
-) -> Result<Vec<RowWrite>, StoreError> {
-    let key = name.as_bytes().to_vec();
-    let found = rows.get(Table::Clients, &key, record::client_condition)?;
-    let (revision, _) = found.ok_or(StoreError::NotFound)?;
-    refuse_other(revision, expected)?;
-    let mut writes = vec![gone(Table::Clients, key)];
-    let mut prefix = name.as_bytes().to_vec();
-    prefix.push(0);
-    let lessons = rows.keys(Table::Lessons, &prefix)?;
-    writes.extend(lessons.into_iter().map(|key| gone(Table::Lessons, key)));
-    Ok(writes)
-}
-
-/// Two clients with the same network: nobody could say whose secret opens a packet.
-fn refuse_shared_address(rows: &Working<'_>, client: &Client) -> Result<(), StoreError> {
-    let Access::Radius(radius) = &client.access else {
-        return Ok(());
-    };
-    for key in rows.keys(Table::Clients, b"")? {
-        if key == client.name.as_bytes() {
-            continue;
-        }
-        let found = rows.get(Table::Clients, &key, record::client_condition)?;
-        let shared = found.is_some_and(|(_, taken)| {
-            radius
-                .addresses
-                .iter()
-                .any(|address| taken.contains(&address.to_string()))
-        });
-        refuse_if(shared, "another client has the same address")?;
-    }
-    Ok(())
-}
-
 /// The user whom a change concerns.
 fn concerned(rows: &Working<'_>, change: &Change) -> Result<Option<String>, StoreError> {
     let user = match change {
@@ -810,7 +730,7 @@ pub(super) const fn refuse_if(refuse: bool, why: &'static str) -> Result<(), Sto
 }
 
 /// A removal under a revision that is not the present one.
-fn refuse_other(revision: u64, expected: Option<u64>) -> Result<(), StoreError> {
+pub(super) fn refuse_other(revision: u64, expected: Option<u64>) -> Result<(), StoreError> {
     refuse_if(expected.is_some_and(|seen| seen != revision), CHANGED)
 }
 

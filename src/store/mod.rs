@@ -63,6 +63,7 @@ use crate::secret::Key256;
 use crate::time::UnixTime;
 
 mod change;
+mod clients;
 mod device;
 pub mod embedded;
 mod enrol;

@@ -1,0 +1,218 @@
+//! Answers on another channel than the login's: digits by text message and call, the word that freezes.
+
+use std::time::Duration;
+
+use oncegate::model::kind::Kind;
+use oncegate::model::message::Medium;
+use oncegate::model::user::Waiver;
+use oncegate::secret::SecretString;
+use oncegate::service::inbound::Effect;
+use oncegate::service::inbound::Inbound;
+use oncegate::store::Change;
+use serde_json::json;
+
+use crate::channels::NUMBER;
+use crate::channels::hotp;
+use crate::channels::lab;
+use crate::support::expected::PASSWORD;
+use crate::support::lab::Lab;
+use crate::support::lab::key;
+use crate::support::postbox::Postbox;
+use crate::support::postbox::issued_token;
+
+async fn bring(lab: &Lab, medium: Medium, from: &str, text: &str) -> Effect {
+    let (id, at) = lab.service().arrival().unwrap();
+    let text = SecretString::from(text);
+    let inbound = Inbound {
+        id,
+        at,
+        deadline: at,
+        medium,
+        from,
+        text: &text,
+    };
+    lab.service().inbound(&inbound).await.unwrap()
+}
+
+fn word(effect: Effect) -> &'static str {
+    match effect {
+        Effect::Answer(reason) => reason.as_str(),
+        Effect::Frozen(_) => "frozen",
+    }
+}
+
+#[tokio::test]
+async fn rows_c7_d3_the_person_texts_the_digits_that_are_shown() {
+    let lab = lab().await;
+    Postbox::of(&lab);
+    let path = "/v1/challenges";
+    let inbound = json!({ "user": "alice", "factor": "sms", "way": "inbound" });
+    let begun = lab.begin("staff", path, inbound.clone()).await;
+    let (id, shown) = (
+        begun["id"].as_str().unwrap(),
+        begun["display"].as_str().unwrap(),
+    );
+    assert_eq!(shown.len(), 2);
+    assert_eq!(begun["expires_in"], 300);
+    let standing = async |id: &str| lab.standing("staff", id).await;
+    assert_eq!(standing(id).await, "pending");
+    // Nobody is let in before it was answered, and not without the password after it.
+    let finish = |id: &str| json!({ "user": "alice", "password": PASSWORD, "challenge": id });
+    assert_ne!(lab.http("staff", finish(id)).await.decision, "accept");
+    // The wrong number, digits of another script, a wrong answer.
+    assert_eq!(
+        word(bring(&lab, Medium::Sms, "+821099999999", shown).await),
+        "wrong_sender"
+    );
+    let wide: String = shown
+        .bytes()
+        .map(|digit| char::from_u32(0xff10 + u32::from(digit - b'0')).unwrap())
+        .collect();
+    assert_eq!(
+        word(bring(&lab, Medium::Sms, NUMBER, &wide).await),
+        "wrong_code"
+    );
+    assert_eq!(standing(id).await, "pending");
+    assert_eq!(
+        word(bring(&lab, Medium::Sms, NUMBER, shown).await),
+        "answered"
+    );
+    assert_eq!(standing(id).await, "accepted");
+    // Brought again: nothing new.
+    assert_eq!(
+        word(bring(&lab, Medium::Sms, NUMBER, shown).await),
+        "answered"
+    );
+    assert_eq!(standing(id).await, "accepted");
+    // Another client cannot ask, nor finish it.
+    assert_eq!(lab.standing("both", id).await, "404");
+    let body = json!({ "user": "alice", "password": PASSWORD, "challenge": id });
+    let heard = lab.http("staff", body.clone()).await;
+    assert_eq!(heard.decision, "accept", "{}", lab.reason("alice").await);
+    assert_eq!(lab.reason("alice").await, "sms_ok");
+    // Once.
+    assert_ne!(lab.http("staff", body).await.decision, "accept");
+}
+
+#[tokio::test]
+async fn rows_c7_d3_three_wrong_answers_or_five_minutes_end_it() {
+    let lab = lab().await;
+    Postbox::of(&lab);
+    let inbound = json!({ "user": "alice", "factor": "sms", "way": "inbound" });
+    let begun = lab.begin("staff", "/v1/challenges", inbound.clone()).await;
+    let (id, shown) = (
+        begun["id"].as_str().unwrap(),
+        begun["display"].as_str().unwrap(),
+    );
+    let wrong = format!("{:02}", (shown.parse::<u32>().unwrap() + 1) % 100);
+    for _ in 0..3 {
+        assert_eq!(
+            word(bring(&lab, Medium::Sms, NUMBER, &wrong).await),
+            "wrong_code"
+        );
+    }
+    lab.clock.advance(Duration::from_secs(11));
+    assert_eq!(
+        word(bring(&lab, Medium::Sms, NUMBER, shown).await),
+        "expired_code"
+    );
+    assert_eq!(lab.standing("staff", id).await, "declined");
+    lab.clock.advance(Duration::from_secs(11));
+    let begun = lab.begin("staff", "/v1/challenges", inbound).await;
+    let (id, shown) = (
+        begun["id"].as_str().unwrap(),
+        begun["display"].as_str().unwrap(),
+    );
+    lab.clock.advance(Duration::from_mins(5));
+    assert_eq!(lab.standing("staff", id).await, "expired");
+    assert_eq!(
+        word(bring(&lab, Medium::Sms, NUMBER, shown).await),
+        "expired_code"
+    );
+}
+
+#[tokio::test]
+async fn row_d1_digits_keyed_in_during_a_call_are_an_extra_factor_only() {
+    let lab = lab().await;
+    let postbox = Postbox::of(&lab);
+    // A code alone asks for nothing else besides: two digits are no factor of their own.
+    let inbound = json!({ "user": "alice", "factor": "sms", "way": "inbound" });
+    let begun = lab.begin("codes", "/v1/challenges", inbound).await;
+    let shown = begun["display"].as_str().unwrap();
+    assert_eq!(
+        word(bring(&lab, Medium::Sms, NUMBER, shown).await),
+        "wrong_sender"
+    );
+    // In the outage of `staff` calls are taken.
+    issued_token(&lab, "alice", Kind::Voice, "VOICE-1", NUMBER).await;
+    let now = lab.service().now();
+    let outage = Waiver {
+        reason: "x".to_owned(),
+        owner: "y".to_owned(),
+        from: now,
+        until: now.plus(Duration::from_mins(30)),
+    };
+    let change = Change::SetOutage(Some(outage));
+    lab.service()
+        .store()
+        .change(change, lab.by())
+        .await
+        .unwrap();
+    let inbound = json!({ "user": "alice", "factor": "voice", "way": "inbound" });
+    let begun = lab.begin("staff", "/v1/challenges", inbound).await;
+    let (id, shown) = (
+        begun["id"].as_str().unwrap(),
+        begun["display"].as_str().unwrap(),
+    );
+    let call = &postbox.after(1).await[0];
+    assert!(call.code.is_none() && !call.text.expose().contains(shown));
+    assert_eq!(begun["expires_in"], 120);
+    assert_eq!(
+        word(bring(&lab, Medium::Voice, NUMBER, shown).await),
+        "answered"
+    );
+    let body = json!({ "user": "alice", "password": PASSWORD, "challenge": id });
+    assert_eq!(lab.http("staff", body).await.decision, "accept");
+    assert_eq!(lab.reason("alice").await, "voice_ok");
+}
+
+#[tokio::test]
+async fn row_d5_the_word_in_a_notice_freezes_the_token_and_no_other() {
+    let lab = lab().await;
+    Postbox::of(&lab);
+    let view = lab
+        .service()
+        .store()
+        .view(&key("alice"))
+        .await
+        .unwrap()
+        .unwrap();
+    let hotp_serial = view
+        .tokens
+        .iter()
+        .find(|(token, _)| token.kind == Kind::Hotp);
+    let serial = hotp_serial.unwrap().0.serial.to_string();
+    let freeze = lab.service().freeze_word(&serial);
+    // From a number that is nobody's it does nothing.
+    let text = format!("FREEZE {}", freeze.expose());
+    assert_eq!(
+        word(bring(&lab, Medium::Sms, "+821099999999", &text).await),
+        "wrong_sender"
+    );
+    assert_eq!(
+        bring(&lab, Medium::Sms, NUMBER, &text).await,
+        Effect::Frozen(1)
+    );
+    lab.http("codes", json!({ "user": "alice", "otp": hotp(0) }))
+        .await;
+    assert_eq!(
+        lab.reason("alice").await,
+        "wrong_code",
+        "only the text message token is left"
+    );
+    // Repeated: frozen already.
+    assert_eq!(
+        bring(&lab, Medium::Sms, NUMBER, freeze.expose()).await,
+        Effect::Frozen(0)
+    );
+}
