@@ -363,7 +363,7 @@ impl Service {
         };
         let left: Vec<Factor> = rule.require.iter().copied().filter(left).collect();
         // Nobody comes in with nothing; and a right code that is presented all the same is used up.
-        let waives_code = rule.require.contains(&Factor::Otp) && !left.contains(&Factor::Otp);
+        let waives_code = rule.slot().is_some_and(|held| !left.contains(&held));
         let applies = !left.is_empty()
             && left.len() < rule.require.len()
             && !(waives_code && case.presents_right_code(view, passed, credentials));
@@ -611,7 +611,8 @@ impl<'r> Case<'r, '_> {
 
     fn presents_right_code(&self, view: &View, passed: Factors, credentials: &Credentials) -> bool {
         let place = self.place(view, &self.rule.require, 1, false);
-        let Ok(slot) = Slot::of(Factor::Otp, place) else {
+        let slot = self.rule.slot().map(|held| Slot::of(held, place));
+        let Some(Ok(slot)) = slot else {
             return false;
         };
         let extra = slot.extra();

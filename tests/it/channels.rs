@@ -10,6 +10,7 @@ use oncegate::otp::Digits;
 use oncegate::otp::card;
 use oncegate::otp::recovery;
 use oncegate::store::Change;
+use oncegate::store::WaiverKind;
 use serde_json::json;
 
 use crate::support::expected::PASSWORD;
@@ -621,4 +622,50 @@ async fn a_right_code_with_a_wrong_password_is_no_accepted_round() {
     let body = json!({ "user": "alice", "password": PASSWORD, "otp": code });
     assert_eq!(lab.http("staff", body).await.decision, "reject");
     assert_eq!(lab.reason("alice").await, "used_code");
+}
+
+/// A code that comes along although a bypass waives it is used up, of whatever kind it is.
+#[tokio::test]
+async fn a_sent_code_beside_a_bypass_is_used_up() {
+    const BY_SMS: &str = r#"
+reject_delay = "0s"
+[[rule]]
+name = "by-sms"
+require = ["password", "sms"]
+"#;
+    let lab = Lab::new(&[("by-sms", BY_SMS), ("default", DEFAULT)]).await;
+    lab.user("alice", None, Some(PASSWORD)).await;
+    issued_token(&lab, "alice", Kind::Sms, "SMS-1", NUMBER).await;
+    let postbox = Postbox::of(&lab);
+    lab.begin(
+        "by-sms",
+        "/v1/challenges",
+        json!({ "user": "alice", "factor": "sms" }),
+    )
+    .await;
+    let code = postbox.code(1).await;
+    let now = lab.service().now();
+    let waiver = Waiver {
+        reason: "telephone lost".to_owned(),
+        owner: "uid 0".to_owned(),
+        from: now,
+        until: now.plus(Duration::from_hours(1)),
+    };
+    let change = Change::SetWaiver {
+        user: key("alice"),
+        which: WaiverKind::Bypass,
+        waiver: Some(waiver),
+        expected: 1,
+    };
+    lab.service()
+        .store()
+        .change(change, lab.by())
+        .await
+        .unwrap();
+    let body = json!({ "user": "alice", "password": PASSWORD, "otp": code });
+    assert_eq!(lab.http("by-sms", body).await.decision, "accept");
+    assert_eq!(lab.reason("alice").await, "sms_ok");
+    let body = json!({ "user": "alice", "password": PASSWORD });
+    assert_eq!(lab.http("by-sms", body).await.decision, "accept");
+    assert_eq!(lab.reason("alice").await, "bypass_ok");
 }
