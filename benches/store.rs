@@ -1,7 +1,8 @@
 //! Durable consumptions per second in the embedded store, by the number of askers at once.
 //!
 //! `cargo bench --bench store`. Each asker waits for its answer before it asks again; the commit
-//! count shows how many consumptions shared one flush. Before that: what opening the sealed key of
+//! count shows how many consumptions shared one flush; then the same for codes that the store issues
+//! first, as for an enrolled device: two commits each. Before that: what opening the sealed key of
 //! a token costs, by seal algorithm.
 
 use std::hint::black_box;
@@ -21,6 +22,9 @@ use oncegate::model::audit::Channel;
 use oncegate::model::audit::Purpose;
 use oncegate::model::id::RequestId;
 use oncegate::model::id::Serial;
+use oncegate::model::issue::Issue;
+use oncegate::model::issue::Way;
+use oncegate::model::issue::next_number;
 use oncegate::model::kind::Kind;
 use oncegate::model::reason::Decision;
 use oncegate::model::sealing::SealAlgorithm;
@@ -33,6 +37,7 @@ use oncegate::otp::Algorithm;
 use oncegate::otp::Digits;
 use oncegate::otp::Matches;
 use oncegate::otp::Period;
+use oncegate::otp::issued::Mark;
 use oncegate::otp::throttle::Lockout;
 use oncegate::secret::Key256;
 use oncegate::secret::OtpKey;
@@ -59,6 +64,12 @@ fn name(number: usize) -> UserKey {
 
 fn serial(number: usize) -> Serial {
     format!("HOTP-{number:08}").parse().expect("a valid serial")
+}
+
+fn served(number: usize) -> Serial {
+    format!("SERVER-{number:08}")
+        .parse()
+        .expect("a valid serial")
 }
 
 async fn fill(store: &dyn Store) {
@@ -104,21 +115,69 @@ async fn fill(store: &dyn Store) {
             .change(Change::CreateUser(user), by())
             .await
             .expect("a new user");
-        let change = Change::CreateToken(token, TokenState::default());
-        store.change(change, by()).await.expect("a new token");
+        let served = Token {
+            serial: served(number),
+            kind: Kind::Server,
+            key: OtpKey::new(SecretBytes::new(vec![8; 20])).expect("a valid key"),
+            ..token.clone()
+        };
+        for token in [token, served] {
+            let change = Change::CreateToken(token, TokenState::default());
+            store.change(change, by()).await.expect("a new token");
+        }
     }
 }
 
-async fn consume(store: &dyn Store, number: usize) {
+/// What an asker does again and again.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Work {
+    /// A code that the person makes.
+    Consume,
+    /// A code that is made first.
+    IssueAndConsume,
+}
+
+async fn issue(store: &dyn Store, number: usize) -> u64 {
+    let (token, state) = store
+        .token(&served(number))
+        .await
+        .expect("readable")
+        .expect("enrolled");
+    let at = SystemClock.now();
+    let issue = Issue {
+        request: RequestId::new(at, [0; 10]),
+        at,
+        actor: "bench".to_owned(),
+        user: token.user.clone(),
+        serial: token.serial.clone(),
+        revision: token.revision,
+        number: next_number(&state),
+        way: Way::Code,
+        mark: Mark::of(&token.key, "code", None, "755224"),
+        pair: None,
+        life: Some(Duration::from_mins(1)),
+        message: None,
+        device: None,
+        detail: "code".to_owned(),
+    };
+    let issued = store.issue(issue).await.expect("committed");
+    issued.expect("each asker has users of its own").number
+}
+
+async fn consume(store: &dyn Store, number: usize, work: Work) {
     let key = name(number);
+    let issued = match work {
+        Work::Consume => None,
+        Work::IssueAndConsume => Some(issue(store, number).await),
+    };
     let view = store.view(&key).await.expect("readable").expect("enrolled");
-    let (token, state) = &view.tokens[0];
+    let (token, state) = &view.tokens[usize::from(issued.is_some())];
     let mut matches = Matches::default();
-    matches.insert(state.moving.next());
+    matches.insert(issued.unwrap_or_else(|| state.moving.next()));
     let comparison = Comparison {
         serial: token.serial.clone(),
-        issued: None,
-        kind: Kind::Hotp,
+        issued,
+        kind: token.kind,
         revision: token.revision,
         seen: state.moving,
         matches,
@@ -156,7 +215,7 @@ async fn consume(store: &dyn Store, number: usize) {
     }
 }
 
-async fn run(store: &Arc<Embedded>, askers: usize, length: Duration) {
+async fn run(store: &Arc<Embedded>, askers: usize, length: Duration, work: Work) {
     let done = Arc::new(AtomicU64::new(0));
     let before = store.health();
     let start = Instant::now();
@@ -166,7 +225,7 @@ async fn run(store: &Arc<Embedded>, askers: usize, length: Duration) {
             tokio::spawn(async move {
                 let mut number = asker;
                 while start.elapsed() < length {
-                    consume(store.as_ref(), number).await;
+                    consume(store.as_ref(), number, work).await;
                     number = if number + askers < USERS {
                         number + askers
                     } else {
@@ -187,8 +246,12 @@ async fn run(store: &Arc<Embedded>, askers: usize, length: Duration) {
         done.load(Ordering::Relaxed) as f64,
         (after.commits - before.commits) as f64,
     );
+    let what = match work {
+        Work::Consume => "consumptions",
+        Work::IssueAndConsume => "codes issued and consumed",
+    };
     println!(
-        "{askers:>4} askers: {:>8.0} durable consumptions/s, {:>6.1} per commit, {:>7.3} ms each",
+        "{askers:>4} askers: {:>8.0} durable {what}/s, {:>6.1} per commit, {:>7.3} ms each",
         done / elapsed,
         done / commits,
         elapsed * 1000.0 * f64::from(u32::try_from(askers).expect("few")) / done,
@@ -243,8 +306,10 @@ fn main() {
         .expect("a runtime");
     runtime.block_on(async {
         fill(store.as_ref()).await;
-        for askers in [1, 8, 64, 256, 512] {
-            run(&store, askers, length).await;
+        for work in [Work::Consume, Work::IssueAndConsume] {
+            for askers in [1, 8, 64, 256, 512] {
+                run(&store, askers, length, work).await;
+            }
         }
     });
 }

@@ -280,17 +280,17 @@ impl Appender {
         self.head
     }
 
-    /// Appends the entries in one durable commit and returns their records.
+    /// Appends the entries in one durable commit and returns the link that each of them became.
     ///
     /// After an error the commit is in doubt and the handle refuses writes: call
     /// [`Appender::reopen`].
-    pub(crate) fn append(&mut self, entries: &[Entry]) -> Result<Vec<AuditRecord>, StoreError> {
+    pub(crate) fn append(&mut self, entries: &[Entry]) -> Result<Vec<Head>, StoreError> {
         if self.octets >= self.limit {
             self.roll()?;
         }
         let mut head = self.head;
         let mut octets = 0;
-        let mut records = Vec::with_capacity(entries.len());
+        let mut links = Vec::with_capacity(entries.len());
         let write = self.active.db.begin_write().map_err(disk)?;
         {
             let mut table = write.open_table(LOG).map_err(disk)?;
@@ -307,19 +307,13 @@ impl Appender {
                 head = Head { seq, mac: *mac };
                 table.insert(seq, self.value.as_slice()).map_err(disk)?;
                 octets += self.value.len() as u64;
-                let event = entry.event.clone();
-                records.push(AuditRecord {
-                    seq,
-                    at: entry.at,
-                    event,
-                    mac: head.mac,
-                });
+                links.push(head);
             }
         }
         write.commit().map_err(disk)?;
         self.head = head;
         self.octets += octets;
-        Ok(records)
+        Ok(links)
     }
 
     /// Opens the newest segment again after a failed commit and returns the entries that turned out

@@ -34,6 +34,7 @@ use crate::store::evaluate;
 use crate::store::fold::Fold;
 use crate::store::fold::Working;
 use crate::store::log::Appender;
+use crate::store::log::Head;
 use crate::store::record::Entry;
 use crate::store::seal::Sealer;
 use crate::time::Clock;
@@ -140,7 +141,7 @@ impl Writer {
             return;
         }
         match self.appender.append(&entries) {
-            Ok(records) => {
+            Ok(links) => {
                 let latest = entries
                     .iter()
                     .map(|entry| entry.at)
@@ -154,11 +155,19 @@ impl Writer {
                 self.gauges.commits.fetch_add(1, Ordering::Relaxed);
                 self.gauges
                     .records
-                    .fetch_add(records.len() as u64, Ordering::Relaxed);
+                    .fetch_add(links.len() as u64, Ordering::Relaxed);
+                // Asked after the commit: who subscribed before it and read the log too early to see
+                // these records is told of them here.
                 if self.records.receiver_count() > 0 {
-                    for record in records {
+                    for (entry, Head { seq, mac }) in entries.into_iter().zip(links) {
+                        let Entry { at, event, .. } = entry;
                         // Nobody listening any more is no failure.
-                        let _ = self.records.send(record);
+                        let _ = self.records.send(AuditRecord {
+                            seq,
+                            at,
+                            event,
+                            mac,
+                        });
                     }
                 }
                 pending.into_iter().for_each(Pending::answer);
