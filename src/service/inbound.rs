@@ -117,9 +117,10 @@ impl Service {
     /// The word by which the person who hears of a token that is not theirs freezes it.
     pub fn freeze_word(&self, target: &str) -> SecretString {
         let key = self.store.key(KeyPurpose::Challenge);
-        let bits = OtpKey::new(SecretBytes::from(key.expose().as_slice()));
-        let mark = bits.map(|key| Mark::of(&key, "freeze", None, target).to_bytes());
-        let value = u128::from_be_bytes(mark.unwrap_or_default()) % 100_000_000;
+        let key = OtpKey::new(SecretBytes::from(key.expose().as_slice()))
+            .expect("256 bits are enough for a key");
+        let mark = Mark::of(&key, "freeze", None, target).to_bytes();
+        let value = u128::from_be_bytes(mark) % 100_000_000;
         issued::digits(u64::try_from(value).unwrap_or_default(), FREEZE)
     }
 
