@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::model::id::RequestId;
 use crate::model::id::Serial;
@@ -61,15 +62,15 @@ pub struct DecisionEvent {
     /// The step that was consumed or found used.
     pub step: Option<u64>,
     /// Who asked.
-    pub client: String,
+    pub client: Arc<str>,
     /// Over which front end.
     pub channel: Channel,
     /// Where the person is, if the client said so.
     pub source: Option<IpAddr>,
     /// `policy:rule` that decided what must be presented.
-    pub rule: Option<String>,
+    pub rule: Option<Arc<str>>,
     /// How the credential travelled: `pap`, `http`.
-    pub method: String,
+    pub method: Arc<str>,
     /// The exception in force, if one is: kind, owner, end and reason.
     pub waiver: Option<String>,
     /// The user's failures since the last success, after this attempt.

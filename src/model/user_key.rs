@@ -58,6 +58,9 @@ impl UserKey {
     /// Reads what a person, a NAS or an application calls the user: `name`, `name@realm` or
     /// `DOMAIN\name`.
     pub fn parse(text: &str) -> Result<Self, InvalidUserKey> {
+        if is_plain(text) {
+            return Self::new(text, DEFAULT_REALM);
+        }
         let text = canonical(text)?;
         match (text.split_once('\\'), text.rsplit_once('@')) {
             (Some(_), Some(_)) => Err(InvalidUserKey::TwoRealms),
@@ -68,11 +71,18 @@ impl UserKey {
 
     /// A name that is known to belong to `realm`; the name is not split and may hold `@`.
     pub fn with_realm(name: &str, realm: &str) -> Result<Self, InvalidUserKey> {
+        if is_plain(name) && is_plain(realm) {
+            return Self::new(name, realm);
+        }
         Self::new(&canonical(name)?, &canonical(realm)?)
     }
 
     /// Joins two halves in canonical characters.
     fn new(name: &str, realm: &str) -> Result<Self, InvalidUserKey> {
+        if is_plain(name) && is_plain(realm) && name.len() + 1 + realm.len() <= Self::MAX {
+            let (name, realm) = (name.to_owned(), realm.to_owned());
+            return Ok(Self { name, realm });
+        }
         let (name, realm) = (single_spaced(name), single_spaced(realm));
         if name.is_empty() {
             return Err(InvalidUserKey::Empty);
@@ -153,6 +163,15 @@ pub enum InvalidUserKey {
     /// Normalisation does not come to rest.
     #[error("the user name has no stable canonical form")]
     Unstable,
+}
+
+/// Whether this is a half in canonical form beyond doubt, as nearly all are: none of the rules finds
+/// anything to do. What is written back by us is read again with each login.
+fn is_plain(text: &str) -> bool {
+    let plain = |octet: u8| {
+        octet.is_ascii_graphic() && !octet.is_ascii_uppercase() && octet != b'@' && octet != b'\\'
+    };
+    !text.is_empty() && text.bytes().all(plain)
 }
 
 /// Visible characters only, compatibility-normalised and case-folded.

@@ -185,7 +185,7 @@ fn decided(event: &DecisionEvent, at: UnixTime) -> Option<Notice> {
         topic,
         user: UserKey::parse(&event.user).ok()?,
         target: target.map(ToString::to_string),
-        client: Some(event.client.clone()),
+        client: Some(event.client.to_string()),
         policy: policy.map(|(policy, _)| policy.to_owned()),
         at,
     })

@@ -25,6 +25,7 @@
 )]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::diagnostic::{Diagnostic, Place, Source};
@@ -149,6 +150,8 @@ impl Policy {
 pub struct Rule {
     /// Unique in its policy.
     pub name: String,
+    /// `policy:rule`, as the audit names it.
+    pub label: Arc<str>,
     /// All must hold; none: always holds.
     pub when: Vec<Condition>,
     /// What must be presented, all of it; never empty, no factor twice.

@@ -102,7 +102,10 @@ impl Reader<'_, '_> {
         let otp = otp.unwrap_or_default();
         let has_home = root.value("exemption").is_some();
         let exemption = self.section(&mut root, "exemption", Self::exemption);
-        let rules = self.rules(&mut root, &otp.kinds, has_home);
+        let mut rules = self.rules(&mut root, &otp.kinds, has_home);
+        for rule in &mut rules {
+            rule.label = format!("{name}:{}", rule.name).into();
+        }
         let lockout = self.section(&mut root, "lockout", Self::lockout);
         let challenge = self.section(&mut root, "challenge", Self::challenge);
         let codes = self.section(&mut root, "codes", Self::codes);

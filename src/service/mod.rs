@@ -47,6 +47,7 @@ use crate::service::evaluate::Evaluation;
 use crate::service::hashing::Hasher;
 use crate::service::issue::SendLimits;
 use crate::service::travel::Travel;
+use crate::store::Gathering;
 use crate::store::KeyPurpose;
 use crate::store::Outcome as StoreOutcome;
 use crate::store::Store;
@@ -253,6 +254,11 @@ impl Service {
         self.store.as_ref()
     }
 
+    /// Announces several decisions at once; see [`Store::gather`].
+    pub fn gather(&self) -> Gathering<'_> {
+        self.store.gather()
+    }
+
     /// The clients as they are now, and who wants to hear of changes.
     pub fn clients(&self) -> &clients::Clients {
         &self.clients
@@ -387,7 +393,7 @@ impl Service {
                 channel: request.channel,
                 method: request.method.into(),
                 source: request.source,
-                rule: rule.map(|rule| format!("{}:{}", policy.name, rule.name).into()),
+                rule: rule.map(|rule| Arc::clone(&rule.label)),
                 waived,
                 enrols: None,
                 lockout: policy.lockout,

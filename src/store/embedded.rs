@@ -11,7 +11,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::broadcast;
-use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
 use crate::model::attempt::Attempt;
@@ -42,6 +41,7 @@ use crate::store::AuditQuery;
 use crate::store::By;
 use crate::store::ChainReport;
 use crate::store::Change;
+use crate::store::Gathering;
 use crate::store::Health;
 use crate::store::KeyPurpose;
 use crate::store::Outcome;
@@ -57,6 +57,9 @@ use crate::store::log::Log;
 use crate::store::log::RawRecord;
 use crate::store::medium::Medium;
 use crate::store::memtable::Layer;
+use crate::store::queue::Queue;
+use crate::store::queue::Refused;
+use crate::store::queue::queue;
 use crate::store::record;
 use crate::store::record::Entry;
 use crate::store::record::Table;
@@ -88,7 +91,7 @@ pub struct Parts {
 
 /// The store in redb files. Dropping it drains the queue, checkpoints and closes the files.
 pub struct Embedded {
-    queue: Option<mpsc::Sender<Command>>,
+    queue: Option<Queue<Command>>,
     reading: Arc<Reading>,
     records: broadcast::Sender<AuditRecord>,
     gauges: Arc<Gauges>,
@@ -127,7 +130,7 @@ impl Embedded {
             let cause = format!("audit record {seq}: {what}");
             gauges.fault.store(Some(Arc::new(cause)));
         }
-        let (queue, commands) = mpsc::channel(QUEUE);
+        let (queue, commands) = queue(QUEUE);
         let (records, _) = broadcast::channel(TAIL);
         let (wake, woken) = std::sync::mpsc::channel();
         let mut threads = Vec::new();
@@ -186,11 +189,11 @@ impl Embedded {
             .queue
             .as_ref()
             .expect("the queue lives as long as the store");
-        match queue.try_send(command(reply)) {
+        match queue.push(command(reply)) {
             Ok(()) => {}
             // Shed at once: whoever waits in a full queue would be answered too late anyway.
-            Err(mpsc::error::TrySendError::Full(_)) => return Err(StoreError::Shed),
-            Err(mpsc::error::TrySendError::Closed(_)) => return Err(self.unavailable()),
+            Err(Refused::Full) => return Err(StoreError::Shed),
+            Err(Refused::Closed) => return Err(self.unavailable()),
         }
         answer.await.unwrap_or_else(|_| Err(self.unavailable()))
     }
@@ -198,7 +201,7 @@ impl Embedded {
     /// Why nothing can be committed at present. A writer that has ended commits nothing.
     fn fault(&self) -> Option<String> {
         let known = self.gauges.fault.load().as_ref().map(ToString::to_string);
-        let ended = self.queue.as_ref().is_none_or(mpsc::Sender::is_closed);
+        let ended = self.queue.as_ref().is_none_or(Queue::is_closed);
         known.or_else(|| ended.then(|| STOPPED.to_owned()))
     }
 
@@ -237,6 +240,11 @@ impl Store for Embedded {
 
     fn attempt(&self, attempt: Attempt) -> Answer<'_, Outcome> {
         Box::pin(self.ask(|reply| Command::Attempt(Box::new(attempt), reply)))
+    }
+
+    fn gather(&self) -> Gathering<'_> {
+        let gathering = self.queue.as_ref().map(Queue::gather);
+        Gathering::new(move || drop(gathering))
     }
 
     fn issue(&self, issue: Issue) -> Answer<'_, Result<Issued, IssueRefusal>> {
@@ -444,10 +452,7 @@ impl Store for Embedded {
     }
 
     fn health(&self) -> Health {
-        let queue = self
-            .queue
-            .as_ref()
-            .map_or(0, |queue| QUEUE - queue.capacity());
+        let queue = self.queue.as_ref().map_or(0, Queue::len);
         Health {
             fault: self.fault(),
             queue,

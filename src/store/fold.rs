@@ -9,16 +9,15 @@
 //! `applied` also carries the MAC of its record: a log that ends before it, or says something else
 //! there, was cut or exchanged (SECURITY T33, T35).
 
-use std::cell::OnceCell;
 use std::ops::Bound;
 use std::sync::Arc;
+use std::sync::Mutex;
 use std::sync::RwLock;
 use std::sync::RwLockReadGuard;
 
 use redb::Builder;
 use redb::Database;
 use redb::ReadOnlyTable;
-use redb::ReadTransaction;
 use redb::ReadableDatabase;
 use redb::TableDefinition;
 
@@ -41,9 +40,35 @@ use crate::time::UnixTime;
 /// The file and the memory in front of it.
 pub(crate) struct Fold {
     medium: Arc<dyn Medium>,
-    memory: RwLock<Memtable>,
-    /// `None` while the file is being reopened after a failure.
-    file: RwLock<Option<Database>>,
+    memory: RwLock<Memory>,
+    /// `None` after a failure, until the file is open again. Held by the checkpoint only.
+    file: Mutex<Option<Database>>,
+}
+
+/// What readers look at.
+struct Memory {
+    rows: Memtable,
+    /// The file as of the last slice that a checkpoint wrote. Opening tables costs more than reading
+    /// rows, so it is kept between requests; a checkpoint replaces it after each slice, so that it
+    /// pins few of the pages that were replaced since. `None` while the file is closed.
+    snapshot: Option<Snapshot>,
+}
+
+/// All tables at one moment, in the order of their numbers.
+struct Snapshot(Vec<FileTable>);
+
+type FileTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
+
+impl Snapshot {
+    fn of(file: &Database) -> Result<Self, StoreError> {
+        let read = file.begin_read().map_err(disk)?;
+        let open = |table| read.open_table(definition(table)).map_err(disk);
+        Table::ALL
+            .into_iter()
+            .map(open)
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
 }
 
 /// What `main.redb` says about itself.
@@ -80,34 +105,29 @@ impl Fold {
                 meta
             }
         };
-        let memory = Memtable {
+        let rows = Memtable {
             head: meta.applied,
             high_water: meta.high_water,
             frozen_at: (meta.applied, meta.high_water),
             ..Memtable::default()
         };
+        let snapshot = Some(Snapshot::of(&file)?);
         let fold = Self {
             medium,
-            memory: RwLock::new(memory),
-            file: RwLock::new(Some(file)),
+            memory: RwLock::new(Memory { rows, snapshot }),
+            file: Mutex::new(Some(file)),
         };
         Ok((fold, meta))
     }
 
     /// A consistent look at all rows. Hold it briefly: the writer waits to publish.
     pub(crate) fn reader(&self) -> Reader<'_> {
-        let memory = self.memory.read().expect(UNPOISONED);
-        Reader {
-            memory,
-            file: &self.file,
-            read: OnceCell::new(),
-            tables: [const { OnceCell::new() }; Table::ALL.len()],
-        }
+        Reader(self.memory.read().expect(UNPOISONED))
     }
 
     /// Publishes the rows of durable records up to `head`.
     pub(crate) fn publish(&self, rows: &mut Layer, head: Head, at: UnixTime, statics: bool) {
-        let mut memory = self.memory.write().expect(UNPOISONED);
+        let memory = &mut self.memory.write().expect(UNPOISONED).rows;
         memory.current.absorb(rows);
         memory.head = head;
         memory.high_water = memory.high_water.max(at);
@@ -116,36 +136,37 @@ impl Fold {
 
     /// Takes the administrator's word that `at` is the present although later times are on record.
     pub(crate) fn accept_clock(&self, at: UnixTime) {
-        self.memory.write().expect(UNPOISONED).high_water = at;
+        self.memory.write().expect(UNPOISONED).rows.high_water = at;
     }
 
     /// The last published record.
     pub(crate) fn head(&self) -> Head {
-        self.memory.read().expect(UNPOISONED).head
+        self.memory.read().expect(UNPOISONED).rows.head
     }
 
     /// The latest time in any durable record.
     pub(crate) fn high_water(&self) -> UnixTime {
-        self.memory.read().expect(UNPOISONED).high_water
+        self.memory.read().expect(UNPOISONED).rows.high_water
     }
 
     /// Changed rows that are not in the file yet.
     pub(crate) fn dirty(&self) -> usize {
-        let memory = self.memory.read().expect(UNPOISONED);
+        let memory = &self.memory.read().expect(UNPOISONED).rows;
         memory.current.rows() + memory.frozen.as_ref().map_or(0, |layer| layer.rows())
     }
 
     /// Writes what changed to the file. Readers and the writer go on meanwhile.
     pub(crate) fn checkpoint(&self) -> Result<(), StoreError> {
         let (layer, head, high_water) = {
-            let mut memory = self.memory.write().expect(UNPOISONED);
+            let memory = &mut self.memory.write().expect(UNPOISONED).rows;
             if memory.frozen.is_none() {
                 // Refusals change no row, but opening reads the log from the last checkpoint.
                 let ahead = memory.head.seq.saturating_sub(memory.frozen_at.0.seq);
                 if memory.current.rows() == 0 && ahead < FAR {
                     return Ok(());
                 }
-                let layer = std::mem::take(&mut memory.current);
+                let next = memory.current.successor();
+                let layer = std::mem::replace(&mut memory.current, next);
                 memory.frozen = Some(Arc::new(layer));
                 memory.frozen_at = (memory.head, memory.high_water);
             }
@@ -157,12 +178,12 @@ impl Fold {
             self.reopen();
             return Err(error);
         }
-        self.memory.write().expect(UNPOISONED).frozen = None;
+        self.memory.write().expect(UNPOISONED).rows.frozen = None;
         Ok(())
     }
 
     fn write_out(&self, layer: &Layer, head: Head, at: UnixTime) -> Result<(), StoreError> {
-        let file = self.file.read().expect(UNPOISONED);
+        let file = self.file.lock().expect(UNPOISONED);
         let file = file.as_ref().ok_or_else(closed)?;
         let mut rows = Table::ALL
             .into_iter()
@@ -192,39 +213,48 @@ impl Fold {
                 put_applied(&write, head, at)?;
             }
             write.commit().map_err(disk)?;
+            let snapshot = Snapshot::of(file)?;
+            let before = self.look_at(Some(snapshot));
+            drop(before);
             if last {
                 return Ok(());
             }
         }
     }
 
+    /// Gives readers another snapshot and takes back the one before.
+    fn look_at(&self, snapshot: Option<Snapshot>) -> Option<Snapshot> {
+        let mut memory = self.memory.write().expect(UNPOISONED);
+        std::mem::replace(&mut memory.snapshot, snapshot)
+    }
+
     /// After a failed commit the engine refuses the handle: open the file again.
     fn reopen(&self) {
-        let mut file = self.file.write().expect(UNPOISONED);
+        let mut file = self.file.lock().expect(UNPOISONED);
+        // Whoever reads meanwhile is refused; a snapshot would keep the file from being opened.
+        drop(self.look_at(None));
         *file = None;
         let forgotten = self.medium.forget(FILE).map_err(disk);
-        match forgotten.and_then(|()| open_file(self.medium.as_ref())) {
-            Ok(opened) => *file = Some(opened),
+        let opened = forgotten
+            .and_then(|()| open_file(self.medium.as_ref()))
+            .and_then(|opened| Ok((Snapshot::of(&opened)?, opened)));
+        match opened {
+            Ok((snapshot, opened)) => {
+                *file = Some(opened);
+                self.look_at(Some(snapshot));
+            }
             Err(error) => tracing::error!(%error, "main.redb cannot be reopened"),
         }
     }
 }
 
 /// A consistent look at all rows: memory first, then the file.
-pub(crate) struct Reader<'a> {
-    memory: RwLockReadGuard<'a, Memtable>,
-    file: &'a RwLock<Option<Database>>,
-    read: OnceCell<ReadTransaction>,
-    /// Opened when first asked: opening one costs more than a row.
-    tables: [OnceCell<FileTable>; Table::ALL.len()],
-}
-
-type FileTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
+pub(crate) struct Reader<'a>(RwLockReadGuard<'a, Memory>);
 
 impl Reader<'_> {
     /// Generation of the static rows.
     pub(crate) fn generation(&self) -> u64 {
-        self.memory.generation
+        self.0.rows.generation
     }
 
     /// A row, by `parse`.
@@ -234,7 +264,7 @@ impl Reader<'_> {
         key: &[u8],
         parse: impl FnOnce(&[u8]) -> Result<T, StoreError>,
     ) -> Result<Option<T>, StoreError> {
-        if let Some(value) = self.memory.get(table, key) {
+        if let Some(value) = self.0.rows.get(table, key) {
             return value.map(parse).transpose();
         }
         let row = self.table(table)?.get(key).map_err(disk)?;
@@ -259,12 +289,13 @@ impl Reader<'_> {
             .map_err(disk)?;
         let mut file_row = file.next().transpose().map_err(disk)?;
         let mut frozen = self
-            .memory
+            .0
+            .rows
             .frozen
             .iter()
             .flat_map(|layer| layer.range(table, from))
             .peekable();
-        let mut current = self.memory.current.range(table, from).peekable();
+        let mut current = self.0.rows.current.range(table, from).peekable();
         loop {
             let keys = [
                 current.peek().map(|(key, _)| *key),
@@ -299,26 +330,8 @@ impl Reader<'_> {
     }
 
     fn table(&self, table: Table) -> Result<&FileTable, StoreError> {
-        let cell = &self.tables[table as usize];
-        if let Some(open) = cell.get() {
-            return Ok(open);
-        }
-        let open = self.transaction()?.open_table(definition(table));
-        let open = open.map_err(disk)?;
-        Ok(cell.get_or_init(|| open))
-    }
-
-    fn transaction(&self) -> Result<&ReadTransaction, StoreError> {
-        if let Some(read) = self.read.get() {
-            return Ok(read);
-        }
-        let file = self.file.read().expect(UNPOISONED);
-        let read = file
-            .as_ref()
-            .ok_or_else(closed)?
-            .begin_read()
-            .map_err(disk)?;
-        Ok(self.read.get_or_init(|| read))
+        let snapshot = self.0.snapshot.as_ref().ok_or_else(closed)?;
+        Ok(&snapshot.0[table as usize])
     }
 }
 
@@ -399,9 +412,9 @@ impl<'a> Working<'a> {
     }
 
     /// Takes decided rows.
-    pub(crate) fn put(&mut self, writes: &[RowWrite]) {
+    pub(crate) fn put(&mut self, writes: Vec<RowWrite>) {
         self.disturbed |= writes.iter().any(|write| write.table.is_static());
-        writes.iter().for_each(|write| self.rows.put(write.clone()));
+        writes.into_iter().for_each(|write| self.rows.put(write));
     }
 
     /// Whether a static row is among the decided ones.

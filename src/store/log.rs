@@ -95,7 +95,27 @@ pub(crate) struct Appender {
     head: Head,
     octets: u64,
     limit: u64,
-    value: Vec<u8>,
+    staged: Staged,
+}
+
+/// Records that are linked to the chain but not durable yet.
+#[derive(Default)]
+struct Staged {
+    /// One after the other: `MAC (32) | entry`.
+    values: Vec<u8>,
+    /// Where each of them ends.
+    ends: Vec<usize>,
+    /// The last one's link.
+    head: Head,
+}
+
+impl Staged {
+    /// Their values in order.
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let begins = [0].into_iter().chain(self.ends.iter().copied());
+        let places = begins.zip(&self.ends);
+        places.map(|(begin, end)| self.values.get(begin..*end).unwrap_or_default())
+    }
 }
 
 impl Log {
@@ -148,7 +168,7 @@ impl Log {
             head,
             octets,
             limit,
-            value: Vec::new(),
+            staged: Staged::default(),
         };
         Ok((log, appender))
     }
@@ -280,40 +300,75 @@ impl Appender {
         self.head
     }
 
-    /// Appends the entries in one durable commit and returns the link that each of them became.
+    /// Links an entry to the chain, behind what is staged already. After an error it is not there.
+    pub(crate) fn stage(&mut self, entry: &Entry) -> Result<(), StoreError> {
+        let previous = self
+            .staged
+            .ends
+            .last()
+            .map_or(self.head, |_| self.staged.head);
+        let values = &mut self.staged.values;
+        let begin = values.len();
+        values.resize(begin + 32, 0);
+        if let Err(error) = entry.encode(values) {
+            values.truncate(begin);
+            return Err(error);
+        }
+        let seq = previous.seq + 1;
+        let (mac, body) = values
+            .get_mut(begin..)
+            .and_then(<[u8]>::split_first_chunk_mut::<32>)
+            .expect("just sized");
+        *mac = self.sealer.link(&previous.mac, seq, body);
+        self.staged.head = Head { seq, mac: *mac };
+        self.staged.ends.push(values.len());
+        Ok(())
+    }
+
+    /// Makes what is staged durable in one commit and returns how many records it were.
     ///
     /// After an error the commit is in doubt and the handle refuses writes: call
-    /// [`Appender::reopen`].
-    pub(crate) fn append(&mut self, entries: &[Entry]) -> Result<Vec<Head>, StoreError> {
+    /// [`Appender::reopen`]. Nothing is staged any more.
+    pub(crate) fn commit(&mut self) -> Result<usize, StoreError> {
+        let done = self.write();
+        let records = self.staged.ends.len();
+        if done.is_err() {
+            self.unstage();
+        }
+        done.map(|()| records)
+    }
+
+    fn write(&mut self) -> Result<(), StoreError> {
         if self.octets >= self.limit {
             self.roll()?;
         }
-        let mut head = self.head;
-        let mut octets = 0;
-        let mut links = Vec::with_capacity(entries.len());
         let write = self.active.db.begin_write().map_err(disk)?;
         {
             let mut table = write.open_table(LOG).map_err(disk)?;
-            for entry in entries {
-                self.value.clear();
-                self.value.resize(32, 0);
-                entry.encode(&mut self.value)?;
-                let (mac, body) = self
-                    .value
-                    .split_first_chunk_mut::<32>()
-                    .expect("just sized");
-                let seq = head.seq + 1;
-                *mac = self.sealer.link(&head.mac, seq, body);
-                head = Head { seq, mac: *mac };
-                table.insert(seq, self.value.as_slice()).map_err(disk)?;
-                octets += self.value.len() as u64;
-                links.push(head);
+            for (seq, value) in (self.head.seq + 1..).zip(self.staged.iter()) {
+                table.insert(seq, value).map_err(disk)?;
             }
         }
         write.commit().map_err(disk)?;
-        self.head = head;
-        self.octets += octets;
-        Ok(links)
+        self.head = self.staged.head;
+        self.octets += self.staged.values.len() as u64;
+        Ok(())
+    }
+
+    /// The records of the last commit, until they are unstaged.
+    pub(crate) fn committed(&self, mut each: impl FnMut(RawRecord)) {
+        let first = (self.head.seq + 1).saturating_sub(self.staged.ends.len() as u64);
+        for (seq, value) in (first..).zip(self.staged.iter()) {
+            each(RawRecord::new(seq, value).expect("it was staged whole"));
+        }
+    }
+
+    /// Forgets what is staged.
+    pub(crate) fn unstage(&mut self) {
+        self.staged.values.clear();
+        self.staged.ends.clear();
+        // One large import must not hold its memory for ever.
+        self.staged.values.shrink_to(KEPT);
     }
 
     /// Opens the newest segment again after a failed commit and returns the entries that turned out
@@ -473,6 +528,8 @@ const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log_v1");
 const ANCHOR: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("anchor_v1");
 /// Page cache of a segment: the tail is appended to and read back, nothing else.
 const CACHE: usize = 8 << 20;
+/// Octets kept for staging from one commit to the next.
+const KEPT: usize = 1 << 20;
 /// Records per read transaction; a longer one would pin pages under the writer.
 const SLICE: usize = 1000;
 /// Stands for the size of records that were written before this process began.

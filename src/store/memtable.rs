@@ -4,6 +4,7 @@
 //! by the checkpoint thread. A reader looks in both before the file, so that it never misses a row.
 
 use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -13,10 +14,62 @@ use crate::store::record::Table;
 use crate::time::UnixTime;
 
 /// Rows of all tables; `None` is a removed row.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Layer {
-    tables: [BTreeMap<Vec<u8>, Option<Vec<u8>>>; Table::ALL.len()],
+    tables: [Rows; Table::ALL.len()],
     rows: usize,
+}
+
+/// Rows of one table.
+#[derive(Debug)]
+enum Rows {
+    /// In order of their keys, for tables that are read by prefix.
+    Ordered(BTreeMap<Vec<u8>, Row>),
+    /// In none, for tables of which every login reads and changes a row: a look-up among many
+    /// thousand rows touches one of them, not one per level of a tree.
+    Hashed(HashMap<Vec<u8>, Row>),
+}
+
+type Row = Option<Vec<u8>>;
+
+impl Rows {
+    fn new(table: Table) -> Self {
+        if table.is_hot() {
+            Self::Hashed(HashMap::new())
+        } else {
+            Self::Ordered(BTreeMap::new())
+        }
+    }
+
+    fn get(&self, key: &[u8]) -> Option<&Row> {
+        match self {
+            Self::Ordered(rows) => rows.get(key),
+            Self::Hashed(rows) => rows.get(key),
+        }
+    }
+
+    fn insert(&mut self, key: Vec<u8>, row: Row) -> Option<Row> {
+        match self {
+            Self::Ordered(rows) => rows.insert(key, row),
+            Self::Hashed(rows) => rows.insert(key, row),
+        }
+    }
+
+    fn take(&mut self) -> Box<dyn Iterator<Item = (Vec<u8>, Row)>> {
+        match self {
+            Self::Ordered(rows) => Box::new(std::mem::take(rows).into_iter()),
+            Self::Hashed(rows) => Box::new(std::mem::take(rows).into_iter()),
+        }
+    }
+}
+
+impl Default for Layer {
+    fn default() -> Self {
+        Self {
+            tables: Table::ALL.map(Rows::new),
+            rows: 0,
+        }
+    }
 }
 
 impl Layer {
@@ -27,10 +80,8 @@ impl Layer {
 
     /// Takes a row as it is now.
     pub(crate) fn put(&mut self, write: RowWrite) {
-        if self.tables[write.table as usize]
-            .insert(write.key, write.value)
-            .is_none()
-        {
+        let rows = &mut self.tables[write.table as usize];
+        if rows.insert(write.key, write.value).is_none() {
             self.rows += 1;
         }
     }
@@ -38,28 +89,59 @@ impl Layer {
     /// Moves the rows of a newer layer on top of this one's. One by one: `BTreeMap::append` would
     /// build the whole larger map anew for each commit.
     pub(crate) fn absorb(&mut self, newer: &mut Self) {
+        if newer.rows == 0 {
+            return;
+        }
         for (ours, theirs) in self.tables.iter_mut().zip(&mut newer.tables) {
-            let before = ours.len();
-            ours.extend(std::mem::take(theirs));
-            self.rows += ours.len() - before;
+            for (key, row) in theirs.take() {
+                self.rows += usize::from(ours.insert(key, row).is_none());
+            }
         }
         newer.rows = 0;
     }
 
-    /// Rows of one table whose key is at or after `from`.
+    /// Rows of one table whose key is at or after `from`, in order. Of a hot table all of them are
+    /// sorted first: that is for checkpoints.
     pub(crate) fn range(
         &self,
         table: Table,
         from: Bound<&[u8]>,
-    ) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
-        self.tables[table as usize]
-            .range::<[u8], _>((from, Bound::Unbounded))
-            .map(|(key, value)| (key.as_slice(), value.as_deref()))
+    ) -> Box<dyn Iterator<Item = (&[u8], Option<&[u8]>)> + '_> {
+        match &self.tables[table as usize] {
+            Rows::Ordered(rows) => {
+                let rows = rows.range::<[u8], _>((from, Bound::Unbounded));
+                Box::new(rows.map(|(key, row)| (key.as_slice(), row.as_deref())))
+            }
+            Rows::Hashed(rows) => {
+                let rows = rows.iter();
+                let rows = rows.map(|(key, row)| (key.as_slice(), row.as_deref()));
+                let begun = |key: &[u8]| match from {
+                    Bound::Unbounded => true,
+                    Bound::Included(from) => key >= from,
+                    Bound::Excluded(from) => key > from,
+                };
+                let mut rows: Vec<_> = rows.filter(|(key, _)| begun(key)).collect();
+                rows.sort_unstable_by_key(|(key, _)| *key);
+                Box::new(rows.into_iter())
+            }
+        }
     }
 
     /// Number of rows.
     pub(crate) const fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// An empty layer with room for as many hot rows as this one has: a table that grows in the
+    /// middle of a storm holds everybody up.
+    pub(crate) fn successor(&self) -> Self {
+        let mut next = Self::default();
+        for (ours, theirs) in self.tables.iter().zip(&mut next.tables) {
+            if let (Rows::Hashed(ours), Rows::Hashed(theirs)) = (ours, theirs) {
+                theirs.reserve(ours.len());
+            }
+        }
+        next
     }
 }
 

@@ -73,6 +73,7 @@ mod import;
 pub mod log;
 pub mod medium;
 mod memtable;
+mod queue;
 mod record;
 pub mod seal;
 mod writer;
@@ -89,6 +90,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// Decides and consumes. Durable when it answers.
     fn attempt(&self, attempt: Attempt) -> Answer<'_, Outcome>;
+
+    /// Says that the caller is about to submit many: until the answer is dropped, what is submitted may
+    /// wait for that. So one commit takes all of them. For a moment, never across a wait.
+    fn gather(&self) -> Gathering<'_>;
 
     /// Issues a code of a token, or says why not. Durable when it answers `Ok(Ok(..))`.
     fn issue(&self, issue: Issue) -> Answer<'_, Result<Issued, IssueRefusal>>;
@@ -161,6 +166,24 @@ pub trait Store: Send + Sync + 'static {
 
     /// The latest time seen in any durable record. The service refuses to let time fall behind it.
     fn high_water(&self) -> UnixTime;
+}
+
+/// Ends a gathering when it is dropped.
+pub struct Gathering<'a>(Option<Box<dyn FnOnce() + 'a>>);
+
+impl<'a> Gathering<'a> {
+    /// `end` is called once.
+    pub fn new(end: impl FnOnce() + 'a) -> Self {
+        Self(Some(Box::new(end)))
+    }
+}
+
+impl Drop for Gathering<'_> {
+    fn drop(&mut self) {
+        if let Some(end) = self.0.take() {
+            end();
+        }
+    }
 }
 
 /// Hears how many records a long reading has passed.

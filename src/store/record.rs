@@ -15,7 +15,6 @@ use std::net::IpAddr;
 
 use serde::Deserialize;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use crate::model::audit::ChangeEvent;
 use crate::model::audit::Channel;
@@ -158,6 +157,11 @@ impl Table {
             Self::Users | Self::Tokens | Self::Owners | Self::Credentials
         )
     }
+
+    /// Whether logins change it, row by row; nobody reads such a table by prefix.
+    pub(crate) const fn is_hot(self) -> bool {
+        matches!(self, Self::TokenStates | Self::UserStates)
+    }
 }
 
 /// A row as it shall be; `None` removes it.
@@ -178,7 +182,7 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// Appends the stored form to `out`.
+    /// Appends the stored form to `out`; after an error nothing is to be made of what is there.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) -> Result<(), StoreError> {
         let form = EntryV1 {
             at: self.at.as_millis(),
@@ -190,7 +194,7 @@ impl Entry {
 
     /// Reads a stored form.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
-        let form: EntryV1Owned = take(1, bytes)?;
+        let form: EntryV1Owned<'_> = take(1, bytes)?;
         Ok(Self {
             at: UnixTime::from_millis(form.at),
             event: form.event.parse().ok_or(BAD_FORM)?,
@@ -202,49 +206,55 @@ impl Entry {
 #[derive(Serialize)]
 struct EntryV1<'a> {
     at: u64,
-    event: EventV1,
+    event: EventV1<'a>,
     writes: &'a [RowWrite],
 }
 
 #[derive(Deserialize)]
-struct EntryV1Owned {
+struct EntryV1Owned<'a> {
     at: u64,
-    event: EventV1,
+    #[serde(borrow)]
+    event: EventV1<'a>,
     writes: Vec<RowWrite>,
 }
 
 #[derive(Serialize, Deserialize)]
-enum EventV1 {
+enum EventV1<'a> {
     Decision {
         request: [u8; 16],
         purpose: u8,
         decision: u8,
         reason: u8,
-        user: String,
-        serial: Option<String>,
+        user: &'a str,
+        #[serde(borrow)]
+        serial: Option<&'a str>,
         step: Option<u64>,
-        client: String,
+        client: &'a str,
         channel: u8,
-        method: String,
+        method: &'a str,
         source: Option<IpAddr>,
-        rule: Option<String>,
-        waiver: Option<String>,
+        #[serde(borrow)]
+        rule: Option<&'a str>,
+        #[serde(borrow)]
+        waiver: Option<&'a str>,
         failures: u32,
         locked: bool,
         latency: u32,
     },
     Change {
         request: [u8; 16],
-        actor: String,
-        action: String,
-        target: String,
-        user: Option<String>,
-        detail: Option<String>,
+        actor: &'a str,
+        action: &'a str,
+        target: &'a str,
+        #[serde(borrow)]
+        user: Option<&'a str>,
+        #[serde(borrow)]
+        detail: Option<&'a str>,
     },
 }
 
-impl From<&Event> for EventV1 {
-    fn from(event: &Event) -> Self {
+impl<'a> From<&'a Event> for EventV1<'a> {
+    fn from(event: &'a Event) -> Self {
         match event {
             Event::Decision(event) => Self::Decision {
                 request: event.request.to_bytes(),
@@ -261,10 +271,10 @@ impl From<&Event> for EventV1 {
                     Decision::Challenge => 2,
                 },
                 reason: event.reason.number(),
-                user: event.user.clone(),
-                serial: event.serial.as_ref().map(ToString::to_string),
+                user: &event.user,
+                serial: event.serial.as_ref().map(Serial::as_str),
                 step: event.step,
-                client: event.client.clone(),
+                client: &event.client,
                 channel: match event.channel {
                     Channel::Radius => 0,
                     Channel::Http => 1,
@@ -272,27 +282,27 @@ impl From<&Event> for EventV1 {
                     Channel::Device => 3,
                     Channel::Inbound => 4,
                 },
-                method: event.method.clone(),
+                method: &event.method,
                 source: event.source,
-                rule: event.rule.clone(),
-                waiver: event.waiver.clone(),
+                rule: event.rule.as_deref(),
+                waiver: event.waiver.as_deref(),
                 failures: event.failures,
                 locked: event.locked,
                 latency: event.latency,
             },
             Event::Change(event) => Self::Change {
                 request: event.request.to_bytes(),
-                actor: event.actor.clone(),
-                action: event.action.clone(),
-                target: event.target.clone(),
-                user: event.user.clone(),
-                detail: event.detail.clone(),
+                actor: &event.actor,
+                action: &event.action,
+                target: &event.target,
+                user: event.user.as_deref(),
+                detail: event.detail.as_deref(),
             },
         }
     }
 }
 
-impl EventV1 {
+impl EventV1<'_> {
     fn parse(self) -> Option<Event> {
         Some(match self {
             Self::Decision {
@@ -329,10 +339,10 @@ impl EventV1 {
                     _ => return None,
                 },
                 reason: Reason::from_number(reason)?,
-                user,
+                user: user.to_owned(),
                 serial: serial.map(|serial| serial.parse()).transpose().ok()?,
                 step,
-                client,
+                client: client.into(),
                 channel: match channel {
                     0 => Channel::Radius,
                     1 => Channel::Http,
@@ -341,10 +351,10 @@ impl EventV1 {
                     4 => Channel::Inbound,
                     _ => return None,
                 },
-                method,
+                method: method.into(),
                 source,
-                rule,
-                waiver,
+                rule: rule.map(Into::into),
+                waiver: waiver.map(str::to_owned),
                 failures,
                 locked,
                 latency,
@@ -358,20 +368,20 @@ impl EventV1 {
                 detail,
             } => Event::Change(ChangeEvent {
                 request: RequestId::from_bytes(request),
-                actor,
-                action,
-                target,
-                user,
-                detail,
+                actor: actor.to_owned(),
+                action: action.to_owned(),
+                target: target.to_owned(),
+                user: user.map(str::to_owned),
+                detail: detail.map(str::to_owned),
             }),
         })
     }
 }
 
 #[derive(Serialize, Deserialize)]
-struct UserV1 {
-    name: String,
-    realm: String,
+struct UserV1<'a> {
+    name: &'a str,
+    realm: &'a str,
     groups: Vec<String>,
     phone: Option<String>,
     email: Option<String>,
@@ -381,7 +391,7 @@ struct UserV1 {
     bypass: Option<WaiverV1>,
     exemption: Option<WaiverV1>,
     remote_issue: bool,
-    language: String,
+    language: &'a str,
     created: u64,
     revision: u64,
 }
@@ -419,8 +429,8 @@ impl From<WaiverV1> for Waiver {
 /// A user's row.
 pub(crate) fn user_row(user: &User) -> Result<Vec<u8>, StoreError> {
     let form = UserV1 {
-        name: user.key.name().to_owned(),
-        realm: user.key.realm().to_owned(),
+        name: user.key.name(),
+        realm: user.key.realm(),
         groups: user.groups.clone(),
         phone: user.phone.clone(),
         email: user.email.clone(),
@@ -430,7 +440,7 @@ pub(crate) fn user_row(user: &User) -> Result<Vec<u8>, StoreError> {
         bypass: user.bypass.as_ref().map(WaiverV1::from),
         exemption: user.exemption.as_ref().map(WaiverV1::from),
         remote_issue: user.remote_issue,
-        language: user.language.as_str().to_owned(),
+        language: user.language.as_str(),
         created: user.created.as_millis(),
         revision: user.revision,
     };
@@ -439,9 +449,9 @@ pub(crate) fn user_row(user: &User) -> Result<Vec<u8>, StoreError> {
 
 /// Reads a user's row.
 pub(crate) fn user(bytes: &[u8]) -> Result<User, StoreError> {
-    let form: UserV1 = take(1, bytes)?;
+    let form: UserV1<'_> = take(1, bytes)?;
     Ok(User {
-        key: UserKey::with_realm(&form.name, &form.realm).map_err(|_| BAD_FORM)?,
+        key: UserKey::with_realm(form.name, form.realm).map_err(|_| BAD_FORM)?,
         groups: form.groups,
         phone: form.phone,
         email: form.email,
@@ -459,7 +469,7 @@ pub(crate) fn user(bytes: &[u8]) -> Result<User, StoreError> {
 
 /// What an attempt's conditions compare: revision, and whether the user may come in at all.
 pub(crate) fn user_condition(bytes: &[u8]) -> Result<(u64, bool), StoreError> {
-    let form: UserV1 = take(1, bytes)?;
+    let form: UserV1<'_> = take(1, bytes)?;
     Ok((form.revision, form.disabled))
 }
 
@@ -546,7 +556,7 @@ fn put<T: Serialize>(version: u8, form: &T, out: &mut Vec<u8>) -> Result<(), Sto
     Ok(())
 }
 
-fn take<T: DeserializeOwned>(version: u8, bytes: &[u8]) -> Result<T, StoreError> {
+fn take<'a, T: Deserialize<'a>>(version: u8, bytes: &'a [u8]) -> Result<T, StoreError> {
     let (found, body) = bytes.split_first().ok_or(BAD_FORM)?;
     if *found > version {
         return Err(StoreError::NewerFormat {

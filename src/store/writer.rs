@@ -15,8 +15,6 @@ use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::broadcast;
-use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::oneshot;
 
 use crate::model::attempt::Attempt;
@@ -34,7 +32,7 @@ use crate::store::evaluate;
 use crate::store::fold::Fold;
 use crate::store::fold::Working;
 use crate::store::log::Appender;
-use crate::store::log::Head;
+use crate::store::queue::Receiver;
 use crate::store::record::Entry;
 use crate::store::seal::Sealer;
 use crate::time::Clock;
@@ -61,7 +59,7 @@ pub(crate) struct Gauges {
 
 /// The writer and all it owns.
 pub(crate) struct Writer {
-    pub(crate) queue: mpsc::Receiver<Command>,
+    pub(crate) queue: Receiver<Command>,
     pub(crate) appender: Appender,
     pub(crate) fold: Arc<Fold>,
     pub(crate) sealer: Arc<Sealer>,
@@ -85,31 +83,26 @@ enum Pending {
 impl Writer {
     /// Works until every sender of the queue is gone.
     pub(crate) fn run(mut self) {
-        let mut batch = Vec::with_capacity(BATCH);
-        while let Some(first) = self.next() {
-            batch.push(first);
-            while batch.len() < BATCH
-                && let Ok(next) = self.queue.try_recv()
-            {
-                batch.push(next);
-            }
+        let mut batch = Vec::new();
+        while self.next(&mut batch) {
             self.commit(&mut batch);
         }
     }
 
-    /// The next command; none when everybody has gone. While the log is closed it is tried again
+    /// The next commands; `false` when everybody has gone. While the log is closed it is tried again
     /// without waiting for one: gear that sees a server not ready sends nothing.
-    fn next(&mut self) -> Option<Command> {
+    fn next(&mut self, batch: &mut Vec<Command>) -> bool {
         while self.gauges.fault.load().is_some() {
-            match self.queue.try_recv() {
-                Ok(command) => return Some(command),
-                Err(TryRecvError::Disconnected) => return None,
-                Err(TryRecvError::Empty) => std::thread::sleep(RETRY / 10),
+            if !self.queue.take_within(batch, BATCH, RETRY / 10) {
+                return false;
+            }
+            if !batch.is_empty() {
+                return true;
             }
             // Its error stays in the gauge.
             let _ = self.recover();
         }
-        self.queue.blocking_recv()
+        self.queue.take(batch, BATCH)
     }
 
     fn commit(&mut self, batch: &mut Vec<Command>) {
@@ -121,55 +114,51 @@ impl Writer {
             }
             return;
         }
-        let mut entries = Vec::with_capacity(batch.len());
         let mut pending = Vec::with_capacity(batch.len());
         let fold = Arc::clone(&self.fold);
         let reader = fold.reader();
         let mut rows = Working::new(&reader);
         let now = self.clock.now();
+        let mut latest = UnixTime::EPOCH;
+        let mut accepted_clock = None;
         for command in batch.drain(..) {
-            if let Some((entry, answer)) = self.decide(&rows, command, now) {
-                rows.put(&entry.writes);
-                entries.push(entry);
-                pending.push(answer);
+            let Some((entry, answer)) = self.decide(&rows, command, now) else {
+                continue;
+            };
+            if let Err(error) = self.appender.stage(&entry) {
+                answer.fail(error);
+                continue;
             }
+            latest = latest.max(entry.at);
+            if change::accepts_clock(&entry) {
+                accepted_clock = Some(entry.at);
+            }
+            rows.put(entry.writes);
+            pending.push(answer);
         }
         let statics = rows.disturbed();
         let mut rows = rows.into_rows();
         drop(reader);
-        if entries.is_empty() {
+        if pending.is_empty() {
             return;
         }
-        match self.appender.append(&entries) {
-            Ok(links) => {
-                let latest = entries
-                    .iter()
-                    .map(|entry| entry.at)
-                    .max()
-                    .unwrap_or_default();
+        match self.appender.commit() {
+            Ok(records) => {
                 self.fold
                     .publish(&mut rows, self.appender.head(), latest, statics);
-                if let Some(entry) = entries.iter().rev().find(|e| change::accepts_clock(e)) {
-                    self.fold.accept_clock(entry.at);
+                if let Some(at) = accepted_clock {
+                    self.fold.accept_clock(at);
                 }
                 self.gauges.commits.fetch_add(1, Ordering::Relaxed);
                 self.gauges
                     .records
-                    .fetch_add(links.len() as u64, Ordering::Relaxed);
+                    .fetch_add(records as u64, Ordering::Relaxed);
                 // Asked after the commit: who subscribed before it and read the log too early to see
                 // these records is told of them here.
                 if self.records.receiver_count() > 0 {
-                    for (entry, Head { seq, mac }) in entries.into_iter().zip(links) {
-                        let Entry { at, event, .. } = entry;
-                        // Nobody listening any more is no failure.
-                        let _ = self.records.send(AuditRecord {
-                            seq,
-                            at,
-                            event,
-                            mac,
-                        });
-                    }
+                    self.tell();
                 }
+                self.appender.unstage();
                 pending.into_iter().for_each(Pending::answer);
                 if self.fold.dirty() > DIRTY {
                     // A checkpoint thread that has ended will be noticed at shutdown.
@@ -186,6 +175,15 @@ impl Writer {
                 }
             }
         }
+    }
+
+    /// Shows the records of the last commit to those who follow.
+    fn tell(&self) {
+        self.appender.committed(|record| match record.parse() {
+            // Nobody listening any more is no failure.
+            Ok(record) => drop(self.records.send(record)),
+            Err(error) => tracing::error!(%error, "a record cannot be shown"),
+        });
     }
 
     /// Settles one command; answers at once what needs no commit.

@@ -109,6 +109,7 @@ impl Reader<'_, '_> {
         table.finish(self.findings);
         Rule {
             name: name.map(|text| text.text.to_owned()).unwrap_or_default(),
+            label: "".into(),
             when,
             require: require.unwrap_or_default().to_vec(),
             alternatives,

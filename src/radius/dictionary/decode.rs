@@ -12,6 +12,7 @@ use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
 
 use crate::radius::attribute;
+use crate::radius::attribute::Type;
 use crate::radius::dictionary::Attribute;
 use crate::radius::dictionary::DataType;
 use crate::radius::dictionary::Dictionary;
@@ -22,8 +23,8 @@ pub type Named<'a> = (&'a str, Cow<'a, str>);
 
 impl Dictionary {
     /// Calls `found` with name and text of an attribute of a request, or of each sub-attribute of a
-    /// Vendor-Specific; a number that has a name is told twice, by name first. Credentials and what
-    /// we do not know or cannot decode are left out.
+    /// Vendor-Specific; a number that has a name is told twice, by name first. Credentials, the
+    /// signature and what we do not know or cannot decode are left out.
     pub fn describe<'a>(
         &'a self,
         attribute: attribute::Attribute<'a>,
@@ -33,7 +34,9 @@ impl Dictionary {
             for (r#type, value) in vendor.iter() {
                 self.tell(vendor.number, r#type, value, &mut found);
             }
-        } else if !attribute.r#type.is_credential() {
+        } else if !attribute.r#type.is_credential()
+            && attribute.r#type != Type::MessageAuthenticator
+        {
             self.tell(0, attribute.r#type.0, attribute.value, &mut found);
         }
     }

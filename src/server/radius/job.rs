@@ -14,7 +14,6 @@ use crate::model::audit::Channel;
 use crate::model::id::RequestId;
 use crate::radius::attribute::Type;
 use crate::radius::duplicate::Finish;
-use crate::radius::duplicate::IN_FLIGHT_LIFETIME;
 use crate::radius::duplicate::Ticket;
 use crate::radius::packet::Packet;
 use crate::server::radius::counters::Event;
@@ -124,17 +123,8 @@ impl Job {
             context: &[],
         };
         // The deadline keeps late work from beginning. Work that has begun is waited for, since its
-        // answer serves the retransmission; after this time nothing would be done with it.
-        let decision = service.authenticate(&request);
-        match tokio::time::timeout(IN_FLIGHT_LIFETIME, decision).await {
-            Ok(Ok(decided)) => Some(decided),
-            // The service has said why.
-            Ok(Err(_)) => None,
-            Err(_) => {
-                tracing::error!(id = %self.id, client = client.name, "a decision hangs: given up");
-                None
-            }
-        }
+        // answer serves the retransmission. The service says why there is none.
+        service.authenticate(&request).await.ok()
     }
 
     fn reply(&self, packet: &Packet<'_>, decided: &Decided) -> Option<(Event, Arc<[u8]>)> {

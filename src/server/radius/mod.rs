@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! socket --udp--> pipeline.receive --job--> service --> answer --(delay)--> udp --> socket
-//!   one task per listener             one task per request
+//! |---------------------- a lane: one task, many requests ----------------------|
 //! ```
 //!
 //! Sources: RFC 2865, RFC 3579, RFC 5080, RFC 5997, CVE-2024-3596; see [`crate::radius`].
@@ -12,6 +12,7 @@
 
 mod counters;
 mod job;
+mod lane;
 mod limiter;
 mod password;
 mod pipeline;
@@ -24,10 +25,10 @@ pub use crate::server::radius::counters::Ingress;
 pub use crate::server::radius::counters::PeerCounters;
 pub use crate::server::radius::job::Answer;
 pub use crate::server::radius::job::Job;
+pub use crate::server::radius::lane::run;
 pub use crate::server::radius::pipeline::Pipeline;
 pub use crate::server::radius::pipeline::Received;
 pub use crate::server::radius::pipeline::Settings;
 pub use crate::server::radius::udp::Listener;
 pub use crate::server::radius::udp::bind;
 pub use crate::server::radius::udp::bind_all;
-pub use crate::server::radius::udp::run;

@@ -6,9 +6,6 @@
 //! routes prefer; gear drops such an answer, as it must. So each datagram is received together with
 //! its destination address, and the reply names that as its source.
 //!
-//! Invariant: the receiving task ends on shutdown only. Threats: a flood that starves the other
-//! tasks (it yields after [`BATCH`] datagrams), errors that repeat at once (it backs off).
-
 use std::io;
 use std::io::IoSlice;
 use std::io::IoSliceMut;
@@ -17,8 +14,6 @@ use std::net::Ipv6Addr;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::os::fd::RawFd;
-use std::sync::Arc;
-use std::time::Duration;
 
 use nix::libc;
 use nix::sys::socket::ControlMessage;
@@ -34,15 +29,8 @@ use socket2::Socket;
 use socket2::Type;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::radius::packet::MAX_LENGTH;
-use crate::server::radius::counters::Ingress;
-use crate::server::radius::counters::bump;
-use crate::server::radius::pipeline::Pipeline;
-use crate::server::radius::pipeline::Received;
 
 /// A bound socket.
 #[derive(Debug)]
@@ -53,8 +41,8 @@ pub struct Listener {
 
 /// Where a datagram came from, and to which of our addresses.
 #[derive(Clone, Copy, Debug)]
-struct Route {
-    peer: SocketAddr,
+pub(super) struct Route {
+    pub(super) peer: SocketAddr,
     local: Option<Local>,
 }
 
@@ -106,154 +94,29 @@ impl Listener {
         self.local
     }
 
-    /// Receives now, or `WouldBlock`.
-    fn try_receive(&self, buffer: &mut [u8]) -> io::Result<Option<(usize, Route)>> {
+    /// Room for whatever may be received.
+    pub(super) fn buffer() -> Vec<u8> {
+        vec![0; BUFFER]
+    }
+
+    /// Waits until something may have arrived.
+    pub(super) async fn readable(&self) -> io::Result<()> {
+        self.socket.readable().await
+    }
+
+    /// Receives now, or `WouldBlock`; `None` when the datagram is longer than any packet.
+    pub(super) fn try_receive(&self, buffer: &mut [u8]) -> io::Result<Option<(usize, Route)>> {
         let fd = self.socket.as_raw_fd();
         self.socket
             .try_io(Interest::READABLE, || receive(fd, buffer))
     }
 
-    /// Sends now or not at all.
-    fn try_send(&self, octets: &[u8], route: &Route) -> io::Result<()> {
-        let fd = self.socket.as_raw_fd();
-        self.socket
-            .try_io(Interest::WRITABLE, || send(fd, octets, route))
-    }
-
     /// Sends when there is room.
-    async fn send(&self, octets: &[u8], route: &Route) -> io::Result<()> {
+    pub(super) async fn send(&self, octets: &[u8], route: &Route) -> io::Result<()> {
         let fd = self.socket.as_raw_fd();
         self.socket
             .async_io(Interest::WRITABLE, || send(fd, octets, route))
             .await
-    }
-}
-
-/// Serves until `shutdown`, then finishes what is in flight, for as long as the settings say.
-pub async fn run(listeners: Vec<Listener>, pipeline: Arc<Pipeline>, shutdown: CancellationToken) {
-    let (receivers, jobs) = (TaskTracker::new(), TaskTracker::new());
-    for listener in listeners {
-        let server = Server {
-            ingress: pipeline.listener(listener.local),
-            listener: Arc::new(listener),
-            pipeline: Arc::clone(&pipeline),
-            jobs: jobs.clone(),
-        };
-        receivers.spawn(server.receive(shutdown.clone()));
-    }
-    receivers.close();
-    receivers.wait().await;
-    shutdown.cancelled().await;
-    jobs.close();
-    if tokio::time::timeout(pipeline.settings.drain, jobs.wait())
-        .await
-        .is_err()
-    {
-        tracing::warn!(
-            jobs = jobs.len(),
-            "requests were still being worked on at shutdown"
-        );
-    }
-}
-
-/// One listener at work.
-#[derive(Clone)]
-struct Server {
-    listener: Arc<Listener>,
-    ingress: Ingress,
-    pipeline: Arc<Pipeline>,
-    jobs: TaskTracker,
-}
-
-impl Server {
-    async fn receive(self, shutdown: CancellationToken) {
-        let mut buffer = vec![0; BUFFER];
-        let mut failures = 0_u32;
-        loop {
-            let ready = tokio::select! {
-                biased;
-                () = shutdown.cancelled() => return,
-                ready = self.listener.socket.readable() => ready,
-            };
-            let outcome = match ready {
-                Ok(()) => self.batch(&mut buffer),
-                Err(error) => Err(error),
-            };
-            match outcome {
-                Ok(()) => {
-                    failures = 0;
-                    // The others' turn: a socket that is always readable never waits by itself.
-                    tokio::task::yield_now().await;
-                }
-                Err(error) => {
-                    bump(&self.ingress.counters.receive_errors);
-                    failures = failures.saturating_add(1);
-                    if failures.is_power_of_two() {
-                        let listener = self.listener.local;
-                        tracing::warn!(%listener, %error, failures, "receiving failed; trying on");
-                    }
-                    let pause = BACKOFF.saturating_mul(failures).min(BACKOFF_MOST);
-                    tokio::select! {
-                        () = shutdown.cancelled() => return,
-                        () = tokio::time::sleep(pause) => {}
-                    }
-                }
-            }
-        }
-    }
-
-    fn batch(&self, buffer: &mut [u8]) -> io::Result<()> {
-        for _ in 0..BATCH {
-            match self.listener.try_receive(buffer) {
-                Ok(Some((length, route))) => {
-                    let datagram = buffer.get(..length).unwrap_or_default();
-                    self.dispatch(datagram, route);
-                }
-                // Longer than any packet with its padding.
-                Ok(None) => {
-                    bump(&self.ingress.counters.received);
-                    bump(&self.ingress.counters.too_long);
-                }
-                // An ICMP message about an earlier reply, or a signal: about no datagram.
-                Err(error) if is_passing(&error) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    fn dispatch(&self, datagram: &[u8], route: Route) {
-        let arrived = Instant::now();
-        match self.pipeline.receive(datagram, route.peer, &self.ingress) {
-            Received::Silence(_) => {}
-            // Kept answers are sent now or not at all: the gear will ask for them again.
-            Received::Reply(octets) => self.sent(self.listener.try_send(&octets, &route)),
-            Received::Work(job) => {
-                let server = self.clone();
-                self.jobs.spawn(async move {
-                    let Some(answer) = job.run().await else {
-                        return;
-                    };
-                    if !answer.delay().is_zero() {
-                        // By a monotonic clock: a step of the real one moves no reply.
-                        tokio::time::sleep_until(arrived + answer.delay()).await;
-                    }
-                    if let Some(octets) = answer.release() {
-                        server.sent(server.listener.send(&octets, &route).await);
-                    }
-                });
-            }
-        }
-    }
-}
-
-impl Server {
-    fn sent(&self, result: io::Result<()>) {
-        if let Err(error) = result {
-            bump(&self.ingress.counters.send_errors);
-            tracing::debug!(listener = %self.listener.local, %error, "a reply was not sent");
-        }
     }
 }
 
@@ -322,7 +185,7 @@ fn to_std(address: &SockaddrStorage) -> Option<SocketAddr> {
 }
 
 /// Errors that say nothing about the socket itself.
-fn is_passing(error: &io::Error) -> bool {
+pub(super) fn is_passing(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionRefused
@@ -350,14 +213,5 @@ const BUFFER: usize = MAX_LENGTH + 1024;
 /// Room for one control message with a packet info, either family.
 const CONTROL: usize = 128;
 
-/// Datagrams read before other tasks get their turn.
-const BATCH: usize = 64;
-
 /// What the kernel is asked to buffer: some ten thousand requests.
 const RECEIVE_BUFFER: usize = 4 << 20;
-
-/// First pause after a failure to receive; grows with each.
-const BACKOFF: Duration = Duration::from_millis(10);
-
-/// Longest pause.
-const BACKOFF_MOST: Duration = Duration::from_secs(1);

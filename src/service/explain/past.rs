@@ -130,7 +130,7 @@ impl Service {
         let login = event.purpose == Purpose::Login;
         let (client, known) = match self.client(&event.client) {
             Ok(client) => (client, true),
-            Err(_) => (absent(&event.client, None), event.client == LOCAL),
+            Err(_) => (absent(&event.client, None), &*event.client == LOCAL),
         };
         if login && !known {
             notes.push(format!("There is no client {} any more.", event.client));

@@ -1,5 +1,7 @@
 //! The row of a token, and the row that makes another user's token count for a user.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde::Serialize;
 
@@ -25,18 +27,23 @@ use crate::time::UnixTime;
 
 /// A row under a user's prefix: a version octet 1 and a token, or [`LINK`] and whose token it is.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct TokenV1 {
+struct TokenV1<'a> {
     state: u8,
     revision: u64,
-    kind: String,
-    name: String,
-    realm: String,
-    serial: String,
+    #[serde(borrow)]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow)]
+    realm: Cow<'a, str>,
+    #[serde(borrow)]
+    serial: Cow<'a, str>,
     algorithm: u8,
     digits: u8,
     period: u16,
     created: u64,
-    key: Vec<u8>,
+    #[serde(borrow)]
+    key: Cow<'a, [u8]>,
     address: Option<String>,
     device: Option<String>,
     expires: Option<u64>,
@@ -49,14 +56,29 @@ struct TokenV1 {
     valid_for: Option<u64>,
 }
 
+impl TokenV1<'_> {
+    fn into_owned(self) -> TokenV1<'static> {
+        let text = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        TokenV1 {
+            kind: text(self.kind),
+            name: text(self.name),
+            realm: text(self.realm),
+            serial: text(self.serial),
+            key: Cow::Owned(self.key.into_owned()),
+            ..self
+        }
+    }
+}
+
 /// A token's row that is changed without opening its key: the sealed key stays as it is.
 #[derive(Clone, Debug)]
-pub(crate) struct Row(TokenV1);
+pub(crate) struct Row(TokenV1<'static>);
 
 impl Row {
     /// Reads a token's row.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, StoreError> {
-        Ok(Self(take(1, bytes)?))
+        let form: TokenV1<'_> = take(1, bytes)?;
+        Ok(Self(form.into_owned()))
     }
 
     /// Its next revision, as a row.
@@ -130,10 +152,10 @@ pub(crate) fn token_row(
     let mut form = TokenV1 {
         state: token.state.number(),
         revision: token.revision,
-        kind: token.kind.as_str().to_owned(),
-        name: token.user.name().to_owned(),
-        realm: token.user.realm().to_owned(),
-        serial: token.serial.to_string(),
+        kind: token.kind.as_str().into(),
+        name: token.user.name().into(),
+        realm: token.user.realm().into(),
+        serial: token.serial.as_str().into(),
         algorithm: match token.algorithm {
             Algorithm::Sha1 => 1,
             Algorithm::Sha256 => 2,
@@ -142,11 +164,13 @@ pub(crate) fn token_row(
         digits: token.digits.get(),
         period: token.period.as_secs(),
         created: token.created.as_millis(),
-        key: sealer.seal(
-            token_place(token.serial.as_str()),
-            token.key.expose(),
-            entropy,
-        )?,
+        key: sealer
+            .seal(
+                token_place(token.serial.as_str()),
+                token.key.expose(),
+                entropy,
+            )?
+            .into(),
         address: token.address.clone(),
         device: token.device.as_ref().map(ToString::to_string),
         expires: token.expires.map(UnixTime::as_millis),
@@ -164,7 +188,7 @@ pub(crate) fn token_row(
 
 /// Reads a token's row and opens its key.
 pub(crate) fn token(bytes: &[u8], sealer: &Sealer) -> Result<Token, StoreError> {
-    let form: TokenV1 = take(1, bytes)?;
+    let form: TokenV1<'_> = take(1, bytes)?;
     let key = sealer.open(token_place(&form.serial), &form.key)?;
     let enrolment = enrolment(&form)?;
     let device = form.device.map(|id| id.parse());
@@ -193,8 +217,9 @@ pub(crate) fn token(bytes: &[u8], sealer: &Sealer) -> Result<Token, StoreError> 
 
 /// What a conditional transition compares: revision and life cycle, without opening the key.
 pub(crate) fn token_condition(bytes: &[u8]) -> Result<(u64, LifeCycle), StoreError> {
-    let row = Row::parse(bytes)?;
-    Ok((row.revision(), row.state()?))
+    let form: TokenV1<'_> = take(1, bytes)?;
+    let state = LifeCycle::from_number(form.state).ok_or(BAD_FORM)?;
+    Ok((form.revision, state))
 }
 
 /// The row that makes `owner`'s token count for a second user too.
@@ -214,7 +239,7 @@ pub(crate) fn link_target(bytes: &[u8]) -> Option<&[u8]> {
         .map(|(_, target)| target)
 }
 
-fn enrolment(form: &TokenV1) -> Result<Enrolment, StoreError> {
+fn enrolment(form: &TokenV1<'_>) -> Result<Enrolment, StoreError> {
     let replaces = form.replaces.as_deref().map(str::parse);
     let approvals = form.approvals.iter();
     Ok(Enrolment {
@@ -234,7 +259,7 @@ fn enrolment(form: &TokenV1) -> Result<Enrolment, StoreError> {
     })
 }
 
-fn set_enrolment(form: &mut TokenV1, enrolment: &Enrolment) {
+fn set_enrolment(form: &mut TokenV1<'_>, enrolment: &Enrolment) {
     let approvals = enrolment.approvals.iter();
     let approvals =
         approvals.map(|one| (one.by.clone(), one.on_behalf.clone(), one.at.as_millis()));

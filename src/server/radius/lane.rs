@@ -1,0 +1,282 @@
+//! A lane: one task that receives, works on and answers the requests of one listener.
+//!
+//! Requests in flight are futures that the lane polls itself. A task for each would cost more than
+//! the decision: its wake-up alone goes through the scheduler's queues, once per request, while the
+//! answers of one commit wake a lane once.
+//!
+//! Where a listener has several lanes they take turns at receiving. Whoever finds more waiting than
+//! it takes at a time passes the turn on, so that one request wakes one lane, and a flood all.
+//!
+//! Invariant: a lane ends on shutdown only; a panic in one request ends that request. Threats: a
+//! flood that starves other tasks (it yields after each batch), errors that repeat at once (it backs
+//! off), decisions that hang (they are given up).
+
+use std::io;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::radius::duplicate::IN_FLIGHT_LIFETIME;
+use crate::server::radius::counters::Ingress;
+use crate::server::radius::counters::bump;
+use crate::server::radius::job::Job;
+use crate::server::radius::pipeline::Pipeline;
+use crate::server::radius::pipeline::Received;
+use crate::server::radius::udp::Listener;
+use crate::server::radius::udp::Route;
+use crate::server::radius::udp::is_passing;
+
+/// Serves until `shutdown`, then finishes what is in flight, for as long as the settings say.
+pub async fn run(listeners: Vec<Listener>, pipeline: Arc<Pipeline>, shutdown: CancellationToken) {
+    let lanes = TaskTracker::new();
+    let each = std::thread::available_parallelism().map_or(1, usize::from);
+    for listener in listeners {
+        let ingress = pipeline.listener(listener.local_addr());
+        let (listener, turn) = (Arc::new(listener), Arc::new(Semaphore::new(1)));
+        for _ in 0..each.min(LANES) {
+            let lane = Lane {
+                ingress: ingress.clone(),
+                listener: Arc::clone(&listener),
+                pipeline: Arc::clone(&pipeline),
+                turn: Arc::clone(&turn),
+                in_flight: InFlight::new(),
+                replies: Vec::new(),
+                failures: 0,
+            };
+            // The lane yields by itself; a budget would only wake it again for what is ready.
+            lanes.spawn(tokio::task::coop::unconstrained(lane.run(shutdown.clone())));
+        }
+    }
+    lanes.close();
+    lanes.wait().await;
+}
+
+/// One lane at work.
+struct Lane {
+    listener: Arc<Listener>,
+    ingress: Ingress,
+    pipeline: Arc<Pipeline>,
+    turn: Arc<Semaphore>,
+    in_flight: InFlight,
+    /// Ready to be sent.
+    replies: Vec<Reply>,
+    /// To receive, one after the other.
+    failures: u32,
+}
+
+/// What leaves, and whereto.
+type Reply = (Arc<[u8]>, Route);
+
+/// Requests that are worked on, in two generations: a timer for each would cost more than it is worth.
+/// What was begun before the older generation ended has had its time.
+struct InFlight {
+    younger: Requests,
+    older: Requests,
+    /// When the younger generation began.
+    began: Instant,
+}
+
+type Requests = FuturesUnordered<Pin<Box<dyn Future<Output = Option<Reply>> + Send>>>;
+
+impl Lane {
+    async fn run(mut self, shutdown: CancellationToken) {
+        let listener = Arc::clone(&self.listener);
+        let mut buffer = Listener::buffer();
+        let mut turn: Option<OwnedSemaphorePermit> = None;
+        let stopped = shutdown.cancelled();
+        tokio::pin!(stopped);
+        loop {
+            let next = Arc::clone(&self.turn);
+            let receivable = async {
+                if turn.is_none() {
+                    turn = next.acquire_owned().await.ok();
+                }
+                listener.readable().await
+            };
+            let ready = tokio::select! {
+                biased;
+                () = &mut stopped => break,
+                () = self.in_flight.collect(&self.pipeline, &mut self.replies) => None,
+                ready = receivable => Some(ready),
+            };
+            self.answer().await;
+            self.in_flight.age();
+            let received = match ready {
+                None => continue,
+                Some(Ok(())) => self.batch(&mut buffer),
+                Some(Err(error)) => Err(error),
+            };
+            match received {
+                Ok(more) => {
+                    self.failures = 0;
+                    if more {
+                        turn = None;
+                    }
+                    self.answer().await;
+                    // The others' turn: a socket that is always readable never waits by itself.
+                    tokio::task::yield_now().await;
+                }
+                Err(error) => {
+                    let pause = self.failed(&error);
+                    tokio::select! {
+                        () = &mut stopped => break,
+                        () = tokio::time::sleep(pause) => {}
+                    }
+                }
+            }
+        }
+        drop(turn);
+        self.drain().await;
+    }
+
+    /// Takes what has arrived, at most [`BATCH`] datagrams, and begins to work on it. Whether more
+    /// may be waiting.
+    fn batch(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
+        for _ in 0..BATCH {
+            match self.listener.try_receive(buffer) {
+                Ok(Some((length, route))) => {
+                    let datagram = buffer.get(..length).unwrap_or_default();
+                    self.dispatch(datagram, route);
+                }
+                // Longer than any packet with its padding.
+                Ok(None) => {
+                    bump(&self.ingress.counters.received);
+                    bump(&self.ingress.counters.too_long);
+                }
+                // An ICMP message about an earlier reply, or a signal: about no datagram.
+                Err(error) if is_passing(&error) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    fn dispatch(&mut self, datagram: &[u8], route: Route) {
+        let arrived = Instant::now();
+        match self.pipeline.receive(datagram, route.peer, &self.ingress) {
+            Received::Silence(_) => {}
+            Received::Reply(octets) => self.replies.push((octets, route)),
+            Received::Work(job) => {
+                let work = AssertUnwindSafe(work(job, arrived, route)).catch_unwind();
+                // The panic hook has said what happened; the request's claim was given up by it.
+                let work = work.map(Result::unwrap_or_default);
+                self.in_flight.younger.push(Box::pin(work));
+            }
+        }
+    }
+
+    /// Sends what is ready.
+    async fn answer(&mut self) {
+        for (octets, route) in self.replies.drain(..) {
+            if let Err(error) = self.listener.send(&octets, &route).await {
+                bump(&self.ingress.counters.send_errors);
+                tracing::debug!(listener = %self.listener.local_addr(), %error, "a reply was not sent");
+            }
+        }
+    }
+
+    /// Counts a failure to receive and says how long to wait.
+    fn failed(&mut self, error: &io::Error) -> Duration {
+        bump(&self.ingress.counters.receive_errors);
+        self.failures = self.failures.saturating_add(1);
+        let failures = self.failures;
+        if failures.is_power_of_two() {
+            let listener = self.listener.local_addr();
+            tracing::warn!(%listener, %error, failures, "receiving failed; trying on");
+        }
+        BACKOFF.saturating_mul(failures).min(BACKOFF_MOST)
+    }
+
+    async fn drain(&mut self) {
+        let deadline = Instant::now() + self.pipeline.settings.drain;
+        while self.in_flight.len() > 0 {
+            let collected = self.in_flight.collect(&self.pipeline, &mut self.replies);
+            if tokio::time::timeout_at(deadline, collected).await.is_err() {
+                let jobs = self.in_flight.len();
+                tracing::warn!(jobs, "requests were still being worked on at shutdown");
+                return;
+            }
+            self.answer().await;
+        }
+    }
+}
+
+/// From a job to what leaves, at its time.
+async fn work(job: Box<Job>, arrived: Instant, route: Route) -> Option<Reply> {
+    let answer = job.run().await?;
+    if !answer.delay().is_zero() {
+        // By a monotonic clock: a step of the real one moves no reply.
+        tokio::time::sleep_until(arrived + answer.delay()).await;
+    }
+    Some((answer.release()?, route))
+}
+
+impl InFlight {
+    fn new() -> Self {
+        Self {
+            younger: Requests::new(),
+            older: Requests::new(),
+            began: Instant::now(),
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.younger.len() + self.older.len()
+    }
+
+    /// Works on all of them, waits until some are done, and takes those. What they ask of the store
+    /// meanwhile becomes one commit.
+    async fn collect(&mut self, pipeline: &Pipeline, replies: &mut Vec<Reply>) {
+        std::future::poll_fn(|context| {
+            let _gathering = pipeline.service.gather();
+            let mut done = false;
+            for requests in [&mut self.older, &mut self.younger] {
+                while let Poll::Ready(Some(reply)) = requests.poll_next_unpin(context) {
+                    done = true;
+                    replies.extend(reply);
+                }
+            }
+            // When none are in flight, what arrives next begins some, and this is asked anew.
+            if done { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    /// Gives up what takes too long: nothing would be done with its answer any more.
+    fn age(&mut self) {
+        let now = Instant::now();
+        if now.duration_since(self.began) < IN_FLIGHT_LIFETIME {
+            return;
+        }
+        self.began = now;
+        let hanging = std::mem::replace(&mut self.older, std::mem::take(&mut self.younger));
+        if !hanging.is_empty() {
+            let jobs = hanging.len();
+            tracing::error!(jobs, "decisions hang: given up");
+        }
+    }
+}
+
+/// Most lanes of one listener.
+const LANES: usize = 8;
+
+/// Datagrams read before other tasks get their turn.
+const BATCH: usize = 64;
+
+/// First pause after a failure to receive; grows with each.
+const BACKOFF: Duration = Duration::from_millis(10);
+
+/// Longest pause.
+const BACKOFF_MOST: Duration = Duration::from_secs(1);

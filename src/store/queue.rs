@@ -1,0 +1,264 @@
+//! The writer's queue: bounded, filled by anybody, emptied a batch at a time by one.
+//!
+//! A commit costs the same for one record as for a hundred, so whoever submits many at once holds the
+//! bell meanwhile ([`Queue::gather`]): the writer then wakes to all of them, not to the first. It is
+//! no timer: nobody waits for what has not been asked yet, and a writer that is at work takes what
+//! has come without any bell.
+//!
+//! Invariants: what was pushed is taken, or dropped with the receiving side, which its asker hears;
+//! the bell rings at the latest when a gathering ends, whoever else is gathering.
+
+use std::sync::Arc;
+use std::sync::Condvar;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::time::Duration;
+
+/// The sending side, shared.
+pub(crate) struct Queue<T> {
+    shared: Arc<Shared<T>>,
+    limit: usize,
+}
+
+/// The receiving side. When it is gone, everything is refused.
+pub(crate) struct Receiver<T>(Arc<Shared<T>>);
+
+/// Why something was not taken.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Refused {
+    /// There is no room.
+    Full,
+    /// Nobody takes anything any more.
+    Closed,
+}
+
+struct Shared<T> {
+    state: Mutex<State<T>>,
+    bell: Condvar,
+}
+
+struct State<T> {
+    items: Vec<T>,
+    /// How many gatherings are under way.
+    gathering: usize,
+    /// Whether a side has gone.
+    closed: bool,
+}
+
+/// While it lives, what is pushed may wait for its end. Held for a moment only.
+pub(crate) struct Gathering<'a, T>(&'a Queue<T>);
+
+/// A queue with room for `limit` items.
+pub(crate) fn queue<T>(limit: usize) -> (Queue<T>, Receiver<T>) {
+    let shared = Arc::new(Shared {
+        state: Mutex::new(State {
+            items: Vec::new(),
+            gathering: 0,
+            closed: false,
+        }),
+        bell: Condvar::new(),
+    });
+    let receiver = Receiver(Arc::clone(&shared));
+    (Queue { shared, limit }, receiver)
+}
+
+impl<T> Queue<T> {
+    /// Adds one, or refuses at once.
+    pub(crate) fn push(&self, item: T) -> Result<(), Refused> {
+        let mut state = self.shared.lock();
+        if state.closed {
+            return Err(Refused::Closed);
+        }
+        if state.items.len() >= self.limit {
+            return Err(Refused::Full);
+        }
+        state.items.push(item);
+        // Whoever takes, takes all: it waits only when there was nothing.
+        let ring = state.items.len() == 1 && state.gathering == 0;
+        drop(state);
+        if ring {
+            self.shared.bell.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Holds the bell until the end of what is returned.
+    pub(crate) fn gather(&self) -> Gathering<'_, T> {
+        self.shared.lock().gathering += 1;
+        Gathering(self)
+    }
+
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.shared.lock().items.len()
+    }
+
+    /// Whether nobody takes anything any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.shared.lock().closed
+    }
+}
+
+impl<T> Drop for Queue<T> {
+    fn drop(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.bell.notify_one();
+    }
+}
+
+impl<T> Drop for Gathering<'_, T> {
+    fn drop(&mut self) {
+        let shared = &self.0.shared;
+        let mut state = shared.lock();
+        state.gathering -= 1;
+        let ring = !state.items.is_empty();
+        drop(state);
+        if ring {
+            shared.bell.notify_one();
+        }
+    }
+}
+
+impl<T> Receiver<T> {
+    /// Moves up to `most` items to `batch`, waiting for the first; `false` at the end.
+    pub(crate) fn take(&self, batch: &mut Vec<T>, most: usize) -> bool {
+        let mut state = self.0.lock();
+        while state.items.is_empty() {
+            if state.closed {
+                return false;
+            }
+            state = self.0.bell.wait(state).expect(UNPOISONED);
+        }
+        state.move_to(batch, most);
+        true
+    }
+
+    /// As [`Receiver::take`], but waits no longer than `pause`.
+    pub(crate) fn take_within(&self, batch: &mut Vec<T>, most: usize, pause: Duration) -> bool {
+        let state = self.0.lock();
+        let waiting = |state: &mut State<T>| state.items.is_empty() && !state.closed;
+        let waited = self.0.bell.wait_timeout_while(state, pause, waiting);
+        let (mut state, _) = waited.expect(UNPOISONED);
+        state.move_to(batch, most);
+        !batch.is_empty() || !state.closed
+    }
+}
+
+impl<T> Drop for Receiver<T> {
+    fn drop(&mut self) {
+        // Also when the writer panics: whoever waits for an answer hears that there is none.
+        let mut state = self.0.lock();
+        state.closed = true;
+        let items = std::mem::take(&mut state.items);
+        drop(state);
+        drop(items);
+    }
+}
+
+impl<T> Shared<T> {
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().expect(UNPOISONED)
+    }
+}
+
+impl<T> State<T> {
+    fn move_to(&mut self, batch: &mut Vec<T>, most: usize) {
+        if batch.is_empty() && self.items.len() <= most {
+            std::mem::swap(batch, &mut self.items);
+        } else {
+            let count = self.items.len().min(most);
+            batch.extend(self.items.drain(..count));
+        }
+    }
+}
+
+const UNPOISONED: &str = "no panic while the lock is held";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_what_is_there_in_order_and_not_more_than_asked() {
+        let (queue, receiver) = queue(10);
+        for number in 0..5 {
+            queue.push(number).unwrap();
+        }
+        let mut batch = Vec::new();
+        assert!(receiver.take(&mut batch, 3));
+        assert_eq!(batch, [0, 1, 2]);
+        batch.clear();
+        assert!(receiver.take(&mut batch, 3));
+        assert_eq!(batch, [3, 4]);
+        assert_eq!(queue.len(), 0);
+    }
+
+    #[test]
+    fn is_bounded_and_ends_on_either_side() {
+        let (queue, receiver) = queue(2);
+        assert_eq!((queue.push(1), queue.push(2)), (Ok(()), Ok(())));
+        assert_eq!(queue.push(3), Err(Refused::Full));
+        drop(queue);
+        let mut batch = Vec::new();
+        assert!(receiver.take(&mut batch, 9), "what was pushed is taken");
+        batch.clear();
+        assert!(!receiver.take(&mut batch, 9));
+        assert!(!receiver.take_within(&mut batch, 9, Duration::MAX));
+
+        let (queue, receiver) = super::queue(2);
+        let (heard, asker) = std::sync::mpsc::channel();
+        queue.push(heard).unwrap();
+        drop(receiver);
+        assert!(asker.recv().is_err(), "what nobody takes is dropped");
+        let (heard, _) = std::sync::mpsc::channel::<()>();
+        assert!(queue.is_closed() && queue.push(heard) == Err(Refused::Closed));
+    }
+
+    #[test]
+    fn what_is_gathered_is_taken_together() {
+        let (queue, receiver) = queue(100);
+        let taken = std::thread::scope(|scope| {
+            let gathering = queue.gather();
+            let taker = scope.spawn(|| {
+                let mut batch = Vec::new();
+                receiver.take(&mut batch, 100);
+                batch
+            });
+            // Another gathering that ends rings the bell for all; none does here.
+            for number in 0..50 {
+                queue.push(number).unwrap();
+            }
+            drop(gathering);
+            taker.join().unwrap()
+        });
+        // A taker that came late found them without a bell.
+        assert_eq!(taken.first(), Some(&0));
+        assert!(!taken.is_empty());
+    }
+
+    #[test]
+    fn nothing_is_left_lying_under_many_hands() {
+        const EACH: usize = 2000;
+        let (queue, receiver) = queue(usize::MAX);
+        let taken = std::thread::scope(|scope| {
+            for hand in 0..4 {
+                let queue = &queue;
+                scope.spawn(move || {
+                    for number in 0..EACH {
+                        let gathering = (hand % 2 == 0).then(|| queue.gather());
+                        queue.push(number).unwrap();
+                        drop(gathering);
+                    }
+                });
+            }
+            let (mut taken, mut batch) = (0, Vec::new());
+            while taken < 4 * EACH {
+                assert!(receiver.take(&mut batch, 64));
+                taken += batch.len();
+                batch.clear();
+            }
+            taken
+        });
+        assert_eq!((taken, queue.len()), (4 * EACH, 0));
+    }
+}
