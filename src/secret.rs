@@ -247,9 +247,66 @@ pub fn random<const N: usize>(entropy: &dyn Entropy) -> Result<[u8; N], EntropyE
     Ok(bytes)
 }
 
+/// Unpredictable octets drawn many at a time. Each is given out once. Not for keys: what waits here
+/// is ordinary memory.
+#[derive(Default)]
+pub struct Pool {
+    octets: Vec<u8>,
+}
+
+impl Pool {
+    /// `N` of them, at most [`Pool::SIZE`].
+    pub fn draw<const N: usize>(&mut self, entropy: &dyn Entropy) -> Result<[u8; N], EntropyError> {
+        if self.octets.len() < N {
+            let mut fresh = vec![0; Self::SIZE];
+            entropy.fill(&mut fresh)?;
+            self.octets = fresh;
+        }
+        let rest = self.octets.len().saturating_sub(N);
+        let mut drawn = [0; N];
+        drawn.copy_from_slice(self.octets.get(rest..).unwrap_or_default());
+        self.octets.truncate(rest);
+        Ok(drawn)
+    }
+
+    /// Octets drawn at a time.
+    pub const SIZE: usize = 1280;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pool_gives_each_octet_out_once() {
+        struct Counting(std::sync::Mutex<u8>);
+        impl Entropy for Counting {
+            fn fill(&self, buffer: &mut [u8]) -> Result<(), EntropyError> {
+                let mut round = self.0.lock().unwrap();
+                *round += 1;
+                for (octet, number) in buffer.iter_mut().zip(0_usize..) {
+                    *octet = *round ^ u8::try_from(number % 251).unwrap();
+                }
+                Ok(())
+            }
+        }
+        let (entropy, mut pool) = (Counting(std::sync::Mutex::new(0)), Pool::default());
+        let mut drawn: Vec<u8> = Vec::new();
+        for _ in 0..Pool::SIZE / 10 {
+            let octets: [u8; 10] = pool.draw(&entropy).unwrap();
+            drawn.extend(octets.iter().rev());
+        }
+        drawn.reverse();
+        let mut expected = vec![0; Pool::SIZE];
+        Counting(std::sync::Mutex::new(0))
+            .fill(&mut expected)
+            .unwrap();
+        expected.sort_unstable();
+        drawn.sort_unstable();
+        assert_eq!(drawn, expected);
+        let _: [u8; 10] = pool.draw(&entropy).unwrap();
+        assert_eq!(*entropy.0.lock().unwrap(), 2, "then it is filled anew");
+    }
 
     #[test]
     fn debug_shows_nothing() {

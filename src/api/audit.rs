@@ -80,12 +80,31 @@ pub enum AuditEvent {
 pub struct AuditChain {
     /// Whether every record is as it was written.
     pub intact: bool,
-    /// Records found right, from the first.
+    /// The first record that is kept; those before it were pruned.
+    pub first: u64,
+    /// Records found right, from the first that is kept.
     pub good: u64,
     /// The first bad record.
     pub first_bad: Option<u64>,
     /// What is wrong with it.
     pub fault: Option<String>,
+}
+
+/// Which audit records shall go.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AuditPrune {
+    /// RFC 3339: only records before it, and of those only whole segments.
+    pub before: String,
+}
+
+/// What is left of the audit trail.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct AuditPruned {
+    /// How many records went.
+    pub removed: u64,
+    /// The first record that is kept.
+    pub first: u64,
 }
 
 /// A page of audit records.

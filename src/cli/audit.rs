@@ -13,6 +13,7 @@ use crate::api::AuditRecord;
 use crate::cli::Context;
 use crate::cli::error::CliError;
 use crate::cli::error::Exit;
+use crate::cli::input;
 use crate::cli::output::Table;
 use crate::cli::output::local_time;
 use crate::cli::output::or_dash;
@@ -43,6 +44,23 @@ pub(super) enum Audit {
         An export that ends early exits with 3; its array has no end then."
     )]
     Export(Export),
+    /// Remove old records, in whole segments; that it was done is on record
+    #[command(
+        after_help = "Examples:\n  oncegate audit export > audit.ndjson && oncegate audit prune --before 400d\n\
+        A segment goes when all its records are older; see audit.segment_size and audit.keep in the \
+        configuration. What was pruned cannot be brought back, and `verify` says where the trail begins."
+    )]
+    Prune(Prune),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Prune {
+    /// Only what is before this time: RFC 3339, or how long ago, as 90d
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    before: Timestamp,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
 }
 
 #[derive(Debug, Args)]
@@ -95,6 +113,7 @@ impl Audit {
             Self::List(list) => list.run(context).await,
             Self::Verify => verify(context).await,
             Self::Export(export) => export.run(context).await,
+            Self::Prune(prune) => prune.run(context).await,
         }
     }
 }
@@ -137,10 +156,18 @@ async fn verify(context: &Context) -> Result<Exit, CliError> {
     context
         .out
         .show(&chain, |chain| match (chain.intact, chain.first_bad) {
-            (true, _) => format!(
-                "The chain is intact: {} records as they were written.\n",
-                chain.good
-            ),
+            (true, _) => {
+                let (good, first) = (chain.good, chain.first);
+                let mut text =
+                    format!("The chain is intact: {good} records as they were written.\n");
+                if first > 1 {
+                    push!(
+                        text,
+                        "It begins with record {first}; those before it were pruned.\n"
+                    );
+                }
+                text
+            }
             (false, bad) => format!(
                 "The chain is broken at record {}: {}\n{} records before it are right. \
              Keep the files as they are and compare them with a backup.\n",
@@ -152,6 +179,28 @@ async fn verify(context: &Context) -> Result<Exit, CliError> {
     Ok(if chain.intact { Exit::Done } else { Exit::No })
 }
 
+impl Prune {
+    async fn run(self, context: &Context) -> Result<Exit, CliError> {
+        let before = self.before;
+        let question = format!("Remove audit records before {before} for good?");
+        input::confirm(&question, self.yes)?;
+        let api = context.transport().await?;
+        let path = admin(&["audit", "prune"]);
+        let wanted = api::AuditPrune {
+            before: before.to_string(),
+        };
+        let pruned: api::AuditPruned = api.call(Method::POST, &path, Some(&wanted)).await?;
+        context.out.show(&pruned, |pruned| match pruned.removed {
+            0 => "Nothing to remove: no whole segment is that old.\n".to_owned(),
+            removed => format!(
+                "Removed {removed} records. The trail begins with record {}.\n",
+                pruned.first
+            ),
+        })?;
+        Ok(Exit::Done)
+    }
+}
+
 impl Export {
     /// Walks windows of sequence numbers from the first to the last, so that records leave in
     /// order and memory holds one page.
@@ -159,7 +208,11 @@ impl Export {
         let api = context.transport().await?;
         let status: api::Status = api.get(&admin(&["status"])).await?;
         let out = context.out;
-        let (mut last, end) = (0, status.audit_seq);
+        let end = status.audit_seq;
+        let mut last = match self.since {
+            Some(since) => first_after(&api, since, end).await?,
+            None => 0,
+        };
         let mut before_record = "[";
         let page = u64::try_from(PAGE).unwrap_or(u64::MAX);
         while last < end {
@@ -227,6 +280,29 @@ impl Tail {
         Err(CliError::unavailable("the daemon ended the stream")
             .remedy("see `oncegate status`, then start tail again"))
     }
+}
+
+/// Number of a record before which all are older than `since`, found by halves. Records of requests that
+/// overtook each other stand minutes apart at most.
+async fn first_after(api: &Transport, since: Timestamp, end: u64) -> Result<u64, CliError> {
+    let since = since
+        .checked_sub(jiff::SignedDuration::from_mins(5))
+        .unwrap_or(since);
+    let (mut low, mut high) = (0, end);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let older = records(api, Some(middle + 1), 1).await?;
+        let older = older.first().is_none_or(|record| {
+            let time = record.time.parse::<Timestamp>();
+            time.is_ok_and(|time| time < since)
+        });
+        if older {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    Ok(low.saturating_sub(1))
 }
 
 /// The newest records before one, oldest first.

@@ -45,6 +45,8 @@ keys! {
         "table of networks and countries, for exemptions: network,country";
     AUDIT_SEGMENT_SIZE = "audit.segment_size", "64MiB",
         "size at which a new audit segment begins, 1MiB to 1GiB";
+    AUDIT_KEEP = "audit.keep", "forever",
+        "how long audit records are kept, as 400d, at least 1d, or forever; older segments are removed daily";
     LIMITS_RADIUS_IN_FLIGHT = "limits.radius_in_flight", "4096",
         "RADIUS requests worked on at a time; more are dropped, the gear asks again";
     LIMITS_RADIUS_QUEUE = "limits.radius_queue", "8192",

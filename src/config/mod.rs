@@ -172,6 +172,8 @@ pub struct Policies {
 pub struct Audit {
     /// Octets at which a new segment begins.
     pub segment_size: u64,
+    /// How long records are kept; none: for ever.
+    pub keep: Option<Duration>,
 }
 
 /// `[limits]`: what a flood can occupy. Bodies of HTTP requests are not configurable

@@ -60,6 +60,15 @@ pub(super) fn resolve(written: &Written, dir: &Path, findings: &mut Findings) ->
         let size = units::size(text)?;
         in_range(size, SEGMENT_MIN..=SEGMENT_MAX).ok_or_else(|| "write 1MiB to 1GiB".to_owned())
     });
+    let keep = reader.one(keys::AUDIT_KEEP, |text| {
+        if text == FOREVER {
+            return Ok(None);
+        }
+        let keep = units::duration(text)?;
+        let keep = in_range(keep, KEEP_MIN..=Duration::MAX);
+        keep.map(Some)
+            .ok_or_else(|| "write at least 1d, or forever".to_owned())
+    });
     let limits = reader.limits();
     let delivery = gateways::delivery(&mut reader);
     let outage = reader.outage();
@@ -91,6 +100,7 @@ pub(super) fn resolve(written: &Written, dir: &Path, findings: &mut Findings) ->
         },
         audit: Audit {
             segment_size: segment_size?,
+            keep: keep?,
         },
         limits: limits?,
         delivery: Delivery {
@@ -470,6 +480,10 @@ pub(super) fn in_range<T: PartialOrd>(value: T, range: std::ops::RangeInclusive<
 
 /// Beyond this a limit protects nothing on any machine.
 const COUNT_MAX: usize = 1_000_000;
+/// Word of `audit.keep` for no end.
+const FOREVER: &str = "forever";
+/// Shortest time to keep audit records.
+const KEEP_MIN: Duration = Duration::from_hours(24);
 const SEGMENT_MIN: u64 = 1 << 20;
 const SEGMENT_MAX: u64 = 1 << 30;
 const TIMEOUT_MIN: Duration = Duration::from_millis(100);

@@ -83,6 +83,9 @@ pub async fn serve(
     tasks.spawn(forget_sources(Arc::clone(&service), shutdown.clone()));
     tasks.spawn(notices::run(Arc::clone(&service), shutdown.clone()));
     tasks.spawn(expire_tokens(Arc::clone(&service), shutdown.clone()));
+    if let Some(keep) = site.config.audit.keep {
+        tasks.spawn(prune_audit(Arc::clone(&service), keep, shutdown.clone()));
+    }
     if let Some(rule) = site.config.outage {
         tasks.spawn(watch_outage(Arc::clone(&service), rule, shutdown.clone()));
     }
@@ -273,6 +276,21 @@ async fn expire_tokens(service: Arc<Service>, shutdown: CancellationToken) {
     }
 }
 
+/// Removes audit records that are older than the site keeps them, at the start and then every day.
+async fn prune_audit(service: Arc<Service>, keep: Duration, shutdown: CancellationToken) {
+    loop {
+        match service.prune_audit_older(keep).await {
+            Ok(true) => tracing::info!("old audit segments were removed (audit.keep)"),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, "old audit segments stay"),
+        }
+        let pause = tokio::time::sleep(PRUNE_EVERY);
+        if shutdown.run_until_cancelled(pause).await.is_none() {
+            return;
+        }
+    }
+}
+
 /// Declares an outage by the configured rule.
 async fn watch_outage(
     service: Arc<Service>,
@@ -388,6 +406,8 @@ const DRAIN: Duration = Duration::from_secs(15);
 
 /// Time between looks at tokens that expire.
 const EXPIRE_EVERY: Duration = Duration::from_hours(1);
+/// Time between looks at audit segments that are too old.
+const PRUNE_EVERY: Duration = Duration::from_hours(24);
 /// Time between looks at the counters of addresses.
 const FORGET_EVERY: Duration = Duration::from_hours(1);
 /// How long after its last failure an address is forgotten; longer than any usual lock.

@@ -105,6 +105,15 @@ impl UserKey {
         Ok(Self { name, realm })
     }
 
+    /// As displayed; what `to_string` gives, without its detours.
+    pub fn joined(&self) -> String {
+        let mut text = String::with_capacity(self.name.len() + 1 + self.realm.len());
+        text.push_str(&self.name);
+        text.push('@');
+        text.push_str(&self.realm);
+        text
+    }
+
     /// The name within the realm.
     pub fn name(&self) -> &str {
         &self.name
@@ -118,7 +127,7 @@ impl UserKey {
 
 impl fmt::Display for UserKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&format!("{}@{}", self.name, self.realm))
+        f.pad(&self.joined())
     }
 }
 

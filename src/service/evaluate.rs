@@ -203,7 +203,7 @@ impl Service {
         match self.compare(case, view).await? {
             Ok((compared, evaluation)) => {
                 let finding = Finding::Compared(compared);
-                Ok(Evaluated::Compared(finding, Box::new(evaluation)))
+                Ok(Evaluated::Compared(finding, evaluation))
             }
             Err(refusal) => self.miss(request, policy, Some(rule), at, refusal).await,
         }
@@ -213,7 +213,7 @@ impl Service {
         &self,
         case: Case<'_, 'p>,
         view: View,
-    ) -> Result<Result<(Compared, Evaluation<'p>), Refusal>, ServiceError> {
+    ) -> Result<Result<(Compared, Box<Evaluation<'p>>), Refusal>, ServiceError> {
         let credentials = self.bound_to(case.rule, &view).await?;
         let opened = match self.opened(case, &view, &credentials) {
             Ok(opened) => opened,
@@ -289,7 +289,7 @@ impl Service {
                 .map(|opened| opened.answer),
         };
         drop((slots, remaining));
-        let evaluation = Evaluation {
+        let evaluation = Box::new(Evaluation {
             rule: case.rule,
             view,
             factors: demand.factors,
@@ -300,7 +300,7 @@ impl Service {
             elsewhere,
             credentials,
             outdated,
-        };
+        });
         Ok(Ok((compared, evaluation)))
     }
 
@@ -489,7 +489,7 @@ impl Service {
     /// Makes outdated hashes anew, behind the answer. Another change in between wins.
     pub(super) fn renew(&self, evaluation: &Evaluation<'_>) {
         if !evaluation.outdated.is_empty() {
-            tokio::spawn(self.renewal(evaluation));
+            self.tasks.spawn(self.renewal(evaluation));
         }
     }
 

@@ -327,7 +327,7 @@ impl Service {
         let courier = self.courier();
         let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
         let entropy = Arc::clone(&self.entropy);
-        tokio::spawn(async move {
+        self.tasks.spawn(async move {
             let (medium, to) = (message.medium, mask(message.medium, &message.to));
             let (action, detail) = match courier.deliver(message).await {
                 Ok(delivered) => (

@@ -13,6 +13,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -38,7 +39,7 @@ use crate::policy::assurance;
 use crate::secret::Entropy;
 use crate::secret::EntropyError;
 use crate::secret::Key256;
-use crate::secret::random;
+use crate::secret::Pool;
 use crate::service::ask::asked_for;
 use crate::service::courier::Courier;
 use crate::service::courier::NoCourier;
@@ -97,6 +98,11 @@ pub struct Service {
     texts: ArcSwap<Catalogue>,
     notices: notices::Gauges,
     counters: counters::Counters,
+    /// Octets for request ids, which are no secrets: asking the system costs more than the rest of one.
+    randomness: Mutex<Pool>,
+    /// Where work that outlives a request goes on: front ends may run in runtimes of their own, which
+    /// end before it.
+    tasks: tokio::runtime::Handle,
 }
 
 /// One question: is this the person, this once?
@@ -246,6 +252,8 @@ impl Service {
             texts: ArcSwap::default(),
             notices: notices::Gauges::default(),
             counters,
+            randomness: Mutex::default(),
+            tasks: tokio::runtime::Handle::current(),
         })
     }
 
@@ -336,7 +344,9 @@ impl Service {
     /// The id and time of a request that arrives now.
     pub fn arrival(&self) -> Result<(RequestId, UnixTime), ServiceError> {
         let now = self.clock.now();
-        Ok((RequestId::new(now, random(self.entropy.as_ref())?), now))
+        let mut pool = self.randomness.lock().expect("no panic under this lock");
+        let random = pool.draw(self.entropy.as_ref())?;
+        Ok((RequestId::new(now, random), now))
     }
 
     /// Decides. Durable when it answers `Ok`.
@@ -363,7 +373,7 @@ impl Service {
         let key = UserKey::parse(request.user);
         let shown = key
             .as_ref()
-            .map_or_else(|_| shorten(request.user), ToString::to_string);
+            .map_or_else(|_| shorten(request.user), UserKey::joined);
         for _ in 0..TRIES {
             let evaluated = self
                 .evaluate(request, policy, key.as_ref().ok(), at)

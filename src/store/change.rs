@@ -25,6 +25,7 @@ use crate::store::device;
 use crate::store::enrol;
 use crate::store::fold::Working;
 use crate::store::import;
+use crate::store::log::Head;
 use crate::store::record;
 use crate::store::record::Entry;
 use crate::store::record::RowWrite;
@@ -126,6 +127,15 @@ fn entry(
         event,
         writes,
     }
+}
+
+/// The entry of a pruning that leaves what follows `anchor`.
+pub(crate) fn pruned(by: &By, before: UnixTime, anchor: Head, sealer: &Sealer) -> Entry {
+    let (action, target) = words(&Change::PruneAudit { before }, by);
+    let detail = format!("records up to {}", anchor.seq);
+    let row = record::pruned_row(anchor, sealer);
+    let writes = vec![put(Table::Settings, PRUNED.to_vec(), row)];
+    entry(by, action, target, None, Some(detail), writes)
 }
 
 /// Which addresses of a user change: whoever changes one may be about to use it.
@@ -231,6 +241,7 @@ fn words(change: &Change, by: &By) -> (&'static str, String) {
         Change::RemoveClient(name, _) => ("client_remove", name.clone()),
         Change::Learn { client, address } => ("client_learn", format!("{client} {address}")),
         Change::Import(records) => ("import", import::words(records).0),
+        Change::PruneAudit { before } => ("audit_prune", before.rfc3339()),
         Change::AcceptClock => (ACCEPT_CLOCK, by.at.rfc3339()),
     }
 }
@@ -317,7 +328,8 @@ fn writes(
             refuse_if(known, "the lesson is known")?;
             Ok(vec![put(Table::Lessons, key, vec![1])])
         }
-        Change::AcceptClock | Change::Note { .. } => Ok(Vec::new()),
+        // Its row is made where the log is at hand, by [`pruned`].
+        Change::PruneAudit { .. } | Change::AcceptClock | Change::Note { .. } => Ok(Vec::new()),
         Change::Import(records) => import::writes(rows, records, keys),
     }
 }
@@ -663,6 +675,7 @@ fn concerned(rows: &Working<'_>, change: &Change) -> Result<Option<String>, Stor
         | Change::Undelegate(..)
         | Change::Notified { .. }
         | Change::Import(_)
+        | Change::PruneAudit { .. }
         | Change::AcceptClock => return Ok(None),
     };
     Ok(Some(user.to_string()))
@@ -740,5 +753,6 @@ const ACCEPT_CLOCK: &str = "clock_accept";
 /// Keys of the table of settings.
 pub(super) const OUTAGE: &[u8] = b"outage";
 pub(super) const NOTIFIED: &[u8] = b"notified";
+pub(super) const PRUNED: &[u8] = b"pruned";
 pub(super) const CHANGED: &str =
     "the record was changed by somebody else; look at it and try again";

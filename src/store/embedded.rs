@@ -70,6 +70,7 @@ use crate::store::writer::Gauges;
 use crate::store::writer::Writer;
 use crate::time::Clock;
 use crate::time::UnixTime;
+use crate::time::millis;
 
 /// What an embedded store is made of.
 pub struct Parts {
@@ -129,6 +130,12 @@ impl Embedded {
         if let Some((seq, what)) = found {
             let cause = format!("audit record {seq}: {what}");
             gauges.fault.store(Some(Arc::new(cause)));
+        }
+        if found.is_none()
+            && let Ok(Some(anchor)) = pruned(&fold.reader(), &sealer)
+        {
+            // What a crash left behind.
+            log.prune(anchor.seq);
         }
         let (queue, commands) = queue(QUEUE);
         let (records, _) = broadcast::channel(TAIL);
@@ -436,7 +443,15 @@ impl Store for Embedded {
     fn verify_audit(&self, progress: Progress) -> Answer<'_, ChainReport> {
         Box::pin(self.read_log(move |reading| {
             let end = reading.fold.head();
-            let report = reading.log.verify(&reading.sealer, end, &progress)?;
+            let start = match pruned(&reading.fold.reader(), &reading.sealer) {
+                Err(StoreError::Corrupt(what)) => {
+                    let fault = Some(crate::store::ChainFault { seq: 1, what });
+                    let (first, good) = (1, 0);
+                    return Ok(ChainReport { first, good, fault });
+                }
+                start => start?.unwrap_or_default(),
+            };
+            let report = reading.log.verify(&reading.sealer, start, end, &progress)?;
             Ok(match (report.fault.is_some(), reading.found) {
                 (false, Some((seq, what))) => ChainReport {
                     fault: Some(crate::store::ChainFault { seq, what }),
@@ -457,6 +472,7 @@ impl Store for Embedded {
             fault: self.fault(),
             queue,
             queue_limit: QUEUE,
+            first: self.reading.log.first(),
             seq: self.reading.fold.head().seq,
             dirty: self.reading.fold.dirty(),
             commits: self.gauges.commits.load(Ordering::Relaxed),
@@ -484,22 +500,23 @@ impl Reading {
         let prefix = record::tokens_prefix(user);
         rows.scan(Table::Tokens, &prefix, Bound::Unbounded, |_, row| {
             match record::link_target(row) {
-                None => tokens.push(record::token(row, &self.sealer)?),
+                None => tokens.push(with_state(&rows, record::token(row, &self.sealer)?)?),
                 Some(target) => links.push(target.to_vec()),
             }
             Ok(true)
         })?;
         for target in links {
             let open = |row: &[u8]| record::token(row, &self.sealer);
-            tokens.extend(rows.get(Table::Tokens, &target, open)?);
+            if let Some(token) = rows.get(Table::Tokens, &target, open)? {
+                tokens.push(with_state(&rows, token)?);
+            }
         }
-        let tokens: Result<_, _> = tokens.into_iter().map(|t| with_state(&rows, t)).collect();
         let generation = rows.generation();
         Ok(Some(View {
             generation,
             user: user_row,
             state,
-            tokens: tokens?,
+            tokens,
         }))
     }
 
@@ -514,9 +531,30 @@ impl Reading {
         token.map(|token| with_state(&rows, token)).transpose()
     }
 
+    /// The records of one request lie around the time in its id; only when they do not is the whole
+    /// trail read.
     fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, StoreError> {
-        let first = self.log.first();
-        let end = self.fold.head().seq.saturating_add(1);
+        let whole = (self.log.first(), self.fold.head().seq.saturating_add(1));
+        let Some(request) = query.request else {
+            return self.audit_within(query, whole);
+        };
+        let at = request.at();
+        let early = UnixTime::from_millis(at.as_millis().saturating_sub(millis(AROUND)));
+        let from = self.log.position(early, whole.1)?;
+        let to = self.log.position(at.plus(AROUND), whole.1)?;
+        let found = self.audit_within(query, (from, to.min(whole.1)))?;
+        if found.is_empty() {
+            return self.audit_within(query, whole);
+        }
+        Ok(found)
+    }
+
+    /// Among the records from the first number to before the second.
+    fn audit_within(
+        &self,
+        query: &AuditQuery,
+        (first, end): (u64, u64),
+    ) -> Result<Vec<AuditRecord>, StoreError> {
         let mut before = query.before.unwrap_or(u64::MAX).min(end);
         let mut found = Vec::new();
         while before > first && found.len() < query.limit {
@@ -546,6 +584,13 @@ impl Reading {
         }
         Ok(found)
     }
+}
+
+/// The link before the first audit record that is kept, if any were pruned.
+fn pruned(rows: &Reader<'_>, sealer: &Sealer) -> Result<Option<Head>, StoreError> {
+    rows.get(Table::Settings, change::PRUNED, |row| {
+        record::pruned(row, sealer)
+    })
 }
 
 fn selects(query: &AuditQuery, record: &AuditRecord) -> bool {
@@ -660,6 +705,8 @@ const STOPPED: &str = "the store's writer has stopped; restart the daemon";
 const QUEUE: usize = 16_384;
 /// Records a slow listener of `tail` may fall behind.
 const TAIL: usize = 1024;
+/// How far from the time in its id the records of a request may stand.
+const AROUND: Duration = Duration::from_mins(5);
 /// Audit records read at a time, backwards.
 const PAGE: u64 = 500;
 /// Records folded at a time at opening.

@@ -9,6 +9,10 @@
 //! `MAC(n) = HMAC-SHA-256(audit key, MAC(n-1) | n | entry)`: whoever cannot read the master key can
 //! neither change, drop, swap nor insert a record unnoticed (SECURITY T35). Records missing at the
 //! end are noticed against the checkpoint (see [`crate::store::fold`]).
+//!
+//! Old segments may be pruned. That is a change like others: its record is in the chain, and with it
+//! goes a row that names the link before the first record that stays, marked with a key of the store.
+//! Without that row a missing segment is a fault; nobody can prune unseen.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -28,6 +32,7 @@ use crate::store::StoreError;
 use crate::store::medium::Medium;
 use crate::store::record::Entry;
 use crate::store::seal::Sealer;
+use crate::time::UnixTime;
 
 /// The end of the chain.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -203,6 +208,77 @@ impl Log {
             .unwrap_or(segments.active.first)
     }
 
+    /// The link that would stand before the first record that stays, if the sealed segments were
+    /// removed that hold nothing but records before `before`, all of them among the `applied` first;
+    /// `None` when there is no such segment.
+    pub(crate) fn prunable(
+        &self,
+        before: UnixTime,
+        applied: u64,
+    ) -> Result<Option<Head>, StoreError> {
+        let starts: Vec<u64> = {
+            let segments = self.segments.read().expect(UNPOISONED);
+            let sealed = segments.sealed.iter().skip(1).copied();
+            let active = (!segments.sealed.is_empty()).then_some(segments.active.first);
+            sealed.chain(active).collect()
+        };
+        let mut anchor = None;
+        for start in starts {
+            let last = start.saturating_sub(1);
+            let records = self.read(last, 1)?;
+            let Some(record) = records.first().filter(|record| record.seq == last) else {
+                break;
+            };
+            if last > applied || record.parse()?.at >= before {
+                break;
+            }
+            anchor = Some(Head {
+                seq: last,
+                mac: record.mac,
+            });
+        }
+        Ok(anchor)
+    }
+
+    /// Removes the segments that end at or before `seq`. What cannot be removed now is removed when
+    /// the store is opened again.
+    pub(crate) fn prune(&self, seq: u64) {
+        let pruned: Vec<u64> = {
+            let mut segments = self.segments.write().expect(UNPOISONED);
+            let next = segments.sealed.iter().copied().skip(1);
+            let ends = next.chain([segments.active.first]);
+            let pruned = ends.take_while(|first| *first <= seq + 1).count();
+            let pruned = pruned.min(segments.sealed.len());
+            segments.sealed.drain(..pruned).collect()
+        };
+        *self.last_read.lock().expect(UNPOISONED) = None;
+        for first in pruned {
+            if let Err(error) = self.medium.remove(&segment_name(first)) {
+                tracing::warn!(first, %error, "a pruned audit segment was not removed");
+            }
+        }
+    }
+
+    /// Number of a record such that those before it are older than `time`, found by halves. Times on
+    /// record rise but for what requests overtake each other; allow for that.
+    pub(crate) fn position(&self, time: UnixTime, end: u64) -> Result<u64, StoreError> {
+        let (mut low, mut high) = (self.first(), end.saturating_add(1));
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let records = self.read(middle, 1)?;
+            let Some(record) = records.first() else {
+                high = middle;
+                continue;
+            };
+            if record.parse()?.at < time {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(low)
+    }
+
     /// First record of the segment after the one that holds `seq`.
     fn next_segment(&self, seq: u64) -> Option<u64> {
         let segments = self.segments.read().expect(UNPOISONED);
@@ -220,38 +296,41 @@ impl Log {
         anchor(&segment)?.ok_or(NO_ANCHOR)
     }
 
-    /// Walks the chain up to `end` and names the first record that is not as it was written.
+    /// Walks the chain from behind `start` up to `end` and names the first record that is not as it was written.
     pub(crate) fn verify(
         &self,
         sealer: &Sealer,
+        start: Head,
         end: Head,
         progress: &dyn Fn(u64),
     ) -> Result<ChainReport, StoreError> {
         let mut good = 0;
-        let mut mac = Head::default().mac;
-        let mut next = 1;
-        if self.first() != next || self.anchor_of(next)? != mac {
-            return Ok(broken(good, next, MISSING));
+        let mut mac = start.mac;
+        let first = start.seq + 1;
+        let mut next = first;
+        let segment = self.segment_of(next)?;
+        if segment.is_none_or(|segment| segment.first != next) || self.anchor_of(next)? != mac {
+            return Ok(broken(first, good, next, MISSING));
         }
         while next <= end.seq {
             let records = match self.read(next, SLICE) {
                 Ok(records) => records,
-                Err(StoreError::Corrupt(what)) => return Ok(broken(good, next, what)),
+                Err(StoreError::Corrupt(what)) => return Ok(broken(first, good, next, what)),
                 Err(error) => return Err(error),
             };
             if records.is_empty() {
                 // The segment ended early: the rest of it is missing.
-                return Ok(broken(good, next, MISSING));
+                return Ok(broken(first, good, next, MISSING));
             }
             for record in &records {
                 if record.seq > end.seq {
                     break;
                 }
                 if record.seq != next {
-                    return Ok(broken(good, next, MISSING));
+                    return Ok(broken(first, good, next, MISSING));
                 }
                 if sealer.link(&mac, record.seq, &record.body) != record.mac {
-                    return Ok(broken(good, next, ALTERED));
+                    return Ok(broken(first, good, next, ALTERED));
                 }
                 mac = record.mac;
                 next += 1;
@@ -261,14 +340,18 @@ impl Log {
             if next <= end.seq && self.next_segment(next - 1) == Some(next) {
                 // The anchor must agree with what was just read, or a segment was exchanged.
                 if self.anchor_of(next)? != mac {
-                    return Ok(broken(good, next, ALTERED));
+                    return Ok(broken(first, good, next, ALTERED));
                 }
             }
         }
-        if end.seq > 0 && mac != end.mac {
-            return Ok(broken(good, end.seq, ALTERED));
+        if end.seq > start.seq && mac != end.mac {
+            return Ok(broken(first, good, end.seq, ALTERED));
         }
-        Ok(ChainReport { good, fault: None })
+        Ok(ChainReport {
+            first,
+            good,
+            fault: None,
+        })
     }
 
     fn segment_of(&self, seq: u64) -> Result<Option<Arc<Segment>>, StoreError> {
@@ -298,6 +381,11 @@ impl Appender {
     /// The end of the chain as it is durable.
     pub(crate) const fn head(&self) -> Head {
         self.head
+    }
+
+    /// The readable side.
+    pub(crate) fn log(&self) -> &Log {
+        &self.log
     }
 
     /// Links an entry to the chain, behind what is staged already. After an error it is not there.
@@ -504,8 +592,9 @@ fn memory_database() -> Result<Database, StoreError> {
         .map_err(open_error)
 }
 
-fn broken(good: u64, seq: u64, what: &'static str) -> ChainReport {
+fn broken(first: u64, good: u64, seq: u64, what: &'static str) -> ChainReport {
     ChainReport {
+        first,
         good,
         fault: Some(ChainFault { seq, what }),
     }

@@ -26,6 +26,9 @@ pub trait Medium: Send + Sync + 'static {
     /// Makes creations durable: a file whose directory entry is lost in a power cut is lost.
     fn sync(&self) -> io::Result<()>;
 
+    /// Removes a file that nobody has open; one that is gone already is no error.
+    fn remove(&self, name: &str) -> io::Result<()>;
+
     /// Forgets what is cached of a closed file. After a failed fsync the system takes pages that
     /// never reached the disk for clean: who reads them would trust what a power cut takes away.
     fn forget(&self, _name: &str) -> io::Result<()> {
@@ -65,6 +68,13 @@ impl Medium for Directory {
         File::open(&self.0)?.sync_all()
     }
 
+    fn remove(&self, name: &str) -> io::Result<()> {
+        match std::fs::remove_file(self.0.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => self.sync(),
+        }
+    }
+
     fn forget(&self, name: &str) -> io::Result<()> {
         let file = File::open(self.0.join(name))?;
         let discard = nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED;
@@ -86,6 +96,12 @@ impl Medium for Memory {
     fn list(&self) -> io::Result<Vec<String>> {
         let files = self.0.lock().expect("no panic while the lock is held");
         Ok(files.keys().cloned().collect())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let mut files = self.0.lock().expect("no panic while the lock is held");
+        files.remove(name);
+        Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {

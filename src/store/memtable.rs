@@ -78,6 +78,14 @@ impl Layer {
         self.tables[table as usize].get(key).map(Option::as_deref)
     }
 
+    /// Whether there is any row of a table.
+    fn has(&self, table: Table) -> bool {
+        match &self.tables[table as usize] {
+            Rows::Ordered(rows) => !rows.is_empty(),
+            Rows::Hashed(rows) => !rows.is_empty(),
+        }
+    }
+
     /// Takes a row as it is now.
     pub(crate) fn put(&mut self, write: RowWrite) {
         let rows = &mut self.tables[write.table as usize];
@@ -163,6 +171,12 @@ pub(crate) struct Memtable {
 }
 
 impl Memtable {
+    /// Whether memory says anything about a table.
+    pub(crate) fn has(&self, table: Table) -> bool {
+        let layers = [Some(&self.current), self.frozen.as_deref()];
+        layers.into_iter().flatten().any(|layer| layer.has(table))
+    }
+
     /// What memory says about a row; `None` when it says nothing.
     pub(crate) fn get(&self, table: Table, key: &[u8]) -> Option<Option<&[u8]>> {
         let frozen = || self.frozen.as_ref().and_then(|layer| layer.get(table, key));

@@ -154,7 +154,7 @@ pub trait Store: Send + Sync + 'static {
     /// Audit records after the one with this number, oldest first.
     fn audit_after(&self, seq: u64, limit: usize) -> Answer<'_, Vec<AuditRecord>>;
 
-    /// Checks the audit chain from its first record to the last; `progress` hears how many records
+    /// Checks the audit chain from the first record that is kept to the last; `progress` hears how many records
     /// have been read.
     fn verify_audit(&self, progress: Progress) -> Answer<'_, ChainReport>;
 
@@ -346,6 +346,11 @@ pub enum Change {
     },
     /// Many new users and tokens, all or none; one audit record.
     Import(Vec<Import>),
+    /// Old audit records go, in whole segments; not found when there is no segment to remove.
+    PruneAudit {
+        /// Only segments whose records are all before this time.
+        before: UnixTime,
+    },
     /// An administrator vouches for the present time although later times are on record.
     AcceptClock,
 }
@@ -410,6 +415,8 @@ pub struct AuditQuery {
 /// What the chain looks like.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ChainReport {
+    /// The first record that is kept; those before it were pruned.
+    pub first: u64,
     /// Records read and found right.
     pub good: u64,
     /// The first record that is not as it was written, and what is wrong with it.
@@ -434,6 +441,8 @@ pub struct Health {
     pub queue: usize,
     /// Places in the queue.
     pub queue_limit: usize,
+    /// First audit record that is kept.
+    pub first: u64,
     /// Last durable audit record.
     pub seq: u64,
     /// Rows changed since the last checkpoint.

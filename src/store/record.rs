@@ -74,6 +74,8 @@ pub(crate) use various::delegation_row;
 pub(crate) use various::expiry_key;
 pub(crate) use various::expiry_time;
 pub(crate) use various::last_part;
+pub(crate) use various::pruned;
+pub(crate) use various::pruned_row;
 pub(crate) use various::waiver;
 pub(crate) use various::waiver_row;
 

@@ -77,6 +77,8 @@ pub(crate) struct Writer {
 enum Pending {
     Attempt(oneshot::Sender<Result<Outcome, StoreError>>, Outcome),
     Change(oneshot::Sender<Result<(), StoreError>>),
+    /// With the last record that goes.
+    Prune(oneshot::Sender<Result<(), StoreError>>, u64),
     Issue(oneshot::Sender<Result<IssueAnswer, StoreError>>, Issued),
 }
 
@@ -121,6 +123,7 @@ impl Writer {
         let now = self.clock.now();
         let mut latest = UnixTime::EPOCH;
         let mut accepted_clock = None;
+        let mut pruned = None;
         for command in batch.drain(..) {
             let Some((entry, answer)) = self.decide(&rows, command, now) else {
                 continue;
@@ -132,6 +135,9 @@ impl Writer {
             latest = latest.max(entry.at);
             if change::accepts_clock(&entry) {
                 accepted_clock = Some(entry.at);
+            }
+            if let Pending::Prune(_, seq) = &answer {
+                pruned = Some(*seq);
             }
             rows.put(entry.writes);
             pending.push(answer);
@@ -159,6 +165,9 @@ impl Writer {
                     self.tell();
                 }
                 self.appender.unstage();
+                if let Some(seq) = pruned {
+                    self.appender.log().prune(seq);
+                }
                 pending.into_iter().for_each(Pending::answer);
                 if self.fold.dirty() > DIRTY {
                     // A checkpoint thread that has ended will be noticed at shutdown.
@@ -211,6 +220,9 @@ impl Writer {
             }
             Command::Change(change, reply) => {
                 let (change, by) = *change;
+                if let Change::PruneAudit { before } = change {
+                    return self.prune(before, &by, reply);
+                }
                 let entropy = self.entropy.as_ref();
                 match change::change(rows, &change, &by, &self.sealer, entropy) {
                     Ok(entry) => return Some((entry, Pending::Change(reply))),
@@ -222,6 +234,24 @@ impl Writer {
                 Ok(Err(refusal)) => drop(reply.send(Ok(Err(refusal)))),
                 Err(error) => drop(reply.send(Err(error))),
             },
+        }
+        None
+    }
+
+    /// Decides which segments go. Records that opening the store would read again stay.
+    fn prune(
+        &self,
+        before: UnixTime,
+        by: &By,
+        reply: oneshot::Sender<Result<(), StoreError>>,
+    ) -> Option<(Entry, Pending)> {
+        match self.appender.log().prunable(before, self.fold.applied()) {
+            Ok(Some(anchor)) => {
+                let entry = change::pruned(by, before, anchor, &self.sealer);
+                return Some((entry, Pending::Prune(reply, anchor.seq)));
+            }
+            Ok(None) => drop(reply.send(Err(StoreError::NotFound))),
+            Err(error) => drop(reply.send(Err(error))),
         }
         None
     }
@@ -266,7 +296,7 @@ impl Pending {
     fn answer(self) {
         match self {
             Self::Attempt(reply, outcome) => drop(reply.send(Ok(outcome))),
-            Self::Change(reply) => drop(reply.send(Ok(()))),
+            Self::Change(reply) | Self::Prune(reply, _) => drop(reply.send(Ok(()))),
             Self::Issue(reply, issued) => drop(reply.send(Ok(Ok(issued)))),
         }
     }
@@ -274,7 +304,7 @@ impl Pending {
     fn fail(self, error: StoreError) {
         match self {
             Self::Attempt(reply, _) => drop(reply.send(Err(error))),
-            Self::Change(reply) => drop(reply.send(Err(error))),
+            Self::Change(reply) | Self::Prune(reply, _) => drop(reply.send(Err(error))),
             Self::Issue(reply, _) => drop(reply.send(Err(error))),
         }
     }

@@ -2,10 +2,16 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use oncegate::model::reason::Decision;
+use oncegate::store::AuditQuery;
 use oncegate::store::ChainReport;
+use oncegate::store::Change;
 use oncegate::store::Store;
+use oncegate::store::StoreError;
 use oncegate::store::medium::Directory;
+use oncegate::time::UnixTime;
 use redb::Database;
 use redb::ReadableDatabase;
 use redb::ReadableTable;
@@ -13,6 +19,7 @@ use redb::TableDefinition;
 
 use crate::support::store::NOW;
 use crate::support::store::attempt;
+use crate::support::store::by;
 use crate::support::store::enrol;
 use crate::support::store::open;
 
@@ -30,6 +37,7 @@ async fn trail(dir: &Path) -> std::path::PathBuf {
     assert_eq!(
         verify(&store).await,
         ChainReport {
+            first: 1,
             good: 300,
             fault: None
         }
@@ -145,4 +153,102 @@ async fn a_missing_segment_is_named() {
     let first: u64 = name.strip_prefix("log-").unwrap().parse().unwrap();
     std::fs::remove_file(&segment).unwrap();
     assert_eq!(first_bad(dir.path()).await, Some(first));
+}
+
+fn segments(dir: &Path) -> Vec<std::path::PathBuf> {
+    let files = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
+    let log = |path: &std::path::PathBuf| {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        name.starts_with("log-")
+    };
+    let mut segments: Vec<_> = files.filter(log).collect();
+    segments.sort();
+    segments
+}
+
+async fn prune(store: &dyn Store, before: UnixTime) -> Result<(), StoreError> {
+    store.change(Change::PruneAudit { before }, by()).await
+}
+
+#[tokio::test]
+async fn pruned_segments_are_no_fault_and_missing_ones_still_are() {
+    let dir = tempfile::tempdir().unwrap();
+    trail(dir.path()).await;
+    let before = segments(dir.path());
+    let backup = tempfile::tempdir().unwrap();
+    let first = backup.path().join("first");
+    std::fs::copy(&before[0], &first).unwrap();
+
+    let store = open(Arc::new(Directory::new(dir.path()))).unwrap();
+    let nothing = prune(&store, NOW).await;
+    assert!(
+        matches!(nothing, Err(StoreError::NotFound)),
+        "none is older"
+    );
+    prune(&store, NOW.plus(Duration::from_secs(1)))
+        .await
+        .unwrap();
+    let report = verify(&store).await;
+    assert_eq!(report.fault, None);
+    // The segment that was written to, and the one that the pruning's own record began.
+    assert!(segments(dir.path()).len() <= 2 && before.len() > 3);
+    assert_eq!(report.first + report.good, 302, "with the pruning itself");
+    let query = AuditQuery {
+        limit: 1000,
+        ..AuditQuery::default()
+    };
+    let listed = store.audit(query).await.unwrap();
+    assert_eq!(listed.last().unwrap().seq, report.first);
+    let again = attempt(&store, "alice", "HOTP-1", &[297], NOW)
+        .await
+        .unwrap();
+    assert_eq!(again.decision, Decision::Reject, "used codes stay used");
+    drop(store);
+
+    // A crash between the record and the removal leaves files behind: they go.
+    std::fs::copy(&first, &before[0]).unwrap();
+    assert_eq!(first_bad(dir.path()).await, None);
+    assert!(!before[0].exists());
+
+    // The trail is cut further by somebody else.
+    let store = open(Arc::new(Directory::new(dir.path()))).unwrap();
+    for step in 298..500 {
+        attempt(&store, "alice", "HOTP-1", &[step], NOW)
+            .await
+            .unwrap();
+    }
+    drop(store);
+    let left = segments(dir.path());
+    assert!(left.len() > 1, "{left:?}");
+    std::fs::remove_file(&left[0]).unwrap();
+    assert_eq!(first_bad(dir.path()).await, Some(report.first));
+}
+
+/// Whoever can write the files, but has no key, cannot make a pruning up.
+#[tokio::test]
+async fn a_forged_pruning_is_noticed() {
+    const SETTINGS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("settings");
+    let dir = tempfile::tempdir().unwrap();
+    trail(dir.path()).await;
+    let files = segments(dir.path());
+    let second = files[1].file_stem().unwrap().to_str().unwrap();
+    let second: u64 = second.strip_prefix("log-").unwrap().parse().unwrap();
+    let mac = {
+        let db = Database::open(&files[0]).unwrap();
+        let table = db.begin_read().unwrap().open_table(LOG).unwrap();
+        let last = table.last().unwrap().unwrap();
+        last.1.value()[..32].to_vec()
+    };
+    let mut row = (second - 1).to_be_bytes().to_vec();
+    row.extend(mac);
+    row.extend([0; 16]);
+    let db = Database::open(dir.path().join("main.redb")).unwrap();
+    let write = db.begin_write().unwrap();
+    let mut table = write.open_table(SETTINGS).unwrap();
+    table.insert(&b"pruned"[..], row.as_slice()).unwrap();
+    drop(table);
+    write.commit().unwrap();
+    drop(db);
+    std::fs::remove_file(&files[0]).unwrap();
+    assert_eq!(first_bad(dir.path()).await, Some(1));
 }

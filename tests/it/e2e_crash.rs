@@ -71,7 +71,10 @@ fn no_code_is_accepted_again_after_kill_9() {
                                 .map(|code| code == Code::AccessAccept)
                         } else {
                             let answer = http.verify(&user, &code).ok();
-                            answer.map(|(_, answer)| answer["decision"] == "accept")
+                            answer.map(|(status, answer)| {
+                                assert_eq!(status, 200, "{user}: {answer}");
+                                answer["decision"] == "accept"
+                            })
                         };
                         match accepted {
                             Some(accepted) => {

@@ -1,8 +1,9 @@
-//! A lane: one task that receives, works on and answers the requests of one listener.
+//! A lane: one thread that receives, works on and answers the requests of one listener.
 //!
 //! Requests in flight are futures that the lane polls itself. A task for each would cost more than
 //! the decision: its wake-up alone goes through the scheduler's queues, once per request, while the
-//! answers of one commit wake a lane once.
+//! answers of one commit wake a lane once. A thread of its own, because a scheduler would carry the
+//! lane from processor to processor, away from what their caches hold.
 //!
 //! Where a listener has several lanes they take turns at receiving. Whoever finds more waiting than
 //! it takes at a time passes the turn on, so that one request wakes one lane, and a flood all.
@@ -23,9 +24,9 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::Semaphore;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::radius::duplicate::IN_FLIGHT_LIFETIME;
 use crate::server::radius::counters::Ingress;
@@ -34,37 +35,76 @@ use crate::server::radius::job::Job;
 use crate::server::radius::pipeline::Pipeline;
 use crate::server::radius::pipeline::Received;
 use crate::server::radius::udp::Listener;
+use crate::server::radius::udp::Port;
 use crate::server::radius::udp::Route;
 use crate::server::radius::udp::is_passing;
 
 /// Serves until `shutdown`, then finishes what is in flight, for as long as the settings say.
 pub async fn run(listeners: Vec<Listener>, pipeline: Arc<Pipeline>, shutdown: CancellationToken) {
-    let lanes = TaskTracker::new();
-    let each = std::thread::available_parallelism().map_or(1, usize::from);
+    // The store's writer and the kernel need processors too, and lanes get in each other's way.
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let each = (processors / 2).clamp(1, LANES);
+    let mut ends = Vec::new();
     for listener in listeners {
         let ingress = pipeline.listener(listener.local_addr());
         let (listener, turn) = (Arc::new(listener), Arc::new(Semaphore::new(1)));
-        for _ in 0..each.min(LANES) {
-            let lane = Lane {
-                ingress: ingress.clone(),
-                listener: Arc::clone(&listener),
-                pipeline: Arc::clone(&pipeline),
-                turn: Arc::clone(&turn),
-                in_flight: InFlight::new(),
-                replies: Vec::new(),
-                failures: 0,
+        for _ in 0..each {
+            let (ingress, turn) = (ingress.clone(), Arc::clone(&turn));
+            let (listener, pipeline) = (Arc::clone(&listener), Arc::clone(&pipeline));
+            let shutdown = shutdown.clone();
+            let (end, ended) = oneshot::channel::<()>();
+            let serve = move || {
+                let _end = end;
+                let address = listener.local_addr();
+                if let Err(error) = serve(&listener, ingress, pipeline, turn, shutdown) {
+                    tracing::error!(listener = %address, %error, "a lane cannot begin");
+                }
             };
-            // The lane yields by itself; a budget would only wake it again for what is ready.
-            lanes.spawn(tokio::task::coop::unconstrained(lane.run(shutdown.clone())));
+            match std::thread::Builder::new()
+                .name(NAME.to_owned())
+                .spawn(serve)
+            {
+                Ok(_) => ends.push(ended),
+                Err(error) => tracing::error!(%error, "no thread for a lane"),
+            }
         }
     }
-    lanes.close();
-    lanes.wait().await;
+    for ended in ends {
+        // It says nothing; it goes.
+        let _ = ended.await;
+    }
+}
+
+/// Runs one lane in this thread.
+fn serve(
+    listener: &Listener,
+    ingress: Ingress,
+    pipeline: Arc<Pipeline>,
+    turn: Arc<Semaphore>,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async move {
+        let lane = Lane {
+            port: Arc::new(listener.port()?),
+            ingress,
+            pipeline,
+            turn,
+            in_flight: InFlight::new(),
+            replies: Vec::new(),
+            failures: 0,
+        };
+        // The lane yields by itself; a budget would only wake it again for what is ready.
+        tokio::task::coop::unconstrained(lane.run(shutdown)).await;
+        Ok(())
+    })
 }
 
 /// One lane at work.
 struct Lane {
-    listener: Arc<Listener>,
+    port: Arc<Port>,
     ingress: Ingress,
     pipeline: Arc<Pipeline>,
     turn: Arc<Semaphore>,
@@ -91,8 +131,8 @@ type Requests = FuturesUnordered<Pin<Box<dyn Future<Output = Option<Reply>> + Se
 
 impl Lane {
     async fn run(mut self, shutdown: CancellationToken) {
-        let listener = Arc::clone(&self.listener);
-        let mut buffer = Listener::buffer();
+        let port = Arc::clone(&self.port);
+        let mut buffer = Port::buffer();
         let mut turn: Option<OwnedSemaphorePermit> = None;
         let stopped = shutdown.cancelled();
         tokio::pin!(stopped);
@@ -102,7 +142,7 @@ impl Lane {
                 if turn.is_none() {
                     turn = next.acquire_owned().await.ok();
                 }
-                listener.readable().await
+                port.readable().await
             };
             let ready = tokio::select! {
                 biased;
@@ -144,7 +184,7 @@ impl Lane {
     /// may be waiting.
     fn batch(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
         for _ in 0..BATCH {
-            match self.listener.try_receive(buffer) {
+            match self.port.try_receive(buffer) {
                 Ok(Some((length, route))) => {
                     let datagram = buffer.get(..length).unwrap_or_default();
                     self.dispatch(datagram, route);
@@ -180,9 +220,9 @@ impl Lane {
     /// Sends what is ready.
     async fn answer(&mut self) {
         for (octets, route) in self.replies.drain(..) {
-            if let Err(error) = self.listener.send(&octets, &route).await {
+            if let Err(error) = self.port.send(&octets, &route).await {
                 bump(&self.ingress.counters.send_errors);
-                tracing::debug!(listener = %self.listener.local_addr(), %error, "a reply was not sent");
+                tracing::debug!(listener = %self.port.local_addr(), %error, "a reply was not sent");
             }
         }
     }
@@ -193,7 +233,7 @@ impl Lane {
         self.failures = self.failures.saturating_add(1);
         let failures = self.failures;
         if failures.is_power_of_two() {
-            let listener = self.listener.local_addr();
+            let listener = self.port.local_addr();
             tracing::warn!(%listener, %error, failures, "receiving failed; trying on");
         }
         BACKOFF.saturating_mul(failures).min(BACKOFF_MOST)
@@ -268,6 +308,9 @@ impl InFlight {
         }
     }
 }
+
+/// Of the threads, as tools show them.
+const NAME: &str = "radius-lane";
 
 /// Most lanes of one listener.
 const LANES: usize = 8;

@@ -35,6 +35,13 @@ use crate::radius::packet::MAX_LENGTH;
 /// A bound socket.
 #[derive(Debug)]
 pub struct Listener {
+    socket: std::net::UdpSocket,
+    local: SocketAddr,
+}
+
+/// A listener's socket in the runtime that serves it.
+#[derive(Debug)]
+pub(super) struct Port {
     socket: UdpSocket,
     local: SocketAddr,
 }
@@ -83,7 +90,7 @@ fn open(address: SocketAddr, v6_only: bool) -> io::Result<Listener> {
     socket.bind(&address.into())?;
     let local = socket.local_addr()?.as_socket().unwrap_or(address);
     Ok(Listener {
-        socket: UdpSocket::from_std(socket.into())?,
+        socket: socket.into(),
         local,
     })
 }
@@ -91,6 +98,21 @@ fn open(address: SocketAddr, v6_only: bool) -> io::Result<Listener> {
 impl Listener {
     /// The address it is bound to, with the real port.
     pub const fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// The socket, for use in the present runtime; several share what arrives.
+    pub(super) fn port(&self) -> io::Result<Port> {
+        Ok(Port {
+            socket: UdpSocket::from_std(self.socket.try_clone()?)?,
+            local: self.local,
+        })
+    }
+}
+
+impl Port {
+    /// The address it is bound to, with the real port.
+    pub(super) const fn local_addr(&self) -> SocketAddr {
         self.local
     }
 

@@ -113,6 +113,26 @@ impl Service {
         }
     }
 
+    /// Removes old audit records, in whole segments; returns whether there were any.
+    pub async fn prune_audit(&self, before: UnixTime, by: By) -> Result<bool, AdminError> {
+        match self.store.change(Change::PruneAudit { before }, by).await {
+            Err(StoreError::NotFound) => Ok(false),
+            done => Ok(done.map(|()| true)?),
+        }
+    }
+
+    /// The same for records older than `keep`, by the daemon itself.
+    pub async fn prune_audit_older(&self, keep: Duration) -> Result<bool, AdminError> {
+        let (request, at) = self.arrival()?;
+        let by = By {
+            request,
+            actor: "daemon".to_owned(),
+            at,
+        };
+        let before = UnixTime::from_millis(at.as_millis().saturating_sub(millis(keep)));
+        self.prune_audit(before, by).await
+    }
+
     /// Vouches for the present time although later times are on record.
     pub async fn accept_clock(&self, by: By) -> Result<(), AdminError> {
         Ok(self.store.change(Change::AcceptClock, by).await?)

@@ -6,10 +6,12 @@ use serde::Serialize;
 use crate::model::enrolment::Delegation;
 use crate::model::user::Waiver;
 use crate::store::StoreError;
+use crate::store::log::Head;
 use crate::store::record::BAD_FORM;
 use crate::store::record::WaiverV1;
 use crate::store::record::row;
 use crate::store::record::take;
+use crate::store::seal::Sealer;
 use crate::time::UnixTime;
 
 /// A count of one day.
@@ -20,6 +22,31 @@ pub(crate) fn count_row(day: u64, count: u32) -> Result<Vec<u8>, StoreError> {
 /// Reads a count: the day, and how many.
 pub(crate) fn count(bytes: &[u8]) -> Result<(u64, u32), StoreError> {
     take(1, bytes)
+}
+
+/// The link before the first audit record that is kept, with the store's mark: whoever can only write
+/// files cannot make one.
+pub(crate) fn pruned_row(anchor: Head, sealer: &Sealer) -> Vec<u8> {
+    let mut row = anchor.seq.to_be_bytes().to_vec();
+    row.extend_from_slice(&anchor.mac);
+    let mark = sealer.mark(&[PRUNED, &row]);
+    row.extend_from_slice(&mark);
+    row
+}
+
+/// Reads it.
+pub(crate) fn pruned(bytes: &[u8], sealer: &Sealer) -> Result<Head, StoreError> {
+    let (row, mark) = bytes.split_last_chunk::<16>().ok_or(BAD_FORM)?;
+    let (seq, mac) = row.split_first_chunk::<8>().ok_or(BAD_FORM)?;
+    if sealer.mark(&[PRUNED, row]) != *mark {
+        return Err(StoreError::Corrupt(
+            "the mark of what was pruned is not ours",
+        ));
+    }
+    Ok(Head {
+        seq: u64::from_be_bytes(*seq),
+        mac: mac.try_into().map_err(|_| BAD_FORM)?,
+    })
 }
 
 /// The declared outage.
@@ -90,3 +117,6 @@ pub(crate) fn last_part<'k>(key: &'k [u8], prefix: &[u8]) -> Result<&'k str, Sto
     let part = key.strip_prefix(prefix).ok_or(BAD_FORM)?;
     std::str::from_utf8(part).map_err(|_| BAD_FORM)
 }
+
+/// What the mark is of.
+const PRUNED: &[u8] = b"audit pruned";

@@ -118,6 +118,13 @@ impl Medium for Disk {
         Ok(self.0.lock().unwrap().files.keys().cloned().collect())
     }
 
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let mut state = self.0.lock().unwrap();
+        state.operate(false)?;
+        state.files.remove(name);
+        Ok(())
+    }
+
     fn sync(&self) -> io::Result<()> {
         let mut state = self.0.lock().unwrap();
         state.operate(false)?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::Context;
 use std::task::Poll;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -25,10 +26,12 @@ use crate::model::user_key::UserKey;
 use crate::server::http::App;
 use crate::server::http::admin::limit;
 use crate::server::http::answer;
+use crate::server::http::body::Json;
 use crate::server::http::body::Query;
 use crate::server::http::error::Failure;
 use crate::server::http::forms;
 use crate::store::AuditQuery;
+use crate::store::By;
 use crate::time::UnixTime;
 
 /// Audit records, newest first, a page at a time.
@@ -74,12 +77,43 @@ pub(crate) async fn list_audit(
 pub(crate) async fn verify_audit(State(app): State<Arc<App>>) -> Result<Response, Failure> {
     let report = app.service().store().verify_audit(Box::new(|_| {})).await?;
     let chain = api::AuditChain {
+        first: report.first,
         intact: report.fault.is_none(),
         good: report.good,
         first_bad: report.fault.as_ref().map(|fault| fault.seq),
         fault: report.fault.map(|fault| fault.what.to_owned()),
     };
     Ok(answer::json(StatusCode::OK, &chain))
+}
+
+/// Removes old records, in whole segments. The pruning itself is on record, and the chain of what is
+/// left verifies.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/audit/prune",
+    tag = "audit",
+    request_body = api::AuditPrune,
+    responses(
+        (status = 200, description = "What is left", body = api::AuditPruned),
+        (status = "default", description = "Failure", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn prune_audit(
+    State(app): State<Arc<App>>,
+    Extension(by): Extension<By>,
+    Json { value: wanted, .. }: Json<api::AuditPrune>,
+) -> Result<Response, Failure> {
+    let before = time("before", &wanted.before)?;
+    let store = app.service().store();
+    let first = store.health().first;
+    app.service().prune_audit(before, by).await?;
+    let now = store.health().first;
+    let pruned = api::AuditPruned {
+        removed: now.saturating_sub(first),
+        first: now,
+    };
+    Ok(answer::json(StatusCode::OK, &pruned))
 }
 
 /// Audit records as they become durable, one JSON document a line.
@@ -148,7 +182,8 @@ impl hyper::body::Body for Lines {
 }
 
 fn wanted(query: api::AuditQuery, limit: usize) -> Result<AuditQuery, Failure> {
-    let since = query.since.as_deref().map(time).transpose()?;
+    let since = query.since.as_deref();
+    let since = since.map(|text| time("since", text)).transpose()?;
     let decision = match query.decision.as_deref() {
         None => None,
         Some("accept") => Some(crate::model::reason::Decision::Accept),
@@ -178,12 +213,12 @@ fn wanted(query: api::AuditQuery, limit: usize) -> Result<AuditQuery, Failure> {
     })
 }
 
-fn time(text: &str) -> Result<UnixTime, Failure> {
+fn time(name: &str, text: &str) -> Result<UnixTime, Failure> {
     let time = text.parse::<jiff::Timestamp>().ok();
     let millis = time.and_then(|time| u64::try_from(time.as_millisecond()).ok());
-    millis
-        .map(UnixTime::from_millis)
-        .ok_or_else(|| Failure::malformed("since: a time as 2026-01-31T08:00:00Z (RFC 3339)"))
+    millis.map(UnixTime::from_millis).ok_or_else(|| {
+        Failure::malformed(format!("{name}: a time as 2026-01-31T08:00:00Z (RFC 3339)"))
+    })
 }
 
 /// Lines that wait for a slow listener, beside the store's own buffer.

@@ -90,6 +90,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
         ))
         .routes(routes!(audit::list_audit))
         .routes(routes!(audit::verify_audit))
+        .routes(routes!(audit::prune_audit))
         .routes(routes!(audit::tail_audit))
         .routes(routes!(explain::explain_request))
         .routes(routes!(explain::explain_login))
