@@ -24,7 +24,7 @@ use crate::store::clients;
 use crate::store::device;
 use crate::store::enrol;
 use crate::store::fold::Working;
-use crate::store::import;
+use crate::store::import::Prepared;
 use crate::store::log::Head;
 use crate::store::record;
 use crate::store::record::Entry;
@@ -100,7 +100,6 @@ pub(crate) fn change(
             .map(|(name, verifier)| said(name, verifier.as_ref(), by))
             .join(", "),
         ),
-        Change::Import(records) => import::words(records).1,
         _ => None,
     };
     Ok(entry(by, action, target, user, detail, writes))
@@ -127,6 +126,24 @@ fn entry(
         event,
         writes,
     }
+}
+
+/// Carries out an import.
+pub(crate) fn import(
+    rows: &Working<'_>,
+    prepared: Prepared,
+    by: &By,
+    sealer: &Sealer,
+    entropy: &dyn Entropy,
+) -> Result<Entry, StoreError> {
+    let (target, detail) = prepared.words();
+    let keys = Keys {
+        sealer,
+        entropy,
+        now: by.at,
+    };
+    let writes = prepared.writes(rows, keys)?;
+    Ok(entry(by, "import", target, None, detail, writes))
 }
 
 /// The entry of a pruning that leaves what follows `anchor`.
@@ -240,7 +257,7 @@ fn words(change: &Change, by: &By) -> (&'static str, String) {
         Change::UpdateClient(client) => ("client_set", client.name.clone()),
         Change::RemoveClient(name, _) => ("client_remove", name.clone()),
         Change::Learn { client, address } => ("client_learn", format!("{client} {address}")),
-        Change::Import(records) => ("import", import::words(records).0),
+        Change::Import(_) => ("import", String::new()),
         Change::PruneAudit { before } => ("audit_prune", before.rfc3339()),
         Change::AcceptClock => (ACCEPT_CLOCK, by.at.rfc3339()),
     }
@@ -330,7 +347,7 @@ fn writes(
         }
         // Its row is made where the log is at hand, by [`pruned`].
         Change::PruneAudit { .. } | Change::AcceptClock | Change::Note { .. } => Ok(Vec::new()),
-        Change::Import(records) => import::writes(rows, records, keys),
+        Change::Import(_) => Err(StoreError::Conflict("an import is made ready first")),
     }
 }
 
@@ -341,23 +358,26 @@ pub(crate) fn accepts_clock(entry: &Entry) -> bool {
 
 #[derive(Clone, Copy)]
 pub(super) struct Keys<'a> {
-    now: UnixTime,
+    pub(super) now: UnixTime,
     pub(super) sealer: &'a Sealer,
     pub(super) entropy: &'a dyn Entropy,
 }
 
-pub(super) fn create_user(rows: &Working<'_>, user: &User) -> Result<Vec<RowWrite>, StoreError> {
+fn create_user(rows: &Working<'_>, user: &User) -> Result<Vec<RowWrite>, StoreError> {
+    let write = user_write(user)?;
+    refuse_user(rows, &write.key)?;
+    Ok(vec![write])
+}
+
+/// The row of a new user.
+pub(super) fn user_write(user: &User) -> Result<RowWrite, StoreError> {
     let key = record::user_key(&user.key);
-    let exists = rows.get(Table::Users, &key, |_| Ok(()))?.is_some();
-    refuse_if(exists, "the user exists already")?;
-    Ok(vec![put(
-        Table::Users,
-        key,
-        record::user_row(&User {
-            revision: 1,
-            ..user.clone()
-        })?,
-    )])
+    Ok(put(Table::Users, key, record::user_row(user, 1)?))
+}
+
+pub(super) fn refuse_user(rows: &Working<'_>, key: &[u8]) -> Result<(), StoreError> {
+    let exists = rows.get(Table::Users, key, |_| Ok(()))?.is_some();
+    refuse_if(exists, "the user exists already")
 }
 
 fn update_user(rows: &Working<'_>, user: &User) -> Result<Vec<RowWrite>, StoreError> {
@@ -370,10 +390,7 @@ fn update_user(rows: &Working<'_>, user: &User) -> Result<Vec<RowWrite>, StoreEr
     Ok(vec![put(
         Table::Users,
         key,
-        record::user_row(&User {
-            revision,
-            ..user.clone()
-        })?,
+        record::user_row(user, revision)?,
     )])
 }
 
@@ -394,7 +411,11 @@ fn set_waiver(
         WaiverKind::Exemption => user.exemption = waiver.cloned(),
     }
     user.revision += 1;
-    Ok(put(Table::Users, key, record::user_row(&user)?))
+    Ok(put(
+        Table::Users,
+        key,
+        record::user_row(&user, user.revision)?,
+    ))
 }
 
 fn remove_user(
@@ -541,22 +562,67 @@ pub(super) fn token_writes(
     state: &TokenState,
     keys: Keys<'_>,
 ) -> Result<Vec<RowWrite>, StoreError> {
+    let made = Made::new(token, keys)?;
+    let mut writes = made_token(rows, owner, token, state, made)?;
+    if token.state == LifeCycle::Active {
+        let key = record::token_key(&record::user_key(&token.user), &token.serial);
+        let is_row = |write: &RowWrite| write.table == Table::Tokens && write.key == key;
+        let made = writes.iter().find(|write| is_row(write));
+        let made = made.and_then(|write| write.value.as_deref());
+        let row = TokenRow::parse(made.ok_or(StoreError::NotFound)?)?;
+        // Made active at once, it comes into use like any other: under the limits, replacing.
+        writes.retain(|write| !is_row(write));
+        writes.extend(enrol::activate(rows, &key, &token.serial, row, keys.now)?);
+    }
+    Ok(writes)
+}
+
+/// What of a new token is made without looking at any row.
+pub(super) struct Made {
+    row: Vec<u8>,
+    retired: Vec<u8>,
+}
+
+impl Made {
+    /// Of a token that comes into use, if it does, by [`enrol::activate`].
+    fn new(token: &Token, keys: Keys<'_>) -> Result<Self, StoreError> {
+        // Coming into use at once raises it to the same first revision.
+        Self::at(u64::from(token.state != LifeCycle::Active), token, keys)
+    }
+
+    /// Of a token at its first revision, in its state.
+    pub(super) fn first(token: &Token, keys: Keys<'_>) -> Result<Self, StoreError> {
+        Self::at(1, token, keys)
+    }
+
+    fn at(revision: u64, token: &Token, keys: Keys<'_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            row: record::token_row(token, revision, keys.sealer, keys.entropy)?,
+            retired: record::retired_key(token, keys.sealer),
+        })
+    }
+}
+
+/// The rows of a new token.
+pub(super) fn made_token(
+    rows: &Working<'_>,
+    owner: Vec<u8>,
+    token: &Token,
+    state: &TokenState,
+    made: Made,
+) -> Result<Vec<RowWrite>, StoreError> {
     let serial = token.serial.as_str().as_bytes().to_vec();
     let exists = rows.get(Table::Owners, &serial, |_| Ok(()))?.is_some();
     refuse_if(exists, "a token with this serial exists already")?;
-    // Coming into use at once raises it to the same first revision.
-    let revision = u64::from(token.state != LifeCycle::Active);
-    let token = Token {
-        revision,
-        ..token.clone()
-    };
     let mut state = *state;
-    let retired = record::retired_key(&token, keys.sealer);
-    let retired = rows.get(Table::Retired, &retired, record::retired)?;
+    let retired = rows.get(Table::Retired, &made.retired, record::retired)?;
     state.moving.last = state.moving.last.max(retired);
-    let row = record::token_row(&token, keys.sealer, keys.entropy)?;
     let mut writes = vec![
-        put(Table::Tokens, record::token_key(&owner, &token.serial), row),
+        put(
+            Table::Tokens,
+            record::token_key(&owner, &token.serial),
+            made.row,
+        ),
         put(Table::Owners, serial, owner),
     ];
     if state != TokenState::default() {
@@ -576,16 +642,6 @@ pub(super) fn token_writes(
             record::expiry_key(expires, name),
             Vec::new(),
         ));
-    }
-    if token.state == LifeCycle::Active {
-        let key = record::token_key(&record::user_key(&token.user), &token.serial);
-        let is_row = |write: &RowWrite| write.table == Table::Tokens && write.key == key;
-        let made = writes.iter().find(|write| is_row(write));
-        let made = made.and_then(|write| write.value.as_deref());
-        let row = TokenRow::parse(made.ok_or(StoreError::NotFound)?)?;
-        // Made active at once, it comes into use like any other: under the limits, replacing.
-        writes.retain(|write| !is_row(write));
-        writes.extend(enrol::activate(rows, &key, &token.serial, row, keys.now)?);
     }
     Ok(writes)
 }

@@ -52,6 +52,7 @@ use crate::store::View;
 use crate::store::change;
 use crate::store::fold::Fold;
 use crate::store::fold::Reader;
+use crate::store::import::Prepared;
 use crate::store::log::Head;
 use crate::store::log::Log;
 use crate::store::log::RawRecord;
@@ -94,6 +95,7 @@ pub struct Parts {
 pub struct Embedded {
     queue: Option<Queue<Command>>,
     reading: Arc<Reading>,
+    entropy: Arc<dyn Entropy>,
     records: broadcast::Sender<AuditRecord>,
     gauges: Arc<Gauges>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -147,7 +149,7 @@ impl Embedded {
                 appender,
                 fold: Arc::clone(&fold),
                 sealer: Arc::clone(&sealer),
-                entropy,
+                entropy: Arc::clone(&entropy),
                 clock,
                 records: records.clone(),
                 gauges: Arc::clone(&gauges),
@@ -181,6 +183,7 @@ impl Embedded {
         Ok(Self {
             queue: Some(queue),
             reading,
+            entropy,
             records,
             gauges,
             threads,
@@ -282,7 +285,16 @@ impl Store for Embedded {
     }
 
     fn change(&self, change: Change, by: By) -> Answer<'_, ()> {
-        Box::pin(self.ask(|reply| Command::Change(Box::new((change, by)), reply)))
+        Box::pin(async move {
+            let Change::Import(records) = change else {
+                let command = |reply| Command::Change(Box::new((change, by)), reply);
+                return self.ask(command).await;
+            };
+            let (sealer, entropy) = (&self.reading.sealer, self.entropy.as_ref());
+            let prepared = Prepared::new(records, sealer, entropy, by.at)?;
+            self.ask(|reply| Command::Import(Box::new((prepared, by)), reply))
+                .await
+        })
     }
 
     fn users<'a>(&'a self, after: Option<&'a UserKey>, limit: usize) -> Answer<'a, Vec<User>> {

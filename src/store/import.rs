@@ -6,15 +6,23 @@
 use std::collections::HashMap;
 use std::collections::HashSet;
 
+use crate::model::enrolment::Enrolment;
+use crate::model::token::LifeCycle;
 use crate::model::token::Token;
 use crate::model::token::TokenState;
 use crate::model::user::User;
+use crate::model::user_key::UserKey;
+use crate::secret::Entropy;
+use crate::secret::OtpKey;
 use crate::store::StoreError;
 use crate::store::change;
 use crate::store::change::Keys;
+use crate::store::change::Made;
 use crate::store::fold::Working;
 use crate::store::record;
 use crate::store::record::RowWrite;
+use crate::store::seal::Sealer;
+use crate::time::UnixTime;
 
 /// A new record among many.
 #[derive(Clone, Debug)]
@@ -25,54 +33,125 @@ pub enum Import {
     Token(Box<(Token, TokenState)>),
 }
 
-/// How many users and tokens, and the first and the last of whom, for the audit.
-pub(super) fn words(records: &[Import]) -> (String, Option<String>) {
-    let name = |record: &Import| match record {
-        Import::User(user) => user.key.to_string(),
-        Import::Token(token) => token.0.user.to_string(),
-    };
-    let is_user = |record: &&Import| matches!(record, Import::User(_));
-    let users = records.iter().filter(is_user).count();
-    let counts = format!("{users} users, {} tokens", records.len() - users);
-    let ends = records.first().zip(records.last());
-    (
-        counts,
-        ends.map(|(first, last)| format!("{} to {}", name(first), name(last))),
-    )
+/// An import with all made that can be made without a row: keys sealed, rows written. Whoever asks does
+/// that, several at a time; the writer, of whom there is one, is left with what only it can know.
+pub(crate) struct Prepared(Vec<Ready>);
+
+enum Ready {
+    User(UserKey, RowWrite),
+    /// A new user's only token that comes into use at once, under no limit: what [`enrol::activate`]
+    /// would do is known.
+    First(Box<(Token, TokenState)>, Made),
+    Token(Box<(Token, TokenState)>),
 }
 
-/// The rows of all of them.
-pub(super) fn writes(
-    rows: &Working<'_>,
-    records: &[Import],
-    keys: Keys<'_>,
-) -> Result<Vec<RowWrite>, StoreError> {
-    let mut writes = Vec::with_capacity(records.len() * 2);
-    let mut users = HashSet::new();
-    let mut serials = HashSet::new();
-    let mut tokens: HashMap<Vec<u8>, Vec<&Token>> = HashMap::new();
-    for record in records {
-        match record {
-            Import::User(user) => {
-                change::refuse_if(!users.insert(&user.key), "the user is there twice")?;
-                writes.extend(change::create_user(rows, user)?);
-            }
-            Import::Token(token) => {
-                let (token, state) = token.as_ref();
-                let twice = !serials.insert(&token.serial);
-                change::refuse_if(twice, "a serial is there twice")?;
-                let owner = record::user_key(&token.user);
-                // A user who is new has no tokens but those of this change.
-                if !users.contains(&token.user) {
-                    change::refuse_twin(rows, &owner, token, keys)?;
-                }
-                let others = tokens.entry(owner.clone()).or_default();
-                let twin = others.iter().any(|other| other.key == token.key);
-                change::refuse_if(twin, "the user has a token with this key already")?;
-                others.push(token);
-                writes.extend(change::token_writes(rows, owner, token, state, keys)?);
-            }
+impl Ready {
+    fn name(&self) -> String {
+        match self {
+            Self::User(key, _) => key.joined(),
+            Self::First(token, _) | Self::Token(token) => token.0.user.joined(),
         }
     }
-    Ok(writes)
+}
+
+impl Prepared {
+    pub(crate) fn new(
+        records: Vec<Import>,
+        sealer: &Sealer,
+        entropy: &dyn Entropy,
+        now: UnixTime,
+    ) -> Result<Self, StoreError> {
+        let keys = Keys {
+            now,
+            sealer,
+            entropy,
+        };
+        let mut ready = Vec::with_capacity(records.len());
+        // The new user before, whose first token may follow.
+        let mut fresh: Option<UserKey> = None;
+        for record in records {
+            ready.push(match record {
+                Import::User(user) => {
+                    let write = change::user_write(&user)?;
+                    fresh = Some(user.key.clone());
+                    Ready::User(user.key, write)
+                }
+                Import::Token(token) => {
+                    let first = fresh.take().as_ref() == Some(&token.0.user);
+                    if first && is_unlimited(&token.0) {
+                        let made = Made::first(&token.0, keys)?;
+                        Ready::First(token, made)
+                    } else {
+                        Ready::Token(token)
+                    }
+                }
+            });
+        }
+        Ok(Self(ready))
+    }
+
+    /// How many users and tokens, and the first and the last of whom, for the audit.
+    pub(super) fn words(&self) -> (String, Option<String>) {
+        let is_user = |ready: &&Ready| matches!(ready, Ready::User(..));
+        let users = self.0.iter().filter(is_user).count();
+        let counts = format!("{users} users, {} tokens", self.0.len() - users);
+        let ends = self.0.first().zip(self.0.last());
+        let ends = ends.map(|(first, last)| format!("{} to {}", first.name(), last.name()));
+        (counts, ends)
+    }
+
+    /// The rows of all of them.
+    pub(super) fn writes(
+        self,
+        rows: &Working<'_>,
+        keys: Keys<'_>,
+    ) -> Result<Vec<RowWrite>, StoreError> {
+        let mut writes = Vec::with_capacity(self.0.len() * 2);
+        let mut users = HashSet::new();
+        let mut serials = HashSet::new();
+        let mut tokens: HashMap<UserKey, Vec<OtpKey>> = HashMap::new();
+        for ready in self.0 {
+            let (token, made) = match ready {
+                Ready::User(key, write) => {
+                    change::refuse_if(!users.insert(key), "the user is there twice")?;
+                    change::refuse_user(rows, &write.key)?;
+                    writes.push(write);
+                    continue;
+                }
+                Ready::First(token, made) => (token, Some(made)),
+                Ready::Token(token) => (token, None),
+            };
+            let (token, state) = *token;
+            let twice = !serials.insert(token.serial.clone());
+            change::refuse_if(twice, "a serial is there twice")?;
+            let owner = record::user_key(&token.user);
+            // A user who is new has no tokens but those of this change.
+            if !users.contains(&token.user) {
+                change::refuse_twin(rows, &owner, &token, keys)?;
+            }
+            let others = tokens.entry(token.user.clone()).or_default();
+            let twin = others.contains(&token.key);
+            change::refuse_if(twin, "the user has a token with this key already")?;
+            others.push(token.key.clone());
+            writes.extend(match made {
+                Some(made) => change::made_token(rows, owner, &token, &state, made)?,
+                None => change::token_writes(rows, owner, &token, &state, keys)?,
+            });
+        }
+        Ok(writes)
+    }
+}
+
+/// Whether coming into use at once asks for nothing and changes nothing else.
+fn is_unlimited(token: &Token) -> bool {
+    let Enrolment {
+        replaces,
+        max_active,
+        valid_for,
+        ..
+    } = &token.enrolment;
+    token.state == LifeCycle::Active
+        && replaces.is_none()
+        && *max_active != Some(0)
+        && valid_for.is_none()
 }

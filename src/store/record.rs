@@ -428,8 +428,8 @@ impl From<WaiverV1> for Waiver {
     }
 }
 
-/// A user's row.
-pub(crate) fn user_row(user: &User) -> Result<Vec<u8>, StoreError> {
+/// A user's row at this revision.
+pub(crate) fn user_row(user: &User, revision: u64) -> Result<Vec<u8>, StoreError> {
     let form = UserV1 {
         name: user.key.name(),
         realm: user.key.realm(),
@@ -444,7 +444,7 @@ pub(crate) fn user_row(user: &User) -> Result<Vec<u8>, StoreError> {
         remote_issue: user.remote_issue,
         language: user.language.as_str(),
         created: user.created.as_millis(),
-        revision: user.revision,
+        revision,
     };
     row(1, &form)
 }

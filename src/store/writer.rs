@@ -31,6 +31,7 @@ use crate::store::change;
 use crate::store::evaluate;
 use crate::store::fold::Fold;
 use crate::store::fold::Working;
+use crate::store::import::Prepared;
 use crate::store::log::Appender;
 use crate::store::queue::Receiver;
 use crate::store::record::Entry;
@@ -42,6 +43,7 @@ use crate::time::UnixTime;
 pub(crate) enum Command {
     Attempt(Box<Attempt>, oneshot::Sender<Result<Outcome, StoreError>>),
     Change(Box<(Change, By)>, oneshot::Sender<Result<(), StoreError>>),
+    Import(Box<(Prepared, By)>, oneshot::Sender<Result<(), StoreError>>),
     Issue(Box<Issue>, oneshot::Sender<Result<IssueAnswer, StoreError>>),
 }
 
@@ -229,6 +231,14 @@ impl Writer {
                     Err(error) => drop(reply.send(Err(error))),
                 }
             }
+            Command::Import(import, reply) => {
+                let (prepared, by) = *import;
+                let entropy = self.entropy.as_ref();
+                match change::import(rows, prepared, &by, &self.sealer, entropy) {
+                    Ok(entry) => return Some((entry, Pending::Change(reply))),
+                    Err(error) => drop(reply.send(Err(error))),
+                }
+            }
             Command::Issue(issue, reply) => match evaluate::issue(rows, &issue) {
                 Ok(Ok((issued, entry))) => return Some((entry, Pending::Issue(reply, issued))),
                 Ok(Err(refusal)) => drop(reply.send(Ok(Err(refusal)))),
@@ -286,7 +296,7 @@ impl Command {
     pub(crate) fn fail(self, error: StoreError) {
         match self {
             Self::Attempt(_, reply) => drop(reply.send(Err(error))),
-            Self::Change(_, reply) => drop(reply.send(Err(error))),
+            Self::Change(_, reply) | Self::Import(_, reply) => drop(reply.send(Err(error))),
             Self::Issue(_, reply) => drop(reply.send(Err(error))),
         }
     }

@@ -143,15 +143,16 @@ impl Row {
     }
 }
 
-/// A token's row; the key is sealed for it.
+/// A token's row at this revision; the key is sealed for it.
 pub(crate) fn token_row(
     token: &Token,
+    revision: u64,
     sealer: &Sealer,
     entropy: &dyn Entropy,
 ) -> Result<Vec<u8>, StoreError> {
     let mut form = TokenV1 {
         state: token.state.number(),
-        revision: token.revision,
+        revision,
         kind: token.kind.as_str().into(),
         name: token.user.name().into(),
         realm: token.user.realm().into(),
