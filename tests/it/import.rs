@@ -209,3 +209,43 @@ fn the_route_is_for_administrators_and_has_a_limit_of_its_own() {
     );
     assert!(daemon.terminate().success());
 }
+
+/// Old segments go by command, the rest verifies, and the command says where the trail begins.
+#[test]
+fn the_audit_of_old_imports_is_pruned() {
+    let site = Site::new();
+    let config = site.path().join("oncegate.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let small = text.replace("# segment_size = \"64MiB\"", "segment_size = \"1MiB\"");
+    assert_ne!(small, text);
+    std::fs::write(&config, small).unwrap();
+    let kept = site.json(&["audit", "prune", "--before", "1d", "--yes"]);
+    assert_eq!((&kept["removed"], &kept["first"]), (&0.into(), &1.into()));
+    let (exit, done, _) = import(&site, "user", &people(6000), &[]);
+    assert_eq!((exit, &done["users"]), (0, &6000.into()));
+    // A segment is closed by the first record after it.
+    site.json(&["user", "add", "last"]);
+    let pruned = site.json(&[
+        "audit",
+        "prune",
+        "--before",
+        "2100-01-01T00:00:00Z",
+        "--yes",
+    ]);
+    let removed = pruned["removed"].as_u64().unwrap();
+    assert!(removed > 0, "{pruned}");
+    assert_eq!(pruned["first"], removed + 1);
+    let chain = site.json(&["audit", "verify"]);
+    assert_eq!(
+        (&chain["intact"], &chain["first"]),
+        (&true.into(), &pruned["first"])
+    );
+    let text = site.run(&["audit", "verify"]);
+    let text = String::from_utf8_lossy(&text.stdout).into_owned();
+    assert!(text.contains("those before it were pruned"), "{text}");
+    let list = site.json(&["audit", "list", "--limit", "1"]);
+    assert_eq!(list["records"][0]["action"], "audit_prune");
+    let request = list["records"][0]["request_id"].as_str().unwrap();
+    let found = site.json(&["audit", "list", "--request", request]);
+    assert_eq!(found["records"].as_array().unwrap().len(), 1);
+}
