@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release --example machine -- responder SECRET_FILE   answers every request: accept
 //! cargo run --release --example machine -- fdatasync DIR           median of small durable writes
+//! cargo run --release --example machine -- argon2id                median of one PIN's hash
 //! ```
 //!
 //! The responder reads a request, signs an Access-Accept and sends it, in one thread with one socket:
@@ -19,6 +20,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 use std::time::Instant;
 
+use oncegate::credential::Cost;
+use oncegate::credential::Scratch;
+use oncegate::credential::spend;
 use oncegate::radius::authenticator::SecretKeys;
 use oncegate::radius::encode::MessageAuthenticator;
 use oncegate::radius::packet::Code;
@@ -36,7 +40,11 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         ["responder", secret] => respond(Path::new(secret)),
         ["fdatasync", dir] => probe(Path::new(dir)),
-        _ => Err("usage: machine responder SECRET_FILE | machine fdatasync DIR".into()),
+        ["argon2id"] => {
+            hash();
+            Ok(())
+        }
+        _ => Err("usage: machine responder SECRET_FILE | fdatasync DIR | argon2id".into()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -89,6 +97,22 @@ fn probe(dir: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Prints the median of one computation at the default cost, in microseconds.
+fn hash() {
+    let mut scratch = Scratch::new();
+    let mut times: Vec<Duration> = (0..HASHES)
+        .map(|_| {
+            let start = Instant::now();
+            spend(Cost::DEFAULT, &mut scratch);
+            start.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    let median = times.get(HASHES / 2).copied().unwrap_or_default();
+    println!("{}", median.as_micros());
+}
+
+const HASHES: usize = 100;
 const WRITES: usize = 500;
 /// Octets of a login in the log, roughly.
 const RECORD: usize = 512;

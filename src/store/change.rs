@@ -26,11 +26,11 @@ use crate::store::enrol;
 use crate::store::fold::Working;
 use crate::store::import::Prepared;
 use crate::store::log::Head;
+use crate::store::new_token::token_writes;
 use crate::store::record;
 use crate::store::record::Entry;
 use crate::store::record::RowWrite;
 use crate::store::record::Table;
-use crate::store::record::TokenRow;
 use crate::store::seal::Sealer;
 use crate::time::UnixTime;
 
@@ -552,98 +552,6 @@ pub(super) fn refuse_key(
         refuse_if(same, "the user has a token with this key already")?;
     }
     Ok(())
-}
-
-/// The rows of a new token of an owner who may have it.
-pub(super) fn token_writes(
-    rows: &Working<'_>,
-    owner: Vec<u8>,
-    token: &Token,
-    state: &TokenState,
-    keys: Keys<'_>,
-) -> Result<Vec<RowWrite>, StoreError> {
-    let made = Made::new(token, keys)?;
-    let mut writes = made_token(rows, owner, token, state, made)?;
-    if token.state == LifeCycle::Active {
-        let key = record::token_key(&record::user_key(&token.user), &token.serial);
-        let is_row = |write: &RowWrite| write.table == Table::Tokens && write.key == key;
-        let made = writes.iter().find(|write| is_row(write));
-        let made = made.and_then(|write| write.value.as_deref());
-        let row = TokenRow::parse(made.ok_or(StoreError::NotFound)?)?;
-        // Made active at once, it comes into use like any other: under the limits, replacing.
-        writes.retain(|write| !is_row(write));
-        writes.extend(enrol::activate(rows, &key, &token.serial, row, keys.now)?);
-    }
-    Ok(writes)
-}
-
-/// What of a new token is made without looking at any row.
-pub(super) struct Made {
-    row: Vec<u8>,
-    retired: Vec<u8>,
-}
-
-impl Made {
-    /// Of a token that comes into use, if it does, by [`enrol::activate`].
-    fn new(token: &Token, keys: Keys<'_>) -> Result<Self, StoreError> {
-        // Coming into use at once raises it to the same first revision.
-        Self::at(u64::from(token.state != LifeCycle::Active), token, keys)
-    }
-
-    /// Of a token at its first revision, in its state.
-    pub(super) fn first(token: &Token, keys: Keys<'_>) -> Result<Self, StoreError> {
-        Self::at(1, token, keys)
-    }
-
-    fn at(revision: u64, token: &Token, keys: Keys<'_>) -> Result<Self, StoreError> {
-        Ok(Self {
-            row: record::token_row(token, revision, keys.sealer, keys.entropy)?,
-            retired: record::retired_key(token, keys.sealer),
-        })
-    }
-}
-
-/// The rows of a new token.
-pub(super) fn made_token(
-    rows: &Working<'_>,
-    owner: Vec<u8>,
-    token: &Token,
-    state: &TokenState,
-    made: Made,
-) -> Result<Vec<RowWrite>, StoreError> {
-    let serial = token.serial.as_str().as_bytes().to_vec();
-    let exists = rows.get(Table::Owners, &serial, |_| Ok(()))?.is_some();
-    refuse_if(exists, "a token with this serial exists already")?;
-    let mut state = *state;
-    let retired = rows.get(Table::Retired, &made.retired, record::retired)?;
-    state.moving.last = state.moving.last.max(retired);
-    let mut writes = vec![
-        put(
-            Table::Tokens,
-            record::token_key(&owner, &token.serial),
-            made.row,
-        ),
-        put(Table::Owners, serial, owner),
-    ];
-    if state != TokenState::default() {
-        writes.push(token_state_write(&token.serial, &state)?);
-    }
-    let name = token.serial.as_str();
-    if let Some(address) = &token.address {
-        writes.push(put(
-            Table::Addresses,
-            record::address_key(address, name),
-            Vec::new(),
-        ));
-    }
-    if let Some(expires) = token.expires {
-        writes.push(put(
-            Table::Expiries,
-            record::expiry_key(expires, name),
-            Vec::new(),
-        ));
-    }
-    Ok(writes)
 }
 
 fn set_outage(rows: &Working<'_>, outage: Option<&Waiver>) -> Result<Vec<RowWrite>, StoreError> {

@@ -17,8 +17,9 @@ use crate::secret::OtpKey;
 use crate::store::StoreError;
 use crate::store::change;
 use crate::store::change::Keys;
-use crate::store::change::Made;
 use crate::store::fold::Working;
+use crate::store::new_token;
+use crate::store::new_token::Made;
 use crate::store::record;
 use crate::store::record::RowWrite;
 use crate::store::seal::Sealer;
@@ -39,8 +40,8 @@ pub(crate) struct Prepared(Vec<Ready>);
 
 enum Ready {
     User(UserKey, RowWrite),
-    /// A new user's only token that comes into use at once, under no limit: what [`enrol::activate`]
-    /// would do is known.
+    /// A new user's first token that comes into use at once, under no limit: what coming into use does
+    /// is known.
     First(Box<(Token, TokenState)>, Made),
     Token(Box<(Token, TokenState)>),
 }
@@ -134,8 +135,8 @@ impl Prepared {
             change::refuse_if(twin, "the user has a token with this key already")?;
             others.push(token.key.clone());
             writes.extend(match made {
-                Some(made) => change::made_token(rows, owner, &token, &state, made)?,
-                None => change::token_writes(rows, owner, &token, &state, keys)?,
+                Some(made) => new_token::made_token(rows, owner, &token, &state, made)?,
+                None => new_token::token_writes(rows, owner, &token, &state, keys)?,
             });
         }
         Ok(writes)

@@ -9,7 +9,8 @@
 //!   After [`StoreError::Unavailable`] the attempt may or may not be consumed; it is never accepted.
 //! - [`Store::change`] compares the record's revision with the one the caller saw
 //!   ([`StoreError::Conflict`] otherwise) and is audited in the same transaction.
-//! - The audit trail has no gap, and its order is the order of consumption.
+//! - The audit trail has no gap, and its order is the order of consumption. What was pruned is missing
+//!   at its beginning, by a record that says so.
 //!
 //! The boundary carries closed-form transitions, never closures over something read earlier, so
 //! that a batch in redb and a conditional statement in an SQL database can both execute it.
@@ -73,6 +74,7 @@ mod import;
 pub mod log;
 pub mod medium;
 mod memtable;
+mod new_token;
 mod queue;
 mod record;
 pub mod seal;

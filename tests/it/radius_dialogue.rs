@@ -60,6 +60,7 @@ pub(crate) const SETTINGS: Settings = Settings {
     reject_queue: 64,
     request_timeout: Duration::from_secs(3),
     drain: Duration::from_secs(5),
+    lanes: 1,
 };
 
 #[tokio::test]

@@ -172,6 +172,62 @@ async fn replies_leave_from_the_address_that_was_asked() {
     }
 }
 
+/// Lanes take turns at receiving: whoever receives a request, each is answered once, and each code is
+/// good once however many lanes have it in hand.
+#[tokio::test]
+async fn several_lanes_answer_each_request_once() {
+    const ASKERS: u8 = 8;
+    let service = TestService::new(&[("default", POLICY)]).await;
+    service
+        .client("vpn", "127.0.0.1/32", SECRET, Require::True, None)
+        .await;
+    service.user("alice").await;
+    service.token("alice", Kind::Hotp).await;
+    let listeners = bind_all(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+    let address = listeners[0].local_addr();
+    let settings = Settings {
+        lanes: 3,
+        in_flight: 1024,
+        queue: 1024,
+        ..SETTINGS
+    };
+    let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
+    tasks.spawn(run(
+        listeners,
+        pipeline(&service, settings),
+        shutdown.clone(),
+    ));
+    tasks.close();
+    let mut sockets = Vec::new();
+    for _ in 0..ASKERS {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        socket.connect(address).await.unwrap();
+        sockets.push(socket);
+    }
+    // More than a lane takes at a time, so that the turn is passed on.
+    let mut accepts = 0;
+    for counter in 0..20_u8 {
+        let code = code_at("alice", u64::from(counter));
+        for id in 0..10 {
+            let octets = request(counter * 10 + id, "alice", &code);
+            for socket in &sockets {
+                socket.send(&octets).await.unwrap();
+            }
+        }
+        let mut reply = [0; 4096];
+        for socket in &sockets {
+            for _ in 0..10 {
+                let received = tokio::time::timeout(PATIENCE, socket.recv(&mut reply)).await;
+                received.expect("an answer to each").unwrap();
+                accepts += u32::from(reply[0] == Code::AccessAccept.0);
+            }
+        }
+        assert_eq!(accepts, u32::from(counter) + 1);
+    }
+    shutdown.cancel();
+    tasks.wait().await;
+}
+
 /// Both families on one port, as the configuration's default lists them.
 #[tokio::test]
 async fn both_wildcards_share_a_port() {

@@ -109,6 +109,7 @@ pub const ROUTES: &[Route] = &[
     route("GET", "audit", AUDITOR),
     // It only reads.
     route("POST", "audit/verify", AUDITOR),
+    route("POST", "audit/prune", ADMIN),
     route("GET", "audit/tail", AUDITOR),
     route("GET", "explain/{request_id}", AUDITOR),
     // It writes nothing.

@@ -8,7 +8,8 @@
 //! Where a listener has several lanes they take turns at receiving. Whoever finds more waiting than
 //! it takes at a time passes the turn on, so that one request wakes one lane, and a flood all.
 //!
-//! Invariant: a lane ends on shutdown only; a panic in one request ends that request. Threats: a
+//! Invariant: a lane ends on shutdown only, or another takes its place; a panic in one request ends
+//! that request. Threats: a
 //! flood that starves other tasks (it yields after each batch), errors that repeat at once (it backs
 //! off), decisions that hang (they are given up).
 
@@ -41,23 +42,29 @@ use crate::server::radius::udp::is_passing;
 
 /// Serves until `shutdown`, then finishes what is in flight, for as long as the settings say.
 pub async fn run(listeners: Vec<Listener>, pipeline: Arc<Pipeline>, shutdown: CancellationToken) {
-    // The store's writer and the kernel need processors too, and lanes get in each other's way.
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let each = (processors / 2).clamp(1, LANES);
     let mut ends = Vec::new();
     for listener in listeners {
         let ingress = pipeline.listener(listener.local_addr());
         let (listener, turn) = (Arc::new(listener), Arc::new(Semaphore::new(1)));
-        for _ in 0..each {
+        for _ in 0..pipeline.settings.lanes {
             let (ingress, turn) = (ingress.clone(), Arc::clone(&turn));
             let (listener, pipeline) = (Arc::clone(&listener), Arc::clone(&pipeline));
             let shutdown = shutdown.clone();
             let (end, ended) = oneshot::channel::<()>();
             let serve = move || {
                 let _end = end;
-                let address = listener.local_addr();
-                if let Err(error) = serve(&listener, ingress, pipeline, turn, shutdown) {
-                    tracing::error!(listener = %address, %error, "a lane cannot begin");
+                while !shutdown.is_cancelled() {
+                    let serve = || serve(&listener, &ingress, &pipeline, &turn, &shutdown);
+                    let listener = listener.local_addr();
+                    match std::panic::catch_unwind(AssertUnwindSafe(serve)) {
+                        Ok(Ok(())) => return,
+                        Ok(Err(error)) => {
+                            tracing::error!(%listener, %error, "a lane cannot begin; trying on");
+                        }
+                        // Nobody would be served any more, and only the gear would notice.
+                        Err(_) => tracing::error!(%listener, "a lane broke; another begins"),
+                    }
+                    std::thread::sleep(BACKOFF_MOST);
                 }
             };
             match std::thread::Builder::new()
@@ -78,10 +85,10 @@ pub async fn run(listeners: Vec<Listener>, pipeline: Arc<Pipeline>, shutdown: Ca
 /// Runs one lane in this thread.
 fn serve(
     listener: &Listener,
-    ingress: Ingress,
-    pipeline: Arc<Pipeline>,
-    turn: Arc<Semaphore>,
-    shutdown: CancellationToken,
+    ingress: &Ingress,
+    pipeline: &Arc<Pipeline>,
+    turn: &Arc<Semaphore>,
+    shutdown: &CancellationToken,
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -89,15 +96,15 @@ fn serve(
     runtime.block_on(async move {
         let lane = Lane {
             port: Arc::new(listener.port()?),
-            ingress,
-            pipeline,
-            turn,
+            ingress: ingress.clone(),
+            pipeline: Arc::clone(pipeline),
+            turn: Arc::clone(turn),
             in_flight: InFlight::new(),
             replies: Vec::new(),
             failures: 0,
         };
         // The lane yields by itself; a budget would only wake it again for what is ready.
-        tokio::task::coop::unconstrained(lane.run(shutdown)).await;
+        tokio::task::coop::unconstrained(lane.run(shutdown.clone())).await;
         Ok(())
     })
 }
@@ -311,9 +318,6 @@ impl InFlight {
 
 /// Of the threads, as tools show them.
 const NAME: &str = "radius-lane";
-
-/// Most lanes of one listener.
-const LANES: usize = 8;
 
 /// Datagrams read before other tasks get their turn.
 const BATCH: usize = 64;

@@ -76,6 +76,8 @@ pub struct Settings {
     pub request_timeout: Duration,
     /// How long a shutdown waits for work in flight and waiting rejects.
     pub drain: Duration,
+    /// Lanes of each listener, at least 1; see [`crate::server::radius::run`].
+    pub lanes: usize,
 }
 
 impl From<&Limits> for Settings {
@@ -86,6 +88,7 @@ impl From<&Limits> for Settings {
             reject_queue: limits.reject_queue,
             request_timeout: limits.request_timeout,
             drain: limits.request_timeout.saturating_add(DRAIN),
+            lanes: lanes(),
         }
     }
 }
@@ -354,6 +357,15 @@ fn verified(
 fn semaphore(places: usize) -> Arc<Semaphore> {
     Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS)))
 }
+
+/// The store's writer and the kernel need processors too, and lanes get in each other's way.
+fn lanes() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    (processors / 2).clamp(1, LANES)
+}
+
+/// Most lanes of one listener.
+const LANES: usize = 8;
 
 /// Beyond the time for one decision: rejects that wait leave within their usual delay.
 const DRAIN: Duration = Duration::from_secs(2);
