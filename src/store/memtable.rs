@@ -32,6 +32,9 @@ enum Rows {
 
 type Row = Option<Vec<u8>>;
 
+/// Key and row.
+type Seen<'a> = (&'a [u8], Option<&'a [u8]>);
+
 impl Rows {
     fn new(table: Table) -> Self {
         if table.is_hot() {
@@ -114,7 +117,7 @@ impl Layer {
         &self,
         table: Table,
         from: Bound<&[u8]>,
-    ) -> Box<dyn Iterator<Item = (&[u8], Option<&[u8]>)> + '_> {
+    ) -> Box<dyn Iterator<Item = Seen<'_>> + '_> {
         match &self.tables[table as usize] {
             Rows::Ordered(rows) => {
                 let rows = rows.range::<[u8], _>((from, Bound::Unbounded));

@@ -342,7 +342,7 @@ impl EventV1<'_> {
                 },
                 reason: Reason::from_number(reason)?,
                 user: user.to_owned(),
-                serial: serial.map(|serial| serial.parse()).transpose().ok()?,
+                serial: serial.map(str::parse).transpose().ok()?,
                 step,
                 client: client.into(),
                 channel: match channel {
