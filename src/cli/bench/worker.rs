@@ -128,7 +128,7 @@ impl<'p> Worker<'p> {
         while !self.watch.is_stopped() {
             let now = self.watch.now();
             self.give_up(now);
-            self.sending &= now < self.plan.length;
+            self.sending &= !self.is_over(now);
             if self.sending {
                 self.fill()?;
             }
@@ -146,6 +146,16 @@ impl<'p> Worker<'p> {
         Ok(())
     }
 
+    /// Whether no login is begun any more. What was due in time is sent a little late rather than not
+    /// at all: a thread that slept over the end would leave it out.
+    fn is_over(&self, now: Duration) -> bool {
+        let length = self.plan.length;
+        match self.pacer.due() {
+            Some(due) => due >= length || now >= length + GRACE,
+            None => now >= length,
+        }
+    }
+
     /// Makes the logins that are due, at most a batch of them.
     fn fill(&mut self) -> Result<(), Stopped> {
         let mut made = 0;
@@ -155,7 +165,8 @@ impl<'p> Worker<'p> {
             if self.wake.is_some_and(|wake| clock < wake) {
                 break;
             }
-            if self.pacer.due().is_some_and(|due| due > now) {
+            let early = |due: Duration| due > now || due >= self.plan.length;
+            if self.pacer.due().is_some_and(early) {
                 break;
             }
             let ticket = match self.drill.next(clock, &mut self.typed) {
@@ -395,6 +406,8 @@ impl Pool {
     }
 }
 
+/// How long after the end logins are sent that were due before it.
+const GRACE: Duration = Duration::from_secs(1);
 /// A reply that anybody between could have changed.
 const UNSIGNED: &str = "a reply without Message-Authenticator (--allow-unsigned lets it count)";
 /// An accept without the proof of MS-CHAPv2.
