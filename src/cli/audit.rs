@@ -283,10 +283,10 @@ impl Tail {
 }
 
 /// Number of a record before which all are older than `since`, found by halves. Records of requests that
-/// overtook each other stand minutes apart at most.
+/// overtook each other are less than a minute apart.
 async fn first_after(api: &Transport, since: Timestamp, end: u64) -> Result<u64, CliError> {
     let since = since
-        .checked_sub(jiff::SignedDuration::from_mins(5))
+        .checked_sub(jiff::SignedDuration::from_mins(1))
         .unwrap_or(since);
     let (mut low, mut high) = (0, end);
     while low < high {

@@ -551,9 +551,9 @@ impl Reading {
             return self.audit_within(query, whole);
         };
         let at = request.at();
-        let early = UnixTime::from_millis(at.as_millis().saturating_sub(millis(AROUND)));
+        let early = UnixTime::from_millis(at.as_millis().saturating_sub(millis(BEFORE)));
         let from = self.log.position(early, whole.1)?;
-        let to = self.log.position(at.plus(AROUND), whole.1)?;
+        let to = self.log.position(at.plus(AFTER), whole.1)?;
         let found = self.audit_within(query, (from, to.min(whole.1)))?;
         if found.is_empty() {
             return self.audit_within(query, whole);
@@ -717,8 +717,11 @@ const STOPPED: &str = "the store's writer has stopped; restart the daemon";
 const QUEUE: usize = 16_384;
 /// Records a slow listener of `tail` may fall behind.
 const TAIL: usize = 1024;
-/// How far from the time in its id the records of a request may stand.
-const AROUND: Duration = Duration::from_mins(5);
+/// How far the records of a request may stand from the time in its id: others overtake it while it is
+/// decided, and a record's time is never behind the one before it, though the clock may be by
+/// half a minute.
+const BEFORE: Duration = Duration::from_secs(5);
+const AFTER: Duration = Duration::from_secs(40);
 /// Audit records read at a time, backwards.
 const PAGE: u64 = 500;
 /// Records folded at a time at opening.
