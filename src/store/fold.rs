@@ -565,8 +565,9 @@ const FILE: &str = "main.redb";
 const META: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("meta");
 /// Format of the files.
 const FORMAT: u8 = 1;
-/// Page cache of `main.redb`, filled on demand.
-const CACHE: usize = 128 << 20;
+/// Page cache of `main.redb`, filled on demand: the leaves that a storm of a million users touches do not
+/// fit half of it, and each miss is a read and a checksum.
+const CACHE: usize = 256 << 20;
 /// Records after which a checkpoint is due although no row changed.
 const FAR: u64 = 10_000;
 /// Rows per checkpoint transaction.
