@@ -83,6 +83,9 @@ pub struct Status {
     pub policies: Vec<String>,
     /// Configured clients.
     pub clients: usize,
+    /// First audit record that is kept.
+    #[serde(default)]
+    pub audit_first: u64,
     /// Last durable audit record.
     pub audit_seq: u64,
     /// Attempts and changes waiting to be committed.

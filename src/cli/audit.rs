@@ -191,7 +191,8 @@ impl Prune {
         };
         let pruned: api::AuditPruned = api.call(Method::POST, &path, Some(&wanted)).await?;
         context.out.show(&pruned, |pruned| match pruned.removed {
-            0 => "Nothing to remove: no whole segment is that old.\n".to_owned(),
+            0 => "Nothing to remove: no segment is that old from its first record to its last.\n"
+                .to_owned(),
             removed => format!(
                 "Removed {removed} records. The trail begins with record {}.\n",
                 pruned.first
@@ -210,9 +211,11 @@ impl Export {
         let out = context.out;
         let end = status.audit_seq;
         let mut last = match self.since {
-            Some(since) => first_after(&api, since, end).await?,
+            Some(since) => before_since(&api, since, end).await?,
             None => 0,
         };
+        // What was pruned is not walked.
+        last = last.max(status.audit_first.saturating_sub(1));
         let mut before_record = "[";
         let page = u64::try_from(PAGE).unwrap_or(u64::MAX);
         while last < end {
@@ -282,27 +285,23 @@ impl Tail {
     }
 }
 
-/// Number of a record before which all are older than `since`, found by halves. Records of requests that
-/// overtook each other are less than a minute apart.
-async fn first_after(api: &Transport, since: Timestamp, end: u64) -> Result<u64, CliError> {
-    let since = since
-        .checked_sub(jiff::SignedDuration::from_mins(1))
-        .unwrap_or(since);
-    let (mut low, mut high) = (0, end);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        let older = records(api, Some(middle + 1), 1).await?;
-        let older = older.first().is_none_or(|record| {
-            let time = record.time.parse::<Timestamp>();
-            time.is_ok_and(|time| time < since)
-        });
-        if older {
-            low = middle + 1;
-        } else {
-            high = middle;
+/// A record behind which the export begins: pages are looked at, twice as far back each time, until all
+/// of one is older than `since`. A whole page, because the clock may have been wrong for a record.
+async fn before_since(api: &Transport, since: Timestamp, end: u64) -> Result<u64, CliError> {
+    let older = |record: &AuditRecord| {
+        let time = record.time.parse::<Timestamp>();
+        time.is_ok_and(|time| time < since)
+    };
+    let mut back = u64::try_from(PAGE).unwrap_or(u64::MAX);
+    while back < end {
+        let last = end - back;
+        let page = records(api, Some(last + 1), PAGE).await?;
+        if page.iter().all(older) {
+            return Ok(last);
         }
+        back = back.saturating_mul(2);
     }
-    Ok(low.saturating_sub(1))
+    Ok(0)
 }
 
 /// The newest records before one, oldest first.

@@ -103,7 +103,8 @@ fn describe(status: &api::Status) -> String {
         format!("{} of {}", status.queue, status.queue_limit),
     );
     table.pair("commits", commits(status));
-    table.pair("audit", format!("{} records", status.audit_seq));
+    let records = (status.audit_seq + 1).saturating_sub(status.audit_first.max(1));
+    table.pair("audit", format!("{records} records"));
     table.pair("notices", notices(&status.notices));
     table.pair("clock", local_time(&status.now));
     table.pair("last seen", local_time(&status.last_seen));

@@ -276,17 +276,20 @@ async fn expire_tokens(service: Arc<Service>, shutdown: CancellationToken) {
     }
 }
 
-/// Removes audit records that are older than the site keeps them, at the start and then every day.
+/// Removes audit records that are older than the site keeps them, soon after the start and then every
+/// day. Not at once: a machine that boots with a wrong clock sets it first, and what is gone is gone.
 async fn prune_audit(service: Arc<Service>, keep: Duration, shutdown: CancellationToken) {
-    loop {
+    let mut pause = PRUNE_FIRST;
+    while shutdown
+        .run_until_cancelled(tokio::time::sleep(pause))
+        .await
+        .is_some()
+    {
+        pause = PRUNE_EVERY;
         match service.prune_audit_older(keep).await {
             Ok(true) => tracing::info!("old audit segments were removed (audit.keep)"),
             Ok(false) => {}
             Err(error) => tracing::warn!(%error, "old audit segments stay"),
-        }
-        let pause = tokio::time::sleep(PRUNE_EVERY);
-        if shutdown.run_until_cancelled(pause).await.is_none() {
-            return;
         }
     }
 }
@@ -408,6 +411,8 @@ const DRAIN: Duration = Duration::from_secs(15);
 const EXPIRE_EVERY: Duration = Duration::from_hours(1);
 /// Time between looks at audit segments that are too old.
 const PRUNE_EVERY: Duration = Duration::from_hours(24);
+/// After the start, until the first.
+const PRUNE_FIRST: Duration = Duration::from_mins(15);
 /// Time between looks at the counters of addresses.
 const FORGET_EVERY: Duration = Duration::from_hours(1);
 /// How long after its last failure an address is forgotten; longer than any usual lock.

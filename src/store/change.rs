@@ -146,13 +146,32 @@ pub(crate) fn import(
     Ok(entry(by, "import", target, None, detail, writes))
 }
 
-/// The entry of a pruning that leaves what follows `anchor`.
-pub(crate) fn pruned(by: &By, before: UnixTime, anchor: Head, sealer: &Sealer) -> Entry {
-    let (action, target) = words(&Change::PruneAudit { before }, by);
+/// Audit segments that nobody needs any more; see [`crate::store::log::Log::prunable`].
+pub(crate) struct Prune {
+    /// Older than this.
+    pub(crate) before: UnixTime,
+    /// The last record that goes.
+    pub(crate) anchor: Head,
+    pub(crate) by: By,
+}
+
+/// Old segments go: the row that says with which record the trail begins from now on.
+pub(crate) fn prune(
+    rows: &Working<'_>,
+    prune: &Prune,
+    sealer: &Sealer,
+) -> Result<Entry, StoreError> {
+    let Prune { before, anchor, by } = prune;
+    let known = rows.get(Table::Settings, PRUNED, |row| record::pruned(row, sealer))?;
+    if known.is_some_and(|known| known.seq >= anchor.seq) {
+        // Somebody else was quicker.
+        return Err(StoreError::NotFound);
+    }
+    let (action, target) = words(&Change::PruneAudit { before: *before }, by);
     let detail = format!("records up to {}", anchor.seq);
-    let row = record::pruned_row(anchor, sealer);
+    let row = record::pruned_row(*anchor, sealer);
     let writes = vec![put(Table::Settings, PRUNED.to_vec(), row)];
-    entry(by, action, target, None, Some(detail), writes)
+    Ok(entry(by, action, target, None, Some(detail), writes))
 }
 
 /// Which addresses of a user change: whoever changes one may be about to use it.
@@ -345,9 +364,9 @@ fn writes(
             refuse_if(known, "the lesson is known")?;
             Ok(vec![put(Table::Lessons, key, vec![1])])
         }
-        // Its row is made where the log is at hand, by [`pruned`].
-        Change::PruneAudit { .. } | Change::AcceptClock | Change::Note { .. } => Ok(Vec::new()),
+        Change::AcceptClock | Change::Note { .. } => Ok(Vec::new()),
         Change::Import(_) => Err(StoreError::Conflict("an import is made ready first")),
+        Change::PruneAudit { .. } => Err(StoreError::Conflict("what goes is found first")),
     }
 }
 

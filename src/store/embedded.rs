@@ -50,6 +50,7 @@ use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::View;
 use crate::store::change;
+use crate::store::change::Prune;
 use crate::store::fold::Fold;
 use crate::store::fold::Reader;
 use crate::store::import::Prepared;
@@ -66,6 +67,7 @@ use crate::store::record::Entry;
 use crate::store::record::Table;
 use crate::store::seal;
 use crate::store::seal::Sealer;
+use crate::store::writer::Chore;
 use crate::store::writer::Command;
 use crate::store::writer::Gauges;
 use crate::store::writer::Writer;
@@ -137,11 +139,11 @@ impl Embedded {
             && let Ok(Some(anchor)) = pruned(&fold.reader(), &sealer)
         {
             // What a crash left behind.
-            log.prune(anchor.seq);
+            log.remove(&log.prune(anchor.seq));
         }
         let (queue, commands) = queue(QUEUE);
         let (records, _) = broadcast::channel(TAIL);
-        let (wake, woken) = std::sync::mpsc::channel();
+        let (chores, to_do) = std::sync::mpsc::channel();
         let mut threads = Vec::new();
         if found.is_none() {
             let writer = Writer {
@@ -153,16 +155,20 @@ impl Embedded {
                 clock,
                 records: records.clone(),
                 gauges: Arc::clone(&gauges),
-                checkpoint: wake,
+                chores,
                 failed: None,
             };
             threads.push(spawn("store-writer", move || writer.run())?);
-            let fold = Arc::clone(&fold);
+            let (fold, log) = (Arc::clone(&fold), Arc::clone(&log));
             let checkpoints = move || {
                 loop {
-                    let ended =
-                        woken.recv_timeout(checkpoint) == Err(RecvTimeoutError::Disconnected);
-                    woken.try_iter().for_each(drop);
+                    let chore = to_do.recv_timeout(checkpoint);
+                    let ended = matches!(chore, Err(RecvTimeoutError::Disconnected));
+                    for chore in chore.into_iter().chain(to_do.try_iter()) {
+                        if let Chore::Remove(segments) = chore {
+                            log.remove(&segments);
+                        }
+                    }
                     if let Err(error) = fold.checkpoint() {
                         tracing::error!(%error, "checkpoint failed; it will be tried again");
                     }
@@ -286,14 +292,30 @@ impl Store for Embedded {
 
     fn change(&self, change: Change, by: By) -> Answer<'_, ()> {
         Box::pin(async move {
-            let Change::Import(records) = change else {
-                let command = |reply| Command::Change(Box::new((change, by)), reply);
-                return self.ask(command).await;
-            };
-            let (sealer, entropy) = (&self.reading.sealer, self.entropy.as_ref());
-            let prepared = Prepared::new(records, sealer, entropy, by.at)?;
-            self.ask(|reply| Command::Import(Box::new((prepared, by)), reply))
-                .await
+            // What takes long is done here, so that nobody waits for it at the writer.
+            match change {
+                Change::Import(records) => {
+                    let (sealer, entropy) = (&self.reading.sealer, self.entropy.as_ref());
+                    let prepared = Prepared::new(records, sealer, entropy, by.at)?;
+                    self.ask(|reply| Command::Import(Box::new((prepared, by)), reply))
+                        .await
+                }
+                Change::PruneAudit { before } => {
+                    let prunable = move |reading: &Reading| {
+                        let applied = reading.fold.applied();
+                        reading.log.prunable(before, applied)
+                    };
+                    let anchor = self.read_log(prunable).await?;
+                    let anchor = anchor.ok_or(StoreError::NotFound)?;
+                    let prune = Prune { before, anchor, by };
+                    self.ask(|reply| Command::Prune(Box::new(prune), reply))
+                        .await
+                }
+                change => {
+                    self.ask(|reply| Command::Change(Box::new((change, by)), reply))
+                        .await
+                }
+            }
         })
     }
 
@@ -454,8 +476,8 @@ impl Store for Embedded {
 
     fn verify_audit(&self, progress: Progress) -> Answer<'_, ChainReport> {
         Box::pin(self.read_log(move |reading| {
-            let end = reading.fold.head();
-            let start = match pruned(&reading.fold.reader(), &reading.sealer) {
+            let begin = || pruned(&reading.fold.reader(), &reading.sealer);
+            let mut start = match begin() {
                 Err(StoreError::Corrupt(what)) => {
                     let fault = Some(crate::store::ChainFault { seq: 1, what });
                     let (first, good) = (1, 0);
@@ -463,7 +485,16 @@ impl Store for Embedded {
                 }
                 start => start?.unwrap_or_default(),
             };
-            let report = reading.log.verify(&reading.sealer, start, end, &progress)?;
+            let report = loop {
+                let end = reading.fold.head();
+                let report = reading.log.verify(&reading.sealer, start, end, &progress)?;
+                let now = begin()?.unwrap_or_default();
+                if report.fault.is_none() || now == start {
+                    break report;
+                }
+                // Pruned while it was read: what seems missing went by that.
+                start = now;
+            };
             Ok(match (report.fault.is_some(), reading.found) {
                 (false, Some((seq, what))) => ChainReport {
                     fault: Some(crate::store::ChainFault { seq, what }),
@@ -580,17 +611,23 @@ impl Reading {
                 next = last.seq + 1;
                 slice.extend(records);
             }
+            // The clock may have been behind for a record or two; not for a page of them.
+            let mut newer = query.since.is_none();
             while let Some(record) = slice.pop_back() {
                 let record = record.parse()?;
                 if query.since.is_some_and(|since| record.at < since) {
-                    return Ok(found);
+                    continue;
                 }
+                newer = true;
                 if selects(query, &record) {
                     found.push(record);
                     if found.len() == query.limit {
                         return Ok(found);
                     }
                 }
+            }
+            if !newer {
+                break;
             }
             before = from;
         }
@@ -718,8 +755,8 @@ const QUEUE: usize = 16_384;
 /// Records a slow listener of `tail` may fall behind.
 const TAIL: usize = 1024;
 /// How far the records of a request may stand from the time in its id: others overtake it while it is
-/// decided, and a record's time is never behind the one before it, though the clock may be by
-/// half a minute.
+/// decided, and while the clock is behind (by half a minute at most) decisions bear the latest time on
+/// record.
 const BEFORE: Duration = Duration::from_secs(5);
 const AFTER: Duration = Duration::from_secs(40);
 /// Audit records read at a time, backwards.

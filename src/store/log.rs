@@ -17,6 +17,8 @@
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::RwLock;
+use std::time::Duration;
+use std::time::Instant;
 
 use redb::Builder;
 use redb::Database;
@@ -180,9 +182,7 @@ impl Log {
 
     /// Records `from..` in order, at most `limit`, from one segment; empty at the end.
     pub(crate) fn read(&self, from: u64, limit: usize) -> Result<Vec<RawRecord>, StoreError> {
-        let Some(segment) = self.segment_of(from)? else {
-            return Ok(Vec::new());
-        };
+        let segment = self.segment_of(from)?;
         let from = from.max(segment.first);
         let read = segment.db.begin_read().map_err(disk)?;
         let table = match read.open_table(LOG) {
@@ -209,58 +209,69 @@ impl Log {
     }
 
     /// The link that would stand before the first record that stays, if the sealed segments were
-    /// removed that hold nothing but records before `before`, all of them among the `applied` first;
-    /// `None` when there is no such segment.
+    /// removed that are older than `before`, all of their records among the `applied` first; `None`
+    /// when there is no such segment. Opens one file after the other: not for the writer.
     pub(crate) fn prunable(
         &self,
         before: UnixTime,
         applied: u64,
     ) -> Result<Option<Head>, StoreError> {
-        let starts: Vec<u64> = {
+        let bounds: Vec<(u64, u64)> = {
             let segments = self.segments.read().expect(UNPOISONED);
-            let sealed = segments.sealed.iter().skip(1).copied();
-            let active = (!segments.sealed.is_empty()).then_some(segments.active.first);
-            sealed.chain(active).collect()
+            let ends = segments.sealed.iter().copied().skip(1);
+            let ends = ends.chain([segments.active.first]);
+            segments.sealed.iter().copied().zip(ends).collect()
         };
         let mut anchor = None;
-        for start in starts {
-            let last = start.saturating_sub(1);
-            let records = self.read(last, 1)?;
-            let Some(record) = records.first().filter(|record| record.seq == last) else {
+        for (first, next) in bounds {
+            let last = next.saturating_sub(1);
+            // Both ends: changes bear the clock's time as it was, and it may have been wrong for a while.
+            let (begin, end) = (self.record(first)?, self.record(last)?);
+            let Some((begin, end)) = begin.zip(end).filter(|_| last <= applied) else {
                 break;
             };
-            if last > applied || record.parse()?.at >= before {
+            if begin.parse()?.at >= before || end.parse()?.at >= before {
                 break;
             }
             anchor = Some(Head {
                 seq: last,
-                mac: record.mac,
+                mac: end.mac,
             });
         }
         Ok(anchor)
     }
 
-    /// Removes the segments that end at or before `seq`. What cannot be removed now is removed when
+    fn record(&self, seq: u64) -> Result<Option<RawRecord>, StoreError> {
+        let found = self.read(seq, 1)?.pop();
+        Ok(found.filter(|record| record.seq == seq))
+    }
+
+    /// Forgets the segments that end at or before `seq`, and returns which they are, for
+    /// [`Log::remove`].
+    pub(crate) fn prune(&self, seq: u64) -> Vec<u64> {
+        let mut segments = self.segments.write().expect(UNPOISONED);
+        let next = segments.sealed.iter().copied().skip(1);
+        let ends = next.chain([segments.active.first]);
+        let pruned = ends.take_while(|first| *first <= seq + 1).count();
+        let pruned = pruned.min(segments.sealed.len());
+        segments.sealed.drain(..pruned).collect()
+    }
+
+    /// Removes the files of segments that were pruned. What cannot be removed now is removed when
     /// the store is opened again.
-    pub(crate) fn prune(&self, seq: u64) {
-        let pruned: Vec<u64> = {
-            let mut segments = self.segments.write().expect(UNPOISONED);
-            let next = segments.sealed.iter().copied().skip(1);
-            let ends = next.chain([segments.active.first]);
-            let pruned = ends.take_while(|first| *first <= seq + 1).count();
-            let pruned = pruned.min(segments.sealed.len());
-            segments.sealed.drain(..pruned).collect()
-        };
-        *self.last_read.lock().expect(UNPOISONED) = None;
+    pub(crate) fn remove(&self, pruned: &[u64]) {
+        // From here on no reader opens one of them: each looks the list up under this lock.
+        drop(self.last_read.lock().expect(UNPOISONED).take());
         for first in pruned {
-            if let Err(error) = self.medium.remove(&segment_name(first)) {
+            if let Err(error) = self.medium.remove(&segment_name(*first)) {
                 tracing::warn!(first, %error, "a pruned audit segment was not removed");
             }
         }
     }
 
     /// Number of a record such that those before it are older than `time`, found by halves. Times on
-    /// record rise but for what requests overtake each other; allow for that.
+    /// record rise, but for requests that overtake each other and a clock that was set: who finds
+    /// nothing there must look further.
     pub(crate) fn position(&self, time: UnixTime, end: u64) -> Result<u64, StoreError> {
         let (mut low, mut high) = (self.first(), end.saturating_add(1));
         while low < high {
@@ -292,8 +303,7 @@ impl Log {
 
     /// The MAC before the first record of the segment that holds `seq`.
     fn anchor_of(&self, seq: u64) -> Result<[u8; 32], StoreError> {
-        let segment = self.segment_of(seq)?.ok_or(NO_ANCHOR)?;
-        anchor(&segment)?.ok_or(NO_ANCHOR)
+        anchor(&*self.segment_of(seq)?)?.ok_or(NO_ANCHOR)
     }
 
     /// Walks the chain from behind `start` up to `end` and names the first record that is not as it was written.
@@ -308,8 +318,7 @@ impl Log {
         let mut mac = start.mac;
         let first = start.seq + 1;
         let mut next = first;
-        let segment = self.segment_of(next)?;
-        if segment.is_none_or(|segment| segment.first != next) || self.anchor_of(next)? != mac {
+        if self.segment_of(next)?.first != next || self.anchor_of(next)? != mac {
             return Ok(broken(first, good, next, MISSING));
         }
         while next <= end.seq {
@@ -354,26 +363,41 @@ impl Log {
         })
     }
 
-    fn segment_of(&self, seq: u64) -> Result<Option<Arc<Segment>>, StoreError> {
+    /// The segment that holds a record; the first one for those that were pruned.
+    fn segment_of(&self, seq: u64) -> Result<Arc<Segment>, StoreError> {
+        if let Some(active) = self.if_active(seq) {
+            return Ok(active);
+        }
+        let mut last = self.last_read.lock().expect(UNPOISONED);
         let first = {
             let segments = self.segments.read().expect(UNPOISONED);
-            if seq >= segments.active.first {
-                return Ok(Some(Arc::clone(&segments.active)));
-            }
             let index = segments.sealed.partition_point(|first| *first <= seq);
             match segments.sealed.get(index.saturating_sub(1)) {
                 Some(first) => *first,
-                None => return Ok(None),
+                // Pruned meanwhile.
+                None => return Ok(Arc::clone(&segments.active)),
             }
         };
-        let mut last = self.last_read.lock().expect(UNPOISONED);
         if let Some(segment) = last.as_ref().filter(|segment| segment.first == first) {
-            return Ok(Some(Arc::clone(segment)));
+            return Ok(Arc::clone(segment));
         }
         *last = None;
-        let segment = Arc::new(open_segment(self.medium.as_ref(), first, self.cache)?);
+        let begun = Instant::now();
+        let segment = loop {
+            match open_segment(self.medium.as_ref(), first, self.cache) {
+                // Another reader has not finished its page of it.
+                Err(StoreError::InUse) if begun.elapsed() < PATIENCE => std::thread::sleep(PAUSE),
+                opened => break Arc::new(opened?),
+            }
+        };
         *last = Some(Arc::clone(&segment));
-        Ok(Some(segment))
+        Ok(segment)
+    }
+
+    fn if_active(&self, seq: u64) -> Option<Arc<Segment>> {
+        let segments = self.segments.read().expect(UNPOISONED);
+        let all = segments.sealed.is_empty();
+        (all || seq >= segments.active.first).then(|| Arc::clone(&segments.active))
     }
 }
 
@@ -617,6 +641,9 @@ const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log_v1");
 const ANCHOR: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("anchor_v1");
 /// Page cache of a segment: the tail is appended to and read back, nothing else.
 const CACHE: usize = 8 << 20;
+/// How long a reader waits for another one that has a sealed segment open, and how often it looks.
+const PATIENCE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(2);
 /// Octets kept for staging from one commit to the next.
 const KEPT: usize = 1 << 20;
 /// Records per read transaction; a longer one would pin pages under the writer.

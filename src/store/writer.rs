@@ -28,6 +28,7 @@ use crate::store::Change;
 use crate::store::Outcome;
 use crate::store::StoreError;
 use crate::store::change;
+use crate::store::change::Prune;
 use crate::store::evaluate;
 use crate::store::fold::Fold;
 use crate::store::fold::Working;
@@ -43,8 +44,18 @@ use crate::time::UnixTime;
 pub(crate) enum Command {
     Attempt(Box<Attempt>, oneshot::Sender<Result<Outcome, StoreError>>),
     Change(Box<(Change, By)>, oneshot::Sender<Result<(), StoreError>>),
+    /// Old segments go, up to a record.
+    Prune(Box<Prune>, oneshot::Sender<Result<(), StoreError>>),
     Import(Box<(Prepared, By)>, oneshot::Sender<Result<(), StoreError>>),
     Issue(Box<Issue>, oneshot::Sender<Result<IssueAnswer, StoreError>>),
+}
+
+/// What the checkpoint thread is woken for.
+pub(crate) enum Chore {
+    /// Much has changed.
+    Checkpoint,
+    /// Files of pruned segments.
+    Remove(Vec<u64>),
 }
 
 /// A code that was issued, or why none was.
@@ -69,8 +80,8 @@ pub(crate) struct Writer {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) records: broadcast::Sender<AuditRecord>,
     pub(crate) gauges: Arc<Gauges>,
-    /// Wakes the checkpoint thread when much has changed.
-    pub(crate) checkpoint: Sender<()>,
+    /// To the checkpoint thread.
+    pub(crate) chores: Sender<Chore>,
     /// Set while the log must be reopened before anything is decided.
     pub(crate) failed: Option<Instant>,
 }
@@ -167,13 +178,13 @@ impl Writer {
                     self.tell();
                 }
                 self.appender.unstage();
-                if let Some(seq) = pruned {
-                    self.appender.log().prune(seq);
-                }
+                // Whoever is told finds them gone; the files go elsewhere, decisions do not wait for it.
+                let removed = pruned.map(|seq| self.appender.log().prune(seq));
                 pending.into_iter().for_each(Pending::answer);
-                if self.fold.dirty() > DIRTY {
+                let due = (self.fold.dirty() > DIRTY).then_some(Chore::Checkpoint);
+                for chore in due.into_iter().chain(removed.map(Chore::Remove)) {
                     // A checkpoint thread that has ended will be noticed at shutdown.
-                    let _ = self.checkpoint.send(());
+                    let _ = self.chores.send(chore);
                 }
             }
             Err(error) => {
@@ -222,15 +233,16 @@ impl Writer {
             }
             Command::Change(change, reply) => {
                 let (change, by) = *change;
-                if let Change::PruneAudit { before } = change {
-                    return self.prune(before, &by, reply);
-                }
                 let entropy = self.entropy.as_ref();
                 match change::change(rows, &change, &by, &self.sealer, entropy) {
                     Ok(entry) => return Some((entry, Pending::Change(reply))),
                     Err(error) => drop(reply.send(Err(error))),
                 }
             }
+            Command::Prune(prune, reply) => match change::prune(rows, &prune, &self.sealer) {
+                Ok(entry) => return Some((entry, Pending::Prune(reply, prune.anchor.seq))),
+                Err(error) => drop(reply.send(Err(error))),
+            },
             Command::Import(import, reply) => {
                 let (prepared, by) = *import;
                 let entropy = self.entropy.as_ref();
@@ -244,24 +256,6 @@ impl Writer {
                 Ok(Err(refusal)) => drop(reply.send(Ok(Err(refusal)))),
                 Err(error) => drop(reply.send(Err(error))),
             },
-        }
-        None
-    }
-
-    /// Decides which segments go. Records that opening the store would read again stay.
-    fn prune(
-        &self,
-        before: UnixTime,
-        by: &By,
-        reply: oneshot::Sender<Result<(), StoreError>>,
-    ) -> Option<(Entry, Pending)> {
-        match self.appender.log().prunable(before, self.fold.applied()) {
-            Ok(Some(anchor)) => {
-                let entry = change::pruned(by, before, anchor, &self.sealer);
-                return Some((entry, Pending::Prune(reply, anchor.seq)));
-            }
-            Ok(None) => drop(reply.send(Err(StoreError::NotFound))),
-            Err(error) => drop(reply.send(Err(error))),
         }
         None
     }
@@ -296,7 +290,9 @@ impl Command {
     pub(crate) fn fail(self, error: StoreError) {
         match self {
             Self::Attempt(_, reply) => drop(reply.send(Err(error))),
-            Self::Change(_, reply) | Self::Import(_, reply) => drop(reply.send(Err(error))),
+            Self::Change(_, reply) | Self::Prune(_, reply) | Self::Import(_, reply) => {
+                drop(reply.send(Err(error)));
+            }
             Self::Issue(_, reply) => drop(reply.send(Err(error))),
         }
     }

@@ -4,13 +4,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use oncegate::diagnostic::Source;
 use oncegate::model::reason::Decision;
+use oncegate::policy::Policies;
+use oncegate::secret::SystemEntropy;
+use oncegate::service::Service;
 use oncegate::store::AuditQuery;
+use oncegate::store::By;
 use oncegate::store::ChainReport;
 use oncegate::store::Change;
 use oncegate::store::Store;
 use oncegate::store::StoreError;
 use oncegate::store::medium::Directory;
+use oncegate::time::FixedClock;
 use oncegate::time::UnixTime;
 use redb::Database;
 use redb::ReadableDatabase;
@@ -190,12 +196,6 @@ async fn pruned_segments_are_no_fault_and_missing_ones_still_are() {
         .unwrap();
     let report = verify(&store).await;
     assert_eq!(report.fault, None);
-    // The segment that was written to, and the one that the pruning's own record began.
-    assert!(
-        segments(dir.path()).len() < before.len(),
-        "{}",
-        before.len()
-    );
     assert_eq!(report.first + report.good, 302, "with the pruning itself");
     let query = AuditQuery {
         limit: 1000,
@@ -208,6 +208,9 @@ async fn pruned_segments_are_no_fault_and_missing_ones_still_are() {
         .unwrap();
     assert_eq!(again.decision, Decision::Reject, "used codes stay used");
     drop(store);
+    // The segment that was written to, and the one that the pruning's own record began.
+    let left = segments(dir.path()).len();
+    assert!(left < before.len(), "{left} of {}", before.len());
 
     // A crash between the record and the removal leaves files behind: they go.
     std::fs::copy(&first, &before[0]).unwrap();
@@ -226,6 +229,88 @@ async fn pruned_segments_are_no_fault_and_missing_ones_still_are() {
     assert!(left.len() > 1, "{left:?}");
     std::fs::remove_file(&left[0]).unwrap();
     assert_eq!(first_bad(dir.path()).await, Some(report.first));
+}
+
+/// What is read while segments go is not taken for tampering.
+#[tokio::test]
+async fn a_verification_overtaken_by_a_pruning_starts_over() {
+    let dir = tempfile::tempdir().unwrap();
+    trail(dir.path()).await;
+    let store = Arc::new(open(Arc::new(Directory::new(dir.path()))).unwrap());
+    let (read, reading) = std::sync::mpsc::channel();
+    let (gone, wait) = std::sync::mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let progress = move |good| {
+        // Behind the first segment; later nobody waits any more.
+        let _ = read.send(good);
+        let _ = wait.lock().unwrap().recv();
+    };
+    let verifier = Arc::clone(&store);
+    let report = tokio::spawn(async move { verifier.verify_audit(Box::new(progress)).await });
+    tokio::task::spawn_blocking(move || reading.recv().unwrap())
+        .await
+        .unwrap();
+    let later = NOW.plus(Duration::from_secs(1));
+    prune(store.as_ref(), later).await.unwrap();
+    drop(gone);
+    let report = report.await.unwrap().unwrap();
+    assert_eq!(report.fault, None);
+    assert!(report.first > 1, "{report:?}");
+}
+
+/// Whoever has read up to a record that is gone since goes on with the first one there is.
+#[tokio::test]
+async fn followers_go_on_behind_a_pruning() {
+    let dir = tempfile::tempdir().unwrap();
+    trail(dir.path()).await;
+    let store = open(Arc::new(Directory::new(dir.path()))).unwrap();
+    let later = NOW.plus(Duration::from_secs(1));
+    // The second one meets the first: what goes, goes once, and is on record once.
+    let (one, other) = tokio::join!(prune(&store, later), prune(&store, later));
+    assert_eq!(u8::from(one.is_ok()) + u8::from(other.is_ok()), 1);
+    // The record of the first may have closed one more segment.
+    while prune(&store, later).await.is_ok() {}
+    let first = store.health().first;
+    assert!(first > 1);
+    let records = store.audit_after(1, 1000).await.unwrap();
+    assert_eq!(records.first().map(|record| record.seq), Some(first));
+    drop(store);
+    assert_eq!(segments(dir.path()).len(), 1, "none but the newest is left");
+    let store = open(Arc::new(Directory::new(dir.path()))).unwrap();
+    let records = store.audit_after(1, 1000).await.unwrap();
+    assert_eq!(records.first().map(|record| record.seq), Some(first));
+}
+
+/// A clock that is ahead, as after a boot without a battery, ages no record.
+#[tokio::test]
+async fn a_clock_set_ahead_prunes_nothing() {
+    const DAY: Duration = Duration::from_hours(24);
+    let dir = tempfile::tempdir().unwrap();
+    trail(dir.path()).await;
+    let store = open(Arc::new(Directory::new(dir.path()))).unwrap();
+    let years = NOW.plus(DAY * 800);
+    let policy = Source::new("default.toml", crate::support::daemon::NO_DELAY);
+    let service = Service::new(
+        Arc::new(store),
+        Policies::parse(&[policy], &|_, _| Ok(())).unwrap(),
+        Arc::new(FixedClock::at(years)),
+        Arc::new(SystemEntropy),
+        oncegate::service::hashing::Settings::default(),
+    );
+    let service = service.await.unwrap();
+    assert!(!service.prune_audit_older(DAY * 400).await.unwrap());
+    assert_eq!(service.store().health().first, 1);
+    // Life goes on at that time: it was right.
+    let change = Change::Note {
+        action: "test",
+        target: "later".to_owned(),
+        user: None,
+        detail: String::new(),
+    };
+    let by = By { at: years, ..by() };
+    service.store().change(change, by).await.unwrap();
+    assert!(service.prune_audit_older(DAY * 400).await.unwrap());
+    assert!(service.store().health().first > 1);
 }
 
 /// Whoever can write the files, but has no key, cannot make a pruning up.

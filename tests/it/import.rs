@@ -245,6 +245,19 @@ fn the_audit_of_old_imports_is_pruned() {
     assert!(text.contains("those before it were pruned"), "{text}");
     let list = site.json(&["audit", "list", "--limit", "1"]);
     assert_eq!(list["records"][0]["action"], "audit_prune");
+    // What is left is exported whole, however far back it is asked for.
+    for since in [&[][..], &["--since", "1h"]] {
+        let all = site.json(&[&["audit", "export"], since].concat());
+        let all = all.as_array().unwrap();
+        assert_eq!(all[0]["seq"], pruned["first"]);
+        assert_eq!(all[all.len() - 1]["action"], "audit_prune");
+        assert_eq!(
+            all.len() as u64,
+            1 + all[all.len() - 1]["seq"].as_u64().unwrap() - removed - 1
+        );
+    }
+    let none = site.json(&["audit", "export", "--since", "2100-01-01T00:00:00Z"]);
+    assert_eq!(none, serde_json::json!([]));
     let request = list["records"][0]["request_id"].as_str().unwrap();
     let found = site.json(&["audit", "list", "--request", request]);
     assert_eq!(found["records"].as_array().unwrap().len(), 1);

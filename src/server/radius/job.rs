@@ -1,4 +1,4 @@
-//! One request on its way to an answer: what runs in its own task.
+//! One request on its way to an answer: a future that its lane polls.
 //!
 //! Invariant: the entry in the duplicate cache ends with the [`Claim`] on it, on every path. A
 //! panic, a lost task or an undecided request abandons it, so that the gear's next try is a new

@@ -6,12 +6,11 @@
 //! lane from processor to processor, away from what their caches hold.
 //!
 //! Where a listener has several lanes they take turns at receiving. Whoever finds more waiting than
-//! it takes at a time passes the turn on, so that one request wakes one lane, and a flood all.
+//! it takes at a time passes the turn on, so that few requests are one lane's work, and a flood is all's.
 //!
 //! Invariant: a lane ends on shutdown only, or another takes its place; a panic in one request ends
-//! that request. Threats: a
-//! flood that starves other tasks (it yields after each batch), errors that repeat at once (it backs
-//! off), decisions that hang (they are given up).
+//! that request. Threats: a flood that starves what is in flight (it yields after each batch), errors
+//! that repeat at once (it backs off), decisions that hang (they are given up).
 
 use std::io;
 use std::panic::AssertUnwindSafe;
@@ -47,66 +46,93 @@ pub async fn run(listeners: Vec<Listener>, pipeline: Arc<Pipeline>, shutdown: Ca
         let ingress = pipeline.listener(listener.local_addr());
         let (listener, turn) = (Arc::new(listener), Arc::new(Semaphore::new(1)));
         for _ in 0..pipeline.settings.lanes {
-            let (ingress, turn) = (ingress.clone(), Arc::clone(&turn));
-            let (listener, pipeline) = (Arc::clone(&listener), Arc::clone(&pipeline));
-            let shutdown = shutdown.clone();
-            let (end, ended) = oneshot::channel::<()>();
-            let serve = move || {
-                let _end = end;
-                while !shutdown.is_cancelled() {
-                    let serve = || serve(&listener, &ingress, &pipeline, &turn, &shutdown);
-                    let listener = listener.local_addr();
-                    match std::panic::catch_unwind(AssertUnwindSafe(serve)) {
-                        Ok(Ok(())) => return,
-                        Ok(Err(error)) => {
-                            tracing::error!(%listener, %error, "a lane cannot begin; trying on");
-                        }
-                        // Nobody would be served any more, and only the gear would notice.
-                        Err(_) => tracing::error!(%listener, "a lane broke; another begins"),
-                    }
-                    std::thread::sleep(BACKOFF_MOST);
-                }
-            };
-            match std::thread::Builder::new()
-                .name(NAME.to_owned())
-                .spawn(serve)
-            {
-                Ok(_) => ends.push(ended),
-                Err(error) => tracing::error!(%error, "no thread for a lane"),
-            }
+            ends.push(begin(Place {
+                listener: Arc::clone(&listener),
+                ingress: ingress.clone(),
+                pipeline: Arc::clone(&pipeline),
+                turn: Arc::clone(&turn),
+                shutdown: shutdown.clone(),
+            }));
         }
     }
-    for ended in ends {
+    drop(pipeline);
+    futures_util::future::join_all(ends).await;
+}
+
+/// Where a lane works.
+#[derive(Clone)]
+struct Place {
+    listener: Arc<Listener>,
+    ingress: Ingress,
+    pipeline: Arc<Pipeline>,
+    turn: Arc<Semaphore>,
+    shutdown: CancellationToken,
+}
+
+/// Starts a thread for a lane and waits for its end.
+async fn begin(place: Place) {
+    loop {
+        let (end, ended) = oneshot::channel::<()>();
+        let here = place.clone();
+        let thread = std::thread::Builder::new().name(NAME.to_owned());
+        let begun = thread.spawn(move || {
+            here.hold();
+            // Whoever waits for this may be the last to hold the store: its closing is waited for then.
+            drop(here);
+            drop(end);
+        });
+        if let Err(error) = begun {
+            let listener = place.listener.local_addr();
+            tracing::error!(%listener, %error, "no thread for a lane; trying on");
+            let pause = tokio::time::sleep(BACKOFF_MOST);
+            if place.shutdown.run_until_cancelled(pause).await.is_some() {
+                continue;
+            }
+        }
+        drop(place);
         // It says nothing; it goes.
         let _ = ended.await;
+        return;
     }
 }
 
-/// Runs one lane in this thread.
-fn serve(
-    listener: &Listener,
-    ingress: &Ingress,
-    pipeline: &Arc<Pipeline>,
-    turn: &Arc<Semaphore>,
-    shutdown: &CancellationToken,
-) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async move {
-        let lane = Lane {
-            port: Arc::new(listener.port()?),
-            ingress: ingress.clone(),
-            pipeline: Arc::clone(pipeline),
-            turn: Arc::clone(turn),
-            in_flight: InFlight::new(),
-            replies: Vec::new(),
-            failures: 0,
-        };
-        // The lane yields by itself; a budget would only wake it again for what is ready.
-        tokio::task::coop::unconstrained(lane.run(shutdown.clone())).await;
-        Ok(())
-    })
+impl Place {
+    /// Has a lane there until shutdown.
+    fn hold(&self) {
+        while !self.shutdown.is_cancelled() {
+            let listener = self.listener.local_addr();
+            match std::panic::catch_unwind(AssertUnwindSafe(|| self.serve())) {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => {
+                    tracing::error!(%listener, %error, "a lane cannot begin; trying on");
+                }
+                // Nobody would be served any more, and only the gear would notice.
+                Err(_) => tracing::error!(%listener, "a lane broke; another begins"),
+            }
+            std::thread::sleep(BACKOFF_MOST);
+        }
+    }
+
+    /// Runs one lane in this thread.
+    fn serve(&self) -> io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(async {
+            let lane = Lane {
+                port: Arc::new(self.listener.port()?),
+                ingress: self.ingress.clone(),
+                pipeline: Arc::clone(&self.pipeline),
+                turn: Arc::clone(&self.turn),
+                in_flight: InFlight::new(),
+                replies: Vec::new(),
+                failures: 0,
+            };
+            // The lane yields by itself; a budget would only wake it again for what is ready.
+            tokio::task::coop::unconstrained(lane.run(self.shutdown.clone())).await;
+            Ok(())
+        })
+    }
 }
 
 /// One lane at work.
@@ -175,10 +201,16 @@ impl Lane {
                     tokio::task::yield_now().await;
                 }
                 Err(error) => {
-                    let pause = self.failed(&error);
-                    tokio::select! {
-                        () = &mut stopped => break,
-                        () = tokio::time::sleep(pause) => {}
+                    let pause = tokio::time::sleep(self.failed(&error));
+                    tokio::pin!(pause);
+                    // What was received before goes on.
+                    loop {
+                        self.answer().await;
+                        tokio::select! {
+                            () = &mut stopped => break,
+                            () = &mut pause => break,
+                            () = self.in_flight.collect(&self.pipeline, &mut self.replies) => {}
+                        }
                     }
                 }
             }
@@ -247,6 +279,7 @@ impl Lane {
     }
 
     async fn drain(&mut self) {
+        self.answer().await;
         let deadline = Instant::now() + self.pipeline.settings.drain;
         while self.in_flight.len() > 0 {
             let collected = self.in_flight.collect(&self.pipeline, &mut self.replies);
@@ -319,7 +352,7 @@ impl InFlight {
 /// Of the threads, as tools show them.
 const NAME: &str = "radius-lane";
 
-/// Datagrams read before other tasks get their turn.
+/// Datagrams read before what is in flight gets its turn.
 const BATCH: usize = 64;
 
 /// First pause after a failure to receive; grows with each.

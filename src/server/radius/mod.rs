@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! socket --udp--> pipeline.receive --job--> service --> answer --(delay)--> udp --> socket
-//! |---------------------- a lane: one task, many requests ----------------------|
+//! |---------------------- a lane: one thread, many requests----------------------|
 //! ```
 //!
 //! Sources: RFC 2865, RFC 3579, RFC 5080, RFC 5997, CVE-2024-3596; see [`crate::radius`].

@@ -1,14 +1,14 @@
 //! The way of a datagram, without its socket: from octets to an answer.
 //!
 //! ```text
-//! receive (in the receiving task, never waits)
+//! receive (by the lane, never waits)
 //!   source address -> client          unknown: silence            RFC 2865 s3
 //!   parse, cut padding                malformed: silence          RFC 2865 s3
 //!   Message-Authenticator             bad, missing: silence       RFC 3579 s3.2, CVE-2024-3596
 //!   Status-Server                     answered here               RFC 5997
 //!   seen before?                      silence, or the same octets RFC 5080 s2.2.2
 //!   room?  reveal User-Password       -> Job
-//! Job::run (in its own task)
+//! Job::run (a future of the lane)
 //!   lesson stored, service decides    nobody could: silence, and a retransmission is tried again
 //!   reply built                       -> Answer
 //! Answer::release (at arrival + delay) current? -> octets, kept for retransmissions

@@ -5,7 +5,7 @@
 //! A host with several addresses that listens on the wildcard would answer from the address its
 //! routes prefer; gear drops such an answer, as it must. So each datagram is received together with
 //! its destination address, and the reply names that as its source.
-//!
+
 use std::io;
 use std::io::IoSlice;
 use std::io::IoSliceMut;

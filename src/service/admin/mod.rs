@@ -121,7 +121,8 @@ impl Service {
         }
     }
 
-    /// The same for records older than `keep`, by the daemon itself.
+    /// The same for records older than `keep`, by the daemon itself. A clock that was set ahead by
+    /// mistake does not age what is on record: only what has happened since does.
     pub async fn prune_audit_older(&self, keep: Duration) -> Result<bool, AdminError> {
         let (request, at) = self.arrival()?;
         let by = By {
@@ -129,7 +130,8 @@ impl Service {
             actor: "daemon".to_owned(),
             at,
         };
-        let before = UnixTime::from_millis(at.as_millis().saturating_sub(millis(keep)));
+        let newest = at.min(self.store.high_water());
+        let before = UnixTime::from_millis(newest.as_millis().saturating_sub(millis(keep)));
         self.prune_audit(before, by).await
     }
 

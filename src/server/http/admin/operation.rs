@@ -104,6 +104,7 @@ async fn present(app: &App) -> Result<api::Status, Failure> {
             .map(|policy| policy.name.clone())
             .collect(),
         clients: service.clients().all().len(),
+        audit_first: health.first,
         audit_seq: health.seq,
         queue: health.queue,
         queue_limit: health.queue_limit,
