@@ -103,7 +103,8 @@ fn describe(status: &api::Status) -> String {
         format!("{} of {}", status.queue, status.queue_limit),
     );
     table.pair("commits", commits(status));
-    let records = (status.audit_seq + 1).saturating_sub(status.audit_first.max(1));
+    let pruned = status.audit_first.saturating_sub(1);
+    let records = status.audit_seq.saturating_sub(pruned);
     table.pair("audit", format!("{records} records"));
     table.pair("notices", notices(&status.notices));
     table.pair("clock", local_time(&status.now));

@@ -1,7 +1,7 @@
 //! One request on its way to an answer: a future that its lane polls.
 //!
 //! Invariant: the entry in the duplicate cache ends with the [`Claim`] on it, on every path. A
-//! panic, a lost task or an undecided request abandons it, so that the gear's next try is a new
+//! panic, a request that is given up or an undecided one abandons it, so that the gear's next try is a new
 //! one and never meets a black hole.
 
 use std::net::IpAddr;
