@@ -1,0 +1,2 @@
+//! Faults that were found from outside, one module for each, named by its number; the table in
+//! `tests/README.md` says which test proves that it is mended.
