@@ -136,8 +136,13 @@ pub enum AddressError {
     #[error("the number has no country: it begins with + and the country code")]
     NoCountry,
     /// An international prefix, which means another thing in every country.
-    #[error("00 is no country: write + and the country code")]
+    #[error("the number begins with an international prefix: write + and the country code instead")]
     Prefix,
+    /// A number of Korea that its numbering plan does not have.
+    #[error(
+        "there is no such number in Korea (+82): write it as 010-1234-5678 or +82 10-1234-5678"
+    )]
+    Plan,
     /// Not of the form `name@domain`.
     #[error("a mail address is name@domain in ASCII, without quotes and comments")]
     Mail,
@@ -154,8 +159,8 @@ pub fn address(medium: Medium, text: &str, home: Option<&str>) -> Result<String,
 
 fn phone(text: &str, home: Option<&str>) -> Result<String, AddressError> {
     let text = text.trim();
-    let (international, rest) = match text.strip_prefix('+') {
-        // `+82 (0)10`: the zero is for those who dial inside the country.
+    let (sign, rest) = match text.strip_prefix('+') {
+        // `+82 (0)10`: the zero is dialled inside the country only.
         Some(rest) => (true, rest.replacen("(0)", "", 1)),
         None => (false, text.to_owned()),
     };
@@ -167,19 +172,18 @@ fn phone(text: &str, home: Option<&str>) -> Result<String, AddressError> {
             _ => return Err(AddressError::Signs),
         }
     }
-    let number = if international {
+    let number = if sign {
         digits
     } else {
-        if digits.starts_with("00") {
-            return Err(AddressError::Prefix);
-        }
-        let home = home.ok_or(AddressError::NoCountry)?;
-        let trunk = digits.strip_prefix('0').filter(|_| has_trunk(home));
-        format!(
-            "{}{}",
-            home.trim_start_matches('+'),
-            trunk.unwrap_or(&digits)
-        )
+        with_country(&digits, home)?
+    };
+    let number = match number.strip_prefix(KOREA) {
+        // `+82 010-...`: no number of Korea begins with its trunk prefix.
+        Some(national) => match national.strip_prefix('0') {
+            Some(national) => format!("{KOREA}{national}"),
+            None => number,
+        },
+        None => number,
     };
     if number.starts_with('0') {
         return Err(AddressError::Prefix);
@@ -187,7 +191,55 @@ fn phone(text: &str, home: Option<&str>) -> Result<String, AddressError> {
     if !(MIN_DIGITS..=MAX_DIGITS).contains(&number.len()) {
         return Err(AddressError::Length);
     }
+    if let Some(national) = number.strip_prefix(KOREA)
+        && !is_korean(national)
+    {
+        return Err(AddressError::Plan);
+    }
     Ok(format!("+{number}"))
+}
+
+/// The digits, written without `+`, with their country code in front. They may have it already: where
+/// no national number of `home` begins that way, or behind `00` where that can only mean it.
+fn with_country(digits: &str, home: Option<&str>) -> Result<String, AddressError> {
+    if let Some(rest) = digits.strip_prefix("00") {
+        // In Korea `00` begins the prefixes of several carriers (001, 002, 00700), so that only its own
+        // code behind it is certain.
+        let code = home.map_or(KOREA, |home| home.trim_start_matches('+'));
+        let national = rest.strip_prefix(code).ok_or(AddressError::Prefix)?;
+        let own = code != KOREA || is_korean(national.strip_prefix('0').unwrap_or(national));
+        return own.then(|| rest.to_owned()).ok_or(AddressError::Prefix);
+    }
+    let home = home.ok_or(AddressError::NoCountry)?;
+    let code = home.trim_start_matches('+');
+    if code == KOREA
+        && let Some(national) = digits.strip_prefix(KOREA)
+        && is_korean(national.strip_prefix('0').unwrap_or(national))
+    {
+        return Ok(digits.to_owned());
+    }
+    let national = trunk_prefix(home).and_then(|trunk| digits.strip_prefix(trunk));
+    Ok(format!("{code}{}", national.unwrap_or(digits)))
+}
+
+/// Whether digits without country code and trunk prefix are a number of Korea's numbering plan: mobile
+/// (10, 11, 16 to 19), Seoul (2), provinces (31 to 64), services (50, 60, 70, 80), and the eight digits
+/// of representative numbers (15xx, 16xx, 18xx).
+fn is_korean(national: &str) -> bool {
+    let length = national.len();
+    let (first, second) = (national.get(..1), national.get(..2));
+    match (first, second) {
+        (_, Some("10")) => length == 10,
+        (_, Some("15" | "16" | "18")) if length == 8 => true,
+        (_, Some("11" | "16" | "17" | "18" | "19")) => matches!(length, 9 | 10),
+        (_, Some("50")) => matches!(length, 9..=11),
+        (_, Some("60" | "70" | "80")) => matches!(length, 9 | 10),
+        (Some("3" | "4" | "5" | "6"), Some(area)) => {
+            KOREAN_AREAS.contains(&area) && matches!(length, 9 | 10)
+        }
+        (Some("2"), _) => matches!(length, 8 | 9),
+        _ => false,
+    }
 }
 
 fn mail(text: &str) -> Result<String, AddressError> {
@@ -265,12 +317,23 @@ fn country_length(digits: &str) -> usize {
     }
 }
 
-/// Whether national numbers of the country begin with a zero that is not dialled from abroad.
-fn has_trunk(country: &str) -> bool {
-    !KEEP_ZERO.contains(&country)
+/// The digit that is dialled before a national number inside the country, and not from abroad.
+fn trunk_prefix(country: &str) -> Option<char> {
+    match country {
+        "+1" => Some('1'),
+        "+7" => Some('8'),
+        _ if KEEP_ZERO.contains(&country) => None,
+        _ => Some('0'),
+    }
 }
 
 const HIDDEN: &str = "***";
+/// The country code of Korea, whose numbering plan is known here.
+const KOREA: &str = "82";
+/// Its area codes beside Seoul's, without the trunk prefix.
+const KOREAN_AREAS: [&str; 16] = [
+    "31", "32", "33", "41", "42", "43", "44", "51", "52", "53", "54", "55", "61", "62", "63", "64",
+];
 const MIN_DIGITS: usize = 7;
 const MAX_DIGITS: usize = 15;
 /// What an atom of a mail address may hold beside letters and digits (RFC 5322 s3.2.3).
@@ -301,15 +364,47 @@ mod tests {
             ("+82 (0)10-1234-5678", "+821012345678"),
             ("+1 (212) 555-0100", "+12125550100"),
             ("1588-1234", "+8215881234"),
+            ("+82 010-1234-5678", "+821012345678"),
+            ("+82-010.1234.5678", "+821012345678"),
+            ("82-10-1234-5678", "+821012345678"),
+            ("82 010 1234 5678", "+821012345678"),
+            ("010.1234.5678", "+821012345678"),
+            ("0082-10-1234-5678", "+821012345678"),
+            ("0082 010-1234-5678", "+821012345678"),
+            ("016-123-4567", "+82161234567"),
+            ("02-123-4567", "+8221234567"),
+            ("031-123-4567", "+82311234567"),
+            ("+82 64 123 4567", "+82641234567"),
+            ("070-1234-5678", "+827012345678"),
+            ("0505-123-4567", "+825051234567"),
             ("+821012345678\r\n", "+821012345678"),
         ] {
             assert_eq!(phone(text, korea).as_deref(), Ok(wanted), "{text}");
+        }
+        for (text, home, wanted) in [
+            ("0082-10-1234-5678", None, "+821012345678"),
+            ("0044 20 7946 0000", Some("+44"), "+442079460000"),
+            ("020 7946 0000", Some("+44"), "+442079460000"),
+            ("1-212-555-0100", Some("+1"), "+12125550100"),
+            ("212-555-0100", Some("+1"), "+12125550100"),
+            ("8 (912) 345-67-89", Some("+7"), "+79123456789"),
+        ] {
+            assert_eq!(phone(text, home).as_deref(), Ok(wanted), "{text}");
         }
         let italy = phone("06 1234 5678", Some("+39"));
         assert_eq!(italy.as_deref(), Ok("+390612345678"));
         for (text, home, wanted) in [
             ("010-1234-5678", None, AddressError::NoCountry),
-            ("00821012345678", korea, AddressError::Prefix),
+            ("0011212555010", korea, AddressError::Prefix),
+            ("001-82-10-1234-5678", korea, AddressError::Prefix),
+            ("0044 20 7946 0000", korea, AddressError::Prefix),
+            ("0082 99", korea, AddressError::Prefix),
+            ("010-1234-567", korea, AddressError::Plan),
+            ("010-1234-56789", korea, AddressError::Plan),
+            ("+82 12 345 6789", korea, AddressError::Plan),
+            ("82-10-1234-567", korea, AddressError::Plan),
+            ("+82 099-123-4567", korea, AddressError::Plan),
+            ("82-10-1234-5678", None, AddressError::NoCountry),
             ("+0821012345678", korea, AddressError::Prefix),
             ("+82", korea, AddressError::Length),
             ("+1234567890123456", korea, AddressError::Length),

@@ -185,7 +185,7 @@ fn sent_codes_and_their_tries_survive_kill_9() {
     );
     std::fs::write(&file, text + &gateways).unwrap();
     for user in ["alice", "bob"] {
-        site.json(&["user", "add", user, "--phone", "010-1234-5678"]);
+        site.json(&["user", "add", user, "--phone", "+82 10-1234-5678"]);
         site.json(&["token", "add", user, "--kind", "sms", "--active"]);
     }
     let key = site.api_client("app");

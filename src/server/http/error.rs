@@ -45,6 +45,8 @@ pub(crate) enum Failure {
     Changed,
     /// The body is too long.
     TooLarge,
+    /// The head of the request is too long.
+    LongHead,
     /// The body is not JSON by its own account.
     MediaType,
     /// The idempotency key came with another body before.
@@ -142,6 +144,12 @@ impl Failure {
                 "too-large",
                 "The body is too long",
                 "a body has at most 16 KiB, that of an import 1 MiB".into(),
+            ),
+            Self::LongHead => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "long-head",
+                "The head of the request is too long",
+                "the request line and its headers have at most 32 KiB".into(),
             ),
             Self::MediaType => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,

@@ -31,6 +31,7 @@ use axum::http::HeaderName;
 use axum::http::HeaderValue;
 use axum::http::header;
 use axum::middleware;
+use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -38,17 +39,6 @@ use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
-use utoipa::openapi::ContentBuilder;
-use utoipa::openapi::OpenApi;
-use utoipa::openapi::Ref;
-use utoipa::openapi::ResponseBuilder;
-use utoipa::openapi::path::Operation;
-use utoipa::openapi::security::ApiKey;
-use utoipa::openapi::security::ApiKeyValue;
-use utoipa::openapi::security::Http;
-use utoipa::openapi::security::HttpAuthScheme;
-use utoipa::openapi::security::SecurityRequirement;
-use utoipa::openapi::security::SecurityScheme;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -63,6 +53,7 @@ mod answer;
 mod body;
 pub mod caller;
 mod challenges;
+mod describe;
 mod device;
 mod enrolments;
 mod error;
@@ -105,7 +96,7 @@ pub struct App {
 impl App {
     /// The front end's state. `info` may be replaced when the listeners are bound.
     pub fn new(service: Arc<Service>, limits: Limits, info: Info) -> Arc<Self> {
-        let document = openapi().to_json().unwrap_or_default();
+        let document = openapi().to_string();
         Arc::new(Self {
             service,
             limits,
@@ -272,6 +263,7 @@ pub fn router(app: Arc<App>) -> Router {
             Arc::clone(&app),
             metrics::count,
         ))
+        .layer(middleware::from_fn(serve::bounded_head))
         .layer(CatchPanicLayer::custom(error::panicked))
         .layer(nosniff)
         .layer(SetSensitiveRequestHeadersLayer::new([
@@ -286,9 +278,9 @@ pub fn local_router(app: Arc<App>, uid: u32) -> Router {
 }
 
 /// The description of the API.
-pub fn openapi() -> OpenApi {
+pub fn openapi() -> Value {
     let (_, document) = routes().split_for_parts();
-    described_by(document)
+    describe::complete(document)
 }
 
 fn described(app: &Arc<App>) -> OpenApiRouter<Arc<App>> {
@@ -339,61 +331,6 @@ fn open_routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(health::readyz))
         .routes(routes!(health::openapi))
         .routes(routes!(inbound::take))
-}
-
-fn described_by(mut document: OpenApi) -> OpenApi {
-    "Oncegate".clone_into(&mut document.info.title);
-    env!("CARGO_PKG_VERSION").clone_into(&mut document.info.version);
-    document.info.description = Some(
-        "Is this the person, this once? Failures are problem documents (RFC 9457).".to_owned(),
-    );
-    let key = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
-    let components = document.components.get_or_insert_default();
-    components
-        .security_schemes
-        .insert("key".to_owned(), key.into());
-    let signature = ApiKeyValue::with_description(
-        "Signature",
-        "HTTP Message Signature (RFC 9421) by the device's key over @method, @path, @query and \
-         content-digest (RFC 9530), with created, nonce and the key's thumbprint (RFC 7638) as keyid",
-    );
-    let signature = SecurityScheme::ApiKey(ApiKey::Header(signature));
-    components
-        .security_schemes
-        .insert("device".to_owned(), signature.into());
-    for (path, item) in &mut document.paths.paths {
-        let most = if path == "/v1/admin/import" {
-            "The body is longer than 1 MiB"
-        } else {
-            "The body is longer than 16 KiB"
-        };
-        let operations = [&mut item.post, &mut item.patch, &mut item.put];
-        for operation in operations.into_iter().flatten() {
-            if operation.request_body.is_some() {
-                describe_bodies(operation, most);
-            }
-        }
-    }
-    document.security = Some(vec![SecurityRequirement::new("key", Vec::<String>::new())]);
-    document
-}
-
-/// What every route that reads a body may answer about it.
-fn describe_bodies(operation: &mut Operation, most: &str) {
-    for (status, description) in [
-        ("408", "The body did not arrive in time"),
-        ("413", most),
-        ("415", "The body is not JSON by its own account"),
-    ] {
-        let schema = Ref::from_schema_name("Problem");
-        let content = ContentBuilder::new().schema(Some(schema)).build();
-        let response = ResponseBuilder::new()
-            .description(description)
-            .content("application/problem+json", content)
-            .build();
-        let responses = &mut operation.responses.responses;
-        responses.insert(status.to_owned(), response.into());
-    }
 }
 
 /// Listeners of the audit at a time: an administrator's script that forgets its connections.

@@ -10,6 +10,10 @@ use std::time::Duration;
 
 use axum::Extension;
 use axum::Router;
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::IntoResponse as _;
+use axum::response::Response;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::rt::TokioTimer;
@@ -29,6 +33,7 @@ use tower::Layer as _;
 use crate::server::http::App;
 use crate::server::http::caller::Caller;
 use crate::server::http::caller::Peer;
+use crate::server::http::error::Failure;
 use crate::server::http::patience::Patience;
 use crate::server::http::router;
 use crate::server::tls::Tls;
@@ -177,6 +182,18 @@ where
     }
 }
 
+/// Refuses a head that is longer than the limit but still came within what the library buffers.
+pub(super) async fn bounded_head(request: Request, next: Next) -> Response {
+    let line = request.method().as_str().len() + request.uri().to_string().len();
+    let headers = request.headers().iter();
+    // `: ` and the line's end; ` ` twice, `HTTP/1.1` and the line's end.
+    let octets = headers.map(|(name, value)| name.as_str().len() + value.len() + 4);
+    if octets.sum::<usize>() + line + 12 > HEADER_OCTETS {
+        return Failure::LongHead.into_response();
+    }
+    next.run(request).await
+}
+
 /// Waits for open connections; what goes on for ever is ended first.
 async fn drain(app: &App, open: &TaskTracker) {
     app.stop();
@@ -204,7 +221,8 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 const HEADERS: Duration = Duration::from_secs(5);
 /// Headers of a request: a peer that sends thousands.
 const HEADER_COUNT: usize = 64;
-/// Octets of a request's headers: a peer that sends megabytes.
+/// Octets of a request's head, its line and headers: a peer that sends megabytes. The library reads up
+/// to a buffer more before it notices; [`bounded_head`] refuses that.
 const HEADER_OCTETS: usize = 32 * 1024;
 /// Connections to the admin socket: a local script that forgets to close them.
 const SOCKET_CONNECTIONS: usize = 128;

@@ -204,6 +204,13 @@ impl Service {
         })
     }
 
+    /// Gives addresses of users their one form.
+    pub(super) fn addresses(
+        &self,
+    ) -> impl Fn(&'static str, Medium, &str) -> Result<String, AdminError> {
+        |field, medium, text| self.normal(field, medium, text)
+    }
+
     /// The address in its one form.
     pub(in crate::service) fn normal(
         &self,

@@ -8,6 +8,9 @@ use std::collections::HashMap;
 use std::collections::HashSet;
 
 use crate::model::id::Serial;
+use crate::model::message::AddressError;
+use crate::model::message::Medium;
+use crate::model::message::address;
 use crate::model::token::Token;
 use crate::model::user::User;
 use crate::model::user_key::UserKey;
@@ -16,6 +19,7 @@ use crate::service::TRIES;
 use crate::service::admin::AdminError;
 use crate::service::admin::NewToken;
 use crate::service::admin::UserPatch;
+use crate::service::admin::invalid;
 use crate::service::admin::users::new_user;
 use crate::store::By;
 use crate::store::Change;
@@ -48,12 +52,22 @@ pub struct About {
 }
 
 impl About {
-    /// Whether a user could be made with it.
+    /// Whether a user could be made with it, as far as that can be said without the server: the country
+    /// of a number without one is in its configuration.
     pub fn check(&self, key: UserKey, now: UnixTime) -> Result<(), AdminError> {
-        self.user(key, now).map(drop)
+        let normal = |field, medium, text: &str| match address(medium, text, None) {
+            Err(AddressError::NoCountry) => Ok(text.to_owned()),
+            normal => normal.or_else(|error| invalid(field, error.to_string())),
+        };
+        self.user(key, now, normal).map(drop)
     }
 
-    fn user(&self, key: UserKey, now: UnixTime) -> Result<User, AdminError> {
+    fn user(
+        &self,
+        key: UserKey,
+        now: UnixTime,
+        normal: impl Fn(&'static str, Medium, &str) -> Result<String, AdminError>,
+    ) -> Result<User, AdminError> {
         let mut user = new_user(key, now);
         let patch = UserPatch {
             groups: Some(self.groups.clone()),
@@ -62,7 +76,7 @@ impl About {
             class: self.class.clone().map(Some),
             ..UserPatch::default()
         };
-        patch.apply(&mut user, now)?;
+        patch.apply(&mut user, now, normal)?;
         Ok(user)
     }
 }
@@ -213,7 +227,7 @@ impl Service {
                 if exists {
                     return Err(AdminError::Conflict("the user exists already"));
                 }
-                let user = about.user(row.user.clone(), by.at)?;
+                let user = about.user(row.user.clone(), by.at, self.addresses())?;
                 records.push(Import::User(Box::new(user)));
             }
             None if !exists => return Err(AdminError::NotFound("user")),

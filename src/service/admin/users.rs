@@ -1,6 +1,7 @@
 //! Users.
 
 use crate::model::message::Language;
+use crate::model::message::Medium;
 use crate::model::user::User;
 use crate::model::user::Waiver;
 use crate::model::user_key::UserKey;
@@ -53,7 +54,7 @@ impl Service {
         let created = by.at;
         let mut user = new_user(key, created);
         let credentials = std::mem::take(&mut patch.credentials);
-        patch.apply(&mut user, created)?;
+        patch.apply(&mut user, created, self.addresses())?;
         let verifiers = self.verifiers(&user, &credentials, created).await?;
         self.store
             .change(Change::CreateUser(user.clone()), by.clone())
@@ -80,7 +81,7 @@ impl Service {
         }
         let credentials = std::mem::take(&mut patch.credentials);
         let unchanged = patch.is_empty();
-        patch.apply(&mut user, by.at)?;
+        patch.apply(&mut user, by.at, self.addresses())?;
         let verifiers = self.verifiers(&user, &credentials, by.at).await?;
         if !unchanged || verifiers.is_none() {
             let change = Change::UpdateUser(user.clone());
@@ -237,7 +238,13 @@ impl UserPatch {
             && texts.iter().all(|text| text.is_none())
     }
 
-    pub(super) fn apply(self, user: &mut User, now: UnixTime) -> Result<(), AdminError> {
+    /// Sets what is named; addresses in the form that `normal` gives them.
+    pub(super) fn apply(
+        self,
+        user: &mut User,
+        now: UnixTime,
+        normal: impl Fn(&'static str, Medium, &str) -> Result<String, AdminError>,
+    ) -> Result<(), AdminError> {
         if let Some(mut groups) = self.groups {
             let mut seen = std::collections::BTreeSet::new();
             groups.retain(|group| seen.insert(group.clone()));
@@ -255,12 +262,12 @@ impl UserPatch {
             ("class", self.class, &mut user.class),
             ("birth_date", self.birth_date, &mut user.birth_date),
         ] {
-            let Some(value) = value else { continue };
-            if let Some(text) = &value {
+            let Some(mut value) = value else { continue };
+            if let Some(text) = &mut value {
                 check_text(field, text)?;
                 match field {
-                    "phone" => check_phone(text)?,
-                    "email" => check_email(text)?,
+                    "phone" => *text = normal(field, Medium::Sms, text)?,
+                    "email" => *text = normal(field, Medium::Email, text)?,
                     "birth_date" => check_birth_date(text, today(now))?,
                     _ => {}
                 }
@@ -295,23 +302,4 @@ fn check_birth_date(text: &str, today: Date) -> Result<(), AdminError> {
         Ok(date) if date > today => invalid("birth_date", format!("{text} is in the future")),
         Ok(_) => Ok(()),
     }
-}
-
-fn check_email(text: &str) -> Result<(), AdminError> {
-    match text.split_once('@') {
-        Some((name, host)) if !name.is_empty() && !host.is_empty() && !host.contains('@') => Ok(()),
-        _ => invalid("email", "a mail address is written NAME@HOST, with one @"),
-    }
-}
-
-fn check_phone(text: &str) -> Result<(), AdminError> {
-    let digits = text.bytes().filter(u8::is_ascii_digit).count();
-    let known = |c: char| c.is_ascii_digit() || "+- ()".contains(c);
-    if (4..=20).contains(&digits) && text.chars().all(known) {
-        return Ok(());
-    }
-    invalid(
-        "phone",
-        "a telephone number has 4 to 20 digits, and else only + - ( ) and spaces",
-    )
 }

@@ -1,2 +1,4 @@
 //! Faults that were found from outside, one module for each, named by its number; the table in
 //! `tests/README.md` says which test proves that it is mended.
+mod c10_phone_numbers;
+mod d8_description;
