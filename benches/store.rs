@@ -77,6 +77,7 @@ async fn fill(store: &dyn Store) {
     let by = || By {
         request: RequestId::new(at, [0; 10]),
         actor: "bench".to_owned(),
+        person: None,
         at,
     };
     for number in 0..USERS {

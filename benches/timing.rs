@@ -157,6 +157,7 @@ fn by(service: &Service) -> By {
     By {
         request,
         actor: "bench".to_owned(),
+        person: None,
         at,
     }
 }

@@ -19,6 +19,44 @@ pub struct AuditRecord {
     /// What happened.
     #[serde(flatten)]
     pub event: AuditEvent,
+    /// What it changed, field by field; absent where no record changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<FieldChange>,
+}
+
+/// One field of a record, before and after a change.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct FieldChange {
+    /// The record, `token TOTP-7F3K9Q2M`; absent: the one that `target` names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<String>,
+    /// The field.
+    pub field: String,
+    /// Its value before; null where it was empty, a list or a secret.
+    pub before: Option<String>,
+    /// Its value after; null where it is empty, a list or a secret.
+    pub after: Option<String>,
+    /// What was added to a list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub added: Option<Vec<String>>,
+    /// What was removed from a list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removed: Option<Vec<String>>,
+    /// `set`, `changed` or `removed`, of a secret; its value is never on record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+}
+
+/// One audit record, and all records that it made, changed or removed.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct AuditEntry {
+    /// The record.
+    #[serde(flatten)]
+    pub record: AuditRecord,
+    /// `user alice@default`, `token TOTP-7F3K9Q2M of alice@default`, in the order they were written.
+    pub records: Vec<String>,
+    /// SHA-256 of that list, one a line. That of an import is on record as `records_sha256`.
+    pub records_sha256: String,
 }
 
 /// What happened.

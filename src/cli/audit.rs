@@ -11,6 +11,7 @@ use crate::api::AuditChain;
 use crate::api::AuditEvent;
 use crate::api::AuditRecord;
 use crate::cli::Context;
+use crate::cli::changes;
 use crate::cli::error::CliError;
 use crate::cli::error::Exit;
 use crate::cli::input;
@@ -36,6 +37,15 @@ pub(super) enum Audit {
         oncegate audit list --decision reject --since 2026-11-23T00:00:00Z"
     )]
     List(List),
+    /// Show one record: each field before and after, and the list of the records that it wrote
+    #[command(after_help = "Example:\n  oncegate audit show 4711\n\
+        Of an import it lists the users and tokens that were made; the SHA-256 of that list, one a line, \
+        is part of the chain.")]
+    Show {
+        /// Number of the record, as `audit list --json` has it in `seq`
+        #[arg(value_name = "SEQ")]
+        seq: u64,
+    },
     /// Check the chain and name the first bad record; exit code 1 if there is one
     Verify,
     /// Print all records as JSON lines, oldest first; with --json as one array
@@ -111,6 +121,7 @@ impl Audit {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         match self {
             Self::List(list) => list.run(context).await,
+            Self::Show { seq } => show(seq, context).await,
             Self::Verify => verify(context).await,
             Self::Export(export) => export.run(context).await,
             Self::Prune(prune) => prune.run(context).await,
@@ -147,6 +158,33 @@ impl List {
         context.out.show(&all, table)?;
         Ok(Exit::Done)
     }
+}
+
+async fn show(seq: u64, context: &Context) -> Result<Exit, CliError> {
+    let api = context.transport().await?;
+    let path = admin(&["audit", &seq.to_string()]);
+    let entry: api::AuditEntry = api.get(&path).await?;
+    context.out.show(&entry, page)?;
+    Ok(Exit::Done)
+}
+
+fn page(entry: &api::AuditEntry) -> String {
+    let record = &entry.record;
+    let mut text = format!("Record {}\n{}", record.seq, line(record));
+    for one in &record.changes {
+        push!(text, "  {}\n", printable(&changes::text(one)));
+    }
+    if !entry.records.is_empty() {
+        let (count, hash) = (entry.records.len(), &entry.records_sha256);
+        push!(
+            text,
+            "Records written: {count}, SHA-256 of this list {hash}\n"
+        );
+        for one in &entry.records {
+            push!(text, "  {}\n", printable(one));
+        }
+    }
+    text
 }
 
 async fn verify(context: &Context) -> Result<Exit, CliError> {
@@ -330,7 +368,14 @@ async fn records(
 
 fn table(audit: &api::Audit) -> String {
     let mut table = Table::new(&[
-        "time", "what", "who", "why", "asked by", "token", "rule", "request",
+        "time",
+        "what",
+        "who",
+        "why",
+        "asked by",
+        "token",
+        "rule or change",
+        "request",
     ]);
     for record in &audit.records {
         table.row(cells(record));
@@ -384,7 +429,7 @@ fn cells(record: &AuditRecord) -> [String; 8] {
             action.clone(),
             "-".to_owned(),
             target.clone(),
-            "-".to_owned(),
+            or_dash(Some(changes::brief(&record.changes).as_str()).filter(|text| !text.is_empty())),
             id,
         ],
     }
@@ -473,6 +518,7 @@ mod tests {
                 failures: 0,
                 latency_ms: 2,
             },
+            changes: Vec::new(),
         }
     }
 

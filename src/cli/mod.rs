@@ -57,6 +57,7 @@ mod status;
 
 // Records, noun per file
 mod audit;
+mod changes;
 mod client;
 mod delegation;
 mod device;

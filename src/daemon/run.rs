@@ -28,6 +28,7 @@ use crate::daemon::load_policies;
 use crate::daemon::load_texts;
 use crate::daemon::load_travel;
 use crate::daemon::open;
+use crate::policy::Policies;
 use crate::server::Info;
 use crate::server::http;
 use crate::server::http::App;
@@ -37,6 +38,7 @@ use crate::service::Service;
 use crate::service::notices;
 use crate::service::outage::Rule;
 use crate::service::outage::Watch;
+use crate::store::By;
 
 /// Runs the daemon until SIGTERM or SIGINT. `ready` is called when every listener is bound.
 pub async fn serve(
@@ -93,8 +95,15 @@ pub async fn serve(
     tracing::info!(dir = %site.dir.display(), version = env!("CARGO_PKG_VERSION"), "ready");
     ready(&info, &service);
 
+    if let Err(error) = service.record_start().await {
+        tracing::error!(%error, "which files are in force is not on record");
+    }
     signals
-        .until_stopped(|| reload(&site, &service, listeners.tls.as_deref()))
+        .until_stopped(|| {
+            let before = service.policies();
+            reload(&site, &service, listeners.tls.as_deref());
+            tokio::spawn(record_reload(Arc::clone(&service), before));
+        })
         .await;
     tracing::info!("stopping: no new requests; finishing those in flight");
     // Removed first: commands from now on wait for the store instead of talking to a dying daemon.
@@ -351,6 +360,25 @@ fn reload(site: &Site, service: &Service, tls: Option<&Tls>) {
         None => {}
         Some(Ok(())) => tracing::info!("certificate reloaded"),
         Some(Err(error)) => tracing::error!(%error, "certificate not reloaded; the old one stays"),
+    }
+}
+
+/// Puts on record what a reload changed. By a signal nobody is known who asked for it.
+async fn record_reload(service: Arc<Service>, before: Arc<Policies>) {
+    let recorded = match service.arrival() {
+        Ok((request, at)) => {
+            let by = By {
+                request,
+                actor: "daemon".to_owned(),
+                person: None,
+                at,
+            };
+            service.record_reload(&before, by).await
+        }
+        Err(error) => Err(error.into()),
+    };
+    if let Err(error) = recorded {
+        tracing::error!(%error, "the reload is not on record");
     }
 }
 

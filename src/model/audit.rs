@@ -21,6 +21,8 @@ pub struct AuditRecord {
     pub at: UnixTime,
     /// What happened.
     pub event: Event,
+    /// What it changed, field by field; none where nothing but counters changed.
+    pub changes: Vec<FieldChange>,
     /// MAC over this record and the MAC before it.
     pub mac: [u8; 32],
 }
@@ -86,7 +88,7 @@ pub struct DecisionEvent {
 pub struct ChangeEvent {
     /// Names this change everywhere.
     pub request: RequestId,
-    /// Who did it: `uid 0`, `api:NAME`, `daemon`.
+    /// Who did it: `alice(uid 1000)`, `api:NAME`, `daemon`.
     pub actor: String,
     /// What was done, a word: `user_add`, `token_revoke`, ...
     pub action: String,
@@ -96,6 +98,62 @@ pub struct ChangeEvent {
     pub user: Option<String>,
     /// What else a reader must know: why, until when.
     pub detail: Option<String>,
+}
+
+/// One field of a record, before and after a change.
+///
+/// Invariant: of a secret it says only that it was set, changed or removed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct FieldChange {
+    /// The record, `token TOTP-7F3K9Q2M`; `None`: the one that the event names as its target.
+    pub record: Option<String>,
+    /// The field.
+    pub field: String,
+    /// What became of it.
+    pub change: Changed,
+}
+
+/// What became of a field.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Changed {
+    /// A value; `None`: the field was or is empty.
+    Text {
+        /// Before the change.
+        before: Option<String>,
+        /// After it.
+        after: Option<String>,
+    },
+    /// A list, by what was added and what was removed.
+    List {
+        /// In the list after the change only.
+        added: Vec<String>,
+        /// In the list before the change only.
+        removed: Vec<String>,
+    },
+    /// A secret.
+    Secret(SecretChange),
+}
+
+/// What became of a secret; its value is never on record.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SecretChange {
+    /// There was none before.
+    Set,
+    /// Another one took its place.
+    Changed,
+    /// There is none any more.
+    Removed,
+}
+
+impl SecretChange {
+    /// The word in output.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Set => "set",
+            Self::Changed => "changed",
+            Self::Removed => "removed",
+        }
+    }
 }
 
 /// What a code was presented for. Every purpose consumes through the same transition.

@@ -8,6 +8,8 @@
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use sha2::Digest as _;
+use sha2::Sha256;
 
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Findings;
@@ -99,6 +101,8 @@ texts! {
 pub struct Catalogue {
     english: Texts,
     korean: Texts,
+    /// SHA-256 of the operator's files.
+    hashes: Vec<(Language, [u8; 32])>,
 }
 
 /// The texts of a language.
@@ -128,6 +132,7 @@ impl Default for Catalogue {
         Self {
             english: built_in("en.toml", include_str!("en.toml")),
             korean: built_in("ko.toml", include_str!("ko.toml")),
+            hashes: Vec::new(),
         }
     }
 }
@@ -145,9 +150,16 @@ impl Catalogue {
                 Language::Ko => &mut catalogue.korean,
             };
             texts.read(source, &mut found);
+            let hash = Sha256::digest(source.text()).into();
+            catalogue.hashes.push((*language, hash));
             findings.append(found);
         }
         findings.conclude(Some(catalogue)).map(|(read, _)| read)
+    }
+
+    /// SHA-256 of the operator's files that were read.
+    pub fn hashes(&self) -> &[(Language, [u8; 32])] {
+        &self.hashes
     }
 
     /// These texts behind one another as one message, with every place filled.

@@ -7,6 +7,7 @@ fn record(event: Happened) -> AuditRecord {
         seq: 7,
         at: UnixTime::from_secs(1_795_000_000),
         event,
+        changes: Vec::new(),
         mac: [0; 32],
     }
 }

@@ -35,6 +35,7 @@ use crate::otp::throttle::Lockout;
 
 mod accept;
 mod case;
+mod compare;
 mod condition;
 mod country;
 mod enrolment;
@@ -47,6 +48,7 @@ mod reply;
 pub mod split;
 
 pub use case::{Case, Expect, Given, TestOutcome};
+pub use compare::{KeyDifference, PolicyDifference, compare};
 pub use condition::{Condition, METHODS, Subject, Wanted};
 pub use country::{Country, Exemption};
 pub use enrolment::{Enrolment, PerKind, StepUp};
@@ -66,6 +68,8 @@ pub type KnownAttribute<'a> = &'a dyn Fn(&str, Option<&str>) -> Result<(), Strin
 #[derive(Clone, Debug, Default)]
 pub struct Policies {
     by_name: BTreeMap<String, Policy>,
+    /// What they were read from, by name.
+    texts: BTreeMap<String, Source>,
 }
 
 impl Policies {
@@ -76,7 +80,16 @@ impl Policies {
         files: &[Source],
         known_attribute: KnownAttribute<'_>,
     ) -> Result<Self, Vec<Diagnostic>> {
-        parse::policies(files, known_attribute).map(|by_name| Self { by_name })
+        let by_name = parse::policies(files, known_attribute)?;
+        let texts = files.iter();
+        let texts = texts.map(|file| (parse::stem(file.name()).to_owned(), file.clone()));
+        let texts = texts.collect();
+        Ok(Self { by_name, texts })
+    }
+
+    /// The text that a policy was read from.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.texts.get(name).map(Source::text)
     }
 
     /// The policy of a client: the named one, or `default` when it names none. A name that does not

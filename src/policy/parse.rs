@@ -64,7 +64,7 @@ pub(super) fn policies(
 }
 
 /// `policies/vpn.toml` is `vpn`.
-fn stem(name: &str) -> &str {
+pub(super) fn stem(name: &str) -> &str {
     let file = name.rsplit(['/', '\\']).next().unwrap_or(name);
     file.strip_suffix(".toml").unwrap_or(file)
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 pub mod http;
+mod person;
 pub mod radius;
 pub mod tls;
 

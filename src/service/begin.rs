@@ -113,6 +113,7 @@ impl Service {
             let by = By {
                 request: request.id,
                 actor: format!("{} {}", request.channel, request.client.name),
+                person: None,
                 at,
             };
             let shown = key

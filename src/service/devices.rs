@@ -69,6 +69,7 @@ impl Asking {
         By {
             request: self.request,
             actor: actor(&self.device.id),
+            person: None,
             at: self.at,
         }
     }

@@ -516,6 +516,7 @@ impl Service {
             let by = By {
                 request: crate::model::id::RequestId::new(now, random(entropy.as_ref())?),
                 actor: "daemon".to_owned(),
+                person: None,
                 at: now,
             };
             let change = Change::RenewCredentials(key, credentials);

@@ -158,6 +158,7 @@ impl Service {
                 let by = By {
                     request: inbound.id,
                     actor: format!("{} {}", inbound.medium, mask(inbound.medium, inbound.from)),
+                    person: None,
                     at,
                 };
                 let change = Change::SetTokenState {

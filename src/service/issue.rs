@@ -346,6 +346,7 @@ impl Service {
             let by = By {
                 request: RequestId::new(at, octets),
                 actor: "daemon".to_owned(),
+                person: None,
                 at,
             };
             note(store.as_ref(), by, action, target, user, detail).await;

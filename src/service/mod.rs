@@ -72,6 +72,7 @@ pub mod explain;
 pub mod hashing;
 pub mod inbound;
 pub mod issue;
+mod loaded;
 pub mod notices;
 pub mod outage;
 mod round;

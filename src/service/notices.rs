@@ -443,6 +443,7 @@ fn by(service: &Service) -> Result<By, StoreError> {
     Ok(By {
         request: crate::model::id::RequestId::new(at, octets),
         actor: "daemon".to_owned(),
+        person: None,
         at,
     })
 }

@@ -117,6 +117,7 @@ impl Service {
         let by = By {
             request,
             actor: "daemon".to_owned(),
+            person: None,
             at,
         };
         self.declare_outage(rule.length, &reason, by).await?;

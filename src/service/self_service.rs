@@ -152,6 +152,7 @@ impl Service {
         let by = By {
             request: request.id,
             actor: format!("user {key}"),
+            person: None,
             at: request.at,
         };
         self.made(wish, key, policy, by).await
@@ -177,6 +178,7 @@ impl Service {
         let by = By {
             request: request.id,
             actor: format!("user {key}"),
+            person: None,
             at: request.at,
         };
         match self.prove_token(serial, typed, by).await {

@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use sha2::Digest as _;
+use sha2::Sha256;
 
 use crate::model::user_key::UserKey;
 use crate::policy::Exemption;
@@ -18,6 +20,8 @@ pub struct Travel {
     departures: HashMap<UserKey, Vec<(UnixTime, Option<UnixTime>)>>,
     /// The narrowest networks first.
     countries: Vec<(IpNet, String)>,
+    /// SHA-256 of the texts of both.
+    hashes: [[u8; 32]; 2],
 }
 
 /// Which table.
@@ -43,7 +47,11 @@ impl Travel {
     /// Reads both tables. `departures`: `user,departed,returned` with RFC 3339 times, `returned`
     /// empty while away. `countries`: `network,country`. Lines that begin with `#` are comments.
     pub fn parse(departures: &str, countries: &str) -> Result<Self, (Table, TableError)> {
-        let mut travel = Self::default();
+        let hashes = [departures, countries].map(|text| Sha256::digest(text).into());
+        let mut travel = Self {
+            hashes,
+            ..Self::default()
+        };
         for (line, fields) in lines(departures) {
             let bad = |what| (Table::Departures, TableError { line, what });
             let [user, departed, rest @ ..] = fields.as_slice() else {
@@ -72,6 +80,11 @@ impl Travel {
         let width = |(network, _): &(IpNet, String)| std::cmp::Reverse(network.prefix_len());
         travel.countries.sort_by_key(width);
         Ok(travel)
+    }
+
+    /// SHA-256 of the tables of departures and countries.
+    pub const fn hashes(&self) -> [[u8; 32]; 2] {
+        self.hashes
     }
 
     /// Whether the user is on record as having left and not come back.

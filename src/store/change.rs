@@ -1,7 +1,9 @@
 //! What a change of a record does to the rows, given the newest ones. No IO of its own.
 
 use crate::model::audit::ChangeEvent;
+use crate::model::audit::Changed;
 use crate::model::audit::Event;
+use crate::model::audit::FieldChange;
 use crate::model::credential::Credentials;
 use crate::model::credential::Verifier;
 use crate::model::id::Serial;
@@ -20,11 +22,13 @@ use crate::store::Change;
 use crate::store::DeviceAct;
 use crate::store::StoreError;
 use crate::store::WaiverKind;
+use crate::store::changes;
 use crate::store::clients;
 use crate::store::device;
 use crate::store::enrol;
 use crate::store::fold::Working;
 use crate::store::import::Prepared;
+use crate::store::loaded;
 use crate::store::log::Head;
 use crate::store::new_token::token_writes;
 use crate::store::record;
@@ -56,18 +60,21 @@ pub(crate) fn change(
         entropy,
         now: by.at,
     };
-    if let Change::ExpireTokens = change {
-        let (writes, serials) = enrol::expire(rows, by.at)?;
-        return Ok(entry(
-            by,
-            action,
-            target,
-            user,
-            Some(serials.join(" ")),
-            writes,
-        ));
-    }
-    let writes = writes(rows, change, keys)?;
+    let mut expired = None;
+    let mut loaded = None;
+    let writes = match change {
+        Change::ExpireTokens => {
+            let (writes, serials) = enrol::expire(rows, by.at)?;
+            expired = Some(serials.join(" "));
+            writes
+        }
+        Change::Loaded { files, asked, .. } => {
+            let (writes, changes) = loaded::change(rows, files, *asked)?;
+            loaded = Some(changes);
+            writes
+        }
+        change => writes(rows, change, keys)?,
+    };
     let detail = match change {
         Change::UpdateUser(user) => contacts(rows, user)?,
         Change::SetTokenState { reason, .. } => reason.clone(),
@@ -100,31 +107,57 @@ pub(crate) fn change(
             .map(|(name, verifier)| said(name, verifier.as_ref(), by))
             .join(", "),
         ),
+        Change::ForgetSources { .. } => Some(format!("{} rows", writes.len())),
+        Change::ExpireTokens => expired,
+        Change::Loaded { changes, .. }
+            if changes.is_empty() && loaded.as_ref().is_some_and(Vec::is_empty) =>
+        {
+            Some("no file has changed".to_owned())
+        }
         _ => None,
     };
-    Ok(entry(by, action, target, user, detail, writes))
-}
-
-fn entry(
-    by: &By,
-    action: &str,
-    target: String,
-    user: Option<String>,
-    detail: Option<String>,
-    writes: Vec<RowWrite>,
-) -> Entry {
-    let event = Event::Change(ChangeEvent {
-        request: by.request,
-        actor: by.actor.clone(),
-        action: action.to_owned(),
+    let mut changes = changes::of(rows, &writes, &target, sealer)?;
+    changes.extend(loaded.into_iter().flatten());
+    if let Change::Loaded { changes: rules, .. } = change {
+        changes.extend(rules.iter().cloned());
+    }
+    Ok(Made {
+        action,
         target,
         user,
         detail,
-    });
-    Entry {
-        at: by.at,
-        event,
+        changes,
         writes,
+    }
+    .entry(by))
+}
+
+/// What a change comes to, before it is an entry.
+struct Made {
+    action: &'static str,
+    target: String,
+    user: Option<String>,
+    detail: Option<String>,
+    changes: Vec<FieldChange>,
+    writes: Vec<RowWrite>,
+}
+
+impl Made {
+    fn entry(self, by: &By) -> Entry {
+        let event = Event::Change(ChangeEvent {
+            request: by.request,
+            actor: by.shown(),
+            action: self.action.to_owned(),
+            target: self.target,
+            user: self.user,
+            detail: self.detail,
+        });
+        Entry {
+            at: by.at,
+            event,
+            changes: self.changes,
+            writes: self.writes,
+        }
     }
 }
 
@@ -143,7 +176,25 @@ pub(crate) fn import(
         now: by.at,
     };
     let writes = prepared.writes(rows, keys)?;
-    Ok(entry(by, "import", target, None, detail, writes))
+    // The list itself is in the entry's own rows; see `audit show`.
+    let digest = changes::digest(&changes::listed(&writes));
+    let changes = vec![FieldChange {
+        record: None,
+        field: "records_sha256".to_owned(),
+        change: Changed::Text {
+            before: None,
+            after: Some(digest),
+        },
+    }];
+    Ok(Made {
+        action: "import",
+        target,
+        user: None,
+        detail,
+        changes,
+        writes,
+    }
+    .entry(by))
 }
 
 /// Audit segments that nobody needs any more; see [`crate::store::log::Log::prunable`].
@@ -171,7 +222,16 @@ pub(crate) fn prune(
     let detail = format!("records up to {}", anchor.seq);
     let row = record::pruned_row(*anchor, sealer);
     let writes = vec![put(Table::Settings, PRUNED.to_vec(), row)];
-    Ok(entry(by, action, target, None, Some(detail), writes))
+    let changes = changes::of(rows, &writes, &target, sealer)?;
+    Ok(Made {
+        action,
+        target,
+        user: None,
+        detail: Some(detail),
+        changes,
+        writes,
+    }
+    .entry(by))
 }
 
 /// Which addresses of a user change: whoever changes one may be about to use it.
@@ -279,6 +339,7 @@ fn words(change: &Change, by: &By) -> (&'static str, String) {
         Change::Import(_) => ("import", String::new()),
         Change::PruneAudit { before } => ("audit_prune", before.rfc3339()),
         Change::AcceptClock => (ACCEPT_CLOCK, by.at.rfc3339()),
+        Change::Loaded { what, .. } => (what, "files".to_owned()),
     }
 }
 
@@ -367,6 +428,7 @@ fn writes(
         Change::AcceptClock | Change::Note { .. } => Ok(Vec::new()),
         Change::Import(_) => Err(StoreError::Conflict("an import is made ready first")),
         Change::PruneAudit { .. } => Err(StoreError::Conflict("what goes is found first")),
+        Change::Loaded { files, asked, .. } => Ok(loaded::change(rows, files, *asked)?.0),
     }
 }
 
@@ -659,6 +721,7 @@ fn concerned(rows: &Working<'_>, change: &Change) -> Result<Option<String>, Stor
         | Change::Notified { .. }
         | Change::Import(_)
         | Change::PruneAudit { .. }
+        | Change::Loaded { .. }
         | Change::AcceptClock => return Ok(None),
     };
     Ok(Some(user.to_string()))

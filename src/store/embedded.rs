@@ -49,8 +49,10 @@ use crate::store::Progress;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::View;
+use crate::store::Written;
 use crate::store::change;
 use crate::store::change::Prune;
+use crate::store::changes;
 use crate::store::fold::Fold;
 use crate::store::fold::Reader;
 use crate::store::import::Prepared;
@@ -471,6 +473,24 @@ impl Store for Embedded {
             let records = reading.log.read(seq.saturating_add(1), limit)?;
             let known = records.iter().filter(|record| record.seq <= end);
             known.map(RawRecord::parse).collect()
+        }))
+    }
+
+    fn audit_entry(&self, seq: u64) -> Answer<'_, Option<Written>> {
+        Box::pin(self.read_log(move |reading| {
+            if seq > reading.fold.head().seq {
+                return Ok(None);
+            }
+            let found = reading.log.read(seq, 1)?.pop();
+            let Some(raw) = found.filter(|raw| raw.seq == seq) else {
+                return Ok(None);
+            };
+            let records = changes::listed(&Entry::decode(&raw.body)?.writes);
+            Ok(Some(Written {
+                record: raw.parse()?,
+                sha256: changes::digest(&records),
+                records,
+            }))
         }))
     }
 

@@ -22,6 +22,7 @@ use crate::model::source::SourceState;
 use crate::model::token::TokenState;
 use crate::model::user::UserState;
 use crate::store::StoreError;
+use crate::store::changes;
 use crate::store::device;
 use crate::store::enrol;
 use crate::store::fold::Working;
@@ -29,6 +30,7 @@ use crate::store::record;
 use crate::store::record::Entry;
 use crate::store::record::RowWrite;
 use crate::store::record::Table;
+use crate::store::seal::Sealer;
 use crate::time::UnixTime;
 
 /// Decides an attempt; `None` when its view is stale.
@@ -36,6 +38,7 @@ pub(crate) fn attempt(
     rows: &Working<'_>,
     attempt: &Attempt,
     now: UnixTime,
+    sealer: &Sealer,
 ) -> Result<Option<(Settlement, Entry)>, StoreError> {
     let mut user_row = Vec::new();
     let mut current = Current::default();
@@ -88,6 +91,7 @@ pub(crate) fn attempt(
         Entry {
             at: attempt.at,
             event,
+            changes: changes::of_attempt(rows, &writes, sealer)?,
             writes,
         },
     )))
@@ -147,6 +151,7 @@ pub(crate) fn issue(
         Entry {
             at: issue.at,
             event,
+            changes: Vec::new(),
             writes,
         },
     )))

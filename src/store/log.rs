@@ -69,6 +69,7 @@ impl RawRecord {
             seq: self.seq,
             at: entry.at,
             event: entry.event,
+            changes: entry.changes,
             mac: self.mac,
         })
     }

@@ -31,12 +31,14 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use tokio::sync::broadcast;
 
 use crate::model::attempt::Attempt;
 use crate::model::attempt::Settlement;
 use crate::model::audit::AuditRecord;
+use crate::model::audit::FieldChange;
 use crate::model::client::Client;
 use crate::model::credential::Credentials;
 use crate::model::device::Device;
@@ -64,6 +66,7 @@ use crate::secret::Key256;
 use crate::time::UnixTime;
 
 mod change;
+mod changes;
 mod clients;
 mod device;
 pub mod embedded;
@@ -71,6 +74,7 @@ mod enrol;
 mod evaluate;
 pub mod fold;
 mod import;
+mod loaded;
 pub mod log;
 pub mod medium;
 mod memtable;
@@ -81,6 +85,7 @@ pub mod seal;
 mod writer;
 
 pub use import::Import;
+pub use loaded::LoadedFile;
 
 /// A verb's answer.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -156,6 +161,10 @@ pub trait Store: Send + Sync + 'static {
     /// Audit records after the one with this number, oldest first.
     fn audit_after(&self, seq: u64, limit: usize) -> Answer<'_, Vec<AuditRecord>>;
 
+    /// One audit record and the list of what it made, changed or removed, in order; `None`: there is none
+    /// with this number any more, or yet.
+    fn audit_entry(&self, seq: u64) -> Answer<'_, Option<Written>>;
+
     /// Checks the audit chain from the first record that is kept to the last; `progress` hears how many records
     /// have been read.
     fn verify_audit(&self, progress: Progress) -> Answer<'_, ChainReport>;
@@ -186,6 +195,17 @@ impl Drop for Gathering<'_> {
             end();
         }
     }
+}
+
+/// An audit record with what its rows say.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// The record.
+    pub record: AuditRecord,
+    /// `user alice@default`, `token TOTP-7F3K9Q2M of alice@default`, in the order they were written.
+    pub records: Vec<String>,
+    /// SHA-256 of that list, one a line, in hexadecimal digits.
+    pub sha256: String,
 }
 
 /// Hears how many records a long reading has passed.
@@ -355,6 +375,18 @@ pub enum Change {
     },
     /// An administrator vouches for the present time although later times are on record.
     AcceptClock,
+    /// Files that decide are in force from now on.
+    Loaded {
+        /// What was done, a word.
+        what: &'static str,
+        /// All of them.
+        files: Vec<LoadedFile>,
+        /// What differs within them.
+        changes: Vec<FieldChange>,
+        /// Whether somebody asked for it: then it is on record although nothing differs; not found
+        /// otherwise.
+        asked: bool,
+    },
 }
 
 /// What happens to a device.
@@ -391,10 +423,20 @@ pub enum KeyPurpose {
 pub struct By {
     /// Names the request.
     pub request: crate::model::id::RequestId,
-    /// `uid 0`, `api:NAME`, `daemon`.
+    /// What rights and approvals are bound to: `uid 0`, `api:NAME`, `daemon`.
     pub actor: String,
+    /// The same with the person behind it where the system knows one: `alice(uid 1000)`.
+    pub person: Option<Arc<str>>,
     /// When.
     pub at: UnixTime,
+}
+
+impl By {
+    /// As the audit names them.
+    pub fn shown(&self) -> String {
+        let person = self.person.as_deref();
+        person.unwrap_or(&self.actor).to_owned()
+    }
 }
 
 /// Which audit records.

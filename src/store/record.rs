@@ -20,6 +20,7 @@ use crate::model::audit::ChangeEvent;
 use crate::model::audit::Channel;
 use crate::model::audit::DecisionEvent;
 use crate::model::audit::Event;
+use crate::model::audit::FieldChange;
 use crate::model::audit::Purpose;
 use crate::model::id::RequestId;
 use crate::model::id::Serial;
@@ -30,9 +31,11 @@ use crate::model::user::User;
 use crate::model::user::Waiver;
 use crate::model::user_key::UserKey;
 use crate::store::StoreError;
+use crate::store::record::changes::FieldChangeV1;
 use crate::store::seal::Sealer;
 use crate::time::UnixTime;
 
+mod changes;
 mod client;
 mod credential;
 mod device;
@@ -74,6 +77,8 @@ pub(crate) use various::delegation_row;
 pub(crate) use various::expiry_key;
 pub(crate) use various::expiry_time;
 pub(crate) use various::last_part;
+pub(crate) use various::loaded;
+pub(crate) use various::loaded_row;
 pub(crate) use various::pruned;
 pub(crate) use various::pruned_row;
 pub(crate) use various::waiver;
@@ -174,12 +179,13 @@ pub(crate) struct RowWrite {
     pub(crate) value: Option<Vec<u8>>,
 }
 
-/// One log entry: an audit event and the rows that changed with it, in absolute values, so that
+/// One log entry: an audit event, what it changed, and the rows that changed with it, in absolute values, so that
 /// folding it twice is folding it once.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Entry {
     pub(crate) at: UnixTime,
     pub(crate) event: Event,
+    pub(crate) changes: Vec<FieldChange>,
     pub(crate) writes: Vec<RowWrite>,
 }
 
@@ -189,6 +195,7 @@ impl Entry {
         let form = EntryV1 {
             at: self.at.as_millis(),
             event: EventV1::from(&self.event),
+            changes: self.changes.iter().map(Into::into).collect(),
             writes: &self.writes,
         };
         put(1, &form, out)
@@ -200,6 +207,7 @@ impl Entry {
         Ok(Self {
             at: UnixTime::from_millis(form.at),
             event: form.event.parse().ok_or(BAD_FORM)?,
+            changes: form.changes.into_iter().map(Into::into).collect(),
             writes: form.writes,
         })
     }
@@ -209,6 +217,7 @@ impl Entry {
 struct EntryV1<'a> {
     at: u64,
     event: EventV1<'a>,
+    changes: Vec<FieldChangeV1<'a>>,
     writes: &'a [RowWrite],
 }
 
@@ -217,6 +226,8 @@ struct EntryV1Owned<'a> {
     at: u64,
     #[serde(borrow)]
     event: EventV1<'a>,
+    #[serde(borrow)]
+    changes: Vec<FieldChangeV1<'a>>,
     writes: Vec<RowWrite>,
 }
 

@@ -220,7 +220,7 @@ impl Writer {
                 let outcome = if now > attempt.deadline {
                     Err(StoreError::Shed)
                 } else {
-                    evaluate::attempt(rows, &attempt, now)
+                    evaluate::attempt(rows, &attempt, now, &self.sealer)
                 };
                 match outcome {
                     Ok(Some((settlement, entry))) => {

@@ -177,6 +177,7 @@ fn by(service: &Service) -> By {
     By {
         request,
         actor: "test".to_owned(),
+        person: None,
         at,
     }
 }

@@ -16,6 +16,7 @@ use crate::api::explain::Next;
 use crate::api::explain::Since;
 use crate::api::explain::TokenThen;
 use crate::cli::Context;
+use crate::cli::changes;
 use crate::cli::explain::words::about;
 use crate::cli::explain::words::brief;
 use crate::cli::explain::words::said;
@@ -53,10 +54,15 @@ pub(super) fn one(what: &Explanation, context: &Context) -> String {
     {
         page.line("request", request_id);
     }
+    let changed = what.record.iter().flat_map(|record| &record.changes);
+    page.lines("changed", changed.map(changes::text));
     page.lines("before", what.before.iter().map(brief));
     let since = |since: &Since| {
         let time = local_time(&since.record.time);
-        format!("{time}  {}", since.summary)
+        let changed = changes::brief(&since.record.changes);
+        let changed = Some(changed).filter(|text| !text.is_empty());
+        let changed = changed.map(|text| format!(" {text}")).unwrap_or_default();
+        format!("{time}  {}{changed}", since.summary)
     };
     page.lines("since", what.since.iter().map(since));
     page.lines("note", what.notes.iter().cloned());

@@ -42,19 +42,29 @@ use crate::time::UnixTime;
 pub enum Caller {
     /// The daemon's own user or root, over the admin socket or in process.
     Local {
-        /// Their user id.
+        /// Their user id: what their rights are bound to.
         uid: u32,
+        /// As the audit names them: `alice(uid 1000)`.
+        person: Arc<str>,
     },
     /// The API client whose key was sent.
     Key(Arc<Client>),
 }
 
 impl Caller {
-    /// The name in the audit: `uid 0`, `api:NAME`.
+    /// What their acts are bound to: `uid 0`, `api:NAME`.
     pub(crate) fn actor(&self) -> String {
         match self {
-            Self::Local { uid } => format!("uid {uid}"),
+            Self::Local { uid, .. } => format!("uid {uid}"),
             Self::Key(client) => format!("api:{}", client.name),
+        }
+    }
+
+    /// The person behind them, where the system knows one.
+    fn person(&self) -> Option<Arc<str>> {
+        match self {
+            Self::Local { person, .. } => Some(Arc::clone(person)),
+            Self::Key(_) => None,
         }
     }
 
@@ -260,6 +270,7 @@ pub(crate) async fn require_role(mut request: Request, next: Next) -> Response {
     let by = By {
         request: arrival.id,
         actor: caller.actor(),
+        person: caller.person(),
         at: arrival.at,
     };
     request.extensions_mut().insert(by);

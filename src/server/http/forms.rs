@@ -2,7 +2,9 @@
 
 use crate::api;
 use crate::model::audit::AuditRecord;
+use crate::model::audit::Changed;
 use crate::model::audit::Event;
+use crate::model::audit::FieldChange;
 use crate::model::client::Access;
 use crate::model::client::Client;
 use crate::model::credential::Verifier;
@@ -200,7 +202,32 @@ pub(crate) fn audit(record: &AuditRecord) -> api::AuditRecord {
         time: record.at.rfc3339(),
         request_id: record.event.request().to_string(),
         event,
+        changes: record.changes.iter().map(field_change).collect(),
     }
+}
+
+fn field_change(one: &FieldChange) -> api::FieldChange {
+    let mut shown = api::FieldChange {
+        record: one.record.clone(),
+        field: one.field.clone(),
+        before: None,
+        after: None,
+        added: None,
+        removed: None,
+        secret: None,
+    };
+    match &one.change {
+        Changed::Text { before, after } => {
+            shown.before.clone_from(before);
+            shown.after.clone_from(after);
+        }
+        Changed::List { added, removed } => {
+            shown.added = Some(added.clone());
+            shown.removed = Some(removed.clone());
+        }
+        Changed::Secret(change) => shown.secret = Some(change.as_str().to_owned()),
+    }
+    shown
 }
 
 pub(crate) fn device(device: &Device, state: &DeviceState) -> api::Device {

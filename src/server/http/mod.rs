@@ -46,6 +46,7 @@ use crate::config::Limits;
 use crate::secret::SecretString;
 use crate::server::Info;
 use crate::server::http::error::Failure;
+use crate::server::person::person;
 use crate::service::Service;
 
 mod admin;
@@ -274,7 +275,9 @@ pub fn router(app: Arc<App>) -> Router {
 
 /// All routes, for a caller that the kernel vouches for: full rights, no key.
 pub fn local_router(app: Arc<App>, uid: u32) -> Router {
-    router(app).layer(Extension(caller::Caller::Local { uid }))
+    let own = i32::try_from(std::process::id()).ok();
+    let person = person(uid, own);
+    router(app).layer(Extension(caller::Caller::Local { uid, person }))
 }
 
 /// The description of the API.

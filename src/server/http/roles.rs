@@ -107,6 +107,7 @@ pub const ROUTES: &[Route] = &[
     route("DELETE", "clients/{name}", ADMIN),
     route("POST", "clients/{name}/rotate", ADMIN),
     route("GET", "audit", AUDITOR),
+    route("GET", "audit/{seq}", AUDITOR),
     // It only reads.
     route("POST", "audit/verify", AUDITOR),
     route("POST", "audit/prune", ADMIN),

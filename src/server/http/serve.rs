@@ -36,6 +36,7 @@ use crate::server::http::caller::Peer;
 use crate::server::http::error::Failure;
 use crate::server::http::patience::Patience;
 use crate::server::http::router;
+use crate::server::person::person;
 use crate::server::tls::Tls;
 
 /// Serves TCP until `shutdown`, then lets requests in flight finish. `connections` is shared by
@@ -103,8 +104,8 @@ pub async fn serve_unix(listener: UnixListener, app: Arc<App>, shutdown: Cancell
                 continue;
             }
         };
-        let uid = match stream.peer_cred() {
-            Ok(peer) if peer.uid() == own || peer.uid() == 0 => peer.uid(),
+        let (uid, process) = match stream.peer_cred() {
+            Ok(peer) if peer.uid() == own || peer.uid() == 0 => (peer.uid(), peer.pid()),
             Ok(peer) => {
                 tracing::warn!(
                     uid = peer.uid(),
@@ -119,7 +120,9 @@ pub async fn serve_unix(listener: UnixListener, app: Arc<App>, shutdown: Cancell
         };
         let (router, shutdown) = (router.clone(), shutdown.clone());
         open.spawn(async move {
-            connection(stream, Caller::Local { uid }, router, shutdown).await;
+            let known = tokio::task::spawn_blocking(move || person(uid, process)).await;
+            let person = known.unwrap_or_else(|_| format!("uid {uid}").into());
+            connection(stream, Caller::Local { uid, person }, router, shutdown).await;
             drop(place);
         });
     }

@@ -235,6 +235,7 @@ impl Service {
         let by = By {
             request,
             actor: "daemon".to_owned(),
+            person: None,
             at,
         };
         let change = Change::Learn {

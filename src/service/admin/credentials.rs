@@ -128,6 +128,7 @@ impl Service {
         let by = By {
             request: request.id,
             actor: format!("user {key}"),
+            person: None,
             at: request.at,
         };
         if let Some(verifiers) = verifiers {

@@ -145,6 +145,7 @@ impl Service {
             let by = By {
                 request,
                 actor: "daemon".to_owned(),
+                person: None,
                 at,
             };
             match self.store.change(Change::ExpireTokens, by).await {

@@ -99,6 +99,7 @@ impl Service {
         let by = By {
             request,
             actor: "daemon".to_owned(),
+            person: None,
             at,
         };
         let before = UnixTime::from_millis(at.as_millis().saturating_sub(millis(quiet)));
@@ -128,6 +129,7 @@ impl Service {
         let by = By {
             request,
             actor: "daemon".to_owned(),
+            person: None,
             at,
         };
         let newest = at.min(self.store.high_water());

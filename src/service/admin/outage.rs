@@ -26,7 +26,7 @@ impl Service {
         }
         let outage = Waiver {
             reason: reason.to_owned(),
-            owner: by.actor.clone(),
+            owner: by.shown(),
             from: by.at,
             until: by.at.plus(length),
         };

@@ -147,7 +147,7 @@ impl Service {
         }
         let waiver = Waiver {
             reason: grant.reason,
-            owner: by.actor.clone(),
+            owner: by.shown(),
             from: grant.from,
             until: grant.until,
         };

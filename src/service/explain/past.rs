@@ -394,6 +394,10 @@ pub fn changed(event: &ChangeEvent) -> String {
         "client_set" => "changed client",
         "client_remove" => "removed client",
         "client_learn" => "learned that requests are signed by client",
+        "import" => "imported",
+        "audit_prune" => "pruned the audit before",
+        "files_load" => "put into force at the start changed",
+        "files_reload" => "reloaded",
         "clock_accept" => "vouched for the clock at",
         other => return format!("{} did {other} to {}.", event.actor, event.target),
     };

@@ -106,6 +106,23 @@ impl Row {
         })
     }
 
+    /// The sealed key: the same octets as long as it is the same key.
+    pub(crate) fn sealed_key(&self) -> &[u8] {
+        &self.0.key
+    }
+
+    /// Algorithm, digits and period, for people.
+    pub(crate) fn parameters(&self) -> String {
+        let algorithm = match self.0.algorithm {
+            1 => "sha1",
+            2 => "sha256",
+            3 => "sha512",
+            _ => "unknown algorithm",
+        };
+        let (digits, period) = (self.0.digits, self.0.period);
+        format!("{algorithm}, {digits} digits, {period} s")
+    }
+
     pub(crate) const fn set_state(&mut self, state: LifeCycle) {
         self.0.state = state.number();
     }

@@ -60,6 +60,16 @@ pub(crate) fn waiver(bytes: &[u8]) -> Result<Waiver, StoreError> {
     Ok(form.into())
 }
 
+/// The files that decide and were loaded last: what each is, and its SHA-256.
+pub(crate) fn loaded_row(files: &[(String, [u8; 32])]) -> Result<Vec<u8>, StoreError> {
+    row(1, &files)
+}
+
+/// Reads them.
+pub(crate) fn loaded(bytes: &[u8]) -> Result<Vec<(String, [u8; 32])>, StoreError> {
+    take(1, bytes)
+}
+
 #[derive(Serialize, Deserialize)]
 struct DelegationV1 {
     from: String,

@@ -2,3 +2,5 @@
 //! `tests/README.md` says which test proves that it is mended.
 mod c10_phone_numbers;
 mod d8_description;
+
+mod c4_what_changed;

@@ -170,6 +170,7 @@ impl TestApp {
         By {
             request,
             actor: "test".to_owned(),
+            person: None,
             at,
         }
     }

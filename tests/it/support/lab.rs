@@ -209,6 +209,7 @@ impl Lab {
         By {
             request,
             actor: "test".to_owned(),
+            person: None,
             at,
         }
     }

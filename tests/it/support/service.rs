@@ -81,6 +81,7 @@ impl TestService {
         By {
             request,
             actor: "test".to_owned(),
+            person: None,
             at,
         }
     }

@@ -133,6 +133,7 @@ pub(crate) fn by() -> By {
     By {
         request: request(0),
         actor: "test".to_owned(),
+        person: None,
         at: NOW,
     }
 }

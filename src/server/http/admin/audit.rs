@@ -24,6 +24,7 @@ use crate::api::Problem;
 use crate::model::audit::AuditRecord;
 use crate::model::user_key::UserKey;
 use crate::server::http::App;
+use crate::server::http::admin::SeqPath;
 use crate::server::http::admin::limit;
 use crate::server::http::answer;
 use crate::server::http::body::Json;
@@ -61,6 +62,32 @@ pub(crate) async fn list_audit(
     let next = records.last().filter(|_| more).map(|record| record.seq);
     let records = records.iter().map(forms::audit).collect();
     Ok(answer::json(StatusCode::OK, &api::Audit { records, next }))
+}
+
+/// One audit record, with the list of the records that it made, changed or removed.
+#[utoipa::path(
+    get,
+    path = "/v1/admin/audit/{seq}",
+    tag = "audit",
+    params(("seq" = u64, Path, description = "Number of the record")),
+    responses(
+        (status = 200, description = "The record", body = api::AuditEntry),
+        (status = "default", description = "Failure", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn show_audit(
+    State(app): State<Arc<App>>,
+    SeqPath(seq): SeqPath,
+) -> Result<Response, Failure> {
+    let written = app.service().store().audit_entry(seq).await?;
+    let written = written.ok_or_else(|| Failure::missing("audit record"))?;
+    let entry = api::AuditEntry {
+        record: forms::audit(&written.record),
+        records: written.records,
+        records_sha256: written.sha256,
+    };
+    Ok(answer::json(StatusCode::OK, &entry))
 }
 
 /// Checks the chain from its first record to the last.

@@ -89,6 +89,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
             devices::revoke_device
         ))
         .routes(routes!(audit::list_audit))
+        .routes(routes!(audit::show_audit))
         .routes(routes!(audit::verify_audit))
         .routes(routes!(audit::prune_audit))
         .routes(routes!(audit::tail_audit))
@@ -124,6 +125,20 @@ impl<S: Send + Sync> FromRequestParts<S> for SerialPath {
         text.parse()
             .map(Self)
             .map_err(|_| Failure::missing("token"))
+    }
+}
+
+/// The number of an audit record in a path.
+struct SeqPath(u64);
+
+impl<S: Send + Sync> FromRequestParts<S> for SeqPath {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let Path(text) = segment(parts, state).await?;
+        text.parse()
+            .map(Self)
+            .map_err(|_| Failure::missing("audit record"))
     }
 }
 

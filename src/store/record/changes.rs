@@ -1,0 +1,87 @@
+//! What an audit record says was changed.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde::Serialize;
+
+use crate::model::audit::Changed;
+use crate::model::audit::FieldChange;
+use crate::model::audit::SecretChange;
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct FieldChangeV1<'a> {
+    #[serde(borrow)]
+    record: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    field: Cow<'a, str>,
+    #[serde(borrow)]
+    change: ChangedV1<'a>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum ChangedV1<'a> {
+    Text {
+        #[serde(borrow)]
+        before: Option<Cow<'a, str>>,
+        #[serde(borrow)]
+        after: Option<Cow<'a, str>>,
+    },
+    List {
+        added: Vec<String>,
+        removed: Vec<String>,
+    },
+    Secret(SecretChangeV1),
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+enum SecretChangeV1 {
+    Set,
+    Changed,
+    Removed,
+}
+
+impl<'a> From<&'a FieldChange> for FieldChangeV1<'a> {
+    fn from(one: &'a FieldChange) -> Self {
+        Self {
+            record: one.record.as_deref().map(Into::into),
+            field: one.field.as_str().into(),
+            change: match &one.change {
+                Changed::Text { before, after } => ChangedV1::Text {
+                    before: before.as_deref().map(Into::into),
+                    after: after.as_deref().map(Into::into),
+                },
+                Changed::List { added, removed } => ChangedV1::List {
+                    added: added.clone(),
+                    removed: removed.clone(),
+                },
+                Changed::Secret(change) => ChangedV1::Secret(match change {
+                    SecretChange::Set => SecretChangeV1::Set,
+                    SecretChange::Changed => SecretChangeV1::Changed,
+                    SecretChange::Removed => SecretChangeV1::Removed,
+                }),
+            },
+        }
+    }
+}
+
+impl From<FieldChangeV1<'_>> for FieldChange {
+    fn from(form: FieldChangeV1<'_>) -> Self {
+        Self {
+            record: form.record.map(Cow::into_owned),
+            field: form.field.into_owned(),
+            change: match form.change {
+                ChangedV1::Text { before, after } => Changed::Text {
+                    before: before.map(Cow::into_owned),
+                    after: after.map(Cow::into_owned),
+                },
+                ChangedV1::List { added, removed } => Changed::List { added, removed },
+                ChangedV1::Secret(change) => Changed::Secret(match change {
+                    SecretChangeV1::Set => SecretChange::Set,
+                    SecretChangeV1::Changed => SecretChange::Changed,
+                    SecretChangeV1::Removed => SecretChange::Removed,
+                }),
+            },
+        }
+    }
+}
