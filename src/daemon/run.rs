@@ -52,6 +52,9 @@ pub async fn serve(
     refuse_to_start(&service)?;
     let listeners = bind(&site, overrides).await?;
     let info = listeners.info(&site);
+    if let Err(error) = service.record_start().await {
+        tracing::error!(%error, "which files are in force is not on record");
+    }
 
     let pipeline = radius::Pipeline::new(
         Arc::clone(&service),
@@ -95,9 +98,6 @@ pub async fn serve(
     tracing::info!(dir = %site.dir.display(), version = env!("CARGO_PKG_VERSION"), "ready");
     ready(&info, &service);
 
-    if let Err(error) = service.record_start().await {
-        tracing::error!(%error, "which files are in force is not on record");
-    }
     signals
         .until_stopped(|| {
             let before = service.policies();

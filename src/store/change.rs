@@ -36,6 +36,8 @@ use crate::store::record::Entry;
 use crate::store::record::RowWrite;
 use crate::store::record::Table;
 use crate::store::seal::Sealer;
+use crate::store::words::concerned;
+use crate::store::words::words;
 use crate::time::UnixTime;
 
 use crate::store::evaluate::gone;
@@ -273,74 +275,6 @@ fn said(name: &str, verifier: Option<&Verifier>, by: &By) -> String {
         ""
     };
     format!("{age} {imported}{name}{change}")
-}
-
-/// What the audit calls it, and the record it is done to.
-fn words(change: &Change, by: &By) -> (&'static str, String) {
-    match change {
-        Change::CreateUser(user) => ("user_add", user.key.to_string()),
-        Change::UpdateUser(user) => ("user_set", user.key.to_string()),
-        Change::RemoveUser(key, _) => ("user_remove", key.to_string()),
-        Change::Unlock(key) => ("user_unlock", key.to_string()),
-        Change::SetWaiver {
-            user,
-            which,
-            waiver,
-            ..
-        } => {
-            let action = match (which, waiver.is_some()) {
-                (WaiverKind::Bypass, true) => "bypass_grant",
-                (WaiverKind::Bypass, false) => "bypass_end",
-                (WaiverKind::Exemption, true) => "exemption_grant",
-                (WaiverKind::Exemption, false) => "exemption_end",
-            };
-            (action, user.to_string())
-        }
-        Change::SetCredentials(key, _) => ("credentials_set", key.to_string()),
-        Change::RenewCredentials(key, _) => ("credentials_renew", key.to_string()),
-        Change::ForgetSources { before } => ("sources_forget", before.rfc3339()),
-        Change::CreateToken(token, _) => ("token_add", token.serial.to_string()),
-        Change::SetTokenState { serial, state, .. } => {
-            let action = match state {
-                LifeCycle::Active => "token_resume",
-                LifeCycle::Suspended => "token_suspend",
-                LifeCycle::Revoked => "token_revoke",
-                LifeCycle::Pending => "token_offer",
-                LifeCycle::Requested => "token_request",
-                LifeCycle::Approved => "token_approve",
-                LifeCycle::Expired => "token_expire",
-            };
-            (action, serial.to_string())
-        }
-        Change::ApproveToken { serial, .. } => ("token_approve", serial.to_string()),
-        Change::RenewToken { serial, .. } => ("token_renew", serial.to_string()),
-        Change::LinkToken(serial, _) => ("token_link", serial.to_string()),
-        Change::UnlinkToken(serial, _) => ("token_unlink", serial.to_string()),
-        Change::ExpireTokens => ("token_expire", "tokens".to_owned()),
-        Change::Device { id, act, .. } => {
-            let action = match act {
-                DeviceAct::Ask => "device_ask",
-                DeviceAct::Rename(_) => "device_rename",
-                DeviceAct::Revoke(_) => "device_revoke",
-            };
-            (action, id.to_string())
-        }
-        Change::SetOutage(Some(_)) => ("outage_declare", "outage".to_owned()),
-        Change::SetOutage(None) => ("outage_end", "outage".to_owned()),
-        Change::Delegate(lent) => ("approval_lend", format!("{} to {}", lent.from, lent.to)),
-        Change::Undelegate(from, to) => ("approval_take_back", format!("{from} to {to}")),
-        Change::Notified { seq, .. } => ("notified", seq.to_string()),
-        Change::Note { action, target, .. } => (action, target.clone()),
-        Change::RemoveToken(serial, _) => ("token_remove", serial.to_string()),
-        Change::CreateClient(client) => ("client_add", client.name.clone()),
-        Change::UpdateClient(client) => ("client_set", client.name.clone()),
-        Change::RemoveClient(name, _) => ("client_remove", name.clone()),
-        Change::Learn { client, address } => ("client_learn", format!("{client} {address}")),
-        Change::Import(_) => ("import", String::new()),
-        Change::PruneAudit { before } => ("audit_prune", before.rfc3339()),
-        Change::AcceptClock => (ACCEPT_CLOCK, by.at.rfc3339()),
-        Change::Loaded { what, .. } => (what, "files".to_owned()),
-    }
 }
 
 fn writes(
@@ -685,48 +619,6 @@ fn remove_token(
     token_gone(rows, key, serial, sealer)
 }
 
-/// The user whom a change concerns.
-fn concerned(rows: &Working<'_>, change: &Change) -> Result<Option<String>, StoreError> {
-    let user = match change {
-        Change::CreateUser(user) | Change::UpdateUser(user) => &user.key,
-        Change::RemoveUser(key, _)
-        | Change::Unlock(key)
-        | Change::SetCredentials(key, _)
-        | Change::RenewCredentials(key, _) => key,
-        Change::SetWaiver { user, .. } => user,
-        Change::CreateToken(token, _) => &token.user,
-        Change::Device { id, .. } => {
-            let owner = |row: &[u8]| record::owner(row).map(|key| key.to_string());
-            return rows.get(Table::DeviceOwners, id.as_str().as_bytes(), owner);
-        }
-        Change::SetTokenState { serial, .. }
-        | Change::ApproveToken { serial, .. }
-        | Change::RenewToken { serial, .. }
-        | Change::LinkToken(serial, _)
-        | Change::UnlinkToken(serial, _)
-        | Change::RemoveToken(serial, _) => {
-            let owner = |row: &[u8]| record::owner(row).map(|key| key.to_string());
-            return rows.get(Table::Owners, serial.as_str().as_bytes(), owner);
-        }
-        Change::Note { user, .. } => return Ok(user.clone()),
-        Change::CreateClient(_)
-        | Change::UpdateClient(_)
-        | Change::RemoveClient(..)
-        | Change::Learn { .. }
-        | Change::ForgetSources { .. }
-        | Change::ExpireTokens
-        | Change::SetOutage(_)
-        | Change::Delegate(_)
-        | Change::Undelegate(..)
-        | Change::Notified { .. }
-        | Change::Import(_)
-        | Change::PruneAudit { .. }
-        | Change::Loaded { .. }
-        | Change::AcceptClock => return Ok(None),
-    };
-    Ok(Some(user.to_string()))
-}
-
 pub(super) fn find_token(rows: &Working<'_>, serial: &Serial) -> Result<Vec<u8>, StoreError> {
     let owner = rows.get(Table::Owners, serial.as_str().as_bytes(), |row| {
         Ok(row.to_vec())
@@ -795,7 +687,7 @@ pub(super) fn refuse_other(revision: u64, expected: Option<u64>) -> Result<(), S
 
 /// Most sources forgotten by one change.
 const FORGOTTEN: usize = 10_000;
-const ACCEPT_CLOCK: &str = "clock_accept";
+pub(super) const ACCEPT_CLOCK: &str = "clock_accept";
 /// Keys of the table of settings.
 pub(super) const OUTAGE: &[u8] = b"outage";
 pub(super) const NOTIFIED: &[u8] = b"notified";

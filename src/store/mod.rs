@@ -82,6 +82,7 @@ mod new_token;
 mod queue;
 mod record;
 pub mod seal;
+mod words;
 mod writer;
 
 pub use import::Import;
