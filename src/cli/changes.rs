@@ -23,8 +23,13 @@ fn became(one: &FieldChange) -> String {
     if !items.is_empty() {
         return items.join(" ");
     }
-    let value = |value: &Option<String>| value.as_deref().unwrap_or("none").to_owned();
-    format!("{} -> {}", value(&one.before), value(&one.after))
+    match (&one.before, &one.after) {
+        (None, Some(after)) => after.clone(),
+        (before, after) => {
+            let value = |value: &Option<String>| value.as_deref().unwrap_or("none").to_owned();
+            format!("{} -> {}", value(before), value(after))
+        }
+    }
 }
 
 /// All of them in one cell of a table; what does not fit is counted.
@@ -49,7 +54,7 @@ pub(super) fn brief(changes: &[FieldChange]) -> String {
 }
 
 /// Characters of a cell.
-const CELL: usize = 60;
+const CELL: usize = 40;
 
 #[cfg(test)]
 mod tests {
@@ -70,7 +75,7 @@ mod tests {
     #[test]
     fn every_form_is_one_short_line() {
         assert_eq!(text(&value(Some("1"), Some("2"))), "phone: 1 -> 2");
-        assert_eq!(text(&value(None, Some("2"))), "phone: none -> 2");
+        assert_eq!(text(&value(None, Some("2"))), "phone: 2");
         let list = FieldChange {
             record: Some("token T-1".to_owned()),
             field: "approvals".to_owned(),
@@ -92,7 +97,7 @@ mod tests {
         let many = vec![value(None, Some(&long)); 9];
         let cell = brief(&many);
         assert!(cell.ends_with("; 8 more"), "{cell}");
-        assert!(cell.chars().count() < 80);
+        assert!(cell.chars().count() < 60);
         assert_eq!(brief(&[]), "");
     }
 }
