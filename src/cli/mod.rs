@@ -23,6 +23,7 @@ use crate::cli::error::Exit;
 use crate::cli::output::Output;
 use crate::cli::remote::Remote;
 use crate::cli::transport::Transport;
+use crate::daemon;
 use crate::daemon::Site;
 
 /// Appends formatted text to a `String`, which cannot fail.
@@ -283,10 +284,12 @@ pub fn run() -> ExitCode {
         json: cli.global.json,
         quiet: cli.global.quiet,
     };
-    match start(cli) {
+    let code = match start(cli) {
         Ok(exit) => exit.into(),
         Err(error) => fail(&error, out),
-    }
+    };
+    daemon::logging::finish();
+    code
 }
 
 fn start(cli: Cli) -> Result<Exit, CliError> {

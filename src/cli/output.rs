@@ -24,6 +24,7 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use crate::cli::error::CliError;
+use crate::daemon::logging;
 use crate::diagnostic::Colour;
 pub(super) use crate::diagnostic::shell::word as shell_word;
 use crate::qr::Style;
@@ -101,6 +102,10 @@ static STARTED: AtomicBool = AtomicBool::new(false);
 
 /// A sentence on stderr that `--quiet` does not silence.
 pub(super) fn warn(text: &str) {
+    // The daemon's standard error is written by one thread, which may wait for its reader.
+    if logging::hand_over(text) {
+        return;
+    }
     let mut stderr = anstream::stderr().lock();
     // A closed stderr must not turn a success into a failure.
     let _ = writeln!(stderr, "{}", text.trim_end());

@@ -62,8 +62,10 @@ impl Serve {
             };
             let (radius, http) = (list(&info.radius), list(&info.http));
             let ready = json!({ "ready": true, "radius": radius, "http": http });
-            // Whoever started the daemon and does not listen for the line loses only the line.
-            let _ = out.show(&ready, |_| ready_line(&radius, &http));
+            // A thread of its own, which nothing waits for: when the line is not read, only the line
+            // is lost.
+            let show = move || drop(out.show(&ready, |_| ready_line(&radius, &http)));
+            drop(std::thread::Builder::new().spawn(show));
         };
         daemon::serve(site, self.listeners.overrides(), ready).await?;
         Ok(Exit::Done)

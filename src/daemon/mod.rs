@@ -41,6 +41,7 @@ use crate::store::medium::Directory;
 use crate::time::SystemClock;
 
 mod install;
+pub mod logging;
 mod run;
 
 pub use install::init;

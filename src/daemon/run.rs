@@ -27,6 +27,7 @@ use crate::daemon::failed;
 use crate::daemon::load_policies;
 use crate::daemon::load_texts;
 use crate::daemon::load_travel;
+use crate::daemon::logging;
 use crate::daemon::open;
 use crate::policy::Policies;
 use crate::server::Info;
@@ -70,6 +71,7 @@ pub async fn serve(
         app.set_inbound_secret(secret);
     }
     app.add_metrics(Box::new(move |out| counters.write_prometheus(out)));
+    app.add_metrics(Box::new(logging::write_metrics));
 
     let shutdown = CancellationToken::new();
     let tasks = TaskTracker::new();

@@ -48,6 +48,7 @@ use crate::service::evaluate::Evaluation;
 use crate::service::hashing::Hasher;
 use crate::service::issue::SendLimits;
 use crate::service::travel::Travel;
+use crate::service::vital::Vitals;
 use crate::store::Gathering;
 use crate::store::KeyPurpose;
 use crate::store::Outcome as StoreOutcome;
@@ -79,6 +80,7 @@ mod round;
 pub mod self_service;
 mod slot;
 pub mod travel;
+pub mod vital;
 
 pub use evaluate::MIN_ASSURANCE;
 pub use round::Presented;
@@ -99,6 +101,7 @@ pub struct Service {
     texts: ArcSwap<Catalogue>,
     notices: notices::Gauges,
     counters: counters::Counters,
+    vitals: Arc<Vitals>,
     /// Octets for request ids, which are no secrets: asking the system costs more than the rest of one.
     randomness: Mutex<Pool>,
     /// Where work that outlives a request goes on: front ends may run in runtimes of their own, which
@@ -253,6 +256,7 @@ impl Service {
             texts: ArcSwap::default(),
             notices: notices::Gauges::default(),
             counters,
+            vitals: Arc::default(),
             randomness: Mutex::default(),
             tasks: tokio::runtime::Handle::current(),
         })
@@ -295,7 +299,13 @@ impl Service {
                 .err()
                 .map(|error| error.to_string())
         };
-        self.store.health().fault.or_else(behind)
+        let stopped = || self.vitals.fault();
+        self.store.health().fault.or_else(behind).or_else(stopped)
+    }
+
+    /// Parts of the process that have to work for this service to be ready.
+    pub const fn vitals(&self) -> &Arc<Vitals> {
+        &self.vitals
     }
 
     /// Takes what is known of travellers and countries, all at once.

@@ -50,6 +50,12 @@ pub async fn serve_tcp(
 ) {
     let router = router(Arc::clone(&app));
     let open = TaskTracker::new();
+    let address = listener.local_addr();
+    let vital = address.map_or_else(
+        |_| "HTTP".to_owned(),
+        |address| format!("HTTP on {address}"),
+    );
+    let alive = app.service().vitals().alive(&vital);
     while let Some(place) = next_place(&connections, &shutdown).await {
         let accepted = tokio::select! {
             () = shutdown.cancelled() => break,
@@ -81,7 +87,7 @@ pub async fn serve_tcp(
             drop((place, share));
         });
     }
-    drop(listener);
+    drop((listener, alive));
     drain(&app, &open).await;
 }
 
@@ -90,6 +96,7 @@ pub async fn serve_tcp(
 pub async fn serve_unix(listener: UnixListener, app: Arc<App>, shutdown: CancellationToken) {
     let own = nix::unistd::geteuid().as_raw();
     let router = router(Arc::clone(&app));
+    let alive = app.service().vitals().alive("the admin socket");
     let connections = Arc::new(Semaphore::new(SOCKET_CONNECTIONS));
     let open = TaskTracker::new();
     while let Some(place) = next_place(&connections, &shutdown).await {
@@ -126,7 +133,7 @@ pub async fn serve_unix(listener: UnixListener, app: Arc<App>, shutdown: Cancell
             drop(place);
         });
     }
-    drop(listener);
+    drop((listener, alive));
     drain(&app, &open).await;
 }
 

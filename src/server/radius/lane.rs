@@ -45,12 +45,15 @@ pub async fn run(listeners: Vec<Listener>, pipeline: Arc<Pipeline>, shutdown: Ca
     for listener in listeners {
         let ingress = pipeline.listener(listener.local_addr());
         let (listener, turn) = (Arc::new(listener), Arc::new(Semaphore::new(1)));
+        let vital = format!("RADIUS on {}", listener.local_addr());
+        pipeline.service.vitals().require(&vital);
         for _ in 0..pipeline.settings.lanes {
             ends.push(begin(Place {
                 listener: Arc::clone(&listener),
                 ingress: ingress.clone(),
                 pipeline: Arc::clone(&pipeline),
                 turn: Arc::clone(&turn),
+                vital: vital.clone(),
                 shutdown: shutdown.clone(),
             }));
         }
@@ -66,6 +69,8 @@ struct Place {
     ingress: Ingress,
     pipeline: Arc<Pipeline>,
     turn: Arc<Semaphore>,
+    /// Its listener's name among what has to work.
+    vital: String,
     shutdown: CancellationToken,
 }
 
@@ -119,6 +124,7 @@ impl Place {
             .enable_all()
             .build()?;
         runtime.block_on(async {
+            let _alive = self.pipeline.service.vitals().alive(&self.vital);
             let lane = Lane {
                 port: Arc::new(self.listener.port()?),
                 ingress: self.ingress.clone(),

@@ -4,3 +4,5 @@ mod c10_phone_numbers;
 mod d8_description;
 
 mod c4_what_changed;
+
+mod b1_log_lines;

@@ -139,14 +139,12 @@ impl Site {
             .append(true)
             .open(self.path().join("log"))
             .unwrap();
-        let mut child = command(&self.path())
-            .args(["serve", "--radius", "127.0.0.1:0", "--http", "127.0.0.1:0"])
-            .envs(env.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        self.serve_on(env, log.into())
+    }
+
+    /// The same, with this standard error.
+    pub(crate) fn serve_on(&self, env: &[(&str, &str)], stderr: Stdio) -> Daemon {
+        let mut child = self.serving(env).stderr(stderr).spawn().unwrap();
         let mut line = String::new();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         stdout.read_line(&mut line).unwrap();
@@ -165,6 +163,36 @@ impl Site {
             radius,
             http,
         }
+    }
+
+    /// Starts the daemon with this standard output and asks it by command where it listens.
+    pub(crate) fn serve_without_line(&self, stdout: Stdio, stderr: Stdio) -> Daemon {
+        let mut command = self.serving(&[]);
+        let mut child = command.stdout(stdout).stderr(stderr).spawn().unwrap();
+        loop {
+            // Without a daemon the command would open the store itself, and keep the daemon out.
+            if self.path().join("admin.sock").exists() {
+                let status = self.json(&["status"]);
+                let address = |name: &str| status[name][0].as_str().unwrap().parse().unwrap();
+                return Daemon {
+                    radius: address("radius"),
+                    http: address("http"),
+                    child,
+                };
+            }
+            assert!(child.try_wait().unwrap().is_none(), "{}", self.log());
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+
+    fn serving(&self, env: &[(&str, &str)]) -> Command {
+        let mut command = command(&self.path());
+        command
+            .args(["serve", "--radius", "127.0.0.1:0", "--http", "127.0.0.1:0"])
+            .envs(env.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        command
     }
 
     /// What daemons on this installation wrote to standard error.
@@ -192,6 +220,16 @@ impl Daemon {
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) {
+        nix::sys::signal::kill(self.pid(), signal).unwrap();
+    }
+
+    /// Whether it has not ended.
+    pub(crate) fn runs(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
     }
 
     /// Asks it to end and returns how it did.
