@@ -5,6 +5,7 @@ use clap::Subcommand;
 use hyper::Method;
 use jiff::Timestamp;
 use owo_colors::OwoColorize as _;
+use serde_json::json;
 
 use crate::api;
 use crate::api::AuditChain;
@@ -51,7 +52,8 @@ pub(super) enum Audit {
     /// Print all records as JSON lines, oldest first; with --json as one array
     #[command(
         after_help = "Example:\n  oncegate audit export --since 7d > audit.ndjson\n\
-        An export that ends early exits with 3; its array has no end then."
+        An export that ends early exits with 3: its last line has the type `incomplete`; its array has\n\
+        no end."
     )]
     Export(Export),
     /// Remove old records, in whole segments; that it was done is on record
@@ -150,6 +152,9 @@ impl List {
             ];
             let page: api::Audit = api.get(&with_query(&admin(&["audit"]), &query)).await?;
             all.records.extend(page.records);
+            if page.next.is_some() && page.next >= all.next.or(Some(u64::MAX)) {
+                return Err(out_of_order());
+            }
             all.next = page.next;
             if all.next.is_none() || all.records.len() >= self.limit {
                 break;
@@ -255,18 +260,29 @@ impl Export {
         // What was pruned is not walked.
         last = last.max(status.audit_first.saturating_sub(1));
         let mut before_record = "[";
-        let page = u64::try_from(PAGE).unwrap_or(u64::MAX);
         while last < end {
-            let before = last.saturating_add(page).min(end).saturating_add(1);
-            for record in records(&api, Some(before), PAGE).await? {
-                if record.seq > last && !self.excludes(&record) {
+            let read = match whole_page(&api, last, end).await {
+                Ok(read) => read,
+                Err(error) => {
+                    if !out.json {
+                        out.record(&incomplete(last, end, &error))?;
+                    }
+                    let words = error.words().0;
+                    return Err(CliError::unavailable(format!(
+                        "the export is incomplete: it ends after record {last} of {end}: {words}"
+                    ))
+                    .remedy("see `oncegate status`; then export again"));
+                }
+            };
+            for record in &read {
+                if !self.excludes(record) {
                     if out.json {
                         out.piece(std::mem::replace(&mut before_record, ","))?;
                     }
-                    out.record(&record)?;
+                    out.record(record)?;
                 }
+                last = record.seq;
             }
-            last = before - 1;
         }
         if out.json {
             out.say(if before_record == "[" { "[]" } else { "]" })?;
@@ -342,6 +358,45 @@ async fn before_since(api: &Transport, since: Timestamp, end: u64) -> Result<u64
     Ok(0)
 }
 
+/// The next page of records after `last`, oldest first, without a gap; what was pruned meanwhile is
+/// passed over.
+async fn whole_page(api: &Transport, last: u64, end: u64) -> Result<Vec<AuditRecord>, CliError> {
+    let page = u64::try_from(PAGE).unwrap_or(u64::MAX);
+    let before = last.saturating_add(page).min(end).saturating_add(1);
+    let mut read = records(api, Some(before), PAGE).await?;
+    read.retain(|record| record.seq > last);
+    let numbers = read.iter().map(|record| record.seq);
+    let whole = |first: u64| numbers.clone().eq(first..before);
+    if whole(last + 1) {
+        return Ok(read);
+    }
+    let status: api::Status = api.get(&admin(&["status"])).await?;
+    let first = status.audit_first;
+    if first > last + 1 && (first >= before || whole(first)) {
+        let after = first.min(before) - 1;
+        return Box::pin(whole_page(api, after, end)).await;
+    }
+    Err(CliError::unavailable(format!(
+        "records between {last} and {before} are missing"
+    )))
+}
+
+/// The last line of an export that ends early.
+fn incomplete(last: u64, end: u64, error: &CliError) -> serde_json::Value {
+    json!({
+        "type": "incomplete",
+        "last": last,
+        "expected": end,
+        "cause": error.words().0,
+    })
+}
+
+/// A server that leads in a circle is not followed.
+fn out_of_order() -> CliError {
+    CliError::unavailable("the server's pages do not follow each other")
+        .remedy("oncegate audit verify")
+}
+
 /// The newest records before one, oldest first.
 async fn records(
     api: &Transport,
@@ -357,6 +412,9 @@ async fn records(
         let page: api::Audit = api.get(&with_query(&admin(&["audit"]), &query)).await?;
         let empty = page.records.is_empty();
         all.extend(page.records);
+        if page.next.is_some() && page.next >= before.or(Some(u64::MAX)) {
+            return Err(out_of_order());
+        }
         before = page.next;
         if before.is_none() || empty {
             break;

@@ -27,6 +27,7 @@ use crate::cli::output::or_dash;
 use crate::cli::output::printable;
 use crate::cli::transport::Transport;
 use crate::cli::transport::admin;
+use crate::cli::transport::next_page;
 use crate::cli::transport::with_query;
 use crate::cli::user::PAGE;
 use crate::diagnostic::units;
@@ -313,8 +314,8 @@ impl Listing {
                 ("limit", Some(wanted.as_str())),
             ];
             let page: Clients = api.get(&with_query(&admin(&["clients"]), &query)).await?;
+            all.next = next_page(all.next.as_ref(), page.next, page.clients.is_empty())?;
             all.clients.extend(page.clients);
-            all.next = page.next;
             if all.next.is_none() || all.clients.len() >= limit {
                 return Ok(all);
             }

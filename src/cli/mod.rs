@@ -13,6 +13,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 use clap::Parser;
@@ -301,7 +302,10 @@ fn start(cli: Cli) -> Result<Exit, CliError> {
         .enable_all()
         .build()
         .map_err(|error| CliError::unavailable(format!("cannot start threads: {error}")))?;
-    runtime.block_on(dispatch(cli.command, &context))
+    let exit = runtime.block_on(dispatch(cli.command, &context));
+    // What was given up is not waited for: a page that is being read, a name that is being resolved.
+    runtime.shutdown_timeout(GIVEN_UP);
+    exit
 }
 
 async fn dispatch(command: Command, context: &Context) -> Result<Exit, CliError> {
@@ -369,6 +373,8 @@ fn usage(error: &clap::Error) -> ExitCode {
     }
 }
 
+/// How long work that nothing asks for any more may hold up the end.
+const GIVEN_UP: Duration = Duration::from_secs(2);
 /// Where an installation is when nobody says otherwise.
 const DEFAULT_DIR: &str = "./oncegate-data";
 

@@ -20,6 +20,7 @@ use crate::cli::output::local_time;
 use crate::cli::output::printable;
 use crate::cli::transport::Transport;
 use crate::cli::transport::admin;
+use crate::cli::transport::next_page;
 use crate::cli::transport::with_query;
 use crate::cli::user;
 use crate::secret::SecretString;
@@ -252,8 +253,8 @@ impl Listing {
                 ("limit", Some(wanted.as_str())),
             ];
             let page: Tokens = api.get(&with_query(&admin(&["tokens"]), &query)).await?;
+            all.next = next_page(all.next.as_ref(), page.next, page.tokens.is_empty())?;
             all.tokens.extend(page.tokens);
-            all.next = page.next;
             if all.next.is_none() || all.tokens.len() >= limit {
                 return Ok(all);
             }

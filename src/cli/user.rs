@@ -28,6 +28,7 @@ use crate::cli::output::shell_word;
 use crate::cli::token;
 use crate::cli::transport::Transport;
 use crate::cli::transport::admin;
+use crate::cli::transport::next_page;
 use crate::cli::transport::with_query;
 use crate::diagnostic::units;
 use crate::model::user_key::DEFAULT_REALM;
@@ -397,8 +398,8 @@ impl Listing {
                 ("limit", Some(wanted.as_str())),
             ];
             let page: Users = api.get(&with_query(&admin(&["users"]), &query)).await?;
+            all.next = next_page(all.next.as_ref(), page.next, page.users.is_empty())?;
             all.users.extend(page.users);
-            all.next = page.next;
             if all.next.is_none() || all.users.len() >= limit {
                 return Ok(all);
             }

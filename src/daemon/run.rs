@@ -111,10 +111,13 @@ pub async fn serve(
     // Removed first: commands from now on wait for the store instead of talking to a dying daemon.
     drop(listeners.socket);
     shutdown.cancel();
-    if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
+    let drained = async {
+        tasks.wait().await;
+        app.drain().await;
+    };
+    if tokio::time::timeout(DRAIN, drained).await.is_err() {
         tracing::warn!("some requests did not finish in time");
     }
-    app.drain().await;
     Ok(())
 }
 

@@ -1,10 +1,10 @@
 //! The embedded store: a queue, a writer thread, a checkpoint thread, and readers.
 
-use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::RecvTimeoutError;
 use std::thread::JoinHandle;
@@ -55,6 +55,8 @@ use crate::store::change::Prune;
 use crate::store::changes;
 use crate::store::fold::Fold;
 use crate::store::fold::Reader;
+use crate::store::head::Acknowledged;
+use crate::store::head::Found as Known;
 use crate::store::import::Prepared;
 use crate::store::log::Head;
 use crate::store::log::Log;
@@ -129,9 +131,23 @@ impl Embedded {
         let (fold, meta) = Fold::open(Arc::clone(&medium), &master, algorithm, entropy.as_ref())?;
         let data_key = seal::unwrap_data_key(meta.store, &master, &meta.data_key)?;
         let sealer = Arc::new(Sealer::new(meta.store, &data_key, algorithm));
-        let (log, appender) = Log::open(medium, Arc::clone(&sealer), segment_size)?;
+        let (acknowledged, known) = Acknowledged::open(medium.as_ref(), Arc::clone(&sealer))?;
+        let acknowledged = Arc::new(acknowledged);
+        let (log, appender) = Log::open(
+            medium,
+            Arc::clone(&sealer),
+            segment_size,
+            Arc::clone(&acknowledged),
+        )?;
         let fold = Arc::new(fold);
-        let found = catch_up(&fold, &log, &sealer, meta.applied, appender.head())?;
+        let found = match catch_up(&fold, &log, &sealer, meta.applied, appender.head())? {
+            None => lost(&log, known, appender.head())?,
+            found => found,
+        };
+        if found.is_none() && known != Known::Head(appender.head()) {
+            acknowledged.write(appender.head())?;
+            acknowledged.flush()?;
+        }
         let gauges = Arc::new(Gauges::default());
         if let Some((seq, what)) = found {
             let cause = format!("audit record {seq}: {what}");
@@ -170,6 +186,9 @@ impl Embedded {
                         if let Chore::Remove(segments) = chore {
                             log.remove(&segments);
                         }
+                    }
+                    if let Err(error) = acknowledged.flush() {
+                        tracing::error!(%error, "store/head was not flushed; it will be tried again");
                     }
                     if let Err(error) = fold.checkpoint() {
                         tracing::error!(%error, "checkpoint failed; it will be tried again");
@@ -229,10 +248,14 @@ impl Embedded {
 
     async fn read_log<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&Reading) -> Result<T, StoreError> + Send + 'static,
+        read: impl FnOnce(&Reading, &Wanted) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let reading = Arc::clone(&self.reading);
-        let task = tokio::task::spawn_blocking(move || read(&reading));
+        let wanted = Wanted(Arc::new(AtomicBool::new(true)));
+        let asker = Asker(wanted.clone());
+        let task = tokio::task::spawn_blocking(move || read(&reading, &wanted));
+        // While this waits; when it is given up, the reading ends with its page.
+        let _asker = asker;
         task.await
             .map_err(|error| StoreError::Unavailable(error.to_string()))?
     }
@@ -303,9 +326,9 @@ impl Store for Embedded {
                         .await
                 }
                 Change::PruneAudit { before } => {
-                    let prunable = move |reading: &Reading| {
+                    let prunable = move |reading: &Reading, wanted: &Wanted| {
                         let applied = reading.fold.applied();
-                        reading.log.prunable(before, applied)
+                        reading.log.prunable(before, applied, &|| wanted.check())
                     };
                     let anchor = self.read_log(prunable).await?;
                     let anchor = anchor.ok_or(StoreError::NotFound)?;
@@ -464,11 +487,11 @@ impl Store for Embedded {
     }
 
     fn audit(&self, query: AuditQuery) -> Answer<'_, Vec<AuditRecord>> {
-        Box::pin(self.read_log(move |reading| reading.audit(&query)))
+        Box::pin(self.read_log(move |reading, wanted| reading.audit(&query, wanted)))
     }
 
     fn audit_after(&self, seq: u64, limit: usize) -> Answer<'_, Vec<AuditRecord>> {
-        Box::pin(self.read_log(move |reading| {
+        Box::pin(self.read_log(move |reading, _| {
             let end = reading.fold.head().seq;
             let records = reading.log.read(seq.saturating_add(1), limit)?;
             let known = records.iter().filter(|record| record.seq <= end);
@@ -495,7 +518,11 @@ impl Store for Embedded {
     }
 
     fn verify_audit(&self, progress: Progress) -> Answer<'_, ChainReport> {
-        Box::pin(self.read_log(move |reading| {
+        Box::pin(self.read_log(move |reading, wanted| {
+            let progress = |good| {
+                progress(good);
+                wanted.check()
+            };
             let begin = || pruned(&reading.fold.reader(), &reading.sealer);
             let mut start = match begin() {
                 Err(StoreError::Corrupt(what)) => {
@@ -596,18 +623,23 @@ impl Reading {
 
     /// The records of one request lie around the time in its id; only when they do not is the whole
     /// trail read.
-    fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditRecord>, StoreError> {
-        let whole = (self.log.first(), self.fold.head().seq.saturating_add(1));
+    fn audit(&self, query: &AuditQuery, wanted: &Wanted) -> Result<Vec<AuditRecord>, StoreError> {
+        let mut last = self.fold.head().seq;
+        if self.found.is_some() {
+            // The log may end before what was applied.
+            last = last.min(self.log.last()?);
+        }
+        let whole = (self.log.first(), last.saturating_add(1));
         let Some(request) = query.request else {
-            return self.audit_within(query, whole);
+            return self.audit_within(query, whole, wanted);
         };
         let at = request.at();
         let early = UnixTime::from_millis(at.as_millis().saturating_sub(millis(BEFORE)));
         let from = self.log.position(early, whole.1)?;
         let to = self.log.position(at.plus(AFTER), whole.1)?;
-        let found = self.audit_within(query, (from, to.min(whole.1)))?;
+        let found = self.audit_within(query, (from, to.min(whole.1)), wanted)?;
         if found.is_empty() {
-            return self.audit_within(query, whole);
+            return self.audit_within(query, whole, wanted);
         }
         Ok(found)
     }
@@ -617,28 +649,22 @@ impl Reading {
         &self,
         query: &AuditQuery,
         (first, end): (u64, u64),
+        wanted: &Wanted,
     ) -> Result<Vec<AuditRecord>, StoreError> {
         let mut before = query.before.unwrap_or(u64::MAX).min(end);
-        let mut found = Vec::new();
+        let (mut found, mut older) = (Vec::new(), 0);
         while before > first && found.len() < query.limit {
-            let from = before.saturating_sub(PAGE).max(first);
-            let mut slice = VecDeque::new();
-            let mut next = from;
-            while next < before {
-                let wanted = usize::try_from(before - next).unwrap_or(usize::MAX);
-                let records = self.log.read(next, wanted)?;
-                let Some(last) = records.last() else { break };
-                next = last.seq + 1;
-                slice.extend(records);
-            }
-            // The clock may have been behind for a record or two; not for a page of them.
-            let mut newer = query.since.is_none();
-            while let Some(record) = slice.pop_back() {
+            wanted.check()?;
+            let records = self.log.read_back(before, PAGE)?;
+            let Some(last) = records.last() else { break };
+            before = last.seq;
+            for record in records.iter().take_while(|record| record.seq >= first) {
                 let record = record.parse()?;
                 if query.since.is_some_and(|since| record.at < since) {
+                    older += 1;
                     continue;
                 }
-                newer = true;
+                older = 0;
                 if selects(query, &record) {
                     found.push(record);
                     if found.len() == query.limit {
@@ -646,12 +672,36 @@ impl Reading {
                     }
                 }
             }
-            if !newer {
+            // The clock may have been behind for a record or two; not for a page of them.
+            if older >= PAGE {
                 break;
             }
-            before = from;
         }
         Ok(found)
+    }
+}
+
+/// Whether the answer of a long reading is wanted.
+#[derive(Clone)]
+struct Wanted(Arc<AtomicBool>);
+
+impl Wanted {
+    fn check(&self) -> Result<(), StoreError> {
+        if self.0.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        Err(StoreError::Unavailable(
+            "the reading was given up".to_owned(),
+        ))
+    }
+}
+
+/// Waits for a long reading; ends it when dropped.
+struct Asker(Wanted);
+
+impl Drop for Asker {
+    fn drop(&mut self) {
+        self.0.0.store(false, Ordering::Relaxed);
     }
 }
 
@@ -722,14 +772,14 @@ fn catch_up(
         )));
     }
     let mut head = applied;
-    if applied.seq >= log.first() {
-        let known = log.read(applied.seq, 1)?;
-        if known.first().is_none_or(|record| record.mac != applied.mac) {
-            return Ok(Some((applied.seq, "it is not the record that was applied")));
-        }
+    if !stands(log, applied)? {
+        return Ok(Some((applied.seq, "it is not the record that was applied")));
     }
     loop {
-        let records = log.read(head.seq + 1, TAIL_SLICE)?;
+        let records = match log.read(head.seq.saturating_add(1), TAIL_SLICE) {
+            Err(StoreError::Corrupt(what)) => return Ok(Some((head.seq.saturating_add(1), what))),
+            records => records?,
+        };
         if records.is_empty() {
             break;
         }
@@ -744,7 +794,10 @@ fn catch_up(
                 seq: record.seq,
                 mac: record.mac,
             };
-            let entry = Entry::decode(&record.body)?;
+            let entry = match Entry::decode(&record.body) {
+                Err(StoreError::Corrupt(what)) => return Ok(Some((record.seq, what))),
+                entry => entry?,
+            };
             let accepts_clock = change::accepts_clock(&entry);
             let mut rows = Layer::default();
             entry.writes.into_iter().for_each(|write| rows.put(write));
@@ -760,6 +813,34 @@ fn catch_up(
     Ok(None)
 }
 
+/// Whether the log holds this record as it was, if it still holds records of that time.
+fn stands(log: &Log, known: Head) -> Result<bool, StoreError> {
+    if known.seq == 0 || known.seq < log.first() {
+        return Ok(true);
+    }
+    match log.read(known.seq, 1) {
+        Ok(records) => Ok(records
+            .first()
+            .is_some_and(|record| record.mac == known.mac)),
+        Err(StoreError::Corrupt(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The first record that is lost although an answer about it may have left. The chain up to `end` is
+/// right.
+fn lost(log: &Log, known: Known, end: Head) -> Result<Option<(u64, &'static str)>, StoreError> {
+    let known = match known {
+        Known::Nothing => return Ok(None),
+        Known::Damaged => return Ok(Some((end.seq, HEAD_DAMAGED))),
+        Known::Head(known) => known,
+    };
+    if known.seq > end.seq {
+        return Ok(Some((end.seq + 1, LOST)));
+    }
+    Ok((!stands(log, known)?).then_some((known.seq, EXCHANGED)))
+}
+
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
     let thread = std::thread::Builder::new().name(name.to_owned());
     thread.spawn(run).map_err(crate::store::log::disk)
@@ -767,6 +848,10 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
 
 /// Most tokens that are looked at for one address: a family's telephone has a few.
 const SHARED_ADDRESS: usize = 16;
+const LOST: &str = "it is lost, yet its answer has left: the end of the log was damaged";
+const EXCHANGED: &str = "it is not the record whose answer has left";
+const HEAD_DAMAGED: &str = "whether it is the last one answered cannot be told, since store/head is damaged; \
+    if `oncegate audit verify` finds nothing else, remove that file to go on";
 const UNREADABLE: StoreError = StoreError::Corrupt("an entry of an index cannot be read");
 const STOPPED: &str = "the store's writer has stopped; restart the daemon";
 /// Places in the writer's queue: half a second of work at full speed. An attacker who fills it
@@ -780,6 +865,6 @@ const TAIL: usize = 1024;
 const BEFORE: Duration = Duration::from_secs(5);
 const AFTER: Duration = Duration::from_secs(40);
 /// Audit records read at a time, backwards.
-const PAGE: u64 = 500;
+const PAGE: usize = 500;
 /// Records folded at a time at opening.
 const TAIL_SLICE: usize = 10_000;

@@ -8,7 +8,11 @@
 //!
 //! `MAC(n) = HMAC-SHA-256(audit key, MAC(n-1) | n | entry)`: whoever cannot read the master key can
 //! neither change, drop, swap nor insert a record unnoticed (SECURITY T35). Records missing at the
-//! end are noticed against the checkpoint (see [`crate::store::fold`]).
+//! end are noticed against the checkpoint (see [`crate::store::fold`]) and the acknowledged head (see
+//! [`crate::store::head`]).
+//!
+//! Numbers found in a file bound no loop: [`Log::read`] and [`Log::read_back`] give records whose numbers
+//! follow each other, and at least one or an end, so that whatever walks the log walks what is there.
 //!
 //! Old segments may be pruned. That is a change like others: its record is in the chain, and with it
 //! goes a row that names the link before the first record that stays, marked with a key of the store.
@@ -20,9 +24,9 @@ use std::sync::RwLock;
 use std::time::Duration;
 use std::time::Instant;
 
-use redb::Builder;
 use redb::Database;
-use redb::ReadableDatabase;
+use redb::ReadOnlyTable;
+use redb::ReadTransaction;
 use redb::ReadableTable;
 use redb::TableDefinition;
 use redb::TableError;
@@ -31,9 +35,12 @@ use crate::model::audit::AuditRecord;
 use crate::store::ChainFault;
 use crate::store::ChainReport;
 use crate::store::StoreError;
+use crate::store::head::Acknowledged;
 use crate::store::medium::Medium;
 use crate::store::record::Entry;
 use crate::store::seal::Sealer;
+use crate::store::segment;
+use crate::store::segment::Segment;
 use crate::time::UnixTime;
 
 /// The end of the chain.
@@ -90,11 +97,6 @@ struct Segments {
     active: Arc<Segment>,
 }
 
-struct Segment {
-    first: u64,
-    db: Database,
-}
-
 /// The writing side of the log; one, owned by the writer thread.
 pub(crate) struct Appender {
     log: Arc<Log>,
@@ -103,6 +105,7 @@ pub(crate) struct Appender {
     head: Head,
     octets: u64,
     limit: u64,
+    acknowledged: Arc<Acknowledged>,
     staged: Staged,
 }
 
@@ -132,27 +135,27 @@ impl Log {
         medium: Arc<dyn Medium>,
         sealer: Arc<Sealer>,
         limit: u64,
+        acknowledged: Arc<Acknowledged>,
     ) -> Result<(Arc<Self>, Appender), StoreError> {
         let mut firsts: Vec<u64> = medium
             .list()
             .map_err(disk)?
             .iter()
-            .filter_map(|name| segment_first(name))
+            .filter_map(|name| segment::first(name))
             .collect();
         firsts.sort_unstable();
         let newest = firsts.pop().unwrap_or(1);
-        let active = open_segment(medium.as_ref(), newest, CACHE)?;
+        let active = Segment::open(medium.as_ref(), newest, CACHE)?;
         // Whoever created it may have been killed before its name was durable.
         medium.sync().map_err(disk)?;
-        let head = segment_head(&active)?;
-        let head = match head {
+        let head = match segment_head(medium.as_ref(), &active)? {
             Some(head) => head,
             // Created but not yet begun when the process ended: begin it where its predecessor ends.
             None => match firsts.last() {
                 None => begin_segment(medium.as_ref(), &active, Head::default())?,
                 Some(previous) => {
-                    let previous = open_segment(medium.as_ref(), *previous, CACHE)?;
-                    let end = segment_head(&previous)?.ok_or(NO_ANCHOR)?;
+                    let previous = Segment::open(medium.as_ref(), *previous, CACHE)?;
+                    let end = segment_head(medium.as_ref(), &previous)?.ok_or(NO_ANCHOR)?;
                     begin_segment(medium.as_ref(), &active, end)?
                 }
             },
@@ -168,7 +171,10 @@ impl Log {
             segments,
             last_read: Mutex::new(None),
         });
-        let octets = (head.seq + 1).saturating_sub(newest) * ASSUMED_RECORD;
+        let octets = head
+            .seq
+            .saturating_sub(newest)
+            .saturating_mul(ASSUMED_RECORD);
         let appender = Appender {
             log: Arc::clone(&log),
             sealer,
@@ -176,27 +182,71 @@ impl Log {
             head,
             octets,
             limit,
+            acknowledged,
             staged: Staged::default(),
         };
         Ok((log, appender))
     }
 
-    /// Records `from..` in order, at most `limit`, from one segment; empty at the end.
+    /// Records `from..` in order, at most `limit`, from one segment; empty at the end. Their numbers rise
+    /// one by one, whatever the file says: what follows a gap is not read, and a record that stands
+    /// where another one should is damage.
     pub(crate) fn read(&self, from: u64, limit: usize) -> Result<Vec<RawRecord>, StoreError> {
         let segment = self.segment_of(from)?;
         let from = from.max(segment.first);
-        let read = segment.db.begin_read().map_err(disk)?;
-        let table = match read.open_table(LOG) {
-            Ok(table) => table,
-            Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
-            Err(error) => return Err(disk(error)),
+        segment.read(self.medium.as_ref(), |read| {
+            let Some(table) = table(read)? else {
+                return Ok(Vec::new());
+            };
+            let mut records = Vec::new();
+            for (seq, row) in (from..).zip(table.range(from..).map_err(disk)?.take(limit)) {
+                let (number, value) = row.map_err(disk)?;
+                match RawRecord::new(number.value(), value.value()) {
+                    Ok(record) if record.seq == seq => records.push(record),
+                    _ if !records.is_empty() => break,
+                    Ok(_) => return Err(MISNUMBERED),
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(records)
+        })
+    }
+
+    /// Records before `before`, newest first, at most `limit`, from one segment; empty before the first.
+    /// Their numbers fall one by one, as in [`Log::read`].
+    pub(crate) fn read_back(
+        &self,
+        before: u64,
+        limit: usize,
+    ) -> Result<Vec<RawRecord>, StoreError> {
+        let Some(last) = before.checked_sub(1).filter(|last| *last >= self.first()) else {
+            return Ok(Vec::new());
         };
-        let mut records = Vec::new();
-        for row in table.range(from..).map_err(disk)?.take(limit) {
-            let (seq, value) = row.map_err(disk)?;
-            records.push(RawRecord::new(seq.value(), value.value())?);
-        }
-        Ok(records)
+        let segment = self.segment_of(last)?;
+        segment.read(self.medium.as_ref(), |read| {
+            let Some(table) = table(read)? else {
+                return Ok(Vec::new());
+            };
+            let rows = table.range(segment.first..before).map_err(disk)?;
+            let mut records = Vec::new();
+            for (seq, row) in (0..=last).rev().zip(rows.rev().take(limit)) {
+                let (number, value) = row.map_err(disk)?;
+                match RawRecord::new(number.value(), value.value()) {
+                    Ok(record) if record.seq == seq => records.push(record),
+                    _ if !records.is_empty() => break,
+                    Ok(_) => return Err(MISNUMBERED),
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(records)
+        })
+    }
+
+    /// The last record of the newest segment as it is numbered there.
+    pub(crate) fn last(&self) -> Result<u64, StoreError> {
+        let active = Arc::clone(&self.segments.read().expect(UNPOISONED).active);
+        let head = segment_head(self.medium.as_ref(), &active)?;
+        Ok(head.unwrap_or_default().seq)
     }
 
     /// Number of the first record that is kept.
@@ -216,6 +266,7 @@ impl Log {
         &self,
         before: UnixTime,
         applied: u64,
+        wanted: &dyn Fn() -> Result<(), StoreError>,
     ) -> Result<Option<Head>, StoreError> {
         let bounds: Vec<(u64, u64)> = {
             let segments = self.segments.read().expect(UNPOISONED);
@@ -225,6 +276,7 @@ impl Log {
         };
         let mut anchor = None;
         for (first, next) in bounds {
+            wanted()?;
             let last = next.saturating_sub(1);
             // Both ends: changes bear the clock's time as it was, and it may have been wrong for a while.
             let (begin, end) = (self.record(first)?, self.record(last)?);
@@ -247,6 +299,15 @@ impl Log {
         Ok(found.filter(|record| record.seq == seq))
     }
 
+    /// The MAC of a record, or the link before the record that follows it.
+    fn record_or_anchor(&self, seq: u64) -> Result<Option<[u8; 32]>, StoreError> {
+        let active = Arc::clone(&self.segments.read().expect(UNPOISONED).active);
+        if seq.saturating_add(1) == active.first {
+            return active.read(self.medium.as_ref(), anchor);
+        }
+        Ok(self.record(seq)?.map(|record| record.mac))
+    }
+
     /// Forgets the segments that end at or before `seq`, and returns which they are, for
     /// [`Log::remove`].
     pub(crate) fn prune(&self, seq: u64) -> Vec<u64> {
@@ -264,7 +325,7 @@ impl Log {
         // From here on no reader opens one of them: each looks the list up under this lock.
         drop(self.last_read.lock().expect(UNPOISONED).take());
         for first in pruned {
-            if let Err(error) = self.medium.remove(&segment_name(*first)) {
+            if let Err(error) = self.medium.remove(&segment::name(*first)) {
                 tracing::warn!(first, %error, "a pruned audit segment was not removed");
             }
         }
@@ -304,7 +365,9 @@ impl Log {
 
     /// The MAC before the first record of the segment that holds `seq`.
     fn anchor_of(&self, seq: u64) -> Result<[u8; 32], StoreError> {
-        anchor(&*self.segment_of(seq)?)?.ok_or(NO_ANCHOR)
+        let segment = self.segment_of(seq)?;
+        let anchor = segment.read(self.medium.as_ref(), anchor)?;
+        anchor.ok_or(NO_ANCHOR)
     }
 
     /// Walks the chain from behind `start` up to `end` and names the first record that is not as it was written.
@@ -313,7 +376,7 @@ impl Log {
         sealer: &Sealer,
         start: Head,
         end: Head,
-        progress: &dyn Fn(u64),
+        progress: &dyn Fn(u64) -> Result<(), StoreError>,
     ) -> Result<ChainReport, StoreError> {
         let mut good = 0;
         let mut mac = start.mac;
@@ -346,7 +409,7 @@ impl Log {
                 next += 1;
                 good += 1;
             }
-            progress(good);
+            progress(good)?;
             if next <= end.seq && self.next_segment(next - 1) == Some(next) {
                 // The anchor must agree with what was just read, or a segment was exchanged.
                 if self.anchor_of(next)? != mac {
@@ -385,7 +448,7 @@ impl Log {
         *last = None;
         let begun = Instant::now();
         let segment = loop {
-            match open_segment(self.medium.as_ref(), first, self.cache) {
+            match Segment::open(self.medium.as_ref(), first, self.cache) {
                 // Another reader has not finished its page of it.
                 Err(StoreError::InUse) if begun.elapsed() < PATIENCE => std::thread::sleep(PAUSE),
                 opened => break Arc::new(opened?),
@@ -445,8 +508,9 @@ impl Appender {
     pub(crate) fn commit(&mut self) -> Result<usize, StoreError> {
         let done = self.write();
         let records = self.staged.ends.len();
-        if done.is_err() {
+        if let Err(error) = &done {
             self.unstage();
+            self.active.close(error.to_string());
         }
         done.map(|()| records)
     }
@@ -455,14 +519,17 @@ impl Appender {
         if self.octets >= self.limit {
             self.roll()?;
         }
-        let write = self.active.db.begin_write().map_err(disk)?;
-        {
+        self.active.write(|db| {
+            let write = db.begin_write().map_err(disk)?;
             let mut table = write.open_table(LOG).map_err(disk)?;
             for (seq, value) in (self.head.seq + 1..).zip(self.staged.iter()) {
                 table.insert(seq, value).map_err(disk)?;
             }
-        }
-        write.commit().map_err(disk)?;
+            drop(table);
+            write.commit().map_err(disk)
+        })?;
+        // Durable; from here on answers may leave, and their loss would be noticed.
+        self.acknowledged.write(self.staged.head)?;
         self.head = self.staged.head;
         self.octets += self.staged.values.len() as u64;
         Ok(())
@@ -487,40 +554,45 @@ impl Appender {
     /// Opens the newest segment again after a failed commit and returns the entries that turned out
     /// durable although nobody was told.
     pub(crate) fn reopen(&mut self) -> Result<Vec<(u64, Entry)>, StoreError> {
-        let first = self.active.first;
-        let spare = Arc::new(Segment {
-            first,
-            db: memory_database()?,
-        });
-        // Readers give their handle back when they finish their page; until then the file is locked
-        // and opening fails: the caller tries again.
-        self.active = Arc::clone(&spare);
-        self.log.segments.write().expect(UNPOISONED).active = spare;
-        let medium = &self.log.medium;
-        medium.forget(&segment_name(first)).map_err(disk)?;
-        let segment = open_segment(self.log.medium.as_ref(), first, self.log.cache)?;
-        let head = segment_head(&segment)?.ok_or(NO_ANCHOR)?;
-        probe(&segment)?;
-        self.active = Arc::new(segment);
-        self.log.segments.write().expect(UNPOISONED).active = Arc::clone(&self.active);
-        if head.seq < self.head.seq {
+        let (medium, cache) = (self.log.medium.as_ref(), self.log.cache);
+        self.active.reopen(medium, cache, probe)?;
+        let head = segment_head(medium, &self.active)?.ok_or(NO_ANCHOR)?;
+        let known = self.log.record_or_anchor(self.head.seq)?;
+        if known.is_none_or(|mac| mac != self.head.mac) {
             return Err(StoreError::Corrupt("durable audit records are gone"));
         }
         let mut entries = Vec::new();
-        for record in self.log.read(self.head.seq + 1, usize::MAX)? {
-            entries.push((record.seq, Entry::decode(&record.body)?));
+        let mut end = self.head;
+        while end.seq < head.seq {
+            let records = self.log.read(end.seq + 1, SLICE)?;
+            if records.is_empty() {
+                return Err(StoreError::Corrupt(MISSING));
+            }
+            for record in records {
+                if self.sealer.link(&end.mac, record.seq, &record.body) != record.mac {
+                    return Err(StoreError::Corrupt(ALTERED));
+                }
+                end = Head {
+                    seq: record.seq,
+                    mac: record.mac,
+                };
+                entries.push((record.seq, Entry::decode(&record.body)?));
+            }
         }
-        self.head = head;
+        self.acknowledged.write(end)?;
+        self.head = end;
         Ok(entries)
     }
 
     /// Closes the newest segment for good and begins the next.
     fn roll(&mut self) -> Result<(), StoreError> {
-        let mut write = self.active.db.begin_write().map_err(disk)?;
-        write.set_quick_repair(true);
-        write.commit().map_err(disk)?;
+        self.active.write(|db| {
+            let mut write = db.begin_write().map_err(disk)?;
+            write.set_quick_repair(true);
+            write.commit().map_err(disk)
+        })?;
         let first = self.head.seq + 1;
-        let segment = open_segment(self.log.medium.as_ref(), first, self.log.cache)?;
+        let segment = Segment::open(self.log.medium.as_ref(), first, self.log.cache)?;
         begin_segment(self.log.medium.as_ref(), &segment, self.head)?;
         let segment = Arc::new(segment);
         let mut segments = self.log.segments.write().expect(UNPOISONED);
@@ -533,39 +605,41 @@ impl Appender {
     }
 }
 
-fn open_segment(medium: &dyn Medium, first: u64, cache: usize) -> Result<Segment, StoreError> {
-    let mut builder = Builder::new();
-    builder.set_cache_size(cache);
-    let db = medium
-        .open(&segment_name(first), &builder)
-        .map_err(open_error)?;
-    Ok(Segment { first, db })
-}
-
 /// Writes the anchor of a new segment, durably, and returns the head it stands for.
 fn begin_segment(medium: &dyn Medium, segment: &Segment, head: Head) -> Result<Head, StoreError> {
-    let write = segment.db.begin_write().map_err(disk)?;
-    {
+    segment.write(|db| {
+        let write = db.begin_write().map_err(disk)?;
         let mut anchors = write.open_table(ANCHOR).map_err(disk)?;
         anchors.insert(0, head.mac.as_slice()).map_err(disk)?;
-        write.open_table(LOG).map_err(disk)?;
-    }
-    write.commit().map_err(disk)?;
+        drop(anchors);
+        drop(write.open_table(LOG).map_err(disk)?);
+        write.commit().map_err(disk)
+    })?;
     medium.sync().map_err(disk)?;
     Ok(head)
 }
 
 /// Proves that the file takes writes again: who only opened it would call a full disk healthy.
-fn probe(segment: &Segment) -> Result<(), StoreError> {
-    let write = segment.db.begin_write().map_err(disk)?;
+fn probe(db: &Database) -> Result<(), StoreError> {
+    let write = db.begin_write().map_err(disk)?;
     let mut anchors = write.open_table(ANCHOR).map_err(disk)?;
     anchors.insert(1, b"".as_slice()).map_err(disk)?;
     drop(anchors);
     write.commit().map_err(disk)
 }
 
-fn anchor(segment: &Segment) -> Result<Option<[u8; 32]>, StoreError> {
-    let read = segment.db.begin_read().map_err(disk)?;
+/// The records of a segment; `None` when it was never begun.
+fn table(read: &ReadTransaction) -> Result<Option<Records>, StoreError> {
+    match read.open_table(LOG) {
+        Ok(table) => Ok(Some(table)),
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(disk(error)),
+    }
+}
+
+type Records = ReadOnlyTable<u64, &'static [u8]>;
+
+fn anchor(read: &ReadTransaction) -> Result<Option<[u8; 32]>, StoreError> {
     let table = match read.open_table(ANCHOR) {
         Ok(table) => table,
         Err(TableError::TableDoesNotExist(_)) => return Ok(None),
@@ -578,43 +652,26 @@ fn anchor(segment: &Segment) -> Result<Option<[u8; 32]>, StoreError> {
 }
 
 /// The end of the chain in this segment; `None` when it was never begun.
-fn segment_head(segment: &Segment) -> Result<Option<Head>, StoreError> {
-    let Some(mac) = anchor(segment)? else {
-        return Ok(None);
-    };
-    let read = segment.db.begin_read().map_err(disk)?;
-    let table = read.open_table(LOG).map_err(disk)?;
-    let last = table.last().map_err(disk)?;
-    Ok(Some(match last {
-        None => Head {
-            seq: segment.first - 1,
-            mac,
-        },
-        Some((seq, value)) => {
-            let record = RawRecord::new(seq.value(), value.value())?;
-            Head {
-                seq: record.seq,
-                mac: record.mac,
+fn segment_head(medium: &dyn Medium, segment: &Segment) -> Result<Option<Head>, StoreError> {
+    segment.read(medium, |read| {
+        let (Some(mac), Some(table)) = (anchor(read)?, table(read)?) else {
+            return Ok(None);
+        };
+        let last = table.last().map_err(disk)?;
+        Ok(Some(match last {
+            None => Head {
+                seq: segment.first.saturating_sub(1),
+                mac,
+            },
+            Some((seq, value)) => {
+                let record = RawRecord::new(seq.value(), value.value())?;
+                Head {
+                    seq: record.seq,
+                    mac: record.mac,
+                }
             }
-        }
-    }))
-}
-
-fn segment_name(first: u64) -> String {
-    format!("log-{first:016}.redb")
-}
-
-fn segment_first(name: &str) -> Option<u64> {
-    name.strip_prefix("log-")?
-        .strip_suffix(".redb")?
-        .parse()
-        .ok()
-}
-
-fn memory_database() -> Result<Database, StoreError> {
-    Builder::new()
-        .create_with_backend(redb::backends::InMemoryBackend::new())
-        .map_err(open_error)
+        }))
+    })
 }
 
 fn broken(first: u64, good: u64, seq: u64, what: &'static str) -> ChainReport {
@@ -653,6 +710,8 @@ const SLICE: usize = 1000;
 const ASSUMED_RECORD: u64 = 256;
 const UNPOISONED: &str = "no panic while the lock is held";
 const SHORT: StoreError = StoreError::Corrupt("an audit record is cut short");
+const MISNUMBERED: StoreError =
+    StoreError::Corrupt("an audit record is missing, or bears another number");
 const NO_ANCHOR: StoreError = StoreError::Corrupt("a log segment has no beginning");
 const MISSING: &str = "the record is missing";
 const ALTERED: &str = "the record was altered, or stands in another's place";

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,6 +20,10 @@ use redb::backends::InMemoryBackend;
 pub trait Medium: Send + Sync + 'static {
     /// Opens the database, creating it when it is missing.
     fn open(&self, name: &str, builder: &Builder) -> Result<Database, DatabaseError>;
+
+    /// Opens a file as it is, creating it when it is missing. Nothing locks it: whoever writes to it has
+    /// the store, or nobody else writes to it.
+    fn raw(&self, name: &str) -> io::Result<Box<dyn StorageBackend>>;
 
     /// Names of the files that exist.
     fn list(&self) -> io::Result<Vec<String>>;
@@ -48,13 +53,23 @@ impl Directory {
     }
 }
 
-impl Medium for Directory {
-    fn open(&self, name: &str, builder: &Builder) -> Result<Database, DatabaseError> {
+impl Directory {
+    fn file(&self, name: &str) -> io::Result<File> {
         let mut options = File::options();
         // What is in it is nobody else's, whatever the umask says.
         options.read(true).write(true).create(true).mode(0o600);
-        let file = options.truncate(false).open(self.0.join(name))?;
+        options.truncate(false).open(self.0.join(name))
+    }
+}
+
+impl Medium for Directory {
+    fn open(&self, name: &str, builder: &Builder) -> Result<Database, DatabaseError> {
+        let file = self.file(name)?;
         builder.create_with_backend(FileBackend::new(file)?)
+    }
+
+    fn raw(&self, name: &str) -> io::Result<Box<dyn StorageBackend>> {
+        Ok(Box::new(Plain(self.file(name)?)))
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
@@ -87,11 +102,20 @@ impl Medium for Directory {
 #[derive(Clone, Debug, Default)]
 pub struct Memory(Arc<Mutex<BTreeMap<String, Arc<InMemoryBackend>>>>);
 
+impl Memory {
+    fn file(&self, name: &str) -> Shared {
+        let mut files = self.0.lock().expect("no panic while the lock is held");
+        Shared(Arc::clone(files.entry(name.to_owned()).or_default()))
+    }
+}
+
 impl Medium for Memory {
     fn open(&self, name: &str, builder: &Builder) -> Result<Database, DatabaseError> {
-        let mut files = self.0.lock().expect("no panic while the lock is held");
-        let file = Arc::clone(files.entry(name.to_owned()).or_default());
-        builder.create_with_backend(Shared(file))
+        builder.create_with_backend(self.file(name))
+    }
+
+    fn raw(&self, name: &str) -> io::Result<Box<dyn StorageBackend>> {
+        Ok(Box::new(self.file(name)))
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
@@ -107,6 +131,32 @@ impl Medium for Memory {
 
     fn sync(&self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// A file without a lock.
+#[derive(Debug)]
+struct Plain(File);
+
+impl StorageBackend for Plain {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read_exact_at(out, offset)
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.0.set_len(length)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(data, offset)
     }
 }
 

@@ -27,7 +27,8 @@
 //! ```
 //!
 //! Opening reads `main.redb` where it is and folds the log's tail behind it; both are bounded, so
-//! opening does not grow with the data. See [`log`] and [`fold`] for the files.
+//! opening does not grow with the data. See [`log`] and [`fold`] for the files; `head` is the third: up to
+//! which record answers have left, so that a log whose end was lost is refused.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -73,6 +74,7 @@ pub mod embedded;
 mod enrol;
 mod evaluate;
 pub mod fold;
+mod head;
 mod import;
 mod loaded;
 pub mod log;
@@ -82,6 +84,7 @@ mod new_token;
 mod queue;
 mod record;
 pub mod seal;
+mod segment;
 mod words;
 mod writer;
 

@@ -5,4 +5,7 @@ mod d8_description;
 
 mod c4_what_changed;
 
+mod a3_lost_tail;
+mod a4_endless_reading;
 mod b1_log_lines;
+mod b2_full_disk;

@@ -144,7 +144,29 @@ impl Site {
 
     /// The same, with this standard error.
     pub(crate) fn serve_on(&self, env: &[(&str, &str)], stderr: Stdio) -> Daemon {
-        let mut child = self.serving(env).stderr(stderr).spawn().unwrap();
+        self.ready(self.serving(env).stderr(stderr))
+    }
+
+    /// The same, run by another program: these words, then ours.
+    pub(crate) fn serve_by(&self, words: &[&str]) -> Daemon {
+        let daemon = self.serving(&[]);
+        let mut by = Command::new(words[0]);
+        by.args(&words[1..])
+            .arg(daemon.get_program())
+            .args(daemon.get_args())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        for (name, value) in daemon.get_envs() {
+            match value {
+                Some(value) => by.env(name, value),
+                None => by.env_remove(name),
+            };
+        }
+        self.ready(&mut by)
+    }
+
+    fn ready(&self, command: &mut Command) -> Daemon {
+        let mut child = command.spawn().unwrap();
         let mut line = String::new();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         stdout.read_line(&mut line).unwrap();

@@ -59,6 +59,31 @@ impl Disk {
         self.0.lock().unwrap().operations
     }
 
+    /// What is in the files at present, as a process that is killed now leaves it.
+    pub(crate) fn files(&self) -> BTreeMap<String, Vec<u8>> {
+        let state = self.0.lock().unwrap();
+        let files = state.files.iter();
+        files
+            .map(|(name, file)| (name.clone(), file.view.clone()))
+            .collect()
+    }
+
+    /// A disk with these files, all of them durable.
+    pub(crate) fn with(files: BTreeMap<String, Vec<u8>>) -> Self {
+        let disk = Self::default();
+        let durable = |octets: Vec<u8>| File {
+            view: octets.clone(),
+            synced: octets,
+            pending: Vec::new(),
+            named: true,
+        };
+        let files = files.into_iter();
+        disk.0.lock().unwrap().files = files
+            .map(|(name, octets)| (name, durable(octets)))
+            .collect();
+        disk
+    }
+
     /// Cuts the power: what was not synced is lost, kept or torn by sector, as `random` says.
     pub(crate) fn power_cut(&self, random: &mut Random) {
         let mut state = self.0.lock().unwrap();
@@ -112,6 +137,17 @@ impl Medium for Disk {
             disk: self.clone(),
             name: name.to_owned(),
         })
+    }
+
+    fn raw(&self, name: &str) -> io::Result<Box<dyn StorageBackend>> {
+        let mut state = self.0.lock().unwrap();
+        state.operate(false)?;
+        state.files.entry(name.to_owned()).or_default();
+        drop(state);
+        Ok(Box::new(Handle {
+            disk: self.clone(),
+            name: name.to_owned(),
+        }))
     }
 
     fn list(&self) -> io::Result<Vec<String>> {

@@ -6,12 +6,19 @@
 //! [`crate::server::http::roles`] and also says who acts (`By`).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::extract::Path;
+use axum::extract::Request;
+use axum::extract::State;
 use axum::http::HeaderMap;
+use axum::http::Method;
 use axum::http::header;
 use axum::http::request::Parts;
+use axum::middleware::Next;
+use axum::response::IntoResponse;
+use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -101,6 +108,31 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(operation::list_policies))
         .routes(routes!(operation::recover_clock))
 }
+
+/// Ends what the asker waits for when the server stops: readings, however long, at once; changes when
+/// they had the time that any commit takes.
+pub(crate) async fn until_stopped(
+    State(app): State<Arc<App>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let stopping = app.stopping().clone();
+    let reads = request.method() == Method::GET || request.uri().path().ends_with("/verify");
+    let stopped = async {
+        stopping.cancelled().await;
+        if !reads {
+            tokio::time::sleep(GRACE).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        response = next.run(request) => response,
+        () = stopped => Failure::Unavailable("the server is stopping".into()).into_response(),
+    }
+}
+
+/// Time for a change that was begun when the server stops.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// A user in a path.
 struct UserPath(UserKey);

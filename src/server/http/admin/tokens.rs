@@ -131,6 +131,8 @@ async fn matching(
             found.truncate(wanted);
             return Ok(found);
         }
+        // Where nothing waits nothing else would be done meanwhile, and nobody could give it up.
+        tokio::task::yield_now().await;
     }
 }
 
