@@ -163,8 +163,14 @@ pub struct AuditQuery {
     pub before: Option<u64>,
     /// Only records at or after this time (RFC 3339).
     pub since: Option<String>,
+    /// Only records before this time (RFC 3339).
+    pub until: Option<String>,
     /// Only about this user.
     pub user: Option<String>,
+    /// Only decisions that this client asked for.
+    pub client: Option<String>,
+    /// Only decisions with this reason, a word of the closed list.
+    pub reason: Option<String>,
     /// `accept`, `reject` or `challenge`.
     pub decision: Option<String>,
     /// Only of this request.

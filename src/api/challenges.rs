@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::api::unless_null;
 use crate::secret::SecretString;
 
 /// `POST /v1/challenges`: begins a round without a first factor.
@@ -24,7 +25,8 @@ pub struct ChallengeRequest {
     #[schema(value_type = Option<String>)]
     pub client_ip: Option<IpAddr>,
     /// The application's own words, for policy rules.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "unless_null")]
+    #[schema(nullable)]
     pub context: BTreeMap<String, String>,
 }
 
@@ -59,7 +61,8 @@ pub struct ChallengeStanding {
 #[serde(deny_unknown_fields)]
 pub struct InboundMessage {
     /// The gateway's name of the message; the same when it is brought again.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "unless_null")]
+    #[schema(nullable)]
     pub id: String,
     /// The number it came from, in E.164 form.
     pub from: String,

@@ -5,6 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::api::present;
+use crate::api::unless_null;
 use crate::secret::SecretString;
 
 /// A client to be made.
@@ -36,7 +37,8 @@ pub enum ClientCreate {
         /// Its name.
         name: String,
         /// `verify` (default), `admin`, `operator`, `approver`, `auditor`.
-        #[serde(default)]
+        #[serde(default, deserialize_with = "unless_null")]
+        #[schema(nullable)]
         scopes: Vec<String>,
         /// Policy of its users.
         policy: Option<String>,

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use crate::api::AuditRecord;
 use crate::api::Lock;
 use crate::api::Token;
+use crate::api::unless_null;
 
 /// `POST /v1/admin/explain`: what would happen? Nothing is written.
 #[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
@@ -30,10 +31,12 @@ pub struct ExplainLogin {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
     /// RADIUS attributes by dictionary name.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "unless_null")]
+    #[schema(nullable)]
     pub attributes: BTreeMap<String, Vec<String>>,
     /// The application's own words.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "unless_null")]
+    #[schema(nullable)]
     pub context: BTreeMap<String, String>,
 }
 

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::api::unless_null;
 use crate::secret::SecretString;
 
 /// Users and tokens to be made: all of them, or none. At most 500 rows and 1 MiB.
@@ -16,7 +17,8 @@ pub struct ImportRequest {
     /// What exists already: `fail` (default) refuses the batch, `skip` leaves it as it is.
     pub on_conflict: Option<String>,
     /// Whether nothing is to be made.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "unless_null")]
+    #[schema(nullable)]
     pub dry_run: bool,
     /// Several tokens of one new user are rows one after the other.
     pub rows: Vec<ImportRow>,
@@ -29,7 +31,8 @@ pub struct ImportRow {
     /// `name`, `name@realm` or `DOMAIN\name`.
     pub user: String,
     /// Groups.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "unless_null")]
+    #[schema(nullable)]
     pub groups: Vec<String>,
     /// Telephone number.
     pub phone: Option<String>,

@@ -1,6 +1,7 @@
 //! The JSON forms of the HTTP API, shared by the server and the command line.
 //!
-//! Unknown fields are refused: a misspelt field must not be a silent default. Times are RFC 3339 in
+//! Unknown fields are refused: a misspelt field must not be a silent default. `null` is read as an absent
+//! field, but where a change clears by it. Times are RFC 3339 in
 //! UTC. Fields that carry secrets are [`crate::secret::SecretString`] on the way in; on the way out a secret
 //! appears once, in the answer to its creation.
 
@@ -62,6 +63,26 @@ pub struct Page {
     pub limit: Option<usize>,
     /// Only tokens of this user.
     pub user: Option<String>,
+}
+
+/// Which page of users, and which users: those of whom all that is said here holds. A page looks at a
+/// bounded number of users: one may have none that fit and still a `next`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct UserPage {
+    /// `next` of the page before.
+    pub after: Option<String>,
+    /// At most this many: 1 to 1000, 100 by default.
+    pub limit: Option<usize>,
+    /// Only those in this group.
+    pub group: Option<String>,
+    /// Only those who have no token, or only revoked and expired ones.
+    pub without_token: Option<bool>,
+    /// Only those who are locked, or have an active token that is; `lock` says how.
+    pub locked: Option<bool>,
+    /// Only those whose name, phone number, mail address or token's serial has this as a part.
+    pub search: Option<String>,
 }
 
 /// How the daemon is.
@@ -147,6 +168,16 @@ pub struct PolicySummary {
     pub rules: Vec<String>,
 }
 
+/// Reads `null` as if the field were absent: many serializers write a list or map without entries so.
+pub(crate) fn unless_null<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+where
+    T: Deserialize<'de> + Default,
+    D: serde::Deserializer<'de>,
+{
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+/// Tells `null` from a field that is absent.
 pub(crate) fn present<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     T: Deserialize<'de>,

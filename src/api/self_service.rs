@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use crate::api::Offered;
 use crate::api::Token;
+use crate::api::unless_null;
 use crate::api::verify::client_ip;
 use crate::secret::SecretString;
 
@@ -22,7 +23,8 @@ pub struct EnrolmentRequest {
     /// Where its codes are sent (`sms`, `email`, `voice`); what is on record when absent.
     pub address: Option<String>,
     /// How the code of a `server` token is shown: `text`, `qr`; both when absent.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "unless_null")]
+    #[schema(nullable)]
     pub by: Vec<String>,
     /// The user's token that ends when this one is proven.
     pub replaces: Option<String>,

@@ -6,6 +6,7 @@ use utoipa::IntoParams;
 use utoipa::ToSchema;
 
 use crate::api::Lock;
+use crate::api::unless_null;
 use crate::secret::SecretString;
 
 /// A token to be made.
@@ -28,7 +29,8 @@ pub struct TokenCreate {
     /// First counter (HOTP).
     pub counter: Option<u64>,
     /// Active at once, without a first right code.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "unless_null")]
+    #[schema(nullable)]
     pub active: bool,
     /// Name; generated when absent.
     pub serial: Option<String>,
@@ -42,7 +44,8 @@ pub struct TokenCreate {
     pub valid_for_secs: Option<u64>,
     /// Whether others must approve of it first, as many as the policy says. Requests of operators
     /// always do.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "unless_null")]
+    #[schema(nullable)]
     pub request: bool,
     /// Whose `[enrolment]` and `[codes]` apply; `default` when absent.
     pub policy: Option<String>,
@@ -145,7 +148,12 @@ pub struct TokenCreated {
 pub struct Offer {
     /// How the code of a `server` token reaches its user: `text`, `qr`, `sms`, `email`; all carry the
     /// same code. `text` and `qr` when absent.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "unless_null",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    #[schema(nullable)]
     pub by: Vec<String>,
     /// Where devices reach this server; `http.public_url` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -236,7 +244,8 @@ pub struct Renew {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_for_secs: Option<u64>,
     /// Whether the time before its end does not matter; administrators only.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "unless_null")]
+    #[schema(nullable)]
     pub force: bool,
 }
 

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use crate::api::Token;
 use crate::api::present;
+use crate::api::unless_null;
 use crate::secret::SecretString;
 
 /// A user to be made.
@@ -17,7 +18,8 @@ pub struct UserCreate {
     /// The realm, when the name does not say it.
     pub realm: Option<String>,
     /// Groups.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "unless_null")]
+    #[schema(nullable)]
     pub groups: Vec<String>,
     /// Telephone number.
     pub phone: Option<String>,
@@ -192,7 +194,8 @@ pub struct User {
     /// The password, if there is one; only where one user is shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password: Option<VerifierInfo>,
-    /// Failures since the last success, and the lock; only where one user is shown.
+    /// Failures since the last success, and the lock; only where one user is shown, or locked ones are
+    /// looked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lock: Option<Lock>,
     /// The user's tokens; only where one user is shown.

@@ -8,6 +8,7 @@ use serde::Serialize;
 use utoipa::IntoParams;
 use utoipa::ToSchema;
 
+use crate::api::unless_null;
 use crate::secret::SecretString;
 
 /// `POST /v1/verify`: is this the person, this once?
@@ -35,7 +36,8 @@ pub struct VerifyRequest {
     #[schema(value_type = Option<String>)]
     pub client_ip: Option<IpAddr>,
     /// The application's own words, for policy rules.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "unless_null")]
+    #[schema(nullable)]
     pub context: BTreeMap<String, String>,
 }
 

@@ -2,6 +2,8 @@
 
 use clap::Args;
 use clap::Subcommand;
+use clap::builder::PossibleValuesParser;
+use clap::builder::TypedValueParser;
 use hyper::Method;
 use jiff::Timestamp;
 use owo_colors::OwoColorize as _;
@@ -24,19 +26,17 @@ use crate::cli::transport::Transport;
 use crate::cli::transport::admin;
 use crate::cli::transport::with_query;
 use crate::cli::user::PAGE;
-use crate::diagnostic::units;
-use crate::time::Clock as _;
-use crate::time::SystemClock;
-use crate::time::UnixTime;
+use crate::cli::when;
+use crate::cli::words::Whose;
+use crate::model::reason::Reason;
 
 /// What happened: decisions and changes, in a chain that shows tampering
 #[derive(Debug, Subcommand)]
 pub(super) enum Audit {
     /// List records, newest first
-    #[command(
-        after_help = "Examples:\n  oncegate audit list --user alice --since 1h\n  \
-        oncegate audit list --decision reject --since 2026-11-23T00:00:00Z"
-    )]
+    #[command(after_help = "Examples:\n  oncegate audit list alice --since 1h\n  \
+        oncegate audit list --decision reject --since 2026-11-23 --until 2026-11-24\n  \
+        oncegate audit list --client vpn --reason wrong_code --since yesterday")]
     List(List),
     /// Show one record: each field before and after, and the list of the records that it wrote
     #[command(after_help = "Example:\n  oncegate audit show 4711\n\
@@ -63,12 +63,15 @@ pub(super) enum Audit {
         configuration. What was pruned cannot be brought back, and `verify` says where the trail begins."
     )]
     Prune(Prune),
+    /// As `oncegate tail`
+    #[command(hide = true)]
+    Tail(Tail),
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Prune {
-    /// Only what is before this time: RFC 3339, or how long ago, as 90d
-    #[arg(long, value_name = "TIME", value_parser = since)]
+    /// Only what is before this time: 2026-11-20, or how long ago, as 90d
+    #[arg(long, value_name = "TIME", value_parser = when::past)]
     before: Timestamp,
     /// Do not ask
     #[arg(long)]
@@ -77,12 +80,20 @@ pub(super) struct Prune {
 
 #[derive(Debug, Args)]
 pub(super) struct List {
-    /// Only about this user
-    #[arg(long)]
-    user: Option<String>,
-    /// Only at or after this time: RFC 3339, or how long ago, as 30m, 12h, 7d
-    #[arg(long, value_name = "TIME", value_parser = since)]
+    #[command(flatten)]
+    whose: Whose,
+    /// Only at or after this time: 2026-11-20, 2026-11-20T10:00 (local time), `yesterday`, 30m, 7d
+    #[arg(long, value_name = "TIME", value_parser = when::past)]
     since: Option<Timestamp>,
+    /// Only before this time, written alike; a date alone is 00:00 of that day
+    #[arg(long, value_name = "TIME", value_parser = when::past)]
+    until: Option<Timestamp>,
+    /// Only what this client asked
+    #[arg(long, value_name = "NAME")]
+    client: Option<String>,
+    /// Only decisions with this reason (`oncegate explain --reasons` lists them)
+    #[arg(long, value_name = "WORD", hide_possible_values = true, value_parser = reason())]
+    reason: Option<String>,
     /// Only these decisions
     #[arg(long, value_parser = ["accept", "reject", "challenge"])]
     decision: Option<String>,
@@ -99,8 +110,8 @@ pub(super) struct List {
 
 #[derive(Debug, Args)]
 pub(super) struct Export {
-    /// Only at or after this time: RFC 3339, or how long ago, as 30m, 12h, 7d
-    #[arg(long, value_name = "TIME", value_parser = since)]
+    /// Only at or after this time: 2026-11-20, 2026-11-20T10:00 (local time), `yesterday`, 30m, 7d
+    #[arg(long, value_name = "TIME", value_parser = when::past)]
     since: Option<Timestamp>,
 }
 
@@ -114,8 +125,8 @@ pub(super) struct Tail {
     /// Show the last N and stop
     #[arg(short = 'n', long, value_name = "N")]
     lines: Option<usize>,
-    /// Go on after the last N
-    #[arg(short, long, requires = "lines")]
+    /// Go on after the last N; without -n this is what tail does
+    #[arg(short, long)]
     follow: bool,
 }
 
@@ -127,6 +138,7 @@ impl Audit {
             Self::Verify => verify(context).await,
             Self::Export(export) => export.run(context).await,
             Self::Prune(prune) => prune.run(context).await,
+            Self::Tail(tail) => tail.run(context).await,
         }
     }
 }
@@ -135,6 +147,8 @@ impl List {
     async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let api = context.transport().await?;
         let since = self.since.map(|since| since.to_string());
+        let until = self.until.map(|until| until.to_string());
+        let user = self.whose.user();
         let mut all = api::Audit {
             records: Vec::new(),
             next: self.before,
@@ -145,7 +159,10 @@ impl List {
             let query = [
                 ("before", before.as_deref()),
                 ("since", since.as_deref()),
-                ("user", self.user.as_deref()),
+                ("until", until.as_deref()),
+                ("user", user.as_deref()),
+                ("client", self.client.as_deref()),
+                ("reason", self.reason.as_deref()),
                 ("decision", self.decision.as_deref()),
                 ("request", self.request.as_deref()),
                 ("limit", Some(wanted.as_str())),
@@ -516,44 +533,15 @@ fn line(record: &AuditRecord) -> String {
     text
 }
 
-/// A time as RFC 3339, or how long ago it was.
-fn since(text: &str) -> Result<Timestamp, String> {
-    moment(text, SystemClock.now())
-}
-
-fn moment(text: &str, now: UnixTime) -> Result<Timestamp, String> {
-    if let Ok(time) = text.parse::<Timestamp>() {
-        return Ok(time);
-    }
-    let ago = units::duration(text).map_err(|_| {
-        "write a time as 2026-11-23T07:00:00Z, or how long ago: 30m, 12h, 7d".to_owned()
-    })?;
-    let millis = now.as_millis().saturating_sub(crate::time::millis(ago));
-    i64::try_from(millis)
-        .ok()
-        .and_then(|millis| Timestamp::from_millisecond(millis).ok())
-        .ok_or_else(|| format!("`{text}` is too long ago"))
+/// The words of the closed list; a slip of the fingers is named with what was meant.
+fn reason() -> impl TypedValueParser<Value = String> {
+    let words = Reason::ALL.iter().map(|reason| reason.as_str());
+    PossibleValuesParser::new(words)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_absolute_or_ago() {
-        let now = UnixTime::from_secs(86_400);
-        assert_eq!(
-            moment("1h", now).unwrap().to_string(),
-            "1970-01-01T23:00:00Z"
-        );
-        assert_eq!(
-            moment("2026-11-23T09:00:00+09:00", now)
-                .unwrap()
-                .to_string(),
-            "2026-11-23T00:00:00Z"
-        );
-        assert!(moment("yesterday", now).is_err());
-    }
 
     fn decision(user: &str) -> AuditRecord {
         AuditRecord {

@@ -19,6 +19,7 @@ use crate::cli::error::CliError;
 use crate::cli::error::Exit;
 use crate::cli::hints;
 use crate::cli::input;
+use crate::cli::input::Ask;
 use crate::cli::output;
 use crate::cli::output::Table;
 use crate::cli::output::joined;
@@ -230,7 +231,7 @@ impl Client {
                         input::warn_of_arguments();
                         Some(SecretString::from(secret.as_str()))
                     }
-                    (None, true) => Some(input::secret("shared secret")?),
+                    (None, true) => Some(input::secret(Ask::twice("shared secret"))?),
                     (None, false) => None,
                 };
                 let body = add.body(secret.as_ref());
@@ -269,7 +270,7 @@ impl Client {
             Self::Rotate(rotate) => {
                 let secret = rotate
                     .secret_stdin
-                    .then(|| input::secret("shared secret"))
+                    .then(|| input::secret(Ask::twice("shared secret")))
                     .transpose()?;
                 let body = RotateBody {
                     secret: secret.as_ref().map(SecretString::expose),

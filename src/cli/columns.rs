@@ -150,10 +150,11 @@ pub(super) fn factor(row: &Row<'_>) -> Result<Option<Factor>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::csv::Ignore;
     use crate::cli::csv::Reader;
 
     fn read(text: &str) -> Result<Option<Factor>, String> {
-        let mut reader = Reader::open(text.as_bytes(), &NAMES, &[]).unwrap();
+        let mut reader = Reader::open(text.as_bytes(), &NAMES, &[], &Ignore::Nothing).unwrap();
         let row = reader.next().unwrap().unwrap();
         factor(&row)
     }

@@ -4,14 +4,13 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use clap::Args;
-use clap::CommandFactory as _;
 use clap_complete::Shell;
 use serde_json::json;
 
-use crate::cli::Cli;
 use crate::cli::Context;
 use crate::cli::error::CliError;
 use crate::cli::error::Exit;
+use crate::cli::words;
 
 /// Print completions for a shell
 #[derive(Debug, Args)]
@@ -37,7 +36,12 @@ pub(super) struct Man {
 impl Completions {
     pub(super) fn run(self, context: &Context) -> Result<Exit, CliError> {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "oncegate", &mut script);
+        clap_complete::generate(
+            self.shell,
+            &mut words::definition(),
+            "oncegate",
+            &mut script,
+        );
         let script = String::from_utf8_lossy(&script).into_owned();
         let document = json!({ "shell": self.shell.to_string(), "script": script });
         context.out.show(&document, |_| script.clone())?;
@@ -47,7 +51,7 @@ impl Completions {
 
 impl Man {
     pub(super) fn run(self, context: &Context) -> Result<Exit, CliError> {
-        let mut root = Cli::command();
+        let mut root = words::definition();
         root.build();
         let Some(directory) = self.directory else {
             let page = page(&root)?;

@@ -2,9 +2,11 @@
 //!
 //! Source: RFC 4180. The first line names the columns, in any order; a field may stand in double
 //! quotes, where two of them mean one. Unlike there, a field ends with its line: what spans lines is
-//! a quote somebody forgot, and the error would name the last line of the file.
+//! a quote somebody forgot, and the error would name the last line of the file. Fields are separated
+//! by a comma, a semicolon or a tab, whichever makes most columns of the heading, or by what a first
+//! line `sep=X` says. Rows without content are skipped.
 //!
-//! Invariants: every fault has the number of its line, from 1; nothing of a line is quoted in a
+//! Invariants: every fault has the number of its line, from 1; nothing of a row is quoted in a
 //! fault, because some columns are secrets; the buffers are allocated once and overwritten at the end.
 //!
 //! Threat: a file without line ends that fills memory: a line has at most [`LINE_MAX`] octets.
@@ -16,6 +18,8 @@ use std::io::Read as _;
 
 use zeroize::Zeroizing;
 
+use crate::diagnostic::did_you_mean;
+
 /// A file whose first line was understood.
 pub(super) struct Reader<R> {
     from: R,
@@ -24,12 +28,19 @@ pub(super) struct Reader<R> {
     text: Zeroizing<String>,
     /// Where each of them ends.
     ends: Vec<usize>,
+    /// Where in the line each of them starts.
+    starts: Vec<usize>,
+    separator: char,
     number: u64,
+    /// Names of columns that are left out on request.
+    ignored: Vec<String>,
     /// For each column of the caller, the field that holds it.
     places: Vec<Option<usize>>,
     width: usize,
     /// The file broke, not a line of it.
     over: bool,
+    /// The first line is no heading and waits to be a row.
+    kept: bool,
 }
 
 /// What is wrong, and in which line.
@@ -37,14 +48,43 @@ pub(super) struct Reader<R> {
 pub(super) struct Fault {
     /// From 1.
     pub(super) line: u64,
+    /// The character where it is wrong, from 1, where that is known.
+    pub(super) column: Option<usize>,
     /// One sentence without a full stop.
     pub(super) what: String,
 }
 
 impl Fault {
     pub(super) fn new(line: u64, what: impl Into<String>) -> Self {
-        let what = what.into();
-        Self { line, what }
+        Self {
+            line,
+            column: None,
+            what: what.into(),
+        }
+    }
+}
+
+/// What to do about columns that are not known.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Ignore {
+    /// They are a fault: a misspelt name would leave a column out in silence.
+    #[default]
+    Nothing,
+    /// These are left out.
+    Named(Vec<String>),
+    /// All are left out.
+    Unknown,
+}
+
+impl Ignore {
+    fn covers(&self, name: &str) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Named(names) => names
+                .iter()
+                .any(|one| one.trim().eq_ignore_ascii_case(name)),
+            Self::Unknown => true,
+        }
     }
 }
 
@@ -53,6 +93,8 @@ impl Fault {
 pub(super) struct Row<'a> {
     /// Its number in the file, from 1.
     pub(super) line: u64,
+    raw: &'a str,
+    starts: &'a [usize],
     text: &'a str,
     ends: &'a [usize],
     places: &'a [Option<usize>],
@@ -77,44 +119,103 @@ impl<'a> Row<'a> {
     }
 }
 
+impl Row<'_> {
+    /// A fault of this row, at the field of the column by whose name it begins (`secret: ..`).
+    pub(super) fn fault(&self, columns: &[&str], what: impl Into<String>) -> Fault {
+        let what = what.into();
+        let name = what.split(':').next().unwrap_or_default();
+        let index = columns.iter().position(|column| *column == name);
+        let place = index.and_then(|index| *self.places.get(index)?);
+        let start = place.and_then(|place| self.starts.get(place));
+        Fault {
+            line: self.line,
+            column: start.map(|start| column(self.raw, *start)),
+            what,
+        }
+    }
+}
+
 impl<R: BufRead> Reader<R> {
-    /// Reads the heading. `columns` are the names that are understood; others are a fault, since a
-    /// misspelt one would be a column that is silently left out. Where the first line names none of
-    /// them, `without` says which columns such a file has, if it may have no heading at all.
-    pub(super) fn open(from: R, columns: &[&str], without: &[&str]) -> Result<Self, Fault> {
+    /// Reads the heading. `columns` are the names that are understood. Where the first line names
+    /// none of them, `without` says which columns such a file has, if it may have no heading at all.
+    pub(super) fn open(
+        from: R,
+        columns: &[&str],
+        without: &[&str],
+        ignore: &Ignore,
+    ) -> Result<Self, Fault> {
         let mut reader = Self {
             from,
             line: Zeroizing::new(String::with_capacity(LINE_MAX)),
             text: Zeroizing::new(String::with_capacity(LINE_MAX)),
             ends: Vec::new(),
+            starts: Vec::new(),
+            separator: ',',
             number: 0,
+            ignored: Vec::new(),
             places: vec![None; columns.len()],
             width: 0,
             over: false,
+            kept: false,
         };
-        if !reader.advance()? {
+        if !reader.read_line()? {
             return Err(Fault::new(1, "the file is empty"));
         }
-        let names: Vec<String> = reader.fields().map(str::to_ascii_lowercase).collect();
+        reader.separator = match told(&reader.line) {
+            Some(separator) => {
+                if !reader.read_line()? {
+                    return Err(Fault::new(1, "the file has no heading"));
+                }
+                separator
+            }
+            None => guessed(&reader.line, columns, without),
+        };
+        reader.cut()?;
+        let shown: Vec<String> = reader.fields().map(str::to_owned).collect();
+        let names: Vec<String> = shown.iter().map(|name| name.to_ascii_lowercase()).collect();
         let known = |name: &String| columns.contains(&name.as_str());
-        if !names.iter().any(known) && !without.is_empty() {
-            // The line stays where it is and is the first row.
-            reader.place(columns, without)?;
-            reader.number = 0;
-            return Ok(reader);
-        }
-        if let Some(position) = names.iter().position(|name| !known(name)) {
+        if !names.iter().any(known) {
+            if !without.is_empty() {
+                // The line stays where it is and is the first row.
+                reader.place(columns, without)?;
+                reader.kept = true;
+                return Ok(reader);
+            }
             let what = format!(
-                "the heading's column {} is none of: {}",
-                position + 1,
+                "the first line names no column; known columns: {}",
                 columns.join(", ")
             );
-            return Err(Fault::new(1, what));
+            return Err(Fault::new(reader.number, what));
         }
+        let is_unknown = |name: &String| !known(name) && !ignore.covers(name);
+        if names.iter().any(is_unknown) {
+            let fields = shown.iter().zip(&names).enumerate();
+            let unknown = fields.filter(|(_, (_, name))| is_unknown(name));
+            let unknown = unknown.map(|(index, (shown, _))| unknown_column(index, shown, columns));
+            let unknown: Vec<String> = unknown.collect();
+            let what = format!(
+                "{}; known columns: {}",
+                unknown.join("; "),
+                columns.join(", ")
+            );
+            return Err(Fault::new(reader.number, what));
+        }
+        reader.ignored = shown
+            .into_iter()
+            .zip(&names)
+            .filter(|(_, name)| !known(name))
+            .map(|(shown, _)| shown)
+            .filter(|name| !name.is_empty())
+            .collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         reader.place(columns, &names)?;
         reader.line.clear();
         Ok(reader)
+    }
+
+    /// Columns of the heading that are left out because the caller said so.
+    pub(super) fn ignored(&self) -> &[String] {
+        &self.ignored
     }
 
     fn place(&mut self, columns: &[&str], names: &[&str]) -> Result<(), Fault> {
@@ -138,10 +239,7 @@ impl<R: BufRead> Reader<R> {
     /// on with the next line.
     pub(super) fn next(&mut self) -> Option<Result<Row<'_>, Fault>> {
         // A first line that is no heading is there already.
-        let kept = self.number == 0 && !self.line.is_empty();
-        if kept {
-            self.number = 1;
-        } else {
+        if !std::mem::take(&mut self.kept) {
             match self.advance() {
                 Ok(true) => {}
                 Ok(false) => return None,
@@ -154,6 +252,8 @@ impl<R: BufRead> Reader<R> {
         }
         Some(Ok(Row {
             line: self.number,
+            raw: &self.line,
+            starts: &self.starts,
             text: &self.text,
             ends: &self.ends,
             places: &self.places,
@@ -167,8 +267,36 @@ impl<R: BufRead> Reader<R> {
             .map(|(start, end)| self.text.get(start..*end).unwrap_or_default().trim())
     }
 
-    /// Reads and splits the next line that is not empty; false at the end.
+    /// Reads and splits the next line with content; false at the end.
     fn advance(&mut self) -> Result<bool, Fault> {
+        while self.read_line()? {
+            self.cut()?;
+            if !self.text.trim().is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Splits the line.
+    fn cut(&mut self) -> Result<(), Fault> {
+        self.text.clear();
+        self.ends.clear();
+        self.starts.clear();
+        let fields = Fields {
+            text: &mut self.text,
+            ends: &mut self.ends,
+            starts: &mut self.starts,
+        };
+        split(&self.line, self.separator, fields).map_err(|(at, what)| Fault {
+            line: self.number,
+            column: Some(column(&self.line, at)),
+            what: what.to_owned(),
+        })
+    }
+
+    /// Reads the next line that is not empty, without its end; false at the end.
+    fn read_line(&mut self) -> Result<bool, Fault> {
         while !self.over {
             self.line.clear();
             self.number += 1;
@@ -187,16 +315,15 @@ impl<R: BufRead> Reader<R> {
                 let what = format!("the line has more than {LINE_MAX} octets");
                 return Err(Fault::new(number, what));
             }
+            let length = self.line.trim_end_matches(['\r', '\n']).len();
+            self.line.truncate(length);
             // What Windows programs put in front of UTF-8.
-            let line = self.line.trim_end_matches(['\r', '\n']);
-            let line = line.strip_prefix('\u{feff}').unwrap_or(line);
-            if line.trim().is_empty() {
-                continue;
+            if self.line.starts_with('\u{feff}') {
+                self.line.remove(0);
             }
-            self.text.clear();
-            self.ends.clear();
-            split(line, &mut self.text, &mut self.ends).map_err(|what| Fault::new(number, what))?;
-            return Ok(true);
+            if !self.line.trim().is_empty() {
+                return Ok(true);
+            }
         }
         Ok(false)
     }
@@ -218,10 +345,65 @@ impl<R: BufRead> Reader<R> {
     }
 }
 
-/// Takes a line apart into the text of its fields and their ends.
-fn split(line: &str, text: &mut String, ends: &mut Vec<usize>) -> Result<(), &'static str> {
+/// The separator of a line `sep=X`, by which spreadsheets are told.
+fn told(line: &str) -> Option<char> {
+    let (name, separator) = line.trim_matches('"').split_at_checked(4)?;
+    let mut separator = separator.chars();
+    let one = separator.next().filter(|_| separator.next().is_none())?;
+    (name.eq_ignore_ascii_case("sep=") && one != '"').then_some(one)
+}
+
+/// The separator that makes most columns of a heading; a comma if none makes one.
+fn guessed(line: &str, columns: &[&str], without: &[&str]) -> char {
+    let names = |separator: &char| {
+        let fields = line.split(*separator);
+        let fields = fields.map(|field| field.trim().trim_matches('"').trim().to_ascii_lowercase());
+        let fields: Vec<String> = fields.collect();
+        let known = fields
+            .iter()
+            .filter(|name| columns.contains(&name.as_str()));
+        (known.count(), fields.len() == without.len())
+    };
+    // Of equal ones the last is taken.
+    let by_content = ['\t', ';', ','].into_iter().max_by_key(names);
+    by_content.unwrap_or(',')
+}
+
+/// A column that is not known. Its name is shown where it cannot be a key or a password of a file
+/// without heading.
+fn unknown_column(index: usize, shown: &str, columns: &[&str]) -> String {
+    let number = index + 1;
+    let is_name = |c: char| c.is_alphabetic() || matches!(c, ' ' | '_' | '-');
+    if shown.is_empty() || shown.len() > NAME_MAX || !shown.chars().all(is_name) {
+        return format!("column {number} is not known");
+    }
+    match did_you_mean(shown, columns.iter().copied()) {
+        Some(close) => format!("column {number} `{shown}` is not known: did you mean `{close}`?"),
+        None => format!("column {number} `{shown}` is not known"),
+    }
+}
+
+/// The number of the character at an octet of a line, from 1.
+fn column(line: &str, octet: usize) -> usize {
+    line.get(..octet).unwrap_or(line).chars().count() + 1
+}
+
+/// Where the fields of a line are put.
+struct Fields<'a> {
+    text: &'a mut String,
+    ends: &'a mut Vec<usize>,
+    starts: &'a mut Vec<usize>,
+}
+
+/// Takes a line apart into the text of its fields, their ends there, and their starts in the line.
+fn split(line: &str, separator: char, fields: Fields<'_>) -> Result<(), (usize, &'static str)> {
+    let Fields { text, ends, starts } = fields;
+    let at = |rest: &str| line.len() - rest.len();
     if !line.contains('"') {
-        for field in line.split(',') {
+        let mut start = 0;
+        for field in line.split(separator) {
+            starts.push(start);
+            start += field.len() + separator.len_utf8();
             text.push_str(field);
             ends.push(text.len());
         }
@@ -229,36 +411,41 @@ fn split(line: &str, text: &mut String, ends: &mut Vec<usize>) -> Result<(), &'s
     }
     let mut rest = line;
     loop {
+        starts.push(at(rest));
         let quoted = rest.trim_start().strip_prefix('"');
         let after = match quoted {
             None => {
-                let end = rest.find(',').unwrap_or(rest.len());
+                let end = rest.find(separator).unwrap_or(rest.len());
                 let (field, after) = rest.split_at(end);
-                if field.contains('"') {
-                    return Err("a double quote inside a field without quotes around it");
+                if let Some(quote) = field.find('"') {
+                    let why = "a double quote inside a field without quotes around it";
+                    return Err((at(rest) + quote, why));
                 }
                 text.push_str(field);
                 after
             }
-            Some(mut inside) => loop {
-                let Some((part, after)) = inside.split_once('"') else {
-                    return Err("a double quote is not closed in its line");
-                };
-                text.push_str(part);
-                match after.strip_prefix('"') {
-                    Some(more) => {
-                        text.push('"');
-                        inside = more;
+            Some(mut inside) => {
+                let open = at(inside) - 1;
+                loop {
+                    let Some((part, after)) = inside.split_once('"') else {
+                        return Err((open, "a double quote is not closed in its line"));
+                    };
+                    text.push_str(part);
+                    match after.strip_prefix('"') {
+                        Some(more) => {
+                            text.push('"');
+                            inside = more;
+                        }
+                        None => break after.trim_start_matches(' '),
                     }
-                    None => break after.trim_start(),
                 }
-            },
+            }
         };
         ends.push(text.len());
-        rest = match after.strip_prefix(',') {
+        rest = match after.strip_prefix(separator) {
             Some(rest) => rest,
-            None if after.is_empty() => return Ok(()),
-            None => return Err("something follows a closing double quote"),
+            None if after.trim().is_empty() => return Ok(()),
+            None => return Err((at(after), "something follows a closing double quote")),
         };
     }
 }
@@ -274,6 +461,8 @@ pub(super) fn quoted(field: &str) -> Cow<'_, str> {
 
 /// Longest line. A user with forty groups and the longest secret has a quarter of it.
 pub(super) const LINE_MAX: usize = 16 * 1024;
+/// Longest name of a column that is shown in a fault.
+const NAME_MAX: usize = 30;
 
 #[cfg(test)]
 mod tests {
@@ -282,7 +471,12 @@ mod tests {
     const COLUMNS: [&str; 3] = ["user", "secret", "groups"];
 
     fn rows(text: &str) -> Vec<Result<Vec<Option<String>>, Fault>> {
-        let mut reader = match Reader::open(text.as_bytes(), &COLUMNS, &["user", "secret"]) {
+        let mut reader = match Reader::open(
+            text.as_bytes(),
+            &COLUMNS,
+            &["user", "secret"],
+            &Ignore::Nothing,
+        ) {
             Ok(reader) => reader,
             Err(fault) => return vec![Err(fault)],
         };
@@ -336,13 +530,60 @@ mod tests {
     fn headings_are_strict() {
         for (text, word) in [
             ("", "empty"),
-            ("user,sekret\n", "column 2"),
+            (
+                "user,sekret\n",
+                "column 2 `sekret` is not known: did you mean `secret`?",
+            ),
+            ("user,GEZDGNBVGY3TQOJQ\n", "column 2 is not known"),
             ("user,user\n", "twice"),
         ] {
             let fault = rows(text).remove(0).unwrap_err();
             assert!(fault.what.contains(word), "{fault:?}");
             assert_eq!(fault.line, 1);
         }
+    }
+
+    #[test]
+    fn separators_are_found_or_told() {
+        for text in [
+            "user;secret;groups\nalice;x;\"a;b\"\n;;\n",
+            "user\tsecret\tgroups\nalice\tx\ta;b\n\t\t\n",
+            "sep=;\r\nuser;secret;groups\r\nalice;x;\"a;b\"\r\n",
+            "SEP=|\nuser|secret|groups\nalice|x|a;b\n",
+            "user,secret,groups\n,,\nalice,x,a;b\n \n\"\",,\"\"\n",
+        ] {
+            assert_eq!(rows(text), [row(["alice", "x", "a;b"])], "{text:?}");
+        }
+        // Without a heading, too.
+        assert_eq!(rows("alice;x\n"), [row(["alice", "x", ""])]);
+    }
+
+    #[test]
+    fn faults_have_a_column() {
+        let columns = |text: &str| {
+            let rows = rows(text);
+            let of = |row: &Result<_, Fault>| row.as_ref().err().and_then(|fault| fault.column);
+            rows.iter().map(of).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            columns("user,secret\n\u{ac00}\"b,x\na,\"b\n"),
+            [Some(2), Some(3)]
+        );
+        assert_eq!(columns("user;secret\n\"a\"b;x\n"), [Some(4)]);
+    }
+
+    #[test]
+    fn columns_are_left_out_on_request_only() {
+        let open = |ignore| Reader::open(&b"user,Note,Dept\na,b,c\n"[..], &COLUMNS, &[], &ignore);
+        let named = Ignore::Named(vec![" note ".to_owned()]);
+        let fault = open(named).err().unwrap();
+        assert!(
+            fault.what.contains("`Dept`") && !fault.what.contains("`Note`"),
+            "{fault:?}"
+        );
+        let mut reader = open(Ignore::Unknown).ok().unwrap();
+        assert_eq!(reader.ignored(), ["Note", "Dept"]);
+        assert_eq!(reader.next().unwrap().unwrap().get(0), Some("a"));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::cli::output::local_time;
 use crate::cli::output::printable;
 use crate::cli::transport::admin;
 use crate::cli::transport::with_query;
+use crate::cli::when;
 use crate::diagnostic::units;
 use crate::time::Clock as _;
 use crate::time::SystemClock;
@@ -48,8 +49,8 @@ pub(super) struct Add {
     #[arg(long = "for", value_name = "DURATION", value_parser = units::duration,
           required_unless_present = "until", conflicts_with = "until")]
     length: Option<Duration>,
-    /// Until when: 2026-12-31T18:00:00+09:00
-    #[arg(long, value_name = "TIME")]
+    /// Until when: 2026-12-31 (its beginning, local time), 2026-12-31T18:00, 14d
+    #[arg(long, value_name = "TIME", value_parser = when::future_rfc3339)]
     until: Option<String>,
     /// Why: the audit has it
     #[arg(long)]

@@ -20,6 +20,7 @@ use crate::cli::paper;
 use crate::cli::token;
 use crate::cli::token::act;
 use crate::cli::transport::admin;
+use crate::cli::words::Whom;
 use crate::diagnostic::units;
 use crate::qr;
 
@@ -84,9 +85,8 @@ pub(super) struct Revoke {
 pub(super) struct Link {
     /// Name of the token
     serial: String,
-    /// The second user
-    #[arg(long)]
-    user: String,
+    #[command(flatten)]
+    second: Whom,
     /// Read two consecutive codes of the token, one a line, from stdin
     #[arg(long)]
     otp_stdin: bool,
@@ -99,9 +99,8 @@ pub(super) struct Link {
 pub(super) struct Unlink {
     /// Name of the token
     serial: String,
-    /// The second user
-    #[arg(long)]
-    user: String,
+    #[command(flatten)]
+    second: Whom,
 }
 
 /// `api::Link`, borrowed.
@@ -191,8 +190,9 @@ impl Revoke {
 impl Link {
     pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
         let (first, second) = token::two_codes(&self.otp)?;
+        let user = self.second.user();
         let body = LinkBody {
-            user: &self.user,
+            user: &user,
             first: first.expose(),
             second: second.expose(),
         };
@@ -204,7 +204,7 @@ impl Link {
                 "Token {} of {} counts for {} too: one key, one counter.\n",
                 printable(&token.serial),
                 printable(&token.user),
-                printable(&self.user)
+                printable(&user)
             )
         })
     }
@@ -213,7 +213,7 @@ impl Link {
 impl Unlink {
     pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
         let body = api::Unlink {
-            user: self.user.clone(),
+            user: self.second.user(),
         };
         let api = context.transport().await?;
         let path = admin(&["tokens", &self.serial, "unlink"]);

@@ -87,6 +87,12 @@ impl CliError {
         self
     }
 
+    /// What to do next, unless that was said already.
+    pub(super) fn remedy_or(mut self, remedy: impl Into<Cow<'static, str>>) -> Self {
+        self.remedy.get_or_insert_with(|| remedy.into());
+        self
+    }
+
     pub(super) fn findings(mut self, findings: Vec<Diagnostic>) -> Self {
         self.findings = findings;
         self

@@ -6,11 +6,6 @@ use std::net::IpAddr;
 use clap::ArgGroup;
 use clap::Args;
 use jiff::Timestamp;
-use jiff::ToSpan as _;
-use jiff::Zoned;
-use jiff::civil::Time;
-use jiff::civil::Weekday;
-use jiff::tz::TimeZone;
 use serde::Serialize;
 use serde_json::json;
 
@@ -20,11 +15,12 @@ use crate::api::explain::Explanations;
 use crate::cli::Context;
 use crate::cli::error::CliError;
 use crate::cli::error::Exit;
+use crate::cli::output::shell_word;
 use crate::cli::transport::admin;
+use crate::cli::when;
+use crate::model::id::RequestId;
 use crate::model::reason::Reason;
 use crate::policy::METHODS;
-use crate::time::Clock as _;
-use crate::time::SystemClock;
 
 mod page;
 mod words;
@@ -35,35 +31,36 @@ mod words;
     group = ArgGroup::new("question").required(true),
     after_help = "Examples:\n  \
     oncegate explain 01M85J3KY28Q1C9WJCP9C5VPRY\n  \
-    oncegate explain --user alice --client vpn --from 203.0.113.9 --at 'sat 03:00'\n  \
-    oncegate explain --user bob --client vpn --attribute NAS-Port-Type=Virtual\n  \
+    oncegate explain alice --client vpn --from 203.0.113.9 --at 'sat 03:00'\n  \
+    oncegate explain bob --client vpn --attribute NAS-Port-Type=Virtual\n  \
     oncegate explain --reasons\n\
     Request ids are in `oncegate tail`, `oncegate audit list` and in the answers of the HTTP API."
 )]
 pub(super) struct Explain {
-    /// The request that was decided
-    #[arg(value_name = "REQUEST_ID", group = "question")]
+    /// The request that was decided; with --client the user: NAME, NAME@REALM or DOMAIN\NAME
+    #[arg(value_name = "REQUEST_ID|USER", group = "question")]
     request: Option<String>,
-    /// What would happen to this user: NAME, NAME@REALM or DOMAIN\NAME
+    /// What would happen to this user
     #[arg(long, group = "question", requires = "client")]
     user: Option<String>,
     /// The client that would ask; `local`: an administrator on the server
-    #[arg(long, value_name = "NAME", requires = "user")]
+    #[arg(long, value_name = "NAME", conflicts_with = "reasons")]
     client: Option<String>,
-    /// At this time: RFC 3339, or the next 03:00, or the next `sat 03:00` [default: now]
-    #[arg(long, value_name = "TIME", requires = "user", value_parser = at)]
+    /// At this time: 2026-11-20T10:00, or the next 03:00 or `sat 03:00` (local time), or in 2h
+    /// [default: now]
+    #[arg(long, value_name = "TIME", requires = "client", value_parser = when::future)]
     at: Option<Timestamp>,
     /// Where the person would be
-    #[arg(long, value_name = "IP", requires = "user")]
+    #[arg(long, value_name = "IP", requires = "client")]
     from: Option<IpAddr>,
     /// A RADIUS attribute of the request; repeat it for more
-    #[arg(long = "attribute", value_name = "NAME=VALUE", requires = "user", value_parser = pair)]
+    #[arg(long = "attribute", value_name = "NAME=VALUE", requires = "client", value_parser = pair)]
     attributes: Vec<(String, String)>,
     /// The application's own words (HTTP); repeat it for more
-    #[arg(long = "context", value_name = "KEY=VALUE", requires = "user", value_parser = pair)]
+    #[arg(long = "context", value_name = "KEY=VALUE", requires = "client", value_parser = pair)]
     context: Vec<(String, String)>,
     /// How the password would travel [default: what is usual for the client]
-    #[arg(long, requires = "user", value_parser = METHODS)]
+    #[arg(long, requires = "client", value_parser = METHODS)]
     method: Option<String>,
     /// List every reason word: what it means and what to do
     #[arg(long, group = "question")]
@@ -82,8 +79,23 @@ impl Explain {
         if self.reasons {
             return reasons(context);
         }
+        if let Some(word) = &self.request {
+            let is_id = word.parse::<RequestId>().is_ok();
+            if is_id && self.client.is_some() {
+                return Err(CliError::usage("a request that was decided has its client")
+                    .remedy("leave --client out, or name a user"));
+            }
+            if !is_id && self.client.is_none() {
+                let asks = format!("oncegate explain {} --client NAME", shell_word(word));
+                return Err(
+                    CliError::usage(format!("`{word}` is not a request id")).remedy(format!(
+                        "request ids are in `oncegate tail`; what would happen to a user: {asks}"
+                    )),
+                );
+            }
+        }
         let api = context.transport().await?;
-        if let Some(request) = &self.request {
+        if let Some(request) = self.request.as_ref().filter(|_| self.client.is_none()) {
             let path = admin(&["explain", request]);
             let all: Explanations = api.get(&path).await?;
             context.out.show(&all, |all| page::all(all, context))?;
@@ -103,7 +115,7 @@ impl Explain {
             attributes.entry(name).or_default().push(value);
         }
         ExplainLogin {
-            user: self.user.unwrap_or_default(),
+            user: self.user.or(self.request).unwrap_or_default(),
             client: self.client.unwrap_or_default(),
             at: self.at.map(|at| at.to_string()),
             client_ip: self.from,
@@ -149,70 +161,4 @@ fn table(rows: &[ReasonRow]) -> String {
 fn pair(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
     Ok((key.to_owned(), value.to_owned()))
-}
-
-fn at(text: &str) -> Result<Timestamp, String> {
-    let millis = i64::try_from(SystemClock.now().as_millis()).unwrap_or_default();
-    let now = Timestamp::from_millisecond(millis).map_err(|error| error.to_string())?;
-    moment(text, &now.to_zoned(TimeZone::system()))
-}
-
-/// An RFC 3339 time, or the next time that the clocks here show `HH:MM` or `DAY HH:MM`.
-fn moment(text: &str, now: &Zoned) -> Result<Timestamp, String> {
-    if let Ok(time) = text.parse::<Timestamp>() {
-        return Ok(time);
-    }
-    let form = || "write 2026-11-23T07:00:00Z, 03:00 or `sat 03:00`".to_owned();
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let (day, time) = match words.as_slice() {
-        [time] => (None, *time),
-        [day, time] => (Some(weekday(day).ok_or_else(form)?), *time),
-        _ => return Err(form()),
-    };
-    let time = Time::strptime("%H:%M", time).map_err(|_| form())?;
-    for days in 0..=7 {
-        let date = now.date().saturating_add(days.days());
-        if day.is_some_and(|day| date.weekday() != day) {
-            continue;
-        }
-        let then = date.to_datetime(time).to_zoned(now.time_zone().clone());
-        if let Ok(then) = then
-            && then > *now
-        {
-            return Ok(then.timestamp());
-        }
-    }
-    Err(form())
-}
-
-fn weekday(word: &str) -> Option<Weekday> {
-    let days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
-    let word = word.to_ascii_lowercase();
-    let place = days.iter().position(|day| *day == word)?;
-    Weekday::from_monday_zero_offset(i8::try_from(place).ok()?).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_next_such_time_is_meant() {
-        // A Monday.
-        let now: Zoned = "2026-11-23T12:00:00+09:00[Asia/Seoul]".parse().unwrap();
-        for (text, wanted) in [
-            ("2026-11-23T07:00:00+01:00", "2026-11-23T06:00:00Z"),
-            ("12:01", "2026-11-23T03:01:00Z"),
-            ("12:00", "2026-11-24T03:00:00Z"),
-            ("03:00", "2026-11-23T18:00:00Z"),
-            ("sat 03:00", "2026-11-27T18:00:00Z"),
-            ("MON 12:01", "2026-11-23T03:01:00Z"),
-            ("mon 03:00", "2026-11-29T18:00:00Z"),
-        ] {
-            assert_eq!(moment(text, &now).unwrap().to_string(), wanted, "{text}");
-        }
-        for bad in ["", "tomorrow", "25:00", "day 03:00", "sat", "sat 03:00 UTC"] {
-            assert!(moment(bad, &now).is_err(), "{bad}");
-        }
-    }
 }

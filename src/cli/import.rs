@@ -1,14 +1,19 @@
 //! `oncegate user import` and `oncegate token import`: many records from a file.
 //!
 //! ```text
-//! file -> every row looked at -> batches of whole users -> POST /v1/admin/import, some at a time
+//! file -> UTF-8 -> every row looked at -> batches of whole users -> POST /v1/admin/import
+//!                                           first to ask, then to make, some at a time
 //! ```
 //!
-//! Invariants: no row is sent before all were looked at, so that a bad line leaves nothing half
-//! done; a batch is made whole or not at all. An import that broke off is repeated with
-//! `--on-conflict skip`. No message quotes a line: it may hold keys.
+//! Invariants: no row is made before all were looked at here and by the server, so that a bad row
+//! leaves nothing half done, and all that is wrong is said at once; a batch is made whole or not at
+//! all. An import that broke off (the server went, somebody else made the same user meanwhile) is
+//! repeated with `--on-conflict skip`. No message quotes a row: it may hold keys.
 
+use std::collections::HashMap;
 use std::fs;
+use std::hash::BuildHasher as _;
+use std::hash::RandomState;
 use std::io;
 use std::io::Read as _;
 use std::path::Path;
@@ -17,6 +22,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use clap::ValueEnum;
+use encoding_rs::Encoding;
 use indicatif::ProgressBar;
 use serde::Serialize;
 use tokio::task::JoinSet;
@@ -27,8 +33,10 @@ use crate::cli::Context;
 use crate::cli::columns;
 use crate::cli::columns::Factor;
 use crate::cli::csv::Fault;
+use crate::cli::csv::Ignore;
 use crate::cli::csv::Reader;
 use crate::cli::csv::Row;
+use crate::cli::encoding;
 use crate::cli::error::CliError;
 use crate::cli::error::Exit;
 use crate::cli::output;
@@ -53,6 +61,14 @@ pub(super) struct Import {
     /// Leave malformed rows out instead of refusing the file
     #[arg(long)]
     skip_bad: bool,
+    /// How the file is encoded: utf-8, cp949, utf-16le, windows-1252 ... [default: what its byte
+    /// order mark says, else utf-8]
+    #[arg(long, value_name = "NAME", value_parser = encoding::named)]
+    encoding: Option<&'static Encoding>,
+    /// Leave these unknown columns out; without names all of them
+    #[arg(long, value_name = "NAMES", num_args = 0..=1, require_equals = true,
+          default_missing_value = "")]
+    ignore_columns: Option<String>,
     /// What to do about users and tokens that exist
     #[arg(long, value_enum, default_value_t)]
     on_conflict: OnConflict,
@@ -78,9 +94,12 @@ pub(super) enum Make {
 /// Under both commands.
 pub(super) const HELP: &str = "Columns, in any order; only `user` is needed (`secret`, too, for tokens):\n  \
     user,realm,groups,phone,email,class,kind,secret,algorithm,digits,period,counter,serial\n\
-    Several groups stand between `;`. Rows of one user stand together.\n\
-    Example:\n  oncegate user import people.csv --dry-run\n\
-    An import that broke off goes on with --on-conflict skip.";
+    Separators: comma, semicolon or tab, as the heading has them, or as a first line `sep=X` says.\n\
+    Several groups stand between `;`, in double quotes where that separates fields.\n\
+    Rows of one user stand together. Rows without content are skipped.\n\
+    Examples:\n  oncegate user import people.csv --dry-run\n  \
+    oncegate user import people.csv --encoding cp949 --ignore-columns=Department,Notes\n\
+    Nothing is made while one row is wrong. An import that broke off goes on with --on-conflict skip.";
 
 /// What was made.
 #[derive(Debug, Default, Serialize)]
@@ -130,19 +149,49 @@ struct Written<'a> {
 
 impl Import {
     pub(super) async fn run(self, make: Make, context: &Context) -> Result<Exit, CliError> {
-        let text = Arc::new(read(&self.file)?);
         let name = printable(&self.file.to_string_lossy()).into_owned();
-        let looked = look(&text, make);
+        let text = encoding::decoded(read(&self.file)?, self.encoding);
+        let text = text.map_err(|fault| {
+            CliError::usage(format!("{name}: the text cannot be read"))
+                .findings(vec![finding(&name, &fault)])
+                .remedy("name its encoding: --encoding NAME; nothing was imported")
+        })?;
+        let text = Arc::new(text);
+        let ignore = self.ignore();
+        let looked = look(&text, make, &ignore);
+        if !looked.ignored.is_empty() {
+            let columns = looked.ignored.join(", ");
+            context
+                .out
+                .note(&format!("Columns left out: {}", printable(&columns)));
+        }
         if !looked.faults.is_empty() && (!self.skip_bad || looked.rows == 0) {
             let remedy =
                 "correct the file, or leave these rows out: --skip-bad; nothing was imported";
-            return Err(refused(&name, looked.bad, &looked.faults, Exit::Usage).remedy(remedy));
+            let exit = if looked.twice == looked.bad {
+                Exit::Conflict
+            } else {
+                Exit::Usage
+            };
+            return Err(refused(&name, looked.bad, &looked.faults, exit).remedy(remedy));
         }
-        let bar = output::progress(context.out, "import", looked.rows);
         let api = Arc::new(context.transport().await?);
-        let done = self.send(&text, make, &name, &api, &bar).await;
-        bar.finish_and_clear();
-        let mut done = done?;
+        // One batch is whole or nothing by itself; before several the server is asked about all.
+        let several = looked.rows > ROWS as u64 || text.len() > BODY / 2;
+        let passes: &[bool] = match (self.dry_run, several) {
+            (true, _) => &[true],
+            (false, true) => &[true, false],
+            (false, false) => &[false],
+        };
+        let mut done = Done::default();
+        for dry_run in passes {
+            let batches = Batches::new(&text, make, &self, &ignore, *dry_run)?;
+            let what = if *dry_run { "check" } else { "import" };
+            let bar = output::progress(context.out, what, looked.rows);
+            let sent = send(batches, &name, &api, &bar).await;
+            bar.finish_and_clear();
+            done = sent?;
+        }
         done.bad = looked.bad;
         context.out.show(&done, |done| {
             let verb = if done.dry_run { "Would make" } else { "Made" };
@@ -159,64 +208,105 @@ impl Import {
         Ok(Exit::Done)
     }
 
-    /// Sends the file in batches, a few of them on their way at a time.
-    async fn send(
-        &self,
-        text: &Zeroizing<Vec<u8>>,
-        make: Make,
-        name: &str,
-        api: &Arc<Transport>,
-        bar: &ProgressBar,
-    ) -> Result<Done, CliError> {
-        let mut done = Done {
-            dry_run: self.dry_run,
-            ..Done::default()
+    fn ignore(&self) -> Ignore {
+        match self.ignore_columns.as_deref() {
+            None => Ignore::Nothing,
+            Some("") => Ignore::Unknown,
+            Some(names) => Ignore::Named(names.split(',').map(str::to_owned).collect()),
+        }
+    }
+}
+
+/// Sends a file in batches, a few of them on their way at a time. Asking goes on to the end and
+/// gathers what is refused; making stops at the first refusal.
+async fn send(
+    mut batches: Batches<'_>,
+    name: &str,
+    api: &Arc<Transport>,
+    bar: &ProgressBar,
+) -> Result<Done, CliError> {
+    let mut done = Done {
+        dry_run: batches.dry_run,
+        ..Done::default()
+    };
+    let mut ways: JoinSet<(Vec<u64>, Result<api::Imported, CliError>)> = JoinSet::new();
+    let mut stopped: Option<CliError> = None;
+    let mut refusals = Refusals::default();
+    loop {
+        let goes_on = stopped.is_none() && (done.dry_run || refusals.count == 0);
+        while goes_on
+            && ways.len() < WAYS
+            && let Some(batch) = batches.next()
+        {
+            let api = Arc::clone(api);
+            let path = admin(&["import"]);
+            ways.spawn(async move {
+                let answer = api.post_written(&path, batch.body).await;
+                (batch.lines, answer)
+            });
+        }
+        let Some(answered) = ways.join_next().await else {
+            break;
         };
-        let mut batches = Batches::new(text, make, self)?;
-        let mut ways: JoinSet<(Vec<u64>, Result<api::Imported, CliError>)> = JoinSet::new();
-        let mut stopped: Option<CliError> = None;
-        loop {
-            while ways.len() < WAYS
-                && stopped.is_none()
-                && let Some(batch) = batches.next()
-            {
-                let api = Arc::clone(api);
-                let path = admin(&["import"]);
-                ways.spawn(async move {
-                    let answer = api.post_written(&path, batch.body).await;
-                    (batch.lines, answer)
-                });
+        let (lines, answer) = answered.map_err(|error| CliError::unavailable(error.to_string()))?;
+        match answer {
+            Ok(made) => {
+                refusals.add(&lines, &made.refused);
+                done.rows += lines.len() as u64;
+                done.users += made.users as u64;
+                done.tokens += made.tokens as u64;
+                done.skipped += made.skipped as u64;
+                bar.inc(lines.len() as u64);
             }
-            let Some(answered) = ways.join_next().await else {
-                break;
+            Err(error) => {
+                stopped.get_or_insert(error);
+            }
+        }
+    }
+    let stopped = stopped.or_else(|| refusals.error(name));
+    match stopped {
+        None => Ok(done),
+        Some(error) if done.dry_run || done.users + done.tokens == 0 => {
+            Err(error.remedy_or("correct the file; nothing was imported"))
+        }
+        Some(error) => Err(error.remedy(format!(
+            "{} users and {} tokens were made before that; correct it and go on with \
+             --on-conflict skip",
+            done.users, done.tokens
+        ))),
+    }
+}
+
+/// Rows that the server refuses.
+#[derive(Default)]
+struct Refusals {
+    count: u64,
+    /// The first [`SHOWN`] in the order of their answers.
+    faults: Vec<Fault>,
+    exit: Option<Exit>,
+}
+
+impl Refusals {
+    fn add(&mut self, lines: &[u64], refused: &[api::ImportRefusal]) {
+        for refusal in refused {
+            self.count += 1;
+            let exit = match refusal.kind.as_str() {
+                "conflict" => Exit::Conflict,
+                "not-found" => Exit::NotFound,
+                _ => Exit::Usage,
             };
-            let (lines, answer) =
-                answered.map_err(|error| CliError::unavailable(error.to_string()))?;
-            match answer {
-                Ok(made) if made.refused.is_empty() => {
-                    done.rows += lines.len() as u64;
-                    done.users += made.users as u64;
-                    done.tokens += made.tokens as u64;
-                    done.skipped += made.skipped as u64;
-                    bar.inc(lines.len() as u64);
-                }
-                Ok(made) => {
-                    stopped.get_or_insert_with(|| rows_refused(name, &lines, &made.refused));
-                }
-                Err(error) => {
-                    stopped.get_or_insert(error);
-                }
+            self.exit.get_or_insert(exit);
+            if self.faults.len() < SHOWN {
+                let line = lines.get(refusal.row).copied().unwrap_or_default();
+                self.faults.push(Fault::new(line, refusal.detail.clone()));
             }
         }
-        match stopped {
-            None => Ok(done),
-            Some(error) if self.dry_run => Err(error),
-            Some(error) => Err(error.remedy(format!(
-                "{} users and {} tokens were made before that; correct it and go on with \
-                 --on-conflict skip",
-                done.users, done.tokens
-            ))),
-        }
+    }
+
+    fn error(mut self, name: &str) -> Option<CliError> {
+        self.faults.sort_by_key(|fault| fault.line);
+        let exit = self.exit?;
+        Some(refused(name, self.count, &self.faults, exit))
     }
 }
 
@@ -225,13 +315,50 @@ impl Import {
 struct Looked {
     rows: u64,
     bad: u64,
+    /// Those of the bad ones that another row has made already.
+    twice: u64,
     /// The first [`SHOWN`] of the bad ones.
     faults: Vec<Fault>,
+    /// Columns that are left out.
+    ignored: Vec<String>,
 }
 
-fn look(text: &[u8], make: Make) -> Looked {
+/// Users and serials of the rows so far: what stands twice would be refused when half is made.
+#[derive(Default)]
+struct Seen {
+    /// The line that made the user, by a hash of the name: a million names are megabytes.
+    users: HashMap<u64, u64>,
+    serials: HashMap<u64, u64>,
+    last: Option<UserKey>,
+    state: RandomState,
+}
+
+impl Seen {
+    fn check(&mut self, row: &Row<'_>, user: &UserKey, make: Make) -> Result<(), String> {
+        let follows = self.last.as_ref() == Some(user);
+        if make == Make::Users && !follows {
+            let hash = self.state.hash_one(user);
+            if let Some(line) = self.users.insert(hash, row.line) {
+                return Err(format!(
+                    "user: the same as in line {line}; rows of one user stand together"
+                ));
+            }
+            self.last = Some(user.clone());
+        }
+        if let Some(serial) = row.get(columns::SERIAL) {
+            let hash = self.state.hash_one(serial.to_ascii_uppercase());
+            if let Some(line) = self.serials.insert(hash, row.line) {
+                return Err(format!("serial: the same as in line {line}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn look(text: &[u8], make: Make, ignore: &Ignore) -> Looked {
     let mut looked = Looked::default();
-    let mut rows = match Reader::open(text, &columns::NAMES, &[]) {
+    let mut seen = Seen::default();
+    let mut rows = match Reader::open(text, &columns::NAMES, &[], ignore) {
         Ok(rows) => rows,
         Err(fault) => {
             looked.bad = 1;
@@ -239,14 +366,18 @@ fn look(text: &[u8], make: Make) -> Looked {
             return looked;
         }
     };
+    looked.ignored = rows.ignored().to_vec();
     let now = SystemClock.now();
     while let Some(row) = rows.next() {
         let checked = row.and_then(|row| {
-            let line = row.line;
-            check(&row, make, now).map_err(|what| Fault::new(line, what))
+            let fault = |what| row.fault(&columns::NAMES, what);
+            let (user, _) = check(&row, make, now).map_err(fault)?;
+            let first = seen.check(&row, &user, make);
+            looked.twice += u64::from(first.is_err());
+            first.map_err(fault)
         });
         match checked {
-            Ok(_) => looked.rows += 1,
+            Ok(()) => looked.rows += 1,
             Err(fault) => {
                 looked.bad += 1;
                 if looked.faults.len() < SHOWN {
@@ -302,8 +433,12 @@ fn groups<'a>(row: &Row<'a>) -> impl Iterator<Item = &'a str> {
 struct Batches<'t> {
     rows: Reader<&'t [u8]>,
     make: Make,
+    /// Whether the server is only asked.
+    dry_run: bool,
     head: String,
     now: UnixTime,
+    /// The same decisions as when all rows were looked at.
+    seen: Seen,
     /// The row that did not fit into the batch before.
     kept: Option<Kept>,
 }
@@ -315,8 +450,14 @@ struct Kept {
 }
 
 impl<'t> Batches<'t> {
-    fn new(text: &'t [u8], make: Make, import: &Import) -> Result<Self, CliError> {
-        let rows = Reader::open(text, &columns::NAMES, &[]);
+    fn new(
+        text: &'t [u8],
+        make: Make,
+        import: &Import,
+        ignore: &Ignore,
+        dry_run: bool,
+    ) -> Result<Self, CliError> {
+        let rows = Reader::open(text, &columns::NAMES, &[], ignore);
         let rows = rows.map_err(|fault| CliError::usage(fault.what))?;
         let word = match make {
             Make::Tokens => "tokens",
@@ -326,14 +467,15 @@ impl<'t> Batches<'t> {
             OnConflict::Skip => "skip",
             OnConflict::Fail => "fail",
         };
-        let dry = import.dry_run;
         Ok(Self {
             rows,
             make,
+            dry_run,
             head: format!(
-                "{{\"make\":\"{word}\",\"on_conflict\":\"{existing}\",\"dry_run\":{dry},\"rows\":["
+                "{{\"make\":\"{word}\",\"on_conflict\":\"{existing}\",\"dry_run\":{dry_run},\"rows\":["
             ),
             now: SystemClock.now(),
+            seen: Seen::default(),
             kept: None,
         })
     }
@@ -349,6 +491,9 @@ impl<'t> Batches<'t> {
             let Ok((user, factor)) = check(&row, self.make, self.now) else {
                 continue;
             };
+            if self.seen.check(&row, &user, self.make).is_err() {
+                continue;
+            }
             let json = written(&row, &user, factor.as_ref(), self.make);
             let line = row.line;
             return Some(Kept { line, user, json });
@@ -449,24 +594,15 @@ fn refused(name: &str, bad: u64, faults: &[Fault], exit: Exit) -> CliError {
         }
         (bad, _) => format!("{name}: {bad} rows cannot be imported"),
     };
-    let finding =
-        |fault: &Fault| Diagnostic::error(format!("{name}:{}: {}", fault.line, fault.what));
-    CliError::new(exit, message).findings(faults.iter().map(finding).collect())
+    CliError::new(exit, message).findings(faults.iter().map(|fault| finding(name, fault)).collect())
 }
 
-/// The server's refusals with the lines of their rows.
-fn rows_refused(name: &str, lines: &[u64], refusals: &[api::ImportRefusal]) -> CliError {
-    let fault = |refusal: &api::ImportRefusal| {
-        let line = lines.get(refusal.row).copied().unwrap_or_default();
-        Fault::new(line, refusal.detail.clone())
-    };
-    let faults: Vec<Fault> = refusals.iter().take(SHOWN).map(fault).collect();
-    let exit = match refusals.first().map(|refusal| refusal.kind.as_str()) {
-        Some("conflict") => Exit::Conflict,
-        Some("not-found") => Exit::NotFound,
-        _ => Exit::Usage,
-    };
-    refused(name, refusals.len() as u64, &faults, exit)
+fn finding(name: &str, fault: &Fault) -> Diagnostic {
+    let Fault { line, column, what } = fault;
+    Diagnostic::error(match column {
+        Some(column) => format!("{name}:{line}:{column}: {what}"),
+        None => format!("{name}:{line}: {what}"),
+    })
 }
 
 /// Most bad rows that are shown.
@@ -493,12 +629,21 @@ mod tests {
             file: PathBuf::from("-"),
             dry_run: false,
             skip_bad: false,
+            encoding: None,
+            ignore_columns: None,
             on_conflict: OnConflict::Fail,
         }
     }
 
     fn batches(text: &str) -> Vec<Batch> {
-        let mut batches = Batches::new(text.as_bytes(), Make::Users, &import()).unwrap();
+        let mut batches = Batches::new(
+            text.as_bytes(),
+            Make::Users,
+            &import(),
+            &Ignore::Nothing,
+            false,
+        )
+        .unwrap();
         std::iter::from_fn(|| batches.next()).collect()
     }
 
@@ -539,13 +684,13 @@ mod tests {
             push!(text, "u{user},{SECRET},nobody\n");
         }
         push!(text, "good,{SECRET},a@b\n");
-        let looked = look(text.as_bytes(), Make::Users);
+        let looked = look(text.as_bytes(), Make::Users, &Ignore::Nothing);
         assert_eq!((looked.rows, looked.bad), (1, SHOWN as u64 + 5));
         assert_eq!(looked.faults.len(), SHOWN);
         assert_eq!(looked.faults[0].line, 2);
         assert!(looked.faults[0].what.starts_with("email"));
         // What only users have is not looked at where tokens are made.
-        assert_eq!(look(text.as_bytes(), Make::Tokens).bad, 0);
-        assert_eq!(look(b"user\na\n", Make::Tokens).bad, 1);
+        assert_eq!(look(text.as_bytes(), Make::Tokens, &Ignore::Nothing).bad, 0);
+        assert_eq!(look(b"user\na\n", Make::Tokens, &Ignore::Nothing).bad, 1);
     }
 }

@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use clap::FromArgMatches as _;
 use clap::Parser;
 use clap::Subcommand;
 
@@ -38,6 +39,7 @@ macro_rules! push {
 // How commands talk: to the API, to people, to programs
 mod columns;
 mod csv;
+mod encoding;
 mod error;
 mod input;
 mod output;
@@ -79,6 +81,8 @@ mod bench;
 
 // The command line about itself
 mod completions;
+mod when;
+mod words;
 
 /// Oncegate: an OTP authentication server. Is this the person, this once?
 #[derive(Debug, Parser)]
@@ -163,6 +167,8 @@ enum Command {
     Bench(bench::Bench),
     Completions(completions::Completions),
     Man(completions::Man),
+    #[command(hide = true)]
+    Version(words::Version),
 }
 
 /// What every command is given.
@@ -277,9 +283,10 @@ fn directory(dir: Option<PathBuf>, config: Option<&Path>) -> PathBuf {
 
 /// Runs the command of this process.
 pub fn run() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let cli = match parse(&words) {
         Ok(cli) => cli,
-        Err(error) => return usage(&error),
+        Err(error) => return usage(&error, &words),
     };
     let out = Output {
         json: cli.global.json,
@@ -291,6 +298,12 @@ pub fn run() -> ExitCode {
     };
     daemon::logging::finish();
     code
+}
+
+fn parse(words: &[OsString]) -> Result<Cli, clap::Error> {
+    let mut definition = words::definition();
+    let mut matches = definition.try_get_matches_from_mut(words)?;
+    Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut definition))
 }
 
 fn start(cli: Cli) -> Result<Exit, CliError> {
@@ -333,6 +346,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, CliError>
         Command::Bench(command) => command.run(context).await,
         Command::Completions(command) => command.run(context),
         Command::Man(command) => command.run(context),
+        Command::Version(command) => command.run(context),
     }
 }
 
@@ -351,21 +365,30 @@ fn fail(error: &CliError, out: Output) -> ExitCode {
 }
 
 /// Help and version are successes; the rest is wrong usage, as JSON where that was asked for.
-fn usage(error: &clap::Error) -> ExitCode {
-    let asked_json = std::env::args_os().any(|word| word == "--json");
+fn usage(error: &clap::Error, words: &[OsString]) -> ExitCode {
+    let asked_json = words.iter().any(|word| word == "--json");
+    let advice = error
+        .use_stderr()
+        .then(|| words::advice(error, words))
+        .flatten();
     if error.use_stderr() && asked_json {
         let text = error.render().to_string();
         let message = text.trim().trim_start_matches("error: ").to_owned();
-        return fail(
-            &CliError::usage(message),
-            Output {
-                json: true,
-                quiet: false,
-            },
-        );
+        let out = Output {
+            json: true,
+            quiet: false,
+        };
+        let failure = CliError::usage(message);
+        return match advice {
+            Some(advice) => fail(&failure.remedy(advice), out),
+            None => fail(&failure, out),
+        };
     }
     // A closed pipe is all that can go wrong here.
     let _ = error.print();
+    if let Some(advice) = advice {
+        output::warn(&format!("\nnext:  {}", output::printable(&advice)));
+    }
     if error.use_stderr() {
         Exit::Usage.into()
     } else {

@@ -1,17 +1,18 @@
 //! The command line as a whole: what it takes, what it refuses, what it says about itself.
 
 use clap::CommandFactory as _;
-use clap::Parser as _;
 
 use super::*;
 
 fn parse(words: &str) -> Result<Cli, clap::Error> {
-    Cli::try_parse_from(std::iter::once("oncegate").chain(words.split_whitespace()))
+    let words = std::iter::once("oncegate").chain(words.split_whitespace());
+    let words: Vec<OsString> = words.map(OsString::from).collect();
+    super::parse(&words)
 }
 
 #[test]
 fn the_definition_is_sound() {
-    Cli::command().debug_assert();
+    words::definition().debug_assert();
 }
 
 #[test]
@@ -28,6 +29,11 @@ fn takes_what_the_contract_says() {
         "user add alice@staff --group vpn --group ops --phone 1 --email a@b --birth-date 1990-01-01 --class x",
         "user add alice --realm staff",
         "user list",
+        "user list --group vpn --without-token --locked --limit 5",
+        "user search 010-1234 --group vpn",
+        "audit list alice --until 2026-11-20 --client vpn --reason wrong_code",
+        "token add alice --expires 2027-01-01",
+        "delegation add --to api:b --until 14d --reason x",
         "user unlock alice",
         "user remove alice --yes",
         "token add alice --kind totp --algorithm sha256 --digits 8 --period 60 --secret-stdin --active",
@@ -82,6 +88,15 @@ fn takes_what_the_contract_says() {
         "audit verify",
         "audit export",
         "tail -n 4",
+        "tail -f",
+        "token list alice",
+        "token link S bob --otp-stdin",
+        "token unlink S bob",
+        "device list alice",
+        "device enroll alice --server https://otp.example.com",
+        "audit list alice --since 1h",
+        "audit tail -n 4",
+        "explain alice --client vpn --at 03:00",
         "explain 01M85J3KY28Q1C9WJCP9C5VPRY",
         "explain --user alice --client vpn --at 03:00 --from ::1 --attribute A=b --context c=d --method pap",
         "explain --reasons --json",
@@ -115,7 +130,10 @@ fn refuses_what_would_surprise() {
         "client rotate vpn --grace 24",
         "verify alice --from nowhere",
         "audit list --decision maybe",
-        "tail --follow",
+        "audit list --reason bad_luck",
+        "audit list --since soon",
+        "token add alice --expires soon",
+        "user search",
         "delivery test sms-a",
         "delivery test --to 1",
         "delivery test sms-a --to 1 --medium fax",

@@ -14,6 +14,7 @@ use crate::cli::error::CliError;
 use crate::cli::error::Exit;
 use crate::cli::import;
 use crate::cli::input;
+use crate::cli::input::Ask;
 use crate::cli::output;
 use crate::cli::output::Table;
 use crate::cli::output::local_time;
@@ -23,6 +24,7 @@ use crate::cli::transport::admin;
 use crate::cli::transport::next_page;
 use crate::cli::transport::with_query;
 use crate::cli::user;
+use crate::cli::words::Whose;
 use crate::secret::SecretString;
 
 mod add;
@@ -95,10 +97,10 @@ pub(super) enum Token {
     Revoke(enrolment::Revoke),
     /// Make a token count for a second user too, by two consecutive codes of it
     #[command(after_help = "Example:\n  printf '%s\\n' 755224 287082 | \
-        oncegate token link HOTP-7F3K9Q2M --user alice@bank --otp-stdin")]
+        oncegate token link HOTP-7F3K9Q2M alice@bank --otp-stdin")]
     Link(enrolment::Link),
     /// Make it count for its owner only again
-    #[command(after_help = "Example:\n  oncegate token unlink HOTP-7F3K9Q2M --user alice@bank")]
+    #[command(after_help = "Example:\n  oncegate token unlink HOTP-7F3K9Q2M alice@bank")]
     Unlink(enrolment::Unlink),
     /// Remove a token and its record
     Remove(Destroy),
@@ -112,9 +114,8 @@ pub(super) struct Serial {
 
 #[derive(Debug, Args)]
 pub(super) struct Listing {
-    /// Only tokens of this user
-    #[arg(long)]
-    user: Option<String>,
+    #[command(flatten)]
+    whose: Whose,
     /// Only tokens in this state
     #[arg(long, value_parser = ["requested", "approved", "pending", "active", "suspended", "revoked",
           "expired"])]
@@ -235,6 +236,7 @@ struct ResyncBody<'a> {
 impl Listing {
     /// All pages up to the limit, as one.
     async fn fetch(self, api: &Transport) -> Result<Tokens, CliError> {
+        let user = self.whose.user();
         let mut all = Tokens {
             tokens: Vec::new(),
             next: self.after,
@@ -246,7 +248,7 @@ impl Listing {
                 .min(user::PAGE)
                 .to_string();
             let query = [
-                ("user", self.user.as_deref()),
+                ("user", user.as_deref()),
                 ("state", self.state.as_deref()),
                 ("kind", self.kind.map(Kind::word)),
                 ("after", all.next.as_deref()),
@@ -269,7 +271,13 @@ pub(super) fn two_codes(arguments: &[String]) -> Result<(SecretString, SecretStr
             input::warn_of_arguments();
             Ok((first.as_str().into(), second.as_str().into()))
         }
-        _ => Ok((input::secret("code")?, input::secret("next code")?)),
+        _ => {
+            let wanted = [Some(Ask::once("code")), Some(Ask::once("next code"))];
+            match input::secrets(wanted)? {
+                [Some(first), Some(second)] => Ok((first, second)),
+                _ => Err(CliError::usage("two codes are needed, one a line")),
+            }
+        }
     }
 }
 
@@ -292,13 +300,10 @@ pub(super) async fn act(
 }
 
 /// The code given on the command line, or read from stdin.
-pub(super) fn one_code(argument: Option<String>) -> Result<SecretString, CliError> {
+fn one_code(argument: Option<String>) -> Result<SecretString, CliError> {
     match argument {
-        Some(otp) => {
-            input::warn_of_arguments();
-            Ok(SecretString::new(otp))
-        }
-        None => input::secret("code"),
+        Some(otp) => Ok(input::argument(otp)),
+        None => input::secret(Ask::once("code")),
     }
 }
 

@@ -19,6 +19,7 @@ use crate::cli::error::CliError;
 use crate::cli::error::Exit;
 use crate::cli::import;
 use crate::cli::input;
+use crate::cli::input::Ask;
 use crate::cli::output::Table;
 use crate::cli::output::joined;
 use crate::cli::output::local_time;
@@ -49,7 +50,17 @@ pub(super) enum User {
     /// Show a user, the lock and the tokens
     Show(Name),
     /// List users
+    #[command(
+        after_help = "Examples:\n  oncegate user list --group vpn --without-token\n  \
+        oncegate user list --locked"
+    )]
     List(Listing),
+    /// Find users by a part of the name, the phone number, the mail address, or a token's serial
+    #[command(
+        after_help = "Examples:\n  oncegate user search kim\n  oncegate user search 010-1234\n  \
+        oncegate user search YUBI-47 --group vpn"
+    )]
+    Search(Search),
     /// Change a user; what is not named stays, an empty value clears
     #[command(
         after_help = "Example:\n  oncegate user set alice --group vpn --group staff --phone ''"
@@ -168,10 +179,10 @@ pub(super) struct About {
     /// Read the password from stdin: a line of its own, before the PIN
     #[arg(long, conflicts_with = "password_hash_stdin")]
     password_stdin: bool,
-    /// Read the PIN from stdin
+    /// Read the PIN from stdin: a line of its own, after the password or its hash
     #[arg(long)]
     pin_stdin: bool,
-    /// Read from stdin the password's hash in another system
+    /// Read from stdin the password's hash in another system: a line of its own, before the PIN
     #[arg(long)]
     password_hash_stdin: bool,
     /// PIN and password must be changed before they open anything
@@ -201,11 +212,16 @@ struct Secrets {
 
 impl About {
     fn secrets(&self) -> Result<Secrets, CliError> {
-        let read = |wanted: bool, what: &str| wanted.then(|| input::secret(what)).transpose();
+        let wanted = |wanted: bool, what| wanted.then_some(Ask::twice(what));
+        let [password, password_hash, pin] = input::secrets([
+            wanted(self.password_stdin, "password"),
+            wanted(self.password_hash_stdin, "password's hash"),
+            wanted(self.pin_stdin, "PIN"),
+        ])?;
         Ok(Secrets {
-            password: read(self.password_stdin, "password")?,
-            password_hash: read(self.password_hash_stdin, "password's hash")?,
-            pin: read(self.pin_stdin, "PIN")?,
+            password,
+            pin,
+            password_hash,
         })
     }
 }
@@ -226,7 +242,24 @@ impl Secrets {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct Search {
+    /// What to look for: case does not matter
+    text: String,
+    #[command(flatten)]
+    listing: Listing,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct Listing {
+    /// Only those in this group
+    #[arg(long)]
+    group: Option<String>,
+    /// Only those who have no token, or only revoked and expired ones
+    #[arg(long)]
+    without_token: bool,
+    /// Only those who are locked, or have an active token that is
+    #[arg(long)]
+    locked: bool,
     /// At most this many [default: all]
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -249,8 +282,9 @@ impl User {
         let out = context.out;
         match self {
             Self::Add(add) => {
-                let api = context.transport().await?;
+                // Before the store is opened: others wait while somebody types.
                 let secrets = add.about.secrets()?;
+                let api = context.transport().await?;
                 let body = add.body();
                 let user: Record = api.post(&admin(&["users"]), &secrets.beside(&body)).await?;
                 out.show(&user, |user| {
@@ -267,8 +301,23 @@ impl User {
                 out.show(&user, describe)?;
             }
             Self::List(listing) => {
-                let users = listing.fetch(&context.transport().await?).await?;
-                out.show(&users, table)?;
+                let users = listing.fetch(&context.transport().await?, None).await?;
+                let none = "No users. Make one with `oncegate user add NAME`.";
+                let none = if listing.filters() {
+                    "No such users."
+                } else {
+                    none
+                };
+                out.show(&users, |users| table(users, none))?;
+            }
+            Self::Search(Search { text, listing }) => {
+                if text.trim().is_empty() {
+                    return Err(CliError::usage("nothing to look for")
+                        .remedy("all users: oncegate user list"));
+                }
+                let api = context.transport().await?;
+                let users = listing.fetch(&api, Some(&text)).await?;
+                out.show(&users, |users| table(users, "No such users."))?;
             }
             Self::Import(import) => return import.run(import::Make::Users, context).await,
             Self::Set(set) => {
@@ -384,16 +433,24 @@ impl Set {
 }
 
 impl Listing {
+    const fn filters(&self) -> bool {
+        self.group.is_some() || self.without_token || self.locked
+    }
+
     /// All pages up to the limit, as one.
-    async fn fetch(self, api: &Transport) -> Result<Users, CliError> {
+    async fn fetch(&self, api: &Transport, text: Option<&str>) -> Result<Users, CliError> {
         let mut all = Users {
             users: Vec::new(),
-            next: self.after,
+            next: self.after.clone(),
         };
         let limit = self.limit.unwrap_or(usize::MAX);
         loop {
             let wanted = limit.saturating_sub(all.users.len()).min(PAGE).to_string();
             let query = [
+                ("group", self.group.as_deref()),
+                ("without_token", self.without_token.then_some("true")),
+                ("locked", self.locked.then_some("true")),
+                ("search", text),
                 ("after", all.next.as_deref()),
                 ("limit", Some(wanted.as_str())),
             ];
@@ -418,18 +475,21 @@ async fn patch<T: Serialize + Sync>(
     context.out.show(&user, describe)
 }
 
-fn table(users: &Users) -> String {
+fn table(users: &Users, none: &str) -> String {
     let mut table = Table::new(&["user", "groups", "class", "state"]);
     for user in &users.users {
-        let state = if user.disabled { "disabled" } else { "enabled" };
+        let mut state = if user.disabled { "disabled" } else { "enabled" }.to_owned();
+        if let Some(found) = &user.lock {
+            push!(state, ", {}", lock(found));
+        }
         table.row([
             user.user.clone(),
             joined(&user.groups),
             or_dash(user.class.as_deref()),
-            state.to_owned(),
+            state,
         ]);
     }
-    let mut text = table.or("No users. Make one with `oncegate user add NAME`.");
+    let mut text = table.or(none);
     if let Some(next) = &users.next {
         push!(text, "More: --after {}\n", printable(next));
     }

@@ -14,10 +14,9 @@ use crate::cli::Context;
 use crate::cli::error::CliError;
 use crate::cli::error::Exit;
 use crate::cli::input;
-
+use crate::cli::input::Ask;
 use crate::cli::output::Table;
 use crate::cli::output::printable;
-use crate::cli::token;
 use crate::cli::transport::admin;
 use crate::cli::transport::with_query;
 use crate::secret::SecretString;
@@ -34,7 +33,7 @@ pub(super) struct Verify {
     /// Ask as this API client: its policy and realm apply
     #[arg(long, value_name = "NAME")]
     client: Option<String>,
-    /// Read the code from stdin; on a terminal it is asked for anyway
+    /// Read the code from stdin: the last line; on a terminal it is asked for anyway
     #[arg(long)]
     otp_stdin: bool,
     /// Read the password from stdin: a line of its own, before the PIN and the code
@@ -93,16 +92,16 @@ pub(super) struct VerifyBody<'a> {
 
 impl Verify {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
-        let read = |wanted: bool, what: &str| wanted.then(|| input::secret(what)).transpose();
-        let password = read(self.password_stdin, "password")?;
-        let pin = read(self.pin_stdin, "PIN")?;
-        let passcode = read(self.passcode_stdin, "passcode")?;
-        let others = password.is_some() || pin.is_some() || passcode.is_some();
-        let otp = if self.otp_stdin || !others || self.otp.is_some() {
-            Some(token::one_code(self.otp)?)
-        } else {
-            None
-        };
+        let others = self.password_stdin || self.pin_stdin || self.passcode_stdin;
+        let asks = self.otp_stdin || (!others && self.otp.is_none());
+        let wanted = |wanted: bool, what| wanted.then_some(Ask::once(what));
+        let [password, pin, passcode, otp] = input::secrets([
+            wanted(self.password_stdin, "password"),
+            wanted(self.pin_stdin, "PIN"),
+            wanted(self.passcode_stdin, "passcode"),
+            wanted(asks, "code"),
+        ])?;
+        let otp = otp.or_else(|| self.otp.map(input::argument));
         let body = VerifyBody {
             user: &self.user,
             otp: otp.as_ref().map(SecretString::expose),
@@ -120,7 +119,7 @@ impl Verify {
         while let VerifyAnswer::Challenge { challenge, .. } = &answer
             && std::io::stdin().is_terminal()
         {
-            let typed = input::secret(&challenge.factor)?;
+            let typed = input::secret(Ask::once(&challenge.factor))?;
             let again = VerifyBody {
                 user: &self.user,
                 passcode: Some(typed.expose()),

@@ -652,6 +652,10 @@ impl Reading {
         wanted: &Wanted,
     ) -> Result<Vec<AuditRecord>, StoreError> {
         let mut before = query.before.unwrap_or(u64::MAX).min(end);
+        if let Some(until) = query.until {
+            // Times on record rise, but for a clock that was behind for a while.
+            before = before.min(self.log.position(until.plus(AFTER), end)?);
+        }
         let (mut found, mut older) = (Vec::new(), 0);
         while before > first && found.len() < query.limit {
             wanted.check()?;
@@ -713,11 +717,17 @@ fn pruned(rows: &Reader<'_>, sealer: &Sealer) -> Result<Option<Head>, StoreError
 }
 
 fn selects(query: &AuditQuery, record: &AuditRecord) -> bool {
-    let (user, decision) = match &record.event {
-        Event::Decision(event) => (Some(&event.user), Some(event.decision)),
+    let (user, decided) = match &record.event {
+        Event::Decision(event) => (Some(&event.user), Some(event)),
         Event::Change(event) => (event.user.as_ref(), None),
     };
-    (query.user.is_none() || query.user.as_ref() == user)
+    let decision = decided.map(|event| event.decision);
+    let client = decided.map(|event| &*event.client);
+    let reason = decided.map(|event| event.reason);
+    query.until.is_none_or(|until| record.at < until)
+        && (query.client.is_none() || query.client.as_deref() == client)
+        && (query.reason.is_none() || query.reason == reason)
+        && (query.user.is_none() || query.user.as_ref() == user)
         && query
             .request
             .is_none_or(|wanted| wanted == record.event.request())

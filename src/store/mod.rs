@@ -450,8 +450,14 @@ pub struct AuditQuery {
     pub before: Option<u64>,
     /// Only records at or after this time.
     pub since: Option<UnixTime>,
+    /// Only records before this time.
+    pub until: Option<UnixTime>,
     /// Only decisions about this user (canonical) or changes of it.
     pub user: Option<String>,
+    /// Only decisions that this client asked for.
+    pub client: Option<String>,
+    /// Only decisions with this reason.
+    pub reason: Option<crate::model::reason::Reason>,
     /// Only decisions with this outcome.
     pub decision: Option<Decision>,
     /// Only records of this request.

@@ -1,6 +1,5 @@
 //! `oncegate bench radius`.
 
-use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::net::ToSocketAddrs as _;
@@ -12,7 +11,6 @@ use clap::Args;
 use nix::errno::Errno;
 use tokio::task::JoinSet;
 use tokio::task::spawn_blocking;
-use zeroize::Zeroizing;
 
 use crate::cli::Context;
 use crate::cli::bench::Load;
@@ -35,7 +33,9 @@ use crate::cli::bench::worker::Worker;
 use crate::cli::error::CliError;
 use crate::cli::error::Exit;
 use crate::cli::input;
+use crate::cli::input::Ask;
 use crate::cli::output;
+use crate::delivery::read_secret;
 use crate::radius::authenticator::SecretKeys;
 use crate::secret::SecretBytes;
 use crate::secret::SecretString;
@@ -166,14 +166,9 @@ impl Radius {
                 input::warn_of_arguments();
                 SecretString::from(secret.as_str())
             }
-            (None, Some(path)) => {
-                let text = fs::read_to_string(path).map_err(|error| {
-                    CliError::usage(format!("--secret-file {}: {error}", path.display()))
-                })?;
-                let text = Zeroizing::new(text);
-                SecretString::from(text.trim_end_matches(['\r', '\n']))
-            }
-            (None, None) if self.secret_stdin => input::secret("shared secret")?,
+            (None, Some(path)) => read_secret(path)
+                .map_err(|error| CliError::usage(format!("--secret-file {error}")))?,
+            (None, None) if self.secret_stdin => input::secret(Ask::once("shared secret"))?,
             (None, None) => {
                 return Err(CliError::usage("no shared secret")
                     .remedy("give it with --secret-stdin or --secret-file FILE"));

@@ -78,7 +78,7 @@ pub(super) fn load(path: &Path) -> Result<Vec<User>, CliError> {
 
 fn read(from: impl BufRead) -> Result<Vec<User>, Fault> {
     let without = ["user", "password"];
-    let mut rows = csv::Reader::open(from, &columns::NAMES, &without)?;
+    let mut rows = csv::Reader::open(from, &columns::NAMES, &without, &csv::Ignore::Nothing)?;
     if !rows.has(columns::SECRET) && !rows.has(columns::PASSWORD) {
         return Err(Fault::new(1, "neither a column `secret` nor `password`"));
     }

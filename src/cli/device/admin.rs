@@ -17,12 +17,12 @@ use crate::cli::output::or_dash;
 use crate::cli::output::printable;
 use crate::cli::transport::admin;
 use crate::cli::transport::with_query;
+use crate::cli::words::Whom;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct List {
-    /// Whose
-    #[arg(long)]
-    user: String,
+    #[command(flatten)]
+    whose: Whom,
 }
 
 #[derive(Debug, Args)]
@@ -46,7 +46,8 @@ pub(in crate::cli) struct Remove {
 impl List {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let api = context.transport().await?;
-        let path = with_query(&admin(&["devices"]), &[("user", Some(&self.user))]);
+        let user = self.whose.user();
+        let path = with_query(&admin(&["devices"]), &[("user", Some(&user))]);
         let devices: Devices = api.get(&path).await?;
         context.out.show(&devices, |devices| {
             table(&devices.devices).or("No devices. A device enrols itself by an enrolment code.")

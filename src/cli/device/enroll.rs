@@ -14,6 +14,7 @@ use crate::cli::device::state::State;
 use crate::cli::error::CliError;
 use crate::cli::error::Exit;
 use crate::cli::input;
+use crate::cli::input::Ask;
 use crate::cli::output::Table;
 use crate::cli::output::printable;
 use crate::cli::output::shell_word;
@@ -26,14 +27,15 @@ use crate::signature::key::SigningKey;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Enroll {
-    /// `oncegate://enroll?..` as the QR code shows it: server, user and code in one
-    #[arg(conflicts_with = "user")]
-    uri: Option<String>,
-    /// NAME, NAME@REALM or DOMAIN\NAME
+    /// NAME, NAME@REALM or DOMAIN\NAME; or `oncegate://enroll?..` as the QR code shows it: server,
+    /// user and code in one
+    #[arg(value_name = "USER|URI", conflicts_with = "user")]
+    what: Option<String>,
+    /// The same as an option
     #[arg(long)]
     user: Option<String>,
     /// Read the enrolment or transfer code, or the URI, from stdin; on a terminal it is asked for
-    #[arg(long, conflicts_with = "uri")]
+    #[arg(long)]
     code_stdin: bool,
     /// What the user will call this device [default: this machine's name]
     #[arg(long)]
@@ -106,11 +108,17 @@ impl Enroll {
 
     /// Server, user and code, wherever they come from.
     fn invitation(&self, context: &Context) -> Result<EnrolUri, CliError> {
-        if let Some(uri) = &self.uri {
+        let what = self.what.as_deref();
+        if let Some(uri) = what.filter(|what| what.contains("://")) {
+            if self.code_stdin {
+                return Err(CliError::usage(
+                    "the URI has the code; leave --code-stdin out",
+                ));
+            }
             input::warn_of_arguments();
             return parse(uri);
         }
-        let typed = input::secret("enrolment or transfer code")?;
+        let typed = input::secret(Ask::once("enrolment or transfer code"))?;
         if typed.expose().contains("://") {
             return parse(typed.expose());
         }
@@ -123,12 +131,17 @@ impl Enroll {
                     "name it: --server https://HOST[:PORT]; or give the oncegate:// URI",
                 )
             })?,
-            user: self.user.clone().ok_or_else(|| {
-                missing(
-                    "no user to enrol for",
-                    "name one: --user NAME; or give the oncegate:// URI",
-                )
-            })?,
+            user: self
+                .user
+                .as_deref()
+                .or(what)
+                .map(str::to_owned)
+                .ok_or_else(|| {
+                    missing(
+                        "no user to enrol for",
+                        "name one: oncegate device enroll NAME; or give the oncegate:// URI",
+                    )
+                })?,
             code: typed,
         })
     }

@@ -30,8 +30,8 @@ mod state;
 pub(super) enum Device {
     /// Make a key and bind it to a user by an enrolment or transfer code
     #[command(after_help = "Examples:\n  \
-        oncegate device enroll --server https://otp.example.com --user alice\n  \
-        oncegate device enroll --server https://otp.example.com --user alice --code-stdin < code\n  \
+        oncegate device enroll alice --server https://otp.example.com\n  \
+        oncegate device enroll alice --server https://otp.example.com --code-stdin < code\n  \
         oncegate device enroll 'oncegate://enroll?server=...&user=alice&code=...'\n\
         The code is asked for at a terminal. An administrator makes it, or `device transfer` on\n\
         the device that this one takes over from.")]

@@ -11,6 +11,7 @@ use crate::cli::Context;
 use crate::cli::enrolment;
 use crate::cli::error::CliError;
 use crate::cli::input;
+use crate::cli::input::Ask;
 use crate::cli::output;
 use crate::cli::output::Output;
 use crate::cli::output::Table;
@@ -21,6 +22,7 @@ use crate::cli::paper;
 use crate::cli::token::approvals;
 use crate::cli::token::makes;
 use crate::cli::transport::admin;
+use crate::cli::when;
 use crate::diagnostic::units;
 use crate::secret::SecretString;
 
@@ -81,7 +83,7 @@ pub(in crate::cli) struct Add {
     /// First counter (hotp) [default: 0]
     #[arg(long, value_name = "N")]
     counter: Option<u64>,
-    /// Read its key, in base 32, from stdin [default: a new one]
+    /// Read its key, in base 32 on one line, from stdin [default: a new one]
     #[arg(long)]
     secret_stdin: bool,
     /// Its key in base 32; every user of this machine can read it here: for tests
@@ -103,8 +105,8 @@ pub(in crate::cli) struct Add {
     #[arg(long, visible_alias = "for", value_name = "DURATION", value_parser = units::duration,
           conflicts_with = "expires")]
     valid_for: Option<Duration>,
-    /// Until when it is good: 2027-12-31T00:00:00Z
-    #[arg(long, value_name = "TIME")]
+    /// Until when it is good: 2027-12-31 (its beginning, local time), 2027-12-31T18:00, 90d
+    #[arg(long, value_name = "TIME", value_parser = when::future_rfc3339)]
     expires: Option<String>,
     /// Codes on the sheet (recovery), 1 to 32 [default: 10]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=32))]
@@ -160,7 +162,7 @@ impl Add {
                 input::warn_of_arguments();
                 Some(SecretString::from(secret.as_str()))
             }
-            (None, true) => Some(input::secret("key")?),
+            (None, true) => Some(input::secret(Ask::twice("key"))?),
             (None, false) => None,
         };
         let body = self.body(secret.as_ref());

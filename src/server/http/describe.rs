@@ -380,6 +380,7 @@ const FIELDS: &[Field] = &[
     field("for_secs", Number(1, 86_400), "3600"),
     field("from", LINE, "uid 1000"),
     field("grace_secs", Number(0, 31_622_400), "86400"),
+    field("group", LINE, "staff"),
     field("groups", Text(1, 256), "staff"),
     field("id", Text(0, 128), "m-4711"),
     field(
@@ -430,6 +431,7 @@ const FIELDS: &[Field] = &[
         Words(&["verify", "admin", "operator", "approver", "auditor"]),
         "verify",
     ),
+    field("search", Text(1, 256), "kim"),
     field("second", Text(6, 9), "359152"),
     field("secret", Text(0, 512), "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"),
     field("serial", Text(1, 40), "TOTP-7F3K9Q2M"),

@@ -15,6 +15,8 @@ use axum::response::Response;
 
 use crate::api::Problem;
 use crate::model::issue::IssueRefusal;
+use crate::server::http::admin::similar::NotThere;
+use crate::server::http::admin::similar::Unknown;
 use crate::server::http::answer;
 use crate::service::ServiceError;
 use crate::service::admin::AdminError;
@@ -61,6 +63,8 @@ pub(crate) enum Failure {
     Unavailable(Cow<'static, str>),
     /// One of the above, and what to do next.
     Advised(Box<Self>, String),
+    /// A record that was named is not there; administrators are told what was probably meant.
+    Unknown(Box<Self>, Unknown),
 }
 
 impl Failure {
@@ -187,14 +191,18 @@ impl Failure {
                 "No decision can be made at present",
                 detail,
             ),
-            Self::Advised(failure, _) => failure.parts(),
+            Self::Advised(failure, _) | Self::Unknown(failure, _) => failure.parts(),
         }
     }
 }
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let (failure, remedy) = match self {
+        let (failure, unknown) = match self {
+            Self::Unknown(failure, what) => (*failure, Some(what)),
+            failure => (failure, None),
+        };
+        let (failure, remedy) = match failure {
             Self::Advised(failure, remedy) => (*failure, Some(remedy)),
             failure => (failure, None),
         };
@@ -214,6 +222,9 @@ impl IntoResponse for Failure {
             remedy,
         };
         let mut response = answer::json(status, &problem);
+        if let Some(what) = unknown {
+            response.extensions_mut().insert(NotThere { what, problem });
+        }
         let headers = response.headers_mut();
         let media = HeaderValue::from_static("application/problem+json");
         headers.insert(header::CONTENT_TYPE, media);

@@ -289,7 +289,9 @@ pub fn openapi() -> Value {
 fn described(app: &Arc<App>) -> OpenApiRouter<Arc<App>> {
     let identify = || middleware::from_fn_with_state(Arc::clone(app), caller::identify);
     let until_stopped = middleware::from_fn_with_state(Arc::clone(app), admin::until_stopped);
+    let suggest = middleware::from_fn_with_state(Arc::clone(app), admin::similar::suggest);
     let admin = admin::routes()
+        .route_layer(suggest)
         .route_layer(until_stopped)
         .route_layer(middleware::from_fn(caller::require_role))
         .route_layer(identify());

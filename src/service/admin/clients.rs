@@ -286,7 +286,7 @@ impl Service {
         }
         if self.policies.load().resolve(policy).is_none() {
             let policy = policy.unwrap_or_default();
-            return invalid("policy", format!("no policy `{policy}` is loaded"));
+            return invalid("policy", self.unknown_policy(policy));
         }
         Ok(())
     }

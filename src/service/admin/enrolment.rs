@@ -137,10 +137,8 @@ impl Service {
         check_kind(&new)?;
         let policies = self.policies();
         let Some(policy) = policies.resolve(new.policy.as_deref()) else {
-            return invalid(
-                "policy",
-                "there is no such policy; `oncegate policy list` shows them",
-            );
+            let named = new.policy.as_deref().unwrap_or_default();
+            return invalid("policy", self.unknown_policy(named));
         };
         let user = self.user(&new.token.user).await?;
         let address = self.sent_to(&new, &user)?;

@@ -9,3 +9,7 @@ mod a3_lost_tail;
 mod a4_endless_reading;
 mod b1_log_lines;
 mod b2_full_disk;
+mod d10_users_found;
+mod d1_secrets_typed;
+mod d4_files_and_forms;
+mod d5_words_typed;

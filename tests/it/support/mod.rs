@@ -22,6 +22,7 @@ pub(crate) mod outbox;
 pub(crate) mod postbox;
 pub(crate) mod sealing;
 pub(crate) mod store;
+pub(crate) mod terminal;
 
 use std::io::Write as _;
 

@@ -211,6 +211,12 @@ impl hyper::body::Body for Lines {
 fn wanted(query: api::AuditQuery, limit: usize) -> Result<AuditQuery, Failure> {
     let since = query.since.as_deref();
     let since = since.map(|text| time("since", text)).transpose()?;
+    let until = query.until.as_deref();
+    let until = until.map(|text| time("until", text)).transpose()?;
+    let reason = query.reason.as_deref().map(|text| {
+        let why = "reason: a word of `oncegate explain --reasons`";
+        text.parse().map_err(|()| Failure::malformed(why))
+    });
     let decision = match query.decision.as_deref() {
         None => None,
         Some("accept") => Some(crate::model::reason::Decision::Accept),
@@ -233,7 +239,10 @@ fn wanted(query: api::AuditQuery, limit: usize) -> Result<AuditQuery, Failure> {
     Ok(AuditQuery {
         before: query.before,
         since,
+        until,
         user,
+        client: query.client,
+        reason: reason.transpose()?,
         decision,
         request: request.transpose()?,
         limit,

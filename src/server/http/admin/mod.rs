@@ -38,6 +38,7 @@ mod enrolment;
 mod explain;
 mod import;
 mod operation;
+pub(crate) mod similar;
 pub(crate) mod tell;
 mod tokens;
 mod users;

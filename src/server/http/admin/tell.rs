@@ -11,20 +11,23 @@ use crate::model::reason::Reason;
 use crate::model::token::LifeCycle;
 use crate::model::token::Token;
 use crate::model::user_key::UserKey;
+use crate::server::http::admin::similar::Unknown;
 use crate::server::http::error::Failure;
 use crate::service::admin::AdminError;
 
 pub(super) fn no_user(user: &UserKey) -> Failure {
-    let user = user.to_string();
-    Failure::NotFound(format!("there is no user {user}").into()).advise(format!(
+    let name = user.to_string();
+    let failure = Failure::NotFound(format!("there is no user {name}").into()).advise(format!(
         "compare with `oncegate user list`, or make it: oncegate user add {}",
-        shell::word(&user)
-    ))
+        shell::word(&name)
+    ));
+    Failure::Unknown(Box::new(failure), Unknown::User(user.clone()))
 }
 
 pub(super) fn no_token(serial: &Serial) -> Failure {
-    Failure::NotFound(format!("there is no token {serial}").into())
-        .advise("compare with `oncegate token list`")
+    let failure = Failure::NotFound(format!("there is no token {serial}").into())
+        .advise("compare with `oncegate token list`");
+    Failure::Unknown(Box::new(failure), Unknown::Token(serial.clone()))
 }
 
 pub(super) fn no_client(name: &str) -> Failure {
@@ -33,7 +36,8 @@ pub(super) fn no_client(name: &str) -> Failure {
     } else {
         "there is no such client".to_owned()
     };
-    Failure::NotFound(detail.into()).advise("compare with `oncegate client list`")
+    let failure = Failure::NotFound(detail.into()).advise("compare with `oncegate client list`");
+    Failure::Unknown(Box::new(failure), Unknown::Client(name.to_owned()))
 }
 
 /// A failed verb about this user.

@@ -34,6 +34,7 @@ use crate::server::http::error::Failure;
 use crate::server::http::forms;
 use crate::service::admin::CredentialsPatch;
 use crate::service::admin::NewVerifier;
+use crate::service::admin::UserFilter;
 use crate::service::admin::UserPatch;
 use crate::store::By;
 use crate::time::UnixTime;
@@ -43,7 +44,7 @@ use crate::time::UnixTime;
     get,
     path = "/v1/admin/users",
     tag = "users",
-    params(api::Page),
+    params(api::UserPage),
     responses(
         (status = 200, description = "A page", body = api::Users),
         (status = "default", description = "Failure", body = Problem,
@@ -52,15 +53,14 @@ use crate::time::UnixTime;
 )]
 pub(crate) async fn list_users(
     State(app): State<Arc<App>>,
-    Query(page): Query<api::Page>,
+    Query(page): Query<api::UserPage>,
 ) -> Result<Response, Failure> {
-    if page.user.is_some() {
-        return Err(Failure::malformed(
-            "query: `user` selects tokens, not users",
-        ));
-    }
     let limit = limit(page.limit)?;
     let after = page.after.as_deref().map(user_key).transpose()?;
+    let filter = filter(page)?;
+    if !filter.is_empty() {
+        return found(&app, &filter, after, limit).await;
+    }
     let mut users = app
         .service()
         .store()
@@ -74,6 +74,41 @@ pub(crate) async fn list_users(
         .map(|user| user.key.to_string());
     let now = app.service().now();
     let users = users.iter().map(|user| forms::user(user, now)).collect();
+    Ok(answer::json(StatusCode::OK, &api::Users { users, next }))
+}
+
+fn filter(page: api::UserPage) -> Result<UserFilter, Failure> {
+    let bounded = |field: &str, text: Option<String>| match text {
+        Some(text) if text.trim().is_empty() || text.len() > 256 => {
+            Err(Failure::malformed(format!("{field}: 1 to 256 octets")))
+        }
+        text => Ok(text),
+    };
+    Ok(UserFilter {
+        group: bounded("group", page.group)?,
+        without_token: page.without_token.unwrap_or(false),
+        locked: page.locked.unwrap_or(false),
+        text: bounded("search", page.search)?,
+    })
+}
+
+async fn found(
+    app: &App,
+    filter: &UserFilter,
+    after: Option<UserKey>,
+    limit: usize,
+) -> Result<Response, Failure> {
+    let now = app.service().now();
+    let found = app.service().find_users(filter, after, limit).await?;
+    let shown = |(user, throttle): &(_, Option<_>)| api::User {
+        lock: throttle
+            .as_ref()
+            .filter(|_| filter.locked)
+            .map(|throttle| forms::lock(throttle, now)),
+        ..forms::user(user, now)
+    };
+    let users = found.users.iter().map(shown).collect();
+    let next = found.next.map(|key| key.to_string());
     Ok(answer::json(StatusCode::OK, &api::Users { users, next }))
 }
 

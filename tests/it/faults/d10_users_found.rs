@@ -1,0 +1,409 @@
+//! Users are found by what is known of them, names by what was probably meant, records by time,
+//! client and reason, and a time may be typed as people write it.
+
+use oncegate::model::client::Scope;
+use serde_json::Value;
+use serde_json::json;
+
+use crate::support::app::TestApp;
+use crate::support::app::ask;
+use crate::support::app::request;
+use crate::support::daemon::NO_DELAY;
+use crate::support::daemon::Site;
+use crate::support::daemon::command;
+
+const KEY: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+
+fn names(users: &Value) -> Vec<String> {
+    let users = users["users"].as_array().unwrap().iter();
+    users
+        .map(|user| user["name"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// People of several kinds.
+fn people() -> Site {
+    let site = Site::new();
+    site.json(&[
+        "user",
+        "add",
+        "alice",
+        "--group",
+        "vpn",
+        "--phone",
+        "+82-10-1234-5678",
+    ]);
+    site.json(&[
+        "user",
+        "add",
+        "bob",
+        "--group",
+        "vpn",
+        "--email",
+        "Robert@Example.org",
+    ]);
+    site.json(&["user", "add", "carol", "--group", "vpnadmins"]);
+    site.json(&["user", "add", "dave@staff"]);
+    site.json_with(
+        &[
+            "token",
+            "add",
+            "alice",
+            "--active",
+            "--secret-stdin",
+            "--serial",
+            "YUBI-4711",
+        ],
+        KEY,
+    );
+    site.json(&["token", "add", "carol", "--serial", "OLD-1"]);
+    site.json(&["token", "revoke", "OLD-1", "--yes"]);
+    site
+}
+
+/// The three ways to the API give the same answer.
+fn three_ways(site: &Site, words: &[&str], wanted: &[&str]) {
+    assert_eq!(names(&site.json(words)), wanted, "offline {words:?}");
+    let daemon = site.serve();
+    assert_eq!(names(&site.json(words)), wanted, "socket {words:?}");
+    let key = site.path().join("key");
+    std::fs::write(&key, &site.admin_key).unwrap();
+    let (url, key) = (format!("http://{}", daemon.http), key.to_str().unwrap());
+    let far = [&["--server", &url, "--key-file", key], words].concat();
+    assert_eq!(names(&site.json(&far)), wanted, "remote {words:?}");
+    assert!(daemon.terminate().success());
+}
+
+#[test]
+fn users_are_listed_by_group_token_and_lock() {
+    let site = people();
+    for (words, wanted) in [
+        (
+            &["user", "list", "--group", "vpn"][..],
+            &["alice", "bob"][..],
+        ),
+        (
+            &["user", "list", "--without-token"],
+            &["bob", "carol", "dave"],
+        ),
+        (
+            &["user", "list", "--group", "vpn", "--without-token"],
+            &["bob"],
+        ),
+        (&["user", "list", "--group", "nobody"], &[]),
+        (&["user", "list", "--locked"], &[]),
+    ] {
+        assert_eq!(names(&site.json(words)), wanted, "{words:?}");
+    }
+    let words = ["user", "list", "--group", "vpn", "--limit", "1"];
+    let first = site.json(&words);
+    assert_eq!(
+        (names(&first), &first["next"]),
+        (vec!["alice".to_owned()], &json!("alice@default"))
+    );
+    let more = [&words[..], &["--after", "alice@default"]].concat();
+    let second = site.json(&more);
+    assert_eq!(
+        (names(&second), &second["next"]),
+        (vec!["bob".to_owned()], &Value::Null)
+    );
+    three_ways(
+        &site,
+        &["user", "list", "--group", "vpn"],
+        &["alice", "bob"],
+    );
+}
+
+#[test]
+fn locked_users_are_found_until_they_are_unlocked() {
+    let site = people();
+    let soon = format!("{NO_DELAY}[lockout]\nfree = 3\nlock_after = 3\n");
+    std::fs::write(site.path().join("policies/default.toml"), soon).unwrap();
+    for _ in 0..3 {
+        assert!(names(&site.json(&["user", "list", "--locked"])).is_empty());
+        site.run_with(&["verify", "alice", "--otp-stdin"], "000000");
+    }
+    let found = site.json(&["user", "list", "--locked"]);
+    let states = |found: &Value| found["users"][0]["lock"]["state"].clone();
+    assert_eq!(names(&found), ["alice"], "{found}");
+    assert_eq!(states(&found), "locked");
+    assert!(names(&site.json(&["user", "list", "--locked", "--without-token"])).is_empty());
+    site.json(&["user", "unlock", "alice"]);
+    assert!(names(&site.json(&["user", "list", "--locked"])).is_empty());
+}
+
+#[test]
+fn users_are_searched_by_all_that_is_known_of_them() {
+    let site = people();
+    for (text, wanted) in [
+        ("ALI", &["alice"][..]),
+        ("robert@", &["bob"]),
+        ("1234 5678", &["alice"]),
+        ("010-1234", &["alice"]),
+        ("+8210", &["alice"]),
+        ("yubi-47", &["alice"]),
+        ("4711", &["alice"]),
+        ("@staff", &["dave"]),
+        ("old", &["carol"]),
+        ("o", &["bob", "carol"]),
+        ("nobody at all", &[]),
+    ] {
+        let found = site.json(&["user", "search", text]);
+        assert_eq!(names(&found), wanted, "{text}");
+        assert_eq!(names(&site.json(&["user", "find", text])), wanted, "{text}");
+    }
+    let found = site.json(&["user", "search", "o", "--without-token", "--group", "vpn"]);
+    assert_eq!(names(&found), ["bob"]);
+    three_ways(&site, &["user", "search", "yubi"], &["alice"]);
+    let output = site.run(&["user", "search", ""]);
+    assert_eq!(output.status.code(), Some(2));
+}
+
+/// A page is a bounded piece of work, and pages together miss nobody.
+#[tokio::test]
+async fn pages_of_a_search_are_bounded_and_complete() {
+    let app = TestApp::new().await;
+    for start in (0..6000).step_by(400) {
+        let rows: Vec<Value> = (start..(start + 400).min(6000))
+            .map(|number| json!({"user": format!("u{number:05}"), "groups": ["all"]}))
+            .collect();
+        let body = json!({"make": "users", "rows": rows});
+        let answer = app.admin("POST", "/v1/admin/import", Some(body)).await;
+        assert_eq!(answer.status, 200);
+    }
+    let mut path = "/v1/admin/users?search=99&group=all&limit=50".to_owned();
+    let (mut found, mut calls) = (Vec::new(), 0);
+    loop {
+        let page = app.admin("GET", &path, None).await.json();
+        found.extend(names(&page));
+        calls += 1;
+        let Some(next) = page["next"].as_str() else {
+            break;
+        };
+        path = format!(
+            "/v1/admin/users?search=99&group=all&limit=50&after={}",
+            next.replace('@', "%40")
+        );
+    }
+    let wanted: Vec<String> = (0..6000)
+        .map(|number| format!("u{number:05}"))
+        .filter(|name| name.contains("99"))
+        .collect();
+    assert_eq!(found, wanted);
+    assert!(calls > 1, "one call looked at everybody");
+    // Nobody fits: the call ends early all the same, and says where to go on.
+    let page = app
+        .admin("GET", "/v1/admin/users?search=zzz", None)
+        .await
+        .json();
+    assert!(
+        names(&page).is_empty() && page["next"].is_string(),
+        "{page}"
+    );
+}
+
+#[test]
+fn what_was_probably_meant_is_named() {
+    let site = people();
+    site.json(&["client", "add", "api", "payroll"]);
+    for (words, meant) in [
+        (
+            &["user", "show", "alcie"][..],
+            "did you mean alice@default?",
+        ),
+        (&["user", "show", "dave"], "did you mean dave@staff?"),
+        (
+            &["user", "remove", "crol", "--yes"],
+            "did you mean carol@default?",
+        ),
+        (&["token", "list", "allice"], "did you mean alice@default?"),
+        (&["token", "add", "bbob"], "did you mean bob@default?"),
+        (&["token", "show", "YUBI-4771"], "did you mean YUBI-4711?"),
+        (&["token", "suspend", "yubi4711"], "did you mean YUBI-4711?"),
+        (&["client", "show", "payrol"], "did you mean payroll?"),
+        (
+            &["client", "add", "api", "other", "--policy", "defualt"],
+            "did you mean `default`?",
+        ),
+        (
+            &["token", "add", "bob", "--policy", "defalt"],
+            "did you mean `default`?",
+        ),
+        (&["audit", "list", "--reason", "wrong_cod"], "wrong_code"),
+        (&["usr", "list"], "user"),
+    ] {
+        let output = site.run(words);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            !output.status.success() && said.contains(meant),
+            "{words:?}: {said}"
+        );
+    }
+    // Nothing like it is no suggestion.
+    let output = site.run(&["user", "show", "zebedee"]);
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("did you mean"));
+}
+
+/// Names are suggested to those who administer, and to nobody who asks about codes.
+#[tokio::test]
+async fn an_application_is_never_told_a_name() {
+    let app = TestApp::new().await;
+    app.user("alice").await;
+    let verify = app.key("app", Scope::Verify, None).await;
+    let both = app.key("both", Scope::Verify, None).await;
+    for (path, body) in [
+        ("/v1/verify", json!({"user": "alcie", "otp": "123456"})),
+        (
+            "/v1/verify?client=bothh",
+            json!({"user": "alcie", "otp": "123456"}),
+        ),
+        ("/v1/challenges", json!({"user": "alcie", "factor": "sms"})),
+        (
+            "/v1/credentials",
+            json!({"user": "alcie", "otp": "123456", "new_pin": "839201"}),
+        ),
+        ("/v1/enrolments", json!({"user": "alcie", "kind": "totp"})),
+    ] {
+        for key in [&verify, &both] {
+            let answer = ask(
+                &app.keyed,
+                request("POST", path, Some(key), Some(body.clone())),
+            )
+            .await;
+            let text = String::from_utf8_lossy(&answer.body).into_owned();
+            assert!(
+                !text.contains("did you mean") && !text.contains("alice"),
+                "{path}: {text}"
+            );
+        }
+    }
+    let auditor = app.key("auditor", Scope::Auditor, None).await;
+    let asked = request("GET", "/v1/admin/users/alcie", Some(&auditor), None);
+    let answer = ask(&app.keyed, asked).await.json();
+    assert!(
+        answer["remedy"]
+            .as_str()
+            .unwrap()
+            .contains("did you mean alice@default?")
+    );
+}
+
+#[test]
+fn records_are_listed_by_client_reason_and_time() {
+    let site = people();
+    site.json(&["client", "add", "api", "payroll"]);
+    site.run_with(
+        &["verify", "alice", "--client", "payroll", "--otp-stdin"],
+        "000000",
+    );
+    site.run_with(&["verify", "alice", "--otp-stdin"], "000000");
+    site.run_with(
+        &["verify", "mallory", "--client", "payroll", "--otp-stdin"],
+        "000000",
+    );
+    let list = |more: &[&str]| {
+        let listed = site.json(&[&["audit", "list"], more].concat());
+        let records = listed["records"].as_array().unwrap().clone();
+        records
+            .iter()
+            .map(|record| record["reason"].clone())
+            .collect::<Vec<_>>()
+    };
+    let all = list(&[]).len();
+    assert_eq!(
+        list(&["--client", "payroll"]),
+        ["unknown_user", "wrong_code"]
+    );
+    assert_eq!(
+        list(&["--reason", "wrong_code"]),
+        ["wrong_code", "wrong_code"]
+    );
+    assert_eq!(
+        list(&["--reason", "wrong_code", "--client", "payroll"]),
+        ["wrong_code"]
+    );
+    assert_eq!(list(&["alice", "--client", "payroll"]), ["wrong_code"]);
+    for (more, count) in [
+        (&["--until", "tomorrow"][..], all),
+        (&["--since", "yesterday", "--until", "2h"], 0),
+        (&["--until", "yesterday"], 0),
+        (&["--until", "2020-01-01"], 0),
+        (&["--since", "2020-01-01"], all),
+        (
+            &["--since", "2020-01-01T10:00", "--until", "2999-12-31"],
+            all,
+        ),
+        (&["--since", "7d"], all),
+        (&["--since", "tomorrow"], 0),
+    ] {
+        assert_eq!(list(more).len(), count, "{more:?}");
+    }
+    let records = site.json(&["audit", "list", "--limit", "500"])["records"].clone();
+    let middle = records[all / 2]["time"].as_str().unwrap();
+    let (before, after) = (
+        list(&["--until", middle]).len(),
+        list(&["--since", middle]).len(),
+    );
+    assert_eq!(before + after, all);
+    for (more, word) in [
+        (&["--since", "soon"][..], "2026-11-20"),
+        (&["--reason", "bad_luck"], "wrong_code"),
+    ] {
+        let output = site.run(&[&["audit", "list"], more].concat());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            output.status.code() == Some(2) && said.contains(word),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn times_are_typed_as_people_write_them_in_the_local_zone() {
+    let site = people();
+    let run = |words: &[&str]| {
+        let mut command = command(&site.path());
+        command.args(words).arg("--json").env("TZ", "Asia/Seoul");
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{words:?}: {said}");
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    let token = run(&["token", "add", "bob", "--expires", "2099-11-20"]);
+    assert_eq!(token["expires"], "2099-11-19T15:00:00.000Z");
+    let token = run(&["token", "add", "carol", "--expires", "2099-11-20T10:00"]);
+    assert_eq!(token["expires"], "2099-11-20T01:00:00.000Z");
+    run(&["token", "add", "carol", "--expires", "30d"]);
+    let lend = |until: &str| {
+        let who = [
+            "delegation",
+            "add",
+            "--from",
+            "api:a",
+            "--to",
+            "api:b",
+            "--reason",
+            "x",
+        ];
+        run(&[&who[..], &["--until", until]].concat())["until"].clone()
+    };
+    let tomorrow = lend("tomorrow");
+    assert!(
+        tomorrow.as_str().unwrap().ends_with("T15:00:00.000Z"),
+        "{tomorrow}"
+    );
+    lend("14d");
+    run(&[
+        "explain",
+        "alice",
+        "--client",
+        "local",
+        "--at",
+        "2099-11-20 10:00",
+    ]);
+    run(&["audit", "prune", "--before", "2020-01-01", "--yes"]);
+    let output = site.run(&["audit", "export", "--since", "yesterday"]);
+    assert!(output.status.success() && !output.stdout.is_empty());
+    let output = site.run(&["audit", "export", "--since", "2099-01-01"]);
+    assert!(output.status.success() && output.stdout.is_empty());
+}

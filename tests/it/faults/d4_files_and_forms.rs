@@ -1,0 +1,356 @@
+//! Files as spreadsheets write them and JSON as serializers write it are taken, or refused with the
+//! place and the right word.
+
+use oncegate::model::client::Scope;
+use oncegate::server::http::openapi;
+use serde_json::Value;
+use serde_json::json;
+
+use crate::support::app::TestApp;
+use crate::support::app::ask;
+use crate::support::app::request;
+use crate::support::daemon::Site;
+
+const KEY: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+
+/// Writes a file and imports it; the exit code, and what was said.
+fn import(site: &Site, octets: &[u8], more: &[&str]) -> (Option<i32>, String) {
+    let path = site.path().join("people.csv");
+    std::fs::write(&path, octets).unwrap();
+    let words = [&["user", "import", path.to_str().unwrap()], more].concat();
+    let output = site.run(&words);
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(text).unwrap())
+}
+
+fn users(site: &Site) -> Vec<String> {
+    let users = site.json(&["user", "list"])["users"].clone();
+    let names = users.as_array().unwrap().iter();
+    names
+        .map(|user| user["name"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+fn utf16(text: &str, mark: bool, octets: impl Fn(u16) -> [u8; 2]) -> Vec<u8> {
+    let text = if mark {
+        format!("\u{feff}{text}")
+    } else {
+        text.to_owned()
+    };
+    text.encode_utf16().flat_map(octets).collect()
+}
+
+#[test]
+fn separators_of_spreadsheets_are_understood() {
+    let site = Site::new();
+    for (name, text) in [
+        (
+            "a",
+            "user;groups;kind;secret\r\na;\"vpn;staff\";totp;KEY\r\n;;;\r\n\r\n",
+        ),
+        (
+            "b",
+            "user\tgroups\tkind\tsecret\nb\tvpn;staff\ttotp\tKEY\n\t\t\t\n",
+        ),
+        (
+            "c",
+            "sep=;\r\nuser;groups;kind;secret\r\nc;\"vpn;staff\";totp;KEY\r\n",
+        ),
+        (
+            "d",
+            "\u{feff}sep=,\r\n\"user\",\"groups\",\"kind\",\"secret\"\r\n\"d\",\"vpn;staff\",\"totp\",\"KEY\"\r\n",
+        ),
+        (
+            "e",
+            "\"sep=|\"\nuser|groups|kind|secret\ne|vpn;staff|totp|KEY\n",
+        ),
+    ] {
+        let text = text.replace("KEY", KEY);
+        let (exit, said) = import(&site, text.as_bytes(), &[]);
+        assert_eq!(exit, Some(0), "{text}: {said}");
+        let user = site.json(&["user", "show", name]);
+        assert_eq!(user["groups"], json!(["vpn", "staff"]), "{text}");
+        assert_eq!(user["tokens"].as_array().unwrap().len(), 1, "{text}");
+    }
+}
+
+#[test]
+fn encodings_are_found_or_named() {
+    let site = Site::new();
+    let text = |name: &str| format!("user,groups\n{name},\u{c601}\u{c5c5}\n");
+    let (korean, _, bad) = encoding_rs::EUC_KR.encode("user,groups\ncp,\u{c601}\u{c5c5}\n");
+    assert!(!bad);
+    for (name, octets, more) in [
+        ("le", utf16(&text("le"), true, u16::to_le_bytes), &[][..]),
+        ("be", utf16(&text("be"), true, u16::to_be_bytes), &[]),
+        ("bom", format!("\u{feff}{}", text("bom")).into_bytes(), &[]),
+        ("cp", korean.to_vec(), &["--encoding", "cp949"]),
+        (
+            "bare",
+            utf16(&text("bare"), false, u16::to_le_bytes),
+            &["--encoding", "utf-16le"],
+        ),
+        // A mark is believed before what somebody says.
+        (
+            "both",
+            utf16(&text("both"), true, u16::to_be_bytes),
+            &["--encoding", "cp949"],
+        ),
+    ] {
+        let (exit, said) = import(&site, &octets, more);
+        assert_eq!(exit, Some(0), "{name}: {said}");
+        assert_eq!(
+            site.json(&["user", "show", name])["groups"],
+            json!(["\u{c601}\u{c5c5}"])
+        );
+    }
+    let before = users(&site);
+    for (octets, place, word) in [
+        (korean.to_vec(), "people.csv:2:4", "--encoding cp949"),
+        (
+            utf16("user\nx\n", false, u16::to_le_bytes),
+            "people.csv:1:1",
+            "--encoding utf-16le",
+        ),
+        (
+            utf16("user\nx\n", false, u16::to_be_bytes),
+            "people.csv:1:1",
+            "--encoding utf-16be",
+        ),
+        (
+            b"user\nx\xff\xfe\xff\n".to_vec(),
+            "people.csv:2:2",
+            "not UTF-8",
+        ),
+    ] {
+        let (exit, said) = import(&site, &octets, &[]);
+        assert_eq!(exit, Some(2), "{said}");
+        assert!(
+            said.contains(place) && said.contains(word),
+            "{word}: {said}"
+        );
+    }
+    let (exit, said) = import(&site, b"user\nx\xff\n", &["--encoding", "cp949"]);
+    assert!(exit == Some(2) && said.contains("people.csv:2:2"), "{said}");
+    let (exit, said) = import(&site, b"user\nx\n", &["--encoding", "klingon"]);
+    assert!(exit == Some(2) && said.contains("cp949"), "{said}");
+    assert_eq!(users(&site), before);
+}
+
+#[test]
+fn unknown_columns_are_named_with_the_known_ones_or_left_out() {
+    let site = Site::new();
+    let text = b"user,Sekret,Department\nalice,x,sales\n";
+    let (exit, said) = import(&site, text, &[]);
+    assert_eq!(exit, Some(2), "{said}");
+    for word in [
+        "`Sekret`",
+        "did you mean `secret`?",
+        "`Department`",
+        "known columns: user, realm",
+    ] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    let (exit, said) = import(&site, text, &["--ignore-columns=department"]);
+    assert!(
+        exit == Some(2) && said.contains("`Sekret`") && !said.contains("`Department`"),
+        "{said}"
+    );
+    assert!(users(&site).is_empty());
+    let (exit, said) = import(&site, text, &["--ignore-columns"]);
+    assert_eq!(exit, Some(0), "{said}");
+    assert!(said.contains("left out: Sekret, Department"), "{said}");
+    assert_eq!(users(&site), ["alice"]);
+    // A file without heading is not shown: its first line may be anybody's key.
+    let row = format!("bob,{KEY}\n");
+    let (exit, said) = import(&site, row.as_bytes(), &[]);
+    assert!(
+        exit == Some(2) && said.contains("known columns: user"),
+        "{said}"
+    );
+    assert!(!said.contains(KEY) && !said.contains("bob"), "{said}");
+}
+
+#[test]
+fn all_findings_are_said_at_once_with_line_and_column() {
+    let site = Site::new();
+    let text = format!(
+        "user;email;secret\nalice;a@b;{KEY}\n\"b\"ob;;\ncarol;nobody;\ndave;;1{KEY}\nfrank;;\nalice;;\nerin\n"
+    );
+    let (exit, said) = import(&site, text.as_bytes(), &[]);
+    assert_eq!(exit, Some(2), "{said}");
+    for place in [
+        "people.csv:3:4: something follows",
+        "people.csv:4:7: email",
+        "people.csv:5:7: secret",
+        "people.csv:7:1: user: the same as in line 2",
+        "people.csv:8: 1 fields",
+    ] {
+        assert!(said.contains(place), "{place}: {said}");
+    }
+    assert!(!said.contains(KEY) && users(&site).is_empty(), "{said}");
+}
+
+#[test]
+fn nothing_is_half_done_when_the_server_refuses_a_late_row() {
+    let site = Site::new();
+    site.json(&["user", "add", "u00990"]);
+    site.json(&["user", "add", "u00995"]);
+    let rows: Vec<String> = (0..1000).map(|number| format!("u{number:05}\n")).collect();
+    let text = format!("user\n{}", rows.concat());
+    let (exit, said) = import(&site, text.as_bytes(), &[]);
+    assert_eq!(exit, Some(5), "{said}");
+    assert!(
+        said.contains("people.csv:992") && said.contains("people.csv:997"),
+        "{said}"
+    );
+    assert!(said.contains("nothing was imported"), "{said}");
+    assert_eq!(users(&site), ["u00990", "u00995"]);
+    let (exit, said) = import(&site, text.as_bytes(), &["--on-conflict", "skip"]);
+    assert_eq!(exit, Some(0), "{said}");
+    assert_eq!(users(&site).len(), 1000);
+}
+
+/// The schema of a request's body, where it is a JSON object.
+fn bodies(document: &Value) -> Vec<(String, String, Value)> {
+    let mut bodies = Vec::new();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+            for name in named(schema) {
+                let schema = document["components"]["schemas"][&name].clone();
+                bodies.push((method.to_ascii_uppercase(), path.clone(), schema));
+            }
+        }
+    }
+    bodies
+}
+
+/// The names of the schemas that it refers to.
+fn named(schema: &Value) -> Vec<String> {
+    let inner = [&schema["oneOf"], &schema["anyOf"]];
+    let inner = inner.into_iter().filter_map(Value::as_array).flatten();
+    let all = std::iter::once(schema).chain(inner);
+    let names = all.filter_map(|schema| schema["$ref"].as_str());
+    names
+        .filter_map(|name| name.rsplit('/').next())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Any value of a field that must be there.
+fn some(schema: &Value) -> Value {
+    match schema["type"].as_str() {
+        Some("array") => json!([]),
+        Some("boolean") => json!(false),
+        Some("integer") => json!(7),
+        Some("object") => json!({}),
+        _ => json!("x"),
+    }
+}
+
+/// Every field of every request that may be left out may be `null`.
+#[tokio::test]
+async fn null_is_as_absent_in_every_request() {
+    let document = serde_json::to_value(openapi()).unwrap();
+    let app = TestApp::new().await;
+    let admin = app.key("root", Scope::Admin, None).await;
+    let verify = app.key("app", Scope::Verify, None).await;
+    let mut fields = 0;
+    for (method, path, schema) in bodies(&document) {
+        // Signed by devices and gateways: judged before the body is read.
+        if path.starts_with("/v1/device") || path.starts_with("/v1/inbound") {
+            continue;
+        }
+        let variants = match schema["oneOf"].as_array() {
+            Some(variants) => variants.clone(),
+            None => vec![schema],
+        };
+        for schema in variants {
+            let required: Vec<&str> = schema["required"]
+                .as_array()
+                .map(|names| names.iter().filter_map(Value::as_str).collect())
+                .unwrap_or_default();
+            let Some(properties) = schema["properties"].as_object() else {
+                continue;
+            };
+            let mut least = serde_json::Map::new();
+            for name in &required {
+                let property = &properties[*name];
+                let word = property["enum"][0].clone();
+                let value = if word.is_null() { some(property) } else { word };
+                least.insert((*name).to_owned(), value);
+            }
+            for name in properties
+                .keys()
+                .filter(|name| !required.contains(&name.as_str()))
+            {
+                let mut body = least.clone();
+                body.insert(name.clone(), Value::Null);
+                let body = Value::Object(body);
+                let key = if path.starts_with("/v1/admin") {
+                    &admin
+                } else {
+                    &verify
+                };
+                let path = path
+                    .replace("{user}", "nobody")
+                    .replace("{serial}", "NONE-1");
+                let path = path.replace("{name}", "none").replace("{id}", "none");
+                let asked = request(&method, &path, Some(key), Some(body.clone()));
+                let answer = ask(&app.keyed, asked).await;
+                let answer = String::from_utf8_lossy(&answer.body).into_owned();
+                assert!(
+                    !answer.contains("of the wrong type") && !answer.contains("cannot be read"),
+                    "{method} {path} {body}: {answer}"
+                );
+                fields += 1;
+            }
+        }
+    }
+    assert!(fields > 40, "only {fields} fields were found");
+}
+
+#[tokio::test]
+async fn null_lists_and_maps_do_what_their_absence_does() {
+    let app = TestApp::new().await;
+    let admin = app.key("root", Scope::Admin, None).await;
+    let verify = app.key("app", Scope::Verify, None).await;
+    let post = async |path: &str, body: Value| {
+        let key = if path.starts_with("/v1/admin") {
+            &admin
+        } else {
+            &verify
+        };
+        let asked = request("POST", path, Some(key), Some(body));
+        ask(&app.keyed, asked).await.json()
+    };
+    let alice = json!({"user": "alice", "groups": null, "phone": null});
+    let made = post("/v1/admin/users", alice).await;
+    assert_eq!(
+        (&made["user"], &made["groups"]),
+        (&json!("alice@default"), &json!([]))
+    );
+    let rows = json!([{"user": "bob", "groups": null, "secret": null, "digits": null}]);
+    let import = json!({"make": "users", "on_conflict": null, "dry_run": null, "rows": rows});
+    assert_eq!(post("/v1/admin/import", import).await["users"], 1);
+    let client = json!({"kind": "api", "name": "other", "scopes": null});
+    assert_eq!(
+        post("/v1/admin/clients", client).await["scopes"],
+        json!(["verify"])
+    );
+    let token = json!({"user": "alice", "kind": "totp", "active": null, "request": null});
+    assert_eq!(post("/v1/admin/tokens", token).await["state"], "pending");
+    let login = json!({"user": "alice", "otp": "123456", "context": null});
+    assert_eq!(post("/v1/verify", login).await["decision"], "reject");
+    let explain = json!({"user": "alice", "client": "app", "attributes": null, "context": null});
+    assert_eq!(
+        post("/v1/admin/explain", explain).await["status"],
+        Value::Null
+    );
+    // A list is still no map, and a misspelt field no silence.
+    let list = json!({"user": "alice", "context": []});
+    assert_eq!(post("/v1/verify", list).await["status"], 400);
+    let misspelt = json!({"user": "carol", "grops": null});
+    assert_eq!(post("/v1/admin/users", misspelt).await["status"], 400);
+}
