@@ -4,9 +4,16 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
+use oncegate::model::sealing::SealAlgorithm;
+use oncegate::secret::Key256;
+use oncegate::secret::SystemEntropy;
 use oncegate::store::AuditQuery;
 use oncegate::store::Store;
+use oncegate::store::embedded::Embedded;
+use oncegate::store::embedded::Parts;
+use oncegate::time::FixedClock;
 use serde_json::Value;
 
 use crate::support::codes::RFC_SECRET;
@@ -98,7 +105,7 @@ fn a_full_disk_hides_nothing_and_is_no_damage() {
     let answer = loop {
         match http.verify("alice", &hotp(0)).unwrap() {
             (200, answer) => break answer,
-            _ => std::thread::sleep(std::time::Duration::from_millis(50)),
+            _ => std::thread::sleep(Duration::from_millis(50)),
         }
     };
     assert_eq!(answer["decision"], "reject");
@@ -112,7 +119,16 @@ fn a_full_disk_hides_nothing_and_is_no_damage() {
 #[tokio::test]
 async fn what_is_durable_is_read_while_nothing_can_be_written() {
     let disk = Disk::default();
-    let store = open_with(Arc::new(disk.clone()), KEY, 1 << 20).unwrap();
+    let store = Embedded::open(Parts {
+        medium: Arc::new(disk.clone()),
+        master: Key256::new(KEY),
+        algorithm: SealAlgorithm::default(),
+        clock: Arc::new(FixedClock::at(NOW)),
+        entropy: Arc::new(SystemEntropy),
+        segment_size: 1 << 20,
+        checkpoint: Duration::from_hours(1),
+    })
+    .unwrap();
     enrol(&store, "alice", "HOTP-1").await.unwrap();
     for step in 1..=10 {
         attempt(&store, "alice", "HOTP-1", &[step], NOW)
@@ -138,7 +154,7 @@ async fn what_is_durable_is_read_while_nothing_can_be_written() {
     }
     disk.set_full(false);
     while store.health().fault.is_some() {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     attempt(&store, "alice", "HOTP-1", &[20], NOW)
         .await
