@@ -500,7 +500,7 @@ impl Store for Embedded {
     }
 
     fn audit_entry(&self, seq: u64) -> Answer<'_, Option<Written>> {
-        Box::pin(self.read_log(move |reading| {
+        Box::pin(self.read_log(move |reading, _| {
             if seq > reading.fold.head().seq {
                 return Ok(None);
             }
