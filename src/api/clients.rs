@@ -149,4 +149,7 @@ pub struct Clients {
     pub clients: Vec<Client>,
     /// `after` of the next page; absent on the last.
     pub next: Option<String>,
+    /// Rows that are damaged and so are not in the list: table, key, and what is wrong.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub damaged: Vec<String>,
 }

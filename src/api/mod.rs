@@ -123,6 +123,15 @@ pub struct Status {
     pub rejects: u64,
     /// Requests that could not be decided since start.
     pub undecided: u64,
+    /// Rows and tables of the store that are damaged: whom they concern nobody can let in.
+    #[serde(default)]
+    pub damaged: u64,
+    /// The first of them: table, key, and what is wrong.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub damage: Vec<String>,
+    /// Why changed rows could not be written to `main.redb` last; decisions are durable all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<String>,
     /// The outage that is declared at present.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outage: Option<Waiver>,

@@ -316,6 +316,9 @@ pub struct Tokens {
     pub tokens: Vec<Token>,
     /// `after` of the next page; absent on the last.
     pub next: Option<String>,
+    /// Rows that are damaged and so are not in the list: table, key, and what is wrong.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub damaged: Vec<String>,
 }
 
 /// The present code of a demonstration token; served in `quickstart` directories only.

@@ -305,6 +305,7 @@ impl Listing {
         let mut all = Clients {
             clients: Vec::new(),
             next: self.after,
+            damaged: Vec::new(),
         };
         let limit = self.limit.unwrap_or(usize::MAX);
         loop {
@@ -317,7 +318,9 @@ impl Listing {
             let page: Clients = api.get(&with_query(&admin(&["clients"]), &query)).await?;
             all.next = next_page(all.next.as_ref(), page.next, page.clients.is_empty())?;
             all.clients.extend(page.clients);
+            all.damaged = page.damaged;
             if all.next.is_none() || all.clients.len() >= limit {
+                output::damaged(&all.damaged);
                 return Ok(all);
             }
         }

@@ -350,6 +350,31 @@ fn health(report: &mut Report, status: &Status) {
         None if status.daemon => report.ok("daemon", format!("version {}", status.version)),
         None => report.ok("daemon", "none runs; the store was read directly"),
     }
+    for damage in &status.damage {
+        report.failure(
+            "store",
+            damage,
+            "stop the daemon, then: oncegate store verify --repair",
+        );
+    }
+    let unnamed = status.damaged.saturating_sub(status.damage.len() as u64);
+    if unnamed > 0 {
+        report.failure(
+            "store",
+            format!("{unnamed} more rows are damaged"),
+            "stop the daemon, then: oncegate store verify --repair",
+        );
+    }
+    if let Some(cause) = &status.checkpoint {
+        report.failure(
+            "store",
+            format!("changed rows cannot be written to main.redb: {cause}"),
+            "look at the disk and the log; decisions are durable in the journal meanwhile",
+        );
+    }
+    if status.damaged == 0 && status.checkpoint.is_none() {
+        report.ok("store", "no row is known to be damaged");
+    }
     if status.queue.saturating_mul(5) > status.queue_limit.saturating_mul(4) {
         report.warning(
             "daemon",

@@ -111,6 +111,14 @@ pub(super) fn warn(text: &str) {
     let _ = writeln!(stderr, "{}", text.trim_end());
 }
 
+/// Names rows that a list could not show.
+pub(super) fn damaged(rows: &[String]) {
+    for row in rows {
+        let row = printable(row);
+        warn(&format!("not in the list, because it is damaged: {row}\n"));
+    }
+}
+
 /// A bar over `length` things, shown where somebody can see it.
 pub(super) fn progress(out: Output, what: &'static str, length: u64) -> ProgressBar {
     let template = "{prefix} [{bar:30}] {percent:>3}%  {msg}";

@@ -103,6 +103,8 @@ fn describe(status: &api::Status) -> String {
         format!("{} of {}", status.queue, status.queue_limit),
     );
     table.pair("commits", commits(status));
+    table.pair("damage", damage(status));
+    table.pair("checkpoint", status.checkpoint.clone());
     let pruned = status.audit_first.saturating_sub(1);
     let records = status.audit_seq.saturating_sub(pruned);
     table.pair("audit", format!("{records} records"));
@@ -110,6 +112,20 @@ fn describe(status: &api::Status) -> String {
     table.pair("clock", local_time(&status.now));
     table.pair("last seen", local_time(&status.last_seen));
     table.text()
+}
+
+/// What is damaged, one under the other, and what mends it.
+fn damage(status: &api::Status) -> Option<String> {
+    if status.damaged == 0 {
+        return None;
+    }
+    let named = status.damage.len() as u64;
+    let mut text = status.damage.join("\n");
+    if status.damaged > named {
+        push!(text, "\nand {} more", status.damaged - named);
+    }
+    text.push_str("\nstop the daemon, then: oncegate store verify --repair");
+    Some(text)
 }
 
 fn notices(notices: &api::Notices) -> String {

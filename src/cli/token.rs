@@ -240,6 +240,7 @@ impl Listing {
         let mut all = Tokens {
             tokens: Vec::new(),
             next: self.after,
+            damaged: Vec::new(),
         };
         let limit = self.limit.unwrap_or(usize::MAX);
         loop {
@@ -257,7 +258,9 @@ impl Listing {
             let page: Tokens = api.get(&with_query(&admin(&["tokens"]), &query)).await?;
             all.next = next_page(all.next.as_ref(), page.next, page.tokens.is_empty())?;
             all.tokens.extend(page.tokens);
+            all.damaged = page.damaged;
             if all.next.is_none() || all.tokens.len() >= limit {
+                output::damaged(&all.damaged);
                 return Ok(all);
             }
         }

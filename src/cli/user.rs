@@ -20,6 +20,7 @@ use crate::cli::error::Exit;
 use crate::cli::import;
 use crate::cli::input;
 use crate::cli::input::Ask;
+use crate::cli::output;
 use crate::cli::output::Table;
 use crate::cli::output::joined;
 use crate::cli::output::local_time;
@@ -442,6 +443,7 @@ impl Listing {
         let mut all = Users {
             users: Vec::new(),
             next: self.after.clone(),
+            damaged: Vec::new(),
         };
         let limit = self.limit.unwrap_or(usize::MAX);
         loop {
@@ -457,7 +459,9 @@ impl Listing {
             let page: Users = api.get(&with_query(&admin(&["users"]), &query)).await?;
             all.next = next_page(all.next.as_ref(), page.next, page.users.is_empty())?;
             all.users.extend(page.users);
+            all.damaged = page.damaged;
             if all.next.is_none() || all.users.len() >= limit {
+                output::damaged(&all.damaged);
                 return Ok(all);
             }
         }

@@ -168,7 +168,7 @@ pub async fn open(site: &Site) -> Result<Arc<Service>, StartError> {
     let service = service.await.map_err(|error| {
         failed(
             format!("the clients cannot be read: {error}"),
-            "oncegate audit verify",
+            "oncegate store verify --repair",
         )
     })?;
     service.replace_travel(load_travel(site)?);
@@ -360,7 +360,7 @@ fn cannot_open(dir: &Path, error: &StoreError) -> StartError {
         StoreError::NewerFormat { .. } => {
             "run the version of oncegate that wrote it, or a newer one"
         }
-        StoreError::Corrupt(_) => "restore the store from a backup",
+        StoreError::Corrupt(_) => "oncegate store verify --repair",
         _ => "see that the disk is mounted writable, has space, and belongs to this user",
     };
     failed(

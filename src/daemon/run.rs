@@ -247,7 +247,7 @@ fn refuse_to_start(service: &Service) -> Result<(), StartError> {
     if let Some(fault) = service.store().health().fault {
         return Err(failed(
             format!("the store is damaged: {fault}"),
-            "see `oncegate audit verify`; restore the store from a backup",
+            "oncegate store verify --repair says what it is and mends what the journal holds",
         ));
     }
     let policies = service.policies();

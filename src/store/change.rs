@@ -654,7 +654,12 @@ fn token_gone(
     let token = rows
         .get(Table::Tokens, &key, |row| record::token(row, sealer))?
         .ok_or(StoreError::NotFound)?;
-    let last = token_state(rows, serial)?.moving.last;
+    let last = match token_state(rows, serial) {
+        Ok(state) => state.moving.last,
+        // Which codes are used is not known: none of this key is taken again.
+        Err(StoreError::Corrupt(_)) => Some(ALL_USED),
+        Err(error) => return Err(error),
+    };
     let row = enrol::own_row(rows, &key)?.ok_or(StoreError::NotFound)?;
     let indexes = enrol::indexes_gone(rows, serial, &row)?;
     let serial = serial.as_str().as_bytes().to_vec();
@@ -685,6 +690,8 @@ pub(super) fn refuse_other(revision: u64, expected: Option<u64>) -> Result<(), S
     refuse_if(expected.is_some_and(|seen| seen != revision), CHANGED)
 }
 
+/// Stands for the last step of a key of which no code is good any more.
+const ALL_USED: u64 = u64::MAX >> 1;
 /// Most sources forgotten by one change.
 const FORGOTTEN: usize = 10_000;
 pub(super) const ACCEPT_CLOCK: &str = "clock_accept";

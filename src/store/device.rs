@@ -39,8 +39,8 @@ pub(super) fn calling(
         return Ok(None);
     }
     let name = call.device.as_str().as_bytes();
-    let state = rows.get(Table::DeviceStates, name, record::device_state)?;
-    Ok(Some(state.unwrap_or_default()))
+    rows.needed(Table::DeviceStates, name, record::device_state)
+        .map(Some)
 }
 
 /// The row that remembers a device's request; refused when it was taken before.
@@ -86,6 +86,7 @@ pub(super) fn created(
     Ok(vec![
         put(Table::Devices, record::device_key(owner, &device.id), row),
         put(Table::DeviceOwners, id.to_vec(), owner.to_vec()),
+        state_write(&device.id, &DeviceState::default())?,
     ])
 }
 

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::RecvTimeoutError;
 use std::thread::JoinHandle;
 use std::time::Duration;
+use std::time::Instant;
 
 use tokio::sync::broadcast;
 use tokio::sync::oneshot;
@@ -53,11 +53,14 @@ use crate::store::Written;
 use crate::store::change;
 use crate::store::change::Prune;
 use crate::store::changes;
+use crate::store::check;
+use crate::store::damage::guarded;
 use crate::store::fold::Fold;
 use crate::store::fold::Reader;
 use crate::store::head::Acknowledged;
 use crate::store::head::Found as Known;
 use crate::store::import::Prepared;
+use crate::store::keeper::Keeper;
 use crate::store::log::Head;
 use crate::store::log::Log;
 use crate::store::log::RawRecord;
@@ -69,9 +72,7 @@ use crate::store::queue::queue;
 use crate::store::record;
 use crate::store::record::Entry;
 use crate::store::record::Table;
-use crate::store::seal;
 use crate::store::seal::Sealer;
-use crate::store::writer::Chore;
 use crate::store::writer::Command;
 use crate::store::writer::Gauges;
 use crate::store::writer::Writer;
@@ -114,6 +115,8 @@ struct Reading {
     sealer: Arc<Sealer>,
     /// The checkpoint's word on the chain, as it was found at opening.
     found: Option<(u64, &'static str)>,
+    /// When it was last tried whether anybody's rows can be read, and why not.
+    tried: Mutex<Option<(Instant, Option<String>)>>,
 }
 
 impl Embedded {
@@ -128,19 +131,21 @@ impl Embedded {
             segment_size,
             checkpoint,
         } = parts;
-        let (fold, meta) = Fold::open(Arc::clone(&medium), &master, algorithm, entropy.as_ref())?;
-        let data_key = seal::unwrap_data_key(meta.store, &master, &meta.data_key)?;
-        let sealer = Arc::new(Sealer::new(meta.store, &data_key, algorithm));
+        let (fold, sealer) = Fold::open(Arc::clone(&medium), &master, algorithm, entropy.as_ref())?;
         let (acknowledged, known) = Acknowledged::open(medium.as_ref(), Arc::clone(&sealer))?;
         let acknowledged = Arc::new(acknowledged);
-        let (log, appender) = Log::open(
-            medium,
-            Arc::clone(&sealer),
-            segment_size,
-            Arc::clone(&acknowledged),
-        )?;
+        let (log, appender) = guarded(|| {
+            Log::open(
+                medium,
+                Arc::clone(&sealer),
+                segment_size,
+                Arc::clone(&acknowledged),
+            )
+        })?;
         let fold = Arc::new(fold);
-        let found = match catch_up(&fold, &log, &sealer, meta.applied, appender.head())? {
+        let applied = fold.head();
+        let caught_up = guarded(|| catch_up(&fold, &log, &sealer, applied, appender.head()))?;
+        let found = match caught_up {
             None => lost(&log, known, appender.head())?,
             found => found,
         };
@@ -177,34 +182,29 @@ impl Embedded {
                 failed: None,
             };
             threads.push(spawn("store-writer", move || writer.run())?);
-            let (fold, log) = (Arc::clone(&fold), Arc::clone(&log));
-            let checkpoints = move || {
-                loop {
-                    let chore = to_do.recv_timeout(checkpoint);
-                    let ended = matches!(chore, Err(RecvTimeoutError::Disconnected));
-                    for chore in chore.into_iter().chain(to_do.try_iter()) {
-                        if let Chore::Remove(segments) = chore {
-                            log.remove(&segments);
-                        }
-                    }
-                    if let Err(error) = acknowledged.flush() {
-                        tracing::error!(%error, "store/head was not flushed; it will be tried again");
-                    }
-                    if let Err(error) = fold.checkpoint() {
-                        tracing::error!(%error, "checkpoint failed; it will be tried again");
-                    }
-                    if ended {
-                        return;
-                    }
-                }
+            if let Err(error) = guarded(|| check::recent(&fold, &log)) {
+                tracing::error!(%error, "the newest records could not be compared with main.redb");
+            }
+            let keeper = Keeper {
+                fold: Arc::clone(&fold),
+                log: Arc::clone(&log),
+                sealer: Arc::clone(&sealer),
+                gauges: Arc::clone(&gauges),
+                acknowledged,
+                to_do,
+                every: checkpoint,
             };
-            threads.push(spawn("store-checkpoint", checkpoints)?);
+            let (checked, done) = std::sync::mpsc::sync_channel(1);
+            threads.push(spawn("store-checkpoint", move || keeper.run(&checked))?);
+            // Nearly always it is over by then; a large store is looked through while it works.
+            let _ = done.recv_timeout(CHECK);
         }
         let reading = Arc::new(Reading {
             fold,
             log,
             sealer,
             found,
+            tried: Mutex::default(),
         });
         let threads = Mutex::new(threads);
         Ok(Self {
@@ -238,8 +238,17 @@ impl Embedded {
     /// Why nothing can be committed at present. A writer that has ended commits nothing.
     fn fault(&self) -> Option<String> {
         let known = self.gauges.fault.load().as_ref().map(ToString::to_string);
-        let ended = self.queue.as_ref().is_none_or(Queue::is_closed);
-        known.or_else(|| ended.then(|| STOPPED.to_owned()))
+        let ended = || {
+            let threads = self.threads.lock().expect("no panic under this lock");
+            let ended = threads.iter().find(|thread| thread.is_finished())?;
+            let name = ended.thread().name().unwrap_or("store").to_owned();
+            Some(format!("the thread {name} has ended; restart the daemon"))
+        };
+        let closed = self.queue.as_ref().is_none_or(Queue::is_closed);
+        known
+            .or_else(ended)
+            .or_else(|| closed.then(|| STOPPED.to_owned()))
+            .or_else(|| self.reading.undecidable())
     }
 
     fn unavailable(&self) -> StoreError {
@@ -263,6 +272,7 @@ impl Embedded {
 
 impl Drop for Embedded {
     fn drop(&mut self) {
+        self.gauges.closing.store(true, Ordering::Relaxed);
         // The writer ends when the queue's last sender is gone, the checkpoint thread after it.
         self.queue = None;
         let threads = std::mem::take(&mut *self.threads.lock().expect("no panic under this lock"));
@@ -372,17 +382,15 @@ impl Store for Embedded {
             let rows = self.reading.fold.reader();
             let from = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
             let mut tokens = Vec::new();
-            rows.scan(Table::Tokens, b"", from, |_, row| {
+            rows.list(Table::Tokens, b"", from, |_, row| {
                 // What counts for a second user is listed with its owner.
                 if tokens.len() < limit && record::link_target(row).is_none() {
-                    tokens.push(record::token(row, &self.reading.sealer)?);
+                    let token = record::token(row, &self.reading.sealer)?;
+                    tokens.push(with_state(&rows, token)?);
                 }
                 Ok(tokens.len() < limit)
             })?;
-            tokens
-                .into_iter()
-                .map(|token| with_state(&rows, token))
-                .collect()
+            Ok(tokens)
         })
     }
 
@@ -478,7 +486,7 @@ impl Store for Embedded {
         Box::pin(async move {
             let mut lessons = Vec::new();
             let rows = self.reading.fold.reader();
-            rows.scan(Table::Lessons, b"", Bound::Unbounded, |key, _| {
+            rows.list(Table::Lessons, b"", Bound::Unbounded, |key, _| {
                 lessons.push(record::lesson(key)?);
                 Ok(true)
             })?;
@@ -567,6 +575,9 @@ impl Store for Embedded {
             dirty: self.reading.fold.dirty(),
             commits: self.gauges.commits.load(Ordering::Relaxed),
             records: self.gauges.records.load(Ordering::Relaxed),
+            damaged: self.reading.fold.damage().count(),
+            damage: self.reading.fold.damage().list(NAMED),
+            checkpoint: (self.gauges.checkpoint.load().as_ref()).map(ToString::to_string),
         }
     }
 
@@ -576,6 +587,39 @@ impl Store for Embedded {
 }
 
 impl Reading {
+    /// Why nobody's rows can be read, if that is so: one damaged row concerns one user, a damaged page
+    /// some, a damaged root all of them.
+    fn undecidable(&self) -> Option<String> {
+        if !self.fold.damage().any() {
+            return None;
+        }
+        let mut tried = self.tried.lock().expect("no panic under this lock");
+        if let Some((at, found)) = &*tried
+            && at.elapsed() < TRIED
+        {
+            return found.clone();
+        }
+        let found = self.try_views();
+        *tried = Some((Instant::now(), found.clone()));
+        found
+    }
+
+    /// Reads some users as logins do.
+    fn try_views(&self) -> Option<String> {
+        let keys = match self.fold.reader().sample(Table::Users, SAMPLE) {
+            Ok(keys) => keys,
+            Err(error) => return Some(error.to_string()),
+        };
+        let mut cause = None;
+        for key in keys {
+            match record::owner(&key).and_then(|user| self.view(&user)) {
+                Ok(_) => return None,
+                Err(error) => cause = Some(error.to_string()),
+            }
+        }
+        cause
+    }
+
     fn view(&self, user: &UserKey) -> Result<Option<View>, StoreError> {
         let rows = self.fold.reader();
         let key = record::user_key(user);
@@ -736,16 +780,14 @@ fn selects(query: &AuditQuery, record: &AuditRecord) -> bool {
 
 fn with_state(rows: &Reader<'_>, token: Token) -> Result<(Token, TokenState), StoreError> {
     let key = token.serial.as_str().as_bytes();
-    let state = rows
-        .get(Table::TokenStates, key, record::token_state)?
-        .unwrap_or_default();
+    let state = rows.needed(Table::TokenStates, key, record::token_state)?;
     Ok((token, state))
 }
 
 fn device_state(rows: &Reader<'_>, device: Device) -> Result<(Device, DeviceState), StoreError> {
     let key = device.id.as_str().as_bytes();
-    let state = rows.get(Table::DeviceStates, key, record::device_state)?;
-    Ok((device, state.unwrap_or_default()))
+    let state = rows.needed(Table::DeviceStates, key, record::device_state)?;
+    Ok((device, state))
 }
 
 fn page<T>(
@@ -757,7 +799,7 @@ fn page<T>(
 ) -> Result<Vec<T>, StoreError> {
     let from = after.map_or(Bound::Unbounded, Bound::Excluded);
     let mut page = Vec::new();
-    rows.scan(table, b"", from, |_, row| {
+    rows.list(table, b"", from, |_, row| {
         if page.len() < limit {
             page.push(parse(row)?);
         }
@@ -876,5 +918,12 @@ const BEFORE: Duration = Duration::from_secs(5);
 const AFTER: Duration = Duration::from_secs(40);
 /// Audit records read at a time, backwards.
 const PAGE: usize = 500;
+/// Users at each end of the table whose rows are tried, and how long that holds.
+const SAMPLE: usize = 8;
+const TRIED: Duration = Duration::from_secs(1);
+/// How long opening waits for the check of the whole file.
+const CHECK: Duration = Duration::from_millis(300);
+/// Damaged rows that are named.
+const NAMED: usize = 20;
 /// Records folded at a time at opening.
 const TAIL_SLICE: usize = 10_000;

@@ -115,11 +115,14 @@ pub(crate) fn issue(
     });
     let current = IssueCurrent {
         carried: token.as_ref().is_some_and(|token| token.device().is_some()),
+        state: match token {
+            Some(_) => token_state(rows, &issue.serial)?,
+            None => TokenState::default(),
+        },
         token: match token {
             Some(token) => Some((token.revision(), token.state_at(issue.at)?)),
             None => None,
         },
-        state: token_state(rows, &issue.serial)?,
         counts: counts.collect::<Result<_, StoreError>>()?,
         device: match &issue.device {
             Some(call) => device::calling(rows, call)?,
@@ -188,11 +191,11 @@ pub(super) fn user_state(rows: &Working<'_>, key: &[u8]) -> Result<UserState, St
     Ok(state.unwrap_or_default())
 }
 
+/// The state of a token that is there. Each has one from the beginning: without it a code that was used
+/// would be good again.
 pub(super) fn token_state(rows: &Working<'_>, serial: &Serial) -> Result<TokenState, StoreError> {
     let key = serial.as_str().as_bytes();
-    Ok(rows
-        .get(Table::TokenStates, key, record::token_state)?
-        .unwrap_or_default())
+    rows.needed(Table::TokenStates, key, record::token_state)
 }
 
 pub(super) fn token_state_write(

@@ -8,10 +8,15 @@
 //!
 //! `applied` also carries the MAC of its record: a log that ends before it, or says something else
 //! there, was cut or exchanged (SECURITY T33, T35).
+//!
+//! Rows of the file are authenticated when they are read ([`crate::store::rows`]); what is damaged has
+//! no value and is named ([`crate::store::damage`]).
 
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
 use std::sync::RwLock;
 use std::sync::RwLockReadGuard;
 
@@ -26,6 +31,11 @@ use crate::secret::Entropy;
 use crate::secret::Key256;
 use crate::secret::random;
 use crate::store::StoreError;
+use crate::store::damage::ALTERED;
+use crate::store::damage::Damage;
+use crate::store::damage::NO_STATE;
+use crate::store::damage::guarded;
+use crate::store::damage::is_of_engine;
 use crate::store::log::Head;
 use crate::store::log::disk;
 use crate::store::log::open_error;
@@ -34,15 +44,29 @@ use crate::store::memtable::Layer;
 use crate::store::memtable::Memtable;
 use crate::store::record::RowWrite;
 use crate::store::record::Table;
+use crate::store::rows;
+use crate::store::rows::APPLIED;
+use crate::store::rows::Sums;
+use crate::store::rows::Whole;
 use crate::store::seal;
+use crate::store::seal::Sealer;
 use crate::time::UnixTime;
 
 /// The file and the memory in front of it.
 pub(crate) struct Fold {
     medium: Arc<dyn Medium>,
+    sealer: Arc<Sealer>,
+    damage: Damage,
     memory: RwLock<Memory>,
-    /// `None` after a failure, until the file is open again. Held by the checkpoint only.
-    file: Mutex<Option<Database>>,
+    /// `None` after a failure, until the file is open again. Held by checkpoints and checks only.
+    file: Mutex<Option<File>>,
+}
+
+/// The open file.
+pub(crate) struct File {
+    pub(crate) db: Database,
+    /// As of its last commit.
+    pub(crate) whole: Whole,
 }
 
 /// What readers look at.
@@ -57,12 +81,16 @@ struct Memory {
 }
 
 /// All tables at one moment, in the order of their numbers.
-struct Snapshot(Vec<FileTable>);
+pub(crate) struct Snapshot(Vec<FileTable>);
 
-type FileTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
+pub(crate) type FileTable = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
 impl Snapshot {
-    fn of(file: &Database) -> Result<Self, StoreError> {
+    pub(crate) fn table(&self, table: Table) -> &FileTable {
+        &self.0[table as usize]
+    }
+
+    pub(crate) fn of(file: &Database) -> Result<Self, StoreError> {
         let read = file.begin_read().map_err(disk)?;
         let open = |table| read.open_table(definition(table)).map_err(disk);
         Table::ALL
@@ -73,12 +101,11 @@ impl Snapshot {
     }
 }
 
-/// What `main.redb` says about itself.
-pub(crate) struct Meta {
+/// Whose file it is.
+pub(crate) struct Identity {
     pub(crate) store: [u8; 16],
+    /// Sealed by the master key.
     pub(crate) data_key: Vec<u8>,
-    pub(crate) applied: Head,
-    pub(crate) high_water: UnixTime,
 }
 
 impl Fold {
@@ -89,46 +116,100 @@ impl Fold {
         master: &Key256,
         algorithm: SealAlgorithm,
         entropy: &dyn Entropy,
-    ) -> Result<(Self, Meta), StoreError> {
-        let file = open_file(medium.as_ref())?;
-        let meta = match read_meta(&file)? {
-            Some(mut meta) => {
-                let (store, sealed) = (meta.store, &meta.data_key);
-                let again = seal::rewrap_data_key(store, master, algorithm, sealed, entropy)?;
-                if let Some(data_key) = again {
-                    write_data_key(&file, &data_key)?;
-                    meta.data_key = data_key;
+    ) -> Result<(Self, Arc<Sealer>), StoreError> {
+        let opened = guarded(|| {
+            let db = open_file(medium.as_ref())?;
+            let identity = match read_identity(&db)? {
+                Some(identity) => identity,
+                None => {
+                    let identity = new_identity(master, algorithm, entropy)?;
+                    write_first_meta(&db, &identity, master, algorithm)?;
+                    medium.sync().map_err(disk)?;
+                    identity
                 }
-                meta
+            };
+            let Identity { store, data_key } = &identity;
+            let again = seal::rewrap_data_key(*store, master, algorithm, data_key, entropy)?;
+            if let Some(data_key) = again {
+                write_data_key(&db, &data_key)?;
             }
-            None => {
-                let meta = write_first_meta(&file, master, algorithm, entropy)?;
-                medium.sync().map_err(disk)?;
-                meta
-            }
-        };
+            let data_key = seal::unwrap_data_key(*store, master, data_key)?;
+            let sealer = Sealer::new(*store, &data_key, algorithm);
+            let whole = read_whole(&db, &sealer)?;
+            let snapshot = Snapshot::of(&db)?;
+            Ok((File { db, whole }, snapshot, Arc::new(sealer)))
+        });
+        let (file, snapshot, sealer) = opened?;
+        let Whole {
+            applied,
+            high_water,
+            ..
+        } = file.whole;
         let rows = Memtable {
-            head: meta.applied,
-            high_water: meta.high_water,
-            frozen_at: (meta.applied, meta.high_water),
+            head: applied,
+            high_water,
+            frozen_at: (applied, high_water),
             ..Memtable::default()
         };
-        let snapshot = Some(Snapshot::of(&file)?);
         let fold = Self {
             medium,
+            sealer: Arc::clone(&sealer),
+            damage: Damage::default(),
             memory: RwLock::new(Memory {
                 rows,
-                snapshot,
-                applied: meta.applied.seq,
+                snapshot: Some(snapshot),
+                applied: applied.seq,
             }),
             file: Mutex::new(Some(file)),
         };
-        Ok((fold, meta))
+        Ok((fold, sealer))
+    }
+
+    /// What is known to be damaged.
+    pub(crate) const fn damage(&self) -> &Damage {
+        &self.damage
+    }
+
+    /// The file, with no checkpoint under way as long as this is held.
+    pub(crate) fn file(&self) -> MutexGuard<'_, Option<File>> {
+        // The engine may have panicked under it; the file is opened again after that.
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The value of a row of the file; named and refused when it is not as it was written.
+    fn sound<'v>(
+        &self,
+        table: Table,
+        key: &[u8],
+        stored: &'v [u8],
+    ) -> Result<&'v [u8], StoreError> {
+        self.damage.refuse(table, key)?;
+        match rows::open(&self.sealer, table, key, stored) {
+            Some((value, _)) => Ok(value),
+            None => Err(self.damage.row(table, key, ALTERED)),
+        }
+    }
+
+    /// Runs what reads the file.
+    pub(crate) fn reading<T>(
+        &self,
+        run: impl FnOnce() -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let done = guarded(run);
+        if let Err(error) = &done
+            && is_of_engine(error)
+        {
+            self.damage.engine(error);
+        }
+        done
     }
 
     /// A consistent look at all rows. Hold it briefly: the writer waits to publish.
     pub(crate) fn reader(&self) -> Reader<'_> {
-        Reader(self.memory.read().expect(UNPOISONED))
+        Reader {
+            memory: self.memory.read().expect(UNPOISONED),
+            fold: self,
+        }
     }
 
     /// Publishes the rows of durable records up to `head`.
@@ -185,10 +266,11 @@ impl Fold {
             let layer = Arc::clone(memory.frozen.as_ref().expect("just frozen"));
             (layer, memory.frozen_at.0, memory.frozen_at.1)
         };
-        if let Err(error) = self.write_out(&layer, head, high_water) {
+        if let Err(error) = guarded(|| self.write_out(&layer, head, high_water)) {
             self.reopen();
             return Err(error);
         }
+        self.damage.mended(layer.keys());
         let mut memory = self.memory.write().expect(UNPOISONED);
         memory.rows.frozen = None;
         memory.applied = head.seq;
@@ -197,9 +279,9 @@ impl Fold {
     }
 
     fn write_out(&self, layer: &Layer, head: Head, at: UnixTime) -> Result<(), StoreError> {
-        let file = self.file.lock().expect(UNPOISONED);
-        let file = file.as_ref().ok_or_else(closed)?;
-        let mut rows = Table::ALL
+        let mut file = self.file();
+        let file = file.as_mut().ok_or_else(closed)?;
+        let mut changed = Table::ALL
             .into_iter()
             .flat_map(|table| {
                 let rows = layer.range(table, Bound::Unbounded);
@@ -207,27 +289,20 @@ impl Fold {
             })
             .peekable();
         loop {
-            let mut write = file.begin_write().map_err(disk)?;
+            let mut write = file.db.begin_write().map_err(disk)?;
             write.set_quick_repair(true);
-            let mut open = None;
-            for (table, key, value) in rows.by_ref().take(SLICE) {
-                if !matches!(&open, Some((opened, _)) if *opened == table) {
-                    drop(open.take());
-                    open = Some((table, write.open_table(definition(table)).map_err(disk)?));
-                }
-                let (_, handle) = open.as_mut().expect("just opened");
-                match value {
-                    Some(value) => drop(handle.insert(key, value).map_err(disk)?),
-                    None => drop(handle.remove(key).map_err(disk)?),
-                }
-            }
-            drop(open);
-            let last = rows.peek().is_none();
+            let mut whole = file.whole.clone();
+            let slice = changed.by_ref().take(SLICE);
+            write_rows(&write, &self.sealer, &mut whole.sums, slice)?;
+            let last = changed.peek().is_none();
             if last {
-                put_applied(&write, head, at)?;
+                whole.applied = head;
+                whole.high_water = at;
             }
+            put_whole(&write, &whole, &self.sealer)?;
             write.commit().map_err(disk)?;
-            let snapshot = Snapshot::of(file)?;
+            file.whole = whole;
+            let snapshot = Snapshot::of(&file.db)?;
             let before = self.look_at(Some(snapshot));
             drop(before);
             if last {
@@ -244,31 +319,87 @@ impl Fold {
 
     /// After a failed commit the engine refuses the handle: open the file again.
     fn reopen(&self) {
-        let mut file = self.file.lock().expect(UNPOISONED);
-        // Whoever reads meanwhile is refused; a snapshot would keep the file from being opened.
-        drop(self.look_at(None));
-        *file = None;
-        let forgotten = self.medium.forget(FILE).map_err(disk);
-        let opened = forgotten
-            .and_then(|()| open_file(self.medium.as_ref()))
-            .and_then(|opened| Ok((Snapshot::of(&opened)?, opened)));
+        let mut file = self.file();
+        let opened = guarded(|| {
+            // Whoever reads meanwhile is refused; a snapshot would keep the file from being opened.
+            drop(self.look_at(None));
+            drop(file.take());
+            self.medium.forget(FILE).map_err(disk)?;
+            let db = open_file(self.medium.as_ref())?;
+            let whole = read_whole(&db, &self.sealer)?;
+            Ok((Snapshot::of(&db)?, File { db, whole }))
+        });
         match opened {
             Ok((snapshot, opened)) => {
                 *file = Some(opened);
                 self.look_at(Some(snapshot));
             }
-            Err(error) => tracing::error!(%error, "main.redb cannot be reopened"),
+            Err(error) => {
+                self.damage.engine(&error);
+                tracing::error!(%error, "main.redb cannot be reopened");
+            }
         }
     }
 }
 
+impl Drop for Fold {
+    fn drop(&mut self) {
+        // The engine writes when it closes a file.
+        let closed = guarded(|| {
+            drop(self.look_at(None));
+            drop(self.file().take());
+            Ok(())
+        });
+        if let Err(error) = closed {
+            tracing::error!(%error, "main.redb was not closed");
+        }
+    }
+}
+
+/// Writes rows, each in its authenticated form, and keeps the sums.
+pub(crate) fn write_rows<'r>(
+    write: &redb::WriteTransaction,
+    sealer: &Sealer,
+    sums: &mut Sums,
+    changed: impl Iterator<Item = (Table, &'r [u8], Option<&'r [u8]>)>,
+) -> Result<(), StoreError> {
+    let mut open = None;
+    let mut stored = Vec::new();
+    for (table, key, value) in changed {
+        if !matches!(&open, Some((opened, _)) if *opened == table) {
+            drop(open.take());
+            open = Some((table, write.open_table(definition(table)).map_err(disk)?));
+        }
+        let (_, handle) = open.as_mut().expect("just opened");
+        let before = match value {
+            Some(value) => {
+                let part = rows::seal(sealer, table, key, value, &mut stored);
+                sums.add(table, part);
+                handle.insert(key, stored.as_slice()).map_err(disk)?
+            }
+            None => handle.remove(key).map_err(disk)?,
+        };
+        if let Some(before) = before {
+            let before = rows::open(sealer, table, key, before.value());
+            sums.take(table, before.map(|(_, part)| part));
+        }
+    }
+    Ok(())
+}
+
 /// A consistent look at all rows: memory first, then the file.
-pub(crate) struct Reader<'a>(RwLockReadGuard<'a, Memory>);
+pub(crate) struct Reader<'a> {
+    memory: RwLockReadGuard<'a, Memory>,
+    fold: &'a Fold,
+}
+
+/// What is done with a key and its value, which may be damaged; `false`: that is enough.
+type Take<'t> = dyn FnMut(&[u8], Result<&[u8], StoreError>) -> Result<bool, StoreError> + 't;
 
 impl Reader<'_> {
     /// Generation of the static rows.
     pub(crate) fn generation(&self) -> u64 {
-        self.0.rows.generation
+        self.memory.rows.generation
     }
 
     /// A row, by `parse`.
@@ -278,14 +409,58 @@ impl Reader<'_> {
         key: &[u8],
         parse: impl FnOnce(&[u8]) -> Result<T, StoreError>,
     ) -> Result<Option<T>, StoreError> {
-        if let Some(value) = self.0.rows.get(table, key) {
+        if let Some(value) = self.memory.rows.get(table, key) {
             return value.map(parse).transpose();
         }
-        let row = self.table(table)?.get(key).map_err(disk)?;
-        row.map(|row| parse(row.value())).transpose()
+        self.fold.damage.refuse(table, key)?;
+        let file = self.table(table)?;
+        self.fold.reading(|| {
+            let row = file.get(key).map_err(disk)?;
+            row.map(|row| parse(self.fold.sound(table, key, row.value())?))
+                .transpose()
+        })
     }
 
-    /// Rows in key order from `from`, whose keys begin with `prefix`, until `take` says enough.
+    /// A row that must be there, since the row that it belongs to is; without it nobody can decide.
+    pub(crate) fn needed<T>(
+        &self,
+        table: Table,
+        key: &[u8],
+        parse: impl FnOnce(&[u8]) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let row = self.get(table, key, parse)?;
+        row.ok_or_else(|| self.missing(table, key))
+    }
+
+    /// Some keys of a table, whatever their rows are like: the first in all, the last in the file.
+    pub(crate) fn sample(&self, table: Table, most: usize) -> Result<Vec<Vec<u8>>, StoreError> {
+        let mut keys = Vec::new();
+        self.walk(table, b"", Bound::Unbounded, &mut |key, _| {
+            keys.push(key.to_vec());
+            Ok(keys.len() < most)
+        })?;
+        let file = self.table(table)?;
+        self.fold.reading(|| {
+            let rows = file.range::<&[u8]>(..).map_err(disk)?;
+            for row in rows.rev().take(most) {
+                keys.push(row.map_err(disk)?.0.value().to_vec());
+            }
+            Ok(keys)
+        })
+    }
+
+    /// Whether memory says anything about a row, newer than the file.
+    pub(crate) fn remembers(&self, table: Table, key: &[u8]) -> bool {
+        self.memory.rows.get(table, key).is_some()
+    }
+
+    /// Names a row that is missing.
+    fn missing(&self, table: Table, key: &[u8]) -> StoreError {
+        self.fold.damage.row(table, key, NO_STATE)
+    }
+
+    /// Rows in key order from `from`, whose keys begin with `prefix`, until `take` says enough. Fails
+    /// when one of them is damaged, or missing by the journal.
     pub(crate) fn scan(
         &self,
         table: Table,
@@ -293,33 +468,88 @@ impl Reader<'_> {
         from: Bound<&[u8]>,
         mut take: impl FnMut(&[u8], &[u8]) -> Result<bool, StoreError>,
     ) -> Result<(), StoreError> {
+        let newer = |key: &[u8]| self.memory.rows.get(table, key).is_some();
+        self.fold.damage.refuse_prefix(table, prefix, newer)?;
+        self.walk(table, prefix, from, &mut |key, value| take(key, value?))
+    }
+
+    /// The same for lists: what is damaged is named, and the others are not hidden by it.
+    pub(crate) fn list(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        from: Bound<&[u8]>,
+        mut take: impl FnMut(&[u8], &[u8]) -> Result<bool, StoreError>,
+    ) -> Result<(), StoreError> {
+        self.walk(table, prefix, from, &mut |key, value| match value
+            .and_then(|value| take(key, value))
+        {
+            Err(StoreError::Corrupt(what)) => {
+                self.fold.damage.row(table, key, what);
+                Ok(true)
+            }
+            done => done,
+        })
+    }
+
+    fn walk(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        from: Bound<&[u8]>,
+        take: &mut Take<'_>,
+    ) -> Result<(), StoreError> {
         let from = match from {
             Bound::Unbounded => Bound::Included(prefix),
             bound => bound,
         };
-        let mut file = self
-            .table(table)?
-            .range::<&[u8]>((from, Bound::Unbounded))
-            .map_err(disk)?;
-        if !self.0.rows.has(table) {
-            // Nearly always: what logins read by prefix changes rarely.
-            for row in file {
-                let (key, value) = row.map_err(disk)?;
-                if !key.value().starts_with(prefix) || !take(key.value(), value.value())? {
-                    return Ok(());
-                }
+        let file = self.table(table)?;
+        self.fold.reading(|| {
+            let rows = file
+                .range::<&[u8]>((from, Bound::Unbounded))
+                .map_err(disk)?;
+            if self.memory.rows.has(table) {
+                self.walk_both(table, prefix, from, rows, take)
+            } else {
+                // Nearly always: what logins read by prefix changes rarely.
+                self.walk_file(table, prefix, rows, take)
             }
-            return Ok(());
+        })
+    }
+
+    fn walk_file(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        rows: FileRange,
+        take: &mut Take<'_>,
+    ) -> Result<(), StoreError> {
+        for row in rows {
+            let (key, value) = row.map_err(disk)?;
+            let key = key.value();
+            if !key.starts_with(prefix) || !take(key, self.fold.sound(table, key, value.value()))? {
+                return Ok(());
+            }
         }
+        Ok(())
+    }
+
+    fn walk_both(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        from: Bound<&[u8]>,
+        mut file: FileRange,
+        take: &mut Take<'_>,
+    ) -> Result<(), StoreError> {
         let mut file_row = file.next().transpose().map_err(disk)?;
-        let mut frozen = self
-            .0
-            .rows
+        let memory = &self.memory.rows;
+        let mut frozen = memory
             .frozen
             .iter()
             .flat_map(|layer| layer.range(table, from))
             .peekable();
-        let mut current = self.0.rows.current.range(table, from).peekable();
+        let mut current = memory.current.range(table, from).peekable();
         loop {
             let keys = [
                 current.peek().map(|(key, _)| *key),
@@ -342,8 +572,10 @@ impl Reader<'_> {
                 file_row = file.next().transpose().map_err(disk)?;
             }
             let value = match newest.or(older) {
-                Some(value) => value,
-                None => oldest.as_ref().map(|(_, value)| value.value()),
+                Some(value) => value.map(Ok),
+                None => oldest
+                    .as_ref()
+                    .map(|(_, value)| self.fold.sound(table, &key, value.value())),
             };
             if let Some(value) = value
                 && !take(&key, value)?
@@ -354,10 +586,12 @@ impl Reader<'_> {
     }
 
     fn table(&self, table: Table) -> Result<&FileTable, StoreError> {
-        let snapshot = self.0.snapshot.as_ref().ok_or_else(closed)?;
-        Ok(&snapshot.0[table as usize])
+        let snapshot = self.memory.snapshot.as_ref().ok_or_else(closed)?;
+        Ok(snapshot.table(table))
     }
 }
+
+type FileRange = redb::Range<'static, &'static [u8], &'static [u8]>;
 
 /// Rows that are decided but not durable yet, on top of a reader: what the next attempt in the same
 /// batch must see.
@@ -395,16 +629,32 @@ impl<'a> Working<'a> {
         }
     }
 
-    /// Keys of one table that begin with `prefix`.
+    /// A row that must be there, since the row that it belongs to is.
+    pub(crate) fn needed<T>(
+        &self,
+        table: Table,
+        key: &[u8],
+        parse: impl FnOnce(&[u8]) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let row = self.get(table, key, parse)?;
+        row.ok_or_else(|| self.reader.missing(table, key))
+    }
+
+    /// Keys of one table that begin with `prefix`. Without a prefix those of damaged rows are left out:
+    /// house-keeping goes on with the others.
     pub(crate) fn keys(&self, table: Table, prefix: &[u8]) -> Result<Vec<Vec<u8>>, StoreError> {
         let mut keys = Vec::new();
-        self.reader
-            .scan(table, prefix, Bound::Unbounded, |key, _| {
-                if self.rows.get(table, key).is_none() {
-                    keys.push(key.to_vec());
-                }
-                Ok(true)
-            })?;
+        let take = |key: &[u8], _: &[u8]| {
+            if self.rows.get(table, key).is_none() {
+                keys.push(key.to_vec());
+            }
+            Ok(true)
+        };
+        if prefix.is_empty() {
+            self.reader.list(table, prefix, Bound::Unbounded, take)?;
+        } else {
+            self.reader.scan(table, prefix, Bound::Unbounded, take)?;
+        }
         let decided = self.rows.range(table, Bound::Included(prefix));
         let decided = decided.take_while(|(key, _)| key.starts_with(prefix));
         keys.extend(
@@ -418,7 +668,7 @@ impl<'a> Working<'a> {
     /// The first `most` keys of one table.
     pub(crate) fn first_keys(&self, table: Table, most: usize) -> Result<Vec<Vec<u8>>, StoreError> {
         let mut keys = Vec::new();
-        self.reader.scan(table, b"", Bound::Unbounded, |key, _| {
+        self.reader.list(table, b"", Bound::Unbounded, |key, _| {
             if self.rows.get(table, key).is_none() {
                 keys.push(key.to_vec());
             }
@@ -458,7 +708,7 @@ fn open_file(medium: &dyn Medium) -> Result<Database, StoreError> {
     medium.open(FILE, &builder).map_err(open_error)
 }
 
-fn read_meta(file: &Database) -> Result<Option<Meta>, StoreError> {
+fn read_identity(file: &Database) -> Result<Option<Identity>, StoreError> {
     let read = file.begin_read().map_err(disk)?;
     let table = match read.open_table(META) {
         Ok(table) => table,
@@ -477,38 +727,48 @@ fn read_meta(file: &Database) -> Result<Option<Meta>, StoreError> {
             known: FORMAT,
         });
     }
-    let applied = get("applied")?;
-    let (seq, rest) = applied.split_first_chunk::<8>().ok_or(BAD_META)?;
-    let (mac, time) = rest.split_first_chunk::<32>().ok_or(BAD_META)?;
-    let time: [u8; 8] = time.try_into().map_err(|_| BAD_META)?;
-    Ok(Some(Meta {
+    Ok(Some(Identity {
         store: get("store")?.try_into().map_err(|_| BAD_META)?,
         data_key: get("data_key")?,
-        applied: Head {
-            seq: u64::from_be_bytes(*seq),
-            mac: *mac,
-        },
-        high_water: UnixTime::from_millis(u64::from_be_bytes(time)),
     }))
 }
 
-fn write_first_meta(
-    file: &Database,
+pub(crate) fn read_whole(file: &Database, sealer: &Sealer) -> Result<Whole, StoreError> {
+    let read = file.begin_read().map_err(disk)?;
+    let table = read.open_table(META).map_err(disk)?;
+    let stored = table.get(APPLIED).map_err(disk)?.ok_or(BAD_META)?;
+    Whole::decode(stored.value(), sealer)
+}
+
+fn new_identity(
     master: &Key256,
     algorithm: SealAlgorithm,
     entropy: &dyn Entropy,
-) -> Result<Meta, StoreError> {
+) -> Result<Identity, StoreError> {
     let store: [u8; 16] = random(entropy)?;
     let data_key = Key256::new(random(entropy)?);
     let data_key = seal::wrap_data_key(store, master, algorithm, &data_key, entropy)?;
+    Ok(Identity { store, data_key })
+}
+
+/// Makes an empty file this store's.
+pub(crate) fn write_first_meta(
+    file: &Database,
+    identity: &Identity,
+    master: &Key256,
+    algorithm: SealAlgorithm,
+) -> Result<(), StoreError> {
+    let Identity { store, data_key } = identity;
+    let opened = seal::unwrap_data_key(*store, master, data_key)?;
+    let sealer = Sealer::new(*store, &opened, algorithm);
     let mut write = file.begin_write().map_err(disk)?;
     write.set_quick_repair(true);
     {
         let mut table = write.open_table(META).map_err(disk)?;
         let rows: [(&str, &[u8]); 3] = [
             ("format", &[FORMAT]),
-            ("store", &store),
-            ("data_key", &data_key),
+            ("store", store),
+            ("data_key", data_key),
         ];
         for (key, value) in rows {
             table.insert(key.as_bytes(), value).map_err(disk)?;
@@ -517,14 +777,8 @@ fn write_first_meta(
             write.open_table(definition(table)).map_err(disk)?;
         }
     }
-    put_applied(&write, Head::default(), UnixTime::EPOCH)?;
-    write.commit().map_err(disk)?;
-    Ok(Meta {
-        store,
-        data_key,
-        applied: Head::default(),
-        high_water: UnixTime::EPOCH,
-    })
+    put_whole(&write, &Whole::default(), &sealer)?;
+    write.commit().map_err(disk)
 }
 
 fn write_data_key(file: &Database, data_key: &[u8]) -> Result<(), StoreError> {
@@ -539,15 +793,14 @@ fn write_data_key(file: &Database, data_key: &[u8]) -> Result<(), StoreError> {
     write.commit().map_err(disk)
 }
 
-fn put_applied(write: &redb::WriteTransaction, head: Head, at: UnixTime) -> Result<(), StoreError> {
-    let mut value = [0; 48];
-    value[..8].copy_from_slice(&head.seq.to_be_bytes());
-    value[8..40].copy_from_slice(&head.mac);
-    value[40..].copy_from_slice(&at.as_millis().to_be_bytes());
+pub(crate) fn put_whole(
+    write: &redb::WriteTransaction,
+    whole: &Whole,
+    sealer: &Sealer,
+) -> Result<(), StoreError> {
     let mut table = write.open_table(META).map_err(disk)?;
-    table
-        .insert("applied".as_bytes(), value.as_slice())
-        .map_err(disk)?;
+    let value = whole.encode(sealer);
+    table.insert(APPLIED, value.as_slice()).map_err(disk)?;
     Ok(())
 }
 

@@ -138,6 +138,17 @@ impl Layer {
         }
     }
 
+    /// The keys of all rows.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = (Table, &[u8])> {
+        Table::ALL.into_iter().flat_map(|table| {
+            let keys: Box<dyn Iterator<Item = &Vec<u8>>> = match &self.tables[table as usize] {
+                Rows::Ordered(rows) => Box::new(rows.keys()),
+                Rows::Hashed(rows) => Box::new(rows.keys()),
+            };
+            keys.map(move |key| (table, key.as_slice()))
+        })
+    }
+
     /// Number of rows.
     pub(crate) const fn rows(&self) -> usize {
         self.rows

@@ -68,7 +68,9 @@ use crate::time::UnixTime;
 
 mod change;
 mod changes;
+mod check;
 mod clients;
+mod damage;
 mod device;
 pub mod embedded;
 mod enrol;
@@ -77,12 +79,14 @@ pub mod fold;
 mod head;
 mod import;
 mod loaded;
+mod keeper;
 pub mod log;
 pub mod medium;
 mod memtable;
 mod new_token;
 mod queue;
 mod record;
+mod rows;
 pub mod seal;
 mod segment;
 mod words;
@@ -505,6 +509,33 @@ pub struct Health {
     pub commits: u64,
     /// Records since start.
     pub records: u64,
+    /// Rows and tables that are damaged: nobody whom they concern can be let in.
+    pub damaged: u64,
+    /// The first of them, by name.
+    pub damage: Vec<DamagedRow>,
+    /// Why the last checkpoint failed, if it did.
+    pub checkpoint: Option<String>,
+}
+
+/// A row, or all of a table, that is not as it was written.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct DamagedRow {
+    /// The table.
+    pub table: &'static str,
+    /// The row's key, readable; `None`: the whole table.
+    pub key: Option<String>,
+    /// What is wrong.
+    pub what: String,
+}
+
+impl std::fmt::Display for DamagedRow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { table, key, what } = self;
+        match key {
+            Some(key) => write!(f, "{table} {key}: {what}"),
+            None => write!(f, "{table}: {what}"),
+        }
+    }
 }
 
 /// Why a verb has no answer. Nothing is ever accepted on one of these.

@@ -85,10 +85,8 @@ pub(super) fn made_token(
             made.row,
         ),
         put(Table::Owners, serial, owner),
+        token_state_write(&token.serial, &state)?,
     ];
-    if state != TokenState::default() {
-        writes.push(token_state_write(&token.serial, &state)?);
-    }
     let name = token.serial.as_str();
     if let Some(address) = &token.address {
         writes.push(put(

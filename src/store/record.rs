@@ -85,7 +85,7 @@ pub(crate) use various::waiver;
 pub(crate) use various::waiver_row;
 
 /// The tables of rows, by their number in log entries; numbers are never reused.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub(crate) enum Table {
     Users,
     Tokens,

@@ -6,6 +6,7 @@
 //!        |- HKDF "seal .."    keys of every sealed field, other ones for each algorithm
 //!        |- HKDF "audit"      HMAC-SHA-256 key of the audit chain
 //!        |- HKDF "mark"       HMAC-SHA-256 key that recognises a token's key again
+//!        |- HKDF "rows"       HMAC-SHA-256 key of the rows in the file
 //!        |- HKDF "pepper"     secret input of every PIN and password hash
 //!        `- HKDF "challenge"  AES-256-GCM key of challenges
 //! ```
@@ -76,6 +77,7 @@ pub(crate) struct Sealer {
     algorithm: SealAlgorithm,
     audit: Hmac<Sha256>,
     mark: Hmac<Sha256>,
+    rows: Hmac<Sha256>,
     pepper: Key256,
     challenge: Key256,
 }
@@ -85,12 +87,14 @@ impl Sealer {
     pub(crate) fn new(store: [u8; 16], data_key: &Key256, algorithm: SealAlgorithm) -> Self {
         let audit = derive(store, data_key, "oncegate audit v1");
         let mark = derive(store, data_key, "oncegate mark v1");
+        let rows = derive(store, data_key, "oncegate rows v1");
         Self {
             store,
             ciphers: ciphers(store, data_key, "seal"),
             algorithm,
             audit: mac_key(&audit),
             mark: mac_key(&mark),
+            rows: mac_key(&rows),
             pepper: derive(store, data_key, "oncegate pepper v1"),
             challenge: derive(store, data_key, "oncegate challenge v1"),
         }
@@ -122,6 +126,16 @@ impl Sealer {
         mac.update(previous);
         mac.update(&seq.to_be_bytes());
         mac.update(body);
+        mac.finalize().into_bytes().into()
+    }
+
+    /// The MAC of a row under its key in the table with this number.
+    pub(crate) fn row(&self, table: u8, key: &[u8], value: &[u8]) -> [u8; 32] {
+        let mut mac = self.rows.clone();
+        let [a, b, c, d] = u32::try_from(key.len()).unwrap_or(u32::MAX).to_be_bytes();
+        mac.update(&[table, a, b, c, d]);
+        mac.update(key);
+        mac.update(value);
         mac.finalize().into_bytes().into()
     }
 

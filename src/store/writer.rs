@@ -7,6 +7,7 @@
 //! durable, and the log is opened again before anything else is decided.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
@@ -68,6 +69,10 @@ pub(crate) struct Gauges {
     pub(crate) records: AtomicU64,
     /// Why nothing can be committed at present.
     pub(crate) fault: ArcSwapOption<String>,
+    /// Why the last checkpoint failed.
+    pub(crate) checkpoint: ArcSwapOption<String>,
+    /// Whether the store is being closed.
+    pub(crate) closing: AtomicBool,
 }
 
 /// The writer and all it owns.

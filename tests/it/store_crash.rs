@@ -69,6 +69,8 @@ async fn no_accepted_code_is_accepted_again_after_a_power_cut() {
             let store = open(Arc::new(disk.clone()))
                 .unwrap_or_else(|error| panic!("seed {seed} life {life}: {error}"));
             assert_eq!(store.health().fault, None, "seed {seed} life {life}");
+            let damage = store.health().damage;
+            assert!(damage.is_empty(), "seed {seed} life {life}: {damage:?}");
             let report = store.verify_audit(Box::new(|_| ())).await.unwrap();
             assert_eq!(report.fault, None, "seed {seed} life {life}");
             let all = AuditQuery {

@@ -186,6 +186,11 @@ impl Collector for Snapshot {
                 count(self.health.dirty),
             ),
             (
+                "oncegate_store_damaged_rows",
+                "Rows and tables of the store that are damaged",
+                self.health.damaged,
+            ),
+            (
                 "oncegate_audit_seq",
                 "Last durable audit record",
                 self.health.seq,

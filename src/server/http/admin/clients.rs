@@ -22,6 +22,7 @@ use crate::server::http::App;
 use crate::server::http::admin::IfMatch;
 use crate::server::http::admin::NamePath;
 use crate::server::http::admin::conditional;
+use crate::server::http::admin::damaged;
 use crate::server::http::admin::limit;
 use crate::server::http::admin::tell;
 use crate::server::http::admin::word;
@@ -71,7 +72,11 @@ pub(crate) async fn list_clients(
     let next = last.map(|client| client.name.clone());
     Ok(answer::json(
         StatusCode::OK,
-        &api::Clients { clients, next },
+        &api::Clients {
+            clients,
+            next,
+            damaged: damaged(&app, &["clients"]),
+        },
     ))
 }
 

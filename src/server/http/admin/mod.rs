@@ -197,6 +197,13 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
     }
 }
 
+/// Damaged rows of these tables: a list that does not show them names them.
+fn damaged(app: &App, tables: &[&str]) -> Vec<String> {
+    let damage = app.service().store().health().damage;
+    let ours = damage.iter().filter(|row| tables.contains(&row.table));
+    ours.map(ToString::to_string).collect()
+}
+
 async fn segment<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<Path<String>, Failure> {
     let path = Path::<String>::from_request_parts(parts, state).await;
     path.map_err(|_| Failure::malformed("the path is not percent-encoded UTF-8"))

@@ -76,7 +76,8 @@ pub(crate) async fn recover_clock(
 async fn present(app: &App) -> Result<api::Status, Failure> {
     let service = app.service();
     let now = service.now();
-    let outage = service.outage().await?;
+    // As below: how the server is must be told although the store cannot be read.
+    let outage = service.outage().await.unwrap_or_default();
     let outage = outage.filter(|outage| outage.holds(now));
     let info = app.info();
     let health = service.store().health();
@@ -113,6 +114,9 @@ async fn present(app: &App) -> Result<api::Status, Failure> {
         accepts,
         rejects,
         undecided,
+        damaged: health.damaged,
+        damage: health.damage.iter().map(ToString::to_string).collect(),
+        checkpoint: health.checkpoint,
         outage: outage.map(|outage| forms::waiver(&outage, now)),
         notices: api::Notices {
             // Health is told although the store cannot be read: `fault` says so.

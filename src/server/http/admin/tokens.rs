@@ -30,6 +30,7 @@ use crate::server::http::App;
 use crate::server::http::admin::IfMatch;
 use crate::server::http::admin::SerialPath;
 use crate::server::http::admin::conditional;
+use crate::server::http::admin::damaged;
 use crate::server::http::admin::limit;
 use crate::server::http::admin::tell;
 use crate::server::http::admin::time;
@@ -91,7 +92,14 @@ pub(crate) async fn list_tokens(
         .iter()
         .map(|(token, state)| forms::token(token, state, now))
         .collect();
-    Ok(answer::json(StatusCode::OK, &api::Tokens { tokens, next }))
+    Ok(answer::json(
+        StatusCode::OK,
+        &api::Tokens {
+            tokens,
+            next,
+            damaged: damaged(&app, &["tokens", "token_states"]),
+        },
+    ))
 }
 
 /// Whether a token is asked for.

@@ -23,6 +23,7 @@ use crate::server::http::App;
 use crate::server::http::admin::IfMatch;
 use crate::server::http::admin::UserPath;
 use crate::server::http::admin::conditional;
+use crate::server::http::admin::damaged;
 use crate::server::http::admin::limit;
 use crate::server::http::admin::tell;
 use crate::server::http::admin::user_key;
@@ -74,7 +75,14 @@ pub(crate) async fn list_users(
         .map(|user| user.key.to_string());
     let now = app.service().now();
     let users = users.iter().map(|user| forms::user(user, now)).collect();
-    Ok(answer::json(StatusCode::OK, &api::Users { users, next }))
+    Ok(answer::json(
+        StatusCode::OK,
+        &api::Users {
+            users,
+            next,
+            damaged: damaged(&app, &["users"]),
+        },
+    ))
 }
 
 fn filter(page: api::UserPage) -> Result<UserFilter, Failure> {

@@ -1,0 +1,391 @@
+//! Checks of `main.redb`: every row by itself, each table as a whole, and all of it against the journal.
+//!
+//! The first two need the file alone. The journal is read when they find something, or when somebody
+//! asks: it says which row it is, and what stood there. Where it was pruned, a row that is missing or
+//! an older one that was put back is known to be there by the table's sum, not by name.
+
+use std::collections::HashMap;
+use std::collections::HashSet;
+
+use crate::store::StoreError;
+use crate::store::damage::ALTERED;
+use crate::store::fold::FileTable;
+use crate::store::fold::Fold;
+use crate::store::fold::Snapshot;
+use crate::store::fold::read_whole;
+use crate::store::log::Log;
+use crate::store::record::Entry;
+use crate::store::record::RowWrite;
+use crate::store::record::Table;
+use crate::store::rows;
+use crate::store::rows::Sum;
+use crate::store::rows::Whole;
+use crate::store::seal::Sealer;
+
+/// What a check found.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    /// Rows that were read.
+    pub(crate) rows: u64,
+    /// Those that are not as they were written.
+    pub(crate) damaged: Vec<Damaged>,
+    /// Tables that are not whole, without a row to name.
+    pub(crate) tables: Vec<(Table, &'static str)>,
+    /// Tables of which nobody can tell: a damaged row's part in the sum is not known.
+    pub(crate) unproven: Vec<Table>,
+}
+
+/// A damaged row.
+#[derive(Debug)]
+pub(crate) struct Damaged {
+    pub(crate) table: Table,
+    pub(crate) key: Vec<u8>,
+    pub(crate) what: &'static str,
+}
+
+/// Whether somebody wants the check to end.
+pub(crate) type Stop<'s> = &'s dyn Fn() -> bool;
+
+/// Compares what the newest records wrote with the rows of the file, and names those that differ: what
+/// was used a moment before the daemon stopped must not be good again. Bounded, so that it can be done
+/// before the first decision.
+pub(crate) fn recent(fold: &Fold, log: &Log) -> Result<(), StoreError> {
+    let applied = fold.applied();
+    let first = applied.saturating_sub(RECENT - 1).max(log.first());
+    let mut newest: HashMap<(Table, Vec<u8>), Option<Vec<u8>>> = HashMap::new();
+    read_log(log, first, applied, &|| false, |_, write| {
+        newest.insert((write.table, write.key), write.value);
+    })?;
+    let reader = fold.reader();
+    for ((table, key), value) in newest {
+        // What memory knows better is not read from the file. What cannot be read was named by that.
+        let found = match reader.get(table, &key, |row| Ok(row.to_vec())) {
+            Ok(found) if !reader.remembers(table, &key) => found,
+            _ => continue,
+        };
+        if found != value {
+            let what = match (found, value) {
+                (None, _) => MISSING,
+                (_, None) => PUT_BACK,
+                _ => OLDER,
+            };
+            fold.damage().row(table, &key, what);
+        }
+    }
+    Ok(())
+}
+
+/// Checks the whole file. The journal is read for tables that are not as they should be, or for all
+/// when `thorough`.
+pub(crate) fn whole(
+    fold: &Fold,
+    log: &Log,
+    sealer: &Sealer,
+    thorough: bool,
+    stop: Stop<'_>,
+) -> Result<Findings, StoreError> {
+    fold.reading(|| {
+        let mut suspects = Table::ALL.map(|_| thorough);
+        let mut findings = Findings::default();
+        if !thorough {
+            let (snapshot, whole) = look(fold, sealer)?;
+            let mut sound = true;
+            for table in Table::ALL {
+                let survey = survey(snapshot.table(table), sealer, table, stop)?;
+                findings.rows += survey.rows;
+                let suspect = survey.bad || whole.sums.of(table) != Sum::Known(survey.sum);
+                suspects[table as usize] = suspect;
+                sound &= !suspect;
+            }
+            if sound {
+                return Ok(findings);
+            }
+        }
+        findings.rows = 0;
+        compare(fold, log, sealer, &suspects, stop, &mut findings)?;
+        Ok(findings)
+    })
+}
+
+/// The file at one moment, and what it says of itself then.
+fn look(fold: &Fold, sealer: &Sealer) -> Result<(Snapshot, Whole), StoreError> {
+    let file = fold.file();
+    let file = file.as_ref().ok_or_else(|| {
+        StoreError::Unavailable("main.redb is closed after a failed write".to_owned())
+    })?;
+    Ok((Snapshot::of(&file.db)?, read_whole(&file.db, sealer)?))
+}
+
+/// The rows of a table by themselves.
+#[derive(Default)]
+struct Survey {
+    rows: u64,
+    sum: u128,
+    /// Whether one is not as it was written.
+    bad: bool,
+}
+
+fn survey(
+    file: &FileTable,
+    sealer: &Sealer,
+    table: Table,
+    stop: Stop<'_>,
+) -> Result<Survey, StoreError> {
+    let mut survey = Survey::default();
+    each_row(file, stop, |key, stored| {
+        survey.rows += 1;
+        match rows::open(sealer, table, key, stored) {
+            Some((_, part)) => survey.sum = survey.sum.wrapping_add(part),
+            None => survey.bad = true,
+        }
+    })?;
+    Ok(survey)
+}
+
+/// Rows in order. A tree that leads back into itself ends it.
+fn each_row(
+    file: &FileTable,
+    stop: Stop<'_>,
+    mut each: impl FnMut(&[u8], &[u8]),
+) -> Result<(), StoreError> {
+    let mut last: Option<Vec<u8>> = None;
+    for (number, row) in file
+        .range::<&[u8]>(..)
+        .map_err(crate::store::log::disk)?
+        .enumerate()
+    {
+        let (key, stored) = row.map_err(crate::store::log::disk)?;
+        let key = key.value();
+        if last.as_deref().is_some_and(|last| last >= key) {
+            return Err(DISORDER);
+        }
+        each(key, stored.value());
+        let last = last.get_or_insert_default();
+        last.clear();
+        last.extend_from_slice(key);
+        if number.is_multiple_of(PAUSE) && stop() {
+            return Err(stopped());
+        }
+    }
+    Ok(())
+}
+
+/// What the journal says about a row.
+struct Written {
+    table: Table,
+    /// Its tag and its part in the sum by the newest record that the file holds; `Some(None)`: removed.
+    applied: Option<Option<(u128, u128)>>,
+    /// Tags by records after that: a checkpoint may have ended in the middle.
+    later: Vec<Option<u128>>,
+}
+
+impl Written {
+    /// Whether the file may hold a row with this tag, or none.
+    fn allows(&self, tag: Option<u128>) -> bool {
+        let applied = match self.applied {
+            Some(row) => row.map(|(tag, _)| tag) == tag,
+            None => tag.is_none(),
+        };
+        applied || self.later.contains(&tag)
+    }
+
+    /// What the row adds to its table's sum.
+    fn part(&self) -> u128 {
+        self.applied.flatten().map_or(0, |(_, part)| part)
+    }
+}
+
+/// The newest writes of some tables, by a short name of table and key.
+struct Journal<'a> {
+    sealer: &'a Sealer,
+    suspects: &'a [bool; Table::ALL.len()],
+    writes: HashMap<u128, Written>,
+    /// Whether nothing was pruned: what is not in it was never written.
+    complete: bool,
+}
+
+impl Journal<'_> {
+    fn name(&self, table: Table, key: &[u8]) -> u128 {
+        rows::expected(self.sealer, table, key, b"").1
+    }
+
+    fn take(&mut self, write: &RowWrite, applied: bool) {
+        let RowWrite { table, key, value } = write;
+        if !self.suspects[*table as usize] {
+            return;
+        }
+        let row = value.as_deref();
+        let row = row.map(|value| rows::expected(self.sealer, *table, key, value));
+        let name = self.name(*table, key);
+        let written = self.writes.entry(name).or_insert(Written {
+            table: *table,
+            applied: None,
+            later: Vec::new(),
+        });
+        if applied {
+            written.applied = Some(row);
+        } else {
+            written.later.push(row.map(|(tag, _)| tag));
+        }
+    }
+}
+
+fn compare(
+    fold: &Fold,
+    log: &Log,
+    sealer: &Sealer,
+    suspects: &[bool; Table::ALL.len()],
+    stop: Stop<'_>,
+    findings: &mut Findings,
+) -> Result<(), StoreError> {
+    let mut journal = Journal {
+        sealer,
+        suspects,
+        writes: HashMap::new(),
+        complete: log.first() == 1,
+    };
+    // The long part of the journal is read before the file is looked at: what is looked at cannot be
+    // written over.
+    let begun = fold.applied();
+    read_log(log, log.first(), begun, stop, |_, write| {
+        journal.take(&write, true);
+    })?;
+    let (snapshot, whole) = look(fold, sealer)?;
+    let end = fold.head().seq;
+    read_log(log, begun + 1, end, stop, |seq, write| {
+        journal.take(&write, seq <= whole.applied.seq);
+    })?;
+    let mut missing = HashSet::new();
+    for table in Table::ALL {
+        if suspects[table as usize] {
+            let (file, sum) = (snapshot.table(table), whole.sums.of(table));
+            missing.extend(compare_table(
+                file,
+                (table, sum),
+                &mut journal,
+                stop,
+                findings,
+            )?);
+        }
+    }
+    drop(snapshot);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    // Only the journal has their names.
+    read_log(log, log.first(), end, stop, |_, write| {
+        let RowWrite { table, key, .. } = write;
+        if missing.remove(&journal.name(table, &key)) {
+            findings.damaged.push(Damaged {
+                table,
+                key,
+                what: MISSING,
+            });
+        }
+    })
+}
+
+/// Compares the rows of a table; returns the short names of those that are missing.
+fn compare_table(
+    file: &FileTable,
+    (table, sum): (Table, Sum),
+    journal: &mut Journal<'_>,
+    stop: Stop<'_>,
+    findings: &mut Findings,
+) -> Result<Vec<u128>, StoreError> {
+    // The sum as it should be, as far as that can be told.
+    let (mut right, mut told) = (0_u128, true);
+    let sealer = journal.sealer;
+    each_row(file, stop, |key, stored| {
+        findings.rows += 1;
+        let sound = rows::open(sealer, table, key, stored);
+        let name = journal.name(table, key);
+        let written = journal.writes.remove(&name);
+        let what = match (sound, &written) {
+            (Some((_, part)), None) => {
+                right = right.wrapping_add(part);
+                return;
+            }
+            (Some((_, part)), Some(written)) if written.allows(rows::tag(stored)) => {
+                right = right.wrapping_add(part);
+                return;
+            }
+            (Some(_), Some(written)) => match written.applied {
+                Some(None) => PUT_BACK,
+                _ => OLDER,
+            },
+            (None, _) => ALTERED,
+        };
+        let kept = written.as_ref().is_some_and(|row| row.applied.is_some());
+        right = right.wrapping_add(written.as_ref().map_or(0, Written::part));
+        told &= kept;
+        findings.damaged.push(Damaged {
+            table,
+            key: key.to_vec(),
+            what,
+        });
+    })?;
+    let mut missing = Vec::new();
+    for (name, written) in &journal.writes {
+        if written.table == table && !written.allows(None) {
+            right = right.wrapping_add(written.part());
+            missing.push(*name);
+        }
+    }
+    if !journal.complete {
+        match sum {
+            Sum::Known(sum) if told && sum != right => findings.tables.push((table, NOT_WHOLE)),
+            Sum::Known(_) if told => {}
+            _ => findings.unproven.push(table),
+        }
+    }
+    Ok(missing)
+}
+
+/// The writes of the records from `first` to `last`, in order.
+fn read_log(
+    log: &Log,
+    first: u64,
+    last: u64,
+    stop: Stop<'_>,
+    mut each: impl FnMut(u64, RowWrite),
+) -> Result<(), StoreError> {
+    let mut next = first;
+    while next <= last {
+        if stop() {
+            return Err(stopped());
+        }
+        let records = log.read(next, SLICE)?;
+        let Some(end) = records.last().map(|record| record.seq) else {
+            return Ok(());
+        };
+        for record in records {
+            if record.seq > last {
+                return Ok(());
+            }
+            for write in Entry::decode(&record.body)?.writes {
+                each(record.seq, write);
+            }
+        }
+        // Every turn reads something further on, whatever the numbers say.
+        next = end.max(next).saturating_add(1);
+    }
+    Ok(())
+}
+
+fn stopped() -> StoreError {
+    StoreError::Unavailable("the check was ended before it was done".to_owned())
+}
+
+/// Newest records that are compared before the first decision.
+const RECENT: u64 = 20_000;
+/// Records read at a time.
+const SLICE: usize = 1000;
+/// Rows between two looks at whether to go on.
+const PAUSE: usize = 1024;
+const MISSING: &str = "the row is missing; the journal holds it";
+const OLDER: &str = "an older row was put back; the journal holds the newer one";
+const PUT_BACK: &str = "the row was removed by a change, and was put back";
+const NOT_WHOLE: &str =
+    "rows are missing, or older ones were put back, and the journal of that time was pruned";
+const DISORDER: StoreError = StoreError::Corrupt("the rows of a table are out of order");

@@ -1,0 +1,86 @@
+//! The checkpoint thread: it looks the file through once, then writes what changed, again and again.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
+use std::sync::mpsc::RecvTimeoutError;
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+
+use crate::store::StoreError;
+use crate::store::check;
+use crate::store::check::Findings;
+use crate::store::fold::Fold;
+use crate::store::head::Acknowledged;
+use crate::store::log::Log;
+use crate::store::seal::Sealer;
+use crate::store::writer::Chore;
+use crate::store::writer::Gauges;
+
+/// The thread and what it works with.
+pub(crate) struct Keeper {
+    pub(crate) fold: Arc<Fold>,
+    pub(crate) log: Arc<Log>,
+    pub(crate) sealer: Arc<Sealer>,
+    pub(crate) gauges: Arc<Gauges>,
+    pub(crate) acknowledged: Arc<Acknowledged>,
+    pub(crate) to_do: Receiver<Chore>,
+    /// Time between checkpoints.
+    pub(crate) every: Duration,
+}
+
+impl Keeper {
+    /// Works until the writer is gone; `checked` hears when the file was looked through.
+    pub(crate) fn run(self, checked: &SyncSender<()>) {
+        match self.check() {
+            Ok(findings) => self.name(&findings),
+            Err(error) => {
+                if !self.gauges.closing.load(Ordering::Relaxed) {
+                    tracing::error!(%error, "main.redb could not be looked through");
+                }
+            }
+        }
+        // Nobody waits any more when it took long.
+        let _ = checked.try_send(());
+        loop {
+            let chore = self.to_do.recv_timeout(self.every);
+            let ended = matches!(chore, Err(RecvTimeoutError::Disconnected));
+            for chore in chore.into_iter().chain(self.to_do.try_iter()) {
+                if let Chore::Remove(segments) = chore {
+                    self.log.remove(&segments);
+                }
+            }
+            if let Err(error) = self.acknowledged.flush() {
+                tracing::error!(%error, "store/head was not flushed; it will be tried again");
+            }
+            match self.fold.checkpoint() {
+                Ok(()) => self.gauges.checkpoint.store(None),
+                Err(error) => {
+                    tracing::error!(%error, "checkpoint failed; it will be tried again");
+                    let cause = Arc::new(error.to_string());
+                    self.gauges.checkpoint.store(Some(cause));
+                }
+            }
+            if ended {
+                return;
+            }
+        }
+    }
+
+    fn check(&self) -> Result<Findings, StoreError> {
+        let closing = || self.gauges.closing.load(Ordering::Relaxed);
+        check::whole(&self.fold, &self.log, &self.sealer, false, &closing)
+    }
+
+    fn name(&self, findings: &Findings) {
+        let damage = self.fold.damage();
+        for row in &findings.damaged {
+            if !self.fold.reader().remembers(row.table, &row.key) {
+                damage.row(row.table, &row.key, row.what);
+            }
+        }
+        for (table, what) in &findings.tables {
+            damage.table(*table, what);
+        }
+    }
+}
