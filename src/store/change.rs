@@ -26,7 +26,6 @@ use crate::store::changes;
 use crate::store::clients;
 use crate::store::device;
 use crate::store::enrol;
-use crate::store::fold::Working;
 use crate::store::import::Prepared;
 use crate::store::loaded;
 use crate::store::log::Head;
@@ -38,6 +37,7 @@ use crate::store::record::Table;
 use crate::store::seal::Sealer;
 use crate::store::words::concerned;
 use crate::store::words::words;
+use crate::store::working::Working;
 use crate::time::UnixTime;
 
 use crate::store::evaluate::gone;

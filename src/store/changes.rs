@@ -20,12 +20,12 @@ use crate::otp::throttle::Throttle;
 use crate::store::StoreError;
 use crate::store::change::OUTAGE;
 use crate::store::change::PRUNED;
-use crate::store::fold::Working;
 use crate::store::record;
 use crate::store::record::RowWrite;
 use crate::store::record::Table;
 use crate::store::record::TokenRow;
 use crate::store::seal::Sealer;
+use crate::store::working::Working;
 
 /// What these writes change of the records that `target` and others name.
 pub(super) fn of(

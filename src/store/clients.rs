@@ -9,10 +9,10 @@ use crate::store::change::refuse_if;
 use crate::store::change::refuse_other;
 use crate::store::evaluate::gone;
 use crate::store::evaluate::put;
-use crate::store::fold::Working;
 use crate::store::record;
 use crate::store::record::RowWrite;
 use crate::store::record::Table;
+use crate::store::working::Working;
 
 pub(super) fn create(
     rows: &Working<'_>,

@@ -11,11 +11,11 @@ use crate::store::change::refuse_if;
 use crate::store::enrol;
 use crate::store::evaluate::gone;
 use crate::store::evaluate::put;
-use crate::store::fold::Working;
 use crate::store::record;
 use crate::store::record::RowWrite;
 use crate::store::record::Table;
 use crate::store::record::TokenRow;
+use crate::store::working::Working;
 use crate::time::UnixTime;
 
 /// The key of a device's row.

@@ -4,7 +4,6 @@ use std::net::IpAddr;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -50,6 +49,8 @@ use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::View;
 use crate::store::Written;
+use crate::store::catch_up::catch_up;
+use crate::store::catch_up::lost;
 use crate::store::change;
 use crate::store::change::Prune;
 use crate::store::changes;
@@ -65,7 +66,6 @@ use crate::store::log::Head;
 use crate::store::log::Log;
 use crate::store::log::RawRecord;
 use crate::store::medium::Medium;
-use crate::store::memtable::Layer;
 use crate::store::queue::Queue;
 use crate::store::queue::Refused;
 use crate::store::queue::queue;
@@ -73,6 +73,7 @@ use crate::store::record;
 use crate::store::record::Entry;
 use crate::store::record::Table;
 use crate::store::seal::Sealer;
+use crate::store::wanted::Wanted;
 use crate::store::writer::Command;
 use crate::store::writer::Gauges;
 use crate::store::writer::Writer;
@@ -260,8 +261,7 @@ impl Embedded {
         read: impl FnOnce(&Reading, &Wanted) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let reading = Arc::clone(&self.reading);
-        let wanted = Wanted(Arc::new(AtomicBool::new(true)));
-        let asker = Asker(wanted.clone());
+        let (wanted, asker) = Wanted::new();
         let task = tokio::task::spawn_blocking(move || read(&reading, &wanted));
         // While this waits; when it is given up, the reading ends with its page.
         let _asker = asker;
@@ -729,30 +729,6 @@ impl Reading {
     }
 }
 
-/// Whether the answer of a long reading is wanted.
-#[derive(Clone)]
-struct Wanted(Arc<AtomicBool>);
-
-impl Wanted {
-    fn check(&self) -> Result<(), StoreError> {
-        if self.0.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        Err(StoreError::Unavailable(
-            "the reading was given up".to_owned(),
-        ))
-    }
-}
-
-/// Waits for a long reading; ends it when dropped.
-struct Asker(Wanted);
-
-impl Drop for Asker {
-    fn drop(&mut self) {
-        self.0.0.store(false, Ordering::Relaxed);
-    }
-}
-
 /// The link before the first audit record that is kept, if any were pruned.
 fn pruned(rows: &Reader<'_>, sealer: &Sealer) -> Result<Option<Head>, StoreError> {
     rows.get(Table::Settings, change::PRUNED, |row| {
@@ -808,91 +784,6 @@ fn page<T>(
     Ok(page)
 }
 
-/// Folds the log's tail into memory. Returns the first record that is not as it was written; the
-/// store then answers readers and `audit verify`, and refuses to decide.
-fn catch_up(
-    fold: &Fold,
-    log: &Log,
-    sealer: &Sealer,
-    applied: Head,
-    end: Head,
-) -> Result<Option<(u64, &'static str)>, StoreError> {
-    if end.seq < applied.seq {
-        return Ok(Some((
-            end.seq + 1,
-            "the log ends before it, yet it was applied",
-        )));
-    }
-    let mut head = applied;
-    if !stands(log, applied)? {
-        return Ok(Some((applied.seq, "it is not the record that was applied")));
-    }
-    loop {
-        let records = match log.read(head.seq.saturating_add(1), TAIL_SLICE) {
-            Err(StoreError::Corrupt(what)) => return Ok(Some((head.seq.saturating_add(1), what))),
-            records => records?,
-        };
-        if records.is_empty() {
-            break;
-        }
-        for record in records {
-            if record.seq != head.seq + 1 {
-                return Ok(Some((head.seq + 1, "the record is missing")));
-            }
-            if sealer.link(&head.mac, record.seq, &record.body) != record.mac {
-                return Ok(Some((record.seq, "the record was altered")));
-            }
-            head = Head {
-                seq: record.seq,
-                mac: record.mac,
-            };
-            let entry = match Entry::decode(&record.body) {
-                Err(StoreError::Corrupt(what)) => return Ok(Some((record.seq, what))),
-                entry => entry?,
-            };
-            let accepts_clock = change::accepts_clock(&entry);
-            let mut rows = Layer::default();
-            entry.writes.into_iter().for_each(|write| rows.put(write));
-            fold.publish(&mut rows, head, entry.at, true);
-            if accepts_clock {
-                fold.accept_clock(entry.at);
-            }
-        }
-    }
-    if head.seq != end.seq {
-        return Ok(Some((head.seq + 1, "the record is missing")));
-    }
-    Ok(None)
-}
-
-/// Whether the log holds this record as it was, if it still holds records of that time.
-fn stands(log: &Log, known: Head) -> Result<bool, StoreError> {
-    if known.seq == 0 || known.seq < log.first() {
-        return Ok(true);
-    }
-    match log.read(known.seq, 1) {
-        Ok(records) => Ok(records
-            .first()
-            .is_some_and(|record| record.mac == known.mac)),
-        Err(StoreError::Corrupt(_)) => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-/// The first record that is lost although an answer about it may have left. The chain up to `end` is
-/// right.
-fn lost(log: &Log, known: Known, end: Head) -> Result<Option<(u64, &'static str)>, StoreError> {
-    let known = match known {
-        Known::Nothing => return Ok(None),
-        Known::Damaged => return Ok(Some((end.seq, HEAD_DAMAGED))),
-        Known::Head(known) => known,
-    };
-    if known.seq > end.seq {
-        return Ok(Some((end.seq + 1, LOST)));
-    }
-    Ok((!stands(log, known)?).then_some((known.seq, EXCHANGED)))
-}
-
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
     let thread = std::thread::Builder::new().name(name.to_owned());
     thread.spawn(run).map_err(crate::store::log::disk)
@@ -900,10 +791,6 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
 
 /// Most tokens that are looked at for one address: a family's telephone has a few.
 const SHARED_ADDRESS: usize = 16;
-const LOST: &str = "it is lost, yet its answer has left: the end of the log was damaged";
-const EXCHANGED: &str = "it is not the record whose answer has left";
-const HEAD_DAMAGED: &str = "whether it is the last one answered cannot be told, since store/head is damaged; \
-    if `oncegate audit verify` finds nothing else, remove that file to go on";
 const UNREADABLE: StoreError = StoreError::Corrupt("an entry of an index cannot be read");
 const STOPPED: &str = "the store's writer has stopped; restart the daemon";
 /// Places in the writer's queue: half a second of work at full speed. An attacker who fills it
@@ -925,5 +812,3 @@ const TRIED: Duration = Duration::from_secs(1);
 const CHECK: Duration = Duration::from_millis(300);
 /// Damaged rows that are named.
 const NAMED: usize = 20;
-/// Records folded at a time at opening.
-const TAIL_SLICE: usize = 10_000;

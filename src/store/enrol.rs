@@ -21,11 +21,11 @@ use crate::store::change::refuse_key;
 use crate::store::device;
 use crate::store::evaluate::gone;
 use crate::store::evaluate::put;
-use crate::store::fold::Working;
 use crate::store::record;
 use crate::store::record::RowWrite;
 use crate::store::record::Table;
 use crate::store::record::TokenRow;
+use crate::store::working::Working;
 use crate::time::UnixTime;
 
 /// The rows of a token that comes into use at `at`.

@@ -25,12 +25,12 @@ use crate::store::StoreError;
 use crate::store::changes;
 use crate::store::device;
 use crate::store::enrol;
-use crate::store::fold::Working;
 use crate::store::record;
 use crate::store::record::Entry;
 use crate::store::record::RowWrite;
 use crate::store::record::Table;
 use crate::store::seal::Sealer;
+use crate::store::working::Working;
 use crate::time::UnixTime;
 
 /// Decides an attempt; `None` when its view is stale.

@@ -17,12 +17,12 @@ use crate::secret::OtpKey;
 use crate::store::StoreError;
 use crate::store::change;
 use crate::store::change::Keys;
-use crate::store::fold::Working;
 use crate::store::new_token;
 use crate::store::new_token::Made;
 use crate::store::record;
 use crate::store::record::RowWrite;
 use crate::store::seal::Sealer;
+use crate::store::working::Working;
 use crate::time::UnixTime;
 
 /// A new record among many.

@@ -6,10 +6,10 @@ use crate::model::audit::Changed;
 use crate::model::audit::FieldChange;
 use crate::store::StoreError;
 use crate::store::evaluate::put;
-use crate::store::fold::Working;
 use crate::store::record;
 use crate::store::record::RowWrite;
 use crate::store::record::Table;
+use crate::store::working::Working;
 
 /// A file by what it is, `policy vpn`, and its SHA-256.
 pub type LoadedFile = (String, [u8; 32]);

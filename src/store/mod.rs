@@ -66,6 +66,7 @@ use crate::secret::EntropyError;
 use crate::secret::Key256;
 use crate::time::UnixTime;
 
+mod catch_up;
 mod change;
 mod changes;
 mod check;
@@ -78,8 +79,8 @@ mod evaluate;
 pub mod fold;
 mod head;
 mod import;
-mod loaded;
 mod keeper;
+mod loaded;
 pub mod log;
 pub mod medium;
 mod memtable;
@@ -89,7 +90,9 @@ mod record;
 mod rows;
 pub mod seal;
 mod segment;
+mod wanted;
 mod words;
+mod working;
 mod writer;
 
 pub use import::Import;

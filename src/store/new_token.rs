@@ -9,11 +9,11 @@ use crate::store::change::refuse_if;
 use crate::store::enrol;
 use crate::store::evaluate::put;
 use crate::store::evaluate::token_state_write;
-use crate::store::fold::Working;
 use crate::store::record;
 use crate::store::record::RowWrite;
 use crate::store::record::Table;
 use crate::store::record::TokenRow;
+use crate::store::working::Working;
 
 /// The rows of a new token of an owner who may have it.
 pub(super) fn token_writes(

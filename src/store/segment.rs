@@ -150,7 +150,7 @@ pub(crate) fn first(name: &str) -> Option<u64> {
 
 /// A file whose writes stay in memory, page by page.
 #[derive(Debug)]
-struct Unwritten {
+pub(crate) struct Unwritten {
     file: Box<dyn StorageBackend>,
     state: Mutex<Written>,
 }
@@ -164,7 +164,7 @@ struct Written {
 }
 
 impl Unwritten {
-    fn new(file: Box<dyn StorageBackend>) -> io::Result<Self> {
+    pub(crate) fn new(file: Box<dyn StorageBackend>) -> io::Result<Self> {
         let length = file.len()?;
         let state = Mutex::new(Written {
             length,

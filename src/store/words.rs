@@ -7,9 +7,9 @@ use crate::store::DeviceAct;
 use crate::store::StoreError;
 use crate::store::WaiverKind;
 use crate::store::change::ACCEPT_CLOCK;
-use crate::store::fold::Working;
 use crate::store::record;
 use crate::store::record::Table;
+use crate::store::working::Working;
 
 /// What the audit calls it, and the record it is done to.
 pub(super) fn words(change: &Change, by: &By) -> (&'static str, String) {

@@ -32,12 +32,12 @@ use crate::store::change;
 use crate::store::change::Prune;
 use crate::store::evaluate;
 use crate::store::fold::Fold;
-use crate::store::fold::Working;
 use crate::store::import::Prepared;
 use crate::store::log::Appender;
 use crate::store::queue::Receiver;
 use crate::store::record::Entry;
 use crate::store::seal::Sealer;
+use crate::store::working::Working;
 use crate::time::Clock;
 use crate::time::UnixTime;
 
