@@ -144,6 +144,44 @@ pub struct Status {
     pub last_seen: String,
 }
 
+/// What the store looks like.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+pub struct StoreCheck {
+    /// Whether everything is as it was written.
+    pub intact: bool,
+    /// Rows of `main.redb` that were read.
+    pub rows: u64,
+    /// Rows and tables that are damaged.
+    pub damaged: u64,
+    /// The first thousand of them: table, key, and what is wrong.
+    pub damage: Vec<String>,
+    /// Tables of which nobody can tell whether rows are missing, since the journal of that time was
+    /// pruned.
+    pub unproven: Vec<String>,
+    /// The audit chain, which is the journal; absent when the store cannot be opened.
+    pub journal: Option<AuditChain>,
+    /// What the checksums of `main.redb` say: `right`, or what is wrong; absent while a daemon has the
+    /// file open.
+    pub checksums: Option<String>,
+}
+
+/// What a repair of the store did.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct StoreRepair {
+    /// Whether `main.redb` was made anew; it is not when nothing was wrong.
+    pub repaired: bool,
+    /// Journal records that were read for it.
+    pub records: u64,
+    /// Rows that were taken from the damaged file, because the journal of their time was pruned.
+    pub taken: u64,
+    /// Under which name the damaged file is kept.
+    pub kept: Option<String>,
+    /// What could not be saved.
+    pub lost: Vec<String>,
+    /// What the store looks like now.
+    pub check: StoreCheck,
+}
+
 /// How users are told of what happened to their accounts. Counts are since start.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
 pub struct Notices {

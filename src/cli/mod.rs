@@ -58,6 +58,7 @@ mod config;
 mod delivery;
 mod doctor;
 mod status;
+mod store;
 
 // Records, noun per file
 mod audit;
@@ -137,6 +138,8 @@ enum Command {
     Serve(serve::Serve),
     Status(status::Status),
     Doctor(doctor::Doctor),
+    #[command(subcommand)]
+    Store(store::Store),
     #[command(subcommand)]
     Config(config::Config),
     #[command(subcommand)]
@@ -328,6 +331,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, CliError>
         Command::Serve(command) => command.run(context).await,
         Command::Status(command) => command.run(context).await,
         Command::Doctor(command) => command.run(context).await,
+        Command::Store(command) => command.run(context).await,
         Command::Config(command) => command.run(context),
         Command::Delivery(command) => command.run(context).await,
         Command::User(command) => command.run(context).await,

@@ -318,7 +318,7 @@ async fn local(site: &Site) -> Result<Router, StartError> {
     Ok(http::local_router(app, nix::unistd::geteuid().as_raw()))
 }
 
-fn nobody_listens(error: &io::Error) -> bool {
+pub(super) fn nobody_listens(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::NotADirectory

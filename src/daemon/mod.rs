@@ -34,10 +34,16 @@ use crate::service::courier::NoCourier;
 use crate::service::hashing;
 use crate::service::travel;
 use crate::service::travel::Travel;
+use crate::store::Store as _;
 use crate::store::StoreError;
+use crate::store::StoreReport;
 use crate::store::embedded::Embedded;
 use crate::store::embedded::Parts;
+use crate::store::look;
 use crate::store::medium::Directory;
+use crate::store::repair;
+use crate::store::repair::Repaired;
+use crate::time::Clock as _;
 use crate::time::SystemClock;
 
 mod install;
@@ -176,6 +182,52 @@ pub async fn open(site: &Site) -> Result<Arc<Service>, StartError> {
     service.set_home(site.config.delivery.home.clone());
     service.replace_texts(load_texts(&site.dir)?);
     Ok(Arc::new(service))
+}
+
+/// What the store of a site without a daemon looks like, and what the checksums of its file say.
+pub async fn verify_store(
+    site: &Site,
+) -> Result<(Result<StoreReport, StoreError>, Result<(), StoreError>), StartError> {
+    let dir = &site.config.store.dir;
+    if !dir.join("main.redb").exists() {
+        // Opening would begin a new one.
+        let missing = || StoreError::Corrupt("the file is missing");
+        return Ok((Err(missing()), Err(missing())));
+    }
+    let checksums = look::checksums(&dir.join("main.redb"), CACHE);
+    if matches!(checksums, Err(StoreError::InUse)) {
+        return Err(cannot_open(dir, &StoreError::InUse));
+    }
+    let master = install::master_key(&site.config.keys.master)?;
+    let opened = open_store(
+        dir,
+        master,
+        site.config.keys.algorithm,
+        site.config.audit.segment_size,
+    );
+    let report = match opened {
+        Ok(store) => store.verify_store().await,
+        Err(error) => Err(error),
+    };
+    match report {
+        // A finding, like others.
+        Err(StoreError::Corrupt(_) | StoreError::Disk(_)) | Ok(_) => Ok((report, checksums)),
+        Err(error) => Err(cannot_open(dir, &error)),
+    }
+}
+
+/// Makes `main.redb` of a site without a daemon anew; see [`repair`].
+pub fn repair_store(site: &Site) -> Result<Repaired, StartError> {
+    let dir = &site.config.store.dir;
+    let master = install::master_key(&site.config.keys.master)?;
+    let now = SystemClock.now();
+    repair::repair(dir, &master, site.config.keys.algorithm, now).map_err(|error| match error {
+        StoreError::Corrupt(_) => failed(
+            format!("the store in {} cannot be repaired: {error}", dir.display()),
+            "keep the files as they are, and restore the store from a backup",
+        ),
+        error => cannot_open(dir, &error),
+    })
 }
 
 /// Who carries messages: the configured gateways, or nobody. Secrets and certificates are read now.
@@ -395,5 +447,7 @@ fn failed(what: impl Into<String>, remedy: impl Into<String>) -> StartError {
 
 /// Directory of the operator's own texts, in that of the installation.
 const TEMPLATES: &str = "templates";
+/// Page cache of a check of the checksums.
+const CACHE: usize = 64 << 20;
 /// Time between checkpoints: bounds what opening has to fold again.
 const CHECKPOINT: Duration = Duration::from_secs(5);

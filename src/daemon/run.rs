@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,15 +88,7 @@ pub async fn serve(
         Arc::clone(&app),
         shutdown.clone(),
     ));
-    tasks.spawn(forget_sources(Arc::clone(&service), shutdown.clone()));
-    tasks.spawn(notices::run(Arc::clone(&service), shutdown.clone()));
-    tasks.spawn(expire_tokens(Arc::clone(&service), shutdown.clone()));
-    if let Some(keep) = site.config.audit.keep {
-        tasks.spawn(prune_audit(Arc::clone(&service), keep, shutdown.clone()));
-    }
-    if let Some(rule) = site.config.outage {
-        tasks.spawn(watch_outage(Arc::clone(&service), rule, shutdown.clone()));
-    }
+    start_loops(&site, &service, &tasks, &shutdown);
     tasks.close();
     tracing::info!(dir = %site.dir.display(), version = env!("CARGO_PKG_VERSION"), "ready");
     ready(&info, &service);
@@ -119,6 +112,46 @@ pub async fn serve(
         tracing::warn!("some requests did not finish in time");
     }
     Ok(())
+}
+
+/// What goes on beside requests. A loop that ends before the daemon does makes it not ready.
+fn start_loops(
+    site: &Site,
+    service: &Arc<Service>,
+    tasks: &TaskTracker,
+    shutdown: &CancellationToken,
+) {
+    let parts = || (Arc::clone(service), shutdown.clone());
+    let start = |name: &str, work: Pin<Box<dyn Future<Output = ()> + Send>>| {
+        let alive = service.vitals().alive(name);
+        tasks.spawn(async move {
+            work.await;
+            drop(alive);
+        });
+    };
+    let (daemon, end) = parts();
+    start(
+        "forgetting of addresses",
+        Box::pin(forget_sources(daemon, end)),
+    );
+    let (daemon, end) = parts();
+    start("notices to users", Box::pin(notices::run(daemon, end)));
+    let (daemon, end) = parts();
+    start("expiry of tokens", Box::pin(expire_tokens(daemon, end)));
+    if let Some(keep) = site.config.audit.keep {
+        let (daemon, end) = parts();
+        start(
+            "pruning of the audit",
+            Box::pin(prune_audit(daemon, keep, end)),
+        );
+    }
+    if let Some(rule) = site.config.outage {
+        let (daemon, end) = parts();
+        start(
+            "watch for outages",
+            Box::pin(watch_outage(daemon, rule, end)),
+        );
+    }
 }
 
 struct Listeners {

@@ -83,7 +83,11 @@ fn stands(log: &Log, known: Head) -> Result<bool, StoreError> {
 
 /// The first record that is lost although an answer about it may have left. The chain up to `end` is
 /// right.
-pub(crate) fn lost(log: &Log, known: Known, end: Head) -> Result<Option<(u64, &'static str)>, StoreError> {
+pub(crate) fn lost(
+    log: &Log,
+    known: Known,
+    end: Head,
+) -> Result<Option<(u64, &'static str)>, StoreError> {
     let known = match known {
         Known::Nothing => return Ok(None),
         Known::Damaged => return Ok(Some((end.seq, HEAD_DAMAGED))),

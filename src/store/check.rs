@@ -7,8 +7,11 @@
 use std::collections::HashMap;
 use std::collections::HashSet;
 
+use crate::store::ChainReport;
 use crate::store::StoreError;
+use crate::store::StoreReport;
 use crate::store::damage::ALTERED;
+use crate::store::damage::is_of_engine;
 use crate::store::fold::FileTable;
 use crate::store::fold::Fold;
 use crate::store::fold::Snapshot;
@@ -41,6 +44,20 @@ pub(crate) struct Damaged {
     pub(crate) table: Table,
     pub(crate) key: Vec<u8>,
     pub(crate) what: &'static str,
+}
+
+impl Findings {
+    /// Enters what was found, except where memory knows better.
+    pub(crate) fn enter(&self, fold: &Fold) {
+        for row in &self.damaged {
+            if !fold.reader().remembers(row.table, &row.key) {
+                fold.damage().row(row.table, &row.key, row.what);
+            }
+        }
+        for (table, what) in &self.tables {
+            fold.damage().table(*table, what);
+        }
+    }
 }
 
 /// Whether somebody wants the check to end.
@@ -107,6 +124,31 @@ pub(crate) fn whole(
     })
 }
 
+/// Compares everything with everything.
+pub(crate) fn report(
+    fold: &Fold,
+    log: &Log,
+    sealer: &Sealer,
+    chain: ChainReport,
+    stop: Stop<'_>,
+) -> Result<StoreReport, StoreError> {
+    let findings = match whole(fold, log, sealer, true, stop) {
+        Ok(findings) => findings,
+        // Named by what is known to be damaged.
+        Err(error) if is_of_engine(&error) => Findings::default(),
+        Err(error) => return Err(error),
+    };
+    findings.enter(fold);
+    let unproven = findings.unproven.iter().map(|table| table.name());
+    Ok(StoreReport {
+        chain,
+        rows: findings.rows,
+        damaged: fold.damage().count(),
+        damage: fold.damage().list(NAMED),
+        unproven: unproven.collect(),
+    })
+}
+
 /// The file at one moment, and what it says of itself then.
 fn look(fold: &Fold, sealer: &Sealer) -> Result<(Snapshot, Whole), StoreError> {
     let file = fold.file();
@@ -143,7 +185,7 @@ fn survey(
 }
 
 /// Rows in order. A tree that leads back into itself ends it.
-fn each_row(
+pub(crate) fn each_row(
     file: &FileTable,
     stop: Stop<'_>,
     mut each: impl FnMut(&[u8], &[u8]),
@@ -381,6 +423,8 @@ fn stopped() -> StoreError {
 const RECENT: u64 = 20_000;
 /// Records read at a time.
 const SLICE: usize = 1000;
+/// Damaged rows that a report names.
+const NAMED: usize = 1000;
 /// Rows between two looks at whether to go on.
 const PAUSE: usize = 1024;
 const MISSING: &str = "the row is missing; the journal holds it";

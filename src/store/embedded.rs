@@ -7,7 +7,6 @@ use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
-use std::time::Instant;
 
 use tokio::sync::broadcast;
 use tokio::sync::oneshot;
@@ -47,6 +46,7 @@ use crate::store::Outcome;
 use crate::store::Progress;
 use crate::store::Store;
 use crate::store::StoreError;
+use crate::store::StoreReport;
 use crate::store::View;
 use crate::store::Written;
 use crate::store::catch_up::catch_up;
@@ -66,6 +66,7 @@ use crate::store::log::Head;
 use crate::store::log::Log;
 use crate::store::log::RawRecord;
 use crate::store::medium::Medium;
+use crate::store::probe::Probe;
 use crate::store::queue::Queue;
 use crate::store::queue::Refused;
 use crate::store::queue::queue;
@@ -116,8 +117,7 @@ struct Reading {
     sealer: Arc<Sealer>,
     /// The checkpoint's word on the chain, as it was found at opening.
     found: Option<(u64, &'static str)>,
-    /// When it was last tried whether anybody's rows can be read, and why not.
-    tried: Mutex<Option<(Instant, Option<String>)>>,
+    probe: Probe,
 }
 
 impl Embedded {
@@ -205,7 +205,7 @@ impl Embedded {
             log,
             sealer,
             found,
-            tried: Mutex::default(),
+            probe: Probe::default(),
         });
         let threads = Mutex::new(threads);
         Ok(Self {
@@ -560,6 +560,17 @@ impl Store for Embedded {
         }))
     }
 
+    fn verify_store(&self) -> Answer<'_, StoreReport> {
+        Box::pin(async move {
+            let chain = self.verify_audit(Box::new(|_| {})).await?;
+            let report = self.read_log(move |reading, wanted| {
+                let stop = || wanted.check().is_err();
+                check::report(&reading.fold, &reading.log, &reading.sealer, chain, &stop)
+            });
+            report.await
+        })
+    }
+
     fn subscribe(&self) -> broadcast::Receiver<AuditRecord> {
         self.records.subscribe()
     }
@@ -587,37 +598,10 @@ impl Store for Embedded {
 }
 
 impl Reading {
-    /// Why nobody's rows can be read, if that is so: one damaged row concerns one user, a damaged page
-    /// some, a damaged root all of them.
+    /// Why nobody's rows can be read, if that is so.
     fn undecidable(&self) -> Option<String> {
-        if !self.fold.damage().any() {
-            return None;
-        }
-        let mut tried = self.tried.lock().expect("no panic under this lock");
-        if let Some((at, found)) = &*tried
-            && at.elapsed() < TRIED
-        {
-            return found.clone();
-        }
-        let found = self.try_views();
-        *tried = Some((Instant::now(), found.clone()));
-        found
-    }
-
-    /// Reads some users as logins do.
-    fn try_views(&self) -> Option<String> {
-        let keys = match self.fold.reader().sample(Table::Users, SAMPLE) {
-            Ok(keys) => keys,
-            Err(error) => return Some(error.to_string()),
-        };
-        let mut cause = None;
-        for key in keys {
-            match record::owner(&key).and_then(|user| self.view(&user)) {
-                Ok(_) => return None,
-                Err(error) => cause = Some(error.to_string()),
-            }
-        }
-        cause
+        let view = |user: &UserKey| self.view(user).map(drop);
+        self.probe.fault(&self.fold, &view)
     }
 
     fn view(&self, user: &UserKey) -> Result<Option<View>, StoreError> {
@@ -805,9 +789,6 @@ const BEFORE: Duration = Duration::from_secs(5);
 const AFTER: Duration = Duration::from_secs(40);
 /// Audit records read at a time, backwards.
 const PAGE: usize = 500;
-/// Users at each end of the table whose rows are tried, and how long that holds.
-const SAMPLE: usize = 8;
-const TRIED: Duration = Duration::from_secs(1);
 /// How long opening waits for the check of the whole file.
 const CHECK: Duration = Duration::from_millis(300);
 /// Damaged rows that are named.

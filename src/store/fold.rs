@@ -36,6 +36,9 @@ use crate::store::damage::Damage;
 use crate::store::damage::NO_STATE;
 use crate::store::damage::guarded;
 use crate::store::damage::is_of_engine;
+use crate::store::identity::BAD_META;
+use crate::store::identity::Identity;
+use crate::store::identity::META;
 use crate::store::log::Head;
 use crate::store::log::disk;
 use crate::store::log::open_error;
@@ -100,13 +103,6 @@ impl Snapshot {
     }
 }
 
-/// Whose file it is.
-pub(crate) struct Identity {
-    pub(crate) store: [u8; 16],
-    /// Sealed by the master key.
-    pub(crate) data_key: Vec<u8>,
-}
-
 impl Fold {
     /// Opens or creates the file; a new one gets a store id and a data key under `master`. A data
     /// key that another algorithm than `algorithm` sealed is sealed again.
@@ -117,23 +113,34 @@ impl Fold {
         entropy: &dyn Entropy,
     ) -> Result<(Self, Arc<Sealer>), StoreError> {
         let opened = guarded(|| {
-            let db = open_file(medium.as_ref())?;
-            let identity = match read_identity(&db)? {
-                Some(identity) => identity,
-                None => {
-                    let identity = new_identity(master, algorithm, entropy)?;
-                    write_first_meta(&db, &identity, master, algorithm)?;
-                    medium.sync().map_err(disk)?;
-                    identity
-                }
+            let db = open_file(medium.as_ref(), FILE)?;
+            let known = Identity::read(&db)?;
+            let is_new = known.is_none();
+            if is_new && is_begun(medium.as_ref())? {
+                return Err(StoreError::Corrupt(
+                    "main.redb is empty, and a journal is there",
+                ));
+            }
+            let mut identity = match known {
+                Some(known) => known,
+                None => new_identity(master, algorithm, entropy)?,
             };
+            let Identity { store, data_key } = &identity;
+            let data_key = seal::unwrap_data_key(*store, master, data_key)?;
+            let sealer = Sealer::new(*store, &data_key, algorithm);
+            if is_new {
+                write_first_meta(&db, &identity, &sealer)?;
+                medium.sync().map_err(disk)?;
+            }
             let Identity { store, data_key } = &identity;
             let again = seal::rewrap_data_key(*store, master, algorithm, data_key, entropy)?;
             if let Some(data_key) = again {
                 write_data_key(&db, &data_key)?;
+                identity.data_key = data_key;
             }
-            let data_key = seal::unwrap_data_key(*store, master, data_key)?;
-            let sealer = Sealer::new(*store, &data_key, algorithm);
+            if let Err(error) = identity.keep(medium.as_ref()) {
+                tracing::warn!(%error, "the copy of the store's identity was not written");
+            }
             let whole = read_whole(&db, &sealer)?;
             let snapshot = Snapshot::of(&db)?;
             Ok((File { db, whole }, snapshot, Arc::new(sealer)))
@@ -324,7 +331,7 @@ impl Fold {
             drop(self.look_at(None));
             drop(file.take());
             self.medium.forget(FILE).map_err(disk)?;
-            let db = open_file(self.medium.as_ref())?;
+            let db = open_file(self.medium.as_ref(), FILE)?;
             let whole = read_whole(&db, &self.sealer)?;
             Ok((Snapshot::of(&db)?, File { db, whole }))
         });
@@ -592,35 +599,10 @@ impl Reader<'_> {
 
 type FileRange = redb::Range<'static, &'static [u8], &'static [u8]>;
 
-fn open_file(medium: &dyn Medium) -> Result<Database, StoreError> {
+fn open_file(medium: &dyn Medium, name: &str) -> Result<Database, StoreError> {
     let mut builder = Builder::new();
     builder.set_cache_size(CACHE);
-    medium.open(FILE, &builder).map_err(open_error)
-}
-
-fn read_identity(file: &Database) -> Result<Option<Identity>, StoreError> {
-    let read = file.begin_read().map_err(disk)?;
-    let table = match read.open_table(META) {
-        Ok(table) => table,
-        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
-        Err(error) => return Err(disk(error)),
-    };
-    let get = |key: &str| -> Result<Vec<u8>, StoreError> {
-        let value = table.get(key.as_bytes()).map_err(disk)?;
-        value.map(|value| value.value().to_vec()).ok_or(BAD_META)
-    };
-    let format = get("format")?;
-    if format != [FORMAT] {
-        let found = format.first().copied().unwrap_or_default();
-        return Err(StoreError::NewerFormat {
-            found,
-            known: FORMAT,
-        });
-    }
-    Ok(Some(Identity {
-        store: get("store")?.try_into().map_err(|_| BAD_META)?,
-        data_key: get("data_key")?,
-    }))
+    medium.open(name, &builder).map_err(open_error)
 }
 
 pub(crate) fn read_whole(file: &Database, sealer: &Sealer) -> Result<Whole, StoreError> {
@@ -641,34 +623,39 @@ fn new_identity(
     Ok(Identity { store, data_key })
 }
 
+/// Whether a store was here before: its key was another.
+fn is_begun(medium: &dyn Medium) -> Result<bool, StoreError> {
+    let there = medium.list().map_err(disk)?;
+    let ours = |name: &String| name.starts_with("log-") || name == "identity.redb";
+    Ok(there.iter().any(ours))
+}
+
 /// Makes an empty file this store's.
-pub(crate) fn write_first_meta(
+fn write_first_meta(
     file: &Database,
     identity: &Identity,
-    master: &Key256,
-    algorithm: SealAlgorithm,
+    sealer: &Sealer,
 ) -> Result<(), StoreError> {
-    let Identity { store, data_key } = identity;
-    let opened = seal::unwrap_data_key(*store, master, data_key)?;
-    let sealer = Sealer::new(*store, &opened, algorithm);
     let mut write = file.begin_write().map_err(disk)?;
     write.set_quick_repair(true);
-    {
-        let mut table = write.open_table(META).map_err(disk)?;
-        let rows: [(&str, &[u8]); 3] = [
-            ("format", &[FORMAT]),
-            ("store", store),
-            ("data_key", data_key),
-        ];
-        for (key, value) in rows {
-            table.insert(key.as_bytes(), value).map_err(disk)?;
-        }
-        for table in Table::ALL {
-            write.open_table(definition(table)).map_err(disk)?;
-        }
+    identity.put(&write)?;
+    for table in Table::ALL {
+        write.open_table(definition(table)).map_err(disk)?;
     }
-    put_whole(&write, &Whole::default(), &sealer)?;
+    put_whole(&write, &Whole::default(), sealer)?;
     write.commit().map_err(disk)
+}
+
+/// Makes a new file of this store under another name.
+pub(crate) fn create(
+    medium: &dyn Medium,
+    name: &str,
+    identity: &Identity,
+    sealer: &Sealer,
+) -> Result<Database, StoreError> {
+    let file = open_file(medium, name)?;
+    write_first_meta(&file, identity, sealer)?;
+    Ok(file)
 }
 
 fn write_data_key(file: &Database, data_key: &[u8]) -> Result<(), StoreError> {
@@ -699,15 +686,14 @@ fn closed() -> StoreError {
     StoreError::Unavailable("main.redb is closed after a failed write".to_owned())
 }
 
-const fn definition(table: Table) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
+pub(crate) const fn definition(
+    table: Table,
+) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
     TableDefinition::new(table.name())
 }
 
 /// The file of rows.
 const FILE: &str = "main.redb";
-const META: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("meta");
-/// Format of the files.
-const FORMAT: u8 = 1;
 /// Page cache of `main.redb`, filled on demand: the leaves that a storm of a million users touches do not
 /// fit half of it, and each miss is a read and a checksum.
 const CACHE: usize = 256 << 20;
@@ -716,4 +702,3 @@ const FAR: u64 = 10_000;
 /// Rows per checkpoint transaction.
 const SLICE: usize = 20_000;
 const UNPOISONED: &str = "no panic while the lock is held";
-const BAD_META: StoreError = StoreError::Corrupt("main.redb does not say what it is");

@@ -33,7 +33,7 @@ impl Keeper {
     /// Works until the writer is gone; `checked` hears when the file was looked through.
     pub(crate) fn run(self, checked: &SyncSender<()>) {
         match self.check() {
-            Ok(findings) => self.name(&findings),
+            Ok(findings) => findings.enter(&self.fold),
             Err(error) => {
                 if !self.gauges.closing.load(Ordering::Relaxed) {
                     tracing::error!(%error, "main.redb could not be looked through");
@@ -70,17 +70,5 @@ impl Keeper {
     fn check(&self) -> Result<Findings, StoreError> {
         let closing = || self.gauges.closing.load(Ordering::Relaxed);
         check::whole(&self.fold, &self.log, &self.sealer, false, &closing)
-    }
-
-    fn name(&self, findings: &Findings) {
-        let damage = self.fold.damage();
-        for row in &findings.damaged {
-            if !self.fold.reader().remembers(row.table, &row.key) {
-                damage.row(row.table, &row.key, row.what);
-            }
-        }
-        for (table, what) in &findings.tables {
-            damage.table(*table, what);
-        }
     }
 }

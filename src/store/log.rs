@@ -249,6 +249,14 @@ impl Log {
         Ok(head.unwrap_or_default().seq)
     }
 
+    /// The link before the first record that is kept.
+    pub(crate) fn begin(&self) -> Result<Head, StoreError> {
+        let first = self.first();
+        let mac = self.anchor_of(first)?;
+        let seq = first.saturating_sub(1);
+        Ok(Head { seq, mac })
+    }
+
     /// Number of the first record that is kept.
     pub(crate) fn first(&self) -> u64 {
         let segments = self.segments.read().expect(UNPOISONED);

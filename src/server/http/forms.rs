@@ -22,6 +22,8 @@ use crate::otp::throttle::Blocked;
 use crate::otp::throttle::Throttle;
 use crate::service::devices::OpenCode;
 use crate::service::issue::medium_of;
+use crate::store::ChainReport;
+use crate::store::StoreReport;
 use crate::time::UnixTime;
 
 pub(crate) fn user(user: &User, now: UnixTime) -> api::User {
@@ -56,6 +58,28 @@ pub(crate) fn waiver(waiver: &Waiver, now: UnixTime) -> api::Waiver {
         from: waiver.from.rfc3339(),
         until: waiver.until.rfc3339(),
         holds: waiver.holds(now),
+    }
+}
+
+pub(crate) fn chain(report: ChainReport) -> api::AuditChain {
+    api::AuditChain {
+        first: report.first,
+        intact: report.fault.is_none(),
+        good: report.good,
+        first_bad: report.fault.as_ref().map(|fault| fault.seq),
+        fault: report.fault.map(|fault| fault.what.to_owned()),
+    }
+}
+
+pub(crate) fn store(report: StoreReport) -> api::StoreCheck {
+    api::StoreCheck {
+        intact: report.damaged == 0 && report.unproven.is_empty() && report.chain.fault.is_none(),
+        rows: report.rows,
+        damaged: report.damaged,
+        damage: report.damage.iter().map(ToString::to_string).collect(),
+        unproven: report.unproven.into_iter().map(str::to_owned).collect(),
+        journal: Some(chain(report.chain)),
+        checksums: None,
     }
 }
 

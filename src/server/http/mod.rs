@@ -59,7 +59,7 @@ mod device;
 mod enrolments;
 mod error;
 mod fairness;
-mod forms;
+pub(crate) mod forms;
 mod health;
 mod idempotency;
 mod inbound;

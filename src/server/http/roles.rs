@@ -112,6 +112,8 @@ pub const ROUTES: &[Route] = &[
     route("POST", "audit/verify", AUDITOR),
     route("POST", "audit/prune", ADMIN),
     route("GET", "audit/tail", AUDITOR),
+    // It only reads.
+    route("POST", "store/verify", AUDITOR),
     route("GET", "explain/{request_id}", AUDITOR),
     // It writes nothing.
     route("POST", "explain", AUDITOR),

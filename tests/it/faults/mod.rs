@@ -5,6 +5,8 @@ mod d8_description;
 
 mod c4_what_changed;
 
+mod a1_rows;
+mod a2_store;
 mod a3_lost_tail;
 mod a4_endless_reading;
 mod b1_log_lines;

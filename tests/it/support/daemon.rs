@@ -217,6 +217,37 @@ impl Site {
         command
     }
 
+    /// Starts the daemon; how it ended when it did not become ready. Standard error goes to `DIR/log`.
+    pub(crate) fn try_serve(&self) -> Result<Daemon, std::process::ExitStatus> {
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.path().join("log"))
+            .unwrap();
+        let mut child = command(&self.path())
+            .args(["serve", "--radius", "127.0.0.1:0", "--http", "127.0.0.1:0"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        stdout.read_line(&mut line).unwrap();
+        let address = |name: &str| -> Option<SocketAddr> {
+            let mut words = line.split_whitespace();
+            words.find_map(|word| word.strip_prefix(name))?.parse().ok()
+        };
+        match (address("radius="), address("http=")) {
+            (Some(radius), Some(http)) => Ok(Daemon {
+                child,
+                radius,
+                http,
+            }),
+            _ => Err(child.wait().unwrap()),
+        }
+    }
+
     /// What daemons on this installation wrote to standard error.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.path().join("log")).unwrap_or_default()

@@ -103,14 +103,7 @@ pub(crate) async fn show_audit(
 )]
 pub(crate) async fn verify_audit(State(app): State<Arc<App>>) -> Result<Response, Failure> {
     let report = app.service().store().verify_audit(Box::new(|_| {})).await?;
-    let chain = api::AuditChain {
-        first: report.first,
-        intact: report.fault.is_none(),
-        good: report.good,
-        first_bad: report.fault.as_ref().map(|fault| fault.seq),
-        fault: report.fault.map(|fault| fault.what.to_owned()),
-    };
-    Ok(answer::json(StatusCode::OK, &chain))
+    Ok(answer::json(StatusCode::OK, &forms::chain(report)))
 }
 
 /// Removes old records, in whole segments. The pruning itself is on record, and the chain of what is

@@ -106,6 +106,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(delivery::list_gateways))
         .routes(routes!(delivery::try_gateway))
         .routes(routes!(operation::status))
+        .routes(routes!(operation::verify_store))
         .routes(routes!(operation::list_policies))
         .routes(routes!(operation::recover_clock))
 }

@@ -32,6 +32,31 @@ pub(crate) async fn status(State(app): State<Arc<App>>) -> Result<Response, Fail
     Ok(answer::json(StatusCode::OK, &present(&app).await?))
 }
 
+/// Checks the store: every row, each table as a whole, the audit chain, and the rows against it.
+///
+/// Decisions go on meanwhile; the check ends when the asker leaves or the daemon stops. It repairs
+/// nothing: that is done on a stopped store, with `oncegate store verify --repair`.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/store/verify",
+    tag = "operation",
+    responses(
+        (status = 200, description = "What it looks like", body = api::StoreCheck),
+        (status = "default", description = "Failure", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn verify_store(State(app): State<Arc<App>>) -> Result<Response, Failure> {
+    tokio::select! {
+        report = app.service().store().verify_store() => {
+            Ok(answer::json(StatusCode::OK, &forms::store(report?)))
+        }
+        () = app.stopping().cancelled() => {
+            Err(Failure::Unavailable("the daemon stops; the check was not finished".into()))
+        }
+    }
+}
+
 /// Loaded policies.
 #[utoipa::path(
     get,

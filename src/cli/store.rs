@@ -1,0 +1,204 @@
+//! `oncegate store`: is it as it was written, and what to do if it is not.
+
+use clap::Args;
+use clap::Subcommand;
+use hyper::Method;
+use tokio::net::UnixStream;
+
+use crate::api::StoreCheck;
+use crate::api::StoreRepair;
+use crate::cli::Context;
+use crate::cli::error::CliError;
+use crate::cli::error::Exit;
+use crate::cli::output::printable;
+use crate::cli::transport::admin;
+use crate::cli::transport::nobody_listens;
+use crate::daemon;
+use crate::daemon::Site;
+use crate::server::http::forms;
+
+/// The files of the store
+#[derive(Debug, Subcommand)]
+pub(super) enum Store {
+    /// Check every row, the journal, and the rows against the journal; exit code 1 if something is damaged
+    #[command(
+        after_help = "Examples:\n  oncegate store verify\n  oncegate store verify --repair\n\
+        Without a running daemon the checksums of the file's pages are checked too. A repair works on a \
+        stopped store only; the damaged file is kept beside the new one."
+    )]
+    Verify(Verify),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Verify {
+    /// Make main.redb anew from the journal if something is damaged
+    #[arg(long)]
+    repair: bool,
+}
+
+impl Store {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
+        let Self::Verify(verify) = self;
+        if verify.repair {
+            return repair(context).await;
+        }
+        let check = match stopped(context).await? {
+            Some(site) => offline(&site).await?,
+            None => {
+                let api = context.transport().await?;
+                let path = admin(&["store", "verify"]);
+                api.call(Method::POST, &path, None::<&()>).await?
+            }
+        };
+        context.out.show(&check, describe)?;
+        Ok(if check.intact { Exit::Done } else { Exit::No })
+    }
+}
+
+/// The site, when no daemon of it runs and no other server was named.
+async fn stopped(context: &Context) -> Result<Option<Site>, CliError> {
+    if context.server.is_some() {
+        return Ok(None);
+    }
+    let site = context.site()?;
+    match UnixStream::connect(site.socket()).await {
+        Err(error) if nobody_listens(&error) => Ok(Some(site)),
+        _ => Ok(None),
+    }
+}
+
+async fn offline(site: &Site) -> Result<StoreCheck, CliError> {
+    let (report, checksums) = daemon::verify_store(site).await?;
+    let mut check = match report {
+        Ok(report) => forms::store(report),
+        Err(error) => StoreCheck {
+            damaged: 1,
+            damage: vec![format!("main.redb: {error}")],
+            ..StoreCheck::default()
+        },
+    };
+    check.intact &= checksums.is_ok();
+    check.checksums = Some(match checksums {
+        Ok(()) => "right".to_owned(),
+        Err(error) => error.to_string(),
+    });
+    Ok(check)
+}
+
+async fn repair(context: &Context) -> Result<Exit, CliError> {
+    context.local_only("store verify --repair")?;
+    let Some(site) = stopped(context).await? else {
+        return Err(CliError::new(
+            Exit::Conflict,
+            "the daemon runs: a repair works on a stopped store only",
+        )
+        .remedy(
+            "stop the daemon, and repeat the command; `oncegate store verify` works meanwhile",
+        ));
+    };
+    let before = offline(&site).await?;
+    let repair = if before.intact {
+        StoreRepair {
+            repaired: false,
+            records: 0,
+            taken: 0,
+            kept: None,
+            lost: Vec::new(),
+            check: before,
+        }
+    } else {
+        let repaired = daemon::repair_store(&site)?;
+        let mut lost = repaired.lost;
+        // Only the damaged file could have told.
+        let unproven = before.unproven.iter().map(|table| {
+            format!("{table}: whether rows are missing, or are older ones, cannot be told any more")
+        });
+        lost.extend(unproven);
+        let tables = before.damage.iter().filter(|row| row.contains(NOT_WHOLE));
+        lost.extend(tables.cloned());
+        StoreRepair {
+            repaired: true,
+            records: repaired.records,
+            taken: repaired.taken,
+            kept: repaired.kept,
+            lost,
+            check: offline(&site).await?,
+        }
+    };
+    context.out.show(&repair, told)?;
+    Ok(if repair.check.intact && repair.lost.is_empty() {
+        Exit::Done
+    } else {
+        Exit::No
+    })
+}
+
+fn told(repair: &StoreRepair) -> String {
+    if !repair.repaired {
+        return format!("{}There is nothing to repair.\n", describe(&repair.check));
+    }
+    let mut text = format!(
+        "main.redb was made anew: {} rows from {} journal records",
+        repair.check.rows, repair.records
+    );
+    if repair.taken > 0 {
+        push!(text, " and {} rows of the damaged file", repair.taken);
+    }
+    text.push_str(".\n");
+    if let Some(kept) = &repair.kept {
+        push!(
+            text,
+            "The damaged file is kept as {kept} in the same directory.\n"
+        );
+    }
+    for lost in &repair.lost {
+        push!(text, "Not saved: {}\n", printable(lost));
+    }
+    text.push_str(&describe(&repair.check));
+    text
+}
+
+fn describe(check: &StoreCheck) -> String {
+    let mut text = String::new();
+    if check.intact {
+        push!(
+            text,
+            "The store is intact: {} rows as they were written",
+            check.rows
+        );
+        if let Some(journal) = &check.journal {
+            push!(text, ", and {} records of the journal", journal.good);
+        }
+        text.push_str(".\n");
+        return text;
+    }
+    for row in &check.damage {
+        push!(text, "Damaged: {}\n", printable(row));
+    }
+    let unnamed = check.damaged.saturating_sub(check.damage.len() as u64);
+    if unnamed > 0 {
+        push!(text, "{unnamed} more rows are damaged.\n");
+    }
+    for table in &check.unproven {
+        push!(
+            text,
+            "Table {table}: whether rows are missing cannot be told; a damaged row's part is not known.\n"
+        );
+    }
+    if let Some(checksums) = check.checksums.as_ref().filter(|word| *word != "right") {
+        push!(text, "Checksums of main.redb: {}\n", printable(checksums));
+    }
+    if let Some(journal) = check.journal.as_ref().filter(|journal| !journal.intact) {
+        push!(
+            text,
+            "The journal is broken at record {}: {}. Keep the files as they are and compare them with a backup.\n",
+            journal.first_bad.unwrap_or_default(),
+            printable(journal.fault.as_deref().unwrap_or("unknown"))
+        );
+    }
+    text.push_str("Next: stop the daemon, then oncegate store verify --repair\n");
+    text
+}
+
+/// What is said of a table that is not whole.
+const NOT_WHOLE: &str = "rows are missing, or older ones were put back";

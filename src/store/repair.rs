@@ -1,0 +1,375 @@
+//! `main.redb` made anew from the journal, and from what can be read of the damaged file.
+//!
+//! Entries of the journal hold rows as they were written, in absolute values: where nothing was pruned,
+//! the journal alone is the store. Where its beginning was pruned, rows that have not changed since are
+//! taken from the damaged file if their tag is right; what is neither here nor there is lost, and is
+//! named. The new file takes the damaged one's place in one step, and the damaged one stays beside it.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use redb::Database;
+use redb::ReadableDatabase;
+use redb::ReadableTable;
+
+use crate::model::sealing::SealAlgorithm;
+use crate::secret::Key256;
+use crate::store::StoreError;
+use crate::store::catch_up::lost;
+use crate::store::change;
+use crate::store::check::each_row;
+use crate::store::damage::guarded;
+use crate::store::fold::Snapshot;
+use crate::store::fold::create;
+use crate::store::fold::definition;
+use crate::store::fold::put_whole;
+use crate::store::fold::read_whole;
+use crate::store::fold::write_rows;
+use crate::store::head::Acknowledged;
+use crate::store::identity::Identity;
+use crate::store::log::Head;
+use crate::store::log::Log;
+use crate::store::log::disk;
+use crate::store::look::look_at;
+use crate::store::medium::Directory;
+use crate::store::medium::Medium;
+use crate::store::memtable::Layer;
+use crate::store::record;
+use crate::store::record::Entry;
+use crate::store::record::RowWrite;
+use crate::store::record::Table;
+use crate::store::rows;
+use crate::store::rows::Whole;
+use crate::store::seal;
+use crate::store::seal::Sealer;
+use crate::time::UnixTime;
+
+/// What a repair did.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Repaired {
+    /// Rows of the new file.
+    pub rows: u64,
+    /// Journal records that were read for it.
+    pub records: u64,
+    /// Rows that were taken from the damaged file.
+    pub taken: u64,
+    /// Under which name the damaged file was kept, if there was one.
+    pub kept: Option<String>,
+    /// What could not be saved, and what to do about it.
+    pub lost: Vec<String>,
+}
+
+/// Makes `main.redb` of a store that nobody has open anew. The data key is opened by `master`.
+pub fn repair(
+    dir: &Path,
+    master: &Key256,
+    algorithm: SealAlgorithm,
+    now: UnixTime,
+) -> Result<Repaired, StoreError> {
+    let medium: Arc<dyn Medium> = Arc::new(Directory::new(dir));
+    let damaged = match guarded(|| look_at(&dir.join(FILE), CACHE)) {
+        Err(StoreError::InUse) => return Err(StoreError::InUse),
+        opened => opened.ok(),
+    };
+    let identity = identity(damaged.as_ref(), medium.as_ref(), master)?;
+    let data_key = seal::unwrap_data_key(identity.store, master, &identity.data_key)?;
+    let sealer = Arc::new(Sealer::new(identity.store, &data_key, algorithm));
+    let (acknowledged, known) = Acknowledged::open(medium.as_ref(), Arc::clone(&sealer))?;
+    let acknowledged = Arc::new(acknowledged);
+    let opened = guarded(|| {
+        let sealer = Arc::clone(&sealer);
+        Log::open(Arc::clone(&medium), sealer, u64::MAX, acknowledged)
+    });
+    let (log, appender) = opened?;
+    let end = appender.head();
+    let begin = log.begin()?;
+    let report = guarded(|| log.verify(&sealer, begin, end, &|_| Ok(())))?;
+    if report.fault.is_some() || lost(&log, known, end)?.is_some() {
+        return Err(JOURNAL);
+    }
+    medium.remove(NEW).map_err(disk)?;
+    let file = create(medium.as_ref(), NEW, &identity, &sealer)?;
+    let mut anew = Anew {
+        file,
+        sealer: Arc::clone(&sealer),
+        whole: Whole::default(),
+        suspects: BTreeSet::new(),
+        begins: None,
+        done: Repaired {
+            rows: 0,
+            records: 0,
+            taken: 0,
+            kept: None,
+            lost: Vec::new(),
+        },
+    };
+    if begin.seq > 0 {
+        match &damaged {
+            Some(damaged) => anew.salvage(damaged)?,
+            None => anew.lose(format!(
+                "main.redb cannot be opened: what has not changed since record {} is lost; restore a backup \
+                 if there is one",
+                begin.seq + 1
+            )),
+        }
+    }
+    anew.journal(&log, begin, end)?;
+    anew.look_over()?;
+    let Anew { file, mut done, .. } = anew;
+    drop((file, log, appender));
+    let closed = guarded(|| {
+        drop(damaged);
+        Ok(())
+    });
+    if let Err(error) = closed {
+        tracing::debug!(%error, "the damaged file was not closed");
+    }
+    done.kept = swap(dir, now)?;
+    medium.sync().map_err(disk)?;
+    identity.keep(medium.as_ref())?;
+    Ok(done)
+}
+
+/// Whose store it is: by the file if its data key opens, else by the copy.
+fn identity(
+    damaged: Option<&Database>,
+    medium: &dyn Medium,
+    master: &Key256,
+) -> Result<Identity, StoreError> {
+    let opens = |identity: &Identity| {
+        seal::unwrap_data_key(identity.store, master, &identity.data_key).is_ok()
+    };
+    let own = damaged.and_then(|file| guarded(|| Identity::read(file)).ok().flatten());
+    if let Some(own) = own.filter(opens) {
+        return Ok(own);
+    }
+    let copy = Identity::copy(medium)?.ok_or(StoreError::Corrupt(
+        "neither main.redb nor identity.redb says which key opens the store; restore a backup",
+    ))?;
+    // A copy that does not open says why.
+    seal::unwrap_data_key(copy.store, master, &copy.data_key)?;
+    Ok(copy)
+}
+
+/// The file that is being made.
+struct Anew {
+    file: Database,
+    sealer: Arc<Sealer>,
+    whole: Whole,
+    /// Rows of the damaged file that are not as they were written, until the journal has them.
+    suspects: BTreeSet<(Table, Vec<u8>)>,
+    /// With which record the journal begins, by the newest record that says so.
+    begins: Option<Head>,
+    done: Repaired,
+}
+
+impl Anew {
+    fn lose(&mut self, what: String) {
+        self.done.lost.push(what);
+    }
+
+    /// Takes the rows of the damaged file that are as they were written.
+    fn salvage(&mut self, damaged: &Database) -> Result<(), StoreError> {
+        if let Ok(whole) = guarded(|| read_whole(damaged, &self.sealer)) {
+            self.whole.high_water = whole.high_water;
+        }
+        let snapshot = match guarded(|| Snapshot::of(damaged)) {
+            Ok(snapshot) => snapshot,
+            Err(error) => {
+                self.lose(format!("no table of main.redb can be read: {error}"));
+                return Ok(());
+            }
+        };
+        for table in Table::ALL {
+            self.salvage_table(&snapshot, table)?;
+        }
+        // Closing what is damaged may fail in the engine as reading it does.
+        let _ = guarded(|| {
+            drop(snapshot);
+            Ok(())
+        });
+        Ok(())
+    }
+
+    fn salvage_table(&mut self, snapshot: &Snapshot, table: Table) -> Result<(), StoreError> {
+        let file = snapshot.table(table);
+        let mut found = Found::default();
+        let sealer = Arc::clone(&self.sealer);
+        let mut last = Vec::new();
+        let forwards = guarded(|| {
+            each_row(file, &|| false, |key, stored| {
+                found.take(&sealer, table, key, stored);
+                last = key.to_vec();
+            })
+        });
+        if let Err(error) = forwards {
+            // The other side of the damaged page, from the end.
+            let backwards = guarded(|| {
+                for row in file.range::<&[u8]>(..).map_err(disk)?.rev() {
+                    let (key, stored) = row.map_err(disk)?;
+                    if key.value() <= last.as_slice() {
+                        break;
+                    }
+                    found.take(&sealer, table, key.value(), stored.value());
+                }
+                Ok(())
+            });
+            drop(backwards);
+            self.lose(format!(
+                "rows of {} behind {} cannot be read, unless they have changed since: {error}",
+                table.name(),
+                rows::shown(&last)
+            ));
+        }
+        self.done.taken += found.layer.rows() as u64;
+        self.suspects
+            .extend(found.bad.into_iter().map(|key| (table, key)));
+        self.flush(&mut found.layer)
+    }
+
+    /// Carries the journal over the rows.
+    fn journal(&mut self, log: &Log, begin: Head, end: Head) -> Result<(), StoreError> {
+        let mut layer = Layer::default();
+        let mut next = begin.seq + 1;
+        while next <= end.seq {
+            let records = log.read(next, SLICE)?;
+            let Some(last) = records.last().map(|record| record.seq) else {
+                return Err(JOURNAL);
+            };
+            for record in records {
+                let entry = Entry::decode(&record.body)?;
+                self.done.records += 1;
+                let accepts = change::accepts_clock(&entry);
+                let latest = self.whole.high_water.max(entry.at);
+                self.whole.high_water = if accepts { entry.at } else { latest };
+                for write in entry.writes {
+                    self.suspects.remove(&(write.table, write.key.clone()));
+                    if write.table == Table::Settings && write.key == change::PRUNED {
+                        let row = write.value.as_deref();
+                        let row = row.map(|row| record::pruned(row, &self.sealer));
+                        self.begins = row.transpose()?;
+                    }
+                    layer.put(write);
+                }
+            }
+            if layer.rows() > MANY {
+                self.flush(&mut layer)?;
+            }
+            next = last.max(next) + 1;
+        }
+        self.whole.applied = end;
+        self.flush(&mut layer)?;
+        if begin.seq > 0 && self.begins != Some(begin) {
+            self.lose(format!(
+                "audit records before {} are missing, and no pruning of them is on record",
+                begin.seq + 1
+            ));
+        }
+        let suspects = std::mem::take(&mut self.suspects);
+        for (table, key) in suspects {
+            let (table, key) = (table.name(), rows::shown(&key));
+            self.lose(format!(
+                "{table} {key}: the row is damaged, and the journal of that time was pruned"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Writes rows, and empties the layer.
+    fn flush(&mut self, layer: &mut Layer) -> Result<(), StoreError> {
+        let mut write = self.file.begin_write().map_err(disk)?;
+        write.set_quick_repair(true);
+        let changed = Table::ALL.into_iter().flat_map(|table| {
+            let rows = layer.range(table, std::ops::Bound::Unbounded);
+            rows.map(move |(key, value)| (table, key, value))
+        });
+        write_rows(&write, &self.sealer, &mut self.whole.sums, changed)?;
+        put_whole(&write, &self.whole, &self.sealer)?;
+        write.commit().map_err(disk)?;
+        *layer = Layer::default();
+        Ok(())
+    }
+
+    /// Counts the rows, and names tokens and devices of which nobody knows which codes are used.
+    fn look_over(&mut self) -> Result<(), StoreError> {
+        let read = self.file.begin_read().map_err(disk)?;
+        let mut lost = Vec::new();
+        for table in Table::ALL {
+            let file = read.open_table(definition(table)).map_err(disk)?;
+            self.done.rows += redb::ReadableTableMetadata::len(&file).map_err(disk)?;
+            let states = match table {
+                Table::Tokens => Table::TokenStates,
+                Table::Devices => Table::DeviceStates,
+                _ => continue,
+            };
+            let states = read.open_table(definition(states)).map_err(disk)?;
+            for row in file.iter().map_err(disk)? {
+                let (key, stored) = row.map_err(disk)?;
+                let name = key.value().rsplit(|octet| *octet == 0).next();
+                let name = name.unwrap_or_default();
+                let row = rows::open(&self.sealer, table, key.value(), stored.value());
+                let linked = row.is_some_and(|(row, _)| record::link_target(row).is_some());
+                if !(table == Table::Tokens && linked) && states.get(name).map_err(disk)?.is_none()
+                {
+                    let name = rows::shown(name);
+                    lost.push(format!(
+                        "{} {name}: nobody knows which of its codes are used; it lets nobody in until it \
+                         is removed and enrolled again",
+                        table.name()
+                    ));
+                }
+            }
+        }
+        lost.into_iter().for_each(|what| self.lose(what));
+        Ok(())
+    }
+}
+
+/// Rows of the damaged file.
+#[derive(Default)]
+struct Found {
+    layer: Layer,
+    bad: Vec<Vec<u8>>,
+}
+
+impl Found {
+    fn take(&mut self, sealer: &Sealer, table: Table, key: &[u8], stored: &[u8]) {
+        match rows::open(sealer, table, key, stored) {
+            Some((value, _)) => self.layer.put(RowWrite {
+                table,
+                key: key.to_vec(),
+                value: Some(value.to_vec()),
+            }),
+            None => self.bad.push(key.to_vec()),
+        }
+    }
+}
+
+/// Puts the new file in the place of the damaged one, which is kept; returns its name.
+fn swap(dir: &Path, now: UnixTime) -> Result<Option<String>, StoreError> {
+    let (main, new) = (dir.join(FILE), dir.join(NEW));
+    let time: String = now
+        .rfc3339()
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .collect();
+    let kept = format!("{FILE}.damaged-{time}");
+    let there = main.exists();
+    if there {
+        // Both names for a moment: at no time is there no file.
+        std::fs::hard_link(&main, dir.join(&kept)).map_err(disk)?;
+    }
+    std::fs::rename(&new, &main).map_err(disk)?;
+    Ok(there.then_some(kept))
+}
+
+const FILE: &str = "main.redb";
+const NEW: &str = "main.redb.new";
+const CACHE: usize = 64 << 20;
+/// Records read at a time, and rows that are written at a time.
+const SLICE: usize = 1000;
+const MANY: usize = 50_000;
+const JOURNAL: StoreError = StoreError::Corrupt(
+    "the journal is damaged as well (`oncegate audit verify` says where); restore the store from a backup",
+);

@@ -1,0 +1,388 @@
+//! A damaged `main.redb`: refused with advice or worked around, named, and made anew from the journal.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use oncegate::model::reason::Decision;
+use oncegate::model::sealing::SealAlgorithm;
+use oncegate::secret::Key256;
+use oncegate::store::Change;
+use oncegate::store::Store as _;
+use oncegate::store::StoreError;
+use oncegate::store::medium::Directory;
+use oncegate::store::medium::Medium;
+use oncegate::store::medium::Memory;
+use oncegate::store::repair::repair;
+use oncegate::time::UnixTime;
+use serde_json::Value;
+
+use crate::support::Random;
+use crate::support::codes::RFC_SECRET;
+use crate::support::codes::hotp;
+use crate::support::daemon::Site;
+use crate::support::net::Http;
+use crate::support::rowfile;
+use crate::support::store;
+
+/// Places that are damaged; `ONCEGATE_FLIPS` asks for more.
+const FLIPS: u64 = 24;
+const USERS: u64 = 12;
+
+/// A stopped installation whose users have used their first code.
+struct House {
+    site: Site,
+    key: String,
+    /// The files of the store as they were at the end.
+    files: Vec<(PathBuf, Vec<u8>)>,
+}
+
+impl House {
+    fn new() -> Self {
+        let site = Site::new();
+        let key = site.api_client("app");
+        for user in 0..USERS {
+            site.enrol(&format!("user{user}"), "hotp", RFC_SECRET);
+        }
+        let daemon = site.serve();
+        let mut http = Http::new(daemon.http, &key);
+        for user in 0..USERS {
+            let (status, answer) = http.verify(&format!("user{user}"), &hotp(0)).unwrap();
+            assert_eq!((status, &answer["decision"]), (200, &Value::from("accept")));
+        }
+        assert!(daemon.terminate().success());
+        let store = site.path().join("store");
+        let files = fs::read_dir(store).unwrap().map(|entry| {
+            let path = entry.unwrap().path();
+            let octets = fs::read(&path).unwrap();
+            (path, octets)
+        });
+        let files = files.collect();
+        Self { site, key, files }
+    }
+
+    fn store(&self) -> PathBuf {
+        self.site.path().join("store")
+    }
+
+    fn main(&self) -> PathBuf {
+        self.store().join("main.redb")
+    }
+
+    /// Puts all files back as they were.
+    fn reset(&self) {
+        for entry in fs::read_dir(self.store()).unwrap() {
+            fs::remove_file(entry.unwrap().path()).unwrap();
+        }
+        for (path, octets) in &self.files {
+            fs::write(path, octets).unwrap();
+        }
+        let _ = fs::remove_file(self.site.path().join("log"));
+    }
+
+    /// Used codes are never accepted, fresh ones are accepted or not decided about, or must be accepted.
+    fn ask_all(&self, http: std::net::SocketAddr, whole: bool, about: &str) {
+        let mut http = Http::new(http, &self.key);
+        for user in 0..USERS {
+            let user = format!("user{user}");
+            let mut ask = |counter| {
+                let (status, answer) = http.verify(&user, &hotp(counter)).unwrap();
+                (
+                    status,
+                    answer["decision"].as_str().unwrap_or_default().to_owned(),
+                )
+            };
+            let used = ask(0);
+            let fresh = ask(1);
+            let may = |answer: &(u16, String), word: &str| {
+                (answer.0 == 200 && answer.1 == word) || (!whole && answer.0 == 503)
+            };
+            assert!(may(&used, "reject"), "{about}: {user}, used: {used:?}");
+            assert!(may(&fresh, "accept"), "{about}: {user}, fresh: {fresh:?}");
+        }
+    }
+
+    fn repaired(&self, about: &str) -> Value {
+        let repair = self.site.run(&["--json", "store", "verify", "--repair"]);
+        let text = String::from_utf8_lossy(&repair.stdout).into_owned();
+        assert_eq!(repair.status.code(), Some(0), "{about}: {repair:?}");
+        let done: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(done["check"]["intact"], true, "{about}: {done}");
+        done
+    }
+
+    fn works_as_before(&self, about: &str) {
+        let daemon = self.site.serve();
+        self.ask_all(daemon.http, true, about);
+        assert!(daemon.terminate().success(), "{about}");
+    }
+}
+
+#[test]
+fn flipped_page_headers_are_refused_or_survived_and_repaired() {
+    let wanted = std::env::var("ONCEGATE_FLIPS").ok();
+    let flips = wanted.and_then(|n| n.parse().ok()).unwrap_or(FLIPS);
+    let house = House::new();
+    let length = fs::metadata(house.main()).unwrap().len();
+    let octets = fs::read(house.main()).unwrap();
+    let used: Vec<u64> = (0..length / 4096)
+        .filter(|page| {
+            let begin = usize::try_from(page * 4096).unwrap();
+            octets[begin..begin + 4096].iter().any(|octet| *octet != 0)
+        })
+        .collect();
+    let mut random = Random(12);
+    let (mut refused, mut named) = (0, 0);
+    for flip in 0..flips {
+        house.reset();
+        let mut octets = octets.clone();
+        let page = used[usize::try_from(random.below(used.len() as u64)).unwrap()];
+        let at = usize::try_from(page * 4096 + random.below(8)).unwrap();
+        octets[at] ^= 1 << random.below(8);
+        fs::write(house.main(), octets).unwrap();
+        let about = format!("flip {flip} at {at}");
+        match house.site.try_serve() {
+            Ok(daemon) => {
+                house.ask_all(daemon.http, false, &about);
+                assert!(
+                    daemon.terminate().success(),
+                    "{about}: {}",
+                    house.site.log()
+                );
+            }
+            Err(status) => {
+                refused += 1;
+                assert_eq!(status.code(), Some(3), "{about}: {}", house.site.log());
+                let log = house.site.log();
+                assert!(log.contains("store verify --repair"), "{about}: {log}");
+            }
+        }
+        let log = house.site.log();
+        assert!(!log.contains("panicked"), "{about}: {log}");
+        let verify = house.site.run(&["--json", "store", "verify"]);
+        let code = verify.status.code();
+        assert!(matches!(code, Some(0 | 1)), "{about}: {verify:?}");
+        assert!(!String::from_utf8_lossy(&verify.stderr).contains("panicked"));
+        if code == Some(1) {
+            named += 1;
+            house.repaired(&about);
+        }
+        let daemon = house.site.serve();
+        let mut http = Http::new(daemon.http, &house.key);
+        for user in 0..USERS {
+            let (status, answer) = http.verify(&format!("user{user}"), &hotp(0)).unwrap();
+            assert_eq!(status, 200, "{about}: {answer}");
+            assert_eq!(answer["decision"], "reject", "{about}: accepted twice");
+        }
+        assert!(daemon.terminate().success(), "{about}");
+    }
+    assert!(refused + named > 0, "no damage was noticed at all");
+}
+
+#[test]
+fn a_file_that_is_no_database_any_more_is_made_anew() {
+    let house = House::new();
+    let whole = fs::read(house.main()).unwrap();
+    let damages: [(&str, Vec<u8>); 4] = [
+        ("empty", Vec::new()),
+        ("cut", whole[..whole.len() / 2].to_vec()),
+        (
+            "no header",
+            [vec![0; 4096], whole[4096..].to_vec()].concat(),
+        ),
+        ("another file", b"not a database".repeat(1000)),
+    ];
+    for (about, octets) in damages {
+        house.reset();
+        fs::write(house.main(), &octets).unwrap();
+        let status = house.site.try_serve().map(|_| about).unwrap_err();
+        assert_eq!(status.code(), Some(3), "{about}: {}", house.site.log());
+        let log = house.site.log();
+        assert!(log.contains("store verify --repair"), "{about}: {log}");
+        assert!(!log.contains("panicked"), "{about}: {log}");
+        let verify = house.site.run(&["store", "verify"]);
+        assert_eq!(verify.status.code(), Some(1), "{about}: {verify:?}");
+        let done = house.repaired(about);
+        let kept = done["kept"].as_str().unwrap();
+        assert_eq!(
+            fs::read(house.store().join(kept)).unwrap(),
+            octets,
+            "{about}"
+        );
+        house.works_as_before(about);
+        let chain = house.site.json(&["audit", "verify"]);
+        assert_eq!(chain["intact"], true, "{about}");
+    }
+}
+
+#[test]
+fn a_missing_file_is_made_anew_and_never_begun_again() {
+    let house = House::new();
+    fs::remove_file(house.main()).unwrap();
+    let verify = house.site.run(&["store", "verify"]);
+    assert_eq!(verify.status.code(), Some(1), "{verify:?}");
+    house.repaired("missing");
+    house.works_as_before("missing");
+}
+
+#[test]
+fn a_running_daemon_is_asked_and_not_repaired() {
+    let house = House::new();
+    let serial = rowfile::all(&house.store(), "token_states").remove(0);
+    rowfile::put(&house.store(), "token_states", &serial.0, Some(b"nothing"));
+    let daemon = house.site.serve();
+    let verify = house.site.run(&["--json", "store", "verify"]);
+    assert_eq!(verify.status.code(), Some(1), "{verify:?}");
+    let check: Value = serde_json::from_slice(&verify.stdout).unwrap();
+    assert_eq!(check["damaged"], 1, "{check}");
+    let wanted = format!("token_states {}", String::from_utf8_lossy(&serial.0));
+    assert!(
+        check["damage"][0].as_str().unwrap().starts_with(&wanted),
+        "{check}"
+    );
+    assert_eq!(check["journal"]["intact"], true);
+    let made = house
+        .site
+        .json(&["client", "add", "api", "eyes", "--scope", "auditor"]);
+    let mut auditor = Http::new(daemon.http, made["key"].as_str().unwrap());
+    let (status, _) = auditor.send("POST", "/v1/admin/store/verify", b"").unwrap();
+    assert_eq!(status, 200);
+    let mut app = Http::new(daemon.http, &house.key);
+    let (status, _) = app.send("POST", "/v1/admin/store/verify", b"").unwrap();
+    assert_eq!(status, 403);
+    let refused = house.site.run(&["store", "verify", "--repair"]);
+    assert_eq!(refused.status.code(), Some(5), "{refused:?}");
+    let text = String::from_utf8_lossy(&refused.stderr);
+    assert!(text.contains("stop the daemon"), "{text}");
+    assert!(daemon.terminate().success());
+    house.repaired("one row");
+    house.works_as_before("one row");
+    let again = house.site.json(&["store", "verify", "--repair"]);
+    assert_eq!(again["repaired"], false, "nothing to do: {again}");
+}
+
+/// When nobody can be let in, the daemon does not say that it is ready.
+#[test]
+fn a_store_in_which_nobody_can_be_read_is_not_ready() {
+    let house = House::new();
+    for (key, mut stored) in rowfile::all(&house.store(), "token_states") {
+        stored[1] ^= 1;
+        rowfile::put(&house.store(), "token_states", &key, Some(&stored));
+    }
+    let status = house.site.try_serve().map(|_| ()).unwrap_err();
+    assert_eq!(status.code(), Some(3), "{}", house.site.log());
+    let shown = house.site.run(&["status"]);
+    assert_eq!(shown.status.code(), Some(3), "{shown:?}");
+    house.repaired("all states");
+    house.works_as_before("all states");
+}
+
+fn open(dir: &std::path::Path) -> oncegate::store::embedded::Embedded {
+    store::open(Arc::new(Directory::new(dir))).unwrap()
+}
+
+/// What the journal does not hold any more comes from the damaged file, or is named as lost.
+#[tokio::test]
+async fn a_repair_says_what_could_not_be_saved() {
+    let dir = tempfile::tempdir().unwrap();
+    let embedded = open(dir.path());
+    for (user, serial) in [("alice", "HOTP-1"), ("bob", "HOTP-2"), ("carol", "HOTP-3")] {
+        store::enrol(&embedded, user, serial).await.unwrap();
+        let used = store::attempt(&embedded, user, serial, &[5], store::NOW).await;
+        used.unwrap();
+    }
+    for step in 6..206 {
+        let used = store::attempt(&embedded, "bob", "HOTP-2", &[step], store::NOW).await;
+        used.unwrap();
+    }
+    let before = UnixTime::from_secs(store::NOW.as_secs() + 60);
+    let prune = || embedded.change(Change::PruneAudit { before }, store::by());
+    while matches!(prune().await, Err(StoreError::NotFound)) {
+        // The checkpoint is not as far yet.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    drop(embedded);
+    for serial in ["HOTP-1", "HOTP-2"] {
+        rowfile::put(
+            dir.path(),
+            "token_states",
+            serial.as_bytes(),
+            Some(b"nothing"),
+        );
+    }
+    let master = Key256::new([7; 32]);
+    let done = repair(dir.path(), &master, SealAlgorithm::default(), store::NOW).unwrap();
+    assert!(done.taken > 0 && done.records > 0, "{done:?}");
+    let named = done
+        .lost
+        .iter()
+        .filter(|lost| lost.contains("HOTP-1"))
+        .count();
+    assert!(named > 0 && named == done.lost.len(), "{:?}", done.lost);
+    let embedded = open(dir.path());
+    let alice = store::attempt(&embedded, "alice", "HOTP-1", &[5], store::NOW).await;
+    assert!(matches!(alice, Err(StoreError::Corrupt(_))), "{alice:?}");
+    for (user, serial, step) in [("bob", "HOTP-2", 205), ("carol", "HOTP-3", 5)] {
+        let used = store::attempt(&embedded, user, serial, &[step], store::NOW).await;
+        assert_eq!(used.unwrap().decision, Decision::Reject, "{user}");
+        let fresh = store::attempt(&embedded, user, serial, &[300], store::NOW).await;
+        assert_eq!(fresh.unwrap().decision, Decision::Accept, "{user}");
+    }
+    // The way out: the token goes, and its key does not come back with used codes.
+    let remove = Change::RemoveToken("HOTP-1".parse().unwrap(), None);
+    embedded.change(remove, store::by()).await.unwrap();
+}
+
+/// A medium on which removing a file fails in a way that nobody foresaw.
+struct Broken(Memory);
+
+impl Medium for Broken {
+    fn open(
+        &self,
+        name: &str,
+        builder: &redb::Builder,
+    ) -> Result<redb::Database, redb::DatabaseError> {
+        self.0.open(name, builder)
+    }
+
+    fn raw(&self, name: &str) -> io::Result<Box<dyn redb::StorageBackend>> {
+        self.0.raw(name)
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.0.list()
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync()
+    }
+
+    fn remove(&self, _: &str) -> io::Result<()> {
+        panic!("a defect")
+    }
+}
+
+#[tokio::test]
+async fn a_thread_that_has_ended_makes_the_store_not_ready() {
+    let embedded = store::open(Arc::new(Broken(Memory::default()))).unwrap();
+    store::enrol(&embedded, "alice", "HOTP-1").await.unwrap();
+    for step in 0..200 {
+        let used = store::attempt(&embedded, "alice", "HOTP-1", &[step], store::NOW).await;
+        used.unwrap();
+    }
+    assert_eq!(embedded.health().fault, None);
+    let before = UnixTime::from_secs(store::NOW.as_secs() + 60);
+    let prune = || embedded.change(Change::PruneAudit { before }, store::by());
+    while matches!(prune().await, Err(StoreError::NotFound)) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let fault = loop {
+        if let Some(fault) = embedded.health().fault {
+            break fault;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    assert!(fault.contains("store-checkpoint has ended"), "{fault}");
+}
