@@ -15,4 +15,3 @@ mod d10_users_found;
 mod d1_secrets_typed;
 mod d4_files_and_forms;
 mod d5_words_typed;
-mod a1_rows;

@@ -117,7 +117,13 @@ async fn found(
     };
     let users = found.users.iter().map(shown).collect();
     let next = found.next.map(|key| key.to_string());
-    Ok(answer::json(StatusCode::OK, &api::Users { users, next }))
+    let damaged = damaged(app, &["users"]);
+    let page = api::Users {
+        users,
+        next,
+        damaged,
+    };
+    Ok(answer::json(StatusCode::OK, &page))
 }
 
 /// Makes a user.
