@@ -142,8 +142,13 @@ impl Service {
         if by_serial.is_none() && !filter.without_token && !filter.locked {
             return Ok(Some((user, None)));
         }
+        let view = match self.store.view(&user.key).await {
+            // Named elsewhere; the others are not hidden by it.
+            Err(StoreError::Corrupt(_)) => return Ok(None),
+            view => view?,
+        };
         // Removed meanwhile.
-        let Some(view) = self.store.view(&user.key).await? else {
+        let Some(view) = view else {
             return Ok(None);
         };
         let carries = |wanted: &Wanted| {
