@@ -58,6 +58,19 @@ impl SecretString {
         Self(Zeroizing::new(text))
     }
 
+    /// Without its blanks (U+0020), when it holds digits and blanks only, and a blank.
+    pub fn without_blanks(&self) -> Option<Self> {
+        let mut octets = self.0.bytes();
+        let blanks = self.0.contains(' ');
+        if !blanks || !octets.all(|octet| octet == b' ' || octet.is_ascii_digit()) {
+            return None;
+        }
+        // The capacity is enough, so no copy is left behind by growing.
+        let mut text = String::with_capacity(self.0.len());
+        text.extend(self.0.chars().filter(|c| *c != ' '));
+        Some(Self::new(text))
+    }
+
     /// The text itself. Whoever calls this must not store or print it.
     pub fn expose(&self) -> &str {
         &self.0

@@ -62,6 +62,7 @@ pub struct AuditEntry {
 /// What happened.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "lowercase")]
+#[allow(clippy::large_enum_variant)] // nearly all are decisions
 pub enum AuditEvent {
     /// Somebody asked for a decision.
     Decision {
@@ -84,6 +85,16 @@ pub enum AuditEvent {
         /// Where the person is, if the client said so.
         #[schema(value_type = Option<String>)]
         client_ip: Option<IpAddr>,
+        /// NAS-Identifier, as it was sent.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        nas: Option<String>,
+        /// NAS-IP-Address or NAS-IPv6-Address, as it was sent.
+        #[schema(value_type = Option<String>)]
+        #[serde(skip_serializing_if = "Option::is_none")]
+        nas_ip: Option<IpAddr>,
+        /// Calling-Station-Id, as it was sent.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        calling_station: Option<String>,
         /// `pap`, `http`, `admin`.
         method: String,
         /// `policy:rule`.
@@ -91,6 +102,9 @@ pub enum AuditEvent {
         /// The exception in force: kind, who granted it, its end, why.
         #[serde(skip_serializing_if = "Option::is_none")]
         waiver: Option<String>,
+        /// What a reader must know beside the reason.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        note: Option<String>,
         /// The user's failures after this attempt.
         failures: u32,
         /// Milliseconds from arrival to the decision, before its commit.

@@ -88,7 +88,7 @@ pub(super) struct AddRadius {
     /// Policy of its users [default: default]
     #[arg(long)]
     policy: Option<String>,
-    /// Only users of this realm
+    /// Realm of names without one; users of other realms are refused
     #[arg(long)]
     realm: Option<String>,
     /// Kind of appliance
@@ -113,7 +113,7 @@ pub(super) struct AddApi {
     #[arg(long = "scope", value_name = "SCOPE", 
           value_parser = ["verify", "admin", "operator", "approver", "auditor"])]
     scopes: Vec<String>,
-    /// Only users of this realm
+    /// Realm of names without one; users of other realms are refused
     #[arg(long)]
     realm: Option<String>,
 }
@@ -144,7 +144,7 @@ pub(super) struct Set {
     /// Policy of its users; empty: default
     #[arg(long)]
     policy: Option<String>,
-    /// Only users of this realm; empty: any
+    /// Realm of names without one; users of other realms are refused; empty: any
     #[arg(long)]
     realm: Option<String>,
     /// Drop requests without Message-Authenticator; `auto` learns who sends it (RADIUS)

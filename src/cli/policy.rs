@@ -188,7 +188,9 @@ pub(super) fn report(out: Output, findings: &[Diagnostic], good: &str) -> Result
 /// What each rule of good policies asks for.
 fn faultless(out: Output, policies: &policy::Policies) -> Result<Exit, CliError> {
     let rules: Vec<RuleReport<'_>> = policies.iter().flat_map(RuleReport::all).collect();
-    let report = json!({ "ok": true, "findings": [], "rules": rules });
+    let warnings = policies.warnings();
+    let found: Vec<_> = warnings.iter().map(Diagnostic::finding).collect();
+    let report = json!({ "ok": true, "findings": found, "rules": rules });
     out.show(&report, |_| {
         let mut table = Table::new(&["policy", "rule", "when", "asks for", "how", "assurance"]);
         for rule in &rules {
@@ -214,11 +216,16 @@ fn faultless(out: Output, policies: &policy::Policies) -> Result<Exit, CliError>
             ]);
         }
         let names: Vec<&str> = policies.iter().map(|policy| policy.name.as_str()).collect();
-        format!(
-            "{}\n\nNo fault in {}.",
-            table.or("").trim_end(),
-            names.join(", ")
-        )
+        let mut text = format!("{}\n\n", table.or("").trim_end());
+        if !warnings.is_empty() {
+            push!(
+                text,
+                "{}\n\n",
+                render_all(warnings, output::stdout_colour())
+            );
+        }
+        push!(text, "No fault in {}.", names.join(", "));
+        text
     })?;
     Ok(Exit::Done)
 }

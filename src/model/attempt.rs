@@ -26,6 +26,7 @@ use std::sync::Arc;
 
 use crate::model::audit::Channel;
 use crate::model::audit::DecisionEvent;
+use crate::model::audit::Origin;
 use crate::model::audit::Purpose;
 use crate::model::credential::Knowledge;
 use crate::model::device::Device;
@@ -71,10 +72,16 @@ pub struct Attempt {
     pub channel: Channel,
     /// How the credential travelled.
     pub method: Arc<str>,
-    /// Where the person is, if known.
+    /// Where the person is, if the client says so.
     pub source: Option<IpAddr>,
+    /// Where failures are counted when it does not: at the known source that the login began at.
+    pub began_at: Option<Source>,
+    /// What the client said of itself and of the person's line.
+    pub origin: Option<Arc<Origin>>,
     /// `policy:rule` that applies.
     pub rule: Option<Arc<str>>,
+    /// What the audit says beside the reason.
+    pub note: Note,
     /// The exception in force.
     pub waived: Option<Waived>,
     /// Limits of the policy that applies.
@@ -83,6 +90,33 @@ pub struct Attempt {
     pub finding: Finding,
     /// The device that takes the token over when its enrolment or transfer code is right.
     pub enrols: Option<Box<Device>>,
+}
+
+/// What the audit says beside the reason, by the outcome that it goes with.
+#[derive(Clone, Debug, Default)]
+pub struct Note {
+    /// With every outcome.
+    pub always: Option<String>,
+    /// With an accept.
+    pub accept: Option<String>,
+    /// With a challenge.
+    pub challenge: Option<&'static str>,
+    /// With a reject.
+    pub reject: Option<&'static str>,
+}
+
+impl Note {
+    fn of(&self, settlement: &Settlement) -> Option<String> {
+        let own = match settlement.decision {
+            Decision::Accept => self.accept.as_deref(),
+            Decision::Challenge => self.challenge,
+            Decision::Reject => settlement.note.or(self.reject),
+        };
+        let notes = self.always.as_deref().into_iter().chain(own);
+        notes
+            .map(str::to_owned)
+            .reduce(|one, other| format!("{one}; {other}"))
+    }
 }
 
 /// An exception in force.
@@ -201,6 +235,8 @@ pub struct Settlement {
     pub tokens: Vec<(Serial, TokenState)>,
     /// The source's new state, if it changes.
     pub source: Option<SourceState>,
+    /// What a reader of the audit must know beside the reason.
+    pub note: Option<&'static str>,
 }
 
 /// The view was too old to decide; load it again and compare again. Nothing was counted.
@@ -224,7 +260,10 @@ pub fn settle(attempt: &Attempt, current: &Current) -> Result<Settlement, Stale>
     }
     let spent = |answer| user.has_answered(answer, attempt.at);
     if compared.answers.is_some_and(spent) {
-        return refusal(Reason::StaleChallenge);
+        return refusal(Reason::StaleChallenge).map(|settlement| Settlement {
+            note: Some("the challenge was answered before, or many later ones were"),
+            ..settlement
+        });
     }
     let code = match &compared.tokens {
         None => CodeFound::NotAsked,
@@ -376,7 +415,7 @@ fn examine<'a>(
 impl Attempt {
     /// Where the attempt comes from, as failures are counted.
     pub fn source(&self) -> Option<Source> {
-        self.source.map(Source::from)
+        self.source.map(Source::from).or(self.began_at)
     }
 
     /// The audit event of this attempt with its outcome, decided at `now`.
@@ -393,7 +432,9 @@ impl Attempt {
             channel: self.channel,
             method: Arc::clone(&self.method),
             source: self.source,
+            origin: self.origin.clone(),
             rule: self.rule.clone(),
+            note: self.note.of(settlement),
             waiver: self.waived.as_ref().map(|waived| waived.text.clone()),
             failures: settlement.failures,
             locked: settlement.locked,
@@ -438,6 +479,7 @@ impl Attempt {
             tokens: after.into_iter().collect(),
             user: (user != current.user).then_some(user),
             source: (accept && forgiven != current.source).then_some(forgiven),
+            note: None,
         }
     }
 
@@ -517,6 +559,7 @@ impl Attempt {
             source: self.source_failed_by(&current.user, current),
             user: Some(user),
             tokens: Vec::new(),
+            note: None,
         };
         match code {
             CodeFound::Right(right) => {
@@ -636,6 +679,7 @@ fn refusal(reason: Reason, user: &UserState) -> Settlement {
         user: None,
         tokens: Vec::new(),
         source: None,
+        note: None,
     }
 }
 

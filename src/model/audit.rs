@@ -73,14 +73,64 @@ pub struct DecisionEvent {
     pub rule: Option<Arc<str>>,
     /// How the credential travelled: `pap`, `http`.
     pub method: Arc<str>,
+    /// What the client said of itself and of the person's line, if anything.
+    pub origin: Option<Arc<Origin>>,
     /// The exception in force, if one is: kind, owner, end and reason.
     pub waiver: Option<String>,
+    /// What a reader must know beside the reason: what was left out of a reply, what ended a challenge.
+    pub note: Option<String>,
     /// The user's failures since the last success, after this attempt.
     pub failures: u32,
     /// Whether this attempt made the lock, or the hard one, begin.
     pub locked: bool,
     /// Milliseconds from arrival to the decision, before its commit.
     pub latency: u32,
+}
+
+/// What a client said of itself and of the person's line, as it was sent: names to search by, never
+/// proof of anything.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Origin {
+    /// NAS-Identifier.
+    pub nas: Option<Box<str>>,
+    /// NAS-IP-Address, else NAS-IPv6-Address.
+    pub nas_ip: Option<IpAddr>,
+    /// Calling-Station-Id, whatever its form.
+    pub calling_station: Option<Box<str>>,
+}
+
+impl Origin {
+    /// Most characters that are kept of a text.
+    pub const MAX: usize = 128;
+
+    /// What was sent, cut to [`Origin::MAX`] characters and printable; `None` when nothing was.
+    pub fn new(
+        nas: Option<&[u8]>,
+        nas_ip: Option<IpAddr>,
+        calling_station: Option<&[u8]>,
+    ) -> Option<Arc<Self>> {
+        let origin = Self {
+            nas: nas.and_then(line),
+            nas_ip,
+            calling_station: calling_station.and_then(line),
+        };
+        (origin != Self::default()).then(|| Arc::new(origin))
+    }
+}
+
+/// What can be shown on one line: other octets and controls become U+FFFD.
+fn line(octets: &[u8]) -> Option<Box<str>> {
+    let text = String::from_utf8_lossy(octets);
+    let shown = text.chars().take(Origin::MAX);
+    let shown = shown.map(|c| {
+        if c.is_control() {
+            char::REPLACEMENT_CHARACTER
+        } else {
+            c
+        }
+    });
+    let shown: String = shown.collect();
+    (!shown.is_empty()).then(|| shown.into())
 }
 
 /// One change of a record.

@@ -5,6 +5,9 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
+use crate::model::user_key::DEFAULT_REALM;
+use crate::model::user_key::InvalidUserKey;
+use crate::model::user_key::UserKey;
 use crate::secret::SharedSecret;
 use crate::time::UnixTime;
 
@@ -15,7 +18,7 @@ pub struct Client {
     pub name: String,
     /// Policy that applies to its users; `default` when none.
     pub policy: Option<String>,
-    /// When set, users of other realms are refused.
+    /// When set, a user name without a realm is of this one, and users of others are refused.
     pub realm: Option<String>,
     /// How it speaks to us.
     pub access: Access,
@@ -23,6 +26,13 @@ pub struct Client {
     pub created: UnixTime,
     /// Rises by one with every change.
     pub revision: u64,
+}
+
+impl Client {
+    /// Who is meant by what this client calls a user: a name without a realm is of the client's.
+    pub fn key(&self, user: &str) -> Result<UserKey, InvalidUserKey> {
+        UserKey::parse_in(user, self.realm.as_deref().unwrap_or(DEFAULT_REALM))
+    }
 }
 
 /// How a client speaks to us and proves who it is.

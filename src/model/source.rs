@@ -39,6 +39,17 @@ impl Source {
         }
     }
 
+    /// An address in it.
+    pub fn address(self) -> IpAddr {
+        match self {
+            Self::V4(octets) => IpAddr::V4(octets.into()),
+            Self::V6(prefix) => {
+                let bits = u128::from(u64::from_be_bytes(prefix)) << 64;
+                IpAddr::V6(Ipv6Addr::from(bits))
+            }
+        }
+    }
+
     /// Reads [`Source::octets`].
     pub fn from_octets(octets: &[u8]) -> Option<Self> {
         match octets.len() {

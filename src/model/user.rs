@@ -80,8 +80,11 @@ pub struct UserState {
     pub throttle: Throttle,
     /// Where the user has succeeded, newest first, at most [`UserState::KNOWN`].
     pub known: Vec<KnownSource>,
-    /// Challenges that were answered and have not expired: none is answered twice.
+    /// Challenges that were answered and have not expired, at most [`UserState::ANSWERED`]: none is
+    /// answered twice.
     pub answered: Vec<Answered>,
+    /// Where there were more: this challenge, and all that were made before it, are void.
+    pub voided: Option<Answered>,
 }
 
 /// A source from which the user has succeeded.
@@ -98,7 +101,7 @@ pub struct KnownSource {
 /// A challenge that was answered.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Answered {
-    /// Which.
+    /// Which; a later one has a higher number.
     pub challenge: u64,
     /// When it expires anyway.
     pub expires: UnixTime,
@@ -107,7 +110,7 @@ pub struct Answered {
 impl UserState {
     /// Most sources that are remembered: home, office, telephone, one more.
     pub const KNOWN: usize = 4;
-    /// Most answered challenges that are remembered; who has more must wait until one expires.
+    /// Most answered challenges that are remembered; the oldest makes room, and voids those before it.
     pub const ANSWERED: usize = 16;
 
     /// Whether the user has succeeded from there before.
@@ -196,17 +199,33 @@ impl UserState {
         self
     }
 
-    /// Whether the challenge was answered before, or nobody could remember that it is now.
+    /// Whether the challenge was answered before, or is older than one whose answer was forgotten.
     pub fn has_answered(&self, challenge: Answered, at: UnixTime) -> bool {
-        let live = || self.answered.iter().filter(|known| at < known.expires);
-        live().any(|known| known.challenge == challenge.challenge)
-            || live().count() >= Self::ANSWERED
+        let live = |known: &&Answered| at < known.expires;
+        let mut answered = self.answered.iter().filter(live);
+        answered.any(|known| known.challenge == challenge.challenge)
+            || self
+                .voided
+                .iter()
+                .filter(live)
+                .any(|mark| challenge.challenge <= mark.challenge)
     }
 
-    /// Remembers that the challenge was answered.
+    /// Remembers that the challenge was answered. Whoever burns many voids older ones, never the one
+    /// that comes next.
     pub fn answer(mut self, challenge: Answered, at: UnixTime) -> Self {
         self.answered.retain(|known| at < known.expires);
+        self.voided = self.voided.filter(|mark| at < mark.expires);
         self.answered.push(challenge);
+        if self.answered.len() > Self::ANSWERED {
+            self.answered.sort_unstable_by_key(|known| known.challenge);
+            let oldest = self.answered.remove(0);
+            let before = self.voided.unwrap_or(oldest);
+            self.voided = Some(Answered {
+                challenge: oldest.challenge.max(before.challenge),
+                expires: oldest.expires.max(before.expires),
+            });
+        }
         self
     }
 

@@ -58,14 +58,19 @@ impl UserKey {
     /// Reads what a person, a NAS or an application calls the user: `name`, `name@realm` or
     /// `DOMAIN\name`.
     pub fn parse(text: &str) -> Result<Self, InvalidUserKey> {
+        Self::parse_in(text, DEFAULT_REALM)
+    }
+
+    /// As [`UserKey::parse`], with the realm of a name without one; it is canonical already.
+    pub fn parse_in(text: &str, realm: &str) -> Result<Self, InvalidUserKey> {
         if is_plain(text) {
-            return Self::new(text, DEFAULT_REALM);
+            return Self::new(text, realm);
         }
         let text = canonical(text)?;
         match (text.split_once('\\'), text.rsplit_once('@')) {
             (Some(_), Some(_)) => Err(InvalidUserKey::TwoRealms),
             (Some((realm, name)), None) | (None, Some((name, realm))) => Self::new(name, realm),
-            (None, None) => Self::new(&text, DEFAULT_REALM),
+            (None, None) => Self::new(&text, realm),
         }
     }
 

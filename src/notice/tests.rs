@@ -37,6 +37,8 @@ fn decision(purpose: Purpose, reason: Reason, locked: bool) -> AuditRecord {
         source: None,
         rule: Some("vpn:staff".into()),
         method: "pap".into(),
+        origin: None,
+        note: None,
         waiver: None,
         failures: 0,
         locked,

@@ -70,6 +70,7 @@ pub struct Policies {
     by_name: BTreeMap<String, Policy>,
     /// What they were read from, by name.
     texts: BTreeMap<String, Source>,
+    warnings: Vec<Diagnostic>,
 }
 
 impl Policies {
@@ -80,11 +81,11 @@ impl Policies {
         files: &[Source],
         known_attribute: KnownAttribute<'_>,
     ) -> Result<Self, Vec<Diagnostic>> {
-        let by_name = parse::policies(files, known_attribute)?;
+        let mut policies = parse::policies(files, known_attribute)?;
         let texts = files.iter();
         let texts = texts.map(|file| (parse::stem(file.name()).to_owned(), file.clone()));
-        let texts = texts.collect();
-        Ok(Self { by_name, texts })
+        policies.texts = texts.collect();
+        Ok(policies)
     }
 
     /// The text that a policy was read from.
@@ -96,6 +97,11 @@ impl Policies {
     /// exist gives `None`, never `default`: the caller must refuse.
     pub fn resolve(&self, name: Option<&str>) -> Option<&Policy> {
         self.get(name.unwrap_or(DEFAULT))
+    }
+
+    /// What is not wrong, but may not be meant.
+    pub fn warnings(&self) -> &[Diagnostic] {
+        &self.warnings
     }
 
     /// A policy by name.
@@ -146,11 +152,26 @@ pub struct Policy {
     pub reply: Vec<ReplyAttribute>,
     /// The file's own tests.
     pub tests: Vec<Case>,
+    /// Stands for the text of the file: it differs when anything in it was changed.
+    pub text: u64,
     /// See [`Policy::only_otp`].
     codes_only: bool,
 }
 
 impl Policy {
+    /// What is asked for first of whoever has typed nothing yet, where a rule reads one factor after
+    /// the other; with other words where such rules begin with different factors.
+    pub fn opening(&self) -> Option<(Factor, Option<&'static str>)> {
+        let rounds = |rule: &&Rule| rule.present != Present::Joined;
+        let rules = self.rules.iter().filter(rounds);
+        let mut firsts = rules.filter_map(|rule| rule.require.first().copied());
+        let first = firsts.next()?;
+        if firsts.all(|factor| factor == first) {
+            return Some((first, None));
+        }
+        Some((Factor::Password, Some("Enter your password, PIN or code")))
+    }
+
     /// Whether every rule asks for one code of a token and takes nothing else: what is not a code can
     /// be refused before anything is looked up.
     pub const fn only_otp(&self) -> bool {

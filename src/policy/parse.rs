@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use sha2::Digest;
+use sha2::Sha256;
+
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Findings;
 use crate::diagnostic::Source;
@@ -18,6 +21,7 @@ use crate::policy::Country;
 use crate::policy::Exemption;
 use crate::policy::KnownAttribute;
 use crate::policy::OtpWindows;
+use crate::policy::Policies;
 use crate::policy::Policy;
 use crate::policy::REJECT_DELAY;
 use crate::policy::REJECT_DELAY_MAX;
@@ -37,7 +41,7 @@ mod when;
 pub(super) fn policies(
     files: &[Source],
     known_attribute: KnownAttribute<'_>,
-) -> Result<BTreeMap<String, Policy>, Vec<Diagnostic>> {
+) -> Result<Policies, Vec<Diagnostic>> {
     let mut findings = Findings::default();
     let mut by_name = BTreeMap::new();
     let mut places: BTreeMap<&str, &Source> = BTreeMap::new();
@@ -60,7 +64,18 @@ pub(super) fn policies(
         }
         findings.append(found);
     }
-    findings.conclude(Some(by_name)).map(|(by_name, _)| by_name)
+    let (by_name, warnings) = findings.conclude(Some(by_name))?;
+    Ok(Policies {
+        by_name,
+        warnings,
+        ..Policies::default()
+    })
+}
+
+/// Eight octets of a digest: enough to tell two versions of a file apart.
+fn fingerprint(file: &Source) -> u64 {
+    let digest: [u8; 32] = Sha256::digest(file.text().as_bytes()).into();
+    digest.first_chunk().copied().map_or(0, u64::from_be_bytes)
 }
 
 /// `policies/vpn.toml` is `vpn`.
@@ -139,6 +154,7 @@ impl Reader<'_, '_> {
             notify: notify.unwrap_or_default(),
             reply,
             tests,
+            text: fingerprint(file),
             codes_only,
         })
     }
@@ -294,6 +310,13 @@ impl Reader<'_, '_> {
                 if let Err(message) = (self.known_attribute)(name, Some(&template.sample())) {
                     self.findings
                         .push(Diagnostic::error(message).at(place.clone()));
+                } else if let Some(longest) = template.longest()
+                    // Text for the person is sent in as many attributes as it needs.
+                    && !name.eq_ignore_ascii_case("Reply-Message")
+                    && (self.known_attribute)(name, Some(&longest)).is_err()
+                {
+                    self.findings
+                        .push(too_long(name, &template).at(value_place));
                 }
                 reply.push(ReplyAttribute {
                     name: name.to_owned(),
@@ -386,6 +409,16 @@ impl Reader<'_, '_> {
     fn error_at(&mut self, text: &Text<'_>, error: Diagnostic) {
         self.findings.push(error.at(text.place.clone()));
     }
+}
+
+/// A warning: with the longest values that its placeholders can have, a reply would not be sent.
+fn too_long(name: &str, template: &Template) -> Diagnostic {
+    let parts: Vec<String> = template.variable().collect();
+    let message = format!("{name} can become longer than one attribute holds");
+    Diagnostic::warning(message).help(format!(
+        "{}; a login whose reply does not fit is rejected as `reply_too_long`, before its code is used",
+        parts.join(", ")
+    ))
 }
 
 /// Longest name of a policy or rule.

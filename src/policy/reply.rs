@@ -9,6 +9,8 @@
 //! braces is text; whether it fits the attribute is checked again by the encoder.
 
 use crate::diagnostic::did_you_mean;
+use crate::model::id::Serial;
+use crate::model::user_key::UserKey;
 use crate::policy::Policy;
 
 /// One attribute of an accept.
@@ -94,6 +96,31 @@ impl Template {
         self.0.iter().map(sample).collect()
     }
 
+    /// The longest text that it can become; `None` without placeholders.
+    pub(super) fn longest(&self) -> Option<String> {
+        self.variable().next()?;
+        let longest = |part: &Part| match part {
+            Part::Text(text) => text.to_string(),
+            part => "x".repeat(part.longest()),
+        };
+        Some(self.0.iter().map(longest).collect())
+    }
+
+    /// Its placeholders, with how long each can become.
+    pub(super) fn variable(&self) -> impl Iterator<Item = String> {
+        self.0.iter().filter_map(|part| {
+            let name = match part {
+                Part::Text(_) => return None,
+                Part::Attribute(name) => format!("attribute.{name}"),
+                Part::Group => "group".to_owned(),
+                Part::Realm => "realm".to_owned(),
+                Part::Token => "token".to_owned(),
+                Part::User => "user".to_owned(),
+            };
+            Some(format!("{{{name}}} has up to {} octets", part.longest()))
+        })
+    }
+
     /// Names of the request attributes it uses.
     pub(super) fn attributes(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|part| match part {
@@ -115,6 +142,17 @@ impl Part {
                 _ => return Err(unknown(name)),
             },
         })
+    }
+
+    /// Most octets of its value.
+    fn longest(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Attribute(_) => 253,
+            Self::Group => 256,
+            Self::Realm | Self::User => UserKey::MAX - 2,
+            Self::Token => Serial::MAX,
+        }
     }
 
     fn value<'a>(&'a self, facts: &ReplyFacts<'a>) -> Option<&'a str> {

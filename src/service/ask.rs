@@ -24,7 +24,7 @@ use crate::service::Service;
 use crate::service::ServiceError;
 use crate::service::challenge;
 use crate::service::challenge::Binding;
-use crate::service::challenge::Factors;
+use crate::service::challenge::Inside;
 use crate::service::evaluate::Case;
 use crate::service::evaluate::Evaluation;
 use crate::service::issue::Form;
@@ -46,13 +46,13 @@ impl Service {
             policy,
             rule: evaluation.rule,
             at,
+            least: evaluation.least,
         };
-        let user = evaluation.view.user.key.to_string();
-        let binding = case.binding(&user, &evaluation.view, &evaluation.credentials);
         let expires_in = policy.challenge.life;
         let nonce = random(self.entropy.as_ref())?;
-        let (key, passed) = (&self.challenge_key, evaluation.passed);
-        let id = challenge::seal(key, binding, passed, at.plus(expires_in), nonce);
+        let standing = (evaluation.passed, evaluation.stage);
+        let (view, credentials) = (&evaluation.view, &evaluation.credentials);
+        let id = case.sealed(&self.challenge_key, view, credentials, standing, nonce);
         let factor = evaluation.next.unwrap_or(Factor::Otp);
         let (factor, prompt) = match evaluation.send {
             None => (factor, prompt(factor).into()),
@@ -124,19 +124,16 @@ impl Service {
             client: "",
             user: "",
             policy: "",
-            rule: "",
+            text: 0,
             since: at,
             credentials: 0,
         };
         let nonce = random(self.entropy.as_ref())?;
-        let expires = at.plus(expires_in);
-        let id = challenge::seal(
-            &self.challenge_key,
-            nobody,
-            Factors::default(),
-            expires,
-            nonce,
-        );
+        let inside = Inside {
+            issued: at,
+            ..Inside::default()
+        };
+        let id = challenge::seal(&self.challenge_key, nobody, inside, nonce);
         let prompt = match factor {
             Factor::Card => cells(self.pretended(request.user)).into(),
             _ => prompt(factor).into(),

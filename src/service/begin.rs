@@ -13,7 +13,6 @@ use crate::model::kind::Kind;
 use crate::model::reason::Reason;
 use crate::model::token::Token;
 use crate::model::token::TokenState;
-use crate::model::user_key::UserKey;
 use crate::policy::Factor;
 use crate::policy::Policy;
 use crate::policy::Rule;
@@ -25,6 +24,8 @@ use crate::service::Service;
 use crate::service::ServiceError;
 use crate::service::ask::prompt;
 use crate::service::challenge;
+use crate::service::challenge::Factors;
+use crate::service::challenge::Stage;
 use crate::service::challenge::Ticket;
 use crate::service::evaluate::Case;
 use crate::service::facts;
@@ -91,7 +92,7 @@ impl Service {
         let policies = self.policies.load_full();
         let policy = policy_of(request.client, &policies)?;
         let at = self.window_time(request.at)?;
-        let key = UserKey::parse(request.user).ok();
+        let key = request.client.key(request.user).ok();
         let way = if inbound { Way::Inbound } else { Way::Code };
         let view = match &key {
             Some(key) => self.store.view(key).await?,
@@ -228,6 +229,7 @@ impl Service {
             policy,
             rule,
             at,
+            least: 0,
         };
         if let Err(reason) = self.unblocked(case, view).await? {
             return login(reason);
@@ -315,14 +317,13 @@ impl Service {
             policy,
             rule,
             at,
+            least: 0,
         };
         let view = view.ok_or(ServiceError::Contended)?;
         let credentials = self.bound_to(rule, view).await?;
-        let longest = policy.codes.life.max(INBOUND_SMS);
-        let expires = at.plus(policy.challenge.life.max(longest));
-        let id = case.sealed(&self.challenge_key, view, &credentials, expires, {
-            random(self.entropy.as_ref())?
-        });
+        let standing = (Factors::default(), Stage::Application);
+        let nonce = random(self.entropy.as_ref())?;
+        let id = case.sealed(&self.challenge_key, view, &credentials, standing, nonce);
         id.ok_or(ServiceError::Contended)
     }
 

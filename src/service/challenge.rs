@@ -1,15 +1,20 @@
 //! Challenges: what the person has proven so far, sealed and carried by whoever asks.
 //!
 //! ```text
-//! nonce 12 | AES-256-GCM( passed factors 2, expiry 4 ) 6 | tag 16     34 octets, 46 characters
-//! associated data: client, user and its age, policy, rule, revision of the verifiers
+//! nonce 12 | AES-256-GCM( passed factors, demand, stage 2, issued 4, rule 1, source 1 ) 8 | tag 16
+//! 36 octets, 48 characters; associated data: client, user and its age, policy and its text, revision
+//! of the verifiers
 //! ```
 //!
 //! There is no table that an attacker could fill: a challenge costs us nothing until it is answered.
-//! It does not open for another client, user, policy or rule, nor after the password was changed,
-//! and it is answered once: the answer is remembered with the user's counters until it expires
-//! (SECURITY T41, T42). The form is base64url, which every gear carries unharmed, and within the 48
-//! octets that all known gear echoes.
+//! It does not open for another client, user or policy, nor after the policy's text or the password was
+//! changed, and it is answered once: the answer is remembered with the user's counters until it expires
+//! (SECURITY T41, T42). The form is base64url, which every NAS carries unharmed, and within the 48
+//! octets that all known ones echo.
+//!
+//! The rule that began a login also ends it: its place in the policy is sealed, since what its
+//! conditions looked at (address, attributes, context) need not come with the answer. So is the
+//! assurance that was asked for, and, where the user was known, from which of the known sources.
 //!
 //! Nonces are random. The key changes every 36 hours, so that the number of nonces under one key
 //! stays far below the 2^32 that SP 800-38D allows.
@@ -22,7 +27,7 @@ use hkdf::Hkdf;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use crate::model::user::Answered;
+use crate::model::source::Source;
 use crate::policy::Factor;
 use crate::secret::Key256;
 use crate::time::UnixTime;
@@ -50,85 +55,155 @@ fn bit(factor: Factor) -> u16 {
     place.map_or(0, |place| 1 << place)
 }
 
-/// What a challenge belongs to.
+/// What a challenge belongs to: it opens with all of this as it was.
 #[derive(Clone, Copy)]
 pub(crate) struct Binding<'a> {
     pub(crate) client: &'a str,
     pub(crate) user: &'a str,
     pub(crate) policy: &'a str,
-    pub(crate) rule: &'a str,
+    /// Stands for the policy's text, see [`crate::policy::Policy::text`].
+    pub(crate) text: u64,
     /// When the user's record was made: another user of the same name is another user.
     pub(crate) since: UnixTime,
+    /// Revision of the verifiers; 0 where the rule asks for nothing known.
     pub(crate) credentials: u64,
+}
+
+/// How a login came to its challenge.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Stage {
+    /// Something was right, and more is asked for.
+    #[default]
+    Round,
+    /// Nothing was typed yet.
+    Opening,
+    /// An application began it.
+    Application,
+}
+
+/// What is sealed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Inside {
+    /// What was right before.
+    pub(crate) passed: Factors,
+    /// Assurance that was asked for: 0 to 3.
+    pub(crate) least: u8,
+    pub(crate) stage: Stage,
+    /// When it was made, in whole seconds.
+    pub(crate) issued: UnixTime,
+    /// Place of the rule in the policy.
+    pub(crate) rule: u8,
+    /// Which known source of the user it was asked for from, see [`mark_of`]; 0: none.
+    pub(crate) source: u8,
 }
 
 /// A challenge that opened.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Opened {
-    /// What was right before.
-    pub(crate) passed: Factors,
-    /// Its name, to be remembered when it is answered.
-    pub(crate) answer: Answered,
+    pub(crate) inside: Inside,
+    /// Its name: rises with the second in which it was made.
+    pub(crate) id: u64,
 }
 
-/// Seals what was right so far. `nonce` is drawn at random.
+/// Stands for a source, never 0.
+pub(crate) fn mark_of(source: Source) -> u8 {
+    let octets = source.octets().iter();
+    let sum = octets.fold(0_u32, |sum, octet| (sum * 31 + u32::from(*octet)) % 255);
+    u8::try_from(sum).unwrap_or_default() + 1
+}
+
+impl Inside {
+    fn octets(self) -> Option<[u8; PLAIN]> {
+        let stage = match self.stage {
+            Stage::Round => 0,
+            Stage::Opening => 1,
+            Stage::Application => 2,
+        };
+        let word = self.passed.0 | u16::from(self.least.min(3)) << LEAST | stage << STAGE;
+        let issued = u32::try_from(self.issued.as_secs()).ok()?;
+        let [w0, w1] = word.to_be_bytes();
+        let [i0, i1, i2, i3] = issued.to_be_bytes();
+        Some([w0, w1, i0, i1, i2, i3, self.rule, self.source])
+    }
+
+    fn read(plain: &[u8]) -> Option<Self> {
+        let &[w0, w1, i0, i1, i2, i3, rule, source] = plain else {
+            return None;
+        };
+        let word = u16::from_be_bytes([w0, w1]);
+        Some(Self {
+            passed: Factors(word & ((1 << LEAST) - 1)),
+            least: (word >> LEAST & 3).to_be_bytes()[1],
+            stage: match word >> STAGE {
+                0 => Stage::Round,
+                1 => Stage::Opening,
+                2 => Stage::Application,
+                _ => return None,
+            },
+            issued: UnixTime::from_secs(u32::from_be_bytes([i0, i1, i2, i3]).into()),
+            rule,
+            source,
+        })
+    }
+}
+
+/// Seals where a login stands. `nonce` is drawn at random.
 pub(crate) fn seal(
     key: &Key256,
     binding: Binding<'_>,
-    passed: Factors,
-    expires: UnixTime,
+    inside: Inside,
     nonce: [u8; NONCE],
 ) -> Option<String> {
-    let expires = u32::try_from(expires.as_secs()).ok()?;
-    let mut plain = [0; PLAIN];
-    plain[..2].copy_from_slice(&passed.0.to_be_bytes());
-    plain[2..].copy_from_slice(&expires.to_be_bytes());
+    let plain = inside.octets()?;
     let payload = Payload {
         msg: &plain,
         aad: &binding.octets(),
     };
-    let cipher = cipher(key, epoch(u64::from(expires)));
+    let cipher = cipher(key, epoch(inside.issued.as_secs()));
     let sealed = cipher.encrypt((&nonce).into(), payload).ok()?;
     let mut octets = nonce.to_vec();
     octets.extend_from_slice(&sealed);
     Some(BASE64.encode(&octets))
 }
 
-/// Opens a challenge; `None` when it is not ours, or not this login's.
-pub(crate) fn open(
-    key: &Key256,
-    binding: Binding<'_>,
-    text: &str,
-    now: UnixTime,
-) -> Option<Opened> {
-    let octets = BASE64.decode(text.as_bytes()).ok()?;
-    let (nonce, sealed) = octets.split_first_chunk::<NONCE>()?;
-    let payload = || Payload {
-        msg: sealed,
-        aad: &[],
-    };
-    let aad = binding.octets();
-    let here = epoch(now.as_secs());
-    // It expires at most an epoch from now; an old one is still recognised for an epoch.
-    let plain = [here, here + 1, here.saturating_sub(1)]
-        .into_iter()
-        .find_map(|epoch| {
+/// A challenge as it came, not opened yet.
+pub(crate) struct Closed {
+    octets: Vec<u8>,
+    ciphers: [Aes256Gcm; 3],
+}
+
+impl Closed {
+    /// `None`: it is none of ours.
+    pub(crate) fn read(key: &Key256, text: &str, now: UnixTime) -> Option<Self> {
+        let octets = BASE64.decode(text.as_bytes()).ok()?;
+        if octets.len() != NONCE + PLAIN + TAG {
+            return None;
+        }
+        // An old one is still recognised for an epoch; one of the next is of a clock that was ahead.
+        let here = epoch(now.as_secs());
+        let epochs = [here, here.saturating_sub(1), here + 1];
+        Some(Self {
+            octets,
+            ciphers: epochs.map(|epoch| cipher(key, epoch)),
+        })
+    }
+
+    /// Opens it; `None` when it does not belong to this.
+    pub(crate) fn open(&self, binding: Binding<'_>) -> Option<Opened> {
+        let (nonce, sealed) = self.octets.split_first_chunk::<NONCE>()?;
+        let aad = binding.octets();
+        let plain = self.ciphers.iter().find_map(|cipher| {
             let payload = Payload {
+                msg: sealed,
                 aad: &aad,
-                ..payload()
             };
-            cipher(key, epoch).decrypt(nonce.into(), payload).ok()
+            cipher.decrypt(nonce.into(), payload).ok()
         })?;
-    let (passed, expires) = plain.split_first_chunk::<2>()?;
-    let expires: [u8; 4] = expires.try_into().ok()?;
-    let (id, _) = nonce.split_first_chunk::<8>()?;
-    Some(Opened {
-        passed: Factors(u16::from_be_bytes(*passed)),
-        answer: Answered {
-            challenge: u64::from_be_bytes(*id),
-            expires: UnixTime::from_secs(u32::from_be_bytes(expires).into()),
-        },
-    })
+        let inside = Inside::read(&plain)?;
+        let (number, _) = nonce.split_first_chunk::<4>()?;
+        let id = inside.issued.as_secs() << 32 | u64::from(u32::from_be_bytes(*number));
+        Some(Opened { inside, id })
+    }
 }
 
 /// Which code a round was begun with: behind the challenge, for whoever began it over HTTP and asks
@@ -209,10 +284,11 @@ fn ticket_binding(client: &str, id: &str) -> Vec<u8> {
 impl Binding<'_> {
     fn octets(&self) -> Vec<u8> {
         let mut octets = Vec::with_capacity(96);
-        for part in [self.client, self.user, self.policy, self.rule] {
+        for part in [self.client, self.user, self.policy] {
             octets.extend_from_slice(&(part.len() as u64).to_be_bytes());
             octets.extend_from_slice(part.as_bytes());
         }
+        octets.extend_from_slice(&self.text.to_be_bytes());
         octets.extend_from_slice(&self.since.as_millis().to_be_bytes());
         octets.extend_from_slice(&self.credentials.to_be_bytes());
         octets
@@ -237,7 +313,12 @@ pub(crate) const TICKET: &str = ".";
 const TICKETS: u64 = u64::MAX;
 /// Octets of a nonce.
 pub(crate) const NONCE: usize = 12;
-const PLAIN: usize = 6;
+/// Octets that are sealed, and of the tag behind them.
+const PLAIN: usize = 8;
+const TAG: usize = 16;
+/// Where demand and stage stand, above the factors.
+const LEAST: u32 = 12;
+const STAGE: u32 = 14;
 const BASE64: data_encoding::Encoding = data_encoding::BASE64URL_NOPAD;
 
 #[cfg(test)]
@@ -250,24 +331,42 @@ mod tests {
         client: "vpn",
         user: "alice@default",
         policy: "default",
-        rule: "staff",
+        text: 77,
         since: NOW,
         credentials: 4,
     };
 
+    fn inside() -> Inside {
+        Inside {
+            passed: Factors::default().with(Factor::Password),
+            least: 3,
+            stage: Stage::Application,
+            issued: NOW,
+            rule: 255,
+            source: 9,
+        }
+    }
+
     fn sealed() -> String {
-        let passed = Factors::default().with(Factor::Password);
-        let expires = UnixTime::from_secs(NOW.as_secs() + 120);
-        seal(&KEY, BINDING, passed, expires, [9; NONCE]).unwrap()
+        seal(&KEY, BINDING, inside(), [9; NONCE]).unwrap()
+    }
+
+    fn open(key: &Key256, binding: Binding<'_>, text: &str, now: UnixTime) -> Option<Opened> {
+        Closed::read(key, text, now)?.open(binding)
     }
 
     #[test]
-    fn opens_for_the_login_it_was_made_for_and_fits_every_gear() {
+    fn opens_for_the_login_it_was_made_for_and_fits_every_nas() {
         let text = sealed();
         assert!(text.len() <= 48 && text.is_ascii());
         let opened = open(&KEY, BINDING, &text, NOW).unwrap();
-        assert!(opened.passed.contains(Factor::Password) && !opened.passed.contains(Factor::Otp));
-        assert_eq!(opened.answer.expires.as_secs(), NOW.as_secs() + 120);
+        assert_eq!(opened.inside, inside());
+        let later = Inside {
+            issued: UnixTime::from_secs(NOW.as_secs() + 1),
+            ..inside()
+        };
+        let later = seal(&KEY, BINDING, later, [0; NONCE]).unwrap();
+        assert!(open(&KEY, BINDING, &later, NOW).unwrap().id > opened.id);
     }
 
     #[test]
@@ -287,7 +386,7 @@ mod tests {
                 ..BINDING
             },
             Binding {
-                rule: "others",
+                text: 78,
                 ..BINDING
             },
             Binding {
@@ -322,8 +421,11 @@ mod tests {
     fn is_recognised_across_the_change_of_keys() {
         for secs in [1 << 17, (1 << 17) - 1, (1 << 17) - 60] {
             let now = UnixTime::from_secs(10 * (1 << 17) + secs);
-            let expires = UnixTime::from_secs(now.as_secs() + 120);
-            let text = seal(&KEY, BINDING, Factors::default(), expires, [1; NONCE]).unwrap();
+            let inside = Inside {
+                issued: now,
+                ..inside()
+            };
+            let text = seal(&KEY, BINDING, inside, [1; NONCE]).unwrap();
             for later in [0, 120, 1000] {
                 let then = UnixTime::from_secs(now.as_secs() + later);
                 assert!(open(&KEY, BINDING, &text, then).is_some(), "{secs} {later}");

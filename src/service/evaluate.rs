@@ -10,11 +10,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::model::attempt::Compared;
-use crate::model::attempt::Comparison;
 use crate::model::attempt::Finding;
 use crate::model::attempt::Success;
 use crate::model::attempt::Waived;
-use crate::model::audit::Channel;
 use crate::model::credential::Credentials;
 use crate::model::credential::Knowledge;
 use crate::model::reason::Reason;
@@ -28,27 +26,22 @@ use crate::policy::Policy;
 use crate::policy::Present;
 use crate::policy::Rule;
 use crate::policy::assurance;
-use crate::policy::split::CodePart;
-use crate::policy::split::split;
-use crate::secret::Key256;
 use crate::secret::SecretString;
 use crate::secret::random;
 use crate::service::Request;
 use crate::service::Service;
 use crate::service::ServiceError;
 use crate::service::challenge;
-use crate::service::challenge::Binding;
 use crate::service::challenge::Factors;
 use crate::service::challenge::Opened;
+use crate::service::challenge::Stage;
 use crate::service::challenge::Ticket;
 use crate::service::decide;
 use crate::service::facts;
-use crate::service::round::Form;
-use crate::service::round::Presented;
+use crate::service::opened::began_at;
+use crate::service::opened::other_rule;
 use crate::service::round::Round;
-use crate::service::round::round;
 use crate::service::slot::Slot;
-use crate::service::slot::Where;
 use crate::service::slot::is_other;
 use crate::store::By;
 use crate::store::Change;
@@ -63,6 +56,8 @@ pub(super) enum Evaluated<'p> {
         /// The rule that applies, and the exception in force, when it came so far.
         rule: Option<&'p Rule>,
         waived: Option<Waived>,
+        /// What the audit says beside the reason.
+        detail: Option<String>,
     },
     /// Something was.
     Compared(Finding, Box<Evaluation<'p>>),
@@ -74,6 +69,7 @@ impl From<Reason> for Evaluated<'_> {
             reason,
             rule: None,
             waived: None,
+            detail: None,
         }
     }
 }
@@ -82,6 +78,7 @@ impl From<Reason> for Evaluated<'_> {
 struct Refusal {
     reason: Reason,
     waived: Option<Waived>,
+    detail: Option<String>,
 }
 
 impl From<Reason> for Refusal {
@@ -89,6 +86,18 @@ impl From<Reason> for Refusal {
         Self {
             reason,
             waived: None,
+            detail: None,
+        }
+    }
+}
+
+impl Refusal {
+    /// The reply could not be sent.
+    const fn unsent(waived: Option<Waived>, detail: String) -> Self {
+        Self {
+            reason: Reason::ReplyTooLong,
+            waived,
+            detail: Some(detail),
         }
     }
 }
@@ -107,6 +116,16 @@ pub(super) struct Evaluation<'p> {
     pub(super) send: Option<Factor>,
     /// Whether the held factor was answered on another channel.
     pub(super) elsewhere: bool,
+    /// What will be left out of the reply, and why.
+    pub(super) left_out: Option<String>,
+    /// Assurance that was asked for when the login began.
+    pub(super) least: u8,
+    /// How it came to its next challenge.
+    pub(super) stage: Stage,
+    /// The known source that it began at, where this request names none.
+    pub(super) began_at: Option<Source>,
+    /// What the audit says beside the reason.
+    pub(super) detail: Option<String>,
     pub(super) credentials: Credentials,
     /// Right texts whose hashes would be made another way today.
     outdated: Vec<(Knowledge, SecretString)>,
@@ -136,15 +155,17 @@ pub(super) struct Case<'r, 'p> {
     pub(super) policy: &'p Policy,
     pub(super) rule: &'p Rule,
     pub(super) at: UnixTime,
+    /// Assurance that was asked for when the login began.
+    pub(super) least: u8,
 }
 
 /// What is answered.
 #[derive(Clone, Copy)]
-struct Answering {
+pub(super) struct Answering {
     /// A challenge of ours.
-    challenge: bool,
+    pub(super) challenge: bool,
     /// One that names a code, which may have been answered on another channel.
-    elsewhere: bool,
+    pub(super) elsewhere: bool,
 }
 
 /// What is asked for in all the rounds, and why something of the rule is not.
@@ -163,6 +184,15 @@ impl Service {
         key: Option<&UserKey>,
         at: UnixTime,
     ) -> Result<Evaluated<'p>, ServiceError> {
+        if !TAKEN.contains(&request.method) {
+            return Ok(Evaluated::Refused {
+                reason: Reason::MethodNotAllowed,
+                rule: None,
+                waived: None,
+                detail: Some(presented_by(request.method)),
+            });
+        }
+        let opens = request.opens(policy).is_some();
         // The code's form is checked before anything is looked up (SPEC section 7).
         let sole = request.presented.sole_code(policy.only_otp());
         let only = policy.only_otp();
@@ -171,7 +201,7 @@ impl Service {
         let answered = request
             .challenge
             .is_some_and(|id| id.contains(challenge::TICKET));
-        if malformed || (request.presented.is_empty() && !answered) {
+        if !opens && (malformed || (request.presented.is_empty() && !answered)) {
             return Ok(Reason::MalformedCode.into());
         }
         let realm = request.client.realm.as_ref();
@@ -191,21 +221,53 @@ impl Service {
         if view.user.disabled {
             return missed(Reason::UserDisabled).await;
         }
-        let Some(rule) = policy.decide(&facts(request, &view, at)).rule() else {
+        let by_request = policy.decide(&facts(request, &view, at)).rule();
+        let opened = match self.opened(request, policy, by_request, &view, at).await? {
+            Ok(opened) => opened,
+            Err(detail) => {
+                let refusal = Refusal {
+                    reason: Reason::StaleChallenge,
+                    waived: None,
+                    detail: Some(detail),
+                };
+                return self.miss(request, policy, by_request, at, refusal).await;
+            }
+        };
+        let rule = match &opened {
+            Some((_, rule)) => Some(*rule),
+            None => by_request,
+        };
+        let Some(rule) = rule else {
             return missed(Reason::NoRule).await;
+        };
+        let inside = opened.map(|(opened, _)| opened.inside).unwrap_or_default();
+        let began_at = began_at(request, &view, inside);
+        let request = &Request {
+            source: request.source.or_else(|| began_at.map(Source::address)),
+            ..*request
         };
         let case = Case {
             request,
             policy,
             rule,
             at,
+            least: inside.least,
         };
-        match self.compare(case, view).await? {
-            Ok((compared, evaluation)) => {
+        let mut detail = other_rule(rule, by_request);
+        match self
+            .compare(case, view, opened.map(|(opened, _)| opened))
+            .await?
+        {
+            Ok((compared, mut evaluation)) => {
+                evaluation.began_at = began_at;
+                evaluation.detail = detail;
                 let finding = Finding::Compared(compared);
                 Ok(Evaluated::Compared(finding, evaluation))
             }
-            Err(refusal) => self.miss(request, policy, Some(rule), at, refusal).await,
+            Err(mut refusal) => {
+                refusal.detail = refusal.detail.or_else(|| detail.take());
+                self.miss(request, policy, Some(rule), at, refusal).await
+            }
         }
     }
 
@@ -213,18 +275,21 @@ impl Service {
         &self,
         case: Case<'_, 'p>,
         view: View,
+        opened: Option<Opened>,
     ) -> Result<Result<(Compared, Box<Evaluation<'p>>), Refusal>, ServiceError> {
         let credentials = self.bound_to(case.rule, &view).await?;
-        let opened = match self.opened(case, &view, &credentials) {
-            Ok(opened) => opened,
-            Err(reason) => return Ok(Err(reason.into())),
-        };
-        let passed = opened.map(|opened| opened.passed).unwrap_or_default();
+        let passed = opened.map(|opened| opened.inside.passed);
+        let passed = passed.unwrap_or_default();
+        let opens = case.request.opens(case.policy).is_some();
         let outage = self.relief(case.rule, case.at).await?;
         let demand = self.demand(case, &view, passed, &credentials, outage.as_ref());
         let refused = |reason| {
-            let waived = demand.waived.clone();
-            Ok(Err(Refusal { reason, waived }))
+            let (waived, detail) = (demand.waived.clone(), None);
+            Ok(Err(Refusal {
+                reason,
+                waived,
+                detail,
+            }))
         };
         let slots = match slots(case, &view, &credentials, &demand) {
             Ok(slots) => slots,
@@ -239,10 +304,15 @@ impl Service {
         let slot = slots.iter().find(|slot| Some(&slot.factor) == held);
         let ticket = self.ticket(case);
         let answering = Answering {
-            challenge: opened.is_some(),
+            challenge: opened.is_some_and(|opened| opened.inside.stage != Stage::Opening),
             elsewhere: ticket.is_some(),
         };
-        let Some(round) = case.round(&remaining, answering, &credentials, slot) else {
+        let round = if opens {
+            Some(Round::opening(&remaining))
+        } else {
+            case.round(&remaining, answering, &credentials, slot)
+        };
+        let Some(round) = round else {
             return refused(Reason::MalformedCode);
         };
         let elsewhere = round.held().is_some() && round.parts.code.is_none();
@@ -250,29 +320,27 @@ impl Service {
             // Two digits, and a sender that can be forged, prove little (row D1).
             return refused(Reason::LowAssurance);
         }
+        // Before anything is consumed: what is decided must be what can be sent.
+        let left_out = match case.carried(&view, &round, slot) {
+            Ok(left_out) => left_out,
+            Err(detail) => return Ok(Err(Refusal::unsent(demand.waived, detail))),
+        };
         let comparisons = match case.codes(&round, slot, ticket.as_ref()) {
             Ok(comparisons) => comparisons,
             Err(reason) => return refused(reason),
         };
-        let mut knowledge = Vec::new();
         let mut outdated = Vec::new();
-        if round.asked.iter().any(|factor| factor.is_knowledge()) {
-            // Whoever is blocked gets no hashing done; the store would not look at it either.
-            if let Err(reason) = self.unblocked(case, &view).await? {
-                return refused(reason);
-            }
-            for which in round.asked.iter().copied().filter_map(knowledge_of) {
-                let text = match which {
-                    Knowledge::Pin => round.parts.pin,
-                    Knowledge::Password => round.parts.password,
-                };
-                let right = self.knows(&credentials, which, text, &mut outdated).await?;
-                knowledge.push((which, right));
-            }
-        }
+        let known = self.proves(case, &view, &credentials, &round, &mut outdated);
+        let knowledge = match known.await? {
+            Ok(knowledge) => knowledge,
+            Err(reason) => return refused(reason),
+        };
         let (next, keyword) = (round.next, round.keyword);
         let of_next = slots.iter().find(|slot| Some(slot.factor) == next);
-        let send = keyword.or_else(|| of_next.and_then(Slot::asks));
+        // Who typed nothing is sent nothing where everything is typed at once.
+        let unasked = opens && case.rule.present == Present::Joined;
+        let asks = of_next.filter(|_| !unasked).and_then(Slot::asks);
+        let send = keyword.or(asks);
         let passed = round.asked.iter().fold(passed, |set, one| set.with(*one));
         let compared = Compared {
             user: view.user.key.clone(),
@@ -286,7 +354,7 @@ impl Service {
             // A keyword alone answers nothing: remembering it would let anybody fill the memory.
             answers: opened
                 .filter(|_| !round.asked.is_empty())
-                .map(|opened| opened.answer),
+                .map(|opened| case.answer(opened)),
         };
         drop((slots, remaining));
         let evaluation = Box::new(Evaluation {
@@ -298,10 +366,42 @@ impl Service {
             next,
             send,
             elsewhere,
+            left_out,
+            least: case.least().unwrap_or_default(),
+            stage: if opens { Stage::Opening } else { Stage::Round },
+            began_at: None,
+            detail: None,
             credentials,
             outdated,
         });
         Ok(Ok((compared, evaluation)))
+    }
+
+    /// Looks at what the person knows, of what is asked for in this round.
+    async fn proves(
+        &self,
+        case: Case<'_, '_>,
+        view: &View,
+        credentials: &Credentials,
+        round: &Round<'_>,
+        outdated: &mut Vec<(Knowledge, SecretString)>,
+    ) -> Result<Result<Vec<(Knowledge, bool)>, Reason>, ServiceError> {
+        let mut knowledge = Vec::new();
+        for which in round.asked.iter().copied().filter_map(knowledge_of) {
+            // Whoever is blocked gets no hashing done; the store would not look at it either.
+            if knowledge.is_empty()
+                && let Err(reason) = self.unblocked(case, view).await?
+            {
+                return Ok(Err(reason));
+            }
+            let text = match which {
+                Knowledge::Pin => round.parts.pin,
+                Knowledge::Password => round.parts.password,
+            };
+            let right = self.knows(credentials, which, text, outdated).await?;
+            knowledge.push((which, right));
+        }
+        Ok(Ok(knowledge))
     }
 
     /// The verifiers that a login by this rule is bound to: none where it asks for nothing known.
@@ -331,6 +431,7 @@ impl Service {
             policy,
             rule,
             at,
+            ..
         } = case;
         let user = &view.user;
         let bypass = user.bypass.as_ref();
@@ -379,37 +480,6 @@ impl Service {
             }),
             outage: outage.is_some(),
         }
-    }
-
-    /// The challenge that is answered. One that is not ours or has expired starts a login again, as
-    /// RFC 5080 s2.1.1 asks; but a code that comes with it is no first factor, and comparing it with
-    /// one would be a failure that the person did not commit.
-    fn opened(
-        &self,
-        case: Case<'_, '_>,
-        view: &View,
-        credentials: &Credentials,
-    ) -> Result<Option<Opened>, Reason> {
-        let Some(text) = case.request.challenge else {
-            return Ok(None);
-        };
-        let user = view.user.key.to_string();
-        let binding = case.binding(&user, view, credentials);
-        let (id, _) = challenge::parts(text);
-        let opened = challenge::open(&self.challenge_key, binding, id, case.at);
-        if let Some(opened) = opened.filter(|opened| case.at < opened.answer.expires) {
-            return Ok(Some(opened));
-        }
-        let late_code = match case.request.presented {
-            Presented::Passcode(text) => {
-                case.rule.require.len() > 1 && Code::parse(text.expose()).is_ok()
-            }
-            Presented::Fields { .. } => true,
-        };
-        if late_code || case.request.channel == Channel::Http {
-            return Err(Reason::StaleChallenge);
-        }
-        Ok(None)
     }
 
     /// The code, made on the other channel, that this challenge was begun with.
@@ -533,7 +603,11 @@ impl Service {
         at: UnixTime,
         refusal: Refusal,
     ) -> Result<Evaluated<'p>, ServiceError> {
-        let Refusal { reason, waived } = refusal;
+        let Refusal {
+            reason,
+            waived,
+            detail,
+        } = refusal;
         let source = request.source.map(Source::from);
         // Whoever is blocked gets no hashing done: the pool is everybody's.
         let blocked = match reason {
@@ -561,6 +635,7 @@ impl Service {
             reason,
             rule,
             waived,
+            detail,
         })
     }
 }
@@ -572,151 +647,6 @@ fn waiver_text(word: &str, waiver: &Waiver) -> String {
         "{word} by {} until {until}: {}",
         waiver.owner, waiver.reason
     )
-}
-
-impl<'r> Case<'r, '_> {
-    /// A challenge of this login in which nothing was proven yet.
-    pub(super) fn sealed(
-        &self,
-        key: &Key256,
-        view: &View,
-        credentials: &Credentials,
-        expires: UnixTime,
-        nonce: [u8; challenge::NONCE],
-    ) -> Option<String> {
-        let user = view.user.key.to_string();
-        let binding = self.binding(&user, view, credentials);
-        challenge::seal(key, binding, Factors::default(), expires, nonce)
-    }
-
-    pub(super) fn binding<'a>(
-        &'a self,
-        user: &'a str,
-        view: &View,
-        credentials: &Credentials,
-    ) -> Binding<'a> {
-        Binding {
-            client: &self.request.client.name,
-            user,
-            policy: &self.policy.name,
-            rule: &self.rule.name,
-            since: view.user.created,
-            credentials: credentials.revision,
-        }
-    }
-
-    /// Whether a token of the slot makes this code now.
-    fn is_right(&self, slot: &Slot<'_>, part: CodePart<'_>) -> bool {
-        slot.is_right(part, &self.policy.otp, &self.request.client.name, self.at)
-    }
-
-    fn presents_right_code(&self, view: &View, passed: Factors, credentials: &Credentials) -> bool {
-        let place = self.place(view, &self.rule.require, 1, false);
-        let slot = self.rule.slot().map(|held| Slot::of(held, place));
-        let Some(Ok(slot)) = slot else {
-            return false;
-        };
-        let extra = slot.extra();
-        let right = |part: CodePart<'_>| self.is_right(&slot, part);
-        match self.request.presented {
-            Presented::Fields { otp, .. } => {
-                otp.is_some_and(|otp| right(CodePart::alone(otp.expose(), extra)))
-            }
-            Presented::Passcode(text) => {
-                let text = text.expose();
-                let left = remaining(&self.rule.require, passed);
-                let pin = credentials.pin.as_ref().and_then(|pin| pin.length);
-                let pin = pin.map(usize::from);
-                let splits = split(&left, text, slot.lengths(), pin, extra);
-                right(CodePart::alone(text, extra))
-                    || splits.iter().any(|parts| parts.code.is_some_and(right))
-            }
-        }
-    }
-
-    /// Assurance that rule and request ask for.
-    fn least(&self) -> Result<u8, Reason> {
-        let asked = self.request.context.iter();
-        let asked = asked.filter(|(name, _)| *name == MIN_ASSURANCE);
-        let mut least = self.rule.min_assurance;
-        for (_, text) in asked {
-            least = least.max(text.parse().map_err(|_| Reason::LowAssurance)?);
-        }
-        Ok(least)
-    }
-
-    pub(super) fn place<'s, 'v>(
-        &'s self,
-        view: &'v View,
-        factors: &'s [Factor],
-        least: u8,
-        outage: bool,
-    ) -> Where<'s, 'v> {
-        Where {
-            view,
-            policy: self.policy,
-            rule: self.rule,
-            factors,
-            least,
-            outage,
-            at: self.at,
-        }
-    }
-
-    /// How one box is read.
-    pub(super) const fn form(&self, answering: bool) -> Form {
-        match self.rule.present {
-            _ if answering => Form::One,
-            _ if !self.request.rounds => Form::Joined,
-            Present::Joined => Form::Joined,
-            Present::Challenge => Form::One,
-            Present::Either => Form::Either,
-        }
-    }
-
-    fn round<'a>(
-        &self,
-        remaining: &'a [Factor],
-        answering: Answering,
-        credentials: &Credentials,
-        slot: Option<&Slot<'_>>,
-    ) -> Option<Round<'a>>
-    where
-        'r: 'a,
-    {
-        let pin = credentials.pin.as_ref().and_then(|pin| pin.length);
-        round(
-            remaining,
-            self.request.presented,
-            self.form(answering.challenge),
-            answering.elsewhere,
-            slot.into_iter().flat_map(Slot::lengths),
-            pin.map(usize::from),
-            slot.map(Slot::extra).unwrap_or_default(),
-            |part| slot.is_some_and(|slot| self.is_right(slot, part)),
-        )
-    }
-
-    /// Compares the code of this round with every token that counts.
-    fn codes(
-        &self,
-        round: &Round<'_>,
-        slot: Option<&Slot<'_>>,
-        ticket: Option<&Ticket>,
-    ) -> Result<Option<Vec<Comparison>>, Reason> {
-        let Some(held) = round.held() else {
-            return Ok(None);
-        };
-        let slot = slot.filter(|slot| slot.factor == held);
-        let slot = slot.ok_or(Reason::NoToken)?;
-        let Some(part) = round.parts.code else {
-            let ticket = ticket.ok_or(Reason::MalformedCode)?;
-            return slot.answered(ticket).map(Some);
-        };
-        let client = &self.request.client.name;
-        slot.compare(part, &self.policy.otp, client, self.at)
-            .map(Some)
-    }
 }
 
 /// The held factors with the tokens that count, if all that will be asked for is there and reaches the
@@ -752,7 +682,18 @@ pub(super) fn slots<'v>(
     Ok(slots)
 }
 
-fn remaining(factors: &[Factor], passed: Factors) -> Cow<'_, [Factor]> {
+/// What the audit says of a credential that is not looked at.
+fn presented_by(method: &str) -> String {
+    match method {
+        "none" => "the request has no credential: no User-Password".to_owned(),
+        "mixed" => {
+            "the request has credentials of two methods, which RFC 2865 s4.1 forbids".to_owned()
+        }
+        method => format!("the credential came by {method}"),
+    }
+}
+
+pub(super) fn remaining(factors: &[Factor], passed: Factors) -> Cow<'_, [Factor]> {
     if passed.is_empty() {
         return Cow::Borrowed(factors);
     }
@@ -791,5 +732,7 @@ const fn knowledge_of(factor: Factor) -> Option<Knowledge> {
     }
 }
 
+/// The methods that are taken, over RADIUS and HTTP.
+const TAKEN: [&str; 2] = ["pap", "http"];
 /// The context key by which an application asks for more than the rule does.
 pub const MIN_ASSURANCE: &str = "min_assurance";

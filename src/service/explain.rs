@@ -27,7 +27,6 @@ use crate::model::id::Serial;
 use crate::model::reason::Reason;
 use crate::model::source::Source;
 use crate::model::user::Waiver;
-use crate::model::user_key::UserKey;
 use crate::policy::Policy;
 use crate::policy::Rule;
 use crate::service::Presented;
@@ -142,7 +141,7 @@ impl Service {
             reading,
             ..
         } = frame;
-        let key = UserKey::parse(request.user).ok();
+        let key = request.client.key(request.user).ok();
         let view = match &key {
             Some(key) => self.store.view(key).await?,
             None => None,
@@ -208,6 +207,7 @@ impl Service {
                 policy,
                 rule,
                 at: frame.locks_at,
+                least: 0,
             };
             situation.counters = Some(self.counted(case, &view).await?);
         }
@@ -262,6 +262,7 @@ impl Service {
             policy,
             rule,
             at: frame.request.at,
+            least: 0,
         };
         let demand = self.demand(case, view, Factors::default(), credentials, outage);
         let tokens = slots(case, view, credentials, &demand);
@@ -360,6 +361,8 @@ const fn question<'a>(
         source: None,
         attributes: &[],
         context: &[],
+        origin: None,
+        carrier: None,
     }
 }
 

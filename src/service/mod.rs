@@ -11,6 +11,7 @@
 //! nobody could decide; the front ends answer it with silence or 503, and nothing was counted.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -20,7 +21,9 @@ use arc_swap::ArcSwap;
 
 use crate::model::attempt::Attempt;
 use crate::model::attempt::Finding;
+use crate::model::attempt::Note;
 use crate::model::audit::Channel;
+use crate::model::audit::Origin;
 use crate::model::audit::Purpose;
 use crate::model::client::Client;
 use crate::model::credential::Knowledge;
@@ -35,6 +38,7 @@ use crate::policy::Facts;
 use crate::policy::Policies;
 use crate::policy::Policy;
 use crate::policy::ReplyFacts;
+use crate::policy::Rule;
 use crate::policy::assurance;
 use crate::secret::Entropy;
 use crate::secret::EntropyError;
@@ -61,6 +65,7 @@ use crate::time::UnixTime;
 pub mod admin;
 mod ask;
 pub mod begin;
+mod case;
 mod challenge;
 pub mod clients;
 mod compare;
@@ -75,6 +80,7 @@ pub mod inbound;
 pub mod issue;
 mod loaded;
 pub mod notices;
+mod opened;
 pub mod outage;
 mod round;
 pub mod self_service;
@@ -91,6 +97,8 @@ pub struct Service {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     policies: ArcSwap<Policies>,
+    /// Names and texts of policies that were replaced, newest first: why a challenge is stale.
+    earlier: ArcSwap<Vec<(String, u64)>>,
     clients: Arc<clients::Clients>,
     hasher: Arc<Hasher>,
     challenge_key: Key256,
@@ -110,7 +118,7 @@ pub struct Service {
 }
 
 /// One question: is this the person, this once?
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     /// Names the request; made by [`Service::arrival`].
     pub id: RequestId,
@@ -138,6 +146,29 @@ pub struct Request<'a> {
     pub attributes: &'a [(&'a str, &'a str)],
     /// Application context, for policy rules.
     pub context: &'a [(&'a str, &'a str)],
+    /// What the client said of itself and of the person's line, for the audit.
+    pub origin: Option<&'a Arc<Origin>>,
+    /// What replies can carry; `None`: any length.
+    pub carrier: Option<&'a dyn Carrier>,
+}
+
+/// What the replies of a front end can carry: asked before anything is consumed for one.
+pub trait Carrier: fmt::Debug + Send + Sync {
+    /// What becomes of an accept with these attributes, in this order.
+    fn accept(&self, attributes: &[(String, String)]) -> Fit;
+    /// Whether there is room for a challenge.
+    fn challenge(&self) -> bool;
+}
+
+/// What becomes of the attributes of a reply.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Fit {
+    /// All of them are sent.
+    Whole,
+    /// Text for the person is left out: which, and why.
+    Without(String),
+    /// The reply cannot be sent: why.
+    Not(String),
 }
 
 /// A decision, durable.
@@ -246,6 +277,7 @@ impl Service {
             clock,
             entropy,
             policies,
+            earlier: ArcSwap::default(),
             clients,
             hasher: Arc::new(hasher),
             challenge_key,
@@ -348,7 +380,13 @@ impl Service {
         for client in self.clients.all().iter() {
             policy_of(client, &policies)?;
         }
-        self.policies.store(Arc::new(policies));
+        let before = self.policies.swap(Arc::new(policies));
+        let texts = before
+            .iter()
+            .map(|policy| (policy.name.clone(), policy.text));
+        let earlier = self.earlier.load();
+        let known = texts.chain(earlier.iter().cloned()).take(EARLIER);
+        self.earlier.store(Arc::new(known.collect()));
         Ok(())
     }
 
@@ -364,6 +402,11 @@ impl Service {
     pub async fn authenticate(&self, request: &Request<'_>) -> Result<Decided, ServiceError> {
         let policies = self.policies.load_full();
         let policy = policy_of(request.client, &policies)?;
+        let mut room = Default::default();
+        let request = &Request {
+            presented: request.presented.tidied(&mut room),
+            ..*request
+        };
         let decided = self.decide(request, policy).await;
         match &decided {
             Ok(decided) => self.counters.decided(request.channel, decided.reason),
@@ -381,7 +424,8 @@ impl Service {
         policy: &Policy,
     ) -> Result<Decided, ServiceError> {
         let at = self.window_time(request.at)?;
-        let key = UserKey::parse(request.user);
+        let key = request.client.key(request.user);
+        let opening = request.opens(policy);
         let shown = key
             .as_ref()
             .map_or_else(|_| shorten(request.user), UserKey::joined);
@@ -389,14 +433,22 @@ impl Service {
             let evaluated = self
                 .evaluate(request, policy, key.as_ref().ok(), at)
                 .await?;
+            let (mut note, mut began_at) = (Note::default(), None);
             let (finding, rule, waived, evaluation) = match evaluated {
                 Evaluated::Refused {
                     reason,
                     rule,
                     waived,
-                } => (Finding::Refused(reason), rule, waived, None),
-                Evaluated::Compared(finding, evaluation) => {
+                    detail,
+                } => {
+                    note.always = detail;
+                    (Finding::Refused(reason), rule, waived, None)
+                }
+                Evaluated::Compared(finding, mut evaluation) => {
                     let (rule, waived) = (Some(evaluation.rule), evaluation.waived.clone());
+                    note.accept = evaluation.left_out.take();
+                    note.always = evaluation.detail.take();
+                    began_at = evaluation.began_at;
                     (finding, rule, waived, Some(evaluation))
                 }
             };
@@ -404,6 +456,9 @@ impl Service {
             // user nor who is locked can be learned by it.
             let wished = rule.or_else(|| policy.rules.first());
             let wished = wished.and_then(|rule| asked_for(request, rule));
+            let wished = opening.map(|(factor, _)| factor).or(wished);
+            note.challenge = (!request.rounds).then_some(NO_ROUNDS);
+            note.reject = wished.is_some().then_some(DECOY);
             let attempt = Attempt {
                 request: request.id,
                 at,
@@ -414,7 +469,10 @@ impl Service {
                 channel: request.channel,
                 method: request.method.into(),
                 source: request.source,
+                began_at,
+                origin: request.origin.cloned(),
                 rule: rule.map(|rule| Arc::clone(&rule.label)),
+                note,
                 waived,
                 enrols: None,
                 lockout: policy.lockout,
@@ -439,14 +497,17 @@ impl Service {
                     self.renew(&evaluation);
                     let challenge = self.challenge(request, policy, &evaluation).await?;
                     if request.rounds {
-                        Outcome::Challenge(challenge)
+                        Outcome::Challenge(asked_alike(challenge, opening))
                     } else {
                         // What was asked for is on its way; who cannot be asked again begins again.
                         Outcome::Reject
                     }
                 }
                 _ => match wished {
-                    Some(factor) => Outcome::Challenge(self.decoy(request, policy, factor)?),
+                    Some(factor) => {
+                        let decoy = self.decoy(request, policy, factor)?;
+                        Outcome::Challenge(asked_alike(decoy, opening))
+                    }
                     None => Outcome::Reject,
                 },
             };
@@ -474,6 +535,30 @@ impl Service {
             return Err(ServiceError::ClockBehind { now, seen });
         }
         Ok(now.max(seen))
+    }
+}
+
+impl Request<'_> {
+    /// Whether a login begins in which nothing was typed yet: how everybody is then asked. What is asked
+    /// for follows from the policy alone, since who is a user must not be learned by it.
+    fn opens(&self, policy: &Policy) -> Option<(Factor, Option<&'static str>)> {
+        let begins = self.rounds && self.challenge.is_none() && self.presented.is_empty();
+        policy.opening().filter(|_| begins)
+    }
+}
+
+/// Asks for the first factor in the words that everybody hears.
+fn asked_alike(
+    challenge: Challenged,
+    opening: Option<(Factor, Option<&'static str>)>,
+) -> Challenged {
+    match opening {
+        Some((factor, words)) if challenge.factor != Factor::Card => Challenged {
+            factor,
+            prompt: words.unwrap_or_else(|| ask::prompt(factor)).into(),
+            ..challenge
+        },
+        _ => challenge,
     }
 }
 
@@ -512,22 +597,11 @@ fn accepted(
     serial: Option<Serial>,
 ) -> Accepted {
     let Evaluation { rule, view, .. } = evaluation;
-    let user = &view.user;
     let kind = serial.as_ref().and_then(|serial| view.kind_of(serial));
-    let reply = ReplyFacts {
-        user: user.key.name(),
-        realm: user.key.realm(),
-        group: rule.group_of(&facts(request, view, request.at)),
-        token: serial.as_ref().map(Serial::as_str),
-        attributes: request.attributes,
-    };
-    let attributes = policy.reply.iter().filter_map(|attribute| {
-        let value = attribute.value.expand(&reply)?;
-        Some((attribute.name.clone(), value))
-    });
+    let token = serial.as_ref().map(Serial::as_str);
     Accepted {
-        attributes: attributes.collect(),
-        user: user.key.clone(),
+        attributes: attributes(request, policy, rule, view, token),
+        user: view.user.key.clone(),
         assurance: if evaluation.elsewhere {
             1
         } else {
@@ -537,11 +611,35 @@ fn accepted(
     }
 }
 
+/// The reply attributes of an accept by this rule with this token.
+fn attributes(
+    request: &Request<'_>,
+    policy: &Policy,
+    rule: &Rule,
+    view: &View,
+    token: Option<&str>,
+) -> Vec<(String, String)> {
+    let user = &view.user;
+    policy.expand(&ReplyFacts {
+        user: user.key.name(),
+        realm: user.key.realm(),
+        group: rule.group_of(&facts(request, view, request.at)),
+        token,
+        attributes: request.attributes,
+    })
+}
+
 /// A user name that is no user name, for the audit: cut to a length that is still useful.
 fn shorten(text: &str) -> String {
     text.chars().take(64).collect()
 }
 
+/// How many replaced policies are remembered.
+const EARLIER: usize = 64;
+/// What the audit says of a challenge that the client cannot show.
+const NO_ROUNDS: &str = "answered with a reject: the client shows no challenges";
+/// What the audit says of a reject that looks like a challenge.
+const DECOY: &str = "answered with a challenge that nothing passes";
 /// How often a stale view is read again before giving up: an attacker who keeps a counter moving
 /// gets no answer, and pays a commit for every move.
 const TRIES: usize = 8;

@@ -45,6 +45,30 @@ impl<'a> Presented<'a> {
         }
     }
 
+    /// What was typed, with the blanks taken out of what holds only digits and blanks (SPEC section 7).
+    pub(crate) fn tidied<'b>(self, room: &'b mut [Option<SecretString>; 3]) -> Presented<'b>
+    where
+        'a: 'b,
+    {
+        let [one, two, three] = room;
+        match self {
+            Self::Passcode(text) => {
+                *one = text.without_blanks();
+                Presented::Passcode(one.as_ref().unwrap_or(text))
+            }
+            Self::Fields { password, pin, otp } => {
+                *one = password.and_then(SecretString::without_blanks);
+                *two = pin.and_then(SecretString::without_blanks);
+                *three = otp.and_then(SecretString::without_blanks);
+                Presented::Fields {
+                    password: one.as_ref().or(password),
+                    pin: two.as_ref().or(pin),
+                    otp: three.as_ref().or(otp),
+                }
+            }
+        }
+    }
+
     /// Whether nothing at all was presented.
     pub(crate) fn is_empty(self) -> bool {
         match self {
@@ -90,6 +114,11 @@ impl<'a> Round<'a> {
             keyword: None,
             parts,
         }
+    }
+
+    /// Nothing was typed: everything is asked for.
+    pub(crate) fn opening(remaining: &'a [Factor]) -> Self {
+        Self::new(remaining, 0, Split::default())
     }
 
     /// With a keyword in the place of the code everything before the code is looked at, and the code

@@ -126,7 +126,7 @@ impl Service {
         let Some(proven) = self.proven(request, policy).await? else {
             return refused();
         };
-        let Ok(key) = UserKey::parse(request.user) else {
+        let Ok(key) = request.client.key(request.user) else {
             return refused();
         };
         let user = self.user(&key).await?;
@@ -169,7 +169,7 @@ impl Service {
         let policy = policy_of(request.client, &policies)?;
         let refused = || Ok(SelfService::Refused(policy.reject_delay));
         let found = self.store.token(serial).await?;
-        let (Ok(key), Some((token, _))) = (UserKey::parse(request.user), found) else {
+        let (Ok(key), Some((token, _))) = (request.client.key(request.user), found) else {
             return refused();
         };
         if token.user != key || token.state_at(request.at) != LifeCycle::Pending {
@@ -237,7 +237,7 @@ impl Service {
         request: &Request<'_>,
         policy: &Policy,
     ) -> Result<Option<Proven>, AdminError> {
-        let key = UserKey::parse(request.user).ok();
+        let key = request.client.key(request.user).ok();
         let view = match &key {
             Some(key) => self.store.view(key).await?,
             None => None,
@@ -271,8 +271,13 @@ impl Service {
         policy: &Policy,
         asked: Asked<'_>,
     ) -> Result<bool, AdminError> {
+        let mut room = Default::default();
+        let request = &Request {
+            presented: request.presented.tidied(&mut room),
+            ..*request
+        };
         let at = self.window_time(request.at)?;
-        let key = UserKey::parse(request.user).ok();
+        let key = request.client.key(request.user).ok();
         let shown = key.as_ref().map_or_else(
             || crate::service::shorten(request.user),
             ToString::to_string,
@@ -306,6 +311,9 @@ impl Service {
                 method: request.method.into(),
                 source: request.source,
                 rule: None,
+                origin: None,
+                began_at: None,
+                note: crate::model::attempt::Note::default(),
                 waived: None,
                 enrols: None,
                 lockout: policy.lockout,
@@ -408,9 +416,10 @@ fn code(request: &Request<'_>, view: &View, step: &Step) -> Finding {
         .tokens
         .iter()
         .filter(|(token, state)| counts(token, state, step.way, request.at));
-    let compare = |(token, state): &(Token, TokenState)| {
-        compare_issued(token, state, client, step.code.expose())
-    };
+    let tidy = step.code.without_blanks();
+    let typed = tidy.as_ref().unwrap_or(&step.code).expose();
+    let compare =
+        |(token, state): &(Token, TokenState)| compare_issued(token, state, client, typed);
     let tokens: Vec<Comparison> = usable.map(compare).collect();
     if tokens.is_empty() {
         return Finding::Refused(Reason::NoToken);

@@ -12,6 +12,7 @@
 //! `serial 00 realm 00 name` of tokens that count for a second user.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::Serialize;
@@ -21,6 +22,7 @@ use crate::model::audit::Channel;
 use crate::model::audit::DecisionEvent;
 use crate::model::audit::Event;
 use crate::model::audit::FieldChange;
+use crate::model::audit::Origin;
 use crate::model::audit::Purpose;
 use crate::model::id::RequestId;
 use crate::model::id::Serial;
@@ -250,6 +252,13 @@ enum EventV1<'a> {
         rule: Option<&'a str>,
         #[serde(borrow)]
         waiver: Option<&'a str>,
+        #[serde(borrow)]
+        nas: Option<&'a str>,
+        nas_ip: Option<IpAddr>,
+        #[serde(borrow)]
+        calling_station: Option<&'a str>,
+        #[serde(borrow)]
+        note: Option<&'a str>,
         failures: u32,
         locked: bool,
         latency: u32,
@@ -299,6 +308,16 @@ impl<'a> From<&'a Event> for EventV1<'a> {
                 source: event.source,
                 rule: event.rule.as_deref(),
                 waiver: event.waiver.as_deref(),
+                nas: event
+                    .origin
+                    .as_ref()
+                    .and_then(|origin| origin.nas.as_deref()),
+                nas_ip: event.origin.as_ref().and_then(|origin| origin.nas_ip),
+                calling_station: event
+                    .origin
+                    .as_ref()
+                    .and_then(|origin| origin.calling_station.as_deref()),
+                note: event.note.as_deref(),
                 failures: event.failures,
                 locked: event.locked,
                 latency: event.latency,
@@ -332,6 +351,10 @@ impl EventV1<'_> {
                 source,
                 rule,
                 waiver,
+                nas,
+                nas_ip,
+                calling_station,
+                note,
                 failures,
                 locked,
                 latency,
@@ -368,6 +391,16 @@ impl EventV1<'_> {
                 source,
                 rule: rule.map(Into::into),
                 waiver: waiver.map(str::to_owned),
+                origin: (nas.is_some() || nas_ip.is_some() || calling_station.is_some()).then(
+                    || {
+                        Arc::new(Origin {
+                            nas: nas.map(Into::into),
+                            nas_ip,
+                            calling_station: calling_station.map(Into::into),
+                        })
+                    },
+                ),
+                note: note.map(str::to_owned),
                 failures,
                 locked,
                 latency,

@@ -71,7 +71,6 @@ async fn only_ascii_digits_are_a_code() {
         code.chars().map(wide).collect::<String>(),
         code.chars().map(arabic).collect(),
         half,
-        format!("{code} "),
         format!("{code}\n"),
     ];
     for other in others {

@@ -138,6 +138,8 @@ impl House {
             rounds: true,
             source: None,
             attributes: &[],
+            origin: None,
+            carrier: None,
             context: &[],
         };
         let decided = self.service.authenticate(&request).await?;
@@ -429,12 +431,12 @@ async fn only_the_canonical_form_of_a_code_is_a_code() {
     house.token(Kind::Hotp, true).await;
     for typed in [
         "",
-        " 755224",
-        "755224 ",
+        "\t755224",
+        "755224\u{a0}",
         "+755224",
         "75522",
         "\u{ff17}55224",
-        "7552 24",
+        "7552-24",
         "755224\0",
         "x",
     ] {

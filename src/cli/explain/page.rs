@@ -157,6 +157,7 @@ impl Page {
             push!(text, ", decided in {latency_ms} ms");
         }
         self.line("request", &text);
+        self.origin(what);
         if login.client.channel != "admin" {
             let policy = login.client.policy.as_deref().unwrap_or("default");
             let can = match (login.client.known, login.client.challenge) {
@@ -210,6 +211,39 @@ impl Page {
         if below > 0 {
             let rules = if below == 1 { "rule" } else { "rules" };
             self.line(label, &format!("{below} {rules} below, not read"));
+        }
+    }
+
+    /// What the client said of itself, and what the audit says beside the reason.
+    fn origin(&mut self, what: &Explanation) {
+        let Some(AuditRecord {
+            event:
+                AuditEvent::Decision {
+                    nas,
+                    nas_ip,
+                    calling_station,
+                    note,
+                    ..
+                },
+            ..
+        }) = &what.record
+        else {
+            return;
+        };
+        let address = nas_ip.map(|address| address.to_string());
+        let nas: Vec<&str> = nas
+            .as_deref()
+            .into_iter()
+            .chain(address.as_deref())
+            .collect();
+        if !nas.is_empty() {
+            self.line("NAS", &nas.join(", "));
+        }
+        if let Some(station) = calling_station {
+            self.line("station", station);
+        }
+        if let Some(note) = note {
+            self.line("note", note);
         }
     }
 

@@ -115,11 +115,20 @@ fn a_challenge_is_answered_once() {
     for challenge in 2..=16 {
         state = state.answer(answered(challenge), at(1));
     }
-    // Nobody could remember one more: it must wait.
-    assert!(state.has_answered(answered(99), at(2)));
-    assert!(!state.has_answered(answered(99), at(120)));
-    let state = state.answer(answered(99), at(120));
-    assert_eq!(state.answered.len(), 1);
+    // One more makes room: the oldest is forgotten, and what is not newer is void.
+    assert!(!state.has_answered(answered(99), at(2)));
+    let state = state.answer(answered(99), at(2));
+    assert_eq!(state.answered.len(), 16);
+    assert!(state.has_answered(answered(1), at(119)));
+    assert!(state.has_answered(answered(0), at(119)));
+    assert!(state.has_answered(answered(2), at(119)));
+    assert!(!state.has_answered(answered(100), at(119)));
+    let late = Answered {
+        challenge: 100,
+        expires: at(240),
+    };
+    let state = state.answer(late, at(120));
+    assert_eq!((state.answered.len(), state.voided), (1, None));
 }
 
 proptest! {

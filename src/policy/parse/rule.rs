@@ -34,6 +34,10 @@ impl Reader<'_, '_> {
             self.findings
                 .push(value.error("the list of rules is empty: it would reject everybody"));
         }
+        if tables.len() > RULES_MAX {
+            let message = format!("the policy has more than {RULES_MAX} rules");
+            self.findings.push(value.error(message));
+        }
         let mut rules: Vec<Rule> = Vec::new();
         let mut always: Option<(String, usize)> = None;
         for table in tables {
@@ -365,6 +369,9 @@ impl Reader<'_, '_> {
         }
     }
 }
+
+/// Most rules of a policy: a challenge names its rule by one octet.
+const RULES_MAX: usize = 255;
 
 fn supported() -> String {
     let words: Vec<String> = Factor::SUPPORTED

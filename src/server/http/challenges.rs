@@ -10,7 +10,6 @@ use axum::response::Response;
 
 use crate::api;
 use crate::api::Problem;
-use crate::model::user_key::UserKey;
 use crate::policy::Factor;
 use crate::secret::SecretString;
 use crate::server::http::App;
@@ -59,7 +58,7 @@ pub(crate) async fn begin(
         return Err(Failure::malformed("way: `inbound` goes with sms and voice"));
     }
     let client = verify::asking(&app, &caller, None, arrival)?;
-    if let (Some(realm), Ok(user)) = (&client.realm, UserKey::parse(&body.user))
+    if let (Some(realm), Ok(user)) = (&client.realm, client.key(&body.user))
         && realm != user.realm()
     {
         return Err(Failure::Forbidden(
@@ -85,6 +84,8 @@ pub(crate) async fn begin(
         source: body.client_ip,
         attributes: &[],
         context: &context,
+        origin: None,
+        carrier: None,
     };
     let begun = app.service().begin(&request, factor, inbound).await?;
     let challenge = begun.challenge;

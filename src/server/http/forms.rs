@@ -5,6 +5,7 @@ use crate::model::audit::AuditRecord;
 use crate::model::audit::Changed;
 use crate::model::audit::Event;
 use crate::model::audit::FieldChange;
+use crate::model::audit::Origin;
 use crate::model::client::Access;
 use crate::model::client::Client;
 use crate::model::credential::Verifier;
@@ -196,6 +197,11 @@ pub(crate) fn client(client: &Client, now: UnixTime) -> api::Client {
 }
 
 pub(crate) fn audit(record: &AuditRecord) -> api::AuditRecord {
+    let none = Origin::default();
+    let origin = match &record.event {
+        Event::Decision(event) => event.origin.as_deref().unwrap_or(&none),
+        Event::Change(_) => &none,
+    };
     let event = match &record.event {
         Event::Decision(event) => api::AuditEvent::Decision {
             decision: event.decision.as_str().to_owned(),
@@ -207,9 +213,13 @@ pub(crate) fn audit(record: &AuditRecord) -> api::AuditRecord {
             client: event.client.to_string(),
             channel: event.channel.as_str().to_owned(),
             client_ip: event.source,
+            nas: origin.nas.as_deref().map(str::to_owned),
+            nas_ip: origin.nas_ip,
+            calling_station: origin.calling_station.as_deref().map(str::to_owned),
             method: event.method.to_string(),
             rule: event.rule.as_deref().map(str::to_owned),
             waiver: event.waiver.clone(),
+            note: event.note.clone(),
             failures: event.failures,
             latency_ms: event.latency,
         },

@@ -29,7 +29,6 @@ use crate::model::client::Access;
 use crate::model::client::ApiAccess;
 use crate::model::client::Client;
 use crate::model::client::LOCAL;
-use crate::model::user_key::UserKey;
 use crate::secret::SecretString;
 use crate::server::http::App;
 use crate::server::http::admin::tell;
@@ -338,7 +337,7 @@ impl Question {
             return Err(Failure::malformed("context.min_assurance: write 1, 2 or 3"));
         }
         // A name that cannot be read belongs to no realm; it is rejected, and audited, as unknown.
-        if let (Some(realm), Ok(user)) = (&client.realm, UserKey::parse(&body.user))
+        if let (Some(realm), Ok(user)) = (&client.realm, client.key(&body.user))
             && realm != user.realm()
         {
             return Err(Failure::Forbidden(
@@ -392,6 +391,8 @@ impl Question {
             source: self.source,
             attributes: &[],
             context,
+            origin: None,
+            carrier: None,
         }
     }
 

@@ -11,8 +11,10 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::model::audit::Channel;
+use crate::model::audit::Origin;
 use crate::model::id::RequestId;
 use crate::radius::attribute::Type;
+use crate::radius::dictionary::Dictionary;
 use crate::radius::duplicate::Finish;
 use crate::radius::duplicate::Ticket;
 use crate::radius::packet::Packet;
@@ -73,15 +75,17 @@ impl Job {
             .await
             .ok()?;
         let packet = Packet::parse(&self.octets).expect("it was parsed when it arrived");
-        let Some(decided) = self.decide(&packet).await else {
+        // One for the whole of it: what was measured is what is built.
+        let dictionary = self.pipeline.dictionary();
+        let Some(decided) = self.decide(&packet, &dictionary).await else {
             self.peer.counters.event(Event::Undecided);
             return None;
         };
-        let (event, octets) = self.reply(&packet, &decided)?;
+        let (event, octets) = self.reply(&packet, &decided, &dictionary)?;
         self.answer(event, octets, decided.delay)
     }
 
-    async fn decide(&self, packet: &Packet<'_>) -> Option<Decided> {
+    async fn decide(&self, packet: &Packet<'_>, dictionary: &Dictionary) -> Option<Decided> {
         let Self { pipeline, peer, .. } = self;
         let client = peer.client.as_ref();
         let service = &pipeline.service;
@@ -95,7 +99,6 @@ impl Job {
         }
         // U+FFFD stands for what is not UTF-8; no user name has it, so it is nobody's.
         let user = String::from_utf8_lossy(packet.first(Type::UserName).unwrap_or_default());
-        let dictionary = pipeline.dictionary();
         let mut texts = Vec::new();
         packet.attributes.iter().for_each(|attribute| {
             dictionary.describe(attribute, |named| texts.push(named));
@@ -104,6 +107,8 @@ impl Job {
             .iter()
             .map(|(name, text)| (*name, text.as_ref()))
             .collect();
+        let origin = origin(packet);
+        let room = reply::Room { packet, dictionary };
         let request = Request {
             id: self.id,
             at: self.at,
@@ -121,42 +126,43 @@ impl Job {
             source: calling_station(packet),
             attributes: &attributes,
             context: &[],
+            origin: origin.as_ref(),
+            carrier: Some(&room),
         };
         // The deadline keeps late work from beginning. Work that has begun is waited for, since its
         // answer serves the retransmission. The service says why there is none.
         service.authenticate(&request).await.ok()
     }
 
-    fn reply(&self, packet: &Packet<'_>, decided: &Decided) -> Option<(Event, Arc<[u8]>)> {
-        let Self {
-            pipeline, peer, id, ..
-        } = self;
-        let (keys, client) = (peer.keys(self.secret), peer.client.name.as_str());
-        if let Outcome::Accept(accepted) = &decided.outcome {
-            let dictionary = pipeline.dictionary();
-            match reply::accept(packet, &accepted.attributes, &dictionary, keys) {
-                Ok(octets) => return Some((Event::Accept, octets)),
-                // The code is consumed, so silence would only make the gear send it again. Half of
-                // the attributes could grant more than the policy says: a missing Filter-Id opens
-                // a network. What is left is Reject.
-                Err(error) => tracing::error!(
-                    %id, client, user = %accepted.user, %error,
-                    "the policy's reply attributes cannot be sent: rejected though the code was \
-                     right; correct [reply] of the client's policy"
-                ),
+    /// What was decided, and nothing else, is sent: it is on record. The service has asked whether it
+    /// can be.
+    fn reply(
+        &self,
+        packet: &Packet<'_>,
+        decided: &Decided,
+        dictionary: &Dictionary,
+    ) -> Option<(Event, Arc<[u8]>)> {
+        let keys = self.peer.keys(self.secret);
+        let (event, built) = match &decided.outcome {
+            Outcome::Accept(accepted) => {
+                let built = reply::accept(packet, &accepted.attributes, dictionary, keys);
+                (Event::Accept, built)
             }
-        }
-        if let Outcome::Challenge(challenge) = &decided.outcome {
-            match reply::challenge(packet, challenge, keys) {
-                Ok(octets) => return Some((Event::Challenge, octets)),
-                Err(error) => tracing::error!(%id, client, %error, "no challenge"),
+            Outcome::Challenge(challenge) => {
+                let built = reply::challenge(packet, challenge, keys);
+                (Event::Challenge, built.map_err(Into::into))
             }
-        }
-        match reply::reject(packet, keys) {
-            Ok(octets) => Some((Event::Reject, octets)),
+            Outcome::Reject => (
+                Event::Reject,
+                reply::reject(packet, keys).map_err(Into::into),
+            ),
+        };
+        match built {
+            Ok(octets) => Some((event, octets)),
             Err(error) => {
-                tracing::error!(%id, client, %error, "no reply");
-                peer.counters.event(Event::Undecided);
+                let client = self.peer.client.name.as_str();
+                tracing::error!(id = %self.id, client, %error, "decided, but no reply can be built");
+                self.peer.counters.event(Event::Undecided);
                 None
             }
         }
@@ -246,6 +252,19 @@ impl Drop for Claim {
             self.peer.counters.event(Event::Undecided);
         }
     }
+}
+
+/// What the NAS says of itself and of the person's line.
+fn origin(packet: &Packet<'_>) -> Option<Arc<Origin>> {
+    let v4 = packet.first(Type::NasIpAddress);
+    let v4 = v4.and_then(|octets| Some(IpAddr::from(<[u8; 4]>::try_from(octets).ok()?)));
+    let v6 = packet.first(Type::NasIpv6Address);
+    let v6 = v6.and_then(|octets| Some(IpAddr::from(<[u8; 16]>::try_from(octets).ok()?)));
+    Origin::new(
+        packet.first(Type::NasIdentifier),
+        v4.or(v6),
+        packet.first(Type::CallingStationId),
+    )
 }
 
 /// Where the person is, when the gear says it as an address.

@@ -266,8 +266,10 @@ impl Lane {
     async fn answer(&mut self) {
         for (octets, route) in self.replies.drain(..) {
             if let Err(error) = self.port.send(&octets, &route).await {
+                // What was decided stays decided: a retransmission gets the same octets.
                 bump(&self.ingress.counters.send_errors);
-                tracing::debug!(listener = %self.port.local_addr(), %error, "a reply was not sent");
+                self.pipeline
+                    .not_sent(self.port.local_addr(), route.peer, &error);
             }
         }
     }

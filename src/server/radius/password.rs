@@ -1,6 +1,7 @@
 //! What the person typed, as it came in the request.
 
 use crate::radius::Discard;
+use crate::radius::attribute::Attribute;
 use crate::radius::attribute::Type;
 use crate::radius::authenticator::Signature;
 use crate::radius::packet::Packet;
@@ -32,8 +33,15 @@ impl Credential {
         secret: Secret,
         now: UnixTime,
     ) -> Result<(Self, Secret), Discard> {
-        let Some(hidden) = packet.first(Type::UserPassword) else {
-            return Ok((Self::unsupported(packet, peer), secret));
+        let method = method(packet);
+        let Some(hidden) = packet.first(Type::UserPassword).filter(|_| method == PAP) else {
+            tracing::debug!(
+                client = peer.client.name,
+                method,
+                "the credential is not looked at: set the NAS to PAP; rejected, not counted"
+            );
+            let passcode = SecretString::default();
+            return Ok((Self { passcode, method }, secret));
         };
         let authenticator = packet.request_authenticator();
         let reveal = |secret| password::reveal(hidden, &authenticator, peer.keys(secret));
@@ -50,33 +58,56 @@ impl Credential {
         Ok((
             Self {
                 passcode: passcode.unwrap_or_default(),
-                method: "pap",
+                method,
             },
             used,
         ))
     }
+}
 
-    fn unsupported(packet: &Packet<'_>, peer: &Peer) -> Self {
-        let method = if packet.has(Type::EapMessage) {
-            "eap"
-        } else if packet.has(Type::ChapPassword) {
-            "chap"
-        } else {
-            "pap"
+/// How the credential travels: `none` without one, `mixed` where there are two (RFC 2865 s4.1 and
+/// RFC 3579 s3.2 allow one).
+fn method(packet: &Packet<'_>) -> &'static str {
+    let mut found = None;
+    for attribute in &packet.attributes {
+        let method = match attribute.r#type {
+            Type::UserPassword => PAP,
+            Type::ChapPassword => "chap",
+            Type::EapMessage => "eap",
+            Type::VendorSpecific => match vendors(&attribute) {
+                Some(method) => method,
+                None => continue,
+            },
+            _ => continue,
         };
-        tracing::debug!(
-            client = peer.client.name,
-            method,
-            "no User-Password in the request: set the gear to PAP; rejected, not counted"
-        );
-        Self {
-            passcode: SecretString::default(),
-            method,
+        match found {
+            Some(other) if other != method => return "mixed",
+            _ => found = Some(method),
         }
     }
+    found.unwrap_or("none")
+}
+
+/// RFC 2548 s2.1.3 and s2.3.2.
+fn vendors(attribute: &Attribute<'_>) -> Option<&'static str> {
+    let vendor = attribute
+        .vendor()
+        .filter(|vendor| vendor.number == MICROSOFT)?;
+    vendor.iter().find_map(|(r#type, _)| match r#type {
+        MS_CHAP_RESPONSE => Some("mschap"),
+        MS_CHAP2_RESPONSE => Some("mschapv2"),
+        _ => None,
+    })
 }
 
 fn is_text(typed: &SecretBytes) -> bool {
     let text = std::str::from_utf8(typed.expose());
     text.is_ok_and(|text| !text.chars().any(char::is_control))
 }
+
+/// The method that is taken.
+const PAP: &str = "pap";
+
+const MICROSOFT: u32 = 311;
+const MS_CHAP_RESPONSE: u8 = 1;
+const MS_CHAP2_RESPONSE: u8 = 25;

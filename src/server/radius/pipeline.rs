@@ -302,6 +302,22 @@ impl Pipeline {
         }
     }
 
+    /// A reply that the system did not take. It is kept for retransmissions.
+    pub(super) fn not_sent(&self, listener: SocketAddr, peer: SocketAddr, error: &std::io::Error) {
+        let now = self.service.now();
+        let table = self.table.load();
+        let Some(found) = table.lookup(peer.ip().to_canonical()) else {
+            return;
+        };
+        if self.limiter.once(&found.client, "not_sent", now) {
+            let client = found.client.name.as_str();
+            tracing::warn!(
+                client, %listener, %peer, %error,
+                "a reply was not sent; a retransmission of its request gets it again"
+            );
+        }
+    }
+
     fn undecided(&self, peer: &Peer, error: &dyn std::error::Error, now: UnixTime) -> Received {
         peer.counters.event(Event::Undecided);
         if self

@@ -2,9 +2,15 @@
 //!
 //! Invariant: an Access-Reject is a function of the request alone (Message-Authenticator,
 //! EAP-Failure if EAP was asked, Proxy-State), whatever the cause.
+//!
+//! What does not fit: Proxy-State always goes back whole (RFC 2865 s5.33). Reply-Message, text for the
+//! person, is split into as many attributes as it needs and is left out where there is no room for all
+//! of it. Any other attribute that does not fit makes the accept impossible: a missing Filter-Id opens a
+//! network. The service asks [`Room`] before it consumes anything.
 
 use std::sync::Arc;
 
+use crate::radius::attribute::MAX_ATTRIBUTES;
 use crate::radius::attribute::Type;
 use crate::radius::authenticator::SecretKeys;
 use crate::radius::dictionary::Dictionary;
@@ -12,9 +18,13 @@ use crate::radius::dictionary::EncodeError;
 use crate::radius::encode::BuildError;
 use crate::radius::encode::MessageAuthenticator;
 use crate::radius::packet::Code;
+use crate::radius::packet::HEADER;
+use crate::radius::packet::MAX_LENGTH;
 use crate::radius::packet::Packet;
 use crate::radius::reply::ReplyBuilder;
+use crate::service::Carrier;
 use crate::service::Challenged;
+use crate::service::Fit;
 
 /// Why an Access-Accept was not built.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +37,120 @@ pub(super) enum AcceptError {
     Packet(#[from] BuildError),
 }
 
+/// The replies to one request, measured before one of them is needed.
+#[derive(Debug)]
+pub(super) struct Room<'p> {
+    pub(super) packet: &'p Packet<'p>,
+    pub(super) dictionary: &'p Dictionary,
+}
+
+impl Carrier for Room<'_> {
+    fn accept(&self, attributes: &[(String, String)]) -> Fit {
+        match Layout::of(self.packet, attributes, self.dictionary) {
+            Ok(layout) if layout.silent => {
+                Fit::Without("Reply-Message was left out: no room for all of it".to_owned())
+            }
+            Ok(_) => Fit::Whole,
+            Err(error) => Fit::Not(error.to_string()),
+        }
+    }
+
+    fn challenge(&self) -> bool {
+        left(self.packet).take(&[2 + STATE])
+    }
+}
+
+/// The attributes of an Access-Accept, encoded.
+struct Layout {
+    attributes: Vec<Vec<u8>>,
+    /// Whether there was no room for the text to the person.
+    silent: bool,
+}
+
+impl Layout {
+    fn of(
+        packet: &Packet<'_>,
+        attributes: &[(String, String)],
+        dictionary: &Dictionary,
+    ) -> Result<Self, AcceptError> {
+        let (mut encoded, mut texts) = (Vec::new(), 0);
+        for (name, value) in attributes {
+            let text = dictionary
+                .attribute(name)
+                .is_some_and(|one| one.vendor == 0 && one.r#type == Some(Type::ReplyMessage.0));
+            if text {
+                for piece in pieces(value) {
+                    encoded.push((true, dictionary.encode(name, piece)?));
+                    texts += 1;
+                }
+            } else {
+                encoded.push((false, dictionary.encode(name, value)?));
+            }
+        }
+        let fits = |encoded: &[(bool, Vec<u8>)]| {
+            let lengths: Vec<usize> = encoded.iter().map(|(_, one)| one.len()).collect();
+            left(packet).take(&lengths)
+        };
+        let whole = fits(&encoded);
+        if !whole {
+            encoded.retain(|(text, _)| !text);
+            if texts == 0 || !fits(&encoded) {
+                return Err(BuildError::PacketTooLong.into());
+            }
+        }
+        Ok(Self {
+            attributes: encoded.into_iter().map(|(_, one)| one).collect(),
+            silent: !whole,
+        })
+    }
+}
+
+/// What a reply has left beside its header, its signature and the Proxy-State.
+struct Left {
+    octets: usize,
+    attributes: usize,
+}
+
+fn left(packet: &Packet<'_>) -> Left {
+    let mut left = Left {
+        octets: MAX_LENGTH - HEADER - SIGNATURE,
+        attributes: MAX_ATTRIBUTES - 1,
+    };
+    for state in packet.all(Type::ProxyState) {
+        left.octets = left.octets.saturating_sub(2 + state.len());
+        left.attributes = left.attributes.saturating_sub(1);
+    }
+    left
+}
+
+impl Left {
+    /// Takes the room for attributes of these lengths, headers included; `false`: there is too little,
+    /// and nothing was taken.
+    fn take(&mut self, lengths: &[usize]) -> bool {
+        let octets: usize = lengths.iter().sum();
+        let fits = octets <= self.octets && lengths.len() <= self.attributes;
+        if fits {
+            self.octets -= octets;
+            self.attributes -= lengths.len();
+        }
+        fits
+    }
+}
+
+/// A text in pieces that fit an attribute each, cut between characters.
+fn pieces(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let mut end = rest.len().min(VALUE);
+        while !rest.is_char_boundary(end) {
+            end -= 1;
+        }
+        let (piece, behind) = rest.split_at_checked(end)?;
+        rest = behind;
+        (!piece.is_empty()).then_some(piece)
+    })
+}
+
 /// An Access-Accept with a policy's reply attributes, in order.
 pub(super) fn accept(
     packet: &Packet<'_>,
@@ -37,8 +161,10 @@ pub(super) fn accept(
     let mut buffer = Vec::with_capacity(USUAL);
     let first = MessageAuthenticator::First;
     let mut builder = ReplyBuilder::new(&mut buffer, Code::AccessAccept, packet, first);
-    for (name, value) in attributes {
-        builder.encoded(&dictionary.encode(name, value)?)?;
+    if !attributes.is_empty() {
+        for attribute in Layout::of(packet, attributes, dictionary)?.attributes {
+            builder.encoded(&attribute)?;
+        }
     }
     builder.finish(keys)?;
     Ok(buffer.into())
@@ -49,8 +175,12 @@ pub(super) fn reject(packet: &Packet<'_>, keys: &SecretKeys) -> Result<Arc<[u8]>
     let mut buffer = Vec::with_capacity(USUAL);
     let first = MessageAuthenticator::First;
     let mut builder = ReplyBuilder::new(&mut buffer, Code::AccessReject, packet, first);
-    // RFC 3579 s2.6.3: the EAP peer is told, with the Identifier of its own packet.
-    if let Some(&[_, identifier, ..]) = packet.first(Type::EapMessage) {
+    // RFC 3579 s2.6.3: the EAP peer is told, with the Identifier of its own packet (RFC 3748 s4.2). An
+    // EAP-Start has none.
+    if let Some(eap) = packet.first(Type::EapMessage)
+        && left(packet).take(&[2 + FAILURE])
+    {
+        let identifier = eap.get(1).copied().unwrap_or_default();
         builder.attribute(Type::EapMessage, &[EAP_FAILURE, identifier, 0, 4])?;
     }
     builder.finish(keys)?;
@@ -58,7 +188,8 @@ pub(super) fn reject(packet: &Packet<'_>, keys: &SecretKeys) -> Result<Arc<[u8]>
 }
 
 /// An Access-Challenge (RFC 2865 s4.4): what is asked for, that it may be shown while it is typed
-/// (RFC 2869 s5.10), and what the gear gives back with the answer.
+/// (RFC 2869 s5.10), and what the NAS gives back with the answer. The words are left out where there is
+/// no room for all of them.
 pub(super) fn challenge(
     packet: &Packet<'_>,
     challenge: &Challenged,
@@ -68,10 +199,18 @@ pub(super) fn challenge(
     let mut buffer = Vec::with_capacity(USUAL);
     let first = MessageAuthenticator::First;
     let mut builder = ReplyBuilder::new(&mut buffer, Code::AccessChallenge, packet, first);
-    builder
-        .attribute(Type::State, challenge.id.as_bytes())?
-        .attribute(Type::ReplyMessage, challenge.prompt.as_bytes())?
-        .attribute(Type::Prompt, &echo.to_be_bytes())?;
+    builder.attribute(Type::State, challenge.id.as_bytes())?;
+    let mut left = left(packet);
+    left.take(&[2 + challenge.id.len()]);
+    let lengths: Vec<usize> = pieces(&challenge.prompt).map(|one| 2 + one.len()).collect();
+    if left.take(&lengths) {
+        for piece in pieces(&challenge.prompt) {
+            builder.attribute(Type::ReplyMessage, piece.as_bytes())?;
+        }
+    }
+    if left.take(&[2 + PROMPT]) {
+        builder.attribute(Type::Prompt, &echo.to_be_bytes())?;
+    }
     builder.finish(keys)?;
     Ok(buffer.into())
 }
@@ -89,6 +228,21 @@ pub(super) fn plain(
 
 /// RFC 3748 s4: Code of a Failure packet.
 const EAP_FAILURE: u8 = 4;
+
+/// Octets of a Failure packet.
+const FAILURE: usize = 4;
+
+/// Octets of a Prompt.
+const PROMPT: usize = 4;
+
+/// Most octets of a State (SPEC section 5).
+const STATE: usize = 48;
+
+/// Octets of a Message-Authenticator with its header.
+const SIGNATURE: usize = 18;
+
+/// Most octets of a value (RFC 2865 s5).
+const VALUE: usize = 253;
 
 /// Octets of most replies.
 const USUAL: usize = 128;

@@ -41,7 +41,7 @@ pub struct NewRadiusClient {
     pub policy: Option<String>,
     /// Whether it can carry challenges.
     pub challenge: bool,
-    /// Only users of this realm.
+    /// Realm of names without one; users of other realms are refused.
     pub realm: Option<String>,
     /// Whether requests must be signed.
     pub require: Require,
@@ -54,7 +54,7 @@ pub struct ClientPatch {
     pub addresses: Option<Vec<IpNet>>,
     /// Policy of its users.
     pub policy: Option<Option<String>>,
-    /// Only users of this realm.
+    /// Realm of names without one; users of other realms are refused.
     pub realm: Option<Option<String>>,
     /// Whether requests must be signed.
     pub require: Option<Require>,

@@ -95,7 +95,7 @@ impl Service {
         request: &Request<'_>,
         new: CredentialsPatch,
     ) -> Result<Replaced, AdminError> {
-        let Ok(key) = UserKey::parse(request.user) else {
+        let Ok(key) = request.client.key(request.user) else {
             return Ok(Replaced::Refused(self.authenticate(request).await?));
         };
         // Before the code is used up: whoever types a PIN that is too short keeps it.
@@ -164,6 +164,8 @@ impl Service {
                 Err(error) => return invalid(field, error.to_string()),
             },
             NewVerifier::Text(typed) => {
+                let tidy = typed.without_blanks();
+                let typed = tidy.as_ref().unwrap_or(typed);
                 let text = check(user, which, typed)?;
                 let old: Vec<Hash> = present
                     .iter()
@@ -203,6 +205,9 @@ fn form(which: Knowledge, typed: &SecretString) -> Result<Text, AdminError> {
         Knowledge::Pin => Form::Pin,
         Knowledge::Password => Form::Password,
     };
+    // As a login reads it.
+    let tidy = typed.without_blanks();
+    let typed = tidy.as_ref().unwrap_or(typed);
     Text::parse(form, typed).or_else(|unfit| invalid(which.as_str(), unfit.to_string()))
 }
 

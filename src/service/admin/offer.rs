@@ -295,6 +295,8 @@ fn compared(
     typed: &SecretString,
     at: UnixTime,
 ) -> Result<Comparison, AdminError> {
+    let tidy = typed.without_blanks();
+    let typed = tidy.as_ref().unwrap_or(typed);
     if !matches!(token.kind, Kind::Totp | Kind::Hotp) {
         return Ok(compare_issued(token, state, None, typed.expose()));
     }

@@ -211,6 +211,9 @@ impl Service {
                 rule: None,
                 lockout: Lockout::default(),
                 method: "admin".into(),
+                origin: None,
+                began_at: None,
+                note: crate::model::attempt::Note::default(),
                 waived: None,
                 enrols: None,
                 finding: Finding::Compared(Compared {

@@ -139,7 +139,7 @@ fn of_reason(reason: Reason, situation: &Situation) -> Vec<Step> {
         )],
         Reason::UsedCode => vec![say("Let the person wait for the next code and try again.")],
         Reason::MalformedCode => vec![say(
-            "Tell the person what to type. An empty box, and gear that sends something of its own, \
+            "Tell the person what to type. An empty box, and a NAS that sends something of its own, \
              end here too.",
         )],
         Reason::WrongPin | Reason::NoPin => vec![step(
@@ -183,6 +183,15 @@ fn of_reason(reason: Reason, situation: &Situation) -> Vec<Step> {
              raise `life` under `[challenge]` of the policy.",
         )],
         Reason::LowAssurance => vec![low(situation)],
+        Reason::MethodNotAllowed => vec![say(
+            "Set the NAS to PAP for this server; Message-Authenticator and a long shared secret protect \
+             the password. Where it offers a list of methods, take all others out of it.",
+        )],
+        Reason::ReplyTooLong => vec![step(
+            "Shorten the attributes under `[reply]` of the policy, or the names that they are filled \
+             with; warnings say which can become too long",
+            &["policy", "check"],
+        )],
     }
 }
 

@@ -78,6 +78,7 @@ struct UserStateV1 {
     throttle: ThrottleV1,
     known: Vec<KnownV1>,
     answered: Vec<(u64, u64)>,
+    voided: Option<(u64, u64)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -101,6 +102,9 @@ pub(crate) fn user_state_row(state: &UserState) -> Result<Vec<u8>, StoreError> {
         answered: answered
             .map(|answered| (answered.challenge, answered.expires.as_millis()))
             .collect(),
+        voided: state
+            .voided
+            .map(|mark| (mark.challenge, mark.expires.as_millis())),
     };
     row(1, &form)
 }
@@ -125,6 +129,10 @@ pub(crate) fn user_state(bytes: &[u8]) -> Result<UserState, StoreError> {
                 expires: UnixTime::from_millis(expires),
             })
             .collect(),
+        voided: form.voided.map(|(challenge, expires)| Answered {
+            challenge,
+            expires: UnixTime::from_millis(expires),
+        }),
     })
 }
 

@@ -264,6 +264,9 @@ impl Desk {
             method: "device".into(),
             source: None,
             rule: None,
+            origin: None,
+            began_at: None,
+            note: oncegate::model::attempt::Note::default(),
             waived: None,
             lockout: Lockout::default(),
             finding: Finding::Compared(Compared {

@@ -140,6 +140,19 @@ impl Codes {
         typed: &str,
     ) -> Expected {
         let whole: Vec<Option<&str>> = texts.iter().map(|text| Some(text.as_str())).collect();
+        let empty = match way {
+            Way::Box { .. } => typed.is_empty(),
+            _ => texts.iter().all(String::is_empty),
+        };
+        // Nothing typed begins the rounds.
+        let opens = form != Form::Joined;
+        let at_once = matches!(way, Way::Fields | Way::Box { .. });
+        if opens && empty && at_once {
+            return Expected {
+                words: vec!["challenged"],
+                consumed: false,
+            };
+        }
         match way {
             Way::Fields => {
                 // Where more rounds may follow, what is given from the beginning is looked at.

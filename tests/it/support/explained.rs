@@ -192,6 +192,8 @@ impl House {
             rounds: ask.client != "old",
             source: ask.from.map(|from| from.parse::<IpAddr>().unwrap()),
             attributes: &[],
+            origin: None,
+            carrier: None,
             context: ask.context,
         };
         let decided = service.authenticate(&request).await.unwrap();

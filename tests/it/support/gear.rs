@@ -59,6 +59,27 @@ pub(crate) fn access_request(
     packet
 }
 
+/// A signed Access-Request of whatever is put into it.
+pub(crate) fn request_of(
+    number: u64,
+    keys: &SecretKeys,
+    build: impl FnOnce(&mut RequestBuilder<'_>),
+) -> Vec<u8> {
+    let mut authenticator = [0x5d; 16];
+    authenticator[..8].copy_from_slice(&number.to_be_bytes());
+    let mut packet = Vec::new();
+    let mut builder = RequestBuilder::new(
+        &mut packet,
+        Code::AccessRequest,
+        number.to_be_bytes()[7],
+        RequestAuthenticator(authenticator),
+        MessageAuthenticator::First,
+    );
+    build(&mut builder);
+    builder.finish(keys).expect("it fits");
+    packet
+}
+
 /// Reads a reply as gear does.
 pub(crate) fn heard(request: &[u8], reply: &[u8], keys: &SecretKeys) -> Heard {
     let asked = Packet::parse(request).expect("our request");

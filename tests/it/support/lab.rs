@@ -27,7 +27,9 @@ use oncegate::otp::Digits;
 use oncegate::otp::Period;
 use oncegate::otp::hotp;
 use oncegate::policy::Policies;
+use oncegate::radius::authenticator::SecretKeys;
 use oncegate::radius::dictionary::Dictionary;
+use oncegate::radius::request::RequestBuilder;
 use oncegate::secret::Key256;
 use oncegate::secret::OtpKey;
 use oncegate::secret::SecretBytes;
@@ -63,6 +65,7 @@ use crate::radius_dialogue::keys;
 use crate::support::app;
 use crate::support::gear::access_request;
 use crate::support::gear::heard;
+use crate::support::gear::request_of;
 
 /// When every lab begins: the first second of a TOTP step.
 pub(crate) const START: UnixTime = UnixTime::from_secs(1_795_000_020);
@@ -395,6 +398,59 @@ impl Lab {
         let answer = job.run().await.expect("a decision");
         let reply = answer.release().expect("an answer");
         heard(&request, &reply, &keys)
+    }
+}
+
+impl Lab {
+    /// An Access-Request from the NAS of the policy, of whatever it holds; the reply, and the request.
+    pub(crate) async fn send(
+        &self,
+        policy: &str,
+        build: impl FnOnce(&mut RequestBuilder<'_>, &SecretKeys),
+    ) -> (Vec<u8>, Heard) {
+        let keys = keys(SECRET);
+        let number = self.sent.fetch_add(1, Ordering::Relaxed);
+        let request = request_of(number, &keys, |builder| build(builder, &keys));
+        let Running {
+            pipeline, ingress, ..
+        } = self.running();
+        let port = 1024 + u16::try_from(number % 60_000).expect("a port");
+        let from = SocketAddr::new(self.clients[policy].address, port);
+        let Received::Work(job) = pipeline.receive(&request, from, ingress) else {
+            panic!("work");
+        };
+        let answer = job.run().await.expect("a decision");
+        let reply = answer.release().expect("an answer");
+        (reply.to_vec(), heard(&request, &reply, &keys))
+    }
+
+    /// Loads other texts of the policies.
+    pub(crate) fn edit(&self, policies: &[(&str, &str)]) {
+        let sources = policies
+            .iter()
+            .map(|(name, text)| Source::new(*name, *text));
+        let sources: Vec<Source> = sources.collect();
+        let policies = Policies::parse(&sources, &|_, _| Ok(())).expect("policies");
+        self.service()
+            .replace_policies(policies)
+            .expect("all that clients name");
+    }
+
+    /// Puts a user into groups.
+    pub(crate) async fn groups(&self, name: &str, groups: &[&str]) {
+        let patch = UserPatch {
+            groups: Some(groups.iter().map(|group| (*group).to_owned()).collect()),
+            ..UserPatch::default()
+        };
+        let user = key(name);
+        let set = self.service().set_user(&user, patch, None, self.by());
+        set.await.expect("a change");
+    }
+
+    /// The code of a user's TOTP token of six digits now.
+    pub(crate) fn code(&self, user: &str) -> String {
+        use oncegate::time::Clock as _;
+        code_of(user, Digits::SIX, self.clock.now().as_secs() / 30)
     }
 }
 

@@ -435,7 +435,8 @@ fn position(text: &str) -> Result<(UserKey, Serial), Failure> {
 }
 
 pub(super) fn code(field: &str, text: &SecretString) -> Result<Code, Failure> {
-    Code::parse(text.expose())
+    let tidy = text.without_blanks();
+    Code::parse(tidy.as_ref().unwrap_or(text).expose())
         .map_err(|_| Failure::malformed(format!("{field}: a code has 6 to 9 ASCII digits")))
 }
 
