@@ -412,7 +412,8 @@ fn split(line: &str, separator: char, fields: Fields<'_>) -> Result<(), (usize, 
     let mut rest = line;
     loop {
         starts.push(at(rest));
-        let quoted = rest.trim_start().strip_prefix('"');
+        // A tab may be the separator of an empty field.
+        let quoted = rest.trim_start_matches(' ').strip_prefix('"');
         let after = match quoted {
             None => {
                 let end = rest.find(separator).unwrap_or(rest.len());
@@ -554,6 +555,8 @@ mod tests {
         ] {
             assert_eq!(rows(text), [row(["alice", "x", "a;b"])], "{text:?}");
         }
+        let tabs = "user\tsecret\tgroups\nalice\t\t\"a;b\"\n";
+        assert_eq!(rows(tabs), [row(["alice", "", "a;b"])]);
         // Without a heading, too.
         assert_eq!(rows("alice;x\n"), [row(["alice", "x", ""])]);
     }

@@ -23,18 +23,11 @@ pub(super) fn named(name: &str) -> Result<&'static Encoding, String> {
         Some("950") => "big5".to_owned(),
         Some(page) => format!("windows-{page}"),
         None => match lower.strip_prefix("utf16") {
-            Some(rest) => format!(
-                "utf-16{}",
-                if rest.starts_with('-') {
-                    rest.to_owned()
-                } else {
-                    format!("-{rest}")
-                }
-            ),
+            Some(rest) => format!("utf-16{}", rest.trim_start_matches('-')),
             None => lower.clone(),
         },
     };
-    let web = match web.trim_end_matches('-') {
+    let web = match web.as_str() {
         "ms949" | "uhc" => "windows-949",
         "utf8" => "utf-8",
         other => other,
