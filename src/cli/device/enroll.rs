@@ -139,7 +139,7 @@ impl Enroll {
                 .ok_or_else(|| {
                     missing(
                         "no user to enrol for",
-                        "name one: oncegate device enroll NAME; or give the oncegate:// URI",
+                        "name one: oncegate device enroll NAME, or --user NAME; or give the oncegate:// URI",
                     )
                 })?,
             code: typed,

@@ -374,14 +374,17 @@ fn times_are_typed_as_people_write_them_in_the_local_zone() {
     let token = run(&["token", "add", "carol", "--expires", "2099-11-20T10:00"]);
     assert_eq!(token["expires"], "2099-11-20T01:00:00.000Z");
     run(&["token", "add", "carol", "--expires", "30d"]);
+    for name in ["kim", "lee"] {
+        run(&["client", "add", "api", name, "--scope", "approver"]);
+    }
     let lend = |until: &str| {
         let who = [
             "delegation",
             "add",
             "--from",
-            "api:a",
+            "api:kim",
             "--to",
-            "api:b",
+            "api:lee",
             "--reason",
             "x",
         ];
