@@ -60,7 +60,8 @@ pub struct ChallengeStanding {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InboundMessage {
-    /// The gateway's name of the message; the same when it is brought again.
+    /// The gateway's name of the message, the same when it is brought again. Without one a message that is
+    /// signed anew is a new one.
     #[serde(default, deserialize_with = "unless_null")]
     #[schema(nullable)]
     pub id: String,

@@ -49,6 +49,16 @@ pub struct OnBehalf {
     /// With the scope `admin` beside `verify`: the API client whose policy applies, as if it had
     /// asked.
     pub client: Option<String>,
+    /// `1`: the decision is in the status, as with the header `Prefer: status`.
+    pub status: Option<String>,
+}
+
+/// For callers that look at the status only.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Answered {
+    /// `1`, or the header `Prefer: status`: yes is 200, no is 401, `Preference-Applied: status` says so.
+    pub status: Option<String>,
 }
 
 /// The answer to a verification.

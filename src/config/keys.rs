@@ -27,6 +27,8 @@ keys! {
         "serve HTTP without TLS beyond loopback: passwords and keys travel readable";
     HTTP_INBOUND_SECRET_FILE = "http.inbound_secret_file", "",
         "file with the secret by which gateways sign what they bring to /v1/inbound";
+    HTTP_TRUSTED_PROXIES = "http.trusted_proxies", "",
+        "addresses or networks of the reverse proxies whose X-Forwarded-For or Forwarded is believed";
     HTTP_PUBLIC_URL = "http.public_url", "",
         "where devices reach this server, for enrolment QR codes: its name with https in front";
     HTTP_TLS_CERTIFICATE = "http.tls.certificate", "",
@@ -53,7 +55,7 @@ keys! {
         "RADIUS datagrams waiting for a worker";
     LIMITS_HTTP_CONNECTIONS = "limits.http_connections", "1024", "open HTTP connections";
     LIMITS_HTTP_CONNECTIONS_PER_ADDRESS = "limits.http_connections_per_address", "256",
-        "open HTTP connections of one address; loopback is not limited";
+        "open HTTP connections of one address, of IPv6 of one /64; loopback and trusted proxies are not limited";
     LIMITS_HTTP_CLIENT_RATE = "limits.http_client_rate", "none",
         "requests a second of one API client, or none: no limit; more are answered with 429";
     LIMITS_REQUEST_TIMEOUT = "limits.request_timeout", "3s",

@@ -25,6 +25,8 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use crate::credential::Cost;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Findings;
@@ -107,6 +109,8 @@ pub struct Http {
     pub insecure: bool,
     /// File with the secret by which gateways sign what they bring.
     pub inbound_secret_file: Option<PathBuf>,
+    /// Reverse proxies whose forwarding headers are believed.
+    pub trusted_proxies: Vec<IpNet>,
     /// Where devices reach it from outside.
     pub public_url: Option<String>,
 }

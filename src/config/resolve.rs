@@ -1,8 +1,11 @@
 //! From written texts to a checked [`Config`].
 
+use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 use crate::config::Audit;
 use crate::config::Config;
@@ -132,6 +135,7 @@ impl Resolver<'_> {
         let listen = self.addresses(keys::HTTP_LISTEN);
         let insecure = self.one(keys::HTTP_INSECURE, parse_flag);
         let inbound_secret_file = self.path(keys::HTTP_INBOUND_SECRET_FILE, dir);
+        let trusted_proxies = self.list(keys::HTTP_TRUSTED_PROXIES, parse_proxy);
         let public_url = self.list(keys::HTTP_PUBLIC_URL, parse_url);
         let certificate = self.path(keys::HTTP_TLS_CERTIFICATE, dir);
         let key = self.path(keys::HTTP_TLS_KEY, dir);
@@ -168,6 +172,7 @@ impl Resolver<'_> {
             tls,
             insecure,
             inbound_secret_file,
+            trusted_proxies: trusted_proxies?,
             public_url: public_url?.pop(),
         })
     }
@@ -419,6 +424,20 @@ pub(super) fn parse_flag(text: &str) -> Result<bool, String> {
 }
 
 /// `https://HOST[:PORT][/PATH]`, without what stands in the way of more path.
+/// Not every network can be a proxy: who believes all of them believes every client.
+fn parse_proxy(text: &str) -> Result<IpNet, String> {
+    let network = text.parse::<IpNet>();
+    let network = network.or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    let network = network
+        .map_err(|_| format!("`{text}` is neither an address nor a network as 10.0.0.0/24"))?;
+    if network.prefix_len() == 0 {
+        return Err(format!(
+            "`{text}` is everyone: name the proxies' own addresses"
+        ));
+    }
+    Ok(network.trunc())
+}
+
 fn parse_url(text: &str) -> Result<String, String> {
     let rest = text
         .strip_prefix("https://")

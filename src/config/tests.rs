@@ -94,6 +94,7 @@ fn the_template_loads_as_written_and_with_every_comment_removed() {
         );
         let none = [
             "http.inbound_secret_file",
+            "http.trusted_proxies",
             "http.public_url",
             "http.tls.",
             "policies.departures",

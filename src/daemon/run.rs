@@ -64,15 +64,19 @@ pub async fn serve(
         (&site.config.limits).into(),
     );
     let app = App::new(Arc::clone(&service), site.config.limits, info.clone());
+    app.set_trusted_proxies(site.config.http.trusted_proxies.clone());
     let counters = Arc::clone(&pipeline);
     if let Some(path) = &site.config.http.inbound_secret_file {
         let secret = crate::delivery::read_secret(path);
         let secret =
             secret.map_err(|what| failed(what, "write a long random text into the file"))?;
-        app.set_inbound_secret(secret);
+        let since = service.now().plus(http::AHEAD);
+        app.set_inbound_secret(secret, since);
     }
     app.add_metrics(Box::new(move |out| counters.write_prometheus(out)));
     app.add_metrics(Box::new(logging::write_metrics));
+    let store = site.config.store.dir.clone();
+    app.add_metrics(Box::new(move |out| write_disk(&store, out)));
 
     let shutdown = CancellationToken::new();
     let tasks = TaskTracker::new();
@@ -89,6 +93,7 @@ pub async fn serve(
         shutdown.clone(),
     ));
     start_loops(&site, &service, &tasks, &shutdown);
+    tasks.spawn(count_locked(Arc::clone(&service), shutdown.clone()));
     tasks.close();
     tracing::info!(dir = %site.dir.display(), version = env!("CARGO_PKG_VERSION"), "ready");
     ready(&info, &service);
@@ -133,6 +138,11 @@ fn start_loops(
     start(
         "forgetting of addresses",
         Box::pin(forget_sources(daemon, end)),
+    );
+    let (daemon, end) = parts();
+    start(
+        "records of refused enrolments",
+        Box::pin(note_refusals(daemon, end)),
     );
     let (daemon, end) = parts();
     start("notices to users", Box::pin(notices::run(daemon, end)));
@@ -309,6 +319,55 @@ async fn forget_sources(service: Arc<Service>, shutdown: CancellationToken) {
     }
 }
 
+/// Counts the users who are locked, beside the first requests.
+async fn count_locked(service: Arc<Service>, shutdown: CancellationToken) {
+    let counted = shutdown.run_until_cancelled(service.count_locked()).await;
+    if let Some(Err(error)) = counted {
+        tracing::warn!(%error, "the metric oncegate_users_locked begins at 0");
+    }
+}
+
+/// The room on the disk of the store, as metrics; nothing where the system does not say.
+fn write_disk(store: &Path, out: &mut String) {
+    use std::fmt::Write as _;
+    let Ok(disk) = nix::sys::statvfs::statvfs(store) else {
+        return;
+    };
+    let unit = disk.fragment_size();
+    for (name, help, blocks) in [
+        (
+            "oncegate_store_disk_free_bytes",
+            "Room on the disk of the store that the daemon may use.",
+            disk.blocks_available(),
+        ),
+        (
+            "oncegate_store_disk_size_bytes",
+            "Size of the disk of the store.",
+            disk.blocks(),
+        ),
+    ] {
+        let octets = blocks.saturating_mul(unit);
+        let _ = writeln!(
+            out,
+            "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {octets}"
+        );
+    }
+}
+
+/// Puts refused enrolments on record that were only counted, every minute.
+async fn note_refusals(service: Arc<Service>, shutdown: CancellationToken) {
+    loop {
+        let pause = tokio::time::sleep(NOTE_EVERY);
+        let ends = shutdown.run_until_cancelled(pause).await.is_none();
+        if let Err(error) = service.note_refusals(ends).await {
+            tracing::warn!(%error, "refused enrolments are not put on record");
+        }
+        if ends {
+            return;
+        }
+    }
+}
+
 /// Puts on record which tokens have expired, at the start and then every hour. They are good for
 /// nothing from their time on; this is what lists and notifications go by.
 async fn expire_tokens(service: Arc<Service>, shutdown: CancellationToken) {
@@ -473,6 +532,8 @@ impl Signals {
 /// How long requests in flight may take to finish; longer than any reject delay.
 const DRAIN: Duration = Duration::from_secs(15);
 
+/// Time between looks at refused enrolments that were only counted.
+const NOTE_EVERY: Duration = Duration::from_mins(1);
 /// Time between looks at tokens that expire.
 const EXPIRE_EVERY: Duration = Duration::from_hours(1);
 /// Time between looks at audit segments that are too old.

@@ -48,7 +48,7 @@ impl Counters {
     }
 }
 
-const CHANNELS: [Channel; 5] = [
+pub(crate) const CHANNELS: [Channel; 5] = [
     Channel::Radius,
     Channel::Http,
     Channel::Admin,

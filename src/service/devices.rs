@@ -47,6 +47,7 @@ use crate::time::UnixTime;
 use crate::time::millis;
 
 mod redeem;
+pub(crate) mod refusals;
 
 pub use redeem::Redeemed;
 pub use redeem::Redemption;

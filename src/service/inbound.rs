@@ -13,6 +13,7 @@
 //! Limit: the sender of a text message can be forged. It is therefore never the only factor.
 
 use std::time::Duration;
+use std::time::Instant;
 
 use crate::model::attempt::Attempt;
 use crate::model::attempt::Compared;
@@ -28,6 +29,7 @@ use crate::model::kind::Kind;
 use crate::model::message::Medium;
 use crate::model::message::address;
 use crate::model::message::mask;
+use crate::model::reason::Decision;
 use crate::model::reason::Reason;
 use crate::model::token::LifeCycle;
 use crate::model::token::Token;
@@ -77,6 +79,17 @@ pub enum Effect {
 impl Service {
     /// Takes what a gateway brought.
     pub async fn inbound(&self, inbound: &Inbound<'_>) -> Result<Effect, ServiceError> {
+        let began = Instant::now();
+        let taken = self.effect(inbound).await;
+        let outcome = taken.as_ref().ok().map(|effect| match effect {
+            Effect::Answer(reason) => reason.decision(),
+            Effect::Frozen(_) => Decision::Accept,
+        });
+        self.latencies.took(Channel::Inbound, outcome, began);
+        taken
+    }
+
+    async fn effect(&self, inbound: &Inbound<'_>) -> Result<Effect, ServiceError> {
         let at = self.window_time(inbound.at)?;
         // A gateway may leave out the sign in front of the country.
         let with_sign = format!("+{}", inbound.from.trim().trim_start_matches('+'));
@@ -221,6 +234,7 @@ impl Service {
             });
             let attempt = self.inbound_attempt(inbound, token.user.to_string(), finding, at);
             if let Outcome::Settled(settlement) = self.store.attempt(attempt).await? {
+                self.locks.settled(Some(&token.user), &settlement, at);
                 self.counters.decided(Channel::Inbound, settlement.reason);
                 return Ok(settlement.reason);
             }

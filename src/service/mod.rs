@@ -16,6 +16,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
@@ -78,7 +79,9 @@ pub mod explain;
 pub mod hashing;
 pub mod inbound;
 pub mod issue;
+pub mod latency;
 mod loaded;
+pub mod locks;
 pub mod notices;
 mod opened;
 pub mod outage;
@@ -110,6 +113,9 @@ pub struct Service {
     notices: notices::Gauges,
     counters: counters::Counters,
     vitals: Arc<Vitals>,
+    latencies: latency::Latencies,
+    locks: locks::Locks,
+    refusals: devices::refusals::Refusals,
     /// Octets for request ids, which are no secrets: asking the system costs more than the rest of one.
     randomness: Mutex<Pool>,
     /// Where work that outlives a request goes on: front ends may run in runtimes of their own, which
@@ -194,6 +200,16 @@ pub enum Outcome {
     Challenge(Challenged),
     /// Refused; the cause is in the audit only.
     Reject,
+}
+
+impl Outcome {
+    const fn decision(&self) -> Decision {
+        match self {
+            Self::Accept(_) => Decision::Accept,
+            Self::Challenge(_) => Decision::Challenge,
+            Self::Reject => Decision::Reject,
+        }
+    }
 }
 
 /// What goes with a challenge.
@@ -289,6 +305,9 @@ impl Service {
             notices: notices::Gauges::default(),
             counters,
             vitals: Arc::default(),
+            latencies: latency::Latencies::default(),
+            locks: locks::Locks::default(),
+            refusals: devices::refusals::Refusals::default(),
             randomness: Mutex::default(),
             tasks: tokio::runtime::Handle::current(),
         })
@@ -312,6 +331,11 @@ impl Service {
     /// Decisions so far.
     pub const fn counters(&self) -> &counters::Counters {
         &self.counters
+    }
+
+    /// How long decisions took.
+    pub const fn latencies(&self) -> &latency::Latencies {
+        &self.latencies
     }
 
     /// The policies as they are now.
@@ -400,6 +424,7 @@ impl Service {
 
     /// Decides. Durable when it answers `Ok`.
     pub async fn authenticate(&self, request: &Request<'_>) -> Result<Decided, ServiceError> {
+        let began = Instant::now();
         let policies = self.policies.load_full();
         let policy = policy_of(request.client, &policies)?;
         let mut room = Default::default();
@@ -408,6 +433,11 @@ impl Service {
             ..*request
         };
         let decided = self.decide(request, policy).await;
+        let outcome = decided
+            .as_ref()
+            .ok()
+            .map(|decided| decided.outcome.decision());
+        self.latencies.took(request.channel, outcome, began);
         match &decided {
             Ok(decided) => self.counters.decided(request.channel, decided.reason),
             Err(error) => {
@@ -478,10 +508,10 @@ impl Service {
                 lockout: policy.lockout,
                 finding,
             };
-            let settlement = match self.store.attempt(attempt).await? {
-                StoreOutcome::Settled(settlement) => settlement,
-                StoreOutcome::Stale => continue,
+            let StoreOutcome::Settled(settlement) = self.store.attempt(attempt).await? else {
+                continue;
             };
+            self.locks.settled(key.as_ref().ok(), &settlement, at);
             let right = matches!(settlement.reason, Reason::MustChange)
                 || settlement.decision == Decision::Accept;
             let proven = match &evaluation {

@@ -322,6 +322,7 @@ impl Service {
             let StoreOutcome::Settled(settlement) = self.store.attempt(attempt).await? else {
                 continue;
             };
+            self.locks.settled(key.as_ref(), &settlement, at);
             self.counters.decided(request.channel, settlement.reason);
             return Ok(settlement.decision == Decision::Accept);
         }

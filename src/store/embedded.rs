@@ -30,6 +30,7 @@ use crate::model::source::SourceState;
 use crate::model::token::Token;
 use crate::model::token::TokenState;
 use crate::model::user::User;
+use crate::model::user::UserState;
 use crate::model::user::Waiver;
 use crate::model::user_key::UserKey;
 use crate::secret::Entropy;
@@ -364,6 +365,26 @@ impl Store for Embedded {
                 limit,
                 record::user,
             )
+        })
+    }
+
+    fn user_states<'a>(
+        &'a self,
+        after: Option<&'a UserKey>,
+        limit: usize,
+    ) -> Answer<'a, Vec<(UserKey, UserState)>> {
+        Box::pin(async move {
+            let after = after.map(record::user_key);
+            let from = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+            let mut page = Vec::new();
+            let rows = self.reading.fold.reader();
+            rows.list(Table::UserStates, b"", from, |key, row| {
+                if page.len() < limit {
+                    page.push((record::owner(key)?, record::user_state(row)?));
+                }
+                Ok(page.len() < limit)
+            })?;
+            Ok(page)
         })
     }
 

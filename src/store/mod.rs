@@ -135,6 +135,13 @@ pub trait Store: Send + Sync + 'static {
     /// Users in order of realm and name, after `after`, at most `limit`.
     fn users<'a>(&'a self, after: Option<&'a UserKey>, limit: usize) -> Answer<'a, Vec<User>>;
 
+    /// Users who have a state, in order of realm and name, after `after`, at most `limit`.
+    fn user_states<'a>(
+        &'a self,
+        after: Option<&'a UserKey>,
+        limit: usize,
+    ) -> Answer<'a, Vec<(UserKey, UserState)>>;
+
     /// The token with this serial, and its state.
     fn token<'a>(&'a self, serial: &'a Serial) -> Answer<'a, Option<(Token, TokenState)>>;
 

@@ -63,8 +63,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for LargeJson<T> {
         if !is_json(&parts.headers) {
             return Err(Failure::MediaType);
         }
-        // It is full of keys.
-        let octets = Zeroizing::new(read(body, LARGE, app).await?);
+        let octets = read(body, LARGE, app).await?;
         parse(&octets).map(Self)
     }
 }
@@ -113,18 +112,47 @@ pub(crate) fn is_json(headers: &HeaderMap) -> bool {
     media.is_some_and(|media| media.trim().eq_ignore_ascii_case("application/json"))
 }
 
-/// The octets of a body, at most so many, within the limit on time.
-pub(crate) async fn read(body: Body, most: usize, app: &App) -> Result<Vec<u8>, Failure> {
-    if body.size_hint().lower() > most as u64 {
+/// The octets of a body, at most so many, within the limit on time. They may hold passwords, codes and
+/// keys: they are overwritten after use, and the pieces they came in by the allocator.
+pub(crate) async fn read(
+    body: Body,
+    most: usize,
+    app: &App,
+) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let expected = body.size_hint().lower();
+    if expected > most as u64 {
         return Err(Failure::TooLarge);
     }
-    let whole = Limited::new(body, most).collect();
+    let whole = gathered(
+        Limited::new(body, most),
+        usize::try_from(expected).unwrap_or(most),
+    );
     let whole = tokio::time::timeout(app.limits().request_timeout, whole).await;
     match whole.map_err(|_| Failure::Slow)? {
-        Ok(whole) => Ok(whole.to_bytes().into()),
+        Ok(whole) => Ok(whole),
         Err(error) if error.is::<LengthLimitError>() => Err(Failure::TooLarge),
         Err(_) => Err(Failure::malformed("the body ends early")),
     }
+}
+
+async fn gathered(
+    mut body: Limited<Body>,
+    expected: usize,
+) -> Result<Zeroizing<Vec<u8>>, Box<dyn std::error::Error + Send + Sync>> {
+    let mut whole = Zeroizing::new(Vec::with_capacity(expected));
+    while let Some(frame) = body.frame().await {
+        let Ok(piece) = frame?.into_data() else {
+            continue;
+        };
+        if whole.capacity() - whole.len() < piece.len() {
+            // Moved, not grown: growing leaves a copy behind.
+            let mut larger = Zeroizing::new(Vec::with_capacity(2 * (whole.len() + piece.len())));
+            larger.extend_from_slice(&whole);
+            whole = larger;
+        }
+        whole.extend_from_slice(&piece);
+    }
+    Ok(whole)
 }
 
 /// Reads JSON within the limit on depth. Complaints never repeat what was sent.

@@ -8,7 +8,6 @@
 //! handler does, and `/metrics` behind [`near_or_admin`].
 
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -33,6 +32,7 @@ use crate::model::id::RequestId;
 use crate::secret::SecretString;
 use crate::server::http::App;
 use crate::server::http::error::Failure;
+use crate::server::http::origin::Origin;
 use crate::server::http::roles;
 use crate::store::By;
 use crate::time::UnixTime;
@@ -107,30 +107,15 @@ impl Caller {
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
 
-/// Where a request comes from, as far as that says who sent it: not from this machine, where a
-/// reverse proxy speaks for everybody.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Origin(pub(crate) Option<IpAddr>);
-
-impl<S: Send + Sync> FromRequestParts<S> for Origin {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let peer = parts.extensions.get::<Peer>();
-        let address = peer.map(|peer| peer.0.ip().to_canonical());
-        Ok(Self(address.filter(|address| !address.is_loopback())))
-    }
-}
-
-/// Whether the asker is on this machine: on the admin socket, or connected from loopback.
+/// Whether the asker is on this machine: on the admin socket, or connected from loopback without a proxy.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Near(pub(crate) bool);
 
 impl Near {
     fn of(extensions: &Extensions) -> Self {
         let local = matches!(extensions.get(), Some(Caller::Local { .. }));
-        let loopback = |peer: &Peer| peer.0.ip().to_canonical().is_loopback();
-        Self(local || extensions.get().is_some_and(loopback))
+        let near = |origin: &Origin| origin.near;
+        Self(local || extensions.get().is_some_and(near))
     }
 }
 

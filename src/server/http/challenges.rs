@@ -18,9 +18,11 @@ use crate::server::http::body::Json;
 use crate::server::http::caller::Arrival;
 use crate::server::http::caller::Caller;
 use crate::server::http::error::Failure;
+use crate::server::http::preference::ByStatus;
 use crate::server::http::verify;
 use crate::service::Presented;
 use crate::service::Request;
+use crate::service::begin::Standing;
 
 /// Begins a round: sends a code, draws the cells of a card, or shows digits that the person sends.
 ///
@@ -101,13 +103,23 @@ pub(crate) async fn begin(
 }
 
 /// How a round stands.
+///
+/// `accepted` means that the person answered on the other channel; nobody is let in by it. The login is
+/// finished by `POST /v1/verify` with this challenge, which consumes the answer once. With `Prefer: status`
+/// `accepted` is 200 and everything else 401. `POST /v1/challenges` decides nothing and is 201 always.
 #[utoipa::path(
     get,
     path = "/v1/challenges/{id}",
     tag = "verify",
-    params(("id" = String, Path, description = "The round, as its beginning named it")),
+    params(
+        ("id" = String, Path, description = "The round, as its beginning named it"),
+        api::Answered,
+    ),
     responses(
         (status = 200, description = "How it stands", body = api::ChallengeStanding),
+        (status = 401, description = "No or unknown key; with `Prefer: status` also every standing \
+                                      but `accepted`",
+         content((api::ChallengeStanding = "application/json"), (Problem = "application/problem+json"))),
         (status = 404, description = "This client began no such round", body = Problem,
          content_type = "application/problem+json"),
         (status = "default", description = "Failure", body = Problem,
@@ -119,12 +131,14 @@ pub(crate) async fn standing(
     Extension(caller): Extension<Caller>,
     Extension(arrival): Extension<Arrival>,
     Path(id): Path<String>,
+    by_status: ByStatus,
 ) -> Result<Response, Failure> {
     let client = verify::asking(&app, &caller, None, arrival)?;
     let standing = app.service().standing(&client.name, &id).await?;
     let standing = standing.ok_or_else(|| Failure::missing("challenge"))?;
+    let yes = matches!(standing, Standing::Accepted);
     let standing = api::ChallengeStanding {
         status: standing.as_str().to_owned(),
     };
-    Ok(answer::json(StatusCode::OK, &standing))
+    Ok(by_status.answer(yes, &standing))
 }

@@ -439,6 +439,7 @@ const FIELDS: &[Field] = &[
     field("since", Text(20, 40), "2027-01-01T00:00:00Z"),
     field("sms", ANY, "755224"),
     field("state", Words(STATES), "active"),
+    field("status", Words(&["1", "0"]), "1"),
     field("text", ANY, "48"),
     field("to", LINE, "uid 1001"),
     field("until", Text(20, 40), "2027-01-31T08:00:00Z"),

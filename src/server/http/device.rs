@@ -98,7 +98,7 @@
 //! 409    conflict     the present state does not allow that; `detail` and `remedy` say why
 //! 413    too-large    the body is longer than 16 KiB
 //! 415    media-type   the body is not application/json
-//! 429    too-many     too many enrolments from one address; wait as Retry-After says
+//! 429    too-many     too many enrolments from one address, or in all; wait as Retry-After says
 //! 503    unavailable  nothing was decided; try again, signed anew
 //! ```
 //!
@@ -125,15 +125,16 @@ use crate::api;
 use crate::api::Problem;
 use crate::model::device::DeviceId;
 use crate::model::id::Serial;
+use crate::model::source::Source;
 use crate::server::http::App;
 use crate::server::http::answer;
 use crate::server::http::caller::Arrival;
-use crate::server::http::caller::Origin;
 use crate::server::http::device::signed::Arrived;
 use crate::server::http::device::signed::Signed;
 use crate::server::http::device::signed::refuse;
 use crate::server::http::error::Failure;
 use crate::server::http::forms;
+use crate::server::http::origin::Origin;
 use crate::service::admin::AdminError;
 use crate::service::devices::DeviceCode;
 use crate::service::devices::DeviceError;
@@ -174,7 +175,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
          body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The code was refused, or something is in the way",
          body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Too many enrolments from one address", body = Problem,
+        (status = 429, description = "Too many enrolments, from one address or in all", body = Problem,
          content_type = "application/problem+json"),
         (status = 503, description = "No decision can be made; nothing was counted", body = Problem,
          content_type = "application/problem+json"),
@@ -183,11 +184,14 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
 pub(crate) async fn enroll(
     State(app): State<Arc<App>>,
     Extension(arrival): Extension<Arrival>,
-    Origin(origin): Origin,
+    Extension(origin): Extension<Origin>,
     arrived: Arrived,
 ) -> Result<Response, Failure> {
-    let shares = app.enrolments();
-    if origin.is_some_and(|from| !shares.take(from.into(), Instant::now())) {
+    let from = origin.address;
+    if !app
+        .enrolments()
+        .take(from.map(Source::from), Instant::now())
+    {
         return Err(Failure::TooManyEnrolments);
     }
     let refused = |error: SignatureError| refuse(&app, error.as_str());
@@ -207,7 +211,8 @@ pub(crate) async fn enroll(
         request: arrival.id,
         at: arrival.at,
         deadline: arrival.at.plus(app.limits().request_timeout),
-        source: origin,
+        // Of this machine, a proxy that is not listed included, nothing is known.
+        source: from.filter(|from| !from.is_loopback()),
         user: &wanted.user,
         code: &wanted.code,
         id: signed::id(&verified.keyid).ok_or(Failure::Internal)?,

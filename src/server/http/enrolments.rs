@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::api;
@@ -18,12 +17,12 @@ use crate::server::http::admin::SerialPath;
 use crate::server::http::admin::Ways;
 use crate::server::http::admin::offered;
 use crate::server::http::admin::word;
-use crate::server::http::answer;
 use crate::server::http::body::Json;
 use crate::server::http::caller::Arrival;
 use crate::server::http::caller::Caller;
 use crate::server::http::error::Failure;
 use crate::server::http::forms;
+use crate::server::http::preference::ByStatus;
 use crate::server::http::verify::Question;
 use crate::server::http::verify::asking;
 use crate::service::Request;
@@ -38,13 +37,14 @@ use crate::service::self_service::Wish;
     post,
     path = "/v1/enrolments",
     tag = "enrolments",
+    params(api::Answered),
     request_body = api::EnrolmentRequest,
     responses(
         (status = 200, description = "Made or asked for, or rejected", body = api::EnrolmentAnswer),
         (status = 400, description = "Malformed", body = Problem,
          content_type = "application/problem+json"),
-        (status = 401, description = "No or unknown key", body = Problem,
-         content_type = "application/problem+json"),
+        (status = 401, description = "No or unknown key; with `Prefer: status` also rejected",
+         content((api::EnrolmentAnswer = "application/json"), (Problem = "application/problem+json"))),
         (status = 403, description = "Key without the scope or for another realm; or not allowed",
          body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The token cannot be made now", body = Problem,
@@ -59,6 +59,7 @@ pub(crate) async fn ask_for_token(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     Extension(arrival): Extension<Arrival>,
+    by_status: ByStatus,
     body: Json<api::EnrolmentRequest>,
 ) -> Result<Response, Failure> {
     let asked = body.value;
@@ -116,7 +117,8 @@ pub(crate) async fn ask_for_token(
         }
         SelfService::Proven(_) => return Err(Failure::Internal),
     };
-    Ok(answer::json(StatusCode::OK, &answer))
+    let yes = matches!(answer, api::EnrolmentAnswer::Accept { .. });
+    Ok(by_status.answer(yes, &answer))
 }
 
 /// Proves a pending token of a user by its first right code, which is thereby used up.
@@ -124,14 +126,14 @@ pub(crate) async fn ask_for_token(
     post,
     path = "/v1/enrolments/{serial}/confirm",
     tag = "enrolments",
-    params(("serial" = String, Path, description = "The token's serial")),
+    params(("serial" = String, Path, description = "The token's serial"), api::Answered),
     request_body = api::EnrolmentConfirm,
     responses(
         (status = 200, description = "In use, or rejected", body = api::EnrolmentConfirmed),
         (status = 400, description = "Malformed", body = Problem,
          content_type = "application/problem+json"),
-        (status = 401, description = "No or unknown key", body = Problem,
-         content_type = "application/problem+json"),
+        (status = 401, description = "No or unknown key; with `Prefer: status` also rejected",
+         content((api::EnrolmentConfirmed = "application/json"), (Problem = "application/problem+json"))),
         (status = 403, description = "Key without the scope, or for another realm", body = Problem,
          content_type = "application/problem+json"),
         (status = 409, description = "The user has as many tokens in use as allowed", body = Problem,
@@ -147,6 +149,7 @@ pub(crate) async fn confirm_own_token(
     Extension(caller): Extension<Caller>,
     Extension(arrival): Extension<Arrival>,
     SerialPath(serial): SerialPath,
+    by_status: ByStatus,
     body: Json<api::EnrolmentConfirm>,
 ) -> Result<Response, Failure> {
     let api::EnrolmentConfirm {
@@ -186,7 +189,8 @@ pub(crate) async fn confirm_own_token(
         }
         SelfService::Made(_) => return Err(Failure::Internal),
     };
-    Ok(answer::json(StatusCode::OK, &answer))
+    let yes = matches!(answer, api::EnrolmentConfirmed::Accept { .. });
+    Ok(by_status.answer(yes, &answer))
 }
 
 fn step(wanted: api::StepUp) -> Result<Step, Failure> {

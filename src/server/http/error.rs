@@ -55,8 +55,10 @@ pub(crate) enum Failure {
     KeyReused,
     /// The client asks more often than it may.
     TooMany,
-    /// Too many enrolments from one address.
+    /// Too many enrolments, from one address or in all.
     TooManyEnrolments,
+    /// Too many requests of one address at a time.
+    Crowded,
     /// Our fault.
     Internal,
     /// Nobody can decide now.
@@ -179,6 +181,13 @@ impl Failure {
                 "Too many enrolments from one address",
                 "wait as Retry-After says".into(),
             ),
+            Self::Crowded => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too-many",
+                "Too many requests of one address at a time",
+                "wait as Retry-After says; limits.http_connections_per_address is the number"
+                    .into(),
+            ),
             Self::Internal => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal",
@@ -210,7 +219,9 @@ impl IntoResponse for Failure {
             Self::NoKey => Some((header::WWW_AUTHENTICATE, "Bearer realm=\"oncegate\"")),
             Self::NotTaken => Some((header::WWW_AUTHENTICATE, "Signature realm=\"oncegate\"")),
             Self::TooManyEnrolments => Some((header::RETRY_AFTER, "2")),
-            Self::Unavailable(_) | Self::TooMany => Some((header::RETRY_AFTER, "1")),
+            Self::Unavailable(_) | Self::TooMany | Self::Crowded => {
+                Some((header::RETRY_AFTER, "1"))
+            }
             _ => None,
         };
         let (status, kind, title, detail) = failure.parts();

@@ -4,7 +4,6 @@
 //! whose loop of failed requests fills the queue and the audit trail for all.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -13,21 +12,20 @@ use tokio::time::Instant;
 
 use crate::model::source::Source;
 
-/// Open connections by address.
+/// Open connections by address, of IPv6 by /64.
 #[derive(Debug, Default)]
-pub(crate) struct Addresses(Mutex<HashMap<IpAddr, usize>>);
+pub(crate) struct Addresses(Mutex<HashMap<Source, usize>>);
 
 /// A connection's share; given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Share {
     addresses: Arc<Addresses>,
-    address: IpAddr,
+    address: Source,
 }
 
 impl Addresses {
     /// A share for one more connection, unless the address has `most` already.
-    pub(crate) fn share(self: &Arc<Self>, address: IpAddr, most: usize) -> Option<Share> {
-        let address = address.to_canonical();
+    pub(crate) fn share(self: &Arc<Self>, address: Source, most: usize) -> Option<Share> {
         let mut open = self.0.lock().expect(UNPOISONED);
         let count = open.entry(address).or_default();
         if *count >= most {
@@ -73,45 +71,73 @@ impl Rates {
     }
 }
 
-/// Enrolments by address, as [`Rates`] but by the minute: whoever tries codes has no key that
-/// names them.
+/// Enrolments by address and in all, as [`Rates`] but by the minute: whoever tries codes has no key
+/// that names them.
 #[derive(Debug, Default)]
-pub(crate) struct Enrolments(Mutex<HashMap<Source, Instant>>);
+pub(crate) struct Enrolments(Mutex<Busy>);
+
+#[derive(Debug, Default)]
+struct Busy {
+    by_address: HashMap<Source, Instant>,
+    in_all: Option<Instant>,
+}
 
 impl Enrolments {
-    /// Takes an enrolment into account; whether it may be looked at.
-    pub(crate) fn take(&self, from: Source, now: Instant) -> bool {
+    /// Takes an enrolment into account; whether it may be looked at. Who is refused takes nothing from
+    /// others.
+    pub(crate) fn take(&self, from: Option<Source>, now: Instant) -> bool {
         let mut busy = self.0.lock().expect(UNPOISONED);
-        if busy.len() >= ADDRESSES {
-            busy.retain(|_, until| *until > now);
-        }
-        if busy.len() >= ADDRESSES && !busy.contains_key(&from) {
+        let in_all = busy.in_all.unwrap_or(now).max(now);
+        if !within(in_all, EACH_IN_ALL, now) {
             return false;
         }
-        let until = busy.get(&from).copied().unwrap_or(now).max(now);
-        let within = until - now + EACH_ENROLMENT <= Duration::from_mins(1);
-        if within {
-            busy.insert(from, until + EACH_ENROLMENT);
+        if let Some(from) = from {
+            let known = &mut busy.by_address;
+            if known.len() >= ADDRESSES {
+                known.retain(|_, until| *until > now);
+            }
+            if known.len() >= ADDRESSES && !known.contains_key(&from) {
+                return false;
+            }
+            let until = known.get(&from).copied().unwrap_or(now).max(now);
+            if !within(until, EACH_ENROLMENT, now) {
+                return false;
+            }
+            known.insert(from, until + EACH_ENROLMENT);
         }
-        within
+        busy.in_all = Some(in_all + EACH_IN_ALL);
+        true
     }
+}
+
+/// Whether one more is done within a minute.
+fn within(busy_until: Instant, each: Duration, now: Instant) -> bool {
+    busy_until - now + each <= Duration::from_mins(1)
 }
 
 /// An address's share of a minute for one enrolment: 30 at once, as an office behind one address on
 /// its first day, then one every two seconds. The limits on guessing are the lockout's.
 const EACH_ENROLMENT: Duration = Duration::from_secs(2);
+/// The share of one enrolment in all: 600 at once, then ten a second.
+const EACH_IN_ALL: Duration = Duration::from_millis(100);
 /// Addresses remembered: whoever comes from more of them a minute is not served.
 const ADDRESSES: usize = 10_000;
 const UNPOISONED: &str = "no panic while the lock is held";
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
+
+    fn source(address: &str) -> Source {
+        Source::from(address.parse::<IpAddr>().unwrap())
+    }
 
     #[test]
     fn an_address_has_its_share_and_gives_it_back() {
         let addresses = Arc::new(Addresses::default());
-        let (here, there) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        let (here, there) = (source("192.0.2.1"), source("192.0.2.2"));
         let first = addresses.share(here, 2);
         let second = addresses.share(here, 2);
         assert!(first.is_some() && second.is_some());
@@ -124,22 +150,47 @@ mod tests {
     }
 
     #[test]
+    fn a_network_of_ipv6_is_one_address() {
+        let addresses = Arc::new(Addresses::default());
+        let share = |address: &str| addresses.share(source(address), 1);
+        let first = share("2001:db8:1:2::1");
+        assert!(first.is_some());
+        assert!(share("2001:db8:1:2:ffff:ffff:ffff:ffff").is_none());
+        assert!(share("2001:db8:1:3::1").is_some());
+        let mapped = share("::ffff:192.0.2.1");
+        assert!(mapped.is_some() && share("192.0.2.1").is_none());
+    }
+
+    #[test]
     fn an_address_enrols_so_many_a_minute_and_is_forgotten() {
         let enrolments = Enrolments::default();
         let now = Instant::now();
-        let from = |last: u8| Source::from(IpAddr::from([192, 0, 2, last]));
+        let from = |last: u8| Some(source(&format!("192.0.2.{last}")));
         let taken = (0..100).filter(|_| enrolments.take(from(1), now)).count();
         assert_eq!(taken, 30);
         assert!(enrolments.take(from(2), now), "another address");
         assert!(enrolments.take(from(1), now + EACH_ENROLMENT));
+        let known = || enrolments.0.lock().unwrap().by_address.len();
         for number in 0..ADDRESSES as u64 * 2 {
             let address = IpAddr::from((u128::from(number) << 64).to_be_bytes());
-            enrolments.take(Source::from(address), now);
+            // One by one: what is tested is the memory of addresses, not the limit in all.
+            enrolments.0.lock().unwrap().in_all = None;
+            enrolments.take(Some(Source::from(address)), now);
         }
-        let known = || enrolments.0.lock().unwrap().len();
         assert_eq!(known(), ADDRESSES);
         assert!(enrolments.take(from(3), now + Duration::from_mins(2)));
         assert_eq!(known(), 1);
+    }
+
+    #[test]
+    fn so_many_enrol_in_all_however_many_addresses_they_have() {
+        let enrolments = Enrolments::default();
+        let now = Instant::now();
+        let each = |number: u64| IpAddr::from((u128::from(number) << 64).to_be_bytes());
+        let taken = (0..2000).filter(|number| enrolments.take(Some(each(*number).into()), now));
+        assert_eq!(taken.count(), 600);
+        assert!(!enrolments.take(None, now));
+        assert!(enrolments.take(None, now + EACH_IN_ALL));
     }
 
     #[test]

@@ -1,15 +1,23 @@
 //! `POST /v1/inbound/{medium}`: what gateways bring, signed.
 //!
 //! ```text
-//! Oncegate-Signature: t=1795000000,v1=HEX
-//! HEX = HMAC-SHA-256(secret of `http.inbound_secret_file`, "1795000000." + body)
+//! Oncegate-Signature: t=1795000000,v2=HEX
+//! HEX = HMAC-SHA-256(secret of `http.inbound_secret_file`, "1795000000.sms." + body)
 //! ```
 //!
+//! The signature covers time, medium and the whole body, and so every field of the message.
+//!
 //! Threats: whoever could post here would answer for any telephone. Without a secret the routes do
-//! not exist; a signature is good for five minutes. A message brought again under its `id` does nothing
-//! new: the last thousand are remembered, so that a wrong answer counts once.
+//! not exist. A signature is good for five minutes and is taken once; a message with an `id` is taken once
+//! under it, so that what a gateway sends again, signed anew, counts once. Both are remembered in
+//! memory, longer than any signature is good; when there are too many nothing is taken. What was signed
+//! before the start of the process, or too soon after it to be told from that, is refused: an earlier
+//! process may have taken it.
 
+use std::collections::HashSet;
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use axum::extract::Path;
@@ -21,6 +29,7 @@ use axum::response::Response;
 use hmac::Hmac;
 use hmac::KeyInit;
 use hmac::Mac;
+use sha2::Digest;
 use sha2::Sha256;
 
 use crate::api;
@@ -42,7 +51,7 @@ use crate::time::UnixTime;
     tag = "gateways",
     params(
         ("medium" = String, Path, description = "`sms` or `voice`"),
-        ("Oncegate-Signature" = String, Header, description = "`t=UNIX,v1=HEX`"),
+        ("Oncegate-Signature" = String, Header, description = "`t=UNIX,v2=HEX`; HEX is HMAC-SHA-256 of `UNIX.MEDIUM.BODY`"),
     ),
     request_body = api::InboundMessage,
     responses(
@@ -64,37 +73,38 @@ pub(crate) async fn take(
         _ => return Err(Failure::missing("medium; `sms` or `voice`")),
     };
     let (id, at) = app.service().arrival()?;
-    let secret = app
-        .inbound_secret()
-        .ok_or_else(|| Failure::missing("route"))?;
+    let gateways = app.inbound().ok_or_else(|| Failure::missing("route"))?;
     let (parts, body) = request.into_parts();
     let headers = parts.headers;
     if !headers.contains_key(HEADER) {
         return Err(Failure::NoKey);
     }
     let octets = body::read(body, HTTP_BODY, &app).await?;
-    let signed = signed(&headers, &octets, &secret, at);
-    if !signed {
-        return Err(Failure::NoKey);
+    let signed = gateways.signed(&headers, medium, &octets, at);
+    let signed = signed.ok_or(Failure::NoKey)?;
+    if signed.at <= gateways.since {
+        return Err(Failure::Unavailable(STARTED.into()));
     }
     let message: api::InboundMessage = body::parse(&octets)?;
-    let inbound = Inbound {
-        id,
-        at,
-        deadline: at.plus(app.limits().request_timeout),
-        medium,
-        from: &message.from,
-        text: &message.text,
-    };
-    if app.brought(&message.id) {
-        tracing::info!(%id, "a message that a gateway brought before");
-    } else {
+    let marks = Marks::of(&signed, medium, &message.id);
+    if gateways.take(&marks, at)? {
+        let inbound = Inbound {
+            id,
+            at,
+            deadline: at.plus(app.limits().request_timeout),
+            medium,
+            from: &message.from,
+            text: &message.text,
+        };
         let effect = app.service().inbound(&inbound).await;
         if effect.is_err() {
-            app.forget_brought(&message.id);
+            // What could not be decided may be brought again.
+            gateways.forget(&marks);
         }
         let effect = effect?;
         tracing::info!(%id, ?effect, "taken from a gateway");
+    } else {
+        tracing::info!(%id, "a message that a gateway brought before");
     }
     let taken = api::InboundTaken {
         taken: true,
@@ -103,42 +113,138 @@ pub(crate) async fn take(
     Ok(answer::json(StatusCode::OK, &taken))
 }
 
-fn signed(headers: &HeaderMap, body: &[u8], secret: &SecretString, now: UnixTime) -> bool {
-    let mut values = headers.get_all(HEADER).iter();
-    let value = values.next().and_then(|value| value.to_str().ok());
-    let (Some(value), None) = (value, values.next()) else {
-        return false;
-    };
-    let Some((time, mac)) = value.split_once(',') else {
-        return false;
-    };
-    let time = time.trim().strip_prefix("t=");
-    let mac = mac.trim().strip_prefix("v1=");
-    let mac = mac.and_then(|hex| {
-        data_encoding::HEXLOWER_PERMISSIVE
-            .decode(hex.as_bytes())
-            .ok()
-    });
-    let (Some(time), Some(mac)) = (time, mac) else {
-        return false;
-    };
-    let Some(at) = time.parse().ok().map(UnixTime::from_secs) else {
-        return false;
-    };
-    let Ok(mut expected) = <Hmac<Sha256> as KeyInit>::new_from_slice(secret.expose().as_bytes())
-    else {
-        return false;
-    };
-    expected.update(time.as_bytes());
-    expected.update(b".");
-    expected.update(body);
-    let fresh = now.since(at).max(at.since(now)) <= SKEW;
-    expected.verify_slice(&mac).is_ok() && fresh
+/// What is known of the gateways: their secret, and what they brought.
+pub(crate) struct Gateways {
+    secret: SecretString,
+    since: UnixTime,
+    taken: Mutex<Taken>,
+}
+
+/// Messages that were taken, by mark; oldest first in `order`.
+#[derive(Default)]
+struct Taken {
+    marks: HashSet<u128>,
+    order: VecDeque<(UnixTime, u128)>,
+}
+
+/// What a signature says: when it was made, and its value.
+struct Signed {
+    at: UnixTime,
+    mac: [u8; 32],
+}
+
+/// By what a message is known again: its signature, and its id if it has one.
+struct Marks([Option<u128>; 2]);
+
+impl Marks {
+    fn of(signed: &Signed, medium: Medium, id: &str) -> Self {
+        let mark = |kind: &str, octets: &[u8]| {
+            let digest = Sha256::new()
+                .chain_update(kind)
+                .chain_update([0])
+                .chain_update(octets);
+            let digest: [u8; 32] = digest.finalize().into();
+            digest
+                .first_chunk()
+                .map(|octets| u128::from_be_bytes(*octets))
+        };
+        let named = (!id.is_empty()).then(|| mark(medium.as_str(), id.as_bytes()));
+        Self([mark("signature", &signed.mac), named.flatten()])
+    }
+
+    fn each(&self) -> impl Iterator<Item = u128> {
+        self.0.into_iter().flatten()
+    }
+}
+
+impl Gateways {
+    /// Nothing was brought yet; what was signed up to `since` will not be taken.
+    pub(crate) fn new(secret: SecretString, since: UnixTime) -> Self {
+        Self {
+            secret,
+            since,
+            taken: Mutex::default(),
+        }
+    }
+
+    /// Whether this was not brought before; from now on it was.
+    fn take(&self, marks: &Marks, now: UnixTime) -> Result<bool, Failure> {
+        let mut taken = self.taken.lock().expect(UNPOISONED);
+        while let Some((since, mark)) = taken.order.front().copied()
+            && now.since(since) > REMEMBERED
+        {
+            taken.order.pop_front();
+            taken.marks.remove(&mark);
+        }
+        if marks.each().any(|mark| taken.marks.contains(&mark)) {
+            return Ok(false);
+        }
+        if taken.order.len() >= MOST {
+            return Err(Failure::Unavailable(FULL.into()));
+        }
+        for mark in marks.each() {
+            taken.marks.insert(mark);
+            taken.order.push_back((now, mark));
+        }
+        Ok(true)
+    }
+
+    fn forget(&self, marks: &Marks) {
+        let mut taken = self.taken.lock().expect(UNPOISONED);
+        for mark in marks.each() {
+            taken.marks.remove(&mark);
+        }
+        taken
+            .order
+            .retain(|(_, known)| marks.each().all(|mark| mark != *known));
+    }
+
+    /// The signature, if it is a gateway's and made about now.
+    fn signed(
+        &self,
+        headers: &HeaderMap,
+        medium: Medium,
+        body: &[u8],
+        now: UnixTime,
+    ) -> Option<Signed> {
+        let mut values = headers.get_all(HEADER).iter();
+        let value = values.next()?.to_str().ok()?;
+        if values.next().is_some() {
+            return None;
+        }
+        let (time, mac) = value.split_once(',')?;
+        let time = time.trim().strip_prefix("t=")?;
+        let mac = mac.trim().strip_prefix("v2=")?;
+        let mac = data_encoding::HEXLOWER_PERMISSIVE
+            .decode(mac.as_bytes())
+            .ok()?;
+        let at = UnixTime::from_secs(time.parse().ok()?);
+        let key = self.secret.expose().as_bytes();
+        let mut expected = <Hmac<Sha256> as KeyInit>::new_from_slice(key).ok()?;
+        for part in [time, ".", medium.as_str(), "."] {
+            expected.update(part.as_bytes());
+        }
+        expected.update(body);
+        expected.verify_slice(&mac).ok()?;
+        let fresh = now.since(at) <= BEHIND && at.since(now) <= AHEAD;
+        let mac = mac.try_into().ok()?;
+        fresh.then_some(Signed { at, mac })
+    }
 }
 
 const HEADER: &str = "oncegate-signature";
 /// How old a signature may be: a gateway that tries again signs again.
-const SKEW: Duration = Duration::from_mins(5);
+const BEHIND: Duration = Duration::from_mins(5);
+/// How far a gateway's clock may be ahead. After a start so much time must pass before anything is taken:
+/// then no signature that an earlier process took is good any more.
+pub const AHEAD: Duration = Duration::from_secs(10);
+/// How long a message is known again; longer than its signature is good.
+const REMEMBERED: Duration = Duration::from_mins(15);
+/// Marks remembered; some 60 messages a second.
+const MOST: usize = 1 << 17;
+const FULL: &str = "too many messages at present; bring it again later, signed anew";
+const STARTED: &str = "the server has just started; bring it again, signed anew, in ten seconds";
+const UNPOISONED: &str = "no panic while the lock is held";
 
 #[cfg(test)]
 mod tests {
@@ -147,52 +253,93 @@ mod tests {
     const NOW: UnixTime = UnixTime::from_secs(1_795_000_000);
     const BODY: &[u8] = br#"{"from":"+821012345678","text":"48"}"#;
 
-    fn header(secret: &str, time: &str, body: &[u8]) -> String {
+    fn header(secret: &str, time: &str, medium: &str, body: &[u8]) -> String {
         let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(secret.as_bytes()).unwrap();
-        mac.update(format!("{time}.").as_bytes());
+        mac.update(format!("{time}.{medium}.").as_bytes());
         mac.update(body);
         let hex = data_encoding::HEXLOWER.encode(&mac.finalize().into_bytes());
-        format!("t={time},v1={hex}")
+        format!("t={time},v2={hex}")
     }
 
-    fn is_signed(value: &str, now: UnixTime) -> bool {
+    fn gateways() -> Gateways {
+        Gateways::new(SecretString::from("secret"), UnixTime::from_secs(0))
+    }
+
+    fn signed(value: &str, now: UnixTime) -> Option<Signed> {
         let mut headers = HeaderMap::new();
         headers.insert(HEADER, value.parse().unwrap());
-        signed(&headers, BODY, &SecretString::from("secret"), now)
+        gateways().signed(&headers, Medium::Sms, BODY, now)
     }
 
     #[test]
-    fn only_the_gateway_signs() {
-        let good = header("secret", "1795000000", BODY);
-        assert!(is_signed(&good, NOW));
-        assert!(is_signed(
-            &good
-                .to_uppercase()
-                .replace("T=", "t=")
-                .replace("V1=", "v1="),
-            NOW
-        ));
+    fn only_the_gateway_signs_and_every_part_counts() {
+        let good = header("secret", "1795000000", "sms", BODY);
+        assert!(signed(&good, NOW).is_some());
+        let upper = good.to_uppercase();
+        let upper = upper.replace("T=", "t=").replace("V2=", "v2=");
+        assert!(signed(&upper, NOW).is_some());
         for bad in [
-            header("other", "1795000000", BODY),
-            header("secret", "1795000000", b"{}"),
+            header("other", "1795000000", "sms", BODY),
+            header("secret", "1795000000", "voice", BODY),
+            header("secret", "1795000000", "sms", b"{}"),
             good.replace("t=1795000000", "t=1795000001"),
-            good.replace("v1=", "v2="),
+            good.replace("v2=", "v1="),
             "t=1795000000".to_owned(),
-            "t=1795000000,v1=".to_owned(),
+            "t=1795000000,v2=".to_owned(),
             String::new(),
         ] {
-            assert!(!is_signed(&bad, NOW), "{bad}");
+            assert!(signed(&bad, NOW).is_none(), "{bad}");
         }
     }
 
     #[test]
     fn a_signature_is_good_for_five_minutes() {
-        let good = header("secret", "1795000000", BODY);
+        let good = header("secret", "1795000000", "sms", BODY);
         for (secs, fresh) in [(300, true), (301, false)] {
             let later = NOW.plus(Duration::from_secs(secs));
-            assert_eq!(is_signed(&good, later), fresh);
+            assert_eq!(signed(&good, later).is_some(), fresh);
         }
-        let ahead = header("secret", "1795000301", BODY);
-        assert!(!is_signed(&ahead, NOW));
+        for (time, fresh) in [("1795000010", true), ("1795000011", false)] {
+            let ahead = header("secret", time, "sms", BODY);
+            assert_eq!(signed(&ahead, NOW).is_some(), fresh, "{time}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_known_again_by_signature_and_by_id() {
+        let known = gateways();
+        let one = Signed {
+            at: NOW,
+            mac: [1; 32],
+        };
+        let other = Signed {
+            at: NOW,
+            mac: [2; 32],
+        };
+        let take = |signed: &Signed, medium, id: &str, now| {
+            known.take(&Marks::of(signed, medium, id), now).unwrap()
+        };
+        assert!(take(&one, Medium::Sms, "", NOW));
+        assert!(!take(&one, Medium::Sms, "", NOW));
+        assert!(!take(&one, Medium::Sms, "named", NOW), "the same octets");
+        assert!(take(&other, Medium::Sms, "7", NOW));
+        let third = Signed {
+            at: NOW,
+            mac: [3; 32],
+        };
+        assert!(
+            !take(&third, Medium::Sms, "7", NOW),
+            "sent again, signed anew"
+        );
+        assert!(take(&third, Medium::Voice, "7", NOW), "ids are a medium's");
+        known.forget(&Marks::of(&one, Medium::Sms, ""));
+        assert!(take(&one, Medium::Sms, "", NOW));
+        let later = NOW.plus(REMEMBERED + Duration::from_secs(1));
+        assert!(take(&other, Medium::Sms, "7", later));
+        assert_eq!(
+            known.taken.lock().unwrap().order.len(),
+            2,
+            "the rest is forgotten"
+        );
     }
 }

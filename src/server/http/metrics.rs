@@ -1,4 +1,5 @@
-//! `GET /metrics`: counters in the `OpenMetrics` text format, without a user's name in them.
+//! `GET /metrics`: counters in the `OpenMetrics` text format or that of Prometheus, without a user's name
+//! in them. The table of all of them is in README.md.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -6,6 +7,7 @@ use std::sync::Arc;
 use axum::extract::MatchedPath;
 use axum::extract::Request;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::http::Method;
 use axum::http::header;
 use axum::middleware::Next;
@@ -25,10 +27,16 @@ use crate::model::audit::Channel;
 use crate::model::reason::Reason;
 use crate::server::http::App;
 use crate::server::http::error::Failure;
+use crate::server::http::metrics::collect::Collected;
+use crate::server::http::metrics::format::Format;
+use crate::server::http::metrics::format::plain;
 use crate::store::Health;
 
-/// Appends a front end's own metrics: whole lines, with `# HELP` and `# TYPE`, names with the
-/// prefix `oncegate_`.
+mod collect;
+mod format;
+
+/// Appends a front end's own metrics: whole lines of `OpenMetrics`, with `# HELP` and `# TYPE`, names with
+/// the prefix `oncegate_`.
 pub type Source = Box<dyn Fn(&mut String) + Send + Sync>;
 
 /// HTTP requests by method, route and status. Routes are patterns: their number is ours.
@@ -37,7 +45,7 @@ pub(crate) type Requests = Family<[(&'static str, String); 3], Counter>;
 /// Requests of devices that were not taken, by cause.
 pub(crate) type DeviceRefusals = Family<[(&'static str, &'static str); 1], Counter>;
 
-/// Metrics for Prometheus.
+/// Metrics for Prometheus, in the format that `Accept` prefers.
 ///
 /// Without a key only to the machine's own loopback addresses and on the admin socket; from
 /// elsewhere a key with the scope `admin` is needed, because causes of rejects are counted.
@@ -47,14 +55,18 @@ pub(crate) type DeviceRefusals = Family<[(&'static str, &'static str); 1], Count
     tag = "operation",
     security((), ("key" = [])),
     responses(
-        (status = 200, description = "OpenMetrics text", content_type = MEDIA, body = String),
+        (status = 200, description = "OpenMetrics 1.0, or with `Accept: text/plain` the text format 0.0.4",
+         content((String = "application/openmetrics-text"), (String = "text/plain"))),
         (status = 401, description = "Not from loopback, and no or unknown key", body = Problem,
          content_type = "application/problem+json"),
         (status = 403, description = "Key without the scope `admin`", body = Problem,
          content_type = "application/problem+json"),
     )
 )]
-pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Failure> {
+pub(crate) async fn metrics(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
     let mut registry = Registry::default();
     registry.register(
         "oncegate_http_requests",
@@ -74,14 +86,23 @@ pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Fai
         uptime: app.uptime().as_secs_f64(),
         rejects_held: app.rejects_held(),
     }));
-    let mut page = String::with_capacity(8192);
+    registry.register_collector(Box::new(Collected::of(service)));
+    let mut page = String::with_capacity(16_384);
     text::encode_registry(&mut page, &registry).map_err(|_| Failure::Internal)?;
     app.write_sources(&mut page);
     if !page.ends_with('\n') {
         page.push('\n');
     }
     page.write_str("# EOF\n").map_err(|_| Failure::Internal)?;
-    Ok(([(header::CONTENT_TYPE, MEDIA)], page).into_response())
+    let format = Format::wanted(&headers);
+    if format == Format::Plain {
+        page = plain(&page);
+    }
+    let headers = [
+        (header::CONTENT_TYPE, format.media()),
+        (header::VARY, "accept"),
+    ];
+    Ok((headers, page).into_response())
 }
 
 /// Counts every answer.

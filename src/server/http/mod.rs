@@ -14,13 +14,15 @@
 //! `/metrics` is behind [`caller::near_or_admin`]; every route is in `/openapi.json`, because the
 //! list of routes is made from the same declarations.
 //!
-//! Threats: SECURITY T12, T13, T20, T28-T30, T42. No forwarding header is believed (T44): where
-//! the person is comes from the body, vouched for by the client's key. Neither bodies nor headers
-//! nor paths with user names in them are logged.
+//! Threats: SECURITY T12, T13, T20, T28-T30, T42. Forwarding headers are believed from listed proxies
+//! only ([`origin`], T44), and say where a request comes from; where the person is comes from the body,
+//! vouched for by the client's key. Neither bodies nor headers nor paths with user names in them are
+//! logged.
 
-use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -31,6 +33,7 @@ use axum::http::HeaderName;
 use axum::http::HeaderValue;
 use axum::http::header;
 use axum::middleware;
+use ipnet::IpNet;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -48,6 +51,7 @@ use crate::server::Info;
 use crate::server::http::error::Failure;
 use crate::server::person::person;
 use crate::service::Service;
+use crate::time::UnixTime;
 
 mod admin;
 mod answer;
@@ -64,11 +68,15 @@ mod health;
 mod idempotency;
 mod inbound;
 pub mod metrics;
+mod origin;
 mod patience;
+mod preference;
 pub mod roles;
 mod serve;
 mod verify;
+mod wiped;
 
+pub use inbound::AHEAD;
 pub use serve::serve_tcp;
 pub use serve::serve_unix;
 
@@ -85,8 +93,8 @@ pub struct App {
     requests: metrics::Requests,
     device_refusals: metrics::DeviceRefusals,
     sources: Mutex<Vec<metrics::Source>>,
-    inbound_secret: ArcSwapOption<SecretString>,
-    brought: Mutex<VecDeque<String>>,
+    inbound: ArcSwapOption<inbound::Gateways>,
+    proxies: OnceLock<origin::Proxies>,
     rates: fairness::Rates,
     enrolments: fairness::Enrolments,
     addresses: Arc<fairness::Addresses>,
@@ -110,8 +118,8 @@ impl App {
             requests: metrics::Requests::default(),
             device_refusals: metrics::DeviceRefusals::default(),
             sources: Mutex::default(),
-            inbound_secret: ArcSwapOption::empty(),
-            brought: Mutex::default(),
+            inbound: ArcSwapOption::empty(),
+            proxies: OnceLock::new(),
             rates: fairness::Rates::default(),
             enrolments: fairness::Enrolments::default(),
             addresses: Arc::default(),
@@ -125,37 +133,33 @@ impl App {
         self.info.store(Arc::new(info));
     }
 
-    /// Takes the secret with which gateways sign what they bring; without one nothing is taken.
-    pub fn set_inbound_secret(&self, secret: SecretString) {
-        self.inbound_secret.store(Some(Arc::new(secret)));
+    /// Takes the secret with which gateways sign what they bring; without one nothing is taken. What was
+    /// signed up to `since` is not taken either: an earlier process may have taken it.
+    pub fn set_inbound_secret(&self, secret: SecretString, since: UnixTime) {
+        let gateways = inbound::Gateways::new(secret, since);
+        self.inbound.store(Some(Arc::new(gateways)));
     }
 
-    pub(crate) fn inbound_secret(&self) -> Option<Arc<SecretString>> {
-        self.inbound_secret.load_full()
+    /// Lists the reverse proxies that are believed. The first list stays.
+    pub fn set_trusted_proxies(&self, proxies: Vec<IpNet>) {
+        let _ = self.proxies.set(origin::Proxies::new(proxies));
     }
 
-    /// Whether a gateway brought this message before; from now on it did. Without an id nobody can say.
-    pub(crate) fn brought(&self, id: &str) -> bool {
-        if id.is_empty() || id.len() > BROUGHT_ID {
-            return false;
-        }
-        let mut brought = self.brought.lock().expect(UNPOISONED);
-        if brought.iter().any(|known| known == id) {
-            return true;
-        }
-        if brought.len() == BROUGHT {
-            brought.pop_front();
-        }
-        brought.push_back(id.to_owned());
-        false
+    pub(crate) fn proxies(&self) -> &origin::Proxies {
+        self.proxies.get_or_init(origin::Proxies::default)
     }
 
-    /// What could not be decided may be brought again.
-    pub(crate) fn forget_brought(&self, id: &str) {
-        self.brought
-            .lock()
-            .expect(UNPOISONED)
-            .retain(|known| known != id);
+    pub(crate) fn inbound(&self) -> Option<Arc<inbound::Gateways>> {
+        self.inbound.load_full()
+    }
+
+    /// How many connections an address may have: proxies, listed or on this machine, speak for others.
+    pub(crate) fn connections_of(&self, address: IpAddr) -> usize {
+        if address.to_canonical().is_loopback() || self.proxies().has(address) {
+            usize::MAX
+        } else {
+            self.limits.http_connections_per_address
+        }
     }
 
     /// Adds another front end's counters to `/metrics`.
@@ -262,6 +266,10 @@ pub fn router(app: Arc<App>) -> Router {
         .method_not_allowed_fallback(async || Failure::NoMethod)
         .layer(middleware::from_fn_with_state(
             Arc::clone(&app),
+            origin::locate,
+        ))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&app),
             metrics::count,
         ))
         .layer(middleware::from_fn(serve::bounded_head))
@@ -298,7 +306,8 @@ fn described(app: &Arc<App>) -> OpenApiRouter<Arc<App>> {
     let near = middleware::from_fn_with_state(Arc::clone(app), caller::near_or_admin);
     let verify = verify_routes()
         .route_layer(middleware::from_fn(caller::require_verify))
-        .route_layer(identify());
+        .route_layer(identify())
+        .route_layer(middleware::from_fn(preference::undecided_by_status));
     let arrive = middleware::from_fn_with_state(Arc::clone(app), caller::arrive);
     open_routes()
         .merge(metrics_routes().route_layer(near))
@@ -342,7 +351,4 @@ fn open_routes() -> OpenApiRouter<Arc<App>> {
 
 /// Listeners of the audit at a time: an administrator's script that forgets its connections.
 const TAILS: usize = 64;
-/// Messages of gateways that are remembered, and the longest id of one.
-const BROUGHT: usize = 1024;
-const BROUGHT_ID: usize = 128;
 const UNPOISONED: &str = "no panic while the lock is held";

@@ -36,6 +36,7 @@ use crate::server::http::caller::Peer;
 use crate::server::http::error::Failure;
 use crate::server::http::patience::Patience;
 use crate::server::http::router;
+use crate::server::http::wiped::Wiped;
 use crate::server::person::person;
 use crate::server::tls::Tls;
 
@@ -63,13 +64,8 @@ pub async fn serve_tcp(
         };
         let accepted = match accepted {
             Ok((stream, peer)) => {
-                // A reverse proxy on this machine speaks for everybody.
-                let most = if peer.ip().to_canonical().is_loopback() {
-                    usize::MAX
-                } else {
-                    app.limits().http_connections_per_address
-                };
-                let Some(share) = app.addresses().share(peer.ip(), most) else {
+                let most = app.connections_of(peer.ip());
+                let Some(share) = app.addresses().share(peer.ip().into(), most) else {
                     tracing::debug!(%peer, "too many connections of one address");
                     continue;
                 };
@@ -158,7 +154,8 @@ async fn tcp_connection(
     let Some(tls) = tls else {
         return connection(stream, peer, router, shutdown).await;
     };
-    match timeout(HANDSHAKE, tls.acceptor().accept(stream)).await {
+    // Below TLS as well: its library opens records in the buffer that it reads them into.
+    match timeout(HANDSHAKE, tls.acceptor().accept(Wiped(stream))).await {
         Ok(Ok(stream)) => connection(stream, peer, router, shutdown).await,
         Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
         Err(_) => tracing::debug!("TLS handshake took too long"),
@@ -178,8 +175,9 @@ where
         .max_headers(HEADER_COUNT)
         .max_buf_size(HEADER_OCTETS);
     let service = TowerToHyperService::new(Extension(who).layer(router));
-    let mut connection =
-        std::pin::pin!(server.serve_connection(TokioIo::new(Patience::new(stream)), service));
+    let mut connection = std::pin::pin!(
+        server.serve_connection(TokioIo::new(Patience::new(Wiped(stream))), service)
+    );
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = shutdown.cancelled() => {

@@ -14,7 +14,6 @@ use std::time::Duration;
 use axum::Extension;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::http::StatusCode;
 use axum::response::Response;
 use sha2::Digest;
 use sha2::Sha256;
@@ -32,7 +31,6 @@ use crate::model::client::LOCAL;
 use crate::secret::SecretString;
 use crate::server::http::App;
 use crate::server::http::admin::tell;
-use crate::server::http::answer;
 use crate::server::http::body::Json;
 use crate::server::http::body::Query;
 use crate::server::http::caller::Arrival;
@@ -41,6 +39,7 @@ use crate::server::http::error::Failure;
 use crate::server::http::idempotency;
 use crate::server::http::idempotency::Claim;
 use crate::server::http::idempotency::State as Progress;
+use crate::server::http::preference::ByStatus;
 use crate::service::MIN_ASSURANCE;
 use crate::service::Outcome;
 use crate::service::Presented;
@@ -59,7 +58,9 @@ pub(crate) struct Verdict {
 
 /// Is this the person, this once?
 ///
-/// 200 whenever a decision was made, accept or reject. A code is accepted at most once, ever.
+/// 200 whenever a decision was made, accept, challenge or reject: read `decision`. Callers that look at
+/// the status only ask for it with `Prefer: status` or `?status=1`: 200 accept, 401 reject or challenge,
+/// 503 undecided. A code is accepted at most once, ever.
 #[utoipa::path(
     post,
     path = "/v1/verify",
@@ -68,14 +69,16 @@ pub(crate) struct Verdict {
         api::OnBehalf,
         ("Idempotency-Key" = Option<String>, Header,
          description = "Makes a retry return the first answer without consuming again"),
+        ("Prefer" = Option<String>, Header,
+         description = "`status`: the decision is in the status, and `Preference-Applied: status` says so"),
     ),
     request_body = VerifyRequest,
     responses(
         (status = 200, description = "The decision", body = VerifyAnswer),
         (status = 400, description = "Malformed", body = Problem,
          content_type = "application/problem+json"),
-        (status = 401, description = "No or unknown key", body = Problem,
-         content_type = "application/problem+json"),
+        (status = 401, description = "No or unknown key; with `Prefer: status` also reject or challenge",
+         content((VerifyAnswer = "application/json"), (Problem = "application/problem+json"))),
         (status = 403, description = "Key without the scope, or for another realm", body = Problem,
          content_type = "application/problem+json"),
         (status = 422, description = "Idempotency key of another request", body = Problem,
@@ -91,6 +94,7 @@ pub(crate) async fn verify(
     Extension(caller): Extension<Caller>,
     Extension(arrival): Extension<Arrival>,
     Query(on_behalf): Query<api::OnBehalf>,
+    by_status: ByStatus,
     headers: HeaderMap,
     body: Json<VerifyRequest>,
 ) -> Result<Response, Failure> {
@@ -128,7 +132,8 @@ pub(crate) async fn verify(
         ));
     };
     app.hold(arrival.instant, verdict.delay).await;
-    Ok(answer::json(StatusCode::OK, &verdict.answer))
+    let yes = matches!(verdict.answer, VerifyAnswer::Accept { .. });
+    Ok(by_status.answer(yes, &verdict.answer))
 }
 
 impl App {
@@ -217,14 +222,15 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Failure> {
     post,
     path = "/v1/credentials",
     tag = "verify",
+    params(api::Answered),
     request_body = api::CredentialsRequest,
     responses(
         (status = 200, description = "Accepted and changed, or rejected",
          body = api::CredentialsAnswer),
         (status = 400, description = "Malformed, or too easy to guess", body = Problem,
          content_type = "application/problem+json"),
-        (status = 401, description = "No or unknown key", body = Problem,
-         content_type = "application/problem+json"),
+        (status = 401, description = "No or unknown key; with `Prefer: status` also rejected",
+         content((api::CredentialsAnswer = "application/json"), (Problem = "application/problem+json"))),
         (status = 403, description = "Key without the scope, or for another realm", body = Problem,
          content_type = "application/problem+json"),
         (status = 429, description = "More requests a second than the client may send",
@@ -237,6 +243,7 @@ pub(crate) async fn replace_credentials(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
     Extension(arrival): Extension<Arrival>,
+    by_status: ByStatus,
     body: Json<api::CredentialsRequest>,
 ) -> Result<Response, Failure> {
     if !caller.may_verify() {
@@ -293,7 +300,8 @@ pub(crate) async fn replace_credentials(
             api::CredentialsAnswer::Reject { request_id }
         }
     };
-    Ok(answer::json(StatusCode::OK, &answer))
+    let yes = matches!(answer, api::CredentialsAnswer::Accept { .. });
+    Ok(by_status.answer(yes, &answer))
 }
 
 /// A request that is complete.

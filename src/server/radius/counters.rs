@@ -144,7 +144,7 @@ impl Counters {
         Ingress { number, counters }
     }
 
-    /// Appends everything in the Prometheus text format. Series that are 0 are left out, except
+    /// Appends everything in the `OpenMetrics` text format. Series that are 0 are left out, except
     /// those of the requests themselves.
     pub(super) fn write_prometheus(&self, out: &mut String) {
         let mut peers: Vec<_> = {
@@ -231,6 +231,8 @@ impl Counters {
 }
 
 fn header(out: &mut String, name: &str, help: &str) {
+    // The family of a counter has the name of its samples without `_total`.
+    let name = name.trim_end_matches("_total");
     line(
         out,
         format_args!("# HELP {name} {help}\n# TYPE {name} counter"),

@@ -231,8 +231,10 @@ impl Lane {
         for _ in 0..BATCH {
             match self.port.try_receive(buffer) {
                 Ok(Some((length, route))) => {
-                    let datagram = buffer.get(..length).unwrap_or_default();
+                    let datagram = buffer.get_mut(..length).unwrap_or_default();
                     self.dispatch(datagram, route);
+                    // It holds a password that the shared secret opens (SECURITY T26).
+                    datagram.fill(0);
                 }
                 // Longer than any packet with its padding.
                 Ok(None) => {

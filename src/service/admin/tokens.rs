@@ -230,6 +230,7 @@ impl Service {
             let Outcome::Settled(settlement) = self.store.attempt(attempt).await? else {
                 continue;
             };
+            self.locks.settled(Some(&token.user), &settlement, by.at);
             self.counters.decided(Channel::Admin, settlement.reason);
             let changed = settlement.tokens.into_iter().next();
             return match (settlement.decision, changed) {

@@ -105,7 +105,9 @@ impl Service {
         self.store
             .change(change, by)
             .await
-            .map_err(|error| missing(error, "user"))
+            .map_err(|error| missing(error, "user"))?;
+        self.locks.ended(key);
+        Ok(())
     }
 
     /// Forgets the failures and locks of a user and its tokens.
@@ -114,7 +116,9 @@ impl Service {
         self.store
             .change(change, by)
             .await
-            .map_err(|error| missing(error, "user"))
+            .map_err(|error| missing(error, "user"))?;
+        self.locks.ended(key);
+        Ok(())
     }
 
     /// A user by its key.

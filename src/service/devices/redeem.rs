@@ -2,10 +2,12 @@
 //!
 //! Threats (SECURITY T38, rows A1 and C6): guessing codes, over many users, devices and restarts.
 //! Every wrong code counts against the user, the source and the tries of the live codes it was a
-//! guess at, in one transaction; a refusal looks and lasts alike, whatever its cause.
+//! guess at, in one transaction; a refusal looks and lasts alike, whatever its cause. What is no guess at a
+//! live code is put on record up to a bound, and counted beyond it ([`super::refusals`]).
 
 use std::net::IpAddr;
 use std::time::Duration;
+use std::time::Instant;
 
 use crate::model::attempt::Attempt;
 use crate::model::attempt::Compared;
@@ -87,9 +89,15 @@ pub enum Redeemed {
 impl Service {
     /// Binds a device to the token whose enrolment or transfer code was presented.
     pub async fn redeem(&self, redemption: &Redemption<'_>) -> Result<Redeemed, ServiceError> {
+        let began = Instant::now();
         let policies = self.policies();
         let policy = default_policy(&policies)?;
         let redeemed = self.redeemed(redemption, policy).await;
+        let outcome = redeemed.as_ref().ok().map(|redeemed| match redeemed {
+            Redeemed::Bound(..) => Decision::Accept,
+            Redeemed::Refused { .. } | Redeemed::Hindered(_) => Decision::Reject,
+        });
+        self.latencies.took(Channel::Device, outcome, began);
         match &redeemed {
             Ok(Redeemed::Bound(..)) => self.counters.decided(Channel::Device, Reason::EnrolOk),
             Ok(Redeemed::Refused { reason, .. }) => {
@@ -115,6 +123,11 @@ impl Service {
         let user = UserKey::parse(redemption.user).ok();
         for _ in 0..TRIES {
             let finding = self.presented(user.as_ref(), redemption.code, at).await?;
+            if let Finding::Refused(reason) = finding
+                && !self.refusals.is_recorded(reason, redemption.source, at)
+            {
+                return Ok(self.refused(reason, policy));
+            }
             let attempt = redemption.attempt(user.as_ref(), policy, finding, at);
             let enrols = attempt.enrols.clone();
             let settlement = match self.store.attempt(attempt).await {
@@ -123,18 +136,23 @@ impl Service {
                 Err(StoreError::Conflict(why)) => return Ok(Redeemed::Hindered(why)),
                 Err(error) => return Err(error.into()),
             };
+            self.locks.settled(user.as_ref(), &settlement, at);
             return match (settlement.decision, enrols, settlement.serial) {
                 (Decision::Accept, Some(device), Some(serial)) => {
                     let token = self.bound(&serial).await?;
                     Ok(Redeemed::Bound(Box::new((*device, token))))
                 }
-                _ => Ok(Redeemed::Refused {
-                    reason: settlement.reason,
-                    delay: policy.reject_delay,
-                }),
+                _ => Ok(self.refused(settlement.reason, policy)),
             };
         }
         Err(ServiceError::Contended)
+    }
+
+    fn refused(&self, reason: Reason, policy: &Policy) -> Redeemed {
+        Redeemed::Refused {
+            reason,
+            delay: policy.reject_delay.max(self.refusals.wait()),
+        }
     }
 
     async fn bound(&self, serial: &Serial) -> Result<Token, ServiceError> {

@@ -5,11 +5,14 @@ mod d8_description;
 
 mod c4_what_changed;
 
+mod a10_request_limits;
+mod a11_status_only;
 mod a1_rows;
 mod a1_rows;
 mod a2_store;
 mod a3_lost_tail;
 mod a4_endless_reading;
+mod a9_memory;
 mod b1_log_lines;
 mod b2_full_disk;
 mod c1_reply;
@@ -27,3 +30,4 @@ mod d4_files_and_forms;
 mod d4_files_and_forms;
 mod d5_words_typed;
 mod d5_words_typed;
+mod d7_metrics;

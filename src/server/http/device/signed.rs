@@ -19,6 +19,7 @@ use data_encoding::BASE64URL_NOPAD;
 use serde::de::DeserializeOwned;
 use sha2::Digest;
 use sha2::Sha256;
+use zeroize::Zeroizing;
 
 use crate::config::HTTP_BODY;
 use crate::model::device::Device;
@@ -45,7 +46,7 @@ pub(crate) struct Arrived {
     method: Method,
     uri: Uri,
     headers: HeaderMap,
-    body: Vec<u8>,
+    body: Zeroizing<Vec<u8>>,
 }
 
 impl FromRequest<Arc<App>> for Arrived {

@@ -1,0 +1,130 @@
+//! Latencies, locked users, gateways and notices, read at the moment of asking.
+//!
+//! Labels are front ends, outcomes and names of gateways: their number is that of the configuration.
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::exemplar::Exemplar;
+
+use crate::service::Service;
+use crate::service::courier::BreakerState;
+use crate::service::courier::GatewayStatus;
+use crate::service::latency::Read;
+use crate::service::locks::Locked;
+
+/// What the service knows beside its decisions.
+#[derive(Debug)]
+pub(super) struct Collected {
+    latencies: Vec<Read>,
+    locked: Locked,
+    gateways: Vec<GatewayStatus>,
+    waiting: usize,
+    notices: [(&'static str, u64); 3],
+}
+
+impl Collected {
+    /// As it is now.
+    pub(super) fn of(service: &Service) -> Self {
+        let notices = service.notices();
+        Self {
+            latencies: service.latencies().read(),
+            locked: service.locked(),
+            gateways: service.courier().gateways(),
+            waiting: notices.waiting(),
+            notices: [
+                ("sent", notices.sent()),
+                ("failed", notices.failed()),
+                ("retried", notices.retried()),
+            ],
+        }
+    }
+}
+
+impl Collector for Collected {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        self.latencies(&mut encoder)?;
+        self.gateways(&mut encoder)?;
+        let none = None::<&Exemplar<[(&str, &str); 0], f64>>;
+        let (name, help) = ("oncegate_users_locked", "Users who are locked now");
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (lock, count) in [("timed", self.locked.timed), ("hard", self.locked.hard)] {
+            let labels = [("lock", lock)];
+            family
+                .encode_family(&labels)?
+                .encode_gauge(&number(count))?;
+        }
+        let (name, help) = ("oncegate_notices", "Notices to users by result");
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (result, count) in &self.notices {
+            let labels = [("result", *result)];
+            family.encode_family(&labels)?.encode_counter(count, none)?;
+        }
+        let (name, help) = ("oncegate_notices_waiting", "Notices that are not done yet");
+        encoder
+            .encode_descriptor(name, help, None, MetricType::Gauge)?
+            .encode_gauge(&number(self.waiting))
+    }
+}
+
+impl Collected {
+    fn latencies(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let (name, help) = (
+            "oncegate_decision_duration_seconds",
+            "Time to a durable decision by front end and outcome, without the delay of rejects",
+        );
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        for read in &self.latencies {
+            let labels = [
+                ("channel", read.channel.as_str()),
+                ("outcome", read.outcome),
+            ];
+            family
+                .encode_family(&labels)?
+                .encode_histogram::<[(&str, &str); 0]>(read.sum, read.count, &read.buckets, None)?;
+        }
+        Ok(())
+    }
+
+    fn gateways(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let none = None::<&Exemplar<[(&str, &str); 0], f64>>;
+        let (name, help) = (
+            "oncegate_delivery_attempts",
+            "Messages that a gateway took, and attempts that failed",
+        );
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for gateway in &self.gateways {
+            for (result, count) in [("sent", gateway.sent), ("failed", gateway.failed)] {
+                let labels = [("gateway", gateway.name.as_str()), ("result", result)];
+                family
+                    .encode_family(&labels)?
+                    .encode_counter(&count, none)?;
+            }
+        }
+        let (name, help) = (
+            "oncegate_delivery_in_flight",
+            "Messages that a gateway is being asked to take",
+        );
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for gateway in &self.gateways {
+            let labels = [("gateway", gateway.name.as_str())];
+            let count = number(gateway.in_flight);
+            family.encode_family(&labels)?.encode_gauge(&count)?;
+        }
+        let (name, help) = (
+            "oncegate_delivery_up",
+            "0 while a gateway is not asked after too many failures",
+        );
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for gateway in &self.gateways {
+            let labels = [("gateway", gateway.name.as_str())];
+            let up = u64::from(gateway.breaker != BreakerState::Open);
+            family.encode_family(&labels)?.encode_gauge(&up)?;
+        }
+        Ok(())
+    }
+}
+
+fn number(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
