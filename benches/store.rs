@@ -84,6 +84,7 @@ async fn fill(store: &dyn Store) {
         let user = User {
             key: name(number),
             groups: Vec::new(),
+            display_name: None,
             phone: None,
             email: None,
             birth_date: None,

@@ -45,6 +45,10 @@ pub struct FieldChange {
     /// `set`, `changed` or `removed`, of a secret; its value is never on record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
+    /// `erased` where the key of the user's personal data was destroyed, `unreadable` where the field is
+    /// damaged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hidden: Option<String>,
 }
 
 /// One audit record, and all records that it made, changed or removed.

@@ -34,6 +34,8 @@ pub struct ImportRow {
     #[serde(default, deserialize_with = "unless_null")]
     #[schema(nullable)]
     pub groups: Vec<String>,
+    /// The name as people write it.
+    pub display_name: Option<String>,
     /// Telephone number.
     pub phone: Option<String>,
     /// Mail address.

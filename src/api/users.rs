@@ -21,6 +21,9 @@ pub struct UserCreate {
     #[serde(default, deserialize_with = "unless_null")]
     #[schema(nullable)]
     pub groups: Vec<String>,
+    /// The name as people write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
     /// Telephone number.
     pub phone: Option<String>,
     /// Mail address.
@@ -61,6 +64,13 @@ pub struct UserChange {
     /// All groups.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub groups: Option<Vec<String>>,
+    /// The name as people write it.
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub display_name: Option<Option<String>>,
     /// Telephone number.
     #[serde(
         default,
@@ -166,6 +176,9 @@ pub struct User {
     pub realm: String,
     /// Groups.
     pub groups: Vec<String>,
+    /// The name as people write it.
+    #[serde(default)]
+    pub display_name: Option<String>,
     /// Telephone number.
     pub phone: Option<String>,
     /// Mail address.

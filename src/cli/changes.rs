@@ -15,6 +15,9 @@ fn became(one: &FieldChange) -> String {
     if let Some(word) = &one.secret {
         return word.clone();
     }
+    if let Some(why) = &one.hidden {
+        return format!("({why})");
+    }
     let signed = |sign: char, list: &Option<Vec<String>>| {
         let list = list.iter().flatten();
         list.map(|item| format!("{sign}{item}")).collect::<Vec<_>>()
@@ -69,6 +72,7 @@ mod tests {
             added: None,
             removed: None,
             secret: None,
+            hidden: None,
         }
     }
 

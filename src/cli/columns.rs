@@ -1,7 +1,7 @@
 //! What a row of a users file means: the columns that `import` and `bench` understand.
 //!
 //! ```text
-//! user,realm,groups,phone,email,class,kind,secret,algorithm,digits,period,counter,serial
+//! user,realm,groups,display_name,phone,email,class,kind,secret,algorithm,digits,period,counter,serial
 //! user,password
 //! ```
 //!
@@ -22,7 +22,7 @@ use crate::secret::OtpKey;
 use crate::secret::SecretString;
 
 /// The names, in the order of the constants below.
-pub(super) const NAMES: [&str; 14] = [
+pub(super) const NAMES: [&str; 16] = [
     "user",
     "realm",
     "groups",
@@ -37,6 +37,8 @@ pub(super) const NAMES: [&str; 14] = [
     "counter",
     "serial",
     "password",
+    "display_name",
+    "name",
 ];
 pub(super) const USER: usize = 0;
 const REALM: usize = 1;
@@ -52,6 +54,14 @@ const PERIOD: usize = 10;
 const COUNTER: usize = 11;
 pub(super) const SERIAL: usize = 12;
 pub(super) const PASSWORD: usize = 13;
+const DISPLAY_NAME: usize = 14;
+/// The same, as other programs call it.
+const NAME: usize = 15;
+
+/// The name as people write it.
+pub(super) fn display_name<'a>(row: &Row<'a>) -> Option<&'a str> {
+    row.get(DISPLAY_NAME).or_else(|| row.get(NAME))
+}
 
 /// What proves a user.
 #[derive(Debug)]

@@ -203,6 +203,7 @@ fn option_named(detail: &str) -> String {
         | "digits"
         | "email"
         | "expires"
+        | "display_name"
         | "for"
         | "from"
         | "group"

@@ -93,7 +93,7 @@ pub(super) enum Make {
 
 /// Under both commands.
 pub(super) const HELP: &str = "Columns, in any order; only `user` is needed (`secret`, too, for tokens):\n  \
-    user,realm,groups,phone,email,class,kind,secret,algorithm,digits,period,counter,serial\n\
+    user,realm,groups,display_name,phone,email,class,kind,secret,algorithm,digits,period,counter,serial\n\
     Separators: comma, semicolon or tab, as the heading has them, or as a first line `sep=X` says.\n\
     Several groups stand between `;`, in double quotes where that separates fields.\n\
     Rows of one user stand together. Rows without content are skipped.\n\
@@ -125,6 +125,8 @@ struct Written<'a> {
     user: &'a str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     groups: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    display_name: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     phone: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -411,6 +413,7 @@ fn check(row: &Row<'_>, make: Make, now: UnixTime) -> Result<(UserKey, Option<Fa
     if make == Make::Users {
         let about = About {
             groups: groups(row).map(str::to_owned).collect(),
+            display_name: columns::display_name(row).map(str::to_owned),
             phone: row.get(columns::PHONE).map(str::to_owned),
             email: row.get(columns::EMAIL).map(str::to_owned),
             class: row.get(columns::CLASS).map(str::to_owned),
@@ -535,6 +538,7 @@ fn written(
     let mut written = Written {
         user: &user,
         groups: groups(row).filter(|_| make == Make::Users).collect(),
+        display_name: columns::display_name(row).filter(|_| make == Make::Users),
         phone: about(columns::PHONE),
         email: about(columns::EMAIL),
         class: about(columns::CLASS),

@@ -76,8 +76,14 @@ pub(super) enum User {
     Enable(Name),
     /// Forget failures and end a lock
     Unlock(Name),
-    /// Remove a user with all tokens
+    /// Remove a user with all tokens; what the audit says of them can still be read
     Remove(Remove),
+    /// Remove a user and destroy the key of their personal data, in the audit, too; cannot be undone
+    #[command(after_help = "Example:\n  oncegate user erase alice --yes\n\
+        Display name, phone number, e-mail address and birth date can never be read again, here or in the \
+        audit, whose chain stays intact. The login name stays on record. A user who was removed before is \
+        erased by name. Backups made before keep the key: remove them.")]
+    Erase(Remove),
     /// For at most 24 hours, do not ask for codes where a rule also asks for PIN or password
     #[command(
         after_help = "Examples:\n  oncegate user bypass alice --reason 'telephone lost' --for 4h\n  \
@@ -159,6 +165,9 @@ pub(super) struct About {
     /// Group, for policy rules; repeat it for more
     #[arg(long = "group", value_name = "GROUP")]
     groups: Vec<String>,
+    /// The name as people write it
+    #[arg(long, value_name = "NAME")]
+    display_name: Option<String>,
     /// Telephone number
     #[arg(long)]
     phone: Option<String>,
@@ -327,7 +336,7 @@ impl User {
                 let none = serde_json::to_value(&change).is_ok_and(|change| change == json!({}));
                 if none && secrets.is_empty() {
                     return Err(CliError::usage("nothing to change").remedy(
-                        "name at least one of --group, --phone, --email, --birth-date, --class, \
+                        "name at least one of --group, --display-name, --phone, --email, --birth-date, --class, \
                          --language, --remote-issue, --password-stdin, --pin-stdin, --must-change",
                     ));
                 }
@@ -357,6 +366,7 @@ impl User {
                 let shown: Record = api.get(&admin(&["users", &user])).await?;
                 out.show(&shown, describe)?;
             }
+            Self::Erase(erase) => erase.erase(context).await?,
             Self::Bypass(bypass) => bypass.run(context, "bypass").await?,
             Self::Exempt(exempt) => exempt.run(context, "exemption").await?,
             Self::Remove(Remove { who, yes }) => {
@@ -371,6 +381,22 @@ impl User {
             }
         }
         Ok(Exit::Done)
+    }
+}
+
+impl Remove {
+    async fn erase(self, context: &Context) -> Result<(), CliError> {
+        let user = self.who.key()?;
+        let question = format!("Destroy the personal data of user {user} for good?");
+        input::confirm(&question, self.yes)?;
+        let api = context.transport().await?;
+        api.order(Method::POST, &admin(&["users", &user, "erase"]))
+            .await?;
+        let user = UserKey::parse(&user).map_or(user, |key| key.to_string());
+        context.out.show(&json!({ "erased": user }), |_| {
+            let user = printable(&user);
+            format!("Erased the personal data of {user}. Backups made before still have them.\n")
+        })
     }
 }
 
@@ -399,6 +425,7 @@ impl Add {
             user: self.user,
             realm: self.realm,
             groups: self.about.groups,
+            display_name: self.about.display_name,
             phone: self.about.phone,
             email: self.about.email,
             birth_date: self.about.birth_date,
@@ -421,6 +448,7 @@ impl Set {
         let groups = self.about.groups.iter().filter(|group| !group.is_empty());
         UserChange {
             groups: (!self.about.groups.is_empty()).then(|| groups.cloned().collect()),
+            display_name: cleared(&self.about.display_name),
             phone: cleared(&self.about.phone),
             email: cleared(&self.about.email),
             birth_date: cleared(&self.about.birth_date),
@@ -508,6 +536,7 @@ fn describe(user: &Record) -> String {
         "enabled"
     };
     table.pair("user", user.user.clone());
+    table.pair("name", user.display_name.clone());
     table.pair("state", state.to_owned());
     table.pair("lock", user.lock.as_ref().map(lock));
     table.pair("groups", joined(&user.groups));
@@ -583,6 +612,7 @@ mod tests {
             },
             about: About {
                 groups: vec![String::new()],
+                display_name: None,
                 phone: Some(String::new()),
                 email: Some("a@example.org".to_owned()),
                 birth_date: None,

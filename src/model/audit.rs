@@ -182,6 +182,15 @@ pub enum Changed {
     },
     /// A secret.
     Secret(SecretChange),
+    /// A personal field under the key of its user. Readers of the store get it opened.
+    Sealed {
+        /// Number of the key.
+        person: u64,
+        /// A value before and after.
+        sealed: Vec<u8>,
+    },
+    /// A personal field that cannot be shown, and why, a word: `erased`, `unreadable`.
+    Hidden(&'static str),
 }
 
 /// What became of a secret; its value is never on record.

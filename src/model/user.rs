@@ -16,6 +16,8 @@ pub struct User {
     pub key: UserKey,
     /// Groups, in the order given; policy rules match any of them.
     pub groups: Vec<String>,
+    /// The name as people write it.
+    pub display_name: Option<String>,
     /// Telephone number as entered.
     pub phone: Option<String>,
     /// Mail address as entered.

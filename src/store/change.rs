@@ -13,7 +13,6 @@ use crate::model::source::SourceState;
 use crate::model::token::LifeCycle;
 use crate::model::token::Token;
 use crate::model::token::TokenState;
-use crate::model::user::User;
 use crate::model::user::Waiver;
 use crate::model::user_key::UserKey;
 use crate::secret::Entropy;
@@ -21,7 +20,6 @@ use crate::store::By;
 use crate::store::Change;
 use crate::store::DeviceAct;
 use crate::store::StoreError;
-use crate::store::WaiverKind;
 use crate::store::changes;
 use crate::store::clients;
 use crate::store::device;
@@ -35,6 +33,7 @@ use crate::store::record::Entry;
 use crate::store::record::RowWrite;
 use crate::store::record::Table;
 use crate::store::seal::Sealer;
+use crate::store::users;
 use crate::store::words::concerned;
 use crate::store::words::words;
 use crate::store::working::Working;
@@ -43,9 +42,6 @@ use crate::time::UnixTime;
 use crate::store::evaluate::gone;
 use crate::store::evaluate::put;
 use crate::store::evaluate::token_state;
-use crate::store::evaluate::token_state_write;
-use crate::store::evaluate::user_state;
-use crate::store::evaluate::user_state_write;
 
 /// Carries out a change on the rows.
 pub(crate) fn change(
@@ -78,7 +74,7 @@ pub(crate) fn change(
         change => writes(rows, change, keys)?,
     };
     let detail = match change {
-        Change::UpdateUser(user) => contacts(rows, user)?,
+        Change::UpdateUser(user) => users::contacts(rows, user, sealer)?,
         Change::SetTokenState { reason, .. } => reason.clone(),
         Change::ApproveToken { on_behalf, .. } => on_behalf
             .as_ref()
@@ -109,6 +105,10 @@ pub(crate) fn change(
             .map(|(name, verifier)| said(name, verifier.as_ref(), by))
             .join(", "),
         ),
+        Change::EraseUser(_) => {
+            let keys = writes.iter().filter(|write| write.table == Table::Erased);
+            Some(format!("keys of personal data destroyed: {}", keys.count()))
+        }
         Change::ForgetSources { .. } => Some(format!("{} rows", writes.len())),
         Change::ExpireTokens => expired,
         Change::Loaded { changes, .. }
@@ -118,7 +118,11 @@ pub(crate) fn change(
         }
         _ => None,
     };
-    let mut changes = changes::of(rows, &writes, &target, sealer)?;
+    let mut changes = changes::of(rows, &writes, &target, keys)?;
+    if let Change::EraseUser(_) = change {
+        // Nobody could read them.
+        changes.retain(|one| !matches!(one.change, Changed::Sealed { .. }));
+    }
     changes.extend(loaded.into_iter().flatten());
     if let Change::Loaded { changes: rules, .. } = change {
         changes.extend(rules.iter().cloned());
@@ -213,6 +217,7 @@ pub(crate) fn prune(
     rows: &Working<'_>,
     prune: &Prune,
     sealer: &Sealer,
+    entropy: &dyn Entropy,
 ) -> Result<Entry, StoreError> {
     let Prune { before, anchor, by } = prune;
     let known = rows.get(Table::Settings, PRUNED, |row| record::pruned(row, sealer))?;
@@ -224,7 +229,12 @@ pub(crate) fn prune(
     let detail = format!("records up to {}", anchor.seq);
     let row = record::pruned_row(*anchor, sealer);
     let writes = vec![put(Table::Settings, PRUNED.to_vec(), row)];
-    let changes = changes::of(rows, &writes, &target, sealer)?;
+    let keys = Keys {
+        sealer,
+        entropy,
+        now: by.at,
+    };
+    let changes = changes::of(rows, &writes, &target, keys)?;
     Ok(Made {
         action,
         target,
@@ -234,21 +244,6 @@ pub(crate) fn prune(
         writes,
     }
     .entry(by))
-}
-
-/// Which addresses of a user change: whoever changes one may be about to use it.
-fn contacts(rows: &Working<'_>, user: &User) -> Result<Option<String>, StoreError> {
-    let key = record::user_key(&user.key);
-    let Some(before) = rows.get(Table::Users, &key, record::user)? else {
-        return Ok(None);
-    };
-    let changed = [
-        ("phone", before.phone != user.phone),
-        ("email", before.email != user.email),
-    ];
-    let changed = changed.iter().filter(|(_, changed)| *changed);
-    let words: Vec<&str> = changed.map(|(word, _)| *word).collect();
-    Ok((!words.is_empty()).then(|| words.join(", ")))
 }
 
 /// Where a new token stands, and what it replaces.
@@ -283,21 +278,23 @@ fn writes(
     keys: Keys<'_>,
 ) -> Result<Vec<RowWrite>, StoreError> {
     match change {
-        Change::CreateUser(user) => create_user(rows, user),
-        Change::UpdateUser(user) => update_user(rows, user),
-        Change::RemoveUser(key, expected) => remove_user(rows, key, *expected, keys.sealer),
-        Change::Unlock(key) => unlock(rows, key),
+        Change::CreateUser(user) => users::create_user(rows, user, keys),
+        Change::UpdateUser(user) => users::update_user(rows, user, keys),
+        Change::RemoveUser(key, expected) => users::remove_user(rows, key, *expected, keys.sealer),
+        Change::EraseUser(key) => users::erase_user(rows, key, keys.sealer),
+        Change::Unlock(key) => users::unlock(rows, key),
         Change::SetWaiver {
             user,
             which,
             waiver,
             expected,
-        } => Ok(vec![set_waiver(
+        } => Ok(vec![users::set_waiver(
             rows,
             user,
             *which,
             waiver.as_ref(),
             *expected,
+            keys,
         )?]),
         Change::SetCredentials(key, credentials) => {
             Ok(vec![set_credentials(rows, key, credentials, 1, keys)?])
@@ -372,107 +369,10 @@ pub(crate) fn accepts_clock(entry: &Entry) -> bool {
 }
 
 #[derive(Clone, Copy)]
-pub(super) struct Keys<'a> {
-    pub(super) now: UnixTime,
-    pub(super) sealer: &'a Sealer,
-    pub(super) entropy: &'a dyn Entropy,
-}
-
-fn create_user(rows: &Working<'_>, user: &User) -> Result<Vec<RowWrite>, StoreError> {
-    let write = user_write(user)?;
-    refuse_user(rows, &write.key)?;
-    Ok(vec![write])
-}
-
-/// The row of a new user.
-pub(super) fn user_write(user: &User) -> Result<RowWrite, StoreError> {
-    let key = record::user_key(&user.key);
-    Ok(put(Table::Users, key, record::user_row(user, 1)?))
-}
-
-pub(super) fn refuse_user(rows: &Working<'_>, key: &[u8]) -> Result<(), StoreError> {
-    let exists = rows.get(Table::Users, key, |_| Ok(()))?.is_some();
-    refuse_if(exists, "the user exists already")
-}
-
-fn update_user(rows: &Working<'_>, user: &User) -> Result<Vec<RowWrite>, StoreError> {
-    let key = record::user_key(&user.key);
-    let found = rows
-        .get(Table::Users, &key, record::user)?
-        .ok_or(StoreError::NotFound)?;
-    refuse_if(found.revision != user.revision, CHANGED)?;
-    let revision = user.revision + 1;
-    Ok(vec![put(
-        Table::Users,
-        key,
-        record::user_row(user, revision)?,
-    )])
-}
-
-fn set_waiver(
-    rows: &Working<'_>,
-    user: &UserKey,
-    which: WaiverKind,
-    waiver: Option<&Waiver>,
-    expected: u64,
-) -> Result<RowWrite, StoreError> {
-    let key = record::user_key(user);
-    let mut user = rows
-        .get(Table::Users, &key, record::user)?
-        .ok_or(StoreError::NotFound)?;
-    refuse_if(user.revision != expected, CHANGED)?;
-    match which {
-        WaiverKind::Bypass => user.bypass = waiver.cloned(),
-        WaiverKind::Exemption => user.exemption = waiver.cloned(),
-    }
-    user.revision += 1;
-    Ok(put(
-        Table::Users,
-        key,
-        record::user_row(&user, user.revision)?,
-    ))
-}
-
-fn remove_user(
-    rows: &Working<'_>,
-    user: &UserKey,
-    expected: Option<u64>,
-    sealer: &Sealer,
-) -> Result<Vec<RowWrite>, StoreError> {
-    let key = record::user_key(user);
-    let found = rows
-        .get(Table::Users, &key, record::user)?
-        .ok_or(StoreError::NotFound)?;
-    refuse_other(found.revision, expected)?;
-    let mut writes = vec![
-        gone(Table::Users, key.clone()),
-        gone(Table::Credentials, key.clone()),
-        gone(Table::UserStates, key),
-    ];
-    for (key, serial) in tokens_of(rows, user)? {
-        if enrol::own_row(rows, &key)?.is_some() {
-            writes.extend(token_gone(rows, key, &serial, sealer)?);
-        } else {
-            writes.extend(enrol::unlink(rows, &serial, user)?);
-        }
-    }
-    writes.extend(device::all_gone(rows, user)?);
-    Ok(writes)
-}
-
-fn unlock(rows: &Working<'_>, user: &UserKey) -> Result<Vec<RowWrite>, StoreError> {
-    let key = record::user_key(user);
-    rows.get(Table::Users, &key, |_| Ok(()))?
-        .ok_or(StoreError::NotFound)?;
-    let state = user_state(rows, &key)?.unlocked();
-    let mut writes = vec![user_state_write(key, &state)?];
-    for (_, serial) in tokens_of(rows, user)? {
-        let state = token_state(rows, &serial)?;
-        if state.is_locked() {
-            writes.push(token_state_write(&serial, &state.unlocked())?);
-        }
-    }
-    Ok(writes)
+pub(crate) struct Keys<'a> {
+    pub(crate) now: UnixTime,
+    pub(crate) sealer: &'a Sealer,
+    pub(crate) entropy: &'a dyn Entropy,
 }
 
 fn set_credentials(
@@ -534,7 +434,8 @@ fn create_token(
 ) -> Result<Vec<RowWrite>, StoreError> {
     let owner = record::user_key(&token.user);
     refuse_twin(rows, &owner, token, keys)?;
-    token_writes(rows, owner, token, state, keys)
+    let person = users::person_of(rows, &owner)?;
+    token_writes(rows, owner, token, state, person, keys)
 }
 
 /// The owner must exist and have no token with the same key: each of the two would accept the same
@@ -629,7 +530,10 @@ pub(super) fn find_token(rows: &Working<'_>, serial: &Serial) -> Result<Vec<u8>,
     ))
 }
 
-fn tokens_of(rows: &Working<'_>, user: &UserKey) -> Result<Vec<(Vec<u8>, Serial)>, StoreError> {
+pub(super) fn tokens_of(
+    rows: &Working<'_>,
+    user: &UserKey,
+) -> Result<Vec<(Vec<u8>, Serial)>, StoreError> {
     let prefix = record::tokens_prefix(user);
     let mut tokens = Vec::new();
     for key in rows.keys(Table::Tokens, &prefix)? {
@@ -645,7 +549,7 @@ fn tokens_of(rows: &Working<'_>, user: &UserKey) -> Result<Vec<(Vec<u8>, Serial)
 
 /// The token's rows go; the last step of its key stays, or the same key under a new token would
 /// make used codes good again.
-fn token_gone(
+pub(super) fn token_gone(
     rows: &Working<'_>,
     key: Vec<u8>,
     serial: &Serial,

@@ -9,6 +9,7 @@
 use sha2::Digest as _;
 use sha2::Sha256;
 
+use crate::model::audit::AuditRecord;
 use crate::model::audit::Changed;
 use crate::model::audit::FieldChange;
 use crate::model::audit::SecretChange;
@@ -18,12 +19,14 @@ use crate::model::user::Waiver;
 use crate::otp::throttle::Block;
 use crate::otp::throttle::Throttle;
 use crate::store::StoreError;
+use crate::store::change::Keys;
 use crate::store::change::OUTAGE;
 use crate::store::change::PRUNED;
 use crate::store::record;
 use crate::store::record::RowWrite;
 use crate::store::record::Table;
 use crate::store::record::TokenRow;
+use crate::store::seal::Place;
 use crate::store::seal::Sealer;
 use crate::store::working::Working;
 
@@ -32,7 +35,7 @@ pub(super) fn of(
     rows: &Working<'_>,
     writes: &[RowWrite],
     target: &str,
-    sealer: &Sealer,
+    keys: Keys<'_>,
 ) -> Result<Vec<FieldChange>, StoreError> {
     let shown: Vec<&RowWrite> = writes.iter().filter(|write| is_shown(write)).collect();
     let mut changes = Vec::new();
@@ -44,7 +47,7 @@ pub(super) fn of(
         {
             continue;
         }
-        let read = |row: &[u8]| fields(write.table, &write.key, row, sealer);
+        let read = |row: &[u8]| fields(write.table, &write.key, row, keys.sealer);
         let before = match rows.get(write.table, &write.key, read) {
             // A damaged record can be removed or replaced, and that is what the audit says.
             Err(StoreError::Corrupt(what)) => Some(vec![("unreadable", Shown::Text(what.into()))]),
@@ -53,12 +56,17 @@ pub(super) fn of(
         let after = write.value.as_deref().map(read).transpose()?;
         let (noun, name) = named(write.table, &write.key);
         let record = (name != target).then(|| format!("{noun} {name}"));
-        let changed = difference(before, after).into_iter();
-        changes.extend(changed.map(|(field, change)| FieldChange {
-            record: record.clone(),
-            field: field.to_owned(),
-            change,
-        }));
+        for (field, change, person) in difference(before, after) {
+            let change = match person {
+                None => change,
+                Some(person) => sealed(person, field, &change, keys)?,
+            };
+            changes.push(FieldChange {
+                record: record.clone(),
+                field: field.to_owned(),
+                change,
+            });
+        }
     }
     Ok(changes)
 }
@@ -67,11 +75,11 @@ pub(super) fn of(
 pub(super) fn of_attempt(
     rows: &Working<'_>,
     writes: &[RowWrite],
-    sealer: &Sealer,
+    keys: Keys<'_>,
 ) -> Result<Vec<FieldChange>, StoreError> {
     let lasting = |write: &&RowWrite| is_shown(write) && !write.table.is_hot();
     let lasting: Vec<RowWrite> = writes.iter().filter(lasting).cloned().collect();
-    of(rows, &lasting, "", sealer)
+    of(rows, &lasting, "", keys)
 }
 
 /// The users and tokens that these writes make or change, in order: `user NAME`, `token SERIAL of NAME`.
@@ -113,6 +121,8 @@ enum Shown {
     Text(String),
     Flag(bool),
     List(Vec<String>),
+    /// Of the user with the key of this number: shown while that key is.
+    Personal(u64, String),
     /// What is equal for equal secrets and is never shown.
     Secret(Vec<u8>),
 }
@@ -140,7 +150,9 @@ fn is_shown(write: &RowWrite) -> bool {
         | Table::Addresses
         | Table::Quotas
         | Table::Expiries
-        | Table::Links => false,
+        | Table::Links
+        | Table::Former
+        | Table::Erased => false,
     }
 }
 
@@ -181,8 +193,8 @@ fn owner_of(key: &[u8]) -> String {
 
 fn fields(table: Table, key: &[u8], row: &[u8], sealer: &Sealer) -> Result<Fields, StoreError> {
     match table {
-        Table::Users => user_fields(row),
-        Table::Tokens => token_fields(row),
+        Table::Users => user_fields(row, sealer),
+        Table::Tokens => token_fields(row, sealer),
         Table::Clients => client_fields(row, sealer),
         Table::Credentials => {
             let credentials = record::credentials(key, row, sealer)?;
@@ -225,12 +237,17 @@ fn fields(table: Table, key: &[u8], row: &[u8], sealer: &Sealer) -> Result<Field
     }
 }
 
-fn user_fields(row: &[u8]) -> Result<Fields, StoreError> {
-    let user = record::user(row)?;
+fn user_fields(row: &[u8], sealer: &Sealer) -> Result<Fields, StoreError> {
+    let (user, person) = (record::user(row, sealer)?, record::user_person(row)?);
     let mut fields = vec![("groups", Shown::List(user.groups))];
-    optional(&mut fields, "phone", user.phone);
-    optional(&mut fields, "email", user.email);
-    optional(&mut fields, "birth_date", user.birth_date);
+    for (field, value) in [
+        ("display_name", user.display_name),
+        ("phone", user.phone),
+        ("email", user.email),
+        ("birth_date", user.birth_date),
+    ] {
+        fields.extend(value.map(|value| (field, Shown::Personal(person, value))));
+    }
     optional(&mut fields, "class", user.class);
     fields.push(("language", Shown::Text(user.language.to_string())));
     fields.push(("disabled", Shown::Flag(user.disabled)));
@@ -241,7 +258,7 @@ fn user_fields(row: &[u8]) -> Result<Fields, StoreError> {
     Ok(fields)
 }
 
-fn token_fields(row: &[u8]) -> Result<Fields, StoreError> {
+fn token_fields(row: &[u8], sealer: &Sealer) -> Result<Fields, StoreError> {
     if let Some(target) = record::link_target(row) {
         let owner = owner_of(target);
         return Ok(vec![("counts_for_second_user", Shown::Text(owner))]);
@@ -254,7 +271,8 @@ fn token_fields(row: &[u8]) -> Result<Fields, StoreError> {
         ("parameters", Shown::Text(token.parameters())),
         ("key", Shown::Secret(token.sealed_key().to_vec())),
     ];
-    optional(&mut fields, "address", token.address().map(str::to_owned));
+    let address = token.address(sealer);
+    fields.extend(address.map(|(person, text)| ("address", Shown::Personal(person, text))));
     optional(&mut fields, "device", token.device().map(str::to_owned));
     let expires = token.expires().map(|end| end.to_string());
     optional(&mut fields, "expires", expires);
@@ -368,7 +386,10 @@ fn optional(fields: &mut Fields, name: &'static str, value: Option<String>) {
 }
 
 /// The fields that differ, in the order of the record.
-fn difference(before: Option<Fields>, after: Option<Fields>) -> Vec<(&'static str, Changed)> {
+fn difference(
+    before: Option<Fields>,
+    after: Option<Fields>,
+) -> Vec<(&'static str, Changed, Option<u64>)> {
     // Of a record that is made or goes, what is not so needs no mention.
     let partial = before.is_none() || after.is_none();
     let plain = |fields: Option<Fields>| {
@@ -382,13 +403,68 @@ fn difference(before: Option<Fields>, after: Option<Fields>) -> Vec<(&'static st
         let place = before.iter().position(|(other, _)| *other == field);
         let then = place.map(|place| before.remove(place).1);
         if then.as_ref() != Some(&now) {
-            changes.extend(changed(then, Some(now)).map(|change| (field, change)));
+            let person = person(&now);
+            let change = changed(then, Some(now));
+            changes.extend(change.map(|change| (field, change, person)));
         }
     }
     for (field, then) in before {
-        changes.extend(changed(Some(then), None).map(|change| (field, change)));
+        let person = person(&then);
+        let change = changed(Some(then), None);
+        changes.extend(change.map(|change| (field, change, person)));
     }
     changes
+}
+
+const fn person(shown: &Shown) -> Option<u64> {
+    match shown {
+        Shown::Personal(person, _) => Some(*person),
+        _ => None,
+    }
+}
+
+/// What became of a personal field, under the key of its user.
+fn sealed(
+    person: u64,
+    field: &str,
+    change: &Changed,
+    keys: Keys<'_>,
+) -> Result<Changed, StoreError> {
+    let plain = record::changed_row(change)?;
+    let row = person.to_be_bytes();
+    let place = personal_place(&row, field);
+    let sealed = keys
+        .sealer
+        .seal_personal(person, place, &plain, keys.entropy)?;
+    Ok(Changed::Sealed { person, sealed })
+}
+
+/// The record with its personal fields opened, as far as their keys still are.
+pub(crate) fn opened(mut record: AuditRecord, sealer: &Sealer) -> AuditRecord {
+    for one in &mut record.changes {
+        if let Changed::Sealed { person, sealed } = &one.change {
+            let row = person.to_be_bytes();
+            let place = personal_place(&row, &one.field);
+            let opened = sealer.open_personal(*person, place, sealed);
+            one.change = match opened {
+                Ok(None) => Changed::Hidden("erased"),
+                Ok(Some(plain)) => {
+                    record::changed(plain.expose()).unwrap_or(Changed::Hidden("unreadable"))
+                }
+                Err(_) => Changed::Hidden("unreadable"),
+            };
+        }
+    }
+    record
+}
+
+fn personal_place<'a>(row: &'a [u8], field: &'a str) -> Place<'a> {
+    Place {
+        table: "audit",
+        row,
+        field,
+        version: 1,
+    }
 }
 
 /// What became of one field; `None` where that is nothing to be seen.
@@ -410,7 +486,7 @@ fn changed(before: Option<Shown>, after: Option<Shown>) -> Option<Changed> {
         }));
     }
     let text = |shown| match shown {
-        Some(Shown::Text(text)) => Some(text),
+        Some(Shown::Text(text) | Shown::Personal(_, text)) => Some(text),
         Some(Shown::Flag(flag)) => Some(if flag { "yes" } else { "no" }.to_owned()),
         _ => None,
     };

@@ -13,7 +13,6 @@ use tokio::sync::oneshot;
 
 use crate::model::attempt::Attempt;
 use crate::model::audit::AuditRecord;
-use crate::model::audit::Event;
 use crate::model::client::Client;
 use crate::model::credential::Credentials;
 use crate::model::device::Device;
@@ -67,12 +66,12 @@ use crate::store::log::Head;
 use crate::store::log::Log;
 use crate::store::log::RawRecord;
 use crate::store::medium::Medium;
+use crate::store::personal;
 use crate::store::probe::Probe;
 use crate::store::queue::Queue;
 use crate::store::queue::Refused;
 use crate::store::queue::queue;
 use crate::store::record;
-use crate::store::record::Entry;
 use crate::store::record::Table;
 use crate::store::seal::Sealer;
 use crate::store::wanted::Wanted;
@@ -81,7 +80,6 @@ use crate::store::writer::Gauges;
 use crate::store::writer::Writer;
 use crate::time::Clock;
 use crate::time::UnixTime;
-use crate::time::millis;
 
 /// What an embedded store is made of.
 pub struct Parts {
@@ -112,12 +110,12 @@ pub struct Embedded {
 }
 
 /// What readers need; shared with blocking tasks.
-struct Reading {
-    fold: Arc<Fold>,
-    log: Arc<Log>,
-    sealer: Arc<Sealer>,
+pub(super) struct Reading {
+    pub(super) fold: Arc<Fold>,
+    pub(super) log: Arc<Log>,
+    pub(super) sealer: Arc<Sealer>,
     /// The checkpoint's word on the chain, as it was found at opening.
-    found: Option<(u64, &'static str)>,
+    pub(super) found: Option<(u64, &'static str)>,
     probe: Probe,
 }
 
@@ -155,6 +153,7 @@ impl Embedded {
             acknowledged.write(appender.head())?;
             acknowledged.flush()?;
         }
+        personal::check_present(&fold.reader(), &sealer)?;
         let gauges = Arc::new(Gauges::default());
         if let Some((seq, what)) = found {
             let cause = format!("audit record {seq}: {what}");
@@ -208,6 +207,10 @@ impl Embedded {
             found,
             probe: Probe::default(),
         });
+        // What a crash left undone, or an older copy of the keys brought back.
+        if let Err(error) = reading.erase() {
+            tracing::error!(%error, "keys of personal data that must not be are not destroyed");
+        }
         let threads = Mutex::new(threads);
         Ok(Self {
             queue: Some(queue),
@@ -336,6 +339,18 @@ impl Store for Embedded {
                     self.ask(|reply| Command::Import(Box::new((prepared, by)), reply))
                         .await
                 }
+                Change::CreateUser(_) => {
+                    let (sealer, entropy) = (&self.reading.sealer, self.entropy.as_ref());
+                    sealer.personal()?.refill(sealer, entropy)?;
+                    self.ask(|reply| Command::Change(Box::new((change, by)), reply))
+                        .await
+                }
+                Change::EraseUser(_) => {
+                    self.read_log(|reading, _| reading.erase()).await?;
+                    self.ask(|reply| Command::Change(Box::new((change, by)), reply))
+                        .await?;
+                    self.read_log(|reading, _| reading.erase()).await
+                }
                 Change::PruneAudit { before } => {
                     let prunable = move |reading: &Reading, wanted: &Wanted| {
                         let applied = reading.fold.applied();
@@ -363,7 +378,7 @@ impl Store for Embedded {
                 Table::Users,
                 after.as_deref(),
                 limit,
-                record::user,
+                |row| record::user(row, &self.reading.sealer),
             )
         })
     }
@@ -417,7 +432,8 @@ impl Store for Embedded {
 
     fn tokens_at<'a>(&'a self, address: &'a str) -> Answer<'a, Vec<(Token, TokenState)>> {
         Box::pin(async move {
-            let prefix = record::address_key(address, "");
+            let mark = record::address_mark(address, &self.reading.sealer);
+            let prefix = record::address_key(&mark, "");
             let mut serials: Vec<Serial> = Vec::new();
             let rows = self.reading.fold.reader();
             rows.scan(Table::Addresses, &prefix, Bound::Unbounded, |key, _| {
@@ -524,26 +540,13 @@ impl Store for Embedded {
             let end = reading.fold.head().seq;
             let records = reading.log.read(seq.saturating_add(1), limit)?;
             let known = records.iter().filter(|record| record.seq <= end);
-            known.map(RawRecord::parse).collect()
+            let opened = |raw: &RawRecord| Ok(changes::opened(raw.parse()?, &reading.sealer));
+            known.map(opened).collect()
         }))
     }
 
     fn audit_entry(&self, seq: u64) -> Answer<'_, Option<Written>> {
-        Box::pin(self.read_log(move |reading, _| {
-            if seq > reading.fold.head().seq {
-                return Ok(None);
-            }
-            let found = reading.log.read(seq, 1)?.pop();
-            let Some(raw) = found.filter(|raw| raw.seq == seq) else {
-                return Ok(None);
-            };
-            let records = changes::listed(&Entry::decode(&raw.body)?.writes);
-            Ok(Some(Written {
-                record: raw.parse()?,
-                sha256: changes::digest(&records),
-                records,
-            }))
-        }))
+        Box::pin(self.read_log(move |reading, _| reading.entry(seq)))
     }
 
     fn verify_audit(&self, progress: Progress) -> Answer<'_, ChainReport> {
@@ -619,6 +622,11 @@ impl Store for Embedded {
 }
 
 impl Reading {
+    /// Destroys the keys of personal data that the log says must not be.
+    fn erase(&self) -> Result<(), StoreError> {
+        personal::destroy_erased(self.fold.reader(), &self.sealer)
+    }
+
     /// Why nobody's rows can be read, if that is so.
     fn undecidable(&self) -> Option<String> {
         let view = |user: &UserKey| self.view(user).map(drop);
@@ -628,7 +636,8 @@ impl Reading {
     fn view(&self, user: &UserKey) -> Result<Option<View>, StoreError> {
         let rows = self.fold.reader();
         let key = record::user_key(user);
-        let Some(user_row) = rows.get(Table::Users, &key, record::user)? else {
+        let Some(user_row) = rows.get(Table::Users, &key, |row| record::user(row, &self.sealer))?
+        else {
             return Ok(None);
         };
         let state = rows
@@ -669,69 +678,6 @@ impl Reading {
         let token = rows.get(Table::Tokens, &key, |row| record::token(row, &self.sealer))?;
         token.map(|token| with_state(&rows, token)).transpose()
     }
-
-    /// The records of one request lie around the time in its id; only when they do not is the whole
-    /// trail read.
-    fn audit(&self, query: &AuditQuery, wanted: &Wanted) -> Result<Vec<AuditRecord>, StoreError> {
-        let mut last = self.fold.head().seq;
-        if self.found.is_some() {
-            // The log may end before what was applied.
-            last = last.min(self.log.last()?);
-        }
-        let whole = (self.log.first(), last.saturating_add(1));
-        let Some(request) = query.request else {
-            return self.audit_within(query, whole, wanted);
-        };
-        let at = request.at();
-        let early = UnixTime::from_millis(at.as_millis().saturating_sub(millis(BEFORE)));
-        let from = self.log.position(early, whole.1)?;
-        let to = self.log.position(at.plus(AFTER), whole.1)?;
-        let found = self.audit_within(query, (from, to.min(whole.1)), wanted)?;
-        if found.is_empty() {
-            return self.audit_within(query, whole, wanted);
-        }
-        Ok(found)
-    }
-
-    /// Among the records from the first number to before the second.
-    fn audit_within(
-        &self,
-        query: &AuditQuery,
-        (first, end): (u64, u64),
-        wanted: &Wanted,
-    ) -> Result<Vec<AuditRecord>, StoreError> {
-        let mut before = query.before.unwrap_or(u64::MAX).min(end);
-        if let Some(until) = query.until {
-            // Times on record rise, but for a clock that was behind for a while.
-            before = before.min(self.log.position(until.plus(AFTER), end)?);
-        }
-        let (mut found, mut older) = (Vec::new(), 0);
-        while before > first && found.len() < query.limit {
-            wanted.check()?;
-            let records = self.log.read_back(before, PAGE)?;
-            let Some(last) = records.last() else { break };
-            before = last.seq;
-            for record in records.iter().take_while(|record| record.seq >= first) {
-                let record = record.parse()?;
-                if query.since.is_some_and(|since| record.at < since) {
-                    older += 1;
-                    continue;
-                }
-                older = 0;
-                if selects(query, &record) {
-                    found.push(record);
-                    if found.len() == query.limit {
-                        return Ok(found);
-                    }
-                }
-            }
-            // The clock may have been behind for a record or two; not for a page of them.
-            if older >= PAGE {
-                break;
-            }
-        }
-        Ok(found)
-    }
 }
 
 /// The link before the first audit record that is kept, if any were pruned.
@@ -739,24 +685,6 @@ fn pruned(rows: &Reader<'_>, sealer: &Sealer) -> Result<Option<Head>, StoreError
     rows.get(Table::Settings, change::PRUNED, |row| {
         record::pruned(row, sealer)
     })
-}
-
-fn selects(query: &AuditQuery, record: &AuditRecord) -> bool {
-    let (user, decided) = match &record.event {
-        Event::Decision(event) => (Some(&event.user), Some(event)),
-        Event::Change(event) => (event.user.as_ref(), None),
-    };
-    let decision = decided.map(|event| event.decision);
-    let client = decided.map(|event| &*event.client);
-    let reason = decided.map(|event| event.reason);
-    query.until.is_none_or(|until| record.at < until)
-        && (query.client.is_none() || query.client.as_deref() == client)
-        && (query.reason.is_none() || query.reason == reason)
-        && (query.user.is_none() || query.user.as_ref() == user)
-        && query
-            .request
-            .is_none_or(|wanted| wanted == record.event.request())
-        && (query.decision.is_none() || query.decision == decision)
 }
 
 fn with_state(rows: &Reader<'_>, token: Token) -> Result<(Token, TokenState), StoreError> {
@@ -803,13 +731,6 @@ const STOPPED: &str = "the store's writer has stopped; restart the daemon";
 const QUEUE: usize = 16_384;
 /// Records a slow listener of `tail` may fall behind.
 const TAIL: usize = 1024;
-/// How far the records of a request may stand from the time in its id: others overtake it while it is
-/// decided, and while the clock is behind (by half a minute at most) decisions bear the latest time on
-/// record.
-const BEFORE: Duration = Duration::from_secs(5);
-const AFTER: Duration = Duration::from_secs(40);
-/// Audit records read at a time, backwards.
-const PAGE: usize = 500;
 /// How long opening waits for the check of the whole file.
 const CHECK: Duration = Duration::from_millis(300);
 /// Damaged rows that are named.

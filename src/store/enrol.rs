@@ -270,8 +270,8 @@ pub(super) fn indexes_gone(
         writes.push(gone(Table::Tokens, record::token_key(other, serial)));
         writes.push(gone(Table::Links, entry.clone()));
     }
-    if let Some(address) = token.address() {
-        writes.push(gone(Table::Addresses, record::address_key(address, name)));
+    if let Some(mark) = token.address_mark() {
+        writes.push(gone(Table::Addresses, record::address_key(mark, name)));
     }
     if let Some(expires) = token.expires() {
         writes.push(gone(Table::Expiries, record::expiry_key(expires, name)));

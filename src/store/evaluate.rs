@@ -22,6 +22,7 @@ use crate::model::source::SourceState;
 use crate::model::token::TokenState;
 use crate::model::user::UserState;
 use crate::store::StoreError;
+use crate::store::change::Keys;
 use crate::store::changes;
 use crate::store::device;
 use crate::store::enrol;
@@ -31,14 +32,12 @@ use crate::store::record::RowWrite;
 use crate::store::record::Table;
 use crate::store::seal::Sealer;
 use crate::store::working::Working;
-use crate::time::UnixTime;
 
 /// Decides an attempt; `None` when its view is stale.
 pub(crate) fn attempt(
     rows: &Working<'_>,
     attempt: &Attempt,
-    now: UnixTime,
-    sealer: &Sealer,
+    keys: Keys<'_>,
 ) -> Result<Option<(Settlement, Entry)>, StoreError> {
     let mut user_row = Vec::new();
     let mut current = Current::default();
@@ -85,13 +84,13 @@ pub(crate) fn attempt(
             _ => {}
         }
     }
-    let event = Event::Decision(attempt.event(&settlement, now));
+    let event = Event::Decision(attempt.event(&settlement, keys.now));
     Ok(Some((
         settlement,
         Entry {
             at: attempt.at,
             event,
-            changes: changes::of_attempt(rows, &writes, sealer)?,
+            changes: changes::of_attempt(rows, &writes, keys)?,
             writes,
         },
     )))
@@ -101,6 +100,7 @@ pub(crate) fn attempt(
 pub(crate) fn issue(
     rows: &Working<'_>,
     issue: &Issue,
+    sealer: &Sealer,
 ) -> Result<Result<(Issued, Entry), IssueRefusal>, StoreError> {
     let owner = record::user_key(&issue.user);
     let key = record::token_key(&owner, &issue.serial);
@@ -108,7 +108,11 @@ pub(crate) fn issue(
     let today = day(issue.at);
     let quotas = issue.message.as_deref().unwrap_or_default();
     let counts = quotas.iter().map(|quota| {
-        let found = rows.get(Table::Quotas, quota.scope.as_bytes(), record::count)?;
+        let found = rows.get(
+            Table::Quotas,
+            &quota_key(&quota.scope, sealer),
+            record::count,
+        )?;
         Ok(found
             .filter(|(day, _)| *day == today)
             .map_or(0, |(_, count)| count))
@@ -136,7 +140,7 @@ pub(crate) fn issue(
     let mut writes = vec![token_state_write(&issue.serial, &settled.state)?];
     for (quota, count) in quotas.iter().zip(&current.counts) {
         let row = record::count_row(today, count + 1)?;
-        writes.push(put(Table::Quotas, quota.scope.as_bytes().to_vec(), row));
+        writes.push(put(Table::Quotas, quota_key(&quota.scope, sealer), row));
     }
     if let (Some(call), Some(state)) = (&issue.device, &settled.device) {
         writes.push(device::state_write(&call.device, state)?);
@@ -158,6 +162,11 @@ pub(crate) fn issue(
             writes,
         },
     )))
+}
+
+/// A count's key: its scope may be an address, which must not be readable here.
+fn quota_key(scope: &str, sealer: &Sealer) -> Vec<u8> {
+    sealer.mark(&[b"quota", scope.as_bytes()]).to_vec()
 }
 
 /// Whether the records that the view was read from are still the newest.

@@ -45,6 +45,7 @@ use crate::store::log::open_error;
 use crate::store::medium::Medium;
 use crate::store::memtable::Layer;
 use crate::store::memtable::Memtable;
+use crate::store::personal::PersonalKeys;
 use crate::store::record::Table;
 use crate::store::rows;
 use crate::store::rows::APPLIED;
@@ -127,7 +128,8 @@ impl Fold {
             };
             let Identity { store, data_key } = &identity;
             let data_key = seal::unwrap_data_key(*store, master, data_key)?;
-            let sealer = Sealer::new(*store, &data_key, algorithm);
+            let personal = PersonalKeys::open(medium.as_ref())?;
+            let sealer = Sealer::new(*store, &data_key, algorithm).with_personal(personal);
             if is_new {
                 write_first_meta(&db, &identity, &sealer)?;
                 medium.sync().map_err(disk)?;

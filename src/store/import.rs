@@ -22,6 +22,7 @@ use crate::store::new_token::Made;
 use crate::store::record;
 use crate::store::record::RowWrite;
 use crate::store::seal::Sealer;
+use crate::store::users;
 use crate::store::working::Working;
 use crate::time::UnixTime;
 
@@ -39,7 +40,8 @@ pub enum Import {
 pub(crate) struct Prepared(Vec<Ready>);
 
 enum Ready {
-    User(UserKey, RowWrite),
+    /// With the number of the key of the personal data.
+    User(UserKey, RowWrite, u64),
     /// A new user's first token that comes into use at once, under no limit: what coming into use does
     /// is known.
     First(Box<(Token, TokenState)>, Made),
@@ -49,7 +51,7 @@ enum Ready {
 impl Ready {
     fn name(&self) -> String {
         match self {
-            Self::User(key, _) => key.joined(),
+            Self::User(key, ..) => key.joined(),
             Self::First(token, _) | Self::Token(token) => token.0.user.joined(),
         }
     }
@@ -69,21 +71,23 @@ impl Prepared {
         };
         let mut ready = Vec::with_capacity(records.len());
         // The new user before, whose first token may follow.
-        let mut fresh: Option<UserKey> = None;
+        let mut fresh: Option<(UserKey, u64)> = None;
         for record in records {
             ready.push(match record {
                 Import::User(user) => {
-                    let write = change::user_write(&user)?;
-                    fresh = Some(user.key.clone());
-                    Ready::User(user.key, write)
+                    let person = sealer.personal()?.draw(sealer, entropy)?;
+                    let write = users::user_write(&user, person, keys)?;
+                    fresh = Some((user.key.clone(), person));
+                    Ready::User(user.key, write, person)
                 }
                 Import::Token(token) => {
-                    let first = fresh.take().as_ref() == Some(&token.0.user);
-                    if first && is_unlimited(&token.0) {
-                        let made = Made::first(&token.0, keys)?;
-                        Ready::First(token, made)
-                    } else {
-                        Ready::Token(token)
+                    let first = fresh.take().filter(|(user, _)| *user == token.0.user);
+                    match first {
+                        Some((_, person)) if is_unlimited(&token.0) => {
+                            let made = Made::first(&token.0, person, keys)?;
+                            Ready::First(token, made)
+                        }
+                        _ => Ready::Token(token),
                     }
                 }
             });
@@ -108,14 +112,15 @@ impl Prepared {
         keys: Keys<'_>,
     ) -> Result<Vec<RowWrite>, StoreError> {
         let mut writes = Vec::with_capacity(self.0.len() * 2);
-        let mut users = HashSet::new();
+        let mut users: HashMap<UserKey, u64> = HashMap::new();
         let mut serials = HashSet::new();
         let mut tokens: HashMap<UserKey, Vec<OtpKey>> = HashMap::new();
         for ready in self.0 {
             let (token, made) = match ready {
-                Ready::User(key, write) => {
-                    change::refuse_if(!users.insert(key), "the user is there twice")?;
-                    change::refuse_user(rows, &write.key)?;
+                Ready::User(key, write, person) => {
+                    let twice = users.insert(key, person).is_some();
+                    change::refuse_if(twice, "the user is there twice")?;
+                    users::refuse_user(rows, &write.key)?;
                     writes.push(write);
                     continue;
                 }
@@ -127,7 +132,8 @@ impl Prepared {
             change::refuse_if(twice, "a serial is there twice")?;
             let owner = record::user_key(&token.user);
             // A user who is new has no tokens but those of this change.
-            if !users.contains(&token.user) {
+            let made_here = users.get(&token.user).copied();
+            if made_here.is_none() {
                 change::refuse_twin(rows, &owner, &token, keys)?;
             }
             let others = tokens.entry(token.user.clone()).or_default();
@@ -136,7 +142,13 @@ impl Prepared {
             others.push(token.key.clone());
             writes.extend(match made {
                 Some(made) => new_token::made_token(rows, owner, &token, &state, made)?,
-                None => new_token::token_writes(rows, owner, &token, &state, keys)?,
+                None => {
+                    let person = match made_here {
+                        Some(person) => person,
+                        None => users::person_of(rows, &owner)?,
+                    };
+                    new_token::token_writes(rows, owner, &token, &state, person, keys)?
+                }
             });
         }
         Ok(writes)

@@ -87,6 +87,7 @@ pub mod look;
 pub mod medium;
 mod memtable;
 mod new_token;
+pub(crate) mod personal;
 mod probe;
 mod queue;
 mod record;
@@ -94,6 +95,8 @@ pub mod repair;
 mod rows;
 pub mod seal;
 mod segment;
+mod trail;
+mod users;
 mod wanted;
 mod words;
 mod working;
@@ -280,6 +283,9 @@ pub enum Change {
     /// The user, its tokens and all their state; like every removal under the revision that was
     /// seen, if one was.
     RemoveUser(UserKey, Option<u64>),
+    /// Destroys the keys of the personal data of all who had this name, and removes the user if there is
+    /// one; not found when there is nothing to destroy.
+    EraseUser(UserKey),
     /// Forgets the failures and locks of the user and its tokens.
     Unlock(UserKey),
     /// Grants or ends an exception; `expected` is the user's revision that was seen.

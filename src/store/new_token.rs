@@ -21,9 +21,10 @@ pub(super) fn token_writes(
     owner: Vec<u8>,
     token: &Token,
     state: &TokenState,
+    person: u64,
     keys: Keys<'_>,
 ) -> Result<Vec<RowWrite>, StoreError> {
-    let made = Made::new(token, keys)?;
+    let made = Made::new(token, person, keys)?;
     let mut writes = made_token(rows, owner, token, state, made)?;
     if token.state == LifeCycle::Active {
         let key = record::token_key(&record::user_key(&token.user), &token.serial);
@@ -42,24 +43,35 @@ pub(super) fn token_writes(
 pub(super) struct Made {
     row: Vec<u8>,
     retired: Vec<u8>,
+    /// What stands for its address in the index.
+    address: Option<[u8; 16]>,
 }
 
 impl Made {
     /// Of a token that comes into use, if it does, by [`enrol::activate`].
-    fn new(token: &Token, keys: Keys<'_>) -> Result<Self, StoreError> {
+    fn new(token: &Token, person: u64, keys: Keys<'_>) -> Result<Self, StoreError> {
         // Coming into use at once raises it to the same first revision.
-        Self::at(u64::from(token.state != LifeCycle::Active), token, keys)
+        Self::at(
+            u64::from(token.state != LifeCycle::Active),
+            token,
+            person,
+            keys,
+        )
     }
 
     /// Of a token at its first revision, in its state.
-    pub(super) fn first(token: &Token, keys: Keys<'_>) -> Result<Self, StoreError> {
-        Self::at(1, token, keys)
+    pub(super) fn first(token: &Token, person: u64, keys: Keys<'_>) -> Result<Self, StoreError> {
+        Self::at(1, token, person, keys)
     }
 
-    fn at(revision: u64, token: &Token, keys: Keys<'_>) -> Result<Self, StoreError> {
+    fn at(revision: u64, token: &Token, person: u64, keys: Keys<'_>) -> Result<Self, StoreError> {
         Ok(Self {
-            row: record::token_row(token, revision, keys.sealer, keys.entropy)?,
+            row: record::token_row(token, revision, person, keys.sealer, keys.entropy)?,
             retired: record::retired_key(token, keys.sealer),
+            address: token
+                .address
+                .as_deref()
+                .map(|address| record::address_mark(address, keys.sealer)),
         })
     }
 }
@@ -88,10 +100,10 @@ pub(super) fn made_token(
         token_state_write(&token.serial, &state)?,
     ];
     let name = token.serial.as_str();
-    if let Some(address) = &token.address {
+    if let Some(mark) = &made.address {
         writes.push(put(
             Table::Addresses,
-            record::address_key(address, name),
+            record::address_key(mark, name),
             Vec::new(),
         ));
     }

@@ -8,7 +8,8 @@
 //! refused in names, so keys are prefix-free and a user's tokens lie together), a device
 //! `realm 00 name 00 id`; token state and owner are keyed by serial, device state and owner by id, a
 //! client by name, a lesson by `client 00 address`, the last step of a token that is gone by a mark of
-//! its key and owner. Indexes have empty rows: `address 00 serial`, `time 8 serial` of what expires,
+//! its key and owner. A removed user's name leads to the numbers of the keys of their personal data; the
+//! number of a key that must not be is in `erased`. Indexes have empty rows: `mark of an address, serial`, `time 8 serial` of what expires,
 //! `serial 00 realm 00 name` of tokens that count for a second user.
 
 use std::net::IpAddr;
@@ -32,8 +33,10 @@ use crate::model::token::Token;
 use crate::model::user::User;
 use crate::model::user::Waiver;
 use crate::model::user_key::UserKey;
+use crate::secret::Entropy;
 use crate::store::StoreError;
 use crate::store::record::changes::FieldChangeV1;
+use crate::store::seal::Place;
 use crate::store::seal::Sealer;
 use crate::time::UnixTime;
 
@@ -45,6 +48,8 @@ mod state;
 mod token;
 mod various;
 
+pub(crate) use changes::changed;
+pub(crate) use changes::changed_row;
 pub(crate) use client::client;
 pub(crate) use client::client_condition;
 pub(crate) use client::client_row;
@@ -71,6 +76,7 @@ pub(crate) use token::token;
 pub(crate) use token::token_condition;
 pub(crate) use token::token_row;
 pub(crate) use various::address_key;
+pub(crate) use various::address_mark;
 pub(crate) use various::count;
 pub(crate) use various::count_row;
 pub(crate) use various::delegation;
@@ -78,6 +84,8 @@ pub(crate) use various::delegation_key;
 pub(crate) use various::delegation_row;
 pub(crate) use various::expiry_key;
 pub(crate) use various::expiry_time;
+pub(crate) use various::former;
+pub(crate) use various::former_row;
 pub(crate) use various::last_part;
 pub(crate) use various::loaded;
 pub(crate) use various::loaded_row;
@@ -108,11 +116,13 @@ pub(crate) enum Table {
     Settings,
     Delegations,
     Links,
+    Former,
+    Erased,
 }
 
 impl Table {
     /// Every table, in order of its number.
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::Users,
         Self::Tokens,
         Self::Owners,
@@ -132,6 +142,8 @@ impl Table {
         Self::Settings,
         Self::Delegations,
         Self::Links,
+        Self::Former,
+        Self::Erased,
     ];
 
     /// Its name in the file and in associated data.
@@ -156,6 +168,8 @@ impl Table {
             Self::Settings => "settings",
             Self::Delegations => "delegations",
             Self::Links => "links",
+            Self::Former => "former",
+            Self::Erased => "erased",
         }
     }
 
@@ -429,9 +443,6 @@ struct UserV1<'a> {
     name: &'a str,
     realm: &'a str,
     groups: Vec<String>,
-    phone: Option<String>,
-    email: Option<String>,
-    birth_date: Option<String>,
     class: Option<String>,
     disabled: bool,
     bypass: Option<WaiverV1>,
@@ -440,6 +451,19 @@ struct UserV1<'a> {
     language: &'a str,
     created: u64,
     revision: u64,
+    /// Number of the key of the personal data.
+    person: u64,
+    /// A sealed [`PersonalV1`], if any of it is known.
+    #[serde(borrow)]
+    personal: Option<&'a [u8]>,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct PersonalV1 {
+    display_name: Option<String>,
+    phone: Option<String>,
+    email: Option<String>,
+    birth_date: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -472,15 +496,37 @@ impl From<WaiverV1> for Waiver {
     }
 }
 
-/// A user's row at this revision.
-pub(crate) fn user_row(user: &User, revision: u64) -> Result<Vec<u8>, StoreError> {
+/// A user's row at this revision; personal data are sealed under the key of this number.
+pub(crate) fn user_row(
+    user: &User,
+    revision: u64,
+    person: u64,
+    sealer: &Sealer,
+    entropy: &dyn Entropy,
+) -> Result<Vec<u8>, StoreError> {
+    let personal = PersonalV1 {
+        display_name: user.display_name.clone(),
+        phone: user.phone.clone(),
+        email: user.email.clone(),
+        birth_date: user.birth_date.clone(),
+    };
+    let known = [
+        &personal.display_name,
+        &personal.phone,
+        &personal.email,
+        &personal.birth_date,
+    ];
+    let sealed = if known.into_iter().all(Option::is_none) {
+        None
+    } else {
+        let plain = zeroize::Zeroizing::new(row(1, &personal)?);
+        let key = user_key(&user.key);
+        Some(sealer.seal_personal(person, personal_place(&key), &plain, entropy)?)
+    };
     let form = UserV1 {
         name: user.key.name(),
         realm: user.key.realm(),
         groups: user.groups.clone(),
-        phone: user.phone.clone(),
-        email: user.email.clone(),
-        birth_date: user.birth_date.clone(),
         class: user.class.clone(),
         disabled: user.disabled,
         bypass: user.bypass.as_ref().map(WaiverV1::from),
@@ -489,19 +535,34 @@ pub(crate) fn user_row(user: &User, revision: u64) -> Result<Vec<u8>, StoreError
         language: user.language.as_str(),
         created: user.created.as_millis(),
         revision,
+        person,
+        personal: sealed.as_deref(),
     };
     row(1, &form)
 }
 
-/// Reads a user's row.
-pub(crate) fn user(bytes: &[u8]) -> Result<User, StoreError> {
+/// Reads a user's row and opens the personal data.
+pub(crate) fn user(bytes: &[u8], sealer: &Sealer) -> Result<User, StoreError> {
     let form: UserV1<'_> = take(1, bytes)?;
+    let key = UserKey::with_realm(form.name, form.realm).map_err(|_| BAD_FORM)?;
+    let personal = match form.personal {
+        None => PersonalV1::default(),
+        Some(sealed) => {
+            let row = user_key(&key);
+            let opened = sealer.open_personal(form.person, personal_place(&row), sealed)?;
+            let opened = opened.ok_or(StoreError::Corrupt(
+                "the key of the user's personal data was destroyed",
+            ))?;
+            take(1, opened.expose())?
+        }
+    };
     Ok(User {
-        key: UserKey::with_realm(form.name, form.realm).map_err(|_| BAD_FORM)?,
+        key,
         groups: form.groups,
-        phone: form.phone,
-        email: form.email,
-        birth_date: form.birth_date,
+        display_name: personal.display_name,
+        phone: personal.phone,
+        email: personal.email,
+        birth_date: personal.birth_date,
         class: form.class,
         disabled: form.disabled,
         bypass: form.bypass.map(Waiver::from),
@@ -511,6 +572,21 @@ pub(crate) fn user(bytes: &[u8]) -> Result<User, StoreError> {
         created: UnixTime::from_millis(form.created),
         revision: form.revision,
     })
+}
+
+/// The number of the key of a user's personal data.
+pub(crate) fn user_person(bytes: &[u8]) -> Result<u64, StoreError> {
+    let form: UserV1<'_> = take(1, bytes)?;
+    Ok(form.person)
+}
+
+fn personal_place(row: &[u8]) -> Place<'_> {
+    Place {
+        table: Table::Users.name(),
+        row,
+        field: "personal",
+        version: 1,
+    }
 }
 
 /// What an attempt's conditions compare: revision, and whether the user may come in at all.

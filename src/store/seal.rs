@@ -8,6 +8,7 @@
 //!        |- HKDF "mark"       HMAC-SHA-256 key that recognises a token's key again
 //!        |- HKDF "rows"       HMAC-SHA-256 key of the rows in the file
 //!        |- HKDF "pepper"     secret input of every PIN and password hash
+//!        |- opens the keys of personal data, one for each user; see [`personal`](crate::store::personal)
 //!        `- HKDF "challenge"  AES-256-GCM key of challenges
 //! ```
 //!
@@ -50,6 +51,7 @@ use crate::secret::Key256;
 use crate::secret::SecretBytes;
 use crate::store::KeyPurpose;
 use crate::store::StoreError;
+use crate::store::personal::PersonalKeys;
 use crate::store::seal::cipher::Ciphers;
 use crate::store::seal::cipher::Keys;
 use crate::store::seal::cipher::mac_key;
@@ -80,6 +82,8 @@ pub(crate) struct Sealer {
     rows: Hmac<Sha256>,
     pepper: Key256,
     challenge: Key256,
+    /// Keys of personal data; only an open store has them.
+    personal: Option<PersonalKeys>,
 }
 
 impl Sealer {
@@ -97,7 +101,60 @@ impl Sealer {
             rows: mac_key(&rows),
             pepper: derive(store, data_key, "oncegate pepper v1"),
             challenge: derive(store, data_key, "oncegate challenge v1"),
+            personal: None,
         }
+    }
+
+    /// The same with the keys of personal data.
+    pub(crate) fn with_personal(self, keys: PersonalKeys) -> Self {
+        let personal = Some(keys);
+        Self { personal, ..self }
+    }
+
+    /// The keys of personal data.
+    pub(crate) fn personal(&self) -> Result<&PersonalKeys, StoreError> {
+        let keys = self.personal.as_ref();
+        keys.ok_or(StoreError::Corrupt("there are no keys of personal data"))
+    }
+
+    /// Seals personal data of the user with this key.
+    pub(crate) fn seal_personal(
+        &self,
+        person: u64,
+        place: Place<'_>,
+        plain: &[u8],
+        entropy: &dyn Entropy,
+    ) -> Result<Vec<u8>, StoreError> {
+        let key = self.personal()?.key(person, self)?;
+        let key = key.ok_or(StoreError::Corrupt(
+            "the key of the user's personal data was destroyed",
+        ))?;
+        let associated = self.associated(place);
+        let ciphers = ciphers(self.store, &key, "personal");
+        ciphers.seal(self.algorithm, &associated, plain, entropy)
+    }
+
+    /// Opens what [`Sealer::seal_personal`] made for the same place; `None`: the key was destroyed.
+    pub(crate) fn open_personal(
+        &self,
+        person: u64,
+        place: Place<'_>,
+        sealed: &[u8],
+    ) -> Result<Option<SecretBytes>, StoreError> {
+        let Some(key) = self.personal()?.key(person, self)? else {
+            return Ok(None);
+        };
+        let ciphers = ciphers(self.store, &key, "personal");
+        let opened = ciphers.open(&self.associated(place), sealed);
+        opened.map(Some).ok_or(StoreError::Corrupt(
+            "personal data do not open in their place",
+        ))
+    }
+
+    /// Octets of a sealed key at the beginning of what it lies in.
+    #[allow(clippy::unused_self)] // beside `seal` and `open`
+    pub(crate) fn length_of_key(&self, blob: &[u8]) -> Option<usize> {
+        cipher::algorithm(blob).map(|algorithm| cipher::overhead(algorithm) + 32)
     }
 
     /// Seals `plain` for `place`.

@@ -17,6 +17,7 @@ pub(super) fn words(change: &Change, by: &By) -> (&'static str, String) {
         Change::CreateUser(user) => ("user_add", user.key.to_string()),
         Change::UpdateUser(user) => ("user_set", user.key.to_string()),
         Change::RemoveUser(key, _) => ("user_remove", key.to_string()),
+        Change::EraseUser(key) => ("user_erase", key.to_string()),
         Change::Unlock(key) => ("user_unlock", key.to_string()),
         Change::SetWaiver {
             user,
@@ -84,6 +85,7 @@ pub(super) fn concerned(rows: &Working<'_>, change: &Change) -> Result<Option<St
     let user = match change {
         Change::CreateUser(user) | Change::UpdateUser(user) => &user.key,
         Change::RemoveUser(key, _)
+        | Change::EraseUser(key)
         | Change::Unlock(key)
         | Change::SetCredentials(key, _)
         | Change::RenewCredentials(key, _) => key,

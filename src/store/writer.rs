@@ -29,7 +29,9 @@ use crate::store::Change;
 use crate::store::Outcome;
 use crate::store::StoreError;
 use crate::store::change;
+use crate::store::change::Keys;
 use crate::store::change::Prune;
+use crate::store::changes;
 use crate::store::evaluate;
 use crate::store::fold::Fold;
 use crate::store::import::Prepared;
@@ -208,7 +210,7 @@ impl Writer {
     fn tell(&self) {
         self.appender.committed(|record| match record.parse() {
             // Nobody listening any more is no failure.
-            Ok(record) => drop(self.records.send(record)),
+            Ok(record) => drop(self.records.send(changes::opened(record, &self.sealer))),
             Err(error) => tracing::error!(%error, "a record cannot be shown"),
         });
     }
@@ -225,7 +227,12 @@ impl Writer {
                 let outcome = if now > attempt.deadline {
                     Err(StoreError::Shed)
                 } else {
-                    evaluate::attempt(rows, &attempt, now, &self.sealer)
+                    let keys = Keys {
+                        now,
+                        sealer: &self.sealer,
+                        entropy: self.entropy.as_ref(),
+                    };
+                    evaluate::attempt(rows, &attempt, keys)
                 };
                 match outcome {
                     Ok(Some((settlement, entry))) => {
@@ -244,10 +251,13 @@ impl Writer {
                     Err(error) => drop(reply.send(Err(error))),
                 }
             }
-            Command::Prune(prune, reply) => match change::prune(rows, &prune, &self.sealer) {
-                Ok(entry) => return Some((entry, Pending::Prune(reply, prune.anchor.seq))),
-                Err(error) => drop(reply.send(Err(error))),
-            },
+            Command::Prune(prune, reply) => {
+                let entropy = self.entropy.as_ref();
+                match change::prune(rows, &prune, &self.sealer, entropy) {
+                    Ok(entry) => return Some((entry, Pending::Prune(reply, prune.anchor.seq))),
+                    Err(error) => drop(reply.send(Err(error))),
+                }
+            }
             Command::Import(import, reply) => {
                 let (prepared, by) = *import;
                 let entropy = self.entropy.as_ref();
@@ -256,7 +266,7 @@ impl Writer {
                     Err(error) => drop(reply.send(Err(error))),
                 }
             }
-            Command::Issue(issue, reply) => match evaluate::issue(rows, &issue) {
+            Command::Issue(issue, reply) => match evaluate::issue(rows, &issue, &self.sealer) {
                 Ok(Ok((issued, entry))) => return Some((entry, Pending::Issue(reply, issued))),
                 Ok(Err(refusal)) => drop(reply.send(Ok(Err(refusal)))),
                 Err(error) => drop(reply.send(Err(error))),

@@ -16,6 +16,7 @@ fn user(phone: Option<&str>, email: Option<&str>) -> User {
     User {
         key: UserKey::parse("alice").unwrap(),
         groups: Vec::new(),
+        display_name: None,
         phone: phone.map(str::to_owned),
         email: email.map(str::to_owned),
         birth_date: None,

@@ -434,6 +434,7 @@ const FIELDS: &[Field] = &[
     field("search", Text(1, 256), "kim"),
     field("second", Text(6, 9), "359152"),
     field("secret", Text(0, 512), "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"),
+    field("seq", Number(1, i64::MAX as u64), "4711"),
     field("serial", Text(1, 40), "TOTP-7F3K9Q2M"),
     field("server_url", Text(1, 512), "https://otp.example.com"),
     field("since", Text(20, 40), "2027-01-01T00:00:00Z"),

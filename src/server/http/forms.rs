@@ -34,6 +34,7 @@ pub(crate) fn user(user: &User, now: UnixTime) -> api::User {
         name: user.key.name().to_owned(),
         realm: user.key.realm().to_owned(),
         groups: user.groups.clone(),
+        display_name: user.display_name.clone(),
         phone: user.phone.clone(),
         email: user.email.clone(),
         birth_date: user.birth_date.clone(),
@@ -249,6 +250,7 @@ fn field_change(one: &FieldChange) -> api::FieldChange {
         added: None,
         removed: None,
         secret: None,
+        hidden: None,
     };
     match &one.change {
         Changed::Text { before, after } => {
@@ -260,6 +262,8 @@ fn field_change(one: &FieldChange) -> api::FieldChange {
             shown.removed = Some(removed.clone());
         }
         Changed::Secret(change) => shown.secret = Some(change.as_str().to_owned()),
+        Changed::Sealed { .. } => shown.hidden = Some("unreadable".to_owned()),
+        Changed::Hidden(why) => shown.hidden = Some((*why).to_owned()),
     }
     shown
 }

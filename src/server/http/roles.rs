@@ -62,6 +62,8 @@ pub const ROUTES: &[Route] = &[
     route("PATCH", "users/{user}", OPERATOR),
     route("DELETE", "users/{user}", OPERATOR),
     route("POST", "users/{user}/unlock", OPERATOR),
+    // It cannot be undone, and takes from the audit what others may have to read.
+    route("POST", "users/{user}/erase", ADMIN),
     // A code of somebody else's token, if only of a demonstration.
     route("GET", "users/{user}/code", ADMIN),
     route("PUT", "users/{user}/bypass", OPERATOR),

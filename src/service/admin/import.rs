@@ -43,6 +43,8 @@ pub struct ImportRow {
 pub struct About {
     /// Groups.
     pub groups: Vec<String>,
+    /// The name as people write it.
+    pub display_name: Option<String>,
     /// Telephone number.
     pub phone: Option<String>,
     /// Mail address.
@@ -71,6 +73,7 @@ impl About {
         let mut user = new_user(key, now);
         let patch = UserPatch {
             groups: Some(self.groups.clone()),
+            display_name: self.display_name.clone().map(Some),
             phone: self.phone.clone().map(Some),
             email: self.email.clone().map(Some),
             class: self.class.clone().map(Some),

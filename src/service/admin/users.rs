@@ -25,6 +25,8 @@ use std::time::Duration;
 pub struct UserPatch {
     /// Groups, all of them.
     pub groups: Option<Vec<String>>,
+    /// The name as people write it.
+    pub display_name: Option<Option<String>>,
     /// Telephone number.
     pub phone: Option<Option<String>>,
     /// Mail address.
@@ -110,6 +112,16 @@ impl Service {
         Ok(())
     }
 
+    /// Destroys the keys of the personal data of all who had this name, and removes the user if there is
+    /// one. What the audit says of their personal data can never be read again.
+    pub async fn erase_user(&self, key: &UserKey, by: By) -> Result<(), AdminError> {
+        let change = Change::EraseUser(key.clone());
+        self.store
+            .change(change, by)
+            .await
+            .map_err(|error| missing(error, "user"))
+    }
+
     /// Forgets the failures and locks of a user and its tokens.
     pub async fn unlock_user(&self, key: &UserKey, by: By) -> Result<(), AdminError> {
         let change = Change::Unlock(key.clone());
@@ -192,6 +204,7 @@ pub(super) fn new_user(key: UserKey, created: UnixTime) -> User {
     User {
         key,
         groups: Vec::new(),
+        display_name: None,
         phone: None,
         email: None,
         birth_date: None,
@@ -225,6 +238,7 @@ impl UserPatch {
     fn is_empty(&self) -> bool {
         let Self {
             groups,
+            display_name,
             phone,
             email,
             birth_date,
@@ -235,7 +249,7 @@ impl UserPatch {
             credentials: _,
         } = self;
         let flags = [disabled, remote_issue];
-        let texts = [phone, email, birth_date, class];
+        let texts = [display_name, phone, email, birth_date, class];
         groups.is_none()
             && language.is_none()
             && flags.iter().all(|flag| flag.is_none())
@@ -261,6 +275,7 @@ impl UserPatch {
             user.groups = groups;
         }
         for (field, value, place) in [
+            ("display_name", self.display_name, &mut user.display_name),
             ("phone", self.phone, &mut user.phone),
             ("email", self.email, &mut user.email),
             ("class", self.class, &mut user.class),

@@ -360,6 +360,7 @@ pub fn changed(event: &ChangeEvent) -> String {
         "user_add" => "made user",
         "user_set" => "changed user",
         "user_remove" => "removed user",
+        "user_erase" => "erased the personal data of user",
         "user_unlock" => "unlocked user",
         "bypass_grant" => "granted a bypass to",
         "bypass_end" => "ended the bypass of",

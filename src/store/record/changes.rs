@@ -4,10 +4,14 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 use crate::model::audit::Changed;
 use crate::model::audit::FieldChange;
 use crate::model::audit::SecretChange;
+use crate::store::StoreError;
+use crate::store::record::row;
+use crate::store::record::take;
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct FieldChangeV1<'a> {
@@ -32,6 +36,11 @@ enum ChangedV1<'a> {
         removed: Vec<String>,
     },
     Secret(SecretChangeV1),
+    Sealed {
+        person: u64,
+        sealed: Cow<'a, [u8]>,
+    },
+    Hidden,
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -46,21 +55,32 @@ impl<'a> From<&'a FieldChange> for FieldChangeV1<'a> {
         Self {
             record: one.record.as_deref().map(Into::into),
             field: one.field.as_str().into(),
-            change: match &one.change {
-                Changed::Text { before, after } => ChangedV1::Text {
-                    before: before.as_deref().map(Into::into),
-                    after: after.as_deref().map(Into::into),
-                },
-                Changed::List { added, removed } => ChangedV1::List {
-                    added: added.clone(),
-                    removed: removed.clone(),
-                },
-                Changed::Secret(change) => ChangedV1::Secret(match change {
-                    SecretChange::Set => SecretChangeV1::Set,
-                    SecretChange::Changed => SecretChangeV1::Changed,
-                    SecretChange::Removed => SecretChangeV1::Removed,
-                }),
+            change: (&one.change).into(),
+        }
+    }
+}
+
+impl<'a> From<&'a Changed> for ChangedV1<'a> {
+    fn from(change: &'a Changed) -> Self {
+        match change {
+            Changed::Text { before, after } => ChangedV1::Text {
+                before: before.as_deref().map(Into::into),
+                after: after.as_deref().map(Into::into),
             },
+            Changed::List { added, removed } => ChangedV1::List {
+                added: added.clone(),
+                removed: removed.clone(),
+            },
+            Changed::Secret(change) => ChangedV1::Secret(match change {
+                SecretChange::Set => SecretChangeV1::Set,
+                SecretChange::Changed => SecretChangeV1::Changed,
+                SecretChange::Removed => SecretChangeV1::Removed,
+            }),
+            Changed::Sealed { person, sealed } => ChangedV1::Sealed {
+                person: *person,
+                sealed: sealed.as_slice().into(),
+            },
+            Changed::Hidden(_) => ChangedV1::Hidden,
         }
     }
 }
@@ -70,18 +90,40 @@ impl From<FieldChangeV1<'_>> for FieldChange {
         Self {
             record: form.record.map(Cow::into_owned),
             field: form.field.into_owned(),
-            change: match form.change {
-                ChangedV1::Text { before, after } => Changed::Text {
-                    before: before.map(Cow::into_owned),
-                    after: after.map(Cow::into_owned),
-                },
-                ChangedV1::List { added, removed } => Changed::List { added, removed },
-                ChangedV1::Secret(change) => Changed::Secret(match change {
-                    SecretChangeV1::Set => SecretChange::Set,
-                    SecretChangeV1::Changed => SecretChange::Changed,
-                    SecretChangeV1::Removed => SecretChange::Removed,
-                }),
-            },
+            change: form.change.into(),
         }
     }
+}
+
+impl From<ChangedV1<'_>> for Changed {
+    fn from(form: ChangedV1<'_>) -> Self {
+        match form {
+            ChangedV1::Text { before, after } => Changed::Text {
+                before: before.map(Cow::into_owned),
+                after: after.map(Cow::into_owned),
+            },
+            ChangedV1::List { added, removed } => Changed::List { added, removed },
+            ChangedV1::Secret(change) => Changed::Secret(match change {
+                SecretChangeV1::Set => SecretChange::Set,
+                SecretChangeV1::Changed => SecretChange::Changed,
+                SecretChangeV1::Removed => SecretChange::Removed,
+            }),
+            ChangedV1::Sealed { person, sealed } => Changed::Sealed {
+                person,
+                sealed: sealed.into_owned(),
+            },
+            ChangedV1::Hidden => Changed::Hidden("unreadable"),
+        }
+    }
+}
+
+/// What became of a field, to be sealed.
+pub(crate) fn changed_row(change: &Changed) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+    row(1, &ChangedV1::from(change)).map(Zeroizing::new)
+}
+
+/// Reads it.
+pub(crate) fn changed(bytes: &[u8]) -> Result<Changed, StoreError> {
+    let form: ChangedV1<'_> = take(1, bytes)?;
+    Ok(form.into())
 }

@@ -16,9 +16,11 @@ use crate::otp::Digits;
 use crate::otp::Period;
 use crate::secret::Entropy;
 use crate::secret::OtpKey;
+use crate::secret::SecretBytes;
 use crate::store::StoreError;
 use crate::store::record::BAD_FORM;
 use crate::store::record::Table;
+use crate::store::record::address_mark;
 use crate::store::record::row;
 use crate::store::record::take;
 use crate::store::seal::Place;
@@ -44,7 +46,7 @@ struct TokenV1<'a> {
     created: u64,
     #[serde(borrow)]
     key: Cow<'a, [u8]>,
-    address: Option<String>,
+    address: Option<AddressV1>,
     device: Option<String>,
     expires: Option<u64>,
     requester: String,
@@ -54,6 +56,17 @@ struct TokenV1<'a> {
     max_active: Option<u8>,
     verify: bool,
     valid_for: Option<u64>,
+}
+
+/// Where codes of the token are sent.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct AddressV1 {
+    /// Number of the key of the owner's personal data.
+    person: u64,
+    /// Under it.
+    sealed: Vec<u8>,
+    /// What stands for it in the index.
+    mark: [u8; 16],
 }
 
 impl TokenV1<'_> {
@@ -131,8 +144,20 @@ impl Row {
         &self.0.kind
     }
 
-    pub(crate) fn address(&self) -> Option<&str> {
-        self.0.address.as_deref()
+    /// What stands for its address in the index.
+    pub(crate) fn address_mark(&self) -> Option<&[u8; 16]> {
+        self.0.address.as_ref().map(|address| &address.mark)
+    }
+
+    /// The number of the key that its address is sealed under, and the address; an address whose key was
+    /// destroyed, or that does not open, is a word that says so.
+    pub(crate) fn address(&self, sealer: &Sealer) -> Option<(u64, String)> {
+        let address = self.0.address.as_ref()?;
+        let opened = match open_address(&self.0.serial, address, sealer) {
+            Ok(opened) => opened.unwrap_or_else(|| "(erased)".to_owned()),
+            Err(_) => "(unreadable)".to_owned(),
+        };
+        Some((address.person, opened))
     }
 
     pub(crate) fn device(&self) -> Option<&str> {
@@ -160,20 +185,31 @@ impl Row {
     }
 }
 
-/// A token's row at this revision; the key is sealed for it.
+/// A token's row at this revision; the key is sealed for it, the address under the key of its owner's
+/// personal data.
 pub(crate) fn token_row(
     token: &Token,
     revision: u64,
+    person: u64,
     sealer: &Sealer,
     entropy: &dyn Entropy,
 ) -> Result<Vec<u8>, StoreError> {
+    let serial = token.serial.as_str();
+    let address = token.address.as_deref().map(|address| {
+        let place = address_place(serial);
+        Ok::<_, StoreError>(AddressV1 {
+            person,
+            sealed: sealer.seal_personal(person, place, address.as_bytes(), entropy)?,
+            mark: address_mark(address, sealer),
+        })
+    });
     let mut form = TokenV1 {
         state: token.state.number(),
         revision,
         kind: token.kind.as_str().into(),
         name: token.user.name().into(),
         realm: token.user.realm().into(),
-        serial: token.serial.as_str().into(),
+        serial: serial.into(),
         algorithm: match token.algorithm {
             Algorithm::Sha1 => 1,
             Algorithm::Sha256 => 2,
@@ -183,13 +219,9 @@ pub(crate) fn token_row(
         period: token.period.as_secs(),
         created: token.created.as_millis(),
         key: sealer
-            .seal(
-                token_place(token.serial.as_str()),
-                token.key.expose(),
-                entropy,
-            )?
+            .seal(token_place(serial), token.key.expose(), entropy)?
             .into(),
-        address: token.address.clone(),
+        address: address.transpose()?,
         device: token.device.as_ref().map(ToString::to_string),
         expires: token.expires.map(UnixTime::as_millis),
         requester: String::new(),
@@ -209,6 +241,13 @@ pub(crate) fn token(bytes: &[u8], sealer: &Sealer) -> Result<Token, StoreError> 
     let form: TokenV1<'_> = take(1, bytes)?;
     let key = sealer.open(token_place(&form.serial), &form.key)?;
     let enrolment = enrolment(&form)?;
+    let address = form.address.as_ref().map(|address| {
+        let opened = open_address(&form.serial, address, sealer)?;
+        opened.ok_or(StoreError::Corrupt(
+            "the key of the owner's personal data was destroyed",
+        ))
+    });
+    let address = address.transpose()?;
     let device = form.device.map(|id| id.parse());
     Ok(Token {
         serial: form.serial.parse().map_err(|_| BAD_FORM)?,
@@ -224,7 +263,7 @@ pub(crate) fn token(bytes: &[u8], sealer: &Sealer) -> Result<Token, StoreError> 
         digits: Digits::new(form.digits).ok_or(BAD_FORM)?,
         period: Period::new(form.period).ok_or(BAD_FORM)?,
         key: OtpKey::new(key).ok_or(BAD_FORM)?,
-        address: form.address,
+        address,
         device: device.transpose().map_err(|_| BAD_FORM)?,
         expires: form.expires.map(UnixTime::from_millis),
         enrolment,
@@ -288,6 +327,27 @@ fn set_enrolment(form: &mut TokenV1<'_>, enrolment: &Enrolment) {
     form.max_active = enrolment.max_active;
     form.verify = enrolment.verify;
     form.valid_for = enrolment.valid_for;
+}
+
+fn open_address(
+    serial: &str,
+    address: &AddressV1,
+    sealer: &Sealer,
+) -> Result<Option<String>, StoreError> {
+    let place = address_place(serial);
+    let opened = sealer.open_personal(address.person, place, &address.sealed)?;
+    let text = |opened: SecretBytes| {
+        let text = std::str::from_utf8(opened.expose());
+        text.map(str::to_owned).map_err(|_| BAD_FORM)
+    };
+    opened.map(text).transpose()
+}
+
+fn address_place(serial: &str) -> Place<'_> {
+    Place {
+        field: "address",
+        ..token_place(serial)
+    }
 }
 
 fn token_place(serial: &str) -> Place<'_> {

@@ -105,9 +105,24 @@ pub(crate) fn delegation_key(from: &str, to: &str) -> Vec<u8> {
     [from.as_bytes(), b"\0", to.as_bytes()].concat()
 }
 
+/// What stands for an address in the index: the same for the same address, and nothing to read.
+pub(crate) fn address_mark(address: &str, sealer: &Sealer) -> [u8; 16] {
+    sealer.mark(&[b"address", address.as_bytes()])
+}
+
 /// The key of an address's entry for a token; without a serial the prefix of all of them.
-pub(crate) fn address_key(address: &str, serial: &str) -> Vec<u8> {
-    [address.as_bytes(), b"\0", serial.as_bytes()].concat()
+pub(crate) fn address_key(mark: &[u8; 16], serial: &str) -> Vec<u8> {
+    [mark.as_slice(), serial.as_bytes()].concat()
+}
+
+/// The numbers of the keys of personal data that a removed user had.
+pub(crate) fn former_row(persons: &[u64]) -> Result<Vec<u8>, StoreError> {
+    row(1, &persons)
+}
+
+/// Reads them.
+pub(crate) fn former(bytes: &[u8]) -> Result<Vec<u64>, StoreError> {
+    take(1, bytes)
 }
 
 /// The key of the entry of a token that expires.

@@ -173,6 +173,15 @@ pub(crate) fn algorithm(blob: &[u8]) -> Option<SealAlgorithm> {
         .find(|known| number(*known) == *named)
 }
 
+/// How many octets a blob of an algorithm has beside its plain text.
+pub(crate) const fn overhead(algorithm: SealAlgorithm) -> usize {
+    let tag = match algorithm {
+        SealAlgorithm::Aes256Gcm | SealAlgorithm::Aria256Gcm => 16,
+        SealAlgorithm::Seed128CtrHmacSha256 => SEED_TAG,
+    };
+    1 + NONCE + tag
+}
+
 /// The number in front of a blob; never reused.
 pub(crate) const fn number(algorithm: SealAlgorithm) -> u8 {
     match algorithm {

@@ -22,6 +22,7 @@ mod c8_realm;
 mod d10_nas_on_record;
 mod d10_users_found;
 mod d10_users_found;
+mod d11_personal_data;
 mod d1_secrets_typed;
 mod d1_secrets_typed;
 mod d2_blanks;

@@ -89,6 +89,7 @@ pub(crate) fn user(name: &str) -> User {
     User {
         key: key(name),
         groups: Vec::new(),
+        display_name: None,
         phone: None,
         email: None,
         birth_date: None,

@@ -108,6 +108,7 @@ fn read(row: api::ImportRow, users: bool) -> Result<ImportRow, Failure> {
     };
     let about = About {
         groups: row.groups,
+        display_name: row.display_name,
         phone: row.phone,
         email: row.email,
         class: row.class,

@@ -56,6 +56,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
             users::remove_user
         ))
         .routes(routes!(users::unlock_user))
+        .routes(routes!(users::erase_user))
         .routes(routes!(users::demo_code))
         .routes(routes!(waivers::grant_bypass, waivers::end_bypass))
         .routes(routes!(waivers::grant_exemption, waivers::end_exemption))

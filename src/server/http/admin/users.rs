@@ -149,6 +149,7 @@ pub(crate) async fn create_user(
     };
     let patch = UserPatch {
         groups: Some(new.groups),
+        display_name: new.display_name.map(Some),
         phone: new.phone.map(Some),
         email: new.email.map(Some),
         birth_date: new.birth_date.map(Some),
@@ -232,6 +233,7 @@ pub(crate) async fn change_user(
 ) -> Result<Response, Failure> {
     let patch = UserPatch {
         groups: change.groups,
+        display_name: change.display_name,
         phone: change.phone,
         email: change.email,
         birth_date: change.birth_date,
@@ -306,6 +308,31 @@ pub(crate) async fn remove_user(
     let removed = service.remove_user(&key, expected, by).await;
     let present = async || service.user(&key).await.ok().map(|user| user.revision);
     conditional(removed, expected, present, |error| tell::user(&key, error)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Destroys the keys of the personal data of all who had this name, and removes the user if there is one.
+///
+/// What the audit says of their display name, phone number, e-mail address and birth date can never be read
+/// again; its chain stays as it is. A user who was removed before is erased by their name, too.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/users/{user}/erase",
+    tag = "users",
+    params(("user" = String, Path, description = "`name`, `name@realm` or `DOMAIN\\name`")),
+    responses(
+        (status = 204, description = "Destroyed"),
+        (status = "default", description = "Failure", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn erase_user(
+    State(app): State<Arc<App>>,
+    UserPath(key): UserPath,
+    Extension(by): Extension<By>,
+) -> Result<StatusCode, Failure> {
+    let erased = app.service().erase_user(&key, by).await;
+    erased.map_err(|error| tell::user(&key, error))?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -1,0 +1,127 @@
+//! Reading the audit trail: by what is looked for, and one entry with all it wrote.
+
+use std::time::Duration;
+
+use crate::model::audit::AuditRecord;
+use crate::model::audit::Event;
+use crate::store::AuditQuery;
+use crate::store::StoreError;
+use crate::store::Written;
+use crate::store::changes;
+use crate::store::embedded::Reading;
+use crate::store::record::Entry;
+use crate::store::wanted::Wanted;
+use crate::time::UnixTime;
+use crate::time::millis;
+
+impl Reading {
+    /// One record, with the list of the records that it made, changed or removed.
+    pub(super) fn entry(&self, seq: u64) -> Result<Option<Written>, StoreError> {
+        if seq > self.fold.head().seq {
+            return Ok(None);
+        }
+        let found = self.log.read(seq, 1)?.pop();
+        let Some(raw) = found.filter(|raw| raw.seq == seq) else {
+            return Ok(None);
+        };
+        let records = changes::listed(&Entry::decode(&raw.body)?.writes);
+        Ok(Some(Written {
+            record: changes::opened(raw.parse()?, &self.sealer),
+            sha256: changes::digest(&records),
+            records,
+        }))
+    }
+
+    /// The records of one request lie around the time in its id; only when they do not is the whole
+    /// trail read.
+    pub(super) fn audit(
+        &self,
+        query: &AuditQuery,
+        wanted: &Wanted,
+    ) -> Result<Vec<AuditRecord>, StoreError> {
+        let mut last = self.fold.head().seq;
+        if self.found.is_some() {
+            // The log may end before what was applied.
+            last = last.min(self.log.last()?);
+        }
+        let whole = (self.log.first(), last.saturating_add(1));
+        let Some(request) = query.request else {
+            return self.audit_within(query, whole, wanted);
+        };
+        let at = request.at();
+        let early = UnixTime::from_millis(at.as_millis().saturating_sub(millis(BEFORE)));
+        let from = self.log.position(early, whole.1)?;
+        let to = self.log.position(at.plus(AFTER), whole.1)?;
+        let found = self.audit_within(query, (from, to.min(whole.1)), wanted)?;
+        if found.is_empty() {
+            return self.audit_within(query, whole, wanted);
+        }
+        Ok(found)
+    }
+
+    /// Among the records from the first number to before the second.
+    fn audit_within(
+        &self,
+        query: &AuditQuery,
+        (first, end): (u64, u64),
+        wanted: &Wanted,
+    ) -> Result<Vec<AuditRecord>, StoreError> {
+        let mut before = query.before.unwrap_or(u64::MAX).min(end);
+        if let Some(until) = query.until {
+            // Times on record rise, but for a clock that was behind for a while.
+            before = before.min(self.log.position(until.plus(AFTER), end)?);
+        }
+        let (mut found, mut older) = (Vec::new(), 0);
+        while before > first && found.len() < query.limit {
+            wanted.check()?;
+            let records = self.log.read_back(before, PAGE)?;
+            let Some(last) = records.last() else { break };
+            before = last.seq;
+            for record in records.iter().take_while(|record| record.seq >= first) {
+                let record = record.parse()?;
+                if query.since.is_some_and(|since| record.at < since) {
+                    older += 1;
+                    continue;
+                }
+                older = 0;
+                if selects(query, &record) {
+                    found.push(changes::opened(record, &self.sealer));
+                    if found.len() == query.limit {
+                        return Ok(found);
+                    }
+                }
+            }
+            // The clock may have been behind for a record or two; not for a page of them.
+            if older >= PAGE {
+                break;
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn selects(query: &AuditQuery, record: &AuditRecord) -> bool {
+    let (user, decided) = match &record.event {
+        Event::Decision(event) => (Some(&event.user), Some(event)),
+        Event::Change(event) => (event.user.as_ref(), None),
+    };
+    let decision = decided.map(|event| event.decision);
+    let client = decided.map(|event| &*event.client);
+    let reason = decided.map(|event| event.reason);
+    query.until.is_none_or(|until| record.at < until)
+        && (query.client.is_none() || query.client.as_deref() == client)
+        && (query.reason.is_none() || query.reason == reason)
+        && (query.user.is_none() || query.user.as_ref() == user)
+        && query
+            .request
+            .is_none_or(|wanted| wanted == record.event.request())
+        && (query.decision.is_none() || query.decision == decision)
+}
+
+/// How far the records of a request may stand from the time in its id: others overtake it while it is
+/// decided, and while the clock is behind (by half a minute at most) decisions bear the latest time on
+/// record.
+const BEFORE: Duration = Duration::from_secs(5);
+const AFTER: Duration = Duration::from_secs(40);
+/// Audit records read at a time, backwards.
+const PAGE: usize = 500;

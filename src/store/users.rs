@@ -1,0 +1,199 @@
+//! What changes of users do to the rows. No IO of its own.
+
+use crate::model::user::User;
+use crate::model::user::Waiver;
+use crate::model::user_key::UserKey;
+use crate::store::StoreError;
+use crate::store::WaiverKind;
+use crate::store::change::CHANGED;
+use crate::store::change::Keys;
+use crate::store::change::refuse_if;
+use crate::store::change::refuse_other;
+use crate::store::change::token_gone;
+use crate::store::change::tokens_of;
+use crate::store::device;
+use crate::store::enrol;
+use crate::store::evaluate::gone;
+use crate::store::evaluate::put;
+use crate::store::evaluate::token_state;
+use crate::store::evaluate::token_state_write;
+use crate::store::evaluate::user_state;
+use crate::store::evaluate::user_state_write;
+use crate::store::record;
+use crate::store::record::RowWrite;
+use crate::store::record::Table;
+use crate::store::seal::Sealer;
+use crate::store::working::Working;
+
+pub(super) fn create_user(
+    rows: &Working<'_>,
+    user: &User,
+    keys: Keys<'_>,
+) -> Result<Vec<RowWrite>, StoreError> {
+    refuse_user(rows, &record::user_key(&user.key))?;
+    let person = keys.sealer.personal()?.draw(keys.sealer, keys.entropy)?;
+    Ok(vec![user_write(user, person, keys)?])
+}
+
+/// The row of a new user.
+pub(super) fn user_write(user: &User, person: u64, keys: Keys<'_>) -> Result<RowWrite, StoreError> {
+    let key = record::user_key(&user.key);
+    let row = record::user_row(user, 1, person, keys.sealer, keys.entropy)?;
+    Ok(put(Table::Users, key, row))
+}
+
+/// The number of the key of a user's personal data.
+pub(super) fn person_of(rows: &Working<'_>, owner: &[u8]) -> Result<u64, StoreError> {
+    let person = rows.get(Table::Users, owner, record::user_person)?;
+    person.ok_or(StoreError::NotFound)
+}
+
+pub(super) fn refuse_user(rows: &Working<'_>, key: &[u8]) -> Result<(), StoreError> {
+    let exists = rows.get(Table::Users, key, |_| Ok(()))?.is_some();
+    refuse_if(exists, "the user exists already")
+}
+
+pub(super) fn update_user(
+    rows: &Working<'_>,
+    user: &User,
+    keys: Keys<'_>,
+) -> Result<Vec<RowWrite>, StoreError> {
+    let key = record::user_key(&user.key);
+    let found = rows.get(Table::Users, &key, record::user_condition)?;
+    let (revision, _) = found.ok_or(StoreError::NotFound)?;
+    refuse_if(revision != user.revision, CHANGED)?;
+    Ok(vec![changed_user(rows, key, user, keys)?])
+}
+
+/// The row of a user at the next revision.
+fn changed_user(
+    rows: &Working<'_>,
+    key: Vec<u8>,
+    user: &User,
+    keys: Keys<'_>,
+) -> Result<RowWrite, StoreError> {
+    let person = person_of(rows, &key)?;
+    let revision = user.revision + 1;
+    let row = record::user_row(user, revision, person, keys.sealer, keys.entropy)?;
+    Ok(put(Table::Users, key, row))
+}
+
+pub(super) fn set_waiver(
+    rows: &Working<'_>,
+    user: &UserKey,
+    which: WaiverKind,
+    waiver: Option<&Waiver>,
+    expected: u64,
+    keys: Keys<'_>,
+) -> Result<RowWrite, StoreError> {
+    let key = record::user_key(user);
+    let mut user = rows
+        .get(Table::Users, &key, |row| record::user(row, keys.sealer))?
+        .ok_or(StoreError::NotFound)?;
+    refuse_if(user.revision != expected, CHANGED)?;
+    match which {
+        WaiverKind::Bypass => user.bypass = waiver.cloned(),
+        WaiverKind::Exemption => user.exemption = waiver.cloned(),
+    }
+    changed_user(rows, key, &user, keys)
+}
+
+pub(super) fn remove_user(
+    rows: &Working<'_>,
+    user: &UserKey,
+    expected: Option<u64>,
+    sealer: &Sealer,
+) -> Result<Vec<RowWrite>, StoreError> {
+    let key = record::user_key(user);
+    let found = rows.get(Table::Users, &key, record::user_condition)?;
+    let (revision, _) = found.ok_or(StoreError::NotFound)?;
+    refuse_other(revision, expected)?;
+    // The audit can be read until the key is destroyed, too.
+    let mut persons = former(rows, &key)?;
+    persons.push(person_of(rows, &key)?);
+    let mut writes = vec![
+        gone(Table::Users, key.clone()),
+        gone(Table::Credentials, key.clone()),
+        gone(Table::UserStates, key.clone()),
+        put(Table::Former, key, record::former_row(&persons)?),
+    ];
+    for (key, serial) in tokens_of(rows, user)? {
+        if enrol::own_row(rows, &key)?.is_some() {
+            writes.extend(token_gone(rows, key, &serial, sealer)?);
+        } else {
+            writes.extend(enrol::unlink(rows, &serial, user)?);
+        }
+    }
+    writes.extend(device::all_gone(rows, user)?);
+    Ok(writes)
+}
+
+/// Removes the user, if there still is one, and lists the keys of all who had this name for destruction.
+pub(super) fn erase_user(
+    rows: &Working<'_>,
+    user: &UserKey,
+    sealer: &Sealer,
+) -> Result<Vec<RowWrite>, StoreError> {
+    let key = record::user_key(user);
+    let mut persons = former(rows, &key)?;
+    let mut writes = Vec::new();
+    if rows.get(Table::Users, &key, |_| Ok(()))?.is_some() {
+        persons.push(person_of(rows, &key)?);
+        writes = remove_user(rows, user, None, sealer)?;
+        writes.retain(|write| write.table != Table::Former);
+    }
+    refuse_nothing(persons.is_empty())?;
+    writes.push(gone(Table::Former, key));
+    let erased = |person: &u64| put(Table::Erased, person.to_be_bytes().to_vec(), vec![1]);
+    writes.extend(persons.iter().map(erased));
+    Ok(writes)
+}
+
+/// The keys of the personal data of users who had this name and were removed.
+fn former(rows: &Working<'_>, key: &[u8]) -> Result<Vec<u64>, StoreError> {
+    let found = rows.get(Table::Former, key, record::former)?;
+    Ok(found.unwrap_or_default())
+}
+
+const fn refuse_nothing(nothing: bool) -> Result<(), StoreError> {
+    if nothing {
+        Err(StoreError::NotFound)
+    } else {
+        Ok(())
+    }
+}
+
+pub(super) fn unlock(rows: &Working<'_>, user: &UserKey) -> Result<Vec<RowWrite>, StoreError> {
+    let key = record::user_key(user);
+    rows.get(Table::Users, &key, |_| Ok(()))?
+        .ok_or(StoreError::NotFound)?;
+    let state = user_state(rows, &key)?.unlocked();
+    let mut writes = vec![user_state_write(key, &state)?];
+    for (_, serial) in tokens_of(rows, user)? {
+        let state = token_state(rows, &serial)?;
+        if state.is_locked() {
+            writes.push(token_state_write(&serial, &state.unlocked())?);
+        }
+    }
+    Ok(writes)
+}
+
+/// Which addresses of a user change: whoever changes one may be about to use it.
+pub(super) fn contacts(
+    rows: &Working<'_>,
+    user: &User,
+    sealer: &Sealer,
+) -> Result<Option<String>, StoreError> {
+    let key = record::user_key(&user.key);
+    let read = |row: &[u8]| record::user(row, sealer);
+    let Some(before) = rows.get(Table::Users, &key, read)? else {
+        return Ok(None);
+    };
+    let changed = [
+        ("phone", before.phone != user.phone),
+        ("email", before.email != user.email),
+    ];
+    let changed = changed.iter().filter(|(_, changed)| *changed);
+    let words: Vec<&str> = changed.map(|(word, _)| *word).collect();
+    Ok((!words.is_empty()).then(|| words.join(", ")))
+}
