@@ -160,7 +160,8 @@ fn both_formats_are_read_by_other_parsers_and_say_the_same() {
     assert_eq!(names(&open), names(&plain));
     assert!(open.len() > 100, "{}", open.len());
     for sample in &open {
-        assert!(sample.name.starts_with("oncegate_"), "{sample:?}");
+        assert!(sample.family.starts_with("oncegate_"), "{sample:?}");
+        assert!(sample.name.starts_with(&sample.family), "{sample:?}");
         assert!(sample.kind != "unknown", "{sample:?}");
         assert!(sample.value >= 0.0, "{sample:?}");
         // What strangers type is no label.
