@@ -341,6 +341,22 @@ impl Cuts<'_> {
     }
 }
 
+/// Whether a box may hold a code beside something else, for all that can be said without a user's
+/// tokens.
+pub fn may_hold_code(text: &str) -> bool {
+    let ends = |chars: usize| {
+        let back = cut_back(text, chars).map(|(_, end)| end);
+        let front = cut_front(text, chars).map(|(start, _)| start);
+        [back, front].into_iter().flatten()
+    };
+    let number = |part: &str| part.bytes().all(|octet| octet.is_ascii_digit());
+    let separated = [text.rsplit_once(SEPARATOR), text.split_once(SEPARATOR)];
+    let mut separated = separated.into_iter().flatten();
+    ends(usize::from(Digits::MIN.get())).any(number)
+        || ends(DASHED).any(is_dashed)
+        || separated.any(|(front, back)| is_recovery(front) || is_recovery(back))
+}
+
 /// Ten Crockford characters.
 fn is_recovery(text: &str) -> bool {
     text.len() == RECOVERY && text.bytes().all(is_crockford)

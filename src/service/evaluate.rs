@@ -26,6 +26,7 @@ use crate::policy::Policy;
 use crate::policy::Present;
 use crate::policy::Rule;
 use crate::policy::assurance;
+use crate::policy::split::may_hold_code;
 use crate::secret::SecretString;
 use crate::secret::random;
 use crate::service::Request;
@@ -312,7 +313,7 @@ impl Service {
         } else {
             case.round(&remaining, answering, &credentials, slot)
         };
-        let Some(round) = round else {
+        let Some(mut round) = round else {
             return refused(Reason::MalformedCode);
         };
         let elsewhere = round.held().is_some() && round.parts.code.is_none();
@@ -325,16 +326,30 @@ impl Service {
             Ok(left_out) => left_out,
             Err(detail) => return Ok(Err(Refusal::unsent(demand.waived, detail))),
         };
-        let comparisons = match case.codes(&round, slot, ticket.as_ref()) {
+        let mut comparisons = match case.codes(&round, slot, ticket.as_ref()) {
             Ok(comparisons) => comparisons,
             Err(reason) => return refused(reason),
         };
         let mut outdated = Vec::new();
         let known = self.proves(case, &view, &credentials, &round, &mut outdated);
-        let knowledge = match known.await? {
+        let mut knowledge = match known.await? {
             Ok(knowledge) => knowledge,
             Err(reason) => return refused(reason),
         };
+        // A wrong code in one box can look like a wrong password: the other reading tells.
+        if knowledge.iter().any(|(_, right)| !right) {
+            if let Some(other) = round.otherwise(&remaining)
+                && let Ok(compared) = case.codes(&other, slot, None)
+            {
+                let known = self.proves(case, &view, &credentials, &other, &mut outdated);
+                let read = known.await?.unwrap_or_default();
+                if !read.is_empty() && read.iter().all(|(_, right)| *right) {
+                    (round, knowledge, comparisons) = (other, read, compared);
+                }
+            } else if opened.is_none() {
+                self.spend_on_other_reading(case.request, case.rule).await?;
+            }
+        }
         let (next, keyword) = (round.next, round.keyword);
         let of_next = slots.iter().find(|slot| Some(slot.factor) == next);
         // Who typed nothing is sent nothing where everything is typed at once.
@@ -534,6 +549,30 @@ impl Service {
         }
     }
 
+    /// The work of a second reading of the box, where there is none: whether a user exists, and with
+    /// which tokens, does not change how much is hashed.
+    async fn spend_on_other_reading(
+        &self,
+        request: &Request<'_>,
+        rule: &Rule,
+    ) -> Result<(), ServiceError> {
+        let Presented::Passcode(text) = request.presented else {
+            return Ok(());
+        };
+        let codes = rule.require.iter().any(|factor| !factor.is_knowledge());
+        if rule.present == Present::Either
+            && request.rounds
+            && codes
+            && may_hold_code(text.expose())
+        {
+            let known = rule.require.iter().filter(|factor| factor.is_knowledge());
+            for _ in known {
+                self.hasher.spend().await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn knows(
         &self,
         credentials: &Credentials,
@@ -630,6 +669,7 @@ impl Service {
                     decide::compare_with_nothing(at);
                 }
             }
+            self.spend_on_other_reading(request, typical).await?;
         }
         Ok(Evaluated::Refused {
             reason,

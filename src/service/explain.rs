@@ -169,6 +169,7 @@ impl Service {
                 pin: must_change(credentials.pin.as_ref()),
                 password: must_change(credentials.password.as_ref()),
             }),
+            namesakes: Vec::new(),
             policy: None,
             asked: None,
             tokens: Vec::new(),
@@ -176,6 +177,10 @@ impl Service {
             refused: None,
             notes: Vec::new(),
         };
+        if let (Some(key), None) = (&key, &view) {
+            let others = self.store.namesakes(key).await?;
+            situation.namesakes = others.iter().map(ToString::to_string).collect();
+        }
         let Some(policy) = policy else {
             return Ok(situation);
         };

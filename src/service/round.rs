@@ -5,7 +5,8 @@
 //! separate fields    all of the remaining; or, where rounds are allowed, the first ones given
 //! one box, joined    all of the remaining, split              PIN + code
 //! one box, rounds    the first of the remaining, whole        password, then code
-//! one box, either    split if a code in it is right, else the first of the remaining
+//! one box, either    split if a code in it is right, else the first of the remaining; where that is
+//!                    wrong, split all the same, so that a wrong code is called one
 //! ```
 
 use crate::otp::Digits;
@@ -103,6 +104,9 @@ pub(crate) struct Round<'a> {
     pub(crate) keyword: Option<Factor>,
     /// What was presented for them; nothing stands for an empty text.
     pub(crate) parts: Split<'a>,
+    /// One box read another way, where no code in it is right: the parts may tell that only the code
+    /// is wrong.
+    otherwise: Option<Split<'a>>,
 }
 
 impl<'a> Round<'a> {
@@ -113,12 +117,19 @@ impl<'a> Round<'a> {
             next: rest.first().copied(),
             keyword: None,
             parts,
+            otherwise: None,
         }
     }
 
     /// Nothing was typed: everything is asked for.
     pub(crate) fn opening(remaining: &'a [Factor]) -> Self {
         Self::new(remaining, 0, Split::default())
+    }
+
+    /// All of the remaining factors as the second reading has them.
+    pub(crate) fn otherwise(&self, remaining: &'a [Factor]) -> Option<Self> {
+        let parts = self.otherwise?;
+        Some(Self::new(remaining, remaining.len(), parts))
     }
 
     /// With a keyword in the place of the code everything before the code is looked at, and the code
@@ -239,12 +250,18 @@ fn read<'a>(
             let keyword = |parts: &&Split<'a>| matches!(parts.code, Some(CodePart::Keyword(_)));
             match splits.iter().find(keyword) {
                 Some(parts) => Some(Round::new(remaining, remaining.len(), *parts)),
-                None => Some(Round::one(remaining, text, extra)),
+                None => Some(Round {
+                    otherwise: splits.first().copied(),
+                    ..Round::one(remaining, text, extra)
+                }),
             }
         }
         (None, _) => {
             let parts = *splits.first()?;
-            Some(Round::new(remaining, remaining.len(), parts))
+            Some(Round {
+                otherwise: splits.get(1).copied(),
+                ..Round::new(remaining, remaining.len(), parts)
+            })
         }
     }
 }

@@ -403,6 +403,10 @@ impl Store for Embedded {
         })
     }
 
+    fn namesakes<'a>(&'a self, user: &'a UserKey) -> Answer<'a, Vec<UserKey>> {
+        Box::pin(async move { namesakes(&self.reading.fold.reader(), user) })
+    }
+
     fn token<'a>(&'a self, serial: &'a Serial) -> Answer<'a, Option<(Token, TokenState)>> {
         Box::pin(async move { self.reading.token(serial) })
     }
@@ -698,6 +702,35 @@ fn device_state(rows: &Reader<'_>, device: Device) -> Result<(Device, DeviceStat
     let state = rows.needed(Table::DeviceStates, key, record::device_state)?;
     Ok((device, state))
 }
+
+/// Users of the same name in other realms. Realms are found by skipping from one to the next.
+fn namesakes(rows: &Reader<'_>, user: &UserKey) -> Result<Vec<UserKey>, StoreError> {
+    let mut found = Vec::new();
+    let mut from = Vec::new();
+    for _ in 0..REALMS {
+        let mut realm = None;
+        rows.scan(Table::Users, b"", Bound::Excluded(&from), |key, _| {
+            realm = Some(record::owner(key)?.realm().to_owned());
+            Ok(false)
+        })?;
+        let Some(realm) = realm else { break };
+        let other = UserKey::with_realm(user.name(), &realm);
+        if let Some(other) = other.ok().filter(|other| other != user)
+            && rows
+                .get(Table::Users, &record::user_key(&other), |_| Ok(()))?
+                .is_some()
+        {
+            found.push(other);
+        }
+        // Behind every row of the realm: a zero ends its name in their keys.
+        from = realm.into_bytes();
+        from.push(1);
+    }
+    Ok(found)
+}
+
+/// Most realms that are looked at for users of the same name.
+const REALMS: usize = 64;
 
 fn page<T>(
     rows: &Reader<'_>,

@@ -145,6 +145,9 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Answer<'a, Vec<(UserKey, UserState)>>;
 
+    /// Users of the same name in other realms.
+    fn namesakes<'a>(&'a self, user: &'a UserKey) -> Answer<'a, Vec<UserKey>>;
+
     /// The token with this serial, and its state.
     fn token<'a>(&'a self, serial: &'a Serial) -> Answer<'a, Option<(Token, TokenState)>>;
 

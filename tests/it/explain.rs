@@ -28,11 +28,7 @@ use crate::support::explained::key;
 async fn a_wrong_code() {
     let house = House::new().await;
     let (id, reason) = house.vpn("alice", &format!("{PIN}000000")).await;
-    assert_eq!(
-        reason,
-        Reason::WrongPin,
-        "read as a PIN: the first factor alone"
-    );
+    assert_eq!(reason, Reason::WrongCode, "the PIN in it is right");
     let ask = Ask {
         user: "alice",
         client: "old",
@@ -40,7 +36,7 @@ async fn a_wrong_code() {
         from: Some(AWAY),
         ..Ask::default()
     };
-    house.explained("wrong-pin-of-either", &id);
+    house.explained("wrong-code-of-either", &id);
     let (id, decided) = house.ask(ask).await;
     assert_eq!(decided.reason, Reason::WrongCode);
     house.explained("wrong-code", &id);

@@ -2,6 +2,7 @@
 
 use crate::model::credential::Credentials;
 use crate::model::id::Serial;
+use crate::model::kind::Kind;
 use crate::model::reason::Reason;
 use crate::model::token::LifeCycle;
 use crate::model::token::Token;
@@ -10,6 +11,7 @@ use crate::otp::throttle::Blocked;
 use crate::policy::Factor;
 use crate::policy::Policy;
 use crate::policy::assurance;
+use crate::policy::kinds_of;
 use crate::service::ask::prompt;
 use crate::service::evaluate::Case;
 use crate::service::evaluate::Demand;
@@ -27,6 +29,8 @@ pub struct Asked {
     pub place: String,
     /// Its factors, in order.
     pub factors: Vec<FactorShown>,
+    /// Kinds of tokens that prove the held factor.
+    pub kinds: Vec<Kind>,
     /// The exception in force: kind, owner, end and reason.
     pub waiver: Option<String>,
     /// What the person may type.
@@ -117,11 +121,28 @@ pub(super) fn asked(
                 waived: !left.contains(factor),
             })
             .collect(),
+        kinds: kinds(case, demand),
         waiver: demand.waived.as_ref().map(|waived| waived.text.clone()),
         forms: forms(case, left, credentials, tokens),
         reaches: assurance(left, best.map(|token| token.token.kind)),
         min_assurance: case.rule.min_assurance,
     }
+}
+
+/// Kinds that prove the first held factor which is asked for.
+fn kinds(case: Case<'_, '_>, demand: &Demand<'_>) -> Vec<Kind> {
+    let mut held = demand
+        .factors
+        .iter()
+        .filter(|factor| !factor.is_knowledge());
+    let Some(held) = held.next() else {
+        return Vec::new();
+    };
+    let accepted = case.rule.accepts(*held, demand.outage);
+    let kinds = accepted.flat_map(|factor| kinds_of(factor, &case.policy.otp).iter().copied());
+    kinds
+        .filter(|kind| !matches!(kind, Kind::Yubikey | Kind::Push))
+        .collect()
 }
 
 fn forms(

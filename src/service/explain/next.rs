@@ -3,6 +3,7 @@
 use crate::model::audit::DecisionEvent;
 use crate::model::audit::Purpose;
 use crate::model::kind::Kind;
+use crate::model::reason::Decision;
 use crate::model::reason::Reason;
 use crate::model::token::LifeCycle;
 use crate::model::user_key::UserKey;
@@ -45,21 +46,18 @@ pub(super) fn supposed(situation: &Situation) -> Vec<Step> {
 /// After a decision.
 pub(super) fn past(event: &DecisionEvent, past: &Past) -> Vec<Step> {
     let situation = &past.situation;
-    if event.purpose != Purpose::Login {
-        let again = match event.purpose {
-            Purpose::Resync => "token resync",
-            _ => "token confirm",
-        };
-        let serial = event.serial.as_ref();
-        let serial = serial.map_or("SERIAL", crate::model::id::Serial::as_str);
-        let (noun, verb) = again.split_once(' ').unwrap_or_default();
-        return match event.reason {
-            Reason::TotpOk | Reason::HotpOk => Vec::new(),
-            _ => vec![step("Try again with fresh codes", &[noun, verb, serial])],
-        };
+    if event.decision == Decision::Reject && event.purpose != Purpose::Login {
+        return outside(event, past);
     }
     match event.reason {
-        Reason::UsedCode => used(past),
+        reason if counts(reason) => {
+            let mut steps = still_blocked(situation);
+            steps.extend(match reason {
+                Reason::UsedCode => used(past),
+                reason => of_reason(reason, situation),
+            });
+            steps
+        }
         Reason::Locked | Reason::Throttled | Reason::SourceBlocked => {
             let counters = situation.counters.as_ref();
             match counters.and_then(|counters| counters.blocked) {
@@ -77,6 +75,81 @@ pub(super) fn past(event: &DecisionEvent, past: &Past) -> Vec<Step> {
         }
         reason => of_reason(reason, situation),
     }
+}
+
+/// Whether a refusal for this reason counts as a failure, and may have led to a pause or a lock.
+const fn counts(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::WrongCode
+            | Reason::UsedCode
+            | Reason::ExpiredCode
+            | Reason::WrongPin
+            | Reason::WrongPassword
+    )
+}
+
+/// What must end before anything else can help.
+fn still_blocked(situation: &Situation) -> Vec<Step> {
+    let counters = situation.counters.as_ref();
+    match counters.and_then(|counters| counters.blocked) {
+        Some(Reason::Locked) => {
+            let words = ["user", "unlock", situation.name.as_str()];
+            let text =
+                "The user is locked by now, and right codes are refused too: end the lock first";
+            vec![step(text, &words)]
+        }
+        Some(Reason::Throttled) => {
+            vec![say(
+                "First let the pause after the failures pass: some seconds.",
+            )]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// After a code outside a login that was refused.
+fn outside(event: &DecisionEvent, past: &Past) -> Vec<Step> {
+    let user = past.situation.name.as_str();
+    let mut steps = Vec::new();
+    match event.reason {
+        Reason::Locked => steps.push(step(
+            "The codes were not looked at: end the lock first",
+            &["user", "unlock", user],
+        )),
+        Reason::Throttled => steps.push(say(
+            "The codes were not looked at: wait some seconds. It says nothing about the token.",
+        )),
+        _ => {}
+    }
+    let token = past.token.as_ref().and_then(|token| token.now.as_ref());
+    let Some((token, _)) = token else {
+        steps.push(step(
+            "See the user's tokens",
+            &["token", "list", "--user", user],
+        ));
+        return steps;
+    };
+    let serial = token.serial.as_str();
+    steps.push(match (event.purpose, token.state) {
+        (Purpose::Resync, LifeCycle::Active) => step(
+            "Give two fresh codes that follow each other",
+            &["token", "resync", serial],
+        ),
+        (Purpose::Confirm, LifeCycle::Pending) => {
+            step("Try again with a fresh code", &["token", "confirm", serial])
+        }
+        (Purpose::Enrol, LifeCycle::Pending) => step(
+            "Give the user a new enrolment code",
+            &["token", "offer", serial],
+        ),
+        (Purpose::Inbound, _) => say("Let the person begin the login again."),
+        (_, state) => step(
+            format!("The token is {state} by now"),
+            &["token", "show", serial],
+        ),
+    });
+    steps
 }
 
 fn used(past: &Past) -> Vec<Step> {
@@ -99,6 +172,12 @@ fn used(past: &Past) -> Vec<Step> {
 
 fn of_reason(reason: Reason, situation: &Situation) -> Vec<Step> {
     let user = situation.name.as_str();
+    let record = situation.user.as_ref().map(|person| &person.user);
+    if record.is_none() && is_about_record(reason) {
+        return vec![say(
+            "There is no such user any more: there is nothing to do.",
+        )];
+    }
     match reason {
         Reason::TotpOk
         | Reason::HotpOk
@@ -111,17 +190,18 @@ fn of_reason(reason: Reason, situation: &Situation) -> Vec<Step> {
         | Reason::PasswordOk
         | Reason::EnrolOk => Vec::new(),
         Reason::RecoveryOk => vec![step(
-            "Give the user a token that works again",
+            "If the user's token is lost, make another",
             &["token", "add", user, "--kind", "totp"],
         )],
-        Reason::BypassOk => vec![step(
+        Reason::BypassOk if record.is_some_and(|user| user.bypass.is_some()) => vec![step(
             "End the bypass before its time",
             &["user", "bypass", user, "--end"],
         )],
-        Reason::ExemptOk => vec![step(
+        Reason::ExemptOk if record.is_some_and(|user| user.exemption.is_some()) => vec![step(
             "End the exemption before its time",
             &["user", "exempt", user, "--end"],
         )],
+        Reason::BypassOk | Reason::ExemptOk => vec![say("The exception has ended since.")],
         Reason::Challenged | Reason::Answered => vec![step(
             "The answer is a request of its own, with its own id",
             &["audit", "list", "--user", user],
@@ -142,24 +222,18 @@ fn of_reason(reason: Reason, situation: &Situation) -> Vec<Step> {
             "Tell the person what to type. An empty box, and a NAS that sends something of its own, \
              end here too.",
         )],
-        Reason::WrongPin | Reason::NoPin => vec![step(
-            "Set a PIN, and tell it to nobody but the person",
-            &["user", "set", user, "--pin-stdin"],
-        )],
-        Reason::WrongPassword | Reason::NoPassword => vec![step(
-            "Set a password, and tell it to nobody but the person",
-            &["user", "set", user, "--password-stdin"],
-        )],
+        Reason::WrongPin | Reason::WrongPassword => forgotten(reason, user),
+        Reason::NoPin | Reason::NoPassword => not_set(reason, situation),
         Reason::MustChange => must_change(situation),
         Reason::UnknownUser => unknown(situation),
+        Reason::UserDisabled if record.is_some_and(|user| !user.disabled) => {
+            vec![say("The user is enabled by now: let them try again.")]
+        }
         Reason::UserDisabled => vec![step(
-            "If the person may come in again",
+            "If the user may log in again",
             &["user", "enable", user],
         )],
-        Reason::NoToken => vec![step(
-            "Give the user a token",
-            &["token", "add", user, "--kind", "totp"],
-        )],
+        Reason::NoToken => no_token(situation),
         Reason::NotActive => not_active(situation),
         Reason::Locked => locked(situation),
         Reason::Throttled => vec![say("Wait some seconds between attempts.")],
@@ -174,6 +248,9 @@ fn of_reason(reason: Reason, situation: &Situation) -> Vec<Step> {
             ),
         ],
         Reason::NoRule => no_rule(situation),
+        Reason::OtherRealm if !situation.asker.known => vec![say(
+            "There is no such client any more: there is nothing to do.",
+        )],
         Reason::OtherRealm => vec![step(
             "The client is bound to another realm",
             &["client", "show", &situation.asker.name],
@@ -215,24 +292,162 @@ fn wrong_code(situation: &Situation) -> Vec<Step> {
     )];
     let off = "If it repeats, the token's clock is off: two codes in a row find it again";
     let ahead = "If it repeats, the counter ran ahead: two codes in a row find it again";
-    let hotp = |token: &TokenShown| token.token.kind == Kind::Hotp;
-    let timed = |token: &TokenShown| token.counts && !hotp(token);
-    steps.extend(tokens(situation, off, "resync", timed));
-    let counted = |token: &TokenShown| token.counts && hotp(token);
-    steps.extend(tokens(situation, ahead, "resync", counted));
+    let counts = |wanted: Kind| {
+        move |token: &TokenShown| {
+            token.counts && token.token.kind == wanted && token.token.state == LifeCycle::Active
+        }
+    };
+    steps.extend(tokens(situation, off, "resync", counts(Kind::Totp)));
+    steps.extend(tokens(situation, ahead, "resync", counts(Kind::Hotp)));
+    let mut shown = situation.tokens.iter().filter(|token| token.counts);
+    if shown.any(|token| token.token.kind.is_issued()) {
+        steps.push(say(
+            "Of codes that are sent only the newest is good, and only for the login that asked for it.",
+        ));
+    }
     steps
 }
 
+/// The password or PIN was wrong: a new one is the last resort.
+fn forgotten(reason: Reason, user: &str) -> Vec<Step> {
+    let (text, option) = match reason {
+        Reason::WrongPin => (
+            "If the user has forgotten the PIN, set another",
+            "--pin-stdin",
+        ),
+        _ => (
+            "If the user has forgotten the password, set another",
+            "--password-stdin",
+        ),
+    };
+    vec![
+        say("Once is a slip: let the user try again, with a fresh code."),
+        step(text, &["user", "set", user, option]),
+    ]
+}
+
+/// The user had no PIN or no password.
+fn not_set(reason: Reason, situation: &Situation) -> Vec<Step> {
+    let person = situation.user.as_ref();
+    let (set, name, option) = match reason {
+        Reason::NoPin => (person.and_then(|one| one.pin), "PIN", "--pin-stdin"),
+        _ => (
+            person.and_then(|one| one.password),
+            "password",
+            "--password-stdin",
+        ),
+    };
+    if set.is_some() {
+        return vec![say(format!(
+            "The user has a {name} by now: let them try again."
+        ))];
+    }
+    let text = format!("Set a {name}, and tell it to nobody but the user");
+    vec![step(text, &["user", "set", &situation.name, option])]
+}
+
+/// A token of a kind that the rule accepts is missing.
+fn no_token(situation: &Situation) -> Vec<Step> {
+    let mut steps = Vec::new();
+    if situation.tokens.iter().any(|token| token.counts) {
+        return vec![say("The user has such a token by now: let them try again.")];
+    }
+    let useless = situation
+        .tokens
+        .iter()
+        .filter(|token| !matches!(token.token.state, LifeCycle::Revoked | LifeCycle::Expired));
+    let useless: Vec<&str> = useless.map(|token| token.token.serial.as_str()).collect();
+    if !useless.is_empty() {
+        let named = useless.join(", ");
+        steps.push(say(format!(
+            "The rule does not accept what the user has: {named}."
+        )));
+    }
+    steps.push(another(
+        situation,
+        "Give the user a token that the rule accepts",
+    ));
+    steps
+}
+
+/// A new token of a kind that the rule accepts.
+fn another(situation: &Situation, text: &str) -> Step {
+    let asked = situation.asked.as_ref();
+    let kinds = asked.map_or(&[][..], |asked| &asked.kinds);
+    let kind = kinds.iter().find(|kind| **kind == Kind::Totp);
+    let kind = kind
+        .or_else(|| kinds.first())
+        .copied()
+        .unwrap_or(Kind::Totp);
+    let record = situation.user.as_ref().map(|person| &person.user);
+    let address = record.and_then(|user| match kind {
+        Kind::Email => user.email.as_deref(),
+        _ => user.phone.as_deref(),
+    });
+    let mut words = vec!["token", "add", &situation.name, "--kind", kind.as_str()];
+    if matches!(kind, Kind::Sms | Kind::Email | Kind::Voice) && address.is_none() {
+        words.extend(["--address", "ADDRESS"]);
+    }
+    step(text, &words)
+}
+
+/// Whether the advice for a reason is about a user on record.
+const fn is_about_record(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::RecoveryOk
+            | Reason::BypassOk
+            | Reason::ExemptOk
+            | Reason::WrongCode
+            | Reason::WrongPin
+            | Reason::WrongPassword
+            | Reason::MustChange
+            | Reason::UserDisabled
+            | Reason::NoToken
+            | Reason::NotActive
+            | Reason::NoPin
+            | Reason::NoPassword
+            | Reason::Locked
+    )
+}
+
 fn not_active(situation: &Situation) -> Vec<Step> {
-    let in_state = |state: LifeCycle| move |token: &TokenShown| token.token.state == state;
-    let pending = "Prove that the token works by its first code";
-    let mut steps = tokens(situation, pending, "confirm", in_state(LifeCycle::Pending));
-    let suspended = in_state(LifeCycle::Suspended);
-    let again = "Put it into use again, if it is in the right hands";
-    steps.extend(tokens(situation, again, "resume", suspended));
+    let mut steps = Vec::new();
+    let asked = situation.asked.as_ref();
+    let kinds = asked.map_or(&[][..], |asked| &asked.kinds);
+    for (state, verb, text) in [
+        (
+            LifeCycle::Pending,
+            "confirm",
+            "Prove that the token works by its first code",
+        ),
+        (
+            LifeCycle::Suspended,
+            "resume",
+            "Put it into use again, if it is in the right hands",
+        ),
+        (
+            LifeCycle::Requested,
+            "approve",
+            "Somebody asked for it, and others must approve",
+        ),
+        (LifeCycle::Approved, "offer", "It is approved: hand it out"),
+    ] {
+        let wanted = |token: &TokenShown| {
+            let token = &token.token;
+            token.state == state && (kinds.is_empty() || kinds.contains(&token.kind))
+        };
+        steps.extend(tokens(situation, text, verb, wanted));
+    }
+    if situation.tokens.iter().any(|token| token.counts) {
+        steps.insert(
+            0,
+            say("The user has an active token by now: let them try again."),
+        );
+    }
     if steps.is_empty() {
-        let words = ["token", "add", &situation.name, "--kind", "totp"];
-        steps.push(step("All are revoked: give the user another", &words));
+        let text = "All are revoked or expired: give the user another";
+        steps.push(another(situation, text));
     }
     steps
 }
@@ -275,8 +490,11 @@ fn must_change(situation: &Situation) -> Vec<Step> {
     let user = situation.name.as_str();
     let must = |verifier: Option<bool>| verifier == Some(true);
     let person = situation.user.as_ref();
+    if !person.is_some_and(|person| must(person.pin) || must(person.password)) {
+        return vec![say("It was changed since: let the user try again.")];
+    }
     let mut steps = vec![say(
-        "The person chooses another in the application (`POST /v1/credentials`), or:",
+        "The user chooses another in the application (`POST /v1/credentials`), or:",
     )];
     if person.is_some_and(|person| must(person.pin)) {
         steps.push(step("Set a PIN", &["user", "set", user, "--pin-stdin"]));
@@ -292,6 +510,22 @@ fn unknown(situation: &Situation) -> Vec<Step> {
     let user = situation.name.as_str();
     if situation.user.is_some() {
         return vec![say("The user was made since: try again.")];
+    }
+    if !situation.namesakes.is_empty() {
+        let realm = UserKey::parse(user).map(|key| key.realm().to_owned());
+        let realm = realm.unwrap_or_default();
+        let shown = situation.namesakes.iter().map(|other| {
+            step(
+                format!("{other} exists: if that is the person, realm {realm} is the mistake"),
+                &["user", "show", other],
+            )
+        });
+        let mut steps: Vec<Step> = shown.collect();
+        steps.push(say(
+            "Let the person type the name without a realm, or correct the realm that the client sends \
+             or has on record; add nobody twice.",
+        ));
+        return steps;
     }
     let mut steps = vec![step(
         "Compare the spelling and the realm",

@@ -27,6 +27,8 @@ pub struct Situation {
     pub name: String,
     /// Its record, if there is one.
     pub user: Option<Person>,
+    /// Users of the same name in other realms, where there is no record.
+    pub namesakes: Vec<String>,
     /// The policy that applies, if it is loaded.
     pub policy: Option<PolicyShown>,
     /// What the deciding rule asks for.

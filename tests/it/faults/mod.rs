@@ -32,3 +32,5 @@ mod d4_files_and_forms;
 mod d5_words_typed;
 mod d5_words_typed;
 mod d7_metrics;
+mod a1_rows;
+mod c6_advice;

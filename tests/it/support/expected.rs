@@ -183,13 +183,17 @@ impl Codes {
                 let live = |text: &&str| *text == self.fresh || self.used.as_deref() == Some(text);
                 let code = order.iter().position(|factor| *factor == Factor::Otp);
                 let code = code.and_then(|place| parts.as_ref()?.get(place).copied());
-                if order.len() > 1 && form == Form::Either && !code.as_ref().is_some_and(live) {
-                    return self.judge(order, &[Some(typed)]);
-                }
                 let unread = || vec![None; order.len()];
                 let parts =
                     parts.map_or_else(unread, |parts| parts.into_iter().map(Some).collect());
-                self.judge(order, &parts)
+                let all = self.judge(order, &parts);
+                if order.len() > 1 && form == Form::Either && !code.as_ref().is_some_and(live) {
+                    let first = self.judge(order, &[Some(typed)]);
+                    let known = matches!(first.words[0], "wrong_password" | "wrong_pin");
+                    // Beside what is right, a wrong code is called one.
+                    return if known && all.words == ["wrong_code"] { all } else { first };
+                }
+                all
             }
         }
     }

@@ -1,9 +1,11 @@
 //! A service with people and gateways behind a listener, for what the program prints about it.
 
+use std::io::Write as _;
 use std::net::IpAddr;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -236,6 +238,11 @@ impl House {
 
     /// Runs the program against the service: exit code, stdout, stderr.
     pub(crate) fn run(&self, words: &[&str]) -> (i32, String, String) {
+        self.run_with(words, "")
+    }
+
+    /// The same, with standard input.
+    pub(crate) fn run_with(&self, words: &[&str], input: &str) -> (i32, String, String) {
         let output = tokio::task::block_in_place(|| {
             let mut command = Command::new(env!("CARGO_BIN_EXE_oncegate"));
             for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ONCEGATE")) {
@@ -251,8 +258,13 @@ impl House {
                     "--key-file",
                 ])
                 .arg(self.key.path())
-                .output()
-                .unwrap()
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped());
+            let mut child = command.spawn().unwrap();
+            // A command that refuses its arguments does not read its input.
+            let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+            child.wait_with_output().unwrap()
         });
         let text = |octets| String::from_utf8(octets).unwrap();
         let code = output.status.code().unwrap();

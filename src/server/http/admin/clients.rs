@@ -218,7 +218,7 @@ pub(crate) async fn change_client(
     let service = app.service();
     let changed = service.set_client(&name, patch, expected, by).await;
     let present = async || service.client(&name).ok().map(|client| client.revision);
-    let tell = |error| tell::client(&name, error);
+    let tell = async |error| tell::client(&name, error);
     let client = conditional(changed, expected, present, tell).await?;
     let shown = forms::client(&client, service.now());
     Ok(answer::record(StatusCode::OK, &shown, client.revision))
@@ -250,7 +250,7 @@ pub(crate) async fn remove_client(
     let service = app.service();
     let removed = service.remove_client(&name, expected, by).await;
     let present = async || service.client(&name).ok().map(|client| client.revision);
-    let tell = |error| tell::client(&name, error);
+    let tell = async |error| tell::client(&name, error);
     conditional(removed, expected, present, tell).await?;
     Ok(StatusCode::NO_CONTENT)
 }

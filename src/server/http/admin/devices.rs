@@ -56,7 +56,10 @@ pub(crate) async fn list_devices(
 ) -> Result<Response, Failure> {
     let user = user_key(&of.user)?;
     let found = app.service().devices_of(&user).await;
-    let found = found.map_err(|error| tell::user(&user, error))?;
+    let found = match found {
+        Ok(found) => found,
+        Err(error) => return Err(tell::user(&app, &user, error).await),
+    };
     let devices = found.iter();
     let devices = devices
         .map(|(device, state)| forms::device(device, state))

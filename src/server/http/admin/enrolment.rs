@@ -22,11 +22,13 @@ use crate::server::http::admin::IfMatch;
 use crate::server::http::admin::SerialPath;
 use crate::server::http::admin::conditional;
 use crate::server::http::admin::tell;
+use crate::server::http::admin::tell::Goal;
 use crate::server::http::admin::tokens::code;
 use crate::server::http::admin::tokens::otpauth_uri;
 use crate::server::http::admin::tokens::revision;
 use crate::server::http::admin::tokens::seen;
 use crate::server::http::admin::tokens::shown;
+use crate::server::http::admin::tokens::wrong_state;
 use crate::server::http::admin::user_key;
 use crate::server::http::admin::word;
 use crate::server::http::answer;
@@ -79,8 +81,8 @@ pub(crate) async fn offer_token(
         .offer_token(&serial, &ways.media, expected, by)
         .await;
     let present = async || revision(&app, &serial).await;
-    let tell = |error| match error {
-        AdminError::Conflict(why) => tell::wrong_state(&token, why),
+    let tell = async |error| match error {
+        AdminError::Conflict(why) => wrong_state(&app, &token, Goal::Use, why),
         other => tell::token(&serial, other),
     };
     let offered = conditional(offered, expected, present, tell).await?;
@@ -216,9 +218,9 @@ pub(crate) async fn approve_token(
         .approve_token(&serial, on_behalf, expected, by)
         .await;
     let present = async || revision(&app, &serial).await;
-    let tell = |error| match error {
+    let tell = async |error| match error {
         AdminError::Conflict(why) if token.state != LifeCycle::Requested => {
-            tell::wrong_state(&token, why)
+            wrong_state(&app, &token, Goal::Use, why)
         }
         other => tell::token(&serial, other),
     };
@@ -256,7 +258,7 @@ pub(crate) async fn deny_token(
         .service()
         .deny_token(&serial, &body.reason, expected, by)
         .await;
-    ended(&app, &token, denied, expected).await
+    ended(&app, &token, Goal::End, denied, expected).await
 }
 
 /// Ends a token for good.
@@ -294,13 +296,18 @@ pub(crate) async fn revoke_token(
     let token = seen(&app, &serial, expected).await?;
     let present = token.state_at(app.service().now());
     if !present.may_become(LifeCycle::Revoked) {
-        return Err(tell::wrong_state(&token, "there is nothing to revoke"));
+        return Err(wrong_state(
+            &app,
+            &token,
+            Goal::End,
+            "there is nothing to revoke",
+        ));
     }
     let revoked = app
         .service()
         .revoke_token(&serial, reason, expected, by)
         .await;
-    ended(&app, &token, revoked, expected).await
+    ended(&app, &token, Goal::End, revoked, expected).await
 }
 
 /// Gives a token in use a new end.
@@ -345,7 +352,7 @@ pub(crate) async fn renew_token(
         .service()
         .renew_token(&serial, length, window, expected, by)
         .await;
-    ended(&app, &token, renewed, expected).await
+    ended(&app, &token, Goal::Renew, renewed, expected).await
 }
 
 /// Makes a token count for a second user too, after two consecutive codes of it.
@@ -372,8 +379,10 @@ pub(crate) async fn link_token(
     let token = seen(&app, &serial, None).await?;
     let in_use = token.state_at(app.service().now()) == LifeCycle::Active;
     if !in_use || !matches!(token.kind, Kind::Totp | Kind::Hotp) {
-        return Err(tell::wrong_state(
+        return Err(wrong_state(
+            &app,
             &token,
+            Goal::Use,
             "only an active totp or hotp token is linked",
         ));
     }
@@ -381,11 +390,13 @@ pub(crate) async fn link_token(
         .service()
         .link_token(&serial, &user, (&first, &second), by)
         .await;
-    linked.map_err(|error| match error {
-        AdminError::Refused(reason) => tell::not_found_again(&token, reason),
-        AdminError::NotFound("user") => tell::no_user(&user),
-        other => tell::token(&serial, other),
-    })?;
+    if let Err(error) = linked {
+        return Err(match error {
+            AdminError::Refused(reason) => tell::not_found_again(&token, reason),
+            AdminError::NotFound("user") => tell::no_user(&app, &user).await,
+            other => tell::token(&serial, other),
+        });
+    }
     shown(&app, &serial).await
 }
 
@@ -418,12 +429,13 @@ pub(crate) async fn unlink_token(
 async fn ended(
     app: &App,
     token: &Token,
+    goal: Goal,
     done: Result<Token, AdminError>,
     expected: Option<u64>,
 ) -> Result<Response, Failure> {
     let present = async || revision(app, &token.serial).await;
-    let tell = |error| match error {
-        AdminError::Conflict(why) => tell::wrong_state(token, why),
+    let tell = async |error| match error {
+        AdminError::Conflict(why) => wrong_state(app, token, goal, why),
         other => tell::token(&token.serial, other),
     };
     conditional(done, expected, present, tell).await?;

@@ -236,13 +236,14 @@ async fn conditional<T>(
     result: Result<T, AdminError>,
     expected: Option<u64>,
     present: impl AsyncFnOnce() -> Option<u64>,
-    tell: impl FnOnce(AdminError) -> Failure,
+    tell: impl AsyncFnOnce(AdminError) -> Failure,
 ) -> Result<T, Failure> {
     match result {
         Err(AdminError::Conflict(_)) if expected.is_some() && present().await != expected => {
             Err(Failure::Changed)
         }
-        other => other.map_err(tell),
+        Err(error) => Err(tell(error).await),
+        Ok(done) => Ok(done),
     }
 }
 

@@ -11,13 +11,27 @@ use crate::model::reason::Reason;
 use crate::model::token::LifeCycle;
 use crate::model::token::Token;
 use crate::model::user_key::UserKey;
+use crate::server::http::App;
 use crate::server::http::admin::similar::Unknown;
 use crate::server::http::error::Failure;
 use crate::service::admin::AdminError;
+use crate::time::UnixTime;
 
-pub(super) fn no_user(user: &UserKey) -> Failure {
+/// There is no such user. Where another realm has one of this name, adding is the wrong advice.
+pub(super) async fn no_user(app: &App, user: &UserKey) -> Failure {
+    let others = app.service().store().namesakes(user).await;
+    let others = others.unwrap_or_default();
     let name = user.to_string();
-    let failure = Failure::NotFound(format!("there is no user {name}").into()).advise(format!(
+    let missing = Failure::NotFound(format!("there is no user {name}").into());
+    if let Some(other) = others.first() {
+        let all: Vec<String> = others.iter().map(ToString::to_string).collect();
+        return missing.advise(format!(
+            "the name exists in another realm: {}; see it: oncegate user show {}",
+            all.join(", "),
+            shell::word(&other.to_string())
+        ));
+    }
+    let failure = missing.advise(format!(
         "compare with `oncegate user list`, or make it: oncegate user add {}",
         shell::word(&name)
     ));
@@ -41,9 +55,9 @@ pub(super) fn no_client(name: &str) -> Failure {
 }
 
 /// A failed verb about this user.
-pub(super) fn user(user: &UserKey, error: AdminError) -> Failure {
+pub(super) async fn user(app: &App, user: &UserKey, error: AdminError) -> Failure {
     match error {
-        AdminError::NotFound(_) => no_user(user),
+        AdminError::NotFound(_) => no_user(app, user).await,
         other => other.into(),
     }
 }
@@ -79,9 +93,14 @@ pub(super) fn user_exists(user: &UserKey, error: AdminError) -> Failure {
 }
 
 /// A token that cannot be made.
-pub(super) fn token_exists(user: &UserKey, serial: Option<&Serial>, error: AdminError) -> Failure {
+pub(super) async fn token_exists(
+    app: &App,
+    user: &UserKey,
+    serial: Option<&Serial>,
+    error: AdminError,
+) -> Failure {
     match (error, serial) {
-        (AdminError::NotFound(_), _) => no_user(user),
+        (AdminError::NotFound(_), _) => no_user(app, user).await,
         (AdminError::Conflict(_), Some(serial)) => {
             Failure::Conflict(format!("token {serial} exists already").into())
                 .advise("choose another serial, or leave it out to get a new one")
@@ -104,35 +123,61 @@ pub(super) fn client_exists(name: &str, taken: bool, error: AdminError) -> Failu
     }
 }
 
-/// A token whose state does not allow what was asked.
-pub(super) fn wrong_state(token: &Token, wanted: &str) -> Failure {
-    let Token { serial, state, .. } = token;
-    let next = match state {
-        LifeCycle::Requested => format!(
-            "approve it: oncegate token approve {serial}; or end it: oncegate token revoke {serial}"
+/// What the caller wants of a token.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Goal {
+    /// That it can be used.
+    Use,
+    /// That it goes on being usable.
+    Renew,
+    /// That it cannot be used any more, for a while or for good.
+    End,
+}
+
+/// A token whose state does not allow what was asked. The advice leads to where the caller was going:
+/// who wants to use a token is not told to end it.
+pub(super) fn wrong_state(token: &Token, at: UnixTime, goal: Goal, wanted: &str) -> Failure {
+    let (serial, state) = (&token.serial, token.state_at(at));
+    let next = match (state, goal) {
+        (LifeCycle::Revoked | LifeCycle::Expired, _) => {
+            let user = token.user.to_string();
+            let (user, kind) = (shell::word(&user), token.kind);
+            format!("that is final; make another: oncegate token add {user} --kind {kind}")
+        }
+        (LifeCycle::Active, Goal::Renew) if token.expires.is_some() => {
+            format!(
+                "an administrator renews it all the same: oncegate token renew {serial} --force"
+            )
+        }
+        (LifeCycle::Requested, Goal::Use | Goal::Renew) => {
+            format!("approve it: oncegate token approve {serial}")
+        }
+        (LifeCycle::Approved, Goal::Use | Goal::Renew) => {
+            format!("hand it out: oncegate token offer {serial}")
+        }
+        (LifeCycle::Pending, Goal::Use | Goal::Renew) => {
+            format!("activate it by its first code: oncegate token confirm {serial}")
+        }
+        (LifeCycle::Suspended, Goal::Use | Goal::Renew) => {
+            format!("use it again: oncegate token resume {serial}")
+        }
+        (LifeCycle::Active, Goal::Use | Goal::Renew) => {
+            format!("it is in use, and needs nothing more; see it: oncegate token show {serial}")
+        }
+        (LifeCycle::Suspended, Goal::End) => format!(
+            "its codes are refused already; use it again: oncegate token resume {serial}; end it for \
+             good: oncegate token revoke {serial}"
         ),
-        LifeCycle::Approved => format!(
-            "hand it out: oncegate token offer {serial}; or end it: oncegate token revoke {serial}"
+        (LifeCycle::Requested, Goal::End) => {
+            format!("nothing can log in with it yet; end it: oncegate token deny {serial}")
+        }
+        (LifeCycle::Pending, Goal::End) => format!(
+            "nothing can log in with it before its first code (oncegate token confirm {serial}); end \
+             it: oncegate token revoke {serial}"
         ),
-        LifeCycle::Expired => format!(
-            "its time is over; make another: oncegate token add {}",
-            shell::word(&token.user.to_string())
-        ),
-        LifeCycle::Pending => format!(
-            "activate it by its first code: oncegate token confirm {serial}; \
-             or end it: oncegate token revoke {serial}"
-        ),
-        LifeCycle::Active => format!(
-            "pause it: oncegate token suspend {serial}; or end it: oncegate token revoke {serial}"
-        ),
-        LifeCycle::Suspended => format!(
-            "use it again: oncegate token resume {serial}; \
-             or end it: oncegate token revoke {serial}"
-        ),
-        LifeCycle::Revoked => format!(
-            "revoked is final; make another: oncegate token add {}",
-            shell::word(&token.user.to_string())
-        ),
+        (_, Goal::End) => {
+            format!("nothing can log in with it yet; end it: oncegate token revoke {serial}")
+        }
     };
     Failure::Conflict(format!("token {serial} is {state}; {wanted}").into()).advise(next)
 }
@@ -141,13 +186,15 @@ pub(super) fn wrong_state(token: &Token, wanted: &str) -> Failure {
 pub(super) fn not_confirmed(token: &Token, reason: Reason) -> Failure {
     let next = match (reason, token.kind) {
         (Reason::WrongCode, Kind::Hotp) => {
-            "press the token once more and type the code it shows then; if that is refused too, \
-             the token holds another key or is far ahead: remove it and add it again"
+            "press the token once more and type the code it shows then; if codes go on being wrong, \
+             it holds another key or is far ahead: remove it and add it again"
         }
-        (Reason::WrongCode, _) => {
+        (Reason::WrongCode, Kind::Totp) => {
             "see that the phone sets its clock by the network, then type the next code it shows; \
-             if that is refused too, the phone holds another key: remove the token and add it again"
+             if codes go on being wrong, the phone holds another key: remove the token and add it \
+             again"
         }
+        (Reason::WrongCode, _) => "type the newest code that was sent or printed for this token",
         (other, _) => other.advice(),
     };
     refused(token, reason, next)
@@ -157,12 +204,12 @@ pub(super) fn not_confirmed(token: &Token, reason: Reason) -> Failure {
 pub(super) fn not_found_again(token: &Token, reason: Reason) -> Failure {
     let next = match (reason, token.kind) {
         (Reason::WrongCode, Kind::Hotp) => {
-            "press the token twice and give its next two codes in their order; if they are refused \
-             too, it holds another key or is far ahead: remove it and add it again"
+            "press the token twice and give its next two codes in their order; if codes go on being \
+             wrong, it holds another key or is far ahead: remove it and add it again"
         }
         (Reason::WrongCode, _) => {
             "give two codes that follow each other, the one shown now and the next; see that the \
-             phone sets its clock by the network; if they are refused too, it holds another key: \
+             phone sets its clock by the network; if codes go on being wrong, it holds another key: \
              remove the token and add it again"
         }
         (other, _) => other.advice(),
@@ -171,9 +218,23 @@ pub(super) fn not_found_again(token: &Token, reason: Reason) -> Failure {
 }
 
 fn refused(token: &Token, reason: Reason, next: &str) -> Failure {
-    Failure::Refused(format!(
-        "token {} did not make that code ({reason})",
-        token.serial
-    ))
-    .advise(next)
+    let serial = &token.serial;
+    let (what, next) = match reason {
+        Reason::Locked => {
+            let user = token.user.to_string();
+            let next = format!(
+                "end the lock, then try again: oncegate user unlock {}",
+                shell::word(&user)
+            );
+            ("what was typed for it was not looked at", next)
+        }
+        Reason::Throttled | Reason::SourceBlocked => (
+            "what was typed for it was not looked at",
+            "wait some seconds after a failure, then try again; it says nothing about the token"
+                .to_owned(),
+        ),
+        Reason::UsedCode => ("that code was used before", next.to_owned()),
+        _ => ("it did not make that code", next.to_owned()),
+    };
+    Failure::Refused(format!("token {serial}: {what} ({reason})")).advise(next)
 }

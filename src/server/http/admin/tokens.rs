@@ -33,6 +33,7 @@ use crate::server::http::admin::conditional;
 use crate::server::http::admin::damaged;
 use crate::server::http::admin::limit;
 use crate::server::http::admin::tell;
+use crate::server::http::admin::tell::Goal;
 use crate::server::http::admin::time;
 use crate::server::http::admin::user_key;
 use crate::server::http::admin::word;
@@ -76,7 +77,10 @@ pub(crate) async fn list_tokens(
         Some(user) => {
             let user = user_key(user)?;
             let view = store.view(&user).await?;
-            let mut tokens = view.ok_or_else(|| tell::no_user(&user))?.tokens;
+            let Some(view) = view else {
+                return Err(tell::no_user(&app, &user).await);
+            };
+            let mut tokens = view.tokens;
             if let Some((_, after)) = &after {
                 tokens.retain(|(token, _)| token.serial > *after);
             }
@@ -170,7 +174,12 @@ pub(crate) async fn create_token(
     new.strict = !caller.may_administer();
     let (user, serial) = (new.token.user.clone(), new.token.serial.clone());
     let made = app.service().enrol_token(new, by).await;
-    let made = made.map_err(|error| tell::token_exists(&user, serial.as_ref(), error))?;
+    let made = match made {
+        Ok(made) => made,
+        Err(error) => {
+            return Err(tell::token_exists(&app, &user, serial.as_ref(), error).await);
+        }
+    };
     let token = &made.token;
     let keyed = matches!(token.kind, Kind::Totp | Kind::Hotp);
     let shown = keyed && token.state != LifeCycle::Requested;
@@ -235,7 +244,7 @@ pub(crate) async fn remove_token(
     let service = app.service();
     let removed = service.remove_token(&serial, expected, by).await;
     let present = async || revision(&app, &serial).await;
-    let tell = |error| tell::token(&serial, error);
+    let tell = async |error| tell::token(&serial, error);
     conditional(removed, expected, present, tell).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -270,7 +279,12 @@ pub(crate) async fn confirm_token(
         code("otp", &body.otp)?;
     }
     if token.state_at(app.service().now()) != LifeCycle::Pending {
-        return Err(tell::wrong_state(&token, "only a pending one is confirmed"));
+        return Err(wrong_state(
+            &app,
+            &token,
+            Goal::Use,
+            "only a pending one is confirmed",
+        ));
     }
     let confirmed = app.service().prove_token(&serial, &body.otp, by).await;
     confirmed.map_err(|error| match error {
@@ -309,8 +323,10 @@ pub(crate) async fn resync_token(
     let token = seen(&app, &serial, expected).await?;
     let in_use = token.state_at(app.service().now()) == LifeCycle::Active;
     if !in_use || !matches!(token.kind, Kind::Totp | Kind::Hotp) {
-        return Err(tell::wrong_state(
+        return Err(wrong_state(
+            &app,
             &token,
+            Goal::Use,
             "only an active totp or hotp token is resynchronised",
         ));
     }
@@ -349,8 +365,13 @@ pub(crate) async fn suspend_token(
     Extension(by): Extension<By>,
 ) -> Result<Response, Failure> {
     let token = seen(&app, &serial, expected).await?;
-    if token.state != LifeCycle::Active {
-        return Err(tell::wrong_state(&token, "only an active one is suspended"));
+    if token.state_at(app.service().now()) != LifeCycle::Active {
+        return Err(wrong_state(
+            &app,
+            &token,
+            Goal::End,
+            "only an active one is suspended",
+        ));
     }
     moved(&app, &token, LifeCycle::Suspended, expected, by).await
 }
@@ -380,10 +401,20 @@ pub(crate) async fn resume_token(
 ) -> Result<Response, Failure> {
     let token = seen(&app, &serial, expected).await?;
     // A pending token becomes active by its first right code, not by this.
-    if token.state != LifeCycle::Suspended {
-        return Err(tell::wrong_state(&token, "only a suspended one is resumed"));
+    if token.state_at(app.service().now()) != LifeCycle::Suspended {
+        return Err(wrong_state(
+            &app,
+            &token,
+            Goal::Use,
+            "only a suspended one is resumed",
+        ));
     }
     moved(&app, &token, LifeCycle::Active, expected, by).await
+}
+
+/// A token whose state at present does not allow what was asked.
+pub(super) fn wrong_state(app: &App, token: &Token, goal: Goal, wanted: &str) -> Failure {
+    tell::wrong_state(token, app.service().now(), goal, wanted)
 }
 
 /// A token under the revision that the caller saw, if it saw one.
@@ -415,7 +446,10 @@ async fn moved(
     let (service, serial) = (app.service(), &token.serial);
     let moved = service.set_token_state(serial, to, expected, by).await;
     let present = async || revision(app, serial).await;
-    conditional(moved, expected, present, |error| tell::token(serial, error)).await?;
+    conditional(moved, expected, present, async |error| {
+        tell::token(serial, error)
+    })
+    .await?;
     shown(app, serial).await
 }
 

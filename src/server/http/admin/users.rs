@@ -255,7 +255,10 @@ pub(crate) async fn change_user(
     let service = app.service();
     let changed = service.set_user(&key, patch, expected, by).await;
     let present = async || service.user(&key).await.ok().map(|user| user.revision);
-    let user = conditional(changed, expected, present, |error| tell::user(&key, error)).await?;
+    let user = conditional(changed, expected, present, async |error| {
+        tell::user(&app, &key, error).await
+    })
+    .await?;
     Ok(answer::record(
         StatusCode::OK,
         &forms::user(&user, app.service().now()),
@@ -307,7 +310,10 @@ pub(crate) async fn remove_user(
     let service = app.service();
     let removed = service.remove_user(&key, expected, by).await;
     let present = async || service.user(&key).await.ok().map(|user| user.revision);
-    conditional(removed, expected, present, |error| tell::user(&key, error)).await?;
+    conditional(removed, expected, present, async |error| {
+        tell::user(&app, &key, error).await
+    })
+    .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -354,7 +360,9 @@ pub(crate) async fn unlock_user(
     Extension(by): Extension<By>,
 ) -> Result<Response, Failure> {
     let unlocked = app.service().unlock_user(&key, by).await;
-    unlocked.map_err(|error| tell::user(&key, error))?;
+    if let Err(error) = unlocked {
+        return Err(tell::user(&app, &key, error).await);
+    }
     shown(&app, &key).await
 }
 
@@ -381,7 +389,9 @@ pub(crate) async fn demo_code(
         ));
     }
     let view = app.service().store().view(&key).await?;
-    let view = view.ok_or_else(|| tell::no_user(&key))?;
+    let Some(view) = view else {
+        return Err(tell::no_user(&app, &key).await);
+    };
     let usable = |token: &Token| {
         token.state == LifeCycle::Active && matches!(token.kind, Kind::Totp | Kind::Hotp)
     };
@@ -430,7 +440,9 @@ fn present_code(token: &Token, state: &TokenState, now: UnixTime) -> api::DemoCo
 
 async fn shown(app: &App, key: &UserKey) -> Result<Response, Failure> {
     let view = app.service().store().view(key).await?;
-    let view = view.ok_or_else(|| tell::no_user(key))?;
+    let Some(view) = view else {
+        return Err(tell::no_user(app, key).await);
+    };
     let now = app.service().now();
     let credentials = app.service().store().credentials(key).await?;
     let mut user = forms::user(&view.user, now);
