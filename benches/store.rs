@@ -93,6 +93,8 @@ async fn fill(store: &dyn Store) {
             bypass: None,
             exemption: None,
             remote_issue: false,
+            former: Vec::new(),
+            acts: Vec::new(),
             language: oncegate::model::message::Language::default(),
             created: at,
             revision: 1,

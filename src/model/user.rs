@@ -1,6 +1,9 @@
 //! A person who authenticates.
 
+use std::time::Duration;
+
 use crate::model::message::Language;
+use crate::model::message::Medium;
 use crate::model::source::Source;
 use crate::model::user_key::UserKey;
 use crate::otp::throttle::Block;
@@ -38,10 +41,131 @@ pub struct User {
     /// Whether the user may enrol tokens without coming in person, where a policy asks for this
     /// consent (row C10).
     pub remote_issue: bool,
+    /// Addresses that were on record until lately, the oldest first; personal data like the present
+    /// ones.
+    pub former: Vec<FormerContact>,
+    /// What operators did to the account within the last day.
+    pub acts: Vec<OperatorAct>,
     /// When the record was made.
     pub created: UnixTime,
     /// Rises by one with every change; what a conditional change compares.
     pub revision: u64,
+}
+
+/// An address that a user had.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct FormerContact {
+    /// How messages got there.
+    pub medium: Medium,
+    /// The address as it was on record.
+    pub address: String,
+    /// Until when the user is told there too.
+    pub until: UnixTime,
+}
+
+/// A change of an account by an operator; another that completes it is a second person's.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct OperatorAct {
+    /// What was changed.
+    pub touched: Touched,
+    /// By whom, as in the audit.
+    pub actor: String,
+    /// When.
+    pub at: UnixTime,
+}
+
+/// What an operator changed of an account.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Touched {
+    /// Where the user is reached: telephone number, mail address, the address of a token.
+    Contact,
+    /// PIN or password.
+    Secret,
+    /// The tokens: a new one, or the code that hands one out.
+    Token,
+}
+
+impl Touched {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Contact, Self::Secret, Self::Token];
+
+    /// The word in stored records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Contact => "contact",
+            Self::Secret => "secret",
+            Self::Token => "token",
+        }
+    }
+
+    /// What people call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Contact => "the contact data",
+            Self::Secret => "the PIN or password",
+            Self::Token => "the tokens",
+        }
+    }
+
+    /// Whether both together take an account over without the user hearing of it.
+    pub const fn completes(self, other: Self) -> bool {
+        matches!(
+            (self, other),
+            (Self::Contact, Self::Secret | Self::Token)
+                | (Self::Secret | Self::Token, Self::Contact)
+        )
+    }
+}
+
+impl User {
+    /// How long the user is told at an address that is not on record any more.
+    pub const TOLD_FOR: Duration = Duration::from_hours(24 * 30);
+    /// How long one operator's changes count together.
+    pub const ACTS_FOR: Duration = Duration::from_hours(24);
+    /// Most former addresses that are kept.
+    const FORMER: usize = 8;
+    /// Most acts that are kept.
+    const ACTS: usize = 16;
+
+    /// Remembers an address that leaves the record. Of too many the oldest are kept: changing an
+    /// address often does not make its first owner forgotten.
+    pub fn leaves(&mut self, medium: Medium, address: String, now: UnixTime) {
+        let same = |one: &FormerContact| one.medium == medium && one.address == address;
+        self.former.retain(|one| now < one.until && !same(one));
+        if self.former.len() < Self::FORMER {
+            let until = now.plus(Self::TOLD_FOR);
+            self.former.push(FormerContact {
+                medium,
+                address,
+                until,
+            });
+        }
+    }
+
+    /// The act of this operator that `touched` would complete, if there is one.
+    pub fn completed_by(
+        &self,
+        touched: Touched,
+        actor: &str,
+        now: UnixTime,
+    ) -> Option<&OperatorAct> {
+        let mut acts = self.acts.iter();
+        acts.find(|act| {
+            act.actor == actor
+                && act.touched.completes(touched)
+                && now < act.at.plus(Self::ACTS_FOR)
+        })
+    }
+
+    /// Remembers what an operator does.
+    pub fn remember(&mut self, act: OperatorAct) {
+        let now = act.at;
+        let same = |one: &OperatorAct| one.actor == act.actor && one.touched == act.touched;
+        self.acts
+            .retain(|one| now < one.at.plus(Self::ACTS_FOR) && !same(one));
+        self.acts.insert(0, act);
+        self.acts.truncate(Self::ACTS);
+    }
 }
 
 /// An exception somebody answers for.

@@ -130,6 +130,12 @@ impl Topic {
         }
     }
 
+    /// Whether it is told at every address that the user had within the last 30 days; what says only
+    /// that somebody tried, or that the user came in, goes to the best one.
+    pub const fn goes_everywhere(self) -> bool {
+        !matches!(self, Self::Locked | Self::RecoveryUsed)
+    }
+
     /// Whether freezing the token that it is about would change anything (row D5).
     pub const fn can_freeze(self) -> bool {
         matches!(

@@ -1,8 +1,10 @@
 //! To which addresses a notice may go.
 //!
 //! Threat: whoever enrols a token in another's name gives their own number, and must not be the only
-//! one who hears of it; whoever changes the number on record likewise. An address that the notice is
-//! about, or that is the same as one, comes into question only when no other can be reached at all.
+//! one who hears of it; whoever changes the number on record likewise. What is about contacts,
+//! passwords and tokens is therefore told everywhere the user was reached within the last 30 days. An
+//! address that was never proven, because the notice is about its token, comes into question only
+//! when no other can be reached at all.
 
 use crate::model::message::Medium;
 use crate::model::token::LifeCycle;
@@ -25,8 +27,8 @@ pub struct Recipient {
 }
 
 /// Where a notice may go, the best place first: the addresses of the user's tokens in use, the one
-/// that is known longest first, then those of the user's record; each in the order of `media`.
-/// `reachable` says whether a message could be sent to an address.
+/// that is known longest first, then those of the user's record, then the former ones; each in the
+/// order of `media`. `reachable` says whether a message could be sent to an address.
 pub fn recipients(
     notice: &Notice,
     user: &User,
@@ -35,6 +37,7 @@ pub fn recipients(
     reachable: &dyn Fn(Medium, &str) -> bool,
     at: UnixTime,
 ) -> Vec<Recipient> {
+    let everywhere = notice.topic.goes_everywhere();
     let about = |token: &Token| notice.target.as_deref() == Some(token.serial.as_str());
     let in_use = |token: &Token| token.state_at(at) == LifeCycle::Active;
     let mut own: Vec<&Token> = tokens.to_vec();
@@ -50,35 +53,50 @@ pub fn recipients(
         address: address.to_owned(),
         freezes: freezes(medium, address),
     };
+    // Of a token that is out of use, its owner is told all the same.
+    let proven =
+        |token: &Token| in_use(token) || (everywhere && token.state_at(at) == LifeCycle::Suspended);
+    let ended = |token: &Token| everywhere && about(token) && token.state == LifeCycle::Revoked;
     let mut known = Vec::new();
-    let mut new = Vec::new();
-    for medium in media.iter().map(|wish| medium_of(*wish)) {
+    let mut late = Vec::new();
+    let mut unproven = Vec::new();
+    let media = || media.iter().map(|wish| medium_of(*wish));
+    for medium in media() {
         for token in own.iter().filter(|token| carries(token, medium)) {
             let Some(address) = &token.address else {
                 continue;
             };
-            if about(token) {
-                new.push(recipient(medium, address));
-            } else if in_use(token) {
-                known.push(recipient(medium, address));
-            }
+            let list = match (about(token), in_use(token)) {
+                (false, true) => &mut known,
+                (true, true) if !everywhere => &mut unproven,
+                _ if proven(token) || ended(token) => &mut late,
+                (true, _) => &mut unproven,
+                _ => continue,
+            };
+            list.push(recipient(medium, address));
         }
     }
-    for medium in media.iter().map(|wish| medium_of(*wish)) {
+    for medium in media() {
         let (contact, changed) = match medium {
             Medium::Email => (&user.email, Topic::EmailChanged),
             _ => (&user.phone, Topic::PhoneChanged),
         };
         let Some(address) = contact else { continue };
         let is_new = notice.topic == changed || notice.topic == Topic::ContactsChanged;
-        let list = if is_new { &mut new } else { &mut known };
+        let list = if is_new { &mut late } else { &mut known };
         list.push(recipient(medium, address));
     }
-    let is_new = |one: &Recipient| new.iter().any(|other| same(one, other));
-    known.retain(|one| !is_new(one) && reachable(one.medium, &one.address));
+    for medium in media().filter(|_| everywhere) {
+        let former = user.former.iter();
+        let former = former.filter(|one| one.medium == medium && at < one.until);
+        known.extend(former.map(|one| recipient(medium, &one.address)));
+    }
+    known.extend(late);
+    let is_unproven = |one: &Recipient| unproven.iter().any(|other| same(one, other));
+    known.retain(|one| !is_unproven(one) && reachable(one.medium, &one.address));
     if known.is_empty() {
-        new.retain(|one| reachable(one.medium, &one.address));
-        known = new;
+        unproven.retain(|one| reachable(one.medium, &one.address));
+        known = unproven;
     }
     let mut once: Vec<Recipient> = Vec::new();
     for one in known {

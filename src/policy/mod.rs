@@ -120,6 +120,20 @@ impl Policies {
     }
 }
 
+/// `[admin]`: what administrators and operators may do alone.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Admin {
+    /// Whether one operator may not change contact data and, within 24 hours, password, PIN or tokens
+    /// of the same user. Administrators may.
+    pub four_eyes: bool,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { four_eyes: true }
+    }
+}
+
 /// One policy file.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -148,6 +162,8 @@ pub struct Policy {
     pub enrolment: Enrolment,
     /// Of what the users are told.
     pub notify: Notify,
+    /// What administrators and operators may do alone; that of the policy `default` counts.
+    pub admin: Admin,
     /// RADIUS attributes of an accept, in the order of the file.
     pub reply: Vec<ReplyAttribute>,
     /// The file's own tests.

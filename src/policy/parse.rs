@@ -16,6 +16,7 @@ use crate::diagnostic::document::Text;
 use crate::diagnostic::document::Value;
 use crate::model::kind::Kind;
 use crate::otp::throttle::Lockout;
+use crate::policy::Admin;
 use crate::policy::Challenge;
 use crate::policy::Country;
 use crate::policy::Exemption;
@@ -126,6 +127,7 @@ impl Reader<'_, '_> {
         let codes = self.section(&mut root, "codes", Self::codes);
         let enrolment = self.section(&mut root, "enrolment", Self::enrolment);
         let notify = self.section(&mut root, "notify", Self::notify);
+        let admin = self.section(&mut root, "admin", Self::admin);
         let reply = root
             .value("reply")
             .map(|value| self.reply(&value))
@@ -152,11 +154,22 @@ impl Reader<'_, '_> {
             codes: codes.unwrap_or_default(),
             enrolment: enrolment.unwrap_or_default(),
             notify: notify.unwrap_or_default(),
+            admin: admin.unwrap_or_default(),
             reply,
             tests,
             text: fingerprint(file),
             codes_only,
         })
+    }
+
+    fn admin(&mut self, table: &mut Table<'_>) -> Admin {
+        let four_eyes = self.optional(table, "four_eyes", |reader, value| {
+            value.flag(reader.findings)
+        });
+        let default = Admin::default();
+        Admin {
+            four_eyes: four_eyes.unwrap_or(default.four_eyes),
+        }
     }
 
     fn otp(&mut self, table: &mut Table<'_>) -> OtpWindows {

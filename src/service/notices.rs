@@ -56,7 +56,9 @@ mod tell;
 
 use quota::Allowed;
 use quota::Quota;
+use tell::Reached;
 use tell::Told;
+use tell::hows;
 use tell::tell;
 
 /// How telling gets on, for people. Counts are since start.
@@ -163,6 +165,8 @@ struct Open {
     notice: Arc<Notice>,
     id: [u8; 16],
     attempts: u32,
+    /// Where it has arrived.
+    reached: Vec<Reached>,
 }
 
 impl Outbox {
@@ -277,6 +281,7 @@ impl Outbox {
             notice: Arc::new(notice),
             id,
             attempts: 0,
+            reached: Vec::new(),
         };
         self.open.insert(record.seq, open);
         self.due.insert((now, record.seq));
@@ -306,13 +311,13 @@ impl Outbox {
             let service = Arc::clone(&self.service);
             let task = self.sending.spawn(async move {
                 let (notice, attempts) = (open.notice.as_ref(), open.attempts);
-                let told = tell(&service, notice, open.id, attempts).await;
+                let told = tell(&service, notice, open.id, attempts, open.reached).await;
                 match &told {
                     Told::Sent(how) => record(&service, "notice_sent", seq, notice, how).await,
                     Told::Unreachable(why) => {
                         record(&service, "notice_failed", seq, notice, why).await;
                     }
-                    Told::Nobody | Told::Failed(_) => {}
+                    Told::Nobody | Told::Failed(..) => {}
                 }
                 told
             });
@@ -323,7 +328,7 @@ impl Outbox {
     async fn finished(&mut self, done: Result<(Id, Told), JoinError>) {
         let (task, told) = match done {
             Ok(done) => done,
-            Err(error) => (error.id(), Told::Failed(error.to_string())),
+            Err(error) => (error.id(), Told::Failed(error.to_string(), Vec::new())),
         };
         let Some(seq) = self.tasks.remove(&task) else {
             return;
@@ -336,12 +341,14 @@ impl Outbox {
             }
             Told::Unreachable(_) => self.give_up(seq, None).await,
             Told::Nobody => self.close_one(seq),
-            Told::Failed(error) => {
+            Told::Failed(error, reached) => {
                 let now = self.service.now();
                 let Some(open) = self.open.get_mut(&seq) else {
                     return;
                 };
                 open.attempts += 1;
+                // Where it arrived is forgotten only with the task that ended badly: told twice is told.
+                open.reached = reached;
                 if now.since(open.notice.at) >= GIVE_UP {
                     return self.give_up(seq, Some(error)).await;
                 }
@@ -356,6 +363,13 @@ impl Outbox {
 
     /// It will not be told. `why` is for the trail, if it does not know yet.
     async fn give_up(&mut self, seq: u64, why: Option<String>) {
+        let open = self.open.get(&seq).filter(|open| !open.reached.is_empty());
+        if let (Some(open), Some(why)) = (open, &why) {
+            let how = format!("{}; not {why}", hows(&open.reached));
+            record(&self.service, "notice_sent", seq, &open.notice, &how).await;
+            self.service.notices.sent.fetch_add(1, Ordering::Relaxed);
+            return self.close_one(seq);
+        }
         self.service.notices.failed.fetch_add(1, Ordering::Relaxed);
         if let (Some(open), Some(why)) = (self.open.get(&seq), why) {
             tracing::error!(record = seq, why, "a user is not told");

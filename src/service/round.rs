@@ -251,7 +251,7 @@ fn read<'a>(
             match splits.iter().find(keyword) {
                 Some(parts) => Some(Round::new(remaining, remaining.len(), *parts)),
                 None => Some(Round {
-                    otherwise: splits.first().copied(),
+                    otherwise: splits.iter().find(|parts| parts.code.is_some()).copied(),
                     ..Round::one(remaining, text, extra)
                 }),
             }

@@ -30,6 +30,9 @@ use crate::model::id::Serial;
 use crate::model::reason::Decision;
 use crate::model::reason::Reason;
 use crate::model::token::Token;
+use crate::model::user::FormerContact;
+use crate::model::user::OperatorAct;
+use crate::model::user::Touched;
 use crate::model::user::User;
 use crate::model::user::Waiver;
 use crate::model::user_key::UserKey;
@@ -449,6 +452,7 @@ struct UserV1<'a> {
     exemption: Option<WaiverV1>,
     remote_issue: bool,
     language: &'a str,
+    acts: Vec<(String, String, u64)>,
     created: u64,
     revision: u64,
     /// Number of the key of the personal data.
@@ -464,6 +468,7 @@ struct PersonalV1 {
     phone: Option<String>,
     email: Option<String>,
     birth_date: Option<String>,
+    former: Vec<(String, String, u64)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -509,6 +514,7 @@ pub(crate) fn user_row(
         phone: user.phone.clone(),
         email: user.email.clone(),
         birth_date: user.birth_date.clone(),
+        former: user.former.iter().map(left_contact).collect(),
     };
     let known = [
         &personal.display_name,
@@ -516,7 +522,7 @@ pub(crate) fn user_row(
         &personal.email,
         &personal.birth_date,
     ];
-    let sealed = if known.into_iter().all(Option::is_none) {
+    let sealed = if known.into_iter().all(Option::is_none) && personal.former.is_empty() {
         None
     } else {
         let plain = zeroize::Zeroizing::new(row(1, &personal)?);
@@ -533,6 +539,7 @@ pub(crate) fn user_row(
         exemption: user.exemption.as_ref().map(WaiverV1::from),
         remote_issue: user.remote_issue,
         language: user.language.as_str(),
+        acts: user.acts.iter().map(act).collect(),
         created: user.created.as_millis(),
         revision,
         person,
@@ -569,6 +576,16 @@ pub(crate) fn user(bytes: &[u8], sealer: &Sealer) -> Result<User, StoreError> {
         exemption: form.exemption.map(Waiver::from),
         remote_issue: form.remote_issue,
         language: form.language.parse().map_err(|()| BAD_FORM)?,
+        former: personal
+            .former
+            .into_iter()
+            .map(read_left_contact)
+            .collect::<Result<_, _>>()?,
+        acts: form
+            .acts
+            .into_iter()
+            .map(read_act)
+            .collect::<Result<_, _>>()?,
         created: UnixTime::from_millis(form.created),
         revision: form.revision,
     })
@@ -587,6 +604,35 @@ fn personal_place(row: &[u8]) -> Place<'_> {
         field: "personal",
         version: 1,
     }
+}
+
+fn left_contact(one: &FormerContact) -> (String, String, u64) {
+    let medium = one.medium.as_str().to_owned();
+    (medium, one.address.clone(), one.until.as_millis())
+}
+
+fn read_left_contact(
+    (medium, address, until): (String, String, u64),
+) -> Result<FormerContact, StoreError> {
+    Ok(FormerContact {
+        medium: medium.parse().map_err(|()| BAD_FORM)?,
+        address,
+        until: UnixTime::from_millis(until),
+    })
+}
+
+fn act(one: &OperatorAct) -> (String, String, u64) {
+    let touched = one.touched.as_str().to_owned();
+    (touched, one.actor.clone(), one.at.as_millis())
+}
+
+fn read_act((touched, actor, at): (String, String, u64)) -> Result<OperatorAct, StoreError> {
+    let mut all = Touched::ALL.into_iter();
+    Ok(OperatorAct {
+        touched: all.find(|one| one.as_str() == touched).ok_or(BAD_FORM)?,
+        actor,
+        at: UnixTime::from_millis(at),
+    })
 }
 
 /// What an attempt's conditions compare: revision, and whether the user may come in at all.

@@ -26,6 +26,8 @@ fn user(phone: Option<&str>, email: Option<&str>) -> User {
         exemption: None,
         language: Language::En,
         remote_issue: false,
+        former: Vec::new(),
+        acts: Vec::new(),
         created: NOW,
         revision: 1,
     }
@@ -118,9 +120,17 @@ fn tokens_in_use_come_before_the_record_and_the_oldest_first() {
     let user = user(Some("010-5555-5555"), Some(MAIL));
     let notice = of(Topic::EnrolmentEnded, "TOTP-1");
     let own = ["+821022222222*", "+821011111111*"];
-    let wanted = [&own[..], &["a@example.com", "010-5555-5555", MAIL]].concat();
+    // A token that is out of use is somebody's phone all the same.
+    let last = ["+821033333333"];
+    let wanted = [&own[..], &["a@example.com", "010-5555-5555", MAIL], &last].concat();
     assert_eq!(shown(&notice, &user, &tokens, BOTH), wanted);
-    let wanted = [&["a@example.com"], &own[..], &[MAIL, "010-5555-5555"]].concat();
+    let wanted = [
+        &["a@example.com"],
+        &own[..],
+        &[MAIL, "010-5555-5555"],
+        &last,
+    ]
+    .concat();
     let media = [Wish::Email, Wish::Sms];
     assert_eq!(shown(&notice, &user, &tokens, &media), wanted);
     let wanted = ["a@example.com", MAIL];
@@ -161,21 +171,27 @@ fn whoever_enrols_a_number_is_not_the_only_one_to_hear_of_it() {
 }
 
 #[test]
-fn a_changed_contact_is_asked_last() {
+fn a_changed_contact_is_told_last() {
     let user = user(Some("010-1111-1111"), Some(MAIL));
     let tokens = [token("SMS-1", Kind::Sms, LifeCycle::Active, OLD, 9)];
     let phone = of(Topic::PhoneChanged, "");
-    assert_eq!(shown(&phone, &user, &tokens, BOTH), [OLD, MAIL]);
-    assert_eq!(shown(&phone, &user, &[], BOTH), [MAIL]);
+    let new = "010-1111-1111";
+    assert_eq!(shown(&phone, &user, &tokens, BOTH), [OLD, MAIL, new]);
+    assert_eq!(shown(&phone, &user, &[], BOTH), [MAIL, new]);
     assert_eq!(shown(&phone, &user, &[], &[Wish::Sms]), ["010-1111-1111"]);
     let email = of(Topic::EmailChanged, "");
     assert_eq!(
         shown(&email, &user, &[], &[Wish::Email, Wish::Sms]),
-        ["010-1111-1111"]
+        [new, MAIL]
     );
     let both = of(Topic::ContactsChanged, "");
-    assert_eq!(shown(&both, &user, &tokens, BOTH), [OLD]);
-    assert_eq!(shown(&both, &user, &[], BOTH), ["010-1111-1111", MAIL]);
+    assert_eq!(shown(&both, &user, &tokens, BOTH), [OLD, new, MAIL]);
+    assert_eq!(shown(&both, &user, &[], BOTH), [new, MAIL]);
+    // The addresses that were there before come first.
+    let mut user = user;
+    user.leaves(Medium::Sms, OLD.to_owned(), NOW);
+    assert_eq!(shown(&phone, &user, &[], BOTH), [MAIL, OLD, new]);
+    assert_eq!(shown(&of(Topic::Locked, ""), &user, &[], BOTH), [new, MAIL]);
 }
 
 #[test]

@@ -273,6 +273,9 @@ impl From<AdminError> for Failure {
             AdminError::NotFound(what) => Self::missing(what),
             AdminError::Conflict(why) => Self::Conflict(why.into()),
             AdminError::Refused(reason) => Self::Refused(format!("{reason}: {}", reason.advice())),
+            AdminError::SecondPerson { .. } => Self::Conflict(error.to_string().into()).advise(
+                "ask an administrator or another operator to do it (policy `default`: [admin] four_eyes)",
+            ),
             AdminError::Forbidden(why) => Self::Forbidden(why),
             AdminError::NotIssued(refusal) => {
                 let remedy = match refusal {

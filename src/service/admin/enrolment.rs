@@ -21,6 +21,7 @@ use crate::model::token::LifeCycle;
 use crate::model::token::Moving;
 use crate::model::token::Token;
 use crate::model::token::TokenState;
+use crate::model::user::Touched;
 use crate::model::user::User;
 use crate::otp::Digits;
 use crate::otp::card;
@@ -158,15 +159,27 @@ impl Service {
         };
         let (expires, valid_for) = lasts(&new, policy, by.at)?;
         let state = first_state(&new, policy, needed)?;
+        let serial = self.serial(&new.token)?;
+        let key = self.key_of(new.token.key.clone())?;
+        // Where others must approve, they are the second person.
+        if needed == 0 {
+            let elsewhere = new.address.is_some() && !self.is_on_record(address.as_deref(), &user);
+            let touched = if elsewhere {
+                Touched::Contact
+            } else {
+                Touched::Token
+            };
+            self.claim_now(user.clone(), touched, &by).await?;
+        }
         let token = Token {
-            serial: self.serial(&new.token)?,
+            serial,
             user: user.key,
             kind: new.token.kind,
             state,
             algorithm: new.token.algorithm,
             digits: digits(&new.token, policy),
             period: new.token.period,
-            key: self.key_of(new.token.key)?,
+            key,
             address,
             device: None,
             expires,
@@ -242,6 +255,17 @@ impl Service {
             );
         };
         self.normal("address", medium, text).map(Some)
+    }
+
+    /// Whether the user is reached at this address anyway.
+    fn is_on_record(&self, address: Option<&str>, user: &User) -> bool {
+        let own = [(Medium::Sms, &user.phone), (Medium::Email, &user.email)];
+        own.into_iter().any(|(medium, own)| {
+            let own = own
+                .as_deref()
+                .and_then(|own| self.normal("address", medium, own).ok());
+            own.is_some() && own.as_deref() == address
+        })
     }
 
     async fn check_replaced(&self, new: &Enrol) -> Result<(), AdminError> {

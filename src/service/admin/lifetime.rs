@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::model::enrolment::RevokeReason;
 use crate::model::id::Serial;
+use crate::model::message::Medium;
 use crate::model::token::LifeCycle;
 use crate::model::token::Token;
 use crate::model::user_key::UserKey;
@@ -89,10 +90,24 @@ impl Service {
         by: By,
     ) -> Result<Token, AdminError> {
         let (mut token, _) = self.token(serial).await?;
+        self.remember_address(&token, &by).await?;
         token.revision = expected.unwrap_or(token.revision);
         let reason = reason.as_str().to_owned();
         self.moved(&token, LifeCycle::Revoked, Some(reason), by)
             .await
+    }
+
+    /// Before a token goes: its user is told at its address for a while longer.
+    pub(super) async fn remember_address(&self, token: &Token, by: &By) -> Result<(), AdminError> {
+        let medium = token.kind.as_str().parse::<Medium>().ok();
+        let proven = matches!(token.state, LifeCycle::Active | LifeCycle::Suspended);
+        let (Some(medium), Some(address), true) = (medium, &token.address, proven) else {
+            return Ok(());
+        };
+        let mut user = self.user(&token.user).await?;
+        user.leaves(medium, address.clone(), by.at);
+        let change = Change::UpdateUser(user);
+        Ok(self.store.change(change, by.clone()).await?)
     }
 
     /// Makes a token count for a second user too, after two consecutive codes of it, which are

@@ -2,6 +2,8 @@
 
 use crate::model::issue::IssueRefusal;
 use crate::model::reason::Reason;
+use crate::model::user::OperatorAct;
+use crate::model::user::Touched;
 use crate::service::Service;
 use crate::service::ServiceError;
 use crate::service::courier::Undeliverable;
@@ -17,6 +19,7 @@ mod clients;
 mod credentials;
 mod enrolment;
 mod find;
+mod four_eyes;
 mod import;
 mod lifetime;
 mod offer;
@@ -65,6 +68,17 @@ pub enum AdminError {
     /// The code was not right; the reason is for the administrator.
     #[error("the code was refused: {}", .0.advice())]
     Refused(Reason),
+    /// The same operator changed what this completes.
+    #[error(
+        "{} changed {} of this user at {}: {} is changed by another person within 24 hours of that",
+        .first.actor, .first.touched.name(), .first.at, .then.name()
+    )]
+    SecondPerson {
+        /// What was changed first, by whom and when.
+        first: Box<OperatorAct>,
+        /// What was to be changed now.
+        then: Touched,
+    },
     /// The policy does not allow that, or not to this user.
     #[error("{0}")]
     Forbidden(&'static str),

@@ -23,6 +23,7 @@ use crate::model::message::mask;
 use crate::model::token::LifeCycle;
 use crate::model::token::Token;
 use crate::model::token::TokenState;
+use crate::model::user::Touched;
 use crate::model::user::User;
 use crate::otp::Code;
 use crate::otp::card::Pair;
@@ -98,6 +99,7 @@ impl Service {
         let user = self.user(&token.user).await?;
         // Before anything changes: nobody is promised a message that will never leave.
         let recipients = self.recipients(&token, &user, media)?;
+        self.claim_now(user.clone(), Touched::Token, &by).await?;
         let first = self.made_pending(&token, by.clone()).await?;
         let (token, state) = self.token(serial).await?;
         let mut offered = Offered::from(if first {

@@ -143,6 +143,11 @@ impl Service {
         expected: Option<u64>,
         by: By,
     ) -> Result<(), AdminError> {
+        if let Some((token, _)) = self.store.token(serial).await?
+            && expected.is_none_or(|seen| seen == token.revision)
+        {
+            self.remember_address(&token, &by).await?;
+        }
         let change = Change::RemoveToken(serial.clone(), expected);
         self.store
             .change(change, by)

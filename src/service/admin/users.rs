@@ -2,6 +2,7 @@
 
 use crate::model::message::Language;
 use crate::model::message::Medium;
+use crate::model::user::Touched;
 use crate::model::user::User;
 use crate::model::user::Waiver;
 use crate::model::user_key::UserKey;
@@ -83,9 +84,18 @@ impl Service {
         }
         let credentials = std::mem::take(&mut patch.credentials);
         let unchanged = patch.is_empty();
+        let (phone, email) = (user.phone.clone(), user.email.clone());
         patch.apply(&mut user, by.at, self.addresses())?;
         let verifiers = self.verifiers(&user, &credentials, by.at).await?;
-        if !unchanged || verifiers.is_none() {
+        let mut claimed = false;
+        if phone != user.phone || email != user.email {
+            claimed |= self.claim(&mut user, Touched::Contact, &by)?;
+        }
+        if verifiers.is_some() {
+            claimed |= self.claim(&mut user, Touched::Secret, &by)?;
+        }
+        // Before the credentials: of two changes at the same time one is refused.
+        if !unchanged || verifiers.is_none() || claimed {
             let change = Change::UpdateUser(user.clone());
             self.store.change(change, by.clone()).await?;
             user.revision += 1;
@@ -213,6 +223,8 @@ pub(super) fn new_user(key: UserKey, created: UnixTime) -> User {
         bypass: None,
         exemption: None,
         remote_issue: false,
+        former: Vec::new(),
+        acts: Vec::new(),
         language: Language::default(),
         created,
         revision: 1,
@@ -274,6 +286,7 @@ impl UserPatch {
             }
             user.groups = groups;
         }
+        let mut left = Vec::new();
         for (field, value, place) in [
             ("display_name", self.display_name, &mut user.display_name),
             ("phone", self.phone, &mut user.phone),
@@ -291,7 +304,17 @@ impl UserPatch {
                     _ => {}
                 }
             }
-            *place = value;
+            let before = std::mem::replace(place, value);
+            if let Some(before) = before.filter(|before| Some(before) != place.as_ref()) {
+                match field {
+                    "phone" => left.push((Medium::Sms, before)),
+                    "email" => left.push((Medium::Email, before)),
+                    _ => {}
+                }
+            }
+        }
+        for (medium, address) in left {
+            user.leaves(medium, address, now);
         }
         user.disabled = self.disabled.unwrap_or(user.disabled);
         user.language = self.language.unwrap_or(user.language);

@@ -1,5 +1,8 @@
 //! One notice: to whom, in which words, and whether a gateway took it.
 
+use sha2::Digest as _;
+use sha2::Sha256;
+
 use crate::model::id::Serial;
 use crate::model::kind::Kind;
 use crate::model::message::Medium;
@@ -31,17 +34,33 @@ pub(super) enum Told {
     Nobody,
     /// Nothing can be sent to the user: why, for the trail.
     Unreachable(String),
-    /// Not this time.
-    Failed(String),
+    /// Not this time, or not everywhere: why, and where it arrived.
+    Failed(String, Vec<Reached>),
 }
 
-/// Sends a notice once. Every attempt asks the next address, so that a gateway that is down does not
-/// keep from the user what another medium could carry.
-pub(super) async fn tell(service: &Service, notice: &Notice, id: [u8; 16], attempt: u32) -> Told {
+/// An address at which a gateway took the notice.
+#[derive(Clone, Debug)]
+pub(super) struct Reached {
+    medium: Medium,
+    address: String,
+    /// How, for the trail.
+    pub(super) how: String,
+}
+
+/// Sends a notice once: to every address that it has not reached, or to one. In the second case every
+/// attempt asks the next, so that a gateway that is down does not keep from the user what another
+/// medium could carry.
+pub(super) async fn tell(
+    service: &Service,
+    notice: &Notice,
+    id: [u8; 16],
+    attempt: u32,
+    mut reached: Vec<Reached>,
+) -> Told {
     let view = match service.store.view(&notice.user).await {
         Ok(Some(view)) => view,
         Ok(None) => return Told::Nobody,
-        Err(error) => return Told::Failed(error.to_string()),
+        Err(error) => return Told::Failed(error.to_string(), reached),
     };
     let policies = service.policies();
     let Some(policy) = notice.policy(&policies) else {
@@ -53,19 +72,58 @@ pub(super) async fn tell(service: &Service, notice: &Notice, id: [u8; 16], attem
     let reachable = |medium: Medium, to: &str| courier.check(medium, to).is_ok();
     let all = recipients(notice, &view.user, &tokens, media, &reachable, now);
     let turn = usize::try_from(attempt).unwrap_or_default();
-    let Some(to) = turn.checked_rem(all.len()).and_then(|turn| all.get(turn)) else {
+    let Some(next) = turn.checked_rem(all.len()).and_then(|turn| all.get(turn)) else {
         let media: Vec<&str> = media.iter().map(|medium| medium.as_str()).collect();
         let media = media.join(" or ");
         return Told::Unreachable(format!("the user has no address that is served by {media}"));
     };
-    let shown = mask(to.medium, &to.address);
-    match courier
-        .deliver(message(service, notice, &view, to, id))
-        .await
-    {
-        Ok(delivered) => Told::Sent(format!("{} to {shown} by {}", to.medium, delivered.gateway)),
-        Err(error) => Told::Failed(format!("{} to {shown}: {error}", to.medium)),
+    let everywhere = notice.topic.goes_everywhere();
+    let wanted = if everywhere {
+        all.as_slice()
+    } else {
+        std::slice::from_ref(next)
+    };
+    let mut failed = Vec::new();
+    for to in wanted {
+        let has = |one: &Reached| one.medium == to.medium && one.address == to.address;
+        if reached.iter().any(has) {
+            continue;
+        }
+        let shown = mask(to.medium, &to.address);
+        let id = if everywhere { id_at(id, to) } else { id };
+        let message = message(service, notice, &view, to, id);
+        match courier.deliver(message).await {
+            Ok(delivered) => reached.push(Reached {
+                medium: to.medium,
+                address: to.address.clone(),
+                how: format!("{} to {shown} by {}", to.medium, delivered.gateway),
+            }),
+            Err(error) => failed.push(format!("{} to {shown}: {error}", to.medium)),
+        }
     }
+    if failed.is_empty() {
+        return Told::Sent(hows(&reached));
+    }
+    Told::Failed(failed.join(", "), reached)
+}
+
+/// Where a notice arrived, for the trail.
+pub(super) fn hows(reached: &[Reached]) -> String {
+    let hows: Vec<&str> = reached.iter().map(|one| one.how.as_str()).collect();
+    hows.join(", ")
+}
+
+/// The id of a notice at one of its addresses: a gateway that knows ids drops the second copy to an
+/// address, and not the copy to another.
+fn id_at(id: [u8; 16], to: &Recipient) -> [u8; 16] {
+    let digest = Sha256::new()
+        .chain_update(id)
+        .chain_update(to.medium.as_str())
+        .chain_update(&to.address)
+        .finalize();
+    let mut own = [0; 16];
+    own.copy_from_slice(&digest[..16]);
+    own
 }
 
 fn message(

@@ -33,4 +33,5 @@ mod d5_words_typed;
 mod d5_words_typed;
 mod d7_metrics;
 mod a1_rows;
+mod c5_told_everywhere;
 mod c6_advice;

@@ -191,7 +191,11 @@ impl Codes {
                     let first = self.judge(order, &[Some(typed)]);
                     let known = matches!(first.words[0], "wrong_password" | "wrong_pin");
                     // Beside what is right, a wrong code is called one.
-                    return if known && all.words == ["wrong_code"] { all } else { first };
+                    return if known && all.words == ["wrong_code"] {
+                        all
+                    } else {
+                        first
+                    };
                 }
                 all
             }

@@ -243,6 +243,21 @@ impl House {
 
     /// The same, with standard input.
     pub(crate) fn run_with(&self, words: &[&str], input: &str) -> (i32, String, String) {
+        self.run_as(self.key.path(), words, input)
+    }
+
+    /// A key with this role, in a file.
+    pub(crate) async fn key_of(&self, name: &str, scope: Scope) -> tempfile::NamedTempFile {
+        let (service, by) = (&self.test.service, self.test.by());
+        let add = service.add_api_client(name.into(), vec![scope], None, None, by);
+        let (_, secret) = add.await.unwrap();
+        let key = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(key.path(), secret.expose()).unwrap();
+        key
+    }
+
+    /// The same with another key.
+    pub(crate) fn run_as(&self, key: &Path, words: &[&str], input: &str) -> (i32, String, String) {
         let output = tokio::task::block_in_place(|| {
             let mut command = Command::new(env!("CARGO_BIN_EXE_oncegate"));
             for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ONCEGATE")) {
@@ -257,7 +272,7 @@ impl House {
                     &format!("http://{}", self.address),
                     "--key-file",
                 ])
-                .arg(self.key.path())
+                .arg(key)
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped());

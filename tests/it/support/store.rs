@@ -98,6 +98,8 @@ pub(crate) fn user(name: &str) -> User {
         bypass: None,
         exemption: None,
         remote_issue: false,
+        former: Vec::new(),
+        acts: Vec::new(),
         language: oncegate::model::message::Language::default(),
         created: NOW,
         revision: 1,
