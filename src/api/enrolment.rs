@@ -35,6 +35,9 @@ pub struct Delegation {
     pub reason: String,
     /// Whether it holds now.
     pub holds: bool,
+    /// The policies that ask for approvals today; empty: none. Where it was just lent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effect: Option<Vec<String>>,
 }
 
 /// Which delegation.

@@ -140,6 +140,9 @@ pub struct TokenCreated {
     pub codes: Vec<String>,
     /// What is weak about it.
     pub warnings: Vec<String>,
+    /// The rules that accept it today, as `policy:rule (client)`; empty: none.
+    #[serde(default)]
+    pub accepted_by: Vec<String>,
 }
 
 /// How a token is handed out.

@@ -151,6 +151,10 @@ pub struct Waiver {
     pub until: String,
     /// Whether it holds now.
     pub holds: bool,
+    /// Where it has effect today, as `policy:rule (client)`; empty: nowhere. Where it was just granted
+    /// or one user is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effect: Option<Vec<String>>,
 }
 
 /// A PIN or password, without itself.

@@ -11,6 +11,7 @@ use crate::api;
 use crate::cli::Context;
 use crate::cli::error::CliError;
 use crate::cli::error::Exit;
+use crate::cli::output;
 use crate::cli::output::Table;
 use crate::cli::output::local_time;
 use crate::cli::output::printable;
@@ -81,6 +82,12 @@ impl Delegation {
                     reason: add.reason,
                 };
                 let lent: api::Delegation = api.post(&path, &body).await?;
+                if lent.effect.as_ref().is_some_and(Vec::is_empty) {
+                    output::warn(
+                        "warning: this has no effect under any client's policy today: none asks for \
+                         approvals ([enrolment] approvers)",
+                    );
+                }
                 context.out.show(&lent, |lent| {
                     format!(
                         "{} may approve in the name of {} until {}.\n",

@@ -65,11 +65,58 @@ impl Test {
             language: self.language,
         };
         let path = admin(&["delivery", &self.name, "test"]);
-        let tried: GatewayTried = api.post(&path, &wanted).await?;
+        let tried: Result<GatewayTried, CliError> = api.post(&path, &wanted).await;
+        let tried = tried.map_err(|error| match waits(context, &self.name) {
+            Some(file) if error.exit == Exit::NotFound => CliError::new(
+                Exit::NotFound,
+                format!(
+                    "the daemon does not know the gateway {} yet",
+                    printable(&self.name)
+                ),
+            )
+            .remedy(format!(
+                "[delivery.{}] is in {file}, which the daemon read before: {RELOAD}",
+                printable(&self.name)
+            )),
+            _ => error,
+        })?;
         context.out.show(&tried, told)?;
         Ok(if tried.taken { Exit::Done } else { Exit::No })
     }
 }
+
+/// The configuration file that has this gateway, when it is on this machine.
+fn waits(context: &Context, name: &str) -> Option<String> {
+    let site = context.server.is_none().then(|| context.site().ok())??;
+    let mut gateways = site.config.delivery.gateways.iter();
+    let file = context.config.clone();
+    let file = file.unwrap_or_else(|| site.dir.join("oncegate.toml"));
+    gateways
+        .any(|gateway| gateway.name == name)
+        .then(|| file.display().to_string())
+}
+
+/// The gateways of the configuration file that the daemon does not know.
+fn unread(context: &Context, all: &Gateways) -> String {
+    let site = || context.server.is_none().then(|| context.site().ok())?;
+    let Some(site) = site() else {
+        return String::new();
+    };
+    let known = |name: &str| all.gateways.iter().any(|gateway| gateway.name == name);
+    let names = site.config.delivery.gateways.iter();
+    let names = names.map(|gateway| gateway.name.clone());
+    let names: Vec<String> = names.filter(|name| !known(name)).collect();
+    if names.is_empty() {
+        return String::new();
+    }
+    format!(
+        "In the configuration, and not known to the daemon yet ({RELOAD}): {}\n",
+        joined(&names)
+    )
+}
+
+/// What makes the daemon read its gateways again.
+const RELOAD: &str = "restart it";
 
 async fn list(context: &Context) -> Result<Exit, CliError> {
     let api = context.transport().await?;
@@ -95,7 +142,12 @@ async fn list(context: &Context) -> Result<Exit, CliError> {
                 gateway.last_error.as_deref().unwrap_or("-"),
             ]);
         }
-        table.or("No gateway is configured; [delivery.NAME] in oncegate.toml makes one.")
+        let unread = unread(context, all);
+        if all.gateways.is_empty() && !unread.is_empty() {
+            return unread;
+        }
+        let none = "No gateway is configured; [delivery.NAME] in oncegate.toml makes one.";
+        table.or(none) + &unread
     })?;
     Ok(Exit::Done)
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use clap::Args;
 use hyper::Method;
+use ipnet::IpNet;
 use jiff::Timestamp;
 use owo_colors::OwoColorize as _;
 use serde::Serialize;
@@ -319,6 +320,7 @@ async fn daemon(
     breakers(report, &gateways, context);
     let all = Listing::default().fetch(api).await?;
     clients(report, &all, policies.unwrap_or(&status.policies), context);
+    reached(report, &all, &Heard::of(&status, context));
     let path = admin(&["audit", "verify"]);
     let chain: AuditChain = api.call(Method::POST, &path, None::<&()>).await?;
     if chain.intact {
@@ -461,6 +463,113 @@ fn clients(report: &mut Report, clients: &Clients, policies: &[String], context:
     if report.0.len() == before {
         report.ok("clients", format!("{} checked", clients.clients.len()));
     }
+}
+
+/// Where the daemon listens, or would.
+struct Heard {
+    radius: Vec<SocketAddr>,
+    http: Vec<SocketAddr>,
+}
+
+impl Heard {
+    fn of(status: &Status, context: &Context) -> Self {
+        let read = |all: &[String]| all.iter().filter_map(|one| one.parse().ok()).collect();
+        let site = || context.server.is_none().then(|| context.site().ok())?;
+        match site().filter(|_| !status.daemon) {
+            Some(site) => Self {
+                radius: site.config.radius.listen,
+                http: site.config.http.listen,
+            },
+            None => Self {
+                radius: read(&status.radius),
+                http: read(&status.http),
+            },
+        }
+    }
+}
+
+/// Whether clients can reach what listens.
+fn reached(report: &mut Report, clients: &Clients, heard: &Heard) {
+    let before = report.0.len();
+    for client in &clients.clients {
+        if client.kind == "api" {
+            if heard.http.is_empty() {
+                report.warning(
+                    "listeners",
+                    format!("client {} asks over HTTP, and nothing listens there", client.name),
+                    "set `http.enabled = true` and `http.listen` in oncegate.toml, and restart the daemon",
+                );
+            }
+            continue;
+        }
+        for network in client.addresses.iter().flatten() {
+            let Some(why) = network
+                .parse::<IpNet>()
+                .ok()
+                .and_then(|net| deaf(net, &heard.radius))
+            else {
+                continue;
+            };
+            let any = if network.contains(':') {
+                "[::]:1812"
+            } else {
+                "0.0.0.0:1812"
+            };
+            report.warning(
+                "listeners",
+                format!("client {} ({network}) cannot reach RADIUS: {why}", client.name),
+                format!("add \"{any}\", or this machine's address, to `radius.listen` in oncegate.toml (serve --radius), and restart the daemon"),
+            );
+        }
+    }
+    if report.0.len() == before && !clients.clients.is_empty() {
+        let radius = clients.clients.iter().any(|client| client.kind != "api");
+        let http = heard
+            .http
+            .iter()
+            .all(|at| at.ip().to_canonical().is_loopback());
+        let app = clients.clients.iter().any(|client| client.kind == "api");
+        if radius {
+            report.ok(
+                "listeners",
+                "RADIUS can be reached from every client's address",
+            );
+        }
+        if app && http {
+            report.ok(
+                "listeners",
+                "HTTP listens on loopback: applications ask from this machine, or through a proxy on it",
+            );
+        }
+    }
+}
+
+/// Why a client of this network reaches none of the listeners, if so.
+fn deaf(network: IpNet, listeners: &[SocketAddr]) -> Option<String> {
+    let (address, all) = (network.addr().to_canonical(), listeners);
+    let shown = || {
+        let all: Vec<String> = all.iter().map(ToString::to_string).collect();
+        all.join(", ")
+    };
+    if all.is_empty() {
+        return Some("nothing listens".to_owned());
+    }
+    let family = |at: &&SocketAddr| {
+        // `[::]` takes both families where the system says so; other addresses only their own.
+        at.is_ipv4() == address.is_ipv4() || at.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+    };
+    let same: Vec<&SocketAddr> = all.iter().filter(family).collect();
+    if same.is_empty() {
+        let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
+        return Some(format!("no listener is {family} ({})", shown()));
+    }
+    let local = |at: &&SocketAddr| at.ip().to_canonical().is_loopback();
+    // A network that holds loopback among others can be asked from elsewhere as well.
+    let only_here = address.is_loopback() && network.prefix_len() >= 8;
+    if !only_here && same.iter().all(local) {
+        return Some(format!("it listens on loopback only ({})", shown()));
+    }
+    None
 }
 
 async fn listeners(report: &mut Report, status: &Status) {

@@ -82,7 +82,7 @@ fn refuse_second(dir: &Path) -> Result<(), CliError> {
     match traces
         .iter()
         .map(|name| dir.join(name))
-        .find(|path| path.exists())
+        .find(|path| path.symlink_metadata().is_ok())
     {
         None => Ok(()),
         Some(path) => {

@@ -219,7 +219,9 @@ impl Context {
 
     /// Whether `init` was here.
     fn is_installed(&self) -> bool {
-        self.config.is_some() || self.dir.join("oncegate.toml").exists()
+        // A directory that may not be read is not an empty one: reading the file says so.
+        let file = self.dir.join("oncegate.toml");
+        self.config.is_some() || file.try_exists().unwrap_or(true)
     }
 
     /// The way to the API.

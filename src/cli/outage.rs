@@ -11,6 +11,7 @@ use crate::api;
 use crate::cli::Context;
 use crate::cli::error::CliError;
 use crate::cli::error::Exit;
+use crate::cli::output;
 use crate::cli::output::Table;
 use crate::cli::output::local_time;
 use crate::cli::transport::admin;
@@ -62,6 +63,13 @@ impl Outage {
             }
             Self::Show => api.get(&path).await?,
         };
+        let shown = outage.outage.as_ref().filter(|outage| outage.holds);
+        let effect = shown.and_then(|outage| outage.effect.as_deref());
+        if effect.is_some_and(<[String]>::is_empty) {
+            output::warn(
+                "warning: the outage has no effect under any client's policy today: no rule has `outage`",
+            );
+        }
         context.out.show(&outage, describe)?;
         Ok(Exit::Done)
     }
@@ -82,5 +90,7 @@ fn describe(outage: &api::Outage) -> String {
     table.pair("until", local_time(&outage.until));
     table.pair("by", outage.owner.clone());
     table.pair("reason", outage.reason.clone());
+    let effect = outage.effect.as_deref().filter(|_| outage.holds);
+    table.pair("has effect", effect.map(output::effect));
     table.text()
 }

@@ -100,6 +100,14 @@ pub(super) fn has_document() -> bool {
 /// Stdout belongs to the process; so does what is known about it.
 static STARTED: AtomicBool = AtomicBool::new(false);
 
+/// Where something has effect.
+pub(super) fn effect(places: &[String]) -> String {
+    if places.is_empty() {
+        return "under no client's policy today".to_owned();
+    }
+    format!("under {}", joined(places))
+}
+
 /// A sentence on stderr that `--quiet` does not silence.
 pub(super) fn warn(text: &str) {
     // The daemon's standard error is written by one thread, which may wait for its reader.

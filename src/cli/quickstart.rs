@@ -48,6 +48,7 @@ use crate::cli::hints;
 use crate::cli::logging;
 use crate::cli::output;
 use crate::cli::output::Output;
+use crate::cli::output::shell_word;
 use crate::cli::selftest::Login;
 use crate::cli::selftest::Step;
 use crate::cli::serve;
@@ -133,6 +134,7 @@ impl Quickstart {
             demo: read(&marker),
             marker,
             is_new,
+            once: self.once,
         };
 
         let (announce, bound) = oneshot::channel();
@@ -212,7 +214,11 @@ fn free(configured: &[SocketAddr], what: &str, bind: Bind, out: Output) -> Vec<S
 
 /// Makes the installation if there is none; says whether it did.
 async fn prepare(context: &Context, marker: &Path) -> Result<bool, CliError> {
-    if marker.exists() {
+    let is_there = marker.try_exists().map_err(|error| {
+        CliError::unavailable(format!("cannot look at {}: {error}", marker.display()))
+            .remedy("run as the user who owns the directory, or name another: --dir ./demo")
+    })?;
+    if is_there {
         return Ok(false);
     }
     let is_new = !context.is_installed();
@@ -287,6 +293,8 @@ struct Guide<'c> {
     demo: Demo,
     marker: PathBuf,
     is_new: bool,
+    /// Whether the server goes when the story has ended.
+    once: bool,
 }
 
 impl Guide<'_> {
@@ -487,8 +495,8 @@ impl Guide<'_> {
             radius_secret: secret,
             api_key: key,
             checks,
-            try_radius: radius,
-            try_http: http,
+            try_radius: radius.filter(|_| !self.once),
+            try_http: http.filter(|_| !self.once),
         }
     }
 }
@@ -513,17 +521,39 @@ impl Story {
             text.push('\n');
             return text;
         }
+        let dir = shell_word(&self.dir.to_string_lossy()).into_owned();
+        if self.try_radius.is_none() && self.try_http.is_none() {
+            // The server ends with this; nothing is there to be asked.
+            push!(
+                text,
+                "\nThe demonstration server stops now.\nAgain:  {}\nNext:   {}\n",
+                context.command("quickstart"),
+                next(&dir)
+            );
+            return text;
+        }
         text.push_str("\nNow you, in another terminal (a code works once):\n");
         for line in self.try_radius.iter().chain(&self.try_http) {
             push!(text, "\n  {line}\n");
         }
         push!(
             text,
-            "\nWatch:  {}\nStop:   Ctrl-C\n",
-            context.command("tail")
+            "\nWatch:  {}\nStop:   Ctrl-C here\nNext:   {}\n",
+            context.command("tail"),
+            next(&dir)
         );
         text
     }
+}
+
+/// What comes after a demonstration.
+fn next(dir: &str) -> String {
+    let real = if dir == "oncegate" {
+        "./oncegate-data"
+    } else {
+        "./oncegate"
+    };
+    format!("oncegate init --dir {real}, an installation of your own; this one is for looking only")
 }
 
 fn list(addresses: &[SocketAddr]) -> String {

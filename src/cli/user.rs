@@ -415,6 +415,18 @@ impl Bypass {
             }
             _ => api.call(Method::DELETE, &path, None::<&()>).await?,
         };
+        let granted = if what == "bypass" {
+            &user.bypass
+        } else {
+            &user.exemption
+        };
+        let effect = granted.as_ref().and_then(|waiver| waiver.effect.as_deref());
+        if effect.is_some_and(<[String]>::is_empty) {
+            output::warn(&format!(
+                "warning: this {what} has no effect under any client's policy today: no rule for this \
+                 user leaves something out because of it"
+            ));
+        }
         context.out.show(&user, describe)
     }
 }
@@ -560,15 +572,26 @@ fn describe(user: &Record) -> String {
     table.pair("PIN", user.pin.as_ref().map(verifier));
     table.pair("password", user.password.as_ref().map(verifier));
     let waiver = |waiver: &Waiver| {
-        let holds = if waiver.holds { "holds" } else { "past" };
+        let nowhere = waiver.effect.as_ref().is_some_and(Vec::is_empty);
+        let holds = match waiver.holds {
+            true if nowhere => "granted, without effect",
+            true => "holds",
+            false => "past",
+        };
         let until = local_time(&waiver.until);
         format!(
             "{holds}, until {until}, by {}: {}",
             waiver.owner, waiver.reason
         )
     };
+    let effect = |waiver: Option<&Waiver>| {
+        let waiver = waiver.filter(|waiver| waiver.holds)?;
+        waiver.effect.as_deref().map(output::effect)
+    };
     table.pair("bypass", user.bypass.as_ref().map(waiver));
+    table.pair("has effect", effect(user.bypass.as_ref()));
     table.pair("exemption", user.exemption.as_ref().map(waiver));
+    table.pair("has effect", effect(user.exemption.as_ref()));
     table.pair("created", local_time(&user.created));
     let mut text = table.text();
     if let Some(tokens) = &user.tokens {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::config::placeholder::Template;
 use crate::config::target::Reach;
 use crate::config::target::Target;
+use crate::model::message::Language;
 use crate::model::message::Medium;
 
 /// Who carries messages, and where to.
@@ -18,6 +19,8 @@ pub struct Delivery {
     pub countries: Vec<String>,
     /// Country of numbers that are written without one.
     pub home: Option<String>,
+    /// Language of new users, and of prompts before anything was proven.
+    pub language: Language,
     /// The gateways, those to be asked first first.
     pub gateways: Vec<Gateway>,
 }

@@ -52,10 +52,14 @@ pub(super) fn delivery(reader: &mut Resolver<'_>) -> Option<Delivery> {
     });
     let countries = reader.list(keys::LIMITS_DELIVERY_COUNTRIES, country);
     let home = reader.list(keys::LIMITS_DELIVERY_HOME, country);
+    let language = reader.one(keys::LIMITS_DELIVERY_LANGUAGE, |text| {
+        text.parse().map_err(|()| "write en or ko".to_owned())
+    });
     Some(Delivery {
         budget: budget?,
         countries: countries?,
         home: home?.pop(),
+        language: language?,
         gateways: Vec::new(),
     })
 }

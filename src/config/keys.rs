@@ -74,6 +74,8 @@ keys! {
         "countries that messages and calls go to: prefixes of numbers, as +82";
     LIMITS_DELIVERY_HOME = "limits.delivery_home", "+82",
         "country of phone numbers that are written without one";
+    LIMITS_DELIVERY_LANGUAGE = "limits.delivery_language", "en",
+        "language of new users, and of prompts before anything was proven: en or ko";
     OUTAGE_USERS = "outage.users", "none",
         "users whose codes fail after a right PIN or password before an outage is declared, or none";
     OUTAGE_WINDOW = "outage.window", "5m", "time in which they fail, 1m to 1h";

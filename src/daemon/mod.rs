@@ -149,11 +149,21 @@ impl Site {
     }
 }
 
+/// Whether there is such a file or directory. One that may not be looked at is not missing.
+fn is_there(path: &Path) -> Result<bool, StartError> {
+    path.try_exists().map_err(|error| {
+        failed(
+            format!("{} cannot be looked at: {error}", path.display()),
+            "run as the user who owns the installation",
+        )
+    })
+}
+
 /// Opens the store and the policies, for `serve` and for commands without a daemon.
 pub async fn open(site: &Site) -> Result<Arc<Service>, StartError> {
     let policies = load_policies(&site.config.policies.dir)?;
     let dir = &site.config.store.dir;
-    if !dir.join("main.redb").exists() {
+    if !is_there(&dir.join("main.redb"))? {
         return Err(failed(
             format!("there is no store in {}", dir.display()),
             "put the store back, or make a new installation with `oncegate init --dir DIR`",
@@ -180,6 +190,7 @@ pub async fn open(site: &Site) -> Result<Arc<Service>, StartError> {
     service.replace_travel(load_travel(site)?);
     service.set_courier(couriers(site)?);
     service.set_home(site.config.delivery.home.clone());
+    service.set_language(site.config.delivery.language);
     service.replace_texts(load_texts(&site.dir)?);
     Ok(Arc::new(service))
 }
@@ -248,7 +259,7 @@ pub fn couriers(site: &Site) -> Result<Arc<dyn Courier>, StartError> {
 /// `templates/ko.toml` of the installation, where there are such files.
 pub fn load_texts(dir: &Path) -> Result<Catalogue, StartError> {
     let dir = dir.join(TEMPLATES);
-    if !dir.exists() {
+    if !is_there(&dir)? {
         return Ok(Catalogue::default());
     }
     let mut files = Vec::new();

@@ -62,6 +62,32 @@ texts! {
     EnrolmentCode = "enrolment_code" [Code] [Minutes],
     /// Asks for what the screen shows.
     KeyIn = "key_in" [] [],
+    /// Tries a gateway.
+    TestMessage = "test_message" [] [],
+    /// Asks for the password.
+    AskPassword = "ask_password" [] [],
+    /// Asks for the PIN.
+    AskPin = "ask_pin" [] [],
+    /// Asks for the first factor, which differs from rule to rule.
+    AskFirst = "ask_first" [] [],
+    /// Asks for the code of a token.
+    AskOtp = "ask_otp" [] [],
+    /// Asks for the code of a text message.
+    AskSms = "ask_sms" [] [],
+    /// Asks for the code of a mail.
+    AskEmail = "ask_email" [] [],
+    /// Asks for the code of a call.
+    AskVoice = "ask_voice" [] [],
+    /// Asks for the cells of a card, which are not drawn yet.
+    AskCard = "ask_card" [] [],
+    /// Asks for two cells of a card.
+    AskCells = "ask_cells" [First Second] [],
+    /// Asks for a recovery code.
+    AskRecovery = "ask_recovery" [] [],
+    /// Asks to send the digits on the screen.
+    SendDigits = "send_digits" [] [],
+    /// Asks to key in, in a call, the digits on the screen.
+    KeyInDigits = "key_in_digits" [] [],
     /// A token was made or asked for.
     EnrolmentStarted = "enrolment_started" [] [User Serial Kind Time],
     /// A token came into use.
@@ -94,6 +120,27 @@ texts! {
     NotYou = "not_you" [Freeze] [],
     /// The end of a notice elsewhere.
     NotYouOtherwise = "not_you_otherwise" [] [],
+}
+
+impl Text {
+    /// Whether it asks for something on the screen where a person logs in, and is never sent.
+    pub const fn is_prompt(self) -> bool {
+        matches!(
+            self,
+            Self::AskPassword
+                | Self::AskPin
+                | Self::AskFirst
+                | Self::AskOtp
+                | Self::AskSms
+                | Self::AskEmail
+                | Self::AskVoice
+                | Self::AskCard
+                | Self::AskCells
+                | Self::AskRecovery
+                | Self::SendDigits
+                | Self::KeyInDigits
+        )
+    }
 }
 
 /// All texts, immutable; shared as a snapshot and replaced whole.
@@ -178,6 +225,16 @@ impl Catalogue {
         let templates: Vec<&Template> = texts.iter().filter_map(template).collect();
         let separator = if medium == Medium::Email { "\n\n" } else { " " };
         fill(&templates, separator, values)
+    }
+
+    /// How a person who logs in is asked for something.
+    pub fn prompt(&self, language: Language, text: Text, values: &[(Place, &str)]) -> String {
+        let entry = self.of(language).entry(text);
+        let template = entry.map(|entry| &entry.text);
+        let shown = template.map(|template| fill(&[template], "", values));
+        shown
+            .map(|shown| shown.expose().to_owned())
+            .unwrap_or_default()
     }
 
     /// The subject of a mail with this text; other messages have none.

@@ -45,6 +45,10 @@ places! {
     Code = "code",
     /// Minutes for which the code is good.
     Minutes = "minutes",
+    /// The first cell of a card that is asked for.
+    First = "first",
+    /// The second.
+    Second = "second",
 }
 
 /// A text with places.

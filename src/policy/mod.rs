@@ -176,16 +176,16 @@ pub struct Policy {
 
 impl Policy {
     /// What is asked for first of whoever has typed nothing yet, where a rule reads one factor after
-    /// the other; with other words where such rules begin with different factors.
-    pub fn opening(&self) -> Option<(Factor, Option<&'static str>)> {
+    /// the other; and whether such rules begin with different factors.
+    pub fn opening(&self) -> Option<(Factor, bool)> {
         let rounds = |rule: &&Rule| rule.present != Present::Joined;
         let rules = self.rules.iter().filter(rounds);
         let mut firsts = rules.filter_map(|rule| rule.require.first().copied());
         let first = firsts.next()?;
         if firsts.all(|factor| factor == first) {
-            return Some((first, None));
+            return Some((first, false));
         }
-        Some((Factor::Password, Some("Enter your password, PIN or code")))
+        Some((Factor::Password, true))
     }
 
     /// Whether every rule asks for one code of a token and takes nothing else: what is not a code can

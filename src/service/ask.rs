@@ -4,9 +4,12 @@
 use std::borrow::Cow;
 
 use crate::model::issue::Way;
+use crate::model::message::Language;
 use crate::model::token::LifeCycle;
 use crate::model::token::Token;
 use crate::model::token::TokenState;
+use crate::notice::Place;
+use crate::notice::Text;
 use crate::otp::card;
 use crate::otp::card::Pair;
 use crate::otp::issued::Mark;
@@ -54,9 +57,18 @@ impl Service {
         let (view, credentials) = (&evaluation.view, &evaluation.credentials);
         let id = case.sealed(&self.challenge_key, view, credentials, standing, nonce);
         let factor = evaluation.next.unwrap_or(Factor::Otp);
+        // Before anything was right everybody is asked alike: the language would tell who exists.
+        let language = if evaluation.passed.is_empty() {
+            self.language()
+        } else {
+            evaluation.view.user.language
+        };
         let (factor, prompt) = match evaluation.send {
-            None => (factor, prompt(factor).into()),
-            Some(send) => (send, self.ask_for(case, &evaluation.view, send).await?),
+            None => (factor, self.prompt(language, prompt(factor)).into()),
+            Some(send) => {
+                let asked = self.ask_for(case, &evaluation.view, send, language);
+                (send, asked.await?)
+            }
         };
         Ok(Challenged {
             // It fails after the year 2106 only.
@@ -74,6 +86,7 @@ impl Service {
         case: Case<'_, '_>,
         view: &View,
         send: Factor,
+        language: Language,
     ) -> Result<Cow<'static, str>, ServiceError> {
         let kinds = kinds_of(send, &case.policy.otp);
         let fits = |(token, _): &&(Token, TokenState)| {
@@ -81,8 +94,9 @@ impl Service {
         };
         let tokens = view.tokens.iter().filter(fits);
         // The one that worked last: an old number may still be on record.
+        let asked = || self.prompt(language, prompt(send));
         let Some(found) = tokens.max_by_key(|(_, state)| state.last_accept) else {
-            return Ok(prompt(send).into());
+            return Ok(asked().into());
         };
         let wanted = Wanted {
             request: case.request.id,
@@ -103,11 +117,12 @@ impl Service {
         if send == Factor::Card {
             let drawn = self.make_code(found, wanted).await?.ok();
             let pair = drawn.and_then(|made| made.issued.pair);
-            return Ok(pair.map_or_else(|| prompt(send).into(), |pair| cells(pair).into()));
+            let cells = |pair| self.cells(language, pair);
+            return Ok(pair.map_or_else(asked, cells).into());
         }
         // Why nothing is sent is in the log; the person is asked all the same.
         let _ = self.send_code(found, view.user.language, wanted).await?;
-        Ok(prompt(send).into())
+        Ok(asked().into())
     }
 
     /// A challenge to somebody who cannot answer it: whoever asks for a code in the name of a user who
@@ -135,15 +150,30 @@ impl Service {
         };
         let id = challenge::seal(&self.challenge_key, nobody, inside, nonce);
         let prompt = match factor {
-            Factor::Card => cells(self.pretended(request.user)).into(),
-            _ => prompt(factor).into(),
+            Factor::Card => self.cells(self.language(), self.pretended(request.user)),
+            _ => self.prompt(self.language(), prompt(factor)),
         };
         Ok(Challenged {
             id: id.ok_or(ServiceError::Contended)?,
             factor,
-            prompt,
+            prompt: prompt.into(),
             expires_in,
         })
+    }
+
+    /// How a person is asked for something.
+    pub(super) fn prompt(&self, language: Language, text: Text) -> String {
+        self.texts().prompt(language, text, &[])
+    }
+
+    /// How a person is asked for two cells of the card.
+    pub(super) fn cells(&self, language: Language, pair: Pair) -> String {
+        let (first, second) = (pair.first.to_string(), pair.second.to_string());
+        let values = [
+            (Place::First, first.as_str()),
+            (Place::Second, second.as_str()),
+        ];
+        self.texts().prompt(language, Text::AskCells, &values)
     }
 
     /// The cells that are asked for of somebody who has no card: the same each time, as of one who has.
@@ -172,25 +202,16 @@ pub(super) fn asked_for(request: &Request<'_>, rule: &Rule) -> Option<Factor> {
     (!first.is_knowledge() && accepted.any(|one| one == factor)).then_some(factor)
 }
 
-/// How the person is asked for two cells of the card. The number that begins the answer is not said: who
-/// does not have the card does not know it.
-pub(super) fn cells(pair: Pair) -> String {
-    format!(
-        "Type the last 3 digits of your card's number, the first 2 of cell {}, the last 2 of cell {}",
-        pair.first, pair.second
-    )
-}
-
-/// How the person is asked for a factor.
-pub(super) const fn prompt(factor: Factor) -> &'static str {
+/// The text that asks for a factor.
+pub(super) const fn prompt(factor: Factor) -> Text {
     match factor {
-        Factor::Password => "Enter your password",
-        Factor::Pin => "Enter your PIN",
-        Factor::Sms => "Enter the code sent to your telephone",
-        Factor::Email => "Enter the code sent by e-mail",
-        Factor::Voice => "Enter the code that you hear on the telephone",
-        Factor::Card => "Enter the cells of your security card",
-        Factor::Recovery => "Enter a recovery code",
-        _ => "Enter the code of your token",
+        Factor::Password => Text::AskPassword,
+        Factor::Pin => Text::AskPin,
+        Factor::Sms => Text::AskSms,
+        Factor::Email => Text::AskEmail,
+        Factor::Voice => Text::AskVoice,
+        Factor::Card => Text::AskCard,
+        Factor::Recovery => Text::AskRecovery,
+        _ => Text::AskOtp,
     }
 }

@@ -4,7 +4,6 @@
 //! Invariants: an answer is the same whether or not there is such a user, token or telephone: what
 //! cannot be begun is a round that nobody can finish (SECURITY T12). Why is in the audit.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::model::issue::IssueRefusal;
@@ -13,6 +12,7 @@ use crate::model::kind::Kind;
 use crate::model::reason::Reason;
 use crate::model::token::Token;
 use crate::model::token::TokenState;
+use crate::notice::Text;
 use crate::policy::Factor;
 use crate::policy::Policy;
 use crate::policy::Rule;
@@ -151,7 +151,7 @@ impl Service {
         decoy.id = self.ticketed(request, &decoy.id, &ticket)?;
         decoy.expires_in = expires_in;
         if factor != Factor::Card {
-            decoy.prompt = asks(factor, way);
+            decoy.prompt = self.prompt(self.language(), asks(factor, way)).into();
         }
         let display = inbound.then(|| self.digits(DIGITS)).transpose()?;
         Ok(Begun {
@@ -346,14 +346,14 @@ impl Service {
             expires: request.at.plus(expires_in),
         };
         let prompt = match made.issued.pair {
-            Some(pair) => crate::service::ask::cells(pair).into(),
-            None => asks(factor, way),
+            Some(pair) => self.cells(self.language(), pair),
+            None => self.prompt(self.language(), asks(factor, way)),
         };
         Ok(Begun {
             challenge: Challenged {
                 id: self.ticketed(request, id, &ticket)?,
                 factor,
-                prompt,
+                prompt: prompt.into(),
                 expires_in,
             },
             display: (way == Way::Inbound).then(|| made.text.clone()),
@@ -403,11 +403,11 @@ const fn life(policy: &Policy, factor: Factor, way: Way) -> Duration {
     }
 }
 
-fn asks(factor: Factor, way: Way) -> Cow<'static, str> {
+const fn asks(factor: Factor, way: Way) -> Text {
     match (way, factor) {
-        (Way::Inbound, Factor::Voice) => "Answer the call and key in the digits shown here".into(),
-        (Way::Inbound, _) => "Send the digits shown here from your telephone".into(),
-        _ => prompt(factor).into(),
+        (Way::Inbound, Factor::Voice) => Text::KeyInDigits,
+        (Way::Inbound, _) => Text::SendDigits,
+        _ => prompt(factor),
     }
 }
 

@@ -29,6 +29,7 @@ use crate::policy::assurance;
 use crate::policy::split::may_hold_code;
 use crate::secret::SecretString;
 use crate::secret::random;
+use crate::service::Presented;
 use crate::service::Request;
 use crate::service::Service;
 use crate::service::ServiceError;

@@ -275,7 +275,9 @@ impl Service {
         let counting = slots.flat_map(|slot| slot.tokens.iter());
         let counted: Vec<&Serial> = counting.map(|(token, _)| &token.serial).collect();
         situation.tokens = demand::tokens(view, policy, &demand.factors, &counted);
-        situation.asked = Some(demand::asked(case, &demand, credentials, &situation.tokens));
+        let asks = |text| self.prompt(view.user.language, text);
+        let shown = demand::asked(case, &demand, credentials, &situation.tokens, &asks);
+        situation.asked = Some(shown);
         let must = success(&demand.factors, None, credentials) == Success::MustChange;
         match tokens {
             Err(reason) => Err(reason),

@@ -30,10 +30,12 @@ use crate::model::client::Client;
 use crate::model::credential::Knowledge;
 use crate::model::id::RequestId;
 use crate::model::id::Serial;
+use crate::model::message::Language;
 use crate::model::reason::Decision;
 use crate::model::reason::Reason;
 use crate::model::user_key::UserKey;
 use crate::notice::Catalogue;
+use crate::notice::Text;
 use crate::policy::Factor;
 use crate::policy::Facts;
 use crate::policy::Policies;
@@ -74,6 +76,7 @@ pub mod counters;
 pub mod courier;
 mod decide;
 pub mod devices;
+pub mod effect;
 mod evaluate;
 pub mod explain;
 pub mod hashing;
@@ -110,6 +113,8 @@ pub struct Service {
     send_limits: ArcSwap<SendLimits>,
     home: ArcSwap<Option<String>>,
     texts: ArcSwap<Catalogue>,
+    /// The language of people of whom nothing else is known.
+    language: ArcSwap<Language>,
     notices: notices::Gauges,
     counters: counters::Counters,
     vitals: Arc<Vitals>,
@@ -302,6 +307,7 @@ impl Service {
             send_limits: ArcSwap::default(),
             home: ArcSwap::default(),
             texts: ArcSwap::default(),
+            language: ArcSwap::default(),
             notices: notices::Gauges::default(),
             counters,
             vitals: Arc::default(),
@@ -382,6 +388,16 @@ impl Service {
     /// Who carries messages; nobody until [`Service::set_courier`].
     pub fn courier(&self) -> Arc<dyn Courier> {
         Arc::clone(&**self.courier.load())
+    }
+
+    /// Sets the language of new users, and of prompts before anything was proven.
+    pub fn set_language(&self, language: Language) {
+        self.language.store(Arc::new(language));
+    }
+
+    /// The language of people of whom nothing else is known.
+    pub fn language(&self) -> Language {
+        **self.language.load()
     }
 
     /// Takes the texts of messages, all at once.
@@ -527,7 +543,7 @@ impl Service {
                     self.renew(&evaluation);
                     let challenge = self.challenge(request, policy, &evaluation).await?;
                     if request.rounds {
-                        Outcome::Challenge(asked_alike(challenge, opening))
+                        Outcome::Challenge(self.asked_alike(challenge, opening))
                     } else {
                         // What was asked for is on its way; who cannot be asked again begins again.
                         Outcome::Reject
@@ -536,7 +552,7 @@ impl Service {
                 _ => match wished {
                     Some(factor) => {
                         let decoy = self.decoy(request, policy, factor)?;
-                        Outcome::Challenge(asked_alike(decoy, opening))
+                        Outcome::Challenge(self.asked_alike(decoy, opening))
                     }
                     None => Outcome::Reject,
                 },
@@ -571,24 +587,30 @@ impl Service {
 impl Request<'_> {
     /// Whether a login begins in which nothing was typed yet: how everybody is then asked. What is asked
     /// for follows from the policy alone, since who is a user must not be learned by it.
-    fn opens(&self, policy: &Policy) -> Option<(Factor, Option<&'static str>)> {
+    fn opens(&self, policy: &Policy) -> Option<(Factor, bool)> {
         let begins = self.rounds && self.challenge.is_none() && self.presented.is_empty();
         policy.opening().filter(|_| begins)
     }
 }
 
-/// Asks for the first factor in the words that everybody hears.
-fn asked_alike(
-    challenge: Challenged,
-    opening: Option<(Factor, Option<&'static str>)>,
-) -> Challenged {
-    match opening {
-        Some((factor, words)) if challenge.factor != Factor::Card => Challenged {
-            factor,
-            prompt: words.unwrap_or_else(|| ask::prompt(factor)).into(),
-            ..challenge
-        },
-        _ => challenge,
+impl Service {
+    /// Asks for the first factor in the words that everybody is asked with.
+    fn asked_alike(&self, challenge: Challenged, opening: Option<(Factor, bool)>) -> Challenged {
+        match opening {
+            Some((factor, mixed)) if challenge.factor != Factor::Card => {
+                let text = if mixed {
+                    Text::AskFirst
+                } else {
+                    ask::prompt(factor)
+                };
+                Challenged {
+                    factor,
+                    prompt: self.prompt(self.language(), text).into(),
+                    ..challenge
+                }
+            }
+            _ => challenge,
+        }
     }
 }
 

@@ -709,7 +709,7 @@ fn namesakes(rows: &Reader<'_>, user: &UserKey) -> Result<Vec<UserKey>, StoreErr
     let mut from = Vec::new();
     for _ in 0..REALMS {
         let mut realm = None;
-        rows.scan(Table::Users, b"", Bound::Excluded(&from), |key, _| {
+        rows.list(Table::Users, b"", Bound::Excluded(&from), |key, _| {
             realm = Some(record::owner(key)?.realm().to_owned());
             Ok(false)
         })?;

@@ -249,6 +249,9 @@ fn introduce(created: &TokenCreated, out: Output, show_secret: bool, next: &str)
     table.pair("makes", makes(token));
     table.pair("address", token.address.clone());
     table.pair("state", token.state.clone());
+    if !matches!(token.kind.as_str(), "totp" | "hotp") {
+        table.pair("has effect", output::effect(&created.accepted_by));
+    }
     table.pair("expires", token.expires.as_deref().map(local_time));
     table.pair("replaces", token.replaces.clone());
     table.pair("approvals", approvals(token));

@@ -14,6 +14,8 @@ fn usual(place: Place) -> &'static str {
         Place::Left => "9",
         Place::Code => "755224",
         Place::Minutes => "3",
+        Place::First => "17",
+        Place::Second => "31",
     }
 }
 
@@ -48,7 +50,7 @@ fn the_built_in_texts_are_complete_and_free_of_faults() {
         for text in Text::ALL {
             let entry = read.of(language).entry(*text).unwrap();
             assert_ne!(entry.text, Template::default(), "{language} {text:?}");
-            let ends = matches!(text, Text::NotYou | Text::NotYouOtherwise);
+            let ends = matches!(text, Text::NotYou | Text::NotYouOtherwise) || text.is_prompt();
             assert_eq!(entry.subject.is_none(), ends, "{language} {text:?}");
         }
     }

@@ -60,6 +60,7 @@ pub(crate) fn waiver(waiver: &Waiver, now: UnixTime) -> api::Waiver {
         from: waiver.from.rfc3339(),
         until: waiver.until.rfc3339(),
         holds: waiver.holds(now),
+        effect: None,
     }
 }
 
@@ -92,6 +93,7 @@ pub(crate) fn delegation(lent: &Delegation, now: UnixTime) -> api::Delegation {
         until: lent.until.rfc3339(),
         reason: lent.reason.clone(),
         holds: now < lent.until,
+        effect: None,
     }
 }
 

@@ -56,6 +56,7 @@ impl Service {
     ) -> Result<User, AdminError> {
         let created = by.at;
         let mut user = new_user(key, created);
+        user.language = self.language();
         let credentials = std::mem::take(&mut patch.credentials);
         patch.apply(&mut user, created, self.addresses())?;
         let verifiers = self.verifiers(&user, &credentials, created).await?;

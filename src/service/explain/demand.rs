@@ -7,6 +7,7 @@ use crate::model::reason::Reason;
 use crate::model::token::LifeCycle;
 use crate::model::token::Token;
 use crate::model::token::TokenState;
+use crate::notice::Text;
 use crate::otp::throttle::Blocked;
 use crate::policy::Factor;
 use crate::policy::Policy;
@@ -85,7 +86,7 @@ impl How {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Typed {
     /// How the person is asked, where it is the server that asks.
-    pub prompt: Option<&'static str>,
+    pub prompt: Option<String>,
     /// Shapes of which any will do: `PIN,123456`.
     pub shapes: Vec<String>,
 }
@@ -108,6 +109,7 @@ pub(super) fn asked(
     demand: &Demand<'_>,
     credentials: &Credentials,
     tokens: &[TokenShown],
+    asks: &dyn Fn(Text) -> String,
 ) -> Asked {
     let left = demand.factors.as_ref();
     let require = case.rule.require.iter();
@@ -123,7 +125,7 @@ pub(super) fn asked(
             .collect(),
         kinds: kinds(case, demand),
         waiver: demand.waived.as_ref().map(|waived| waived.text.clone()),
-        forms: forms(case, left, credentials, tokens),
+        forms: forms(case, left, credentials, tokens, asks),
         reaches: assurance(left, best.map(|token| token.token.kind)),
         min_assurance: case.rule.min_assurance,
     }
@@ -150,6 +152,7 @@ fn forms(
     left: &[Factor],
     credentials: &Credentials,
     tokens: &[TokenShown],
+    asks: &dyn Fn(Text) -> String,
 ) -> Vec<FormShown> {
     let digits = tokens.iter().find(|token| token.counts);
     let digits = digits.map_or(6, |token| token.token.digits.get());
@@ -180,7 +183,7 @@ fn forms(
     if form != Form::Joined && parts.len() > 1 {
         let rounds = left.iter().zip(&parts).enumerate();
         let rounds = rounds.map(|(round, (factor, shape))| Typed {
-            prompt: (round > 0).then(|| prompt(*factor)),
+            prompt: (round > 0).then(|| asks(prompt(*factor))),
             shapes: vec![shape.clone()],
         });
         forms.push(FormShown {

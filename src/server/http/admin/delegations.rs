@@ -19,6 +19,7 @@ use crate::server::http::caller::Caller;
 use crate::server::http::error::Failure;
 use crate::server::http::forms;
 use crate::service::admin::Lend;
+use crate::service::effect::Means;
 use crate::store::By;
 
 /// Rights to approve that are lent, ended ones too.
@@ -69,7 +70,8 @@ pub(crate) async fn lend_approval(
         reason: wanted.reason,
     };
     let lent = app.service().lend_approval(lend, by).await?;
-    let shown = forms::delegation(&lent, app.service().now());
+    let mut shown = forms::delegation(&lent, app.service().now());
+    shown.effect = Some(app.service().effect(None, Means::Approval));
     Ok(answer::json(StatusCode::CREATED, &shown))
 }
 
@@ -122,7 +124,11 @@ fn owner_or_admin(caller: &Caller, owner: &str) -> Result<(), Failure> {
 pub(crate) async fn show_outage(State(app): State<Arc<App>>) -> Result<Response, Failure> {
     let outage = app.service().outage().await?;
     let now = app.service().now();
-    let outage = outage.map(|outage| forms::waiver(&outage, now));
+    let outage = outage.map(|outage| {
+        let mut shown = forms::waiver(&outage, now);
+        shown.effect = Some(app.service().effect(None, Means::Outage));
+        shown
+    });
     Ok(answer::json(StatusCode::OK, &api::Outage { outage }))
 }
 
@@ -146,7 +152,9 @@ pub(crate) async fn declare_outage(
     let length = Duration::from_secs(wanted.for_secs);
     let service = app.service();
     let outage = service.declare_outage(length, &wanted.reason, by).await?;
-    let outage = Some(forms::waiver(&outage, service.now()));
+    let mut outage = forms::waiver(&outage, service.now());
+    outage.effect = Some(service.effect(None, Means::Outage));
+    let outage = Some(outage);
     Ok(answer::json(StatusCode::OK, &api::Outage { outage }))
 }
 

@@ -8,9 +8,9 @@ use axum::response::Response;
 
 use crate::api;
 use crate::api::Problem;
-use crate::model::message::Language;
 use crate::model::message::Medium;
 use crate::model::message::Message;
+use crate::notice::Text;
 use crate::secret::SecretString;
 use crate::server::http::App;
 use crate::server::http::admin::NamePath;
@@ -67,15 +67,16 @@ pub(crate) async fn try_gateway(
     };
     let language = match &value.language {
         Some(text) => word("language", text, "en, ko")?,
-        None => Language::default(),
+        None => app.service().language(),
     };
     let (id, _) = app.service().arrival()?;
+    let texts = app.service().texts();
     let message = Message {
         id: id.to_bytes(),
         medium,
         to: value.to,
-        subject: Some(SUBJECT.to_owned()),
-        text: SecretString::from(text(language)),
+        subject: texts.subject(language, medium, Text::TestMessage, &[]),
+        text: texts.message(language, medium, &[Text::TestMessage], &[]),
         code: Some(SecretString::from(CODE)),
         language,
     };
@@ -129,16 +130,5 @@ fn unknown(name: &str) -> Failure {
     ))
 }
 
-const fn text(language: Language) -> &'static str {
-    match language {
-        Language::En => "A test message of Oncegate. No code of yours is in it.",
-        Language::Ko => {
-            "Oncegate \u{c2dc}\u{d5d8} \u{bb38}\u{c790}\u{c785}\u{b2c8}\u{b2e4}. \
-             \u{c778}\u{c99d}\u{bc88}\u{d638}\u{ac00} \u{c544}\u{b2d9}\u{b2c8}\u{b2e4}."
-        }
-    }
-}
-
-const SUBJECT: &str = "Oncegate test message";
 /// What a gateway that speaks digits says: no code of anybody.
 const CODE: &str = "000000";

@@ -285,7 +285,7 @@ fn decider(asked: &Asked) -> form::Asked {
 
 fn typed(shown: &FormShown) -> form::Form {
     let rounds = shown.rounds.iter().map(|round| form::Typed {
-        prompt: round.prompt.map(str::to_owned),
+        prompt: round.prompt.clone(),
         shapes: round.shapes.clone(),
     });
     form::Form {

@@ -47,6 +47,7 @@ use crate::service::admin::AdminError;
 use crate::service::admin::Enrol;
 use crate::service::admin::NewToken;
 use crate::service::admin::Validity;
+use crate::service::effect::Means;
 use crate::store::By;
 use crate::store::Store;
 use crate::time::UnixTime;
@@ -184,13 +185,23 @@ pub(crate) async fn create_token(
     let keyed = matches!(token.kind, Kind::Totp | Kind::Hotp);
     let shown = keyed && token.state != LifeCycle::Requested;
     let text = |secret: &SecretString| secret.expose().to_owned();
+    let owner = app.service().user(&token.user).await?;
+    let accepted_by = app.service().effect(Some(&owner), Means::Token(token.kind));
+    let mut warnings = warnings(token);
+    if accepted_by.is_empty() {
+        warnings.push(format!(
+            "no effect under any client's policy today: no rule for this user accepts {} tokens",
+            token.kind
+        ));
+    }
     let created = api::TokenCreated {
         token: forms::token(token, &made.state, app.service().now()),
         secret: shown.then(|| text(&otpauth::encode_base32(token.key.expose()))),
         otpauth_uri: shown.then(|| text(&otpauth_uri(token, counter))),
         cells: made.cells.iter().map(text).collect(),
         codes: made.codes.iter().map(text).collect(),
-        warnings: warnings(token),
+        warnings,
+        accepted_by,
     };
     Ok(answer::record(
         StatusCode::CREATED,

@@ -27,6 +27,7 @@ use crate::server::http::admin::damaged;
 use crate::server::http::admin::limit;
 use crate::server::http::admin::tell;
 use crate::server::http::admin::user_key;
+use crate::server::http::admin::waivers;
 use crate::server::http::admin::word;
 use crate::server::http::answer;
 use crate::server::http::body::Json;
@@ -449,6 +450,7 @@ async fn shown(app: &App, key: &UserKey) -> Result<Response, Failure> {
     user.pin = credentials.pin.as_ref().map(forms::verifier);
     user.password = credentials.password.as_ref().map(forms::verifier);
     user.lock = Some(forms::lock(&view.state.throttle, now));
+    waivers::effects(app, &view.user, &mut user);
     let tokens = view
         .tokens
         .iter()

@@ -9,6 +9,7 @@ use axum::response::Response;
 
 use crate::api;
 use crate::api::Problem;
+use crate::model::user::User;
 use crate::model::user_key::UserKey;
 use crate::server::http::App;
 use crate::server::http::admin::UserPath;
@@ -18,6 +19,7 @@ use crate::server::http::body::Json;
 use crate::server::http::error::Failure;
 use crate::server::http::forms;
 use crate::service::admin::Grant;
+use crate::service::effect::Means;
 use crate::store::By;
 use crate::store::WaiverKind;
 
@@ -123,8 +125,21 @@ async fn grant(
         until: time("until", &wanted.until)?,
     };
     let user = app.service().grant(key, which, grant, by).await?;
-    let shown = forms::user(&user, app.service().now());
+    let mut shown = forms::user(&user, app.service().now());
+    effects(app, &user, &mut shown);
     Ok(answer::record(StatusCode::OK, &shown, user.revision))
+}
+
+/// Where the user's exceptions have effect.
+pub(super) fn effects(app: &App, user: &User, shown: &mut api::User) {
+    for (waiver, means) in [
+        (&mut shown.bypass, Means::Bypass),
+        (&mut shown.exemption, Means::Exemption),
+    ] {
+        if let Some(waiver) = waiver {
+            waiver.effect = Some(app.service().effect(Some(user), means));
+        }
+    }
 }
 
 async fn end(app: &App, key: &UserKey, which: WaiverKind, by: By) -> Result<Response, Failure> {

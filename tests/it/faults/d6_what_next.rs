@@ -1,0 +1,137 @@
+//! The last words say what to do next, and they are true.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::Command;
+use std::process::Output;
+
+use crate::support::daemon::Site;
+use crate::support::daemon::command;
+use crate::support::gateway::GatewayDouble;
+
+fn words(output: &Output) -> (i32, String, String) {
+    let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+    let code = output.status.code().unwrap_or(-1);
+    (code, text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn a_story_told_once_does_not_send_to_a_server_that_has_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("demo");
+    let mut quickstart = command(&path);
+    let once = [
+        "quickstart",
+        "--once",
+        "--radius",
+        "127.0.0.1:0",
+        "--http",
+        "127.0.0.1:0",
+    ];
+    let (code, out, err) = words(&quickstart.args(once).output().unwrap());
+    assert_eq!(code, 0, "{out}{err}");
+    for gone in ["radclient", "curl ", "Watch:", "Ctrl-C"] {
+        assert!(!out.contains(gone), "{gone}: {out}");
+    }
+    assert!(out.contains("Again:"), "{out}");
+    assert!(out.lines().last().unwrap().starts_with("Next:"), "{out}");
+}
+
+/// Runs the binary as a user who owns nothing here; `None` where this one may not become another.
+fn as_another(binary: &Path, dir: &Path, words: &[&str]) -> Option<Output> {
+    nix::unistd::geteuid().is_root().then(|| {
+        let mut command = Command::new(binary);
+        command
+            .uid(65534)
+            .gid(65534)
+            .current_dir("/")
+            .env_clear()
+            .env("ONCEGATE_DIR", dir)
+            .args(words);
+        command.output().unwrap()
+    })
+}
+
+#[test]
+fn what_may_not_be_read_is_not_missing() {
+    let site = Site::new();
+    // The directory of the test is this user's; the binary must be within reach of the other.
+    let open = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(open.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let binary = open.path().join("oncegate");
+    std::fs::copy(env!("CARGO_BIN_EXE_oncegate"), &binary).unwrap();
+    std::fs::set_permissions(&binary, std::fs::Permissions::from_mode(0o755)).unwrap();
+    for words_of in [
+        &["user", "list"][..],
+        &["status"],
+        &["config", "check"],
+        &["doctor"],
+        &["quickstart", "--once"],
+        &["serve"],
+    ] {
+        let Some(output) = as_another(&binary, &site.path(), words_of) else {
+            return crate::support::skip("only root becomes another user");
+        };
+        let (code, out, err) = words(&output);
+        let said = format!("{out}{err}");
+        assert_ne!(code, 0, "{words_of:?}: {said}");
+        assert!(said.contains("Permission denied"), "{words_of:?}: {said}");
+        assert!(!said.contains("no installation"), "{words_of:?}: {said}");
+        assert!(!said.contains("oncegate init"), "{words_of:?}: {said}");
+    }
+    // What is missing is said to be.
+    let nothing = open.path().join("nothing");
+    let (_, out, err) = words(&as_another(&binary, &nothing, &["user", "list"]).unwrap());
+    assert!(err.contains("no installation in"), "{out}{err}");
+    // The configuration may be read, the store may not: no advice to make another.
+    for path in [site.path(), site.path().parent().unwrap().to_owned()] {
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let file = site.path().join("oncegate.toml");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    for policies in [site.path().join("policies")] {
+        std::fs::set_permissions(&policies, std::fs::Permissions::from_mode(0o755)).unwrap();
+        for entry in std::fs::read_dir(&policies).unwrap() {
+            let path = entry.unwrap().path();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        }
+    }
+    let (_, out, err) = words(&as_another(&binary, &site.path(), &["user", "list"]).unwrap());
+    let said = format!("{out}{err}");
+    assert!(said.contains("ermission denied"), "{said}");
+    assert!(
+        !said.contains("there is no store") && !said.contains("init"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_gateway_that_the_daemon_has_not_read_is_not_missing() {
+    let site = Site::new();
+    let double = GatewayDouble::start();
+    let daemon = site.serve();
+    let file = site.path().join("oncegate.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{text}\n{}", double.table("fresh", ""))).unwrap();
+    let test = |name| {
+        let words_of = ["delivery", "test", name, "--to", "010-1234-5678"];
+        words(&site.run(&words_of))
+    };
+    let (code, _, err) = test("fresh");
+    assert_eq!(code, 4, "{err}");
+    assert!(err.contains("does not know the gateway fresh yet"), "{err}");
+    assert!(err.contains("restart"), "{err}");
+    assert!(!err.contains("makes one"), "{err}");
+    let (_, out, _) = words(&site.run(&["delivery", "list"]));
+    assert!(out.contains("fresh") && out.contains("restart"), "{out}");
+    let (code, _, err) = test("other");
+    assert_eq!(code, 4, "{err}");
+    assert!(
+        err.contains("[delivery.other]") && err.contains("makes one"),
+        "{err}"
+    );
+    drop(daemon);
+    let (code, _, err) = test("fresh");
+    assert_eq!(code, 0, "without a daemon the file counts: {err}");
+}
