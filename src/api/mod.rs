@@ -18,6 +18,7 @@ mod devices;
 mod enrolment;
 pub mod explain;
 mod import;
+mod reload;
 mod self_service;
 mod tokens;
 mod users;
@@ -30,6 +31,7 @@ pub use delivery::*;
 pub use devices::*;
 pub use enrolment::*;
 pub use import::*;
+pub use reload::*;
 pub use self_service::*;
 pub use tokens::*;
 pub use users::*;
@@ -138,6 +140,12 @@ pub struct Status {
     /// How users are told of what happened to their accounts.
     #[serde(default)]
     pub notices: Notices,
+    /// Until when the certificate of the HTTPS listeners is valid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_not_after: Option<String>,
+    /// What should be mended about it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificate: Vec<String>,
     /// The daemon's clock.
     pub now: String,
     /// The latest time on record.

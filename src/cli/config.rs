@@ -4,17 +4,26 @@ use clap::Args;
 use clap::Subcommand;
 use serde_json::json;
 
+use crate::api::Reload;
 use crate::cli::Context;
 use crate::cli::error::CliError;
 use crate::cli::error::Exit;
 use crate::cli::output::Table;
 use crate::cli::policy;
+use crate::cli::reload;
+use crate::cli::transport::Transport;
+use crate::cli::transport::admin;
 use crate::config::EffectiveValue;
 use crate::config::Origin;
 use crate::daemon;
 use crate::daemon::Site;
 use crate::daemon::StartError;
+use crate::diagnostic::Diagnostic;
 use crate::policy::TestOutcome;
+use crate::server::certificate::Concern;
+use crate::server::tls::Tls;
+use crate::time::Clock as _;
+use crate::time::SystemClock;
 
 /// The configuration
 #[derive(Debug, Subcommand)]
@@ -37,10 +46,10 @@ pub(super) struct Show {
 }
 
 impl Config {
-    pub(super) fn run(self, context: &Context) -> Result<Exit, CliError> {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         context.local_only("config")?;
         match self {
-            Self::Check => check(context),
+            Self::Check => check(context).await,
             Self::Show(show) => {
                 let site = context.site()?;
                 let values = site.config.effective().iter();
@@ -68,13 +77,13 @@ impl Config {
     }
 }
 
-fn check(context: &Context) -> Result<Exit, CliError> {
+async fn check(context: &Context) -> Result<Exit, CliError> {
     let site = match Site::load(&context.dir, context.config.as_deref()) {
         Ok(site) => site,
         Err(StartError::Findings(findings)) => return policy::report(context.out, &findings, ""),
         Err(_) => context.site()?, // says why
     };
-    let mut findings = site.warnings;
+    let mut findings = site.warnings.clone();
     match policy::parse(&daemon::policy_files(&site.config.policies.dir)?)? {
         Ok(policies) => {
             let failures = policies.run_tests().into_iter();
@@ -86,11 +95,50 @@ fn check(context: &Context) -> Result<Exit, CliError> {
         Err(StartError::Findings(faults)) => findings.extend(faults),
         texts => drop(texts?),
     }
+    findings.extend(certificate(&site));
+    findings.extend(restart(&site).await);
     policy::report(
         context.out,
         &findings,
         "No fault in configuration and policies.",
     )
+}
+
+/// What is wrong with the certificate of the HTTPS listeners.
+fn certificate(site: &Site) -> Vec<Diagnostic> {
+    let Some(files) = &site.config.http.tls else {
+        return Vec::new();
+    };
+    let tls = match Tls::load(&files.certificate, &files.key) {
+        Ok(tls) => tls,
+        Err(error) => return vec![Diagnostic::error(error.to_string())],
+    };
+    let file = files.certificate.display();
+    let concerns = tls.validity().concerns(SystemClock.now()).into_iter();
+    let finding = |concern: Concern| {
+        let what = format!("{file}: {}", concern.what);
+        let finding = if concern.is_refused {
+            Diagnostic::error(what)
+        } else {
+            Diagnostic::warning(what)
+        };
+        finding.help("renew the certificate, then `oncegate reload`")
+    };
+    concerns.map(finding).collect()
+}
+
+/// What the running daemon, if there is one, takes at its next start only.
+async fn restart(site: &Site) -> Vec<Diagnostic> {
+    let Some(api) = Transport::of_daemon(site).await else {
+        return Vec::new();
+    };
+    // A daemon that does not answer is not what is being checked.
+    let compared: Result<Reload, CliError> = api.get(&admin(&["reload"])).await;
+    let restart = compared.map_or_else(|_| Vec::new(), |compared| compared.restart);
+    let findings = restart.iter().map(|change| {
+        Diagnostic::warning(reload::restart(change)).help("restart the daemon to use it")
+    });
+    findings.collect()
 }
 
 fn origin(origin: &Origin) -> String {

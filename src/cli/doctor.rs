@@ -33,7 +33,10 @@ use crate::cli::transport::admin;
 use crate::config::MasterKey;
 use crate::daemon;
 use crate::daemon::Site;
+use crate::server::tls::Tls;
 use crate::service::courier::BreakerState;
+use crate::time::Clock as _;
+use crate::time::SystemClock;
 
 /// Look for what is wrong or weak, with a fix for each finding; exit code 1 if there is one
 #[derive(Debug, Args)]
@@ -141,6 +144,7 @@ impl Doctor {
                     modes(&mut report, &site);
                     disk(&mut report, &site.config.store.dir);
                     couriers(&mut report, &site);
+                    certificate(&mut report, &site);
                     policies = policy_files(&mut report, &site);
                 }
                 Err(_) => {
@@ -270,6 +274,34 @@ fn couriers(report: &mut Report, site: &Site) {
     }
 }
 
+/// The certificate of the HTTPS listeners, as it is in its files.
+fn certificate(report: &mut Report, site: &Site) {
+    let Some(files) = &site.config.http.tls else {
+        return;
+    };
+    let tls = match Tls::load(&files.certificate, &files.key) {
+        Ok(tls) => tls,
+        Err(error) => {
+            let remedy = error.remedy;
+            return report.failure("cert", error.to_string(), remedy);
+        }
+    };
+    let (validity, file) = (tls.validity(), files.certificate.display());
+    let concerns = validity.concerns(SystemClock.now());
+    for concern in &concerns {
+        let (found, fix) = (format!("{file}: {}", concern.what), RENEW);
+        if concern.is_refused {
+            report.failure("cert", found, fix);
+        } else {
+            report.warning("cert", found, fix);
+        }
+    }
+    if concerns.is_empty() {
+        let end = validity.not_after.rfc3339();
+        report.ok("cert", format!("valid until {end}, key and chain match"));
+    }
+}
+
 /// The names of the policies, when they can be read.
 fn policy_files(report: &mut Report, site: &Site) -> Option<Vec<String>> {
     let sources = daemon::policy_files(&site.config.policies.dir).map_err(CliError::from);
@@ -376,6 +408,9 @@ fn health(report: &mut Report, status: &Status) {
     }
     if status.damaged == 0 && status.checkpoint.is_none() {
         report.ok("store", "no row is known to be damaged");
+    }
+    for concern in &status.certificate {
+        report.warning("cert", format!("the one in use: {concern}"), RENEW);
     }
     if status.queue.saturating_mul(5) > status.queue_limit.saturating_mul(4) {
         report.warning(
@@ -605,6 +640,7 @@ pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
+const RENEW: &str = "renew the certificate, then `oncegate reload`";
 /// Percent of free space below which somebody should look.
 const DISK_LOW: u64 = 20;
 /// What the service tolerates, in seconds.

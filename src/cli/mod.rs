@@ -73,6 +73,7 @@ mod import;
 mod outage;
 mod paper;
 mod policy;
+mod reload;
 mod token;
 mod user;
 mod verify;
@@ -138,6 +139,7 @@ enum Command {
     Serve(serve::Serve),
     Status(status::Status),
     Doctor(doctor::Doctor),
+    Reload(reload::Reload),
     #[command(subcommand)]
     Store(store::Store),
     #[command(subcommand)]
@@ -334,7 +336,8 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, CliError>
         Command::Status(command) => command.run(context).await,
         Command::Doctor(command) => command.run(context).await,
         Command::Store(command) => command.run(context).await,
-        Command::Config(command) => command.run(context),
+        Command::Reload(command) => command.run(context).await,
+        Command::Config(command) => command.run(context).await,
         Command::Delivery(command) => command.run(context).await,
         Command::User(command) => command.run(context).await,
         Command::Token(command) => command.run(context).await,

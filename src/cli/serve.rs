@@ -20,7 +20,7 @@ use crate::server::Info;
 #[command(
     after_help = "Example:\n  oncegate serve --radius 0.0.0.0:1812 --http 127.0.0.1:8080\n\
     Prints one line `ready radius=ADDR http=ADDR` when every listener is bound.\n\
-    SIGHUP reads policies, dictionaries and certificates again."
+    SIGHUP does what `oncegate reload` does, and says it in the log."
 )]
 pub(super) struct Serve {
     #[command(flatten)]

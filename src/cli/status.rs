@@ -109,6 +109,13 @@ fn describe(status: &api::Status) -> String {
     let records = status.audit_seq.saturating_sub(pruned);
     table.pair("audit", format!("{records} records"));
     table.pair("notices", notices(&status.notices));
+    let certificate = status.certificate_not_after.as_ref().map(|end| {
+        let until = format!("valid until {}", local_time(end));
+        let concerns = status.certificate.iter().map(String::as_str);
+        let all: Vec<&str> = std::iter::once(until.as_str()).chain(concerns).collect();
+        all.join("; ")
+    });
+    table.pair("certificate", certificate);
     table.pair("clock", local_time(&status.now));
     table.pair("last seen", local_time(&status.last_seen));
     table.text()

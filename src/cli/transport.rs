@@ -97,6 +97,13 @@ impl Transport {
         }
     }
 
+    /// The daemon of a site, if one listens.
+    pub(super) async fn of_daemon(site: &Site) -> Option<Self> {
+        let socket = site.socket();
+        let connected = UnixStream::connect(&socket).await;
+        connected.ok().map(|_| Self::Socket(socket))
+    }
+
     /// Whether the store was opened here, for want of a daemon.
     pub(super) const fn is_local(&self) -> bool {
         matches!(self, Self::Local(_))

@@ -48,6 +48,7 @@ use crate::time::SystemClock;
 
 mod install;
 pub mod logging;
+mod reload;
 mod run;
 
 pub use install::init;
@@ -58,6 +59,8 @@ pub use run::serve;
 pub struct Site {
     /// Directory of the installation.
     pub dir: PathBuf,
+    /// The configuration file.
+    pub file: PathBuf,
     /// Its configuration.
     pub config: Config,
     /// What the configuration deserves to be warned of.
@@ -133,6 +136,7 @@ impl Site {
             Config::load(Some(&source), environment()?, &dir).map_err(StartError::Findings)?;
         Ok(Self {
             dir,
+            file,
             config,
             warnings,
         })

@@ -25,11 +25,10 @@ use crate::daemon::Site;
 use crate::daemon::StartError;
 use crate::daemon::dictionary;
 use crate::daemon::failed;
-use crate::daemon::load_policies;
-use crate::daemon::load_texts;
-use crate::daemon::load_travel;
 use crate::daemon::logging;
 use crate::daemon::open;
+use crate::daemon::reload;
+use crate::daemon::reload::Reloader;
 use crate::policy::Policies;
 use crate::server::Info;
 use crate::server::http;
@@ -41,6 +40,8 @@ use crate::service::notices;
 use crate::service::outage::Rule;
 use crate::service::outage::Watch;
 use crate::store::By;
+use crate::time::Clock as _;
+use crate::time::SystemClock;
 
 /// Runs the daemon until SIGTERM or SIGINT. `ready` is called when every listener is bound.
 pub async fn serve(
@@ -78,6 +79,19 @@ pub async fn serve(
     let store = site.config.store.dir.clone();
     app.add_metrics(Box::new(move |out| write_disk(&store, out)));
 
+    if let Some(tls) = &listeners.tls {
+        app.set_tls(Arc::clone(tls));
+    }
+    let site = Arc::new(site);
+    let (own, tls) = (Arc::clone(&site), listeners.tls.clone());
+    let reloader = Arc::new(Reloader::new(own, Arc::clone(&service), tls));
+    let asked = Arc::clone(&reloader);
+    app.set_reloader(Box::new(
+        move |act| {
+            if act { asked.reload() } else { asked.compare() }
+        },
+    ));
+
     let shutdown = CancellationToken::new();
     let tasks = TaskTracker::new();
     tasks.spawn(radius::run(listeners.radius, pipeline, shutdown.clone()));
@@ -101,7 +115,7 @@ pub async fn serve(
     signals
         .until_stopped(|| {
             let before = service.policies();
-            reload(&site, &service, listeners.tls.as_deref());
+            reload::log(&reloader.reload());
             tokio::spawn(record_reload(Arc::clone(&service), before));
         })
         .await;
@@ -198,6 +212,14 @@ async fn bind(site: &Site, overrides: Overrides) -> Result<Listeners, StartError
             let tls = tls.map_err(|error| {
                 failed(error.to_string(), "see [http.tls] in the configuration")
             })?;
+            for concern in tls.validity().concerns(SystemClock.now()) {
+                let (file, what) = (files.certificate.display(), concern.what);
+                if concern.is_refused {
+                    tracing::error!(%file, what, "clients refuse the certificate");
+                } else {
+                    tracing::warn!(%file, what, "renew the certificate");
+                }
+            }
             Some(Arc::new(tls))
         }
     };
@@ -423,40 +445,6 @@ async fn watch_outage(
             Err(RecvError::Lagged(_)) => watch = watch.anew(),
             Err(RecvError::Closed) => return,
         }
-    }
-}
-
-/// Reads policies, tables, texts and certificates again. What is in use stays in use unless all of it is right.
-fn reload(site: &Site, service: &Service, tls: Option<&Tls>) {
-    match load_policies(&site.config.policies.dir) {
-        Ok(policies) => match service.replace_policies(policies) {
-            Ok(()) => tracing::info!("policies reloaded"),
-            Err(error) => tracing::error!(%error, "policies not reloaded; the old set stays"),
-        },
-        Err(StartError::Findings(findings)) => {
-            for finding in findings {
-                tracing::error!(%finding, "policies not reloaded; the old set stays");
-            }
-        }
-        Err(error) => tracing::error!(%error, "policies not reloaded; the old set stays"),
-    }
-    match load_travel(site) {
-        Ok(travel) => service.replace_travel(travel),
-        Err(error) => tracing::error!(%error, "tables not reloaded; the old ones stay"),
-    }
-    match load_texts(&site.dir) {
-        Ok(texts) => service.replace_texts(texts),
-        Err(StartError::Findings(findings)) => {
-            for finding in findings {
-                tracing::error!(%finding, "texts not reloaded; the old ones stay");
-            }
-        }
-        Err(error) => tracing::error!(%error, "texts not reloaded; the old ones stay"),
-    }
-    match tls.map(Tls::reload) {
-        None => {}
-        Some(Ok(())) => tracing::info!("certificate reloaded"),
-        Some(Err(error)) => tracing::error!(%error, "certificate not reloaded; the old one stays"),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+pub mod certificate;
 pub mod http;
 mod person;
 pub mod radius;

@@ -17,11 +17,18 @@ use rustls::pki_types::pem;
 use rustls::pki_types::pem::PemObject;
 use tokio_rustls::TlsAcceptor;
 
+use crate::server::certificate::Validity;
+use crate::time::UnixTime;
+
 /// Accepts TLS with the certificate that was loaded last.
 pub struct Tls {
-    certificate: PathBuf,
-    key: PathBuf,
-    config: ArcSwap<ServerConfig>,
+    loaded: ArcSwap<Loaded>,
+}
+
+/// A pair of files as they were read.
+struct Loaded {
+    config: Arc<ServerConfig>,
+    validity: Validity,
 }
 
 /// Why a certificate cannot be used.
@@ -39,28 +46,38 @@ pub struct TlsError {
 impl Tls {
     /// Reads the certificate chain and its private key.
     pub fn load(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
-        let config = ArcSwap::from_pointee(read(certificate, key)?);
-        Ok(Self {
-            certificate: certificate.to_owned(),
-            key: key.to_owned(),
-            config,
-        })
+        let loaded = ArcSwap::from_pointee(read(certificate, key)?);
+        Ok(Self { loaded })
     }
 
-    /// Reads the files again. On an error the certificate in use stays in use.
-    pub fn reload(&self) -> Result<(), TlsError> {
-        self.config
-            .store(Arc::new(read(&self.certificate, &self.key)?));
+    /// Serves the pair in these files from now on. When it cannot be read, or clients would refuse it
+    /// at `now`, the certificate in use stays in use.
+    pub fn replace(&self, certificate: &Path, key: &Path, now: UnixTime) -> Result<(), TlsError> {
+        let loaded = read(certificate, key)?;
+        let concerns = loaded.validity.concerns(now);
+        if let Some(concern) = concerns.into_iter().find(|concern| concern.is_refused) {
+            return Err(TlsError {
+                file: certificate.to_owned(),
+                cause: concern.what,
+                remedy: RENEW_REMEDY,
+            });
+        }
+        self.loaded.store(Arc::new(loaded));
         Ok(())
+    }
+
+    /// What the present certificate says about itself.
+    pub fn validity(&self) -> Validity {
+        self.loaded.load().validity.clone()
     }
 
     /// An acceptor with the present certificate.
     pub fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(self.config.load_full())
+        TlsAcceptor::from(Arc::clone(&self.loaded.load().config))
     }
 }
 
-fn read(certificate: &Path, key: &Path) -> Result<ServerConfig, TlsError> {
+fn read(certificate: &Path, key: &Path) -> Result<Loaded, TlsError> {
     let fault = |file: &Path, cause: String, remedy| TlsError {
         file: file.to_owned(),
         cause,
@@ -76,6 +93,7 @@ fn read(certificate: &Path, key: &Path) -> Result<ServerConfig, TlsError> {
             CHAIN_REMEDY,
         ));
     }
+    let validity = Validity::of(&chain).map_err(|what| fault(certificate, what, CHAIN_REMEDY))?;
     let private =
         PrivateKeyDer::from_pem_file(key).map_err(|error| fault(key, words(&error), KEY_REMEDY))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -87,7 +105,10 @@ fn read(certificate: &Path, key: &Path) -> Result<ServerConfig, TlsError> {
         .with_single_cert(chain, private);
     let mut config = config.map_err(|error| fault(key, error.to_string(), PAIR_REMEDY))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
+    Ok(Loaded {
+        config: Arc::new(config),
+        validity,
+    })
 }
 
 /// The cause without the file's contents.
@@ -103,6 +124,8 @@ const CHAIN_REMEDY: &str = "`http.tls.certificate` names a PEM file that the dae
                             the server's certificate first";
 const KEY_REMEDY: &str = "`http.tls.key` names an unencrypted PEM file (PKCS#8, PKCS#1 or SEC1) \
                           that the daemon can read";
+const RENEW_REMEDY: &str = "put a certificate there that is valid now, the server's first and each \
+                            issuer behind it; then `oncegate reload`";
 const PAIR_REMEDY: &str = "give the private key that belongs to the first certificate of \
                            `http.tls.certificate`";
 
@@ -123,21 +146,23 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (certificate, key) = pair(directory.path());
         let tls = Tls::load(&certificate, &key).unwrap();
-        let before = tls.config.load_full();
+        let before = tls.loaded.load_full();
+        let now = UnixTime::from_secs(1_795_000_020);
 
         let other = tempfile::tempdir().unwrap();
         std::fs::copy(pair(other.path()).1, &key).unwrap();
-        let error = tls.reload().unwrap_err();
+        let error = tls.replace(&certificate, &key, now).unwrap_err();
         assert_eq!(error.file, key);
         assert!(error.to_string().contains("belongs to"), "{error}");
 
         std::fs::write(&certificate, "SECRET CONTENTS").unwrap();
-        let error = tls.reload().unwrap_err();
+        let error = tls.replace(&certificate, &key, now).unwrap_err();
         assert_eq!(error.file, certificate);
         assert!(!error.to_string().contains("SECRET"), "{error}");
 
         std::fs::remove_file(&certificate).unwrap();
-        assert_eq!(tls.reload().unwrap_err().file, certificate);
-        assert!(Arc::ptr_eq(&before, &tls.config.load_full()));
+        let error = tls.replace(&certificate, &key, now).unwrap_err();
+        assert_eq!(error.file, certificate);
+        assert!(Arc::ptr_eq(&before, &tls.loaded.load_full()));
     }
 }

@@ -31,6 +31,7 @@ use crate::server::http::metrics::collect::Collected;
 use crate::server::http::metrics::format::Format;
 use crate::server::http::metrics::format::plain;
 use crate::store::Health;
+use crate::time::UnixTime;
 
 mod collect;
 mod format;
@@ -85,6 +86,7 @@ pub(crate) async fn metrics(
         ready: service.fault().is_none(),
         uptime: app.uptime().as_secs_f64(),
         rejects_held: app.rejects_held(),
+        certificate: app.certificate().map(|validity| validity.not_after),
     }));
     registry.register_collector(Box::new(Collected::of(service)));
     let mut page = String::with_capacity(16_384);
@@ -144,6 +146,7 @@ struct Snapshot {
     ready: bool,
     uptime: f64,
     rejects_held: u64,
+    certificate: Option<UnixTime>,
 }
 
 impl Collector for Snapshot {
@@ -234,6 +237,9 @@ impl Collector for Snapshot {
                 MetricType::Gauge,
             )?
             .encode_gauge(&self.uptime)?;
+        if let Some(not_after) = self.certificate {
+            certificate(&mut encoder, not_after)?;
+        }
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         encoder
             .encode_descriptor(
@@ -245,6 +251,20 @@ impl Collector for Snapshot {
             .encode_family(&version)?
             .encode_gauge(&1_u64)
     }
+}
+
+fn certificate(
+    encoder: &mut DescriptorEncoder<'_>,
+    not_after: UnixTime,
+) -> Result<(), std::fmt::Error> {
+    encoder
+        .encode_descriptor(
+            "oncegate_certificate_not_after_seconds",
+            "When the certificate of the HTTPS listeners ends, in Unix time",
+            None,
+            MetricType::Gauge,
+        )?
+        .encode_gauge(&not_after.as_secs())
 }
 
 const MEDIA: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

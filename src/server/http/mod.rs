@@ -48,8 +48,10 @@ use utoipa_axum::routes;
 use crate::config::Limits;
 use crate::secret::SecretString;
 use crate::server::Info;
+use crate::server::certificate::Validity;
 use crate::server::http::error::Failure;
 use crate::server::person::person;
+use crate::server::tls::Tls;
 use crate::service::Service;
 use crate::time::UnixTime;
 
@@ -80,6 +82,9 @@ pub use inbound::AHEAD;
 pub use serve::serve_tcp;
 pub use serve::serve_unix;
 
+/// Reads the daemon's files again, or only compares its configuration with the written one.
+pub type Reloader = Box<dyn Fn(bool) -> crate::api::Reload + Send + Sync>;
+
 /// What the handlers share.
 pub struct App {
     service: Arc<Service>,
@@ -95,6 +100,8 @@ pub struct App {
     sources: Mutex<Vec<metrics::Source>>,
     inbound: ArcSwapOption<inbound::Gateways>,
     proxies: OnceLock<origin::Proxies>,
+    reloader: OnceLock<Reloader>,
+    tls: OnceLock<Arc<Tls>>,
     rates: fairness::Rates,
     enrolments: fairness::Enrolments,
     addresses: Arc<fairness::Addresses>,
@@ -120,6 +127,8 @@ impl App {
             sources: Mutex::default(),
             inbound: ArcSwapOption::empty(),
             proxies: OnceLock::new(),
+            reloader: OnceLock::new(),
+            tls: OnceLock::new(),
             rates: fairness::Rates::default(),
             enrolments: fairness::Enrolments::default(),
             addresses: Arc::default(),
@@ -138,6 +147,25 @@ impl App {
     pub fn set_inbound_secret(&self, secret: SecretString, since: UnixTime) {
         let gateways = inbound::Gateways::new(secret, since);
         self.inbound.store(Some(Arc::new(gateways)));
+    }
+
+    /// Takes the way to read the daemon's files again; `true` asks to act, `false` to compare only.
+    pub fn set_reloader(&self, reloader: Reloader) {
+        // The first one stays: there is one daemon in a process.
+        let _ = self.reloader.set(reloader);
+    }
+
+    pub(crate) fn reload(&self, act: bool) -> Option<crate::api::Reload> {
+        self.reloader.get().map(|reload| reload(act))
+    }
+
+    /// Takes the certificate that the listeners serve, to show how long it is valid.
+    pub fn set_tls(&self, tls: Arc<Tls>) {
+        let _ = self.tls.set(tls);
+    }
+
+    pub(crate) fn certificate(&self) -> Option<Validity> {
+        self.tls.get().map(|tls| tls.validity())
     }
 
     /// Lists the reverse proxies that are believed. The first list stays.

@@ -96,6 +96,8 @@ pub const ROUTES: &[Route] = &[
     route("PATCH", "devices/{id}", OPERATOR),
     route("DELETE", "devices/{id}", OPERATOR),
     route("POST", "import", ADMIN),
+    route("GET", "reload", AUDITOR),
+    route("POST", "reload", ADMIN),
     route("GET", "delegations", &[Scope::Approver, Scope::Auditor]),
     route("POST", "delegations", APPROVER),
     route("DELETE", "delegations", APPROVER),

@@ -16,6 +16,7 @@ mod a4_endless_reading;
 mod a9_memory;
 mod b1_log_lines;
 mod b2_full_disk;
+mod b4_reload;
 mod c1_reply;
 mod c2_challenge_rule;
 mod c3_methods;

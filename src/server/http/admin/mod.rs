@@ -110,6 +110,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(operation::verify_store))
         .routes(routes!(operation::list_policies))
         .routes(routes!(operation::recover_clock))
+        .routes(routes!(operation::compare_files, operation::reload))
 }
 
 /// Ends what the asker waits for when the server stops: readings, however long, at once; changes when

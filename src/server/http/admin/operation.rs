@@ -98,6 +98,54 @@ pub(crate) async fn recover_clock(
     Ok(answer::json(StatusCode::OK, &present(&app).await?))
 }
 
+/// Reads policies, tables, texts, certificate, gateways and log level again.
+///
+/// Each part is taken as a whole or stays as it was.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/reload",
+    tag = "operation",
+    responses(
+        (status = 200, description = "What was taken, what was not and why", body = api::Reload),
+        (status = "default", description = "Failure", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn reload(
+    State(app): State<Arc<App>>,
+    Extension(by): Extension<By>,
+) -> Result<Response, Failure> {
+    let before = app.service().policies();
+    let answer = read_files(Arc::clone(&app), true).await?;
+    if let Err(error) = app.service().record_reload(&before, by).await {
+        tracing::error!(%error, "the reload is not on record");
+    }
+    Ok(answer)
+}
+
+/// Compares the configuration in use with the written one: what takes a restart.
+#[utoipa::path(
+    get,
+    path = "/v1/admin/reload",
+    tag = "operation",
+    responses(
+        (status = 200, description = "What differs", body = api::Reload),
+        (status = "default", description = "Failure", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn compare_files(State(app): State<Arc<App>>) -> Result<Response, Failure> {
+    read_files(app, false).await
+}
+
+async fn read_files(app: Arc<App>, act: bool) -> Result<Response, Failure> {
+    let done = tokio::task::spawn_blocking(move || app.reload(act)).await;
+    match done.map_err(|_| Failure::Internal)? {
+        Some(done) => Ok(answer::json(StatusCode::OK, &done)),
+        None => Err(Failure::Unavailable("no daemon runs here".into())),
+    }
+}
+
 async fn present(app: &App) -> Result<api::Status, Failure> {
     let service = app.service();
     let now = service.now();
@@ -151,6 +199,13 @@ async fn present(app: &App) -> Result<api::Status, Failure> {
             failed: service.notices().failed(),
             retried: service.notices().retried(),
         },
+        certificate_not_after: app
+            .certificate()
+            .map(|validity| validity.not_after.rfc3339()),
+        certificate: app.certificate().map_or_else(Vec::new, |validity| {
+            let concerns = validity.concerns(now).into_iter();
+            concerns.map(|concern| concern.what).collect()
+        }),
         now: now.rfc3339(),
         last_seen: service.store().high_water().rfc3339(),
     })

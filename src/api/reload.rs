@@ -1,0 +1,38 @@
+//! What reading the files again did.
+
+use serde::Deserialize;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// What a reload did, part by part.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct Reload {
+    /// Whether every part was taken.
+    pub ok: bool,
+    /// What was read.
+    pub parts: Vec<ReloadPart>,
+    /// What was changed in the configuration and takes a restart.
+    pub restart: Vec<NeedsRestart>,
+}
+
+/// One part: taken, or as it was before.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct ReloadPart {
+    /// `configuration`, `policies`, `tables`, `texts`, `certificate`, `gateways`, `log level`.
+    pub name: String,
+    /// Why what was in use stays, with file and line; empty when the part was taken.
+    pub faults: Vec<String>,
+}
+
+/// A key of the configuration that is not read again.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct NeedsRestart {
+    /// Its path.
+    pub key: String,
+    /// The value in use.
+    pub running: String,
+    /// The value that is written now.
+    pub written: String,
+    /// Where: file and line, a variable, or `default`.
+    pub origin: String,
+}

@@ -1,0 +1,75 @@
+//! `oncegate reload`: what was changed in files, taken by the running daemon.
+
+use clap::Args;
+use hyper::Method;
+
+use crate::api::NeedsRestart;
+use crate::api::Reload as Done;
+use crate::cli::Context;
+use crate::cli::error::CliError;
+use crate::cli::error::Exit;
+use crate::cli::output::printable;
+use crate::cli::transport::admin;
+
+/// Read policies, tables, texts, certificate, gateways and log level again
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  oncegate policy test && oncegate reload\n\
+    What is not right stays as it was, and is named by file and line; exit code 1 then.\n\
+    What takes a restart is named too. SIGHUP does the same and says it in the log.")]
+pub(super) struct Reload {}
+
+impl Reload {
+    #[allow(clippy::unused_self)] // like its neighbours
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
+        let api = context.transport().await?;
+        if api.is_local() {
+            return Err(
+                CliError::unavailable("no daemon runs: there is nothing to reload")
+                    .remedy("check the files with `oncegate config check`, then `oncegate serve`"),
+            );
+        }
+        let path = admin(&["reload"]);
+        let done: Done = api.call(Method::POST, &path, None::<&()>).await?;
+        context.out.show(&done, text)?;
+        Ok(if done.ok { Exit::Done } else { Exit::No })
+    }
+}
+
+fn text(done: &Done) -> String {
+    let mut text = String::new();
+    for part in &done.parts {
+        if part.faults.is_empty() {
+            push!(text, "{:<14}reloaded\n", part.name);
+        }
+        for fault in &part.faults {
+            push!(
+                text,
+                "{:<14}kept as it was: {}\n",
+                part.name,
+                printable(fault)
+            );
+        }
+    }
+    for change in &done.restart {
+        push!(text, "{}\n", printable(&restart(change)));
+    }
+    text
+}
+
+/// A change that the daemon does not take while it runs.
+pub(super) fn restart(change: &NeedsRestart) -> String {
+    let shown = |value: &str| {
+        if value.is_empty() {
+            "nothing".to_owned()
+        } else {
+            value.to_owned()
+        }
+    };
+    format!(
+        "{} needs a restart: {} is in use, {} is written ({})",
+        change.key,
+        shown(&change.running),
+        shown(&change.written),
+        change.origin
+    )
+}

@@ -1,0 +1,208 @@
+//! Reading again what can change while the daemon runs: policies, tables, texts, certificate, gateways, log
+//! level. `SIGHUP` and `oncegate reload` come here.
+//!
+//! Invariant: each part is taken as a whole or stays as it was, and whoever asked is told which, with
+//! file and line of each fault. What was changed in the configuration and takes a restart is named.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+
+use crate::api;
+use crate::config::Config;
+use crate::config::Origin;
+use crate::config::keys;
+use crate::daemon::Site;
+use crate::daemon::StartError;
+use crate::daemon::couriers;
+use crate::daemon::load_policies;
+use crate::daemon::load_texts;
+use crate::daemon::load_travel;
+use crate::daemon::logging;
+use crate::server::tls::Tls;
+use crate::service::Service;
+
+/// What a running daemon needs to read its files again.
+pub(super) struct Reloader {
+    /// As the daemon was started.
+    site: Arc<Site>,
+    service: Arc<Service>,
+    tls: Option<Arc<Tls>>,
+    one_at_a_time: Mutex<()>,
+}
+
+impl Reloader {
+    pub(super) fn new(site: Arc<Site>, service: Arc<Service>, tls: Option<Arc<Tls>>) -> Self {
+        Self {
+            site,
+            service,
+            tls,
+            one_at_a_time: Mutex::default(),
+        }
+    }
+
+    /// What differs between the configuration in use and the written one, and takes a restart.
+    pub(super) fn compare(&self) -> api::Reload {
+        match self.read() {
+            Ok(site) => api::Reload {
+                ok: true,
+                parts: Vec::new(),
+                restart: self.restart(&site.config),
+            },
+            Err(faults) => api::Reload {
+                ok: false,
+                parts: vec![part("configuration", Err(faults))],
+                restart: Vec::new(),
+            },
+        }
+    }
+
+    /// Reads everything again and takes what is right.
+    pub(super) fn reload(&self) -> api::Reload {
+        let _one = self.one_at_a_time.lock();
+        let (site, mut parts, restart) = match self.read() {
+            Ok(site) => {
+                let restart = self.restart(&site.config);
+                (Some(site), vec![part("configuration", Ok(()))], restart)
+            }
+            // The rest is read from where it was before.
+            Err(faults) => (None, vec![part("configuration", Err(faults))], Vec::new()),
+        };
+        let changed = site.is_some();
+        let site = site.as_ref().unwrap_or(&self.site);
+        parts.push(part("policies", self.policies(site)));
+        parts.push(part(
+            "tables",
+            load_travel(site)
+                .map(|travel| self.service.replace_travel(travel))
+                .map_err(faults),
+        ));
+        parts.push(part(
+            "texts",
+            load_texts(&site.dir)
+                .map(|texts| self.service.replace_texts(texts))
+                .map_err(faults),
+        ));
+        if let Some(tls) = &self.tls {
+            parts.push(part("certificate", self.certificate(tls, site)));
+        }
+        parts.push(part("gateways", self.gateways(site)));
+        if changed {
+            logging::set_level(site.config.log.level);
+            parts.push(part("log level", Ok(())));
+        }
+        api::Reload {
+            ok: parts.iter().all(|part| part.faults.is_empty()),
+            parts,
+            restart,
+        }
+    }
+
+    fn read(&self) -> Result<Site, Vec<String>> {
+        Site::load(&self.site.dir, Some(&self.site.file)).map_err(faults)
+    }
+
+    fn policies(&self, site: &Site) -> Result<(), Vec<String>> {
+        let policies = load_policies(&site.config.policies.dir).map_err(faults)?;
+        let replaced = self.service.replace_policies(policies);
+        replaced.map_err(|error| vec![error.to_string()])
+    }
+
+    fn certificate(&self, tls: &Tls, site: &Site) -> Result<(), Vec<String>> {
+        // Without a pair in the file the one in use stays; that is a change for a restart.
+        let files = site
+            .config
+            .http
+            .tls
+            .as_ref()
+            .or(self.site.config.http.tls.as_ref());
+        let Some(files) = files else { return Ok(()) };
+        tls.replace(&files.certificate, &files.key, self.service.now())
+            .map_err(|error| vec![error.to_string()])
+    }
+
+    fn gateways(&self, site: &Site) -> Result<(), Vec<String>> {
+        let couriers = couriers(site).map_err(faults)?;
+        self.service.set_courier(couriers);
+        self.service.set_home(site.config.delivery.home.clone());
+        Ok(())
+    }
+
+    fn restart(&self, written: &Config) -> Vec<api::NeedsRestart> {
+        let running = self.site.config.effective();
+        let value = |config: &[crate::config::EffectiveValue], key: &str| {
+            let found = config.iter().find(|value| value.key == key);
+            found.map(|value| value.value.clone()).unwrap_or_default()
+        };
+        let differs = |value: &&crate::config::EffectiveValue| {
+            let before = running.iter().find(|before| before.key == value.key);
+            before.is_none_or(|before| before.value != value.value)
+        };
+        let mut changed: Vec<_> = written.effective().iter().filter(differs).collect();
+        changed.retain(|value| !self.is_reloaded(&value.key, written));
+        changed
+            .into_iter()
+            .map(|now| api::NeedsRestart {
+                key: now.key.clone(),
+                running: value(running, &now.key),
+                written: now.value.clone(),
+                origin: match &now.origin {
+                    Origin::Default => "default".to_owned(),
+                    Origin::Env { name } => name.clone(),
+                    Origin::File { file, line } => format!("{file}:{line}"),
+                },
+            })
+            .collect()
+    }
+
+    /// Whether a change of this key is taken while the daemon runs.
+    fn is_reloaded(&self, key: &str, written: &Config) -> bool {
+        let tls = [keys::HTTP_TLS_CERTIFICATE.path, keys::HTTP_TLS_KEY.path];
+        if tls.contains(&key) {
+            return self.tls.is_some() && written.http.tls.is_some();
+        }
+        let always = [
+            keys::LOG_LEVEL.path,
+            keys::LIMITS_DELIVERY_BUDGET.path,
+            keys::LIMITS_DELIVERY_COUNTRIES.path,
+            keys::LIMITS_DELIVERY_HOME.path,
+        ];
+        always.contains(&key) || key.starts_with("delivery.") || key.starts_with("policies.")
+    }
+}
+
+/// Says in the log what a reload did.
+pub(super) fn log(reload: &api::Reload) {
+    for part in &reload.parts {
+        let name = &part.name;
+        for fault in &part.faults {
+            tracing::error!(part = name, fault, "not reloaded; what was in use stays");
+        }
+        if part.faults.is_empty() {
+            tracing::info!(part = name, "reloaded");
+        }
+    }
+    for change in &reload.restart {
+        let api::NeedsRestart {
+            key,
+            running,
+            written,
+            origin,
+        } = change;
+        tracing::warn!(key, running, written, origin, "changed; it takes a restart");
+    }
+}
+
+fn part(name: &str, done: Result<(), Vec<String>>) -> api::ReloadPart {
+    api::ReloadPart {
+        name: name.to_owned(),
+        faults: done.err().unwrap_or_default(),
+    }
+}
+
+/// Each finding with its place.
+fn faults(error: StartError) -> Vec<String> {
+    match error {
+        StartError::Findings(findings) => findings.iter().map(ToString::to_string).collect(),
+        other => vec![other.to_string()],
+    }
+}
