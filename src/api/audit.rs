@@ -189,6 +189,8 @@ pub struct AuditQuery {
     pub client: Option<String>,
     /// Only decisions with this reason, a word of the closed list.
     pub reason: Option<String>,
+    /// Only decisions whose request came from the NAS with this NAS-Identifier or address.
+    pub nas: Option<String>,
     /// `accept`, `reject` or `challenge`.
     pub decision: Option<String>,
     /// Only of this request.

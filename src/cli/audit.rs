@@ -37,7 +37,7 @@ pub(super) enum Audit {
     #[command(after_help = "Examples:\n  oncegate audit list alice --since 1h\n  \
         oncegate audit list --decision reject --since 2026-11-23 --until 2026-11-24\n  \
         oncegate audit list --client vpn --reason wrong_code --since yesterday")]
-    List(List),
+    List(Box<List>),
     /// Show one record: each field before and after, and the list of the records that it wrote
     #[command(after_help = "Example:\n  oncegate audit show 4711\n\
         Of an import it lists the users and tokens that were made; the SHA-256 of that list, one a line, \
@@ -94,6 +94,9 @@ pub(super) struct List {
     /// Only decisions with this reason (`oncegate explain --reasons` lists them)
     #[arg(long, value_name = "WORD", hide_possible_values = true, value_parser = reason())]
     reason: Option<String>,
+    /// Only what came from this NAS: its NAS-Identifier or address
+    #[arg(long, value_name = "NAME|IP")]
+    nas: Option<String>,
     /// Only these decisions
     #[arg(long, value_parser = ["accept", "reject", "challenge"])]
     decision: Option<String>,
@@ -163,6 +166,7 @@ impl List {
                 ("user", user.as_deref()),
                 ("client", self.client.as_deref()),
                 ("reason", self.reason.as_deref()),
+                ("nas", self.nas.as_deref()),
                 ("decision", self.decision.as_deref()),
                 ("request", self.request.as_deref()),
                 ("limit", Some(wanted.as_str())),

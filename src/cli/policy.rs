@@ -17,6 +17,7 @@ use crate::cli::output::Output;
 use crate::cli::output::Table;
 use crate::cli::output::joined;
 use crate::cli::output::printable;
+use crate::cli::reload::Reload;
 use crate::cli::transport::admin;
 use crate::daemon;
 use crate::daemon::StartError;
@@ -39,6 +40,9 @@ pub(super) enum Policy {
     /// Run the `[[test]]` cases inside policy files; a failing one also blocks a reload
     #[command(after_help = "Example:\n  oncegate policy test policies/vpn.toml")]
     Test(Files),
+    /// As `oncegate reload`
+    #[command(hide = true)]
+    Reload(Reload),
 }
 
 #[derive(Debug, Args)]
@@ -105,6 +109,7 @@ impl Policy {
                 Ok(policies) => faultless(context.out, &policies),
                 Err(findings) => report(context.out, &findings, ""),
             },
+            Self::Reload(reload) => reload.run(context).await,
             Self::Test(files) => match parse(&files.sources(context)?)? {
                 Ok(policies) => test(context.out, &policies.run_tests()),
                 Err(findings) => report(context.out, &findings, ""),

@@ -31,7 +31,7 @@ fn takes_what_the_contract_says() {
         "user list",
         "user list --group vpn --without-token --locked --limit 5",
         "user search 010-1234 --group vpn",
-        "audit list alice --until 2026-11-20 --client vpn --reason wrong_code",
+        "audit list alice --until 2026-11-20 --client vpn --reason wrong_code --nas 192.0.2.7",
         "token add alice --expires 2027-01-01",
         "delegation add --to api:b --until 14d --reason x",
         "user unlock alice",

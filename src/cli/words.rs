@@ -388,7 +388,7 @@ const ADVICE: &[(&str, &[&str], &str)] = &[
         "a policy is the file policies/NAME.toml of the installation: edit it, then `oncegate policy check`, then \
       `oncegate reload`",
     ),
-    ("policy", &["reload", "load"], "oncegate reload"),
+    ("policy", &["load"], "oncegate reload"),
     (
         "policy",
         &["explain"],

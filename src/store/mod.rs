@@ -489,6 +489,8 @@ pub struct AuditQuery {
     pub client: Option<String>,
     /// Only decisions with this reason.
     pub reason: Option<crate::model::reason::Reason>,
+    /// Only decisions whose request named this NAS: its NAS-Identifier or its address.
+    pub nas: Option<String>,
     /// Only decisions with this outcome.
     pub decision: Option<Decision>,
     /// Only records of this request.

@@ -111,6 +111,14 @@ fn selects(query: &AuditQuery, record: &AuditRecord) -> bool {
     query.until.is_none_or(|until| record.at < until)
         && (query.client.is_none() || query.client.as_deref() == client)
         && (query.reason.is_none() || query.reason == reason)
+        && query.nas.as_ref().is_none_or(|nas| {
+            let origin = decided.and_then(|event| event.origin.as_deref());
+            origin.is_some_and(|origin| {
+                let address = nas.parse::<std::net::IpAddr>().ok();
+                origin.nas.as_deref() == Some(nas.as_str())
+                    || (address.is_some() && origin.nas_ip == address)
+            })
+        })
         && (query.user.is_none() || query.user.as_ref() == user)
         && query
             .request

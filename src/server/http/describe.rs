@@ -396,6 +396,7 @@ const FIELDS: &[Field] = &[
     field("medium", Words(&["sms", "email", "voice"]), "sms"),
     field("method", Text(1, 32), "pap"),
     field("name", LINE, "vpn"),
+    field("nas", LINE, "vpn-1"),
     field("new_password", Text(1, 512), "correct horse battery"),
     field("new_pin", Text(6, 64), "805193"),
     field("on_conflict", Words(&["fail", "skip"]), "skip"),

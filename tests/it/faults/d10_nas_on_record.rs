@@ -51,6 +51,34 @@ async fn what_the_nas_says_is_in_the_audit_and_in_explain() {
 }
 
 #[tokio::test]
+async fn records_are_listed_by_the_nas_they_came_from() {
+    let lab = lab().await;
+    for (name, address) in [("fw-seoul-1", 33), ("fw-busan-1", 34)] {
+        let address = [192, 0, 2, address];
+        let attributes = [
+            (Type::NasIdentifier, name.as_bytes()),
+            (Type::NasIpAddress, &address[..]),
+        ];
+        login(&lab, &attributes).await;
+    }
+    for (nas, wanted) in [
+        ("fw-seoul-1", &["fw-seoul-1"][..]),
+        ("192.0.2.34", &["fw-busan-1"]),
+        ("192.0.2.35", &[]),
+        ("fw", &[]),
+    ] {
+        let page = lab
+            .admin("GET", &format!("/v1/admin/audit?nas={nas}"))
+            .await;
+        let records = page["records"].as_array().unwrap().iter();
+        let found: Vec<_> = records
+            .map(|record| record["nas"].as_str().unwrap())
+            .collect();
+        assert_eq!(found, wanted, "{nas}");
+    }
+}
+
+#[tokio::test]
 async fn it_is_there_after_a_restart() {
     let mut lab = lab().await;
     let v6 = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5];

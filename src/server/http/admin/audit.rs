@@ -236,6 +236,7 @@ fn wanted(query: api::AuditQuery, limit: usize) -> Result<AuditQuery, Failure> {
         user,
         client: query.client,
         reason: reason.transpose()?,
+        nas: query.nas,
         decision,
         request: request.transpose()?,
         limit,
