@@ -108,12 +108,24 @@ pub struct Login {
     pub factors: Vec<Factor>,
     /// Ways to present it. Examples are shapes.
     pub forms: Vec<Form>,
+    /// The reply attributes of an accept, by the user's first token that counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reply: Vec<ReplyAttribute>,
     /// The user's tokens, as they are now.
     pub tokens: Vec<TokenNow>,
     /// Failures and locks, as they are now or at the time that was asked for.
     pub counters: Option<Counters>,
     /// The exception in force: kind, who granted it, its end, why.
     pub waiver: Option<String>,
+}
+
+/// A reply attribute.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct ReplyAttribute {
+    /// Its dictionary name.
+    pub name: String,
+    /// Its value.
+    pub value: String,
 }
 
 /// Who asks.

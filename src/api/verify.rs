@@ -74,8 +74,8 @@ pub enum VerifyAnswer {
         serial: Option<String>,
         /// Strength of the factors, 1 to 3.
         assurance: u8,
-        /// Reply attributes of the policy.
-        attributes: BTreeMap<String, String>,
+        /// Reply attributes of the policy; a list where one is repeated.
+        attributes: BTreeMap<String, Values>,
         /// Names the request in the audit.
         request_id: String,
     },
@@ -91,6 +91,40 @@ pub enum VerifyAnswer {
         /// Names the request in the audit.
         request_id: String,
     },
+}
+
+/// The values of an attribute.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum Values {
+    /// It occurs once.
+    One(String),
+    /// It is repeated.
+    Many(Vec<String>),
+}
+
+impl Values {
+    /// Gathers attributes by name, in the order of their values.
+    pub fn gather(attributes: Vec<(String, String)>) -> BTreeMap<String, Self> {
+        let mut gathered: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (name, value) in attributes {
+            gathered.entry(name).or_default().push(value);
+        }
+        let gathered = gathered.into_iter();
+        let values = gathered.map(|(name, mut values)| match values.len() {
+            1 => (name, Self::One(values.remove(0))),
+            _ => (name, Self::Many(values)),
+        });
+        values.collect()
+    }
+
+    /// All of them.
+    pub fn all(&self) -> &[String] {
+        match self {
+            Self::One(value) => std::slice::from_ref(value),
+            Self::Many(values) => values,
+        }
+    }
 }
 
 /// The answer to a change of PIN or password.

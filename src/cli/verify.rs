@@ -159,7 +159,7 @@ fn describe(answer: &VerifyAnswer, context: &Context) -> String {
             table.pair("token", serial.clone());
             table.pair("assurance", assurance.to_string());
             for (name, value) in attributes {
-                table.pair(name, value.clone());
+                table.pair(name, value.all().join(", "));
             }
             table.pair("request", request_id.clone());
             table.text()

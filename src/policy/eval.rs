@@ -124,8 +124,13 @@ impl Policy {
 
 impl Rule {
     /// The group that `{group}` stands for: the user's first group that satisfies the rule's group
-    /// condition, or, without such a condition, the user's first group.
-    pub fn group_of<'a>(&self, facts: &Facts<'a>) -> Option<&'a str> {
+    /// condition, or, without such a condition, the user's first group; of those that `sent` gives a name,
+    /// and by that name.
+    pub fn group_of<'a>(
+        &self,
+        facts: &Facts<'a>,
+        sent: impl Fn(&'a str) -> Option<&'a str>,
+    ) -> Option<&'a str> {
         let wanted = self
             .when
             .iter()
@@ -136,7 +141,8 @@ impl Rule {
         let fits = |group: &&String| {
             wanted.is_none_or(|words| words.iter().any(|word| **word == ***group))
         };
-        facts.groups.iter().find(fits).map(String::as_str)
+        let mut groups = facts.groups.iter().filter(fits);
+        groups.find_map(|group| sent(group))
     }
 }
 

@@ -57,7 +57,7 @@ pub use factor::{Factor, UnknownName, assurance, kinds_of};
 pub use hours::Hours;
 pub(crate) use hours::zone_named;
 pub use notify::{Event, Medium, Notify};
-pub use reply::{ReplyAttribute, ReplyFacts, Template};
+pub use reply::{Groups, Reply, ReplyAttribute, ReplyFacts, Template};
 
 /// Checks a RADIUS attribute by dictionary name and, when there is one to check, its text value; the
 /// error says what is wrong. The dictionary belongs to another layer and comes in as this function.
@@ -164,8 +164,8 @@ pub struct Policy {
     pub notify: Notify,
     /// What administrators and operators may do alone; that of the policy `default` counts.
     pub admin: Admin,
-    /// RADIUS attributes of an accept, in the order of the file.
-    pub reply: Vec<ReplyAttribute>,
+    /// What goes with an accept by a rule that says nothing of its own.
+    pub reply: Reply,
     /// The file's own tests.
     pub tests: Vec<Case>,
     /// Stands for the text of the file: it differs when anything in it was changed.
@@ -219,6 +219,8 @@ pub struct Rule {
     /// What is accepted instead of `otp` as well while outage mode is declared; only with `otp` in
     /// `require`.
     pub outage: Option<Outage>,
+    /// What goes with an accept by it, where that is not the policy's.
+    pub reply: Option<Reply>,
     /// The rule's header.
     pub place: Place,
 }

@@ -29,6 +29,8 @@ use crate::policy::REJECT_DELAY_MAX;
 use crate::policy::Rule;
 use crate::policy::factor::Factor;
 use crate::policy::factor::factor_of;
+use crate::policy::reply::Groups;
+use crate::policy::reply::Reply;
 use crate::policy::reply::ReplyAttribute;
 use crate::policy::reply::Template;
 
@@ -132,6 +134,9 @@ impl Reader<'_, '_> {
             .value("reply")
             .map(|value| self.reply(&value))
             .unwrap_or_default();
+        for rule in &mut rules {
+            rule.reply = rule.reply.take().map(|own| own.over(&reply));
+        }
         let tests = self.tests(&mut root, &rules);
         root.finish(self.findings);
         let code_alone = |rule: &Rule| {
@@ -298,12 +303,15 @@ impl Reader<'_, '_> {
         life.map_or_else(Challenge::default, |life| Challenge { life })
     }
 
-    fn reply(&mut self, value: &Value<'_>) -> Vec<ReplyAttribute> {
-        let Some(table) = value.table(self.findings) else {
-            return Vec::new();
+    pub(super) fn reply(&mut self, value: &Value<'_>) -> Reply {
+        let Some(mut table) = value.table(self.findings) else {
+            return Reply::default();
         };
+        let filter = self.optional(&mut table, FILTER, Self::group_filter);
+        let map = self.optional(&mut table, MAP, Self::group_map);
         let mut reply = Vec::new();
-        for (name, place, value) in table.free() {
+        let attributes = table.free().into_iter();
+        for (name, place, value) in attributes.filter(|(name, ..)| ![FILTER, MAP].contains(name)) {
             let values = value.scalars(self.findings).unwrap_or_default();
             for (text, value_place) in values {
                 let template = match Template::parse(&text) {
@@ -337,7 +345,44 @@ impl Reader<'_, '_> {
                 });
             }
         }
-        reply
+        Reply {
+            attributes: reply,
+            groups: Groups {
+                filter,
+                map: map.unwrap_or_default(),
+            },
+        }
+    }
+
+    fn group_filter(&mut self, value: &Value<'_>) -> Option<Vec<Box<str>>> {
+        let texts = value.texts(self.findings)?;
+        if texts.is_empty() {
+            let error = value.error("`group_filter` is empty: no group would be sent");
+            self.findings.push(error.help("leave it out to send all"));
+        }
+        for text in &texts {
+            if text.text.matches('*').count() > 1 {
+                let error = Diagnostic::error(format!("`{}` has more than one `*`", text.text));
+                self.error_at(text, error);
+            }
+        }
+        Some(texts.iter().map(|text| text.text.into()).collect())
+    }
+
+    fn group_map(&mut self, value: &Value<'_>) -> Option<BTreeMap<Box<str>, Box<str>>> {
+        let table = value.table(self.findings)?;
+        let mut map = BTreeMap::new();
+        for (group, _, value) in table.free() {
+            let Some(text) = value.text(self.findings) else {
+                continue;
+            };
+            if text.text.is_empty() || text.text.chars().any(char::is_control) {
+                let message = "a group is sent under a name that is not empty and printable";
+                self.error_at(&text, Diagnostic::error(message));
+            }
+            map.insert(group.into(), text.text.into());
+        }
+        Some(map)
     }
 
     fn section<T>(
@@ -423,6 +468,10 @@ impl Reader<'_, '_> {
         self.findings.push(error.at(text.place.clone()));
     }
 }
+
+/// Keys beside the attributes of a reply: no attribute has such a name.
+const FILTER: &str = "group_filter";
+const MAP: &str = "group_map";
 
 /// A warning: with the longest values that its placeholders can have, a reply would not be sent.
 fn too_long(name: &str, template: &Template) -> Diagnostic {

@@ -1,17 +1,24 @@
 //! Reply attributes with placeholders: `"Filter-Id" = "{group}"`.
 //!
-//! Placeholders: `{user}`, `{realm}`, `{group}`, `{token}` (serial) and `{attribute.NAME}` (first
-//! value of a request attribute); `{{` and `}}` are literal braces. They are checked when the policy
-//! is read. An attribute whose placeholder has no value is left out of the reply: an empty or
+//! Placeholders: `{user}`, `{realm}`, `{group}`, `{groups}`, `{token}` (serial) and `{attribute.NAME}`
+//! (first value of a request attribute); `{{` and `}}` are literal braces. They are checked when the
+//! policy is read. An attribute whose placeholder has no value is left out of the reply: an empty or
 //! half-filled `Filter-Id` could name another filter than the one meant.
+//!
+//! `{groups}` makes one attribute of each group. Which groups `{group}` and `{groups}` stand for, and
+//! under which names, is said by `group_filter` and `group_map` beside the attributes. A rule's own
+//! reply takes the place of the policy's, attribute by attribute.
 //!
 //! Threat: values come from requests and directories. Expansion is one pass, so a value holding
 //! braces is text; whether it fits the attribute is checked again by the encoder.
+
+use std::collections::BTreeMap;
 
 use crate::diagnostic::did_you_mean;
 use crate::model::id::Serial;
 use crate::model::user_key::UserKey;
 use crate::policy::Policy;
+use crate::policy::Rule;
 
 /// One attribute of an accept.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -22,6 +29,65 @@ pub struct ReplyAttribute {
     pub value: Template,
 }
 
+/// What goes with an accept.
+#[derive(Clone, Debug, Default)]
+pub struct Reply {
+    /// In the order of the file.
+    pub attributes: Vec<ReplyAttribute>,
+    /// Which groups are sent.
+    pub groups: Groups,
+}
+
+/// Which groups placeholders stand for, and under which names.
+#[derive(Clone, Debug, Default)]
+pub struct Groups {
+    /// Names that are sent, `*` for any text; `None`: all.
+    pub filter: Option<Vec<Box<str>>>,
+    /// Other names for some of them.
+    pub map: BTreeMap<Box<str>, Box<str>>,
+}
+
+impl Groups {
+    /// The name under which a group is sent, if it is.
+    pub fn name<'a>(&'a self, group: &'a str) -> Option<&'a str> {
+        let wanted = |filter: &Vec<Box<str>>| filter.iter().any(|pattern| fits(pattern, group));
+        let sent = self.filter.as_ref().is_none_or(wanted);
+        let name = self.map.get(group).map_or(group, |name| &**name);
+        sent.then_some(name)
+    }
+}
+
+/// Whether a text is of a pattern with at most one `*`.
+fn fits(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == text,
+        Some((front, back)) => {
+            let rest = text.strip_prefix(front);
+            rest.is_some_and(|rest| rest.ends_with(back))
+        }
+    }
+}
+
+impl Reply {
+    /// A rule's reply over the policy's.
+    pub(super) fn over(&self, policy: &Self) -> Self {
+        let own = |name: &str| {
+            let mut attributes = self.attributes.iter();
+            attributes.any(|one| one.name.eq_ignore_ascii_case(name))
+        };
+        let kept = policy.attributes.iter().filter(|one| !own(&one.name));
+        let mut groups = self.groups.clone();
+        groups.filter = groups.filter.or_else(|| policy.groups.filter.clone());
+        if groups.map.is_empty() {
+            groups.map.clone_from(&policy.groups.map);
+        }
+        Self {
+            attributes: kept.chain(&self.attributes).cloned().collect(),
+            groups,
+        }
+    }
+}
+
 /// What placeholders stand for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ReplyFacts<'a> {
@@ -29,8 +95,10 @@ pub struct ReplyFacts<'a> {
     pub user: &'a str,
     /// Realm of the user.
     pub realm: &'a str,
-    /// See [`crate::policy::Rule::group_of`].
+    /// See [`crate::policy::Rule::group_of`], as it is sent.
     pub group: Option<&'a str>,
+    /// All groups of the user, by their own names.
+    pub groups: &'a [String],
     /// Serial of the accepted token, if there was one.
     pub token: Option<&'a str>,
     /// RADIUS attributes of the request by dictionary name.
@@ -45,6 +113,7 @@ pub struct Template(Vec<Part>);
 enum Part {
     Attribute(Box<str>),
     Group,
+    Groups,
     Realm,
     Text(Box<str>),
     Token,
@@ -82,9 +151,29 @@ impl Template {
         Ok(Self(parts))
     }
 
-    /// The text with every placeholder filled; `None` when one has no value.
-    pub fn expand(&self, facts: &ReplyFacts<'_>) -> Option<String> {
-        self.0.iter().map(|part| part.value(facts)).collect()
+    /// The texts with every placeholder filled: none when one has no value, several with `{groups}`,
+    /// no text twice.
+    pub fn expand(&self, facts: &ReplyFacts<'_>, groups: &Groups) -> Vec<String> {
+        let filled = |group: Option<&str>| -> Option<String> {
+            let parts = self.0.iter();
+            parts.map(|part| part.value(facts, group)).collect()
+        };
+        if !self.repeats() {
+            return filled(None).into_iter().collect();
+        }
+        let mut texts = Vec::new();
+        let names = facts.groups.iter().filter_map(|group| groups.name(group));
+        for text in names.filter_map(|name| filled(Some(name))) {
+            if !texts.contains(&text) {
+                texts.push(text);
+            }
+        }
+        texts
+    }
+
+    /// Whether it makes an attribute of each group.
+    fn repeats(&self) -> bool {
+        self.0.contains(&Part::Groups)
     }
 
     /// The text with each placeholder replaced by one letter: what an attribute check can look at.
@@ -113,6 +202,7 @@ impl Template {
                 Part::Text(_) => return None,
                 Part::Attribute(name) => format!("attribute.{name}"),
                 Part::Group => "group".to_owned(),
+                Part::Groups => "groups".to_owned(),
                 Part::Realm => "realm".to_owned(),
                 Part::Token => "token".to_owned(),
                 Part::User => "user".to_owned(),
@@ -134,6 +224,7 @@ impl Part {
     fn named(name: &str) -> Result<Self, String> {
         Ok(match name {
             "group" => Self::Group,
+            "groups" => Self::Groups,
             "realm" => Self::Realm,
             "token" => Self::Token,
             "user" => Self::User,
@@ -149,13 +240,13 @@ impl Part {
         match self {
             Self::Text(text) => text.len(),
             Self::Attribute(_) => 253,
-            Self::Group => 256,
+            Self::Group | Self::Groups => 256,
             Self::Realm | Self::User => UserKey::MAX - 2,
             Self::Token => Serial::MAX,
         }
     }
 
-    fn value<'a>(&'a self, facts: &ReplyFacts<'a>) -> Option<&'a str> {
+    fn value<'a>(&'a self, facts: &ReplyFacts<'a>, group: Option<&'a str>) -> Option<&'a str> {
         let value = match self {
             Self::Attribute(name) => {
                 let mut attributes = facts.attributes.iter();
@@ -164,6 +255,7 @@ impl Part {
                     .map(|(_, value)| *value)?
             }
             Self::Group => facts.group?,
+            Self::Groups => group?,
             Self::Realm => facts.realm,
             Self::Text(text) => text,
             Self::Token => facts.token?,
@@ -182,12 +274,12 @@ fn next_brace(text: &str) -> Option<(&str, char, &str)> {
 }
 
 fn unknown(name: &str) -> String {
-    let known = ["user", "realm", "group", "token"];
+    let known = ["user", "realm", "group", "groups", "token"];
     did_you_mean(name, known).map_or_else(
         || {
             format!(
                 "unknown placeholder `{{{name}}}`: there are {{user}}, {{realm}}, {{group}}, \
-                 {{token}} and {{attribute.NAME}}"
+                 {{groups}}, {{token}} and {{attribute.NAME}}"
             )
         },
         |close| format!("unknown placeholder `{{{name}}}`: did you mean `{{{close}}}`?"),
@@ -195,13 +287,21 @@ fn unknown(name: &str) -> String {
 }
 
 impl Policy {
-    /// The reply attributes of an accept, in the order of the policy.
-    pub fn expand(&self, facts: &ReplyFacts<'_>) -> Vec<(String, String)> {
-        let filled = self.reply.iter().filter_map(|attribute| {
-            let value = attribute.value.expand(facts)?;
-            Some((attribute.name.clone(), value))
-        });
-        filled.collect()
+    /// What goes with an accept by this rule.
+    pub fn reply_of<'a>(&'a self, rule: &'a Rule) -> &'a Reply {
+        rule.reply.as_ref().unwrap_or(&self.reply)
+    }
+
+    /// The reply attributes of an accept by this rule, in the order of the file.
+    pub fn expand(&self, rule: &Rule, facts: &ReplyFacts<'_>) -> Vec<(String, String)> {
+        let reply = self.reply_of(rule);
+        let mut filled = Vec::new();
+        for attribute in &reply.attributes {
+            for value in attribute.value.expand(facts, &reply.groups) {
+                filled.push((attribute.name.clone(), value));
+            }
+        }
+        filled
     }
 }
 
@@ -217,10 +317,15 @@ mod tests {
             user: "alice",
             realm: "default",
             group: Some("staff"),
+            groups: &[],
             token: Some("TOTP-1"),
             attributes: &attributes,
         };
-        let expand = |text| Template::parse(text).map(|template| template.expand(&facts));
+        let groups = Groups::default();
+        let expand = |text| -> Result<Option<String>, String> {
+            let template = Template::parse(text)?;
+            Ok(template.expand(&facts, &groups).pop())
+        };
         let text = "{{{user}@{realm}}} {group} {token} {attribute.NAS-Port-Id}";
         assert_eq!(
             expand(text),
@@ -228,6 +333,35 @@ mod tests {
         );
         assert_eq!(expand("a {attribute.Class}"), Ok(None));
         assert_eq!(expand("plain"), Ok(Some("plain".to_owned())));
+    }
+
+    #[test]
+    fn groups_are_filtered_mapped_and_repeated() {
+        let all = ["staff", "vpn-a", "vpn-b", "vpn-c"].map(str::to_owned);
+        let facts = ReplyFacts {
+            groups: &all,
+            ..ReplyFacts::default()
+        };
+        let groups = Groups {
+            filter: Some(vec!["vpn-*".into()]),
+            map: BTreeMap::from([
+                ("vpn-a".into(), "ADMIN".into()),
+                ("vpn-c".into(), "ADMIN".into()),
+            ]),
+        };
+        let expand = |text| Template::parse(text).unwrap().expand(&facts, &groups);
+        assert_eq!(expand("OU={groups};"), ["OU=ADMIN;", "OU=vpn-b;"]);
+        assert_eq!(expand("{groups}{group}"), [""; 0]);
+        for (pattern, text, wanted) in [
+            ("a", "a", true),
+            ("a", "ab", false),
+            ("*", "", true),
+            ("a*b", "ab", true),
+            ("a*b", "a", false),
+            ("ab*ba", "aba", false),
+        ] {
+            assert_eq!(fits(pattern, text), wanted, "{pattern} {text}");
+        }
     }
 
     #[test]

@@ -209,7 +209,7 @@ Class = ["a", "b"]
         group: Some("staff"),
         ..ReplyFacts::default()
     };
-    let expanded = policy.expand(&facts);
+    let expanded = policy.expand(payroll, &facts);
     let pairs: Vec<_> = expanded
         .iter()
         .map(|(name, value)| (&**name, &**value))
@@ -223,7 +223,7 @@ Class = ["a", "b"]
             ("Session-Timeout", "3600")
         ]
     );
-    let without_group = policy.expand(&ReplyFacts::default());
+    let without_group = policy.expand(payroll, &ReplyFacts::default());
     assert!(without_group.iter().all(|(name, _)| name != "Filter-Id"));
 }
 
@@ -624,10 +624,14 @@ fn the_group_of_a_reply_is_the_one_that_matched() {
     };
     let with = policy(&format!("{RULE}when = {{ group = [\"staff\", \"y\"] }}\n"));
     let rule = with.decide(&facts).rule().unwrap();
-    assert_eq!(rule.group_of(&facts), Some("staff"));
+    assert_eq!(rule.group_of(&facts, Some), Some("staff"));
     let without = policy(RULE);
     assert_eq!(
-        without.decide(&facts).rule().unwrap().group_of(&facts),
+        without
+            .decide(&facts)
+            .rule()
+            .unwrap()
+            .group_of(&facts, Some),
         Some("x")
     );
 }

@@ -34,6 +34,7 @@ use crate::service::Request;
 use crate::service::Service;
 use crate::service::ServiceError;
 use crate::service::admin::AdminError;
+use crate::service::attributes;
 use crate::service::challenge::Factors;
 use crate::service::evaluate::Case;
 use crate::service::evaluate::slots;
@@ -172,6 +173,7 @@ impl Service {
             namesakes: Vec::new(),
             policy: None,
             asked: None,
+            reply: Vec::new(),
             tokens: Vec::new(),
             counters: None,
             refused: None,
@@ -278,6 +280,8 @@ impl Service {
         let asks = |text| self.prompt(view.user.language, text);
         let shown = demand::asked(case, &demand, credentials, &situation.tokens, &asks);
         situation.asked = Some(shown);
+        let token = counted.first().map(|serial| serial.as_str());
+        situation.reply = attributes(frame.request, policy, rule, view, token);
         let must = success(&demand.factors, None, credentials) == Success::MustChange;
         match tokens {
             Err(reason) => Err(reason),

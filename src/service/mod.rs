@@ -672,13 +672,17 @@ fn attributes(
     token: Option<&str>,
 ) -> Vec<(String, String)> {
     let user = &view.user;
-    policy.expand(&ReplyFacts {
+    let facts = facts(request, view, request.at);
+    let groups = &policy.reply_of(rule).groups;
+    let reply = ReplyFacts {
         user: user.key.name(),
         realm: user.key.realm(),
-        group: rule.group_of(&facts(request, view, request.at)),
+        group: rule.group_of(&facts, |group| groups.name(group)),
+        groups: &user.groups,
         token,
         attributes: request.attributes,
-    })
+    };
+    policy.expand(rule, &reply)
 }
 
 /// A user name that is no user name, for the audit: cut to a length that is still useful.

@@ -273,6 +273,11 @@ impl Page {
             self.line(label, &typed(form));
             label = "";
         }
+        let mut label = "reply";
+        for attribute in &login.reply {
+            self.line(label, &format!("{} = {}", attribute.name, attribute.value));
+            label = "";
+        }
     }
 
     fn tokens(&mut self, what: &Explanation, login: &Login) {

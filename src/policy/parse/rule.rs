@@ -110,6 +110,7 @@ impl Reader<'_, '_> {
             reader.assured(value, wanted, require?, &stand_ins);
             Some(wanted)
         });
+        let reply = table.value("reply").map(|value| self.reply(&value));
         table.finish(self.findings);
         Rule {
             name: name.map(|text| text.text.to_owned()).unwrap_or_default(),
@@ -121,6 +122,7 @@ impl Reader<'_, '_> {
             present: present.unwrap_or_default(),
             min_assurance: min_assurance.unwrap_or(1),
             outage,
+            reply,
             place,
         }
     }

@@ -414,7 +414,7 @@ impl Question {
                 user: accepted.user.to_string(),
                 serial: accepted.serial.map(|serial| serial.to_string()),
                 assurance: accepted.assurance,
-                attributes: accepted.attributes.into_iter().collect(),
+                attributes: api::Values::gather(accepted.attributes),
                 request_id,
             },
             Outcome::Challenge(challenge) => VerifyAnswer::Challenge {

@@ -33,6 +33,8 @@ pub struct Situation {
     pub policy: Option<PolicyShown>,
     /// What the deciding rule asks for.
     pub asked: Option<Asked>,
+    /// The reply attributes of an accept, by the token that stands first.
+    pub reply: Vec<(String, String)>,
     /// All tokens of the user.
     pub tokens: Vec<TokenShown>,
     /// Failures and locks.

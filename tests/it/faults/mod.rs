@@ -3,6 +3,8 @@
 
 mod a10_request_limits;
 mod a11_status_only;
+mod c4_what_changed;
+
 mod a1_rows;
 mod a2_store;
 mod a3_lost_tail;
@@ -15,11 +17,11 @@ mod c10_phone_numbers;
 mod c1_reply;
 mod c2_challenge_rule;
 mod c3_methods;
-mod c4_what_changed;
 mod c5_told_everywhere;
 mod c6_advice;
 mod c7_effect;
 mod c8_realm;
+mod c9_groups;
 mod d10_nas_on_record;
 mod d10_users_found;
 mod d11_personal_data;

@@ -222,6 +222,14 @@ fn login(situation: &Situation, failures: Option<u32>) -> form::Login {
             .flat_map(|asked| &asked.forms)
             .map(typed)
             .collect(),
+        reply: situation
+            .reply
+            .iter()
+            .map(|(name, value)| form::ReplyAttribute {
+                name: name.clone(),
+                value: value.clone(),
+            })
+            .collect(),
         tokens: situation
             .tokens
             .iter()
