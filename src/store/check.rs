@@ -11,6 +11,7 @@ use crate::store::ChainReport;
 use crate::store::StoreError;
 use crate::store::StoreReport;
 use crate::store::damage::ALTERED;
+use crate::store::damage::guarded;
 use crate::store::damage::is_of_engine;
 use crate::store::fold::FileTable;
 use crate::store::fold::Fold;
@@ -108,7 +109,10 @@ pub(crate) fn whole(
             let (snapshot, whole) = look(fold, sealer)?;
             let mut sound = true;
             for table in Table::ALL {
-                let survey = survey(snapshot.table(table), sealer, table, stop)?;
+                let survey = guarded(|| survey(snapshot.table(table), sealer, table, stop));
+                let Some(survey) = readable(table, survey, &mut findings)? else {
+                    continue;
+                };
                 findings.rows += survey.rows;
                 let suspect = survey.bad || whole.sums.of(table) != Sum::Known(survey.sum);
                 suspects[table as usize] = suspect;
@@ -156,6 +160,22 @@ fn look(fold: &Fold, sealer: &Sealer) -> Result<(Snapshot, Whole), StoreError> {
         StoreError::Unavailable("main.redb is closed after a failed write".to_owned())
     })?;
     Ok((Snapshot::of(&file.db)?, read_whole(&file.db, sealer)?))
+}
+
+/// What was read of a table; a table that cannot be read to its end is named. Nobody can say then that
+/// a row is not in it.
+fn readable<T>(
+    table: Table,
+    read: Result<T, StoreError>,
+    findings: &mut Findings,
+) -> Result<Option<T>, StoreError> {
+    match read {
+        Err(StoreError::Corrupt(_) | StoreError::Disk(_)) => {
+            findings.tables.push((table, UNREADABLE));
+            Ok(None)
+        }
+        read => read.map(Some),
+    }
 }
 
 /// The rows of a table by themselves.
@@ -301,13 +321,9 @@ fn compare(
     for table in Table::ALL {
         if suspects[table as usize] {
             let (file, sum) = (snapshot.table(table), whole.sums.of(table));
-            missing.extend(compare_table(
-                file,
-                (table, sum),
-                &mut journal,
-                stop,
-                findings,
-            )?);
+            let compared =
+                guarded(|| compare_table(file, (table, sum), &mut journal, stop, findings));
+            missing.extend(readable(table, compared, findings)?.unwrap_or_default());
         }
     }
     drop(snapshot);
@@ -432,4 +448,5 @@ const OLDER: &str = "an older row was put back; the journal holds the newer one"
 const PUT_BACK: &str = "the row was removed by a change, and was put back";
 const NOT_WHOLE: &str =
     "rows are missing, or older ones were put back, and the journal of that time was pruned";
+const UNREADABLE: &str = "a page of the table cannot be read";
 const DISORDER: StoreError = StoreError::Corrupt("the rows of a table are out of order");

@@ -765,6 +765,6 @@ const QUEUE: usize = 16_384;
 /// Records a slow listener of `tail` may fall behind.
 const TAIL: usize = 1024;
 /// How long opening waits for the check of the whole file.
-const CHECK: Duration = Duration::from_millis(300);
+const CHECK: Duration = Duration::from_millis(500);
 /// Damaged rows that are named.
 const NAMED: usize = 20;
