@@ -84,7 +84,7 @@ impl Histogram {
         let bounds = BOUNDS
             .iter()
             .map(|bound| Duration::from_micros(*bound).as_secs_f64());
-        let bounds = bounds.chain([f64::MAX]);
+        let bounds = bounds.chain([f64::INFINITY]);
         Read {
             channel,
             outcome,
