@@ -98,21 +98,21 @@ impl From<FieldChangeV1<'_>> for FieldChange {
 impl From<ChangedV1<'_>> for Changed {
     fn from(form: ChangedV1<'_>) -> Self {
         match form {
-            ChangedV1::Text { before, after } => Changed::Text {
+            ChangedV1::Text { before, after } => Self::Text {
                 before: before.map(Cow::into_owned),
                 after: after.map(Cow::into_owned),
             },
-            ChangedV1::List { added, removed } => Changed::List { added, removed },
-            ChangedV1::Secret(change) => Changed::Secret(match change {
+            ChangedV1::List { added, removed } => Self::List { added, removed },
+            ChangedV1::Secret(change) => Self::Secret(match change {
                 SecretChangeV1::Set => SecretChange::Set,
                 SecretChangeV1::Changed => SecretChange::Changed,
                 SecretChangeV1::Removed => SecretChange::Removed,
             }),
-            ChangedV1::Sealed { person, sealed } => Changed::Sealed {
+            ChangedV1::Sealed { person, sealed } => Self::Sealed {
                 person,
                 sealed: sealed.into_owned(),
             },
-            ChangedV1::Hidden => Changed::Hidden("unreadable"),
+            ChangedV1::Hidden => Self::Hidden("unreadable"),
         }
     }
 }
