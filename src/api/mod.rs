@@ -190,6 +190,28 @@ pub struct StoreRepair {
     pub check: StoreCheck,
 }
 
+/// What putting the clock right took back.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct ClockRecovered {
+    /// Whether decisions are made by the present clock again.
+    pub recovered: bool,
+    /// The present.
+    pub now: String,
+    /// How many users had something in a time that is to come.
+    pub affected: usize,
+    /// The first 10,000 of them; all are in the audit, as `clock_reanchor`.
+    pub users: Vec<ClockAffected>,
+}
+
+/// A user who had something in a time that is to come.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct ClockAffected {
+    /// Who.
+    pub user: String,
+    /// What: waits, and by serial the steps, waits and codes of tokens.
+    pub what: Vec<String>,
+}
+
 /// How users are told of what happened to their accounts. Counts are since start.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
 pub struct Notices {

@@ -2,7 +2,6 @@
 
 use clap::Args;
 use clap::Subcommand;
-use hyper::Method;
 use serde_json::json;
 
 use crate::api;
@@ -25,8 +24,10 @@ pub(super) struct Status {}
 pub(super) enum Clock {
     /// Accept a clock that is behind the times on record, because it is right now
     #[command(
-        after_help = "Only when the clock was wrong before and has been put right:\n\
-        codes of the time in between stay used up; nobody can log in with an old one."
+        after_help = "Only when the clock was wrong before and has been put right: after a clock that was\n\
+        ahead, or a virtual machine that was resumed with the wrong time. Codes that were accepted stay\n\
+        used up, also when their time comes; tokens, waits and locks that lie in that time are taken\n\
+        back, and the users are listed. It may be repeated when it was interrupted."
     )]
     Recover(Recover),
 }
@@ -62,13 +63,28 @@ impl Clock {
         let Self::Recover(recover) = self;
         input::vouch("Is the clock of the server right now?", recover.yes)?;
         let api = context.transport().await?;
-        api.order(Method::POST, &admin(&["clock", "recover"]))
-            .await?;
-        context.out.show(&json!({ "recovered": true }), |_| {
-            "Decisions are made by the present clock again.\n".to_owned()
-        })?;
+        let done: api::ClockRecovered = api.post(&admin(&["clock", "recover"]), &json!({})).await?;
+        context.out.show(&done, recovered)?;
         Ok(Exit::Done)
     }
+}
+
+fn recovered(done: &api::ClockRecovered) -> String {
+    let mut text = "Decisions are made by the present clock again.\n".to_owned();
+    if done.users.is_empty() {
+        return text;
+    }
+    text.push_str("Taken back from the time to come:\n\n");
+    let mut table = Table::new(&["USER", "WHAT"]);
+    for user in &done.users {
+        table.row([user.user.clone(), user.what.join("; ")]);
+    }
+    text.push_str(&table.text());
+    if done.affected > done.users.len() {
+        let more = done.affected - done.users.len();
+        push!(text, "and {more} more: oncegate audit list\n");
+    }
+    text
 }
 
 fn describe(status: &api::Status) -> String {

@@ -385,7 +385,10 @@ fn examine<'a>(
                 .iter()
                 .find(|step| !state.used.contains(*step)),
             kind if kind.is_issued() => None,
-            _ => token.matches.first_after(last),
+            _ => {
+                let unused = |step: &u64| state.moving.is_unused(*step);
+                token.matches.iter().find(unused)
+            }
         };
         if let Some(step) = unused {
             return CodeFound::Right((token, step, state));
@@ -456,7 +459,7 @@ impl Attempt {
         // A device that is bound has not logged anybody in.
         let accept = compared.success == Success::Accept && self.purpose != Purpose::Enrol;
         if accept {
-            user = user.succeeded(self.source(), self.at);
+            user = user.succeeded(self.source(), &self.lockout, self.at);
         }
         let reason = match compared.success {
             Success::Challenge => Reason::Challenged,
@@ -464,9 +467,16 @@ impl Attempt {
             Success::Answered => Reason::Answered,
             Success::Accept => self.accept_reason(compared, right),
         };
+        // What the success forgives the user, it forgives the token too.
+        let before = current.user.throttle.failures;
+        let forgiven = before.saturating_sub(user.throttle.failures);
         let after = right.map(|right| match compared.success {
             Success::Answered => answered(right),
-            _ => self.consumed(right),
+            _ => {
+                let (serial, state) = self.consumed(right);
+                let throttle = state.throttle.forgiven(forgiven, self.at);
+                (serial, TokenState { throttle, ..state })
+            }
         });
         let forgiven = current.source.forgiven(self.at);
         Settlement {
@@ -474,7 +484,7 @@ impl Attempt {
             reason,
             serial: right.map(|(token, ..)| token.serial.clone()),
             step: right.map(|(_, step, _)| step),
-            failures: user.throttle.failures,
+            failures: user.failures(),
             locked: false,
             tokens: after.into_iter().collect(),
             user: (user != current.user).then_some(user),
@@ -513,10 +523,9 @@ impl Attempt {
         };
         let after = TokenState {
             moving: Moving {
-                last: Some(step),
                 drift,
+                ..state.moving.consumed(step)
             },
-            throttle: state.throttle.succeeded(),
             last_accept: Some(self.at),
             used: if token.kind == Kind::Recovery {
                 state.used.with(step)
@@ -554,7 +563,7 @@ impl Attempt {
             reason,
             serial: None,
             step: None,
-            failures: user.throttle.failures,
+            failures: user.failures(),
             locked: locks(&current.user, &user, self.at),
             source: self.source_failed_by(&current.user, current),
             user: Some(user),
@@ -610,7 +619,8 @@ impl Attempt {
             if !known && state.throttle.check(self.at).is_err() {
                 return None;
             }
-            if sole {
+            // Known sources are held by the user's own counters, and the token's holds the others.
+            if sole && !known {
                 state.throttle = state.throttle.failed(&self.lockout, self.at);
             }
             let last = state.moving.last;
@@ -647,7 +657,7 @@ impl Attempt {
     /// first failures of each user count. It is there for those who try many users, and must not
     /// hold back a user whom an administrator has just unlocked.
     fn source_failed_by(&self, user: &UserState, current: &Current) -> Option<SourceState> {
-        let first = user.throttle.failures < self.lockout.free.max(1);
+        let first = user.failures_from(self.source()) < self.lockout.free.max(1);
         first.then(|| self.source_failed(current)).flatten()
     }
 
@@ -674,7 +684,7 @@ fn refusal(reason: Reason, user: &UserState) -> Settlement {
         reason,
         serial: None,
         step: None,
-        failures: user.throttle.failures,
+        failures: user.failures(),
         locked: false,
         user: None,
         tokens: Vec::new(),
@@ -696,11 +706,13 @@ fn answered((token, _, state): Right<'_>) -> (Serial, TokenState) {
 /// Whether a lock of the user began between these two states: what the user should hear of.
 fn locks(before: &UserState, after: &UserState, at: UnixTime) -> bool {
     let locked = |state: &UserState| {
-        let blocked = state.throttle.check(at);
-        matches!(blocked, Err(Blocked::Locked { .. }))
+        let known = state.known.iter().map(|known| known.throttle);
+        let all = known.chain([state.throttle]);
+        let locks = all.filter(|one| matches!(one.check(at), Err(Blocked::Locked { .. })));
+        locks.count()
     };
     let hard = |state: &UserState| state.throttle.block == Block::Hard;
-    (locked(after) && !locked(before)) || (hard(after) && !hard(before))
+    locked(after) > locked(before) || (hard(after) && !hard(before))
 }
 
 const fn blocked_reason(blocked: Blocked) -> Reason {

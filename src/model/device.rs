@@ -72,6 +72,9 @@ pub struct DeviceState {
     pub recent: Vec<(u64, UnixTime)>,
     /// When it last asked for anything.
     pub last_seen: Option<UnixTime>,
+    /// Requests that say they were signed between these times are not taken: they may have been, while
+    /// the clock was ahead.
+    pub void: Option<(UnixTime, UnixTime)>,
 }
 
 /// A signed request of a device, its signature verified.
@@ -103,18 +106,28 @@ impl DeviceState {
         // from which its nonce is gone already.
         let at = self.last_seen.map_or(at, |seen| seen.max(at));
         let skew = at.since(call.created).max(call.created.since(at));
-        if skew > Self::SKEW || self.recent.iter().any(|(nonce, _)| *nonce == call.nonce) {
+        let void = self.void.filter(|(_, last)| *last >= at);
+        let is_void = void.is_some_and(|(first, last)| (first..=last).contains(&call.created));
+        if is_void || skew > Self::SKEW || self.recent.iter().any(|(nonce, _)| *nonce == call.nonce)
+        {
             return Err(NotTaken);
         }
         let mut recent = self.recent.clone();
         recent.retain(|(_, created)| at.since(*created) <= Self::SKEW);
-        if recent.len() >= Self::RECENT {
+        let soon = at.plus(Self::SKEW);
+        if recent
+            .iter()
+            .filter(|(_, created)| *created <= soon)
+            .count()
+            >= Self::RECENT
+        {
             return Err(NotTaken);
         }
         recent.push((call.nonce, call.created));
         Ok(Self {
             recent,
             last_seen: Some(at),
+            void,
         })
     }
 }

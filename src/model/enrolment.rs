@@ -20,6 +20,8 @@ use crate::time::UnixTime;
 pub struct Enrolment {
     /// Who asked for it: `uid 0`, `api:NAME`, `user alice@default`.
     pub requester: String,
+    /// Whether the user asked for it with a password or PIN alone.
+    pub by_knowledge: bool,
     /// Approvals it needs.
     pub needed: u8,
     /// Approvals it has.

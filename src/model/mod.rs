@@ -3,6 +3,7 @@
 pub mod attempt;
 pub mod audit;
 pub mod client;
+pub mod clock;
 pub mod credential;
 pub mod device;
 pub mod enrolment;

@@ -13,6 +13,7 @@ use crate::model::user_key::UserKey;
 use crate::otp::Algorithm;
 use crate::otp::Digits;
 use crate::otp::Period;
+use crate::otp::ahead::Ahead;
 use crate::otp::recovery::Used;
 use crate::otp::throttle::Throttle;
 use crate::otp::totp::Drift;
@@ -118,8 +119,9 @@ impl TokenState {
 
 /// The moving factor.
 ///
-/// Invariant: `last` only rises, and a code whose step is not above it is never accepted; but for
-/// recovery codes, which are used in any order: [`TokenState::used`] says which are gone, `last` the
+/// Invariant: `last` only rises, and a code whose step is not above it is never accepted. After a clock
+/// that was ahead it is lowered once ([`crate::model::clock`]), and `ahead` keeps what was consumed
+/// above it. It is otherwise for recovery codes, which are used in any order: [`TokenState::used`] says which are gone, `last` the
 /// latest of them.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Moving {
@@ -127,12 +129,29 @@ pub struct Moving {
     pub last: Option<u64>,
     /// How far the token's clock is from ours; unused by HOTP.
     pub drift: Drift,
+    /// Steps above `last` that were consumed while the clock was ahead.
+    pub ahead: Ahead,
 }
 
 impl Moving {
     /// First counter that may still match.
     pub fn next(self) -> u64 {
         self.last.map_or(0, |last| last.saturating_add(1))
+    }
+
+    /// Whether the step was never consumed.
+    pub fn is_unused(&self, step: u64) -> bool {
+        self.last.is_none_or(|last| step > last) && !self.ahead.contains(step)
+    }
+
+    /// After the step was consumed.
+    #[must_use]
+    pub fn consumed(self, step: u64) -> Self {
+        Self {
+            last: Some(step),
+            ahead: self.ahead.above(step),
+            ..self
+        }
     }
 }
 

@@ -191,19 +191,31 @@ impl Waiver {
 /// What attempts change about a user.
 ///
 /// ```text
-/// failure anywhere  -> throttle (one counter over all sources, channels and tokens)
-/// failure from a known source -> also that source's own throttle
-/// who is asked:  a known source by its own throttle, everybody else by the common one
+/// failure from a known source  -> that source's own throttle
+/// failure from anywhere else   -> the throttle of strangers, one for all of them
+/// success from a known source  -> forgives that source's failures, and nobody else's
+/// success from another source  -> forgives the typing errors just before it, from the same place
 /// ```
 ///
 /// A known source is one from which the user has succeeded before. Strangers who guess lock
 /// everybody out but the known sources (SECURITY T11), and leave them a reserve of the failures that
-/// end in a hard lock: all guesses together still never exceed `hard_lock_after`.
+/// end in a hard lock: all failures together still never exceed `hard_lock_after`.
+///
+/// The count of strangers outlives every login of the user: whoever guesses in between gets no fresh
+/// guesses by it. It ends when an administrator unlocks, or after a year without such a failure. "No
+/// source", where a client does not say from where the person asks, is one more unknown place. So that
+/// typing errors made there do not add up, a success forgives the failures of the last day from the same
+/// place, and in a year no more than the hard limit.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct UserState {
-    /// Failures over all channels, tokens and sources since the last success, and the lock of
-    /// sources that are not known.
+    /// Failures from sources that are not known, and their lock.
     pub throttle: Throttle,
+    /// The last of these failures.
+    pub last_failure: UnixTime,
+    /// The last places they came from, newest first, at most [`UserState::RECENT`].
+    pub recent: Vec<Recent>,
+    /// How many of them were forgiven by successes lately.
+    pub spared: Spared,
     /// Where the user has succeeded, newest first, at most [`UserState::KNOWN`].
     pub known: Vec<KnownSource>,
     /// Challenges that were answered and have not expired, at most [`UserState::ANSWERED`]: none is
@@ -211,6 +223,8 @@ pub struct UserState {
     pub answered: Vec<Answered>,
     /// Where there were more: this challenge, and all that were made before it, are void.
     pub voided: Option<Answered>,
+    /// When a token that was in use, or the record of it, went the last time.
+    pub held: Option<UnixTime>,
 }
 
 /// A source from which the user has succeeded.
@@ -222,6 +236,26 @@ pub struct KnownSource {
     pub day: u32,
     /// Failures from there since the last success from there.
     pub throttle: Throttle,
+}
+
+/// An unknown place with failures.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Recent {
+    /// Which; `None`: the client does not say.
+    pub source: Option<Source>,
+    /// How many.
+    pub failures: u32,
+    /// The last one.
+    pub last: UnixTime,
+}
+
+/// Failures of strangers that were forgiven by successes within a year.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Spared {
+    /// Day of the first, counted from the epoch.
+    pub day: u32,
+    /// How many.
+    pub failures: u32,
 }
 
 /// A challenge that was answered.
@@ -236,12 +270,54 @@ pub struct Answered {
 impl UserState {
     /// Most sources that are remembered: home, office, telephone, one more.
     pub const KNOWN: usize = 4;
+    /// Most unknown places whose failures a success may forgive.
+    pub const RECENT: usize = 4;
     /// Most answered challenges that are remembered; the oldest makes room, and voids those before it.
     pub const ANSWERED: usize = 16;
+    /// Time without a failure of strangers after which those before are forgiven.
+    pub const CLEAN: Duration = Duration::from_hours(24 * 365);
+    /// The longest that an answer is awaited.
+    const ROUND: Duration = Duration::from_mins(10);
+    /// How old a typing error may be that a success forgives.
+    const RUN: Duration = Duration::from_hours(24);
 
     /// Whether the user has succeeded from there before.
     pub fn knows(&self, source: Option<Source>) -> bool {
         self.place(source).is_some()
+    }
+
+    /// Failures that count towards the hard lock.
+    pub fn failures(&self) -> u32 {
+        let known = self.known.iter().map(|known| known.throttle.failures);
+        known.fold(self.throttle.failures, u32::saturating_add)
+    }
+
+    /// Failures from this place that no success from there has followed.
+    pub fn failures_from(&self, source: Option<Source>) -> u32 {
+        match self.place(source).and_then(|place| self.known.get(place)) {
+            Some(known) => known.throttle.failures,
+            None => {
+                let mut recent = self.recent.iter();
+                let recent = recent.find(|recent| recent.source == source);
+                recent.map_or(0, |recent| recent.failures)
+            }
+        }
+    }
+
+    /// All failures, and the longest lock of them: for people.
+    pub fn summary(&self, at: UnixTime) -> Throttle {
+        let rested = self.clone().rested(at);
+        let end = |throttle: &Throttle| match throttle.check(at) {
+            Ok(()) => UnixTime::EPOCH,
+            Err(Blocked::Throttled { until } | Blocked::Locked { until: Some(until) }) => until,
+            Err(Blocked::Locked { until: None }) => UnixTime::from_millis(u64::MAX),
+        };
+        let known = rested.known.iter().map(|known| known.throttle);
+        let longest = known.chain([rested.throttle]).max_by_key(end);
+        Throttle {
+            failures: rested.failures(),
+            block: longest.unwrap_or_default().block,
+        }
     }
 
     /// Whether an attempt from `source` may be evaluated.
@@ -251,78 +327,155 @@ impl UserState {
         lockout: &Lockout,
         at: UnixTime,
     ) -> Result<(), Blocked> {
-        let known = self.place(source).and_then(|place| self.known.get(place));
-        let limit = match known {
-            Some(known) => {
-                known.throttle.check(at)?;
-                lockout.hard_lock_after
-            }
-            None => {
-                self.throttle.check(at)?;
-                self.strangers(lockout).hard_lock_after
-            }
+        let strangers = if self.is_clean(at) {
+            Throttle::default()
+        } else {
+            self.throttle
         };
-        if self.throttle.failures >= limit.max(1) {
+        let known = self.place(source).and_then(|place| self.known.get(place));
+        match known {
+            Some(known) => known.throttle.check(at)?,
+            None => strangers.check(at)?,
+        }
+        let forgiven = self.throttle.failures - strangers.failures;
+        let spent = self.failures().saturating_sub(forgiven) >= lockout.hard_lock_after.max(1);
+        let limit = self.strangers(lockout).hard_lock_after.max(1);
+        if spent || (known.is_none() && strangers.failures >= limit) {
             return Err(Blocked::Locked { until: None });
         }
         Ok(())
     }
 
     /// After a wrong answer.
-    pub fn failed(mut self, source: Option<Source>, lockout: &Lockout, at: UnixTime) -> Self {
-        self.throttle = self.throttle.failed(&self.strangers(lockout), at);
-        let hard = self.throttle.failures >= lockout.hard_lock_after;
-        let known = self.place(source);
-        if let Some(known) = known.and_then(|place| self.known.get_mut(place)) {
+    #[must_use]
+    pub fn failed(self, source: Option<Source>, lockout: &Lockout, at: UnixTime) -> Self {
+        let mut after = self.rested(at);
+        let strangers = after.strangers(lockout);
+        let place = after.place(source);
+        let known = place.and_then(|place| after.known.get_mut(place));
+        if let Some(known) = known {
             let own = Lockout {
                 hard_lock_after: u32::MAX,
                 ..*lockout
             };
             known.throttle = known.throttle.failed(&own, at);
-            if hard {
+        } else {
+            after.throttle = after.throttle.failed(&strangers, at);
+            after.last_failure = after.last_failure.max(at);
+            after.remember(source, at);
+        }
+        if after.failures() >= lockout.hard_lock_after {
+            after.throttle.block = Block::Hard;
+            for known in &mut after.known {
                 known.throttle.block = Block::Hard;
             }
         }
-        self
+        after
     }
 
-    /// After a right answer. From a known source it forgets the failures, but a lock that still
-    /// runs against strangers runs on: a login of the victim must not hand out fresh guesses.
-    pub fn succeeded(mut self, source: Option<Source>, at: UnixTime) -> Self {
-        let day = u32::try_from(at.as_secs() / DAY).unwrap_or(u32::MAX);
-        let place = self.place(source);
-        if place.is_some() {
-            self.throttle.failures = 0;
-            if self.throttle.check(at).is_ok() {
-                self.throttle.block = Block::None;
-            }
-        } else {
-            self.throttle = self.throttle.succeeded();
+    /// After a right answer.
+    #[must_use]
+    pub fn succeeded(self, source: Option<Source>, lockout: &Lockout, at: UnixTime) -> Self {
+        let mut after = self.rested(at);
+        let place = after.place(source);
+        if place.is_none() {
+            after.spare(source, lockout, at);
         }
         let Some(source) = source else {
-            return self;
+            return after;
         };
         let fresh = KnownSource {
             source,
-            day,
+            day: day(at),
             throttle: Throttle::default(),
         };
         // Known since today and without failures: the row stays as it is.
-        if !self.known.contains(&fresh) {
-            place.map(|place| self.known.remove(place));
-            self.known.insert(0, fresh);
-            self.known.truncate(Self::KNOWN);
+        if after.known.contains(&fresh) {
+            return after;
+        }
+        place.map(|place| after.known.remove(place));
+        after.known.insert(0, fresh);
+        if let Some(forgotten) = after.known.get(Self::KNOWN) {
+            // What failed there is a stranger's from now on: forgetting a place forgives nothing.
+            let failures = forgotten.throttle.failures;
+            if failures > 0 {
+                after.throttle.failures = after.throttle.failures.saturating_add(failures);
+                after.last_failure = after.last_failure.max(at);
+            }
+            after.known.truncate(Self::KNOWN);
+        }
+        after
+    }
+
+    /// After an administrator unlocked: no failures, no locks.
+    #[must_use]
+    pub fn unlocked(self) -> Self {
+        let known = self.known.into_iter().map(|known| KnownSource {
+            throttle: Throttle::unlocked(),
+            ..known
+        });
+        Self {
+            throttle: Throttle::unlocked(),
+            last_failure: UnixTime::EPOCH,
+            recent: Vec::new(),
+            spared: Spared::default(),
+            known: known.collect(),
+            ..self
+        }
+    }
+
+    /// Whether the failures of strangers are so long past that they are forgiven. A hard lock is an
+    /// administrator's to end.
+    fn is_clean(&self, at: UnixTime) -> bool {
+        self.throttle != Throttle::default()
+            && self.throttle.block != Block::Hard
+            && at.since(self.last_failure) >= Self::CLEAN
+    }
+
+    fn rested(mut self, at: UnixTime) -> Self {
+        if self.is_clean(at) {
+            self.throttle = Throttle::default();
+            self.recent.clear();
         }
         self
     }
 
-    /// After an administrator unlocked: no failures, no locks.
-    pub fn unlocked(mut self) -> Self {
-        self.throttle = Throttle::unlocked();
-        for known in &mut self.known {
-            known.throttle = Throttle::unlocked();
+    fn remember(&mut self, source: Option<Source>, at: UnixTime) {
+        let failures = self.failures_from(source);
+        self.recent.retain(|recent| recent.source != source);
+        let recent = Recent {
+            source,
+            failures: failures.saturating_add(1),
+            last: at,
+        };
+        self.recent.insert(0, recent);
+        self.recent.truncate(Self::RECENT);
+    }
+
+    /// Forgives the typing errors just before a success from an unknown place.
+    fn spare(&mut self, source: Option<Source>, lockout: &Lockout, at: UnixTime) {
+        let found = self.recent.iter();
+        let found = found.copied().find(|recent| recent.source == source);
+        self.recent.retain(|recent| recent.source != source);
+        let today = day(at);
+        if u64::from(today.saturating_sub(self.spared.day)) >= Self::CLEAN.as_secs() / DAY {
+            self.spared = Spared::default();
         }
-        self
+        let run = found.filter(|recent| at.since(recent.last) <= Self::RUN);
+        let forgiven = run
+            .map_or(0, |recent| recent.failures)
+            .min(self.throttle.failures)
+            .min(lockout.hard_lock_after.saturating_sub(self.spared.failures));
+        self.throttle.failures -= forgiven;
+        if self.throttle.check(at).is_ok() {
+            self.throttle.block = Block::None;
+        }
+        if forgiven > 0 {
+            if self.spared.failures == 0 {
+                self.spared.day = today;
+            }
+            self.spared.failures += forgiven;
+        }
     }
 
     /// Whether the challenge was answered before, or is older than one whose answer was forgotten.
@@ -334,11 +487,14 @@ impl UserState {
                 .voided
                 .iter()
                 .filter(live)
+                // One of a time to come voids nothing before it: see `model::clock`.
+                .filter(|mark| mark.expires.since(at) <= Self::ROUND)
                 .any(|mark| challenge.challenge <= mark.challenge)
     }
 
     /// Remembers that the challenge was answered. Whoever burns many voids older ones, never the one
     /// that comes next.
+    #[must_use]
     pub fn answer(mut self, challenge: Answered, at: UnixTime) -> Self {
         self.answered.retain(|known| at < known.expires);
         self.voided = self.voided.filter(|mark| at < mark.expires);
@@ -372,6 +528,10 @@ impl UserState {
             ..*lockout
         }
     }
+}
+
+fn day(at: UnixTime) -> u32 {
+    u32::try_from(at.as_secs() / DAY).unwrap_or(u32::MAX)
 }
 
 const DAY: u64 = 86_400;

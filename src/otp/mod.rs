@@ -25,6 +25,7 @@
     clippy::cast_possible_truncation
 )]
 
+pub mod ahead;
 pub mod card;
 pub mod hotp;
 pub mod issued;

@@ -140,12 +140,14 @@ impl Throttle {
         }
     }
 
-    /// The state after a right answer: failures forgotten. A hard lock stays: nothing is evaluated
-    /// under it, so a success there is another subject's or a fault.
-    pub fn succeeded(self) -> Self {
-        match self.block {
-            Block::Hard => self,
-            Block::None | Block::Delay { .. } | Block::Locked { .. } => Self::default(),
+    /// The state after so many failures were forgiven. A block that runs goes on, and a hard lock is
+    /// an administrator's to end.
+    #[must_use]
+    pub fn forgiven(self, failures: u32, now: UnixTime) -> Self {
+        let runs = self.check(now).is_err();
+        Self {
+            failures: self.failures.saturating_sub(failures),
+            block: if runs { self.block } else { Block::None },
         }
     }
 

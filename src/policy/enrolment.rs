@@ -13,9 +13,11 @@ use crate::policy::factor::Factor;
 pub struct Enrolment {
     /// Kinds that users may request themselves.
     pub self_service: Vec<Kind>,
-    /// What a user without an active token must present for a request: password, PIN or both; `None`:
+    /// What a user who has no token, and had none lately, must present for a request: password, PIN or both; `None`:
     /// the factors of the rule.
     pub proof: Option<Vec<Factor>>,
+    /// How long `proof` alone is not enough after a user's last token went, 1 d to 3650 d.
+    pub factor_memory: Duration,
     /// How many others must approve of a requested token before it goes on, 0 to 5.
     pub approvers: PerKind<u8>,
     /// Of these one must be passed in addition; empty: none.
@@ -37,6 +39,7 @@ impl Default for Enrolment {
         Self {
             self_service: Vec::new(),
             proof: None,
+            factor_memory: Duration::from_hours(24 * 90),
             approvers: PerKind::default(),
             step_up: Vec::new(),
             verify: true,

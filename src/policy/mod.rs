@@ -188,6 +188,12 @@ impl Policy {
         Some((Factor::Password, true))
     }
 
+    /// Whether some rule asks for a PIN or a password.
+    pub fn asks_for_knowledge(&self) -> bool {
+        let mut factors = self.rules.iter().flat_map(|rule| &rule.require);
+        factors.any(|factor| factor.is_knowledge())
+    }
+
     /// Whether every rule asks for one code of a token and takes nothing else: what is not a code can
     /// be refused before anything is looked up.
     pub const fn only_otp(&self) -> bool {

@@ -2,7 +2,9 @@
 //! digits are shown. And how such a round stands.
 //!
 //! Invariants: an answer is the same whether or not there is such a user, token or telephone: what
-//! cannot be begun is a round that nobody can finish (SECURITY T12). Why is in the audit.
+//! cannot be begun is a round that nobody can finish (SECURITY T12). Why is in the audit. It leaves on
+//! the schedule of rejects, and each one costs one commit. How a round stands says only what somebody
+//! with the right code brought about: whether wrong ones are counted depends on who is a user.
 
 use std::time::Duration;
 
@@ -47,18 +49,18 @@ pub struct Begun {
     pub challenge: Challenged,
     /// Digits to be shown to the person, who sends or keys them in elsewhere.
     pub display: Option<SecretString>,
+    /// How long after arrival the answer may leave.
+    pub delay: Duration,
 }
 
 /// How a round stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Standing {
-    /// Nobody has answered yet.
+    /// The right answer has not come yet.
     Pending,
     /// The right answer came. Of an inbound round: finish it by `POST /v1/verify` with the challenge.
     Accepted,
-    /// Answered wrong too often.
-    Declined,
-    /// Too late, or a newer code took its place.
+    /// Too late.
     Expired,
 }
 
@@ -68,7 +70,6 @@ impl Standing {
         match self {
             Self::Pending => "pending",
             Self::Accepted => "accepted",
-            Self::Declined => "declined",
             Self::Expired => "expired",
         }
     }
@@ -110,26 +111,17 @@ impl Service {
             Err(Refused::Login(reason)) => (None, Some(reason.as_str())),
             Err(Refused::Other(why)) => (None, Some(why)),
         };
-        if let Some(why) = why {
-            let by = By {
-                request: request.id,
-                actor: format!("{} {}", request.channel, request.client.name),
-                person: None,
-                at,
-            };
-            let shown = key
-                .as_ref()
-                .map_or_else(|| shorten(request.user), ToString::to_string);
+        // What was sent a moment ago, and cells that were drawn before, are asked for again.
+        let again = made.as_ref().is_some_and(|(_, serial, made)| {
+            let mut tokens = view.iter().flat_map(|view| &view.tokens);
+            tokens.any(|(token, state)| {
+                token.serial.as_str() == serial && state.issued == Some(made.issued)
+            })
+        });
+        let again = again.then_some("the code before is still good");
+        if let Some(why) = why.or(again) {
             let detail = format!("{factor} {}: {why}", way.as_str());
-            note(
-                self.store.as_ref(),
-                by,
-                "code_refuse",
-                shown.clone(),
-                Some(shown),
-                detail,
-            )
-            .await;
+            self.not_issued(request, at, detail).await;
         }
         let expires_in = life(policy, factor, way);
         let (number, serial) = match &made {
@@ -157,7 +149,22 @@ impl Service {
         Ok(Begun {
             challenge: decoy,
             display,
+            delay: self.schedule(request, policy.reject_delay),
         })
+    }
+
+    /// Writes down why no code was made: beside why, it costs what a code that is made costs.
+    async fn not_issued(&self, request: &Request<'_>, at: UnixTime, detail: String) {
+        let by = By {
+            request: request.id,
+            actor: format!("{} {}", request.channel, request.client.name),
+            person: None,
+            at,
+        };
+        let key = request.client.key(request.user);
+        let shown = key.map_or_else(|_| shorten(request.user), |key| key.to_string());
+        let store = self.store.as_ref();
+        note(store, by, "code_refuse", shown.clone(), Some(shown), detail).await;
     }
 
     /// How a round of this client stands; `None`: it began none with this id.
@@ -166,29 +173,25 @@ impl Service {
             return Ok(None);
         };
         let at = self.window_time(self.now())?;
-        let late = at >= ticket.expires;
         let found = match ticket.serial.parse() {
             Ok(serial) => self.store.token(&serial).await?,
             Err(_) => None,
         };
-        let Some((_, state)) = found else {
-            let open = if late {
-                Standing::Expired
-            } else {
-                Standing::Pending
-            };
-            return Ok(Some(open));
-        };
-        let consumed = state.moving.last.is_some_and(|last| last == ticket.number);
-        let live = state.issued.filter(|issued| issued.number == ticket.number);
-        Ok(Some(match live {
-            Some(issued) if issued.is_spent() => Standing::Declined,
-            _ if consumed => Standing::Accepted,
-            Some(issued) if issued.is_open(state.moving.last, at) && issued.answered => {
-                Standing::Accepted
+        let right = found.is_some_and(|(_, state)| {
+            let last = state.moving.last;
+            let live = state.issued.filter(|issued| issued.number == ticket.number);
+            match live {
+                Some(issued) if issued.is_spent() => false,
+                Some(issued) if issued.is_open(last, at) => issued.answered,
+                _ => last == Some(ticket.number),
             }
-            Some(issued) if issued.is_open(state.moving.last, at) && !late => Standing::Pending,
-            _ => Standing::Expired,
+        });
+        Ok(Some(if right {
+            Standing::Accepted
+        } else if at >= ticket.expires {
+            Standing::Expired
+        } else {
+            Standing::Pending
         }))
     }
 
@@ -357,6 +360,7 @@ impl Service {
                 expires_in,
             },
             display: (way == Way::Inbound).then(|| made.text.clone()),
+            delay: self.schedule(request, policy.reject_delay),
         })
     }
 

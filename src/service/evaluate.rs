@@ -7,7 +7,6 @@
 //! that nobody can try passwords of users without a token.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use crate::model::attempt::Compared;
 use crate::model::attempt::Finding;
@@ -28,7 +27,6 @@ use crate::policy::Rule;
 use crate::policy::assurance;
 use crate::policy::split::may_hold_code;
 use crate::secret::SecretString;
-use crate::secret::random;
 use crate::service::Presented;
 use crate::service::Request;
 use crate::service::Service;
@@ -40,13 +38,12 @@ use crate::service::challenge::Stage;
 use crate::service::challenge::Ticket;
 use crate::service::decide;
 use crate::service::facts;
+use crate::service::hashing::Place;
 use crate::service::opened::began_at;
 use crate::service::opened::other_rule;
 use crate::service::round::Round;
 use crate::service::slot::Slot;
 use crate::service::slot::is_other;
-use crate::store::By;
-use crate::store::Change;
 use crate::store::View;
 use crate::time::UnixTime;
 
@@ -130,7 +127,7 @@ pub(super) struct Evaluation<'p> {
     pub(super) detail: Option<String>,
     pub(super) credentials: Credentials,
     /// Right texts whose hashes would be made another way today.
-    outdated: Vec<(Knowledge, SecretString)>,
+    pub(super) outdated: Vec<(Knowledge, SecretString)>,
 }
 
 impl Evaluation<'_> {
@@ -184,7 +181,7 @@ impl Service {
         request: &Request<'_>,
         policy: &'p Policy,
         key: Option<&UserKey>,
-        at: UnixTime,
+        (at, place): (UnixTime, Option<&Place>),
     ) -> Result<Evaluated<'p>, ServiceError> {
         if !TAKEN.contains(&request.method) {
             return Ok(Evaluated::Refused {
@@ -216,7 +213,10 @@ impl Service {
             Some(key) => self.store.view(key).await?,
             None => None,
         };
-        let missed = |reason: Reason| self.miss(request, policy, None, at, reason.into());
+        let missed = |reason: Reason| {
+            let case = (request, policy, at);
+            self.miss(case, None, reason.into(), place)
+        };
         let Some(view) = view else {
             return missed(Reason::UnknownUser).await;
         };
@@ -232,7 +232,8 @@ impl Service {
                     waived: None,
                     detail: Some(detail),
                 };
-                return self.miss(request, policy, by_request, at, refusal).await;
+                let case = (request, policy, at);
+                return self.miss(case, by_request, refusal, place).await;
             }
         };
         let rule = match &opened {
@@ -257,7 +258,7 @@ impl Service {
         };
         let mut detail = other_rule(rule, by_request);
         match self
-            .compare(case, view, opened.map(|(opened, _)| opened))
+            .compare(case, view, opened.map(|(opened, _)| opened), place)
             .await?
         {
             Ok((compared, mut evaluation)) => {
@@ -268,7 +269,8 @@ impl Service {
             }
             Err(mut refusal) => {
                 refusal.detail = refusal.detail.or_else(|| detail.take());
-                self.miss(request, policy, Some(rule), at, refusal).await
+                let case = (request, policy, at);
+                self.miss(case, Some(rule), refusal, place).await
             }
         }
     }
@@ -278,6 +280,7 @@ impl Service {
         case: Case<'_, 'p>,
         view: View,
         opened: Option<Opened>,
+        place: Option<&Place>,
     ) -> Result<Result<(Compared, Box<Evaluation<'p>>), Refusal>, ServiceError> {
         let credentials = self.bound_to(case.rule, &view).await?;
         let passed = opened.map(|opened| opened.inside.passed);
@@ -332,7 +335,7 @@ impl Service {
             Err(reason) => return refused(reason),
         };
         let mut outdated = Vec::new();
-        let known = self.proves(case, &view, &credentials, &round, &mut outdated);
+        let known = self.proves((case, &view), &credentials, &round, &mut outdated, place);
         let mut knowledge = match known.await? {
             Ok(knowledge) => knowledge,
             Err(reason) => return refused(reason),
@@ -342,13 +345,14 @@ impl Service {
             if let Some(other) = round.otherwise(&remaining)
                 && let Ok(compared) = case.codes(&other, slot, None)
             {
-                let known = self.proves(case, &view, &credentials, &other, &mut outdated);
+                let known = self.proves((case, &view), &credentials, &other, &mut outdated, place);
                 let read = known.await?.unwrap_or_default();
                 if !read.is_empty() && read.iter().all(|(_, right)| *right) {
                     (round, knowledge, comparisons) = (other, read, compared);
                 }
             } else if opened.is_none() {
-                self.spend_on_other_reading(case.request, case.rule).await?;
+                self.spend_on_other_reading(case.request, case.rule, (place, false))
+                    .await?;
             }
         }
         let (next, keyword) = (round.next, round.keyword);
@@ -396,11 +400,11 @@ impl Service {
     /// Looks at what the person knows, of what is asked for in this round.
     async fn proves(
         &self,
-        case: Case<'_, '_>,
-        view: &View,
+        (case, view): (Case<'_, '_>, &View),
         credentials: &Credentials,
         round: &Round<'_>,
         outdated: &mut Vec<(Knowledge, SecretString)>,
+        place: Option<&Place>,
     ) -> Result<Result<Vec<(Knowledge, bool)>, Reason>, ServiceError> {
         let mut knowledge = Vec::new();
         for which in round.asked.iter().copied().filter_map(knowledge_of) {
@@ -414,7 +418,9 @@ impl Service {
                 Knowledge::Pin => round.parts.pin,
                 Knowledge::Password => round.parts.password,
             };
-            let right = self.knows(credentials, which, text, outdated).await?;
+            let right = self
+                .knows(credentials, (which, text), outdated, place)
+                .await?;
             knowledge.push((which, right));
         }
         Ok(Ok(knowledge))
@@ -556,6 +562,7 @@ impl Service {
         &self,
         request: &Request<'_>,
         rule: &Rule,
+        (place, blocked): (Option<&Place>, bool),
     ) -> Result<(), ServiceError> {
         let Presented::Passcode(text) = request.presented else {
             return Ok(());
@@ -568,80 +575,19 @@ impl Service {
         {
             let known = rule.require.iter().filter(|factor| factor.is_knowledge());
             for _ in known {
-                self.hasher.spend().await?;
+                self.spend(place, blocked).await?;
             }
         }
         Ok(())
     }
 
-    async fn knows(
-        &self,
-        credentials: &Credentials,
-        which: Knowledge,
-        text: Option<&str>,
-        outdated: &mut Vec<(Knowledge, SecretString)>,
-    ) -> Result<bool, ServiceError> {
-        let (Some(text), Some(verifier)) = (text, credentials.get(which)) else {
-            self.hasher.spend().await?;
-            return Ok(false);
-        };
-        let text = SecretString::from(text);
-        let right = self
-            .hasher
-            .verify(text.clone(), verifier.hash.clone())
-            .await?;
-        if right && self.hasher.is_outdated(&verifier.hash) {
-            outdated.push((which, text));
-        }
-        Ok(right)
-    }
-
-    /// Makes outdated hashes anew, behind the answer. Another change in between wins.
-    pub(super) fn renew(&self, evaluation: &Evaluation<'_>) {
-        if !evaluation.outdated.is_empty() {
-            self.tasks.spawn(self.renewal(evaluation));
-        }
-    }
-
-    fn renewal(
-        &self,
-        evaluation: &Evaluation<'_>,
-    ) -> impl Future<Output = Result<(), ServiceError>> + Send + use<> {
-        let (store, hasher) = (Arc::clone(&self.store), Arc::clone(&self.hasher));
-        let (clock, entropy) = (Arc::clone(&self.clock), Arc::clone(&self.entropy));
-        let mut credentials = evaluation.credentials.clone();
-        let (outdated, key) = (
-            evaluation.outdated.clone(),
-            evaluation.view.user.key.clone(),
-        );
-        async move {
-            for (which, text) in outdated {
-                let salt = random(entropy.as_ref())?;
-                let hash = hasher.renew(text, salt).await?;
-                if let (Some(verifier), Some(hash)) = (credentials.get_mut(which), hash) {
-                    verifier.hash = hash;
-                }
-            }
-            let now = clock.now();
-            let by = By {
-                request: crate::model::id::RequestId::new(now, random(entropy.as_ref())?),
-                actor: "daemon".to_owned(),
-                person: None,
-                at: now,
-            };
-            let change = Change::RenewCredentials(key, credentials);
-            Ok(store.change(change, by).await?)
-        }
-    }
-
     /// A refusal, after about the work that a comparison would have been.
     async fn miss<'p>(
         &self,
-        request: &Request<'_>,
-        policy: &'p Policy,
+        (request, policy, at): (&Request<'_>, &'p Policy, UnixTime),
         rule: Option<&'p Rule>,
-        at: UnixTime,
         refusal: Refusal,
+        place: Option<&Place>,
     ) -> Result<Evaluated<'p>, ServiceError> {
         let Refusal {
             reason,
@@ -649,14 +595,14 @@ impl Service {
             detail,
         } = refusal;
         let source = request.source.map(Source::from);
-        // Whoever is blocked gets no hashing done: the pool is everybody's.
+        // Whoever is blocked gets no hashing done, the pool is everybody's, but waits as long.
         let blocked = match reason {
             Reason::Locked | Reason::Throttled | Reason::SourceBlocked => true,
             _ if reason.is_guess() => self.source_blocked(policy, source, at).await?,
             _ => false,
         };
         let typical = rule.or_else(|| policy.rules.first());
-        if let Some(typical) = typical.filter(|_| !blocked) {
+        if let Some(typical) = typical {
             let asked = match typical.present {
                 Present::Joined => typical.require.as_slice(),
                 Present::Challenge | Present::Either => {
@@ -665,12 +611,13 @@ impl Service {
             };
             for factor in asked {
                 if factor.is_knowledge() {
-                    self.hasher.spend().await?;
+                    self.spend(place, blocked).await?;
                 } else {
                     decide::compare_with_nothing(at);
                 }
             }
-            self.spend_on_other_reading(request, typical).await?;
+            self.spend_on_other_reading(request, typical, (place, blocked))
+                .await?;
         }
         Ok(Evaluated::Refused {
             reason,

@@ -27,6 +27,7 @@ use crate::model::id::Serial;
 use crate::model::reason::Reason;
 use crate::model::source::Source;
 use crate::model::user::Waiver;
+use crate::otp::throttle::Throttle;
 use crate::policy::Policy;
 use crate::policy::Rule;
 use crate::service::Presented;
@@ -323,7 +324,10 @@ impl Service {
         };
         Ok(Counters {
             at: case.at,
-            user: view.state.throttle,
+            user: Throttle {
+                failures: view.state.failures(),
+                ..view.state.throttle
+            },
             known: known.map(|known| known.throttle),
             source: throttle,
             blocked: self.unblocked(case, view).await?.err(),

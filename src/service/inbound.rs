@@ -178,7 +178,7 @@ impl Service {
                     serial: token.serial.clone(),
                     state,
                     expected: token.revision,
-                    reason: Some("frozen".to_owned()),
+                    reason: Some(crate::store::FROZEN.to_owned()),
                 };
                 match self.store.change(change, by).await {
                     Ok(()) => frozen = Some(frozen.unwrap_or(0) + 1),

@@ -82,6 +82,7 @@ pub mod explain;
 pub mod hashing;
 pub mod inbound;
 pub mod issue;
+mod known;
 pub mod latency;
 mod loaded;
 pub mod locks;
@@ -470,6 +471,7 @@ impl Service {
         policy: &Policy,
     ) -> Result<Decided, ServiceError> {
         let at = self.window_time(request.at)?;
+        let place = self.admitted(request, policy)?;
         let key = request.client.key(request.user);
         let opening = request.opens(policy);
         let shown = key
@@ -477,7 +479,7 @@ impl Service {
             .map_or_else(|_| shorten(request.user), UserKey::joined);
         for _ in 0..TRIES {
             let evaluated = self
-                .evaluate(request, policy, key.as_ref().ok(), at)
+                .evaluate(request, policy, key.as_ref().ok(), (at, place.as_ref()))
                 .await?;
             let (mut note, mut began_at) = (Note::default(), None);
             let (finding, rule, waived, evaluation) = match evaluated {
@@ -567,10 +569,35 @@ impl Service {
                 outcome,
                 reason: settlement.reason,
                 proven,
-                delay,
+                delay: self.schedule(request, delay),
             });
         }
         Err(ServiceError::Contended)
+    }
+
+    /// A place for hashing where one may be needed: who is shed is shed before it is known whom they
+    /// ask for.
+    fn admitted(
+        &self,
+        request: &Request<'_>,
+        policy: &Policy,
+    ) -> Result<Option<hashing::Place>, ServiceError> {
+        let place = policy.asks_for_knowledge();
+        let place = place.then(|| self.hasher.place(request.challenge.is_some()));
+        place.transpose()
+    }
+
+    /// When an answer leaves that is due `delay` after arrival. One that is late leaves at the next of
+    /// fixed times: how late it is tells what was done for it.
+    fn schedule(&self, request: &Request<'_>, delay: Duration) -> Duration {
+        let spent = self.now().since(request.at);
+        let late = spent.saturating_sub(delay);
+        // The clock may have been set meanwhile.
+        if delay.is_zero() || late.is_zero() || late > LATE {
+            return delay;
+        }
+        let times = late.as_nanos().div_ceil(SCHEDULE.as_nanos());
+        delay + SCHEDULE * u32::try_from(times).unwrap_or(0)
     }
 
     /// The time that windows are computed from: never behind what is on record, so that a clock
@@ -699,5 +726,9 @@ const DECOY: &str = "answered with a challenge that nothing passes";
 /// How often a stale view is read again before giving up: an attacker who keeps a counter moving
 /// gets no answer, and pays a commit for every move.
 const TRIES: usize = 8;
+/// The times at which late answers leave.
+const SCHEDULE: Duration = Duration::from_millis(250);
+/// How late an answer can be.
+const LATE: Duration = Duration::from_secs(10);
 /// How far the clock may be behind the latest time on record: NTP steps and requests in flight.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(30);

@@ -2,15 +2,16 @@
 //!
 //! ```text
 //! policy allows the kind -> the user is proven -> consent, step-up, address -> requested | handed out
-//!                              | by the rule's factors; without a token in use, by `proof`
+//!                              | by the rule's factors and a token; who never had one, by `proof`
 //! ```
 //!
-//! Invariants: whoever has a token in use is proven by what the rule asks for, never by less, and not
-//! by what an exception leaves out; a wrong proof is counted like a wrong login and looks like one. An
+//! Invariants: whoever has a token is proven by what the rule asks for, a code among it, never by less,
+//! and not by what an exception leaves out. A token that is suspended, or went within `factor_memory`,
+//! counts: then only a code that an operator gave (`branch_code`) stands in its place. A wrong proof is counted like a wrong login and looks like one. An
 //! address that no operator put on record is taken only from who proves another token (row C2).
 //!
 //! Threats: whoever knows a password makes it the key to a token of their own. So `proof` is for users
-//! without a token only, and a policy can ask for approvals, for consent (row C10) and for a code that
+//! who had no token so far, and a policy can ask for approvals, for consent (row C10) and for a code that
 //! an operator or the user's telephone gives (row C1).
 
 use std::time::Duration;
@@ -52,6 +53,7 @@ use crate::service::admin::Handed;
 use crate::service::admin::NewToken;
 use crate::service::admin::Offered;
 use crate::service::compare::compare_issued;
+use crate::service::hashing::Place;
 use crate::service::issue::medium_of;
 use crate::service::policy_of;
 use crate::store::By;
@@ -123,7 +125,7 @@ impl Service {
             ));
         }
         let refused = || Ok(SelfService::Refused(policy.reject_delay));
-        let Some(proven) = self.proven(request, policy).await? else {
+        let Some(proven) = self.proven(request, policy, &wish).await? else {
             return refused();
         };
         let Ok(key) = request.client.key(request.user) else {
@@ -155,7 +157,7 @@ impl Service {
             person: None,
             at: request.at,
         };
-        self.made(wish, key, policy, by).await
+        self.made(wish, (key, &proven), policy, by).await
     }
 
     /// Proves a token of the user by its first right code.
@@ -191,10 +193,12 @@ impl Service {
     async fn made(
         &self,
         wish: Wish,
-        user: UserKey,
+        (user, proven): (UserKey, &Proven),
         policy: &Policy,
         by: By,
     ) -> Result<SelfService, AdminError> {
+        // A code of any kind was asked for beside it.
+        let stepped_up = wish.step_up.is_some() && !policy.enrolment.step_up.is_empty();
         let token = NewToken {
             user,
             kind: wish.kind,
@@ -210,6 +214,7 @@ impl Service {
             address: wish.address,
             replaces: wish.replaces,
             request: true,
+            by_knowledge: proven.serial.is_none() && !stepped_up,
             strict: false,
             policy: Some(policy.name.clone()),
             ..token.into()
@@ -230,26 +235,31 @@ impl Service {
         Ok(SelfService::Made(Box::new(Offered { handed, ..offered })))
     }
 
-    /// Whether the request proves the user; by the rule, or by `proof` where there is no token in use
-    /// that the rule could ask for.
+    /// Whether the request proves the user; by the rule, or by `proof` where there is no token, and
+    /// was none lately, that the rule could ask for.
     async fn proven(
         &self,
         request: &Request<'_>,
         policy: &Policy,
+        wish: &Wish,
     ) -> Result<Option<Proven>, AdminError> {
         let key = request.client.key(request.user).ok();
         let view = match &key {
             Some(key) => self.store.view(key).await?,
             None => None,
         };
-        let at = request.at;
-        let in_use = view.as_ref().is_some_and(|view| {
-            let mut tokens = view.tokens.iter();
-            tokens.any(|(token, _)| {
-                token.state_at(at) == LifeCycle::Active && token.kind != Kind::Recovery
-            })
+        let rules = &policy.enrolment;
+        let held = view.map_or(Held::Never, |view| held(&view, policy, request.at));
+        // It is compared, and used up, after this.
+        let vouched = wish.step_up.as_ref().is_some_and(|step| {
+            step.way == StepUp::BranchCode && rules.step_up.contains(&StepUp::BranchCode)
         });
-        if let Some(factors) = policy.enrolment.proof.as_ref().filter(|_| !in_use) {
+        let known_is_enough = match held {
+            Held::Never => true,
+            Held::Before => vouched,
+            Held::InUse => false,
+        };
+        if let Some(factors) = rules.proof.as_ref().filter(|_| known_is_enough) {
             let which: Vec<Knowledge> = factors.iter().copied().filter_map(knowledge).collect();
             let known = self.settled(request, policy, Asked::Known(&which)).await?;
             return Ok(known.then_some(Proven { serial: None }));
@@ -257,9 +267,14 @@ impl Service {
         let decided = self.authenticate(request).await?;
         let excepted = matches!(decided.reason, Reason::BypassOk | Reason::ExemptOk);
         Ok(match decided.outcome {
-            Outcome::Accept(accepted) if !excepted => Some(Proven {
-                serial: accepted.serial,
-            }),
+            // A rule may ask less of who asks from elsewhere: a token is replaced by a token.
+            Outcome::Accept(accepted)
+                if !excepted && (known_is_enough || accepted.serial.is_some()) =>
+            {
+                Some(Proven {
+                    serial: accepted.serial,
+                })
+            }
             _ => None,
         })
     }
@@ -277,6 +292,8 @@ impl Service {
             ..*request
         };
         let at = self.window_time(request.at)?;
+        // Before anything is known of the user, as for a login.
+        let place = self.hasher.place(false)?;
         let key = request.client.key(request.user).ok();
         let shown = key.as_ref().map_or_else(
             || crate::service::shorten(request.user),
@@ -289,12 +306,12 @@ impl Service {
             };
             let finding = match (view.filter(|view| !view.user.disabled), asked) {
                 (Some(view), Asked::Known(which)) => {
-                    self.known(request, policy, &view, which).await?
+                    self.known((request, policy), &view, which, &place).await?
                 }
                 (Some(view), Asked::Code(step)) => code(request, &view, step),
                 (None, Asked::Known(which)) => {
                     for _ in which {
-                        self.hasher.spend().await?;
+                        self.hasher.spend(&place).await?;
                     }
                     Finding::Refused(Reason::UnknownUser)
                 }
@@ -332,18 +349,21 @@ impl Service {
     /// Compares what the user knows.
     async fn known(
         &self,
-        request: &Request<'_>,
-        policy: &Policy,
+        (request, policy): (&Request<'_>, &Policy),
         view: &View,
         asked: &[Knowledge],
+        place: &Place,
     ) -> Result<Finding, ServiceError> {
         let source = request.source.map(Source::from);
-        // Whoever is blocked gets no hashing done.
+        // Whoever is blocked gets no hashing done, but waits as long.
         if view
             .state
             .check(source, &policy.lockout, request.at)
             .is_err()
         {
+            for _ in asked {
+                self.hasher.wait(place).await?;
+            }
             return Ok(Finding::Refused(Reason::Locked));
         }
         let credentials = self.store.credentials(&view.user.key).await?;
@@ -354,12 +374,12 @@ impl Service {
             let right = match (text, credentials.get(*which)) {
                 (Some(text), Some(verifier)) => {
                     let hash = verifier.hash.clone();
-                    let right = self.hasher.verify(text.clone(), hash).await?;
+                    let right = self.hasher.verify(place, text.clone(), hash).await?;
                     // One that an operator set is changed before it opens anything.
                     right && !verifier.must_change
                 }
                 _ => {
-                    self.hasher.spend().await?;
+                    self.hasher.spend(place).await?;
                     false
                 }
             };
@@ -389,6 +409,52 @@ impl Service {
              operator",
         ))
     }
+}
+
+/// Whether a user has something that a code can be asked of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Held {
+    /// A token is in use.
+    InUse,
+    /// One is suspended, or went lately.
+    Before,
+    /// There was none.
+    Never,
+}
+
+/// What the user has, or had within the policy's `factor_memory`. Recovery codes count where a rule
+/// takes them, but for one that an operator gave for an enrolment.
+fn held(view: &View, policy: &Policy, at: UnixTime) -> Held {
+    let memory = policy.enrolment.factor_memory;
+    let lately = |end: UnixTime| at.since(end) < memory;
+    let takes_recovery = policy.rules.iter().any(|rule| {
+        let mut held = rule.require.iter().filter(|factor| !factor.is_knowledge());
+        held.any(|factor| {
+            rule.accepts(*factor, false)
+                .any(|one| one == Factor::Recovery)
+        })
+    });
+    let mut standing = match view.state.held {
+        Some(end) if lately(end) => Held::Before,
+        _ => Held::Never,
+    };
+    for (token, state) in &view.tokens {
+        let counted = token.kind != Kind::Recovery
+            || (takes_recovery && !counts(token, state, StepUp::BranchCode, at));
+        match token.state {
+            LifeCycle::Active if counted && token.state_at(at) == LifeCycle::Active => {
+                return Held::InUse;
+            }
+            LifeCycle::Active | LifeCycle::Suspended if counted => {
+                let expired = token.expires.filter(|end| at >= *end);
+                if expired.is_none_or(lately) {
+                    standing = Held::Before;
+                }
+            }
+            _ => {}
+        }
+    }
+    standing
 }
 
 /// Whether a token gives codes of this way: for a branch code a sheet of one code with an end, which

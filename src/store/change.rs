@@ -11,6 +11,7 @@ use crate::model::issue::day;
 use crate::model::kind::Kind;
 use crate::model::source::SourceState;
 use crate::model::token::LifeCycle;
+use crate::model::token::Moving;
 use crate::model::token::Token;
 use crate::model::token::TokenState;
 use crate::model::user::Waiver;
@@ -19,6 +20,7 @@ use crate::secret::Entropy;
 use crate::store::By;
 use crate::store::Change;
 use crate::store::DeviceAct;
+use crate::store::Retired;
 use crate::store::StoreError;
 use crate::store::changes;
 use crate::store::clients;
@@ -28,6 +30,7 @@ use crate::store::import::Prepared;
 use crate::store::loaded;
 use crate::store::log::Head;
 use crate::store::new_token::token_writes;
+use crate::store::reanchor;
 use crate::store::record;
 use crate::store::record::Entry;
 use crate::store::record::RowWrite;
@@ -60,6 +63,7 @@ pub(crate) fn change(
     };
     let mut expired = None;
     let mut loaded = None;
+    let mut anchored = None;
     let writes = match change {
         Change::ExpireTokens => {
             let (writes, serials) = enrol::expire(rows, by.at)?;
@@ -69,6 +73,11 @@ pub(crate) fn change(
         Change::Loaded { files, asked, .. } => {
             let (writes, changes) = loaded::change(rows, files, *asked)?;
             loaded = Some(changes);
+            writes
+        }
+        Change::Reanchor(change) => {
+            let (writes, detail) = reanchor::user(rows, change)?;
+            anchored = Some(detail);
             writes
         }
         change => writes(rows, change, keys)?,
@@ -111,6 +120,7 @@ pub(crate) fn change(
         }
         Change::ForgetSources { .. } => Some(format!("{} rows", writes.len())),
         Change::ExpireTokens => expired,
+        Change::Reanchor(_) => anchored,
         Change::Loaded { changes, .. }
             if changes.is_empty() && loaded.as_ref().is_some_and(Vec::is_empty) =>
         {
@@ -280,8 +290,8 @@ fn writes(
     match change {
         Change::CreateUser(user) => users::create_user(rows, user, keys),
         Change::UpdateUser(user) => users::update_user(rows, user, keys),
-        Change::RemoveUser(key, expected) => users::remove_user(rows, key, *expected, keys.sealer),
-        Change::EraseUser(key) => users::erase_user(rows, key, keys.sealer),
+        Change::RemoveUser(key, expected) => users::remove_user(rows, key, *expected, keys),
+        Change::EraseUser(key) => users::erase_user(rows, key, keys),
         Change::Unlock(key) => users::unlock(rows, key),
         Change::SetWaiver {
             user,
@@ -308,8 +318,11 @@ fn writes(
             serial,
             state,
             expected,
-            ..
-        } => set_token_state(rows, serial, *state, *expected, keys.now),
+            reason,
+        } => {
+            let frozen = reason.as_deref() == Some(FROZEN);
+            set_token_state(rows, serial, (*state, frozen), *expected, keys.now)
+        }
         Change::ApproveToken {
             serial,
             by,
@@ -326,7 +339,7 @@ fn writes(
             call,
         } => enrol::renew(rows, serial, *expires, *expected, call.as_ref(), keys.now),
         Change::LinkToken(serial, user) => enrol::link(rows, serial, user, keys),
-        Change::UnlinkToken(serial, user) => enrol::unlink(rows, serial, user),
+        Change::UnlinkToken(serial, user) => enrol::unlink(rows, serial, user, keys.now),
         Change::ExpireTokens => Ok(enrol::expire(rows, keys.now)?.0),
         Change::Device { id, act, call } => device::change(rows, id, act, call.as_ref(), keys.now),
         Change::SetOutage(outage) => set_outage(rows, outage.as_ref()),
@@ -346,7 +359,9 @@ fn writes(
             NOTIFIED.to_vec(),
             seq.to_be_bytes().to_vec(),
         )]),
-        Change::RemoveToken(serial, expected) => remove_token(rows, serial, *expected, keys.sealer),
+        Change::RemoveToken(serial, expected) => {
+            remove_token(rows, serial, *expected, (keys.sealer, keys.now))
+        }
         Change::CreateClient(client) => Ok(vec![clients::create(rows, client, keys)?]),
         Change::UpdateClient(client) => Ok(vec![clients::update(rows, client, keys)?]),
         Change::RemoveClient(name, expected) => clients::remove(rows, name, *expected),
@@ -357,6 +372,9 @@ fn writes(
             Ok(vec![put(Table::Lessons, key, vec![1])])
         }
         Change::AcceptClock | Change::Note { .. } => Ok(Vec::new()),
+        Change::Reanchor(change) => Ok(reanchor::user(rows, change)?.0),
+        Change::ReanchorRetired { present, keys } => reanchor::retired(rows, *present, keys),
+        Change::ReanchorSources(present) => reanchor::sources(rows, *present),
         Change::Import(_) => Err(StoreError::Conflict("an import is made ready first")),
         Change::PruneAudit { .. } => Err(StoreError::Conflict("what goes is found first")),
         Change::Loaded { files, asked, .. } => Ok(loaded::change(rows, files, *asked)?.0),
@@ -485,7 +503,7 @@ fn set_outage(rows: &Working<'_>, outage: Option<&Waiver>) -> Result<Vec<RowWrit
 fn set_token_state(
     rows: &Working<'_>,
     serial: &Serial,
-    state: LifeCycle,
+    (state, frozen): (LifeCycle, bool),
     expected: u64,
     at: UnixTime,
 ) -> Result<Vec<RowWrite>, StoreError> {
@@ -497,7 +515,14 @@ fn set_token_state(
     )?;
     match (present, state) {
         (_, LifeCycle::Revoked | LifeCycle::Expired) => {
-            enrol::ended(key, serial.as_str(), token, state)
+            let owner = key[..key.len() - serial.as_str().len() - 1].to_vec();
+            let mut writes = enrol::remembered(rows, &owner, serial.as_str(), &token, at)?;
+            if frozen && writes.is_empty() {
+                // "This was not me": no password alone is believed for a while.
+                writes.push(enrol::remember(rows, owner, at)?);
+            }
+            writes.extend(enrol::ended(key, serial.as_str(), token, state)?);
+            Ok(writes)
         }
         (LifeCycle::Pending, LifeCycle::Active) => enrol::activate(rows, &key, serial, token, at),
         _ => {
@@ -511,13 +536,13 @@ fn remove_token(
     rows: &Working<'_>,
     serial: &Serial,
     expected: Option<u64>,
-    sealer: &Sealer,
+    (sealer, at): (&Sealer, UnixTime),
 ) -> Result<Vec<RowWrite>, StoreError> {
     let key = find_token(rows, serial)?;
     let condition = rows.get(Table::Tokens, &key, record::token_condition)?;
     let (revision, _) = condition.ok_or(StoreError::NotFound)?;
     refuse_other(revision, expected)?;
-    token_gone(rows, key, serial, sealer)
+    token_gone(rows, key, serial, sealer, at)
 }
 
 pub(super) fn find_token(rows: &Working<'_>, serial: &Serial) -> Result<Vec<u8>, StoreError> {
@@ -554,30 +579,43 @@ pub(super) fn token_gone(
     key: Vec<u8>,
     serial: &Serial,
     sealer: &Sealer,
+    at: UnixTime,
 ) -> Result<Vec<RowWrite>, StoreError> {
     let token = rows
         .get(Table::Tokens, &key, |row| record::token(row, sealer))?
         .ok_or(StoreError::NotFound)?;
-    let last = match token_state(rows, serial) {
-        Ok(state) => state.moving.last,
+    let moving = match token_state(rows, serial) {
+        Ok(state) => state.moving,
         // Which codes are used is not known: none of this key is taken again.
-        Err(StoreError::Corrupt(_)) => Some(ALL_USED),
+        Err(StoreError::Corrupt(_)) => Moving {
+            last: Some(ALL_USED),
+            ..Moving::default()
+        },
         Err(error) => return Err(error),
     };
     let row = enrol::own_row(rows, &key)?.ok_or(StoreError::NotFound)?;
+    let owner = &key[..key.len() - serial.as_str().len() - 1];
+    let until = row.expires().map_or(at, |end| end.min(at));
+    let remembered = enrol::remembered(rows, owner, serial.as_str(), &row, until)?;
     let indexes = enrol::indexes_gone(rows, serial, &row)?;
-    let serial = serial.as_str().as_bytes().to_vec();
+    let name = serial.as_str().as_bytes().to_vec();
     let mut writes = vec![
         gone(Table::Tokens, key),
-        gone(Table::Owners, serial.clone()),
-        gone(Table::TokenStates, serial),
+        gone(Table::Owners, name.clone()),
+        gone(Table::TokenStates, name),
     ];
     // Only keys that came from outside can come again.
-    if let Some(last) = last.filter(|_| matches!(token.kind, Kind::Totp | Kind::Hotp)) {
+    if moving.last.is_some() && matches!(token.kind, Kind::Totp | Kind::Hotp) {
         let key = record::retired_key(&token, sealer);
-        writes.push(put(Table::Retired, key, record::retired_row(last)));
+        let retired = Retired {
+            serial: serial.clone(),
+            period: (token.kind == Kind::Totp).then_some(token.period),
+            moving,
+        };
+        writes.push(put(Table::Retired, key, record::retired_row(&retired)?));
     }
     writes.extend(indexes);
+    writes.extend(remembered);
     Ok(writes)
 }
 
@@ -598,7 +636,9 @@ pub(super) fn refuse_other(revision: u64, expected: Option<u64>) -> Result<(), S
 const ALL_USED: u64 = u64::MAX >> 1;
 /// Most sources forgotten by one change.
 const FORGOTTEN: usize = 10_000;
-pub(super) const ACCEPT_CLOCK: &str = "clock_accept";
+/// The reason of a state that the word in a notice gave.
+pub(crate) const FROZEN: &str = "frozen";
+pub(crate) const ACCEPT_CLOCK: &str = "clock_accept";
 /// Keys of the table of settings.
 pub(super) const OUTAGE: &[u8] = b"outage";
 pub(super) const NOTIFIED: &[u8] = b"notified";

@@ -151,6 +151,7 @@ pub(super) fn change(
                 if token.state()?.may_become(LifeCycle::Revoked) {
                     let prefix = [owner.as_slice(), b"\0"].concat();
                     let serial = record::last_part(&key, &prefix)?.to_owned();
+                    writes.extend(enrol::remembered(rows, &owner, &serial, &token, at)?);
                     writes.extend(enrol::ended(key, &serial, token, LifeCycle::Revoked)?);
                 }
             }

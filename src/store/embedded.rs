@@ -44,6 +44,7 @@ use crate::store::Health;
 use crate::store::KeyPurpose;
 use crate::store::Outcome;
 use crate::store::Progress;
+use crate::store::Retired;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::StoreReport;
@@ -463,6 +464,19 @@ impl Store for Embedded {
             let key = record::device_key(&owner, id);
             let device = rows.get(Table::Devices, &key, record::device)?;
             device.map(|device| device_state(&rows, device)).transpose()
+        })
+    }
+
+    fn retired(&self, after: Option<Vec<u8>>, limit: usize) -> Answer<'_, Vec<(Vec<u8>, Retired)>> {
+        Box::pin(async move {
+            let from = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+            let mut page = Vec::new();
+            let rows = self.reading.fold.reader();
+            rows.scan(Table::Retired, b"", from, |key, row| {
+                page.push((key.to_vec(), record::retired(row)?));
+                Ok(page.len() < limit)
+            })?;
+            Ok(page)
         })
     }
 

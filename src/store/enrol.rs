@@ -10,6 +10,7 @@ use crate::model::device::Device;
 use crate::model::device::DeviceCall;
 use crate::model::enrolment::NotApproved;
 use crate::model::id::Serial;
+use crate::model::kind::Kind;
 use crate::model::token::LifeCycle;
 use crate::model::user_key::UserKey;
 use crate::store::StoreError;
@@ -21,6 +22,8 @@ use crate::store::change::refuse_key;
 use crate::store::device;
 use crate::store::evaluate::gone;
 use crate::store::evaluate::put;
+use crate::store::evaluate::user_state;
+use crate::store::evaluate::user_state_write;
 use crate::store::record;
 use crate::store::record::RowWrite;
 use crate::store::record::Table;
@@ -40,6 +43,9 @@ pub(super) fn activate(
     let mut writes = Vec::new();
     let owner = &key[..key.len() - serial.as_str().len()];
     let mut in_use = 1_usize;
+    let mut has_other = user_state(rows, owner.strip_suffix(b"\0").unwrap_or(owner))?
+        .held
+        .is_some();
     for other_key in rows.keys(Table::Tokens, owner)? {
         let Some(other) = own_row(rows, &other_key)? else {
             continue;
@@ -53,6 +59,7 @@ pub(super) fn activate(
             .as_ref()
             .is_some_and(|old| old.as_str() == name);
         let state = other.state_at(at)?;
+        has_other |= is_factor(&other)?;
         if replaced && state.may_become(LifeCycle::Revoked) {
             let ended = ended(other_key.clone(), name, other, LifeCycle::Revoked)?;
             writes.extend(ended);
@@ -62,6 +69,13 @@ pub(super) fn activate(
             in_use += 1;
         }
     }
+    // Whoever knew the password before the user had a token must not come in by it ever after.
+    let late = at.since(token.created()) > ASKED;
+    refuse_if(
+        enrolment.by_knowledge && has_other && late,
+        "the token was asked for with a password or PIN alone, and the user has another by now; ask for it \
+         again with a code of that one, or let an operator enrol it",
+    )?;
     let most = enrolment.max_active.map(usize::from);
     refuse_if(
         most.is_some_and(|most| in_use > most),
@@ -82,6 +96,52 @@ pub(super) fn activate(
     token.set_state(LifeCycle::Active);
     writes.push(put(Table::Tokens, key.to_vec(), token.changed()?));
     Ok(writes)
+}
+
+/// Whether the token is, or was until it is put on record, in use as something that the user has.
+fn is_factor(token: &TokenRow) -> Result<bool, StoreError> {
+    let state = token.state()?;
+    let used = matches!(state, LifeCycle::Active | LifeCycle::Suspended);
+    Ok(used && token.kind() != Kind::Recovery.as_str())
+}
+
+/// The rows that remember of its users that a token in use went at `at`: what they know alone must not
+/// bring them another one. None when it was not in use.
+pub(super) fn remembered(
+    rows: &Working<'_>,
+    owner: &[u8],
+    serial: &str,
+    token: &TokenRow,
+    at: UnixTime,
+) -> Result<Vec<RowWrite>, StoreError> {
+    if !is_factor(token)? {
+        return Ok(Vec::new());
+    }
+    let prefix = link_key(serial, b"");
+    let mut users = vec![owner.to_vec()];
+    for entry in rows.keys(Table::Links, &prefix)? {
+        users.push(entry[prefix.len()..].to_vec());
+    }
+    let mut writes = Vec::new();
+    for user in users {
+        match remember(rows, user, at) {
+            // A row that is damaged lets nobody in, and does not keep a token from ending.
+            Err(StoreError::Corrupt(_)) => {}
+            write => writes.push(write?),
+        }
+    }
+    Ok(writes)
+}
+
+/// The row that remembers that a user had a token until `at`.
+pub(super) fn remember(
+    rows: &Working<'_>,
+    user: Vec<u8>,
+    at: UnixTime,
+) -> Result<RowWrite, StoreError> {
+    let mut state = user_state(rows, &user)?;
+    state.held = state.held.max(Some(at));
+    user_state_write(user, &state)
 }
 
 /// The rows of a token that ends.
@@ -203,6 +263,8 @@ pub(super) fn expire(
         let key = find_token(rows, &serial)?;
         let token = own_row(rows, &key)?.ok_or(StoreError::NotFound)?;
         if token.state()?.may_become(LifeCycle::Expired) {
+            let owner = &key[..key.len() - name.len() - 1];
+            writes.extend(remembered(rows, owner, name, &token, expires)?);
             writes.extend(ended(key, name, token, LifeCycle::Expired)?);
             serials.push(name.to_owned());
         } else {
@@ -245,15 +307,21 @@ pub(super) fn unlink(
     rows: &Working<'_>,
     serial: &Serial,
     user: &UserKey,
+    at: UnixTime,
 ) -> Result<Vec<RowWrite>, StoreError> {
     let other = record::user_key(user);
     let entry = link_key(serial.as_str(), &other);
     rows.get(Table::Links, &entry, |_| Ok(()))?
         .ok_or(StoreError::NotFound)?;
-    Ok(vec![
+    let mut writes = vec![
         gone(Table::Tokens, record::token_key(&other, serial)),
         gone(Table::Links, entry),
-    ])
+    ];
+    let own = own_row(rows, &find_token(rows, serial)?)?;
+    if own.is_some_and(|token| is_factor(&token).unwrap_or(true)) {
+        writes.push(remember(rows, other, at)?);
+    }
+    Ok(writes)
 }
 
 /// The rows that go with a token that goes: its links, its address, its time.
@@ -313,6 +381,8 @@ fn link_key(serial: &str, user: &[u8]) -> Vec<u8> {
     [serial.as_bytes(), b"\0", user].concat()
 }
 
+/// How long after it was asked for with a password or PIN alone a token comes into use beside another.
+const ASKED: Duration = Duration::from_hours(1);
 /// Most tokens ended by one change.
 const EXPIRED: usize = 500;
 const UNREADABLE: StoreError =

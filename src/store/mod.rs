@@ -41,6 +41,7 @@ use crate::model::attempt::Settlement;
 use crate::model::audit::AuditRecord;
 use crate::model::audit::FieldChange;
 use crate::model::client::Client;
+use crate::model::clock::Present;
 use crate::model::credential::Credentials;
 use crate::model::device::Device;
 use crate::model::device::DeviceCall;
@@ -56,12 +57,14 @@ use crate::model::reason::Decision;
 use crate::model::source::Source;
 use crate::model::source::SourceState;
 use crate::model::token::LifeCycle;
+use crate::model::token::Moving;
 use crate::model::token::Token;
 use crate::model::token::TokenState;
 use crate::model::user::User;
 use crate::model::user::UserState;
 use crate::model::user::Waiver;
 use crate::model::user_key::UserKey;
+use crate::otp::Period;
 use crate::secret::EntropyError;
 use crate::secret::Key256;
 use crate::time::UnixTime;
@@ -90,6 +93,7 @@ mod new_token;
 pub(crate) mod personal;
 mod probe;
 mod queue;
+mod reanchor;
 mod record;
 pub mod repair;
 mod rows;
@@ -102,6 +106,8 @@ mod words;
 mod working;
 mod writer;
 
+pub(crate) use change::ACCEPT_CLOCK;
+pub(crate) use change::FROZEN;
 pub use import::Import;
 pub use loaded::LoadedFile;
 
@@ -163,6 +169,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// The device with this id, and its state.
     fn device<'a>(&'a self, id: &'a DeviceId) -> Answer<'a, Option<(Device, DeviceState)>>;
+
+    /// The last steps of tokens that are gone, after the one with this key, at most `limit`.
+    fn retired(&self, after: Option<Vec<u8>>, limit: usize) -> Answer<'_, Vec<(Vec<u8>, Retired)>>;
 
     /// A user's devices in order of id.
     fn devices<'a>(&'a self, user: &'a UserKey) -> Answer<'a, Vec<(Device, DeviceState)>>;
@@ -265,6 +274,31 @@ impl View {
             .find(|(token, _)| token.serial == *serial);
         token.map(|(token, _)| token.kind)
     }
+}
+
+/// What is kept of a token that is gone: the same key under another name must not make used codes good
+/// again.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Retired {
+    /// The name that it had.
+    pub serial: Serial,
+    /// Seconds per code; none for a counter.
+    pub period: Option<Period>,
+    /// The moving factor; without drift.
+    pub moving: Moving,
+}
+
+/// What a clock that was ahead left behind of a user.
+#[derive(Clone, Debug)]
+pub struct Reanchor {
+    /// Whose.
+    pub user: UserKey,
+    /// The present.
+    pub present: Present,
+    /// The user's own tokens, with the steps known to be consumed; `None`: not all are known.
+    pub tokens: Vec<(Serial, Option<Vec<u64>>)>,
+    /// The user's devices.
+    pub devices: Vec<DeviceId>,
 }
 
 /// What became of an attempt.
@@ -422,6 +456,17 @@ pub enum Change {
         /// otherwise.
         asked: bool,
     },
+    /// Takes back what a clock that was ahead left behind of a user.
+    Reanchor(Box<Reanchor>),
+    /// The same of tokens that are gone, by the keys of their rows.
+    ReanchorRetired {
+        /// The present.
+        present: Present,
+        /// The rows, with the steps known to be consumed.
+        keys: Vec<(Vec<u8>, Option<Vec<u64>>)>,
+    },
+    /// The same of sources; not found when there is none left.
+    ReanchorSources(Present),
 }
 
 /// What happens to a device.

@@ -3,6 +3,7 @@
 use crate::model::token::LifeCycle;
 use crate::model::token::Token;
 use crate::model::token::TokenState;
+use crate::store::Retired;
 use crate::store::StoreError;
 use crate::store::change::Keys;
 use crate::store::change::refuse_if;
@@ -89,7 +90,10 @@ pub(super) fn made_token(
     refuse_if(exists, "a token with this serial exists already")?;
     let mut state = *state;
     let retired = rows.get(Table::Retired, &made.retired, record::retired)?;
-    state.moving.last = state.moving.last.max(retired);
+    if let Some(Retired { moving, .. }) = retired {
+        state.moving.last = state.moving.last.max(moving.last);
+        state.moving.ahead = moving.ahead;
+    }
     let mut writes = vec![
         put(
             Table::Tokens,

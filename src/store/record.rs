@@ -29,6 +29,7 @@ use crate::model::id::RequestId;
 use crate::model::id::Serial;
 use crate::model::reason::Decision;
 use crate::model::reason::Reason;
+use crate::model::token::Moving;
 use crate::model::token::Token;
 use crate::model::user::FormerContact;
 use crate::model::user::OperatorAct;
@@ -36,7 +37,9 @@ use crate::model::user::Touched;
 use crate::model::user::User;
 use crate::model::user::Waiver;
 use crate::model::user_key::UserKey;
+use crate::otp::Period;
 use crate::secret::Entropy;
+use crate::store::Retired;
 use crate::store::StoreError;
 use crate::store::record::changes::FieldChangeV1;
 use crate::store::seal::Place;
@@ -684,15 +687,38 @@ pub(crate) fn retired_key(token: &Token, sealer: &Sealer) -> Vec<u8> {
         .to_vec()
 }
 
+#[derive(Serialize, Deserialize)]
+struct RetiredV1<'a> {
+    serial: &'a str,
+    period: Option<u16>,
+    last: Option<u64>,
+    ahead: Vec<(u64, u64)>,
+}
+
 /// A removed token's last step.
-pub(crate) fn retired_row(last: u64) -> Vec<u8> {
-    last.to_be_bytes().to_vec()
+pub(crate) fn retired_row(retired: &Retired) -> Result<Vec<u8>, StoreError> {
+    let form = RetiredV1 {
+        serial: retired.serial.as_str(),
+        period: retired.period.map(Period::as_secs),
+        last: retired.moving.last,
+        ahead: retired.moving.ahead.ranges().collect(),
+    };
+    row(1, &form)
 }
 
 /// Reads a removed token's last step.
-pub(crate) fn retired(bytes: &[u8]) -> Result<u64, StoreError> {
-    let bytes = bytes.try_into().map_err(|_| BAD_FORM)?;
-    Ok(u64::from_be_bytes(bytes))
+pub(crate) fn retired(bytes: &[u8]) -> Result<Retired, StoreError> {
+    let form: RetiredV1<'_> = take(1, bytes)?;
+    let period = form.period.map(|secs| Period::new(secs).ok_or(BAD_FORM));
+    Ok(Retired {
+        serial: form.serial.parse().map_err(|_| BAD_FORM)?,
+        period: period.transpose()?,
+        moving: Moving {
+            last: form.last,
+            ahead: state::ahead(&form.ahead),
+            ..Moving::default()
+        },
+    })
 }
 
 /// A lesson's row key.

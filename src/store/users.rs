@@ -102,7 +102,7 @@ pub(super) fn remove_user(
     rows: &Working<'_>,
     user: &UserKey,
     expected: Option<u64>,
-    sealer: &Sealer,
+    keys: Keys<'_>,
 ) -> Result<Vec<RowWrite>, StoreError> {
     let key = record::user_key(user);
     let found = rows.get(Table::Users, &key, record::user_condition)?;
@@ -114,17 +114,18 @@ pub(super) fn remove_user(
     let mut writes = vec![
         gone(Table::Users, key.clone()),
         gone(Table::Credentials, key.clone()),
-        gone(Table::UserStates, key.clone()),
         put(Table::Former, key, record::former_row(&persons)?),
     ];
     for (key, serial) in tokens_of(rows, user)? {
         if enrol::own_row(rows, &key)?.is_some() {
-            writes.extend(token_gone(rows, key, &serial, sealer)?);
+            writes.extend(token_gone(rows, key, &serial, keys.sealer, keys.now)?);
         } else {
-            writes.extend(enrol::unlink(rows, &serial, user)?);
+            writes.extend(enrol::unlink(rows, &serial, user, keys.now)?);
         }
     }
     writes.extend(device::all_gone(rows, user)?);
+    // After what is remembered of the tokens that go.
+    writes.push(gone(Table::UserStates, record::user_key(user)));
     Ok(writes)
 }
 
@@ -132,14 +133,14 @@ pub(super) fn remove_user(
 pub(super) fn erase_user(
     rows: &Working<'_>,
     user: &UserKey,
-    sealer: &Sealer,
+    keys: Keys<'_>,
 ) -> Result<Vec<RowWrite>, StoreError> {
     let key = record::user_key(user);
     let mut persons = former(rows, &key)?;
     let mut writes = Vec::new();
     if rows.get(Table::Users, &key, |_| Ok(()))?.is_some() {
         persons.push(person_of(rows, &key)?);
-        writes = remove_user(rows, user, None, sealer)?;
+        writes = remove_user(rows, user, None, keys)?;
         writes.retain(|write| write.table != Table::Former);
     }
     refuse_nothing(persons.is_empty())?;

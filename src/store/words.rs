@@ -77,6 +77,9 @@ pub(super) fn words(change: &Change, by: &By) -> (&'static str, String) {
         Change::PruneAudit { before } => ("audit_prune", before.rfc3339()),
         Change::AcceptClock => (ACCEPT_CLOCK, by.at.rfc3339()),
         Change::Loaded { what, .. } => (what, "files".to_owned()),
+        Change::Reanchor(change) => (REANCHOR, change.user.to_string()),
+        Change::ReanchorRetired { .. } => (REANCHOR, "tokens that are gone".to_owned()),
+        Change::ReanchorSources(_) => (REANCHOR, "sources".to_owned()),
     }
 }
 
@@ -105,6 +108,7 @@ pub(super) fn concerned(rows: &Working<'_>, change: &Change) -> Result<Option<St
             return rows.get(Table::Owners, serial.as_str().as_bytes(), owner);
         }
         Change::Note { user, .. } => return Ok(user.clone()),
+        Change::Reanchor(change) => &change.user,
         Change::CreateClient(_)
         | Change::UpdateClient(_)
         | Change::RemoveClient(..)
@@ -118,7 +122,11 @@ pub(super) fn concerned(rows: &Working<'_>, change: &Change) -> Result<Option<St
         | Change::Import(_)
         | Change::PruneAudit { .. }
         | Change::Loaded { .. }
+        | Change::ReanchorRetired { .. }
+        | Change::ReanchorSources(_)
         | Change::AcceptClock => return Ok(None),
     };
     Ok(Some(user.to_string()))
 }
+
+const REANCHOR: &str = "clock_reanchor";

@@ -646,7 +646,7 @@ async fn health_follows_the_clock_and_metrics_name_nobody() {
     assert_eq!(asked.problem(), (503, "unavailable".to_owned()));
     assert_eq!(asked.headers["retry-after"], "1");
     let recovered = app.admin("POST", "/v1/admin/clock/recover", None).await;
-    assert_eq!(recovered.json()["ready"], true);
+    assert_eq!(recovered.json()["recovered"], true);
     let policies = app.admin("GET", "/v1/admin/policies", None).await.json();
     assert_eq!(policies["policies"][0]["rules"], json!(["all"]));
 }

@@ -11,23 +11,29 @@ use oncegate::secret::SecretString;
 use serde_json::Value;
 use serde_json::json;
 
-const PASSWORD: &str = "correct horse battery";
+pub(crate) const PASSWORD: &str = "correct horse battery";
 
-struct House {
-    app: TestApp,
-    web: SecretString,
+/// An application, and a user who knows [`PASSWORD`].
+pub(crate) struct House {
+    pub(crate) app: TestApp,
+    pub(crate) web: SecretString,
     inbox: Inbox,
 }
 
 impl House {
     /// A policy that asks for password and code, with these rules for enrolment, and a user.
-    async fn new(enrolment: &str) -> Self {
-        let policy = format!(
+    pub(crate) async fn new(enrolment: &str) -> Self {
+        Self::with(&format!(
             "reject_delay = \"0s\"\n[[rule]]\nname = \"all\"\nrequire = [\"password\", \"otp\"]\n\
              [enrolment]\nself_service = [\"totp\", \"sms\", \"card\"]\nproof = [\"password\"]\n\
              {enrolment}\n"
-        );
-        let app = TestApp::with(&policy, false).await;
+        ))
+        .await
+    }
+
+    /// The same with this policy.
+    pub(crate) async fn with(policy: &str) -> Self {
+        let app = TestApp::with(policy, false).await;
         let (courier, inbox) = outbox();
         app.service.set_courier(Arc::new(courier));
         let user = json!({
@@ -40,7 +46,7 @@ impl House {
         Self { app, web, inbox }
     }
 
-    async fn ask(&self, path: &str, body: Value) -> (u16, Value) {
+    pub(crate) async fn ask(&self, path: &str, body: Value) -> (u16, Value) {
         let path = format!("/v1/enrolments{path}");
         let answer = self.app.keyed("POST", &path, Some(&self.web), Some(body));
         let answer = answer.await;
@@ -48,7 +54,7 @@ impl House {
     }
 
     /// Asks for a token with the right password.
-    async fn enrol(&self, kind: &str, more: Value) -> (u16, Value) {
+    pub(crate) async fn enrol(&self, kind: &str, more: Value) -> (u16, Value) {
         let mut body = json!({ "user": "alice", "kind": kind, "password": PASSWORD });
         for (name, value) in more.as_object().expect("fields") {
             body[name] = value.clone();
@@ -56,14 +62,14 @@ impl House {
         self.ask("", body).await
     }
 
-    async fn confirm(&self, token: &Value, otp: &str) -> Value {
+    pub(crate) async fn confirm(&self, token: &Value, otp: &str) -> Value {
         let serial = token["serial"].as_str().expect("a serial");
         let body = json!({ "user": "alice", "otp": otp });
         self.ask(&format!("/{serial}/confirm"), body).await.1
     }
 
     /// What the app shows that scanned this token.
-    fn code(&self, token: &Value) -> String {
+    pub(crate) fn code(&self, token: &Value) -> String {
         let uri = token["otpauth_uri"].as_str().expect("a URI");
         let secret = uri
             .split("secret=")

@@ -269,7 +269,8 @@ async fn a_clock_set_back_re_opens_nothing() {
     house.token(Kind::Totp, true).await;
     let harvested = house.totp(0);
     house.clock.advance(Duration::from_hours(1));
-    assert_eq!(house.reason(&house.totp(0)).await, Reason::TotpOk);
+    let used = house.totp(0);
+    assert_eq!(house.reason(&used).await, Reason::TotpOk);
     house.clock.set(START);
     let refused = house.ask("alice", &harvested).await;
     assert!(
@@ -279,10 +280,14 @@ async fn a_clock_set_back_re_opens_nothing() {
     // A few seconds are the business of NTP: time stands still instead.
     house.clock.set(UnixTime::from_secs(START.as_secs() + 3590));
     assert_eq!(house.reason("000000").await, Reason::WrongCode);
-    // The administrator may vouch for the clock; used steps stay used.
+    // The administrator may vouch for the clock; used steps stay used, and the others are good once.
     house.clock.set(START);
-    house.service.accept_clock(house.by()).await.unwrap();
+    house.service.recover_clock(house.by()).await.unwrap();
+    assert_eq!(house.reason(&used).await, Reason::WrongCode);
+    assert_eq!(house.reason(&harvested).await, Reason::TotpOk);
     assert_eq!(house.reason(&harvested).await, Reason::UsedCode);
+    house.clock.advance(Duration::from_hours(1));
+    assert_eq!(house.reason(&used).await, Reason::UsedCode);
 }
 
 #[tokio::test]

@@ -34,7 +34,7 @@ fn guess(state: &mut UserState, source: Option<Source>, from: u64, until: u64) -
 
 #[test]
 fn a_stranger_cannot_lock_out_a_known_source() {
-    let mut state = UserState::default().succeeded(HOME, at(0));
+    let mut state = UserState::default().succeeded(HOME, &LOCKOUT, at(0));
     let evaluated = guess(&mut state, STRANGER, 1, 86_400);
     assert_eq!(evaluated, 90, "a round is left to the known source");
     assert_eq!(
@@ -43,20 +43,99 @@ fn a_stranger_cannot_lock_out_a_known_source() {
     );
     assert_eq!(state.check(HOME, &LOCKOUT, at(1_000)), Ok(()));
     // The victim's login hands out no fresh guesses.
-    let state = state.succeeded(HOME, at(90_000));
+    let state = state.succeeded(HOME, &LOCKOUT, at(90_000));
     assert!(state.check(STRANGER, &LOCKOUT, at(90_000)).is_err());
     assert_eq!(state.check(HOME, &LOCKOUT, at(90_000)), Ok(()));
 }
 
 #[test]
-fn a_login_from_a_known_source_does_not_end_a_lock_of_strangers() {
-    let mut state = UserState::default().succeeded(HOME, at(0));
+fn a_login_from_a_known_source_forgives_strangers_nothing() {
+    let mut state = UserState::default().succeeded(HOME, &LOCKOUT, at(0));
     guess(&mut state, STRANGER, 1, 200);
-    assert_eq!(state.throttle.failures, 10);
-    let state = state.succeeded(HOME, at(200));
-    assert_eq!(state.throttle.failures, 0);
+    state = state.failed(HOME, &LOCKOUT, at(200));
+    assert_eq!((state.throttle.failures, state.failures()), (10, 11));
+    let state = state.succeeded(HOME, &LOCKOUT, at(200));
+    assert_eq!((state.throttle.failures, state.failures()), (10, 10));
     assert!(state.check(STRANGER, &LOCKOUT, at(201)).is_err());
     assert_eq!(state.check(STRANGER, &LOCKOUT, at(2_100)), Ok(()));
+}
+
+#[test]
+fn a_year_without_a_failure_forgives() {
+    let mut state = UserState::default().succeeded(HOME, &LOCKOUT, at(0));
+    assert_eq!(guess(&mut state, STRANGER, 1, 3_600), 20);
+    let year = UserState::CLEAN.as_secs();
+    let last = state.last_failure;
+    let soon = last.plus(Duration::from_secs(year - 1));
+    let later = last.plus(Duration::from_secs(year));
+    assert_eq!(
+        state.clone().failed(STRANGER, &LOCKOUT, soon).failures(),
+        21
+    );
+    assert_eq!(
+        state.clone().failed(STRANGER, &LOCKOUT, later).failures(),
+        1
+    );
+    assert_eq!(state.summary(later).failures, 0);
+    // A hard lock is not slept off.
+    guess(&mut state, STRANGER, 3_600, 86_400);
+    let later = state.last_failure.plus(UserState::CLEAN);
+    assert!(state.check(STRANGER, &LOCKOUT, later).is_err());
+}
+
+#[test]
+fn typing_errors_before_a_success_from_the_same_place_are_forgiven() {
+    for place in [None, STRANGER] {
+        let mut state = UserState::default();
+        for _ in 0..5 {
+            state = state.failed(place, &LOCKOUT, at(0));
+        }
+        // None that came from elsewhere or long ago.
+        let after = state.clone().succeeded(place, &LOCKOUT, at(60));
+        assert_eq!(after.failures(), 0, "{place:?}");
+        let after = state.clone().succeeded(HOME, &LOCKOUT, at(60));
+        assert_eq!(after.failures(), 5, "{place:?}");
+        let after = state.succeeded(place, &LOCKOUT, at(86_401));
+        assert_eq!(after.failures(), 5, "{place:?}");
+    }
+}
+
+#[test]
+fn so_many_typing_errors_a_year_are_forgiven_and_no_more() {
+    let mut state = UserState::default();
+    let mut failures = 0;
+    for day in 0..300 {
+        let now = at(day * 86_400);
+        if state.check(None, &LOCKOUT, now).is_err() {
+            break;
+        }
+        state = state.failed(None, &LOCKOUT, now);
+        failures += 1;
+        state = state.succeeded(None, &LOCKOUT, now);
+    }
+    assert_eq!(failures, 200, "a hundred forgiven, a hundred counted");
+    // Once a week is forgiven for ever.
+    let mut state = UserState::default();
+    for week in 0..520 {
+        let now = at(week * 7 * 86_400);
+        state = state.failed(None, &LOCKOUT, now);
+        state = state.succeeded(None, &LOCKOUT, now);
+        assert_eq!(state.failures(), 0, "{week}");
+    }
+}
+
+#[test]
+fn a_place_that_is_forgotten_leaves_its_failures_behind() {
+    let mut state = UserState::default().succeeded(HOME, &LOCKOUT, at(0));
+    for _ in 0..5 {
+        state = state.failed(HOME, &LOCKOUT, at(1));
+    }
+    for last in 0..4 {
+        let other = Some(Source::V4([198, 51, 100, last]));
+        state = state.succeeded(other, &LOCKOUT, at(2));
+    }
+    assert!(!state.knows(HOME));
+    assert_eq!((state.failures(), state.throttle.failures), (5, 5));
 }
 
 #[test]
@@ -77,16 +156,20 @@ fn one_source_alone_meets_the_ladder_of_the_contract() {
 
 #[test]
 fn a_login_every_day_changes_the_row_once_a_day() {
-    let first = UserState::default().succeeded(HOME, at(0));
-    assert_eq!(first.clone().succeeded(HOME, at(60)), first);
-    assert_ne!(first.clone().succeeded(HOME, at(100_000)), first);
+    let first = UserState::default().succeeded(HOME, &LOCKOUT, at(0));
+    assert_eq!(first.clone().succeeded(HOME, &LOCKOUT, at(60)), first);
+    assert_ne!(first.clone().succeeded(HOME, &LOCKOUT, at(100_000)), first);
 }
 
 #[test]
 fn only_the_last_sources_are_known() {
     let mut state = UserState::default();
     for last in 0..9 {
-        state = state.succeeded(Some(Source::V4([192, 0, 2, last])), at(u64::from(last)));
+        state = state.succeeded(
+            Some(Source::V4([192, 0, 2, last])),
+            &LOCKOUT,
+            at(u64::from(last)),
+        );
     }
     assert_eq!(state.known.len(), UserState::KNOWN);
     assert!(state.knows(Some(Source::V4([192, 0, 2, 8]))));
@@ -95,7 +178,7 @@ fn only_the_last_sources_are_known() {
 
 #[test]
 fn unlocking_forgives_and_remembers_where() {
-    let mut state = UserState::default().succeeded(HOME, at(0));
+    let mut state = UserState::default().succeeded(HOME, &LOCKOUT, at(0));
     guess(&mut state, STRANGER, 1, 86_400);
     guess(&mut state, HOME, 1, 86_400);
     let state = state.unlocked();
@@ -133,29 +216,34 @@ fn a_challenge_is_answered_once() {
 
 proptest! {
     /// However attempts, sources, successes and time mix: between two successes never more than the
-    /// hard limit is evaluated, and what is known of a user stays bounded.
+    /// hard limit is evaluated, and what is known of a user stays bounded. Of places from which the
+    /// user never succeeds, never more than the limit whatever the user does elsewhere.
     #[test]
     fn guesses_never_exceed_the_limit(
         events in proptest::collection::vec((0_u8..4, 0_u8..6, 0_u64..4_000), 1..400),
     ) {
         let (mut state, mut now, mut evaluated) = (UserState::default(), 0, 0_u32);
+        let mut strangers = 0;
         for (what, place, pause) in events {
             now += pause;
             let source = (place > 0).then_some(Source::V4([192, 0, 2, place]));
             if state.check(source, &LOCKOUT, at(now)).is_err() {
                 continue;
             }
-            if what == 0 {
-                state = state.succeeded(source, at(now));
+            let stranger = place > 3;
+            if what == 0 && !stranger {
+                state = state.succeeded(source, &LOCKOUT, at(now));
                 evaluated = 0;
             } else {
                 for _ in 0..9 {
                     if state.check(source, &LOCKOUT, at(now)).is_ok() {
                         state = state.failed(source, &LOCKOUT, at(now));
                         evaluated += 1;
+                        strangers += u32::from(stranger);
                     }
                 }
             }
+            prop_assert!(strangers <= LOCKOUT.hard_lock_after);
             prop_assert!(evaluated <= LOCKOUT.hard_lock_after);
             prop_assert!(state.known.len() <= UserState::KNOWN);
         }

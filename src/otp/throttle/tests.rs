@@ -54,17 +54,22 @@ fn a_block_ends_on_the_millisecond() {
 }
 
 #[test]
-fn a_success_forgets_failures_but_opens_no_hard_lock() {
+fn forgiving_ends_no_block_that_runs() {
     let failed = Throttle {
         failures: 9,
         block: Block::Delay { until: at(5) },
     };
-    assert_eq!(failed.succeeded(), Throttle::default());
+    assert_eq!(failed.forgiven(9, at(5)), Throttle::default());
+    let running = Throttle {
+        failures: 6,
+        ..failed
+    };
+    assert_eq!(failed.forgiven(3, at(4)), running);
     let hard = Throttle {
         failures: 100,
         block: Block::Hard,
     };
-    assert_eq!(hard.succeeded(), hard);
+    assert_eq!(hard.forgiven(100, at(9)).block, Block::Hard);
     assert_eq!(hard.failed(&Lockout::default(), at(0)).block, Block::Hard);
     assert_eq!(Throttle::unlocked().check(at(0)), Ok(()));
 }
@@ -188,7 +193,7 @@ proptest! {
             let open = model.open_from(&lockout).is_some_and(|from| millis >= from);
             prop_assert_eq!(state.check(now).is_ok(), open);
             if open && luck == 0 {
-                state = state.succeeded();
+                state = state.forgiven(u32::MAX, now);
                 model.failures.clear();
             } else if open || late {
                 state = state.failed(&lockout, now);

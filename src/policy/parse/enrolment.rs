@@ -24,6 +24,9 @@ impl Reader<'_, '_> {
         let nobody = self_service.is_none();
         let self_service = self_service.and_then(|value| self.enrolled(&value));
         let proof = self.optional(table, "proof", |reader, value| reader.proof(value, nobody));
+        let factor_memory = self.optional(table, "factor_memory", |reader, value| {
+            value.duration(DAY..=VALID_MAX, reader.findings)
+        });
         let approvers = self.number(table, "approvers", APPROVERS);
         let approvers_for = self.optional(table, "approvers_for", |reader, value| {
             reader.per_kind(value, APPROVERS)
@@ -38,6 +41,7 @@ impl Reader<'_, '_> {
         Enrolment {
             self_service: self_service.unwrap_or_default(),
             proof,
+            factor_memory: factor_memory.unwrap_or(default.factor_memory),
             approvers: PerKind {
                 others: approvers.unwrap_or_default(),
                 by_kind: approvers_for.unwrap_or_default(),
@@ -77,7 +81,7 @@ impl Reader<'_, '_> {
     }
 
     fn no_proof(&mut self, factor: Factor, text: &Text<'_>) {
-        let message = format!("`{factor}` is no proof: it is asked of who has no active token");
+        let message = format!("`{factor}` is no proof: it is asked of who never had a token");
         let help = "`proof` takes password and pin; `step_up` asks for a code in addition";
         self.error_at(text, Diagnostic::error(message).help(help));
     }

@@ -54,6 +54,7 @@ digits = 8
 [enrolment]
 self_service = ["totp", "server", "sms"]
 proof = ["password"]
+factor_memory = "30d"
 approvers = 1
 approvers_for = {{ server = 2, sms = 0 }}
 step_up = ["sms", "voice", "branch_code"]
@@ -81,6 +82,7 @@ media = "email"
         Enrolment {
             self_service: vec![Kind::Totp, Kind::Server, Kind::Sms],
             proof: Some(vec![Factor::Password]),
+            factor_memory: days(30),
             approvers: PerKind {
                 others: 1,
                 by_kind: vec![(Kind::Server, 2), (Kind::Sms, 0)],
@@ -249,7 +251,7 @@ fn faults_of_approval_and_step_up_are_refused_at_their_place() {
         ),
         (
             "[enrolment]\nself_service = \"totp\"\nproof = [\"password\", \"sms\"]",
-            "6:22: error: `sms` is no proof: it is asked of who has no active token (`proof` takes \
+            "6:22: error: `sms` is no proof: it is asked of who never had a token (`proof` takes \
              password and pin; `step_up` asks for a code in addition)",
         ),
         (

@@ -1,6 +1,7 @@
 //! `/v1/challenges`: rounds that an application begins itself, and how they stand.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::Path;
@@ -90,6 +91,7 @@ pub(crate) async fn begin(
         carrier: None,
     };
     let begun = app.service().begin(&request, factor, inbound).await?;
+    app.hold(arrival.instant, begun.delay).await;
     let challenge = begun.challenge;
     let begun = api::ChallengeBegun {
         id: challenge.id,
@@ -135,6 +137,8 @@ pub(crate) async fn standing(
 ) -> Result<Response, Failure> {
     let client = verify::asking(&app, &caller, None, arrival)?;
     let standing = app.service().standing(&client.name, &id).await?;
+    // What is read for it depends on whether there is such a user.
+    tokio::time::sleep_until(arrival.instant + POLL).await;
     let standing = standing.ok_or_else(|| Failure::missing("challenge"))?;
     let yes = matches!(standing, Standing::Accepted);
     let standing = api::ChallengeStanding {
@@ -142,3 +146,6 @@ pub(crate) async fn standing(
     };
     Ok(by_status.answer(yes, &standing))
 }
+
+/// When the answer to a poll leaves, after arrival.
+const POLL: Duration = Duration::from_millis(10);

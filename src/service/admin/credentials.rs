@@ -173,7 +173,8 @@ impl Service {
                     .cloned()
                     .collect();
                 for old in old {
-                    if self.hasher.verify(typed.clone(), old).await? {
+                    let place = self.hasher.place(false)?;
+                    if self.hasher.verify(&place, typed.clone(), old).await? {
                         let kept = Verifier::HISTORY;
                         let message = format!("it is one of the last {kept}; choose another");
                         return invalid(field, message);

@@ -63,6 +63,8 @@ pub struct Enrol {
     pub policy: Option<String>,
     /// Recovery codes on the sheet.
     pub count: Option<u8>,
+    /// Whether the user asks for it, proven by a password or PIN alone.
+    pub by_knowledge: bool,
 }
 
 /// How long a token lasts.
@@ -98,6 +100,7 @@ impl From<NewToken> for Enrol {
             strict: false,
             policy: None,
             count: None,
+            by_knowledge: false,
         }
     }
 }
@@ -185,6 +188,8 @@ impl Service {
             expires,
             enrolment: Enrolment {
                 requester: by.actor.clone(),
+                // Whoever approves of it is another proof.
+                by_knowledge: new.by_knowledge && needed == 0,
                 needed,
                 approvals: Vec::new(),
                 replaces: new.replaces,

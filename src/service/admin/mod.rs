@@ -16,6 +16,7 @@ use std::time::Duration;
 
 mod approval;
 mod clients;
+mod clock;
 mod credentials;
 mod enrolment;
 mod find;
@@ -30,6 +31,8 @@ mod users;
 pub use approval::Lend;
 pub use clients::ClientPatch;
 pub use clients::NewRadiusClient;
+pub use clock::Astray;
+pub use clock::Recovered;
 pub use credentials::CredentialsPatch;
 pub use credentials::NewVerifier;
 pub use credentials::Replaced;
@@ -152,11 +155,6 @@ impl Service {
         let newest = at.min(self.store.high_water());
         let before = UnixTime::from_millis(newest.as_millis().saturating_sub(millis(keep)));
         self.prune_audit(before, by).await
-    }
-
-    /// Vouches for the present time although later times are on record.
-    pub async fn accept_clock(&self, by: By) -> Result<(), AdminError> {
-        Ok(self.store.change(Change::AcceptClock, by).await?)
     }
 }
 

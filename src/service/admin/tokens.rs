@@ -274,7 +274,12 @@ fn resync(
     } else {
         let after = state.moving.last.map(TimeStep::new);
         let found = totp::resync(&token.key, parameters, first, second, at, after, u32::MAX);
-        if let Some((step, found)) = found {
+        // A pair whose first code is consumed is no pair.
+        let fresh = |step: u64| {
+            let first = step.saturating_sub(1);
+            !state.moving.ahead.contains(first) && !state.moving.ahead.contains(step)
+        };
+        if let Some((step, found)) = found.filter(|(step, _)| fresh(step.get())) {
             matches.insert(step.get());
             drift = DriftRule::Fixed(found);
         }

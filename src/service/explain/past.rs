@@ -400,6 +400,7 @@ pub fn changed(event: &ChangeEvent) -> String {
         "files_load" => "put into force at the start changed",
         "files_reload" => "reloaded",
         "clock_accept" => "vouched for the clock at",
+        "clock_reanchor" => "took back, after the clock was ahead, what it left of",
         other => return format!("{} did {other} to {}.", event.actor, event.target),
     };
     let whose = event.user.as_deref().filter(|user| *user != event.target);

@@ -68,6 +68,7 @@ pub(crate) fn device_condition(bytes: &[u8]) -> Result<(u64, bool), StoreError> 
 struct DeviceStateV1 {
     recent: Vec<(u64, u64)>,
     last_seen: Option<u64>,
+    void: Option<(u64, u64)>,
 }
 
 /// The row of what a device asked lately.
@@ -78,6 +79,7 @@ pub(crate) fn device_state_row(state: &DeviceState) -> Result<Vec<u8>, StoreErro
             .map(|(nonce, created)| (*nonce, created.as_millis()))
             .collect(),
         last_seen: state.last_seen.map(UnixTime::as_millis),
+        void: (state.void).map(|(first, last)| (first.as_millis(), last.as_millis())),
     };
     row(1, &form)
 }
@@ -91,6 +93,9 @@ pub(crate) fn device_state(bytes: &[u8]) -> Result<DeviceState, StoreError> {
             .map(|(nonce, created)| (nonce, UnixTime::from_millis(created)))
             .collect(),
         last_seen: form.last_seen.map(UnixTime::from_millis),
+        void: form
+            .void
+            .map(|(first, last)| (UnixTime::from_millis(first), UnixTime::from_millis(last))),
     })
 }
 

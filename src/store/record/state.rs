@@ -12,7 +12,10 @@ use crate::model::token::Moving;
 use crate::model::token::TokenState;
 use crate::model::user::Answered;
 use crate::model::user::KnownSource;
+use crate::model::user::Recent;
+use crate::model::user::Spared;
 use crate::model::user::UserState;
+use crate::otp::ahead::Ahead;
 use crate::otp::card::Pair;
 use crate::otp::issued::Mark;
 use crate::otp::recovery::Used;
@@ -76,9 +79,13 @@ impl From<ThrottleV1> for Throttle {
 #[derive(Serialize, Deserialize)]
 struct UserStateV1 {
     throttle: ThrottleV1,
+    last_failure: u64,
+    recent: Vec<(Vec<u8>, u32, u64)>,
+    spared: (u32, u32),
     known: Vec<KnownV1>,
     answered: Vec<(u64, u64)>,
     voided: Option<(u64, u64)>,
+    held: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -96,8 +103,17 @@ pub(crate) fn user_state_row(state: &UserState) -> Result<Vec<u8>, StoreError> {
         throttle: known.throttle.into(),
     });
     let answered = state.answered.iter();
+    let recent = state.recent.iter().map(|recent| {
+        let source = recent.source.map(|source| source.octets().to_vec());
+        let last = recent.last.as_millis();
+        (source.unwrap_or_default(), recent.failures, last)
+    });
     let form = UserStateV1 {
         throttle: state.throttle.into(),
+        last_failure: state.last_failure.as_millis(),
+        recent: recent.collect(),
+        spared: (state.spared.day, state.spared.failures),
+        held: state.held.map(UnixTime::as_millis),
         known: known.collect(),
         answered: answered
             .map(|answered| (answered.challenge, answered.expires.as_millis()))
@@ -120,8 +136,26 @@ pub(crate) fn user_state(bytes: &[u8]) -> Result<UserState, StoreError> {
         })
     });
     let answered = form.answered.into_iter();
+    let recent = form.recent.into_iter().map(|(source, failures, last)| {
+        let source = match source.as_slice() {
+            [] => None,
+            octets => Some(Source::from_octets(octets).ok_or(BAD_FORM)?),
+        };
+        Ok(Recent {
+            source,
+            failures,
+            last: UnixTime::from_millis(last),
+        })
+    });
     Ok(UserState {
         throttle: form.throttle.into(),
+        last_failure: UnixTime::from_millis(form.last_failure),
+        recent: recent.collect::<Result<_, StoreError>>()?,
+        spared: Spared {
+            day: form.spared.0,
+            failures: form.spared.1,
+        },
+        held: form.held.map(UnixTime::from_millis),
         known: known.collect::<Result<_, StoreError>>()?,
         answered: answered
             .map(|(challenge, expires)| Answered {
@@ -170,6 +204,7 @@ struct TokenStateV1 {
     issued: Option<IssuedV1>,
     used: u32,
     sends: Option<(u64, u8)>,
+    ahead: Vec<(u64, u64)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -205,8 +240,17 @@ pub(crate) fn token_state_row(state: &TokenState) -> Result<Vec<u8>, StoreError>
         issued,
         used: state.used.bits(),
         sends,
+        ahead: state.moving.ahead.ranges().collect(),
     };
     row(1, &form)
+}
+
+/// Reads consumed steps.
+pub(crate) fn ahead(ranges: &[(u64, u64)]) -> Ahead {
+    let ranges = ranges.iter().copied();
+    ranges.fold(Ahead::default(), |ahead, (first, last)| {
+        ahead.with(first, last)
+    })
 }
 
 /// Reads a token's moving factor and counters.
@@ -232,6 +276,7 @@ pub(crate) fn token_state(bytes: &[u8]) -> Result<TokenState, StoreError> {
         moving: Moving {
             last: form.last,
             drift,
+            ahead: ahead(&form.ahead),
         },
         throttle: form.throttle.into(),
         last_accept: form.last_accept.map(UnixTime::from_millis),

@@ -50,6 +50,7 @@ struct TokenV1<'a> {
     device: Option<String>,
     expires: Option<u64>,
     requester: String,
+    by_knowledge: bool,
     needed: u8,
     approvals: Vec<(String, Option<String>, u64)>,
     replaces: Option<String>,
@@ -160,12 +161,20 @@ impl Row {
         Some((address.person, opened))
     }
 
+    pub(crate) fn period(&self) -> Result<Period, StoreError> {
+        Period::new(self.0.period).ok_or(BAD_FORM)
+    }
+
     pub(crate) fn device(&self) -> Option<&str> {
         self.0.device.as_deref()
     }
 
     pub(crate) fn set_device(&mut self, device: Option<String>) {
         self.0.device = device;
+    }
+
+    pub(crate) const fn created(&self) -> UnixTime {
+        UnixTime::from_millis(self.0.created)
     }
 
     pub(crate) fn expires(&self) -> Option<UnixTime> {
@@ -225,6 +234,7 @@ pub(crate) fn token_row(
         device: token.device.as_ref().map(ToString::to_string),
         expires: token.expires.map(UnixTime::as_millis),
         requester: String::new(),
+        by_knowledge: false,
         needed: 0,
         approvals: Vec::new(),
         replaces: None,
@@ -301,6 +311,7 @@ fn enrolment(form: &TokenV1<'_>) -> Result<Enrolment, StoreError> {
     let approvals = form.approvals.iter();
     Ok(Enrolment {
         requester: form.requester.clone(),
+        by_knowledge: form.by_knowledge,
         needed: form.needed,
         approvals: approvals
             .map(|(by, on_behalf, at)| Approval {
@@ -321,6 +332,7 @@ fn set_enrolment(form: &mut TokenV1<'_>, enrolment: &Enrolment) {
     let approvals =
         approvals.map(|one| (one.by.clone(), one.on_behalf.clone(), one.at.as_millis()));
     form.requester.clone_from(&enrolment.requester);
+    form.by_knowledge = enrolment.by_knowledge;
     form.needed = enrolment.needed;
     form.approvals = approvals.collect();
     form.replaces = enrolment.replaces.as_ref().map(ToString::to_string);

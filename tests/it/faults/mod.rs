@@ -3,12 +3,14 @@
 
 mod a10_request_limits;
 mod a11_status_only;
-mod c4_what_changed;
-
 mod a1_rows;
 mod a2_store;
 mod a3_lost_tail;
 mod a4_endless_reading;
+mod a5_second_factor;
+mod a6_clock_ahead;
+mod a7_stranger_guesses;
+mod a8_enumeration;
 mod a9_memory;
 mod b1_log_lines;
 mod b2_full_disk;
@@ -17,6 +19,7 @@ mod c10_phone_numbers;
 mod c1_reply;
 mod c2_challenge_rule;
 mod c3_methods;
+mod c4_what_changed;
 mod c5_told_everywhere;
 mod c6_advice;
 mod c7_effect;

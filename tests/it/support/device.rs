@@ -174,6 +174,7 @@ pub(crate) async fn pending(service: &Service, user: &UserKey, serial: &str, ver
         device: None,
         expires: None,
         enrolment: Enrolment {
+            by_knowledge: false,
             requester: by.actor.clone(),
             verify,
             valid_for: Some(30 * 86_400),

@@ -73,6 +73,8 @@ pub(crate) const START: UnixTime = UnixTime::from_secs(1_795_000_020);
 /// A store, and what runs on it at present.
 pub(crate) struct Lab {
     pub(crate) clock: FixedClock,
+    /// What hashing may occupy from the next start on.
+    pub(crate) hashing: hashing::Settings,
     medium: Memory,
     policies: Vec<Source>,
     running: Option<Running>,
@@ -117,6 +119,11 @@ impl Lab {
         let sources = sources.map(|(name, text)| Source::new(*name, *text));
         let mut lab = Self {
             clock: FixedClock::at(START),
+            hashing: hashing::Settings {
+                threads: 2,
+                queue: 10_000,
+                ..hashing::Settings::default()
+            },
             medium: Memory::default(),
             policies: sources.collect(),
             running: None,
@@ -164,17 +171,12 @@ impl Lab {
             checkpoint: Duration::from_hours(1),
         });
         let policies = Policies::parse(&self.policies, &|_, _| Ok(())).expect("policies");
-        let hashing = hashing::Settings {
-            threads: 2,
-            queue: 10_000,
-            ..hashing::Settings::default()
-        };
         let service = Service::new(
             Arc::new(store.expect("a store")),
             policies,
             Arc::new(self.clock.clone()),
             Arc::new(SystemEntropy),
-            hashing,
+            self.hashing,
         );
         let service = Arc::new(service.await.expect("a service"));
         let app = App::new(Arc::clone(&service), LIMITS, Info::default());
@@ -366,6 +368,27 @@ impl Lab {
             .as_u16()
     }
 
+    /// The status and the body of whatever is answered to the API client of the policy.
+    pub(crate) async fn raw(
+        &self,
+        method: &str,
+        policy: &str,
+        path: &str,
+        body: Option<Value>,
+    ) -> (u16, Value) {
+        let key = &self.clients[policy].key;
+        let request = app::request(method, path, Some(key), body);
+        let answer = app::ask(&self.running().router, request).await;
+        (answer.status.as_u16(), answer.json())
+    }
+
+    /// A change by an administrator.
+    pub(crate) async fn change(&self, method: &str, path: &str, body: Value) {
+        let router = local_router(Arc::clone(&self.running().app), 0);
+        let answer = app::ask(&router, app::request(method, path, None, Some(body))).await;
+        assert!(answer.status.is_success(), "{answer:?}");
+    }
+
     /// What an administrator is shown.
     pub(crate) async fn admin(&self, method: &str, path: &str) -> Value {
         let router = local_router(Arc::clone(&self.running().app), 0);
@@ -383,6 +406,24 @@ impl Lab {
         state: Option<&str>,
         station: Option<IpAddr>,
     ) -> Heard {
+        let heard = self.heard(policy, user, typed, state, station).await;
+        heard.expect("a decision")
+    }
+
+    /// Whether a request is answered at all.
+    pub(crate) async fn is_answered(&self, policy: &str, user: &str, typed: &str) -> bool {
+        let heard = self.heard(policy, user, typed, None, None).await;
+        heard.is_some()
+    }
+
+    async fn heard(
+        &self,
+        policy: &str,
+        user: &str,
+        typed: &str,
+        state: Option<&str>,
+        station: Option<IpAddr>,
+    ) -> Option<Heard> {
         let keys = keys(SECRET);
         let number = self.sent.fetch_add(1, Ordering::Relaxed);
         let request = access_request(number, &keys, user, typed, state, station);
@@ -395,9 +436,9 @@ impl Lab {
         let Received::Work(job) = pipeline.receive(&request, from, ingress) else {
             panic!("work");
         };
-        let answer = job.run().await.expect("a decision");
+        let answer = job.run().await?;
         let reply = answer.release().expect("an answer");
-        heard(&request, &reply, &keys)
+        Some(heard(&request, &reply, &keys))
     }
 }
 
@@ -458,7 +499,7 @@ pub(crate) fn key(name: &str) -> UserKey {
     UserKey::parse(name).expect("a user name")
 }
 
-fn octets(user: &str, digits: Digits) -> Vec<u8> {
+pub(crate) fn octets(user: &str, digits: Digits) -> Vec<u8> {
     let seed = user.bytes().chain([digits.get()]);
     seed.cycle().take(20).collect()
 }

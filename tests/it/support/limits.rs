@@ -68,7 +68,13 @@ pub(crate) enum Try {
 
 pub(crate) struct Model {
     limits: Limits,
-    common: Counter,
+    strangers: Counter,
+    /// When a stranger failed last.
+    last: u64,
+    /// Newest first: unknown place, failures since a success from there, when the last one was.
+    recent: Vec<(From, u32, u64)>,
+    /// The day of the first typing error that was forgiven within a year, and how many were.
+    spared: (u64, u32),
     token: Counter,
     /// Newest first: where, the day of the last success, failures from there.
     known: Vec<(u8, u64, Counter)>,
@@ -79,7 +85,10 @@ impl Model {
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
             limits,
-            common: Counter::default(),
+            strangers: Counter::default(),
+            last: 0,
+            recent: Vec::new(),
+            spared: (0, 0),
             token: Counter::default(),
             known: Vec::new(),
             sources: [Counter::default(); 256],
@@ -87,7 +96,9 @@ impl Model {
     }
 
     pub(crate) fn unlock(&mut self) {
-        self.common = Counter::default();
+        self.strangers = Counter::default();
+        self.recent.clear();
+        self.spared = (0, 0);
         self.token = Counter::default();
         for (_, _, counter) in &mut self.known {
             *counter = Counter::default();
@@ -110,15 +121,16 @@ impl Model {
             .known
             .iter()
             .position(|(source, ..)| Some(*source) == from);
+        self.rest(at);
         match place {
             // Where the user has been let in, what strangers do elsewhere is no obstacle.
             Some(place) => {
                 self.known[place].2.check(at)?;
-                self.check_hard(self.limits.hard_lock_after)?;
+                self.check_hard(u32::MAX)?;
             }
             None => {
-                self.common.check(at)?;
-                self.check_hard(self.strangers())?;
+                self.strangers.check(at)?;
+                self.check_hard(self.for_strangers())?;
                 self.check_source(from, at)?;
                 self.token.check(at)?;
             }
@@ -134,8 +146,23 @@ impl Model {
         Ok("hotp_ok")
     }
 
-    fn check_hard(&self, limit: u32) -> Result<(), &'static str> {
-        if self.common.failures >= limit {
+    /// A year without a failure of strangers forgives them.
+    fn rest(&mut self, at: u64) {
+        let failed = self.strangers.failures > 0 && !self.strangers.hard;
+        if failed && at.saturating_sub(self.last) >= 365 * 86_400_000 {
+            self.strangers = Counter::default();
+            self.recent.clear();
+        }
+    }
+
+    fn total(&self) -> u32 {
+        let known = self.known.iter().map(|(_, _, own)| own.failures);
+        self.strangers.failures + known.sum::<u32>()
+    }
+
+    fn check_hard(&self, strangers: u32) -> Result<(), &'static str> {
+        let spent = self.total() >= self.limits.hard_lock_after;
+        if spent || self.strangers.failures >= strangers {
             return Err("locked");
         }
         Ok(())
@@ -153,7 +180,7 @@ impl Model {
     }
 
     /// Failures that lock strangers for good: the rest is left to the known.
-    fn strangers(&self) -> u32 {
+    fn for_strangers(&self) -> u32 {
         let Limits {
             lock_after,
             hard_lock_after: hard,
@@ -171,17 +198,34 @@ impl Model {
             hard_lock_after: hard,
             ..
         } = self.limits;
+        let here = match place {
+            Some(place) => self.known[place].2.failures,
+            None => {
+                let mut recent = self.recent.iter();
+                recent.find(|one| one.0 == from).map_or(0, |one| one.1)
+            }
+        };
         // Of each user only the first failures count against the source.
-        if self.common.failures < free.max(1) {
+        if here < free.max(1) {
             self.fail_source(from, at);
         }
-        self.common
-            .fail(at, free, lock_after, lock_for, self.strangers());
-        self.token.fail(at, free, lock_after, lock_for, hard);
         if let Some(place) = place {
             let own = &mut self.known[place].2;
             own.fail(at, free, lock_after, lock_for, u32::MAX);
-            own.hard |= self.common.failures >= hard;
+        } else {
+            let limit = self.for_strangers();
+            self.strangers.fail(at, free, lock_after, lock_for, limit);
+            self.token.fail(at, free, lock_after, lock_for, hard);
+            self.last = self.last.max(at);
+            self.recent.retain(|one| one.0 != from);
+            self.recent.insert(0, (from, here + 1, at));
+            self.recent.truncate(4);
+        }
+        if self.total() >= hard {
+            self.strangers.hard = true;
+            for (_, _, own) in &mut self.known {
+                own.hard = true;
+            }
         }
     }
 
@@ -198,13 +242,10 @@ impl Model {
     }
 
     fn succeed(&mut self, from: From, place: Option<usize>, at: u64) {
-        self.token = Counter::default();
-        // What still runs against strangers runs on when a known source succeeds.
-        let runs = place.is_some() && self.common.check(at).is_err();
-        if runs {
-            self.common.failures = 0;
-        } else {
-            self.common = Counter::default();
+        if place.is_none() {
+            self.spare(from, at);
+        } else if self.token.check(at).is_ok() {
+            self.token.blocked = None;
         }
         let Some(source) = from else { return };
         // One failure less; what runs, runs on.
@@ -224,6 +265,35 @@ impl Model {
             self.known.remove(place);
         }
         self.known.insert(0, (source, today, Counter::default()));
-        self.known.truncate(4);
+        if let Some((_, _, forgotten)) = self.known.get(4).copied() {
+            self.known.truncate(4);
+            if forgotten.failures > 0 {
+                self.strangers.failures += forgotten.failures;
+                self.last = self.last.max(at);
+            }
+        }
+    }
+
+    /// A success from an unknown place forgives the failures of the last day from there.
+    fn spare(&mut self, from: From, at: u64) {
+        let hard = self.limits.hard_lock_after;
+        let place = self.recent.iter().position(|one| one.0 == from);
+        let found = place.map(|place| self.recent.remove(place));
+        let today = at / 86_400_000;
+        if today.saturating_sub(self.spared.0) >= 365 {
+            self.spared = (0, 0);
+        }
+        let run = found.filter(|(_, _, last)| at.saturating_sub(*last) <= 86_400_000);
+        let forgiven = run.map_or(0, |(_, failures, _)| failures);
+        let left = hard.saturating_sub(self.spared.1);
+        let forgiven = forgiven.min(left).min(self.strangers.failures);
+        for counter in [&mut self.strangers, &mut self.token] {
+            counter.failures = counter.failures.saturating_sub(forgiven);
+            counter.blocked = None;
+        }
+        if forgiven > 0 && self.spared.1 == 0 {
+            self.spared.0 = today;
+        }
+        self.spared.1 += forgiven;
     }
 }

@@ -80,12 +80,15 @@ pub(crate) async fn list_policies(State(app): State<Arc<App>>) -> Response {
 }
 
 /// Vouches for the present time although later times are on record.
+///
+/// What a clock that was ahead left behind is taken back: steps are used up that were really used, and
+/// no others; waits end within their length from now. It may be repeated when it was interrupted.
 #[utoipa::path(
     post,
     path = "/v1/admin/clock/recover",
     tag = "operation",
     responses(
-        (status = 200, description = "How the server is now", body = api::Status),
+        (status = 200, description = "Done, and who is concerned", body = api::ClockRecovered),
         (status = "default", description = "Failure", body = Problem,
          content_type = "application/problem+json"),
     )
@@ -94,8 +97,21 @@ pub(crate) async fn recover_clock(
     State(app): State<Arc<App>>,
     Extension(by): Extension<By>,
 ) -> Result<Response, Failure> {
-    app.service().accept_clock(by).await?;
-    Ok(answer::json(StatusCode::OK, &present(&app).await?))
+    let now = by.at.rfc3339();
+    let recovered = app.service().recover_clock(by).await?;
+    let users = recovered.users.into_iter();
+    let answer = api::ClockRecovered {
+        recovered: true,
+        now,
+        affected: recovered.count,
+        users: users
+            .map(|astray| api::ClockAffected {
+                user: astray.user.to_string(),
+                what: astray.what,
+            })
+            .collect(),
+    };
+    Ok(answer::json(StatusCode::OK, &answer))
 }
 
 /// Reads policies, tables, texts, certificate, gateways and log level again.

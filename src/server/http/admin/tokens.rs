@@ -509,6 +509,7 @@ fn enrol(new: api::TokenCreate) -> Result<Enrol, Failure> {
         strict: false,
         policy: new.policy,
         count: new.count,
+        by_knowledge: false,
     })
 }
 

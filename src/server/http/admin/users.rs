@@ -449,7 +449,7 @@ async fn shown(app: &App, key: &UserKey) -> Result<Response, Failure> {
     let mut user = forms::user(&view.user, now);
     user.pin = credentials.pin.as_ref().map(forms::verifier);
     user.password = credentials.password.as_ref().map(forms::verifier);
-    user.lock = Some(forms::lock(&view.state.throttle, now));
+    user.lock = Some(forms::lock(&view.state.summary(now), now));
     waivers::effects(app, &view.user, &mut user);
     let tokens = view
         .tokens

@@ -1,0 +1,270 @@
+//! A clock that was ahead, and was put right: `clock recover` takes back what lies in the time to come,
+//! and no code is accepted twice, neither now nor then.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use oncegate::model::kind::Kind;
+use oncegate::otp::Algorithm;
+use oncegate::otp::Code;
+use oncegate::otp::Digits;
+use oncegate::otp::Period;
+use oncegate::otp::totp::TimeStep;
+use oncegate::secret::SecretBytes;
+use oncegate::service::admin::NewToken;
+use oncegate::time::UnixTime;
+use serde_json::Value;
+use serde_json::json;
+
+use crate::support::lab::Lab;
+use crate::support::lab::START;
+use crate::support::lab::code_of;
+use crate::support::lab::key;
+use crate::support::lab::octets;
+
+const OTP: &str = "reject_delay = \"0s\"\n[[rule]]\nname = \"all\"\nrequire = [\"otp\"]\n";
+const DAY: Duration = Duration::from_hours(24);
+const MINUTE: Duration = Duration::from_mins(1);
+
+async fn lab() -> Lab {
+    let lab = Lab::new(&[("vpn", OTP)]).await;
+    lab.user("alice", None, None).await;
+    lab.token("alice", Kind::Totp, Digits::SIX).await;
+    lab
+}
+
+fn step(at: UnixTime) -> u64 {
+    TimeStep::at(at, Period::THIRTY).get()
+}
+
+/// Asks with the code of this step; the audit's word.
+async fn present(lab: &Lab, step: u64) -> &'static str {
+    let code = code_of("alice", Digits::SIX, step);
+    lab.http("vpn", json!({ "user": "alice", "otp": code }))
+        .await;
+    lab.reason("alice").await
+}
+
+async fn recover(lab: &Lab) -> Value {
+    lab.admin("POST", "/v1/admin/clock/recover").await
+}
+
+fn users(answer: &Value) -> Vec<&str> {
+    let users = answer["users"].as_array().expect("users").iter();
+    users
+        .map(|user| user["user"].as_str().expect("a name"))
+        .collect()
+}
+
+async fn serial(lab: &Lab) -> oncegate::model::id::Serial {
+    let view = lab.service().store().view(&key("alice")).await.unwrap();
+    view.unwrap().tokens[0].0.serial.clone()
+}
+
+/// A day ahead, two codes are accepted; ten minutes later by the right clock, it is recovered.
+async fn astray() -> (Lab, [u64; 2], UnixTime) {
+    let lab = lab().await;
+    assert_eq!(present(&lab, step(START)).await, "totp_ok");
+    let ahead = START.plus(DAY);
+    lab.clock.set(ahead);
+    let first = step(ahead);
+    assert_eq!(present(&lab, first).await, "totp_ok");
+    lab.clock.advance(MINUTE * 5);
+    assert_eq!(present(&lab, first + 10).await, "totp_ok");
+    let now = START.plus(MINUTE * 10);
+    lab.clock.set(now);
+    (lab, [first, first + 10], now)
+}
+
+#[tokio::test]
+async fn right_codes_are_right_again_and_used_ones_stay_used() {
+    let (mut lab, used, now) = astray().await;
+    let answer = recover(&lab).await;
+    assert_eq!(
+        (users(&answer), &answer["affected"]),
+        (vec!["alice@default"], &json!(1))
+    );
+    assert_eq!(present(&lab, step(now)).await, "totp_ok");
+    lab.restart().await;
+    assert_eq!(present(&lab, step(now)).await, "used_code");
+    // When their time comes, the two are used up and all others are not.
+    for (used, free) in [(used[0], used[0] + 2), (used[1], used[1] + 2)] {
+        lab.clock.set(UnixTime::from_secs(used * 30));
+        assert_eq!(present(&lab, used).await, "used_code");
+        lab.clock.set(UnixTime::from_secs(free * 30));
+        assert_eq!(present(&lab, free).await, "totp_ok");
+    }
+    let again = recover(&lab).await;
+    assert_eq!(again["affected"], 0, "{again}");
+}
+
+#[tokio::test]
+async fn what_was_accepted_before_the_jump_does_not_open_again() {
+    let lab = lab().await;
+    let past = step(START);
+    assert_eq!(present(&lab, past).await, "totp_ok");
+    lab.clock.set(START.plus(DAY));
+    assert_eq!(present(&lab, step(START.plus(DAY))).await, "totp_ok");
+    lab.clock.set(START.plus(Duration::from_secs(5)));
+    recover(&lab).await;
+    assert_eq!(present(&lab, past).await, "used_code");
+    lab.clock.advance(Duration::from_secs(30));
+    assert_eq!(present(&lab, past).await, "used_code");
+    assert_eq!(present(&lab, past + 1).await, "totp_ok");
+}
+
+/// The step is consumed although the PIN was wrong, and so it stays.
+#[tokio::test]
+async fn a_code_that_was_used_up_by_a_wrong_pin_is_void_too() {
+    let policy = OTP.replace("\"otp\"", "\"pin\", \"otp\"");
+    let lab = Lab::new(&[("vpn", &policy)]).await;
+    lab.user("alice", Some("884213"), None).await;
+    lab.token("alice", Kind::Totp, Digits::SIX).await;
+    let ahead = START.plus(DAY);
+    let ask = async |pin: &str, step: u64| {
+        let code = code_of("alice", Digits::SIX, step);
+        lab.http("vpn", json!({ "user": "alice", "pin": pin, "otp": code }))
+            .await;
+        lab.reason("alice").await
+    };
+    lab.clock.set(ahead);
+    assert_eq!(ask("884214", step(ahead)).await, "wrong_pin");
+    lab.clock.set(ahead.plus(MINUTE));
+    assert_eq!(ask("884213", step(ahead) + 2).await, "totp_ok");
+    lab.clock.set(START.plus(MINUTE));
+    recover(&lab).await;
+    assert_eq!(ask("884213", step(START) + 2).await, "totp_ok");
+    lab.clock.set(ahead);
+    assert_eq!(ask("884213", step(ahead)).await, "used_code");
+}
+
+#[tokio::test]
+async fn waits_and_locks_end_within_their_length_from_now() {
+    let lab = lab().await;
+    let nearby: IpAddr = "203.0.113.9".parse().unwrap();
+    lab.clock.set(START.plus(DAY * 3));
+    for _ in 0..10 {
+        let body = json!({ "user": "alice", "otp": "000000", "client_ip": nearby });
+        lab.http("vpn", body).await;
+        lab.clock.advance(Duration::from_secs(10));
+    }
+    assert_eq!(present(&lab, 1).await, "locked");
+    lab.clock.set(START);
+    let answer = recover(&lab).await;
+    assert_eq!(users(&answer), ["alice@default"]);
+    assert_eq!(
+        present(&lab, step(START)).await,
+        "locked",
+        "not before its length"
+    );
+    lab.clock.set(START.plus(MINUTE * 30));
+    assert_eq!(present(&lab, step(START) + 60).await, "totp_ok");
+    // The address too.
+    let body = json!({ "user": "nobody", "otp": "000000", "client_ip": nearby });
+    lab.http("vpn", body).await;
+    assert_eq!(lab.reason("nobody").await, "unknown_user");
+}
+
+#[tokio::test]
+async fn two_consecutive_codes_find_the_clock_again() {
+    let (lab, _, now) = astray().await;
+    recover(&lab).await;
+    let serial = serial(&lab).await;
+    let code = |step| Code::parse(&code_of("alice", Digits::SIX, step)).unwrap();
+    let (first, second) = (code(step(now) + 4), code(step(now) + 5));
+    let found = lab
+        .service()
+        .resync_token(&serial, &first, &second, lab.by())
+        .await;
+    assert!(found.is_ok(), "{found:?}");
+}
+
+#[tokio::test]
+async fn the_same_seed_can_be_enrolled_again() {
+    for removed_ahead in [true, false] {
+        let (lab, used, now) = astray().await;
+        let serial = serial(&lab).await;
+        if removed_ahead {
+            lab.clock.set(UnixTime::from_secs(used[1] * 30));
+            lab.service()
+                .remove_token(&serial, None, lab.by())
+                .await
+                .unwrap();
+            lab.clock.set(now);
+            recover(&lab).await;
+        } else {
+            recover(&lab).await;
+            lab.service()
+                .remove_token(&serial, None, lab.by())
+                .await
+                .unwrap();
+        }
+        let new = NewToken {
+            user: key("alice"),
+            kind: Kind::Totp,
+            algorithm: Algorithm::Sha1,
+            digits: Digits::SIX,
+            period: Period::THIRTY,
+            key: Some(SecretBytes::new(octets("alice", Digits::SIX))),
+            counter: 0,
+            active: true,
+            serial: None,
+        };
+        lab.service().add_token(new, lab.by()).await.unwrap();
+        assert_eq!(present(&lab, step(now)).await, "totp_ok", "{removed_ahead}");
+        lab.clock.set(UnixTime::from_secs(used[0] * 30));
+        assert_eq!(present(&lab, used[0]).await, "used_code", "{removed_ahead}");
+    }
+}
+
+#[tokio::test]
+async fn a_counter_is_left_alone_and_a_clock_that_was_right_changes_nothing() {
+    let lab = Lab::new(&[("vpn", OTP)]).await;
+    lab.user("alice", None, None).await;
+    lab.token("alice", Kind::Hotp, Digits::SIX).await;
+    lab.clock.set(START.plus(DAY));
+    assert_eq!(present(&lab, 3).await, "hotp_ok");
+    lab.clock.set(START);
+    recover(&lab).await;
+    assert_eq!(lab.last("alice").await, Some(3));
+    assert_eq!(present(&lab, 3).await, "used_code");
+    let answer = recover(&lab).await;
+    assert_eq!(answer["affected"], 0, "{answer}");
+}
+
+/// More than fits is kept as ranges: then more is void, never less.
+#[tokio::test]
+async fn many_codes_of_the_time_to_come_are_all_used_up() {
+    let lab = lab().await;
+    let ahead = START.plus(DAY);
+    let mut used = Vec::new();
+    for number in 0..9_u64 {
+        let at = ahead.plus(MINUTE * u32::try_from(number * number).unwrap());
+        lab.clock.set(at);
+        assert_eq!(present(&lab, step(at)).await, "totp_ok");
+        used.push(step(at));
+    }
+    lab.clock.set(START);
+    recover(&lab).await;
+    assert_eq!(present(&lab, step(START)).await, "totp_ok");
+    for step in used {
+        lab.clock.set(UnixTime::from_secs(step * 30));
+        assert_eq!(present(&lab, step).await, "used_code", "{step}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_done_is_in_the_audit_of_the_user() {
+    let (lab, used, _) = astray().await;
+    recover(&lab).await;
+    let shown = lab.admin("GET", "/v1/admin/audit?user=alice").await;
+    let records = shown["records"].as_array().expect("records").iter();
+    let found = records.filter(|one| one["action"] == "clock_reanchor");
+    let found: Vec<String> = found.map(ToString::to_string).collect();
+    let [record] = found.as_slice() else {
+        panic!("{shown}");
+    };
+    for step in used {
+        assert!(record.contains(&step.to_string()), "{record}");
+    }
+}

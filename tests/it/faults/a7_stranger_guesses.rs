@@ -1,0 +1,255 @@
+//! What strangers guess is counted whatever the victim does: by logins of their own nobody gets
+//! fresh guesses.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use oncegate::model::kind::Kind;
+use oncegate::otp::Digits;
+use oncegate::store::Change;
+use proptest::prelude::*;
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use crate::support::lab::Lab;
+use crate::support::lab::code_of;
+use crate::support::lab::key;
+
+const OTP: &str = "reject_delay = \"0s\"\n[[rule]]\nname = \"all\"\nrequire = [\"otp\"]\n";
+const HOME: [u8; 4] = [192, 0, 2, 1];
+const DAY: Duration = Duration::from_hours(24);
+
+/// A user with a token, and the counter of the next right code.
+struct Victim {
+    lab: Lab,
+    name: &'static str,
+    next: u64,
+    asked: u64,
+}
+
+impl Victim {
+    async fn new(policy: &str) -> Self {
+        let lab = Lab::new(&[("vpn", policy)]).await;
+        lab.user("alice", None, None).await;
+        lab.token("alice", Kind::Hotp, Digits::SIX).await;
+        Self {
+            lab,
+            name: "alice",
+            next: 0,
+            asked: 0,
+        }
+    }
+
+    /// Asks by one front end after the other; the audit's word.
+    async fn ask(&mut self, otp: &str, from: Option<IpAddr>) -> &'static str {
+        self.asked += 1;
+        if self.asked.is_multiple_of(2) {
+            self.lab.radius("vpn", self.name, otp, None, from).await;
+        } else {
+            let body = json!({ "user": self.name, "otp": otp, "client_ip": from });
+            self.lab.http("vpn", body).await;
+        }
+        self.lab.reason(self.name).await
+    }
+
+    async fn login(&mut self, from: Option<IpAddr>) -> &'static str {
+        let code = code_of("alice", Digits::SIX, self.next);
+        let word = self.ask(&code, from).await;
+        self.next += u64::from(word == "hotp_ok");
+        word
+    }
+
+    /// A guess from another address each time; whether it was evaluated.
+    async fn guess(&mut self, number: u32) -> bool {
+        let [_, a, b, c] = number.to_be_bytes();
+        let from = IpAddr::from([203, a, b, c]);
+        let otp = code_of("alice", Digits::SIX, self.next + 1000);
+        self.ask(&otp, Some(from)).await == "wrong_code"
+    }
+}
+
+/// The sighting: 200 guesses between daily logins.
+#[tokio::test]
+async fn logins_in_between_hand_out_no_guesses() {
+    let mut victim = Victim::new(OTP).await;
+    let mut evaluated = 0;
+    for number in 0..400 {
+        if number % 8 == 0 {
+            let word = victim.login(Some(HOME.into())).await;
+            assert_eq!(word, "hotp_ok", "{number}");
+        }
+        evaluated += u32::from(victim.guess(number).await);
+        victim.lab.clock.advance(Duration::from_mins(31));
+        if number == 200 {
+            victim.lab.restart().await;
+        }
+    }
+    assert_eq!(evaluated, 90);
+    // Nor does time that is not long, and a lock for good is not slept off at all.
+    victim.lab.clock.advance(DAY * 700);
+    assert!(!victim.guess(1000).await);
+    assert_eq!(victim.login(Some(HOME.into())).await, "hotp_ok");
+    let by = victim.lab.by();
+    victim
+        .lab
+        .service()
+        .unlock_user(&key("alice"), by)
+        .await
+        .unwrap();
+    assert!(victim.guess(1001).await);
+}
+
+/// The same token under two names: its own counter is not forgiven by its owner's logins either.
+#[tokio::test]
+async fn a_token_of_two_users_is_not_guessed_twice_as_often() {
+    let mut victim = Victim::new(OTP).await;
+    victim.lab.user("bob", None, None).await;
+    let store = victim.lab.service().store();
+    let view = store.view(&key("alice")).await.unwrap().unwrap();
+    let change = Change::LinkToken(view.tokens[0].0.serial.clone(), key("bob"));
+    store.change(change, victim.lab.by()).await.unwrap();
+    assert_eq!(victim.login(Some(HOME.into())).await, "hotp_ok");
+    let mut evaluated = 0;
+    for number in 0..400 {
+        victim.name = if number % 2 == 0 { "alice" } else { "bob" };
+        evaluated += u32::from(victim.guess(number).await);
+        victim.lab.clock.advance(Duration::from_mins(31));
+        if number % 10 == 0 {
+            victim.name = "alice";
+            assert_eq!(victim.login(Some(HOME.into())).await, "hotp_ok");
+        }
+    }
+    assert_eq!(evaluated, 100);
+}
+
+/// A NAS that does not say from where people ask: typing errors before a login are forgiven, as many a
+/// year as there may be guesses; what nobody's login follows adds up.
+#[tokio::test]
+async fn where_no_address_is_told_typing_errors_do_not_add_up_and_guesses_do() {
+    let mut victim = Victim::new(OTP).await;
+    for _ in 0..150 {
+        assert_eq!(victim.ask("000000", None).await, "wrong_code");
+        assert_eq!(victim.login(None).await, "hotp_ok");
+        victim.lab.clock.advance(DAY * 7);
+    }
+    let mut victim = Victim::new(OTP).await;
+    let mut evaluated = 0;
+    for number in 0..600 {
+        evaluated += u32::from(victim.ask("000000", None).await == "wrong_code");
+        victim.lab.clock.advance(Duration::from_mins(31));
+        if number % 4 == 0 {
+            victim.login(None).await;
+        }
+    }
+    assert_eq!(evaluated, 200, "100 forgiven, 100 counted");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guesses_at_once_with_logins_in_between_stay_within_the_limit() {
+    let policy = OTP.to_owned() + "[lockout]\nfree = 10\nlock_after = 10\nhard_lock_after = 30\n";
+    let mut victim = Victim::new(&policy).await;
+    assert_eq!(victim.login(Some(HOME.into())).await, "hotp_ok");
+    let lab = Arc::new(victim.lab);
+    let before = lab.service().store().health().seq;
+    for round in 0..6_u8 {
+        let mut tasks = JoinSet::new();
+        for number in 0..30_u8 {
+            let (lab, home) = (Arc::clone(&lab), number % 10 == 9);
+            let code = code_of("alice", Digits::SIX, if home { victim.next } else { 1000 });
+            victim.next += u64::from(home);
+            tasks.spawn(async move {
+                let from = if home { HOME } else { [203, 0, round, number] };
+                let body = json!({ "user": "alice", "otp": code, "client_ip": IpAddr::from(from) });
+                lab.http("vpn", body).await;
+            });
+        }
+        tasks.join_all().await;
+        lab.clock.advance(Duration::from_mins(31));
+    }
+    let records = lab
+        .service()
+        .store()
+        .audit_after(before, 1000)
+        .await
+        .unwrap();
+    let wrong = records.iter().filter(|record| {
+        matches!(&record.event, oncegate::model::audit::Event::Decision(one)
+            if one.reason.as_str() == "wrong_code" && one.source != Some(HOME.into()))
+    });
+    assert_eq!(wrong.count(), 20);
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Login(u8),
+    Mistype(u8),
+    Guess(u32),
+    Wait(u64),
+    Restart,
+    Unlock,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0_u8..6).prop_map(Step::Login),
+        1 => (0_u8..6).prop_map(Step::Mistype),
+        12 => (0_u32..9).prop_map(Step::Guess),
+        4 => (1_u64..90).prop_map(|minutes| Step::Wait(minutes * 60)),
+        1 => (1_u64..90).prop_map(|days| Step::Wait(days * 86_400)),
+        1 => Just(Step::Restart),
+        1 => Just(Step::Unlock),
+    ]
+}
+
+async fn follow(steps: &[Step]) -> Result<(), TestCaseError> {
+    let policy = OTP.to_owned()
+        + "[lockout]\nfree = 1\nlock_after = 4\nlock_for = \"60s\"\nhard_lock_after = 12\n\
+           source_lock_after = 0\n";
+    let mut victim = Victim::new(&policy).await;
+    let home = |place: u8| (place > 0).then_some(IpAddr::from([192, 0, 2, place]));
+    let (mut evaluated, mut last) = (0, victim.lab.service().now());
+    for step in steps {
+        let now = victim.lab.service().now();
+        match *step {
+            Step::Login(place) => drop(victim.login(home(place)).await),
+            Step::Mistype(place) => drop(victim.ask("000000", home(place)).await),
+            Step::Guess(from) => {
+                if victim.guess(from).await {
+                    if now.since(last) >= DAY * 365 {
+                        evaluated = 0;
+                    }
+                    evaluated += 1;
+                    last = now;
+                }
+            }
+            Step::Wait(secs) => victim.lab.clock.advance(Duration::from_secs(secs)),
+            Step::Restart => victim.lab.restart().await,
+            Step::Unlock => {
+                let by = victim.lab.by();
+                victim
+                    .lab
+                    .service()
+                    .unlock_user(&key("alice"), by)
+                    .await
+                    .unwrap();
+                evaluated = 0;
+            }
+        }
+        prop_assert!(evaluated <= 12, "{evaluated} after {step:?}");
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// Between two unlockings, or two years' rests, never more than the limit.
+    #[test]
+    fn guesses_of_strangers_never_exceed_the_limit(
+        steps in proptest::collection::vec(step(), 1..150),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(follow(&steps))?;
+    }
+}

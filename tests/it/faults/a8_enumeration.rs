@@ -1,0 +1,249 @@
+//! What is answered, when, and what is shed does not depend on who is a user.
+
+use std::time::Duration;
+
+use oncegate::model::audit::Channel;
+use oncegate::model::audit::Event;
+use oncegate::model::kind::Kind;
+use oncegate::otp::Digits;
+use oncegate::policy::Factor;
+use oncegate::secret::SecretString;
+use oncegate::service::Presented;
+use oncegate::service::Request;
+use oncegate::service::hashing;
+use serde_json::Value;
+use serde_json::json;
+
+use crate::support::expected::PIN;
+use crate::support::expected::WRONG_PIN;
+use crate::support::lab::Lab;
+use crate::support::lab::key;
+use crate::support::postbox::Postbox;
+use crate::support::postbox::issued_token;
+
+const PIN_OTP: &str = "reject_delay = \"0s\"\n[[rule]]\nname = \"all\"\nrequire = [\"pin\", \"otp\"]\n\
+    alternatives = [\"sms\", \"card\"]\n";
+const CODES: &str = "reject_delay = \"0s\"\n[[rule]]\nname = \"all\"\nrequire = [\"otp\"]\n\
+    alternatives = [\"sms\", \"card\"]\n";
+/// One user in each state; whoever asks for one of them with a wrong code is rejected.
+const STATES: [&str; 6] = ["alice", "nobody", "bare", "off", "shut", "slow"];
+
+async fn lab() -> Lab {
+    let late = CODES.replace("0s", "2s");
+    let lab = Lab::new(&[("pin", PIN_OTP), ("codes", CODES), ("late", &late)]).await;
+    lab.user("alice", Some(PIN), None).await;
+    for (name, number) in [("bare", 0), ("off", 1), ("shut", 2), ("slow", 3)] {
+        lab.same_user(name, "alice").await;
+        if number > 0 {
+            person(&lab, name, number).await;
+        }
+    }
+    person(&lab, "alice", 9).await;
+    let disabled = json!({ "disabled": true });
+    lab.change("PATCH", "/v1/admin/users/off", disabled).await;
+    for (name, failures) in [("shut", 10), ("slow", 4)] {
+        for _ in 0..failures {
+            let body = json!({ "user": name, "pin": PIN, "otp": "000000" });
+            lab.http("pin", body).await;
+            if name == "shut" {
+                lab.clock.advance(Duration::from_secs(10));
+            }
+        }
+    }
+    assert_eq!(word(&lab, "shut").await, "locked");
+    assert_eq!(word(&lab, "slow").await, "throttled");
+    lab
+}
+
+async fn person(lab: &Lab, name: &str, number: u8) {
+    lab.token(name, Kind::Hotp, Digits::SIX).await;
+    let address = format!("+8210123456{number:02}");
+    issued_token(lab, name, Kind::Sms, &format!("SMS-{number}"), &address).await;
+}
+
+async fn word(lab: &Lab, name: &str) -> &'static str {
+    let body = json!({ "user": name, "pin": PIN, "otp": "000000" });
+    lab.http("pin", body).await;
+    lab.reason(name).await
+}
+
+/// All that differs between two answers of one kind taken out.
+fn shape(status: u16, body: &Value) -> String {
+    let fields = body.as_object().expect("an object").iter();
+    let fields = fields.map(|(name, value)| match value {
+        Value::String(text) if ["id", "request_id"].contains(&name.as_str()) => {
+            format!("{name}={} characters", text.len())
+        }
+        other => format!("{name}={other}"),
+    });
+    format!("{status} {}", fields.collect::<Vec<_>>().join(" "))
+}
+
+/// The sighting: a locked name was rejected while an unknown one was not decided.
+#[tokio::test]
+async fn without_a_place_for_hashing_nobody_is_decided() {
+    let mut lab = lab().await;
+    lab.hashing = hashing::Settings {
+        threads: 0,
+        queue: 0,
+        ..lab.hashing
+    };
+    lab.restart().await;
+    let before = lab.service().store().health().seq;
+    let mut seen = Vec::new();
+    for name in STATES {
+        for pin in [PIN, WRONG_PIN] {
+            let body = json!({ "user": name, "pin": pin, "otp": "000000" });
+            let (status, body) = lab.raw("POST", "pin", "/v1/verify", Some(body)).await;
+            seen.push(shape(status, &body));
+            // The answer to a challenge that is none.
+            let body = json!({ "user": name, "otp": "000000", "challenge": "none" });
+            let (status, body) = lab.raw("POST", "pin", "/v1/verify", Some(body)).await;
+            seen.push(shape(status, &body));
+            let typed = format!("{pin}000000");
+            assert!(!lab.is_answered("pin", name, &typed).await, "{name}");
+        }
+    }
+    seen.dedup();
+    assert_eq!(seen.len(), 1, "{seen:#?}");
+    assert!(seen[0].starts_with("503 "), "{seen:?}");
+    assert_eq!(
+        lab.service().store().health().seq,
+        before,
+        "and nobody is counted"
+    );
+    // Codes need no place.
+    let body = json!({ "user": "alice", "otp": "000000" });
+    assert_eq!(lab.http("codes", body).await.decision, "reject");
+}
+
+#[tokio::test]
+async fn every_state_hears_the_same_from_a_challenge_and_its_polls() {
+    let lab = lab().await;
+    let _postbox = Postbox::of(&lab);
+    for factor in ["sms", "card"] {
+        let mut begun = Vec::new();
+        let mut ids = Vec::new();
+        for name in STATES {
+            let body = json!({ "user": name, "factor": factor });
+            let (status, mut answer) = lab.raw("POST", "codes", "/v1/challenges", Some(body)).await;
+            ids.push(answer["id"].as_str().expect("an id").to_owned());
+            if factor == "card" {
+                // Nobody here has one: which cells are asked for follows from the name.
+                answer["prompt"] = Value::Null;
+            }
+            begun.push(shape(status, &answer));
+        }
+        begun.dedup();
+        assert_eq!(begun.len(), 1, "{begun:#?}");
+        let polls = async |what: &str| {
+            let mut seen = Vec::new();
+            for id in &ids {
+                let path = format!("/v1/challenges/{id}");
+                let (status, body) = lab.raw("GET", "codes", &path, None).await;
+                seen.push(shape(status, &body));
+            }
+            seen.dedup();
+            assert_eq!(seen.len(), 1, "{factor}, {what}: {seen:#?}");
+            seen.remove(0)
+        };
+        assert!(polls("begun").await.contains("pending"));
+        for (name, id) in STATES.iter().zip(&ids) {
+            for _ in 0..6 {
+                let body = json!({ "user": name, "otp": "000000", "challenge": id });
+                lab.http("codes", body).await;
+            }
+        }
+        polls("after six wrong codes").await;
+        lab.clock.advance(Duration::from_secs(61));
+        for name in STATES {
+            let body = json!({ "user": name, "factor": factor });
+            lab.raw("POST", "codes", "/v1/challenges", Some(body)).await;
+        }
+        polls("begun again").await;
+        lab.clock.advance(Duration::from_mins(10));
+        assert!(polls("late").await.contains("expired"));
+    }
+}
+
+#[tokio::test]
+async fn a_challenge_leaves_on_the_schedule_of_rejects_and_costs_one_record() {
+    let lab = lab().await;
+    let _postbox = Postbox::of(&lab);
+    let client = lab.service().client("app-late").expect("a client");
+    // Asked twice in a row: the second time the code before is asked for again.
+    for name in STATES.into_iter().chain(["alice"]) {
+        let (id, at) = lab.service().arrival().expect("random octets");
+        let nothing = SecretString::default();
+        let request = Request {
+            id,
+            at,
+            deadline: at.plus(Duration::from_secs(3)),
+            client: &client,
+            channel: Channel::Http,
+            method: "http",
+            user: name,
+            presented: Presented::Passcode(&nothing),
+            challenge: None,
+            rounds: true,
+            source: None,
+            attributes: &[],
+            context: &[],
+            origin: None,
+            carrier: None,
+        };
+        let begun = lab.service().begin(&request, Factor::Sms, false).await;
+        assert_eq!(
+            begun.expect("begun").delay,
+            Duration::from_secs(2),
+            "{name}"
+        );
+        let query = oncegate::store::AuditQuery {
+            request: Some(id),
+            limit: 10,
+            ..oncegate::store::AuditQuery::default()
+        };
+        let records = lab.service().store().audit(query).await.expect("the audit");
+        let commits = records.iter().filter(
+            |record| matches!(&record.event, Event::Change(one) if one.action.starts_with("code_")),
+        );
+        assert_eq!(commits.count(), 1, "{name}");
+    }
+}
+
+/// Whoever asks for a token in a name is shed before the name is looked up, too.
+#[tokio::test]
+async fn without_a_place_for_hashing_nobody_enrols() {
+    let policy = format!("{PIN_OTP}[enrolment]\nself_service = [\"totp\"]\nproof = [\"pin\"]\n");
+    let mut lab = Lab::new(&[("pin", &policy)]).await;
+    lab.user("alice", Some(PIN), None).await;
+    lab.same_user("shut", "alice").await;
+    for _ in 0..10 {
+        let body = json!({ "user": "shut", "kind": "totp", "pin": WRONG_PIN });
+        lab.raw("POST", "pin", "/v1/enrolments", Some(body)).await;
+        lab.clock.advance(Duration::from_secs(10));
+    }
+    let view = lab
+        .service()
+        .store()
+        .view(&key("shut"))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(view.state.failures(), 10);
+    lab.hashing = hashing::Settings {
+        threads: 0,
+        queue: 0,
+        ..lab.hashing
+    };
+    lab.restart().await;
+    let mut seen = Vec::new();
+    for name in ["alice", "nobody", "shut"] {
+        let body = json!({ "user": name, "kind": "totp", "pin": WRONG_PIN });
+        let (status, body) = lab.raw("POST", "pin", "/v1/enrolments", Some(body)).await;
+        seen.push(shape(status, &body));
+    }
+    seen.dedup();
+    assert_eq!(seen.len(), 1, "{seen:#?}");
+    assert!(seen[0].starts_with("503 "), "{seen:?}");
+}
