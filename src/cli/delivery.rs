@@ -116,7 +116,7 @@ fn unread(context: &Context, all: &Gateways) -> String {
 }
 
 /// What makes the daemon read its gateways again.
-const RELOAD: &str = "restart it";
+const RELOAD: &str = "run `oncegate reload`";
 
 async fn list(context: &Context) -> Result<Exit, CliError> {
     let api = context.transport().await?;

@@ -39,7 +39,7 @@ pub enum Means {
 impl Service {
     /// Where it has effect, as `policy:rule (client, client)`, for one user or for any; empty: nowhere
     /// today. Where there is no client yet, by the policy `default`.
-    pub fn effect(&self, user: Option<&User>, means: Means) -> Vec<String> {
+    pub fn effect_of(&self, user: Option<&User>, means: Means) -> Vec<String> {
         let policies = self.policies();
         let clients = self.clients.all();
         let asks = |client: &&Client| match &client.access {

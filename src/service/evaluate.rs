@@ -9,6 +9,7 @@
 use std::borrow::Cow;
 
 use crate::model::attempt::Compared;
+use crate::model::attempt::Comparison;
 use crate::model::attempt::Finding;
 use crate::model::attempt::Success;
 use crate::model::attempt::Waived;
@@ -175,6 +176,19 @@ pub(super) struct Demand<'p> {
     pub(super) outage: bool,
 }
 
+/// What is sent, or drawn from the card, for the round that follows.
+fn sends(rule: &Rule, round: &Round<'_>, slots: &[Slot<'_>], opens: bool) -> Option<Factor> {
+    let mut slots = slots.iter();
+    let of_next = slots.find(|slot| Some(slot.factor) == round.next);
+    // Who typed nothing is sent nothing where everything is typed at once.
+    let unasked = opens && rule.present == Present::Joined;
+    let asks = of_next.filter(|_| !unasked).and_then(Slot::asks);
+    round.keyword.or(asks)
+}
+
+/// A box read another way: the round, what the user knows of it, the codes compared.
+type Reread<'a> = (Round<'a>, Vec<(Knowledge, bool)>, Option<Vec<Comparison>>);
+
 impl Service {
     pub(super) async fn evaluate<'p>(
         &self,
@@ -340,27 +354,15 @@ impl Service {
             Ok(knowledge) => knowledge,
             Err(reason) => return refused(reason),
         };
-        // A wrong code in one box can look like a wrong password: the other reading tells.
         if knowledge.iter().any(|(_, right)| !right) {
-            if let Some(other) = round.otherwise(&remaining)
-                && let Ok(compared) = case.codes(&other, slot, None)
-            {
-                let known = self.proves((case, &view), &credentials, &other, &mut outdated, place);
-                let read = known.await?.unwrap_or_default();
-                if !read.is_empty() && read.iter().all(|(_, right)| *right) {
-                    (round, knowledge, comparisons) = (other, read, compared);
-                }
-            } else if opened.is_none() {
-                self.spend_on_other_reading(case.request, case.rule, (place, false))
-                    .await?;
+            let this = (&round, &*remaining, opened.is_some());
+            let held = (slot, place);
+            let again = self.read_again((case, &view), &credentials, this, held, &mut outdated);
+            if let Some(read) = again.await? {
+                (round, knowledge, comparisons) = read;
             }
         }
-        let (next, keyword) = (round.next, round.keyword);
-        let of_next = slots.iter().find(|slot| Some(slot.factor) == next);
-        // Who typed nothing is sent nothing where everything is typed at once.
-        let unasked = opens && case.rule.present == Present::Joined;
-        let asks = of_next.filter(|_| !unasked).and_then(Slot::asks);
-        let send = keyword.or(asks);
+        let (next, send) = (round.next, sends(case.rule, &round, &slots, opens));
         let passed = round.asked.iter().fold(passed, |set, one| set.with(*one));
         let compared = Compared {
             user: view.user.key.clone(),
@@ -554,6 +556,31 @@ impl Service {
             Some(source) => Ok(self.store.source(source).await?.throttle.check(at).is_err()),
             None => Ok(false),
         }
+    }
+
+    /// The other reading of a box in which what the user knows was wrong, when by it only the code is:
+    /// a wrong code in one box can look like a wrong password.
+    async fn read_again<'a>(
+        &self,
+        (case, view): (Case<'_, '_>, &View),
+        credentials: &Credentials,
+        (round, remaining, answers): (&Round<'a>, &'a [Factor], bool),
+        (slot, place): (Option<&Slot<'_>>, Option<&Place>),
+        outdated: &mut Vec<(Knowledge, SecretString)>,
+    ) -> Result<Option<Reread<'a>>, ServiceError> {
+        if let Some(other) = round.otherwise(remaining)
+            && let Ok(compared) = case.codes(&other, slot, None)
+        {
+            let known = self.proves((case, view), credentials, &other, outdated, place);
+            let read = known.await?.unwrap_or_default();
+            let right = !read.is_empty() && read.iter().all(|(_, right)| *right);
+            return Ok(right.then_some((other, read, compared)));
+        }
+        if !answers {
+            self.spend_on_other_reading(case.request, case.rule, (place, false))
+                .await?;
+        }
+        Ok(None)
     }
 
     /// The work of a second reading of the box, where there is none: whether a user exists, and with

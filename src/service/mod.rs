@@ -474,6 +474,7 @@ impl Service {
         let place = self.admitted(request, policy)?;
         let key = request.client.key(request.user);
         let opening = request.opens(policy);
+        let asked = |one: Challenged| Outcome::Challenge(self.asked_alike(one, opening));
         let shown = key
             .as_ref()
             .map_or_else(|_| shorten(request.user), UserKey::joined);
@@ -545,17 +546,14 @@ impl Service {
                     self.renew(&evaluation);
                     let challenge = self.challenge(request, policy, &evaluation).await?;
                     if request.rounds {
-                        Outcome::Challenge(self.asked_alike(challenge, opening))
+                        asked(challenge)
                     } else {
                         // What was asked for is on its way; who cannot be asked again begins again.
                         Outcome::Reject
                     }
                 }
                 _ => match wished {
-                    Some(factor) => {
-                        let decoy = self.decoy(request, policy, factor)?;
-                        Outcome::Challenge(self.asked_alike(decoy, opening))
-                    }
+                    Some(factor) => asked(self.decoy(request, policy, factor)?),
                     None => Outcome::Reject,
                 },
             };

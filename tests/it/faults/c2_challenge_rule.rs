@@ -33,6 +33,7 @@ async fn lab(when: &str) -> Lab {
     lab
 }
 
+#[allow(clippy::unnecessary_wraps)] // as the field has it
 fn station(text: &str) -> Option<IpAddr> {
     Some(text.parse().unwrap())
 }
@@ -112,7 +113,7 @@ async fn what_ends_between_the_rounds_does_not_change_the_rule() {
     let hours = format!(
         "time = \"mon-sun {}-{} UTC\"",
         clock(start),
-        clock(start.plus(Duration::from_secs(60)))
+        clock(start.plus(Duration::from_mins(1)))
     );
     let lab_ = lab(&hours).await;
     let state = first(&lab_).await;

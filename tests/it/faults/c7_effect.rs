@@ -104,7 +104,7 @@ alternatives = ["card"]
         .user(&UserKey::parse("alice").unwrap())
         .await
         .unwrap();
-    let at = |means| test.service.effect(Some(&alice), means);
+    let at = |means| test.service.effect_of(Some(&alice), means);
     // Without a client, by the policy `default`.
     assert_eq!(at(Means::Token(Kind::Totp)), ["default:all"]);
     assert!(at(Means::Bypass).is_empty(), "the policy knows no bypass");
@@ -128,8 +128,11 @@ alternatives = ["card"]
         "one factor must be left"
     );
     assert!(at(Means::Token(Kind::Sms)).is_empty(), "not her group");
-    assert_eq!(test.service.effect(None, Means::Outage), ["vpn:ops (gate)"]);
-    assert!(test.service.effect(None, Means::Approval).is_empty());
+    assert_eq!(
+        test.service.effect_of(None, Means::Outage),
+        ["vpn:ops (gate)"]
+    );
+    assert!(test.service.effect_of(None, Means::Approval).is_empty());
 }
 
 /// What doctor finds about listeners, when the daemon would listen there.

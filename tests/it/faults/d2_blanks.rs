@@ -32,7 +32,7 @@ fn spaced(code: &str, form: usize) -> String {
         0 => format!("{one} {two}"),
         1 => format!(" {code} "),
         2 => format!("{one}  {two}   "),
-        _ => code.chars().map(|digit| format!("{digit} ")).collect(),
+        _ => code.chars().flat_map(|digit| [digit, ' ']).collect(),
     }
 }
 

@@ -121,10 +121,18 @@ fn a_gateway_that_the_daemon_has_not_read_is_not_missing() {
     let (code, _, err) = test("fresh");
     assert_eq!(code, 4, "{err}");
     assert!(err.contains("does not know the gateway fresh yet"), "{err}");
-    assert!(err.contains("restart"), "{err}");
+    assert!(err.contains("oncegate reload"), "{err}");
     assert!(!err.contains("makes one"), "{err}");
     let (_, out, _) = words(&site.run(&["delivery", "list"]));
-    assert!(out.contains("fresh") && out.contains("restart"), "{out}");
+    assert!(
+        out.contains("fresh") && out.contains("oncegate reload"),
+        "{out}"
+    );
+    // The advice is true.
+    let (code, out, err) = words(&site.run(&["reload"]));
+    assert_eq!(code, 0, "{out}{err}");
+    let (code, _, err) = test("fresh");
+    assert_eq!(code, 0, "{err}");
     let (code, _, err) = test("other");
     assert_eq!(code, 4, "{err}");
     assert!(

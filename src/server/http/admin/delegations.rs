@@ -71,7 +71,7 @@ pub(crate) async fn lend_approval(
     };
     let lent = app.service().lend_approval(lend, by).await?;
     let mut shown = forms::delegation(&lent, app.service().now());
-    shown.effect = Some(app.service().effect(None, Means::Approval));
+    shown.effect = Some(app.service().effect_of(None, Means::Approval));
     Ok(answer::json(StatusCode::CREATED, &shown))
 }
 
@@ -126,7 +126,7 @@ pub(crate) async fn show_outage(State(app): State<Arc<App>>) -> Result<Response,
     let now = app.service().now();
     let outage = outage.map(|outage| {
         let mut shown = forms::waiver(&outage, now);
-        shown.effect = Some(app.service().effect(None, Means::Outage));
+        shown.effect = Some(app.service().effect_of(None, Means::Outage));
         shown
     });
     Ok(answer::json(StatusCode::OK, &api::Outage { outage }))
@@ -153,7 +153,7 @@ pub(crate) async fn declare_outage(
     let service = app.service();
     let outage = service.declare_outage(length, &wanted.reason, by).await?;
     let mut outage = forms::waiver(&outage, service.now());
-    outage.effect = Some(service.effect(None, Means::Outage));
+    outage.effect = Some(service.effect_of(None, Means::Outage));
     let outage = Some(outage);
     Ok(answer::json(StatusCode::OK, &api::Outage { outage }))
 }

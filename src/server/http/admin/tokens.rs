@@ -186,7 +186,9 @@ pub(crate) async fn create_token(
     let shown = keyed && token.state != LifeCycle::Requested;
     let text = |secret: &SecretString| secret.expose().to_owned();
     let owner = app.service().user(&token.user).await?;
-    let accepted_by = app.service().effect(Some(&owner), Means::Token(token.kind));
+    let accepted_by = app
+        .service()
+        .effect_of(Some(&owner), Means::Token(token.kind));
     let mut warnings = warnings(token);
     if accepted_by.is_empty() {
         warnings.push(format!(

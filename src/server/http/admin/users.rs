@@ -339,7 +339,9 @@ pub(crate) async fn erase_user(
     Extension(by): Extension<By>,
 ) -> Result<StatusCode, Failure> {
     let erased = app.service().erase_user(&key, by).await;
-    erased.map_err(|error| tell::user(&key, error))?;
+    if let Err(error) = erased {
+        return Err(tell::user(&app, &key, error).await);
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -137,7 +137,7 @@ pub(super) fn effects(app: &App, user: &User, shown: &mut api::User) {
         (&mut shown.exemption, Means::Exemption),
     ] {
         if let Some(waiver) = waiver {
-            waiver.effect = Some(app.service().effect(Some(user), means));
+            waiver.effect = Some(app.service().effect_of(Some(user), means));
         }
     }
 }

@@ -73,7 +73,7 @@ pub(super) fn plain(page: &str) -> String {
         let mut words = line.splitn(4, ' ');
         match (words.next(), words.next(), words.next(), words.next()) {
             (Some("#"), Some("HELP"), Some(name), text) => {
-                help = Some((name, text.unwrap_or_default()))
+                help = Some((name, text.unwrap_or_default()));
             }
             (Some("#"), Some("TYPE"), Some(name), Some(kind)) => {
                 let suffix = if kind == "counter" { "_total" } else { "" };
