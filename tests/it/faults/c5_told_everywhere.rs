@@ -188,7 +188,7 @@ async fn an_operator_needs_a_second_person() {
     done(house.run_as(one.path(), &["user", "unlock", "alice"], ""));
     // Another person, or an administrator, or the same a day later.
     done(house.run_as(two.path(), &["token", "add", "alice"], ""));
-    done(house.run_with(&["user", "set", "alice", "--phone", "010-1234-5678"], ""));
+    done(house.run_with(&["user", "set", "alice", "--phone", "+82-10-1234-5678"], ""));
     done(house.run_with(&secret, new));
     refused(house.run_as(one.path(), &["token", "add", "alice"], ""));
     house.test.clock.advance(Duration::from_hours(24));
@@ -234,11 +234,11 @@ async fn in_whatever_order_and_at_once() {
     assert_eq!(run(&["token", "add", "zoe"], ""), 5);
     // Who is being set up has nothing to be taken over.
     assert_eq!(
-        run(&["user", "add", "nina", "--phone", "010-1234-5678"], ""),
+        run(&["user", "add", "nina", "--phone", "+82-10-1234-5678"], ""),
         0
     );
     assert_eq!(
-        run(&["user", "set", "nina", "--phone", "010-1234-5679"], ""),
+        run(&["user", "set", "nina", "--phone", "+82-10-1234-5679"], ""),
         0
     );
     assert_eq!(run(&["user", "set", "nina", "--pin-stdin"], "739154\n"), 0);
