@@ -312,7 +312,8 @@ fn refuse_to_start(service: &Service) -> Result<(), StartError> {
     if let Some(fault) = service.store().health().fault {
         return Err(failed(
             format!("the store is damaged: {fault}"),
-            "oncegate store verify --repair says what it is and mends what the journal holds",
+            "`oncegate store verify --repair` makes main.redb anew from the journal; where `oncegate audit \
+             verify` finds the journal itself damaged, restore the directory from a backup",
         ));
     }
     let policies = service.policies();

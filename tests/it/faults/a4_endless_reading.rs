@@ -44,23 +44,18 @@ fn renumber(site: &Site, seq: u64, last: u64) {
     let log = log.expect("a log");
     let mut octets = fs::read(&log).unwrap();
     // Numbers stand side by side in a page.
-    let (pair, within) = if seq < last {
-        ([seq, seq + 1], 0)
-    } else {
-        ([seq - 1, seq], 8)
-    };
-    let pattern: Vec<u8> = pair
-        .iter()
-        .flat_map(|number| number.to_le_bytes())
-        .collect();
-    let places: Vec<usize> = octets
-        .windows(pattern.len())
-        .enumerate()
-        .filter_map(|(at, window)| (window == pattern).then_some(at))
-        .collect();
-    assert!(!places.is_empty(), "record {seq} is in the log");
-    for at in places {
-        octets[at + within + 5] ^= 1;
+    let mut places = Vec::new();
+    for (pair, within) in [([seq, seq + 1], 0), ([seq - 1, seq], 8)] {
+        let pattern = pair.map(u64::to_le_bytes).concat();
+        let windows = octets.windows(pattern.len()).enumerate();
+        let found = windows.filter(|(_, window)| *window == pattern);
+        places.extend(found.map(|(at, _)| at + within + 5));
+    }
+    assert!(!places.is_empty(), "record {seq} of {last} is in the log");
+    places.sort_unstable();
+    places.dedup();
+    for place in places {
+        octets[place] ^= 1;
     }
     fs::write(&log, octets).unwrap();
 }

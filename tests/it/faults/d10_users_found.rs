@@ -211,7 +211,7 @@ fn what_was_probably_meant_is_named() {
             &["user", "show", "alcie"][..],
             "did you mean alice@default?",
         ),
-        (&["user", "show", "dave"], "did you mean dave@staff?"),
+        (&["user", "show", "dave"], "oncegate user show dave@staff"),
         (
             &["user", "remove", "crol", "--yes"],
             "did you mean carol@default?",

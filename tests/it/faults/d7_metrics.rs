@@ -140,6 +140,7 @@ fn busy() -> (Site, Daemon) {
         assert_eq!(http.verify("no-such-user", code).unwrap().0, 200);
         assert!(radius.ask("no-such-user", code).is_some());
     }
+    assert_eq!(http.send("GET", "/v1/device", b"").unwrap().0, 401);
     assert_eq!(http.send("BREW", "/no/such/route", b"").unwrap().0, 404);
     site.run(&["delivery", "test", "sms-one", "--to", "+821012345678"]);
     (site, daemon)

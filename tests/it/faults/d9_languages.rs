@@ -31,7 +31,10 @@ async fn after_a_right_factor_the_user_is_asked_in_their_language() {
     let house = House::new().await;
     let service = &house.test.service;
     for (language, wanted) in [
-        (Language::Ko, "OTP 인증번호를 입력하세요"),
+        (
+            Language::Ko,
+            "OTP \u{c778}\u{c99d}\u{bc88}\u{d638}\u{b97c} \u{c785}\u{b825}\u{d558}\u{c138}\u{c694}",
+        ),
         (Language::En, "Enter the code of your token"),
     ] {
         let patch = UserPatch {
@@ -107,7 +110,7 @@ fn korean_mails_are_korean_and_no_text_messages() {
         let mail = catalogue.message(Language::Ko, Medium::Email, &[*text], &[]);
         assert!(korean(mail.expose()), "{text:?}");
         assert!(
-            !mail.expose().contains("문자"),
+            !mail.expose().contains("\u{bb38}\u{c790}"),
             "{text:?}: {}",
             mail.expose()
         );
