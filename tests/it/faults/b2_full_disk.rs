@@ -185,7 +185,7 @@ async fn a_disk_that_cannot_be_read_is_an_error() {
     }
 }
 
-fn names_the_disk(error: &StoreError) -> bool {
+fn names_the_disk(error: &oncegate::store::StoreError) -> bool {
     let error = error.to_string();
     error.contains("power cut") || error.contains("main.redb is closed after a failed write")
 }
