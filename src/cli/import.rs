@@ -255,9 +255,12 @@ async fn send(
             Ok(made) => {
                 refusals.add(&lines, &made.refused);
                 done.rows += lines.len() as u64;
-                done.users += made.users as u64;
-                done.tokens += made.tokens as u64;
-                done.skipped += made.skipped as u64;
+                // A batch with a refused row is not made at all; the counts say what it would make.
+                if made.refused.is_empty() || done.dry_run {
+                    done.users += made.users as u64;
+                    done.tokens += made.tokens as u64;
+                    done.skipped += made.skipped as u64;
+                }
                 bar.inc(lines.len() as u64);
             }
             Err(error) => {

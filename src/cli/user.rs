@@ -388,7 +388,7 @@ impl Remove {
     async fn erase(self, context: &Context) -> Result<(), CliError> {
         let user = self.who.key()?;
         let question = format!("Destroy the personal data of user {user} for good?");
-        input::confirm(&question, self.yes)?;
+        input::vouch(&question, self.yes)?;
         let api = context.transport().await?;
         api.order(Method::POST, &admin(&["users", &user, "erase"]))
             .await?;

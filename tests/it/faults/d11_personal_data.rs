@@ -263,3 +263,16 @@ fn a_display_name_comes_by_every_way() {
     let all = octets(&site);
     assert!(!holds(&all, "Minsu".as_bytes()) && !holds(&all, "\u{bbfc}\u{c218}".as_bytes()));
 }
+
+#[test]
+fn a_key_is_destroyed_only_on_a_confirmed_word() {
+    let site = Site::new();
+    site.json(&["user", "add", "kim", "--email", "kim@example.com"]);
+    let refused = site.run(&["user", "erase", "kim"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert_eq!(
+        site.json(&["user", "show", "kim"])["email"],
+        "kim@example.com"
+    );
+    site.json(&["user", "erase", "kim", "--yes"]);
+}

@@ -354,3 +354,19 @@ async fn null_lists_and_maps_do_what_their_absence_does() {
     let misspelt = json!({"user": "carol", "grops": null});
     assert_eq!(post("/v1/admin/users", misspelt).await["status"], 400);
 }
+
+#[test]
+fn a_refused_import_says_that_nothing_was_made() {
+    let site = Site::new();
+    site.json(&["user", "add", "alice"]);
+    for file in ["user\nzz1\nalice\nzz2\n", "user\nalice\nzz1\n"] {
+        let (code, said) = import(&site, file.as_bytes(), &[]);
+        assert_eq!(code, Some(5), "{said}");
+        assert!(said.contains("nothing was imported"), "{said}");
+        assert!(!said.contains("were made"), "{said}");
+    }
+    assert_eq!(users(&site), ["alice"]);
+    let (code, said) = import(&site, b"user\nzz1\nalice\n", &["--on-conflict", "skip"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(users(&site), ["alice", "zz1"]);
+}
