@@ -167,6 +167,16 @@ impl Import {
                 .out
                 .note(&format!("Columns left out: {}", printable(&columns)));
         }
+        if looked.heading {
+            let findings = looked.faults.iter().map(|fault| finding(&name, fault));
+            return Err(
+                CliError::usage(format!("{name}: the heading cannot be used"))
+                    .findings(findings.collect())
+                    .remedy(
+                        "correct it, or leave columns out: --ignore-columns; nothing was imported",
+                    ),
+            );
+        }
         if !looked.faults.is_empty() && (!self.skip_bad || looked.rows == 0) {
             let remedy =
                 "correct the file, or leave these rows out: --skip-bad; nothing was imported";
@@ -197,13 +207,16 @@ impl Import {
         done.bad = looked.bad;
         context.out.show(&done, |done| {
             let verb = if done.dry_run { "Would make" } else { "Made" };
-            let (users, tokens) = (done.users, done.tokens);
-            let mut text = format!("{verb} {users} users and {tokens} tokens.");
+            let users = output::count(done.users, "user");
+            let tokens = output::count(done.tokens, "token");
+            let mut text = format!("{verb} {users} and {tokens}.");
             if done.skipped > 0 {
-                push!(text, " Left {} rows alone: they exist.", done.skipped);
+                let rows = output::count(done.skipped, "row");
+                push!(text, " Left out because they exist: {rows}.");
             }
             if done.bad > 0 {
-                push!(text, " Left {} malformed rows out.", done.bad);
+                let rows = output::count(done.bad, "malformed row");
+                push!(text, " Left out: {rows}.");
             }
             text
         })?;
@@ -275,9 +288,9 @@ async fn send(
             Err(error.remedy_or("correct the file; nothing was imported"))
         }
         Some(error) => Err(error.remedy(format!(
-            "{} users and {} tokens were made before that; correct it and go on with \
-             --on-conflict skip",
-            done.users, done.tokens
+            "{} and {} were made before that; correct it and go on with --on-conflict skip",
+            output::count(done.users, "user"),
+            output::count(done.tokens, "token"),
         ))),
     }
 }
@@ -326,6 +339,8 @@ struct Looked {
     faults: Vec<Fault>,
     /// Columns that are left out.
     ignored: Vec<String>,
+    /// Whether the heading is what is wrong.
+    heading: bool,
 }
 
 /// Users and serials of the rows so far: what stands twice would be refused when half is made.
@@ -366,6 +381,7 @@ fn look(text: &[u8], make: Make, ignore: &Ignore) -> Looked {
     let mut rows = match Reader::open(text, &columns::NAMES, &[], ignore) {
         Ok(rows) => rows,
         Err(fault) => {
+            looked.heading = true;
             looked.bad = 1;
             looked.faults.push(fault);
             return looked;
