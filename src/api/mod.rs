@@ -20,6 +20,7 @@ pub mod explain;
 mod import;
 mod reload;
 mod self_service;
+mod sessions;
 mod tokens;
 mod users;
 mod verify;
@@ -33,6 +34,7 @@ pub use enrolment::*;
 pub use import::*;
 pub use reload::*;
 pub use self_service::*;
+pub use sessions::*;
 pub use tokens::*;
 pub use users::*;
 pub use verify::*;
@@ -100,6 +102,9 @@ pub struct Status {
     pub daemon: bool,
     /// RADIUS listeners.
     pub radius: Vec<String>,
+    /// RADIUS listeners for accounting.
+    #[serde(default)]
+    pub accounting: Vec<String>,
     /// HTTP listeners.
     pub http: Vec<String>,
     /// Loaded policies.

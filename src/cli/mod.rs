@@ -52,6 +52,7 @@ mod logging;
 mod quickstart;
 mod selftest;
 mod serve;
+mod session;
 
 // Health
 mod config;
@@ -158,6 +159,8 @@ enum Command {
     Client(client::Client),
     #[command(subcommand)]
     Device(device::Device),
+    #[command(subcommand)]
+    Session(session::Session),
     #[command(subcommand)]
     Policy(policy::Policy),
     Verify(verify::Verify),
@@ -345,6 +348,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, CliError>
         Command::Outage(command) => command.run(context).await,
         Command::Client(command) => command.run(context).await,
         Command::Device(command) => command.run(context).await,
+        Command::Session(command) => command.run(context).await,
         Command::Policy(command) => command.run(context).await,
         Command::Verify(command) => command.run(context).await,
         Command::Audit(command) => command.run(context).await,

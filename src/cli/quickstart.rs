@@ -178,6 +178,7 @@ impl Listeners {
         let tcp: Bind = |at| TcpListener::bind(at).map(drop);
         let chosen = Self {
             radius: choose(self.radius, &site.config.radius.listen, "RADIUS", udp),
+            accounting: self.accounting,
             http: choose(self.http, &site.config.http.listen, "HTTP", tcp),
         };
         let firsts = chosen.radius.first().into_iter().chain(chosen.http.first());

@@ -19,7 +19,8 @@ use crate::server::Info;
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  oncegate serve --radius 0.0.0.0:1812 --http 127.0.0.1:8080\n\
-    Prints one line `ready radius=ADDR http=ADDR` when every listener is bound.\n\
+    Prints one line `ready radius=ADDR http=ADDR accounting=ADDR` when every listener is bound;\n\
+    `accounting` is missing where none is served.\n\
     SIGHUP does what `oncegate reload` does, and says it in the log."
 )]
 pub(super) struct Serve {
@@ -34,6 +35,9 @@ pub(super) struct Listeners {
     /// a free one
     #[arg(long, value_name = "ADDR:PORT")]
     pub(super) radius: Vec<SocketAddr>,
+    /// Serve RADIUS accounting here instead of where the configuration says; repeat it for more
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(super) accounting: Vec<SocketAddr>,
     /// Serve HTTP here instead of where the configuration says; repeat it for more
     #[arg(long, value_name = "ADDR:PORT")]
     pub(super) http: Vec<SocketAddr>,
@@ -44,6 +48,7 @@ impl Listeners {
         let some = |addresses: Vec<SocketAddr>| Some(addresses).filter(|some| !some.is_empty());
         Overrides {
             radius: some(self.radius),
+            accounting: some(self.accounting),
             http: some(self.http),
         }
     }
@@ -61,10 +66,13 @@ impl Serve {
                 addresses.iter().map(ToString::to_string).collect()
             };
             let (radius, http) = (list(&info.radius), list(&info.http));
-            let ready = json!({ "ready": true, "radius": radius, "http": http });
+            let accounting = list(&info.accounting);
+            let ready = json!({
+                "ready": true, "radius": radius, "http": http, "accounting": accounting,
+            });
             // A thread of its own, which nothing waits for: when the line is not read, only the line
             // is lost.
-            let show = move || drop(out.show(&ready, |_| ready_line(&radius, &http)));
+            let show = move || drop(out.show(&ready, |_| ready_line(&radius, &http, &accounting)));
             drop(std::thread::Builder::new().spawn(show));
         };
         daemon::serve(site, self.listeners.overrides(), ready).await?;
@@ -79,12 +87,17 @@ pub(super) fn warn_of(site: &Site) {
     }
 }
 
-fn ready_line(radius: &[String], http: &[String]) -> String {
+fn ready_line(radius: &[String], http: &[String], accounting: &[String]) -> String {
     let list = |addresses: &[String]| match addresses {
         [] => "none".to_owned(),
         some => some.join(","),
     };
-    format!("ready radius={} http={}", list(radius), list(http))
+    let mut line = format!("ready radius={} http={}", list(radius), list(http));
+    if !accounting.is_empty() {
+        line.push_str(" accounting=");
+        line.push_str(&list(accounting));
+    }
+    line
 }
 
 #[cfg(test)]
@@ -95,8 +108,12 @@ mod tests {
     fn the_ready_line_names_every_listener() {
         let two = ["127.0.0.1:1812".to_owned(), "[::1]:1812".to_owned()];
         assert_eq!(
-            ready_line(&two, &[]),
+            ready_line(&two, &[], &[]),
             "ready radius=127.0.0.1:1812,[::1]:1812 http=none"
+        );
+        assert_eq!(
+            ready_line(&two[..1], &[], &["127.0.0.1:1813".to_owned()]),
+            "ready radius=127.0.0.1:1812 http=none accounting=127.0.0.1:1813"
         );
     }
 

@@ -96,6 +96,8 @@ fn describe(status: &api::Status) -> String {
     };
     table.pair("oncegate", format!("{} {state}", status.version));
     table.pair("radius", status.daemon.then(|| joined(&status.radius)));
+    let accounting = (!status.accounting.is_empty()).then(|| joined(&status.accounting));
+    table.pair("accounting", accounting);
     table.pair("http", status.daemon.then(|| joined(&status.http)));
     let outage = status.outage.as_ref().map(|outage| {
         let until = local_time(&outage.until);

@@ -170,6 +170,7 @@ const NAMES: &[(&str, &[&str])] = &[
     ("token", &["tokens"]),
     ("client", &["clients", "nas"]),
     ("device", &["devices"]),
+    ("session", &["sessions", "accounting"]),
     ("policy", &["policies"]),
     ("delegation", &["delegations"]),
     ("outage", &["outages"]),

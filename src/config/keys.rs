@@ -20,6 +20,10 @@ keys! {
     RADIUS_ENABLED = "radius.enabled", "true", "serve RADIUS";
     RADIUS_LISTEN = "radius.listen", "127.0.0.1:1812",
         "addresses for RADIUS over UDP; a list for more than one";
+    RADIUS_ACCOUNTING_LISTEN = "radius.accounting_listen", "auto",
+        "addresses for RADIUS accounting over UDP; auto: port 1813 where listen has 1812, 1646 where it has 1645; off";
+    RADIUS_ACCOUNTING_KEEP = "radius.accounting_keep", "30d",
+        "how long a session is listed after its last report, at least 1d; the audit keeps the reports";
     HTTP_ENABLED = "http.enabled", "true", "serve HTTP";
     HTTP_LISTEN = "http.listen", "127.0.0.1:8080",
         "addresses for HTTP; a list for more than one";

@@ -96,6 +96,37 @@ impl Config {
 pub struct Radius {
     /// Where RADIUS over UDP is served; empty when disabled.
     pub listen: Vec<SocketAddr>,
+    /// Where accounting is.
+    pub accounting: Accounting,
+    /// How long a session is listed after its last report.
+    pub accounting_keep: Duration,
+}
+
+/// Where accounting is served.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Accounting {
+    /// Beside the listeners on the usual ports.
+    Auto,
+    /// Here; nowhere when empty.
+    At(Vec<SocketAddr>),
+}
+
+impl Accounting {
+    /// The addresses, beside these listeners for authentication.
+    pub fn beside(&self, listen: &[SocketAddr]) -> Vec<SocketAddr> {
+        if let Self::At(addresses) = self {
+            return addresses.clone();
+        }
+        // RFC 2866 s3, and the pair that was used before it; 0 is any free one.
+        let port = |port| match port {
+            1812 => Some(1813),
+            1645 => Some(1646),
+            0 => Some(0),
+            _ => None,
+        };
+        let beside = |address: &SocketAddr| Some((address.ip(), port(address.port())?).into());
+        listen.iter().filter_map(beside).collect()
+    }
 }
 
 /// `[http]`

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::config::Accounting;
 use crate::config::Audit;
 use crate::config::Config;
 use crate::config::EffectiveValue;
@@ -126,8 +127,35 @@ impl Resolver<'_> {
     fn radius(&mut self) -> Option<Radius> {
         let enabled = self.one(keys::RADIUS_ENABLED, parse_flag);
         let listen = self.addresses(keys::RADIUS_LISTEN);
-        let listen = if enabled? { listen? } else { Vec::new() };
-        Some(Radius { listen })
+        let accounting = self.accounting();
+        let accounting_keep = self.one(keys::RADIUS_ACCOUNTING_KEEP, |text| {
+            let keep = in_range(units::duration(text)?, KEEP_MIN..=Duration::MAX);
+            keep.ok_or_else(|| "write at least 1d".to_owned())
+        });
+        let enabled = enabled?;
+        let (listen, accounting) = if enabled {
+            (listen?, accounting?)
+        } else {
+            (Vec::new(), Accounting::At(Vec::new()))
+        };
+        Some(Radius {
+            listen,
+            accounting,
+            accounting_keep: accounting_keep?,
+        })
+    }
+
+    fn accounting(&mut self) -> Option<Accounting> {
+        let key = keys::RADIUS_ACCOUNTING_LISTEN;
+        let values = self.written.entry(key).values;
+        let accounting = match values.as_slice() {
+            [one] if one.text == "auto" => Accounting::Auto,
+            [one] if one.text == "off" => Accounting::At(Vec::new()),
+            [] => Accounting::At(Vec::new()),
+            _ => return self.addresses(key).map(Accounting::At),
+        };
+        self.list(key, |_| Ok(()))?;
+        Some(accounting)
     }
 
     fn http(&mut self, dir: &Path) -> Option<Http> {

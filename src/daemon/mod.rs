@@ -102,6 +102,8 @@ pub enum StartError {
 pub struct Overrides {
     /// `serve --radius`.
     pub radius: Option<Vec<SocketAddr>>,
+    /// `serve --accounting`.
+    pub accounting: Option<Vec<SocketAddr>>,
     /// `serve --http`.
     pub http: Option<Vec<SocketAddr>>,
 }

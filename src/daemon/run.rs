@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::config::Accounting;
 use crate::daemon::Overrides;
 use crate::daemon::Site;
 use crate::daemon::StartError;
@@ -62,7 +64,10 @@ pub async fn serve(
     let pipeline = radius::Pipeline::new(
         Arc::clone(&service),
         Arc::new(dictionary()?),
-        (&site.config.limits).into(),
+        radius::Settings {
+            class: !listeners.accounting.is_empty(),
+            ..(&site.config.limits).into()
+        },
     );
     let app = App::new(Arc::clone(&service), site.config.limits, info.clone());
     app.set_trusted_proxies(site.config.http.trusted_proxies.clone());
@@ -94,7 +99,8 @@ pub async fn serve(
 
     let shutdown = CancellationToken::new();
     let tasks = TaskTracker::new();
-    tasks.spawn(radius::run(listeners.radius, pipeline, shutdown.clone()));
+    let radius = listeners.radius.into_iter().chain(listeners.accounting);
+    tasks.spawn(radius::run(radius.collect(), pipeline, shutdown.clone()));
     let connections = Arc::new(Semaphore::new(site.config.limits.http_connections));
     for listener in listeners.http {
         let (tls, app) = (listeners.tls.clone(), Arc::clone(&app));
@@ -153,6 +159,12 @@ fn start_loops(
         "forgetting of addresses",
         Box::pin(forget_sources(daemon, end)),
     );
+    let keep = site.config.radius.accounting_keep;
+    let (daemon, end) = parts();
+    start(
+        "forgetting of sessions",
+        Box::pin(forget_sessions(daemon, keep, end)),
+    );
     let (daemon, end) = parts();
     start(
         "records of refused enrolments",
@@ -180,6 +192,7 @@ fn start_loops(
 
 struct Listeners {
     radius: Vec<radius::Listener>,
+    accounting: Vec<radius::Listener>,
     http: Vec<TcpListener>,
     unix: UnixListener,
     socket: SocketFile,
@@ -189,14 +202,15 @@ struct Listeners {
 impl Listeners {
     fn info(&self, site: &Site) -> Info {
         let bound = |listener: &TcpListener| listener.local_addr().ok();
+        let radius = |listeners: &[radius::Listener]| {
+            let listeners = listeners.iter();
+            listeners.map(radius::Listener::local_addr).collect()
+        };
         Info {
             daemon: true,
             demo: site.is_quickstart(),
-            radius: self
-                .radius
-                .iter()
-                .map(radius::Listener::local_addr)
-                .collect(),
+            radius: radius(&self.radius),
+            accounting: radius(&self.accounting),
             http: self.http.iter().filter_map(bound).collect(),
             public_url: site.config.http.public_url.clone(),
         }
@@ -223,13 +237,33 @@ async fn bind(site: &Site, overrides: Overrides) -> Result<Listeners, StartError
             Some(Arc::new(tls))
         }
     };
-    let radius = overrides
+    let listen = overrides
         .radius
         .unwrap_or_else(|| config.radius.listen.clone());
-    let radius = radius::bind_all(&radius).map_err(|error| {
-        let addresses: Vec<String> = radius.iter().map(ToString::to_string).collect();
-        cannot_bind("RADIUS", &addresses.join(", "), "--radius", &error)
-    })?;
+    let bind_radius = |what, addresses: &[SocketAddr], option| {
+        radius::bind_all(addresses).map_err(|error| {
+            let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+            cannot_bind(what, &addresses.join(", "), option, &error)
+        })
+    };
+    let radius = bind_radius("RADIUS", &listen, "--radius")?;
+    let chosen = overrides.accounting.map(Accounting::At);
+    let chosen = chosen.as_ref().unwrap_or(&config.radius.accounting);
+    let accounting = bind_radius("RADIUS accounting", &chosen.beside(&listen), "--accounting");
+    let accounting = match (accounting, chosen) {
+        // Another server may do the accounting: authentication does not depend on it.
+        (Err(error), Accounting::Auto) => {
+            tracing::warn!(
+                %error,
+                "no accounting (`radius.accounting_listen` is auto): a NAS that waits for answers to it \
+                 refuses logins; say `off` there if another server takes it"
+            );
+            Vec::new()
+        }
+        (bound, _) => bound?,
+    };
+    let accounting = accounting.into_iter();
+    let accounting = accounting.map(radius::Listener::for_accounting).collect();
     let mut http = Vec::new();
     for address in overrides.http.unwrap_or_else(|| config.http.listen.clone()) {
         if tls.is_none() && !config.http.insecure && !address.ip().is_loopback() {
@@ -273,6 +307,7 @@ async fn bind(site: &Site, overrides: Overrides) -> Result<Listeners, StartError
     })?;
     Ok(Listeners {
         radius,
+        accounting,
         http,
         unix,
         socket: SocketFile(path),
@@ -338,6 +373,19 @@ async fn forget_sources(service: Arc<Service>, shutdown: CancellationToken) {
     {
         if let Err(error) = service.forget_sources(FORGET_AFTER).await {
             tracing::warn!(%error, "old failure counters of addresses stay");
+        }
+    }
+}
+
+/// Removes sessions from the list that no NAS has reported for so long.
+async fn forget_sessions(service: Arc<Service>, keep: Duration, shutdown: CancellationToken) {
+    loop {
+        if let Err(error) = service.forget_sessions(keep).await {
+            tracing::warn!(%error, "old sessions stay listed");
+        }
+        let pause = tokio::time::sleep(FORGET_EVERY);
+        if shutdown.run_until_cancelled(pause).await.is_none() {
+            return;
         }
     }
 }

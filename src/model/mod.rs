@@ -13,6 +13,7 @@ pub mod kind;
 pub mod message;
 pub mod reason;
 pub mod sealing;
+pub mod session;
 pub mod source;
 pub mod token;
 pub mod user;

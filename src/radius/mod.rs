@@ -62,6 +62,9 @@ pub mod encode;
 pub mod reply;
 pub mod request;
 
+// What a NAS reports
+pub mod accounting;
+
 // Who asks, and whether they asked before
 pub mod client;
 pub mod duplicate;
@@ -132,6 +135,8 @@ discards! {
         "Too many requests are being worked on.";
     BadUserPasswordLength "bad_user_password_length"
         "The User-Password is not 16 to 128 octets in blocks of 16.";
+    IncompleteAccounting "incomplete_accounting"
+        "An Accounting-Request lacks Acct-Status-Type or Acct-Session-Id.";
     UnexpectedIdentifier "unexpected_identifier"
         "A reply does not carry the Identifier of the request.";
     BadResponseAuthenticator "bad_response_authenticator"

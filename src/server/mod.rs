@@ -17,6 +17,8 @@ pub struct Info {
     pub demo: bool,
     /// Bound RADIUS listeners.
     pub radius: Vec<SocketAddr>,
+    /// Bound RADIUS listeners for accounting.
+    pub accounting: Vec<SocketAddr>,
     /// Bound HTTP listeners.
     pub http: Vec<SocketAddr>,
     /// Where devices reach the HTTP listeners from outside.

@@ -91,6 +91,7 @@ mod opened;
 pub mod outage;
 mod round;
 pub mod self_service;
+mod sessions;
 mod slot;
 pub mod travel;
 pub mod vital;

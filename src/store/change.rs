@@ -1,5 +1,7 @@
 //! What a change of a record does to the rows, given the newest ones. No IO of its own.
 
+use std::fmt::Write as _;
+
 use crate::model::audit::ChangeEvent;
 use crate::model::audit::Changed;
 use crate::model::audit::Event;
@@ -9,6 +11,9 @@ use crate::model::credential::Verifier;
 use crate::model::id::Serial;
 use crate::model::issue::day;
 use crate::model::kind::Kind;
+use crate::model::session::Session;
+use crate::model::session::Usage;
+use crate::model::session::cause_word;
 use crate::model::source::SourceState;
 use crate::model::token::LifeCycle;
 use crate::model::token::Moving;
@@ -36,6 +41,7 @@ use crate::store::record::Entry;
 use crate::store::record::RowWrite;
 use crate::store::record::Table;
 use crate::store::seal::Sealer;
+use crate::store::session;
 use crate::store::users;
 use crate::store::words::concerned;
 use crate::store::words::words;
@@ -118,7 +124,10 @@ pub(crate) fn change(
             let keys = writes.iter().filter(|write| write.table == Table::Erased);
             Some(format!("keys of personal data destroyed: {}", keys.count()))
         }
-        Change::ForgetSources { .. } => Some(format!("{} rows", writes.len())),
+        Change::ForgetSources { .. }
+        | Change::ForgetSessions { .. }
+        | Change::EndSessions { .. } => Some(format!("{} rows", writes.len())),
+        Change::ReportSession(report) => Some(reported(&report.session)),
         Change::ExpireTokens => expired,
         Change::Reanchor(_) => anchored,
         Change::Loaded { changes, .. }
@@ -266,6 +275,29 @@ fn created(token: &Token) -> String {
     said
 }
 
+/// Where a session is, and what it used.
+fn reported(session: &Session) -> String {
+    let mut said = format!("NAS {}", session.key.nas);
+    if let Some(address) = session.framed_ip {
+        let _ = write!(said, ", address {address}");
+    }
+    if session.usage != Usage::default() {
+        let Usage {
+            seconds,
+            octets_in,
+            octets_out,
+        } = session.usage;
+        let _ = write!(
+            said,
+            ", {seconds} s, {octets_in} octets in, {octets_out} out"
+        );
+    }
+    if let Some(cause) = session.cause.and_then(cause_word) {
+        let _ = write!(said, ", {cause}");
+    }
+    said
+}
+
 /// `new PIN`, `no password`, ...
 fn said(name: &str, verifier: Option<&Verifier>, by: &By) -> String {
     let Some(verifier) = verifier else {
@@ -313,6 +345,9 @@ fn writes(
             Ok(vec![set_credentials(rows, key, credentials, 0, keys)?])
         }
         Change::ForgetSources { before } => forget_sources(rows, *before, keys.now),
+        Change::ReportSession(report) => session::report(rows, report),
+        Change::EndSessions { client, nas, at } => session::end_of_nas(rows, client, nas, *at),
+        Change::ForgetSessions { before } => session::forget(rows, *before),
         Change::CreateToken(token, state) => create_token(rows, token, state, keys),
         Change::SetTokenState {
             serial,

@@ -152,7 +152,8 @@ fn is_shown(write: &RowWrite) -> bool {
         | Table::Expiries
         | Table::Links
         | Table::Former
-        | Table::Erased => false,
+        | Table::Erased
+        | Table::Sessions => false,
     }
 }
 

@@ -54,6 +54,9 @@ use crate::model::issue::IssueRefusal;
 use crate::model::issue::Issued;
 use crate::model::kind::Kind;
 use crate::model::reason::Decision;
+use crate::model::session::Report;
+use crate::model::session::Session;
+use crate::model::session::SessionKey;
 use crate::model::source::Source;
 use crate::model::source::SourceState;
 use crate::model::token::LifeCycle;
@@ -99,6 +102,7 @@ pub mod repair;
 mod rows;
 pub mod seal;
 mod segment;
+mod session;
 mod trail;
 mod users;
 mod wanted;
@@ -187,6 +191,15 @@ pub trait Store: Send + Sync + 'static {
 
     /// All clients in order of name.
     fn clients(&self) -> Answer<'_, Vec<Client>>;
+
+    /// Sessions in order of client, NAS and id, after the one with this key, at most `limit`, of those that
+    /// `wanted` takes.
+    fn sessions<'a>(
+        &'a self,
+        after: Option<SessionKey>,
+        limit: usize,
+        wanted: &'a (dyn Fn(&Session) -> bool + Sync),
+    ) -> Answer<'a, Vec<Session>>;
 
     /// Source addresses of clients with `require = auto` that are known to sign their requests:
     /// (client, address).
@@ -344,6 +357,22 @@ pub enum Change {
     /// Forgets sources whose last failure is before this time; not found when there is none.
     ForgetSources {
         /// Failures after it are kept.
+        before: UnixTime,
+    },
+    /// Takes what a NAS reports of a session; not found when it says nothing new.
+    ReportSession(Report),
+    /// Ends open sessions of a NAS that has restarted, some at a time; not found when there is none.
+    EndSessions {
+        /// The client that reports it.
+        client: String,
+        /// The NAS.
+        nas: String,
+        /// When it restarted.
+        at: UnixTime,
+    },
+    /// Forgets sessions without a report since this time, some at a time; not found when there is none.
+    ForgetSessions {
+        /// Reports after it are kept.
         before: UnixTime,
     },
     /// A new token and where its moving factor starts; conflict when the serial exists.

@@ -7,7 +7,7 @@
 //! Row keys: a user is `realm 00 name`, a token `realm 00 name 00 serial` (control characters are
 //! refused in names, so keys are prefix-free and a user's tokens lie together), a device
 //! `realm 00 name 00 id`; token state and owner are keyed by serial, device state and owner by id, a
-//! client by name, a lesson by `client 00 address`, the last step of a token that is gone by a mark of
+//! client by name, a session by `client 00 NAS 00 id`, a lesson by `client 00 address`, the last step of a token that is gone by a mark of
 //! its key and owner. A removed user's name leads to the numbers of the keys of their personal data; the
 //! number of a key that must not be is in `erased`. Indexes have empty rows: `mark of an address, serial`, `time 8 serial` of what expires,
 //! `serial 00 realm 00 name` of tokens that count for a second user.
@@ -50,6 +50,7 @@ mod changes;
 mod client;
 mod credential;
 mod device;
+mod session;
 mod state;
 mod token;
 mod various;
@@ -69,6 +70,10 @@ pub(crate) use device::device_row;
 pub(crate) use device::device_state;
 pub(crate) use device::device_state_row;
 pub(crate) use device::devices_prefix;
+pub(crate) use session::session;
+pub(crate) use session::session_key;
+pub(crate) use session::session_row;
+pub(crate) use session::sessions_prefix;
 pub(crate) use state::source_state;
 pub(crate) use state::source_state_row;
 pub(crate) use state::token_state;
@@ -124,11 +129,12 @@ pub(crate) enum Table {
     Links,
     Former,
     Erased,
+    Sessions,
 }
 
 impl Table {
     /// Every table, in order of its number.
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::Users,
         Self::Tokens,
         Self::Owners,
@@ -150,6 +156,7 @@ impl Table {
         Self::Links,
         Self::Former,
         Self::Erased,
+        Self::Sessions,
     ];
 
     /// Its name in the file and in associated data.
@@ -176,6 +183,7 @@ impl Table {
             Self::Links => "links",
             Self::Former => "former",
             Self::Erased => "erased",
+            Self::Sessions => "sessions",
         }
     }
 

@@ -1,5 +1,6 @@
 //! What the audit calls a change: a word, the record it is done to, the user it concerns.
 
+use crate::model::session::Status;
 use crate::model::token::LifeCycle;
 use crate::store::By;
 use crate::store::Change;
@@ -36,6 +37,16 @@ pub(super) fn words(change: &Change, by: &By) -> (&'static str, String) {
         Change::SetCredentials(key, _) => ("credentials_set", key.to_string()),
         Change::RenewCredentials(key, _) => ("credentials_renew", key.to_string()),
         Change::ForgetSources { before } => ("sources_forget", before.rfc3339()),
+        Change::ReportSession(report) => {
+            let action = match report.status {
+                Status::Start => "session_start",
+                Status::Interim => "session_update",
+                Status::Stop => "session_stop",
+            };
+            (action, report.session.key.id.clone())
+        }
+        Change::EndSessions { nas, .. } => ("sessions_end", nas.clone()),
+        Change::ForgetSessions { before } => ("sessions_forget", before.rfc3339()),
         Change::CreateToken(token, _) => ("token_add", token.serial.to_string()),
         Change::SetTokenState { serial, state, .. } => {
             let action = match state {
@@ -108,12 +119,18 @@ pub(super) fn concerned(rows: &Working<'_>, change: &Change) -> Result<Option<St
             return rows.get(Table::Owners, serial.as_str().as_bytes(), owner);
         }
         Change::Note { user, .. } => return Ok(user.clone()),
+        Change::ReportSession(report) => {
+            let user = &report.session.user;
+            return Ok((!user.is_empty()).then(|| user.clone()));
+        }
         Change::Reanchor(change) => &change.user,
         Change::CreateClient(_)
         | Change::UpdateClient(_)
         | Change::RemoveClient(..)
         | Change::Learn { .. }
         | Change::ForgetSources { .. }
+        | Change::EndSessions { .. }
+        | Change::ForgetSessions { .. }
         | Change::ExpireTokens
         | Change::SetOutage(_)
         | Change::Delegate(_)

@@ -61,6 +61,7 @@ pub(crate) const SETTINGS: Settings = Settings {
     request_timeout: Duration::from_secs(3),
     drain: Duration::from_secs(5),
     lanes: 1,
+    class: false,
 };
 
 #[tokio::test]

@@ -14,6 +14,8 @@ use crate::model::device::DeviceState;
 use crate::model::enrolment::Delegation;
 use crate::model::kind::Kind;
 use crate::model::message::mask;
+use crate::model::session::Session;
+use crate::model::session::cause_word;
 use crate::model::token::Token;
 use crate::model::token::TokenState;
 use crate::model::user::User;
@@ -83,6 +85,28 @@ pub(crate) fn store(report: StoreReport) -> api::StoreCheck {
         unproven: report.unproven.into_iter().map(str::to_owned).collect(),
         journal: Some(chain(report.chain)),
         checksums: None,
+    }
+}
+
+pub(crate) fn session(session: &Session) -> api::Session {
+    let cause = |cause: u32| cause_word(cause).map_or_else(|| cause.to_string(), str::to_owned);
+    api::Session {
+        session: session.key.id.clone(),
+        user: session.user.clone(),
+        client: session.key.client.clone(),
+        nas: session.key.nas.clone(),
+        nas_ip: session.nas_ip.map(|address| address.to_string()),
+        calling_station: session.calling_station.clone(),
+        framed_ip: session.framed_ip.map(|address| address.to_string()),
+        request_id: session.login.map(|login| login.to_string()),
+        open: session.ended.is_none(),
+        started: session.started.rfc3339(),
+        updated: session.updated.rfc3339(),
+        ended: session.ended.map(UnixTime::rfc3339),
+        cause: session.cause.map(cause),
+        seconds: session.usage.seconds,
+        octets_in: session.usage.octets_in,
+        octets_out: session.usage.octets_out,
     }
 }
 

@@ -95,6 +95,7 @@ pub const ROUTES: &[Route] = &[
     route("GET", "devices/{id}", LOOK),
     route("PATCH", "devices/{id}", OPERATOR),
     route("DELETE", "devices/{id}", OPERATOR),
+    route("GET", "sessions", LOOK),
     route("POST", "import", ADMIN),
     route("GET", "reload", AUDITOR),
     route("POST", "reload", ADMIN),

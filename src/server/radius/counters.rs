@@ -16,6 +16,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
 use crate::radius::Discard;
+use crate::server::radius::udp::Serves;
 
 /// All counters of the RADIUS front end.
 #[derive(Debug, Default)]
@@ -50,6 +51,7 @@ events! {
     Accept "accept" "An Access-Accept left.";
     Challenge "challenge" "An Access-Challenge left.";
     Reject "reject" "An Access-Reject left.";
+    Accounting "accounting" "An Accounting-Response left: what was reported is on record.";
     Status "status" "A Status-Server was answered.";
     Resent "resent" "A retransmission got the kept answer.";
     Undecided "undecided" "Nobody could decide: silence, and the retransmission is tried again.";
@@ -100,6 +102,7 @@ impl PeerCounters {
 #[derive(Clone, Debug)]
 pub struct Ingress {
     pub(super) number: u16,
+    pub(super) serves: Serves,
     pub(super) counters: Arc<ListenerCounters>,
 }
 
@@ -136,12 +139,16 @@ impl Counters {
     }
 
     /// New counters for a listener, and its number.
-    pub(super) fn listener(&self, address: SocketAddr) -> Ingress {
+    pub(super) fn listener(&self, address: SocketAddr, serves: Serves) -> Ingress {
         let mut listeners = self.listeners.lock().expect(UNPOISONED);
         let number = u16::try_from(listeners.len()).unwrap_or(u16::MAX);
         let counters = Arc::new(ListenerCounters::default());
         listeners.push((address, Arc::clone(&counters)));
-        Ingress { number, counters }
+        Ingress {
+            number,
+            serves,
+            counters,
+        }
     }
 
     /// Appends everything in the `OpenMetrics` text format. Series that are 0 are left out, except

@@ -13,10 +13,14 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::model::audit::Channel;
 use crate::model::audit::Origin;
 use crate::model::id::RequestId;
+use crate::model::session::Accounting;
+use crate::radius::accounting::nas_address;
 use crate::radius::attribute::Type;
 use crate::radius::dictionary::Dictionary;
 use crate::radius::duplicate::Finish;
 use crate::radius::duplicate::Ticket;
+use crate::radius::encode::MessageAuthenticator;
+use crate::radius::packet::Code;
 use crate::radius::packet::Packet;
 use crate::server::radius::counters::Event;
 use crate::server::radius::password::Credential;
@@ -39,14 +43,24 @@ pub struct Job {
     pub(super) source: IpAddr,
     /// The packet, without padding.
     pub(super) octets: Vec<u8>,
-    pub(super) credential: Credential,
+    pub(super) task: Task,
     pub(super) id: RequestId,
     pub(super) at: UnixTime,
-    /// Whether the address has just proven that it signs its requests.
-    pub(super) learn: bool,
     pub(super) claim: Claim,
     /// Its place among the admitted, given back when the answer is known.
     pub(super) _permit: OwnedSemaphorePermit,
+}
+
+/// What a request asks for.
+pub(super) enum Task {
+    /// Whether the user may come in.
+    Login {
+        credential: Credential,
+        /// Whether the address has just proven that it signs its requests.
+        learn: bool,
+    },
+    /// That a report is put on record.
+    Account(Box<Accounting>),
 }
 
 /// An answer that may leave at its time.
@@ -75,21 +89,64 @@ impl Job {
             .await
             .ok()?;
         let packet = Packet::parse(&self.octets).expect("it was parsed when it arrived");
-        // One for the whole of it: what was measured is what is built.
-        let dictionary = self.pipeline.dictionary();
-        let Some(decided) = self.decide(&packet, &dictionary).await else {
-            self.peer.counters.event(Event::Undecided);
-            return None;
+        let (event, octets, delay) = match &self.task {
+            Task::Account(said) => {
+                let octets = self.account(&packet, said).await?;
+                (Event::Accounting, octets, Duration::ZERO)
+            }
+            Task::Login { credential, learn } => {
+                // One for the whole of it: what was measured is what is built.
+                let dictionary = self.pipeline.dictionary();
+                let decided = self
+                    .decide(&packet, &dictionary, (credential, *learn))
+                    .await;
+                let Some(decided) = decided else {
+                    self.peer.counters.event(Event::Undecided);
+                    return None;
+                };
+                let (event, octets) = self.reply(&packet, &decided, &dictionary)?;
+                (event, octets, decided.delay)
+            }
         };
-        let (event, octets) = self.reply(&packet, &decided, &dictionary)?;
-        self.answer(event, octets, decided.delay)
+        self.answer(event, octets, delay)
     }
 
-    async fn decide(&self, packet: &Packet<'_>, dictionary: &Dictionary) -> Option<Decided> {
+    /// RFC 2866 s4.2: the response leaves when the report is on record, and only then. It is signed when the
+    /// request was: what counts in accounting is the Response Authenticator.
+    async fn account(&self, packet: &Packet<'_>, said: &Accounting) -> Option<Arc<[u8]>> {
+        let (service, client) = (&self.pipeline.service, &self.peer.client);
+        if let Err(error) = service.account(said, client, (self.id, self.at)).await {
+            let client = client.name.as_str();
+            tracing::warn!(id = %self.id, client, %error, "accounting not on record: no answer");
+            self.peer.counters.event(Event::Undecided);
+            return None;
+        }
+        let sign = if packet.has(Type::MessageAuthenticator) {
+            MessageAuthenticator::First
+        } else {
+            MessageAuthenticator::Omit
+        };
+        let keys = self.peer.keys(self.secret);
+        let built = reply::plain(packet, Code::AccountingResponse, sign, keys);
+        built.map_err(|error| self.unbuilt(&error)).ok()
+    }
+
+    fn unbuilt(&self, error: &dyn std::error::Error) {
+        let client = self.peer.client.name.as_str();
+        tracing::error!(id = %self.id, client, %error, "decided, but no reply can be built");
+        self.peer.counters.event(Event::Undecided);
+    }
+
+    async fn decide(
+        &self,
+        packet: &Packet<'_>,
+        dictionary: &Dictionary,
+        (credential, learn): (&Credential, bool),
+    ) -> Option<Decided> {
         let Self { pipeline, peer, .. } = self;
         let client = peer.client.as_ref();
         let service = &pipeline.service;
-        if self.learn {
+        if learn {
             // Before the answer: an attacker who saw it must not find the address unprotected.
             if let Err(error) = service.learn(&client.name, self.source).await {
                 let client = client.name.as_str();
@@ -115,9 +172,9 @@ impl Job {
             deadline: self.at.plus(pipeline.settings.request_timeout),
             client,
             channel: Channel::Radius,
-            method: self.credential.method,
+            method: credential.method,
             user: &user,
-            presented: Presented::Passcode(&self.credential.passcode),
+            presented: Presented::Passcode(&credential.passcode),
             // What is not text is no challenge of ours.
             challenge: packet
                 .first(Type::State)
@@ -145,7 +202,9 @@ impl Job {
         let keys = self.peer.keys(self.secret);
         let (event, built) = match &decided.outcome {
             Outcome::Accept(accepted) => {
-                let built = reply::accept(packet, &accepted.attributes, dictionary, keys);
+                let class = self.pipeline.settings.class.then_some(self.id);
+                let attributes = &accepted.attributes;
+                let built = reply::accept(packet, attributes, dictionary, class, keys);
                 (Event::Accept, built)
             }
             Outcome::Challenge(challenge) => {
@@ -157,15 +216,8 @@ impl Job {
                 reply::reject(packet, keys).map_err(Into::into),
             ),
         };
-        match built {
-            Ok(octets) => Some((event, octets)),
-            Err(error) => {
-                let client = self.peer.client.name.as_str();
-                tracing::error!(id = %self.id, client, %error, "decided, but no reply can be built");
-                self.peer.counters.event(Event::Undecided);
-                None
-            }
-        }
+        let octets = built.map_err(|error| self.unbuilt(&error)).ok()?;
+        Some((event, octets))
     }
 
     fn answer(self, event: Event, octets: Arc<[u8]>, delay: Duration) -> Option<Answer> {
@@ -256,13 +308,9 @@ impl Drop for Claim {
 
 /// What the NAS says of itself and of the person's line.
 fn origin(packet: &Packet<'_>) -> Option<Arc<Origin>> {
-    let v4 = packet.first(Type::NasIpAddress);
-    let v4 = v4.and_then(|octets| Some(IpAddr::from(<[u8; 4]>::try_from(octets).ok()?)));
-    let v6 = packet.first(Type::NasIpv6Address);
-    let v6 = v6.and_then(|octets| Some(IpAddr::from(<[u8; 16]>::try_from(octets).ok()?)));
     Origin::new(
         packet.first(Type::NasIdentifier),
-        v4.or(v6),
+        nas_address(packet),
         packet.first(Type::CallingStationId),
     )
 }

@@ -37,15 +37,21 @@ use crate::server::radius::pipeline::Received;
 use crate::server::radius::udp::Listener;
 use crate::server::radius::udp::Port;
 use crate::server::radius::udp::Route;
+use crate::server::radius::udp::Serves;
 use crate::server::radius::udp::is_passing;
 
 /// Serves until `shutdown`, then finishes what is in flight, for as long as the settings say.
 pub async fn run(listeners: Vec<Listener>, pipeline: Arc<Pipeline>, shutdown: CancellationToken) {
     let mut ends = Vec::new();
     for listener in listeners {
-        let ingress = pipeline.listener(listener.local_addr());
+        let serves = listener.serves();
+        let ingress = pipeline.listener_for(listener.local_addr(), serves);
         let (listener, turn) = (Arc::new(listener), Arc::new(Semaphore::new(1)));
-        let vital = format!("RADIUS on {}", listener.local_addr());
+        let noun = match serves {
+            Serves::Authentication => "RADIUS",
+            Serves::Accounting => "RADIUS accounting",
+        };
+        let vital = format!("{noun} on {}", listener.local_addr());
         pipeline.service.vitals().require(&vital);
         for _ in 0..pipeline.settings.lanes {
             ends.push(begin(Place {

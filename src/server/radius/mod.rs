@@ -30,5 +30,6 @@ pub use crate::server::radius::pipeline::Pipeline;
 pub use crate::server::radius::pipeline::Received;
 pub use crate::server::radius::pipeline::Settings;
 pub use crate::server::radius::udp::Listener;
+pub use crate::server::radius::udp::Serves;
 pub use crate::server::radius::udp::bind;
 pub use crate::server::radius::udp::bind_all;

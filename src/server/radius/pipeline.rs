@@ -7,7 +7,7 @@
 //!   Message-Authenticator             bad, missing: silence       RFC 3579 s3.2, CVE-2024-3596
 //!   Status-Server                     answered here               RFC 5997
 //!   seen before?                      silence, or the same octets RFC 5080 s2.2.2
-//!   room?  reveal User-Password       -> Job
+//!   room?  reveal User-Password       -> Job   (accounting: read the report)
 //! Job::run (a future of the lane)
 //!   lesson stored, service decides    nobody could: silence, and a retransmission is tried again
 //!   reply built                       -> Answer
@@ -34,6 +34,7 @@ use tokio::sync::Semaphore;
 use crate::config::Limits;
 use crate::model::client::Require;
 use crate::radius::Discard;
+use crate::radius::accounting;
 use crate::radius::attribute::Type;
 use crate::radius::authenticator::SecretKeys;
 use crate::radius::authenticator::Signature;
@@ -43,6 +44,7 @@ use crate::radius::duplicate::Begin;
 use crate::radius::duplicate::Duplicates;
 use crate::radius::duplicate::Fingerprint;
 use crate::radius::duplicate::Key;
+use crate::radius::encode::MessageAuthenticator;
 use crate::radius::packet::Code;
 use crate::radius::packet::Packet;
 use crate::radius::verify;
@@ -54,12 +56,14 @@ use crate::server::radius::counters::PeerCounters;
 use crate::server::radius::counters::bump;
 use crate::server::radius::job::Claim;
 use crate::server::radius::job::Job;
+use crate::server::radius::job::Task;
 use crate::server::radius::limiter::Limiter;
 use crate::server::radius::password::Credential;
 use crate::server::radius::reply;
 use crate::server::radius::table::Peer;
 use crate::server::radius::table::Secret;
 use crate::server::radius::table::Table;
+use crate::server::radius::udp::Serves;
 use crate::service::Service;
 use crate::time::UnixTime;
 
@@ -78,6 +82,8 @@ pub struct Settings {
     pub drain: Duration,
     /// Lanes of each listener, at least 1; see [`crate::server::radius::run`].
     pub lanes: usize,
+    /// Whether accepts carry a Class by which accounting is linked with them.
+    pub class: bool,
 }
 
 impl From<&Limits> for Settings {
@@ -89,6 +95,7 @@ impl From<&Limits> for Settings {
             request_timeout: limits.request_timeout,
             drain: limits.request_timeout.saturating_add(DRAIN),
             lanes: lanes(),
+            class: false,
         }
     }
 }
@@ -104,6 +111,8 @@ pub struct Pipeline {
     pub(super) working: Arc<Semaphore>,
     /// Places for requests that are worked on or wait for it.
     admitted: Arc<Semaphore>,
+    /// Places for accounting: when all NASes report at once, logins go on.
+    reports: Arc<Semaphore>,
     dictionary: ArcSwap<Dictionary>,
     table: Arc<ArcSwap<Table>>,
     /// Held for one look-up at a time, never across an await.
@@ -142,6 +151,7 @@ impl Pipeline {
             rejects: semaphore(settings.reject_queue),
             working: semaphore(settings.in_flight),
             admitted: semaphore(settings.in_flight.saturating_add(settings.queue)),
+            reports: semaphore(settings.in_flight.div_ceil(REPORTS)),
             dictionary: ArcSwap::new(dictionary),
             table,
             duplicates: Mutex::new(Duplicates::new(duplicate::Limits::default())),
@@ -154,9 +164,14 @@ impl Pipeline {
         self.dictionary.store(dictionary);
     }
 
-    /// Announces a listener.
+    /// Announces a listener for Access-Requests.
     pub fn listener(&self, address: SocketAddr) -> Ingress {
-        self.counters.listener(address)
+        self.listener_for(address, Serves::Authentication)
+    }
+
+    /// Announces a listener.
+    pub fn listener_for(&self, address: SocketAddr, serves: Serves) -> Ingress {
+        self.counters.listener(address, serves)
     }
 
     /// The counters of a client; made if there are none.
@@ -187,7 +202,7 @@ impl Pipeline {
             return Received::Silence(Discard::UnknownClient.as_str());
         };
         peer.counters.received();
-        self.examine(datagram, source, ingress.number, peer, now)
+        self.examine(datagram, source, ingress, peer, now)
             .unwrap_or_else(|discard| {
                 peer.counters.discard(discard);
                 self.limiter
@@ -200,24 +215,27 @@ impl Pipeline {
         self: &Arc<Self>,
         datagram: &[u8],
         source: SocketAddr,
-        listener: u16,
+        ingress: &Ingress,
         peer: &Arc<Peer>,
         now: UnixTime,
     ) -> Result<Received, Discard> {
         let packet = Packet::parse(datagram)?;
         let rule = self.rule(peer, source.ip());
-        let (signature, secret) = verified(&packet, peer, rule, now)?;
+        let (signature, secret) = verified(peer, now, |keys| match ingress.serves {
+            Serves::Authentication => verify::request(&packet, keys, rule),
+            Serves::Accounting => verify::accounting_request(&packet, keys),
+        })?;
         if secret == Secret::Previous {
             self.note_previous(peer, now);
         }
         if packet.code == Code::StatusServer {
-            return Ok(self.status(&packet, peer, secret, now));
+            return Ok(self.status(&packet, ingress.serves, (peer, secret), now));
         }
         let Packet {
             code, identifier, ..
         } = packet;
         let key = Key {
-            listener,
+            listener: ingress.number,
             source,
             identifier,
             code,
@@ -234,28 +252,41 @@ impl Pipeline {
         };
         // From here on, whatever happens ends the entry.
         let claim = Claim::new(self, peer, ticket);
-        let permit = Arc::clone(&self.admitted).try_acquire_owned();
+        let places = match ingress.serves {
+            Serves::Authentication => &self.admitted,
+            Serves::Accounting => &self.reports,
+        };
+        let permit = Arc::clone(places).try_acquire_owned();
         let permit = permit.map_err(|_| Discard::Overload)?;
-        let (credential, secret) = Credential::reveal(&packet, peer, signature, secret, now)?;
+        let (task, secret) = match ingress.serves {
+            Serves::Accounting => {
+                let said = accounting::read(&packet, &peer.client, source.ip(), now)?;
+                (Task::Account(Box::new(said)), secret)
+            }
+            Serves::Authentication => {
+                let revealed = Credential::reveal(&packet, peer, signature, secret, now)?;
+                let (credential, secret) = revealed;
+                // An EAP request is always signed (RFC 3579 s3.1): it says nothing about the others.
+                let learn = peer.require == Require::Auto
+                    && signature == Signature::Valid
+                    && rule != Rule::Required
+                    && !packet.has(Type::EapMessage);
+                (Task::Login { credential, learn }, secret)
+            }
+        };
         let (id, at) = match self.service.arrival() {
             Ok(arrival) => arrival,
             Err(error) => return Ok(self.undecided(peer, &error, now)),
         };
-        // An EAP request is always signed (RFC 3579 s3.1): it says nothing about the others.
-        let learn = peer.require == Require::Auto
-            && signature == Signature::Valid
-            && rule != Rule::Required
-            && !packet.has(Type::EapMessage);
         Ok(Received::Work(Box::new(Job {
             pipeline: Arc::clone(self),
             peer: Arc::clone(peer),
             secret,
             source: source.ip(),
             octets: packet.octets().to_vec(),
-            credential,
+            task,
             id,
             at,
-            learn,
             claim,
             _permit: permit,
         })))
@@ -279,7 +310,13 @@ impl Pipeline {
 
     /// RFC 5997 s4.2: an Access-Accept without attributes, unless nobody could decide: silence is
     /// what sends the gear to the next server.
-    fn status(&self, packet: &Packet<'_>, peer: &Peer, secret: Secret, now: UnixTime) -> Received {
+    fn status(
+        &self,
+        packet: &Packet<'_>,
+        serves: Serves,
+        (peer, secret): (&Peer, Secret),
+        now: UnixTime,
+    ) -> Received {
         if let Some(fault) = self.service.fault() {
             peer.counters.event(Event::StoreFault);
             if self
@@ -293,7 +330,12 @@ impl Pipeline {
             }
             return Received::Silence(Event::StoreFault.as_str());
         }
-        match reply::plain(packet, Code::AccessAccept, peer.keys(secret)) {
+        let code = match serves {
+            Serves::Authentication => Code::AccessAccept,
+            Serves::Accounting => Code::AccountingResponse,
+        };
+        let first = MessageAuthenticator::First;
+        match reply::plain(packet, code, first, peer.keys(secret)) {
             Ok(octets) => {
                 peer.counters.event(Event::Status);
                 Received::Reply(octets)
@@ -355,16 +397,13 @@ impl Pipeline {
 
 /// Checks the signature with the present secret, and with the previous one while its time lasts.
 fn verified(
-    packet: &Packet<'_>,
     peer: &Peer,
-    rule: Rule,
     now: UnixTime,
+    check: impl Fn(&SecretKeys) -> Result<Signature, Discard>,
 ) -> Result<(Signature, Secret), Discard> {
-    let check = |keys: &SecretKeys| verify::request(packet, keys, rule);
     match check(&peer.present) {
-        Err(Discard::BadMessageAuthenticator) => {
-            let previous = peer.previous(now).ok_or(Discard::BadMessageAuthenticator)?;
-            Ok((check(previous)?, Secret::Previous))
+        Err(bad @ (Discard::BadMessageAuthenticator | Discard::BadRequestAuthenticator)) => {
+            Ok((check(peer.previous(now).ok_or(bad)?)?, Secret::Previous))
         }
         result => Ok((result?, Secret::Present)),
     }
@@ -379,6 +418,9 @@ fn lanes() -> usize {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     (processors / 2).clamp(1, LANES)
 }
+
+/// One of so many places is for accounting.
+const REPORTS: usize = 4;
 
 /// Most lanes of one listener.
 const LANES: usize = 8;

@@ -10,6 +10,8 @@
 
 use std::sync::Arc;
 
+use crate::model::id::RequestId;
+use crate::radius::accounting;
 use crate::radius::attribute::MAX_ATTRIBUTES;
 use crate::radius::attribute::Type;
 use crate::radius::authenticator::SecretKeys;
@@ -151,20 +153,31 @@ fn pieces(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// An Access-Accept with a policy's reply attributes, in order.
+/// An Access-Accept with a policy's reply attributes, in order, and a Class of ours where the policy sends
+/// none and there is room.
 pub(super) fn accept(
     packet: &Packet<'_>,
     attributes: &[(String, String)],
     dictionary: &Dictionary,
+    login: Option<RequestId>,
     keys: &SecretKeys,
 ) -> Result<Arc<[u8]>, AcceptError> {
     let mut buffer = Vec::with_capacity(USUAL);
     let first = MessageAuthenticator::First;
     let mut builder = ReplyBuilder::new(&mut buffer, Code::AccessAccept, packet, first);
+    let mut left = left(packet);
+    let mut has_class = false;
     if !attributes.is_empty() {
         for attribute in Layout::of(packet, attributes, dictionary)?.attributes {
             builder.encoded(&attribute)?;
+            left.take(&[attribute.len()]);
+            has_class |= attribute.first() == Some(&Type::Class.0);
         }
+    }
+    if let Some(class) = login.filter(|_| !has_class).map(accounting::class)
+        && left.take(&[2 + class.len()])
+    {
+        builder.attribute(Type::Class, class.as_bytes())?;
     }
     builder.finish(keys)?;
     Ok(buffer.into())
@@ -219,10 +232,11 @@ pub(super) fn challenge(
 pub(super) fn plain(
     packet: &Packet<'_>,
     code: Code,
+    sign: MessageAuthenticator,
     keys: &SecretKeys,
 ) -> Result<Arc<[u8]>, BuildError> {
     let mut buffer = Vec::with_capacity(USUAL);
-    ReplyBuilder::new(&mut buffer, code, packet, MessageAuthenticator::First).finish(keys)?;
+    ReplyBuilder::new(&mut buffer, code, packet, sign).finish(keys)?;
     Ok(buffer.into())
 }
 

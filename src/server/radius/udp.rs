@@ -37,6 +37,16 @@ use crate::radius::packet::MAX_LENGTH;
 pub struct Listener {
     socket: std::net::UdpSocket,
     local: SocketAddr,
+    serves: Serves,
+}
+
+/// Which requests a listener takes: RFC 2866 s3 has a port of its own for accounting.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Serves {
+    /// Access-Request.
+    Authentication,
+    /// Accounting-Request.
+    Accounting,
 }
 
 /// A listener's socket in the runtime that serves it.
@@ -92,10 +102,23 @@ fn open(address: SocketAddr, v6_only: bool) -> io::Result<Listener> {
     Ok(Listener {
         socket: socket.into(),
         local,
+        serves: Serves::Authentication,
     })
 }
 
 impl Listener {
+    /// The same socket for Accounting-Requests.
+    #[must_use]
+    pub const fn for_accounting(mut self) -> Self {
+        self.serves = Serves::Accounting;
+        self
+    }
+
+    /// Which requests it takes.
+    pub(super) const fn serves(&self) -> Serves {
+        self.serves
+    }
+
     /// The address it is bound to, with the real port.
     pub const fn local_addr(&self) -> SocketAddr {
         self.local

@@ -38,6 +38,7 @@ mod enrolment;
 mod explain;
 mod import;
 mod operation;
+mod sessions;
 pub(crate) mod similar;
 pub(crate) mod tell;
 mod tokens;
@@ -97,6 +98,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
             devices::rename_device,
             devices::revoke_device
         ))
+        .routes(routes!(sessions::list_sessions))
         .routes(routes!(audit::list_audit))
         .routes(routes!(audit::show_audit))
         .routes(routes!(audit::verify_audit))

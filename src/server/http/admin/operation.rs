@@ -187,6 +187,7 @@ async fn present(app: &App) -> Result<api::Status, Failure> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         daemon: info.daemon,
         radius: info.radius.iter().map(ToString::to_string).collect(),
+        accounting: info.accounting.iter().map(ToString::to_string).collect(),
         http: info.http.iter().map(ToString::to_string).collect(),
         policies: service
             .policies()

@@ -1,0 +1,163 @@
+//! `oncegate session`: what NASes report by accounting.
+
+use clap::Args;
+use clap::Subcommand;
+
+use crate::api;
+use crate::cli::Context;
+use crate::cli::error::CliError;
+use crate::cli::error::Exit;
+use crate::cli::output::Table;
+use crate::cli::output::local_time;
+use crate::cli::output::or_dash;
+use crate::cli::transport::admin;
+use crate::cli::transport::next_page;
+use crate::cli::transport::with_query;
+use crate::cli::user::PAGE;
+use crate::cli::words::Whose;
+
+/// Sessions of users, as VPN gateways and other NASes report them
+#[derive(Debug, Subcommand)]
+pub(super) enum Session {
+    /// List sessions: open ones, and ended ones for a month
+    #[command(after_help = "Examples:\n  \
+        oncegate session list alice\n  \
+        oncegate session list --nas vpn1 --open\n\
+        A NAS must send its accounting here: to port 1813, with the secret of its client. A session that a\n\
+        NAS never ends stays open until its last report is too old.")]
+    List(List),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    #[command(flatten)]
+    whose: Whose,
+    /// Only on this NAS: its NAS-Identifier or address
+    #[arg(long)]
+    nas: Option<String>,
+    /// Only those that this client reports
+    #[arg(long)]
+    client: Option<String>,
+    /// Only open ones
+    #[arg(long, conflicts_with = "ended")]
+    open: bool,
+    /// Only ended ones
+    #[arg(long)]
+    ended: bool,
+    /// At most this many [default: all]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
+}
+
+impl Session {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
+        match self {
+            Self::List(list) => list.run(context).await,
+        }
+    }
+}
+
+impl List {
+    async fn run(self, context: &Context) -> Result<Exit, CliError> {
+        let api = context.transport().await?;
+        let user = self.whose.user();
+        let open = match (self.open, self.ended) {
+            (true, _) => Some("true"),
+            (_, true) => Some("false"),
+            _ => None,
+        };
+        let limit = self.limit.map_or(usize::MAX, |limit| limit as usize);
+        let mut all = api::Sessions::default();
+        loop {
+            let wanted = (limit - all.sessions.len()).min(PAGE).to_string();
+            let query = [
+                ("user", user.as_deref()),
+                ("client", self.client.as_deref()),
+                ("nas", self.nas.as_deref()),
+                ("open", open),
+                ("after", all.next.as_deref()),
+                ("limit", Some(wanted.as_str())),
+            ];
+            let page: api::Sessions = api.get(&with_query(&admin(&["sessions"]), &query)).await?;
+            all.next = next_page(all.next.as_ref(), page.next, page.sessions.is_empty())?;
+            all.sessions.extend(page.sessions);
+            if all.next.is_none() || all.sessions.len() >= limit {
+                break;
+            }
+        }
+        context.out.show(&all, table)?;
+        Ok(Exit::Done)
+    }
+}
+
+fn table(all: &api::Sessions) -> String {
+    let mut table = Table::new(&[
+        "user", "nas", "address", "started", "state", "time", "in", "out", "session", "login",
+    ]);
+    for one in &all.sessions {
+        let state = match (&one.ended, &one.cause) {
+            (None, _) => "open".to_owned(),
+            (Some(ended), None) => format!("ended {}", local_time(ended)),
+            (Some(ended), Some(cause)) => format!("ended {} {cause}", local_time(ended)),
+        };
+        table.row([
+            one.user.clone(),
+            one.nas.clone(),
+            or_dash(one.framed_ip.as_deref()),
+            local_time(&one.started),
+            state,
+            length(one.seconds),
+            octets(one.octets_in),
+            octets(one.octets_out),
+            one.session.clone(),
+            or_dash(one.request_id.as_deref()),
+        ]);
+    }
+    table.or(
+        "No sessions. A NAS reports them when its accounting goes to this server: `oncegate status` \
+         shows the address.",
+    )
+}
+
+/// `1:05:09`, hours, minutes and seconds.
+fn length(seconds: u64) -> String {
+    let (hours, minutes) = (seconds / 3_600, seconds / 60 % 60);
+    format!("{hours}:{minutes:02}:{:02}", seconds % 60)
+}
+
+/// `12.3 MB`, in powers of ten as network gear counts.
+fn octets(octets: u64) -> String {
+    let mut tenths = octets.saturating_mul(10);
+    for unit in ["B", "kB", "MB", "GB", "TB"] {
+        if tenths < 10_000 || unit == "TB" {
+            let (whole, tenth) = (tenths / 10, tenths % 10);
+            return if unit == "B" {
+                format!("{whole} B")
+            } else {
+                format!("{whole}.{tenth} {unit}")
+            };
+        }
+        tenths /= 1_000;
+    }
+    String::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_short() {
+        let shown = [0, 999, 1_000, 12_345_678, 5_000_000_000, u64::MAX].map(octets);
+        let expected = [
+            "0 B",
+            "999 B",
+            "1.0 kB",
+            "12.3 MB",
+            "5.0 GB",
+            "1844674.4 TB",
+        ];
+        assert_eq!(shown, expected);
+        assert_eq!(length(3_909), "1:05:09");
+    }
+}

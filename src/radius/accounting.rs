@@ -1,0 +1,142 @@
+//! Accounting-Request: octets to [`Accounting`] (RFC 2866 s4.1, s5; RFC 2869 s5.1, s5.2 for gigawords).
+//!
+//! Names are kept as they were sent where they are printable, in hexadecimal digits where not: two
+//! sessions never get one name.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::model::client::Client;
+use crate::model::id::RequestId;
+use crate::model::session::Accounting;
+use crate::model::session::Report;
+use crate::model::session::Session;
+use crate::model::session::SessionKey;
+use crate::model::session::Status;
+use crate::model::session::Usage;
+use crate::radius::Discard;
+use crate::radius::attribute::Type;
+use crate::radius::packet::Packet;
+use crate::time::UnixTime;
+
+/// Reads an Accounting-Request that arrived `now` from `source`.
+///
+/// # Errors
+/// `IncompleteAccounting`: no Acct-Status-Type, or no Acct-Session-Id where one is needed.
+pub fn read(
+    packet: &Packet<'_>,
+    client: &Client,
+    source: IpAddr,
+    now: UnixTime,
+) -> Result<Accounting, Discard> {
+    let status = number(packet, Type::AcctStatusType).ok_or(Discard::IncompleteAccounting)?;
+    let nas_ip = nas_address(packet);
+    let nas =
+        text(packet, Type::NasIdentifier).unwrap_or_else(|| nas_ip.unwrap_or(source).to_string());
+    let delay = number(packet, Type::AcctDelayTime).unwrap_or_default();
+    let at = before(now, u64::from(delay).min(LONGEST_DELAY));
+    let user = user(packet, client);
+    let session = text(packet, Type::AcctSessionId);
+    let status = match status {
+        1 => Status::Start,
+        2 => Status::Stop,
+        3 => Status::Interim,
+        7 | 8 => {
+            let on = status == 7;
+            return Ok(Accounting::Nas { nas, on, at });
+        }
+        status => {
+            return Ok(Accounting::Other {
+                nas,
+                status,
+                session,
+                user,
+            });
+        }
+    };
+    let usage = usage(packet);
+    let stop = status == Status::Stop;
+    Ok(Accounting::Session(Report {
+        status,
+        session: Session {
+            key: SessionKey {
+                client: client.name.clone(),
+                nas,
+                id: session.ok_or(Discard::IncompleteAccounting)?,
+            },
+            user,
+            login: packet.all(Type::Class).find_map(login),
+            nas_ip,
+            calling_station: text(packet, Type::CallingStationId),
+            framed_ip: address(packet, Type::FramedIpAddress),
+            started: before(at, usage.seconds),
+            updated: at,
+            ended: stop.then_some(at),
+            cause: number(packet, Type::AcctTerminateCause).filter(|_| stop),
+            usage,
+        },
+    }))
+}
+
+/// The Class that links the accounting of a session with the login that began it (RFC 2865 s5.25: the
+/// NAS returns it unmodified).
+pub fn class(login: RequestId) -> String {
+    login.to_string()
+}
+
+fn login(class: &[u8]) -> Option<RequestId> {
+    std::str::from_utf8(class).ok()?.parse().ok()
+}
+
+fn user(packet: &Packet<'_>, client: &Client) -> String {
+    let sent = text(packet, Type::UserName).unwrap_or_default();
+    client.key(&sent).map_or(sent, |key| key.to_string())
+}
+
+fn usage(packet: &Packet<'_>) -> Usage {
+    let octets = |low, high| {
+        let (low, high) = (number(packet, low), number(packet, high));
+        u64::from(high.unwrap_or_default()) << 32 | u64::from(low.unwrap_or_default())
+    };
+    Usage {
+        seconds: number(packet, Type::AcctSessionTime).map_or(0, u64::from),
+        octets_in: octets(Type::AcctInputOctets, Type::AcctInputGigawords),
+        octets_out: octets(Type::AcctOutputOctets, Type::AcctOutputGigawords),
+    }
+}
+
+fn before(at: UnixTime, seconds: u64) -> UnixTime {
+    let millis = Duration::from_secs(seconds).as_millis();
+    let millis = u64::try_from(millis).unwrap_or(u64::MAX);
+    UnixTime::from_millis(at.as_millis().saturating_sub(millis))
+}
+
+fn number(packet: &Packet<'_>, r#type: Type) -> Option<u32> {
+    let octets = <[u8; 4]>::try_from(packet.first(r#type)?).ok()?;
+    Some(u32::from_be_bytes(octets))
+}
+
+fn address(packet: &Packet<'_>, r#type: Type) -> Option<IpAddr> {
+    let octets = packet.first(r#type)?;
+    let v4 = <[u8; 4]>::try_from(octets).map(IpAddr::from);
+    let v6 = || <[u8; 16]>::try_from(octets).map(IpAddr::from);
+    v4.or_else(|_| v6()).ok()
+}
+
+/// NAS-IP-Address, else NAS-IPv6-Address.
+pub fn nas_address(packet: &Packet<'_>) -> Option<IpAddr> {
+    address(packet, Type::NasIpAddress).or_else(|| address(packet, Type::NasIpv6Address))
+}
+
+fn text(packet: &Packet<'_>, r#type: Type) -> Option<String> {
+    let octets = packet.first(r#type).filter(|octets| !octets.is_empty())?;
+    let text = std::str::from_utf8(octets).ok();
+    let printable = text.filter(|text| !text.chars().any(char::is_control));
+    Some(printable.map_or_else(
+        || format!("0x{}", data_encoding::HEXLOWER.encode(octets)),
+        str::to_owned,
+    ))
+}
+
+/// A NAS that kept a report longer than a day has a wrong clock.
+const LONGEST_DELAY: u64 = 24 * 60 * 60;

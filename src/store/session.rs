@@ -1,0 +1,78 @@
+//! What accounting does to the rows. No IO of its own.
+
+use crate::model::session::NAS_REBOOT;
+use crate::model::session::Report;
+use crate::model::session::Session;
+use crate::store::StoreError;
+use crate::store::evaluate::gone;
+use crate::store::evaluate::put;
+use crate::store::record;
+use crate::store::record::RowWrite;
+use crate::store::record::Table;
+use crate::store::working::Working;
+use crate::time::UnixTime;
+
+/// Takes a report; not found when it says nothing new.
+pub(super) fn report(rows: &Working<'_>, report: &Report) -> Result<Vec<RowWrite>, StoreError> {
+    let key = record::session_key(&report.session.key);
+    let known = rows.get(Table::Sessions, &key, |row| record::session(&key, row))?;
+    let session = report.clone().apply(known.as_ref());
+    let session = session.ok_or(StoreError::NotFound)?;
+    Ok(vec![put(
+        Table::Sessions,
+        key,
+        record::session_row(&session)?,
+    )])
+}
+
+/// Ends open sessions of a NAS that has restarted, at most [`MOST`]; not found when there is none.
+pub(super) fn end_of_nas(
+    rows: &Working<'_>,
+    client: &str,
+    nas: &str,
+    at: UnixTime,
+) -> Result<Vec<RowWrite>, StoreError> {
+    let prefix = record::sessions_prefix(client, nas);
+    let open = |session: &Session| session.ended.is_none() && session.started < at;
+    let mut writes = Vec::new();
+    for key in rows.keys(Table::Sessions, &prefix)? {
+        let session = rows.get(Table::Sessions, &key, |row| record::session(&key, row))?;
+        if let Some(session) = session.filter(open) {
+            let ended = Session {
+                ended: Some(at),
+                cause: Some(NAS_REBOOT),
+                ..session
+            };
+            writes.push(put(Table::Sessions, key, record::session_row(&ended)?));
+        }
+        if writes.len() == MOST {
+            break;
+        }
+    }
+    some(writes)
+}
+
+/// Forgets sessions without a report since `before`, at most [`MOST`]; not found when there is none.
+pub(super) fn forget(rows: &Working<'_>, before: UnixTime) -> Result<Vec<RowWrite>, StoreError> {
+    let mut writes = Vec::new();
+    for key in rows.keys(Table::Sessions, b"")? {
+        let session = rows.get(Table::Sessions, &key, |row| record::session(&key, row))?;
+        if session.is_some_and(|session| session.updated < before) {
+            writes.push(gone(Table::Sessions, key));
+        }
+        if writes.len() == MOST {
+            break;
+        }
+    }
+    some(writes)
+}
+
+fn some(writes: Vec<RowWrite>) -> Result<Vec<RowWrite>, StoreError> {
+    if writes.is_empty() {
+        return Err(StoreError::NotFound);
+    }
+    Ok(writes)
+}
+
+/// Rows that one change writes: others wait for its commit.
+const MOST: usize = 1_000;
