@@ -131,7 +131,8 @@ pub fn nas_address(packet: &Packet<'_>) -> Option<IpAddr> {
 fn text(packet: &Packet<'_>, r#type: Type) -> Option<String> {
     let octets = packet.first(r#type).filter(|octets| !octets.is_empty())?;
     let text = std::str::from_utf8(octets).ok();
-    let printable = text.filter(|text| !text.chars().any(char::is_control));
+    let plain = |text: &&str| !text.chars().any(char::is_control) && !text.starts_with("0x");
+    let printable = text.filter(plain);
     Some(printable.map_or_else(
         || format!("0x{}", data_encoding::HEXLOWER.encode(octets)),
         str::to_owned,
@@ -140,3 +141,100 @@ fn text(packet: &Packet<'_>, r#type: Type) -> Option<String> {
 
 /// A NAS that kept a report longer than a day has a wrong clock.
 const LONGEST_DELAY: u64 = 24 * 60 * 60;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::client::Access;
+    use crate::model::client::ApiAccess;
+    use crate::radius::packet::HEADER;
+
+    fn packet(attributes: &[(u8, Vec<u8>)]) -> Vec<u8> {
+        let mut octets = vec![4, 1, 0, 0];
+        octets.extend([0; 16]);
+        for (r#type, value) in attributes {
+            octets.push(*r#type);
+            octets.push(u8::try_from(2 + value.len()).unwrap());
+            octets.extend(value);
+        }
+        let length = u16::try_from(octets.len()).unwrap().to_be_bytes();
+        octets.splice(2..4, length);
+        assert!(octets.len() >= HEADER);
+        octets
+    }
+
+    fn read_all(attributes: &[(u8, Vec<u8>)]) -> Result<Accounting, Discard> {
+        let client = Client {
+            name: "vpn".to_owned(),
+            policy: None,
+            realm: Some("corp".to_owned()),
+            access: Access::Api(ApiAccess {
+                key_hash: [0; 32],
+                previous: None,
+                scopes: Vec::new(),
+            }),
+            created: UnixTime::from_millis(0),
+            revision: 1,
+        };
+        let octets = packet(attributes);
+        let source = "192.0.2.1".parse().unwrap();
+        let now = UnixTime::from_millis(1_800_000_000_000);
+        read(&Packet::parse(&octets).unwrap(), &client, source, now)
+    }
+
+    fn session(attributes: &[(u8, Vec<u8>)]) -> Session {
+        match read_all(attributes) {
+            Ok(Accounting::Session(report)) => report.session,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn anything_is_read_or_refused(
+            attributes in proptest::collection::vec(
+                (prop_oneof![Just(40), Just(41), Just(44), Just(46), Just(52), any::<u8>()],
+                 proptest::collection::vec(any::<u8>(), 0..20)),
+                0..12,
+            ),
+        ) {
+            let _ = read_all(&attributes);
+        }
+
+        #[test]
+        fn two_sessions_never_get_one_name(
+            one in proptest::collection::vec(any::<u8>(), 1..8),
+            other in proptest::collection::vec(any::<u8>(), 1..8),
+        ) {
+            let named = |id: &[u8]| session(&[(40, vec![0, 0, 0, 1]), (44, id.to_vec())]).key.id;
+            prop_assert_eq!(named(&one) == named(&other), one == other);
+        }
+    }
+
+    #[test]
+    fn a_name_in_digits_is_not_one_in_text() {
+        let named = |id: &[u8]| session(&[(40, vec![0, 0, 0, 1]), (44, id.to_vec())]).key.id;
+        assert_ne!(named(b"0xff"), named(&[0xff]));
+    }
+
+    #[test]
+    fn the_realm_of_the_client_and_its_clock_are_used() {
+        let session = session(&[
+            (40, vec![0, 0, 0, 2]),
+            (44, b"1".to_vec()),
+            (1, b"ALICE".to_vec()),
+            (41, vec![0, 0, 0, 10]),
+            (46, vec![0, 0, 0, 60]),
+        ]);
+        assert_eq!(session.user, "alice@corp");
+        assert_eq!(session.key.nas, "192.0.2.1");
+        assert_eq!(session.started, UnixTime::from_millis(1_799_999_930_000));
+        assert_eq!(
+            session.ended,
+            Some(UnixTime::from_millis(1_799_999_990_000))
+        );
+    }
+}

@@ -77,6 +77,7 @@ use crate::store::queue::queue;
 use crate::store::record;
 use crate::store::record::Table;
 use crate::store::seal::Sealer;
+use crate::store::session;
 use crate::store::wanted::Wanted;
 use crate::store::writer::Command;
 use crate::store::writer::Gauges;
@@ -498,36 +499,11 @@ impl Store for Embedded {
 
     fn sessions<'a>(
         &'a self,
-        mut after: Option<SessionKey>,
+        after: Option<SessionKey>,
         limit: usize,
         wanted: &'a (dyn Fn(&Session) -> bool + Sync),
     ) -> Answer<'a, Vec<Session>> {
-        Box::pin(async move {
-            let mut found = Vec::new();
-            loop {
-                // A page at a time: the writer waits for readers.
-                let (mut read, mut last) = (0, None);
-                {
-                    let key = after.as_ref().map(record::session_key);
-                    let from = key.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-                    let rows = self.reading.fold.reader();
-                    rows.list(Table::Sessions, b"", from, |key, row| {
-                        let session = record::session(key, row)?;
-                        read += 1;
-                        last = Some(session.key.clone());
-                        if wanted(&session) {
-                            found.push(session);
-                        }
-                        Ok(found.len() < limit && read < PAGE)
-                    })?;
-                }
-                if found.len() >= limit || read < PAGE {
-                    return Ok(found);
-                }
-                after = last;
-                tokio::task::yield_now().await;
-            }
-        })
+        Box::pin(session::list(&self.reading.fold, after, limit, wanted))
     }
 
     fn outage(&self) -> Answer<'_, Option<Waiver>> {
@@ -807,9 +783,6 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
 
 /// Most tokens that are looked at for one address: a family's telephone has a few.
 const SHARED_ADDRESS: usize = 16;
-
-/// Rows read before others get their turn.
-const PAGE: usize = 1_000;
 
 const UNREADABLE: StoreError = StoreError::Corrupt("an entry of an index cannot be read");
 const STOPPED: &str = "the store's writer has stopped; restart the daemon";

@@ -1,16 +1,52 @@
-//! What accounting does to the rows. No IO of its own.
+//! Sessions: what accounting does to the rows, and the list of them.
+
+use std::ops::Bound;
 
 use crate::model::session::NAS_REBOOT;
 use crate::model::session::Report;
 use crate::model::session::Session;
+use crate::model::session::SessionKey;
 use crate::store::StoreError;
 use crate::store::evaluate::gone;
 use crate::store::evaluate::put;
+use crate::store::fold::Fold;
 use crate::store::record;
 use crate::store::record::RowWrite;
 use crate::store::record::Table;
 use crate::store::working::Working;
 use crate::time::UnixTime;
+
+/// Sessions behind this one, at most `limit`, that `wanted` takes. A page of rows at a time: the writer waits
+/// for readers.
+pub(super) async fn list(
+    fold: &Fold,
+    mut after: Option<SessionKey>,
+    limit: usize,
+    wanted: &(dyn Fn(&Session) -> bool + Sync),
+) -> Result<Vec<Session>, StoreError> {
+    let mut found = Vec::new();
+    loop {
+        let (mut read, mut last) = (0, None);
+        {
+            let key = after.as_ref().map(record::session_key);
+            let from = key.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+            fold.reader().list(Table::Sessions, b"", from, |key, row| {
+                let session = record::session(key, row)?;
+                read += 1;
+                last = Some(session.key.clone());
+                if wanted(&session) {
+                    found.push(session);
+                }
+                Ok(found.len() < limit && read < MOST)
+            })?;
+        }
+        if found.len() >= limit || read < MOST {
+            return Ok(found);
+        }
+        after = last;
+        tokio::task::yield_now().await;
+    }
+}
 
 /// Takes a report; not found when it says nothing new.
 pub(super) fn report(rows: &Working<'_>, report: &Report) -> Result<Vec<RowWrite>, StoreError> {
@@ -74,5 +110,5 @@ fn some(writes: Vec<RowWrite>) -> Result<Vec<RowWrite>, StoreError> {
     Ok(writes)
 }
 
-/// Rows that one change writes: others wait for its commit.
+/// Rows that one change writes, or one look reads: others wait for it.
 const MOST: usize = 1_000;

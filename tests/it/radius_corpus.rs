@@ -1,6 +1,10 @@
 //! Datagrams named by their fault, each with the word of its Discard; and odd ones that must pass.
 
+use oncegate::model::client::Access;
+use oncegate::model::client::ApiAccess;
+use oncegate::model::client::Client;
 use oncegate::radius::Discard;
+use oncegate::radius::accounting;
 use oncegate::radius::attribute::Type;
 use oncegate::radius::authenticator::SecretKeys;
 use oncegate::radius::packet::Code;
@@ -10,6 +14,7 @@ use oncegate::radius::verify;
 use oncegate::radius::verify::Rule;
 use oncegate::secret::SecretBytes;
 use oncegate::secret::SharedSecret;
+use oncegate::time::UnixTime;
 
 use crate::hex_case::Case;
 
@@ -42,7 +47,6 @@ fn every_discard_a_datagram_can_meet_is_in_the_corpus() {
     // These are about the sender, the moment or the other side, not about the octets.
     let elsewhere = [
         Discard::UnknownClient,
-        Discard::BadRequestAuthenticator,
         Discard::DuplicateInFlight,
         Discard::Overload,
         Discard::UnexpectedIdentifier,
@@ -60,11 +64,32 @@ fn every_discard_a_datagram_can_meet_is_in_the_corpus() {
     }
 }
 
+/// What the accounting port does with a datagram before it is put on record.
+fn report(case: &Case, keys: &SecretKeys) -> Result<(), Discard> {
+    let packet = Packet::parse(case.block("packet"))?;
+    verify::accounting_request(&packet, keys)?;
+    let client = Client {
+        name: "vpn".to_owned(),
+        policy: None,
+        realm: None,
+        access: Access::Api(ApiAccess {
+            key_hash: [0; 32],
+            previous: None,
+            scopes: Vec::new(),
+        }),
+        created: UnixTime::from_millis(0),
+        revision: 1,
+    };
+    let now = UnixTime::from_millis(1_800_000_000_000);
+    accounting::read(&packet, &client, [192, 0, 2, 1].into(), now).map(drop)
+}
+
 /// What the authentication port does with a datagram before anybody decides.
 fn receive(case: &Case) -> Result<(), Discard> {
     let secret = SharedSecret::new(SecretBytes::from(case.get("secret").as_bytes())).unwrap();
     let keys = SecretKeys::new(secret);
     let rule = match case.get("rule") {
+        "accounting" => return report(case, &keys),
         "required" => Rule::Required,
         "limit_proxy_state" => Rule::LimitProxyState,
         "optional" => Rule::Optional,

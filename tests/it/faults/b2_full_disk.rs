@@ -29,7 +29,7 @@ use crate::support::store::open_with;
 
 const KEY: [u8; 32] = [7; 32];
 
-fn octets(dir: &Path) -> u64 {
+pub(super) fn octets(dir: &Path) -> u64 {
     let files = std::fs::read_dir(dir).unwrap();
     files
         .map(|file| file.unwrap().metadata().unwrap().len())
@@ -37,7 +37,7 @@ fn octets(dir: &Path) -> u64 {
 }
 
 /// Changes the room on the daemon's disk, which is a file system of its own, mounted for it alone.
-fn room(daemon: &Daemon, store: &Path, kib: u64) {
+pub(super) fn room(daemon: &Daemon, store: &Path, kib: u64) {
     let (pid, size) = (daemon.pid().to_string(), format!("remount,size={kib}k"));
     let mut command = Command::new("nsenter");
     let command = command.args(["-t", &pid, "-m", "mount", "-o", &size]);
