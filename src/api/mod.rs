@@ -191,6 +191,9 @@ pub struct StoreRepair {
     pub kept: Option<String>,
     /// What could not be saved.
     pub lost: Vec<String>,
+    /// Tokens that were closed because codes of them may have been used in audit records that are lost:
+    /// the first ten thousand; all are in the audit, as `store_repair`.
+    pub closed: Vec<String>,
     /// What the store looks like now.
     pub check: StoreCheck,
 }

@@ -379,7 +379,8 @@ fn health(report: &mut Report, status: &Status) {
         Some(fault) => report.failure(
             "daemon",
             format!("cannot decide: {fault}"),
-            "look at its log; nobody is let in until this is repaired",
+            "look at its log; nobody is let in until this is repaired; where the store is damaged, stop the daemon, \
+             then: oncegate store verify --repair",
         ),
         None if status.daemon => report.ok("daemon", format!("version {}", status.version)),
         None => report.ok("daemon", "none runs; the store was read directly"),

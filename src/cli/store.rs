@@ -104,6 +104,7 @@ async fn repair(context: &Context) -> Result<Exit, CliError> {
             taken: 0,
             kept: None,
             lost: Vec::new(),
+            closed: Vec::new(),
             check: before,
         }
     } else {
@@ -122,6 +123,7 @@ async fn repair(context: &Context) -> Result<Exit, CliError> {
             taken: repaired.taken,
             kept: repaired.kept,
             lost,
+            closed: repaired.closed,
             check: offline(&site).await?,
         }
     };
@@ -153,6 +155,12 @@ fn told(repair: &StoreRepair) -> String {
     }
     for lost in &repair.lost {
         push!(text, "Not saved: {}\n", printable(lost));
+    }
+    for closed in &repair.closed {
+        push!(text, "Closed: {}\n", printable(closed));
+    }
+    if !repair.closed.is_empty() {
+        text.push_str("The audit lists what was closed as store_repair.\n");
     }
     text.push_str(&describe(&repair.check));
     text
@@ -191,7 +199,7 @@ fn describe(check: &StoreCheck) -> String {
     if let Some(journal) = check.journal.as_ref().filter(|journal| !journal.intact) {
         push!(
             text,
-            "The journal is broken at record {}: {}. Keep the files as they are and compare them with a backup.\n",
+            "The journal is broken at record {}: {}. Keep a copy of the files, and compare them with a backup.\n",
             journal.first_bad.unwrap_or_default(),
             printable(journal.fault.as_deref().unwrap_or("unknown"))
         );

@@ -347,8 +347,9 @@ fn refuse_to_start(service: &Service) -> Result<(), StartError> {
     if let Some(fault) = service.store().health().fault {
         return Err(failed(
             format!("the store is damaged: {fault}"),
-            "`oncegate store verify --repair` makes main.redb anew from the journal; where `oncegate audit \
-             verify` finds the journal itself damaged, restore the directory from a backup",
+            "`oncegate store verify --repair` makes main.redb anew from the journal, and closes codes that may have \
+             been used where its end may be lost; where it finds the journal itself damaged (`oncegate audit verify` \
+             says where), restore the directory from a backup",
         ));
     }
     let policies = service.policies();

@@ -277,7 +277,7 @@ impl UserState {
     /// Time without a failure of strangers after which those before are forgiven.
     pub const CLEAN: Duration = Duration::from_hours(24 * 365);
     /// The longest that an answer is awaited.
-    const ROUND: Duration = Duration::from_mins(10);
+    pub const ROUND: Duration = Duration::from_mins(10);
     /// How old a typing error may be that a success forgives.
     const RUN: Duration = Duration::from_hours(24);
 

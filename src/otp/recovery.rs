@@ -33,6 +33,9 @@ impl Used {
         Self(bits)
     }
 
+    /// All of them.
+    pub const ALL: Self = Self(u32::MAX);
+
     /// Its stored form.
     pub const fn bits(self) -> u32 {
         self.0

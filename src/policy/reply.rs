@@ -1,7 +1,7 @@
 //! Reply attributes with placeholders: `"Filter-Id" = "{group}"`.
 //!
-//! Placeholders: `{user}`, `{realm}`, `{group}`, `{groups}`, `{token}` (serial) and `{attribute.NAME}`
-//! (first value of a request attribute); `{{` and `}}` are literal braces. They are checked when the
+//! Placeholders: `{user}`, `{realm}`, `{display_name}`, `{group}`, `{groups}`, `{token}` (serial) and
+//! `{attribute.NAME}` (first value of a request attribute); `{{` and `}}` are literal braces. They are checked when the
 //! policy is read. An attribute whose placeholder has no value is left out of the reply: an empty or
 //! half-filled `Filter-Id` could name another filter than the one meant.
 //!
@@ -95,6 +95,8 @@ pub struct ReplyFacts<'a> {
     pub user: &'a str,
     /// Realm of the user.
     pub realm: &'a str,
+    /// What the user is called; at most 128 octets of it are sent.
+    pub display_name: Option<&'a str>,
     /// See [`crate::policy::Rule::group_of`], as it is sent.
     pub group: Option<&'a str>,
     /// All groups of the user, by their own names.
@@ -112,6 +114,7 @@ pub struct Template(Vec<Part>);
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum Part {
     Attribute(Box<str>),
+    DisplayName,
     Group,
     Groups,
     Realm,
@@ -201,6 +204,7 @@ impl Template {
             let name = match part {
                 Part::Text(_) => return None,
                 Part::Attribute(name) => format!("attribute.{name}"),
+                Part::DisplayName => "display_name".to_owned(),
                 Part::Group => "group".to_owned(),
                 Part::Groups => "groups".to_owned(),
                 Part::Realm => "realm".to_owned(),
@@ -223,6 +227,7 @@ impl Template {
 impl Part {
     fn named(name: &str) -> Result<Self, String> {
         Ok(match name {
+            "display_name" => Self::DisplayName,
             "group" => Self::Group,
             "groups" => Self::Groups,
             "realm" => Self::Realm,
@@ -240,6 +245,7 @@ impl Part {
         match self {
             Self::Text(text) => text.len(),
             Self::Attribute(_) => 253,
+            Self::DisplayName => DISPLAY_NAME,
             Self::Group | Self::Groups => 256,
             Self::Realm | Self::User => UserKey::MAX - 2,
             Self::Token => Serial::MAX,
@@ -254,6 +260,10 @@ impl Part {
                     .find(|(key, _)| *key == name.as_ref())
                     .map(|(_, value)| *value)?
             }
+            Self::DisplayName => {
+                let name = facts.display_name?;
+                name.get(..name.floor_char_boundary(DISPLAY_NAME))?
+            }
             Self::Group => facts.group?,
             Self::Groups => group?,
             Self::Realm => facts.realm,
@@ -265,6 +275,9 @@ impl Part {
     }
 }
 
+/// Most octets of a display name in a reply: a longer one is cut between two characters.
+const DISPLAY_NAME: usize = 128;
+
 fn next_brace(text: &str) -> Option<(&str, char, &str)> {
     let at = text.find(['{', '}'])?;
     let (before, from) = text.split_at_checked(at)?;
@@ -274,12 +287,12 @@ fn next_brace(text: &str) -> Option<(&str, char, &str)> {
 }
 
 fn unknown(name: &str) -> String {
-    let known = ["user", "realm", "group", "groups", "token"];
+    let known = ["user", "realm", "display_name", "group", "groups", "token"];
     did_you_mean(name, known).map_or_else(
         || {
             format!(
-                "unknown placeholder `{{{name}}}`: there are {{user}}, {{realm}}, {{group}}, \
-                 {{groups}}, {{token}} and {{attribute.NAME}}"
+                "unknown placeholder `{{{name}}}`: there are {{user}}, {{realm}}, {{display_name}}, \
+                 {{group}}, {{groups}}, {{token}} and {{attribute.NAME}}"
             )
         },
         |close| format!("unknown placeholder `{{{name}}}`: did you mean `{{{close}}}`?"),
@@ -316,6 +329,7 @@ mod tests {
         let facts = ReplyFacts {
             user: "alice",
             realm: "default",
+            display_name: None,
             group: Some("staff"),
             groups: &[],
             token: Some("TOTP-1"),
@@ -333,6 +347,26 @@ mod tests {
         );
         assert_eq!(expand("a {attribute.Class}"), Ok(None));
         assert_eq!(expand("plain"), Ok(Some("plain".to_owned())));
+    }
+
+    #[test]
+    fn a_display_name_is_cut_between_two_characters_or_left_out() {
+        let template = Template::parse("N={display_name}").unwrap();
+        let expand = |name: Option<&str>| {
+            let facts = ReplyFacts {
+                display_name: name,
+                ..ReplyFacts::default()
+            };
+            template.expand(&facts, &Groups::default())
+        };
+        assert!(expand(None).is_empty() && expand(Some("")).is_empty());
+        assert_eq!(expand(Some("Kim {user}")), ["N=Kim {user}"]);
+        // 43 characters of three octets are 129.
+        let long = "\u{ae40}".repeat(43);
+        assert_eq!(
+            expand(Some(&long)),
+            [format!("N={}", "\u{ae40}".repeat(42))]
+        );
     }
 
     #[test]

@@ -703,6 +703,7 @@ fn attributes(
     let reply = ReplyFacts {
         user: user.key.name(),
         realm: user.key.realm(),
+        display_name: user.display_name.as_deref(),
         group: rule.group_of(&facts, |group| groups.name(group)),
         groups: &user.groups,
         token,

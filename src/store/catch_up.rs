@@ -68,7 +68,7 @@ pub(crate) fn catch_up(
 }
 
 /// Whether the log holds this record as it was, if it still holds records of that time.
-fn stands(log: &Log, known: Head) -> Result<bool, StoreError> {
+pub(crate) fn stands(log: &Log, known: Head) -> Result<bool, StoreError> {
     if known.seq == 0 || known.seq < log.first() {
         return Ok(true);
     }
@@ -81,27 +81,35 @@ fn stands(log: &Log, known: Head) -> Result<bool, StoreError> {
     }
 }
 
-/// The first record that is lost although an answer about it may have left. The chain up to `end` is
-/// right.
+/// The first record that is lost although an answer about it may have left, or may be. The chain up to
+/// `end` is right, and `main.redb` holds it up to `applied`.
 pub(crate) fn lost(
     log: &Log,
     known: Known,
+    applied: u64,
     end: Head,
 ) -> Result<Option<(u64, &'static str)>, StoreError> {
-    let known = match known {
-        Known::Nothing => return Ok(None),
-        Known::Damaged => return Ok(Some((end.seq, HEAD_DAMAGED))),
-        Known::Head(known) => known,
+    let head = match known {
+        Known::Unusable(what) => return Ok(Some((end.seq, what))),
+        Known::Head(head) | Known::Half(head) => head,
     };
-    if known.seq > end.seq {
+    if head.seq > end.seq {
         return Ok(Some((end.seq + 1, LOST)));
     }
-    Ok((!stands(log, known)?).then_some((known.seq, EXCHANGED)))
+    if head.seq < applied {
+        return Ok(Some((end.seq, HEAD_OLDER)));
+    }
+    if known == Known::Half(end) {
+        return Ok(Some((end.seq, HEAD_HALF)));
+    }
+    Ok((!stands(log, head)?).then_some((head.seq, EXCHANGED)))
 }
 
 /// Records folded at a time.
 const TAIL_SLICE: usize = 10_000;
 const LOST: &str = "it is lost, yet its answer has left: the end of the log was damaged";
-const HEAD_DAMAGED: &str = "whether it is the last one answered cannot be told, since store/head is damaged; \
-    if `oncegate audit verify` finds nothing else, remove that file to go on";
+const HEAD_OLDER: &str = "whether it is the last one answered cannot be told, since store/head is older than \
+    main.redb: another copy was put back";
+const HEAD_HALF: &str = "whether it is the last one answered cannot be told, since one half of store/head is \
+    damaged";
 const EXCHANGED: &str = "it is not the record whose answer has left";

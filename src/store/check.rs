@@ -18,6 +18,7 @@ use crate::store::fold::Fold;
 use crate::store::fold::Snapshot;
 use crate::store::fold::read_whole;
 use crate::store::log::Log;
+use crate::store::personal;
 use crate::store::record::Entry;
 use crate::store::record::RowWrite;
 use crate::store::record::Table;
@@ -143,6 +144,7 @@ pub(crate) fn report(
         Err(error) => return Err(error),
     };
     findings.enter(fold);
+    fold.damage().personal(personal::check(fold, sealer, stop)?);
     let unproven = findings.unproven.iter().map(|table| table.name());
     Ok(StoreReport {
         chain,
@@ -180,14 +182,14 @@ fn readable<T>(
 
 /// The rows of a table by themselves.
 #[derive(Default)]
-struct Survey {
+pub(crate) struct Survey {
     rows: u64,
-    sum: u128,
+    pub(crate) sum: u128,
     /// Whether one is not as it was written.
-    bad: bool,
+    pub(crate) bad: bool,
 }
 
-fn survey(
+pub(crate) fn survey(
     file: &FileTable,
     sealer: &Sealer,
     table: Table,

@@ -15,6 +15,7 @@ use std::sync::atomic::Ordering;
 
 use crate::store::DamagedRow;
 use crate::store::StoreError;
+use crate::store::personal::NOT_DESTROYED;
 use crate::store::record::Table;
 use crate::store::rows;
 
@@ -33,6 +34,8 @@ struct Found {
     more: u64,
     /// What is wrong with whole tables, by their number.
     tables: [Option<&'static str>; Table::ALL.len()],
+    /// What is wrong with keys of personal data.
+    personal: Vec<(String, &'static str)>,
     /// What the engine said when it could not read the file.
     engine: Option<String>,
 }
@@ -70,6 +73,25 @@ impl Damage {
             what,
             "a table of the store is damaged"
         );
+    }
+
+    /// What is wrong with keys of personal data, all of it.
+    pub(crate) fn personal(&self, wrong: Vec<(String, &'static str)>) {
+        let mut found = self.found.lock().expect(UNPOISONED);
+        let news = wrong.iter().filter(|one| !found.personal.contains(one));
+        for (key, what) in news.take(NAMED) {
+            tracing::error!(key, what, "personal.keys is damaged");
+        }
+        found.personal = wrong;
+        if !found.personal.is_empty() {
+            self.any.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Keys of erased users that were there are destroyed.
+    pub(crate) fn erased(&self) {
+        let mut found = self.found.lock().expect(UNPOISONED);
+        found.personal.retain(|(_, what)| *what != NOT_DESTROYED);
     }
 
     /// The engine cannot read the file; says so the first time.
@@ -141,6 +163,8 @@ impl Damage {
         let found = self.found.lock().expect(UNPOISONED);
         let tables = found.tables.iter().flatten().count();
         let named = u64::try_from(found.rows.len() + tables).unwrap_or(u64::MAX);
+        let personal = u64::try_from(found.personal.len()).unwrap_or(u64::MAX);
+        let named = named.saturating_add(personal);
         named.saturating_add(found.more) + u64::from(found.engine.is_some())
     }
 
@@ -168,7 +192,13 @@ impl Damage {
             key: Some(rows::shown(key)),
             what: (*what).to_owned(),
         });
-        engine.chain(tables).chain(rows).take(most).collect()
+        let personal = found.personal.iter().map(|(key, what)| DamagedRow {
+            table: "personal.keys",
+            key: Some(key.clone()),
+            what: (*what).to_owned(),
+        });
+        let all = engine.chain(tables).chain(personal).chain(rows);
+        all.take(most).collect()
     }
 }
 

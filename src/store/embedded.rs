@@ -143,14 +143,14 @@ impl Embedded {
                 medium,
                 Arc::clone(&sealer),
                 segment_size,
-                Arc::clone(&acknowledged),
+                (Arc::clone(&acknowledged), known),
             )
         })?;
         let fold = Arc::new(fold);
         let applied = fold.head();
         let caught_up = guarded(|| catch_up(&fold, &log, &sealer, applied, appender.head()))?;
         let found = match caught_up {
-            None => lost(&log, known, appender.head())?,
+            None => lost(&log, known, applied.seq, appender.head())?,
             found => found,
         };
         if found.is_none() && known != Known::Head(appender.head()) {
@@ -158,6 +158,10 @@ impl Embedded {
             acknowledged.flush()?;
         }
         personal::check_present(&fold.reader(), &sealer)?;
+        // What a crash left undone, or an older copy of the keys brought back.
+        if let Err(error) = personal::destroy_erased(fold.reader(), &sealer) {
+            tracing::error!(%error, "keys of personal data that must not be are not destroyed");
+        }
         let gauges = Arc::new(Gauges::default());
         if let Some((seq, what)) = found {
             let cause = format!("audit record {seq}: {what}");
@@ -211,10 +215,6 @@ impl Embedded {
             found,
             probe: Probe::default(),
         });
-        // What a crash left undone, or an older copy of the keys brought back.
-        if let Err(error) = reading.erase() {
-            tracing::error!(%error, "keys of personal data that must not be are not destroyed");
-        }
         let threads = Mutex::new(threads);
         Ok(Self {
             queue: Some(queue),
@@ -654,7 +654,10 @@ impl Store for Embedded {
 impl Reading {
     /// Destroys the keys of personal data that the log says must not be.
     fn erase(&self) -> Result<(), StoreError> {
-        personal::destroy_erased(self.fold.reader(), &self.sealer)
+        personal::destroy_erased(self.fold.reader(), &self.sealer)?;
+        // What was brought back is gone again.
+        self.fold.damage().erased();
+        Ok(())
     }
 
     /// Why nobody's rows can be read, if that is so.

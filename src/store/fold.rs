@@ -36,6 +36,7 @@ use crate::store::damage::Damage;
 use crate::store::damage::NO_STATE;
 use crate::store::damage::guarded;
 use crate::store::damage::is_of_engine;
+use crate::store::head::Acknowledged;
 use crate::store::identity::BAD_META;
 use crate::store::identity::Identity;
 use crate::store::identity::META;
@@ -114,7 +115,14 @@ impl Fold {
         entropy: &dyn Entropy,
     ) -> Result<(Self, Arc<Sealer>), StoreError> {
         let opened = guarded(|| {
-            let db = open_file(medium.as_ref(), FILE)?;
+            let db = match open_file(medium.as_ref(), FILE) {
+                Err(StoreError::Corrupt(_)) if is_alone(medium.as_ref())? => {
+                    // Killed while it was made: nothing was ever in it.
+                    medium.remove(FILE).map_err(disk)?;
+                    open_file(medium.as_ref(), FILE)?
+                }
+                opened => opened?,
+            };
             let known = Identity::read(&db)?;
             let is_new = known.is_none();
             if is_new && is_begun(medium.as_ref())? {
@@ -130,7 +138,10 @@ impl Fold {
             let data_key = seal::unwrap_data_key(*store, master, data_key)?;
             let personal = PersonalKeys::open(medium.as_ref())?;
             let sealer = Sealer::new(*store, &data_key, algorithm).with_personal(personal);
+            let sealer = Arc::new(sealer);
             if is_new {
+                // Before the file says which store it is: a store without a head has lost it.
+                Acknowledged::begin(medium.as_ref(), Arc::clone(&sealer), Head::default())?;
                 write_first_meta(&db, &identity, &sealer)?;
                 medium.sync().map_err(disk)?;
             }
@@ -145,7 +156,7 @@ impl Fold {
             }
             let whole = read_whole(&db, &sealer)?;
             let snapshot = Snapshot::of(&db)?;
-            Ok((File { db, whole }, snapshot, Arc::new(sealer)))
+            Ok((File { db, whole }, snapshot, sealer))
         });
         let (file, snapshot, sealer) = opened?;
         let Whole {
@@ -255,8 +266,12 @@ impl Fold {
         memory.current.rows() + memory.frozen.as_ref().map_or(0, |layer| layer.rows())
     }
 
-    /// Writes what changed to the file. Readers and the writer go on meanwhile.
-    pub(crate) fn checkpoint(&self) -> Result<(), StoreError> {
+    /// Writes what changed to the file. Readers and the writer go on meanwhile. `first` is what must be
+    /// durable before the file says that it holds the newest records.
+    pub(crate) fn checkpoint(
+        &self,
+        first: &dyn Fn() -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
         let (layer, head, high_water) = {
             let memory = &mut self.memory.write().expect(UNPOISONED).rows;
             if memory.frozen.is_none() {
@@ -274,6 +289,7 @@ impl Fold {
             let layer = Arc::clone(memory.frozen.as_ref().expect("just frozen"));
             (layer, memory.frozen_at.0, memory.frozen_at.1)
         };
+        first()?;
         if let Err(error) = guarded(|| self.write_out(&layer, head, high_water)) {
             self.reopen();
             return Err(error);
@@ -630,6 +646,12 @@ fn is_begun(medium: &dyn Medium) -> Result<bool, StoreError> {
     let there = medium.list().map_err(disk)?;
     let ours = |name: &String| name.starts_with("log-") || name == "identity.redb";
     Ok(there.iter().any(ours))
+}
+
+/// Whether there is no other file of a store: the first one is being made.
+fn is_alone(medium: &dyn Medium) -> Result<bool, StoreError> {
+    let there = medium.list().map_err(disk)?;
+    Ok(there.iter().all(|name| name == FILE))
 }
 
 /// Makes an empty file this store's.

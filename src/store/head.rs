@@ -10,14 +10,16 @@
 //! ```
 //!
 //! Written in place and flushed with the checkpoints only: a kill leaves the system's cache as it is, and a
-//! power cut leaves an older head, which asks for less. A slot fits a sector, so that a torn
+//! power cut leaves an older head, which asks for less. It is flushed before the checkpoint is written, so
+//! that `main.redb` never holds more than the head says. A slot fits a sector, so that a torn
 //! write damages one of them at most; the other one then says a commit less.
 //!
 //! At opening a log that ends before the head, or has another record there, has lost what was
 //! answered: it is refused. What stands behind the head was told to nobody and stays, since it may
-//! have been. A file that is missing or was never written is made from the log (a store made before
-//! there was one, or an operator who accepts the log as it is); one with nothing but damaged slots is
-//! refused, since it cannot be told from a file that was altered to hide a loss.
+//! have been. The head is made before `main.redb` says which store it is: a store without one, or with
+//! one that is older than `main.redb`, has lost it, and is refused, since the end of the log may be
+//! lost as well. Where one slot is damaged, it may have been the newer one: the log must then go
+//! further than the other one says.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -30,6 +32,7 @@ use crate::store::StoreError;
 use crate::store::log::Head;
 use crate::store::log::disk;
 use crate::store::medium::Medium;
+use crate::store::medium::Memory;
 use crate::store::seal::Sealer;
 
 /// The file.
@@ -45,57 +48,70 @@ pub(crate) struct Acknowledged {
 /// What the file says.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Found {
-    /// Nothing was ever written.
-    Nothing,
     /// The last record whose answer may have left.
     Head(Head),
-    /// What was written cannot be read.
-    Damaged,
+    /// One slot is damaged; the other one says this.
+    Half(Head),
+    /// Nothing that can be believed: what is wrong.
+    Unusable(&'static str),
 }
 
 impl Acknowledged {
-    /// Opens the file, making it when it is missing.
+    /// Makes the file anew, durably, whatever was there.
+    pub(crate) fn begin(
+        medium: &dyn Medium,
+        sealer: Arc<Sealer>,
+        head: Head,
+    ) -> Result<Self, StoreError> {
+        let file = medium.raw(NAME).map_err(disk)?;
+        let mut octets = encode(head, &sealer).to_vec();
+        octets.resize(SLOT, 0);
+        octets.extend_from_within(..);
+        file.set_len(SIZE).map_err(disk)?;
+        file.write(0, &octets).map_err(disk)?;
+        file.sync_data().map_err(disk)?;
+        medium.sync().map_err(disk)?;
+        Ok(Self::new(file, sealer, 0))
+    }
+
+    /// Opens the file. What cannot be used is left as it is.
     pub(crate) fn open(
         medium: &dyn Medium,
         sealer: Arc<Sealer>,
     ) -> Result<(Self, Found), StoreError> {
+        let there = medium.list().map_err(disk)?;
+        if !there.iter().any(|name| name == NAME) {
+            // Nothing is written to it: a store without a head decides nothing.
+            let aside = Self::begin(&Memory::default(), sealer, Head::default())?;
+            return Ok((aside, Found::Unusable(MISSING)));
+        }
         let file = medium.raw(NAME).map_err(disk)?;
-        let length = file.len().map_err(disk)?;
-        if length < SIZE {
-            file.set_len(SIZE).map_err(disk)?;
-            if length == 0 {
-                // Room that is there for good: a full disk must not be what refuses the first commit.
-                file.write(0, &[0; 2 * SLOT]).map_err(disk)?;
-            }
-            file.sync_data().map_err(disk)?;
-            medium.sync().map_err(disk)?;
+        if file.len().map_err(disk)? != SIZE {
+            return Ok((Self::new(file, sealer, 0), Found::Unusable(SHORT)));
         }
         let mut octets = [0; 2 * SLOT];
         file.read(0, &mut octets).map_err(disk)?;
-        let mut newest: Option<(usize, Head)> = None;
-        let mut written = false;
-        for (slot, octets) in octets.chunks(SLOT).enumerate() {
-            written |= octets.iter().any(|octet| *octet != 0);
-            if let Some(head) = decode(octets, &sealer)
-                && newest.is_none_or(|(_, other)| other.seq < head.seq)
-            {
-                newest = Some((slot, head));
-            }
-        }
-        let found = match newest {
-            Some((_, head)) => Found::Head(head),
-            None if written => Found::Damaged,
-            None => Found::Nothing,
+        let (first, second) = octets.split_at(SLOT);
+        let (first, second) = (decode(first, &sealer), decode(second, &sealer));
+        // The slot that is written next is the older one, or the damaged one.
+        let (found, next) = match (first, second) {
+            (Some(first), Some(second)) if first.seq > second.seq => (Found::Head(first), 1),
+            (Some(_), Some(second)) => (Found::Head(second), 0),
+            (Some(head), None) => (Found::Half(head), 1),
+            (None, Some(head)) => (Found::Half(head), 0),
+            (None, None) if octets == [0; 2 * SLOT] => (Found::Unusable(EMPTY), 0),
+            (None, None) => (Found::Unusable(DAMAGED), 0),
         };
-        let next = AtomicUsize::new(newest.map_or(0, |(slot, _)| slot ^ 1));
-        let dirty = AtomicBool::new(false);
-        let acknowledged = Self {
+        Ok((Self::new(file, sealer, next), found))
+    }
+
+    fn new(file: Box<dyn StorageBackend>, sealer: Arc<Sealer>, next: usize) -> Self {
+        Self {
             file,
             sealer,
-            next,
-            dirty,
-        };
-        Ok((acknowledged, found))
+            next: AtomicUsize::new(next),
+            dirty: AtomicBool::new(false),
+        }
     }
 
     /// Notes that answers up to this record may leave. Survives a kill, and a power cut after
@@ -150,6 +166,13 @@ const MAGIC: &[u8; 8] = b"OGHEAD1\n";
 const SLOT: usize = 512;
 const SIZE: u64 = 2 * SLOT as u64;
 const LENGTH: usize = 64;
+const MISSING: &str =
+    "whether it is the last one answered cannot be told, since store/head is missing";
+const SHORT: &str = "whether it is the last one answered cannot be told, since store/head has another length than it was made with";
+const EMPTY: &str =
+    "whether it is the last one answered cannot be told, since store/head holds nothing but zeros";
+const DAMAGED: &str = "whether it is the last one answered cannot be told, since store/head is damaged, or \
+    another store's";
 
 #[cfg(test)]
 mod tests {
@@ -167,6 +190,12 @@ mod tests {
         Acknowledged::open(medium, sealer(1)).unwrap().1
     }
 
+    fn begun() -> (Memory, Acknowledged) {
+        let medium = Memory::default();
+        let file = Acknowledged::begin(&medium, sealer(1), Head::default()).unwrap();
+        (medium, file)
+    }
+
     fn head(seq: u64) -> Head {
         Head { seq, mac: [3; 32] }
     }
@@ -180,9 +209,8 @@ mod tests {
 
     #[test]
     fn the_newest_whole_slot_counts_and_a_damaged_one_leaves_the_other() {
-        let medium = Memory::default();
-        assert_eq!(found(&medium), Found::Nothing);
-        let (file, _) = Acknowledged::open(&medium, sealer(1)).unwrap();
+        let (medium, file) = begun();
+        assert_eq!(found(&medium), Found::Head(Head::default()));
         for seq in 1..=5 {
             file.write(head(seq)).unwrap();
             assert_eq!(found(&medium), Found::Head(head(seq)));
@@ -192,27 +220,42 @@ mod tests {
         file.write(head(6)).unwrap();
         assert_eq!(found(&medium), Found::Head(head(6)));
         damage(&medium, SLOT as u64 + 20);
-        assert_eq!(found(&medium), Found::Head(head(5)));
+        assert_eq!(found(&medium), Found::Half(head(5)));
+        // The damaged one is the next that is written.
+        let (file, _) = Acknowledged::open(&medium, sealer(1)).unwrap();
+        file.write(head(7)).unwrap();
+        assert_eq!(found(&medium), Found::Head(head(7)));
+        damage(&medium, SLOT as u64 + 20);
         damage(&medium, 20);
-        assert_eq!(found(&medium), Found::Damaged);
+        assert_eq!(found(&medium), Found::Unusable(DAMAGED));
     }
 
     #[test]
-    fn another_stores_head_is_damage() {
+    fn what_is_not_this_stores_head_is_named_and_left_as_it_is() {
         let medium = Memory::default();
-        let (file, _) = Acknowledged::open(&medium, sealer(2)).unwrap();
-        file.write(head(9)).unwrap();
-        assert_eq!(found(&medium), Found::Damaged);
+        assert_eq!(found(&medium), Found::Unusable(MISSING));
+        assert!(medium.list().unwrap().is_empty());
+        let file = medium.raw(NAME).unwrap();
+        assert_eq!(found(&medium), Found::Unusable(SHORT));
+        file.set_len(SIZE).unwrap();
+        assert_eq!(found(&medium), Found::Unusable(EMPTY));
+        Acknowledged::begin(&medium, sealer(2), head(9)).unwrap();
+        assert_eq!(found(&medium), Found::Unusable(DAMAGED));
+        file.set_len(SIZE + 1).unwrap();
+        assert_eq!(found(&medium), Found::Unusable(SHORT));
     }
 
     #[test]
     fn every_octet_of_a_slot_counts() {
-        let medium = Memory::default();
-        let (file, _) = Acknowledged::open(&medium, sealer(1)).unwrap();
+        let (medium, file) = begun();
         file.write(head(1)).unwrap();
         for offset in 0..LENGTH as u64 {
             damage(&medium, offset);
-            assert_eq!(found(&medium), Found::Damaged, "octet {offset}");
+            assert_eq!(
+                found(&medium),
+                Found::Half(Head::default()),
+                "octet {offset}"
+            );
             damage(&medium, offset);
         }
         assert_eq!(found(&medium), Found::Head(head(1)));

@@ -13,6 +13,7 @@ use crate::store::check::Findings;
 use crate::store::fold::Fold;
 use crate::store::head::Acknowledged;
 use crate::store::log::Log;
+use crate::store::personal;
 use crate::store::seal::Sealer;
 use crate::store::writer::Chore;
 use crate::store::writer::Gauges;
@@ -53,7 +54,7 @@ impl Keeper {
             if let Err(error) = self.acknowledged.flush() {
                 tracing::error!(%error, "store/head was not flushed; it will be tried again");
             }
-            match self.fold.checkpoint() {
+            match self.fold.checkpoint(&|| self.acknowledged.flush()) {
                 Ok(()) => self.gauges.checkpoint.store(None),
                 Err(error) => {
                     tracing::error!(%error, "checkpoint failed; it will be tried again");
@@ -69,6 +70,8 @@ impl Keeper {
 
     fn check(&self) -> Result<Findings, StoreError> {
         let closing = || self.gauges.closing.load(Ordering::Relaxed);
+        let wrong = personal::check(&self.fold, &self.sealer, &closing)?;
+        self.fold.damage().personal(wrong);
         check::whole(&self.fold, &self.log, &self.sealer, false, &closing)
     }
 }

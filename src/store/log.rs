@@ -35,7 +35,9 @@ use crate::model::audit::AuditRecord;
 use crate::store::ChainFault;
 use crate::store::ChainReport;
 use crate::store::StoreError;
+use crate::store::damage::guarded;
 use crate::store::head::Acknowledged;
+use crate::store::head::Found;
 use crate::store::medium::Medium;
 use crate::store::record::Entry;
 use crate::store::seal::Sealer;
@@ -130,12 +132,12 @@ impl Staged {
 }
 
 impl Log {
-    /// Opens the log; a new one when there is none.
+    /// Opens the log; a new one when there is none. `known` says up to which record answers have left.
     pub(crate) fn open(
         medium: Arc<dyn Medium>,
         sealer: Arc<Sealer>,
         limit: u64,
-        acknowledged: Arc<Acknowledged>,
+        (acknowledged, known): (Arc<Acknowledged>, Found),
     ) -> Result<(Arc<Self>, Appender), StoreError> {
         let mut firsts: Vec<u64> = medium
             .list()
@@ -145,7 +147,15 @@ impl Log {
             .collect();
         firsts.sort_unstable();
         let newest = firsts.pop().unwrap_or(1);
-        let active = Segment::open(medium.as_ref(), newest, CACHE)?;
+        let active = match guarded(|| Segment::open(medium.as_ref(), newest, CACHE)) {
+            Err(StoreError::Corrupt(_)) if matches!(known, Found::Head(head) if head.seq < newest) =>
+            {
+                // Killed while it was made: nothing in it was ever answered.
+                medium.remove(&segment::name(newest)).map_err(disk)?;
+                Segment::open(medium.as_ref(), newest, CACHE)?
+            }
+            opened => opened?,
+        };
         // Whoever created it may have been killed before its name was durable.
         medium.sync().map_err(disk)?;
         let head = match segment_head(medium.as_ref(), &active)? {

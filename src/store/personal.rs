@@ -26,10 +26,15 @@ use crate::secret::Entropy;
 use crate::secret::Key256;
 use crate::secret::random;
 use crate::store::StoreError;
+use crate::store::check::Stop;
+use crate::store::fold::Fold;
 use crate::store::fold::Reader;
 use crate::store::log::disk;
 use crate::store::medium::Medium;
+use crate::store::record;
 use crate::store::record::Table;
+use crate::store::record::TokenRow;
+use crate::store::rows;
 use crate::store::seal::Place;
 use crate::store::seal::Sealer;
 
@@ -111,20 +116,60 @@ impl PersonalKeys {
         Ok(Some(Key256::new(key)))
     }
 
-    /// Destroys these keys, durably; those that are destroyed already are passed over.
+    /// Destroys these keys, durably; those that are destroyed already, or are not in the file, are passed
+    /// over. One that cannot be destroyed does not keep the others.
     pub(crate) fn destroy(&self, numbers: &[u64]) -> Result<(), StoreError> {
         let mut destroyed = false;
+        let mut failed = None;
         for number in numbers {
-            if self.slot(*number)? != [0; SLOT_OCTETS] {
-                let begin = number * SLOT;
-                self.file.write(begin, &[0; SLOT_OCTETS]).map_err(disk)?;
-                destroyed = true;
+            match self.destroy_one(*number) {
+                Ok(done) => destroyed |= done,
+                Err(error) => failed = Some(error),
             }
         }
         if destroyed {
             self.file.sync_data().map_err(disk)?;
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn destroy_one(&self, number: u64) -> Result<bool, StoreError> {
+        let Some((begin, octets)) = self.part(number)? else {
+            return Ok(false);
+        };
+        if octets.iter().all(|octet| *octet == 0) {
+            return Ok(false);
+        }
+        self.file
+            .write(begin, &vec![0; octets.len()])
+            .map_err(disk)?;
+        Ok(true)
+    }
+
+    /// Whether nothing is left of a key.
+    fn is_destroyed(&self, number: u64) -> Result<bool, StoreError> {
+        let part = self.part(number)?;
+        Ok(part.is_none_or(|(_, octets)| octets.iter().all(|octet| *octet == 0)))
+    }
+
+    /// Where a slot begins, and what of it is in the file.
+    fn part(&self, number: u64) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
+        let end = self.file.len().map_err(disk)?;
+        let begin = number.checked_mul(SLOT).filter(|begin| *begin < end);
+        let Some(begin) = begin else { return Ok(None) };
+        let length = usize::try_from(end - begin).unwrap_or(SLOT_OCTETS);
+        let mut octets = vec![0; length.min(SLOT_OCTETS)];
+        self.file.read(begin, &mut octets).map_err(disk)?;
+        Ok(Some((begin, octets)))
+    }
+
+    /// No number up to this one is given away any more, whatever the file's length says.
+    fn reserve(&self, number: u64) {
+        let mut free = self.free.lock().expect(UNPOISONED);
+        if free.0 <= number {
+            let next = number.saturating_add(1);
+            *free = (next, next.max(free.1));
+        }
     }
 
     fn slot(&self, number: u64) -> Result<[u8; SLOT_OCTETS], StoreError> {
@@ -165,6 +210,96 @@ pub(super) fn destroy_erased(rows: Reader<'_>, sealer: &Sealer) -> Result<(), St
     sealer.personal()?.destroy(&numbers)
 }
 
+/// Compares the file with the rows: each key that must not be is destroyed, each that a user needs is
+/// there and opens. Returns whose is wrong, and what.
+pub(super) fn check(
+    fold: &Fold,
+    sealer: &Sealer,
+    stop: Stop<'_>,
+) -> Result<Vec<(String, &'static str)>, StoreError> {
+    let keys = sealer.personal()?;
+    let mut found = Vec::new();
+    let length = keys.file.len().map_err(disk)?;
+    if !length.is_multiple_of(SLOT) {
+        found.push(("length".to_owned(), CUT));
+    }
+    let mut erased = Vec::new();
+    pages(fold, Table::Erased, stop, &mut |key, _| {
+        let number = key.try_into().map_err(|_| BAD_NUMBER)?;
+        erased.push(u64::from_be_bytes(number));
+        Ok(())
+    })?;
+    for number in &erased {
+        if !keys.is_destroyed(*number)? {
+            found.push((format!("key {number}"), NOT_DESTROYED));
+        }
+    }
+    let mut highest = erased.into_iter().max();
+    let mut needed = Vec::new();
+    pages(fold, Table::Users, stop, &mut |key, row| {
+        let (number, needs) = record::user_personal(row)?;
+        highest = highest.max(Some(number));
+        if needs {
+            needed.push((key.to_vec(), number));
+        }
+        Ok(())
+    })?;
+    pages(fold, Table::Tokens, stop, &mut |key, row| {
+        if record::link_target(row).is_none()
+            && let Some(number) = TokenRow::parse(row)?.person()
+        {
+            needed.push((key.to_vec(), number));
+        }
+        Ok(())
+    })?;
+    pages(fold, Table::Former, stop, &mut |_, row| {
+        highest = highest.max(record::former(row)?.into_iter().max());
+        Ok(())
+    })?;
+    if let Some(number) = highest {
+        keys.reserve(number);
+    }
+    for (owner, number) in needed {
+        let what = match keys.key(number, sealer) {
+            Ok(Some(_)) => continue,
+            Ok(None) => DESTROYED,
+            Err(_) if keys.part(number)?.is_none() => LOST,
+            Err(_) => UNREADABLE,
+        };
+        found.push((format!("key {number} of {}", rows::shown(&owner)), what));
+    }
+    Ok(found)
+}
+
+/// What is done with a key and its row.
+type Each<'e> = dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError> + 'e;
+
+/// Rows of a table, a page at a time: the writer waits for readers. Damaged ones are named elsewhere.
+fn pages(fold: &Fold, table: Table, stop: Stop<'_>, each: &mut Each<'_>) -> Result<(), StoreError> {
+    let mut last: Option<Vec<u8>> = None;
+    loop {
+        if stop() {
+            return Err(StoreError::Unavailable(STOPPED.to_owned()));
+        }
+        let from = last.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let mut page = Vec::new();
+        fold.reader().list(table, b"", from, |key, row| {
+            page.push((key.to_vec(), row.to_vec()));
+            Ok(page.len() < PAGE)
+        })?;
+        for (key, row) in &page {
+            match each(key, row) {
+                Err(StoreError::Corrupt(_)) => {}
+                done => done?,
+            }
+        }
+        match page.pop() {
+            Some((key, _)) if page.len() + 1 == PAGE => last = Some(key),
+            _ => return Ok(()),
+        }
+    }
+}
+
 fn place(number: &[u8; 8]) -> Place<'_> {
     Place {
         table: FILE,
@@ -183,6 +318,17 @@ const SLOT: u64 = SLOT_OCTETS as u64;
 const CHUNK: usize = 256;
 /// Fewer are too few.
 const LOW: u64 = 64;
+/// Rows that are read at a time.
+const PAGE: usize = 1000;
+const STOPPED: &str = "the check was ended before it was done";
+const CUT: &str = "the file ends within a key; put personal.keys back from a newer backup";
+/// What is said of an erased user's key that is there.
+pub(super) const NOT_DESTROYED: &str = "the key of an erased user is there: an older file was put back; start the daemon again to destroy it";
+const DESTROYED: &str = "the key is destroyed, and the user is there; erase or remove the user";
+const LOST: &str =
+    "the key is missing: a shorter file was put back; put personal.keys back from a newer backup";
+const UNREADABLE: &str =
+    "the key cannot be read; put personal.keys back from a newer backup, or remove the user";
 const BAD_SLOT: StoreError =
     StoreError::Corrupt("a key of personal data cannot be read in personal.keys");
 const BAD_NUMBER: StoreError =

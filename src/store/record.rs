@@ -602,6 +602,12 @@ pub(crate) fn user(bytes: &[u8], sealer: &Sealer) -> Result<User, StoreError> {
     })
 }
 
+/// The number of the key of a user's personal data, and whether anything is sealed under it.
+pub(crate) fn user_personal(bytes: &[u8]) -> Result<(u64, bool), StoreError> {
+    let form: UserV1<'_> = take(1, bytes)?;
+    Ok((form.person, form.personal.is_some()))
+}
+
 /// The number of the key of a user's personal data.
 pub(crate) fn user_person(bytes: &[u8]) -> Result<u64, StoreError> {
     let form: UserV1<'_> = take(1, bytes)?;

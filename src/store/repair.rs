@@ -4,6 +4,11 @@
 //! the journal alone is the store. Where its beginning was pruned, rows that have not changed since are
 //! taken from the damaged file if their tag is right; what is neither here nor there is lost, and is
 //! named. The new file takes the damaged one's place in one step, and the damaged one stays beside it.
+//!
+//! Where the newest records of the journal may be lost ([`crate::store::head`]), what is left of it is
+//! believed, and every code that may have been used is closed ([`crate::store::floor`]): records of the
+//! journal say which. Where `main.redb` is further than the journal, its whole tables are believed. The
+//! head is written last: a repair that was interrupted is begun again.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -17,8 +22,11 @@ use crate::model::sealing::SealAlgorithm;
 use crate::secret::Key256;
 use crate::store::StoreError;
 use crate::store::catch_up::lost;
+use crate::store::catch_up::stands;
 use crate::store::change;
 use crate::store::check::each_row;
+use crate::store::check::survey;
+use crate::store::closing::Closing;
 use crate::store::damage::guarded;
 use crate::store::fold::Snapshot;
 use crate::store::fold::create;
@@ -28,25 +36,28 @@ use crate::store::fold::read_whole;
 use crate::store::fold::write_rows;
 use crate::store::head::Acknowledged;
 use crate::store::identity::Identity;
+use crate::store::log::Appender;
 use crate::store::log::Head;
 use crate::store::log::Log;
 use crate::store::log::disk;
 use crate::store::look::look_at;
 use crate::store::medium::Directory;
 use crate::store::medium::Medium;
+use crate::store::medium::Memory;
 use crate::store::memtable::Layer;
 use crate::store::record;
 use crate::store::record::Entry;
 use crate::store::record::RowWrite;
 use crate::store::record::Table;
 use crate::store::rows;
+use crate::store::rows::Sum;
 use crate::store::rows::Whole;
 use crate::store::seal;
 use crate::store::seal::Sealer;
 use crate::time::UnixTime;
 
 /// What a repair did.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Repaired {
     /// Rows of the new file.
     pub rows: u64,
@@ -58,6 +69,8 @@ pub struct Repaired {
     pub kept: Option<String>,
     /// What could not be saved, and what to do about it.
     pub lost: Vec<String>,
+    /// Tokens that were closed because codes of them may have been used: the first ten thousand.
+    pub closed: Vec<String>,
 }
 
 /// Makes `main.redb` of a store that nobody has open anew. The data key is opened by `master`.
@@ -75,19 +88,36 @@ pub fn repair(
     let identity = identity(damaged.as_ref(), medium.as_ref(), master)?;
     let data_key = seal::unwrap_data_key(identity.store, master, &identity.data_key)?;
     let sealer = Arc::new(Sealer::new(identity.store, &data_key, algorithm));
-    let (acknowledged, known) = Acknowledged::open(medium.as_ref(), Arc::clone(&sealer))?;
-    let acknowledged = Arc::new(acknowledged);
+    let (_, known) = Acknowledged::open(medium.as_ref(), Arc::clone(&sealer))?;
+    // The head stays as it is until all is done.
+    let aside = Acknowledged::begin(&Memory::default(), Arc::clone(&sealer), Head::default())?;
     let opened = guarded(|| {
         let sealer = Arc::clone(&sealer);
-        Log::open(Arc::clone(&medium), sealer, u64::MAX, acknowledged)
+        Log::open(
+            Arc::clone(&medium),
+            sealer,
+            u64::MAX,
+            (Arc::new(aside), known),
+        )
     });
-    let (log, appender) = opened?;
+    let (log, mut appender) = opened?;
     let end = appender.head();
     let begin = log.begin()?;
     let report = guarded(|| log.verify(&sealer, begin, end, &|_| Ok(())))?;
-    if report.fault.is_some() || lost(&log, known, end)?.is_some() {
+    if report.fault.is_some() {
         return Err(JOURNAL);
     }
+    let file = damaged.as_ref();
+    let whole = file.and_then(|file| guarded(|| read_whole(file, &sealer)).ok());
+    let applied = whole
+        .as_ref()
+        .map(|whole| whole.applied)
+        .unwrap_or_default();
+    let further = !stands(&log, applied)?;
+    let tail = match lost(&log, known, applied.seq, end)? {
+        None if further => Some((end.seq + 1, FURTHER)),
+        tail => tail,
+    };
     medium.remove(NEW).map_err(disk)?;
     let file = create(medium.as_ref(), NEW, &identity, &sealer)?;
     let mut anew = Anew {
@@ -95,16 +125,13 @@ pub fn repair(
         sealer: Arc::clone(&sealer),
         whole: Whole::default(),
         suspects: BTreeSet::new(),
+        settled: [false; Table::ALL.len()],
         begins: None,
-        done: Repaired {
-            rows: 0,
-            records: 0,
-            taken: 0,
-            kept: None,
-            lost: Vec::new(),
-        },
+        done: Repaired::default(),
     };
-    if begin.seq > 0 {
+    if let (true, Some(damaged), Some(whole)) = (further, &damaged, &whole) {
+        anew.salvage_further(damaged, whole)?;
+    } else if begin.seq > 0 {
         match &damaged {
             Some(damaged) => anew.salvage(damaged)?,
             None => anew.lose(format!(
@@ -115,9 +142,22 @@ pub fn repair(
         }
     }
     anew.journal(&log, begin, end)?;
+    if further && let Some(damaged) = &damaged {
+        anew.salvage(damaged)?;
+    }
+    if let Some((seq, what)) = tail {
+        anew.say_what_may_be_lost(&log, end, (seq, what))?;
+        anew.close_codes(&mut appender, now)?;
+    }
     anew.look_over()?;
     let Anew { file, mut done, .. } = anew;
+    let end = appender.head();
     drop((file, log, appender));
+    let head = || Acknowledged::begin(medium.as_ref(), Arc::clone(&sealer), end).map(drop);
+    if tail.is_none() {
+        // `main.redb` must not be further than it.
+        head()?;
+    }
     let closed = guarded(|| {
         drop(damaged);
         Ok(())
@@ -127,6 +167,9 @@ pub fn repair(
     }
     done.kept = swap(dir, now)?;
     medium.sync().map_err(disk)?;
+    if tail.is_some() {
+        head()?;
+    }
     identity.keep(medium.as_ref())?;
     Ok(done)
 }
@@ -159,6 +202,8 @@ struct Anew {
     whole: Whole,
     /// Rows of the damaged file that are not as they were written, until the journal has them.
     suspects: BTreeSet<(Table, Vec<u8>)>,
+    /// Tables that were taken whole from a file that is further than the journal.
+    settled: [bool; Table::ALL.len()],
     /// With which record the journal begins, by the newest record that says so.
     begins: Option<Head>,
     done: Repaired,
@@ -169,10 +214,29 @@ impl Anew {
         self.done.lost.push(what);
     }
 
+    /// Takes the tables that are whole of a file that is further than the journal: nothing of the
+    /// journal is newer.
+    fn salvage_further(&mut self, damaged: &Database, whole: &Whole) -> Result<(), StoreError> {
+        self.whole.high_water = whole.high_water;
+        let Ok(snapshot) = guarded(|| Snapshot::of(damaged)) else {
+            return Ok(());
+        };
+        for table in Table::ALL {
+            let file = snapshot.table(table);
+            let survey = guarded(|| survey(file, &self.sealer, table, &|| false));
+            let sum = whole.sums.of(table);
+            if survey.is_ok_and(|survey| !survey.bad && sum == Sum::Known(survey.sum)) {
+                self.salvage_table(&snapshot, table)?;
+                self.settled[table as usize] = true;
+            }
+        }
+        Ok(())
+    }
+
     /// Takes the rows of the damaged file that are as they were written.
     fn salvage(&mut self, damaged: &Database) -> Result<(), StoreError> {
         if let Ok(whole) = guarded(|| read_whole(damaged, &self.sealer)) {
-            self.whole.high_water = whole.high_water;
+            self.whole.high_water = self.whole.high_water.max(whole.high_water);
         }
         let snapshot = match guarded(|| Snapshot::of(damaged)) {
             Ok(snapshot) => snapshot,
@@ -182,7 +246,9 @@ impl Anew {
             }
         };
         for table in Table::ALL {
-            self.salvage_table(&snapshot, table)?;
+            if !self.settled[table as usize] {
+                self.salvage_table(&snapshot, table)?;
+            }
         }
         // Closing what is damaged may fail in the engine as reading it does.
         let _ = guarded(|| {
@@ -250,7 +316,9 @@ impl Anew {
                         let row = row.map(|row| record::pruned(row, &self.sealer));
                         self.begins = row.transpose()?;
                     }
-                    layer.put(write);
+                    if !self.settled[write.table as usize] {
+                        layer.put(write);
+                    }
                 }
             }
             if layer.rows() > MANY {
@@ -291,6 +359,60 @@ impl Anew {
         Ok(())
     }
 
+    /// Says what the newest records may have held.
+    fn say_what_may_be_lost(
+        &mut self,
+        log: &Log,
+        end: Head,
+        (seq, what): (u64, &'static str),
+    ) -> Result<(), StoreError> {
+        let last = log.read_back(end.seq + 1, 1)?.pop();
+        let since = match last {
+            Some(record) => format!(
+                "after audit record {} of {}",
+                end.seq,
+                record.parse()?.at.rfc3339()
+            ),
+            None => "since the store was made".to_owned(),
+        };
+        self.lose(format!("audit record {seq}: {what}"));
+        self.lose(format!(
+            "what was decided or changed {since} may be lost: users, tokens, devices and rights that were added, \
+             changed or taken away, new passwords and PINs, counted failures and locks; compare `oncegate audit \
+             list` with what was exported, and repeat what is missing"
+        ));
+        Ok(())
+    }
+
+    /// Closes every code that may have been used in records that are lost; the journal says so, too.
+    fn close_codes(&mut self, appender: &mut Appender, now: UnixTime) -> Result<(), StoreError> {
+        let at = now.max(self.whole.high_water);
+        let snapshot = Snapshot::of(&self.file)?;
+        let sealer = Arc::clone(&self.sealer);
+        let closing = Closing::new(&snapshot, &sealer, at);
+        self.whole.high_water = at;
+        let mut layer = Layer::default();
+        for keys in closing.users()?.chunks(SLICE) {
+            for key in keys {
+                let (entry, closed) = closing.user(key)?;
+                append(appender, entry, &mut layer)?;
+                let room = NAMED.saturating_sub(self.done.closed.len());
+                self.done.closed.extend(closed.into_iter().take(room));
+            }
+            self.commit(appender, &mut layer)?;
+        }
+        append(appender, closing.retired()?, &mut layer)?;
+        self.commit(appender, &mut layer)
+    }
+
+    /// To the journal first.
+    fn commit(&mut self, appender: &mut Appender, layer: &mut Layer) -> Result<(), StoreError> {
+        appender.commit()?;
+        appender.unstage();
+        self.whole.applied = appender.head();
+        self.flush(layer)
+    }
+
     /// Counts the rows, and names tokens and devices of which nobody knows which codes are used.
     fn look_over(&mut self) -> Result<(), StoreError> {
         let read = self.file.begin_read().map_err(disk)?;
@@ -324,6 +446,14 @@ impl Anew {
         lost.into_iter().for_each(|what| self.lose(what));
         Ok(())
     }
+}
+
+/// Links an entry to the journal, and takes its rows.
+fn append(appender: &mut Appender, entry: Entry, layer: &mut Layer) -> Result<(), StoreError> {
+    appender.stage(&entry)?;
+    let writes = entry.writes.into_iter();
+    writes.for_each(|write| layer.put(write));
+    Ok(())
 }
 
 /// Rows of the damaged file.
@@ -370,6 +500,9 @@ const CACHE: usize = 64 << 20;
 /// Records read at a time, and rows that are written at a time.
 const SLICE: usize = 1000;
 const MANY: usize = 50_000;
+/// Closed tokens that are named.
+const NAMED: usize = 10_000;
+const FURTHER: &str = "it is lost, yet main.redb holds what it changed";
 const JOURNAL: StoreError = StoreError::Corrupt(
     "the journal is damaged as well (`oncegate audit verify` says where); restore the store from a backup",
 );

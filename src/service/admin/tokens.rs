@@ -164,8 +164,11 @@ impl Service {
         by: By,
     ) -> Result<(Token, TokenState), AdminError> {
         self.present(serial, Purpose::Resync, by, |token, state, at| {
-            if token.state != LifeCycle::Active {
-                return Err(AdminError::Conflict("the token is not active"));
+            // A suspended one comes back to where it stands before it is resumed.
+            if !matches!(token.state, LifeCycle::Active | LifeCycle::Suspended) {
+                return Err(AdminError::Conflict(
+                    "the token is neither active nor suspended",
+                ));
             }
             Ok(resync(token, state, first, second, at))
         })

@@ -161,6 +161,11 @@ impl Row {
         Some((address.person, opened))
     }
 
+    /// The number of the key that its address is sealed under.
+    pub(crate) fn person(&self) -> Option<u64> {
+        self.0.address.as_ref().map(|address| address.person)
+    }
+
     pub(crate) fn period(&self) -> Result<Period, StoreError> {
         Period::new(self.0.period).ok_or(BAD_FORM)
     }

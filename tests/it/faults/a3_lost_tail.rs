@@ -9,11 +9,17 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
+use oncegate::model::kind::Kind;
 use oncegate::model::reason::Decision;
+use oncegate::model::sealing::SealAlgorithm;
+use oncegate::model::token::TokenState;
+use oncegate::secret::Key256;
 use oncegate::store::Change;
 use oncegate::store::Import;
 use oncegate::store::Store;
 use oncegate::store::embedded::Embedded;
+use oncegate::store::medium::Directory;
+use oncegate::store::repair::repair;
 use serde_json::Value;
 
 use crate::support::Random;
@@ -27,6 +33,7 @@ use crate::support::store::attempt;
 use crate::support::store::by;
 use crate::support::store::enrol;
 use crate::support::store::open_with;
+use crate::support::store::token;
 use crate::support::store::user;
 
 const KEY: [u8; 32] = [7; 32];
@@ -220,35 +227,218 @@ fn a_torn_end_that_was_never_answered_is_cut() {
     killed.answers(&whole, "reject");
 }
 
+/// One half says a commit less: it is believed where the log goes further.
 #[test]
-fn a_head_that_is_missing_or_half_damaged_is_made_anew_and_one_that_says_nothing_is_named() {
+fn a_head_of_which_one_half_is_damaged_guards_as_far_as_it_goes() {
     let killed = Killed::new(0, site());
-    let damaged = |slots: &[usize]| {
+    let damaged = |slot: usize| {
         let mut files = killed.after.clone();
-        for slot in slots {
-            files.get_mut("head").unwrap()[slot * 512 + 20] ^= 1;
-        }
+        files.get_mut("head").unwrap()[slot * 512 + 20] ^= 1;
         files
     };
-    for slot in [0, 1] {
-        killed.answers(&damaged(&[slot]), "reject");
-    }
-    killed.put(&damaged(&[0, 1]));
+    let head = &killed.after["head"];
+    let number = |slot: usize| u64::from_be_bytes(head[slot * 512 + 8..][..8].try_into().unwrap());
+    let newer = usize::from(number(1) > number(0));
+    // The older half may have been the newer one: the end of the log proves nothing.
+    killed.put(&damaged(newer ^ 1));
     let (code, error) = killed.serve();
     assert_eq!(code, Some(3), "{error}");
-    for word in ["store/head", "damaged", "remove that file"] {
-        assert!(error.contains(word), "no `{word}` in {error}");
+    assert!(error.contains("one half of store/head"), "{error}");
+    killed.answers(&damaged(newer), "reject");
+}
+
+/// A store is made with a head. Without it, or with another one, nothing says whether the log is whole.
+#[test]
+fn a_head_that_is_gone_or_not_ours_is_refused_named_and_mended() {
+    let killed = Killed::new(0, site());
+    let other = Killed::new(0, site());
+    let whole = killed.after["head"].clone();
+    let foreign = other.after["head"].clone();
+    let variants: [(&str, Option<Vec<u8>>); 6] = [
+        ("missing", None),
+        ("zeros", Some(vec![0; whole.len()])),
+        ("damaged", Some(foreign)),
+        ("another length", Some(whole[..512].to_vec())),
+        ("another length", Some(Vec::new())),
+        ("another length", Some([whole.clone(), vec![0]].concat())),
+    ];
+    for (word, head) in variants {
+        killed.put(&killed.after);
+        match &head {
+            Some(octets) => fs::write(killed.store.join("head"), octets).unwrap(),
+            None => fs::remove_file(killed.store.join("head")).unwrap(),
+        }
+        let (code, error) = killed.serve();
+        assert_eq!(code, Some(3), "{word}: {error}");
+        let verified = killed.site.run(&["store", "verify"]);
+        assert_eq!(verified.status.code(), Some(1), "{word}: {verified:?}");
+        let said = String::from_utf8_lossy(&verified.stdout).into_owned();
+        let doctor = killed.site.run(&["doctor"]);
+        assert_eq!(doctor.status.code(), Some(1), "{word}");
+        let found = String::from_utf8_lossy(&doctor.stdout).into_owned();
+        for text in [&error, &said, &found] {
+            for part in ["store/head", word, "store verify --repair"] {
+                assert!(text.contains(part), "{word}: no `{part}` in {text}");
+            }
+        }
+        // Nobody made it anew by looking.
+        assert_eq!(fs::read(killed.store.join("head")).ok(), head, "{word}");
     }
-    // As a store from before there was one; and it guards again at once.
-    let mut files = killed.after.clone();
-    files.remove("head");
-    fs::remove_file(killed.store.join("head")).unwrap();
-    killed.answers(&files, "reject");
-    let again = Killed::new(3, killed.site);
-    let mut files = again.after.clone();
-    let record = again.record();
-    files.get_mut(&log_name(&again.after)).unwrap()[record] ^= 1;
-    again.is_refused(&files, "made anew");
+}
+
+/// The sighting: no head, and a log from before the last login. The repair lets the used code in no more.
+#[test]
+fn a_repair_without_a_head_closes_what_may_have_been_used() {
+    for further in [false, true] {
+        let killed = Killed::new(0, site());
+        killed.site.enrol("bob", "totp", RFC_SECRET);
+        let mut files = killed.before.clone();
+        if further {
+            // A checkpoint has it already: `main.redb` is further than the log.
+            killed.put(&killed.after);
+            killed.site.json(&["user", "list"]);
+            let main = fs::read(killed.store.join("main.redb")).unwrap();
+            files.insert("main.redb".to_owned(), main);
+        }
+        killed.put(&files);
+        fs::remove_file(killed.store.join("head")).unwrap();
+        assert_eq!(killed.serve().0, Some(3));
+        let repair = killed.site.run(&["--json", "store", "verify", "--repair"]);
+        assert_eq!(repair.status.code(), Some(1), "{repair:?}");
+        let repair: Value = serde_json::from_slice(&repair.stdout).unwrap();
+        assert_eq!(repair["check"]["intact"], true, "{repair}");
+        let lost = repair["lost"].to_string();
+        assert!(
+            lost.contains("may be lost") && lost.contains("record"),
+            "{lost}"
+        );
+        let closed = repair["closed"].to_string();
+        assert!(
+            closed.contains("alice@default") && closed.contains("suspended"),
+            "{closed}"
+        );
+        // It serves again; the code of the lost login, and all others, are not accepted.
+        let daemon = killed.site.serve();
+        let mut http = Http::new(daemon.http, &killed.site.admin_key);
+        for counter in 0..=killed.counter + 1 {
+            accepted(&mut http, counter, "reject");
+        }
+        let listed = killed.site.json(&["audit", "list", "--user", "alice"]);
+        assert!(listed.to_string().contains("store_repair"), "{listed}");
+        // Resynchronised, then resumed, it goes on behind what was used.
+        let tokens = killed.site.json(&["token", "list", "alice"]);
+        let serial = tokens["tokens"][0]["serial"].as_str().unwrap().to_owned();
+        let (first, second) = (hotp(killed.counter + 2), hotp(killed.counter + 3));
+        killed
+            .site
+            .json(&["token", "resync", &serial, "--otp", &first, &second]);
+        killed.site.json(&["token", "resume", &serial]);
+        for counter in 0..=killed.counter + 3 {
+            accepted(&mut http, counter, "reject");
+        }
+        assert!(daemon.terminate().success());
+    }
+}
+
+/// A head from before the checkpoint cannot be the newest: `main.redb` holds more than it says.
+#[tokio::test]
+async fn an_older_head_beside_a_newer_main_file_is_refused() {
+    let disk = Disk::default();
+    let store = open_with(Arc::new(disk.clone()), KEY, 1 << 20).unwrap();
+    enrol(&store, "alice", "HOTP-1").await.unwrap();
+    let older = disk.files();
+    attempt(&store, "alice", "HOTP-1", &[1], NOW).await.unwrap();
+    drop(store);
+    let newer = disk.files();
+    let log = log_name(&newer);
+    let fault = |names: &[&str]| {
+        let mut files = newer.clone();
+        for name in names {
+            files.insert((*name).to_owned(), older[*name].clone());
+        }
+        let store = open_with(Arc::new(Disk::with(files)), KEY, 1 << 20).unwrap();
+        store.health().fault
+    };
+    let head = fault(&["head"]).unwrap_or_default();
+    assert!(head.contains("older than main.redb"), "{head}");
+    // The log of the same age does not make it better; nor does an older `main.redb` hide a cut log.
+    assert!(fault(&["head", log.as_str()]).is_some());
+    assert!(fault(&["main.redb", log.as_str()]).is_some());
+    // The log alone brings an older `main.redb` up to date.
+    assert_eq!(fault(&["main.redb"]), None);
+    assert_eq!(fault(&[]), None);
+}
+
+/// Wherever `init` is interrupted, what is there opens or is made anew.
+#[tokio::test]
+async fn a_store_whose_making_was_interrupted_opens_or_is_made_anew() {
+    let whole = Disk::default();
+    drop(open_with(Arc::new(whole.clone()), KEY, 1 << 20).unwrap());
+    let steps = whole.operations();
+    assert!(steps > 50, "{steps}");
+    for step in 0..steps {
+        for power in [false, true] {
+            let disk = Disk::default();
+            disk.fail_after(step);
+            drop(open_with(Arc::new(disk.clone()), KEY, 1 << 20));
+            let disk = if power {
+                disk.power_cut(&mut Random(step));
+                disk
+            } else {
+                Disk::with(disk.files())
+            };
+            let about = format!("step {step}, power cut {power}");
+            let store = open_with(Arc::new(disk.clone()), KEY, 1 << 20);
+            let store = store.unwrap_or_else(|error| panic!("{about}: {error}"));
+            assert_eq!(store.health().fault, None, "{about}");
+            enrol(&store, "alice", "HOTP-1").await.unwrap();
+            drop(store);
+            // From here on it has a head.
+            let mut files = disk.files();
+            files.remove("head");
+            let store = open_with(Arc::new(Disk::with(files)), KEY, 1 << 20).unwrap();
+            assert!(store.health().fault.is_some(), "{about}");
+        }
+    }
+}
+
+/// Time-based codes are refused until no lost record can have used them; then they are good again.
+#[tokio::test]
+async fn a_repair_refuses_time_based_codes_for_a_while_and_voids_what_was_issued() {
+    let dir = tempfile::tempdir().unwrap();
+    let medium = || Arc::new(Directory::new(dir.path()));
+    let store = open_with(medium(), KEY, 1 << 20).unwrap();
+    store
+        .change(Change::CreateUser(user("alice")), by())
+        .await
+        .unwrap();
+    let mut totp = token("alice", "TOTP-1");
+    totp.kind = Kind::Totp;
+    let create = Change::CreateToken(totp, TokenState::default());
+    store.change(create, by()).await.unwrap();
+    let now = NOW.as_secs() / 30;
+    drop(store);
+    fs::write(dir.path().join("head"), [0; 1024]).unwrap();
+    let done = repair(dir.path(), &Key256::new(KEY), SealAlgorithm::default(), NOW).unwrap();
+    assert!(
+        done.closed[0].contains("TOTP-1: codes are refused until"),
+        "{:?}",
+        done.closed
+    );
+    let store = open_with(medium(), KEY, 1 << 20).unwrap();
+    assert_eq!(store.health().fault, None);
+    // As far as a resynchronisation may have gone, the learned drift, and the widest window.
+    for step in [now - 1, now, now + 1, now + 20, now + 32] {
+        let settled = attempt(&store, "alice", "TOTP-1", &[step], NOW)
+            .await
+            .unwrap();
+        assert_eq!(settled.decision, Decision::Reject, "{step}");
+    }
+    let later = NOW.plus(Duration::from_mins(20));
+    let settled = attempt(&store, "alice", "TOTP-1", &[now + 40], later)
+        .await
+        .unwrap();
+    assert_eq!(settled.decision, Decision::Accept);
 }
 
 /// Whatever commits moves the head: a log from before it is refused.

@@ -1,6 +1,11 @@
 //! Fault D11: no display name, personal data readable at rest, and nothing that erased them.
 
 use crate::support::daemon::Site;
+use crate::support::lab::Lab;
+use oncegate::model::kind::Kind;
+use oncegate::otp::Digits;
+use oncegate::radius::attribute::Type;
+use oncegate::radius::packet::Packet;
 use serde_json::Value;
 use serde_json::json;
 use std::path::PathBuf;
@@ -177,6 +182,122 @@ fn an_older_copy_of_the_keys_brings_nothing_back() {
     assert_eq!(said(&site, "kim", "phone")[0]["hidden"], "erased");
     assert_eq!(site.json(&["user", "show", "lee"])["phone"], PHONE);
     daemon.kill();
+}
+
+/// Put back under a running daemon: named, and destroyed again by whoever erases anybody.
+#[test]
+fn an_older_file_put_back_while_the_daemon_runs_is_named_and_destroyed_again() {
+    let site = Site::new();
+    let daemon = site.serve();
+    add(&site, "kim");
+    add(&site, "lee");
+    let copy = std::fs::read(keys(&site)).unwrap();
+    site.json(&["user", "erase", "kim", "--yes"]);
+    assert_eq!(site.run(&["store", "verify"]).status.code(), Some(0));
+    std::fs::write(keys(&site), &copy).unwrap();
+    let verified = site.run(&["store", "verify"]);
+    let told = String::from_utf8(verified.stdout).unwrap();
+    assert_eq!(verified.status.code(), Some(1), "{told}");
+    for part in [
+        "personal.keys",
+        "key 0",
+        "erased user",
+        "start the daemon again",
+    ] {
+        assert!(told.contains(part), "no `{part}` in {told}");
+    }
+    let doctor = site.run(&["doctor"]);
+    let told = String::from_utf8(doctor.stdout).unwrap();
+    assert_eq!(doctor.status.code(), Some(1), "{told}");
+    assert!(told.contains("personal.keys"), "{told}");
+    let again = site.run(&["user", "erase", "kim", "--yes"]);
+    assert_eq!(again.status.code(), Some(4));
+    assert_eq!(std::fs::read(keys(&site)).unwrap()[..80], [0; 80]);
+    assert_eq!(site.run(&["store", "verify"]).status.code(), Some(0));
+    assert!(daemon.terminate().success());
+}
+
+/// A copy from before many users were added: the keys of those are missing, one of an erased user too.
+#[test]
+fn a_shorter_file_is_named_destroys_what_it_can_and_gives_no_number_twice() {
+    let site = Site::new();
+    add(&site, "kim");
+    add(&site, "lee");
+    let copy = std::fs::read(keys(&site)).unwrap();
+    let rows = (0..300).map(|n| format!("u{n},u{n}@example.org\n"));
+    let csv = site.path().join("users.csv");
+    std::fs::write(&csv, format!("user,email\n{}", rows.collect::<String>())).unwrap();
+    site.json(&["user", "import", csv.to_str().unwrap()]);
+    let whole = std::fs::read(keys(&site)).unwrap();
+    assert!(whole.len() > copy.len());
+    for user in ["u299", "kim"] {
+        site.json(&["user", "erase", user, "--yes"]);
+    }
+    std::fs::write(keys(&site), &copy).unwrap();
+    let verified = site.run(&["--json", "store", "verify"]);
+    let told = String::from_utf8(verified.stdout).unwrap();
+    assert_eq!(verified.status.code(), Some(1), "{told}");
+    for part in [
+        "personal.keys",
+        "default/u298",
+        "shorter file",
+        "newer backup",
+    ] {
+        assert!(told.contains(part), "no `{part}` in {told}");
+    }
+    assert!(!told.contains("default/lee"), "{told}");
+    assert_eq!(site.run(&["doctor"]).status.code(), Some(1));
+    // The one that is missing keeps no other.
+    assert_eq!(std::fs::read(keys(&site)).unwrap()[..80], [0; 80]);
+    assert_eq!(site.json(&["user", "show", "lee"])["phone"], PHONE);
+    // Who is added now has a number that nobody had.
+    add(&site, "later");
+    assert_eq!(site.json(&["user", "show", "later"])["phone"], PHONE);
+    let grown = std::fs::read(keys(&site)).unwrap();
+    let taken = 256 * 80..302 * 80;
+    assert!(
+        grown
+            .get(taken)
+            .is_none_or(|slots| slots.iter().all(|octet| *octet == 0))
+    );
+    // Cut within a key.
+    std::fs::write(keys(&site), &whole[..whole.len() - 7]).unwrap();
+    let verified = site.run(&["store", "verify"]);
+    let told = String::from_utf8(verified.stdout).unwrap();
+    assert!(told.contains("ends within a key"), "{told}");
+}
+
+#[tokio::test]
+async fn a_reply_may_hold_the_display_name() {
+    let reply = "[reply]\n\"Filter-Id\" = \"{display_name}\"\n";
+    let rules = "reject_delay = \"0s\"\n[[rule]]\nname = \"all\"\nrequire = [\"otp\"]\n";
+    let lab = Lab::new(&[("vpn", &format!("{rules}{reply}"))]).await;
+    lab.user("alice", None, None).await;
+    lab.token("alice", Kind::Totp, Digits::SIX).await;
+    for (name, wanted) in [
+        (None, Vec::new()),
+        (
+            Some("\u{ae40}\u{bbfc}\u{c218}".to_owned()),
+            vec!["\u{ae40}\u{bbfc}\u{c218}".to_owned()],
+        ),
+        // As long as a name may be: cut, and nothing else of the reply is lost by it.
+        (Some("n".repeat(256)), vec!["n".repeat(128)]),
+    ] {
+        lab.display_name("alice", name).await;
+        let code = lab.code("alice");
+        let (reply, heard) = lab
+            .send("vpn", |request, keys| {
+                request.attribute(Type::UserName, b"alice").unwrap();
+                request.user_password(code.as_bytes(), keys).unwrap();
+            })
+            .await;
+        assert_eq!(heard.decision, "accept");
+        lab.clock.advance(std::time::Duration::from_secs(30));
+        let packet = Packet::parse(&reply).unwrap();
+        let values = packet.all(Type::FilterId);
+        let values = values.map(|value| String::from_utf8(value.to_vec()).unwrap());
+        assert_eq!(values.collect::<Vec<_>>(), wanted);
+    }
 }
 
 /// A key is durable before the user who has it.

@@ -488,6 +488,17 @@ impl Lab {
         set.await.expect("a change");
     }
 
+    /// What the user is called from now on.
+    pub(crate) async fn display_name(&self, name: &str, display_name: Option<String>) {
+        let patch = UserPatch {
+            display_name: Some(display_name),
+            ..UserPatch::default()
+        };
+        let user = key(name);
+        let set = self.service().set_user(&user, patch, None, self.by());
+        set.await.expect("a change");
+    }
+
     /// The code of a user's TOTP token of six digits now.
     pub(crate) fn code(&self, user: &str) -> String {
         use oncegate::time::Clock as _;

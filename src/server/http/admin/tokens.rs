@@ -334,13 +334,15 @@ pub(crate) async fn resync_token(
 ) -> Result<Response, Failure> {
     let (first, second) = (code("first", &body.first)?, code("second", &body.second)?);
     let token = seen(&app, &serial, expected).await?;
-    let in_use = token.state_at(app.service().now()) == LifeCycle::Active;
-    if !in_use || !matches!(token.kind, Kind::Totp | Kind::Hotp) {
+    // One that a repair suspended is resynchronised before it is resumed.
+    let state = token.state_at(app.service().now());
+    let fits = matches!(state, LifeCycle::Active | LifeCycle::Suspended);
+    if !fits || !matches!(token.kind, Kind::Totp | Kind::Hotp) {
         return Err(wrong_state(
             &app,
             &token,
             Goal::Use,
-            "only an active totp or hotp token is resynchronised",
+            "only an active or suspended totp or hotp token is resynchronised",
         ));
     }
     let found = app

@@ -1,0 +1,170 @@
+//! The journal entries that close codes which may have been used; see [`crate::store::floor`].
+
+use crate::model::audit::ChangeEvent;
+use crate::model::audit::Event;
+use crate::model::id::RequestId;
+use crate::model::token::LifeCycle;
+use crate::secret::SystemEntropy;
+use crate::secret::random;
+use crate::store::StoreError;
+use crate::store::evaluate::put;
+use crate::store::evaluate::user_state_write;
+use crate::store::floor::Floor;
+use crate::store::fold::Snapshot;
+use crate::store::log::disk;
+use crate::store::record;
+use crate::store::record::Entry;
+use crate::store::record::RowWrite;
+use crate::store::record::Table;
+use crate::store::record::TokenRow;
+use crate::store::rows;
+use crate::store::seal::Sealer;
+use crate::time::UnixTime;
+
+/// The rows as they are, and when codes may have been used the last time.
+pub(super) struct Closing<'a> {
+    snapshot: &'a Snapshot,
+    sealer: &'a Sealer,
+    at: UnixTime,
+    floor: Floor,
+}
+
+impl<'a> Closing<'a> {
+    pub(super) const fn new(snapshot: &'a Snapshot, sealer: &'a Sealer, at: UnixTime) -> Self {
+        Self {
+            snapshot,
+            sealer,
+            at,
+            floor: Floor(at),
+        }
+    }
+
+    /// The keys of all users.
+    pub(super) fn users(&self) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.keys(Table::Users, b"")
+    }
+
+    /// What closes a user's codes, and which tokens that are.
+    pub(super) fn user(&self, key: &[u8]) -> Result<(Entry, Vec<String>), StoreError> {
+        let name = record::owner(key)?.to_string();
+        let state = self.row(Table::UserStates, key)?;
+        let state = state.map(|row| record::user_state(&row)).transpose()?;
+        let state = self.floor.user(state.unwrap_or_default());
+        let mut writes = vec![user_state_write(key.to_vec(), &state)?];
+        let mut closed = Vec::new();
+        let prefix = [key, b"\0"].concat();
+        for key in self.keys(Table::Tokens, &prefix)? {
+            let serial = record::last_part(&key, &prefix)?;
+            if let Some(what) = self.token(&key, serial, &mut writes)? {
+                closed.push(format!("{serial}: {what}"));
+            }
+        }
+        for key in self.keys(Table::Devices, &prefix)? {
+            let id = record::last_part(&key, &prefix)?.as_bytes();
+            if let Some(row) = self.row(Table::DeviceStates, id)? {
+                let state = self.floor.device(record::device_state(&row)?);
+                let row = record::device_state_row(&state)?;
+                writes.push(put(Table::DeviceStates, id.to_vec(), row));
+            }
+        }
+        let detail = closed.join("; ");
+        let entry = self.entry(name.clone(), Some(name.clone()), detail, writes)?;
+        let closed = closed.into_iter().map(|what| format!("{name} {what}"));
+        Ok((entry, closed.collect()))
+    }
+
+    fn token(
+        &self,
+        key: &[u8],
+        serial: &str,
+        writes: &mut Vec<RowWrite>,
+    ) -> Result<Option<String>, StoreError> {
+        let name = serial.as_bytes();
+        let rows = (
+            self.row(Table::Tokens, key)?,
+            self.row(Table::TokenStates, name)?,
+        );
+        // Without a state it lets nobody in; a link is closed with the token itself.
+        let (Some(row), Some(state)) = rows else {
+            return Ok(None);
+        };
+        if record::link_target(&row).is_some() {
+            return Ok(None);
+        }
+        let (mut row, state) = (TokenRow::parse(&row)?, record::token_state(&state)?);
+        let kind = row.kind().parse().map_err(|_| UNREADABLE)?;
+        let closed = self
+            .floor
+            .token(&state, (kind, row.state()?), row.period()?);
+        let Some(closed) = closed else {
+            return Ok(None);
+        };
+        let state = record::token_state_row(&closed.state)?;
+        writes.push(put(Table::TokenStates, name.to_vec(), state));
+        if closed.suspended {
+            row.set_state(LifeCycle::Suspended);
+            writes.push(put(Table::Tokens, key.to_vec(), row.changed()?));
+        }
+        Ok(Some(closed.what))
+    }
+
+    /// What closes the tokens that are gone, for when the same key is enrolled again.
+    pub(super) fn retired(&self) -> Result<Entry, StoreError> {
+        let mut writes = Vec::new();
+        for key in self.keys(Table::Retired, b"")? {
+            if let Some(row) = self.row(Table::Retired, &key)? {
+                let retired = self.floor.retired(record::retired(&row)?);
+                writes.push(put(Table::Retired, key, record::retired_row(&retired)?));
+            }
+        }
+        let target = "tokens that are gone".to_owned();
+        self.entry(target, None, String::new(), writes)
+    }
+
+    fn entry(
+        &self,
+        target: String,
+        user: Option<String>,
+        detail: String,
+        writes: Vec<RowWrite>,
+    ) -> Result<Entry, StoreError> {
+        let event = Event::Change(ChangeEvent {
+            request: RequestId::new(self.at, random(&SystemEntropy)?),
+            actor: ACTOR.to_owned(),
+            action: ACTION.to_owned(),
+            target,
+            user,
+            detail: Some(detail).filter(|detail| !detail.is_empty()),
+        });
+        Ok(Entry {
+            at: self.at,
+            event,
+            changes: Vec::new(),
+            writes,
+        })
+    }
+
+    /// A row; one that is not as it was written lets nobody in, and stays.
+    fn row(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let row = self.snapshot.table(table).get(key).map_err(disk)?;
+        let row = row.as_ref().map(redb::AccessGuard::value);
+        let sound = row.and_then(|stored| rows::open(self.sealer, table, key, stored));
+        Ok(sound.map(|(value, _)| value.to_vec()))
+    }
+
+    fn keys(&self, table: Table, prefix: &[u8]) -> Result<Vec<Vec<u8>>, StoreError> {
+        let mut keys = Vec::new();
+        for row in self.snapshot.table(table).range(prefix..).map_err(disk)? {
+            let (key, _) = row.map_err(disk)?;
+            if !key.value().starts_with(prefix) {
+                break;
+            }
+            keys.push(key.value().to_vec());
+        }
+        Ok(keys)
+    }
+}
+
+const ACTOR: &str = "oncegate store verify --repair";
+const ACTION: &str = "store_repair";
+const UNREADABLE: StoreError = StoreError::Corrupt("the kind of a token cannot be read");

@@ -1,0 +1,207 @@
+//! What is closed when the newest records of the journal may be lost. Pure.
+//!
+//! A lost record may have consumed a code. So no code is left open that may have been used before `at`:
+//! time-based ones up to the latest step that could be accepted by then, codes that were issued, recovery
+//! codes and challenges. How far a counter has moved cannot be told: its token is suspended until it is
+//! resynchronised, which goes forward only.
+
+use std::time::Duration;
+
+use crate::model::device::DeviceState;
+use crate::model::kind::Kind;
+use crate::model::token::LifeCycle;
+use crate::model::token::Moving;
+use crate::model::token::TokenState;
+use crate::model::user::Answered;
+use crate::model::user::UserState;
+use crate::otp::Period;
+use crate::otp::recovery::Used;
+use crate::otp::totp::MAX_LEARNED;
+use crate::otp::totp::RESYNC_REACH;
+use crate::otp::totp::TimeStep;
+use crate::store::Retired;
+use crate::time::UnixTime;
+
+/// The moment up to which codes may have been used.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Floor(pub(crate) UnixTime);
+
+/// A token after it.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) struct Closed {
+    pub(crate) state: TokenState,
+    /// Whether it lets nobody in until it is resynchronised and resumed.
+    pub(crate) suspended: bool,
+    /// In words for people.
+    pub(crate) what: String,
+}
+
+impl Floor {
+    /// A token's state; `None` when there is nothing to close.
+    pub(crate) fn token(
+        self,
+        state: &TokenState,
+        (kind, life): (Kind, LifeCycle),
+        period: Period,
+    ) -> Option<Closed> {
+        if matches!(life, LifeCycle::Revoked | LifeCycle::Expired) {
+            return None;
+        }
+        // Only with these does a code count; a suspended counter stays so.
+        let open = matches!(life, LifeCycle::Active | LifeCycle::Pending);
+        let mut state = TokenState {
+            issued: None,
+            ..*state
+        };
+        let what = match kind {
+            Kind::Totp => {
+                state.moving = self.moving(state.moving, period);
+                format!("codes are refused until {}", self.end(period).rfc3339())
+            }
+            Kind::Hotp | Kind::Yubikey if open => "suspended: resync it, then resume it".to_owned(),
+            Kind::Hotp | Kind::Yubikey => "resync it before it is resumed".to_owned(),
+            Kind::Recovery => {
+                state.used = Used::ALL;
+                "all codes are void: make new ones".to_owned()
+            }
+            _ => "issued codes are void".to_owned(),
+        };
+        Some(Closed {
+            state,
+            suspended: open && matches!(kind, Kind::Hotp | Kind::Yubikey),
+            what,
+        })
+    }
+
+    fn moving(self, moving: Moving, period: Period) -> Moving {
+        let step = TimeStep::at(self.end(period), period).get();
+        Moving {
+            last: Some(moving.last.map_or(step, |last| last.max(step))),
+            ahead: moving.ahead.above(step),
+            ..moving
+        }
+    }
+
+    /// Until when time-based codes of this period are refused: a token may have been found this far
+    /// ahead of the clock, and its window goes further.
+    pub(crate) fn end(self, period: Period) -> UnixTime {
+        let steps = WINDOW + u32::from(MAX_LEARNED.unsigned_abs());
+        let step = Duration::from_secs(period.as_secs().into());
+        self.0.plus(RESYNC_REACH).plus(step * steps)
+    }
+
+    /// A removed token's moving factor, for when the same key is enrolled again.
+    pub(crate) fn retired(self, retired: Retired) -> Retired {
+        let moving = match retired.period {
+            Some(period) => self.moving(retired.moving, period),
+            None => Moving {
+                last: Some(u64::MAX),
+                ..retired.moving
+            },
+        };
+        Retired { moving, ..retired }
+    }
+
+    /// A user's counters: challenges that were handed out are answered.
+    pub(crate) fn user(self, state: UserState) -> UserState {
+        let voided = Answered {
+            challenge: (self.0.as_secs() + 1) << 32,
+            expires: self.0.plus(UserState::ROUND),
+        };
+        UserState {
+            voided: Some(voided),
+            ..state
+        }
+    }
+
+    /// What a device asked: what it signed until now is not taken.
+    pub(crate) fn device(self, state: DeviceState) -> DeviceState {
+        let skew = crate::time::millis(DeviceState::SKEW);
+        let first = UnixTime::from_millis(self.0.as_millis().saturating_sub(2 * skew));
+        let last = self.0.plus(DeviceState::SKEW);
+        let void = match state.void {
+            Some((from, until)) => (from.min(first), until.max(last)),
+            None => (first, last),
+        };
+        DeviceState {
+            void: Some(void),
+            ..state
+        }
+    }
+}
+
+/// Most steps that a policy looks ahead.
+const WINDOW: u32 = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::issue::Sends;
+    use crate::otp::throttle::Throttle;
+
+    const NOW: UnixTime = UnixTime::from_secs(1_795_000_000);
+
+    fn closed(kind: Kind, life: LifeCycle, last: Option<u64>) -> Option<Closed> {
+        let moving = Moving {
+            last,
+            ..Moving::default()
+        };
+        let state = TokenState {
+            moving,
+            ..TokenState::default()
+        };
+        Floor(NOW).token(&state, (kind, life), Period::THIRTY)
+    }
+
+    #[test]
+    fn time_goes_behind_every_step_that_may_have_been_accepted() {
+        let now = TimeStep::at(NOW, Period::THIRTY).get();
+        for life in [LifeCycle::Active, LifeCycle::Pending, LifeCycle::Suspended] {
+            let after = closed(Kind::Totp, life, Some(now)).unwrap();
+            assert!(!after.suspended);
+            // A resynchronisation, the learned drift, and the window of a policy.
+            assert!(!after.state.moving.is_unused(now + 20 + 2 + 10));
+            assert!(after.state.moving.is_unused(now + 20 + 2 + 10 + 1));
+        }
+        let later = closed(Kind::Totp, LifeCycle::Active, Some(now + 99)).unwrap();
+        assert_eq!(later.state.moving.last, Some(now + 99));
+    }
+
+    #[test]
+    fn a_counter_is_suspended_and_a_sheet_is_used_up() {
+        for life in [LifeCycle::Active, LifeCycle::Pending] {
+            let after = closed(Kind::Hotp, life, Some(5)).unwrap();
+            assert!(after.suspended && after.state.moving.last == Some(5));
+        }
+        assert!(
+            !closed(Kind::Hotp, LifeCycle::Suspended, None)
+                .unwrap()
+                .suspended
+        );
+        assert_eq!(closed(Kind::Hotp, LifeCycle::Revoked, None), None);
+        let sheet = closed(Kind::Recovery, LifeCycle::Active, None).unwrap();
+        assert!((0..32).all(|number| sheet.state.used.contains(number)));
+        assert_eq!(sheet.state.throttle, Throttle::default());
+        assert_eq!(sheet.state.sends, Sends::default());
+    }
+
+    #[test]
+    fn challenges_and_signed_requests_of_before_are_void() {
+        let user = Floor(NOW).user(UserState::default());
+        let challenge = |at: UnixTime| Answered {
+            challenge: (at.as_secs() << 32) + 77,
+            expires: at.plus(Duration::from_mins(2)),
+        };
+        let later = NOW.plus(Duration::from_secs(5));
+        assert!(user.has_answered(challenge(NOW), later));
+        assert!(!user.has_answered(challenge(later), later));
+        let device = Floor(NOW).device(DeviceState::default());
+        assert_eq!(
+            device.void,
+            Some((
+                UnixTime::from_secs(NOW.as_secs() - 120),
+                NOW.plus(DeviceState::SKEW),
+            ))
+        );
+    }
+}
