@@ -203,17 +203,16 @@ async fn tokens_in_every_state() {
     assert!(!advice(&["token", "resume"]).contains("revoke"));
     assert!(!advice(&["token", "renew"]).contains("revoke"));
     set(LifeCycle::Suspended).await;
-    for words in [
-        &["token", "confirm", "--otp-stdin"][..],
-        &["token", "resync", "--otp-stdin"],
-    ] {
-        let err = advice(words);
-        assert!(
-            err.contains(&format!("oncegate token resume {serial}")),
-            "{err}"
-        );
-        assert!(!err.contains("revoke"), "{err}");
-    }
+    let err = advice(&["token", "confirm", "--otp-stdin"]);
+    assert!(
+        err.contains(&format!("oncegate token resume {serial}")),
+        "{err}"
+    );
+    assert!(!err.contains("revoke"), "{err}");
+    // After a repair it is resynchronised before it is resumed.
+    let words = ["token", "resync", "--otp-stdin", &serial];
+    let (code, _, err) = house.run_with(&words, "111111\n222222\n");
+    assert_eq!(code, 1, "{err}");
     assert!(advice(&["token", "suspend"]).contains("oncegate token revoke"));
     let (id, reason) = old(&house, "alice", &house.joined("alice")).await;
     assert_eq!(reason, Reason::NotActive);
