@@ -148,11 +148,7 @@ fn start_loops(
 ) {
     let parts = || (Arc::clone(service), shutdown.clone());
     let start = |name: &str, work: Pin<Box<dyn Future<Output = ()> + Send>>| {
-        let alive = service.vitals().alive(name);
-        tasks.spawn(async move {
-            work.await;
-            drop(alive);
-        });
+        tasks.spawn(service.vitals().keep(name, work));
     };
     let (daemon, end) = parts();
     start(

@@ -566,9 +566,9 @@ impl Attempt {
             failures: user.failures(),
             locked: locks(&current.user, &user, self.at),
             source: self.source_failed_by(&current.user, current),
+            note: locked_by_year(&current.user, &user, &self.lockout, self.at),
             user: Some(user),
             tokens: Vec::new(),
-            note: None,
         };
         match code {
             CodeFound::Right(right) => {
@@ -714,6 +714,24 @@ fn locks(before: &UserState, after: &UserState, at: UnixTime) -> bool {
     let hard = |state: &UserState| state.throttle.block == Block::Hard;
     locked(after) > locked(before) || (hard(after) && !hard(before))
 }
+
+/// Says so where it is the count of a year that locks for good, with few failures on record.
+fn locked_by_year(
+    before: &UserState,
+    after: &UserState,
+    lockout: &Lockout,
+    at: UnixTime,
+) -> Option<&'static str> {
+    let hard = |state: &UserState| state.throttle.block == Block::Hard;
+    let reserve = lockout.in_a_year().saturating_sub(lockout.hard_lock_after);
+    let few = after.failures() < lockout.hard_lock_after.saturating_sub(lockout.lock_after);
+    let year = few && after.in_a_year(at) >= reserve;
+    (year && hard(after) && !hard(before)).then_some(YEAR)
+}
+
+/// What the audit says of a lock for good after few failures.
+const YEAR: &str = "locked until an administrator unlocks: too many wrong answers within a year, \
+    those before right ones included";
 
 const fn blocked_reason(blocked: Blocked) -> Reason {
     match blocked {

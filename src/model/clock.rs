@@ -15,6 +15,7 @@ use crate::model::source::SourceState;
 use crate::model::token::Moving;
 use crate::model::token::TokenState;
 use crate::model::user::KnownSource;
+use crate::model::user::Month;
 use crate::model::user::Recent;
 use crate::model::user::UserState;
 use crate::otp::Period;
@@ -141,7 +142,10 @@ impl Present {
         after.throttle = self.throttle(after.throttle);
         after.last_failure = self.cut(after.last_failure);
         after.held = after.held.map(|time| self.cut(time));
-        after.spared.day = after.spared.day.min(self.day());
+        let present = Month::of(self.at);
+        for month in &mut after.months {
+            month.number = month.number.min(present);
+        }
         after.recent = (after.recent.into_iter())
             .map(|recent| Recent {
                 last: self.cut(recent.last),

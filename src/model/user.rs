@@ -203,9 +203,15 @@ impl Waiver {
 ///
 /// The count of strangers outlives every login of the user: whoever guesses in between gets no fresh
 /// guesses by it. It ends when an administrator unlocks, or after a year without such a failure. "No
-/// source", where a client does not say from where the person asks, is one more unknown place. So that
-/// typing errors made there do not add up, a success forgives the failures of the last day from the same
-/// place, and in a year no more than the hard limit.
+/// source", where a client does not say from where the person asks, is one more unknown place, never a
+/// known one. So that typing errors made there do not add up, a success forgives the run of failures just
+/// before it, from the same place, and no more than half a round.
+///
+/// Nobody can tell a stranger behind the user's own address, or beside it where none is told, from the
+/// user: their failures are forgiven together. What bounds them is the count of all wrong answers, from
+/// wherever, within a year: no success forgives it, and at [`Lockout::in_a_year`] only an administrator
+/// unlocks. Two typing errors a day stay below it for ever. Places that are not known leave the others a
+/// part of it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct UserState {
     /// Failures from sources that are not known, and their lock.
@@ -214,8 +220,8 @@ pub struct UserState {
     pub last_failure: UnixTime,
     /// The last places they came from, newest first, at most [`UserState::RECENT`].
     pub recent: Vec<Recent>,
-    /// How many of them were forgiven by successes lately.
-    pub spared: Spared,
+    /// All wrong answers within a year, by month, the newest first.
+    pub months: Vec<Month>,
     /// Where the user has succeeded, newest first, at most [`UserState::KNOWN`].
     pub known: Vec<KnownSource>,
     /// Challenges that were answered and have not expired, at most [`UserState::ANSWERED`]: none is
@@ -245,15 +251,17 @@ pub struct Recent {
     pub source: Option<Source>,
     /// How many.
     pub failures: u32,
+    /// How many of the last, each within [`UserState::RUN`] of the one before.
+    pub run: u32,
     /// The last one.
     pub last: UnixTime,
 }
 
-/// Failures of strangers that were forgiven by successes within a year.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Spared {
-    /// Day of the first, counted from the epoch.
-    pub day: u32,
+/// Wrong answers of some days, forgiven or not.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Month {
+    /// Which, counted from the epoch in months of [`UserState::MONTH`].
+    pub number: u32,
     /// How many.
     pub failures: u32,
 }
@@ -278,8 +286,12 @@ impl UserState {
     pub const CLEAN: Duration = Duration::from_hours(24 * 365);
     /// The longest that an answer is awaited.
     pub const ROUND: Duration = Duration::from_mins(10);
-    /// How old a typing error may be that a success forgives.
-    const RUN: Duration = Duration::from_hours(24);
+    /// Longest pause within a run of typing errors, and between the last of them and the success.
+    pub const RUN: Duration = Duration::from_mins(10);
+    /// A month of [`UserState::months`].
+    pub const MONTH: Duration = Duration::from_hours(24 * 31);
+    /// Months before the present one that count: a year at least.
+    pub const MONTHS: u32 = 12;
 
     /// Whether the user has succeeded from there before.
     pub fn knows(&self, source: Option<Source>) -> bool {
@@ -290,6 +302,12 @@ impl UserState {
     pub fn failures(&self) -> u32 {
         let known = self.known.iter().map(|known| known.throttle.failures);
         known.fold(self.throttle.failures, u32::saturating_add)
+    }
+
+    /// Wrong answers within a year, from wherever, those that were forgiven too.
+    pub fn in_a_year(&self, at: UnixTime) -> u32 {
+        let months = self.months.iter().filter(|month| month.counts(at));
+        months.fold(0, |sum, month| sum.saturating_add(month.failures))
     }
 
     /// Failures from this place that no success from there has followed.
@@ -340,6 +358,8 @@ impl UserState {
         let forgiven = self.throttle.failures - strangers.failures;
         let spent = self.failures().saturating_sub(forgiven) >= lockout.hard_lock_after.max(1);
         let limit = self.strangers(lockout).hard_lock_after.max(1);
+        let year = self.of_a_year(known.is_some(), lockout);
+        let spent = spent || self.in_a_year(at) >= year;
         if spent || (known.is_none() && strangers.failures >= limit) {
             return Err(Blocked::Locked { until: None });
         }
@@ -364,7 +384,13 @@ impl UserState {
             after.last_failure = after.last_failure.max(at);
             after.remember(source, at);
         }
-        if after.failures() >= lockout.hard_lock_after {
+        after.count(at);
+        let year = after.in_a_year(at);
+        if year >= after.of_a_year(false, lockout) {
+            after.throttle.block = Block::Hard;
+        }
+        let spent = year >= after.of_a_year(true, lockout);
+        if spent || after.failures() >= lockout.hard_lock_after {
             after.throttle.block = Block::Hard;
             for known in &mut after.known {
                 known.throttle.block = Block::Hard;
@@ -418,7 +444,7 @@ impl UserState {
             throttle: Throttle::unlocked(),
             last_failure: UnixTime::EPOCH,
             recent: Vec::new(),
-            spared: Spared::default(),
+            months: Vec::new(),
             known: known.collect(),
             ..self
         }
@@ -440,12 +466,36 @@ impl UserState {
         self
     }
 
+    /// Counts a wrong answer of this month, and forgets those of more than a year ago.
+    fn count(&mut self, at: UnixTime) {
+        let number = Month::of(at);
+        self.months.retain(|month| month.counts(at));
+        match self.months.iter_mut().find(|month| month.number == number) {
+            Some(month) => month.failures = month.failures.saturating_add(1),
+            None => {
+                let failures = 1;
+                self.months.insert(0, Month { number, failures });
+            }
+        }
+    }
+
+    /// Wrong answers within a year that end in a hard lock, for this kind of place.
+    fn of_a_year(&self, known: bool, lockout: &Lockout) -> u32 {
+        let reserve = !known && !self.known.is_empty();
+        let reserve = if reserve { lockout.hard_lock_after } else { 0 };
+        lockout.in_a_year().saturating_sub(reserve)
+    }
+
     fn remember(&mut self, source: Option<Source>, at: UnixTime) {
         let failures = self.failures_from(source);
+        let before = self.recent.iter().find(|recent| recent.source == source);
+        let before = before.filter(|recent| at.since(recent.last) <= Self::RUN);
+        let run = before.map_or(0, |recent| recent.run);
         self.recent.retain(|recent| recent.source != source);
         let recent = Recent {
             source,
             failures: failures.saturating_add(1),
+            run: run.saturating_add(1),
             last: at,
         };
         self.recent.insert(0, recent);
@@ -457,24 +507,14 @@ impl UserState {
         let found = self.recent.iter();
         let found = found.copied().find(|recent| recent.source == source);
         self.recent.retain(|recent| recent.source != source);
-        let today = day(at);
-        if u64::from(today.saturating_sub(self.spared.day)) >= Self::CLEAN.as_secs() / DAY {
-            self.spared = Spared::default();
-        }
         let run = found.filter(|recent| at.since(recent.last) <= Self::RUN);
         let forgiven = run
-            .map_or(0, |recent| recent.failures)
-            .min(self.throttle.failures)
-            .min(lockout.hard_lock_after.saturating_sub(self.spared.failures));
+            .map_or(0, |recent| recent.run)
+            .min(lockout.lock_after / 2)
+            .min(self.throttle.failures);
         self.throttle.failures -= forgiven;
         if self.throttle.check(at).is_ok() {
             self.throttle.block = Block::None;
-        }
-        if forgiven > 0 {
-            if self.spared.failures == 0 {
-                self.spared.day = today;
-            }
-            self.spared.failures += forgiven;
         }
     }
 
@@ -527,6 +567,18 @@ impl UserState {
             hard_lock_after: lockout.hard_lock_after - reserve,
             ..*lockout
         }
+    }
+}
+
+impl Month {
+    /// The number of the month in which this is.
+    pub fn of(at: UnixTime) -> u32 {
+        u32::try_from(at.as_secs() / UserState::MONTH.as_secs()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether some of it is less than a year ago. One that is to come counts, too.
+    fn counts(self, at: UnixTime) -> bool {
+        self.number.saturating_add(UserState::MONTHS) >= Self::of(at)
     }
 }
 

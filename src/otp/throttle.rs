@@ -43,6 +43,18 @@ pub struct Lockout {
     pub source_lock_after: u32,
 }
 
+impl Lockout {
+    /// Wrong answers of one user within a year, forgiven or not, until only an administrator unlocks.
+    pub const fn in_a_year(&self) -> u32 {
+        let hard = if self.hard_lock_after == 0 {
+            1
+        } else {
+            self.hard_lock_after
+        };
+        hard.saturating_mul(IN_A_YEAR)
+    }
+}
+
 impl Default for Lockout {
     fn default() -> Self {
         Self {
@@ -183,6 +195,10 @@ fn delay(in_round: u32, free: u32) -> Duration {
     let rung = usize::try_from(beyond).unwrap_or(usize::MAX);
     LADDER.get(rung).copied().unwrap_or(LAST_RUNG)
 }
+
+/// How many times the hard limit may be answered wrong within a year: above what people mistype, who
+/// come in afterwards each time (twice a day), and with six digits a chance of 2 in 1000 for TOTP.
+const IN_A_YEAR: u32 = 10;
 
 /// Pauses after the first, second, third failure beyond the free ones.
 pub const LADDER: [Duration; 3] = [

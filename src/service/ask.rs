@@ -4,6 +4,8 @@
 use std::borrow::Cow;
 
 use crate::model::issue::Way;
+use crate::model::issue::next_number;
+use crate::model::kind::Kind;
 use crate::model::message::Language;
 use crate::model::token::LifeCycle;
 use crate::model::token::Token;
@@ -117,8 +119,8 @@ impl Service {
         if send == Factor::Card {
             let drawn = self.make_code(found, wanted).await?.ok();
             let pair = drawn.and_then(|made| made.issued.pair);
-            let cells = |pair| self.cells(language, pair);
-            return Ok(pair.map_or_else(asked, cells).into());
+            let pair = pair.unwrap_or_else(|| shown(found.0, found.1));
+            return Ok(self.cells(language, pair).into());
         }
         // Why nothing is sent is in the log; the person is asked all the same.
         let _ = self.send_code(found, view.user.language, wanted).await?;
@@ -127,7 +129,7 @@ impl Service {
 
     /// A challenge to somebody who cannot answer it: whoever asks for a code in the name of a user who
     /// is none hears the same as with one who is.
-    pub(super) fn decoy(
+    pub(super) async fn decoy(
         &self,
         request: &Request<'_>,
         policy: &Policy,
@@ -150,7 +152,10 @@ impl Service {
         };
         let id = challenge::seal(&self.challenge_key, nobody, inside, nonce);
         let prompt = match factor {
-            Factor::Card => self.cells(self.language(), self.pretended(request.user)),
+            Factor::Card => {
+                let pair = self.pretended(request).await?;
+                self.cells(self.language(), pair)
+            }
             _ => self.prompt(self.language(), prompt(factor)),
         };
         Ok(Challenged {
@@ -166,9 +171,9 @@ impl Service {
         self.texts().prompt(language, text, &[])
     }
 
-    /// How a person is asked for two cells of the card.
+    /// How a person is asked for two cells of the card: in as many octets for every pair.
     pub(super) fn cells(&self, language: Language, pair: Pair) -> String {
-        let (first, second) = (pair.first.to_string(), pair.second.to_string());
+        let (first, second) = (format!("{:02}", pair.first), format!("{:02}", pair.second));
         let values = [
             (Place::First, first.as_str()),
             (Place::Second, second.as_str()),
@@ -176,8 +181,25 @@ impl Service {
         self.texts().prompt(language, Text::AskCells, &values)
     }
 
-    /// The cells that are asked for of somebody who has no card: the same each time, as of one who has.
-    fn pretended(&self, user: &str) -> Pair {
+    /// The cells that are asked for of somebody who is not asked in earnest. Of whom has a card, those
+    /// that are asked for otherwise: that they change when the card or its owner is locked would tell
+    /// that there is a card. Of anybody else the same each time.
+    async fn pretended(&self, request: &Request<'_>) -> Result<Pair, ServiceError> {
+        let view = match request.client.key(request.user) {
+            Ok(key) => self.store.view(&key).await?,
+            Err(_) => None,
+        };
+        let cards = view.iter().flat_map(|view| &view.tokens);
+        let cards = cards.filter(|(token, _)| token.kind == Kind::Card);
+        let active = |token: &Token| token.state_at(request.at) == LifeCycle::Active;
+        let last = cards.max_by_key(|(token, state)| (active(token), state.last_accept));
+        Ok(match last {
+            Some((token, state)) => shown(token, state),
+            None => self.of_no_card(request.user),
+        })
+    }
+
+    fn of_no_card(&self, user: &str) -> Pair {
         let key = OtpKey::new(SecretBytes::from(self.challenge_key.expose().as_slice()))
             .expect("256 bits are enough for a key");
         let [one, two, ..] = Mark::of(&key, "no card", None, user).to_bytes();
@@ -188,6 +210,15 @@ impl Service {
             second: second + 1,
         }
     }
+}
+
+/// The cells of a card that wait for their answer, or would be drawn next.
+fn shown(token: &Token, state: &TokenState) -> Pair {
+    let drawn = state
+        .issued
+        .filter(|drawn| drawn.is_unused(state.moving.last));
+    let pair = drawn.and_then(|drawn| drawn.pair);
+    pair.unwrap_or_else(|| card::pair(&token.key, next_number(state)))
 }
 
 /// What somebody asks to be sent who has to prove nothing before.

@@ -133,7 +133,7 @@ impl Service {
             }
             None => (0, String::new()),
         };
-        let mut decoy = self.decoy(request, policy, factor)?;
+        let mut decoy = self.decoy(request, policy, factor).await?;
         let ticket = Ticket {
             user: request.user.chars().take(64).collect(),
             serial,

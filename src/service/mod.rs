@@ -554,7 +554,7 @@ impl Service {
                     }
                 }
                 _ => match wished {
-                    Some(factor) => asked(self.decoy(request, policy, factor)?),
+                    Some(factor) => asked(self.decoy(request, policy, factor).await?),
                     None => Outcome::Reject,
                 },
             };
@@ -584,6 +584,14 @@ impl Service {
         let place = policy.asks_for_knowledge();
         let place = place.then(|| self.hasher.place(request.challenge.is_some()));
         place.transpose()
+    }
+
+    /// Whether answers to this client may have to wait for their time. Front ends find them a place
+    /// before anything is looked up: who is shed where there is none must not depend on whom was asked
+    /// for, and no answer leaves early for it (SECURITY T12, T13).
+    pub fn holds_back(&self, client: &Client) -> bool {
+        let policies = self.policies.load();
+        policy_of(client, &policies).is_ok_and(|policy| !policy.reject_delay.is_zero())
     }
 
     /// When an answer leaves that is due `delay` after arrival. One that is late leaves at the next of

@@ -124,7 +124,10 @@ impl Service {
                 "the policy of this client does not let users enrol tokens of this kind",
             ));
         }
-        let refused = || Ok(SelfService::Refused(policy.reject_delay));
+        let refused = || {
+            let delay = self.schedule(request, policy.reject_delay);
+            Ok(SelfService::Refused(delay))
+        };
         let Some(proven) = self.proven(request, policy, &wish).await? else {
             return refused();
         };
@@ -169,7 +172,10 @@ impl Service {
     ) -> Result<SelfService, AdminError> {
         let policies = self.policies();
         let policy = policy_of(request.client, &policies)?;
-        let refused = || Ok(SelfService::Refused(policy.reject_delay));
+        let refused = || {
+            let delay = self.schedule(request, policy.reject_delay);
+            Ok(SelfService::Refused(delay))
+        };
         let found = self.store.token(serial).await?;
         let (Ok(key), Some((token, _))) = (request.client.key(request.user), found) else {
             return refused();

@@ -33,6 +33,20 @@ impl Vitals {
         }
     }
 
+    /// Work that counts until it ends, by a panic too. It is required from now on, not from its start.
+    pub fn keep<F: Future + Send>(
+        self: &Arc<Self>,
+        name: &str,
+        work: F,
+    ) -> impl Future<Output = F::Output> + Send + use<F> {
+        let alive = self.alive(name);
+        async move {
+            let done = work.await;
+            drop(alive);
+            done
+        }
+    }
+
     /// How many threads and tasks work for the parts whose names begin so.
     pub fn count(&self, prefix: &str) -> usize {
         let parts = self.0.lock().expect(UNPOISONED);

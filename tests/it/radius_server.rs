@@ -59,20 +59,30 @@ async fn rejects_wait_for_their_time_without_a_place() {
         assert_eq!(direct.word(&octets), "duplicate_in_flight");
         waiting.push(answer);
     }
-    // The third finds no place to wait: it is not sent, but a retransmission gets it, and it is not
-    // counted as another guess.
+    // The third finds no place to wait: nobody is looked up, whoever is asked for, and nothing is
+    // kept for a retransmission.
     let octets = request(2, "alice", "123456");
-    assert!(direct.work(&octets).run().await.is_none());
-    assert_eq!(service.decisions().await, 3);
-    assert!(matches!(direct.receive(&octets), Received::Reply(_)));
-    assert_eq!(service.decisions().await, 3);
+    let right = code_at("alice", 0);
+    for (id, user, code) in [
+        (2, "alice", "123456"),
+        (3, "alice", &right),
+        (4, "nobody", "1"),
+    ] {
+        let octets = request(id, user, code);
+        assert_eq!(direct.word(&octets), "reject_queue_full", "{user}");
+        assert_eq!(direct.word(&octets), "reject_queue_full", "{user}, again");
+    }
+    assert_eq!(service.decisions().await, 2);
     let counters = direct.pipeline.client_counters("vpn");
-    assert_eq!(counters.events(Event::RejectQueueFull), 1);
+    assert_eq!(counters.events(Event::RejectQueueFull), 6);
     assert_eq!(counters.discards(Discard::Overload), 2);
     for answer in waiting {
         assert_eq!(answer.release().expect("current")[0], 3);
     }
     assert_eq!(counters.events(Event::Reject), 2);
+    let answer = direct.work(&octets).run().await.expect("there is room");
+    assert_eq!(answer.release().expect("current")[0], 3);
+    assert_eq!(service.decisions().await, 3);
 }
 
 /// Reply attributes go out in order; what cannot be sent makes a Reject, never half an Accept.

@@ -95,33 +95,103 @@ fn typing_errors_before_a_success_from_the_same_place_are_forgiven() {
         assert_eq!(after.failures(), 0, "{place:?}");
         let after = state.clone().succeeded(HOME, &LOCKOUT, at(60));
         assert_eq!(after.failures(), 5, "{place:?}");
-        let after = state.succeeded(place, &LOCKOUT, at(86_401));
+        let after = state.succeeded(place, &LOCKOUT, at(601));
         assert_eq!(after.failures(), 5, "{place:?}");
     }
 }
 
 #[test]
-fn so_many_typing_errors_a_year_are_forgiven_and_no_more() {
-    let mut state = UserState::default();
-    let mut failures = 0;
-    for day in 0..300 {
-        let now = at(day * 86_400);
-        if state.check(None, &LOCKOUT, now).is_err() {
-            break;
+fn half_a_round_of_one_run_is_forgiven() {
+    for (pause, forgiven) in [(60, 5), (600, 5), (601, 1)] {
+        let (mut state, mut now) = (UserState::default(), 0);
+        for _ in 0..9 {
+            now += pause;
+            state = state.failed(None, &LOCKOUT, at(now));
         }
-        state = state.failed(None, &LOCKOUT, now);
-        failures += 1;
-        state = state.succeeded(None, &LOCKOUT, now);
+        let state = state.succeeded(None, &LOCKOUT, at(now));
+        assert_eq!(state.failures(), 9 - forgiven, "{pause}");
     }
-    assert_eq!(failures, 200, "a hundred forgiven, a hundred counted");
-    // Once a week is forgiven for ever.
+}
+
+/// A person who mistypes twice before each login, wherever they are, for three years.
+#[test]
+fn who_mistypes_twice_a_day_is_never_locked_out() {
+    for place in [None, HOME] {
+        let mut state = UserState::default();
+        for day in 0..1100 {
+            for typed in 0..2 {
+                let now = at(day * 86_400 + typed * 20);
+                assert_eq!(state.check(place, &LOCKOUT, now), Ok(()), "{place:?} {day}");
+                state = state.failed(place, &LOCKOUT, now);
+            }
+            let now = at(day * 86_400 + 40);
+            assert_eq!(state.check(place, &LOCKOUT, now), Ok(()), "{place:?} {day}");
+            state = state.succeeded(place, &LOCKOUT, now);
+            assert_eq!(state.failures(), 0);
+        }
+        assert!(state.in_a_year(at(1100 * 86_400)) > 730);
+    }
+}
+
+/// Guesses from where the user logs in every hour, behind the same address or where none is told;
+/// the attacker guesses as often as they are looked at.
+#[test]
+fn guesses_beside_the_user_are_bounded_within_a_year() {
+    for (place, expected) in [(HOME, 1000), (None, 100)] {
+        let (mut state, mut evaluated) =
+            (UserState::default().succeeded(place, &LOCKOUT, at(0)), 0);
+        for hour in 0..24 * 365 {
+            // In the first half of the hour: the login is not just behind a guess.
+            evaluated += guess(&mut state, place, hour * 3600, hour * 3600 + 30);
+            let now = at(hour * 3600 + 3000);
+            if state.check(place, &LOCKOUT, now).is_ok() {
+                state = state.succeeded(place, &LOCKOUT, now);
+            }
+        }
+        assert_eq!(evaluated, expected, "{place:?}");
+        let later = at(10 * 365 * 86_400);
+        assert!(
+            state.check(place, &LOCKOUT, later).is_err(),
+            "not slept off"
+        );
+        assert_eq!(state.unlocked().check(place, &LOCKOUT, later), Ok(()));
+    }
+}
+
+/// Who knows when the user logs in, and guesses just before it where no address is told, is bounded by
+/// the year; and what is left to known places is not theirs.
+#[test]
+fn guesses_just_before_logins_are_bounded_and_leave_the_known_places_a_part() {
+    let mut state = UserState::default().succeeded(HOME, &LOCKOUT, at(0));
+    let mut evaluated = 0;
+    for login in 0..1000 {
+        let now = 100 + login * 3600;
+        evaluated += guess(&mut state, None, now, now + 1);
+        if state.check(None, &LOCKOUT, at(now + 300)).is_ok() {
+            state = state.succeeded(None, &LOCKOUT, at(now + 300));
+        }
+    }
+    assert_eq!(evaluated, 900);
+    assert!(state.check(None, &LOCKOUT, at(5_000_000)).is_err());
+    assert_eq!(state.check(HOME, &LOCKOUT, at(5_000_000)), Ok(()));
+    assert!(state.knows(HOME));
+}
+
+#[test]
+fn a_month_that_is_long_past_does_not_count() {
     let mut state = UserState::default();
-    for week in 0..520 {
-        let now = at(week * 7 * 86_400);
-        state = state.failed(None, &LOCKOUT, now);
-        state = state.succeeded(None, &LOCKOUT, now);
-        assert_eq!(state.failures(), 0, "{week}");
-    }
+    state = state
+        .failed(HOME, &LOCKOUT, at(0))
+        .failed(None, &LOCKOUT, at(0));
+    let days = |days: u64| at(days * 86_400);
+    assert_eq!(state.in_a_year(days(365)), 2);
+    assert_eq!(state.in_a_year(days(404)), 0);
+    let state = state.failed(None, &LOCKOUT, days(404));
+    assert_eq!(state.months.len(), 1);
+    assert!((0..5000).all(|day| {
+        let state = state.clone().failed(HOME, &LOCKOUT, days(404 + day));
+        state.months.len() <= 2
+    }));
 }
 
 #[test]
@@ -224,7 +294,10 @@ proptest! {
     ) {
         let (mut state, mut now, mut evaluated) = (UserState::default(), 0, 0_u32);
         let mut strangers = 0;
+        let mut year = Vec::new();
         for (what, place, pause) in events {
+            // Now and then a week.
+            let pause = if pause < 100 { pause * 6_048 } else { pause };
             now += pause;
             let source = (place > 0).then_some(Source::V4([192, 0, 2, place]));
             if state.check(source, &LOCKOUT, at(now)).is_err() {
@@ -239,10 +312,13 @@ proptest! {
                     if state.check(source, &LOCKOUT, at(now)).is_ok() {
                         state = state.failed(source, &LOCKOUT, at(now));
                         evaluated += 1;
+                        year.push(now);
                         strangers += u32::from(stranger);
                     }
                 }
             }
+            year.retain(|then| now - then < 365 * 86_400);
+            prop_assert!(year.len() <= 1000);
             prop_assert!(strangers <= LOCKOUT.hard_lock_after);
             prop_assert!(evaluated <= LOCKOUT.hard_lock_after);
             prop_assert!(state.known.len() <= UserState::KNOWN);

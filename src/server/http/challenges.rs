@@ -61,6 +61,7 @@ pub(crate) async fn begin(
         return Err(Failure::malformed("way: `inbound` goes with sms and voice"));
     }
     let client = verify::asking(&app, &caller, None, arrival)?;
+    let turn = app.turn(&client)?;
     if let (Some(realm), Ok(user)) = (&client.realm, client.key(&body.user))
         && realm != user.realm()
     {
@@ -91,7 +92,7 @@ pub(crate) async fn begin(
         carrier: None,
     };
     let begun = app.service().begin(&request, factor, inbound).await?;
-    app.hold(arrival.instant, begun.delay).await;
+    turn.hold(arrival.instant, begun.delay).await;
     let challenge = begun.challenge;
     let begun = api::ChallengeBegun {
         id: challenge.id,
@@ -138,7 +139,8 @@ pub(crate) async fn standing(
     let client = verify::asking(&app, &caller, None, arrival)?;
     let standing = app.service().standing(&client.name, &id).await?;
     // What is read for it depends on whether there is such a user.
-    tokio::time::sleep_until(arrival.instant + POLL).await;
+    let due = arrival.instant + on_time(arrival.instant.elapsed());
+    tokio::time::sleep_until(due).await;
     let standing = standing.ok_or_else(|| Failure::missing("challenge"))?;
     let yes = matches!(standing, Standing::Accepted);
     let standing = api::ChallengeStanding {
@@ -147,5 +149,24 @@ pub(crate) async fn standing(
     Ok(by_status.answer(yes, &standing))
 }
 
-/// When the answer to a poll leaves, after arrival.
+/// When an answer to a poll leaves, after arrival: one that is late at the next of fixed times.
+fn on_time(spent: Duration) -> Duration {
+    let times = spent.as_nanos().div_ceil(POLL.as_nanos());
+    POLL * u32::try_from(times).unwrap_or(u32::MAX).max(1)
+}
+
+/// The times at which answers to polls leave, after arrival.
 const POLL: Duration = Duration::from_millis(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_poll_is_answered_at_one_of_few_times() {
+        for (spent, due) in [(0, 10), (1, 10), (10_000, 10), (10_001, 20), (39_999, 40)] {
+            let due = Duration::from_millis(due);
+            assert_eq!(on_time(Duration::from_micros(spent)), due, "{spent}");
+        }
+    }
+}

@@ -220,6 +220,7 @@ pub(crate) async fn enroll(
         algorithm: algorithm.as_str(),
         public_key: key.encode(),
     };
+    let turn = app.any_turn()?;
     match app.service().redeem(&redemption).await.map_err(undecided)? {
         Redeemed::Bound(bound) => {
             let (device, token) = *bound;
@@ -232,7 +233,7 @@ pub(crate) async fn enroll(
             Ok(answer::json(StatusCode::CREATED, &enrolled))
         }
         Redeemed::Refused { delay, .. } => {
-            app.hold(arrival.instant, delay).await;
+            turn.hold(arrival.instant, delay).await;
             Err(Failure::Refused(REFUSED.to_owned()))
         }
         Redeemed::Hindered(why) => Err(Failure::Conflict(why.into())),

@@ -87,7 +87,9 @@ pub(crate) async fn ask_for_token(
         client_ip: asked.client_ip,
         ..VerifyRequest::default()
     };
-    let question = Question::new(asking(&app, &caller, None, arrival)?, arrival, proof)?;
+    let client = asking(&app, &caller, None, arrival)?;
+    let turn = app.turn(&client)?;
+    let question = Question::new(client, arrival, proof)?;
     // In a task of its own: a caller that hangs up must not leave a used code and half a token.
     let task = Arc::clone(&app);
     let task = app.tasks().spawn(async move {
@@ -112,7 +114,7 @@ pub(crate) async fn ask_for_token(
             }
         }
         SelfService::Refused(delay) => {
-            app.hold(arrival.instant, delay).await;
+            turn.hold(arrival.instant, delay).await;
             api::EnrolmentAnswer::Reject { request_id }
         }
         SelfService::Proven(_) => return Err(Failure::Internal),
@@ -163,7 +165,9 @@ pub(crate) async fn confirm_own_token(
         client_ip,
         ..VerifyRequest::default()
     };
-    let question = Question::new(asking(&app, &caller, None, arrival)?, arrival, presented)?;
+    let client = asking(&app, &caller, None, arrival)?;
+    let turn = app.turn(&client)?;
+    let question = Question::new(client, arrival, presented)?;
     let task = Arc::clone(&app);
     let task = app.tasks().spawn(async move {
         let context = question.context();
@@ -184,7 +188,7 @@ pub(crate) async fn confirm_own_token(
             }
         }
         SelfService::Refused(delay) => {
-            app.hold(arrival.instant, delay).await;
+            turn.hold(arrival.instant, delay).await;
             api::EnrolmentConfirmed::Reject { request_id }
         }
         SelfService::Made(_) => return Err(Failure::Internal),

@@ -91,7 +91,7 @@ pub struct App {
     limits: Limits,
     info: ArcSwap<Info>,
     answers: idempotency::Idempotency<verify::Verdict>,
-    rejects: Semaphore,
+    rejects: Arc<Semaphore>,
     tails: Arc<Semaphore>,
     stopping: CancellationToken,
     tasks: TaskTracker,
@@ -118,7 +118,9 @@ impl App {
             limits,
             info: ArcSwap::from_pointee(info),
             answers: idempotency::Idempotency::default(),
-            rejects: Semaphore::new(limits.reject_queue.min(Semaphore::MAX_PERMITS)),
+            rejects: Arc::new(Semaphore::new(
+                limits.reject_queue.min(Semaphore::MAX_PERMITS),
+            )),
             tails: Arc::new(Semaphore::new(TAILS)),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -231,8 +233,8 @@ impl App {
         &self.addresses
     }
 
-    /// Places for rejects that wait for their delay.
-    pub(crate) const fn rejects(&self) -> &Semaphore {
+    /// Places for answers that may have to wait for their delay.
+    pub(crate) const fn rejects(&self) -> &Arc<Semaphore> {
         &self.rejects
     }
 

@@ -17,7 +17,9 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use sha2::Digest;
 use sha2::Sha256;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::api;
 use crate::api::Problem;
@@ -99,6 +101,7 @@ pub(crate) async fn verify(
     body: Json<VerifyRequest>,
 ) -> Result<Response, Failure> {
     let client = asking(&app, &caller, on_behalf.client.as_deref(), arrival)?;
+    let turn = app.turn(&client)?;
     let question = Question::new(client, arrival, body.value)?;
     let answer = match idempotency_key(&headers)? {
         None => {
@@ -131,7 +134,7 @@ pub(crate) async fn verify(
             "try again, or ask another server".into(),
         ));
     };
-    app.hold(arrival.instant, verdict.delay).await;
+    turn.hold(arrival.instant, verdict.delay).await;
     let yes = matches!(verdict.answer, VerifyAnswer::Accept { .. });
     Ok(by_status.answer(yes, &verdict.answer))
 }
@@ -147,15 +150,34 @@ impl App {
         answer.send_replace(state);
     }
 
-    /// Holds a reject back until its time. No worker waits; where too many wait, the surplus
-    /// leaves at once.
-    pub(crate) async fn hold(&self, arrived: tokio::time::Instant, delay: Duration) {
-        if delay.is_zero() {
-            return;
+    /// A place for an answer to this client that may have to wait. Where there is none, the request
+    /// is not decided: before it is known whom it asks for, and instead of an answer that leaves early.
+    pub(crate) fn turn(&self, client: &Client) -> Result<Turn, Failure> {
+        if self.service().holds_back(client) {
+            self.any_turn()
+        } else {
+            Ok(Turn(None))
         }
-        if let Ok(_place) = self.rejects().try_acquire() {
+    }
+
+    /// The same where the client is not known yet.
+    pub(crate) fn any_turn(&self) -> Result<Turn, Failure> {
+        let place = Arc::clone(self.rejects()).try_acquire_owned();
+        let place = place.map_err(|_| Failure::Unavailable(CROWDED.into()))?;
+        Ok(Turn(Some(place)))
+    }
+}
+
+/// The place of an answer that may have to wait; given back when it leaves.
+pub(crate) struct Turn(Option<OwnedSemaphorePermit>);
+
+impl Turn {
+    /// Holds an answer back until its time. No worker waits.
+    pub(crate) async fn hold(self, arrived: Instant, delay: Duration) {
+        if !delay.is_zero() {
             tokio::time::sleep_until(arrived + delay).await;
         }
+        drop(self.0);
     }
 }
 
@@ -272,6 +294,7 @@ pub(crate) async fn replace_credentials(
         ..VerifyRequest::default()
     };
     let client = asking(&app, &caller, None, arrival)?;
+    let turn = app.turn(&client)?;
     let question = Question::new(client, arrival, proof)?;
     let new = CredentialsPatch {
         password: new_password.map(NewVerifier::Text),
@@ -296,7 +319,7 @@ pub(crate) async fn replace_credentials(
     let answer = match replaced {
         Replaced::Done => api::CredentialsAnswer::Accept { request_id },
         Replaced::Refused(decided) => {
-            app.hold(arrival.instant, decided.delay).await;
+            turn.hold(arrival.instant, decided.delay).await;
             api::CredentialsAnswer::Reject { request_id }
         }
     };
@@ -439,3 +462,5 @@ impl Question {
 const KEY_LENGTH: usize = 128;
 /// How much longer than the deadline an answer is awaited: a commit that began in time.
 const GRACE: Duration = Duration::from_secs(1);
+/// What a caller hears when answers to too many wait for their time.
+const CROWDED: &str = "too many answers wait for their time (limits.reject_queue); try again";

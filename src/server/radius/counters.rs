@@ -57,7 +57,7 @@ events! {
     Undecided "undecided" "Nobody could decide: silence, and the retransmission is tried again.";
     Superseded "superseded" "The answer came after another request with the same Identifier.";
     RejectQueueFull "reject_queue_full"
-        "Too many rejects wait for their time: this one is kept for the retransmission.";
+        "Too many answers wait for their time: silence, and the retransmission is tried again.";
     StoreFault "store_fault" "A Status-Server was not answered because no decision can be made.";
 }
 

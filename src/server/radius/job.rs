@@ -49,6 +49,8 @@ pub struct Job {
     pub(super) claim: Claim,
     /// Its place among the admitted, given back when the answer is known.
     pub(super) _permit: OwnedSemaphorePermit,
+    /// Its place among the answers that wait for their time, where it may have to.
+    pub(super) place: Option<OwnedSemaphorePermit>,
 }
 
 /// What a request asks for.
@@ -69,7 +71,7 @@ pub struct Answer {
     octets: Arc<[u8]>,
     event: Event,
     delay: Duration,
-    /// Its place among the waiting rejects.
+    /// Its place among the answers that wait.
     _place: Option<OwnedSemaphorePermit>,
 }
 
@@ -108,7 +110,7 @@ impl Job {
                 (event, octets, decided.delay)
             }
         };
-        self.answer(event, octets, delay)
+        Some(self.answer(event, octets, delay))
     }
 
     /// RFC 2866 s4.2: the response leaves when the report is on record, and only then. It is signed when the
@@ -220,30 +222,14 @@ impl Job {
         Some((event, octets))
     }
 
-    fn answer(self, event: Event, octets: Arc<[u8]>, delay: Duration) -> Option<Answer> {
-        let Self {
-            pipeline,
-            peer,
-            claim,
-            ..
-        } = self;
-        let mut place = None;
-        if !delay.is_zero() {
-            place = Arc::clone(&pipeline.rejects).try_acquire_owned().ok();
-            if place.is_none() {
-                // Not sent, but kept: a retransmission gets it and is not counted as another guess.
-                claim.finish(octets);
-                peer.counters.event(Event::RejectQueueFull);
-                return None;
-            }
-        }
-        Some(Answer {
-            claim,
+    fn answer(self, event: Event, octets: Arc<[u8]>, delay: Duration) -> Answer {
+        Answer {
+            claim: self.claim,
             octets,
             event,
             delay,
-            _place: place,
-        })
+            _place: self.place.filter(|_| !delay.is_zero()),
+        }
     }
 }
 

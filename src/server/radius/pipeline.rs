@@ -7,7 +7,8 @@
 //!   Message-Authenticator             bad, missing: silence       RFC 3579 s3.2, CVE-2024-3596
 //!   Status-Server                     answered here               RFC 5997
 //!   seen before?                      silence, or the same octets RFC 5080 s2.2.2
-//!   room?  reveal User-Password       -> Job   (accounting: read the report)
+//!   room, to wait too?
+//!   reveal User-Password            -> Job   (accounting: read the report)
 //! Job::run (a future of the lane)
 //!   lesson stored, service decides    nobody could: silence, and a retransmission is tried again
 //!   reply built                       -> Answer
@@ -29,6 +30,7 @@ use std::sync::MutexGuard;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::Semaphore;
 
 use crate::config::Limits;
@@ -74,7 +76,7 @@ pub struct Settings {
     pub in_flight: usize,
     /// Requests that may wait for one of those places; beyond them new work is dropped.
     pub queue: usize,
-    /// Rejects that may wait for their time.
+    /// Answers that may wait for their time; beyond them new work is dropped.
     pub reject_queue: usize,
     /// After this the gear has given up: work that has not begun is dropped.
     pub request_timeout: Duration,
@@ -105,7 +107,7 @@ pub struct Pipeline {
     pub(super) service: Arc<Service>,
     pub(super) settings: Settings,
     pub(super) limiter: Limiter,
-    /// Places for rejects that wait.
+    /// Places for answers that may have to wait for their time.
     pub(super) rejects: Arc<Semaphore>,
     /// Places for requests that are worked on.
     pub(super) working: Arc<Semaphore>,
@@ -258,6 +260,10 @@ impl Pipeline {
         };
         let permit = Arc::clone(places).try_acquire_owned();
         let permit = permit.map_err(|_| Discard::Overload)?;
+        let place = match self.turn(peer, ingress.serves, now) {
+            Ok(place) => place,
+            Err(silence) => return Ok(silence),
+        };
         let (task, secret) = match ingress.serves {
             Serves::Accounting => {
                 let said = accounting::read(&packet, &peer.client, source.ip(), now)?;
@@ -289,7 +295,34 @@ impl Pipeline {
             at,
             claim,
             _permit: permit,
+            place,
         })))
+    }
+
+    /// A place for an answer that may have to wait for its time. Where there is none, nothing is
+    /// decided: before it is known whom the request asks for.
+    fn turn(
+        &self,
+        peer: &Peer,
+        serves: Serves,
+        now: UnixTime,
+    ) -> Result<Option<OwnedSemaphorePermit>, Received> {
+        if serves == Serves::Accounting || !self.service.holds_back(&peer.client) {
+            return Ok(None);
+        }
+        let place = Arc::clone(&self.rejects).try_acquire_owned();
+        place.map(Some).map_err(|_| {
+            let event = Event::RejectQueueFull;
+            peer.counters.event(event);
+            if self.limiter.once(&peer.client, event.as_str(), now) {
+                let client = peer.client.name.as_str();
+                tracing::warn!(
+                    client,
+                    "too many answers wait for their time (limits.reject_queue): requests are dropped"
+                );
+            }
+            Received::Silence(event.as_str())
+        })
     }
 
     /// What an address of a client must prove.

@@ -12,8 +12,8 @@ use crate::model::token::Moving;
 use crate::model::token::TokenState;
 use crate::model::user::Answered;
 use crate::model::user::KnownSource;
+use crate::model::user::Month;
 use crate::model::user::Recent;
-use crate::model::user::Spared;
 use crate::model::user::UserState;
 use crate::otp::ahead::Ahead;
 use crate::otp::card::Pair;
@@ -80,8 +80,8 @@ impl From<ThrottleV1> for Throttle {
 struct UserStateV1 {
     throttle: ThrottleV1,
     last_failure: u64,
-    recent: Vec<(Vec<u8>, u32, u64)>,
-    spared: (u32, u32),
+    recent: Vec<(Vec<u8>, u32, u32, u64)>,
+    months: Vec<(u32, u32)>,
     known: Vec<KnownV1>,
     answered: Vec<(u64, u64)>,
     voided: Option<(u64, u64)>,
@@ -106,13 +106,19 @@ pub(crate) fn user_state_row(state: &UserState) -> Result<Vec<u8>, StoreError> {
     let recent = state.recent.iter().map(|recent| {
         let source = recent.source.map(|source| source.octets().to_vec());
         let last = recent.last.as_millis();
-        (source.unwrap_or_default(), recent.failures, last)
+        (
+            source.unwrap_or_default(),
+            recent.failures,
+            recent.run,
+            last,
+        )
     });
+    let months = state.months.iter();
     let form = UserStateV1 {
         throttle: state.throttle.into(),
         last_failure: state.last_failure.as_millis(),
         recent: recent.collect(),
-        spared: (state.spared.day, state.spared.failures),
+        months: months.map(|month| (month.number, month.failures)).collect(),
         held: state.held.map(UnixTime::as_millis),
         known: known.collect(),
         answered: answered
@@ -136,25 +142,28 @@ pub(crate) fn user_state(bytes: &[u8]) -> Result<UserState, StoreError> {
         })
     });
     let answered = form.answered.into_iter();
-    let recent = form.recent.into_iter().map(|(source, failures, last)| {
-        let source = match source.as_slice() {
-            [] => None,
-            octets => Some(Source::from_octets(octets).ok_or(BAD_FORM)?),
-        };
-        Ok(Recent {
-            source,
-            failures,
-            last: UnixTime::from_millis(last),
-        })
-    });
+    let recent = form
+        .recent
+        .into_iter()
+        .map(|(source, failures, run, last)| {
+            let source = match source.as_slice() {
+                [] => None,
+                octets => Some(Source::from_octets(octets).ok_or(BAD_FORM)?),
+            };
+            Ok(Recent {
+                source,
+                failures,
+                run,
+                last: UnixTime::from_millis(last),
+            })
+        });
+    let months = form.months.into_iter();
+    let months = months.map(|(number, failures)| Month { number, failures });
     Ok(UserState {
         throttle: form.throttle.into(),
         last_failure: UnixTime::from_millis(form.last_failure),
         recent: recent.collect::<Result<_, StoreError>>()?,
-        spared: Spared {
-            day: form.spared.0,
-            failures: form.spared.1,
-        },
+        months: months.collect(),
         held: form.held.map(UnixTime::from_millis),
         known: known.collect::<Result<_, StoreError>>()?,
         answered: answered

@@ -5,8 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use oncegate::model::audit::Event;
 use oncegate::model::kind::Kind;
 use oncegate::otp::Digits;
+use oncegate::radius::attribute::Type;
 use oncegate::store::Change;
 use proptest::prelude::*;
 use serde_json::json;
@@ -58,6 +60,30 @@ impl Victim {
         let word = self.ask(&code, from).await;
         self.next += u64::from(word == "hotp_ok");
         word
+    }
+
+    /// Asks over RADIUS with this Calling-Station-Id.
+    async fn from_station(&self, otp: &str, station: &str) {
+        let asked = self.lab.send("vpn", |builder, keys| {
+            builder.attribute(Type::UserName, b"alice").unwrap();
+            builder.user_password(otp.as_bytes(), keys).unwrap();
+            let station = station.as_bytes();
+            builder.attribute(Type::CallingStationId, station).unwrap();
+        });
+        asked.await;
+    }
+
+    /// Guesses from there, one each `pause`, with a login after every fourth; how many were evaluated.
+    async fn beside_logins(&mut self, from: Option<IpAddr>, pause: Duration, guesses: u32) -> u32 {
+        let mut evaluated = 0;
+        for number in 0..guesses {
+            evaluated += u32::from(self.ask("000000", from).await == "wrong_code");
+            self.lab.clock.advance(pause);
+            if number % 4 == 0 {
+                self.login(from).await;
+            }
+        }
+        evaluated
     }
 
     /// A guess from another address each time; whether it was evaluated.
@@ -123,26 +149,90 @@ async fn a_token_of_two_users_is_not_guessed_twice_as_often() {
     assert_eq!(evaluated, 100);
 }
 
-/// A NAS that does not say from where people ask: typing errors before a login are forgiven, as many a
-/// year as there may be guesses; what nobody's login follows adds up.
+/// A NAS or application that does not say from where people ask: typing errors before a login are
+/// forgiven, two a day for more than a year; guesses add up, although the victim logs in in between.
 #[tokio::test]
 async fn where_no_address_is_told_typing_errors_do_not_add_up_and_guesses_do() {
     let mut victim = Victim::new(OTP).await;
-    for _ in 0..150 {
-        assert_eq!(victim.ask("000000", None).await, "wrong_code");
+    for _ in 0..400 {
+        for _ in 0..2 {
+            assert_eq!(victim.ask("000000", None).await, "wrong_code");
+        }
         assert_eq!(victim.login(None).await, "hotp_ok");
-        victim.lab.clock.advance(DAY * 7);
+        victim.lab.clock.advance(DAY);
     }
     let mut victim = Victim::new(OTP).await;
+    assert_eq!(
+        victim
+            .beside_logins(None, Duration::from_mins(31), 600)
+            .await,
+        100
+    );
+    assert_eq!(
+        victim.login(None).await,
+        "locked",
+        "an administrator unlocks"
+    );
+}
+
+/// The sighting: nobody is told apart behind the address that both have. The year bounds them.
+#[tokio::test]
+async fn guesses_from_the_victims_own_address_are_bounded_within_a_year() {
+    let small = OTP.to_owned() + "[lockout]\nfree = 3\nlock_after = 4\nhard_lock_after = 12\n";
+    let mut victim = Victim::new(&small).await;
+    let home = Some(HOME.into());
+    assert_eq!(victim.login(home).await, "hotp_ok");
+    let evaluated = victim.beside_logins(home, Duration::from_mins(31), 400);
+    assert_eq!(evaluated.await, 120);
+    let records = victim.lab.service().store().audit_after(0, 10_000).await;
+    let records = records.unwrap();
+    let locked = records.iter().filter(|record| {
+        matches!(&record.event, Event::Decision(one)
+            if one.locked && one.note.as_deref().is_some_and(|note| note.contains("within a year")))
+    });
+    assert_eq!(locked.count(), 1);
+    victim.lab.restart().await;
+    victim.lab.clock.advance(DAY * 900);
+    assert_eq!(victim.login(home).await, "locked", "not slept off");
+    let (user, by) = (key("alice"), victim.lab.by());
+    let unlocked = victim.lab.service().unlock_user(&user, by);
+    unlocked.await.unwrap();
+    assert_eq!(victim.login(home).await, "hotp_ok");
+}
+
+/// Who knows when the victim logs in and guesses just before: where no address is told, and the victim
+/// has a known one, which keeps its part.
+#[tokio::test]
+async fn guesses_just_before_logins_are_bounded_within_a_year() {
+    let small = OTP.to_owned() + "[lockout]\nfree = 3\nlock_after = 4\nhard_lock_after = 12\n";
+    let mut victim = Victim::new(&small).await;
+    assert_eq!(victim.login(Some(HOME.into())).await, "hotp_ok");
+    let evaluated = victim.beside_logins(None, Duration::from_mins(5), 400);
+    assert!(evaluated.await <= 108);
+    assert_eq!(victim.login(None).await, "locked");
+    assert_eq!(victim.login(Some(HOME.into())).await, "hotp_ok");
+}
+
+/// What is no address is no place that is known: a telephone number, a MAC address, a host's name.
+#[tokio::test]
+async fn a_calling_station_that_is_no_address_is_never_known() {
+    let mut victim = Victim::new(OTP).await;
+    let stations = ["02-00-5E-10-00-01", "+82 10 1234 5678", "laptop.example"];
     let mut evaluated = 0;
-    for number in 0..600 {
-        evaluated += u32::from(victim.ask("000000", None).await == "wrong_code");
-        victim.lab.clock.advance(Duration::from_mins(31));
+    for number in 0..400 {
+        let station = stations[number % stations.len()];
         if number % 4 == 0 {
-            victim.login(None).await;
+            let code = code_of("alice", Digits::SIX, victim.next);
+            victim.from_station(&code, station).await;
+            victim.next += u64::from(victim.lab.reason("alice").await == "hotp_ok");
         }
+        victim.from_station("000000", station).await;
+        evaluated += u32::from(victim.lab.reason("alice").await == "wrong_code");
+        victim.lab.clock.advance(Duration::from_mins(31));
     }
-    assert_eq!(evaluated, 200, "100 forgiven, 100 counted");
+    assert_eq!(evaluated, 100);
+    let view = victim.lab.service().store().view(&key("alice")).await;
+    assert!(view.unwrap().unwrap().state.known.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -174,7 +264,7 @@ async fn guesses_at_once_with_logins_in_between_stay_within_the_limit() {
         .await
         .unwrap();
     let wrong = records.iter().filter(|record| {
-        matches!(&record.event, oncegate::model::audit::Event::Decision(one)
+        matches!(&record.event, Event::Decision(one)
             if one.reason.as_str() == "wrong_code" && one.source != Some(HOME.into()))
     });
     assert_eq!(wrong.count(), 20);

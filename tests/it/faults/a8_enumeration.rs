@@ -247,3 +247,101 @@ async fn without_a_place_for_hashing_nobody_enrols() {
     assert_eq!(seen.len(), 1, "{seen:#?}");
     assert!(seen[0].starts_with("503 "), "{seen:?}");
 }
+
+/// Where too many answers wait for their time, nobody is looked up: no answer leaves early, and who is
+/// shed does not depend on whom was asked for. RADIUS:
+/// `radius_server::rejects_wait_for_their_time_without_a_place`.
+#[tokio::test]
+async fn without_a_place_to_wait_nobody_is_decided_early() {
+    let mut lab = lab().await;
+    let _postbox = Postbox::of(&lab);
+    let held = CODES.replace("0s", "10s") + "[enrolment]\nself_service = [\"totp\"]\n";
+    lab.limits.reject_queue = 1;
+    lab.restart().await;
+    lab.edit(&[("pin", PIN_OTP), ("codes", CODES), ("late", &held)]);
+    let before = lab.service().store().health().seq;
+    let ask = |name: &str| json!({ "user": name, "otp": "000000" });
+    let mut seen = Vec::new();
+    let others = async {
+        for name in STATES {
+            let enrol = json!({ "user": name, "kind": "totp", "otp": "000000" });
+            let change = json!({ "user": name, "otp": "000000", "new_pin": "802645" });
+            for (path, body) in [
+                ("/v1/verify", ask(name)),
+                ("/v1/challenges", json!({ "user": name, "factor": "sms" })),
+                ("/v1/enrolments", enrol),
+                ("/v1/credentials", change),
+            ] {
+                let (status, body) = lab.raw("POST", "late", path, Some(body)).await;
+                seen.push(shape(status, &body));
+            }
+        }
+        // Who never waits needs no place.
+        assert_eq!(lab.http("codes", ask("alice")).await.decision, "reject");
+    };
+    tokio::select! {
+        biased;
+        (status, _) = lab.raw("POST", "late", "/v1/verify", Some(ask("bare"))) => {
+            panic!("{status} before its time");
+        }
+        () = others => {}
+    }
+    seen.dedup();
+    assert_eq!(seen.len(), 1, "{seen:#?}");
+    assert!(seen[0].starts_with("503 "), "{seen:?}");
+    let records = lab
+        .service()
+        .store()
+        .audit_after(before, 100)
+        .await
+        .unwrap();
+    assert!(records.len() <= 2, "nobody else is on record: {records:?}");
+}
+
+/// Bodies are as long for every pair of cells, and a lock does not bring other cells.
+#[tokio::test]
+async fn every_state_is_asked_for_cells_alike_with_a_card_and_without() {
+    let lab = lab().await;
+    for (number, name) in ["alice", "off", "shut", "slow"].into_iter().enumerate() {
+        issued_token(&lab, name, Kind::Card, &format!("CARD-{number}"), "").await;
+    }
+    let begin = async |name: &str| {
+        let body = json!({ "user": name, "factor": "card" });
+        let (status, answer) = lab.raw("POST", "codes", "/v1/challenges", Some(body)).await;
+        assert_eq!(status, 201, "{name}");
+        let prompt = answer["prompt"].as_str().unwrap().to_owned();
+        (prompt, answer["id"].clone(), answer.to_string().len())
+    };
+    let mut lengths = Vec::new();
+    for number in 0..40 {
+        lengths.push(begin(&format!("nobody{number}")).await.2);
+    }
+    let mut cells = Vec::new();
+    for name in STATES {
+        let (prompt, id, length) = begin(name).await;
+        lengths.push(length);
+        cells.push(prompt);
+        for _ in 0..6 {
+            lab.clock.advance(Duration::from_secs(11));
+            let body = json!({ "user": name, "otp": "0000000", "challenge": id });
+            lab.http("codes", body).await;
+        }
+    }
+    lengths.dedup();
+    assert_eq!(lengths.len(), 1, "{lengths:?}");
+    let ask_again = async |what: &str| {
+        for (name, before) in STATES.iter().zip(&cells) {
+            assert_eq!(&begin(name).await.0, before, "{name}, {what}");
+            let body = json!({ "user": name, "otp": "card" });
+            let heard = lab.http("codes", body).await;
+            assert_eq!(
+                heard.body["challenge"]["prompt"], **before,
+                "{name}, {what}"
+            );
+        }
+    };
+    ask_again("after wrong answers").await;
+    let disabled = json!({ "disabled": true });
+    lab.change("PATCH", "/v1/admin/users/alice", disabled).await;
+    ask_again("disabled").await;
+}

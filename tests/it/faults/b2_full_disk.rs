@@ -46,7 +46,7 @@ pub(super) fn room(daemon: &Daemon, store: &Path, kib: u64) {
 }
 
 /// Logs in until nothing can be decided; how many decisions there were.
-fn fill(http: &mut Http) -> usize {
+pub(super) fn fill(http: &mut Http) -> usize {
     for n in 0..100_000 {
         let (status, _) = http.verify(&format!("stranger{n}"), "000000").unwrap();
         if status == 503 {
@@ -57,18 +57,24 @@ fn fill(http: &mut Http) -> usize {
     panic!("the disk does not fill");
 }
 
-#[test]
-fn a_full_disk_hides_nothing_and_is_no_damage() {
-    let site = Site::new();
-    site.enrol("alice", "hotp", RFC_SECRET);
-    let store = site.path().join("store");
-    let kib = octets(&store) / 1024 + 64;
+/// The daemon, with its store on a small disk of so many KiB.
+pub(super) fn on_a_small_disk(site: &Site, store: &Path) -> (Daemon, u64) {
+    let kib = octets(store) / 1024 + 64;
     let shown = store.display();
     let script = format!(
         "set -e; cp -a {shown} {shown}.copy; mount -t tmpfs -o size={kib}k tmpfs {shown}; \
          cp -a {shown}.copy/. {shown}/; exec \"$0\" \"$@\""
     );
     let daemon = site.serve_by(&["unshare", "-m", "sh", "-c", &script]);
+    (daemon, kib)
+}
+
+#[test]
+fn a_full_disk_hides_nothing_and_is_no_damage() {
+    let site = Site::new();
+    site.enrol("alice", "hotp", RFC_SECRET);
+    let store = site.path().join("store");
+    let (daemon, kib) = on_a_small_disk(&site, &store);
     let mut http = Http::new(daemon.http, &site.admin_key);
     let (_, answer) = http.verify("alice", &hotp(0)).unwrap();
     assert_eq!(answer["decision"], "accept");

@@ -5,6 +5,7 @@ mod a10_request_limits;
 mod a11_status_only;
 mod a1_rows;
 mod a2_store;
+mod a2_vitals;
 mod a3_lost_tail;
 mod a4_endless_reading;
 mod a5_second_factor;

@@ -75,6 +75,8 @@ pub(crate) struct Lab {
     pub(crate) clock: FixedClock,
     /// What hashing may occupy from the next start on.
     pub(crate) hashing: hashing::Settings,
+    /// The limits from the next start on.
+    pub(crate) limits: Limits,
     medium: Memory,
     policies: Vec<Source>,
     running: Option<Running>,
@@ -124,6 +126,7 @@ impl Lab {
                 queue: 10_000,
                 ..hashing::Settings::default()
             },
+            limits: LIMITS,
             medium: Memory::default(),
             policies: sources.collect(),
             running: None,
@@ -179,9 +182,13 @@ impl Lab {
             self.hashing,
         );
         let service = Arc::new(service.await.expect("a service"));
-        let app = App::new(Arc::clone(&service), LIMITS, Info::default());
+        let app = App::new(Arc::clone(&service), self.limits, Info::default());
         let dictionary = Arc::new(Dictionary::builtin().expect("the built-in dictionary"));
-        let pipeline = Pipeline::new(Arc::clone(&service), dictionary, Settings::from(&LIMITS));
+        let pipeline = Pipeline::new(
+            Arc::clone(&service),
+            dictionary,
+            Settings::from(&self.limits),
+        );
         self.running = Some(Running {
             router: router(Arc::clone(&app)),
             ingress: pipeline.listener(SocketAddr::from(([127, 0, 0, 1], 1812))),

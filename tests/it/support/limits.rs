@@ -71,10 +71,11 @@ pub(crate) struct Model {
     strangers: Counter,
     /// When a stranger failed last.
     last: u64,
-    /// Newest first: unknown place, failures since a success from there, when the last one was.
-    recent: Vec<(From, u32, u64)>,
-    /// The day of the first typing error that was forgiven within a year, and how many were.
-    spared: (u64, u32),
+    /// Newest first: unknown place, failures since a success from there, those of the last run, when
+    /// the last one was.
+    recent: Vec<(From, u32, u32, u64)>,
+    /// When each wrong answer was given.
+    answers: Vec<u64>,
     token: Counter,
     /// Newest first: where, the day of the last success, failures from there.
     known: Vec<(u8, u64, Counter)>,
@@ -88,7 +89,7 @@ impl Model {
             strangers: Counter::default(),
             last: 0,
             recent: Vec::new(),
-            spared: (0, 0),
+            answers: Vec::new(),
             token: Counter::default(),
             known: Vec::new(),
             sources: [Counter::default(); 256],
@@ -98,7 +99,7 @@ impl Model {
     pub(crate) fn unlock(&mut self) {
         self.strangers = Counter::default();
         self.recent.clear();
-        self.spared = (0, 0);
+        self.answers.clear();
         self.token = Counter::default();
         for (_, _, counter) in &mut self.known {
             *counter = Counter::default();
@@ -127,10 +128,12 @@ impl Model {
             Some(place) => {
                 self.known[place].2.check(at)?;
                 self.check_hard(u32::MAX)?;
+                self.check_year(at, 0)?;
             }
             None => {
                 self.strangers.check(at)?;
                 self.check_hard(self.for_strangers())?;
+                self.check_year(at, self.left_to_known())?;
                 self.check_source(from, at)?;
                 self.token.check(at)?;
             }
@@ -166,6 +169,26 @@ impl Model {
             return Err("locked");
         }
         Ok(())
+    }
+
+    /// Wrong answers of this month and the twelve before.
+    fn check_year(&self, at: u64, left: u32) -> Result<(), &'static str> {
+        let month = |at: u64| at / (31 * 86_400_000);
+        let counts = |answer: &&u64| month(**answer) + 12 >= month(at);
+        let answers = self.answers.iter().filter(counts).count();
+        let most = 10 * self.limits.hard_lock_after - left;
+        if answers >= usize::try_from(most).expect("few") {
+            return Err("locked");
+        }
+        Ok(())
+    }
+
+    fn left_to_known(&self) -> u32 {
+        if self.known.is_empty() {
+            0
+        } else {
+            self.limits.hard_lock_after
+        }
     }
 
     fn check_source(&self, from: From, at: u64) -> Result<(), &'static str> {
@@ -205,6 +228,7 @@ impl Model {
                 recent.find(|one| one.0 == from).map_or(0, |one| one.1)
             }
         };
+        self.answers.push(at);
         // Of each user only the first failures count against the source.
         if here < free.max(1) {
             self.fail_source(from, at);
@@ -217,11 +241,17 @@ impl Model {
             self.strangers.fail(at, free, lock_after, lock_for, limit);
             self.token.fail(at, free, lock_after, lock_for, hard);
             self.last = self.last.max(at);
+            let before = self.recent.iter().find(|one| one.0 == from);
+            let run = before.filter(|one| at.saturating_sub(one.3) <= RUN);
+            let run = run.map_or(0, |one| one.2);
             self.recent.retain(|one| one.0 != from);
-            self.recent.insert(0, (from, here + 1, at));
+            self.recent.insert(0, (from, here + 1, run + 1, at));
             self.recent.truncate(4);
         }
-        if self.total() >= hard {
+        if self.check_year(at, self.left_to_known()).is_err() {
+            self.strangers.hard = true;
+        }
+        if self.total() >= hard || self.check_year(at, 0).is_err() {
             self.strangers.hard = true;
             for (_, _, own) in &mut self.known {
                 own.hard = true;
@@ -274,26 +304,19 @@ impl Model {
         }
     }
 
-    /// A success from an unknown place forgives the failures of the last day from there.
+    /// A success from an unknown place forgives the run of failures before it, at most half a round.
     fn spare(&mut self, from: From, at: u64) {
-        let hard = self.limits.hard_lock_after;
         let place = self.recent.iter().position(|one| one.0 == from);
         let found = place.map(|place| self.recent.remove(place));
-        let today = at / 86_400_000;
-        if today.saturating_sub(self.spared.0) >= 365 {
-            self.spared = (0, 0);
-        }
-        let run = found.filter(|(_, _, last)| at.saturating_sub(*last) <= 86_400_000);
-        let forgiven = run.map_or(0, |(_, failures, _)| failures);
-        let left = hard.saturating_sub(self.spared.1);
-        let forgiven = forgiven.min(left).min(self.strangers.failures);
+        let run = found.filter(|one| at.saturating_sub(one.3) <= RUN);
+        let forgiven = run.map_or(0, |one| one.2).min(self.limits.lock_after / 2);
+        let forgiven = forgiven.min(self.strangers.failures);
         for counter in [&mut self.strangers, &mut self.token] {
             counter.failures = counter.failures.saturating_sub(forgiven);
             counter.blocked = None;
         }
-        if forgiven > 0 && self.spared.1 == 0 {
-            self.spared.0 = today;
-        }
-        self.spared.1 += forgiven;
     }
 }
+
+/// Between two failures of a run, and the last of them and the success.
+const RUN: u64 = 600_000;
