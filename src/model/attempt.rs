@@ -723,9 +723,8 @@ fn locked_by_year(
     at: UnixTime,
 ) -> Option<&'static str> {
     let hard = |state: &UserState| state.throttle.block == Block::Hard;
-    let reserve = lockout.in_a_year().saturating_sub(lockout.hard_lock_after);
     let few = after.failures() < lockout.hard_lock_after.saturating_sub(lockout.lock_after);
-    let year = few && after.in_a_year(at) >= reserve;
+    let year = few && after.is_year_spent(lockout, at);
     (year && hard(after) && !hard(before)).then_some(YEAR)
 }
 

@@ -209,7 +209,7 @@ impl Waiver {
 ///
 /// Nobody can tell a stranger behind the user's own address, or beside it where none is told, from the
 /// user: their failures are forgiven together. What bounds them is the count of all wrong answers, from
-/// wherever, within a year: no success forgives it, and at [`Lockout::in_a_year`] only an administrator
+/// wherever, within a year: no success forgives it, and at [`Lockout::year_lock_after`] only an administrator
 /// unlocks. Two typing errors a day stay below it for ever. Places that are not known leave the others a
 /// part of it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -310,6 +310,11 @@ impl UserState {
         months.fold(0, |sum, month| sum.saturating_add(month.failures))
     }
 
+    /// Whether the wrong answers of a year lock places that are not known.
+    pub fn is_year_spent(&self, lockout: &Lockout, at: UnixTime) -> bool {
+        self.in_a_year(at) >= self.of_a_year(false, lockout)
+    }
+
     /// Failures from this place that no success from there has followed.
     pub fn failures_from(&self, source: Option<Source>) -> u32 {
         match self.place(source).and_then(|place| self.known.get(place)) {
@@ -385,11 +390,10 @@ impl UserState {
             after.remember(source, at);
         }
         after.count(at);
-        let year = after.in_a_year(at);
-        if year >= after.of_a_year(false, lockout) {
+        if after.is_year_spent(lockout, at) {
             after.throttle.block = Block::Hard;
         }
-        let spent = year >= after.of_a_year(true, lockout);
+        let spent = after.in_a_year(at) >= after.of_a_year(true, lockout);
         if spent || after.failures() >= lockout.hard_lock_after {
             after.throttle.block = Block::Hard;
             for known in &mut after.known {
@@ -481,9 +485,12 @@ impl UserState {
 
     /// Wrong answers within a year that end in a hard lock, for this kind of place.
     fn of_a_year(&self, known: bool, lockout: &Lockout) -> u32 {
-        let reserve = !known && !self.known.is_empty();
-        let reserve = if reserve { lockout.hard_lock_after } else { 0 };
-        lockout.in_a_year().saturating_sub(reserve)
+        let year = lockout.year_lock_after.max(1);
+        if known || self.known.is_empty() {
+            year
+        } else {
+            year - lockout.hard_lock_after.min(year / 2)
+        }
     }
 
     fn remember(&mut self, source: Option<Source>, at: UnixTime) {

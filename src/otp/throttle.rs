@@ -37,6 +37,8 @@ pub struct Lockout {
     pub lock_for: Duration,
     /// Failures since the last success until only an administrator unlocks; 0 counts as 1.
     pub hard_lock_after: u32,
+    /// Wrong answers of one user within a year, forgiven or not, until only an administrator unlocks.
+    pub year_lock_after: u32,
     /// As `free`, for one source over all users.
     pub source_free: u32,
     /// As `lock_after`, for one source over all users; 0: sources are not limited.
@@ -44,14 +46,9 @@ pub struct Lockout {
 }
 
 impl Lockout {
-    /// Wrong answers of one user within a year, forgiven or not, until only an administrator unlocks.
-    pub const fn in_a_year(&self) -> u32 {
-        let hard = if self.hard_lock_after == 0 {
-            1
-        } else {
-            self.hard_lock_after
-        };
-        hard.saturating_mul(IN_A_YEAR)
+    /// The limit of a year where a policy names none.
+    pub fn usual_year(hard_lock_after: u32) -> u32 {
+        hard_lock_after.saturating_mul(10).max(YEAR)
     }
 }
 
@@ -62,6 +59,7 @@ impl Default for Lockout {
             lock_after: 10,
             lock_for: Duration::from_mins(30),
             hard_lock_after: 100,
+            year_lock_after: YEAR,
             source_free: 3,
             source_lock_after: 10,
         }
@@ -196,9 +194,9 @@ fn delay(in_round: u32, free: u32) -> Duration {
     LADDER.get(rung).copied().unwrap_or(LAST_RUNG)
 }
 
-/// How many times the hard limit may be answered wrong within a year: above what people mistype, who
-/// come in afterwards each time (twice a day), and with six digits a chance of 2 in 1000 for TOTP.
-const IN_A_YEAR: u32 = 10;
+/// Wrong answers within a year: above what people mistype who come in afterwards each time (twice a
+/// day), and with six digits and two live codes a chance of 1 in 500.
+const YEAR: u32 = 1000;
 
 /// Pauses after the first, second, third failure beyond the free ones.
 pub const LADDER: [Duration; 3] = [

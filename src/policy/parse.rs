@@ -237,6 +237,9 @@ impl Reader<'_, '_> {
             .and_then(|value| value.duration(LOCK_FOR_MIN..=LOCK_FOR_MAX, self.findings));
         let hard_lock_after = self.number(table, "hard_lock_after", 1..=COUNT_MAX);
         let hard_lock_after = hard_lock_after.unwrap_or(default.hard_lock_after);
+        let year_lock_after = self
+            .number(table, "year_lock_after", 1..=COUNT_MAX)
+            .unwrap_or_else(|| Lockout::usual_year(hard_lock_after));
         let source_free = self
             .number(table, "source_free", 0..=COUNT_MAX)
             .unwrap_or(free);
@@ -264,12 +267,21 @@ impl Reader<'_, '_> {
             let error = Diagnostic::error(message).at(place);
             self.findings
                 .push(error.help("the temporary lock could never come"));
+        } else if hard_lock_after > year_lock_after {
+            let message = format!(
+                "`hard_lock_after` ({hard_lock_after}) is above `year_lock_after` ({year_lock_after})"
+            );
+            let error = Diagnostic::error(message).at(place);
+            self.findings.push(error.help(
+                "wrong answers of a year are counted whether or not right ones follow; people mistype",
+            ));
         }
         Lockout {
             free,
             lock_after,
             lock_for: lock_for.unwrap_or(default.lock_for),
             hard_lock_after,
+            year_lock_after,
             source_free,
             source_lock_after,
         }

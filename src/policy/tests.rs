@@ -156,6 +156,7 @@ free = 1
 lock_after = 5
 lock_for = "1h"
 hard_lock_after = 50
+year_lock_after = 900
 source_free = 2
 source_lock_after = 0
 [challenge]
@@ -184,6 +185,7 @@ Class = ["a", "b"]
             lock_after: 5,
             lock_for: Duration::from_hours(1),
             hard_lock_after: 50,
+            year_lock_after: 900,
             source_free: 2,
             source_lock_after: 0,
         }
@@ -335,6 +337,10 @@ fn wrong_values_are_refused_at_their_place() {
         (
             "[lockout]\nlock_after = 101",
             "4:1: error: `lock_after` (101) is above `hard_lock_after`",
+        ),
+        (
+            "[lockout]\nyear_lock_after = 99",
+            "4:1: error: `hard_lock_after` (100) is above `year_lock_after`",
         ),
         (
             "[lockout]\nlock_for = \"30\"",

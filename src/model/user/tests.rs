@@ -9,6 +9,7 @@ const LOCKOUT: Lockout = Lockout {
     lock_after: 10,
     lock_for: Duration::from_mins(30),
     hard_lock_after: 100,
+    year_lock_after: 1000,
     source_free: 3,
     source_lock_after: 10,
 };

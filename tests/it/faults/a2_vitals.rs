@@ -126,6 +126,18 @@ impl Whole {
             end_radius,
             asked: 0,
         };
+        // Each names itself when it starts.
+        let vitals = Arc::clone(whole.app.service.vitals());
+        let parts = || {
+            [
+                vitals.count("HTTP"),
+                vitals.count("RADIUS"),
+                vitals.count("the admin"),
+            ]
+        };
+        let lanes = SETTINGS.lanes;
+        let all = |_| parts() == [2, 2 * lanes, 1];
+        whole.until(all).await;
         whole.is_ready().await;
         whole
     }

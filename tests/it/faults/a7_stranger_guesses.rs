@@ -63,7 +63,7 @@ impl Victim {
     }
 
     /// Asks over RADIUS with this Calling-Station-Id.
-    async fn from_station(&self, otp: &str, station: &str) {
+    async fn ask_at_station(&self, otp: &str, station: &str) {
         let asked = self.lab.send("vpn", |builder, keys| {
             builder.attribute(Type::UserName, b"alice").unwrap();
             builder.user_password(otp.as_bytes(), keys).unwrap();
@@ -178,7 +178,8 @@ async fn where_no_address_is_told_typing_errors_do_not_add_up_and_guesses_do() {
 /// The sighting: nobody is told apart behind the address that both have. The year bounds them.
 #[tokio::test]
 async fn guesses_from_the_victims_own_address_are_bounded_within_a_year() {
-    let small = OTP.to_owned() + "[lockout]\nfree = 3\nlock_after = 4\nhard_lock_after = 12\n";
+    let small = OTP.to_owned()
+        + "[lockout]\nfree = 3\nlock_after = 4\nhard_lock_after = 12\nyear_lock_after = 120\n";
     let mut victim = Victim::new(&small).await;
     let home = Some(HOME.into());
     assert_eq!(victim.login(home).await, "hotp_ok");
@@ -204,7 +205,8 @@ async fn guesses_from_the_victims_own_address_are_bounded_within_a_year() {
 /// has a known one, which keeps its part.
 #[tokio::test]
 async fn guesses_just_before_logins_are_bounded_within_a_year() {
-    let small = OTP.to_owned() + "[lockout]\nfree = 3\nlock_after = 4\nhard_lock_after = 12\n";
+    let small = OTP.to_owned()
+        + "[lockout]\nfree = 3\nlock_after = 4\nhard_lock_after = 12\nyear_lock_after = 120\n";
     let mut victim = Victim::new(&small).await;
     assert_eq!(victim.login(Some(HOME.into())).await, "hotp_ok");
     let evaluated = victim.beside_logins(None, Duration::from_mins(5), 400);
@@ -223,10 +225,10 @@ async fn a_calling_station_that_is_no_address_is_never_known() {
         let station = stations[number % stations.len()];
         if number % 4 == 0 {
             let code = code_of("alice", Digits::SIX, victim.next);
-            victim.from_station(&code, station).await;
+            victim.ask_at_station(&code, station).await;
             victim.next += u64::from(victim.lab.reason("alice").await == "hotp_ok");
         }
-        victim.from_station("000000", station).await;
+        victim.ask_at_station("000000", station).await;
         evaluated += u32::from(victim.lab.reason("alice").await == "wrong_code");
         victim.lab.clock.advance(Duration::from_mins(31));
     }

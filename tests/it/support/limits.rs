@@ -176,7 +176,7 @@ impl Model {
         let month = |at: u64| at / (31 * 86_400_000);
         let counts = |answer: &&u64| month(**answer) + 12 >= month(at);
         let answers = self.answers.iter().filter(counts).count();
-        let most = 10 * self.limits.hard_lock_after - left;
+        let most = (10 * self.limits.hard_lock_after).max(1000) - left;
         if answers >= usize::try_from(most).expect("few") {
             return Err("locked");
         }
