@@ -144,7 +144,7 @@ impl TestApp {
             http_connections_per_address: 256,
             http_client_rate: None,
             request_timeout: Duration::from_secs(3),
-            reject_queue: 16,
+            reject_queue: 1000,
             password_threads: None,
             password_queue: 64,
             password_cost: oncegate::credential::Cost::DEFAULT,
