@@ -132,6 +132,8 @@ async fn an_unknown_user_hears_the_same() {
                 request.attribute(Type::EapMessage, &EAP_IDENTITY).unwrap();
             })
             .await;
+        // Two silences would be alike, too.
+        assert_eq!(heard.decision, "reject", "{user}");
         seen.push(heard.seen);
     }
     assert_eq!(seen[0], seen[1]);
