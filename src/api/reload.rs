@@ -15,10 +15,21 @@ pub struct Reload {
     pub restart: Vec<NeedsRestart>,
 }
 
+impl Reload {
+    /// The parts that were not taken, and why; `None` when all were.
+    pub fn refused(&self) -> Option<String> {
+        let refused = self.parts.iter().filter(|part| !part.faults.is_empty());
+        let refused = refused.map(|part| format!("{}: {}", part.name, part.faults.join("; ")));
+        let refused: Vec<String> = refused.collect();
+        (!refused.is_empty()).then(|| refused.join("; "))
+    }
+}
+
 /// One part: taken, or as it was before.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct ReloadPart {
-    /// `configuration`, `policies`, `tables`, `texts`, `certificate`, `gateways`, `log level`.
+    /// `configuration`, `policies`, `tables`, `texts`, `certificate`, `gateways`, `inbound secret`,
+    /// `log level`.
     pub name: String,
     /// Why what was in use stays, with file and line; empty when the part was taken.
     pub faults: Vec<String>,

@@ -129,7 +129,7 @@ fn certificate(site: &Site) -> Vec<Diagnostic> {
 
 /// What the running daemon, if there is one, takes at its next start only.
 async fn restart(site: &Site) -> Vec<Diagnostic> {
-    let Some(api) = Transport::of_daemon(site).await else {
+    let Some(api) = Transport::of_daemon(&site.socket()).await else {
         return Vec::new();
     };
     // A daemon that does not answer is not what is being checked.

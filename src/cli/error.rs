@@ -108,6 +108,15 @@ impl CliError {
         (message, self.remedy.as_deref())
     }
 
+    /// What is wrong, on one line: the findings with their places, where there are any.
+    pub(super) fn places(&self) -> String {
+        if self.findings.is_empty() {
+            return self.message.to_string();
+        }
+        let findings: Vec<String> = self.findings.iter().map(ToString::to_string).collect();
+        findings.join("; ")
+    }
+
     /// What an answer that is not a success means here.
     pub(super) fn answer(status: StatusCode, body: &[u8], access: &'static str) -> Self {
         let problem: Option<Problem> = serde_json::from_slice(body).ok();

@@ -35,13 +35,15 @@ impl Places {
                 http: Some(server.trim_end_matches('/').to_owned()),
             });
         }
-        let site = context.site()?;
         let (mut radius, mut http) = (first(&status.radius), first(&status.http));
+        let mut tls = status.certificate_not_after.is_some();
         if !status.daemon {
+            let site = context.site()?;
             radius = site.config.radius.listen.first().copied();
             http = site.config.http.listen.first().copied();
+            tls = site.config.http.tls.is_some();
         }
-        let scheme = site.config.http.tls.as_ref().map_or("http", |_| "https");
+        let scheme = if tls { "https" } else { "http" };
         Ok(Self {
             radius: radius.map(|at| reachable(at).to_string()),
             http: http.map(|at| format!("{scheme}://{}", reachable(at))),

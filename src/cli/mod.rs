@@ -238,8 +238,25 @@ impl Context {
             }
             (Some(_), None) => Err(CliError::usage("--server needs a key")
                 .remedy("name the file that holds it: --key-file FILE or ONCEGATE_KEY_FILE")),
-            _ => Transport::of_site(&self.site()?).await,
+            _ => match self.site() {
+                Ok(site) => Transport::of_site(&site).await,
+                Err(error) => self.daemon_beside(error).await,
+            },
         }
+    }
+
+    /// The running daemon of an installation whose configuration cannot be used now: it works with what
+    /// it read before, and can be asked.
+    async fn daemon_beside(&self, error: CliError) -> Result<Transport, CliError> {
+        let socket = Site::socket_of(&self.dir, self.config.as_deref());
+        let Some(daemon) = Transport::of_daemon(&socket).await else {
+            return Err(error);
+        };
+        output::warn(&format!(
+            "warning: {}; the daemon works with what it read before, and does not start again like this",
+            output::printable(&error.places())
+        ));
+        Ok(daemon)
     }
 
     /// Refuses `--server` where a command works on this machine's files.

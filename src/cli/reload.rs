@@ -11,7 +11,7 @@ use crate::cli::error::Exit;
 use crate::cli::output::printable;
 use crate::cli::transport::admin;
 
-/// Read policies, tables, texts, certificate, gateways and log level again
+/// Read policies, tables, texts, certificate, gateways, inbound secret and log level again
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  oncegate policy test && oncegate reload\n\
     What is not right stays as it was, and is named by file and line; exit code 1 then.\n\
@@ -39,12 +39,12 @@ fn text(done: &Done) -> String {
     let mut text = String::new();
     for part in &done.parts {
         if part.faults.is_empty() {
-            push!(text, "{:<14}reloaded\n", part.name);
+            push!(text, "{:<15}reloaded\n", part.name);
         }
         for fault in &part.faults {
             push!(
                 text,
-                "{:<14}kept as it was: {}\n",
+                "{:<15}kept as it was: {}\n",
                 part.name,
                 printable(fault)
             );

@@ -11,6 +11,7 @@ use crate::cli::Context;
 use crate::cli::error::CliError;
 use crate::cli::error::Exit;
 use crate::cli::output::printable;
+use crate::cli::transport::Transport;
 use crate::cli::transport::admin;
 use crate::cli::transport::nobody_listens;
 use crate::daemon;
@@ -60,7 +61,14 @@ async fn stopped(context: &Context) -> Result<Option<Site>, CliError> {
     if context.server.is_some() {
         return Ok(None);
     }
-    let site = context.site()?;
+    let site = match context.site() {
+        Ok(site) => site,
+        Err(error) => {
+            let socket = Site::socket_of(&context.dir, context.config.as_deref());
+            let daemon = Transport::of_daemon(&socket).await;
+            return daemon.map(|_| None).ok_or(error);
+        }
+    };
     match UnixStream::connect(site.socket()).await {
         Err(error) if nobody_listens(&error) => Ok(Some(site)),
         _ => Ok(None),

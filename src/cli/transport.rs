@@ -97,11 +97,10 @@ impl Transport {
         }
     }
 
-    /// The daemon of a site, if one listens.
-    pub(super) async fn of_daemon(site: &Site) -> Option<Self> {
-        let socket = site.socket();
-        let connected = UnixStream::connect(&socket).await;
-        connected.ok().map(|_| Self::Socket(socket))
+    /// The daemon at this socket, if one listens.
+    pub(super) async fn of_daemon(socket: &Path) -> Option<Self> {
+        let connected = UnixStream::connect(socket).await;
+        connected.ok().map(|_| Self::Socket(socket.to_owned()))
     }
 
     /// Whether the store was opened here, for want of a daemon.

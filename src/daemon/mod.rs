@@ -12,6 +12,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sha2::Digest as _;
+use sha2::Sha256;
+
 use crate::config::Config;
 use crate::config::Limits;
 use crate::config::PREFIX;
@@ -65,6 +68,8 @@ pub struct Site {
     pub config: Config,
     /// What the configuration deserves to be warned of.
     pub warnings: Vec<Diagnostic>,
+    /// SHA-256 of the configuration file.
+    pub sha256: [u8; 32],
 }
 
 /// Why the daemon, or a command that opens the store itself, cannot start.
@@ -113,13 +118,7 @@ impl Site {
     /// directory of that file.
     pub fn load(dir: &Path, config: Option<&Path>) -> Result<Self, StartError> {
         let file = config.map_or_else(|| dir.join("oncegate.toml"), Path::to_owned);
-        let dir = match config {
-            None => dir.to_owned(),
-            Some(file) => match file.parent() {
-                Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-                _ => PathBuf::from("."),
-            },
-        };
+        let dir = Self::directory(dir, config);
         let text = fs::read_to_string(&file).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => failed(
                 format!(
@@ -133,6 +132,7 @@ impl Site {
                 "run as the user who owns the installation",
             ),
         })?;
+        let sha256 = Sha256::digest(&text).into();
         let source = Source::new(file.display().to_string(), text);
         let (config, warnings) =
             Config::load(Some(&source), environment()?, &dir).map_err(StartError::Findings)?;
@@ -141,12 +141,29 @@ impl Site {
             file,
             config,
             warnings,
+            sha256,
         })
+    }
+
+    /// The directory of the installation: that of the configuration file where one is named.
+    fn directory(dir: &Path, config: Option<&Path>) -> PathBuf {
+        match config {
+            None => dir.to_owned(),
+            Some(file) => match file.parent() {
+                Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+                _ => PathBuf::from("."),
+            },
+        }
     }
 
     /// The admin socket.
     pub fn socket(&self) -> PathBuf {
-        self.dir.join("admin.sock")
+        self.dir.join(SOCKET)
+    }
+
+    /// The admin socket of an installation whose configuration need not be readable.
+    pub fn socket_of(dir: &Path, config: Option<&Path>) -> PathBuf {
+        Self::directory(dir, config).join(SOCKET)
     }
 
     /// Whether `quickstart` made this directory: demonstration codes may be shown.
@@ -462,6 +479,8 @@ fn failed(what: impl Into<String>, remedy: impl Into<String>) -> StartError {
     }
 }
 
+/// The admin socket, in the installation's directory.
+const SOCKET: &str = "admin.sock";
 /// Directory of the operator's own texts, in that of the installation.
 const TEMPLATES: &str = "templates";
 /// Page cache of a check of the checksums.

@@ -1,11 +1,13 @@
-//! Reading again what can change while the daemon runs: policies, tables, texts, certificate, gateways, log
-//! level. `SIGHUP` and `oncegate reload` come here.
+//! Reading again what can change while the daemon runs: policies, tables, texts, certificate, gateways,
+//! inbound secret, log level. `SIGHUP` and `oncegate reload` come here.
 //!
-//! Invariant: each part is taken as a whole or stays as it was, and whoever asked is told which, with
+//! Invariant: each part is taken as a whole or stays as it was, and the answer says which, with
 //! file and line of each fault. What was changed in the configuration and takes a restart is named.
 
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::Weak;
 
 use crate::api;
 use crate::config::Config;
@@ -18,25 +20,39 @@ use crate::daemon::load_policies;
 use crate::daemon::load_texts;
 use crate::daemon::load_travel;
 use crate::daemon::logging;
+use crate::daemon::run::inbound_secret;
+use crate::server::http::AHEAD;
+use crate::server::http::App;
 use crate::server::tls::Tls;
 use crate::service::Service;
+use crate::store::LoadedFile;
 
 /// What a running daemon needs to read its files again.
 pub(super) struct Reloader {
     /// As the daemon was started.
     site: Arc<Site>,
     service: Arc<Service>,
+    /// It owns what calls this.
+    app: Weak<App>,
     tls: Option<Arc<Tls>>,
-    one_at_a_time: Mutex<()>,
+    /// SHA-256 of the configuration file that was read last. Locked for the length of a reload: one at
+    /// a time.
+    configuration: Mutex<[u8; 32]>,
 }
 
 impl Reloader {
-    pub(super) fn new(site: Arc<Site>, service: Arc<Service>, tls: Option<Arc<Tls>>) -> Self {
+    pub(super) fn new(
+        site: Arc<Site>,
+        service: Arc<Service>,
+        app: &Arc<App>,
+        tls: Option<Arc<Tls>>,
+    ) -> Self {
         Self {
+            configuration: Mutex::new(site.sha256),
             site,
             service,
+            app: Arc::downgrade(app),
             tls,
-            one_at_a_time: Mutex::default(),
         }
     }
 
@@ -58,7 +74,8 @@ impl Reloader {
 
     /// Reads everything again and takes what is right.
     pub(super) fn reload(&self) -> api::Reload {
-        let _one = self.one_at_a_time.lock();
+        let configuration = self.configuration.lock();
+        let mut configuration = configuration.unwrap_or_else(PoisonError::into_inner);
         let (site, mut parts, restart) = match self.read() {
             Ok(site) => {
                 let restart = self.restart(&site.config);
@@ -68,6 +85,9 @@ impl Reloader {
             Err(faults) => (None, vec![part("configuration", Err(faults))], Vec::new()),
         };
         let changed = site.is_some();
+        if let Some(site) = &site {
+            *configuration = site.sha256;
+        }
         let site = site.as_ref().unwrap_or(&self.site);
         parts.push(part("policies", self.policies(site)));
         parts.push(part(
@@ -86,10 +106,16 @@ impl Reloader {
             parts.push(part("certificate", self.certificate(tls, site)));
         }
         parts.push(part("gateways", self.gateways(site)));
+        let inbound = |site: &Site| site.config.http.inbound_secret_file.is_some();
+        if inbound(site) || inbound(&self.site) {
+            parts.push(part("inbound secret", self.inbound_secret(site)));
+        }
         if changed {
             logging::set_level(site.config.log.level);
             parts.push(part("log level", Ok(())));
         }
+        let files = other_files(*configuration, self.tls.as_deref());
+        self.service.set_other_files(files);
         api::Reload {
             ok: parts.iter().all(|part| part.faults.is_empty()),
             parts,
@@ -124,6 +150,14 @@ impl Reloader {
         let couriers = couriers(site).map_err(faults)?;
         self.service.set_courier(couriers);
         self.service.set_home(site.config.delivery.home.clone());
+        Ok(())
+    }
+
+    fn inbound_secret(&self, site: &Site) -> Result<(), Vec<String>> {
+        let secret = inbound_secret(&site.config).map_err(|error| vec![error])?;
+        if let Some(app) = self.app.upgrade() {
+            app.replace_inbound_secret(secret, self.service.now().plus(AHEAD));
+        }
         Ok(())
     }
 
@@ -165,9 +199,17 @@ impl Reloader {
             keys::LIMITS_DELIVERY_BUDGET.path,
             keys::LIMITS_DELIVERY_COUNTRIES.path,
             keys::LIMITS_DELIVERY_HOME.path,
+            keys::HTTP_INBOUND_SECRET_FILE.path,
         ];
         always.contains(&key) || key.starts_with("delivery.") || key.starts_with("policies.")
     }
+}
+
+/// What decides beside policies, tables and texts, for the audit: each by what it is, with its SHA-256.
+pub(super) fn other_files(configuration: [u8; 32], tls: Option<&Tls>) -> Vec<LoadedFile> {
+    let certificate = tls.map(|tls| ("certificate".to_owned(), tls.sha256()));
+    let configuration = ("configuration".to_owned(), configuration);
+    std::iter::once(configuration).chain(certificate).collect()
 }
 
 /// Says in the log what a reload did.

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Accounting;
+use crate::config::Config;
 use crate::daemon::Overrides;
 use crate::daemon::Site;
 use crate::daemon::StartError;
@@ -32,6 +33,7 @@ use crate::daemon::open;
 use crate::daemon::reload;
 use crate::daemon::reload::Reloader;
 use crate::policy::Policies;
+use crate::secret::SecretString;
 use crate::server::Info;
 use crate::server::http;
 use crate::server::http::App;
@@ -57,6 +59,8 @@ pub async fn serve(
     refuse_to_start(&service)?;
     let listeners = bind(&site, overrides).await?;
     let info = listeners.info(&site);
+    let tls = listeners.tls.as_deref();
+    service.set_other_files(reload::other_files(site.sha256, tls));
     if let Err(error) = service.record_start().await {
         tracing::error!(%error, "which files are in force is not on record");
     }
@@ -72,13 +76,10 @@ pub async fn serve(
     let app = App::new(Arc::clone(&service), site.config.limits, info.clone());
     app.set_trusted_proxies(site.config.http.trusted_proxies.clone());
     let counters = Arc::clone(&pipeline);
-    if let Some(path) = &site.config.http.inbound_secret_file {
-        let secret = crate::delivery::read_secret(path);
-        let secret =
-            secret.map_err(|what| failed(what, "write a long random text into the file"))?;
-        let since = service.now().plus(http::AHEAD);
-        app.set_inbound_secret(secret, since);
-    }
+    let inbound = inbound_secret(&site.config);
+    let inbound =
+        inbound.map_err(|what| failed(what, "write a long random text into the file"))?;
+    app.replace_inbound_secret(inbound, service.now().plus(http::AHEAD));
     app.add_metrics(Box::new(move |out| counters.write_prometheus(out)));
     app.add_metrics(Box::new(logging::write_metrics));
     let store = site.config.store.dir.clone();
@@ -89,7 +90,7 @@ pub async fn serve(
     }
     let site = Arc::new(site);
     let (own, tls) = (Arc::clone(&site), listeners.tls.clone());
-    let reloader = Arc::new(Reloader::new(own, Arc::clone(&service), tls));
+    let reloader = Arc::new(Reloader::new(own, Arc::clone(&service), &app, tls));
     let asked = Arc::clone(&reloader);
     app.set_reloader(Box::new(
         move |act| {
@@ -121,8 +122,9 @@ pub async fn serve(
     signals
         .until_stopped(|| {
             let before = service.policies();
-            reload::log(&reloader.reload());
-            tokio::spawn(record_reload(Arc::clone(&service), before));
+            let done = reloader.reload();
+            reload::log(&done);
+            tokio::spawn(record_reload(Arc::clone(&service), before, done.refused()));
         })
         .await;
     tracing::info!("stopping: no new requests; finishing those in flight");
@@ -494,8 +496,14 @@ async fn watch_outage(
     }
 }
 
-/// Puts on record what a reload changed. By a signal nobody is known who asked for it.
-async fn record_reload(service: Arc<Service>, before: Arc<Policies>) {
+/// The secret with which gateways sign what they bring, where one is configured.
+pub(super) fn inbound_secret(config: &Config) -> Result<Option<SecretString>, String> {
+    let path = config.http.inbound_secret_file.as_deref();
+    path.map(crate::delivery::read_secret).transpose()
+}
+
+/// Puts on record what a reload by signal changed and refused: the sender of a signal is not known.
+async fn record_reload(service: Arc<Service>, before: Arc<Policies>, refused: Option<String>) {
     let recorded = match service.arrival() {
         Ok((request, at)) => {
             let by = By {
@@ -504,7 +512,7 @@ async fn record_reload(service: Arc<Service>, before: Arc<Policies>) {
                 person: None,
                 at,
             };
-            service.record_reload(&before, by).await
+            service.record_reload(&before, refused, by).await
         }
         Err(error) => Err(error.into()),
     };

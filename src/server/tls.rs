@@ -15,6 +15,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem;
 use rustls::pki_types::pem::PemObject;
+use sha2::Digest as _;
+use sha2::Sha256;
 use tokio_rustls::TlsAcceptor;
 
 use crate::server::certificate::Validity;
@@ -29,6 +31,7 @@ pub struct Tls {
 struct Loaded {
     config: Arc<ServerConfig>,
     validity: Validity,
+    sha256: [u8; 32],
 }
 
 /// Why a certificate cannot be used.
@@ -71,6 +74,12 @@ impl Tls {
         self.loaded.load().validity.clone()
     }
 
+    /// SHA-256 of the present chain, of its certificates in DER one after the other: the fingerprint where
+    /// it is one certificate.
+    pub fn sha256(&self) -> [u8; 32] {
+        self.loaded.load().sha256
+    }
+
     /// An acceptor with the present certificate.
     pub fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(Arc::clone(&self.loaded.load().config))
@@ -94,6 +103,7 @@ fn read(certificate: &Path, key: &Path) -> Result<Loaded, TlsError> {
         ));
     }
     let validity = Validity::of(&chain).map_err(|what| fault(certificate, what, CHAIN_REMEDY))?;
+    let sha256 = chain.iter().fold(Sha256::new(), Sha256::chain_update);
     let private =
         PrivateKeyDer::from_pem_file(key).map_err(|error| fault(key, words(&error), KEY_REMEDY))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -108,6 +118,7 @@ fn read(certificate: &Path, key: &Path) -> Result<Loaded, TlsError> {
     Ok(Loaded {
         config: Arc::new(config),
         validity,
+        sha256: sha256.finalize().into(),
     })
 }
 

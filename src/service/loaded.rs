@@ -1,5 +1,7 @@
 //! Which files that decide are in force, and what a reload changed, for the audit.
 
+use std::sync::Arc;
+
 use sha2::Digest as _;
 use sha2::Sha256;
 
@@ -26,34 +28,44 @@ impl Service {
             person: None,
             at,
         };
-        self.record_loaded("files_load", Vec::new(), false, by)
-            .await
+        let change = Change::Loaded {
+            what: "files_load",
+            files: self.loaded(),
+            changes: Vec::new(),
+            refused: None,
+            asked: false,
+        };
+        self.record_loaded(change, by).await
     }
 
-    /// Puts on record what a reload changed; `before` is what was in force until then. A reload that
-    /// changed nothing is on record, too.
-    pub async fn record_reload(&self, before: &Policies, by: By) -> Result<(), AdminError> {
-        let changes = differences(before, &self.policies());
-        self.record_loaded("files_reload", changes, true, by).await
-    }
-
-    async fn record_loaded(
+    /// Puts on record what a reload changed, and what it refused and why; `before` are the policies that
+    /// were in force until then. A reload that changed nothing is on record, too.
+    pub async fn record_reload(
         &self,
-        what: &'static str,
-        changes: Vec<FieldChange>,
-        asked: bool,
+        before: &Policies,
+        refused: Option<String>,
         by: By,
     ) -> Result<(), AdminError> {
         let change = Change::Loaded {
-            what,
+            what: "files_reload",
             files: self.loaded(),
-            changes,
-            asked,
+            changes: differences(before, &self.policies()),
+            refused: refused.map(|refused| short(refused, REFUSED)),
+            asked: true,
         };
+        self.record_loaded(change, by).await
+    }
+
+    async fn record_loaded(&self, change: Change, by: By) -> Result<(), AdminError> {
         match self.store.change(change, by).await {
             Err(StoreError::NotFound) => Ok(()),
             done => Ok(done?),
         }
+    }
+
+    /// The files that the daemon reads beside policies, tables and texts: what each is, and its SHA-256.
+    pub fn set_other_files(&self, files: Vec<LoadedFile>) {
+        self.other_files.store(Arc::new(files));
     }
 
     /// The files in force: what each is, and its SHA-256.
@@ -75,6 +87,7 @@ impl Service {
         for (language, hash) in self.texts().hashes() {
             files.push((format!("texts {language}"), *hash));
         }
+        files.extend(self.other_files.load().iter().cloned());
         files
     }
 }
@@ -124,13 +137,17 @@ fn key(prefix: &str, one: KeyDifference) -> (String, Changed) {
 }
 
 fn text(before: Option<String>, after: Option<String>) -> Changed {
-    let short = |text: String| match text.char_indices().nth(VALUE) {
+    Changed::Text {
+        before: before.map(|text| short(text, VALUE)),
+        after: after.map(|text| short(text, VALUE)),
+    }
+}
+
+/// Cut to so many characters.
+fn short(text: String, most: usize) -> String {
+    match text.char_indices().nth(most) {
         Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
         None => text,
-    };
-    Changed::Text {
-        before: before.map(short),
-        after: after.map(short),
     }
 }
 
@@ -138,3 +155,5 @@ fn text(before: Option<String>, after: Option<String>) -> Changed {
 const FIELDS: usize = 64;
 /// Most characters of a value that are shown; the file's hash covers the rest.
 const VALUE: usize = 256;
+/// Most characters of what a reload refused; the log and the answer have all of it.
+const REFUSED: usize = 1024;

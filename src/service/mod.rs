@@ -58,6 +58,7 @@ use crate::service::travel::Travel;
 use crate::service::vital::Vitals;
 use crate::store::Gathering;
 use crate::store::KeyPurpose;
+use crate::store::LoadedFile;
 use crate::store::Outcome as StoreOutcome;
 use crate::store::Store;
 use crate::store::StoreError;
@@ -115,6 +116,8 @@ pub struct Service {
     send_limits: ArcSwap<SendLimits>,
     home: ArcSwap<Option<String>>,
     texts: ArcSwap<Catalogue>,
+    /// Files in force that the service itself does not read, for the audit.
+    other_files: ArcSwap<Vec<LoadedFile>>,
     /// The language of people of whom nothing else is known.
     language: ArcSwap<Language>,
     notices: notices::Gauges,
@@ -309,6 +312,7 @@ impl Service {
             send_limits: ArcSwap::default(),
             home: ArcSwap::default(),
             texts: ArcSwap::default(),
+            other_files: ArcSwap::default(),
             language: ArcSwap::default(),
             notices: notices::Gauges::default(),
             counters,

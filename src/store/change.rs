@@ -130,6 +130,10 @@ pub(crate) fn change(
         Change::ReportSession(report) => Some(reported(&report.session)),
         Change::ExpireTokens => expired,
         Change::Reanchor(_) => anchored,
+        Change::Loaded {
+            refused: Some(refused),
+            ..
+        } => Some(format!("refused, what was in force stays: {refused}")),
         Change::Loaded { changes, .. }
             if changes.is_empty() && loaded.as_ref().is_some_and(Vec::is_empty) =>
         {

@@ -483,6 +483,8 @@ pub enum Change {
         files: Vec<LoadedFile>,
         /// What differs within them.
         changes: Vec<FieldChange>,
+        /// The parts that were refused, and why.
+        refused: Option<String>,
         /// Whether somebody asked for it: then it is on record although nothing differs; not found
         /// otherwise.
         asked: bool,

@@ -158,6 +158,11 @@ impl Marks {
 }
 
 impl Gateways {
+    /// Whether this is the secret in use.
+    pub(crate) fn is(&self, secret: &SecretString) -> bool {
+        self.secret == *secret
+    }
+
     /// Nothing was brought yet; what was signed up to `since` will not be taken.
     pub(crate) fn new(secret: SecretString, since: UnixTime) -> Self {
         Self {

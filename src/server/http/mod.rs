@@ -151,6 +151,20 @@ impl App {
         self.inbound.store(Some(Arc::new(gateways)));
     }
 
+    /// The same while requests are served: a secret that is the present one changes nothing, `None` ends
+    /// the taking of messages.
+    pub fn replace_inbound_secret(&self, secret: Option<SecretString>, since: UnixTime) {
+        match secret {
+            None => self.inbound.store(None),
+            Some(secret) => {
+                let present = self.inbound.load();
+                if present.as_ref().is_none_or(|present| !present.is(&secret)) {
+                    self.set_inbound_secret(secret, since);
+                }
+            }
+        }
+    }
+
     /// Takes the way to read the daemon's files again; `true` asks to act, `false` to compare only.
     pub fn set_reloader(&self, reloader: Reloader) {
         // The first one stays: there is one daemon in a process.

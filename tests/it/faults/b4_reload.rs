@@ -97,12 +97,12 @@ fn exit_code_and_text_are_the_result_and_what_is_bad_stays_as_it_was() {
 
     // Another part is taken all the same.
     configure(&site, "# level = \"info\"", "level = \"debug\"");
-    reloads(&site, 1, &["default.toml:3", "log level     reloaded"]);
+    reloads(&site, 1, &["default.toml:3", "log level      reloaded"]);
     assert_eq!(http.send("GET", "/healthz", b"").unwrap().0, 200);
     until_logged(&site, "DEBUG");
 
     fs::write(&policy, NO_DELAY.replace("otp", "pin")).unwrap();
-    reloads(&site, 0, &["policies      reloaded"]);
+    reloads(&site, 0, &["policies       reloaded"]);
     assert_eq!(decision(&mut http, 2), "reject", "the new policy");
     fs::write(&policy, NO_DELAY).unwrap();
     fs::create_dir(site.path().join("templates")).unwrap();
@@ -171,7 +171,7 @@ fn gateways_are_taken_and_a_bad_one_leaves_those_before() {
     let text = fs::read_to_string(&path).unwrap();
     let with = |more: &str| format!("{text}\n{}", double.table("sms", more));
     fs::write(&path, with("")).unwrap();
-    reloads(&site, 0, &["gateways      reloaded"]);
+    reloads(&site, 0, &["gateways       reloaded"]);
     assert_eq!(names(), ["sms"]);
     assert_eq!(
         site.json(&["delivery", "test", "sms", "--to", "010-1234-5678"])["taken"],
@@ -319,7 +319,7 @@ fn a_reload_takes_a_new_certificate_and_keeps_the_old_one_for_a_bad_one() {
     assert!(status.contains("it expires at"), "{status}");
     let soon = not_after(&site);
     put(&site, &made((-1, 400)));
-    reloads(&site, 0, &["certificate   reloaded"]);
+    reloads(&site, 0, &["certificate    reloaded"]);
     let later = not_after(&site);
     assert_eq!(later - soon, 380 * 86_400);
     for (bad, word) in [
@@ -355,7 +355,7 @@ fn a_reload_takes_a_new_certificate_and_keeps_the_old_one_for_a_bad_one() {
         "certificate = \"new.pem\"",
     );
     configure(&site, "key = \"http.key\"", "key = \"new.key\"");
-    reloads(&site, 0, &["certificate   reloaded"]);
+    reloads(&site, 0, &["certificate    reloaded"]);
     assert_eq!(later - not_after(&site), 300 * 86_400);
     assert!(daemon.terminate().success());
 }

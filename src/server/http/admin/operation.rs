@@ -114,7 +114,7 @@ pub(crate) async fn recover_clock(
     Ok(answer::json(StatusCode::OK, &answer))
 }
 
-/// Reads policies, tables, texts, certificate, gateways and log level again.
+/// Reads policies, tables, texts, certificate, gateways, inbound secret and log level again.
 ///
 /// Each part is taken as a whole or stays as it was.
 #[utoipa::path(
@@ -132,11 +132,12 @@ pub(crate) async fn reload(
     Extension(by): Extension<By>,
 ) -> Result<Response, Failure> {
     let before = app.service().policies();
-    let answer = read_files(Arc::clone(&app), true).await?;
-    if let Err(error) = app.service().record_reload(&before, by).await {
+    let done = read_files(Arc::clone(&app), true).await?;
+    let recorded = app.service().record_reload(&before, done.refused(), by);
+    if let Err(error) = recorded.await {
         tracing::error!(%error, "the reload is not on record");
     }
-    Ok(answer)
+    Ok(answer::json(StatusCode::OK, &done))
 }
 
 /// Compares the configuration in use with the written one: what takes a restart.
@@ -151,15 +152,14 @@ pub(crate) async fn reload(
     )
 )]
 pub(crate) async fn compare_files(State(app): State<Arc<App>>) -> Result<Response, Failure> {
-    read_files(app, false).await
+    let done = read_files(app, false).await?;
+    Ok(answer::json(StatusCode::OK, &done))
 }
 
-async fn read_files(app: Arc<App>, act: bool) -> Result<Response, Failure> {
+async fn read_files(app: Arc<App>, act: bool) -> Result<api::Reload, Failure> {
     let done = tokio::task::spawn_blocking(move || app.reload(act)).await;
-    match done.map_err(|_| Failure::Internal)? {
-        Some(done) => Ok(answer::json(StatusCode::OK, &done)),
-        None => Err(Failure::Unavailable("no daemon runs here".into())),
-    }
+    let done = done.map_err(|_| Failure::Internal)?;
+    done.ok_or_else(|| Failure::Unavailable("no daemon runs here".into()))
 }
 
 async fn present(app: &App) -> Result<api::Status, Failure> {
