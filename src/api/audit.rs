@@ -92,7 +92,7 @@ pub enum AuditEvent {
         /// NAS-Identifier, as it was sent.
         #[serde(skip_serializing_if = "Option::is_none")]
         nas: Option<String>,
-        /// NAS-IP-Address or NAS-IPv6-Address, as it was sent.
+        /// NAS-IP-Address or NAS-IPv6-Address, as it was sent; else the address that the packet came from.
         #[schema(value_type = Option<String>)]
         #[serde(skip_serializing_if = "Option::is_none")]
         nas_ip: Option<IpAddr>,
@@ -189,8 +189,10 @@ pub struct AuditQuery {
     pub client: Option<String>,
     /// Only decisions with this reason, a word of the closed list.
     pub reason: Option<String>,
-    /// Only decisions whose request came from the NAS with this NAS-Identifier or address.
+    /// Only decisions whose request came from the NAS with this NAS-Identifier, in any case, or address.
     pub nas: Option<String>,
+    /// Only changes of this kind: `user_set`, `token_add`.
+    pub action: Option<String>,
     /// `accept`, `reject` or `challenge`.
     pub decision: Option<String>,
     /// Only of this request.

@@ -2,8 +2,6 @@
 
 use clap::Args;
 use clap::Subcommand;
-use clap::builder::PossibleValuesParser;
-use clap::builder::TypedValueParser;
 use hyper::Method;
 use jiff::Timestamp;
 use owo_colors::OwoColorize as _;
@@ -13,11 +11,13 @@ use crate::api;
 use crate::api::AuditChain;
 use crate::api::AuditEvent;
 use crate::api::AuditRecord;
+use crate::api::FieldChange;
 use crate::cli::Context;
 use crate::cli::changes;
 use crate::cli::error::CliError;
 use crate::cli::error::Exit;
 use crate::cli::input;
+use crate::cli::output;
 use crate::cli::output::Table;
 use crate::cli::output::local_time;
 use crate::cli::output::or_dash;
@@ -28,6 +28,8 @@ use crate::cli::transport::with_query;
 use crate::cli::user::PAGE;
 use crate::cli::when;
 use crate::cli::words::Whose;
+use crate::diagnostic::did_you_mean;
+use crate::model::id::RequestId;
 use crate::model::reason::Reason;
 
 /// What happened: decisions and changes, in a chain that shows tampering
@@ -39,13 +41,14 @@ pub(super) enum Audit {
         oncegate audit list --client vpn --reason wrong_code --since yesterday")]
     List(Box<List>),
     /// Show one record: each field before and after, and the list of the records that it wrote
-    #[command(after_help = "Example:\n  oncegate audit show 4711\n\
+    #[command(after_help = "Examples:\n  oncegate audit show 4711\n  \
+        oncegate audit show 01M85J3KY28Q1C9WJCP9C5VPRY\n\
         Of an import it lists the users and tokens that were made; the SHA-256 of that list, one a line, \
         is part of the chain.")]
     Show {
-        /// Number of the record, as `audit list --json` has it in `seq`
-        #[arg(value_name = "SEQ")]
-        seq: u64,
+        /// Number of the record (SEQ), or the request whose records are meant
+        #[arg(value_name = "SEQ|REQUEST_ID")]
+        record: String,
     },
     /// Check the chain and name the first bad record; exit code 1 if there is one
     Verify,
@@ -73,7 +76,7 @@ pub(super) struct Prune {
     /// Only what is before this time: 2026-11-20, or how long ago, as 90d
     #[arg(long, value_name = "TIME", value_parser = when::past)]
     before: Timestamp,
-    /// Do not ask
+    /// Do not ask; needed where stdin is not a terminal
     #[arg(long)]
     yes: bool,
 }
@@ -92,9 +95,12 @@ pub(super) struct List {
     #[arg(long, value_name = "NAME")]
     client: Option<String>,
     /// Only decisions with this reason (`oncegate explain --reasons` lists them)
-    #[arg(long, value_name = "WORD", hide_possible_values = true, value_parser = reason())]
+    #[arg(long, value_name = "WORD", value_parser = reason)]
     reason: Option<String>,
-    /// Only what came from this NAS: its NAS-Identifier or address
+    /// Only changes of this kind, as the column `why` shows it: `user_set`, `token_add`
+    #[arg(long, value_name = "WORD", conflicts_with_all = ["reason", "decision", "client", "nas"])]
+    action: Option<String>,
+    /// Only what came from this NAS: its NAS-Identifier, in any case, or its address
     #[arg(long, value_name = "NAME|IP")]
     nas: Option<String>,
     /// Only these decisions
@@ -137,7 +143,7 @@ impl Audit {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         match self {
             Self::List(list) => list.run(context).await,
-            Self::Show { seq } => show(seq, context).await,
+            Self::Show { record } => show(&record, context).await,
             Self::Verify => verify(context).await,
             Self::Export(export) => export.run(context).await,
             Self::Prune(prune) => prune.run(context).await,
@@ -152,6 +158,7 @@ impl List {
         let since = self.since.map(|since| since.to_string());
         let until = self.until.map(|until| until.to_string());
         let user = self.whose.user();
+        let action = self.action.map(|action| action.to_ascii_lowercase());
         let mut all = api::Audit {
             records: Vec::new(),
             next: self.before,
@@ -166,6 +173,7 @@ impl List {
                 ("user", user.as_deref()),
                 ("client", self.client.as_deref()),
                 ("reason", self.reason.as_deref()),
+                ("action", action.as_deref()),
                 ("nas", self.nas.as_deref()),
                 ("decision", self.decision.as_deref()),
                 ("request", self.request.as_deref()),
@@ -181,14 +189,57 @@ impl List {
                 break;
             }
         }
+        if all.records.is_empty() {
+            if let Some(user) = &user {
+                unknown(&api, &admin(&["users", user])).await;
+            }
+            if let Some(client) = &self.client {
+                unknown(&api, &admin(&["clients", client])).await;
+            }
+        }
         context.out.show(&all, table)?;
         Ok(Exit::Done)
     }
 }
 
-async fn show(seq: u64, context: &Context) -> Result<Exit, CliError> {
+/// Says why a list is empty where its filter names something that is not there.
+async fn unknown(api: &Transport, path: &str) {
+    let found: Result<serde_json::Value, CliError> = api.get(path).await;
+    if let Err(error) = found.map(drop)
+        && error.exit == Exit::NotFound
+    {
+        output::warn(&format!("note: {}", printable(&error.line())));
+    }
+}
+
+async fn show(which: &str, context: &Context) -> Result<Exit, CliError> {
     let api = context.transport().await?;
-    let path = admin(&["audit", &seq.to_string()]);
+    if which.parse::<RequestId>().is_ok() {
+        let query = [("request", Some(which)), ("limit", Some("1000"))];
+        let path = with_query(&admin(&["audit"]), &query);
+        let found: api::Audit = api.get(&path).await?;
+        if found.records.is_empty() {
+            let message = format!("there is no record of request {which}");
+            return Err(
+                CliError::new(Exit::NotFound, message).remedy(context.command("audit list"))
+            );
+        }
+        let mut entries = Vec::new();
+        for record in found.records.iter().rev() {
+            let path = admin(&["audit", &record.seq.to_string()]);
+            entries.push(api.get::<api::AuditEntry>(&path).await?);
+        }
+        let pages = |_: &serde_json::Value| entries.iter().map(page).collect::<Vec<_>>().join("\n");
+        context.out.show(&json!({ "entries": entries }), pages)?;
+        return Ok(Exit::Done);
+    }
+    if which.parse::<u64>().is_err() {
+        return Err(CliError::usage(format!(
+            "`{which}` is neither the number of a record nor a request id"
+        ))
+        .remedy("both are in the list: oncegate audit list"));
+    }
+    let path = admin(&["audit", which]);
     let entry: api::AuditEntry = api.get(&path).await?;
     context.out.show(&entry, page)?;
     Ok(Exit::Done)
@@ -247,7 +298,7 @@ impl Prune {
     async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let before = self.before;
         let question = format!("Remove audit records before {before} for good?");
-        input::confirm(&question, self.yes)?;
+        input::vouch(&question, self.yes)?;
         let api = context.transport().await?;
         let path = admin(&["audit", "prune"]);
         let wanted = api::AuditPrune {
@@ -447,6 +498,7 @@ async fn records(
 
 fn table(audit: &api::Audit) -> String {
     let mut table = Table::new(&[
+        "seq",
         "time",
         "what",
         "who",
@@ -457,7 +509,8 @@ fn table(audit: &api::Audit) -> String {
         "request",
     ]);
     for record in &audit.records {
-        table.row(cells(record));
+        let seq = [record.seq.to_string()];
+        table.row(seq.into_iter().chain(cells(record)));
     }
     let mut text = table.or("No records.");
     if let Some(next) = audit.next {
@@ -500,6 +553,7 @@ fn cells(record: &AuditRecord) -> [String; 8] {
             actor,
             action,
             target,
+            detail,
             ..
         } => [
             time,
@@ -508,10 +562,17 @@ fn cells(record: &AuditRecord) -> [String; 8] {
             action.clone(),
             "-".to_owned(),
             target.clone(),
-            or_dash(Some(changes::brief(&record.changes).as_str()).filter(|text| !text.is_empty())),
+            or_dash(brief(&record.changes, detail.as_deref()).as_deref()),
             id,
         ],
     }
+}
+
+/// What changed; where no field did, what the record says besides.
+fn brief(fields: &[FieldChange], detail: Option<&str>) -> Option<String> {
+    let fields = changes::brief(fields);
+    let detail = detail.filter(|_| fields.is_empty()).map(changes::cell);
+    detail.or(Some(fields)).filter(|text| !text.is_empty())
 }
 
 /// One line of `tail`. Columns are wide enough for most; a wider value pushes the rest.
@@ -537,10 +598,19 @@ fn line(record: &AuditRecord) -> String {
     text
 }
 
-/// The words of the closed list; a slip of the fingers is named with what was meant.
-fn reason() -> impl TypedValueParser<Value = String> {
-    let words = Reason::ALL.iter().map(|reason| reason.as_str());
-    PossibleValuesParser::new(words)
+/// A word of the closed list; a slip of the fingers is named with what was meant.
+fn reason(text: &str) -> Result<String, String> {
+    if text.parse::<Reason>().is_ok() {
+        return Ok(text.to_owned());
+    }
+    let words = || Reason::ALL.iter().map(|reason| reason.as_str());
+    Err(match did_you_mean(text, words()) {
+        Some(close) => format!("no reason is called so; did you mean `{close}`?"),
+        None => format!(
+            "no reason is called so (changes are found by --action); reasons: {}",
+            words().collect::<Vec<_>>().join(", ")
+        ),
+    })
 }
 
 #[cfg(test)]

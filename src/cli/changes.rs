@@ -56,6 +56,14 @@ pub(super) fn brief(changes: &[FieldChange]) -> String {
     line
 }
 
+/// A text that fits into a cell.
+pub(super) fn cell(text: &str) -> String {
+    match text.char_indices().nth(CELL) {
+        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
 /// Characters of a cell.
 const CELL: usize = 40;
 

@@ -1,12 +1,10 @@
 //! `oncegate client`: who may ask.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use clap::Args;
 use clap::Subcommand;
 use hyper::Method;
-use ipnet::IpNet;
 use serde::Serialize;
 use serde_json::json;
 
@@ -175,7 +173,7 @@ pub(super) struct Rotate {
 pub(super) struct Remove {
     /// Name of the client
     name: String,
-    /// Do not ask at the terminal
+    /// Do not ask; needed where stdin is not a terminal
     #[arg(long, short)]
     yes: bool,
 }
@@ -283,7 +281,7 @@ impl Client {
                 hints::introduce(context, &api, &created, "Rotated").await?;
             }
             Self::Remove(Remove { name, yes }) => {
-                input::confirm(
+                input::vouch(
                     &format!("Remove client {name}? Its requests go unanswered."),
                     yes,
                 )?;
@@ -376,11 +374,7 @@ impl Set {
 
 /// An address or a network, as the server wants it.
 fn network(text: &str) -> Result<String, String> {
-    let host = text.parse::<IpAddr>().map(IpNet::from);
-    let network = host.or_else(|_| text.parse::<IpNet>());
-    network
-        .map(|network| network.to_string())
-        .map_err(|_| "write an address as 192.0.2.10, or a network as 192.0.2.0/24".to_owned())
+    units::network(text).map(|network| network.to_string())
 }
 
 fn warn_of_weakness(created: &ClientCreated) {
@@ -511,6 +505,11 @@ mod tests {
     fn addresses_become_networks() {
         assert_eq!(network("192.0.2.10").unwrap(), "192.0.2.10/32");
         assert_eq!(network("2001:db8::/32").unwrap(), "2001:db8::/32");
+        let why = network("10.0.0.5/24").unwrap_err();
+        assert!(
+            why.contains("10.0.0.0/24") && why.contains("10.0.0.5/32"),
+            "{why}"
+        );
         assert!(network("10.0.0.0/99").is_err() && network("vpn.example").is_err());
     }
 }

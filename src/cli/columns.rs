@@ -103,58 +103,91 @@ pub(super) fn user_key(row: &Row<'_>) -> Result<UserKey, String> {
     Ok(joined)
 }
 
-/// The factor of a row; `None` where it has neither a key nor a password.
-pub(super) fn factor(row: &Row<'_>) -> Result<Option<Factor>, String> {
+/// The factor of a row; `None` where it has neither a key nor a password. All that is wrong with it is
+/// said at once.
+pub(super) fn factor(row: &Row<'_>) -> Result<Option<Factor>, Vec<String>> {
     let Some(secret) = row.get(SECRET) else {
         let password = row.get(PASSWORD).map(SecretString::from);
         return Ok(password.map(Factor::Password));
     };
+    let mut faults = Vec::new();
     if row.get(PASSWORD).is_some() {
-        return Err("secret and password: a row has one of them".to_owned());
+        faults.push("secret and password: a row has one of them".to_owned());
     }
-    let key = otpauth::decode_base32(secret).map_err(|why| format!("secret: {why}"))?;
-    let key = OtpKey::new(key).ok_or("secret: must be 10 to 128 octets (80 to 1024 bits) long")?;
-    let algorithm = match row.get(ALGORITHM) {
-        Some(name) => Algorithm::from_str(&name.to_ascii_lowercase())
-            .map_err(|_| "algorithm: must be sha1, sha256 or sha512")?,
-        None => Algorithm::default(),
+    let key = key(secret).map_err(|why| faults.push(why)).ok();
+    let parsed = match row.get(ALGORITHM) {
+        Some(name) => Algorithm::from_str(&name.to_ascii_lowercase()).ok(),
+        None => Some(Algorithm::default()),
     };
-    let digits = match row.get(DIGITS) {
+    let algorithm = or_fault(
+        parsed,
+        "algorithm: must be sha1, sha256 or sha512",
+        &mut faults,
+    );
+    let parsed = match row.get(DIGITS) {
         Some(text) => text.parse().ok().and_then(Digits::new),
         None => Some(Digits::default()),
     };
-    let digits = digits.ok_or("digits: must be 6 to 9")?;
+    let digits = or_fault(parsed, "digits: must be 6 to 9", &mut faults);
     let kind = row.get(KIND).unwrap_or("totp");
-    if kind.eq_ignore_ascii_case("hotp") {
-        if row.get(PERIOD).is_some() {
-            return Err("period: a hotp token has none".to_owned());
-        }
-        let counter = row.get(COUNTER).unwrap_or("0");
-        return Ok(Some(Factor::Hotp {
-            key,
-            algorithm,
-            digits,
-            counter: counter
-                .parse()
-                .map_err(|_| "counter: must be a whole number")?,
-        }));
+    let (hotp, totp) = (
+        kind.eq_ignore_ascii_case("hotp"),
+        kind.eq_ignore_ascii_case("totp"),
+    );
+    if !hotp && !totp {
+        faults.push("kind: must be totp or hotp".to_owned());
     }
-    if !kind.eq_ignore_ascii_case("totp") {
-        return Err("kind: must be totp or hotp".to_owned());
+    if hotp && row.get(PERIOD).is_some() {
+        faults.push("period: a hotp token has none".to_owned());
     }
-    if row.get(COUNTER).is_some() {
-        return Err("counter: a totp token has none".to_owned());
+    if totp && row.get(COUNTER).is_some() {
+        faults.push("counter: a totp token has none".to_owned());
     }
-    let period = match row.get(PERIOD) {
+    let parsed = row
+        .get(COUNTER)
+        .filter(|_| !totp)
+        .unwrap_or("0")
+        .parse()
+        .ok();
+    let counter = or_fault(parsed, "counter: must be a whole number", &mut faults);
+    let parsed = match row.get(PERIOD).filter(|_| !hotp) {
         Some(text) => text.parse().ok().and_then(Period::new),
         None => Some(Period::default()),
     };
-    let parameters = Parameters {
-        algorithm,
-        digits,
-        period: period.ok_or("period: must be 15 to 300 seconds")?,
+    let period = or_fault(parsed, "period: must be 15 to 300 seconds", &mut faults);
+    let (Some(key), Some(algorithm), Some(digits), Some(counter), Some(period), true) =
+        (key, algorithm, digits, counter, period, faults.is_empty())
+    else {
+        return Err(faults);
     };
-    Ok(Some(Factor::Totp { key, parameters }))
+    Ok(Some(if hotp {
+        Factor::Hotp {
+            key,
+            algorithm,
+            digits,
+            counter,
+        }
+    } else {
+        let parameters = Parameters {
+            algorithm,
+            digits,
+            period,
+        };
+        Factor::Totp { key, parameters }
+    }))
+}
+
+fn key(secret: &str) -> Result<OtpKey, String> {
+    let key = otpauth::decode_base32(secret).map_err(|why| format!("secret: {why}"))?;
+    let key = OtpKey::new(key);
+    key.ok_or_else(|| "secret: must be 10 to 128 octets (80 to 1024 bits) long".to_owned())
+}
+
+fn or_fault<T>(value: Option<T>, fault: &str, faults: &mut Vec<String>) -> Option<T> {
+    if value.is_none() {
+        faults.push(fault.to_owned());
+    }
+    value
 }
 
 #[cfg(test)]
@@ -163,7 +196,7 @@ mod tests {
     use crate::cli::csv::Ignore;
     use crate::cli::csv::Reader;
 
-    fn read(text: &str) -> Result<Option<Factor>, String> {
+    fn read(text: &str) -> Result<Option<Factor>, Vec<String>> {
         let mut reader = Reader::open(text.as_bytes(), &NAMES, &[], &Ignore::Nothing).unwrap();
         let row = reader.next().unwrap().unwrap();
         factor(&row)
@@ -208,8 +241,8 @@ mod tests {
                 "secret and password",
             ),
         ] {
-            let why = read(&format!("{heading}\n{row}\n")).unwrap_err();
-            assert!(why.starts_with(column), "{why}");
+            let why = read(&format!("{heading}\n{row}\n")).unwrap_err().join("; ");
+            assert!(why.contains(column), "{why}");
             assert!(!why.contains("GEZDGNBV"), "{why}");
         }
     }

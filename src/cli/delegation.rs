@@ -11,6 +11,7 @@ use crate::api;
 use crate::cli::Context;
 use crate::cli::error::CliError;
 use crate::cli::error::Exit;
+use crate::cli::input;
 use crate::cli::output;
 use crate::cli::output::Table;
 use crate::cli::output::local_time;
@@ -66,10 +67,17 @@ pub(super) struct Remove {
     /// To whom it was lent
     #[arg(long, value_name = "WHO")]
     to: String,
+    /// Do not ask; needed where stdin is not a terminal
+    #[arg(long, short)]
+    yes: bool,
 }
 
 impl Delegation {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
+        if let Self::Remove(Remove { from, to, yes }) = &self {
+            let question = format!("Take back the right of {from} that was lent to {to}?");
+            input::vouch(&question, *yes)?;
+        }
         let api = context.transport().await?;
         let path = admin(&["delegations"]);
         match self {
@@ -81,7 +89,15 @@ impl Delegation {
                     until: until.map_or_else(|| add.until.unwrap_or_default(), UnixTime::rfc3339),
                     reason: add.reason,
                 };
-                let lent: api::Delegation = api.post(&path, &body).await?;
+                let by_length = add.length.is_some();
+                let lent: Result<api::Delegation, CliError> = api.post(&path, &body).await;
+                let lent = lent.map_err(|error| {
+                    if by_length {
+                        error.option("until", "for")
+                    } else {
+                        error
+                    }
+                })?;
                 if lent.effect.as_ref().is_some_and(Vec::is_empty) {
                     output::warn(
                         "warning: this has no effect under any client's policy today: none asks for \
@@ -101,7 +117,7 @@ impl Delegation {
                 let lent: api::Delegations = api.get(&path).await?;
                 context.out.show(&lent, table)?;
             }
-            Self::Remove(Remove { from, to }) => {
+            Self::Remove(Remove { from, to, .. }) => {
                 let query = [("from", Some(from.as_str())), ("to", Some(to.as_str()))];
                 api.order(Method::DELETE, &with_query(&path, &query))
                     .await?;

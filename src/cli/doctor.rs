@@ -33,6 +33,8 @@ use crate::cli::transport::admin;
 use crate::config::MasterKey;
 use crate::daemon;
 use crate::daemon::Site;
+use crate::model::message::Medium;
+use crate::policy::Policies;
 use crate::server::tls::Tls;
 use crate::service::courier::BreakerState;
 use crate::time::Clock as _;
@@ -136,6 +138,7 @@ impl Doctor {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let mut report = Report::default();
         let mut policies = None;
+        let mut media = Vec::new();
         if context.server.is_none() {
             let site = Site::load(&context.dir, context.config.as_deref());
             match site {
@@ -146,6 +149,8 @@ impl Doctor {
                     couriers(&mut report, &site);
                     certificate(&mut report, &site);
                     policies = policy_files(&mut report, &site);
+                    let gateways = site.config.delivery.gateways.iter();
+                    media.extend(gateways.flat_map(|gateway| gateway.media.iter().copied()));
                 }
                 Err(_) => {
                     // Read again for its words: a directory without an installation says so.
@@ -157,7 +162,14 @@ impl Doctor {
         }
         match context.transport().await {
             Ok(api) => {
-                if let Err(error) = daemon(&mut report, &api, policies.as_deref(), context).await {
+                if let Err(error) = daemon(
+                    &mut report,
+                    &api,
+                    policies.as_ref().map(|all| (all, &*media)),
+                    context,
+                )
+                .await
+                {
                     report.failed("daemon", &error);
                 }
             }
@@ -302,8 +314,8 @@ fn certificate(report: &mut Report, site: &Site) {
     }
 }
 
-/// The names of the policies, when they can be read.
-fn policy_files(report: &mut Report, site: &Site) -> Option<Vec<String>> {
+/// The policies, when they can be read.
+fn policy_files(report: &mut Report, site: &Site) -> Option<Policies> {
     let sources = daemon::policy_files(&site.config.policies.dir).map_err(CliError::from);
     let policies = match sources.and_then(|sources| policy::parse(&sources)) {
         Err(error) => {
@@ -329,20 +341,20 @@ fn policy_files(report: &mut Report, site: &Site) -> Option<Vec<String>> {
             "oncegate policy test",
         );
     }
-    let names: Vec<String> = policies.iter().map(|policy| policy.name.clone()).collect();
+    let count = policies.iter().count();
     if outcomes.iter().all(crate::policy::TestOutcome::passed) {
         report.ok(
             "policies",
-            format!("{} files, {} tests passed", names.len(), outcomes.len()),
+            format!("{count} files, {} tests passed", outcomes.len()),
         );
     }
-    Some(names)
+    Some(policies)
 }
 
 async fn daemon(
     report: &mut Report,
     api: &Transport,
-    policies: Option<&[String]>,
+    read: Option<(&Policies, &[Medium])>,
     context: &Context,
 ) -> Result<(), CliError> {
     let status: Status = api.get(&admin(&["status"])).await?;
@@ -351,7 +363,13 @@ async fn daemon(
     let gateways: Gateways = api.get(&admin(&["delivery"])).await?;
     breakers(report, &gateways, context);
     let all = Listing::default().fetch(api).await?;
-    clients(report, &all, policies.unwrap_or(&status.policies), context);
+    let names = |policies: &Policies| policies.iter().map(|one| one.name.clone()).collect();
+    let names: Option<Vec<String>> = read.map(|(policies, _)| names(policies));
+    let names = names.as_deref().unwrap_or(&status.policies);
+    clients(report, &all, names, context);
+    if let Some((policies, media)) = read {
+        notices(report, &all, policies, media);
+    }
     reached(report, &all, &Heard::of(&status, context));
     let path = admin(&["audit", "verify"]);
     let chain: AuditChain = api.call(Method::POST, &path, None::<&()>).await?;
@@ -498,6 +516,39 @@ fn clients(report: &mut Report, clients: &Clients, policies: &[String], context:
     }
     if report.0.len() == before {
         report.ok("clients", format!("{} checked", clients.clients.len()));
+    }
+}
+
+/// Whether users can be told what the policies in use tell them.
+fn notices(report: &mut Report, clients: &Clients, policies: &Policies, media: &[Medium]) {
+    let used = clients
+        .clients
+        .iter()
+        .map(|client| client.policy.as_deref());
+    let used: Vec<&str> = used
+        .map(|policy| policy.unwrap_or(crate::policy::DEFAULT))
+        .collect();
+    for policy in policies.iter() {
+        let notify = &policy.notify;
+        let carried = notify.media.iter().any(|wish| {
+            let mut media = media.iter();
+            media.any(|medium| medium.as_str() == wish.as_str())
+        });
+        if notify.events.is_empty() || carried || !used.contains(&policy.name.as_str()) {
+            continue;
+        }
+        let events: Vec<&str> = notify.events.iter().map(|event| event.as_str()).collect();
+        let ways: Vec<&str> = notify.media.iter().map(|wish| wish.as_str()).collect();
+        report.warning(
+            "notices",
+            format!(
+                "policy {} tells users of {}, and no gateway carries {}: they are not told",
+                policy.name,
+                events.join(", "),
+                ways.join(" or ")
+            ),
+            "configure a gateway: a table [delivery.NAME] in oncegate.toml, then `oncegate reload`",
+        );
     }
 }
 

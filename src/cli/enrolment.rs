@@ -76,7 +76,7 @@ pub(super) struct Revoke {
     #[arg(long, default_value = "other", value_parser =
           ["lost", "stolen", "replaced", "moved", "left", "compromised", "other"])]
     reason: String,
-    /// Do not ask at the terminal
+    /// Do not ask; needed where stdin is not a terminal
     #[arg(long, short)]
     yes: bool,
 }
@@ -179,7 +179,7 @@ impl Renew {
 impl Revoke {
     pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
         let serial = &self.serial;
-        input::confirm(&format!("Revoke token {serial} for ever?"), self.yes)?;
+        input::vouch(&format!("Revoke token {serial} for ever?"), self.yes)?;
         let body = api::Revoke {
             reason: Some(self.reason),
         };

@@ -108,6 +108,22 @@ impl CliError {
         (message, self.remedy.as_deref())
     }
 
+    /// A complaint about one option where the value came from another one.
+    pub(super) fn option(mut self, of_server: &str, given: &str) -> Self {
+        if let Some(complaint) = self.message.strip_prefix(&format!("--{of_server}: ")) {
+            self.message = format!("--{given}: {complaint}").into();
+        }
+        self
+    }
+
+    /// What is wrong and what to do, on one line.
+    pub(super) fn line(&self) -> String {
+        match &self.remedy {
+            Some(remedy) => format!("{}; {remedy}", self.message),
+            None => self.message.to_string(),
+        }
+    }
+
     /// What is wrong, on one line: the findings with their places, where there are any.
     pub(super) fn places(&self) -> String {
         if self.findings.is_empty() {
@@ -197,6 +213,7 @@ fn option_named(detail: &str) -> String {
     };
     let option = match field {
         "addresses" => "address",
+        "for_secs" => "for",
         "grace_secs" => "grace",
         "valid_for_secs" => "valid_for",
         "groups" => "group",

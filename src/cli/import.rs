@@ -10,10 +10,7 @@
 //! all. An import that broke off (the server went, somebody else made the same user meanwhile) is
 //! repeated with `--on-conflict skip`. No message quotes a row: it may hold keys.
 
-use std::collections::HashMap;
 use std::fs;
-use std::hash::BuildHasher as _;
-use std::hash::RandomState;
 use std::io;
 use std::io::Read as _;
 use std::path::Path;
@@ -44,12 +41,19 @@ use crate::cli::output::printable;
 use crate::cli::transport::Transport;
 use crate::cli::transport::admin;
 use crate::diagnostic::Diagnostic;
+use crate::diagnostic::LineOf;
 use crate::model::id::Serial;
 use crate::model::user_key::UserKey;
 use crate::service::admin::About;
 use crate::time::Clock as _;
 use crate::time::SystemClock;
 use crate::time::UnixTime;
+
+mod seen;
+
+use seen::Seen;
+use seen::details;
+use seen::groups;
 
 #[derive(Debug, Args)]
 pub(super) struct Import {
@@ -343,38 +347,6 @@ struct Looked {
     heading: bool,
 }
 
-/// Users and serials of the rows so far: what stands twice would be refused when half is made.
-#[derive(Default)]
-struct Seen {
-    /// The line that made the user, by a hash of the name: a million names are megabytes.
-    users: HashMap<u64, u64>,
-    serials: HashMap<u64, u64>,
-    last: Option<UserKey>,
-    state: RandomState,
-}
-
-impl Seen {
-    fn check(&mut self, row: &Row<'_>, user: &UserKey, make: Make) -> Result<(), String> {
-        let follows = self.last.as_ref() == Some(user);
-        if make == Make::Users && !follows {
-            let hash = self.state.hash_one(user);
-            if let Some(line) = self.users.insert(hash, row.line) {
-                return Err(format!(
-                    "user: the same as in line {line}; rows of one user stand together"
-                ));
-            }
-            self.last = Some(user.clone());
-        }
-        if let Some(serial) = row.get(columns::SERIAL) {
-            let hash = self.state.hash_one(serial.to_ascii_uppercase());
-            if let Some(line) = self.serials.insert(hash, row.line) {
-                return Err(format!("serial: the same as in line {line}"));
-            }
-        }
-        Ok(())
-    }
-}
-
 fn look(text: &[u8], make: Make, ignore: &Ignore) -> Looked {
     let mut looked = Looked::default();
     let mut seen = Seen::default();
@@ -390,65 +362,102 @@ fn look(text: &[u8], make: Make, ignore: &Ignore) -> Looked {
     looked.ignored = rows.ignored().to_vec();
     let now = SystemClock.now();
     while let Some(row) = rows.next() {
-        let checked = row.and_then(|row| {
-            let fault = |what| row.fault(&columns::NAMES, what);
-            let (user, _) = check(&row, make, now).map_err(fault)?;
-            let first = seen.check(&row, &user, make);
-            looked.twice += u64::from(first.is_err());
-            first.map_err(fault)
-        });
-        match checked {
-            Ok(()) => looked.rows += 1,
-            Err(fault) => {
-                looked.bad += 1;
-                if looked.faults.len() < SHOWN {
-                    looked.faults.push(fault);
-                }
+        let faults = match row {
+            Err(fault) => vec![fault],
+            Ok(row) => {
+                let checked = check(&row, make, now).and_then(|(user, _)| {
+                    let first = seen.check(&row, &user, make);
+                    looked.twice += u64::from(first.is_err());
+                    first.map_err(|what| vec![what])
+                });
+                let faults = checked.err().unwrap_or_default().into_iter();
+                faults
+                    .map(|what| row.fault(&columns::NAMES, what))
+                    .collect()
             }
+        };
+        if faults.is_empty() {
+            looked.rows += 1;
+            continue;
+        }
+        looked.bad += 1;
+        if looked.faults.len() < SHOWN {
+            looked.faults.extend(faults);
         }
     }
     looked
 }
 
-/// Everything about a row that can be known without the server.
-fn check(row: &Row<'_>, make: Make, now: UnixTime) -> Result<(UserKey, Option<Factor>), String> {
-    let user = columns::user_key(row)?;
-    let factor = columns::factor(row)?;
-    match factor {
-        Some(Factor::Password(_)) => {
-            return Err("password: set it with `oncegate user set --password-stdin`".to_owned());
+/// Everything about a row that can be known without the server: all that is wrong with it.
+fn check(
+    row: &Row<'_>,
+    make: Make,
+    now: UnixTime,
+) -> Result<(UserKey, Option<Factor>), Vec<String>> {
+    let mut faults = Vec::new();
+    let user = columns::user_key(row).map_err(|why| faults.push(why));
+    let factor = columns::factor(row).map_err(|why| faults.extend(why));
+    match &factor {
+        Ok(Some(Factor::Password(_))) => {
+            faults.push("password: set it with `oncegate user set --password-stdin`".to_owned());
         }
-        None if make == Make::Tokens => return Err("secret: empty".to_owned()),
-        None if row.get(columns::SERIAL).is_some() => {
-            return Err("serial: a row without a secret has no token".to_owned());
+        Ok(None) if make == Make::Tokens => faults.push("secret: empty".to_owned()),
+        Ok(None) if row.get(columns::SERIAL).is_some() => {
+            faults.push("serial: a row without a secret has no token".to_owned());
         }
         _ => {}
     }
     if let Some(serial) = row.get(columns::SERIAL)
         && serial.parse::<Serial>().is_err()
     {
-        return Err("serial: 1 to 40 letters, digits, dashes, underscores".to_owned());
+        faults.push("serial: 1 to 40 letters, digits, dashes, underscores".to_owned());
     }
     if make == Make::Users {
-        let about = About {
-            groups: groups(row).map(str::to_owned).collect(),
-            display_name: columns::display_name(row).map(str::to_owned),
-            phone: row.get(columns::PHONE).map(str::to_owned),
-            email: row.get(columns::EMAIL).map(str::to_owned),
-            class: row.get(columns::CLASS).map(str::to_owned),
-        };
-        let checked = about.check(user.clone(), now);
-        checked.map_err(|why| why.to_string())?;
+        faults.extend(about_faults(row, now));
     }
-    Ok((user, factor))
+    match (user, factor) {
+        (Ok(user), Ok(factor)) if faults.is_empty() => Ok((user, factor)),
+        _ => Err(faults),
+    }
 }
 
-fn groups<'a>(row: &Row<'a>) -> impl Iterator<Item = &'a str> {
-    let groups = row.get(columns::GROUPS).unwrap_or_default();
-    groups
-        .split(';')
-        .map(str::trim)
-        .filter(|group| !group.is_empty())
+/// What is wrong with the user's details: each column is looked at alone.
+fn about_faults(row: &Row<'_>, now: UnixTime) -> Vec<String> {
+    let mut all = Vec::new();
+    let text = |column| row.get(column).map(str::to_owned);
+    if details(row).is_none() {
+        return all;
+    }
+    for part in [
+        About {
+            groups: groups(row).map(str::to_owned).collect(),
+            ..About::default()
+        },
+        About {
+            display_name: columns::display_name(row).map(str::to_owned),
+            ..About::default()
+        },
+        About {
+            phone: text(columns::PHONE),
+            ..About::default()
+        },
+        About {
+            email: text(columns::EMAIL),
+            ..About::default()
+        },
+        About {
+            class: text(columns::CLASS),
+            ..About::default()
+        },
+    ] {
+        // Details do not depend on the name.
+        if let Ok(user) = UserKey::parse("user")
+            && let Err(why) = part.check(user, now)
+        {
+            all.push(why.to_string());
+        }
+    }
+    all
 }
 
 /// The file cut into batches. Rows of one user are never in two.
@@ -610,7 +619,9 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, CliError> {
 }
 
 fn refused(name: &str, bad: u64, faults: &[Fault], exit: Exit) -> CliError {
-    let message = match (bad, faults.len() as u64) {
+    let mut lines: Vec<u64> = faults.iter().map(|fault| fault.line).collect();
+    lines.dedup();
+    let message = match (bad, lines.len() as u64) {
         (1, _) => format!("{name}: a row cannot be imported"),
         (bad, shown) if shown < bad => {
             format!("{name}: {bad} rows cannot be imported; the first {shown} are above")
@@ -621,10 +632,10 @@ fn refused(name: &str, bad: u64, faults: &[Fault], exit: Exit) -> CliError {
 }
 
 fn finding(name: &str, fault: &Fault) -> Diagnostic {
-    let Fault { line, column, what } = fault;
-    Diagnostic::error(match column {
-        Some(column) => format!("{name}:{line}:{column}: {what}"),
-        None => format!("{name}:{line}: {what}"),
+    Diagnostic::error(fault.what.as_str()).in_line(LineOf {
+        file: name.to_owned(),
+        line: usize::try_from(fault.line).unwrap_or(usize::MAX),
+        column: fault.column,
     })
 }
 
@@ -692,7 +703,10 @@ mod tests {
         for user in 0..(ROWS - 1) {
             push!(text, "u{user},{SECRET}\n");
         }
-        push!(text, "twin,{SECRET}\ntwin,{SECRET}\nlast,{SECRET}\n");
+        push!(
+            text,
+            "twin,{SECRET}\ntwin,{SECRET}AAAAAAAA\nlast,{SECRET}\n"
+        );
         let sizes: Vec<_> = batches(&text)
             .iter()
             .map(|batch| batch.lines.len())

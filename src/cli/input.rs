@@ -248,18 +248,14 @@ pub(super) fn warn_of_arguments() {
     output::warn("warning: every user of this machine can read secrets on a command line");
 }
 
-/// Asks before something is destroyed, when a person sits at stdin. A script means what it says.
-pub(super) fn confirm(question: &str, yes: bool) -> Result<(), CliError> {
-    if yes || !io::stdin().is_terminal() {
+/// Asks before something is destroyed for good. Without a terminal `--yes` must have been given: a command
+/// whose input is redirected by accident destroys nothing.
+pub(super) fn vouch(question: &str, yes: bool) -> Result<(), CliError> {
+    if yes {
         return Ok(());
     }
-    ask(question, &mut io::stdin().lock())
-}
-
-/// Asks for what only a person can know; where nobody can answer, `--yes` must have been given.
-pub(super) fn vouch(question: &str, yes: bool) -> Result<(), CliError> {
-    if yes || io::stdin().is_terminal() {
-        return confirm(question, yes);
+    if io::stdin().is_terminal() {
+        return ask(question, &mut io::stdin().lock());
     }
     Err(
         CliError::usage("this needs a confirmation, and stdin is not a terminal")

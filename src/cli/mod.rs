@@ -329,7 +329,11 @@ pub fn run() -> ExitCode {
 
 fn parse(words: &[OsString]) -> Result<Cli, clap::Error> {
     let mut definition = words::definition();
-    let mut matches = definition.try_get_matches_from_mut(words)?;
+    let matches = definition.try_get_matches_from_mut(words);
+    let mut matches = matches.map_err(|mut error| {
+        words::visible(&mut error, words);
+        error
+    })?;
     Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut definition))
 }
 

@@ -34,7 +34,7 @@ pub(super) enum Clock {
 
 #[derive(Debug, Args)]
 pub(super) struct Recover {
-    /// Do not ask
+    /// Do not ask; needed where stdin is not a terminal
     #[arg(long, short)]
     yes: bool,
 }

@@ -159,7 +159,7 @@ pub(super) struct Resync {
 pub(super) struct Destroy {
     /// Name of the token
     serial: String,
-    /// Do not ask at the terminal
+    /// Do not ask; needed where stdin is not a terminal
     #[arg(long, short)]
     yes: bool,
 }
@@ -190,7 +190,10 @@ impl Token {
                     first: first.expose(),
                     second: second.expose(),
                 };
-                act(context, &resync.serial, "resync", Some(&body)).await?;
+                let api = context.transport().await?;
+                let path = admin(&["tokens", &resync.serial, "resync"]);
+                let token: Record = api.call(Method::POST, &path, Some(&body)).await?;
+                out.show(&token, resynchronised)?;
             }
             Self::Suspend(Serial { serial }) => {
                 act(context, &serial, "suspend", None::<&()>).await?;
@@ -206,7 +209,7 @@ impl Token {
             Self::Link(link) => link.run(context).await?,
             Self::Unlink(unlink) => unlink.run(context).await?,
             Self::Remove(Destroy { serial, yes }) => {
-                input::confirm(&format!("Remove token {serial} and its record?"), yes)?;
+                input::vouch(&format!("Remove token {serial} and its record?"), yes)?;
                 let api = context.transport().await?;
                 api.order(Method::DELETE, &admin(&["tokens", &serial]))
                     .await?;
@@ -300,6 +303,17 @@ pub(super) async fn act(
             printable(&token.state)
         )
     })
+}
+
+fn resynchronised(token: &Record) -> String {
+    let serial = printable(&token.serial);
+    let now = match (token.drift, token.last_step) {
+        (Some(0), _) => "its clock is right".to_owned(),
+        (Some(drift), _) => format!("its clock is {drift:+} steps off, and that is allowed for"),
+        (None, Some(last)) => format!("its counter stands at {}", last.saturating_add(1)),
+        (None, None) => "its next code is known".to_owned(),
+    };
+    format!("Token {serial} is in step again: {now}. Both codes are used up.\n")
 }
 
 /// The code given on the command line, or read from stdin.

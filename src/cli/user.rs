@@ -32,6 +32,7 @@ use crate::cli::transport::Transport;
 use crate::cli::transport::admin;
 use crate::cli::transport::next_page;
 use crate::cli::transport::with_query;
+use crate::diagnostic::did_you_mean;
 use crate::diagnostic::units;
 use crate::model::user_key::DEFAULT_REALM;
 use crate::model::user_key::UserKey;
@@ -282,7 +283,7 @@ pub(super) struct Listing {
 pub(super) struct Remove {
     #[command(flatten)]
     who: Name,
-    /// Do not ask at the terminal
+    /// Do not ask; needed where stdin is not a terminal
     #[arg(long, short)]
     yes: bool,
 }
@@ -311,7 +312,9 @@ impl User {
                 out.show(&user, describe)?;
             }
             Self::List(listing) => {
-                let users = listing.fetch(&context.transport().await?, None).await?;
+                let api = context.transport().await?;
+                let users = listing.fetch(&api, None).await?;
+                listing.note_unknown_group(&api, &users).await;
                 let none = "No users. Make one with `oncegate user add NAME`.";
                 let none = if listing.filters() {
                     "No such users."
@@ -327,6 +330,7 @@ impl User {
                 }
                 let api = context.transport().await?;
                 let users = listing.fetch(&api, Some(&text)).await?;
+                listing.note_unknown_group(&api, &users).await;
                 out.show(&users, |users| table(users, "No such users."))?;
             }
             Self::Import(import) => return import.run(import::Make::Users, context).await,
@@ -371,7 +375,7 @@ impl User {
             Self::Exempt(exempt) => exempt.run(context, "exemption").await?,
             Self::Remove(Remove { who, yes }) => {
                 let user = who.key()?;
-                input::confirm(&format!("Remove user {user} with all tokens?"), yes)?;
+                input::vouch(&format!("Remove user {user} with all tokens?"), yes)?;
                 let api = context.transport().await?;
                 api.order(Method::DELETE, &admin(&["users", &user])).await?;
                 let user = UserKey::parse(&user).map_or(user, |key| key.to_string());
@@ -411,7 +415,8 @@ impl Bypass {
                     from: None,
                     until: SystemClock.now().plus(length).rfc3339(),
                 };
-                api.call(Method::PUT, &path, Some(&grant)).await?
+                let granted = api.call(Method::PUT, &path, Some(&grant)).await;
+                granted.map_err(|error| error.option("until", "for"))?
             }
             _ => api.call(Method::DELETE, &path, None::<&()>).await?,
         };
@@ -476,6 +481,31 @@ impl Set {
 impl Listing {
     const fn filters(&self) -> bool {
         self.group.is_some() || self.without_token || self.locked
+    }
+
+    /// Says why a list is empty where no user is in the group that was asked for.
+    async fn note_unknown_group(&self, api: &Transport, found: &Users) {
+        let Some(group) = self.group.as_ref().filter(|_| found.users.is_empty()) else {
+            return;
+        };
+        let wanted = PAGE.to_string();
+        let query = |group| [("group", group), ("limit", Some(wanted.as_str()))];
+        let path = |group| with_query(&admin(&["users"]), &query(group));
+        let members: Result<Users, CliError> = api.get(&path(Some(group.as_str()))).await;
+        if !members.is_ok_and(|members| members.users.is_empty() && members.next.is_none()) {
+            return;
+        }
+        // Of the first users: a suggestion is worth no more than one page.
+        let some: Result<Users, CliError> = api.get(&path(None)).await;
+        let users = some.map_or_else(|_| Vec::new(), |some| some.users);
+        let groups = users.iter().flat_map(|user| &user.groups);
+        let close = did_you_mean(group, groups.map(String::as_str));
+        let close = close.map(|close| format!("; did you mean `{}`?", printable(close)));
+        output::warn(&format!(
+            "note: no user is in group `{}`{}",
+            printable(group),
+            close.unwrap_or_default()
+        ));
     }
 
     /// All pages up to the limit, as one.

@@ -80,6 +80,52 @@ fn named(command: Command) -> Command {
     })
 }
 
+/// Leaves hidden names out of what the parser suggests: an alias stands for the name in the help.
+pub(super) fn visible(error: &mut clap::Error, words: &[OsString]) {
+    use clap::error::ContextKind;
+    use clap::error::ContextValue;
+
+    let here = command_at(&walk(words).0);
+    for kind in [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg] {
+        let suggested = match error.get(kind) {
+            Some(ContextValue::Strings(all)) => all.clone(),
+            Some(ContextValue::String(one)) => vec![one.clone()],
+            _ => continue,
+        };
+        let mut shown: Vec<String> = Vec::new();
+        for name in suggested {
+            let name = match kind {
+                ContextKind::SuggestedSubcommand => here.find_subcommand(&name),
+                _ => None,
+            }
+            .map_or(name, |command| command.get_name().to_owned());
+            let hidden = here.get_arguments().any(|argument| {
+                let long = argument.get_long().map(|long| format!("--{long}"));
+                argument.is_hide_set() && long.as_deref() == Some(name.as_str())
+            });
+            if !hidden && !shown.contains(&name) {
+                shown.push(name);
+            }
+        }
+        let value = if shown.is_empty() {
+            ContextValue::None
+        } else {
+            ContextValue::Strings(shown)
+        };
+        error.insert(kind, value);
+    }
+}
+
+/// The command at a path of names.
+fn command_at(path: &str) -> Command {
+    let mut root = definition();
+    root.build();
+    let names = path.split_whitespace();
+    names.fold(root, |here, name| {
+        here.find_subcommand(name).cloned().unwrap_or(here)
+    })
+}
+
 /// What to type instead of what was not understood.
 pub(super) fn advice(error: &clap::Error, words: &[OsString]) -> Option<String> {
     use clap::error::ContextKind;

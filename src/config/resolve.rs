@@ -1,6 +1,5 @@
 //! From written texts to a checked [`Config`].
 
-use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -454,16 +453,13 @@ pub(super) fn parse_flag(text: &str) -> Result<bool, String> {
 /// `https://HOST[:PORT][/PATH]`, without what stands in the way of more path.
 /// Not every network can be a proxy: who believes all of them believes every client.
 fn parse_proxy(text: &str) -> Result<IpNet, String> {
-    let network = text.parse::<IpNet>();
-    let network = network.or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    let network = network
-        .map_err(|_| format!("`{text}` is neither an address nor a network as 10.0.0.0/24"))?;
+    let network = units::network(text)?;
     if network.prefix_len() == 0 {
         return Err(format!(
             "`{text}` is everyone: name the proxies' own addresses"
         ));
     }
-    Ok(network.trunc())
+    Ok(network)
 }
 
 fn parse_url(text: &str) -> Result<String, String> {

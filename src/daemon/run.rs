@@ -77,8 +77,7 @@ pub async fn serve(
     app.set_trusted_proxies(site.config.http.trusted_proxies.clone());
     let counters = Arc::clone(&pipeline);
     let inbound = inbound_secret(&site.config);
-    let inbound =
-        inbound.map_err(|what| failed(what, "write a long random text into the file"))?;
+    let inbound = inbound.map_err(|what| failed(what, "write a long random text into the file"))?;
     app.replace_inbound_secret(inbound, service.now().plus(http::AHEAD));
     app.add_metrics(Box::new(move |out| counters.write_prometheus(out)));
     app.add_metrics(Box::new(logging::write_metrics));

@@ -125,6 +125,24 @@ pub enum Severity {
     Warning,
 }
 
+/// A line of a file that is not kept: a row of it may hold a key.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LineOf {
+    /// Name of the file.
+    pub file: String,
+    /// From 1.
+    pub line: usize,
+    /// In characters, from 1, where it is known.
+    pub column: Option<usize>,
+}
+
+impl fmt::Display for LineOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", printable(&self.file), self.line)?;
+        self.column.map_or(Ok(()), |column| write!(f, ":{column}"))
+    }
+}
+
 /// One finding.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Diagnostic {
@@ -134,6 +152,8 @@ pub struct Diagnostic {
     pub message: String,
     /// Where, when there is a text to point into.
     pub place: Option<Place>,
+    /// Where, when the text there may hold secrets and is not shown.
+    pub line: Option<LineOf>,
     /// Words beside the caret.
     pub label: Option<String>,
     /// What to do next.
@@ -147,6 +167,7 @@ impl Diagnostic {
             severity: Severity::Error,
             message: printable(&message.into()),
             place: None,
+            line: None,
             label: None,
             help: None,
         }
@@ -163,6 +184,12 @@ impl Diagnostic {
     /// Says where.
     pub fn at(mut self, place: Place) -> Self {
         self.place = Some(place);
+        self
+    }
+
+    /// Says in which line of a file, without its text.
+    pub fn in_line(mut self, line: LineOf) -> Self {
+        self.line = Some(line);
         self
     }
 
@@ -220,7 +247,11 @@ impl Diagnostic {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let mut group = Group::with_title(level.primary_title(self.message.as_str()));
+        let message = match &self.line {
+            Some(line) => format!("{line}: {}", self.message),
+            None => self.message.clone(),
+        };
+        let mut group = Group::with_title(level.primary_title(message.as_str()));
         if let Some(place) = &self.place {
             let caret = AnnotationKind::Primary
                 .span(place.span.clone())
@@ -239,12 +270,19 @@ impl Diagnostic {
 
     /// The same for programs.
     pub fn finding(&self) -> Finding<'_> {
+        let (place, line) = (self.place.as_ref(), self.line.as_ref());
         Finding {
             severity: self.severity,
             message: &self.message,
-            file: self.place.as_ref().map(Place::file),
-            line: self.place.as_ref().map(Place::line),
-            column: self.place.as_ref().map(Place::column),
+            file: place
+                .map(Place::file)
+                .or_else(|| line.map(|line| line.file.as_str())),
+            line: place
+                .map(Place::line)
+                .or_else(|| line.map(|line| line.line)),
+            column: place
+                .map(Place::column)
+                .or_else(|| line.and_then(|line| line.column)),
             label: self.label.as_deref(),
             help: self.help.as_deref(),
         }
@@ -256,6 +294,9 @@ impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(place) = &self.place {
             write!(f, "{place}: ")?;
+        }
+        if let Some(line) = &self.line {
+            write!(f, "{line}: ")?;
         }
         let severity = match self.severity {
             Severity::Error => "error",

@@ -3,7 +3,10 @@
 //! A bare number is refused: whoever writes `30` may mean seconds or minutes, and a lock of the
 //! wrong length is found only when it matters.
 
+use std::net::IpAddr;
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 /// Reads a duration: an integer and one of `ms`, `s`, `m`, `h`, `d`. The error says what is wrong.
 pub fn duration(text: &str) -> Result<Duration, String> {
@@ -33,6 +36,24 @@ pub fn size(text: &str) -> Result<u64, String> {
     };
     scaled(number, octets)
         .ok_or_else(|| format!("`{text}` is not a size: write a number and B, KiB, MiB or GiB"))
+}
+
+/// Reads an address or a network. Bits behind the prefix are refused: `10.0.0.5/24` may mean either.
+pub fn network(text: &str) -> Result<IpNet, String> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(address.to_canonical().into());
+    }
+    let network: IpNet = text.parse().map_err(|_| {
+        format!("`{text}` is not a network: write 192.0.2.0/24, 2001:db8::/32 or one address")
+    })?;
+    if network.trunc() == network {
+        return Ok(network);
+    }
+    Err(format!(
+        "`{text}` has bits behind its prefix: write {} for the network, {} for the one address",
+        network.trunc(),
+        IpNet::from(network.addr())
+    ))
 }
 
 /// A duration in the form [`duration`] reads, in the largest unit that needs no fraction.

@@ -93,7 +93,7 @@ pub struct DecisionEvent {
 pub struct Origin {
     /// NAS-Identifier.
     pub nas: Option<Box<str>>,
-    /// NAS-IP-Address, else NAS-IPv6-Address.
+    /// NAS-IP-Address, else NAS-IPv6-Address, else the address that the packet came from.
     pub nas_ip: Option<IpAddr>,
     /// Calling-Station-Id, whatever its form.
     pub calling_station: Option<Box<str>>,

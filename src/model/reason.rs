@@ -1,11 +1,11 @@
 //! The closed list of causes: one word in audit, metrics, logs, console and documentation.
 //!
-//! Invariant: the word never reaches whoever is being authenticated; every reject looks alike.
+//! Invariant: the word never reaches the user who is authenticated; every reject looks alike.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// What the person hears.
+/// What is answered.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Decision {
     /// Let in.
@@ -93,7 +93,7 @@ reasons! {
     Answered = 56 Challenge "answered" "the digits shown came back over the other channel; the login is finished where it began",
     WrongCode = 10 Reject "wrong_code" "the code is of no active token of the user, or of another time; what else was presented was right; if it repeats for a totp or hotp token, look at the phone's clock and run `oncegate token resync SERIAL`",
     UsedCode = 11 Reject "used_code" "the code was right but is already used up; wait for the next one",
-    MalformedCode = 12 Reject "malformed_code" "what was typed cannot hold a code of the user's tokens (ASCII digits, 6 to 9 of them); nothing was compared and nothing was counted",
+    MalformedCode = 12 Reject "malformed_code" "the code is missing, or what was typed cannot hold one of the user's tokens (ASCII digits, 6 to 9 of them); nothing was compared and nothing was counted",
     ExpiredCode = 57 Reject "expired_code" "the code was right but too late, or void after wrong answers; a new one must be asked for",
     WrongPin = 13 Reject "wrong_pin" "the PIN was wrong; a right code that came with it is used up; if the user has forgotten it, `oncegate user set USER --pin-stdin` sets a new PIN",
     WrongPassword = 14 Reject "wrong_password" "the password was wrong; a right code that came with it is used up; if the user has forgotten it, `oncegate user set USER --password-stdin` sets a new password",
@@ -104,13 +104,13 @@ reasons! {
     NotActive = 23 Reject "not_active" "the user has a token of the right kind, but none that is active; `oncegate token list --user USER` shows the states",
     NoPin = 24 Reject "no_pin" "the rule asks for a PIN and the user has none; `oncegate user set USER --pin-stdin`",
     NoPassword = 25 Reject "no_password" "the rule asks for a password and the user has none; `oncegate user set USER --password-stdin`",
-    Locked = 30 Reject "locked" "too many failures; the lock ends by itself or by `oncegate user unlock USER`",
+    Locked = 30 Reject "locked" "too many failures; `oncegate user unlock USER` ends the lock; it ends by itself too, unless `hard_lock_after` failures were reached",
     Throttled = 31 Reject "throttled" "the attempt came too soon after a failure and was not evaluated; it says nothing about the code; wait some seconds",
     SourceBlocked = 32 Reject "source_blocked" "too many failures of any users came from this address; it is evaluated again after a while (policy `[lockout]`)",
     NoRule = 40 Reject "no_rule" "no rule of the client's policy applies to this request",
     OtherRealm = 41 Reject "other_realm" "the client may only ask for users of its own realm",
     StaleChallenge = 42 Reject "stale_challenge" "the second round came too late, was answered before, or client, user, policy, PIN or password are not those of the first (the note says which, where it is known); start again with the first factor",
-    WrongSender = 58 Reject "wrong_sender" "the message came from a number that no open login of a user waits for",
+    WrongSender = 58 Reject "wrong_sender" "the message came from a number for which no login waits for an answer",
     NotAnswered = 59 Reject "not_answered" "the login was to be finished before the person answered on the other channel; nothing was compared and nothing was counted",
     MethodNotAllowed = 71 Reject "method_not_allowed" "the NAS sent the credential by a method that is not taken (`method`: chap, mschap, mschapv2, eap; none, mixed); set the NAS to PAP for this server; nothing was compared and nothing was counted",
     ReplyTooLong = 70 Reject "reply_too_long" "the reply that the policy asks for cannot be sent, so nothing was compared, consumed or counted: the note says which attribute is too long, or that all of them are; shorten `[reply]` of the policy, or what its placeholders stand for",
@@ -118,7 +118,7 @@ reasons! {
 }
 
 impl Reason {
-    /// Whether a refusal without comparison answers somebody who tries names.
+    /// Whether a refusal without comparison may answer a guess at names.
     pub const fn is_guess(self) -> bool {
         matches!(
             self,

@@ -92,6 +92,15 @@ impl From<Reason> for Refusal {
 }
 
 impl Refusal {
+    /// An answer on another channel proves too little.
+    fn little(waived: Option<Waived>) -> Self {
+        Self {
+            reason: Reason::LowAssurance,
+            waived,
+            detail: Some(LITTLE.to_owned()),
+        }
+    }
+
     /// The reply could not be sent.
     const fn unsent(waived: Option<Waived>, detail: String) -> Self {
         Self {
@@ -334,10 +343,11 @@ impl Service {
         let Some(mut round) = round else {
             return refused(Reason::MalformedCode);
         };
-        let elsewhere = round.held().is_some() && round.parts.code.is_none();
+        // Without a ticket a code that is not there is missing, and called malformed below.
+        let elsewhere = ticket.is_some() && round.held().is_some() && round.parts.code.is_none();
         if elsewhere && (demand.factors.len() < 2 || case.least().unwrap_or(u8::MAX) > 1) {
             // Two digits, and a sender that can be forged, prove little (row D1).
-            return refused(Reason::LowAssurance);
+            return Ok(Err(Refusal::little(demand.waived)));
         }
         // Before anything is consumed: what is decided must be what can be sent.
         let left_out = match case.carried(&view, &round, slot) {
@@ -747,6 +757,9 @@ const fn knowledge_of(factor: Factor) -> Option<Knowledge> {
     }
 }
 
+/// What the audit says of an answer on another channel that proves too little here.
+const LITTLE: &str = "an answer on another channel counts only beside a second factor, and where no more \
+                      than assurance 1 is demanded";
 /// The methods that are taken, over RADIUS and HTTP.
 const TAKEN: [&str; 2] = ["pap", "http"];
 /// The context key by which an application asks for more than the rule does.

@@ -277,7 +277,7 @@ impl Service {
         let slots = tokens.iter().flatten();
         let counting = slots.flat_map(|slot| slot.tokens.iter());
         let counted: Vec<&Serial> = counting.map(|(token, _)| &token.serial).collect();
-        situation.tokens = demand::tokens(view, policy, &demand.factors, &counted);
+        situation.tokens = demand::tokens(view, policy, &demand.factors, &counted, frame.locks_at);
         let asks = |text| self.prompt(view.user.language, text);
         let shown = demand::asked(case, &demand, credentials, &situation.tokens, &asks);
         situation.asked = Some(shown);

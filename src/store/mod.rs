@@ -567,8 +567,11 @@ pub struct AuditQuery {
     pub client: Option<String>,
     /// Only decisions with this reason.
     pub reason: Option<crate::model::reason::Reason>,
-    /// Only decisions whose request named this NAS: its NAS-Identifier or its address.
-    pub nas: Option<String>,
+    /// Only decisions whose request named this NAS, by its NAS-Identifier in any case or its address, or
+    /// came from one of these clients.
+    pub nas: Option<(String, Vec<String>)>,
+    /// Only changes of this kind.
+    pub action: Option<String>,
     /// Only decisions with this outcome.
     pub decision: Option<Decision>,
     /// Only records of this request.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::model::audit::AuditRecord;
 use crate::model::audit::Event;
+use crate::model::audit::Origin;
 use crate::store::AuditQuery;
 use crate::store::StoreError;
 use crate::store::Written;
@@ -101,9 +102,9 @@ impl Reading {
 }
 
 fn selects(query: &AuditQuery, record: &AuditRecord) -> bool {
-    let (user, decided) = match &record.event {
-        Event::Decision(event) => (Some(&event.user), Some(event)),
-        Event::Change(event) => (event.user.as_ref(), None),
+    let (user, decided, action) = match &record.event {
+        Event::Decision(event) => (Some(&event.user), Some(event), None),
+        Event::Change(event) => (event.user.as_ref(), None, Some(&event.action)),
     };
     let decision = decided.map(|event| event.decision);
     let client = decided.map(|event| &*event.client);
@@ -111,13 +112,17 @@ fn selects(query: &AuditQuery, record: &AuditRecord) -> bool {
     query.until.is_none_or(|until| record.at < until)
         && (query.client.is_none() || query.client.as_deref() == client)
         && (query.reason.is_none() || query.reason == reason)
-        && query.nas.as_ref().is_none_or(|nas| {
+        && (query.action.is_none() || query.action.as_ref() == action)
+        && query.nas.as_ref().is_none_or(|(nas, clients)| {
             let origin = decided.and_then(|event| event.origin.as_deref());
-            origin.is_some_and(|origin| {
+            let names = |origin: &Origin| {
                 let address = nas.parse::<std::net::IpAddr>().ok();
-                origin.nas.as_deref() == Some(nas.as_str())
+                let name = origin.nas.as_deref();
+                name.is_some_and(|name| name.to_lowercase() == nas.to_lowercase())
                     || (address.is_some() && origin.nas_ip == address)
-            })
+            };
+            origin.is_some_and(names)
+                || client.is_some_and(|client| clients.iter().any(|one| one == client))
         })
         && (query.user.is_none() || query.user.as_ref() == user)
         && query

@@ -170,7 +170,7 @@ fn users_live() {
     site.exits(2, &["user", "add", "bob@r1", "--realm", "r2"], "");
     let bob = ["user", "add", "bob@r1", "--realm", "R1"];
     assert_eq!(site.ok(&bob)["user"], "bob@r1");
-    let removed = site.ok(&["user", "remove", "BOB@r1"]);
+    let removed = site.ok(&["user", "remove", "BOB@r1", "--yes"]);
     assert_eq!(removed["removed"], "bob@r1", "{removed}");
     let spaced = text(&site.run(&["user", "add", "Bob Builder"]).stdout);
     assert!(
@@ -180,7 +180,7 @@ fn users_live() {
     let shown = text(&site.run(&["user", "show", "Bob Builder"]).stdout);
     assert!(shown.contains("token add 'bob builder@default'"), "{shown}");
     // Nobody sits at stdin to be asked: the literal command of a script does what it says.
-    site.ok(&["user", "remove", "alice@staff"]);
+    site.ok(&["user", "remove", "alice@staff", "--yes"]);
     site.exits(4, &["user", "show", "alice@staff"], "");
 }
 
@@ -302,7 +302,10 @@ fn a_token_is_confirmed_suspended_and_revoked() {
     assert_eq!(site.ok(&["token", "resume", serial])["state"], "active");
     let list = site.ok(&["token", "list", "--user", "alice"]);
     assert!(list["tokens"][0].get("secret").is_none(), "{list}");
-    assert_eq!(site.ok(&["token", "revoke", serial])["state"], "revoked");
+    assert_eq!(
+        site.ok(&["token", "revoke", serial, "--yes"])["state"],
+        "revoked"
+    );
     site.ok(&["token", "remove", serial, "--yes"]);
     site.exits(4, &["token", "show", serial], "");
 }
@@ -353,7 +356,7 @@ fn clients_live() {
     );
     let key = site.ok(&["client", "add", "api", "app"]);
     assert!(key["key"].is_string());
-    site.ok(&["client", "remove", "vpn"]);
+    site.ok(&["client", "remove", "vpn", "--yes"]);
     site.exits(4, &["client", "show", "vpn"], "");
     // A client that lets replies be forged is a finding.
     assert_eq!(findings(&site, "clients"), [] as [Value; 0]);
@@ -680,7 +683,7 @@ fn errors_about_tokens_fit_their_state() {
         &[&suspended],
         &["token resume"],
     );
-    site.ok(&["token", "revoke", hotp]);
+    site.ok(&["token", "revoke", hotp, "--yes"]);
     let revoked = state("revoked");
     site.says(
         5,

@@ -251,7 +251,7 @@ async fn tokens_that_cannot_be_are_refused() {
 #[tokio::test]
 async fn clients_are_made_rotated_and_removed() {
     let app = TestApp::new().await;
-    let new = json!({ "kind": "radius", "name": "vpn", "addresses": ["192.0.2.7/24"] });
+    let new = json!({ "kind": "radius", "name": "vpn", "addresses": ["192.0.2.0/24"] });
     let made = app.admin("POST", "/v1/admin/clients", Some(new)).await;
     assert_eq!(made.status, 201);
     assert_eq!(made.json()["secret"].as_str().unwrap().len(), 32);

@@ -77,6 +77,119 @@ fn users_and_tokens_are_made_in_batches_with_one_record_each() {
     assert_eq!(site.json(&["audit", "verify"])["intact"], true);
 }
 
+/// File, line, column and the field that a finding names.
+fn place(finding: &Value) -> (&str, u64, Option<u64>, &str) {
+    let message = finding["message"].as_str().unwrap();
+    (
+        finding["file"].as_str().unwrap(),
+        finding["line"].as_u64().unwrap(),
+        finding["column"].as_u64(),
+        message.split(':').next().unwrap(),
+    )
+}
+
+/// A row that says what another one said is a mistake in the file.
+#[test]
+fn a_user_twice_is_found_with_both_lines() {
+    let site = Site::new();
+    let refused = |text: &str, noun: &str| {
+        let (exit, error, _) = import(&site, noun, text, &[]);
+        assert_ne!(exit, 0, "{text}");
+        assert_eq!(users(&site), 0, "{text}");
+        let finding = &error["error"]["findings"][0];
+        let message = finding["message"].as_str().unwrap().to_owned();
+        (finding["line"].as_u64().unwrap(), message)
+    };
+    let (one, two) = (key(1), key(2));
+    for (text, line, other) in [
+        (
+            "user,phone\nann,+82-2-555-0100\nann,+82-2-555-0100\n".to_owned(),
+            3,
+            "line 2",
+        ),
+        (
+            "user,phone\nann,+82-2-555-0100\nann,+82-2-555-0199\n".to_owned(),
+            3,
+            "line 2",
+        ),
+        ("user\nann\nbob\nANN@default\n".to_owned(), 4, "line 2"),
+        (format!("user,secret\nann,{one}\nann,{one}\n"), 3, "line 2"),
+        (
+            format!("user,secret,groups\nann,{one},vpn\nann,{two},staff\n"),
+            3,
+            "line 2",
+        ),
+    ] {
+        let (at, message) = refused(&text, "user");
+        assert_eq!(at, line, "{message}");
+        assert!(message.contains(other), "{message}");
+        assert!(!message.contains(&one), "{message}");
+    }
+    // A further row for a further token is none.
+    let text = format!("user,secret,groups\nann,{one},vpn\nann,{two},\nbob,{one},\n");
+    let (exit, done, _) = import(&site, "user", &text, &[]);
+    assert_eq!((exit, made(&done)), (0, [2, 3, 0, 0]));
+    // Tokens of a user who exists, one after the other or not.
+    let (three, four) = (key(3), key(4));
+    let text = format!("user,secret\nann,{three}\nbob,{four}\nann,{three}\n");
+    let (exit, error, _) = import(&site, "token", &text, &[]);
+    assert_eq!(exit, 5, "{error}");
+    let message = error["error"]["findings"][0]["message"].as_str().unwrap();
+    assert!(message.contains("line 2"), "{message}");
+}
+
+/// All that is wrong with a row is said at once.
+#[test]
+fn a_row_with_several_faults_has_as_many_findings() {
+    let site = Site::new();
+    let text = "user,kind,secret,algorithm,digits,period,counter,email,phone,serial\n\
+                a@b@c@,sotp,GEZDGNBV1,md5,5,1,x,nomail,x1,bad serial\n\
+                bob,hotp,GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ,sha1,6,30,-1,,,\n";
+    let (exit, error, _) = import(&site, "user", text, &[]);
+    assert_eq!(exit, 2, "{error}");
+    let findings = error["error"]["findings"].as_array().unwrap();
+    let fields = |line: u64| {
+        let places = findings.iter().map(place);
+        let mut fields: Vec<&str> = places
+            .filter(|(file, at, column, _)| *file == "-" && *at == line && column.is_some())
+            .map(|(.., field)| field)
+            .collect();
+        fields.sort_unstable();
+        fields
+    };
+    assert_eq!(
+        fields(2),
+        [
+            "algorithm",
+            "counter",
+            "digits",
+            "email",
+            "kind",
+            "period",
+            "phone",
+            "secret",
+            "serial",
+            "user"
+        ]
+    );
+    assert_eq!(fields(3), ["counter", "period"]);
+    assert!(
+        error["error"]["detail"]
+            .as_str()
+            .unwrap()
+            .contains("2 rows")
+    );
+    // For people, each with its place.
+    let path = site.path().join("bad.csv");
+    std::fs::write(&path, text).unwrap();
+    let output = site.run(&["user", "import", path.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        said.contains("bad.csv:2:") && said.contains("bad.csv:3:"),
+        "{said}"
+    );
+}
+
 #[test]
 fn a_bad_row_leaves_everything_undone() {
     let site = Site::new();
@@ -88,15 +201,13 @@ fn a_bad_row_leaves_everything_undone() {
     let (exit, error, _) = import(&site, "user", &text, &[]);
     assert_eq!(exit, 2, "{error}");
     let findings = error["error"]["findings"].as_array().unwrap();
-    let told: Vec<&str> = findings
-        .iter()
-        .map(|finding| finding["message"].as_str().unwrap())
-        .collect();
-    for (told, wanted) in told
-        .iter()
-        .zip(["-:3:38: digits", "-:5:7: secret", "-:6:8: email"])
-    {
-        assert!(told.starts_with(wanted), "{told}");
+    let told: Vec<_> = findings.iter().map(place).collect();
+    for (told, wanted) in told.iter().zip([
+        ("-", 3, Some(38), "digits"),
+        ("-", 5, Some(7), "secret"),
+        ("-", 6, Some(8), "email"),
+    ]) {
+        assert_eq!(*told, wanted);
     }
     assert_eq!((told.len(), users(&site)), (3, 0), "an empty row is none");
     let (exit, done, _) = import(&site, "user", &text, &["--skip-bad"]);
@@ -113,8 +224,9 @@ fn an_import_that_broke_off_is_repeated() {
     let daemon = site.serve();
     let (exit, error, _) = import(&site, "user", &people(450 + 1), &[]);
     assert_eq!(exit, 5, "{error}");
-    let told = error["error"]["findings"][0]["message"].as_str().unwrap();
-    assert_eq!(told, "-:452: the user exists already");
+    let told = &error["error"]["findings"][0];
+    assert_eq!(told["message"], "the user exists already");
+    assert_eq!((&told["file"], &told["line"]), (&json!("-"), &json!(452)));
     let before = users(&site);
     assert_eq!(before, 1, "the batch before was not made either");
     let (exit, done, _) = import(&site, "user", &people(451), &["--on-conflict", "skip"]);

@@ -87,7 +87,7 @@ fn read(from: impl BufRead) -> Result<Vec<User>, Fault> {
         let row = row?;
         let fault = |what: String| Fault::new(row.line, what);
         let name = columns::user_name(&row).map_err(|what| fault(what.to_owned()))?;
-        let factor = columns::factor(&row).map_err(fault)?;
+        let factor = columns::factor(&row).map_err(|why| fault(why.join("; ")))?;
         let factor = factor.ok_or_else(|| fault("neither a secret nor a password".to_owned()))?;
         users.push(User {
             name: name.into_boxed_str(),

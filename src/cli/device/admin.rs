@@ -38,7 +38,7 @@ pub(in crate::cli) struct Set {
 pub(in crate::cli) struct Remove {
     /// Which device
     id: String,
-    /// Do not ask at the terminal
+    /// Do not ask; needed where stdin is not a terminal
     #[arg(long, short)]
     yes: bool,
 }
@@ -74,7 +74,7 @@ impl Remove {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let id = self.id.to_ascii_uppercase();
         let question = format!("Revoke device {id} and its tokens for ever?");
-        input::confirm(&question, self.yes)?;
+        input::vouch(&question, self.yes)?;
         let api = context.transport().await?;
         api.order(Method::DELETE, &admin(&["devices", &id])).await?;
         context.out.show(&json!({ "revoked": id }), |_| {

@@ -54,7 +54,7 @@ pub(in crate::cli) struct Rename {
 pub(in crate::cli) struct Revoke {
     /// Which device [default: this one]
     id: Option<String>,
-    /// Do not ask at the terminal
+    /// Do not ask; needed where stdin is not a terminal
     #[arg(long, short)]
     yes: bool,
     #[command(flatten)]
@@ -215,7 +215,7 @@ impl Revoke {
         let state = self.file.load(context)?;
         let id = self.id.unwrap_or_else(|| state.device.clone());
         let question = format!("Revoke device {id} and its tokens for ever?");
-        input::confirm(&question, self.yes)?;
+        input::vouch(&question, self.yes)?;
         let mut path = "/v1/device/".to_owned();
         percent_encode(&id, &mut path);
         let protocol = Protocol::of(&state)?;

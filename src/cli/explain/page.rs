@@ -151,14 +151,16 @@ impl Page {
             ..
         }) = &what.record
         {
-            if purpose != "login" {
-                push!(text, ", to {purpose} a token");
+            match purpose.as_str() {
+                "login" => {}
+                "inbound" => text.push_str(", the answer to a login on another channel"),
+                purpose => push!(text, ", to {purpose} a token"),
             }
             push!(text, ", decided in {latency_ms} ms");
         }
         self.line("request", &text);
         self.origin(what);
-        if login.client.channel != "admin" {
+        if !matches!(login.client.channel.as_str(), "admin" | "inbound") {
             let policy = login.client.policy.as_deref().unwrap_or("default");
             let can = match (login.client.known, login.client.challenge) {
                 (false, _) => "not configured any more".to_owned(),

@@ -1,12 +1,9 @@
 //! `when` tables: the conditions of a rule.
 
-use std::net::IpAddr;
-
-use ipnet::IpNet;
-
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::document::Text;
 use crate::diagnostic::document::Value;
+use crate::diagnostic::units;
 use crate::policy::condition::Condition;
 use crate::policy::condition::METHODS;
 use crate::policy::condition::Subject;
@@ -33,7 +30,7 @@ impl Reader<'_, '_> {
         }
         let network = table.value("network");
         conditions.extend(network.and_then(|value| {
-            let networks = self.parsed(&value, parse_network)?;
+            let networks = self.parsed(&value, units::network)?;
             Some(Condition {
                 place: value.place(),
                 wanted: Wanted::Network(networks),
@@ -120,21 +117,4 @@ impl Reader<'_, '_> {
         let parsed = parse(text.text).map_err(|message| Diagnostic::error(message).at(place()));
         self.findings.take(parsed)
     }
-}
-
-/// A CIDR, or one address. Host bits must be zero: `10.1.2.3/8` may mean either end.
-fn parse_network(text: &str) -> Result<IpNet, String> {
-    if let Ok(address) = text.parse::<IpAddr>() {
-        return Ok(address.to_canonical().into());
-    }
-    let network: IpNet = text.parse().map_err(|_| {
-        format!("`{text}` is not a network: write 192.0.2.0/24, 2001:db8::/32 or one address")
-    })?;
-    if network.trunc() == network {
-        return Ok(network);
-    }
-    Err(format!(
-        "`{text}` has bits behind its prefix: write {}",
-        network.trunc()
-    ))
 }

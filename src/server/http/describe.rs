@@ -340,6 +340,7 @@ const STATES: &[&str] = &[
 /// Fields of requests and parameters of routes.
 const FIELDS: &[Field] = &[
     field("active", Flag, "true"),
+    field("action", Text(1, 32), "user_set"),
     field("address", LINE, "+82 10-1234-5678"),
     field("addresses", Text(1, 64), "203.0.113.7/32"),
     field("after", Text(1, 320), "alice@default"),

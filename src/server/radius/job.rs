@@ -166,7 +166,7 @@ impl Job {
             .iter()
             .map(|(name, text)| (*name, text.as_ref()))
             .collect();
-        let origin = origin(packet);
+        let origin = origin(packet, self.source);
         let room = reply::Room { packet, dictionary };
         let request = Request {
             id: self.id,
@@ -292,11 +292,12 @@ impl Drop for Claim {
     }
 }
 
-/// What the NAS says of itself and of the person's line.
-fn origin(packet: &Packet<'_>) -> Option<Arc<Origin>> {
+/// What the NAS says of itself and of the user's line. Where it names no address of its own, that of the
+/// packet stands for it.
+fn origin(packet: &Packet<'_>, source: IpAddr) -> Option<Arc<Origin>> {
     Origin::new(
         packet.first(Type::NasIdentifier),
-        nas_address(packet),
+        nas_address(packet).or_else(|| Some(source.to_canonical())),
         packet.first(Type::CallingStationId),
     )
 }

@@ -87,7 +87,7 @@ impl How {
 pub struct Typed {
     /// How the person is asked, where it is the server that asks.
     pub prompt: Option<String>,
-    /// Shapes of which any will do: `PIN,123456`.
+    /// Shapes of which any will do: `<PIN>,<code of 6 digits>`.
     pub shapes: Vec<String>,
 }
 
@@ -100,7 +100,7 @@ pub struct TokenShown {
     pub state: TokenState,
     /// Whether its codes count.
     pub counts: bool,
-    /// Why not.
+    /// Why not, or why its codes are not looked at now.
     pub why: Option<String>,
 }
 
@@ -157,9 +157,9 @@ fn forms(
     let digits = tokens.iter().find(|token| token.counts);
     let digits = digits.map_or(6, |token| token.token.digits.get());
     let shape = |factor: &Factor| match factor {
-        Factor::Password => "PASSWORD".to_owned(),
-        Factor::Pin => "PIN".to_owned(),
-        _ => ('1'..='9').take(usize::from(digits)).collect(),
+        Factor::Password => "<password>".to_owned(),
+        Factor::Pin => "<PIN>".to_owned(),
+        _ => format!("<code of {digits} digits>"),
     };
     let parts: Vec<String> = left.iter().map(shape).collect();
     let form = case.form(false);
@@ -212,11 +212,16 @@ pub(super) fn tokens(
     policy: &Policy,
     factors: &[Factor],
     counted: &[&Serial],
+    locks_at: UnixTime,
 ) -> Vec<TokenShown> {
     let shown = view.tokens.iter().map(|(token, state)| {
         let counts = counted.contains(&&token.serial);
         let why = if counts {
-            None
+            let blocked = state.throttle.check(locks_at).err();
+            blocked.map(|blocked| match blocked {
+                Blocked::Locked { .. } => "it is locked".to_owned(),
+                Blocked::Throttled { .. } => "too soon after a failure".to_owned(),
+            })
         } else if token.state != LifeCycle::Active {
             Some(format!("it is {}", token.state))
         } else if !factors.contains(&Factor::Otp) {

@@ -73,6 +73,10 @@ pub(super) fn past(event: &DecisionEvent, past: &Past) -> Vec<Step> {
                 None => of_reason(event.reason, situation),
             }
         }
+        Reason::LowAssurance if event.note.is_some() => vec![say(
+            "Finish the login with a code that the user types, or let the rule require something the user \
+             knows beside it: the answer on the other channel alone is not enough (see the note).",
+        )],
         reason => of_reason(reason, situation),
     }
 }
@@ -113,6 +117,8 @@ fn outside(event: &DecisionEvent, past: &Past) -> Vec<Step> {
     let user = past.situation.name.as_str();
     let mut steps = Vec::new();
     match event.reason {
+        // The record has the sender's number in the place of a user.
+        Reason::WrongSender => return of_reason(event.reason, &past.situation),
         Reason::Locked => steps.push(step(
             "The codes were not looked at: end the lock first",
             &["user", "unlock", user],
@@ -158,13 +164,13 @@ fn used(past: &Past) -> Vec<Step> {
         let serial = token.serial.as_str();
         if token.used_by.is_some() {
             steps.push(step(
-                "If that was somebody else, they have seen the code: take the token out of use",
+                "If that was not the user, the code has been seen: take the token out of use",
                 &["token", "suspend", serial],
             ));
         }
     }
     steps.push(say(
-        "If it happens at every login, the gear sends each password twice: look for a second \
+        "If it happens at every login, the NAS sends each password twice: look for a second \
          server, a health check or a cached password there.",
     ));
     steps
@@ -215,12 +221,13 @@ fn of_reason(reason: Reason, situation: &Situation) -> Vec<Step> {
             "The application asks too early: it polls `GET /v1/challenges/{id}` until it says `accepted`.",
         )],
         Reason::WrongSender => vec![say(
-            "Compare the number with the address of the user's token: the message must come from there.",
+            "Compare the number with the address of the user's token: the message must come from there, while \
+             a login waits for it.",
         )],
         Reason::UsedCode => vec![say("Let the person wait for the next code and try again.")],
         Reason::MalformedCode => vec![say(
-            "Tell the person what to type. An empty box, and a NAS that sends something of its own, \
-             end here too.",
+            "Tell the user what to type: see the forms above. A PIN or password without its code, an empty \
+             box, and a NAS that sends a value of its own end here too.",
         )],
         Reason::WrongPin | Reason::WrongPassword => forgotten(reason, user),
         Reason::NoPin | Reason::NoPassword => not_set(reason, situation),
@@ -259,7 +266,7 @@ fn of_reason(reason: Reason, situation: &Situation) -> Vec<Step> {
             "Let the person begin again with the first factor. If answers always come too late, \
              raise `life` under `[challenge]` of the policy.",
         )],
-        Reason::LowAssurance => vec![low(situation)],
+        Reason::LowAssurance => low(situation),
         Reason::MethodNotAllowed => vec![say(
             "Set the NAS to PAP for this server; Message-Authenticator and a long shared secret protect \
              the password. Where it offers a list of methods, take all others out of it.",
@@ -342,7 +349,7 @@ fn not_set(reason: Reason, situation: &Situation) -> Vec<Step> {
             "The user has a {name} by now: let them try again."
         ))];
     }
-    let text = format!("Set a {name}, and tell it to nobody but the user");
+    let text = format!("Set a {name}, and give it to the user only");
     vec![step(text, &["user", "set", &situation.name, option])]
 }
 
@@ -429,7 +436,7 @@ fn not_active(situation: &Situation) -> Vec<Step> {
         (
             LifeCycle::Requested,
             "approve",
-            "Somebody asked for it, and others must approve",
+            "It was requested: approve it",
         ),
         (LifeCycle::Approved, "offer", "It is approved: hand it out"),
     ] {
@@ -471,19 +478,34 @@ fn locked(situation: &Situation) -> Vec<Step> {
     steps
 }
 
-fn low(situation: &Situation) -> Step {
+fn low(situation: &Situation) -> Vec<Step> {
+    let user = situation.name.as_str();
     let asked = situation.asked.as_ref();
-    if asked.is_some_and(|asked| asked.reaches >= asked.min_assurance) {
-        return say(
+    let reached = asked.is_some_and(|asked| asked.reaches >= asked.min_assurance);
+    let waived = asked.is_some_and(|asked| asked.factors.iter().any(|one| one.waived));
+    let verb = match situation.user.as_ref().map(|person| &person.user) {
+        Some(user) if waived && user.bypass.is_some() => Some("bypass"),
+        Some(user) if waived && user.exemption.is_some() => Some("exempt"),
+        _ => None,
+    };
+    match verb {
+        Some(verb) if !reached => vec![
+            say("Let the user present all factors of the rule: the exception leaves too little."),
+            step(
+                "Or end the exception, so that all of them are asked for",
+                &["user", verb, user, "--end"],
+            ),
+        ],
+        _ if reached => vec![say(
             "The rule is content with that: the application asked for more (`min_assurance` of its \
-             context). Give it a policy whose rule requires something known and something held, as \
-             `pin-otp`.",
-        );
+             context, a number from 1 to 3). Give it a policy whose rule requires something known and \
+             something held, as `pin-otp`.",
+        )],
+        _ => vec![say(
+            "Ask for something known and something held together: `require` of the rule, or another \
+             kind of token.",
+        )],
     }
-    say(
-        "Ask for something known and something held together: `require` of the rule, or another \
-         kind of token.",
-    )
 }
 
 fn must_change(situation: &Situation) -> Vec<Step> {
@@ -523,7 +545,7 @@ fn unknown(situation: &Situation) -> Vec<Step> {
         let mut steps: Vec<Step> = shown.collect();
         steps.push(say(
             "Let the person type the name without a realm, or correct the realm that the client sends \
-             or has on record; add nobody twice.",
+             or has on record; do not add the person a second time.",
         ));
         return steps;
     }
@@ -561,8 +583,7 @@ fn no_rule(situation: &Situation) -> Vec<Step> {
     if let Some(rule) = situation.policy.iter().flat_map(|one| &one.rules).next() {
         let file = rule.place.rsplit_once(':').map_or("", |(file, _)| file);
         steps.push(say(format!(
-            "Otherwise that is what {file} says: whoever should come in needs a rule there whose \
-             conditions all hold."
+            "Otherwise add a rule to {file} whose conditions this request meets: no rule there does."
         )));
     }
     steps

@@ -149,7 +149,187 @@ fn what_takes_a_restart_is_named_by_reload_and_config_check() {
     // A configuration that cannot be read changes nothing, and says where.
     configure(&site, "level = \"warn\"", "level = \"loud\"");
     let place = line_of(&site, "level = \"loud\"");
-    reloads(&site, 2, &[&place]);
+    reloads(&site, 1, &["configuration", "kept as it was", &place]);
+    assert!(daemon.terminate().success());
+}
+
+/// A daemon that runs can be asked whatever is written in its configuration file by now.
+#[test]
+fn a_faulty_configuration_does_not_keep_commands_from_the_daemon() {
+    let site = Site::new();
+    site.enrol("alice", "hotp", RFC_SECRET);
+    let daemon = site.serve();
+    let path = site.path().join("oncegate.toml");
+    let good = fs::read_to_string(&path).unwrap();
+    let lines = good.lines().count();
+    for (faulty, place) in [
+        (format!("{good}[raduis]\nlisten = 1\n"), lines + 1),
+        (format!("{good}[log\n"), lines + 1),
+        (
+            good.replacen("# level = \"info\"", "level = \"loud\"", 1),
+            good.lines()
+                .position(|line| line == "# level = \"info\"")
+                .unwrap()
+                + 1,
+        ),
+    ] {
+        fs::write(&path, faulty).unwrap();
+        let place = format!("oncegate.toml:{place}");
+        let config = path.to_str().unwrap();
+        for command in [
+            &["user", "list"][..],
+            &["user", "set", "alice", "--group", "vpn"],
+            &["status"],
+            &["audit", "list", "--limit", "1"],
+            &["store", "verify"],
+            &["--config", config, "token", "list", "alice"],
+        ] {
+            let output = site.run(command);
+            let (exit, text) = words(&output);
+            assert_eq!(exit, Some(0), "{command:?}: {text}");
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(said.starts_with("warning: "), "{command:?}: {said}");
+            assert!(said.contains(&place), "no {place} in {said}");
+        }
+        // The document is alone on stdout.
+        let output = site.run(&["--json", "user", "show", "alice"]);
+        let user: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(user["groups"][0], "vpn");
+        reloads(&site, 1, &["configuration", &place]);
+        let (exit, text) = words(&site.run(&["doctor"]));
+        assert_eq!(exit, Some(1));
+        assert!(text.contains(&place), "{text}");
+        assert!(text.contains("ok       daemon"), "{text}");
+    }
+    fs::remove_file(&path).unwrap();
+    assert_eq!(words(&site.run(&["user", "list"])).0, Some(0));
+    fs::write(&path, good + "[raduis]\n").unwrap();
+    assert!(daemon.terminate().success());
+    let (exit, text) = words(&site.run(&["user", "list"]));
+    assert_eq!(exit, Some(2), "without a daemon: {text}");
+}
+
+/// The status of a signed text message that a gateway brings.
+fn bring(http: &Http, secret: &str) -> u16 {
+    use hmac::Mac as _;
+    let body = "{\"from\":\"+821012345678\",\"text\":\"48\"}";
+    let at = Timestamp::now().as_second();
+    let mut mac =
+        <hmac::Hmac<sha2::Sha256> as hmac::KeyInit>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(format!("{at}.sms.{body}").as_bytes());
+    let mac = data_encoding::HEXLOWER.encode(&mac.finalize().into_bytes());
+    let mut stream = std::net::TcpStream::connect(http.address()).unwrap();
+    let request = format!(
+        "POST /v1/inbound/sms HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nOncegate-Signature: t={at},v2={mac}\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn the_inbound_secret_is_read_again() {
+    let site = Site::new();
+    let file = site.path().join("inbound.key");
+    let (first, second) = (
+        "the first secret of gateways",
+        "the second secret of gateways",
+    );
+    fs::write(&file, first).unwrap();
+    configure(
+        &site,
+        "# inbound_secret_file = \"inbound.key\"",
+        "inbound_secret_file = \"inbound.key\"",
+    );
+    let daemon = site.serve();
+    let http = Http::new(daemon.http, &site.admin_key);
+    // Signed rightly, but too soon after the secret was read: 503, not 401.
+    assert_eq!((bring(&http, first), bring(&http, second)), (503, 401));
+    fs::write(&file, second).unwrap();
+    reloads(&site, 0, &["inbound secret reloaded"]);
+    assert_eq!((bring(&http, first), bring(&http, second)), (401, 503));
+    // A bad one leaves the one before, and is named.
+    fs::write(&file, "").unwrap();
+    reloads(&site, 1, &["inbound secret kept as it was", "inbound.key"]);
+    assert_eq!(bring(&http, second), 503);
+    fs::remove_file(&file).unwrap();
+    reloads(&site, 1, &["inbound secret kept as it was", "inbound.key"]);
+    // Another file, and none.
+    fs::write(site.path().join("other.key"), first).unwrap();
+    configure(&site, "\"inbound.key\"", "\"other.key\"");
+    let (exit, text) = words(&site.run(&["reload"]));
+    assert_eq!(exit, Some(0), "{text}");
+    assert!(!text.contains("needs a restart"), "{text}");
+    assert_eq!((bring(&http, first), bring(&http, second)), (503, 401));
+    configure(
+        &site,
+        "inbound_secret_file = \"other.key\"",
+        "# inbound_secret_file = \"inbound.key\"",
+    );
+    reloads(&site, 0, &["inbound secret reloaded"]);
+    assert_eq!(bring(&http, first), 404, "nothing is taken any more");
+    assert!(daemon.terminate().success());
+}
+
+/// What is refused, and a certificate that is taken, stand in the audit.
+#[test]
+fn a_reload_is_on_record_with_what_it_refused() {
+    let site = tls_site();
+    put(&site, &made((-1, 20)));
+    let daemon = site.serve();
+    let newest = || {
+        let list = site.json(&["audit", "list", "--action", "files_reload", "--limit", "1"]);
+        list["records"][0].clone()
+    };
+    let changed = |record: &Value, name: &str| {
+        let changes = record["changes"].as_array().cloned().unwrap_or_default();
+        changes.iter().any(|change| change["record"] == name)
+    };
+    put(&site, &made((-1, 400)));
+    reloads(&site, 0, &["certificate"]);
+    let taken = newest();
+    assert!(changed(&taken, "certificate"), "{taken}");
+    assert_eq!(taken.get("detail"), None);
+    // An expired one is refused: what was in force stays on record.
+    put(&site, &made((-400, -3)));
+    reloads(&site, 1, &["certificate", "kept as it was"]);
+    let refused = newest();
+    let detail = refused["detail"].as_str().unwrap();
+    for word in ["refused", "certificate: ", "http.pem", "it expired at"] {
+        assert!(detail.contains(word), "no `{word}` in {detail}");
+    }
+    assert!(!changed(&refused, "certificate"), "{refused}");
+    put(&site, &made((-1, 400)));
+    // A policy, and the configuration itself.
+    let policy = site.path().join("policies/default.toml");
+    fs::write(&policy, "[[rule]]\nname = \"x\"\nreqiure = [\"otp\"]\n").unwrap();
+    configure(&site, "# level = \"info\"", "level = \"loud\"");
+    let place = line_of(&site, "level = \"loud\"");
+    daemon.signal(Signal::SIGHUP);
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while newest()["seq"] == refused["seq"] {
+        assert!(Instant::now() < deadline, "no record");
+        std::thread::yield_now();
+    }
+    let both = newest();
+    let detail = both["detail"].as_str().unwrap();
+    for word in ["default.toml:3", "reqiure", "configuration: ", &place] {
+        assert!(detail.contains(word), "no `{word}` in {detail}");
+    }
+    // For people, in the list and in the explanation.
+    let list = words(&site.run(&["audit", "list", "--action", "files_reload"])).1;
+    assert!(list.contains("refused"), "{list}");
+    let told = site.run(&["explain", both["request_id"].as_str().unwrap()]);
+    assert!(words(&told).1.contains("default.toml:3"));
+    // The configuration as a file that changed.
+    configure(&site, "level = \"loud\"", "level = \"warn\"");
+    fs::write(&policy, NO_DELAY).unwrap();
+    reloads(&site, 0, &["policies"]);
+    assert!(changed(&newest(), "configuration"));
     assert!(daemon.terminate().success());
 }
 

@@ -265,13 +265,18 @@ fn a_reload_says_which_rule_changed() {
     let record = newest(&site, "files_reload");
     assert_eq!(record["detail"], "no file has changed");
     assert!(record.get("changes").is_none());
-    // A file that is refused changes nothing, and says nothing else.
+    // A file that is refused changes nothing, and is named with what is wrong.
     std::fs::write(&path, "nonsense").unwrap();
     hang_up(&site, &daemon, 4);
-    assert_eq!(
-        newest(&site, "files_reload")["detail"],
-        "no file has changed"
+    let record = newest(&site, "files_reload");
+    let detail = record["detail"].as_str().unwrap();
+    assert!(
+        detail.starts_with("refused")
+            && detail.contains("policies: ")
+            && detail.contains("default.toml:1"),
+        "{detail}"
     );
+    assert!(record.get("changes").is_none());
     // For people, too.
     std::fs::write(&path, POLICY).unwrap();
     hang_up(&site, &daemon, 5);

@@ -63,6 +63,7 @@ async fn records_are_listed_by_the_nas_they_came_from() {
     }
     for (nas, wanted) in [
         ("fw-seoul-1", &["fw-seoul-1"][..]),
+        ("FW-Seoul-1", &["fw-seoul-1"]),
         ("192.0.2.34", &["fw-busan-1"]),
         ("192.0.2.35", &[]),
         ("fw", &[]),
@@ -76,6 +77,26 @@ async fn records_are_listed_by_the_nas_they_came_from() {
             .collect();
         assert_eq!(found, wanted, "{nas}");
     }
+}
+
+/// A NAS is found by the address that its packets come from, whatever it says of itself.
+#[tokio::test]
+async fn records_are_listed_by_the_address_that_packets_came_from() {
+    let lab = lab().await;
+    // The client of the lab has the address 127.1.0.0 and no other.
+    login(&lab, &[(Type::NasIpAddress, &[192, 0, 2, 33])]).await;
+    login(&lab, &[]).await;
+    let found = async |nas: &str| {
+        let path = format!("/v1/admin/audit?nas={nas}");
+        let page = lab.admin("GET", &path).await;
+        page["records"].as_array().unwrap().len()
+    };
+    assert_eq!(found("127.1.0.0").await, 2);
+    assert_eq!(found("192.0.2.33").await, 1);
+    assert_eq!(found("::ffff:127.1.0.0").await, 2);
+    assert_eq!(found("127.1.0.9").await, 0);
+    let page = lab.admin("GET", "/v1/admin/audit?limit=1").await;
+    assert_eq!(page["records"][0]["nas_ip"], "127.1.0.0");
 }
 
 #[tokio::test]
@@ -111,7 +132,7 @@ async fn what_is_hostile_is_cut_and_made_printable() {
     )
     .await;
     assert_eq!(record["nas"], "a\u{fffd}[2J\u{fffd}root\u{fffd}");
-    assert_eq!(record.get("nas_ip"), None);
+    assert_eq!(record["nas_ip"], "127.1.0.0", "where the packet came from");
     assert_eq!(record["calling_station"].as_str().unwrap().len(), 128);
     // Empty is nothing.
     let record = login(&lab, &[(Type::NasIdentifier, b"")]).await;

@@ -410,3 +410,153 @@ fn times_are_typed_as_people_write_them_in_the_local_zone() {
     let output = site.run(&["audit", "export", "--since", "2099-01-01"]);
     assert!(output.status.success() && output.stdout.is_empty());
 }
+
+/// A filter that names what is not there says so beside the empty list.
+#[test]
+fn a_filter_without_its_record_is_not_silently_empty() {
+    let site = people();
+    site.json(&["client", "add", "api", "payroll"]);
+    let told = |words: &[&str]| {
+        let output = site.run(words);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{words:?}: {said}");
+        said
+    };
+    for (words, right) in [
+        (
+            &["audit", "list", "--user", "alcie"][..],
+            &[
+                "there is no user alcie@default",
+                "did you mean alice@default?",
+            ][..],
+        ),
+        (
+            &["audit", "list", "alice@staff"],
+            &["there is no user alice@staff", "alice@default"],
+        ),
+        (
+            &["audit", "list", "--client", "payrol"],
+            &["there is no client payrol", "did you mean payroll?"],
+        ),
+        (
+            &["user", "list", "--group", "vnp"],
+            &["no user is in group `vnp`", "did you mean `vpn`?"],
+        ),
+        (
+            &["user", "search", "a", "--group", "vpnadmin"],
+            &[
+                "no user is in group `vpnadmin`",
+                "did you mean `vpnadmins`?",
+            ],
+        ),
+        (
+            &["user", "list", "--group", "nothing-like-it"],
+            &["no user is in group `nothing-like-it`"],
+        ),
+    ] {
+        let said = told(words);
+        for word in right {
+            assert!(said.contains(word), "{words:?}: no `{word}` in `{said}`");
+        }
+    }
+    // An empty list of what is there says nothing else.
+    for words in [
+        &["user", "list", "--group", "vpn", "--locked"][..],
+        &["audit", "list", "--client", "payroll"],
+        &["audit", "list", "alice", "--reason", "totp_ok"],
+    ] {
+        assert_eq!(told(words), "", "{words:?}");
+    }
+}
+
+/// The list has the number that `audit show` takes; a request id is taken, too.
+#[test]
+fn a_record_of_the_list_can_be_shown() {
+    let site = people();
+    let text = |words: &[&str]| {
+        let output = site.run(words);
+        assert!(output.status.success(), "{words:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let list = text(&["audit", "list", "alice", "--limit", "1"]);
+    assert!(list.starts_with("SEQ"), "{list}");
+    let row: Vec<&str> = list.lines().nth(1).unwrap().split_whitespace().collect();
+    let shown = text(&["audit", "show", row[0]]);
+    assert!(
+        shown.starts_with(&format!("Record {}\n", row[0])),
+        "{shown}"
+    );
+    let id = *row.last().unwrap();
+    assert_eq!(text(&["audit", "show", id]), shown);
+    let entries = site.json(&["audit", "show", id])["entries"].clone();
+    assert_eq!(entries[0]["seq"].to_string(), row[0]);
+    // Neither of the two, and a request without a record.
+    assert_eq!(
+        site.run(&["audit", "show", "nonsense"]).status.code(),
+        Some(2)
+    );
+    let none = ["audit", "show", "01M85J3KY28Q1C9WJCP9C5VPRY"];
+    assert_eq!(site.run(&none).status.code(), Some(4));
+}
+
+#[test]
+fn changes_are_listed_by_what_was_done() {
+    let site = people();
+    let of = |action: &str| {
+        let list = site.json(&["audit", "list", "--action", action]);
+        let records = list["records"].as_array().unwrap().iter();
+        records
+            .map(|record| record["action"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(of("user_add").len(), 4);
+    assert_eq!(of("Token_Revoke"), ["token_revoke"]);
+    assert!(of("user_remove").is_empty());
+    let words = ["audit", "list", "--action", "token_add", "--user", "carol"];
+    assert_eq!(site.json(&words)["records"].as_array().unwrap().len(), 1);
+    // A change is no reason: the error says which option finds it.
+    let output = site.run(&["audit", "list", "--reason", "user_set"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said.contains("--action"), "{said}");
+    let output = site.run(&["audit", "list", "--reason", "wrong_cod"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("wrong_code"), "{said}");
+}
+
+/// Notices that no gateway can carry are found before a user misses one.
+#[test]
+fn doctor_says_which_notices_nobody_carries() {
+    let site = people();
+    let found = || {
+        let output = site.run(&["--json", "doctor"]);
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let checks = report["checks"].as_array().unwrap().clone();
+        let about = |check: &&Value| check["check"] == "notices";
+        checks.iter().filter(about).cloned().collect::<Vec<_>>()
+    };
+    let telling = format!("{NO_DELAY}[notify]\nevents = [\"lock\"]\nmedia = [\"email\"]\n");
+    let policies = site.path().join("policies");
+    std::fs::write(policies.join("telling.toml"), &telling).unwrap();
+    assert!(found().is_empty(), "no client has that policy");
+    let client = ["client", "add", "api", "web", "--policy", "telling"];
+    let daemon = site.serve();
+    site.json(&client);
+    let all = found();
+    assert_eq!(all.len(), 1, "{all:?}");
+    let text = all[0].to_string();
+    for word in ["telling", "lock", "email", "[delivery."] {
+        assert!(text.contains(word), "no {word} in {text}");
+    }
+    assert_ne!(all[0]["state"], "ok");
+    // A gateway of another medium does not help; one of this does.
+    let path = site.path().join("oncegate.toml");
+    let good = std::fs::read_to_string(&path).unwrap();
+    let double = crate::support::gateway::GatewayDouble::start();
+    std::fs::write(&path, format!("{good}\n{}", double.table("sms", ""))).unwrap();
+    assert_eq!(found().len(), 1);
+    let mail = double.table("mail", "").replace("\"sms\"", "\"email\"");
+    std::fs::write(&path, format!("{good}\n{mail}")).unwrap();
+    assert!(found().is_empty());
+    assert!(daemon.terminate().success());
+}

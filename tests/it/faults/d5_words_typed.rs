@@ -1,6 +1,9 @@
 //! What newcomers type works where its meaning is certain, and gets the right word where it is not.
 
+use crate::support::codes::hotp;
 use crate::support::daemon::Site;
+use crate::support::net::Http;
+use crate::support::terminal::Terminal;
 
 const KEY: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
 
@@ -28,12 +31,15 @@ fn other_names_of_verbs_and_nouns_work() {
     assert_eq!(done(&["user", "unblock", "bob"])["disabled"], false);
     for (serial, verb) in [("A-1", "delete"), ("A-2", "rm"), ("A-3", "del")] {
         done(&["token", "new", "alice", "--serial", serial]);
-        assert_eq!(done(&["token", verb, serial])["removed"], serial);
+        assert_eq!(done(&["token", verb, serial, "--yes"])["removed"], serial);
     }
     done(&["client", "create", "api", "app"]);
-    assert_eq!(done(&["clients", "delete", "app"])["removed"], "app");
     assert_eq!(
-        done(&["user", "delete", "alice"])["removed"],
+        done(&["clients", "delete", "app", "--yes"])["removed"],
+        "app"
+    );
+    assert_eq!(
+        done(&["user", "delete", "alice", "--yes"])["removed"],
         "alice@default"
     );
     assert_eq!(
@@ -192,4 +198,171 @@ fn help_of_each_alias_is_that_of_its_command() {
     ] {
         assert_eq!(help(alias), help(command));
     }
+}
+
+/// What destroys something asks at a terminal, and wants `--yes` where nothing can be asked.
+#[test]
+fn what_destroys_is_confirmed() {
+    let site = Site::new();
+    site.enrol("alice", "hotp", KEY);
+    let serial = site.json(&["token", "list", "alice"])["tokens"][0]["serial"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    site.api_client("app");
+    for name in ["kim", "lee"] {
+        site.json(&["client", "add", "api", name, "--scope", "approver"]);
+    }
+    let lend = ["delegation", "add", "--from", "api:kim", "--to", "api:lee"];
+    site.json(&[&lend[..], &["--for", "1d", "--reason", "x"]].concat());
+    let destroying = [
+        &["token", "revoke", &serial][..],
+        &["token", "remove", &serial],
+        &["client", "remove", "app"],
+        &[
+            "delegation",
+            "remove",
+            "--from",
+            "api:kim",
+            "--to",
+            "api:lee",
+        ],
+        &["audit", "prune", "--before", "400d"],
+        &["user", "erase", "alice"],
+        &["user", "remove", "alice"],
+        &["device", "remove", "DEVICE-1"],
+        &["clock", "recover"],
+    ];
+    let seq = || site.json(&["audit", "list", "--limit", "1"])["records"][0]["seq"].clone();
+    let before = seq();
+    for words in destroying {
+        let said = advice(&site, words);
+        assert!(said.contains("--yes"), "{words:?}: {said}");
+        // At a terminal an answer that is not yes changes nothing.
+        let mut command = crate::support::daemon::command(&site.path());
+        command.args(words);
+        let mut terminal = Terminal::start(command);
+        terminal.until("[y/N]");
+        terminal.type_line("n");
+        terminal.until("nothing was changed");
+        assert_eq!(terminal.end().1.code(), Some(1), "{words:?}");
+    }
+    assert_eq!(seq(), before, "nothing was changed");
+    for words in [destroying[3], destroying[0], destroying[6]] {
+        let mut command = crate::support::daemon::command(&site.path());
+        command.args(words);
+        let mut terminal = Terminal::start(command);
+        terminal.until("[y/N]");
+        terminal.type_line("y");
+        assert_eq!(terminal.end().1.code(), Some(0), "{words:?}");
+    }
+    assert_eq!(site.run(&["user", "show", "alice"]).status.code(), Some(4));
+}
+
+/// The parser suggests names that the help shows: no alias, no option for tests.
+#[test]
+fn suggestions_are_names_that_help_shows() {
+    let site = Site::new();
+    for (words, right, hidden) in [
+        (&["user", "delte"][..], "'remove'", "'delete'"),
+        (&["user", "crate"], "'add'", "'create'"),
+        (&["userz"], "'user'", "'users'"),
+        (&["token", "delet"], "'remove'", "'delete'"),
+        (&["client", "updat"], "'set'", "'update'"),
+    ] {
+        let said = advice(&site, words);
+        assert!(said.contains(right), "{words:?}: {said}");
+        assert!(!said.contains(hidden), "{words:?}: {said}");
+    }
+    let said = advice(&site, &["verify", "alice", "--ot", "123456"]);
+    assert!(!said.contains("'--otp'"), "{said}");
+}
+
+/// A value that came with one option is complained of with that option's name.
+#[test]
+fn complaints_name_the_option_that_was_given() {
+    let site = Site::new();
+    site.json(&["user", "add", "alice"]);
+    let refused = |words: &[&str]| {
+        let said = advice(&site, words);
+        assert!(
+            !said.contains("--until") && !said.contains("_secs"),
+            "{said}"
+        );
+        said
+    };
+    let bypass = ["user", "bypass", "alice", "--reason", "x", "--for"];
+    for length in ["48h", "0m"] {
+        let said = refused(&[&bypass[..], &[length]].concat());
+        assert!(said.contains("--for: "), "{said}");
+    }
+    let said = refused(&["user", "exempt", "alice", "--reason", "x", "--for", "9999d"]);
+    assert!(said.contains("--for: "), "{said}");
+    site.json(&["client", "add", "api", "kim", "--scope", "approver"]);
+    let lend = ["delegation", "add", "--to", "api:kim", "--reason", "x"];
+    let said = refused(&[&lend[..], &["--for", "999d"]].concat());
+    assert!(said.contains("--for: "), "{said}");
+    let said = advice(&site, &[&lend[..], &["--until", "2099-01-01"]].concat());
+    assert!(said.contains("--until: "), "{said}");
+    let said = refused(&["outage", "declare", "--for", "48h", "--reason", "x"]);
+    assert!(said.contains("--for: "), "{said}");
+}
+
+/// A network with bits behind its prefix could be that network or the one address.
+#[test]
+fn a_network_with_host_bits_is_refused_with_both_readings() {
+    let site = Site::new();
+    for (given, network, address) in [
+        ("10.0.0.5/24", "10.0.0.0/24", "10.0.0.5/32"),
+        ("192.0.2.130/25", "192.0.2.128/25", "192.0.2.130/32"),
+        ("2001:db8::7/64", "2001:db8::/64", "2001:db8::7/128"),
+    ] {
+        let said = advice(
+            &site,
+            &["client", "add", "radius", "vpn", "--address", given],
+        );
+        assert!(said.contains(network) && said.contains(address), "{said}");
+    }
+    site.json(&["client", "add", "radius", "vpn", "--address", "10.0.0.0/24"]);
+    let said = advice(&site, &["client", "set", "vpn", "--address", "10.0.0.5/24"]);
+    assert!(said.contains("10.0.0.5/32"), "{said}");
+    // The API refuses the same.
+    let daemon = site.serve();
+    let mut http = Http::new(daemon.http, &site.admin_key);
+    let body = r#"{"kind":"radius","name":"v2","addresses":["10.1.0.5/24"]}"#;
+    let (status, answer) = http
+        .send("POST", "/v1/admin/clients", body.as_bytes())
+        .unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    assert_eq!(status, 400, "{answer}");
+    assert!(answer.contains("10.1.0.0/24"), "{answer}");
+    assert!(daemon.terminate().success());
+    // And so does the configuration.
+    let path = site.path().join("oncegate.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let proxies = "trusted_proxies = [\"10.0.0.5/24\"]";
+    let text = text.replacen(
+        "# trusted_proxies = [\"127.0.0.1\", \"10.0.0.0/24\"]",
+        proxies,
+        1,
+    );
+    assert!(text.contains(proxies));
+    std::fs::write(&path, text).unwrap();
+    let said = advice(&site, &["user", "list"]);
+    assert!(said.contains("10.0.0.0/24"), "{said}");
+}
+
+#[test]
+fn a_resync_says_what_it_did() {
+    let site = Site::new();
+    let serial = site.enrol("alice", "hotp", KEY);
+    let codes = format!("{}\n{}\n", hotp(20), hotp(21));
+    let output = site.run_with(&["token", "resync", &serial, "--otp-stdin"], &codes);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}");
+    assert!(
+        said.contains("in step again") && said.contains("22"),
+        "{said}"
+    );
+    assert!(!said.contains("is active"), "{said}");
 }

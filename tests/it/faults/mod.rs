@@ -24,6 +24,7 @@ mod c3_methods;
 mod c4_what_changed;
 mod c5_told_everywhere;
 mod c6_advice;
+mod c6_reasons;
 mod c7_effect;
 mod c8_realm;
 mod c9_groups;

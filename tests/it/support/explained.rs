@@ -258,32 +258,7 @@ impl House {
 
     /// The same with another key.
     pub(crate) fn run_as(&self, key: &Path, words: &[&str], input: &str) -> (i32, String, String) {
-        let output = tokio::task::block_in_place(|| {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_oncegate"));
-            for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ONCEGATE")) {
-                command.env_remove(name);
-            }
-            command
-                .arg0("oncegate")
-                .env("TZ", "UTC")
-                .args(words)
-                .args([
-                    "--server",
-                    &format!("http://{}", self.address),
-                    "--key-file",
-                ])
-                .arg(key)
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped());
-            let mut child = command.spawn().unwrap();
-            // A command that refuses its arguments does not read its input.
-            let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-            child.wait_with_output().unwrap()
-        });
-        let text = |octets| String::from_utf8(octets).unwrap();
-        let code = output.status.code().unwrap();
-        (code, text(output.stdout), text(output.stderr))
+        run_at(self.address, key, words, input)
     }
 
     /// The document that a command prints.
@@ -318,6 +293,37 @@ impl House {
     pub(crate) fn explained(&self, name: &str, id: &str) {
         self.golden(name, &["explain", id]);
     }
+}
+
+/// Runs the program against the listener at this address: exit code, stdout, stderr.
+pub(crate) fn run_at(
+    address: std::net::SocketAddr,
+    key: &Path,
+    words: &[&str],
+    input: &str,
+) -> (i32, String, String) {
+    let output = tokio::task::block_in_place(|| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_oncegate"));
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ONCEGATE")) {
+            command.env_remove(name);
+        }
+        command
+            .arg0("oncegate")
+            .env("TZ", "UTC")
+            .args(words)
+            .args(["--server", &format!("http://{address}"), "--key-file"])
+            .arg(key)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // A command that refuses its arguments does not read its input.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        child.wait_with_output().unwrap()
+    });
+    let text = |octets| String::from_utf8(octets).unwrap();
+    let code = output.status.code().unwrap();
+    (code, text(output.stdout), text(output.stderr))
 }
 
 const LIMITS: Limits = Limits {

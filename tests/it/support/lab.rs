@@ -39,6 +39,7 @@ use oncegate::server::Info;
 use oncegate::server::http::App;
 use oncegate::server::http::local_router;
 use oncegate::server::http::router;
+use oncegate::server::http::serve_tcp;
 use oncegate::server::radius::Ingress;
 use oncegate::server::radius::Pipeline;
 use oncegate::server::radius::Received;
@@ -59,10 +60,14 @@ use oncegate::store::medium::Memory;
 use oncegate::time::FixedClock;
 use oncegate::time::UnixTime;
 use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use crate::radius_dialogue::SECRET;
 use crate::radius_dialogue::keys;
 use crate::support::app;
+use crate::support::explained::run_at;
 use crate::support::gear::access_request;
 use crate::support::gear::heard;
 use crate::support::gear::request_of;
@@ -510,6 +515,52 @@ impl Lab {
     pub(crate) fn code(&self, user: &str) -> String {
         use oncegate::time::Clock as _;
         code_of(user, Digits::SIX, self.clock.now().as_secs() / 30)
+    }
+}
+
+/// The program against a listener of a lab, with an administrator's key.
+pub(crate) struct Console {
+    address: SocketAddr,
+    key: tempfile::NamedTempFile,
+    stop: CancellationToken,
+}
+
+impl Drop for Console {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Console {
+    /// Runs a command: exit code, stdout, stderr.
+    pub(crate) fn run(&self, words: &[&str], input: &str) -> (i32, String, String) {
+        run_at(self.address, self.key.path(), words, input)
+    }
+
+    /// The document that a command prints.
+    pub(crate) fn json(&self, words: &[&str]) -> Value {
+        let (code, out, err) = self.run(&[words, &["--json"]].concat(), "");
+        assert_eq!(code, 0, "{words:?}: {out}{err}");
+        serde_json::from_str(&out).expect("one document")
+    }
+}
+
+impl Lab {
+    /// Listens until what is returned is dropped.
+    pub(crate) async fn console(&self) -> Console {
+        let (name, scopes) = ("console".to_owned(), vec![Scope::Admin]);
+        let made = self
+            .service()
+            .add_api_client(name, scopes, None, None, self.by());
+        let (_, secret) = made.await.expect("an administrator");
+        let key = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(key.path(), secret.expose()).expect("a file");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (app, stop) = (Arc::clone(&self.running().app), CancellationToken::new());
+        let places = Arc::new(Semaphore::new(8));
+        tokio::spawn(serve_tcp(listener, None, app, places, stop.clone()));
+        Console { address, key, stop }
     }
 }
 

@@ -39,6 +39,11 @@ impl Http {
         }
     }
 
+    /// Where it asks.
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// `POST /v1/verify` with a code; the decision, or nothing when the connection broke.
     pub(crate) fn verify(&mut self, user: &str, otp: &str) -> std::io::Result<(u16, Value)> {
         let body = json!({ "user": user, "otp": otp }).to_string();

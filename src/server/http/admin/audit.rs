@@ -1,6 +1,7 @@
 //! `/v1/admin/audit`: reading, checking and following the trail.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Context;
@@ -22,6 +23,8 @@ use tokio::sync::mpsc;
 use crate::api;
 use crate::api::Problem;
 use crate::model::audit::AuditRecord;
+use crate::model::client::Access;
+use crate::model::client::Client;
 use crate::model::user_key::UserKey;
 use crate::server::http::App;
 use crate::server::http::admin::SeqPath;
@@ -55,7 +58,7 @@ pub(crate) async fn list_audit(
     let mut records = app
         .service()
         .store()
-        .audit(wanted(query, limit + 1)?)
+        .audit(wanted(&app, query, limit + 1)?)
         .await?;
     let more = records.len() > limit;
     records.truncate(limit);
@@ -138,13 +141,13 @@ pub(crate) async fn prune_audit(
 
 /// Audit records as they become durable, one JSON document a line.
 ///
-/// A listener that is too slow misses records and hears `{"missed":N}` in their place.
+/// A listener that is too slow misses records and gets `{"missed":N}` in their place.
 #[utoipa::path(
     get,
     path = "/v1/admin/audit/tail",
     tag = "audit",
     responses(
-        (status = 200, description = "Until somebody hangs up", body = api::AuditRecord,
+        (status = 200, description = "Until the connection is closed", body = api::AuditRecord,
          content_type = "application/x-ndjson"),
         (status = "default", description = "Failure", body = Problem,
          content_type = "application/problem+json"),
@@ -201,7 +204,7 @@ impl hyper::body::Body for Lines {
     }
 }
 
-fn wanted(query: api::AuditQuery, limit: usize) -> Result<AuditQuery, Failure> {
+fn wanted(app: &App, query: api::AuditQuery, limit: usize) -> Result<AuditQuery, Failure> {
     let since = query.since.as_deref();
     let since = since.map(|text| time("since", text)).transpose()?;
     let until = query.until.as_deref();
@@ -236,11 +239,32 @@ fn wanted(query: api::AuditQuery, limit: usize) -> Result<AuditQuery, Failure> {
         user,
         client: query.client,
         reason: reason.transpose()?,
-        nas: query.nas,
+        nas: query.nas.map(|nas| {
+            let clients = at_address(app, &nas);
+            // An IPv4 address in its IPv6 form is the same one.
+            let address = nas.parse::<IpAddr>().ok();
+            let nas = address.map_or(nas, |address| address.to_canonical().to_string());
+            (nas, clients)
+        }),
+        action: query.action,
         decision,
         request: request.transpose()?,
         limit,
     })
+}
+
+/// The RADIUS clients that have this one address.
+fn at_address(app: &App, nas: &str) -> Vec<String> {
+    let Ok(address) = nas.parse::<IpAddr>() else {
+        return Vec::new();
+    };
+    let all = app.service().clients().all();
+    let has = |client: &Client| match &client.access {
+        Access::Radius(radius) => radius.addresses.contains(&address.to_canonical().into()),
+        Access::Api(_) => false,
+    };
+    let found = all.iter().filter(|client| has(client));
+    found.map(|client| client.name.clone()).collect()
 }
 
 fn time(name: &str, text: &str) -> Result<UnixTime, Failure> {

@@ -1,6 +1,5 @@
 //! `/v1/admin/clients`.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use ipnet::IpNet;
 use crate::api;
 use crate::api::ClientCreate;
 use crate::api::Problem;
+use crate::diagnostic::units;
 use crate::model::client::Access;
 use crate::model::client::Client;
 use crate::model::client::Require;
@@ -301,13 +301,8 @@ fn created(app: &App, status: StatusCode, client: &Client, key: Option<&SecretSt
 
 fn networks(texts: &[String]) -> Result<Vec<IpNet>, Failure> {
     let network = |text: &String| {
-        let text = text.trim();
-        let network = text
-            .parse()
-            .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-        network.map(|network: IpNet| network.trunc()).map_err(|_| {
-            Failure::malformed("addresses: each an address or a network, as 192.0.2.0/24")
-        })
+        let network = units::network(text.trim());
+        network.map_err(|why| Failure::malformed(format!("addresses: {why}")))
     };
     texts.iter().map(network).collect()
 }

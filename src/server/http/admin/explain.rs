@@ -17,6 +17,7 @@ use crate::otp::throttle::Throttle;
 use crate::policy::METHODS;
 use crate::server::http::App;
 use crate::server::http::admin::NamePath;
+use crate::server::http::admin::tell;
 use crate::server::http::answer;
 use crate::server::http::body::Json;
 use crate::server::http::error::Failure;
@@ -60,7 +61,7 @@ pub(crate) async fn explain_request(
     if stories.is_empty() {
         return Err(Failure::NotFound(
             "there is no record of this request; ids are in `oncegate audit list`, and a request \
-             that could not be decided, or was sent again by the gear, has none of its own"
+             that could not be decided, or was sent again by the NAS, has none of its own"
                 .into(),
         ));
     }
@@ -113,7 +114,8 @@ pub(crate) async fn explain_login(
         attributes: &attributes,
         context: &context,
     };
-    let foresight = app.service().foresee(supposed).await?;
+    let foresight = app.service().foresee(supposed).await;
+    let foresight = foresight.map_err(|error| tell::client(&value.client, error))?;
     Ok(answer::json(StatusCode::OK, &foreseen(&foresight)))
 }
 
@@ -309,7 +311,7 @@ fn token_now(shown: &TokenShown, situation: &Situation) -> form::TokenNow {
         .map_or(situation.at, |all| all.at);
     form::TokenNow {
         token: forms::token(&shown.token, &shown.state, at),
-        counts: shown.counts,
+        counts: shown.counts && shown.why.is_none(),
         why: shown.why.clone(),
     }
 }

@@ -1,0 +1,113 @@
+//! What the rows so far have said: nothing may be said twice.
+
+use std::collections::HashMap;
+use std::hash::BuildHasher as _;
+use std::hash::RandomState;
+
+use zeroize::Zeroizing;
+
+use crate::cli::columns;
+use crate::cli::csv::Row;
+use crate::cli::import::Make;
+use crate::model::user_key::UserKey;
+
+/// Users, serials and keys of the rows so far: what stands twice is a mistake, and would be refused when
+/// half is made.
+#[derive(Default)]
+pub(super) struct Seen {
+    /// The line that made the user, by a hash of the name: a million names are megabytes.
+    users: HashMap<u64, u64>,
+    serials: HashMap<u64, u64>,
+    /// Lines by a hash of user and key.
+    keys: HashMap<u64, u64>,
+    last: Option<First>,
+    state: RandomState,
+}
+
+/// The first row of the user whose rows are read.
+struct First {
+    user: UserKey,
+    line: u64,
+    /// Hash of the user's details; none where there are none.
+    details: Option<u64>,
+}
+
+impl Seen {
+    pub(super) fn check(
+        &mut self,
+        row: &Row<'_>,
+        user: &UserKey,
+        make: Make,
+    ) -> Result<(), String> {
+        if make == Make::Users {
+            self.check_user(row, user)?;
+        }
+        if let Some(secret) = row.get(columns::SECRET) {
+            let secret = Zeroizing::new(secret.to_ascii_uppercase());
+            let hash = self.state.hash_one((user, secret.as_str()));
+            if let Some(line) = self.keys.insert(hash, row.line) {
+                return Err(format!("secret: the same user and key as in line {line}"));
+            }
+        }
+        if let Some(serial) = row.get(columns::SERIAL) {
+            let hash = self.state.hash_one(serial.to_ascii_uppercase());
+            if let Some(line) = self.serials.insert(hash, row.line) {
+                return Err(format!("serial: the same as in line {line}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// A further row of a user is for a further token, and says nothing else of the user.
+    fn check_user(&mut self, row: &Row<'_>, user: &UserKey) -> Result<(), String> {
+        let details = details(row).map(|details| self.state.hash_one(details));
+        if let Some(first) = self.last.as_ref().filter(|first| first.user == *user) {
+            let line = first.line;
+            if row.get(columns::SECRET).is_none() {
+                return Err(format!(
+                    "user: the same as in line {line}; a further row of a user has a secret of its own"
+                ));
+            }
+            if details.is_some() && details != first.details {
+                return Err(format!(
+                    "user: the same as in line {line}, with other details; give them in one of the rows"
+                ));
+            }
+            return Ok(());
+        }
+        let hash = self.state.hash_one(user);
+        if let Some(line) = self.users.insert(hash, row.line) {
+            return Err(format!(
+                "user: the same as in line {line}; rows of one user stand together"
+            ));
+        }
+        self.last = Some(First {
+            user: user.clone(),
+            line: row.line,
+            details,
+        });
+        Ok(())
+    }
+}
+
+/// What a row says of its user beside the name; none where it says nothing.
+pub(super) fn details<'a>(row: &Row<'a>) -> Option<(Vec<&'a str>, [Option<&'a str>; 4])> {
+    let groups: Vec<&str> = groups(row).collect();
+    let others = [
+        columns::display_name(row),
+        row.get(columns::PHONE),
+        row.get(columns::EMAIL),
+        row.get(columns::CLASS),
+    ];
+    let any = !groups.is_empty() || others.iter().any(Option::is_some);
+    any.then_some((groups, others))
+}
+
+/// The groups of a row, between semicolons.
+pub(super) fn groups<'a>(row: &Row<'a>) -> impl Iterator<Item = &'a str> {
+    let groups = row.get(columns::GROUPS).unwrap_or_default();
+    groups
+        .split(';')
+        .map(str::trim)
+        .filter(|group| !group.is_empty())
+}
