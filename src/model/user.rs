@@ -81,13 +81,26 @@ pub enum Touched {
     Contact,
     /// PIN or password.
     Secret,
-    /// The tokens: a new one, or the code that hands one out.
+    /// The tokens: a new one, the code that hands one out, or one that comes into use again.
     Token,
+    /// An exception: what the user has is not asked for.
+    Waiver,
+    /// Groups or class, where a policy has a rule for them.
+    Groups,
+    /// Nothing: the operator made the record, and sets it up.
+    Made,
 }
 
 impl Touched {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Contact, Self::Secret, Self::Token];
+    pub const ALL: [Self; 6] = [
+        Self::Contact,
+        Self::Secret,
+        Self::Token,
+        Self::Waiver,
+        Self::Groups,
+        Self::Made,
+    ];
 
     /// The word in stored records.
     pub const fn as_str(self) -> &'static str {
@@ -95,6 +108,9 @@ impl Touched {
             Self::Contact => "contact",
             Self::Secret => "secret",
             Self::Token => "token",
+            Self::Waiver => "waiver",
+            Self::Groups => "groups",
+            Self::Made => "made",
         }
     }
 
@@ -104,15 +120,24 @@ impl Touched {
             Self::Contact => "the contact data",
             Self::Secret => "the PIN or password",
             Self::Token => "the tokens",
+            Self::Waiver => "the bypass or exemption",
+            Self::Groups => "the groups or the class",
+            Self::Made => "the record",
         }
     }
 
-    /// Whether both together take an account over without the user hearing of it.
+    /// Whether both together let the one who did them log in as the user: where the user is reached and
+    /// what is proven with, what the user knows and what the user has (or need not have), the rule that
+    /// decides and what it asks for.
     pub const fn completes(self, other: Self) -> bool {
+        self.completes_later(other) || other.completes_later(self)
+    }
+
+    const fn completes_later(self, other: Self) -> bool {
         matches!(
             (self, other),
-            (Self::Contact, Self::Secret | Self::Token)
-                | (Self::Secret | Self::Token, Self::Contact)
+            (Self::Contact | Self::Groups, Self::Secret | Self::Token)
+                | (Self::Secret, Self::Token | Self::Waiver)
         )
     }
 }
@@ -126,6 +151,28 @@ impl User {
     const FORMER: usize = 8;
     /// Most acts that are kept.
     const ACTS: usize = 16;
+
+    /// A user of whom nothing is known but the name.
+    pub fn new(key: UserKey, created: UnixTime) -> Self {
+        Self {
+            key,
+            groups: Vec::new(),
+            display_name: None,
+            phone: None,
+            email: None,
+            birth_date: None,
+            class: None,
+            disabled: false,
+            bypass: None,
+            exemption: None,
+            remote_issue: false,
+            former: Vec::new(),
+            acts: Vec::new(),
+            language: Language::default(),
+            created,
+            revision: 1,
+        }
+    }
 
     /// Remembers an address that leaves the record. Of too many the oldest are kept: changing an
     /// address often does not make its first owner forgotten.
@@ -142,19 +189,42 @@ impl User {
         }
     }
 
-    /// The act of this operator that `touched` would complete, if there is one.
+    /// The act of this operator that `touched` would complete, if there is one. An exception that the
+    /// operator granted counts as long as it is on record, for a part of it is still to come.
     pub fn completed_by(
         &self,
         touched: Touched,
         actor: &str,
         now: UnixTime,
-    ) -> Option<&OperatorAct> {
+    ) -> Option<OperatorAct> {
         let mut acts = self.acts.iter();
-        acts.find(|act| {
+        let act = acts.find(|act| {
             act.actor == actor
                 && act.touched.completes(touched)
                 && now < act.at.plus(Self::ACTS_FOR)
+        });
+        let waivers = [&self.bypass, &self.exemption].into_iter().flatten();
+        let mut standing = waivers.filter(|one| {
+            one.owner == actor && now < one.until && touched.completes(Touched::Waiver)
+        });
+        act.cloned().or_else(|| {
+            standing.next().map(|waiver| OperatorAct {
+                touched: Touched::Waiver,
+                actor: actor.to_owned(),
+                at: waiver.from,
+            })
         })
+    }
+
+    /// Whether this operator made the record within the last day, and sets it up.
+    pub fn is_set_up_by(&self, actor: &str, now: UnixTime) -> bool {
+        self.did(Touched::Made, now).any(|act| act.actor == actor)
+    }
+
+    /// What of this kind operators did within the last day.
+    pub fn did(&self, touched: Touched, now: UnixTime) -> impl Iterator<Item = &OperatorAct> {
+        let acts = self.acts.iter();
+        acts.filter(move |act| act.touched == touched && now < act.at.plus(Self::ACTS_FOR))
     }
 
     /// Remembers what an operator does.

@@ -110,6 +110,8 @@ texts! {
     CredentialsChanged = "credentials_changed" [] [User Time],
     /// Telephone number or mail address were changed.
     ContactsChanged = "contacts_changed" [] [User Time],
+    /// The user was removed.
+    UserRemoved = "user_removed" [] [User Time],
     /// The user is locked until an administrator unlocks.
     Locked = "locked" [] [User Time Client],
     /// The user is locked for a time.

@@ -13,11 +13,15 @@
 
 use crate::model::audit::AuditRecord;
 use crate::model::audit::ChangeEvent;
+use crate::model::audit::Changed;
 use crate::model::audit::DecisionEvent;
 use crate::model::audit::Event as Happened;
+use crate::model::audit::FieldChange;
 use crate::model::audit::Purpose;
 use crate::model::reason::Decision;
 use crate::model::reason::Reason;
+use crate::model::user::FormerContact;
+use crate::model::user::User;
 use crate::model::user_key::UserKey;
 use crate::policy::Event;
 use crate::policy::Policies;
@@ -47,6 +51,8 @@ pub struct Notice {
     pub client: Option<String>,
     /// The policy that decided, when one did.
     pub policy: Option<String>,
+    /// Of a user who was removed, what is needed to tell them.
+    pub left: Option<Box<User>>,
     /// When.
     pub at: UnixTime,
 }
@@ -80,6 +86,8 @@ pub enum Topic {
     EmailChanged,
     /// Both were changed.
     ContactsChanged,
+    /// The user was removed.
+    UserRemoved,
     /// The user was locked.
     Locked,
     /// A recovery code was used.
@@ -103,7 +111,8 @@ impl Topic {
             | Self::CredentialsChanged
             | Self::PhoneChanged
             | Self::EmailChanged
-            | Self::ContactsChanged => &[Event::FactorChange],
+            | Self::ContactsChanged
+            | Self::UserRemoved => &[Event::FactorChange],
             Self::Locked => &[Event::Lock],
             Self::RecoveryUsed => &[Event::Recovery],
         }
@@ -125,6 +134,7 @@ impl Topic {
             Self::PhoneChanged | Self::EmailChanged | Self::ContactsChanged => {
                 Text::ContactsChanged
             }
+            Self::UserRemoved => Text::UserRemoved,
             Self::Locked => Text::Locked,
             Self::RecoveryUsed => Text::RecoveryUsed,
         }
@@ -171,6 +181,7 @@ impl Notice {
 pub fn notice(record: &AuditRecord) -> Option<Notice> {
     match &record.event {
         Happened::Decision(event) => decided(event, record.at),
+        Happened::Change(event) if event.action == "user_remove" => removed(event, record),
         Happened::Change(event) => changed(event, record.at),
     }
 }
@@ -193,6 +204,7 @@ fn decided(event: &DecisionEvent, at: UnixTime) -> Option<Notice> {
         target: target.map(ToString::to_string),
         client: Some(event.client.to_string()),
         policy: policy.map(|(policy, _)| policy.to_owned()),
+        left: None,
         at,
     })
 }
@@ -226,9 +238,61 @@ fn changed(event: &ChangeEvent, at: UnixTime) -> Option<Notice> {
         target: (!of_user).then(|| event.target.clone()),
         client: None,
         policy: None,
+        left: None,
         at,
     })
 }
+
+/// A user who was removed is told where the record of it says that they were reached.
+fn removed(event: &ChangeEvent, record: &AuditRecord) -> Option<Notice> {
+    let key = UserKey::parse(event.user.as_deref()?).ok()?;
+    let mut left = User::new(key.clone(), record.at);
+    let before = |change: &FieldChange| match &change.change {
+        Changed::Text { before, .. } => before.clone(),
+        _ => None,
+    };
+    let field = |of: &Option<String>, name: &str| {
+        let mut changes = record.changes.iter();
+        let found = changes.find(|one| one.record == *of && one.field == name);
+        found.and_then(before)
+    };
+    let language = field(&None, "language").and_then(|word| word.parse().ok());
+    left.language = language.unwrap_or_default();
+    left.phone = field(&None, "phone");
+    left.email = field(&None, "email");
+    let former = field(&None, FORMER_CONTACTS).unwrap_or_default();
+    let mut former: Vec<(String, String)> = former
+        .split(", ")
+        .filter_map(|one| one.split_once(' '))
+        .map(|(medium, address)| (medium.to_owned(), address.to_owned()))
+        .collect();
+    for change in record.changes.iter().filter(|one| one.field == "address") {
+        let state = field(&change.record, "state");
+        let in_use = matches!(state.as_deref(), Some("active" | "suspended"));
+        let kind = field(&change.record, "kind").filter(|_| in_use);
+        former.extend(kind.zip(before(change)));
+    }
+    let former = former.into_iter().filter_map(|(medium, address)| {
+        Some(FormerContact {
+            medium: medium.parse().ok()?,
+            address,
+            until: UnixTime::from_millis(u64::MAX),
+        })
+    });
+    left.former = former.collect();
+    Some(Notice {
+        topic: Topic::UserRemoved,
+        user: key,
+        target: None,
+        client: None,
+        policy: None,
+        left: Some(Box::new(left)),
+        at: record.at,
+    })
+}
+
+/// The field of a record about addresses that a removed user had until lately: `sms +8210…, email a@b`.
+pub const FORMER_CONTACTS: &str = "former_contacts";
 
 /// A new token, by the state that it was made in.
 fn added(detail: &str) -> Option<Topic> {

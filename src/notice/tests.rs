@@ -55,9 +55,8 @@ const PURPOSES: [Purpose; 5] = [
 ];
 
 /// Every action of the audit that tells nothing.
-const SILENT: [&str; 33] = [
+const SILENT: [&str; 32] = [
     "user_add",
-    "user_remove",
     "user_unlock",
     "bypass_grant",
     "bypass_end",

@@ -31,6 +31,7 @@ use crate::model::source::Source;
 use crate::model::token::LifeCycle;
 use crate::model::token::Token;
 use crate::model::token::TokenState;
+use crate::model::user::Touched;
 use crate::model::user::User;
 use crate::model::user_key::UserKey;
 use crate::otp::Algorithm;
@@ -440,8 +441,12 @@ fn held(view: &View, policy: &Policy, at: UnixTime) -> Held {
                 .any(|one| one == Factor::Recovery)
         })
     });
+    // A password that an operator set lately may be known to the operator.
+    let mut secrets = view.user.did(Touched::Secret, at);
+    let told = secrets.any(|act| !view.user.is_set_up_by(&act.actor, at));
     let mut standing = match view.state.held {
         Some(end) if lately(end) => Held::Before,
+        _ if told => Held::Before,
         _ => Held::Never,
     };
     for (token, state) in &view.tokens {

@@ -66,6 +66,7 @@ pub(crate) fn change(
         sealer,
         entropy,
         now: by.at,
+        actor: &by.actor,
     };
     let mut expired = None;
     let mut loaded = None;
@@ -203,6 +204,7 @@ pub(crate) fn import(
         sealer,
         entropy,
         now: by.at,
+        actor: &by.actor,
     };
     let writes = prepared.writes(rows, keys)?;
     // The list itself is in the entry's own rows; see `audit show`.
@@ -256,6 +258,7 @@ pub(crate) fn prune(
         sealer,
         entropy,
         now: by.at,
+        actor: &by.actor,
     };
     let changes = changes::of(rows, &writes, &target, keys)?;
     Ok(Made {
@@ -428,6 +431,8 @@ pub(crate) fn accepts_clock(entry: &Entry) -> bool {
 #[derive(Clone, Copy)]
 pub(crate) struct Keys<'a> {
     pub(crate) now: UnixTime,
+    /// Who acts; nobody for a decision.
+    pub(crate) actor: &'a str,
     pub(crate) sealer: &'a Sealer,
     pub(crate) entropy: &'a dyn Entropy,
 }
@@ -643,6 +648,8 @@ pub(super) fn token_gone(
         gone(Table::Owners, name.clone()),
         gone(Table::TokenStates, name),
     ];
+    let seed = record::seed_of(&token, sealer);
+    writes.extend(seed.map(|seed| gone(Table::Seeds, seed)));
     // Only keys that came from outside can come again.
     if moving.last.is_some() && matches!(token.kind, Kind::Totp | Kind::Hotp) {
         let key = record::retired_key(&token, sealer);

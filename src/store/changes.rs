@@ -16,6 +16,7 @@ use crate::model::audit::SecretChange;
 use crate::model::client::Access;
 use crate::model::credential::Verifier;
 use crate::model::user::Waiver;
+use crate::notice::FORMER_CONTACTS;
 use crate::otp::throttle::Block;
 use crate::otp::throttle::Throttle;
 use crate::store::StoreError;
@@ -48,7 +49,14 @@ pub(super) fn of(
             continue;
         }
         let read = |row: &[u8]| fields(write.table, &write.key, row, keys.sealer);
-        let before = match rows.get(write.table, &write.key, read) {
+        let before = rows.get(write.table, &write.key, |row| {
+            let mut fields = read(row)?;
+            if write.table == Table::Users && write.value.is_none() {
+                fields.extend(former_contacts(row, keys)?);
+            }
+            Ok(fields)
+        });
+        let before = match before {
             // A damaged record can be removed or replaced, and that is what the audit says.
             Err(StoreError::Corrupt(what)) => Some(vec![("unreadable", Shown::Text(what.into()))]),
             before => before?,
@@ -153,7 +161,8 @@ fn is_shown(write: &RowWrite) -> bool {
         | Table::Links
         | Table::Former
         | Table::Erased
-        | Table::Sessions => false,
+        | Table::Sessions
+        | Table::Seeds => false,
     }
 }
 
@@ -257,6 +266,20 @@ fn user_fields(row: &[u8], sealer: &Sealer) -> Result<Fields, StoreError> {
     let exemption = user.exemption.as_ref().map(waiver);
     optional(&mut fields, "exemption", exemption);
     Ok(fields)
+}
+
+/// Where a user who is removed was reached until lately: to be told there.
+fn former_contacts(
+    row: &[u8],
+    keys: Keys<'_>,
+) -> Result<Option<(&'static str, Shown)>, StoreError> {
+    let (user, person) = (record::user(row, keys.sealer)?, record::user_person(row)?);
+    let former = user.former.iter().filter(|one| keys.now < one.until);
+    let former: Vec<String> = former
+        .map(|one| format!("{} {}", one.medium.as_str(), one.address))
+        .collect();
+    let text = former.join(", ");
+    Ok((!text.is_empty()).then_some((FORMER_CONTACTS, Shown::Personal(person, text))))
 }
 
 fn token_fields(row: &[u8], sealer: &Sealer) -> Result<Fields, StoreError> {

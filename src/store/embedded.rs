@@ -36,6 +36,7 @@ use crate::model::user::Waiver;
 use crate::model::user_key::UserKey;
 use crate::secret::Entropy;
 use crate::secret::Key256;
+use crate::secret::OtpKey;
 use crate::store::Answer;
 use crate::store::AuditQuery;
 use crate::store::By;
@@ -480,6 +481,18 @@ impl Store for Embedded {
                 Ok(page.len() < limit)
             })?;
             Ok(page)
+        })
+    }
+
+    fn with_key<'a>(&'a self, key: &'a OtpKey) -> Answer<'a, Option<Serial>> {
+        Box::pin(async move {
+            let seed = record::seed_key(key, &self.reading.sealer);
+            let rows = self.reading.fold.reader();
+            rows.get(Table::Seeds, &seed, |row| {
+                let serial = std::str::from_utf8(row).ok();
+                let serial = serial.and_then(|serial| serial.parse().ok());
+                serial.ok_or(UNREADABLE)
+            })
         })
     }
 

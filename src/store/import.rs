@@ -19,6 +19,7 @@ use crate::store::change;
 use crate::store::change::Keys;
 use crate::store::new_token;
 use crate::store::new_token::Made;
+use crate::store::new_token::SEED_TAKEN;
 use crate::store::record;
 use crate::store::record::RowWrite;
 use crate::store::seal::Sealer;
@@ -66,6 +67,7 @@ impl Prepared {
     ) -> Result<Self, StoreError> {
         let keys = Keys {
             now,
+            actor: "",
             sealer,
             entropy,
         };
@@ -113,7 +115,7 @@ impl Prepared {
     ) -> Result<Vec<RowWrite>, StoreError> {
         let mut writes = Vec::with_capacity(self.0.len() * 2);
         let mut users: HashMap<UserKey, u64> = HashMap::new();
-        let mut serials = HashSet::new();
+        let (mut serials, mut seeds) = (HashSet::new(), HashSet::new());
         let mut tokens: HashMap<UserKey, Vec<OtpKey>> = HashMap::new();
         for ready in self.0 {
             let (token, made) = match ready {
@@ -140,6 +142,9 @@ impl Prepared {
             let twin = others.contains(&token.key);
             change::refuse_if(twin, "the user has a token with this key already")?;
             others.push(token.key.clone());
+            let seed = record::seed_of(&token, keys.sealer);
+            let twice = seed.is_some_and(|seed| !seeds.insert(seed));
+            change::refuse_if(twice, SEED_TAKEN)?;
             writes.extend(match made {
                 Some(made) => new_token::made_token(rows, owner, &token, &state, made)?,
                 None => {

@@ -70,6 +70,7 @@ use crate::model::user_key::UserKey;
 use crate::otp::Period;
 use crate::secret::EntropyError;
 use crate::secret::Key256;
+use crate::secret::OtpKey;
 use crate::time::UnixTime;
 
 mod catch_up;
@@ -116,6 +117,8 @@ pub(crate) use change::ACCEPT_CLOCK;
 pub(crate) use change::FROZEN;
 pub use import::Import;
 pub use loaded::LoadedFile;
+pub(crate) use new_token::SEED_TAKEN;
+pub(crate) use users::OWN_REMOVAL;
 
 /// A verb's answer.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -178,6 +181,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// The last steps of tokens that are gone, after the one with this key, at most `limit`.
     fn retired(&self, after: Option<Vec<u8>>, limit: usize) -> Answer<'_, Vec<(Vec<u8>, Retired)>>;
+
+    /// The token that has this key, ended ones too, of the kinds whose keys come from outside or are shown.
+    fn with_key<'a>(&'a self, key: &'a OtpKey) -> Answer<'a, Option<Serial>>;
 
     /// A user's devices in order of id.
     fn devices<'a>(&'a self, user: &'a UserKey) -> Answer<'a, Vec<(Device, DeviceState)>>;

@@ -44,6 +44,7 @@ pub(super) fn token_writes(
 pub(super) struct Made {
     row: Vec<u8>,
     retired: Vec<u8>,
+    seed: Option<Vec<u8>>,
     /// What stands for its address in the index.
     address: Option<[u8; 16]>,
 }
@@ -69,6 +70,7 @@ impl Made {
         Ok(Self {
             row: record::token_row(token, revision, person, keys.sealer, keys.entropy)?,
             retired: record::retired_key(token, keys.sealer),
+            seed: record::seed_of(token, keys.sealer),
             address: token
                 .address
                 .as_deref()
@@ -88,6 +90,10 @@ pub(super) fn made_token(
     let serial = token.serial.as_str().as_bytes().to_vec();
     let exists = rows.get(Table::Owners, &serial, |_| Ok(()))?.is_some();
     refuse_if(exists, "a token with this serial exists already")?;
+    if let Some(seed) = &made.seed {
+        let taken = rows.get(Table::Seeds, seed, |_| Ok(()))?.is_some();
+        refuse_if(taken, SEED_TAKEN)?;
+    }
     let mut state = *state;
     let retired = rows.get(Table::Retired, &made.retired, record::retired)?;
     if let Some(Retired { moving, .. }) = retired {
@@ -100,9 +106,10 @@ pub(super) fn made_token(
             record::token_key(&owner, &token.serial),
             made.row,
         ),
-        put(Table::Owners, serial, owner),
+        put(Table::Owners, serial.clone(), owner),
         token_state_write(&token.serial, &state)?,
     ];
+    writes.extend(made.seed.map(|seed| put(Table::Seeds, seed, serial)));
     let name = token.serial.as_str();
     if let Some(mark) = &made.address {
         writes.push(put(
@@ -120,3 +127,7 @@ pub(super) fn made_token(
     }
     Ok(writes)
 }
+
+/// Of two tokens with one key each would accept the same code once. It lies on record until its token is
+/// removed, for an ended one knows which codes were used.
+pub(crate) const SEED_TAKEN: &str = "another user's token has this key";

@@ -8,8 +8,9 @@
 //! refused in names, so keys are prefix-free and a user's tokens lie together), a device
 //! `realm 00 name 00 id`; token state and owner are keyed by serial, device state and owner by id, a
 //! client by name, a session by `client 00 NAS 00 id`, a lesson by `client 00 address`, the last step of a token that is gone by a mark of
-//! its key and owner. A removed user's name leads to the numbers of the keys of their personal data; the
-//! number of a key that must not be is in `erased`. Indexes have empty rows: `mark of an address, serial`, `time 8 serial` of what expires,
+//! its key. A removed user's name leads to the numbers of the keys of their personal data; the
+//! number of a key that must not be is in `erased`. A mark of a key that came, or could come, from outside leads
+//! to the serial of the token that has it. Indexes have empty rows: `mark of an address, serial`, `time 8 serial` of what expires,
 //! `serial 00 realm 00 name` of tokens that count for a second user.
 
 use std::net::IpAddr;
@@ -27,6 +28,7 @@ use crate::model::audit::Origin;
 use crate::model::audit::Purpose;
 use crate::model::id::RequestId;
 use crate::model::id::Serial;
+use crate::model::kind::Kind;
 use crate::model::reason::Decision;
 use crate::model::reason::Reason;
 use crate::model::token::Moving;
@@ -39,6 +41,7 @@ use crate::model::user::Waiver;
 use crate::model::user_key::UserKey;
 use crate::otp::Period;
 use crate::secret::Entropy;
+use crate::secret::OtpKey;
 use crate::store::Retired;
 use crate::store::StoreError;
 use crate::store::record::changes::FieldChangeV1;
@@ -86,6 +89,7 @@ pub(crate) use token::link_target;
 pub(crate) use token::token;
 pub(crate) use token::token_condition;
 pub(crate) use token::token_row;
+pub(crate) use various::Former;
 pub(crate) use various::address_key;
 pub(crate) use various::address_mark;
 pub(crate) use various::count;
@@ -130,11 +134,12 @@ pub(crate) enum Table {
     Former,
     Erased,
     Sessions,
+    Seeds,
 }
 
 impl Table {
     /// Every table, in order of its number.
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::Users,
         Self::Tokens,
         Self::Owners,
@@ -157,6 +162,7 @@ impl Table {
         Self::Former,
         Self::Erased,
         Self::Sessions,
+        Self::Seeds,
     ];
 
     /// Its name in the file and in associated data.
@@ -184,6 +190,7 @@ impl Table {
             Self::Former => "former",
             Self::Erased => "erased",
             Self::Sessions => "sessions",
+            Self::Seeds => "seeds",
         }
     }
 
@@ -690,15 +697,23 @@ pub(crate) fn token_key(owner: &[u8], serial: &Serial) -> Vec<u8> {
     bytes
 }
 
-/// The row key under which a removed token's last step is kept: an administrator who makes the
-/// token again must not make its used codes good again.
+/// The row key under which a removed token's last step is kept: who makes the token again, for
+/// whichever user, must not make its used codes good again.
 pub(crate) fn retired_key(token: &Token, sealer: &Sealer) -> Vec<u8> {
-    let owner = user_key(&token.user);
     let kind = token.kind.as_str().as_bytes();
     let period = token.period.as_secs().to_be_bytes();
-    sealer
-        .mark(&[&owner, kind, &period, token.key.expose()])
-        .to_vec()
+    sealer.mark(&[kind, &period, token.key.expose()]).to_vec()
+}
+
+/// The row key under which the token with this key is found, whosever it is.
+pub(crate) fn seed_key(key: &OtpKey, sealer: &Sealer) -> Vec<u8> {
+    sealer.mark(&[b"seed", key.expose()]).to_vec()
+}
+
+/// The row key of a token's key, where that came from outside or was shown, and can come again.
+pub(crate) fn seed_of(token: &Token, sealer: &Sealer) -> Option<Vec<u8>> {
+    let comes_again = matches!(token.kind, Kind::Totp | Kind::Hotp);
+    comes_again.then(|| seed_key(&token.key, sealer))
 }
 
 #[derive(Serialize, Deserialize)]

@@ -1,5 +1,6 @@
 //! What changes of users do to the rows. No IO of its own.
 
+use crate::model::user::Touched;
 use crate::model::user::User;
 use crate::model::user::Waiver;
 use crate::model::user_key::UserKey;
@@ -20,6 +21,7 @@ use crate::store::evaluate::token_state_write;
 use crate::store::evaluate::user_state;
 use crate::store::evaluate::user_state_write;
 use crate::store::record;
+use crate::store::record::Former;
 use crate::store::record::RowWrite;
 use crate::store::record::Table;
 use crate::store::seal::Sealer;
@@ -30,7 +32,15 @@ pub(super) fn create_user(
     user: &User,
     keys: Keys<'_>,
 ) -> Result<Vec<RowWrite>, StoreError> {
-    refuse_user(rows, &record::user_key(&user.key))?;
+    let key = record::user_key(&user.key);
+    refuse_user(rows, &key)?;
+    let mut sets_up = user.did(Touched::Made, keys.now);
+    if sets_up.any(|act| act.actor == keys.actor) {
+        let removed = former(rows, &key)?.removed;
+        let lately = removed
+            .is_some_and(|(actor, at)| actor == keys.actor && keys.now < at.plus(User::ACTS_FOR));
+        refuse_if(lately, OWN_REMOVAL)?;
+    }
     let person = keys.sealer.personal()?.draw(keys.sealer, keys.entropy)?;
     Ok(vec![user_write(user, person, keys)?])
 }
@@ -109,12 +119,13 @@ pub(super) fn remove_user(
     let (revision, _) = found.ok_or(StoreError::NotFound)?;
     refuse_other(revision, expected)?;
     // The audit can be read until the key is destroyed, too.
-    let mut persons = former(rows, &key)?;
-    persons.push(person_of(rows, &key)?);
+    let mut former = former(rows, &key)?;
+    former.persons.push(person_of(rows, &key)?);
+    former.removed = Some((keys.actor.to_owned(), keys.now));
     let mut writes = vec![
         gone(Table::Users, key.clone()),
         gone(Table::Credentials, key.clone()),
-        put(Table::Former, key, record::former_row(&persons)?),
+        put(Table::Former, key, record::former_row(&former)?),
     ];
     for (key, serial) in tokens_of(rows, user)? {
         if enrol::own_row(rows, &key)?.is_some() {
@@ -136,7 +147,7 @@ pub(super) fn erase_user(
     keys: Keys<'_>,
 ) -> Result<Vec<RowWrite>, StoreError> {
     let key = record::user_key(user);
-    let mut persons = former(rows, &key)?;
+    let mut persons = former(rows, &key)?.persons;
     let mut writes = Vec::new();
     if rows.get(Table::Users, &key, |_| Ok(()))?.is_some() {
         persons.push(person_of(rows, &key)?);
@@ -150,11 +161,14 @@ pub(super) fn erase_user(
     Ok(writes)
 }
 
-/// The keys of the personal data of users who had this name and were removed.
-fn former(rows: &Working<'_>, key: &[u8]) -> Result<Vec<u64>, StoreError> {
+/// What is left of users who had this name and were removed.
+fn former(rows: &Working<'_>, key: &[u8]) -> Result<Former, StoreError> {
     let found = rows.get(Table::Former, key, record::former)?;
     Ok(found.unwrap_or_default())
 }
+
+/// A user who is removed and made again by one person is that person's.
+pub(crate) const OWN_REMOVAL: &str = "the same person removed a user of this name";
 
 const fn refuse_nothing(nothing: bool) -> Result<(), StoreError> {
     if nothing {

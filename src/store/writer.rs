@@ -229,6 +229,7 @@ impl Writer {
                 } else {
                     let keys = Keys {
                         now,
+                        actor: "",
                         sealer: &self.sealer,
                         entropy: self.entropy.as_ref(),
                     };

@@ -493,3 +493,98 @@ async fn a_revocation_says_why() {
         .json();
     assert_eq!(audit["records"][0]["detail"], "stolen");
 }
+
+/// SPEC 8.1: the key is the token, whatever it is called and whosever it is.
+#[tokio::test]
+async fn a_key_that_goes_to_another_user_keeps_its_used_codes() {
+    for (kind, way) in [
+        ("totp", "users/alice"),
+        ("totp", "tokens/A-1"),
+        ("hotp", "users/alice"),
+        ("totp", "erase"),
+    ] {
+        let app = TestApp::with(&policy(""), false).await;
+        let web = app.key("web", Scope::Verify, None).await;
+        app.user("alice").await;
+        app.user("bob").await;
+        let more = json!({ "kind": kind, "secret": SECRET, "active": true });
+        totp(&app, "alice", "A-1", more.clone()).await;
+        let code = |step: u64| match kind {
+            "hotp" => crate::support::codes::hotp(step),
+            _ => app.code(step),
+        };
+        let (used, skipped, next) = (code(2), code(1), code(3));
+        if kind == "totp" {
+            app.clock.advance(Duration::from_mins(1));
+        }
+        let accepted = app.verify(&web, "alice", &used).await.json();
+        assert_eq!(accepted["decision"], "accept", "{kind} {accepted}");
+        let gone = match way {
+            "erase" => {
+                app.admin("POST", "/v1/admin/users/alice/erase", Some(json!({})))
+                    .await
+            }
+            _ => app.admin("DELETE", &format!("/v1/admin/{way}"), None).await,
+        };
+        assert_eq!(gone.status, 204, "{way}");
+        totp(&app, "bob", "B-1", more).await;
+        for code in [used, skipped] {
+            let answer = app.verify(&web, "bob", &code).await.json();
+            assert_eq!(answer["decision"], "reject", "{kind} {way}");
+        }
+        if kind == "totp" {
+            app.clock.advance(Duration::from_secs(30));
+        }
+        // Not held up by the two.
+        app.clock.advance(Duration::ZERO);
+        let answer = app.verify(&web, "bob", &next).await.json();
+        assert_eq!(answer["decision"], "accept", "{kind} {way}");
+    }
+}
+
+#[tokio::test]
+async fn two_users_do_not_have_one_key() {
+    let app = TestApp::with(&policy(""), false).await;
+    app.user("alice").await;
+    app.user("bob").await;
+    totp(&app, "alice", "A-1", json!({ "secret": SECRET })).await;
+    let add = async |kind: &str, serial: &str| {
+        let body = json!({ "user": "bob", "kind": kind, "serial": serial, "secret": SECRET });
+        app.admin("POST", "/v1/admin/tokens", Some(body)).await
+    };
+    for kind in ["totp", "hotp"] {
+        let refused = add(kind, "B-1").await;
+        assert_eq!(refused.status, 409, "{kind}");
+        let said = refused.json().to_string();
+        for word in ["A-1", "token remove A-1", "token link A-1"] {
+            assert!(said.contains(word), "{word}: {said}");
+        }
+    }
+    // One that has ended knows which codes were used, until it is removed.
+    app.admin("POST", "/v1/admin/tokens/A-1/revoke", Some(json!({})))
+        .await;
+    assert_eq!(add("totp", "B-1").await.status, 409);
+    app.admin("DELETE", "/v1/admin/tokens/A-1", None).await;
+    assert_eq!(add("totp", "B-1").await.status, 201);
+    // The own one twice is another refusal, as before.
+    let twice = add("totp", "B-2").await;
+    assert_eq!(twice.status, 409);
+    assert!(!twice.json().to_string().contains("token link"));
+}
+
+/// Both look before the other has written; the store decides.
+#[tokio::test]
+async fn nor_do_they_when_both_are_made_at_once() {
+    let app = TestApp::with(&policy(""), false).await;
+    let names: Vec<String> = (0..8).map(|number| format!("user{number}")).collect();
+    for name in &names {
+        app.user(name).await;
+    }
+    let made = names.iter().map(|name| {
+        let body = json!({ "user": name, "kind": "totp", "secret": SECRET });
+        app.admin("POST", "/v1/admin/tokens", Some(body))
+    });
+    let made = futures_util::future::join_all(made).await;
+    let count = |status: u16| made.iter().filter(|one| one.status == status).count();
+    assert_eq!((count(201), count(409)), (1, 7));
+}

@@ -374,3 +374,50 @@ fn the_audit_of_old_imports_is_pruned() {
     let found = site.json(&["audit", "list", "--request", request]);
     assert_eq!(found["records"].as_array().unwrap().len(), 1);
 }
+
+/// SPEC 8.1: of two tokens with one key each would accept the same code once.
+#[test]
+fn one_key_for_two_users_is_a_finding_of_its_row() {
+    let site = Site::new();
+    let (one, two) = (key(1), key(2));
+    let heading = "user,secret\n";
+    // In the file, as whatever it is written.
+    let file = format!("{heading}a,{one}\nb,{two}\nc,{}\n", one.to_lowercase());
+    let (exit, _, output) = import(&site, "user", &file, &[]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(exit, 5, "{said}");
+    assert!(said.contains("line 2") && said.contains(":4"), "{said}");
+    assert!(said.contains("token link"), "{said}");
+    assert_eq!(users(&site), 0);
+    // On record: also where rows that exist are left out, for that is another row.
+    let (exit, ..) = import(&site, "user", &format!("{heading}a,{one}\n"), &[]);
+    assert_eq!(exit, 0);
+    let file = format!("{heading}a,{one}\nb,{two}\nd,{one}\n");
+    for words in [&[][..], &["--dry-run"], &["--on-conflict", "skip"]] {
+        let file = file.replacen(&format!("a,{one}\n"), "", usize::from(words.len() < 2));
+        let (exit, _, output) = import(&site, "user", &file, words);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(exit, 5, "{words:?} {said}");
+        let wanted = if words.len() < 2 {
+            "another user"
+        } else {
+            "the same as"
+        };
+        assert!(said.contains(wanted), "{words:?} {said}");
+        assert_eq!(users(&site), 1, "{words:?}");
+    }
+    let file = format!("{heading}e,{two}\nd,{one}\n");
+    let (exit, _, output) = import(&site, "user", &file, &["--on-conflict", "skip"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(exit, 5, "{said}");
+    assert!(said.contains("another user"), "{said}");
+    assert_eq!(users(&site), 1);
+    // Repeated, the same file makes nothing and is content.
+    let (exit, done, _) = import(
+        &site,
+        "user",
+        &format!("{heading}a,{one}\n"),
+        &["--on-conflict", "skip"],
+    );
+    assert_eq!((exit, made(&done)), (0, [0, 0, 1, 0]));
+}

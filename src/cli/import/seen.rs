@@ -20,6 +20,8 @@ pub(super) struct Seen {
     serials: HashMap<u64, u64>,
     /// Lines by a hash of user and key.
     keys: HashMap<u64, u64>,
+    /// Lines by a hash of the key, whosever it is.
+    secrets: HashMap<u64, u64>,
     last: Option<First>,
     state: RandomState,
 }
@@ -47,6 +49,16 @@ impl Seen {
             let hash = self.state.hash_one((user, secret.as_str()));
             if let Some(line) = self.keys.insert(hash, row.line) {
                 return Err(format!("secret: the same user and key as in line {line}"));
+            }
+            // Blanks, hyphens and letter case make no other key.
+            let letters = secret.bytes().filter(u8::is_ascii_alphanumeric);
+            let letters: Zeroizing<Vec<u8>> = Zeroizing::new(letters.collect());
+            let hash = self.state.hash_one(letters.as_slice());
+            if let Some(line) = self.secrets.insert(hash, row.line) {
+                return Err(format!(
+                    "secret: the same as in line {line}; two tokens of one key would accept one code twice: \
+                     import it for one user, then `oncegate token link SERIAL USER`"
+                ));
             }
         }
         if let Some(serial) = row.get(columns::SERIAL) {

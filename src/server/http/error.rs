@@ -14,6 +14,7 @@ use axum::response::IntoResponse;
 use axum::response::Response;
 
 use crate::api::Problem;
+use crate::model::id::Serial;
 use crate::model::issue::IssueRefusal;
 use crate::server::http::admin::similar::NotThere;
 use crate::server::http::admin::similar::Unknown;
@@ -274,7 +275,20 @@ impl From<AdminError> for Failure {
             AdminError::Conflict(why) => Self::Conflict(why.into()),
             AdminError::Refused(reason) => Self::Refused(format!("{reason}: {}", reason.advice())),
             AdminError::SecondPerson { .. } => Self::Conflict(error.to_string().into()).advise(
-                "ask an administrator or another operator to do it (policy `default`: [admin] four_eyes)",
+                "ask an administrator or another operator to do it, or end the bypass or exemption if it \
+                 is one (policy `default`: [admin] four_eyes)",
+            ),
+            AdminError::SeedTaken(ref serial) => {
+                let serial = serial.as_ref().map_or("SERIAL", Serial::as_str);
+                Self::Conflict(error.to_string().into()).advise(format!(
+                    "remove that token first, its used codes stay used: oncegate token remove {serial}; \
+                     if the two users share the device, let one token count for both: oncegate token link \
+                     {serial} USER"
+                ))
+            }
+            AdminError::OwnRemoval => Self::Conflict(error.to_string().into()).advise(
+                "ask an administrator or another operator to make it, or wait until 24 hours have passed \
+                 (policy `default`: [admin] four_eyes)",
             ),
             AdminError::Forbidden(why) => Self::Forbidden(why),
             AdminError::NotIssued(refusal) => {

@@ -51,6 +51,7 @@ impl Service {
             );
         }
         let (token, _) = self.token(serial).await?;
+        self.claim_token(&token.user, &by).await?;
         let change = Change::ApproveToken {
             serial: serial.clone(),
             by: by.actor.clone(),

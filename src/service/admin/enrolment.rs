@@ -23,6 +23,7 @@ use crate::model::token::Token;
 use crate::model::token::TokenState;
 use crate::model::user::Touched;
 use crate::model::user::User;
+use crate::model::user_key::UserKey;
 use crate::otp::Digits;
 use crate::otp::card;
 use crate::otp::recovery;
@@ -164,14 +165,15 @@ impl Service {
         let state = first_state(&new, policy, needed)?;
         let serial = self.serial(&new.token)?;
         let key = self.key_of(new.token.key.clone())?;
+        if new.token.key.is_some() {
+            self.refuse_seed(&key, &user.key).await?;
+        }
         // Where others must approve, they are the second person.
         if needed == 0 {
             let elsewhere = new.address.is_some() && !self.is_on_record(address.as_deref(), &user);
-            let touched = if elsewhere {
-                Touched::Contact
-            } else {
-                Touched::Token
-            };
+            // A token that sends elsewhere is a new address as well.
+            let touched = [Touched::Token, Touched::Contact];
+            let touched = &touched[..=usize::from(elsewhere)];
             self.claim_now(user.clone(), touched, &by).await?;
         }
         let token = Token {
@@ -285,6 +287,18 @@ impl Service {
             return Ok(());
         }
         invalid("replaces", "the user has no such token that is not ended")
+    }
+
+    /// A key that another user's token has. The store refuses it in any case; this names the token.
+    pub(super) async fn refuse_seed(&self, key: &OtpKey, user: &UserKey) -> Result<(), AdminError> {
+        let Some(serial) = self.store.with_key(key).await? else {
+            return Ok(());
+        };
+        let other = self.store.token(&serial).await?;
+        if other.is_some_and(|(token, _)| token.user == *user) {
+            return Ok(());
+        }
+        Err(AdminError::SeedTaken(Some(serial)))
     }
 
     pub(super) fn key_of(&self, given: Option<SecretBytes>) -> Result<OtpKey, AdminError> {

@@ -7,6 +7,9 @@
 use std::collections::HashMap;
 use std::collections::HashSet;
 
+use sha2::Digest as _;
+use sha2::Sha256;
+
 use crate::model::id::Serial;
 use crate::model::message::AddressError;
 use crate::model::message::Medium;
@@ -14,13 +17,13 @@ use crate::model::message::address;
 use crate::model::token::Token;
 use crate::model::user::User;
 use crate::model::user_key::UserKey;
+use crate::secret::OtpKey;
 use crate::service::Service;
 use crate::service::TRIES;
 use crate::service::admin::AdminError;
 use crate::service::admin::NewToken;
 use crate::service::admin::UserPatch;
 use crate::service::admin::invalid;
-use crate::service::admin::users::new_user;
 use crate::store::By;
 use crate::store::Change;
 use crate::store::Import;
@@ -70,7 +73,7 @@ impl About {
         now: UnixTime,
         normal: impl Fn(&'static str, Medium, &str) -> Result<String, AdminError>,
     ) -> Result<User, AdminError> {
-        let mut user = new_user(key, now);
+        let mut user = User::new(key, now);
         let patch = UserPatch {
             groups: Some(self.groups.clone()),
             display_name: self.display_name.clone().map(Some),
@@ -120,6 +123,12 @@ struct Known {
     /// The tokens of the users; none where there is no such user.
     users: HashMap<UserKey, Option<Vec<Token>>>,
     serials: HashSet<Serial>,
+    /// The keys that earlier rows bring, as digests, and the tokens that have them.
+    seeds: HashMap<[u8; 32], Serial>,
+}
+
+fn digest(key: &OtpKey) -> [u8; 32] {
+    Sha256::digest(key.expose()).into()
 }
 
 impl Service {
@@ -192,7 +201,9 @@ impl Service {
                             }
                             Import::Token(token) => {
                                 imported.tokens += 1;
-                                known.serials.insert(token.0.serial.clone());
+                                let serial = token.0.serial.clone();
+                                known.seeds.insert(digest(&token.0.key), serial.clone());
+                                known.serials.insert(serial);
                                 if let Some(Some(tokens)) = known.users.get_mut(&row.user) {
                                     tokens.push(token.0.clone());
                                 }
@@ -254,6 +265,12 @@ impl Service {
             return Err(AdminError::Conflict(
                 "the user has a token with this key already",
             ));
+        }
+        if let Some(serial) = known.seeds.get(&digest(&token.key)) {
+            return Err(AdminError::SeedTaken(Some(serial.clone())));
+        }
+        if look == Look::AtAll {
+            self.refuse_seed(&token.key, &token.user).await?;
         }
         if known.serials.contains(&token.serial) {
             return Err(AdminError::Conflict("a serial is there twice"));

@@ -1,5 +1,6 @@
 //! What administrators do: users, tokens, clients. Every change is conditional and audited.
 
+use crate::model::id::Serial;
 use crate::model::issue::IssueRefusal;
 use crate::model::reason::Reason;
 use crate::model::user::OperatorAct;
@@ -9,6 +10,8 @@ use crate::service::ServiceError;
 use crate::service::courier::Undeliverable;
 use crate::store::By;
 use crate::store::Change;
+use crate::store::OWN_REMOVAL;
+use crate::store::SEED_TAKEN;
 use crate::store::StoreError;
 use crate::time::UnixTime;
 use crate::time::millis;
@@ -73,7 +76,8 @@ pub enum AdminError {
     Refused(Reason),
     /// The same operator changed what this completes.
     #[error(
-        "{} changed {} of this user at {}: {} is changed by another person within 24 hours of that",
+        "{} changed {} of this user at {}: within 24 hours of that {} cannot be changed by the same \
+         person, for who did both could log in as the user",
         .first.actor, .first.touched.name(), .first.at, .then.name()
     )]
     SecondPerson {
@@ -82,6 +86,18 @@ pub enum AdminError {
         /// What was to be changed now.
         then: Touched,
     },
+    /// Another user's token has the same key.
+    #[error(
+        "{} of another user has this key: each of the two would accept the same code once",
+        .0.as_ref().map_or_else(|| "a token".to_owned(), |serial| format!("token {serial}"))
+    )]
+    SeedTaken(Option<Serial>),
+    /// The same operator removed the user of this name.
+    #[error(
+        "you removed a user of this name within the last 24 hours: who did both could log in in the name \
+         of that user"
+    )]
+    OwnRemoval,
     /// The policy does not allow that, or not to this user.
     #[error("{0}")]
     Forbidden(&'static str),
@@ -105,6 +121,8 @@ pub enum AdminError {
 impl From<StoreError> for AdminError {
     fn from(error: StoreError) -> Self {
         match error {
+            StoreError::Conflict(why) if why == SEED_TAKEN => Self::SeedTaken(None),
+            StoreError::Conflict(why) if why == OWN_REMOVAL => Self::OwnRemoval,
             StoreError::Conflict(why) => Self::Conflict(why),
             StoreError::NotFound => Self::NotFound("record"),
             other => Self::Service(other.into()),

@@ -99,7 +99,7 @@ impl Service {
         let user = self.user(&token.user).await?;
         // Before anything changes: nobody is promised a message that will never leave.
         let recipients = self.recipients(&token, &user, media)?;
-        self.claim_now(user.clone(), Touched::Token, &by).await?;
+        self.claim_now(user.clone(), &[Touched::Token], &by).await?;
         let first = self.made_pending(&token, by.clone()).await?;
         let (token, state) = self.token(serial).await?;
         let mut offered = Offered::from(if first {
@@ -132,6 +132,8 @@ impl Service {
         typed: &SecretString,
         by: By,
     ) -> Result<Token, AdminError> {
+        let (token, _) = self.token(serial).await?;
+        self.claim_token(&token.user, &by).await?;
         let (token, _) = self
             .present(serial, Purpose::Confirm, by, |token, state, at| {
                 if token.state_at(at) != LifeCycle::Pending {

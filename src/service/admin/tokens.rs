@@ -124,6 +124,9 @@ impl Service {
         by: By,
     ) -> Result<Token, AdminError> {
         let (mut token, _) = self.token(serial).await?;
+        if state == LifeCycle::Active {
+            self.claim_token(&token.user, &by).await?;
+        }
         let change = Change::SetTokenState {
             serial: serial.clone(),
             state,

@@ -55,11 +55,12 @@ impl Service {
         by: By,
     ) -> Result<User, AdminError> {
         let created = by.at;
-        let mut user = new_user(key, created);
+        let mut user = User::new(key, created);
         user.language = self.language();
         let credentials = std::mem::take(&mut patch.credentials);
         patch.apply(&mut user, created, self.addresses())?;
         let verifiers = self.verifiers(&user, &credentials, created).await?;
+        self.sets_up(&mut user, &by);
         self.store
             .change(Change::CreateUser(user.clone()), by.clone())
             .await?;
@@ -85,15 +86,18 @@ impl Service {
         }
         let credentials = std::mem::take(&mut patch.credentials);
         let unchanged = patch.is_empty();
-        let (phone, email) = (user.phone.clone(), user.email.clone());
+        let before = user.clone();
         patch.apply(&mut user, by.at, self.addresses())?;
         let verifiers = self.verifiers(&user, &credentials, by.at).await?;
         let mut claimed = false;
-        if phone != user.phone || email != user.email {
-            claimed |= self.claim(&mut user, Touched::Contact, &by)?;
+        if before.phone != user.phone || before.email != user.email {
+            claimed |= self.claim(&mut user, &[Touched::Contact], &by)?;
+        }
+        if self.selects(&before, &user) {
+            claimed |= self.claim(&mut user, &[Touched::Groups], &by)?;
         }
         if verifiers.is_some() {
-            claimed |= self.claim(&mut user, Touched::Secret, &by)?;
+            claimed |= self.claim(&mut user, &[Touched::Secret], &by)?;
         }
         // Before the credentials: of two changes at the same time one is refused.
         if !unchanged || verifiers.is_none() || claimed {
@@ -198,7 +202,12 @@ impl Service {
         waiver: Option<Waiver>,
         by: By,
     ) -> Result<User, AdminError> {
-        let user = self.user(key).await?;
+        let mut user = self.user(key).await?;
+        if waiver.is_some() && self.claim(&mut user, &[Touched::Waiver], &by)? {
+            let change = Change::UpdateUser(user.clone());
+            self.store.change(change, by.clone()).await?;
+            user.revision += 1;
+        }
         let change = Change::SetWaiver {
             user: key.clone(),
             which,
@@ -207,28 +216,6 @@ impl Service {
         };
         self.store.change(change, by).await?;
         self.user(key).await
-    }
-}
-
-/// A user of whom nothing is known but the name.
-pub(super) fn new_user(key: UserKey, created: UnixTime) -> User {
-    User {
-        key,
-        groups: Vec::new(),
-        display_name: None,
-        phone: None,
-        email: None,
-        birth_date: None,
-        class: None,
-        disabled: false,
-        bypass: None,
-        exemption: None,
-        remote_issue: false,
-        former: Vec::new(),
-        acts: Vec::new(),
-        language: Language::default(),
-        created,
-        revision: 1,
     }
 }
 

@@ -76,6 +76,7 @@ mod tests {
             target: None,
             client: None,
             policy: None,
+            left: None,
             at: NOW,
         }
     }

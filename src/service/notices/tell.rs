@@ -10,6 +10,7 @@ use crate::model::message::Message;
 use crate::model::message::mask;
 use crate::model::token::Token;
 use crate::model::token::TokenState;
+use crate::model::user::User;
 use crate::model::user::UserState;
 use crate::model::user_key::DEFAULT_REALM;
 use crate::model::user_key::UserKey;
@@ -57,7 +58,11 @@ pub(super) async fn tell(
     attempt: u32,
     mut reached: Vec<Reached>,
 ) -> Told {
-    let view = match service.store.view(&notice.user).await {
+    let found = match &notice.left {
+        Some(left) => Ok(Some(left_view(left))),
+        None => service.store.view(&notice.user).await,
+    };
+    let view = match found {
         Ok(Some(view)) => view,
         Ok(None) => return Told::Nobody,
         Err(error) => return Told::Failed(error.to_string(), reached),
@@ -105,6 +110,16 @@ pub(super) async fn tell(
         return Told::Sent(hows(&reached));
     }
     Told::Failed(failed.join(", "), reached)
+}
+
+/// A user who was removed, as far as they are needed to be told.
+fn left_view(left: &User) -> View {
+    View {
+        generation: 0,
+        user: left.clone(),
+        state: UserState::default(),
+        tokens: Vec::new(),
+    }
 }
 
 /// Where a notice arrived, for the trail.

@@ -115,14 +115,27 @@ pub(crate) fn address_key(mark: &[u8; 16], serial: &str) -> Vec<u8> {
     [mark.as_slice(), serial.as_bytes()].concat()
 }
 
-/// The numbers of the keys of personal data that a removed user had.
-pub(crate) fn former_row(persons: &[u64]) -> Result<Vec<u8>, StoreError> {
-    row(1, &persons)
+/// What is left of users who had a name and were removed.
+#[derive(Debug, Default)]
+pub(crate) struct Former {
+    /// The numbers of the keys of their personal data.
+    pub(crate) persons: Vec<u64>,
+    /// Who removed the last of them, and when.
+    pub(crate) removed: Option<(String, UnixTime)>,
 }
 
-/// Reads them.
-pub(crate) fn former(bytes: &[u8]) -> Result<Vec<u64>, StoreError> {
-    take(1, bytes)
+/// The row of users who were removed.
+pub(crate) fn former_row(former: &Former) -> Result<Vec<u8>, StoreError> {
+    let removed = former.removed.as_ref();
+    let removed = removed.map(|(actor, at)| (actor.as_str(), at.as_millis()));
+    row(1, &(&former.persons, removed))
+}
+
+/// Reads it.
+pub(crate) fn former(bytes: &[u8]) -> Result<Former, StoreError> {
+    let (persons, removed): (Vec<u64>, Option<(String, u64)>) = take(1, bytes)?;
+    let removed = removed.map(|(actor, at)| (actor, UnixTime::from_millis(at)));
+    Ok(Former { persons, removed })
 }
 
 /// The key of the entry of a token that expires.

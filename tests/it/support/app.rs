@@ -186,16 +186,19 @@ impl TestApp {
         key
     }
 
-    /// A user with one token of [`KEY`].
+    /// A user with one token; the first one's is of [`KEY`].
     pub(crate) async fn user_with(&self, name: &str, kind: Kind, active: bool) -> Serial {
         let user = self.user(name).await;
+        let key = OtpKey::new(SecretBytes::from(KEY)).expect("20 octets");
+        let taken = self.service.store().with_key(&key).await;
+        let taken = taken.expect("a store").is_some();
         let token = NewToken {
             user,
             kind,
             algorithm: Algorithm::Sha1,
             digits: Digits::SIX,
             period: Period::THIRTY,
-            key: Some(SecretBytes::from(KEY)),
+            key: (!taken).then(|| SecretBytes::from(KEY)),
             counter: 0,
             active,
             serial: None,

@@ -69,7 +69,7 @@ pub(crate) async fn import(
         .map(|(row, why)| api::ImportRefusal {
             row,
             kind: match why {
-                AdminError::Conflict(_) => "conflict",
+                AdminError::Conflict(_) | AdminError::SeedTaken(_) => "conflict",
                 AdminError::NotFound(_) => "not-found",
                 _ => "malformed",
             }
