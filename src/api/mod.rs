@@ -151,6 +151,9 @@ pub struct Status {
     /// What should be mended about it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub certificate: Vec<String>,
+    /// A jump of the daemon's clock within the last day, of which nobody has said yet that it is right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_jump: Option<ClockJump>,
     /// The daemon's clock.
     pub now: String,
     /// The latest time on record.
@@ -198,6 +201,28 @@ pub struct StoreRepair {
     pub check: StoreCheck,
 }
 
+/// A jump of the clock.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct ClockJump {
+    /// What the clock said after it.
+    pub at: String,
+    /// By how many seconds; less than zero where it was set back.
+    pub seconds: i64,
+    /// What happened, in words.
+    pub detail: String,
+}
+
+/// Which users `clock/recover` sees to.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ClockPage {
+    /// Those behind this one: `next` of the answer before.
+    pub after: Option<String>,
+    /// At most so many, 1 to 100,000.
+    pub limit: Option<usize>,
+}
+
 /// What putting the clock right took back.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct ClockRecovered {
@@ -209,6 +234,12 @@ pub struct ClockRecovered {
     pub affected: usize,
     /// The first 10,000 of them; all are in the audit, as `clock_reanchor`.
     pub users: Vec<ClockAffected>,
+    /// The outage that begins in a time to come, if one does; it is left as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outage: Option<Waiver>,
+    /// There are more users: ask again with this as `after`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// A user who had something in a time that is to come.

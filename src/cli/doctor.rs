@@ -36,6 +36,7 @@ use crate::daemon::Site;
 use crate::model::message::Medium;
 use crate::policy::Policies;
 use crate::server::tls::Tls;
+use crate::service::clock::Jump;
 use crate::service::courier::BreakerState;
 use crate::time::Clock as _;
 use crate::time::SystemClock;
@@ -462,6 +463,9 @@ fn breakers(report: &mut Report, gateways: &Gateways, context: &Context) {
 }
 
 fn clock(report: &mut Report, status: &Status) {
+    if let Some(jump) = &status.clock_jump {
+        report.warning("clock", &jump.detail, Jump::REMEDY);
+    }
     let times = (
         status.now.parse::<Timestamp>(),
         status.last_seen.parse::<Timestamp>(),

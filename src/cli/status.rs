@@ -13,6 +13,8 @@ use crate::cli::output::Table;
 use crate::cli::output::joined;
 use crate::cli::output::local_time;
 use crate::cli::transport::admin;
+use crate::cli::transport::with_query;
+use crate::service::clock::Jump;
 
 /// Health in one screen and in the exit code: 0 ready, 3 not
 #[derive(Debug, Args)]
@@ -63,7 +65,20 @@ impl Clock {
         let Self::Recover(recover) = self;
         input::vouch("Is the clock of the server right now?", recover.yes)?;
         let api = context.transport().await?;
-        let done: api::ClockRecovered = api.post(&admin(&["clock", "recover"]), &json!({})).await?;
+        let path = admin(&["clock", "recover"]);
+        let mut done: api::ClockRecovered = api.post(&path, &json!({})).await?;
+        while let Some(after) = done.next.take() {
+            let so_far = done.affected;
+            context
+                .out
+                .note(&format!("up to {after}: {so_far} concerned; going on"));
+            let path = with_query(&path, &[("after", Some(&after))]);
+            let more: api::ClockRecovered = api.post(&path, &json!({})).await?;
+            done.affected += more.affected;
+            done.users.extend(more.users);
+            done.users.truncate(SHOWN);
+            done.next = more.next;
+        }
         context.out.show(&done, recovered)?;
         Ok(Exit::Done)
     }
@@ -71,6 +86,16 @@ impl Clock {
 
 fn recovered(done: &api::ClockRecovered) -> String {
     let mut text = "Decisions are made by the present clock again.\n".to_owned();
+    if let Some(outage) = &done.outage {
+        let (from, until) = (local_time(&outage.from), local_time(&outage.until));
+        push!(
+            text,
+            "An outage was declared for a time to come, {from} to {until}, by {}: {}\nIt is left as it is; if \
+             it was not meant so: oncegate outage end\n",
+            outage.owner,
+            outage.reason
+        );
+    }
     if done.users.is_empty() {
         return text;
     }
@@ -134,7 +159,10 @@ fn describe(status: &api::Status) -> String {
         all.join("; ")
     });
     table.pair("certificate", certificate);
-    table.pair("clock", local_time(&status.now));
+    let jump = status.clock_jump.as_ref();
+    let jump = jump.map(|jump| format!("\n{}\n{}", jump.detail, Jump::REMEDY));
+    let clock = local_time(&status.now) + jump.as_deref().unwrap_or_default();
+    table.pair("clock", clock);
     table.pair("last seen", local_time(&status.last_seen));
     table.text()
 }
@@ -177,6 +205,8 @@ fn commits(status: &api::Status) -> String {
     )
 }
 
+/// Most users that are listed.
+const SHOWN: usize = 10_000;
 const NO_DAEMON: &str = "no daemon runs; start it with `oncegate serve`";
 
 #[cfg(test)]

@@ -40,6 +40,8 @@ use crate::server::http::App;
 use crate::server::radius;
 use crate::server::tls::Tls;
 use crate::service::Service;
+use crate::service::clock;
+use crate::service::clock::Jump;
 use crate::service::notices;
 use crate::service::outage::Rule;
 use crate::service::outage::Watch;
@@ -57,6 +59,8 @@ pub async fn serve(
     let signals = Signals::new()?;
     let service = open(&site).await?;
     refuse_to_start(&service)?;
+    // Before anything is on record with the present time.
+    say_jump(service.watch_clock_at_start());
     let listeners = bind(&site, overrides).await?;
     let info = listeners.info(&site);
     let tls = listeners.tls.as_deref();
@@ -169,6 +173,8 @@ fn start_loops(
     );
     let (daemon, end) = parts();
     start("notices to users", Box::pin(notices::run(daemon, end)));
+    let (daemon, end) = parts();
+    start("watch over the clock", Box::pin(watch_clock(daemon, end)));
     let (daemon, end) = parts();
     start("expiry of tokens", Box::pin(expire_tokens(daemon, end)));
     if let Some(keep) = site.config.audit.keep {
@@ -434,6 +440,25 @@ async fn note_refusals(service: Arc<Service>, shutdown: CancellationToken) {
         if ends {
             return;
         }
+    }
+}
+
+/// Says when the clock jumped.
+async fn watch_clock(service: Arc<Service>, shutdown: CancellationToken) {
+    let started = tokio::time::Instant::now();
+    loop {
+        say_jump(service.watch_clock(started.elapsed()));
+        let pause = tokio::time::sleep(clock::LOOK);
+        if shutdown.run_until_cancelled(pause).await.is_none() {
+            return;
+        }
+    }
+}
+
+fn say_jump(jump: Option<Jump>) {
+    if let Some(jump) = jump {
+        let (seconds, next) = (jump.seconds(), Jump::REMEDY);
+        tracing::warn!(seconds, next, "clock: {jump}");
     }
 }
 

@@ -72,6 +72,7 @@ pub mod begin;
 mod case;
 mod challenge;
 pub mod clients;
+pub mod clock;
 mod compare;
 pub mod counters;
 pub mod courier;
@@ -125,6 +126,7 @@ pub struct Service {
     vitals: Arc<Vitals>,
     latencies: latency::Latencies,
     locks: locks::Locks,
+    clock_watch: clock::Watch,
     refusals: devices::refusals::Refusals,
     /// Octets for request ids, which are no secrets: asking the system costs more than the rest of one.
     randomness: Mutex<Pool>,
@@ -319,6 +321,7 @@ impl Service {
             vitals: Arc::default(),
             latencies: latency::Latencies::default(),
             locks: locks::Locks::default(),
+            clock_watch: clock::Watch::default(),
             refusals: devices::refusals::Refusals::default(),
             randomness: Mutex::default(),
             tasks: tokio::runtime::Handle::current(),

@@ -253,7 +253,7 @@ pub(super) fn check(
         Ok(())
     })?;
     pages(fold, Table::Former, stop, &mut |_, row| {
-        highest = highest.max(record::former(row)?.into_iter().max());
+        highest = highest.max(record::former(row)?.persons.into_iter().max());
         Ok(())
     })?;
     if let Some(number) = highest {

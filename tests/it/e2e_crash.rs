@@ -9,8 +9,8 @@ use std::time::Duration;
 use oncegate::radius::packet::Code;
 
 use crate::support::Random;
-use crate::support::codes::RFC_SECRET;
-use crate::support::codes::hotp;
+use crate::support::codes::hotp_of;
+use crate::support::codes::secret_of;
 use crate::support::daemon::Site;
 use crate::support::gateway::GatewayDouble;
 use crate::support::net::Http;
@@ -38,7 +38,8 @@ fn no_code_is_accepted_again_after_kill_9() {
         .unwrap_or(KILLS);
     let site = Site::new();
     for asker in 0..ASKERS {
-        site.enrol(&format!("user{asker}"), "hotp", RFC_SECRET);
+        let user = format!("user{asker}");
+        site.enrol(&user, "hotp", &secret_of(&user));
     }
     site.radius_client("nas", "testing123");
     let key = site.api_client("app");
@@ -62,7 +63,7 @@ fn no_code_is_accepted_again_after_kill_9() {
                     let mut radius = Radius::new(radius, "testing123");
                     while !dead.load(Ordering::SeqCst) {
                         let counter = asker.next;
-                        let code = hotp(counter);
+                        let code = hotp_of(&user, counter);
                         asker.next += 1;
                         let accepted = if (number + usize::try_from(counter).unwrap()) % 2 == 0 {
                             radius.patience(Duration::from_secs(3));
@@ -125,7 +126,7 @@ fn replay(
     };
     let user = format!("user{number}");
     let (status, answer) = Http::new(daemon.http, key)
-        .verify(&user, &hotp(*last))
+        .verify(&user, &hotp_of(&user, *last))
         .unwrap();
     assert_eq!(status, 200, "{answer}");
     assert_eq!(

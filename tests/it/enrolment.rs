@@ -177,6 +177,9 @@ async fn row_a3_every_order_of_events_is_as_the_contract_says() {
             };
             assert_eq!(login["decision"], wanted, "only active tokens authenticate");
         }
+        // The next user gets the same key.
+        let path = format!("/v1/admin/tokens/{serial}");
+        assert_eq!(app.admin("DELETE", &path, None).await.status, 204);
     }
     assert_eq!(seen.len(), 12, "every edge was seen: {seen:?}");
 }

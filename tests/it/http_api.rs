@@ -76,8 +76,8 @@ async fn rejects_are_the_same_octets_whatever_the_cause() {
     let app = TestApp::new().await;
     let key = app.key("web", Scope::Verify, None).await;
     app.user("empty").await;
-    app.user_with("pending", Kind::Totp, false).await;
     app.user_with("used", Kind::Totp, true).await;
+    app.user_with("pending", Kind::Totp, false).await;
     app.user_with("wrong", Kind::Totp, true).await;
     app.user_with("locked", Kind::Totp, true).await;
     app.user_with("disabled", Kind::Totp, true).await;

@@ -6,6 +6,7 @@
 //!                    -> user by user: one change, one audit record each; many share a commit
 //! ```
 //!
+//! Each call sees to so many users and names the last; the asker goes on behind that one.
 //! It may be interrupted and run again: who was seen to is not seen to twice. Whose steps cannot be
 //! read any more loses the steps up to the last one that was consumed, never a guarantee.
 
@@ -21,6 +22,7 @@ use crate::model::id::Serial;
 use crate::model::token::LifeCycle;
 use crate::model::token::Token;
 use crate::model::token::TokenState;
+use crate::model::user::Waiver;
 use crate::model::user_key::UserKey;
 use crate::service::Service;
 use crate::service::admin::AdminError;
@@ -40,6 +42,10 @@ pub struct Recovered {
     pub count: usize,
     /// The first of them.
     pub users: Vec<Astray>,
+    /// An outage that begins in the time to come, and is left as it is.
+    pub outage: Option<Waiver>,
+    /// The last user who was looked at, while there are more.
+    pub next: Option<UserKey>,
 }
 
 /// A user of whom something lay in a time that is to come.
@@ -69,11 +75,23 @@ impl Found {
 
 impl Service {
     /// Vouches for the present time although later times are on record, and takes back what these left
-    /// behind.
-    pub async fn recover_clock(&self, by: By) -> Result<Recovered, AdminError> {
-        self.store.change(Change::AcceptClock, by.clone()).await?;
+    /// behind: of the first `most` users after `after`, whom the answer before named.
+    pub async fn recover_clock(
+        &self,
+        mut after: Option<UserKey>,
+        most: usize,
+        by: By,
+    ) -> Result<Recovered, AdminError> {
+        if after.is_none() {
+            self.store.change(Change::AcceptClock, by.clone()).await?;
+        }
         let found = self.consumed(by.at).await?;
-        let mut recovered = Recovered::default();
+        let outage = self.store.outage().await?;
+        let mut recovered = Recovered {
+            outage: outage.filter(|outage| outage.from > by.at),
+            ..Recovered::default()
+        };
+        self.clock_watch.vouched();
         if found.complete && found.ahead_from.is_none() {
             return Ok(recovered);
         }
@@ -84,11 +102,12 @@ impl Service {
             lock_for: locks.max().unwrap_or_default(),
             ahead_from: found.ahead_from,
         };
-        let mut after = None;
+        let mut left = most.max(1);
         loop {
-            let users = self.store.users(after.as_ref(), PAGE).await?;
+            let users = self.store.users(after.as_ref(), PAGE.min(left)).await?;
             let Some(last) = users.last() else { break };
             after = Some(last.key.clone());
+            left -= users.len();
             let keys = users.iter().map(|user| &user.key);
             let astray = keys.map(|key| self.reanchored(key, &found, present, &by));
             for astray in try_join_all(astray).await?.into_iter().flatten() {
@@ -96,6 +115,10 @@ impl Service {
                 if recovered.users.len() < SHOWN {
                     recovered.users.push(astray);
                 }
+            }
+            if left == 0 {
+                recovered.next = after;
+                return Ok(recovered);
             }
         }
         self.reanchor_rest(&found, present, by).await?;
@@ -125,9 +148,14 @@ impl Service {
                 match &record.event {
                     Event::Change(change) => accepted |= change.action == ACCEPT_CLOCK,
                     Event::Decision(decision) => {
-                        if let (Some(serial), Some(step)) = (&decision.serial, decision.step) {
-                            found.steps.entry(serial.clone()).or_default().push(step);
+                        let (Some(serial), Some(step)) = (&decision.serial, decision.step) else {
+                            continue;
+                        };
+                        // Before the clock was ahead: of those alone who came in while it was.
+                        if accepted && record.at <= at && !found.steps.contains_key(serial) {
+                            continue;
                         }
+                        found.steps.entry(serial.clone()).or_default().push(step);
                     }
                 }
             }

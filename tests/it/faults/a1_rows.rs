@@ -9,8 +9,8 @@ use oncegate::store::StoreError;
 use oncegate::store::medium::Directory;
 use oncegate::time::UnixTime;
 
-use crate::support::codes::RFC_SECRET;
-use crate::support::codes::hotp;
+use crate::support::codes::hotp_of;
+use crate::support::codes::secret_of;
 use crate::support::daemon::Daemon;
 use crate::support::daemon::Site;
 use crate::support::net::Http;
@@ -32,8 +32,8 @@ struct House {
 impl House {
     fn new() -> Self {
         let site = Site::new();
-        let alice = site.enrol("alice", "hotp", RFC_SECRET);
-        let bob = site.enrol("bob", "hotp", RFC_SECRET);
+        let alice = site.enrol("alice", "hotp", &secret_of("alice"));
+        let bob = site.enrol("bob", "hotp", &secret_of("bob"));
         site.radius_client("nas", "testing123");
         let key = site.api_client("app");
         let mut house = Self {
@@ -56,7 +56,7 @@ impl House {
 
     fn ask(&self, daemon: &Daemon, user: &str, counter: u64) -> (u16, String) {
         let mut http = Http::new(daemon.http, &self.key);
-        let (status, answer) = http.verify(user, &hotp(counter)).unwrap();
+        let (status, answer) = http.verify(user, &hotp_of(user, counter)).unwrap();
         let decision = answer["decision"].as_str().unwrap_or_default();
         (status, decision.to_owned())
     }
@@ -123,7 +123,7 @@ fn damage_is_named_by_doctor_log_and_metric_without_secrets() {
     house.alice_waits(&daemon);
     let mut radius = Radius::new(daemon.radius, "testing123");
     radius.patience(Duration::from_millis(300));
-    assert_eq!(radius.ask("alice", &hotp(0)), None, "silence");
+    assert_eq!(radius.ask("alice", &hotp_of("alice", 0)), None, "silence");
     let (_, page) = Http::new(daemon.http, &house.key)
         .send("GET", "/metrics", b"")
         .unwrap();
@@ -144,7 +144,7 @@ fn damage_is_named_by_doctor_log_and_metric_without_secrets() {
         .lines()
         .filter(|line| line.contains("a row of the store is damaged"));
     assert_eq!(lines.count(), 1, "said once: {log}");
-    assert!(log.contains(&house.alice) && !log.contains("12345678901234567890"));
+    assert!(log.contains(&house.alice) && !log.contains("123456789012345"));
 }
 
 /// Anybody can write a group into a row; only the store can make its tag.

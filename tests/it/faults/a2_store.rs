@@ -20,8 +20,8 @@ use oncegate::time::UnixTime;
 use serde_json::Value;
 
 use crate::support::Random;
-use crate::support::codes::RFC_SECRET;
-use crate::support::codes::hotp;
+use crate::support::codes::hotp_of;
+use crate::support::codes::secret_of;
 use crate::support::daemon::Site;
 use crate::support::net::Http;
 use crate::support::rowfile;
@@ -44,12 +44,14 @@ impl House {
         let site = Site::new();
         let key = site.api_client("app");
         for user in 0..USERS {
-            site.enrol(&format!("user{user}"), "hotp", RFC_SECRET);
+            let user = format!("user{user}");
+            site.enrol(&user, "hotp", &secret_of(&user));
         }
         let daemon = site.serve();
         let mut http = Http::new(daemon.http, &key);
         for user in 0..USERS {
-            let (status, answer) = http.verify(&format!("user{user}"), &hotp(0)).unwrap();
+            let user = format!("user{user}");
+            let (status, answer) = http.verify(&user, &hotp_of(&user, 0)).unwrap();
             assert_eq!((status, &answer["decision"]), (200, &Value::from("accept")));
         }
         assert!(daemon.terminate().success());
@@ -88,7 +90,7 @@ impl House {
         for user in 0..USERS {
             let user = format!("user{user}");
             let mut ask = |counter| {
-                let (status, answer) = http.verify(&user, &hotp(counter)).unwrap();
+                let (status, answer) = http.verify(&user, &hotp_of(&user, counter)).unwrap();
                 (
                     status,
                     answer["decision"].as_str().unwrap_or_default().to_owned(),
@@ -172,7 +174,8 @@ fn flipped_page_headers_are_refused_or_survived_and_repaired() {
         let daemon = house.site.serve();
         let mut http = Http::new(daemon.http, &house.key);
         for user in 0..USERS {
-            let (status, answer) = http.verify(&format!("user{user}"), &hotp(0)).unwrap();
+            let user = format!("user{user}");
+            let (status, answer) = http.verify(&user, &hotp_of(&user, 0)).unwrap();
             assert_eq!(status, 200, "{about}: {answer}");
             assert_eq!(answer["decision"], "reject", "{about}: accepted twice");
         }

@@ -268,3 +268,140 @@ async fn what_was_done_is_in_the_audit_of_the_user() {
         assert!(record.contains(&step.to_string()), "{record}");
     }
 }
+
+fn shown(status: &Value) -> Option<i64> {
+    status["clock_jump"]["seconds"].as_i64()
+}
+
+/// Nobody else says it: codes of another time are accepted, those of the present refused.
+#[tokio::test]
+async fn a_jump_of_the_clock_is_said_until_somebody_vouches_for_it() {
+    let lab = lab().await;
+    let status = async || lab.admin("GET", "/v1/admin/status").await;
+    let look = |running: u64| lab.service().watch_clock(Duration::from_secs(running));
+    assert_eq!(look(100), None, "the first look");
+    lab.clock.advance(Duration::from_secs(5));
+    assert_eq!(look(105), None);
+    lab.clock.advance(Duration::from_secs(64));
+    assert_eq!(look(110), None, "59 s are within the step");
+    assert_eq!(shown(&status().await), None);
+    lab.clock.advance(DAY);
+    let jump = look(115).expect("a jump");
+    assert_eq!(jump.seconds(), 86_395);
+    assert_eq!(shown(&status().await), Some(86_395));
+    assert_eq!(look(115), None, "said once");
+    // Put right again: that is one, too.
+    lab.clock.set(START.plus(MINUTE));
+    assert!(look(120).expect("a jump").seconds() < -86_000);
+    assert_eq!(lab.service().clock_jumps(), 2);
+    assert!(shown(&status().await).is_some_and(|seconds| seconds < 0));
+    recover(&lab).await;
+    assert_eq!(shown(&status().await), None, "vouched for");
+    // A machine that slept: the other clock stands still meanwhile.
+    lab.clock.advance(MINUTE * 90);
+    assert!(look(121).is_some());
+    lab.clock.advance(DAY);
+    assert_eq!(shown(&status().await), None, "a day later");
+}
+
+#[tokio::test]
+async fn a_start_compares_the_clock_with_the_record() {
+    let mut lab = lab().await;
+    for (at, wanted) in [
+        (START.plus(Duration::from_secs(20)), None),
+        (START.plus(DAY * 6), None),
+        (START.plus(DAY * 8), Some(8 * 86_400)),
+        (UnixTime::from_secs(START.as_secs() - 60), Some(-60)),
+    ] {
+        lab.clock.set(at);
+        lab.restart().await;
+        let jump = lab.service().watch_clock_at_start();
+        assert_eq!(jump.map(|jump| jump.seconds()), wanted, "{at}");
+        let status = lab.admin("GET", "/v1/admin/status").await;
+        assert_eq!(shown(&status), wanted, "{at}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_that_mends_it_is_named() {
+    let house = crate::support::explained::House::new().await;
+    let service = &house.test.service;
+    service.watch_clock(Duration::ZERO);
+    house.test.clock.advance(DAY);
+    service.watch_clock(Duration::from_secs(5)).expect("a jump");
+    for command in ["status", "doctor"] {
+        let (_, out, err) = house.run(&[command]);
+        assert!(
+            out.contains("oncegate clock recover"),
+            "{command}: {out}{err}"
+        );
+        assert!(out.contains("86395 s"), "{command}: {out}{err}");
+    }
+}
+
+#[tokio::test]
+async fn an_outage_that_was_declared_ahead_is_listed() {
+    let lab = lab().await;
+    let declare = async |reason: &str| {
+        let declared = lab.service().declare_outage(DAY, reason, lab.by()).await;
+        declared.expect("an outage");
+    };
+    declare("of the present").await;
+    lab.clock.advance(MINUTE);
+    assert!(recover(&lab).await["outage"].is_null(), "it is under way");
+    lab.clock.set(START.plus(DAY * 30));
+    declare("of the time to come").await;
+    lab.clock.set(START.plus(MINUTE * 2));
+    for _ in 0..2 {
+        let answer = recover(&lab).await;
+        assert_eq!(
+            answer["outage"]["reason"], "of the time to come",
+            "{answer}"
+        );
+    }
+    lab.service().end_outage(lab.by()).await.expect("it ends");
+    assert!(recover(&lab).await["outage"].is_null());
+}
+
+/// Each call is bounded; together they see to everybody, and once.
+#[tokio::test]
+async fn many_users_are_seen_to_in_parts() {
+    let lab = lab().await;
+    let names = ["bert", "carl", "dora", "emma"];
+    for name in names {
+        lab.user(name, None, None).await;
+        lab.token(name, Kind::Totp, Digits::SIX).await;
+    }
+    lab.clock.set(START.plus(DAY));
+    let ask = async |name: &str, step: u64| {
+        let code = code_of(name, Digits::SIX, step);
+        lab.http("vpn", json!({ "user": name, "otp": code })).await;
+        lab.reason(name).await
+    };
+    for name in names {
+        assert_eq!(ask(name, step(START.plus(DAY))).await, "totp_ok");
+    }
+    lab.clock.set(START.plus(MINUTE));
+    let (mut seen, mut after) = (Vec::new(), String::new());
+    for call in 0..9 {
+        let path = format!("/v1/admin/clock/recover?limit=2{after}");
+        let answer = lab.admin("POST", &path).await;
+        seen.extend(users(&answer).into_iter().map(str::to_owned));
+        let Some(next) = answer["next"].as_str() else {
+            assert_eq!(call, 2, "{answer}");
+            break;
+        };
+        after = format!("&after={next}");
+    }
+    let wanted = names.map(|name| format!("{name}@default"));
+    assert_eq!(seen, wanted);
+    for name in names {
+        assert_eq!(ask(name, step(START) + 2).await, "totp_ok", "{name}");
+    }
+    lab.clock.set(START.plus(DAY));
+    assert_eq!(ask("dora", step(START.plus(DAY))).await, "used_code");
+    let audit = lab.admin("GET", "/v1/admin/audit?limit=500").await;
+    let records = audit["records"].as_array().expect("records").iter();
+    let vouched = records.filter(|one| one["action"] == "clock_accept");
+    assert_eq!(vouched.count(), 1, "one word for all of them");
+}

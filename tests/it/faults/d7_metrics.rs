@@ -11,8 +11,8 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::support::codes::RFC_SECRET;
-use crate::support::codes::hotp;
+use crate::support::codes::hotp_of;
+use crate::support::codes::secret_of;
 use crate::support::daemon::Daemon;
 use crate::support::daemon::Site;
 use crate::support::net::Http;
@@ -124,7 +124,7 @@ fn busy() -> (Site, Daemon) {
     );
     std::fs::write(&config, text).unwrap();
     for user in ["alice", "mallory"] {
-        site.enrol(user, "hotp", RFC_SECRET);
+        site.enrol(user, "hotp", &secret_of(user));
     }
     site.radius_client("nas", SECRET);
     let key = site.api_client("web");
@@ -132,10 +132,10 @@ fn busy() -> (Site, Daemon) {
     let mut http = Http::new(daemon.http, &key);
     let mut radius = Radius::new(daemon.radius, SECRET);
     assert_eq!(
-        http.verify("alice", &hotp(0)).unwrap().1["decision"],
+        http.verify("alice", &hotp_of("alice", 0)).unwrap().1["decision"],
         "accept"
     );
-    assert!(radius.ask("alice", &hotp(1)).is_some());
+    assert!(radius.ask("alice", &hotp_of("alice", 1)).is_some());
     for code in ["typed-by-a-stranger", "000000"] {
         assert_eq!(http.verify("no-such-user", code).unwrap().0, 200);
         assert!(radius.ask("no-such-user", code).is_some());

@@ -28,8 +28,6 @@ use oncegate::otp::Matches;
 use oncegate::otp::Period;
 use oncegate::otp::throttle::Lockout;
 use oncegate::secret::Key256;
-use oncegate::secret::OtpKey;
-use oncegate::secret::SecretBytes;
 use oncegate::secret::SystemEntropy;
 use oncegate::store::By;
 use oncegate::store::Change;
@@ -125,7 +123,7 @@ pub(crate) fn token(name: &str, serial: &str) -> Token {
         algorithm: Algorithm::Sha1,
         digits: Digits::SIX,
         period: Period::THIRTY,
-        key: OtpKey::new(SecretBytes::from(&b"12345678901234567890"[..])).unwrap(),
+        key: crate::support::codes::key_of(name),
         created: NOW,
         revision: 1,
     }

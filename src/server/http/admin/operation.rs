@@ -12,7 +12,9 @@ use crate::api::Problem;
 use crate::model::reason::Decision;
 use crate::model::reason::Reason;
 use crate::server::http::App;
+use crate::server::http::admin::user_key;
 use crate::server::http::answer;
+use crate::server::http::body::Query;
 use crate::server::http::error::Failure;
 use crate::server::http::forms;
 use crate::store::By;
@@ -82,11 +84,13 @@ pub(crate) async fn list_policies(State(app): State<Arc<App>>) -> Response {
 /// Vouches for the present time although later times are on record.
 ///
 /// What a clock that was ahead left behind is taken back: steps are used up that were really used, and
-/// no others; waits end within their length from now. It may be repeated when it was interrupted.
+/// no others; waits end within their length from now. It may be repeated when it was interrupted. Each call
+/// sees to 100,000 users at most: ask again with `after` while the answer has `next`.
 #[utoipa::path(
     post,
     path = "/v1/admin/clock/recover",
     tag = "operation",
+    params(api::ClockPage),
     responses(
         (status = 200, description = "Done, and who is concerned", body = api::ClockRecovered),
         (status = "default", description = "Failure", body = Problem,
@@ -96,14 +100,22 @@ pub(crate) async fn list_policies(State(app): State<Arc<App>>) -> Response {
 pub(crate) async fn recover_clock(
     State(app): State<Arc<App>>,
     Extension(by): Extension<By>,
+    Query(page): Query<api::ClockPage>,
 ) -> Result<Response, Failure> {
-    let now = by.at.rfc3339();
-    let recovered = app.service().recover_clock(by).await?;
+    let after = page.after.as_deref().map(user_key).transpose()?;
+    let limit = page.limit.unwrap_or(RECOVERED);
+    if !(1..=RECOVERED).contains(&limit) {
+        return Err(Failure::malformed("limit: 1 to 100000"));
+    }
+    let (at, now) = (by.at, by.at.rfc3339());
+    let recovered = app.service().recover_clock(after, limit, by).await?;
     let users = recovered.users.into_iter();
     let answer = api::ClockRecovered {
         recovered: true,
         now,
         affected: recovered.count,
+        outage: recovered.outage.map(|outage| forms::waiver(&outage, at)),
+        next: recovered.next.map(|user| user.to_string()),
         users: users
             .map(|astray| api::ClockAffected {
                 user: astray.user.to_string(),
@@ -223,7 +235,15 @@ async fn present(app: &App) -> Result<api::Status, Failure> {
             let concerns = validity.concerns(now).into_iter();
             concerns.map(|concern| concern.what).collect()
         }),
+        clock_jump: service.clock_jump().map(|jump| api::ClockJump {
+            at: jump.to.rfc3339(),
+            seconds: jump.seconds(),
+            detail: jump.to_string(),
+        }),
         now: now.rfc3339(),
         last_seen: service.store().high_water().rfc3339(),
     })
 }
+
+/// Most users of one call that puts the clock right: some seconds.
+const RECOVERED: usize = 100_000;

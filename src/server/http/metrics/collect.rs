@@ -21,6 +21,7 @@ pub(super) struct Collected {
     gateways: Vec<GatewayStatus>,
     waiting: usize,
     notices: [(&'static str, u64); 3],
+    clock_jumps: u64,
 }
 
 impl Collected {
@@ -32,6 +33,7 @@ impl Collected {
             locked: service.locked(),
             gateways: service.courier().gateways(),
             waiting: notices.waiting(),
+            clock_jumps: service.clock_jumps(),
             notices: [
                 ("sent", notices.sent()),
                 ("failed", notices.failed()),
@@ -60,6 +62,10 @@ impl Collector for Collected {
             let labels = [("result", *result)];
             family.encode_family(&labels)?.encode_counter(count, none)?;
         }
+        let (name, help) = ("oncegate_clock_jumps", "Jumps of the clock since start");
+        encoder
+            .encode_descriptor(name, help, None, MetricType::Counter)?
+            .encode_counter(&self.clock_jumps, none)?;
         let (name, help) = ("oncegate_notices_waiting", "Notices that are not done yet");
         encoder
             .encode_descriptor(name, help, None, MetricType::Gauge)?
