@@ -79,6 +79,7 @@ use crate::store::record;
 use crate::store::record::Table;
 use crate::store::seal::Sealer;
 use crate::store::session;
+use crate::store::users::namesakes;
 use crate::store::wanted::Wanted;
 use crate::store::writer::Command;
 use crate::store::writer::Gauges;
@@ -744,35 +745,6 @@ fn device_state(rows: &Reader<'_>, device: Device) -> Result<(Device, DeviceStat
     let state = rows.needed(Table::DeviceStates, key, record::device_state)?;
     Ok((device, state))
 }
-
-/// Users of the same name in other realms. Realms are found by skipping from one to the next.
-fn namesakes(rows: &Reader<'_>, user: &UserKey) -> Result<Vec<UserKey>, StoreError> {
-    let mut found = Vec::new();
-    let mut from = Vec::new();
-    for _ in 0..REALMS {
-        let mut realm = None;
-        rows.list(Table::Users, b"", Bound::Excluded(&from), |key, _| {
-            realm = Some(record::owner(key)?.realm().to_owned());
-            Ok(false)
-        })?;
-        let Some(realm) = realm else { break };
-        let other = UserKey::with_realm(user.name(), &realm);
-        if let Some(other) = other.ok().filter(|other| other != user)
-            && rows
-                .get(Table::Users, &record::user_key(&other), |_| Ok(()))?
-                .is_some()
-        {
-            found.push(other);
-        }
-        // Behind every row of the realm: a zero ends its name in their keys.
-        from = realm.into_bytes();
-        from.push(1);
-    }
-    Ok(found)
-}
-
-/// Most realms that are looked at for users of the same name.
-const REALMS: usize = 64;
 
 fn page<T>(
     rows: &Reader<'_>,

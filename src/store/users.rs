@@ -1,5 +1,7 @@
 //! What changes of users do to the rows. No IO of its own.
 
+use std::ops::Bound;
+
 use crate::model::user::Touched;
 use crate::model::user::User;
 use crate::model::user::Waiver;
@@ -20,6 +22,7 @@ use crate::store::evaluate::token_state;
 use crate::store::evaluate::token_state_write;
 use crate::store::evaluate::user_state;
 use crate::store::evaluate::user_state_write;
+use crate::store::fold::Reader;
 use crate::store::record;
 use crate::store::record::Former;
 use crate::store::record::RowWrite;
@@ -212,3 +215,32 @@ pub(super) fn contacts(
     let words: Vec<&str> = changed.map(|(word, _)| *word).collect();
     Ok((!words.is_empty()).then(|| words.join(", ")))
 }
+
+/// Users of the same name in other realms. Realms are found by skipping from one to the next.
+pub(super) fn namesakes(rows: &Reader<'_>, user: &UserKey) -> Result<Vec<UserKey>, StoreError> {
+    let mut found = Vec::new();
+    let mut from = Vec::new();
+    for _ in 0..REALMS {
+        let mut realm = None;
+        rows.list(Table::Users, b"", Bound::Excluded(&from), |key, _| {
+            realm = Some(record::owner(key)?.realm().to_owned());
+            Ok(false)
+        })?;
+        let Some(realm) = realm else { break };
+        let other = UserKey::with_realm(user.name(), &realm);
+        if let Some(other) = other.ok().filter(|other| other != user)
+            && rows
+                .get(Table::Users, &record::user_key(&other), |_| Ok(()))?
+                .is_some()
+        {
+            found.push(other);
+        }
+        // Behind every row of the realm: a zero ends its name in their keys.
+        from = realm.into_bytes();
+        from.push(1);
+    }
+    Ok(found)
+}
+
+/// Most realms that are looked at for users of the same name.
+const REALMS: usize = 64;

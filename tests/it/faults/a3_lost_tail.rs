@@ -25,6 +25,7 @@ use serde_json::Value;
 use crate::support::Random;
 use crate::support::codes::RFC_SECRET;
 use crate::support::codes::hotp;
+use crate::support::codes::secret_of;
 use crate::support::daemon::Site;
 use crate::support::disk::Disk;
 use crate::support::net::Http;
@@ -291,7 +292,7 @@ fn a_head_that_is_gone_or_not_ours_is_refused_named_and_mended() {
 fn a_repair_without_a_head_closes_what_may_have_been_used() {
     for further in [false, true] {
         let killed = Killed::new(0, site());
-        killed.site.enrol("bob", "totp", RFC_SECRET);
+        killed.site.enrol("bob", "totp", &secret_of("bob"));
         let mut files = killed.before.clone();
         if further {
             // A checkpoint has it already: `main.redb` is further than the log.
