@@ -291,7 +291,7 @@ fn removed(event: &ChangeEvent, record: &AuditRecord) -> Option<Notice> {
     })
 }
 
-/// The field of a record about addresses that a removed user had until lately: `sms +8210…, email a@b`.
+/// The field of a record about addresses that a removed user had until lately: `sms +8210123, email a@b`.
 pub const FORMER_CONTACTS: &str = "former_contacts";
 
 /// A new token, by the state that it was made in.
