@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::model::client::Client;
 use crate::model::id::RequestId;
 use crate::model::session::Accounting;
+use crate::model::user_key::UserKey;
 use crate::service::Service;
 use crate::service::ServiceError;
 use crate::store::By;
@@ -80,7 +81,22 @@ impl Service {
         let newest = at.min(self.store.high_water()).as_millis();
         let quiet = u64::try_from(quiet.as_millis()).unwrap_or(u64::MAX);
         let before = UnixTime::from_millis(newest.saturating_sub(quiet));
-        while self.some(Change::ForgetSessions { before }, &by).await? {}
+        let old = Change::ForgetSessions { before, user: None };
+        while self.some(old.clone(), &by).await? {}
+        Ok(())
+    }
+
+    /// Forgets all sessions of a user.
+    pub(super) async fn forget_sessions_of(
+        &self,
+        user: &UserKey,
+        by: &By,
+    ) -> Result<(), ServiceError> {
+        let all = Change::ForgetSessions {
+            before: UnixTime::from_millis(u64::MAX),
+            user: Some(user.clone()),
+        };
+        while self.some(all.clone(), by).await? {}
         Ok(())
     }
 

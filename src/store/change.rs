@@ -354,7 +354,7 @@ fn writes(
         Change::ForgetSources { before } => forget_sources(rows, *before, keys.now),
         Change::ReportSession(report) => session::report(rows, report),
         Change::EndSessions { client, nas, at } => session::end_of_nas(rows, client, nas, *at),
-        Change::ForgetSessions { before } => session::forget(rows, *before),
+        Change::ForgetSessions { before, user } => session::forget(rows, *before, user.as_ref()),
         Change::CreateToken(token, state) => create_token(rows, token, state, keys),
         Change::SetTokenState {
             serial,

@@ -378,10 +378,12 @@ pub enum Change {
         /// When it restarted.
         at: UnixTime,
     },
-    /// Forgets sessions without a report since this time, some at a time; not found when there is none.
+    /// Removes sessions from the list, some at a time; not found when there is none.
     ForgetSessions {
-        /// Reports after it are kept.
+        /// Those without a report since.
         before: UnixTime,
+        /// Only this user's.
+        user: Option<UserKey>,
     },
     /// A new token and where its moving factor starts; conflict when the serial exists.
     CreateToken(Token, TokenState),

@@ -6,6 +6,7 @@ use crate::model::session::NAS_REBOOT;
 use crate::model::session::Report;
 use crate::model::session::Session;
 use crate::model::session::SessionKey;
+use crate::model::user_key::UserKey;
 use crate::store::StoreError;
 use crate::store::evaluate::gone;
 use crate::store::evaluate::put;
@@ -88,12 +89,21 @@ pub(super) fn end_of_nas(
     some(writes)
 }
 
-/// Forgets sessions without a report since `before`, at most [`MOST`]; not found when there is none.
-pub(super) fn forget(rows: &Working<'_>, before: UnixTime) -> Result<Vec<RowWrite>, StoreError> {
+/// Forgets sessions without a report since `before`, of one user or of all, at most [`MOST`]; not found when
+/// there is none.
+pub(super) fn forget(
+    rows: &Working<'_>,
+    before: UnixTime,
+    user: Option<&UserKey>,
+) -> Result<Vec<RowWrite>, StoreError> {
+    let user = user.map(ToString::to_string);
+    let goes = |session: Session| {
+        session.updated < before && user.as_ref().is_none_or(|user| *user == session.user)
+    };
     let mut writes = Vec::new();
     for key in rows.keys(Table::Sessions, b"")? {
         let session = rows.get(Table::Sessions, &key, |row| record::session(&key, row))?;
-        if session.is_some_and(|session| session.updated < before) {
+        if session.is_some_and(goes) {
             writes.push(gone(Table::Sessions, key));
         }
         if writes.len() == MOST {

@@ -46,7 +46,7 @@ pub(super) fn words(change: &Change, by: &By) -> (&'static str, String) {
             (action, report.session.key.id.clone())
         }
         Change::EndSessions { nas, .. } => ("sessions_end", nas.clone()),
-        Change::ForgetSessions { before } => ("sessions_forget", before.rfc3339()),
+        Change::ForgetSessions { before, .. } => ("sessions_forget", before.rfc3339()),
         Change::CreateToken(token, _) => ("token_add", token.serial.to_string()),
         Change::SetTokenState { serial, state, .. } => {
             let action = match state {
@@ -119,6 +119,9 @@ pub(super) fn concerned(rows: &Working<'_>, change: &Change) -> Result<Option<St
             return rows.get(Table::Owners, serial.as_str().as_bytes(), owner);
         }
         Change::Note { user, .. } => return Ok(user.clone()),
+        Change::ForgetSessions { user, .. } => {
+            return Ok(user.as_ref().map(ToString::to_string));
+        }
         Change::ReportSession(report) => {
             let user = &report.session.user;
             return Ok((!user.is_empty()).then(|| user.clone()));
@@ -130,7 +133,6 @@ pub(super) fn concerned(rows: &Working<'_>, change: &Change) -> Result<Option<St
         | Change::Learn { .. }
         | Change::ForgetSources { .. }
         | Change::EndSessions { .. }
-        | Change::ForgetSessions { .. }
         | Change::ExpireTokens
         | Change::SetOutage(_)
         | Change::Delegate(_)

@@ -132,9 +132,10 @@ impl Service {
     pub async fn erase_user(&self, key: &UserKey, by: By) -> Result<(), AdminError> {
         let change = Change::EraseUser(key.clone());
         self.store
-            .change(change, by)
+            .change(change, by.clone())
             .await
-            .map_err(|error| missing(error, "user"))
+            .map_err(|error| missing(error, "user"))?;
+        Ok(self.forget_sessions_of(key, &by).await?)
     }
 
     /// Forgets the failures and locks of a user and its tokens.

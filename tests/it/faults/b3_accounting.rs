@@ -397,6 +397,24 @@ fn the_list_goes_page_by_page() {
 }
 
 #[test]
+fn what_is_listed_of_an_erased_user_goes() {
+    let site = site();
+    let _daemon = site.serve();
+    let mut nas = Nas::new(accounting(&site));
+    for (session, user) in [("1", "alice"), ("2", "bob"), ("3", "alice@corp")] {
+        nas.report(START, session, &[(Type::UserName, user.as_bytes())]);
+    }
+    let erased = site.run(&["user", "erase", "alice", "--yes"]);
+    assert!(erased.status.success(), "{erased:?}");
+    let left = sessions(&site, &[]);
+    let left: Vec<&str> = left
+        .iter()
+        .map(|one| one["user"].as_str().unwrap())
+        .collect();
+    assert_eq!(left, ["bob@default", "alice@corp"]);
+}
+
+#[test]
 fn openvpn_logs_in_by_its_radius_plugin() {
     if !require("openvpn", "openvpn openvpn-auth-radius") {
         return;
