@@ -298,7 +298,7 @@ impl Prune {
     async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let before = self.before;
         let question = format!("Remove audit records before {before} for good?");
-        input::vouch(&question, self.yes)?;
+        input::confirm(&question, self.yes)?;
         let api = context.transport().await?;
         let path = admin(&["audit", "prune"]);
         let wanted = api::AuditPrune {

@@ -281,7 +281,7 @@ impl Client {
                 hints::introduce(context, &api, &created, "Rotated").await?;
             }
             Self::Remove(Remove { name, yes }) => {
-                input::vouch(
+                input::confirm(
                     &format!("Remove client {name}? Its requests go unanswered."),
                     yes,
                 )?;

@@ -76,7 +76,7 @@ impl Delegation {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         if let Self::Remove(Remove { from, to, yes }) = &self {
             let question = format!("Take back the right of {from} that was lent to {to}?");
-            input::vouch(&question, *yes)?;
+            input::confirm(&question, *yes)?;
         }
         let api = context.transport().await?;
         let path = admin(&["delegations"]);

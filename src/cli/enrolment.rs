@@ -179,7 +179,7 @@ impl Renew {
 impl Revoke {
     pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
         let serial = &self.serial;
-        input::vouch(&format!("Revoke token {serial} for ever?"), self.yes)?;
+        input::confirm(&format!("Revoke token {serial} for ever?"), self.yes)?;
         let body = api::Revoke {
             reason: Some(self.reason),
         };

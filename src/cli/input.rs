@@ -248,7 +248,16 @@ pub(super) fn warn_of_arguments() {
     output::warn("warning: every user of this machine can read secrets on a command line");
 }
 
-/// Asks before something is destroyed for good. Without a terminal `--yes` must have been given: a command
+/// Asks at a terminal before something is removed or revoked. A program that is run by another one is not
+/// asked.
+pub(super) fn confirm(question: &str, yes: bool) -> Result<(), CliError> {
+    if yes || !io::stdin().is_terminal() {
+        return Ok(());
+    }
+    ask(question, &mut io::stdin().lock())
+}
+
+/// Asks before what cannot be made good by any other command. Without a terminal `--yes` must have been given: a command
 /// whose input is redirected by accident destroys nothing.
 pub(super) fn vouch(question: &str, yes: bool) -> Result<(), CliError> {
     if yes {

@@ -209,7 +209,7 @@ impl Token {
             Self::Link(link) => link.run(context).await?,
             Self::Unlink(unlink) => unlink.run(context).await?,
             Self::Remove(Destroy { serial, yes }) => {
-                input::vouch(&format!("Remove token {serial} and its record?"), yes)?;
+                input::confirm(&format!("Remove token {serial} and its record?"), yes)?;
                 let api = context.transport().await?;
                 api.order(Method::DELETE, &admin(&["tokens", &serial]))
                     .await?;

@@ -375,7 +375,7 @@ impl User {
             Self::Exempt(exempt) => exempt.run(context, "exemption").await?,
             Self::Remove(Remove { who, yes }) => {
                 let user = who.key()?;
-                input::vouch(&format!("Remove user {user} with all tokens?"), yes)?;
+                input::confirm(&format!("Remove user {user} with all tokens?"), yes)?;
                 let api = context.transport().await?;
                 api.order(Method::DELETE, &admin(&["users", &user])).await?;
                 let user = UserKey::parse(&user).map_or(user, |key| key.to_string());

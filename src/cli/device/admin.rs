@@ -74,7 +74,7 @@ impl Remove {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let id = self.id.to_ascii_uppercase();
         let question = format!("Revoke device {id} and its tokens for ever?");
-        input::vouch(&question, self.yes)?;
+        input::confirm(&question, self.yes)?;
         let api = context.transport().await?;
         api.order(Method::DELETE, &admin(&["devices", &id])).await?;
         context.out.show(&json!({ "revoked": id }), |_| {

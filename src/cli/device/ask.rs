@@ -215,7 +215,7 @@ impl Revoke {
         let state = self.file.load(context)?;
         let id = self.id.unwrap_or_else(|| state.device.clone());
         let question = format!("Revoke device {id} and its tokens for ever?");
-        input::vouch(&question, self.yes)?;
+        input::confirm(&question, self.yes)?;
         let mut path = "/v1/device/".to_owned();
         percent_encode(&id, &mut path);
         let protocol = Protocol::of(&state)?;
