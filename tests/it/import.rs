@@ -126,7 +126,10 @@ fn a_user_twice_is_found_with_both_lines() {
         assert!(!message.contains(&one), "{message}");
     }
     // A further row for a further token is none.
-    let text = format!("user,secret,groups\nann,{one},vpn\nann,{two},\nbob,{one},\n");
+    let text = format!(
+        "user,secret,groups\nann,{one},vpn\nann,{two},\nbob,{},\n",
+        key(5)
+    );
     let (exit, done, _) = import(&site, "user", &text, &[]);
     assert_eq!((exit, made(&done)), (0, [2, 3, 0, 0]));
     // Tokens of a user who exists, one after the other or not.
