@@ -14,6 +14,7 @@ use std::collections::HashMap;
 
 use futures_util::future::try_join_all;
 
+use crate::model::audit::AuditRecord;
 use crate::model::audit::Event;
 use crate::model::clock::MARGIN;
 use crate::model::clock::Present;
@@ -135,8 +136,10 @@ impl Service {
         let mut count = 0;
         while end > health.first && count < MOST {
             let begin = end.saturating_sub(RECORDS).max(health.first);
-            let limit = usize::try_from(end - begin).unwrap_or(0);
-            let records = self.store.audit_after(begin - 1, limit).await?;
+            let Some(records) = self.records(begin, end).await? else {
+                // Whose steps are not known loses the steps up to the last one.
+                return Ok(Found::default());
+            };
             for record in records.iter().rev() {
                 count += 1;
                 if record.at > at {
@@ -163,6 +166,23 @@ impl Service {
         }
         found.complete = health.first <= 1 && count < MOST;
         Ok(found)
+    }
+
+    /// The records from `begin` to before `end`, all of them; `None`: there are not.
+    async fn records(&self, begin: u64, end: u64) -> Result<Option<Vec<AuditRecord>>, AdminError> {
+        let mut records: Vec<AuditRecord> = Vec::new();
+        let mut next = begin;
+        while next < end {
+            let limit = usize::try_from(end - next).unwrap_or(usize::MAX);
+            // What one file of the journal has of them.
+            let part = self.store.audit_after(next - 1, limit).await?;
+            if part.first().is_none_or(|first| first.seq != next) {
+                return Ok(None);
+            }
+            next += part.len() as u64;
+            records.extend(part);
+        }
+        Ok(Some(records))
     }
 
     async fn reanchored(

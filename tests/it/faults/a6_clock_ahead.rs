@@ -405,3 +405,44 @@ async fn many_users_are_seen_to_in_parts() {
     let vouched = records.filter(|one| one["action"] == "clock_accept");
     assert_eq!(vouched.count(), 1, "one word for all of them");
 }
+
+/// Files of the journal end anywhere among the records that are read together.
+#[tokio::test]
+async fn what_lies_in_several_files_of_the_journal_is_read() {
+    let lab = lab().await;
+    let fill = async || {
+        for _ in 0..40 {
+            let note = oncegate::store::Change::Note {
+                action: "test",
+                target: String::new(),
+                user: None,
+                detail: "x".repeat(60_000),
+            };
+            let store = lab.service().store();
+            store.change(note, lab.by()).await.expect("a note");
+        }
+    };
+    fill().await;
+    let ahead = START.plus(DAY);
+    lab.clock.set(ahead);
+    let first = step(ahead);
+    assert_eq!(present(&lab, first).await, "totp_ok");
+    fill().await;
+    lab.clock.advance(MINUTE * 5);
+    assert_eq!(present(&lab, first + 10).await, "totp_ok");
+    fill().await;
+    lab.clock.set(START.plus(MINUTE));
+    let answer = recover(&lab).await;
+    assert_eq!(answer["affected"], 1, "{answer}");
+    assert_eq!(present(&lab, step(START) + 2).await, "totp_ok");
+    // All were found: no other is void.
+    for (step, wanted) in [
+        (first, "used_code"),
+        (first + 4, "totp_ok"),
+        (first + 10, "used_code"),
+        (first + 12, "totp_ok"),
+    ] {
+        lab.clock.set(UnixTime::from_secs(step * 30));
+        assert_eq!(present(&lab, step).await, wanted, "{step}");
+    }
+}
