@@ -1,0 +1,66 @@
+//! The manual: pages for people, printed by `oncegate manual` and shown here as chapters.
+//!
+//! Each page is one Markdown file beside this one. What a page says of commands, configuration keys, metrics
+//! and tests is checked against the program (`tests/it/manual.rs`), and code refers to pages: `contract s8.1`,
+//! `threats T11`, `capabilities A13`.
+
+/// A page of the manual.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Page {
+    /// The word by which it is asked for.
+    pub topic: &'static str,
+    /// What it is about, in one line.
+    pub title: &'static str,
+    /// Its Markdown text.
+    pub text: &'static str,
+}
+
+macro_rules! pages {
+    ($($module:ident $topic:literal $title:literal;)*) => {
+        $(
+            #[doc = include_str!(concat!($topic, ".md"))]
+            pub mod $module {}
+        )*
+
+        /// All pages, in reading order.
+        pub const PAGES: &[Page] = &[$(Page {
+            topic: $topic,
+            title: $title,
+            text: include_str!(concat!($topic, ".md")),
+        }),*];
+    };
+}
+
+pages! {
+    start "start" "install, and the first five minutes";
+    concepts "concepts" "the words used everywhere; the life of a token";
+    policies "policies" "what users must present, and the limits";
+    appliances "appliances" "what to enter on VPN gateways and other NASes";
+    operate "operate" "the daily work; metrics; what to do when something is wrong";
+    http_api "http-api" "verification, enrolment and administration over HTTP";
+    device_protocol "device-protocol" "for authors of apps: the requests of a device, byte for byte";
+    contract "contract" "commands, configuration, defaults, and what always holds";
+    storage "storage" "files, formats, checks, repair";
+    threats "threats" "attacks, the defences, and the tests that prove them";
+    capabilities "capabilities" "what was asked for, and how far it is";
+}
+
+/// The page of a topic.
+pub fn page(topic: &str) -> Option<&'static Page> {
+    PAGES.iter().find(|page| page.topic == topic)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_are_found_by_their_topic_and_can_be_shown_on_any_terminal() {
+        for listed in PAGES {
+            assert_eq!(page(listed.topic), Some(listed));
+            assert!(listed.text.starts_with("# "), "{}", listed.topic);
+            assert!(listed.text.is_ascii(), "{}", listed.topic);
+        }
+        assert_eq!(page("nothing"), None);
+    }
+}
