@@ -24,6 +24,7 @@
 //! 0     secret      yes   -
 //! 0     wire        yes   -
 //! 0     diagnostic  yes   time
+//! 0     manual      yes   -
 //! 1     otp         yes   0
 //! 1     credential  yes   0
 //! 1     model       yes   0 otp credential
@@ -45,6 +46,7 @@
 
 // Base
 pub mod diagnostic;
+pub mod manual;
 pub mod secret;
 pub mod time;
 pub mod wire;

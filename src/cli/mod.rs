@@ -84,6 +84,7 @@ mod bench;
 
 // The command line about itself
 mod completions;
+mod manual;
 mod when;
 mod words;
 
@@ -175,6 +176,7 @@ enum Command {
     Bench(bench::Bench),
     Completions(completions::Completions),
     Man(completions::Man),
+    Manual(manual::Manual),
     #[command(hide = true)]
     Version(words::Version),
 }
@@ -380,6 +382,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, CliError>
         Command::Bench(command) => command.run(context).await,
         Command::Completions(command) => command.run(context),
         Command::Man(command) => command.run(context),
+        Command::Manual(command) => command.run(context),
         Command::Version(command) => command.run(context),
     }
 }

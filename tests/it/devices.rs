@@ -522,12 +522,8 @@ async fn the_documented_requests_are_answered_byte_for_byte() {
     );
     app.key("web", oncegate::model::client::Scope::Verify, None)
         .await;
-    let source = include_str!("../../src/server/http/device.rs");
-    let lines = source.lines().map_while(|line| line.strip_prefix("//!"));
-    let lines: Vec<&str> = lines
-        .map(|line| line.strip_prefix(' ').unwrap_or(line))
-        .collect();
-    let documented = lines.join("\n").replace("\n  ", "");
+    let page = oncegate::manual::page("device-protocol").unwrap();
+    let documented = page.text.replace("\n  ", "");
     for (sent, status) in [(enrol, "201 Created"), (otp, "200 OK")] {
         let mut text = format!(
             "{} {} HTTP/1.1\nHost: otp.example.com\n",

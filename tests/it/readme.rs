@@ -60,14 +60,14 @@ fn the_tour_prints_what_the_readme_shows() {
 }
 
 #[test]
-fn the_policy_it_shows_is_one() {
-    let readme = include_str!("../../README.md");
-    let chapter = readme.split("## Policies").nth(1).unwrap();
+fn the_policy_that_the_manual_shows_is_one() {
+    let page = oncegate::manual::page("policies").unwrap().text;
+    let chapter = page.split("## Policies").nth(1).unwrap();
     let chapter = chapter.split("\n## ").next().unwrap();
     let shown: Vec<Source> = chapter
         .split("```toml\n")
         .skip(1)
-        .map(|block| Source::new("README.toml", block.split("```").next().unwrap()))
+        .map(|block| Source::new("manual.toml", block.split("```").next().unwrap()))
         .collect();
     assert_eq!(shown.len(), 1);
     let policies = Policies::parse(&shown, &|_, _| Ok(())).unwrap();

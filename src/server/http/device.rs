@@ -1,114 +1,16 @@
-//! `/v1/device/*`: the protocol of enrolled devices, for authors of apps.
+//! `/v1/device/*`: the protocol of enrolled devices. For authors of apps it is
+//! [a page of the manual](crate::manual::device_protocol), byte for byte.
 //!
 //! Sources: RFC 9421 (HTTP Message Signatures), RFC 9530 (Content-Digest), RFC 7638 (thumbprint);
 //! what of them is used, and how, is in [`crate::signature`].
-//!
-//! ```text
-//! POST   /v1/device/enroll    code + public key -> device       signed by the key that is sent
-//! POST   /v1/device/otp       a new code; it voids the one before
-//! GET    /v1/device/pending   the device's tokens; live codes of the user's others
-//! GET    /v1/device           itself and its siblings
-//! PATCH  /v1/device           another name
-//! DELETE /v1/device/{id}      ends itself or a sibling, with all that it carries
-//! POST   /v1/device/transfer  12 digits, by which another device takes over
-//! POST   /v1/device/renew     a new end for the token, shortly before the present one
-//! ```
-//!
-//! The life of a device, and of the token that makes its codes:
-//!
-//! ```text
-//!              enrolment code            transfer code redeemed by another key
-//! (no device) ----------------> active -------------------------------------------> revoked
-//!                                  |     DELETE by itself, a sibling, an administrator  ^
-//!                                  `----------------------------------------------------'
-//! token:  pending --redeemed--> active --its time ends--> expired   renew: active -> active
-//!            `--redeemed--> pending --first right code--> active    where the policy wants that
-//! ```
-//!
-//! # What is signed
-//!
-//! No API key is needed: the signature is the credential. It covers `@method`, `@path`, `@query`
-//! where there is a query, and `content-digest` where there is a body; more may be covered.
-//! `@authority` need not be, because proxies rewrite Host: whoever covers it relies on a proxy that
-//! does not. `@target-uri` has the scheme `https`. The path is the one that arrives here, so a proxy
-//! must not add or cut a prefix.
-//!
-//! `created` is at most 60 s from our clock; an answer's `Date` tells how far it is. `nonce` is 16 to
-//! 64 characters, new for every request, also when one is sent again: a request is taken once, which
-//! is remembered over restarts. `keyid` is the thumbprint of the key. At most 64 requests of a
-//! device are taken within 60 s. The id of a device is `DEVICE-` and the first 40 bits of the
-//! thumbprint in Crockford's base 32; a key is enrolled once, ever, and a device that enrols again
-//! makes a new one.
-//!
-//! The two requests that every app makes, byte for byte, by the key of RFC 8032 s7.1 test 1; a line
-//! that begins with two spaces continues the one before it, without them, and no body ends with a
-//! line feed:
-//!
-//! ```text
-//! POST /v1/device/enroll HTTP/1.1
-//! Host: otp.example.com
-//! Content-Type: application/json
-//! Content-Digest: sha-256=:AyMEFKZQ+R6RN8+xbIOUzgHoeWd7qU1yQ4pauryPmvI=:
-//! Signature-Input: oncegate=("@method" "@path" "content-digest" "content-type")
-//!   ;created=1800000000;keyid="kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
-//!   ;nonce="AAECAwQFBgcICQoLDA0ODw";alg="ed25519";tag="oncegate"
-//! Signature: oncegate=:wSVnxQrEy7WaAaAA6U1TGIp/UmgjTRZWTN51YHjBmaqo4o65VIAJWkrrjTb7AqZsWt0Hn4YIZ4b
-//!   1722ZjauABw==:
-//!
-//! {"user":"alice","code":"7F3K-9Q2M-44XZ","name":"phone","algorithm":"ed25519",
-//!   "public_key":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
-//!
-//! HTTP/1.1 201 Created
-//! Content-Type: application/json
-//!
-//! {"device":"DEVICE-J3XCNZN9","user":"alice@default","name":"phone","token":{
-//!   "serial":"SERVER-7F3K9Q2M","kind":"server","state":"active",
-//!   "expires":"2027-02-14T08:00:00.000Z"}}
-//!
-//! POST /v1/device/otp HTTP/1.1
-//! Host: otp.example.com
-//! Content-Type: application/json
-//! Content-Digest: sha-256=:Y2nX31SKN25N2Q8LIA8u7gnI6lmOFiH4/m4G6w4bioc=:
-//! Signature-Input: oncegate=("@method" "@path" "content-digest" "content-type")
-//!   ;created=1800000000;keyid="kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
-//!   ;nonce="EBESExQVFhcYGRobHB0eHw";alg="ed25519";tag="oncegate"
-//! Signature: oncegate=:sxhv9eKF2Ai6yVlF4DImOv5GD0VCfKYR788GJ+u+GwgJr2thU45BjHD3TgZ7oHv5gDVwbewP/xL
-//!   uBdXmjq4QBg==:
-//!
-//! {"client":"web"}
-//!
-//! HTTP/1.1 200 OK
-//! Content-Type: application/json
-//!
-//! {"code":"220266","serial":"SERVER-7F3K9Q2M","expires":"2027-01-15T08:01:00.000Z",
-//!   "expires_in":60}
-//! ```
-//!
-//! # Answers
-//!
-//! Failures are problem documents (RFC 9457); `type` is `urn:oncegate:problem:` and the word.
-//!
-//! ```text
-//! status word         meaning, and what the app does
-//! 400    malformed    the request cannot be understood: a fault of the app
-//! 401    not-taken    no, a wrong, an old or a repeated signature, or of an unknown or revoked device:
-//!                     compare the clock with Date, sign again; if that fails too, enrol again
-//! 404    not-found    no such token or client, or no such device of this user
-//! 409    refused      the enrolment code was not right; ask the user for another one
-//! 409    conflict     the present state does not allow that; `detail` and `remedy` say why
-//! 413    too-large    the body is longer than 16 KiB
-//! 415    media-type   the body is not application/json
-//! 429    too-many     too many enrolments from one address, or in all; wait as Retry-After says
-//! 503    unavailable  nothing was decided; try again, signed anew
-//! ```
 //!
 //! Invariants: every 401 is the same octets whatever the cause, and so is every refused code, which
 //! leaves at the policy's reject delay after arrival; causes are in the log, the metrics and the
 //! audit. A code shares its place with others of its token: `otp` voids a transfer code and the
 //! other way round.
 //!
-//! Threats (rows A1, A2, C6; SECURITY T12, T13, T20, T38): guessed codes, stolen and replayed
-//! requests, keys of somebody else, devices of somebody else.
+//! Threats T12, T13, T20, T38 (capabilities A1, A2, C6): guessed codes, stolen and replayed
+//! requests, keys of other users, devices of other users.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
 //! `GET /metrics`: counters in the `OpenMetrics` text format or that of Prometheus, without a user's name
-//! in them. The table of all of them is in README.md.
+//! in them. The table of all of them is in the manual, page `operate`.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
