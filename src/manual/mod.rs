@@ -18,6 +18,7 @@ pub struct Page {
 macro_rules! pages {
     ($($module:ident $topic:literal $title:literal;)*) => {
         $(
+            #[allow(clippy::doc_markdown)] // prose
             #[doc = include_str!(concat!($topic, ".md"))]
             pub mod $module {}
         )*
