@@ -1,5 +1,5 @@
 //! Whether the time at which an answer leaves tells who is a user, or why one was rejected
-//! (SECURITY T13).
+//! (threats T13).
 //!
 //! `cargo bench --bench timing` asks for users in six states, over HTTP and RADIUS, begins rounds
 //! (`POST /v1/challenges`) and polls them, on an idle server and beside a load of other logins: 2000

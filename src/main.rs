@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use mimalloc::MiMalloc;
 use zeroizing_alloc::ZeroAlloc;
 
-/// Overwrites what is freed: libraries do not know which of their buffers held a password (SECURITY T26).
+/// Overwrites what is freed: libraries do not know which of their buffers held a password (threats T26).
 #[global_allocator]
 static ALLOCATOR: ZeroAlloc<MiMalloc> = ZeroAlloc(MiMalloc);
 

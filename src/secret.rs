@@ -4,7 +4,7 @@
 //! in constant time. The types are distinct so that a RADIUS shared secret cannot be passed where
 //! an OTP key is wanted (both are called "shared secret" by their RFCs).
 //!
-//! Threat: seeds, codes and keys in logs, errors and core dumps (SECURITY T26, T29). The redacted
+//! Threat: seeds, codes and keys in logs, errors and core dumps (threats T26, T29). The redacted
 //! `Debug` exists so that structures holding secrets can still derive it.
 
 use std::fmt;

@@ -5,7 +5,7 @@
 //! known late (a length, a digest) is a [`Slot`] that is reserved first and filled once.
 //!
 //! Threat: an inner length that reaches beyond its frame, or a length of zero that loops for ever
-//! (SECURITY T18). Parsers above this module take a sub-reader for each frame and index nothing.
+//! (threats T18). Parsers above this module take a sub-reader for each frame and index nothing.
 
 #![deny(
     clippy::unwrap_used,

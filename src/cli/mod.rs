@@ -4,7 +4,7 @@
 //! arguments -> noun -> request -> transport -> answer -> output -> exit code
 //! ```
 //!
-//! Invariants: exit codes are those of SPEC section 2 ([`error`]); with `--json` stdout holds one
+//! Invariants: exit codes are those of contract s2 ([`error`]); with `--json` stdout holds one
 //! document, be it a result or a failure (`tail`: one per line); what others typed is made harmless
 //! before a terminal sees it ([`output`]). Secrets come from stdin, and are shown once, when they
 //! are made.

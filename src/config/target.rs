@@ -4,7 +4,7 @@
 //! twice: its form here, when the configuration is read, and the address it leads to by [`refusal`],
 //! each time, right before that very address is connected to.
 //!
-//! Threats (SECURITY T31, request forgery): numbers in disguise (`0x7f.1`, `2130706433`, `0177.0.0.1`)
+//! Threats T31, request forgery: numbers in disguise (`0x7f.1`, `2130706433`, `0177.0.0.1`)
 //! are refused by form, because resolvers read them and people do not; `user@host` and `\` hide the
 //! host from the eye; an IPv6 address can carry an IPv4 one (mapped, NAT64, 6to4, Teredo). IPv6 is
 //! therefore an allow-list: global unicast, without the ranges that lead elsewhere.

@@ -302,7 +302,7 @@ pub const FREE: usize = 3;
 /// Shortest stretch.
 const STRETCH: usize = 3;
 
-/// Digits in a row that give a number away (CAPABILITIES D4).
+/// Digits in a row that give a number away (capabilities D4).
 const SHARED: usize = 4;
 
 /// Shortest name, or part of one, that is looked for within a text.

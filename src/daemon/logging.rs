@@ -6,7 +6,7 @@
 //!                 `----------- lost -------------'   counted, and said once writing works again
 //! ```
 //!
-//! Invariant (SPEC 8.9): no failure to write a line panics, blocks or changes anything else. A line is
+//! Invariant (contract s8.9): no failure to write a line panics, blocks or changes anything else. A line is
 //! lost when the queue is full (the reader of a pipe has stopped) or cannot be written (the reader has
 //! gone, the disk is full). In the daemon nothing else writes to standard error: what a panic says
 //! and what a command prints go the same way.

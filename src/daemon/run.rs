@@ -545,7 +545,7 @@ async fn record_reload(service: Arc<Service>, before: Arc<Policies>, refused: Op
     }
 }
 
-/// No core dumps and no debugger of the same user: the process holds opened seeds (SECURITY T26).
+/// No core dumps and no debugger of the same user: the process holds opened seeds (threats T26).
 fn keep_memory_private() {
     if let Err(error) = nix::sys::prctl::set_dumpable(false) {
         tracing::warn!(%error, "the process stays dumpable");

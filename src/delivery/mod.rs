@@ -14,7 +14,7 @@
 //! After a time-out it is not known whether the gateway took the message, and the next one is asked
 //! all the same: two messages with one code are better than none.
 //!
-//! Threats (SECURITY T31): see [`connect`]; redirects are never followed, answers are bounded.
+//! Threats T31: see [`connect`]; redirects are never followed, answers are bounded.
 
 use std::path::Path;
 use std::sync::Arc;

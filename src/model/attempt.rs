@@ -16,10 +16,10 @@
 //! - a step is accepted only above `Moving::last`, and `last` becomes that step;
 //! - a blocked user, token or source learns nothing: the comparison is thrown away unread, so
 //!   guesses that influence an answer never exceed the limit, however many are in flight
-//!   (SECURITY T9);
-//! - a right code is used up even when what came with it is wrong (SECURITY T47), and a wrong PIN
+//!   (threats T9);
+//! - a right code is used up even when what came with it is wrong (threats T47), and a wrong PIN
 //!   with a used code is a guess like any other;
-//! - every purpose (login, confirm, resync) goes through here (SECURITY T6, CVE-2019-12887).
+//! - every purpose (login, confirm, resync) goes through here (threats T6, CVE-2019-12887).
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -282,7 +282,7 @@ pub fn settle(attempt: &Attempt, current: &Current) -> Result<Settlement, Stale>
             };
             Ok(attempt.failure(reason, compared, code, current))
         }
-        // SPEC section 7: the last accepted code again is a reject, not a failure. Gear that caches
+        // Contract s7: the last accepted code again is a reject, not a failure. Gear that caches
         // passwords would lock its own user out otherwise.
         (
             None,
@@ -338,7 +338,7 @@ enum CodeFound<'a> {
 }
 
 /// From a known source no token is blocked: strangers' guesses count against the token too, and would
-/// lock out whom the user's own counters let ask (SECURITY T11). Those hold the limit.
+/// lock out whom the user's own counters let ask (threats T11). Those hold the limit.
 fn examine<'a>(
     tokens: &'a [Comparison],
     current: &Current,

@@ -95,7 +95,7 @@ pub struct DeviceCall {
 pub struct NotTaken;
 
 impl DeviceState {
-    /// How far a device's clock may be from ours (row A2).
+    /// How far a device's clock may be from ours (capabilities A2).
     pub const SKEW: Duration = Duration::from_mins(1);
     /// Most requests within the window: a device that asks oftener is broken, or not a device.
     pub const RECENT: usize = 64;

@@ -9,9 +9,9 @@
 //! - a token has one live code; a new one voids the one before (its number is higher);
 //! - an issued code has a number, and is consumed like a step: only above `Moving::last`, which then
 //!   becomes that number. Its wrong answers are counted in its own record, in the same transaction as
-//!   the user's failures, so that neither a restart nor a race gives tries back (SECURITY T38);
+//!   the user's failures, so that neither a restart nor a race gives tries back (threats T38);
 //! - what costs money or patience is limited before it leaves: by time since the last message and by
-//!   the day, for the user, the address, the address's prefix and in all (SECURITY T37).
+//!   the day, for the user, the address, the address's prefix and in all (threats T37).
 
 use std::time::Duration;
 
@@ -91,7 +91,7 @@ impl Way {
         }
     }
 
-    /// Wrong answers after which the code is void (SPEC section 7; rows C6, D1, D3).
+    /// Wrong answers after which the code is void (contract s7; capabilities C6, D1, D3).
     pub const fn tries(self) -> u8 {
         match self {
             Self::Code | Self::Enrol => 5,
@@ -137,7 +137,7 @@ pub struct Sends {
 
 impl Sends {
     /// When the next message may leave: a minute after the first, doubling to 32 minutes
-    /// (SPEC section 7).
+    /// (contract s7).
     pub fn next(self) -> UnixTime {
         match self.streak {
             0 => UnixTime::EPOCH,
@@ -293,7 +293,7 @@ pub fn settle_issue(
     if let Some(drawn) = state.issued.filter(|drawn| drawn.pair.is_some())
         && drawn.is_unused(state.moving.last)
     {
-        // The same cells until they are answered (row D2); locked, until somebody unlocks.
+        // The same cells until they are answered (capabilities D2); locked, until somebody unlocks.
         return Err(if drawn.is_spent() {
             IssueRefusal::Locked
         } else {

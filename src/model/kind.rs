@@ -1,4 +1,4 @@
-//! The kinds of token (SPEC section 1).
+//! The kinds of token (contract s1).
 
 use std::fmt;
 use std::str::FromStr;

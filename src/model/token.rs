@@ -157,7 +157,7 @@ impl Moving {
 
 macro_rules! life_cycle {
     ($($(#[$doc:meta])* $name:ident = $number:literal $word:literal),+ $(,)?) => {
-        /// A token's life (SPEC section 1). Only `Active` authenticates.
+        /// A token's life (contract s1). Only `Active` authenticates.
         #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
         pub enum LifeCycle { $($(#[$doc])* $name),+ }
 

@@ -39,7 +39,7 @@ pub struct User {
     /// The language of messages to the user.
     pub language: Language,
     /// Whether the user may enrol tokens without coming in person, where a policy asks for this
-    /// consent (row C10).
+    /// consent (capabilities C10).
     pub remote_issue: bool,
     /// Addresses that were on record until lately, the oldest first; personal data like the present
     /// ones.
@@ -268,7 +268,7 @@ impl Waiver {
 /// ```
 ///
 /// A known source is one from which the user has succeeded before. Strangers who guess lock
-/// everybody out but the known sources (SECURITY T11), and leave them a reserve of the failures that
+/// everybody out but the known sources (threats T11), and leave them a reserve of the failures that
 /// end in a hard lock: all failures together still never exceed `hard_lock_after`.
 ///
 /// The count of strangers outlives every login of the user: whoever guesses in between gets no fresh

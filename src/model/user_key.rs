@@ -2,7 +2,7 @@
 //!
 //! Every lookup, lock, counter, cache key and log line uses this key. Where two spellings of one
 //! person had two keys, attackers chose the spelling without a second factor (`FortiOS`
-//! CVE-2020-12812) or with fresh guess counters (Vault CVE-2025-6004): SECURITY T43.
+//! CVE-2020-12812) or with fresh guess counters (Vault CVE-2025-6004): threats T43.
 //!
 //! Sources: Unicode 3.13 D145 (case folding), UAX 15 (NFKC), UAX 31 s2.3 (what is invisible);
 //! RFC 2865 s5.1 (User-Name, at most 253 octets).

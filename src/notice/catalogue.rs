@@ -1,7 +1,7 @@
 //! The texts of messages in every language: built in, and changed by the operator's files.
 //!
 //! A file is TOML: a table for each text, and the time zone of the times in them. It may hold all
-//! texts or one; what it leaves out is as built in (row A19).
+//! texts or one; what it leaves out is as built in (capabilities A19).
 //!
 //! Threats: a text that loses its code is a login nobody finishes, so a place that a text needs is
 //! demanded. A subject is one line, and is shown where others look on: it has no code in it.

@@ -4,7 +4,7 @@
 //! audit record --notice--> Notice --recipients--> addresses --catalogue--> text
 //! ```
 //!
-//! Sources: SP 800-63B s6.1.2 and OWASP ASVS 6.3.7 (the user hears of new authenticators), rows C9
+//! Sources: SP 800-63B s6.1.2 and OWASP ASVS 6.3.7 (the user hears of new authenticators), capabilities C9
 //! and D5.
 //!
 //! Invariants: the audit trail is the only source, so that nothing happens without being told and
@@ -146,7 +146,7 @@ impl Topic {
         !matches!(self, Self::Locked | Self::RecoveryUsed)
     }
 
-    /// Whether freezing the token that it is about would change anything (row D5).
+    /// Whether freezing the token that it is about would change anything (capabilities D5).
     pub const fn can_freeze(self) -> bool {
         matches!(
             self,

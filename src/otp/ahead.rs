@@ -2,7 +2,7 @@
 //!
 //! When the clock has been put right, the last consumed step of a token would refuse every code until
 //! its time has come. It is lowered instead, and what was really consumed above it is kept here: a
-//! step is accepted at most once, for ever (SPEC section 8, rule 1).
+//! step is accepted at most once, for ever (contract s8.1).
 //!
 //! Invariant: what was put in is contained until the last consumed step has passed it. There are
 //! [`RANGES`] ranges; where that is not enough the nearest two become one, and the steps between them

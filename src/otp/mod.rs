@@ -3,7 +3,7 @@
 //! A verifier here is a pure function. It names the steps (HOTP counters, TOTP time steps) whose
 //! code equals what was typed; it does not decide. Whether a step may still be used is the
 //! store's business: a step is accepted when it lies after the last consumed one *and* that
-//! consumption became durable (SPEC section 8). Hence [`Matches::first_after`], and hence no
+//! consumption became durable (contract s8). Hence [`Matches::first_after`], and hence no
 //! `verify` returning a boolean: a yes without a step to consume cannot be expressed.
 //!
 //! Sources: RFC 4226 (HOTP) with erratum 5792 (at most 9 digits), RFC 6238 (TOTP), SP 800-63B

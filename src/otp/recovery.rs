@@ -4,7 +4,7 @@
 //! which is sealed in the store; which of them are used is a set in the token's state.
 //!
 //! The same codes with an end and a small number are the emergency codes that an operator reads out
-//! on the telephone. None of them works twice (SPEC section 8, rule 1): who must come in without a code
+//! on the telephone. None of them works twice (contract s8.1): who must come in without a code
 //! for a while gets a bypass.
 
 use crate::otp::Matches;

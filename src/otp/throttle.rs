@@ -1,7 +1,7 @@
 //! Failure counter and lock of one subject (user, token or source) as a state machine.
 //!
 //! Sources: RFC 4226 s7.3 (throttling, delay and lock), SP 800-63B (at most 100 consecutive
-//! failures), PCI DSS 8.3.4 (lock of 30 minutes after at most 10), SPEC section 7.
+//! failures), PCI DSS 8.3.4 (lock of 30 minutes after at most 10), contract s7.
 //!
 //! ```text
 //!   failures in the round   1  2  3 | 4   5   6   7   8   9  | 10

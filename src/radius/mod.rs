@@ -38,7 +38,7 @@
 //! Invariants: no input panics; no attribute is dropped for being unknown; every reason for
 //! silence is a [`Discard`].
 //!
-//! Threats: malformed packets (SECURITY T18), forged requests and replies (BlastRADIUS), replayed
+//! Threats: malformed packets (threats T18), forged requests and replies (BlastRADIUS), replayed
 //! datagrams, timing of comparisons.
 
 #![deny(

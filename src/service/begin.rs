@@ -2,7 +2,7 @@
 //! digits are shown. And how such a round stands.
 //!
 //! Invariants: an answer is the same whether or not there is such a user, token or telephone: what
-//! cannot be begun is a round that nobody can finish (SECURITY T12). Why is in the audit. It leaves on
+//! cannot be begun is a round that nobody can finish (threats T12). Why is in the audit. It leaves on
 //! the schedule of rejects, and each one costs one commit. How a round stands says only what somebody
 //! with the right code brought about: whether wrong ones are counted depends on who is a user.
 
@@ -222,7 +222,7 @@ impl Service {
             return Ok(Err(Refused::Other("the rule does not take this factor")));
         };
         if way == Way::Inbound && (rule.require.len() == 1 || rule.min_assurance > 1) {
-            // Two digits are a hint of presence, no proof (row D1): an extra factor only.
+            // Two digits are a hint of presence, no proof (capabilities D1): an extra factor only.
             return Ok(Err(Refused::Other(
                 "two digits are too little for the rule",
             )));
@@ -415,9 +415,9 @@ const fn asks(factor: Factor, way: Way) -> Text {
     }
 }
 
-/// Digits shown for an answer on another channel (rows C7, D1, D3).
+/// Digits shown for an answer on another channel (capabilities C7, D1, D3).
 const DIGITS: u8 = 2;
-/// How long a text message from the person is awaited (row D3).
+/// How long a text message from the person is awaited (capabilities D3).
 const INBOUND_SMS: Duration = Duration::from_mins(5);
-/// How long keys pressed in a call are awaited (row D1).
+/// How long keys pressed in a call are awaited (capabilities D1).
 const INBOUND_VOICE: Duration = Duration::from_mins(2);

@@ -9,7 +9,7 @@
 //! There is no table that an attacker could fill: a challenge costs us nothing until it is answered.
 //! It does not open for another client, user or policy, nor after the policy's text or the password was
 //! changed, and it is answered once: the answer is remembered with the user's counters until it expires
-//! (SECURITY T41, T42). The form is base64url, which every NAS carries unharmed, and within the 48
+//! (threats T41, T42). The form is base64url, which every NAS carries unharmed, and within the 48
 //! octets that all known ones echo.
 //!
 //! The rule that began a login also ends it: its place in the policy is sealed, since what its

@@ -478,5 +478,5 @@ fn actor(id: &DeviceId) -> String {
     format!("device {id}")
 }
 
-/// SPEC row C6.
+/// Capabilities C6.
 const TRANSFER_LIFE: Duration = Duration::from_mins(3);

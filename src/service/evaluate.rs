@@ -215,7 +215,7 @@ impl Service {
             });
         }
         let opens = request.opens(policy).is_some();
-        // The code's form is checked before anything is looked up (SPEC section 7).
+        // The code's form is checked before anything is looked up (contract s7).
         let sole = request.presented.sole_code(policy.only_otp());
         let only = policy.only_otp();
         let malformed =
@@ -346,7 +346,7 @@ impl Service {
         // Without a ticket a code that is not there is missing, and called malformed below.
         let elsewhere = ticket.is_some() && round.held().is_some() && round.parts.code.is_none();
         if elsewhere && (demand.factors.len() < 2 || case.least().unwrap_or(u8::MAX) > 1) {
-            // Two digits, and a sender that can be forged, prove little (row D1).
+            // Two digits, and a sender that can be forged, prove little (capabilities D1).
             return Ok(Err(Refusal::little(demand.waived)));
         }
         // Before anything is consumed: what is decided must be what can be sent.

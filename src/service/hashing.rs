@@ -5,7 +5,7 @@
 //! a bounded number may wait for one, and who finds the queue full is not decided at all (silence,
 //! 503): nothing was counted, and the client asks again.
 //!
-//! Threat: who is shed must not depend on whom was asked for (SECURITY T13). So a place in the queue is
+//! Threat: who is shed must not depend on whom was asked for (threats T13). So a place in the queue is
 //! taken before anything is looked up, and whoever gets no hashing done, because they are blocked,
 //! waits all the same for about as long. Answers to challenges have places of their own: a flood of
 //! first factors does not hold them up.

@@ -8,7 +8,7 @@
 //!
 //! Invariants: only the verified address of a token in use answers for it; digits are ASCII digits,
 //! exactly as many as were shown; a wrong answer is a failure of the user like any other, and three
-//! void the digits (rows C7, D1, D3). An answer consumes nothing: the login that waits does.
+//! void the digits (capabilities C7, D1, D3). An answer consumes nothing: the login that waits does.
 //!
 //! Limit: the sender of a text message can be forged. It is therefore never the only factor.
 

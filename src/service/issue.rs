@@ -64,7 +64,7 @@ pub(crate) struct Wanted<'a> {
     pub(crate) message: Option<Vec<Quota>>,
     /// The signed request of a device that asks.
     pub(crate) device: Option<DeviceCall>,
-    /// How the device says that it made sure of its owner (row A2).
+    /// How the device says that it made sure of its owner (capabilities A2).
     pub(crate) uv: Option<&'a str>,
 }
 
@@ -95,7 +95,7 @@ pub(crate) struct Made {
     pub(crate) text: SecretString,
 }
 
-/// Most messages a day (SPEC section 7, SECURITY T37).
+/// Most messages a day (contract s7, threats T37).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct SendLimits {
     /// To one user.

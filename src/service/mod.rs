@@ -595,7 +595,7 @@ impl Service {
 
     /// Whether answers to this client may have to wait for their time. Front ends find them a place
     /// before anything is looked up: who is shed where there is none must not depend on whom was asked
-    /// for, and no answer leaves early for it (SECURITY T12, T13).
+    /// for, and no answer leaves early for it (threats T12, T13).
     pub fn holds_back(&self, client: &Client) -> bool {
         let policies = self.policies.load();
         policy_of(client, &policies).is_ok_and(|policy| !policy.reject_delay.is_zero())
@@ -615,7 +615,7 @@ impl Service {
     }
 
     /// The time that windows are computed from: never behind what is on record, so that a clock
-    /// set back re-opens nothing (SPEC section 8, rule 6).
+    /// set back re-opens nothing (contract s8.6).
     fn window_time(&self, now: UnixTime) -> Result<UnixTime, ServiceError> {
         let seen = self.store.high_water();
         if seen.since(now) > CLOCK_TOLERANCE {

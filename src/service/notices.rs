@@ -6,7 +6,7 @@
 //!   '---- notice_sent, notice_failed; the cursor moves behind what is done ---'
 //! ```
 //!
-//! Invariants (row C9):
+//! Invariants (capabilities C9):
 //! - Every notice is sent at least once, whenever the daemon ends: the cursor stays before what is
 //!   not done. What was done behind it is known by its own record in the trail, so that only a
 //!   notice whose sending and whose record a crash has parted is sent twice; with the same id, from

@@ -192,5 +192,5 @@ const REVISIONS: u64 = 3;
 const CANDIDATES: usize = 32;
 /// How far the times of decisions may lie apart.
 const AHEAD: Duration = Duration::from_secs(30);
-/// The longest that an answer on another channel is awaited (row D3).
+/// The longest that an answer on another channel is awaited (capabilities D3).
 const LONGEST: Duration = Duration::from_mins(5);

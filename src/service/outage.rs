@@ -1,4 +1,4 @@
-//! The health rule (row A11): many users type a right PIN or password and a wrong code, and none of
+//! The health rule (capabilities A11): many users type a right PIN or password and a wrong code, and none of
 //! them comes in. Then codes cannot be had, and an outage is declared; a policy says what that allows.
 //!
 //! ```text

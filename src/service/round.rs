@@ -46,7 +46,7 @@ impl<'a> Presented<'a> {
         }
     }
 
-    /// What was typed, with the blanks taken out of what holds only digits and blanks (SPEC section 7).
+    /// What was typed, with the blanks taken out of what holds only digits and blanks (contract s7).
     pub(crate) fn tidied<'b>(self, room: &'b mut [Option<SecretString>; 3]) -> Presented<'b>
     where
         'a: 'b,

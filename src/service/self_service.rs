@@ -8,11 +8,11 @@
 //! Invariants: whoever has a token is proven by what the rule asks for, a code among it, never by less,
 //! and not by what an exception leaves out. A token that is suspended, or went within `factor_memory`,
 //! counts: then only a code that an operator gave (`branch_code`) stands in its place. A wrong proof is counted like a wrong login and looks like one. An
-//! address that no operator put on record is taken only from who proves another token (row C2).
+//! address that no operator put on record is taken only from who proves another token (capabilities C2).
 //!
 //! Threats: whoever knows a password makes it the key to a token of their own. So `proof` is for users
-//! who had no token so far, and a policy can ask for approvals, for consent (row C10) and for a code that
-//! an operator or the user's telephone gives (row C1).
+//! who had no token so far, and a policy can ask for approvals, for consent (capabilities C10) and for a code that
+//! an operator or the user's telephone gives (capabilities C1).
 
 use std::time::Duration;
 

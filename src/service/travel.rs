@@ -1,5 +1,5 @@
 //! Who has departed, and which address lies in which country: two tables that other systems write,
-//! for overseas exemptions (CAPABILITIES row C5).
+//! for overseas exemptions (capabilities C5).
 //!
 //! Threat: an exemption asks for less. So whatever is not known is not abroad and not departed.
 

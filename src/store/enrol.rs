@@ -1,7 +1,7 @@
 //! What a token's way into use, and out of it, does to the rows. No IO of its own.
 //!
 //! Every way into use goes through [`activate`]: the token it replaces ends in the same transaction
-//! (row C11: the old one is good until the new one is proven), the number of tokens in use is
+//! (capabilities C11: the old one is good until the new one is proven), the number of tokens in use is
 //! bounded, and its time begins to run.
 
 use std::time::Duration;
@@ -368,7 +368,7 @@ pub(super) fn enrolled(
         }
         return Ok(writes);
     };
-    // All that the old device carried moves; its key is good for nothing any more (row C6).
+    // All that the old device carried moves; its key is good for nothing any more (capabilities C6).
     for (key, mut moved) in device::tokens(rows, &owner, &before)? {
         moved.set_device(Some(id.clone()));
         writes.push(put(Table::Tokens, key, moved.changed()?));

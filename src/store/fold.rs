@@ -7,7 +7,7 @@
 //! entries hold absolute values.
 //!
 //! `applied` also carries the MAC of its record: a log that ends before it, or says something else
-//! there, was cut or exchanged (SECURITY T33, T35).
+//! there, was cut or exchanged (threats T33, T35).
 //!
 //! Rows of the file are authenticated when they are read ([`crate::store::rows`]); what is damaged has
 //! no value and is named ([`crate::store::damage`]).

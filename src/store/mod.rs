@@ -420,7 +420,7 @@ pub enum Change {
         /// The device's request that proves it, when a device asked.
         call: Option<DeviceCall>,
     },
-    /// Makes a token count for a second user too: one key, one counter (row C13).
+    /// Makes a token count for a second user too: one key, one counter (capabilities C13).
     LinkToken(Serial, UserKey),
     /// Ends that; the owner keeps it.
     UnlinkToken(Serial, UserKey),

@@ -14,7 +14,7 @@
 //!
 //! A sealed field is a blob of [`cipher`]: `algorithm | nonce (12) | ciphertext | tag`. Its
 //! associated data is `store id | table | row key | field | form version`, so that a blob copied to
-//! another row, field or store does not open (SECURITY T24).
+//! another row, field or store does not open (threats T24).
 //!
 //! # Algorithms
 //!

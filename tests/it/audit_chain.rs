@@ -1,4 +1,4 @@
-//! Tampering with the audit trail is noticed, and the first bad record is named (SECURITY T35).
+//! Tampering with the audit trail is noticed, and the first bad record is named (threats T35).
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
 //! Codes that the server makes, in logins: by text message, mail, call, card and paper; in an outage;
-//! and answers on another channel. Rows of CAPABILITIES are named in the tests.
+//! and answers on another channel. Tests name the rows of the page `capabilities`.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Request forgery by way of a gateway (SECURITY T31): no spelling of an address, no name and no
+//! Request forgery by way of a gateway (threats T31): no spelling of an address, no name and no
 //! second answer of a name server leads into this machine or the private network.
 
 use std::path::Path;

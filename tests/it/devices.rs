@@ -1,4 +1,4 @@
-//! The device protocol from outside: enrolment, codes, transfer, renewal, end (rows A1, A2, A10, B7,
+//! The device protocol from outside: enrolment, codes, transfer, renewal, end (capabilities A1, A2, A10, B7,
 //! C6, D6).
 
 use std::fmt::Write as _;
@@ -147,7 +147,7 @@ async fn a_phone_enrols_fetches_codes_and_says_what_waits() {
     assert_eq!(waits, wanted);
 }
 
-/// Row B7: what was sent elsewhere is seen on the device, without what must not be seen.
+/// Capabilities B7: what was sent elsewhere is seen on the device, without what must not be seen.
 #[tokio::test]
 async fn live_codes_of_other_tokens_are_shown_without_themselves() {
     let (app, phone) = enrolled().await;
@@ -214,7 +214,7 @@ async fn where_the_policy_says_so_the_token_waits_for_its_first_right_code() {
     assert_eq!(code.status, 200);
 }
 
-/// Row C6.
+/// Capabilities C6.
 #[tokio::test]
 async fn a_transfer_moves_everything_and_ends_the_old_phone() {
     let (app, old) = enrolled().await;
@@ -292,7 +292,7 @@ async fn a_transfer_code_is_late_after_three_minutes() {
     assert_eq!(answer.problem(), (409, "refused".to_owned()));
 }
 
-/// Row D6.
+/// Capabilities D6.
 #[tokio::test]
 async fn a_token_is_renewed_in_its_last_days_only() {
     let (app, phone) = enrolled().await;
@@ -453,7 +453,7 @@ async fn administrators_see_name_and_end_devices() {
     );
 }
 
-/// Row A10: a new code voids the one before, however many are asked for.
+/// Capabilities A10: a new code voids the one before, however many are asked for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_64_codes_at_once_one_is_live() {
     let (app, phone) = enrolled().await;
@@ -545,7 +545,7 @@ async fn the_documented_requests_are_answered_byte_for_byte() {
     }
 }
 
-/// Row A2: how the device made sure of its owner is its own signed word, and on record.
+/// Capabilities A2: how the device made sure of its owner is its own signed word, and on record.
 #[tokio::test]
 async fn row_a2_how_the_owner_was_known_is_signed_and_on_record() {
     let (app, phone) = enrolled().await;

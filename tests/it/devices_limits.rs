@@ -1,5 +1,5 @@
 //! What the device protocol refuses: guesses, replays, what was stolen, changed, late or another's
-//! (rows A1, A2; SECURITY T12, T13, T38).
+//! (capabilities A1, A2; threats T12, T13, T38).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -69,7 +69,7 @@ fn is(found: &(u16, String), wanted: (u16, &str)) {
     assert_eq!((found.0, found.1.as_str()), wanted);
 }
 
-/// Row A1: five tries, and they are the user's failures too.
+/// Capabilities A1: five tries, and they are the user's failures too.
 #[tokio::test]
 async fn guessing_burns_the_code_and_counts_against_the_user() {
     let app = invited("alice").await;
@@ -102,7 +102,7 @@ async fn guessing_burns_the_code_and_counts_against_the_user() {
     assert_eq!(app.failures("alice").await, 6);
 }
 
-/// SPEC section 8, rule 3: the lockout holds whatever is guessed at.
+/// Contract s8.3: the lockout holds whatever is guessed at.
 #[tokio::test]
 async fn a_locked_user_redeems_nothing() {
     let app = invited("alice").await;
@@ -130,7 +130,7 @@ async fn a_locked_user_redeems_nothing() {
     assert_eq!(answer.status, 201);
 }
 
-/// SECURITY T12: the same octets whatever the cause.
+/// Threats T12: the same octets whatever the cause.
 #[tokio::test]
 async fn refusals_look_alike() {
     let app = invited("alice").await;
@@ -171,7 +171,7 @@ async fn refusals_look_alike() {
     );
 }
 
-/// SECURITY T13: and none leaves before its time.
+/// Threats T13: and none leaves before its time.
 #[tokio::test]
 async fn refusals_wait_alike() {
     let policy = POLICY.replace("\"0s\"", "\"200ms\"");
@@ -205,7 +205,7 @@ async fn of_two_phones_at_once_one_is_enrolled() {
     }
 }
 
-/// Row A1: twice is once too often, also for the phone that had it.
+/// Capabilities A1: twice is once too often, also for the phone that had it.
 #[tokio::test]
 async fn a_code_is_redeemed_once() {
     let (app, phone) = enrolled().await;
@@ -263,7 +263,7 @@ async fn an_enrolment_proves_that_the_key_is_held() {
     }
 }
 
-/// Row A2: what was stolen on the way serves for nothing else.
+/// Capabilities A2: what was stolen on the way serves for nothing else.
 #[tokio::test]
 async fn a_signature_is_good_for_its_own_request() {
     let (app, phone) = enrolled().await;
@@ -310,7 +310,7 @@ async fn a_signature_is_good_for_its_own_request() {
     }
 }
 
-/// Row A2: once, also after a restart.
+/// Capabilities A2: once, also after a restart.
 #[tokio::test]
 async fn a_request_is_taken_once_and_that_is_durable() {
     let medium = Arc::new(Memory::default());
@@ -378,7 +378,7 @@ async fn clocks_may_differ_by_a_minute() {
     }
 }
 
-/// SECURITY T20: whoever tries codes has no key that names them; their address does.
+/// Threats T20: whoever tries codes has no key that names them; their address does.
 #[tokio::test]
 async fn one_address_enrols_so_many_a_minute() {
     let app = invited("alice").await;

@@ -1,5 +1,5 @@
 //! No secret leaves: not in a log at trace level, not in an answer, not in the files at rest
-//! (SECURITY T24, T29).
+//! (threats T24, T29).
 
 use std::fs;
 use std::path::Path;

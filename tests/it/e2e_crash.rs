@@ -170,7 +170,7 @@ lock_after = 20
 hard_lock_after = 100
 "#;
 
-/// Row A10, SECURITY T38: what was sent, and how often it was guessed at, is on disk before anybody
+/// Capabilities A10, threats T38: what was sent, and how often it was guessed at, is on disk before anybody
 /// hears of it.
 #[test]
 fn sent_codes_and_their_tries_survive_kill_9() {

@@ -207,7 +207,7 @@ impl Drop for Unmount {
     }
 }
 
-/// SPEC section 4: 429 is the client's own rate; others are served.
+/// Contract s4: 429 is the client's own rate; others are served.
 #[test]
 fn a_client_is_held_to_its_rate() {
     let site = Site::new();

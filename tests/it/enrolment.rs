@@ -497,7 +497,7 @@ async fn a_revocation_says_why() {
     assert_eq!(audit["records"][0]["detail"], "stolen");
 }
 
-/// SPEC 8.1: the key is the token, whatever it is called and whosever it is.
+/// Contract s8.1: the key is the token, whatever it is called and whosever it is.
 #[tokio::test]
 async fn a_key_that_goes_to_another_user_keeps_its_used_codes() {
     for (kind, way) in [

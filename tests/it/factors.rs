@@ -25,7 +25,7 @@ use crate::support::lab::Heard;
 use crate::support::lab::Lab;
 use crate::support::lab::code_of;
 
-/// Row A6.
+/// Capabilities A6.
 #[tokio::test]
 async fn separate_fields_at_once() {
     let forms = [Form::Joined, Form::Challenge, Form::Either];
@@ -37,7 +37,7 @@ async fn separate_fields_one_after_another() {
     play(&[Form::Challenge, Form::Either], Way::FieldRounds).await;
 }
 
-/// Row C3.
+/// Capabilities C3.
 #[tokio::test]
 async fn one_box_with_everything_over_http() {
     let way = Way::Box { radius: false };

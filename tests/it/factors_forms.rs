@@ -87,7 +87,7 @@ async fn only_ascii_digits_are_a_code() {
     assert_eq!(lab.last("alice").await, None);
 }
 
-/// SPEC section 7: everything right does not help until another is chosen.
+/// Contract s7: everything right does not help until another is chosen.
 #[tokio::test]
 async fn what_must_be_changed_opens_nothing_but_its_own_change() {
     let rounds = policy("\"pin\", \"otp\"") + "present = \"challenge\"\n";

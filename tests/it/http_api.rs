@@ -1,4 +1,4 @@
-//! The HTTP API on its router, without sockets: SPEC section 4, SECURITY T12, T20, T28, T30, T42.
+//! The HTTP API on its router, without sockets: contract s4, threats T12, T20, T28, T30, T42.
 
 use crate::support::app::Answer;
 use crate::support::app::TestApp;
@@ -70,7 +70,7 @@ async fn a_hundred_at_once_have_one_winner() {
     assert_eq!(accepted, 1);
 }
 
-/// SECURITY T12: whatever the cause, the same answer.
+/// Threats T12: whatever the cause, the same answer.
 #[tokio::test]
 async fn rejects_are_the_same_octets_whatever_the_cause() {
     let app = TestApp::new().await;
@@ -315,7 +315,7 @@ fn with_body(key: &oncegate::secret::SecretString, media: &str, body: Vec<u8>) -
         .unwrap()
 }
 
-/// SECURITY T28: every route, every kind of caller.
+/// Threats T28: every route, every kind of caller.
 #[tokio::test]
 async fn every_route_asks_for_its_scope() {
     let app = TestApp::new().await;
@@ -455,7 +455,7 @@ async fn the_description_is_whole() {
     }
 }
 
-/// SECURITY T42.
+/// Threats T42.
 #[tokio::test]
 async fn a_key_of_a_realm_asks_about_its_realm_only() {
     let app = TestApp::new().await;

@@ -378,7 +378,7 @@ fn the_audit_of_old_imports_is_pruned() {
     assert_eq!(found["records"].as_array().unwrap().len(), 1);
 }
 
-/// SPEC 8.1: of two tokens with one key each would accept the same code once.
+/// Contract s8.1: of two tokens with one key each would accept the same code once.
 #[test]
 fn one_key_for_two_users_is_a_finding_of_its_row() {
     let site = Site::new();

@@ -76,7 +76,7 @@ async fn words(lab: &Lab) -> Vec<&'static str> {
     decisions.collect()
 }
 
-/// SECURITY T9, SPEC section 8 rule 3.
+/// Threats T9, contract s8.3.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn guesses_at_once_are_evaluated_up_to_the_limit_exactly() {
     let policy = OTP.replace("\"otp\"", "\"pin\", \"otp\"")
@@ -99,7 +99,7 @@ async fn guesses_at_once_are_evaluated_up_to_the_limit_exactly() {
     }
 }
 
-/// SECURITY T11: a stranger guesses all day; the victim comes in from home every time.
+/// Threats T11: a stranger guesses all day; the victim comes in from home every time.
 #[tokio::test]
 async fn a_guesser_locks_nobody_out_of_a_known_place() {
     let lab = Lab::new(&[("vpn", OTP)]).await;
@@ -132,7 +132,7 @@ async fn a_guesser_locks_nobody_out_of_a_known_place() {
     assert_eq!(evaluated, 90);
 }
 
-/// SECURITY T10: one address tries many names; others are not held back.
+/// Threats T10: one address tries many names; others are not held back.
 #[tokio::test]
 async fn many_names_from_one_address_are_refused() {
     let lab = Lab::new(&[("vpn", OTP)]).await;
@@ -170,7 +170,7 @@ const SMALL: Limits = Limits {
     source_free: 2,
     source_lock_after: 5,
 };
-/// SPEC section 7.
+/// Contract s7.
 const USUAL: Limits = Limits {
     free: 3,
     lock_after: 10,
@@ -288,7 +288,7 @@ async fn follow(limits: Limits, steps: &[Step]) -> Result<(), TestCaseError> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
-    /// SPEC section 7, against a model of it.
+    /// Contract s7, against a model of it.
     #[test]
     fn limits_are_those_of_the_contract(
         limits in prop_oneof![3 => Just(SMALL), 1 => Just(USUAL), 1 => Just(UNSOURCED)],

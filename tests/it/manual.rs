@@ -73,7 +73,8 @@ fn the_contract_has_every_command() {
         let mut noun: Vec<String> = Vec::new();
         for span in spans(cell) {
             let path = if span.starts_with("oncegate ") {
-                tool.path(&span).unwrap_or_else(|why| panic!("{span}: {why}"))
+                tool.path(&span)
+                    .unwrap_or_else(|why| panic!("{span}: {why}"))
             } else {
                 let last = noun.len() - 1;
                 noun[..last].iter().cloned().chain([span]).collect()
@@ -323,14 +324,16 @@ impl Tool {
             let words: Vec<&str> = line.split_whitespace().collect();
             let option = words.iter().position(|word| word.starts_with("--"));
             if part.starts_with("Commands") && line.starts_with("  ") && !line.starts_with("   ") {
-                help.commands.extend(words.first().map(|word| (*word).to_owned()));
+                help.commands
+                    .extend(words.first().map(|word| (*word).to_owned()));
             } else if part.contains("Options") && option.is_some_and(|at| at < 2) {
                 let at = option.unwrap_or_default();
                 let name = words[at].split(['[', '=', ',']).next().unwrap_or_default();
                 let value = words.get(at + 1).is_some_and(|word| word.starts_with('<'));
                 help.options.insert(name.to_owned(), value);
                 if at == 1 {
-                    help.options.insert(words[0].trim_end_matches(',').to_owned(), value);
+                    help.options
+                        .insert(words[0].trim_end_matches(',').to_owned(), value);
                 }
             }
         }
@@ -436,7 +439,10 @@ fn references(text: &str) -> Vec<(&'static str, String)> {
         for (at, _) in lower.match_indices(word) {
             let mut rest = &text[at + word.len()..];
             // One after the other, as in `T12, T13 and T20-T22`.
-            for between in [" "].into_iter().chain([", ", " and ", "-", " to "].repeat(8)) {
+            for between in [" "]
+                .into_iter()
+                .chain([", ", " and ", "-", " to "].repeat(8))
+            {
                 let Some(next) = rest.strip_prefix(between) else {
                     continue;
                 };

@@ -1,5 +1,5 @@
 //! Users are told what happens to their accounts: each thing once, in their language, to where they
-//! hear of it (rows C9 and D5).
+//! hear of it (capabilities C9 and D5).
 
 use std::fs;
 use std::path::Path;

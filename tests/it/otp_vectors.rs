@@ -132,7 +132,7 @@ fn a_code_lives_exactly_as_long_as_the_window_says() {
     }
 }
 
-/// SECURITY T23: nothing happens where 31 and 32 bits of seconds end, nor at a leap second.
+/// Threats T23: nothing happens where 31 and 32 bits of seconds end, nor at a leap second.
 #[test]
 fn large_times_are_ordinary_times() {
     let window = Window::default();

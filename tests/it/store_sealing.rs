@@ -1,4 +1,4 @@
-//! Stores whose seal algorithm is selected, and selected anew (row A5).
+//! Stores whose seal algorithm is selected, and selected anew (capabilities A5).
 
 use std::sync::Arc;
 

@@ -203,7 +203,7 @@ proptest! {
         }
     }
 
-    /// SECURITY T9: however the attempts are timed, without a success no more than the limit are
+    /// Threats T9: however the attempts are timed, without a success no more than the limit are
     /// evaluated, and a failure never makes an earlier attempt possible.
     #[test]
     fn guesses_are_bounded_and_blocks_do_not_shrink(

@@ -217,7 +217,7 @@ proptest! {
         prop_assert_eq!(found.iter().collect::<Vec<_>>(), naive);
     }
 
-    /// SECURITY T1, T21: whatever is typed when, also with the clock moving back: accepted steps
+    /// Threats T1, T21: whatever is typed when, also with the clock moving back: accepted steps
     /// strictly increase.
     #[test]
     fn accepted_steps_strictly_increase(

@@ -1,6 +1,6 @@
 //! Answers as JSON.
 //!
-//! Threat (SECURITY T30): user names in the audit are what an attacker typed. JSON escapes C0
+//! Threats T30: user names in the audit are what an attacker typed. JSON escapes C0
 //! controls; we escape everything else that moves a cursor or turns text around as well, so that
 //! an answer can be shown on a terminal or in a log as it is.
 

@@ -1,8 +1,8 @@
 //! Request bodies and queries, read strictly.
 //!
-//! Threats (SECURITY T20): huge, slow and deeply nested bodies. Length is refused before reading
+//! Threats T20: huge, slow and deeply nested bodies. Length is refused before reading
 //! where it is announced, while reading where it is not; time is bounded; depth is measured before
-//! the parser recurses. Errors say where and what is expected, never what was sent (T29).
+//! the parser recurses. Errors say where and what is expected, never what was sent (threats T29).
 
 use std::sync::Arc;
 

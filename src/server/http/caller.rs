@@ -75,7 +75,7 @@ impl Caller {
     }
 
     /// Whether they may administer. A key bound to a realm may not: the verbs know no realms yet,
-    /// and a bound that does not hold must not look as if it did (SECURITY T28).
+    /// and a bound that does not hold must not look as if it did (threats T28).
     pub(crate) fn may_administer(&self) -> bool {
         let bound = matches!(self, Self::Key(client) if client.realm.is_some());
         self.has(Scope::Admin) && !bound

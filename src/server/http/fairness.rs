@@ -1,6 +1,6 @@
 //! Nobody takes everything: connections of one address, requests of one key.
 //!
-//! Threats (SECURITY T20): one host that opens all the connections there are, and one application
+//! Threats T20: one host that opens all the connections there are, and one application
 //! whose loop of failed requests fills the queue and the audit trail for all.
 
 use std::collections::HashMap;

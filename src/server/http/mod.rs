@@ -14,8 +14,8 @@
 //! `/metrics` is behind [`caller::near_or_admin`]; every route is in `/openapi.json`, because the
 //! list of routes is made from the same declarations.
 //!
-//! Threats: SECURITY T12, T13, T20, T28-T30, T42. Forwarding headers are believed from listed proxies
-//! only ([`origin`], T44), and say where a request comes from; where the person is comes from the body,
+//! Threats T12, T13, T20, T28-T30, T42. Forwarding headers are believed from listed proxies
+//! only ([`origin`], threats T44), and say where a request comes from; where the person is comes from the body,
 //! vouched for by the client's key. Neither bodies nor headers nor paths with user names in them are
 //! logged.
 

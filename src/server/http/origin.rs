@@ -12,7 +12,7 @@
 //! are the client's own words and are not read. Where both headers are there and disagree, one was
 //! passed on from outside: the request is then of the proxy itself.
 //!
-//! Threats (SECURITY T44, T20): a client that names another address to escape its limits, to make
+//! Threats T44, T20: a client that names another address to escape its limits, to make
 //! another's full, or to be taken for this machine.
 
 use std::net::IpAddr;

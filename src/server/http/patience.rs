@@ -1,6 +1,6 @@
 //! A stream whose writes end with an error when the peer does not take them.
 //!
-//! Threat (SECURITY T20): a peer that asks for something long and reads it an octet at a time
+//! Threats T20: a peer that asks for something long and reads it an octet at a time
 //! holds its connection, and the place it occupies, for hours.
 
 use std::future::Future;

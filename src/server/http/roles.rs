@@ -5,7 +5,7 @@
 //! local caller, who could read the store itself.
 //!
 //! The scope `verify` opens nothing here: the key of an application must not become the key of an
-//! administrator (SECURITY T28).
+//! administrator (threats T28).
 
 use axum::http::Method;
 

@@ -1,6 +1,6 @@
 //! Connections: accept, TLS, one HTTP/1.1 server per connection, drain.
 //!
-//! Threats (SECURITY T20): idle and slow connections. A place is taken before accepting, a TLS
+//! Threats T20: idle and slow connections. A place is taken before accepting, a TLS
 //! handshake, the headers of a request and each piece of an answer have seconds; headers and their
 //! number are bounded.
 

@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! - every reject is the same octets but for the request id, whatever the cause, and leaves at a
-//!   fixed time after arrival (SECURITY T12, T13);
+//!   fixed time after arrival (threats T12, T13);
 //! - a decision that has begun is finished even when the caller hangs up, so that a retry with the
 //!   same `Idempotency-Key` finds its answer;
 //! - what cannot be decided is 503, and says nothing about the user.

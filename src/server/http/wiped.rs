@@ -8,7 +8,7 @@
 //! Invariant: a read never fills the room of the HTTP library, which would make it keep a larger buffer
 //! that is not handed over as a whole.
 //!
-//! Threat (SECURITY T26): passwords in a memory image.
+//! Threats T26: passwords in a memory image.
 
 use std::io;
 use std::pin::Pin;

@@ -239,7 +239,7 @@ impl Lane {
                 Ok(Some((length, route))) => {
                     let datagram = buffer.get_mut(..length).unwrap_or_default();
                     self.dispatch(datagram, route);
-                    // It holds a password that the shared secret opens (SECURITY T26).
+                    // It holds a password that the shared secret opens (threats T26).
                     datagram.fill(0);
                 }
                 // Longer than any packet with its padding.

@@ -249,7 +249,7 @@ const FAILURE: usize = 4;
 /// Octets of a Prompt.
 const PROMPT: usize = 4;
 
-/// Most octets of a State (SPEC section 5).
+/// Most octets of a State (contract s5).
 const STATE: usize = 48;
 
 /// Octets of a Message-Authenticator with its header.

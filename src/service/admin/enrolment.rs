@@ -8,7 +8,7 @@
 //!
 //! Invariants: keys, cells and codes are in the answer that hands them out, and in no other. A token
 //! of an address is never in use before a code that was sent there came back, unless an administrator
-//! says so (row C2). What it replaces ends when it is proven, in the same transaction (row C11).
+//! says so (capabilities C2). What it replaces ends when it is proven, in the same transaction (capabilities C11).
 
 use std::time::Duration;
 

@@ -30,7 +30,7 @@ pub enum Window {
 }
 
 impl Service {
-    /// Gives a token in use a new end: as long again as it lasts, from now (row C12).
+    /// Gives a token in use a new end: as long again as it lasts, from now (capabilities C12).
     pub async fn renew_token(
         &self,
         serial: &Serial,
@@ -111,7 +111,7 @@ impl Service {
     }
 
     /// Makes a token count for a second user too, after two consecutive codes of it, which are
-    /// thereby used up (row C13). There is one key and one counter.
+    /// thereby used up (capabilities C13). There is one key and one counter.
     pub async fn link_token(
         &self,
         serial: &Serial,

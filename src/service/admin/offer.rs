@@ -311,6 +311,6 @@ fn compared(
     Ok(decide::compare_token(token, state, &windows, &code, at))
 }
 
-/// SPEC section 7: twelve Crockford characters, ten minutes.
+/// Contract s7: twelve Crockford characters, ten minutes.
 const ENROL_LENGTH: u8 = 12;
 const ENROL_LIFE: Duration = Duration::from_mins(10);

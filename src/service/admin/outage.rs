@@ -1,4 +1,4 @@
-//! Outage mode (row A11): declared for a time, with a reason; it ends by itself.
+//! Outage mode (capabilities A11): declared for a time, with a reason; it ends by itself.
 
 use std::time::Duration;
 

@@ -301,7 +301,7 @@ fn resync(
     }
 }
 
-/// HOTP counters searched by a resynchronisation (SPEC section 7).
+/// HOTP counters searched by a resynchronisation (contract s7).
 const HOTP_RESYNC: u32 = 50;
 /// How long an administrator's code may wait in the store's queue.
 const ADMIN_DEADLINE: Duration = Duration::from_secs(10);

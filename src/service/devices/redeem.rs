@@ -1,6 +1,6 @@
 //! A device redeems an enrolment or transfer code with its key.
 //!
-//! Threats (SECURITY T38, rows A1 and C6): guessing codes, over many users, devices and restarts.
+//! Threats T38, capabilities A1 and C6: guessing codes, over many users, devices and restarts.
 //! Every wrong code counts against the user, the source and the tries of the live codes it was a
 //! guess at, in one transaction; a refusal looks and lasts alike, whatever its cause. What is no guess at a
 //! live code is put on record up to a bound, and counted beyond it ([`super::refusals`]).
@@ -288,5 +288,5 @@ fn compare_with_nothing(code: &SecretString) {
     }
 }
 
-/// Characters of an enrolment code and digits of a transfer code (SPEC section 7, row C6).
+/// Characters of an enrolment code and digits of a transfer code (contract s7, capabilities C6).
 pub(super) const LENGTH: u8 = 12;

@@ -1,4 +1,4 @@
-//! What is accepted as a code is exactly what is shown again (SECURITY T5).
+//! What is accepted as a code is exactly what is shown again (threats T5).
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! One person, one key: what is shown parses to the same key (SECURITY T43).
+//! One person, one key: what is shown parses to the same key (threats T43).
 
 #![no_main]
 

@@ -1,5 +1,5 @@
 //! What people typed is gone from the daemon's memory when it is answered: over HTTP, TLS, RADIUS and the
-//! admin socket, accepted or not, whole or broken off (SECURITY T26).
+//! admin socket, accepted or not, whole or broken off (threats T26).
 //!
 //! The daemon cannot be dumped or traced by its own user; root reads its memory all the same, and so
 //! does this test.

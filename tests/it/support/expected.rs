@@ -1,4 +1,4 @@
-//! What shall come of a login with several factors, worked out from SPEC sections 4 to 7 alone, on the
+//! What shall come of a login with several factors, worked out from contract s4 to s7 alone, on the
 //! texts that are typed: which parts a box holds, which of them are looked at in a round, and what
 //! the first wrong one is called.
 

@@ -1,4 +1,4 @@
-//! The limits on guessing, once more, from SPEC section 7 and the words of `model/user.rs`: who may
+//! The limits on guessing, once more, from contract s7 and the words of `model/user.rs`: who may
 //! ask when, and what a failure or success does to that. For one user with one token.
 
 /// `[lockout]`, in milliseconds and tries.

@@ -3,7 +3,7 @@
 //! Invariants: what is verified is what arrived. The signature is verified under the key on record
 //! of the device that its `keyid` names; whether the request is taken is decided by the store, once.
 //!
-//! Threats (row A2, SECURITY T38): requests of unknown and revoked devices, stolen, changed and old
+//! Threats T38 (capabilities A2): requests of unknown and revoked devices, stolen, changed and old
 //! ones get the same answer. The cause is counted and logged, and told to nobody. Whether a device
 //! exists cannot be measured either: nobody names it who does not know its public key.
 
