@@ -209,11 +209,11 @@ fn planted_references_are_found() {
     assert_eq!(
         found("//! See threats T12, T13 and T20-T22; contract s8.1."),
         [
+            "contract s8.1",
             "threats T12",
             "threats T13",
             "threats T20",
-            "threats T22",
-            "contract s8.1"
+            "threats T22"
         ]
     );
     assert_eq!(
