@@ -2,8 +2,8 @@
 //! (threats T13).
 //!
 //! `cargo bench --bench timing` asks for users in six states, over HTTP and RADIUS, begins rounds
-//! (`POST /v1/challenges`) and polls them, on an idle server and beside a load of other logins: 2000
-//! samples of each. `-- --quick` takes 60, `TIMING_SAMPLES=500` so many; `TIMING_LENGTH=60` ends each of the
+//! (`POST /v1/challenges`) and polls them, on an idle server and beside a load of other logins: about
+//! 2000 samples of each. `-- --quick` takes 60, `TIMING_SAMPLES=500` so many; `TIMING_LENGTH=60` ends each of the
 //! eight parts after so many seconds, `TIMING_ONLY=radius` measures one way only. For the pair of states
 //! that differ most it prints the Mann-Whitney AUC, the chance that an answer of one leaves later than
 //! one of the other: 0.5 tells nothing, and the goal is 0.50 +- 0.02; an AUC of few samples is as far off
@@ -408,12 +408,11 @@ async fn measure(bench: &Arc<Bench>, way: usize, each: usize, length: Duration) 
     let mut tasks = JoinSet::new();
     let start = Instant::now();
     for number in 0..each {
-        let mut order: Vec<usize> = (0..STATES.len()).collect();
-        for place in (1..order.len()).rev() {
-            let other = next(&mut random) % (place as u64 + 1);
-            order.swap(place, usize::try_from(other).expect("small"));
-        }
-        for state in order {
+        for _ in 0..STATES.len() {
+            // Drawn anew each time: if every state came once in six, what is under way beside one of
+            // them would depend on which it is, and who is locked gets nothing hashed.
+            let state = next(&mut random) % STATES.len() as u64;
+            let state = usize::try_from(state).expect("small");
             let place = Arc::clone(&places).acquire_owned().await.expect("open");
             // No rhythm with any timer.
             let pause = Duration::from_micros(next(&mut random) % 5000);
