@@ -76,7 +76,7 @@ pub(super) struct Prune {
     /// Only what is before this time: 2026-11-20, or how long ago, as 90d
     #[arg(long, value_name = "TIME", value_parser = when::past)]
     before: Timestamp,
-    /// Do not ask; needed where stdin is not a terminal
+    /// Do not ask for confirmation at a terminal
     #[arg(long)]
     yes: bool,
 }
@@ -191,10 +191,10 @@ impl List {
         }
         if all.records.is_empty() {
             if let Some(user) = &user {
-                unknown(&api, &admin(&["users", user])).await;
+                note_unknown(&api, &admin(&["users", user])).await;
             }
             if let Some(client) = &self.client {
-                unknown(&api, &admin(&["clients", client])).await;
+                note_unknown(&api, &admin(&["clients", client])).await;
             }
         }
         context.out.show(&all, table)?;
@@ -203,7 +203,7 @@ impl List {
 }
 
 /// Says why a list is empty where its filter names something that is not there.
-async fn unknown(api: &Transport, path: &str) {
+pub(super) async fn note_unknown(api: &Transport, path: &str) {
     let found: Result<serde_json::Value, CliError> = api.get(path).await;
     if let Err(error) = found.map(drop)
         && error.exit == Exit::NotFound

@@ -173,7 +173,7 @@ pub(super) struct Rotate {
 pub(super) struct Remove {
     /// Name of the client
     name: String,
-    /// Do not ask; needed where stdin is not a terminal
+    /// Do not ask for confirmation at a terminal
     #[arg(long, short)]
     yes: bool,
 }

@@ -67,7 +67,7 @@ pub(super) struct Remove {
     /// To whom it was lent
     #[arg(long, value_name = "WHO")]
     to: String,
-    /// Do not ask; needed where stdin is not a terminal
+    /// Do not ask for confirmation at a terminal
     #[arg(long, short)]
     yes: bool,
 }

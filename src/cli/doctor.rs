@@ -663,6 +663,16 @@ fn deaf(network: IpNet, listeners: &[SocketAddr]) -> Option<String> {
     None
 }
 
+/// Where reports of sessions are taken.
+fn accounting(status: &Status) -> String {
+    if status.accounting.is_empty() {
+        return "; accounting is not served: a NAS that waits for answers to it refuses logins \
+                (radius.accounting_listen)"
+            .to_owned();
+    }
+    format!("; accounting to {}", status.accounting.join(", "))
+}
+
 async fn listeners(report: &mut Report, status: &Status) {
     for listener in &status.http {
         let Ok(address) = listener.parse::<SocketAddr>() else {
@@ -681,7 +691,11 @@ async fn listeners(report: &mut Report, status: &Status) {
     if !status.radius.is_empty() {
         report.ok(
             "listeners",
-            format!("RADIUS is bound to {}", status.radius.join(", ")),
+            format!(
+                "RADIUS is bound to {}{}",
+                status.radius.join(", "),
+                accounting(status)
+            ),
         );
     }
 }

@@ -76,7 +76,7 @@ pub(super) struct Revoke {
     #[arg(long, default_value = "other", value_parser =
           ["lost", "stolen", "replaced", "moved", "left", "compromised", "other"])]
     reason: String,
-    /// Do not ask; needed where stdin is not a terminal
+    /// Do not ask for confirmation at a terminal
     #[arg(long, short)]
     yes: bool,
 }

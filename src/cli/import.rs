@@ -697,16 +697,21 @@ mod tests {
         assert!(read.rows[1].secret.is_none());
     }
 
+    /// A key of its own for each.
+    fn secret(number: usize) -> String {
+        let number = u64::try_from(number).unwrap();
+        let octets = [&[7; 12][..], &number.to_be_bytes()].concat();
+        data_encoding::BASE32_NOPAD.encode(&octets)
+    }
+
     #[test]
     fn rows_of_one_user_stay_together() {
         let mut text = "user,secret\n".to_owned();
         for user in 0..(ROWS - 1) {
-            push!(text, "u{user},{SECRET}\n");
+            push!(text, "u{user},{}\n", secret(user));
         }
-        push!(
-            text,
-            "twin,{SECRET}\ntwin,{SECRET}AAAAAAAA\nlast,{SECRET}\n"
-        );
+        let [twin, second, last] = [ROWS, ROWS + 1, ROWS + 2].map(secret);
+        push!(text, "twin,{twin}\ntwin,{second}\nlast,{last}\n");
         let sizes: Vec<_> = batches(&text)
             .iter()
             .map(|batch| batch.lines.len())
@@ -718,7 +723,7 @@ mod tests {
     fn bad_rows_are_counted_and_the_first_are_told() {
         let mut text = "user,secret,email\n".to_owned();
         for user in 0..(SHOWN + 5) {
-            push!(text, "u{user},{SECRET},nobody\n");
+            push!(text, "u{user},{},nobody\n", secret(user));
         }
         push!(text, "good,{SECRET},a@b\n");
         let looked = look(text.as_bytes(), Make::Users, &Ignore::Nothing);

@@ -5,11 +5,14 @@ use clap::Subcommand;
 
 use crate::api;
 use crate::cli::Context;
+use crate::cli::audit::note_unknown;
 use crate::cli::error::CliError;
 use crate::cli::error::Exit;
+use crate::cli::output;
 use crate::cli::output::Table;
 use crate::cli::output::local_time;
 use crate::cli::output::or_dash;
+use crate::cli::transport::Transport;
 use crate::cli::transport::admin;
 use crate::cli::transport::next_page;
 use crate::cli::transport::with_query;
@@ -19,7 +22,8 @@ use crate::cli::words::Whose;
 /// Sessions of users, as VPN gateways and other NASes report them
 #[derive(Debug, Subcommand)]
 pub(super) enum Session {
-    /// List sessions: open ones, and ended ones for a month
+    /// List sessions in order of client, NAS and session id: open ones, and ended ones for
+    /// `radius.accounting_keep` (30d)
     #[command(after_help = "Examples:\n  \
         oncegate session list alice\n  \
         oncegate session list --nas vpn1 --open\n\
@@ -85,6 +89,9 @@ impl List {
                 break;
             }
         }
+        if all.sessions.is_empty() {
+            explain_none(&api, user.as_deref(), self.client.as_deref()).await;
+        }
         context.out.show(&all, table)?;
         Ok(Exit::Done)
     }
@@ -92,32 +99,75 @@ impl List {
 
 fn table(all: &api::Sessions) -> String {
     let mut table = Table::new(&[
-        "user", "nas", "address", "started", "state", "time", "in", "out", "session", "login",
+        "user", "nas", "address", "started", "reported", "state", "time", "in", "out", "session",
+        "login",
     ]);
     for one in &all.sessions {
         let state = match (&one.ended, &one.cause) {
             (None, _) => "open".to_owned(),
-            (Some(ended), None) => format!("ended {}", local_time(ended)),
-            (Some(ended), Some(cause)) => format!("ended {} {cause}", local_time(ended)),
+            (Some(_), None) => "ended".to_owned(),
+            (Some(_), Some(cause)) if cause.parse::<u32>().is_ok() => {
+                format!("ended: cause {cause}")
+            }
+            (Some(_), Some(cause)) => format!("ended: {cause}"),
         };
         table.row([
-            one.user.clone(),
+            or_dash(Some(one.user.as_str()).filter(|user| !user.is_empty())),
             one.nas.clone(),
             or_dash(one.framed_ip.as_deref()),
             local_time(&one.started),
+            local_time(&one.updated),
             state,
             length(one.seconds),
             octets(one.octets_in),
             octets(one.octets_out),
-            one.session.clone(),
+            short(&one.session),
             or_dash(one.request_id.as_deref()),
         ]);
     }
-    table.or(
-        "No sessions. A NAS reports them when its accounting goes to this server: `oncegate status` \
-         shows the address.",
-    )
+    let mut text = table.or("No sessions.");
+    if all.next.is_some() && !all.sessions.is_empty() {
+        text.push_str("There are more: raise --limit, or name --user, --client or --nas\n");
+    }
+    text
 }
+
+/// Why a list may be empty.
+async fn explain_none(api: &Transport, user: Option<&str>, client: Option<&str>) {
+    if let Some(user) = user {
+        note_unknown(api, &admin(&["users", user])).await;
+    }
+    if let Some(client) = client {
+        note_unknown(api, &admin(&["clients", client])).await;
+    }
+    let Ok(status) = api.get::<api::Status>(&admin(&["status"])).await else {
+        return;
+    };
+    if !status.daemon {
+        return;
+    }
+    output::warn(&if status.accounting.is_empty() {
+        "note: accounting is not served: set radius.accounting_listen (`auto` serves it beside ports 1812 \
+         and 1645 only) and restart the daemon"
+            .to_owned()
+    } else {
+        let addresses = status.accounting.join(", ");
+        format!("note: a NAS reports sessions by RADIUS accounting, here at {addresses}")
+    });
+}
+
+/// So much of an id that lines stay readable; `--json` has all of it.
+fn short(id: &str) -> String {
+    if id.chars().count() <= SHOWN {
+        return id.to_owned();
+    }
+    let mut shown: String = id.chars().take(SHOWN - 3).collect();
+    shown.push_str("...");
+    shown
+}
+
+/// Characters of an id in a table.
+const SHOWN: usize = 34;
 
 /// `1:05:09`, hours, minutes and seconds.
 fn length(seconds: u64) -> String {

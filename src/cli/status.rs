@@ -121,7 +121,13 @@ fn describe(status: &api::Status) -> String {
     };
     table.pair("oncegate", format!("{} {state}", status.version));
     table.pair("radius", status.daemon.then(|| joined(&status.radius)));
-    let accounting = (!status.accounting.is_empty()).then(|| joined(&status.accounting));
+    let accounting = (status.daemon && !status.radius.is_empty()).then(|| {
+        if status.accounting.is_empty() {
+            "not served (radius.accounting_listen)".to_owned()
+        } else {
+            joined(&status.accounting)
+        }
+    });
     table.pair("accounting", accounting);
     table.pair("http", status.daemon.then(|| joined(&status.http)));
     let outage = status.outage.as_ref().map(|outage| {

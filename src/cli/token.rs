@@ -159,7 +159,7 @@ pub(super) struct Resync {
 pub(super) struct Destroy {
     /// Name of the token
     serial: String,
-    /// Do not ask; needed where stdin is not a terminal
+    /// Do not ask for confirmation at a terminal
     #[arg(long, short)]
     yes: bool,
 }

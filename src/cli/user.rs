@@ -283,7 +283,7 @@ pub(super) struct Listing {
 pub(super) struct Remove {
     #[command(flatten)]
     who: Name,
-    /// Do not ask; needed where stdin is not a terminal
+    /// Do not ask for confirmation; `erase` needs it where stdin is not a terminal
     #[arg(long, short)]
     yes: bool,
 }
@@ -391,7 +391,10 @@ impl User {
 impl Remove {
     async fn erase(self, context: &Context) -> Result<(), CliError> {
         let user = self.who.key()?;
-        let question = format!("Destroy the personal data of user {user} for good?");
+        let question = format!(
+            "Remove user {user} with all tokens, if there is one, and destroy the personal data of all who had \
+             the name for good?"
+        );
         input::vouch(&question, self.yes)?;
         let api = context.transport().await?;
         api.order(Method::POST, &admin(&["users", &user, "erase"]))

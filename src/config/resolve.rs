@@ -125,12 +125,24 @@ pub(super) struct Resolver<'w> {
 impl Resolver<'_> {
     fn radius(&mut self) -> Option<Radius> {
         let enabled = self.one(keys::RADIUS_ENABLED, parse_flag);
-        let listen = self.addresses(keys::RADIUS_LISTEN);
+        let listen = self.addresses(keys::RADIUS_LISTEN, "127.0.0.1:1812 or [::]:1812");
         let accounting = self.accounting();
         let accounting_keep = self.one(keys::RADIUS_ACCOUNTING_KEEP, |text| {
             let keep = in_range(units::duration(text)?, KEEP_MIN..=Duration::MAX);
             keep.ok_or_else(|| "write at least 1d".to_owned())
         });
+        if let (Some(listen), Some(Accounting::At(accounting))) = (&listen, &accounting)
+            && let Some(at) = accounting
+                .iter()
+                .find(|at| at.port() != 0 && listen.contains(at))
+        {
+            let key = keys::RADIUS_ACCOUNTING_LISTEN;
+            let entry = self.written.entry(key);
+            let error = Diagnostic::error(format!("{at} is in `radius.listen` too"));
+            let error = error.help("accounting has a port of its own, as 1813 beside 1812");
+            self.report(key, &entry, entry.values.first(), error);
+            return None;
+        }
         let enabled = enabled?;
         let (listen, accounting) = if enabled {
             (listen?, accounting?)
@@ -151,7 +163,10 @@ impl Resolver<'_> {
             [one] if one.text == "auto" => Accounting::Auto,
             [one] if one.text == "off" => Accounting::At(Vec::new()),
             [] => Accounting::At(Vec::new()),
-            _ => return self.addresses(key).map(Accounting::At),
+            _ => {
+                let forms = "127.0.0.1:1813, auto or off";
+                return self.addresses(key, forms).map(Accounting::At);
+            }
         };
         self.list(key, |_| Ok(()))?;
         Some(accounting)
@@ -159,7 +174,7 @@ impl Resolver<'_> {
 
     fn http(&mut self, dir: &Path) -> Option<Http> {
         let enabled = self.one(keys::HTTP_ENABLED, parse_flag);
-        let listen = self.addresses(keys::HTTP_LISTEN);
+        let listen = self.addresses(keys::HTTP_LISTEN, "127.0.0.1:8080 or [::]:8080");
         let insecure = self.one(keys::HTTP_INSECURE, parse_flag);
         let inbound_secret_file = self.path(keys::HTTP_INBOUND_SECRET_FILE, dir);
         let trusted_proxies = self.list(keys::HTTP_TRUSTED_PROXIES, parse_proxy);
@@ -328,11 +343,10 @@ impl Resolver<'_> {
         parsed
     }
 
-    fn addresses(&mut self, key: &'static Key) -> Option<Vec<SocketAddr>> {
+    fn addresses(&mut self, key: &'static Key, forms: &str) -> Option<Vec<SocketAddr>> {
         let addresses = self.list(key, |text| {
-            text.parse::<SocketAddr>().map_err(|_| {
-                format!("`{text}` is not an address with a port: write 127.0.0.1:1812 or [::]:1812")
-            })
+            text.parse::<SocketAddr>()
+                .map_err(|_| format!("`{text}` is not an address with a port: write {forms}"))
         })?;
         let entry = self.written.entry(key);
         if addresses.is_empty() {

@@ -46,7 +46,12 @@ pub(super) fn words(change: &Change, by: &By) -> (&'static str, String) {
             (action, report.session.key.id.clone())
         }
         Change::EndSessions { nas, .. } => ("sessions_end", nas.clone()),
-        Change::ForgetSessions { before, .. } => ("sessions_forget", before.rfc3339()),
+        Change::ForgetSessions { before, user } => {
+            let target = user
+                .as_ref()
+                .map_or_else(|| before.rfc3339(), ToString::to_string);
+            ("sessions_forget", target)
+        }
         Change::CreateToken(token, _) => ("token_add", token.serial.to_string()),
         Change::SetTokenState { serial, state, .. } => {
             let action = match state {

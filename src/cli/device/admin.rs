@@ -38,7 +38,7 @@ pub(in crate::cli) struct Set {
 pub(in crate::cli) struct Remove {
     /// Which device
     id: String,
-    /// Do not ask; needed where stdin is not a terminal
+    /// Do not ask for confirmation at a terminal
     #[arg(long, short)]
     yes: bool,
 }

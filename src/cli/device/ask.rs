@@ -54,7 +54,7 @@ pub(in crate::cli) struct Rename {
 pub(in crate::cli) struct Revoke {
     /// Which device [default: this one]
     id: Option<String>,
-    /// Do not ask; needed where stdin is not a terminal
+    /// Do not ask for confirmation at a terminal
     #[arg(long, short)]
     yes: bool,
     #[command(flatten)]

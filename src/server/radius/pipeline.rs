@@ -264,21 +264,10 @@ impl Pipeline {
             Ok(place) => place,
             Err(silence) => return Ok(silence),
         };
+        let read = (&packet, source.ip(), now);
         let (task, secret) = match ingress.serves {
-            Serves::Accounting => {
-                let said = accounting::read(&packet, &peer.client, source.ip(), now)?;
-                (Task::Account(Box::new(said)), secret)
-            }
-            Serves::Authentication => {
-                let revealed = Credential::reveal(&packet, peer, signature, secret, now)?;
-                let (credential, secret) = revealed;
-                // An EAP request is always signed (RFC 3579 s3.1): it says nothing about the others.
-                let learn = peer.require == Require::Auto
-                    && signature == Signature::Valid
-                    && rule != Rule::Required
-                    && !packet.has(Type::EapMessage);
-                (Task::Login { credential, learn }, secret)
-            }
+            Serves::Accounting => (report(peer, read)?, secret),
+            Serves::Authentication => login(peer, read, (signature, secret), rule)?,
         };
         let (id, at) = match self.service.arrival() {
             Ok(arrival) => arrival,
@@ -426,6 +415,32 @@ impl Pipeline {
     pub(super) fn dictionary(&self) -> Arc<Dictionary> {
         self.dictionary.load_full()
     }
+}
+
+/// What an Accounting-Request that arrived from this address asks for.
+fn report(
+    peer: &Peer,
+    (packet, source, now): (&Packet<'_>, IpAddr, UnixTime),
+) -> Result<Task, Discard> {
+    let said = accounting::read(packet, &peer.client, source, now)?;
+    Ok(Task::Account(Box::new(said)))
+}
+
+/// What an Access-Request asks for, and with which secret it was made.
+fn login(
+    peer: &Peer,
+    (packet, _, now): (&Packet<'_>, IpAddr, UnixTime),
+    (signature, secret): (Signature, Secret),
+    rule: Rule,
+) -> Result<(Task, Secret), Discard> {
+    let revealed = Credential::reveal(packet, peer, signature, secret, now)?;
+    let (credential, secret) = revealed;
+    // An EAP request is always signed (RFC 3579 s3.1): it says nothing about the others.
+    let learn = peer.require == Require::Auto
+        && signature == Signature::Valid
+        && rule != Rule::Required
+        && !packet.has(Type::EapMessage);
+    Ok((Task::Login { credential, learn }, secret))
 }
 
 /// Checks the signature with the present secret, and with the previous one while its time lasts.
