@@ -12,6 +12,11 @@
 //!   -> service  -> radius / api -> server    accept, reject or challenge leaves
 //! ```
 //!
+//! # Manual
+//!
+//! The pages for people are chapters of [`manual`]; code refers to them as `contract s8.1`, `threats T11`
+//! and `capabilities A13`.
+//!
 //! # Layers
 //!
 //! A module imports only from the layers (or, in its own layer, the modules) named in its row.

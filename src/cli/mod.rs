@@ -95,6 +95,7 @@ mod words;
     version,
     after_help = "First look:  oncegate quickstart\n\
                   For real:    oncegate init && oncegate serve\n\
+                  Manual:      oncegate manual\n\
                   Exit codes:  0 yes/done, 1 no, 2 usage, 3 unavailable, 4 not found, 5 conflict"
 )]
 struct Cli {
