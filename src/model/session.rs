@@ -8,7 +8,14 @@
 
 use std::net::IpAddr;
 
+use hmac::Hmac;
+use hmac::KeyInit;
+use hmac::Mac as _;
+use sha2::Sha256;
+use subtle::ConstantTimeEq as _;
+
 use crate::model::id::RequestId;
+use crate::secret::Key256;
 use crate::time::UnixTime;
 
 /// What names a session: Acct-Session-Id is unique on one NAS only, and one client may be a proxy of
@@ -193,6 +200,35 @@ fn merged(known: &Session, new: Session) -> Session {
         usage,
         key: new.key,
     }
+}
+
+/// The Class of an Access-Accept: the login's id, with a MAC that binds it to the client and the user, so
+/// that no NAS claims the login of another.
+pub fn class(key: &Key256, login: RequestId, client: &str, user: &str) -> String {
+    let mac = class_mac(key, login, client, user);
+    let short = mac
+        .first_chunk::<10>()
+        .map_or(&mac[..], <[u8; 10]>::as_slice);
+    format!("{login}{}", data_encoding::BASE32_NOPAD.encode(short))
+}
+
+/// The login that a Class names, when it is ours and of this client and user.
+pub fn login_of(key: &Key256, sent: &[u8], client: &str, user: &str) -> Option<RequestId> {
+    let login = std::str::from_utf8(sent.get(..26)?).ok()?.parse().ok()?;
+    let right = class(key, login, client, user);
+    bool::from(right.as_bytes().ct_eq(sent)).then_some(login)
+}
+
+fn class_mac(key: &Key256, login: RequestId, client: &str, user: &str) -> [u8; 32] {
+    let mut mac =
+        <Hmac<Sha256> as KeyInit>::new_from_slice(key.expose()).expect("any length of key");
+    mac.update(&login.to_bytes());
+    // Neither name has this octet.
+    for part in [client, user] {
+        mac.update(part.as_bytes());
+        mac.update(&[0]);
+    }
+    mac.finalize().into_bytes().into()
 }
 
 /// The word of an Acct-Terminate-Cause (RFC 2866 s5.10).

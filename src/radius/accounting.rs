@@ -19,15 +19,16 @@ use crate::radius::attribute::Type;
 use crate::radius::packet::Packet;
 use crate::time::UnixTime;
 
-/// Reads an Accounting-Request that arrived `now` from `source`.
+/// Reads an Accounting-Request that arrived `now` from `source`; `login` says which login a Class and a user
+/// belong to.
 ///
 /// # Errors
 /// `IncompleteAccounting`: no Acct-Status-Type, or no Acct-Session-Id where one is needed.
 pub fn read(
     packet: &Packet<'_>,
     client: &Client,
-    source: IpAddr,
-    now: UnixTime,
+    (source, now): (IpAddr, UnixTime),
+    login: impl Fn(&[u8], &str) -> Option<RequestId>,
 ) -> Result<Accounting, Discard> {
     let status = number(packet, Type::AcctStatusType).ok_or(Discard::IncompleteAccounting)?;
     let nas_ip = nas_address(packet);
@@ -64,8 +65,10 @@ pub fn read(
                 nas,
                 id: session.ok_or(Discard::IncompleteAccounting)?,
             },
+            login: packet
+                .all(Type::Class)
+                .find_map(|class| login(class, &user)),
             user,
-            login: packet.all(Type::Class).find_map(login),
             nas_ip,
             calling_station: text(packet, Type::CallingStationId),
             framed_ip: address(packet, Type::FramedIpAddress),
@@ -76,16 +79,6 @@ pub fn read(
             usage,
         },
     }))
-}
-
-/// The Class that links the accounting of a session with the login that began it (RFC 2865 s5.25: the
-/// NAS returns it unmodified).
-pub fn class(login: RequestId) -> String {
-    login.to_string()
-}
-
-fn login(class: &[u8]) -> Option<RequestId> {
-    std::str::from_utf8(class).ok()?.parse().ok()
 }
 
 fn user(packet: &Packet<'_>, client: &Client) -> String {
@@ -182,7 +175,8 @@ mod tests {
         let octets = packet(attributes);
         let source = "192.0.2.1".parse().unwrap();
         let now = UnixTime::from_millis(1_800_000_000_000);
-        read(&Packet::parse(&octets).unwrap(), &client, source, now)
+        let packet = Packet::parse(&octets).unwrap();
+        read(&packet, &client, (source, now), |_, _| None)
     }
 
     fn session(attributes: &[(u8, Vec<u8>)]) -> Session {

@@ -112,6 +112,9 @@ pub struct Service {
     clients: Arc<clients::Clients>,
     hasher: Arc<Hasher>,
     challenge_key: Key256,
+    class_key: Key256,
+    /// Held while the sessions of a NAS that restarted are ended: one NAS at a time, whatever they send.
+    restarts: tokio::sync::Mutex<()>,
     travel: ArcSwap<Travel>,
     courier: ArcSwap<Arc<dyn Courier>>,
     send_limits: ArcSwap<SendLimits>,
@@ -299,6 +302,7 @@ impl Service {
         let counters = counters::Counters::default();
         let hasher = Hasher::new(hashing, store.key(KeyPurpose::Pepper));
         let challenge_key = store.key(KeyPurpose::Challenge);
+        let class_key = store.key(KeyPurpose::Class);
         let courier: Arc<dyn Courier> = Arc::new(NoCourier);
         Ok(Self {
             store,
@@ -309,6 +313,8 @@ impl Service {
             clients,
             hasher: Arc::new(hasher),
             challenge_key,
+            class_key,
+            restarts: tokio::sync::Mutex::default(),
             travel: ArcSwap::default(),
             courier: ArcSwap::from_pointee(courier),
             send_limits: ArcSwap::default(),

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use crate::model::client::Client;
 use crate::model::id::RequestId;
+use crate::model::session;
 use crate::model::session::Accounting;
+use crate::model::session::Session;
+use crate::model::session::SessionKey;
 use crate::model::user_key::UserKey;
 use crate::service::Service;
 use crate::service::ServiceError;
@@ -46,12 +49,7 @@ impl Service {
                     "accounting_off"
                 };
                 self.some(note(action, nas, "", at.rfc3339()), &by).await?;
-                let end = Change::EndSessions {
-                    client: client.name.clone(),
-                    nas: nas.clone(),
-                    at: *at,
-                };
-                while self.some(end.clone(), &by).await? {}
+                self.end_sessions((&client.name, nas), *at, &by).await?;
             }
             Accounting::Other {
                 nas,
@@ -81,9 +79,8 @@ impl Service {
         let newest = at.min(self.store.high_water()).as_millis();
         let quiet = u64::try_from(quiet.as_millis()).unwrap_or(u64::MAX);
         let before = UnixTime::from_millis(newest.saturating_sub(quiet));
-        let old = Change::ForgetSessions { before, user: None };
-        while self.some(old.clone(), &by).await? {}
-        Ok(())
+        let old = |session: &Session| session.updated < before;
+        self.forget_those(&old, before, None, &by).await
     }
 
     /// Forgets all sessions of a user.
@@ -92,12 +89,65 @@ impl Service {
         user: &UserKey,
         by: &By,
     ) -> Result<(), ServiceError> {
-        let all = Change::ForgetSessions {
-            before: UnixTime::from_millis(u64::MAX),
-            user: Some(user.clone()),
-        };
-        while self.some(all.clone(), by).await? {}
-        Ok(())
+        let name = user.to_string();
+        let theirs = |session: &Session| session.user == name;
+        let ever = UnixTime::from_millis(u64::MAX);
+        self.forget_those(&theirs, ever, Some(user), by).await
+    }
+
+    /// They are looked for beside the writer: it is given a few names at a time, and logins go on.
+    async fn forget_those(
+        &self,
+        which: &(dyn Fn(&Session) -> bool + Sync),
+        before: UnixTime,
+        user: Option<&UserKey>,
+        by: &By,
+    ) -> Result<(), ServiceError> {
+        let mut after = None;
+        loop {
+            let found = self.store.sessions(after, AT_A_TIME, which).await?;
+            let sessions: Vec<SessionKey> = found.into_iter().map(|one| one.key).collect();
+            after = sessions.last().cloned();
+            if after.is_none() {
+                return Ok(());
+            }
+            let forget = Change::ForgetSessions {
+                sessions,
+                before,
+                user: user.cloned(),
+            };
+            self.some(forget, by).await?;
+        }
+    }
+
+    /// Ends the sessions of a NAS that began before it restarted.
+    async fn end_sessions(
+        &self,
+        of: (&str, &str),
+        at: UnixTime,
+        by: &By,
+    ) -> Result<(), ServiceError> {
+        let _turn = self.restarts.lock().await;
+        let mut after = None;
+        loop {
+            let open = self.store.open_sessions(of, after.as_ref(), AT_A_TIME);
+            let sessions = open.await?;
+            after = sessions.last().cloned();
+            if after.is_none() {
+                return Ok(());
+            }
+            self.some(Change::EndSessions { sessions, at }, by).await?;
+        }
+    }
+
+    /// The Class of an accept, by which the accounting of the session is linked with this login.
+    pub fn class(&self, login: RequestId, client: &Client, user: &UserKey) -> String {
+        session::class(&self.class_key, login, &client.name, &user.to_string())
+    }
+
+    /// The login that a Class names, if this client was sent it for this user.
+    pub fn login_of(&self, class: &[u8], client: &Client, user: &str) -> Option<RequestId> {
+        session::login_of(&self.class_key, class, &client.name, user)
     }
 
     /// Whether there was something to change.
@@ -108,3 +158,6 @@ impl Service {
         }
     }
 }
+
+/// Sessions that one change ends or forgets: logins wait for its commit.
+const AT_A_TIME: usize = 200;

@@ -125,9 +125,8 @@ pub(crate) fn change(
             let keys = writes.iter().filter(|write| write.table == Table::Erased);
             Some(format!("keys of personal data destroyed: {}", keys.count()))
         }
-        Change::ForgetSources { .. }
-        | Change::ForgetSessions { .. }
-        | Change::EndSessions { .. } => Some(format!("{} rows", writes.len())),
+        Change::ForgetSources { .. } => Some(format!("{} rows", writes.len())),
+        Change::ForgetSessions { .. } | Change::EndSessions { .. } => session::counted(&writes),
         Change::ReportSession(report) => Some(reported(&report.session)),
         Change::ExpireTokens => expired,
         Change::Reanchor(_) => anchored,
@@ -353,8 +352,10 @@ fn writes(
         }
         Change::ForgetSources { before } => forget_sources(rows, *before, keys.now),
         Change::ReportSession(report) => session::report(rows, report),
-        Change::EndSessions { client, nas, at } => session::end_of_nas(rows, client, nas, *at),
-        Change::ForgetSessions { before, user } => session::forget(rows, *before, user.as_ref()),
+        Change::EndSessions { sessions, at } => session::end(rows, sessions, *at),
+        Change::ForgetSessions {
+            sessions, before, ..
+        } => session::forget(rows, sessions, *before),
         Change::CreateToken(token, state) => create_token(rows, token, state, keys),
         Change::SetTokenState {
             serial,

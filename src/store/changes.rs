@@ -162,6 +162,7 @@ fn is_shown(write: &RowWrite) -> bool {
         | Table::Former
         | Table::Erased
         | Table::Sessions
+        | Table::OpenSessions
         | Table::Seeds => false,
     }
 }

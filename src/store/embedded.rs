@@ -520,6 +520,15 @@ impl Store for Embedded {
         Box::pin(session::list(&self.reading.fold, after, limit, wanted))
     }
 
+    fn open_sessions<'a>(
+        &'a self,
+        of: (&'a str, &'a str),
+        after: Option<&'a SessionKey>,
+        limit: usize,
+    ) -> Answer<'a, Vec<SessionKey>> {
+        Box::pin(async move { session::open(&self.reading.fold, of, after, limit) })
+    }
+
     fn outage(&self) -> Answer<'_, Option<Waiver>> {
         Box::pin(async move {
             let rows = self.reading.fold.reader();

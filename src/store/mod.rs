@@ -209,6 +209,14 @@ pub trait Store: Send + Sync + 'static {
         wanted: &'a (dyn Fn(&Session) -> bool + Sync),
     ) -> Answer<'a, Vec<Session>>;
 
+    /// Open sessions of a NAS (client, NAS) behind this one, at most `limit`.
+    fn open_sessions<'a>(
+        &'a self,
+        of: (&'a str, &'a str),
+        after: Option<&'a SessionKey>,
+        limit: usize,
+    ) -> Answer<'a, Vec<SessionKey>>;
+
     /// Source addresses of clients with `require = auto` that are known to sign their requests:
     /// (client, address).
     fn lessons(&self) -> Answer<'_, Vec<(String, std::net::IpAddr)>>;
@@ -369,20 +377,20 @@ pub enum Change {
     },
     /// Takes what a NAS reports of a session; not found when it says nothing new.
     ReportSession(Report),
-    /// Ends open sessions of a NAS that has restarted, some at a time; not found when there is none.
+    /// Ends sessions whose NAS has restarted; not found when none of them was open before that.
     EndSessions {
-        /// The client that reports it.
-        client: String,
-        /// The NAS.
-        nas: String,
+        /// Which: of one NAS.
+        sessions: Vec<SessionKey>,
         /// When it restarted.
         at: UnixTime,
     },
-    /// Removes sessions from the list, some at a time; not found when there is none.
+    /// Removes sessions from the list; not found when none of them goes.
     ForgetSessions {
-        /// Those without a report since.
+        /// Which.
+        sessions: Vec<SessionKey>,
+        /// Those of them without a report since.
         before: UnixTime,
-        /// Only this user's.
+        /// Whose, where a user is erased.
         user: Option<UserKey>,
     },
     /// A new token and where its moving factor starts; conflict when the serial exists.
@@ -537,6 +545,8 @@ pub enum KeyPurpose {
     Pepper,
     /// Seals challenges.
     Challenge,
+    /// Proves that a Class is ours.
+    Class,
 }
 
 /// Who makes a change, for the audit.

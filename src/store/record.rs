@@ -7,7 +7,8 @@
 //! Row keys: a user is `realm 00 name`, a token `realm 00 name 00 serial` (control characters are
 //! refused in names, so keys are prefix-free and a user's tokens lie together), a device
 //! `realm 00 name 00 id`; token state and owner are keyed by serial, device state and owner by id, a
-//! client by name, a session by `client 00 NAS 00 id`, a lesson by `client 00 address`, the last step of a token that is gone by a mark of
+//! client by name, a session by `client 00 NAS 00 id`, and so is the entry
+//! of an open one, a lesson by `client 00 address`, the last step of a token that is gone by a mark of
 //! its key. A removed user's name leads to the numbers of the keys of their personal data; the
 //! number of a key that must not be is in `erased`. A mark of a key that came, or could come, from outside leads
 //! to the serial of the token that has it. Indexes have empty rows: `mark of an address, serial`, `time 8 serial` of what expires,
@@ -55,6 +56,7 @@ mod credential;
 mod device;
 mod session;
 mod state;
+mod table;
 mod token;
 mod various;
 
@@ -73,6 +75,7 @@ pub(crate) use device::device_row;
 pub(crate) use device::device_state;
 pub(crate) use device::device_state_row;
 pub(crate) use device::devices_prefix;
+pub(crate) use session::read_session_key;
 pub(crate) use session::session;
 pub(crate) use session::session_key;
 pub(crate) use session::session_row;
@@ -83,6 +86,7 @@ pub(crate) use state::token_state;
 pub(crate) use state::token_state_row;
 pub(crate) use state::user_state;
 pub(crate) use state::user_state_row;
+pub(crate) use table::Table;
 pub(crate) use token::Row as TokenRow;
 pub(crate) use token::link_row;
 pub(crate) use token::link_target;
@@ -108,105 +112,6 @@ pub(crate) use various::pruned;
 pub(crate) use various::pruned_row;
 pub(crate) use various::waiver;
 pub(crate) use various::waiver_row;
-
-/// The tables of rows, by their number in log entries; numbers are never reused.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
-pub(crate) enum Table {
-    Users,
-    Tokens,
-    Owners,
-    TokenStates,
-    UserStates,
-    Clients,
-    Lessons,
-    Retired,
-    Credentials,
-    Sources,
-    Devices,
-    DeviceOwners,
-    DeviceStates,
-    Addresses,
-    Quotas,
-    Expiries,
-    Settings,
-    Delegations,
-    Links,
-    Former,
-    Erased,
-    Sessions,
-    Seeds,
-}
-
-impl Table {
-    /// Every table, in order of its number.
-    pub(crate) const ALL: [Self; 23] = [
-        Self::Users,
-        Self::Tokens,
-        Self::Owners,
-        Self::TokenStates,
-        Self::UserStates,
-        Self::Clients,
-        Self::Lessons,
-        Self::Retired,
-        Self::Credentials,
-        Self::Sources,
-        Self::Devices,
-        Self::DeviceOwners,
-        Self::DeviceStates,
-        Self::Addresses,
-        Self::Quotas,
-        Self::Expiries,
-        Self::Settings,
-        Self::Delegations,
-        Self::Links,
-        Self::Former,
-        Self::Erased,
-        Self::Sessions,
-        Self::Seeds,
-    ];
-
-    /// Its name in the file and in associated data.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Users => "users",
-            Self::Tokens => "tokens",
-            Self::Owners => "owners",
-            Self::TokenStates => "token_states",
-            Self::UserStates => "user_states",
-            Self::Clients => "clients",
-            Self::Lessons => "lessons",
-            Self::Retired => "retired",
-            Self::Credentials => "credentials",
-            Self::Sources => "sources",
-            Self::Devices => "devices",
-            Self::DeviceOwners => "device_owners",
-            Self::DeviceStates => "device_states",
-            Self::Addresses => "addresses",
-            Self::Quotas => "quotas",
-            Self::Expiries => "expiries",
-            Self::Settings => "settings",
-            Self::Delegations => "delegations",
-            Self::Links => "links",
-            Self::Former => "former",
-            Self::Erased => "erased",
-            Self::Sessions => "sessions",
-            Self::Seeds => "seeds",
-        }
-    }
-
-    /// Whether evaluations read it: a change of such a row makes views stale.
-    pub(crate) const fn is_static(self) -> bool {
-        matches!(
-            self,
-            Self::Users | Self::Tokens | Self::Owners | Self::Credentials
-        )
-    }
-
-    /// Whether logins change it, row by row; nobody reads such a table by prefix.
-    pub(crate) const fn is_hot(self) -> bool {
-        matches!(self, Self::TokenStates | Self::UserStates)
-    }
-}
 
 /// A row as it shall be; `None` removes it.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]

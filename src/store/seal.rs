@@ -82,6 +82,7 @@ pub(crate) struct Sealer {
     rows: Hmac<Sha256>,
     pepper: Key256,
     challenge: Key256,
+    class: Key256,
     /// Keys of personal data; only an open store has them.
     personal: Option<PersonalKeys>,
 }
@@ -101,6 +102,7 @@ impl Sealer {
             rows: mac_key(&rows),
             pepper: derive(store, data_key, "oncegate pepper v1"),
             challenge: derive(store, data_key, "oncegate challenge v1"),
+            class: derive(store, data_key, "oncegate class v1"),
             personal: None,
         }
     }
@@ -201,6 +203,7 @@ impl Sealer {
         match purpose {
             KeyPurpose::Pepper => self.pepper.clone(),
             KeyPurpose::Challenge => self.challenge.clone(),
+            KeyPurpose::Class => self.class.clone(),
         }
     }
 

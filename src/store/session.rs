@@ -6,7 +6,6 @@ use crate::model::session::NAS_REBOOT;
 use crate::model::session::Report;
 use crate::model::session::Session;
 use crate::model::session::SessionKey;
-use crate::model::user_key::UserKey;
 use crate::store::StoreError;
 use crate::store::evaluate::gone;
 use crate::store::evaluate::put;
@@ -49,68 +48,88 @@ pub(super) async fn list(
     }
 }
 
+/// Names of open sessions of a NAS behind this one, at most `limit`.
+pub(super) fn open(
+    fold: &Fold,
+    (client, nas): (&str, &str),
+    after: Option<&SessionKey>,
+    limit: usize,
+) -> Result<Vec<SessionKey>, StoreError> {
+    let prefix = record::sessions_prefix(client, nas);
+    let after = after.map(record::session_key);
+    let from = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+    let mut found = Vec::new();
+    fold.reader()
+        .list(Table::OpenSessions, &prefix, from, |key, _| {
+            found.push(record::read_session_key(key)?);
+            Ok(found.len() < limit)
+        })?;
+    Ok(found)
+}
+
 /// Takes a report; not found when it says nothing new.
 pub(super) fn report(rows: &Working<'_>, report: &Report) -> Result<Vec<RowWrite>, StoreError> {
     let key = record::session_key(&report.session.key);
     let known = rows.get(Table::Sessions, &key, |row| record::session(&key, row))?;
     let session = report.clone().apply(known.as_ref());
     let session = session.ok_or(StoreError::NotFound)?;
-    Ok(vec![put(
-        Table::Sessions,
-        key,
-        record::session_row(&session)?,
-    )])
+    let was_open = known.is_some_and(|known| known.ended.is_none());
+    let mut writes = match (was_open, session.ended.is_none()) {
+        (false, true) => vec![put(Table::OpenSessions, key.clone(), vec![1])],
+        (true, false) => vec![gone(Table::OpenSessions, key.clone())],
+        _ => Vec::new(),
+    };
+    let row = record::session_row(&session)?;
+    writes.push(put(Table::Sessions, key, row));
+    Ok(writes)
 }
 
-/// Ends open sessions of a NAS that has restarted, at most [`MOST`]; not found when there is none.
-pub(super) fn end_of_nas(
+/// Ends those of the sessions that began before their NAS has restarted; not found when there is none.
+pub(super) fn end(
     rows: &Working<'_>,
-    client: &str,
-    nas: &str,
+    sessions: &[SessionKey],
     at: UnixTime,
 ) -> Result<Vec<RowWrite>, StoreError> {
-    let prefix = record::sessions_prefix(client, nas);
-    let open = |session: &Session| session.ended.is_none() && session.started < at;
     let mut writes = Vec::new();
-    for key in rows.keys(Table::Sessions, &prefix)? {
+    for key in sessions.iter().map(record::session_key) {
         let session = rows.get(Table::Sessions, &key, |row| record::session(&key, row))?;
+        let open = |session: &Session| session.ended.is_none() && session.started < at;
         if let Some(session) = session.filter(open) {
             let ended = Session {
                 ended: Some(at),
                 cause: Some(NAS_REBOOT),
                 ..session
             };
+            writes.push(gone(Table::OpenSessions, key.clone()));
             writes.push(put(Table::Sessions, key, record::session_row(&ended)?));
-        }
-        if writes.len() == MOST {
-            break;
         }
     }
     some(writes)
 }
 
-/// Forgets sessions without a report since `before`, of one user or of all, at most [`MOST`]; not found when
-/// there is none.
+/// Forgets those of the sessions without a report since `before`; not found when there is none.
 pub(super) fn forget(
     rows: &Working<'_>,
+    sessions: &[SessionKey],
     before: UnixTime,
-    user: Option<&UserKey>,
 ) -> Result<Vec<RowWrite>, StoreError> {
-    let user = user.map(ToString::to_string);
-    let goes = |session: Session| {
-        session.updated < before && user.as_ref().is_none_or(|user| *user == session.user)
-    };
     let mut writes = Vec::new();
-    for key in rows.keys(Table::Sessions, b"")? {
+    for key in sessions.iter().map(record::session_key) {
         let session = rows.get(Table::Sessions, &key, |row| record::session(&key, row))?;
-        if session.is_some_and(goes) {
+        if let Some(session) = session.filter(|session| session.updated < before) {
+            if session.ended.is_none() {
+                writes.push(gone(Table::OpenSessions, key.clone()));
+            }
             writes.push(gone(Table::Sessions, key));
-        }
-        if writes.len() == MOST {
-            break;
         }
     }
     some(writes)
+}
+
+/// How many sessions these writes end or forget, for the audit.
+pub(super) fn counted(writes: &[RowWrite]) -> Option<String> {
+    let sessions = writes.iter().filter(|write| write.table == Table::Sessions);
+    Some(format!("sessions: {}", sessions.count()))
 }
 
 fn some(writes: Vec<RowWrite>) -> Result<Vec<RowWrite>, StoreError> {
@@ -120,5 +139,5 @@ fn some(writes: Vec<RowWrite>) -> Result<Vec<RowWrite>, StoreError> {
     Ok(writes)
 }
 
-/// Rows that one change writes, or one look reads: others wait for it.
+/// Rows that one look reads: the writer waits for it.
 const MOST: usize = 1_000;

@@ -45,8 +45,11 @@ pub(super) fn words(change: &Change, by: &By) -> (&'static str, String) {
             };
             (action, report.session.key.id.clone())
         }
-        Change::EndSessions { nas, .. } => ("sessions_end", nas.clone()),
-        Change::ForgetSessions { before, user } => {
+        Change::EndSessions { sessions, .. } => {
+            let nas = sessions.first().map(|session| session.nas.clone());
+            ("sessions_end", nas.unwrap_or_default())
+        }
+        Change::ForgetSessions { before, user, .. } => {
             let target = user
                 .as_ref()
                 .map_or_else(|| before.rfc3339(), ToString::to_string);

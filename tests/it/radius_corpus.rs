@@ -81,7 +81,8 @@ fn report(case: &Case, keys: &SecretKeys) -> Result<(), Discard> {
         revision: 1,
     };
     let now = UnixTime::from_millis(1_800_000_000_000);
-    accounting::read(&packet, &client, [192, 0, 2, 1].into(), now).map(drop)
+    let arrived = ([192, 0, 2, 1].into(), now);
+    accounting::read(&packet, &client, arrived, |_, _| None).map(drop)
 }
 
 /// What the authentication port does with a datagram before anybody decides.

@@ -204,7 +204,12 @@ impl Job {
         let keys = self.peer.keys(self.secret);
         let (event, built) = match &decided.outcome {
             Outcome::Accept(accepted) => {
-                let class = self.pipeline.settings.class.then_some(self.id);
+                let class = || {
+                    self.pipeline
+                        .service
+                        .class(self.id, &self.peer.client, &accepted.user)
+                };
+                let class = self.pipeline.settings.class.then(class);
                 let attributes = &accepted.attributes;
                 let built = reply::accept(packet, attributes, dictionary, class, keys);
                 (Event::Accept, built)

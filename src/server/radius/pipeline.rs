@@ -266,7 +266,7 @@ impl Pipeline {
         };
         let read = (&packet, source.ip(), now);
         let (task, secret) = match ingress.serves {
-            Serves::Accounting => (report(peer, read)?, secret),
+            Serves::Accounting => (self.report(peer, read)?, secret),
             Serves::Authentication => login(peer, read, (signature, secret), rule)?,
         };
         let (id, at) = match self.service.arrival() {
@@ -286,6 +286,18 @@ impl Pipeline {
             _permit: permit,
             place,
         })))
+    }
+
+    /// What an Accounting-Request that arrived from this address asks for.
+    fn report(
+        &self,
+        peer: &Peer,
+        (packet, source, now): (&Packet<'_>, IpAddr, UnixTime),
+    ) -> Result<Task, Discard> {
+        let client = &peer.client;
+        let login = |class: &[u8], user: &str| self.service.login_of(class, client, user);
+        let said = accounting::read(packet, client, (source, now), login)?;
+        Ok(Task::Account(Box::new(said)))
     }
 
     /// A place for an answer that may have to wait for its time. Where there is none, nothing is
@@ -415,15 +427,6 @@ impl Pipeline {
     pub(super) fn dictionary(&self) -> Arc<Dictionary> {
         self.dictionary.load_full()
     }
-}
-
-/// What an Accounting-Request that arrived from this address asks for.
-fn report(
-    peer: &Peer,
-    (packet, source, now): (&Packet<'_>, IpAddr, UnixTime),
-) -> Result<Task, Discard> {
-    let said = accounting::read(packet, &peer.client, source, now)?;
-    Ok(Task::Account(Box::new(said)))
 }
 
 /// What an Access-Request asks for, and with which secret it was made.

@@ -10,8 +10,6 @@
 
 use std::sync::Arc;
 
-use crate::model::id::RequestId;
-use crate::radius::accounting;
 use crate::radius::attribute::MAX_ATTRIBUTES;
 use crate::radius::attribute::Type;
 use crate::radius::authenticator::SecretKeys;
@@ -159,7 +157,7 @@ pub(super) fn accept(
     packet: &Packet<'_>,
     attributes: &[(String, String)],
     dictionary: &Dictionary,
-    login: Option<RequestId>,
+    class: Option<String>,
     keys: &SecretKeys,
 ) -> Result<Arc<[u8]>, AcceptError> {
     let mut buffer = Vec::with_capacity(USUAL);
@@ -174,7 +172,7 @@ pub(super) fn accept(
             has_class |= attribute.first() == Some(&Type::Class.0);
         }
     }
-    if let Some(class) = login.filter(|_| !has_class).map(accounting::class)
+    if let Some(class) = class.filter(|_| !has_class)
         && left.take(&[2 + class.len()])
     {
         builder.attribute(Type::Class, class.as_bytes())?;

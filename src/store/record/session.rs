@@ -42,6 +42,18 @@ pub(crate) fn sessions_prefix(client: &str, nas: &str) -> Vec<u8> {
     [client.as_bytes(), b"\0", nas.as_bytes(), b"\0"].concat()
 }
 
+/// Reads a session's row key.
+pub(crate) fn read_session_key(key: &[u8]) -> Result<SessionKey, StoreError> {
+    let text = std::str::from_utf8(key).map_err(|_| BAD_FORM)?;
+    let mut parts = text.splitn(3, '\0').map(str::to_owned);
+    let mut part = || parts.next().ok_or(BAD_FORM);
+    Ok(SessionKey {
+        client: part()?,
+        nas: part()?,
+        id: part()?,
+    })
+}
+
 /// A session's row.
 pub(crate) fn session_row(session: &Session) -> Result<Vec<u8>, StoreError> {
     let Usage {
@@ -67,17 +79,9 @@ pub(crate) fn session_row(session: &Session) -> Result<Vec<u8>, StoreError> {
 /// Reads a session's row.
 pub(crate) fn session(key: &[u8], bytes: &[u8]) -> Result<Session, StoreError> {
     let form: SessionV1<'_> = take(1, bytes)?;
-    let mut parts = std::str::from_utf8(key)
-        .map_err(|_| BAD_FORM)?
-        .splitn(3, '\0');
-    let mut part = || parts.next().map(str::to_owned).ok_or(BAD_FORM);
     let (seconds, octets_in, octets_out) = form.usage;
     Ok(Session {
-        key: SessionKey {
-            client: part()?,
-            nas: part()?,
-            id: part()?,
-        },
+        key: read_session_key(key)?,
         user: form.user.to_owned(),
         login: form.login.map(RequestId::from_bytes),
         nas_ip: form.nas_ip,

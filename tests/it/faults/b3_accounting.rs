@@ -74,7 +74,7 @@ impl Nas {
         secret: &str,
         all: Attributes<'_>,
     ) -> Vec<u8> {
-        self.identifier += 1;
+        self.identifier = self.identifier.wrapping_add(1);
         self.packet(Code::AccountingRequest, sign, secret, all)
     }
 
@@ -397,6 +397,69 @@ fn the_list_goes_page_by_page() {
 }
 
 #[test]
+fn no_nas_claims_the_login_of_another() {
+    let site = site();
+    let words = ["client", "add", "radius", "lan", "--address", "127.0.0.2"];
+    site.json_with(&[&words[..], &["--secret-stdin"]].concat(), SECRET);
+    let daemon = site.serve();
+    let class = login(&daemon, 0);
+    let accounting = accounting(&site);
+    let mut own = Nas::new(accounting);
+    let mut other = Nas::new(accounting);
+    other.socket = UdpSocket::bind("127.0.0.2:0").unwrap();
+    other.socket.connect(accounting).unwrap();
+    other
+        .socket
+        .set_read_timeout(Some(Duration::from_millis(400)))
+        .unwrap();
+    let mut forged = class.clone();
+    forged[0] = b'7';
+    for (nas, session, user, class) in [
+        (0, "1", "alice", &class),
+        (0, "2", "mallory", &class),
+        (0, "3", "alice", &forged),
+        (1, "4", "alice", &class),
+    ] {
+        let nas = if nas == 0 { &mut own } else { &mut other };
+        let more: Attributes<'_> = &[(Type::UserName, user.as_bytes()), (Type::Class, class)];
+        nas.report(START, session, more);
+    }
+    let linked: Vec<String> = sessions(&site, &[])
+        .iter()
+        .filter(|one| one["request_id"].is_string())
+        .map(|one| one["session"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(linked, ["1"]);
+}
+
+#[test]
+fn a_restart_is_no_work_for_sessions_that_have_ended() {
+    let site = site();
+    let _daemon = site.serve();
+    let mut nas = Nas::new(accounting(&site));
+    for session in 0..450 {
+        nas.report(START, &session.to_string(), &[(Type::UserName, b"alice")]);
+    }
+    std::thread::sleep(Duration::from_millis(2));
+    nas.report(ON, "", &[]);
+    nas.report(ON, "", &[]);
+    assert!(sessions(&site, &["--open"]).is_empty());
+    let audit = site.json(&["audit", "list", "--limit", "6"]);
+    let acts: Vec<&str> = audit["records"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|record| record["action"].as_str())
+        .collect();
+    let ends = ["sessions_end"; 3];
+    assert_eq!(
+        acts[..5],
+        [&["accounting_on"][..], &ends, &["accounting_on"]].concat()
+    );
+    assert_eq!(site.json(&["store", "verify"])["intact"], true);
+}
+
+#[test]
 fn what_is_listed_of_an_erased_user_goes() {
     let site = site();
     let _daemon = site.serve();
@@ -412,6 +475,11 @@ fn what_is_listed_of_an_erased_user_goes() {
         .map(|one| one["user"].as_str().unwrap())
         .collect();
     assert_eq!(left, ["bob@default", "alice@corp"]);
+    // What a NAS goes on reporting goes by another erasing, although there is no user any more.
+    nas.report(INTERIM, "1", &[(Type::UserName, b"alice")]);
+    assert_eq!(sessions(&site, &["alice"]).len(), 1);
+    site.run(&["user", "erase", "alice", "--yes"]);
+    assert!(sessions(&site, &["alice"]).is_empty());
 }
 
 #[test]

@@ -171,6 +171,7 @@ fn a_key_wrapped_over_lines_is_refused() {
         site.json(&["user", "add", serial]);
         let words = ["token", "add", serial, "--serial", serial, "--secret-stdin"];
         assert_eq!(site.json_with(&words, whole)["secret"], KEY, "{whole:?}");
+        site.json(&["token", "remove", serial]);
     }
 }
 
