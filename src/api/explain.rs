@@ -268,6 +268,9 @@ pub struct TokenThen {
     /// The record of the request that had used the code up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub used_by: Option<AuditRecord>,
+    /// The repair of the store for which the code counted as used, although nobody had used it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store_repaired: Option<String>,
     /// The token as it is now, if it still is.
     pub now: Option<Token>,
 }

@@ -78,6 +78,13 @@ pub struct Token {
     pub lock: Lock,
     /// When a code of it was last accepted.
     pub last_accept: Option<String>,
+    /// When a repair of the store closed it, while that has effect: until `refused_until`, or, without that,
+    /// until it is resynchronised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store_repaired: Option<String>,
+    /// Until when its codes are refused after a repair of the store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_until: Option<String>,
     /// Where its codes are sent, as far as it is shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,

@@ -88,6 +88,7 @@ async fn check(context: &Context) -> Result<Exit, CliError> {
         Ok(policies) => {
             let failures = policies.run_tests().into_iter();
             findings.extend(failures.filter_map(|outcome: TestOutcome| outcome.failure));
+            findings.extend(daemon::no_default(&site.config.policies.dir, &policies));
         }
         Err(faults) => findings.extend(faults),
     }

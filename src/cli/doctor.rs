@@ -1,5 +1,6 @@
 //! `oncegate doctor`: what is wrong or weak here, each with the command that repairs it.
 
+use std::io;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
@@ -28,6 +29,7 @@ use crate::cli::error::CliError;
 use crate::cli::error::Exit;
 use crate::cli::output::printable;
 use crate::cli::policy;
+use crate::cli::store;
 use crate::cli::transport::Transport;
 use crate::cli::transport::admin;
 use crate::config::MasterKey;
@@ -174,13 +176,37 @@ impl Doctor {
                     report.failed("daemon", &error);
                 }
             }
-            Err(error) if report.count(State::Failure) == 0 => report.failed("daemon", &error),
-            Err(_) => {} // follows from what was found already
+            Err(error) => unopened(&mut report, context, &error).await,
         }
         let findings = report.count(State::Warning) + report.count(State::Failure);
         let document = json!({ "ok": findings == 0, "checks": report.0 });
         context.out.show(&document, |_| report.text())?;
         Ok(if findings == 0 { Exit::Done } else { Exit::No })
+    }
+}
+
+/// What keeps the store from being read, where no daemon answers either.
+async fn unopened(report: &mut Report, context: &Context, error: &CliError) {
+    let before = report.0.len();
+    let site = context.server.is_none().then(|| context.site().ok());
+    if let Some(site) = site.flatten().filter(|site| site.config.store.dir.exists())
+        && let Ok(damage) = store::damage(&site).await
+    {
+        for (found, fix) in &damage {
+            report.failure("store", found, *fix);
+        }
+        if damage.is_empty() {
+            report.ok("store", "no row is damaged");
+        }
+    }
+    let damaged = report.0[before..]
+        .iter()
+        .any(|check| check.state == State::Failure);
+    // Where the store is whole, something that was found before may be the cause.
+    let known = ["config", "policies", "delivery", "cert", "store"];
+    let is_cause = |check: &Check| check.state == State::Failure && known.contains(&check.about);
+    if !damaged && !report.0.iter().any(is_cause) {
+        report.failed("daemon", error);
     }
 }
 
@@ -219,7 +245,16 @@ fn modes(report: &mut Report, site: &Site) {
         ),
         MasterKey::Credential(_) => {}
     }
-    private(report, &site.config.store.dir, "700");
+    let store = &site.config.store.dir;
+    if is_missing(store) {
+        report.failure(
+            "store",
+            format!("there is no directory {}", store.display()),
+            "restore it from a backup, or correct `store.dir`",
+        );
+    } else {
+        private(report, store, "700");
+    }
     for gateway in &site.config.delivery.gateways {
         if let Some(path) = &gateway.secret_file {
             private(report, path, "600");
@@ -236,10 +271,15 @@ fn modes(report: &mut Report, site: &Site) {
 fn private(report: &mut Report, path: &Path, wanted: &str) {
     let shown = path.display();
     match std::fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => report.failure(
+            "modes",
+            format!("there is no {shown}"),
+            "restore it from a backup, or correct its place in oncegate.toml",
+        ),
         Err(error) => report.failure(
             "modes",
             format!("cannot look at {shown}: {error}"),
-            "run doctor as the daemon's user; if the file is lost, restore it from a backup",
+            "run doctor as the daemon's user",
         ),
         Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => {
             let mode = metadata.permissions().mode() & 0o7777;
@@ -253,7 +293,14 @@ fn private(report: &mut Report, path: &Path, wanted: &str) {
     }
 }
 
+fn is_missing(path: &Path) -> bool {
+    std::fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
 fn disk(report: &mut Report, dir: &Path) {
+    if is_missing(dir) {
+        return; // named already
+    }
     let shown = dir.display();
     match nix::sys::statvfs::statvfs(dir) {
         Err(error) => report.warning(
@@ -331,6 +378,11 @@ fn policy_files(report: &mut Report, site: &Site) -> Option<Policies> {
         }
         Ok(Ok(policies)) => policies,
     };
+    if let Some(missing) = daemon::no_default(&site.config.policies.dir, &policies) {
+        let fix = missing.help.clone().unwrap_or_default();
+        report.failure("policies", missing.message, fix);
+        return None;
+    }
     let outcomes = policies.run_tests();
     for outcome in outcomes.iter().filter(|outcome| !outcome.passed()) {
         report.failure(
@@ -374,7 +426,12 @@ async fn daemon(
     reached(report, &all, &Heard::of(&status, context));
     let path = admin(&["audit", "verify"]);
     let chain: AuditChain = api.call(Method::POST, &path, None::<&()>).await?;
-    if chain.intact {
+    // What keeps the daemon from deciding was said with its fix.
+    let is_said = |fault: &String| {
+        let known = status.fault.as_ref();
+        known.is_some_and(|known| known.contains(fault.as_str()))
+    };
+    if chain.intact || chain.fault.as_ref().is_some_and(is_said) {
         report.ok(
             "audit",
             format!("{} records as they were written", chain.good),
@@ -382,8 +439,8 @@ async fn daemon(
     } else {
         report.failure(
             "audit",
-            format!("the chain is broken after {} records", chain.good),
-            "keep the files as they are; `oncegate audit verify` names the first bad record",
+            store::broken(&chain),
+            store::fix_of_journal(&chain),
         );
     }
     // The listeners of another machine are reached through --server, or not from here at all.
@@ -394,29 +451,32 @@ async fn daemon(
 }
 
 fn health(report: &mut Report, status: &Status) {
+    let is_record = |fault: &String| fault.starts_with("audit record ");
     match &status.fault {
+        Some(fault) if is_record(fault) => report.failure(
+            "store",
+            format!("nobody is let in: {fault}"),
+            store::fix_of_fault(fault),
+        ),
+        // Where rows or the clock are the cause, they are named with their fix.
+        Some(_) if status.damaged > 0 || behind(status).is_some() => {}
         Some(fault) => report.failure(
             "daemon",
             format!("cannot decide: {fault}"),
-            "look at its log; nobody is let in until this is repaired; where the store is damaged, stop the daemon, \
-             then: oncegate store verify --repair",
+            "look at its log; nobody is let in until this is mended",
         ),
         None if status.daemon => report.ok("daemon", format!("version {}", status.version)),
         None => report.ok("daemon", "none runs; the store was read directly"),
     }
     for damage in &status.damage {
-        report.failure(
-            "store",
-            damage,
-            "stop the daemon, then: oncegate store verify --repair",
-        );
+        report.failure("store", damage, store::fix_of(damage));
     }
     let unnamed = status.damaged.saturating_sub(status.damage.len() as u64);
     if unnamed > 0 {
         report.failure(
             "store",
             format!("{unnamed} more rows are damaged"),
-            "stop the daemon, then: oncegate store verify --repair",
+            store::REPAIR,
         );
     }
     if let Some(cause) = &status.checkpoint {
@@ -426,7 +486,8 @@ fn health(report: &mut Report, status: &Status) {
             "look at the disk and the log; decisions are durable in the journal meanwhile",
         );
     }
-    if status.damaged == 0 && status.checkpoint.is_none() {
+    let sound = !status.fault.as_ref().is_some_and(is_record);
+    if status.damaged == 0 && status.checkpoint.is_none() && sound {
         report.ok("store", "no row is known to be damaged");
     }
     for concern in &status.certificate {
@@ -462,24 +523,23 @@ fn breakers(report: &mut Report, gateways: &Gateways, context: &Context) {
     }
 }
 
-fn clock(report: &mut Report, status: &Status) {
-    if let Some(jump) = &status.clock_jump {
-        report.warning("clock", &jump.detail, Jump::REMEDY);
-    }
-    let times = (
-        status.now.parse::<Timestamp>(),
-        status.last_seen.parse::<Timestamp>(),
-    );
-    let (Ok(now), Ok(seen)) = times else {
-        return;
-    };
+/// How many seconds the clock is behind the latest time on record, if nobody is let in for that.
+fn behind(status: &Status) -> Option<i64> {
+    let now = status.now.parse::<Timestamp>().ok()?;
+    let seen = status.last_seen.parse::<Timestamp>().ok()?;
     let behind = seen.as_second().saturating_sub(now.as_second());
-    if behind > CLOCK_BEHIND {
+    (behind > CLOCK_BEHIND).then_some(behind)
+}
+
+fn clock(report: &mut Report, status: &Status) {
+    if let Some(behind) = behind(status) {
         report.failure(
             "clock",
             format!("{behind} s behind the latest time on record; nobody is let in"),
             "set the clock; if it is right now: oncegate clock recover",
         );
+    } else if let Some(jump) = &status.clock_jump {
+        report.warning("clock", &jump.detail, Jump::REMEDY);
     } else {
         report.ok("clock", "not behind the latest time on record");
     }

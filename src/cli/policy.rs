@@ -105,12 +105,12 @@ impl Policy {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         match self {
             Self::List => list(context).await,
-            Self::Check(files) => match parse(&files.sources(context)?)? {
+            Self::Check(files) => match files.parse(context)? {
                 Ok(policies) => faultless(context.out, &policies),
                 Err(findings) => report(context.out, &findings, ""),
             },
             Self::Reload(reload) => reload.run(context).await,
-            Self::Test(files) => match parse(&files.sources(context)?)? {
+            Self::Test(files) => match files.parse(context)? {
                 Ok(policies) => test(context.out, &policies.run_tests()),
                 Err(findings) => report(context.out, &findings, ""),
             },
@@ -133,6 +133,24 @@ async fn list(context: &Context) -> Result<Exit, CliError> {
 }
 
 impl Files {
+    /// The policies; those of DIR are checked as a whole.
+    fn parse(
+        &self,
+        context: &Context,
+    ) -> Result<Result<policy::Policies, Vec<Diagnostic>>, CliError> {
+        let parsed = parse(&self.sources(context)?)?;
+        let Ok(policies) = &parsed else {
+            return Ok(parsed);
+        };
+        if self.files.is_empty() {
+            let dir = context.site()?.config.policies.dir;
+            if let Some(missing) = daemon::no_default(&dir, policies) {
+                return Ok(Err(vec![missing]));
+            }
+        }
+        Ok(parsed)
+    }
+
     fn sources(&self, context: &Context) -> Result<Vec<Source>, CliError> {
         if self.files.is_empty() {
             context.local_only("policy check")?;

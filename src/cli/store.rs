@@ -5,6 +5,7 @@ use clap::Subcommand;
 use hyper::Method;
 use tokio::net::UnixStream;
 
+use crate::api::AuditChain;
 use crate::api::StoreCheck;
 use crate::api::StoreRepair;
 use crate::cli::Context;
@@ -15,8 +16,13 @@ use crate::cli::transport::Transport;
 use crate::cli::transport::admin;
 use crate::cli::transport::nobody_listens;
 use crate::daemon;
+use crate::daemon::RESTORE;
 use crate::daemon::Site;
+use crate::daemon::remedy_of_file;
 use crate::server::http::forms;
+use crate::store::StoreError;
+use crate::store::catch_up::is_of_the_end;
+use crate::store::personal;
 
 /// The files of the store
 #[derive(Debug, Subcommand)]
@@ -75,13 +81,33 @@ async fn stopped(context: &Context) -> Result<Option<Site>, CliError> {
     }
 }
 
+/// What is damaged of a stopped store, each with what to do about it.
+pub(super) async fn damage(site: &Site) -> Result<Vec<(String, &'static str)>, CliError> {
+    let check = offline(site).await?;
+    let mut all: Vec<_> = check
+        .damage
+        .iter()
+        .map(|row| (row.clone(), fix_of(row)))
+        .collect();
+    if let Some(journal) = check.journal.as_ref().filter(|journal| !journal.intact) {
+        all.push((broken(journal), fix_of_journal(journal)));
+    }
+    if let Some(checksums) = wrong_checksums(&check).filter(|_| all.is_empty()) {
+        all.push((format!("checksums of main.redb: {checksums}"), REPAIR));
+    }
+    Ok(all)
+}
+
 async fn offline(site: &Site) -> Result<StoreCheck, CliError> {
     let (report, checksums) = daemon::verify_store(site).await?;
     let mut check = match report {
         Ok(report) => forms::store(report),
         Err(error) => StoreCheck {
             damaged: 1,
-            damage: vec![format!("main.redb: {error}")],
+            damage: vec![match error {
+                StoreError::File { file, what } => format!("{file}: {what}"),
+                error => format!("main.redb: {error}"),
+            }],
             ..StoreCheck::default()
         },
     };
@@ -105,7 +131,7 @@ async fn repair(context: &Context) -> Result<Exit, CliError> {
         ));
     };
     let before = offline(&site).await?;
-    let repair = if before.intact {
+    let repair = if before.intact || !fixes(&before).contains(&REPAIR) {
         StoreRepair {
             repaired: false,
             records: 0,
@@ -145,7 +171,12 @@ async fn repair(context: &Context) -> Result<Exit, CliError> {
 
 fn told(repair: &StoreRepair) -> String {
     if !repair.repaired {
-        return format!("{}There is nothing to repair.\n", describe(&repair.check));
+        let said = if repair.check.intact {
+            "There is nothing to repair.\n"
+        } else {
+            "main.redb was not made anew: that is no remedy for this.\n"
+        };
+        return format!("{}{said}", describe(&repair.check));
     }
     let mut text = format!(
         "main.redb was made anew: {} rows from {} journal records",
@@ -201,20 +232,81 @@ fn describe(check: &StoreCheck) -> String {
             "Table {table}: whether rows are missing cannot be told; a damaged row's part is not known.\n"
         );
     }
-    if let Some(checksums) = check.checksums.as_ref().filter(|word| *word != "right") {
+    if let Some(checksums) = wrong_checksums(check) {
         push!(text, "Checksums of main.redb: {}\n", printable(checksums));
     }
     if let Some(journal) = check.journal.as_ref().filter(|journal| !journal.intact) {
-        push!(
-            text,
-            "The journal is broken at record {}: {}. Keep a copy of the files, and compare them with a backup.\n",
-            journal.first_bad.unwrap_or_default(),
-            printable(journal.fault.as_deref().unwrap_or("unknown"))
-        );
+        push!(text, "{}.\n", printable(&broken(journal)));
     }
-    text.push_str("Next: stop the daemon, then oncegate store verify --repair\n");
+    for fix in fixes(check) {
+        push!(text, "Next: {fix}\n");
+    }
     text
 }
+
+fn wrong_checksums(check: &StoreCheck) -> Option<&String> {
+    check.checksums.as_ref().filter(|word| *word != "right")
+}
+
+/// What is wrong with the journal.
+pub(super) fn broken(journal: &AuditChain) -> String {
+    let (record, fault) = (
+        journal.first_bad.unwrap_or_default(),
+        journal.fault.as_deref().unwrap_or("unknown"),
+    );
+    if is_of_the_end(fault) {
+        format!("the end of the journal may be lost: audit record {record}: {fault}")
+    } else {
+        format!("the journal is broken at record {record}: {fault}")
+    }
+}
+
+pub(super) fn fix_of_journal(journal: &AuditChain) -> &'static str {
+    fix_of_fault(journal.fault.as_deref().unwrap_or_default())
+}
+
+/// What to do about a fault of the journal.
+pub(super) fn fix_of_fault(fault: &str) -> &'static str {
+    if is_of_the_end(fault) {
+        REPAIR
+    } else {
+        RESTORE
+    }
+}
+
+/// What to do about one line of the damage.
+pub(super) fn fix_of(damage: &str) -> &'static str {
+    let file = damage.split([' ', ':']).next().unwrap_or_default();
+    match file {
+        personal::FILE if damage.contains(ERASE_AGAIN) => "start the daemon again",
+        personal::FILE if damage.contains(ERASE_USER) => "oncegate user erase USER",
+        file if file == personal::FILE || file.starts_with("log-") => remedy_of_file(file),
+        _ => REPAIR,
+    }
+}
+
+/// What to do about all that is wrong; where the journal is lost, nothing else helps.
+fn fixes(check: &StoreCheck) -> Vec<&'static str> {
+    let mut fixes: Vec<&str> = check.damage.iter().map(|row| fix_of(row)).collect();
+    let journal = check.journal.as_ref().filter(|journal| !journal.intact);
+    fixes.extend(journal.map(fix_of_journal));
+    let unnamed = check.damaged > check.damage.len() as u64 || !check.unproven.is_empty();
+    if unnamed || wrong_checksums(check).is_some() || (!check.intact && fixes.is_empty()) {
+        fixes.push(REPAIR);
+    }
+    if fixes.contains(&RESTORE) {
+        return vec![RESTORE];
+    }
+    fixes.sort_unstable();
+    fixes.dedup();
+    fixes
+}
+
+/// What to do about damage of `main.redb`, and where the end of the journal may be lost.
+pub(super) const REPAIR: &str = "stop the daemon, then: oncegate store verify --repair";
+/// Parts of what is said of keys that have another remedy than a backup.
+const ERASE_AGAIN: &str = "start the daemon again";
+const ERASE_USER: &str = "erase or remove the user";
 
 /// What is said of a table that is not whole.
 const NOT_WHOLE: &str = "rows are missing, or older ones were put back";

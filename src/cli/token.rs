@@ -361,6 +361,28 @@ pub(super) fn makes(token: &Record) -> String {
     }
 }
 
+/// What a repair of the store did to it, while that has effect.
+pub(super) fn repaired(token: &Record) -> Option<String> {
+    let at = local_time(token.store_repaired.as_deref()?);
+    Some(match &token.refused_until {
+        Some(until) => format!(
+            "codes are refused until {}: the store was repaired on {at}",
+            local_time(until)
+        ),
+        None => format!("closed by the repair of the store on {at}: resync it first"),
+    })
+}
+
+/// What brings a token in this state into use.
+fn verb(state: &str) -> &'static str {
+    match state {
+        "requested" => "approve",
+        "approved" => "offer",
+        "pending" => "confirm",
+        _ => "resume",
+    }
+}
+
 /// Tokens as a table.
 pub(super) fn table(tokens: &[Record]) -> Table {
     let mut table = Table::new(&["serial", "user", "makes", "state", "lock", "last accept"]);
@@ -370,7 +392,10 @@ pub(super) fn table(tokens: &[Record]) -> Table {
             token.serial.clone(),
             token.user.clone(),
             makes(token),
-            token.state.clone(),
+            match repaired(token) {
+                Some(repair) => format!("{} ({repair})", token.state),
+                None => token.state.clone(),
+            },
             token.lock.state.clone(),
             accept.unwrap_or_else(|| "-".to_owned()),
         ]);
@@ -392,6 +417,12 @@ fn describe(token: &Record) -> String {
     table.pair("user", token.user.clone());
     table.pair("makes", makes(token));
     table.pair("state", token.state.clone());
+    table.pair("store repair", repaired(token));
+    if token.store_repaired.is_some() && token.refused_until.is_none() {
+        let (serial, then) = (&token.serial, verb(&token.state));
+        table.pair("next", format!("oncegate token resync {serial}"));
+        table.pair("then", format!("oncegate token {then} {serial}"));
+    }
     table.pair("address", token.address.clone());
     table.pair("device", token.device.clone());
     table.pair("asked for by", token.requester.clone());

@@ -44,6 +44,7 @@ use crate::store::embedded::Embedded;
 use crate::store::embedded::Parts;
 use crate::store::look;
 use crate::store::medium::Directory;
+use crate::store::personal;
 use crate::store::repair;
 use crate::store::repair::Repaired;
 use crate::time::Clock as _;
@@ -245,7 +246,9 @@ pub async fn verify_store(
     };
     match report {
         // A finding, like others.
-        Err(StoreError::Corrupt(_) | StoreError::Disk(_)) | Ok(_) => Ok((report, checksums)),
+        Err(StoreError::Corrupt(_) | StoreError::File { .. } | StoreError::Disk(_)) | Ok(_) => {
+            Ok((report, checksums))
+        }
         Err(error) => Err(cannot_open(dir, &error)),
     }
 }
@@ -256,9 +259,9 @@ pub fn repair_store(site: &Site) -> Result<Repaired, StartError> {
     let master = install::master_key(&site.config.keys.master)?;
     let now = SystemClock.now();
     repair::repair(dir, &master, site.config.keys.algorithm, now).map_err(|error| match error {
-        StoreError::Corrupt(_) => failed(
+        StoreError::Corrupt(_) | StoreError::File { .. } => failed(
             format!("the store in {} cannot be repaired: {error}", dir.display()),
-            "keep the files as they are, and restore the store from a backup",
+            RESTORE,
         ),
         error => cannot_open(dir, &error),
     })
@@ -358,13 +361,22 @@ pub fn load_policies(dir: &Path) -> Result<Policies, StartError> {
     if !failures.is_empty() {
         return Err(StartError::Findings(failures));
     }
-    if policies.resolve(None).is_none() {
-        return Err(failed(
-            format!("{} has no default.toml", dir.display()),
-            "clients that name no policy need one; `oncegate init` in an empty directory writes it",
-        ));
+    match no_default(dir, &policies) {
+        Some(missing) => Err(StartError::Findings(vec![missing])),
+        None => Ok(policies),
     }
-    Ok(policies)
+}
+
+/// The finding that a directory of policies lacks the one that is needed by clients that name none.
+pub fn no_default(dir: &Path, policies: &Policies) -> Option<Diagnostic> {
+    if policies.resolve(None).is_some() {
+        return None;
+    }
+    let missing = Diagnostic::error(format!("{} has no default.toml", dir.display()));
+    Some(missing.help(
+        "clients that name no policy need one: put it back, or take the one that `oncegate init --dir` writes \
+         into an empty directory",
+    ))
 }
 
 /// The policy files of a directory.
@@ -447,12 +459,22 @@ fn cannot_open(dir: &Path, error: &StoreError) -> StartError {
             "run the version of oncegate that wrote it, or a newer one"
         }
         StoreError::Corrupt(_) => "oncegate store verify --repair",
+        StoreError::File { file, .. } => remedy_of_file(file),
         _ => "see that the disk is mounted writable, has space, and belongs to this user",
     };
     failed(
         format!("the store in {} cannot be opened: {error}", dir.display()),
         remedy,
     )
+}
+
+/// What to do about a damaged file beside `main.redb`: a repair makes none of them anew.
+pub fn remedy_of_file(file: &str) -> &'static str {
+    if file == personal::FILE {
+        PERSONAL
+    } else {
+        RESTORE
+    }
 }
 
 /// The variables that configure us. One that is not text is named, not skipped.
@@ -479,6 +501,11 @@ fn failed(what: impl Into<String>, remedy: impl Into<String>) -> StartError {
     }
 }
 
+/// What to do about a journal that is damaged before its end.
+pub const RESTORE: &str = "keep the files as they are, and restore the whole store from a backup";
+/// What to do about damaged keys of personal data.
+const PERSONAL: &str =
+    "put store/personal.keys back from a backup that is newer than the last erasure";
 /// The admin socket, in the installation's directory.
 const SOCKET: &str = "admin.sock";
 /// Directory of the operator's own texts, in that of the installation.

@@ -415,6 +415,7 @@ fn examine<'a>(
     }
 }
 
+#[allow(clippy::large_types_passed_by_value)] // a token's state, copied a few times for each login
 impl Attempt {
     /// Where the attempt comes from, as failures are counted.
     pub fn source(&self) -> Option<Source> {
@@ -537,6 +538,9 @@ impl Attempt {
                 streak: 0,
                 ..state.sends
             },
+            repaired: state
+                .repaired
+                .filter(|repaired| repaired.until.is_some() || self.purpose != Purpose::Resync),
             ..state
         };
         (token.serial.clone(), after)

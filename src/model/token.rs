@@ -89,9 +89,34 @@ pub struct TokenState {
     pub used: Used,
     /// When its messages left.
     pub sends: Sends,
+    /// How a repair of the store closed it.
+    pub repaired: Option<Repaired>,
+}
+
+/// A repair of the store that may have lost records of used codes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Repaired {
+    /// When.
+    pub at: UnixTime,
+    /// Until when its codes are refused, where they follow the time. `None`: which counters are used is not
+    /// known; it does not come into use before two codes have found it again.
+    pub until: Option<UnixTime>,
 }
 
 impl TokenState {
+    /// When a repair of the store closed it, if it must be resynchronised before it comes into use.
+    pub fn needs_resync(&self) -> Option<UnixTime> {
+        let repaired = self.repaired.filter(|repaired| repaired.until.is_none());
+        repaired.map(|repaired| repaired.at)
+    }
+
+    /// The repair of the store for which its codes are refused at `at`, and until when.
+    pub fn refused_until(&self, at: UnixTime) -> Option<(UnixTime, UnixTime)> {
+        let repaired = self.repaired?;
+        let until = repaired.until.filter(|until| at < *until)?;
+        Some((repaired.at, until))
+    }
+
     /// Whether an administrator's unlocking changes anything about it.
     pub fn is_locked(&self) -> bool {
         self.throttle != Throttle::default() || self.card_errors() > 0

@@ -55,6 +55,7 @@ mod situation;
 pub use next::Step;
 pub use past::Past;
 pub use past::Story;
+pub use past::counts_as_used;
 pub use situation::Asker;
 pub use situation::Counters;
 pub use situation::Person;

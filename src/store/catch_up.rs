@@ -20,18 +20,17 @@ pub(crate) fn catch_up(
     end: Head,
 ) -> Result<Option<(u64, &'static str)>, StoreError> {
     if end.seq < applied.seq {
-        return Ok(Some((
-            end.seq + 1,
-            "the log ends before it, yet it was applied",
-        )));
+        return Ok(Some((end.seq + 1, ENDS)));
     }
     let mut head = applied;
     if !stands(log, applied)? {
-        return Ok(Some((applied.seq, "it is not the record that was applied")));
+        return Ok(Some((applied.seq, NOT_APPLIED)));
     }
     loop {
         let records = match log.read(head.seq.saturating_add(1), TAIL_SLICE) {
-            Err(StoreError::Corrupt(what)) => return Ok(Some((head.seq.saturating_add(1), what))),
+            Err(StoreError::Corrupt(what) | StoreError::File { what, .. }) => {
+                return Ok(Some((head.seq.saturating_add(1), what)));
+            }
             records => records?,
         };
         if records.is_empty() {
@@ -76,7 +75,7 @@ pub(crate) fn stands(log: &Log, known: Head) -> Result<bool, StoreError> {
         Ok(records) => Ok(records
             .first()
             .is_some_and(|record| record.mac == known.mac)),
-        Err(StoreError::Corrupt(_)) => Ok(false),
+        Err(StoreError::Corrupt(_) | StoreError::File { .. }) => Ok(false),
         Err(error) => Err(error),
     }
 }
@@ -105,8 +104,17 @@ pub(crate) fn lost(
     Ok((!stands(log, head)?).then_some((head.seq, EXCHANGED)))
 }
 
+/// Whether a fault of the journal is that its end may be lost: then a repair believes what is left, and
+/// closes what may have been used. All other faults are beyond a repair.
+pub(crate) fn is_of_the_end(fault: &str) -> bool {
+    let ends = [LOST, HEAD_OLDER, HEAD_HALF, EXCHANGED, ENDS, NOT_APPLIED];
+    fault.contains("store/head") || ends.iter().any(|end| fault.contains(end))
+}
+
 /// Records folded at a time.
 const TAIL_SLICE: usize = 10_000;
+const ENDS: &str = "the log ends before it, yet it was applied";
+const NOT_APPLIED: &str = "it is not the record that was applied";
 const LOST: &str = "it is lost, yet its answer has left: the end of the log was damaged";
 const HEAD_OLDER: &str = "whether it is the last one answered cannot be told, since store/head is older than \
     main.redb: another copy was put back";

@@ -571,6 +571,9 @@ fn set_token_state(
         }
         (LifeCycle::Pending, LifeCycle::Active) => enrol::activate(rows, &key, serial, token, at),
         _ => {
+            if state == LifeCycle::Active {
+                enrol::refuse_unsynchronised(rows, serial)?;
+            }
             token.set_state(state);
             Ok(vec![put(Table::Tokens, key, token.changed()?)])
         }
@@ -630,9 +633,9 @@ pub(super) fn token_gone(
         .get(Table::Tokens, &key, |row| record::token(row, sealer))?
         .ok_or(StoreError::NotFound)?;
     let moving = match token_state(rows, serial) {
-        Ok(state) => state.moving,
+        Ok(state) if state.needs_resync().is_none() => state.moving,
         // Which codes are used is not known: none of this key is taken again.
-        Err(StoreError::Corrupt(_)) => Moving {
+        Ok(_) | Err(StoreError::Corrupt(_)) => Moving {
             last: Some(ALL_USED),
             ..Moving::default()
         },

@@ -44,8 +44,13 @@ impl<'a> Closing<'a> {
         self.keys(Table::Users, b"")
     }
 
-    /// What closes a user's codes, and which tokens that are.
-    pub(super) fn user(&self, key: &[u8]) -> Result<(Entry, Vec<String>), StoreError> {
+    /// What closes a user's codes, and which tokens that are. A user without tokens has no record of their
+    /// own: the writes are those of a record about many.
+    pub(super) fn user(
+        &self,
+        key: &[u8],
+        others: &mut Vec<RowWrite>,
+    ) -> Result<(Option<Entry>, Vec<String>), StoreError> {
         let name = record::owner(key)?.to_string();
         let state = self.row(Table::UserStates, key)?;
         let state = state.map(|row| record::user_state(&row)).transpose()?;
@@ -67,10 +72,27 @@ impl<'a> Closing<'a> {
                 writes.push(put(Table::DeviceStates, id.to_vec(), row));
             }
         }
+        if closed.is_empty() {
+            others.append(&mut writes);
+            return Ok((None, closed));
+        }
         let detail = closed.join("; ");
         let entry = self.entry(name.clone(), Some(name.clone()), detail, writes)?;
         let closed = closed.into_iter().map(|what| format!("{name} {what}"));
-        Ok((entry, closed.collect()))
+        Ok((Some(entry), closed.collect()))
+    }
+
+    /// One record about users of whom no token was closed.
+    pub(super) fn others(&self, writes: Vec<RowWrite>) -> Result<Option<Entry>, StoreError> {
+        let states = writes
+            .iter()
+            .filter(|write| write.table == Table::UserStates);
+        let users = states.count();
+        let detail = format!("challenges that were handed out to {users} users are void");
+        let target = "users without a token to close".to_owned();
+        let made = !writes.is_empty();
+        made.then(|| self.entry(target, None, detail, writes))
+            .transpose()
     }
 
     fn token(
@@ -105,11 +127,11 @@ impl<'a> Closing<'a> {
             row.set_state(LifeCycle::Suspended);
             writes.push(put(Table::Tokens, key.to_vec(), row.changed()?));
         }
-        Ok(Some(closed.what))
+        Ok(Some(closed.what.replace("SERIAL", serial)))
     }
 
     /// What closes the tokens that are gone, for when the same key is enrolled again.
-    pub(super) fn retired(&self) -> Result<Entry, StoreError> {
+    pub(super) fn retired(&self) -> Result<Option<Entry>, StoreError> {
         let mut writes = Vec::new();
         for key in self.keys(Table::Retired, b"")? {
             if let Some(row) = self.row(Table::Retired, &key)? {
@@ -118,7 +140,10 @@ impl<'a> Closing<'a> {
             }
         }
         let target = "tokens that are gone".to_owned();
-        self.entry(target, None, String::new(), writes)
+        let detail = format!("codes of {} keys are void", writes.len());
+        let made = !writes.is_empty();
+        made.then(|| self.entry(target, None, detail, writes))
+            .transpose()
     }
 
     fn entry(
@@ -134,7 +159,7 @@ impl<'a> Closing<'a> {
             action: ACTION.to_owned(),
             target,
             user,
-            detail: Some(detail).filter(|detail| !detail.is_empty()),
+            detail: Some(detail),
         });
         Ok(Entry {
             at: self.at,

@@ -39,6 +39,7 @@ pub(super) fn activate(
     mut token: TokenRow,
     at: UnixTime,
 ) -> Result<Vec<RowWrite>, StoreError> {
+    refuse_unsynchronised(rows, serial)?;
     let enrolment = token.enrolment()?;
     let mut writes = Vec::new();
     let owner = &key[..key.len() - serial.as_str().len()];
@@ -96,6 +97,14 @@ pub(super) fn activate(
     token.set_state(LifeCycle::Active);
     writes.push(put(Table::Tokens, key.to_vec(), token.changed()?));
     Ok(writes)
+}
+
+/// A token of which a repair of the store could not tell the used counters does not come into use.
+pub(super) fn refuse_unsynchronised(rows: &Working<'_>, serial: &Serial) -> Result<(), StoreError> {
+    let name = serial.as_str().as_bytes();
+    let state = rows.get(Table::TokenStates, name, record::token_state)?;
+    let closed = state.and_then(|state| state.needs_resync());
+    refuse_if(closed.is_some(), UNSYNCHRONISED)
 }
 
 /// Whether the token is, or was until it is put on record, in use as something that the user has.
@@ -385,5 +394,8 @@ fn link_key(serial: &str, user: &[u8]) -> Vec<u8> {
 const ASKED: Duration = Duration::from_hours(1);
 /// Most tokens ended by one change.
 const EXPIRED: usize = 500;
+/// See [`refuse_unsynchronised`].
+const UNSYNCHRONISED: &str = "a repair of the store closed the token, and which of its codes are used is not \
+    known: resync it by two codes first (oncegate token resync)";
 const UNREADABLE: StoreError =
     StoreError::Corrupt("an entry of a token that expires cannot be read");

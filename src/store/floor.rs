@@ -11,6 +11,7 @@ use crate::model::device::DeviceState;
 use crate::model::kind::Kind;
 use crate::model::token::LifeCycle;
 use crate::model::token::Moving;
+use crate::model::token::Repaired;
 use crate::model::token::TokenState;
 use crate::model::user::Answered;
 use crate::model::user::UserState;
@@ -30,9 +31,9 @@ pub(crate) struct Floor(pub(crate) UnixTime);
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) struct Closed {
     pub(crate) state: TokenState,
-    /// Whether it lets nobody in until it is resynchronised and resumed.
+    /// Whether it was in use, and lets nobody in until it is resynchronised and resumed.
     pub(crate) suspended: bool,
-    /// In words for people.
+    /// In words for people; `SERIAL` stands for its name.
     pub(crate) what: String,
 }
 
@@ -47,19 +48,36 @@ impl Floor {
         if matches!(life, LifeCycle::Revoked | LifeCycle::Expired) {
             return None;
         }
-        // Only with these does a code count; a suspended counter stays so.
-        let open = matches!(life, LifeCycle::Active | LifeCycle::Pending);
+        // One that is not in use comes into use only when it was resynchronised, too.
+        let active = life == LifeCycle::Active;
         let mut state = TokenState {
             issued: None,
             ..*state
         };
+        let counts = matches!(kind, Kind::Hotp | Kind::Yubikey);
+        if counts || kind == Kind::Totp {
+            state.repaired = Some(Repaired {
+                at: self.0,
+                until: (!counts).then(|| self.end(period)),
+            });
+        }
         let what = match kind {
             Kind::Totp => {
                 state.moving = self.moving(state.moving, period);
                 format!("codes are refused until {}", self.end(period).rfc3339())
             }
-            Kind::Hotp | Kind::Yubikey if open => "suspended: resync it, then resume it".to_owned(),
-            Kind::Hotp | Kind::Yubikey => "resync it before it is resumed".to_owned(),
+            Kind::Hotp | Kind::Yubikey => match life {
+                LifeCycle::Active => {
+                    "suspended: oncegate token resync SERIAL, then oncegate token resume SERIAL"
+                }
+                LifeCycle::Suspended => {
+                    "before it is resumed (oncegate token resume SERIAL): oncegate token resync SERIAL"
+                }
+                _ => {
+                    "before it is confirmed (oncegate token confirm SERIAL): oncegate token resync SERIAL"
+                }
+            }
+            .to_owned(),
             Kind::Recovery => {
                 state.used = Used::ALL;
                 "all codes are void: make new ones".to_owned()
@@ -68,7 +86,7 @@ impl Floor {
         };
         Some(Closed {
             state,
-            suspended: open && matches!(kind, Kind::Hotp | Kind::Yubikey),
+            suspended: active && counts,
             what,
         })
     }
@@ -162,6 +180,10 @@ mod tests {
             // A resynchronisation, the learned drift, and the window of a policy.
             assert!(!after.state.moving.is_unused(now + 20 + 2 + 10));
             assert!(after.state.moving.is_unused(now + 20 + 2 + 10 + 1));
+            assert_eq!(after.state.needs_resync(), None);
+            let end = Floor(NOW).end(Period::THIRTY);
+            assert_eq!(after.state.refused_until(NOW), Some((NOW, end)));
+            assert_eq!(after.state.refused_until(end), None);
         }
         let later = closed(Kind::Totp, LifeCycle::Active, Some(now + 99)).unwrap();
         assert_eq!(later.state.moving.last, Some(now + 99));
@@ -169,15 +191,17 @@ mod tests {
 
     #[test]
     fn a_counter_is_suspended_and_a_sheet_is_used_up() {
-        for life in [LifeCycle::Active, LifeCycle::Pending] {
+        for life in [
+            LifeCycle::Active,
+            LifeCycle::Pending,
+            LifeCycle::Suspended,
+            LifeCycle::Requested,
+        ] {
             let after = closed(Kind::Hotp, life, Some(5)).unwrap();
-            assert!(after.suspended && after.state.moving.last == Some(5));
+            assert_eq!(after.suspended, life == LifeCycle::Active);
+            assert_eq!(after.state.moving.last, Some(5));
+            assert_eq!(after.state.needs_resync(), Some(NOW), "{life}");
         }
-        assert!(
-            !closed(Kind::Hotp, LifeCycle::Suspended, None)
-                .unwrap()
-                .suspended
-        );
         assert_eq!(closed(Kind::Hotp, LifeCycle::Revoked, None), None);
         let sheet = closed(Kind::Recovery, LifeCycle::Active, None).unwrap();
         assert!((0..32).all(|number| sheet.state.used.contains(number)));

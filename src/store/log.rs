@@ -35,7 +35,6 @@ use crate::model::audit::AuditRecord;
 use crate::store::ChainFault;
 use crate::store::ChainReport;
 use crate::store::StoreError;
-use crate::store::damage::guarded;
 use crate::store::head::Acknowledged;
 use crate::store::head::Found;
 use crate::store::medium::Medium;
@@ -147,8 +146,8 @@ impl Log {
             .collect();
         firsts.sort_unstable();
         let newest = firsts.pop().unwrap_or(1);
-        let active = match guarded(|| Segment::open(medium.as_ref(), newest, CACHE)) {
-            Err(StoreError::Corrupt(_)) if matches!(known, Found::Head(head) if head.seq < newest) =>
+        let active = match Segment::open(medium.as_ref(), newest, CACHE) {
+            Err(StoreError::File { .. }) if matches!(known, Found::Head(head) if head.seq < newest) =>
             {
                 // Killed while it was made: nothing in it was ever answered.
                 medium.remove(&segment::name(newest)).map_err(disk)?;
@@ -158,14 +157,17 @@ impl Log {
         };
         // Whoever created it may have been killed before its name was durable.
         medium.sync().map_err(disk)?;
-        let head = match segment_head(medium.as_ref(), &active)? {
+        let head = segment_head(medium.as_ref(), &active);
+        let head = match head.map_err(|error| of_file(newest, error))? {
             Some(head) => head,
             // Created but not yet begun when the process ended: begin it where its predecessor ends.
             None => match firsts.last() {
                 None => begin_segment(medium.as_ref(), &active, Head::default())?,
                 Some(previous) => {
                     let previous = Segment::open(medium.as_ref(), *previous, CACHE)?;
-                    let end = segment_head(medium.as_ref(), &previous)?.ok_or(NO_ANCHOR)?;
+                    let end = segment_head(medium.as_ref(), &previous)
+                        .and_then(|end| end.ok_or(NO_ANCHOR))
+                        .map_err(|error| of_file(previous.first, error))?;
                     begin_segment(medium.as_ref(), &active, end)?
                 }
             },
@@ -407,6 +409,9 @@ impl Log {
             let records = match self.read(next, SLICE) {
                 Ok(records) => records,
                 Err(StoreError::Corrupt(what)) => return Ok(broken(first, good, next, what)),
+                Err(StoreError::File { .. }) => {
+                    return Ok(broken(first, good, next, NO_FILE));
+                }
                 Err(error) => return Err(error),
             };
             if records.is_empty() {
@@ -705,6 +710,17 @@ pub(crate) fn disk(error: impl std::fmt::Display) -> StoreError {
     StoreError::Disk(error.to_string())
 }
 
+/// Damage that was found in the segment that begins with this record.
+fn of_file(first: u64, error: StoreError) -> StoreError {
+    match error {
+        StoreError::Corrupt(what) => StoreError::File {
+            file: segment::name(first),
+            what,
+        },
+        error => error,
+    }
+}
+
 /// A failure to open a database file.
 pub(crate) fn open_error(error: redb::DatabaseError) -> StoreError {
     match error {
@@ -745,5 +761,6 @@ const SHORT: StoreError = StoreError::Corrupt("an audit record is cut short");
 const MISNUMBERED: StoreError =
     StoreError::Corrupt("an audit record is missing, or bears another number");
 const NO_ANCHOR: StoreError = StoreError::Corrupt("a log segment has no beginning");
+const NO_FILE: &str = "the file log-*.redb that holds it is not a database any more";
 const MISSING: &str = "the record is missing";
 const ALTERED: &str = "the record was altered, or stands in another's place";

@@ -73,7 +73,7 @@ use crate::secret::Key256;
 use crate::secret::OtpKey;
 use crate::time::UnixTime;
 
-mod catch_up;
+pub(crate) mod catch_up;
 mod change;
 mod changes;
 mod check;
@@ -712,6 +712,14 @@ pub enum StoreError {
     /// Something on disk is not as it was written.
     #[error("the store is damaged: {0}")]
     Corrupt(&'static str),
+    /// A file beside `main.redb` is not as it was written.
+    #[error("{file} is damaged: {what}")]
+    File {
+        /// Its name.
+        file: String,
+        /// What is wrong with it.
+        what: &'static str,
+    },
     /// The store was written by a newer version.
     #[error(
         "the store has format {found}, this version reads up to {known}; run the newer version"

@@ -190,9 +190,10 @@ pub(super) fn check_present(rows: &Reader<'_>, sealer: &Sealer) -> Result<(), St
     let users = rows.sample(Table::Users, 1);
     let users = users.is_ok_and(|keys| !keys.is_empty());
     if users && sealer.personal()?.is_empty()? {
-        return Err(StoreError::Corrupt(
-            "personal.keys is missing or empty although there are users; put it back from a backup",
-        ));
+        return Err(StoreError::File {
+            file: FILE.to_owned(),
+            what: "it is missing or empty although there are users",
+        });
     }
     Ok(())
 }
@@ -310,7 +311,7 @@ fn place(number: &[u8; 8]) -> Place<'_> {
 }
 
 /// The file's name.
-const FILE: &str = "personal.keys";
+pub(crate) const FILE: &str = "personal.keys";
 /// Octets of a slot: the longest sealed key has 77.
 const SLOT_OCTETS: usize = 80;
 const SLOT: u64 = SLOT_OCTETS as u64;

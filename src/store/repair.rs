@@ -393,12 +393,14 @@ impl Anew {
         self.whole.high_water = at;
         let mut layer = Layer::default();
         for keys in closing.users()?.chunks(SLICE) {
+            let mut others = Vec::new();
             for key in keys {
-                let (entry, closed) = closing.user(key)?;
+                let (entry, closed) = closing.user(key, &mut others)?;
                 append(appender, entry, &mut layer)?;
                 let room = NAMED.saturating_sub(self.done.closed.len());
                 self.done.closed.extend(closed.into_iter().take(room));
             }
+            append(appender, closing.others(others)?, &mut layer)?;
             self.commit(appender, &mut layer)?;
         }
         append(appender, closing.retired()?, &mut layer)?;
@@ -448,8 +450,13 @@ impl Anew {
     }
 }
 
-/// Links an entry to the journal, and takes its rows.
-fn append(appender: &mut Appender, entry: Entry, layer: &mut Layer) -> Result<(), StoreError> {
+/// Links an entry, if there is one, to the journal, and takes its rows.
+fn append(
+    appender: &mut Appender,
+    entry: Option<Entry>,
+    layer: &mut Layer,
+) -> Result<(), StoreError> {
+    let Some(entry) = entry else { return Ok(()) };
     appender.stage(&entry)?;
     let writes = entry.writes.into_iter();
     writes.for_each(|write| layer.put(write));

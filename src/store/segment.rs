@@ -16,6 +16,7 @@ use redb::ReadableDatabase;
 use redb::StorageBackend;
 
 use crate::store::StoreError;
+use crate::store::damage::guarded;
 use crate::store::log::disk;
 use crate::store::log::open_error;
 use crate::store::medium::Medium;
@@ -37,9 +38,17 @@ enum State {
 impl Segment {
     /// Opens the segment that begins with this record, or makes it.
     pub(crate) fn open(medium: &dyn Medium, first: u64, cache: usize) -> Result<Self, StoreError> {
+        let opened = guarded(|| open(medium, first, cache));
+        let opened = opened.map_err(|error| match error {
+            StoreError::Corrupt(what) => StoreError::File {
+                file: name(first),
+                what,
+            },
+            error => error,
+        });
         Ok(Self {
             first,
-            state: RwLock::new(State::Open(open(medium, first, cache)?)),
+            state: RwLock::new(State::Open(opened?)),
         })
     }
 

@@ -313,6 +313,9 @@ impl Page {
                 (None, None) => format!("its code of step or counter {step}"),
             };
             let what = match reason {
+                Some("used_code") if token.store_repaired.is_some() => {
+                    format!("{code} counts as used since the repair of the store")
+                }
                 Some("used_code") => format!("{code} came again"),
                 _ => format!("{code} is used up by this"),
             };

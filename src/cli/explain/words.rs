@@ -42,6 +42,9 @@ pub(super) fn typed(form: &Form) -> String {
 /// A token as it is now.
 pub(super) fn about(token: &Token) -> String {
     let mut text = format!("{}: {}, {}", token.serial, token::makes(token), token.state);
+    if let Some(repair) = token::repaired(token) {
+        push!(text, " ({repair})");
+    }
     if token.lock.state != "open" {
         push!(text, ", {}", user::lock(&token.lock));
     }

@@ -151,6 +151,8 @@ pub(crate) fn token(token: &Token, state: &TokenState, now: UnixTime) -> api::To
     let address = token.address.as_deref();
     let medium = medium_of(token.kind);
     let left = u32::from(recovery::MAX).saturating_sub(state.used.count());
+    let refused = state.refused_until(now);
+    let repaired = state.needs_resync().or_else(|| refused.map(|(at, _)| at));
     api::Token {
         serial: token.serial.to_string(),
         user: token.user.to_string(),
@@ -163,6 +165,8 @@ pub(crate) fn token(token: &Token, state: &TokenState, now: UnixTime) -> api::To
         drift: timed.then(|| drift.offset() + i32::from(drift.learned())),
         lock: lock(&state.throttle, now),
         last_accept: state.last_accept.map(UnixTime::rfc3339),
+        store_repaired: repaired.map(UnixTime::rfc3339),
+        refused_until: refused.map(|(_, until)| until.rfc3339()),
         address: medium
             .zip(address)
             .map(|(medium, address)| mask(medium, address)),

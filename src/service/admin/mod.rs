@@ -51,6 +51,7 @@ pub use import::Imported;
 pub use lifetime::Window;
 pub use offer::Offered;
 pub use tokens::NewToken;
+pub use tokens::may_resync;
 pub use users::Grant;
 pub use users::UserPatch;
 

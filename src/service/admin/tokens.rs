@@ -167,8 +167,7 @@ impl Service {
         by: By,
     ) -> Result<(Token, TokenState), AdminError> {
         self.present(serial, Purpose::Resync, by, |token, state, at| {
-            // A suspended one comes back to where it stands before it is resumed.
-            if !matches!(token.state, LifeCycle::Active | LifeCycle::Suspended) {
+            if !may_resync(token.state, state) {
                 return Err(AdminError::Conflict(
                     "the token is neither active nor suspended",
                 ));
@@ -250,6 +249,16 @@ impl Service {
             };
         }
         Err(ServiceError::Contended.into())
+    }
+}
+
+/// Whether two codes may find the token again: one in use, a suspended one before it is resumed, and one
+/// that waits for its first code where a repair of the store closed it.
+pub fn may_resync(life: LifeCycle, state: &TokenState) -> bool {
+    match life {
+        LifeCycle::Active | LifeCycle::Suspended => true,
+        LifeCycle::Pending => state.needs_resync().is_some(),
+        _ => false,
     }
 }
 

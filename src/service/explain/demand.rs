@@ -218,10 +218,17 @@ pub(super) fn tokens(
         let counts = counted.contains(&&token.serial);
         let why = if counts {
             let blocked = state.throttle.check(locks_at).err();
-            blocked.map(|blocked| match blocked {
+            let blocked = blocked.map(|blocked| match blocked {
                 Blocked::Locked { .. } => "it is locked".to_owned(),
                 Blocked::Throttled { .. } => "too soon after a failure".to_owned(),
-            })
+            });
+            blocked.or_else(|| refused(state, locks_at))
+        } else if let Some(at) = closed(token, state) {
+            Some(format!(
+                "it is {} since the repair of the store on {}",
+                token.state,
+                at.rfc3339()
+            ))
         } else if token.state != LifeCycle::Active {
             Some(format!("it is {}", token.state))
         } else if !factors.contains(&Factor::Otp) {
@@ -242,6 +249,22 @@ pub(super) fn tokens(
     shown.collect()
 }
 
+/// Why codes of a token that counts are refused for a while, and until when.
+fn refused(state: &TokenState, at: UnixTime) -> Option<String> {
+    let (repaired, until) = state.refused_until(at)?;
+    Some(format!(
+        "its codes are refused until {}: the store was repaired on {}, and which were used before is not known",
+        until.rfc3339(),
+        repaired.rfc3339()
+    ))
+}
+
+/// When a repair of the store closed a token that must be resynchronised before it comes into use.
+pub(super) fn closed(token: &Token, state: &TokenState) -> Option<UnixTime> {
+    let waits = matches!(token.state, LifeCycle::Suspended | LifeCycle::Pending);
+    state.needs_resync().filter(|_| waits)
+}
+
 /// All tokens where no rule asks for any.
 pub(super) fn idle(view: &View) -> Vec<TokenShown> {
     let shown = view.tokens.iter().map(|(token, state)| TokenShown {
@@ -259,6 +282,8 @@ pub(super) fn blocked(situation: &Situation, at: UnixTime) -> Option<Reason> {
     let mut reason = None;
     for token in counting {
         reason = match token.state.throttle.check(at) {
+            // Its codes count as used.
+            Ok(()) if token.state.refused_until(at).is_some() => Some(Reason::UsedCode),
             Ok(()) => return None,
             Err(Blocked::Throttled { .. }) => Some(Reason::Throttled),
             Err(Blocked::Locked { .. }) => Some(Reason::Locked),

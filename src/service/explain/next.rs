@@ -6,9 +6,11 @@ use crate::model::kind::Kind;
 use crate::model::reason::Decision;
 use crate::model::reason::Reason;
 use crate::model::token::LifeCycle;
+use crate::model::token::Token;
 use crate::model::user_key::UserKey;
 use crate::service::explain::Past;
 use crate::service::explain::Situation;
+use crate::service::explain::demand;
 use crate::service::explain::demand::TokenShown;
 use crate::service::explain::rules::Held;
 
@@ -158,7 +160,32 @@ fn outside(event: &DecisionEvent, past: &Past) -> Vec<Step> {
     steps
 }
 
+/// After a used code, or where every code counts as used because of a repair of the store.
+fn used_code(situation: &Situation) -> Vec<Step> {
+    let counting = situation.tokens.iter().filter(|token| token.counts);
+    let refused = counting.filter_map(|token| {
+        let (_, until) = token.state.refused_until(situation.at)?;
+        Some(say(format!(
+            "Let the person try again after {}, when codes of {} are taken again, or use another token until \
+             then.",
+            until.rfc3339(),
+            token.token.serial
+        )))
+    });
+    let mut steps: Vec<Step> = refused.collect();
+    if steps.is_empty() {
+        steps.push(say("Let the person wait for the next code and try again."));
+    }
+    steps
+}
+
 fn used(past: &Past) -> Vec<Step> {
+    if let Some((_, until)) = past.token.as_ref().and_then(|token| token.repair) {
+        return vec![say(format!(
+            "Let the person try again after {}, or use another token until then.",
+            until.rfc3339()
+        ))];
+    }
     let mut steps = vec![say("Let the person wait for the next code and try again.")];
     if let Some(token) = &past.token {
         let serial = token.serial.as_str();
@@ -224,7 +251,7 @@ fn of_reason(reason: Reason, situation: &Situation) -> Vec<Step> {
             "Compare the number with the address of the user's token: the message must come from there, while \
              a login waits for it.",
         )],
-        Reason::UsedCode => vec![say("Let the person wait for the next code and try again.")],
+        Reason::UsedCode => used_code(situation),
         Reason::MalformedCode => vec![say(
             "Tell the user what to type: see the forms above. A PIN or password without its code, an empty \
              box, and a NAS that sends a value of its own end here too.",
@@ -440,10 +467,19 @@ fn not_active(situation: &Situation) -> Vec<Step> {
         ),
         (LifeCycle::Approved, "offer", "It is approved: hand it out"),
     ] {
-        let wanted = |token: &TokenShown| {
-            let token = &token.token;
+        let fits = |token: &Token| {
             token.state == state && (kinds.is_empty() || kinds.contains(&token.kind))
         };
+        let unknown = |token: &TokenShown| {
+            fits(&token.token) && demand::closed(&token.token, &token.state).is_some()
+        };
+        steps.extend(tokens(
+            situation,
+            "A repair of the store closed it: first find its counter again by two codes",
+            "resync",
+            unknown,
+        ));
+        let wanted = |token: &TokenShown| fits(&token.token);
         steps.extend(tokens(situation, text, verb, wanted));
     }
     if situation.tokens.iter().any(|token| token.counts) {

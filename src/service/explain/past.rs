@@ -78,6 +78,8 @@ pub struct TokenThen {
     pub searched: Option<(UnixTime, UnixTime)>,
     /// The request that had used the code up.
     pub used_by: Option<AuditRecord>,
+    /// The repair of the store for which the code counted as used, and until when codes were refused.
+    pub repair: Option<(UnixTime, UnixTime)>,
     /// The token as it is now, if it is.
     pub now: Option<(Token, TokenState)>,
 }
@@ -238,6 +240,12 @@ impl Service {
             Event::Change(_) => false,
         };
         let used = event.reason == Reason::UsedCode;
+        let used_by = before.iter().find(uses).filter(|_| used).cloned();
+        let repair = now.as_ref().and_then(|(_, state)| {
+            let (at, until) = state.refused_until(record.at)?;
+            let is_cause = used && used_by.is_none() && record.at >= at;
+            is_cause.then_some((at, until))
+        });
         Ok(Some(TokenThen {
             serial: serial.clone(),
             step: event.step,
@@ -245,7 +253,8 @@ impl Service {
                 .zip(event.step)
                 .map(|((token, _), step)| span(step, step, token.period)),
             searched,
-            used_by: before.iter().find(uses).filter(|_| used).cloned(),
+            used_by,
+            repair,
             now,
         }))
     }
@@ -399,6 +408,7 @@ pub fn changed(event: &ChangeEvent) -> String {
         "audit_prune" => "pruned the audit before",
         "files_load" => "put into force at the start changed",
         "files_reload" => "reloaded",
+        "store_repair" => "closed what may have been used in lost records of",
         "clock_accept" => "vouched for the clock at",
         "clock_reanchor" => "took back, after the clock was ahead, what it left of",
         other => return format!("{} did {other} to {}.", event.actor, event.target),
@@ -408,6 +418,16 @@ pub fn changed(event: &ChangeEvent) -> String {
     let detail = event.detail.as_deref();
     let detail = detail.map(|text| format!(" ({text})")).unwrap_or_default();
     format!("{} {verb} {}{whose}{detail}.", event.actor, event.target)
+}
+
+/// Why a right code counts as used although nobody used it.
+pub fn counts_as_used((repaired, until): (UnixTime, UnixTime)) -> String {
+    format!(
+        "the code was right, but counts as used because the store was repaired on {}; codes of the token are \
+         refused until {}",
+        repaired.rfc3339(),
+        until.rfc3339()
+    )
 }
 
 fn before(at: UnixTime, by: Duration) -> UnixTime {

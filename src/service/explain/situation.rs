@@ -45,6 +45,14 @@ pub struct Situation {
     pub notes: Vec<String>,
 }
 
+impl Situation {
+    /// The repair of the store for which codes that would count are refused, and until when.
+    pub fn repair_refuses(&self) -> Option<(UnixTime, UnixTime)> {
+        let mut counting = self.tokens.iter().filter(|token| token.counts);
+        counting.find_map(|token| token.state.refused_until(self.at))
+    }
+}
+
 /// Who asks.
 #[derive(Debug)]
 pub struct Asker {

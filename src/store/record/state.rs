@@ -9,6 +9,7 @@ use crate::model::issue::Way;
 use crate::model::source::Source;
 use crate::model::source::SourceState;
 use crate::model::token::Moving;
+use crate::model::token::Repaired;
 use crate::model::token::TokenState;
 use crate::model::user::Answered;
 use crate::model::user::KnownSource;
@@ -214,6 +215,7 @@ struct TokenStateV1 {
     used: u32,
     sends: Option<(u64, u8)>,
     ahead: Vec<(u64, u64)>,
+    repaired: Option<(u64, Option<u64>)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -250,6 +252,10 @@ pub(crate) fn token_state_row(state: &TokenState) -> Result<Vec<u8>, StoreError>
         used: state.used.bits(),
         sends,
         ahead: state.moving.ahead.ranges().collect(),
+        repaired: state.repaired.map(|repaired| {
+            let until = repaired.until.map(UnixTime::as_millis);
+            (repaired.at.as_millis(), until)
+        }),
     };
     row(1, &form)
 }
@@ -292,5 +298,9 @@ pub(crate) fn token_state(bytes: &[u8]) -> Result<TokenState, StoreError> {
         issued: issued.transpose()?,
         used: Used::from_bits(form.used),
         sends: sends.unwrap_or_default(),
+        repaired: form.repaired.map(|(at, until)| Repaired {
+            at: UnixTime::from_millis(at),
+            until: until.map(UnixTime::from_millis),
+        }),
     })
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -280,6 +281,102 @@ fn a_store_in_which_nobody_can_be_read_is_not_ready() {
     assert_eq!(shown.status.code(), Some(3), "{shown:?}");
     house.repaired("all states");
     house.works_as_before("all states");
+}
+
+/// What a command says on both of its outputs.
+fn said(site: &Site, words: &[&str]) -> (Option<i32>, String) {
+    let output = site.run(words);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let text = text + &String::from_utf8_lossy(&output.stderr);
+    (output.status.code(), text)
+}
+
+/// What doctor finds wrong: what it is about, and the fix.
+fn found(site: &Site) -> Vec<(String, String, String)> {
+    let output = site.run(&["--json", "doctor"]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let checks = report["checks"].as_array().unwrap().iter();
+    let bad = checks.filter(|check| check["state"] == "failure");
+    let word = |check: &Value, key: &str| check[key].as_str().unwrap_or_default().to_owned();
+    bad.map(|check| {
+        (
+            word(check, "check"),
+            word(check, "found"),
+            word(check, "fix"),
+        )
+    })
+    .collect()
+}
+
+/// A cut file of the journal is named; no repair of main.redb is advised for it.
+#[test]
+fn a_cut_file_of_the_journal_is_named_with_its_remedy() {
+    let house = House::new();
+    let is_log = |path: &&PathBuf| {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        name.starts_with("log-")
+    };
+    let log = house.files.iter().map(|(path, _)| path).find(is_log);
+    let log = log.unwrap().clone();
+    let name = log.file_name().unwrap().to_str().unwrap();
+    let whole = fs::read(&log).unwrap();
+    for keep in [5000, whole.len() / 2, 100] {
+        house.reset();
+        fs::write(&log, &whole[..keep]).unwrap();
+        for words in [
+            &["store", "verify"][..],
+            &["serve", "--radius", "127.0.0.1:0", "--http", "127.0.0.1:0"],
+            &["store", "verify", "--repair"],
+            &["doctor"],
+        ] {
+            let (code, text) = said(&house.site, words);
+            assert!(matches!(code, Some(1 | 3)), "{keep}, {words:?}: {text}");
+            assert!(text.contains(name), "{keep}, {words:?}: {text}");
+            assert!(text.contains("from a backup"), "{keep}, {words:?}: {text}");
+            assert!(!text.contains("--repair"), "{keep}, {words:?}: {text}");
+            assert!(!text.contains("main.redb:"), "{keep}, {words:?}: {text}");
+        }
+    }
+}
+
+/// What is wrong in one place hides nothing elsewhere, and one cause has one fix.
+#[test]
+fn doctor_makes_all_checks_and_gives_one_fix_for_one_cause() {
+    let house = House::new();
+    let dir = house.site.path();
+    let mode = |mode| fs::set_permissions(&dir, fs::Permissions::from_mode(mode)).unwrap();
+    // A wrong mode, and a damaged file.
+    mode(0o755);
+    fs::write(house.main(), b"not a database".repeat(1000)).unwrap();
+    let bad = found(&house.site);
+    let about: Vec<&str> = bad.iter().map(|one| one.0.as_str()).collect();
+    assert_eq!(about, ["modes", "store"], "{bad:?}");
+    assert!(bad[1].2.contains("store verify --repair"), "{bad:?}");
+    // Damaged rows beside it.
+    house.reset();
+    let serial = rowfile::all(&house.store(), "token_states").remove(0);
+    rowfile::put(&house.store(), "token_states", &serial.0, Some(b"nothing"));
+    let bad = found(&house.site);
+    let about: Vec<&str> = bad.iter().map(|one| one.0.as_str()).collect();
+    assert_eq!(about, ["modes", "store"], "{bad:?}");
+    mode(0o700);
+    // The head is missing.
+    house.reset();
+    fs::remove_file(house.store().join("head")).unwrap();
+    let bad = found(&house.site);
+    assert_eq!(bad.len(), 1, "{bad:?}");
+    assert!(bad[0].1.contains("store/head is missing"), "{bad:?}");
+    assert!(bad[0].2.contains("store verify --repair"), "{bad:?}");
+    let (code, text) = said(&house.site, &["store", "verify"]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(!text.contains("broken"), "{text}");
+    // There is no store at all.
+    house.reset();
+    fs::rename(house.store(), dir.join("elsewhere")).unwrap();
+    let bad = found(&house.site);
+    assert_eq!(bad.len(), 1, "{bad:?}");
+    assert!(bad[0].1.contains("there is no"), "{bad:?}");
+    assert!(!bad[0].2.contains("daemon's user"), "{bad:?}");
 }
 
 fn open(dir: &std::path::Path) -> oncegate::store::embedded::Embedded {

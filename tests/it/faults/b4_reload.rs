@@ -539,3 +539,38 @@ fn a_reload_takes_a_new_certificate_and_keeps_the_old_one_for_a_bad_one() {
     assert_eq!(later - not_after(&site), 300 * 86_400);
     assert!(daemon.terminate().success());
 }
+
+/// The policy of clients that name none is gone: all who look say the same.
+#[test]
+fn a_missing_default_policy_is_named_by_all() {
+    let site = Site::new();
+    let daemon = site.serve();
+    let policy = site.path().join("policies/default.toml");
+    let text = fs::read_to_string(&policy).unwrap();
+    fs::remove_file(&policy).unwrap();
+    let missing = "has no default.toml";
+    for words_of in [
+        &["config", "check"][..],
+        &["policy", "check"],
+        &["policy", "test"],
+        &["reload"],
+        &["doctor"],
+    ] {
+        let (code, said) = words(&site.run(words_of));
+        assert_eq!(code, Some(1), "{words_of:?}: {said}");
+        assert!(said.contains(missing), "{words_of:?}: {said}");
+        assert!(!said.contains("client set"), "{words_of:?}: {said}");
+    }
+    assert!(daemon.terminate().success());
+    let status = site.try_serve().map(|_| ()).unwrap_err();
+    assert_eq!(status.code(), Some(3));
+    assert!(site.log().contains(missing), "{}", site.log());
+    let (code, said) = words(&site.run(&["doctor"]));
+    assert_eq!(code, Some(1), "{said}");
+    assert_eq!(said.matches("failure  ").count(), 1, "{said}");
+    // A file that is checked by itself need not be the default.
+    let other = site.path().join("vpn.toml");
+    fs::write(&other, text).unwrap();
+    let (code, said) = words(&site.run(&["policy", "check", other.to_str().unwrap()]));
+    assert_eq!(code, Some(0), "{said}");
+}

@@ -393,3 +393,62 @@ fn a_key_is_destroyed_only_on_a_confirmed_word() {
     );
     site.json(&["user", "erase", "kim", "--yes"]);
 }
+
+/// The keys cannot be made anew from anything: main.redb is left alone, and the advice is a backup.
+#[test]
+fn damaged_keys_are_no_reason_to_make_the_rows_anew() {
+    let site = Site::new();
+    add(&site, "kim");
+    let whole = std::fs::read(keys(&site)).unwrap();
+    let mut broken = whole.clone();
+    broken[30] ^= 1;
+    let damages: [(&str, Option<&[u8]>); 4] = [
+        ("missing", None),
+        ("empty", Some(&[])),
+        ("short", Some(&whole[..40])),
+        ("broken", Some(&broken)),
+    ];
+    for (about, octets) in damages {
+        match octets {
+            Some(octets) => std::fs::write(keys(&site), octets).unwrap(),
+            None => std::fs::remove_file(keys(&site)).unwrap(),
+        }
+        for words in [
+            &["store", "verify"][..],
+            &["store", "verify", "--repair"],
+            &["doctor"],
+        ] {
+            let output = site.run(words);
+            let text = String::from_utf8(output.stdout).unwrap();
+            assert_eq!(output.status.code(), Some(1), "{about}, {words:?}: {text}");
+            for part in [
+                "personal.keys",
+                "put store/personal.keys back from a backup that is newer than the last erasure",
+            ] {
+                assert!(
+                    text.contains(part),
+                    "{about}, {words:?}: no `{part}` in {text}"
+                );
+            }
+            for part in ["main.redb:", "verify --repair", "made anew:"] {
+                assert!(
+                    !text.contains(part),
+                    "{about}, {words:?}: `{part}` in {text}"
+                );
+            }
+        }
+        let files = std::fs::read_dir(site.path().join("store")).unwrap();
+        let kept = files.filter(|file| {
+            let name = file.as_ref().unwrap().file_name();
+            name.to_string_lossy().contains("damaged")
+        });
+        assert_eq!(kept.count(), 0, "{about}");
+    }
+    std::fs::write(keys(&site), []).unwrap();
+    let status = site.try_serve().map(|_| ()).unwrap_err();
+    assert_eq!(status.code(), Some(3));
+    let log = site.log();
+    assert!(log.contains("newer than the last erasure"), "{log}");
+    std::fs::write(keys(&site), whole).unwrap();
+    assert!(intact(&site));
+}

@@ -29,6 +29,7 @@ use crate::service::explain::Situation;
 use crate::service::explain::Step;
 use crate::service::explain::Story;
 use crate::service::explain::Supposed;
+use crate::service::explain::counts_as_used;
 use crate::service::explain::demand::Asked;
 use crate::service::explain::demand::FormShown;
 use crate::service::explain::demand::TokenShown;
@@ -123,6 +124,11 @@ fn foreseen(foresight: &Foresight) -> form::Explanation {
     let Foresight { situation, next } = foresight;
     let refused = situation.refused;
     let (user, client) = (&situation.name, &situation.asker.name);
+    let repair = situation.repair_refuses();
+    let repair = repair.filter(|_| refused == Some(Reason::UsedCode));
+    let advice = repair
+        .map(counts_as_used)
+        .or_else(|| refused.map(|reason| reason.advice().to_owned()));
     let summary = match (refused, &situation.asked) {
         (None, Some(asked)) => {
             let left = asked.factors.iter().filter(|factor| !factor.waived);
@@ -131,16 +137,16 @@ fn foreseen(foresight: &Foresight) -> form::Explanation {
             format!("{user} would be let in at {client} with a right {left}.")
         }
         (None, None) => format!("{user} would be asked at {client}."),
-        (Some(reason), _) => format!(
+        (Some(_), _) => format!(
             "{user} would be rejected at {client} whatever is typed: {}.",
-            reason.advice()
+            advice.as_deref().unwrap_or_default()
         ),
     };
     form::Explanation {
         summary,
         decision: refused.map_or("accept_if", |_| "reject").to_owned(),
         reason: refused.map(word),
-        advice: refused.map(|reason| reason.advice().to_owned()),
+        advice,
         time: situation.at.rfc3339(),
         record: None,
         login: Some(login(situation, None)),
@@ -174,6 +180,12 @@ fn story(story: &Story, now: UnixTime) -> form::Explanation {
         let mut login = login(&past.situation, past.failures);
         login.waiver.clone_from(&event.waiver);
         shown.login = Some(login);
+        let repair = past.token.as_ref().and_then(|token| token.repair);
+        if let Some(repair) = repair {
+            shown.advice = Some(counts_as_used(repair));
+            let who = &event.user;
+            shown.summary = format!("{who} was rejected: {}.", counts_as_used(repair));
+        }
         shown.token = past.token.as_ref().map(|token| token_then(token, now));
         shown.before = past.before.iter().map(forms::audit).collect();
         shown.since = past.since.iter().filter_map(since).collect();
@@ -328,6 +340,7 @@ fn token_then(token: &TokenThen, now: UnixTime) -> form::TokenThen {
         shown: token.shown.map(span),
         searched: token.searched.map(span),
         used_by: token.used_by.as_ref().map(forms::audit),
+        store_repaired: token.repair.map(|(at, _)| at.rfc3339()),
         now: present.map(|(token, state)| forms::token(token, state, now)),
     }
 }

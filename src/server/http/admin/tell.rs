@@ -10,6 +10,7 @@ use crate::model::kind::Kind;
 use crate::model::reason::Reason;
 use crate::model::token::LifeCycle;
 use crate::model::token::Token;
+use crate::model::token::TokenState;
 use crate::model::user_key::UserKey;
 use crate::server::http::App;
 use crate::server::http::admin::similar::Unknown;
@@ -180,6 +181,26 @@ pub(super) fn wrong_state(token: &Token, at: UnixTime, goal: Goal, wanted: &str)
         }
     };
     Failure::Conflict(format!("token {serial} is {state}; {wanted}").into()).advise(next)
+}
+
+/// Refuses what brings a token into use of which a repair of the store could not tell the used counters;
+/// the store refuses it, too.
+pub(super) fn closed_by_repair(token: &Token, state: &TokenState) -> Result<(), Failure> {
+    let Some(at) = state.needs_resync() else {
+        return Ok(());
+    };
+    let serial = &token.serial;
+    let (closed, then) = match token.state {
+        LifeCycle::Suspended => ("suspended", "resume"),
+        _ => ("closed", "confirm"),
+    };
+    let what = format!(
+        "token {serial} was {closed} by a repair of the store on {}: which of its codes are used is not known",
+        at.rfc3339()
+    );
+    Err(Failure::Conflict(what.into()).advise(format!(
+        "resync it first: oncegate token resync {serial}; then: oncegate token {then} {serial}"
+    )))
 }
 
 /// A code that did not confirm a pending token.

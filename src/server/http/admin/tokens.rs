@@ -47,6 +47,7 @@ use crate::service::admin::AdminError;
 use crate::service::admin::Enrol;
 use crate::service::admin::NewToken;
 use crate::service::admin::Validity;
+use crate::service::admin::may_resync;
 use crate::service::effect::Means;
 use crate::store::By;
 use crate::store::Store;
@@ -287,7 +288,7 @@ pub(crate) async fn confirm_token(
     Extension(by): Extension<By>,
     Json { value: body, .. }: Json<api::Confirm>,
 ) -> Result<Response, Failure> {
-    let token = seen(&app, &serial, expected).await?;
+    let (token, state) = seen_with_state(&app, &serial, expected).await?;
     if matches!(token.kind, Kind::Totp | Kind::Hotp) {
         code("otp", &body.otp)?;
     }
@@ -299,6 +300,7 @@ pub(crate) async fn confirm_token(
             "only a pending one is confirmed",
         ));
     }
+    tell::closed_by_repair(&token, &state)?;
     let confirmed = app.service().prove_token(&serial, &body.otp, by).await;
     confirmed.map_err(|error| match error {
         AdminError::Refused(reason) => tell::not_confirmed(&token, reason),
@@ -333,11 +335,9 @@ pub(crate) async fn resync_token(
     Json { value: body, .. }: Json<api::Resync>,
 ) -> Result<Response, Failure> {
     let (first, second) = (code("first", &body.first)?, code("second", &body.second)?);
-    let token = seen(&app, &serial, expected).await?;
-    // One that a repair suspended is resynchronised before it is resumed.
-    let state = token.state_at(app.service().now());
-    let fits = matches!(state, LifeCycle::Active | LifeCycle::Suspended);
-    if !fits || !matches!(token.kind, Kind::Totp | Kind::Hotp) {
+    let (token, state) = seen_with_state(&app, &serial, expected).await?;
+    let life = token.state_at(app.service().now());
+    if !may_resync(life, &state) || !matches!(token.kind, Kind::Totp | Kind::Hotp) {
         return Err(wrong_state(
             &app,
             &token,
@@ -414,7 +414,7 @@ pub(crate) async fn resume_token(
     IfMatch(expected): IfMatch,
     Extension(by): Extension<By>,
 ) -> Result<Response, Failure> {
-    let token = seen(&app, &serial, expected).await?;
+    let (token, state) = seen_with_state(&app, &serial, expected).await?;
     // A pending token becomes active by its first right code, not by this.
     if token.state_at(app.service().now()) != LifeCycle::Suspended {
         return Err(wrong_state(
@@ -424,6 +424,7 @@ pub(crate) async fn resume_token(
             "only a suspended one is resumed",
         ));
     }
+    tell::closed_by_repair(&token, &state)?;
     moved(&app, &token, LifeCycle::Active, expected, by).await
 }
 
@@ -438,12 +439,21 @@ pub(super) async fn seen(
     serial: &Serial,
     expected: Option<u64>,
 ) -> Result<Token, Failure> {
+    let (token, _) = seen_with_state(app, serial, expected).await?;
+    Ok(token)
+}
+
+async fn seen_with_state(
+    app: &App,
+    serial: &Serial,
+    expected: Option<u64>,
+) -> Result<(Token, TokenState), Failure> {
     let found = app.service().token(serial).await;
-    let (token, _) = found.map_err(|error| tell::token(serial, error))?;
+    let (token, state) = found.map_err(|error| tell::token(serial, error))?;
     if expected.is_some_and(|seen| seen != token.revision) {
         return Err(Failure::Changed);
     }
-    Ok(token)
+    Ok((token, state))
 }
 
 pub(super) async fn revision(app: &App, serial: &Serial) -> Option<u64> {
