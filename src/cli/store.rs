@@ -131,7 +131,12 @@ async fn repair(context: &Context) -> Result<Exit, CliError> {
         ));
     };
     let before = offline(&site).await?;
-    let repair = if before.intact || !fixes(&before).contains(&REPAIR) {
+    // Whether a broken journal keeps it from being done, it finds by itself.
+    let broken = before
+        .journal
+        .as_ref()
+        .is_some_and(|journal| !journal.intact);
+    let repair = if before.intact || !(broken || fixes(&before).contains(&REPAIR)) {
         StoreRepair {
             repaired: false,
             records: 0,
@@ -174,7 +179,7 @@ fn told(repair: &StoreRepair) -> String {
         let said = if repair.check.intact {
             "There is nothing to repair.\n"
         } else {
-            "main.redb was not made anew: that is no remedy for this.\n"
+            "A repair would not help, and was not made: main.redb stays as it is.\n"
         };
         return format!("{}{said}", describe(&repair.check));
     }

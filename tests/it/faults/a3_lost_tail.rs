@@ -361,6 +361,7 @@ fn tells(text: &str, parts: &[&str]) {
 
 /// Which counters are used is not known: no way but two codes brings the token into use.
 #[test]
+#[allow(clippy::too_many_lines)] // one way after the other
 fn a_token_that_a_repair_closed_comes_into_use_by_a_resync_only() {
     let killed = Killed::new(0, site());
     let site = &killed.site;
@@ -412,7 +413,11 @@ fn a_token_that_a_repair_closed_comes_into_use_by_a_resync_only() {
         &told(site, &["token", "list", "alice"], 0),
         &["resync it first"],
     );
-    let explained = told(site, &["explain", "--user", "alice"], 0);
+    let explained = told(
+        site,
+        &["explain", "--user", "alice", "--client", "local"],
+        0,
+    );
     tells(&explained, &["repair of the store on", steps[0], steps[1]]);
     // Two codes of another key find nothing, and open nothing.
     let foreign = [hotp_of("other", 0), hotp_of("other", 1)];
@@ -514,7 +519,7 @@ fn time_based_codes_that_a_repair_closed_are_explained_by_it() {
     let (status, answer) = http.verify("bob", &hotp_of("bob", step)).unwrap();
     assert_eq!((status, &answer["decision"]), (200, &Value::from("reject")));
     let cause = ["refused until", "repaired on"];
-    let supposed = told(&site, &["explain", "--user", "bob"], 0);
+    let supposed = told(&site, &["explain", "--user", "bob", "--client", "local"], 0);
     tells(&supposed, &cause);
     assert!(supposed.contains("REJECT used_code"), "{supposed}");
     let records = site.json(&["audit", "list", "--user", "bob", "--decision", "reject"]);

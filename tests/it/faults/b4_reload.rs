@@ -563,7 +563,7 @@ fn a_missing_default_policy_is_named_by_all() {
     }
     assert!(daemon.terminate().success());
     let status = site.try_serve().map(|_| ()).unwrap_err();
-    assert_eq!(status.code(), Some(3));
+    assert_eq!(status.code(), Some(2));
     assert!(site.log().contains(missing), "{}", site.log());
     let (code, said) = words(&site.run(&["doctor"]));
     assert_eq!(code, Some(1), "{said}");
