@@ -13,8 +13,6 @@ use clap::Args;
 use hyper::Method;
 use ipnet::IpNet;
 use jiff::Timestamp;
-use owo_colors::OwoColorize as _;
-use serde::Serialize;
 use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -27,7 +25,6 @@ use crate::cli::Context;
 use crate::cli::client::Listing;
 use crate::cli::error::CliError;
 use crate::cli::error::Exit;
-use crate::cli::output::printable;
 use crate::cli::policy;
 use crate::cli::store;
 use crate::cli::transport::Transport;
@@ -43,6 +40,12 @@ use crate::service::courier::BreakerState;
 use crate::time::Clock as _;
 use crate::time::SystemClock;
 
+mod report;
+
+use report::Check;
+use report::Report;
+use report::State;
+
 /// Look for what is wrong or weak, with a fix for each finding; exit code 1 if there is one
 #[derive(Debug, Args)]
 #[command(
@@ -50,91 +53,6 @@ use crate::time::SystemClock;
     With --server only what the daemon can tell is looked at."
 )]
 pub(super) struct Doctor {}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum State {
-    Ok,
-    Warning,
-    Failure,
-}
-
-/// One line of the report.
-#[derive(Debug, Serialize)]
-struct Check {
-    #[serde(rename = "check")]
-    about: &'static str,
-    state: State,
-    found: String,
-    fix: Option<String>,
-}
-
-/// What was found so far.
-#[derive(Debug, Default)]
-struct Report(Vec<Check>);
-
-impl Report {
-    fn ok(&mut self, check: &'static str, found: impl Into<String>) {
-        self.0.push(Check {
-            about: check,
-            state: State::Ok,
-            found: found.into(),
-            fix: None,
-        });
-    }
-
-    fn warning(&mut self, check: &'static str, found: impl Into<String>, fix: impl Into<String>) {
-        let (found, fix) = (found.into(), Some(fix.into()));
-        self.0.push(Check {
-            about: check,
-            state: State::Warning,
-            found,
-            fix,
-        });
-    }
-
-    fn failure(&mut self, check: &'static str, found: impl Into<String>, fix: impl Into<String>) {
-        let (found, fix) = (found.into(), Some(fix.into()));
-        self.0.push(Check {
-            about: check,
-            state: State::Failure,
-            found,
-            fix,
-        });
-    }
-
-    fn failed(&mut self, check: &'static str, error: &CliError) {
-        let (found, fix) = error.words();
-        self.failure(check, found, fix.unwrap_or("see `oncegate config check`"));
-    }
-
-    fn count(&self, state: State) -> usize {
-        self.0.iter().filter(|check| check.state == state).count()
-    }
-
-    fn text(&self) -> String {
-        let mut text = String::new();
-        for check in &self.0 {
-            let state = match check.state {
-                State::Ok => format!("{:<7}", "ok").green().to_string(),
-                State::Warning => format!("{:<7}", "warning").yellow().to_string(),
-                State::Failure => format!("{:<7}", "failure").red().to_string(),
-            };
-            push!(
-                text,
-                "{state}  {:<9} {}\n",
-                check.about,
-                printable(&check.found)
-            );
-            if let Some(fix) = &check.fix {
-                push!(text, "{:>20}fix: {}\n", "", printable(fix));
-            }
-        }
-        let (warnings, failures) = (self.count(State::Warning), self.count(State::Failure));
-        push!(text, "{warnings} warnings, {failures} failures\n");
-        text
-    }
-}
 
 impl Doctor {
     #[allow(clippy::unused_self)] // like its neighbours

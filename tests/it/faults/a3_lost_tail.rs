@@ -424,11 +424,6 @@ fn a_token_that_a_repair_closed_comes_into_use_by_a_resync_only() {
     let wrong = ["token", "resync", serial, "--otp", &foreign[0], &foreign[1]];
     told(site, &wrong, 1);
     told(site, &["token", "resume", serial], 5);
-    told(
-        site,
-        &["token", "renew", serial, "--force", "--valid-for", "30d"],
-        0,
-    );
     for counter in 0..=killed.counter + 1 {
         accepted(&mut http, counter, "reject");
     }

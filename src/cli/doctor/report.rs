@@ -1,0 +1,102 @@
+//! What doctor found, line by line.
+
+use owo_colors::OwoColorize as _;
+use serde::Serialize;
+
+use crate::cli::error::CliError;
+use crate::cli::output::printable;
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum State {
+    Ok,
+    Warning,
+    Failure,
+}
+
+/// One line of the report.
+#[derive(Debug, Serialize)]
+pub(super) struct Check {
+    #[serde(rename = "check")]
+    pub(super) about: &'static str,
+    pub(super) state: State,
+    pub(super) found: String,
+    pub(super) fix: Option<String>,
+}
+
+/// What was found so far.
+#[derive(Debug, Default)]
+pub(super) struct Report(pub(super) Vec<Check>);
+
+impl Report {
+    pub(super) fn ok(&mut self, check: &'static str, found: impl Into<String>) {
+        self.0.push(Check {
+            about: check,
+            state: State::Ok,
+            found: found.into(),
+            fix: None,
+        });
+    }
+
+    pub(super) fn warning(
+        &mut self,
+        check: &'static str,
+        found: impl Into<String>,
+        fix: impl Into<String>,
+    ) {
+        let (found, fix) = (found.into(), Some(fix.into()));
+        self.0.push(Check {
+            about: check,
+            state: State::Warning,
+            found,
+            fix,
+        });
+    }
+
+    pub(super) fn failure(
+        &mut self,
+        check: &'static str,
+        found: impl Into<String>,
+        fix: impl Into<String>,
+    ) {
+        let (found, fix) = (found.into(), Some(fix.into()));
+        self.0.push(Check {
+            about: check,
+            state: State::Failure,
+            found,
+            fix,
+        });
+    }
+
+    pub(super) fn failed(&mut self, check: &'static str, error: &CliError) {
+        let (found, fix) = error.words();
+        self.failure(check, found, fix.unwrap_or("see `oncegate config check`"));
+    }
+
+    pub(super) fn count(&self, state: State) -> usize {
+        self.0.iter().filter(|check| check.state == state).count()
+    }
+
+    pub(super) fn text(&self) -> String {
+        let mut text = String::new();
+        for check in &self.0 {
+            let state = match check.state {
+                State::Ok => format!("{:<7}", "ok").green().to_string(),
+                State::Warning => format!("{:<7}", "warning").yellow().to_string(),
+                State::Failure => format!("{:<7}", "failure").red().to_string(),
+            };
+            push!(
+                text,
+                "{state}  {:<9} {}\n",
+                check.about,
+                printable(&check.found)
+            );
+            if let Some(fix) = &check.fix {
+                push!(text, "{:>20}fix: {}\n", "", printable(fix));
+            }
+        }
+        let (warnings, failures) = (self.count(State::Warning), self.count(State::Failure));
+        push!(text, "{warnings} warnings, {failures} failures\n");
+        text
+    }
+}
