@@ -1,5 +1,7 @@
 //! Opening: what the journal holds behind the last checkpoint comes into memory.
 
+use crate::store::ChainFault;
+use crate::store::ChainReport;
 use crate::store::StoreError;
 use crate::store::change;
 use crate::store::fold::Fold;
@@ -109,6 +111,24 @@ pub(crate) fn lost(
 pub(crate) fn is_of_the_end(fault: &str) -> bool {
     let ends = [LOST, HEAD_OLDER, HEAD_HALF, EXCHANGED, ENDS, NOT_APPLIED];
     fault.contains("store/head") || ends.iter().any(|end| fault.contains(end))
+}
+
+impl ChainReport {
+    /// With the fault that opening found; what is missing at the end is named as that says it.
+    pub(crate) fn with_end(self, found: Option<(u64, &'static str)>) -> Self {
+        let fault = self.fault.as_ref();
+        match found {
+            Some((seq, what))
+                if fault.is_none_or(|fault| fault.seq == seq && is_of_the_end(what)) =>
+            {
+                Self {
+                    fault: Some(ChainFault { seq, what }),
+                    ..self
+                }
+            }
+            _ => self,
+        }
+    }
 }
 
 /// Records folded at a time.

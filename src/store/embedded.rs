@@ -54,7 +54,6 @@ use crate::store::StoreReport;
 use crate::store::View;
 use crate::store::Written;
 use crate::store::catch_up::catch_up;
-use crate::store::catch_up::is_of_the_end;
 use crate::store::catch_up::lost;
 use crate::store::change;
 use crate::store::change::Prune;
@@ -628,20 +627,7 @@ impl Store for Embedded {
                 // Pruned while it was read: what seems missing went by that.
                 start = now;
             };
-            // What is missing at the end is named as opening found it.
-            let is_end = |fault: &crate::store::ChainFault, (seq, what): (u64, &str)| {
-                fault.seq == seq && is_of_the_end(what)
-            };
-            let fault = report.fault.as_ref();
-            Ok(match reading.found {
-                Some(found @ (seq, what)) if fault.is_none_or(|fault| is_end(fault, found)) => {
-                    ChainReport {
-                        fault: Some(crate::store::ChainFault { seq, what }),
-                        ..report
-                    }
-                }
-                _ => report,
-            })
+            Ok(report.with_end(reading.found))
         }))
     }
 
