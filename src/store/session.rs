@@ -127,9 +127,9 @@ pub(super) fn forget(
 }
 
 /// How many sessions these writes end or forget, for the audit.
-pub(super) fn counted(writes: &[RowWrite]) -> Option<String> {
+pub(super) fn counted(writes: &[RowWrite]) -> String {
     let sessions = writes.iter().filter(|write| write.table == Table::Sessions);
-    Some(format!("sessions: {}", sessions.count()))
+    format!("sessions: {}", sessions.count())
 }
 
 fn some(writes: Vec<RowWrite>) -> Result<Vec<RowWrite>, StoreError> {
