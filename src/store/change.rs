@@ -126,7 +126,9 @@ pub(crate) fn change(
             Some(format!("keys of personal data destroyed: {}", keys.count()))
         }
         Change::ForgetSources { .. } => Some(format!("{} rows", writes.len())),
-        Change::ForgetSessions { .. } | Change::EndSessions { .. } => Some(session::counted(&writes)),
+        Change::ForgetSessions { .. } | Change::EndSessions { .. } => {
+            Some(session::counted(&writes))
+        }
         Change::ReportSession(report) => Some(reported(&report.session)),
         Change::ExpireTokens => expired,
         Change::Reanchor(_) => anchored,
