@@ -7,6 +7,8 @@ use serde::Serialize;
 use utoipa::IntoParams;
 use utoipa::ToSchema;
 
+use crate::api::unless_null;
+
 /// One audit record.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct AuditRecord {
@@ -68,7 +70,7 @@ pub struct AuditEntry {
 #[serde(tag = "type", rename_all = "lowercase")]
 #[allow(clippy::large_enum_variant)] // nearly all are decisions
 pub enum AuditEvent {
-    /// Somebody asked for a decision.
+    /// A decision was asked for.
     Decision {
         /// `accept`, `reject` or `challenge`.
         decision: String,
@@ -114,7 +116,7 @@ pub enum AuditEvent {
         /// Milliseconds from arrival to the decision, before its commit.
         latency_ms: u32,
     },
-    /// Somebody changed something.
+    /// Something was changed.
     Change {
         /// Who.
         actor: String,
@@ -150,8 +152,12 @@ pub struct AuditChain {
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AuditPrune {
-    /// RFC 3339: only records before it, and of those only whole segments.
+    /// RFC 3339: only records before it, and of those only whole segments. The newest segment stays.
     pub before: String,
+    /// Whether nothing is to be removed: the answer says what would be.
+    #[serde(default, deserialize_with = "unless_null")]
+    #[schema(nullable)]
+    pub dry_run: bool,
 }
 
 /// What is left of the audit trail.

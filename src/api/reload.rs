@@ -42,6 +42,9 @@ pub struct NeedsRestart {
     pub key: String,
     /// The value in use.
     pub running: String,
+    /// The option of `serve` that says otherwise than the configuration: a start without it is needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub option: Option<String>,
     /// The value that is written now.
     pub written: String,
     /// Where: file and line, a variable, or `default`.

@@ -31,6 +31,9 @@ use crate::cli::words::Whose;
 use crate::diagnostic::did_you_mean;
 use crate::model::id::RequestId;
 use crate::model::reason::Reason;
+use crate::store::ACTIONS;
+use crate::time::Clock as _;
+use crate::time::SystemClock;
 
 /// What happened: decisions and changes, in a chain that shows tampering
 #[derive(Debug, Subcommand)]
@@ -98,9 +101,9 @@ pub(super) struct List {
     #[arg(long, value_name = "WORD", value_parser = reason)]
     reason: Option<String>,
     /// Only changes of this kind, as the column `why` shows it: `user_set`, `token_add`
-    #[arg(long, value_name = "WORD", conflicts_with_all = ["reason", "decision", "client", "nas"])]
+    #[arg(long, value_name = "WORD", conflicts_with_all = ["reason", "decision", "client"])]
     action: Option<String>,
-    /// Only what came from this NAS: its NAS-Identifier, in any case, or its address
+    /// Only what came from this NAS, its logins and its accounting: its NAS-Identifier, in any case, or its address
     #[arg(long, value_name = "NAME|IP")]
     nas: Option<String>,
     /// Only these decisions
@@ -128,7 +131,8 @@ pub(super) struct Export {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  oncegate tail\n  oncegate tail -n 20 --follow\n  \
-    oncegate tail --json | jq 'select(.decision == \"reject\")'"
+    oncegate tail --json | jq 'select(.decision == \"reject\")'\n\
+    With --json each record is a line of its own (JSON lines), also with -n."
 )]
 pub(super) struct Tail {
     /// Show the last N and stop
@@ -154,11 +158,22 @@ impl Audit {
 
 impl List {
     async fn run(self, context: &Context) -> Result<Exit, CliError> {
+        if let (Some(since), Some(until)) = (self.since, self.until)
+            && until <= since
+        {
+            let (since, until) = (
+                local_time(&since.to_string()),
+                local_time(&until.to_string()),
+            );
+            let message = format!("--until, {until}, is not after --since, {since}");
+            return Err(CliError::usage(message).remedy("no record can be between the two"));
+        }
         let api = context.transport().await?;
         let since = self.since.map(|since| since.to_string());
         let until = self.until.map(|until| until.to_string());
         let user = self.whose.user();
-        let action = self.action.map(|action| action.to_ascii_lowercase());
+        let action = self.action.as_ref();
+        let action = action.map(|action| action.to_ascii_lowercase());
         let mut all = api::Audit {
             records: Vec::new(),
             next: self.before,
@@ -196,9 +211,43 @@ impl List {
             if let Some(client) = &self.client {
                 note_unknown(&api, &admin(&["clients", client])).await;
             }
+            self.note_filters(&api, action.as_deref()).await;
         }
         context.out.show(&all, table)?;
         Ok(Exit::Done)
+    }
+}
+
+impl List {
+    /// Says why a list is empty where that is known.
+    async fn note_filters(&self, api: &Transport, action: Option<&str>) {
+        let note = |text: &str| output::warn(&format!("note: {}", printable(text)));
+        if let Some(action) = action
+            && !ACTIONS.contains(&action)
+        {
+            let close = did_you_mean(action, ACTIONS.iter().copied());
+            let close = match close {
+                Some(close) => format!("did you mean `{close}`?"),
+                None => format!("the actions are: {}", ACTIONS.join(", ")),
+            };
+            note(&format!("no change has the action `{action}`; {close}"));
+        }
+        let now = i64::try_from(SystemClock.now().as_millis()).ok();
+        let now = now.and_then(|now| Timestamp::from_millisecond(now).ok());
+        if let (Some(since), Some(now)) = (self.since, now)
+            && since > now
+        {
+            let since = local_time(&since.to_string());
+            note(&format!("--since, {since}, is in the future"));
+        }
+        if let Some(nas) = self.nas.as_deref() {
+            let query = [("nas", Some(nas)), ("limit", Some("1"))];
+            let some: Result<api::Audit, CliError> =
+                api.get(&with_query(&admin(&["audit"]), &query)).await;
+            if some.is_ok_and(|some| some.records.is_empty() && some.next.is_none()) {
+                note(&format!("no record comes from a NAS `{nas}`"));
+            }
+        }
     }
 }
 
@@ -247,7 +296,7 @@ async fn show(which: &str, context: &Context) -> Result<Exit, CliError> {
 
 fn page(entry: &api::AuditEntry) -> String {
     let record = &entry.record;
-    let mut text = format!("Record {}\n{}", record.seq, line(record));
+    let mut text = format!("Record {}\n{}", record.seq, whole(record));
     for one in &record.changes {
         push!(text, "  {}\n", printable(&changes::text(one)));
     }
@@ -273,8 +322,8 @@ async fn verify(context: &Context) -> Result<Exit, CliError> {
         .show(&chain, |chain| match (chain.intact, chain.first_bad) {
             (true, _) => {
                 let (good, first) = (chain.good, chain.first);
-                let mut text =
-                    format!("The chain is intact: {good} records as they were written.\n");
+                let good = output::count(good, "record");
+                let mut text = format!("The chain is intact: {good} as written.\n");
                 if first > 1 {
                     push!(
                         text,
@@ -284,11 +333,11 @@ async fn verify(context: &Context) -> Result<Exit, CliError> {
                 text
             }
             (false, bad) => format!(
-                "The chain is broken at record {}: {}\n{} records before it are right. \
+                "The chain is broken at record {}: {}\n{} before it can be trusted. \
              Keep the files as they are and compare them with a backup.\n",
                 bad.map_or_else(|| "?".to_owned(), |seq| seq.to_string()),
                 printable(chain.fault.as_deref().unwrap_or("unknown")),
-                chain.good
+                output::count(chain.good, "record")
             ),
         })?;
     Ok(if chain.intact { Exit::Done } else { Exit::No })
@@ -297,21 +346,31 @@ async fn verify(context: &Context) -> Result<Exit, CliError> {
 impl Prune {
     async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let before = self.before;
-        let question = format!("Remove audit records before {before} for good?");
-        input::confirm(&question, self.yes)?;
         let api = context.transport().await?;
         let path = admin(&["audit", "prune"]);
-        let wanted = api::AuditPrune {
+        let mut wanted = api::AuditPrune {
             before: before.to_string(),
+            dry_run: true,
         };
+        let found: api::AuditPruned = api.call(Method::POST, &path, Some(&wanted)).await?;
+        if found.removed == 0 {
+            context.out.show(&found, |_| NOTHING_OLD.to_owned())?;
+            return Ok(Exit::Done);
+        }
+        let count = output::count(found.removed, "audit record");
+        let until = local_time(&wanted.before);
+        input::confirm(
+            &format!("Remove {count} before {until} for good?"),
+            self.yes,
+        )?;
+        wanted.dry_run = false;
         let pruned: api::AuditPruned = api.call(Method::POST, &path, Some(&wanted)).await?;
-        context.out.show(&pruned, |pruned| match pruned.removed {
-            0 => "Nothing to remove: no segment is that old from its first record to its last.\n"
-                .to_owned(),
-            removed => format!(
-                "Removed {removed} records. The trail begins with record {}.\n",
+        context.out.show(&pruned, |pruned| {
+            let count = output::count(pruned.removed, "record");
+            format!(
+                "Removed {count}. The trail begins with record {}.\n",
                 pruned.first
-            ),
+            )
         })?;
         Ok(Exit::Done)
     }
@@ -575,9 +634,31 @@ fn brief(fields: &[FieldChange], detail: Option<&str>) -> Option<String> {
     detail.or(Some(fields)).filter(|text| !text.is_empty())
 }
 
-/// One line of `tail`. Columns are wide enough for most; a wider value pushes the rest.
+/// One line of `tail`.
 fn line(record: &AuditRecord) -> String {
-    let [time, what, who, rest @ ..] = cells(record).map(|cell| printable(&cell).into_owned());
+    spaced(record, cells(record))
+}
+
+/// The same with nothing cut: what a change says stands below it.
+fn whole(record: &AuditRecord) -> String {
+    let mut cells = cells(record);
+    let said = match &record.event {
+        AuditEvent::Change { detail, .. } => {
+            "-".clone_into(&mut cells[6]);
+            detail
+        }
+        AuditEvent::Decision { note, .. } => note,
+    };
+    let mut text = spaced(record, cells);
+    if let Some(said) = said {
+        push!(text, "  {}\n", printable(said));
+    }
+    text
+}
+
+/// Columns are wide enough for most; a wider value pushes the rest.
+fn spaced(record: &AuditRecord, cells: [String; 8]) -> String {
+    let [time, what, who, rest @ ..] = cells.map(|cell| printable(&cell).into_owned());
     let [why, client, token, rule, id] = rest;
     let padded = format!("{what:<9}");
     let what = match what.as_str() {
@@ -612,6 +693,9 @@ fn reason(text: &str) -> Result<String, String> {
         ),
     })
 }
+
+const NOTHING_OLD: &str = "Nothing to remove: of the segments before the newest none has only records \
+                           before that time, and the newest is never pruned.\n";
 
 #[cfg(test)]
 mod tests {

@@ -51,7 +51,7 @@ impl Completions {
 
 impl Man {
     pub(super) fn run(self, context: &Context) -> Result<Exit, CliError> {
-        let mut root = words::definition();
+        let mut root = without_help(words::definition());
         root.build();
         let Some(directory) = self.directory else {
             let page = page(&root)?;
@@ -70,6 +70,13 @@ impl Man {
         })?;
         Ok(Exit::Done)
     }
+}
+
+/// The commands without `help`, which would have a page for each of the others.
+fn without_help(command: clap::Command) -> clap::Command {
+    command
+        .disable_help_subcommand(true)
+        .mut_subcommands(without_help)
 }
 
 fn page(command: &clap::Command) -> Result<String, CliError> {

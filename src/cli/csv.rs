@@ -2,7 +2,7 @@
 //!
 //! Source: RFC 4180. The first line names the columns, in any order; a field may stand in double
 //! quotes, where two of them mean one. Unlike there, a field ends with its line: what spans lines is
-//! a quote somebody forgot, and the error would name the last line of the file. Fields are separated
+//! a quote that was left out, and the error would name the last line of the file. Fields are separated
 //! by a comma, a semicolon or a tab, whichever makes most columns of the heading, or by what a first
 //! line `sep=X` says. Rows without content are skipped.
 //!
@@ -18,6 +18,7 @@ use std::io::Read as _;
 
 use zeroize::Zeroizing;
 
+use crate::cli::output::count;
 use crate::diagnostic::did_you_mean;
 
 /// A file whose first line was understood.
@@ -230,6 +231,11 @@ impl<R: BufRead> Reader<R> {
         Ok(())
     }
 
+    /// The number of the line that was read last; of the heading before the first row.
+    pub(super) const fn line(&self) -> u64 {
+        self.number
+    }
+
     /// Whether the file has this column, by its index.
     pub(super) fn has(&self, column: usize) -> bool {
         self.places.get(column).is_some_and(Option::is_some)
@@ -247,7 +253,11 @@ impl<R: BufRead> Reader<R> {
             }
         }
         if self.ends.len() != self.width {
-            let what = format!("{} fields instead of {}", self.ends.len(), self.width);
+            let what = format!(
+                "{} instead of {}",
+                count(self.ends.len() as u64, "field"),
+                self.width
+            );
             return Some(Err(Fault::new(self.number, what)));
         }
         Some(Ok(Row {

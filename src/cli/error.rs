@@ -129,7 +129,7 @@ impl CliError {
         if self.findings.is_empty() {
             return self.message.to_string();
         }
-        let findings: Vec<String> = self.findings.iter().map(ToString::to_string).collect();
+        let findings: Vec<String> = self.findings.iter().map(Diagnostic::placed).collect();
         findings.join("; ")
     }
 
@@ -218,7 +218,8 @@ fn option_named(detail: &str) -> String {
         "valid_for_secs" => "valid_for",
         "groups" => "group",
         "scopes" => "scope",
-        "address"
+        "action"
+        | "address"
         | "after"
         | "algorithm"
         | "birth_date"
@@ -256,7 +257,7 @@ fn option_named(detail: &str) -> String {
     format!("--{}: {complaint}", option.replace('_', "-"))
 }
 
-/// Whoever reads our output has seen enough: a success (`oncegate audit export | head`).
+/// The reader of our output has seen enough: a success (`oncegate audit export | head`).
 impl From<io::Error> for CliError {
     fn from(error: io::Error) -> Self {
         match error.kind() {

@@ -13,6 +13,9 @@ use crate::cli::output::printable;
 use crate::cli::output::shell_word;
 use crate::cli::transport::Transport;
 use crate::cli::transport::admin;
+use crate::daemon::Site;
+use crate::daemon::load_policies;
+use crate::policy::Factor;
 
 /// Where the daemon can be asked.
 struct Places {
@@ -70,10 +73,43 @@ pub(super) async fn introduce(
         radius: None,
         http: None,
     });
-    context.out.say(&introduction(created, done, &places))
+    let factors = asked(context, created.client.policy.as_deref());
+    context
+        .out
+        .say(&introduction(created, done, &places, &factors))
 }
 
-fn introduction(created: &ClientCreated, done: &str, places: &Places) -> String {
+/// What a rule of the client's policy asks for, the one that asks for most; a code where that is not known.
+fn asked(context: &Context, policy: Option<&str>) -> Vec<Factor> {
+    // Its warnings were said before.
+    let here = || Site::load(&context.dir, context.config.as_deref()).ok();
+    let here = context.server.is_none().then(here).flatten();
+    let policies = here.and_then(|site| load_policies(&site.config.policies.dir).ok());
+    let policy = policies
+        .as_ref()
+        .and_then(|policies| policies.resolve(policy));
+    let rules = policy.iter().flat_map(|policy| &policy.rules);
+    let most = rules.max_by_key(|rule| rule.require.len());
+    most.map_or_else(|| vec![Factor::Otp], |rule| rule.require.clone())
+}
+
+/// The field of the API and the word for what is typed.
+const fn field(factor: Factor) -> (&'static str, &'static str) {
+    match factor {
+        Factor::Password => ("password", "PASSWORD"),
+        Factor::Pin => ("pin", "PIN"),
+        _ => ("otp", "CODE"),
+    }
+}
+
+fn introduction(
+    created: &ClientCreated,
+    done: &str,
+    places: &Places,
+    factors: &[Factor],
+) -> String {
+    let mut fields: Vec<_> = factors.iter().map(|factor| field(*factor)).collect();
+    fields.dedup();
     let client = &created.client;
     let mut text = format!(
         "{done} {} client {}.\n",
@@ -90,18 +126,24 @@ fn introduction(created: &ClientCreated, done: &str, places: &Places) -> String 
             printable(secret)
         );
         if let Some(server) = &places.radius {
+            // A comma between the parts would end the attribute.
+            let typed: String = fields.iter().map(|(_, word)| *word).collect();
             push!(
                 text,
                 "\nTry it from {} (with an address of the daemon that is reached from there):\n  {}\n",
                 joined(client.addresses.as_deref().unwrap_or_default()),
-                radclient(server, secret, "USER", "CODE")
+                radclient(server, secret, "USER", &typed)
             );
         }
     }
     if let Some(key) = &created.key {
         push!(text, "\nKey, shown only now:\n  {}\n", printable(key));
         if let Some(server) = &places.http {
-            push!(text, "\nTry it:\n  {}\n", curl(server, key, "USER", "CODE"));
+            push!(
+                text,
+                "\nTry it:\n  {}\n",
+                curl(server, key, "USER", &fields)
+            );
         }
     }
     text
@@ -117,10 +159,13 @@ pub(super) fn radclient(server: &str, secret: &str, user: &str, code: &str) -> S
 }
 
 /// A `curl` line, as above.
-pub(super) fn curl(server: &str, key: &str, user: &str, code: &str) -> String {
+pub(super) fn curl(server: &str, key: &str, user: &str, fields: &[(&str, &str)]) -> String {
+    let mut body = format!("{{\\\"user\\\":\\\"{user}\\\"");
+    for (name, value) in fields {
+        push!(body, ",\\\"{name}\\\":\\\"{value}\\\"");
+    }
     format!(
-        "curl -s {server}/v1/verify -H {} -H 'Content-Type: application/json' \
-         -d \"{{\\\"user\\\":\\\"{user}\\\",\\\"otp\\\":\\\"{code}\\\"}}\"",
+        "curl -s {server}/v1/verify -H {} -H 'Content-Type: application/json' -d \"{body}}}\"",
         shell_word(&format!("Authorization: Bearer {}", printable(key)))
     )
 }
@@ -137,7 +182,8 @@ mod tests {
              | radclient -x 127.0.0.1:1812 auth 'a b'"
         );
         assert!(
-            curl("http://h", "k", "u", "1").ends_with(r#"-d "{\"user\":\"u\",\"otp\":\"1\"}""#)
+            curl("http://h", "k", "u", &[("otp", "1")])
+                .ends_with(r#"-d "{\"user\":\"u\",\"otp\":\"1\"}""#)
         );
     }
 }

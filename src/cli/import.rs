@@ -7,7 +7,7 @@
 //!
 //! Invariants: no row is made before all were looked at here and by the server, so that a bad row
 //! leaves nothing half done, and all that is wrong is said at once; a batch is made whole or not at
-//! all. An import that broke off (the server went, somebody else made the same user meanwhile) is
+//! all. An import that broke off (the server went, another administrator made the same user meanwhile) is
 //! repeated with `--on-conflict skip`. No message quotes a row: it may hold keys.
 
 use std::fs;
@@ -95,15 +95,37 @@ pub(super) enum Make {
     Users,
 }
 
-/// Under both commands.
-pub(super) const HELP: &str = "Columns, in any order; only `user` is needed (`secret`, too, for tokens):\n  \
-    user,realm,groups,display_name,phone,email,class,kind,secret,algorithm,digits,period,counter,serial\n\
-    Separators: comma, semicolon or tab, as the heading has them, or as a first line `sep=X` says.\n\
-    Several groups stand between `;`, in double quotes where that separates fields.\n\
-    Rows of one user stand together. Rows without content are skipped.\n\
-    Examples:\n  oncegate user import people.csv --dry-run\n  \
-    oncegate user import people.csv --encoding cp949 --ignore-columns=Department,Notes\n\
-    Nothing is made while one row is wrong. An import that broke off goes on with --on-conflict skip.";
+/// What holds for both kinds of files.
+macro_rules! files {
+    () => {
+        "Separators: comma, semicolon or tab, as the heading has them, or as a first line `sep=X` says.\n\
+         Rows of one user stand together. Rows without content are skipped.\n\
+         Nothing is made while one row is wrong. An import that broke off goes on with --on-conflict skip.\n"
+    };
+}
+
+/// Under `user import`.
+pub(super) const USERS_HELP: &str = concat!(
+    "Columns, in any order; only `user` is needed:\n  \
+     user,realm,groups,display_name (or name),phone,email,class\n\
+     and for a token, only where the row has a `secret` (base 32):\n  \
+     kind (totp or hotp),secret,algorithm,digits,period,counter,serial\n\
+     Several groups stand between `;`, in double quotes where that separates fields.\n",
+    files!(),
+    "Examples:\n  oncegate user import people.csv --dry-run\n  \
+     oncegate user import people.csv --encoding cp949 --ignore-columns=Department,Notes"
+);
+
+/// Under `token import`.
+pub(super) const TOKENS_HELP: &str = concat!(
+    "Columns, in any order; `user` and `secret` (base 32) are needed:\n  \
+     user,realm,kind (totp or hotp),secret,algorithm,digits,period,counter,serial\n\
+     The users exist already; what is known of them (groups, display_name or name, phone, email, class) may\n\
+     stand in the file and is not looked at.\n",
+    files!(),
+    "Examples:\n  oncegate token import tokens.csv --dry-run\n  \
+     oncegate token import tokens.csv --ignore-columns=Vendor --on-conflict skip"
+);
 
 /// What was made.
 #[derive(Debug, Default, Serialize)]
@@ -171,25 +193,16 @@ impl Import {
                 .out
                 .note(&format!("Columns left out: {}", printable(&columns)));
         }
-        if looked.heading {
+        if let Some(remedy) = looked.heading {
             let findings = looked.faults.iter().map(|fault| finding(&name, fault));
             return Err(
                 CliError::usage(format!("{name}: the heading cannot be used"))
                     .findings(findings.collect())
-                    .remedy(
-                        "correct it, or leave columns out: --ignore-columns; nothing was imported",
-                    ),
+                    .remedy(format!("{remedy}; nothing was imported")),
             );
         }
         if !looked.faults.is_empty() && (!self.skip_bad || looked.rows == 0) {
-            let remedy =
-                "correct the file, or leave these rows out: --skip-bad; nothing was imported";
-            let exit = if looked.twice == looked.bad {
-                Exit::Conflict
-            } else {
-                Exit::Usage
-            };
-            return Err(refused(&name, looked.bad, &looked.faults, exit).remedy(remedy));
+            return Err(self.malformed(make, looked, &name, &text, context).await);
         }
         let api = Arc::new(context.transport().await?);
         // One batch is whole or nothing by itself; before several the server is asked about all.
@@ -227,6 +240,57 @@ impl Import {
         Ok(Exit::Done)
     }
 
+    /// Says what is wrong with rows of the file, and with it what the server would refuse of the others.
+    async fn malformed(
+        &self,
+        make: Make,
+        looked: Looked,
+        name: &str,
+        text: &[u8],
+        context: &Context,
+    ) -> CliError {
+        let exit = if looked.twice == looked.bad {
+            Exit::Conflict
+        } else {
+            Exit::Usage
+        };
+        let (mut bad, mut faults) = (looked.bad, looked.faults);
+        let mut remedy = "correct the file, or leave these rows out: --skip-bad".to_owned();
+        if looked.rows > 0 {
+            match self.asked(make, text, looked.rows, context).await {
+                Ok(refusals) => {
+                    bad += refusals.count;
+                    remedy.extend(refusals.next().map(|next| format!("; {next}")));
+                    faults.extend(refusals.faults);
+                    faults.sort_by_key(|fault| fault.line);
+                }
+                Err(error) => context.out.note(&format!(
+                    "Whether the other rows can be made is not known: {}",
+                    printable(&error.line())
+                )),
+            }
+        }
+        remedy.push_str("; nothing was imported");
+        refused(name, bad, &faults, exit).remedy(remedy)
+    }
+
+    /// What the server would refuse of the rows that are well formed.
+    async fn asked(
+        &self,
+        make: Make,
+        text: &[u8],
+        rows: u64,
+        context: &Context,
+    ) -> Result<Refusals, CliError> {
+        let api = Arc::new(context.transport().await?);
+        let batches = Batches::new(text, make, self, &self.ignore(), true)?;
+        let bar = output::progress(context.out, "check", rows);
+        let sent = exchange(batches, &api, &bar).await;
+        bar.finish_and_clear();
+        let (_, refusals, stopped) = sent?;
+        stopped.map_or(Ok(refusals), Err)
+    }
+
     fn ignore(&self) -> Ignore {
         match self.ignore_columns.as_deref() {
             None => Ignore::Nothing,
@@ -236,14 +300,36 @@ impl Import {
     }
 }
 
-/// Sends a file in batches, a few of them on their way at a time. Asking goes on to the end and
-/// gathers what is refused; making stops at the first refusal.
+/// Sends a file and says how that ended.
 async fn send(
-    mut batches: Batches<'_>,
+    batches: Batches<'_>,
     name: &str,
     api: &Arc<Transport>,
     bar: &ProgressBar,
 ) -> Result<Done, CliError> {
+    let (done, refusals, stopped) = exchange(batches, api, bar).await?;
+    let next = refusals.next().unwrap_or("correct the file");
+    let stopped = stopped.or_else(|| refusals.error(name));
+    match stopped {
+        None => Ok(done),
+        Some(error) if done.dry_run || done.users + done.tokens == 0 => {
+            Err(error.remedy_or(format!("{next}; nothing was imported")))
+        }
+        Some(error) => Err(error.remedy(format!(
+            "{} and {} were made before that; correct it and go on with --on-conflict skip",
+            output::count(done.users, "user"),
+            output::count(done.tokens, "token"),
+        ))),
+    }
+}
+
+/// Sends a file in batches, a few of them on their way at a time: what was made, what was refused, and
+/// why it stopped before the end. Asking goes on to the end; making stops at the first refusal.
+async fn exchange(
+    mut batches: Batches<'_>,
+    api: &Arc<Transport>,
+    bar: &ProgressBar,
+) -> Result<(Done, Refusals, Option<CliError>), CliError> {
     let mut done = Done {
         dry_run: batches.dry_run,
         ..Done::default()
@@ -285,24 +371,17 @@ async fn send(
             }
         }
     }
-    let stopped = stopped.or_else(|| refusals.error(name));
-    match stopped {
-        None => Ok(done),
-        Some(error) if done.dry_run || done.users + done.tokens == 0 => {
-            Err(error.remedy_or("correct the file; nothing was imported"))
-        }
-        Some(error) => Err(error.remedy(format!(
-            "{} and {} were made before that; correct it and go on with --on-conflict skip",
-            output::count(done.users, "user"),
-            output::count(done.tokens, "token"),
-        ))),
-    }
+    Ok((done, refusals, stopped))
 }
 
 /// Rows that the server refuses.
 #[derive(Default)]
 struct Refusals {
     count: u64,
+    /// Whether one of them exists already.
+    exists: bool,
+    /// Whether a user of one of them does not exist.
+    missing: bool,
     /// The first [`SHOWN`] in the order of their answers.
     faults: Vec<Fault>,
     exit: Option<Exit>,
@@ -318,10 +397,24 @@ impl Refusals {
                 _ => Exit::Usage,
             };
             self.exit.get_or_insert(exit);
+            self.exists |= refusal.detail.contains("already");
+            self.missing |= exit == Exit::NotFound;
             if self.faults.len() < SHOWN {
                 let line = lines.get(refusal.row).copied().unwrap_or_default();
                 self.faults.push(Fault::new(line, refusal.detail.clone()));
             }
+        }
+    }
+
+    /// What to do about them.
+    const fn next(&self) -> Option<&'static str> {
+        match (self.exists, self.missing) {
+            (true, _) => Some(
+                "leave what exists as it is: --on-conflict skip; tokens for users who exist: oncegate token \
+                 import FILE",
+            ),
+            (false, true) => Some("make the users first: oncegate user import FILE"),
+            (false, false) => None,
         }
     }
 
@@ -343,8 +436,8 @@ struct Looked {
     faults: Vec<Fault>,
     /// Columns that are left out.
     ignored: Vec<String>,
-    /// Whether the heading is what is wrong.
-    heading: bool,
+    /// What to do where the heading is what is wrong.
+    heading: Option<&'static str>,
 }
 
 fn look(text: &[u8], make: Make, ignore: &Ignore) -> Looked {
@@ -353,12 +446,34 @@ fn look(text: &[u8], make: Make, ignore: &Ignore) -> Looked {
     let mut rows = match Reader::open(text, &columns::NAMES, &[], ignore) {
         Ok(rows) => rows,
         Err(fault) => {
-            looked.heading = true;
+            let all = Reader::open(text, &columns::NAMES, &[], &Ignore::Unknown);
+            looked.heading = Some(match all {
+                Ok(_) => "correct it, or leave columns out: --ignore-columns",
+                Err(_) => "give a file whose first line names its columns, as `user,groups,phone`",
+            });
             looked.bad = 1;
             looked.faults.push(fault);
             return looked;
         }
     };
+    for (column, needed) in [
+        (columns::USER, true),
+        (columns::SECRET, make == Make::Tokens),
+    ] {
+        if needed && !rows.has(column) {
+            let name = columns::NAMES.get(column).copied().unwrap_or_default();
+            let what = format!(
+                "the heading has no column `{name}`; known columns: {}",
+                columns::NAMES.join(", ")
+            );
+            looked.heading = Some("name the columns in the first line");
+            looked.bad = 1;
+            looked.faults.push(Fault::new(rows.line(), what));
+        }
+    }
+    if looked.heading.is_some() {
+        return looked;
+    }
     looked.ignored = rows.ignored().to_vec();
     let now = SystemClock.now();
     while let Some(row) = rows.next() {
@@ -402,8 +517,10 @@ fn check(
             faults.push("password: set it with `oncegate user set --password-stdin`".to_owned());
         }
         Ok(None) if make == Make::Tokens => faults.push("secret: empty".to_owned()),
-        Ok(None) if row.get(columns::SERIAL).is_some() => {
-            faults.push("serial: a row without a secret has no token".to_owned());
+        Ok(None) => {
+            let given = OF_TOKENS.iter().find(|column| row.get(**column).is_some());
+            let name = given.and_then(|column| columns::NAMES.get(*column));
+            faults.extend(name.map(|name| format!("{name}: a row without a secret has no token")));
         }
         _ => {}
     }
@@ -639,6 +756,15 @@ fn finding(name: &str, fault: &Fault) -> Diagnostic {
     })
 }
 
+/// Columns that say something of a token only.
+const OF_TOKENS: [usize; 6] = [
+    columns::KIND,
+    columns::ALGORITHM,
+    columns::DIGITS,
+    columns::PERIOD,
+    columns::COUNTER,
+    columns::SERIAL,
+];
 /// Most bad rows that are shown.
 const SHOWN: usize = 100;
 /// Rows of a batch, unless a user's own rows are more.
@@ -733,6 +859,7 @@ mod tests {
         assert!(looked.faults[0].what.starts_with("email"));
         // What only users have is not looked at where tokens are made.
         assert_eq!(look(text.as_bytes(), Make::Tokens, &Ignore::Nothing).bad, 0);
-        assert_eq!(look(b"user\na\n", Make::Tokens, &Ignore::Nothing).bad, 1);
+        let heading = look(b"user\na\n", Make::Tokens, &Ignore::Nothing);
+        assert_eq!((heading.bad, heading.heading.is_some()), (1, true));
     }
 }

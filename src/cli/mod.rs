@@ -106,7 +106,7 @@ struct Cli {
 }
 
 /// Options of every command. The environment is read in [`Context::new`]: a usage line that clap
-/// prints must not show what nobody typed as if it had to be.
+/// prints must not show what was not typed as if it had to be.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options of every command")]
 #[allow(clippy::doc_markdown)] // help is plain text
@@ -284,9 +284,18 @@ impl Context {
         let mut command = output::shell_word(&program).into_owned();
         command.push(' ');
         command.push_str(words);
-        if self.dir != Path::new(DEFAULT_DIR) {
-            let dir = self.dir.to_string_lossy();
-            push!(command, " --dir {}", output::shell_word(&dir));
+        let mut option = |name: &str, value: &str| {
+            push!(command, " {name} {}", output::shell_word(value));
+        };
+        if let Some(server) = &self.server {
+            option("--server", server);
+            for (name, file) in [("--key-file", &self.key_file), ("--ca-file", &self.ca_file)] {
+                if let Some(file) = file {
+                    option(name, &file.to_string_lossy());
+                }
+            }
+        } else if self.dir != Path::new(DEFAULT_DIR) {
+            option("--dir", &self.dir.to_string_lossy());
         }
         command
     }
@@ -410,7 +419,7 @@ fn usage(error: &clap::Error, words: &[OsString]) -> ExitCode {
         .then(|| words::advice(error, words))
         .flatten();
     if error.use_stderr() && asked_json {
-        let text = error.render().to_string();
+        let text = words::plain(&error.render().to_string());
         let message = text.trim().trim_start_matches("error: ").to_owned();
         let out = Output {
             json: true,
@@ -422,8 +431,13 @@ fn usage(error: &clap::Error, words: &[OsString]) -> ExitCode {
             None => fail(&failure, out),
         };
     }
-    // A closed pipe is all that can go wrong here.
-    let _ = error.print();
+    let text = words::plain(&error.render().ansi().to_string());
+    if error.use_stderr() {
+        output::warn(&text);
+    } else {
+        // A closed pipe is all that can go wrong here.
+        let _ = Output::default().piece(&text);
+    }
     if let Some(advice) = advice {
         output::warn(&format!("\nnext:  {}", output::printable(&advice)));
     }
@@ -436,7 +450,7 @@ fn usage(error: &clap::Error, words: &[OsString]) -> ExitCode {
 
 /// How long work that nothing asks for any more may hold up the end.
 const GIVEN_UP: Duration = Duration::from_secs(2);
-/// Where an installation is when nobody says otherwise.
+/// Where an installation is when no option or variable says otherwise.
 const DEFAULT_DIR: &str = "./oncegate-data";
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ use crate::cli::error::CliError;
 use crate::daemon::logging;
 use crate::diagnostic::Colour;
 pub(super) use crate::diagnostic::shell::word as shell_word;
+pub(super) use crate::diagnostic::units::count;
 use crate::qr::Style;
 
 /// How a command prints.
@@ -127,7 +128,7 @@ pub(super) fn damaged(rows: &[String]) {
     }
 }
 
-/// A bar over `length` things, shown where somebody can see it.
+/// A bar over `length` things, shown where stderr is a terminal.
 pub(super) fn progress(out: Output, what: &'static str, length: u64) -> ProgressBar {
     let template = "{prefix} [{bar:30}] {percent:>3}%  {msg}";
     let style =
@@ -191,6 +192,15 @@ impl Table {
     pub(super) fn pair(&mut self, name: &str, value: impl Into<Option<String>>) {
         if let Some(value) = value.into() {
             self.row([name, &value]);
+        }
+    }
+
+    /// A name and the lines of our own text, one under the other.
+    pub(super) fn lines(&mut self, name: &str, text: &str) {
+        let mut name = name;
+        for line in text.lines() {
+            self.row([name, line]);
+            name = "";
         }
     }
 
@@ -266,12 +276,6 @@ pub(super) fn or_dash(value: Option<&str>) -> String {
     value.unwrap_or("-").to_owned()
 }
 
-/// A number of things, in the singular where it is one.
-pub(super) fn count(number: u64, noun: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {noun}{plural}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -309,6 +313,17 @@ mod tests {
         table.pair("user", "a\nb\u{1b}".to_owned());
         table.pair("phone", None);
         assert_eq!(table.text(), "user  a\\u{a}b\\u{1b}\n");
+    }
+
+    #[test]
+    fn lines_stand_one_under_the_other() {
+        let mut table = Table::pairs();
+        table.lines("damage", "row 1\u{1b}\nrow 2");
+        table.pair("clock", "now".to_owned());
+        assert_eq!(
+            table.text(),
+            "damage  row 1\\u{1b}\n        row 2\nclock   now\n"
+        );
     }
 
     #[test]

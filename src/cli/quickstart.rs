@@ -484,7 +484,14 @@ impl Guide<'_> {
         let at = |listeners: &[SocketAddr]| listeners.first().copied().map(reachable);
         let radius =
             at(&info.radius).map(|at| hints::radclient(&at.to_string(), &secret, USER, &code));
-        let http = at(&info.http).map(|at| hints::curl(&format!("http://{at}"), &key, USER, &code));
+        let http = at(&info.http).map(|at| {
+            hints::curl(
+                &format!("http://{at}"),
+                &key,
+                USER,
+                &[("otp", code.as_str())],
+            )
+        });
         Story {
             ok: checks.iter().all(|step| step.ok),
             dir: self.context.dir.clone(),

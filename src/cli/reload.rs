@@ -39,7 +39,13 @@ fn text(done: &Done) -> String {
     let mut text = String::new();
     for part in &done.parts {
         if part.faults.is_empty() {
-            push!(text, "{:<15}reloaded\n", part.name);
+            let but = match part.name.as_str() {
+                "configuration" if !done.restart.is_empty() => {
+                    ", but for what needs a restart (below)"
+                }
+                _ => "",
+            };
+            push!(text, "{:<15}reloaded{but}\n", part.name);
         }
         for fault in &part.faults {
             push!(
@@ -65,9 +71,12 @@ pub(super) fn restart(change: &NeedsRestart) -> String {
             value.to_owned()
         }
     };
+    let without = change.option.as_ref();
+    let without = without.map(|option| format!(" without `{option}`"));
     format!(
-        "{} needs a restart: {} is in use, {} is written ({})",
+        "{} needs a restart{}: {} is in use, {} is written ({})",
         change.key,
+        without.unwrap_or_default(),
         shown(&change.running),
         shown(&change.written),
         change.origin

@@ -9,6 +9,7 @@ use crate::cli::Context;
 use crate::cli::error::CliError;
 use crate::cli::error::Exit;
 use crate::cli::input;
+use crate::cli::output;
 use crate::cli::output::Table;
 use crate::cli::output::joined;
 use crate::cli::output::local_time;
@@ -47,7 +48,7 @@ impl Status {
         let api = context.transport().await?;
         let mut status: api::Status = api.get(&admin(&["status"])).await?;
         if !status.daemon {
-            // The store could decide; nobody is there to be asked.
+            // The store could decide; no daemon is there to be asked.
             status.ready = false;
             status.fault.get_or_insert_with(|| NO_DAEMON.to_owned());
         }
@@ -119,7 +120,7 @@ fn describe(status: &api::Status) -> String {
         (None, true) => "ready".to_owned(),
         (None, false) => "not ready".to_owned(),
     };
-    table.pair("oncegate", format!("{} {state}", status.version));
+    table.lines("oncegate", &format!("{} {state}", status.version));
     table.pair("radius", status.daemon.then(|| joined(&status.radius)));
     let accounting = (status.daemon && !status.radius.is_empty()).then(|| {
         if status.accounting.is_empty() {
@@ -152,11 +153,11 @@ fn describe(status: &api::Status) -> String {
         format!("{} of {}", status.queue, status.queue_limit),
     );
     table.pair("commits", commits(status));
-    table.pair("damage", damage(status));
+    table.lines("damage", &damage(status).unwrap_or_default());
     table.pair("checkpoint", status.checkpoint.clone());
     let pruned = status.audit_first.saturating_sub(1);
     let records = status.audit_seq.saturating_sub(pruned);
-    table.pair("audit", format!("{records} records"));
+    table.pair("audit", output::count(records, "record"));
     table.pair("notices", notices(&status.notices));
     let certificate = status.certificate_not_after.as_ref().map(|end| {
         let until = format!("valid until {}", local_time(end));
@@ -168,7 +169,7 @@ fn describe(status: &api::Status) -> String {
     let jump = status.clock_jump.as_ref();
     let jump = jump.map(|jump| format!("\n{}\n{}", jump.detail, Jump::REMEDY));
     let clock = local_time(&status.now) + jump.as_deref().unwrap_or_default();
-    table.pair("clock", clock);
+    table.lines("clock", &clock);
     table.pair("last seen", local_time(&status.last_seen));
     table.text()
 }
@@ -203,9 +204,9 @@ fn commits(status: &api::Status) -> String {
         .checked_div(status.commits)
         .unwrap_or_default();
     format!(
-        "{} for {} records ({}.{} records each)",
+        "{} for {} ({}.{} records each)",
         status.commits,
-        status.records,
+        output::count(status.records, "record"),
         tenths / 10,
         tenths % 10
     )
@@ -244,6 +245,13 @@ mod tests {
         };
         let wanted = "up to record 9; 1 waiting, 2 sent and 3 failed since start\n";
         assert!(describe(&status).contains(wanted));
+        (status.damaged, status.damage) = (2, vec!["row 1".to_owned(), "row 2".to_owned()]);
+        let text = describe(&status);
+        assert!(
+            text.contains(" row 1\n") && text.contains(" row 2\n"),
+            "{text}"
+        );
+        assert!(!text.contains("\\u{a}"), "{text}");
         status.fault = Some("disk\u{1b}[2J".to_owned());
         let text = describe(&status);
         assert!(text.contains("not ready: disk\\u{1b}"), "{text}");

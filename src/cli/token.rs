@@ -55,14 +55,14 @@ pub(super) enum Token {
         oncegate token offer SMS-7F3K9Q2M\n\
         A new code voids the one before. All ways carry the same code.")]
     Offer(enrolment::Offer),
-    /// Approve of a token that somebody else asked for
+    /// Approve of a token that another administrator asked for
     #[command(after_help = "Examples:\n  \
         oncegate token list --state requested\n  \
         oncegate token approve TOTP-7F3K9Q2M\n  \
         oncegate token approve TOTP-7F3K9Q2M --on-behalf api:kim\n\
-        Nobody approves what they asked for themselves.")]
+        An administrator cannot approve their own request.")]
     Approve(enrolment::Approve),
-    /// End what somebody asked for before it is handed out
+    /// End a request for a token before it is handed out
     #[command(
         after_help = "Example:\n  oncegate token deny TOTP-7F3K9Q2M --reason 'not in this team'"
     )]
@@ -72,7 +72,7 @@ pub(super) enum Token {
     /// List tokens
     List(Listing),
     /// Make tokens of users who exist from a CSV file; they are active at once
-    #[command(after_help = import::HELP)]
+    #[command(after_help = import::TOKENS_HELP)]
     Import(import::Import),
     /// Activate a pending token with the code it shows, or that was sent
     #[command(

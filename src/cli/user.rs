@@ -6,6 +6,7 @@ use hyper::Method;
 use serde::Serialize;
 use serde_json::json;
 
+use crate::api::Clients;
 use crate::api::Lock;
 use crate::api::User as Record;
 use crate::api::UserChange;
@@ -69,7 +70,7 @@ pub(super) enum User {
     )]
     Set(Set),
     /// Make users from a CSV file, with their tokens where it has keys
-    #[command(after_help = import::HELP)]
+    #[command(after_help = import::USERS_HELP)]
     Import(import::Import),
     /// Reject the user whatever they type
     Disable(Name),
@@ -293,11 +294,12 @@ impl User {
         let out = context.out;
         match self {
             Self::Add(add) => {
-                // Before the store is opened: others wait while somebody types.
+                // Before the store is opened: others wait while secrets are typed.
                 let secrets = add.about.secrets()?;
                 let api = context.transport().await?;
                 let body = add.body();
                 let user: Record = api.post(&admin(&["users"]), &secrets.beside(&body)).await?;
+                note_new_realm(&api, &user, context).await;
                 out.show(&user, |user| {
                     let name = printable(&user.user);
                     let next = format!("token add {} --kind totp", shell_word(&name));
@@ -315,13 +317,8 @@ impl User {
                 let api = context.transport().await?;
                 let users = listing.fetch(&api, None).await?;
                 listing.note_unknown_group(&api, &users).await;
-                let none = "No users. Make one with `oncegate user add NAME`.";
-                let none = if listing.filters() {
-                    "No such users."
-                } else {
-                    none
-                };
-                out.show(&users, |users| table(users, none))?;
+                let none = listing.none();
+                out.show(&users, |users| table(users, &none))?;
             }
             Self::Search(Search { text, listing }) => {
                 if text.trim().is_empty() {
@@ -347,29 +344,10 @@ impl User {
                 patch(context, &set.who.key()?, &secrets.beside(&change)).await?;
             }
             Self::Disable(who) => {
-                let user = who.key()?;
-                let change = UserChange {
-                    disabled: Some(true),
-                    ..UserChange::default()
-                };
-                patch(context, &user, &change).await?;
+                disable(context, &who.key()?, true).await?;
             }
-            Self::Enable(who) => {
-                let user = who.key()?;
-                let change = UserChange {
-                    disabled: Some(false),
-                    ..UserChange::default()
-                };
-                patch(context, &user, &change).await?;
-            }
-            Self::Unlock(who) => {
-                let user = who.key()?;
-                let api = context.transport().await?;
-                api.order(Method::POST, &admin(&["users", &user, "unlock"]))
-                    .await?;
-                let shown: Record = api.get(&admin(&["users", &user])).await?;
-                out.show(&shown, describe)?;
-            }
+            Self::Enable(who) => disable(context, &who.key()?, false).await?,
+            Self::Unlock(who) => unlock(context, &who.key()?).await?,
             Self::Erase(erase) => erase.erase(context).await?,
             Self::Bypass(bypass) => bypass.run(context, "bypass").await?,
             Self::Exempt(exempt) => exempt.run(context, "exemption").await?,
@@ -482,8 +460,14 @@ impl Set {
 }
 
 impl Listing {
-    const fn filters(&self) -> bool {
-        self.group.is_some() || self.without_token || self.locked
+    /// What an empty list means.
+    fn none(&self) -> String {
+        let filters = self.group.is_some() || self.without_token || self.locked;
+        match &self.after {
+            Some(after) => format!("No such users behind {}.", printable(after)),
+            None if filters || self.limit == Some(0) => "No such users.".to_owned(),
+            None => "No users. Make one with `oncegate user add NAME`.".to_owned(),
+        }
     }
 
     /// Says why a list is empty where no user is in the group that was asked for.
@@ -541,6 +525,43 @@ impl Listing {
     }
 }
 
+/// Says that a user is the first one of a realm: it may be a slip of the fingers. Where there are more
+/// users than one look covers, nothing is said.
+async fn note_new_realm(api: &Transport, user: &Record, context: &Context) {
+    let Ok(key) = UserKey::parse(&user.user) else {
+        return;
+    };
+    let realm = key.realm();
+    if realm == DEFAULT_REALM {
+        return;
+    }
+    let text = format!("@{realm}");
+    let wanted = PAGE.to_string();
+    let query = [("search", Some(&*text)), ("limit", Some(&*wanted))];
+    let found: Result<Users, CliError> = api.get(&with_query(&admin(&["users"]), &query)).await;
+    let Ok(Users {
+        users, next: None, ..
+    }) = found
+    else {
+        return;
+    };
+    let of_realm = |name: &str| UserKey::parse(name).is_ok_and(|key| key.realm() == realm);
+    if users.iter().filter(|user| of_realm(&user.user)).count() > 1 {
+        return;
+    }
+    let query = [("limit", Some(&*wanted))];
+    let clients: Result<Clients, CliError> =
+        api.get(&with_query(&admin(&["clients"]), &query)).await;
+    let has = |client: &crate::api::Client| client.realm.as_deref() == Some(realm);
+    if clients.is_ok_and(|clients| !clients.clients.iter().any(has)) {
+        context.out.note(&format!(
+            "note: {} is the first user of the realm `{}`, which no client has either",
+            printable(&user.user),
+            printable(realm)
+        ));
+    }
+}
+
 async fn patch<T: Serialize + Sync>(
     context: &Context,
     user: &str,
@@ -548,8 +569,50 @@ async fn patch<T: Serialize + Sync>(
 ) -> Result<(), CliError> {
     let api = context.transport().await?;
     let path = admin(&["users", user]);
-    let user: Record = api.call(Method::PATCH, &path, Some(change)).await?;
+    let _: Record = api.call(Method::PATCH, &path, Some(change)).await?;
+    // With the lock and the tokens.
+    let user: Record = api.get(&path).await?;
     context.out.show(&user, describe)
+}
+
+async fn disable(context: &Context, user: &str, disabled: bool) -> Result<(), CliError> {
+    let api = context.transport().await?;
+    let before: Record = api.get(&admin(&["users", user])).await?;
+    if before.disabled == disabled {
+        let state = if disabled { "disabled" } else { "enabled" };
+        let user = printable(&before.user);
+        context.out.note(&format!("{user} was {state} already."));
+    }
+    let change = UserChange {
+        disabled: Some(disabled),
+        ..UserChange::default()
+    };
+    patch(context, user, &change).await
+}
+
+/// Ends a lock, and says what it was.
+async fn unlock(context: &Context, user: &str) -> Result<(), CliError> {
+    let api = context.transport().await?;
+    let path = admin(&["users", user]);
+    let before: Record = api.get(&path).await?;
+    api.order(Method::POST, &admin(&["users", user, "unlock"]))
+        .await?;
+    let after: Record = api.get(&path).await?;
+    let tokens = before.tokens.iter().flatten();
+    let tokens = tokens.map(|token| (format!("token {}", token.serial), &token.lock));
+    let own = before.lock.iter().map(|lock| (before.user.clone(), lock));
+    let ended: Vec<String> = own
+        .chain(tokens)
+        .filter(|(_, lock)| lock.state != "open" || lock.failures > 0)
+        .map(|(whose, found)| format!("{whose}: {}", lock(found)))
+        .collect();
+    let said = if ended.is_empty() {
+        format!("{} was not locked, and had no failures.", before.user)
+    } else {
+        format!("Ended: {}.", ended.join("; "))
+    };
+    context.out.note(&printable(&said));
+    context.out.show(&after, describe)
 }
 
 fn table(users: &Users, none: &str) -> String {

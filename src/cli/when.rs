@@ -87,6 +87,12 @@ fn moment(text: &str, now: &Zoned, sense: Sense) -> Result<Timestamp, String> {
             return local(time);
         }
     }
+    if text.chars().all(plain)
+        && text.contains(['-', ':'])
+        && of_the_clock(text, now, sense).is_none()
+    {
+        return Err(format!("there is no such day or time; {}", form(sense)));
+    }
     if let Ok(length) = units::duration(text) {
         return distant(now, millis(length), sense).ok_or_else(|| form(sense));
     }

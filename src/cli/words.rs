@@ -41,8 +41,8 @@ pub(super) struct Whose {
 }
 
 impl Whose {
-    pub(super) fn user(self) -> Option<String> {
-        self.user.or(self.user_option)
+    pub(super) fn user(&self) -> Option<String> {
+        self.user.clone().or_else(|| self.user_option.clone())
     }
 }
 
@@ -60,7 +60,10 @@ pub(super) struct Whom {
 
 impl Whom {
     pub(super) fn user(self) -> String {
-        self.user.or(self.user_option).unwrap_or_default()
+        self.user
+            .clone()
+            .or_else(|| self.user_option.clone())
+            .unwrap_or_default()
     }
 }
 
@@ -192,6 +195,39 @@ fn walk(words: &[OsString]) -> (String, Option<String>) {
     }
     (path.join(" "), None)
 }
+
+/// What libraries say of a value, in our words.
+pub(super) fn plain(text: &str) -> String {
+    let said = SAID.iter();
+    said.fold(text.to_owned(), |text, (theirs, ours)| {
+        text.replace(theirs, ours)
+    })
+}
+
+const SAID: &[(&str, &str)] = &[
+    ("invalid digit found in string", "write a whole number"),
+    (
+        "cannot parse integer from empty string",
+        "write a whole number",
+    ),
+    (
+        "number too large to fit in target type",
+        "the number is too large",
+    ),
+    (
+        "number too small to fit in target type",
+        "the number is too small",
+    ),
+    ("invalid float literal", "write a number"),
+    (
+        "invalid socket address syntax",
+        "write ADDR:PORT, as 127.0.0.1:1812 or [::1]:1812",
+    ),
+    (
+        "invalid IP address syntax",
+        "write an IP address, as 192.0.2.10 or 2001:db8::10",
+    ),
+];
 
 /// Names whose meaning is certain, wherever a command has ours.
 const NAMES: &[(&str, &[&str])] = &[

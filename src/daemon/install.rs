@@ -92,7 +92,7 @@ pub(crate) fn master_key(place: &MasterKey) -> Result<Key256, StartError> {
     };
     decode_key(text.trim()).ok_or_else(|| {
         failed(
-            format!("{shown} is not a master key: it has 64 hexadecimal digits"),
+            format!("{shown} is not a master key: it must have 64 hexadecimal digits"),
             "put back the file that `oncegate init` wrote",
         )
     })

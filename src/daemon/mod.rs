@@ -23,6 +23,7 @@ use crate::delivery::Parts as DeliveryParts;
 use crate::delivery::connect::SystemResolver;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Source;
+use crate::diagnostic::units;
 use crate::model::message::Language;
 use crate::model::sealing::SealAlgorithm;
 use crate::notice::Catalogue;
@@ -77,7 +78,7 @@ pub struct Site {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Findings in configuration or policy files, all of them.
-    #[error("{} findings in configuration or policies", .0.len())]
+    #[error("{} in configuration or policies", units::count(.0.len() as u64, "finding"))]
     Findings(Vec<Diagnostic>),
     /// It exists already.
     #[error("{what}")]

@@ -4,6 +4,7 @@
 //! Invariant: each part is taken as a whole or stays as it was, and the answer says which, with
 //! file and line of each fault. What was changed in the configuration and takes a restart is named.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -35,20 +36,39 @@ pub(super) struct Reloader {
     /// It owns what calls this.
     app: Weak<App>,
     tls: Option<Arc<Tls>>,
+    /// Listeners that the command line gave.
+    given: Vec<Given>,
     /// SHA-256 of the configuration file that was read last. Locked for the length of a reload: one at
     /// a time.
     configuration: Mutex<[u8; 32]>,
 }
 
+/// A key of the configuration for which an option of `serve` was given.
+pub(super) struct Given {
+    pub(super) key: &'static str,
+    pub(super) option: &'static str,
+    /// Where it listens.
+    pub(super) running: Vec<SocketAddr>,
+}
+
+impl Given {
+    fn shown(&self) -> String {
+        let all: Vec<String> = self.running.iter().map(ToString::to_string).collect();
+        all.join(", ")
+    }
+}
+
 impl Reloader {
     pub(super) fn new(
         site: Arc<Site>,
+        given: Vec<Given>,
         service: Arc<Service>,
         app: &Arc<App>,
         tls: Option<Arc<Tls>>,
     ) -> Self {
         Self {
             configuration: Mutex::new(site.sha256),
+            given,
             site,
             service,
             app: Arc::downgrade(app),
@@ -175,15 +195,19 @@ impl Reloader {
         changed.retain(|value| !self.is_reloaded(&value.key, written));
         changed
             .into_iter()
-            .map(|now| api::NeedsRestart {
-                key: now.key.clone(),
-                running: value(running, &now.key),
-                written: now.value.clone(),
-                origin: match &now.origin {
-                    Origin::Default => "default".to_owned(),
-                    Origin::Env { name } => name.clone(),
-                    Origin::File { file, line } => format!("{file}:{line}"),
-                },
+            .map(|now| {
+                let given = self.given.iter().find(|given| given.key == now.key);
+                api::NeedsRestart {
+                    key: now.key.clone(),
+                    running: given.map_or_else(|| value(running, &now.key), Given::shown),
+                    option: given.map(|given| given.option.to_owned()),
+                    written: now.value.clone(),
+                    origin: match &now.origin {
+                        Origin::Default => "default".to_owned(),
+                        Origin::Env { name } => name.clone(),
+                        Origin::File { file, line } => format!("{file}:{line}"),
+                    },
+                }
             })
             .collect()
     }
@@ -227,10 +251,20 @@ pub(super) fn log(reload: &api::Reload) {
         let api::NeedsRestart {
             key,
             running,
+            option,
             written,
             origin,
         } = change;
-        tracing::warn!(key, running, written, origin, "changed; it takes a restart");
+        match option {
+            None => tracing::warn!(key, running, written, origin, "changed; it takes a restart"),
+            Some(option) => tracing::warn!(
+                key,
+                running,
+                written,
+                origin,
+                "changed; it takes a restart without `{option}`"
+            ),
+        }
     }
 }
 

@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Accounting;
 use crate::config::Config;
+use crate::config::keys;
 use crate::daemon::Overrides;
 use crate::daemon::Site;
 use crate::daemon::StartError;
@@ -31,6 +32,7 @@ use crate::daemon::failed;
 use crate::daemon::logging;
 use crate::daemon::open;
 use crate::daemon::reload;
+use crate::daemon::reload::Given;
 use crate::daemon::reload::Reloader;
 use crate::policy::Policies;
 use crate::secret::SecretString;
@@ -61,8 +63,11 @@ pub async fn serve(
     refuse_to_start(&service)?;
     // Before anything is on record with the present time.
     say_jump(service.watch_clock_at_start());
+    let has = |given: &Option<Vec<_>>| given.is_some();
+    let by_option = [&overrides.radius, &overrides.accounting, &overrides.http].map(has);
     let listeners = bind(&site, overrides).await?;
     let info = listeners.info(&site);
+    let given = given(by_option, &info);
     let tls = listeners.tls.as_deref();
     service.set_other_files(reload::other_files(site.sha256, tls));
     if let Err(error) = service.record_start().await {
@@ -93,7 +98,7 @@ pub async fn serve(
     }
     let site = Arc::new(site);
     let (own, tls) = (Arc::clone(&site), listeners.tls.clone());
-    let reloader = Arc::new(Reloader::new(own, Arc::clone(&service), &app, tls));
+    let reloader = Arc::new(Reloader::new(own, given, Arc::clone(&service), &app, tls));
     let asked = Arc::clone(&reloader);
     app.set_reloader(Box::new(
         move |act| {
@@ -218,6 +223,27 @@ impl Listeners {
             public_url: site.config.http.public_url.clone(),
         }
     }
+}
+
+/// The listeners that options gave: RADIUS, accounting, HTTP.
+fn given(by_option: [bool; 3], info: &Info) -> Vec<Given> {
+    let all = [
+        (keys::RADIUS_LISTEN, "serve --radius", &info.radius),
+        (
+            keys::RADIUS_ACCOUNTING_LISTEN,
+            "serve --accounting",
+            &info.accounting,
+        ),
+        (keys::HTTP_LISTEN, "serve --http", &info.http),
+    ];
+    let given = all.into_iter().zip(by_option).filter(|(_, given)| *given);
+    given
+        .map(|((key, option, running), _)| Given {
+            key: key.path,
+            option,
+            running: running.clone(),
+        })
+        .collect()
 }
 
 async fn bind(site: &Site, overrides: Overrides) -> Result<Listeners, StartError> {

@@ -289,6 +289,20 @@ impl Diagnostic {
     }
 }
 
+impl Diagnostic {
+    /// Where and what, without the severity: for a sentence that says that itself.
+    pub fn placed(&self) -> String {
+        let mut text = String::new();
+        for place in [
+            self.place.as_ref().map(ToString::to_string),
+            self.line.as_ref().map(ToString::to_string),
+        ] {
+            text.extend(place.map(|place| format!("{place}: ")));
+        }
+        text + &self.message
+    }
+}
+
 /// `file:line:column: error: message (help)`: one line, for logs.
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

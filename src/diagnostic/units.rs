@@ -1,12 +1,18 @@
 //! Numbers with their unit, as configuration and policies write them: `"30m"`, `"64MiB"`.
 //!
-//! A bare number is refused: whoever writes `30` may mean seconds or minutes, and a lock of the
+//! A bare number is refused: `30` may mean seconds or minutes, and a lock of the
 //! wrong length is found only when it matters.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
+
+/// A number of things, in the singular where it is one.
+pub fn count(number: u64, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
 
 /// Reads a duration: an integer and one of `ms`, `s`, `m`, `h`, `d`. The error says what is wrong.
 pub fn duration(text: &str) -> Result<Duration, String> {

@@ -278,7 +278,9 @@ impl Service {
         let slots = tokens.iter().flatten();
         let counting = slots.flat_map(|slot| slot.tokens.iter());
         let counted: Vec<&Serial> = counting.map(|(token, _)| &token.serial).collect();
-        situation.tokens = demand::tokens(view, policy, &demand.factors, &counted, frame.locks_at);
+        let refused = tokens.as_ref().err().copied();
+        let (factors, locks_at) = (&demand.factors, frame.locks_at);
+        situation.tokens = demand::tokens(view, policy, factors, &counted, refused, locks_at);
         let asks = |text| self.prompt(view.user.language, text);
         let shown = demand::asked(case, &demand, credentials, &situation.tokens, &asks);
         situation.asked = Some(shown);

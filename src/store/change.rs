@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::diagnostic::units::count;
 use crate::model::audit::ChangeEvent;
 use crate::model::audit::Changed;
 use crate::model::audit::Event;
@@ -125,7 +126,7 @@ pub(crate) fn change(
             let keys = writes.iter().filter(|write| write.table == Table::Erased);
             Some(format!("keys of personal data destroyed: {}", keys.count()))
         }
-        Change::ForgetSources { .. } => Some(format!("{} rows", writes.len())),
+        Change::ForgetSources { .. } => Some(count(writes.len() as u64, "row")),
         Change::ForgetSessions { .. } | Change::EndSessions { .. } => {
             Some(session::counted(&writes))
         }
@@ -145,7 +146,7 @@ pub(crate) fn change(
     };
     let mut changes = changes::of(rows, &writes, &target, keys)?;
     if let Change::EraseUser(_) = change {
-        // Nobody could read them.
+        // They could not be read.
         changes.retain(|one| !matches!(one.change, Changed::Sealed { .. }));
     }
     changes.extend(loaded.into_iter().flatten());
@@ -229,7 +230,7 @@ pub(crate) fn import(
     .entry(by))
 }
 
-/// Audit segments that nobody needs any more; see [`crate::store::log::Log::prunable`].
+/// Audit segments that are not needed any more; see [`crate::store::log::Log::prunable`].
 pub(crate) struct Prune {
     /// Older than this.
     pub(crate) before: UnixTime,
@@ -248,7 +249,7 @@ pub(crate) fn prune(
     let Prune { before, anchor, by } = prune;
     let known = rows.get(Table::Settings, PRUNED, |row| record::pruned(row, sealer))?;
     if known.is_some_and(|known| known.seq >= anchor.seq) {
-        // Somebody else was quicker.
+        // Another prune was quicker.
         return Err(StoreError::NotFound);
     }
     let (action, target) = words(&Change::PruneAudit { before: *before }, by);
@@ -434,7 +435,7 @@ pub(crate) fn accepts_clock(entry: &Entry) -> bool {
 #[derive(Clone, Copy)]
 pub(crate) struct Keys<'a> {
     pub(crate) now: UnixTime,
-    /// Who acts; nobody for a decision.
+    /// Who acts; none for a decision.
     pub(crate) actor: &'a str,
     pub(crate) sealer: &'a Sealer,
     pub(crate) entropy: &'a dyn Entropy,

@@ -239,7 +239,7 @@ impl Embedded {
             .expect("the queue lives as long as the store");
         match queue.push(command(reply)) {
             Ok(()) => {}
-            // Shed at once: whoever waits in a full queue would be answered too late anyway.
+            // Shed at once: what waits in a full queue would be answered too late anyway.
             Err(Refused::Full) => return Err(StoreError::Shed),
             Err(Refused::Closed) => return Err(self.unavailable()),
         }
@@ -260,6 +260,15 @@ impl Embedded {
             .or_else(ended)
             .or_else(|| closed.then(|| STOPPED.to_owned()))
             .or_else(|| self.reading.undecidable())
+    }
+
+    /// Where the audit would begin after a prune of what is before this time, if anything would go.
+    async fn anchor(&self, before: UnixTime) -> Result<Option<Head>, StoreError> {
+        let prunable = move |reading: &Reading, wanted: &Wanted| {
+            let applied = reading.fold.applied();
+            reading.log.prunable(before, applied, &|| wanted.check())
+        };
+        self.read_log(prunable).await
     }
 
     fn unavailable(&self) -> StoreError {
@@ -337,7 +346,7 @@ impl Store for Embedded {
 
     fn change(&self, change: Change, by: By) -> Answer<'_, ()> {
         Box::pin(async move {
-            // What takes long is done here, so that nobody waits for it at the writer.
+            // What takes long is done here, so that the writer's queue does not wait for it.
             match change {
                 Change::Import(records) => {
                     let (sealer, entropy) = (&self.reading.sealer, self.entropy.as_ref());
@@ -358,11 +367,7 @@ impl Store for Embedded {
                     self.read_log(|reading, _| reading.erase()).await
                 }
                 Change::PruneAudit { before } => {
-                    let prunable = move |reading: &Reading, wanted: &Wanted| {
-                        let applied = reading.fold.applied();
-                        reading.log.prunable(before, applied, &|| wanted.check())
-                    };
-                    let anchor = self.read_log(prunable).await?;
+                    let anchor = self.anchor(before).await?;
                     let anchor = anchor.ok_or(StoreError::NotFound)?;
                     let prune = Prune { before, anchor, by };
                     self.ask(|reply| Command::Prune(Box::new(prune), reply))
@@ -582,6 +587,10 @@ impl Store for Embedded {
             })?;
             Ok(lessons)
         })
+    }
+
+    fn prunable(&self, before: UnixTime) -> Answer<'_, u64> {
+        Box::pin(async move { Ok(self.anchor(before).await?.map_or(0, |anchor| anchor.seq)) })
     }
 
     fn audit(&self, query: AuditQuery) -> Answer<'_, Vec<AuditRecord>> {

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::collections::HashSet;
 
+use crate::diagnostic::units::count;
 use crate::model::enrolment::Enrolment;
 use crate::model::token::LifeCycle;
 use crate::model::token::Token;
@@ -36,7 +37,7 @@ pub enum Import {
     Token(Box<(Token, TokenState)>),
 }
 
-/// An import with all made that can be made without a row: keys sealed, rows written. Whoever asks does
+/// An import with all made that can be made without a row: keys sealed, rows written. The asker does
 /// that, several at a time; the writer, of whom there is one, is left with what only it can know.
 pub(crate) struct Prepared(Vec<Ready>);
 
@@ -101,7 +102,12 @@ impl Prepared {
     pub(super) fn words(&self) -> (String, Option<String>) {
         let is_user = |ready: &&Ready| matches!(ready, Ready::User(..));
         let users = self.0.iter().filter(is_user).count();
-        let counts = format!("{users} users, {} tokens", self.0.len() - users);
+        let tokens = self.0.len() - users;
+        let counts = format!(
+            "{}, {}",
+            count(users as u64, "user"),
+            count(tokens as u64, "token")
+        );
         let ends = self.0.first().zip(self.0.last());
         let ends = ends.map(|(first, last)| format!("{} to {}", first.name(), last.name()));
         (counts, ends)

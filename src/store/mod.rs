@@ -119,6 +119,7 @@ pub use import::Import;
 pub use loaded::LoadedFile;
 pub(crate) use new_token::SEED_TAKEN;
 pub(crate) use users::OWN_REMOVAL;
+pub use words::ACTIONS;
 
 /// A verb's answer.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -220,6 +221,9 @@ pub trait Store: Send + Sync + 'static {
     /// Source addresses of clients with `require = auto` that are known to sign their requests:
     /// (client, address).
     fn lessons(&self) -> Answer<'_, Vec<(String, std::net::IpAddr)>>;
+
+    /// The last record that [`Change::PruneAudit`] with this time would remove; 0 where there is none.
+    fn prunable(&self, before: UnixTime) -> Answer<'_, u64>;
 
     /// Audit records, newest first.
     fn audit(&self, query: AuditQuery) -> Answer<'_, Vec<AuditRecord>>;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::model::audit::AuditRecord;
+use crate::model::audit::ChangeEvent;
 use crate::model::audit::Event;
 use crate::model::audit::Origin;
 use crate::store::AuditQuery;
@@ -123,12 +124,32 @@ fn selects(query: &AuditQuery, record: &AuditRecord) -> bool {
             };
             origin.is_some_and(names)
                 || client.is_some_and(|client| clients.iter().any(|one| one == client))
+                || matches!(&record.event, Event::Change(event) if accounts(event, nas, clients))
         })
         && (query.user.is_none() || query.user.as_ref() == user)
         && query
             .request
             .is_none_or(|wanted| wanted == record.event.request())
         && (query.decision.is_none() || query.decision == decision)
+}
+
+/// Whether a change is what this NAS reported of its sessions, or one of these clients for it.
+fn accounts(event: &ChangeEvent, nas: &str, clients: &[String]) -> bool {
+    let client = event.actor.strip_prefix("radius:");
+    if client.is_some_and(|client| clients.iter().any(|one| one == client)) {
+        return true;
+    }
+    let nas = nas.to_lowercase();
+    match event.action.as_str() {
+        "session_start" | "session_update" | "session_stop" | "accounting_other" => {
+            let detail = event.detail.as_deref().unwrap_or_default().to_lowercase();
+            let rest = detail.strip_prefix("nas ");
+            let rest = rest.and_then(|rest| rest.strip_prefix(&nas));
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(", "))
+        }
+        "sessions_end" | "accounting_on" | "accounting_off" => event.target.to_lowercase() == nas,
+        _ => false,
+    }
 }
 
 /// How far the records of a request may stand from the time in its id: others overtake it while it is

@@ -228,7 +228,7 @@ fn an_import_that_broke_off_is_repeated() {
     let (exit, error, _) = import(&site, "user", &people(450 + 1), &[]);
     assert_eq!(exit, 5, "{error}");
     let told = &error["error"]["findings"][0];
-    assert_eq!(told["message"], "the user exists already");
+    assert_eq!(told["message"], "the user u450@staff exists already");
     assert_eq!((&told["file"], &told["line"]), (&json!("-"), &json!(452)));
     let before = users(&site);
     assert_eq!(before, 1, "the batch before was not made either");

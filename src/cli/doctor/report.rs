@@ -4,6 +4,7 @@ use owo_colors::OwoColorize as _;
 use serde::Serialize;
 
 use crate::cli::error::CliError;
+use crate::cli::output::count;
 use crate::cli::output::printable;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
@@ -96,7 +97,9 @@ impl Report {
             }
         }
         let (warnings, failures) = (self.count(State::Warning), self.count(State::Failure));
-        push!(text, "{warnings} warnings, {failures} failures\n");
+        let warnings = count(warnings as u64, "warning");
+        let failures = count(failures as u64, "failure");
+        push!(text, "{warnings}, {failures}\n");
         text
     }
 }

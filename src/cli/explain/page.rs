@@ -59,7 +59,8 @@ pub(super) fn one(what: &Explanation, context: &Context) -> String {
     page.lines("before", what.before.iter().map(brief));
     let since = |since: &Since| {
         let time = local_time(&since.record.time);
-        let changed = changes::brief(&since.record.changes);
+        let changed = since.record.changes.iter().map(changes::text);
+        let changed = changed.collect::<Vec<_>>().join("; ");
         let changed = Some(changed).filter(|text| !text.is_empty());
         let changed = changed.map(|text| format!(" {text}")).unwrap_or_default();
         format!("{time}  {}{changed}", since.summary)

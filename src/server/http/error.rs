@@ -62,7 +62,7 @@ pub(crate) enum Failure {
     Crowded,
     /// Our fault.
     Internal,
-    /// Nobody can decide now.
+    /// No decision can be made now.
     Unavailable(Cow<'static, str>),
     /// One of the above, and what to do next.
     Advised(Box<Self>, String),
@@ -254,7 +254,7 @@ impl From<ServiceError> for Failure {
             ServiceError::Store(StoreError::TooLarge) => {
                 Self::malformed("a value is too large for a record")
             }
-            other => Self::Unavailable(other.to_string().into()),
+            other => Self::Unavailable(other.to_string().into()).advise(SEE),
         }
     }
 }
@@ -320,6 +320,9 @@ impl From<AdminError> for Failure {
         }
     }
 }
+
+/// Where the whole state of a server that cannot decide is shown.
+pub(crate) const SEE: &str = "see `oncegate status`";
 
 /// The answer to a request whose handler panicked. What it said may hold anything: it goes to the
 /// panic hook only.

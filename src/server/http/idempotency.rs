@@ -1,4 +1,4 @@
-//! `Idempotency-Key`: a retry hears the first answer and consumes nothing.
+//! `Idempotency-Key`: a retry gets the first answer and consumes nothing.
 //!
 //! Invariants: a key belongs to one caller and one body; another body under the same key is
 //! refused. Of a body only its SHA-256 is kept. A request that could not be decided leaves no
@@ -32,7 +32,7 @@ struct Entry<T> {
     answer: Answer<T>,
 }
 
-/// Where the answer will be, for everybody who asked.
+/// Where the answer will be, for all who asked.
 pub(crate) type Answer<T> = watch::Receiver<State<T>>;
 
 /// How far a first request is.
@@ -42,8 +42,8 @@ pub(crate) enum State<T> {
     Pending,
     /// Decided.
     Decided(T),
-    /// Nobody could decide.
-    Undecided,
+    /// No decision could be made, and why: for the server's own administrator.
+    Undecided(String),
 }
 
 /// What to do with a request.
@@ -129,19 +129,20 @@ fn is_lost<T>(answer: &Answer<T>) -> bool {
     match *answer.borrow() {
         State::Pending => answer.has_changed().is_err(),
         State::Decided(_) => false,
-        State::Undecided => true,
+        State::Undecided(_) => true,
     }
 }
 
-/// Waits for the answer; `None` when nobody could decide.
-pub(crate) async fn decided<T: Clone>(mut answer: Answer<T>) -> Option<T> {
+/// Waits for the answer; why there is none, where it is known, when no decision could be made.
+pub(crate) async fn decided<T: Clone>(mut answer: Answer<T>) -> Result<T, Option<String>> {
     match answer
         .wait_for(|state| !matches!(state, State::Pending))
         .await
         .as_deref()
     {
-        Ok(State::Decided(answer)) => Some(answer.clone()),
-        _ => None,
+        Ok(State::Decided(answer)) => Ok(answer.clone()),
+        Ok(State::Undecided(why)) => Err(Some(why.clone())),
+        _ => Err(None),
     }
 }
 

@@ -38,6 +38,7 @@ use crate::server::http::body::Query;
 use crate::server::http::caller::Arrival;
 use crate::server::http::caller::Caller;
 use crate::server::http::error::Failure;
+use crate::server::http::error::SEE;
 use crate::server::http::idempotency;
 use crate::server::http::idempotency::Claim;
 use crate::server::http::idempotency::State as Progress;
@@ -129,23 +130,20 @@ pub(crate) async fn verify(
     // The store drops what is past its deadline; this bounds a store that does not answer at all.
     let patience = app.limits().request_timeout + GRACE;
     let verdict = tokio::time::timeout(patience, idempotency::decided(answer)).await;
-    let Some(verdict) = verdict.ok().flatten() else {
-        return Err(Failure::Unavailable(
-            "try again, or ask another server".into(),
-        ));
-    };
+    let verdict = verdict.unwrap_or(Err(None));
+    let verdict = verdict.map_err(|why| undecided(&caller, why))?;
     turn.hold(arrival.instant, verdict.delay).await;
     let yes = matches!(verdict.answer, VerifyAnswer::Accept { .. });
     Ok(by_status.answer(yes, &verdict.answer))
 }
 
 impl App {
-    /// Decides, and tells whoever waits.
+    /// Decides, and tells those who wait.
     async fn settle(self: Arc<Self>, question: Question, answer: watch::Sender<Progress<Verdict>>) {
         let state = match question.ask(&self).await {
             Ok(verdict) => Progress::Decided(verdict),
             // Logged by the service.
-            Err(_) => Progress::Undecided,
+            Err(error) => Progress::Undecided(error.to_string()),
         };
         answer.send_replace(state);
     }
@@ -216,6 +214,17 @@ pub(crate) fn asking(
             created: arrival.at,
             revision: 0,
         })),
+    }
+}
+
+/// No decision was made. The cause is for the administrator of this machine; a client over the network
+/// is told nothing of it.
+pub(crate) fn undecided(caller: &Caller, why: Option<String>) -> Failure {
+    match (caller, why) {
+        (Caller::Local { .. }, Some(why)) => Failure::Unavailable(why.into()).advise(SEE),
+        (Caller::Local { .. }, None) => Failure::Unavailable("no answer came in time".into())
+            .advise("see `oncegate status` and the server's log"),
+        (Caller::Key(_), _) => Failure::Unavailable("try again, or ask another server".into()),
     }
 }
 

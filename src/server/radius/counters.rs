@@ -22,7 +22,7 @@ use crate::server::radius::udp::Serves;
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     peers: Mutex<HashMap<String, Arc<PeerCounters>>>,
-    listeners: Mutex<Vec<(SocketAddr, Arc<ListenerCounters>)>>,
+    listeners: Mutex<Vec<(SocketAddr, Serves, Arc<ListenerCounters>)>>,
 }
 
 macro_rules! events {
@@ -54,7 +54,7 @@ events! {
     Accounting "accounting" "An Accounting-Response left: what was reported is on record.";
     Status "status" "A Status-Server was answered.";
     Resent "resent" "A retransmission got the kept answer.";
-    Undecided "undecided" "Nobody could decide: silence, and the retransmission is tried again.";
+    Undecided "undecided" "No decision could be made: silence, and the retransmission is tried again.";
     Superseded "superseded" "The answer came after another request with the same Identifier.";
     RejectQueueFull "reject_queue_full"
         "Too many answers wait for their time: silence, and the retransmission is tried again.";
@@ -143,12 +143,19 @@ impl Counters {
         let mut listeners = self.listeners.lock().expect(UNPOISONED);
         let number = u16::try_from(listeners.len()).unwrap_or(u16::MAX);
         let counters = Arc::new(ListenerCounters::default());
-        listeners.push((address, Arc::clone(&counters)));
+        listeners.push((address, serves, Arc::clone(&counters)));
         Ingress {
             number,
             serves,
             counters,
         }
+    }
+
+    /// A listener for the other kind of requests.
+    pub(super) fn other_than(&self, serves: Serves) -> Option<SocketAddr> {
+        let listeners = self.listeners.lock().expect(UNPOISONED);
+        let mut others = listeners.iter().filter(|(_, other, _)| *other != serves);
+        others.next().map(|(address, ..)| *address)
     }
 
     /// Appends everything in the `OpenMetrics` text format. Series that are 0 are left out, except
@@ -217,7 +224,7 @@ impl Counters {
             "oncegate_radius_listener_total",
             "What a listener received and lost.",
         );
-        for (address, counters) in self.listeners.lock().expect(UNPOISONED).iter() {
+        for (address, _, counters) in self.listeners.lock().expect(UNPOISONED).iter() {
             for (word, count) in [
                 ("received", &counters.received),
                 (Discard::UnknownClient.as_str(), &counters.unknown_client),

@@ -8,12 +8,14 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::model::client::Client;
 use crate::radius::Discard;
+use crate::server::radius::udp::Serves;
 use crate::time::UnixTime;
 
 /// Remembers what was logged lately.
@@ -55,6 +57,7 @@ impl Limiter {
         client: &Arc<Client>,
         source: IpAddr,
         discard: Discard,
+        ports: &Ports,
         now: UnixTime,
     ) {
         let (name, reason) = (client.name.as_str(), discard.as_str());
@@ -66,13 +69,20 @@ impl Limiter {
             return;
         }
         match discard {
-            Discard::BadMessageAuthenticator => tracing::warn!(
+            Discard::BadMessageAuthenticator | Discard::BadRequestAuthenticator => tracing::warn!(
                 client = name, %source, reason,
-                "{discard} Set the same secret on both sides: `oncegate client show {name}`"
+                "{discard} Set here the secret that the NAS has: \
+                 `oncegate client rotate {name} --secret-stdin`; without --secret-stdin it makes a new one \
+                 for both sides"
+            ),
+            Discard::IncompleteAccounting => tracing::warn!(
+                client = name, %source, reason,
+                "{discard} Its accounting is not on record: let the NAS send both, or switch its \
+                 accounting off"
             ),
             Discard::MissingMessageAuthenticator => tracing::warn!(
                 client = name, %source, reason,
-                "{discard} Let the gear send it; only if it cannot: \
+                "{discard} Let the NAS send it; only if it cannot: \
                  `oncegate client set {name} --require-message-authenticator false`"
             ),
             Discard::ProxyStateWithoutMessageAuthenticator => tracing::warn!(
@@ -83,10 +93,10 @@ impl Limiter {
                 client = name, %source, reason,
                 "{discard} If this lasts, raise limits.radius_in_flight or look at the disk"
             ),
-            Discard::UnexpectedCode => tracing::info!(
-                client = name, %source, reason,
-                "{discard} Only authentication is served here, no accounting"
-            ),
+            Discard::UnexpectedCode => {
+                let advice = ports.advice();
+                tracing::info!(client = name, %source, reason, "{discard} {advice}");
+            }
             _ => tracing::info!(client = name, %source, reason, "{discard}"),
         }
     }
@@ -106,6 +116,33 @@ impl Limiter {
     /// Whether to say now that a client has this other trouble.
     pub(super) fn once(&self, client: &Client, word: &'static str, now: UnixTime) -> bool {
         self.admit(Subject::Client(client.name.clone()), word, now)
+    }
+}
+
+/// What the port serves that a packet came to, and where the other kind is served.
+#[derive(Debug)]
+pub(super) struct Ports {
+    pub(super) here: Serves,
+    pub(super) other: Option<SocketAddr>,
+}
+
+impl Ports {
+    /// Where a packet of the other kind belongs.
+    fn advice(&self) -> String {
+        let (here, kind, other) = match self.here {
+            Serves::Authentication => ("Logins", "Accounting-Requests", "accounting"),
+            Serves::Accounting => ("Accounting", "Access-Requests", "logins"),
+        };
+        match self.other {
+            Some(at) => {
+                let port = at.port();
+                format!("{here} only is served here; let the NAS send {kind} to port {port} ({at})")
+            }
+            None => format!(
+                "{here} only is served here, and {other} nowhere: see `radius.listen` and \
+                 `radius.accounting_listen` in the configuration"
+            ),
+        }
     }
 }
 

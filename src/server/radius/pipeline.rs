@@ -60,6 +60,7 @@ use crate::server::radius::job::Claim;
 use crate::server::radius::job::Job;
 use crate::server::radius::job::Task;
 use crate::server::radius::limiter::Limiter;
+use crate::server::radius::limiter::Ports;
 use crate::server::radius::password::Credential;
 use crate::server::radius::reply;
 use crate::server::radius::table::Peer;
@@ -78,7 +79,7 @@ pub struct Settings {
     pub queue: usize,
     /// Answers that may wait for their time; beyond them new work is dropped.
     pub reject_queue: usize,
-    /// After this the gear has given up: work that has not begun is dropped.
+    /// After this the NAS has given up: work that has not begun is dropped.
     pub request_timeout: Duration,
     /// How long a shutdown waits for work in flight and waiting rejects.
     pub drain: Duration,
@@ -128,7 +129,7 @@ pub enum Received {
     Silence(&'static str),
     /// These octets go back.
     Reply(Arc<[u8]>),
-    /// Somebody must decide.
+    /// It has to be decided.
     Work(Box<Job>),
 }
 
@@ -207,8 +208,12 @@ impl Pipeline {
         self.examine(datagram, source, ingress, peer, now)
             .unwrap_or_else(|discard| {
                 peer.counters.discard(discard);
+                let ports = Ports {
+                    here: ingress.serves,
+                    other: self.counters.other_than(ingress.serves),
+                };
                 self.limiter
-                    .discarded(&peer.client, source.ip(), discard, now);
+                    .discarded(&peer.client, source.ip(), discard, &ports, now);
                 Received::Silence(discard.as_str())
             })
     }
@@ -343,7 +348,7 @@ impl Pipeline {
     }
 
     /// RFC 5997 s4.2: an Access-Accept without attributes, unless nobody could decide: silence is
-    /// what sends the gear to the next server.
+    /// what sends the NAS to the next server.
     fn status(
         &self,
         packet: &Packet<'_>,
@@ -405,7 +410,7 @@ impl Pipeline {
         Received::Silence(Event::Undecided.as_str())
     }
 
-    /// Says which gear has not been given the new secret yet, while there is time.
+    /// Says which NAS has not been given the new secret yet, while there is time.
     fn note_previous(&self, peer: &Peer, now: UnixTime) {
         peer.counters.previous_secret();
         if let Some((_, until)) = &peer.previous

@@ -166,7 +166,7 @@ fn forms(
     let mut forms = Vec::new();
     if form != Form::One || parts.len() == 1 {
         let mut shapes = vec![parts.join(",")];
-        // Without the PIN's length nobody could say where the password ends.
+        // Without the PIN's length it cannot be said where the password ends.
         let length = credentials.pin.as_ref().and_then(|pin| pin.length);
         let both = left.contains(&Factor::Password) && left.contains(&Factor::Pin);
         if parts.len() > 1 && (!both || length.is_some()) {
@@ -206,12 +206,14 @@ fn forms(
     forms
 }
 
-/// All tokens of the user; `counted` are those whose codes count.
+/// All tokens of the user; `counted` are those whose codes count; `refused` says why none does, where it is
+/// not for the tokens alone.
 pub(super) fn tokens(
     view: &View,
     policy: &Policy,
     factors: &[Factor],
     counted: &[&Serial],
+    refused: Option<Reason>,
     locks_at: UnixTime,
 ) -> Vec<TokenShown> {
     let shown = view.tokens.iter().map(|(token, state)| {
@@ -237,7 +239,21 @@ pub(super) fn tokens(
             let kinds: Vec<_> = policy.otp.kinds.iter().map(|kind| kind.as_str()).collect();
             Some(format!("the policy takes {}", kinds.join(", ")))
         } else {
-            Some("with it too little assurance is reached".to_owned())
+            Some(match refused {
+                Some(Reason::NoPin) => {
+                    "the rule asks for a PIN too, and the user has none".to_owned()
+                }
+                Some(Reason::NoPassword) => {
+                    "the rule asks for a password too, and the user has none".to_owned()
+                }
+                None | Some(Reason::LowAssurance) => {
+                    "with it too little assurance is reached".to_owned()
+                }
+                Some(Reason::NoToken | Reason::NotActive) => {
+                    "the rule asks for another token too, which the user cannot use".to_owned()
+                }
+                Some(reason) => format!("the login is refused before that: {reason}"),
+            })
         };
         TokenShown {
             token: token.clone(),

@@ -308,7 +308,7 @@ fn policy_then<'p>(
 ) -> Option<&'p Policy> {
     let recorded = event.rule.as_deref().and_then(|rule| rule.split_once(':'));
     let Some((name, _)) = recorded else {
-        // What a client without a record had for a policy, nobody knows.
+        // What a client without a record had for a policy is not known.
         return known
             .then(|| policies.resolve(client.policy.as_deref()))
             .flatten();
@@ -411,7 +411,15 @@ pub fn changed(event: &ChangeEvent) -> String {
         "store_repair" => "closed what may have been used in lost records of",
         "clock_accept" => "vouched for the clock at",
         "clock_reanchor" => "took back, after the clock was ahead, what it left of",
-        other => return format!("{} did {other} to {}.", event.actor, event.target),
+        "session_start" => "reported the start of session",
+        "session_update" => "reported session",
+        "session_stop" => "reported the end of session",
+        "sessions_end" => "ended the open sessions of NAS",
+        "sessions_forget" => "forgot sessions that were not reported since",
+        "accounting_on" => "reported that accounting began at NAS",
+        "accounting_off" => "reported that accounting ended at NAS",
+        "accounting_other" => "reported something else of",
+        other => &format!("did {other} to"),
     };
     let whose = event.user.as_deref().filter(|user| *user != event.target);
     let whose = whose.map(|user| format!(" of {user}")).unwrap_or_default();

@@ -677,3 +677,124 @@ fn nothing_is_acknowledged_that_is_not_on_the_disk() {
     nas.check(&refused, &response);
     assert_eq!(sessions(&site, &[]).len(), answered + 1);
 }
+
+#[test]
+fn the_log_says_what_to_do_about_a_packet_that_is_not_taken() {
+    let site = site();
+    let daemon = site.serve();
+    let at = accounting(&site);
+    let mut nas = Nas::new(at);
+    let status = octets(START);
+    let all: Attributes<'_> = &[(Type::AcctStatusType, &status), (Type::AcctSessionId, b"1")];
+    let bad = nas.request(
+        MessageAuthenticator::Omit,
+        "another-secret-than-the-server-has",
+        all,
+    );
+    assert_eq!(nas.ask(&bad), None);
+    let lacking = nas.request(
+        MessageAuthenticator::Omit,
+        SECRET,
+        &[(Type::NasIdentifier, b"gate-1")],
+    );
+    assert_eq!(nas.ask(&lacking), None);
+    let mut wrong = Nas::new(daemon.radius);
+    let misplaced = wrong.request(MessageAuthenticator::Omit, SECRET, all);
+    assert_eq!(wrong.ask(&misplaced), None);
+    let log = site.log();
+    let line = |reason: &str| {
+        let found = log.lines().find(|line| line.contains(reason));
+        found
+            .unwrap_or_else(|| panic!("no {reason}: {log}"))
+            .to_owned()
+    };
+    let secret = line("bad_request_authenticator");
+    assert!(
+        secret.contains("oncegate client rotate vpn --secret-stdin"),
+        "{secret}"
+    );
+    assert!(secret.contains("WARN"), "{secret}");
+    let lacks = line("incomplete_accounting");
+    assert!(
+        lacks.contains("WARN") && lacks.contains("not on record"),
+        "{lacks}"
+    );
+    let code = line("unexpected_code");
+    assert!(code.contains(&format!("port {}", at.port())), "{code}");
+    assert!(!log.contains("client show"), "{log}");
+    assert!(daemon.terminate().success());
+}
+
+#[test]
+fn what_a_nas_reported_is_listed_by_it_and_shown_whole() {
+    let site = site();
+    let daemon = site.serve();
+    let mut nas = Nas::new(accounting(&site));
+    let (seconds, high, low) = (octets(86_400), octets(2), octets(10));
+    nas.report(START, "S10", &[(Type::UserName, b"alice")]);
+    nas.report(
+        STOP,
+        "S10",
+        &[
+            (Type::UserName, b"alice"),
+            (Type::FramedIpAddress, &[10, 8, 0, 2]),
+            (Type::AcctSessionTime, &seconds),
+            (Type::AcctInputOctets, &low),
+            (Type::AcctInputGigawords, &high),
+        ],
+    );
+    nas.report(
+        START,
+        "S11",
+        &[
+            (Type::UserName, b"alice"),
+            (Type::NasIdentifier, b"gate-12"),
+        ],
+    );
+    let list = |words: &[&str]| {
+        let list = site.json(&[&["audit", "list"], words].concat());
+        let records = list["records"].as_array().unwrap().iter();
+        let all = records.map(|record| {
+            (
+                record["action"].clone(),
+                record["target"].clone(),
+                record["seq"].to_string(),
+            )
+        });
+        all.map(|(action, target, seq)| {
+            (action.as_str().unwrap_or("login").to_owned(), target, seq)
+        })
+        .collect::<Vec<_>>()
+    };
+    let of = list(&["--nas", "Gate-1"]);
+    let found: Vec<_> = of
+        .iter()
+        .map(|(action, target, _)| (action.as_str(), target.as_str().unwrap()))
+        .collect();
+    assert_eq!(found, [("session_stop", "S10"), ("session_start", "S10")]);
+    assert_eq!(list(&["--nas", "gate-12"]).len(), 1);
+    assert_eq!(
+        list(&["--nas", "gate-1", "--action", "session_stop"]).len(),
+        1
+    );
+    let output = site.run(&["audit", "show", &of[0].2]);
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        shown.contains("NAS gate-1, address 10.8.0.2, 86400 s, 8589934602 octets in, 0 out"),
+        "{shown}"
+    );
+    assert!(!shown.contains("..."), "{shown}");
+    let id = site.json(&["audit", "show", &of[0].2])["request_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let output = site.run(&["explain", &id]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        text.contains("radius:vpn reported the end of session S10"),
+        "{text}"
+    );
+    assert!(text.contains("8589934602 octets in"), "{text}");
+    assert!(daemon.terminate().success());
+}

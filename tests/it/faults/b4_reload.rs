@@ -134,12 +134,22 @@ fn what_takes_a_restart_is_named_by_reload_and_config_check() {
     );
     configure(&site, "# level = \"info\"", "level = \"warn\"");
     let place = line_of(&site, "listen = \"127.0.0.1:1999\"");
+    // The option says otherwise than the file, before and after.
+    let listen = format!(
+        "radius.listen needs a restart without `serve --radius`: {} is in use, 127.0.0.1:1999 is written",
+        daemon.radius
+    );
     let needs = [
-        "radius.listen needs a restart: 127.0.0.1:1812 is in use, 127.0.0.1:1999 is written",
+        listen.as_str(),
         "limits.request_timeout needs a restart",
         &place,
     ];
     reloads(&site, 0, &needs);
+    reloads(
+        &site,
+        0,
+        &["configuration  reloaded, but for what needs a restart"],
+    );
     let (exit, text) = words(&site.run(&["config", "check"]));
     assert_eq!(exit, Some(0), "{text}");
     for word in needs {

@@ -560,3 +560,69 @@ fn doctor_says_which_notices_nobody_carries() {
     assert!(found().is_empty());
     assert!(daemon.terminate().success());
 }
+
+#[test]
+fn an_empty_list_says_what_is_known_to_be_wrong() {
+    let site = people();
+    let run = |words: &[&str]| {
+        let output = site.run(words);
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(text).unwrap())
+    };
+    for (words, said) in [
+        (&["--action", "user_ad"][..], "did you mean `user_add`?"),
+        (
+            &["--action", "something"],
+            "the actions are: accounting_off",
+        ),
+        (&["--nas", "nope"], "no record comes from a NAS `nope`"),
+        (&["--since", "2100-01-01"], "is in the future"),
+        (&["--user", "nobody-here"], "nobody-here"),
+    ] {
+        let (code, text) = run(&[&["audit", "list"], words].concat());
+        assert_eq!(code, Some(0), "{text}");
+        assert!(
+            text.contains("No records") && text.contains(said),
+            "{words:?}: {text}"
+        );
+    }
+    let (code, text) = run(&["audit", "list", "--since", "1h", "--until", "2h"]);
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("is not after --since"), "{text}");
+    // What is known and has no record is a plain list.
+    let (_, text) = run(&["audit", "list", "--action", "user_erase"]);
+    assert_eq!(text, "No records.\n");
+    let (_, text) = run(&["user", "list", "--after", "zzz"]);
+    assert!(
+        text.contains("No such users behind zzz.") && !text.contains("Make one"),
+        "{text}"
+    );
+    let (_, text) = run(&["user", "list", "--limit", "0"]);
+    assert!(!text.contains("Make one"), "{text}");
+    let empty = Site::new();
+    let output = empty.run(&["user", "list"]);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("Make one"));
+}
+
+#[test]
+fn a_prune_that_removes_nothing_says_why_and_does_not_ask() {
+    let site = people();
+    for before in ["2100-01-01", "1h", "2020-01-01"] {
+        // Not asked: without --yes a command that asks is refused here, or waits.
+        let output = site.run(&["audit", "prune", "--before", before]);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{before}");
+        assert!(
+            text.contains("the newest is never pruned"),
+            "{before}: {text}"
+        );
+    }
+    let done = site.json(&["audit", "prune", "--before", "2100-01-01"]);
+    assert_eq!(done["removed"], 0);
+    assert!(
+        site.json(&["audit", "list", "--action", "audit_prune"])["records"]
+            .as_array()
+            .unwrap()
+            .is_empty()
+    );
+}

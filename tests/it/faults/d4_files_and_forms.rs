@@ -184,7 +184,7 @@ fn all_findings_are_said_at_once_with_line_and_column() {
         "people.csv:4:7: email",
         "people.csv:5:7: secret",
         "people.csv:7:1: user: the same as in line 2",
-        "people.csv:8: 1 fields",
+        "people.csv:8: 1 field instead of 3",
     ] {
         assert!(said.contains(place), "{place}: {said}");
     }
@@ -369,4 +369,129 @@ fn a_refused_import_says_that_nothing_was_made() {
     let (code, said) = import(&site, b"user\nzz1\nalice\n", &["--on-conflict", "skip"]);
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(users(&site), ["alice", "zz1"]);
+}
+
+#[test]
+fn a_heading_without_a_needed_column_is_one_finding() {
+    let site = Site::new();
+    let (exit, said) = import(&site, b"groups,phone\nvpn,\nstaff,\nit,\n", &[]);
+    assert_eq!(exit, Some(2), "{said}");
+    assert_eq!(said.matches("no column `user`").count(), 1, "{said}");
+    assert!(
+        said.contains("people.csv:1") && !said.contains("user: empty"),
+        "{said}"
+    );
+    let path = site.path().join("people.csv");
+    std::fs::write(&path, "user,serial\nalice,A-1\nbob,A-2\n").unwrap();
+    let output = site.run(&["token", "import", path.to_str().unwrap()]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said.matches("no column `secret`").count(), 1, "{said}");
+    assert!(!said.contains("ignore-columns"), "{said}");
+    // After `sep=` the heading is the second line.
+    let (_, said) = import(&site, b"sep=;\ngroups;phone\nvpn;\n", &[]);
+    assert!(said.contains("people.csv:2"), "{said}");
+    for empty in [&b""[..], b"\n\n", b"sep=;\n"] {
+        let (exit, said) = import(&site, empty, &[]);
+        assert_eq!(exit, Some(2), "{said}");
+        assert!(!said.contains("ignore-columns"), "{said}");
+        assert!(said.contains("first line names its columns"), "{said}");
+    }
+    let (_, said) = import(&site, b"user,Department\na,b\n", &[]);
+    assert!(said.contains("--ignore-columns"), "{said}");
+}
+
+#[test]
+fn what_the_server_refuses_is_said_with_what_is_malformed() {
+    let site = Site::new();
+    site.json(&["user", "add", "alice"]);
+    site.json(&["user", "add", "bob@staff"]);
+    let text = "user,email\nalice,\ncarol,nobody\nbob@staff,\ndave,\n";
+    let (exit, said) = import(&site, text.as_bytes(), &[]);
+    assert_eq!(exit, Some(2), "{said}");
+    for word in [
+        "people.csv:2: error: the user alice@default exists already",
+        "people.csv:3:7: error: email",
+        "people.csv:4: error: the user bob@staff exists already",
+        "3 rows cannot be imported",
+        "--on-conflict skip",
+        "token import",
+        "--skip-bad",
+        "nothing was imported",
+    ] {
+        assert!(said.contains(word), "no {word}: {said}");
+    }
+    let (_, said) = import(&site, text.as_bytes(), &["--on-conflict", "skip"]);
+    assert!(!said.contains("exists already"), "{said}");
+    let (exit, said) = import(&site, b"user\nalice\n", &[]);
+    assert_eq!(exit, Some(5), "{said}");
+    assert!(
+        said.contains("--on-conflict skip") && said.contains("token import"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_token_without_a_key_and_a_key_of_another_user_are_findings() {
+    let site = Site::new();
+    for (row, column) in [
+        ("zed,hotp,,,", "kind"),
+        ("zed,,,8,", "digits"),
+        ("zed,,,,A-1", "serial"),
+    ] {
+        let text = format!("user,kind,secret,digits,serial\n{row}\n");
+        let (exit, said) = import(&site, text.as_bytes(), &[]);
+        assert_eq!(exit, Some(2), "{said}");
+        assert!(
+            said.contains(&format!("{column}: a row without a secret")),
+            "{said}"
+        );
+    }
+    assert!(users(&site).is_empty());
+    let (exit, said) = import(&site, format!("user,secret\nalice,{KEY}\n").as_bytes(), &[]);
+    assert_eq!(exit, Some(0), "{said}");
+    let (exit, said) = import(&site, format!("user,secret\nzed,{KEY}\n").as_bytes(), &[]);
+    assert_eq!(exit, Some(5), "{said}");
+    assert!(said.contains("oncegate token link"), "{said}");
+    assert!(said.contains("zed@default"), "{said}");
+}
+
+#[test]
+fn the_help_of_an_import_is_its_own() {
+    let site = Site::new();
+    let help = |noun: &str| {
+        let output = site.run(&[noun, "import", "--help"]);
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (users, tokens) = (help("user"), help("token"));
+    assert!(
+        users.contains("oncegate user import") && !users.contains("oncegate token import people"),
+        "{users}"
+    );
+    assert!(
+        tokens.contains("oncegate token import tokens.csv")
+            && !tokens.contains("oncegate user import"),
+        "{tokens}"
+    );
+    for column in [
+        "user",
+        "realm",
+        "groups",
+        "display_name",
+        "name",
+        "phone",
+        "email",
+        "class",
+        "kind",
+        "secret",
+        "algorithm",
+        "digits",
+        "period",
+        "counter",
+        "serial",
+    ] {
+        assert!(
+            users.contains(column) && tokens.contains(column),
+            "{column}"
+        );
+    }
 }

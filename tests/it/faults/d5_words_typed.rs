@@ -371,3 +371,172 @@ fn a_resync_says_what_it_did() {
     );
     assert!(!said.contains("is active"), "{said}");
 }
+
+#[test]
+fn what_a_library_says_of_a_value_is_said_in_our_words() {
+    let site = Site::new();
+    for (words, said) in [
+        (
+            &["user", "list", "--limit", "x"][..],
+            "write a whole number",
+        ),
+        (&["audit", "list", "--before", ""], "whole number"),
+        (&["tail", "-n", "-1x"], "error"),
+        (&["serve", "--radius", "localhost"], "write ADDR:PORT"),
+        (&["verify", "bob", "--from", "here"], "write an IP address"),
+        (
+            &["audit", "list", "--since", "2026-13-01"],
+            "no such day or time",
+        ),
+        (
+            &["audit", "list", "--since", "25:00"],
+            "no such day or time",
+        ),
+        (
+            &["audit", "list", "--request", "x"],
+            "has 26 letters and digits",
+        ),
+    ] {
+        let text = advice(&site, words);
+        assert!(text.contains(said), "{words:?}: {text}");
+        for theirs in [
+            "invalid digit",
+            "invalid socket",
+            "invalid IP address syntax",
+            "cannot parse",
+        ] {
+            assert!(!text.contains(theirs), "{words:?}: {text}");
+        }
+        let text = advice(&site, &[&["--json"], words].concat());
+        assert!(!text.contains("invalid digit"), "{text}");
+    }
+}
+
+#[test]
+fn what_was_so_already_is_said() {
+    let site = Site::new();
+    site.enrol("alice", "hotp", KEY);
+    let said = |words: &[&str]| {
+        let output = site.run(words);
+        assert!(output.status.success(), "{words:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    assert!(said(&["user", "enable", "alice"]).contains("alice@default was enabled already"));
+    assert_eq!(said(&["user", "disable", "alice"]), "");
+    assert!(said(&["user", "disable", "alice"]).contains("alice@default was disabled already"));
+    assert_eq!(said(&["user", "enable", "alice"]), "");
+    assert!(said(&["user", "unlock", "alice"]).contains("was not locked"));
+    for _ in 0..2 {
+        site.run_with(&["verify", "alice", "--otp-stdin"], "000000");
+    }
+    let ended = said(&["user", "unlock", "alice"]);
+    assert!(
+        ended.contains("Ended: ") && ended.contains("failure"),
+        "{ended}"
+    );
+    assert!(said(&["user", "unlock", "alice"]).contains("was not locked"));
+    let output = site.run(&["user", "set", "alice", "--group", "vpn"]);
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(shown.contains("open, no failures"), "{shown}");
+}
+
+#[test]
+fn there_is_a_man_page_for_each_command_and_none_for_help() {
+    let site = Site::new();
+    let dir = tempfile::tempdir().unwrap();
+    let wrote = site.json(&["man", dir.path().to_str().unwrap()]);
+    let files: Vec<&str> = wrote["files"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|file| file.as_str().unwrap())
+        .collect();
+    assert!(
+        files
+            .iter()
+            .any(|file| file.ends_with("oncegate-user-add.1"))
+    );
+    assert!(
+        files.len() > 50 && !files.iter().any(|file| file.contains("help")),
+        "{files:?}"
+    );
+    let page = std::fs::read_to_string(dir.path().join("oncegate-user.1")).unwrap();
+    assert!(!page.contains("user\\-help"), "{page}");
+}
+
+#[test]
+fn an_address_that_a_client_has_names_that_client() {
+    let site = Site::new();
+    site.json(&["client", "add", "radius", "first", "--address", "192.0.2.7"]);
+    site.json(&["client", "add", "radius", "third", "--address", "192.0.2.9"]);
+    for words in [
+        &[
+            "client",
+            "add",
+            "radius",
+            "second",
+            "--address",
+            "192.0.2.7",
+        ][..],
+        &[
+            "client",
+            "add",
+            "radius",
+            "second",
+            "--address",
+            "192.0.2.7/32",
+        ],
+        &["client", "set", "third", "--address", "192.0.2.7"],
+    ] {
+        let output = site.run(words);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(5), "{said}");
+        assert!(said.contains("client first has the address"), "{said}");
+        assert!(said.contains("client set first"), "{said}");
+    }
+    let output = site.run(&["client", "add", "radius", "first", "--address", "192.0.2.7"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("client first exists already"), "{said}");
+}
+
+#[test]
+fn the_first_user_of_a_realm_is_told() {
+    let site = Site::new();
+    let said = |name: &str| {
+        let output = site.run(&["user", "add", name]);
+        assert!(output.status.success(), "{name}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    assert_eq!(said("alice"), "");
+    assert!(said("bob@nowhere").contains("first user of the realm `nowhere`"));
+    assert_eq!(said("carol@nowhere"), "");
+    assert!(said("STAFF\\dave").contains("`staff`"));
+    site.json(&["client", "add", "api", "app", "--realm", "partners"]);
+    assert_eq!(said("erin@partners"), "");
+    assert!(
+        said("frank@where").contains("`where`"),
+        "a part of another realm's name"
+    );
+}
+
+#[test]
+fn the_line_to_try_a_client_with_holds_what_its_policy_asks_for() {
+    let site = Site::new();
+    let policy = site.path().join("policies/pin.toml");
+    let text = "[[rule]]\nname = \"everyone\"\nrequire = [\"pin\", \"otp\"]\n";
+    std::fs::write(policy, text).unwrap();
+    let tried = |words: &[&str]| {
+        let output = site.run(&[&["client", "add"], words].concat());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let address = ["--address", "192.0.2.1", "--policy", "pin"];
+    let text = tried(&[&["radius", "one"], &address[..]].concat());
+    assert!(text.contains("User-Password=PINCODE,"), "{text}");
+    let text = tried(&["radius", "two", "--address", "192.0.2.2"]);
+    assert!(text.contains("User-Password=CODE,"), "{text}");
+    let text = tried(&["api", "three", "--policy", "pin"]);
+    assert!(
+        text.contains(r#"\"pin\":\"PIN\",\"otp\":\"CODE\""#),
+        "{text}"
+    );
+}

@@ -130,8 +130,12 @@ pub(crate) async fn prune_audit(
     let before = time("before", &wanted.before)?;
     let store = app.service().store();
     let first = store.health().first;
-    app.service().prune_audit(before, by).await?;
-    let now = store.health().first;
+    let now = if wanted.dry_run {
+        first.max(store.prunable(before).await?.saturating_add(1))
+    } else {
+        app.service().prune_audit(before, by).await?;
+        store.health().first
+    };
     let pruned = api::AuditPruned {
         removed: now.saturating_sub(first),
         first: now,
@@ -226,7 +230,7 @@ fn wanted(app: &App, query: api::AuditQuery, limit: usize) -> Result<AuditQuery,
     };
     let request = query.request.as_deref().map(|text| {
         text.parse()
-            .map_err(|_| Failure::malformed("request: 26 characters, as answers give it"))
+            .map_err(|_| Failure::malformed("request: a request id has 26 letters and digits; the list shows them: oncegate audit list"))
     });
     // A name that cannot be read is in the audit as it was typed.
     let user = query

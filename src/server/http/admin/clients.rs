@@ -32,6 +32,7 @@ use crate::server::http::body::OptionalJson;
 use crate::server::http::body::Query;
 use crate::server::http::error::Failure;
 use crate::server::http::forms;
+use crate::service::admin::AdminError;
 use crate::service::admin::ClientPatch;
 use crate::service::admin::NewRadiusClient;
 use crate::store::By;
@@ -129,9 +130,11 @@ pub(crate) async fn create_client(
                 require: require.unwrap_or_default(),
                 challenge: challenge.unwrap_or(true),
             };
-            let name = new.name.clone();
+            let (name, wanted) = (new.name.clone(), new.addresses.clone());
             let added = service.add_radius_client(new, by).await;
-            (added.map_err(|error| exists(&name, error))?, None)
+            let refused =
+                |error| taken(&app, &name, &wanted, &error).unwrap_or_else(|| exists(&name, error));
+            (added.map_err(refused)?, None)
         }
         ClientCreate::Api {
             name,
@@ -151,6 +154,13 @@ pub(crate) async fn create_client(
         }
     };
     Ok(created(&app, StatusCode::CREATED, &client, key.as_ref()))
+}
+
+/// A conflict of the networks that a client shall have with those of another one.
+fn taken(app: &App, name: &str, wanted: &[IpNet], error: &AdminError) -> Option<Failure> {
+    matches!(error, AdminError::Conflict(_))
+        .then(|| tell::address_taken(app, name, wanted))
+        .flatten()
 }
 
 /// A client.
@@ -216,9 +226,12 @@ pub(crate) async fn change_client(
         scopes,
     };
     let service = app.service();
+    let wanted = patch.addresses.clone().unwrap_or_default();
     let changed = service.set_client(&name, patch, expected, by).await;
     let present = async || service.client(&name).ok().map(|client| client.revision);
-    let tell = async |error| tell::client(&name, error);
+    let tell = async |error| {
+        taken(&app, &name, &wanted, &error).unwrap_or_else(|| tell::client(&name, error))
+    };
     let client = conditional(changed, expected, present, tell).await?;
     let shown = forms::client(&client, service.now());
     Ok(answer::record(StatusCode::OK, &shown, client.revision))
@@ -322,7 +335,7 @@ fn require(text: &str) -> Result<Require, Failure> {
     word("require_message_authenticator", text, "true, false, auto")
 }
 
-/// How long an old secret works when the caller does not say: a day to change the gear.
+/// How long an old secret works when the caller does not say: a day to change it at the NAS.
 const GRACE: Duration = Duration::from_hours(24);
 /// Longest time for two valid secrets: a forgotten one is a leak.
 const GRACE_MAX: Duration = Duration::from_hours(24 * 90);

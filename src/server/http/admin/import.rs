@@ -9,6 +9,7 @@ use axum::response::Response;
 
 use crate::api;
 use crate::api::Problem;
+use crate::model::id::Serial;
 use crate::server::http::App;
 use crate::server::http::admin::tokens;
 use crate::server::http::admin::user_key;
@@ -74,7 +75,7 @@ pub(crate) async fn import(
                 _ => "malformed",
             }
             .to_owned(),
-            detail: why.to_string(),
+            detail: told(rows.get(row), &why),
         });
     let imported = api::Imported {
         users: made.users,
@@ -83,6 +84,30 @@ pub(crate) async fn import(
         refused: refused.collect(),
     };
     Ok(answer::json(StatusCode::OK, &imported))
+}
+
+/// Why a row cannot be made, with the name of its user.
+fn told(row: Option<&ImportRow>, why: &AdminError) -> String {
+    let Some(ImportRow { user, .. }) = row else {
+        return why.to_string();
+    };
+    match why {
+        AdminError::NotFound(what) => format!("there is no {what} {user}"),
+        AdminError::SeedTaken(serial) => {
+            let serial = serial.as_ref().map_or("SERIAL", Serial::as_str);
+            format!(
+                "{why}; remove that token: oncegate token remove {serial}; if the two users share the device, \
+                 let it count for both: oncegate token link {serial} {user}"
+            )
+        }
+        _ => {
+            let text = why.to_string();
+            match text.strip_prefix("the user ") {
+                Some(rest) => format!("the user {user} {rest}"),
+                None => text,
+            }
+        }
+    }
 }
 
 fn read(row: api::ImportRow, users: bool) -> Result<ImportRow, Failure> {

@@ -3,7 +3,10 @@
 //! Only names in canonical form are repeated: whatever else was sent may be a secret in the wrong
 //! place, or text that drives a terminal.
 
+use ipnet::IpNet;
+
 use crate::diagnostic::shell;
+use crate::model::client::Access;
 use crate::model::client::is_client_name;
 use crate::model::id::Serial;
 use crate::model::kind::Kind;
@@ -122,6 +125,25 @@ pub(super) fn client_exists(name: &str, taken: bool, error: AdminError) -> Failu
             .advise("see which one has it: oncegate client list"),
         other => other.into(),
     }
+}
+
+/// The client that has one of these networks already.
+pub(super) fn address_taken(app: &App, name: &str, wanted: &[IpNet]) -> Option<Failure> {
+    let all = app.service().clients().all();
+    let found = all.iter().find_map(|client| match &client.access {
+        Access::Radius(radius) if client.name != name => {
+            let is_wanted = |one: &&IpNet| wanted.iter().any(|wanted| wanted.trunc() == **one);
+            let network = radius.addresses.iter().find(is_wanted)?;
+            Some((client.name.as_str(), network))
+        }
+        _ => None,
+    });
+    let (other, network) = found?;
+    let detail = format!("client {name}: the client {other} has the address {network} already");
+    Some(Failure::Conflict(detail.into()).advise(format!(
+        "give another one, change that one: oncegate client set {other} --address CIDR, or remove it: \
+         oncegate client remove {other}"
+    )))
 }
 
 /// What the caller wants of a token.
