@@ -568,6 +568,15 @@ async fn patch<T: Serialize + Sync>(
     change: &T,
 ) -> Result<(), CliError> {
     let api = context.transport().await?;
+    patch_over(&api, context, user, change).await
+}
+
+async fn patch_over<T: Serialize + Sync>(
+    api: &Transport,
+    context: &Context,
+    user: &str,
+    change: &T,
+) -> Result<(), CliError> {
     let path = admin(&["users", user]);
     let _: Record = api.call(Method::PATCH, &path, Some(change)).await?;
     // With the lock and the tokens.
@@ -587,7 +596,7 @@ async fn disable(context: &Context, user: &str, disabled: bool) -> Result<(), Cl
         disabled: Some(disabled),
         ..UserChange::default()
     };
-    patch(context, user, &change).await
+    patch_over(&api, context, user, &change).await
 }
 
 /// Ends a lock, and says what it was.

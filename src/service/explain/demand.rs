@@ -206,14 +206,14 @@ fn forms(
     forms
 }
 
-/// All tokens of the user; `counted` are those whose codes count; `refused` says why none does, where it is
+/// All tokens of the user; `counted` are those whose codes count; `missing` says why none does, where it is
 /// not for the tokens alone.
 pub(super) fn tokens(
     view: &View,
     policy: &Policy,
     factors: &[Factor],
     counted: &[&Serial],
-    refused: Option<Reason>,
+    missing: Option<Reason>,
     locks_at: UnixTime,
 ) -> Vec<TokenShown> {
     let shown = view.tokens.iter().map(|(token, state)| {
@@ -239,7 +239,7 @@ pub(super) fn tokens(
             let kinds: Vec<_> = policy.otp.kinds.iter().map(|kind| kind.as_str()).collect();
             Some(format!("the policy takes {}", kinds.join(", ")))
         } else {
-            Some(match refused {
+            Some(match missing {
                 Some(Reason::NoPin) => {
                     "the rule asks for a PIN too, and the user has none".to_owned()
                 }

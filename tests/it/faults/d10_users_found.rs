@@ -592,9 +592,9 @@ fn an_empty_list_says_what_is_known_to_be_wrong() {
     // What is known and has no record is a plain list.
     let (_, text) = run(&["audit", "list", "--action", "user_erase"]);
     assert_eq!(text, "No records.\n");
-    let (_, text) = run(&["user", "list", "--after", "zzz"]);
+    let (_, text) = run(&["user", "list", "--after", "zzz@zz"]);
     assert!(
-        text.contains("No such users behind zzz.") && !text.contains("Make one"),
+        text.contains("No such users behind zzz@zz.") && !text.contains("Make one"),
         "{text}"
     );
     let (_, text) = run(&["user", "list", "--limit", "0"]);

@@ -409,9 +409,9 @@ fn what_the_server_refuses_is_said_with_what_is_malformed() {
     let (exit, said) = import(&site, text.as_bytes(), &[]);
     assert_eq!(exit, Some(2), "{said}");
     for word in [
-        "people.csv:2: error: the user alice@default exists already",
-        "people.csv:3:7: error: email",
-        "people.csv:4: error: the user bob@staff exists already",
+        "people.csv:2: the user alice@default exists already",
+        "people.csv:3:7: email",
+        "people.csv:4: the user bob@staff exists already",
         "3 rows cannot be imported",
         "--on-conflict skip",
         "token import",

@@ -227,7 +227,6 @@ fn what_destroys_is_confirmed() {
             "--to",
             "api:lee",
         ],
-        &["audit", "prune", "--before", "400d"],
         &["user", "erase", "alice"],
         &["user", "remove", "alice"],
         &["device", "remove", "DEVICE-1"],
