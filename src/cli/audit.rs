@@ -322,8 +322,9 @@ async fn verify(context: &Context) -> Result<Exit, CliError> {
         .show(&chain, |chain| match (chain.intact, chain.first_bad) {
             (true, _) => {
                 let (good, first) = (chain.good, chain.first);
+                let as_was = if good == 1 { "it was" } else { "they were" };
                 let good = output::count(good, "record");
-                let mut text = format!("The chain is intact: {good} as written.\n");
+                let mut text = format!("The chain is intact: {good} as {as_was} written.\n");
                 if first > 1 {
                     push!(
                         text,

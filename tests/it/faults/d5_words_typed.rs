@@ -250,7 +250,7 @@ fn what_destroys_is_confirmed() {
         assert_eq!(terminal.end().1.code(), Some(1), "{words:?}");
     }
     assert_eq!(seq(), before, "nothing was changed");
-    for words in [destroying[3], destroying[0], destroying[6]] {
+    for words in [destroying[3], destroying[0], destroying[5]] {
         let mut command = crate::support::daemon::command(&site.path());
         command.args(words);
         let mut terminal = Terminal::start(command);
