@@ -709,7 +709,7 @@ mod tests {
             text.contains("weak \\u{1b}[2J") && text.contains("fix: do this"),
             "{text}"
         );
-        assert!(text.ends_with("1 warnings, 0 failures\n"), "{text}");
+        assert!(text.ends_with("1 warning, 0 failures\n"), "{text}");
     }
 
     #[test]
