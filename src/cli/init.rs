@@ -1,6 +1,5 @@
 //! `oncegate init`: a new installation.
 
-use std::path::Path;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -14,11 +13,12 @@ use crate::cli::error::Exit;
 use crate::cli::transport::Transport;
 use crate::cli::transport::admin;
 use crate::daemon;
+use crate::daemon::Site;
 
 /// Make an installation: configuration, master key, store, policies, first API key
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  oncegate init --dir /var/lib/oncegate\n\
-    An existing installation is left as it is (exit code 5).")]
+    An existing installation is left as it is (exit code 5); an interrupted init is finished.")]
 pub(super) struct Init {}
 
 #[derive(Serialize)]
@@ -39,21 +39,17 @@ impl Init {
             );
         }
         let dir = context.dir.as_path();
-        refuse_second(dir)?;
-        let files = daemon::init(dir)?;
-        let site = context.site()?;
-        let api = Transport::of_site(&site).await?;
-        let body = client::ApiBody {
-            kind: "api",
-            name: FIRST,
-            scopes: &["admin".to_owned(), "verify".to_owned()],
-            policy: None,
-            realm: None,
+        let mut begun = daemon::init(dir)?;
+        let created = match first_client(&context.site()?, begun.resumed).await {
+            Err(error) if error.exit == Exit::Conflict => {
+                begun.finish()?;
+                return Err(error);
+            }
+            done => done?,
         };
-        let created: ClientCreated = api.post(&admin(&["clients"]), &body).await?;
         let made = Made {
             dir: dir.to_owned(),
-            files,
+            files: std::mem::take(&mut begun.files),
             key: created.key.unwrap_or_default(),
         };
         context.out.show(&made, |made| {
@@ -72,27 +68,30 @@ impl Init {
             );
             text
         })?;
+        begun.finish()?;
         Ok(Exit::Done)
     }
 }
 
-/// What is there already is somebody's; not a byte of it is touched.
-fn refuse_second(dir: &Path) -> Result<(), CliError> {
-    let traces = ["oncegate.toml", "master.key", "store"];
-    match traces
-        .iter()
-        .map(|name| dir.join(name))
-        .find(|path| path.symlink_metadata().is_ok())
-    {
-        None => Ok(()),
-        Some(path) => {
-            let message = format!(
-                "{} exists: an installation is there already",
-                path.display()
-            );
-            Err(CliError::new(Exit::Conflict, message)
-                .remedy("use it as it is, or name another directory: --dir DIR"))
-        }
+/// The first client, and its key. It is there after an earlier try that ended before it had shown the key.
+async fn first_client(site: &Site, resumed: bool) -> Result<ClientCreated, CliError> {
+    let api = Transport::of_site(site).await?;
+    let body = client::ApiBody {
+        kind: "api",
+        name: FIRST,
+        scopes: &["admin".to_owned(), "verify".to_owned()],
+        policy: None,
+        realm: None,
+    };
+    match api.post(&admin(&["clients"]), &body).await {
+        Err(error) if resumed && error.exit == Exit::Conflict => Err(CliError::new(
+            Exit::Conflict,
+            format!("the installation is there already, with the API client `{FIRST}`"),
+        )
+        .remedy(format!(
+            "use it as it is; if the client's key was not shown, make another: oncegate client rotate {FIRST}"
+        ))),
+        done => done,
     }
 }
 

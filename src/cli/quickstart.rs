@@ -224,7 +224,7 @@ async fn prepare(context: &Context, marker: &Path) -> Result<bool, CliError> {
     }
     let is_new = !context.is_installed();
     if is_new {
-        daemon::init(&context.dir)?;
+        daemon::init(&context.dir)?.finish()?;
     } else {
         let taken = |why: &str| {
             let dir = context.dir.display();

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::fs::DirBuilder;
+use std::fs::File;
 use std::fs::OpenOptions;
 use std::io;
 use std::io::Write;
@@ -23,25 +24,83 @@ use crate::secret::Key256;
 use crate::secret::SystemEntropy;
 use crate::secret::random;
 
-/// Creates `dir` (0700) with `oncegate.toml`, `master.key` (0600), `store/` and `policies/`;
-/// returns what was written, in order. On a failure everything it made is removed again.
-pub fn init(dir: &Path) -> Result<Vec<PathBuf>, StartError> {
-    for name in ["oncegate.toml", "master.key", "store"] {
-        let path = dir.join(name);
-        if path.symlink_metadata().is_ok() {
-            return Err(StartError::Conflict {
-                what: format!(
-                    "{} exists: {} is an installation already",
-                    path.display(),
-                    dir.display()
-                ),
-                remedy: "nothing was changed; use it, or choose another directory with --dir"
-                    .to_owned(),
-            });
-        }
+/// An installation that is whole, but for what its maker does last.
+#[must_use = "what was begun is finished by `finish`"]
+pub struct Installation {
+    /// What was written, in order; without what an earlier try had put in its place.
+    pub files: Vec<PathBuf>,
+    /// Whether an earlier try was interrupted after it had made all files.
+    pub resumed: bool,
+    staged: PathBuf,
+    /// Held until the end: two at the same time would remove each other's files.
+    _lock: File,
+}
+
+impl Installation {
+    /// All is done; from now on the installation is left as it is.
+    pub fn finish(self) -> Result<(), StartError> {
+        fs::remove_dir_all(&self.staged).map_err(|error| unwritable(&self.staged, &error))
     }
-    let mut made = Made::default();
-    made.directory(dir)?;
+}
+
+/// Creates `dir` (0700) with `oncegate.toml`, `master.key` (0600), `store/` and `policies/`.
+///
+/// ```text
+/// all of it is made in DIR/init.unfinished, the configuration last
+///   -> each part is moved to its place, the configuration last
+///   -> Installation::finish removes DIR/init.unfinished
+/// ```
+///
+/// Interrupted, the next call begins again where nothing was moved, and moves the rest where all was made:
+/// outside `init.unfinished` nothing is removed or overwritten.
+pub fn init(dir: &Path) -> Result<Installation, StartError> {
+    let made_dir = directory(dir)?;
+    let lock = File::open(dir).map_err(|error| unreadable(dir, &error))?;
+    if lock.try_lock().is_err() {
+        return Err(StartError::InUse {
+            dir: dir.display().to_string(),
+        });
+    }
+    let staged = dir.join(STAGED);
+    let begun = is_there(&staged);
+    let (staged_config, config) = (staged.join(CONFIG), dir.join(CONFIG));
+    let mut files = Vec::new();
+    if begun && is_there(&config) && !is_there(&staged_config) {
+        return Ok(Installation {
+            files,
+            resumed: true,
+            staged,
+            _lock: lock,
+        });
+    }
+    refuse_present(dir, &staged)?;
+    if !is_there(&staged_config) {
+        if begun {
+            fs::remove_dir_all(&staged).map_err(|error| unwritable(&staged, &error))?;
+        }
+        make(&staged).inspect_err(|_| {
+            // Best effort: the cause is being reported, and all that is there is ours.
+            let _ = fs::remove_dir_all(&staged);
+            if made_dir {
+                let _ = fs::remove_dir(dir);
+            }
+        })?;
+    }
+    if made_dir {
+        files.push(dir.to_owned());
+    }
+    place(&staged, dir, &mut files)?;
+    Ok(Installation {
+        files,
+        resumed: begun,
+        staged,
+        _lock: lock,
+    })
+}
+
+/// Makes all parts in `staged`.
+fn make(staged: &Path) -> Result<(), StartError> {
+    directory(staged)?;
     let key: [u8; 32] = random(&SystemEntropy).map_err(|error| {
         failed(
             error.to_string(),
@@ -49,21 +108,114 @@ pub fn init(dir: &Path) -> Result<Vec<PathBuf>, StartError> {
         )
     })?;
     let key = Zeroizing::new(key);
-    made.file(&dir.join("master.key"), encode_key(&key).as_bytes())?;
-    let policies = dir.join("policies");
-    made.directory(&policies)?;
-    for source in policy::shipped() {
-        let name = Path::new(source.name()).file_name().unwrap_or_default();
-        made.file(&policies.join(name), source.text().as_bytes())?;
+    file(&staged.join("master.key"), encode_key(&key).as_bytes())?;
+    let policies = staged.join(POLICIES);
+    directory(&policies)?;
+    for (name, text) in shipped() {
+        file(&policies.join(name), text.as_bytes())?;
     }
-    let store = dir.join("store");
-    made.directory(&store)?;
+    sync_directory(&policies)?;
+    let store = staged.join("store");
+    directory(&store)?;
     super::create_store(&store, Key256::new(*key))?;
-    // Written last: a directory with a configuration is a whole installation.
-    made.file(&dir.join("oncegate.toml"), TEMPLATE.as_bytes())?;
-    sync_directory(dir)?;
-    Ok(made.finish())
+    let half = staged.join("oncegate.toml.new");
+    file(&half, TEMPLATE.as_bytes())?;
+    sync_directory(staged)?;
+    // From here on all of it is made.
+    rename(&half, &staged.join(CONFIG))?;
+    sync_directory(staged)
 }
+
+/// Moves the parts that are not in their place yet, and notes which.
+fn place(staged: &Path, dir: &Path, files: &mut Vec<PathBuf>) -> Result<(), StartError> {
+    put(staged, dir, "master.key", files)?;
+    let policies = dir.join(POLICIES);
+    if directory(&policies)? {
+        files.push(policies.clone());
+    }
+    for (name, _) in shipped() {
+        put(&staged.join(POLICIES), &policies, &name, files)?;
+    }
+    sync_directory(&policies)?;
+    put(staged, dir, "store", files)?;
+    sync_directory(dir)?;
+    // Last: a directory with a configuration is a whole installation.
+    put(staged, dir, CONFIG, files)?;
+    sync_directory(dir)
+}
+
+fn put(from: &Path, to: &Path, name: &str, files: &mut Vec<PathBuf>) -> Result<(), StartError> {
+    let (from, to) = (from.join(name), to.join(name));
+    if !is_there(&from) && is_there(&to) {
+        return Ok(());
+    }
+    match fs::rename(&from, &to) {
+        // Policies may lie on another file system.
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices && from.is_file() => {
+            let octets = fs::read(&from).map_err(|error| unreadable(&from, &error))?;
+            let half = to.with_extension("new");
+            let _ = fs::remove_file(&half);
+            file(&half, &octets)?;
+            rename(&half, &to)?;
+            fs::remove_file(&from).map_err(|error| unwritable(&from, &error))?;
+        }
+        done => done.map_err(|error| unwritable(&to, &error))?,
+    }
+    files.push(to);
+    Ok(())
+}
+
+/// What is there already is somebody's: not a byte of it is touched. What was moved from `staged` is not
+/// there any more.
+fn refuse_present(dir: &Path, staged: &Path) -> Result<(), StartError> {
+    let whole = is_there(&staged.join(CONFIG));
+    let policies = shipped().map(|(name, _)| format!("{POLICIES}/{name}"));
+    let parts = [CONFIG, "master.key", "store"].map(str::to_owned);
+    for part in parts.into_iter().chain(policies) {
+        let path = dir.join(&part);
+        let moved = whole && !is_there(&staged.join(&part));
+        // The same policy again: interrupted between two file systems.
+        let same = || fs::read(&path).ok() == fs::read(staged.join(&part)).ok();
+        if is_there(&path) && !moved && !(whole && part.starts_with(POLICIES) && same()) {
+            let remedy = if whole {
+                format!(
+                    "an `init` was interrupted, and this is not of it: move one of them away, {} or {}",
+                    path.display(),
+                    staged.display()
+                )
+            } else {
+                "nothing was changed; use it as it is, or choose another directory with --dir"
+                    .to_owned()
+            };
+            return Err(StartError::Conflict {
+                what: format!(
+                    "{} exists: an installation is there already",
+                    path.display()
+                ),
+                remedy,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The policies that come with the program: file name and text.
+fn shipped() -> impl Iterator<Item = (String, String)> {
+    policy::shipped().into_iter().map(|source| {
+        let name = Path::new(source.name()).file_name().unwrap_or_default();
+        let name = name.to_string_lossy().into_owned();
+        (name, source.text().to_owned())
+    })
+}
+
+fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+/// Where an installation is made before its parts are moved to their places.
+const STAGED: &str = "init.unfinished";
+const CONFIG: &str = "oncegate.toml";
+const POLICIES: &str = "policies";
 
 /// Reads the master key from where the configuration says it is.
 pub(crate) fn master_key(place: &MasterKey) -> Result<Key256, StartError> {
@@ -145,81 +297,48 @@ fn decode_key(text: &str) -> Option<Key256> {
     Some(Key256::new(*key))
 }
 
-/// What was made so far; removed again unless it becomes a whole.
-#[derive(Default)]
-struct Made {
-    paths: Vec<PathBuf>,
-    directories: Vec<PathBuf>,
-    whole: bool,
-}
-
-impl Made {
-    fn directory(&mut self, path: &Path) -> Result<(), StartError> {
-        match DirBuilder::new().mode(0o700).create(path) {
-            Ok(()) => {
-                self.directories.push(path.to_owned());
-                self.paths.push(path.to_owned());
-                Ok(())
-            }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {
-                let mode = fs::metadata(path)
-                    .map_err(|error| unwritable(path, &error))?
-                    .mode();
-                if mode & 0o077 == 0 {
-                    return Ok(());
-                }
+/// Makes a private directory, or a private one of what is there; whether it is new.
+fn directory(path: &Path) -> Result<bool, StartError> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {
+            let mode = fs::metadata(path)
+                .map_err(|error| unwritable(path, &error))?
+                .mode();
+            if mode & 0o077 != 0 {
                 let private = fs::Permissions::from_mode(0o700);
-                fs::set_permissions(path, private).map_err(|error| unwritable(path, &error))
+                fs::set_permissions(path, private).map_err(|error| unwritable(path, &error))?;
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(failed(
-                format!(
-                    "{} cannot be made: its parent directory does not exist",
-                    path.display()
-                ),
-                "make the parent directory first",
-            )),
-            Err(error) => Err(unwritable(path, &error)),
+            Ok(false)
         }
-    }
-
-    fn file(&mut self, path: &Path, content: &[u8]) -> Result<(), StartError> {
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path);
-        let mut file = file.map_err(|error| unwritable(path, &error))?;
-        self.paths.push(path.to_owned());
-        let written = file.write_all(content).and_then(|()| file.sync_all());
-        written.map_err(|error| unwritable(path, &error))
-    }
-
-    fn finish(mut self) -> Vec<PathBuf> {
-        self.whole = true;
-        std::mem::take(&mut self.paths)
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(failed(
+            format!(
+                "{} cannot be made: its parent directory does not exist",
+                path.display()
+            ),
+            "make the parent directory first",
+        )),
+        Err(error) => Err(unwritable(path, &error)),
     }
 }
 
-impl Drop for Made {
-    fn drop(&mut self) {
-        if self.whole {
-            return;
-        }
-        // Best effort: the cause is being reported, and what stays behind is empty or ours.
-        for path in self.paths.iter().rev() {
-            if self.directories.contains(path) && path.ends_with("store") {
-                let _ = fs::remove_dir_all(path);
-            } else if self.directories.contains(path) {
-                let _ = fs::remove_dir(path);
-            } else {
-                let _ = fs::remove_file(path);
-            }
-        }
-    }
+fn file(path: &Path, content: &[u8]) -> Result<(), StartError> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
+    let mut file = file.map_err(|error| unwritable(path, &error))?;
+    let written = file.write_all(content).and_then(|()| file.sync_all());
+    written.map_err(|error| unwritable(path, &error))
+}
+
+fn rename(from: &Path, to: &Path) -> Result<(), StartError> {
+    fs::rename(from, to).map_err(|error| unwritable(to, &error))
 }
 
 fn sync_directory(path: &Path) -> Result<(), StartError> {
-    let synced = fs::File::open(path).and_then(|directory| directory.sync_all());
+    let synced = File::open(path).and_then(|directory| directory.sync_all());
     synced.map_err(|error| unwritable(path, &error))
 }
 
@@ -232,7 +351,7 @@ fn unwritable(path: &Path, error: &io::Error) -> StartError {
         io::ErrorKind::PermissionDenied => {
             "run as the user who owns the directory, or choose another with --dir"
         }
-        _ => "see the cause; nothing was changed",
+        _ => "see the cause, then run `oncegate init` again: it goes on from there",
     };
     failed(
         format!("{} cannot be written: {error}", path.display()),

@@ -56,6 +56,7 @@ pub mod logging;
 mod reload;
 mod run;
 
+pub use install::Installation;
 pub use install::init;
 pub use run::serve;
 

@@ -459,7 +459,8 @@ impl Attempt {
         }
         // A device that is bound has not logged anybody in.
         let accept = compared.success == Success::Accept && self.purpose != Purpose::Enrol;
-        if accept {
+        // A code that an administrator or operator presents is no login: it forgives nothing.
+        if accept && self.channel != Channel::Admin {
             user = user.succeeded(self.source(), &self.lockout, self.at);
         }
         let reason = match compared.success {

@@ -14,7 +14,9 @@ use crate::otp::Algorithm;
 use crate::otp::Digits;
 use crate::otp::Period;
 use crate::otp::ahead::Ahead;
+use crate::otp::normal::NormalKey;
 use crate::otp::recovery::Used;
+use crate::otp::throttle::Block;
 use crate::otp::throttle::Throttle;
 use crate::otp::totp::Drift;
 use crate::secret::OtpKey;
@@ -55,6 +57,16 @@ pub struct Token {
 }
 
 impl Token {
+    /// The key as HMAC takes it: of two tokens with one, each would accept the same code once.
+    pub fn normal_key(&self) -> NormalKey {
+        NormalKey::of(&self.key, self.algorithm)
+    }
+
+    /// Seconds per step where its moving factor counts time.
+    pub fn counts_time(&self) -> Option<Period> {
+        (self.kind == Kind::Totp).then_some(self.period)
+    }
+
     /// Where it stands at `at`: what has expired is not in use, whether or not anybody has noted it.
     pub fn state_at(&self, at: UnixTime) -> LifeCycle {
         let expired = self.expires.is_some_and(|end| at >= end);
@@ -120,6 +132,13 @@ impl TokenState {
     /// Whether an administrator's unlocking changes anything about it.
     pub fn is_locked(&self) -> bool {
         self.throttle != Throttle::default() || self.card_errors() > 0
+    }
+
+    /// Whether it is locked until an administrator unlocks: after too many failures, or a card after its
+    /// wrong answers.
+    pub fn is_locked_for_good(&self) -> bool {
+        let card = self.issued.filter(|issued| issued.pair.is_some());
+        self.throttle.block == Block::Hard || card.is_some_and(|one| one.is_spent())
     }
 
     /// After an administrator unlocked.

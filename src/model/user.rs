@@ -507,6 +507,30 @@ impl UserState {
         after
     }
 
+    /// Whether some place is refused for a time.
+    pub fn waits(&self, at: UnixTime) -> bool {
+        let known = self.known.iter().map(|known| known.throttle);
+        known.chain([self.throttle]).any(|one| one.waits(at))
+    }
+
+    /// Whether some place is refused until an administrator unlocks.
+    pub fn is_locked_for_good(&self) -> bool {
+        let known = self.known.iter().map(|known| known.throttle);
+        known
+            .chain([self.throttle])
+            .any(|one| one.block == Block::Hard)
+    }
+
+    /// After an operator ended the waits and timed locks: what was counted stays, of the year as well.
+    #[must_use]
+    pub fn without_waits(mut self) -> Self {
+        self.throttle = self.throttle.without_wait();
+        for known in &mut self.known {
+            known.throttle = known.throttle.without_wait();
+        }
+        self
+    }
+
     /// After an administrator unlocked: no failures, no locks.
     #[must_use]
     pub fn unlocked(self) -> Self {

@@ -55,9 +55,10 @@ const PURPOSES: [Purpose; 5] = [
 ];
 
 /// Every action of the audit that tells nothing.
-const SILENT: [&str; 32] = [
+const SILENT: [&str; 33] = [
     "user_add",
     "user_unlock",
+    "user_end_waits",
     "bypass_grant",
     "bypass_end",
     "exemption_grant",

@@ -29,6 +29,7 @@ pub mod ahead;
 pub mod card;
 pub mod hotp;
 pub mod issued;
+pub mod normal;
 pub mod recovery;
 pub mod throttle;
 pub mod totp;

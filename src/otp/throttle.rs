@@ -161,6 +161,24 @@ impl Throttle {
         }
     }
 
+    /// Whether attempts are refused for a time.
+    pub fn waits(&self, now: UnixTime) -> bool {
+        self.block != Block::Hard && self.check(now).is_err()
+    }
+
+    /// The state after an operator ended the wait: what was counted stays, and a hard lock is an
+    /// administrator's to end.
+    #[must_use]
+    pub fn without_wait(self) -> Self {
+        match self.block {
+            Block::Hard => self,
+            _ => Self {
+                block: Block::None,
+                ..self
+            },
+        }
+    }
+
     /// The state after an administrator unlocked: as if nothing had happened.
     pub fn unlocked() -> Self {
         Self::default()

@@ -48,7 +48,8 @@ impl Locks {
         self.0.lock().expect(UNPOISONED).forget(user);
     }
 
-    fn is_now(&self, user: &UserKey, state: &UserState, at: UnixTime) {
+    /// This is the user's state now.
+    pub(crate) fn is_now(&self, user: &UserKey, state: &UserState, at: UnixTime) {
         let until = match state.throttle.check(at) {
             Err(Blocked::Locked { until }) => Some(until),
             _ => None,

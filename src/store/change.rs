@@ -334,6 +334,7 @@ fn writes(
         Change::RemoveUser(key, expected) => users::remove_user(rows, key, *expected, keys),
         Change::EraseUser(key) => users::erase_user(rows, key, keys),
         Change::Unlock(key) => users::unlock(rows, key),
+        Change::EndWaits(key) => users::end_waits(rows, key, keys.now),
         Change::SetWaiver {
             user,
             which,
@@ -525,12 +526,13 @@ pub(super) fn refuse_key(
     token: &Token,
     keys: Keys<'_>,
 ) -> Result<(), StoreError> {
+    let normal = token.normal_key();
     for (key, _) in tokens_of(rows, user)? {
         let link = |row: &[u8]| Ok(record::link_target(row).map(<[u8]>::to_vec));
         let target = rows.get(Table::Tokens, &key, link)?.flatten();
         let key = target.as_deref().unwrap_or(&key);
         let other = rows.get(Table::Tokens, key, |row| record::token(row, keys.sealer))?;
-        let same = other.is_some_and(|other| other.key == token.key);
+        let same = other.is_some_and(|other| other.normal_key() == normal);
         refuse_if(same, "the user has a token with this key already")?;
     }
     Ok(())
@@ -659,10 +661,10 @@ pub(super) fn token_gone(
     writes.extend(seed.map(|seed| gone(Table::Seeds, seed)));
     // Only keys that came from outside can come again.
     if moving.last.is_some() && matches!(token.kind, Kind::Totp | Kind::Hotp) {
-        let key = record::retired_key(&token, sealer);
+        let key = record::retired_key(&token.normal_key(), sealer);
         let retired = Retired {
             serial: serial.clone(),
-            period: (token.kind == Kind::Totp).then_some(token.period),
+            period: token.counts_time(),
             moving,
         };
         writes.push(put(Table::Retired, key, record::retired_row(&retired)?));

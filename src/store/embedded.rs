@@ -34,9 +34,9 @@ use crate::model::user::User;
 use crate::model::user::UserState;
 use crate::model::user::Waiver;
 use crate::model::user_key::UserKey;
+use crate::otp::normal::NormalKey;
 use crate::secret::Entropy;
 use crate::secret::Key256;
-use crate::secret::OtpKey;
 use crate::store::Answer;
 use crate::store::AuditQuery;
 use crate::store::By;
@@ -490,7 +490,7 @@ impl Store for Embedded {
         })
     }
 
-    fn with_key<'a>(&'a self, key: &'a OtpKey) -> Answer<'a, Option<Serial>> {
+    fn with_key<'a>(&'a self, key: &'a NormalKey) -> Answer<'a, Option<Serial>> {
         Box::pin(async move {
             let seed = record::seed_key(key, &self.reading.sealer);
             let rows = self.reading.fold.reader();
@@ -499,6 +499,14 @@ impl Store for Embedded {
                 let serial = serial.and_then(|serial| serial.parse().ok());
                 serial.ok_or(UNREADABLE)
             })
+        })
+    }
+
+    fn retired_with<'a>(&'a self, key: &'a NormalKey) -> Answer<'a, Option<Retired>> {
+        Box::pin(async move {
+            let key = record::retired_key(key, &self.reading.sealer);
+            let rows = self.reading.fold.reader();
+            rows.get(Table::Retired, &key, record::retired)
         })
     }
 

@@ -13,8 +13,8 @@ use crate::model::token::Token;
 use crate::model::token::TokenState;
 use crate::model::user::User;
 use crate::model::user_key::UserKey;
+use crate::otp::normal::NormalKey;
 use crate::secret::Entropy;
-use crate::secret::OtpKey;
 use crate::store::StoreError;
 use crate::store::change;
 use crate::store::change::Keys;
@@ -122,7 +122,7 @@ impl Prepared {
         let mut writes = Vec::with_capacity(self.0.len() * 2);
         let mut users: HashMap<UserKey, u64> = HashMap::new();
         let (mut serials, mut seeds) = (HashSet::new(), HashSet::new());
-        let mut tokens: HashMap<UserKey, Vec<OtpKey>> = HashMap::new();
+        let mut tokens: HashMap<UserKey, Vec<NormalKey>> = HashMap::new();
         for ready in self.0 {
             let (token, made) = match ready {
                 Ready::User(key, write, person) => {
@@ -145,9 +145,10 @@ impl Prepared {
                 change::refuse_twin(rows, &owner, &token, keys)?;
             }
             let others = tokens.entry(token.user.clone()).or_default();
-            let twin = others.contains(&token.key);
+            let normal = token.normal_key();
+            let twin = others.contains(&normal);
             change::refuse_if(twin, "the user has a token with this key already")?;
-            others.push(token.key.clone());
+            others.push(normal);
             let seed = record::seed_of(&token, keys.sealer);
             let twice = seed.is_some_and(|seed| !seeds.insert(seed));
             change::refuse_if(twice, SEED_TAKEN)?;

@@ -68,9 +68,9 @@ use crate::model::user::UserState;
 use crate::model::user::Waiver;
 use crate::model::user_key::UserKey;
 use crate::otp::Period;
+use crate::otp::normal::NormalKey;
 use crate::secret::EntropyError;
 use crate::secret::Key256;
-use crate::secret::OtpKey;
 use crate::time::UnixTime;
 
 pub(crate) mod catch_up;
@@ -117,7 +117,9 @@ pub(crate) use change::ACCEPT_CLOCK;
 pub(crate) use change::FROZEN;
 pub use import::Import;
 pub use loaded::LoadedFile;
+pub(crate) use new_token::OTHER_USE;
 pub(crate) use new_token::SEED_TAKEN;
+pub(crate) use users::LOCKED_FOR_GOOD;
 pub(crate) use users::OWN_REMOVAL;
 pub use words::ACTIONS;
 
@@ -184,7 +186,10 @@ pub trait Store: Send + Sync + 'static {
     fn retired(&self, after: Option<Vec<u8>>, limit: usize) -> Answer<'_, Vec<(Vec<u8>, Retired)>>;
 
     /// The token that has this key, ended ones too, of the kinds whose keys come from outside or are shown.
-    fn with_key<'a>(&'a self, key: &'a OtpKey) -> Answer<'a, Option<Serial>>;
+    fn with_key<'a>(&'a self, key: &'a NormalKey) -> Answer<'a, Option<Serial>>;
+
+    /// The last step of the token with this key that is gone.
+    fn retired_with<'a>(&'a self, key: &'a NormalKey) -> Answer<'a, Option<Retired>>;
 
     /// A user's devices in order of id.
     fn devices<'a>(&'a self, user: &'a UserKey) -> Answer<'a, Vec<(Device, DeviceState)>>;
@@ -358,6 +363,9 @@ pub enum Change {
     EraseUser(UserKey),
     /// Forgets the failures and locks of the user and its tokens.
     Unlock(UserKey),
+    /// Ends the waits and timed locks of the user and its tokens; what was counted stays. A conflict where
+    /// none runs, and what locks ends by no time.
+    EndWaits(UserKey),
     /// Grants or ends an exception; `expected` is the user's revision that was seen.
     SetWaiver {
         /// Whose.

@@ -69,7 +69,7 @@ impl Made {
     fn at(revision: u64, token: &Token, person: u64, keys: Keys<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             row: record::token_row(token, revision, person, keys.sealer, keys.entropy)?,
-            retired: record::retired_key(token, keys.sealer),
+            retired: record::retired_key(&token.normal_key(), keys.sealer),
             seed: record::seed_of(token, keys.sealer),
             address: token
                 .address
@@ -96,7 +96,8 @@ pub(super) fn made_token(
     }
     let mut state = *state;
     let retired = rows.get(Table::Retired, &made.retired, record::retired)?;
-    if let Some(Retired { moving, .. }) = retired {
+    if let Some(Retired { moving, period, .. }) = retired {
+        refuse_if(period != token.counts_time(), OTHER_USE)?;
         state.moving.last = state.moving.last.max(moving.last);
         state.moving.ahead = moving.ahead;
     }
@@ -131,3 +132,7 @@ pub(super) fn made_token(
 /// Of two tokens with one key each would accept the same code once. It lies on record until its token is
 /// removed, for an ended one knows which codes were used.
 pub(crate) const SEED_TAKEN: &str = "another user's token has this key";
+/// A counter and steps of time, or of another length, are numbers of one row: what the one used up says
+/// nothing about the other.
+pub(crate) const OTHER_USE: &str = "a removed token had this key as another kind or with another period: \
+    its used codes could be right again; make a token with a new key";

@@ -41,8 +41,8 @@ use crate::model::user::User;
 use crate::model::user::Waiver;
 use crate::model::user_key::UserKey;
 use crate::otp::Period;
+use crate::otp::normal::NormalKey;
 use crate::secret::Entropy;
-use crate::secret::OtpKey;
 use crate::store::Retired;
 use crate::store::StoreError;
 use crate::store::record::changes::FieldChangeV1;
@@ -603,22 +603,20 @@ pub(crate) fn token_key(owner: &[u8], serial: &Serial) -> Vec<u8> {
 }
 
 /// The row key under which a removed token's last step is kept: who makes the token again, for
-/// whichever user, must not make its used codes good again.
-pub(crate) fn retired_key(token: &Token, sealer: &Sealer) -> Vec<u8> {
-    let kind = token.kind.as_str().as_bytes();
-    let period = token.period.as_secs().to_be_bytes();
-    sealer.mark(&[kind, &period, token.key.expose()]).to_vec()
+/// whichever user and as whatever kind, must not make its used codes good again.
+pub(crate) fn retired_key(key: &NormalKey, sealer: &Sealer) -> Vec<u8> {
+    sealer.mark(&[b"retired", key.expose()]).to_vec()
 }
 
 /// The row key under which the token with this key is found, whosever it is.
-pub(crate) fn seed_key(key: &OtpKey, sealer: &Sealer) -> Vec<u8> {
+pub(crate) fn seed_key(key: &NormalKey, sealer: &Sealer) -> Vec<u8> {
     sealer.mark(&[b"seed", key.expose()]).to_vec()
 }
 
 /// The row key of a token's key, where that came from outside or was shown, and can come again.
 pub(crate) fn seed_of(token: &Token, sealer: &Sealer) -> Option<Vec<u8>> {
     let comes_again = matches!(token.kind, Kind::Totp | Kind::Hotp);
-    comes_again.then(|| seed_key(&token.key, sealer))
+    comes_again.then(|| seed_key(&token.normal_key(), sealer))
 }
 
 #[derive(Serialize, Deserialize)]

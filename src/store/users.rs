@@ -2,6 +2,7 @@
 
 use std::ops::Bound;
 
+use crate::model::token::TokenState;
 use crate::model::user::Touched;
 use crate::model::user::User;
 use crate::model::user::Waiver;
@@ -29,6 +30,7 @@ use crate::store::record::RowWrite;
 use crate::store::record::Table;
 use crate::store::seal::Sealer;
 use crate::store::working::Working;
+use crate::time::UnixTime;
 
 pub(super) fn create_user(
     rows: &Working<'_>,
@@ -195,6 +197,36 @@ pub(super) fn unlock(rows: &Working<'_>, user: &UserKey) -> Result<Vec<RowWrite>
     }
     Ok(writes)
 }
+
+/// The user may try again at once; failures stay counted, and a lock that no time ends stays.
+pub(super) fn end_waits(
+    rows: &Working<'_>,
+    user: &UserKey,
+    now: UnixTime,
+) -> Result<Vec<RowWrite>, StoreError> {
+    let key = record::user_key(user);
+    rows.get(Table::Users, &key, |_| Ok(()))?
+        .ok_or(StoreError::NotFound)?;
+    let state = user_state(rows, &key)?;
+    let (mut waits, mut locked) = (state.waits(now), state.is_locked_for_good());
+    let mut writes = vec![user_state_write(key, &state.without_waits())?];
+    for (_, serial) in tokens_of(rows, user)? {
+        let state = token_state(rows, &serial)?;
+        waits |= state.throttle.waits(now);
+        locked |= state.is_locked_for_good();
+        if state.throttle != state.throttle.without_wait() {
+            let throttle = state.throttle.without_wait();
+            let state = TokenState { throttle, ..state };
+            writes.push(token_state_write(&serial, &state)?);
+        }
+    }
+    refuse_if(locked && !waits, LOCKED_FOR_GOOD)?;
+    Ok(writes)
+}
+
+/// What an operator does not end.
+pub(crate) const LOCKED_FOR_GOOD: &str = "too many wrong answers: the user, or a token of the user, is locked \
+    until an administrator unlocks";
 
 /// Which addresses of a user change: whoever changes one may be about to use it.
 pub(super) fn contacts(

@@ -20,6 +20,7 @@ pub(super) fn words(change: &Change, by: &By) -> (&'static str, String) {
         Change::RemoveUser(key, _) => ("user_remove", key.to_string()),
         Change::EraseUser(key) => ("user_erase", key.to_string()),
         Change::Unlock(key) => ("user_unlock", key.to_string()),
+        Change::EndWaits(key) => ("user_end_waits", key.to_string()),
         Change::SetWaiver {
             user,
             which,
@@ -109,6 +110,7 @@ pub(super) fn concerned(rows: &Working<'_>, change: &Change) -> Result<Option<St
         Change::RemoveUser(key, _)
         | Change::EraseUser(key)
         | Change::Unlock(key)
+        | Change::EndWaits(key)
         | Change::SetCredentials(key, _)
         | Change::RenewCredentials(key, _) => key,
         Change::SetWaiver { user, .. } => user,

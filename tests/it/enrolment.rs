@@ -8,9 +8,15 @@ use crate::support::app::Answer;
 use crate::support::app::TestApp;
 use oncegate::model::client::Scope;
 use oncegate::model::token::LifeCycle;
+use oncegate::otp::Algorithm;
+use oncegate::otp::Digits;
+use oncegate::otp::hotp;
+use oncegate::secret::OtpKey;
+use oncegate::secret::SecretBytes;
 use oncegate::secret::SecretString;
 use serde_json::Value;
 use serde_json::json;
+use sha1::Digest as _;
 
 const SECRET: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
 
@@ -573,6 +579,121 @@ async fn two_users_do_not_have_one_key() {
     let twice = add("totp", "B-2").await;
     assert_eq!(twice.status, 409);
     assert!(!twice.json().to_string().contains("token link"));
+}
+
+/// Keys that HMAC takes for one: zeros behind it, and of a long one its hash.
+fn one_key() -> [(&'static str, Vec<u8>, Vec<u8>); 5] {
+    let long: Vec<u8> = (0..100).collect();
+    let with_zeros = |count: usize| [crate::support::app::KEY, &vec![0; count]].concat();
+    let key = with_zeros(0);
+    [
+        ("sha1", key.clone(), with_zeros(1)),
+        ("sha256", key.clone(), with_zeros(44)),
+        ("sha512", key, with_zeros(108)),
+        ("sha1", long.clone(), sha1::Sha1::digest(&long).to_vec()),
+        ("sha256", long.clone(), sha2::Sha256::digest(&long).to_vec()),
+    ]
+}
+
+/// A key that makes the same codes is the same key, however it is written.
+#[tokio::test]
+async fn keys_that_make_the_same_codes_are_one_key() {
+    for (algorithm, first, second) in one_key() {
+        let app = TestApp::with(&policy(""), false).await;
+        let web = app.key("web", Scope::Verify, None).await;
+        app.user("alice").await;
+        app.user("bob").await;
+        let more = |octets: &[u8]| {
+            let secret = data_encoding::BASE32_NOPAD.encode(octets);
+            json!({ "kind": "hotp", "secret": secret, "algorithm": algorithm, "active": true })
+        };
+        let add = async |user: &str, serial: &str, octets: &[u8]| {
+            let mut body = more(octets);
+            body["user"] = json!(user);
+            body["serial"] = json!(serial);
+            app.admin("POST", "/v1/admin/tokens", Some(body)).await
+        };
+        totp(&app, "alice", "A-1", more(&first)).await;
+        let key = OtpKey::new(SecretBytes::new(first.clone())).unwrap();
+        let algorithm: Algorithm = algorithm.parse().unwrap();
+        let code = |counter| hotp::generate(&key, algorithm, Digits::SIX, counter).expose();
+        let accepted = app.verify(&web, "alice", code(0).expose()).await.json();
+        assert_eq!(accepted["decision"], "accept", "{algorithm}");
+        // Another user's, a second one of the same user, and in an import.
+        let refused = add("bob", "B-1", &second).await;
+        assert_eq!(refused.status, 409, "{algorithm}");
+        assert!(refused.json().to_string().contains("A-1"), "{algorithm}");
+        assert_eq!(
+            add("alice", "A-2", &second).await.status,
+            409,
+            "{algorithm}"
+        );
+        let secret = data_encoding::BASE32_NOPAD.encode(&second);
+        let algorithm_name = algorithm.as_str();
+        let row = json!({ "user": "carol", "kind": "hotp", "secret": secret,
+            "algorithm": algorithm_name });
+        let rows = json!({ "make": "users", "rows": [row] });
+        let import = app.admin("POST", "/v1/admin/import", Some(rows)).await;
+        let said = import.json();
+        assert!(said.to_string().contains("this key"), "{algorithm} {said}");
+        // Its used codes stay used after it was removed.
+        app.admin("DELETE", "/v1/admin/tokens/A-1", None).await;
+        assert_eq!(add("bob", "B-1", &second).await.status, 201, "{algorithm}");
+        let again = app.verify(&web, "bob", code(0).expose()).await.json();
+        assert_eq!(again["decision"], "reject", "{algorithm}");
+        let next = app.verify(&web, "bob", code(1).expose()).await.json();
+        assert_eq!(next["decision"], "accept", "{algorithm}");
+    }
+}
+
+/// What counted time does not count logins afterwards, nor time in other steps: its used codes would be
+/// good again.
+#[tokio::test]
+async fn a_used_key_keeps_its_kind() {
+    for (before, after) in [
+        (
+            json!({ "kind": "totp" }),
+            json!({ "kind": "hotp", "counter": 60_000_000 }),
+        ),
+        (
+            json!({ "kind": "totp" }),
+            json!({ "kind": "totp", "period": 60 }),
+        ),
+        (
+            json!({ "kind": "totp" }),
+            json!({ "kind": "hotp", "algorithm": "sha256" }),
+        ),
+        (
+            json!({ "kind": "hotp", "counter": 60_000_000 }),
+            json!({ "kind": "totp" }),
+        ),
+    ] {
+        let app = TestApp::with(&policy(""), false).await;
+        let web = app.key("web", Scope::Verify, None).await;
+        app.user("alice").await;
+        app.user("bob").await;
+        let with_key = |more: &Value| {
+            let mut more = more.clone();
+            (more["secret"], more["active"]) = (json!(SECRET), json!(true));
+            more
+        };
+        totp(&app, "alice", "A-1", with_key(&before)).await;
+        // 1,800,000,000 seconds are 60,000,000 steps: one code for both kinds.
+        let used = app.code(0);
+        let accepted = app.verify(&web, "alice", &used).await.json();
+        assert_eq!(accepted["decision"], "accept", "{before}");
+        app.admin("DELETE", "/v1/admin/tokens/A-1", None).await;
+        let mut body = with_key(&after);
+        body["user"] = json!("bob");
+        let refused = app.admin("POST", "/v1/admin/tokens", Some(body)).await;
+        assert_eq!(refused.problem(), (409, "conflict".to_owned()), "{after}");
+        let said = refused.json().to_string();
+        assert!(said.contains("new key"), "{said}");
+        // As it was it goes on.
+        totp(&app, "bob", "B-1", with_key(&before)).await;
+        let again = app.verify(&web, "bob", &used).await.json();
+        assert_eq!(again["decision"], "reject", "{before}");
+    }
 }
 
 /// Both look before the other has written; the store decides.

@@ -286,6 +286,10 @@ impl From<AdminError> for Failure {
                      {serial} USER"
                 ))
             }
+            AdminError::LockedForGood => Self::Conflict(error.to_string().into()).advise(
+                "see where the wrong answers came from (oncegate explain USER), then ask an administrator to \
+                 unlock: oncegate user unlock USER; a locked card is replaced: oncegate token add USER --kind card",
+            ),
             AdminError::OwnRemoval => Self::Conflict(error.to_string().into()).advise(
                 "ask an administrator or another operator to make it, or wait until 24 hours have passed \
                  (policy `default`: [admin] four_eyes)",

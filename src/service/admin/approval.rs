@@ -133,7 +133,7 @@ impl Service {
 
     /// Whether whoever is called so in the audit has one of these scopes. Whoever is on the machine of
     /// the daemon, as its user, has all.
-    fn has_scope(&self, actor: &str, scopes: &[Scope]) -> bool {
+    pub(super) fn has_scope(&self, actor: &str, scopes: &[Scope]) -> bool {
         let Some(name) = actor.strip_prefix("api:") else {
             return is_local(actor);
         };

@@ -26,6 +26,7 @@ use crate::model::user::User;
 use crate::model::user_key::UserKey;
 use crate::otp::Digits;
 use crate::otp::card;
+use crate::otp::normal::NormalKey;
 use crate::otp::recovery;
 use crate::otp::recovery::Used;
 use crate::policy::Policy;
@@ -166,7 +167,8 @@ impl Service {
         let serial = self.serial(&new.token)?;
         let key = self.key_of(new.token.key.clone())?;
         if new.token.key.is_some() {
-            self.refuse_seed(&key, &user.key).await?;
+            let normal = NormalKey::of(&key, new.token.algorithm);
+            self.refuse_seed(&normal, &user.key).await?;
         }
         // Where others must approve, they are the second person.
         if needed == 0 {
@@ -290,7 +292,11 @@ impl Service {
     }
 
     /// A key that another user's token has. The store refuses it in any case; this names the token.
-    pub(super) async fn refuse_seed(&self, key: &OtpKey, user: &UserKey) -> Result<(), AdminError> {
+    pub(super) async fn refuse_seed(
+        &self,
+        key: &NormalKey,
+        user: &UserKey,
+    ) -> Result<(), AdminError> {
         let Some(serial) = self.store.with_key(key).await? else {
             return Ok(());
         };

@@ -1,6 +1,9 @@
 //! The second person: one operator does not do alone, within a day, what together lets them log in as
 //! a user (policy `[admin] four_eyes`).
 //!
+//! It guards two acts that complete each other. Where a rule asks for a code only, one act does: an operator
+//! who adds a token can log in with it, which is what operators are for, on record and told to the user.
+//!
 //! Threat: an operator who changes the telephone number of a user, and then the password or a token,
 //! holds the account, and every later message goes to them. So does who sets a password and makes a
 //! token, or grants a bypass; who moves the user to a group with a weaker rule; who removes the user
@@ -11,7 +14,6 @@
 //! one is refused. The operator who made a user sets it up, within a day; who removed a user does not
 //! make another of the name within a day (on record with the removed name).
 
-use crate::model::client::Access;
 use crate::model::client::Scope;
 use crate::model::user::OperatorAct;
 use crate::model::user::Touched;
@@ -124,16 +126,11 @@ impl Service {
         {
             return false;
         }
-        let Some(name) = by.actor.strip_prefix("api:") else {
-            return false;
-        };
-        let clients = self.clients.all();
-        let client = clients.iter().find(|client| client.name == name);
-        client.is_some_and(|client| match &client.access {
-            Access::Api(api) => {
-                api.scopes.contains(&Scope::Operator) && !api.scopes.contains(&Scope::Admin)
-            }
-            Access::Radius(_) => false,
-        })
+        self.has_scope(&by.actor, &[Scope::Operator]) && !self.is_administrator(by)
+    }
+
+    /// Whether it is an administrator who acts: by a key with that scope, or on this machine.
+    pub(super) fn is_administrator(&self, by: &By) -> bool {
+        !by.actor.starts_with("api:") || self.has_scope(&by.actor, &[Scope::Admin])
     }
 }

@@ -17,7 +17,6 @@ use crate::model::message::address;
 use crate::model::token::Token;
 use crate::model::user::User;
 use crate::model::user_key::UserKey;
-use crate::secret::OtpKey;
 use crate::service::Service;
 use crate::service::TRIES;
 use crate::service::admin::AdminError;
@@ -27,6 +26,7 @@ use crate::service::admin::invalid;
 use crate::store::By;
 use crate::store::Change;
 use crate::store::Import;
+use crate::store::OTHER_USE;
 use crate::store::StoreError;
 use crate::time::UnixTime;
 
@@ -127,8 +127,8 @@ struct Known {
     seeds: HashMap<[u8; 32], Serial>,
 }
 
-fn digest(key: &OtpKey) -> [u8; 32] {
-    Sha256::digest(key.expose()).into()
+fn digest(token: &Token) -> [u8; 32] {
+    Sha256::digest(token.normal_key().expose()).into()
 }
 
 impl Service {
@@ -202,7 +202,7 @@ impl Service {
                             Import::Token(token) => {
                                 imported.tokens += 1;
                                 let serial = token.0.serial.clone();
-                                known.seeds.insert(digest(&token.0.key), serial.clone());
+                                known.seeds.insert(digest(&token.0), serial.clone());
                                 known.serials.insert(serial);
                                 if let Some(Some(tokens)) = known.users.get_mut(&row.user) {
                                     tokens.push(token.0.clone());
@@ -261,16 +261,21 @@ impl Service {
         let (token, state) = self.new_token(new, &by.actor, by.at)?;
         let tokens = known.users.get(&row.user).and_then(Option::as_ref);
         let mut others = tokens.into_iter().flatten();
-        if others.any(|other| other.key == token.key) {
+        if others.any(|other| other.normal_key() == token.normal_key()) {
             return Err(AdminError::Conflict(
                 "the user has a token with this key already",
             ));
         }
-        if let Some(serial) = known.seeds.get(&digest(&token.key)) {
+        if let Some(serial) = known.seeds.get(&digest(&token)) {
             return Err(AdminError::SeedTaken(Some(serial.clone())));
         }
         if look == Look::AtAll {
-            self.refuse_seed(&token.key, &token.user).await?;
+            let key = token.normal_key();
+            self.refuse_seed(&key, &token.user).await?;
+            let retired = self.store.retired_with(&key).await?;
+            if retired.is_some_and(|retired| retired.period != token.counts_time()) {
+                return Err(AdminError::Conflict(OTHER_USE));
+            }
         }
         if known.serials.contains(&token.serial) {
             return Err(AdminError::Conflict("a serial is there twice"));

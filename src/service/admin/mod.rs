@@ -10,6 +10,7 @@ use crate::service::ServiceError;
 use crate::service::courier::Undeliverable;
 use crate::store::By;
 use crate::store::Change;
+use crate::store::LOCKED_FOR_GOOD;
 use crate::store::OWN_REMOVAL;
 use crate::store::SEED_TAKEN;
 use crate::store::StoreError;
@@ -93,6 +94,9 @@ pub enum AdminError {
         .0.as_ref().map_or_else(|| "a token".to_owned(), |serial| format!("token {serial}"))
     )]
     SeedTaken(Option<Serial>),
+    /// What locks is an administrator's to end.
+    #[error("{LOCKED_FOR_GOOD}")]
+    LockedForGood,
     /// The same operator removed the user of this name.
     #[error(
         "you removed a user of this name within the last 24 hours: who did both could log in in the name \
@@ -124,6 +128,7 @@ impl From<StoreError> for AdminError {
         match error {
             StoreError::Conflict(why) if why == SEED_TAKEN => Self::SeedTaken(None),
             StoreError::Conflict(why) if why == OWN_REMOVAL => Self::OwnRemoval,
+            StoreError::Conflict(why) if why == LOCKED_FOR_GOOD => Self::LockedForGood,
             StoreError::Conflict(why) => Self::Conflict(why),
             StoreError::NotFound => Self::NotFound("record"),
             other => Self::Service(other.into()),

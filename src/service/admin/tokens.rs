@@ -185,6 +185,23 @@ impl Service {
             .ok_or(AdminError::NotFound("token"))
     }
 
+    /// The limits of codes that are presented outside a login, where no client's policy applies: the
+    /// strictest ones, or this would be a way round them.
+    fn strictest_lockout(&self) -> Lockout {
+        let policies = self.policies();
+        let own = policies.resolve(None).map(|policy| policy.lockout);
+        policies
+            .iter()
+            .fold(own.unwrap_or_default(), |all, policy| {
+                let one = &policy.lockout;
+                Lockout {
+                    hard_lock_after: all.hard_lock_after.min(one.hard_lock_after),
+                    year_lock_after: all.year_lock_after.min(one.year_lock_after),
+                    ..all
+                }
+            })
+    }
+
     /// Consumes a code outside a login, through the same transition as a login.
     pub(super) async fn present(
         &self,
@@ -194,6 +211,7 @@ impl Service {
         compare: impl Fn(&Token, &TokenState, UnixTime) -> Result<Comparison, AdminError>,
     ) -> Result<(Token, TokenState), AdminError> {
         let at = self.window_time(by.at)?;
+        let lockout = self.strictest_lockout();
         for _ in 0..TRIES {
             let (token, _) = self.token(serial).await?;
             let view = self
@@ -219,7 +237,7 @@ impl Service {
                 channel: Channel::Admin,
                 source: None,
                 rule: None,
-                lockout: Lockout::default(),
+                lockout,
                 method: "admin".into(),
                 origin: None,
                 began_at: None,

@@ -371,6 +371,7 @@ pub fn changed(event: &ChangeEvent) -> String {
         "user_remove" => "removed user",
         "user_erase" => "erased the personal data of user",
         "user_unlock" => "unlocked user",
+        "user_end_waits" => "ended the wait or timed lock of user",
         "bypass_grant" => "granted a bypass to",
         "bypass_end" => "ended the bypass of",
         "exemption_grant" => "granted an overseas exemption to",

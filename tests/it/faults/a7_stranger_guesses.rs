@@ -6,14 +6,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use oncegate::model::audit::Event;
+use oncegate::model::client::Scope;
 use oncegate::model::kind::Kind;
 use oncegate::otp::Digits;
 use oncegate::radius::attribute::Type;
+use oncegate::secret::SecretString;
 use oncegate::store::Change;
 use proptest::prelude::*;
+use serde_json::Value;
 use serde_json::json;
 use tokio::task::JoinSet;
 
+use crate::support::app;
+use crate::support::app::TestApp;
+use crate::support::codes;
 use crate::support::lab::Lab;
 use crate::support::lab::code_of;
 use crate::support::lab::key;
@@ -275,6 +281,198 @@ async fn guesses_at_once_with_logins_in_between_stay_within_the_limit() {
             if one.reason.as_str() == "wrong_code" && one.source != Some(HOME.into()))
     });
     assert_eq!(wrong.count(), 20);
+}
+
+const SMALL: &str =
+    "[lockout]\nfree = 3\nlock_after = 4\nhard_lock_after = 12\nsource_lock_after = 0\n";
+
+/// What an operator's key can do about alice, who has the token of [`app::KEY`].
+struct Insider {
+    app: TestApp,
+    web: SecretString,
+    desk: SecretString,
+    serial: String,
+}
+
+impl Insider {
+    async fn new(limits: &str) -> Self {
+        let app = TestApp::with(&(OTP.to_owned() + limits), false).await;
+        let web = app.key("web", Scope::Verify, None).await;
+        let desk = app.key("desk", Scope::Operator, None).await;
+        let serial = app.user_with("alice", Kind::Hotp, true).await.to_string();
+        Self {
+            app,
+            web,
+            desk,
+            serial,
+        }
+    }
+
+    async fn act(&self, method: &str, path: &str, body: Option<Value>) -> app::Answer {
+        let path = format!("/v1/admin/{path}");
+        self.app.keyed(method, &path, Some(&self.desk), body).await
+    }
+
+    async fn unlock(&self) -> app::Answer {
+        self.act("POST", "users/alice/unlock", None).await
+    }
+
+    /// Two codes that are far from the token's.
+    async fn resync(&self) -> u16 {
+        let (first, second) = (codes::hotp(5000), codes::hotp(5001));
+        let body = json!({ "first": first, "second": second });
+        let path = format!("tokens/{}/resync", self.serial);
+        let answer = self.act("POST", &path, Some(body)).await;
+        answer.status.as_u16()
+    }
+
+    async fn login(&self, otp: &str) -> Value {
+        let answer = self.app.verify(&self.web, "alice", otp).await;
+        answer.json()["decision"].clone()
+    }
+
+    /// How many wrong codes were compared with what was right.
+    async fn evaluated(&self) -> usize {
+        let store = self.app.service.store();
+        let records = store.audit_after(0, 10_000).await.unwrap();
+        let wrong = records.iter().filter(|record| {
+            matches!(&record.event, Event::Decision(one) if one.reason.as_str() == "wrong_code")
+        });
+        wrong.count()
+    }
+
+    /// What ended the lock of an operator does not end is ended by an administrator.
+    async fn is_an_administrators(&self, counter: u64) {
+        let refused = self.unlock().await;
+        assert_eq!(refused.problem(), (409, "conflict".to_owned()));
+        let said = refused.json().to_string();
+        assert!(said.contains("an administrator"), "{said}");
+        assert_eq!(self.login(&codes::hotp(counter)).await, "reject");
+        let path = "/v1/admin/users/alice/unlock";
+        let unlocked = self.app.admin("POST", path, None).await;
+        assert_eq!(unlocked.status, 200);
+        assert_eq!(unlocked.json()["lock"]["state"], "open");
+        assert_eq!(self.login(&codes::hotp(counter)).await, "accept");
+    }
+}
+
+/// An operator's unlocking ends a wait, and gives nobody fresh guesses.
+#[tokio::test]
+async fn an_operator_who_unlocks_hands_out_no_guesses() {
+    let insider = Insider::new(SMALL).await;
+    for _ in 0..40 {
+        for _ in 0..3 {
+            assert_eq!(insider.login("000000").await, "reject");
+        }
+        insider.unlock().await;
+    }
+    assert_eq!(insider.evaluated().await, 12);
+    insider.is_an_administrators(0).await;
+}
+
+/// What the help desk does all day: a person mistyped, waits, and is let try again at once.
+#[tokio::test]
+async fn an_operator_ends_a_wait() {
+    let insider = Insider::new(SMALL).await;
+    for _ in 0..4 {
+        assert_eq!(insider.login("000000").await, "reject");
+    }
+    assert_eq!(insider.login(&codes::hotp(0)).await, "reject", "locked");
+    let unlocked = insider.unlock().await;
+    assert_eq!(unlocked.status, 200);
+    let lock = &unlocked.json()["lock"];
+    assert_eq!(
+        (&lock["state"], &lock["failures"]),
+        (&json!("open"), &json!(4))
+    );
+    assert_eq!(insider.login(&codes::hotp(0)).await, "accept");
+    assert_eq!(insider.unlock().await.status, 200, "nothing is to be ended");
+}
+
+/// Codes that an operator presents are guesses like any other, under the limits of the policy.
+#[tokio::test]
+async fn resyncs_and_first_codes_are_counted_like_logins() {
+    let insider = Insider::new(SMALL).await;
+    for number in 0..30 {
+        insider.resync().await;
+        insider.login("000000").await;
+        // A token of the operator's own, whose right code forgives nothing.
+        let serial = format!("OWN-{number}");
+        let secret = codes::secret_of(&serial);
+        let body = json!({ "user": "alice", "kind": "hotp", "serial": serial, "secret": secret });
+        assert_eq!(insider.act("POST", "tokens", Some(body)).await.status, 201);
+        let confirm = format!("tokens/{serial}/confirm");
+        let body = json!({ "otp": "000000" });
+        insider.act("POST", &confirm, Some(body)).await;
+        let body = json!({ "otp": codes::hotp_of(&serial, 0) });
+        insider.act("POST", &confirm, Some(body)).await;
+        let gone = insider
+            .act("DELETE", &format!("tokens/{serial}"), None)
+            .await;
+        assert_eq!(gone.status, 204);
+        insider.unlock().await;
+    }
+    assert_eq!(insider.evaluated().await, 12);
+    insider.is_an_administrators(0).await;
+}
+
+/// Wrong answers of a year are an administrator's to forget, too.
+#[tokio::test]
+async fn an_operator_does_not_end_the_lock_of_a_year() {
+    let limits = SMALL.to_owned() + "year_lock_after = 40\n";
+    let insider = Insider::new(&limits).await;
+    let mut next = 0;
+    for _ in 0..40 {
+        for _ in 0..2 {
+            insider.login("000000").await;
+        }
+        next += u64::from(insider.login(&codes::hotp(next)).await == "accept");
+        insider.unlock().await;
+    }
+    assert_eq!(insider.evaluated().await, 40);
+    insider.is_an_administrators(next).await;
+}
+
+/// Nothing else that an operator may do to a user forgets the failures.
+#[tokio::test]
+async fn no_other_act_of_an_operator_forgets_failures() {
+    let insider = Insider::new(SMALL).await;
+    let body = |from: &str| json!({ "reason": from, "for": "1h" });
+    for number in 0..11 {
+        assert_eq!(insider.login("000000").await, "reject");
+        let tokens = format!("tokens/{}", insider.serial);
+        for (method, path, body) in [
+            ("PATCH", "users/alice", Some(json!({ "disabled": true }))),
+            ("PATCH", "users/alice", Some(json!({ "disabled": false }))),
+            (
+                "PATCH",
+                "users/alice",
+                Some(json!({ "groups": [format!("g{number}")] })),
+            ),
+            ("PUT", "users/alice/exemption", Some(body("abroad"))),
+            ("DELETE", "users/alice/exemption", None),
+            (
+                "POST",
+                format!("{tokens}/suspend").as_str(),
+                Some(json!({})),
+            ),
+            ("POST", format!("{tokens}/resume").as_str(), Some(json!({}))),
+        ] {
+            insider.act(method, path, body).await;
+        }
+        insider.app.clock.advance(Duration::from_mins(31));
+    }
+    assert_eq!(insider.evaluated().await, 11);
+    let token = format!("tokens/{}", insider.serial);
+    assert_eq!(insider.act("DELETE", &token, None).await.status, 204);
+    let secret = codes::RFC_SECRET;
+    let body = json!({ "user": "alice", "kind": "hotp", "secret": secret, "active": true });
+    assert_eq!(insider.act("POST", "tokens", Some(body)).await.status, 201);
+    for _ in 0..3 {
+        assert_eq!(insider.login("000000").await, "reject");
+    }
+    assert_eq!(insider.evaluated().await, 12);
+    insider.is_an_administrators(0).await;
 }
 
 #[derive(Clone, Copy, Debug)]

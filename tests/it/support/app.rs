@@ -19,6 +19,7 @@ use oncegate::model::user_key::UserKey;
 use oncegate::otp::Algorithm;
 use oncegate::otp::Digits;
 use oncegate::otp::Period;
+use oncegate::otp::normal::NormalKey;
 use oncegate::otp::totp;
 use oncegate::otp::totp::Parameters;
 use oncegate::otp::totp::TimeStep;
@@ -190,7 +191,11 @@ impl TestApp {
     pub(crate) async fn user_with(&self, name: &str, kind: Kind, active: bool) -> Serial {
         let user = self.user(name).await;
         let key = OtpKey::new(SecretBytes::from(KEY)).expect("20 octets");
-        let taken = self.service.store().with_key(&key).await;
+        let taken = self
+            .service
+            .store()
+            .with_key(&NormalKey::of(&key, Algorithm::Sha1))
+            .await;
         let taken = taken.expect("a store").is_some();
         let token = NewToken {
             user,

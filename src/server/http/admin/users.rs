@@ -345,7 +345,7 @@ pub(crate) async fn erase_user(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Forgets failures and locks of a user and its tokens.
+/// Forgets failures and locks of a user and its tokens; for an operator, ends waits and timed locks only.
 #[utoipa::path(
     post,
     path = "/v1/admin/users/{user}/unlock",
