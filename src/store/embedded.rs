@@ -70,6 +70,7 @@ use crate::store::log::Head;
 use crate::store::log::Log;
 use crate::store::log::RawRecord;
 use crate::store::medium::Medium;
+use crate::store::new_token;
 use crate::store::personal;
 use crate::store::probe::Probe;
 use crate::store::queue::Queue;
@@ -478,28 +479,14 @@ impl Store for Embedded {
     }
 
     fn retired(&self, after: Option<Vec<u8>>, limit: usize) -> Answer<'_, Vec<(Vec<u8>, Retired)>> {
-        Box::pin(async move {
-            let from = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-            let mut page = Vec::new();
-            let rows = self.reading.fold.reader();
-            rows.scan(Table::Retired, b"", from, |key, row| {
-                page.push((key.to_vec(), record::retired(row)?));
-                Ok(page.len() < limit)
-            })?;
-            Ok(page)
-        })
+        Box::pin(
+            async move { new_token::retired(&self.reading.fold.reader(), after.as_deref(), limit) },
+        )
     }
 
     fn with_key<'a>(&'a self, key: &'a NormalKey) -> Answer<'a, Option<Serial>> {
-        Box::pin(async move {
-            let seed = record::seed_key(key, &self.reading.sealer);
-            let rows = self.reading.fold.reader();
-            rows.get(Table::Seeds, &seed, |row| {
-                let serial = std::str::from_utf8(row).ok();
-                let serial = serial.and_then(|serial| serial.parse().ok());
-                serial.ok_or(UNREADABLE)
-            })
-        })
+        let reading = &self.reading;
+        Box::pin(async move { new_token::holder(&reading.fold.reader(), key, &reading.sealer) })
     }
 
     fn retired_with<'a>(&'a self, key: &'a NormalKey) -> Answer<'a, Option<Retired>> {

@@ -1,8 +1,12 @@
 //! The rows of a new token.
 
+use std::ops::Bound;
+
+use crate::model::id::Serial;
 use crate::model::token::LifeCycle;
 use crate::model::token::Token;
 use crate::model::token::TokenState;
+use crate::otp::normal::NormalKey;
 use crate::store::Retired;
 use crate::store::StoreError;
 use crate::store::change::Keys;
@@ -10,10 +14,12 @@ use crate::store::change::refuse_if;
 use crate::store::enrol;
 use crate::store::evaluate::put;
 use crate::store::evaluate::token_state_write;
+use crate::store::fold::Reader;
 use crate::store::record;
 use crate::store::record::RowWrite;
 use crate::store::record::Table;
 use crate::store::record::TokenRow;
+use crate::store::seal::Sealer;
 use crate::store::working::Working;
 
 /// The rows of a new token of an owner who may have it.
@@ -136,3 +142,31 @@ pub(crate) const SEED_TAKEN: &str = "another user's token has this key";
 /// nothing about the other.
 pub(crate) const OTHER_USE: &str = "a removed token had this key as another kind or with another period: \
     its used codes could be right again; make a token with a new key";
+
+/// The token that has this key.
+pub(super) fn holder(
+    rows: &Reader<'_>,
+    key: &NormalKey,
+    sealer: &Sealer,
+) -> Result<Option<Serial>, StoreError> {
+    rows.get(Table::Seeds, &record::seed_key(key, sealer), |row| {
+        let serial = std::str::from_utf8(row).ok();
+        let serial = serial.and_then(|serial| serial.parse().ok());
+        serial.ok_or(StoreError::Corrupt("the token of a key cannot be read"))
+    })
+}
+
+/// The last steps of keys of removed tokens, after this one, at most so many.
+pub(super) fn retired(
+    rows: &Reader<'_>,
+    after: Option<&[u8]>,
+    limit: usize,
+) -> Result<Vec<(Vec<u8>, Retired)>, StoreError> {
+    let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+    let mut page = Vec::new();
+    rows.scan(Table::Retired, b"", from, |key, row| {
+        page.push((key.to_vec(), record::retired(row)?));
+        Ok(page.len() < limit)
+    })?;
+    Ok(page)
+}
