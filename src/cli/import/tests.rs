@@ -1,0 +1,82 @@
+use super::*;
+
+const SECRET: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+
+fn import() -> Import {
+    Import {
+        file: PathBuf::from("-"),
+        dry_run: false,
+        skip_bad: false,
+        encoding: None,
+        ignore_columns: None,
+        on_conflict: OnConflict::Fail,
+    }
+}
+
+fn batches(text: &str) -> Vec<Batch> {
+    let mut batches = Batches::new(
+        text.as_bytes(),
+        Make::Users,
+        &import(),
+        &Ignore::Nothing,
+        false,
+    )
+    .unwrap();
+    std::iter::from_fn(|| batches.next()).collect()
+}
+
+#[test]
+fn the_body_is_what_the_api_reads() {
+    let text = format!(
+        "user,realm,groups,kind,secret,counter\nalice,staff,a; b,hotp,{SECRET},7\nbob,,,,,\n"
+    );
+    let batch = batches(&text).remove(0);
+    assert_eq!(batch.lines, [2, 3]);
+    let read: api::ImportRequest = serde_json::from_slice(&batch.body).unwrap();
+    assert_eq!(read.make, "users");
+    let alice = &read.rows[0];
+    assert_eq!((&*alice.user, alice.counter), ("alice@staff", Some(7)));
+    assert_eq!(alice.groups, ["a", "b"]);
+    assert_eq!(alice.secret.as_ref().unwrap().expose(), SECRET);
+    assert!(read.rows[1].secret.is_none());
+}
+
+/// A key of its own for each.
+fn secret(number: usize) -> String {
+    let number = u64::try_from(number).unwrap();
+    let octets = [&[7; 12][..], &number.to_be_bytes()].concat();
+    data_encoding::BASE32_NOPAD.encode(&octets)
+}
+
+#[test]
+fn rows_of_one_user_stay_together() {
+    let mut text = "user,secret\n".to_owned();
+    for user in 0..(ROWS - 1) {
+        push!(text, "u{user},{}\n", secret(user));
+    }
+    let [twin, second, last] = [ROWS, ROWS + 1, ROWS + 2].map(secret);
+    push!(text, "twin,{twin}\ntwin,{second}\nlast,{last}\n");
+    let sizes: Vec<_> = batches(&text)
+        .iter()
+        .map(|batch| batch.lines.len())
+        .collect();
+    assert_eq!(sizes, [ROWS + 1, 1]);
+}
+
+#[test]
+fn bad_rows_are_counted_and_the_first_are_told() {
+    let mut text = "user,secret,email\n".to_owned();
+    for user in 0..(SHOWN + 5) {
+        push!(text, "u{user},{},nobody\n", secret(user));
+    }
+    push!(text, "good,{SECRET},a@b\n");
+    let looked = look(text.as_bytes(), Make::Users, &Ignore::Nothing);
+    assert_eq!((looked.rows, looked.bad), (1, SHOWN as u64 + 5));
+    assert_eq!(looked.faults.len(), SHOWN);
+    assert_eq!(looked.faults[0].line, 2);
+    assert!(looked.faults[0].what.starts_with("email"));
+    // What only users have is not looked at where tokens are made.
+    assert_eq!(look(text.as_bytes(), Make::Tokens, &Ignore::Nothing).bad, 0);
+    let heading = look(b"user\na\n", Make::Tokens, &Ignore::Nothing);
+    assert_eq!((heading.bad, heading.heading.is_some()), (1, true));
+}
