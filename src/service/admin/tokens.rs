@@ -186,20 +186,22 @@ impl Service {
     }
 
     /// The limits of codes that are presented outside a login, where no client's policy applies: the
-    /// strictest ones, or this would be a way round them.
+    /// strictest of those that clients name, or this would be a way round them.
     fn strictest_lockout(&self) -> Lockout {
-        let policies = self.policies();
+        let (policies, clients) = (self.policies(), self.clients.all());
         let own = policies.resolve(None).map(|policy| policy.lockout);
-        policies
-            .iter()
-            .fold(own.unwrap_or_default(), |all, policy| {
+        let named = clients.iter().map(|client| client.policy.as_deref());
+        named.filter_map(|name| policies.resolve(name)).fold(
+            own.unwrap_or_default(),
+            |all, policy| {
                 let one = &policy.lockout;
                 Lockout {
                     hard_lock_after: all.hard_lock_after.min(one.hard_lock_after),
                     year_lock_after: all.year_lock_after.min(one.year_lock_after),
                     ..all
                 }
-            })
+            },
+        )
     }
 
     /// Consumes a code outside a login, through the same transition as a login.
