@@ -151,7 +151,7 @@ pub struct Status {
     /// What should be mended about it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub certificate: Vec<String>,
-    /// A jump of the daemon's clock within the last day, of which nobody has said yet that it is right.
+    /// A jump of the daemon's clock within the last day, that no administrator has confirmed yet (`oncegate clock recover`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_jump: Option<ClockJump>,
     /// The daemon's clock.

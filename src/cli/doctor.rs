@@ -232,7 +232,7 @@ fn disk(report: &mut Report, dir: &Path) {
             if percent < DISK_LOW {
                 report.warning(
                     "disk",
-                    format!("{percent} % free at {shown}; without space nobody is let in"),
+                    format!("{percent} % free at {shown}; without space no login is decided"),
                     "free some, or move the store: `store.dir`",
                 );
             } else {
@@ -373,7 +373,7 @@ fn health(report: &mut Report, status: &Status) {
     match &status.fault {
         Some(fault) if is_record(fault) => report.failure(
             "store",
-            format!("nobody is let in: {fault}"),
+            format!("no login is decided: {fault}"),
             store::fix_of_fault(fault),
         ),
         // Where rows or the clock are the cause, they are named with their fix.
@@ -381,7 +381,7 @@ fn health(report: &mut Report, status: &Status) {
         Some(fault) => report.failure(
             "daemon",
             format!("cannot decide: {fault}"),
-            "look at its log; nobody is let in until this is mended",
+            "look at its log; no login is decided until this is mended",
         ),
         None if status.daemon => report.ok("daemon", format!("version {}", status.version)),
         None => report.ok("daemon", "none runs; the store was read directly"),
@@ -441,7 +441,7 @@ fn breakers(report: &mut Report, gateways: &Gateways, context: &Context) {
     }
 }
 
-/// How many seconds the clock is behind the latest time on record, if nobody is let in for that.
+/// How many seconds the clock is behind the latest time on record, if no login is decided for that.
 fn behind(status: &Status) -> Option<i64> {
     let now = status.now.parse::<Timestamp>().ok()?;
     let seen = status.last_seen.parse::<Timestamp>().ok()?;
@@ -453,7 +453,7 @@ fn clock(report: &mut Report, status: &Status) {
     if let Some(behind) = behind(status) {
         report.failure(
             "clock",
-            format!("{behind} s behind the latest time on record; nobody is let in"),
+            format!("{behind} s behind the latest time on record; no login is decided"),
             "set the clock; if it is right now: oncegate clock recover",
         );
     } else if let Some(jump) = &status.clock_jump {

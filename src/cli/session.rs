@@ -2,6 +2,7 @@
 
 use clap::Args;
 use clap::Subcommand;
+use indicatif::DecimalBytes;
 
 use crate::api;
 use crate::cli::Context;
@@ -119,8 +120,8 @@ fn table(all: &api::Sessions) -> String {
             local_time(&one.updated),
             state,
             length(one.seconds),
-            octets(one.octets_in),
-            octets(one.octets_out),
+            DecimalBytes(one.octets_in).to_string(),
+            DecimalBytes(one.octets_out).to_string(),
             short(&one.session),
             or_dash(one.request_id.as_deref()),
         ]);
@@ -175,39 +176,12 @@ fn length(seconds: u64) -> String {
     format!("{hours}:{minutes:02}:{:02}", seconds % 60)
 }
 
-/// `12.3 MB`, in powers of ten as network gear counts.
-fn octets(octets: u64) -> String {
-    let mut tenths = octets.saturating_mul(10);
-    for unit in ["B", "kB", "MB", "GB", "TB"] {
-        if tenths < 10_000 || unit == "TB" {
-            let (whole, tenth) = (tenths / 10, tenths % 10);
-            return if unit == "B" {
-                format!("{whole} B")
-            } else {
-                format!("{whole}.{tenth} {unit}")
-            };
-        }
-        tenths /= 1_000;
-    }
-    String::new()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_short() {
-        let shown = [0, 999, 1_000, 12_345_678, 5_000_000_000, u64::MAX].map(octets);
-        let expected = [
-            "0 B",
-            "999 B",
-            "1.0 kB",
-            "12.3 MB",
-            "5.0 GB",
-            "1844674.4 TB",
-        ];
-        assert_eq!(shown, expected);
+    fn lengths_are_hours_minutes_and_seconds() {
         assert_eq!(length(3_909), "1:05:09");
     }
 }

@@ -165,7 +165,7 @@ fn put(from: &Path, to: &Path, name: &str, files: &mut Vec<PathBuf>) -> Result<(
     Ok(())
 }
 
-/// What is there already is somebody's: not a byte of it is touched. What was moved from `staged` is not
+/// What is there already may be in use: no octet of it is changed. What was moved from `staged` is not
 /// there any more.
 fn refuse_present(dir: &Path, staged: &Path) -> Result<(), StartError> {
     let whole = is_there(&staged.join(CONFIG));

@@ -556,12 +556,7 @@ pub(super) fn inbound_secret(config: &Config) -> Result<Option<SecretString>, St
 async fn record_reload(service: Arc<Service>, before: Arc<Policies>, refused: Option<String>) {
     let recorded = match service.arrival() {
         Ok((request, at)) => {
-            let by = By {
-                request,
-                actor: "daemon".to_owned(),
-                person: None,
-                at,
-            };
+            let by = By::daemon((request, at));
             service.record_reload(&before, refused, by).await
         }
         Err(error) => Err(error.into()),

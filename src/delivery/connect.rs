@@ -1,6 +1,6 @@
 //! Connections to hosts that others name: resolved, checked, and made to what was checked.
 //!
-//! Threats T31: a name of somebody else leads to this machine, to the private network or
+//! Threats T31: a name in the DNS of an attacker leads to this machine, to the private network or
 //! to the cloud's metadata; or it leads there only the second time it is asked (rebinding). So the
 //! name is resolved once, every address it has is judged, and the connection is made to one of
 //! those very addresses. A name with one refused address is refused as a whole. TLS is checked

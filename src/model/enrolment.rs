@@ -6,7 +6,7 @@
 //!     `--deny--> revoked                                   `--> revoked, expired
 //! ```
 //!
-//! Invariants (capabilities A3, C14): nobody approves what they asked for, in their own name or in another's;
+//! Invariants (capabilities A3, C14): no approver approves their own request, in their own name or in another's;
 //! nobody counts twice; a delegation ends by itself.
 
 use std::str::FromStr;

@@ -293,7 +293,7 @@ pub fn settle_issue(
     if let Some(drawn) = state.issued.filter(|drawn| drawn.pair.is_some())
         && drawn.is_unused(state.moving.last)
     {
-        // The same cells until they are answered (capabilities D2); locked, until somebody unlocks.
+        // The same cells until they are answered (capabilities D2); while locked, until the lock ends.
         return Err(if drawn.is_spent() {
             IssueRefusal::Locked
         } else {

@@ -176,13 +176,6 @@ fn merged(known: &Session, new: Session) -> Session {
         (None, end) => (end, new.cause),
     };
     let newer = new.updated > known.updated;
-    let either = |known: &Option<String>, new: Option<String>| {
-        let known = known.clone();
-        if newer { new.or(known) } else { known.or(new) }
-    };
-    let address = |known: Option<IpAddr>, new: Option<IpAddr>| {
-        if newer { new.or(known) } else { known.or(new) }
-    };
     Session {
         user: if known.user.is_empty() {
             new.user
@@ -190,9 +183,9 @@ fn merged(known: &Session, new: Session) -> Session {
             known.user.clone()
         },
         login: known.login.or(new.login),
-        nas_ip: address(known.nas_ip, new.nas_ip),
-        calling_station: either(&known.calling_station, new.calling_station),
-        framed_ip: address(known.framed_ip, new.framed_ip),
+        nas_ip: newest(newer, known.nas_ip, new.nas_ip),
+        calling_station: newest(newer, known.calling_station.clone(), new.calling_station),
+        framed_ip: newest(newer, known.framed_ip, new.framed_ip),
         started: known.started.min(new.started),
         updated: known.updated.max(new.updated),
         ended,
@@ -200,6 +193,11 @@ fn merged(known: &Session, new: Session) -> Session {
         usage,
         key: new.key,
     }
+}
+
+/// The value of the newer report, where it has one.
+fn newest<T>(newer: bool, known: Option<T>, new: Option<T>) -> Option<T> {
+    if newer { new.or(known) } else { known.or(new) }
 }
 
 /// The Class of an Access-Accept: the login's id, with a MAC that binds it to the client and the user, so

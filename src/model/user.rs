@@ -277,7 +277,7 @@ impl Waiver {
 /// known one. So that typing errors made there do not add up, a success forgives the run of failures just
 /// before it, from the same place, and no more than half a round.
 ///
-/// Nobody can tell a stranger behind the user's own address, or beside it where none is told, from the
+/// A stranger behind the user's own address, or beside it where none is told, cannot be told from the
 /// user: their failures are forgiven together. What bounds them is the count of all wrong answers, from
 /// wherever, within a year: no success forgives it, and at [`Lockout::year_lock_after`] only an administrator
 /// unlocks. Two typing errors a day stay below it for ever. Places that are not known leave the others a

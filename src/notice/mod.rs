@@ -4,7 +4,7 @@
 //! audit record --notice--> Notice --recipients--> addresses --catalogue--> text
 //! ```
 //!
-//! Sources: SP 800-63B s6.1.2 and OWASP ASVS 6.3.7 (the user hears of new authenticators), capabilities C9
+//! Sources: SP 800-63B s6.1.2 and OWASP ASVS 6.3.7 (the user is notified of new authenticators), capabilities C9
 //! and D5.
 //!
 //! Invariants: the audit trail is the only source, so that nothing happens without being told and

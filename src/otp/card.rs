@@ -7,7 +7,7 @@
 //!
 //! Cells and the order in which pairs are asked for follow from the card's key, which is sealed in the
 //! store; nothing else is kept. Draw `n` asks for the same pair for ever, and a pair comes again only
-//! after all 1190 were asked for (capabilities D2: nobody shops for the cells that were seen).
+//! after all 1190 were asked for (capabilities D2: an attacker cannot wait for the cells that were seen).
 //!
 //! Limits: four unknown digits, so that five wrong answers lock the card (contract s7); who
 //! photographs the card has it.

@@ -343,12 +343,7 @@ impl Service {
             let Ok(octets) = random(entropy.as_ref()) else {
                 return;
             };
-            let by = By {
-                request: RequestId::new(at, octets),
-                actor: "daemon".to_owned(),
-                person: None,
-                at,
-            };
+            let by = By::daemon((RequestId::new(at, octets), at));
             note(store.as_ref(), by, action, target, user, detail).await;
         });
     }

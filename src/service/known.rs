@@ -87,12 +87,10 @@ impl Service {
                 }
             }
             let now = clock.now();
-            let by = By {
-                request: crate::model::id::RequestId::new(now, random(entropy.as_ref())?),
-                actor: "daemon".to_owned(),
-                person: None,
-                at: now,
-            };
+            let by = By::daemon((
+                crate::model::id::RequestId::new(now, random(entropy.as_ref())?),
+                now,
+            ));
             let change = Change::RenewCredentials(key, credentials);
             Ok(store.change(change, by).await?)
         }

@@ -21,13 +21,7 @@ impl Service {
     /// Puts on record which files decide from now on, at the start of the daemon: where one differs from
     /// what was in force last.
     pub async fn record_start(&self) -> Result<(), AdminError> {
-        let (request, at) = self.arrival()?;
-        let by = By {
-            request,
-            actor: "daemon".to_owned(),
-            person: None,
-            at,
-        };
+        let by = By::daemon(self.arrival()?);
         let change = Change::Loaded {
             what: "files_load",
             files: self.loaded(),

@@ -454,12 +454,10 @@ async fn set_cursor(service: &Service, seq: u64, detail: String) -> Result<(), S
 fn by(service: &Service) -> Result<By, StoreError> {
     let at = service.now();
     let octets = random(service.entropy.as_ref())?;
-    Ok(By {
-        request: crate::model::id::RequestId::new(at, octets),
-        actor: "daemon".to_owned(),
-        person: None,
+    Ok(By::daemon((
+        crate::model::id::RequestId::new(at, octets),
         at,
-    })
+    )))
 }
 
 /// Time between looks at whether there is something to do, when nothing says so.

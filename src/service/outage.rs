@@ -114,12 +114,7 @@ impl Service {
             rule.window.as_secs()
         );
         tracing::warn!(reason, "an outage is declared");
-        let by = By {
-            request,
-            actor: "daemon".to_owned(),
-            person: None,
-            at,
-        };
+        let by = By::daemon((request, at));
         self.declare_outage(rule.length, &reason, by).await?;
         Ok(())
     }

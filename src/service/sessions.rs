@@ -69,12 +69,7 @@ impl Service {
     /// Forgets sessions that no NAS has reported for so long.
     pub async fn forget_sessions(&self, quiet: Duration) -> Result<(), ServiceError> {
         let (request, at) = self.arrival()?;
-        let by = By {
-            request,
-            actor: "daemon".to_owned(),
-            person: None,
-            at,
-        };
+        let by = By::daemon((request, at));
         // A clock that was set ahead by mistake forgets nothing that is new.
         let newest = at.min(self.store.high_water()).as_millis();
         let quiet = u64::try_from(quiet.as_millis()).unwrap_or(u64::MAX);

@@ -106,7 +106,7 @@ impl<'a> Closing<'a> {
             self.row(Table::Tokens, key)?,
             self.row(Table::TokenStates, name)?,
         );
-        // Without a state it lets nobody in; a link is closed with the token itself.
+        // Without a state it decides nothing; a link is closed with the token itself.
         let (Some(row), Some(state)) = rows else {
             return Ok(None);
         };
@@ -169,7 +169,7 @@ impl<'a> Closing<'a> {
         })
     }
 
-    /// A row; one that is not as it was written lets nobody in, and stays.
+    /// A row; one that is not as it was written decides nothing, and stays.
     fn row(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let row = self.snapshot.table(table).get(key).map_err(disk)?;
         let row = row.as_ref().map(redb::AccessGuard::value);

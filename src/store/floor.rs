@@ -31,7 +31,7 @@ pub(crate) struct Floor(pub(crate) UnixTime);
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) struct Closed {
     pub(crate) state: TokenState,
-    /// Whether it was in use, and lets nobody in until it is resynchronised and resumed.
+    /// Whether it was in use, and accepts nothing until it is resynchronised and resumed.
     pub(crate) suspended: bool,
     /// In words for people; `SERIAL` stands for its name.
     pub(crate) what: String,

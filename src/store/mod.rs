@@ -48,6 +48,7 @@ use crate::model::device::DeviceCall;
 use crate::model::device::DeviceId;
 use crate::model::device::DeviceState;
 use crate::model::enrolment::Delegation;
+use crate::model::id::RequestId;
 use crate::model::id::Serial;
 use crate::model::issue::Issue;
 use crate::model::issue::IssueRefusal;
@@ -565,7 +566,7 @@ pub enum KeyPurpose {
 #[derive(Clone, Debug)]
 pub struct By {
     /// Names the request.
-    pub request: crate::model::id::RequestId,
+    pub request: RequestId,
     /// What rights and approvals are bound to: `uid 0`, `api:NAME`, `daemon`.
     pub actor: String,
     /// The same with the person behind it where the system knows one: `alice(uid 1000)`.
@@ -575,6 +576,16 @@ pub struct By {
 }
 
 impl By {
+    /// The daemon itself.
+    pub fn daemon((request, at): (RequestId, UnixTime)) -> Self {
+        Self {
+            request,
+            actor: "daemon".to_owned(),
+            person: None,
+            at,
+        }
+    }
+
     /// As the audit names them.
     pub fn shown(&self) -> String {
         let person = self.person.as_deref();
@@ -605,7 +616,7 @@ pub struct AuditQuery {
     /// Only decisions with this outcome.
     pub decision: Option<Decision>,
     /// Only records of this request.
-    pub request: Option<crate::model::id::RequestId>,
+    pub request: Option<RequestId>,
     /// At most this many.
     pub limit: usize,
 }

@@ -471,5 +471,5 @@ impl Question {
 const KEY_LENGTH: usize = 128;
 /// How much longer than the deadline an answer is awaited: a commit that began in time.
 const GRACE: Duration = Duration::from_secs(1);
-/// What a caller hears when answers to too many wait for their time.
+/// The answer when too many rejects wait for their time.
 const CROWDED: &str = "too many answers wait for their time (limits.reject_queue); try again";

@@ -1,4 +1,4 @@
-//! Approving of what somebody asked for (capabilities A3), and lending the right to (capabilities C14).
+//! Approving token requests (capabilities A3), and lending the right to (capabilities C14).
 //!
 //! Invariants: nobody approves their own request, in any name; a right that was lent ends by itself,
 //! and is worth what its owner's is worth now. Who may approve at all is the front end's business.

@@ -231,13 +231,7 @@ impl Service {
         if self.clients.has_lesson(client, address) {
             return Ok(());
         }
-        let (request, at) = self.arrival()?;
-        let by = By {
-            request,
-            actor: "daemon".to_owned(),
-            person: None,
-            at,
-        };
+        let by = By::daemon(self.arrival()?);
         let change = Change::Learn {
             client: client.to_owned(),
             address,

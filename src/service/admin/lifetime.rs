@@ -156,13 +156,7 @@ impl Service {
     /// it on record.
     pub async fn expire_tokens(&self) -> Result<(), AdminError> {
         loop {
-            let (request, at) = self.arrival()?;
-            let by = By {
-                request,
-                actor: "daemon".to_owned(),
-                person: None,
-                at,
-            };
+            let by = By::daemon(self.arrival()?);
             match self.store.change(Change::ExpireTokens, by).await {
                 Ok(()) => {}
                 Err(StoreError::NotFound) => return Ok(()),

@@ -140,12 +140,7 @@ impl Service {
     /// Forgets the failures of addresses that have not failed for so long.
     pub async fn forget_sources(&self, quiet: Duration) -> Result<(), AdminError> {
         let (request, at) = self.arrival()?;
-        let by = By {
-            request,
-            actor: "daemon".to_owned(),
-            person: None,
-            at,
-        };
+        let by = By::daemon((request, at));
         let before = UnixTime::from_millis(at.as_millis().saturating_sub(millis(quiet)));
         match self
             .store
@@ -170,12 +165,7 @@ impl Service {
     /// mistake does not age what is on record: only what has happened since does.
     pub async fn prune_audit_older(&self, keep: Duration) -> Result<bool, AdminError> {
         let (request, at) = self.arrival()?;
-        let by = By {
-            request,
-            actor: "daemon".to_owned(),
-            person: None,
-            at,
-        };
+        let by = By::daemon((request, at));
         let newest = at.min(self.store.high_water());
         let before = UnixTime::from_millis(newest.as_millis().saturating_sub(millis(keep)));
         self.prune_audit(before, by).await

@@ -5,7 +5,7 @@
 //! those are few, because five of them void the code. Of the others [`RECORDED`] a minute have records;
 //! what is more is counted here and put on record together, by cause and address.
 //!
-//! Threats T19, T20: whoever needs no key to ask fills the disk and the audit trail. Threats T13: what is
+//! Threats T19, T20: an attacker without a key fills the disk and the audit trail. Threats T13: what is
 //! not put on record is refused sooner than what is, so that from then on all refusals wait [`WAIT`].
 
 use std::collections::BTreeMap;
@@ -125,12 +125,7 @@ impl Service {
         let Some(detail) = self.refusals.counted(at, ends) else {
             return Ok(());
         };
-        let by = By {
-            request,
-            actor: "daemon".to_owned(),
-            person: None,
-            at,
-        };
+        let by = By::daemon((request, at));
         let change = Change::Note {
             action: "enrol_refused",
             target: "enrolments".to_owned(),

@@ -429,7 +429,7 @@ pub fn changed(event: &ChangeEvent) -> String {
     format!("{} {verb} {}{whose}{detail}.", event.actor, event.target)
 }
 
-/// Why a right code counts as used although nobody used it.
+/// Why a right code counts as used although it was not used.
 pub fn counts_as_used((repaired, until): (UnixTime, UnixTime)) -> String {
     format!(
         "the code was right, but counts as used because the store was repaired on {}; codes of the token are \

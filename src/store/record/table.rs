@@ -99,7 +99,7 @@ impl Table {
         )
     }
 
-    /// Whether logins change it, row by row; nobody reads such a table by prefix.
+    /// Whether logins change it, row by row; such a table is never read by prefix.
     pub(crate) const fn is_hot(self) -> bool {
         matches!(self, Self::TokenStates | Self::UserStates)
     }

@@ -238,7 +238,7 @@ fn a_session_is_on_record_before_it_is_answered_and_linked_with_its_login() {
     let table = site.run(&["session", "list"]);
     let table = String::from_utf8(table.stdout).unwrap();
     assert!(
-        table.contains("1:00:00") && table.contains("8.5 GB"),
+        table.contains("1:00:00") && table.contains("8.59 GB"),
         "{table}"
     );
 }
