@@ -116,7 +116,7 @@ impl Fold {
     ) -> Result<(Self, Arc<Sealer>), StoreError> {
         let opened = guarded(|| {
             let db = match open_file(medium.as_ref(), FILE) {
-                Err(StoreError::Corrupt(_)) if is_alone(medium.as_ref())? => {
+                Err(StoreError::Corrupt(_)) if is_unmade(medium.as_ref())? => {
                     // Killed while it was made: nothing was ever in it.
                     medium.remove(FILE).map_err(disk)?;
                     open_file(medium.as_ref(), FILE)?
@@ -648,11 +648,24 @@ fn is_begun(medium: &dyn Medium) -> Result<bool, StoreError> {
     Ok(there.iter().any(ours))
 }
 
-/// Whether there is no other file of a store: the first one is being made.
-fn is_alone(medium: &dyn Medium) -> Result<bool, StoreError> {
+/// Whether the first file of a store was never made whole: there is no other one, and the engine has not
+/// written its mark, the first octets, which it writes last. A file that was damaged is kept.
+fn is_unmade(medium: &dyn Medium) -> Result<bool, StoreError> {
     let there = medium.list().map_err(disk)?;
-    Ok(there.iter().all(|name| name == FILE))
+    if there.iter().any(|name| name != FILE) {
+        return Ok(false);
+    }
+    let file = medium.raw(FILE).map_err(disk)?;
+    let length = file.len().map_err(disk)?;
+    let mut mark = [0; MARK];
+    let read = mark.len().min(usize::try_from(length).unwrap_or(MARK));
+    let (begun, _) = mark.split_at_mut(read);
+    file.read(0, begun).map_err(disk)?;
+    Ok(begun.iter().all(|octet| *octet == 0))
 }
+
+/// Octets of the engine's mark.
+const MARK: usize = 9;
 
 /// Makes an empty file this store's.
 fn write_first_meta(

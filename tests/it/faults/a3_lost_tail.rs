@@ -700,3 +700,24 @@ async fn note(store: &Embedded, n: u64) {
     };
     store.change(note, by()).await.unwrap();
 }
+
+/// What is taken for a store that was never made whole is removed: a damaged one that has lost all its
+/// other files is not such a one.
+#[test]
+fn a_damaged_main_file_that_is_alone_is_kept() {
+    let site = Site::new();
+    let store = site.path().join("store");
+    for file in fs::read_dir(&store).unwrap() {
+        let path = file.unwrap().path();
+        if !path.ends_with("main.redb") {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    let main = store.join("main.redb");
+    let mut octets = fs::read(&main).unwrap();
+    octets[..4].copy_from_slice(b"XXXX");
+    fs::write(&main, &octets).unwrap();
+    let said = site.run(&["user", "list"]);
+    assert_eq!(said.status.code(), Some(3), "{said:?}");
+    assert_eq!(fs::read(&main).unwrap(), octets);
+}
