@@ -181,9 +181,9 @@ impl Service {
         self.texts().prompt(language, Text::AskCells, &values)
     }
 
-    /// The cells that are asked for of somebody who is not asked in earnest. Of whom has a card, those
-    /// that are asked for otherwise: that they change when the card or its owner is locked would tell
-    /// that there is a card. Of anybody else the same each time.
+    /// The cells of a decoy. A user with a card is asked for those that a real round asks for: a change of
+    /// cells when the card or its owner is locked would tell that there is a card. Any other name is asked
+    /// for the same cells each time.
     async fn pretended(&self, request: &Request<'_>) -> Result<Pair, ServiceError> {
         let view = match request.client.key(request.user) {
             Ok(key) => self.store.view(&key).await?,
