@@ -458,6 +458,8 @@ async fn who_is_removed_is_told_where_they_were_reached() {
     // One who has the name afterwards is told nothing of it.
     desk.lab.user("alice", None, None).await;
     set(&desk, contact(Some("+821011112222"), None)).await;
+    // Before the removal, of which alone a user who has gone is told.
+    desk.settled().await;
     service
         .remove_user(&user, None, desk.lab.by())
         .await
