@@ -5,16 +5,11 @@
 use std::fmt::Write as _;
 use std::hint::black_box;
 
-use criterion::Criterion;
-use criterion::criterion_group;
-use criterion::criterion_main;
+use criterion::{Criterion, criterion_group, criterion_main};
 use oncegate::diagnostic::Source;
 use oncegate::otp::Digits;
-use oncegate::policy::Factor;
-use oncegate::policy::Facts;
-use oncegate::policy::Policies;
-use oncegate::policy::split::Extra;
-use oncegate::policy::split::split;
+use oncegate::policy::split::{Extra, split};
+use oncegate::policy::{Factor, Facts, Policies};
 use oncegate::time::UnixTime;
 
 /// Sunday night in Seoul, Saturday in New York.

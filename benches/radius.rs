@@ -4,32 +4,18 @@
 
 use std::hint::black_box;
 
-use criterion::Criterion;
-use criterion::criterion_group;
-use criterion::criterion_main;
-use oncegate::otp::Algorithm;
-use oncegate::otp::Code as Otp;
-use oncegate::otp::Digits;
-use oncegate::otp::Period;
-use oncegate::otp::totp;
-use oncegate::otp::totp::Drift;
-use oncegate::otp::totp::Parameters;
-use oncegate::otp::totp::TimeStep;
-use oncegate::otp::totp::Window;
+use criterion::{Criterion, criterion_group, criterion_main};
+use oncegate::otp::totp::{Drift, Parameters, TimeStep, Window};
+use oncegate::otp::{Algorithm, Code as Otp, Digits, Period, totp};
 use oncegate::radius::attribute::Type;
-use oncegate::radius::authenticator::RequestAuthenticator;
-use oncegate::radius::authenticator::SecretKeys;
+use oncegate::radius::authenticator::{RequestAuthenticator, SecretKeys};
 use oncegate::radius::encode::MessageAuthenticator;
-use oncegate::radius::packet::Code;
-use oncegate::radius::packet::Packet;
-use oncegate::radius::password;
+use oncegate::radius::packet::{Code, Packet};
 use oncegate::radius::reply::ReplyBuilder;
 use oncegate::radius::request::RequestBuilder;
-use oncegate::radius::verify;
 use oncegate::radius::verify::Rule;
-use oncegate::secret::OtpKey;
-use oncegate::secret::SecretBytes;
-use oncegate::secret::SharedSecret;
+use oncegate::radius::{password, verify};
+use oncegate::secret::{OtpKey, SecretBytes, SharedSecret};
 use oncegate::time::UnixTime;
 
 const NOW: UnixTime = UnixTime::from_secs(1_795_000_000);

@@ -32,12 +32,8 @@ use std::str::FromStr as _;
 
 use zeroize::Zeroizing;
 
-use crate::otp::Algorithm;
-use crate::otp::Digits;
-use crate::otp::Period;
-use crate::secret::OtpKey;
-use crate::secret::SecretBytes;
-use crate::secret::SecretString;
+use crate::otp::{Algorithm, Digits, Period};
+use crate::secret::{OtpKey, SecretBytes, SecretString};
 use crate::wire::percent_encode;
 
 /// A token as an authenticator is told about it.

@@ -14,9 +14,7 @@
     clippy::cast_possible_truncation
 )]
 
-use fast_qr::ECL;
-use fast_qr::QRBuilder;
-use fast_qr::QRCode;
+use fast_qr::{ECL, QRBuilder, QRCode};
 
 /// How the code is drawn.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -12,24 +12,18 @@
 //! waits until the disk has it.
 
 use std::fs::File;
-use std::io::Seek as _;
-use std::io::Write as _;
+use std::io::{Seek as _, Write as _};
 use std::net::UdpSocket;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use oncegate::credential::Cost;
-use oncegate::credential::Scratch;
-use oncegate::credential::spend;
+use oncegate::credential::{Cost, Scratch, spend};
 use oncegate::radius::authenticator::SecretKeys;
 use oncegate::radius::encode::MessageAuthenticator;
-use oncegate::radius::packet::Code;
-use oncegate::radius::packet::Packet;
+use oncegate::radius::packet::{Code, Packet};
 use oncegate::radius::reply::ReplyBuilder;
-use oncegate::secret::SecretBytes;
-use oncegate::secret::SharedSecret;
+use oncegate::secret::{SecretBytes, SharedSecret};
 use socket2::SockRef;
 
 type Failure = Box<dyn std::error::Error>;

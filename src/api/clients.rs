@@ -1,11 +1,9 @@
 //! Clients.
 
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::api::present;
-use crate::api::unless_null;
+use crate::api::{present, unless_null};
 use crate::secret::SecretString;
 
 /// A client to be made.

@@ -1,7 +1,6 @@
 //! Gateways that carry messages.
 
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 /// The configured gateways.

@@ -1,9 +1,7 @@
 //! Devices: what they send and are told, and what administrators see of them.
 
-use serde::Deserialize;
-use serde::Serialize;
-use utoipa::IntoParams;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::secret::SecretString;
 

@@ -1,9 +1,7 @@
 //! Rights to approve that are lent, and outage mode.
 
-use serde::Deserialize;
-use serde::Serialize;
-use utoipa::IntoParams;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::api::Waiver;
 

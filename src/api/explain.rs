@@ -3,14 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::api::AuditRecord;
-use crate::api::Lock;
-use crate::api::Token;
-use crate::api::unless_null;
+use crate::api::{AuditRecord, Lock, Token, unless_null};
 
 /// `POST /v1/admin/explain`: what would happen? Nothing is written.
 #[derive(Debug, Default, Deserialize, Serialize, ToSchema)]

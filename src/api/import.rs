@@ -1,7 +1,6 @@
 //! Many users and tokens at once.
 
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::api::unless_null;

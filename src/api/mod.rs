@@ -5,10 +5,8 @@
 //! UTC. Fields that carry secrets are [`crate::secret::SecretString`] on the way in; on the way out a secret
 //! appears once, in the answer to its creation.
 
-use serde::Deserialize;
-use serde::Serialize;
-use utoipa::IntoParams;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 mod audit;
 mod challenges;

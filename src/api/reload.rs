@@ -1,7 +1,6 @@
 //! What reading the files again did.
 
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 /// What a reload did, part by part.

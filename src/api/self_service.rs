@@ -2,14 +2,11 @@
 
 use std::net::IpAddr;
 
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::api::Offered;
-use crate::api::Token;
-use crate::api::unless_null;
 use crate::api::verify::client_ip;
+use crate::api::{Offered, Token, unless_null};
 use crate::secret::SecretString;
 
 /// A token that a user asks for, with what proves the user.

@@ -1,9 +1,7 @@
 //! Sessions, as NASes report them.
 
-use serde::Deserialize;
-use serde::Serialize;
-use utoipa::IntoParams;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 /// Which sessions.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, IntoParams)]

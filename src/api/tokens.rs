@@ -1,12 +1,9 @@
 //! Tokens.
 
-use serde::Deserialize;
-use serde::Serialize;
-use utoipa::IntoParams;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
-use crate::api::Lock;
-use crate::api::unless_null;
+use crate::api::{Lock, unless_null};
 use crate::secret::SecretString;
 
 /// A token to be made.

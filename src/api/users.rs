@@ -1,12 +1,9 @@
 //! Users, what they know, and exceptions.
 
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::api::Token;
-use crate::api::present;
-use crate::api::unless_null;
+use crate::api::{Token, present, unless_null};
 use crate::secret::SecretString;
 
 /// A user to be made.

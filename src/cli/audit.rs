@@ -1,39 +1,24 @@
 //! `oncegate audit` and `oncegate tail`: what happened.
 
-use clap::Args;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use hyper::Method;
 use jiff::Timestamp;
 use owo_colors::OwoColorize as _;
 use serde_json::json;
 
 use crate::api;
-use crate::api::AuditChain;
-use crate::api::AuditEvent;
-use crate::api::AuditRecord;
-use crate::api::FieldChange;
-use crate::cli::Context;
-use crate::cli::changes;
-use crate::cli::error::CliError;
-use crate::cli::error::Exit;
-use crate::cli::input;
-use crate::cli::output;
-use crate::cli::output::Table;
-use crate::cli::output::local_time;
-use crate::cli::output::or_dash;
-use crate::cli::output::printable;
-use crate::cli::transport::Transport;
-use crate::cli::transport::admin;
-use crate::cli::transport::with_query;
+use crate::api::{AuditChain, AuditEvent, AuditRecord, FieldChange};
+use crate::cli::error::{CliError, Exit};
+use crate::cli::output::{Table, local_time, or_dash, printable};
+use crate::cli::transport::{Transport, admin, with_query};
 use crate::cli::user::PAGE;
-use crate::cli::when;
 use crate::cli::words::Whose;
+use crate::cli::{Context, changes, input, output, when};
 use crate::diagnostic::did_you_mean;
 use crate::model::id::RequestId;
 use crate::model::reason::Reason;
 use crate::store::ACTIONS;
-use crate::time::Clock as _;
-use crate::time::SystemClock;
+use crate::time::{Clock as _, SystemClock};
 
 /// What happened: decisions and changes, in a chain that shows tampering
 #[derive(Debug, Subcommand)]

@@ -2,33 +2,18 @@
 
 use std::time::Duration;
 
-use clap::Args;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use hyper::Method;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::api::Client as Record;
-use crate::api::ClientChange;
-use crate::api::ClientCreated;
-use crate::api::Clients;
-use crate::cli::Context;
-use crate::cli::error::CliError;
-use crate::cli::error::Exit;
-use crate::cli::hints;
-use crate::cli::input;
+use crate::api::{Client as Record, ClientChange, ClientCreated, Clients};
+use crate::cli::error::{CliError, Exit};
 use crate::cli::input::Ask;
-use crate::cli::output;
-use crate::cli::output::Table;
-use crate::cli::output::joined;
-use crate::cli::output::local_time;
-use crate::cli::output::or_dash;
-use crate::cli::output::printable;
-use crate::cli::transport::Transport;
-use crate::cli::transport::admin;
-use crate::cli::transport::next_page;
-use crate::cli::transport::with_query;
+use crate::cli::output::{Table, joined, local_time, or_dash, printable};
+use crate::cli::transport::{Transport, admin, next_page, with_query};
 use crate::cli::user::PAGE;
+use crate::cli::{Context, hints, input, output};
 use crate::diagnostic::units;
 use crate::secret::SecretString;
 

@@ -11,15 +11,11 @@
 use std::str::FromStr as _;
 
 use crate::cli::csv::Row;
-use crate::model::user_key::DEFAULT_REALM;
-use crate::model::user_key::UserKey;
-use crate::otp::Algorithm;
-use crate::otp::Digits;
-use crate::otp::Period;
+use crate::model::user_key::{DEFAULT_REALM, UserKey};
 use crate::otp::totp::Parameters;
+use crate::otp::{Algorithm, Digits, Period};
 use crate::otpauth;
-use crate::secret::OtpKey;
-use crate::secret::SecretString;
+use crate::secret::{OtpKey, SecretString};
 
 /// The names, in the order of the constants below.
 pub(super) const NAMES: [&str; 16] = [
@@ -193,8 +189,7 @@ fn or_fault<T>(value: Option<T>, fault: &str, faults: &mut Vec<String>) -> Optio
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::csv::Ignore;
-    use crate::cli::csv::Reader;
+    use crate::cli::csv::{Ignore, Reader};
 
     fn read(text: &str) -> Result<Option<Factor>, Vec<String>> {
         let mut reader = Reader::open(text.as_bytes(), &NAMES, &[], &Ignore::Nothing).unwrap();

@@ -1,16 +1,13 @@
 //! `oncegate completions` and `oncegate man`: the command line about itself.
 
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clap_complete::Shell;
 use serde_json::json;
 
-use crate::cli::Context;
-use crate::cli::error::CliError;
-use crate::cli::error::Exit;
-use crate::cli::words;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::{Context, words};
 
 /// Print completions for a shell
 #[derive(Debug, Args)]

@@ -1,29 +1,21 @@
 //! `oncegate config`: what the configuration says and means.
 
-use clap::Args;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde_json::json;
 
 use crate::api::Reload;
-use crate::cli::Context;
-use crate::cli::error::CliError;
-use crate::cli::error::Exit;
+use crate::cli::error::{CliError, Exit};
 use crate::cli::output::Table;
-use crate::cli::policy;
-use crate::cli::reload;
-use crate::cli::transport::Transport;
-use crate::cli::transport::admin;
-use crate::config::EffectiveValue;
-use crate::config::Origin;
+use crate::cli::transport::{Transport, admin};
+use crate::cli::{Context, policy, reload};
+use crate::config::{EffectiveValue, Origin};
 use crate::daemon;
-use crate::daemon::Site;
-use crate::daemon::StartError;
+use crate::daemon::{Site, StartError};
 use crate::diagnostic::Diagnostic;
 use crate::policy::TestOutcome;
 use crate::server::certificate::Concern;
 use crate::server::tls::Tls;
-use crate::time::Clock as _;
-use crate::time::SystemClock;
+use crate::time::{Clock as _, SystemClock};
 
 /// The configuration
 #[derive(Debug, Subcommand)]

@@ -13,8 +13,7 @@
 
 use std::borrow::Cow;
 use std::io;
-use std::io::BufRead;
-use std::io::Read as _;
+use std::io::{BufRead, Read as _};
 
 use zeroize::Zeroizing;
 

@@ -2,27 +2,17 @@
 
 use std::time::Duration;
 
-use clap::Args;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use hyper::Method;
 use serde_json::json;
 
 use crate::api;
-use crate::cli::Context;
-use crate::cli::error::CliError;
-use crate::cli::error::Exit;
-use crate::cli::input;
-use crate::cli::output;
-use crate::cli::output::Table;
-use crate::cli::output::local_time;
-use crate::cli::output::printable;
-use crate::cli::transport::admin;
-use crate::cli::transport::with_query;
-use crate::cli::when;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::output::{Table, local_time, printable};
+use crate::cli::transport::{admin, with_query};
+use crate::cli::{Context, input, output, when};
 use crate::diagnostic::units;
-use crate::time::Clock as _;
-use crate::time::SystemClock;
-use crate::time::UnixTime;
+use crate::time::{Clock as _, SystemClock, UnixTime};
 
 /// Rights to approve of tokens, lent for a time
 #[derive(Debug, Subcommand)]

@@ -1,17 +1,11 @@
 //! `oncegate delivery`: the gateways that carry messages.
 
-use clap::Args;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
-use crate::api::GatewayTried;
-use crate::api::Gateways;
-use crate::api::TryGateway;
+use crate::api::{GatewayTried, Gateways, TryGateway};
 use crate::cli::Context;
-use crate::cli::error::CliError;
-use crate::cli::error::Exit;
-use crate::cli::output::Table;
-use crate::cli::output::joined;
-use crate::cli::output::printable;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::output::{Table, joined, printable};
 use crate::cli::transport::admin;
 
 /// Gateways that carry SMS, mail and calls

@@ -1,10 +1,7 @@
 //! `oncegate doctor`: what is wrong or weak here, each with the command that repairs it.
 
 use std::io;
-use std::net::IpAddr;
-use std::net::Ipv4Addr;
-use std::net::Ipv6Addr;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
@@ -17,18 +14,11 @@ use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::api::AuditChain;
-use crate::api::Clients;
-use crate::api::Gateways;
-use crate::api::Status;
-use crate::cli::Context;
+use crate::api::{AuditChain, Clients, Gateways, Status};
 use crate::cli::client::Listing;
-use crate::cli::error::CliError;
-use crate::cli::error::Exit;
-use crate::cli::policy;
-use crate::cli::store;
-use crate::cli::transport::Transport;
-use crate::cli::transport::admin;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::transport::{Transport, admin};
+use crate::cli::{Context, policy, store};
 use crate::config::MasterKey;
 use crate::daemon;
 use crate::daemon::Site;
@@ -37,14 +27,11 @@ use crate::policy::Policies;
 use crate::server::tls::Tls;
 use crate::service::clock::Jump;
 use crate::service::courier::BreakerState;
-use crate::time::Clock as _;
-use crate::time::SystemClock;
+use crate::time::{Clock as _, SystemClock};
 
 mod report;
 
-use report::Check;
-use report::Report;
-use report::State;
+use report::{Check, Report, State};
 
 /// Look for what is wrong or weak, with a fix for each finding; exit code 1 if there is one
 #[derive(Debug, Args)]

@@ -4,12 +4,7 @@
 //! is neither is refused with the place and, where it can be told, the name of its encoding: bytes
 //! that were guessed wrong would be other names.
 
-use encoding_rs::DecoderResult;
-use encoding_rs::EUC_KR;
-use encoding_rs::Encoding;
-use encoding_rs::UTF_8;
-use encoding_rs::UTF_16BE;
-use encoding_rs::UTF_16LE;
+use encoding_rs::{DecoderResult, EUC_KR, Encoding, UTF_8, UTF_16BE, UTF_16LE};
 use zeroize::Zeroizing;
 
 use crate::cli::csv::Fault;

@@ -7,20 +7,13 @@ use hyper::Method;
 use serde::Serialize;
 
 use crate::api;
-use crate::api::Offered;
-use crate::api::Token as Record;
-use crate::cli::Context;
+use crate::api::{Offered, Token as Record};
 use crate::cli::error::CliError;
-use crate::cli::input;
-use crate::cli::output::Output;
-use crate::cli::output::Table;
-use crate::cli::output::local_time;
-use crate::cli::output::printable;
-use crate::cli::paper;
-use crate::cli::token;
+use crate::cli::output::{Output, Table, local_time, printable};
 use crate::cli::token::act;
 use crate::cli::transport::admin;
 use crate::cli::words::Whom;
+use crate::cli::{Context, input, paper, token};
 use crate::diagnostic::units;
 use crate::qr;
 

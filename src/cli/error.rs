@@ -10,9 +10,7 @@ use serde_json::json;
 use crate::api::Problem;
 use crate::cli::output::printable;
 use crate::daemon::StartError;
-use crate::diagnostic::Colour;
-use crate::diagnostic::Diagnostic;
-use crate::diagnostic::render_all;
+use crate::diagnostic::{Colour, Diagnostic, render_all};
 
 /// How a command ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -3,21 +3,16 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use clap::ArgGroup;
-use clap::Args;
+use clap::{ArgGroup, Args};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::api::explain::ExplainLogin;
-use crate::api::explain::Explanation;
-use crate::api::explain::Explanations;
-use crate::cli::Context;
-use crate::cli::error::CliError;
-use crate::cli::error::Exit;
+use crate::api::explain::{ExplainLogin, Explanation, Explanations};
+use crate::cli::error::{CliError, Exit};
 use crate::cli::output::shell_word;
 use crate::cli::transport::admin;
-use crate::cli::when;
+use crate::cli::{Context, when};
 use crate::model::id::RequestId;
 use crate::model::reason::Reason;
 use crate::policy::METHODS;

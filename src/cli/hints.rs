@@ -2,19 +2,13 @@
 
 use std::net::SocketAddr;
 
-use crate::api::ClientCreated;
-use crate::api::Status;
+use crate::api::{ClientCreated, Status};
 use crate::cli::Context;
 use crate::cli::doctor::reachable;
 use crate::cli::error::CliError;
-use crate::cli::output::joined;
-use crate::cli::output::local_time;
-use crate::cli::output::printable;
-use crate::cli::output::shell_word;
-use crate::cli::transport::Transport;
-use crate::cli::transport::admin;
-use crate::daemon::Site;
-use crate::daemon::load_policies;
+use crate::cli::output::{joined, local_time, printable, shell_word};
+use crate::cli::transport::{Transport, admin};
+use crate::daemon::{Site, load_policies};
 use crate::policy::Factor;
 
 /// Where the daemon can be asked.

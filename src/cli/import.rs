@@ -10,15 +10,12 @@
 //! all. An import that broke off (the server went, another administrator made the same user meanwhile) is
 //! repeated with `--on-conflict skip`. No message quotes a row: it may hold keys.
 
-use std::fs;
-use std::io;
 use std::io::Read as _;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::{fs, io};
 
-use clap::Args;
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use encoding_rs::Encoding;
 use indicatif::ProgressBar;
 use serde::Serialize;
@@ -26,34 +23,21 @@ use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
 use crate::api;
-use crate::cli::Context;
-use crate::cli::columns;
 use crate::cli::columns::Factor;
-use crate::cli::csv::Fault;
-use crate::cli::csv::Ignore;
-use crate::cli::csv::Reader;
-use crate::cli::csv::Row;
-use crate::cli::encoding;
-use crate::cli::error::CliError;
-use crate::cli::error::Exit;
-use crate::cli::output;
+use crate::cli::csv::{Fault, Ignore, Reader, Row};
+use crate::cli::error::{CliError, Exit};
 use crate::cli::output::printable;
-use crate::cli::transport::Transport;
-use crate::cli::transport::admin;
-use crate::diagnostic::Diagnostic;
-use crate::diagnostic::LineOf;
+use crate::cli::transport::{Transport, admin};
+use crate::cli::{Context, columns, encoding, output};
+use crate::diagnostic::{Diagnostic, LineOf};
 use crate::model::id::Serial;
 use crate::model::user_key::UserKey;
 use crate::service::admin::About;
-use crate::time::Clock as _;
-use crate::time::SystemClock;
-use crate::time::UnixTime;
+use crate::time::{Clock as _, SystemClock, UnixTime};
 
 mod seen;
 
-use seen::Seen;
-use seen::details;
-use seen::groups;
+use seen::{Seen, details, groups};
 
 #[derive(Debug, Args)]
 pub(super) struct Import {

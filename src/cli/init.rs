@@ -6,12 +6,9 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::api::ClientCreated;
-use crate::cli::Context;
-use crate::cli::client;
-use crate::cli::error::CliError;
-use crate::cli::error::Exit;
-use crate::cli::transport::Transport;
-use crate::cli::transport::admin;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::transport::{Transport, admin};
+use crate::cli::{Context, client};
 use crate::daemon;
 use crate::daemon::Site;
 

@@ -5,21 +5,14 @@
 //! follows is refused, so that half of a wrapped key is never taken for the key.
 
 use std::io;
-use std::io::BufRead;
-use std::io::IsTerminal as _;
-use std::io::Read as _;
-use std::io::Stdin;
+use std::io::{BufRead, IsTerminal as _, Read as _, Stdin};
 use std::os::fd::AsFd as _;
 
 use nix::sys::termios;
-use nix::sys::termios::LocalFlags;
-use nix::sys::termios::SetArg;
-use nix::sys::termios::SpecialCharacterIndices;
-use nix::sys::termios::Termios;
+use nix::sys::termios::{LocalFlags, SetArg, SpecialCharacterIndices, Termios};
 use zeroize::Zeroizing;
 
-use crate::cli::error::CliError;
-use crate::cli::error::Exit;
+use crate::cli::error::{CliError, Exit};
 use crate::cli::output;
 use crate::secret::SecretString;
 

@@ -1,9 +1,7 @@
 //! Log lines on stderr.
 
 use crate::cli::output::stderr_colour;
-use crate::config::Level;
-use crate::config::Log;
-use crate::config::LogFormat;
+use crate::config::{Level, Log, LogFormat};
 use crate::daemon::logging;
 
 /// For `serve`: as configured, by a thread of its own.

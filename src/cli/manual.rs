@@ -4,11 +4,9 @@ use clap::Args;
 use serde_json::json;
 
 use crate::cli::Context;
-use crate::cli::error::CliError;
-use crate::cli::error::Exit;
+use crate::cli::error::{CliError, Exit};
 use crate::diagnostic::did_you_mean;
-use crate::manual::PAGES;
-use crate::manual::page;
+use crate::manual::{PAGES, page};
 
 /// Print a page of the manual, or the list of pages
 #[derive(Debug, Args)]

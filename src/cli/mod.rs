@@ -10,18 +10,13 @@
 //! are made.
 
 use std::ffi::OsString;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Args;
-use clap::FromArgMatches as _;
-use clap::Parser;
-use clap::Subcommand;
+use clap::{Args, FromArgMatches as _, Parser, Subcommand};
 
-use crate::cli::error::CliError;
-use crate::cli::error::Exit;
+use crate::cli::error::{CliError, Exit};
 use crate::cli::output::Output;
 use crate::cli::remote::Remote;
 use crate::cli::transport::Transport;

@@ -2,19 +2,15 @@
 
 use std::time::Duration;
 
-use clap::Args;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use hyper::Method;
 use serde_json::json;
 
 use crate::api;
-use crate::cli::Context;
-use crate::cli::error::CliError;
-use crate::cli::error::Exit;
-use crate::cli::output;
-use crate::cli::output::Table;
-use crate::cli::output::local_time;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::output::{Table, local_time};
 use crate::cli::transport::admin;
+use crate::cli::{Context, output};
 use crate::diagnostic::units;
 
 /// Outage mode: while it lasts, what policies name under `outage` is accepted as well

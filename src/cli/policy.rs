@@ -1,33 +1,22 @@
 //! `oncegate policy`: what clients' users must present.
 
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use clap::Args;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::json;
 
 use crate::api::Policies;
-use crate::cli::Context;
-use crate::cli::error::CliError;
-use crate::cli::error::Exit;
-use crate::cli::output;
-use crate::cli::output::Output;
-use crate::cli::output::Table;
-use crate::cli::output::joined;
-use crate::cli::output::printable;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::output::{Output, Table, joined, printable};
 use crate::cli::reload::Reload;
 use crate::cli::transport::admin;
+use crate::cli::{Context, output};
 use crate::daemon;
 use crate::daemon::StartError;
-use crate::diagnostic::Diagnostic;
-use crate::diagnostic::Severity;
-use crate::diagnostic::Source;
-use crate::diagnostic::render_all;
+use crate::diagnostic::{Diagnostic, Severity, Source, render_all};
 use crate::policy;
-use crate::policy::Factor;
-use crate::policy::TestOutcome;
+use crate::policy::{Factor, TestOutcome};
 
 /// What clients' users must present, and the limits
 #[derive(Debug, Subcommand)]

@@ -3,11 +3,9 @@
 use clap::Args;
 use hyper::Method;
 
-use crate::api::NeedsRestart;
-use crate::api::Reload as Done;
+use crate::api::{NeedsRestart, Reload as Done};
 use crate::cli::Context;
-use crate::cli::error::CliError;
-use crate::cli::error::Exit;
+use crate::cli::error::{CliError, Exit};
 use crate::cli::output::printable;
 use crate::cli::transport::admin;
 

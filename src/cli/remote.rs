@@ -2,15 +2,12 @@
 
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::Request;
-use hyper::Uri;
-use hyper::header;
 use hyper::header::HeaderValue;
+use hyper::{Request, Uri, header};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -21,8 +18,7 @@ use zeroize::Zeroizing;
 use crate::cli::error::CliError;
 use crate::cli::output;
 use crate::delivery::connect::Stream;
-use crate::delivery::tls::TlsError;
-use crate::delivery::tls::client_config;
+use crate::delivery::tls::{TlsError, client_config};
 use crate::secret::SecretString;
 
 /// A server, and the key it knows us by.

@@ -1,10 +1,8 @@
 //! Logins as a gateway and an application make them, against a running daemon.
 
 use std::io;
-use std::net::IpAddr;
-use std::net::SocketAddr;
-use std::time::Duration;
-use std::time::Instant;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio::net::UdpSocket;
@@ -16,19 +14,12 @@ use crate::cli::remote::Remote;
 use crate::cli::transport::Transport;
 use crate::cli::verify::VerifyBody;
 use crate::radius::attribute::Type;
-use crate::radius::authenticator::RequestAuthenticator;
-use crate::radius::authenticator::SecretKeys;
-use crate::radius::authenticator::Signature;
+use crate::radius::authenticator::{RequestAuthenticator, SecretKeys, Signature};
 use crate::radius::encode::MessageAuthenticator;
-use crate::radius::packet::Code;
-use crate::radius::packet::Packet;
+use crate::radius::packet::{Code, Packet};
 use crate::radius::request::RequestBuilder;
 use crate::radius::verify;
-use crate::secret::SecretBytes;
-use crate::secret::SecretString;
-use crate::secret::SharedSecret;
-use crate::secret::SystemEntropy;
-use crate::secret::random;
+use crate::secret::{SecretBytes, SecretString, SharedSecret, SystemEntropy, random};
 
 /// What is expected of a login.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]

@@ -5,14 +5,10 @@ use std::net::SocketAddr;
 use clap::Args;
 use serde_json::json;
 
-use crate::cli::Context;
-use crate::cli::error::CliError;
-use crate::cli::error::Exit;
-use crate::cli::logging;
-use crate::cli::output;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::{Context, logging, output};
 use crate::daemon;
-use crate::daemon::Overrides;
-use crate::daemon::Site;
+use crate::daemon::{Overrides, Site};
 use crate::server::Info;
 
 /// Run the daemon until SIGTERM or SIGINT

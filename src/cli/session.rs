@@ -1,24 +1,16 @@
 //! `oncegate session`: what NASes report by accounting.
 
-use clap::Args;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use indicatif::DecimalBytes;
 
 use crate::api;
-use crate::cli::Context;
 use crate::cli::audit::note_unknown;
-use crate::cli::error::CliError;
-use crate::cli::error::Exit;
-use crate::cli::output;
-use crate::cli::output::Table;
-use crate::cli::output::local_time;
-use crate::cli::output::or_dash;
-use crate::cli::transport::Transport;
-use crate::cli::transport::admin;
-use crate::cli::transport::next_page;
-use crate::cli::transport::with_query;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::output::{Table, local_time, or_dash};
+use crate::cli::transport::{Transport, admin, next_page, with_query};
 use crate::cli::user::PAGE;
 use crate::cli::words::Whose;
+use crate::cli::{Context, output};
 
 /// Sessions of users, as VPN gateways and other NASes report them
 #[derive(Debug, Subcommand)]

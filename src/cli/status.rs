@@ -1,20 +1,13 @@
 //! `oncegate status` and `oncegate clock`.
 
-use clap::Args;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde_json::json;
 
 use crate::api;
-use crate::cli::Context;
-use crate::cli::error::CliError;
-use crate::cli::error::Exit;
-use crate::cli::input;
-use crate::cli::output;
-use crate::cli::output::Table;
-use crate::cli::output::joined;
-use crate::cli::output::local_time;
-use crate::cli::transport::admin;
-use crate::cli::transport::with_query;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::output::{Table, joined, local_time};
+use crate::cli::transport::{admin, with_query};
+use crate::cli::{Context, input, output};
 use crate::service::clock::Jump;
 
 /// Health in one screen and in the exit code: 0 ready, 3 not

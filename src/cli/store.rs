@@ -1,28 +1,19 @@
 //! `oncegate store`: is it as it was written, and what to do if it is not.
 
-use clap::Args;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use hyper::Method;
 use tokio::net::UnixStream;
 
-use crate::api::AuditChain;
-use crate::api::StoreCheck;
-use crate::api::StoreRepair;
+use crate::api::{AuditChain, StoreCheck, StoreRepair};
 use crate::cli::Context;
-use crate::cli::error::CliError;
-use crate::cli::error::Exit;
+use crate::cli::error::{CliError, Exit};
 use crate::cli::output::printable;
-use crate::cli::transport::Transport;
-use crate::cli::transport::admin;
-use crate::cli::transport::nobody_listens;
+use crate::cli::transport::{Transport, admin, nobody_listens};
 use crate::daemon;
-use crate::daemon::RESTORE;
-use crate::daemon::Site;
-use crate::daemon::remedy_of_file;
+use crate::daemon::{RESTORE, Site, remedy_of_file};
 use crate::server::http::forms;
-use crate::store::StoreError;
 use crate::store::catch_up::is_of_the_end;
-use crate::store::personal;
+use crate::store::{StoreError, personal};
 
 /// The files of the store
 #[derive(Debug, Subcommand)]

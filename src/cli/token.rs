@@ -1,38 +1,24 @@
 //! `oncegate token`: what makes the codes.
 
-use clap::Args;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use hyper::Method;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::api::Token as Record;
-use crate::api::Tokens;
-use crate::cli::Context;
-use crate::cli::enrolment;
-use crate::cli::error::CliError;
-use crate::cli::error::Exit;
-use crate::cli::import;
-use crate::cli::input;
+use crate::api::{Token as Record, Tokens};
+use crate::cli::error::{CliError, Exit};
 use crate::cli::input::Ask;
-use crate::cli::output;
-use crate::cli::output::Table;
-use crate::cli::output::local_time;
-use crate::cli::output::printable;
-use crate::cli::transport::Transport;
-use crate::cli::transport::admin;
-use crate::cli::transport::next_page;
-use crate::cli::transport::with_query;
-use crate::cli::user;
+use crate::cli::output::{Table, local_time, printable};
+use crate::cli::transport::{Transport, admin, next_page, with_query};
 use crate::cli::words::Whose;
+use crate::cli::{Context, enrolment, import, input, output, user};
 use crate::secret::SecretString;
 
 mod add;
 
 pub(super) use add::CreateBody;
 
-use add::Add;
-use add::Kind;
+use add::{Add, Kind};
 
 /// Authenticators of users
 #[derive(Debug, Subcommand)]

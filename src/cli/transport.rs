@@ -14,26 +14,17 @@
 //! ([`ANSWER_MAX`], [`PATIENCE`]) against a server that is not ours.
 
 use std::io;
-use std::path::Path;
-use std::path::PathBuf;
-use std::time::Duration;
-use std::time::Instant;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use axum::Router;
-use http_body_util::BodyExt as _;
-use http_body_util::Full;
-use http_body_util::Limited;
 use http_body_util::combinators::UnsyncBoxBody;
-use hyper::Method;
-use hyper::Request;
-use hyper::Response;
-use hyper::StatusCode;
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
-use hyper::header;
+use hyper::{Method, Request, Response, StatusCode, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::io::AsyncRead;
-use tokio::io::AsyncWrite;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 use tower::ServiceExt as _;
@@ -42,11 +33,9 @@ use zeroize::Zeroizing;
 use crate::cli::error::CliError;
 use crate::cli::remote::Remote;
 use crate::daemon;
-use crate::daemon::Site;
-use crate::daemon::StartError;
+use crate::daemon::{Site, StartError};
 use crate::delivery::exchange;
-use crate::server::Info;
-use crate::server::http;
+use crate::server::{Info, http};
 use crate::wire::percent_encode;
 
 /// A way to the admin API.

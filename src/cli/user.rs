@@ -1,45 +1,22 @@
 //! `oncegate user`: people.
 
-use clap::Args;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use hyper::Method;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::api::Clients;
-use crate::api::Lock;
-use crate::api::User as Record;
-use crate::api::UserChange;
-use crate::api::UserCreate;
-use crate::api::Users;
-use crate::api::VerifierInfo;
-use crate::api::Waiver;
-use crate::api::WaiverGrant;
-use crate::cli::Context;
-use crate::cli::error::CliError;
-use crate::cli::error::Exit;
-use crate::cli::import;
-use crate::cli::input;
+use crate::api::{
+    Clients, Lock, User as Record, UserChange, UserCreate, Users, VerifierInfo, Waiver, WaiverGrant,
+};
+use crate::cli::error::{CliError, Exit};
 use crate::cli::input::Ask;
-use crate::cli::output;
-use crate::cli::output::Table;
-use crate::cli::output::joined;
-use crate::cli::output::local_time;
-use crate::cli::output::or_dash;
-use crate::cli::output::printable;
-use crate::cli::output::shell_word;
-use crate::cli::token;
-use crate::cli::transport::Transport;
-use crate::cli::transport::admin;
-use crate::cli::transport::next_page;
-use crate::cli::transport::with_query;
-use crate::diagnostic::did_you_mean;
-use crate::diagnostic::units;
-use crate::model::user_key::DEFAULT_REALM;
-use crate::model::user_key::UserKey;
+use crate::cli::output::{Table, joined, local_time, or_dash, printable, shell_word};
+use crate::cli::transport::{Transport, admin, next_page, with_query};
+use crate::cli::{Context, import, input, output, token};
+use crate::diagnostic::{did_you_mean, units};
+use crate::model::user_key::{DEFAULT_REALM, UserKey};
 use crate::secret::SecretString;
-use crate::time::Clock as _;
-use crate::time::SystemClock;
+use crate::time::{Clock as _, SystemClock};
 use std::time::Duration;
 
 /// People who are to be let in

@@ -8,17 +8,12 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
-use crate::api::DemoCode;
-use crate::api::VerifyAnswer;
-use crate::cli::Context;
-use crate::cli::error::CliError;
-use crate::cli::error::Exit;
-use crate::cli::input;
+use crate::api::{DemoCode, VerifyAnswer};
+use crate::cli::error::{CliError, Exit};
 use crate::cli::input::Ask;
-use crate::cli::output::Table;
-use crate::cli::output::printable;
-use crate::cli::transport::admin;
-use crate::cli::transport::with_query;
+use crate::cli::output::{Table, printable};
+use crate::cli::transport::{admin, with_query};
+use crate::cli::{Context, input};
 use crate::secret::SecretString;
 
 /// Ask whether a code is right, as an API client would; a right code is used up

@@ -12,19 +12,12 @@
 //! What has no offset is in the zone of this machine (`TZ`). Whether the past or the future is meant
 //! is the option's matter: `--since 2h` is two hours ago, `--expires 2h` in two hours.
 
-use jiff::Timestamp;
-use jiff::ToSpan as _;
-use jiff::Zoned;
-use jiff::civil::Date;
-use jiff::civil::DateTime;
-use jiff::civil::Time;
-use jiff::civil::Weekday;
+use jiff::civil::{Date, DateTime, Time, Weekday};
 use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan as _, Zoned};
 
 use crate::diagnostic::units;
-use crate::time::Clock as _;
-use crate::time::SystemClock;
-use crate::time::millis;
+use crate::time::{Clock as _, SystemClock, millis};
 
 /// Which way an option looks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -3,15 +3,11 @@
 
 use std::ffi::OsString;
 
-use clap::Args;
-use clap::Command;
-use clap::CommandFactory as _;
+use clap::{Args, Command, CommandFactory as _};
 use serde_json::json;
 
-use crate::cli::Cli;
-use crate::cli::Context;
-use crate::cli::error::CliError;
-use crate::cli::error::Exit;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::{Cli, Context};
 
 /// Print the version
 #[derive(Debug, Args)]
@@ -85,8 +81,7 @@ fn named(command: Command) -> Command {
 
 /// Leaves hidden names out of what the parser suggests: an alias stands for the name in the help.
 pub(super) fn visible(error: &mut clap::Error, words: &[OsString]) {
-    use clap::error::ContextKind;
-    use clap::error::ContextValue;
+    use clap::error::{ContextKind, ContextValue};
 
     let here = command_at(&walk(words).0);
     for kind in [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg] {
@@ -131,8 +126,7 @@ fn command_at(path: &str) -> Command {
 
 /// What to type instead of what was not understood.
 pub(super) fn advice(error: &clap::Error, words: &[OsString]) -> Option<String> {
-    use clap::error::ContextKind;
-    use clap::error::ContextValue;
+    use clap::error::{ContextKind, ContextValue};
 
     let (path, unknown) = walk(words);
     let refused = match error.get(ContextKind::InvalidArg) {

@@ -5,10 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::placeholder::Template;
-use crate::config::target::Reach;
-use crate::config::target::Target;
-use crate::model::message::Language;
-use crate::model::message::Medium;
+use crate::config::target::{Reach, Target};
+use crate::model::message::{Language, Medium};
 
 /// Who carries messages, and where to.
 #[derive(Clone, Debug, Eq, PartialEq)]

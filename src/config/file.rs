@@ -13,14 +13,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::diagnostic::Diagnostic;
-use crate::diagnostic::Findings;
-use crate::diagnostic::Place;
-use crate::diagnostic::Source;
-use crate::diagnostic::did_you_mean;
-use crate::diagnostic::document::Document;
-use crate::diagnostic::document::Table;
-use crate::diagnostic::document::Value;
+use crate::diagnostic::document::{Document, Table, Value};
+use crate::diagnostic::{Diagnostic, Findings, Place, Source, did_you_mean};
 
 /// A key of the configuration.
 #[derive(Debug, Eq, PartialEq)]

@@ -9,35 +9,16 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::config::delivery::Delivery;
-use crate::config::delivery::Expected;
-use crate::config::delivery::Format;
-use crate::config::delivery::Gateway;
-use crate::config::delivery::HttpGateway;
-use crate::config::delivery::Protocol;
-use crate::config::delivery::SmtpGateway;
-use crate::config::delivery::SmtpTls;
-use crate::config::file::Chosen;
-use crate::config::file::Key;
+use crate::config::delivery::{
+    Delivery, Expected, Format, Gateway, HttpGateway, Protocol, SmtpGateway, SmtpTls,
+};
+use crate::config::file::{Chosen, Key};
 use crate::config::keys;
-use crate::config::placeholder::Escape;
-use crate::config::placeholder::Placeholder;
-use crate::config::placeholder::Template;
-use crate::config::resolve::Resolver;
-use crate::config::resolve::in_range;
-use crate::config::resolve::parse_choice;
-use crate::config::resolve::parse_count;
-use crate::config::resolve::parse_flag;
-use crate::config::target::Host;
-use crate::config::target::Reach;
-use crate::config::target::Target;
-use crate::config::target::TargetError;
-use crate::config::target::refusal;
-use crate::diagnostic::Diagnostic;
-use crate::diagnostic::units;
-use crate::model::message::Medium;
-use crate::model::message::address;
-use crate::model::message::is_country;
+use crate::config::placeholder::{Escape, Placeholder, Template};
+use crate::config::resolve::{Resolver, in_range, parse_choice, parse_count, parse_flag};
+use crate::config::target::{Host, Reach, Target, TargetError, refusal};
+use crate::diagnostic::{Diagnostic, units};
+use crate::model::message::{Medium, address, is_country};
 
 /// The part of `[limits]` about delivery; the gateways follow with [`gateways`].
 pub(super) fn delivery(reader: &mut Resolver<'_>) -> Option<Delivery> {

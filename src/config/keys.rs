@@ -1,7 +1,6 @@
 //! Every key of the configuration: path, default, meaning.
 
-use crate::config::file::Form;
-use crate::config::file::Key;
+use crate::config::file::{Form, Key};
 
 macro_rules! keys {
     ($($name:ident = $path:literal, $default:literal, $about:literal;)*) => {

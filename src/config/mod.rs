@@ -21,16 +21,13 @@
 )]
 
 use std::net::SocketAddr;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
 
 use crate::credential::Cost;
-use crate::diagnostic::Diagnostic;
-use crate::diagnostic::Findings;
-use crate::diagnostic::Source;
+use crate::diagnostic::{Diagnostic, Findings, Source};
 use crate::model::sealing::SealAlgorithm;
 
 pub mod delivery;

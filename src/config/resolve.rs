@@ -6,37 +6,14 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::config::Accounting;
-use crate::config::Audit;
-use crate::config::Config;
-use crate::config::EffectiveValue;
-use crate::config::Engine;
-use crate::config::Http;
-use crate::config::Keys;
-use crate::config::Level;
-use crate::config::Limits;
-use crate::config::Log;
-use crate::config::LogFormat;
-use crate::config::MasterKey;
-use crate::config::Outage;
-use crate::config::Policies;
-use crate::config::Radius;
-use crate::config::Store;
-use crate::config::Tls;
 use crate::config::delivery::Delivery;
-use crate::config::file::Entry;
-use crate::config::file::Key;
-use crate::config::file::Named;
-use crate::config::file::Origin;
-use crate::config::file::Scalar;
-use crate::config::file::Written;
-use crate::config::gateways;
-use crate::config::keys;
+use crate::config::file::{Entry, Key, Named, Origin, Scalar, Written};
+use crate::config::{
+    Accounting, Audit, Config, EffectiveValue, Engine, Http, Keys, Level, Limits, Log, LogFormat,
+    MasterKey, Outage, Policies, Radius, Store, Tls, gateways, keys,
+};
 use crate::credential::Cost;
-use crate::diagnostic::Diagnostic;
-use crate::diagnostic::Findings;
-use crate::diagnostic::did_you_mean;
-use crate::diagnostic::units;
+use crate::diagnostic::{Diagnostic, Findings, did_you_mean, units};
 use crate::model::sealing::SealAlgorithm;
 
 /// Understands every key; `None` when one cannot be understood.

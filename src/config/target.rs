@@ -9,9 +9,7 @@
 //! host from the eye; an IPv6 address can carry an IPv4 one (mapped, NAT64, 6to4, Teredo). IPv6 is
 //! therefore an allow-list: global unicast, without the ranges that lead elsewhere.
 
-use std::net::IpAddr;
-use std::net::Ipv4Addr;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hyper::Uri;
 

@@ -7,24 +7,15 @@
 //! The order of the parameters is that of the reference implementation; `keyid` and `data` are
 //! refused, since they say that something else than the password went in.
 
-use std::fmt;
-use std::hint;
+use std::{fmt, hint};
 
-use argon2::Algorithm;
-use argon2::Argon2;
-use argon2::Block;
-use argon2::Params;
-use argon2::Version;
-use base64ct::Base64Unpadded;
-use base64ct::Encoding as _;
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use base64ct::{Base64Unpadded, Encoding as _};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-use crate::credential::import::ImportError;
-use crate::credential::import::Scheme;
-use crate::credential::import::number;
-use crate::secret::Key256;
-use crate::secret::SecretBytes;
+use crate::credential::import::{ImportError, Scheme, number};
+use crate::secret::{Key256, SecretBytes};
 
 /// What hashing costs: this much for us per attempt, this much for a thief per guess.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]

@@ -10,15 +10,10 @@
 
 use zeroize::Zeroizing;
 
-use crate::credential::argon2id::Cost;
-use crate::credential::argon2id::Phc;
-use crate::credential::argon2id::Scratch;
-use crate::credential::import::ImportError;
-use crate::credential::import::Imported;
-use crate::credential::import::Scheme;
+use crate::credential::argon2id::{Cost, Phc, Scratch};
+use crate::credential::import::{ImportError, Imported, Scheme};
 use crate::credential::text::Text;
-use crate::secret::Key256;
-use crate::secret::SecretString;
+use crate::secret::{Key256, SecretString};
 
 /// The stored verifier of one PIN or password. Redacted, overwritten on drop.
 #[derive(Clone, Debug)]

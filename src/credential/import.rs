@@ -19,21 +19,14 @@
 
 use std::fmt;
 
-use base64ct::Base64;
-use base64ct::Base64Bcrypt;
-use base64ct::Base64ShaCrypt;
-use base64ct::Base64Unpadded;
-use base64ct::Encoding;
+use base64ct::{Base64, Base64Bcrypt, Base64ShaCrypt, Base64Unpadded, Encoding};
 use pbkdf2::pbkdf2_hmac;
 use sha1::Sha1;
-use sha2::Digest;
-use sha2::Sha256;
-use sha2::Sha512;
+use sha2::{Digest, Sha256, Sha512};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-use crate::credential::argon2id::Phc;
-use crate::credential::argon2id::Scratch;
+use crate::credential::argon2id::{Phc, Scratch};
 use crate::secret::SecretBytes;
 
 /// Families of imported hashes.

@@ -39,16 +39,8 @@ mod common;
 #[cfg(test)]
 mod tests;
 
-pub use argon2id::Cost;
-pub use argon2id::InvalidCost;
-pub use argon2id::Scratch;
-pub use argon2id::spend;
+pub use argon2id::{Cost, InvalidCost, Scratch, spend};
 pub use hash::Hash;
 pub use import::ImportError;
-pub use text::Form;
-pub use text::Text;
-pub use text::Unfit;
-pub use weak::Personal;
-pub use weak::Weak;
-pub use weak::check_password;
-pub use weak::check_pin;
+pub use text::{Form, Text, Unfit};
+pub use weak::{Personal, Weak, check_password, check_pin};

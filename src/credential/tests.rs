@@ -6,8 +6,7 @@ use proptest::prelude::*;
 use unicode_normalization::UnicodeNormalization as _;
 
 use super::*;
-use crate::secret::Key256;
-use crate::secret::SecretString;
+use crate::secret::{Key256, SecretString};
 
 const PEPPER: Key256 = {
     let mut octets = [0; 32];
@@ -144,8 +143,7 @@ fn hashes_are_not_printed() {
 
 #[test]
 fn bounds_of_a_text() {
-    use Form::Password;
-    use Form::Pin;
+    use Form::{Password, Pin};
     let of = |count| "\u{e4}".repeat(count);
     for (form, least, most) in [(Pin, 6, 64), (Password, 8, 128)] {
         assert!(parse(form, &of(least)).is_ok() && parse(form, &of(most)).is_ok());

@@ -1,7 +1,6 @@
 //! The text of a PIN or a password: normalised, bounded, never shown.
 
-use std::fmt;
-use std::mem;
+use std::{fmt, mem};
 
 use unicode_normalization::UnicodeNormalization as _;
 use zeroize::Zeroizing;

@@ -23,8 +23,7 @@ use unicode_normalization::UnicodeNormalization as _;
 use zeroize::Zeroizing;
 
 use crate::credential::common;
-use crate::credential::text::Form;
-use crate::credential::text::Text;
+use crate::credential::text::{Form, Text};
 
 /// What is known of the person who chooses, and so to whoever knows them.
 #[derive(Clone, Copy, Default)]

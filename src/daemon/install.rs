@@ -1,28 +1,17 @@
 //! Making an installation, and reading the master key of one.
 
-use std::fs;
-use std::fs::DirBuilder;
-use std::fs::File;
-use std::fs::OpenOptions;
-use std::io;
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::DirBuilderExt;
-use std::os::unix::fs::MetadataExt;
-use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::path::PathBuf;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use zeroize::Zeroizing;
 
-use crate::config::MasterKey;
-use crate::config::TEMPLATE;
-use crate::daemon::StartError;
-use crate::daemon::failed;
+use crate::config::{MasterKey, TEMPLATE};
+use crate::daemon::{StartError, failed};
 use crate::policy;
-use crate::secret::Key256;
-use crate::secret::SystemEntropy;
-use crate::secret::random;
+use crate::secret::{Key256, SystemEntropy, random};
 
 /// An installation that is whole, but for what its maker does last.
 #[must_use = "what was begun is finished by `finish`"]

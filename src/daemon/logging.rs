@@ -17,21 +17,14 @@ use std::io::Write;
 use std::os::fd::AsFd;
 use std::panic::PanicHookInfo;
 use std::sync::OnceLock;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering;
-use std::sync::mpsc::Receiver;
-use std::sync::mpsc::RecvTimeoutError;
-use std::sync::mpsc::SyncSender;
-use std::sync::mpsc::sync_channel;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 use serde_json::json;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt;
+use tracing_subscriber::{EnvFilter, fmt};
 
-use crate::config::Level;
-use crate::config::Log;
-use crate::config::LogFormat;
+use crate::config::{Level, Log, LogFormat};
 use crate::diagnostic::Colour;
 
 /// Starts logging for the daemon: lines go to a thread of their own, and panics become lines.

@@ -4,60 +4,39 @@
 //! configuration, store (its lock says whether another daemon runs), policies, listeners, ready.
 
 use std::ffi::OsString;
-use std::fs;
-use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fs, io};
 
-use sha2::Digest as _;
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 
-use crate::config::Config;
-use crate::config::Limits;
-use crate::config::PREFIX;
-use crate::delivery::Deliveries;
-use crate::delivery::Parts as DeliveryParts;
+use crate::config::{Config, Limits, PREFIX};
 use crate::delivery::connect::SystemResolver;
-use crate::diagnostic::Diagnostic;
-use crate::diagnostic::Source;
-use crate::diagnostic::units;
+use crate::delivery::{Deliveries, Parts as DeliveryParts};
+use crate::diagnostic::{Diagnostic, Source, units};
 use crate::model::message::Language;
 use crate::model::sealing::SealAlgorithm;
 use crate::notice::Catalogue;
 use crate::policy::Policies;
-use crate::radius::dictionary::Dictionary;
-use crate::radius::dictionary::known_attribute;
-use crate::secret::Key256;
-use crate::secret::SystemEntropy;
-use crate::service::Service;
-use crate::service::courier::Courier;
-use crate::service::courier::NoCourier;
-use crate::service::hashing;
-use crate::service::travel;
+use crate::radius::dictionary::{Dictionary, known_attribute};
+use crate::secret::{Key256, SystemEntropy};
+use crate::service::courier::{Courier, NoCourier};
 use crate::service::travel::Travel;
-use crate::store::Store as _;
-use crate::store::StoreError;
-use crate::store::StoreReport;
-use crate::store::embedded::Embedded;
-use crate::store::embedded::Parts;
-use crate::store::look;
+use crate::service::{Service, hashing, travel};
+use crate::store::embedded::{Embedded, Parts};
 use crate::store::medium::Directory;
-use crate::store::personal;
-use crate::store::repair;
 use crate::store::repair::Repaired;
-use crate::time::Clock as _;
-use crate::time::SystemClock;
+use crate::store::{Store as _, StoreError, StoreReport, look, personal, repair};
+use crate::time::{Clock as _, SystemClock};
 
 mod install;
 pub mod logging;
 mod reload;
 mod run;
 
-pub use install::Installation;
-pub use install::init;
+pub use install::{Installation, init};
 pub use run::serve;
 
 /// An installation: its directory and what its configuration means.

@@ -5,25 +5,13 @@
 //! file and line of each fault. What was changed in the configuration and takes a restart is named.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::sync::Weak;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::api;
-use crate::config::Config;
-use crate::config::Origin;
-use crate::config::keys;
-use crate::daemon::Site;
-use crate::daemon::StartError;
-use crate::daemon::couriers;
-use crate::daemon::load_policies;
-use crate::daemon::load_texts;
-use crate::daemon::load_travel;
-use crate::daemon::logging;
+use crate::config::{Config, Origin, keys};
 use crate::daemon::run::inbound_secret;
-use crate::server::http::AHEAD;
-use crate::server::http::App;
+use crate::daemon::{Site, StartError, couriers, load_policies, load_texts, load_travel, logging};
+use crate::server::http::{AHEAD, App};
 use crate::server::tls::Tls;
 use crate::service::Service;
 use crate::store::LoadedFile;

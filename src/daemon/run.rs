@@ -1,55 +1,34 @@
 //! The running daemon: listeners, signals, reload, drain.
 
-use std::fs;
-use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fs, io};
 
 use nix::sys::resource::Resource;
-use tokio::net::TcpListener;
-use tokio::net::UnixListener;
-use tokio::signal::unix::Signal;
-use tokio::signal::unix::SignalKind;
-use tokio::signal::unix::signal;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::Accounting;
-use crate::config::Config;
-use crate::config::keys;
-use crate::daemon::Overrides;
-use crate::daemon::Site;
-use crate::daemon::StartError;
-use crate::daemon::dictionary;
-use crate::daemon::failed;
-use crate::daemon::logging;
-use crate::daemon::open;
-use crate::daemon::reload;
-use crate::daemon::reload::Given;
-use crate::daemon::reload::Reloader;
+use crate::config::{Accounting, Config, keys};
+use crate::daemon::reload::{Given, Reloader};
+use crate::daemon::{Overrides, Site, StartError, dictionary, failed, logging, open, reload};
 use crate::policy::Policies;
 use crate::secret::SecretString;
-use crate::server::Info;
-use crate::server::http;
 use crate::server::http::App;
-use crate::server::radius;
 use crate::server::tls::Tls;
-use crate::service::Service;
-use crate::service::clock;
+use crate::server::{Info, http, radius};
 use crate::service::clock::Jump;
-use crate::service::notices;
-use crate::service::outage::Rule;
-use crate::service::outage::Watch;
+use crate::service::outage::{Rule, Watch};
+use crate::service::{Service, clock, notices};
 use crate::store::By;
-use crate::time::Clock as _;
-use crate::time::SystemClock;
+use crate::time::{Clock as _, SystemClock};
 
 /// Runs the daemon until SIGTERM or SIGINT. `ready` is called when every listener is bound.
 pub async fn serve(

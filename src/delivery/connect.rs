@@ -6,29 +6,20 @@
 //! those very addresses. A name with one refused address is refused as a whole. TLS is checked
 //! against the name, not the address.
 
-use std::fmt;
-use std::io;
-use std::net::IpAddr;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Context;
-use std::task::Poll;
+use std::task::{Context, Poll};
+use std::{fmt, io};
 
 use rustls::pki_types::ServerName;
-use tokio::io::AsyncRead;
-use tokio::io::AsyncWrite;
-use tokio::io::ReadBuf;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::config::delivery::Gateway;
-use crate::config::target::Host;
-use crate::config::target::Reach;
-use crate::config::target::Target;
-use crate::config::target::refusal;
-use crate::delivery::tls::TlsError;
-use crate::delivery::tls::client_config;
+use crate::config::target::{Host, Reach, Target, refusal};
+use crate::delivery::tls::{TlsError, client_config};
 use crate::service::courier::Delivering;
 
 /// Finds the addresses of names.

@@ -1,14 +1,11 @@
 //! One HTTP request over a connection of its own.
 
 use http_body_util::Full;
-use hyper::Request;
-use hyper::Response;
-use hyper::body::Bytes;
-use hyper::body::Incoming;
+use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
+use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use tokio::io::AsyncRead;
-use tokio::io::AsyncWrite;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::task::AbortOnDropHandle;
 
 /// The task that drives the connection: the body of the answer comes as long as it is kept.

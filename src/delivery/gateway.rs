@@ -4,26 +4,18 @@
 //! that; who finds no place is sent on at once. A message that waits, waits no longer than one
 //! attempt takes. Every pass of the breaker is settled, also when nobody waits any more.
 
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
-use tokio::sync::Semaphore;
-use tokio::sync::SemaphorePermit;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use crate::config;
-use crate::delivery::breaker::Breaker;
-use crate::delivery::breaker::Pass;
-use crate::delivery::http;
-use crate::delivery::smtp;
+use crate::delivery::breaker::{Breaker, Pass};
+use crate::delivery::{http, smtp};
 use crate::diagnostic::units::show_duration;
-use crate::model::message::Medium;
-use crate::model::message::Message;
-use crate::model::message::mask;
+use crate::model::message::{Medium, Message, mask};
 use crate::secret::SecretString;
-use crate::service::courier::Delivered;
-use crate::service::courier::GatewayStatus;
-use crate::service::courier::Trial;
+use crate::service::courier::{Delivered, GatewayStatus, Trial};
 use crate::time::Clock;
 
 /// Why a gateway did not take a message.

@@ -11,31 +11,19 @@
 use std::time::Duration;
 
 use data_encoding::HEXLOWER;
-use http_body_util::BodyExt as _;
-use http_body_util::Full;
-use http_body_util::Limited;
-use hyper::Request;
-use hyper::StatusCode;
-use hyper::body::Bytes;
-use hyper::body::Incoming;
-use hyper::header;
-use hyper::header::HeaderName;
-use hyper::header::HeaderValue;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{HeaderName, HeaderValue};
+use hyper::{Request, StatusCode, header};
 use serde_json::Value;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use crate::config::delivery::Expected;
-use crate::config::delivery::Format;
-use crate::config::delivery::HttpGateway;
-use crate::config::placeholder::Escape;
-use crate::config::placeholder::Placeholder;
-use crate::config::placeholder::Template;
+use crate::config::delivery::{Expected, Format, HttpGateway};
+use crate::config::placeholder::{Escape, Placeholder, Template};
 use crate::delivery::connect::Way;
 use crate::delivery::exchange::exchange;
-use crate::delivery::gateway::Answered;
-use crate::delivery::gateway::Fault;
-use crate::delivery::gateway::scrub;
+use crate::delivery::gateway::{Answered, Fault, scrub};
 use crate::diagnostic::units::show_duration;
 use crate::model::message::Message;
 use crate::secret::SecretString;

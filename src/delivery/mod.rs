@@ -21,21 +21,13 @@ use std::sync::Arc;
 
 use tokio::time::timeout;
 
-use crate::config::delivery::Delivery;
-use crate::config::delivery::Protocol;
+use crate::config::delivery::{Delivery, Protocol};
 use crate::diagnostic::Diagnostic;
-use crate::model::message::Medium;
-use crate::model::message::Message;
-use crate::model::message::address;
+use crate::model::message::{Medium, Message, address};
 use crate::secret::SecretString;
-use crate::service::courier::Courier;
-use crate::service::courier::Delivered;
-use crate::service::courier::Delivering;
-use crate::service::courier::DeliveryError;
-use crate::service::courier::Failure;
-use crate::service::courier::GatewayStatus;
-use crate::service::courier::Trial;
-use crate::service::courier::Undeliverable;
+use crate::service::courier::{
+    Courier, Delivered, Delivering, DeliveryError, Failure, GatewayStatus, Trial, Undeliverable,
+};
 use crate::time::Clock;
 
 mod breaker;
@@ -47,8 +39,7 @@ mod smtp;
 pub mod tls;
 
 use connect::Resolve;
-use gateway::Gateway;
-use gateway::Route;
+use gateway::{Gateway, Route};
 
 /// The configured gateways.
 pub struct Deliveries {

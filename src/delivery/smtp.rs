@@ -10,32 +10,24 @@
 use std::path::Path;
 use std::str::FromStr as _;
 use std::sync::Arc;
-use std::time::Duration;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use data_encoding::HEXLOWER;
 use lettre::Address;
 use lettre::message::Mailbox;
-use lettre::message::header::ContentType;
-use lettre::message::header::HeaderName;
-use lettre::message::header::HeaderValue;
+use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::transport::smtp::Error;
-use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::authentication::Mechanism;
-use lettre::transport::smtp::client::AsyncSmtpConnection;
-use lettre::transport::smtp::client::Certificate;
-use lettre::transport::smtp::client::CertificateStore;
-use lettre::transport::smtp::client::TlsParameters;
+use lettre::transport::smtp::authentication::{Credentials, Mechanism};
+use lettre::transport::smtp::client::{
+    AsyncSmtpConnection, Certificate, CertificateStore, TlsParameters,
+};
 use lettre::transport::smtp::extension::ClientId;
 use lettre::transport::smtp::response::Response;
 use tokio::time::timeout;
 
-use crate::config::delivery::SmtpGateway;
-use crate::config::delivery::SmtpTls;
+use crate::config::delivery::{SmtpGateway, SmtpTls};
 use crate::delivery::connect::Way;
-use crate::delivery::gateway::Answered;
-use crate::delivery::gateway::Fault;
-use crate::delivery::gateway::scrub;
+use crate::delivery::gateway::{Answered, Fault, scrub};
 use crate::diagnostic::units::show_duration;
 use crate::model::message::Message;
 use crate::secret::SecretString;

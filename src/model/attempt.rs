@@ -24,34 +24,21 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::model::audit::Channel;
-use crate::model::audit::DecisionEvent;
-use crate::model::audit::Origin;
-use crate::model::audit::Purpose;
+use crate::model::audit::{Channel, DecisionEvent, Origin, Purpose};
 use crate::model::credential::Knowledge;
 use crate::model::device::Device;
-use crate::model::id::RequestId;
-use crate::model::id::Serial;
-use crate::model::issue::Issued;
-use crate::model::issue::Sends;
+use crate::model::id::{RequestId, Serial};
+use crate::model::issue::{Issued, Sends};
 use crate::model::kind::Kind;
-use crate::model::reason::Decision;
-use crate::model::reason::Reason;
-use crate::model::source::Source;
-use crate::model::source::SourceState;
-use crate::model::token::Moving;
-use crate::model::token::TokenState;
-use crate::model::user::Answered;
-use crate::model::user::UserState;
+use crate::model::reason::{Decision, Reason};
+use crate::model::source::{Source, SourceState};
+use crate::model::token::{Moving, TokenState};
+use crate::model::user::{Answered, UserState};
 use crate::model::user_key::UserKey;
 use crate::otp::Matches;
-use crate::otp::throttle::Block;
-use crate::otp::throttle::Blocked;
-use crate::otp::throttle::Lockout;
-use crate::otp::totp::Drift;
-use crate::otp::totp::TimeStep;
-use crate::time::UnixTime;
-use crate::time::millis;
+use crate::otp::throttle::{Block, Blocked, Lockout};
+use crate::otp::totp::{Drift, TimeStep};
+use crate::time::{UnixTime, millis};
 
 /// One presentation of credentials, evaluated against a view but not yet decided.
 #[derive(Clone, Debug)]

@@ -6,10 +6,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::model::id::RequestId;
-use crate::model::id::Serial;
-use crate::model::reason::Decision;
-use crate::model::reason::Reason;
+use crate::model::id::{RequestId, Serial};
+use crate::model::reason::{Decision, Reason};
 use crate::time::UnixTime;
 
 /// One link of the chain.

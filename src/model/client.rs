@@ -5,9 +5,7 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
-use crate::model::user_key::DEFAULT_REALM;
-use crate::model::user_key::InvalidUserKey;
-use crate::model::user_key::UserKey;
+use crate::model::user_key::{DEFAULT_REALM, InvalidUserKey, UserKey};
 use crate::secret::SharedSecret;
 use crate::time::UnixTime;
 

@@ -8,21 +8,14 @@
 use std::time::Duration;
 
 use crate::model::device::DeviceState;
-use crate::model::issue::Issued;
-use crate::model::issue::Sends;
+use crate::model::issue::{Issued, Sends};
 use crate::model::kind::Kind;
 use crate::model::source::SourceState;
-use crate::model::token::Moving;
-use crate::model::token::TokenState;
-use crate::model::user::KnownSource;
-use crate::model::user::Month;
-use crate::model::user::Recent;
-use crate::model::user::UserState;
+use crate::model::token::{Moving, TokenState};
+use crate::model::user::{KnownSource, Month, Recent, UserState};
 use crate::otp::Period;
 use crate::otp::ahead::Ahead;
-use crate::otp::throttle::Block;
-use crate::otp::throttle::LAST_RUNG;
-use crate::otp::throttle::Throttle;
+use crate::otp::throttle::{Block, LAST_RUNG, Throttle};
 use crate::otp::totp::TimeStep;
 use crate::time::UnixTime;
 

@@ -7,8 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::model::id::InvalidId;
-use crate::model::id::Serial;
+use crate::model::id::{InvalidId, Serial};
 use crate::model::user_key::UserKey;
 use crate::time::UnixTime;
 

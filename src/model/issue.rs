@@ -15,17 +15,13 @@
 
 use std::time::Duration;
 
-use crate::model::device::DeviceCall;
-use crate::model::device::DeviceState;
-use crate::model::id::RequestId;
-use crate::model::id::Serial;
-use crate::model::token::LifeCycle;
-use crate::model::token::TokenState;
+use crate::model::device::{DeviceCall, DeviceState};
+use crate::model::id::{RequestId, Serial};
+use crate::model::token::{LifeCycle, TokenState};
 use crate::model::user_key::UserKey;
 use crate::otp::card::Pair;
 use crate::otp::issued::Mark;
-use crate::time::UnixTime;
-use crate::time::millis;
+use crate::time::{UnixTime, millis};
 
 /// The newest code of a token.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

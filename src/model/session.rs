@@ -8,9 +8,7 @@
 
 use std::net::IpAddr;
 
-use hmac::Hmac;
-use hmac::KeyInit;
-use hmac::Mac as _;
+use hmac::{Hmac, KeyInit, Mac as _};
 use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 

@@ -1,9 +1,7 @@
 //! Where a person asks from, as failures are counted: an IPv4 address, or an IPv6 /64.
 
 use std::fmt;
-use std::net::IpAddr;
-use std::net::Ipv4Addr;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::otp::throttle::Throttle;
 use crate::time::UnixTime;

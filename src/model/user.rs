@@ -2,14 +2,10 @@
 
 use std::time::Duration;
 
-use crate::model::message::Language;
-use crate::model::message::Medium;
+use crate::model::message::{Language, Medium};
 use crate::model::source::Source;
 use crate::model::user_key::UserKey;
-use crate::otp::throttle::Block;
-use crate::otp::throttle::Blocked;
-use crate::otp::throttle::Lockout;
-use crate::otp::throttle::Throttle;
+use crate::otp::throttle::{Block, Blocked, Lockout, Throttle};
 use crate::time::UnixTime;
 
 /// A user as the administrator describes them; counters live in [`UserState`].

@@ -41,8 +41,7 @@ use std::str::FromStr;
 
 use caseless::Caseless;
 use unicode_normalization::UnicodeNormalization;
-use unicode_normalization::char::is_combining_mark;
-use unicode_normalization::char::is_public_assigned;
+use unicode_normalization::char::{is_combining_mark, is_public_assigned};
 
 /// A user's name and realm in canonical form.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

@@ -8,20 +8,12 @@
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use sha2::Digest as _;
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 
-use crate::diagnostic::Diagnostic;
-use crate::diagnostic::Findings;
-use crate::diagnostic::Source;
-use crate::diagnostic::document::Document;
-use crate::diagnostic::document::Table;
-use crate::diagnostic::document::Value;
-use crate::model::message::Language;
-use crate::model::message::Medium;
-use crate::notice::template::Place;
-use crate::notice::template::Template;
-use crate::notice::template::fill;
+use crate::diagnostic::document::{Document, Table, Value};
+use crate::diagnostic::{Diagnostic, Findings, Source};
+use crate::model::message::{Language, Medium};
+use crate::notice::template::{Place, Template, fill};
 use crate::policy::zone_named;
 use crate::secret::SecretString;
 use crate::time::UnixTime;

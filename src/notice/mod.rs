@@ -11,31 +11,21 @@
 //! nothing secret can be told: no code, key, PIN or password is in a record. What the telling itself
 //! writes into the trail is never told.
 
-use crate::model::audit::AuditRecord;
-use crate::model::audit::ChangeEvent;
-use crate::model::audit::Changed;
-use crate::model::audit::DecisionEvent;
-use crate::model::audit::Event as Happened;
-use crate::model::audit::FieldChange;
-use crate::model::audit::Purpose;
-use crate::model::reason::Decision;
-use crate::model::reason::Reason;
-use crate::model::user::FormerContact;
-use crate::model::user::User;
+use crate::model::audit::{
+    AuditRecord, ChangeEvent, Changed, DecisionEvent, Event as Happened, FieldChange, Purpose,
+};
+use crate::model::reason::{Decision, Reason};
+use crate::model::user::{FormerContact, User};
 use crate::model::user_key::UserKey;
-use crate::policy::Event;
-use crate::policy::Policies;
-use crate::policy::Policy;
+use crate::policy::{Event, Policies, Policy};
 use crate::time::UnixTime;
 
 mod catalogue;
 mod recipients;
 mod template;
 
-pub use catalogue::Catalogue;
-pub use catalogue::Text;
-pub use recipients::Recipient;
-pub use recipients::recipients;
+pub use catalogue::{Catalogue, Text};
+pub use recipients::{Recipient, recipients};
 pub use template::Place;
 
 /// Something a user is told of.

@@ -7,11 +7,9 @@
 //! when no other can be reached at all.
 
 use crate::model::message::Medium;
-use crate::model::token::LifeCycle;
-use crate::model::token::Token;
+use crate::model::token::{LifeCycle, Token};
 use crate::model::user::User;
-use crate::notice::Notice;
-use crate::notice::Topic;
+use crate::notice::{Notice, Topic};
 use crate::policy::Medium as Wish;
 use crate::time::UnixTime;
 

@@ -14,8 +14,7 @@
 
 use crate::otp::Code;
 use crate::otp::issued::derive;
-use crate::secret::OtpKey;
-use crate::secret::SecretString;
+use crate::secret::{OtpKey, SecretString};
 
 /// Two different cells, counted from 1: the first digits of `first`, the last of `second`.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]

@@ -11,14 +11,10 @@
 //! Threat: each counter of the window is one more code that a guess may hit; keep `look_ahead`
 //! low (RFC 4226 s7.2) and use [`resync`] for the rest.
 
-use subtle::Choice;
-use subtle::ConstantTimeEq;
+use subtle::{Choice, ConstantTimeEq};
 
-use crate::otp::Algorithm;
-use crate::otp::Code;
-use crate::otp::Digits;
-use crate::otp::Matches;
 use crate::otp::mac::Mac;
+use crate::otp::{Algorithm, Code, Digits, Matches};
 use crate::secret::OtpKey;
 
 /// The code of one counter (RFC 4226 s5.3).

@@ -6,14 +6,11 @@
 //! to the client. Whoever reads the store without the master key learns nothing from it, because
 //! the token's key is sealed; a mark copied to another token fits no code there.
 
-use hmac::Hmac;
-use hmac::KeyInit;
-use hmac::Mac;
+use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
-use crate::secret::OtpKey;
-use crate::secret::SecretString;
+use crate::secret::{OtpKey, SecretString};
 
 /// What remains of an issued code: 128 bits of HMAC-SHA-256.
 #[derive(Clone, Copy, Debug)]

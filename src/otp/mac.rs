@@ -5,15 +5,11 @@
 //! A window asks for several candidates under one key. The two blocks made of the key are hashed
 //! when the state is built and copied afterwards, which halves the work of each candidate.
 
-use hmac::Hmac;
-use hmac::KeyInit;
+use hmac::{Hmac, KeyInit};
 use sha1::Sha1;
-use sha2::Sha256;
-use sha2::Sha512;
+use sha2::{Sha256, Sha512};
 
-use crate::otp::Algorithm;
-use crate::otp::Code;
-use crate::otp::Digits;
+use crate::otp::{Algorithm, Code, Digits};
 use crate::secret::OtpKey;
 
 /// HMAC state of one key, before any message.

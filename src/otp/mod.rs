@@ -39,8 +39,7 @@ mod mac;
 use std::fmt;
 use std::str::FromStr;
 
-use subtle::Choice;
-use subtle::ConstantTimeEq;
+use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroize;
 
 use crate::secret::SecretString;

@@ -7,14 +7,11 @@
 //! or the same codes would be accepted once more for another spelling of the key. Keys that fit into the
 //! blocks of two hash functions have the same form under both.
 
-use sha1::Digest;
-use sha1::Sha1;
-use sha2::Sha256;
-use sha2::Sha512;
+use sha1::{Digest, Sha1};
+use sha2::{Sha256, Sha512};
 
 use crate::otp::Algorithm;
-use crate::secret::OtpKey;
-use crate::secret::SecretBytes;
+use crate::secret::{OtpKey, SecretBytes};
 
 /// A key as HMAC takes it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -45,9 +42,7 @@ impl NormalKey {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use hmac::Hmac;
-    use hmac::KeyInit;
-    use hmac::Mac;
+    use hmac::{Hmac, KeyInit, Mac};
     use proptest::prelude::*;
 
     use super::*;

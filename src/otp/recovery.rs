@@ -8,11 +8,8 @@
 //! for a while gets a bypass.
 
 use crate::otp::Matches;
-use crate::otp::issued::derive;
-use crate::otp::issued::grouped;
-use crate::otp::issued::letters;
-use crate::secret::OtpKey;
-use crate::secret::SecretString;
+use crate::otp::issued::{derive, grouped, letters};
+use crate::secret::{OtpKey, SecretString};
 
 /// Characters of a code, without the dash.
 pub const LENGTH: usize = 10;

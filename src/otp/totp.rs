@@ -25,15 +25,10 @@
 
 use std::time::Duration;
 
-use subtle::Choice;
-use subtle::ConstantTimeEq;
+use subtle::{Choice, ConstantTimeEq};
 
-use crate::otp::Algorithm;
-use crate::otp::Code;
-use crate::otp::Digits;
-use crate::otp::Matches;
-use crate::otp::Period;
 use crate::otp::mac::Mac;
+use crate::otp::{Algorithm, Code, Digits, Matches, Period};
 use crate::secret::OtpKey;
 use crate::time::UnixTime;
 

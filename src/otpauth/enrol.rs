@@ -10,9 +10,7 @@
 
 use zeroize::Zeroizing;
 
-use crate::otpauth::MAX_URI;
-use crate::otpauth::Query;
-use crate::otpauth::escape;
+use crate::otpauth::{MAX_URI, Query, escape};
 use crate::secret::SecretString;
 
 /// What a device needs to enrol itself.

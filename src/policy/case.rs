@@ -5,8 +5,7 @@
 
 use std::net::IpAddr;
 
-use crate::diagnostic::Diagnostic;
-use crate::diagnostic::Place;
+use crate::diagnostic::{Diagnostic, Place};
 use crate::policy::Policy;
 use crate::policy::eval::Facts;
 use crate::policy::factor::Factor;

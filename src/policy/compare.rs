@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use toml::de::DeTable;
-use toml::de::DeValue;
+use toml::de::{DeTable, DeValue};
 
 /// How a policy file differs from the one before it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]

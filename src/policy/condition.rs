@@ -12,8 +12,7 @@ use ipnet::IpNet;
 
 use crate::diagnostic::Place;
 use crate::policy::eval::Facts;
-use crate::policy::hours::Hours;
-use crate::policy::hours::WallClocks;
+use crate::policy::hours::{Hours, WallClocks};
 
 /// A condition.
 #[derive(Clone, Debug)]

@@ -2,12 +2,10 @@
 
 use std::net::IpAddr;
 
-use crate::policy::Policy;
-use crate::policy::Rule;
-use crate::policy::condition::Subject;
-use crate::policy::condition::Wanted;
+use crate::policy::condition::{Subject, Wanted};
 use crate::policy::factor::Factor;
 use crate::policy::hours::WallClocks;
+use crate::policy::{Policy, Rule};
 use crate::time::UnixTime;
 
 /// What is known about a request, borrowed from it. Names are canonical already.

@@ -4,35 +4,18 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use sha2::Digest;
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 
-use crate::diagnostic::Diagnostic;
-use crate::diagnostic::Findings;
-use crate::diagnostic::Source;
-use crate::diagnostic::document::Document;
-use crate::diagnostic::document::Table;
-use crate::diagnostic::document::Text;
-use crate::diagnostic::document::Value;
+use crate::diagnostic::document::{Document, Table, Text, Value};
+use crate::diagnostic::{Diagnostic, Findings, Source};
 use crate::model::kind::Kind;
 use crate::otp::throttle::Lockout;
-use crate::policy::Admin;
-use crate::policy::Challenge;
-use crate::policy::Country;
-use crate::policy::Exemption;
-use crate::policy::KnownAttribute;
-use crate::policy::OtpWindows;
-use crate::policy::Policies;
-use crate::policy::Policy;
-use crate::policy::REJECT_DELAY;
-use crate::policy::REJECT_DELAY_MAX;
-use crate::policy::Rule;
-use crate::policy::factor::Factor;
-use crate::policy::factor::factor_of;
-use crate::policy::reply::Groups;
-use crate::policy::reply::Reply;
-use crate::policy::reply::ReplyAttribute;
-use crate::policy::reply::Template;
+use crate::policy::factor::{Factor, factor_of};
+use crate::policy::reply::{Groups, Reply, ReplyAttribute, Template};
+use crate::policy::{
+    Admin, Challenge, Country, Exemption, KnownAttribute, OtpWindows, Policies, Policy,
+    REJECT_DELAY, REJECT_DELAY_MAX, Rule,
+};
 
 mod codes;
 mod enrolment;

@@ -17,8 +17,7 @@ use std::collections::BTreeMap;
 use crate::diagnostic::did_you_mean;
 use crate::model::id::Serial;
 use crate::model::user_key::UserKey;
-use crate::policy::Policy;
-use crate::policy::Rule;
+use crate::policy::{Policy, Rule};
 
 /// One attribute of an accept.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -8,12 +8,7 @@ use std::time::Duration;
 
 use crate::model::client::Client;
 use crate::model::id::RequestId;
-use crate::model::session::Accounting;
-use crate::model::session::Report;
-use crate::model::session::Session;
-use crate::model::session::SessionKey;
-use crate::model::session::Status;
-use crate::model::session::Usage;
+use crate::model::session::{Accounting, Report, Session, SessionKey, Status, Usage};
 use crate::radius::Discard;
 use crate::radius::attribute::Type;
 use crate::radius::packet::Packet;
@@ -141,8 +136,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::client::Access;
-    use crate::model::client::ApiAccess;
+    use crate::model::client::{Access, ApiAccess};
     use crate::radius::packet::HEADER;
 
     fn packet(attributes: &[(u8, Vec<u8>)]) -> Vec<u8> {

@@ -13,18 +13,14 @@
 
 use std::fmt;
 
-use hmac::Hmac;
-use hmac::KeyInit;
-use hmac::Mac;
-use md5::Digest;
-use md5::Md5;
+use hmac::{Hmac, KeyInit, Mac};
+use md5::{Digest, Md5};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::radius::Discard;
 use crate::radius::attribute::Type;
-use crate::radius::packet::HEADER;
-use crate::radius::packet::Packet;
+use crate::radius::packet::{HEADER, Packet};
 use crate::secret::SharedSecret;
 
 /// Unpredictable in Access-Request and Status-Server (RFC 2865 s3), a digest in accounting.

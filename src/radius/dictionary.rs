@@ -17,11 +17,9 @@ mod decode;
 mod encode;
 mod parse;
 
-pub use crate::radius::dictionary::decode::Named;
-pub use crate::radius::dictionary::decode::known_attribute;
+pub use crate::radius::dictionary::decode::{Named, known_attribute};
 pub use crate::radius::dictionary::encode::EncodeError;
-pub use crate::radius::dictionary::parse::Cause;
-pub use crate::radius::dictionary::parse::ParseError;
+pub use crate::radius::dictionary::parse::{Cause, ParseError};
 
 /// Attributes by name and by number.
 #[derive(Clone, Debug, Default)]

@@ -27,20 +27,15 @@
 //! amortised O(1); there is no sweep over everything. Time may stand still or jump back: then
 //! entries live longer, bounded by the caps.
 
-use std::collections::HashMap;
-use std::collections::VecDeque;
-use std::hash::Hash;
-use std::hash::Hasher;
-use std::net::IpAddr;
-use std::net::SocketAddr;
+use std::collections::{HashMap, VecDeque};
+use std::hash::{Hash, Hasher};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sha2::Digest;
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 
-use crate::radius::packet::Code;
-use crate::radius::packet::Packet;
+use crate::radius::packet::{Code, Packet};
 use crate::time::UnixTime;
 
 /// What makes two packets candidates for being the same request.

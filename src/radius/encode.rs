@@ -4,15 +4,10 @@
 //! an error, never a truncation. While a packet is being built its Length reads 65535, which no
 //! RADIUS peer accepts, and a failed build empties the buffer.
 
-use crate::radius::attribute::Attributes;
-use crate::radius::attribute::MAX_ATTRIBUTES;
-use crate::radius::attribute::Type;
+use crate::radius::attribute::{Attributes, MAX_ATTRIBUTES, Type};
 use crate::radius::authenticator::SecretKeys;
-use crate::radius::packet::Code;
-use crate::radius::packet::HEADER;
-use crate::radius::packet::MAX_LENGTH;
-use crate::wire::Slot;
-use crate::wire::Writer;
+use crate::radius::packet::{Code, HEADER, MAX_LENGTH};
+use crate::wire::{Slot, Writer};
 
 /// Whether a packet we build is signed.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

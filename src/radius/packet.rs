@@ -11,11 +11,8 @@
 use std::fmt;
 
 use crate::radius::Discard;
-use crate::radius::attribute::Attribute;
-use crate::radius::attribute::Attributes;
-use crate::radius::attribute::Type;
-use crate::radius::authenticator::RequestAuthenticator;
-use crate::radius::authenticator::ResponseAuthenticator;
+use crate::radius::attribute::{Attribute, Attributes, Type};
+use crate::radius::authenticator::{RequestAuthenticator, ResponseAuthenticator};
 use crate::wire::Reader;
 
 /// A packet in the buffer it was received into.

@@ -12,8 +12,7 @@
 //! Authenticity is the Message-Authenticator's work, which is checked before.
 
 use crate::radius::Discard;
-use crate::radius::authenticator::RequestAuthenticator;
-use crate::radius::authenticator::SecretKeys;
+use crate::radius::authenticator::{RequestAuthenticator, SecretKeys};
 use crate::radius::encode::BuildError;
 use crate::secret::SecretBytes;
 

@@ -10,12 +10,8 @@
 
 use crate::radius::attribute::Type;
 use crate::radius::authenticator::SecretKeys;
-use crate::radius::encode::Authenticator;
-use crate::radius::encode::BuildError;
-use crate::radius::encode::Encoder;
-use crate::radius::encode::MessageAuthenticator;
-use crate::radius::packet::Code;
-use crate::radius::packet::Packet;
+use crate::radius::encode::{Authenticator, BuildError, Encoder, MessageAuthenticator};
+use crate::radius::packet::{Code, Packet};
 
 /// A reply under construction.
 #[derive(Debug)]

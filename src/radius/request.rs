@@ -6,12 +6,8 @@
 //! caller's. Replies are checked with [`crate::radius::verify::response`].
 
 use crate::radius::attribute::Type;
-use crate::radius::authenticator::RequestAuthenticator;
-use crate::radius::authenticator::SecretKeys;
-use crate::radius::encode::Authenticator;
-use crate::radius::encode::BuildError;
-use crate::radius::encode::Encoder;
-use crate::radius::encode::MessageAuthenticator;
+use crate::radius::authenticator::{RequestAuthenticator, SecretKeys};
+use crate::radius::encode::{Authenticator, BuildError, Encoder, MessageAuthenticator};
 use crate::radius::packet::Code;
 use crate::radius::password;
 

@@ -10,14 +10,10 @@
 //! put into an unsigned request. [`Rule::Required`] ends it; [`Rule::LimitProxyState`] is the
 //! least that protects gear which cannot sign.
 
-use crate::radius::Discard;
 use crate::radius::attribute::Type;
-use crate::radius::authenticator;
-use crate::radius::authenticator::RequestAuthenticator;
-use crate::radius::authenticator::SecretKeys;
-use crate::radius::authenticator::Signature;
-use crate::radius::packet::Code;
-use crate::radius::packet::Packet;
+use crate::radius::authenticator::{RequestAuthenticator, SecretKeys, Signature};
+use crate::radius::packet::{Code, Packet};
+use crate::radius::{Discard, authenticator};
 
 /// What a client's Access-Requests must prove.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

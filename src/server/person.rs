@@ -14,8 +14,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::sync::Arc;
 
-use nix::unistd::Uid;
-use nix::unistd::User;
+use nix::unistd::{Uid, User};
 
 /// `alice(uid 1000)`; `root(uid 0), logged in as alice(uid 1000)`; `uid 1000` where the system has no name.
 /// Asks the system's user database, which may wait.

@@ -5,18 +5,14 @@
 //! Invariant: a reload either takes effect as a whole or changes nothing; connections keep the
 //! certificate they were opened with. Errors name the file and the remedy, never file contents.
 
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::PrivateKeyDer;
-use rustls::pki_types::pem;
 use rustls::pki_types::pem::PemObject;
-use sha2::Digest as _;
-use sha2::Sha256;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
+use sha2::{Digest as _, Sha256};
 use tokio_rustls::TlsAcceptor;
 
 use crate::server::certificate::Validity;

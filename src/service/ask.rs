@@ -3,38 +3,21 @@
 
 use std::borrow::Cow;
 
-use crate::model::issue::Way;
-use crate::model::issue::next_number;
+use crate::model::issue::{Way, next_number};
 use crate::model::kind::Kind;
 use crate::model::message::Language;
-use crate::model::token::LifeCycle;
-use crate::model::token::Token;
-use crate::model::token::TokenState;
-use crate::notice::Place;
-use crate::notice::Text;
+use crate::model::token::{LifeCycle, Token, TokenState};
+use crate::notice::{Place, Text};
 use crate::otp::card;
 use crate::otp::card::Pair;
 use crate::otp::issued::Mark;
-use crate::policy::Factor;
-use crate::policy::Policy;
-use crate::policy::Rule;
-use crate::policy::kinds_of;
-use crate::secret::OtpKey;
-use crate::secret::SecretBytes;
-use crate::secret::SecretString;
-use crate::secret::random;
-use crate::service::Challenged;
-use crate::service::Request;
-use crate::service::Service;
-use crate::service::ServiceError;
-use crate::service::challenge;
-use crate::service::challenge::Binding;
-use crate::service::challenge::Inside;
-use crate::service::evaluate::Case;
-use crate::service::evaluate::Evaluation;
-use crate::service::issue::Form;
-use crate::service::issue::Wanted;
+use crate::policy::{Factor, Policy, Rule, kinds_of};
+use crate::secret::{OtpKey, SecretBytes, SecretString, random};
+use crate::service::challenge::{Binding, Inside};
+use crate::service::evaluate::{Case, Evaluation};
+use crate::service::issue::{Form, Wanted};
 use crate::service::round::Presented;
+use crate::service::{Challenged, Request, Service, ServiceError, challenge};
 use crate::store::View;
 
 impl Service {

@@ -8,38 +8,22 @@
 
 use std::time::Duration;
 
-use crate::model::issue::IssueRefusal;
-use crate::model::issue::Way;
+use crate::model::issue::{IssueRefusal, Way};
 use crate::model::kind::Kind;
 use crate::model::reason::Reason;
-use crate::model::token::Token;
-use crate::model::token::TokenState;
+use crate::model::token::{Token, TokenState};
 use crate::notice::Text;
-use crate::policy::Factor;
-use crate::policy::Policy;
-use crate::policy::Rule;
-use crate::secret::SecretString;
-use crate::secret::random;
-use crate::service::Challenged;
-use crate::service::Request;
-use crate::service::Service;
-use crate::service::ServiceError;
+use crate::policy::{Factor, Policy, Rule};
+use crate::secret::{SecretString, random};
 use crate::service::ask::prompt;
-use crate::service::challenge;
-use crate::service::challenge::Factors;
-use crate::service::challenge::Stage;
-use crate::service::challenge::Ticket;
+use crate::service::challenge::{Factors, Stage, Ticket};
 use crate::service::evaluate::Case;
-use crate::service::facts;
-use crate::service::issue::Form;
-use crate::service::issue::Made;
-use crate::service::issue::Wanted;
-use crate::service::issue::note;
-use crate::service::policy_of;
-use crate::service::shorten;
+use crate::service::issue::{Form, Made, Wanted, note};
 use crate::service::slot::Slot;
-use crate::store::By;
-use crate::store::View;
+use crate::service::{
+    Challenged, Request, Service, ServiceError, challenge, facts, policy_of, shorten,
+};
+use crate::store::{By, View};
 use crate::time::UnixTime;
 
 /// A round that was begun.

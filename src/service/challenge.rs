@@ -19,10 +19,8 @@
 //! Nonces are random. The key changes every 36 hours, so that the number of nonces under one key
 //! stays far below the 2^32 that SP 800-38D allows.
 
-use aes_gcm::Aes256Gcm;
-use aes_gcm::KeyInit;
-use aes_gcm::aead::Aead;
-use aes_gcm::aead::Payload;
+use aes_gcm::aead::{Aead, Payload};
+use aes_gcm::{Aes256Gcm, KeyInit};
 use hkdf::Hkdf;
 use sha2::Sha256;
 use zeroize::Zeroizing;

@@ -4,20 +4,15 @@
 
 use std::collections::HashSet;
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::RwLock;
+use std::sync::{Arc, Mutex, RwLock};
 
 use arc_swap::ArcSwap;
-use sha2::Digest;
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::model::client::Access;
-use crate::model::client::Client;
+use crate::model::client::{Access, Client};
 use crate::secret::SecretString;
-use crate::store::Store;
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
 use crate::time::UnixTime;
 
 /// Hears the clients whenever they change.

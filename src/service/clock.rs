@@ -5,17 +5,13 @@
 //! administrator knows which command to type. A machine that was suspended looks the same.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 
-use crate::service::CLOCK_TOLERANCE;
-use crate::service::Service;
+use crate::service::{CLOCK_TOLERANCE, Service};
 use crate::time::UnixTime;
 
 /// A jump of the clock.

@@ -7,21 +7,13 @@
 //! was made for; what has not the form of a token's codes is not a guess at its live code, so that a
 //! code for one token does not use up the tries of another.
 
-use crate::model::attempt::Comparison;
-use crate::model::attempt::DriftRule;
-use crate::model::issue::Issued;
-use crate::model::issue::Way;
+use crate::model::attempt::{Comparison, DriftRule};
+use crate::model::issue::{Issued, Way};
 use crate::model::kind::Kind;
-use crate::model::token::Token;
-use crate::model::token::TokenState;
-use crate::otp::Code;
-use crate::otp::Digits;
-use crate::otp::Matches;
-use crate::otp::card;
+use crate::model::token::{Token, TokenState};
 use crate::otp::card::Pair;
-use crate::otp::issued::Mark;
-use crate::otp::issued::canonical;
-use crate::otp::recovery;
+use crate::otp::issued::{Mark, canonical};
+use crate::otp::{Code, Digits, Matches, card, recovery};
 
 /// Compares with the live code of a token of the kinds `server`, `sms`, `email`, `voice`, with the
 /// cells that are asked for of a card, or with all codes of a recovery sheet. `client` is who
@@ -105,10 +97,8 @@ mod tests {
     use crate::model::enrolment::Enrolment;
     use crate::model::token::LifeCycle;
     use crate::model::user_key::UserKey;
-    use crate::otp::Algorithm;
-    use crate::otp::Period;
-    use crate::secret::OtpKey;
-    use crate::secret::SecretBytes;
+    use crate::otp::{Algorithm, Period};
+    use crate::secret::{OtpKey, SecretBytes};
     use crate::time::UnixTime;
 
     fn token(kind: Kind) -> Token {

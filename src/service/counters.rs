@@ -1,7 +1,6 @@
 //! Decisions so far, for metrics: by front end and reason.
 
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::model::audit::Channel;
 use crate::model::reason::Reason;

@@ -13,9 +13,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
-use crate::model::message::AddressError;
-use crate::model::message::Medium;
-use crate::model::message::Message;
+use crate::model::message::{AddressError, Medium, Message};
 
 /// What a courier answers in its own time.
 pub type Delivering<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -1,23 +1,12 @@
 //! Compares a code with a view of a user's tokens. Pure: everything is an argument.
 
-use crate::model::attempt::Comparison;
-use crate::model::attempt::DriftRule;
+use crate::model::attempt::{Comparison, DriftRule};
 use crate::model::kind::Kind;
-use crate::model::token::Token;
-use crate::model::token::TokenState;
-use crate::otp::Algorithm;
-use crate::otp::Code;
-use crate::otp::Digits;
-use crate::otp::Period;
-use crate::otp::hotp;
-use crate::otp::totp;
-use crate::otp::totp::Drift;
-use crate::otp::totp::Parameters;
-use crate::otp::totp::TimeStep;
-use crate::otp::totp::Window;
+use crate::model::token::{Token, TokenState};
+use crate::otp::totp::{Drift, Parameters, TimeStep, Window};
+use crate::otp::{Algorithm, Code, Digits, Period, hotp, totp};
 use crate::policy::OtpWindows;
-use crate::secret::OtpKey;
-use crate::secret::SecretBytes;
+use crate::secret::{OtpKey, SecretBytes};
 use crate::time::UnixTime;
 
 /// A token that counts, and its state as it was read.

@@ -13,44 +13,25 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use crate::model::device::Device;
-use crate::model::device::DeviceCall;
-use crate::model::device::DeviceId;
-use crate::model::device::DeviceState;
-use crate::model::id::RequestId;
-use crate::model::id::Serial;
-use crate::model::issue::IssueRefusal;
-use crate::model::issue::Issued;
-use crate::model::issue::Way;
+use crate::model::device::{Device, DeviceCall, DeviceId, DeviceState};
+use crate::model::id::{RequestId, Serial};
+use crate::model::issue::{IssueRefusal, Issued, Way};
 use crate::model::kind::Kind;
 use crate::model::message::mask;
-use crate::model::token::LifeCycle;
-use crate::model::token::Token;
-use crate::model::token::TokenState;
+use crate::model::token::{LifeCycle, Token, TokenState};
 use crate::model::user_key::UserKey;
-use crate::policy::DEFAULT;
-use crate::policy::Policies;
-use crate::policy::Policy;
+use crate::policy::{DEFAULT, Policies, Policy};
 use crate::secret::SecretString;
-use crate::service::Service;
-use crate::service::ServiceError;
-use crate::service::admin::AdminError;
-use crate::service::admin::check_text;
-use crate::service::issue::Form;
-use crate::service::issue::Wanted;
-use crate::service::issue::medium_of;
-use crate::store::By;
-use crate::store::Change;
-use crate::store::DeviceAct;
-use crate::store::StoreError;
-use crate::time::UnixTime;
-use crate::time::millis;
+use crate::service::admin::{AdminError, check_text};
+use crate::service::issue::{Form, Wanted, medium_of};
+use crate::service::{Service, ServiceError};
+use crate::store::{By, Change, DeviceAct, StoreError};
+use crate::time::{UnixTime, millis};
 
 mod redeem;
 pub(crate) mod refusals;
 
-pub use redeem::Redeemed;
-pub use redeem::Redemption;
+pub use redeem::{Redeemed, Redemption};
 
 /// A request of a device, its signature verified but not yet taken.
 #[derive(Clone, Debug)]

@@ -6,19 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::client::Access;
-use crate::model::client::Client;
-use crate::model::client::Scope;
+use crate::model::client::{Access, Client, Scope};
 use crate::model::kind::Kind;
 use crate::model::user::User;
-use crate::policy::Condition;
-use crate::policy::Factor;
-use crate::policy::Policy;
-use crate::policy::Rule;
-use crate::policy::Subject;
-use crate::policy::Wanted;
-use crate::policy::assurance;
-use crate::policy::kinds_of;
+use crate::policy::{Condition, Factor, Policy, Rule, Subject, Wanted, assurance, kinds_of};
 use crate::service::Service;
 
 /// What is granted, handed out or declared.

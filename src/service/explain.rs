@@ -16,33 +16,19 @@ use std::net::IpAddr;
 
 use crate::model::attempt::Success;
 use crate::model::audit::Channel;
-use crate::model::client::Access;
-use crate::model::client::ApiAccess;
-use crate::model::client::Client;
-use crate::model::client::LOCAL;
-use crate::model::credential::Credentials;
-use crate::model::credential::Verifier;
-use crate::model::id::RequestId;
-use crate::model::id::Serial;
+use crate::model::client::{Access, ApiAccess, Client, LOCAL};
+use crate::model::credential::{Credentials, Verifier};
+use crate::model::id::{RequestId, Serial};
 use crate::model::reason::Reason;
 use crate::model::source::Source;
 use crate::model::user::Waiver;
 use crate::otp::throttle::Throttle;
-use crate::policy::Policy;
-use crate::policy::Rule;
-use crate::service::Presented;
-use crate::service::Request;
-use crate::service::Service;
-use crate::service::ServiceError;
+use crate::policy::{Policy, Rule};
 use crate::service::admin::AdminError;
-use crate::service::attributes;
 use crate::service::challenge::Factors;
-use crate::service::evaluate::Case;
-use crate::service::evaluate::slots;
-use crate::service::evaluate::success;
+use crate::service::evaluate::{Case, slots, success};
 use crate::service::explain::rules::Reading;
-use crate::service::facts;
-use crate::service::policy_of;
+use crate::service::{Presented, Request, Service, ServiceError, attributes, facts, policy_of};
 use crate::store::View;
 use crate::time::UnixTime;
 
@@ -53,14 +39,8 @@ pub mod rules;
 mod situation;
 
 pub use next::Step;
-pub use past::Past;
-pub use past::Story;
-pub use past::counts_as_used;
-pub use situation::Asker;
-pub use situation::Counters;
-pub use situation::Person;
-pub use situation::PolicyShown;
-pub use situation::Situation;
+pub use past::{Past, Story, counts_as_used};
+pub use situation::{Asker, Counters, Person, PolicyShown, Situation};
 
 /// A login that nobody has tried.
 #[derive(Clone, Debug)]

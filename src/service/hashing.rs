@@ -10,23 +10,14 @@
 //! waits all the same for about as long. Answers to challenges have places of their own: a flood of
 //! first factors does not hold them up.
 
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::credential::Cost;
-use crate::credential::Hash;
-use crate::credential::Scratch;
-use crate::credential::Text;
-use crate::credential::spend;
-use crate::secret::Key256;
-use crate::secret::SecretString;
+use crate::credential::{Cost, Hash, Scratch, Text, spend};
+use crate::secret::{Key256, SecretString};
 use crate::service::ServiceError;
 
 /// What hashing may occupy, and what it costs.

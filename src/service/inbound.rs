@@ -12,42 +12,21 @@
 //!
 //! Limit: the sender of a text message can be forged. It is therefore never the only factor.
 
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::model::attempt::Attempt;
-use crate::model::attempt::Compared;
-use crate::model::attempt::Comparison;
-use crate::model::attempt::DriftRule;
-use crate::model::attempt::Finding;
-use crate::model::attempt::Success;
-use crate::model::audit::Channel;
-use crate::model::audit::Purpose;
+use crate::model::attempt::{Attempt, Compared, Comparison, DriftRule, Finding, Success};
+use crate::model::audit::{Channel, Purpose};
 use crate::model::id::RequestId;
 use crate::model::issue::Way;
 use crate::model::kind::Kind;
-use crate::model::message::Medium;
-use crate::model::message::address;
-use crate::model::message::mask;
-use crate::model::reason::Decision;
-use crate::model::reason::Reason;
-use crate::model::token::LifeCycle;
-use crate::model::token::Token;
-use crate::model::token::TokenState;
-use crate::otp::Matches;
-use crate::otp::issued;
+use crate::model::message::{Medium, address, mask};
+use crate::model::reason::{Decision, Reason};
+use crate::model::token::{LifeCycle, Token, TokenState};
 use crate::otp::issued::Mark;
-use crate::secret::OtpKey;
-use crate::secret::SecretBytes;
-use crate::secret::SecretString;
-use crate::service::Service;
-use crate::service::ServiceError;
-use crate::service::TRIES;
-use crate::store::By;
-use crate::store::Change;
-use crate::store::KeyPurpose;
-use crate::store::Outcome;
-use crate::store::StoreError;
+use crate::otp::{Matches, issued};
+use crate::secret::{OtpKey, SecretBytes, SecretString};
+use crate::service::{Service, ServiceError, TRIES};
+use crate::store::{By, Change, KeyPurpose, Outcome, StoreError};
 use crate::time::UnixTime;
 
 /// What a gateway brought.

@@ -2,16 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::model::credential::Credentials;
-use crate::model::credential::Knowledge;
-use crate::secret::SecretString;
-use crate::secret::random;
-use crate::service::Service;
-use crate::service::ServiceError;
+use crate::model::credential::{Credentials, Knowledge};
+use crate::secret::{SecretString, random};
 use crate::service::evaluate::Evaluation;
 use crate::service::hashing::Place;
-use crate::store::By;
-use crate::store::Change;
+use crate::service::{Service, ServiceError};
+use crate::store::{By, Change};
 
 impl Service {
     /// Whether this is what the user knows.

@@ -1,9 +1,7 @@
 //! How long decisions take, by front end and outcome: counts in fixed buckets, for metrics.
 
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::model::audit::Channel;
 use crate::model::reason::Decision;

@@ -2,20 +2,13 @@
 
 use std::sync::Arc;
 
-use sha2::Digest as _;
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 
-use crate::model::audit::Changed;
-use crate::model::audit::FieldChange;
-use crate::policy::KeyDifference;
-use crate::policy::Policies;
-use crate::policy::compare;
+use crate::model::audit::{Changed, FieldChange};
+use crate::policy::{KeyDifference, Policies, compare};
 use crate::service::Service;
 use crate::service::admin::AdminError;
-use crate::store::By;
-use crate::store::Change;
-use crate::store::LoadedFile;
-use crate::store::StoreError;
+use crate::store::{By, Change, LoadedFile, StoreError};
 
 impl Service {
     /// Puts on record which files decide from now on, at the start of the daemon: where one differs from

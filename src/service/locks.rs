@@ -3,8 +3,7 @@
 //! Invariant: it decides nothing. What decides is in the store; this may lag behind it for a moment
 //! after the start, while the store is read page by page.
 
-use std::collections::BTreeSet;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Mutex;
 
 use crate::model::attempt::Settlement;
@@ -124,8 +123,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::otp::throttle::Block;
-    use crate::otp::throttle::Throttle;
+    use crate::otp::throttle::{Block, Throttle};
 
     fn state(block: Block) -> UserState {
         UserState {

@@ -19,47 +19,31 @@
 //! Threat: notices are a way to ring somebody's telephone. Each user gets [`Quota::USER`] a day, of
 //! which locks, which a stranger can bring about, take half: nobody hides an enrolment behind them.
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
-use std::collections::HashMap;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::task::Id;
-use tokio::task::JoinError;
-use tokio::task::JoinSet;
-use tokio::time::sleep;
-use tokio::time::timeout;
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::model::audit::AuditRecord;
-use crate::model::audit::Event;
-use crate::notice::Notice;
-use crate::notice::notice;
+use crate::model::audit::{AuditRecord, Event};
+use crate::notice::{Notice, notice};
 use crate::policy::Policy;
 use crate::secret::random;
 use crate::service::Service;
 use crate::service::issue::note;
-use crate::store::By;
-use crate::store::Change;
-use crate::store::StoreError;
+use crate::store::{By, Change, StoreError};
 use crate::time::UnixTime;
 
 mod quota;
 mod tell;
 
-use quota::Allowed;
-use quota::Quota;
-use tell::Reached;
-use tell::Told;
-use tell::hows;
-use tell::tell;
+use quota::{Allowed, Quota};
+use tell::{Reached, Told, hows, tell};
 
 /// How telling gets on, for people. Counts are since start.
 #[derive(Debug, Default)]

@@ -12,11 +12,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::model::audit::AuditRecord;
-use crate::model::audit::Event;
-use crate::model::audit::Purpose;
-use crate::model::reason::Decision;
-use crate::model::reason::Reason;
+use crate::model::audit::{AuditRecord, Event, Purpose};
+use crate::model::reason::{Decision, Reason};
 use crate::service::Service;
 use crate::service::admin::AdminError;
 use crate::store::By;

@@ -11,11 +11,7 @@
 
 use crate::otp::Digits;
 use crate::policy::Factor;
-use crate::policy::split::CodePart;
-use crate::policy::split::Extra;
-use crate::policy::split::Split;
-use crate::policy::split::Splits;
-use crate::policy::split::split;
+use crate::policy::split::{CodePart, Extra, Split, Splits, split};
 use crate::secret::SecretString;
 
 /// What the person presented.

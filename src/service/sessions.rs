@@ -5,15 +5,10 @@ use std::time::Duration;
 use crate::model::client::Client;
 use crate::model::id::RequestId;
 use crate::model::session;
-use crate::model::session::Accounting;
-use crate::model::session::Session;
-use crate::model::session::SessionKey;
+use crate::model::session::{Accounting, Session, SessionKey};
 use crate::model::user_key::UserKey;
-use crate::service::Service;
-use crate::service::ServiceError;
-use crate::store::By;
-use crate::store::Change;
-use crate::store::StoreError;
+use crate::service::{Service, ServiceError};
+use crate::store::{By, Change, StoreError};
 use crate::time::UnixTime;
 
 impl Service {

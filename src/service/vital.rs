@@ -2,8 +2,7 @@
 //! service is not ready.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 /// All of them, with the number of threads or tasks that work for each.
 #[derive(Debug, Default)]

@@ -8,14 +8,10 @@
 //! ignored. Digests are not secret: they are compared as they are.
 
 use data_encoding::BASE64;
-use sha2::Digest as _;
-use sha2::Sha256;
-use sha2::Sha512;
+use sha2::{Digest as _, Sha256, Sha512};
 
-use crate::signature::SignatureError;
-use crate::signature::fields;
-use crate::signature::fields::Bare;
-use crate::signature::fields::Member;
+use crate::signature::fields::{Bare, Member};
+use crate::signature::{SignatureError, fields};
 
 /// The name of the field, as it is covered by a signature.
 pub const FIELD: &str = "content-digest";

@@ -14,22 +14,15 @@
 
 use data_encoding::BASE64URL_NOPAD;
 use ed25519_dalek::pkcs8::KeypairBytes;
-use p256::ecdsa::signature::Signer as _;
-use p256::ecdsa::signature::Verifier as _;
-use p256::pkcs8::AssociatedOid as _;
-use p256::pkcs8::Document;
-use p256::pkcs8::EncodePrivateKey as _;
-use p256::pkcs8::EncodePublicKey as _;
-use p256::pkcs8::LineEnding;
-use p256::pkcs8::PrivateKeyInfoRef;
-use p256::pkcs8::SecretDocument;
-use p256::pkcs8::spki::AlgorithmIdentifierRef;
-use p256::pkcs8::spki::SubjectPublicKeyInfoRef;
-use sha2::Digest as _;
-use sha2::Sha256;
+use p256::ecdsa::signature::{Signer as _, Verifier as _};
+use p256::pkcs8::spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
+use p256::pkcs8::{
+    AssociatedOid as _, Document, EncodePrivateKey as _, EncodePublicKey as _, LineEnding,
+    PrivateKeyInfoRef, SecretDocument,
+};
+use sha2::{Digest as _, Sha256};
 
-use crate::secret::Key256;
-use crate::secret::SecretString;
+use crate::secret::{Key256, SecretString};
 use crate::signature::SignatureError;
 
 /// How a key signs.

@@ -11,8 +11,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use crate::signature::SignatureError;
-use crate::signature::fields;
+use crate::signature::{SignatureError, fields};
 
 /// How the request came, as its sender sees it: behind a proxy that ends TLS it is `Https`.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]

@@ -6,17 +6,11 @@
 //! rewrite the Host field; where they do not, covering it keeps a server that is not the one the
 //! device meant from passing the request on to the one it impersonates.
 
-use data_encoding::BASE64;
-use data_encoding::BASE64URL_NOPAD;
+use data_encoding::{BASE64, BASE64URL_NOPAD};
 
-use crate::signature::LABEL;
-use crate::signature::SignatureError;
-use crate::signature::TAG;
-use crate::signature::digest;
 use crate::signature::key::SigningKey;
-use crate::signature::request;
-use crate::signature::request::Component;
-use crate::signature::request::RequestView;
+use crate::signature::request::{Component, RequestView};
+use crate::signature::{LABEL, SignatureError, TAG, digest, request};
 use crate::time::UnixTime;
 
 /// The values of the fields that are added to the request.

@@ -6,22 +6,14 @@
 
 use std::fmt::Write as _;
 
-use data_encoding::BASE64;
-use data_encoding::HEXLOWER;
+use data_encoding::{BASE64, HEXLOWER};
 use proptest::prelude::*;
 
-use super::key::KeyAlgorithm;
-use super::key::KeyError;
-use super::key::PublicKey;
-use super::key::SigningKey;
-use super::request::Headers;
-use super::request::RequestView;
-use super::request::Scheme;
-use super::verify::Requirements;
-use super::verify::Verified;
+use super::key::{KeyAlgorithm, KeyError, PublicKey, SigningKey};
+use super::request::{Headers, RequestView, Scheme};
+use super::verify::{Requirements, Verified};
 use super::*;
-use crate::secret::Key256;
-use crate::secret::SecretString;
+use crate::secret::{Key256, SecretString};
 use crate::time::UnixTime;
 
 mod refusals;

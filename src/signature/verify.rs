@@ -9,22 +9,10 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::signature::LABEL;
-use crate::signature::SignatureError;
-use crate::signature::TAG;
-use crate::signature::digest;
-use crate::signature::fields;
-use crate::signature::fields::Bare;
-use crate::signature::fields::Dictionary;
-use crate::signature::fields::Item;
-use crate::signature::fields::Member;
-use crate::signature::fields::Parameters;
-use crate::signature::key::KeyAlgorithm;
-use crate::signature::key::PublicKey;
-use crate::signature::request;
-use crate::signature::request::Component;
-use crate::signature::request::Headers;
-use crate::signature::request::RequestView;
+use crate::signature::fields::{Bare, Dictionary, Item, Member, Parameters};
+use crate::signature::key::{KeyAlgorithm, PublicKey};
+use crate::signature::request::{Component, Headers, RequestView};
+use crate::signature::{LABEL, SignatureError, TAG, digest, fields, request};
 use crate::time::UnixTime;
 
 /// What a signature must cover and how old it may be. Always covered: `@method`; `@path`, and

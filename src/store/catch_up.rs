@@ -1,16 +1,12 @@
 //! Opening: what the journal holds behind the last checkpoint comes into memory.
 
-use crate::store::ChainFault;
-use crate::store::ChainReport;
-use crate::store::StoreError;
-use crate::store::change;
 use crate::store::fold::Fold;
 use crate::store::head::Found as Known;
-use crate::store::log::Head;
-use crate::store::log::Log;
+use crate::store::log::{Head, Log};
 use crate::store::memtable::Layer;
 use crate::store::record::Entry;
 use crate::store::seal::Sealer;
+use crate::store::{ChainFault, ChainReport, StoreError, change};
 
 /// Folds the log's tail into memory. Returns the first record that is not as it was written; the
 /// store then answers readers and `audit verify`, and refuses to decide.

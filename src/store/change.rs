@@ -3,55 +3,31 @@
 use std::fmt::Write as _;
 
 use crate::diagnostic::units::count;
-use crate::model::audit::ChangeEvent;
-use crate::model::audit::Changed;
-use crate::model::audit::Event;
-use crate::model::audit::FieldChange;
-use crate::model::credential::Credentials;
-use crate::model::credential::Verifier;
+use crate::model::audit::{ChangeEvent, Changed, Event, FieldChange};
+use crate::model::credential::{Credentials, Verifier};
 use crate::model::id::Serial;
 use crate::model::issue::day;
 use crate::model::kind::Kind;
-use crate::model::session::Session;
-use crate::model::session::Usage;
-use crate::model::session::cause_word;
+use crate::model::session::{Session, Usage, cause_word};
 use crate::model::source::SourceState;
-use crate::model::token::LifeCycle;
-use crate::model::token::Moving;
-use crate::model::token::Token;
-use crate::model::token::TokenState;
+use crate::model::token::{LifeCycle, Moving, Token, TokenState};
 use crate::model::user::Waiver;
 use crate::model::user_key::UserKey;
 use crate::secret::Entropy;
-use crate::store::By;
-use crate::store::Change;
-use crate::store::DeviceAct;
-use crate::store::Retired;
-use crate::store::StoreError;
-use crate::store::changes;
-use crate::store::clients;
-use crate::store::device;
-use crate::store::enrol;
 use crate::store::import::Prepared;
-use crate::store::loaded;
 use crate::store::log::Head;
 use crate::store::new_token::token_writes;
-use crate::store::reanchor;
-use crate::store::record;
-use crate::store::record::Entry;
-use crate::store::record::RowWrite;
-use crate::store::record::Table;
+use crate::store::record::{Entry, RowWrite, Table};
 use crate::store::seal::Sealer;
-use crate::store::session;
-use crate::store::users;
-use crate::store::words::concerned;
-use crate::store::words::words;
+use crate::store::words::{concerned, words};
 use crate::store::working::Working;
+use crate::store::{
+    By, Change, DeviceAct, Retired, StoreError, changes, clients, device, enrol, loaded, reanchor,
+    record, session, users,
+};
 use crate::time::UnixTime;
 
-use crate::store::evaluate::gone;
-use crate::store::evaluate::put;
-use crate::store::evaluate::token_state;
+use crate::store::evaluate::{gone, put, token_state};
 
 /// Carries out a change on the rows.
 pub(crate) fn change(

@@ -6,30 +6,19 @@
 //!
 //! Invariant: secrets are compared here and never shown; see [`Changed::Secret`].
 
-use sha2::Digest as _;
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 
-use crate::model::audit::AuditRecord;
-use crate::model::audit::Changed;
-use crate::model::audit::FieldChange;
-use crate::model::audit::SecretChange;
+use crate::model::audit::{AuditRecord, Changed, FieldChange, SecretChange};
 use crate::model::client::Access;
 use crate::model::credential::Verifier;
 use crate::model::user::Waiver;
 use crate::notice::FORMER_CONTACTS;
-use crate::otp::throttle::Block;
-use crate::otp::throttle::Throttle;
-use crate::store::StoreError;
-use crate::store::change::Keys;
-use crate::store::change::OUTAGE;
-use crate::store::change::PRUNED;
-use crate::store::record;
-use crate::store::record::RowWrite;
-use crate::store::record::Table;
-use crate::store::record::TokenRow;
-use crate::store::seal::Place;
-use crate::store::seal::Sealer;
+use crate::otp::throttle::{Block, Throttle};
+use crate::store::change::{Keys, OUTAGE, PRUNED};
+use crate::store::record::{RowWrite, Table, TokenRow};
+use crate::store::seal::{Place, Sealer};
 use crate::store::working::Working;
+use crate::store::{StoreError, record};
 
 /// What these writes change of the records that `target` and others name.
 pub(super) fn of(

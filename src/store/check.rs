@@ -4,28 +4,15 @@
 //! asks: it says which row it is, and what stood there. Where it was pruned, a row that is missing or
 //! an older one that was put back is known to be there by the table's sum, not by name.
 
-use std::collections::HashMap;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use crate::store::ChainReport;
-use crate::store::StoreError;
-use crate::store::StoreReport;
-use crate::store::damage::ALTERED;
-use crate::store::damage::guarded;
-use crate::store::damage::is_of_engine;
-use crate::store::fold::FileTable;
-use crate::store::fold::Fold;
-use crate::store::fold::Snapshot;
-use crate::store::fold::read_whole;
+use crate::store::damage::{ALTERED, guarded, is_of_engine};
+use crate::store::fold::{FileTable, Fold, Snapshot, read_whole};
 use crate::store::log::Log;
-use crate::store::personal;
-use crate::store::record::Entry;
-use crate::store::record::RowWrite;
-use crate::store::record::Table;
-use crate::store::rows;
-use crate::store::rows::Sum;
-use crate::store::rows::Whole;
+use crate::store::record::{Entry, RowWrite, Table};
+use crate::store::rows::{Sum, Whole};
 use crate::store::seal::Sealer;
+use crate::store::{ChainReport, StoreError, StoreReport, personal, rows};
 
 /// What a check found.
 #[derive(Debug, Default)]

@@ -1,18 +1,11 @@
 //! What changes of clients do to the rows. No IO of its own.
 
-use crate::model::client::Access;
-use crate::model::client::Client;
-use crate::store::StoreError;
-use crate::store::change::CHANGED;
-use crate::store::change::Keys;
-use crate::store::change::refuse_if;
-use crate::store::change::refuse_other;
-use crate::store::evaluate::gone;
-use crate::store::evaluate::put;
-use crate::store::record;
-use crate::store::record::RowWrite;
-use crate::store::record::Table;
+use crate::model::client::{Access, Client};
+use crate::store::change::{CHANGED, Keys, refuse_if, refuse_other};
+use crate::store::evaluate::{gone, put};
+use crate::store::record::{RowWrite, Table};
 use crate::store::working::Working;
+use crate::store::{StoreError, record};
 
 pub(super) fn create(
     rows: &Working<'_>,

@@ -1,24 +1,16 @@
 //! The journal entries that close codes which may have been used; see [`crate::store::floor`].
 
-use crate::model::audit::ChangeEvent;
-use crate::model::audit::Event;
+use crate::model::audit::{ChangeEvent, Event};
 use crate::model::id::RequestId;
 use crate::model::token::LifeCycle;
-use crate::secret::SystemEntropy;
-use crate::secret::random;
-use crate::store::StoreError;
-use crate::store::evaluate::put;
-use crate::store::evaluate::user_state_write;
+use crate::secret::{SystemEntropy, random};
+use crate::store::evaluate::{put, user_state_write};
 use crate::store::floor::Floor;
 use crate::store::fold::Snapshot;
 use crate::store::log::disk;
-use crate::store::record;
-use crate::store::record::Entry;
-use crate::store::record::RowWrite;
-use crate::store::record::Table;
-use crate::store::record::TokenRow;
-use crate::store::rows;
+use crate::store::record::{Entry, RowWrite, Table, TokenRow};
 use crate::store::seal::Sealer;
+use crate::store::{StoreError, record, rows};
 use crate::time::UnixTime;
 
 /// The rows as they are, and when codes may have been used the last time.

@@ -8,16 +8,12 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::panic::AssertUnwindSafe;
-use std::sync::Mutex;
-use std::sync::Once;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, Once};
 
-use crate::store::DamagedRow;
-use crate::store::StoreError;
 use crate::store::personal::NOT_DESTROYED;
 use crate::store::record::Table;
-use crate::store::rows;
+use crate::store::{DamagedRow, StoreError, rows};
 
 /// What is damaged, as far as it is known.
 #[derive(Default)]

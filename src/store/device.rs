@@ -1,21 +1,12 @@
 //! What devices and their requests do to the rows. No IO of its own.
 
-use crate::model::device::Device;
-use crate::model::device::DeviceCall;
-use crate::model::device::DeviceId;
-use crate::model::device::DeviceState;
+use crate::model::device::{Device, DeviceCall, DeviceId, DeviceState};
 use crate::model::token::LifeCycle;
-use crate::store::DeviceAct;
-use crate::store::StoreError;
 use crate::store::change::refuse_if;
-use crate::store::enrol;
-use crate::store::evaluate::gone;
-use crate::store::evaluate::put;
-use crate::store::record;
-use crate::store::record::RowWrite;
-use crate::store::record::Table;
-use crate::store::record::TokenRow;
+use crate::store::evaluate::{gone, put};
+use crate::store::record::{RowWrite, Table, TokenRow};
 use crate::store::working::Working;
+use crate::store::{DeviceAct, StoreError, enrol, record};
 use crate::time::UnixTime;
 
 /// The key of a device's row.

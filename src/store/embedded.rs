@@ -2,91 +2,51 @@
 
 use std::net::IpAddr;
 use std::ops::Bound;
-use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::broadcast;
-use tokio::sync::oneshot;
+use tokio::sync::{broadcast, oneshot};
 
 use crate::model::attempt::Attempt;
 use crate::model::audit::AuditRecord;
 use crate::model::client::Client;
 use crate::model::credential::Credentials;
-use crate::model::device::Device;
-use crate::model::device::DeviceId;
-use crate::model::device::DeviceState;
+use crate::model::device::{Device, DeviceId, DeviceState};
 use crate::model::enrolment::Delegation;
 use crate::model::id::Serial;
-use crate::model::issue::Issue;
-use crate::model::issue::IssueRefusal;
-use crate::model::issue::Issued;
+use crate::model::issue::{Issue, IssueRefusal, Issued};
 use crate::model::sealing::SealAlgorithm;
-use crate::model::session::Session;
-use crate::model::session::SessionKey;
-use crate::model::source::Source;
-use crate::model::source::SourceState;
-use crate::model::token::Token;
-use crate::model::token::TokenState;
-use crate::model::user::User;
-use crate::model::user::UserState;
-use crate::model::user::Waiver;
+use crate::model::session::{Session, SessionKey};
+use crate::model::source::{Source, SourceState};
+use crate::model::token::{Token, TokenState};
+use crate::model::user::{User, UserState, Waiver};
 use crate::model::user_key::UserKey;
 use crate::otp::normal::NormalKey;
-use crate::secret::Entropy;
-use crate::secret::Key256;
-use crate::store::Answer;
-use crate::store::AuditQuery;
-use crate::store::By;
-use crate::store::ChainReport;
-use crate::store::Change;
-use crate::store::Gathering;
-use crate::store::Health;
-use crate::store::KeyPurpose;
-use crate::store::Outcome;
-use crate::store::Progress;
-use crate::store::Retired;
-use crate::store::Store;
-use crate::store::StoreError;
-use crate::store::StoreReport;
-use crate::store::View;
-use crate::store::Written;
-use crate::store::catch_up::catch_up;
-use crate::store::catch_up::lost;
-use crate::store::change;
+use crate::secret::{Entropy, Key256};
+use crate::store::catch_up::{catch_up, lost};
 use crate::store::change::Prune;
-use crate::store::changes;
-use crate::store::check;
 use crate::store::damage::guarded;
-use crate::store::fold::Fold;
-use crate::store::fold::Reader;
-use crate::store::head::Acknowledged;
-use crate::store::head::Found as Known;
+use crate::store::fold::{Fold, Reader};
+use crate::store::head::{Acknowledged, Found as Known};
 use crate::store::import::Prepared;
 use crate::store::keeper::Keeper;
-use crate::store::log::Head;
-use crate::store::log::Log;
-use crate::store::log::RawRecord;
+use crate::store::log::{Head, Log, RawRecord};
 use crate::store::medium::Medium;
-use crate::store::new_token;
-use crate::store::personal;
 use crate::store::probe::Probe;
-use crate::store::queue::Queue;
-use crate::store::queue::Refused;
-use crate::store::queue::queue;
-use crate::store::record;
+use crate::store::queue::{Queue, Refused, queue};
 use crate::store::record::Table;
 use crate::store::seal::Sealer;
-use crate::store::session;
 use crate::store::users::namesakes;
 use crate::store::wanted::Wanted;
-use crate::store::writer::Command;
-use crate::store::writer::Gauges;
-use crate::store::writer::Writer;
-use crate::time::Clock;
-use crate::time::UnixTime;
+use crate::store::writer::{Command, Gauges, Writer};
+use crate::store::{
+    Answer, AuditQuery, By, ChainReport, Change, Gathering, Health, KeyPurpose, Outcome, Progress,
+    Retired, Store, StoreError, StoreReport, View, Written, change, changes, check, new_token,
+    personal, record, session,
+};
+use crate::time::{Clock, UnixTime};
 
 /// What an embedded store is made of.
 pub struct Parts {

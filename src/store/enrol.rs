@@ -6,29 +6,17 @@
 
 use std::time::Duration;
 
-use crate::model::device::Device;
-use crate::model::device::DeviceCall;
+use crate::model::device::{Device, DeviceCall};
 use crate::model::enrolment::NotApproved;
 use crate::model::id::Serial;
 use crate::model::kind::Kind;
 use crate::model::token::LifeCycle;
 use crate::model::user_key::UserKey;
-use crate::store::StoreError;
-use crate::store::change::CHANGED;
-use crate::store::change::Keys;
-use crate::store::change::find_token;
-use crate::store::change::refuse_if;
-use crate::store::change::refuse_key;
-use crate::store::device;
-use crate::store::evaluate::gone;
-use crate::store::evaluate::put;
-use crate::store::evaluate::user_state;
-use crate::store::evaluate::user_state_write;
-use crate::store::record;
-use crate::store::record::RowWrite;
-use crate::store::record::Table;
-use crate::store::record::TokenRow;
+use crate::store::change::{CHANGED, Keys, find_token, refuse_if, refuse_key};
+use crate::store::evaluate::{gone, put, user_state, user_state_write};
+use crate::store::record::{RowWrite, Table, TokenRow};
 use crate::store::working::Working;
+use crate::store::{StoreError, device, record};
 use crate::time::UnixTime;
 
 /// The rows of a token that comes into use at `at`.

@@ -1,37 +1,18 @@
 //! What an attempt does to the rows, given the newest ones. No IO of its own.
 
-use crate::model::attempt::Attempt;
-use crate::model::attempt::Compared;
-use crate::model::attempt::Current;
-use crate::model::attempt::Finding;
-use crate::model::attempt::Settlement;
-use crate::model::attempt::settle;
-use crate::model::audit::ChangeEvent;
-use crate::model::audit::Event;
-use crate::model::audit::Purpose;
+use crate::model::attempt::{Attempt, Compared, Current, Finding, Settlement, settle};
+use crate::model::audit::{ChangeEvent, Event, Purpose};
 use crate::model::id::Serial;
-use crate::model::issue::Issue;
-use crate::model::issue::IssueCurrent;
-use crate::model::issue::IssueRefusal;
-use crate::model::issue::Issued;
-use crate::model::issue::day;
-use crate::model::issue::settle_issue;
+use crate::model::issue::{Issue, IssueCurrent, IssueRefusal, Issued, day, settle_issue};
 use crate::model::reason::Decision;
-use crate::model::source::Source;
-use crate::model::source::SourceState;
+use crate::model::source::{Source, SourceState};
 use crate::model::token::TokenState;
 use crate::model::user::UserState;
-use crate::store::StoreError;
 use crate::store::change::Keys;
-use crate::store::changes;
-use crate::store::device;
-use crate::store::enrol;
-use crate::store::record;
-use crate::store::record::Entry;
-use crate::store::record::RowWrite;
-use crate::store::record::Table;
+use crate::store::record::{Entry, RowWrite, Table};
 use crate::store::seal::Sealer;
 use crate::store::working::Working;
+use crate::store::{StoreError, changes, device, enrol, record};
 
 /// Decides an attempt; `None` when its view is stale.
 pub(crate) fn attempt(

@@ -9,17 +9,11 @@ use std::time::Duration;
 
 use crate::model::device::DeviceState;
 use crate::model::kind::Kind;
-use crate::model::token::LifeCycle;
-use crate::model::token::Moving;
-use crate::model::token::Repaired;
-use crate::model::token::TokenState;
-use crate::model::user::Answered;
-use crate::model::user::UserState;
+use crate::model::token::{LifeCycle, Moving, Repaired, TokenState};
+use crate::model::user::{Answered, UserState};
 use crate::otp::Period;
 use crate::otp::recovery::Used;
-use crate::otp::totp::MAX_LEARNED;
-use crate::otp::totp::RESYNC_REACH;
-use crate::otp::totp::TimeStep;
+use crate::otp::totp::{MAX_LEARNED, RESYNC_REACH, TimeStep};
 use crate::store::Retired;
 use crate::time::UnixTime;
 

@@ -13,47 +13,23 @@
 //! no value and is named ([`crate::store::damage`]).
 
 use std::ops::Bound;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
-use std::sync::RwLock;
-use std::sync::RwLockReadGuard;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
-use redb::Builder;
-use redb::Database;
-use redb::ReadOnlyTable;
-use redb::ReadableDatabase;
-use redb::TableDefinition;
+use redb::{Builder, Database, ReadOnlyTable, ReadableDatabase, TableDefinition};
 
 use crate::model::sealing::SealAlgorithm;
-use crate::secret::Entropy;
-use crate::secret::Key256;
-use crate::secret::random;
-use crate::store::StoreError;
-use crate::store::damage::ALTERED;
-use crate::store::damage::Damage;
-use crate::store::damage::NO_STATE;
-use crate::store::damage::guarded;
-use crate::store::damage::is_of_engine;
+use crate::secret::{Entropy, Key256, random};
+use crate::store::damage::{ALTERED, Damage, NO_STATE, guarded, is_of_engine};
 use crate::store::head::Acknowledged;
-use crate::store::identity::BAD_META;
-use crate::store::identity::Identity;
-use crate::store::identity::META;
-use crate::store::log::Head;
-use crate::store::log::disk;
-use crate::store::log::open_error;
+use crate::store::identity::{BAD_META, Identity, META};
+use crate::store::log::{Head, disk, open_error};
 use crate::store::medium::Medium;
-use crate::store::memtable::Layer;
-use crate::store::memtable::Memtable;
+use crate::store::memtable::{Layer, Memtable};
 use crate::store::personal::PersonalKeys;
 use crate::store::record::Table;
-use crate::store::rows;
-use crate::store::rows::APPLIED;
-use crate::store::rows::Sums;
-use crate::store::rows::Whole;
-use crate::store::seal;
+use crate::store::rows::{APPLIED, Sums, Whole};
 use crate::store::seal::Sealer;
+use crate::store::{StoreError, rows, seal};
 use crate::time::UnixTime;
 
 /// The file and the memory in front of it.

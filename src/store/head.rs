@@ -22,17 +22,13 @@
 //! further than the other one says.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use redb::StorageBackend;
 
 use crate::store::StoreError;
-use crate::store::log::Head;
-use crate::store::log::disk;
-use crate::store::medium::Medium;
-use crate::store::medium::Memory;
+use crate::store::log::{Head, disk};
+use crate::store::medium::{Medium, Memory};
 use crate::store::seal::Sealer;
 
 /// The file.

@@ -3,15 +3,11 @@
 //! Without the data key nothing in a store can be read, the journal included. The copy in
 //! `identity.redb` is there for the day on which `main.redb` cannot be opened.
 
-use redb::Builder;
-use redb::Database;
-use redb::ReadableDatabase;
-use redb::TableDefinition;
+use redb::{Builder, Database, ReadableDatabase, TableDefinition};
 
 use crate::store::StoreError;
 use crate::store::damage::guarded;
-use crate::store::log::disk;
-use crate::store::log::open_error;
+use crate::store::log::{disk, open_error};
 use crate::store::medium::Medium;
 
 /// Whose store it is.

@@ -3,29 +3,21 @@
 //! Invariant: what is refused one by one is refused here, also against what the same change makes:
 //! rows of a change are not among the rows it is decided on.
 
-use std::collections::HashMap;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::diagnostic::units::count;
 use crate::model::enrolment::Enrolment;
-use crate::model::token::LifeCycle;
-use crate::model::token::Token;
-use crate::model::token::TokenState;
+use crate::model::token::{LifeCycle, Token, TokenState};
 use crate::model::user::User;
 use crate::model::user_key::UserKey;
 use crate::otp::normal::NormalKey;
 use crate::secret::Entropy;
-use crate::store::StoreError;
-use crate::store::change;
 use crate::store::change::Keys;
-use crate::store::new_token;
-use crate::store::new_token::Made;
-use crate::store::new_token::SEED_TAKEN;
-use crate::store::record;
+use crate::store::new_token::{Made, SEED_TAKEN};
 use crate::store::record::RowWrite;
 use crate::store::seal::Sealer;
-use crate::store::users;
 use crate::store::working::Working;
+use crate::store::{StoreError, change, new_token, record, users};
 use crate::time::UnixTime;
 
 /// A new record among many.

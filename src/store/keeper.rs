@@ -2,21 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::Receiver;
-use std::sync::mpsc::RecvTimeoutError;
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::Duration;
 
-use crate::store::StoreError;
-use crate::store::check;
 use crate::store::check::Findings;
 use crate::store::fold::Fold;
 use crate::store::head::Acknowledged;
 use crate::store::log::Log;
-use crate::store::personal;
 use crate::store::seal::Sealer;
-use crate::store::writer::Chore;
-use crate::store::writer::Gauges;
+use crate::store::writer::{Chore, Gauges};
+use crate::store::{StoreError, check, personal};
 
 /// The thread and what it works with.
 pub(crate) struct Keeper {

@@ -2,14 +2,11 @@
 
 use data_encoding::HEXLOWER;
 
-use crate::model::audit::Changed;
-use crate::model::audit::FieldChange;
-use crate::store::StoreError;
+use crate::model::audit::{Changed, FieldChange};
 use crate::store::evaluate::put;
-use crate::store::record;
-use crate::store::record::RowWrite;
-use crate::store::record::Table;
+use crate::store::record::{RowWrite, Table};
 use crate::store::working::Working;
+use crate::store::{StoreError, record};
 
 /// A file by what it is, `policy vpn`, and its SHA-256.
 pub type LoadedFile = (String, [u8; 32]);

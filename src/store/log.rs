@@ -18,30 +18,18 @@
 //! goes a row that names the link before the first record that stays, marked with a key of the store.
 //! Without that row a missing segment is a fault; nobody can prune unseen.
 
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::RwLock;
-use std::time::Duration;
-use std::time::Instant;
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::{Duration, Instant};
 
-use redb::Database;
-use redb::ReadOnlyTable;
-use redb::ReadTransaction;
-use redb::ReadableTable;
-use redb::TableDefinition;
-use redb::TableError;
+use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableTable, TableDefinition, TableError};
 
 use crate::model::audit::AuditRecord;
-use crate::store::ChainFault;
-use crate::store::ChainReport;
-use crate::store::StoreError;
-use crate::store::head::Acknowledged;
-use crate::store::head::Found;
+use crate::store::head::{Acknowledged, Found};
 use crate::store::medium::Medium;
 use crate::store::record::Entry;
 use crate::store::seal::Sealer;
-use crate::store::segment;
 use crate::store::segment::Segment;
+use crate::store::{ChainFault, ChainReport, StoreError, segment};
 use crate::time::UnixTime;
 
 /// The end of the chain.

@@ -7,15 +7,12 @@ use std::fs::File;
 use std::ops::Bound;
 use std::path::Path;
 
-use redb::Builder;
-use redb::Database;
-use redb::StorageBackend as _;
 use redb::backends::FileBackend;
+use redb::{Builder, Database, StorageBackend as _};
 
 use crate::store::StoreError;
 use crate::store::damage::guarded;
-use crate::store::log::disk;
-use crate::store::log::open_error;
+use crate::store::log::{disk, open_error};
 use crate::store::segment::Unwritten;
 
 /// Opens a file to look at it. `InUse` when a process has it open.

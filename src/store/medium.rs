@@ -3,18 +3,12 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
-use redb::Builder;
-use redb::Database;
-use redb::DatabaseError;
-use redb::StorageBackend;
-use redb::backends::FileBackend;
-use redb::backends::InMemoryBackend;
+use redb::backends::{FileBackend, InMemoryBackend};
+use redb::{Builder, Database, DatabaseError, StorageBackend};
 
 /// A place for named database files.
 pub trait Medium: Send + Sync + 'static {

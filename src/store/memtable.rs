@@ -3,14 +3,12 @@
 //! Two layers: `current` takes what the writer publishes; `frozen` is being written to `main.redb`
 //! by the checkpoint thread. A reader looks in both before the file, so that it never misses a row.
 
-use std::collections::BTreeMap;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::store::log::Head;
-use crate::store::record::RowWrite;
-use crate::store::record::Table;
+use crate::store::record::{RowWrite, Table};
 use crate::time::UnixTime;
 
 /// Rows of all tables; `None` is a removed row.

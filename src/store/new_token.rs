@@ -3,24 +3,15 @@
 use std::ops::Bound;
 
 use crate::model::id::Serial;
-use crate::model::token::LifeCycle;
-use crate::model::token::Token;
-use crate::model::token::TokenState;
+use crate::model::token::{LifeCycle, Token, TokenState};
 use crate::otp::normal::NormalKey;
-use crate::store::Retired;
-use crate::store::StoreError;
-use crate::store::change::Keys;
-use crate::store::change::refuse_if;
-use crate::store::enrol;
-use crate::store::evaluate::put;
-use crate::store::evaluate::token_state_write;
+use crate::store::change::{Keys, refuse_if};
+use crate::store::evaluate::{put, token_state_write};
 use crate::store::fold::Reader;
-use crate::store::record;
-use crate::store::record::RowWrite;
-use crate::store::record::Table;
-use crate::store::record::TokenRow;
+use crate::store::record::{RowWrite, Table, TokenRow};
 use crate::store::seal::Sealer;
 use crate::store::working::Working;
+use crate::store::{Retired, StoreError, enrol, record};
 
 /// The rows of a new token of an owner who may have it.
 pub(super) fn token_writes(

@@ -22,21 +22,14 @@ use std::sync::Mutex;
 
 use redb::StorageBackend;
 
-use crate::secret::Entropy;
-use crate::secret::Key256;
-use crate::secret::random;
-use crate::store::StoreError;
+use crate::secret::{Entropy, Key256, random};
 use crate::store::check::Stop;
-use crate::store::fold::Fold;
-use crate::store::fold::Reader;
+use crate::store::fold::{Fold, Reader};
 use crate::store::log::disk;
 use crate::store::medium::Medium;
-use crate::store::record;
-use crate::store::record::Table;
-use crate::store::record::TokenRow;
-use crate::store::rows;
-use crate::store::seal::Place;
-use crate::store::seal::Sealer;
+use crate::store::record::{Table, TokenRow};
+use crate::store::seal::{Place, Sealer};
+use crate::store::{StoreError, record, rows};
 
 /// The file, open.
 pub(crate) struct PersonalKeys {

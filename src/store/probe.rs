@@ -1,14 +1,12 @@
 //! Whether anybody at all can be let in, asked by reading some users as logins do.
 
 use std::sync::Mutex;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::model::user_key::UserKey;
-use crate::store::StoreError;
 use crate::store::fold::Fold;
-use crate::store::record;
 use crate::store::record::Table;
+use crate::store::{StoreError, record};
 
 /// When it was last tried, and why nobody's rows could be read.
 #[derive(Default)]

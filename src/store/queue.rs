@@ -8,10 +8,7 @@
 //! Invariants: what was pushed is taken, or dropped with the receiving side, which its asker hears;
 //! the bell rings at the latest when a gathering ends, whoever else is gathering.
 
-use std::sync::Arc;
-use std::sync::Condvar;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// The sending side, shared.

@@ -1,25 +1,14 @@
 //! What putting the clock right does to the rows. No IO of its own.
 
-use crate::model::clock::Present;
-use crate::model::clock::changes;
-use crate::model::clock::said;
+use crate::model::clock::{Present, changes, said};
 use crate::model::device::DeviceId;
 use crate::model::id::Serial;
 use crate::model::token::LifeCycle;
-use crate::store::Reanchor;
-use crate::store::StoreError;
 use crate::store::change::find_token;
-use crate::store::device;
-use crate::store::enrol;
-use crate::store::evaluate::put;
-use crate::store::evaluate::token_state;
-use crate::store::evaluate::token_state_write;
-use crate::store::evaluate::user_state;
-use crate::store::evaluate::user_state_write;
-use crate::store::record;
-use crate::store::record::RowWrite;
-use crate::store::record::Table;
+use crate::store::evaluate::{put, token_state, token_state_write, user_state, user_state_write};
+use crate::store::record::{RowWrite, Table};
 use crate::store::working::Working;
+use crate::store::{Reanchor, StoreError, device, enrol, record};
 
 /// The rows of a user, and what the audit says.
 pub(super) fn user(

@@ -17,37 +17,23 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::model::audit::ChangeEvent;
-use crate::model::audit::Channel;
-use crate::model::audit::DecisionEvent;
-use crate::model::audit::Event;
-use crate::model::audit::FieldChange;
-use crate::model::audit::Origin;
-use crate::model::audit::Purpose;
-use crate::model::id::RequestId;
-use crate::model::id::Serial;
+use crate::model::audit::{
+    ChangeEvent, Channel, DecisionEvent, Event, FieldChange, Origin, Purpose,
+};
+use crate::model::id::{RequestId, Serial};
 use crate::model::kind::Kind;
-use crate::model::reason::Decision;
-use crate::model::reason::Reason;
-use crate::model::token::Moving;
-use crate::model::token::Token;
-use crate::model::user::FormerContact;
-use crate::model::user::OperatorAct;
-use crate::model::user::Touched;
-use crate::model::user::User;
-use crate::model::user::Waiver;
+use crate::model::reason::{Decision, Reason};
+use crate::model::token::{Moving, Token};
+use crate::model::user::{FormerContact, OperatorAct, Touched, User, Waiver};
 use crate::model::user_key::UserKey;
 use crate::otp::Period;
 use crate::otp::normal::NormalKey;
 use crate::secret::Entropy;
-use crate::store::Retired;
-use crate::store::StoreError;
 use crate::store::record::changes::FieldChangeV1;
-use crate::store::seal::Place;
-use crate::store::seal::Sealer;
+use crate::store::seal::{Place, Sealer};
+use crate::store::{Retired, StoreError};
 use crate::time::UnixTime;
 
 mod changes;
@@ -60,58 +46,24 @@ mod table;
 mod token;
 mod various;
 
-pub(crate) use changes::changed;
-pub(crate) use changes::changed_row;
-pub(crate) use client::client;
-pub(crate) use client::client_condition;
-pub(crate) use client::client_row;
-pub(crate) use credential::credentials;
-pub(crate) use credential::credentials_revision;
-pub(crate) use credential::credentials_row;
-pub(crate) use device::device;
-pub(crate) use device::device_condition;
-pub(crate) use device::device_key;
-pub(crate) use device::device_row;
-pub(crate) use device::device_state;
-pub(crate) use device::device_state_row;
-pub(crate) use device::devices_prefix;
-pub(crate) use session::read_session_key;
-pub(crate) use session::session;
-pub(crate) use session::session_key;
-pub(crate) use session::session_row;
-pub(crate) use session::sessions_prefix;
-pub(crate) use state::source_state;
-pub(crate) use state::source_state_row;
-pub(crate) use state::token_state;
-pub(crate) use state::token_state_row;
-pub(crate) use state::user_state;
-pub(crate) use state::user_state_row;
+pub(crate) use changes::{changed, changed_row};
+pub(crate) use client::{client, client_condition, client_row};
+pub(crate) use credential::{credentials, credentials_revision, credentials_row};
+pub(crate) use device::{
+    device, device_condition, device_key, device_row, device_state, device_state_row,
+    devices_prefix,
+};
+pub(crate) use session::{read_session_key, session, session_key, session_row, sessions_prefix};
+pub(crate) use state::{
+    source_state, source_state_row, token_state, token_state_row, user_state, user_state_row,
+};
 pub(crate) use table::Table;
-pub(crate) use token::Row as TokenRow;
-pub(crate) use token::link_row;
-pub(crate) use token::link_target;
-pub(crate) use token::token;
-pub(crate) use token::token_condition;
-pub(crate) use token::token_row;
-pub(crate) use various::Former;
-pub(crate) use various::address_key;
-pub(crate) use various::address_mark;
-pub(crate) use various::count;
-pub(crate) use various::count_row;
-pub(crate) use various::delegation;
-pub(crate) use various::delegation_key;
-pub(crate) use various::delegation_row;
-pub(crate) use various::expiry_key;
-pub(crate) use various::expiry_time;
-pub(crate) use various::former;
-pub(crate) use various::former_row;
-pub(crate) use various::last_part;
-pub(crate) use various::loaded;
-pub(crate) use various::loaded_row;
-pub(crate) use various::pruned;
-pub(crate) use various::pruned_row;
-pub(crate) use various::waiver;
-pub(crate) use various::waiver_row;
+pub(crate) use token::{Row as TokenRow, link_row, link_target, token, token_condition, token_row};
+pub(crate) use various::{
+    Former, address_key, address_mark, count, count_row, delegation, delegation_key,
+    delegation_row, expiry_key, expiry_time, former, former_row, last_part, loaded, loaded_row,
+    pruned, pruned_row, waiver, waiver_row,
+};
 
 /// A row as it shall be; `None` removes it.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]

@@ -40,21 +40,15 @@
 //! stays far below the 2^32 that SP 800-38D allows; the same bound keeps counters of SEED apart.
 
 use hkdf::Hkdf;
-use hmac::Hmac;
-use hmac::Mac;
+use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use crate::model::sealing::SealAlgorithm;
-use crate::secret::Entropy;
-use crate::secret::Key256;
-use crate::secret::SecretBytes;
-use crate::store::KeyPurpose;
-use crate::store::StoreError;
+use crate::secret::{Entropy, Key256, SecretBytes};
 use crate::store::personal::PersonalKeys;
-use crate::store::seal::cipher::Ciphers;
-use crate::store::seal::cipher::Keys;
-use crate::store::seal::cipher::mac_key;
+use crate::store::seal::cipher::{Ciphers, Keys, mac_key};
+use crate::store::{KeyPurpose, StoreError};
 
 pub mod cipher;
 pub mod seed;

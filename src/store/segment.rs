@@ -6,19 +6,13 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::Mutex;
-use std::sync::RwLock;
-use std::sync::RwLockWriteGuard;
+use std::sync::{Mutex, RwLock, RwLockWriteGuard};
 
-use redb::Builder;
-use redb::Database;
-use redb::ReadableDatabase;
-use redb::StorageBackend;
+use redb::{Builder, Database, ReadableDatabase, StorageBackend};
 
 use crate::store::StoreError;
 use crate::store::damage::guarded;
-use crate::store::log::disk;
-use crate::store::log::open_error;
+use crate::store::log::{disk, open_error};
 use crate::store::medium::Medium;
 
 /// One segment.

@@ -2,18 +2,12 @@
 
 use std::ops::Bound;
 
-use crate::model::session::NAS_REBOOT;
-use crate::model::session::Report;
-use crate::model::session::Session;
-use crate::model::session::SessionKey;
-use crate::store::StoreError;
-use crate::store::evaluate::gone;
-use crate::store::evaluate::put;
+use crate::model::session::{NAS_REBOOT, Report, Session, SessionKey};
+use crate::store::evaluate::{gone, put};
 use crate::store::fold::Fold;
-use crate::store::record;
-use crate::store::record::RowWrite;
-use crate::store::record::Table;
+use crate::store::record::{RowWrite, Table};
 use crate::store::working::Working;
+use crate::store::{StoreError, record};
 use crate::time::UnixTime;
 
 /// Sessions behind this one, at most `limit`, that `wanted` takes. A page of rows at a time: the writer waits

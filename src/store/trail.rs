@@ -2,19 +2,12 @@
 
 use std::time::Duration;
 
-use crate::model::audit::AuditRecord;
-use crate::model::audit::ChangeEvent;
-use crate::model::audit::Event;
-use crate::model::audit::Origin;
-use crate::store::AuditQuery;
-use crate::store::StoreError;
-use crate::store::Written;
-use crate::store::changes;
+use crate::model::audit::{AuditRecord, ChangeEvent, Event, Origin};
 use crate::store::embedded::Reading;
 use crate::store::record::Entry;
 use crate::store::wanted::Wanted;
-use crate::time::UnixTime;
-use crate::time::millis;
+use crate::store::{AuditQuery, StoreError, Written, changes};
+use crate::time::{UnixTime, millis};
 
 impl Reading {
     /// One record, with the list of the records that it made, changed or removed.

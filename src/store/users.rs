@@ -3,33 +3,17 @@
 use std::ops::Bound;
 
 use crate::model::token::TokenState;
-use crate::model::user::Touched;
-use crate::model::user::User;
-use crate::model::user::Waiver;
+use crate::model::user::{Touched, User, Waiver};
 use crate::model::user_key::UserKey;
-use crate::store::StoreError;
-use crate::store::WaiverKind;
-use crate::store::change::CHANGED;
-use crate::store::change::Keys;
-use crate::store::change::refuse_if;
-use crate::store::change::refuse_other;
-use crate::store::change::token_gone;
-use crate::store::change::tokens_of;
-use crate::store::device;
-use crate::store::enrol;
-use crate::store::evaluate::gone;
-use crate::store::evaluate::put;
-use crate::store::evaluate::token_state;
-use crate::store::evaluate::token_state_write;
-use crate::store::evaluate::user_state;
-use crate::store::evaluate::user_state_write;
+use crate::store::change::{CHANGED, Keys, refuse_if, refuse_other, token_gone, tokens_of};
+use crate::store::evaluate::{
+    gone, put, token_state, token_state_write, user_state, user_state_write,
+};
 use crate::store::fold::Reader;
-use crate::store::record;
-use crate::store::record::Former;
-use crate::store::record::RowWrite;
-use crate::store::record::Table;
+use crate::store::record::{Former, RowWrite, Table};
 use crate::store::seal::Sealer;
 use crate::store::working::Working;
+use crate::store::{StoreError, WaiverKind, device, enrol, record};
 use crate::time::UnixTime;
 
 pub(super) fn create_user(

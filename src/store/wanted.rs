@@ -1,8 +1,7 @@
 //! Long readings end when whoever asked is gone.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::store::StoreError;
 

@@ -2,15 +2,10 @@
 
 use crate::model::session::Status;
 use crate::model::token::LifeCycle;
-use crate::store::By;
-use crate::store::Change;
-use crate::store::DeviceAct;
-use crate::store::StoreError;
-use crate::store::WaiverKind;
 use crate::store::change::ACCEPT_CLOCK;
-use crate::store::record;
 use crate::store::record::Table;
 use crate::store::working::Working;
+use crate::store::{By, Change, DeviceAct, StoreError, WaiverKind, record};
 
 /// What the audit calls it, and the record it is done to.
 pub(super) fn words(change: &Change, by: &By) -> (&'static str, String) {

@@ -5,8 +5,7 @@ use std::ops::Bound;
 use crate::store::StoreError;
 use crate::store::fold::Reader;
 use crate::store::memtable::Layer;
-use crate::store::record::RowWrite;
-use crate::store::record::Table;
+use crate::store::record::{RowWrite, Table};
 
 /// Rows that are decided but not durable yet, on top of a reader: what the next attempt in the same
 /// batch must see.

@@ -7,32 +7,18 @@
 //! durable, and the log is opened again before anything else is decided.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use tokio::sync::broadcast;
-use tokio::sync::oneshot;
+use tokio::sync::{broadcast, oneshot};
 
 use crate::model::attempt::Attempt;
 use crate::model::audit::AuditRecord;
-use crate::model::issue::Issue;
-use crate::model::issue::IssueRefusal;
-use crate::model::issue::Issued;
+use crate::model::issue::{Issue, IssueRefusal, Issued};
 use crate::secret::Entropy;
-use crate::store::By;
-use crate::store::Change;
-use crate::store::Outcome;
-use crate::store::StoreError;
-use crate::store::change;
-use crate::store::change::Keys;
-use crate::store::change::Prune;
-use crate::store::changes;
-use crate::store::evaluate;
+use crate::store::change::{Keys, Prune};
 use crate::store::fold::Fold;
 use crate::store::import::Prepared;
 use crate::store::log::Appender;
@@ -40,8 +26,8 @@ use crate::store::queue::Receiver;
 use crate::store::record::Entry;
 use crate::store::seal::Sealer;
 use crate::store::working::Working;
-use crate::time::Clock;
-use crate::time::UnixTime;
+use crate::store::{By, Change, Outcome, StoreError, change, changes, evaluate};
+use crate::time::{Clock, UnixTime};
 
 /// What the writer is asked to do.
 pub(crate) enum Command {

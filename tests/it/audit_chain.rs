@@ -9,25 +9,12 @@ use oncegate::model::reason::Decision;
 use oncegate::policy::Policies;
 use oncegate::secret::SystemEntropy;
 use oncegate::service::Service;
-use oncegate::store::AuditQuery;
-use oncegate::store::By;
-use oncegate::store::ChainReport;
-use oncegate::store::Change;
-use oncegate::store::Store;
-use oncegate::store::StoreError;
 use oncegate::store::medium::Directory;
-use oncegate::time::FixedClock;
-use oncegate::time::UnixTime;
-use redb::Database;
-use redb::ReadableDatabase;
-use redb::ReadableTable;
-use redb::TableDefinition;
+use oncegate::store::{AuditQuery, By, ChainReport, Change, Store, StoreError};
+use oncegate::time::{FixedClock, UnixTime};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
-use crate::support::store::NOW;
-use crate::support::store::attempt;
-use crate::support::store::by;
-use crate::support::store::enrol;
-use crate::support::store::open;
+use crate::support::store::{NOW, attempt, by, enrol, open};
 
 const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log_v1");
 

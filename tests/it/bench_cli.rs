@@ -1,29 +1,22 @@
 //! The load generator: it counts what the server's audit counts, and it notices servers that lie.
 
-use std::net::SocketAddr;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::Output;
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use oncegate::radius::authenticator::SecretKeys;
 use oncegate::radius::encode::MessageAuthenticator;
-use oncegate::radius::packet::Code;
-use oncegate::radius::packet::Packet;
+use oncegate::radius::packet::{Code, Packet};
 use oncegate::radius::reply::ReplyBuilder;
-use oncegate::secret::SecretBytes;
-use oncegate::secret::SharedSecret;
+use oncegate::secret::{SecretBytes, SharedSecret};
 use serde_json::Value;
 
-use crate::support::daemon::Site;
-use crate::support::daemon::command;
+use crate::support::daemon::{Site, command};
 
 const SECRET: &str = "a secret of the bench";
 

@@ -6,22 +6,13 @@ use std::time::Duration;
 use oncegate::model::kind::Kind;
 use oncegate::model::message::Medium;
 use oncegate::model::user::Waiver;
-use oncegate::otp::Digits;
-use oncegate::otp::card;
-use oncegate::otp::recovery;
-use oncegate::store::Change;
-use oncegate::store::WaiverKind;
+use oncegate::otp::{Digits, card, recovery};
+use oncegate::store::{Change, WaiverKind};
 use serde_json::json;
 
 use crate::support::expected::PASSWORD;
-use crate::support::lab::Lab;
-use crate::support::lab::START;
-use crate::support::lab::code_of;
-use crate::support::lab::key;
-use crate::support::postbox::Postbox;
-use crate::support::postbox::issued_token;
-use crate::support::postbox::octets;
-use crate::support::postbox::server_code;
+use crate::support::lab::{Lab, START, code_of, key};
+use crate::support::postbox::{Postbox, issued_token, octets, server_code};
 
 /// Password and code; a text message, the card or paper on request, and in an outage.
 const STAFF: &str = r#"

@@ -6,19 +6,14 @@ use oncegate::model::kind::Kind;
 use oncegate::model::message::Medium;
 use oncegate::model::user::Waiver;
 use oncegate::secret::SecretString;
-use oncegate::service::inbound::Effect;
-use oncegate::service::inbound::Inbound;
+use oncegate::service::inbound::{Effect, Inbound};
 use oncegate::store::Change;
 use serde_json::json;
 
-use crate::channels::NUMBER;
-use crate::channels::hotp;
-use crate::channels::lab;
+use crate::channels::{NUMBER, hotp, lab};
 use crate::support::expected::PASSWORD;
-use crate::support::lab::Lab;
-use crate::support::lab::key;
-use crate::support::postbox::Postbox;
-use crate::support::postbox::issued_token;
+use crate::support::lab::{Lab, key};
+use crate::support::postbox::{Postbox, issued_token};
 
 async fn bring(lab: &Lab, medium: Medium, from: &str, text: &str) -> Effect {
     let (id, at) = lab.service().arrival().unwrap();

@@ -2,8 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use crate::support::codes::RFC_SECRET;
-use crate::support::codes::hotp;
+use crate::support::codes::{RFC_SECRET, hotp};
 use crate::support::daemon::Site;
 
 fn text(octets: &[u8]) -> String {

@@ -3,19 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use oncegate::model::message::AddressError;
-use oncegate::model::message::Medium;
-use oncegate::model::message::Message;
-use oncegate::service::courier::BreakerState;
-use oncegate::service::courier::Courier as _;
-use oncegate::service::courier::DeliveryError;
-use oncegate::service::courier::Undeliverable;
+use oncegate::model::message::{AddressError, Medium, Message};
+use oncegate::service::courier::{BreakerState, Courier as _, DeliveryError, Undeliverable};
 use tokio::time::timeout;
 
-use crate::support::gateway::Behaviour;
-use crate::support::gateway::DeliveryLab;
-use crate::support::gateway::GatewayDouble;
-use crate::support::gateway::sms;
+use crate::support::gateway::{Behaviour, DeliveryLab, GatewayDouble, sms};
 
 fn fails() -> Behaviour {
     Behaviour::Say(500, "out of order".to_owned())

@@ -5,8 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use serde_json::Value;
 
 use crate::support::daemon::Site;
-use crate::support::gateway::Behaviour;
-use crate::support::gateway::GatewayDouble;
+use crate::support::gateway::{Behaviour, GatewayDouble};
 
 /// An installation with a gateway `sms` that asks this double.
 fn site(double: &GatewayDouble, more: &str) -> Site {

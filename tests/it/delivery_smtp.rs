@@ -1,24 +1,16 @@
 //! Mail through a real server: aiosmtpd, with STARTTLS, a login, and none of either.
 
-use std::io::BufRead as _;
-use std::io::BufReader;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::Child;
-use std::process::Command;
-use std::process::Stdio;
+use std::process::{Child, Command, Stdio};
 
 use oncegate::config::delivery::Delivery;
 use oncegate::config::target::Reach;
-use oncegate::model::message::Medium;
-use oncegate::model::message::Message;
-use oncegate::service::courier::BreakerState;
-use oncegate::service::courier::Courier as _;
+use oncegate::model::message::{Medium, Message};
+use oncegate::service::courier::{BreakerState, Courier as _};
 
-use crate::support::gateway::DeliveryLab;
-use crate::support::gateway::config;
-use crate::support::gateway::sms;
+use crate::support::gateway::{DeliveryLab, config, sms};
 use crate::support::skip;
 
 /// A mail server in a directory that goes with it.

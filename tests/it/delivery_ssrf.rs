@@ -10,15 +10,11 @@ use oncegate::diagnostic::Source;
 use oncegate::service::courier::Courier as _;
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
-use tokio::io::AsyncReadExt as _;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use crate::support::gateway::DeliveryLab;
-use crate::support::gateway::GatewayDouble;
-use crate::support::gateway::config;
-use crate::support::gateway::sms;
+use crate::support::gateway::{DeliveryLab, GatewayDouble, config, sms};
 
 /// `PORT` is the port of a gateway double on loopback, which would take the message.
 const EVIL: [&str; 74] = [

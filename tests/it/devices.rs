@@ -5,30 +5,19 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use oncegate::model::issue::Issued;
-use oncegate::model::issue::Way;
-use oncegate::model::token::LifeCycle;
-use oncegate::model::token::Token;
-use oncegate::model::token::TokenState;
+use oncegate::model::issue::{Issued, Way};
+use oncegate::model::token::{LifeCycle, Token, TokenState};
 use oncegate::model::user_key::UserKey;
 use oncegate::otp::issued::Mark;
-use oncegate::secret::Entropy;
-use oncegate::secret::EntropyError;
+use oncegate::secret::{Entropy, EntropyError};
 use oncegate::signature::key::KeyAlgorithm;
 use oncegate::store::medium::Memory;
-use oncegate::time::FixedClock;
-use oncegate::time::UnixTime;
-use serde_json::Value;
-use serde_json::json;
+use oncegate::time::{FixedClock, UnixTime};
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::support::app::Answer;
-use crate::support::app::TestApp;
-use crate::support::app::ask;
-use crate::support::device::Phone;
-use crate::support::device::Sent;
-use crate::support::device::hand_out;
-use crate::support::device::pending;
+use crate::support::app::{Answer, TestApp, ask};
+use crate::support::device::{Phone, Sent, hand_out, pending};
 
 pub(crate) const POLICY: &str = r#"
 reject_delay = "0s"

@@ -3,8 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Extension;
 use oncegate::model::audit::Event;
@@ -15,20 +14,12 @@ use oncegate::server::http::router;
 use oncegate::service::admin::UserPatch;
 use oncegate::store::AuditQuery;
 use oncegate::store::medium::Memory;
-use oncegate::time::FixedClock;
-use oncegate::time::UnixTime;
+use oncegate::time::{FixedClock, UnixTime};
 use serde_json::json;
 
-use crate::devices::CODE;
-use crate::devices::POLICY;
-use crate::devices::SERIAL;
-use crate::devices::enrolled;
-use crate::devices::invite;
-use crate::devices::invited;
-use crate::support::app::TestApp;
-use crate::support::app::ask;
-use crate::support::device::Phone;
-use crate::support::device::Sent;
+use crate::devices::{CODE, POLICY, SERIAL, enrolled, invite, invited};
+use crate::support::app::{TestApp, ask};
+use crate::support::device::{Phone, Sent};
 
 const REFUSED: (u16, &str) = (409, "refused");
 const NOT_TAKEN: (u16, &str) = (401, "not-taken");

@@ -5,8 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::support::daemon::Site;
-use crate::support::net::Http;
-use crate::support::net::Radius;
+use crate::support::net::{Http, Radius};
 
 /// Eight digits, so that no timestamp looks like one.
 const CODES: [&str; 4] = ["84755224", "94287082", "37359152", "26969429"];

@@ -2,19 +2,16 @@
 //! missing from the audit, the store opens each time.
 
 use std::sync::Mutex;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use oncegate::radius::packet::Code;
 
 use crate::support::Random;
-use crate::support::codes::hotp_of;
-use crate::support::codes::secret_of;
+use crate::support::codes::{hotp_of, secret_of};
 use crate::support::daemon::Site;
 use crate::support::gateway::GatewayDouble;
-use crate::support::net::Http;
-use crate::support::net::Radius;
+use crate::support::net::{Http, Radius};
 
 /// Kills; `ONCEGATE_KILLS` asks for more.
 const KILLS: u64 = 50;

@@ -8,8 +8,7 @@ use oncegate::daemon;
 use oncegate::model::user_key::UserKey;
 
 use crate::support::daemon::Site;
-use crate::support::device::hand_out;
-use crate::support::device::pending;
+use crate::support::device::{hand_out, pending};
 
 const CODE: &str = "7F3K-9Q2M-44XZ";
 const SERIAL: &str = "SERVER-7F3K9Q2M";

@@ -1,16 +1,13 @@
 //! One code, many askers over both front ends at once: exactly one is let in, every time.
 
 use std::sync::Barrier;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use oncegate::radius::packet::Code;
 
-use crate::support::codes::RFC_SECRET;
-use crate::support::codes::hotp;
+use crate::support::codes::{RFC_SECRET, hotp};
 use crate::support::daemon::Site;
-use crate::support::net::Http;
-use crate::support::net::Radius;
+use crate::support::net::{Http, Radius};
 
 /// Rounds, one code each; `ONCEGATE_RACE_ROUNDS` asks for more.
 const ROUNDS: u64 = 1000;

@@ -4,8 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 
-use crate::support::codes::RFC_SECRET;
-use crate::support::codes::hotp;
+use crate::support::codes::{RFC_SECRET, hotp};
 use crate::support::daemon::Site;
 use crate::support::net::Http;
 

@@ -4,18 +4,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::support::Random;
-use crate::support::app::Answer;
-use crate::support::app::TestApp;
+use crate::support::app::{Answer, TestApp};
 use oncegate::model::client::Scope;
 use oncegate::model::token::LifeCycle;
-use oncegate::otp::Algorithm;
-use oncegate::otp::Digits;
-use oncegate::otp::hotp;
-use oncegate::secret::OtpKey;
-use oncegate::secret::SecretBytes;
-use oncegate::secret::SecretString;
-use serde_json::Value;
-use serde_json::json;
+use oncegate::otp::{Algorithm, Digits, hotp};
+use oncegate::secret::{OtpKey, SecretBytes, SecretString};
+use serde_json::{Value, json};
 use sha1::Digest as _;
 
 const SECRET: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";

@@ -4,13 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::app::TestApp;
-use crate::support::outbox::Inbox;
-use crate::support::outbox::outbox;
+use crate::support::outbox::{Inbox, outbox};
 use oncegate::model::message::Medium;
-use oncegate::service::outage::Rule;
-use oncegate::service::outage::Watch;
-use serde_json::Value;
-use serde_json::json;
+use oncegate::service::outage::{Rule, Watch};
+use serde_json::{Value, json};
 
 /// A front end whose messages arrive here, and a user with a telephone and a mailbox.
 async fn house() -> (TestApp, Inbox) {

@@ -11,18 +11,11 @@ use oncegate::diagnostic::Source;
 use oncegate::model::reason::Reason;
 use oncegate::policy::Policies;
 use oncegate::service::Outcome;
-use oncegate::service::admin::CredentialsPatch;
-use oncegate::service::admin::UserPatch;
+use oncegate::service::admin::{CredentialsPatch, UserPatch};
 use oncegate::service::explain::Supposed;
 use serde_json::Value;
 
-use crate::support::explained::AWAY;
-use crate::support::explained::Ask;
-use crate::support::explained::DEFAULT;
-use crate::support::explained::House;
-use crate::support::explained::PIN;
-use crate::support::explained::VPN;
-use crate::support::explained::key;
+use crate::support::explained::{AWAY, Ask, DEFAULT, House, PIN, VPN, key};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_code() {

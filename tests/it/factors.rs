@@ -11,19 +11,10 @@ use oncegate::policy::Factor;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::support::expected::Codes;
-use crate::support::expected::Form;
-use crate::support::expected::ORDERS;
-use crate::support::expected::Order;
-use crate::support::expected::PASSWORD;
-use crate::support::expected::PIN;
-use crate::support::expected::Part;
-use crate::support::expected::Way;
-use crate::support::expected::cases;
-use crate::support::expected::joined;
-use crate::support::lab::Heard;
-use crate::support::lab::Lab;
-use crate::support::lab::code_of;
+use crate::support::expected::{
+    Codes, Form, ORDERS, Order, PASSWORD, PIN, Part, Way, cases, joined,
+};
+use crate::support::lab::{Heard, Lab, code_of};
 
 /// Capabilities A6.
 #[tokio::test]

@@ -3,14 +3,11 @@
 use oncegate::model::audit::Event;
 use oncegate::model::kind::Kind;
 use oncegate::otp::Digits;
-use oncegate::service::admin::CredentialsPatch;
-use oncegate::service::admin::NewVerifier;
+use oncegate::service::admin::{CredentialsPatch, NewVerifier};
 use serde_json::json;
 
-use crate::support::expected::PASSWORD;
-use crate::support::expected::PIN;
-use crate::support::lab::Lab;
-use crate::support::lab::code_of;
+use crate::support::expected::{PASSWORD, PIN};
+use crate::support::lab::{Lab, code_of};
 
 fn policy(require: &str) -> String {
     format!("reject_delay = \"0s\"\n[[rule]]\nname = \"all\"\nrequire = [{require}]\n")

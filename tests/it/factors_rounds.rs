@@ -5,16 +5,12 @@ use std::time::Duration;
 use oncegate::model::kind::Kind;
 use oncegate::otp::Digits;
 use oncegate::radius::encode::BuildError;
-use oncegate::service::admin::ClientPatch;
-use oncegate::service::admin::CredentialsPatch;
-use oncegate::service::admin::NewVerifier;
+use oncegate::service::admin::{ClientPatch, CredentialsPatch, NewVerifier};
 use serde_json::json;
 
 use crate::support::Random;
-use crate::support::expected::PASSWORD;
-use crate::support::expected::PIN;
-use crate::support::lab::Lab;
-use crate::support::lab::code_of;
+use crate::support::expected::{PASSWORD, PIN};
+use crate::support::lab::{Lab, code_of};
 
 const ROUNDS: &str = r#"
 reject_delay = "0s"

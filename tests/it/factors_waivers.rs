@@ -11,12 +11,8 @@ use oncegate::store::WaiverKind;
 use oncegate::time::UnixTime;
 use serde_json::json;
 
-use crate::support::expected::PASSWORD;
-use crate::support::expected::PIN;
-use crate::support::lab::Lab;
-use crate::support::lab::START;
-use crate::support::lab::code_of;
-use crate::support::lab::key;
+use crate::support::expected::{PASSWORD, PIN};
+use crate::support::lab::{Lab, START, code_of, key};
 
 const PIN_OTP: &str = r#"
 reject_delay = "0s"

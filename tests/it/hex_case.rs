@@ -6,8 +6,7 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// One file.
 pub(crate) struct Case {

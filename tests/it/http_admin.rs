@@ -1,14 +1,10 @@
 //! The admin API: users, tokens, clients, audit.
 
-use crate::support::app::TestApp;
-use crate::support::app::ask;
-use crate::support::app::request;
-use crate::support::app::send;
+use crate::support::app::{TestApp, ask, request, send};
 use http_body_util::BodyExt as _;
 use oncegate::model::client::Scope;
 use oncegate::model::kind::Kind;
-use serde_json::Value;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 #[tokio::test]

@@ -1,17 +1,12 @@
 //! The HTTP API on its router, without sockets: contract s4, threats T12, T20, T28, T30, T42.
 
-use crate::support::app::Answer;
-use crate::support::app::TestApp;
-use crate::support::app::ask;
-use crate::support::app::request;
-use crate::support::app::send;
+use crate::support::app::{Answer, TestApp, ask, request, send};
 use axum::body::Body;
 use axum::http::Request;
 use oncegate::model::client::Scope;
 use oncegate::model::kind::Kind;
 use oncegate::server::http::openapi;
-use serde_json::Value;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 #[tokio::test]

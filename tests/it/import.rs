@@ -2,11 +2,9 @@
 
 use std::process::Output;
 
-use serde_json::Value;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::support::codes::RFC_SECRET;
-use crate::support::codes::hotp;
+use crate::support::codes::{RFC_SECRET, hotp};
 use crate::support::daemon::Site;
 use crate::support::net::Http;
 

@@ -2,14 +2,10 @@
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::Command;
-use std::process::Output;
-use std::process::Stdio;
+use std::process::{Command, Output, Stdio};
 
-use crate::support::codes::RFC_SECRET;
-use crate::support::codes::hotp;
-use crate::support::daemon::Daemon;
-use crate::support::daemon::Site;
+use crate::support::codes::{RFC_SECRET, hotp};
+use crate::support::daemon::{Daemon, Site};
 use crate::support::require;
 
 fn radclient(daemon: &Daemon, attributes: &str, kind: &str, secret: &str) -> Output {

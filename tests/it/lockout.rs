@@ -13,15 +13,9 @@ use proptest::prelude::*;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::support::expected::PIN;
-use crate::support::expected::WRONG_PIN;
-use crate::support::lab::Lab;
-use crate::support::lab::START;
-use crate::support::lab::code_of;
-use crate::support::lab::key;
-use crate::support::limits::Limits;
-use crate::support::limits::Model;
-use crate::support::limits::Try;
+use crate::support::expected::{PIN, WRONG_PIN};
+use crate::support::lab::{Lab, START, code_of, key};
+use crate::support::limits::{Limits, Model, Try};
 
 const OTP: &str = "reject_delay = \"0s\"\n[[rule]]\nname = \"all\"\nrequire = [\"otp\"]\n";
 

@@ -1,15 +1,12 @@
 //! The manual says what the program has: commands, options, keys, metrics, tests, and what code refers to.
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use oncegate::config::keys;
-use oncegate::manual::PAGES;
-use oncegate::manual::page;
+use oncegate::manual::{PAGES, page};
 use oncegate::radius::dictionary::Dictionary;
 
 #[test]

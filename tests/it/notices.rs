@@ -3,38 +3,23 @@
 
 use std::fs;
 use std::path::Path;
-use std::task::Context;
-use std::task::Poll;
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use oncegate::daemon;
 use oncegate::daemon::StartError;
 use oncegate::model::id::Serial;
 use oncegate::model::kind::Kind;
-use oncegate::model::message::Language;
-use oncegate::model::message::Medium;
+use oncegate::model::message::{Language, Medium};
 use oncegate::model::token::LifeCycle;
-use oncegate::otp::Algorithm;
-use oncegate::otp::Digits;
-use oncegate::otp::hotp;
-use oncegate::otp::recovery;
+use oncegate::otp::{Algorithm, Digits, hotp, recovery};
 use oncegate::secret::SecretString;
-use oncegate::service::admin::CredentialsPatch;
-use oncegate::service::admin::NewVerifier;
-use oncegate::service::inbound::Effect;
-use oncegate::service::inbound::Inbound;
-use oncegate::store::Change;
-use oncegate::store::DeviceAct;
+use oncegate::service::admin::{CredentialsPatch, NewVerifier};
+use oncegate::service::inbound::{Effect, Inbound};
+use oncegate::store::{Change, DeviceAct};
 use serde_json::json;
 
-use crate::support::desk::ALL;
-use crate::support::desk::About;
-use crate::support::desk::Desk;
-use crate::support::desk::NOTHING;
-use crate::support::desk::PHONE;
-use crate::support::desk::key_of;
-use crate::support::desk::nothing;
+use crate::support::desk::{ALL, About, Desk, NOTHING, PHONE, key_of, nothing};
 use crate::support::expected::PIN;
 use crate::support::gateway::Behaviour;
 use crate::support::lab::key;

@@ -3,21 +3,12 @@
 use std::fmt::Write as _;
 use std::process::Command;
 
-use oncegate::otp::Algorithm;
-use oncegate::otp::Digits;
-use oncegate::otp::Period;
-use oncegate::otp::hotp;
-use oncegate::otp::totp;
-use oncegate::otp::totp::Drift;
-use oncegate::otp::totp::Parameters;
-use oncegate::otp::totp::TimeStep;
-use oncegate::otp::totp::Window;
-use oncegate::secret::OtpKey;
-use oncegate::secret::SecretBytes;
+use oncegate::otp::totp::{Drift, Parameters, TimeStep, Window};
+use oncegate::otp::{Algorithm, Digits, Period, hotp, totp};
+use oncegate::secret::{OtpKey, SecretBytes};
 use oncegate::time::UnixTime;
 
-use crate::support::Random;
-use crate::support::require;
+use crate::support::{Random, require};
 
 fn parameters(random: &mut Random, digits: std::ops::RangeInclusive<u8>) -> Parameters {
     let digits: Vec<u8> = digits.collect();

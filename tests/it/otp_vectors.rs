@@ -1,17 +1,8 @@
 //! The standards' own examples, and the exact edges of windows.
 
-use oncegate::otp::Algorithm;
-use oncegate::otp::Code;
-use oncegate::otp::Digits;
-use oncegate::otp::Period;
-use oncegate::otp::hotp;
-use oncegate::otp::totp;
-use oncegate::otp::totp::Drift;
-use oncegate::otp::totp::Parameters;
-use oncegate::otp::totp::TimeStep;
-use oncegate::otp::totp::Window;
-use oncegate::secret::OtpKey;
-use oncegate::secret::SecretBytes;
+use oncegate::otp::totp::{Drift, Parameters, TimeStep, Window};
+use oncegate::otp::{Algorithm, Code, Digits, Period, hotp, totp};
+use oncegate::secret::{OtpKey, SecretBytes};
 use oncegate::time::UnixTime;
 
 use crate::support::vectors;

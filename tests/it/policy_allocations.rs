@@ -3,12 +3,8 @@
 use allocation_counter::measure;
 use oncegate::diagnostic::Source;
 use oncegate::otp::Digits;
-use oncegate::policy::Factor;
-use oncegate::policy::Facts;
-use oncegate::policy::Policies;
-use oncegate::policy::kinds_of;
-use oncegate::policy::split::Extra;
-use oncegate::policy::split::split;
+use oncegate::policy::split::{Extra, split};
+use oncegate::policy::{Factor, Facts, Policies, kinds_of};
 use oncegate::time::UnixTime;
 
 /// Every kind of condition; the first rule fails at its last one.

@@ -1,19 +1,12 @@
 //! Datagrams named by their fault, each with the word of its Discard; and odd ones that must pass.
 
-use oncegate::model::client::Access;
-use oncegate::model::client::ApiAccess;
-use oncegate::model::client::Client;
-use oncegate::radius::Discard;
-use oncegate::radius::accounting;
+use oncegate::model::client::{Access, ApiAccess, Client};
 use oncegate::radius::attribute::Type;
 use oncegate::radius::authenticator::SecretKeys;
-use oncegate::radius::packet::Code;
-use oncegate::radius::packet::Packet;
-use oncegate::radius::password;
-use oncegate::radius::verify;
+use oncegate::radius::packet::{Code, Packet};
 use oncegate::radius::verify::Rule;
-use oncegate::secret::SecretBytes;
-use oncegate::secret::SharedSecret;
+use oncegate::radius::{Discard, accounting, password, verify};
+use oncegate::secret::{SecretBytes, SharedSecret};
 use oncegate::time::UnixTime;
 
 use crate::hex_case::Case;

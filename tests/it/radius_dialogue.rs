@@ -13,8 +13,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::net::IpAddr;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,24 +22,13 @@ use oncegate::model::client::Require;
 use oncegate::model::kind::Kind;
 use oncegate::model::user_key::UserKey;
 use oncegate::radius::attribute::Type;
-use oncegate::radius::authenticator::RequestAuthenticator;
-use oncegate::radius::authenticator::SecretKeys;
-use oncegate::radius::authenticator::Signature;
+use oncegate::radius::authenticator::{RequestAuthenticator, SecretKeys, Signature};
 use oncegate::radius::encode::MessageAuthenticator;
-use oncegate::radius::packet::Code;
-use oncegate::radius::packet::Packet;
+use oncegate::radius::packet::{Code, Packet};
 use oncegate::radius::request::RequestBuilder;
 use oncegate::radius::verify;
-use oncegate::secret::SecretBytes;
-use oncegate::secret::SecretString;
-use oncegate::secret::SharedSecret;
-use oncegate::server::radius::Ingress;
-use oncegate::server::radius::Job;
-use oncegate::server::radius::Pipeline;
-use oncegate::server::radius::Received;
-use oncegate::server::radius::Settings;
-use oncegate::server::radius::bind;
-use oncegate::server::radius::run;
+use oncegate::secret::{SecretBytes, SecretString, SharedSecret};
+use oncegate::server::radius::{Ingress, Job, Pipeline, Received, Settings, bind, run};
 use oncegate::service::admin::UserPatch;
 use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
@@ -506,8 +494,7 @@ impl Words {
 
 /// Sets Length and the one Message-Authenticator, wherever it is.
 fn resign(octets: &mut [u8], keys: &SecretKeys) {
-    use hmac::KeyInit as _;
-    use hmac::Mac as _;
+    use hmac::{KeyInit as _, Mac as _};
     let length = u16::try_from(octets.len()).unwrap();
     octets[2..4].copy_from_slice(&length.to_be_bytes());
     let mut at = 20;

@@ -4,17 +4,13 @@
 //! Message-Authenticator; those are proven elsewhere.
 
 use oncegate::radius::attribute::Type;
-use oncegate::radius::authenticator::RequestAuthenticator;
-use oncegate::radius::authenticator::SecretKeys;
+use oncegate::radius::authenticator::{RequestAuthenticator, SecretKeys};
 use oncegate::radius::encode::MessageAuthenticator;
-use oncegate::radius::packet::Code;
-use oncegate::radius::packet::Packet;
-use oncegate::radius::password;
+use oncegate::radius::packet::{Code, Packet};
 use oncegate::radius::reply::ReplyBuilder;
 use oncegate::radius::request::RequestBuilder;
-use oncegate::radius::verify;
-use oncegate::secret::SecretBytes;
-use oncegate::secret::SharedSecret;
+use oncegate::radius::{password, verify};
+use oncegate::secret::{SecretBytes, SharedSecret};
 use proptest::prelude::*;
 use radius::core::code::Code as PeerCode;
 use radius::core::packet::Packet as Peer;

@@ -1,29 +1,16 @@
 //! The RADIUS front end beyond dialogues: waiting rejects, reply attributes, addresses, metrics.
 
-use crate::radius_dialogue::Direct;
-use crate::radius_dialogue::PATIENCE;
-use crate::radius_dialogue::POLICY;
-use crate::radius_dialogue::SECRET;
-use crate::radius_dialogue::SETTINGS;
-use crate::radius_dialogue::keys;
-use crate::radius_dialogue::pipeline;
-use crate::support::service::TestService;
-use crate::support::service::code_at;
+use crate::radius_dialogue::{Direct, PATIENCE, POLICY, SECRET, SETTINGS, keys, pipeline};
+use crate::support::service::{TestService, code_at};
 use oncegate::model::client::Require;
 use oncegate::model::kind::Kind;
 use oncegate::radius::Discard;
 use oncegate::radius::attribute::Type;
 use oncegate::radius::authenticator::RequestAuthenticator;
 use oncegate::radius::encode::MessageAuthenticator;
-use oncegate::radius::packet::Code;
-use oncegate::radius::packet::Packet;
+use oncegate::radius::packet::{Code, Packet};
 use oncegate::radius::request::RequestBuilder;
-use oncegate::server::radius::Event;
-use oncegate::server::radius::Job;
-use oncegate::server::radius::Received;
-use oncegate::server::radius::Settings;
-use oncegate::server::radius::bind_all;
-use oncegate::server::radius::run;
+use oncegate::server::radius::{Event, Job, Received, Settings, bind_all, run};
 use oncegate::service::admin::AdminError;
 use std::net::SocketAddr;
 use std::time::Duration;

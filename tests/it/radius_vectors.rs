@@ -1,19 +1,14 @@
 //! The RFCs' own packets: read, checked, revealed, and written again octet for octet.
 
 use oncegate::radius::attribute::Type;
-use oncegate::radius::authenticator;
-use oncegate::radius::authenticator::SecretKeys;
-use oncegate::radius::authenticator::Signature;
+use oncegate::radius::authenticator::{SecretKeys, Signature};
 use oncegate::radius::encode::MessageAuthenticator;
-use oncegate::radius::packet::Code;
-use oncegate::radius::packet::Packet;
-use oncegate::radius::password;
+use oncegate::radius::packet::{Code, Packet};
 use oncegate::radius::reply::ReplyBuilder;
 use oncegate::radius::request::RequestBuilder;
-use oncegate::radius::verify;
 use oncegate::radius::verify::Rule;
-use oncegate::secret::SecretBytes;
-use oncegate::secret::SharedSecret;
+use oncegate::radius::{authenticator, password, verify};
+use oncegate::secret::{SecretBytes, SharedSecret};
 
 use crate::hex_case::Case;
 

@@ -4,13 +4,10 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::process::Command;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use oncegate::diagnostic::Source;
-use oncegate::policy::Policies;
-use oncegate::policy::TestOutcome;
-use oncegate::policy::shipped;
+use oncegate::policy::{Policies, TestOutcome, shipped};
 
 use crate::support::require;
 

@@ -1,12 +1,9 @@
 //! Every role against every route of the admin API.
 
-use crate::support::app::TestApp;
-use crate::support::app::request;
-use crate::support::app::send;
+use crate::support::app::{TestApp, request, send};
 use oncegate::model::client::Scope;
 use oncegate::server::http::openapi;
-use oncegate::server::http::roles::PREFIX;
-use oncegate::server::http::roles::ROUTES;
+use oncegate::server::http::roles::{PREFIX, ROUTES};
 use std::collections::BTreeSet;
 
 /// The routes below `/v1/admin` as the API describes itself: method and path.

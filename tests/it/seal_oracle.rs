@@ -6,18 +6,14 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::process::Command;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use oncegate::model::sealing::SealAlgorithm;
 use oncegate::store::seal::cipher::Ciphers;
 use oncegate::store::seal::seed::Seed;
 
-use crate::support::Random;
-use crate::support::require;
-use crate::support::sealing::Fixed;
-use crate::support::sealing::keys;
-use crate::support::skip;
+use crate::support::sealing::{Fixed, keys};
+use crate::support::{Random, require, skip};
 
 const CASES: usize = 40;
 /// SEED lives in a module of its own since OpenSSL 3.0.

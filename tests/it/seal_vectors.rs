@@ -1,16 +1,12 @@
 //! The standards' own examples of the ciphers that seal secrets at rest.
 
-use aria::Aria128;
-use aria::Aria192;
-use aria::Aria256;
-use aria::cipher::BlockCipherEncrypt;
-use aria::cipher::KeyInit;
+use aria::cipher::{BlockCipherEncrypt, KeyInit};
+use aria::{Aria128, Aria192, Aria256};
 use oncegate::model::sealing::SealAlgorithm;
 use oncegate::store::seal::cipher::Ciphers;
 use oncegate::store::seal::seed::Seed;
 
-use crate::support::sealing::Fixed;
-use crate::support::sealing::keys;
+use crate::support::sealing::{Fixed, keys};
 use crate::support::vectors;
 
 fn octets<const N: usize>(text: &str) -> [u8; N] {

@@ -4,12 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::app::TestApp;
-use crate::support::outbox::Inbox;
-use crate::support::outbox::outbox;
+use crate::support::outbox::{Inbox, outbox};
 use oncegate::model::client::Scope;
 use oncegate::secret::SecretString;
-use serde_json::Value;
-use serde_json::json;
+use serde_json::{Value, json};
 
 pub(crate) const PASSWORD: &str = "correct horse battery";
 

@@ -3,26 +3,18 @@
 
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::Command;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use data_encoding::BASE64;
 use oncegate::secret::Key256;
-use oncegate::signature::SignatureError;
-use oncegate::signature::key::KeyAlgorithm;
-use oncegate::signature::key::SigningKey;
-use oncegate::signature::request::RequestView;
-use oncegate::signature::request::Scheme;
-use oncegate::signature::sign;
-use oncegate::signature::verify;
-use oncegate::signature::verify::Requirements;
-use oncegate::signature::verify::Verified;
+use oncegate::signature::key::{KeyAlgorithm, SigningKey};
+use oncegate::signature::request::{RequestView, Scheme};
+use oncegate::signature::verify::{Requirements, Verified};
+use oncegate::signature::{SignatureError, sign, verify};
 use oncegate::time::UnixTime;
-use serde_json::Value;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::support::Random;
-use crate::support::skip;
+use crate::support::{Random, skip};
 
 const CREATED: u64 = 1_618_884_473;
 

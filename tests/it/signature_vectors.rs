@@ -4,17 +4,11 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use data_encoding::BASE64;
-use oncegate::secret::Key256;
-use oncegate::secret::SecretString;
-use oncegate::signature::SignatureError;
-use oncegate::signature::digest;
-use oncegate::signature::key::KeyAlgorithm;
-use oncegate::signature::key::PublicKey;
-use oncegate::signature::key::SigningKey;
-use oncegate::signature::request::RequestView;
-use oncegate::signature::request::Scheme;
-use oncegate::signature::verify;
+use oncegate::secret::{Key256, SecretString};
+use oncegate::signature::key::{KeyAlgorithm, PublicKey, SigningKey};
+use oncegate::signature::request::{RequestView, Scheme};
 use oncegate::signature::verify::Requirements;
+use oncegate::signature::{SignatureError, digest, verify};
 use oncegate::time::UnixTime;
 
 use crate::support::vectors;

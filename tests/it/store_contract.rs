@@ -3,37 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use oncegate::model::attempt::Compared;
-use oncegate::model::attempt::Finding;
-use oncegate::model::attempt::Success;
+use oncegate::model::attempt::{Compared, Finding, Success};
 use oncegate::model::audit::Event;
 use oncegate::model::id::Serial;
-use oncegate::model::reason::Decision;
-use oncegate::model::reason::Reason;
+use oncegate::model::reason::{Decision, Reason};
 use oncegate::model::sealing::SealAlgorithm;
-use oncegate::model::token::LifeCycle;
-use oncegate::model::token::TokenState;
+use oncegate::model::token::{LifeCycle, TokenState};
 use oncegate::model::user::User;
-use oncegate::store::AuditQuery;
-use oncegate::store::Change;
-use oncegate::store::Store;
-use oncegate::store::StoreError;
-use oncegate::store::medium::Directory;
-use oncegate::store::medium::Medium;
-use oncegate::store::medium::Memory;
+use oncegate::store::medium::{Directory, Medium, Memory};
+use oncegate::store::{AuditQuery, Change, Store, StoreError};
 
 use crate::support::disk::Disk;
-use crate::support::store::NOW;
-use crate::support::store::attempt;
-use crate::support::store::attempt_of;
-use crate::support::store::by;
-use crate::support::store::enrol;
-use crate::support::store::key;
-use crate::support::store::open;
-use crate::support::store::open_sealed;
-use crate::support::store::open_with;
-use crate::support::store::token;
-use crate::support::store::user;
+use crate::support::store::{
+    NOW, attempt, attempt_of, by, enrol, key, open, open_sealed, open_with, token, user,
+};
 
 /// Runs one clause of the contract on every backend, and by every seal algorithm.
 macro_rules! contract {
@@ -506,8 +489,7 @@ async fn old_sources_are_forgotten(store: &dyn Store) {
 /// Verifiers of a user at this revision.
 pub(crate) fn verifiers(revision: u64) -> oncegate::model::credential::Credentials {
     use oncegate::credential::Hash;
-    use oncegate::model::credential::Credentials;
-    use oncegate::model::credential::Verifier;
+    use oncegate::model::credential::{Credentials, Verifier};
     Credentials {
         pin: Some(Verifier {
             hash: Hash::import("{SSHA}1aCVneNH2EUj84A9yNr4k+2TH4hzYWx0eWtlZXA=").unwrap(),
@@ -680,11 +662,8 @@ async fn a_full_disk_stops_decisions_and_space_heals_it() {
 
 /// A RADIUS client in this network.
 pub(crate) fn client(name: &str, network: &str) -> oncegate::model::client::Client {
-    use oncegate::model::client::Access;
-    use oncegate::model::client::RadiusAccess;
-    use oncegate::model::client::Require;
-    use oncegate::secret::SecretBytes;
-    use oncegate::secret::SharedSecret;
+    use oncegate::model::client::{Access, RadiusAccess, Require};
+    use oncegate::secret::{SecretBytes, SharedSecret};
     oncegate::model::client::Client {
         name: name.to_owned(),
         policy: None,

@@ -7,16 +7,11 @@ use std::time::Duration;
 use oncegate::model::audit::Event;
 use oncegate::model::reason::Decision;
 use oncegate::model::sealing::SealAlgorithm;
-use oncegate::store::AuditQuery;
-use oncegate::store::Store;
+use oncegate::store::{AuditQuery, Store};
 
 use crate::support::Random;
 use crate::support::disk::Disk;
-use crate::support::store::NOW;
-use crate::support::store::attempt;
-use crate::support::store::enrol;
-use crate::support::store::open;
-use crate::support::store::open_sealed;
+use crate::support::store::{NOW, attempt, enrol, open, open_sealed};
 
 /// Power cuts per run; `ONCEGATE_POWER_CUTS` asks for more.
 const CUTS: u64 = 300;

@@ -5,29 +5,15 @@ use std::sync::Arc;
 use oncegate::model::client::Access;
 use oncegate::model::sealing::SealAlgorithm;
 use oncegate::secret::SharedSecret;
-use oncegate::store::Change;
-use oncegate::store::KeyPurpose;
-use oncegate::store::Store;
-use oncegate::store::StoreError;
-use oncegate::store::medium::Medium;
-use oncegate::store::medium::Memory;
-use redb::ReadableDatabase;
-use redb::TableDefinition;
+use oncegate::store::medium::{Medium, Memory};
+use oncegate::store::{Change, KeyPurpose, Store, StoreError};
+use redb::{ReadableDatabase, TableDefinition};
 
-use crate::store_contract::client;
-use crate::store_contract::verifiers;
+use crate::store_contract::{client, verifiers};
 use crate::support::disk::Disk;
-use crate::support::store::NOW;
-use crate::support::store::attempt;
-use crate::support::store::by;
-use crate::support::store::enrol;
-use crate::support::store::key;
-use crate::support::store::open_sealed;
-use crate::support::store::token;
+use crate::support::store::{NOW, attempt, by, enrol, key, open_sealed, token};
 
-use SealAlgorithm::Aes256Gcm as Aes;
-use SealAlgorithm::Aria256Gcm as Aria;
-use SealAlgorithm::Seed128CtrHmacSha256 as Seed;
+use SealAlgorithm::{Aes256Gcm as Aes, Aria256Gcm as Aria, Seed128CtrHmacSha256 as Seed};
 
 /// The number of the algorithm that sealed the data key of this closed store.
 fn data_key_algorithm(medium: &dyn Medium) -> u8 {

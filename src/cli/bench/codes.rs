@@ -5,10 +5,8 @@
 
 use crate::cli::bench::users::User;
 use crate::cli::columns::Factor;
-use crate::otp::Digits;
-use crate::otp::totp;
-use crate::otp::totp::Parameters;
-use crate::otp::totp::TimeStep;
+use crate::otp::totp::{Parameters, TimeStep};
+use crate::otp::{Digits, totp};
 use crate::secret::OtpKey;
 use crate::time::UnixTime;
 
@@ -95,8 +93,7 @@ const TOLD: usize = 4096;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::bench::users::Kind;
-    use crate::cli::bench::users::generate;
+    use crate::cli::bench::users::{Kind, generate};
     use crate::secret::SystemEntropy;
 
     #[test]

@@ -17,20 +17,13 @@
 //! Limits: the clock of this machine must be right, and steps end: a server without a look back
 //! rejects the code that was on its way when its step ended.
 
-use std::collections::BTreeMap;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
-use crate::cli::bench::codes::Codes;
-use crate::cli::bench::codes::push_digits;
+use crate::cli::bench::codes::{Codes, push_digits};
 use crate::cli::bench::users::User;
 use crate::cli::columns::Factor;
-use crate::otp::Code;
-use crate::otp::Digits;
-use crate::otp::hotp;
-use crate::otp::totp;
-use crate::otp::totp::Drift;
-use crate::otp::totp::TimeStep;
-use crate::otp::totp::Window;
+use crate::otp::totp::{Drift, TimeStep, Window};
+use crate::otp::{Code, Digits, hotp, totp};
 use crate::time::UnixTime;
 
 /// The users of one worker.

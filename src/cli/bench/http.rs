@@ -1,48 +1,32 @@
 //! `oncegate bench http`: `POST /v1/verify` over as many connections as logins may be outstanding.
 
-use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use clap::Args;
-use http_body_util::BodyExt as _;
-use http_body_util::Full;
-use http_body_util::Limited;
-use hyper::Request;
-use hyper::StatusCode;
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::SendRequest;
-use hyper::header;
+use hyper::{Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
-use tokio::task::JoinSet;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use crate::api::VerifyAnswer;
-use crate::cli::Context;
-use crate::cli::bench::Load;
-use crate::cli::bench::codes;
 use crate::cli::bench::codes::Codes;
-use crate::cli::bench::drill::Answer;
-use crate::cli::bench::drill::Draw;
-use crate::cli::bench::drill::Drill;
-use crate::cli::bench::drill::Ticket;
+use crate::cli::bench::drill::{Answer, Draw, Drill, Ticket};
 use crate::cli::bench::pace::Pacer;
-use crate::cli::bench::report;
 use crate::cli::bench::report::Run;
 use crate::cli::bench::tally::Tally;
-use crate::cli::bench::users;
-use crate::cli::bench::watch;
 use crate::cli::bench::watch::Watch;
-use crate::cli::error::CliError;
-use crate::cli::error::Exit;
-use crate::cli::output;
+use crate::cli::bench::{Load, codes, report, users, watch};
+use crate::cli::error::{CliError, Exit};
 use crate::cli::remote::Remote;
 use crate::cli::verify::VerifyBody;
-use crate::time::Clock as _;
-use crate::time::SystemClock;
+use crate::cli::{Context, output};
+use crate::time::{Clock as _, SystemClock};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Http {

@@ -10,25 +10,14 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::io::IoSlice;
-use std::io::IoSliceMut;
-use std::net::Ipv4Addr;
-use std::net::Ipv6Addr;
-use std::net::SocketAddr;
-use std::net::UdpSocket;
-use std::os::fd::AsFd;
-use std::os::fd::AsRawFd as _;
+use std::io::{IoSlice, IoSliceMut};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd as _};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::poll::PollFd;
-use nix::poll::PollFlags;
-use nix::poll::ppoll;
-use nix::sys::socket::ControlMessage;
-use nix::sys::socket::MsgFlags;
-use nix::sys::socket::MultiHeaders;
-use nix::sys::socket::recvmmsg;
-use nix::sys::socket::sendmmsg;
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, recvmmsg, sendmmsg};
 use nix::sys::time::TimeSpec;
 use socket2::SockRef;
 

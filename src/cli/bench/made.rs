@@ -5,13 +5,11 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use crate::cli::Context;
 use crate::cli::bench::users;
 use crate::cli::bench::users::Kind;
-use crate::cli::error::CliError;
-use crate::cli::error::Exit;
-use crate::cli::output;
+use crate::cli::error::{CliError, Exit};
 use crate::cli::output::printable;
+use crate::cli::{Context, output};
 use crate::secret::SystemEntropy;
 
 #[derive(Debug, Args)]

@@ -16,14 +16,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
 use crate::cli::Context;
-use crate::cli::bench::drill::Share;
-use crate::cli::bench::drill::Spent;
-use crate::cli::error::CliError;
-use crate::cli::error::Exit;
+use crate::cli::bench::drill::{Share, Spent};
+use crate::cli::error::{CliError, Exit};
 use crate::diagnostic::units;
 
 // What is done, when, and what came of it: no sockets

@@ -7,10 +7,8 @@
 //! Limits: the scheme is broken (two DES keys of an MD4 hash); it is here because gear speaks it.
 
 use des::Des;
-use des::cipher::BlockCipherEncrypt as _;
-use des::cipher::KeyInit as _;
-use md4::Digest as _;
-use md4::Md4;
+use des::cipher::{BlockCipherEncrypt as _, KeyInit as _};
+use md4::{Digest as _, Md4};
 use sha1::Sha1;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;

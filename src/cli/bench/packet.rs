@@ -5,21 +5,16 @@
 //! that is allowed (CVE-2024-3596); a wrong one never is.
 
 use clap::ValueEnum;
-use md5::Digest as _;
-use md5::Md5;
+use md5::{Digest as _, Md5};
 use serde::Serialize;
 
 use crate::cli::bench::drill::Answer;
 use crate::cli::bench::mschap;
 use crate::cli::bench::mschap::Exchange;
 use crate::radius::attribute::Type;
-use crate::radius::authenticator::RequestAuthenticator;
-use crate::radius::authenticator::SecretKeys;
-use crate::radius::authenticator::Signature;
-use crate::radius::encode::BuildError;
-use crate::radius::encode::MessageAuthenticator;
-use crate::radius::packet::Code;
-use crate::radius::packet::Packet;
+use crate::radius::authenticator::{RequestAuthenticator, SecretKeys, Signature};
+use crate::radius::encode::{BuildError, MessageAuthenticator};
+use crate::radius::packet::{Code, Packet};
 use crate::radius::request::RequestBuilder;
 use crate::radius::verify;
 
@@ -172,8 +167,7 @@ mod tests {
     use crate::radius::password;
     use crate::radius::reply::ReplyBuilder;
     use crate::radius::verify::Rule;
-    use crate::secret::SecretBytes;
-    use crate::secret::SharedSecret;
+    use crate::secret::{SecretBytes, SharedSecret};
 
     fn keys(secret: &[u8]) -> SecretKeys {
         SecretKeys::new(SharedSecret::new(SecretBytes::from(secret)).unwrap())

@@ -1,47 +1,32 @@
 //! `oncegate bench radius`.
 
 use std::io;
-use std::net::SocketAddr;
-use std::net::ToSocketAddrs as _;
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use nix::errno::Errno;
-use tokio::task::JoinSet;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinSet, spawn_blocking};
 
-use crate::cli::Context;
-use crate::cli::bench::Load;
-use crate::cli::bench::codes;
 use crate::cli::bench::codes::Codes;
 use crate::cli::bench::drill::Drill;
 use crate::cli::bench::pace::Pacer;
-use crate::cli::bench::packet::Method;
-use crate::cli::bench::packet::Unsigned;
-use crate::cli::bench::report;
+use crate::cli::bench::packet::{Method, Unsigned};
 use crate::cli::bench::report::Run;
 use crate::cli::bench::tally::Tally;
-use crate::cli::bench::users;
 use crate::cli::bench::users::User;
-use crate::cli::bench::watch;
 use crate::cli::bench::watch::Watch;
-use crate::cli::bench::worker::Plan;
-use crate::cli::bench::worker::Stopped;
-use crate::cli::bench::worker::Worker;
-use crate::cli::error::CliError;
-use crate::cli::error::Exit;
-use crate::cli::input;
+use crate::cli::bench::worker::{Plan, Stopped, Worker};
+use crate::cli::bench::{Load, codes, report, users, watch};
+use crate::cli::error::{CliError, Exit};
 use crate::cli::input::Ask;
-use crate::cli::output;
+use crate::cli::{Context, input, output};
 use crate::delivery::read_secret;
 use crate::radius::authenticator::SecretKeys;
-use crate::secret::SecretBytes;
-use crate::secret::SecretString;
-use crate::secret::SharedSecret;
-use crate::time::Clock as _;
-use crate::time::SystemClock;
+use crate::secret::{SecretBytes, SecretString, SharedSecret};
+use crate::time::{Clock as _, SystemClock};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Radius {

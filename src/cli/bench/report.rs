@@ -7,12 +7,9 @@ use serde::Serialize;
 
 use crate::cli::Context;
 use crate::cli::bench::packet::Method;
-use crate::cli::bench::tally::Latencies;
-use crate::cli::bench::tally::Tally;
-use crate::cli::bench::tally::Unexpected;
+use crate::cli::bench::tally::{Latencies, Tally, Unexpected};
 use crate::cli::bench::watch::lossy;
-use crate::cli::error::CliError;
-use crate::cli::error::Exit;
+use crate::cli::error::{CliError, Exit};
 use crate::cli::output::Table;
 
 /// What was measured. Times are in milliseconds where the name says so, otherwise in seconds.
@@ -250,8 +247,7 @@ fn rounded(number: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::bench::drill::Answer;
-    use crate::cli::bench::drill::Expect;
+    use crate::cli::bench::drill::{Answer, Expect};
 
     #[test]
     fn figures_are_per_decision_and_of_the_measured_part() {

@@ -4,33 +4,22 @@
 //! generator know the same keys. It holds them readable: it is created for its owner alone, and
 //! never overwrites another.
 
-use std::fs::File;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::io::BufRead;
-use std::io::BufReader;
-use std::io::BufWriter;
-use std::io::Write;
+use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use clap::ValueEnum;
 
-use crate::cli::columns;
 use crate::cli::columns::Factor;
-use crate::cli::csv;
 use crate::cli::csv::Fault;
-use crate::cli::error::CliError;
-use crate::cli::error::Exit;
-use crate::otp::Algorithm;
-use crate::otp::Digits;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::{columns, csv};
 use crate::otp::totp::Parameters;
+use crate::otp::{Algorithm, Digits};
 use crate::otpauth;
-use crate::secret::Entropy;
-use crate::secret::EntropyError;
-use crate::secret::OtpKey;
-use crate::secret::SecretBytes;
-use crate::secret::random;
+use crate::secret::{Entropy, EntropyError, OtpKey, SecretBytes, random};
 
 /// Somebody who logs in.
 #[derive(Debug)]

@@ -1,17 +1,13 @@
 //! The clock of a run, its end before time, and its progress on stderr.
 
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::output;
 use crate::cli::output::Output;
-use crate::time::Clock;
-use crate::time::SystemClock;
-use crate::time::UnixTime;
+use crate::time::{Clock, SystemClock, UnixTime};
 
 /// Shared by the workers of a run. Time is read once and goes on steadily from there: a real-time
 /// clock that is set during the run changes no latency.

@@ -14,28 +14,16 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use crate::cli::bench::drill::Answer;
-use crate::cli::bench::drill::Draw;
-use crate::cli::bench::drill::Drill;
-use crate::cli::bench::drill::Expect;
-use crate::cli::bench::lane;
-use crate::cli::bench::lane::BATCH;
-use crate::cli::bench::lane::Flight;
-use crate::cli::bench::lane::Lane;
-use crate::cli::bench::lane::PER_LANE;
-use crate::cli::bench::lane::Post;
+use crate::cli::bench::drill::{Answer, Draw, Drill, Expect};
+use crate::cli::bench::lane::{BATCH, Flight, Lane, PER_LANE, Post};
 use crate::cli::bench::pace::Pacer;
-use crate::cli::bench::packet;
-use crate::cli::bench::packet::Method;
-use crate::cli::bench::packet::Nonce;
-use crate::cli::bench::packet::Reply;
-use crate::cli::bench::packet::Unsigned;
+use crate::cli::bench::packet::{Method, Nonce, Reply, Unsigned};
 use crate::cli::bench::tally::Tally;
 use crate::cli::bench::watch::Watch;
+use crate::cli::bench::{lane, packet};
 use crate::radius::authenticator::SecretKeys;
 use crate::radius::packet::Packet;
-use crate::secret::Entropy;
-use crate::secret::SystemEntropy;
+use crate::secret::{Entropy, SystemEntropy};
 use crate::time::UnixTime;
 
 /// What all workers do alike.

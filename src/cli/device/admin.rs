@@ -4,20 +4,12 @@ use clap::Args;
 use hyper::Method;
 use serde_json::json;
 
-use crate::api::Device as Record;
-use crate::api::DeviceRename;
-use crate::api::Devices;
-use crate::cli::Context;
-use crate::cli::error::CliError;
-use crate::cli::error::Exit;
-use crate::cli::input;
-use crate::cli::output::Table;
-use crate::cli::output::local_time;
-use crate::cli::output::or_dash;
-use crate::cli::output::printable;
-use crate::cli::transport::admin;
-use crate::cli::transport::with_query;
+use crate::api::{Device as Record, DeviceRename, Devices};
+use crate::cli::error::{CliError, Exit};
+use crate::cli::output::{Table, local_time, or_dash, printable};
+use crate::cli::transport::{admin, with_query};
 use crate::cli::words::Whom;
+use crate::cli::{Context, input};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct List {

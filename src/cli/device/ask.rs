@@ -5,25 +5,16 @@ use hyper::Method;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::api::DeviceCode;
-use crate::api::DeviceCodeWanted;
-use crate::api::DevicePending;
-use crate::api::DeviceRename;
-use crate::api::DeviceToken;
-use crate::api::DeviceTokenWanted;
-use crate::api::Devices;
-use crate::cli::Context;
-use crate::cli::device::StateFile;
-use crate::cli::device::admin;
+use crate::api::{
+    DeviceCode, DeviceCodeWanted, DevicePending, DeviceRename, DeviceToken, DeviceTokenWanted,
+    Devices,
+};
 use crate::cli::device::protocol::Protocol;
 use crate::cli::device::state::State;
-use crate::cli::error::CliError;
-use crate::cli::error::Exit;
-use crate::cli::input;
-use crate::cli::output::Table;
-use crate::cli::output::local_time;
-use crate::cli::output::or_dash;
-use crate::cli::output::printable;
+use crate::cli::device::{StateFile, admin};
+use crate::cli::error::{CliError, Exit};
+use crate::cli::output::{Table, local_time, or_dash, printable};
+use crate::cli::{Context, input};
 use crate::otp::issued::grouped;
 use crate::wire::percent_encode;
 

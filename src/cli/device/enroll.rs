@@ -6,24 +6,16 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::api::DeviceEnrolled;
-use crate::cli::Context;
 use crate::cli::device::StateFile;
 use crate::cli::device::protocol::Protocol;
-use crate::cli::device::state::Place;
-use crate::cli::device::state::State;
-use crate::cli::error::CliError;
-use crate::cli::error::Exit;
-use crate::cli::input;
+use crate::cli::device::state::{Place, State};
+use crate::cli::error::{CliError, Exit};
 use crate::cli::input::Ask;
-use crate::cli::output::Table;
-use crate::cli::output::printable;
-use crate::cli::output::shell_word;
+use crate::cli::output::{Table, printable, shell_word};
+use crate::cli::{Context, input};
 use crate::otpauth::enrol::EnrolUri;
-use crate::secret::Key256;
-use crate::secret::SystemEntropy;
-use crate::secret::random;
-use crate::signature::key::KeyAlgorithm;
-use crate::signature::key::SigningKey;
+use crate::secret::{Key256, SystemEntropy, random};
+use crate::signature::key::{KeyAlgorithm, SigningKey};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Enroll {

@@ -5,12 +5,10 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
 use crate::cli::Context;
-use crate::cli::error::CliError;
-use crate::cli::error::Exit;
+use crate::cli::error::{CliError, Exit};
 
 mod admin;
 mod ask;

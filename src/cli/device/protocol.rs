@@ -3,15 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use http_body_util::BodyExt as _;
-use http_body_util::Full;
-use http_body_util::Limited;
-use hyper::HeaderMap;
-use hyper::Method;
-use hyper::Request;
-use hyper::StatusCode;
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
-use hyper::header;
+use hyper::{HeaderMap, Method, Request, StatusCode, header};
 use jiff::fmt::rfc2822;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -23,16 +17,11 @@ use crate::cli::error::CliError;
 use crate::cli::remote::Remote;
 use crate::delivery::exchange::exchange;
 use crate::model::device::DeviceState;
-use crate::secret::SecretString;
-use crate::secret::SystemEntropy;
-use crate::secret::random;
+use crate::secret::{SecretString, SystemEntropy, random};
 use crate::signature::key::SigningKey;
-use crate::signature::request::RequestView;
-use crate::signature::request::Scheme;
+use crate::signature::request::{RequestView, Scheme};
 use crate::signature::sign;
-use crate::time::Clock as _;
-use crate::time::SystemClock;
-use crate::time::UnixTime;
+use crate::time::{Clock as _, SystemClock, UnixTime};
 
 /// A server, and the key that signs what it is asked.
 pub(super) struct Protocol<'a> {

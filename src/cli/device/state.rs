@@ -3,21 +3,16 @@
 //! Invariants: the file is never overwritten by another enrolment unless somebody says so, and is
 //! replaced whole, or not at all. A file that others may read is refused, like a key of ssh.
 
-use std::fs;
 use std::fs::OpenOptions;
-use std::io;
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
-use std::path::PathBuf;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::cli::error::CliError;
-use crate::cli::error::Exit;
+use crate::cli::error::{CliError, Exit};
 use crate::secret::SecretString;
 use crate::signature::key::SigningKey;
 

@@ -4,8 +4,7 @@ use owo_colors::OwoColorize as _;
 use serde::Serialize;
 
 use crate::cli::error::CliError;
-use crate::cli::output::count;
-use crate::cli::output::printable;
+use crate::cli::output::{count, printable};
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -5,29 +5,11 @@
 
 use owo_colors::OwoColorize as _;
 
-use crate::api::AuditEvent;
-use crate::api::AuditRecord;
-use crate::api::Lock;
-use crate::api::explain::Counters;
-use crate::api::explain::Explanation;
-use crate::api::explain::Explanations;
-use crate::api::explain::Login;
-use crate::api::explain::Next;
-use crate::api::explain::Since;
-use crate::api::explain::TokenThen;
-use crate::cli::Context;
-use crate::cli::changes;
-use crate::cli::explain::words::about;
-use crate::cli::explain::words::brief;
-use crate::cli::explain::words::said;
-use crate::cli::explain::words::sentence;
-use crate::cli::explain::words::span;
-use crate::cli::explain::words::typed;
-use crate::cli::output::joined;
-use crate::cli::output::local_time;
-use crate::cli::output::printable;
-use crate::cli::output::shell_word;
-use crate::cli::user;
+use crate::api::explain::{Counters, Explanation, Explanations, Login, Next, Since, TokenThen};
+use crate::api::{AuditEvent, AuditRecord, Lock};
+use crate::cli::explain::words::{about, brief, said, sentence, span, typed};
+use crate::cli::output::{joined, local_time, printable, shell_word};
+use crate::cli::{Context, changes, user};
 
 /// All records of a request, one page each.
 pub(super) fn all(all: &Explanations, context: &Context) -> String {

@@ -1,14 +1,9 @@
 //! Parts of explanations in words.
 
-use crate::api::AuditEvent;
-use crate::api::AuditRecord;
-use crate::api::Token;
-use crate::api::explain::Form;
-use crate::api::explain::Rule;
-use crate::api::explain::Span;
+use crate::api::explain::{Form, Rule, Span};
+use crate::api::{AuditEvent, AuditRecord, Token};
 use crate::cli::output::local_time;
-use crate::cli::token;
-use crate::cli::user;
+use crate::cli::{token, user};
 
 /// What came of a rule.
 pub(super) fn said(rule: &Rule) -> String {

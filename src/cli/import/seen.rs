@@ -1,8 +1,7 @@
 //! What the rows so far have said: nothing may be said twice.
 
 use std::collections::HashMap;
-use std::hash::BuildHasher as _;
-use std::hash::RandomState;
+use std::hash::{BuildHasher as _, RandomState};
 
 use zeroize::Zeroizing;
 

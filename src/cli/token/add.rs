@@ -2,27 +2,16 @@
 
 use std::time::Duration;
 
-use clap::Args;
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use crate::api::TokenCreated;
-use crate::cli::Context;
-use crate::cli::enrolment;
 use crate::cli::error::CliError;
-use crate::cli::input;
 use crate::cli::input::Ask;
-use crate::cli::output;
-use crate::cli::output::Output;
-use crate::cli::output::Table;
-use crate::cli::output::local_time;
-use crate::cli::output::printable;
-use crate::cli::output::shell_word;
-use crate::cli::paper;
-use crate::cli::token::approvals;
-use crate::cli::token::makes;
+use crate::cli::output::{Output, Table, local_time, printable, shell_word};
+use crate::cli::token::{approvals, makes};
 use crate::cli::transport::admin;
-use crate::cli::when;
+use crate::cli::{Context, enrolment, input, output, paper, when};
 use crate::diagnostic::units;
 use crate::secret::SecretString;
 

@@ -1,11 +1,8 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use super::*;
-use crate::config::Config;
-use crate::config::Origin;
-use crate::diagnostic::Colour;
-use crate::diagnostic::Source;
-use crate::diagnostic::render_all;
+use crate::config::{Config, Origin};
+use crate::diagnostic::{Colour, Source, render_all};
 
 fn load(text: &str, env: &[(&str, &str)]) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
     let source = Source::new("oncegate.toml", text);

@@ -3,11 +3,8 @@ use crate::model::enrolment::Enrolment;
 use crate::model::kind::Kind;
 use crate::model::message::Language;
 use crate::model::user_key::UserKey;
-use crate::otp::Algorithm;
-use crate::otp::Digits;
-use crate::otp::Period;
-use crate::secret::OtpKey;
-use crate::secret::SecretBytes;
+use crate::otp::{Algorithm, Digits, Period};
+use crate::secret::{OtpKey, SecretBytes};
 
 const NOW: UnixTime = UnixTime::from_secs(1_795_000_000);
 const BOTH: &[Wish] = &[Wish::Sms, Wish::Email];

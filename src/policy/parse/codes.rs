@@ -5,9 +5,7 @@ use std::time::Duration;
 use crate::diagnostic::document::Table;
 use crate::otp::Digits;
 use crate::policy::Codes;
-use crate::policy::notify::Event;
-use crate::policy::notify::Medium;
-use crate::policy::notify::Notify;
+use crate::policy::notify::{Event, Medium, Notify};
 use crate::policy::parse::Reader;
 
 impl Reader<'_, '_> {

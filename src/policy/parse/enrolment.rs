@@ -3,18 +3,12 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::diagnostic::Diagnostic;
-use crate::diagnostic::Place;
-use crate::diagnostic::document::Table;
-use crate::diagnostic::document::Text;
-use crate::diagnostic::document::Value;
+use crate::diagnostic::document::{Table, Text, Value};
 use crate::diagnostic::units::show_duration;
+use crate::diagnostic::{Diagnostic, Place};
 use crate::model::kind::Kind;
-use crate::policy::enrolment::Enrolment;
-use crate::policy::enrolment::PerKind;
-use crate::policy::enrolment::StepUp;
-use crate::policy::factor::Factor;
-use crate::policy::factor::factor_of;
+use crate::policy::enrolment::{Enrolment, PerKind, StepUp};
+use crate::policy::factor::{Factor, factor_of};
 use crate::policy::parse::Reader;
 
 impl Reader<'_, '_> {

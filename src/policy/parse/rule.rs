@@ -1,19 +1,11 @@
 //! `[[rule]]` tables, and what no set of rules may do.
 
 use crate::diagnostic::Diagnostic;
-use crate::diagnostic::document::Table;
-use crate::diagnostic::document::Text;
-use crate::diagnostic::document::Value;
+use crate::diagnostic::document::{Table, Text, Value};
 use crate::model::kind::Kind;
-use crate::policy::OtpWindows;
-use crate::policy::Outage;
-use crate::policy::Present;
-use crate::policy::Rule;
-use crate::policy::assurance;
-use crate::policy::factor::Factor;
-use crate::policy::factor::kinds_of;
-use crate::policy::parse::Reader;
-use crate::policy::parse::check_name;
+use crate::policy::factor::{Factor, kinds_of};
+use crate::policy::parse::{Reader, check_name};
+use crate::policy::{OtpWindows, Outage, Present, Rule, assurance};
 
 impl Reader<'_, '_> {
     pub(super) fn rules(

@@ -1,12 +1,9 @@
 //! `[[test]]` tables.
 
 use crate::diagnostic::Diagnostic;
-use crate::diagnostic::document::Table;
-use crate::diagnostic::document::Value;
+use crate::diagnostic::document::{Table, Value};
 use crate::policy::Rule;
-use crate::policy::case::Case;
-use crate::policy::case::Expect;
-use crate::policy::case::Given;
+use crate::policy::case::{Case, Expect, Given};
 use crate::policy::condition::Wanted;
 use crate::policy::factor::Factor;
 use crate::policy::parse::Reader;

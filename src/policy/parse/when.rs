@@ -1,13 +1,8 @@
 //! `when` tables: the conditions of a rule.
 
-use crate::diagnostic::Diagnostic;
-use crate::diagnostic::document::Text;
-use crate::diagnostic::document::Value;
-use crate::diagnostic::units;
-use crate::policy::condition::Condition;
-use crate::policy::condition::METHODS;
-use crate::policy::condition::Subject;
-use crate::policy::condition::Wanted;
+use crate::diagnostic::document::{Text, Value};
+use crate::diagnostic::{Diagnostic, units};
+use crate::policy::condition::{Condition, METHODS, Subject, Wanted};
 use crate::policy::hours::Hours;
 use crate::policy::parse::Reader;
 

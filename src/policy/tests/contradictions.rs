@@ -1,7 +1,6 @@
 //! Keys that contradict each other, and sources and homes that are none.
 
-use super::RULE;
-use super::errors;
+use super::{RULE, errors};
 
 /// The third and further lines of a policy, each at fault once, and the finding.
 #[test]

@@ -2,19 +2,10 @@
 
 use std::time::Duration;
 
-use super::RULE;
-use super::errors;
-use super::policy;
+use super::{RULE, errors, policy};
 use crate::model::kind::Kind;
 use crate::otp::Digits;
-use crate::policy::Codes;
-use crate::policy::Enrolment;
-use crate::policy::Event;
-use crate::policy::Factor;
-use crate::policy::Medium;
-use crate::policy::Notify;
-use crate::policy::PerKind;
-use crate::policy::StepUp;
+use crate::policy::{Codes, Enrolment, Event, Factor, Medium, Notify, PerKind, StepUp};
 
 const fn days(days: u64) -> Duration {
     Duration::from_hours(24 * days)

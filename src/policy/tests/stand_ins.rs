@@ -1,14 +1,8 @@
 //! What a rule takes instead of `otp`, always or in an outage, and rules with more than one code.
 
-use super::FACTS;
-use super::errors;
-use super::policy;
+use super::{FACTS, errors, policy};
 use crate::diagnostic::Colour;
-use crate::policy::Factor;
-use crate::policy::Policy;
-use crate::policy::Present;
-use crate::policy::Rule;
-use crate::policy::TestOutcome;
+use crate::policy::{Factor, Policy, Present, Rule, TestOutcome};
 
 fn rule(lines: &str) -> Rule {
     let policy = policy(&format!("[[rule]]\nname = \"all\"\n{lines}\n"));

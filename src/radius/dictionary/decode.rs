@@ -8,14 +8,11 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::net::Ipv4Addr;
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::radius::attribute;
 use crate::radius::attribute::Type;
-use crate::radius::dictionary::Attribute;
-use crate::radius::dictionary::DataType;
-use crate::radius::dictionary::Dictionary;
+use crate::radius::dictionary::{Attribute, DataType, Dictionary};
 use crate::wire::Reader;
 
 /// Name and text of an attribute.

@@ -2,15 +2,12 @@
 //!
 //! Sources: RFC 8044 s3 (data types), RFC 2865 s5.26 (Vendor-Specific), RFC 2868 s3 (tags).
 
-use std::net::Ipv4Addr;
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::Ipv6Net;
 
 use crate::radius::attribute::Type;
-use crate::radius::dictionary::Attribute;
-use crate::radius::dictionary::DataType;
-use crate::radius::dictionary::Dictionary;
+use crate::radius::dictionary::{Attribute, DataType, Dictionary};
 
 /// Why a value was not encoded. Always the operator's fault.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]

@@ -14,10 +14,7 @@
 
 use std::collections::HashMap;
 
-use crate::radius::dictionary::Attribute;
-use crate::radius::dictionary::DataType;
-use crate::radius::dictionary::Dictionary;
-use crate::radius::dictionary::Vendor;
+use crate::radius::dictionary::{Attribute, DataType, Dictionary, Vendor};
 
 /// A fault in a dictionary file.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]

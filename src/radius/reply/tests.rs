@@ -8,17 +8,13 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::radius::Discard;
 use crate::radius::attribute::Attributes;
-use crate::radius::authenticator::RequestAuthenticator;
-use crate::radius::authenticator::Signature;
+use crate::radius::authenticator::{RequestAuthenticator, Signature};
 use crate::radius::packet::MAX_LENGTH;
-use crate::radius::password;
 use crate::radius::request::RequestBuilder;
-use crate::radius::verify;
 use crate::radius::verify::Rule;
-use crate::secret::SecretBytes;
-use crate::secret::SharedSecret;
+use crate::radius::{Discard, password, verify};
+use crate::secret::{SecretBytes, SharedSecret};
 
 fn keys() -> SecretKeys {
     SecretKeys::new(SharedSecret::new(SecretBytes::from(&b"xyzzy5461"[..])).unwrap())

@@ -7,20 +7,13 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::FromRequest;
-use axum::extract::FromRequestParts;
-use axum::extract::Request;
-use axum::http::HeaderMap;
-use axum::http::header;
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use http_body_util::BodyExt;
-use http_body_util::LengthLimitError;
-use http_body_util::Limited;
+use axum::http::{HeaderMap, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Body as _;
-use serde::de::DeserializeOwned;
-use serde::de::IgnoredAny;
-use sha2::Digest;
-use sha2::Sha256;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::api::NO_CLIENT_IP;

@@ -11,29 +11,19 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
-use axum::extract::MatchedPath;
-use axum::extract::Request;
-use axum::extract::State;
-use axum::http::Extensions;
-use axum::http::HeaderMap;
-use axum::http::HeaderValue;
-use axum::http::header;
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
+use axum::http::{Extensions, HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
-use axum::response::IntoResponse;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
-use crate::model::client::Access;
-use crate::model::client::Client;
-use crate::model::client::Scope;
+use crate::model::client::{Access, Client, Scope};
 use crate::model::id::RequestId;
 use crate::secret::SecretString;
-use crate::server::http::App;
 use crate::server::http::error::Failure;
 use crate::server::http::origin::Origin;
-use crate::server::http::roles;
+use crate::server::http::{App, roles};
 use crate::store::By;
 use crate::time::UnixTime;
 

@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
-use axum::extract::Path;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 
@@ -13,17 +12,13 @@ use crate::api;
 use crate::api::Problem;
 use crate::policy::Factor;
 use crate::secret::SecretString;
-use crate::server::http::App;
-use crate::server::http::answer;
 use crate::server::http::body::Json;
-use crate::server::http::caller::Arrival;
-use crate::server::http::caller::Caller;
+use crate::server::http::caller::{Arrival, Caller};
 use crate::server::http::error::Failure;
 use crate::server::http::preference::ByStatus;
-use crate::server::http::verify;
-use crate::service::Presented;
-use crate::service::Request;
+use crate::server::http::{App, answer, verify};
 use crate::service::begin::Standing;
+use crate::service::{Presented, Request};
 
 /// Begins a round: sends a code, draws the cells of a card, or shows digits that the person sends.
 ///

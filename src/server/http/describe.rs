@@ -6,16 +6,11 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Map;
-use serde_json::Value;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use utoipa::openapi::OpenApi;
-use utoipa::openapi::security::ApiKey;
-use utoipa::openapi::security::ApiKeyValue;
-use utoipa::openapi::security::Http;
-use utoipa::openapi::security::HttpAuthScheme;
-use utoipa::openapi::security::SecurityRequirement;
-use utoipa::openapi::security::SecurityScheme;
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme,
+};
 
 /// Adds what the routes' own declarations leave out: title, credentials, failures that are common to
 /// routes with a body or a name in their path, bounds and examples.
@@ -317,10 +312,7 @@ The head of a request has at most 32 KiB and 64 headers, its body 16 KiB (an imp
 const SIGNATURE: &str = "HTTP Message Signature (RFC 9421) by the device's key over @method, @path, @query and \
 content-digest (RFC 9530), with created, nonce and the key's thumbprint (RFC 7638) as keyid";
 
-use Bounds::Flag;
-use Bounds::Number;
-use Bounds::Text;
-use Bounds::Words;
+use Bounds::{Flag, Number, Text, Words};
 
 /// A text of any length that a body allows.
 const ANY: Bounds = Text(0, 16_384);

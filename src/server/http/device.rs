@@ -15,8 +15,7 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::Path;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use tokio::time::Instant;
@@ -28,24 +27,15 @@ use crate::api::Problem;
 use crate::model::device::DeviceId;
 use crate::model::id::Serial;
 use crate::model::source::Source;
-use crate::server::http::App;
-use crate::server::http::answer;
 use crate::server::http::caller::Arrival;
-use crate::server::http::device::signed::Arrived;
-use crate::server::http::device::signed::Signed;
-use crate::server::http::device::signed::refuse;
+use crate::server::http::device::signed::{Arrived, Signed, refuse};
 use crate::server::http::error::Failure;
-use crate::server::http::forms;
 use crate::server::http::origin::Origin;
+use crate::server::http::{App, answer, forms};
 use crate::service::admin::AdminError;
-use crate::service::devices::DeviceCode;
-use crate::service::devices::DeviceError;
-use crate::service::devices::Redeemed;
-use crate::service::devices::Redemption;
-use crate::service::devices::check_name;
+use crate::service::devices::{DeviceCode, DeviceError, Redeemed, Redemption, check_name};
 use crate::signature::SignatureError;
-use crate::signature::key::KeyAlgorithm;
-use crate::signature::key::PublicKey;
+use crate::signature::key::{KeyAlgorithm, PublicKey};
 
 mod signed;
 

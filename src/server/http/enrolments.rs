@@ -7,28 +7,19 @@ use axum::extract::State;
 use axum::response::Response;
 
 use crate::api;
-use crate::api::Problem;
-use crate::api::VerifyRequest;
+use crate::api::{Problem, VerifyRequest};
 use crate::model::kind::Kind;
 use crate::policy::StepUp;
 use crate::secret::SecretString;
-use crate::server::http::App;
-use crate::server::http::admin::SerialPath;
-use crate::server::http::admin::Ways;
-use crate::server::http::admin::offered;
-use crate::server::http::admin::word;
+use crate::server::http::admin::{SerialPath, Ways, offered, word};
 use crate::server::http::body::Json;
-use crate::server::http::caller::Arrival;
-use crate::server::http::caller::Caller;
+use crate::server::http::caller::{Arrival, Caller};
 use crate::server::http::error::Failure;
-use crate::server::http::forms;
 use crate::server::http::preference::ByStatus;
-use crate::server::http::verify::Question;
-use crate::server::http::verify::asking;
+use crate::server::http::verify::{Question, asking};
+use crate::server::http::{App, forms};
 use crate::service::Request;
-use crate::service::self_service::SelfService;
-use crate::service::self_service::Step;
-use crate::service::self_service::Wish;
+use crate::service::self_service::{SelfService, Step, Wish};
 
 /// A user proves what the policy asks for, and asks for a token.
 ///

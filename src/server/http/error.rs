@@ -7,17 +7,13 @@
 use std::any::Any;
 use std::borrow::Cow;
 
-use axum::http::HeaderValue;
-use axum::http::StatusCode;
-use axum::http::header;
-use axum::response::IntoResponse;
-use axum::response::Response;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 
 use crate::api::Problem;
 use crate::model::id::Serial;
 use crate::model::issue::IssueRefusal;
-use crate::server::http::admin::similar::NotThere;
-use crate::server::http::admin::similar::Unknown;
+use crate::server::http::admin::similar::{NotThere, Unknown};
 use crate::server::http::answer;
 use crate::service::ServiceError;
 use crate::service::admin::AdminError;

@@ -4,8 +4,7 @@
 //! whose loop of failed requests fills the queue and the audit trail for all.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::Instant;

@@ -1,32 +1,21 @@
 //! Records as the API shows them. No secret has a way through here.
 
 use crate::api;
-use crate::model::audit::AuditRecord;
-use crate::model::audit::Changed;
-use crate::model::audit::Event;
-use crate::model::audit::FieldChange;
-use crate::model::audit::Origin;
-use crate::model::client::Access;
-use crate::model::client::Client;
+use crate::model::audit::{AuditRecord, Changed, Event, FieldChange, Origin};
+use crate::model::client::{Access, Client};
 use crate::model::credential::Verifier;
-use crate::model::device::Device;
-use crate::model::device::DeviceState;
+use crate::model::device::{Device, DeviceState};
 use crate::model::enrolment::Delegation;
 use crate::model::kind::Kind;
 use crate::model::message::mask;
-use crate::model::session::Session;
-use crate::model::session::cause_word;
-use crate::model::token::Token;
-use crate::model::token::TokenState;
-use crate::model::user::User;
-use crate::model::user::Waiver;
+use crate::model::session::{Session, cause_word};
+use crate::model::token::{Token, TokenState};
+use crate::model::user::{User, Waiver};
 use crate::otp::recovery;
-use crate::otp::throttle::Blocked;
-use crate::otp::throttle::Throttle;
+use crate::otp::throttle::{Blocked, Throttle};
 use crate::service::devices::OpenCode;
 use crate::service::issue::medium_of;
-use crate::store::ChainReport;
-use crate::store::StoreReport;
+use crate::store::{ChainReport, StoreReport};
 use crate::time::UnixTime;
 
 pub(crate) fn user(user: &User, now: UnixTime) -> api::User {

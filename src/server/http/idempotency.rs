@@ -6,8 +6,7 @@
 //!
 //! Limits: in memory; after a restart a retry is a new request, whose code is used up.
 
-use std::collections::HashMap;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
 use std::time::Duration;
 

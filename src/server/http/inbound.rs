@@ -14,33 +14,23 @@
 //! before the start of the process, or too soon after it to be told from that, is refused: an earlier
 //! process may have taken it.
 
-use std::collections::HashSet;
-use std::collections::VecDeque;
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::extract::Path;
-use axum::extract::Request;
-use axum::extract::State;
-use axum::http::HeaderMap;
-use axum::http::StatusCode;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use hmac::Hmac;
-use hmac::KeyInit;
-use hmac::Mac;
-use sha2::Digest;
-use sha2::Sha256;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
 
 use crate::api;
 use crate::api::Problem;
 use crate::config::HTTP_BODY;
 use crate::model::message::Medium;
 use crate::secret::SecretString;
-use crate::server::http::App;
-use crate::server::http::answer;
-use crate::server::http::body;
 use crate::server::http::error::Failure;
+use crate::server::http::{App, answer, body};
 use crate::service::inbound::Inbound;
 use crate::time::UnixTime;
 

@@ -4,18 +4,12 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use axum::extract::MatchedPath;
-use axum::extract::Request;
-use axum::extract::State;
-use axum::http::HeaderMap;
-use axum::http::Method;
-use axum::http::header;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
-use axum::response::IntoResponse;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::DescriptorEncoder;
-use prometheus_client::encoding::text;
+use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::exemplar::Exemplar;
@@ -28,8 +22,7 @@ use crate::model::reason::Reason;
 use crate::server::http::App;
 use crate::server::http::error::Failure;
 use crate::server::http::metrics::collect::Collected;
-use crate::server::http::metrics::format::Format;
-use crate::server::http::metrics::format::plain;
+use crate::server::http::metrics::format::{Format, plain};
 use crate::store::Health;
 use crate::time::UnixTime;
 

@@ -20,19 +20,12 @@
 //! logged.
 
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use arc_swap::ArcSwapOption;
-use axum::Extension;
-use axum::Router;
-use axum::http::HeaderName;
-use axum::http::HeaderValue;
-use axum::http::header;
-use axum::middleware;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::{Extension, Router, middleware};
 use ipnet::IpNet;
 use serde_json::Value;
 use tokio::sync::Semaphore;
@@ -79,8 +72,7 @@ mod verify;
 mod wiped;
 
 pub use inbound::AHEAD;
-pub use serve::serve_tcp;
-pub use serve::serve_unix;
+pub use serve::{serve_tcp, serve_unix};
 
 /// Reads the daemon's files again, or only compares its configuration with the written one.
 pub type Reloader = Box<dyn Fn(bool) -> crate::api::Reload + Send + Sync>;

@@ -15,18 +15,13 @@
 //! Threats T44, T20: a client that names another address to escape its limits, to make
 //! another's full, or to be taken for this machine.
 
-use std::net::IpAddr;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::Request;
-use axum::extract::State;
-use axum::http::HeaderMap;
-use axum::http::HeaderName;
-use axum::http::header;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, header};
 use axum::middleware::Next;
-use axum::response::IntoResponse;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use ipnet::IpNet;
 
 use crate::server::http::App;

@@ -18,22 +18,15 @@
 
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
-use axum::extract::Request;
-use axum::http::HeaderMap;
-use axum::http::HeaderName;
-use axum::http::HeaderValue;
-use axum::http::StatusCode;
-use axum::http::header;
+use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
-use axum::response::IntoResponse;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::server::http::App;
-use crate::server::http::answer;
 use crate::server::http::error::Failure;
+use crate::server::http::{App, answer};
 
 /// Whether the caller looks at the status only.
 #[derive(Clone, Copy, Debug)]

@@ -6,14 +6,11 @@
 //! Threat: labels are client names and fixed words, never anything a packet says, so that nobody
 //! can make a metrics database grow.
 
-use std::collections::HashMap;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use crate::radius::Discard;
 use crate::server::radius::udp::Serves;

@@ -10,28 +10,21 @@ use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::model::audit::Channel;
-use crate::model::audit::Origin;
+use crate::model::audit::{Channel, Origin};
 use crate::model::id::RequestId;
 use crate::model::session::Accounting;
 use crate::radius::accounting::nas_address;
 use crate::radius::attribute::Type;
 use crate::radius::dictionary::Dictionary;
-use crate::radius::duplicate::Finish;
-use crate::radius::duplicate::Ticket;
+use crate::radius::duplicate::{Finish, Ticket};
 use crate::radius::encode::MessageAuthenticator;
-use crate::radius::packet::Code;
-use crate::radius::packet::Packet;
+use crate::radius::packet::{Code, Packet};
 use crate::server::radius::counters::Event;
 use crate::server::radius::password::Credential;
 use crate::server::radius::pipeline::Pipeline;
 use crate::server::radius::reply;
-use crate::server::radius::table::Peer;
-use crate::server::radius::table::Secret;
-use crate::service::Decided;
-use crate::service::Outcome;
-use crate::service::Presented;
-use crate::service::Request;
+use crate::server::radius::table::{Peer, Secret};
+use crate::service::{Decided, Outcome, Presented, Request};
 use crate::time::UnixTime;
 
 /// A request that somebody must decide.

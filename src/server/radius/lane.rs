@@ -19,26 +19,17 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
-use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::sync::Semaphore;
-use tokio::sync::oneshot;
+use futures_util::{FutureExt as _, StreamExt as _};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::radius::duplicate::IN_FLIGHT_LIFETIME;
-use crate::server::radius::counters::Ingress;
-use crate::server::radius::counters::bump;
+use crate::server::radius::counters::{Ingress, bump};
 use crate::server::radius::job::Job;
-use crate::server::radius::pipeline::Pipeline;
-use crate::server::radius::pipeline::Received;
-use crate::server::radius::udp::Listener;
-use crate::server::radius::udp::Port;
-use crate::server::radius::udp::Route;
-use crate::server::radius::udp::Serves;
-use crate::server::radius::udp::is_passing;
+use crate::server::radius::pipeline::{Pipeline, Received};
+use crate::server::radius::udp::{Listener, Port, Route, Serves, is_passing};
 
 /// Serves until `shutdown`, then finishes what is in flight, for as long as the settings say.
 pub async fn run(listeners: Vec<Listener>, pipeline: Arc<Pipeline>, shutdown: CancellationToken) {

@@ -1,15 +1,11 @@
 //! What the person typed, as it came in the request.
 
-use crate::radius::Discard;
-use crate::radius::attribute::Attribute;
-use crate::radius::attribute::Type;
+use crate::radius::attribute::{Attribute, Type};
 use crate::radius::authenticator::Signature;
 use crate::radius::packet::Packet;
-use crate::radius::password;
-use crate::secret::SecretBytes;
-use crate::secret::SecretString;
-use crate::server::radius::table::Peer;
-use crate::server::radius::table::Secret;
+use crate::radius::{Discard, password};
+use crate::secret::{SecretBytes, SecretString};
+use crate::server::radius::table::{Peer, Secret};
 use crate::time::UnixTime;
 
 /// A credential and how it travelled.

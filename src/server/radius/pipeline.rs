@@ -22,50 +22,29 @@
 //! Threats: floods (`admitted` and `rejects` bound what is held, [`Settings`]), guessed replies
 //! (CVE-2024-3596), a timing difference between kinds of reject (they leave at one time).
 
-use std::net::IpAddr;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::Limits;
 use crate::model::client::Require;
-use crate::radius::Discard;
-use crate::radius::accounting;
 use crate::radius::attribute::Type;
-use crate::radius::authenticator::SecretKeys;
-use crate::radius::authenticator::Signature;
+use crate::radius::authenticator::{SecretKeys, Signature};
 use crate::radius::dictionary::Dictionary;
-use crate::radius::duplicate;
-use crate::radius::duplicate::Begin;
-use crate::radius::duplicate::Duplicates;
-use crate::radius::duplicate::Fingerprint;
-use crate::radius::duplicate::Key;
+use crate::radius::duplicate::{Begin, Duplicates, Fingerprint, Key};
 use crate::radius::encode::MessageAuthenticator;
-use crate::radius::packet::Code;
-use crate::radius::packet::Packet;
-use crate::radius::verify;
+use crate::radius::packet::{Code, Packet};
 use crate::radius::verify::Rule;
-use crate::server::radius::counters::Counters;
-use crate::server::radius::counters::Event;
-use crate::server::radius::counters::Ingress;
-use crate::server::radius::counters::PeerCounters;
-use crate::server::radius::counters::bump;
-use crate::server::radius::job::Claim;
-use crate::server::radius::job::Job;
-use crate::server::radius::job::Task;
-use crate::server::radius::limiter::Limiter;
-use crate::server::radius::limiter::Ports;
+use crate::radius::{Discard, accounting, duplicate, verify};
+use crate::server::radius::counters::{Counters, Event, Ingress, PeerCounters, bump};
+use crate::server::radius::job::{Claim, Job, Task};
+use crate::server::radius::limiter::{Limiter, Ports};
 use crate::server::radius::password::Credential;
 use crate::server::radius::reply;
-use crate::server::radius::table::Peer;
-use crate::server::radius::table::Secret;
-use crate::server::radius::table::Table;
+use crate::server::radius::table::{Peer, Secret, Table};
 use crate::server::radius::udp::Serves;
 use crate::service::Service;
 use crate::time::UnixTime;

@@ -10,21 +10,13 @@
 
 use std::sync::Arc;
 
-use crate::radius::attribute::MAX_ATTRIBUTES;
-use crate::radius::attribute::Type;
+use crate::radius::attribute::{MAX_ATTRIBUTES, Type};
 use crate::radius::authenticator::SecretKeys;
-use crate::radius::dictionary::Dictionary;
-use crate::radius::dictionary::EncodeError;
-use crate::radius::encode::BuildError;
-use crate::radius::encode::MessageAuthenticator;
-use crate::radius::packet::Code;
-use crate::radius::packet::HEADER;
-use crate::radius::packet::MAX_LENGTH;
-use crate::radius::packet::Packet;
+use crate::radius::dictionary::{Dictionary, EncodeError};
+use crate::radius::encode::{BuildError, MessageAuthenticator};
+use crate::radius::packet::{Code, HEADER, MAX_LENGTH, Packet};
 use crate::radius::reply::ReplyBuilder;
-use crate::service::Carrier;
-use crate::service::Challenged;
-use crate::service::Fit;
+use crate::service::{Carrier, Challenged, Fit};
 
 /// Why an Access-Accept was not built.
 #[derive(Debug, thiserror::Error)]

@@ -6,14 +6,10 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::model::client::Access;
-use crate::model::client::Client;
-use crate::model::client::RadiusAccess;
-use crate::model::client::Require;
+use crate::model::client::{Access, Client, RadiusAccess, Require};
 use crate::radius::authenticator::SecretKeys;
 use crate::radius::client::PrefixTable;
-use crate::server::radius::counters::Counters;
-use crate::server::radius::counters::PeerCounters;
+use crate::server::radius::counters::{Counters, PeerCounters};
 use crate::time::UnixTime;
 
 /// Source address to client.

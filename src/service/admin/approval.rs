@@ -5,19 +5,13 @@
 
 use std::time::Duration;
 
-use crate::model::client::Access;
-use crate::model::client::Scope;
+use crate::model::client::{Access, Scope};
 use crate::model::enrolment::Delegation;
 use crate::model::id::Serial;
-use crate::model::token::LifeCycle;
-use crate::model::token::Token;
+use crate::model::token::{LifeCycle, Token};
 use crate::service::Service;
-use crate::service::admin::AdminError;
-use crate::service::admin::check_text;
-use crate::service::admin::invalid;
-use crate::service::admin::missing;
-use crate::store::By;
-use crate::store::Change;
+use crate::service::admin::{AdminError, check_text, invalid, missing};
+use crate::store::{By, Change};
 use crate::time::UnixTime;
 
 /// A right to approve that is lent.

@@ -1,28 +1,14 @@
 //! Clients, their secrets and keys.
 
-use crate::model::client::Access;
-use crate::model::client::ApiAccess;
-use crate::model::client::Client;
-use crate::model::client::RadiusAccess;
-use crate::model::client::Require;
-use crate::model::client::Scope;
-use crate::model::client::is_client_name;
+use crate::model::client::{
+    Access, ApiAccess, Client, RadiusAccess, Require, Scope, is_client_name,
+};
 use crate::model::user_key::UserKey;
-use crate::secret::SecretBytes;
-use crate::secret::SecretString;
-use crate::secret::SharedSecret;
-use crate::secret::random;
-use crate::service::Service;
-use crate::service::ServiceError;
-use crate::service::admin::AdminError;
-use crate::service::admin::invalid;
-use crate::service::admin::missing;
-use crate::service::clients::Clients;
-use crate::service::clients::key_hash;
-use crate::store::By;
-use crate::store::Change;
-use crate::store::Store;
-use crate::store::StoreError;
+use crate::secret::{SecretBytes, SecretString, SharedSecret, random};
+use crate::service::admin::{AdminError, invalid, missing};
+use crate::service::clients::{Clients, key_hash};
+use crate::service::{Service, ServiceError};
+use crate::store::{By, Change, Store, StoreError};
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -14,27 +14,16 @@ use std::collections::HashMap;
 
 use futures_util::future::try_join_all;
 
-use crate::model::audit::AuditRecord;
-use crate::model::audit::Event;
-use crate::model::clock::MARGIN;
-use crate::model::clock::Present;
-use crate::model::clock::changes;
+use crate::model::audit::{AuditRecord, Event};
+use crate::model::clock::{MARGIN, Present, changes};
 use crate::model::id::Serial;
-use crate::model::token::LifeCycle;
-use crate::model::token::Token;
-use crate::model::token::TokenState;
+use crate::model::token::{LifeCycle, Token, TokenState};
 use crate::model::user::Waiver;
 use crate::model::user_key::UserKey;
 use crate::service::Service;
 use crate::service::admin::AdminError;
-use crate::store::ACCEPT_CLOCK;
-use crate::store::By;
-use crate::store::Change;
-use crate::store::Reanchor;
-use crate::store::StoreError;
-use crate::store::View;
-use crate::time::UnixTime;
-use crate::time::millis;
+use crate::store::{ACCEPT_CLOCK, By, Change, Reanchor, StoreError, View};
+use crate::time::{UnixTime, millis};
 
 /// What was taken back.
 #[derive(Clone, Debug, Default)]

@@ -1,28 +1,14 @@
 //! PINs and passwords: setting, importing, and users who change their own.
 
-use crate::credential::Form;
-use crate::credential::Hash;
-use crate::credential::Personal;
-use crate::credential::Text;
-use crate::credential::check_password;
-use crate::credential::check_pin;
-use crate::model::credential::Credentials;
-use crate::model::credential::Knowledge;
-use crate::model::credential::Verifier;
+use crate::credential::{Form, Hash, Personal, Text, check_password, check_pin};
+use crate::model::credential::{Credentials, Knowledge, Verifier};
 use crate::model::reason::Reason;
 use crate::model::user::User;
 use crate::model::user_key::UserKey;
-use crate::secret::SecretString;
-use crate::secret::random;
-use crate::service::Decided;
-use crate::service::Outcome;
-use crate::service::Request;
-use crate::service::Service;
-use crate::service::ServiceError;
-use crate::service::admin::AdminError;
-use crate::service::admin::invalid;
-use crate::store::By;
-use crate::store::Change;
+use crate::secret::{SecretString, random};
+use crate::service::admin::{AdminError, invalid};
+use crate::service::{Decided, Outcome, Request, Service, ServiceError};
+use crate::store::{By, Change};
 use crate::time::UnixTime;
 
 /// What becomes of a user's PIN or password.

@@ -8,11 +8,9 @@ use crate::model::id::Serial;
 use crate::model::token::LifeCycle;
 use crate::model::user::User;
 use crate::model::user_key::UserKey;
-use crate::otp::throttle::Blocked;
-use crate::otp::throttle::Throttle;
+use crate::otp::throttle::{Blocked, Throttle};
 use crate::service::Service;
-use crate::store::StoreError;
-use crate::store::View;
+use crate::store::{StoreError, View};
 use crate::time::UnixTime;
 
 /// Which users are looked for: those of whom all that is said here holds.

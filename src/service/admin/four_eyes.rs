@@ -15,16 +15,12 @@
 //! make another of the name within a day (on record with the removed name).
 
 use crate::model::client::Scope;
-use crate::model::user::OperatorAct;
-use crate::model::user::Touched;
-use crate::model::user::User;
+use crate::model::user::{OperatorAct, Touched, User};
 use crate::model::user_key::UserKey;
-use crate::policy::Subject;
-use crate::policy::Wanted;
+use crate::policy::{Subject, Wanted};
 use crate::service::Service;
 use crate::service::admin::AdminError;
-use crate::store::By;
-use crate::store::Change;
+use crate::store::{By, Change};
 
 impl Service {
     /// Notes on the record, which the caller writes, what an operator is about to change; refused when

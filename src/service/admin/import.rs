@@ -4,30 +4,18 @@
 //! exists is never changed by it. So an import that was interrupted is repeated with
 //! [`Existing::Skip`], and ends where it would have ended.
 
-use std::collections::HashMap;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use sha2::Digest as _;
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 
 use crate::model::id::Serial;
-use crate::model::message::AddressError;
-use crate::model::message::Medium;
-use crate::model::message::address;
+use crate::model::message::{AddressError, Medium, address};
 use crate::model::token::Token;
 use crate::model::user::User;
 use crate::model::user_key::UserKey;
-use crate::service::Service;
-use crate::service::TRIES;
-use crate::service::admin::AdminError;
-use crate::service::admin::NewToken;
-use crate::service::admin::UserPatch;
-use crate::service::admin::invalid;
-use crate::store::By;
-use crate::store::Change;
-use crate::store::Import;
-use crate::store::OTHER_USE;
-use crate::store::StoreError;
+use crate::service::admin::{AdminError, NewToken, UserPatch, invalid};
+use crate::service::{Service, TRIES};
+use crate::store::{By, Change, Import, OTHER_USE, StoreError};
 use crate::time::UnixTime;
 
 /// A user, or a token of one, to be made.

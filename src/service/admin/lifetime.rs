@@ -5,19 +5,13 @@ use std::time::Duration;
 use crate::model::enrolment::RevokeReason;
 use crate::model::id::Serial;
 use crate::model::message::Medium;
-use crate::model::token::LifeCycle;
-use crate::model::token::Token;
+use crate::model::token::{LifeCycle, Token};
 use crate::model::user_key::UserKey;
 use crate::otp::Code;
 use crate::service::Service;
-use crate::service::admin::AdminError;
-use crate::service::admin::enrolment::LONGEST;
-use crate::service::admin::enrolment::SHORTEST;
-use crate::service::admin::invalid;
-use crate::service::admin::missing;
-use crate::store::By;
-use crate::store::Change;
-use crate::store::StoreError;
+use crate::service::admin::enrolment::{LONGEST, SHORTEST};
+use crate::service::admin::{AdminError, invalid, missing};
+use crate::store::{By, Change, StoreError};
 use crate::time::UnixTime;
 
 /// Whether a renewal keeps to the time before the end that the policy names.

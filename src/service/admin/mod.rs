@@ -3,19 +3,11 @@
 use crate::model::id::Serial;
 use crate::model::issue::IssueRefusal;
 use crate::model::reason::Reason;
-use crate::model::user::OperatorAct;
-use crate::model::user::Touched;
-use crate::service::Service;
-use crate::service::ServiceError;
+use crate::model::user::{OperatorAct, Touched};
 use crate::service::courier::Undeliverable;
-use crate::store::By;
-use crate::store::Change;
-use crate::store::LOCKED_FOR_GOOD;
-use crate::store::OWN_REMOVAL;
-use crate::store::SEED_TAKEN;
-use crate::store::StoreError;
-use crate::time::UnixTime;
-use crate::time::millis;
+use crate::service::{Service, ServiceError};
+use crate::store::{By, Change, LOCKED_FOR_GOOD, OWN_REMOVAL, SEED_TAKEN, StoreError};
+use crate::time::{UnixTime, millis};
 use std::time::Duration;
 
 mod approval;
@@ -33,28 +25,16 @@ mod tokens;
 mod users;
 
 pub use approval::Lend;
-pub use clients::ClientPatch;
-pub use clients::NewRadiusClient;
-pub use clock::Astray;
-pub use clock::Recovered;
-pub use credentials::CredentialsPatch;
-pub use credentials::NewVerifier;
-pub use credentials::Replaced;
-pub use enrolment::Enrol;
-pub use enrolment::Handed;
-pub use enrolment::Validity;
-pub use find::Found;
-pub use find::UserFilter;
-pub use import::About;
-pub use import::Existing;
-pub use import::ImportRow;
-pub use import::Imported;
+pub use clients::{ClientPatch, NewRadiusClient};
+pub use clock::{Astray, Recovered};
+pub use credentials::{CredentialsPatch, NewVerifier, Replaced};
+pub use enrolment::{Enrol, Handed, Validity};
+pub use find::{Found, UserFilter};
+pub use import::{About, Existing, ImportRow, Imported};
 pub use lifetime::Window;
 pub use offer::Offered;
-pub use tokens::NewToken;
-pub use tokens::may_resync;
-pub use users::Grant;
-pub use users::UserPatch;
+pub use tokens::{NewToken, may_resync};
+pub use users::{Grant, UserPatch};
 
 /// Why an administrator's request was not carried out.
 #[derive(Debug, thiserror::Error)]

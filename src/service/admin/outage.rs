@@ -4,12 +4,8 @@ use std::time::Duration;
 
 use crate::model::user::Waiver;
 use crate::service::Service;
-use crate::service::admin::AdminError;
-use crate::service::admin::check_text;
-use crate::service::admin::invalid;
-use crate::service::admin::missing;
-use crate::store::By;
-use crate::store::Change;
+use crate::service::admin::{AdminError, check_text, invalid, missing};
+use crate::store::{By, Change};
 
 impl Service {
     /// Declares that codes cannot be had at present: until it ends, what policies name under `outage`

@@ -1,20 +1,11 @@
 //! Users.
 
-use crate::model::message::Language;
-use crate::model::message::Medium;
-use crate::model::user::Touched;
-use crate::model::user::User;
-use crate::model::user::Waiver;
+use crate::model::message::{Language, Medium};
+use crate::model::user::{Touched, User, Waiver};
 use crate::model::user_key::UserKey;
 use crate::service::Service;
-use crate::service::admin::AdminError;
-use crate::service::admin::CredentialsPatch;
-use crate::service::admin::check_text;
-use crate::service::admin::invalid;
-use crate::service::admin::missing;
-use crate::store::By;
-use crate::store::Change;
-use crate::store::WaiverKind;
+use crate::service::admin::{AdminError, CredentialsPatch, check_text, invalid, missing};
+use crate::store::{By, Change, WaiverKind};
 use crate::time::UnixTime;
 use jiff::Timestamp;
 use jiff::civil::Date;

@@ -6,43 +6,24 @@
 //! live code is put on record up to a bound, and counted beyond it ([`super::refusals`]).
 
 use std::net::IpAddr;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::model::attempt::Attempt;
-use crate::model::attempt::Compared;
-use crate::model::attempt::Comparison;
-use crate::model::attempt::DriftRule;
-use crate::model::attempt::Finding;
-use crate::model::attempt::Success;
-use crate::model::audit::Channel;
-use crate::model::audit::Purpose;
-use crate::model::device::Device;
-use crate::model::device::DeviceId;
-use crate::model::id::RequestId;
-use crate::model::id::Serial;
+use crate::model::attempt::{Attempt, Compared, Comparison, DriftRule, Finding, Success};
+use crate::model::audit::{Channel, Purpose};
+use crate::model::device::{Device, DeviceId};
+use crate::model::id::{RequestId, Serial};
 use crate::model::issue::Way;
 use crate::model::kind::Kind;
-use crate::model::reason::Decision;
-use crate::model::reason::Reason;
-use crate::model::token::LifeCycle;
-use crate::model::token::Token;
-use crate::model::token::TokenState;
+use crate::model::reason::{Decision, Reason};
+use crate::model::token::{LifeCycle, Token, TokenState};
 use crate::model::user_key::UserKey;
 use crate::otp::Matches;
-use crate::otp::issued::Mark;
-use crate::otp::issued::canonical;
+use crate::otp::issued::{Mark, canonical};
 use crate::policy::Policy;
-use crate::secret::OtpKey;
-use crate::secret::SecretBytes;
-use crate::secret::SecretString;
-use crate::service::Service;
-use crate::service::ServiceError;
-use crate::service::TRIES;
+use crate::secret::{OtpKey, SecretBytes, SecretString};
 use crate::service::devices::default_policy;
-use crate::service::shorten;
-use crate::store::Outcome;
-use crate::store::StoreError;
+use crate::service::{Service, ServiceError, TRIES, shorten};
+use crate::store::{Outcome, StoreError};
 use crate::time::UnixTime;
 
 /// A code and a key. The caller has verified that the device holds the secret half of the key.

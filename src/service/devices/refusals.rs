@@ -17,9 +17,7 @@ use std::time::Duration;
 use crate::model::reason::Reason;
 use crate::model::source::Source;
 use crate::service::Service;
-use crate::store::By;
-use crate::store::Change;
-use crate::store::StoreError;
+use crate::store::{By, Change, StoreError};
 use crate::time::UnixTime;
 
 /// What was refused within a minute.

@@ -1,18 +1,13 @@
 //! What an administrator does next.
 
-use crate::model::audit::DecisionEvent;
-use crate::model::audit::Purpose;
+use crate::model::audit::{DecisionEvent, Purpose};
 use crate::model::kind::Kind;
-use crate::model::reason::Decision;
-use crate::model::reason::Reason;
-use crate::model::token::LifeCycle;
-use crate::model::token::Token;
+use crate::model::reason::{Decision, Reason};
+use crate::model::token::{LifeCycle, Token};
 use crate::model::user_key::UserKey;
-use crate::service::explain::Past;
-use crate::service::explain::Situation;
-use crate::service::explain::demand;
 use crate::service::explain::demand::TokenShown;
 use crate::service::explain::rules::Held;
+use crate::service::explain::{Past, Situation, demand};
 
 /// One thing to do.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -1,15 +1,9 @@
 //! The rules of a policy, each condition held or not, and why.
 
-use crate::model::audit::Channel;
-use crate::model::audit::DecisionEvent;
+use crate::model::audit::{Channel, DecisionEvent};
 use crate::model::reason::Reason;
-use crate::policy::ConditionTrace;
-use crate::policy::Facts;
-use crate::policy::Policy;
-use crate::policy::Subject;
-use crate::policy::Wanted;
-use crate::service::MIN_ASSURANCE;
-use crate::service::Request;
+use crate::policy::{ConditionTrace, Facts, Policy, Subject, Wanted};
+use crate::service::{MIN_ASSURANCE, Request};
 
 /// How rules are read.
 #[derive(Clone, Copy)]

@@ -7,8 +7,7 @@ use crate::model::reason::Reason;
 use crate::model::source::Source;
 use crate::model::user::User;
 use crate::otp::throttle::Throttle;
-use crate::service::explain::demand::Asked;
-use crate::service::explain::demand::TokenShown;
+use crate::service::explain::demand::{Asked, TokenShown};
 use crate::service::explain::rules::RuleShown;
 use crate::time::UnixTime;
 

@@ -6,8 +6,7 @@ use std::collections::HashMap;
 
 use crate::model::issue::day;
 use crate::model::user_key::UserKey;
-use crate::notice::Notice;
-use crate::notice::Topic;
+use crate::notice::{Notice, Topic};
 use crate::time::UnixTime;
 
 /// Counts of one day.

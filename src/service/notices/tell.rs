@@ -1,25 +1,14 @@
 //! One notice: to whom, in which words, and whether a gateway took it.
 
-use sha2::Digest as _;
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 
 use crate::model::id::Serial;
 use crate::model::kind::Kind;
-use crate::model::message::Medium;
-use crate::model::message::Message;
-use crate::model::message::mask;
-use crate::model::token::Token;
-use crate::model::token::TokenState;
-use crate::model::user::User;
-use crate::model::user::UserState;
-use crate::model::user_key::DEFAULT_REALM;
-use crate::model::user_key::UserKey;
-use crate::notice::Notice;
-use crate::notice::Place;
-use crate::notice::Recipient;
-use crate::notice::Text;
-use crate::notice::Topic;
-use crate::notice::recipients;
+use crate::model::message::{Medium, Message, mask};
+use crate::model::token::{Token, TokenState};
+use crate::model::user::{User, UserState};
+use crate::model::user_key::{DEFAULT_REALM, UserKey};
+use crate::notice::{Notice, Place, Recipient, Text, Topic, recipients};
 use crate::otp::recovery;
 use crate::otp::throttle::Blocked;
 use crate::service::Service;

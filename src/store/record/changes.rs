@@ -2,16 +2,12 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::model::audit::Changed;
-use crate::model::audit::FieldChange;
-use crate::model::audit::SecretChange;
+use crate::model::audit::{Changed, FieldChange, SecretChange};
 use crate::store::StoreError;
-use crate::store::record::row;
-use crate::store::record::take;
+use crate::store::record::{row, take};
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct FieldChangeV1<'a> {

@@ -1,24 +1,13 @@
 //! Clients, and what is known of their addresses.
 
 use ipnet::IpNet;
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::model::client::Access;
-use crate::model::client::ApiAccess;
-use crate::model::client::Client;
-use crate::model::client::RadiusAccess;
-use crate::model::client::Require;
-use crate::model::client::Scope;
-use crate::secret::Entropy;
-use crate::secret::SharedSecret;
+use crate::model::client::{Access, ApiAccess, Client, RadiusAccess, Require, Scope};
+use crate::secret::{Entropy, SharedSecret};
 use crate::store::StoreError;
-use crate::store::record::BAD_FORM;
-use crate::store::record::Table;
-use crate::store::record::row;
-use crate::store::record::take;
-use crate::store::seal::Place;
-use crate::store::seal::Sealer;
+use crate::store::record::{BAD_FORM, Table, row, take};
+use crate::store::seal::{Place, Sealer};
 use crate::time::UnixTime;
 
 #[derive(Serialize, Deserialize)]

@@ -1,21 +1,14 @@
 //! Verifiers of what users know. The whole body is sealed for its row; the revision stands before
 //! it, so that a condition is checked without opening anything.
 
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::credential::Hash;
-use crate::model::credential::Credentials;
-use crate::model::credential::Verifier;
-use crate::secret::Entropy;
-use crate::secret::SecretString;
+use crate::model::credential::{Credentials, Verifier};
+use crate::secret::{Entropy, SecretString};
 use crate::store::StoreError;
-use crate::store::record::BAD_FORM;
-use crate::store::record::Table;
-use crate::store::record::row;
-use crate::store::record::take;
-use crate::store::seal::Place;
-use crate::store::seal::Sealer;
+use crate::store::record::{BAD_FORM, Table, row, take};
+use crate::store::seal::{Place, Sealer};
 use crate::time::UnixTime;
 
 #[derive(Serialize, Deserialize)]

@@ -1,17 +1,11 @@
 //! The rows of a device: what it is, and what it asked lately.
 
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::model::device::Device;
-use crate::model::device::DeviceId;
-use crate::model::device::DeviceState;
+use crate::model::device::{Device, DeviceId, DeviceState};
 use crate::model::user_key::UserKey;
 use crate::store::StoreError;
-use crate::store::record::BAD_FORM;
-use crate::store::record::row;
-use crate::store::record::take;
-use crate::store::record::user_key;
+use crate::store::record::{BAD_FORM, row, take, user_key};
 use crate::time::UnixTime;
 
 #[derive(Serialize, Deserialize)]

@@ -2,17 +2,12 @@
 
 use std::net::IpAddr;
 
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::model::id::RequestId;
-use crate::model::session::Session;
-use crate::model::session::SessionKey;
-use crate::model::session::Usage;
+use crate::model::session::{Session, SessionKey, Usage};
 use crate::store::StoreError;
-use crate::store::record::BAD_FORM;
-use crate::store::record::row;
-use crate::store::record::take;
+use crate::store::record::{BAD_FORM, row, take};
 use crate::time::UnixTime;
 
 #[derive(Serialize, Deserialize)]

@@ -1,32 +1,19 @@
 //! What attempts change: counters and moving factors of users, tokens and sources.
 
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::model::issue::Issued;
-use crate::model::issue::Sends;
-use crate::model::issue::Way;
-use crate::model::source::Source;
-use crate::model::source::SourceState;
-use crate::model::token::Moving;
-use crate::model::token::Repaired;
-use crate::model::token::TokenState;
-use crate::model::user::Answered;
-use crate::model::user::KnownSource;
-use crate::model::user::Month;
-use crate::model::user::Recent;
-use crate::model::user::UserState;
+use crate::model::issue::{Issued, Sends, Way};
+use crate::model::source::{Source, SourceState};
+use crate::model::token::{Moving, Repaired, TokenState};
+use crate::model::user::{Answered, KnownSource, Month, Recent, UserState};
 use crate::otp::ahead::Ahead;
 use crate::otp::card::Pair;
 use crate::otp::issued::Mark;
 use crate::otp::recovery::Used;
-use crate::otp::throttle::Block;
-use crate::otp::throttle::Throttle;
+use crate::otp::throttle::{Block, Throttle};
 use crate::otp::totp::Drift;
 use crate::store::StoreError;
-use crate::store::record::BAD_FORM;
-use crate::store::record::row;
-use crate::store::record::take;
+use crate::store::record::{BAD_FORM, row, take};
 use crate::time::UnixTime;
 
 #[derive(Clone, Copy, Serialize, Deserialize)]

@@ -2,29 +2,17 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::model::enrolment::Approval;
-use crate::model::enrolment::Enrolment;
+use crate::model::enrolment::{Approval, Enrolment};
 use crate::model::id::Serial;
-use crate::model::token::LifeCycle;
-use crate::model::token::Token;
+use crate::model::token::{LifeCycle, Token};
 use crate::model::user_key::UserKey;
-use crate::otp::Algorithm;
-use crate::otp::Digits;
-use crate::otp::Period;
-use crate::secret::Entropy;
-use crate::secret::OtpKey;
-use crate::secret::SecretBytes;
+use crate::otp::{Algorithm, Digits, Period};
+use crate::secret::{Entropy, OtpKey, SecretBytes};
 use crate::store::StoreError;
-use crate::store::record::BAD_FORM;
-use crate::store::record::Table;
-use crate::store::record::address_mark;
-use crate::store::record::row;
-use crate::store::record::take;
-use crate::store::seal::Place;
-use crate::store::seal::Sealer;
+use crate::store::record::{BAD_FORM, Table, address_mark, row, take};
+use crate::store::seal::{Place, Sealer};
 use crate::time::UnixTime;
 
 /// A row under a user's prefix: a version octet 1 and a token, or [`LINK`] and whose token it is.

@@ -1,16 +1,12 @@
 //! Small rows: counts, delegations, settings, and the keys of indexes.
 
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::model::enrolment::Delegation;
 use crate::model::user::Waiver;
 use crate::store::StoreError;
 use crate::store::log::Head;
-use crate::store::record::BAD_FORM;
-use crate::store::record::WaiverV1;
-use crate::store::record::row;
-use crate::store::record::take;
+use crate::store::record::{BAD_FORM, WaiverV1, row, take};
 use crate::store::seal::Sealer;
 use crate::time::UnixTime;
 

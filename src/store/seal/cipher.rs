@@ -22,23 +22,16 @@
 //! Threats and limits: ARIA and SEED look up tables, see [`seed`](crate::store::seal::seed). The
 //! counter of SEED has 32 bits: 64 GiB a blob, which is checked.
 
-use aes_gcm::Aes256Gcm;
-use aes_gcm::AesGcm;
-use aes_gcm::KeyInit;
-use aes_gcm::aead::Aead;
-use aes_gcm::aead::Payload;
 use aes_gcm::aead::consts::U12;
+use aes_gcm::aead::{Aead, Payload};
+use aes_gcm::{Aes256Gcm, AesGcm, KeyInit};
 use aria::Aria256;
-use hmac::Hmac;
-use hmac::Mac;
+use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use crate::model::sealing::SealAlgorithm;
-use crate::secret::Entropy;
-use crate::secret::Key256;
-use crate::secret::SecretBytes;
-use crate::secret::random;
+use crate::secret::{Entropy, Key256, SecretBytes, random};
 use crate::store::StoreError;
 use crate::store::seal::seed::Seed;
 

@@ -7,15 +7,9 @@
 
 use libfuzzer_sys::fuzz_target;
 use oncegate::secret::Key256;
-use oncegate::signature::digest;
-use oncegate::signature::key::KeyAlgorithm;
-use oncegate::signature::key::PublicKey;
-use oncegate::signature::key::SigningKey;
-use oncegate::signature::request::Headers;
-use oncegate::signature::request::RequestView;
-use oncegate::signature::request::Scheme;
-use oncegate::signature::sign;
-use oncegate::signature::verify;
+use oncegate::signature::{digest, sign, verify};
+use oncegate::signature::key::{KeyAlgorithm, PublicKey, SigningKey};
+use oncegate::signature::request::{Headers, RequestView, Scheme};
 use oncegate::signature::verify::Requirements;
 use oncegate::time::UnixTime;
 

@@ -2,23 +2,14 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use oncegate::radius::attribute::Attributes;
-use oncegate::radius::attribute::MAX_ATTRIBUTES;
-use oncegate::radius::attribute::Type;
-use oncegate::radius::authenticator::RequestAuthenticator;
-use oncegate::radius::authenticator::SecretKeys;
-use oncegate::radius::authenticator::Signature;
-use oncegate::radius::encode::BuildError;
-use oncegate::radius::encode::MessageAuthenticator;
-use oncegate::radius::packet::Code;
-use oncegate::radius::packet::HEADER;
-use oncegate::radius::packet::MAX_LENGTH;
-use oncegate::radius::packet::Packet;
+use oncegate::radius::attribute::{Attributes, MAX_ATTRIBUTES, Type};
+use oncegate::radius::authenticator::{RequestAuthenticator, SecretKeys, Signature};
+use oncegate::radius::encode::{BuildError, MessageAuthenticator};
+use oncegate::radius::packet::{Code, HEADER, MAX_LENGTH, Packet};
 use oncegate::radius::reply::ReplyBuilder;
 use oncegate::radius::request::RequestBuilder;
 use oncegate::radius::verify;
-use oncegate::secret::SecretBytes;
-use oncegate::secret::SharedSecret;
+use oncegate::secret::{SecretBytes, SharedSecret};
 
 fuzz_target!(|datagram: &[u8]| {
     let Ok(packet) = Packet::parse(datagram) else {

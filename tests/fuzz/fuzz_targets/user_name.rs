@@ -3,8 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use oncegate::model::user_key::InvalidUserKey;
-use oncegate::model::user_key::UserKey;
+use oncegate::model::user_key::{InvalidUserKey, UserKey};
 
 fuzz_target!(|text: &str| {
     match UserKey::parse(text) {

@@ -1,11 +1,9 @@
 //! An interrupted `init` is run again.
 
 use std::path::Path;
-use std::process::Command;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
-use super::Site;
-use super::text;
+use super::{Site, text};
 
 /// Killed at whatever moment, `init` is run again and makes a whole installation; what is whole is left
 /// as it is.

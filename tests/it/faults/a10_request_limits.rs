@@ -1,20 +1,16 @@
 //! Limits by address hold behind a proxy and for IPv6, refused enrolments do not fill the audit, and what
 //! gateways bring is signed as a whole and taken once.
 
-use std::io::Read as _;
-use std::io::Write as _;
-use std::net::SocketAddr;
-use std::net::TcpStream;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
 use axum::body::Body;
 use axum::http::Request;
-use hmac::Hmac;
-use hmac::Mac as _;
-use oncegate::model::audit::Channel;
-use oncegate::model::audit::Event;
+use hmac::{Hmac, Mac as _};
+use oncegate::model::audit::{Channel, Event};
 use oncegate::secret::SecretString;
 use oncegate::server::http::caller::Peer;
 use oncegate::server::http::router;
@@ -23,13 +19,9 @@ use oncegate::time::UnixTime;
 use serde_json::json;
 use sha2::Sha256;
 
-use crate::devices::CODE;
-use crate::devices::SERIAL;
-use crate::devices::invited;
-use crate::support::app::TestApp;
-use crate::support::app::ask;
-use crate::support::daemon::Daemon;
-use crate::support::daemon::Site;
+use crate::devices::{CODE, SERIAL, invited};
+use crate::support::app::{TestApp, ask};
+use crate::support::daemon::{Daemon, Site};
 use crate::support::device::Phone;
 
 fn now() -> UnixTime {

@@ -1,32 +1,21 @@
 //! Callers that look at the status only: FreeRADIUS's `rlm_rest`, `curl -f`, nginx's `auth_request`.
 
-use std::io::BufRead as _;
-use std::io::BufReader;
-use std::io::Write as _;
-use std::net::SocketAddr;
-use std::net::UdpSocket;
-use std::process::Child;
-use std::process::Command;
-use std::process::Stdio;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, UdpSocket};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
-use axum::http::Request;
-use axum::http::StatusCode;
+use axum::http::{Request, StatusCode};
 use oncegate::model::client::Scope;
 use oncegate::model::kind::Kind;
 use oncegate::secret::SecretString;
 use oncegate::server::http::serve_tcp;
 use oncegate::time::UnixTime;
-use serde_json::Value;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::app::Answer;
-use crate::support::app::TestApp;
-use crate::support::app::ask;
-use crate::support::app::request;
-use crate::support::codes::RFC_SECRET;
-use crate::support::codes::hotp;
+use crate::support::app::{Answer, TestApp, ask, request};
+use crate::support::codes::{RFC_SECRET, hotp};
 use crate::support::daemon::Site;
 use crate::support::require;
 

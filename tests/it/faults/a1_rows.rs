@@ -3,20 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use oncegate::store::Change;
-use oncegate::store::Store as _;
-use oncegate::store::StoreError;
 use oncegate::store::medium::Directory;
+use oncegate::store::{Change, Store as _, StoreError};
 use oncegate::time::UnixTime;
 
-use crate::support::codes::hotp_of;
-use crate::support::codes::secret_of;
-use crate::support::daemon::Daemon;
-use crate::support::daemon::Site;
-use crate::support::net::Http;
-use crate::support::net::Radius;
-use crate::support::rowfile;
-use crate::support::store;
+use crate::support::codes::{hotp_of, secret_of};
+use crate::support::daemon::{Daemon, Site};
+use crate::support::net::{Http, Radius};
+use crate::support::{rowfile, store};
 
 /// Alice and Bob with a counter-based token each; the first code of both is used, and the daemon has
 /// been stopped.

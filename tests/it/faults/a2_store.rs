@@ -1,32 +1,24 @@
 //! A damaged `main.redb`: refused with advice or worked around, named, and made anew from the journal.
 
-use std::fs;
-use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fs, io};
 
 use oncegate::model::reason::Decision;
 use oncegate::model::sealing::SealAlgorithm;
 use oncegate::secret::Key256;
-use oncegate::store::Change;
-use oncegate::store::Store as _;
-use oncegate::store::StoreError;
-use oncegate::store::medium::Directory;
-use oncegate::store::medium::Medium;
-use oncegate::store::medium::Memory;
+use oncegate::store::medium::{Directory, Medium, Memory};
 use oncegate::store::repair::repair;
+use oncegate::store::{Change, Store as _, StoreError};
 use oncegate::time::UnixTime;
 use serde_json::Value;
 
-use crate::support::Random;
-use crate::support::codes::hotp_of;
-use crate::support::codes::secret_of;
+use crate::support::codes::{hotp_of, secret_of};
 use crate::support::daemon::Site;
 use crate::support::net::Http;
-use crate::support::rowfile;
-use crate::support::store;
+use crate::support::{Random, rowfile, store};
 
 /// Places that are damaged; `ONCEGATE_FLIPS` asks for more.
 const FLIPS: u64 = 24;

@@ -10,29 +10,21 @@ use oncegate::radius::dictionary::Dictionary;
 use oncegate::radius::encode::MessageAuthenticator;
 use oncegate::radius::packet::Code;
 use oncegate::radius::request::RequestBuilder;
-use oncegate::server::http::serve_tcp;
-use oncegate::server::http::serve_unix;
-use oncegate::server::radius::Event;
-use oncegate::server::radius::Pipeline;
-use oncegate::server::radius::bind;
-use oncegate::server::radius::run;
+use oncegate::server::http::{serve_tcp, serve_unix};
+use oncegate::server::radius::{Event, Pipeline, bind, run};
 use oncegate::service::admin::NewRadiusClient;
 use serde_json::Value;
-use tokio::net::TcpListener;
-use tokio::net::UnixListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
 use crate::faults::b2_full_disk;
-use crate::radius_dialogue::SETTINGS;
-use crate::radius_dialogue::keys;
+use crate::radius_dialogue::{SETTINGS, keys};
 use crate::support::app::TestApp;
-use crate::support::codes::RFC_SECRET;
-use crate::support::codes::hotp;
+use crate::support::codes::{RFC_SECRET, hotp};
 use crate::support::daemon::Site;
-use crate::support::net::Http;
-use crate::support::net::Radius;
+use crate::support::net::{Http, Radius};
 
 const SECRET: &str = "a shared secret that is long enough";
 

@@ -3,40 +3,27 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use oncegate::model::kind::Kind;
 use oncegate::model::reason::Decision;
 use oncegate::model::sealing::SealAlgorithm;
 use oncegate::model::token::TokenState;
 use oncegate::secret::Key256;
-use oncegate::store::Change;
-use oncegate::store::Import;
-use oncegate::store::Store;
 use oncegate::store::embedded::Embedded;
 use oncegate::store::medium::Directory;
 use oncegate::store::repair::repair;
+use oncegate::store::{Change, Import, Store};
 use serde_json::Value;
 
 use crate::support::Random;
-use crate::support::codes::RFC_SECRET;
-use crate::support::codes::hotp;
-use crate::support::codes::hotp_of;
-use crate::support::codes::secret_of;
+use crate::support::codes::{RFC_SECRET, hotp, hotp_of, secret_of};
 use crate::support::daemon::Site;
 use crate::support::disk::Disk;
 use crate::support::net::Http;
-use crate::support::store::NOW;
-use crate::support::store::attempt;
-use crate::support::store::by;
-use crate::support::store::enrol;
-use crate::support::store::open_with;
-use crate::support::store::token;
-use crate::support::store::user;
+use crate::support::store::{NOW, attempt, by, enrol, open_with, token, user};
 
 const KEY: [u8; 32] = [7; 32];
 const PAGE: usize = 4096;

@@ -2,35 +2,23 @@
 //! stopped then.
 
 use std::fs;
-use std::io::Read;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::Child;
-use std::process::Output;
-use std::process::Stdio;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering;
-use std::sync::mpsc;
-use std::time::Duration;
-use std::time::Instant;
+use std::process::{Child, Output, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use oncegate::store::Change;
-use oncegate::store::Store;
 use oncegate::store::embedded::Embedded;
-use oncegate::store::medium::Directory;
-use oncegate::store::medium::Medium;
-use oncegate::store::medium::Memory;
+use oncegate::store::medium::{Directory, Medium, Memory};
+use oncegate::store::{Change, Store};
 use serde_json::Value;
 
 use crate::support::codes::RFC_SECRET;
-use crate::support::daemon::Site;
-use crate::support::daemon::command;
+use crate::support::daemon::{Site, command};
 use crate::support::net::Http;
-use crate::support::store::by;
-use crate::support::store::open_with;
+use crate::support::store::{by, open_with};
 
 /// Adds 2^40 to the number of one record, in every page of the log that holds it.
 fn renumber(site: &Site, seq: u64, last: u64) {

@@ -5,11 +5,9 @@ use std::time::Duration;
 use oncegate::model::token::LifeCycle;
 use oncegate::model::user_key::UserKey;
 use oncegate::store::Change;
-use serde_json::Value;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::self_service::House;
-use crate::self_service::PASSWORD;
+use crate::self_service::{House, PASSWORD};
 
 const DAY: Duration = Duration::from_hours(24);
 

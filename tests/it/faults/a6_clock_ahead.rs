@@ -5,22 +5,14 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use oncegate::model::kind::Kind;
-use oncegate::otp::Algorithm;
-use oncegate::otp::Code;
-use oncegate::otp::Digits;
-use oncegate::otp::Period;
 use oncegate::otp::totp::TimeStep;
+use oncegate::otp::{Algorithm, Code, Digits, Period};
 use oncegate::secret::SecretBytes;
 use oncegate::service::admin::NewToken;
 use oncegate::time::UnixTime;
-use serde_json::Value;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::support::lab::Lab;
-use crate::support::lab::START;
-use crate::support::lab::code_of;
-use crate::support::lab::key;
-use crate::support::lab::octets;
+use crate::support::lab::{Lab, START, code_of, key, octets};
 
 const OTP: &str = "reject_delay = \"0s\"\n[[rule]]\nname = \"all\"\nrequire = [\"otp\"]\n";
 const DAY: Duration = Duration::from_hours(24);

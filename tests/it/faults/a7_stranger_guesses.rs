@@ -13,16 +13,12 @@ use oncegate::radius::attribute::Type;
 use oncegate::secret::SecretString;
 use oncegate::store::Change;
 use proptest::prelude::*;
-use serde_json::Value;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::support::app;
 use crate::support::app::TestApp;
-use crate::support::codes;
-use crate::support::lab::Lab;
-use crate::support::lab::code_of;
-use crate::support::lab::key;
+use crate::support::lab::{Lab, code_of, key};
+use crate::support::{app, codes};
 
 const OTP: &str = "reject_delay = \"0s\"\n[[rule]]\nname = \"all\"\nrequire = [\"otp\"]\n";
 const HOME: [u8; 4] = [192, 0, 2, 1];

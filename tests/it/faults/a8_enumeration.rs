@@ -2,24 +2,17 @@
 
 use std::time::Duration;
 
-use oncegate::model::audit::Channel;
-use oncegate::model::audit::Event;
+use oncegate::model::audit::{Channel, Event};
 use oncegate::model::kind::Kind;
 use oncegate::otp::Digits;
 use oncegate::policy::Factor;
 use oncegate::secret::SecretString;
-use oncegate::service::Presented;
-use oncegate::service::Request;
-use oncegate::service::hashing;
-use serde_json::Value;
-use serde_json::json;
+use oncegate::service::{Presented, Request, hashing};
+use serde_json::{Value, json};
 
-use crate::support::expected::PIN;
-use crate::support::expected::WRONG_PIN;
-use crate::support::lab::Lab;
-use crate::support::lab::key;
-use crate::support::postbox::Postbox;
-use crate::support::postbox::issued_token;
+use crate::support::expected::{PIN, WRONG_PIN};
+use crate::support::lab::{Lab, key};
+use crate::support::postbox::{Postbox, issued_token};
 
 const PIN_OTP: &str = "reject_delay = \"0s\"\n[[rule]]\nname = \"all\"\nrequire = [\"pin\", \"otp\"]\n\
     alternatives = [\"sms\", \"card\"]\n";

@@ -5,24 +5,19 @@
 //! does this test.
 
 use std::fs::File;
-use std::io::Read as _;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use oncegate::radius::packet::Code;
 use rustls::pki_types::ServerName;
 use serde_json::json;
 
-use crate::support::codes::RFC_SECRET;
-use crate::support::codes::hotp;
-use crate::support::daemon::Daemon;
-use crate::support::daemon::Site;
-use crate::support::net::Http;
-use crate::support::net::Radius;
+use crate::support::codes::{RFC_SECRET, hotp};
+use crate::support::daemon::{Daemon, Site};
+use crate::support::net::{Http, Radius};
 
 /// In every password and passcode here, and nowhere else.
 const MARK: &str = "Kv9pZr3Wq7";

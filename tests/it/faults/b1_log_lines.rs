@@ -1,47 +1,30 @@
 //! Fault B1: a log line that could not be written killed the service.
 
-use std::fs::File;
-use std::fs::OpenOptions;
-use std::io::BufRead;
-use std::io::BufReader;
-use std::io::PipeReader;
-use std::io::PipeWriter;
-use std::io::Write;
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Write};
 use std::net::UdpSocket;
 use std::process::Stdio;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use nix::fcntl::FcntlArg;
-use nix::fcntl::fcntl;
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::Signal;
 use oncegate::diagnostic::Source;
 use oncegate::policy::Policies;
 use oncegate::radius::packet::Code;
-use oncegate::secret::Key256;
-use oncegate::secret::SystemEntropy;
-use oncegate::server::radius::Pipeline;
-use oncegate::server::radius::bind_all;
-use oncegate::server::radius::run;
+use oncegate::secret::{Key256, SystemEntropy};
+use oncegate::server::radius::{Pipeline, bind_all, run};
 use oncegate::service::Service;
-use oncegate::store::embedded::Embedded;
-use oncegate::store::embedded::Parts;
+use oncegate::store::embedded::{Embedded, Parts};
 use oncegate::store::medium::Memory;
-use oncegate::time::Clock;
-use oncegate::time::FixedClock;
-use oncegate::time::UnixTime;
+use oncegate::time::{Clock, FixedClock, UnixTime};
 use tokio_util::sync::CancellationToken;
 
 use crate::radius_dialogue::SETTINGS;
-use crate::support::codes::RFC_SECRET;
-use crate::support::codes::hotp;
-use crate::support::daemon::Daemon;
-use crate::support::daemon::NO_DELAY;
-use crate::support::daemon::Site;
-use crate::support::net::Http;
-use crate::support::net::Radius;
+use crate::support::codes::{RFC_SECRET, hotp};
+use crate::support::daemon::{Daemon, NO_DELAY, Site};
+use crate::support::net::{Http, Radius};
 
 const SECRET: &str = "a shared secret that is long enough";
 const NOISY: [(&str, &str); 1] = [("ONCEGATE__LOG__LEVEL", "debug")];

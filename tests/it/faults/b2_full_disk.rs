@@ -7,25 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use oncegate::model::sealing::SealAlgorithm;
-use oncegate::secret::Key256;
-use oncegate::secret::SystemEntropy;
-use oncegate::store::AuditQuery;
-use oncegate::store::Store;
-use oncegate::store::embedded::Embedded;
-use oncegate::store::embedded::Parts;
+use oncegate::secret::{Key256, SystemEntropy};
+use oncegate::store::embedded::{Embedded, Parts};
+use oncegate::store::{AuditQuery, Store};
 use oncegate::time::FixedClock;
 use serde_json::Value;
 
-use crate::support::codes::RFC_SECRET;
-use crate::support::codes::hotp;
-use crate::support::daemon::Daemon;
-use crate::support::daemon::Site;
+use crate::support::codes::{RFC_SECRET, hotp};
+use crate::support::daemon::{Daemon, Site};
 use crate::support::disk::Disk;
 use crate::support::net::Http;
-use crate::support::store::NOW;
-use crate::support::store::attempt;
-use crate::support::store::enrol;
-use crate::support::store::open_with;
+use crate::support::store::{NOW, attempt, enrol, open_with};
 
 const KEY: [u8; 32] = [7; 32];
 

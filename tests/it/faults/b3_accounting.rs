@@ -1,27 +1,21 @@
 //! Fault B3: without answers to accounting, a NAS that waits for them refused every login.
 
-use std::net::SocketAddr;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
-use std::process::Command;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use oncegate::radius::attribute::Type;
 use oncegate::radius::authenticator::RequestAuthenticator;
 use oncegate::radius::encode::MessageAuthenticator;
-use oncegate::radius::packet::Code;
-use oncegate::radius::packet::Packet;
+use oncegate::radius::packet::{Code, Packet};
 use oncegate::radius::request::RequestBuilder;
 use oncegate::radius::verify;
 use serde_json::Value;
 
 use crate::radius_dialogue::keys;
-use crate::support::codes::RFC_SECRET;
-use crate::support::codes::hotp;
-use crate::support::daemon::Daemon;
-use crate::support::daemon::Site;
-use crate::support::daemon::command;
+use crate::support::codes::{RFC_SECRET, hotp};
+use crate::support::daemon::{Daemon, Site, command};
 use crate::support::require;
 
 const SECRET: &str = "a-shared-secret-for-accounting";

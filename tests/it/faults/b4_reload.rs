@@ -1,27 +1,20 @@
 //! Fault B4: a reload that failed looked successful, and nobody looked at certificates.
 
 use std::fs;
-use std::io::Read;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Output;
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use nix::sys::signal::Signal;
-use rcgen::CertificateParams;
-use rcgen::DnType;
-use rcgen::Issuer;
-use rcgen::KeyPair;
+use rcgen::{CertificateParams, DnType, Issuer, KeyPair};
 use serde_json::Value;
 
-use crate::support::codes::RFC_SECRET;
-use crate::support::codes::hotp;
-use crate::support::daemon::NO_DELAY;
-use crate::support::daemon::Site;
+use crate::support::codes::{RFC_SECRET, hotp};
+use crate::support::daemon::{NO_DELAY, Site};
 use crate::support::gateway::GatewayDouble;
 use crate::support::net::Http;
 

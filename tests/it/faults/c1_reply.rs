@@ -1,18 +1,15 @@
 //! Fault C1: what the wire says, the audit says, also where the policy's reply does not fit a packet.
 
-use oncegate::diagnostic::Severity;
-use oncegate::diagnostic::Source;
+use oncegate::diagnostic::{Severity, Source};
 use oncegate::model::kind::Kind;
 use oncegate::otp::Digits;
 use oncegate::policy::Policies;
 use oncegate::radius::attribute::Type;
-use oncegate::radius::dictionary::Dictionary;
-use oncegate::radius::dictionary::known_attribute;
+use oncegate::radius::dictionary::{Dictionary, known_attribute};
 use oncegate::radius::packet::Packet;
 use serde_json::json;
 
-use crate::support::lab::Heard;
-use crate::support::lab::Lab;
+use crate::support::lab::{Heard, Lab};
 
 fn policy(require: &str, reply: &str) -> String {
     format!("reject_delay = \"0s\"\n[[rule]]\nname = \"all\"\nrequire = [{require}]\n{reply}\n")

@@ -7,12 +7,10 @@ use std::time::Duration;
 use oncegate::model::kind::Kind;
 use oncegate::otp::Digits;
 use oncegate::radius::attribute::Type;
-use oncegate::service::admin::CredentialsPatch;
-use oncegate::service::admin::NewVerifier;
+use oncegate::service::admin::{CredentialsPatch, NewVerifier};
 use serde_json::json;
 
-use crate::support::lab::Heard;
-use crate::support::lab::Lab;
+use crate::support::lab::{Heard, Lab};
 
 const PASSWORD: &str = "correct horse 9";
 const INSIDE: &str = "10.1.2.3";

@@ -1,12 +1,9 @@
 //! Fault C4: the audit did not say what changed.
 
 use crate::support::codes::hotp;
-use crate::support::daemon::Daemon;
-use crate::support::daemon::Site;
-use serde_json::Value;
-use serde_json::json;
-use sha2::Digest as _;
-use sha2::Sha256;
+use crate::support::daemon::{Daemon, Site};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 const POLICY: &str = r#"
 reject_delay = "0s"

@@ -3,20 +3,13 @@
 
 use std::time::Duration;
 
-use oncegate::model::reason::Decision;
-use oncegate::model::reason::Reason;
+use oncegate::model::reason::{Decision, Reason};
 use oncegate::model::token::LifeCycle;
 use oncegate::secret::SecretString;
-use oncegate::service::admin::CredentialsPatch;
-use oncegate::service::admin::NewVerifier;
-use oncegate::service::admin::UserPatch;
+use oncegate::service::admin::{CredentialsPatch, NewVerifier, UserPatch};
 use serde_json::Value;
 
-use crate::support::explained::AWAY;
-use crate::support::explained::Ask;
-use crate::support::explained::House;
-use crate::support::explained::PIN;
-use crate::support::explained::key;
+use crate::support::explained::{AWAY, Ask, House, PIN, key};
 
 /// The next steps of an explanation: texts, and commands without the program's name.
 fn steps(house: &House, words: &[&str]) -> Vec<(String, Vec<String>)> {

@@ -9,35 +9,23 @@ use oncegate::model::kind::Kind;
 use oncegate::model::message::Medium;
 use oncegate::model::reason::Reason;
 use oncegate::model::token::LifeCycle;
-use oncegate::otp::Digits;
-use oncegate::otp::card;
-use oncegate::otp::recovery;
+use oncegate::otp::{Digits, card, recovery};
 use oncegate::policy::Policies;
 use oncegate::radius::attribute::Type;
 use oncegate::secret::SecretString;
 use oncegate::server::http::openapi;
-use oncegate::service::admin::CredentialsPatch;
-use oncegate::service::admin::Grant;
-use oncegate::service::admin::UserPatch;
+use oncegate::service::admin::{CredentialsPatch, Grant, UserPatch};
 use oncegate::service::inbound::Inbound;
 use oncegate::service::travel::Travel;
 use oncegate::store::WaiverKind;
 use oncegate::time::Clock as _;
-use serde_json::Value;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::daemon::Site;
 use crate::support::desk::Desk;
-use crate::support::expected::PASSWORD;
-use crate::support::expected::PIN;
-use crate::support::lab::Console;
-use crate::support::lab::Lab;
-use crate::support::lab::code_of;
-use crate::support::lab::key;
-use crate::support::postbox::Postbox;
-use crate::support::postbox::issued_token;
-use crate::support::postbox::octets;
-use crate::support::postbox::server_code;
+use crate::support::expected::{PASSWORD, PIN};
+use crate::support::lab::{Console, Lab, code_of, key};
+use crate::support::postbox::{Postbox, issued_token, octets, server_code};
 
 /// Policies by name; each has a NAS and an application of its own.
 const POLICIES: &[(&str, &str)] = &[

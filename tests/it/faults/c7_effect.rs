@@ -6,8 +6,7 @@ use oncegate::model::user_key::UserKey;
 use oncegate::service::effect::Means;
 use serde_json::Value;
 
-use crate::support::daemon::Site;
-use crate::support::daemon::command;
+use crate::support::daemon::{Site, command};
 use crate::support::explained::House;
 use crate::support::service::TestService;
 

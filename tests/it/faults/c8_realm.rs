@@ -5,11 +5,9 @@ use oncegate::otp::Digits;
 use oncegate::service::admin::ClientPatch;
 use serde_json::json;
 
-use crate::support::codes::RFC_SECRET;
-use crate::support::codes::hotp;
+use crate::support::codes::{RFC_SECRET, hotp};
 use crate::support::daemon::Site;
-use crate::support::lab::Lab;
-use crate::support::lab::code_of;
+use crate::support::lab::{Lab, code_of};
 
 const CORP: &str = "alice@corp";
 

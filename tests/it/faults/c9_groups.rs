@@ -5,8 +5,7 @@ use oncegate::model::kind::Kind;
 use oncegate::otp::Digits;
 use oncegate::policy::Policies;
 use oncegate::radius::attribute::Type;
-use oncegate::radius::dictionary::Dictionary;
-use oncegate::radius::dictionary::known_attribute;
+use oncegate::radius::dictionary::{Dictionary, known_attribute};
 use oncegate::radius::packet::Packet;
 use serde_json::json;
 

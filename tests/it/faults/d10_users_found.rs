@@ -2,15 +2,10 @@
 //! client and reason, and a time may be typed as people write it.
 
 use oncegate::model::client::Scope;
-use serde_json::Value;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::support::app::TestApp;
-use crate::support::app::ask;
-use crate::support::app::request;
-use crate::support::daemon::NO_DELAY;
-use crate::support::daemon::Site;
-use crate::support::daemon::command;
+use crate::support::app::{TestApp, ask, request};
+use crate::support::daemon::{NO_DELAY, Site, command};
 
 const KEY: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
 

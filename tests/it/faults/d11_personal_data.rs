@@ -6,8 +6,7 @@ use oncegate::model::kind::Kind;
 use oncegate::otp::Digits;
 use oncegate::radius::attribute::Type;
 use oncegate::radius::packet::Packet;
-use serde_json::Value;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::PathBuf;
 
 const NAME: &str = "Kim Canarydisplay";

@@ -2,8 +2,7 @@
 
 use std::process::Output;
 
-use crate::support::daemon::Site;
-use crate::support::daemon::command;
+use crate::support::daemon::{Site, command};
 use crate::support::terminal::Terminal;
 
 const KEY: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";

@@ -2,8 +2,7 @@
 
 use oncegate::model::kind::Kind;
 use oncegate::otp::Digits;
-use oncegate::service::admin::CredentialsPatch;
-use oncegate::service::admin::NewVerifier;
+use oncegate::service::admin::{CredentialsPatch, NewVerifier};
 use serde_json::json;
 
 use crate::support::lab::Lab;

@@ -4,8 +4,7 @@ use oncegate::model::kind::Kind;
 use oncegate::otp::Digits;
 use serde_json::json;
 
-use crate::support::lab::Heard;
-use crate::support::lab::Lab;
+use crate::support::lab::{Heard, Lab};
 
 const PASSWORD: &str = "correct horse 9";
 

@@ -3,12 +3,9 @@
 
 use oncegate::model::client::Scope;
 use oncegate::server::http::openapi;
-use serde_json::Value;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::support::app::TestApp;
-use crate::support::app::ask;
-use crate::support::app::request;
+use crate::support::app::{TestApp, ask, request};
 use crate::support::daemon::Site;
 
 const KEY: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";

@@ -3,11 +3,9 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::Command;
-use std::process::Output;
+use std::process::{Command, Output};
 
-use crate::support::daemon::Site;
-use crate::support::daemon::command;
+use crate::support::daemon::{Site, command};
 use crate::support::gateway::GatewayDouble;
 
 fn words(output: &Output) -> (i32, String, String) {

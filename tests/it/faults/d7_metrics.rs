@@ -1,22 +1,16 @@
 //! `/metrics` is read by the parsers of others, in both formats, and says what operators look for.
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
-use std::io::Read as _;
-use std::io::Write as _;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::Command;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::codes::hotp_of;
-use crate::support::codes::secret_of;
-use crate::support::daemon::Daemon;
-use crate::support::daemon::Site;
-use crate::support::net::Http;
-use crate::support::net::Radius;
+use crate::support::codes::{hotp_of, secret_of};
+use crate::support::daemon::{Daemon, Site};
+use crate::support::net::{Http, Radius};
 use crate::support::skip;
 
 const SECRET: &str = "shared-secret-of-the-nas";

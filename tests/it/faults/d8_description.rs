@@ -9,8 +9,7 @@ use axum::http::Request;
 use oncegate::model::client::Scope;
 use serde_json::Value;
 
-use crate::support::app::TestApp;
-use crate::support::app::send;
+use crate::support::app::{TestApp, send};
 
 /// Every operation: method, path, what is said about it.
 fn operations(document: &Value) -> Vec<(String, String, Value)> {

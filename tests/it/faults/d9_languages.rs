@@ -1,24 +1,16 @@
 //! Prompts and mails are in the user's language, and no prompt tells who exists.
 
 use oncegate::model::kind::Kind;
-use oncegate::model::message::Language;
-use oncegate::model::message::Medium;
+use oncegate::model::message::{Language, Medium};
 use oncegate::model::token::LifeCycle;
-use oncegate::notice::Catalogue;
-use oncegate::notice::Text;
+use oncegate::notice::{Catalogue, Text};
 use oncegate::service::Outcome;
 use oncegate::service::admin::UserPatch;
 use serde_json::json;
 
 use crate::support::daemon::Site;
-use crate::support::desk::About;
-use crate::support::desk::Desk;
-use crate::support::desk::PHONE;
-use crate::support::explained::AWAY;
-use crate::support::explained::Ask;
-use crate::support::explained::House;
-use crate::support::explained::PIN;
-use crate::support::explained::key;
+use crate::support::desk::{About, Desk, PHONE};
+use crate::support::explained::{AWAY, Ask, House, PIN, key};
 
 /// Whether a text is Korean.
 fn korean(text: &str) -> bool {

@@ -1,10 +1,7 @@
 //! Codes of the tokens that the tests enrol.
 
-use oncegate::otp::Algorithm;
-use oncegate::otp::Digits;
-use oncegate::otp::hotp;
-use oncegate::secret::OtpKey;
-use oncegate::secret::SecretBytes;
+use oncegate::otp::{Algorithm, Digits, hotp};
+use oncegate::secret::{OtpKey, SecretBytes};
 
 /// The key of RFC 4226 appendix D in base 32: `12345678901234567890`.
 pub(crate) const RFC_SECRET: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";

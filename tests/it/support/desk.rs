@@ -3,51 +3,29 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use oncegate::delivery::Deliveries;
-use oncegate::delivery::Parts;
-use oncegate::model::attempt::Attempt;
-use oncegate::model::attempt::Compared;
-use oncegate::model::attempt::Comparison;
-use oncegate::model::attempt::DriftRule;
-use oncegate::model::attempt::Finding;
-use oncegate::model::attempt::Success;
-use oncegate::model::audit::AuditRecord;
-use oncegate::model::audit::ChangeEvent;
-use oncegate::model::audit::Channel;
-use oncegate::model::audit::Event;
-use oncegate::model::audit::Purpose;
-use oncegate::model::device::Device;
-use oncegate::model::device::DeviceId;
+use oncegate::delivery::{Deliveries, Parts};
+use oncegate::model::attempt::{Attempt, Compared, Comparison, DriftRule, Finding, Success};
+use oncegate::model::audit::{AuditRecord, ChangeEvent, Channel, Event, Purpose};
+use oncegate::model::device::{Device, DeviceId};
 use oncegate::model::enrolment::Enrolment;
 use oncegate::model::id::Serial;
-use oncegate::model::issue::Issue;
-use oncegate::model::issue::Way;
+use oncegate::model::issue::{Issue, Way};
 use oncegate::model::kind::Kind;
 use oncegate::model::message::Language;
-use oncegate::model::token::LifeCycle;
-use oncegate::model::token::Token;
-use oncegate::model::token::TokenState;
+use oncegate::model::token::{LifeCycle, Token, TokenState};
 use oncegate::notice::notice;
-use oncegate::otp::Algorithm;
-use oncegate::otp::Digits;
-use oncegate::otp::Matches;
-use oncegate::otp::Period;
 use oncegate::otp::issued::Mark;
 use oncegate::otp::throttle::Lockout;
-use oncegate::secret::OtpKey;
-use oncegate::secret::SecretBytes;
+use oncegate::otp::{Algorithm, Digits, Matches, Period};
+use oncegate::secret::{OtpKey, SecretBytes};
 use oncegate::service::notices;
-use oncegate::store::Change;
-use oncegate::store::Outcome;
+use oncegate::store::{Change, Outcome};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::support::gateway::GatewayDouble;
-use crate::support::gateway::Names;
-use crate::support::gateway::config;
-use crate::support::lab::Lab;
-use crate::support::lab::key;
+use crate::support::gateway::{GatewayDouble, Names, config};
+use crate::support::lab::{Lab, key};
 
 /// Users are told all, by text message where possible.
 pub(crate) const ALL: &str = r#"

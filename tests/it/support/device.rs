@@ -1,7 +1,6 @@
 //! Devices in this process: keys, signed requests, tokens that wait for them.
 
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -10,32 +9,20 @@ use data_encoding::BASE64URL_NOPAD;
 use oncegate::model::device::DeviceId;
 use oncegate::model::enrolment::Enrolment;
 use oncegate::model::id::Serial;
-use oncegate::model::issue::Issue;
-use oncegate::model::issue::Way;
-use oncegate::model::issue::next_number;
+use oncegate::model::issue::{Issue, Way, next_number};
 use oncegate::model::kind::Kind;
-use oncegate::model::token::LifeCycle;
-use oncegate::model::token::Token;
-use oncegate::model::token::TokenState;
+use oncegate::model::token::{LifeCycle, Token, TokenState};
 use oncegate::model::user_key::UserKey;
-use oncegate::otp::Algorithm;
-use oncegate::otp::Digits;
-use oncegate::otp::Period;
 use oncegate::otp::issued::Mark;
-use oncegate::secret::Key256;
-use oncegate::secret::OtpKey;
-use oncegate::secret::SecretBytes;
+use oncegate::otp::{Algorithm, Digits, Period};
+use oncegate::secret::{Key256, OtpKey, SecretBytes};
 use oncegate::service::Service;
-use oncegate::signature::key::KeyAlgorithm;
-use oncegate::signature::key::SigningKey;
-use oncegate::signature::request::RequestView;
-use oncegate::signature::request::Scheme;
+use oncegate::signature::key::{KeyAlgorithm, SigningKey};
+use oncegate::signature::request::{RequestView, Scheme};
 use oncegate::signature::sign;
-use oncegate::store::By;
-use oncegate::store::Change;
+use oncegate::store::{By, Change};
 use oncegate::time::UnixTime;
-use serde_json::Value;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// A key, and nonces that never repeat.
 pub(crate) struct Phone {

@@ -2,16 +2,11 @@
 //! directory was not synced vanish, and after a chosen number of operations nothing works.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::io;
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+use std::{fmt, io};
 
 use oncegate::store::medium::Medium;
-use redb::Builder;
-use redb::Database;
-use redb::DatabaseError;
-use redb::StorageBackend;
+use redb::{Builder, Database, DatabaseError, StorageBackend};
 
 use crate::support::Random;
 

@@ -4,34 +4,21 @@
 //! every request, and knows a message by its header `X-Id`: the second copy is marked and answered
 //! like the first.
 
-use std::collections::HashMap;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::io::BufRead as _;
-use std::io::BufReader;
-use std::io::Read as _;
-use std::io::Write as _;
-use std::net::IpAddr;
-use std::net::SocketAddr;
-use std::net::TcpListener;
-use std::net::TcpStream;
-use std::sync::Arc;
-use std::sync::Condvar;
-use std::sync::Mutex;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use oncegate::config::Config;
-use oncegate::delivery::Deliveries;
-use oncegate::delivery::Parts;
 use oncegate::delivery::connect::Resolve;
+use oncegate::delivery::{Deliveries, Parts};
 use oncegate::diagnostic::Source;
-use oncegate::model::message::Language;
-use oncegate::model::message::Medium;
-use oncegate::model::message::Message;
+use oncegate::model::message::{Language, Medium, Message};
 use oncegate::secret::SecretString;
 use oncegate::service::courier::Delivering;
-use oncegate::time::FixedClock;
-use oncegate::time::UnixTime;
+use oncegate::time::{FixedClock, UnixTime};
 
 /// What a gateway does with a request.
 #[derive(Clone, Debug)]

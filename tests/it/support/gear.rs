@@ -4,19 +4,14 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use oncegate::radius::attribute::Type;
-use oncegate::radius::authenticator::RequestAuthenticator;
-use oncegate::radius::authenticator::SecretKeys;
-use oncegate::radius::encode::BuildError;
-use oncegate::radius::encode::MessageAuthenticator;
-use oncegate::radius::packet::Code;
-use oncegate::radius::packet::Packet;
-use oncegate::radius::password;
+use oncegate::radius::authenticator::{RequestAuthenticator, SecretKeys};
+use oncegate::radius::encode::{BuildError, MessageAuthenticator};
+use oncegate::radius::packet::{Code, Packet};
 use oncegate::radius::request::RequestBuilder;
-use oncegate::radius::verify;
+use oncegate::radius::{password, verify};
 use serde_json::Value;
 
-use crate::radius_dialogue::SECRET;
-use crate::radius_dialogue::keys;
+use crate::radius_dialogue::{SECRET, keys};
 use crate::support::lab::Heard;
 
 /// An Access-Request by PAP.

@@ -4,73 +4,46 @@
 //! Every policy has an API client and a RADIUS client of its own, named after it.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use oncegate::config::Limits;
 use oncegate::credential::Cost;
 use oncegate::diagnostic::Source;
-use oncegate::model::audit::DecisionEvent;
-use oncegate::model::audit::Event;
-use oncegate::model::client::Require;
-use oncegate::model::client::Scope;
+use oncegate::model::audit::{DecisionEvent, Event};
+use oncegate::model::client::{Require, Scope};
 use oncegate::model::kind::Kind;
 use oncegate::model::sealing::SealAlgorithm;
 use oncegate::model::user_key::UserKey;
-use oncegate::otp::Algorithm;
-use oncegate::otp::Digits;
-use oncegate::otp::Period;
-use oncegate::otp::hotp;
+use oncegate::otp::{Algorithm, Digits, Period, hotp};
 use oncegate::policy::Policies;
 use oncegate::radius::authenticator::SecretKeys;
 use oncegate::radius::dictionary::Dictionary;
 use oncegate::radius::request::RequestBuilder;
-use oncegate::secret::Key256;
-use oncegate::secret::OtpKey;
-use oncegate::secret::SecretBytes;
-use oncegate::secret::SecretString;
-use oncegate::secret::SystemEntropy;
+use oncegate::secret::{Key256, OtpKey, SecretBytes, SecretString, SystemEntropy};
 use oncegate::server::Info;
-use oncegate::server::http::App;
-use oncegate::server::http::local_router;
-use oncegate::server::http::router;
-use oncegate::server::http::serve_tcp;
-use oncegate::server::radius::Ingress;
-use oncegate::server::radius::Pipeline;
-use oncegate::server::radius::Received;
-use oncegate::server::radius::Settings;
-use oncegate::service::Service;
-use oncegate::service::admin::CredentialsPatch;
-use oncegate::service::admin::NewRadiusClient;
-use oncegate::service::admin::NewToken;
-use oncegate::service::admin::NewVerifier;
-use oncegate::service::admin::UserPatch;
-use oncegate::service::hashing;
-use oncegate::store::AuditQuery;
-use oncegate::store::By;
-use oncegate::store::Change;
-use oncegate::store::embedded::Embedded;
-use oncegate::store::embedded::Parts;
+use oncegate::server::http::{App, local_router, router, serve_tcp};
+use oncegate::server::radius::{Ingress, Pipeline, Received, Settings};
+use oncegate::service::admin::{
+    CredentialsPatch, NewRadiusClient, NewToken, NewVerifier, UserPatch,
+};
+use oncegate::service::{Service, hashing};
+use oncegate::store::embedded::{Embedded, Parts};
 use oncegate::store::medium::Memory;
-use oncegate::time::FixedClock;
-use oncegate::time::UnixTime;
+use oncegate::store::{AuditQuery, By, Change};
+use oncegate::time::{FixedClock, UnixTime};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::radius_dialogue::SECRET;
-use crate::radius_dialogue::keys;
+use crate::radius_dialogue::{SECRET, keys};
 use crate::support::app;
 use crate::support::explained::run_at;
-use crate::support::gear::access_request;
-use crate::support::gear::heard;
-use crate::support::gear::request_of;
+use crate::support::gear::{access_request, heard, request_of};
 
 /// When every lab begins: the first second of a TOTP step.
 pub(crate) const START: UnixTime = UnixTime::from_secs(1_795_000_020);

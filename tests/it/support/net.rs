@@ -1,26 +1,17 @@
 //! Askers over real sockets.
 
-use std::io::BufRead;
-use std::io::BufReader;
-use std::io::Read;
-use std::io::Write;
-use std::net::SocketAddr;
-use std::net::TcpStream;
-use std::net::UdpSocket;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use oncegate::radius::attribute::Type;
-use oncegate::radius::authenticator::RequestAuthenticator;
-use oncegate::radius::authenticator::SecretKeys;
+use oncegate::radius::authenticator::{RequestAuthenticator, SecretKeys};
 use oncegate::radius::encode::MessageAuthenticator;
-use oncegate::radius::packet::Code;
-use oncegate::radius::packet::Packet;
+use oncegate::radius::packet::{Code, Packet};
 use oncegate::radius::request::RequestBuilder;
 use oncegate::radius::verify;
-use oncegate::secret::SecretBytes;
-use oncegate::secret::SharedSecret;
-use serde_json::Value;
-use serde_json::json;
+use oncegate::secret::{SecretBytes, SharedSecret};
+use serde_json::{Value, json};
 
 /// One HTTP connection that is kept.
 pub(crate) struct Http {

@@ -1,13 +1,9 @@
 //! A courier that delivers to the test.
 
-use oncegate::model::message::Medium;
-use oncegate::model::message::Message;
-use oncegate::service::courier::Courier;
-use oncegate::service::courier::Delivered;
-use oncegate::service::courier::Delivering;
-use oncegate::service::courier::DeliveryError;
-use oncegate::service::courier::GatewayStatus;
-use oncegate::service::courier::Undeliverable;
+use oncegate::model::message::{Medium, Message};
+use oncegate::service::courier::{
+    Courier, Delivered, Delivering, DeliveryError, GatewayStatus, Undeliverable,
+};
 use tokio::sync::mpsc;
 
 /// Takes every message.

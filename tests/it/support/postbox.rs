@@ -1,38 +1,25 @@
 //! A courier that keeps what it is given, and tokens whose codes it carries.
 
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use oncegate::model::enrolment::Enrolment;
 use oncegate::model::id::Serial;
-use oncegate::model::issue::Issue;
-use oncegate::model::issue::Way;
-use oncegate::model::issue::next_number;
+use oncegate::model::issue::{Issue, Way, next_number};
 use oncegate::model::kind::Kind;
-use oncegate::model::message::Medium;
-use oncegate::model::message::Message;
-use oncegate::model::token::LifeCycle;
-use oncegate::model::token::Token;
-use oncegate::model::token::TokenState;
-use oncegate::otp::Algorithm;
-use oncegate::otp::Digits;
-use oncegate::otp::Period;
+use oncegate::model::message::{Medium, Message};
+use oncegate::model::token::{LifeCycle, Token, TokenState};
 use oncegate::otp::issued::Mark;
 use oncegate::otp::recovery::Used;
-use oncegate::secret::OtpKey;
-use oncegate::secret::SecretBytes;
-use oncegate::service::courier::Courier;
-use oncegate::service::courier::Delivered;
-use oncegate::service::courier::Delivering;
-use oncegate::service::courier::DeliveryError;
-use oncegate::service::courier::GatewayStatus;
-use oncegate::service::courier::Undeliverable;
+use oncegate::otp::{Algorithm, Digits, Period};
+use oncegate::secret::{OtpKey, SecretBytes};
+use oncegate::service::courier::{
+    Courier, Delivered, Delivering, DeliveryError, GatewayStatus, Undeliverable,
+};
 use oncegate::store::Change;
 use tokio::sync::Notify;
 
-use crate::support::lab::Lab;
-use crate::support::lab::key;
+use crate::support::lab::{Lab, key};
 
 /// Keeps every message.
 #[derive(Default)]

@@ -2,10 +2,7 @@
 
 use std::path::Path;
 
-use redb::Database;
-use redb::ReadableDatabase as _;
-use redb::ReadableTable as _;
-use redb::TableDefinition;
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 
 /// Keys and stored values of a table.
 pub(crate) fn all(dir: &Path, table: &str) -> Vec<(Vec<u8>, Vec<u8>)> {

@@ -1,8 +1,6 @@
 //! Keys and nonces of our choice for the ciphers that seal secrets.
 
-use oncegate::secret::Entropy;
-use oncegate::secret::EntropyError;
-use oncegate::secret::Key256;
+use oncegate::secret::{Entropy, EntropyError, Key256};
 use oncegate::store::seal::cipher::Keys;
 use zeroize::Zeroizing;
 

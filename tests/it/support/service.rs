@@ -9,29 +9,16 @@ use oncegate::model::kind::Kind;
 use oncegate::model::sealing::SealAlgorithm;
 use oncegate::model::token::Token;
 use oncegate::model::user_key::UserKey;
-use oncegate::otp::Algorithm;
-use oncegate::otp::Digits;
-use oncegate::otp::Period;
-use oncegate::otp::hotp;
+use oncegate::otp::{Algorithm, Digits, Period, hotp};
 use oncegate::policy::Policies;
-use oncegate::radius::dictionary::Dictionary;
-use oncegate::radius::dictionary::known_attribute;
-use oncegate::secret::Key256;
-use oncegate::secret::OtpKey;
-use oncegate::secret::SecretBytes;
-use oncegate::secret::SecretString;
-use oncegate::secret::SystemEntropy;
+use oncegate::radius::dictionary::{Dictionary, known_attribute};
+use oncegate::secret::{Key256, OtpKey, SecretBytes, SecretString, SystemEntropy};
 use oncegate::service::Service;
-use oncegate::service::admin::NewRadiusClient;
-use oncegate::service::admin::NewToken;
-use oncegate::service::admin::UserPatch;
-use oncegate::store::AuditQuery;
-use oncegate::store::By;
-use oncegate::store::embedded::Embedded;
-use oncegate::store::embedded::Parts;
+use oncegate::service::admin::{NewRadiusClient, NewToken, UserPatch};
+use oncegate::store::embedded::{Embedded, Parts};
 use oncegate::store::medium::Memory;
-use oncegate::time::FixedClock;
-use oncegate::time::UnixTime;
+use oncegate::store::{AuditQuery, By};
+use oncegate::time::{FixedClock, UnixTime};
 
 /// A service and its clock.
 pub(crate) struct TestService {

@@ -4,41 +4,23 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use oncegate::model::attempt::Attempt;
-use oncegate::model::attempt::Compared;
-use oncegate::model::attempt::Comparison;
-use oncegate::model::attempt::DriftRule;
-use oncegate::model::attempt::Finding;
-use oncegate::model::attempt::Settlement;
-use oncegate::model::attempt::Success;
-use oncegate::model::audit::Channel;
-use oncegate::model::audit::Purpose;
-use oncegate::model::id::RequestId;
-use oncegate::model::id::Serial;
+use oncegate::model::attempt::{
+    Attempt, Compared, Comparison, DriftRule, Finding, Settlement, Success,
+};
+use oncegate::model::audit::{Channel, Purpose};
+use oncegate::model::id::{RequestId, Serial};
 use oncegate::model::kind::Kind;
 use oncegate::model::sealing::SealAlgorithm;
-use oncegate::model::token::LifeCycle;
-use oncegate::model::token::Token;
-use oncegate::model::token::TokenState;
+use oncegate::model::token::{LifeCycle, Token, TokenState};
 use oncegate::model::user::User;
 use oncegate::model::user_key::UserKey;
-use oncegate::otp::Algorithm;
-use oncegate::otp::Digits;
-use oncegate::otp::Matches;
-use oncegate::otp::Period;
 use oncegate::otp::throttle::Lockout;
-use oncegate::secret::Key256;
-use oncegate::secret::SystemEntropy;
-use oncegate::store::By;
-use oncegate::store::Change;
-use oncegate::store::Outcome;
-use oncegate::store::Store;
-use oncegate::store::StoreError;
-use oncegate::store::embedded::Embedded;
-use oncegate::store::embedded::Parts;
+use oncegate::otp::{Algorithm, Digits, Matches, Period};
+use oncegate::secret::{Key256, SystemEntropy};
+use oncegate::store::embedded::{Embedded, Parts};
 use oncegate::store::medium::Medium;
-use oncegate::time::FixedClock;
-use oncegate::time::UnixTime;
+use oncegate::store::{By, Change, Outcome, Store, StoreError};
+use oncegate::time::{FixedClock, UnixTime};
 
 /// The time at which the tests play.
 pub(crate) const NOW: UnixTime = UnixTime::from_secs(1_795_000_000);

@@ -1,21 +1,13 @@
 //! A command of the binary at a pseudo-terminal: what a person types and sees.
 
 use std::fs::File;
-use std::io::Read as _;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::fd::AsFd as _;
-use std::process::Child;
-use std::process::Command;
-use std::process::ExitStatus;
-use std::process::Stdio;
+use std::process::{Child, Command, ExitStatus, Stdio};
 
-use nix::poll::PollFd;
-use nix::poll::PollFlags;
-use nix::poll::PollTimeout;
-use nix::poll::poll;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::openpty;
-use nix::sys::termios::LocalFlags;
-use nix::sys::termios::tcgetattr;
+use nix::sys::termios::{LocalFlags, tcgetattr};
 
 /// A command whose standard input, output and error are one terminal.
 pub(crate) struct Terminal {

@@ -4,38 +4,27 @@ use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Context;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use axum::Extension;
-use axum::body::Body;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::http::header;
-use axum::response::IntoResponse;
-use axum::response::Response;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use hyper::body::Frame;
-use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::mpsc;
+use tokio::sync::{broadcast, mpsc};
 
 use crate::api;
 use crate::api::Problem;
 use crate::model::audit::AuditRecord;
-use crate::model::client::Access;
-use crate::model::client::Client;
+use crate::model::client::{Access, Client};
 use crate::model::user_key::UserKey;
-use crate::server::http::App;
-use crate::server::http::admin::SeqPath;
-use crate::server::http::admin::limit;
-use crate::server::http::answer;
-use crate::server::http::body::Json;
-use crate::server::http::body::Query;
+use crate::server::http::admin::{SeqPath, limit};
+use crate::server::http::body::{Json, Query};
 use crate::server::http::error::Failure;
-use crate::server::http::forms;
-use crate::store::AuditQuery;
-use crate::store::By;
+use crate::server::http::{App, answer, forms};
+use crate::store::{AuditQuery, By};
 use crate::time::UnixTime;
 
 /// Audit records, newest first, a page at a time.

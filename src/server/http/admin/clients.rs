@@ -10,31 +10,15 @@ use axum::response::Response;
 use ipnet::IpNet;
 
 use crate::api;
-use crate::api::ClientCreate;
-use crate::api::Problem;
+use crate::api::{ClientCreate, Problem};
 use crate::diagnostic::units;
-use crate::model::client::Access;
-use crate::model::client::Client;
-use crate::model::client::Require;
-use crate::model::client::Scope;
+use crate::model::client::{Access, Client, Require, Scope};
 use crate::secret::SecretString;
-use crate::server::http::App;
-use crate::server::http::admin::IfMatch;
-use crate::server::http::admin::NamePath;
-use crate::server::http::admin::conditional;
-use crate::server::http::admin::damaged;
-use crate::server::http::admin::limit;
-use crate::server::http::admin::tell;
-use crate::server::http::admin::word;
-use crate::server::http::answer;
-use crate::server::http::body::Json;
-use crate::server::http::body::OptionalJson;
-use crate::server::http::body::Query;
+use crate::server::http::admin::{IfMatch, NamePath, conditional, damaged, limit, tell, word};
+use crate::server::http::body::{Json, OptionalJson, Query};
 use crate::server::http::error::Failure;
-use crate::server::http::forms;
-use crate::service::admin::AdminError;
-use crate::service::admin::ClientPatch;
-use crate::service::admin::NewRadiusClient;
+use crate::server::http::{App, answer, forms};
+use crate::service::admin::{AdminError, ClientPatch, NewRadiusClient};
 use crate::store::By;
 
 /// Clients, a page at a time.

@@ -10,14 +10,11 @@ use axum::response::Response;
 
 use crate::api;
 use crate::api::Problem;
-use crate::server::http::App;
 use crate::server::http::admin::time;
-use crate::server::http::answer;
-use crate::server::http::body::Json;
-use crate::server::http::body::Query;
+use crate::server::http::body::{Json, Query};
 use crate::server::http::caller::Caller;
 use crate::server::http::error::Failure;
-use crate::server::http::forms;
+use crate::server::http::{App, answer, forms};
 use crate::service::admin::Lend;
 use crate::service::effect::Means;
 use crate::store::By;

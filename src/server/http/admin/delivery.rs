@@ -8,18 +8,14 @@ use axum::response::Response;
 
 use crate::api;
 use crate::api::Problem;
-use crate::model::message::Medium;
-use crate::model::message::Message;
+use crate::model::message::{Medium, Message};
 use crate::notice::Text;
 use crate::secret::SecretString;
-use crate::server::http::App;
-use crate::server::http::admin::NamePath;
-use crate::server::http::admin::word;
-use crate::server::http::answer;
+use crate::server::http::admin::{NamePath, word};
 use crate::server::http::body::Json;
 use crate::server::http::error::Failure;
-use crate::service::courier::DeliveryError;
-use crate::service::courier::GatewayStatus;
+use crate::server::http::{App, answer};
+use crate::service::courier::{DeliveryError, GatewayStatus};
 
 /// Gateways and how they are.
 #[utoipa::path(

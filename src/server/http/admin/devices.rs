@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::FromRequestParts;
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
@@ -12,15 +11,10 @@ use axum::response::Response;
 use crate::api;
 use crate::api::Problem;
 use crate::model::device::DeviceId;
-use crate::server::http::App;
-use crate::server::http::admin::segment;
-use crate::server::http::admin::tell;
-use crate::server::http::admin::user_key;
-use crate::server::http::answer;
-use crate::server::http::body::Json;
-use crate::server::http::body::Query;
+use crate::server::http::admin::{segment, tell, user_key};
+use crate::server::http::body::{Json, Query};
 use crate::server::http::error::Failure;
-use crate::server::http::forms;
+use crate::server::http::{App, answer, forms};
 use crate::service::admin::AdminError;
 use crate::store::By;
 

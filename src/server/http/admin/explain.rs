@@ -7,35 +7,22 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::api;
-use crate::api::Problem;
-use crate::api::explain as form;
-use crate::model::audit::AuditRecord;
-use crate::model::audit::Event;
+use crate::api::{Problem, explain as form};
+use crate::model::audit::{AuditRecord, Event};
 use crate::model::id::RequestId;
 use crate::model::reason::Reason;
 use crate::otp::throttle::Throttle;
 use crate::policy::METHODS;
-use crate::server::http::App;
-use crate::server::http::admin::NamePath;
-use crate::server::http::admin::tell;
-use crate::server::http::answer;
+use crate::server::http::admin::{NamePath, tell};
 use crate::server::http::body::Json;
 use crate::server::http::error::Failure;
-use crate::server::http::forms;
-use crate::service::explain::Counters;
-use crate::service::explain::Foresight;
-use crate::service::explain::Person;
-use crate::service::explain::Situation;
-use crate::service::explain::Step;
-use crate::service::explain::Story;
-use crate::service::explain::Supposed;
-use crate::service::explain::counts_as_used;
-use crate::service::explain::demand::Asked;
-use crate::service::explain::demand::FormShown;
-use crate::service::explain::demand::TokenShown;
-use crate::service::explain::past::TokenThen;
-use crate::service::explain::past::changed;
+use crate::server::http::{App, answer, forms};
+use crate::service::explain::demand::{Asked, FormShown, TokenShown};
+use crate::service::explain::past::{TokenThen, changed};
 use crate::service::explain::rules::RuleShown;
+use crate::service::explain::{
+    Counters, Foresight, Person, Situation, Step, Story, Supposed, counts_as_used,
+};
 use crate::time::UnixTime;
 
 /// Why was it decided so?

@@ -10,16 +10,11 @@ use axum::response::Response;
 use crate::api;
 use crate::api::Problem;
 use crate::model::id::Serial;
-use crate::server::http::App;
-use crate::server::http::admin::tokens;
-use crate::server::http::admin::user_key;
-use crate::server::http::answer;
+use crate::server::http::admin::{tokens, user_key};
 use crate::server::http::body::LargeJson;
 use crate::server::http::error::Failure;
-use crate::service::admin::About;
-use crate::service::admin::AdminError;
-use crate::service::admin::Existing;
-use crate::service::admin::ImportRow;
+use crate::server::http::{App, answer};
+use crate::service::admin::{About, AdminError, Existing, ImportRow};
 use crate::store::By;
 
 /// Makes many users and tokens: all of a batch or, where a row is refused, none.

@@ -8,17 +8,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::FromRequestParts;
-use axum::extract::Path;
-use axum::extract::Request;
-use axum::extract::State;
-use axum::http::HeaderMap;
-use axum::http::Method;
-use axum::http::header;
+use axum::extract::{FromRequestParts, Path, Request, State};
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
-use axum::response::IntoResponse;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -45,8 +39,7 @@ mod tokens;
 mod users;
 mod waivers;
 
-pub(super) use enrolment::Ways;
-pub(super) use enrolment::form as offered;
+pub(super) use enrolment::{Ways, form as offered};
 
 pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()

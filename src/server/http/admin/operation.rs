@@ -9,14 +9,11 @@ use axum::response::Response;
 
 use crate::api;
 use crate::api::Problem;
-use crate::model::reason::Decision;
-use crate::model::reason::Reason;
-use crate::server::http::App;
+use crate::model::reason::{Decision, Reason};
 use crate::server::http::admin::user_key;
-use crate::server::http::answer;
 use crate::server::http::body::Query;
 use crate::server::http::error::Failure;
-use crate::server::http::forms;
+use crate::server::http::{App, answer, forms};
 use crate::store::By;
 
 /// How the server is.

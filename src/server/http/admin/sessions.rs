@@ -8,15 +8,11 @@ use axum::response::Response;
 
 use crate::api;
 use crate::api::Problem;
-use crate::model::session::Session;
-use crate::model::session::SessionKey;
-use crate::server::http::App;
-use crate::server::http::admin::limit;
-use crate::server::http::admin::user_key;
-use crate::server::http::answer;
+use crate::model::session::{Session, SessionKey};
+use crate::server::http::admin::{limit, user_key};
 use crate::server::http::body::Query;
 use crate::server::http::error::Failure;
-use crate::server::http::forms;
+use crate::server::http::{App, answer, forms};
 
 /// Sessions, a page at a time.
 #[utoipa::path(

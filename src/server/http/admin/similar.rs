@@ -5,10 +5,8 @@
 
 use std::sync::Arc;
 
-use axum::extract::Request;
-use axum::extract::State;
-use axum::http::HeaderValue;
-use axum::http::header;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
@@ -16,8 +14,7 @@ use crate::api::Problem;
 use crate::diagnostic::shell;
 use crate::model::id::Serial;
 use crate::model::user_key::UserKey;
-use crate::server::http::App;
-use crate::server::http::answer;
+use crate::server::http::{App, answer};
 
 /// What was named and is on no record.
 #[derive(Clone, Debug)]

@@ -6,14 +6,11 @@
 use ipnet::IpNet;
 
 use crate::diagnostic::shell;
-use crate::model::client::Access;
-use crate::model::client::is_client_name;
+use crate::model::client::{Access, is_client_name};
 use crate::model::id::Serial;
 use crate::model::kind::Kind;
 use crate::model::reason::Reason;
-use crate::model::token::LifeCycle;
-use crate::model::token::Token;
-use crate::model::token::TokenState;
+use crate::model::token::{LifeCycle, Token, TokenState};
 use crate::model::user_key::UserKey;
 use crate::server::http::App;
 use crate::server::http::admin::similar::Unknown;

@@ -11,17 +11,13 @@ use crate::api;
 use crate::api::Problem;
 use crate::model::user::User;
 use crate::model::user_key::UserKey;
-use crate::server::http::App;
-use crate::server::http::admin::UserPath;
-use crate::server::http::admin::time;
-use crate::server::http::answer;
+use crate::server::http::admin::{UserPath, time};
 use crate::server::http::body::Json;
 use crate::server::http::error::Failure;
-use crate::server::http::forms;
+use crate::server::http::{App, answer, forms};
 use crate::service::admin::Grant;
 use crate::service::effect::Means;
-use crate::store::By;
-use crate::store::WaiverKind;
+use crate::store::{By, WaiverKind};
 
 /// For at most 24 hours, what the user has is not asked for where a rule also asks for what the
 /// user knows.

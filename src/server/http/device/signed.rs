@@ -9,36 +9,23 @@
 
 use std::sync::Arc;
 
-use axum::extract::FromRequest;
-use axum::extract::Request;
-use axum::http::HeaderMap;
-use axum::http::Method;
-use axum::http::Uri;
-use axum::http::header;
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderMap, Method, Uri, header};
 use data_encoding::BASE64URL_NOPAD;
 use serde::de::DeserializeOwned;
-use sha2::Digest;
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::config::HTTP_BODY;
-use crate::model::device::Device;
-use crate::model::device::DeviceCall;
-use crate::model::device::DeviceId;
-use crate::server::http::App;
-use crate::server::http::body;
+use crate::model::device::{Device, DeviceCall, DeviceId};
 use crate::server::http::caller::Arrival;
 use crate::server::http::error::Failure;
+use crate::server::http::{App, body};
 use crate::service::devices::Asking;
-use crate::signature::SignatureError;
-use crate::signature::key::KeyAlgorithm;
-use crate::signature::key::PublicKey;
-use crate::signature::request::RequestView;
-use crate::signature::request::Scheme;
-use crate::signature::verify;
-use crate::signature::verify::Claimed;
-use crate::signature::verify::Requirements;
-use crate::signature::verify::Verified;
+use crate::signature::key::{KeyAlgorithm, PublicKey};
+use crate::signature::request::{RequestView, Scheme};
+use crate::signature::verify::{Claimed, Requirements, Verified};
+use crate::signature::{SignatureError, verify};
 use crate::time::UnixTime;
 
 /// A request as it arrived, its body read.

@@ -8,8 +8,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::exemplar::Exemplar;
 
 use crate::service::Service;
-use crate::service::courier::BreakerState;
-use crate::service::courier::GatewayStatus;
+use crate::service::courier::{BreakerState, GatewayStatus};
 use crate::service::latency::Read;
 use crate::service::locks::Locked;
 

@@ -5,8 +5,7 @@
 
 use std::fmt::Write as _;
 
-use axum::http::HeaderMap;
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 
 /// A text format.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
