@@ -43,11 +43,22 @@
 //! 2     signature   yes   0 1
 //! 3     store       no    0 1
 //! 4     service     no    0 1 3
-//! 5     delivery    no    0 1 2 4
+//! 5     net         no    0 1 2
+//! 5     delivery    no    0 1 2 4 net
 //! 5     server      no    0 1 2 3 4
 //! 6     daemon      no    0 1 2 3 4 5
-//! 6     cli         no    0 1 2 3 4 5 daemon
+//! 6     load        no    0 1 2 5 cli
+//! 6     phone       no    0 1 2 5 cli
+//! 6     cli         no    0 1 2 3 4 5 daemon load phone
 //! ```
+
+/// Appends formatted text to a `String`, which cannot fail.
+macro_rules! push {
+    ($to:expr, $($text:tt)*) => {{
+        use std::fmt::Write as _;
+        let _ = write!($to, $($text)*);
+    }};
+}
 
 // Base
 pub mod diagnostic;
@@ -79,8 +90,12 @@ pub mod service;
 
 // Sockets
 pub mod delivery;
+pub mod net;
 pub mod server;
 
 // Top
 pub mod cli;
 pub mod daemon;
+#[cfg(feature = "bench")]
+mod load;
+mod phone;

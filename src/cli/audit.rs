@@ -8,12 +8,13 @@ use serde_json::json;
 
 use crate::api;
 use crate::api::{AuditChain, AuditEvent, AuditRecord, FieldChange};
+use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::{Table, local_time, or_dash, printable};
 use crate::cli::transport::{Transport, admin, with_query};
 use crate::cli::user::PAGE;
 use crate::cli::words::Whose;
-use crate::cli::{Context, changes, input, output, when};
+use crate::cli::{changes, input, output, when};
 use crate::diagnostic::did_you_mean;
 use crate::model::id::RequestId;
 use crate::model::reason::Reason;

@@ -8,12 +8,13 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::api::{Client as Record, ClientChange, ClientCreated, Clients};
+use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::input::Ask;
 use crate::cli::output::{Table, joined, local_time, or_dash, printable};
 use crate::cli::transport::{Transport, admin, next_page, with_query};
 use crate::cli::user::PAGE;
-use crate::cli::{Context, hints, input, output};
+use crate::cli::{hints, input, output};
 use crate::diagnostic::units;
 use crate::secret::SecretString;
 

@@ -18,7 +18,7 @@ use crate::otpauth;
 use crate::secret::{OtpKey, SecretString};
 
 /// The names, in the order of the constants below.
-pub(super) const NAMES: [&str; 16] = [
+pub(crate) const NAMES: [&str; 16] = [
     "user",
     "realm",
     "groups",
@@ -36,32 +36,32 @@ pub(super) const NAMES: [&str; 16] = [
     "display_name",
     "name",
 ];
-pub(super) const USER: usize = 0;
+pub(crate) const USER: usize = 0;
 const REALM: usize = 1;
-pub(super) const GROUPS: usize = 2;
-pub(super) const PHONE: usize = 3;
-pub(super) const EMAIL: usize = 4;
-pub(super) const CLASS: usize = 5;
-pub(super) const KIND: usize = 6;
-pub(super) const SECRET: usize = 7;
-pub(super) const ALGORITHM: usize = 8;
-pub(super) const DIGITS: usize = 9;
-pub(super) const PERIOD: usize = 10;
-pub(super) const COUNTER: usize = 11;
-pub(super) const SERIAL: usize = 12;
-pub(super) const PASSWORD: usize = 13;
+pub(crate) const GROUPS: usize = 2;
+pub(crate) const PHONE: usize = 3;
+pub(crate) const EMAIL: usize = 4;
+pub(crate) const CLASS: usize = 5;
+pub(crate) const KIND: usize = 6;
+pub(crate) const SECRET: usize = 7;
+pub(crate) const ALGORITHM: usize = 8;
+pub(crate) const DIGITS: usize = 9;
+pub(crate) const PERIOD: usize = 10;
+pub(crate) const COUNTER: usize = 11;
+pub(crate) const SERIAL: usize = 12;
+pub(crate) const PASSWORD: usize = 13;
 const DISPLAY_NAME: usize = 14;
 /// The same, as other programs call it.
 const NAME: usize = 15;
 
 /// The name as people write it.
-pub(super) fn display_name<'a>(row: &Row<'a>) -> Option<&'a str> {
+pub(crate) fn display_name<'a>(row: &Row<'a>) -> Option<&'a str> {
     row.get(DISPLAY_NAME).or_else(|| row.get(NAME))
 }
 
 /// What proves a user.
 #[derive(Debug)]
-pub(super) enum Factor {
+pub(crate) enum Factor {
     /// Codes by counter, from this one on.
     Hotp {
         key: OtpKey,
@@ -76,7 +76,7 @@ pub(super) enum Factor {
 }
 
 /// The user's name as one types it: `name`, or `name@realm` where the row names a realm.
-pub(super) fn user_name(row: &Row<'_>) -> Result<String, &'static str> {
+pub(crate) fn user_name(row: &Row<'_>) -> Result<String, &'static str> {
     let name = row.get(USER).ok_or("user: empty")?;
     Ok(match row.get(REALM) {
         Some(realm) => format!("{name}@{realm}"),
@@ -85,7 +85,7 @@ pub(super) fn user_name(row: &Row<'_>) -> Result<String, &'static str> {
 }
 
 /// The user as we name people: canonical, in the realm of the row.
-pub(super) fn user_key(row: &Row<'_>) -> Result<UserKey, String> {
+pub(crate) fn user_key(row: &Row<'_>) -> Result<UserKey, String> {
     let name = row.get(USER).ok_or("user: empty")?;
     let key = UserKey::parse(name).map_err(|why| format!("user: {why}"))?;
     let Some(realm) = row.get(REALM) else {
@@ -101,7 +101,7 @@ pub(super) fn user_key(row: &Row<'_>) -> Result<UserKey, String> {
 
 /// The factor of a row; `None` where it has neither a key nor a password. All that is wrong with it is
 /// said at once.
-pub(super) fn factor(row: &Row<'_>) -> Result<Option<Factor>, Vec<String>> {
+pub(crate) fn factor(row: &Row<'_>) -> Result<Option<Factor>, Vec<String>> {
     let Some(secret) = row.get(SECRET) else {
         let password = row.get(PASSWORD).map(SecretString::from);
         return Ok(password.map(Factor::Password));

@@ -6,8 +6,9 @@ use clap::Args;
 use clap_complete::Shell;
 use serde_json::json;
 
+use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
-use crate::cli::{Context, words};
+use crate::cli::words;
 
 /// Print completions for a shell
 #[derive(Debug, Args)]

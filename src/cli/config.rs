@@ -4,10 +4,11 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use crate::api::Reload;
+use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::Table;
 use crate::cli::transport::{Transport, admin};
-use crate::cli::{Context, policy, reload};
+use crate::cli::{policy, reload};
 use crate::config::{EffectiveValue, Origin};
 use crate::daemon;
 use crate::daemon::{Site, StartError};

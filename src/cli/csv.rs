@@ -21,7 +21,7 @@ use crate::cli::output::count;
 use crate::diagnostic::did_you_mean;
 
 /// A file whose first line was understood.
-pub(super) struct Reader<R> {
+pub(crate) struct Reader<R> {
     from: R,
     line: Zeroizing<String>,
     /// The fields of the present line one after the other, without quotes.
@@ -45,17 +45,17 @@ pub(super) struct Reader<R> {
 
 /// What is wrong, and in which line.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Fault {
+pub(crate) struct Fault {
     /// From 1.
-    pub(super) line: u64,
+    pub(crate) line: u64,
     /// The character where it is wrong, from 1, where that is known.
-    pub(super) column: Option<usize>,
+    pub(crate) column: Option<usize>,
     /// One sentence without a full stop.
-    pub(super) what: String,
+    pub(crate) what: String,
 }
 
 impl Fault {
-    pub(super) fn new(line: u64, what: impl Into<String>) -> Self {
+    pub(crate) fn new(line: u64, what: impl Into<String>) -> Self {
         Self {
             line,
             column: None,
@@ -66,7 +66,7 @@ impl Fault {
 
 /// What to do about columns that are not known.
 #[derive(Clone, Debug, Default)]
-pub(super) enum Ignore {
+pub(crate) enum Ignore {
     /// They are a fault: a misspelt name would leave a column out in silence.
     #[default]
     Nothing,
@@ -90,9 +90,9 @@ impl Ignore {
 
 /// One line below the heading.
 #[derive(Clone, Copy)]
-pub(super) struct Row<'a> {
+pub(crate) struct Row<'a> {
     /// Its number in the file, from 1.
-    pub(super) line: u64,
+    pub(crate) line: u64,
     raw: &'a str,
     starts: &'a [usize],
     text: &'a str,
@@ -102,13 +102,13 @@ pub(super) struct Row<'a> {
 
 impl<'a> Row<'a> {
     /// Octets of all fields.
-    pub(super) const fn length(&self) -> usize {
+    pub(crate) const fn length(&self) -> usize {
         self.text.len()
     }
 
     /// The field of a column, by the column's index in what [`Reader::open`] was given, without
     /// space around it; `None` where the file has no such column or the field is empty.
-    pub(super) fn get(&self, column: usize) -> Option<&'a str> {
+    pub(crate) fn get(&self, column: usize) -> Option<&'a str> {
         let index = (*self.places.get(column)?)?;
         let end = *self.ends.get(index)?;
         let start = match index.checked_sub(1) {
@@ -121,7 +121,7 @@ impl<'a> Row<'a> {
 
 impl Row<'_> {
     /// A fault of this row, at the field of the column by whose name it begins (`secret: ..`).
-    pub(super) fn fault(&self, columns: &[&str], what: impl Into<String>) -> Fault {
+    pub(crate) fn fault(&self, columns: &[&str], what: impl Into<String>) -> Fault {
         let what = what.into();
         let name = what.split(':').next().unwrap_or_default();
         let index = columns.iter().position(|column| *column == name);
@@ -138,7 +138,7 @@ impl Row<'_> {
 impl<R: BufRead> Reader<R> {
     /// Reads the heading. `columns` are the names that are understood. Where the first line names
     /// none of them, `without` says which columns such a file has, if it may have no heading at all.
-    pub(super) fn open(
+    pub(crate) fn open(
         from: R,
         columns: &[&str],
         without: &[&str],
@@ -214,7 +214,7 @@ impl<R: BufRead> Reader<R> {
     }
 
     /// Columns of the heading that are left out because the caller said so.
-    pub(super) fn ignored(&self) -> &[String] {
+    pub(crate) fn ignored(&self) -> &[String] {
         &self.ignored
     }
 
@@ -231,18 +231,18 @@ impl<R: BufRead> Reader<R> {
     }
 
     /// The number of the line that was read last; of the heading before the first row.
-    pub(super) const fn line(&self) -> u64 {
+    pub(crate) const fn line(&self) -> u64 {
         self.number
     }
 
     /// Whether the file has this column, by its index.
-    pub(super) fn has(&self, column: usize) -> bool {
+    pub(crate) fn has(&self, column: usize) -> bool {
         self.places.get(column).is_some_and(Option::is_some)
     }
 
     /// The next row; `None` at the end. Empty lines are no rows. After a fault the next call goes
     /// on with the next line.
-    pub(super) fn next(&mut self) -> Option<Result<Row<'_>, Fault>> {
+    pub(crate) fn next(&mut self) -> Option<Result<Row<'_>, Fault>> {
         // A first line that is no heading is there already.
         if !std::mem::take(&mut self.kept) {
             match self.advance() {
@@ -461,7 +461,7 @@ fn split(line: &str, separator: char, fields: Fields<'_>) -> Result<(), (usize, 
 }
 
 /// A field with quotes where it needs them.
-pub(super) fn quoted(field: &str) -> Cow<'_, str> {
+pub(crate) fn quoted(field: &str) -> Cow<'_, str> {
     if field.contains([',', '"', ' ']) {
         format!("\"{}\"", field.replace('"', "\"\"")).into()
     } else {
@@ -470,7 +470,7 @@ pub(super) fn quoted(field: &str) -> Cow<'_, str> {
 }
 
 /// Longest line. A user with forty groups and the longest secret has a quarter of it.
-pub(super) const LINE_MAX: usize = 16 * 1024;
+pub(crate) const LINE_MAX: usize = 16 * 1024;
 /// Longest name of a column that is shown in a fault.
 const NAME_MAX: usize = 30;
 

@@ -7,10 +7,11 @@ use hyper::Method;
 use serde_json::json;
 
 use crate::api;
+use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::{Table, local_time, printable};
 use crate::cli::transport::{admin, with_query};
-use crate::cli::{Context, input, output, when};
+use crate::cli::{input, output, when};
 use crate::diagnostic::units;
 use crate::time::{Clock as _, SystemClock, UnixTime};
 

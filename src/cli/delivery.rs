@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 
 use crate::api::{GatewayTried, Gateways, TryGateway};
-use crate::cli::Context;
+use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::{Table, joined, printable};
 use crate::cli::transport::admin;

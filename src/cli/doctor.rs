@@ -16,9 +16,10 @@ use tokio::time::timeout;
 
 use crate::api::{AuditChain, Clients, Gateways, Status};
 use crate::cli::client::Listing;
+use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::transport::{Transport, admin};
-use crate::cli::{Context, policy, store};
+use crate::cli::{policy, store};
 use crate::config::MasterKey;
 use crate::daemon;
 use crate::daemon::Site;

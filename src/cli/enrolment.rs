@@ -8,12 +8,13 @@ use serde::Serialize;
 
 use crate::api;
 use crate::api::{Offered, Token as Record};
+use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::output::{Output, Table, local_time, printable};
 use crate::cli::token::act;
 use crate::cli::transport::admin;
 use crate::cli::words::Whom;
-use crate::cli::{Context, input, paper, token};
+use crate::cli::{input, paper, token};
 use crate::diagnostic::units;
 use crate::qr;
 

@@ -14,7 +14,7 @@ use crate::diagnostic::{Colour, Diagnostic, render_all};
 
 /// How a command ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Exit {
+pub(crate) enum Exit {
     /// Yes, or done.
     Done = 0,
     /// The answer is no.
@@ -50,8 +50,8 @@ impl From<Exit> for ExitCode {
 
 /// Why a command ended without its result.
 #[derive(Debug)]
-pub(super) struct CliError {
-    pub(super) exit: Exit,
+pub(crate) struct CliError {
+    pub(crate) exit: Exit,
     /// `None` when the kind of failure has no name of its own.
     kind: Option<String>,
     status: Option<u16>,
@@ -61,7 +61,7 @@ pub(super) struct CliError {
 }
 
 impl CliError {
-    pub(super) fn new(exit: Exit, message: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn new(exit: Exit, message: impl Into<Cow<'static, str>>) -> Self {
         Self {
             exit,
             kind: None,
@@ -72,32 +72,32 @@ impl CliError {
         }
     }
 
-    pub(super) fn usage(message: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn usage(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Exit::Usage, message)
     }
 
-    pub(super) fn unavailable(message: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn unavailable(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Exit::Unavailable, message)
     }
 
-    pub(super) fn remedy(mut self, remedy: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn remedy(mut self, remedy: impl Into<Cow<'static, str>>) -> Self {
         self.remedy = Some(remedy.into());
         self
     }
 
     /// What to do next, unless that was said already.
-    pub(super) fn remedy_or(mut self, remedy: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn remedy_or(mut self, remedy: impl Into<Cow<'static, str>>) -> Self {
         self.remedy.get_or_insert_with(|| remedy.into());
         self
     }
 
-    pub(super) fn findings(mut self, findings: Vec<Diagnostic>) -> Self {
+    pub(crate) fn findings(mut self, findings: Vec<Diagnostic>) -> Self {
         self.findings = findings;
         self
     }
 
     /// What is wrong, and what to do.
-    pub(super) fn words(&self) -> (String, Option<&str>) {
+    pub(crate) fn words(&self) -> (String, Option<&str>) {
         let mut message = self.message.to_string();
         for finding in &self.findings {
             message.push_str("; ");
@@ -107,7 +107,7 @@ impl CliError {
     }
 
     /// A complaint about one option where the value came from another one.
-    pub(super) fn option(mut self, of_server: &str, given: &str) -> Self {
+    pub(crate) fn option(mut self, of_server: &str, given: &str) -> Self {
         if let Some(complaint) = self.message.strip_prefix(&format!("--{of_server}: ")) {
             self.message = format!("--{given}: {complaint}").into();
         }
@@ -115,7 +115,7 @@ impl CliError {
     }
 
     /// What is wrong and what to do, on one line.
-    pub(super) fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         match &self.remedy {
             Some(remedy) => format!("{}; {remedy}", self.message),
             None => self.message.to_string(),
@@ -123,7 +123,7 @@ impl CliError {
     }
 
     /// What is wrong, on one line: the findings with their places, where there are any.
-    pub(super) fn places(&self) -> String {
+    pub(crate) fn places(&self) -> String {
         if self.findings.is_empty() {
             return self.message.to_string();
         }
@@ -132,7 +132,7 @@ impl CliError {
     }
 
     /// What an answer that is not a success means here.
-    pub(super) fn answer(status: StatusCode, body: &[u8], access: &'static str) -> Self {
+    pub(crate) fn answer(status: StatusCode, body: &[u8], access: &'static str) -> Self {
         let problem: Option<Problem> = serde_json::from_slice(body).ok();
         let refused = problem
             .as_ref()
@@ -171,7 +171,7 @@ impl CliError {
     }
 
     /// For people: findings with their carets, then what is wrong, then what to do.
-    pub(super) fn text(&self, colour: Colour) -> String {
+    pub(crate) fn text(&self, colour: Colour) -> String {
         let mut text = String::new();
         if !self.findings.is_empty() {
             text.push_str(&render_all(&self.findings, colour));
@@ -189,7 +189,7 @@ impl CliError {
     }
 
     /// For programs: a problem with the exit code.
-    pub(super) fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         let findings: Vec<_> = self.findings.iter().map(Diagnostic::finding).collect();
         let kind = self.kind.clone();
         json!({ "error": {

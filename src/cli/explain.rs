@@ -9,10 +9,11 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::api::explain::{ExplainLogin, Explanation, Explanations};
+use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::shell_word;
 use crate::cli::transport::admin;
-use crate::cli::{Context, when};
+use crate::cli::when;
 use crate::model::id::RequestId;
 use crate::model::reason::Reason;
 use crate::policy::METHODS;

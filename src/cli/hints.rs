@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::api::{ClientCreated, Status};
-use crate::cli::Context;
+use crate::cli::context::Context;
 use crate::cli::doctor::reachable;
 use crate::cli::error::CliError;
 use crate::cli::output::{joined, local_time, printable, shell_word};

@@ -24,11 +24,12 @@ use zeroize::Zeroizing;
 
 use crate::api;
 use crate::cli::columns::Factor;
+use crate::cli::context::Context;
 use crate::cli::csv::{Fault, Ignore, Reader, Row};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::printable;
 use crate::cli::transport::{Transport, admin};
-use crate::cli::{Context, columns, encoding, output};
+use crate::cli::{columns, encoding, output};
 use crate::diagnostic::{Diagnostic, LineOf};
 use crate::model::id::Serial;
 use crate::model::user_key::UserKey;

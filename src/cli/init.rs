@@ -6,9 +6,10 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::api::ClientCreated;
+use crate::cli::client;
+use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::transport::{Transport, admin};
-use crate::cli::{Context, client};
 use crate::daemon;
 use crate::daemon::Site;
 

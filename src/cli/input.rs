@@ -18,7 +18,7 @@ use crate::secret::SecretString;
 
 /// A secret that a command reads.
 #[derive(Clone, Copy)]
-pub(super) struct Ask<'a> {
+pub(crate) struct Ask<'a> {
     /// Completes "Type the ...".
     what: &'a str,
     /// Whether it is typed a second time at a terminal.
@@ -27,24 +27,24 @@ pub(super) struct Ask<'a> {
 
 impl<'a> Ask<'a> {
     /// A secret that is compared with what is known: a code, the password of a login.
-    pub(super) const fn once(what: &'a str) -> Self {
+    pub(crate) const fn once(what: &'a str) -> Self {
         Self { what, twice: false }
     }
 
     /// A secret that will be stored: a slip of the fingers would be found at the next login only.
-    pub(super) const fn twice(what: &'a str) -> Self {
+    pub(crate) const fn twice(what: &'a str) -> Self {
         Self { what, twice: true }
     }
 }
 
 /// One secret from stdin.
-pub(super) fn secret(ask: Ask<'_>) -> Result<SecretString, CliError> {
+pub(crate) fn secret(ask: Ask<'_>) -> Result<SecretString, CliError> {
     let [secret] = secrets([Some(ask)])?;
     secret.ok_or_else(|| missing(ask.what))
 }
 
 /// The secrets that are wanted, in their order.
-pub(super) fn secrets<const N: usize>(
+pub(crate) fn secrets<const N: usize>(
     wanted: [Option<Ask<'_>>; N],
 ) -> Result<[Option<SecretString>; N], CliError> {
     let asked: Vec<Ask<'_>> = wanted.iter().flatten().copied().collect();
@@ -231,19 +231,19 @@ impl Drop for Hidden {
 }
 
 /// A secret given as an argument, with the warning it deserves.
-pub(super) fn argument(secret: String) -> SecretString {
+pub(crate) fn argument(secret: String) -> SecretString {
     warn_of_arguments();
     SecretString::new(secret)
 }
 
 /// Warns of secrets in arguments: they are in the process list and in the shell's history.
-pub(super) fn warn_of_arguments() {
+pub(crate) fn warn_of_arguments() {
     output::warn("warning: every user of this machine can read secrets on a command line");
 }
 
 /// Asks at a terminal before something is removed or revoked. A program that is run by another one is not
 /// asked.
-pub(super) fn confirm(question: &str, yes: bool) -> Result<(), CliError> {
+pub(crate) fn confirm(question: &str, yes: bool) -> Result<(), CliError> {
     if yes || !io::stdin().is_terminal() {
         return Ok(());
     }
@@ -252,7 +252,7 @@ pub(super) fn confirm(question: &str, yes: bool) -> Result<(), CliError> {
 
 /// Asks before what cannot be made good by any other command. Without a terminal `--yes` must have been given: a command
 /// whose input is redirected by accident destroys nothing.
-pub(super) fn vouch(question: &str, yes: bool) -> Result<(), CliError> {
+pub(crate) fn vouch(question: &str, yes: bool) -> Result<(), CliError> {
     if yes {
         return Ok(());
     }

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
-use crate::cli::Context;
+use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::diagnostic::did_you_mean;
 use crate::manual::{PAGES, page};

@@ -10,36 +10,28 @@
 //! are made.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, FromArgMatches as _, Parser, Subcommand};
+use clap::{FromArgMatches as _, Parser, Subcommand};
 
+use crate::cli::context::{Context, Global};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::Output;
-use crate::cli::remote::Remote;
-use crate::cli::transport::Transport;
 use crate::daemon;
-use crate::daemon::Site;
-
-/// Appends formatted text to a `String`, which cannot fail.
-macro_rules! push {
-    ($to:expr, $($text:tt)*) => {{
-        use std::fmt::Write as _;
-        let _ = write!($to, $($text)*);
-    }};
-}
+#[cfg(feature = "bench")]
+use crate::load;
 
 // How commands talk: to the API, to people, to programs
-mod columns;
-mod csv;
+pub(crate) mod columns;
+pub(crate) mod context;
+pub(crate) mod csv;
 mod encoding;
-mod error;
-mod input;
-mod output;
-mod remote;
-mod transport;
+pub(crate) mod error;
+pub(crate) mod input;
+pub(crate) mod output;
+pub(crate) mod remote;
+pub(crate) mod transport;
 
 // The daemon
 mod init;
@@ -72,10 +64,7 @@ mod policy;
 mod reload;
 mod token;
 mod user;
-mod verify;
-
-// Load
-mod bench;
+pub(crate) mod verify;
 
 // The command line about itself
 mod completions;
@@ -98,36 +87,6 @@ struct Cli {
     global: Global,
     #[command(subcommand)]
     command: Command,
-}
-
-/// Options of every command. The environment is read in [`Context::new`]: a usage line that clap
-/// prints must not show what was not typed as if it had to be.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Options of every command")]
-#[allow(clippy::doc_markdown)] // help is plain text
-struct Global {
-    /// Directory of the installation [env: ONCEGATE_DIR] [default: ./oncegate-data]
-    #[arg(long, global = true, value_name = "DIR")]
-    dir: Option<PathBuf>,
-    /// Configuration file, if not DIR/oncegate.toml; without --dir its directory is DIR
-    #[arg(long, global = true, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Print one JSON document
-    #[arg(long, global = true)]
-    json: bool,
-    /// Print no notes on stderr, only errors and warnings
-    #[arg(long, short, global = true)]
-    quiet: bool,
-    /// Talk to the daemon at this URL instead of the one of DIR; needs --key-file
-    /// [env: ONCEGATE_SERVER]
-    #[arg(long, global = true, value_name = "URL")]
-    server: Option<String>,
-    /// File with the API key for --server [env: ONCEGATE_KEY_FILE]
-    #[arg(long, global = true, value_name = "FILE")]
-    key_file: Option<PathBuf>,
-    /// PEM file of the certificate authority that vouches for --server [env: ONCEGATE_CA_FILE]
-    #[arg(long, global = true, value_name = "FILE")]
-    ca_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -168,151 +127,14 @@ enum Command {
     Code(verify::ShowCode),
     #[command(subcommand)]
     Clock(status::Clock),
+    #[cfg(feature = "bench")]
     #[command(subcommand)]
-    Bench(bench::Bench),
+    Bench(load::Bench),
     Completions(completions::Completions),
     Man(completions::Man),
     Manual(manual::Manual),
     #[command(hide = true)]
     Version(words::Version),
-}
-
-/// What every command is given.
-#[derive(Debug)]
-struct Context {
-    dir: PathBuf,
-    config: Option<PathBuf>,
-    server: Option<String>,
-    key_file: Option<PathBuf>,
-    ca_file: Option<PathBuf>,
-    out: Output,
-}
-
-impl Context {
-    fn new(global: Global) -> Self {
-        let file =
-            |given: Option<PathBuf>, name| given.or_else(|| environment(name).map(Into::into));
-        let server = || environment("ONCEGATE_SERVER")?.into_string().ok();
-        Self {
-            dir: directory(file(global.dir, "ONCEGATE_DIR"), global.config.as_deref()),
-            config: global.config,
-            server: global.server.or_else(server),
-            key_file: file(global.key_file, "ONCEGATE_KEY_FILE"),
-            ca_file: file(global.ca_file, "ONCEGATE_CA_FILE"),
-            out: Output {
-                json: global.json,
-                quiet: global.quiet,
-            },
-        }
-    }
-
-    /// The installation, its warnings said.
-    fn site(&self) -> Result<Site, CliError> {
-        let site = Site::load(&self.dir, self.config.as_deref()).map_err(|error| {
-            let error = CliError::from(error);
-            if self.is_installed() {
-                error
-            } else {
-                CliError::unavailable(format!("no installation in {}", self.dir.display()))
-                    .remedy("make one with `oncegate init`, or name it: --dir DIR or ONCEGATE_DIR")
-            }
-        })?;
-        Ok(site)
-    }
-
-    /// Whether `init` was here.
-    fn is_installed(&self) -> bool {
-        // A directory that may not be read is not an empty one: reading the file says so.
-        let file = self.dir.join("oncegate.toml");
-        self.config.is_some() || file.try_exists().unwrap_or(true)
-    }
-
-    /// The way to the API.
-    async fn transport(&self) -> Result<Transport, CliError> {
-        match (&self.server, &self.key_file) {
-            (Some(url), Some(key)) => {
-                let remote = Remote::open(url, key, self.ca_file.as_deref())?;
-                Ok(Transport::Remote(Box::new(remote)))
-            }
-            (Some(_), None) => Err(CliError::usage("--server needs a key")
-                .remedy("name the file that holds it: --key-file FILE or ONCEGATE_KEY_FILE")),
-            _ => match self.site() {
-                Ok(site) => Transport::of_site(&site).await,
-                Err(error) => self.daemon_beside(error).await,
-            },
-        }
-    }
-
-    /// The running daemon of an installation whose configuration cannot be used now: it works with what
-    /// it read before, and can be asked.
-    async fn daemon_beside(&self, error: CliError) -> Result<Transport, CliError> {
-        let socket = Site::socket_of(&self.dir, self.config.as_deref());
-        let Some(daemon) = Transport::of_daemon(&socket).await else {
-            return Err(error);
-        };
-        output::warn(&format!(
-            "warning: {}; the daemon works with what it read before, and does not start again like this",
-            output::printable(&error.places())
-        ));
-        Ok(daemon)
-    }
-
-    /// Refuses `--server` where a command works on this machine's files.
-    fn local_only(&self, command: &str) -> Result<(), CliError> {
-        match self.server {
-            None => Ok(()),
-            Some(_) => Err(
-                CliError::usage(format!("`{command}` works on this machine's files"))
-                    .remedy("leave --server (and ONCEGATE_SERVER) out"),
-            ),
-        }
-    }
-
-    /// This program with `words`, as it can be pasted into a shell to mean the same installation.
-    fn command(&self, words: &str) -> String {
-        let program = std::env::args().next().unwrap_or_default();
-        let program = if program.contains('/') {
-            program
-        } else {
-            "oncegate".to_owned()
-        };
-        let mut command = output::shell_word(&program).into_owned();
-        command.push(' ');
-        command.push_str(words);
-        let mut option = |name: &str, value: &str| {
-            push!(command, " {name} {}", output::shell_word(value));
-        };
-        if let Some(server) = &self.server {
-            option("--server", server);
-            for (name, file) in [("--key-file", &self.key_file), ("--ca-file", &self.ca_file)] {
-                if let Some(file) = file {
-                    option(name, &file.to_string_lossy());
-                }
-            }
-        } else if self.dir != Path::new(DEFAULT_DIR) {
-            option("--dir", &self.dir.to_string_lossy());
-        }
-        command
-    }
-}
-
-/// A variable that is set to something.
-fn environment(name: &str) -> Option<OsString> {
-    std::env::var_os(name).filter(|value| !value.is_empty())
-}
-
-fn directory(dir: Option<PathBuf>, config: Option<&Path>) -> PathBuf {
-    let of_config = || {
-        let parent = config?.parent()?;
-        let here = parent.as_os_str().is_empty();
-        Some(if here {
-            PathBuf::from(".")
-        } else {
-            parent.to_owned()
-        })
-    };
-    dir.or_else(of_config)
-        .unwrap_or_else(|| PathBuf::from(DEFAULT_DIR))
 }
 
 /// Runs the command of this process.
@@ -384,6 +206,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, CliError>
         Command::Explain(command) => command.run(context).await,
         Command::Code(command) => command.run(context).await,
         Command::Clock(command) => command.run(context).await,
+        #[cfg(feature = "bench")]
         Command::Bench(command) => command.run(context).await,
         Command::Completions(command) => command.run(context),
         Command::Man(command) => command.run(context),
@@ -445,8 +268,6 @@ fn usage(error: &clap::Error, words: &[OsString]) -> ExitCode {
 
 /// How long work that nothing asks for any more may hold up the end.
 const GIVEN_UP: Duration = Duration::from_secs(2);
-/// Where an installation is when no option or variable says otherwise.
-const DEFAULT_DIR: &str = "./oncegate-data";
 
 #[cfg(test)]
 mod tests;

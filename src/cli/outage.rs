@@ -7,10 +7,11 @@ use hyper::Method;
 use serde_json::json;
 
 use crate::api;
+use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
+use crate::cli::output;
 use crate::cli::output::{Table, local_time};
 use crate::cli::transport::admin;
-use crate::cli::{Context, output};
 use crate::diagnostic::units;
 
 /// Outage mode: while it lasts, what policies name under `outage` is accepted as well

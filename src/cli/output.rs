@@ -22,20 +22,20 @@ use serde::Serialize;
 use crate::cli::error::CliError;
 use crate::daemon::logging;
 use crate::diagnostic::Colour;
-pub(super) use crate::diagnostic::shell::word as shell_word;
-pub(super) use crate::diagnostic::units::count;
+pub(crate) use crate::diagnostic::shell::word as shell_word;
+pub(crate) use crate::diagnostic::units::count;
 use crate::qr::Style;
 
 /// How a command prints.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Output {
-    pub(super) json: bool,
-    pub(super) quiet: bool,
+pub(crate) struct Output {
+    pub(crate) json: bool,
+    pub(crate) quiet: bool,
 }
 
 impl Output {
     /// Prints the result: `value` for programs, what `text` makes of it for people.
-    pub(super) fn show<T: Serialize>(
+    pub(crate) fn show<T: Serialize>(
         self,
         value: &T,
         text: impl FnOnce(&T) -> String,
@@ -48,7 +48,7 @@ impl Output {
     }
 
     /// One line of JSON.
-    pub(super) fn record<T: Serialize>(self, value: &T) -> Result<(), CliError> {
+    pub(crate) fn record<T: Serialize>(self, value: &T) -> Result<(), CliError> {
         let line = serde_json::to_string(value)
             .map_err(|error| CliError::unavailable(format!("cannot write JSON: {error}")))?;
         STARTED.store(true, Ordering::Relaxed);
@@ -57,13 +57,13 @@ impl Output {
 
     /// A piece of a JSON document on stdout, as it is.
     #[allow(clippy::unused_self)] // as below
-    pub(super) fn piece(self, text: &str) -> Result<(), CliError> {
+    pub(crate) fn piece(self, text: &str) -> Result<(), CliError> {
         Ok(anstream::stdout().lock().write_all(text.as_bytes())?)
     }
 
     /// Text on stdout; a newline is added where it does not end with one.
     #[allow(clippy::unused_self)] // `out.say(..)` beside `out.show(..)`
-    pub(super) fn say(self, text: &str) -> Result<(), CliError> {
+    pub(crate) fn say(self, text: &str) -> Result<(), CliError> {
         let mut stdout = anstream::stdout().lock();
         stdout.write_all(text.as_bytes())?;
         if !text.is_empty() && !text.ends_with('\n') {
@@ -73,7 +73,7 @@ impl Output {
     }
 
     /// Talk on stderr, silenced by `--quiet`. Losing it is no failure.
-    pub(super) fn note(self, text: &str) {
+    pub(crate) fn note(self, text: &str) {
         if !self.quiet {
             warn(text);
         }
@@ -81,7 +81,7 @@ impl Output {
 
     /// How QR codes are drawn on stdout.
     #[allow(clippy::unused_self)] // as above
-    pub(super) fn qr_style(self) -> Style {
+    pub(crate) fn qr_style(self) -> Style {
         match stdout_colour() {
             Colour::Plain => Style::Plain,
             Colour::Ansi => Style::Colour,
@@ -90,7 +90,7 @@ impl Output {
 }
 
 /// Whether JSON was written to stdout already.
-pub(super) fn has_document() -> bool {
+pub(crate) fn has_document() -> bool {
     STARTED.load(Ordering::Relaxed)
 }
 
@@ -98,7 +98,7 @@ pub(super) fn has_document() -> bool {
 static STARTED: AtomicBool = AtomicBool::new(false);
 
 /// Where something has effect.
-pub(super) fn effect(places: &[String]) -> String {
+pub(crate) fn effect(places: &[String]) -> String {
     if places.is_empty() {
         return "under no client's policy today".to_owned();
     }
@@ -106,7 +106,7 @@ pub(super) fn effect(places: &[String]) -> String {
 }
 
 /// A sentence on stderr that `--quiet` does not silence.
-pub(super) fn warn(text: &str) {
+pub(crate) fn warn(text: &str) {
     // The daemon's standard error is written by one thread, which may wait for its reader.
     if logging::hand_over(text) {
         return;
@@ -117,7 +117,7 @@ pub(super) fn warn(text: &str) {
 }
 
 /// Names rows that a list could not show.
-pub(super) fn damaged(rows: &[String]) {
+pub(crate) fn damaged(rows: &[String]) {
     for row in rows {
         let row = printable(row);
         warn(&format!("not in the list, because it is damaged: {row}\n"));
@@ -125,7 +125,7 @@ pub(super) fn damaged(rows: &[String]) {
 }
 
 /// A bar over `length` things, shown where stderr is a terminal.
-pub(super) fn progress(out: Output, what: &'static str, length: u64) -> ProgressBar {
+pub(crate) fn progress(out: Output, what: &'static str, length: u64) -> ProgressBar {
     let template = "{prefix} [{bar:30}] {percent:>3}%  {msg}";
     let style =
         ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
@@ -145,7 +145,7 @@ fn target(out: Output) -> ProgressDrawTarget {
 }
 
 /// Whether text on stderr may carry colours.
-pub(super) fn stderr_colour() -> Colour {
+pub(crate) fn stderr_colour() -> Colour {
     match AutoStream::choice(&io::stderr()) {
         ColorChoice::Never => Colour::Plain,
         _ => Colour::Ansi,
@@ -153,7 +153,7 @@ pub(super) fn stderr_colour() -> Colour {
 }
 
 /// Whether text on stdout may carry colours.
-pub(super) fn stdout_colour() -> Colour {
+pub(crate) fn stdout_colour() -> Colour {
     match AutoStream::choice(&io::stdout()) {
         ColorChoice::Never => Colour::Plain,
         _ => Colour::Ansi,
@@ -161,10 +161,10 @@ pub(super) fn stdout_colour() -> Colour {
 }
 
 /// Rows under a heading, columns aligned, no lines.
-pub(super) struct Table(comfy_table::Table);
+pub(crate) struct Table(comfy_table::Table);
 
 impl Table {
-    pub(super) fn new(columns: &[&str]) -> Self {
+    pub(crate) fn new(columns: &[&str]) -> Self {
         let mut table = comfy_table::Table::new();
         table.load_style(comfy_table::presets::NOTHING);
         if !columns.is_empty() {
@@ -174,25 +174,25 @@ impl Table {
     }
 
     /// A table of names and values, without a heading.
-    pub(super) fn pairs() -> Self {
+    pub(crate) fn pairs() -> Self {
         Self::new(&[])
     }
 
-    pub(super) fn row<S: AsRef<str>>(&mut self, cells: impl IntoIterator<Item = S>) {
+    pub(crate) fn row<S: AsRef<str>>(&mut self, cells: impl IntoIterator<Item = S>) {
         let cells = cells.into_iter();
         self.0
             .add_row(cells.map(|cell| printable(cell.as_ref()).into_owned()));
     }
 
     /// A name and its value; absent values are left out.
-    pub(super) fn pair(&mut self, name: &str, value: impl Into<Option<String>>) {
+    pub(crate) fn pair(&mut self, name: &str, value: impl Into<Option<String>>) {
         if let Some(value) = value.into() {
             self.row([name, &value]);
         }
     }
 
     /// A name and the lines of our own text, one under the other.
-    pub(super) fn lines(&mut self, name: &str, text: &str) {
+    pub(crate) fn lines(&mut self, name: &str, text: &str) {
         let mut name = name;
         for line in text.lines() {
             self.row([name, line]);
@@ -201,14 +201,14 @@ impl Table {
     }
 
     /// The table, or `empty` when it has no row.
-    pub(super) fn or(&self, empty: &str) -> String {
+    pub(crate) fn or(&self, empty: &str) -> String {
         if self.0.row_iter().next().is_none() {
             return format!("{empty}\n");
         }
         self.text()
     }
 
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         for line in self.0.to_string().lines() {
             let line = line.strip_prefix(' ').unwrap_or(line);
@@ -221,7 +221,7 @@ impl Table {
 
 /// Text as it may be shown on a terminal: control characters and marks that change the direction of
 /// text are written as `\u{..}`.
-pub(super) fn printable(text: &str) -> Cow<'_, str> {
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_unsafe) {
         return text.into();
     }
@@ -244,7 +244,7 @@ fn is_unsafe(c: char) -> bool {
 }
 
 /// A time of the API in the local zone with its offset; as it is when it is no time.
-pub(super) fn local_time(text: &str) -> String {
+pub(crate) fn local_time(text: &str) -> String {
     in_zone(text, TimeZone::system())
 }
 
@@ -259,7 +259,7 @@ fn in_zone(text: &str, zone: TimeZone) -> String {
 }
 
 /// `a, b` or a dash.
-pub(super) fn joined(items: &[String]) -> String {
+pub(crate) fn joined(items: &[String]) -> String {
     if items.is_empty() {
         "-".to_owned()
     } else {
@@ -268,7 +268,7 @@ pub(super) fn joined(items: &[String]) -> String {
 }
 
 /// The value or a dash.
-pub(super) fn or_dash(value: Option<&str>) -> String {
+pub(crate) fn or_dash(value: Option<&str>) -> String {
     value.unwrap_or("-").to_owned()
 }
 

@@ -7,11 +7,12 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::api::Policies;
+use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
+use crate::cli::output;
 use crate::cli::output::{Output, Table, joined, printable};
 use crate::cli::reload::Reload;
 use crate::cli::transport::admin;
-use crate::cli::{Context, output};
 use crate::daemon;
 use crate::daemon::StartError;
 use crate::diagnostic::{Diagnostic, Severity, Source, render_all};

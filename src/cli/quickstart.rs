@@ -28,6 +28,7 @@ use tokio::sync::oneshot;
 
 use crate::api::{ClientCreated, Token, TokenCreated, User, UserCreate, Users};
 use crate::cli::client::{ApiBody, RadiusBody, RotateBody};
+use crate::cli::context::Context;
 use crate::cli::doctor::reachable;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::{Output, shell_word};
@@ -35,7 +36,7 @@ use crate::cli::selftest::{Login, Step};
 use crate::cli::serve::Listeners;
 use crate::cli::token::CreateBody;
 use crate::cli::transport::{Transport, admin, with_query};
-use crate::cli::{Context, hints, logging, output, serve};
+use crate::cli::{hints, logging, output, serve};
 use crate::config::{Level, Log, Origin, keys};
 use crate::daemon;
 use crate::daemon::Site;

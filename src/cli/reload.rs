@@ -4,7 +4,7 @@ use clap::Args;
 use hyper::Method;
 
 use crate::api::{NeedsRestart, Reload as Done};
-use crate::cli::Context;
+use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::printable;
 use crate::cli::transport::admin;

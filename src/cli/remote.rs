@@ -17,12 +17,12 @@ use zeroize::Zeroizing;
 
 use crate::cli::error::CliError;
 use crate::cli::output;
-use crate::delivery::connect::Stream;
-use crate::delivery::tls::{TlsError, client_config};
+use crate::net::connect::Stream;
+use crate::net::tls::{TlsError, client_config};
 use crate::secret::SecretString;
 
 /// A server, and the key it knows us by.
-pub(super) struct Remote {
+pub(crate) struct Remote {
     /// As it was given.
     url: String,
     /// Where the key was read; none when it was handed over.
@@ -39,7 +39,7 @@ pub(super) struct Remote {
 
 impl Remote {
     /// Reads `--server`, `--key-file` and `--ca-file`.
-    pub(super) fn open(url: &str, key: &Path, ca: Option<&Path>) -> Result<Self, CliError> {
+    pub(crate) fn open(url: &str, key: &Path, ca: Option<&Path>) -> Result<Self, CliError> {
         Ok(Self {
             key_file: Some(key.to_owned()),
             ..Self::new(url, read_key(key)?, ca)?
@@ -47,7 +47,7 @@ impl Remote {
     }
 
     /// The server at a URL.
-    pub(super) fn new(url: &str, key: SecretString, ca: Option<&Path>) -> Result<Self, CliError> {
+    pub(crate) fn new(url: &str, key: SecretString, ca: Option<&Path>) -> Result<Self, CliError> {
         let bad = |why: &str| {
             CliError::usage(format!("--server {url}: {why}"))
                 .remedy("write https://HOST[:PORT], or http://127.0.0.1:PORT on this machine")
@@ -92,7 +92,7 @@ impl Remote {
     }
 
     /// The server does not know the key.
-    pub(super) fn bad_key(&self) -> CliError {
+    pub(crate) fn bad_key(&self) -> CliError {
         let file = self
             .key_file
             .as_deref()
@@ -105,7 +105,7 @@ impl Remote {
     }
 
     /// Adds host, key and path prefix to a request.
-    pub(super) fn authorize<B>(&self, call: &mut Request<B>) -> Result<(), CliError> {
+    pub(crate) fn authorize<B>(&self, call: &mut Request<B>) -> Result<(), CliError> {
         let bearer = Zeroizing::new(format!("Bearer {}", self.key.expose()));
         let mut bearer = HeaderValue::from_str(&bearer)
             .map_err(|_| CliError::usage("the key in --key-file is not one line of ASCII"))?;
@@ -124,7 +124,7 @@ impl Remote {
 
     /// Adds the host to a request that carries a signature instead of a key. A prefix is refused:
     /// what is signed is the path that arrives at the server.
-    pub(super) fn address<B>(&self, call: &mut Request<B>) -> Result<(), CliError> {
+    pub(crate) fn address<B>(&self, call: &mut Request<B>) -> Result<(), CliError> {
         if !self.prefix.is_empty() {
             return Err(CliError::usage(format!(
                 "--server {}: a device talks to the root of a server",
@@ -138,7 +138,7 @@ impl Remote {
     }
 
     /// Connects; with TLS the server has shown its certificate when this returns.
-    pub(super) async fn connect(&self) -> Result<Box<dyn Stream>, CliError> {
+    pub(crate) async fn connect(&self) -> Result<Box<dyn Stream>, CliError> {
         let place = self.authority.to_str().unwrap_or(&self.host);
         let unreachable = |why: String| {
             CliError::unavailable(format!("cannot reach {place}: {why}"))

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use clap::Args;
 use serde_json::json;
 
+use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
-use crate::cli::{Context, logging, output};
+use crate::cli::{logging, output};
 use crate::daemon;
 use crate::daemon::{Overrides, Site};
 use crate::server::Info;

@@ -5,12 +5,13 @@ use indicatif::DecimalBytes;
 
 use crate::api;
 use crate::cli::audit::note_unknown;
+use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
+use crate::cli::output;
 use crate::cli::output::{Table, local_time, or_dash};
 use crate::cli::transport::{Transport, admin, next_page, with_query};
 use crate::cli::user::PAGE;
 use crate::cli::words::Whose;
-use crate::cli::{Context, output};
 
 /// Sessions of users, as VPN gateways and other NASes report them
 #[derive(Debug, Subcommand)]

@@ -4,10 +4,11 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use crate::api;
+use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::{Table, joined, local_time};
 use crate::cli::transport::{admin, with_query};
-use crate::cli::{Context, input, output};
+use crate::cli::{input, output};
 use crate::service::clock::Jump;
 
 /// Health in one screen and in the exit code: 0 ready, 3 not

@@ -5,7 +5,7 @@ use hyper::Method;
 use tokio::net::UnixStream;
 
 use crate::api::{AuditChain, StoreCheck, StoreRepair};
-use crate::cli::Context;
+use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::printable;
 use crate::cli::transport::{Transport, admin, nobody_listens};

@@ -153,24 +153,6 @@ fn refuses_what_would_surprise() {
     }
 }
 
-#[test]
-fn the_directory_is_named_by_dir_or_by_the_configuration() {
-    let of = |dir: Option<&str>, config: Option<&str>| {
-        let dir = directory(dir.map(PathBuf::from), config.map(Path::new));
-        dir.to_string_lossy().into_owned()
-    };
-    assert_eq!(of(None, None), DEFAULT_DIR);
-    assert_eq!(
-        of(None, Some("/etc/oncegate/oncegate.toml")),
-        "/etc/oncegate"
-    );
-    assert_eq!(of(None, Some("oncegate.toml")), ".");
-    assert_eq!(
-        of(Some("/var/lib/oncegate"), Some("/etc/x.toml")),
-        "/var/lib/oncegate"
-    );
-}
-
 /// Every option and every command says what it is for.
 #[test]
 fn everything_is_documented() {

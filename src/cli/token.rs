@@ -6,12 +6,13 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::api::{Token as Record, Tokens};
+use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::input::Ask;
 use crate::cli::output::{Table, local_time, printable};
 use crate::cli::transport::{Transport, admin, next_page, with_query};
 use crate::cli::words::Whose;
-use crate::cli::{Context, enrolment, import, input, output, user};
+use crate::cli::{enrolment, import, input, output, user};
 use crate::secret::SecretString;
 
 mod add;

@@ -34,12 +34,12 @@ use crate::cli::error::CliError;
 use crate::cli::remote::Remote;
 use crate::daemon;
 use crate::daemon::{Site, StartError};
-use crate::delivery::exchange;
+use crate::net::exchange;
 use crate::server::{Info, http};
 use crate::wire::percent_encode;
 
 /// A way to the admin API.
-pub(super) enum Transport {
+pub(crate) enum Transport {
     /// The router of the API, in this process.
     Local(Router),
     /// Another machine, or a listener of this one.
@@ -66,7 +66,7 @@ impl BrokenBody {
 
 impl Transport {
     /// The daemon of a site if one listens, else the site's store.
-    pub(super) async fn of_site(site: &Site) -> Result<Self, CliError> {
+    pub(crate) async fn of_site(site: &Site) -> Result<Self, CliError> {
         let socket = site.socket();
         let until = Instant::now() + TURN;
         loop {
@@ -87,18 +87,18 @@ impl Transport {
     }
 
     /// The daemon at this socket, if one listens.
-    pub(super) async fn of_daemon(socket: &Path) -> Option<Self> {
+    pub(crate) async fn of_daemon(socket: &Path) -> Option<Self> {
         let connected = UnixStream::connect(socket).await;
         connected.ok().map(|_| Self::Socket(socket.to_owned()))
     }
 
     /// Whether the store was opened here, for want of a daemon.
-    pub(super) const fn is_local(&self) -> bool {
+    pub(crate) const fn is_local(&self) -> bool {
         matches!(self, Self::Local(_))
     }
 
     /// Sends a request and reads the whole answer.
-    pub(super) async fn send(
+    pub(crate) async fn send(
         &self,
         method: Method,
         path: &str,
@@ -120,7 +120,7 @@ impl Transport {
     }
 
     /// Sends a request whose answer is one JSON document of a known form.
-    pub(super) async fn call<T: DeserializeOwned>(
+    pub(crate) async fn call<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
@@ -141,11 +141,11 @@ impl Transport {
         })
     }
 
-    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
         self.call(Method::GET, path, None::<&()>).await
     }
 
-    pub(super) async fn post<T: DeserializeOwned>(
+    pub(crate) async fn post<T: DeserializeOwned>(
         &self,
         path: &str,
         body: &(impl Serialize + Sync),
@@ -154,7 +154,7 @@ impl Transport {
     }
 
     /// Sends a body that was written already.
-    pub(super) async fn post_written<T: DeserializeOwned>(
+    pub(crate) async fn post_written<T: DeserializeOwned>(
         &self,
         path: &str,
         body: Zeroizing<Vec<u8>>,
@@ -164,7 +164,7 @@ impl Transport {
     }
 
     /// Sends a request whose answer, beyond success or failure, does not matter.
-    pub(super) async fn order(&self, method: Method, path: &str) -> Result<(), CliError> {
+    pub(crate) async fn order(&self, method: Method, path: &str) -> Result<(), CliError> {
         let (status, body) = self.send(method, path, None).await?;
         if status.is_success() {
             Ok(())
@@ -174,7 +174,7 @@ impl Transport {
     }
 
     /// Sends a request whose answer is lines without end.
-    pub(super) async fn lines(&self, path: &str) -> Result<Lines, CliError> {
+    pub(crate) async fn lines(&self, path: &str) -> Result<Lines, CliError> {
         let response = self.request(Method::GET, path, None).await?;
         let status = response.status();
         if !status.is_success() {
@@ -240,7 +240,7 @@ impl Transport {
 }
 
 /// Where the next page begins. A server that leads in a circle is not followed.
-pub(super) fn next_page(
+pub(crate) fn next_page(
     after: Option<&String>,
     next: Option<String>,
     is_empty: bool,
@@ -255,14 +255,14 @@ pub(super) fn next_page(
 }
 
 /// The lines of an answer without end.
-pub(super) struct Lines {
+pub(crate) struct Lines {
     body: AnswerBody,
     rest: Vec<u8>,
 }
 
 impl Lines {
     /// The next line that is not empty; `None` when the server has ended the answer.
-    pub(super) async fn next(&mut self) -> Result<Option<Vec<u8>>, CliError> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<u8>>, CliError> {
         loop {
             if let Some(end) = self.rest.iter().position(|octet| *octet == b'\n') {
                 let mut line: Vec<u8> = self.rest.drain(..=end).collect();
@@ -313,7 +313,7 @@ async fn local(site: &Site) -> Result<Router, StartError> {
     Ok(http::local_router(app, nix::unistd::geteuid().as_raw()))
 }
 
-pub(super) fn nobody_listens(error: &io::Error) -> bool {
+pub(crate) fn nobody_listens(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::NotADirectory
@@ -350,7 +350,7 @@ fn encode(body: &impl Serialize) -> Result<Zeroizing<Vec<u8>>, CliError> {
 }
 
 /// A path of the admin API: `admin(&["users", "alice@default"])`.
-pub(super) fn admin(segments: &[&str]) -> String {
+pub(crate) fn admin(segments: &[&str]) -> String {
     let mut path = String::from("/v1/admin");
     for segment in segments {
         path.push('/');
@@ -360,7 +360,7 @@ pub(super) fn admin(segments: &[&str]) -> String {
 }
 
 /// `path?name=value&...` of the values that are there.
-pub(super) fn with_query(path: &str, values: &[(&str, Option<&str>)]) -> String {
+pub(crate) fn with_query(path: &str, values: &[(&str, Option<&str>)]) -> String {
     let mut full = path.to_owned();
     let mut mark = '?';
     for (name, value) in values {

@@ -8,11 +8,12 @@ use serde_json::json;
 use crate::api::{
     Clients, Lock, User as Record, UserChange, UserCreate, Users, VerifierInfo, Waiver, WaiverGrant,
 };
+use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::input::Ask;
 use crate::cli::output::{Table, joined, local_time, or_dash, printable, shell_word};
 use crate::cli::transport::{Transport, admin, next_page, with_query};
-use crate::cli::{Context, import, input, output, token};
+use crate::cli::{import, input, output, token};
 use crate::diagnostic::{did_you_mean, units};
 use crate::model::user_key::{DEFAULT_REALM, UserKey};
 use crate::secret::SecretString;

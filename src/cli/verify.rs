@@ -9,11 +9,12 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::api::{DemoCode, VerifyAnswer};
+use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
+use crate::cli::input;
 use crate::cli::input::Ask;
 use crate::cli::output::{Table, printable};
 use crate::cli::transport::{admin, with_query};
-use crate::cli::{Context, input};
 use crate::secret::SecretString;
 
 /// Ask whether a code is right, as an API client would; a right code is used up
@@ -67,22 +68,22 @@ pub(super) struct ShowCode {
 
 /// `api::VerifyRequest`, borrowed.
 #[derive(Default, Serialize)]
-pub(super) struct VerifyBody<'a> {
-    pub(super) user: &'a str,
+pub(crate) struct VerifyBody<'a> {
+    pub(crate) user: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) otp: Option<&'a str>,
+    pub(crate) otp: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) passcode: Option<&'a str>,
+    pub(crate) passcode: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) password: Option<&'a str>,
+    pub(crate) password: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) pin: Option<&'a str>,
+    pub(crate) pin: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) challenge: Option<&'a str>,
+    pub(crate) challenge: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) client_ip: Option<IpAddr>,
+    pub(crate) client_ip: Option<IpAddr>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub(super) context: BTreeMap<&'a str, &'a str>,
+    pub(crate) context: BTreeMap<&'a str, &'a str>,
 }
 
 impl Verify {

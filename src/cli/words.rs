@@ -6,8 +6,9 @@ use std::ffi::OsString;
 use clap::{Args, Command, CommandFactory as _};
 use serde_json::json;
 
+use crate::cli::Cli;
+use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
-use crate::cli::{Cli, Context};
 
 /// Print the version
 #[derive(Debug, Args)]

@@ -13,11 +13,11 @@ use std::{fs, io};
 use sha2::{Digest as _, Sha256};
 
 use crate::config::{Config, Limits, PREFIX};
-use crate::delivery::connect::SystemResolver;
 use crate::delivery::{Deliveries, Parts as DeliveryParts};
 use crate::diagnostic::{Diagnostic, Source, units};
 use crate::model::message::Language;
 use crate::model::sealing::SealAlgorithm;
+use crate::net::connect::SystemResolver;
 use crate::notice::Catalogue;
 use crate::policy::Policies;
 use crate::radius::dictionary::{Dictionary, known_attribute};

@@ -21,11 +21,11 @@ use zeroize::Zeroizing;
 
 use crate::config::delivery::{Expected, Format, HttpGateway};
 use crate::config::placeholder::{Escape, Placeholder, Template};
-use crate::delivery::connect::Way;
-use crate::delivery::exchange::exchange;
 use crate::delivery::gateway::{Answered, Fault, scrub};
 use crate::diagnostic::units::show_duration;
 use crate::model::message::Message;
+use crate::net::connect::Way;
+use crate::net::exchange::exchange;
 use crate::secret::SecretString;
 
 pub(super) struct Route {

@@ -14,7 +14,7 @@
 //! After a time-out it is not known whether the gateway took the message, and the next one is asked
 //! all the same: two messages with one code are better than none.
 //!
-//! Threats T31: see [`connect`]; redirects are never followed, answers are bounded.
+//! Threats T31: see [`crate::net::connect`]; redirects are never followed, answers are bounded.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,6 +24,7 @@ use tokio::time::timeout;
 use crate::config::delivery::{Delivery, Protocol};
 use crate::diagnostic::Diagnostic;
 use crate::model::message::{Medium, Message, address};
+use crate::net::connect::{Resolve, Way};
 use crate::secret::SecretString;
 use crate::service::courier::{
     Courier, Delivered, Delivering, DeliveryError, Failure, GatewayStatus, Trial, Undeliverable,
@@ -31,14 +32,10 @@ use crate::service::courier::{
 use crate::time::Clock;
 
 mod breaker;
-pub mod connect;
-pub mod exchange;
 mod gateway;
 mod http;
 mod smtp;
-pub mod tls;
 
-use connect::Resolve;
 use gateway::{Gateway, Route};
 
 /// The configured gateways.
@@ -164,8 +161,13 @@ fn open(
             "put the key or password into it, readable for the daemon",
         )
     })?;
-    let way = connect::Way::new(gateway, Arc::clone(&parts.resolver))
-        .map_err(|error| (error.to_string(), error.remedy()))?;
+    let way = Way::new(
+        gateway.target.clone(),
+        gateway.reach,
+        gateway.ca_file.as_deref(),
+        Arc::clone(&parts.resolver),
+    )
+    .map_err(|error| (error.to_string(), error.remedy()))?;
     let route = match &gateway.protocol {
         Protocol::Http(http) => Route::Http(Box::new(http::Route::new(http.clone(), way, secret))),
         Protocol::Smtp(smtp) => {

@@ -26,10 +26,10 @@ use lettre::transport::smtp::response::Response;
 use tokio::time::timeout;
 
 use crate::config::delivery::{SmtpGateway, SmtpTls};
-use crate::delivery::connect::Way;
 use crate::delivery::gateway::{Answered, Fault, scrub};
 use crate::diagnostic::units::show_duration;
 use crate::model::message::Message;
+use crate::net::connect::Way;
 use crate::secret::SecretString;
 use crate::time::Clock;
 

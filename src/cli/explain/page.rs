@@ -7,9 +7,10 @@ use owo_colors::OwoColorize as _;
 
 use crate::api::explain::{Counters, Explanation, Explanations, Login, Next, Since, TokenThen};
 use crate::api::{AuditEvent, AuditRecord, Lock};
+use crate::cli::context::Context;
 use crate::cli::explain::words::{about, brief, said, sentence, span, typed};
 use crate::cli::output::{joined, local_time, printable, shell_word};
-use crate::cli::{Context, changes, user};
+use crate::cli::{changes, user};
 
 /// All records of a request, one page each.
 pub(super) fn all(all: &Explanations, context: &Context) -> String {

@@ -6,12 +6,13 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use crate::api::TokenCreated;
+use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::input::Ask;
 use crate::cli::output::{Output, Table, local_time, printable, shell_word};
 use crate::cli::token::{approvals, makes};
 use crate::cli::transport::admin;
-use crate::cli::{Context, enrolment, input, output, paper, when};
+use crate::cli::{enrolment, input, output, paper, when};
 use crate::diagnostic::units;
 use crate::secret::SecretString;
 

@@ -12,10 +12,10 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use oncegate::config::Config;
-use oncegate::delivery::connect::Resolve;
 use oncegate::delivery::{Deliveries, Parts};
 use oncegate::diagnostic::Source;
 use oncegate::model::message::{Language, Medium, Message};
+use oncegate::net::connect::Resolve;
 use oncegate::secret::SecretString;
 use oncegate::service::courier::Delivering;
 use oncegate::time::{FixedClock, UnixTime};

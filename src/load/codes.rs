@@ -3,8 +3,8 @@
 //! Invariant: memory is bounded by [`MOST`] numbers for all workers together; steps beyond are
 //! computed when they are typed.
 
-use crate::cli::bench::users::User;
 use crate::cli::columns::Factor;
+use crate::load::users::User;
 use crate::otp::totp::{Parameters, TimeStep};
 use crate::otp::{Digits, totp};
 use crate::secret::OtpKey;
@@ -93,7 +93,7 @@ const TOLD: usize = 4096;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::bench::users::{Kind, generate};
+    use crate::load::users::{Kind, generate};
     use crate::secret::SystemEntropy;
 
     #[test]

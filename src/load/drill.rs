@@ -19,9 +19,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::cli::bench::codes::{Codes, push_digits};
-use crate::cli::bench::users::User;
 use crate::cli::columns::Factor;
+use crate::load::codes::{Codes, push_digits};
+use crate::load::users::User;
 use crate::otp::totp::{Drift, TimeStep, Window};
 use crate::otp::{Code, Digits, hotp, totp};
 use crate::time::UnixTime;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use crate::cli::bench::drill::{Answer, Expect};
+use crate::load::drill::{Answer, Expect};
 
 /// Counts and latencies of one worker, or of all. What is sent before the warm-up is over is not
 /// counted, except that answers that must not be always are.

@@ -6,19 +6,20 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::api::DeviceEnrolled;
-use crate::cli::device::StateFile;
-use crate::cli::device::protocol::Protocol;
-use crate::cli::device::state::{Place, State};
+use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
+use crate::cli::input;
 use crate::cli::input::Ask;
 use crate::cli::output::{Table, printable, shell_word};
-use crate::cli::{Context, input};
 use crate::otpauth::enrol::EnrolUri;
+use crate::phone::StateFile;
+use crate::phone::protocol::Protocol;
+use crate::phone::state::{Place, State};
 use crate::secret::{Key256, SystemEntropy, random};
 use crate::signature::key::{KeyAlgorithm, SigningKey};
 
 #[derive(Debug, Args)]
-pub(in crate::cli) struct Enroll {
+pub(crate) struct Enroll {
     /// NAME, NAME@REALM or DOMAIN\NAME; or `oncegate://enroll?..` as the QR code shows it: server,
     /// user and code in one
     #[arg(value_name = "USER|URI", conflicts_with = "user")]
@@ -61,7 +62,7 @@ struct Made<'a> {
 }
 
 impl Enroll {
-    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let place = Place::take(&self.file.state, self.force)?;
         let invitation = self.invitation(context)?;
         let name = self.name.clone().unwrap_or_else(own_name);

@@ -14,13 +14,13 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use crate::cli::bench::drill::{Answer, Draw, Drill, Expect};
-use crate::cli::bench::lane::{BATCH, Flight, Lane, PER_LANE, Post};
-use crate::cli::bench::pace::Pacer;
-use crate::cli::bench::packet::{Method, Nonce, Reply, Unsigned};
-use crate::cli::bench::tally::Tally;
-use crate::cli::bench::watch::Watch;
-use crate::cli::bench::{lane, packet};
+use crate::load::drill::{Answer, Draw, Drill, Expect};
+use crate::load::lane::{BATCH, Flight, Lane, PER_LANE, Post};
+use crate::load::pace::Pacer;
+use crate::load::packet::{Method, Nonce, Reply, Unsigned};
+use crate::load::tally::Tally;
+use crate::load::watch::Watch;
+use crate::load::{lane, packet};
 use crate::radius::authenticator::SecretKeys;
 use crate::radius::packet::Packet;
 use crate::secret::{Entropy, SystemEntropy};

@@ -7,25 +7,25 @@
 //! against the name, not the address.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::{fmt, io};
 
+use futures_util::future::BoxFuture;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::config::delivery::Gateway;
 use crate::config::target::{Host, Reach, Target, refusal};
-use crate::delivery::tls::{TlsError, client_config};
-use crate::service::courier::Delivering;
+use crate::net::tls::{TlsError, client_config};
 
 /// Finds the addresses of names.
 pub trait Resolve: Send + Sync + 'static {
     /// All addresses of the name.
-    fn resolve<'a>(&'a self, name: &'a str) -> Delivering<'a, io::Result<Vec<IpAddr>>>;
+    fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>>;
 }
 
 /// The resolver of the operating system.
@@ -33,7 +33,7 @@ pub trait Resolve: Send + Sync + 'static {
 pub struct SystemResolver;
 
 impl Resolve for SystemResolver {
-    fn resolve<'a>(&'a self, name: &'a str) -> Delivering<'a, io::Result<Vec<IpAddr>>> {
+    fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
         Box::pin(async move {
             let found = tokio::net::lookup_host((name, 0)).await?;
             Ok(found.map(|address| address.ip()).collect())
@@ -41,12 +41,12 @@ impl Resolve for SystemResolver {
     }
 }
 
-/// A stream to somebody, encrypted or not.
+/// A connection, encrypted or not.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for S {}
 
 /// The way to a gateway.
-pub(super) struct Way {
+pub struct Way {
     target: Target,
     reach: Reach,
     /// None where TLS does not begin at once.
@@ -55,36 +55,42 @@ pub(super) struct Way {
 }
 
 impl Way {
-    pub(super) fn new(gateway: &Gateway, resolver: Arc<dyn Resolve>) -> Result<Self, TlsError> {
-        let tls = if gateway.target.secure {
-            let host = host_text(&gateway.target.host);
+    /// The way to `target`, whose certificate is checked against the authorities of `ca`.
+    pub fn new(
+        target: Target,
+        reach: Reach,
+        ca: Option<&Path>,
+        resolver: Arc<dyn Resolve>,
+    ) -> Result<Self, TlsError> {
+        let tls = if target.secure {
+            let host = host_text(&target.host);
             let name = ServerName::try_from(host).map_err(|_| TlsError::Name)?;
-            let config = client_config(gateway.ca_file.as_deref())?;
+            let config = client_config(ca)?;
             Some((TlsConnector::from(Arc::new(config)), name))
         } else {
             None
         };
         Ok(Self {
-            target: gateway.target.clone(),
-            reach: gateway.reach,
+            target,
+            reach,
             tls,
             resolver,
         })
     }
 
     /// The host as TLS and logs name it.
-    pub(super) fn host(&self) -> String {
+    pub fn host(&self) -> String {
         host_text(&self.target.host)
     }
 
     /// Whether TLS begins at once.
-    pub(super) const fn is_secure(&self) -> bool {
+    pub const fn is_secure(&self) -> bool {
         self.target.secure
     }
 
     /// A connection to the gateway, encrypted where TLS begins at once. The error says what is
     /// wrong.
-    pub(super) async fn connect(&self) -> Result<Channel, String> {
+    pub async fn connect(&self) -> Result<Channel, String> {
         let addresses = self.addresses().await?;
         let mut last = format!("{} has no address", self.host());
         for address in addresses {
@@ -135,7 +141,7 @@ fn host_text(host: &Host) -> String {
 }
 
 /// A connection that yields a bounded number of octets ([`ANSWER_MAX`]).
-pub(super) struct Channel {
+pub struct Channel {
     stream: Box<dyn Stream>,
     peer: SocketAddr,
     left: usize,

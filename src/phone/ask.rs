@@ -6,26 +6,27 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::api::{
-    DeviceCode, DeviceCodeWanted, DevicePending, DeviceRename, DeviceToken, DeviceTokenWanted,
-    Devices,
+    Device, DeviceCode, DeviceCodeWanted, DevicePending, DeviceRename, DeviceToken,
+    DeviceTokenWanted, Devices,
 };
-use crate::cli::device::protocol::Protocol;
-use crate::cli::device::state::State;
-use crate::cli::device::{StateFile, admin};
+use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
+use crate::cli::input;
 use crate::cli::output::{Table, local_time, or_dash, printable};
-use crate::cli::{Context, input};
 use crate::otp::issued::grouped;
+use crate::phone::StateFile;
+use crate::phone::protocol::Protocol;
+use crate::phone::state::State;
 use crate::wire::percent_encode;
 
 #[derive(Debug, Args)]
-pub(in crate::cli) struct Plain {
+pub(crate) struct Plain {
     #[command(flatten)]
     file: StateFile,
 }
 
 #[derive(Debug, Args)]
-pub(in crate::cli) struct Otp {
+pub(crate) struct Otp {
     /// The only client (VPN gateway, application) that may be given the code [default: any]
     #[arg(long)]
     client: Option<String>,
@@ -34,7 +35,7 @@ pub(in crate::cli) struct Otp {
 }
 
 #[derive(Debug, Args)]
-pub(in crate::cli) struct Rename {
+pub(crate) struct Rename {
     /// The new name
     name: String,
     #[command(flatten)]
@@ -42,7 +43,7 @@ pub(in crate::cli) struct Rename {
 }
 
 #[derive(Debug, Args)]
-pub(in crate::cli) struct Revoke {
+pub(crate) struct Revoke {
     /// Which device [default: this one]
     id: Option<String>,
     /// Do not ask for confirmation at a terminal
@@ -84,7 +85,7 @@ impl StateFile {
 }
 
 impl Otp {
-    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let state = self.file.load(context)?;
         let wanted = DeviceCodeWanted {
             client: self.client,
@@ -109,14 +110,14 @@ impl Otp {
 }
 
 impl Plain {
-    pub(super) async fn pending(self, context: &Context) -> Result<Exit, CliError> {
+    pub(crate) async fn pending(self, context: &Context) -> Result<Exit, CliError> {
         let state = self.file.load(context)?;
         let pending: DevicePending = Protocol::of(&state)?.get("/v1/device/pending").await?;
         context.out.show(&pending, waiting)?;
         Ok(Exit::Done)
     }
 
-    pub(super) async fn show(self, context: &Context) -> Result<Exit, CliError> {
+    pub(crate) async fn show(self, context: &Context) -> Result<Exit, CliError> {
         let state = self.file.load(context)?;
         let mut table = Table::pairs();
         table.pair("device", state.device.clone());
@@ -141,12 +142,12 @@ impl Plain {
             devices: &devices,
         };
         context.out.show(&shown, |shown| {
-            format!("\n{}", admin::table(&shown.devices.devices).text())
+            format!("\n{}", devices_table(&shown.devices.devices).text())
         })?;
         Ok(Exit::Done)
     }
 
-    pub(super) async fn transfer(self, context: &Context) -> Result<Exit, CliError> {
+    pub(crate) async fn transfer(self, context: &Context) -> Result<Exit, CliError> {
         let state = self.file.load(context)?;
         let wanted = DeviceTokenWanted::default();
         let code: DeviceCode = Protocol::of(&state)?
@@ -163,7 +164,7 @@ impl Plain {
         Ok(Exit::Done)
     }
 
-    pub(super) async fn renew(self, context: &Context) -> Result<Exit, CliError> {
+    pub(crate) async fn renew(self, context: &Context) -> Result<Exit, CliError> {
         let state = self.file.load(context)?;
         let wanted = DeviceTokenWanted::default();
         let token: DeviceToken = Protocol::of(&state)?
@@ -182,7 +183,7 @@ impl Plain {
 }
 
 impl Rename {
-    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let mut state = self.file.load(context)?;
         let wanted = DeviceRename { name: self.name };
         let protocol = Protocol::of(&state)?;
@@ -202,7 +203,7 @@ impl Rename {
 }
 
 impl Revoke {
-    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let state = self.file.load(context)?;
         let id = self.id.unwrap_or_else(|| state.device.clone());
         let question = format!("Revoke device {id} and its tokens for ever?");
@@ -254,6 +255,27 @@ fn waiting(pending: &DevicePending) -> String {
         tokens.or("The device carries no token."),
         codes.or("No other code waits for the user.")
     )
+}
+
+/// Devices as a table.
+pub(crate) fn devices_table(devices: &[Device]) -> Table {
+    let mut table = Table::new(&["device", "name", "state", "enrolled", "last seen", ""]);
+    for device in devices {
+        let seen = device.last_seen.as_deref().map(local_time);
+        table.row([
+            device.device.as_str(),
+            &device.name,
+            &device.state,
+            &local_time(&device.created),
+            &or_dash(seen.as_deref()),
+            if device.this == Some(true) {
+                "this one"
+            } else {
+                ""
+            },
+        ]);
+    }
+    table
 }
 
 #[cfg(test)]

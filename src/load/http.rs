@@ -15,21 +15,22 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use crate::api::VerifyAnswer;
-use crate::cli::bench::codes::Codes;
-use crate::cli::bench::drill::{Answer, Draw, Drill, Ticket};
-use crate::cli::bench::pace::Pacer;
-use crate::cli::bench::report::Run;
-use crate::cli::bench::tally::Tally;
-use crate::cli::bench::watch::Watch;
-use crate::cli::bench::{Load, codes, report, users, watch};
+use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
+use crate::cli::output;
 use crate::cli::remote::Remote;
 use crate::cli::verify::VerifyBody;
-use crate::cli::{Context, output};
+use crate::load::codes::Codes;
+use crate::load::drill::{Answer, Draw, Drill, Ticket};
+use crate::load::pace::Pacer;
+use crate::load::report::Run;
+use crate::load::tally::Tally;
+use crate::load::watch::Watch;
+use crate::load::{Load, codes, report, users, watch};
 use crate::time::{Clock as _, SystemClock};
 
 #[derive(Debug, Args)]
-pub(in crate::cli) struct Http {
+pub(crate) struct Http {
     /// Where it is, as for --server; the key is read from --key-file
     #[arg(value_name = "URL")]
     target: String,
@@ -56,7 +57,7 @@ struct Books {
 }
 
 impl Http {
-    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         self.load.check()?;
         let key = context.key_file.as_deref().ok_or_else(|| {
             CliError::usage("no key")

@@ -18,10 +18,10 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use crate::cli::Context;
-use crate::cli::bench::drill::{Share, Spent};
+use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::diagnostic::units;
+use crate::load::drill::{Share, Spent};
 
 // What is done, when, and what came of it: no sockets
 mod codes;
@@ -47,7 +47,7 @@ mod watch;
 
 /// Load a server with logins and measure it
 #[derive(Debug, Subcommand)]
-pub(super) enum Bench {
+pub(crate) enum Bench {
     /// Make up users with random keys and write them to a file, for `import` and for the load
     #[command(
         after_help = "Example:\n  oncegate bench users 1000 --write users.csv\n  \
@@ -70,7 +70,7 @@ pub(super) enum Bench {
 }
 
 impl Bench {
-    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         match self {
             Self::Users(command) => command.run(context),
             Self::Radius(command) => command.run(context).await,

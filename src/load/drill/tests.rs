@@ -1,6 +1,6 @@
 use super::*;
-use crate::cli::bench::codes;
-use crate::cli::bench::users::{Kind, generate};
+use crate::load::codes;
+use crate::load::users::{Kind, generate};
 use crate::secret::SystemEntropy;
 
 const START: UnixTime = UnixTime::from_secs(3_000_000);

@@ -12,11 +12,11 @@ use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use crate::cli::device::state::State;
 use crate::cli::error::CliError;
 use crate::cli::remote::Remote;
-use crate::delivery::exchange::exchange;
 use crate::model::device::DeviceState;
+use crate::net::exchange::exchange;
+use crate::phone::state::State;
 use crate::secret::{SecretString, SystemEntropy, random};
 use crate::signature::key::SigningKey;
 use crate::signature::request::{RequestView, Scheme};

@@ -10,26 +10,27 @@ use clap::Args;
 use nix::errno::Errno;
 use tokio::task::{JoinSet, spawn_blocking};
 
-use crate::cli::bench::codes::Codes;
-use crate::cli::bench::drill::Drill;
-use crate::cli::bench::pace::Pacer;
-use crate::cli::bench::packet::{Method, Unsigned};
-use crate::cli::bench::report::Run;
-use crate::cli::bench::tally::Tally;
-use crate::cli::bench::users::User;
-use crate::cli::bench::watch::Watch;
-use crate::cli::bench::worker::{Plan, Stopped, Worker};
-use crate::cli::bench::{Load, codes, report, users, watch};
+use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::input::Ask;
-use crate::cli::{Context, input, output};
+use crate::cli::{input, output};
 use crate::delivery::read_secret;
+use crate::load::codes::Codes;
+use crate::load::drill::Drill;
+use crate::load::pace::Pacer;
+use crate::load::packet::{Method, Unsigned};
+use crate::load::report::Run;
+use crate::load::tally::Tally;
+use crate::load::users::User;
+use crate::load::watch::Watch;
+use crate::load::worker::{Plan, Stopped, Worker};
+use crate::load::{Load, codes, report, users, watch};
 use crate::radius::authenticator::SecretKeys;
 use crate::secret::{SecretBytes, SecretString, SharedSecret};
 use crate::time::{Clock as _, SystemClock};
 
 #[derive(Debug, Args)]
-pub(in crate::cli) struct Radius {
+pub(crate) struct Radius {
     /// HOST or HOST:PORT [default port: 1812]
     #[arg(value_name = "SERVER")]
     target: String,
@@ -60,7 +61,7 @@ pub(in crate::cli) struct Radius {
 }
 
 impl Radius {
-    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         self.load.check()?;
         let server = resolve(&self.target)?;
         let secret = self.shared_secret()?;

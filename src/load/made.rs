@@ -5,15 +5,16 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use crate::cli::bench::users;
-use crate::cli::bench::users::Kind;
+use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
+use crate::cli::output;
 use crate::cli::output::printable;
-use crate::cli::{Context, output};
+use crate::load::users;
+use crate::load::users::Kind;
 use crate::secret::SystemEntropy;
 
 #[derive(Debug, Args)]
-pub(in crate::cli) struct Made {
+pub(crate) struct Made {
     /// How many
     #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
     count: u32,
@@ -35,7 +36,7 @@ struct Written {
 }
 
 impl Made {
-    pub(super) fn run(self, context: &Context) -> Result<Exit, CliError> {
+    pub(crate) fn run(self, context: &Context) -> Result<Exit, CliError> {
         let users = users::generate(self.count, &self.prefix, self.kind, &SystemEntropy);
         let users = users.map_err(|error| CliError::unavailable(error.to_string()))?;
         let bar = output::progress(context.out, "writing", u64::from(self.count));

@@ -21,9 +21,9 @@ use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, recvmmsg, sendmms
 use nix::sys::time::TimeSpec;
 use socket2::SockRef;
 
-use crate::cli::bench::drill::Ticket;
-use crate::cli::bench::mschap::Exchange;
-use crate::cli::bench::packet::Nonce;
+use crate::load::drill::Ticket;
+use crate::load::mschap::Exchange;
+use crate::load::packet::Nonce;
 use crate::radius::packet::MAX_LENGTH;
 
 /// One socket.

@@ -8,9 +8,9 @@ use clap::ValueEnum;
 use md5::{Digest as _, Md5};
 use serde::Serialize;
 
-use crate::cli::bench::drill::Answer;
-use crate::cli::bench::mschap;
-use crate::cli::bench::mschap::Exchange;
+use crate::load::drill::Answer;
+use crate::load::mschap;
+use crate::load::mschap::Exchange;
 use crate::radius::attribute::Type;
 use crate::radius::authenticator::{RequestAuthenticator, SecretKeys, Signature};
 use crate::radius::encode::{BuildError, MessageAuthenticator};

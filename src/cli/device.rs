@@ -1,20 +1,18 @@
-//! `oncegate device`: the reference device, and what administrators do to devices.
-//!
-//! As the device it is a client of the device protocol (`server::http::device`) like any app: all
-//! it needs is in one file, and it never touches the installation of `--dir`.
-
-use std::path::PathBuf;
+//! `oncegate device`: this machine as a device ([`crate::phone`]), and what administrators do to devices.
 
 use clap::{Args, Subcommand};
+use hyper::Method;
+use serde_json::json;
 
-use crate::cli::Context;
+use crate::api::{Device as Record, DeviceRename, Devices};
+use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
-
-mod admin;
-mod ask;
-mod enroll;
-mod protocol;
-mod state;
+use crate::cli::input;
+use crate::cli::output::printable;
+use crate::cli::transport::{admin, with_query};
+use crate::cli::words::Whom;
+use crate::phone;
+use crate::phone::devices_table;
 
 /// Devices that hold a key and fetch codes: this machine as one, and everybody's
 #[derive(Debug, Subcommand)]
@@ -33,42 +31,34 @@ pub(super) enum Device {
         oncegate device enroll 'oncegate://enroll?server=...&user=alice&code=...'\n\
         The code is asked for at a terminal. An administrator makes it, or `device transfer` on\n\
         the device that this one takes over from.")]
-    Enroll(Box<enroll::Enroll>),
+    Enroll(Box<phone::Enroll>),
     /// Fetch a new code and print it; it voids the one before
     #[command(after_help = "Examples:\n  \
         oncegate device otp\n  \
         oncegate verify alice --otp-stdin <<< \"$(oncegate device otp --quiet)\"")]
-    Otp(ask::Otp),
+    Otp(phone::Otp),
     /// Show what waits for the user: this device's tokens, live codes of the others
-    Pending(ask::Plain),
+    Pending(phone::Plain),
     /// Show this device, and the others of its user
-    Show(ask::Plain),
+    Show(phone::Plain),
     /// Give this device another name
-    Rename(ask::Rename),
+    Rename(phone::Rename),
     /// Get a 12-digit code by which another device takes over from this one
     #[command(
         after_help = "Type the code on the other device within three minutes (`oncegate device \
         enroll`).\nThis device is revoked by that. Asking for a code (`device otp`) voids it."
     )]
-    Transfer(ask::Plain),
+    Transfer(phone::Plain),
     /// Give this device's token a new end, shortly before the present one
-    Renew(ask::Plain),
+    Renew(phone::Plain),
     /// End this device, or another one of its user, with all tokens that it carries
-    Revoke(ask::Revoke),
+    Revoke(phone::Revoke),
     /// Administrator: list a user's devices
-    List(admin::List),
+    List(List),
     /// Administrator: give a device another name
-    Set(admin::Set),
+    Set(Set),
     /// Administrator: end a device and its tokens; its record stays
-    Remove(admin::Remove),
-}
-
-/// Where the device keeps what it is.
-#[derive(Debug, Args)]
-struct StateFile {
-    /// File with this device's key
-    #[arg(long, value_name = "FILE", default_value = "oncegate-device.json")]
-    state: PathBuf,
+    Remove(Remove),
 }
 
 impl Device {
@@ -86,5 +76,71 @@ impl Device {
             Self::Set(command) => command.run(context).await,
             Self::Remove(command) => command.run(context).await,
         }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    #[command(flatten)]
+    whose: Whom,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Set {
+    /// Which device
+    id: String,
+    /// Its new name
+    #[arg(long)]
+    name: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Remove {
+    /// Which device
+    id: String,
+    /// Do not ask for confirmation at a terminal
+    #[arg(long, short)]
+    yes: bool,
+}
+
+impl List {
+    async fn run(self, context: &Context) -> Result<Exit, CliError> {
+        let api = context.transport().await?;
+        let user = self.whose.user();
+        let path = with_query(&admin(&["devices"]), &[("user", Some(&user))]);
+        let devices: Devices = api.get(&path).await?;
+        context.out.show(&devices, |devices| {
+            devices_table(&devices.devices)
+                .or("No devices. A device enrols itself by an enrolment code.")
+        })?;
+        Ok(Exit::Done)
+    }
+}
+
+impl Set {
+    async fn run(self, context: &Context) -> Result<Exit, CliError> {
+        let api = context.transport().await?;
+        let body = DeviceRename { name: self.name };
+        let path = admin(&["devices", &self.id]);
+        let device: Record = api.call(Method::PATCH, &path, Some(&body)).await?;
+        context.out.show(&device, |device| {
+            let (id, name) = (printable(&device.device), printable(&device.name));
+            format!("Device {id} is called {name}.\n")
+        })?;
+        Ok(Exit::Done)
+    }
+}
+
+impl Remove {
+    async fn run(self, context: &Context) -> Result<Exit, CliError> {
+        let id = self.id.to_ascii_uppercase();
+        let question = format!("Revoke device {id} and its tokens for ever?");
+        input::confirm(&question, self.yes)?;
+        let api = context.transport().await?;
+        api.order(Method::DELETE, &admin(&["devices", &id])).await?;
+        context.out.show(&json!({ "revoked": id }), |_| {
+            format!("Revoked device {} and its tokens.\n", printable(&id))
+        })?;
+        Ok(Exit::Done)
     }
 }

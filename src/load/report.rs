@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::cli::Context;
-use crate::cli::bench::packet::Method;
-use crate::cli::bench::tally::{Latencies, Tally, Unexpected};
-use crate::cli::bench::watch::lossy;
+use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::Table;
+use crate::load::packet::Method;
+use crate::load::tally::{Latencies, Tally, Unexpected};
+use crate::load::watch::lossy;
 
 /// What was measured. Times are in milliseconds where the name says so, otherwise in seconds.
 #[derive(Debug, Serialize)]
@@ -247,7 +247,7 @@ fn rounded(number: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::bench::drill::{Answer, Expect};
+    use crate::load::drill::{Answer, Expect};
 
     #[test]
     fn figures_are_per_decision_and_of_the_measured_part() {

@@ -1,0 +1,207 @@
+//! What every command works with: the installation, the way to the API, how it prints.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::cli::error::CliError;
+use crate::cli::output;
+use crate::cli::output::Output;
+use crate::cli::remote::Remote;
+use crate::cli::transport::Transport;
+use crate::daemon::Site;
+
+/// Options of every command. The environment is read in [`Context::new`]: a usage line that clap
+/// prints must not show what was not typed as if it had to be.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
+#[allow(clippy::doc_markdown)] // help is plain text
+pub(super) struct Global {
+    /// Directory of the installation [env: ONCEGATE_DIR] [default: ./oncegate-data]
+    #[arg(long, global = true, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// Configuration file, if not DIR/oncegate.toml; without --dir its directory is DIR
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print one JSON document
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    /// Print no notes on stderr, only errors and warnings
+    #[arg(long, short, global = true)]
+    pub(super) quiet: bool,
+    /// Talk to the daemon at this URL instead of the one of DIR; needs --key-file
+    /// [env: ONCEGATE_SERVER]
+    #[arg(long, global = true, value_name = "URL")]
+    server: Option<String>,
+    /// File with the API key for --server [env: ONCEGATE_KEY_FILE]
+    #[arg(long, global = true, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// PEM file of the certificate authority that vouches for --server [env: ONCEGATE_CA_FILE]
+    #[arg(long, global = true, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+}
+
+/// What every command is given.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) dir: PathBuf,
+    pub(crate) config: Option<PathBuf>,
+    pub(crate) server: Option<String>,
+    pub(crate) key_file: Option<PathBuf>,
+    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) out: Output,
+}
+
+impl Context {
+    pub(super) fn new(global: Global) -> Self {
+        let file =
+            |given: Option<PathBuf>, name| given.or_else(|| environment(name).map(Into::into));
+        let server = || environment("ONCEGATE_SERVER")?.into_string().ok();
+        Self {
+            dir: directory(file(global.dir, "ONCEGATE_DIR"), global.config.as_deref()),
+            config: global.config,
+            server: global.server.or_else(server),
+            key_file: file(global.key_file, "ONCEGATE_KEY_FILE"),
+            ca_file: file(global.ca_file, "ONCEGATE_CA_FILE"),
+            out: Output {
+                json: global.json,
+                quiet: global.quiet,
+            },
+        }
+    }
+
+    /// The installation, its warnings said.
+    pub(crate) fn site(&self) -> Result<Site, CliError> {
+        let site = Site::load(&self.dir, self.config.as_deref()).map_err(|error| {
+            let error = CliError::from(error);
+            if self.is_installed() {
+                error
+            } else {
+                CliError::unavailable(format!("no installation in {}", self.dir.display()))
+                    .remedy("make one with `oncegate init`, or name it: --dir DIR or ONCEGATE_DIR")
+            }
+        })?;
+        Ok(site)
+    }
+
+    /// Whether `init` was here.
+    pub(crate) fn is_installed(&self) -> bool {
+        // A directory that may not be read is not an empty one: reading the file says so.
+        let file = self.dir.join("oncegate.toml");
+        self.config.is_some() || file.try_exists().unwrap_or(true)
+    }
+
+    /// The way to the API.
+    pub(crate) async fn transport(&self) -> Result<Transport, CliError> {
+        match (&self.server, &self.key_file) {
+            (Some(url), Some(key)) => {
+                let remote = Remote::open(url, key, self.ca_file.as_deref())?;
+                Ok(Transport::Remote(Box::new(remote)))
+            }
+            (Some(_), None) => Err(CliError::usage("--server needs a key")
+                .remedy("name the file that holds it: --key-file FILE or ONCEGATE_KEY_FILE")),
+            _ => match self.site() {
+                Ok(site) => Transport::of_site(&site).await,
+                Err(error) => self.daemon_beside(error).await,
+            },
+        }
+    }
+
+    /// The running daemon of an installation whose configuration cannot be used now: it works with what
+    /// it read before, and can be asked.
+    async fn daemon_beside(&self, error: CliError) -> Result<Transport, CliError> {
+        let socket = Site::socket_of(&self.dir, self.config.as_deref());
+        let Some(daemon) = Transport::of_daemon(&socket).await else {
+            return Err(error);
+        };
+        output::warn(&format!(
+            "warning: {}; the daemon works with what it read before, and does not start again like this",
+            output::printable(&error.places())
+        ));
+        Ok(daemon)
+    }
+
+    /// Refuses `--server` where a command works on this machine's files.
+    pub(crate) fn local_only(&self, command: &str) -> Result<(), CliError> {
+        match self.server {
+            None => Ok(()),
+            Some(_) => Err(
+                CliError::usage(format!("`{command}` works on this machine's files"))
+                    .remedy("leave --server (and ONCEGATE_SERVER) out"),
+            ),
+        }
+    }
+
+    /// This program with `words`, as it can be pasted into a shell to mean the same installation.
+    pub(crate) fn command(&self, words: &str) -> String {
+        let program = std::env::args().next().unwrap_or_default();
+        let program = if program.contains('/') {
+            program
+        } else {
+            "oncegate".to_owned()
+        };
+        let mut command = output::shell_word(&program).into_owned();
+        command.push(' ');
+        command.push_str(words);
+        let mut option = |name: &str, value: &str| {
+            push!(command, " {name} {}", output::shell_word(value));
+        };
+        if let Some(server) = &self.server {
+            option("--server", server);
+            for (name, file) in [("--key-file", &self.key_file), ("--ca-file", &self.ca_file)] {
+                if let Some(file) = file {
+                    option(name, &file.to_string_lossy());
+                }
+            }
+        } else if self.dir != Path::new(DEFAULT_DIR) {
+            option("--dir", &self.dir.to_string_lossy());
+        }
+        command
+    }
+}
+
+/// A variable that is set to something.
+fn environment(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+fn directory(dir: Option<PathBuf>, config: Option<&Path>) -> PathBuf {
+    let of_config = || {
+        let parent = config?.parent()?;
+        let here = parent.as_os_str().is_empty();
+        Some(if here {
+            PathBuf::from(".")
+        } else {
+            parent.to_owned()
+        })
+    };
+    dir.or_else(of_config)
+        .unwrap_or_else(|| PathBuf::from(DEFAULT_DIR))
+}
+
+/// Where an installation is when no option or variable says otherwise.
+const DEFAULT_DIR: &str = "./oncegate-data";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_directory_is_named_by_dir_or_by_the_configuration() {
+        let of = |dir: Option<&str>, config: Option<&str>| {
+            let dir = directory(dir.map(PathBuf::from), config.map(Path::new));
+            dir.to_string_lossy().into_owned()
+        };
+        assert_eq!(of(None, None), DEFAULT_DIR);
+        assert_eq!(
+            of(None, Some("/etc/oncegate/oncegate.toml")),
+            "/etc/oncegate"
+        );
+        assert_eq!(of(None, Some("oncegate.toml")), ".");
+        assert_eq!(
+            of(Some("/var/lib/oncegate"), Some("/etc/x.toml")),
+            "/var/lib/oncegate"
+        );
+    }
+}
