@@ -22,9 +22,16 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
 use http_body_util::BodyExt as _;
+use oncegate::admin::{CredentialsPatch, Enrol, NewRadiusClient, NewToken, NewVerifier, UserPatch};
 use oncegate::config::Limits;
+use oncegate::core::Service;
+use oncegate::core::courier::{
+    Courier, Delivered, Delivering, DeliveryError, GatewayStatus, Undeliverable,
+};
+use oncegate::core::issue::SendLimits;
 use oncegate::credential::Cost;
 use oncegate::diagnostic::Source;
+use oncegate::login::hashing::Settings;
 use oncegate::model::client::{Require, Scope};
 use oncegate::model::kind::Kind;
 use oncegate::model::message::{Medium, Message};
@@ -41,15 +48,6 @@ use oncegate::radius::request::RequestBuilder;
 use oncegate::secret::{Key256, SecretBytes, SecretString, SharedSecret, SystemEntropy};
 use oncegate::server::http::{App, router};
 use oncegate::server::{Info, radius};
-use oncegate::service::Service;
-use oncegate::service::admin::{
-    CredentialsPatch, Enrol, NewRadiusClient, NewToken, NewVerifier, UserPatch,
-};
-use oncegate::service::courier::{
-    Courier, Delivered, Delivering, DeliveryError, GatewayStatus, Undeliverable,
-};
-use oncegate::service::hashing::Settings;
-use oncegate::service::issue::SendLimits;
 use oncegate::store::By;
 use oncegate::store::embedded::{Embedded, Parts};
 use oncegate::store::medium::Directory;

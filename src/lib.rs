@@ -7,9 +7,9 @@
 //! datagram / HTTP body
 //!   -> server   (sockets, limits)            who asks? which client?
 //!   -> radius / api   (bytes -> types)       malformed: silence / problem document
-//!   -> service  (policy, windows)            which token, which step would match?
+//!   -> login    (policy, windows)            which token, which step would match?
 //!   -> store    (one writer, group commit)   step consumed + counters + audit record, durable
-//!   -> service  -> radius / api -> server    accept, reject or challenge leaves
+//!   -> login    -> radius / api -> server    accept, reject or challenge leaves
 //! ```
 //!
 //! # Manual
@@ -42,7 +42,11 @@
 //! 2     qr          yes   0 1
 //! 2     signature   yes   0 1
 //! 3     store       no    0 1
-//! 4     service     no    0 1 3
+//! 4     core        no    0 1 3 login notify
+//! 4     login       no    0 1 3 core
+//! 4     admin       no    0 1 3 core login
+//! 4     explain     no    0 1 3 core login admin
+//! 4     notify      no    0 1 3 core
 //! 5     net         no    0 1 2
 //! 5     delivery    no    0 1 2 4 net
 //! 5     server      no    0 1 2 3 4
@@ -86,7 +90,11 @@ pub mod signature;
 pub mod store;
 
 // Decisions
-pub mod service;
+pub mod admin;
+pub mod core;
+pub mod explain;
+pub mod login;
+pub mod notify;
 
 // Sockets
 pub mod delivery;

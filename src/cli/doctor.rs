@@ -21,13 +21,13 @@ use crate::cli::error::{CliError, Exit};
 use crate::cli::transport::{Transport, admin};
 use crate::cli::{policy, store};
 use crate::config::MasterKey;
+use crate::core::clock::Jump;
+use crate::core::courier::BreakerState;
 use crate::daemon;
 use crate::daemon::Site;
 use crate::model::message::Medium;
 use crate::policy::Policies;
 use crate::server::tls::Tls;
-use crate::service::clock::Jump;
-use crate::service::courier::BreakerState;
 use crate::time::{Clock as _, SystemClock};
 
 mod report;

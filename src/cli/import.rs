@@ -22,6 +22,7 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
+use crate::admin::About;
 use crate::api;
 use crate::cli::columns::Factor;
 use crate::cli::context::Context;
@@ -33,7 +34,6 @@ use crate::cli::{columns, encoding, output};
 use crate::diagnostic::{Diagnostic, LineOf};
 use crate::model::id::Serial;
 use crate::model::user_key::UserKey;
-use crate::service::admin::About;
 use crate::time::{Clock as _, SystemClock, UnixTime};
 
 mod seen;

@@ -9,7 +9,7 @@ use crate::cli::error::{CliError, Exit};
 use crate::cli::output::{Table, joined, local_time};
 use crate::cli::transport::{admin, with_query};
 use crate::cli::{input, output};
-use crate::service::clock::Jump;
+use crate::core::clock::Jump;
 
 /// Health in one screen and in the exit code: 0 ready, 3 not
 #[derive(Debug, Args)]

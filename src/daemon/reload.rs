@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::api;
 use crate::config::{Config, Origin, keys};
+use crate::core::Service;
 use crate::daemon::run::inbound_secret;
 use crate::daemon::{Site, StartError, couriers, load_policies, load_texts, load_travel, logging};
 use crate::server::http::{AHEAD, App};
 use crate::server::tls::Tls;
-use crate::service::Service;
 use crate::store::LoadedFile;
 
 /// What a running daemon needs to read its files again.

@@ -16,17 +16,18 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admin::outage_watch::{Rule, Watch};
 use crate::config::{Accounting, Config, keys};
+use crate::core::clock::Jump;
+use crate::core::{Service, clock};
 use crate::daemon::reload::{Given, Reloader};
 use crate::daemon::{Overrides, Site, StartError, dictionary, failed, logging, open, reload};
+use crate::notify;
 use crate::policy::Policies;
 use crate::secret::SecretString;
 use crate::server::http::App;
 use crate::server::tls::Tls;
 use crate::server::{Info, http, radius};
-use crate::service::clock::Jump;
-use crate::service::outage::{Rule, Watch};
-use crate::service::{Service, clock, notices};
 use crate::store::By;
 use crate::time::{Clock as _, SystemClock};
 
@@ -156,7 +157,7 @@ fn start_loops(
         Box::pin(note_refusals(daemon, end)),
     );
     let (daemon, end) = parts();
-    start("notices to users", Box::pin(notices::run(daemon, end)));
+    start("notices to users", Box::pin(notify::run(daemon, end)));
     let (daemon, end) = parts();
     start("watch over the clock", Box::pin(watch_clock(daemon, end)));
     let (daemon, end) = parts();
@@ -362,7 +363,7 @@ fn refuse_to_start(service: &Service) -> Result<(), StartError> {
     }
     let policies = service.policies();
     for client in service.clients().all().iter() {
-        crate::service::policy_of(client, &policies).map_err(|error| {
+        crate::core::policy_of(client, &policies).map_err(|error| {
             failed(
                 error.to_string(),
                 format!("oncegate client set {} --policy default", client.name),

@@ -12,7 +12,7 @@
 
 use std::time::Duration;
 
-use crate::service::courier::BreakerState;
+use crate::core::courier::BreakerState;
 use crate::time::UnixTime;
 
 #[derive(Debug)]

@@ -10,12 +10,12 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use crate::config;
+use crate::core::courier::{Delivered, GatewayStatus, Trial};
 use crate::delivery::breaker::{Breaker, Pass};
 use crate::delivery::{http, smtp};
 use crate::diagnostic::units::show_duration;
 use crate::model::message::{Medium, Message, mask};
 use crate::secret::SecretString;
-use crate::service::courier::{Delivered, GatewayStatus, Trial};
 use crate::time::Clock;
 
 /// Why a gateway did not take a message.
@@ -182,7 +182,7 @@ impl Gateway {
 
     /// Looked at before a place is waited for, so that nobody queues in front of a closed door.
     fn admit_nothing(&self) -> bool {
-        use crate::service::courier::BreakerState;
+        use crate::core::courier::BreakerState;
         let record = self.record.lock().expect(UNPOISONED);
         record.breaker.state(self.clock.now()) == BreakerState::Open
     }

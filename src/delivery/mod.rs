@@ -22,13 +22,13 @@ use std::sync::Arc;
 use tokio::time::timeout;
 
 use crate::config::delivery::{Delivery, Protocol};
+use crate::core::courier::{
+    Courier, Delivered, Delivering, DeliveryError, Failure, GatewayStatus, Trial, Undeliverable,
+};
 use crate::diagnostic::Diagnostic;
 use crate::model::message::{Medium, Message, address};
 use crate::net::connect::{Resolve, Way};
 use crate::secret::SecretString;
-use crate::service::courier::{
-    Courier, Delivered, Delivering, DeliveryError, Failure, GatewayStatus, Trial, Undeliverable,
-};
 use crate::time::Clock;
 
 mod breaker;

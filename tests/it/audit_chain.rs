@@ -4,11 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use oncegate::core::Service;
 use oncegate::diagnostic::Source;
 use oncegate::model::reason::Decision;
 use oncegate::policy::Policies;
 use oncegate::secret::SystemEntropy;
-use oncegate::service::Service;
 use oncegate::store::medium::Directory;
 use oncegate::store::{AuditQuery, By, ChainReport, Change, Store, StoreError};
 use oncegate::time::{FixedClock, UnixTime};
@@ -282,7 +282,7 @@ async fn a_clock_set_ahead_prunes_nothing() {
         Policies::parse(&[policy], &|_, _| Ok(())).unwrap(),
         Arc::new(FixedClock::at(years)),
         Arc::new(SystemEntropy),
-        oncegate::service::hashing::Settings::default(),
+        oncegate::login::hashing::Settings::default(),
     );
     let service = service.await.unwrap();
     assert!(!service.prune_audit_older(DAY * 400).await.unwrap());

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use oncegate::login::inbound::{Effect, Inbound};
 use oncegate::model::kind::Kind;
 use oncegate::model::message::Medium;
 use oncegate::model::user::Waiver;
 use oncegate::secret::SecretString;
-use oncegate::service::inbound::{Effect, Inbound};
 use oncegate::store::Change;
 use serde_json::json;
 

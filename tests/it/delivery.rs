@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use oncegate::core::courier::{BreakerState, Courier as _, DeliveryError, Undeliverable};
 use oncegate::model::message::{AddressError, Medium, Message};
-use oncegate::service::courier::{BreakerState, Courier as _, DeliveryError, Undeliverable};
 use tokio::time::timeout;
 
 use crate::support::gateway::{Behaviour, DeliveryLab, GatewayDouble, sms};

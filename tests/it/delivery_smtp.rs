@@ -7,8 +7,8 @@ use std::process::{Child, Command, Stdio};
 
 use oncegate::config::delivery::Delivery;
 use oncegate::config::target::Reach;
+use oncegate::core::courier::{BreakerState, Courier as _};
 use oncegate::model::message::{Medium, Message};
-use oncegate::service::courier::{BreakerState, Courier as _};
 
 use crate::support::gateway::{DeliveryLab, config, sms};
 use crate::support::skip;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use oncegate::config::Config;
 use oncegate::config::target::Reach;
+use oncegate::core::courier::Courier as _;
 use oncegate::diagnostic::Source;
-use oncegate::service::courier::Courier as _;
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

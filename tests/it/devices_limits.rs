@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Extension;
+use oncegate::admin::UserPatch;
 use oncegate::model::audit::Event;
 use oncegate::model::user_key::UserKey;
 use oncegate::secret::SystemEntropy;
 use oncegate::server::http::caller::Peer;
 use oncegate::server::http::router;
-use oncegate::service::admin::UserPatch;
 use oncegate::store::AuditQuery;
 use oncegate::store::medium::Memory;
 use oncegate::time::{FixedClock, UnixTime};

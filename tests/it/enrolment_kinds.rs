@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::support::app::TestApp;
 use crate::support::outbox::{Inbox, outbox};
+use oncegate::admin::outage_watch::{Rule, Watch};
 use oncegate::model::message::Medium;
-use oncegate::service::outage::{Rule, Watch};
 use serde_json::{Value, json};
 
 /// A front end whose messages arrive here, and a user with a telephone and a mailbox.

@@ -7,12 +7,12 @@
 use std::process::Command;
 use std::time::Duration;
 
+use oncegate::admin::{CredentialsPatch, UserPatch};
 use oncegate::diagnostic::Source;
+use oncegate::explain::Supposed;
+use oncegate::login::Outcome;
 use oncegate::model::reason::Reason;
 use oncegate::policy::Policies;
-use oncegate::service::Outcome;
-use oncegate::service::admin::{CredentialsPatch, UserPatch};
-use oncegate::service::explain::Supposed;
 use serde_json::Value;
 
 use crate::support::explained::{AWAY, Ask, DEFAULT, House, PIN, VPN, key};

@@ -1,9 +1,9 @@
 //! One box and its readings, PINs and passwords that must be changed, and hashes from elsewhere.
 
+use oncegate::admin::{CredentialsPatch, NewVerifier};
 use oncegate::model::audit::Event;
 use oncegate::model::kind::Kind;
 use oncegate::otp::Digits;
-use oncegate::service::admin::{CredentialsPatch, NewVerifier};
 use serde_json::json;
 
 use crate::support::expected::{PASSWORD, PIN};

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use oncegate::admin::{ClientPatch, CredentialsPatch, NewVerifier};
 use oncegate::model::kind::Kind;
 use oncegate::otp::Digits;
 use oncegate::radius::encode::BuildError;
-use oncegate::service::admin::{ClientPatch, CredentialsPatch, NewVerifier};
 use serde_json::json;
 
 use crate::support::Random;

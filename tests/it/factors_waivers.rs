@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use oncegate::admin::Grant;
+use oncegate::login::travel::Travel;
 use oncegate::model::kind::Kind;
 use oncegate::otp::Digits;
-use oncegate::service::admin::Grant;
-use oncegate::service::travel::Travel;
 use oncegate::store::WaiverKind;
 use oncegate::time::UnixTime;
 use serde_json::json;

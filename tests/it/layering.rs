@@ -162,10 +162,10 @@ fn planted_faults_are_found() {
     let planted = |module: &str, code: &str| faults(module, &rows[module], code, &rows).len();
     assert_eq!(planted("otp", "use crate::store::Store;"), 1);
     assert_eq!(planted("otp", "let now = SystemTime::now();"), 1);
-    assert_eq!(planted("service", "use crate::radius::Code;"), 1);
+    assert_eq!(planted("login", "use crate::radius::Code;"), 1);
     assert_eq!(planted("policy", "use crate::{otp, store};"), 2);
     assert_eq!(planted("store", "use crate::nowhere::X;"), 1);
-    assert_eq!(planted("service", "use crate::store::Store;"), 0);
+    assert_eq!(planted("login", "use crate::store::Store;"), 0);
 }
 
 #[test]

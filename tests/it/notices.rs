@@ -6,16 +6,16 @@ use std::path::Path;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use oncegate::admin::{CredentialsPatch, NewVerifier};
 use oncegate::daemon;
 use oncegate::daemon::StartError;
+use oncegate::login::inbound::{Effect, Inbound};
 use oncegate::model::id::Serial;
 use oncegate::model::kind::Kind;
 use oncegate::model::message::{Language, Medium};
 use oncegate::model::token::LifeCycle;
 use oncegate::otp::{Algorithm, Digits, hotp, recovery};
 use oncegate::secret::SecretString;
-use oncegate::service::admin::{CredentialsPatch, NewVerifier};
-use oncegate::service::inbound::{Effect, Inbound};
 use oncegate::store::{Change, DeviceAct};
 use serde_json::json;
 

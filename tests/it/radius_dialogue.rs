@@ -18,6 +18,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use oncegate::admin::UserPatch;
 use oncegate::model::client::Require;
 use oncegate::model::kind::Kind;
 use oncegate::model::user_key::UserKey;
@@ -29,7 +30,6 @@ use oncegate::radius::request::RequestBuilder;
 use oncegate::radius::verify;
 use oncegate::secret::{SecretBytes, SecretString, SharedSecret};
 use oncegate::server::radius::{Ingress, Job, Pipeline, Received, Settings, bind, run};
-use oncegate::service::admin::UserPatch;
 use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;

@@ -2,6 +2,7 @@
 
 use crate::radius_dialogue::{Direct, PATIENCE, POLICY, SECRET, SETTINGS, keys, pipeline};
 use crate::support::service::{TestService, code_at};
+use oncegate::admin::AdminError;
 use oncegate::model::client::Require;
 use oncegate::model::kind::Kind;
 use oncegate::radius::Discard;
@@ -11,7 +12,6 @@ use oncegate::radius::encode::MessageAuthenticator;
 use oncegate::radius::packet::{Code, Packet};
 use oncegate::radius::request::RequestBuilder;
 use oncegate::server::radius::{Event, Job, Received, Settings, bind_all, run};
-use oncegate::service::admin::AdminError;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::UdpSocket;
@@ -254,7 +254,7 @@ async fn a_network_belongs_to_one_client() {
     service
         .client("inside", "127.0.0.1/32", SECRET, Require::True, None)
         .await;
-    let new = oncegate::service::admin::NewRadiusClient {
+    let new = oncegate::admin::NewRadiusClient {
         name: "second".to_owned(),
         addresses: vec!["::ffff:127.0.0.1/128".parse().unwrap()],
         secret: None,

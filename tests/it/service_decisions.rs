@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use oncegate::admin::{AdminError, NewToken, UserPatch};
+use oncegate::core::{Service, ServiceError};
 use oncegate::diagnostic::Source;
+use oncegate::login::{Outcome, Request};
 use oncegate::model::audit::Channel;
 use oncegate::model::client::{Client, Scope};
 use oncegate::model::id::Serial;
@@ -16,8 +19,6 @@ use oncegate::otp::totp::{Parameters, TimeStep};
 use oncegate::otp::{Algorithm, Code, Digits, Period, hotp, totp};
 use oncegate::policy::Policies;
 use oncegate::secret::{Key256, OtpKey, SecretBytes, SecretString, SystemEntropy};
-use oncegate::service::admin::{AdminError, NewToken, UserPatch};
-use oncegate::service::{Outcome, Request, Service, ServiceError};
 use oncegate::store::By;
 use oncegate::store::embedded::{Embedded, Parts};
 use oncegate::store::medium::Memory;
@@ -52,7 +53,7 @@ impl House {
             policies,
             Arc::new(clock.clone()),
             entropy,
-            oncegate::service::hashing::Settings::default(),
+            oncegate::login::hashing::Settings::default(),
         );
         let service = service.await.unwrap();
         let by = by(&service);
@@ -113,7 +114,7 @@ impl House {
             channel,
             method: "http",
             user,
-            presented: oncegate::service::Presented::Passcode(&code),
+            presented: oncegate::login::Presented::Passcode(&code),
             challenge: None,
             rounds: true,
             source: None,

@@ -10,6 +10,8 @@ use axum::response::Response;
 
 use crate::api;
 use crate::api::Problem;
+use crate::login::begin::Standing;
+use crate::login::{Presented, Request};
 use crate::policy::Factor;
 use crate::secret::SecretString;
 use crate::server::http::body::Json;
@@ -17,8 +19,6 @@ use crate::server::http::caller::{Arrival, Caller};
 use crate::server::http::error::Failure;
 use crate::server::http::preference::ByStatus;
 use crate::server::http::{App, answer, verify};
-use crate::service::begin::Standing;
-use crate::service::{Presented, Request};
 
 /// Begins a round: sends a code, draws the cells of a card, or shows digits that the person sends.
 ///

@@ -22,8 +22,11 @@ use tokio::time::Instant;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::admin::AdminError;
+use crate::admin::devices::{DeviceCode, DeviceError, check_name};
 use crate::api;
 use crate::api::Problem;
+use crate::login::redeem::{Redeemed, Redemption};
 use crate::model::device::DeviceId;
 use crate::model::id::Serial;
 use crate::model::source::Source;
@@ -32,8 +35,6 @@ use crate::server::http::device::signed::{Arrived, Signed, refuse};
 use crate::server::http::error::Failure;
 use crate::server::http::origin::Origin;
 use crate::server::http::{App, answer, forms};
-use crate::service::admin::AdminError;
-use crate::service::devices::{DeviceCode, DeviceError, Redeemed, Redemption, check_name};
 use crate::signature::SignatureError;
 use crate::signature::key::{KeyAlgorithm, PublicKey};
 
@@ -364,7 +365,7 @@ fn tell(app: &App, error: DeviceError) -> Failure {
 
 /// A device hears no cause.
 #[allow(clippy::needless_pass_by_value)] // for `map_err`
-fn undecided(error: crate::service::ServiceError) -> Failure {
+fn undecided(error: crate::core::ServiceError) -> Failure {
     tracing::warn!(%error, "a device's request is not decided");
     Failure::Unavailable("try again, or ask another server".into())
 }

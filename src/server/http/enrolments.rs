@@ -6,8 +6,10 @@ use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 
+use crate::admin::self_service::{SelfService, Step, Wish};
 use crate::api;
 use crate::api::{Problem, VerifyRequest};
+use crate::login::Request;
 use crate::model::kind::Kind;
 use crate::policy::StepUp;
 use crate::secret::SecretString;
@@ -18,8 +20,6 @@ use crate::server::http::error::Failure;
 use crate::server::http::preference::ByStatus;
 use crate::server::http::verify::{Question, asking};
 use crate::server::http::{App, forms};
-use crate::service::Request;
-use crate::service::self_service::{SelfService, Step, Wish};
 
 /// A user proves what the policy asks for, and asks for a token.
 ///

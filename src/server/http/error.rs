@@ -10,13 +10,13 @@ use std::borrow::Cow;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use crate::admin::AdminError;
 use crate::api::Problem;
+use crate::core::ServiceError;
 use crate::model::id::Serial;
 use crate::model::issue::IssueRefusal;
 use crate::server::http::admin::similar::{NotThere, Unknown};
 use crate::server::http::answer;
-use crate::service::ServiceError;
-use crate::service::admin::AdminError;
 use crate::store::StoreError;
 
 /// Why a request has no answer of its own.

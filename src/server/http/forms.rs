@@ -1,6 +1,8 @@
 //! Records as the API shows them. No secret has a way through here.
 
+use crate::admin::devices::OpenCode;
 use crate::api;
+use crate::core::issue::medium_of;
 use crate::model::audit::{AuditRecord, Changed, Event, FieldChange, Origin};
 use crate::model::client::{Access, Client};
 use crate::model::credential::Verifier;
@@ -13,8 +15,6 @@ use crate::model::token::{Token, TokenState};
 use crate::model::user::{User, Waiver};
 use crate::otp::recovery;
 use crate::otp::throttle::{Blocked, Throttle};
-use crate::service::devices::OpenCode;
-use crate::service::issue::medium_of;
 use crate::store::{ChainReport, StoreReport};
 use crate::time::UnixTime;
 

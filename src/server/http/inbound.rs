@@ -27,11 +27,11 @@ use sha2::{Digest, Sha256};
 use crate::api;
 use crate::api::Problem;
 use crate::config::HTTP_BODY;
+use crate::login::inbound::Inbound;
 use crate::model::message::Medium;
 use crate::secret::SecretString;
 use crate::server::http::error::Failure;
 use crate::server::http::{App, answer, body};
-use crate::service::inbound::Inbound;
 use crate::time::UnixTime;
 
 /// Takes a text message from a person, or the keys pressed in a call.

@@ -19,8 +19,11 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 
+use crate::admin::{CredentialsPatch, NewVerifier, Replaced};
 use crate::api;
 use crate::api::{Problem, VerifyAnswer, VerifyRequest};
+use crate::core::ServiceError;
+use crate::login::{MIN_ASSURANCE, Outcome, Presented, Request};
 use crate::model::audit::Channel;
 use crate::model::client::{Access, ApiAccess, Client, LOCAL};
 use crate::secret::SecretString;
@@ -31,8 +34,6 @@ use crate::server::http::error::{Failure, SEE};
 use crate::server::http::idempotency::{Claim, State as Progress};
 use crate::server::http::preference::ByStatus;
 use crate::server::http::{App, idempotency};
-use crate::service::admin::{CredentialsPatch, NewVerifier, Replaced};
-use crate::service::{MIN_ASSURANCE, Outcome, Presented, Request, ServiceError};
 
 /// A decision, and how long after arrival it may leave.
 #[derive(Clone, Debug)]

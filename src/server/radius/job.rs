@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::login::{Decided, Outcome, Presented, Request};
 use crate::model::audit::{Channel, Origin};
 use crate::model::id::RequestId;
 use crate::model::session::Accounting;
@@ -24,7 +25,6 @@ use crate::server::radius::password::Credential;
 use crate::server::radius::pipeline::Pipeline;
 use crate::server::radius::reply;
 use crate::server::radius::table::{Peer, Secret};
-use crate::service::{Decided, Outcome, Presented, Request};
 use crate::time::UnixTime;
 
 /// A request that somebody must decide.

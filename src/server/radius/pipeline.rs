@@ -30,6 +30,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::Limits;
+use crate::core::Service;
 use crate::model::client::Require;
 use crate::radius::attribute::Type;
 use crate::radius::authenticator::{SecretKeys, Signature};
@@ -46,7 +47,6 @@ use crate::server::radius::password::Credential;
 use crate::server::radius::reply;
 use crate::server::radius::table::{Peer, Secret, Table};
 use crate::server::radius::udp::Serves;
-use crate::service::Service;
 use crate::time::UnixTime;
 
 /// What the RADIUS front end may occupy.

@@ -10,13 +10,13 @@
 
 use std::sync::Arc;
 
+use crate::login::{Carrier, Challenged, Fit};
 use crate::radius::attribute::{MAX_ATTRIBUTES, Type};
 use crate::radius::authenticator::SecretKeys;
 use crate::radius::dictionary::{Dictionary, EncodeError};
 use crate::radius::encode::{BuildError, MessageAuthenticator};
 use crate::radius::packet::{Code, HEADER, MAX_LENGTH, Packet};
 use crate::radius::reply::ReplyBuilder;
-use crate::service::{Carrier, Challenged, Fit};
 
 /// Why an Access-Accept was not built.
 #[derive(Debug, thiserror::Error)]

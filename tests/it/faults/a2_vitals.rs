@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use oncegate::admin::NewRadiusClient;
 use oncegate::model::client::Require;
 use oncegate::radius::authenticator::RequestAuthenticator;
 use oncegate::radius::dictionary::Dictionary;
@@ -12,7 +13,6 @@ use oncegate::radius::packet::Code;
 use oncegate::radius::request::RequestBuilder;
 use oncegate::server::http::{serve_tcp, serve_unix};
 use oncegate::server::radius::{Event, Pipeline, bind, run};
-use oncegate::service::admin::NewRadiusClient;
 use serde_json::Value;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;

@@ -4,11 +4,11 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use oncegate::admin::NewToken;
 use oncegate::model::kind::Kind;
 use oncegate::otp::totp::TimeStep;
 use oncegate::otp::{Algorithm, Code, Digits, Period};
 use oncegate::secret::SecretBytes;
-use oncegate::service::admin::NewToken;
 use oncegate::time::UnixTime;
 use serde_json::{Value, json};
 

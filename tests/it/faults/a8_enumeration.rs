@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use oncegate::login::{Presented, Request, hashing};
 use oncegate::model::audit::{Channel, Event};
 use oncegate::model::kind::Kind;
 use oncegate::otp::Digits;
 use oncegate::policy::Factor;
 use oncegate::secret::SecretString;
-use oncegate::service::{Presented, Request, hashing};
 use serde_json::{Value, json};
 
 use crate::support::expected::{PIN, WRONG_PIN};

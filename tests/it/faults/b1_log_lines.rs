@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::Signal;
+use oncegate::core::Service;
 use oncegate::diagnostic::Source;
 use oncegate::policy::Policies;
 use oncegate::radius::packet::Code;
 use oncegate::secret::{Key256, SystemEntropy};
 use oncegate::server::radius::{Pipeline, bind_all, run};
-use oncegate::service::Service;
 use oncegate::store::embedded::{Embedded, Parts};
 use oncegate::store::medium::Memory;
 use oncegate::time::{Clock, FixedClock, UnixTime};
@@ -229,7 +229,7 @@ async fn a_listener_without_a_live_lane_is_not_ready() {
         policies.unwrap(),
         Arc::clone(&clock) as Arc<dyn Clock>,
         Arc::new(SystemEntropy),
-        oncegate::service::hashing::Settings::default(),
+        oncegate::login::hashing::Settings::default(),
     );
     let service = Arc::new(service.await.unwrap());
     let dictionary = oncegate::radius::dictionary::Dictionary::builtin().unwrap();

@@ -4,10 +4,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use oncegate::admin::{CredentialsPatch, NewVerifier};
 use oncegate::model::kind::Kind;
 use oncegate::otp::Digits;
 use oncegate::radius::attribute::Type;
-use oncegate::service::admin::{CredentialsPatch, NewVerifier};
 use serde_json::json;
 
 use crate::support::lab::{Heard, Lab};

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
+use oncegate::admin::{AdminError, CredentialsPatch, Grant, NewVerifier, UserPatch};
 use oncegate::model::client::Scope;
 use oncegate::model::kind::Kind;
 use oncegate::model::token::LifeCycle;
 use oncegate::secret::SecretString;
-use oncegate::service::admin::{AdminError, CredentialsPatch, Grant, NewVerifier, UserPatch};
 use oncegate::store::{By, WaiverKind};
 use serde_json::json;
 

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
+use oncegate::admin::{CredentialsPatch, NewVerifier, UserPatch};
 use oncegate::model::reason::{Decision, Reason};
 use oncegate::model::token::LifeCycle;
 use oncegate::secret::SecretString;
-use oncegate::service::admin::{CredentialsPatch, NewVerifier, UserPatch};
 use serde_json::Value;
 
 use crate::support::explained::{AWAY, Ask, House, PIN, key};

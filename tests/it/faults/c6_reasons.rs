@@ -4,7 +4,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use oncegate::admin::{CredentialsPatch, Grant, UserPatch};
 use oncegate::diagnostic::Source;
+use oncegate::login::inbound::Inbound;
+use oncegate::login::travel::Travel;
 use oncegate::model::kind::Kind;
 use oncegate::model::message::Medium;
 use oncegate::model::reason::Reason;
@@ -14,9 +17,6 @@ use oncegate::policy::Policies;
 use oncegate::radius::attribute::Type;
 use oncegate::secret::SecretString;
 use oncegate::server::http::openapi;
-use oncegate::service::admin::{CredentialsPatch, Grant, UserPatch};
-use oncegate::service::inbound::Inbound;
-use oncegate::service::travel::Travel;
 use oncegate::store::WaiverKind;
 use oncegate::time::Clock as _;
 use serde_json::{Value, json};

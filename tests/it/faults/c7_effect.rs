@@ -1,9 +1,9 @@
 //! What is granted or handed out says where it has effect, and doctor compares clients with listeners.
 
+use oncegate::admin::effect::Means;
 use oncegate::model::client::Require;
 use oncegate::model::kind::Kind;
 use oncegate::model::user_key::UserKey;
-use oncegate::service::effect::Means;
 use serde_json::Value;
 
 use crate::support::daemon::{Site, command};

@@ -1,8 +1,8 @@
 //! Fault C8: a client bound to a realm supplies it for names that come without one.
 
+use oncegate::admin::ClientPatch;
 use oncegate::model::kind::Kind;
 use oncegate::otp::Digits;
-use oncegate::service::admin::ClientPatch;
 use serde_json::json;
 
 use crate::support::codes::{RFC_SECRET, hotp};

@@ -1,8 +1,8 @@
 //! Fault D2: blanks in what holds only digits and blanks are taken out before anything else.
 
+use oncegate::admin::{CredentialsPatch, NewVerifier};
 use oncegate::model::kind::Kind;
 use oncegate::otp::Digits;
-use oncegate::service::admin::{CredentialsPatch, NewVerifier};
 use serde_json::json;
 
 use crate::support::lab::Lab;

@@ -29,7 +29,7 @@ async fn lab(present: &str) -> Lab {
         lab.radius("vpn", "locked", "wrong", None, None).await;
         lab.clock.advance(std::time::Duration::from_secs(11));
     }
-    let patch = oncegate::service::admin::UserPatch {
+    let patch = oncegate::admin::UserPatch {
         disabled: Some(true),
         ..Default::default()
     };

@@ -1,11 +1,11 @@
 //! Prompts and mails are in the user's language, and no prompt tells who exists.
 
+use oncegate::admin::UserPatch;
+use oncegate::login::Outcome;
 use oncegate::model::kind::Kind;
 use oncegate::model::message::{Language, Medium};
 use oncegate::model::token::LifeCycle;
 use oncegate::notice::{Catalogue, Text};
-use oncegate::service::Outcome;
-use oncegate::service::admin::UserPatch;
 use serde_json::json;
 
 use crate::support::daemon::Site;

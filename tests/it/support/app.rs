@@ -7,7 +7,9 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
+use oncegate::admin::{NewToken, UserPatch};
 use oncegate::config::Limits;
+use oncegate::core::Service;
 use oncegate::diagnostic::Source;
 use oncegate::model::client::Scope;
 use oncegate::model::id::Serial;
@@ -21,8 +23,6 @@ use oncegate::policy::Policies;
 use oncegate::secret::{Entropy, Key256, OtpKey, SecretBytes, SecretString, SystemEntropy};
 use oncegate::server::Info;
 use oncegate::server::http::{App, local_router, router};
-use oncegate::service::Service;
-use oncegate::service::admin::{NewToken, UserPatch};
 use oncegate::store::By;
 use oncegate::store::embedded::{Embedded, Parts};
 use oncegate::store::medium::{Medium, Memory};
@@ -118,7 +118,7 @@ impl TestApp {
             policies,
             Arc::new(clock.clone()),
             entropy,
-            oncegate::service::hashing::Settings::default(),
+            oncegate::login::hashing::Settings::default(),
         );
         let service = Arc::new(service.await.expect("a service"));
         let limits = Limits {

@@ -14,11 +14,11 @@ use oncegate::model::kind::Kind;
 use oncegate::model::message::Language;
 use oncegate::model::token::{LifeCycle, Token, TokenState};
 use oncegate::notice::notice;
+use oncegate::notify;
 use oncegate::otp::issued::Mark;
 use oncegate::otp::throttle::Lockout;
 use oncegate::otp::{Algorithm, Digits, Matches, Period};
 use oncegate::secret::{OtpKey, SecretBytes};
-use oncegate::service::notices;
 use oncegate::store::{Change, Outcome};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -104,7 +104,7 @@ impl Desk {
         let mut records = self.lab.service().store().subscribe();
         let first = self.lab.service().store().notified().await.unwrap() == 0;
         let shutdown = CancellationToken::new();
-        let task = notices::run(Arc::clone(self.lab.service()), shutdown.clone());
+        let task = notify::run(Arc::clone(self.lab.service()), shutdown.clone());
         self.running = Some((tokio::spawn(task), shutdown));
         while first && !is(&records.recv().await.unwrap(), "notified") {}
     }

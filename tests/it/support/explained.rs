@@ -8,7 +8,9 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use oncegate::admin::{CredentialsPatch, Grant, NewRadiusClient, NewVerifier, UserPatch};
 use oncegate::config::Limits;
+use oncegate::login::{Decided, Presented, Request};
 use oncegate::model::audit::Channel;
 use oncegate::model::client::{Client, Require, Scope};
 use oncegate::model::kind::Kind;
@@ -17,8 +19,6 @@ use oncegate::model::user_key::UserKey;
 use oncegate::secret::SecretString;
 use oncegate::server::Info;
 use oncegate::server::http::{App, serve_tcp};
-use oncegate::service::admin::{CredentialsPatch, Grant, NewRadiusClient, NewVerifier, UserPatch};
-use oncegate::service::{Decided, Presented, Request};
 use oncegate::store::WaiverKind;
 use serde_json::Value;
 use tokio::net::TcpListener;

@@ -12,12 +12,12 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use oncegate::config::Config;
+use oncegate::core::courier::Delivering;
 use oncegate::delivery::{Deliveries, Parts};
 use oncegate::diagnostic::Source;
 use oncegate::model::message::{Language, Medium, Message};
 use oncegate::net::connect::Resolve;
 use oncegate::secret::SecretString;
-use oncegate::service::courier::Delivering;
 use oncegate::time::{FixedClock, UnixTime};
 
 /// What a gateway does with a request.

@@ -10,9 +10,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
+use oncegate::admin::{CredentialsPatch, NewRadiusClient, NewToken, NewVerifier, UserPatch};
 use oncegate::config::Limits;
+use oncegate::core::Service;
 use oncegate::credential::Cost;
 use oncegate::diagnostic::Source;
+use oncegate::login::hashing;
 use oncegate::model::audit::{DecisionEvent, Event};
 use oncegate::model::client::{Require, Scope};
 use oncegate::model::kind::Kind;
@@ -27,10 +30,6 @@ use oncegate::secret::{Key256, OtpKey, SecretBytes, SecretString, SystemEntropy}
 use oncegate::server::Info;
 use oncegate::server::http::{App, local_router, router, serve_tcp};
 use oncegate::server::radius::{Ingress, Pipeline, Received, Settings};
-use oncegate::service::admin::{
-    CredentialsPatch, NewRadiusClient, NewToken, NewVerifier, UserPatch,
-};
-use oncegate::service::{Service, hashing};
 use oncegate::store::embedded::{Embedded, Parts};
 use oncegate::store::medium::Memory;
 use oncegate::store::{AuditQuery, By, Change};

@@ -1,9 +1,9 @@
 //! A courier that delivers to the test.
 
-use oncegate::model::message::{Medium, Message};
-use oncegate::service::courier::{
+use oncegate::core::courier::{
     Courier, Delivered, Delivering, DeliveryError, GatewayStatus, Undeliverable,
 };
+use oncegate::model::message::{Medium, Message};
 use tokio::sync::mpsc;
 
 /// Takes every message.

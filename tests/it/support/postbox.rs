@@ -3,6 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use oncegate::core::courier::{
+    Courier, Delivered, Delivering, DeliveryError, GatewayStatus, Undeliverable,
+};
 use oncegate::model::enrolment::Enrolment;
 use oncegate::model::id::Serial;
 use oncegate::model::issue::{Issue, Way, next_number};
@@ -13,9 +16,6 @@ use oncegate::otp::issued::Mark;
 use oncegate::otp::recovery::Used;
 use oncegate::otp::{Algorithm, Digits, Period};
 use oncegate::secret::{OtpKey, SecretBytes};
-use oncegate::service::courier::{
-    Courier, Delivered, Delivering, DeliveryError, GatewayStatus, Undeliverable,
-};
 use oncegate::store::Change;
 use tokio::sync::Notify;
 

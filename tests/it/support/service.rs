@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use oncegate::admin::{NewRadiusClient, NewToken, UserPatch};
+use oncegate::core::Service;
 use oncegate::diagnostic::Source;
 use oncegate::model::client::Require;
 use oncegate::model::kind::Kind;
@@ -13,8 +15,6 @@ use oncegate::otp::{Algorithm, Digits, Period, hotp};
 use oncegate::policy::Policies;
 use oncegate::radius::dictionary::{Dictionary, known_attribute};
 use oncegate::secret::{Key256, OtpKey, SecretBytes, SecretString, SystemEntropy};
-use oncegate::service::Service;
-use oncegate::service::admin::{NewRadiusClient, NewToken, UserPatch};
 use oncegate::store::embedded::{Embedded, Parts};
 use oncegate::store::medium::Memory;
 use oncegate::store::{AuditQuery, By};
@@ -52,7 +52,7 @@ impl TestService {
             policies,
             Arc::new(clock.clone()),
             Arc::new(SystemEntropy),
-            oncegate::service::hashing::Settings::default(),
+            oncegate::login::hashing::Settings::default(),
         );
         let service = Arc::new(service.await.expect("a service"));
         Self {

@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use ipnet::IpNet;
 
+use crate::admin::{AdminError, ClientPatch, NewRadiusClient};
 use crate::api;
 use crate::api::{ClientCreate, Problem};
 use crate::diagnostic::units;
@@ -18,7 +19,6 @@ use crate::server::http::admin::{IfMatch, NamePath, conditional, damaged, limit,
 use crate::server::http::body::{Json, OptionalJson, Query};
 use crate::server::http::error::Failure;
 use crate::server::http::{App, answer, forms};
-use crate::service::admin::{AdminError, ClientPatch, NewRadiusClient};
 use crate::store::By;
 
 /// Clients, a page at a time.

@@ -8,6 +8,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
+use crate::admin::Lend;
+use crate::admin::effect::Means;
 use crate::api;
 use crate::api::Problem;
 use crate::server::http::admin::time;
@@ -15,8 +17,6 @@ use crate::server::http::body::{Json, Query};
 use crate::server::http::caller::Caller;
 use crate::server::http::error::Failure;
 use crate::server::http::{App, answer, forms};
-use crate::service::admin::Lend;
-use crate::service::effect::Means;
 use crate::store::By;
 
 /// Rights to approve that are lent, ended ones too.

@@ -8,6 +8,7 @@ use axum::response::Response;
 
 use crate::api;
 use crate::api::Problem;
+use crate::core::courier::{DeliveryError, GatewayStatus};
 use crate::model::message::{Medium, Message};
 use crate::notice::Text;
 use crate::secret::SecretString;
@@ -15,7 +16,6 @@ use crate::server::http::admin::{NamePath, word};
 use crate::server::http::body::Json;
 use crate::server::http::error::Failure;
 use crate::server::http::{App, answer};
-use crate::service::courier::{DeliveryError, GatewayStatus};
 
 /// Gateways and how they are.
 #[utoipa::path(

@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
 
+use crate::admin::AdminError;
 use crate::api;
 use crate::api::Problem;
 use crate::model::device::DeviceId;
@@ -15,7 +16,6 @@ use crate::server::http::admin::{segment, tell, user_key};
 use crate::server::http::body::{Json, Query};
 use crate::server::http::error::Failure;
 use crate::server::http::{App, answer, forms};
-use crate::service::admin::AdminError;
 use crate::store::By;
 
 /// A device's id in a path.

@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
+use crate::admin::{AdminError, Offered, Window};
 use crate::api;
 use crate::api::Problem;
 use crate::model::enrolment::RevokeReason;
@@ -23,7 +24,6 @@ use crate::server::http::body::{Json, OptionalJson};
 use crate::server::http::caller::Caller;
 use crate::server::http::error::Failure;
 use crate::server::http::{App, answer, forms};
-use crate::service::admin::{AdminError, Offered, Window};
 use crate::store::By;
 use crate::wire::percent_encode;
 

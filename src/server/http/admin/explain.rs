@@ -8,6 +8,12 @@ use axum::response::Response;
 
 use crate::api;
 use crate::api::{Problem, explain as form};
+use crate::explain::demand::{Asked, FormShown, TokenShown};
+use crate::explain::past::{TokenThen, changed};
+use crate::explain::rules::RuleShown;
+use crate::explain::{
+    Counters, Foresight, Person, Situation, Step, Story, Supposed, counts_as_used,
+};
 use crate::model::audit::{AuditRecord, Event};
 use crate::model::id::RequestId;
 use crate::model::reason::Reason;
@@ -17,12 +23,6 @@ use crate::server::http::admin::{NamePath, tell};
 use crate::server::http::body::Json;
 use crate::server::http::error::Failure;
 use crate::server::http::{App, answer, forms};
-use crate::service::explain::demand::{Asked, FormShown, TokenShown};
-use crate::service::explain::past::{TokenThen, changed};
-use crate::service::explain::rules::RuleShown;
-use crate::service::explain::{
-    Counters, Foresight, Person, Situation, Step, Story, Supposed, counts_as_used,
-};
 use crate::time::UnixTime;
 
 /// Why was it decided so?

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
+use crate::admin::{About, AdminError, Existing, ImportRow};
 use crate::api;
 use crate::api::Problem;
 use crate::model::id::Serial;
@@ -14,7 +15,6 @@ use crate::server::http::admin::{tokens, user_key};
 use crate::server::http::body::LargeJson;
 use crate::server::http::error::Failure;
 use crate::server::http::{App, answer};
-use crate::service::admin::{About, AdminError, Existing, ImportRow};
 use crate::store::By;
 
 /// Makes many users and tokens: all of a batch or, where a row is refused, none.

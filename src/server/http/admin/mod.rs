@@ -16,11 +16,11 @@ use axum::response::{IntoResponse, Response};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::admin::AdminError;
 use crate::model::id::Serial;
 use crate::model::user_key::UserKey;
 use crate::server::http::App;
 use crate::server::http::error::Failure;
-use crate::service::admin::AdminError;
 use crate::time::UnixTime;
 
 mod audit;

@@ -5,6 +5,7 @@
 
 use ipnet::IpNet;
 
+use crate::admin::AdminError;
 use crate::diagnostic::shell;
 use crate::model::client::{Access, is_client_name};
 use crate::model::id::Serial;
@@ -15,7 +16,6 @@ use crate::model::user_key::UserKey;
 use crate::server::http::App;
 use crate::server::http::admin::similar::Unknown;
 use crate::server::http::error::Failure;
-use crate::service::admin::AdminError;
 use crate::time::UnixTime;
 
 /// There is no such user. Where another realm has one of this name, adding is the wrong advice.

@@ -8,6 +8,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
+use crate::admin::effect::Means;
+use crate::admin::{AdminError, Enrol, NewToken, Validity, may_resync};
 use crate::api;
 use crate::api::Problem;
 use crate::model::id::Serial;
@@ -26,8 +28,6 @@ use crate::server::http::body::{Json, Query};
 use crate::server::http::caller::Caller;
 use crate::server::http::error::Failure;
 use crate::server::http::{App, answer, forms};
-use crate::service::admin::{AdminError, Enrol, NewToken, Validity, may_resync};
-use crate::service::effect::Means;
 use crate::store::{By, Store};
 use crate::time::UnixTime;
 

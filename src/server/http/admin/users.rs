@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
+use crate::admin::{CredentialsPatch, NewVerifier, UserFilter, UserPatch};
 use crate::api;
 use crate::api::Problem;
 use crate::model::kind::Kind;
@@ -22,7 +23,6 @@ use crate::server::http::admin::{
 use crate::server::http::body::{Json, Query};
 use crate::server::http::error::Failure;
 use crate::server::http::{App, answer, forms};
-use crate::service::admin::{CredentialsPatch, NewVerifier, UserFilter, UserPatch};
 use crate::store::By;
 use crate::time::UnixTime;
 

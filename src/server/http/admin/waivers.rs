@@ -7,6 +7,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
+use crate::admin::Grant;
+use crate::admin::effect::Means;
 use crate::api;
 use crate::api::Problem;
 use crate::model::user::User;
@@ -15,8 +17,6 @@ use crate::server::http::admin::{UserPath, time};
 use crate::server::http::body::Json;
 use crate::server::http::error::Failure;
 use crate::server::http::{App, answer, forms};
-use crate::service::admin::Grant;
-use crate::service::effect::Means;
 use crate::store::{By, WaiverKind};
 
 /// For at most 24 hours, what the user has is not asked for where a rule also asks for what the

@@ -16,12 +16,12 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use crate::admin::devices::Asking;
 use crate::config::HTTP_BODY;
 use crate::model::device::{Device, DeviceCall, DeviceId};
 use crate::server::http::caller::Arrival;
 use crate::server::http::error::Failure;
 use crate::server::http::{App, body};
-use crate::service::devices::Asking;
 use crate::signature::key::{KeyAlgorithm, PublicKey};
 use crate::signature::request::{RequestView, Scheme};
 use crate::signature::verify::{Claimed, Requirements, Verified};

@@ -7,10 +7,10 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::exemplar::Exemplar;
 
-use crate::service::Service;
-use crate::service::courier::{BreakerState, GatewayStatus};
-use crate::service::latency::Read;
-use crate::service::locks::Locked;
+use crate::core::Service;
+use crate::core::courier::{BreakerState, GatewayStatus};
+use crate::core::latency::Read;
+use crate::core::locks::Locked;
 
 /// What the service knows beside its decisions.
 #[derive(Debug)]

@@ -1,0 +1,148 @@
+//! Approving token requests (capabilities A3), and lending the right to (capabilities C14).
+//!
+//! Invariants: nobody approves their own request, in any name; a right that was lent ends by itself,
+//! and is worth what its owner's is worth now. Who may approve at all is the front end's business.
+
+use std::time::Duration;
+
+use crate::admin::{AdminError, check_text, invalid, missing};
+use crate::core::Service;
+use crate::model::client::{Access, Scope};
+use crate::model::enrolment::Delegation;
+use crate::model::id::Serial;
+use crate::model::token::{LifeCycle, Token};
+use crate::store::{By, Change};
+use crate::time::UnixTime;
+
+/// A right to approve that is lent.
+#[derive(Clone, Debug)]
+pub struct Lend {
+    /// Whose: `api:NAME`, `uid N`.
+    pub from: String,
+    /// To whom.
+    pub to: String,
+    /// Until when.
+    pub until: UnixTime,
+    /// Why.
+    pub reason: String,
+}
+
+impl Service {
+    /// Approves of a requested token, in the name of `on_behalf` when given.
+    pub async fn approve_token(
+        &self,
+        serial: &Serial,
+        on_behalf: Option<&str>,
+        expected: Option<u64>,
+        by: By,
+    ) -> Result<Token, AdminError> {
+        if let Some(owner) = on_behalf
+            && !self.approves(owner)
+        {
+            return invalid(
+                "on_behalf",
+                "this approver has no right to approve (any more)",
+            );
+        }
+        let (token, _) = self.token(serial).await?;
+        self.claim_token(&token.user, &by).await?;
+        let change = Change::ApproveToken {
+            serial: serial.clone(),
+            by: by.actor.clone(),
+            on_behalf: on_behalf.map(str::to_owned),
+            expected: expected.unwrap_or(token.revision),
+        };
+        self.store.change(change, by).await?;
+        Ok(self.token(serial).await?.0)
+    }
+
+    /// Ends what somebody asked for before it was handed out.
+    pub async fn deny_token(
+        &self,
+        serial: &Serial,
+        reason: &str,
+        expected: Option<u64>,
+        by: By,
+    ) -> Result<Token, AdminError> {
+        check_text("reason", reason)?;
+        let (mut token, _) = self.token(serial).await?;
+        if !matches!(
+            token.state_at(by.at),
+            LifeCycle::Requested | LifeCycle::Approved
+        ) {
+            return Err(AdminError::Conflict(
+                "only a request that was not handed out is denied",
+            ));
+        }
+        token.revision = expected.unwrap_or(token.revision);
+        let reason = format!("denied: {reason}");
+        self.moved(&token, LifeCycle::Revoked, Some(reason), by)
+            .await
+    }
+
+    /// Lends a right to approve; lending it again changes the end.
+    pub async fn lend_approval(&self, lend: Lend, by: By) -> Result<Delegation, AdminError> {
+        check_text("reason", &lend.reason)?;
+        if !self.approves(&lend.from) {
+            return invalid(
+                "from",
+                "write api:NAME of a client with the scope approver or admin, or `uid N`",
+            );
+        }
+        // Others could not ask for anything to be approved.
+        if !self.has_scope(&lend.to, &[Scope::Approver, Scope::Operator, Scope::Admin]) {
+            return invalid(
+                "to",
+                "write api:NAME of a client with the scope approver, operator or admin, or `uid N`",
+            );
+        }
+        if lend.from == lend.to {
+            return invalid("to", "nobody lends a right to themselves");
+        }
+        if lend.until <= by.at || lend.until.since(by.at) > LONGEST {
+            return invalid("until", "a right is lent for at most 366 days from now");
+        }
+        let delegation = Delegation {
+            from: lend.from,
+            to: lend.to,
+            until: lend.until,
+            reason: lend.reason,
+        };
+        let change = Change::Delegate(delegation.clone());
+        self.store.change(change, by).await?;
+        Ok(delegation)
+    }
+
+    /// Takes a lent right back.
+    pub async fn take_back_approval(&self, from: &str, to: &str, by: By) -> Result<(), AdminError> {
+        let change = Change::Undelegate(from.to_owned(), to.to_owned());
+        let done = self.store.change(change, by).await;
+        done.map_err(|error| missing(error, "delegation"))
+    }
+
+    /// Whether whoever is called so in the audit may approve in their own name.
+    fn approves(&self, actor: &str) -> bool {
+        self.has_scope(actor, &[Scope::Approver, Scope::Admin])
+    }
+
+    /// Whether whoever is called so in the audit has one of these scopes. Whoever is on the machine of
+    /// the daemon, as its user, has all.
+    pub(super) fn has_scope(&self, actor: &str, scopes: &[Scope]) -> bool {
+        let Some(name) = actor.strip_prefix("api:") else {
+            return is_local(actor);
+        };
+        self.client(name).is_ok_and(|client| match client.access {
+            Access::Api(api) => scopes.iter().any(|scope| api.scopes.contains(scope)),
+            Access::Radius(_) => false,
+        })
+    }
+}
+
+/// `uid N`: somebody on the daemon's machine.
+fn is_local(actor: &str) -> bool {
+    let number = actor.strip_prefix("uid ");
+    number.is_some_and(|number| number.parse::<u32>().is_ok_and(|n| n.to_string() == number))
+}
+
+/// Longer than any holiday; who is away for longer has a successor.
+const LONGEST: Duration = Duration::from_hours(24 * 366);

@@ -1,0 +1,376 @@
+//! Clients, their secrets and keys.
+
+use crate::admin::{AdminError, invalid, missing};
+use crate::core::clients::{Clients, key_hash};
+use crate::core::{Service, ServiceError};
+use crate::model::client::{
+    Access, ApiAccess, Client, RadiusAccess, Require, Scope, is_client_name,
+};
+use crate::model::user_key::UserKey;
+use crate::secret::{SecretBytes, SecretString, SharedSecret, random};
+use crate::store::{By, Change, Store, StoreError};
+use ipnet::IpNet;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A RADIUS client to be made.
+#[derive(Clone, Debug)]
+pub struct NewRadiusClient {
+    /// Its name.
+    pub name: String,
+    /// Networks its packets come from.
+    pub addresses: Vec<IpNet>,
+    /// Its secret; generated when none.
+    pub secret: Option<SecretString>,
+    /// Policy of its users.
+    pub policy: Option<String>,
+    /// Whether it can carry challenges.
+    pub challenge: bool,
+    /// Realm of names without one; users of other realms are refused.
+    pub realm: Option<String>,
+    /// Whether requests must be signed.
+    pub require: Require,
+}
+
+/// What can be changed about a client; `None` leaves the value, `Some(None)` clears it.
+#[derive(Clone, Debug, Default)]
+pub struct ClientPatch {
+    /// Networks, all of them.
+    pub addresses: Option<Vec<IpNet>>,
+    /// Policy of its users.
+    pub policy: Option<Option<String>>,
+    /// Realm of names without one; users of other realms are refused.
+    pub realm: Option<Option<String>>,
+    /// Whether requests must be signed.
+    pub require: Option<Require>,
+    /// Whether it can carry challenges.
+    pub challenge: Option<bool>,
+    /// What an API key may do.
+    pub scopes: Option<Vec<Scope>>,
+}
+
+impl Service {
+    /// Makes a RADIUS client. The answer holds the secret.
+    pub async fn add_radius_client(
+        &self,
+        new: NewRadiusClient,
+        by: By,
+    ) -> Result<Client, AdminError> {
+        self.check_client(&new.name, new.policy.as_deref())?;
+        let addresses = canonical_networks(&new.addresses)?;
+        let secret = match new.secret {
+            Some(secret) => shared_secret(&secret)?,
+            None => self.new_shared_secret()?,
+        };
+        let client = Client {
+            name: new.name,
+            policy: new.policy,
+            realm: canonical_realm(new.realm)?,
+            access: Access::Radius(RadiusAccess {
+                addresses,
+                secret,
+                previous: None,
+                profile: "generic".to_owned(),
+                message_authenticator: new.require,
+                challenge: new.challenge,
+            }),
+            created: by.at,
+            revision: 1,
+        };
+        self.change_clients(Change::CreateClient(client.clone()), by)
+            .await?;
+        Ok(client)
+    }
+
+    /// Makes an API client and its key: the only time the key is shown.
+    pub async fn add_api_client(
+        &self,
+        name: String,
+        scopes: Vec<Scope>,
+        policy: Option<String>,
+        realm: Option<String>,
+        by: By,
+    ) -> Result<(Client, SecretString), AdminError> {
+        self.check_client(&name, policy.as_deref())?;
+        if scopes.is_empty() {
+            return invalid(
+                "scope",
+                "a key needs at least one scope: verify, admin, operator, approver, auditor",
+            );
+        }
+        let key = self.new_api_key()?;
+        let client = Client {
+            name,
+            policy,
+            realm: canonical_realm(realm)?,
+            access: Access::Api(ApiAccess {
+                key_hash: key_hash(&key),
+                previous: None,
+                scopes,
+            }),
+            created: by.at,
+            revision: 1,
+        };
+        self.change_clients(Change::CreateClient(client.clone()), by)
+            .await?;
+        Ok((client, key))
+    }
+
+    /// Changes a client. `expected` is the revision the caller saw; none takes the present one.
+    pub async fn set_client(
+        &self,
+        name: &str,
+        patch: ClientPatch,
+        expected: Option<u64>,
+        by: By,
+    ) -> Result<Client, AdminError> {
+        let mut client = self.client(name)?;
+        client.revision = expected.unwrap_or(client.revision);
+        if let Some(policy) = patch.policy {
+            self.check_client(name, policy.as_deref())?;
+            client.policy = policy;
+        }
+        if let Some(realm) = patch.realm {
+            client.realm = canonical_realm(realm)?;
+        }
+        match &mut client.access {
+            Access::Radius(radius) => {
+                if patch.scopes.is_some() {
+                    return invalid("scope", "only API clients have scopes");
+                }
+                if let Some(addresses) = patch.addresses {
+                    radius.addresses = canonical_networks(&addresses)?;
+                }
+                radius.message_authenticator =
+                    patch.require.unwrap_or(radius.message_authenticator);
+                radius.challenge = patch.challenge.unwrap_or(radius.challenge);
+            }
+            Access::Api(api) => {
+                let radius = patch.addresses.is_some() || patch.require.is_some();
+                if radius || patch.challenge.is_some() {
+                    return invalid(
+                        "client",
+                        "only RADIUS clients have addresses and signatures",
+                    );
+                }
+                api.scopes = patch.scopes.unwrap_or_else(|| api.scopes.clone());
+            }
+        }
+        self.change_clients(Change::UpdateClient(client.clone()), by)
+            .await?;
+        client.revision += 1;
+        Ok(client)
+    }
+
+    /// Gives a client a new secret or key; the old one stays valid beside it for `grace`. The
+    /// answer holds the new key of an API client.
+    pub async fn rotate_client(
+        &self,
+        name: &str,
+        secret: Option<SecretString>,
+        grace: Duration,
+        by: By,
+    ) -> Result<(Client, Option<SecretString>), AdminError> {
+        let mut client = self.client(name)?;
+        let until = by.at.plus(grace);
+        let mut fresh_key = None;
+        match &mut client.access {
+            Access::Radius(radius) => {
+                let fresh = match secret {
+                    Some(secret) => shared_secret(&secret)?,
+                    None => self.new_shared_secret()?,
+                };
+                let old = std::mem::replace(&mut radius.secret, fresh);
+                radius.previous = (!grace.is_zero()).then_some((old, until));
+            }
+            Access::Api(api) => {
+                if secret.is_some() {
+                    return invalid("secret", "API keys are always generated");
+                }
+                let key = self.new_api_key()?;
+                let old = std::mem::replace(&mut api.key_hash, key_hash(&key));
+                api.previous = (!grace.is_zero()).then_some((old, until));
+                fresh_key = Some(key);
+            }
+        }
+        self.change_clients(Change::UpdateClient(client.clone()), by)
+            .await?;
+        client.revision += 1;
+        Ok((client, fresh_key))
+    }
+
+    /// Removes a client. `expected` as for [`Service::set_client`].
+    pub async fn remove_client(
+        &self,
+        name: &str,
+        expected: Option<u64>,
+        by: By,
+    ) -> Result<(), AdminError> {
+        let change = Change::RemoveClient(name.to_owned(), expected);
+        self.change_clients(change, by).await
+    }
+
+    /// Stores that an address of a client with `require = auto` signs its requests: from now on it
+    /// must. Nothing to do when that is known.
+    pub async fn learn(&self, client: &str, address: IpAddr) -> Result<(), AdminError> {
+        if self.clients.has_lesson(client, address) {
+            return Ok(());
+        }
+        let by = By::daemon(self.arrival()?);
+        let change = Change::Learn {
+            client: client.to_owned(),
+            address,
+        };
+        match self.store.change(change, by).await {
+            Ok(()) | Err(StoreError::Conflict(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.clients.learned(client, address);
+        Ok(())
+    }
+
+    /// A client by its name.
+    pub fn client(&self, name: &str) -> Result<Client, AdminError> {
+        let all = self.clients.all();
+        let found = all.iter().find(|client| client.name == name);
+        found
+            .map(|client| Client::clone(client))
+            .ok_or(AdminError::NotFound("client"))
+    }
+
+    /// Changes the record and then what is in force, in a task of its own: an administrator who
+    /// hangs up in between must not leave a removed client in force.
+    async fn change_clients(&self, change: Change, by: By) -> Result<(), AdminError> {
+        let (store, clients) = (Arc::clone(&self.store), Arc::clone(&self.clients));
+        let task = tokio::spawn(async move {
+            let done = store.change(change, by).await;
+            let reloaded = clients.reload(store.as_ref()).await;
+            if matches!(done, Err(StoreError::Unavailable(_))) {
+                tokio::spawn(reload_when_known(store, clients));
+            }
+            done.and(reloaded)
+        });
+        let done = task
+            .await
+            .map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        done.map_err(|error| missing(error, "client"))
+    }
+
+    fn check_client(&self, name: &str, policy: Option<&str>) -> Result<(), AdminError> {
+        if !is_client_name(name) {
+            return invalid(
+                "name",
+                "a client's name has 1 to 64 letters, digits, dots, dashes, underscores, and is not `local`",
+            );
+        }
+        if self.policies.load().resolve(policy).is_none() {
+            let policy = policy.unwrap_or_default();
+            return invalid("policy", self.unknown_policy(policy));
+        }
+        Ok(())
+    }
+
+    /// 32 characters of base 32: 160 random bits, printable, no quoting anywhere.
+    fn new_shared_secret(&self) -> Result<SharedSecret, AdminError> {
+        let text = self.printable::<20>()?;
+        let secret = SharedSecret::new(SecretBytes::from(text.expose().as_bytes()));
+        Ok(secret.expect("32 characters are a valid secret"))
+    }
+
+    /// `og_` and 52 characters of base 32: 256 random bits.
+    fn new_api_key(&self) -> Result<SecretString, AdminError> {
+        let text = self.printable::<32>()?;
+        Ok(SecretString::new(format!("og_{}", text.expose())))
+    }
+
+    fn printable<const N: usize>(&self) -> Result<SecretString, AdminError> {
+        let bytes: [u8; N] = random(self.entropy.as_ref()).map_err(ServiceError::from)?;
+        Ok(SecretString::new(base32_lower(&bytes)))
+    }
+}
+
+fn shared_secret(text: &SecretString) -> Result<SharedSecret, AdminError> {
+    if text.expose().len() < SECRET_MIN {
+        return invalid(
+            "secret",
+            format!(
+                "a shared secret has at least {SECRET_MIN} characters; leave it out to get a good one generated"
+            ),
+        );
+    }
+    SharedSecret::new(SecretBytes::from(text.expose().as_bytes())).map_or_else(
+        || invalid("secret", "a shared secret has at most 128 octets"),
+        Ok,
+    )
+}
+
+/// The networks as packets are looked up: without host bits, and inside `::ffff:0:0/96` in their
+/// IPv4 form. One network has one spelling, so that the store can refuse a second owner.
+fn canonical_networks(networks: &[IpNet]) -> Result<Vec<IpNet>, AdminError> {
+    if networks.is_empty() {
+        return invalid(
+            "address",
+            "a RADIUS client needs the network its packets come from",
+        );
+    }
+    let mut canonical = Vec::with_capacity(networks.len());
+    for network in networks {
+        let mapped = match network {
+            IpNet::V4(_) => None,
+            IpNet::V6(net) => net
+                .addr()
+                .to_ipv4_mapped()
+                .zip(net.prefix_len().checked_sub(96)),
+        };
+        let v4 = mapped.and_then(|(address, length)| IpNet::new(address.into(), length).ok());
+        let one = v4.unwrap_or(*network).trunc();
+        if canonical.contains(&one) {
+            return invalid("address", format!("the network {one} is given twice"));
+        }
+        canonical.push(one);
+    }
+    Ok(canonical)
+}
+
+fn canonical_realm(realm: Option<String>) -> Result<Option<String>, AdminError> {
+    let Some(realm) = realm else { return Ok(None) };
+    match UserKey::with_realm("x", &realm) {
+        Ok(key) => Ok(Some(key.realm().to_owned())),
+        Err(error) => invalid("realm", error.to_string()),
+    }
+}
+
+/// A change in doubt becomes known when the store has opened its log again.
+async fn reload_when_known(store: Arc<dyn Store>, clients: Arc<Clients>) {
+    loop {
+        tokio::time::sleep(IN_DOUBT).await;
+        if store.health().fault.is_none() && clients.reload(store.as_ref()).await.is_ok() {
+            return;
+        }
+    }
+}
+
+fn base32_lower(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+    let mut text = String::with_capacity(bytes.len() * 8 / 5 + 1);
+    let (mut bits, mut held) = (0_u32, 0_u32);
+    for byte in bytes {
+        bits = (bits << 8) | u32::from(*byte);
+        held += 8;
+        while held >= 5 {
+            held -= 5;
+            text.push(char::from(ALPHABET[(bits >> held) as usize & 31]));
+        }
+    }
+    if held > 0 {
+        text.push(char::from(ALPHABET[(bits << (5 - held)) as usize & 31]));
+    }
+    text
+}
+
+/// Shortest shared secret that is accepted; `doctor` names weak ones ([`SharedSecret::weakness`]).
+const SECRET_MIN: usize = 6;
+
+/// Pause between looks at a store that failed.
+const IN_DOUBT: Duration = Duration::from_secs(1);

@@ -1,0 +1,304 @@
+//! `clock recover`: the present is what the clock says, and what a clock that was ahead left behind is
+//! taken back.
+//!
+//! ```text
+//! vouch for the time -> read the newest records: which steps were consumed
+//!                    -> user by user: one change, one audit record each; many share a commit
+//! ```
+//!
+//! Each call sees to so many users and names the last; the asker goes on behind that one.
+//! It may be interrupted and run again: who was seen to is not seen to twice. Whose steps cannot be
+//! read any more loses the steps up to the last one that was consumed, never a guarantee.
+
+use std::collections::HashMap;
+
+use futures_util::future::try_join_all;
+
+use crate::admin::AdminError;
+use crate::core::Service;
+use crate::model::audit::{AuditRecord, Event};
+use crate::model::clock::{MARGIN, Present, changes};
+use crate::model::id::Serial;
+use crate::model::token::{LifeCycle, Token, TokenState};
+use crate::model::user::Waiver;
+use crate::model::user_key::UserKey;
+use crate::store::{ACCEPT_CLOCK, By, Change, Reanchor, StoreError, View};
+use crate::time::{UnixTime, millis};
+
+/// What was taken back.
+#[derive(Clone, Debug, Default)]
+pub struct Recovered {
+    /// How many users it concerned.
+    pub count: usize,
+    /// The first of them.
+    pub users: Vec<Astray>,
+    /// An outage that begins in the time to come, and is left as it is.
+    pub outage: Option<Waiver>,
+    /// The last user who was looked at, while there are more.
+    pub next: Option<UserKey>,
+}
+
+/// A user of whom something lay in a time that is to come.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Astray {
+    /// Who.
+    pub user: UserKey,
+    /// What, in words.
+    pub what: Vec<String>,
+}
+
+/// The steps that the newest records say were consumed.
+#[derive(Default)]
+struct Found {
+    steps: HashMap<Serial, Vec<u64>>,
+    /// Whether these are all since [`MARGIN`].
+    complete: bool,
+    ahead_from: Option<UnixTime>,
+}
+
+impl Found {
+    fn of(&self, serial: &Serial) -> Option<Vec<u64>> {
+        let known = || self.steps.get(serial).cloned().unwrap_or_default();
+        self.complete.then(known)
+    }
+}
+
+impl Service {
+    /// Vouches for the present time although later times are on record, and takes back what these left
+    /// behind: of the first `most` users after `after`, whom the answer before named.
+    pub async fn recover_clock(
+        &self,
+        mut after: Option<UserKey>,
+        most: usize,
+        by: By,
+    ) -> Result<Recovered, AdminError> {
+        if after.is_none() {
+            self.store.change(Change::AcceptClock, by.clone()).await?;
+        }
+        let found = self.consumed(by.at).await?;
+        let outage = self.store.outage().await?;
+        let mut recovered = Recovered {
+            outage: outage.filter(|outage| outage.from > by.at),
+            ..Recovered::default()
+        };
+        self.clock_watch.vouched();
+        if found.complete && found.ahead_from.is_none() {
+            return Ok(recovered);
+        }
+        let policies = self.policies();
+        let locks = policies.iter().map(|policy| policy.lockout.lock_for);
+        let present = Present {
+            at: by.at,
+            lock_for: locks.max().unwrap_or_default(),
+            ahead_from: found.ahead_from,
+        };
+        let mut left = most.max(1);
+        loop {
+            let users = self.store.users(after.as_ref(), PAGE.min(left)).await?;
+            let Some(last) = users.last() else { break };
+            after = Some(last.key.clone());
+            left -= users.len();
+            let keys = users.iter().map(|user| &user.key);
+            let astray = keys.map(|key| self.reanchored(key, &found, present, &by));
+            for astray in try_join_all(astray).await?.into_iter().flatten() {
+                recovered.count += 1;
+                if recovered.users.len() < SHOWN {
+                    recovered.users.push(astray);
+                }
+            }
+            if left == 0 {
+                recovered.next = after;
+                return Ok(recovered);
+            }
+        }
+        self.reanchor_rest(&found, present, by).await?;
+        Ok(recovered)
+    }
+
+    /// Reads the newest records back to the time before the clock was ahead.
+    async fn consumed(&self, at: UnixTime) -> Result<Found, AdminError> {
+        let enough = UnixTime::from_millis(at.as_millis().saturating_sub(millis(MARGIN)));
+        let health = self.store.health();
+        let (mut end, mut found) = (health.seq + 1, Found::default());
+        // Behind the record of this recovery, and of one that was interrupted, begins the time to come.
+        let mut accepted = false;
+        let mut count = 0;
+        while end > health.first && count < MOST {
+            let begin = end.saturating_sub(RECORDS).max(health.first);
+            let Some(records) = self.records(begin, end).await? else {
+                // Whose steps are not known loses the steps up to the last one.
+                return Ok(Found::default());
+            };
+            for record in records.iter().rev() {
+                count += 1;
+                if record.at > at {
+                    found.ahead_from = Some(record.at);
+                } else if accepted && record.at <= enough {
+                    found.complete = true;
+                    return Ok(found);
+                }
+                match &record.event {
+                    Event::Change(change) => accepted |= change.action == ACCEPT_CLOCK,
+                    Event::Decision(decision) => {
+                        let (Some(serial), Some(step)) = (&decision.serial, decision.step) else {
+                            continue;
+                        };
+                        // Before the clock was ahead: of those alone who came in while it was.
+                        if accepted && record.at <= at && !found.steps.contains_key(serial) {
+                            continue;
+                        }
+                        found.steps.entry(serial.clone()).or_default().push(step);
+                    }
+                }
+            }
+            end = begin;
+        }
+        found.complete = health.first <= 1 && count < MOST;
+        Ok(found)
+    }
+
+    /// The records from `begin` to before `end`, all of them; `None`: there are not.
+    async fn records(&self, begin: u64, end: u64) -> Result<Option<Vec<AuditRecord>>, AdminError> {
+        let mut records: Vec<AuditRecord> = Vec::new();
+        let mut next = begin;
+        while next < end {
+            let limit = usize::try_from(end - next).unwrap_or(usize::MAX);
+            // What one file of the journal has of them.
+            let part = self.store.audit_after(next - 1, limit).await?;
+            if part.first().is_none_or(|first| first.seq != next) {
+                return Ok(None);
+            }
+            next += part.len() as u64;
+            records.extend(part);
+        }
+        Ok(Some(records))
+    }
+
+    async fn reanchored(
+        &self,
+        key: &UserKey,
+        found: &Found,
+        present: Present,
+        by: &By,
+    ) -> Result<Option<Astray>, AdminError> {
+        let Some(view) = self.store.view(key).await? else {
+            return Ok(None);
+        };
+        let devices = self.store.devices(key).await?;
+        let mut change = Reanchor {
+            user: key.clone(),
+            present,
+            tokens: Vec::new(),
+            devices: Vec::new(),
+        };
+        let mut what = user_words(&view, present);
+        for (token, state) in &view.tokens {
+            let steps = found.of(&token.serial);
+            let words = token_words(token, state, present, steps.as_deref());
+            // A token of another user counts with its owner.
+            if words.is_empty() || token.user != *key {
+                continue;
+            }
+            what.push(format!("{}: {}", token.serial, words.join(", ")));
+            change.tokens.push((token.serial.clone(), steps));
+        }
+        for (device, state) in &devices {
+            if present.device(state) != *state {
+                what.push(format!("{}: requests", device.id));
+                change.devices.push(device.id.clone());
+            }
+        }
+        if what.is_empty() {
+            return Ok(None);
+        }
+        let changes = present.user(&view.state) != view.state
+            || !change.tokens.is_empty()
+            || !change.devices.is_empty();
+        if changes {
+            let change = Change::Reanchor(Box::new(change));
+            match self.store.change(change, by.clone()).await {
+                // Removed meanwhile.
+                Err(StoreError::NotFound) => return Ok(None),
+                done => done?,
+            }
+        }
+        let user = key.clone();
+        Ok(Some(Astray { user, what }))
+    }
+
+    /// What belongs to no user: addresses, and the last steps of tokens that are gone.
+    async fn reanchor_rest(
+        &self,
+        found: &Found,
+        present: Present,
+        by: By,
+    ) -> Result<(), AdminError> {
+        let mut after = None;
+        loop {
+            let page = self.store.retired(after.take(), PAGE).await?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(last.clone());
+            let ahead = page.into_iter().filter_map(|(key, retired)| {
+                let steps = found.of(&retired.serial);
+                let moving = present.moving(retired.moving, retired.period?, steps.as_deref());
+                (moving != retired.moving).then_some((key, steps))
+            });
+            let keys: Vec<_> = ahead.collect();
+            if !keys.is_empty() {
+                let change = Change::ReanchorRetired { present, keys };
+                self.store.change(change, by.clone()).await?;
+            }
+        }
+        loop {
+            let change = Change::ReanchorSources(present);
+            match self.store.change(change, by.clone()).await {
+                Err(StoreError::NotFound) => return Ok(()),
+                done => done?,
+            }
+        }
+    }
+}
+
+fn user_words(view: &View, present: Present) -> Vec<String> {
+    let mut what = Vec::new();
+    if present.user(&view.state) != view.state {
+        what.push("waits".to_owned());
+    }
+    let waivers = [
+        ("bypass", &view.user.bypass),
+        ("exemption", &view.user.exemption),
+    ];
+    for (word, waiver) in waivers {
+        // Nothing tells whether it was meant for that time.
+        if waiver
+            .as_ref()
+            .is_some_and(|waiver| waiver.from > present.at)
+        {
+            what.push(format!("{word} begins in a time to come; unchanged"));
+        }
+    }
+    what
+}
+
+fn token_words(
+    token: &Token,
+    state: &TokenState,
+    present: Present,
+    steps: Option<&[u64]>,
+) -> Vec<&'static str> {
+    let after = present.token(state, token.kind, token.period, steps);
+    let mut words = changes(state, &after);
+    if token.state == LifeCycle::Expired && present.expired_early(token.expires, state) {
+        words.push("expired before its time, now suspended");
+    }
+    words
+}
+
+/// Users seen to at a time: they share commits, and the writer does others' work in between.
+const PAGE: usize = 256;
+/// Records read at a time.
+const RECORDS: u64 = 4096;
+/// Most records that are read.
+const MOST: u64 = 200_000_000;
+/// Most users named in the answer; all are in the audit.
+const SHOWN: usize = 10_000;

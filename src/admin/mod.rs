@@ -1,0 +1,180 @@
+//! What administrators do: users, tokens, clients. Every change is conditional and audited.
+
+use crate::core::courier::Undeliverable;
+use crate::core::{Service, ServiceError};
+use crate::model::id::Serial;
+use crate::model::issue::IssueRefusal;
+use crate::model::reason::Reason;
+use crate::model::user::{OperatorAct, Touched};
+use crate::store::{By, Change, LOCKED_FOR_GOOD, OWN_REMOVAL, SEED_TAKEN, StoreError};
+use crate::time::{UnixTime, millis};
+use std::time::Duration;
+
+mod approval;
+mod clients;
+mod clock;
+mod credentials;
+pub mod devices;
+pub mod effect;
+mod enrolment;
+mod find;
+mod four_eyes;
+mod import;
+mod lifetime;
+mod loaded;
+mod offer;
+mod outage;
+pub mod outage_watch;
+pub mod self_service;
+mod tokens;
+mod users;
+
+pub use approval::Lend;
+pub use clients::{ClientPatch, NewRadiusClient};
+pub use clock::{Astray, Recovered};
+pub use credentials::{CredentialsPatch, NewVerifier, Replaced};
+pub use enrolment::{Enrol, Handed, Validity};
+pub use find::{Found, UserFilter};
+pub use import::{About, Existing, ImportRow, Imported};
+pub use lifetime::Window;
+pub use offer::Offered;
+pub use tokens::{NewToken, may_resync};
+pub use users::{Grant, UserPatch};
+
+/// Why an administrator's request was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// A value is not acceptable.
+    #[error("{field}: {message}")]
+    Invalid {
+        /// Which value.
+        field: &'static str,
+        /// What is wrong and what is right.
+        message: String,
+    },
+    /// There is no such record.
+    #[error("no such {0}")]
+    NotFound(&'static str),
+    /// It exists already, is in another state, or was changed meanwhile.
+    #[error("{0}")]
+    Conflict(&'static str),
+    /// The code was not right; the reason is for the administrator.
+    #[error("the code was refused: {}", .0.advice())]
+    Refused(Reason),
+    /// The same operator changed what this completes.
+    #[error(
+        "{} changed {} of this user at {}: within 24 hours of that {} cannot be changed by the same \
+         person, for who did both could log in as the user",
+        .first.actor, .first.touched.name(), .first.at, .then.name()
+    )]
+    SecondPerson {
+        /// What was changed first, by whom and when.
+        first: Box<OperatorAct>,
+        /// What was to be changed now.
+        then: Touched,
+    },
+    /// Another user's token has the same key.
+    #[error(
+        "{} of another user has this key: each of the two would accept the same code once",
+        .0.as_ref().map_or_else(|| "a token".to_owned(), |serial| format!("token {serial}"))
+    )]
+    SeedTaken(Option<Serial>),
+    /// What locks is an administrator's to end.
+    #[error("{LOCKED_FOR_GOOD}")]
+    LockedForGood,
+    /// The same operator removed the user of this name.
+    #[error(
+        "you removed a user of this name within the last 24 hours: who did both could log in in the name \
+         of that user"
+    )]
+    OwnRemoval,
+    /// The policy does not allow that, or not to this user.
+    #[error("{0}")]
+    Forbidden(&'static str),
+    /// No code is made.
+    #[error("no code is made: {0}")]
+    NotIssued(IssueRefusal),
+    /// No message can be sent there.
+    #[error("no message can be sent: {0}")]
+    Undeliverable(Undeliverable),
+    /// The token is too far from its end to be renewed.
+    #[error("the token is renewed from {begins} on")]
+    TooEarly {
+        /// From when on it is.
+        begins: UnixTime,
+    },
+    /// Nobody could decide.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+}
+
+impl From<StoreError> for AdminError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Conflict(why) if why == SEED_TAKEN => Self::SeedTaken(None),
+            StoreError::Conflict(why) if why == OWN_REMOVAL => Self::OwnRemoval,
+            StoreError::Conflict(why) if why == LOCKED_FOR_GOOD => Self::LockedForGood,
+            StoreError::Conflict(why) => Self::Conflict(why),
+            StoreError::NotFound => Self::NotFound("record"),
+            other => Self::Service(other.into()),
+        }
+    }
+}
+
+impl Service {
+    /// Forgets the failures of addresses that have not failed for so long.
+    pub async fn forget_sources(&self, quiet: Duration) -> Result<(), AdminError> {
+        let (request, at) = self.arrival()?;
+        let by = By::daemon((request, at));
+        let before = UnixTime::from_millis(at.as_millis().saturating_sub(millis(quiet)));
+        match self
+            .store
+            .change(Change::ForgetSources { before }, by)
+            .await
+        {
+            // There was none.
+            Err(StoreError::NotFound) => Ok(()),
+            done => Ok(done?),
+        }
+    }
+
+    /// Removes old audit records, in whole segments; returns whether there were any.
+    pub async fn prune_audit(&self, before: UnixTime, by: By) -> Result<bool, AdminError> {
+        match self.store.change(Change::PruneAudit { before }, by).await {
+            Err(StoreError::NotFound) => Ok(false),
+            done => Ok(done.map(|()| true)?),
+        }
+    }
+
+    /// The same for records older than `keep`, by the daemon itself. A clock that was set ahead by
+    /// mistake does not age what is on record: only what has happened since does.
+    pub async fn prune_audit_older(&self, keep: Duration) -> Result<bool, AdminError> {
+        let (request, at) = self.arrival()?;
+        let by = By::daemon((request, at));
+        let newest = at.min(self.store.high_water());
+        let before = UnixTime::from_millis(newest.as_millis().saturating_sub(millis(keep)));
+        self.prune_audit(before, by).await
+    }
+}
+
+/// Free text that will be shown again: bounded, one line, nothing that moves a cursor.
+pub(super) fn check_text(field: &'static str, text: &str) -> Result<(), AdminError> {
+    if text.is_empty() || text.len() > 256 || text.chars().any(char::is_control) {
+        return invalid(field, "1 to 256 octets without control characters");
+    }
+    Ok(())
+}
+
+pub(super) fn missing(error: StoreError, what: &'static str) -> AdminError {
+    match error {
+        StoreError::NotFound => AdminError::NotFound(what),
+        other => other.into(),
+    }
+}
+
+pub(super) fn invalid<T>(field: &'static str, message: impl Into<String>) -> Result<T, AdminError> {
+    Err(AdminError::Invalid {
+        field,
+        message: message.into(),
+    })
+}

@@ -1,0 +1,305 @@
+//! Handing a token out, and proving it by its first right code.
+//!
+//! ```text
+//! approved, pending --offer--> pending    server: a code for the device, shown, drawn or sent
+//!                                         sms, email, voice: a code to the address
+//!                                         card: two cells are asked for; totp, hotp: the key
+//! pending --confirm--> active
+//! ```
+//!
+//! Invariants: a new code voids the one before; all ways carry the same code; paper is printed once,
+//! when it is handed out. Every confirmation goes through the transition of a login, with its limits.
+
+use std::time::Duration;
+
+use crate::admin::enrolment::needs_proof;
+use crate::admin::{AdminError, Handed, invalid};
+use crate::core::Service;
+use crate::core::issue::{Form, Made, Wanted, medium_of};
+use crate::login::match_issued::compare_issued;
+use crate::login::match_otp;
+use crate::model::attempt::Comparison;
+use crate::model::audit::Purpose;
+use crate::model::id::Serial;
+use crate::model::issue::{Quota, Way};
+use crate::model::kind::Kind;
+use crate::model::message::{Medium, mask};
+use crate::model::token::{LifeCycle, Token, TokenState};
+use crate::model::user::{Touched, User};
+use crate::otp::Code;
+use crate::otp::card::Pair;
+use crate::policy::{Codes, OtpWindows};
+use crate::secret::SecretString;
+use crate::store::By;
+use crate::time::UnixTime;
+
+/// A token that was handed out.
+#[derive(Clone, Debug)]
+pub struct Offered {
+    /// The token, and what is printed of it.
+    pub handed: Handed,
+    /// What a device redeems.
+    pub code: Option<SecretString>,
+    /// Until when its code is good.
+    pub until: Option<UnixTime>,
+    /// Where a message with a code goes, as it may be shown.
+    pub sent: Vec<(Medium, String)>,
+    /// The cells of the card that are asked for.
+    pub asked: Option<Pair>,
+    /// Whether it is handed out for the first time: its key is shown then, and never again.
+    pub first: bool,
+}
+
+impl From<Handed> for Offered {
+    /// With nothing issued.
+    fn from(handed: Handed) -> Self {
+        Self {
+            handed,
+            code: None,
+            until: None,
+            sent: Vec::new(),
+            asked: None,
+            first: true,
+        }
+    }
+}
+
+impl Service {
+    /// Hands a token out. `media` says how a code for a device is sent beside being shown.
+    pub async fn offer_token(
+        &self,
+        serial: &Serial,
+        media: &[Medium],
+        expected: Option<u64>,
+        by: By,
+    ) -> Result<Offered, AdminError> {
+        let (token, _) = self.token(serial).await?;
+        if expected.is_some_and(|seen| seen != token.revision) {
+            return Err(AdminError::Conflict(
+                "the record was changed by somebody else",
+            ));
+        }
+        if !media.is_empty() && token.kind != Kind::Server {
+            return invalid(
+                "by",
+                "only the code of a server token is sent; others go to their own address",
+            );
+        }
+        let user = self.user(&token.user).await?;
+        // Before anything changes: nobody is promised a message that will never leave.
+        let recipients = self.recipients(&token, &user, media)?;
+        self.claim_now(user.clone(), &[Touched::Token], &by).await?;
+        let first = self.made_pending(&token, by.clone()).await?;
+        let (token, state) = self.token(serial).await?;
+        let mut offered = Offered::from(if first {
+            Handed::printed(token.clone(), state)
+        } else {
+            Handed::unprinted(token.clone(), state)
+        });
+        offered.first = first;
+        if token.state == LifeCycle::Pending {
+            self.issued(&mut offered, &user, &recipients, by).await?;
+        }
+        Ok(offered)
+    }
+
+    /// Proves a pending token by its first right code, which is thereby used up.
+    pub async fn confirm_token(
+        &self,
+        serial: &Serial,
+        code: &Code,
+        by: By,
+    ) -> Result<Token, AdminError> {
+        self.prove_token(serial, &code.expose(), by).await
+    }
+
+    /// The same by whatever its kind makes: a code, the answer to the cells of a card, a recovery
+    /// code.
+    pub async fn prove_token(
+        &self,
+        serial: &Serial,
+        typed: &SecretString,
+        by: By,
+    ) -> Result<Token, AdminError> {
+        let (token, _) = self.token(serial).await?;
+        self.claim_token(&token.user, &by).await?;
+        let (token, _) = self
+            .present(serial, Purpose::Confirm, by, |token, state, at| {
+                if token.state_at(at) != LifeCycle::Pending {
+                    return Err(AdminError::Conflict("the token is not pending"));
+                }
+                compared(token, state, typed, at)
+            })
+            .await?;
+        let (token, _) = self.token(&token.serial).await?;
+        Ok(token)
+    }
+
+    /// Whether it was handed out by this; what needs no proof is in use then.
+    async fn made_pending(&self, token: &Token, by: By) -> Result<bool, AdminError> {
+        let mut token = token.clone();
+        match token.state_at(by.at) {
+            LifeCycle::Pending if token.device.is_some() => {
+                return Err(AdminError::Conflict(
+                    "a device has redeemed its code; only its first right code is missing",
+                ));
+            }
+            LifeCycle::Pending if token.kind == Kind::Recovery => {
+                return Err(AdminError::Conflict(
+                    "its codes were printed when it was handed out; make others",
+                ));
+            }
+            LifeCycle::Pending => return Ok(false),
+            LifeCycle::Requested if token.enrolment.needed == 0 => {
+                token = self
+                    .moved(&token, LifeCycle::Approved, None, by.clone())
+                    .await?;
+            }
+            LifeCycle::Approved => {}
+            LifeCycle::Requested => {
+                return Err(AdminError::Conflict("others must approve of it first"));
+            }
+            _ => {
+                return Err(AdminError::Conflict(
+                    "only a token that is not in use yet is handed out",
+                ));
+            }
+        }
+        let pending = self
+            .moved(&token, LifeCycle::Pending, None, by.clone())
+            .await?;
+        if !needs_proof(token.kind, token.enrolment.verify) {
+            self.moved(&pending, LifeCycle::Active, None, by).await?;
+        }
+        Ok(true)
+    }
+
+    async fn issued(
+        &self,
+        offered: &mut Offered,
+        user: &User,
+        recipients: &[(Medium, String)],
+        by: By,
+    ) -> Result<(), AdminError> {
+        let (token, state) = (&offered.handed.token, &offered.handed.state);
+        let found = (token, state);
+        let wanted = |form, way, life| Wanted {
+            request: by.request,
+            at: by.at,
+            actor: by.actor.clone(),
+            form,
+            way,
+            client: None,
+            life,
+            message: None,
+            device: None,
+            uv: None,
+        };
+        match token.kind {
+            Kind::Server => {
+                let form = Form::Letters(ENROL_LENGTH);
+                let mut wanted = wanted(form, Way::Enrol, Some(ENROL_LIFE));
+                wanted.message = self.quotas(token, recipients);
+                let made = taken(self.make_code(found, wanted).await?)?;
+                self.post_enrolment(token, &made, user.language, recipients, by.request);
+                offered.until = Some(made.issued.expires);
+                offered.code = Some(made.text);
+            }
+            Kind::Sms | Kind::Email | Kind::Voice => {
+                let form = Form::of(token.digits);
+                let wanted = wanted(form, Way::Code, Some(self.codes().life));
+                let made = self.send_code(found, user.language, wanted).await?;
+                offered.until = Some(taken(made)?.issued.expires);
+            }
+            Kind::Card => {
+                let wanted = wanted(Form::Cells, Way::Code, None);
+                let made = taken(self.make_code(found, wanted).await?)?;
+                offered.asked = made.issued.pair;
+            }
+            _ => {}
+        }
+        let masked = recipients.iter();
+        offered.sent = masked
+            .map(|(medium, to)| (*medium, mask(*medium, to)))
+            .collect();
+        Ok(())
+    }
+
+    /// Where messages go when this token is handed out; refused when one could not leave.
+    fn recipients(
+        &self,
+        token: &Token,
+        user: &User,
+        media: &[Medium],
+    ) -> Result<Vec<(Medium, String)>, AdminError> {
+        let mut recipients = Vec::new();
+        if let (Some(medium), Some(address)) = (medium_of(token.kind), &token.address) {
+            recipients.push((medium, address.clone()));
+        }
+        for medium in media {
+            let (own, option) = match medium {
+                Medium::Email => (&user.email, "--email"),
+                Medium::Sms | Medium::Voice => (&user.phone, "--phone"),
+            };
+            let Some(text) = own else {
+                let message = format!("the user has no address for {medium}: oncegate user set");
+                return invalid("by", format!("{message} {} {option}", user.key));
+            };
+            recipients.push((*medium, self.normal("by", *medium, text)?));
+        }
+        let courier = self.courier();
+        for (medium, address) in &recipients {
+            let checked = courier.check(*medium, address);
+            checked.map_err(AdminError::Undeliverable)?;
+        }
+        Ok(recipients)
+    }
+
+    /// What counts these messages; none when there is none.
+    fn quotas(&self, token: &Token, recipients: &[(Medium, String)]) -> Option<Vec<Quota>> {
+        let limits = self.send_limits.load();
+        let mut quotas: Vec<Quota> = Vec::new();
+        for (medium, address) in recipients {
+            for quota in limits.quotas(&token.user, *medium, address) {
+                if !quotas.iter().any(|one| one.scope == quota.scope) {
+                    quotas.push(quota);
+                }
+            }
+        }
+        (!quotas.is_empty()).then_some(quotas)
+    }
+
+    /// How codes are made outside a login, where no client's policy applies.
+    fn codes(&self) -> Codes {
+        let policies = self.policies();
+        let policy = policies.resolve(None);
+        policy.map(|policy| policy.codes).unwrap_or_default()
+    }
+}
+
+fn taken(made: Result<Made, crate::model::issue::IssueRefusal>) -> Result<Made, AdminError> {
+    made.map_err(AdminError::NotIssued)
+}
+
+/// Compares what was typed with what the token makes.
+fn compared(
+    token: &Token,
+    state: &TokenState,
+    typed: &SecretString,
+    at: UnixTime,
+) -> Result<Comparison, AdminError> {
+    let tidy = typed.without_blanks();
+    let typed = tidy.as_ref().unwrap_or(typed);
+    if !matches!(token.kind, Kind::Totp | Kind::Hotp) {
+        return Ok(compare_issued(token, state, None, typed.expose()));
+    }
+    let Ok(code) = Code::parse(typed.expose()) else {
+        return invalid("otp", "a code has 6 to 9 ASCII digits");
+    };
+    let windows = OtpWindows::default();
+    Ok(match_otp::compare_token(token, state, &windows, &code, at))
+}
+
+/// Contract s7: twelve Crockford characters, ten minutes.
+const ENROL_LENGTH: u8 = 12;
+const ENROL_LIFE: Duration = Duration::from_mins(10);

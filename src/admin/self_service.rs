@@ -1,0 +1,520 @@
+//! Users who enrol tokens themselves, through an application that a policy trusts with it.
+//!
+//! ```text
+//! policy allows the kind -> the user is proven -> consent, step-up, address -> requested | handed out
+//!                              | by the rule's factors and a token; who never had one, by `proof`
+//! ```
+//!
+//! Invariants: whoever has a token is proven by what the rule asks for, a code among it, never by less,
+//! and not by what an exception leaves out. A token that is suspended, or went within `factor_memory`,
+//! counts: then only a code that an operator gave (`branch_code`) stands in its place. A wrong proof is counted like a wrong login and looks like one. An
+//! address that no operator put on record is taken only from who proves another token (capabilities C2).
+//!
+//! Threats: whoever knows a password makes it the key to a token of their own. So `proof` is for users
+//! who had no token so far, and a policy can ask for approvals, for consent (capabilities C10) and for a code that
+//! an operator or the user's telephone gives (capabilities C1).
+
+use std::time::Duration;
+
+use crate::admin::{AdminError, Enrol, Handed, NewToken, Offered};
+use crate::core::issue::medium_of;
+use crate::core::{Service, ServiceError, TRIES, policy_of};
+use crate::login::hashing::Place;
+use crate::login::match_issued::compare_issued;
+use crate::login::{Outcome, Presented, Request};
+use crate::model::attempt::{Attempt, Compared, Comparison, Finding, Success};
+use crate::model::audit::Purpose;
+use crate::model::credential::Knowledge;
+use crate::model::id::Serial;
+use crate::model::kind::Kind;
+use crate::model::reason::{Decision, Reason};
+use crate::model::source::Source;
+use crate::model::token::{LifeCycle, Token, TokenState};
+use crate::model::user::{Touched, User};
+use crate::model::user_key::UserKey;
+use crate::otp::{Algorithm, Digits, Period, recovery};
+use crate::policy::{Factor, Policy, StepUp};
+use crate::secret::SecretString;
+use crate::store::{By, Outcome as StoreOutcome, View};
+use crate::time::UnixTime;
+
+/// A token that a user asks for.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// What it is.
+    pub kind: Kind,
+    /// Where its codes are sent; what is on record when none.
+    pub address: Option<String>,
+    /// The user's token that ends when this one is proven.
+    pub replaces: Option<Serial>,
+    /// What is presented in addition.
+    pub step_up: Option<Step>,
+}
+
+/// A code that is presented in addition.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Of which way.
+    pub way: StepUp,
+    /// The code.
+    pub code: SecretString,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub enum SelfService {
+    /// It is made; what is left is in its state.
+    Made(Box<Offered>),
+    /// A code was right.
+    Proven(Box<Token>),
+    /// The user is not proven; when the answer may leave.
+    Refused(Duration),
+}
+
+/// What is known of a proven user.
+struct Proven {
+    /// The token whose code was right, when one was asked for.
+    serial: Option<Serial>,
+}
+
+/// What is compared of a user.
+#[derive(Clone, Copy)]
+enum Asked<'a> {
+    /// What they know.
+    Known(&'a [Knowledge]),
+    /// A code in addition; it is used up when it is right.
+    Code(&'a Step),
+}
+
+impl Service {
+    /// Makes a token for the user who is proven by what the request presents.
+    pub async fn self_enrol(
+        &self,
+        request: &Request<'_>,
+        wish: Wish,
+    ) -> Result<SelfService, AdminError> {
+        let policies = self.policies();
+        let policy = policy_of(request.client, &policies)?;
+        let rules = &policy.enrolment;
+        if !rules.self_service.contains(&wish.kind) {
+            return Err(AdminError::Forbidden(
+                "the policy of this client does not let users enrol tokens of this kind",
+            ));
+        }
+        let refused = || {
+            let delay = self.schedule(request, policy.reject_delay);
+            Ok(SelfService::Refused(delay))
+        };
+        let Some(proven) = self.proven(request, policy, &wish).await? else {
+            return refused();
+        };
+        let Ok(key) = request.client.key(request.user) else {
+            return refused();
+        };
+        let user = self.user(&key).await?;
+        if !rules.remote && !user.remote_issue {
+            return Err(AdminError::Forbidden(
+                "this user has not consented to enrolment from afar: an operator enrols the token",
+            ));
+        }
+        self.own_address(&wish, &user, &proven)?;
+        if !rules.step_up.is_empty() {
+            let Some(step) = &wish.step_up else {
+                return Err(AdminError::Invalid {
+                    field: "step_up",
+                    message: format!("the policy asks for one of {}", words(&rules.step_up)),
+                });
+            };
+            if !rules.step_up.contains(&step.way)
+                || !self.settled(request, policy, Asked::Code(step)).await?
+            {
+                return refused();
+            }
+        }
+        let by = By {
+            request: request.id,
+            actor: format!("user {key}"),
+            person: None,
+            at: request.at,
+        };
+        self.made(wish, (key, &proven), policy, by).await
+    }
+
+    /// Proves a token of the user by its first right code.
+    pub async fn self_confirm(
+        &self,
+        request: &Request<'_>,
+        serial: &Serial,
+        typed: &SecretString,
+    ) -> Result<SelfService, AdminError> {
+        let policies = self.policies();
+        let policy = policy_of(request.client, &policies)?;
+        let refused = || {
+            let delay = self.schedule(request, policy.reject_delay);
+            Ok(SelfService::Refused(delay))
+        };
+        let found = self.store.token(serial).await?;
+        let (Ok(key), Some((token, _))) = (request.client.key(request.user), found) else {
+            return refused();
+        };
+        if token.user != key || token.state_at(request.at) != LifeCycle::Pending {
+            return refused();
+        }
+        let by = By {
+            request: request.id,
+            actor: format!("user {key}"),
+            person: None,
+            at: request.at,
+        };
+        match self.prove_token(serial, typed, by).await {
+            Ok(token) => Ok(SelfService::Proven(Box::new(token))),
+            Err(AdminError::Refused(_) | AdminError::Invalid { .. }) => refused(),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn made(
+        &self,
+        wish: Wish,
+        (user, proven): (UserKey, &Proven),
+        policy: &Policy,
+        by: By,
+    ) -> Result<SelfService, AdminError> {
+        // A code of any kind was asked for beside it.
+        let stepped_up = wish.step_up.is_some() && !policy.enrolment.step_up.is_empty();
+        let token = NewToken {
+            user,
+            kind: wish.kind,
+            algorithm: Algorithm::Sha1,
+            digits: Digits::SIX,
+            period: Period::THIRTY,
+            key: None,
+            counter: 0,
+            active: false,
+            serial: None,
+        };
+        let enrol = Enrol {
+            address: wish.address,
+            replaces: wish.replaces,
+            request: true,
+            by_knowledge: proven.serial.is_none() && !stepped_up,
+            strict: false,
+            policy: Some(policy.name.clone()),
+            ..token.into()
+        };
+        let handed = self.enrol_token(enrol, by.clone()).await?;
+        let serial = handed.token.serial.clone();
+        let pending = handed.token.state == LifeCycle::Pending;
+        if !pending || matches!(handed.token.kind, Kind::Totp | Kind::Hotp) {
+            return Ok(SelfService::Made(Box::new(Offered::from(handed))));
+        }
+        let offered = self.offer_token(&serial, &[], None, by).await?;
+        let handed = Handed {
+            token: offered.handed.token.clone(),
+            state: offered.handed.state,
+            // Paper is in the answer that made it.
+            ..handed
+        };
+        Ok(SelfService::Made(Box::new(Offered { handed, ..offered })))
+    }
+
+    /// Whether the request proves the user; by the rule, or by `proof` where there is no token, and
+    /// was none lately, that the rule could ask for.
+    async fn proven(
+        &self,
+        request: &Request<'_>,
+        policy: &Policy,
+        wish: &Wish,
+    ) -> Result<Option<Proven>, AdminError> {
+        let key = request.client.key(request.user).ok();
+        let view = match &key {
+            Some(key) => self.store.view(key).await?,
+            None => None,
+        };
+        let rules = &policy.enrolment;
+        let held = view.map_or(Held::Never, |view| held(&view, policy, request.at));
+        // It is compared, and used up, after this.
+        let vouched = wish.step_up.as_ref().is_some_and(|step| {
+            step.way == StepUp::BranchCode && rules.step_up.contains(&StepUp::BranchCode)
+        });
+        let known_is_enough = match held {
+            Held::Never => true,
+            Held::Before => vouched,
+            Held::InUse => false,
+        };
+        if let Some(factors) = rules.proof.as_ref().filter(|_| known_is_enough) {
+            let which: Vec<Knowledge> = factors.iter().copied().filter_map(knowledge).collect();
+            let known = self.settled(request, policy, Asked::Known(&which)).await?;
+            return Ok(known.then_some(Proven { serial: None }));
+        }
+        let decided = self.authenticate(request).await?;
+        let excepted = matches!(decided.reason, Reason::BypassOk | Reason::ExemptOk);
+        Ok(match decided.outcome {
+            // A rule may ask less of who asks from elsewhere: a token is replaced by a token.
+            Outcome::Accept(accepted)
+                if !excepted && (known_is_enough || accepted.serial.is_some()) =>
+            {
+                Some(Proven {
+                    serial: accepted.serial,
+                })
+            }
+            _ => None,
+        })
+    }
+
+    /// Whether what is asked for is right, counted like a login.
+    async fn settled(
+        &self,
+        request: &Request<'_>,
+        policy: &Policy,
+        asked: Asked<'_>,
+    ) -> Result<bool, AdminError> {
+        let mut room = Default::default();
+        let request = &Request {
+            presented: request.presented.tidied(&mut room),
+            ..*request
+        };
+        let at = self.window_time(request.at)?;
+        // Before anything is known of the user, as for a login.
+        let place = self.hasher.place(false)?;
+        let key = request.client.key(request.user).ok();
+        let shown = key
+            .as_ref()
+            .map_or_else(|| crate::core::shorten(request.user), ToString::to_string);
+        for _ in 0..TRIES {
+            let view = match &key {
+                Some(key) => self.store.view(key).await?,
+                None => None,
+            };
+            let finding = match (view.filter(|view| !view.user.disabled), asked) {
+                (Some(view), Asked::Known(which)) => {
+                    self.known((request, policy), &view, which, &place).await?
+                }
+                (Some(view), Asked::Code(step)) => code(request, &view, step),
+                (None, Asked::Known(which)) => {
+                    for _ in which {
+                        self.hasher.spend(&place).await?;
+                    }
+                    Finding::Refused(Reason::UnknownUser)
+                }
+                (None, Asked::Code(_)) => Finding::Refused(Reason::UnknownUser),
+            };
+            let attempt = Attempt {
+                request: request.id,
+                at,
+                deadline: request.deadline,
+                purpose: Purpose::Enrol,
+                user: shown.clone(),
+                client: request.client.name.as_str().into(),
+                channel: request.channel,
+                method: request.method.into(),
+                source: request.source,
+                rule: None,
+                origin: None,
+                began_at: None,
+                note: crate::model::attempt::Note::default(),
+                waived: None,
+                enrols: None,
+                lockout: policy.lockout,
+                finding,
+            };
+            let StoreOutcome::Settled(settlement) = self.store.attempt(attempt).await? else {
+                continue;
+            };
+            self.locks.settled(key.as_ref(), &settlement, at);
+            self.counters.decided(request.channel, settlement.reason);
+            return Ok(settlement.decision == Decision::Accept);
+        }
+        Err(ServiceError::Contended.into())
+    }
+
+    /// Compares what the user knows.
+    async fn known(
+        &self,
+        (request, policy): (&Request<'_>, &Policy),
+        view: &View,
+        asked: &[Knowledge],
+        place: &Place,
+    ) -> Result<Finding, ServiceError> {
+        let source = request.source.map(Source::from);
+        // Whoever is blocked gets no hashing done, but waits as long.
+        if view
+            .state
+            .check(source, &policy.lockout, request.at)
+            .is_err()
+        {
+            for _ in asked {
+                self.hasher.wait(place).await?;
+            }
+            return Ok(Finding::Refused(Reason::Locked));
+        }
+        let credentials = self.store.credentials(&view.user.key).await?;
+        let mut knowledge = Vec::new();
+        for which in asked {
+            let text = presented(request.presented, *which);
+            let text = text.filter(|text| !text.expose().is_empty());
+            let right = match (text, credentials.get(*which)) {
+                (Some(text), Some(verifier)) => {
+                    let hash = verifier.hash.clone();
+                    let right = self.hasher.verify(place, text.clone(), hash).await?;
+                    // One that an operator set is changed before it opens anything.
+                    right && !verifier.must_change
+                }
+                _ => {
+                    self.hasher.spend(place).await?;
+                    false
+                }
+            };
+            knowledge.push((*which, right));
+        }
+        Ok(compared(view, Some(credentials.revision), knowledge, None))
+    }
+
+    /// Refuses an address that nobody but the asker vouches for.
+    fn own_address(&self, wish: &Wish, user: &User, proven: &Proven) -> Result<(), AdminError> {
+        let (Some(medium), Some(given)) = (medium_of(wish.kind), &wish.address) else {
+            return Ok(());
+        };
+        let own = match wish.kind {
+            Kind::Email => &user.email,
+            _ => &user.phone,
+        };
+        let given = self.normal("address", medium, given)?;
+        let own = own
+            .as_ref()
+            .and_then(|own| self.normal("address", medium, own).ok());
+        if own.is_some_and(|own| own == given) || proven.serial.is_some() {
+            return Ok(());
+        }
+        Err(AdminError::Forbidden(
+            "another address than the one on record needs a code of another token of the user, or an \
+             operator",
+        ))
+    }
+}
+
+/// Whether a user has something that a code can be asked of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Held {
+    /// A token is in use.
+    InUse,
+    /// One is suspended, or went lately.
+    Before,
+    /// There was none.
+    Never,
+}
+
+/// What the user has, or had within the policy's `factor_memory`. Recovery codes count where a rule
+/// takes them, but for one that an operator gave for an enrolment.
+fn held(view: &View, policy: &Policy, at: UnixTime) -> Held {
+    let memory = policy.enrolment.factor_memory;
+    let lately = |end: UnixTime| at.since(end) < memory;
+    let takes_recovery = policy.rules.iter().any(|rule| {
+        let mut held = rule.require.iter().filter(|factor| !factor.is_knowledge());
+        held.any(|factor| {
+            rule.accepts(*factor, false)
+                .any(|one| one == Factor::Recovery)
+        })
+    });
+    // A password that an operator set lately may be known to the operator.
+    let mut secrets = view.user.did(Touched::Secret, at);
+    let told = secrets.any(|act| !view.user.is_set_up_by(&act.actor, at));
+    let mut standing = match view.state.held {
+        Some(end) if lately(end) => Held::Before,
+        _ if told => Held::Before,
+        _ => Held::Never,
+    };
+    for (token, state) in &view.tokens {
+        let counted = token.kind != Kind::Recovery
+            || (takes_recovery && !counts(token, state, StepUp::BranchCode, at));
+        match token.state {
+            LifeCycle::Active if counted && token.state_at(at) == LifeCycle::Active => {
+                return Held::InUse;
+            }
+            LifeCycle::Active | LifeCycle::Suspended if counted => {
+                let expired = token.expires.filter(|end| at >= *end);
+                if expired.is_none_or(lately) {
+                    standing = Held::Before;
+                }
+            }
+            _ => {}
+        }
+    }
+    standing
+}
+
+/// Whether a token gives codes of this way: for a branch code a sheet of one code with an end, which
+/// an operator made.
+fn counts(token: &Token, state: &TokenState, way: StepUp, at: UnixTime) -> bool {
+    let kind = match way {
+        StepUp::Sms => Kind::Sms,
+        StepUp::Voice => Kind::Voice,
+        StepUp::BranchCode => Kind::Recovery,
+    };
+    let fits = match way {
+        StepUp::Sms | StepUp::Voice => true,
+        StepUp::BranchCode => {
+            let left = u32::from(recovery::MAX).saturating_sub(state.used.count());
+            let own = token.enrolment.requester.starts_with("user ");
+            token.expires.is_some() && left <= 1 && state.used.contains(1) && !own
+        }
+    };
+    token.kind == kind && token.state_at(at) == LifeCycle::Active && fits
+}
+
+/// Compares the code in addition with all tokens that give such codes.
+fn code(request: &Request<'_>, view: &View, step: &Step) -> Finding {
+    let client = Some(request.client.name.as_str());
+    let usable = view
+        .tokens
+        .iter()
+        .filter(|(token, state)| counts(token, state, step.way, request.at));
+    let tidy = step.code.without_blanks();
+    let typed = tidy.as_ref().unwrap_or(&step.code).expose();
+    let compare =
+        |(token, state): &(Token, TokenState)| compare_issued(token, state, client, typed);
+    let tokens: Vec<Comparison> = usable.map(compare).collect();
+    if tokens.is_empty() {
+        return Finding::Refused(Reason::NoToken);
+    }
+    compared(view, None, Vec::new(), Some(tokens))
+}
+
+fn compared(
+    view: &View,
+    credentials: Option<u64>,
+    knowledge: Vec<(Knowledge, bool)>,
+    tokens: Option<Vec<Comparison>>,
+) -> Finding {
+    Finding::Compared(Compared {
+        user: view.user.key.clone(),
+        generation: view.generation,
+        revision: view.user.revision,
+        credentials,
+        knowledge,
+        tokens,
+        success: Success::Accept,
+        answers: None,
+    })
+}
+
+const fn presented(presented: Presented<'_>, which: Knowledge) -> Option<&SecretString> {
+    match (presented, which) {
+        (Presented::Fields { pin, .. }, Knowledge::Pin) => pin,
+        (Presented::Fields { password, .. }, Knowledge::Password) => password,
+        (Presented::Passcode(_), _) => None,
+    }
+}
+
+const fn knowledge(factor: Factor) -> Option<Knowledge> {
+    match factor {
+        Factor::Pin => Some(Knowledge::Pin),
+        Factor::Password => Some(Knowledge::Password),
+        _ => None,
+    }
+}
+
+fn words(ways: &[StepUp]) -> String {
+    let words: Vec<&str> = ways.iter().map(|way| way.as_str()).collect();
+    words.join(", ")
+}

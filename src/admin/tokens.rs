@@ -1,0 +1,315 @@
+//! Tokens: making them, moving them through their life, and codes presented outside a login.
+
+use crate::admin::{AdminError, invalid, missing};
+use crate::core::{Service, ServiceError, TRIES};
+use crate::login::match_otp;
+use crate::model::attempt::{Attempt, Compared, Comparison, DriftRule, Finding, Success};
+use crate::model::audit::{Channel, Purpose};
+use crate::model::enrolment::Enrolment;
+use crate::model::id::Serial;
+use crate::model::kind::Kind;
+use crate::model::reason::Decision;
+use crate::model::token::{LifeCycle, Moving, Token, TokenState};
+use crate::model::user_key::UserKey;
+use crate::otp::throttle::Lockout;
+use crate::otp::totp::TimeStep;
+use crate::otp::{Algorithm, Code, Digits, Matches, Period, hotp, totp};
+use crate::secret::SecretBytes;
+use crate::store::{By, Change, Outcome};
+use crate::time::UnixTime;
+use std::time::Duration;
+
+/// A token to be made.
+#[derive(Clone, Debug)]
+pub struct NewToken {
+    /// Whose.
+    pub user: UserKey,
+    /// What makes its codes.
+    pub kind: Kind,
+    /// Hash function.
+    pub algorithm: Algorithm,
+    /// Length of its codes.
+    pub digits: Digits,
+    /// Seconds per code.
+    pub period: Period,
+    /// Its key; generated when none.
+    pub key: Option<SecretBytes>,
+    /// First counter (HOTP).
+    pub counter: u64,
+    /// Active at once, without a first right code.
+    pub active: bool,
+    /// Its name; generated when none.
+    pub serial: Option<Serial>,
+}
+
+impl Service {
+    /// Makes a token by the rules of the policy `default`. The answer holds the key: the only time it is
+    /// shown.
+    pub async fn add_token(&self, new: NewToken, by: By) -> Result<Token, AdminError> {
+        Ok(self.enrol_token(new.into(), by).await?.token)
+    }
+
+    /// The records of a token of the kinds that another system's users bring along.
+    pub(super) fn new_token(
+        &self,
+        new: NewToken,
+        by: &str,
+        at: UnixTime,
+    ) -> Result<(Token, TokenState), AdminError> {
+        if !matches!(new.kind, Kind::Totp | Kind::Hotp) {
+            return invalid("kind", "tokens of the kinds totp and hotp are imported");
+        }
+        let token = Token {
+            serial: self.serial(&new)?,
+            user: new.user,
+            kind: new.kind,
+            state: if new.active {
+                LifeCycle::Active
+            } else {
+                LifeCycle::Pending
+            },
+            algorithm: new.algorithm,
+            digits: new.digits,
+            period: new.period,
+            key: self.key_of(new.key)?,
+            address: None,
+            device: None,
+            expires: None,
+            enrolment: Enrolment {
+                requester: by.to_owned(),
+                ..Enrolment::default()
+            },
+            created: at,
+            revision: 1,
+        };
+        let moving = Moving {
+            last: new.counter.checked_sub(1),
+            ..Moving::default()
+        };
+        let state = TokenState {
+            moving,
+            ..TokenState::default()
+        };
+        Ok((token, state))
+    }
+
+    /// Moves a token through its life. `expected` is the revision the caller saw; none takes the
+    /// present one.
+    pub async fn set_token_state(
+        &self,
+        serial: &Serial,
+        state: LifeCycle,
+        expected: Option<u64>,
+        by: By,
+    ) -> Result<Token, AdminError> {
+        let (mut token, _) = self.token(serial).await?;
+        if state == LifeCycle::Active {
+            self.claim_token(&token.user, &by).await?;
+        }
+        let change = Change::SetTokenState {
+            serial: serial.clone(),
+            state,
+            expected: expected.unwrap_or(token.revision),
+            reason: None,
+        };
+        self.store.change(change, by).await?;
+        token.state = state;
+        token.revision += 1;
+        Ok(token)
+    }
+
+    /// Removes a token. `expected` as for [`Service::set_token_state`].
+    pub async fn remove_token(
+        &self,
+        serial: &Serial,
+        expected: Option<u64>,
+        by: By,
+    ) -> Result<(), AdminError> {
+        if let Some((token, _)) = self.store.token(serial).await?
+            && expected.is_none_or(|seen| seen == token.revision)
+        {
+            self.remember_address(&token, &by).await?;
+        }
+        let change = Change::RemoveToken(serial.clone(), expected);
+        self.store
+            .change(change, by)
+            .await
+            .map_err(|error| missing(error, "token"))
+    }
+
+    /// Finds a token's counter or clock again by two consecutive codes, which are thereby used up.
+    pub async fn resync_token(
+        &self,
+        serial: &Serial,
+        first: &Code,
+        second: &Code,
+        by: By,
+    ) -> Result<(Token, TokenState), AdminError> {
+        self.present(serial, Purpose::Resync, by, |token, state, at| {
+            if !may_resync(token.state, state) {
+                return Err(AdminError::Conflict(
+                    "the token is neither active nor suspended",
+                ));
+            }
+            Ok(resync(token, state, first, second, at))
+        })
+        .await
+    }
+
+    /// A token by its serial.
+    pub async fn token(&self, serial: &Serial) -> Result<(Token, TokenState), AdminError> {
+        self.store
+            .token(serial)
+            .await?
+            .ok_or(AdminError::NotFound("token"))
+    }
+
+    /// The limits of codes that are presented outside a login, where no client's policy applies: the
+    /// strictest of those that clients name, or this would be a way round them.
+    fn strictest_lockout(&self) -> Lockout {
+        let (policies, clients) = (self.policies(), self.clients.all());
+        let own = policies.resolve(None).map(|policy| policy.lockout);
+        let named = clients.iter().map(|client| client.policy.as_deref());
+        named.filter_map(|name| policies.resolve(name)).fold(
+            own.unwrap_or_default(),
+            |all, policy| {
+                let one = &policy.lockout;
+                Lockout {
+                    hard_lock_after: all.hard_lock_after.min(one.hard_lock_after),
+                    year_lock_after: all.year_lock_after.min(one.year_lock_after),
+                    ..all
+                }
+            },
+        )
+    }
+
+    /// Consumes a code outside a login, through the same transition as a login.
+    pub(super) async fn present(
+        &self,
+        serial: &Serial,
+        purpose: Purpose,
+        by: By,
+        compare: impl Fn(&Token, &TokenState, UnixTime) -> Result<Comparison, AdminError>,
+    ) -> Result<(Token, TokenState), AdminError> {
+        let at = self.window_time(by.at)?;
+        let lockout = self.strictest_lockout();
+        for _ in 0..TRIES {
+            let (token, _) = self.token(serial).await?;
+            let view = self
+                .store
+                .view(&token.user)
+                .await?
+                .ok_or(AdminError::NotFound("user"))?;
+            let found = view
+                .tokens
+                .iter()
+                .find(|(token, _)| token.serial == *serial);
+            let Some((token, state)) = found else {
+                continue;
+            };
+            let comparison = compare(token, state, at)?;
+            let attempt = Attempt {
+                request: by.request,
+                at,
+                deadline: at.plus(ADMIN_DEADLINE),
+                purpose,
+                user: token.user.to_string(),
+                client: by.actor.as_str().into(),
+                channel: Channel::Admin,
+                source: None,
+                rule: None,
+                lockout,
+                method: "admin".into(),
+                origin: None,
+                began_at: None,
+                note: crate::model::attempt::Note::default(),
+                waived: None,
+                enrols: None,
+                finding: Finding::Compared(Compared {
+                    user: token.user.clone(),
+                    generation: view.generation,
+                    revision: view.user.revision,
+                    credentials: None,
+                    knowledge: Vec::new(),
+                    tokens: Some(vec![comparison]),
+                    success: Success::Accept,
+                    answers: None,
+                }),
+            };
+            let Outcome::Settled(settlement) = self.store.attempt(attempt).await? else {
+                continue;
+            };
+            self.locks.settled(Some(&token.user), &settlement, by.at);
+            self.counters.decided(Channel::Admin, settlement.reason);
+            let changed = settlement.tokens.into_iter().next();
+            return match (settlement.decision, changed) {
+                (Decision::Accept, Some((_, state))) => Ok((token.clone(), state)),
+                _ => Err(AdminError::Refused(settlement.reason)),
+            };
+        }
+        Err(ServiceError::Contended.into())
+    }
+}
+
+/// Whether two codes may find the token again: one in use, a suspended one before it is resumed, and one
+/// that waits for its first code where a repair of the store closed it.
+pub fn may_resync(life: LifeCycle, state: &TokenState) -> bool {
+    match life {
+        LifeCycle::Active | LifeCycle::Suspended => true,
+        LifeCycle::Pending => state.needs_resync().is_some(),
+        _ => false,
+    }
+}
+
+fn resync(
+    token: &Token,
+    state: &TokenState,
+    first: &Code,
+    second: &Code,
+    at: UnixTime,
+) -> Comparison {
+    let parameters = match_otp::parameters(token);
+    let mut matches = Matches::default();
+    let mut drift = DriftRule::None;
+    if token.kind == Kind::Hotp {
+        let from = state.moving.next();
+        let found = hotp::resync(
+            &token.key,
+            token.algorithm,
+            token.digits,
+            first,
+            second,
+            from,
+            HOTP_RESYNC,
+        );
+        found
+            .into_iter()
+            .for_each(|counter| matches.insert(counter));
+    } else {
+        let after = state.moving.last.map(TimeStep::new);
+        let found = totp::resync(&token.key, parameters, first, second, at, after, u32::MAX);
+        // A pair whose first code is consumed is no pair.
+        let fresh = |step: u64| {
+            let first = step.saturating_sub(1);
+            !state.moving.ahead.contains(first) && !state.moving.ahead.contains(step)
+        };
+        if let Some((step, found)) = found.filter(|(step, _)| fresh(step.get())) {
+            matches.insert(step.get());
+            drift = DriftRule::Fixed(found);
+        }
+    }
+    Comparison {
+        serial: token.serial.clone(),
+        kind: token.kind,
+        issued: None,
+        revision: token.revision,
+        seen: state.moving,
+        matches,
+        drift,
+    }
+}
+
+/// HOTP counters searched by a resynchronisation (contract s7).
+const HOTP_RESYNC: u32 = 50;
+/// How long an administrator's code may wait in the store's queue.
+const ADMIN_DEADLINE: Duration = Duration::from_secs(10);

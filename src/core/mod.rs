@@ -1,0 +1,311 @@
+//! What all decisions share: the store, the clock, randomness, policies, clients, texts and counters.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use crate::core::courier::{Courier, NoCourier};
+use crate::core::issue::SendLimits;
+use crate::core::vital::Vitals;
+use crate::login::hashing;
+use crate::login::hashing::Hasher;
+use crate::login::refusals::Refusals;
+use crate::login::travel::Travel;
+use crate::model::client::Client;
+use crate::model::id::RequestId;
+use crate::model::message::Language;
+use crate::notice::Catalogue;
+use crate::notify;
+use crate::policy::{DEFAULT, Policies, Policy};
+use crate::secret::{Entropy, EntropyError, Key256, Pool};
+use crate::store::{Gathering, KeyPurpose, LoadedFile, Store, StoreError};
+use crate::time::{Clock, UnixTime};
+
+pub mod clients;
+pub mod clock;
+pub mod counters;
+pub mod courier;
+pub mod issue;
+pub mod latency;
+pub mod locks;
+pub mod vital;
+
+/// The decision maker; shared by all front ends.
+pub struct Service {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) policies: ArcSwap<Policies>,
+    /// Names and texts of policies that were replaced, newest first: why a challenge is stale.
+    pub(crate) earlier: ArcSwap<Vec<(String, u64)>>,
+    pub(crate) clients: Arc<clients::Clients>,
+    pub(crate) hasher: Arc<Hasher>,
+    pub(crate) challenge_key: Key256,
+    pub(crate) class_key: Key256,
+    /// Held while the sessions of a NAS that restarted are ended: one NAS at a time, whatever they send.
+    pub(crate) restarts: tokio::sync::Mutex<()>,
+    pub(crate) travel: ArcSwap<Travel>,
+    pub(crate) courier: ArcSwap<Arc<dyn Courier>>,
+    pub(crate) send_limits: ArcSwap<SendLimits>,
+    pub(crate) home: ArcSwap<Option<String>>,
+    pub(crate) texts: ArcSwap<Catalogue>,
+    /// Files in force that the service itself does not read, for the audit.
+    pub(crate) other_files: ArcSwap<Vec<LoadedFile>>,
+    /// The language of people of whom nothing else is known.
+    pub(crate) language: ArcSwap<Language>,
+    pub(crate) notices: notify::Gauges,
+    pub(crate) counters: counters::Counters,
+    pub(crate) vitals: Arc<Vitals>,
+    pub(crate) latencies: latency::Latencies,
+    pub(crate) locks: locks::Locks,
+    pub(crate) clock_watch: clock::Watch,
+    pub(crate) refusals: Refusals,
+    /// Octets for request ids, which are no secrets: asking the system costs more than the rest of one.
+    pub(crate) randomness: Mutex<Pool>,
+    /// Where work that outlives a request goes on: front ends may run in runtimes of their own, which
+    /// end before it.
+    pub(crate) tasks: tokio::runtime::Handle,
+}
+
+/// Nobody could decide. Silence over RADIUS, 503 over HTTP; nothing was counted.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// The store has no answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The client names a policy that is not loaded.
+    #[error("client `{client}` names policy `{policy}`, which is not loaded")]
+    NoPolicy {
+        /// The client.
+        client: String,
+        /// The missing policy.
+        policy: String,
+    },
+    /// The clock is behind times on record.
+    #[error(
+        "the clock says {now}, but {seen} is on record; set the clock, or run `oncegate clock recover` if it is right"
+    )]
+    ClockBehind {
+        /// What the clock says.
+        now: UnixTime,
+        /// The latest time on record.
+        seen: UnixTime,
+    },
+    /// The user's tokens changed faster than they could be compared.
+    #[error("the user's tokens keep changing")]
+    Contended,
+    /// Too many PINs and passwords wait to be compared.
+    #[error("too many PINs and passwords wait to be compared")]
+    Busy,
+    /// No random octets.
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
+}
+
+impl Service {
+    /// Puts the service together and reads the clients from the store.
+    pub async fn new(
+        store: Arc<dyn Store>,
+        policies: Policies,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        hashing: hashing::Settings,
+    ) -> Result<Self, ServiceError> {
+        let clients = Arc::new(clients::Clients::load(store.as_ref()).await?);
+        let policies = ArcSwap::from_pointee(policies);
+        let counters = counters::Counters::default();
+        let hasher = Hasher::new(hashing, store.key(KeyPurpose::Pepper));
+        let challenge_key = store.key(KeyPurpose::Challenge);
+        let class_key = store.key(KeyPurpose::Class);
+        let courier: Arc<dyn Courier> = Arc::new(NoCourier);
+        Ok(Self {
+            store,
+            clock,
+            entropy,
+            policies,
+            earlier: ArcSwap::default(),
+            clients,
+            hasher: Arc::new(hasher),
+            challenge_key,
+            class_key,
+            restarts: tokio::sync::Mutex::default(),
+            travel: ArcSwap::default(),
+            courier: ArcSwap::from_pointee(courier),
+            send_limits: ArcSwap::default(),
+            home: ArcSwap::default(),
+            texts: ArcSwap::default(),
+            other_files: ArcSwap::default(),
+            language: ArcSwap::default(),
+            notices: notify::Gauges::default(),
+            counters,
+            vitals: Arc::default(),
+            latencies: latency::Latencies::default(),
+            locks: locks::Locks::default(),
+            clock_watch: clock::Watch::default(),
+            refusals: Refusals::default(),
+            randomness: Mutex::default(),
+            tasks: tokio::runtime::Handle::current(),
+        })
+    }
+
+    /// The store behind the service, for reading.
+    pub fn store(&self) -> &dyn Store {
+        self.store.as_ref()
+    }
+
+    /// Announces several decisions at once; see [`Store::gather`].
+    pub fn gather(&self) -> Gathering<'_> {
+        self.store.gather()
+    }
+
+    /// The clients as they are now, and who wants to hear of changes.
+    pub fn clients(&self) -> &clients::Clients {
+        &self.clients
+    }
+
+    /// Decisions so far.
+    pub const fn counters(&self) -> &counters::Counters {
+        &self.counters
+    }
+
+    /// How long decisions took.
+    pub const fn latencies(&self) -> &latency::Latencies {
+        &self.latencies
+    }
+
+    /// The policies as they are now.
+    pub fn policies(&self) -> Arc<Policies> {
+        self.policies.load_full()
+    }
+
+    /// The present, by the service's clock.
+    pub fn now(&self) -> UnixTime {
+        self.clock.now()
+    }
+
+    /// Why no decision can be made at present, if so: what a health check must not hide.
+    pub fn fault(&self) -> Option<String> {
+        let behind = || {
+            self.window_time(self.now())
+                .err()
+                .map(|error| error.to_string())
+        };
+        let stopped = || self.vitals.fault();
+        self.store.health().fault.or_else(behind).or_else(stopped)
+    }
+
+    /// Parts of the process that have to work for this service to be ready.
+    pub const fn vitals(&self) -> &Arc<Vitals> {
+        &self.vitals
+    }
+
+    /// Takes what is known of travellers and countries, all at once.
+    pub fn replace_travel(&self, travel: Travel) {
+        self.travel.store(Arc::new(travel));
+    }
+
+    /// Takes who carries messages from now on.
+    pub fn set_courier(&self, courier: Arc<dyn Courier>) {
+        self.courier.store(Arc::new(courier));
+    }
+
+    /// Takes the country of telephone numbers that are written without one, as `+82`.
+    pub fn set_home(&self, home: Option<String>) {
+        self.home.store(Arc::new(home));
+    }
+
+    /// Who carries messages; nobody until [`Service::set_courier`].
+    pub fn courier(&self) -> Arc<dyn Courier> {
+        Arc::clone(&**self.courier.load())
+    }
+
+    /// Sets the language of new users, and of prompts before anything was proven.
+    pub fn set_language(&self, language: Language) {
+        self.language.store(Arc::new(language));
+    }
+
+    /// The language of people of whom nothing else is known.
+    pub fn language(&self) -> Language {
+        **self.language.load()
+    }
+
+    /// Takes the texts of messages, all at once.
+    pub fn replace_texts(&self, texts: Catalogue) {
+        self.texts.store(Arc::new(texts));
+    }
+
+    /// The texts of messages as they are now.
+    pub fn texts(&self) -> Arc<Catalogue> {
+        self.texts.load_full()
+    }
+
+    /// How telling users of what happened gets on.
+    pub const fn notices(&self) -> &notify::Gauges {
+        &self.notices
+    }
+
+    /// Takes a new set of policies, all at once. Refused while a client names one that is missing.
+    pub fn replace_policies(&self, policies: Policies) -> Result<(), ServiceError> {
+        for client in self.clients.all().iter() {
+            policy_of(client, &policies)?;
+        }
+        let before = self.policies.swap(Arc::new(policies));
+        let texts = before
+            .iter()
+            .map(|policy| (policy.name.clone(), policy.text));
+        let earlier = self.earlier.load();
+        let known = texts.chain(earlier.iter().cloned()).take(EARLIER);
+        self.earlier.store(Arc::new(known.collect()));
+        Ok(())
+    }
+
+    /// The id and time of a request that arrives now.
+    pub fn arrival(&self) -> Result<(RequestId, UnixTime), ServiceError> {
+        let now = self.clock.now();
+        let mut pool = self.randomness.lock().expect("no panic under this lock");
+        let random = pool.draw(self.entropy.as_ref())?;
+        Ok((RequestId::new(now, random), now))
+    }
+
+    /// The time that windows are computed from: never behind what is on record, so that a clock
+    /// set back re-opens nothing (contract s8.6).
+    pub(crate) fn window_time(&self, now: UnixTime) -> Result<UnixTime, ServiceError> {
+        let seen = self.store.high_water();
+        if seen.since(now) > CLOCK_TOLERANCE {
+            return Err(ServiceError::ClockBehind { now, seen });
+        }
+        Ok(now.max(seen))
+    }
+}
+
+/// The policy that applies to a client's users.
+pub fn policy_of<'p>(client: &Client, policies: &'p Policies) -> Result<&'p Policy, ServiceError> {
+    policies
+        .resolve(client.policy.as_deref())
+        .ok_or_else(|| ServiceError::NoPolicy {
+            client: client.name.clone(),
+            policy: client.policy.clone().unwrap_or_else(|| DEFAULT.to_owned()),
+        })
+}
+
+/// The policy of devices, which are no clients.
+pub(crate) fn default_policy(policies: &Policies) -> Result<&Policy, ServiceError> {
+    policies.get(DEFAULT).ok_or_else(|| ServiceError::NoPolicy {
+        client: "device".to_owned(),
+        policy: DEFAULT.to_owned(),
+    })
+}
+
+/// A user name that is no user name, for the audit: cut to a length that is still useful.
+pub(crate) fn shorten(text: &str) -> String {
+    text.chars().take(64).collect()
+}
+
+/// How many replaced policies are remembered.
+const EARLIER: usize = 64;
+/// How often a stale view is read again before giving up: an attacker who keeps a counter moving
+/// gets no answer, and pays a commit for every move.
+pub(crate) const TRIES: usize = 8;
+/// How far the clock may be behind the latest time on record: NTP steps and requests in flight.
+pub(crate) const CLOCK_TOLERANCE: Duration = Duration::from_secs(30);

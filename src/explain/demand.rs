@@ -1,0 +1,303 @@
+//! What must be presented, in which forms, and with which tokens.
+
+use crate::explain::Situation;
+use crate::login::assess::{Case, Demand};
+use crate::login::prompt::prompt;
+use crate::login::round::Form;
+use crate::model::credential::Credentials;
+use crate::model::id::Serial;
+use crate::model::kind::Kind;
+use crate::model::reason::Reason;
+use crate::model::token::{LifeCycle, Token, TokenState};
+use crate::notice::Text;
+use crate::otp::throttle::Blocked;
+use crate::policy::{Factor, Policy, assurance, kinds_of};
+use crate::store::View;
+use crate::time::UnixTime;
+
+/// What the deciding rule asks for.
+#[derive(Debug)]
+pub struct Asked {
+    /// Name of the rule.
+    pub rule: String,
+    /// Its `file:line`.
+    pub place: String,
+    /// Its factors, in order.
+    pub factors: Vec<FactorShown>,
+    /// Kinds of tokens that prove the held factor.
+    pub kinds: Vec<Kind>,
+    /// The exception in force: kind, owner, end and reason.
+    pub waiver: Option<String>,
+    /// What the person may type.
+    pub forms: Vec<FormShown>,
+    /// Assurance that all of it reaches.
+    pub reaches: u8,
+    /// Assurance that the rule demands.
+    pub min_assurance: u8,
+}
+
+/// One factor of a rule.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct FactorShown {
+    /// Which.
+    pub factor: Factor,
+    /// Whether it is not asked for at present.
+    pub waived: bool,
+}
+
+/// One way to present everything. The examples are shapes, never secrets.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct FormShown {
+    /// Which way.
+    pub how: How,
+    /// What is typed: one entry a round.
+    pub rounds: Vec<Typed>,
+}
+
+/// Which way.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum How {
+    /// Everything in one box.
+    OneBox,
+    /// One factor after another, by challenge.
+    Rounds,
+    /// In separate fields of the HTTP API.
+    Fields,
+}
+
+impl How {
+    /// The word in output.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OneBox => "one_box",
+            Self::Rounds => "rounds",
+            Self::Fields => "fields",
+        }
+    }
+}
+
+/// What is typed at once.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Typed {
+    /// How the person is asked, where it is the server that asks.
+    pub prompt: Option<String>,
+    /// Shapes of which any will do: `<PIN>,<code of 6 digits>`.
+    pub shapes: Vec<String>,
+}
+
+/// A token, and whether its codes count for this login.
+#[derive(Debug)]
+pub struct TokenShown {
+    /// The token.
+    pub token: Token,
+    /// What attempts changed about it.
+    pub state: TokenState,
+    /// Whether its codes count.
+    pub counts: bool,
+    /// Why not, or why its codes are not looked at now.
+    pub why: Option<String>,
+}
+
+pub(super) fn asked(
+    case: Case<'_, '_>,
+    demand: &Demand<'_>,
+    credentials: &Credentials,
+    tokens: &[TokenShown],
+    asks: &dyn Fn(Text) -> String,
+) -> Asked {
+    let left = demand.factors.as_ref();
+    let require = case.rule.require.iter();
+    let best = tokens.iter().find(|token| token.counts);
+    Asked {
+        rule: case.rule.name.clone(),
+        place: case.rule.file_line(),
+        factors: require
+            .map(|factor| FactorShown {
+                factor: *factor,
+                waived: !left.contains(factor),
+            })
+            .collect(),
+        kinds: kinds(case, demand),
+        waiver: demand.waived.as_ref().map(|waived| waived.text.clone()),
+        forms: forms(case, left, credentials, tokens, asks),
+        reaches: assurance(left, best.map(|token| token.token.kind)),
+        min_assurance: case.rule.min_assurance,
+    }
+}
+
+/// Kinds that prove the first held factor which is asked for.
+fn kinds(case: Case<'_, '_>, demand: &Demand<'_>) -> Vec<Kind> {
+    let mut held = demand
+        .factors
+        .iter()
+        .filter(|factor| !factor.is_knowledge());
+    let Some(held) = held.next() else {
+        return Vec::new();
+    };
+    let accepted = case.rule.accepts(*held, demand.outage);
+    let kinds = accepted.flat_map(|factor| kinds_of(factor, &case.policy.otp).iter().copied());
+    kinds
+        .filter(|kind| !matches!(kind, Kind::Yubikey | Kind::Push))
+        .collect()
+}
+
+fn forms(
+    case: Case<'_, '_>,
+    left: &[Factor],
+    credentials: &Credentials,
+    tokens: &[TokenShown],
+    asks: &dyn Fn(Text) -> String,
+) -> Vec<FormShown> {
+    let digits = tokens.iter().find(|token| token.counts);
+    let digits = digits.map_or(6, |token| token.token.digits.get());
+    let shape = |factor: &Factor| match factor {
+        Factor::Password => "<password>".to_owned(),
+        Factor::Pin => "<PIN>".to_owned(),
+        _ => format!("<code of {digits} digits>"),
+    };
+    let parts: Vec<String> = left.iter().map(shape).collect();
+    let form = case.form(false);
+    let mut forms = Vec::new();
+    if form != Form::One || parts.len() == 1 {
+        let mut shapes = vec![parts.join(",")];
+        // Without the PIN's length it cannot be said where the password ends.
+        let length = credentials.pin.as_ref().and_then(|pin| pin.length);
+        let both = left.contains(&Factor::Password) && left.contains(&Factor::Pin);
+        if parts.len() > 1 && (!both || length.is_some()) {
+            shapes.push(parts.concat());
+        }
+        forms.push(FormShown {
+            how: How::OneBox,
+            rounds: vec![Typed {
+                prompt: None,
+                shapes,
+            }],
+        });
+    }
+    if form != Form::Joined && parts.len() > 1 {
+        let rounds = left.iter().zip(&parts).enumerate();
+        let rounds = rounds.map(|(round, (factor, shape))| Typed {
+            prompt: (round > 0).then(|| asks(prompt(*factor))),
+            shapes: vec![shape.clone()],
+        });
+        forms.push(FormShown {
+            how: How::Rounds,
+            rounds: rounds.collect(),
+        });
+    }
+    if case.request.method == "http" {
+        let fields = left.iter().zip(&parts);
+        let fields = fields.map(|(factor, shape)| format!("\"{factor}\":\"{shape}\""));
+        let fields: Vec<String> = fields.collect();
+        forms.push(FormShown {
+            how: How::Fields,
+            rounds: vec![Typed {
+                prompt: None,
+                shapes: vec![format!("{{{}}}", fields.join(","))],
+            }],
+        });
+    }
+    forms
+}
+
+/// All tokens of the user; `counted` are those whose codes count; `missing` says why none does, where it is
+/// not for the tokens alone.
+pub(super) fn tokens(
+    view: &View,
+    policy: &Policy,
+    factors: &[Factor],
+    counted: &[&Serial],
+    missing: Option<Reason>,
+    locks_at: UnixTime,
+) -> Vec<TokenShown> {
+    let shown = view.tokens.iter().map(|(token, state)| {
+        let counts = counted.contains(&&token.serial);
+        let why = if counts {
+            let blocked = state.throttle.check(locks_at).err();
+            let blocked = blocked.map(|blocked| match blocked {
+                Blocked::Locked { .. } => "it is locked".to_owned(),
+                Blocked::Throttled { .. } => "too soon after a failure".to_owned(),
+            });
+            blocked.or_else(|| refused(state, locks_at))
+        } else if let Some(at) = closed(token, state) {
+            Some(format!(
+                "it is {} since the repair of the store on {}",
+                token.state,
+                at.rfc3339()
+            ))
+        } else if token.state != LifeCycle::Active {
+            Some(format!("it is {}", token.state))
+        } else if !factors.contains(&Factor::Otp) {
+            Some("no code is asked for".to_owned())
+        } else if !policy.otp.kinds.contains(&token.kind) {
+            let kinds: Vec<_> = policy.otp.kinds.iter().map(|kind| kind.as_str()).collect();
+            Some(format!("the policy takes {}", kinds.join(", ")))
+        } else {
+            Some(match missing {
+                Some(Reason::NoPin) => {
+                    "the rule asks for a PIN too, and the user has none".to_owned()
+                }
+                Some(Reason::NoPassword) => {
+                    "the rule asks for a password too, and the user has none".to_owned()
+                }
+                None | Some(Reason::LowAssurance) => {
+                    "with it too little assurance is reached".to_owned()
+                }
+                Some(Reason::NoToken | Reason::NotActive) => {
+                    "the rule asks for another token too, which the user cannot use".to_owned()
+                }
+                Some(reason) => format!("the login is refused before that: {reason}"),
+            })
+        };
+        TokenShown {
+            token: token.clone(),
+            state: *state,
+            counts,
+            why,
+        }
+    });
+    shown.collect()
+}
+
+/// Why codes of a token that counts are refused for a while, and until when.
+fn refused(state: &TokenState, at: UnixTime) -> Option<String> {
+    let (repaired, until) = state.refused_until(at)?;
+    Some(format!(
+        "its codes are refused until {}: the store was repaired on {}, and which were used before is not known",
+        until.rfc3339(),
+        repaired.rfc3339()
+    ))
+}
+
+/// When a repair of the store closed a token that must be resynchronised before it comes into use.
+pub(super) fn closed(token: &Token, state: &TokenState) -> Option<UnixTime> {
+    let waits = matches!(token.state, LifeCycle::Suspended | LifeCycle::Pending);
+    state.needs_resync().filter(|_| waits)
+}
+
+/// All tokens where no rule asks for any.
+pub(super) fn idle(view: &View) -> Vec<TokenShown> {
+    let shown = view.tokens.iter().map(|(token, state)| TokenShown {
+        token: token.clone(),
+        state: *state,
+        counts: false,
+        why: Some("no rule applies".to_owned()),
+    });
+    shown.collect()
+}
+
+/// Why no code is looked at although one is asked for: every token that counts is blocked.
+pub(super) fn blocked(situation: &Situation, at: UnixTime) -> Option<Reason> {
+    let counting = situation.tokens.iter().filter(|token| token.counts);
+    let mut reason = None;
+    for token in counting {
+        reason = match token.state.throttle.check(at) {
+            // Its codes count as used.
+            Ok(()) if token.state.refused_until(at).is_some() => Some(Reason::UsedCode),
+            Ok(()) => return None,
+            Err(Blocked::Throttled { .. }) => Some(Reason::Throttled),
+            Err(Blocked::Locked { .. }) => Some(Reason::Locked),
+        };
+    }
+    reason
+}

@@ -1,0 +1,621 @@
+//! What an administrator does next.
+
+use crate::explain::demand::TokenShown;
+use crate::explain::rules::Held;
+use crate::explain::{Past, Situation, demand};
+use crate::model::audit::{DecisionEvent, Purpose};
+use crate::model::kind::Kind;
+use crate::model::reason::{Decision, Reason};
+use crate::model::token::{LifeCycle, Token};
+use crate::model::user_key::UserKey;
+
+/// One thing to do.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Step {
+    /// What, in one sentence.
+    pub text: String,
+    /// The words of the command that does it, the program's name first; never through a shell
+    /// unquoted: a user's name may hold anything.
+    pub command: Vec<String>,
+}
+
+fn step(text: impl Into<String>, words: &[&str]) -> Step {
+    let program = (!words.is_empty()).then_some("oncegate");
+    let words = program.into_iter().chain(words.iter().copied());
+    Step {
+        text: text.into(),
+        command: words.map(str::to_owned).collect(),
+    }
+}
+
+fn say(text: impl Into<String>) -> Step {
+    step(text, &[])
+}
+
+/// After a login that nobody has tried.
+pub(super) fn supposed(situation: &Situation) -> Vec<Step> {
+    match situation.refused {
+        Some(reason) => of_reason(reason, situation),
+        None => Vec::new(),
+    }
+}
+
+/// After a decision.
+pub(super) fn past(event: &DecisionEvent, past: &Past) -> Vec<Step> {
+    let situation = &past.situation;
+    if event.decision == Decision::Reject && event.purpose != Purpose::Login {
+        return outside(event, past);
+    }
+    match event.reason {
+        reason if counts(reason) => {
+            let mut steps = still_blocked(situation);
+            steps.extend(match reason {
+                Reason::UsedCode => used(past),
+                reason => of_reason(reason, situation),
+            });
+            steps
+        }
+        Reason::Locked | Reason::Throttled | Reason::SourceBlocked => {
+            let counters = situation.counters.as_ref();
+            match counters.and_then(|counters| counters.blocked) {
+                Some(blocked) => {
+                    let mut steps = of_reason(blocked, situation);
+                    if blocked != event.reason {
+                        let now = format!("By now it would be {blocked}: {}.", blocked.advice());
+                        steps.insert(0, say(now));
+                    }
+                    steps
+                }
+                None if counters.is_some() => vec![say("It is over: let the person try again.")],
+                None => of_reason(event.reason, situation),
+            }
+        }
+        Reason::LowAssurance if event.note.is_some() => vec![say(
+            "Finish the login with a code that the user types, or let the rule require something the user \
+             knows beside it: the answer on the other channel alone is not enough (see the note).",
+        )],
+        reason => of_reason(reason, situation),
+    }
+}
+
+/// Whether a refusal for this reason counts as a failure, and may have led to a pause or a lock.
+const fn counts(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::WrongCode
+            | Reason::UsedCode
+            | Reason::ExpiredCode
+            | Reason::WrongPin
+            | Reason::WrongPassword
+    )
+}
+
+/// What must end before anything else can help.
+fn still_blocked(situation: &Situation) -> Vec<Step> {
+    let counters = situation.counters.as_ref();
+    match counters.and_then(|counters| counters.blocked) {
+        Some(Reason::Locked) => {
+            let words = ["user", "unlock", situation.name.as_str()];
+            let text =
+                "The user is locked by now, and right codes are refused too: end the lock first";
+            vec![step(text, &words)]
+        }
+        Some(Reason::Throttled) => {
+            vec![say(
+                "First let the pause after the failures pass: some seconds.",
+            )]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// After a code outside a login that was refused.
+fn outside(event: &DecisionEvent, past: &Past) -> Vec<Step> {
+    let user = past.situation.name.as_str();
+    let mut steps = Vec::new();
+    match event.reason {
+        // The record has the sender's number in the place of a user.
+        Reason::WrongSender => return of_reason(event.reason, &past.situation),
+        Reason::Locked => steps.push(step(
+            "The codes were not looked at: end the lock first",
+            &["user", "unlock", user],
+        )),
+        Reason::Throttled => steps.push(say(
+            "The codes were not looked at: wait some seconds. It says nothing about the token.",
+        )),
+        _ => {}
+    }
+    let token = past.token.as_ref().and_then(|token| token.now.as_ref());
+    let Some((token, _)) = token else {
+        steps.push(step(
+            "See the user's tokens",
+            &["token", "list", "--user", user],
+        ));
+        return steps;
+    };
+    let serial = token.serial.as_str();
+    steps.push(match (event.purpose, token.state) {
+        (Purpose::Resync, LifeCycle::Active) => step(
+            "Give two fresh codes that follow each other",
+            &["token", "resync", serial],
+        ),
+        (Purpose::Confirm, LifeCycle::Pending) => {
+            step("Try again with a fresh code", &["token", "confirm", serial])
+        }
+        (Purpose::Enrol, LifeCycle::Pending) => step(
+            "Give the user a new enrolment code",
+            &["token", "offer", serial],
+        ),
+        (Purpose::Inbound, _) => say("Let the person begin the login again."),
+        (_, state) => step(
+            format!("The token is {state} by now"),
+            &["token", "show", serial],
+        ),
+    });
+    steps
+}
+
+/// After a used code, or where every code counts as used because of a repair of the store.
+fn used_code(situation: &Situation) -> Vec<Step> {
+    let counting = situation.tokens.iter().filter(|token| token.counts);
+    let refused = counting.filter_map(|token| {
+        let (_, until) = token.state.refused_until(situation.at)?;
+        Some(say(format!(
+            "Let the person try again after {}, when codes of {} are taken again, or use another token until \
+             then.",
+            until.rfc3339(),
+            token.token.serial
+        )))
+    });
+    let mut steps: Vec<Step> = refused.collect();
+    if steps.is_empty() {
+        steps.push(say("Let the person wait for the next code and try again."));
+    }
+    steps
+}
+
+fn used(past: &Past) -> Vec<Step> {
+    if let Some((_, until)) = past.token.as_ref().and_then(|token| token.repair) {
+        return vec![say(format!(
+            "Let the person try again after {}, or use another token until then.",
+            until.rfc3339()
+        ))];
+    }
+    let mut steps = vec![say("Let the person wait for the next code and try again.")];
+    if let Some(token) = &past.token {
+        let serial = token.serial.as_str();
+        if token.used_by.is_some() {
+            steps.push(step(
+                "If that was not the user, the code has been seen: take the token out of use",
+                &["token", "suspend", serial],
+            ));
+        }
+    }
+    steps.push(say(
+        "If it happens at every login, the NAS sends each password twice: look for a second \
+         server, a health check or a cached password there.",
+    ));
+    steps
+}
+
+fn of_reason(reason: Reason, situation: &Situation) -> Vec<Step> {
+    let user = situation.name.as_str();
+    let record = situation.user.as_ref().map(|person| &person.user);
+    if record.is_none() && is_about_record(reason) {
+        return vec![say(
+            "There is no such user any more: there is nothing to do.",
+        )];
+    }
+    match reason {
+        Reason::TotpOk
+        | Reason::HotpOk
+        | Reason::ServerOk
+        | Reason::SmsOk
+        | Reason::EmailOk
+        | Reason::VoiceOk
+        | Reason::CardOk
+        | Reason::PinOk
+        | Reason::PasswordOk
+        | Reason::EnrolOk => Vec::new(),
+        Reason::RecoveryOk => vec![step(
+            "If the user's token is lost, make another",
+            &["token", "add", user, "--kind", "totp"],
+        )],
+        Reason::BypassOk if record.is_some_and(|user| user.bypass.is_some()) => vec![step(
+            "End the bypass before its time",
+            &["user", "bypass", user, "--end"],
+        )],
+        Reason::ExemptOk if record.is_some_and(|user| user.exemption.is_some()) => vec![step(
+            "End the exemption before its time",
+            &["user", "exempt", user, "--end"],
+        )],
+        Reason::BypassOk | Reason::ExemptOk => vec![say("The exception has ended since.")],
+        Reason::Challenged | Reason::Answered => vec![step(
+            "The answer is a request of its own, with its own id",
+            &["audit", "list", "--user", user],
+        )],
+        Reason::WrongCode => wrong_code(situation),
+        Reason::ExpiredCode => vec![say(
+            "Let the person ask for a new code and type it within its time. If messages come too late, \
+             look at the gateway: `oncegate delivery list`.",
+        )],
+        Reason::NotAnswered => vec![say(
+            "The application asks too early: it polls `GET /v1/challenges/{id}` until it says `accepted`.",
+        )],
+        Reason::WrongSender => vec![say(
+            "Compare the number with the address of the user's token: the message must come from there, while \
+             a login waits for it.",
+        )],
+        Reason::UsedCode => used_code(situation),
+        Reason::MalformedCode => vec![say(
+            "Tell the user what to type: see the forms above. A PIN or password without its code, an empty \
+             box, and a NAS that sends a value of its own end here too.",
+        )],
+        Reason::WrongPin | Reason::WrongPassword => forgotten(reason, user),
+        Reason::NoPin | Reason::NoPassword => not_set(reason, situation),
+        Reason::MustChange => must_change(situation),
+        Reason::UnknownUser => unknown(situation),
+        Reason::UserDisabled if record.is_some_and(|user| !user.disabled) => {
+            vec![say("The user is enabled by now: let them try again.")]
+        }
+        Reason::UserDisabled => vec![step(
+            "If the user may log in again",
+            &["user", "enable", user],
+        )],
+        Reason::NoToken => no_token(situation),
+        Reason::NotActive => not_active(situation),
+        Reason::Locked => locked(situation),
+        Reason::Throttled => vec![say("Wait some seconds between attempts.")],
+        Reason::SourceBlocked => vec![
+            step(
+                "See who failed from there",
+                &["audit", "list", "--decision", "reject", "--since", "1h"],
+            ),
+            say(
+                "If it is a gateway behind which many people sit, raise `source_lock_after` under \
+                 `[lockout]` of the policy.",
+            ),
+        ],
+        Reason::NoRule => no_rule(situation),
+        Reason::OtherRealm if !situation.asker.known => vec![say(
+            "There is no such client any more: there is nothing to do.",
+        )],
+        Reason::OtherRealm => vec![step(
+            "The client is bound to another realm",
+            &["client", "show", &situation.asker.name],
+        )],
+        Reason::StaleChallenge => vec![say(
+            "Let the person begin again with the first factor. If answers always come too late, \
+             raise `life` under `[challenge]` of the policy.",
+        )],
+        Reason::LowAssurance => low(situation),
+        Reason::MethodNotAllowed => vec![say(
+            "Set the NAS to PAP for this server; Message-Authenticator and a long shared secret protect \
+             the password. Where it offers a list of methods, take all others out of it.",
+        )],
+        Reason::ReplyTooLong => vec![step(
+            "Shorten the attributes under `[reply]` of the policy, or the names that they are filled \
+             with; warnings say which can become too long",
+            &["policy", "check"],
+        )],
+    }
+}
+
+/// A step for every token of these.
+fn tokens(
+    situation: &Situation,
+    text: &str,
+    verb: &str,
+    wanted: impl Fn(&TokenShown) -> bool,
+) -> Vec<Step> {
+    let tokens = situation.tokens.iter().filter(|token| wanted(token));
+    let serials = tokens.map(|token| token.token.serial.as_str());
+    serials
+        .map(|serial| step(text, &["token", verb, serial]))
+        .collect()
+}
+
+fn wrong_code(situation: &Situation) -> Vec<Step> {
+    let mut steps = vec![say(
+        "Once is a slip: let the person try the next code, of the right entry in the app.",
+    )];
+    let off = "If it repeats, the token's clock is off: two codes in a row find it again";
+    let ahead = "If it repeats, the counter ran ahead: two codes in a row find it again";
+    let counts = |wanted: Kind| {
+        move |token: &TokenShown| {
+            token.counts && token.token.kind == wanted && token.token.state == LifeCycle::Active
+        }
+    };
+    steps.extend(tokens(situation, off, "resync", counts(Kind::Totp)));
+    steps.extend(tokens(situation, ahead, "resync", counts(Kind::Hotp)));
+    let mut shown = situation.tokens.iter().filter(|token| token.counts);
+    if shown.any(|token| token.token.kind.is_issued()) {
+        steps.push(say(
+            "Of codes that are sent only the newest is good, and only for the login that asked for it.",
+        ));
+    }
+    steps
+}
+
+/// The password or PIN was wrong: a new one is the last resort.
+fn forgotten(reason: Reason, user: &str) -> Vec<Step> {
+    let (text, option) = match reason {
+        Reason::WrongPin => (
+            "If the user has forgotten the PIN, set another",
+            "--pin-stdin",
+        ),
+        _ => (
+            "If the user has forgotten the password, set another",
+            "--password-stdin",
+        ),
+    };
+    vec![
+        say("Once is a slip: let the user try again, with a fresh code."),
+        step(text, &["user", "set", user, option]),
+    ]
+}
+
+/// The user had no PIN or no password.
+fn not_set(reason: Reason, situation: &Situation) -> Vec<Step> {
+    let person = situation.user.as_ref();
+    let (set, name, option) = match reason {
+        Reason::NoPin => (person.and_then(|one| one.pin), "PIN", "--pin-stdin"),
+        _ => (
+            person.and_then(|one| one.password),
+            "password",
+            "--password-stdin",
+        ),
+    };
+    if set.is_some() {
+        return vec![say(format!(
+            "The user has a {name} by now: let them try again."
+        ))];
+    }
+    let text = format!("Set a {name}, and give it to the user only");
+    vec![step(text, &["user", "set", &situation.name, option])]
+}
+
+/// A token of a kind that the rule accepts is missing.
+fn no_token(situation: &Situation) -> Vec<Step> {
+    let mut steps = Vec::new();
+    if situation.tokens.iter().any(|token| token.counts) {
+        return vec![say("The user has such a token by now: let them try again.")];
+    }
+    let useless = situation
+        .tokens
+        .iter()
+        .filter(|token| !matches!(token.token.state, LifeCycle::Revoked | LifeCycle::Expired));
+    let useless: Vec<&str> = useless.map(|token| token.token.serial.as_str()).collect();
+    if !useless.is_empty() {
+        let named = useless.join(", ");
+        steps.push(say(format!(
+            "The rule does not accept what the user has: {named}."
+        )));
+    }
+    steps.push(another(
+        situation,
+        "Give the user a token that the rule accepts",
+    ));
+    steps
+}
+
+/// A new token of a kind that the rule accepts.
+fn another(situation: &Situation, text: &str) -> Step {
+    let asked = situation.asked.as_ref();
+    let kinds = asked.map_or(&[][..], |asked| &asked.kinds);
+    let kind = kinds.iter().find(|kind| **kind == Kind::Totp);
+    let kind = kind
+        .or_else(|| kinds.first())
+        .copied()
+        .unwrap_or(Kind::Totp);
+    let record = situation.user.as_ref().map(|person| &person.user);
+    let address = record.and_then(|user| match kind {
+        Kind::Email => user.email.as_deref(),
+        _ => user.phone.as_deref(),
+    });
+    let mut words = vec!["token", "add", &situation.name, "--kind", kind.as_str()];
+    if matches!(kind, Kind::Sms | Kind::Email | Kind::Voice) && address.is_none() {
+        words.extend(["--address", "ADDRESS"]);
+    }
+    step(text, &words)
+}
+
+/// Whether the advice for a reason is about a user on record.
+const fn is_about_record(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::RecoveryOk
+            | Reason::BypassOk
+            | Reason::ExemptOk
+            | Reason::WrongCode
+            | Reason::WrongPin
+            | Reason::WrongPassword
+            | Reason::MustChange
+            | Reason::UserDisabled
+            | Reason::NoToken
+            | Reason::NotActive
+            | Reason::NoPin
+            | Reason::NoPassword
+            | Reason::Locked
+    )
+}
+
+fn not_active(situation: &Situation) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let asked = situation.asked.as_ref();
+    let kinds = asked.map_or(&[][..], |asked| &asked.kinds);
+    for (state, verb, text) in [
+        (
+            LifeCycle::Pending,
+            "confirm",
+            "Prove that the token works by its first code",
+        ),
+        (
+            LifeCycle::Suspended,
+            "resume",
+            "Put it into use again, if it is in the right hands",
+        ),
+        (
+            LifeCycle::Requested,
+            "approve",
+            "It was requested: approve it",
+        ),
+        (LifeCycle::Approved, "offer", "It is approved: hand it out"),
+    ] {
+        let fits = |token: &Token| {
+            token.state == state && (kinds.is_empty() || kinds.contains(&token.kind))
+        };
+        let unknown = |token: &TokenShown| {
+            fits(&token.token) && demand::closed(&token.token, &token.state).is_some()
+        };
+        steps.extend(tokens(
+            situation,
+            "A repair of the store closed it: first find its counter again by two codes",
+            "resync",
+            unknown,
+        ));
+        let wanted = |token: &TokenShown| fits(&token.token);
+        steps.extend(tokens(situation, text, verb, wanted));
+    }
+    if situation.tokens.iter().any(|token| token.counts) {
+        steps.insert(
+            0,
+            say("The user has an active token by now: let them try again."),
+        );
+    }
+    if steps.is_empty() {
+        let text = "All are revoked or expired: give the user another";
+        steps.push(another(situation, text));
+    }
+    steps
+}
+
+fn locked(situation: &Situation) -> Vec<Step> {
+    let user = situation.name.as_str();
+    let mut steps = vec![
+        step(
+            "See where the failures came from before you unlock",
+            &["audit", "list", "--user", user, "--decision", "reject"],
+        ),
+        step("End the lock", &["user", "unlock", user]),
+    ];
+    let counters = situation.counters.as_ref();
+    let source = counters.and_then(|counters| Some((counters.at, counters.source?)));
+    if source.is_some_and(|(at, (_, throttle))| throttle.check(at).is_err()) {
+        steps.push(say(
+            "The address is blocked as well: from there it goes on only when that has ended too.",
+        ));
+    }
+    steps
+}
+
+fn low(situation: &Situation) -> Vec<Step> {
+    let user = situation.name.as_str();
+    let asked = situation.asked.as_ref();
+    let reached = asked.is_some_and(|asked| asked.reaches >= asked.min_assurance);
+    let waived = asked.is_some_and(|asked| asked.factors.iter().any(|one| one.waived));
+    let verb = match situation.user.as_ref().map(|person| &person.user) {
+        Some(user) if waived && user.bypass.is_some() => Some("bypass"),
+        Some(user) if waived && user.exemption.is_some() => Some("exempt"),
+        _ => None,
+    };
+    match verb {
+        Some(verb) if !reached => vec![
+            say("Let the user present all factors of the rule: the exception leaves too little."),
+            step(
+                "Or end the exception, so that all of them are asked for",
+                &["user", verb, user, "--end"],
+            ),
+        ],
+        _ if reached => vec![say(
+            "The rule is content with that: the application asked for more (`min_assurance` of its \
+             context, a number from 1 to 3). Give it a policy whose rule requires something known and \
+             something held, as `pin-otp`.",
+        )],
+        _ => vec![say(
+            "Ask for something known and something held together: `require` of the rule, or another \
+             kind of token.",
+        )],
+    }
+}
+
+fn must_change(situation: &Situation) -> Vec<Step> {
+    let user = situation.name.as_str();
+    let must = |verifier: Option<bool>| verifier == Some(true);
+    let person = situation.user.as_ref();
+    if !person.is_some_and(|person| must(person.pin) || must(person.password)) {
+        return vec![say("It was changed since: let the user try again.")];
+    }
+    let mut steps = vec![say(
+        "The user chooses another in the application (`POST /v1/credentials`), or:",
+    )];
+    if person.is_some_and(|person| must(person.pin)) {
+        steps.push(step("Set a PIN", &["user", "set", user, "--pin-stdin"]));
+    }
+    if person.is_some_and(|person| must(person.password)) {
+        let words = ["user", "set", user, "--password-stdin"];
+        steps.push(step("Set a password", &words));
+    }
+    steps
+}
+
+fn unknown(situation: &Situation) -> Vec<Step> {
+    let user = situation.name.as_str();
+    if situation.user.is_some() {
+        return vec![say("The user was made since: try again.")];
+    }
+    if !situation.namesakes.is_empty() {
+        let realm = UserKey::parse(user).map(|key| key.realm().to_owned());
+        let realm = realm.unwrap_or_default();
+        let shown = situation.namesakes.iter().map(|other| {
+            step(
+                format!("{other} exists: if that is the person, realm {realm} is the mistake"),
+                &["user", "show", other],
+            )
+        });
+        let mut steps: Vec<Step> = shown.collect();
+        steps.push(say(
+            "Let the person type the name without a realm, or correct the realm that the client sends \
+             or has on record; do not add the person a second time.",
+        ));
+        return steps;
+    }
+    let mut steps = vec![step(
+        "Compare the spelling and the realm",
+        &["user", "list"],
+    )];
+    if UserKey::parse(user).is_ok_and(|key| key.to_string() == user) {
+        steps.push(step("If the person is new", &["user", "add", user]));
+    }
+    steps
+}
+
+fn no_rule(situation: &Situation) -> Vec<Step> {
+    let user = situation.name.as_str();
+    let rules = situation.policy.iter().flat_map(|policy| &policy.rules);
+    // The rules that one more group, and nothing else, would make hold.
+    let groups = rules.filter_map(|rule| {
+        let mut failed = rule.conditions.iter().filter(|one| one.held != Held::Yes);
+        let only = failed.next().filter(|one| one.key == "group")?;
+        failed.next().is_none().then_some((rule, only))
+    });
+    let mut steps: Vec<Step> = groups
+        .map(|(rule, group)| {
+            let wanted = group.wanted.split(" or ").next().unwrap_or_default();
+            let present = situation.user.iter().flat_map(|person| &person.user.groups);
+            let mut words = vec!["user", "set", user];
+            for name in present.map(String::as_str).chain([wanted]) {
+                words.extend(["--group", name]);
+            }
+            let text = format!("If the person belongs there, rule {} holds with", rule.name);
+            step(text, &words)
+        })
+        .collect();
+    if let Some(rule) = situation.policy.iter().flat_map(|one| &one.rules).next() {
+        let file = rule.place.rsplit_once(':').map_or("", |(file, _)| file);
+        steps.push(say(format!(
+            "Otherwise add a rule to {file} whose conditions this request meets: no rule there does."
+        )));
+    }
+    steps
+}

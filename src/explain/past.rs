@@ -1,0 +1,436 @@
+//! Why it was decided so: a record of the audit against the records as they are now.
+
+use crate::core::{Service, ServiceError};
+use crate::explain::rules::Reading;
+use crate::explain::{Frame, Situation, Step, absent, next, question, rules, speaks};
+use crate::login::Request;
+use crate::model::audit::{AuditRecord, ChangeEvent, DecisionEvent, Event, Purpose};
+use crate::model::client::{Client, LOCAL};
+use crate::model::id::{RequestId, Serial};
+use crate::model::kind::Kind;
+use crate::model::reason::{Decision, Reason};
+use crate::model::token::{Token, TokenState};
+use crate::otp::totp::{TimeStep, Window};
+use crate::otp::{Period, totp};
+use crate::policy::{Policies, Policy};
+use crate::store::AuditQuery;
+use crate::time::UnixTime;
+use std::time::Duration;
+
+/// One record of a request, explained.
+#[derive(Debug)]
+pub struct Story {
+    /// The record.
+    pub record: AuditRecord,
+    /// One sentence.
+    pub sentence: String,
+    /// The rest, for decisions.
+    pub past: Option<Box<Past>>,
+}
+
+/// What is known about a decision.
+#[derive(Debug)]
+pub struct Past {
+    /// The login as it would be read again.
+    pub situation: Situation,
+    /// The token that decided.
+    pub token: Option<TokenThen>,
+    /// The user's failures just after, where the record knows them: of refusals without a
+    /// comparison it may not.
+    pub failures: Option<u32>,
+    /// The decisions about the user just before, newest first; where they matter.
+    pub before: Vec<AuditRecord>,
+    /// What was changed about the user since, oldest first.
+    pub since: Vec<AuditRecord>,
+    /// What an administrator does next.
+    pub next: Vec<Step>,
+}
+
+/// The token that decided.
+#[derive(Debug)]
+pub struct TokenThen {
+    /// Its name.
+    pub serial: Serial,
+    /// The step or counter that was consumed or found used.
+    pub step: Option<u64>,
+    /// From when until when a time-based token showed that code by our clock.
+    pub shown: Option<(UnixTime, UnixTime)>,
+    /// Between which times codes were looked for, where none was found.
+    pub searched: Option<(UnixTime, UnixTime)>,
+    /// The request that had used the code up.
+    pub used_by: Option<AuditRecord>,
+    /// The repair of the store for which the code counted as used, and until when codes were refused.
+    pub repair: Option<(UnixTime, UnixTime)>,
+    /// The token as it is now, if it is.
+    pub now: Option<(Token, TokenState)>,
+}
+
+impl Service {
+    /// The records of a request, the oldest first.
+    pub(super) async fn records_of(&self, id: RequestId) -> Result<Vec<AuditRecord>, ServiceError> {
+        let query = AuditQuery {
+            request: Some(id),
+            since: Some(before(id.at(), SLACK)),
+            limit: RECORDS,
+            ..AuditQuery::default()
+        };
+        let mut records = self.store.audit(query.clone()).await?;
+        if records.is_empty() {
+            // Where a clock ran ahead for a while, times are not in the order of the records.
+            let all = AuditQuery {
+                since: None,
+                ..query
+            };
+            records = self.store.audit(all).await?;
+        }
+        records.reverse();
+        Ok(records)
+    }
+
+    pub(super) async fn story(&self, record: AuditRecord) -> Result<Story, ServiceError> {
+        let (sentence, past) = match &record.event {
+            Event::Change(event) => (changed(event), None),
+            Event::Decision(event) => {
+                let past = self.past(&record, event).await?;
+                (decided(event), Some(Box::new(past)))
+            }
+        };
+        Ok(Story {
+            record,
+            sentence,
+            past,
+        })
+    }
+
+    async fn past(
+        &self,
+        record: &AuditRecord,
+        event: &DecisionEvent,
+    ) -> Result<Past, ServiceError> {
+        let now = self.now();
+        let policies = self.policies();
+        let mut notes = Vec::new();
+        let login = event.purpose == Purpose::Login;
+        let (client, known) = match self.client(&event.client) {
+            Ok(client) => (client, true),
+            Err(_) => (absent(&event.client, None), &*event.client == LOCAL),
+        };
+        if login && !known {
+            notes.push(format!("There is no client {} any more.", event.client));
+        }
+        let policy = login
+            .then(|| policy_then(event, &client, known, &policies, &mut notes))
+            .flatten();
+        let (_, rounds) = speaks(&client);
+        let request = Request {
+            method: &event.method,
+            source: event.source,
+            rounds,
+            ..question(
+                event.request,
+                record.at,
+                &client,
+                event.channel,
+                &event.user,
+            )
+        };
+        let recorded = event.rule.as_deref().and_then(|rule| rule.split_once(':'));
+        let frame = Frame {
+            request: &request,
+            policy,
+            known,
+            locks_at: now,
+            reading: Reading::Past(event.channel, recorded.map(|(_, rule)| rule)),
+        };
+        let mut situation = self.situation(frame).await?;
+        match &situation.policy {
+            Some(shown) => notes.extend(rules::differences(&shown.rules, event)),
+            None if recorded.is_some() && situation.user.is_none() => notes.push(
+                "The user is gone, and with it the groups: conditions cannot be read again."
+                    .to_owned(),
+            ),
+            None => {}
+        }
+        notes.extend(exception(event, &situation));
+        situation.notes.extend(notes);
+        let before = match event.decision {
+            Decision::Reject => self.before(record, event).await?,
+            Decision::Accept | Decision::Challenge => Vec::new(),
+        };
+        let token = self.token_then(record, event, policy, &before).await?;
+        let since = self.since(record, event).await?;
+        let counted = |record: &AuditRecord| matches!(&record.event, Event::Decision(event) if event.purpose == Purpose::Login);
+        let told = token.as_ref().is_some_and(|token| token.used_by.is_some());
+        let compared = !matches!(event.decision, Decision::Reject)
+            || event.serial.is_some()
+            || event.failures > 0;
+        let mut past = Past {
+            situation,
+            token,
+            failures: compared.then_some(event.failures),
+            before: before
+                .into_iter()
+                .filter(|record| !told && counted(record))
+                .take(SHOWN)
+                .collect(),
+            since,
+            next: Vec::new(),
+        };
+        past.next = next::past(event, &past);
+        Ok(past)
+    }
+
+    async fn token_then(
+        &self,
+        record: &AuditRecord,
+        event: &DecisionEvent,
+        policy: Option<&Policy>,
+        before: &[AuditRecord],
+    ) -> Result<Option<TokenThen>, ServiceError> {
+        let Some(serial) = &event.serial else {
+            return Ok(None);
+        };
+        let now = self.store.token(serial).await?;
+        let timed = now.as_ref().filter(|(token, _)| token.kind != Kind::Hotp);
+        let span = |first: u64, last: u64, period: Period| {
+            let period = u64::from(period.as_secs());
+            let from = UnixTime::from_secs(first.saturating_mul(period));
+            let to = UnixTime::from_secs(last.saturating_add(1).saturating_mul(period));
+            (from, to)
+        };
+        let searched = match (timed, policy, event.reason) {
+            (Some((token, state)), Some(policy), Reason::WrongCode) => {
+                let window = Window {
+                    back: policy.otp.back,
+                    ahead: policy.otp.ahead,
+                };
+                let drift = state.moving.drift;
+                let (first, last): (TimeStep, TimeStep) =
+                    totp::searched(token.period, record.at, drift, window);
+                Some(span(first.get(), last.get(), token.period))
+            }
+            _ => None,
+        };
+        let uses = |record: &&AuditRecord| match &record.event {
+            Event::Decision(earlier) => {
+                earlier.serial.as_ref() == Some(serial)
+                    && earlier.step.is_some()
+                    && earlier.step == event.step
+                    && earlier.reason != Reason::UsedCode
+            }
+            Event::Change(_) => false,
+        };
+        let used = event.reason == Reason::UsedCode;
+        let used_by = before.iter().find(uses).filter(|_| used).cloned();
+        let repair = now.as_ref().and_then(|(_, state)| {
+            let (at, until) = state.refused_until(record.at)?;
+            let is_cause = used && used_by.is_none() && record.at >= at;
+            is_cause.then_some((at, until))
+        });
+        Ok(Some(TokenThen {
+            serial: serial.clone(),
+            step: event.step,
+            shown: timed
+                .zip(event.step)
+                .map(|((token, _), step)| span(step, step, token.period)),
+            searched,
+            used_by,
+            repair,
+            now,
+        }))
+    }
+
+    /// The user's decisions before this one, newest first.
+    async fn before(
+        &self,
+        record: &AuditRecord,
+        event: &DecisionEvent,
+    ) -> Result<Vec<AuditRecord>, ServiceError> {
+        let query = AuditQuery {
+            before: Some(record.seq),
+            since: Some(before(record.at, LOOK_BACK)),
+            user: Some(event.user.clone()),
+            limit: HISTORY,
+            ..AuditQuery::default()
+        };
+        let records = self.store.audit(query).await?.into_iter();
+        let decision = |record: &AuditRecord| matches!(record.event, Event::Decision(_));
+        Ok(records.filter(decision).collect())
+    }
+
+    /// What was changed about the user after this record, oldest first.
+    async fn since(
+        &self,
+        record: &AuditRecord,
+        event: &DecisionEvent,
+    ) -> Result<Vec<AuditRecord>, ServiceError> {
+        let query = AuditQuery {
+            since: Some(record.at),
+            user: Some(event.user.clone()),
+            limit: HISTORY,
+            ..AuditQuery::default()
+        };
+        let records = self.store.audit(query).await?.into_iter();
+        let later =
+            |later: &AuditRecord| later.seq > record.seq && matches!(later.event, Event::Change(_));
+        let mut records: Vec<_> = records.filter(later).take(SHOWN).collect();
+        records.reverse();
+        Ok(records)
+    }
+}
+
+/// The policy on record, or the one that the client names now.
+fn policy_then<'p>(
+    event: &DecisionEvent,
+    client: &Client,
+    known: bool,
+    policies: &'p Policies,
+    notes: &mut Vec<String>,
+) -> Option<&'p Policy> {
+    let recorded = event.rule.as_deref().and_then(|rule| rule.split_once(':'));
+    let Some((name, _)) = recorded else {
+        // What a client without a record had for a policy is not known.
+        return known
+            .then(|| policies.resolve(client.policy.as_deref()))
+            .flatten();
+    };
+    let policy = policies.get(name);
+    if policy.is_none() {
+        notes.push(format!(
+            "The policy on record, {name}, is not loaded any more: its rules cannot be shown."
+        ));
+    }
+    let now = client.policy.as_deref().unwrap_or(crate::policy::DEFAULT);
+    if known && now != name {
+        notes.push(format!(
+            "Client {} has policy {now} now; {name} decided then.",
+            client.name
+        ));
+    }
+    policy
+}
+
+/// How the exception of today differs from what was.
+fn exception(event: &DecisionEvent, situation: &Situation) -> Option<String> {
+    let asked = situation.asked.as_ref()?;
+    let waived = asked.factors.iter().any(|factor| factor.waived);
+    let applied = matches!(event.reason, Reason::BypassOk | Reason::ExemptOk);
+    if event.waiver.is_some() && asked.waiver.is_none() {
+        Some(
+            "The exception on record was ended since; what is asked for is shown without it."
+                .into(),
+        )
+    } else if waived && event.decision == Decision::Accept && !applied {
+        Some("What is waived was presented all the same, was right, and is used up.".into())
+    } else {
+        None
+    }
+}
+
+fn decided(event: &DecisionEvent) -> String {
+    let verb = match (event.purpose, event.decision) {
+        (Purpose::Confirm, Decision::Accept) => "proved that a new token works",
+        (Purpose::Confirm, _) => "did not prove that a new token works",
+        (Purpose::Resync, Decision::Accept) => "had a token's clock or counter found again",
+        (Purpose::Resync, _) => "did not have a token's clock or counter found again",
+        (Purpose::Enrol, Decision::Accept) => "had a device bound",
+        (Purpose::Enrol, _) => "did not have a device bound",
+        (Purpose::Inbound, Decision::Reject) => "did not answer right on the other channel",
+        (Purpose::Inbound, _) => "answered on the other channel",
+        (Purpose::Login, Decision::Accept) => "was let in",
+        (Purpose::Login, Decision::Reject) => "was rejected",
+        (Purpose::Login, Decision::Challenge) => "was right so far and asked for more",
+    };
+    format!("{} {verb}: {}.", event.user, event.reason.advice())
+}
+
+/// A change in one sentence.
+pub fn changed(event: &ChangeEvent) -> String {
+    let verb = match event.action.as_str() {
+        "user_add" => "made user",
+        "user_set" => "changed user",
+        "user_remove" => "removed user",
+        "user_erase" => "erased the personal data of user",
+        "user_unlock" => "unlocked user",
+        "user_end_waits" => "ended the wait or timed lock of user",
+        "bypass_grant" => "granted a bypass to",
+        "bypass_end" => "ended the bypass of",
+        "exemption_grant" => "granted an overseas exemption to",
+        "exemption_end" => "ended the overseas exemption of",
+        "credentials_set" => "set the PIN or password of",
+        "sources_forget" => "forgot the failures of addresses that were quiet since",
+        "token_add" => "made token",
+        "token_resume" => "put into use token",
+        "token_suspend" => "suspended token",
+        "token_revoke" => "revoked token",
+        "token_request" => "asked for token",
+        "token_approve" => "approved token",
+        "token_offer" => "handed out token",
+        "token_expire" => "ended for their time",
+        "token_renew" => "renewed token",
+        "token_link" => "made count for a second user token",
+        "token_unlink" => "no longer made count for a second user token",
+        "code_issue" => "made a code of token",
+        "device_ask" => "took a request of device",
+        "device_rename" => "renamed device",
+        "device_revoke" => "revoked device",
+        "outage_declare" => "declared an",
+        "outage_end" => "ended the",
+        "approval_lend" => "lent the right to approve,",
+        "approval_take_back" => "took back the right to approve,",
+        "notified" => "told the users concerned, up to record",
+        "notice_sent" => "told the user concerned of record",
+        "notice_failed" => "did not tell the user concerned of record",
+        "token_remove" => "removed token",
+        "client_add" => "made client",
+        "client_set" => "changed client",
+        "client_remove" => "removed client",
+        "client_learn" => "learned that requests are signed by client",
+        "import" => "imported",
+        "audit_prune" => "pruned the audit before",
+        "files_load" => "put into force at the start changed",
+        "files_reload" => "reloaded",
+        "store_repair" => "closed what may have been used in lost records of",
+        "clock_accept" => "vouched for the clock at",
+        "clock_reanchor" => "took back, after the clock was ahead, what it left of",
+        "session_start" => "reported the start of session",
+        "session_update" => "reported session",
+        "session_stop" => "reported the end of session",
+        "sessions_end" => "ended the open sessions of NAS",
+        "sessions_forget" => "forgot sessions that were not reported since",
+        "accounting_on" => "reported that accounting began at NAS",
+        "accounting_off" => "reported that accounting ended at NAS",
+        "accounting_other" => "reported something else of",
+        other => &format!("did {other} to"),
+    };
+    let whose = event.user.as_deref().filter(|user| *user != event.target);
+    let whose = whose.map(|user| format!(" of {user}")).unwrap_or_default();
+    let detail = event.detail.as_deref();
+    let detail = detail.map(|text| format!(" ({text})")).unwrap_or_default();
+    format!("{} {verb} {}{whose}{detail}.", event.actor, event.target)
+}
+
+/// Why a right code counts as used although it was not used.
+pub fn counts_as_used((repaired, until): (UnixTime, UnixTime)) -> String {
+    format!(
+        "the code was right, but counts as used because the store was repaired on {}; codes of the token are \
+         refused until {}",
+        repaired.rfc3339(),
+        until.rfc3339()
+    )
+}
+
+fn before(at: UnixTime, by: Duration) -> UnixTime {
+    UnixTime::from_millis(at.as_millis().saturating_sub(crate::time::millis(by)))
+}
+
+/// How much earlier than its request's arrival a record may say it was made.
+const SLACK: Duration = Duration::from_mins(1);
+/// Most records of one request that are explained; there are two at most as far as we know.
+const RECORDS: usize = 16;
+/// How far back the cause of a reject is looked for.
+const LOOK_BACK: Duration = Duration::from_hours(24);
+/// Most records of a user that are read for it.
+const HISTORY: usize = 200;
+/// Most of them that are shown.
+const SHOWN: usize = 3;

@@ -1,0 +1,228 @@
+//! The rules of a policy, each condition held or not, and why.
+
+use crate::login::{MIN_ASSURANCE, Request};
+use crate::model::audit::{Channel, DecisionEvent};
+use crate::model::reason::Reason;
+use crate::policy::{ConditionTrace, Facts, Policy, Subject, Wanted};
+
+/// How rules are read.
+#[derive(Clone, Copy)]
+pub(super) enum Reading<'a> {
+    /// All facts are known.
+    Present,
+    /// What the audit does not keep of such requests is unknown; the rule on record decides, if one
+    /// is.
+    Past(Channel, Option<&'a str>),
+}
+
+/// Whether something held.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Held {
+    /// It did.
+    Yes,
+    /// It did not.
+    No,
+    /// It depends on what was not kept.
+    Unknown,
+}
+
+impl Held {
+    /// The word in output.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Yes => "yes",
+            Self::No => "no",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// One rule.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RuleShown {
+    /// Its name.
+    pub name: String,
+    /// `file:line`.
+    pub place: String,
+    /// Whether all its conditions hold.
+    pub holds: Held,
+    /// Whether it decides.
+    pub decides: bool,
+    /// Whether it stands below the deciding one and was not read.
+    pub below: bool,
+    /// The factors it asks for.
+    pub require: Vec<&'static str>,
+    /// Its conditions.
+    pub conditions: Vec<ConditionShown>,
+}
+
+/// One condition.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ConditionShown {
+    /// The key under `when`.
+    pub key: String,
+    /// What the policy wants.
+    pub wanted: String,
+    /// What the request has, where that is known.
+    pub found: Option<String>,
+    /// Whether it holds.
+    pub held: Held,
+    /// Why, one clause.
+    pub why: String,
+    /// `file:line`.
+    pub place: String,
+}
+
+/// Reads the rules by the same conditions as [`Policy::decide`].
+pub(super) fn read(policy: &Policy, facts: &Facts<'_>, reading: Reading<'_>) -> Vec<RuleShown> {
+    let trace = policy.trace(facts);
+    let mut below = false;
+    let rules = policy.rules.iter().zip(trace.rules);
+    let rules = rules.map(|(rule, traced)| {
+        let conditions = rule.when.iter().zip(traced.conditions);
+        let conditions: Vec<ConditionShown> = conditions
+            .map(|(condition, traced)| shown(&condition.wanted, traced, reading))
+            .collect();
+        let holds = all(&conditions);
+        let decides = match reading {
+            Reading::Past(_, Some(recorded)) => rule.name == recorded,
+            Reading::Present | Reading::Past(_, None) => holds == Held::Yes && !below,
+        };
+        let shown = RuleShown {
+            name: traced.name,
+            place: traced.place,
+            holds,
+            decides,
+            below,
+            require: traced.require,
+            conditions,
+        };
+        below |= decides;
+        shown
+    });
+    rules.collect()
+}
+
+fn shown(wanted: &Wanted, traced: ConditionTrace, reading: Reading<'_>) -> ConditionShown {
+    let subject = match wanted {
+        Wanted::Words(subject, _) => Some(subject),
+        Wanted::Network(_) | Wanted::Time(_) => None,
+    };
+    // RADIUS has no context, and HTTP no attributes.
+    let lost = matches!(
+        (reading, subject),
+        (
+            Reading::Past(Channel::Radius, _),
+            Some(Subject::Attribute(_))
+        ) | (Reading::Past(Channel::Http, _), Some(Subject::Context(_)))
+    );
+    let (held, why) = match (lost, traced.held, &traced.found) {
+        (true, ..) => (
+            Held::Unknown,
+            format!("the audit does not keep it; wanted is {}", traced.wanted),
+        ),
+        (false, true, _) => (Held::Yes, traced.why),
+        (false, false, Some(_)) => (Held::No, traced.why),
+        (false, false, None) => (
+            Held::No,
+            format!("{}; wanted is {}", lacks(subject), traced.wanted),
+        ),
+    };
+    ConditionShown {
+        key: traced.key,
+        wanted: traced.wanted,
+        found: traced.found,
+        held,
+        why,
+        place: traced.place,
+    }
+}
+
+const fn lacks(subject: Option<&Subject>) -> &'static str {
+    match subject {
+        None => "nobody said where the person is",
+        Some(Subject::Group) => "the user has no group",
+        Some(Subject::UserClass) => "the user has no class",
+        Some(Subject::Attribute(_)) => "the request has no such attribute",
+        Some(Subject::Context(_)) => "the request has no such context",
+        Some(Subject::Client | Subject::Method | Subject::Realm) => "the request has none",
+    }
+}
+
+fn all(conditions: &[ConditionShown]) -> Held {
+    let any = |wanted| conditions.iter().any(|one| one.held == wanted);
+    if any(Held::No) {
+        Held::No
+    } else if any(Held::Unknown) {
+        Held::Unknown
+    } else {
+        Held::Yes
+    }
+}
+
+/// Sentences about attributes and context that no rule of the policy looks at: misspelt, likely.
+pub(super) fn unread(policy: &Policy, request: &Request<'_>) -> Vec<String> {
+    let reads = |wanted: &Subject| {
+        let conditions = policy.rules.iter().flat_map(|rule| &rule.when);
+        let mut subjects = conditions.filter_map(|condition| match &condition.wanted {
+            Wanted::Words(subject, _) => Some(subject),
+            Wanted::Network(_) | Wanted::Time(_) => None,
+        });
+        subjects.any(|subject| subject == wanted)
+    };
+    let name = |(name, _): &(&str, &str)| Box::<str>::from(*name);
+    let attributes = request.attributes.iter().map(name).map(Subject::Attribute);
+    let context = request.context.iter().map(name).map(Subject::Context);
+    let given = attributes
+        .chain(context)
+        .filter(|subject| *subject != Subject::Context(MIN_ASSURANCE.into()));
+    given
+        .filter(|subject| !reads(subject))
+        .map(|subject| format!("No rule of policy {} looks at {subject}.", policy.name))
+        .collect()
+}
+
+/// Sentences about how the rules as they are now differ from what is on record.
+pub(super) fn differences(rules: &[RuleShown], event: &DecisionEvent) -> Vec<String> {
+    let mut notes = Vec::new();
+    let recorded = event.rule.as_deref().and_then(|rule| rule.split_once(':'));
+    let deciding = rules.iter().find(|rule| rule.decides);
+    if let (Some((policy, name)), None) = (recorded, deciding) {
+        notes.push(format!(
+            "The rule on record, {policy}:{name}, is not in the policy any more."
+        ));
+    }
+    if let (Some(_), Some(rule)) = (recorded, deciding) {
+        let above = rules.iter().take_while(|above| !above.decides);
+        let sooner = above.clone().find(|above| above.holds == Held::Yes);
+        if rule.holds == Held::No {
+            notes.push(format!(
+                "Rule {} decided then, but would not hold now: the policy, or the user's groups or \
+                 class, were changed since.",
+                rule.name
+            ));
+        } else if let Some(sooner) = sooner {
+            notes.push(format!(
+                "Now rule {} ({}) would decide before it: the policy, or the user's groups or \
+                 class, were changed since.",
+                sooner.name, sooner.place
+            ));
+        }
+    }
+    if recorded.is_none() {
+        notes.push(
+            "The record names no rule: what stands here was read again, by the rules of today."
+                .to_owned(),
+        );
+    }
+    let uncertain = |rule: &&RuleShown| rule.holds == Held::Unknown && !rule.below;
+    let known = recorded.is_some() || event.reason == Reason::NoRule;
+    if !known && rules.iter().any(|rule| uncertain(&rule)) {
+        notes.push(
+            "Which rule decides depends on attributes or context, which the audit does not keep; \
+             give them to `oncegate explain --user` with --attribute and --context."
+                .to_owned(),
+        );
+    }
+    notes
+}

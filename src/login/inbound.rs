@@ -1,0 +1,280 @@
+//! What comes back by another channel than the login's: a text message from the person, keys pressed
+//! in a call, and the word that freezes a token.
+//!
+//! ```text
+//! login page shows 48 -> the person texts 48 from a verified number -> gateway -> here -> answered
+//!                                                      the login is finished where it began
+//! ```
+//!
+//! Invariants: only the verified address of a token in use answers for it; digits are ASCII digits,
+//! exactly as many as were shown; a wrong answer is a failure of the user like any other, and three
+//! void the digits (capabilities C7, D1, D3). An answer consumes nothing: the login that waits does.
+//!
+//! Limit: the sender of a text message can be forged. It is therefore never the only factor.
+
+use std::time::{Duration, Instant};
+
+use crate::core::{Service, ServiceError, TRIES};
+use crate::model::attempt::{Attempt, Compared, Comparison, DriftRule, Finding, Success};
+use crate::model::audit::{Channel, Purpose};
+use crate::model::id::RequestId;
+use crate::model::issue::Way;
+use crate::model::kind::Kind;
+use crate::model::message::{Medium, address, mask};
+use crate::model::reason::{Decision, Reason};
+use crate::model::token::{LifeCycle, Token, TokenState};
+use crate::otp::issued::Mark;
+use crate::otp::{Matches, issued};
+use crate::secret::{OtpKey, SecretBytes, SecretString};
+use crate::store::{By, Change, KeyPurpose, Outcome, StoreError};
+use crate::time::UnixTime;
+
+/// What a gateway brought.
+#[derive(Debug)]
+pub struct Inbound<'a> {
+    /// Names the request.
+    pub id: RequestId,
+    /// When it arrived.
+    pub at: UnixTime,
+    /// After this nobody waits for the answer.
+    pub deadline: UnixTime,
+    /// How it came.
+    pub medium: Medium,
+    /// From which number.
+    pub from: &'a str,
+    /// What was written, or which keys were pressed.
+    pub text: &'a SecretString,
+}
+
+/// What it did.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Effect {
+    /// It was an answer, right or wrong, or nobody waited for it: the audit says which.
+    Answer(Reason),
+    /// It froze tokens.
+    Frozen(usize),
+}
+
+impl Service {
+    /// Takes what a gateway brought.
+    pub async fn inbound(&self, inbound: &Inbound<'_>) -> Result<Effect, ServiceError> {
+        let began = Instant::now();
+        let taken = self.effect(inbound).await;
+        let outcome = taken.as_ref().ok().map(|effect| match effect {
+            Effect::Answer(reason) => reason.decision(),
+            Effect::Frozen(_) => Decision::Accept,
+        });
+        self.latencies.took(Channel::Inbound, outcome, began);
+        taken
+    }
+
+    async fn effect(&self, inbound: &Inbound<'_>) -> Result<Effect, ServiceError> {
+        let at = self.window_time(inbound.at)?;
+        // A gateway may leave out the sign in front of the country.
+        let with_sign = format!("+{}", inbound.from.trim().trim_start_matches('+'));
+        let from = address(inbound.medium, &with_sign, None).ok();
+        let tokens = match &from {
+            Some(from) => self.store.tokens_at(from).await?,
+            None => Vec::new(),
+        };
+        let kind = match inbound.medium {
+            Medium::Voice => Kind::Voice,
+            _ => Kind::Sms,
+        };
+        let of_sender = |(token, _): &(Token, TokenState)| {
+            token.kind == kind && token.state_at(at) == LifeCycle::Active
+        };
+        let tokens: Vec<_> = tokens.into_iter().filter(of_sender).collect();
+        let text = inbound.text.expose().trim();
+        if let Some(frozen) = self.freeze(inbound, &tokens, text, at).await? {
+            return Ok(Effect::Frozen(frozen));
+        }
+        let waiting = tokens.iter().filter(|(_, state)| {
+            let open = |issued: &crate::model::issue::Issued| {
+                issued.way == Way::Inbound && issued.is_unused(state.moving.last)
+            };
+            state.issued.as_ref().is_some_and(open)
+        });
+        let waiting: Vec<_> = waiting.collect();
+        let right = waiting
+            .iter()
+            .find(|(token, state)| is_answer(token, state, text));
+        let reason = match right.or_else(|| waiting.first()) {
+            Some((token, _)) => self.answer(inbound, token, text, at).await?,
+            None => self.unexpected(inbound, at).await?,
+        };
+        Ok(Effect::Answer(reason))
+    }
+
+    /// The word by which the person who hears of a token that is not theirs freezes it.
+    pub fn freeze_word(&self, target: &str) -> SecretString {
+        let key = self.store.key(KeyPurpose::Challenge);
+        let key = OtpKey::new(SecretBytes::from(key.expose().as_slice()))
+            .expect("256 bits are enough for a key");
+        let mark = Mark::of(&key, "freeze", None, target).to_bytes();
+        let value = u128::from_be_bytes(mark) % 100_000_000;
+        issued::digits(u64::try_from(value).unwrap_or_default(), FREEZE)
+    }
+
+    async fn freeze(
+        &self,
+        inbound: &Inbound<'_>,
+        tokens: &[(Token, TokenState)],
+        text: &str,
+        at: UnixTime,
+    ) -> Result<Option<usize>, ServiceError> {
+        let word = text.rsplit(' ').next().unwrap_or_default();
+        if word.len() != FREEZE || !word.bytes().all(|octet| octet.is_ascii_digit()) {
+            return Ok(None);
+        }
+        let word = SecretString::from(word);
+        let mut frozen = None;
+        for (sender, _) in tokens {
+            let Some(view) = self.store.view(&sender.user).await? else {
+                continue;
+            };
+            for (token, _) in &view.tokens {
+                if self.freeze_word(token.serial.as_str()) != word {
+                    continue;
+                }
+                let state = match token.state_at(at) {
+                    LifeCycle::Active => LifeCycle::Suspended,
+                    LifeCycle::Requested | LifeCycle::Approved | LifeCycle::Pending => {
+                        LifeCycle::Revoked
+                    }
+                    _ => {
+                        frozen = Some(frozen.unwrap_or(0));
+                        continue;
+                    }
+                };
+                let by = By {
+                    request: inbound.id,
+                    actor: format!("{} {}", inbound.medium, mask(inbound.medium, inbound.from)),
+                    person: None,
+                    at,
+                };
+                let change = Change::SetTokenState {
+                    serial: token.serial.clone(),
+                    state,
+                    expected: token.revision,
+                    reason: Some(crate::store::FROZEN.to_owned()),
+                };
+                match self.store.change(change, by).await {
+                    Ok(()) => frozen = Some(frozen.unwrap_or(0) + 1),
+                    // Changed meanwhile: the gateway is told to try again.
+                    Err(StoreError::Conflict(_)) => return Err(ServiceError::Contended),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Ok(frozen)
+    }
+
+    async fn answer(
+        &self,
+        inbound: &Inbound<'_>,
+        token: &Token,
+        text: &str,
+        at: UnixTime,
+    ) -> Result<Reason, ServiceError> {
+        for _ in 0..TRIES {
+            let Some(view) = self.store.view(&token.user).await? else {
+                break;
+            };
+            let found = view
+                .tokens
+                .iter()
+                .find(|(one, _)| one.serial == token.serial);
+            let Some((token, state)) = found else {
+                break;
+            };
+            let mut matches = Matches::default();
+            if let Some(issued) = state.issued.filter(|_| is_answer(token, state, text)) {
+                matches.insert(issued.number);
+            }
+            let comparison = Comparison {
+                serial: token.serial.clone(),
+                kind: token.kind,
+                revision: token.revision,
+                seen: state.moving,
+                issued: state.issued.map(|issued| issued.number),
+                matches,
+                drift: DriftRule::None,
+            };
+            let finding = Finding::Compared(Compared {
+                user: token.user.clone(),
+                generation: view.generation,
+                revision: view.user.revision,
+                credentials: None,
+                knowledge: Vec::new(),
+                tokens: Some(vec![comparison]),
+                success: Success::Answered,
+                answers: None,
+            });
+            let attempt = self.inbound_attempt(inbound, token.user.to_string(), finding, at);
+            if let Outcome::Settled(settlement) = self.store.attempt(attempt).await? {
+                self.locks.settled(Some(&token.user), &settlement, at);
+                self.counters.decided(Channel::Inbound, settlement.reason);
+                return Ok(settlement.reason);
+            }
+        }
+        Err(ServiceError::Contended)
+    }
+
+    async fn unexpected(
+        &self,
+        inbound: &Inbound<'_>,
+        at: UnixTime,
+    ) -> Result<Reason, ServiceError> {
+        let sender = mask(inbound.medium, inbound.from);
+        let finding = Finding::Refused(Reason::WrongSender);
+        let attempt = self.inbound_attempt(inbound, sender, finding, at);
+        self.store.attempt(attempt).await?;
+        self.counters.decided(Channel::Inbound, Reason::WrongSender);
+        Ok(Reason::WrongSender)
+    }
+
+    fn inbound_attempt(
+        &self,
+        inbound: &Inbound<'_>,
+        user: String,
+        finding: Finding,
+        at: UnixTime,
+    ) -> Attempt {
+        let policies = self.policies.load();
+        let lockout = policies.resolve(None).map(|policy| policy.lockout);
+        Attempt {
+            request: inbound.id,
+            at,
+            deadline: inbound.deadline.max(at.plus(PATIENCE)),
+            purpose: Purpose::Inbound,
+            user,
+            client: "gateway".into(),
+            channel: Channel::Inbound,
+            method: inbound.medium.as_str().into(),
+            source: None,
+            rule: None,
+            origin: None,
+            began_at: None,
+            note: crate::model::attempt::Note::default(),
+            waived: None,
+            lockout: lockout.unwrap_or_default(),
+            finding,
+            enrols: None,
+        }
+    }
+}
+
+fn is_answer(token: &Token, state: &TokenState, text: &str) -> bool {
+    let digits = text.len() == DIGITS && text.bytes().all(|octet| octet.is_ascii_digit());
+    let mark = Mark::of(&token.key, Way::Inbound.as_str(), None, text);
+    let shown = state.issued.filter(|issued| issued.way == Way::Inbound);
+    shown.is_some_and(|issued| issued.mark == mark) && digits
+}
+
+/// Digits that were shown.
+const DIGITS: usize = 2;
+/// Digits of the word that freezes a token.
+const FREEZE: usize = 8;
+/// Least time that an answer waits for its turn at the store.
+const PATIENCE: Duration = Duration::from_secs(2);

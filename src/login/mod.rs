@@ -1,0 +1,318 @@
+//! Logins: is this the person, this once? Knows model, otp, policy and the store; knows no protocol.
+//!
+//! ```text
+//! Request -> client's policy -> canonical user -> view -> rule -> round -> compare, hash
+//!                                                   ^                        |
+//!                                                   +----- stale view -------+-> store.attempt
+//! Decided <- accept / challenge / reject (+ when a reject may leave) <--------------'
+//! ```
+//!
+//! An outcome is not an error: a wrong code is `Ok(Decided { outcome: Reject, .. })`. `Err` means that no
+//! decision was possible; the front ends answer it with silence or 503, and nothing was counted.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::core::{Service, ServiceError, TRIES, policy_of, shorten};
+use crate::login::assess::{Evaluated, Evaluation};
+use crate::login::prompt::asked_for;
+use crate::model::attempt::{Attempt, Finding, Note};
+use crate::model::audit::Purpose;
+use crate::model::client::Client;
+use crate::model::id::Serial;
+use crate::model::reason::{Decision, Reason};
+use crate::model::user_key::UserKey;
+use crate::notice::Text;
+use crate::policy::{Factor, Facts, Policy, ReplyFacts, Rule, assurance};
+use crate::store::{Outcome as StoreOutcome, View};
+use crate::time::UnixTime;
+
+pub(crate) mod assess;
+pub mod begin;
+mod candidates;
+mod case;
+pub(crate) mod challenge;
+pub mod hashing;
+pub mod inbound;
+mod knowledge;
+pub(crate) mod match_issued;
+pub(crate) mod match_otp;
+mod opened;
+pub(crate) mod prompt;
+pub mod redeem;
+pub(crate) mod refusals;
+mod request;
+pub(crate) mod round;
+mod sessions;
+pub mod travel;
+
+pub use assess::MIN_ASSURANCE;
+pub use request::{Accepted, Carrier, Challenged, Decided, Fit, Outcome, Request};
+pub use round::Presented;
+
+impl Service {
+    /// Decides. Durable when it answers `Ok`.
+    pub async fn authenticate(&self, request: &Request<'_>) -> Result<Decided, ServiceError> {
+        let began = Instant::now();
+        let policies = self.policies.load_full();
+        let policy = policy_of(request.client, &policies)?;
+        let mut room = Default::default();
+        let request = &Request {
+            presented: request.presented.tidied(&mut room),
+            ..*request
+        };
+        let decided = self.decide(request, policy).await;
+        let outcome = decided
+            .as_ref()
+            .ok()
+            .map(|decided| decided.outcome.decision());
+        self.latencies.took(request.channel, outcome, began);
+        match &decided {
+            Ok(decided) => self.counters.decided(request.channel, decided.reason),
+            Err(error) => {
+                self.counters.undecided(request.channel);
+                tracing::warn!(id = %request.id, client = request.client.name, %error, "no decision");
+            }
+        }
+        decided
+    }
+
+    async fn decide(
+        &self,
+        request: &Request<'_>,
+        policy: &Policy,
+    ) -> Result<Decided, ServiceError> {
+        let at = self.window_time(request.at)?;
+        let place = self.admitted(request, policy)?;
+        let key = request.client.key(request.user);
+        let opening = request.opens(policy);
+        let asked = |one: Challenged| Outcome::Challenge(self.asked_alike(one, opening));
+        let shown = key
+            .as_ref()
+            .map_or_else(|_| shorten(request.user), UserKey::joined);
+        for _ in 0..TRIES {
+            let evaluated = self
+                .evaluate(request, policy, key.as_ref().ok(), (at, place.as_ref()))
+                .await?;
+            let (mut note, mut began_at) = (Note::default(), None);
+            let (finding, rule, waived, evaluation) = match evaluated {
+                Evaluated::Refused {
+                    reason,
+                    rule,
+                    waived,
+                    detail,
+                } => {
+                    note.always = detail;
+                    (Finding::Refused(reason), rule, waived, None)
+                }
+                Evaluated::Compared(finding, mut evaluation) => {
+                    let (rule, waived) = (Some(evaluation.rule), evaluation.waived.clone());
+                    note.accept = evaluation.left_out.take();
+                    note.always = evaluation.detail.take();
+                    began_at = evaluation.began_at;
+                    (finding, rule, waived, Some(evaluation))
+                }
+            };
+            // Whoever asks for a code hears the same whether or not it can be sent: neither who is a
+            // user nor who is locked can be learned by it.
+            let wished = rule.or_else(|| policy.rules.first());
+            let wished = wished.and_then(|rule| asked_for(request, rule));
+            let wished = opening.map(|(factor, _)| factor).or(wished);
+            note.challenge = (!request.rounds).then_some(NO_ROUNDS);
+            note.reject = wished.is_some().then_some(DECOY);
+            let attempt = Attempt {
+                request: request.id,
+                at,
+                deadline: request.deadline,
+                purpose: Purpose::Login,
+                user: shown.clone(),
+                client: request.client.name.as_str().into(),
+                channel: request.channel,
+                method: request.method.into(),
+                source: request.source,
+                began_at,
+                origin: request.origin.cloned(),
+                rule: rule.map(|rule| Arc::clone(&rule.label)),
+                note,
+                waived,
+                enrols: None,
+                lockout: policy.lockout,
+                finding,
+            };
+            let StoreOutcome::Settled(settlement) = self.store.attempt(attempt).await? else {
+                continue;
+            };
+            self.locks.settled(key.as_ref().ok(), &settlement, at);
+            let right = matches!(settlement.reason, Reason::MustChange)
+                || settlement.decision == Decision::Accept;
+            let proven = match &evaluation {
+                Some(evaluation) if right && !evaluation.leaves_out() => evaluation.proven(),
+                _ => Vec::new(),
+            };
+            let outcome = match (settlement.decision, evaluation) {
+                (Decision::Accept, Some(evaluation)) => {
+                    self.renew(&evaluation);
+                    Outcome::Accept(accepted(request, policy, &evaluation, settlement.serial))
+                }
+                (Decision::Challenge, Some(evaluation)) => {
+                    self.renew(&evaluation);
+                    let challenge = self.challenge(request, policy, &evaluation).await?;
+                    if request.rounds {
+                        asked(challenge)
+                    } else {
+                        // What was asked for is on its way; who cannot be asked again begins again.
+                        Outcome::Reject
+                    }
+                }
+                _ => match wished {
+                    Some(factor) => asked(self.decoy(request, policy, factor).await?),
+                    None => Outcome::Reject,
+                },
+            };
+            let delay = match outcome {
+                Outcome::Reject => policy.reject_delay,
+                // Work differs by what can be sent; the time of the answer must not.
+                Outcome::Challenge(_) if wished.is_some() => policy.reject_delay,
+                Outcome::Accept(_) | Outcome::Challenge(_) => Duration::ZERO,
+            };
+            return Ok(Decided {
+                outcome,
+                reason: settlement.reason,
+                proven,
+                delay: self.schedule(request, delay),
+            });
+        }
+        Err(ServiceError::Contended)
+    }
+
+    /// A place for hashing where one may be needed: who is shed is shed before it is known whom they
+    /// ask for.
+    fn admitted(
+        &self,
+        request: &Request<'_>,
+        policy: &Policy,
+    ) -> Result<Option<hashing::Place>, ServiceError> {
+        let place = policy.asks_for_knowledge();
+        let place = place.then(|| self.hasher.place(request.challenge.is_some()));
+        place.transpose()
+    }
+
+    /// Whether answers to this client may have to wait for their time. Front ends find them a place
+    /// before anything is looked up: who is shed where there is none must not depend on whom was asked
+    /// for, and no answer leaves early for it (threats T12, T13).
+    pub fn holds_back(&self, client: &Client) -> bool {
+        let policies = self.policies.load();
+        policy_of(client, &policies).is_ok_and(|policy| !policy.reject_delay.is_zero())
+    }
+
+    /// When an answer leaves that is due `delay` after arrival. One that is late leaves at the next of
+    /// fixed times: how late it is tells what was done for it.
+    pub(crate) fn schedule(&self, request: &Request<'_>, delay: Duration) -> Duration {
+        let spent = self.now().since(request.at);
+        let late = spent.saturating_sub(delay);
+        // The clock may have been set meanwhile.
+        if delay.is_zero() || late.is_zero() || late > LATE {
+            return delay;
+        }
+        let times = late.as_nanos().div_ceil(SCHEDULE.as_nanos());
+        delay + SCHEDULE * u32::try_from(times).unwrap_or(0)
+    }
+}
+
+impl Request<'_> {
+    /// Whether a login begins in which nothing was typed yet: how everybody is then asked. What is asked
+    /// for follows from the policy alone, since who is a user must not be learned by it.
+    pub(crate) fn opens(&self, policy: &Policy) -> Option<(Factor, bool)> {
+        let begins = self.rounds && self.challenge.is_none() && self.presented.is_empty();
+        policy.opening().filter(|_| begins)
+    }
+}
+
+impl Service {
+    /// Asks for the first factor in the words that everybody is asked with.
+    fn asked_alike(&self, challenge: Challenged, opening: Option<(Factor, bool)>) -> Challenged {
+        match opening {
+            Some((factor, mixed)) if challenge.factor != Factor::Card => {
+                let text = if mixed {
+                    Text::AskFirst
+                } else {
+                    prompt::prompt(factor)
+                };
+                Challenged {
+                    factor,
+                    prompt: self.prompt(self.language(), text).into(),
+                    ..challenge
+                }
+            }
+            _ => challenge,
+        }
+    }
+}
+
+pub(crate) fn facts<'a>(request: &Request<'a>, view: &'a View, at: UnixTime) -> Facts<'a> {
+    Facts {
+        now: at,
+        client: &request.client.name,
+        user: view.user.key.name(),
+        realm: view.user.key.realm(),
+        groups: &view.user.groups,
+        user_class: view.user.class.as_deref(),
+        source: request.source,
+        method: request.method,
+        attributes: request.attributes,
+        context: request.context,
+    }
+}
+
+fn accepted(
+    request: &Request<'_>,
+    policy: &Policy,
+    evaluation: &Evaluation<'_>,
+    serial: Option<Serial>,
+) -> Accepted {
+    let Evaluation { rule, view, .. } = evaluation;
+    let kind = serial.as_ref().and_then(|serial| view.kind_of(serial));
+    let token = serial.as_ref().map(Serial::as_str);
+    Accepted {
+        attributes: attributes(request, policy, rule, view, token),
+        user: view.user.key.clone(),
+        assurance: if evaluation.elsewhere {
+            1
+        } else {
+            assurance(&evaluation.factors, kind)
+        },
+        serial,
+    }
+}
+
+/// The reply attributes of an accept by this rule with this token.
+pub(crate) fn attributes(
+    request: &Request<'_>,
+    policy: &Policy,
+    rule: &Rule,
+    view: &View,
+    token: Option<&str>,
+) -> Vec<(String, String)> {
+    let user = &view.user;
+    let facts = facts(request, view, request.at);
+    let groups = &policy.reply_of(rule).groups;
+    let reply = ReplyFacts {
+        user: user.key.name(),
+        realm: user.key.realm(),
+        display_name: user.display_name.as_deref(),
+        group: rule.group_of(&facts, |group| groups.name(group)),
+        groups: &user.groups,
+        token,
+        attributes: request.attributes,
+    };
+    policy.expand(rule, &reply)
+}
+
+/// What the audit says of a challenge that the client cannot show.
+const NO_ROUNDS: &str = "answered with a reject: the client shows no challenges";
+/// What the audit says of a reject that looks like a challenge.
+const DECOY: &str = "answered with a challenge that nothing passes";
+/// The times at which late answers leave.
+const SCHEDULE: Duration = Duration::from_millis(250);
+/// How late an answer can be.
+const LATE: Duration = Duration::from_secs(10);

@@ -1,0 +1,188 @@
+//! The challenge that a request answers: which rule began its login, and why it is stale, if so.
+
+use std::time::Duration;
+
+use crate::core::{Service, ServiceError, policy_of};
+use crate::login::Presented;
+use crate::login::challenge::{Binding, Closed, Inside, Opened, Stage};
+use crate::login::{Request, challenge};
+use crate::model::audit::Channel;
+use crate::model::source::Source;
+use crate::otp::Code;
+use crate::policy::{Policy, Rule};
+use crate::store::View;
+use crate::time::UnixTime;
+
+impl Service {
+    /// The challenge that is answered, and the rule that began its login. One that is not ours or has
+    /// expired starts a login again, as RFC 5080 s2.1.1 asks; but a code that comes with it is no first
+    /// factor, and comparing it with one would be a failure that the person did not commit. `Err`: why
+    /// it cannot be answered any more.
+    pub(crate) async fn opened<'p>(
+        &self,
+        request: &Request<'_>,
+        policy: &'p Policy,
+        by_request: Option<&'p Rule>,
+        view: &View,
+        at: UnixTime,
+    ) -> Result<Result<Option<(Opened, &'p Rule)>, String>, ServiceError> {
+        let Some(text) = request.challenge else {
+            return Ok(Ok(None));
+        };
+        let (id, _) = challenge::parts(text);
+        let closed = Closed::read(&self.challenge_key, id, at);
+        let revision = self.store.credentials(&view.user.key).await?.revision;
+        let user = view.user.key.to_string();
+        let binding = Binding {
+            client: &request.client.name,
+            user: &user,
+            policy: &policy.name,
+            text: policy.text,
+            since: view.user.created,
+            credentials: revision,
+        };
+        let found = closed
+            .as_ref()
+            .and_then(|closed| open(closed, binding, policy));
+        let why = match (&closed, found) {
+            (_, Some((opened, rule))) => {
+                let expires = opened.inside.issued.plus(life(policy, opened.inside.stage));
+                // One of a time to come was made while the clock was ahead.
+                let made = opened.inside.issued <= at.plus(AHEAD);
+                if made && at < expires {
+                    return Ok(Ok(Some((opened, rule))));
+                }
+                format!("the challenge expired at {}", expires.rfc3339())
+            }
+            (Some(closed), None) => self.why_closed(closed, binding),
+            (None, None) => NOT_OURS.to_owned(),
+        };
+        let late_code = match request.presented {
+            Presented::Passcode(text) => {
+                let more = by_request.is_none_or(|rule| rule.require.len() > 1);
+                more && Code::parse(text.expose()).is_ok()
+            }
+            Presented::Fields { .. } => true,
+        };
+        if late_code || request.channel == Channel::Http {
+            return Ok(Err(why));
+        }
+        Ok(Ok(None))
+    }
+
+    /// What was changed since the challenge was made, where that can be found out.
+    fn why_closed(&self, closed: &Closed, binding: Binding<'_>) -> String {
+        let opens = |binding: Binding<'_>| {
+            let without = Binding {
+                credentials: 0,
+                ..binding
+            };
+            closed
+                .open(binding)
+                .or_else(|| closed.open(without))
+                .is_some()
+        };
+        let policies = self.policies();
+        let earlier = self.earlier.load();
+        let texts = earlier.iter().filter(|(name, _)| name == binding.policy);
+        for (_, text) in texts {
+            let text = *text;
+            if opens(Binding { text, ..binding }) {
+                let name = binding.policy;
+                return format!("policy {name} was changed since the challenge was made");
+            }
+        }
+        for revision in 1..=REVISIONS.min(binding.credentials) {
+            let credentials = binding.credentials - revision;
+            if opens(Binding {
+                credentials,
+                ..binding
+            }) {
+                return "the PIN or password was changed since the challenge was made".to_owned();
+            }
+        }
+        for policy in policies.iter().take(CANDIDATES) {
+            let (policy, text) = (policy.name.as_str(), policy.text);
+            if opens(Binding {
+                policy,
+                text,
+                ..binding
+            }) {
+                return format!("the client had policy {policy} when the challenge was made");
+            }
+        }
+        for client in self.clients.all().iter().take(CANDIDATES) {
+            let Ok(policy) = policy_of(client, &policies) else {
+                continue;
+            };
+            if opens(Binding {
+                client: &client.name,
+                policy: &policy.name,
+                text: policy.text,
+                ..binding
+            }) {
+                return format!("the challenge was made for client {}", client.name);
+            }
+        }
+        NOT_OURS.to_owned()
+    }
+}
+
+/// Opens a challenge with the rule that it names.
+fn open<'p>(
+    closed: &Closed,
+    binding: Binding<'_>,
+    policy: &'p Policy,
+) -> Option<(Opened, &'p Rule)> {
+    let without = Binding {
+        credentials: 0,
+        ..binding
+    };
+    [binding, without].into_iter().find_map(|binding| {
+        let opened = closed.open(binding)?;
+        let rule = policy.rules.get(usize::from(opened.inside.rule))?;
+        let knows = rule.require.iter().any(|factor| factor.is_knowledge());
+        let bound = if knows { binding.credentials } else { 0 };
+        (bound == binding.credentials).then_some((opened, rule))
+    })
+}
+
+/// How long a challenge can be answered.
+pub(crate) fn life(policy: &Policy, stage: Stage) -> Duration {
+    match stage {
+        Stage::Round | Stage::Opening => policy.challenge.life,
+        Stage::Application => policy.challenge.life.max(policy.codes.life).max(LONGEST),
+    }
+}
+
+/// The known source that the login began at, where the answer names none.
+pub(crate) fn began_at(request: &Request<'_>, view: &View, inside: Inside) -> Option<Source> {
+    let known = view.state.known.iter().map(|known| known.source);
+    let unnamed = request.source.is_none() && inside.source != 0;
+    known
+        .filter(|_| unnamed)
+        .find(|source| challenge::mark_of(*source) == inside.source)
+}
+
+/// What the audit says where the answer alone would be judged by another rule.
+pub(crate) fn other_rule(rule: &Rule, by_request: Option<&Rule>) -> Option<String> {
+    if by_request.is_some_and(|other| other.name == rule.name) {
+        return None;
+    }
+    let other = by_request.map_or("no rule", |other| &other.name);
+    Some(format!(
+        "rule {} began the login and ends it; by this request alone it would be {other}",
+        rule.name
+    ))
+}
+
+/// What the audit says of a challenge of which nothing else is known.
+const NOT_OURS: &str = "the challenge was not made here, or for another user";
+/// How many earlier revisions of the verifiers, policies and clients are tried to say why a challenge
+/// does not open.
+const REVISIONS: u64 = 3;
+const CANDIDATES: usize = 32;
+/// How far the times of decisions may lie apart.
+const AHEAD: Duration = Duration::from_secs(30);
+/// The longest that an answer on another channel is awaited (capabilities D3).
+const LONGEST: Duration = Duration::from_mins(5);

@@ -1,0 +1,132 @@
+//! A login request, and what is answered to it.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::login::Presented;
+use crate::model::audit::{Channel, Origin};
+use crate::model::client::Client;
+use crate::model::credential::Knowledge;
+use crate::model::id::{RequestId, Serial};
+use crate::model::reason::{Decision, Reason};
+use crate::model::user_key::UserKey;
+use crate::policy::Factor;
+use crate::time::UnixTime;
+
+/// One question: is this the person, this once?
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Names the request; made by [`Service::arrival`].
+    pub id: RequestId,
+    /// When it arrived.
+    pub at: UnixTime,
+    /// After this nobody waits for the answer.
+    pub deadline: UnixTime,
+    /// Who asks.
+    pub client: &'a Client,
+    /// Over which front end.
+    pub channel: Channel,
+    /// How the credential travelled: `pap`, `http`; for policy rules.
+    pub method: &'a str,
+    /// The user as it was sent.
+    pub user: &'a str,
+    /// What the user typed.
+    pub presented: Presented<'a>,
+    /// The challenge this answers: RADIUS `State`, HTTP challenge id.
+    pub challenge: Option<&'a str>,
+    /// Whether the asker can carry a challenge to the person and the answer back.
+    pub rounds: bool,
+    /// Where the person is, if the client said so.
+    pub source: Option<IpAddr>,
+    /// Request attributes by dictionary name, for policy rules and reply templates.
+    pub attributes: &'a [(&'a str, &'a str)],
+    /// Application context, for policy rules.
+    pub context: &'a [(&'a str, &'a str)],
+    /// What the client said of itself and of the person's line, for the audit.
+    pub origin: Option<&'a Arc<Origin>>,
+    /// What replies can carry; `None`: any length.
+    pub carrier: Option<&'a dyn Carrier>,
+}
+
+/// What the replies of a front end can carry: asked before anything is consumed for one.
+pub trait Carrier: fmt::Debug + Send + Sync {
+    /// What becomes of an accept with these attributes, in this order.
+    fn accept(&self, attributes: &[(String, String)]) -> Fit;
+    /// Whether there is room for a challenge.
+    fn challenge(&self) -> bool;
+}
+
+/// What becomes of the attributes of a reply.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Fit {
+    /// All of them are sent.
+    Whole,
+    /// Text for the person is left out: which, and why.
+    Without(String),
+    /// The reply cannot be sent: why.
+    Not(String),
+}
+
+/// A decision, durable.
+#[derive(Debug)]
+pub struct Decided {
+    /// What the person hears.
+    pub outcome: Outcome,
+    /// Why: for logs and metrics, never for the person.
+    pub reason: Reason,
+    /// What the user knows and has just proven, when all that was asked for was right and nothing
+    /// was waived.
+    pub proven: Vec<Knowledge>,
+    /// How long after arrival the answer may leave, so that all rejects look alike in time.
+    pub delay: Duration,
+}
+
+/// What the person hears.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Let in.
+    Accept(Accepted),
+    /// Right so far: the next factor is asked for.
+    Challenge(Challenged),
+    /// Refused; the cause is in the audit only.
+    Reject,
+}
+
+impl Outcome {
+    pub(crate) const fn decision(&self) -> Decision {
+        match self {
+            Self::Accept(_) => Decision::Accept,
+            Self::Challenge(_) => Decision::Challenge,
+            Self::Reject => Decision::Reject,
+        }
+    }
+}
+
+/// What goes with a challenge.
+#[derive(Debug)]
+pub struct Challenged {
+    /// To be given back with the answer: at most 48 characters of base64url.
+    pub id: String,
+    /// What is asked for.
+    pub factor: Factor,
+    /// How to ask the person for it.
+    pub prompt: Cow<'static, str>,
+    /// How long an answer is awaited.
+    pub expires_in: Duration,
+}
+
+/// What goes with an accept.
+#[derive(Debug)]
+pub struct Accepted {
+    /// Who.
+    pub user: UserKey,
+    /// With which token; none where the rule asks for no code.
+    pub serial: Option<Serial>,
+    /// Strength of the factors, 1 to 3 (SP 800-63B levels).
+    pub assurance: u8,
+    /// Reply attributes by dictionary name, expanded.
+    pub attributes: Vec<(String, String)>,
+}

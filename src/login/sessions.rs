@@ -1,0 +1,153 @@
+//! Accounting: what NASes report of sessions goes on record (RFC 2866).
+
+use std::time::Duration;
+
+use crate::core::{Service, ServiceError};
+use crate::model::client::Client;
+use crate::model::id::RequestId;
+use crate::model::session;
+use crate::model::session::{Accounting, Session, SessionKey};
+use crate::model::user_key::UserKey;
+use crate::store::{By, Change, StoreError};
+use crate::time::UnixTime;
+
+impl Service {
+    /// Puts what a client reports on record. Durable when it answers; what was known before needs no
+    /// other record.
+    pub async fn account(
+        &self,
+        said: &Accounting,
+        client: &Client,
+        (request, at): (RequestId, UnixTime),
+    ) -> Result<(), ServiceError> {
+        let by = By {
+            request,
+            actor: format!("radius:{}", client.name),
+            person: None,
+            at,
+        };
+        let note = |action, target: &str, user: &str, detail| Change::Note {
+            action,
+            target: target.to_owned(),
+            user: (!user.is_empty()).then(|| user.to_owned()),
+            detail,
+        };
+        match said {
+            Accounting::Session(report) => {
+                self.some(Change::ReportSession(report.clone()), &by)
+                    .await?;
+            }
+            Accounting::Nas { nas, on, at } => {
+                let action = if *on {
+                    "accounting_on"
+                } else {
+                    "accounting_off"
+                };
+                self.some(note(action, nas, "", at.rfc3339()), &by).await?;
+                self.end_sessions((&client.name, nas), *at, &by).await?;
+            }
+            Accounting::Other {
+                nas,
+                status,
+                session,
+                user,
+            } => {
+                let target = session.as_deref().unwrap_or(nas);
+                let detail = format!("NAS {nas}, Acct-Status-Type {status}");
+                self.some(note("accounting_other", target, user, detail), &by)
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets sessions that no NAS has reported for so long.
+    pub async fn forget_sessions(&self, quiet: Duration) -> Result<(), ServiceError> {
+        let (request, at) = self.arrival()?;
+        let by = By::daemon((request, at));
+        // A clock that was set ahead by mistake forgets nothing that is new.
+        let newest = at.min(self.store.high_water()).as_millis();
+        let quiet = u64::try_from(quiet.as_millis()).unwrap_or(u64::MAX);
+        let before = UnixTime::from_millis(newest.saturating_sub(quiet));
+        let old = |session: &Session| session.updated < before;
+        self.forget_those(&old, before, None, &by).await
+    }
+
+    /// Forgets all sessions of a user.
+    pub(crate) async fn forget_sessions_of(
+        &self,
+        user: &UserKey,
+        by: &By,
+    ) -> Result<(), ServiceError> {
+        let name = user.to_string();
+        let theirs = |session: &Session| session.user == name;
+        let ever = UnixTime::from_millis(u64::MAX);
+        self.forget_those(&theirs, ever, Some(user), by).await
+    }
+
+    /// They are looked for beside the writer: it is given a few names at a time, and logins go on.
+    async fn forget_those(
+        &self,
+        which: &(dyn Fn(&Session) -> bool + Sync),
+        before: UnixTime,
+        user: Option<&UserKey>,
+        by: &By,
+    ) -> Result<(), ServiceError> {
+        let mut after = None;
+        loop {
+            let found = self.store.sessions(after, AT_A_TIME, which).await?;
+            let sessions: Vec<SessionKey> = found.into_iter().map(|one| one.key).collect();
+            after = sessions.last().cloned();
+            if after.is_none() {
+                return Ok(());
+            }
+            let forget = Change::ForgetSessions {
+                sessions,
+                before,
+                user: user.cloned(),
+            };
+            self.some(forget, by).await?;
+        }
+    }
+
+    /// Ends the sessions of a NAS that began before it restarted.
+    async fn end_sessions(
+        &self,
+        of: (&str, &str),
+        at: UnixTime,
+        by: &By,
+    ) -> Result<(), ServiceError> {
+        let _turn = self.restarts.lock().await;
+        let mut after = None;
+        loop {
+            let open = self.store.open_sessions(of, after.as_ref(), AT_A_TIME);
+            let sessions = open.await?;
+            after = sessions.last().cloned();
+            if after.is_none() {
+                return Ok(());
+            }
+            self.some(Change::EndSessions { sessions, at }, by).await?;
+        }
+    }
+
+    /// The Class of an accept, by which the accounting of the session is linked with this login.
+    pub fn class(&self, login: RequestId, client: &Client, user: &UserKey) -> String {
+        session::class(&self.class_key, login, &client.name, &user.to_string())
+    }
+
+    /// The login that a Class names, if this client was sent it for this user.
+    pub fn login_of(&self, class: &[u8], client: &Client, user: &str) -> Option<RequestId> {
+        session::login_of(&self.class_key, class, &client.name, user)
+    }
+
+    /// Whether there was something to change.
+    async fn some(&self, change: Change, by: &By) -> Result<bool, ServiceError> {
+        match self.store.change(change, by.clone()).await {
+            Err(StoreError::NotFound) => Ok(false),
+            done => Ok(done.map(|()| true)?),
+        }
+    }
+}
+
+/// Sessions that one change ends or forgets: logins wait for its commit.
+const AT_A_TIME: usize = 200;
