@@ -24,7 +24,6 @@ use axum::http::Request;
 use http_body_util::BodyExt as _;
 use oncegate::admin::{CredentialsPatch, Enrol, NewRadiusClient, NewToken, NewVerifier, UserPatch};
 use oncegate::config::Limits;
-use oncegate::core::Service;
 use oncegate::core::courier::{
     Courier, Delivered, Delivering, DeliveryError, GatewayStatus, Undeliverable,
 };
@@ -48,6 +47,7 @@ use oncegate::radius::request::RequestBuilder;
 use oncegate::secret::{Key256, SecretBytes, SecretString, SharedSecret, SystemEntropy};
 use oncegate::server::http::{App, router};
 use oncegate::server::{Info, radius};
+use oncegate::service::Service;
 use oncegate::store::By;
 use oncegate::store::embedded::{Embedded, Parts};
 use oncegate::store::medium::Directory;
@@ -155,8 +155,8 @@ impl Bench {
         let clock = Arc::new(SystemClock);
         let service = Service::new(store, policies, clock, Arc::new(SystemEntropy), hashing);
         let service = Arc::new(service.await.expect("a service"));
-        service.set_courier(Arc::new(Nowhere));
-        service.set_send_limits(SendLimits {
+        service.core.set_courier(Arc::new(Nowhere));
+        service.core.set_send_limits(SendLimits {
             user: u32::MAX,
             address: u32::MAX,
             prefix: u32::MAX,
@@ -174,6 +174,7 @@ impl Bench {
             challenge: true,
         };
         service
+            .admin
             .add_radius_client(new, by(&service))
             .await
             .expect("a client");
@@ -308,13 +309,15 @@ fn serve_radius(service: &Arc<Service>) -> SocketAddr {
 async fn client(service: &Service, name: &str, policy: Option<&str>) -> String {
     let policy = policy.map(str::to_owned);
     let scopes = vec![Scope::Verify];
-    let made = service.add_api_client(name.to_owned(), scopes, policy, None, by(service));
+    let made = service
+        .admin
+        .add_api_client(name.to_owned(), scopes, policy, None, by(service));
     let (_, key) = made.await.expect("a client");
     format!("Bearer {}", key.expose())
 }
 
 fn by(service: &Service) -> By {
-    let (request, at) = service.arrival().expect("random octets");
+    let (request, at) = service.core.arrival().expect("random octets");
     By {
         request,
         actor: "bench".to_owned(),
@@ -333,7 +336,10 @@ async fn enrol(service: &Service, name: &str, number: usize) {
         },
         ..UserPatch::default()
     };
-    let made = service.add_user(user.clone(), patch, by(service)).await;
+    let made = service
+        .admin
+        .add_user(user.clone(), patch, by(service))
+        .await;
     made.expect("a user");
     if name == "bare" {
         return;
@@ -351,13 +357,17 @@ async fn enrol(service: &Service, name: &str, number: usize) {
     };
     let octet = u8::try_from(number + 1).expect("few users");
     let key = Some(SecretBytes::new(vec![octet; 20]));
-    let made = service.add_token(token(Kind::Totp, key), by(service)).await;
+    let made = service
+        .admin
+        .add_token(token(Kind::Totp, key), by(service))
+        .await;
     made.expect("a token");
     let sms = Enrol {
         address: Some(format!("+8210{number:08}")),
         ..token(Kind::Sms, None).into()
     };
     service
+        .admin
         .enrol_token(sms, by(service))
         .await
         .expect("a token");

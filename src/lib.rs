@@ -42,11 +42,12 @@
 //! 2     qr          yes   0 1
 //! 2     signature   yes   0 1
 //! 3     store       no    0 1
-//! 4     core        no    0 1 3 login notify
+//! 4     core        no    0 1 3
 //! 4     login       no    0 1 3 core
 //! 4     admin       no    0 1 3 core login
 //! 4     explain     no    0 1 3 core login admin
 //! 4     notify      no    0 1 3 core
+//! 4     service     no    0 1 3 core login admin explain notify
 //! 5     net         no    0 1 2
 //! 5     delivery    no    0 1 2 4 net
 //! 5     server      no    0 1 2 3 4
@@ -95,6 +96,7 @@ pub mod core;
 pub mod explain;
 pub mod login;
 pub mod notify;
+pub mod service;
 
 // Sockets
 pub mod delivery;

@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
+use crate::admin::Admin;
 use crate::admin::{AdminError, check_text, invalid, missing};
-use crate::core::Service;
 use crate::model::client::{Access, Scope};
 use crate::model::enrolment::Delegation;
 use crate::model::id::Serial;
@@ -27,7 +27,7 @@ pub struct Lend {
     pub reason: String,
 }
 
-impl Service {
+impl Admin {
     /// Approves of a requested token, in the name of `on_behalf` when given.
     pub async fn approve_token(
         &self,
@@ -52,7 +52,7 @@ impl Service {
             on_behalf: on_behalf.map(str::to_owned),
             expected: expected.unwrap_or(token.revision),
         };
-        self.store.change(change, by).await?;
+        self.core.store.change(change, by).await?;
         Ok(self.token(serial).await?.0)
     }
 
@@ -109,14 +109,14 @@ impl Service {
             reason: lend.reason,
         };
         let change = Change::Delegate(delegation.clone());
-        self.store.change(change, by).await?;
+        self.core.store.change(change, by).await?;
         Ok(delegation)
     }
 
     /// Takes a lent right back.
     pub async fn take_back_approval(&self, from: &str, to: &str, by: By) -> Result<(), AdminError> {
         let change = Change::Undelegate(from.to_owned(), to.to_owned());
-        let done = self.store.change(change, by).await;
+        let done = self.core.store.change(change, by).await;
         done.map_err(|error| missing(error, "delegation"))
     }
 

@@ -1,8 +1,9 @@
 //! Clients, their secrets and keys.
 
+use crate::admin::Admin;
 use crate::admin::{AdminError, invalid, missing};
+use crate::core::CoreError;
 use crate::core::clients::{Clients, key_hash};
-use crate::core::{Service, ServiceError};
 use crate::model::client::{
     Access, ApiAccess, Client, RadiusAccess, Require, Scope, is_client_name,
 };
@@ -50,7 +51,7 @@ pub struct ClientPatch {
     pub scopes: Option<Vec<Scope>>,
 }
 
-impl Service {
+impl Admin {
     /// Makes a RADIUS client. The answer holds the secret.
     pub async fn add_radius_client(
         &self,
@@ -200,7 +201,7 @@ impl Service {
         Ok((client, fresh_key))
     }
 
-    /// Removes a client. `expected` as for [`Service::set_client`].
+    /// Removes a client. `expected` as for [`Admin::set_client`].
     pub async fn remove_client(
         &self,
         name: &str,
@@ -214,35 +215,31 @@ impl Service {
     /// Stores that an address of a client with `require = auto` signs its requests: from now on it
     /// must. Nothing to do when that is known.
     pub async fn learn(&self, client: &str, address: IpAddr) -> Result<(), AdminError> {
-        if self.clients.has_lesson(client, address) {
+        if self.core.clients.has_lesson(client, address) {
             return Ok(());
         }
-        let by = By::daemon(self.arrival()?);
+        let by = By::daemon(self.core.arrival()?);
         let change = Change::Learn {
             client: client.to_owned(),
             address,
         };
-        match self.store.change(change, by).await {
+        match self.core.store.change(change, by).await {
             Ok(()) | Err(StoreError::Conflict(_)) => {}
             Err(error) => return Err(error.into()),
         }
-        self.clients.learned(client, address);
+        self.core.clients.learned(client, address);
         Ok(())
     }
 
     /// A client by its name.
     pub fn client(&self, name: &str) -> Result<Client, AdminError> {
-        let all = self.clients.all();
-        let found = all.iter().find(|client| client.name == name);
-        found
-            .map(|client| Client::clone(client))
-            .ok_or(AdminError::NotFound("client"))
+        self.core.client(name).ok_or(AdminError::NotFound("client"))
     }
 
     /// Changes the record and then what is in force, in a task of its own: an administrator who
     /// hangs up in between must not leave a removed client in force.
     async fn change_clients(&self, change: Change, by: By) -> Result<(), AdminError> {
-        let (store, clients) = (Arc::clone(&self.store), Arc::clone(&self.clients));
+        let (store, clients) = (Arc::clone(&self.core.store), Arc::clone(&self.core.clients));
         let task = tokio::spawn(async move {
             let done = store.change(change, by).await;
             let reloaded = clients.reload(store.as_ref()).await;
@@ -264,7 +261,7 @@ impl Service {
                 "a client's name has 1 to 64 letters, digits, dots, dashes, underscores, and is not `local`",
             );
         }
-        if self.policies.load().resolve(policy).is_none() {
+        if self.core.policies.load().resolve(policy).is_none() {
             let policy = policy.unwrap_or_default();
             return invalid("policy", self.unknown_policy(policy));
         }
@@ -285,7 +282,7 @@ impl Service {
     }
 
     fn printable<const N: usize>(&self) -> Result<SecretString, AdminError> {
-        let bytes: [u8; N] = random(self.entropy.as_ref()).map_err(ServiceError::from)?;
+        let bytes: [u8; N] = random(self.core.entropy.as_ref()).map_err(CoreError::from)?;
         Ok(SecretString::new(base32_lower(&bytes)))
     }
 }

@@ -14,8 +14,8 @@ use std::collections::HashMap;
 
 use futures_util::future::try_join_all;
 
+use crate::admin::Admin;
 use crate::admin::AdminError;
-use crate::core::Service;
 use crate::model::audit::{AuditRecord, Event};
 use crate::model::clock::{MARGIN, Present, changes};
 use crate::model::id::Serial;
@@ -63,7 +63,7 @@ impl Found {
     }
 }
 
-impl Service {
+impl Admin {
     /// Vouches for the present time although later times are on record, and takes back what these left
     /// behind: of the first `most` users after `after`, whom the answer before named.
     pub async fn recover_clock(
@@ -73,19 +73,22 @@ impl Service {
         by: By,
     ) -> Result<Recovered, AdminError> {
         if after.is_none() {
-            self.store.change(Change::AcceptClock, by.clone()).await?;
+            self.core
+                .store
+                .change(Change::AcceptClock, by.clone())
+                .await?;
         }
         let found = self.consumed(by.at).await?;
-        let outage = self.store.outage().await?;
+        let outage = self.core.store.outage().await?;
         let mut recovered = Recovered {
             outage: outage.filter(|outage| outage.from > by.at),
             ..Recovered::default()
         };
-        self.clock_watch.vouched();
+        self.core.clock_watch.vouched();
         if found.complete && found.ahead_from.is_none() {
             return Ok(recovered);
         }
-        let policies = self.policies();
+        let policies = self.core.policies();
         let locks = policies.iter().map(|policy| policy.lockout.lock_for);
         let present = Present {
             at: by.at,
@@ -94,7 +97,11 @@ impl Service {
         };
         let mut left = most.max(1);
         loop {
-            let users = self.store.users(after.as_ref(), PAGE.min(left)).await?;
+            let users = self
+                .core
+                .store
+                .users(after.as_ref(), PAGE.min(left))
+                .await?;
             let Some(last) = users.last() else { break };
             after = Some(last.key.clone());
             left -= users.len();
@@ -118,7 +125,7 @@ impl Service {
     /// Reads the newest records back to the time before the clock was ahead.
     async fn consumed(&self, at: UnixTime) -> Result<Found, AdminError> {
         let enough = UnixTime::from_millis(at.as_millis().saturating_sub(millis(MARGIN)));
-        let health = self.store.health();
+        let health = self.core.store.health();
         let (mut end, mut found) = (health.seq + 1, Found::default());
         // Behind the record of this recovery, and of one that was interrupted, begins the time to come.
         let mut accepted = false;
@@ -164,7 +171,7 @@ impl Service {
         while next < end {
             let limit = usize::try_from(end - next).unwrap_or(usize::MAX);
             // What one file of the journal has of them.
-            let part = self.store.audit_after(next - 1, limit).await?;
+            let part = self.core.store.audit_after(next - 1, limit).await?;
             if part.first().is_none_or(|first| first.seq != next) {
                 return Ok(None);
             }
@@ -181,10 +188,10 @@ impl Service {
         present: Present,
         by: &By,
     ) -> Result<Option<Astray>, AdminError> {
-        let Some(view) = self.store.view(key).await? else {
+        let Some(view) = self.core.store.view(key).await? else {
             return Ok(None);
         };
-        let devices = self.store.devices(key).await?;
+        let devices = self.core.store.devices(key).await?;
         let mut change = Reanchor {
             user: key.clone(),
             present,
@@ -216,7 +223,7 @@ impl Service {
             || !change.devices.is_empty();
         if changes {
             let change = Change::Reanchor(Box::new(change));
-            match self.store.change(change, by.clone()).await {
+            match self.core.store.change(change, by.clone()).await {
                 // Removed meanwhile.
                 Err(StoreError::NotFound) => return Ok(None),
                 done => done?,
@@ -235,7 +242,7 @@ impl Service {
     ) -> Result<(), AdminError> {
         let mut after = None;
         loop {
-            let page = self.store.retired(after.take(), PAGE).await?;
+            let page = self.core.store.retired(after.take(), PAGE).await?;
             let Some((last, _)) = page.last() else { break };
             after = Some(last.clone());
             let ahead = page.into_iter().filter_map(|(key, retired)| {
@@ -246,12 +253,12 @@ impl Service {
             let keys: Vec<_> = ahead.collect();
             if !keys.is_empty() {
                 let change = Change::ReanchorRetired { present, keys };
-                self.store.change(change, by.clone()).await?;
+                self.core.store.change(change, by.clone()).await?;
             }
         }
         loop {
             let change = Change::ReanchorSources(present);
-            match self.store.change(change, by.clone()).await {
+            match self.core.store.change(change, by.clone()).await {
                 Err(StoreError::NotFound) => return Ok(()),
                 done => done?,
             }

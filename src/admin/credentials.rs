@@ -1,7 +1,8 @@
 //! PINs and passwords: setting, importing, and users who change their own.
 
+use crate::admin::Admin;
 use crate::admin::{AdminError, invalid};
-use crate::core::{Service, ServiceError};
+use crate::core::CoreError;
 use crate::credential::{Form, Hash, Personal, Text, check_password, check_pin};
 use crate::login::{Decided, Outcome, Request};
 use crate::model::credential::{Credentials, Knowledge, Verifier};
@@ -41,7 +42,7 @@ impl CredentialsPatch {
     }
 }
 
-impl Service {
+impl Admin {
     /// Checks and hashes what is new, before anything is changed; none where nothing is new.
     pub(super) async fn verifiers(
         &self,
@@ -52,7 +53,7 @@ impl Service {
         if patch.is_empty() {
             return Ok(None);
         }
-        let mut credentials = self.store.credentials(&user.key).await?;
+        let mut credentials = self.core.store.credentials(&user.key).await?;
         for (which, new) in [
             (Knowledge::Password, &patch.password),
             (Knowledge::Pin, &patch.pin),
@@ -83,7 +84,7 @@ impl Service {
         new: CredentialsPatch,
     ) -> Result<Replaced, AdminError> {
         let Ok(key) = request.client.key(request.user) else {
-            return Ok(Replaced::Refused(self.authenticate(request).await?));
+            return Ok(Replaced::Refused(self.login.authenticate(request).await?));
         };
         // Before the code is used up: whoever types a PIN that is too short keeps it.
         for (which, new) in [
@@ -94,7 +95,7 @@ impl Service {
                 form(which, text)?;
             }
         }
-        let decided = self.authenticate(request).await?;
+        let decided = self.login.authenticate(request).await?;
         let proven = matches!(decided.outcome, Outcome::Accept(_));
         if !proven && decided.reason != Reason::MustChange {
             return Ok(Replaced::Refused(decided));
@@ -132,7 +133,7 @@ impl Service {
         by: By,
     ) -> Result<(), AdminError> {
         let change = Change::SetCredentials(key.clone(), credentials);
-        Ok(self.store.change(change, by).await?)
+        Ok(self.core.store.change(change, by).await?)
     }
 
     async fn verifier(
@@ -160,16 +161,16 @@ impl Service {
                     .cloned()
                     .collect();
                 for old in old {
-                    let place = self.hasher.place(false)?;
-                    if self.hasher.verify(&place, typed.clone(), old).await? {
+                    let place = self.login.hasher.place(false)?;
+                    if self.login.hasher.verify(&place, typed.clone(), old).await? {
                         let kept = Verifier::HISTORY;
                         let message = format!("it is one of the last {kept}; choose another");
                         return invalid(field, message);
                     }
                 }
                 let length = u16::try_from(text.expose().chars().count()).ok();
-                let salt = random(self.entropy.as_ref()).map_err(ServiceError::from)?;
-                (self.hasher.hash(text, salt).await?, length)
+                let salt = random(self.core.entropy.as_ref()).map_err(CoreError::from)?;
+                (self.login.hasher.hash(text, salt).await?, length)
             }
         };
         let previous = present.map(|present| {

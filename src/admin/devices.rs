@@ -13,9 +13,10 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use crate::admin::Admin;
 use crate::admin::{AdminError, check_text};
 use crate::core::issue::{Form, Wanted, medium_of};
-use crate::core::{Service, ServiceError, default_policy};
+use crate::core::{CoreError, default_policy};
 use crate::login::redeem::LENGTH;
 use crate::model::device::{Device, DeviceCall, DeviceId, DeviceState};
 use crate::model::id::{RequestId, Serial};
@@ -108,10 +109,10 @@ pub enum DeviceError {
     },
 }
 
-impl From<ServiceError> for DeviceError {
-    fn from(error: ServiceError) -> Self {
+impl From<CoreError> for DeviceError {
+    fn from(error: CoreError) -> Self {
         match error {
-            ServiceError::Store(error) => error.into(),
+            CoreError::Store(error) => error.into(),
             other => Self::Refused(other.into()),
         }
     }
@@ -126,10 +127,10 @@ impl From<StoreError> for DeviceError {
     }
 }
 
-impl Service {
+impl Admin {
     /// A device and what it asked lately; `None` when there is none with this id.
     pub async fn device(&self, id: &DeviceId) -> Result<Option<(Device, DeviceState)>, StoreError> {
-        self.store.device(id).await
+        self.core.store.device(id).await
     }
 
     /// A new code of the device's token, for `client` only when one is named. It voids the one before.
@@ -140,11 +141,11 @@ impl Service {
         client: Option<&str>,
         uv: Option<&str>,
     ) -> Result<DeviceCode, DeviceError> {
-        let known = |name: &str| self.clients.all().iter().any(|one| one.name == name);
+        let known = |name: &str| self.core.clients.all().iter().any(|one| one.name == name);
         if client.is_some_and(|name| !known(name)) {
             return Err(AdminError::NotFound("client").into());
         }
-        let codes = default_policy(&self.policies())?.codes;
+        let codes = default_policy(&self.core.policies())?.codes;
         let (form, life) = (Form::of(codes.digits), codes.server_life);
         self.given(asking, serial, (client, uv), (form, Way::Code, life))
             .await
@@ -167,7 +168,7 @@ impl Service {
         (client, uv): (Option<&str>, Option<&str>),
         (form, way, life): (Form, Way, Duration),
     ) -> Result<DeviceCode, DeviceError> {
-        let at = self.window_time(asking.at)?;
+        let at = self.core.window_time(asking.at)?;
         let (token, state) = self.carried(&asking.device, serial).await?;
         let wanted = Wanted {
             request: asking.request,
@@ -181,7 +182,7 @@ impl Service {
             device: Some(asking.call.clone()),
             uv,
         };
-        let made = match self.make_code((&token, &state), wanted).await? {
+        let made = match self.core.make_code((&token, &state), wanted).await? {
             Ok(made) => made,
             Err(IssueRefusal::Device) => return Err(DeviceError::NotTaken),
             Err(IssueRefusal::NotUsable) => return Err(not_in_use(&token, at)),
@@ -203,10 +204,10 @@ impl Service {
     /// What waits for the user of a device.
     pub async fn waiting(&self, asking: &Asking) -> Result<Waiting, DeviceError> {
         self.taken(asking).await?;
-        let Some(view) = self.store.view(&asking.device.user).await? else {
+        let Some(view) = self.core.store.view(&asking.device.user).await? else {
             return Ok(Waiting::default());
         };
-        let at = self.window_time(asking.at)?;
+        let at = self.core.window_time(asking.at)?;
         let (own, others): (Vec<_>, Vec<_>) = view
             .tokens
             .into_iter()
@@ -226,7 +227,7 @@ impl Service {
         asking: &Asking,
     ) -> Result<Vec<(Device, DeviceState)>, DeviceError> {
         self.taken(asking).await?;
-        Ok(self.store.devices(&asking.device.user).await?)
+        Ok(self.core.store.devices(&asking.device.user).await?)
     }
 
     /// The device gives itself another name.
@@ -254,7 +255,7 @@ impl Service {
         let why = if *id == asking.device.id {
             "itself"
         } else {
-            let found = self.store.device(id).await?;
+            let found = self.core.store.device(id).await?;
             // Another user's device is told from none at all by nobody.
             let own = found.filter(|(device, _)| device.user == asking.device.user);
             own.ok_or(AdminError::NotFound("device"))?;
@@ -270,8 +271,8 @@ impl Service {
         asking: &Asking,
         serial: Option<&Serial>,
     ) -> Result<Token, DeviceError> {
-        let at = self.window_time(asking.at)?;
-        let enrolment = default_policy(&self.policies())?.enrolment.clone();
+        let at = self.core.window_time(asking.at)?;
+        let enrolment = default_policy(&self.core.policies())?.enrolment.clone();
         let (mut token, _) = self.carried(&asking.device, serial).await?;
         let lasts = enrolment.valid_for;
         let lasts = lasts.or_else(|| token.enrolment.valid_for.map(Duration::from_secs));
@@ -287,7 +288,7 @@ impl Service {
                 "ask an administrator for a new enrolment code before it expires",
             ));
         };
-        let user = self.store.view(&asking.device.user).await?;
+        let user = self.core.store.view(&asking.device.user).await?;
         let enabled = user.is_some_and(|view| !view.user.disabled);
         if token.state_at(at) != LifeCycle::Active || !enabled {
             return Err(not_in_use(&token, at));
@@ -307,7 +308,7 @@ impl Service {
             expected: token.revision,
             call: Some(asking.call.clone()),
         };
-        self.store.change(change, asking.by()).await?;
+        self.core.store.change(change, asking.by()).await?;
         token.expires = Some(expires);
         token.revision += 1;
         Ok(token)
@@ -318,9 +319,9 @@ impl Service {
         &self,
         user: &UserKey,
     ) -> Result<Vec<(Device, DeviceState)>, AdminError> {
-        let view = self.store.view(user).await?;
+        let view = self.core.store.view(user).await?;
         view.ok_or(AdminError::NotFound("user"))?;
-        Ok(self.store.devices(user).await?)
+        Ok(self.core.store.devices(user).await?)
     }
 
     /// An administrator gives a device another name.
@@ -346,7 +347,7 @@ impl Service {
             act,
             call: None,
         };
-        let done = self.store.change(change, by).await;
+        let done = self.core.store.change(change, by).await;
         done.map_err(|error| match error {
             StoreError::NotFound => AdminError::NotFound("device"),
             other => other.into(),
@@ -359,7 +360,7 @@ impl Service {
             act,
             call: Some(asking.call.clone()),
         };
-        Ok(self.store.change(change, asking.by()).await?)
+        Ok(self.core.store.change(change, asking.by()).await?)
     }
 
     /// Takes a request that changes nothing else.
@@ -373,7 +374,7 @@ impl Service {
         device: &Device,
         serial: Option<&Serial>,
     ) -> Result<(Token, TokenState), DeviceError> {
-        let view = self.store.view(&device.user).await?;
+        let view = self.core.store.view(&device.user).await?;
         let tokens = view.map(|view| view.tokens).unwrap_or_default();
         let mut carried: Vec<_> = tokens
             .into_iter()

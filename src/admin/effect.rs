@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::core::Service;
+use crate::admin::Admin;
 use crate::model::client::{Access, Client, Scope};
 use crate::model::kind::Kind;
 use crate::model::user::User;
@@ -27,12 +27,12 @@ pub enum Means {
     Approval,
 }
 
-impl Service {
+impl Admin {
     /// Where it has effect, as `policy:rule (client, client)`, for one user or for any; empty: nowhere
     /// today. Where there is no client yet, by the policy `default`.
     pub fn effect_of(&self, user: Option<&User>, means: Means) -> Vec<String> {
-        let policies = self.policies();
-        let clients = self.clients.all();
+        let policies = self.core.policies();
+        let clients = self.core.clients.all();
         let asks = |client: &&Client| match &client.access {
             Access::Radius(_) => true,
             Access::Api(api) => api.scopes.contains(&Scope::Verify),
@@ -117,7 +117,7 @@ fn holds(condition: &Condition, client: Option<&Client>, user: Option<&User>) ->
     }
 }
 
-/// As the decision path reads a rule (`Service::demand`, `Slot::of`).
+/// As the decision path reads a rule (`crate::login::Login::demand`, `Slot::of`).
 fn has_effect(policy: &Policy, rule: &Rule, means: Means) -> bool {
     let leaves = |left: Vec<Factor>| {
         let held = left.iter().any(|factor| !factor.is_knowledge());

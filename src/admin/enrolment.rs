@@ -12,9 +12,10 @@
 
 use std::time::Duration;
 
+use crate::admin::Admin;
 use crate::admin::{AdminError, NewToken, invalid, missing};
+use crate::core::CoreError;
 use crate::core::issue::medium_of;
-use crate::core::{Service, ServiceError};
 use crate::model::enrolment::Enrolment;
 use crate::model::id::Serial;
 use crate::model::kind::Kind;
@@ -122,11 +123,11 @@ impl Handed {
     }
 }
 
-impl Service {
+impl Admin {
     /// Makes a token by the rules of a policy.
     pub async fn enrol_token(&self, new: Enrol, by: By) -> Result<Handed, AdminError> {
         check_kind(&new)?;
-        let policies = self.policies();
+        let policies = self.core.policies();
         let Some(policy) = policies.resolve(new.policy.as_deref()) else {
             let named = new.policy.as_deref().unwrap_or_default();
             return invalid("policy", self.unknown_policy(named));
@@ -139,7 +140,7 @@ impl Service {
             (false, _) => 0,
             (true, false) => policy.enrolment.approvers.of(kind),
             (true, true) => {
-                let clients = self.clients.all();
+                let clients = self.core.clients.all();
                 let in_use = clients.iter().map(|client| client.policy.as_deref());
                 let in_use = in_use.chain([new.policy.as_deref(), None]);
                 let in_use = in_use.filter_map(|name| policies.resolve(name));
@@ -198,7 +199,7 @@ impl Service {
             ..TokenState::default()
         };
         let change = Change::CreateToken(token.clone(), state);
-        let made = self.store.change(change, by).await;
+        let made = self.core.store.change(change, by).await;
         made.map_err(|error| missing(error, "user"))?;
         // As it is on record: its end may have been set, the step of the same key under another name
         // remembered.
@@ -223,7 +224,7 @@ impl Service {
         medium: Medium,
         text: &str,
     ) -> Result<String, AdminError> {
-        let home = self.home.load();
+        let home = self.core.home.load();
         address(medium, text, home.as_deref()).or_else(|error| invalid(field, error.to_string()))
     }
 
@@ -266,7 +267,7 @@ impl Service {
         let Some(old) = &new.replaces else {
             return Ok(());
         };
-        let found = self.store.token(old).await?;
+        let found = self.core.store.token(old).await?;
         let own = found.is_some_and(|(token, _)| {
             token.user == new.token.user && token.state.may_become(LifeCycle::Revoked)
         });
@@ -282,10 +283,10 @@ impl Service {
         key: &NormalKey,
         user: &UserKey,
     ) -> Result<(), AdminError> {
-        let Some(serial) = self.store.with_key(key).await? else {
+        let Some(serial) = self.core.store.with_key(key).await? else {
             return Ok(());
         };
-        let other = self.store.token(&serial).await?;
+        let other = self.core.store.token(&serial).await?;
         if other.is_some_and(|(token, _)| token.user == *user) {
             return Ok(());
         }
@@ -296,8 +297,8 @@ impl Service {
         let key = match given {
             Some(key) => key,
             None => SecretBytes::new(
-                random::<{ OtpKey::GENERATED }>(self.entropy.as_ref())
-                    .map_err(ServiceError::from)?
+                random::<{ OtpKey::GENERATED }>(self.core.entropy.as_ref())
+                    .map_err(CoreError::from)?
                     .to_vec(),
             ),
         };
@@ -313,12 +314,12 @@ impl Service {
         }
         if new.kind == Kind::Card {
             // Its last digits begin every answer, and are read out on the telephone.
-            let number = self.digits(CARD_DIGITS)?;
+            let number = self.core.digits(CARD_DIGITS)?;
             if let Ok(serial) = format!("CARD-{}", number.expose()).parse() {
                 return Ok(serial);
             }
         }
-        let random = random(self.entropy.as_ref()).map_err(ServiceError::from)?;
+        let random = random(self.core.entropy.as_ref()).map_err(CoreError::from)?;
         Ok(Serial::new(new.kind.as_str(), random))
     }
 }

@@ -3,7 +3,7 @@
 //! Invariant: one call looks at a bounded number of records and lets other work run in between, however
 //! many users there are; the next call goes on where it ended.
 
-use crate::core::Service;
+use crate::admin::Admin;
 use crate::diagnostic::did_you_mean;
 use crate::model::id::Serial;
 use crate::model::token::LifeCycle;
@@ -80,7 +80,7 @@ impl Wanted {
     }
 }
 
-impl Service {
+impl Admin {
     /// Users that fit, after `after`, at most `limit`.
     pub async fn find_users(
         &self,
@@ -88,13 +88,13 @@ impl Service {
         after: Option<UserKey>,
         limit: usize,
     ) -> Result<Found, StoreError> {
-        let now = self.now();
+        let now = self.core.now();
         let wanted = filter.text.as_deref().map(Wanted::new);
         let mut found = Found::default();
         let mut position = after;
         let mut looked = 0;
         loop {
-            let batch = self.store.users(position.as_ref(), BATCH).await?;
+            let batch = self.core.store.users(position.as_ref(), BATCH).await?;
             let ended = batch.len() < BATCH;
             looked += batch.len();
             for user in batch {
@@ -141,7 +141,7 @@ impl Service {
         if by_serial.is_none() && !filter.without_token && !filter.locked {
             return Ok(Some((user, None)));
         }
-        let view = match self.store.view(&user.key).await {
+        let view = match self.core.store.view(&user.key).await {
             // Named elsewhere; the others are not hidden by it.
             Err(StoreError::Corrupt(_)) => return Ok(None),
             view => view?,
@@ -164,13 +164,13 @@ impl Service {
 
     /// The user that was probably meant: the same name in another realm, or one like it.
     pub async fn similar_user(&self, key: &UserKey) -> Result<Option<UserKey>, StoreError> {
-        let mut near = self.store.users(None, NEAR).await?;
+        let mut near = self.core.store.users(None, NEAR).await?;
         if near.len() == NEAR {
             // Names that begin alike.
             let half = key.name().chars().count().div_ceil(2);
             let start: String = key.name().chars().take(half).collect();
             if let Ok(start) = UserKey::with_realm(&start, key.realm()) {
-                near.extend(self.store.users(Some(&start), NEAR).await?);
+                near.extend(self.core.store.users(Some(&start), NEAR).await?);
             }
         }
         let keys = || near.iter().map(|user| &user.key);
@@ -183,7 +183,7 @@ impl Service {
 
     /// The serial that was probably meant.
     pub async fn similar_serial(&self, serial: &Serial) -> Result<Option<Serial>, StoreError> {
-        let near = self.store.tokens(None, NEAR).await?;
+        let near = self.core.store.tokens(None, NEAR).await?;
         let serials = near.iter().map(|(token, _)| token.serial.as_str());
         let close = did_you_mean(serial.as_str(), serials);
         Ok(close.and_then(|close| close.parse().ok()))
@@ -191,14 +191,14 @@ impl Service {
 
     /// The client that was probably meant.
     pub fn similar_client(&self, name: &str) -> Option<String> {
-        let clients = self.clients().all();
+        let clients = self.core.clients().all();
         let names = clients.iter().map(|client| client.name.as_str());
         did_you_mean(name, names).map(str::to_owned)
     }
 
     /// What to say of a policy that is not loaded.
     pub(super) fn unknown_policy(&self, name: &str) -> String {
-        let policies = self.policies();
+        let policies = self.core.policies();
         let names = policies.iter().map(|policy| policy.name.as_str());
         match did_you_mean(name, names) {
             Some(close) => format!("no policy `{name}` is loaded; did you mean `{close}`?"),

@@ -14,15 +14,15 @@
 //! one is refused. The operator who made a user sets it up, within a day; who removed a user does not
 //! make another of the name within a day (on record with the removed name).
 
+use crate::admin::Admin;
 use crate::admin::AdminError;
-use crate::core::Service;
 use crate::model::client::Scope;
 use crate::model::user::{OperatorAct, Touched, User};
 use crate::model::user_key::UserKey;
 use crate::policy::{Subject, Wanted};
 use crate::store::{By, Change};
 
-impl Service {
+impl Admin {
     /// Notes on the record, which the caller writes, what an operator is about to change; refused when
     /// the same operator changed what completes it. Returns whether the record is another.
     pub(super) fn claim(
@@ -80,7 +80,7 @@ impl Service {
         if before.class == after.class && !groups.any(|one| group(one)) {
             return false;
         }
-        let policies = self.policies();
+        let policies = self.core.policies();
         let rules = policies.iter().flat_map(|policy| &policy.rules);
         let mut conditions = rules.flat_map(|rule| &rule.when);
         conditions.any(|condition| match &condition.wanted {
@@ -90,7 +90,7 @@ impl Service {
         })
     }
 
-    /// The same as [`Service::claim_now`] for the owner of a token.
+    /// The same as [`Admin::claim_now`] for the owner of a token.
     pub(super) async fn claim_token(&self, owner: &UserKey, by: &By) -> Result<(), AdminError> {
         if !self.is_guarded(by) {
             return Ok(());
@@ -108,14 +108,14 @@ impl Service {
     ) -> Result<(), AdminError> {
         if self.claim(&mut user, touched, by)? {
             let change = Change::UpdateUser(user);
-            self.store.change(change, by.clone()).await?;
+            self.core.store.change(change, by.clone()).await?;
         }
         Ok(())
     }
 
     /// Whether it is an operator, and no administrator, who acts, where two persons are asked for.
     fn is_guarded(&self, by: &By) -> bool {
-        let policies = self.policies();
+        let policies = self.core.policies();
         if !policies
             .resolve(None)
             .is_none_or(|policy| policy.admin.four_eyes)

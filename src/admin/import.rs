@@ -8,8 +8,9 @@ use std::collections::{HashMap, HashSet};
 
 use sha2::{Digest as _, Sha256};
 
+use crate::admin::Admin;
 use crate::admin::{AdminError, NewToken, UserPatch, invalid};
-use crate::core::{Service, TRIES};
+use crate::core::TRIES;
 use crate::model::id::Serial;
 use crate::model::message::{AddressError, Medium, address};
 use crate::model::token::Token;
@@ -119,7 +120,7 @@ fn digest(token: &Token) -> [u8; 32] {
     Sha256::digest(token.normal_key().expose()).into()
 }
 
-impl Service {
+impl Admin {
     /// Makes a batch of users and tokens. Rows of one user stand together, the first one makes the
     /// user.
     pub async fn import(
@@ -143,7 +144,12 @@ impl Service {
                 return Ok(imported);
             }
             tries -= 1;
-            match self.store.change(Change::Import(records), by.clone()).await {
+            match self
+                .core
+                .store
+                .change(Change::Import(records), by.clone())
+                .await
+            {
                 // There is one of them, or somebody else makes it meanwhile: look again.
                 Err(StoreError::Conflict(_) | StoreError::NotFound) if tries > 0 => {
                     look = Look::AtAll;
@@ -170,7 +176,7 @@ impl Service {
                 let tokens = row.about.is_none().then(Vec::new);
                 known.users.insert(row.user.clone(), tokens);
             } else if !known.users.contains_key(&row.user) {
-                let view = self.store.view(&row.user).await?;
+                let view = self.core.store.view(&row.user).await?;
                 let tokens = |view: crate::store::View| {
                     let tokens = view.tokens.iter().map(|(token, _)| token.clone());
                     tokens.collect()
@@ -203,7 +209,7 @@ impl Service {
                     records.truncate(before);
                     imported.skipped += 1;
                 }
-                Err(AdminError::Service(error)) => return Err(error.into()),
+                Err(AdminError::Core(error)) => return Err(error.into()),
                 Err(error) => {
                     records.truncate(before);
                     imported.refused.push((index, error));
@@ -240,7 +246,7 @@ impl Service {
         };
         if let Some(serial) = &new.serial
             && look == Look::AtAll
-            && self.store.token(serial).await?.is_some()
+            && self.core.store.token(serial).await?.is_some()
         {
             return Err(AdminError::Conflict(
                 "a token with this serial exists already",
@@ -260,7 +266,7 @@ impl Service {
         if look == Look::AtAll {
             let key = token.normal_key();
             self.refuse_seed(&key, &token.user).await?;
-            let retired = self.store.retired_with(&key).await?;
+            let retired = self.core.store.retired_with(&key).await?;
             if retired.is_some_and(|retired| retired.period != token.counts_time()) {
                 return Err(AdminError::Conflict(OTHER_USE));
             }

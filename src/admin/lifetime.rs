@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use crate::admin::Admin;
 use crate::admin::enrolment::{LONGEST, SHORTEST};
 use crate::admin::{AdminError, invalid, missing};
-use crate::core::Service;
 use crate::model::enrolment::RevokeReason;
 use crate::model::id::Serial;
 use crate::model::message::Medium;
@@ -23,7 +23,7 @@ pub enum Window {
     Ignored,
 }
 
-impl Service {
+impl Admin {
     /// Gives a token in use a new end: as long again as it lasts, from now (capabilities C12).
     pub async fn renew_token(
         &self,
@@ -34,7 +34,7 @@ impl Service {
         by: By,
     ) -> Result<Token, AdminError> {
         let (token, _) = self.token(serial).await?;
-        let policies = self.policies();
+        let policies = self.core.policies();
         let rules = policies.resolve(None).map(|policy| &policy.enrolment);
         let Some(end) = token.expires else {
             return Err(AdminError::Conflict("the token does not expire"));
@@ -71,7 +71,7 @@ impl Service {
             expected: expected.unwrap_or(token.revision),
             call: None,
         };
-        self.store.change(change, by).await?;
+        self.core.store.change(change, by).await?;
         Ok(self.token(serial).await?.0)
     }
 
@@ -101,7 +101,7 @@ impl Service {
         let mut user = self.user(&token.user).await?;
         user.leaves(medium, address.clone(), by.at);
         let change = Change::UpdateUser(user);
-        Ok(self.store.change(change, by.clone()).await?)
+        Ok(self.core.store.change(change, by.clone()).await?)
     }
 
     /// Makes a token count for a second user too, after two consecutive codes of it, which are
@@ -114,7 +114,7 @@ impl Service {
         by: By,
     ) -> Result<Token, AdminError> {
         // What will be refused anyway costs nobody a code.
-        let view = self.store.view(user).await?;
+        let view = self.core.store.view(user).await?;
         let view = view.ok_or(AdminError::NotFound("user"))?;
         let (token, _) = self.token(serial).await?;
         if token.user == *user {
@@ -128,7 +128,7 @@ impl Service {
         self.resync_token(serial, codes.0, codes.1, by.clone())
             .await?;
         let change = Change::LinkToken(serial.clone(), user.clone());
-        self.store.change(change, by).await?;
+        self.core.store.change(change, by).await?;
         Ok(token)
     }
 
@@ -141,7 +141,7 @@ impl Service {
     ) -> Result<Token, AdminError> {
         let (token, _) = self.token(serial).await?;
         let change = Change::UnlinkToken(serial.clone(), user.clone());
-        let done = self.store.change(change, by).await;
+        let done = self.core.store.change(change, by).await;
         done.map_err(|error| missing(error, "link of this token"))?;
         Ok(token)
     }
@@ -150,8 +150,8 @@ impl Service {
     /// it on record.
     pub async fn expire_tokens(&self) -> Result<(), AdminError> {
         loop {
-            let by = By::daemon(self.arrival()?);
-            match self.store.change(Change::ExpireTokens, by).await {
+            let by = By::daemon(self.core.arrival()?);
+            match self.core.store.change(Change::ExpireTokens, by).await {
                 Ok(()) => {}
                 Err(StoreError::NotFound) => return Ok(()),
                 Err(error) => return Err(error.into()),
@@ -173,7 +173,7 @@ impl Service {
             expected: token.revision,
             reason,
         };
-        self.store.change(change, by).await?;
+        self.core.store.change(change, by).await?;
         Ok(self.token(&token.serial).await?.0)
     }
 }

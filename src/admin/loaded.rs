@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::admin::Admin;
 use crate::admin::AdminError;
-use crate::core::Service;
 use crate::model::audit::{Changed, FieldChange};
 use crate::policy::{KeyDifference, Policies, compare};
 use crate::store::{By, Change, LoadedFile, StoreError};
 
-impl Service {
+impl Admin {
     /// Puts on record which files decide from now on, at the start of the daemon: where one differs from
     /// what was in force last.
     pub async fn record_start(&self) -> Result<(), AdminError> {
-        let by = By::daemon(self.arrival()?);
+        let by = By::daemon(self.core.arrival()?);
         let change = Change::Loaded {
             what: "files_load",
             files: self.loaded(),
@@ -36,7 +36,7 @@ impl Service {
         let change = Change::Loaded {
             what: "files_reload",
             files: self.loaded(),
-            changes: differences(before, &self.policies()),
+            changes: differences(before, &self.core.policies()),
             refused: refused.map(|refused| short(refused, REFUSED)),
             asked: true,
         };
@@ -44,7 +44,7 @@ impl Service {
     }
 
     async fn record_loaded(&self, change: Change, by: By) -> Result<(), AdminError> {
-        match self.store.change(change, by).await {
+        match self.core.store.change(change, by).await {
             Err(StoreError::NotFound) => Ok(()),
             done => Ok(done?),
         }
@@ -52,12 +52,12 @@ impl Service {
 
     /// The files that the daemon reads beside policies, tables and texts: what each is, and its SHA-256.
     pub fn set_other_files(&self, files: Vec<LoadedFile>) {
-        self.other_files.store(Arc::new(files));
+        self.core.other_files.store(Arc::new(files));
     }
 
     /// The files in force: what each is, and its SHA-256.
     fn loaded(&self) -> Vec<LoadedFile> {
-        let policies = self.policies();
+        let policies = self.core.policies();
         let mut files: Vec<LoadedFile> = Vec::new();
         for policy in policies.iter() {
             let text = policies.text(&policy.name).unwrap_or_default();
@@ -66,15 +66,15 @@ impl Service {
         }
         let nothing: [u8; 32] = Sha256::digest("").into();
         let tables = ["table departures", "table countries"];
-        for (name, hash) in tables.into_iter().zip(self.travel.load().hashes()) {
+        for (name, hash) in tables.into_iter().zip(self.login.travel.load().hashes()) {
             if hash != nothing && hash != [0; 32] {
                 files.push((name.to_owned(), hash));
             }
         }
-        for (language, hash) in self.texts().hashes() {
+        for (language, hash) in self.core.texts().hashes() {
             files.push((format!("texts {language}"), *hash));
         }
-        files.extend(self.other_files.load().iter().cloned());
+        files.extend(self.core.other_files.load().iter().cloned());
         files
     }
 }

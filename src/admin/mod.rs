@@ -1,13 +1,15 @@
 //! What administrators do: users, tokens, clients. Every change is conditional and audited.
 
 use crate::core::courier::Undeliverable;
-use crate::core::{Service, ServiceError};
+use crate::core::{Core, CoreError};
+use crate::login::Login;
 use crate::model::id::Serial;
 use crate::model::issue::IssueRefusal;
 use crate::model::reason::Reason;
 use crate::model::user::{OperatorAct, Touched};
 use crate::store::{By, Change, LOCKED_FOR_GOOD, OWN_REMOVAL, SEED_TAKEN, StoreError};
 use crate::time::{UnixTime, millis};
+use std::sync::Arc;
 use std::time::Duration;
 
 mod approval;
@@ -105,7 +107,7 @@ pub enum AdminError {
     },
     /// Nobody could decide.
     #[error(transparent)]
-    Service(#[from] ServiceError),
+    Core(#[from] CoreError),
 }
 
 impl From<StoreError> for AdminError {
@@ -116,18 +118,29 @@ impl From<StoreError> for AdminError {
             StoreError::Conflict(why) if why == LOCKED_FOR_GOOD => Self::LockedForGood,
             StoreError::Conflict(why) => Self::Conflict(why),
             StoreError::NotFound => Self::NotFound("record"),
-            other => Self::Service(other.into()),
+            other => Self::Core(other.into()),
         }
     }
 }
 
-impl Service {
+/// Changes on record, each by somebody and audited.
+pub struct Admin {
+    core: Arc<Core>,
+    login: Arc<Login>,
+}
+
+impl Admin {
+    pub(crate) const fn new(core: Arc<Core>, login: Arc<Login>) -> Self {
+        Self { core, login }
+    }
+
     /// Forgets the failures of addresses that have not failed for so long.
     pub async fn forget_sources(&self, quiet: Duration) -> Result<(), AdminError> {
-        let (request, at) = self.arrival()?;
+        let (request, at) = self.core.arrival()?;
         let by = By::daemon((request, at));
         let before = UnixTime::from_millis(at.as_millis().saturating_sub(millis(quiet)));
         match self
+            .core
             .store
             .change(Change::ForgetSources { before }, by)
             .await
@@ -140,7 +153,12 @@ impl Service {
 
     /// Removes old audit records, in whole segments; returns whether there were any.
     pub async fn prune_audit(&self, before: UnixTime, by: By) -> Result<bool, AdminError> {
-        match self.store.change(Change::PruneAudit { before }, by).await {
+        match self
+            .core
+            .store
+            .change(Change::PruneAudit { before }, by)
+            .await
+        {
             Err(StoreError::NotFound) => Ok(false),
             done => Ok(done.map(|()| true)?),
         }
@@ -149,9 +167,9 @@ impl Service {
     /// The same for records older than `keep`, by the daemon itself. A clock that was set ahead by
     /// mistake does not age what is on record: only what has happened since does.
     pub async fn prune_audit_older(&self, keep: Duration) -> Result<bool, AdminError> {
-        let (request, at) = self.arrival()?;
+        let (request, at) = self.core.arrival()?;
         let by = By::daemon((request, at));
-        let newest = at.min(self.store.high_water());
+        let newest = at.min(self.core.store.high_water());
         let before = UnixTime::from_millis(newest.as_millis().saturating_sub(millis(keep)));
         self.prune_audit(before, by).await
     }

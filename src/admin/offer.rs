@@ -12,9 +12,9 @@
 
 use std::time::Duration;
 
+use crate::admin::Admin;
 use crate::admin::enrolment::needs_proof;
 use crate::admin::{AdminError, Handed, invalid};
-use crate::core::Service;
 use crate::core::issue::{Form, Made, Wanted, medium_of};
 use crate::login::match_issued::compare_issued;
 use crate::login::match_otp;
@@ -64,7 +64,7 @@ impl From<Handed> for Offered {
     }
 }
 
-impl Service {
+impl Admin {
     /// Hands a token out. `media` says how a code for a device is sent beside being shown.
     pub async fn offer_token(
         &self,
@@ -200,20 +200,21 @@ impl Service {
                 let form = Form::Letters(ENROL_LENGTH);
                 let mut wanted = wanted(form, Way::Enrol, Some(ENROL_LIFE));
                 wanted.message = self.quotas(token, recipients);
-                let made = taken(self.make_code(found, wanted).await?)?;
-                self.post_enrolment(token, &made, user.language, recipients, by.request);
+                let made = taken(self.core.make_code(found, wanted).await?)?;
+                self.core
+                    .post_enrolment(token, &made, user.language, recipients, by.request);
                 offered.until = Some(made.issued.expires);
                 offered.code = Some(made.text);
             }
             Kind::Sms | Kind::Email | Kind::Voice => {
                 let form = Form::of(token.digits);
                 let wanted = wanted(form, Way::Code, Some(self.codes().life));
-                let made = self.send_code(found, user.language, wanted).await?;
+                let made = self.core.send_code(found, user.language, wanted).await?;
                 offered.until = Some(taken(made)?.issued.expires);
             }
             Kind::Card => {
                 let wanted = wanted(Form::Cells, Way::Code, None);
-                let made = taken(self.make_code(found, wanted).await?)?;
+                let made = taken(self.core.make_code(found, wanted).await?)?;
                 offered.asked = made.issued.pair;
             }
             _ => {}
@@ -247,7 +248,7 @@ impl Service {
             };
             recipients.push((*medium, self.normal("by", *medium, text)?));
         }
-        let courier = self.courier();
+        let courier = self.core.courier();
         for (medium, address) in &recipients {
             let checked = courier.check(*medium, address);
             checked.map_err(AdminError::Undeliverable)?;
@@ -257,7 +258,7 @@ impl Service {
 
     /// What counts these messages; none when there is none.
     fn quotas(&self, token: &Token, recipients: &[(Medium, String)]) -> Option<Vec<Quota>> {
-        let limits = self.send_limits.load();
+        let limits = self.core.send_limits.load();
         let mut quotas: Vec<Quota> = Vec::new();
         for (medium, address) in recipients {
             for quota in limits.quotas(&token.user, *medium, address) {
@@ -271,7 +272,7 @@ impl Service {
 
     /// How codes are made outside a login, where no client's policy applies.
     fn codes(&self) -> Codes {
-        let policies = self.policies();
+        let policies = self.core.policies();
         let policy = policies.resolve(None);
         policy.map(|policy| policy.codes).unwrap_or_default()
     }

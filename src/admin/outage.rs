@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use crate::admin::Admin;
 use crate::admin::{AdminError, check_text, invalid, missing};
-use crate::core::Service;
 use crate::model::user::Waiver;
 use crate::store::{By, Change};
 
-impl Service {
+impl Admin {
     /// Declares that codes cannot be had at present: until it ends, what policies name under `outage`
     /// is accepted as well. A new declaration replaces the one before.
     pub async fn declare_outage(
@@ -27,19 +27,19 @@ impl Service {
             until: by.at.plus(length),
         };
         let change = Change::SetOutage(Some(outage.clone()));
-        self.store.change(change, by).await?;
+        self.core.store.change(change, by).await?;
         Ok(outage)
     }
 
     /// Ends it before its time.
     pub async fn end_outage(&self, by: By) -> Result<(), AdminError> {
-        let ended = self.store.change(Change::SetOutage(None), by).await;
+        let ended = self.core.store.change(Change::SetOutage(None), by).await;
         ended.map_err(|error| missing(error, "outage"))
     }
 
     /// The outage that was declared last, whether or not it has ended by itself.
     pub async fn outage(&self) -> Result<Option<Waiver>, AdminError> {
-        Ok(self.store.outage().await?)
+        Ok(self.core.store.outage().await?)
     }
 }
 

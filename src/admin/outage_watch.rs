@@ -12,8 +12,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::admin::Admin;
 use crate::admin::AdminError;
-use crate::core::Service;
 use crate::model::audit::{AuditRecord, Event, Purpose};
 use crate::model::reason::{Decision, Reason};
 use crate::store::By;
@@ -87,7 +87,7 @@ impl Watch {
     }
 }
 
-impl Service {
+impl Admin {
     /// Hears a record, and declares an outage when it is the last sign that was missing.
     pub async fn watch_outage(
         &self,
@@ -100,7 +100,7 @@ impl Service {
         if !watch.hear(user, sign, record.at) {
             return Ok(());
         }
-        let (request, at) = self.arrival()?;
+        let (request, at) = self.core.arrival()?;
         if self.outage().await?.is_some_and(|outage| outage.holds(at)) {
             return Ok(());
         }
@@ -129,7 +129,7 @@ impl Service {
         }
         // Of these rules a code is wrong only after what the user knows was right: that is told first.
         let (policy, rule) = event.rule.as_deref()?.split_once(':')?;
-        let policies = self.policies();
+        let policies = self.core.policies();
         let mut rules = policies.get(policy)?.rules.iter();
         let known = rules
             .any(|one| one.name == rule && one.require.iter().any(|factor| factor.is_knowledge()));

@@ -16,9 +16,10 @@
 
 use std::time::Duration;
 
+use crate::admin::Admin;
 use crate::admin::{AdminError, Enrol, Handed, NewToken, Offered};
 use crate::core::issue::medium_of;
-use crate::core::{Service, ServiceError, TRIES, policy_of};
+use crate::core::{CoreError, TRIES, policy_of};
 use crate::login::hashing::Place;
 use crate::login::match_issued::compare_issued;
 use crate::login::{Outcome, Presented, Request};
@@ -86,14 +87,14 @@ enum Asked<'a> {
     Code(&'a Step),
 }
 
-impl Service {
+impl Admin {
     /// Makes a token for the user who is proven by what the request presents.
     pub async fn self_enrol(
         &self,
         request: &Request<'_>,
         wish: Wish,
     ) -> Result<SelfService, AdminError> {
-        let policies = self.policies();
+        let policies = self.core.policies();
         let policy = policy_of(request.client, &policies)?;
         let rules = &policy.enrolment;
         if !rules.self_service.contains(&wish.kind) {
@@ -102,7 +103,7 @@ impl Service {
             ));
         }
         let refused = || {
-            let delay = self.schedule(request, policy.reject_delay);
+            let delay = self.login.schedule(request, policy.reject_delay);
             Ok(SelfService::Refused(delay))
         };
         let Some(proven) = self.proven(request, policy, &wish).await? else {
@@ -147,13 +148,13 @@ impl Service {
         serial: &Serial,
         typed: &SecretString,
     ) -> Result<SelfService, AdminError> {
-        let policies = self.policies();
+        let policies = self.core.policies();
         let policy = policy_of(request.client, &policies)?;
         let refused = || {
-            let delay = self.schedule(request, policy.reject_delay);
+            let delay = self.login.schedule(request, policy.reject_delay);
             Ok(SelfService::Refused(delay))
         };
-        let found = self.store.token(serial).await?;
+        let found = self.core.store.token(serial).await?;
         let (Ok(key), Some((token, _))) = (request.client.key(request.user), found) else {
             return refused();
         };
@@ -228,7 +229,7 @@ impl Service {
     ) -> Result<Option<Proven>, AdminError> {
         let key = request.client.key(request.user).ok();
         let view = match &key {
-            Some(key) => self.store.view(key).await?,
+            Some(key) => self.core.store.view(key).await?,
             None => None,
         };
         let rules = &policy.enrolment;
@@ -247,7 +248,7 @@ impl Service {
             let known = self.settled(request, policy, Asked::Known(&which)).await?;
             return Ok(known.then_some(Proven { serial: None }));
         }
-        let decided = self.authenticate(request).await?;
+        let decided = self.login.authenticate(request).await?;
         let excepted = matches!(decided.reason, Reason::BypassOk | Reason::ExemptOk);
         Ok(match decided.outcome {
             // A rule may ask less of who asks from elsewhere: a token is replaced by a token.
@@ -274,16 +275,16 @@ impl Service {
             presented: request.presented.tidied(&mut room),
             ..*request
         };
-        let at = self.window_time(request.at)?;
+        let at = self.core.window_time(request.at)?;
         // Before anything is known of the user, as for a login.
-        let place = self.hasher.place(false)?;
+        let place = self.login.hasher.place(false)?;
         let key = request.client.key(request.user).ok();
         let shown = key
             .as_ref()
             .map_or_else(|| crate::core::shorten(request.user), ToString::to_string);
         for _ in 0..TRIES {
             let view = match &key {
-                Some(key) => self.store.view(key).await?,
+                Some(key) => self.core.store.view(key).await?,
                 None => None,
             };
             let finding = match (view.filter(|view| !view.user.disabled), asked) {
@@ -293,7 +294,7 @@ impl Service {
                 (Some(view), Asked::Code(step)) => code(request, &view, step),
                 (None, Asked::Known(which)) => {
                     for _ in which {
-                        self.hasher.spend(&place).await?;
+                        self.login.hasher.spend(&place).await?;
                     }
                     Finding::Refused(Reason::UnknownUser)
                 }
@@ -318,14 +319,16 @@ impl Service {
                 lockout: policy.lockout,
                 finding,
             };
-            let StoreOutcome::Settled(settlement) = self.store.attempt(attempt).await? else {
+            let StoreOutcome::Settled(settlement) = self.core.store.attempt(attempt).await? else {
                 continue;
             };
-            self.locks.settled(key.as_ref(), &settlement, at);
-            self.counters.decided(request.channel, settlement.reason);
+            self.core.locks.settled(key.as_ref(), &settlement, at);
+            self.core
+                .counters
+                .decided(request.channel, settlement.reason);
             return Ok(settlement.decision == Decision::Accept);
         }
-        Err(ServiceError::Contended.into())
+        Err(CoreError::Contended.into())
     }
 
     /// Compares what the user knows.
@@ -335,7 +338,7 @@ impl Service {
         view: &View,
         asked: &[Knowledge],
         place: &Place,
-    ) -> Result<Finding, ServiceError> {
+    ) -> Result<Finding, CoreError> {
         let source = request.source.map(Source::from);
         // Whoever is blocked gets no hashing done, but waits as long.
         if view
@@ -344,11 +347,11 @@ impl Service {
             .is_err()
         {
             for _ in asked {
-                self.hasher.wait(place).await?;
+                self.login.hasher.wait(place).await?;
             }
             return Ok(Finding::Refused(Reason::Locked));
         }
-        let credentials = self.store.credentials(&view.user.key).await?;
+        let credentials = self.core.store.credentials(&view.user.key).await?;
         let mut knowledge = Vec::new();
         for which in asked {
             let text = presented(request.presented, *which);
@@ -356,12 +359,12 @@ impl Service {
             let right = match (text, credentials.get(*which)) {
                 (Some(text), Some(verifier)) => {
                     let hash = verifier.hash.clone();
-                    let right = self.hasher.verify(place, text.clone(), hash).await?;
+                    let right = self.login.hasher.verify(place, text.clone(), hash).await?;
                     // One that an operator set is changed before it opens anything.
                     right && !verifier.must_change
                 }
                 _ => {
-                    self.hasher.spend(place).await?;
+                    self.login.hasher.spend(place).await?;
                     false
                 }
             };

@@ -1,7 +1,8 @@
 //! Tokens: making them, moving them through their life, and codes presented outside a login.
 
+use crate::admin::Admin;
 use crate::admin::{AdminError, invalid, missing};
-use crate::core::{Service, ServiceError, TRIES};
+use crate::core::{CoreError, TRIES};
 use crate::login::match_otp;
 use crate::model::attempt::{Attempt, Compared, Comparison, DriftRule, Finding, Success};
 use crate::model::audit::{Channel, Purpose};
@@ -42,7 +43,7 @@ pub struct NewToken {
     pub serial: Option<Serial>,
 }
 
-impl Service {
+impl Admin {
     /// Makes a token by the rules of the policy `default`. The answer holds the key: the only time it is
     /// shown.
     pub async fn add_token(&self, new: NewToken, by: By) -> Result<Token, AdminError> {
@@ -112,26 +113,27 @@ impl Service {
             expected: expected.unwrap_or(token.revision),
             reason: None,
         };
-        self.store.change(change, by).await?;
+        self.core.store.change(change, by).await?;
         token.state = state;
         token.revision += 1;
         Ok(token)
     }
 
-    /// Removes a token. `expected` as for [`Service::set_token_state`].
+    /// Removes a token. `expected` as for [`Admin::set_token_state`].
     pub async fn remove_token(
         &self,
         serial: &Serial,
         expected: Option<u64>,
         by: By,
     ) -> Result<(), AdminError> {
-        if let Some((token, _)) = self.store.token(serial).await?
+        if let Some((token, _)) = self.core.store.token(serial).await?
             && expected.is_none_or(|seen| seen == token.revision)
         {
             self.remember_address(&token, &by).await?;
         }
         let change = Change::RemoveToken(serial.clone(), expected);
-        self.store
+        self.core
+            .store
             .change(change, by)
             .await
             .map_err(|error| missing(error, "token"))
@@ -158,7 +160,8 @@ impl Service {
 
     /// A token by its serial.
     pub async fn token(&self, serial: &Serial) -> Result<(Token, TokenState), AdminError> {
-        self.store
+        self.core
+            .store
             .token(serial)
             .await?
             .ok_or(AdminError::NotFound("token"))
@@ -167,7 +170,7 @@ impl Service {
     /// The limits of codes that are presented outside a login, where no client's policy applies: the
     /// strictest of those that clients name, or this would be a way round them.
     fn strictest_lockout(&self) -> Lockout {
-        let (policies, clients) = (self.policies(), self.clients.all());
+        let (policies, clients) = (self.core.policies(), self.core.clients.all());
         let own = policies.resolve(None).map(|policy| policy.lockout);
         let named = clients.iter().map(|client| client.policy.as_deref());
         named.filter_map(|name| policies.resolve(name)).fold(
@@ -191,11 +194,12 @@ impl Service {
         by: By,
         compare: impl Fn(&Token, &TokenState, UnixTime) -> Result<Comparison, AdminError>,
     ) -> Result<(Token, TokenState), AdminError> {
-        let at = self.window_time(by.at)?;
+        let at = self.core.window_time(by.at)?;
         let lockout = self.strictest_lockout();
         for _ in 0..TRIES {
             let (token, _) = self.token(serial).await?;
             let view = self
+                .core
                 .store
                 .view(&token.user)
                 .await?
@@ -236,18 +240,22 @@ impl Service {
                     answers: None,
                 }),
             };
-            let Outcome::Settled(settlement) = self.store.attempt(attempt).await? else {
+            let Outcome::Settled(settlement) = self.core.store.attempt(attempt).await? else {
                 continue;
             };
-            self.locks.settled(Some(&token.user), &settlement, by.at);
-            self.counters.decided(Channel::Admin, settlement.reason);
+            self.core
+                .locks
+                .settled(Some(&token.user), &settlement, by.at);
+            self.core
+                .counters
+                .decided(Channel::Admin, settlement.reason);
             let changed = settlement.tokens.into_iter().next();
             return match (settlement.decision, changed) {
                 (Decision::Accept, Some((_, state))) => Ok((token.clone(), state)),
                 _ => Err(AdminError::Refused(settlement.reason)),
             };
         }
-        Err(ServiceError::Contended.into())
+        Err(CoreError::Contended.into())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Users.
 
+use crate::admin::Admin;
 use crate::admin::{AdminError, CredentialsPatch, check_text, invalid, missing};
-use crate::core::Service;
 use crate::model::message::{Language, Medium};
 use crate::model::user::{Touched, User, Waiver};
 use crate::model::user_key::UserKey;
@@ -37,7 +37,7 @@ pub struct UserPatch {
     pub credentials: CredentialsPatch,
 }
 
-impl Service {
+impl Admin {
     /// Makes a user.
     pub async fn add_user(
         &self,
@@ -47,12 +47,13 @@ impl Service {
     ) -> Result<User, AdminError> {
         let created = by.at;
         let mut user = User::new(key, created);
-        user.language = self.language();
+        user.language = self.core.language();
         let credentials = std::mem::take(&mut patch.credentials);
         patch.apply(&mut user, created, self.addresses())?;
         let verifiers = self.verifiers(&user, &credentials, created).await?;
         self.sets_up(&mut user, &by);
-        self.store
+        self.core
+            .store
             .change(Change::CreateUser(user.clone()), by.clone())
             .await?;
         if let Some(verifiers) = verifiers {
@@ -93,7 +94,7 @@ impl Service {
         // Before the credentials: of two changes at the same time one is refused.
         if !unchanged || verifiers.is_none() || claimed {
             let change = Change::UpdateUser(user.clone());
-            self.store.change(change, by.clone()).await?;
+            self.core.store.change(change, by.clone()).await?;
             user.revision += 1;
         }
         if let Some(verifiers) = verifiers {
@@ -102,7 +103,7 @@ impl Service {
         Ok(user)
     }
 
-    /// Removes a user with all its tokens. `expected` as for [`Service::set_user`].
+    /// Removes a user with all its tokens. `expected` as for [`Admin::set_user`].
     pub async fn remove_user(
         &self,
         key: &UserKey,
@@ -110,11 +111,12 @@ impl Service {
         by: By,
     ) -> Result<(), AdminError> {
         let change = Change::RemoveUser(key.clone(), expected);
-        self.store
+        self.core
+            .store
             .change(change, by)
             .await
             .map_err(|error| missing(error, "user"))?;
-        self.locks.ended(key);
+        self.core.locks.ended(key);
         Ok(())
     }
 
@@ -122,9 +124,9 @@ impl Service {
     /// one. What the audit says of their personal data can never be read again.
     pub async fn erase_user(&self, key: &UserKey, by: By) -> Result<(), AdminError> {
         let change = Change::EraseUser(key.clone());
-        let erased = self.store.change(change, by.clone()).await;
+        let erased = self.core.store.change(change, by.clone()).await;
         // Also where there is no key any more: the erasing before was cut short, or a NAS went on reporting.
-        self.forget_sessions_of(key, &by).await?;
+        self.login.forget_sessions_of(key, &by).await?;
         erased.map_err(|error| missing(error, "user"))
     }
 
@@ -138,26 +140,27 @@ impl Service {
         } else {
             Change::EndWaits(key.clone())
         };
-        self.store
+        self.core
+            .store
             .change(change, by)
             .await
             .map_err(|error| missing(error, "user"))?;
-        match self.store.view(key).await? {
-            Some(view) => self.locks.is_now(key, &view.state, at),
-            None => self.locks.ended(key),
+        match self.core.store.view(key).await? {
+            Some(view) => self.core.locks.is_now(key, &view.state, at),
+            None => self.core.locks.ended(key),
         }
         Ok(())
     }
 
     /// A user by its key.
     pub async fn user(&self, key: &UserKey) -> Result<User, AdminError> {
-        let view = self.store.view(key).await?;
+        let view = self.core.store.view(key).await?;
         view.map(|view| view.user)
             .ok_or(AdminError::NotFound("user"))
     }
 }
 
-impl Service {
+impl Admin {
     /// Grants an exception for at most so long; the audit has the reason, and who granted it.
     pub async fn grant(
         &self,
@@ -206,7 +209,7 @@ impl Service {
         let mut user = self.user(key).await?;
         if waiver.is_some() && self.claim(&mut user, &[Touched::Waiver], &by)? {
             let change = Change::UpdateUser(user.clone());
-            self.store.change(change, by.clone()).await?;
+            self.core.store.change(change, by.clone()).await?;
             user.revision += 1;
         }
         let change = Change::SetWaiver {
@@ -215,7 +218,7 @@ impl Service {
             waiver,
             expected: user.revision,
         };
-        self.store.change(change, by).await?;
+        self.core.store.change(change, by).await?;
         self.user(key).await
     }
 }

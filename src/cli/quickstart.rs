@@ -38,7 +38,6 @@ use crate::cli::token::CreateBody;
 use crate::cli::transport::{Transport, admin, with_query};
 use crate::cli::{hints, logging, output, serve};
 use crate::config::{Level, Log, Origin, keys};
-use crate::core::Service;
 use crate::daemon;
 use crate::daemon::Site;
 use crate::otp::{Algorithm, Digits, hotp};
@@ -46,6 +45,7 @@ use crate::otpauth;
 use crate::qr;
 use crate::secret::{OtpKey, SecretString};
 use crate::server::Info;
+use crate::service::Service;
 
 /// The first look: set up a demonstration, log in over RADIUS and HTTP, show it, keep serving
 #[derive(Debug, Args)]

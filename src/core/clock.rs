@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 
-use crate::core::{CLOCK_TOLERANCE, Service};
+use crate::core::{CLOCK_TOLERANCE, Core};
 use crate::time::UnixTime;
 
 /// A jump of the clock.
@@ -83,7 +83,7 @@ impl Watch {
     }
 }
 
-impl Service {
+impl Core {
     /// Compares the clock with the latest time on record, at a start.
     pub fn watch_clock_at_start(&self) -> Option<Jump> {
         let (to, from) = (self.now(), self.store.high_water());

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::core::{Service, ServiceError, TRIES};
+use crate::core::{Core, CoreError, TRIES};
 use crate::model::device::DeviceCall;
 use crate::model::id::RequestId;
 use crate::model::issue::{Issue, IssueRefusal, Issued, Quota, Way, next_number};
@@ -22,8 +22,8 @@ use crate::model::user_key::UserKey;
 use crate::notice::{Place, Text};
 use crate::otp::issued::Mark;
 use crate::otp::{Digits, card, issued};
-use crate::secret::{SecretString, random};
-use crate::store::{By, Change, Store};
+use crate::secret::{OtpKey, SecretBytes, SecretString, random};
+use crate::store::{By, Change, KeyPurpose, Store};
 use crate::time::UnixTime;
 
 /// A code to be made.
@@ -130,7 +130,7 @@ pub(crate) const fn medium_of(kind: Kind) -> Option<Medium> {
     }
 }
 
-impl Service {
+impl Core {
     /// Takes the limits on messages.
     pub fn set_send_limits(&self, limits: SendLimits) {
         self.send_limits.store(Arc::new(limits));
@@ -141,7 +141,7 @@ impl Service {
         &self,
         found: (&Token, &TokenState),
         wanted: Wanted<'_>,
-    ) -> Result<Result<Made, IssueRefusal>, ServiceError> {
+    ) -> Result<Result<Made, IssueRefusal>, CoreError> {
         let (mut token, mut state) = (found.0.clone(), *found.1);
         for _ in 0..TRIES {
             let number = next_number(&state);
@@ -197,7 +197,7 @@ impl Service {
                 None => return Ok(Err(IssueRefusal::NotUsable)),
             }
         }
-        Err(ServiceError::Contended)
+        Err(CoreError::Contended)
     }
 
     /// Makes a code and sends it to the token's address. Answers when the code is durable; the
@@ -207,7 +207,7 @@ impl Service {
         found: (&Token, &TokenState),
         language: Language,
         wanted: Wanted<'_>,
-    ) -> Result<Result<Made, IssueRefusal>, ServiceError> {
+    ) -> Result<Result<Made, IssueRefusal>, CoreError> {
         let token = found.0;
         let (Some(medium), Some(address)) = (medium_of(token.kind), &token.address) else {
             return Ok(Err(IssueRefusal::NotUsable));
@@ -331,8 +331,18 @@ impl Service {
         });
     }
 
+    /// The digits by which the user who is told of a token freezes it.
+    pub fn freeze_word(&self, target: &str) -> SecretString {
+        let key = self.store.key(KeyPurpose::Challenge);
+        let key = OtpKey::new(SecretBytes::from(key.expose().as_slice()))
+            .expect("256 bits are enough for a key");
+        let mark = Mark::of(&key, "freeze", None, target).to_bytes();
+        let value = u128::from_be_bytes(mark) % 100_000_000;
+        issued::digits(u64::try_from(value).unwrap_or_default(), FREEZE_DIGITS)
+    }
+
     /// `length` random decimal digits.
-    pub(crate) fn digits(&self, length: u8) -> Result<SecretString, ServiceError> {
+    pub(crate) fn digits(&self, length: u8) -> Result<SecretString, CoreError> {
         let bound = 10_u64.pow(u32::from(length.min(18)));
         loop {
             if let Some(value) = issued::uniform(random(self.entropy.as_ref())?, bound) {
@@ -342,11 +352,14 @@ impl Service {
     }
 
     /// `length` random Crockford characters.
-    pub(crate) fn letters(&self, length: u8) -> Result<SecretString, ServiceError> {
+    pub(crate) fn letters(&self, length: u8) -> Result<SecretString, CoreError> {
         let bits = u128::from_be_bytes(random(self.entropy.as_ref())?);
         Ok(issued::letters(bits, usize::from(length.min(25))))
     }
 }
+
+/// Digits of the word that freezes a token.
+pub(crate) const FREEZE_DIGITS: usize = 8;
 
 /// Writes into the audit what changed no record.
 pub(crate) async fn note(

@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Mutex;
 
-use crate::core::Service;
+use crate::core::Core;
 use crate::model::attempt::Settlement;
 use crate::model::user::UserState;
 use crate::model::user_key::UserKey;
@@ -90,7 +90,7 @@ impl Held {
     }
 }
 
-impl Service {
+impl Core {
     /// How many users are locked now.
     pub fn locked(&self) -> Locked {
         self.locks.count(self.clock.now())

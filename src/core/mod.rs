@@ -8,18 +8,13 @@ use arc_swap::ArcSwap;
 use crate::core::courier::{Courier, NoCourier};
 use crate::core::issue::SendLimits;
 use crate::core::vital::Vitals;
-use crate::login::hashing;
-use crate::login::hashing::Hasher;
-use crate::login::refusals::Refusals;
-use crate::login::travel::Travel;
 use crate::model::client::Client;
 use crate::model::id::RequestId;
 use crate::model::message::Language;
 use crate::notice::Catalogue;
-use crate::notify;
 use crate::policy::{DEFAULT, Policies, Policy};
-use crate::secret::{Entropy, EntropyError, Key256, Pool};
-use crate::store::{Gathering, KeyPurpose, LoadedFile, Store, StoreError};
+use crate::secret::{Entropy, EntropyError, Pool};
+use crate::store::{Gathering, LoadedFile, Store, StoreError};
 use crate::time::{Clock, UnixTime};
 
 pub mod clients;
@@ -31,8 +26,8 @@ pub mod latency;
 pub mod locks;
 pub mod vital;
 
-/// The decision maker; shared by all front ends.
-pub struct Service {
+/// What all parts share.
+pub struct Core {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
@@ -40,27 +35,19 @@ pub struct Service {
     /// Names and texts of policies that were replaced, newest first: why a challenge is stale.
     pub(crate) earlier: ArcSwap<Vec<(String, u64)>>,
     pub(crate) clients: Arc<clients::Clients>,
-    pub(crate) hasher: Arc<Hasher>,
-    pub(crate) challenge_key: Key256,
-    pub(crate) class_key: Key256,
-    /// Held while the sessions of a NAS that restarted are ended: one NAS at a time, whatever they send.
-    pub(crate) restarts: tokio::sync::Mutex<()>,
-    pub(crate) travel: ArcSwap<Travel>,
     pub(crate) courier: ArcSwap<Arc<dyn Courier>>,
     pub(crate) send_limits: ArcSwap<SendLimits>,
     pub(crate) home: ArcSwap<Option<String>>,
     pub(crate) texts: ArcSwap<Catalogue>,
-    /// Files in force that the service itself does not read, for the audit.
+    /// Files in force beside policies, tables and texts, for the audit.
     pub(crate) other_files: ArcSwap<Vec<LoadedFile>>,
     /// The language of people of whom nothing else is known.
     pub(crate) language: ArcSwap<Language>,
-    pub(crate) notices: notify::Gauges,
     pub(crate) counters: counters::Counters,
     pub(crate) vitals: Arc<Vitals>,
     pub(crate) latencies: latency::Latencies,
     pub(crate) locks: locks::Locks,
     pub(crate) clock_watch: clock::Watch,
-    pub(crate) refusals: Refusals,
     /// Octets for request ids, which are no secrets: asking the system costs more than the rest of one.
     pub(crate) randomness: Mutex<Pool>,
     /// Where work that outlives a request goes on: front ends may run in runtimes of their own, which
@@ -70,7 +57,7 @@ pub struct Service {
 
 /// Nobody could decide. Silence over RADIUS, 503 over HTTP; nothing was counted.
 #[derive(Debug, thiserror::Error)]
-pub enum ServiceError {
+pub enum CoreError {
     /// The store has no answer.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -103,21 +90,17 @@ pub enum ServiceError {
     Entropy(#[from] EntropyError),
 }
 
-impl Service {
-    /// Puts the service together and reads the clients from the store.
+impl Core {
+    /// Reads the clients from the store.
     pub async fn new(
         store: Arc<dyn Store>,
         policies: Policies,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
-        hashing: hashing::Settings,
-    ) -> Result<Self, ServiceError> {
+    ) -> Result<Self, CoreError> {
         let clients = Arc::new(clients::Clients::load(store.as_ref()).await?);
         let policies = ArcSwap::from_pointee(policies);
         let counters = counters::Counters::default();
-        let hasher = Hasher::new(hashing, store.key(KeyPurpose::Pepper));
-        let challenge_key = store.key(KeyPurpose::Challenge);
-        let class_key = store.key(KeyPurpose::Class);
         let courier: Arc<dyn Courier> = Arc::new(NoCourier);
         Ok(Self {
             store,
@@ -126,24 +109,17 @@ impl Service {
             policies,
             earlier: ArcSwap::default(),
             clients,
-            hasher: Arc::new(hasher),
-            challenge_key,
-            class_key,
-            restarts: tokio::sync::Mutex::default(),
-            travel: ArcSwap::default(),
             courier: ArcSwap::from_pointee(courier),
             send_limits: ArcSwap::default(),
             home: ArcSwap::default(),
             texts: ArcSwap::default(),
             other_files: ArcSwap::default(),
             language: ArcSwap::default(),
-            notices: notify::Gauges::default(),
             counters,
             vitals: Arc::default(),
             latencies: latency::Latencies::default(),
             locks: locks::Locks::default(),
             clock_watch: clock::Watch::default(),
-            refusals: Refusals::default(),
             randomness: Mutex::default(),
             tasks: tokio::runtime::Handle::current(),
         })
@@ -162,6 +138,13 @@ impl Service {
     /// The clients as they are now, and who wants to hear of changes.
     pub fn clients(&self) -> &clients::Clients {
         &self.clients
+    }
+
+    /// A client by its name.
+    pub fn client(&self, name: &str) -> Option<Client> {
+        let all = self.clients.all();
+        let found = all.iter().find(|client| client.name == name);
+        found.map(|client| Client::clone(client))
     }
 
     /// Decisions so far.
@@ -200,11 +183,6 @@ impl Service {
         &self.vitals
     }
 
-    /// Takes what is known of travellers and countries, all at once.
-    pub fn replace_travel(&self, travel: Travel) {
-        self.travel.store(Arc::new(travel));
-    }
-
     /// Takes who carries messages from now on.
     pub fn set_courier(&self, courier: Arc<dyn Courier>) {
         self.courier.store(Arc::new(courier));
@@ -215,7 +193,7 @@ impl Service {
         self.home.store(Arc::new(home));
     }
 
-    /// Who carries messages; nobody until [`Service::set_courier`].
+    /// Who carries messages; nobody until [`Core::set_courier`].
     pub fn courier(&self) -> Arc<dyn Courier> {
         Arc::clone(&**self.courier.load())
     }
@@ -240,13 +218,8 @@ impl Service {
         self.texts.load_full()
     }
 
-    /// How telling users of what happened gets on.
-    pub const fn notices(&self) -> &notify::Gauges {
-        &self.notices
-    }
-
     /// Takes a new set of policies, all at once. Refused while a client names one that is missing.
-    pub fn replace_policies(&self, policies: Policies) -> Result<(), ServiceError> {
+    pub fn replace_policies(&self, policies: Policies) -> Result<(), CoreError> {
         for client in self.clients.all().iter() {
             policy_of(client, &policies)?;
         }
@@ -261,7 +234,7 @@ impl Service {
     }
 
     /// The id and time of a request that arrives now.
-    pub fn arrival(&self) -> Result<(RequestId, UnixTime), ServiceError> {
+    pub fn arrival(&self) -> Result<(RequestId, UnixTime), CoreError> {
         let now = self.clock.now();
         let mut pool = self.randomness.lock().expect("no panic under this lock");
         let random = pool.draw(self.entropy.as_ref())?;
@@ -270,28 +243,28 @@ impl Service {
 
     /// The time that windows are computed from: never behind what is on record, so that a clock
     /// set back re-opens nothing (contract s8.6).
-    pub(crate) fn window_time(&self, now: UnixTime) -> Result<UnixTime, ServiceError> {
+    pub(crate) fn window_time(&self, now: UnixTime) -> Result<UnixTime, CoreError> {
         let seen = self.store.high_water();
         if seen.since(now) > CLOCK_TOLERANCE {
-            return Err(ServiceError::ClockBehind { now, seen });
+            return Err(CoreError::ClockBehind { now, seen });
         }
         Ok(now.max(seen))
     }
 }
 
 /// The policy that applies to a client's users.
-pub fn policy_of<'p>(client: &Client, policies: &'p Policies) -> Result<&'p Policy, ServiceError> {
+pub fn policy_of<'p>(client: &Client, policies: &'p Policies) -> Result<&'p Policy, CoreError> {
     policies
         .resolve(client.policy.as_deref())
-        .ok_or_else(|| ServiceError::NoPolicy {
+        .ok_or_else(|| CoreError::NoPolicy {
             client: client.name.clone(),
             policy: client.policy.clone().unwrap_or_else(|| DEFAULT.to_owned()),
         })
 }
 
 /// The policy of devices, which are no clients.
-pub(crate) fn default_policy(policies: &Policies) -> Result<&Policy, ServiceError> {
-    policies.get(DEFAULT).ok_or_else(|| ServiceError::NoPolicy {
+pub(crate) fn default_policy(policies: &Policies) -> Result<&Policy, CoreError> {
+    policies.get(DEFAULT).ok_or_else(|| CoreError::NoPolicy {
         client: "device".to_owned(),
         policy: DEFAULT.to_owned(),
     })

@@ -13,7 +13,6 @@ use std::{fs, io};
 use sha2::{Digest as _, Sha256};
 
 use crate::config::{Config, Limits, PREFIX};
-use crate::core::Service;
 use crate::core::courier::{Courier, NoCourier};
 use crate::delivery::{Deliveries, Parts as DeliveryParts};
 use crate::diagnostic::{Diagnostic, Source, units};
@@ -26,6 +25,7 @@ use crate::notice::Catalogue;
 use crate::policy::Policies;
 use crate::radius::dictionary::{Dictionary, known_attribute};
 use crate::secret::{Key256, SystemEntropy};
+use crate::service::Service;
 use crate::store::embedded::{Embedded, Parts};
 use crate::store::medium::Directory;
 use crate::store::repair::Repaired;
@@ -193,11 +193,11 @@ pub async fn open(site: &Site) -> Result<Arc<Service>, StartError> {
             "oncegate store verify --repair",
         )
     })?;
-    service.replace_travel(load_travel(site)?);
-    service.set_courier(couriers(site)?);
-    service.set_home(site.config.delivery.home.clone());
-    service.set_language(site.config.delivery.language);
-    service.replace_texts(load_texts(&site.dir)?);
+    service.login.replace_travel(load_travel(site)?);
+    service.core.set_courier(couriers(site)?);
+    service.core.set_home(site.config.delivery.home.clone());
+    service.core.set_language(site.config.delivery.language);
+    service.core.replace_texts(load_texts(&site.dir)?);
     Ok(Arc::new(service))
 }
 

@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::api;
 use crate::config::{Config, Origin, keys};
-use crate::core::Service;
 use crate::daemon::run::inbound_secret;
 use crate::daemon::{Site, StartError, couriers, load_policies, load_texts, load_travel, logging};
 use crate::server::http::{AHEAD, App};
 use crate::server::tls::Tls;
+use crate::service::Service;
 use crate::store::LoadedFile;
 
 /// What a running daemon needs to read its files again.
@@ -101,13 +101,13 @@ impl Reloader {
         parts.push(part(
             "tables",
             load_travel(site)
-                .map(|travel| self.service.replace_travel(travel))
+                .map(|travel| self.service.login.replace_travel(travel))
                 .map_err(faults),
         ));
         parts.push(part(
             "texts",
             load_texts(&site.dir)
-                .map(|texts| self.service.replace_texts(texts))
+                .map(|texts| self.service.core.replace_texts(texts))
                 .map_err(faults),
         ));
         if let Some(tls) = &self.tls {
@@ -123,7 +123,7 @@ impl Reloader {
             parts.push(part("log level", Ok(())));
         }
         let files = other_files(*configuration, self.tls.as_deref());
-        self.service.set_other_files(files);
+        self.service.admin.set_other_files(files);
         api::Reload {
             ok: parts.iter().all(|part| part.faults.is_empty()),
             parts,
@@ -137,7 +137,7 @@ impl Reloader {
 
     fn policies(&self, site: &Site) -> Result<(), Vec<String>> {
         let policies = load_policies(&site.config.policies.dir).map_err(faults)?;
-        let replaced = self.service.replace_policies(policies);
+        let replaced = self.service.core.replace_policies(policies);
         replaced.map_err(|error| vec![error.to_string()])
     }
 
@@ -150,21 +150,23 @@ impl Reloader {
             .as_ref()
             .or(self.site.config.http.tls.as_ref());
         let Some(files) = files else { return Ok(()) };
-        tls.replace(&files.certificate, &files.key, self.service.now())
+        tls.replace(&files.certificate, &files.key, self.service.core.now())
             .map_err(|error| vec![error.to_string()])
     }
 
     fn gateways(&self, site: &Site) -> Result<(), Vec<String>> {
         let couriers = couriers(site).map_err(faults)?;
-        self.service.set_courier(couriers);
-        self.service.set_home(site.config.delivery.home.clone());
+        self.service.core.set_courier(couriers);
+        self.service
+            .core
+            .set_home(site.config.delivery.home.clone());
         Ok(())
     }
 
     fn inbound_secret(&self, site: &Site) -> Result<(), Vec<String>> {
         let secret = inbound_secret(&site.config).map_err(|error| vec![error])?;
         if let Some(app) = self.app.upgrade() {
-            app.replace_inbound_secret(secret, self.service.now().plus(AHEAD));
+            app.replace_inbound_secret(secret, self.service.core.now().plus(AHEAD));
         }
         Ok(())
     }

@@ -18,8 +18,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::outage_watch::{Rule, Watch};
 use crate::config::{Accounting, Config, keys};
+use crate::core::clock;
 use crate::core::clock::Jump;
-use crate::core::{Service, clock};
 use crate::daemon::reload::{Given, Reloader};
 use crate::daemon::{Overrides, Site, StartError, dictionary, failed, logging, open, reload};
 use crate::notify;
@@ -28,6 +28,7 @@ use crate::secret::SecretString;
 use crate::server::http::App;
 use crate::server::tls::Tls;
 use crate::server::{Info, http, radius};
+use crate::service::Service;
 use crate::store::By;
 use crate::time::{Clock as _, SystemClock};
 
@@ -42,15 +43,17 @@ pub async fn serve(
     let service = open(&site).await?;
     refuse_to_start(&service)?;
     // Before anything is on record with the present time.
-    say_jump(service.watch_clock_at_start());
+    say_jump(service.core.watch_clock_at_start());
     let has = |given: &Option<Vec<_>>| given.is_some();
     let by_option = [&overrides.radius, &overrides.accounting, &overrides.http].map(has);
     let listeners = bind(&site, overrides).await?;
     let info = listeners.info(&site);
     let given = given(by_option, &info);
     let tls = listeners.tls.as_deref();
-    service.set_other_files(reload::other_files(site.sha256, tls));
-    if let Err(error) = service.record_start().await {
+    service
+        .admin
+        .set_other_files(reload::other_files(site.sha256, tls));
+    if let Err(error) = service.admin.record_start().await {
         tracing::error!(%error, "which files are in force is not on record");
     }
 
@@ -67,7 +70,7 @@ pub async fn serve(
     let counters = Arc::clone(&pipeline);
     let inbound = inbound_secret(&site.config);
     let inbound = inbound.map_err(|what| failed(what, "write a long random text into the file"))?;
-    app.replace_inbound_secret(inbound, service.now().plus(http::AHEAD));
+    app.replace_inbound_secret(inbound, service.core.now().plus(http::AHEAD));
     app.add_metrics(Box::new(move |out| counters.write_prometheus(out)));
     app.add_metrics(Box::new(logging::write_metrics));
     let store = site.config.store.dir.clone();
@@ -109,7 +112,7 @@ pub async fn serve(
 
     signals
         .until_stopped(|| {
-            let before = service.policies();
+            let before = service.core.policies();
             let done = reloader.reload();
             reload::log(&done);
             tokio::spawn(record_reload(Arc::clone(&service), before, done.refused()));
@@ -138,7 +141,7 @@ fn start_loops(
 ) {
     let parts = || (Arc::clone(service), shutdown.clone());
     let start = |name: &str, work: Pin<Box<dyn Future<Output = ()> + Send>>| {
-        tasks.spawn(service.vitals().keep(name, work));
+        tasks.spawn(service.core.vitals().keep(name, work));
     };
     let (daemon, end) = parts();
     start(
@@ -157,7 +160,8 @@ fn start_loops(
         Box::pin(note_refusals(daemon, end)),
     );
     let (daemon, end) = parts();
-    start("notices to users", Box::pin(notify::run(daemon, end)));
+    let (core, gauges) = (Arc::clone(&daemon.core), Arc::clone(&daemon.notices));
+    start("notices to users", Box::pin(notify::run(core, gauges, end)));
     let (daemon, end) = parts();
     start("watch over the clock", Box::pin(watch_clock(daemon, end)));
     let (daemon, end) = parts();
@@ -353,7 +357,7 @@ fn cannot_bind(what: &str, address: &str, option: &str, error: &io::Error) -> St
 
 /// What would make the daemon answer wrongly or not at all is said before it listens.
 fn refuse_to_start(service: &Service) -> Result<(), StartError> {
-    if let Some(fault) = service.store().health().fault {
+    if let Some(fault) = service.core.store().health().fault {
         return Err(failed(
             format!("the store is damaged: {fault}"),
             "`oncegate store verify --repair` makes main.redb anew from the journal, and closes codes that may have \
@@ -361,8 +365,8 @@ fn refuse_to_start(service: &Service) -> Result<(), StartError> {
              says where), restore the directory from a backup",
         ));
     }
-    let policies = service.policies();
-    for client in service.clients().all().iter() {
+    let policies = service.core.policies();
+    for client in service.core.clients().all().iter() {
         crate::core::policy_of(client, &policies).map_err(|error| {
             failed(
                 error.to_string(),
@@ -381,7 +385,7 @@ async fn forget_sources(service: Arc<Service>, shutdown: CancellationToken) {
         .await
         .is_some()
     {
-        if let Err(error) = service.forget_sources(FORGET_AFTER).await {
+        if let Err(error) = service.admin.forget_sources(FORGET_AFTER).await {
             tracing::warn!(%error, "old failure counters of addresses stay");
         }
     }
@@ -390,7 +394,7 @@ async fn forget_sources(service: Arc<Service>, shutdown: CancellationToken) {
 /// Removes sessions from the list that no NAS has reported for so long.
 async fn forget_sessions(service: Arc<Service>, keep: Duration, shutdown: CancellationToken) {
     loop {
-        if let Err(error) = service.forget_sessions(keep).await {
+        if let Err(error) = service.login.forget_sessions(keep).await {
             tracing::warn!(%error, "old sessions stay listed");
         }
         let pause = tokio::time::sleep(FORGET_EVERY);
@@ -402,7 +406,9 @@ async fn forget_sessions(service: Arc<Service>, keep: Duration, shutdown: Cancel
 
 /// Counts the users who are locked, beside the first requests.
 async fn count_locked(service: Arc<Service>, shutdown: CancellationToken) {
-    let counted = shutdown.run_until_cancelled(service.count_locked()).await;
+    let counted = shutdown
+        .run_until_cancelled(service.core.count_locked())
+        .await;
     if let Some(Err(error)) = counted {
         tracing::warn!(%error, "the metric oncegate_users_locked begins at 0");
     }
@@ -440,7 +446,7 @@ async fn note_refusals(service: Arc<Service>, shutdown: CancellationToken) {
     loop {
         let pause = tokio::time::sleep(NOTE_EVERY);
         let ends = shutdown.run_until_cancelled(pause).await.is_none();
-        if let Err(error) = service.note_refusals(ends).await {
+        if let Err(error) = service.login.note_refusals(ends).await {
             tracing::warn!(%error, "refused enrolments are not put on record");
         }
         if ends {
@@ -453,7 +459,7 @@ async fn note_refusals(service: Arc<Service>, shutdown: CancellationToken) {
 async fn watch_clock(service: Arc<Service>, shutdown: CancellationToken) {
     let started = tokio::time::Instant::now();
     loop {
-        say_jump(service.watch_clock(started.elapsed()));
+        say_jump(service.core.watch_clock(started.elapsed()));
         let pause = tokio::time::sleep(clock::LOOK);
         if shutdown.run_until_cancelled(pause).await.is_none() {
             return;
@@ -472,7 +478,7 @@ fn say_jump(jump: Option<Jump>) {
 /// nothing from their time on; this is what lists and notifications go by.
 async fn expire_tokens(service: Arc<Service>, shutdown: CancellationToken) {
     loop {
-        if let Err(error) = service.expire_tokens().await {
+        if let Err(error) = service.admin.expire_tokens().await {
             tracing::warn!(%error, "expired tokens are not put on record");
         }
         let pause = tokio::time::sleep(EXPIRE_EVERY);
@@ -492,7 +498,7 @@ async fn prune_audit(service: Arc<Service>, keep: Duration, shutdown: Cancellati
         .is_some()
     {
         pause = PRUNE_EVERY;
-        match service.prune_audit_older(keep).await {
+        match service.admin.prune_audit_older(keep).await {
             Ok(true) => tracing::info!("old audit segments were removed (audit.keep)"),
             Ok(false) => {}
             Err(error) => tracing::warn!(%error, "old audit segments stay"),
@@ -506,7 +512,7 @@ async fn watch_outage(
     configured: crate::config::Outage,
     shutdown: CancellationToken,
 ) {
-    let mut records = service.store().subscribe();
+    let mut records = service.core.store().subscribe();
     let mut watch = Watch::new(Rule {
         users: configured.users,
         window: configured.window,
@@ -515,7 +521,7 @@ async fn watch_outage(
     while let Some(heard) = shutdown.run_until_cancelled(records.recv()).await {
         match heard {
             Ok(record) => {
-                if let Err(error) = service.watch_outage(&mut watch, &record).await {
+                if let Err(error) = service.admin.watch_outage(&mut watch, &record).await {
                     tracing::error!(%error, "no outage could be declared");
                 }
             }
@@ -534,10 +540,10 @@ pub(super) fn inbound_secret(config: &Config) -> Result<Option<SecretString>, St
 
 /// Puts on record what a reload by signal changed and refused: the sender of a signal is not known.
 async fn record_reload(service: Arc<Service>, before: Arc<Policies>, refused: Option<String>) {
-    let recorded = match service.arrival() {
+    let recorded = match service.core.arrival() {
         Ok((request, at)) => {
             let by = By::daemon((request, at));
-            service.record_reload(&before, refused, by).await
+            service.admin.record_reload(&before, refused, by).await
         }
         Err(error) => Err(error.into()),
     };

@@ -13,10 +13,12 @@
 //! and travellers are those of today. What cannot be known is said to be unknown.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::admin::AdminError;
-use crate::core::{Service, ServiceError, policy_of};
+use crate::core::{Core, CoreError, policy_of};
 use crate::explain::rules::Reading;
+use crate::login::Login;
 use crate::login::assess::{Case, slots, success};
 use crate::login::challenge::Factors;
 use crate::login::{Presented, Request, attributes, facts};
@@ -71,20 +73,33 @@ pub struct Foresight {
     pub next: Vec<Step>,
 }
 
-impl Service {
+/// Explains decisions.
+pub struct Explain {
+    core: Arc<Core>,
+    login: Arc<Login>,
+}
+
+impl Explain {
+    pub(crate) const fn new(core: Arc<Core>, login: Arc<Login>) -> Self {
+        Self { core, login }
+    }
+
     /// What would happen.
     pub async fn foresee(&self, supposed: Supposed<'_>) -> Result<Foresight, AdminError> {
         let client = match supposed.client {
             LOCAL => absent(LOCAL, None),
-            name => self.client(name)?,
+            name => self
+                .core
+                .client(name)
+                .ok_or(AdminError::NotFound("client"))?,
         };
         let (channel, rounds) = speaks(&client);
         let usual = match channel {
             Channel::Radius => "pap",
             Channel::Http | Channel::Admin | Channel::Device | Channel::Inbound => "http",
         };
-        let (id, now) = self.arrival()?;
-        let policies = self.policies();
+        let (id, now) = self.core.arrival()?;
+        let policies = self.core.policies();
         let policy = policy_of(&client, &policies)?;
         let request = Request {
             at: supposed.at.unwrap_or(now),
@@ -109,7 +124,7 @@ impl Service {
     }
 
     /// Why it was decided so: every record of this request, the oldest first. None: not found.
-    pub async fn explain(&self, id: RequestId) -> Result<Vec<Story>, ServiceError> {
+    pub async fn explain(&self, id: RequestId) -> Result<Vec<Story>, CoreError> {
         let mut stories = Vec::new();
         for record in self.records_of(id).await? {
             stories.push(self.story(record).await?);
@@ -118,7 +133,7 @@ impl Service {
     }
 
     #[allow(clippy::too_many_lines)] // one thing after the other, as a login goes
-    async fn situation(&self, frame: Frame<'_>) -> Result<Situation, ServiceError> {
+    async fn situation(&self, frame: Frame<'_>) -> Result<Situation, CoreError> {
         let Frame {
             request,
             policy,
@@ -127,11 +142,11 @@ impl Service {
         } = frame;
         let key = request.client.key(request.user).ok();
         let view = match &key {
-            Some(key) => self.store.view(key).await?,
+            Some(key) => self.core.store.view(key).await?,
             None => None,
         };
         let credentials = match &view {
-            Some(view) => self.store.credentials(&view.user.key).await?,
+            Some(view) => self.core.store.credentials(&view.user.key).await?,
             None => Credentials::default(),
         };
         let mut situation = Situation {
@@ -163,13 +178,13 @@ impl Service {
             notes: Vec::new(),
         };
         if let (Some(key), None) = (&key, &view) {
-            let others = self.store.namesakes(key).await?;
+            let others = self.core.store.namesakes(key).await?;
             situation.namesakes = others.iter().map(ToString::to_string).collect();
         }
         let Some(policy) = policy else {
             return Ok(situation);
         };
-        // In the order of `Service::evaluate`.
+        // In the order of `crate::login::Login::evaluate`.
         let realm = request.client.realm.as_ref();
         if let (Some(key), Some(realm)) = (&key, realm)
             && realm != key.realm()
@@ -209,7 +224,7 @@ impl Service {
         let mut refused = situation.refused.or(refused);
         match rule {
             Some(rule) => {
-                let outage = self.relief(rule, frame.request.at).await?;
+                let outage = self.login.relief(rule, frame.request.at).await?;
                 let found = self.asked(
                     frame,
                     policy,
@@ -254,7 +269,9 @@ impl Service {
             at: frame.request.at,
             least: 0,
         };
-        let demand = self.demand(case, view, Factors::default(), credentials, outage);
+        let demand = self
+            .login
+            .demand(case, view, Factors::default(), credentials, outage);
         let tokens = slots(case, view, credentials, &demand);
         let slots = tokens.iter().flatten();
         let counting = slots.flat_map(|slot| slot.tokens.iter());
@@ -262,7 +279,7 @@ impl Service {
         let refused = tokens.as_ref().err().copied();
         let (factors, locks_at) = (&demand.factors, frame.locks_at);
         situation.tokens = demand::tokens(view, policy, factors, &counted, refused, locks_at);
-        let asks = |text| self.prompt(view.user.language, text);
+        let asks = |text| self.login.prompt(view.user.language, text);
         let shown = demand::asked(case, &demand, credentials, &situation.tokens, &asks);
         situation.asked = Some(shown);
         let token = counted.first().map(|serial| serial.as_str());
@@ -281,13 +298,13 @@ impl Service {
         frame: Frame<'_>,
         policy: &Policy,
         reason: Reason,
-    ) -> Result<Reason, ServiceError> {
+    ) -> Result<Reason, CoreError> {
         let source = frame.request.source.map(Source::from);
         let Some(source) = source.filter(|_| reason.is_guess()) else {
             return Ok(reason);
         };
         let limited = policy.lockout.source_lock_after > 0;
-        let state = self.store.source(source).await?;
+        let state = self.core.store.source(source).await?;
         let blocked = limited && state.throttle.check(frame.locks_at).is_err();
         Ok(if blocked {
             Reason::SourceBlocked
@@ -296,14 +313,14 @@ impl Service {
         })
     }
 
-    async fn counted(&self, case: Case<'_, '_>, view: &View) -> Result<Counters, ServiceError> {
+    async fn counted(&self, case: Case<'_, '_>, view: &View) -> Result<Counters, CoreError> {
         let lockout = case.policy.lockout;
         let source = case.request.source.map(Source::from);
         let mut known = view.state.known.iter();
         let known = known.find(|known| Some(known.source) == source);
         let limited = source.filter(|_| lockout.source_lock_after > 0);
         let throttle = match limited {
-            Some(source) => Some((source, self.store.source(source).await?.throttle)),
+            Some(source) => Some((source, self.core.store.source(source).await?.throttle)),
             None => None,
         };
         Ok(Counters {
@@ -314,7 +331,7 @@ impl Service {
             },
             known: known.map(|known| known.throttle),
             source: throttle,
-            blocked: self.unblocked(case, view).await?.err(),
+            blocked: self.login.unblocked(case, view).await?.err(),
             lock_after: lockout.lock_after,
             hard_lock_after: lockout.hard_lock_after,
         })

@@ -1,6 +1,7 @@
 //! Why it was decided so: a record of the audit against the records as they are now.
 
-use crate::core::{Service, ServiceError};
+use crate::core::CoreError;
+use crate::explain::Explain;
 use crate::explain::rules::Reading;
 use crate::explain::{Frame, Situation, Step, absent, next, question, rules, speaks};
 use crate::login::Request;
@@ -65,29 +66,29 @@ pub struct TokenThen {
     pub now: Option<(Token, TokenState)>,
 }
 
-impl Service {
+impl Explain {
     /// The records of a request, the oldest first.
-    pub(super) async fn records_of(&self, id: RequestId) -> Result<Vec<AuditRecord>, ServiceError> {
+    pub(super) async fn records_of(&self, id: RequestId) -> Result<Vec<AuditRecord>, CoreError> {
         let query = AuditQuery {
             request: Some(id),
             since: Some(before(id.at(), SLACK)),
             limit: RECORDS,
             ..AuditQuery::default()
         };
-        let mut records = self.store.audit(query.clone()).await?;
+        let mut records = self.core.store.audit(query.clone()).await?;
         if records.is_empty() {
             // Where a clock ran ahead for a while, times are not in the order of the records.
             let all = AuditQuery {
                 since: None,
                 ..query
             };
-            records = self.store.audit(all).await?;
+            records = self.core.store.audit(all).await?;
         }
         records.reverse();
         Ok(records)
     }
 
-    pub(super) async fn story(&self, record: AuditRecord) -> Result<Story, ServiceError> {
+    pub(super) async fn story(&self, record: AuditRecord) -> Result<Story, CoreError> {
         let (sentence, past) = match &record.event {
             Event::Change(event) => (changed(event), None),
             Event::Decision(event) => {
@@ -102,18 +103,14 @@ impl Service {
         })
     }
 
-    async fn past(
-        &self,
-        record: &AuditRecord,
-        event: &DecisionEvent,
-    ) -> Result<Past, ServiceError> {
-        let now = self.now();
-        let policies = self.policies();
+    async fn past(&self, record: &AuditRecord, event: &DecisionEvent) -> Result<Past, CoreError> {
+        let now = self.core.now();
+        let policies = self.core.policies();
         let mut notes = Vec::new();
         let login = event.purpose == Purpose::Login;
-        let (client, known) = match self.client(&event.client) {
-            Ok(client) => (client, true),
-            Err(_) => (absent(&event.client, None), &*event.client == LOCAL),
+        let (client, known) = match self.core.client(&event.client) {
+            Some(client) => (client, true),
+            None => (absent(&event.client, None), &*event.client == LOCAL),
         };
         if login && !known {
             notes.push(format!("There is no client {} any more.", event.client));
@@ -186,11 +183,11 @@ impl Service {
         event: &DecisionEvent,
         policy: Option<&Policy>,
         before: &[AuditRecord],
-    ) -> Result<Option<TokenThen>, ServiceError> {
+    ) -> Result<Option<TokenThen>, CoreError> {
         let Some(serial) = &event.serial else {
             return Ok(None);
         };
-        let now = self.store.token(serial).await?;
+        let now = self.core.store.token(serial).await?;
         let timed = now.as_ref().filter(|(token, _)| token.kind != Kind::Hotp);
         let span = |first: u64, last: u64, period: Period| {
             let period = u64::from(period.as_secs());
@@ -245,7 +242,7 @@ impl Service {
         &self,
         record: &AuditRecord,
         event: &DecisionEvent,
-    ) -> Result<Vec<AuditRecord>, ServiceError> {
+    ) -> Result<Vec<AuditRecord>, CoreError> {
         let query = AuditQuery {
             before: Some(record.seq),
             since: Some(before(record.at, LOOK_BACK)),
@@ -253,7 +250,7 @@ impl Service {
             limit: HISTORY,
             ..AuditQuery::default()
         };
-        let records = self.store.audit(query).await?.into_iter();
+        let records = self.core.store.audit(query).await?.into_iter();
         let decision = |record: &AuditRecord| matches!(record.event, Event::Decision(_));
         Ok(records.filter(decision).collect())
     }
@@ -263,14 +260,14 @@ impl Service {
         &self,
         record: &AuditRecord,
         event: &DecisionEvent,
-    ) -> Result<Vec<AuditRecord>, ServiceError> {
+    ) -> Result<Vec<AuditRecord>, CoreError> {
         let query = AuditQuery {
             since: Some(record.at),
             user: Some(event.user.clone()),
             limit: HISTORY,
             ..AuditQuery::default()
         };
-        let records = self.store.audit(query).await?.into_iter();
+        let records = self.core.store.audit(query).await?.into_iter();
         let later =
             |later: &AuditRecord| later.seq > record.seq && matches!(later.event, Event::Change(_));
         let mut records: Vec<_> = records.filter(later).take(SHOWN).collect();

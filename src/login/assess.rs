@@ -8,7 +8,8 @@
 
 use std::borrow::Cow;
 
-use crate::core::{Service, ServiceError};
+use crate::core::CoreError;
+use crate::login::Login;
 use crate::login::candidates::{Slot, is_other};
 use crate::login::challenge::{Factors, Opened, Stage, Ticket};
 use crate::login::hashing::Place;
@@ -179,14 +180,14 @@ fn sends(rule: &Rule, round: &Round<'_>, slots: &[Slot<'_>], opens: bool) -> Opt
 /// A box read another way: the round, what the user knows of it, the codes compared.
 type Reread<'a> = (Round<'a>, Vec<(Knowledge, bool)>, Option<Vec<Comparison>>);
 
-impl Service {
+impl Login {
     pub(crate) async fn evaluate<'p>(
         &self,
         request: &Request<'_>,
         policy: &'p Policy,
         key: Option<&UserKey>,
         (at, place): (UnixTime, Option<&Place>),
-    ) -> Result<Evaluated<'p>, ServiceError> {
+    ) -> Result<Evaluated<'p>, CoreError> {
         if !TAKEN.contains(&request.method) {
             return Ok(Evaluated::Refused {
                 reason: Reason::MethodNotAllowed,
@@ -214,7 +215,7 @@ impl Service {
             return Ok(Reason::OtherRealm.into());
         }
         let view = match key {
-            Some(key) => self.store.view(key).await?,
+            Some(key) => self.core.store.view(key).await?,
             None => None,
         };
         let missed = |reason: Reason| {
@@ -285,7 +286,7 @@ impl Service {
         view: View,
         opened: Option<Opened>,
         place: Option<&Place>,
-    ) -> Result<Result<(Compared, Box<Evaluation<'p>>), Refusal>, ServiceError> {
+    ) -> Result<Result<(Compared, Box<Evaluation<'p>>), Refusal>, CoreError> {
         let credentials = self.bound_to(case.rule, &view).await?;
         let passed = opened.map(|opened| opened.inside.passed);
         let passed = passed.unwrap_or_default();
@@ -398,7 +399,7 @@ impl Service {
         round: &Round<'_>,
         outdated: &mut Vec<(Knowledge, SecretString)>,
         place: Option<&Place>,
-    ) -> Result<Result<Vec<(Knowledge, bool)>, Reason>, ServiceError> {
+    ) -> Result<Result<Vec<(Knowledge, bool)>, Reason>, CoreError> {
         let mut knowledge = Vec::new();
         for which in round.asked.iter().copied().filter_map(knowledge_of) {
             // Whoever is blocked gets no hashing done; the store would not look at it either.
@@ -424,9 +425,9 @@ impl Service {
         &self,
         rule: &Rule,
         view: &View,
-    ) -> Result<Credentials, ServiceError> {
+    ) -> Result<Credentials, CoreError> {
         if rule.require.iter().any(|factor| factor.is_knowledge()) {
-            Ok(self.store.credentials(&view.user.key).await?)
+            Ok(self.core.store.credentials(&view.user.key).await?)
         } else {
             Ok(Credentials::default())
         }
@@ -508,11 +509,11 @@ impl Service {
         &self,
         rule: &Rule,
         at: UnixTime,
-    ) -> Result<Option<Waiver>, ServiceError> {
+    ) -> Result<Option<Waiver>, CoreError> {
         if rule.outage.is_none() {
             return Ok(None);
         }
-        let declared = self.store.outage().await?;
+        let declared = self.core.store.outage().await?;
         Ok(declared.filter(|outage| outage.holds(at)))
     }
 
@@ -521,7 +522,7 @@ impl Service {
         &self,
         case: Case<'_, '_>,
         view: &View,
-    ) -> Result<Result<(), Reason>, ServiceError> {
+    ) -> Result<Result<(), Reason>, CoreError> {
         let (lockout, at) = (&case.policy.lockout, case.at);
         let source = case.request.source.map(Source::from);
         if let Err(blocked) = view.state.check(source, lockout, at) {
@@ -541,10 +542,17 @@ impl Service {
         policy: &Policy,
         source: Option<Source>,
         at: UnixTime,
-    ) -> Result<bool, ServiceError> {
+    ) -> Result<bool, CoreError> {
         let limited = policy.lockout.source_lock_after > 0;
         match source.filter(|_| limited) {
-            Some(source) => Ok(self.store.source(source).await?.throttle.check(at).is_err()),
+            Some(source) => Ok(self
+                .core
+                .store
+                .source(source)
+                .await?
+                .throttle
+                .check(at)
+                .is_err()),
             None => Ok(false),
         }
     }
@@ -558,7 +566,7 @@ impl Service {
         (round, remaining, answers): (&Round<'a>, &'a [Factor], bool),
         (slot, place): (Option<&Slot<'_>>, Option<&Place>),
         outdated: &mut Vec<(Knowledge, SecretString)>,
-    ) -> Result<Option<Reread<'a>>, ServiceError> {
+    ) -> Result<Option<Reread<'a>>, CoreError> {
         if let Some(other) = round.otherwise(remaining)
             && let Ok(compared) = case.codes(&other, slot, None)
         {
@@ -581,7 +589,7 @@ impl Service {
         request: &Request<'_>,
         rule: &Rule,
         (place, blocked): (Option<&Place>, bool),
-    ) -> Result<(), ServiceError> {
+    ) -> Result<(), CoreError> {
         let Presented::Passcode(text) = request.presented else {
             return Ok(());
         };
@@ -606,7 +614,7 @@ impl Service {
         rule: Option<&'p Rule>,
         refusal: Refusal,
         place: Option<&Place>,
-    ) -> Result<Evaluated<'p>, ServiceError> {
+    ) -> Result<Evaluated<'p>, CoreError> {
         let Refusal {
             reason,
             waived,

@@ -9,7 +9,8 @@
 use std::time::Duration;
 
 use crate::core::issue::{Form, Made, Wanted, note};
-use crate::core::{Service, ServiceError, policy_of, shorten};
+use crate::core::{CoreError, policy_of, shorten};
+use crate::login::Login;
 use crate::login::assess::Case;
 use crate::login::candidates::Slot;
 use crate::login::challenge::{Factors, Stage, Ticket};
@@ -64,7 +65,7 @@ enum Refused {
     Other(&'static str),
 }
 
-impl Service {
+impl Login {
     /// Begins a round. `inbound`: the person sends the digits that are shown to us, instead of typing
     /// what we sent. What is presented in `request` is not looked at.
     pub async fn begin(
@@ -72,14 +73,14 @@ impl Service {
         request: &Request<'_>,
         factor: Factor,
         inbound: bool,
-    ) -> Result<Begun, ServiceError> {
-        let policies = self.policies.load_full();
+    ) -> Result<Begun, CoreError> {
+        let policies = self.core.policies.load_full();
         let policy = policy_of(request.client, &policies)?;
-        let at = self.window_time(request.at)?;
+        let at = self.core.window_time(request.at)?;
         let key = request.client.key(request.user).ok();
         let way = if inbound { Way::Inbound } else { Way::Code };
         let view = match &key {
-            Some(key) => self.store.view(key).await?,
+            Some(key) => self.core.store.view(key).await?,
             None => None,
         };
         let made = match &view {
@@ -126,9 +127,9 @@ impl Service {
         decoy.id = self.ticketed(request, &decoy.id, &ticket)?;
         decoy.expires_in = expires_in;
         if factor != Factor::Card {
-            decoy.prompt = self.prompt(self.language(), asks(factor, way)).into();
+            decoy.prompt = self.prompt(self.core.language(), asks(factor, way)).into();
         }
-        let display = inbound.then(|| self.digits(DIGITS)).transpose()?;
+        let display = inbound.then(|| self.core.digits(DIGITS)).transpose()?;
         Ok(Begun {
             challenge: decoy,
             display,
@@ -146,18 +147,18 @@ impl Service {
         };
         let key = request.client.key(request.user);
         let shown = key.map_or_else(|_| shorten(request.user), |key| key.to_string());
-        let store = self.store.as_ref();
+        let store = self.core.store.as_ref();
         note(store, by, "code_refuse", shown.clone(), Some(shown), detail).await;
     }
 
     /// How a round of this client stands; `None`: it began none with this id.
-    pub async fn standing(&self, client: &str, id: &str) -> Result<Option<Standing>, ServiceError> {
+    pub async fn standing(&self, client: &str, id: &str) -> Result<Option<Standing>, CoreError> {
         let Some(ticket) = challenge::open_ticket(&self.challenge_key, client, id) else {
             return Ok(None);
         };
-        let at = self.window_time(self.now())?;
+        let at = self.core.window_time(self.core.now())?;
         let found = match ticket.serial.parse() {
-            Ok(serial) => self.store.token(&serial).await?,
+            Ok(serial) => self.core.store.token(&serial).await?,
             Err(_) => None,
         };
         let right = found.is_some_and(|(_, state)| {
@@ -186,7 +187,7 @@ impl Service {
         factor: Factor,
         way: Way,
         at: UnixTime,
-    ) -> Result<Result<(&'p Rule, String, Made), Refused>, ServiceError> {
+    ) -> Result<Result<(&'p Rule, String, Made), Refused>, CoreError> {
         let login = |reason| Ok(Err(Refused::Login(reason)));
         if view.user.disabled {
             return login(Reason::UserDisabled);
@@ -252,7 +253,7 @@ impl Service {
         found: (&Token, &TokenState),
         way: Way,
         at: UnixTime,
-    ) -> Result<Result<Made, Refused>, ServiceError> {
+    ) -> Result<Result<Made, Refused>, CoreError> {
         let kind = found.0.kind;
         let wanted = Wanted {
             request: request.id,
@@ -273,9 +274,11 @@ impl Service {
         // Who is to text us needs no message; who is to key in digits is called.
         let quiet = kind == Kind::Card || (way == Way::Inbound && kind == Kind::Sms);
         let made = if quiet {
-            self.make_code(found, wanted).await?
+            self.core.make_code(found, wanted).await?
         } else {
-            self.send_code(found, view.user.language, wanted).await?
+            self.core
+                .send_code(found, view.user.language, wanted)
+                .await?
         };
         // What was sent a moment ago is still good, and is what is asked for.
         let live = found.1.issued.filter(|live| {
@@ -297,7 +300,7 @@ impl Service {
         rule: &Rule,
         view: Option<&View>,
         at: UnixTime,
-    ) -> Result<String, ServiceError> {
+    ) -> Result<String, CoreError> {
         let case = Case {
             request,
             policy,
@@ -305,12 +308,12 @@ impl Service {
             at,
             least: 0,
         };
-        let view = view.ok_or(ServiceError::Contended)?;
+        let view = view.ok_or(CoreError::Contended)?;
         let credentials = self.bound_to(rule, view).await?;
         let standing = (Factors::default(), Stage::Application);
-        let nonce = random(self.entropy.as_ref())?;
+        let nonce = random(self.core.entropy.as_ref())?;
         let id = case.sealed(&self.challenge_key, view, &credentials, standing, nonce);
-        id.ok_or(ServiceError::Contended)
+        id.ok_or(CoreError::Contended)
     }
 
     #[allow(clippy::too_many_arguments)] // what an answer is put together from
@@ -323,7 +326,7 @@ impl Service {
         id: &str,
         serial: &str,
         made: &Made,
-    ) -> Result<Begun, ServiceError> {
+    ) -> Result<Begun, CoreError> {
         let expires_in = life(policy, factor, way);
         let ticket = Ticket {
             user: request.user.chars().take(64).collect(),
@@ -332,8 +335,8 @@ impl Service {
             expires: request.at.plus(expires_in),
         };
         let prompt = match made.issued.pair {
-            Some(pair) => self.cells(self.language(), pair),
-            None => self.prompt(self.language(), asks(factor, way)),
+            Some(pair) => self.cells(self.core.language(), pair),
+            None => self.prompt(self.core.language(), asks(factor, way)),
         };
         Ok(Begun {
             challenge: Challenged {
@@ -352,11 +355,11 @@ impl Service {
         request: &Request<'_>,
         id: &str,
         ticket: &Ticket,
-    ) -> Result<String, ServiceError> {
-        let nonce = random(self.entropy.as_ref())?;
+    ) -> Result<String, CoreError> {
+        let nonce = random(self.core.entropy.as_ref())?;
         let client = &request.client.name;
         let text = challenge::with_ticket(&self.challenge_key, client, id, ticket, nonce);
-        text.ok_or(ServiceError::Contended)
+        text.ok_or(CoreError::Contended)
     }
 }
 

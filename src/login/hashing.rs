@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::core::ServiceError;
+use crate::core::CoreError;
 use crate::credential::{Cost, Hash, Scratch, Text, spend};
 use crate::secret::{Key256, SecretString};
 
@@ -77,20 +77,20 @@ impl Hasher {
     }
 
     /// A place in the queue, or none at all. `answering`: for the answer to a challenge.
-    pub(crate) fn place(&self, answering: bool) -> Result<Place, ServiceError> {
+    pub(crate) fn place(&self, answering: bool) -> Result<Place, CoreError> {
         let [first, further] = &self.admitted;
         let queue = if answering { further } else { first };
         let permit = Arc::clone(queue).try_acquire_owned();
-        let permit = permit.map_err(|_| ServiceError::Busy)?;
+        let permit = permit.map_err(|_| CoreError::Busy)?;
         Ok(Place {
             _permit: Arc::new(permit),
         })
     }
 
     /// Waits as long as a computation would take, and computes nothing.
-    pub(crate) async fn wait(&self, _place: &Place) -> Result<(), ServiceError> {
+    pub(crate) async fn wait(&self, _place: &Place) -> Result<(), CoreError> {
         let turn = self.working.acquire().await;
-        drop(turn.map_err(|_| ServiceError::Busy)?);
+        drop(turn.map_err(|_| CoreError::Busy)?);
         let took = Duration::from_micros(self.took.load(Ordering::Relaxed));
         tokio::time::sleep(took).await;
         Ok(())
@@ -102,7 +102,7 @@ impl Hasher {
         place: &Place,
         text: SecretString,
         hash: Hash,
-    ) -> Result<bool, ServiceError> {
+    ) -> Result<bool, CoreError> {
         let (pepper, cost) = (Arc::clone(&self.pepper), self.settings.cost);
         self.run(place, move |scratch| {
             let right = hash.verify(&text, &pepper, scratch);
@@ -116,13 +116,13 @@ impl Hasher {
     }
 
     /// Spends the time of one comparison on nobody's hash, so that a miss costs what a hit costs.
-    pub(crate) async fn spend(&self, place: &Place) -> Result<(), ServiceError> {
+    pub(crate) async fn spend(&self, place: &Place) -> Result<(), CoreError> {
         let cost = self.settings.cost;
         self.run(place, move |scratch| spend(cost, scratch)).await
     }
 
     /// A new hash.
-    pub(crate) async fn hash(&self, text: Text, salt: [u8; 16]) -> Result<Hash, ServiceError> {
+    pub(crate) async fn hash(&self, text: Text, salt: [u8; 16]) -> Result<Hash, CoreError> {
         let (pepper, cost) = (Arc::clone(&self.pepper), self.settings.cost);
         self.run(&self.place(false)?, move |scratch| {
             Hash::new(&text, &pepper, salt, cost, scratch)
@@ -135,7 +135,7 @@ impl Hasher {
         &self,
         typed: SecretString,
         salt: [u8; 16],
-    ) -> Result<Option<Hash>, ServiceError> {
+    ) -> Result<Option<Hash>, CoreError> {
         let (pepper, cost) = (Arc::clone(&self.pepper), self.settings.cost);
         self.run(&self.place(false)?, move |scratch| {
             Hash::renew(&typed, &pepper, salt, cost, scratch)
@@ -152,12 +152,12 @@ impl Hasher {
         &self,
         place: &Place,
         work: impl FnOnce(&mut Scratch) -> T + Send + 'static,
-    ) -> Result<T, ServiceError> {
+    ) -> Result<T, CoreError> {
         let admitted = place.clone();
         let working = Arc::clone(&self.working)
             .acquire_owned()
             .await
-            .map_err(|_| ServiceError::Busy)?;
+            .map_err(|_| CoreError::Busy)?;
         // The places go with the work: a caller that hangs up does not make room for more.
         let (scratches, took) = (Arc::clone(&self.scratches), Arc::clone(&self.took));
         let task = tokio::task::spawn_blocking(move || {
@@ -171,7 +171,7 @@ impl Hasher {
             kept().push(scratch);
             done
         });
-        task.await.map_err(|_| ServiceError::Busy)
+        task.await.map_err(|_| CoreError::Busy)
     }
 }
 

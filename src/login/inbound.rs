@@ -14,7 +14,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::core::{Service, ServiceError, TRIES};
+use crate::core::issue::FREEZE_DIGITS;
+use crate::core::{CoreError, TRIES};
+use crate::login::Login;
 use crate::model::attempt::{Attempt, Compared, Comparison, DriftRule, Finding, Success};
 use crate::model::audit::{Channel, Purpose};
 use crate::model::id::RequestId;
@@ -23,10 +25,10 @@ use crate::model::kind::Kind;
 use crate::model::message::{Medium, address, mask};
 use crate::model::reason::{Decision, Reason};
 use crate::model::token::{LifeCycle, Token, TokenState};
+use crate::otp::Matches;
 use crate::otp::issued::Mark;
-use crate::otp::{Matches, issued};
-use crate::secret::{OtpKey, SecretBytes, SecretString};
-use crate::store::{By, Change, KeyPurpose, Outcome, StoreError};
+use crate::secret::SecretString;
+use crate::store::{By, Change, Outcome, StoreError};
 use crate::time::UnixTime;
 
 /// What a gateway brought.
@@ -55,26 +57,26 @@ pub enum Effect {
     Frozen(usize),
 }
 
-impl Service {
+impl Login {
     /// Takes what a gateway brought.
-    pub async fn inbound(&self, inbound: &Inbound<'_>) -> Result<Effect, ServiceError> {
+    pub async fn inbound(&self, inbound: &Inbound<'_>) -> Result<Effect, CoreError> {
         let began = Instant::now();
         let taken = self.effect(inbound).await;
         let outcome = taken.as_ref().ok().map(|effect| match effect {
             Effect::Answer(reason) => reason.decision(),
             Effect::Frozen(_) => Decision::Accept,
         });
-        self.latencies.took(Channel::Inbound, outcome, began);
+        self.core.latencies.took(Channel::Inbound, outcome, began);
         taken
     }
 
-    async fn effect(&self, inbound: &Inbound<'_>) -> Result<Effect, ServiceError> {
-        let at = self.window_time(inbound.at)?;
+    async fn effect(&self, inbound: &Inbound<'_>) -> Result<Effect, CoreError> {
+        let at = self.core.window_time(inbound.at)?;
         // A gateway may leave out the sign in front of the country.
         let with_sign = format!("+{}", inbound.from.trim().trim_start_matches('+'));
         let from = address(inbound.medium, &with_sign, None).ok();
         let tokens = match &from {
-            Some(from) => self.store.tokens_at(from).await?,
+            Some(from) => self.core.store.tokens_at(from).await?,
             None => Vec::new(),
         };
         let kind = match inbound.medium {
@@ -106,35 +108,25 @@ impl Service {
         Ok(Effect::Answer(reason))
     }
 
-    /// The word by which the person who hears of a token that is not theirs freezes it.
-    pub fn freeze_word(&self, target: &str) -> SecretString {
-        let key = self.store.key(KeyPurpose::Challenge);
-        let key = OtpKey::new(SecretBytes::from(key.expose().as_slice()))
-            .expect("256 bits are enough for a key");
-        let mark = Mark::of(&key, "freeze", None, target).to_bytes();
-        let value = u128::from_be_bytes(mark) % 100_000_000;
-        issued::digits(u64::try_from(value).unwrap_or_default(), FREEZE)
-    }
-
     async fn freeze(
         &self,
         inbound: &Inbound<'_>,
         tokens: &[(Token, TokenState)],
         text: &str,
         at: UnixTime,
-    ) -> Result<Option<usize>, ServiceError> {
+    ) -> Result<Option<usize>, CoreError> {
         let word = text.rsplit(' ').next().unwrap_or_default();
-        if word.len() != FREEZE || !word.bytes().all(|octet| octet.is_ascii_digit()) {
+        if word.len() != FREEZE_DIGITS || !word.bytes().all(|octet| octet.is_ascii_digit()) {
             return Ok(None);
         }
         let word = SecretString::from(word);
         let mut frozen = None;
         for (sender, _) in tokens {
-            let Some(view) = self.store.view(&sender.user).await? else {
+            let Some(view) = self.core.store.view(&sender.user).await? else {
                 continue;
             };
             for (token, _) in &view.tokens {
-                if self.freeze_word(token.serial.as_str()) != word {
+                if self.core.freeze_word(token.serial.as_str()) != word {
                     continue;
                 }
                 let state = match token.state_at(at) {
@@ -159,10 +151,10 @@ impl Service {
                     expected: token.revision,
                     reason: Some(crate::store::FROZEN.to_owned()),
                 };
-                match self.store.change(change, by).await {
+                match self.core.store.change(change, by).await {
                     Ok(()) => frozen = Some(frozen.unwrap_or(0) + 1),
                     // Changed meanwhile: the gateway is told to try again.
-                    Err(StoreError::Conflict(_)) => return Err(ServiceError::Contended),
+                    Err(StoreError::Conflict(_)) => return Err(CoreError::Contended),
                     Err(error) => return Err(error.into()),
                 }
             }
@@ -176,9 +168,9 @@ impl Service {
         token: &Token,
         text: &str,
         at: UnixTime,
-    ) -> Result<Reason, ServiceError> {
+    ) -> Result<Reason, CoreError> {
         for _ in 0..TRIES {
-            let Some(view) = self.store.view(&token.user).await? else {
+            let Some(view) = self.core.store.view(&token.user).await? else {
                 break;
             };
             let found = view
@@ -212,25 +204,25 @@ impl Service {
                 answers: None,
             });
             let attempt = self.inbound_attempt(inbound, token.user.to_string(), finding, at);
-            if let Outcome::Settled(settlement) = self.store.attempt(attempt).await? {
-                self.locks.settled(Some(&token.user), &settlement, at);
-                self.counters.decided(Channel::Inbound, settlement.reason);
+            if let Outcome::Settled(settlement) = self.core.store.attempt(attempt).await? {
+                self.core.locks.settled(Some(&token.user), &settlement, at);
+                self.core
+                    .counters
+                    .decided(Channel::Inbound, settlement.reason);
                 return Ok(settlement.reason);
             }
         }
-        Err(ServiceError::Contended)
+        Err(CoreError::Contended)
     }
 
-    async fn unexpected(
-        &self,
-        inbound: &Inbound<'_>,
-        at: UnixTime,
-    ) -> Result<Reason, ServiceError> {
+    async fn unexpected(&self, inbound: &Inbound<'_>, at: UnixTime) -> Result<Reason, CoreError> {
         let sender = mask(inbound.medium, inbound.from);
         let finding = Finding::Refused(Reason::WrongSender);
         let attempt = self.inbound_attempt(inbound, sender, finding, at);
-        self.store.attempt(attempt).await?;
-        self.counters.decided(Channel::Inbound, Reason::WrongSender);
+        self.core.store.attempt(attempt).await?;
+        self.core
+            .counters
+            .decided(Channel::Inbound, Reason::WrongSender);
         Ok(Reason::WrongSender)
     }
 
@@ -241,7 +233,7 @@ impl Service {
         finding: Finding,
         at: UnixTime,
     ) -> Attempt {
-        let policies = self.policies.load();
+        let policies = self.core.policies.load();
         let lockout = policies.resolve(None).map(|policy| policy.lockout);
         Attempt {
             request: inbound.id,
@@ -274,7 +266,5 @@ fn is_answer(token: &Token, state: &TokenState, text: &str) -> bool {
 
 /// Digits that were shown.
 const DIGITS: usize = 2;
-/// Digits of the word that freezes a token.
-const FREEZE: usize = 8;
 /// Least time that an answer waits for its turn at the store.
 const PATIENCE: Duration = Duration::from_secs(2);

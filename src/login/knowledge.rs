@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::core::{Service, ServiceError};
+use crate::core::CoreError;
+use crate::login::Login;
 use crate::login::assess::Evaluation;
 use crate::login::hashing::Place;
 use crate::model::credential::{Credentials, Knowledge};
 use crate::secret::{SecretString, random};
 use crate::store::{By, Change};
 
-impl Service {
+impl Login {
     /// Whether this is what the user knows.
     pub(crate) async fn knows(
         &self,
@@ -17,7 +18,7 @@ impl Service {
         (which, text): (Knowledge, Option<&str>),
         outdated: &mut Vec<(Knowledge, SecretString)>,
         place: Option<&Place>,
-    ) -> Result<bool, ServiceError> {
+    ) -> Result<bool, CoreError> {
         let place = self.placed(place)?;
         let (Some(text), Some(verifier)) = (text, credentials.get(which)) else {
             self.hasher.spend(&place).await?;
@@ -39,7 +40,7 @@ impl Service {
         &self,
         place: Option<&Place>,
         blocked: bool,
-    ) -> Result<(), ServiceError> {
+    ) -> Result<(), CoreError> {
         let place = self.placed(place)?;
         if blocked {
             self.hasher.wait(&place).await
@@ -49,7 +50,7 @@ impl Service {
     }
 
     /// The place in the hashing queue that was taken, or one now.
-    fn placed(&self, place: Option<&Place>) -> Result<Place, ServiceError> {
+    fn placed(&self, place: Option<&Place>) -> Result<Place, CoreError> {
         match place {
             Some(place) => Ok(place.clone()),
             None => self.hasher.place(false),
@@ -59,16 +60,16 @@ impl Service {
     /// Makes outdated hashes anew, behind the answer. Another change in between wins.
     pub(crate) fn renew(&self, evaluation: &Evaluation<'_>) {
         if !evaluation.outdated.is_empty() {
-            self.tasks.spawn(self.renewal(evaluation));
+            self.core.tasks.spawn(self.renewal(evaluation));
         }
     }
 
     fn renewal(
         &self,
         evaluation: &Evaluation<'_>,
-    ) -> impl Future<Output = Result<(), ServiceError>> + Send + use<> {
-        let (store, hasher) = (Arc::clone(&self.store), Arc::clone(&self.hasher));
-        let (clock, entropy) = (Arc::clone(&self.clock), Arc::clone(&self.entropy));
+    ) -> impl Future<Output = Result<(), CoreError>> + Send + use<> {
+        let (store, hasher) = (Arc::clone(&self.core.store), Arc::clone(&self.hasher));
+        let (clock, entropy) = (Arc::clone(&self.core.clock), Arc::clone(&self.core.entropy));
         let mut credentials = evaluation.credentials.clone();
         let (outdated, key) = (
             evaluation.outdated.clone(),

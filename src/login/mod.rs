@@ -13,9 +13,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::core::{Service, ServiceError, TRIES, policy_of, shorten};
+use arc_swap::ArcSwap;
+
+use crate::core::{Core, CoreError, TRIES, policy_of, shorten};
 use crate::login::assess::{Evaluated, Evaluation};
+use crate::login::hashing::Hasher;
 use crate::login::prompt::asked_for;
+use crate::login::refusals::Refusals;
+use crate::login::travel::Travel;
 use crate::model::attempt::{Attempt, Finding, Note};
 use crate::model::audit::Purpose;
 use crate::model::client::Client;
@@ -24,7 +29,8 @@ use crate::model::reason::{Decision, Reason};
 use crate::model::user_key::UserKey;
 use crate::notice::Text;
 use crate::policy::{Factor, Facts, Policy, ReplyFacts, Rule, assurance};
-use crate::store::{Outcome as StoreOutcome, View};
+use crate::secret::Key256;
+use crate::store::{KeyPurpose, Outcome as StoreOutcome, View};
 use crate::time::UnixTime;
 
 pub(crate) mod assess;
@@ -50,11 +56,41 @@ pub use assess::MIN_ASSURANCE;
 pub use request::{Accepted, Carrier, Challenged, Decided, Fit, Outcome, Request};
 pub use round::Presented;
 
-impl Service {
+/// Decides logins, and what else is proven by a code.
+pub struct Login {
+    core: Arc<Core>,
+    pub(crate) hasher: Arc<Hasher>,
+    challenge_key: Key256,
+    class_key: Key256,
+    /// Held while the sessions of a NAS that restarted are ended: one NAS at a time, whatever they send.
+    restarts: tokio::sync::Mutex<()>,
+    pub(crate) travel: ArcSwap<Travel>,
+    refusals: Refusals,
+}
+
+impl Login {
+    pub(crate) fn new(core: Arc<Core>, hashing: hashing::Settings) -> Self {
+        let store = &core.store;
+        Self {
+            hasher: Arc::new(Hasher::new(hashing, store.key(KeyPurpose::Pepper))),
+            challenge_key: store.key(KeyPurpose::Challenge),
+            class_key: store.key(KeyPurpose::Class),
+            restarts: tokio::sync::Mutex::default(),
+            travel: ArcSwap::default(),
+            refusals: Refusals::default(),
+            core,
+        }
+    }
+
+    /// Replaces the tables of travellers and countries.
+    pub fn replace_travel(&self, travel: Travel) {
+        self.travel.store(Arc::new(travel));
+    }
+
     /// Decides. Durable when it answers `Ok`.
-    pub async fn authenticate(&self, request: &Request<'_>) -> Result<Decided, ServiceError> {
+    pub async fn authenticate(&self, request: &Request<'_>) -> Result<Decided, CoreError> {
         let began = Instant::now();
-        let policies = self.policies.load_full();
+        let policies = self.core.policies.load_full();
         let policy = policy_of(request.client, &policies)?;
         let mut room = Default::default();
         let request = &Request {
@@ -66,23 +102,19 @@ impl Service {
             .as_ref()
             .ok()
             .map(|decided| decided.outcome.decision());
-        self.latencies.took(request.channel, outcome, began);
+        self.core.latencies.took(request.channel, outcome, began);
         match &decided {
-            Ok(decided) => self.counters.decided(request.channel, decided.reason),
+            Ok(decided) => self.core.counters.decided(request.channel, decided.reason),
             Err(error) => {
-                self.counters.undecided(request.channel);
+                self.core.counters.undecided(request.channel);
                 tracing::warn!(id = %request.id, client = request.client.name, %error, "no decision");
             }
         }
         decided
     }
 
-    async fn decide(
-        &self,
-        request: &Request<'_>,
-        policy: &Policy,
-    ) -> Result<Decided, ServiceError> {
-        let at = self.window_time(request.at)?;
+    async fn decide(&self, request: &Request<'_>, policy: &Policy) -> Result<Decided, CoreError> {
+        let at = self.core.window_time(request.at)?;
         let place = self.admitted(request, policy)?;
         let key = request.client.key(request.user);
         let opening = request.opens(policy);
@@ -139,10 +171,10 @@ impl Service {
                 lockout: policy.lockout,
                 finding,
             };
-            let StoreOutcome::Settled(settlement) = self.store.attempt(attempt).await? else {
+            let StoreOutcome::Settled(settlement) = self.core.store.attempt(attempt).await? else {
                 continue;
             };
-            self.locks.settled(key.as_ref().ok(), &settlement, at);
+            self.core.locks.settled(key.as_ref().ok(), &settlement, at);
             let right = matches!(settlement.reason, Reason::MustChange)
                 || settlement.decision == Decision::Accept;
             let proven = match &evaluation {
@@ -182,7 +214,7 @@ impl Service {
                 delay: self.schedule(request, delay),
             });
         }
-        Err(ServiceError::Contended)
+        Err(CoreError::Contended)
     }
 
     /// A place for hashing where one may be needed: who is shed is shed before it is known whom they
@@ -191,7 +223,7 @@ impl Service {
         &self,
         request: &Request<'_>,
         policy: &Policy,
-    ) -> Result<Option<hashing::Place>, ServiceError> {
+    ) -> Result<Option<hashing::Place>, CoreError> {
         let place = policy.asks_for_knowledge();
         let place = place.then(|| self.hasher.place(request.challenge.is_some()));
         place.transpose()
@@ -201,14 +233,14 @@ impl Service {
     /// before anything is looked up: who is shed where there is none must not depend on whom was asked
     /// for, and no answer leaves early for it (threats T12, T13).
     pub fn holds_back(&self, client: &Client) -> bool {
-        let policies = self.policies.load();
+        let policies = self.core.policies.load();
         policy_of(client, &policies).is_ok_and(|policy| !policy.reject_delay.is_zero())
     }
 
     /// When an answer leaves that is due `delay` after arrival. One that is late leaves at the next of
     /// fixed times: how late it is tells what was done for it.
     pub(crate) fn schedule(&self, request: &Request<'_>, delay: Duration) -> Duration {
-        let spent = self.now().since(request.at);
+        let spent = self.core.now().since(request.at);
         let late = spent.saturating_sub(delay);
         // The clock may have been set meanwhile.
         if delay.is_zero() || late.is_zero() || late > LATE {
@@ -228,7 +260,7 @@ impl Request<'_> {
     }
 }
 
-impl Service {
+impl Login {
     /// Asks for the first factor in the words that everybody is asked with.
     fn asked_alike(&self, challenge: Challenged, opening: Option<(Factor, bool)>) -> Challenged {
         match opening {
@@ -240,7 +272,7 @@ impl Service {
                 };
                 Challenged {
                     factor,
-                    prompt: self.prompt(self.language(), text).into(),
+                    prompt: self.prompt(self.core.language(), text).into(),
                     ..challenge
                 }
             }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::core::{Service, ServiceError, policy_of};
+use crate::core::{CoreError, policy_of};
+use crate::login::Login;
 use crate::login::Presented;
 use crate::login::challenge::{Binding, Closed, Inside, Opened, Stage};
 use crate::login::{Request, challenge};
@@ -13,7 +14,7 @@ use crate::policy::{Policy, Rule};
 use crate::store::View;
 use crate::time::UnixTime;
 
-impl Service {
+impl Login {
     /// The challenge that is answered, and the rule that began its login. One that is not ours or has
     /// expired starts a login again, as RFC 5080 s2.1.1 asks; but a code that comes with it is no first
     /// factor, and comparing it with one would be a failure that the person did not commit. `Err`: why
@@ -25,13 +26,13 @@ impl Service {
         by_request: Option<&'p Rule>,
         view: &View,
         at: UnixTime,
-    ) -> Result<Result<Option<(Opened, &'p Rule)>, String>, ServiceError> {
+    ) -> Result<Result<Option<(Opened, &'p Rule)>, String>, CoreError> {
         let Some(text) = request.challenge else {
             return Ok(Ok(None));
         };
         let (id, _) = challenge::parts(text);
         let closed = Closed::read(&self.challenge_key, id, at);
-        let revision = self.store.credentials(&view.user.key).await?.revision;
+        let revision = self.core.store.credentials(&view.user.key).await?.revision;
         let user = view.user.key.to_string();
         let binding = Binding {
             client: &request.client.name,
@@ -82,8 +83,8 @@ impl Service {
                 .or_else(|| closed.open(without))
                 .is_some()
         };
-        let policies = self.policies();
-        let earlier = self.earlier.load();
+        let policies = self.core.policies();
+        let earlier = self.core.earlier.load();
         let texts = earlier.iter().filter(|(name, _)| name == binding.policy);
         for (_, text) in texts {
             let text = *text;
@@ -111,7 +112,7 @@ impl Service {
                 return format!("the client had policy {policy} when the challenge was made");
             }
         }
-        for client in self.clients.all().iter().take(CANDIDATES) {
+        for client in self.core.clients.all().iter().take(CANDIDATES) {
             let Ok(policy) = policy_of(client, &policies) else {
                 continue;
             };

@@ -3,8 +3,9 @@
 
 use std::borrow::Cow;
 
+use crate::core::CoreError;
 use crate::core::issue::{Form, Wanted};
-use crate::core::{Service, ServiceError};
+use crate::login::Login;
 use crate::login::Presented;
 use crate::login::assess::{Case, Evaluation};
 use crate::login::challenge::{Binding, Inside};
@@ -21,15 +22,15 @@ use crate::policy::{Factor, Policy, Rule, kinds_of};
 use crate::secret::{OtpKey, SecretBytes, SecretString, random};
 use crate::store::View;
 
-impl Service {
+impl Login {
     /// Seals what was right, for the next round; sends or draws what the person is asked for in it.
     pub(crate) async fn challenge(
         &self,
         request: &Request<'_>,
         policy: &Policy,
         evaluation: &Evaluation<'_>,
-    ) -> Result<Challenged, ServiceError> {
-        let at = self.window_time(request.at)?;
+    ) -> Result<Challenged, CoreError> {
+        let at = self.core.window_time(request.at)?;
         let case = Case {
             request,
             policy,
@@ -38,14 +39,14 @@ impl Service {
             least: evaluation.least,
         };
         let expires_in = policy.challenge.life;
-        let nonce = random(self.entropy.as_ref())?;
+        let nonce = random(self.core.entropy.as_ref())?;
         let standing = (evaluation.passed, evaluation.stage);
         let (view, credentials) = (&evaluation.view, &evaluation.credentials);
         let id = case.sealed(&self.challenge_key, view, credentials, standing, nonce);
         let factor = evaluation.next.unwrap_or(Factor::Otp);
         // Before anything was right everybody is asked alike: the language would tell who exists.
         let language = if evaluation.passed.is_empty() {
-            self.language()
+            self.core.language()
         } else {
             evaluation.view.user.language
         };
@@ -58,7 +59,7 @@ impl Service {
         };
         Ok(Challenged {
             // It fails after the year 2106 only.
-            id: id.ok_or(ServiceError::Contended)?,
+            id: id.ok_or(CoreError::Contended)?,
             factor,
             prompt,
             expires_in,
@@ -73,7 +74,7 @@ impl Service {
         view: &View,
         send: Factor,
         language: Language,
-    ) -> Result<Cow<'static, str>, ServiceError> {
+    ) -> Result<Cow<'static, str>, CoreError> {
         let kinds = kinds_of(send, &case.policy.otp);
         let fits = |(token, _): &&(Token, TokenState)| {
             kinds.contains(&token.kind) && token.state_at(case.at) == LifeCycle::Active
@@ -101,13 +102,16 @@ impl Service {
         };
         let found = (&found.0, &found.1);
         if send == Factor::Card {
-            let drawn = self.make_code(found, wanted).await?.ok();
+            let drawn = self.core.make_code(found, wanted).await?.ok();
             let pair = drawn.and_then(|made| made.issued.pair);
             let pair = pair.unwrap_or_else(|| shown(found.0, found.1));
             return Ok(self.cells(language, pair).into());
         }
         // Why nothing is sent is in the log; the person is asked all the same.
-        let _ = self.send_code(found, view.user.language, wanted).await?;
+        let _ = self
+            .core
+            .send_code(found, view.user.language, wanted)
+            .await?;
         Ok(asked().into())
     }
 
@@ -118,8 +122,8 @@ impl Service {
         request: &Request<'_>,
         policy: &Policy,
         factor: Factor,
-    ) -> Result<Challenged, ServiceError> {
-        let at = self.window_time(request.at)?;
+    ) -> Result<Challenged, CoreError> {
+        let at = self.core.window_time(request.at)?;
         let expires_in = policy.challenge.life;
         let nobody = Binding {
             client: "",
@@ -129,7 +133,7 @@ impl Service {
             since: at,
             credentials: 0,
         };
-        let nonce = random(self.entropy.as_ref())?;
+        let nonce = random(self.core.entropy.as_ref())?;
         let inside = Inside {
             issued: at,
             ..Inside::default()
@@ -138,12 +142,12 @@ impl Service {
         let prompt = match factor {
             Factor::Card => {
                 let pair = self.pretended(request).await?;
-                self.cells(self.language(), pair)
+                self.cells(self.core.language(), pair)
             }
-            _ => self.prompt(self.language(), prompt(factor)),
+            _ => self.prompt(self.core.language(), prompt(factor)),
         };
         Ok(Challenged {
-            id: id.ok_or(ServiceError::Contended)?,
+            id: id.ok_or(CoreError::Contended)?,
             factor,
             prompt: prompt.into(),
             expires_in,
@@ -152,7 +156,7 @@ impl Service {
 
     /// How a person is asked for something.
     pub(crate) fn prompt(&self, language: Language, text: Text) -> String {
-        self.texts().prompt(language, text, &[])
+        self.core.texts().prompt(language, text, &[])
     }
 
     /// How a person is asked for two cells of the card: in as many octets for every pair.
@@ -162,15 +166,15 @@ impl Service {
             (Place::First, first.as_str()),
             (Place::Second, second.as_str()),
         ];
-        self.texts().prompt(language, Text::AskCells, &values)
+        self.core.texts().prompt(language, Text::AskCells, &values)
     }
 
     /// The cells of a decoy. A user with a card is asked for those that a real round asks for: a change of
     /// cells when the card or its owner is locked would tell that there is a card. Any other name is asked
     /// for the same cells each time.
-    async fn pretended(&self, request: &Request<'_>) -> Result<Pair, ServiceError> {
+    async fn pretended(&self, request: &Request<'_>) -> Result<Pair, CoreError> {
         let view = match request.client.key(request.user) {
-            Ok(key) => self.store.view(&key).await?,
+            Ok(key) => self.core.store.view(&key).await?,
             Err(_) => None,
         };
         let cards = view.iter().flat_map(|view| &view.tokens);

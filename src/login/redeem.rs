@@ -8,7 +8,8 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use crate::core::{Service, ServiceError, TRIES, default_policy, shorten};
+use crate::core::{CoreError, TRIES, default_policy, shorten};
+use crate::login::Login;
 use crate::model::attempt::{Attempt, Compared, Comparison, DriftRule, Finding, Success};
 use crate::model::audit::{Channel, Purpose};
 use crate::model::device::{Device, DeviceId};
@@ -66,28 +67,28 @@ pub enum Redeemed {
     Hindered(&'static str),
 }
 
-impl Service {
+impl Login {
     /// Binds a device to the token whose enrolment or transfer code was presented.
-    pub async fn redeem(&self, redemption: &Redemption<'_>) -> Result<Redeemed, ServiceError> {
+    pub async fn redeem(&self, redemption: &Redemption<'_>) -> Result<Redeemed, CoreError> {
         let began = Instant::now();
-        let policies = self.policies();
+        let policies = self.core.policies();
         let policy = default_policy(&policies)?;
         let redeemed = self.redeemed(redemption, policy).await;
         let outcome = redeemed.as_ref().ok().map(|redeemed| match redeemed {
             Redeemed::Bound(..) => Decision::Accept,
             Redeemed::Refused { .. } | Redeemed::Hindered(_) => Decision::Reject,
         });
-        self.latencies.took(Channel::Device, outcome, began);
+        self.core.latencies.took(Channel::Device, outcome, began);
         match &redeemed {
-            Ok(Redeemed::Bound(..)) => self.counters.decided(Channel::Device, Reason::EnrolOk),
+            Ok(Redeemed::Bound(..)) => self.core.counters.decided(Channel::Device, Reason::EnrolOk),
             Ok(Redeemed::Refused { reason, .. }) => {
-                self.counters.decided(Channel::Device, *reason);
+                self.core.counters.decided(Channel::Device, *reason);
             }
             Ok(Redeemed::Hindered(why)) => {
                 tracing::info!(id = %redemption.request, why, "a device is not enrolled");
             }
             Err(error) => {
-                self.counters.undecided(Channel::Device);
+                self.core.counters.undecided(Channel::Device);
                 tracing::warn!(id = %redemption.request, %error, "no decision");
             }
         }
@@ -98,8 +99,8 @@ impl Service {
         &self,
         redemption: &Redemption<'_>,
         policy: &Policy,
-    ) -> Result<Redeemed, ServiceError> {
-        let at = self.window_time(redemption.at)?;
+    ) -> Result<Redeemed, CoreError> {
+        let at = self.core.window_time(redemption.at)?;
         let user = UserKey::parse(redemption.user).ok();
         for _ in 0..TRIES {
             let finding = self.presented(user.as_ref(), redemption.code, at).await?;
@@ -110,13 +111,13 @@ impl Service {
             }
             let attempt = redemption.attempt(user.as_ref(), policy, finding, at);
             let enrols = attempt.enrols.clone();
-            let settlement = match self.store.attempt(attempt).await {
+            let settlement = match self.core.store.attempt(attempt).await {
                 Ok(Outcome::Settled(settlement)) => settlement,
                 Ok(Outcome::Stale) => continue,
                 Err(StoreError::Conflict(why)) => return Ok(Redeemed::Hindered(why)),
                 Err(error) => return Err(error.into()),
             };
-            self.locks.settled(user.as_ref(), &settlement, at);
+            self.core.locks.settled(user.as_ref(), &settlement, at);
             return match (settlement.decision, enrols, settlement.serial) {
                 (Decision::Accept, Some(device), Some(serial)) => {
                     let token = self.bound(&serial).await?;
@@ -125,7 +126,7 @@ impl Service {
                 _ => Ok(self.refused(settlement.reason, policy)),
             };
         }
-        Err(ServiceError::Contended)
+        Err(CoreError::Contended)
     }
 
     fn refused(&self, reason: Reason, policy: &Policy) -> Redeemed {
@@ -135,8 +136,8 @@ impl Service {
         }
     }
 
-    async fn bound(&self, serial: &Serial) -> Result<Token, ServiceError> {
-        let found = self.store.token(serial).await?;
+    async fn bound(&self, serial: &Serial) -> Result<Token, CoreError> {
+        let found = self.core.store.token(serial).await?;
         let (token, _) = found.ok_or(StoreError::NotFound)?;
         Ok(token)
     }
@@ -147,12 +148,12 @@ impl Service {
         user: Option<&UserKey>,
         code: &SecretString,
         at: UnixTime,
-    ) -> Result<Finding, ServiceError> {
+    ) -> Result<Finding, CoreError> {
         let Some(code) = canonical(code.expose(), usize::from(LENGTH)) else {
             return Ok(Finding::Refused(Reason::MalformedCode));
         };
         let view = match user {
-            Some(user) => self.store.view(user).await?,
+            Some(user) => self.core.store.view(user).await?,
             None => None,
         };
         let refused = |reason| {

@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use crate::core::Service;
+use crate::login::Login;
 use crate::model::reason::Reason;
 use crate::model::source::Source;
 use crate::store::{By, Change, StoreError};
@@ -114,10 +114,10 @@ impl Minute {
     }
 }
 
-impl Service {
+impl Login {
     /// Puts on record what was counted in a minute that is over, or that `ends` with the daemon.
     pub async fn note_refusals(&self, ends: bool) -> Result<(), StoreError> {
-        let Ok((request, at)) = self.arrival() else {
+        let Ok((request, at)) = self.core.arrival() else {
             return Ok(());
         };
         let Some(detail) = self.refusals.counted(at, ends) else {
@@ -130,7 +130,7 @@ impl Service {
             user: None,
             detail,
         };
-        self.store.change(change, by).await
+        self.core.store.change(change, by).await
     }
 }
 

@@ -19,7 +19,7 @@ use crate::time::UnixTime;
 /// One question: is this the person, this once?
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    /// Names the request; made by [`Service::arrival`].
+    /// Names the request; made by [`crate::core::Core::arrival`].
     pub id: RequestId,
     /// When it arrived.
     pub at: UnixTime,

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::core::{Service, ServiceError};
+use crate::core::CoreError;
+use crate::login::Login;
 use crate::model::client::Client;
 use crate::model::id::RequestId;
 use crate::model::session;
@@ -11,7 +12,7 @@ use crate::model::user_key::UserKey;
 use crate::store::{By, Change, StoreError};
 use crate::time::UnixTime;
 
-impl Service {
+impl Login {
     /// Puts what a client reports on record. Durable when it answers; what was known before needs no
     /// other record.
     pub async fn account(
@@ -19,7 +20,7 @@ impl Service {
         said: &Accounting,
         client: &Client,
         (request, at): (RequestId, UnixTime),
-    ) -> Result<(), ServiceError> {
+    ) -> Result<(), CoreError> {
         let by = By {
             request,
             actor: format!("radius:{}", client.name),
@@ -62,11 +63,11 @@ impl Service {
     }
 
     /// Forgets sessions that no NAS has reported for so long.
-    pub async fn forget_sessions(&self, quiet: Duration) -> Result<(), ServiceError> {
-        let (request, at) = self.arrival()?;
+    pub async fn forget_sessions(&self, quiet: Duration) -> Result<(), CoreError> {
+        let (request, at) = self.core.arrival()?;
         let by = By::daemon((request, at));
         // A clock that was set ahead by mistake forgets nothing that is new.
-        let newest = at.min(self.store.high_water()).as_millis();
+        let newest = at.min(self.core.store.high_water()).as_millis();
         let quiet = u64::try_from(quiet.as_millis()).unwrap_or(u64::MAX);
         let before = UnixTime::from_millis(newest.saturating_sub(quiet));
         let old = |session: &Session| session.updated < before;
@@ -78,7 +79,7 @@ impl Service {
         &self,
         user: &UserKey,
         by: &By,
-    ) -> Result<(), ServiceError> {
+    ) -> Result<(), CoreError> {
         let name = user.to_string();
         let theirs = |session: &Session| session.user == name;
         let ever = UnixTime::from_millis(u64::MAX);
@@ -92,10 +93,10 @@ impl Service {
         before: UnixTime,
         user: Option<&UserKey>,
         by: &By,
-    ) -> Result<(), ServiceError> {
+    ) -> Result<(), CoreError> {
         let mut after = None;
         loop {
-            let found = self.store.sessions(after, AT_A_TIME, which).await?;
+            let found = self.core.store.sessions(after, AT_A_TIME, which).await?;
             let sessions: Vec<SessionKey> = found.into_iter().map(|one| one.key).collect();
             after = sessions.last().cloned();
             if after.is_none() {
@@ -111,16 +112,11 @@ impl Service {
     }
 
     /// Ends the sessions of a NAS that began before it restarted.
-    async fn end_sessions(
-        &self,
-        of: (&str, &str),
-        at: UnixTime,
-        by: &By,
-    ) -> Result<(), ServiceError> {
+    async fn end_sessions(&self, of: (&str, &str), at: UnixTime, by: &By) -> Result<(), CoreError> {
         let _turn = self.restarts.lock().await;
         let mut after = None;
         loop {
-            let open = self.store.open_sessions(of, after.as_ref(), AT_A_TIME);
+            let open = self.core.store.open_sessions(of, after.as_ref(), AT_A_TIME);
             let sessions = open.await?;
             after = sessions.last().cloned();
             if after.is_none() {
@@ -141,8 +137,8 @@ impl Service {
     }
 
     /// Whether there was something to change.
-    async fn some(&self, change: Change, by: &By) -> Result<bool, ServiceError> {
-        match self.store.change(change, by.clone()).await {
+    async fn some(&self, change: Change, by: &By) -> Result<bool, CoreError> {
+        match self.core.store.change(change, by.clone()).await {
             Err(StoreError::NotFound) => Ok(false),
             done => Ok(done.map(|()| true)?),
         }

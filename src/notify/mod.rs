@@ -30,7 +30,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::core::Service;
+use crate::core::Core;
 use crate::core::issue::note;
 use crate::model::audit::{AuditRecord, Event};
 use crate::notice::{Notice, notice};
@@ -77,12 +77,12 @@ impl Gauges {
 }
 
 /// Tells users until `shutdown`. One task per store: the daemon's.
-pub async fn run(service: Arc<Service>, shutdown: CancellationToken) {
+pub async fn run(core: Arc<Core>, gauges: Arc<Gauges>, shutdown: CancellationToken) {
     loop {
-        let done = if is_wanted(&service) {
-            work(&service, &shutdown).await
+        let done = if is_wanted(&core) {
+            work(&core, &gauges, &shutdown).await
         } else {
-            rest(&service).await
+            rest(&core).await
         };
         let pause = match done {
             Ok(()) => LOOK,
@@ -98,33 +98,38 @@ pub async fn run(service: Arc<Service>, shutdown: CancellationToken) {
 }
 
 /// Whether a policy that somebody is judged by tells users anything.
-fn is_wanted(service: &Service) -> bool {
-    let policies = service.policies();
+fn is_wanted(core: &Core) -> bool {
+    let policies = core.policies();
     let tells = |policy: Option<&Policy>| policy.is_some_and(|one| !one.notify.events.is_empty());
-    let clients = service.clients.all();
+    let clients = core.clients.all();
     let mut named = clients.iter().filter_map(|client| client.policy.as_deref());
     tells(policies.resolve(None)) || named.any(|name| tells(policies.get(name)))
 }
 
 /// While nobody is told no record is looked at.
-async fn rest(service: &Service) -> Result<(), StoreError> {
-    if service.store.notified().await? == 0 {
+async fn rest(core: &Core) -> Result<(), StoreError> {
+    if core.store.notified().await? == 0 {
         return Ok(());
     }
-    set_cursor(service, 0, "no policy tells users anything".to_owned()).await
+    set_cursor(core, 0, "no policy tells users anything".to_owned()).await
 }
 
-async fn work(service: &Arc<Service>, shutdown: &CancellationToken) -> Result<(), StoreError> {
+async fn work(
+    core: &Arc<Core>,
+    gauges: &Arc<Gauges>,
+    shutdown: &CancellationToken,
+) -> Result<(), StoreError> {
     // Before the trail is read, so that nothing falls between the two.
-    let mut records = service.store.subscribe();
-    let mut outbox = Outbox::open(Arc::clone(service)).await?;
+    let mut records = core.store.subscribe();
+    let mut outbox = Outbox::open(Arc::clone(core), Arc::clone(gauges)).await?;
     outbox.work(&mut records, shutdown).await?;
     outbox.close().await
 }
 
 /// What is to be told.
 struct Outbox {
-    service: Arc<Service>,
+    core: Arc<Core>,
+    gauges: Arc<Gauges>,
     /// The last record that was looked at.
     seen: u64,
     /// The cursor on record.
@@ -154,28 +159,24 @@ struct Open {
 }
 
 impl Outbox {
-    async fn open(service: Arc<Service>) -> Result<Self, StoreError> {
-        let mut cursor = service.store.notified().await?;
+    async fn open(core: Arc<Core>, gauges: Arc<Gauges>) -> Result<Self, StoreError> {
+        let mut cursor = core.store.notified().await?;
         if cursor == 0 {
             // Of an empty trail its own record is the first.
-            cursor = service.store.health().seq.max(1);
-            set_cursor(
-                &service,
-                cursor,
-                "users are told of what follows".to_owned(),
-            )
-            .await?;
+            cursor = core.store.health().seq.max(1);
+            set_cursor(&core, cursor, "users are told of what follows".to_owned()).await?;
         }
         let mut done = HashSet::new();
         let mut seq = cursor;
         loop {
-            let page = service.store.audit_after(seq, PAGE).await?;
+            let page = core.store.audit_after(seq, PAGE).await?;
             let Some(last) = page.last() else { break };
             seq = last.seq;
             done.extend(page.iter().filter_map(receipt));
         }
         Ok(Self {
-            service,
+            core,
+            gauges,
             seen: cursor,
             cursor,
             open: BTreeMap::new(),
@@ -200,7 +201,7 @@ impl Outbox {
                 behind = !self.catch_up().await?;
             }
             self.send_due().await;
-            let waiting = &self.service.notices.waiting;
+            let waiting = &self.gauges.waiting;
             waiting.store(self.open.len(), Ordering::Relaxed);
             self.move_cursor().await?;
             let pause = self.pause();
@@ -212,7 +213,7 @@ impl Outbox {
                     Err(RecvError::Lagged(_)) => behind = true,
                     Err(RecvError::Closed) => return Ok(()),
                 },
-                () = sleep(pause) => if !is_wanted(&self.service) {
+                () = sleep(pause) => if !is_wanted(&self.core) {
                     return Ok(());
                 },
             }
@@ -222,7 +223,7 @@ impl Outbox {
     /// Reads what is in the trail; whether all of it was read.
     async fn catch_up(&mut self) -> Result<bool, StoreError> {
         while self.has_room() {
-            let page = self.service.store.audit_after(self.seen, PAGE).await?;
+            let page = self.core.store.audit_after(self.seen, PAGE).await?;
             if page.is_empty() {
                 return Ok(true);
             }
@@ -251,10 +252,10 @@ impl Outbox {
     fn take(&mut self, record: &AuditRecord) {
         self.seen = record.seq;
         let Some(notice) = notice(record) else { return };
-        if self.done.remove(&record.seq) || !notice.is_wanted(&self.service.policies()) {
+        if self.done.remove(&record.seq) || !notice.is_wanted(&self.core.policies()) {
             return;
         }
-        let now = self.service.now();
+        let now = self.core.now();
         if now.since(record.at) > STALE {
             tracing::warn!(record = record.seq, "too old to be told");
             return;
@@ -273,7 +274,7 @@ impl Outbox {
 
     /// Begins to send what is due, as far as there are places.
     async fn send_due(&mut self) {
-        let now = self.service.now();
+        let now = self.core.now();
         while self.sending.len() < IN_FLIGHT
             && let Some((due, seq)) = self.due.first().copied()
             && due <= now
@@ -292,14 +293,14 @@ impl Outbox {
                     }
                 }
             }
-            let service = Arc::clone(&self.service);
+            let core = Arc::clone(&self.core);
             let task = self.sending.spawn(async move {
                 let (notice, attempts) = (open.notice.as_ref(), open.attempts);
-                let told = tell(&service, notice, open.id, attempts, open.reached).await;
+                let told = tell(&core, notice, open.id, attempts, open.reached).await;
                 match &told {
-                    Told::Sent(how) => record(&service, "notice_sent", seq, notice, how).await,
+                    Told::Sent(how) => record(&core, "notice_sent", seq, notice, how).await,
                     Told::Unreachable(why) => {
-                        record(&service, "notice_failed", seq, notice, why).await;
+                        record(&core, "notice_failed", seq, notice, why).await;
                     }
                     Told::Nobody | Told::Failed(..) => {}
                 }
@@ -317,7 +318,7 @@ impl Outbox {
         let Some(seq) = self.tasks.remove(&task) else {
             return;
         };
-        let gauges = &self.service.notices;
+        let gauges = &self.gauges;
         match told {
             Told::Sent(_) => {
                 gauges.sent.fetch_add(1, Ordering::Relaxed);
@@ -326,7 +327,7 @@ impl Outbox {
             Told::Unreachable(_) => self.give_up(seq, None).await,
             Told::Nobody => self.close_one(seq),
             Told::Failed(error, reached) => {
-                let now = self.service.now();
+                let now = self.core.now();
                 let Some(open) = self.open.get_mut(&seq) else {
                     return;
                 };
@@ -350,14 +351,14 @@ impl Outbox {
         let open = self.open.get(&seq).filter(|open| !open.reached.is_empty());
         if let (Some(open), Some(why)) = (open, &why) {
             let how = format!("{}; not {why}", hows(&open.reached));
-            record(&self.service, "notice_sent", seq, &open.notice, &how).await;
-            self.service.notices.sent.fetch_add(1, Ordering::Relaxed);
+            record(&self.core, "notice_sent", seq, &open.notice, &how).await;
+            self.gauges.sent.fetch_add(1, Ordering::Relaxed);
             return self.close_one(seq);
         }
-        self.service.notices.failed.fetch_add(1, Ordering::Relaxed);
+        self.gauges.failed.fetch_add(1, Ordering::Relaxed);
         if let (Some(open), Some(why)) = (self.open.get(&seq), why) {
             tracing::error!(record = seq, why, "a user is not told");
-            record(&self.service, "notice_failed", seq, &open.notice, &why).await;
+            record(&self.core, "notice_failed", seq, &open.notice, &why).await;
         }
         self.close_one(seq);
     }
@@ -377,7 +378,7 @@ impl Outbox {
             return Ok(());
         }
         let detail = format!("{} notices", self.fresh);
-        set_cursor(&self.service, end, detail).await?;
+        set_cursor(&self.core, end, detail).await?;
         self.cursor = end;
         self.fresh = 0;
         Ok(())
@@ -402,7 +403,7 @@ impl Outbox {
     /// Until something is due that there is a place for.
     fn pause(&self) -> Duration {
         let first = self.due.first().filter(|_| self.sending.len() < IN_FLIGHT);
-        let now = self.service.now();
+        let now = self.core.now();
         first.map_or(LOOK, |(due, _)| due.since(now).min(LOOK))
     }
 }
@@ -418,26 +419,26 @@ fn receipt(record: &AuditRecord) -> Option<u64> {
 }
 
 /// Writes into the trail what became of the notice of a record.
-async fn record(service: &Service, action: &'static str, seq: u64, notice: &Notice, what: &str) {
+async fn record(core: &Core, action: &'static str, seq: u64, notice: &Notice, what: &str) {
     let detail = format!("{}: {what}", notice.topic.text().as_str());
     let user = Some(notice.user.to_string());
-    match by(service) {
+    match by(core) {
         Ok(by) => {
-            let store = service.store.as_ref();
+            let store = core.store.as_ref();
             note(store, by, action, seq.to_string(), user, detail).await;
         }
         Err(error) => tracing::error!(action, %error, "not noted in the audit"),
     }
 }
 
-async fn set_cursor(service: &Service, seq: u64, detail: String) -> Result<(), StoreError> {
+async fn set_cursor(core: &Core, seq: u64, detail: String) -> Result<(), StoreError> {
     let change = Change::Notified { seq, detail };
-    service.store.change(change, by(service)?).await
+    core.store.change(change, by(core)?).await
 }
 
-fn by(service: &Service) -> Result<By, StoreError> {
-    let at = service.now();
-    let octets = random(service.entropy.as_ref())?;
+fn by(core: &Core) -> Result<By, StoreError> {
+    let at = core.now();
+    let octets = random(core.entropy.as_ref())?;
     Ok(By::daemon((
         crate::model::id::RequestId::new(at, octets),
         at,

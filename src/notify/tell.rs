@@ -2,7 +2,7 @@
 
 use sha2::{Digest as _, Sha256};
 
-use crate::core::Service;
+use crate::core::Core;
 use crate::model::id::Serial;
 use crate::model::kind::Kind;
 use crate::model::message::{Medium, Message, mask};
@@ -41,7 +41,7 @@ pub(super) struct Reached {
 /// attempt asks the next, so that a gateway that is down does not keep from the user what another
 /// medium could carry.
 pub(super) async fn tell(
-    service: &Service,
+    core: &Core,
     notice: &Notice,
     id: [u8; 16],
     attempt: u32,
@@ -49,19 +49,19 @@ pub(super) async fn tell(
 ) -> Told {
     let found = match &notice.left {
         Some(left) => Ok(Some(left_view(left))),
-        None => service.store.view(&notice.user).await,
+        None => core.store.view(&notice.user).await,
     };
     let view = match found {
         Ok(Some(view)) => view,
         Ok(None) => return Told::Nobody,
         Err(error) => return Told::Failed(error.to_string(), reached),
     };
-    let policies = service.policies();
+    let policies = core.policies();
     let Some(policy) = notice.policy(&policies) else {
         return Told::Nobody;
     };
-    let courier = service.courier();
-    let (now, media) = (service.now(), &policy.notify.media);
+    let courier = core.courier();
+    let (now, media) = (core.now(), &policy.notify.media);
     let tokens: Vec<&Token> = view.tokens.iter().map(|(token, _)| token).collect();
     let reachable = |medium: Medium, to: &str| courier.check(medium, to).is_ok();
     let all = recipients(notice, &view.user, &tokens, media, &reachable, now);
@@ -85,7 +85,7 @@ pub(super) async fn tell(
         }
         let shown = mask(to.medium, &to.address);
         let id = if everywhere { id_at(id, to) } else { id };
-        let message = message(service, notice, &view, to, id);
+        let message = message(core, notice, &view, to, id);
         match courier.deliver(message).await {
             Ok(delivered) => reached.push(Reached {
                 medium: to.medium,
@@ -130,26 +130,20 @@ fn id_at(id: [u8; 16], to: &Recipient) -> [u8; 16] {
     own
 }
 
-fn message(
-    service: &Service,
-    notice: &Notice,
-    view: &View,
-    to: &Recipient,
-    id: [u8; 16],
-) -> Message {
-    let texts = service.texts();
+fn message(core: &Core, notice: &Notice, view: &View, to: &Recipient, id: [u8; 16]) -> Message {
+    let texts = core.texts();
     let (language, medium) = (view.user.language, to.medium);
     let target = notice.target.as_deref().unwrap_or_default();
     let found = view
         .tokens
         .iter()
         .find(|(token, _)| token.serial.as_str() == target);
-    let until = lock_end(&view.state, service.now());
+    let until = lock_end(&view.state, core.now());
     let text = match (notice.topic, until) {
         (Topic::Locked, Some(_)) => Text::LockedUntil,
         (topic, _) => topic.text(),
     };
-    let freeze = to.freezes.then(|| service.freeze_word(target));
+    let freeze = to.freezes.then(|| core.freeze_word(target));
     let end = match freeze {
         Some(_) => Text::NotYou,
         None => Text::NotYouOtherwise,

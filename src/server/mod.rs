@@ -1,4 +1,4 @@
-//! Sockets and tasks: RADIUS and HTTP front ends around one [`crate::core::Service`].
+//! Sockets and tasks: RADIUS and HTTP front ends around one [`crate::service::Service`].
 
 use std::net::SocketAddr;
 

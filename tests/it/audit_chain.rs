@@ -4,11 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use oncegate::core::Service;
 use oncegate::diagnostic::Source;
 use oncegate::model::reason::Decision;
 use oncegate::policy::Policies;
 use oncegate::secret::SystemEntropy;
+use oncegate::service::Service;
 use oncegate::store::medium::Directory;
 use oncegate::store::{AuditQuery, By, ChainReport, Change, Store, StoreError};
 use oncegate::time::{FixedClock, UnixTime};
@@ -285,8 +285,8 @@ async fn a_clock_set_ahead_prunes_nothing() {
         oncegate::login::hashing::Settings::default(),
     );
     let service = service.await.unwrap();
-    assert!(!service.prune_audit_older(DAY * 400).await.unwrap());
-    assert_eq!(service.store().health().first, 1);
+    assert!(!service.admin.prune_audit_older(DAY * 400).await.unwrap());
+    assert_eq!(service.core.store().health().first, 1);
     // Life goes on at that time: it was right.
     let change = Change::Note {
         action: "test",
@@ -295,9 +295,9 @@ async fn a_clock_set_ahead_prunes_nothing() {
         detail: String::new(),
     };
     let by = By { at: years, ..by() };
-    service.store().change(change, by).await.unwrap();
-    assert!(service.prune_audit_older(DAY * 400).await.unwrap());
-    assert!(service.store().health().first > 1);
+    service.core.store().change(change, by).await.unwrap();
+    assert!(service.admin.prune_audit_older(DAY * 400).await.unwrap());
+    assert!(service.core.store().health().first > 1);
 }
 
 /// Whoever can write the files, but has no key, cannot make a pruning up.

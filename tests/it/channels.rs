@@ -368,7 +368,7 @@ async fn row_d2_five_wrong_answers_lock_the_card_until_somebody_unlocks() {
     let typed = format!("{PASSWORD},{}", hotp(0));
     let heard = lab.radius("staff", "alice", &typed, None, None).await;
     assert_eq!(heard.decision, "accept");
-    let unlocked = lab.service().store();
+    let unlocked = lab.service().core.store();
     unlocked
         .change(Change::Unlock(self::key("alice")), lab.by())
         .await
@@ -412,7 +412,7 @@ async fn row_a11_an_outage_lets_in_by_call_while_it_lasts_and_says_so() {
     let keyword = format!("{PASSWORD},call");
     let heard = lab.radius("staff", "alice", &keyword, None, None).await;
     assert_eq!(heard.decision, "reject", "not while all is well");
-    let now = lab.service().now();
+    let now = lab.service().core.now();
     let outage = Waiver {
         reason: "token service down".to_owned(),
         owner: "uid 0".to_owned(),
@@ -421,6 +421,7 @@ async fn row_a11_an_outage_lets_in_by_call_while_it_lasts_and_says_so() {
     };
     let change = Change::SetOutage(Some(outage));
     lab.service()
+        .core
         .store()
         .change(change, lab.by())
         .await
@@ -635,7 +636,7 @@ require = ["password", "sms"]
     )
     .await;
     let code = postbox.code(1).await;
-    let now = lab.service().now();
+    let now = lab.service().core.now();
     let waiver = Waiver {
         reason: "telephone lost".to_owned(),
         owner: "uid 0".to_owned(),
@@ -649,6 +650,7 @@ require = ["password", "sms"]
         expected: 1,
     };
     lab.service()
+        .core
         .store()
         .change(change, lab.by())
         .await

@@ -16,7 +16,7 @@ use crate::support::lab::{Lab, key};
 use crate::support::postbox::{Postbox, issued_token};
 
 async fn bring(lab: &Lab, medium: Medium, from: &str, text: &str) -> Effect {
-    let (id, at) = lab.service().arrival().unwrap();
+    let (id, at) = lab.service().core.arrival().unwrap();
     let text = SecretString::from(text);
     let inbound = Inbound {
         id,
@@ -26,7 +26,7 @@ async fn bring(lab: &Lab, medium: Medium, from: &str, text: &str) -> Effect {
         from,
         text: &text,
     };
-    lab.service().inbound(&inbound).await.unwrap()
+    lab.service().login.inbound(&inbound).await.unwrap()
 }
 
 fn word(effect: Effect) -> &'static str {
@@ -141,7 +141,7 @@ async fn row_d1_digits_keyed_in_during_a_call_are_an_extra_factor_only() {
     );
     // In the outage of `staff` calls are taken.
     issued_token(&lab, "alice", Kind::Voice, "VOICE-1", NUMBER).await;
-    let now = lab.service().now();
+    let now = lab.service().core.now();
     let outage = Waiver {
         reason: "x".to_owned(),
         owner: "y".to_owned(),
@@ -150,6 +150,7 @@ async fn row_d1_digits_keyed_in_during_a_call_are_an_extra_factor_only() {
     };
     let change = Change::SetOutage(Some(outage));
     lab.service()
+        .core
         .store()
         .change(change, lab.by())
         .await
@@ -178,6 +179,7 @@ async fn row_d5_the_word_in_a_notice_freezes_the_token_and_no_other() {
     Postbox::of(&lab);
     let view = lab
         .service()
+        .core
         .store()
         .view(&key("alice"))
         .await
@@ -188,7 +190,7 @@ async fn row_d5_the_word_in_a_notice_freezes_the_token_and_no_other() {
         .iter()
         .find(|(token, _)| token.kind == Kind::Hotp);
     let serial = hotp_serial.unwrap().0.serial.to_string();
-    let freeze = lab.service().freeze_word(&serial);
+    let freeze = lab.service().core.freeze_word(&serial);
     // From a number that is nobody's it does nothing.
     let text = format!("FREEZE {}", freeze.expose());
     assert_eq!(

@@ -51,7 +51,7 @@ pub(crate) async fn enrolled() -> (TestApp, Phone) {
     let app = invited("alice").await;
     let phone = Phone::new(1);
     let answer = app
-        .send(&phone.enrol(app.service.now(), "alice", CODE))
+        .send(&phone.enrol(app.service.core.now(), "alice", CODE))
         .await;
     assert_eq!(answer.status, 201, "{:?}", answer.json());
     (app, phone)
@@ -70,13 +70,19 @@ impl TestApp {
         path: &str,
         body: Option<Value>,
     ) -> Answer {
-        let sent = phone.ask(self.service.now(), method, path, body);
+        let sent = phone.ask(self.service.core.now(), method, path, body);
         self.send(&sent).await
     }
 
     pub(crate) async fn found(&self, serial: &str) -> (Token, TokenState) {
         let serial = serial.parse().unwrap();
-        self.service.store().token(&serial).await.unwrap().unwrap()
+        self.service
+            .core
+            .store()
+            .token(&serial)
+            .await
+            .unwrap()
+            .unwrap()
     }
 
     pub(crate) async fn issued(&self) -> Issued {
@@ -108,7 +114,7 @@ async fn a_phone_enrols_fetches_codes_and_says_what_waits() {
     assert_eq!(issued.mark, Mark::of(key, Way::Code.as_str(), None, text));
     assert_eq!(
         issued.expires,
-        app.service.now().plus(Duration::from_mins(1))
+        app.service.core.now().plus(Duration::from_mins(1))
     );
 
     app.key("web", oncegate::model::client::Scope::Verify, None)
@@ -128,7 +134,7 @@ async fn a_phone_enrols_fetches_codes_and_says_what_waits() {
         .as_phone(&phone, "GET", "/v1/device/pending", None)
         .await
         .json();
-    let expires = app.service.now().plus(30 * DAY).rfc3339();
+    let expires = app.service.core.now().plus(30 * DAY).rfc3339();
     let token = json!({
         "serial": SERIAL, "kind": "server", "state": "active", "expires": expires,
     });
@@ -148,7 +154,12 @@ async fn live_codes_of_other_tokens_are_shown_without_themselves() {
         .as_phone(&phone, "GET", "/v1/device/pending", None)
         .await;
     assert!(!String::from_utf8_lossy(&waits.body).contains("ANOTHER"));
-    let expires = app.service.now().plus(Duration::from_mins(10)).rfc3339();
+    let expires = app
+        .service
+        .core
+        .now()
+        .plus(Duration::from_mins(10))
+        .rfc3339();
     let code = json!({
         "serial": "SERVER-OTHER", "kind": "server", "way": "enrol", "to": null,
         "expires": expires,
@@ -171,7 +182,7 @@ async fn codes_are_typed_as_people_type_them_and_both_kinds_of_key_serve() {
         let algorithm = KeyAlgorithm::ALL[number];
         let phone = Phone::with(algorithm, [9; 32]);
         let answer = app
-            .send(&phone.enrol(app.service.now(), "ALICE@default", typed))
+            .send(&phone.enrol(app.service.core.now(), "ALICE@default", typed))
             .await;
         assert_eq!(answer.status, 201, "{:?}", answer.json());
         assert_eq!(answer.json()["device"], phone.id().to_string());
@@ -188,17 +199,26 @@ async fn where_the_policy_says_so_the_token_waits_for_its_first_right_code() {
     pending(&app.service, &alice, SERIAL, true).await;
     hand_out(&app.service, SERIAL, CODE).await;
     let phone = Phone::new(1);
-    let sent = phone.enrol(app.service.now(), "alice", CODE);
+    let sent = phone.enrol(app.service.core.now(), "alice", CODE);
     let answer = app.send(&sent).await;
     assert_eq!(answer.json()["token"]["state"], "pending");
     // Redeemed twice: by the same phone and by another.
     for phone in [&phone, &Phone::new(2)] {
         let again = app
-            .send(&phone.enrol(app.service.now(), "alice", CODE))
+            .send(&phone.enrol(app.service.core.now(), "alice", CODE))
             .await;
         assert_eq!(again.problem(), (409, "refused".to_owned()));
     }
-    assert_eq!(app.service.store().devices(&alice).await.unwrap().len(), 1);
+    assert_eq!(
+        app.service
+            .core
+            .store()
+            .devices(&alice)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
     let code = app.as_phone(&phone, "POST", "/v1/device/otp", None).await;
     assert_eq!(code.status, 200);
 }
@@ -219,14 +239,14 @@ async fn a_transfer_moves_everything_and_ends_the_old_phone() {
     let new = Phone::new(2);
     for wrong in ["000000000000", "111111111111", "222222222222"] {
         let answer = app
-            .send(&new.enrol(app.service.now(), "alice", wrong))
+            .send(&new.enrol(app.service.core.now(), "alice", wrong))
             .await;
         assert_eq!(answer.problem(), (409, "refused".to_owned()));
         app.clock.advance(Duration::from_secs(5));
     }
     assert_eq!(app.issued().await.tries, 3);
     let late = app
-        .send(&new.enrol(app.service.now(), "alice", &text))
+        .send(&new.enrol(app.service.core.now(), "alice", &text))
         .await;
     assert_eq!(late.problem(), (409, "refused".to_owned()));
     app.clock.advance(Duration::from_secs(30));
@@ -237,10 +257,10 @@ async fn a_transfer_moves_everything_and_ends_the_old_phone() {
         .json();
     let text = code["code"].as_str().unwrap().to_owned();
     let answer = app
-        .send(&new.enrol(app.service.now(), "alice", &text))
+        .send(&new.enrol(app.service.core.now(), "alice", &text))
         .await;
     assert_eq!(answer.status, 201, "{:?}", answer.json());
-    let devices = app.service.store().devices(&alice).await.unwrap();
+    let devices = app.service.core.store().devices(&alice).await.unwrap();
     let ended = |id| {
         let found = devices.iter().find(|(device, _)| device.id == id);
         found.expect("on record").0.revoked
@@ -256,7 +276,7 @@ async fn a_transfer_moves_everything_and_ends_the_old_phone() {
     let alive = app.as_phone(&new, "POST", "/v1/device/otp", None).await;
     assert_eq!(alive.status, 200);
     let again = app
-        .send(&Phone::new(3).enrol(app.service.now(), "alice", &text))
+        .send(&Phone::new(3).enrol(app.service.core.now(), "alice", &text))
         .await;
     assert_eq!(again.problem(), (409, "refused".to_owned()));
     let text = app.metrics().await;
@@ -276,7 +296,7 @@ async fn a_transfer_code_is_late_after_three_minutes() {
     app.clock.advance(Duration::from_mins(3));
     let text = code["code"].as_str().unwrap();
     let answer = app
-        .send(&Phone::new(2).enrol(app.service.now(), "alice", text))
+        .send(&Phone::new(2).enrol(app.service.core.now(), "alice", text))
         .await;
     assert_eq!(answer.problem(), (409, "refused".to_owned()));
 }
@@ -291,10 +311,10 @@ async fn a_token_is_renewed_in_its_last_days_only() {
     let early = app.as_phone(&phone, "POST", "/v1/device/renew", None).await;
     assert_eq!(early.status, 409);
     app.clock.advance(Duration::from_secs(1));
-    let sent = phone.ask(app.service.now(), "POST", "/v1/device/renew", None);
+    let sent = phone.ask(app.service.core.now(), "POST", "/v1/device/renew", None);
     let renewed = app.send(&sent).await;
     assert_eq!(renewed.status, 200);
-    let expires = app.service.now().plus(30 * DAY);
+    let expires = app.service.core.now().plus(30 * DAY);
     assert_eq!(renewed.json()["expires"], expires.rfc3339());
     assert_eq!(app.found(SERIAL).await.0.expires, Some(expires));
     let again = app.send(&sent).await;
@@ -314,7 +334,7 @@ async fn a_device_is_named_listed_and_ended_by_its_user() {
     pending(&app.service, &alice, "SERVER-TABLET", false).await;
     hand_out(&app.service, "SERVER-TABLET", "TAB1ETC0DE00").await;
     let tablet = Phone::new(2);
-    let sent = tablet.enrol(app.service.now(), "alice", "TABLETC0DE00");
+    let sent = tablet.enrol(app.service.core.now(), "alice", "TABLETC0DE00");
     assert_eq!(app.send(&sent).await.status, 201, "L is read as 1");
 
     let name = "kitchen \u{c774}";
@@ -341,7 +361,7 @@ async fn a_device_is_named_listed_and_ended_by_its_user() {
         (&json!(name), &json!(false))
     );
     assert_eq!(of(&tablet)["this"], true);
-    assert_eq!(of(&tablet)["last_seen"], app.service.now().rfc3339());
+    assert_eq!(of(&tablet)["last_seen"], app.service.core.now().rfc3339());
 
     let path = format!("/v1/device/{}", phone.id());
     let ended = app.as_phone(&tablet, "DELETE", &path, None).await;
@@ -363,7 +383,7 @@ async fn nobody_reaches_another_users_device() {
     let (app, phone) = enrolled().await;
     invite(&app, "bob", "SERVER-BOB", "B0BSC0DE0001").await;
     let bobs = Phone::new(2);
-    let sent = bobs.enrol(app.service.now(), "bob", "B0BSC0DE0001");
+    let sent = bobs.enrol(app.service.core.now(), "bob", "B0BSC0DE0001");
     assert_eq!(app.send(&sent).await.status, 201);
     let theirs = app
         .as_phone(&bobs, "DELETE", &format!("/v1/device/{}", phone.id()), None)
@@ -377,7 +397,7 @@ async fn nobody_reaches_another_users_device() {
     assert_eq!(listed["devices"].as_array().unwrap().len(), 1);
     // Under the other's name, signed with their own key.
     let body = json!({ "name": "mine now" });
-    let mut sent = bobs.ask(app.service.now(), "PATCH", "/v1/device", Some(body));
+    let mut sent = bobs.ask(app.service.core.now(), "PATCH", "/v1/device", Some(body));
     for (_, value) in &mut sent.headers {
         let (own, other) = (bobs.key.public(), phone.key.public());
         *value = value.replace(&own.thumbprint(), &other.thumbprint());
@@ -387,7 +407,13 @@ async fn nobody_reaches_another_users_device() {
     let body = Some(json!({ "serial": SERIAL }));
     let answer = app.as_phone(&bobs, "POST", "/v1/device/otp", body).await;
     assert_eq!(answer.problem(), (404, "not-found".to_owned()));
-    let (device, _) = app.service.device(&phone.id()).await.unwrap().unwrap();
+    let (device, _) = app
+        .service
+        .admin
+        .device(&phone.id())
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!((device.name.as_str(), device.revoked), ("phone", false));
 }
 
@@ -431,10 +457,10 @@ async fn administrators_see_name_and_end_devices() {
     pending(&app.service, &alice, "SERVER-NEXT", false).await;
     hand_out(&app.service, "SERVER-NEXT", "NEXTC0DE0000").await;
     let again = app
-        .send(&phone.enrol(app.service.now(), "alice", "NEXTC0DE0000"))
+        .send(&phone.enrol(app.service.core.now(), "alice", "NEXTC0DE0000"))
         .await;
     assert_eq!(again.problem(), (409, "conflict".to_owned()));
-    let fresh = Phone::new(2).enrol(app.service.now(), "alice", "NEXTC0DE0000");
+    let fresh = Phone::new(2).enrol(app.service.core.now(), "alice", "NEXTC0DE0000");
     assert_eq!(
         app.send(&fresh).await.status,
         201,
@@ -466,7 +492,7 @@ async fn of_64_codes_at_once_one_is_live() {
         .iter()
         .filter(|code| Mark::of(&token.key, "code", None, code) == issued.mark);
     assert_eq!(live.count(), 1);
-    assert!(issued.is_open(state.moving.last, app.service.now()));
+    assert!(issued.is_open(state.moving.last, app.service.core.now()));
     assert_eq!(
         issued.number,
         1 + codes.len() as u64,
@@ -541,7 +567,7 @@ async fn row_a2_how_the_owner_was_known_is_signed_and_on_record() {
     let body = Some(json!({ "uv": "bio" }));
     let code = app.as_phone(&phone, "POST", "/v1/device/otp", body).await;
     assert_eq!(code.status, 200);
-    let records = app.service.store().audit_after(0, 100).await.unwrap();
+    let records = app.service.core.store().audit_after(0, 100).await.unwrap();
     let noted = records.iter().any(|record| match &record.event {
         oncegate::model::audit::Event::Change(change) => {
             change.action == "code_issue" && change.detail.as_deref() == Some("code, uv bio")
@@ -554,7 +580,7 @@ async fn row_a2_how_the_owner_was_known_is_signed_and_on_record() {
     let answer = app.as_phone(&phone, "POST", "/v1/device/otp", body).await;
     assert_eq!(answer.status, 400);
     let mut sent = phone.ask(
-        app.service.now(),
+        app.service.core.now(),
         "POST",
         "/v1/device/otp",
         Some(json!({ "uv": "none" })),

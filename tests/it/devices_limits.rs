@@ -36,7 +36,7 @@ impl TestApp {
             limit: 100,
             ..AuditQuery::default()
         };
-        let records = self.service.store().audit(query).await.unwrap();
+        let records = self.service.core.store().audit(query).await.unwrap();
         let decisions = records.iter().filter_map(|record| match &record.event {
             Event::Decision(event) => Some(event.reason.as_str()),
             Event::Change(_) => None,
@@ -46,7 +46,14 @@ impl TestApp {
 
     async fn failures(&self, user: &str) -> u32 {
         let user = UserKey::parse(user).unwrap();
-        let view = self.service.store().view(&user).await.unwrap().unwrap();
+        let view = self
+            .service
+            .core
+            .store()
+            .view(&user)
+            .await
+            .unwrap()
+            .unwrap();
         view.state.throttle.failures
     }
 
@@ -68,7 +75,7 @@ async fn guessing_burns_the_code_and_counts_against_the_user() {
     for guess in 1..=5_u8 {
         let code = format!("00000000000{guess}");
         is(
-            &app.refusal(&phone.enrol(app.service.now(), "alice", &code))
+            &app.refusal(&phone.enrol(app.service.core.now(), "alice", &code))
                 .await,
             REFUSED,
         );
@@ -77,15 +84,22 @@ async fn guessing_burns_the_code_and_counts_against_the_user() {
         app.clock.advance(Duration::from_secs(11));
     }
     is(
-        &app.refusal(&phone.enrol(app.service.now(), "alice", CODE))
+        &app.refusal(&phone.enrol(app.service.core.now(), "alice", CODE))
             .await,
         REFUSED,
     );
     assert_eq!(app.causes().await[..2], ["expired_code", "wrong_code"]);
-    assert!(app.service.device(&phone.id()).await.unwrap().is_none());
+    assert!(
+        app.service
+            .admin
+            .device(&phone.id())
+            .await
+            .unwrap()
+            .is_none()
+    );
     // What cannot be a code is looked at by nobody.
     is(
-        &app.refusal(&phone.enrol(app.service.now(), "alice", "755224"))
+        &app.refusal(&phone.enrol(app.service.core.now(), "alice", "755224"))
             .await,
         REFUSED,
     );
@@ -99,7 +113,7 @@ async fn a_locked_user_redeems_nothing() {
     let app = invited("alice").await;
     let phone = Phone::new(1);
     for _ in 0..5 {
-        app.refusal(&phone.enrol(app.service.now(), "alice", "000000000000"))
+        app.refusal(&phone.enrol(app.service.core.now(), "alice", "000000000000"))
             .await;
     }
     assert_eq!(
@@ -108,7 +122,7 @@ async fn a_locked_user_redeems_nothing() {
         "three are free, the fourth begins the waits"
     );
     is(
-        &app.refusal(&phone.enrol(app.service.now(), "alice", CODE))
+        &app.refusal(&phone.enrol(app.service.core.now(), "alice", CODE))
             .await,
         REFUSED,
     );
@@ -116,7 +130,7 @@ async fn a_locked_user_redeems_nothing() {
     assert_eq!(app.issued().await.tries, 4);
     app.clock.advance(Duration::from_secs(2));
     let answer = app
-        .send(&phone.enrol(app.service.now(), "alice", CODE))
+        .send(&phone.enrol(app.service.core.now(), "alice", CODE))
         .await;
     assert_eq!(answer.status, 201);
 }
@@ -133,6 +147,7 @@ async fn refusals_look_alike() {
         ..UserPatch::default()
     };
     app.service
+        .admin
         .set_user(&carol, patch, None, app.by())
         .await
         .unwrap();
@@ -146,7 +161,9 @@ async fn refusals_look_alike() {
         ("bob", CODE, "no_token"),
         ("carol", "CAR01C0DE000", "user_disabled"),
     ] {
-        let answer = app.send(&phone.enrol(app.service.now(), user, code)).await;
+        let answer = app
+            .send(&phone.enrol(app.service.core.now(), user, code))
+            .await;
         assert_eq!(answer.status, 409, "{user}");
         assert_eq!(app.causes().await[0], cause, "{user}");
         bodies.push(answer.body);
@@ -154,7 +171,7 @@ async fn refusals_look_alike() {
     assert!(bodies.windows(2).all(|pair| pair[0] == pair[1]));
     assert_eq!(app.failures("alice").await, 1);
     let answer = app
-        .send(&phone.enrol(app.service.now(), "alice", CODE))
+        .send(&phone.enrol(app.service.core.now(), "alice", CODE))
         .await;
     assert_eq!(
         answer.status, 201,
@@ -170,7 +187,7 @@ async fn refusals_wait_alike() {
     invite(&app, "alice", SERIAL, CODE).await;
     let phone = Phone::new(1);
     for (user, code) in [("alice", "000000000000"), ("nobody", CODE), ("alice", "1")] {
-        let sent = phone.enrol(app.service.now(), user, code);
+        let sent = phone.enrol(app.service.core.now(), user, code);
         let began = Instant::now();
         is(&app.refusal(&sent).await, REFUSED);
         assert!(began.elapsed() >= Duration::from_millis(200), "{user}");
@@ -182,7 +199,7 @@ async fn of_two_phones_at_once_one_is_enrolled() {
     for _ in 0..10 {
         let app = invited("alice").await;
         let (first, second) = (Phone::new(1), Phone::new(2));
-        let now = app.service.now();
+        let now = app.service.core.now();
         let (first, second) = (
             first.enrol(now, "alice", CODE),
             second.enrol(now, "alice", CODE),
@@ -192,7 +209,16 @@ async fn of_two_phones_at_once_one_is_enrolled() {
         statuses.sort_unstable();
         assert_eq!(statuses, [201, 409]);
         let alice = UserKey::parse("alice").unwrap();
-        assert_eq!(app.service.store().devices(&alice).await.unwrap().len(), 1);
+        assert_eq!(
+            app.service
+                .core
+                .store()
+                .devices(&alice)
+                .await
+                .unwrap()
+                .len(),
+            1
+        );
     }
 }
 
@@ -202,7 +228,7 @@ async fn a_code_is_redeemed_once() {
     let (app, phone) = enrolled().await;
     for phone in [&phone, &Phone::new(2)] {
         is(
-            &app.refusal(&phone.enrol(app.service.now(), "alice", CODE))
+            &app.refusal(&phone.enrol(app.service.core.now(), "alice", CODE))
                 .await,
             REFUSED,
         );
@@ -210,7 +236,7 @@ async fn a_code_is_redeemed_once() {
     // Another user's code is of no use, and theirs stays as it is.
     invite(&app, "bob", "SERVER-BOB", "B0BSC0DE0001").await;
     is(
-        &app.refusal(&Phone::new(3).enrol(app.service.now(), "alice", "B0BSC0DE0001"))
+        &app.refusal(&Phone::new(3).enrol(app.service.core.now(), "alice", "B0BSC0DE0001"))
             .await,
         REFUSED,
     );
@@ -224,7 +250,7 @@ async fn an_enrolment_proves_that_the_key_is_held() {
     let app = invited("alice").await;
     let (mine, theirs) = (Phone::new(1), Phone::new(2));
     let body = theirs.enrolment("alice", CODE, "phone");
-    let now = app.service.now();
+    let now = app.service.core.now();
     let mut sent = mine.ask(now, "POST", "/v1/device/enroll", Some(body));
     is(&app.refusal(&sent).await, NOT_TAKEN);
     for (_, value) in &mut sent.headers {
@@ -259,7 +285,12 @@ async fn an_enrolment_proves_that_the_key_is_held() {
 async fn a_signature_is_good_for_its_own_request() {
     let (app, phone) = enrolled().await;
     let body = json!({ "serial": SERIAL });
-    let sent = phone.ask(app.service.now(), "POST", "/v1/device/otp?a=1", Some(body));
+    let sent = phone.ask(
+        app.service.core.now(),
+        "POST",
+        "/v1/device/otp?a=1",
+        Some(body),
+    );
     let changed = |change: &dyn Fn(&mut Sent)| {
         let mut sent = sent.clone();
         change(&mut sent);
@@ -313,7 +344,7 @@ async fn a_request_is_taken_once_and_that_is_durable() {
     let app = open().await;
     invite(&app, "alice", SERIAL, CODE).await;
     let phone = Phone::new(1);
-    let now = app.service.now();
+    let now = app.service.core.now();
     assert_eq!(app.send(&phone.enrol(now, "alice", CODE)).await.status, 201);
     let name = Some(json!({ "name": "x" }));
     let requests = [
@@ -341,7 +372,7 @@ async fn a_request_is_taken_once_and_that_is_durable() {
 #[tokio::test]
 async fn clocks_may_differ_by_a_minute() {
     let (app, phone) = enrolled().await;
-    let now = app.service.now().as_secs();
+    let now = app.service.core.now().as_secs();
     for (at, taken) in [
         (now - 61, false),
         (now + 61, false),
@@ -356,7 +387,7 @@ async fn clocks_may_differ_by_a_minute() {
         }
     }
     is(
-        &app.refusal(&Phone::new(9).ask(app.service.now(), "GET", "/v1/device", None))
+        &app.refusal(&Phone::new(9).ask(app.service.core.now(), "GET", "/v1/device", None))
             .await,
         NOT_TAKEN,
     );
@@ -381,7 +412,7 @@ async fn one_address_enrols_so_many_a_minute() {
     let statuses = async |router, count: usize| {
         let mut statuses = Vec::new();
         for _ in 0..count {
-            let sent = phone.enrol(app.service.now(), "nobody", CODE);
+            let sent = phone.enrol(app.service.core.now(), "nobody", CODE);
             statuses.push(ask(&router, sent.request()).await.status.as_u16());
         }
         statuses

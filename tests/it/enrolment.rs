@@ -51,7 +51,7 @@ fn code_of(app: &TestApp, token: &Value) -> String {
     let totp = totp_rs::Builder::new()
         .with_secret(key.as_bytes().to_vec())
         .build_noncompliant();
-    totp.generate(app.service.now().as_secs()).to_string()
+    totp.generate(app.service.core.now().as_secs()).to_string()
 }
 
 /// What can happen to a token.
@@ -224,7 +224,12 @@ async fn row_c14_a_lent_right_counts_in_its_owners_name_and_ends() {
     let kim = app.key("kim", Scope::Approver, None).await;
     let operator = app.key("op", Scope::Operator, None).await;
     let clerk = app.key("clerk", Scope::Operator, None).await;
-    let until = app.service.now().plus(Duration::from_hours(1)).rfc3339();
+    let until = app
+        .service
+        .core
+        .now()
+        .plus(Duration::from_hours(1))
+        .rfc3339();
     let lend = |from: &str, to: &str| json!({ "from": from, "to": to, "until": until, "reason": "holiday" });
     let lent = post(&app, &kim, "delegations", lend("api:kim", "api:op")).await;
     assert_eq!(lent.status, 201, "{lent:?}");
@@ -354,7 +359,7 @@ async fn row_c12_a_token_is_renewed_near_its_end_and_keeps_its_serial() {
     )
     .await;
     let days = |days: u64| Duration::from_hours(24 * days);
-    let end = |after: u64| app.service.now().plus(days(after)).rfc3339();
+    let end = |after: u64| app.service.core.now().plus(days(after)).rfc3339();
     assert_eq!(made["expires"], end(90), "it lasts from its first use");
     let renew = async |body: Value| post(&app, &operator, "tokens/T/renew", body).await;
     let early = renew(json!({})).await;
@@ -400,9 +405,9 @@ async fn row_d6_expired_tokens_are_put_on_record_at_once() {
         let lasts = json!({ "valid_for_secs": 3600 * (number + 1), "active": true });
         totp(&app, "alice", &format!("E-{number}"), lasts).await;
     }
-    app.service.expire_tokens().await.unwrap();
+    app.service.admin.expire_tokens().await.unwrap();
     app.clock.advance(Duration::from_hours(2));
-    app.service.expire_tokens().await.unwrap();
+    app.service.admin.expire_tokens().await.unwrap();
     let audit = app
         .admin("GET", "/v1/admin/audit?limit=1", None)
         .await
@@ -413,7 +418,7 @@ async fn row_d6_expired_tokens_are_put_on_record_at_once() {
         (&json!("token_expire"), &json!("daemon"))
     );
     assert_eq!(record["detail"], "E-0 E-1");
-    app.service.expire_tokens().await.unwrap();
+    app.service.admin.expire_tokens().await.unwrap();
     let again = app
         .admin("GET", "/v1/admin/audit?limit=1", None)
         .await

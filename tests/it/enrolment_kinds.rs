@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 async fn house() -> (TestApp, Inbox) {
     let app = TestApp::new().await;
     let (courier, inbox) = outbox();
-    app.service.set_courier(Arc::new(courier));
-    app.service.set_home(Some("+82".to_owned()));
+    app.service.core.set_courier(Arc::new(courier));
+    app.service.core.set_home(Some("+82".to_owned()));
     let user = json!({ "user": "alice", "phone": "010-1234-5678", "email": "alice@example.com" });
     let made = app.admin("POST", "/v1/admin/users", Some(user)).await;
     assert_eq!(made.status, 201);
@@ -147,7 +147,12 @@ async fn row_a1_all_ways_carry_the_same_enrolment_code() {
         assert!(matches!(medium, Medium::Sms | Medium::Email));
         assert_eq!(sent, code);
     }
-    let until = app.service.now().plus(Duration::from_mins(10)).rfc3339();
+    let until = app
+        .service
+        .core
+        .now()
+        .plus(Duration::from_mins(10))
+        .rfc3339();
     assert_eq!(offered["until"], until);
     let (_, text) = act(&app, &token, "offer", json!({ "by": ["text"] })).await;
     assert_ne!(text["code"], offered["code"], "a new one voids the old");
@@ -219,7 +224,7 @@ async fn recovery_codes_are_printed_once_and_only_so_many() {
     assert_eq!(sheet["codes"].as_array().unwrap().len(), 10);
     assert_eq!(sheet["codes_left"], 10);
     let serial = sheet["serial"].as_str().unwrap().parse().unwrap();
-    let (_, state) = app.service.token(&serial).await.unwrap();
+    let (_, state) = app.service.admin.token(&serial).await.unwrap();
     assert!((0..10).all(|place| !state.used.contains(place)));
     assert!(
         (10..32).all(|place| state.used.contains(place)),
@@ -234,9 +239,14 @@ async fn recovery_codes_are_printed_once_and_only_so_many() {
     });
     let emergency = add(&app, emergency).await;
     assert_eq!(emergency["codes"].as_array().unwrap().len(), 1);
-    let end = app.service.now().plus(Duration::from_hours(24)).rfc3339();
+    let end = app
+        .service
+        .core
+        .now()
+        .plus(Duration::from_hours(24))
+        .rfc3339();
     assert_eq!(emergency["expires"], end);
-    let (old, _) = app.service.token(&serial).await.unwrap();
+    let (old, _) = app.service.admin.token(&serial).await.unwrap();
     assert_eq!(
         old.state.as_str(),
         "revoked",
@@ -334,7 +344,7 @@ async fn row_a11_the_daemon_declares_an_outage_when_nobodys_codes_work() {
     let web = app
         .key("web", oncegate::model::client::Scope::Verify, None)
         .await;
-    let mut records = app.service.store().subscribe();
+    let mut records = app.service.core.store().subscribe();
     let mut watch = Watch::new(Rule {
         users: 2,
         window: Duration::from_mins(5),
@@ -354,18 +364,32 @@ async fn row_a11_the_daemon_declares_an_outage_when_nobodys_codes_work() {
         let body = json!({ "user": user, "password": password, "otp": "000000" });
         let answer = app.keyed("POST", "/v1/verify", Some(&web), Some(body));
         assert_eq!(answer.await.json()["decision"], "reject");
-        assert_eq!(app.service.outage().await.unwrap(), None);
+        assert_eq!(app.service.admin.outage().await.unwrap(), None);
         if (user, password.as_str()) == ("b", "right horse battery") {
             break;
         }
         while let Ok(record) = records.try_recv() {
-            app.service.watch_outage(&mut watch, &record).await.unwrap();
+            app.service
+                .admin
+                .watch_outage(&mut watch, &record)
+                .await
+                .unwrap();
         }
     }
     while let Ok(record) = records.try_recv() {
-        app.service.watch_outage(&mut watch, &record).await.unwrap();
+        app.service
+            .admin
+            .watch_outage(&mut watch, &record)
+            .await
+            .unwrap();
     }
-    let outage = app.service.outage().await.unwrap().expect("an outage");
+    let outage = app
+        .service
+        .admin
+        .outage()
+        .await
+        .unwrap()
+        .expect("an outage");
     assert_eq!(outage.owner, "daemon");
     assert!(outage.reason.contains("2 users"), "{}", outage.reason);
 }

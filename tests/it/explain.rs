@@ -91,6 +91,7 @@ async fn a_lock_then_and_now() {
     );
     let service = &house.test.service;
     service
+        .admin
         .unlock_user(&key("carl"), house.test.by())
         .await
         .unwrap();
@@ -210,6 +211,7 @@ async fn what_was_changed_since() {
         ..UserPatch::default()
     };
     service
+        .admin
         .set_user(&key("alice"), patch, None, by)
         .await
         .unwrap();
@@ -221,13 +223,15 @@ async fn what_was_changed_since() {
         Source::new("policies/vpn.toml", others.as_str()),
     ];
     let policies = Policies::parse(&sources, &|_, _| Ok(())).unwrap();
-    service.replace_policies(policies).unwrap();
+    service.core.replace_policies(policies).unwrap();
     house.explained("rule-gone", &id);
     service
+        .admin
         .remove_user(&key("alice"), None, house.test.by())
         .await
         .unwrap();
     service
+        .admin
         .remove_client("vpn", None, house.test.by())
         .await
         .unwrap();
@@ -238,8 +242,8 @@ async fn what_was_changed_since() {
 async fn nothing_is_written_and_the_unknown_is_not_found() {
     let house = House::new().await;
     house.vpn("alice", "000000").await;
-    let seq = house.test.service.store().health().seq;
-    let (id, _) = house.test.service.arrival().unwrap();
+    let seq = house.test.service.core.store().health().seq;
+    let (id, _) = house.test.service.core.arrival().unwrap();
     let (code, out, err) = house.run(&["explain", &id.to_string()]);
     assert_eq!((code, out.as_str()), (4, ""), "{err}");
     assert!(err.contains("audit list"), "{err}");
@@ -252,7 +256,7 @@ async fn nothing_is_written_and_the_unknown_is_not_found() {
         ];
         assert_eq!(house.run(&asked).0, 0);
     }
-    assert_eq!(house.test.service.store().health().seq, seq);
+    assert_eq!(house.test.service.core.store().health().seq, seq);
 }
 
 /// What is foreseen is what happens.
@@ -272,6 +276,7 @@ async fn explanations_do_not_differ_from_decisions() {
         house
             .test
             .service
+            .explain
             .foresee(supposed)
             .await
             .unwrap()
@@ -309,6 +314,7 @@ async fn explanations_do_not_differ_from_decisions() {
         ..UserPatch::default()
     };
     service
+        .admin
         .set_user(&key("zoe"), disabled, None, house.test.by())
         .await
         .unwrap();
@@ -337,6 +343,7 @@ async fn explanations_do_not_differ_from_decisions() {
         ..UserPatch::default()
     };
     service
+        .admin
         .set_user(&key("alice"), must, None, house.test.by())
         .await
         .unwrap();

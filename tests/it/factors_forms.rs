@@ -51,7 +51,7 @@ async fn a_wrong_pin_of_any_length_uses_the_code_up() {
         assert_eq!(lab.last("alice").await, Some(counter), "{pin}");
         let by = lab.by();
         let key = crate::support::lab::key("alice");
-        lab.service().unlock_user(&key, by).await.unwrap();
+        lab.service().admin.unlock_user(&key, by).await.unwrap();
     }
 }
 
@@ -179,7 +179,7 @@ async fn an_imported_hash_is_renewed_by_the_first_login() {
         assert_eq!(imported().await, user);
         assert_eq!(ask("Tr0ub4dor&3y", 0).await, "wrong_password");
         assert_eq!(imported().await, user, "a wrong password renews nothing");
-        let mut changes = lab.service().store().subscribe();
+        let mut changes = lab.service().core.store().subscribe();
         assert_eq!(ask(PASSWORD, 1).await, "hotp_ok");
         // The login, then the renewal behind it.
         for _ in 0..2 {
@@ -224,7 +224,7 @@ async fn an_imported_hash_is_renewed_in_rounds_too() {
     let lab = Lab::new(&[("vpn", &rounds)]).await;
     for (user, hash) in HASHES {
         imported(&lab, user, hash).await;
-        let mut changes = lab.service().store().subscribe();
+        let mut changes = lab.service().core.store().subscribe();
         let heard = lab.radius("vpn", user, PASSWORD, None, None).await;
         let open = heard.challenge.expect("a challenge");
         let code = code_of(user, Digits::SIX, 0);

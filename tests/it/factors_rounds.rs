@@ -72,6 +72,7 @@ async fn a_challenge_opens_only_for_its_own_login() {
     for (name, word) in [("other", "stale_challenge"), ("vpn", "hotp_ok")] {
         let set = lab
             .service()
+            .admin
             .set_client("nas-vpn", policy(name), None, lab.by());
         set.await.unwrap();
         assert_eq!(answer(&lab, &own, &typed).await, word);
@@ -219,7 +220,10 @@ async fn gear_that_carries_no_challenge_gets_the_joined_form() {
         challenge: Some(false),
         ..ClientPatch::default()
     };
-    let set = lab.service().set_client("nas-vpn", patch, None, lab.by());
+    let set = lab
+        .service()
+        .admin
+        .set_client("nas-vpn", patch, None, lab.by());
     set.await.unwrap();
     let alone = lab.radius("vpn", "alice", PASSWORD, None, None).await;
     assert_eq!(alone.decision, "reject");

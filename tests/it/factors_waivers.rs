@@ -24,11 +24,11 @@ require = ["pin", "otp"]
 async fn grant(lab: &Lab, user: &str, which: WaiverKind, length: Duration) {
     let grant = Grant {
         reason: "telephone lost".to_owned(),
-        from: lab.service().now(),
-        until: lab.service().now().plus(length),
+        from: lab.service().core.now(),
+        until: lab.service().core.now().plus(length),
     };
     let (user, by) = (key(user), lab.by());
-    let granted = lab.service().grant(&user, which, grant, by).await;
+    let granted = lab.service().admin.grant(&user, which, grant, by).await;
     granted.expect("a grant");
 }
 
@@ -149,7 +149,7 @@ exempt = ["otp"]
         departures.push(format!("{user},{departed},{returned}"));
     }
     let travel = Travel::parse(&departures.join("\n"), countries).unwrap();
-    lab.service().replace_travel(travel);
+    lab.service().login.replace_travel(travel);
     for case in 0..8 {
         let user = format!("user{case}");
         let address = if case & 4 > 0 { abroad } else { home };

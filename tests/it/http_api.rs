@@ -519,7 +519,9 @@ async fn local_callers_ask_for_themselves_or_for_a_client() {
     ] {
         let name = format!("k{}{status}", scopes.len()) + scopes[0].as_str();
         let service = &app.service;
-        let made = service.add_api_client(name, scopes, None, None, app.by());
+        let made = service
+            .admin
+            .add_api_client(name, scopes, None, None, app.by());
         let key = made.await.unwrap().1;
         let path = "/v1/verify?client=web";
         let asked = app

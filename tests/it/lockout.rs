@@ -62,7 +62,7 @@ async fn words(lab: &Lab) -> Vec<&'static str> {
         limit: 10_000,
         ..AuditQuery::default()
     };
-    let records = lab.service().store().audit(query).await.unwrap();
+    let records = lab.service().core.store().audit(query).await.unwrap();
     let decisions = records.iter().filter_map(|record| match &record.event {
         Event::Decision(decision) => Some(decision.reason.as_str()),
         Event::Change(_) => None,
@@ -246,7 +246,7 @@ async fn follow(limits: Limits, steps: &[Step]) -> Result<(), TestCaseError> {
                     Try::Nobody => ("nobody", 0),
                 };
                 // Time stands still while the clock is behind what is on record.
-                seen = seen.max(lab.service().now());
+                seen = seen.max(lab.service().core.now());
                 let word = model.ask(from, what, seen.as_millis());
                 let typed = code_of("alice", Digits::SIX, code);
                 let station = from.map(|last| IpAddr::from([203, 0, 113, last]));
@@ -262,7 +262,7 @@ async fn follow(limits: Limits, steps: &[Step]) -> Result<(), TestCaseError> {
             }
             Step::Forward(millis) => lab.clock.advance(Duration::from_millis(millis)),
             Step::Back(millis) => {
-                let now = lab.service().now().as_millis();
+                let now = lab.service().core.now().as_millis();
                 let least = seen.as_millis() - 30_000;
                 let back = (now - millis).max(least);
                 lab.clock.set(oncegate::time::UnixTime::from_millis(back));
@@ -271,7 +271,11 @@ async fn follow(limits: Limits, steps: &[Step]) -> Result<(), TestCaseError> {
             Step::Unlock => {
                 let by = lab.by();
                 seen = seen.max(by.at);
-                lab.service().unlock_user(&key("alice"), by).await.unwrap();
+                lab.service()
+                    .admin
+                    .unlock_user(&key("alice"), by)
+                    .await
+                    .unwrap();
                 model.unlock();
             }
         }

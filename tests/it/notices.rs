@@ -53,6 +53,7 @@ async fn everything(desk: &Desk, language: Language) {
     let code = hotp::generate(&key_of("HOTP-1"), Algorithm::Sha1, Digits::SIX, 0);
     let service = desk.lab.service();
     service
+        .admin
         .confirm_token(&serial, &code, desk.lab.by())
         .await
         .unwrap();
@@ -60,6 +61,7 @@ async fn everything(desk: &Desk, language: Language) {
     desk.set_state("HOTP-1", LifeCycle::Active).await;
     desk.set_state("HOTP-1", LifeCycle::Revoked).await;
     service
+        .admin
         .remove_token(&serial, None, desk.lab.by())
         .await
         .unwrap();
@@ -269,7 +271,7 @@ async fn the_word_of_a_notice_freezes_the_token() {
     let (_, text) = &told[0];
     let (_, word) = text.trim_end_matches('.').rsplit_once(' ').unwrap();
     let service = desk.lab.service();
-    let (id, at) = service.arrival().unwrap();
+    let (id, at) = service.core.arrival().unwrap();
     let text = SecretString::from(word);
     let answer = |from: &'static str| Inbound {
         id,
@@ -280,11 +282,15 @@ async fn the_word_of_a_notice_freezes_the_token() {
         text: &text,
     };
     // Somebody else's telephone freezes nothing.
-    let other = service.inbound(&answer("+821099999999")).await.unwrap();
+    let other = service
+        .login
+        .inbound(&answer("+821099999999"))
+        .await
+        .unwrap();
     assert!(matches!(other, Effect::Answer(_)));
     assert_eq!(desk.state_of("TOTP-1").await, LifeCycle::Active);
     assert_eq!(
-        service.inbound(&answer(PHONE)).await.unwrap(),
+        service.login.inbound(&answer(PHONE)).await.unwrap(),
         Effect::Frozen(1)
     );
     assert_eq!(desk.state_of("TOTP-1").await, LifeCycle::Suspended);
@@ -375,7 +381,7 @@ async fn after_a_day_a_notice_is_given_up() {
         detail.starts_with("enrolment_started: sms to +82******5678: no gateway took the message"),
         "{detail}"
     );
-    assert_eq!(desk.lab.service().notices().failed(), 1);
+    assert_eq!(desk.lab.service().notices.failed(), 1);
 }
 
 #[tokio::test]
@@ -438,7 +444,10 @@ async fn what_happened_before_anybody_was_told_is_not_told() {
         .await;
     let head = desk.trail().await.len() as u64;
     desk.begin().await;
-    assert_eq!(desk.lab.service().store().notified().await.unwrap(), head);
+    assert_eq!(
+        desk.lab.service().core.store().notified().await.unwrap(),
+        head
+    );
     desk.token("alice", "TOTP-1", Kind::Totp, LifeCycle::Pending, "")
         .await;
     assert_eq!(desk.settled().await.len(), 1);
@@ -468,13 +477,13 @@ async fn telling_tells_nothing_of_itself() {
     // The nudges, the token, that it was told, the cursor.
     assert_eq!(desk.trail().await.len(), before + 5);
     assert_eq!(desk.changes("notified").await.len(), 3);
-    assert_eq!(desk.lab.service().notices().sent(), 2);
+    assert_eq!(desk.lab.service().notices.sent(), 2);
 }
 
 /// Writes so many records that tell nothing, and this change among the first, while the task that
 /// tells does not get a turn.
 fn flood(desk: &Desk, count: usize, change: Option<Change>) {
-    let store = desk.lab.service().store();
+    let store = desk.lab.service().core.store();
     let begun = store.health().seq;
     let mut changes: Vec<Change> = (0..count).map(|_| nothing()).collect();
     changes.extend(change);
@@ -499,7 +508,7 @@ fn flood(desk: &Desk, count: usize, change: Option<Change>) {
 #[tokio::test]
 async fn a_flood_of_records_hides_no_notice_and_moves_the_cursor() {
     let desk = Desk::telling().await;
-    let mut user = desk.lab.service().user(&key("alice")).await.unwrap();
+    let mut user = desk.lab.service().admin.user(&key("alice")).await.unwrap();
     user.email = Some("alice@example.com".to_owned());
     // It listens, and has nothing to read.
     desk.token("alice", "TOTP-1", Kind::Totp, LifeCycle::Pending, "")
@@ -509,7 +518,7 @@ async fn a_flood_of_records_hides_no_notice_and_moves_the_cursor() {
     flood(&desk, 3_000, Some(Change::UpdateUser(user)));
     assert_eq!(desk.settled().await.len(), 3, "at both addresses");
     // So many that a start should not read them all again, although nothing is told of them.
-    let store = desk.lab.service().store();
+    let store = desk.lab.service().core.store();
     let begun = store.health().seq;
     flood(&desk, 10_100, None);
     desk.passed(begun + 10_000).await;

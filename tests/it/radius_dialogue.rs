@@ -167,6 +167,7 @@ impl Dialogue {
                     ..UserPatch::default()
                 };
                 service
+                    .admin
                     .set_user(&key, patch, None, self.service.by())
                     .await
                     .unwrap();
@@ -175,6 +176,7 @@ impl Dialogue {
                 let secret = Some(SecretString::from(*secret));
                 let grace = duration(grace);
                 service
+                    .admin
                     .rotate_client(client, secret, grace, self.service.by())
                     .await
                     .unwrap();
@@ -182,7 +184,13 @@ impl Dialogue {
             ["LESSON", client, address] => {
                 let lesson = ((*client).to_owned(), address.parse().unwrap());
                 assert!(
-                    service.store().lessons().await.unwrap().contains(&lesson),
+                    service
+                        .core
+                        .store()
+                        .lessons()
+                        .await
+                        .unwrap()
+                        .contains(&lesson),
                     "{at}"
                 );
             }

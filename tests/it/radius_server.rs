@@ -263,7 +263,11 @@ async fn a_network_belongs_to_one_client() {
         require: Require::True,
         challenge: true,
     };
-    let refused = service.service.add_radius_client(new, service.by()).await;
+    let refused = service
+        .service
+        .admin
+        .add_radius_client(new, service.by())
+        .await;
     assert!(refused.is_err_and(|error| matches!(error, AdminError::Conflict(_))));
 }
 

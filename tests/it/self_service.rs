@@ -33,7 +33,7 @@ impl House {
     pub(crate) async fn with(policy: &str) -> Self {
         let app = TestApp::with(policy, false).await;
         let (courier, inbox) = outbox();
-        app.service.set_courier(Arc::new(courier));
+        app.service.core.set_courier(Arc::new(courier));
         let user = json!({
             "user": "alice", "password": PASSWORD, "phone": "+82-10-1234-5678",
             "remote_issue": false
@@ -77,7 +77,8 @@ impl House {
         let totp = totp_rs::Builder::new()
             .with_secret(key.as_bytes().to_vec())
             .build_noncompliant();
-        totp.generate(self.app.service.now().as_secs()).to_string()
+        totp.generate(self.app.service.core.now().as_secs())
+            .to_string()
     }
 }
 
@@ -151,6 +152,7 @@ async fn a_bypass_is_no_proof() {
     let until = house
         .app
         .service
+        .core
         .now()
         .plus(Duration::from_hours(1))
         .rfc3339();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use oncegate::admin::{AdminError, NewToken, UserPatch};
-use oncegate::core::{Service, ServiceError};
+use oncegate::core::CoreError;
 use oncegate::diagnostic::Source;
 use oncegate::login::{Outcome, Request};
 use oncegate::model::audit::Channel;
@@ -19,6 +19,7 @@ use oncegate::otp::totp::{Parameters, TimeStep};
 use oncegate::otp::{Algorithm, Code, Digits, Period, hotp, totp};
 use oncegate::policy::Policies;
 use oncegate::secret::{Key256, OtpKey, SecretBytes, SecretString, SystemEntropy};
+use oncegate::service::Service;
 use oncegate::store::By;
 use oncegate::store::embedded::{Embedded, Parts};
 use oncegate::store::medium::Memory;
@@ -59,6 +60,7 @@ impl House {
         let by = by(&service);
         let scopes = vec![Scope::Verify];
         let (client, _) = service
+            .admin
             .add_api_client("app".to_owned(), scopes, None, None, by)
             .await
             .unwrap();
@@ -69,6 +71,7 @@ impl House {
         };
         house
             .service
+            .admin
             .add_user(key("alice"), UserPatch::default(), house.by())
             .await
             .unwrap();
@@ -91,10 +94,15 @@ impl House {
             active,
             serial: None,
         };
-        self.service.add_token(new, self.by()).await.unwrap().serial
+        self.service
+            .admin
+            .add_token(new, self.by())
+            .await
+            .unwrap()
+            .serial
     }
 
-    async fn ask(&self, user: &str, code: &str) -> Result<(bool, Reason), ServiceError> {
+    async fn ask(&self, user: &str, code: &str) -> Result<(bool, Reason), CoreError> {
         self.ask_over(Channel::Http, user, code).await
     }
 
@@ -103,8 +111,8 @@ impl House {
         channel: Channel,
         user: &str,
         code: &str,
-    ) -> Result<(bool, Reason), ServiceError> {
-        let (id, at) = self.service.arrival()?;
+    ) -> Result<(bool, Reason), CoreError> {
+        let (id, at) = self.service.core.arrival()?;
         let code = SecretString::from(code);
         let request = Request {
             id,
@@ -123,7 +131,7 @@ impl House {
             carrier: None,
             context: &[],
         };
-        let decided = self.service.authenticate(&request).await?;
+        let decided = self.service.login.authenticate(&request).await?;
         Ok((
             matches!(decided.outcome, Outcome::Accept(_)),
             decided.reason,
@@ -137,6 +145,7 @@ impl House {
         second: &str,
     ) -> Result<(Token, TokenState), AdminError> {
         self.service
+            .admin
             .resync_token(serial, &code(first), &code(second), self.by())
             .await
     }
@@ -147,7 +156,7 @@ impl House {
 
     /// The code of the step that is `steps` away from the present one.
     fn totp(&self, steps: i64) -> String {
-        let now = TimeStep::at(self.service.now(), Period::THIRTY).get();
+        let now = TimeStep::at(self.service.core.now(), Period::THIRTY).get();
         let parameters = Parameters::default();
         let step = TimeStep::new(now.checked_add_signed(steps).unwrap());
         let code = totp::generate(&otp_key(), parameters, step);
@@ -156,7 +165,7 @@ impl House {
 }
 
 fn by(service: &Service) -> By {
-    let (request, at) = service.arrival().unwrap();
+    let (request, at) = service.core.arrival().unwrap();
     By {
         request,
         actor: "test".to_owned(),
@@ -255,7 +264,7 @@ async fn a_clock_set_back_re_opens_nothing() {
     house.clock.set(START);
     let refused = house.ask("alice", &harvested).await;
     assert!(
-        matches!(refused, Err(ServiceError::ClockBehind { .. })),
+        matches!(refused, Err(CoreError::ClockBehind { .. })),
         "{refused:?}"
     );
     // A few seconds are the business of NTP: time stands still instead.
@@ -265,6 +274,7 @@ async fn a_clock_set_back_re_opens_nothing() {
     house.clock.set(START);
     house
         .service
+        .admin
         .recover_clock(None, 100, house.by())
         .await
         .unwrap();
@@ -323,11 +333,13 @@ async fn only_an_active_token_of_an_enabled_user_counts() {
     assert_eq!(house.reason(&hotp_code(0)).await, Reason::NotActive);
     let wrong = house
         .service
+        .admin
         .confirm_token(&serial, &code("000000"), house.by())
         .await;
     assert!(matches!(wrong, Err(AdminError::Refused(Reason::WrongCode))));
     let right = house
         .service
+        .admin
         .confirm_token(&serial, &code(&hotp_code(0)), house.by())
         .await;
     assert_eq!(right.unwrap().state, LifeCycle::Active);
@@ -337,13 +349,16 @@ async fn only_an_active_token_of_an_enabled_user_counts() {
         "confirming consumes"
     );
     assert_eq!(house.reason(&hotp_code(1)).await, Reason::HotpOk);
-    let suspend = house
-        .service
-        .set_token_state(&serial, LifeCycle::Suspended, None, house.by());
+    let suspend =
+        house
+            .service
+            .admin
+            .set_token_state(&serial, LifeCycle::Suspended, None, house.by());
     suspend.await.unwrap();
     assert_eq!(house.reason(&hotp_code(2)).await, Reason::NotActive);
     house
         .service
+        .admin
         .set_token_state(&serial, LifeCycle::Active, None, house.by())
         .await
         .unwrap();
@@ -353,6 +368,7 @@ async fn only_an_active_token_of_an_enabled_user_counts() {
     };
     house
         .service
+        .admin
         .set_user(&key("alice"), disable, None, house.by())
         .await
         .unwrap();
@@ -409,6 +425,7 @@ async fn a_hundred_failures_lock_until_an_administrator_unlocks() {
     assert_eq!(house.reason(&hotp_code(0)).await, Reason::Locked);
     house
         .service
+        .admin
         .unlock_user(&key("alice"), house.by())
         .await
         .unwrap();
@@ -447,11 +464,11 @@ async fn only_the_canonical_form_of_a_code_is_a_code() {
 async fn a_removed_client_is_out_of_force_although_nobody_waited() {
     let house = House::new().await;
     let by = by(&house.service);
-    let removal = house.service.remove_client("app", None, by);
+    let removal = house.service.admin.remove_client("app", None, by);
     // Polled once, then dropped.
     let _ = tokio::time::timeout(Duration::ZERO, removal).await;
     let deadline = std::time::Instant::now() + Duration::from_secs(10);
-    while !house.service.clients().all().is_empty() {
+    while !house.service.core.clients().all().is_empty() {
         assert!(std::time::Instant::now() < deadline, "still in force");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

@@ -147,7 +147,7 @@ async fn named(
     known: fn(&App, &mut Request, UnixTime) -> Result<(), Failure>,
 ) -> Response {
     let instant = Instant::now();
-    let (id, at) = match app.service().arrival() {
+    let (id, at) = match app.service().core.arrival() {
         Ok(arrival) => arrival,
         Err(error) => {
             tracing::error!(%error, "no request id");
@@ -173,6 +173,7 @@ fn known(app: &App, request: &mut Request, now: UnixTime) -> Result<(), Failure>
         let key = bearer(request.headers()).ok_or(Failure::NoKey)?;
         let client = app
             .service()
+            .core
             .clients()
             .by_key(&key, now)
             .ok_or(Failure::NoKey)?;
@@ -204,7 +205,7 @@ pub(crate) async fn near_or_admin(
     if Near::of(request.extensions()).0 {
         return next.run(request).await;
     }
-    if let Err(failure) = known(&app, &mut request, app.service().now()) {
+    if let Err(failure) = known(&app, &mut request, app.service().core.now()) {
         return failure.into_response();
     }
     let caller = request.extensions().get::<Caller>();

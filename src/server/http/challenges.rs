@@ -86,7 +86,7 @@ pub(crate) async fn begin(
         origin: None,
         carrier: None,
     };
-    let begun = app.service().begin(&request, factor, inbound).await?;
+    let begun = app.service().login.begin(&request, factor, inbound).await?;
     turn.hold(arrival.instant, begun.delay).await;
     let challenge = begun.challenge;
     let begun = api::ChallengeBegun {
@@ -132,7 +132,7 @@ pub(crate) async fn standing(
     by_status: ByStatus,
 ) -> Result<Response, Failure> {
     let client = verify::asking(&app, &caller, None, arrival)?;
-    let standing = app.service().standing(&client.name, &id).await?;
+    let standing = app.service().login.standing(&client.name, &id).await?;
     // What is read for it depends on whether there is such a user.
     let due = arrival.instant + on_time(arrival.instant.elapsed());
     tokio::time::sleep_until(due).await;

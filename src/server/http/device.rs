@@ -114,7 +114,13 @@ pub(crate) async fn enroll(
         public_key: key.encode(),
     };
     let turn = app.any_turn()?;
-    match app.service().redeem(&redemption).await.map_err(undecided)? {
+    match app
+        .service()
+        .login
+        .redeem(&redemption)
+        .await
+        .map_err(undecided)?
+    {
         Redeemed::Bound(bound) => {
             let (device, token) = *bound;
             let enrolled = api::DeviceEnrolled {
@@ -157,6 +163,7 @@ pub(crate) async fn otp(State(app): State<Arc<App>>, signed: Signed) -> Result<R
     }
     let code = app
         .service()
+        .admin
         .device_code(&signed.asking, serial.as_ref(), client, uv)
         .await;
     let code = code.map_err(|error| tell(&app, error))?;
@@ -188,6 +195,7 @@ pub(crate) async fn transfer(
     let serial = serial(wanted.serial.as_deref())?;
     let code = app
         .service()
+        .admin
         .transfer_code(&signed.asking, serial.as_ref())
         .await;
     let code = code.map_err(|error| tell(&app, error))?;
@@ -219,6 +227,7 @@ pub(crate) async fn renew(
     let serial = serial(wanted.serial.as_deref())?;
     let token = app
         .service()
+        .admin
         .renew_carried(&signed.asking, serial.as_ref())
         .await;
     let token = token.map_err(|error| tell(&app, error))?;
@@ -244,7 +253,7 @@ pub(crate) async fn pending(
     State(app): State<Arc<App>>,
     Signed { asking, .. }: Signed,
 ) -> Result<Response, Failure> {
-    let waiting = app.service().waiting(&asking).await;
+    let waiting = app.service().admin.waiting(&asking).await;
     let waiting = waiting.map_err(|error| tell(&app, error))?;
     let tokens = waiting.tokens.iter();
     let pending = api::DevicePending {
@@ -275,7 +284,7 @@ pub(crate) async fn show(
     State(app): State<Arc<App>>,
     Signed { asking, .. }: Signed,
 ) -> Result<Response, Failure> {
-    let all = app.service().siblings(&asking).await;
+    let all = app.service().admin.siblings(&asking).await;
     let all = all.map_err(|error| tell(&app, error))?;
     let devices = all.iter().map(|(device, state)| api::Device {
         this: Some(device.id == asking.device.id),
@@ -307,6 +316,7 @@ pub(crate) async fn rename(
     let wanted: api::DeviceRename = signed.arrived.json()?;
     let renamed = app
         .service()
+        .admin
         .rename_itself(&signed.asking, wanted.name)
         .await;
     renamed.map_err(|error| tell(&app, error))?;
@@ -334,7 +344,7 @@ pub(crate) async fn revoke(
     Signed { asking, .. }: Signed,
 ) -> Result<StatusCode, Failure> {
     let id: DeviceId = id.parse().map_err(|_| Failure::missing("device"))?;
-    let revoked = app.service().revoke_by_device(&asking, &id).await;
+    let revoked = app.service().admin.revoke_by_device(&asking, &id).await;
     revoked.map_err(|error| tell(&app, error))?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -357,7 +367,7 @@ fn serial(text: Option<&str>) -> Result<Option<Serial>, Failure> {
 fn tell(app: &App, error: DeviceError) -> Failure {
     match error {
         DeviceError::NotTaken => refuse(app, "taken_before"),
-        DeviceError::Refused(AdminError::Service(error)) => undecided(error),
+        DeviceError::Refused(AdminError::Core(error)) => undecided(error),
         DeviceError::Refused(error) => error.into(),
         DeviceError::State { what, next } => Failure::Conflict(what).advise(next),
     }
@@ -365,7 +375,7 @@ fn tell(app: &App, error: DeviceError) -> Failure {
 
 /// A device hears no cause.
 #[allow(clippy::needless_pass_by_value)] // for `map_err`
-fn undecided(error: crate::core::ServiceError) -> Failure {
+fn undecided(error: crate::core::CoreError) -> Failure {
     tracing::warn!(%error, "a device's request is not decided");
     Failure::Unavailable("try again, or ask another server".into())
 }

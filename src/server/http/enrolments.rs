@@ -90,7 +90,7 @@ pub(crate) async fn ask_for_token(
             rounds: false,
             ..question.request(&task, &context)
         };
-        task.service().self_enrol(&request, wish).await
+        task.service().admin.self_enrol(&request, wish).await
     });
     let made = task
         .await
@@ -163,7 +163,10 @@ pub(crate) async fn confirm_own_token(
     let task = app.tasks().spawn(async move {
         let context = question.context();
         let request = question.request(&task, &context);
-        task.service().self_confirm(&request, &serial, &otp).await
+        task.service()
+            .admin
+            .self_confirm(&request, &serial, &otp)
+            .await
     });
     let proven = task
         .await
@@ -171,8 +174,8 @@ pub(crate) async fn confirm_own_token(
     let request_id = arrival.id.to_string();
     let answer = match proven {
         SelfService::Proven(token) => {
-            let (_, state) = app.service().token(&token.serial).await?;
-            let shown = forms::token(&token, &state, app.service().now());
+            let (_, state) = app.service().admin.token(&token.serial).await?;
+            let shown = forms::token(&token, &state, app.service().core.now());
             api::EnrolmentConfirmed::Accept {
                 token: Box::new(shown),
                 request_id,

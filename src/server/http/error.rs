@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::admin::AdminError;
 use crate::api::Problem;
-use crate::core::ServiceError;
+use crate::core::CoreError;
 use crate::model::id::Serial;
 use crate::model::issue::IssueRefusal;
 use crate::server::http::admin::similar::{NotThere, Unknown};
@@ -243,11 +243,11 @@ impl IntoResponse for Failure {
     }
 }
 
-impl From<ServiceError> for Failure {
+impl From<CoreError> for Failure {
     /// For administrators: they may read the cause.
-    fn from(error: ServiceError) -> Self {
+    fn from(error: CoreError) -> Self {
         match error {
-            ServiceError::Store(StoreError::TooLarge) => {
+            CoreError::Store(StoreError::TooLarge) => {
                 Self::malformed("a value is too large for a record")
             }
             other => Self::Unavailable(other.to_string().into()).advise(SEE),
@@ -257,7 +257,7 @@ impl From<ServiceError> for Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        ServiceError::from(error).into()
+        CoreError::from(error).into()
     }
 }
 
@@ -316,7 +316,7 @@ impl From<AdminError> for Failure {
                 Self::Conflict(format!("the token is renewed from {begins} on").into())
                     .advise("an administrator may renew it before: oncegate token renew --force")
             }
-            AdminError::Service(error) => error.into(),
+            AdminError::Core(error) => error.into(),
         }
     }
 }

@@ -41,7 +41,7 @@ pub(crate) async fn readyz(
     State(app): State<Arc<App>>,
     Near(near): Near,
 ) -> Result<&'static str, Failure> {
-    match app.service().fault() {
+    match app.service().core.fault() {
         None => Ok("ok"),
         Some(fault) if near => Err(Failure::Unavailable(fault.into())),
         Some(_) => Err(Failure::Unavailable(NOT_READY.into())),

@@ -62,7 +62,7 @@ pub(crate) async fn take(
         "voice" => Medium::Voice,
         _ => return Err(Failure::missing("medium; `sms` or `voice`")),
     };
-    let (id, at) = app.service().arrival()?;
+    let (id, at) = app.service().core.arrival()?;
     let gateways = app.inbound().ok_or_else(|| Failure::missing("route"))?;
     let (parts, body) = request.into_parts();
     let headers = parts.headers;
@@ -86,7 +86,7 @@ pub(crate) async fn take(
             from: &message.from,
             text: &message.text,
         };
-        let effect = app.service().inbound(&inbound).await;
+        let effect = app.service().login.inbound(&inbound).await;
         if effect.is_err() {
             // What could not be decided may be brought again.
             gateways.forget(&marks);

@@ -74,9 +74,9 @@ pub(crate) async fn metrics(
     );
     let service = app.service();
     registry.register_collector(Box::new(Snapshot {
-        counters: service.counters().all().collect(),
-        health: service.store().health(),
-        ready: service.fault().is_none(),
+        counters: service.core.counters().all().collect(),
+        health: service.core.store().health(),
+        ready: service.core.fault().is_none(),
         uptime: app.uptime().as_secs_f64(),
         rejects_held: app.rejects_held(),
         certificate: app.certificate().map(|validity| validity.not_after),

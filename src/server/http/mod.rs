@@ -39,13 +39,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::config::Limits;
-use crate::core::Service;
 use crate::secret::SecretString;
 use crate::server::Info;
 use crate::server::certificate::Validity;
 use crate::server::http::error::Failure;
 use crate::server::person::person;
 use crate::server::tls::Tls;
+use crate::service::Service;
 use crate::time::UnixTime;
 
 mod admin;

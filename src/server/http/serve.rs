@@ -47,7 +47,7 @@ pub async fn serve_tcp(
         |_| "HTTP".to_owned(),
         |address| format!("HTTP on {address}"),
     );
-    let alive = app.service().vitals().alive(&vital);
+    let alive = app.service().core.vitals().alive(&vital);
     while let Some(place) = next_place(&connections, &shutdown).await {
         let accepted = tokio::select! {
             () = shutdown.cancelled() => break,
@@ -83,7 +83,7 @@ pub async fn serve_tcp(
 pub async fn serve_unix(listener: UnixListener, app: Arc<App>, shutdown: CancellationToken) {
     let own = nix::unistd::geteuid().as_raw();
     let router = router(Arc::clone(&app));
-    let alive = app.service().vitals().alive("the admin socket");
+    let alive = app.service().core.vitals().alive("the admin socket");
     let connections = Arc::new(Semaphore::new(SOCKET_CONNECTIONS));
     let open = TaskTracker::new();
     while let Some(place) = next_place(&connections, &shutdown).await {

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use crate::admin::{CredentialsPatch, NewVerifier, Replaced};
 use crate::api;
 use crate::api::{Problem, VerifyAnswer, VerifyRequest};
-use crate::core::ServiceError;
+use crate::core::CoreError;
 use crate::login::{MIN_ASSURANCE, Outcome, Presented, Request};
 use crate::model::audit::Channel;
 use crate::model::client::{Access, ApiAccess, Client, LOCAL};
@@ -134,7 +134,7 @@ impl App {
     /// A place for an answer to this client that may have to wait. Where there is none, the request
     /// is not decided: before it is known whom it asks for, and instead of an answer that leaves early.
     pub(crate) fn turn(&self, client: &Client) -> Result<Turn, Failure> {
-        if self.service().holds_back(client) {
+        if self.service().login.holds_back(client) {
             self.any_turn()
         } else {
             Ok(Turn(None))
@@ -174,7 +174,7 @@ pub(crate) fn asking(
             "only administrators ask on behalf of another client",
         )),
         (Some(name), _) => {
-            let found = app.service().client(name);
+            let found = app.service().admin.client(name);
             let client = found.map_err(|error| tell::client(name, error))?;
             if let Access::Radius(_) = client.access {
                 return Err(Failure::Conflict(
@@ -302,7 +302,7 @@ pub(crate) async fn replace_credentials(
             rounds: false,
             ..question.request(&asked, &context)
         };
-        asked.service().replace_own(&request, new).await
+        asked.service().admin.replace_own(&request, new).await
     });
     let replaced = task
         .await
@@ -419,10 +419,10 @@ impl Question {
         }
     }
 
-    async fn ask(self, app: &App) -> Result<Verdict, ServiceError> {
+    async fn ask(self, app: &App) -> Result<Verdict, CoreError> {
         let context = self.context();
         let request = self.request(app, &context);
-        let decided = app.service().authenticate(&request).await?;
+        let decided = app.service().login.authenticate(&request).await?;
         let request_id = self.arrival.id.to_string();
         let answer = match decided.outcome {
             Outcome::Accept(accepted) => VerifyAnswer::Accept {

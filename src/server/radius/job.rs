@@ -110,7 +110,11 @@ impl Job {
     /// request was: what counts in accounting is the Response Authenticator.
     async fn account(&self, packet: &Packet<'_>, said: &Accounting) -> Option<Arc<[u8]>> {
         let (service, client) = (&self.pipeline.service, &self.peer.client);
-        if let Err(error) = service.account(said, client, (self.id, self.at)).await {
+        if let Err(error) = service
+            .login
+            .account(said, client, (self.id, self.at))
+            .await
+        {
             let client = client.name.as_str();
             tracing::warn!(id = %self.id, client, %error, "accounting not on record: no answer");
             self.peer.counters.event(Event::Undecided);
@@ -143,7 +147,7 @@ impl Job {
         let service = &pipeline.service;
         if learn {
             // Before the answer: an attacker who saw it must not find the address unprotected.
-            if let Err(error) = service.learn(&client.name, self.source).await {
+            if let Err(error) = service.admin.learn(&client.name, self.source).await {
                 let client = client.name.as_str();
                 tracing::warn!(id = %self.id, client, %error, "lesson not stored: no answer");
                 return None;
@@ -183,7 +187,7 @@ impl Job {
         };
         // The deadline keeps late work from beginning. Work that has begun is waited for, since its
         // answer serves the retransmission. The service says why there is none.
-        service.authenticate(&request).await.ok()
+        service.login.authenticate(&request).await.ok()
     }
 
     /// What was decided, and nothing else, is sent: it is on record. The service has asked whether it
@@ -200,6 +204,7 @@ impl Job {
                 let class = || {
                     self.pipeline
                         .service
+                        .login
                         .class(self.id, &self.peer.client, &accepted.user)
                 };
                 let class = self.pipeline.settings.class.then(class);
@@ -270,7 +275,7 @@ impl Claim {
     }
 
     fn finish(mut self, octets: Arc<[u8]>) -> Finish {
-        let now = self.pipeline.service.now();
+        let now = self.pipeline.service.core.now();
         let ticket = self.ticket.take();
         ticket.map_or(Finish::Stale, |ticket| {
             self.pipeline.duplicates().finish(ticket, octets, now)

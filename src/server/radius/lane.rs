@@ -43,7 +43,7 @@ pub async fn run(listeners: Vec<Listener>, pipeline: Arc<Pipeline>, shutdown: Ca
             Serves::Accounting => "RADIUS accounting",
         };
         let vital = format!("{noun} on {}", listener.local_addr());
-        pipeline.service.vitals().require(&vital);
+        pipeline.service.core.vitals().require(&vital);
         for _ in 0..pipeline.settings.lanes {
             ends.push(begin(Place {
                 listener: Arc::clone(&listener),
@@ -121,7 +121,7 @@ impl Place {
             .enable_all()
             .build()?;
         runtime.block_on(async {
-            let _alive = self.pipeline.service.vitals().alive(&self.vital);
+            let _alive = self.pipeline.service.core.vitals().alive(&self.vital);
             let lane = Lane {
                 port: Arc::new(self.listener.port()?),
                 ingress: self.ingress.clone(),
@@ -327,7 +327,7 @@ impl InFlight {
     /// meanwhile becomes one commit.
     async fn collect(&mut self, pipeline: &Pipeline, replies: &mut Vec<Reply>) {
         std::future::poll_fn(|context| {
-            let _gathering = pipeline.service.gather();
+            let _gathering = pipeline.service.core.gather();
             let mut done = false;
             for requests in [&mut self.older, &mut self.younger] {
                 while let Poll::Ready(Some(reply)) = requests.poll_next_unpin(context) {

@@ -30,7 +30,6 @@ use arc_swap::ArcSwap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::Limits;
-use crate::core::Service;
 use crate::model::client::Require;
 use crate::radius::attribute::Type;
 use crate::radius::authenticator::{SecretKeys, Signature};
@@ -47,6 +46,7 @@ use crate::server::radius::password::Credential;
 use crate::server::radius::reply;
 use crate::server::radius::table::{Peer, Secret, Table};
 use crate::server::radius::udp::Serves;
+use crate::service::Service;
 use crate::time::UnixTime;
 
 /// What the RADIUS front end may occupy.
@@ -122,7 +122,7 @@ impl Pipeline {
         let counters = Arc::new(Counters::default());
         let table = Arc::new(ArcSwap::from_pointee(Table::default()));
         let follow = (Arc::clone(&table), Arc::clone(&counters));
-        service.clients().listen(Box::new(move |clients| {
+        service.core.clients().listen(Box::new(move |clients| {
             let (table, counters) = &follow;
             table.store(Arc::new(Table::new(clients, counters)));
         }));
@@ -173,7 +173,7 @@ impl Pipeline {
         mut source: SocketAddr,
         ingress: &Ingress,
     ) -> Received {
-        let now = self.service.now();
+        let now = self.service.core.now();
         bump(&ingress.counters.received);
         // A dual-stack socket shows IPv4 peers as ::ffff:a.b.c.d.
         source.set_ip(source.ip().to_canonical());
@@ -253,7 +253,7 @@ impl Pipeline {
             Serves::Accounting => (self.report(peer, read)?, secret),
             Serves::Authentication => login(peer, read, (signature, secret), rule)?,
         };
-        let (id, at) = match self.service.arrival() {
+        let (id, at) = match self.service.core.arrival() {
             Ok(arrival) => arrival,
             Err(error) => return Ok(self.undecided(peer, &error, now)),
         };
@@ -279,7 +279,7 @@ impl Pipeline {
         (packet, source, now): (&Packet<'_>, IpAddr, UnixTime),
     ) -> Result<Task, Discard> {
         let client = &peer.client;
-        let login = |class: &[u8], user: &str| self.service.login_of(class, client, user);
+        let login = |class: &[u8], user: &str| self.service.login.login_of(class, client, user);
         let said = accounting::read(packet, client, (source, now), login)?;
         Ok(Task::Account(Box::new(said)))
     }
@@ -292,7 +292,7 @@ impl Pipeline {
         serves: Serves,
         now: UnixTime,
     ) -> Result<Option<OwnedSemaphorePermit>, Received> {
-        if serves == Serves::Accounting || !self.service.holds_back(&peer.client) {
+        if serves == Serves::Accounting || !self.service.login.holds_back(&peer.client) {
             return Ok(None);
         }
         let place = Arc::clone(&self.rejects).try_acquire_owned();
@@ -317,6 +317,7 @@ impl Pipeline {
             Require::Auto
                 if self
                     .service
+                    .core
                     .clients()
                     .has_lesson(&peer.client.name, address) =>
             {
@@ -335,7 +336,7 @@ impl Pipeline {
         (peer, secret): (&Peer, Secret),
         now: UnixTime,
     ) -> Received {
-        if let Some(fault) = self.service.fault() {
+        if let Some(fault) = self.service.core.fault() {
             peer.counters.event(Event::StoreFault);
             if self
                 .limiter
@@ -364,7 +365,7 @@ impl Pipeline {
 
     /// A reply that the system did not take. It is kept for retransmissions.
     pub(super) fn not_sent(&self, listener: SocketAddr, peer: SocketAddr, error: &std::io::Error) {
-        let now = self.service.now();
+        let now = self.service.core.now();
         let table = self.table.load();
         let Some(found) = table.lookup(peer.ip().to_canonical()) else {
             return;

@@ -182,7 +182,7 @@ async fn records(app: &TestApp) -> Vec<Event> {
         limit: 1000,
         ..AuditQuery::default()
     };
-    let records = app.service.store().audit(query).await.unwrap();
+    let records = app.service.core.store().audit(query).await.unwrap();
     records.into_iter().map(|record| record.event).collect()
 }
 
@@ -195,7 +195,7 @@ async fn a_flood_of_refused_enrolments_is_counted_and_guesses_are_recorded() {
         router(Arc::clone(&app.app)).layer(Extension(Peer(peer)))
     };
     let refused = async |number: u8, user: &str, code: &str| {
-        let sent = phone.enrol(app.service.now(), user, code);
+        let sent = phone.enrol(app.service.core.now(), user, code);
         let answer = ask(&from(number), sent.request()).await;
         assert_eq!(answer.problem(), (409, "refused".to_owned()));
         answer.body
@@ -222,7 +222,7 @@ async fn a_flood_of_refused_enrolments_is_counted_and_guesses_are_recorded() {
     let events = records(&app).await;
     assert_eq!(decisions(&events), 61, "one for each would be 201");
     app.clock.advance(Duration::from_secs(61));
-    app.service.note_refusals(false).await.unwrap();
+    app.service.login.note_refusals(false).await.unwrap();
     let events = records(&app).await;
     let Some(Event::Change(note)) = events.first() else {
         panic!("{events:?}");
@@ -241,7 +241,7 @@ async fn a_flood_of_refused_enrolments_is_counted_and_guesses_are_recorded() {
     // The next minute has records again, and the right code is good.
     refused(1, "nobody", CODE).await;
     assert_eq!(decisions(&records(&app).await), 62);
-    let sent = phone.enrol(app.service.now(), "alice", CODE);
+    let sent = phone.enrol(app.service.core.now(), "alice", CODE);
     let answer = ask(&from(78), sent.request()).await;
     assert_eq!(answer.status, 201, "{:?} {SERIAL}", answer.json());
 }
@@ -270,7 +270,7 @@ async fn effects(app: &TestApp) -> usize {
 #[tokio::test]
 async fn a_message_is_taken_once_by_the_medium_it_was_signed_for() {
     let app = TestApp::new().await;
-    let start = app.service.now();
+    let start = app.service.core.now();
     app.app
         .set_inbound_secret(SecretString::from(INBOUND), UnixTime::default());
     let body = json!({ "from": "+821012345678", "text": "48" }).to_string();
@@ -293,15 +293,18 @@ async fn a_message_is_taken_once_by_the_medium_it_was_signed_for() {
     app.clock.advance(Duration::from_secs(51));
     assert_eq!(bring(start, "sms", "sms", &body).await, 401, "too old");
     // The same message signed anew is another one, unless it has an id.
-    let later = app.service.now();
+    let later = app.service.core.now();
     assert_eq!(bring(later, "sms", "sms", &body).await, 200);
     assert_eq!(effects(&app).await, 2);
     assert_eq!(bring(later, "sms", "sms", &named).await, 200);
     app.clock.advance(Duration::from_secs(1));
-    assert_eq!(bring(app.service.now(), "sms", "sms", &named).await, 200);
+    assert_eq!(
+        bring(app.service.core.now(), "sms", "sms", &named).await,
+        200
+    );
     assert_eq!(effects(&app).await, 3);
     assert_eq!(
-        bring(app.service.now(), "voice", "voice", &named).await,
+        bring(app.service.core.now(), "voice", "voice", &named).await,
         200
     );
     assert_eq!(effects(&app).await, 4, "ids belong to a medium");
@@ -311,7 +314,7 @@ async fn a_message_is_taken_once_by_the_medium_it_was_signed_for() {
 #[tokio::test]
 async fn a_busy_gateway_does_not_make_old_messages_new() {
     let app = TestApp::new().await;
-    let start = app.service.now();
+    let start = app.service.core.now();
     app.app
         .set_inbound_secret(SecretString::from(INBOUND), UnixTime::default());
     let body =
@@ -330,7 +333,7 @@ async fn a_busy_gateway_does_not_make_old_messages_new() {
 #[tokio::test]
 async fn a_restart_opens_no_message_again() {
     let app = TestApp::new().await;
-    let start = app.service.now();
+    let start = app.service.core.now();
     let since = start.plus(oncegate::server::http::AHEAD);
     app.app
         .set_inbound_secret(SecretString::from(INBOUND), since);
@@ -344,7 +347,11 @@ async fn a_restart_opens_no_message_again() {
     app.clock.advance(Duration::from_secs(11));
     let replayed = ask(&app.keyed, inbound(since, "sms", "sms", &body)).await;
     assert_eq!(replayed.status, 503);
-    let anew = ask(&app.keyed, inbound(app.service.now(), "sms", "sms", &body)).await;
+    let anew = ask(
+        &app.keyed,
+        inbound(app.service.core.now(), "sms", "sms", &body),
+    )
+    .await;
     assert_eq!(anew.status, 200);
     assert_eq!(effects(&app).await, 1);
 }

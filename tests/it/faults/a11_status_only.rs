@@ -248,7 +248,7 @@ async fn rlm_rest_does_not_answer_what_is_undecided() {
     let serve = serve_tcp(listener, None, Arc::clone(&app.app), places, stop.clone());
     let served = tokio::spawn(serve);
     let code = app.code(0);
-    let now = app.service.now();
+    let now = app.service.core.now();
     app.clock.set(UnixTime::from_secs(1_700_000_000));
     let secret = key.expose().to_owned();
     let radius = tokio::task::spawn_blocking(move || {

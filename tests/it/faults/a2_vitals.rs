@@ -77,7 +77,11 @@ impl Whole {
             require: Require::True,
             challenge: true,
         };
-        app.service.add_radius_client(nas, app.by()).await.unwrap();
+        app.service
+            .admin
+            .add_radius_client(nas, app.by())
+            .await
+            .unwrap();
         let dictionary = Arc::new(Dictionary::builtin().unwrap());
         let pipeline = Pipeline::new(Arc::clone(&app.service), dictionary, SETTINGS);
         let (end_http, end_radius) = (CancellationToken::new(), CancellationToken::new());
@@ -119,7 +123,7 @@ impl Whole {
             asked: 0,
         };
         // Each names itself when it starts.
-        let vitals = Arc::clone(whole.app.service.vitals());
+        let vitals = Arc::clone(whole.app.service.core.vitals());
         let parts = || {
             [
                 vitals.count("HTTP"),
@@ -136,7 +140,7 @@ impl Whole {
 
     async fn until(&self, wanted: impl Fn(Option<String>) -> bool) {
         let waited = async {
-            while !wanted(self.app.service.fault()) {
+            while !wanted(self.app.service.core.fault()) {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
@@ -235,7 +239,7 @@ async fn a_listener_that_has_ended_is_named_by_all() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_loop_that_has_ended_is_named_by_all() {
     let mut whole = Whole::new().await;
-    let vitals = Arc::clone(whole.app.service.vitals());
+    let vitals = Arc::clone(whole.app.service.core.vitals());
     // As the daemon runs its loops: one that returns, one that breaks.
     let end = CancellationToken::new();
     let returns = vitals.keep("expiry of tokens", end.clone().cancelled_owned());

@@ -93,6 +93,7 @@ async fn what_has_expired_is_remembered_whether_or_not_that_is_on_record() {
             house
                 .app
                 .service
+                .admin
                 .expire_tokens()
                 .await
                 .expect("one expires");
@@ -192,6 +193,7 @@ async fn a_linked_token_counts_for_both() {
     house
         .app
         .service
+        .core
         .store()
         .change(change, by)
         .await
@@ -225,6 +227,7 @@ async fn a_request_that_was_frozen_is_remembered() {
     house
         .app
         .service
+        .core
         .store()
         .change(change, by)
         .await

@@ -49,7 +49,13 @@ fn users(answer: &Value) -> Vec<&str> {
 }
 
 async fn serial(lab: &Lab) -> oncegate::model::id::Serial {
-    let view = lab.service().store().view(&key("alice")).await.unwrap();
+    let view = lab
+        .service()
+        .core
+        .store()
+        .view(&key("alice"))
+        .await
+        .unwrap();
     view.unwrap().tokens[0].0.serial.clone()
 }
 
@@ -166,6 +172,7 @@ async fn two_consecutive_codes_find_the_clock_again() {
     let (first, second) = (code(step(now) + 4), code(step(now) + 5));
     let found = lab
         .service()
+        .admin
         .resync_token(&serial, &first, &second, lab.by())
         .await;
     assert!(found.is_ok(), "{found:?}");
@@ -179,6 +186,7 @@ async fn the_same_seed_can_be_enrolled_again() {
         if removed_ahead {
             lab.clock.set(UnixTime::from_secs(used[1] * 30));
             lab.service()
+                .admin
                 .remove_token(&serial, None, lab.by())
                 .await
                 .unwrap();
@@ -187,6 +195,7 @@ async fn the_same_seed_can_be_enrolled_again() {
         } else {
             recover(&lab).await;
             lab.service()
+                .admin
                 .remove_token(&serial, None, lab.by())
                 .await
                 .unwrap();
@@ -202,7 +211,7 @@ async fn the_same_seed_can_be_enrolled_again() {
             active: true,
             serial: None,
         };
-        lab.service().add_token(new, lab.by()).await.unwrap();
+        lab.service().admin.add_token(new, lab.by()).await.unwrap();
         assert_eq!(present(&lab, step(now)).await, "totp_ok", "{removed_ahead}");
         lab.clock.set(UnixTime::from_secs(used[0] * 30));
         assert_eq!(present(&lab, used[0]).await, "used_code", "{removed_ahead}");
@@ -270,7 +279,7 @@ fn shown(status: &Value) -> Option<i64> {
 async fn a_jump_of_the_clock_is_said_until_somebody_vouches_for_it() {
     let lab = lab().await;
     let status = async || lab.admin("GET", "/v1/admin/status").await;
-    let look = |running: u64| lab.service().watch_clock(Duration::from_secs(running));
+    let look = |running: u64| lab.service().core.watch_clock(Duration::from_secs(running));
     assert_eq!(look(100), None, "the first look");
     lab.clock.advance(Duration::from_secs(5));
     assert_eq!(look(105), None);
@@ -285,7 +294,7 @@ async fn a_jump_of_the_clock_is_said_until_somebody_vouches_for_it() {
     // Put right again: that is one, too.
     lab.clock.set(START.plus(MINUTE));
     assert!(look(120).expect("a jump").seconds() < -86_000);
-    assert_eq!(lab.service().clock_jumps(), 2);
+    assert_eq!(lab.service().core.clock_jumps(), 2);
     assert!(shown(&status().await).is_some_and(|seconds| seconds < 0));
     recover(&lab).await;
     assert_eq!(shown(&status().await), None, "vouched for");
@@ -307,7 +316,7 @@ async fn a_start_compares_the_clock_with_the_record() {
     ] {
         lab.clock.set(at);
         lab.restart().await;
-        let jump = lab.service().watch_clock_at_start();
+        let jump = lab.service().core.watch_clock_at_start();
         assert_eq!(jump.map(|jump| jump.seconds()), wanted, "{at}");
         let status = lab.admin("GET", "/v1/admin/status").await;
         assert_eq!(shown(&status), wanted, "{at}");
@@ -318,9 +327,12 @@ async fn a_start_compares_the_clock_with_the_record() {
 async fn the_command_that_mends_it_is_named() {
     let house = crate::support::explained::House::new().await;
     let service = &house.test.service;
-    service.watch_clock(Duration::ZERO);
+    service.core.watch_clock(Duration::ZERO);
     house.test.clock.advance(DAY);
-    service.watch_clock(Duration::from_secs(5)).expect("a jump");
+    service
+        .core
+        .watch_clock(Duration::from_secs(5))
+        .expect("a jump");
     for command in ["status", "doctor"] {
         let (_, out, err) = house.run(&[command]);
         assert!(
@@ -335,7 +347,11 @@ async fn the_command_that_mends_it_is_named() {
 async fn an_outage_that_was_declared_ahead_is_listed() {
     let lab = lab().await;
     let declare = async |reason: &str| {
-        let declared = lab.service().declare_outage(DAY, reason, lab.by()).await;
+        let declared = lab
+            .service()
+            .admin
+            .declare_outage(DAY, reason, lab.by())
+            .await;
         declared.expect("an outage");
     };
     declare("of the present").await;
@@ -351,7 +367,11 @@ async fn an_outage_that_was_declared_ahead_is_listed() {
             "{answer}"
         );
     }
-    lab.service().end_outage(lab.by()).await.expect("it ends");
+    lab.service()
+        .admin
+        .end_outage(lab.by())
+        .await
+        .expect("it ends");
     assert!(recover(&lab).await["outage"].is_null());
 }
 
@@ -410,7 +430,7 @@ async fn what_lies_in_several_files_of_the_journal_is_read() {
                 user: None,
                 detail: "x".repeat(60_000),
             };
-            let store = lab.service().store();
+            let store = lab.service().core.store();
             store.change(note, lab.by()).await.expect("a note");
         }
     };

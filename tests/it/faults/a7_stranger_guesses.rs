@@ -127,6 +127,7 @@ async fn logins_in_between_hand_out_no_guesses() {
     victim
         .lab
         .service()
+        .admin
         .unlock_user(&key("alice"), by)
         .await
         .unwrap();
@@ -138,7 +139,7 @@ async fn logins_in_between_hand_out_no_guesses() {
 async fn a_token_of_two_users_is_not_guessed_twice_as_often() {
     let mut victim = Victim::new(OTP).await;
     victim.lab.user("bob", None, None).await;
-    let store = victim.lab.service().store();
+    let store = victim.lab.service().core.store();
     let view = store.view(&key("alice")).await.unwrap().unwrap();
     let change = Change::LinkToken(view.tokens[0].0.serial.clone(), key("bob"));
     store.change(change, victim.lab.by()).await.unwrap();
@@ -192,7 +193,13 @@ async fn guesses_from_the_victims_own_address_are_bounded_within_a_year() {
     assert_eq!(victim.login(home).await, "hotp_ok");
     let evaluated = victim.beside_logins(home, Duration::from_mins(31), (400, 4));
     assert_eq!(evaluated.await, 120);
-    let records = victim.lab.service().store().audit_after(0, 10_000).await;
+    let records = victim
+        .lab
+        .service()
+        .core
+        .store()
+        .audit_after(0, 10_000)
+        .await;
     let records = records.unwrap();
     let locked = records.iter().filter(|record| {
         matches!(&record.event, Event::Decision(one)
@@ -203,7 +210,7 @@ async fn guesses_from_the_victims_own_address_are_bounded_within_a_year() {
     victim.lab.clock.advance(DAY * 900);
     assert_eq!(victim.login(home).await, "locked", "not slept off");
     let (user, by) = (key("alice"), victim.lab.by());
-    let unlocked = victim.lab.service().unlock_user(&user, by);
+    let unlocked = victim.lab.service().admin.unlock_user(&user, by);
     unlocked.await.unwrap();
     assert_eq!(victim.login(home).await, "hotp_ok");
 }
@@ -240,7 +247,7 @@ async fn a_calling_station_that_is_no_address_is_never_known() {
         victim.lab.clock.advance(Duration::from_mins(31));
     }
     assert_eq!(evaluated, 100);
-    let view = victim.lab.service().store().view(&key("alice")).await;
+    let view = victim.lab.service().core.store().view(&key("alice")).await;
     assert!(view.unwrap().unwrap().state.known.is_empty());
 }
 
@@ -250,7 +257,7 @@ async fn guesses_at_once_with_logins_in_between_stay_within_the_limit() {
     let mut victim = Victim::new(&policy).await;
     assert_eq!(victim.login(Some(HOME.into())).await, "hotp_ok");
     let lab = Arc::new(victim.lab);
-    let before = lab.service().store().health().seq;
+    let before = lab.service().core.store().health().seq;
     for round in 0..6_u8 {
         let mut tasks = JoinSet::new();
         for number in 0..30_u8 {
@@ -268,6 +275,7 @@ async fn guesses_at_once_with_logins_in_between_stay_within_the_limit() {
     }
     let records = lab
         .service()
+        .core
         .store()
         .audit_after(before, 1000)
         .await
@@ -329,7 +337,7 @@ impl Insider {
 
     /// How many wrong codes were compared with what was right.
     async fn evaluated(&self) -> usize {
-        let store = self.app.service.store();
+        let store = self.app.service.core.store();
         let records = store.audit_after(0, 10_000).await.unwrap();
         let wrong = records.iter().filter(|record| {
             matches!(&record.event, Event::Decision(one) if one.reason.as_str() == "wrong_code")
@@ -499,9 +507,9 @@ async fn follow(steps: &[Step]) -> Result<(), TestCaseError> {
            source_lock_after = 0\n";
     let mut victim = Victim::new(&policy).await;
     let home = |place: u8| (place > 0).then_some(IpAddr::from([192, 0, 2, place]));
-    let (mut evaluated, mut last) = (0, victim.lab.service().now());
+    let (mut evaluated, mut last) = (0, victim.lab.service().core.now());
     for step in steps {
-        let now = victim.lab.service().now();
+        let now = victim.lab.service().core.now();
         match *step {
             Step::Login(place) => drop(victim.login(home(place)).await),
             Step::Mistype(place) => drop(victim.ask("000000", home(place)).await),
@@ -521,6 +529,7 @@ async fn follow(steps: &[Step]) -> Result<(), TestCaseError> {
                 victim
                     .lab
                     .service()
+                    .admin
                     .unlock_user(&key("alice"), by)
                     .await
                     .unwrap();

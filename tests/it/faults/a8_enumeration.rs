@@ -82,7 +82,7 @@ async fn without_a_place_for_hashing_nobody_is_decided() {
         ..lab.hashing
     };
     lab.restart().await;
-    let before = lab.service().store().health().seq;
+    let before = lab.service().core.store().health().seq;
     let mut seen = Vec::new();
     for name in STATES {
         for pin in [PIN, WRONG_PIN] {
@@ -101,7 +101,7 @@ async fn without_a_place_for_hashing_nobody_is_decided() {
     assert_eq!(seen.len(), 1, "{seen:#?}");
     assert!(seen[0].starts_with("503 "), "{seen:?}");
     assert_eq!(
-        lab.service().store().health().seq,
+        lab.service().core.store().health().seq,
         before,
         "and nobody is counted"
     );
@@ -163,10 +163,10 @@ async fn every_state_hears_the_same_from_a_challenge_and_its_polls() {
 async fn a_challenge_leaves_on_the_schedule_of_rejects_and_costs_one_record() {
     let lab = lab().await;
     let _postbox = Postbox::of(&lab);
-    let client = lab.service().client("app-late").expect("a client");
+    let client = lab.service().admin.client("app-late").expect("a client");
     // Asked twice in a row: the second time the code before is asked for again.
     for name in STATES.into_iter().chain(["alice"]) {
-        let (id, at) = lab.service().arrival().expect("random octets");
+        let (id, at) = lab.service().core.arrival().expect("random octets");
         let nothing = SecretString::default();
         let request = Request {
             id,
@@ -185,7 +185,11 @@ async fn a_challenge_leaves_on_the_schedule_of_rejects_and_costs_one_record() {
             origin: None,
             carrier: None,
         };
-        let begun = lab.service().begin(&request, Factor::Sms, false).await;
+        let begun = lab
+            .service()
+            .login
+            .begin(&request, Factor::Sms, false)
+            .await;
         assert_eq!(
             begun.expect("begun").delay,
             Duration::from_secs(2),
@@ -196,7 +200,13 @@ async fn a_challenge_leaves_on_the_schedule_of_rejects_and_costs_one_record() {
             limit: 10,
             ..oncegate::store::AuditQuery::default()
         };
-        let records = lab.service().store().audit(query).await.expect("the audit");
+        let records = lab
+            .service()
+            .core
+            .store()
+            .audit(query)
+            .await
+            .expect("the audit");
         let commits = records.iter().filter(
             |record| matches!(&record.event, Event::Change(one) if one.action.starts_with("code_")),
         );
@@ -218,6 +228,7 @@ async fn without_a_place_for_hashing_nobody_enrols() {
     }
     let view = lab
         .service()
+        .core
         .store()
         .view(&key("shut"))
         .await
@@ -252,7 +263,7 @@ async fn without_a_place_to_wait_nobody_is_decided_early() {
     lab.limits.reject_queue = 1;
     lab.restart().await;
     lab.edit(&[("pin", PIN_OTP), ("codes", CODES), ("late", &held)]);
-    let before = lab.service().store().health().seq;
+    let before = lab.service().core.store().health().seq;
     let ask = |name: &str| json!({ "user": name, "otp": "000000" });
     let mut seen = Vec::new();
     let others = async {
@@ -284,6 +295,7 @@ async fn without_a_place_to_wait_nobody_is_decided_early() {
     assert!(seen[0].starts_with("503 "), "{seen:?}");
     let records = lab
         .service()
+        .core
         .store()
         .audit_after(before, 100)
         .await

@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::Signal;
-use oncegate::core::Service;
 use oncegate::diagnostic::Source;
 use oncegate::policy::Policies;
 use oncegate::radius::packet::Code;
 use oncegate::secret::{Key256, SystemEntropy};
 use oncegate::server::radius::{Pipeline, bind_all, run};
+use oncegate::service::Service;
 use oncegate::store::embedded::{Embedded, Parts};
 use oncegate::store::medium::Memory;
 use oncegate::time::{Clock, FixedClock, UnixTime};
@@ -237,23 +237,23 @@ async fn a_listener_without_a_live_lane_is_not_ready() {
     let listeners = bind_all(&["127.0.0.1:0".parse().unwrap()]).unwrap();
     let (server, end) = (listeners[0].local_addr(), CancellationToken::new());
     let lanes = tokio::spawn(run(listeners, pipeline, end.clone()));
-    until(|| service.vitals().count("RADIUS") > 0).await;
-    assert_eq!(service.fault(), None);
+    until(|| service.core.vitals().count("RADIUS") > 0).await;
+    assert_eq!(service.core.fault(), None);
 
     clock.breaks.store(true, Ordering::Relaxed);
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     until(|| {
         socket.send_to(b"x", server).unwrap();
-        service.fault().is_some()
+        service.core.fault().is_some()
     })
     .await;
-    let fault = service.fault().unwrap();
+    let fault = service.core.fault().unwrap();
     assert!(fault.contains(&format!("RADIUS on {server}")), "{fault}");
     // Another lane takes its place.
     clock.breaks.store(false, Ordering::Relaxed);
-    until(|| service.fault().is_none()).await;
+    until(|| service.core.fault().is_none()).await;
 
     end.cancel();
     lanes.await.unwrap();
-    assert!(service.fault().unwrap().contains("RADIUS on"));
+    assert!(service.core.fault().unwrap().contains("RADIUS on"));
 }

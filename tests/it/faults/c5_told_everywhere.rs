@@ -50,7 +50,7 @@ fn password(text: &str) -> UserPatch {
 
 async fn set(desk: &Desk, patch: UserPatch) {
     let (service, user) = (desk.lab.service(), key("alice"));
-    let set = service.set_user(&user, patch, None, desk.lab.by());
+    let set = service.admin.set_user(&user, patch, None, desk.lab.by());
     set.await.unwrap();
 }
 
@@ -115,10 +115,14 @@ async fn the_address_of_a_token_that_goes_is_told() {
         let (service, serial) = (desk.lab.service(), "SMS-1".parse().unwrap());
         let by = desk.lab.by();
         match how {
-            "remove" => service.remove_token(&serial, None, by).await.unwrap(),
+            "remove" => service.admin.remove_token(&serial, None, by).await.unwrap(),
             "revoke" => {
                 let why = "lost".parse().unwrap();
-                service.revoke_token(&serial, why, None, by).await.unwrap();
+                service
+                    .admin
+                    .revoke_token(&serial, why, None, by)
+                    .await
+                    .unwrap();
             }
             _ => desk.set_state("SMS-1", LifeCycle::Suspended).await,
         }
@@ -279,7 +283,7 @@ impl<'h> Operator<'h> {
         let actor = format!("api:{}", self.name);
         let by = By { actor, ..by };
         let user = key(user);
-        let granted = service.grant(&user, WaiverKind::Bypass, grant, by);
+        let granted = service.admin.grant(&user, WaiverKind::Bypass, grant, by);
         granted.await.map(drop)
     }
 
@@ -438,6 +442,7 @@ async fn who_is_removed_is_told_where_they_were_reached() {
     let before = desk.settled().await.len();
     let (service, user) = (desk.lab.service(), key("alice"));
     service
+        .admin
         .remove_user(&user, None, desk.lab.by())
         .await
         .unwrap();
@@ -454,6 +459,7 @@ async fn who_is_removed_is_told_where_they_were_reached() {
     // Before the removal, of which alone a user who has gone is told.
     desk.settled().await;
     service
+        .admin
         .remove_user(&user, None, desk.lab.by())
         .await
         .unwrap();

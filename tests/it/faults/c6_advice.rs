@@ -175,7 +175,11 @@ async fn tokens_in_every_state() {
     let serial = tokens["tokens"][0]["serial"].as_str().unwrap().to_owned();
     let set = async |state| {
         let (serial, by) = (serial.parse().unwrap(), house.test.by());
-        let set = house.test.service.set_token_state(&serial, state, None, by);
+        let set = house
+            .test
+            .service
+            .admin
+            .set_token_state(&serial, state, None, by);
         set.await.unwrap();
     };
     let advice = |words: &[&str]| {
@@ -283,7 +287,7 @@ async fn what_was_mended_since_is_said_to_be() {
     };
     let set = async |user: &str, patch| {
         let (service, user) = (&house.test.service, key(user));
-        let set = service.set_user(&user, patch, None, house.test.by());
+        let set = service.admin.set_user(&user, patch, None, house.test.by());
         set.await.unwrap();
     };
     set("alice", disabled(true)).await;

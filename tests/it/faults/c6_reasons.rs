@@ -260,7 +260,7 @@ impl Stage {
     }
 
     async fn bring(&self, from: &str, text: &str) {
-        let (id, at) = self.lab().service().arrival().unwrap();
+        let (id, at) = self.lab().service().core.arrival().unwrap();
         let text = SecretString::from(text);
         let inbound = Inbound {
             id,
@@ -270,18 +270,23 @@ impl Stage {
             from,
             text: &text,
         };
-        self.lab().service().inbound(&inbound).await.unwrap();
+        self.lab().service().login.inbound(&inbound).await.unwrap();
     }
 
     async fn grant(&self, user: &str, which: WaiverKind) {
-        let now = self.lab().service().now();
+        let now = self.lab().service().core.now();
         let grant = Grant {
             reason: "telephone lost".to_owned(),
             from: now,
             until: now.plus(Duration::from_hours(1)),
         };
         let (user, by) = (key(user), self.lab().by());
-        let granted = self.lab().service().grant(&user, which, grant, by).await;
+        let granted = self
+            .lab()
+            .service()
+            .admin
+            .grant(&user, which, grant, by)
+            .await;
         granted.unwrap();
     }
 
@@ -324,7 +329,7 @@ impl Stage {
                 self.grant(user, WaiverKind::Exemption).await;
                 let departures = format!("{user},2026-01-01T00:00:00Z,");
                 let travel = Travel::parse(&departures, "198.51.100.0/24,JP\n").unwrap();
-                lab.service().replace_travel(travel);
+                lab.service().login.replace_travel(travel);
                 self.again(reason, user).await;
             }
             Reason::ServerOk => {
@@ -431,7 +436,7 @@ impl Stage {
                     ..UserPatch::default()
                 };
                 let (user_key, by) = (key(user), lab.by());
-                let set = lab.service().set_user(&user_key, patch, None, by);
+                let set = lab.service().admin.set_user(&user_key, patch, None, by);
                 set.await.unwrap();
                 self.again(reason, user).await;
             }

@@ -129,10 +129,11 @@ alternatives = ["card"]
     test.user("alice").await;
     let alice = test
         .service
+        .admin
         .user(&UserKey::parse("alice").unwrap())
         .await
         .unwrap();
-    let at = |means| test.service.effect_of(Some(&alice), means);
+    let at = |means| test.service.admin.effect_of(Some(&alice), means);
     // Without a client, by the policy `default`.
     assert_eq!(at(Means::Token(Kind::Totp)), ["default:all"]);
     assert!(at(Means::Bypass).is_empty(), "the policy knows no bypass");
@@ -157,10 +158,15 @@ alternatives = ["card"]
     );
     assert!(at(Means::Token(Kind::Sms)).is_empty(), "not her group");
     assert_eq!(
-        test.service.effect_of(None, Means::Outage),
+        test.service.admin.effect_of(None, Means::Outage),
         ["vpn:ops (gate)"]
     );
-    assert!(test.service.effect_of(None, Means::Approval).is_empty());
+    assert!(
+        test.service
+            .admin
+            .effect_of(None, Means::Approval)
+            .is_empty()
+    );
 }
 
 /// What doctor finds about listeners, when the daemon would listen there.

@@ -23,7 +23,10 @@ async fn lab() -> Lab {
             realm: Some(Some("corp".to_owned())),
             ..ClientPatch::default()
         };
-        let set = lab.service().set_client(client, patch, None, lab.by());
+        let set = lab
+            .service()
+            .admin
+            .set_client(client, patch, None, lab.by());
         set.await.unwrap();
     }
     lab

@@ -35,7 +35,11 @@ async fn lab(present: &str) -> Lab {
     };
     let key = crate::support::lab::key("off");
     let by = lab.by();
-    lab.service().set_user(&key, patch, None, by).await.unwrap();
+    lab.service()
+        .admin
+        .set_user(&key, patch, None, by)
+        .await
+        .unwrap();
     lab
 }
 

@@ -34,6 +34,7 @@ async fn after_a_right_factor_the_user_is_asked_in_their_language() {
             ..UserPatch::default()
         };
         let set = service
+            .admin
             .set_user(&key("alice"), patch, None, house.test.by())
             .await;
         set.unwrap();
@@ -77,7 +78,7 @@ async fn before_that_everybody_is_asked_alike() {
             .await;
     }
     for site in [Language::En, Language::Ko] {
-        desk.lab.service().set_language(site);
+        desk.lab.service().core.set_language(site);
         let mut prompts = Vec::new();
         for user in ["alice", "bob", "nobody"] {
             let heard = desk

@@ -9,7 +9,6 @@ use axum::http::{Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use oncegate::admin::{NewToken, UserPatch};
 use oncegate::config::Limits;
-use oncegate::core::Service;
 use oncegate::diagnostic::Source;
 use oncegate::model::client::Scope;
 use oncegate::model::id::Serial;
@@ -23,6 +22,7 @@ use oncegate::policy::Policies;
 use oncegate::secret::{Entropy, Key256, OtpKey, SecretBytes, SecretString, SystemEntropy};
 use oncegate::server::Info;
 use oncegate::server::http::{App, local_router, router};
+use oncegate::service::Service;
 use oncegate::store::By;
 use oncegate::store::embedded::{Embedded, Parts};
 use oncegate::store::medium::{Medium, Memory};
@@ -150,7 +150,7 @@ impl TestApp {
     }
 
     pub(crate) fn by(&self) -> By {
-        let (request, at) = self.service.arrival().expect("random octets");
+        let (request, at) = self.service.core.arrival().expect("random octets");
         By {
             request,
             actor: "test".to_owned(),
@@ -164,6 +164,7 @@ impl TestApp {
         let key = UserKey::parse(name).expect("a name");
         let made = self
             .service
+            .admin
             .add_user(key.clone(), UserPatch::default(), self.by())
             .await;
         made.expect("a user");
@@ -176,6 +177,7 @@ impl TestApp {
         let key = OtpKey::new(SecretBytes::from(KEY)).expect("20 octets");
         let taken = self
             .service
+            .core
             .store()
             .with_key(&NormalKey::of(&key, Algorithm::Sha1))
             .await;
@@ -192,6 +194,7 @@ impl TestApp {
             serial: None,
         };
         self.service
+            .admin
             .add_token(token, self.by())
             .await
             .expect("a token")
@@ -203,6 +206,7 @@ impl TestApp {
         let realm = realm.map(str::to_owned);
         let made = self
             .service
+            .admin
             .add_api_client(name.to_owned(), vec![scope], None, realm, self.by())
             .await;
         made.expect("a client").1
@@ -216,7 +220,7 @@ impl TestApp {
             digits: Digits::SIX,
             period: Period::THIRTY,
         };
-        let step = TimeStep::at(self.service.now(), Period::THIRTY).get() + ahead;
+        let step = TimeStep::at(self.service.core.now(), Period::THIRTY).get() + ahead;
         let code = totp::generate(&key, parameters, TimeStep::new(step));
         code.expose().expose().to_owned()
     }

@@ -96,15 +96,17 @@ impl Desk {
         };
         let deliveries = Deliveries::open(&config(&text).delivery, &parts);
         let deliveries = deliveries.expect("gateways");
-        self.lab.service().set_courier(Arc::new(deliveries));
+        self.lab.service().core.set_courier(Arc::new(deliveries));
     }
 
     /// Starts to tell, and waits until it is certain what is told.
     pub(crate) async fn begin(&mut self) {
-        let mut records = self.lab.service().store().subscribe();
-        let first = self.lab.service().store().notified().await.unwrap() == 0;
+        let mut records = self.lab.service().core.store().subscribe();
+        let first = self.lab.service().core.store().notified().await.unwrap() == 0;
         let shutdown = CancellationToken::new();
-        let task = notify::run(Arc::clone(self.lab.service()), shutdown.clone());
+        let service = self.lab.service();
+        let (core, gauges) = (Arc::clone(&service.core), Arc::clone(&service.notices));
+        let task = notify::run(core, gauges, shutdown.clone());
         self.running = Some((tokio::spawn(task), shutdown));
         while first && !is(&records.recv().await.unwrap(), "notified") {}
     }
@@ -130,7 +132,7 @@ impl Desk {
     }
 
     pub(crate) async fn change(&self, change: Change) {
-        let store = self.lab.service().store();
+        let store = self.lab.service().core.store();
         store.change(change, self.lab.by()).await.expect("a change");
     }
 
@@ -169,19 +171,35 @@ impl Desk {
 
     pub(crate) async fn set_state(&self, serial: &str, state: LifeCycle) {
         let (serial, by) = (serial.parse().expect("a serial"), self.lab.by());
-        let set = self.lab.service().set_token_state(&serial, state, None, by);
+        let set = self
+            .lab
+            .service()
+            .admin
+            .set_token_state(&serial, state, None, by);
         set.await.expect("a change");
     }
 
     pub(crate) async fn state_of(&self, serial: &str) -> LifeCycle {
         let serial: Serial = serial.parse().expect("a serial");
-        let (token, _) = self.lab.service().token(&serial).await.expect("a token");
+        let (token, _) = self
+            .lab
+            .service()
+            .admin
+            .token(&serial)
+            .await
+            .expect("a token");
         token.state
     }
 
     /// Changes the user's record.
     pub(crate) async fn describe(&self, name: &str, about: About<'_>) {
-        let mut user = self.lab.service().user(&key(name)).await.expect("a user");
+        let mut user = self
+            .lab
+            .service()
+            .admin
+            .user(&key(name))
+            .await
+            .expect("a user");
         user.phone = about.phone.map(str::to_owned);
         user.email = about.email.map(str::to_owned);
         user.language = about.language;
@@ -196,7 +214,7 @@ impl Desk {
 
     /// Binds a device to a pending token by a right code.
     pub(crate) async fn bind(&self, user: &str, serial: &str) -> DeviceId {
-        let store = self.lab.service().store();
+        let store = self.lab.service().core.store();
         let serial: Serial = serial.parse().expect("a serial");
         let by = self.lab.by();
         let (token, state) = store.token(&serial).await.unwrap().expect("a token");
@@ -286,7 +304,7 @@ impl Desk {
     /// Waits until everything is done up to the last record that is to be told, and returns the texts
     /// that came.
     pub(crate) async fn settled(&self) -> Vec<(String, String)> {
-        let (trail, policies) = (self.trail().await, self.lab.service().policies());
+        let (trail, policies) = (self.trail().await, self.lab.service().core.policies());
         let told = |record: &&AuditRecord| {
             notice(record).is_some_and(|notice| notice.is_wanted(&policies))
         };
@@ -298,7 +316,7 @@ impl Desk {
 
     /// Waits until the cursor is there.
     pub(crate) async fn passed(&self, seq: u64) {
-        let store = self.lab.service().store();
+        let store = self.lab.service().core.store();
         let mut records = store.subscribe();
         let passed = async {
             while store.notified().await.unwrap() < seq {
@@ -312,7 +330,7 @@ impl Desk {
     /// Waits until so many attempts have failed.
     pub(crate) async fn retried(&self, count: u64) {
         let failed = async {
-            while self.lab.service().notices().retried() < count {
+            while self.lab.service().notices.retried() < count {
                 tokio::task::yield_now().await;
             }
         };
@@ -321,7 +339,7 @@ impl Desk {
 
     /// Everything on record.
     pub(crate) async fn trail(&self) -> Vec<AuditRecord> {
-        let store = self.lab.service().store();
+        let store = self.lab.service().core.store();
         store.audit_after(0, 100_000).await.expect("the audit")
     }
 
@@ -337,7 +355,7 @@ impl Desk {
 
     /// Waits for the record of an action that is written after this call.
     pub(crate) async fn await_change(&self, action: &str, during: impl Future<Output = ()>) {
-        let mut records = self.lab.service().store().subscribe();
+        let mut records = self.lab.service().core.store().subscribe();
         during.await;
         let wait = async { while !is(&records.recv().await.unwrap(), action) {} };
         timeout(PATIENCE, wait).await.expect("a record");

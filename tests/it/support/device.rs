@@ -6,7 +6,6 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::Request;
 use data_encoding::BASE64URL_NOPAD;
-use oncegate::core::Service;
 use oncegate::model::device::DeviceId;
 use oncegate::model::enrolment::Enrolment;
 use oncegate::model::id::Serial;
@@ -17,6 +16,7 @@ use oncegate::model::user_key::UserKey;
 use oncegate::otp::issued::Mark;
 use oncegate::otp::{Algorithm, Digits, Period};
 use oncegate::secret::{Key256, OtpKey, SecretBytes};
+use oncegate::service::Service;
 use oncegate::signature::key::{KeyAlgorithm, SigningKey};
 use oncegate::signature::request::{RequestView, Scheme};
 use oncegate::signature::sign;
@@ -171,13 +171,18 @@ pub(crate) async fn pending(service: &Service, user: &UserKey, serial: &str, ver
         revision: 1,
     };
     let change = Change::CreateToken(token, TokenState::default());
-    service.store().change(change, by).await.expect("a token");
+    service
+        .core
+        .store()
+        .change(change, by)
+        .await
+        .expect("a token");
 }
 
 /// Hands out an enrolment code of a pending token: this one.
 pub(crate) async fn hand_out(service: &Service, serial: &str, code: &str) {
     let serial: Serial = serial.parse().expect("a serial");
-    let found = service.store().token(&serial).await.expect("a store");
+    let found = service.core.store().token(&serial).await.expect("a store");
     let (token, state) = found.expect("the token");
     let by = by(service);
     let issue = Issue {
@@ -196,12 +201,12 @@ pub(crate) async fn hand_out(service: &Service, serial: &str, code: &str) {
         device: None,
         detail: String::new(),
     };
-    let issued = service.store().issue(issue).await.expect("a store");
+    let issued = service.core.store().issue(issue).await.expect("a store");
     issued.expect("a code");
 }
 
 fn by(service: &Service) -> By {
-    let (request, at) = service.arrival().expect("random octets");
+    let (request, at) = service.core.arrival().expect("random octets");
     By {
         request,
         actor: "test".to_owned(),

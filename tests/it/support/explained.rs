@@ -114,6 +114,7 @@ impl House {
                 ..UserPatch::default()
             };
             test.service
+                .admin
                 .add_user(key(name), patch, test.by())
                 .await
                 .unwrap();
@@ -132,18 +133,27 @@ impl House {
                 challenge,
             };
             test.service
+                .admin
                 .add_radius_client(new, test.by())
                 .await
                 .unwrap();
         }
         let api = |scope| vec![scope];
-        let add =
-            test.service
-                .add_api_client("app".into(), api(Scope::Verify), None, None, test.by());
+        let add = test.service.admin.add_api_client(
+            "app".into(),
+            api(Scope::Verify),
+            None,
+            None,
+            test.by(),
+        );
         add.await.unwrap();
-        let add =
-            test.service
-                .add_api_client("ops".into(), api(Scope::Admin), None, None, test.by());
+        let add = test.service.admin.add_api_client(
+            "ops".into(),
+            api(Scope::Admin),
+            None,
+            None,
+            test.by(),
+        );
         let (_, secret) = add.await.unwrap();
         let key = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(key.path(), secret.expose()).unwrap();
@@ -164,8 +174,8 @@ impl House {
     /// Asks, and gives the id of the request.
     pub(crate) async fn ask(&self, ask: Ask<'_>) -> (String, Decided) {
         let service = &self.test.service;
-        let (id, at) = service.arrival().unwrap();
-        let client: Client = service.client(ask.client).unwrap();
+        let (id, at) = service.core.arrival().unwrap();
+        let client: Client = service.admin.client(ask.client).unwrap();
         let (channel, method) = match ask.client {
             "app" => (Channel::Http, "http"),
             _ => (Channel::Radius, "pap"),
@@ -188,7 +198,7 @@ impl House {
             carrier: None,
             context: ask.context,
         };
-        let decided = service.authenticate(&request).await.unwrap();
+        let decided = service.login.authenticate(&request).await.unwrap();
         (id.to_string(), decided)
     }
 
@@ -212,17 +222,18 @@ impl House {
 
     /// Four hours without a code.
     pub(crate) async fn bypass(&self, user: &str) {
-        let now = self.test.service.now();
+        let now = self.test.service.core.now();
         let user = key(user);
         let grant = Grant {
             reason: "telephone lost, ticket 4711".to_owned(),
             from: now,
             until: now.plus(Duration::from_hours(4)),
         };
-        let granted = self
-            .test
-            .service
-            .grant(&user, WaiverKind::Bypass, grant, self.test.by());
+        let granted =
+            self.test
+                .service
+                .admin
+                .grant(&user, WaiverKind::Bypass, grant, self.test.by());
         granted.await.unwrap();
     }
 
@@ -239,7 +250,9 @@ impl House {
     /// A key with this role, in a file.
     pub(crate) async fn key_of(&self, name: &str, scope: Scope) -> tempfile::NamedTempFile {
         let (service, by) = (&self.test.service, self.test.by());
-        let add = service.add_api_client(name.into(), vec![scope], None, None, by);
+        let add = service
+            .admin
+            .add_api_client(name.into(), vec![scope], None, None, by);
         let (_, secret) = add.await.unwrap();
         let key = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(key.path(), secret.expose()).unwrap();

@@ -12,7 +12,6 @@ use std::time::Duration;
 use axum::Router;
 use oncegate::admin::{CredentialsPatch, NewRadiusClient, NewToken, NewVerifier, UserPatch};
 use oncegate::config::Limits;
-use oncegate::core::Service;
 use oncegate::credential::Cost;
 use oncegate::diagnostic::Source;
 use oncegate::login::hashing;
@@ -30,6 +29,7 @@ use oncegate::secret::{Key256, OtpKey, SecretBytes, SecretString, SystemEntropy}
 use oncegate::server::Info;
 use oncegate::server::http::{App, local_router, router, serve_tcp};
 use oncegate::server::radius::{Ingress, Pipeline, Received, Settings};
+use oncegate::service::Service;
 use oncegate::store::embedded::{Embedded, Parts};
 use oncegate::store::medium::Memory;
 use oncegate::store::{AuditQuery, By, Change};
@@ -121,9 +121,13 @@ impl Lab {
     async fn client(&mut self, policy: &str, number: u8) {
         let address = IpAddr::from([127, 1, 0, number]);
         let (scopes, name) = (vec![Scope::Verify], format!("app-{policy}"));
-        let made =
-            self.service()
-                .add_api_client(name, scopes, Some(policy.to_owned()), None, self.by());
+        let made = self.service().admin.add_api_client(
+            name,
+            scopes,
+            Some(policy.to_owned()),
+            None,
+            self.by(),
+        );
         let (_, key) = made.await.expect("an API client");
         let new = NewRadiusClient {
             name: format!("nas-{policy}"),
@@ -134,7 +138,7 @@ impl Lab {
             require: Require::True,
             challenge: true,
         };
-        let made = self.service().add_radius_client(new, self.by());
+        let made = self.service().admin.add_radius_client(new, self.by());
         made.await.expect("a RADIUS client");
         self.clients
             .insert(policy.to_owned(), Client { key, address });
@@ -194,7 +198,7 @@ impl Lab {
     }
 
     pub(crate) fn by(&self) -> By {
-        let (request, at) = self.service().arrival().expect("random octets");
+        let (request, at) = self.service().core.arrival().expect("random octets");
         By {
             request,
             actor: "test".to_owned(),
@@ -214,14 +218,18 @@ impl Lab {
             },
             ..UserPatch::default()
         };
-        let made = self.service().add_user(key(name), patch, self.by()).await;
+        let made = self
+            .service()
+            .admin
+            .add_user(key(name), patch, self.by())
+            .await;
         made.expect("a user");
     }
 
     /// A user who knows what another knows: hashed once for all of them.
     pub(crate) async fn same_user(&self, name: &str, like: &str) {
         self.user(name, None, None).await;
-        let store = self.service().store();
+        let store = self.service().core.store();
         let mut credentials = store.credentials(&key(like)).await.expect("readable");
         credentials.revision = 0;
         let change = Change::SetCredentials(key(name), credentials);
@@ -235,7 +243,7 @@ impl Lab {
             ..UserPatch::default()
         };
         let (key, by) = (key(name), self.by());
-        let set = self.service().set_user(&key, patch, None, by).await;
+        let set = self.service().admin.set_user(&key, patch, None, by).await;
         set.expect("a change");
     }
 
@@ -252,13 +260,13 @@ impl Lab {
             active: true,
             serial: None,
         };
-        let made = self.service().add_token(new, self.by()).await;
+        let made = self.service().admin.add_token(new, self.by()).await;
         made.expect("a token");
     }
 
     /// The last step consumed of the user's only token.
     pub(crate) async fn last(&self, user: &str) -> Option<u64> {
-        let view = self.service().store().view(&key(user)).await;
+        let view = self.service().core.store().view(&key(user)).await;
         let view = view.expect("readable").expect("a user");
         let [(_, state)] = view.tokens.as_slice() else {
             panic!("one token");
@@ -275,6 +283,7 @@ impl Lab {
         };
         let records = self
             .service()
+            .core
             .store()
             .audit(query)
             .await
@@ -457,6 +466,7 @@ impl Lab {
         let sources: Vec<Source> = sources.collect();
         let policies = Policies::parse(&sources, &|_, _| Ok(())).expect("policies");
         self.service()
+            .core
             .replace_policies(policies)
             .expect("all that clients name");
     }
@@ -468,7 +478,7 @@ impl Lab {
             ..UserPatch::default()
         };
         let user = key(name);
-        let set = self.service().set_user(&user, patch, None, self.by());
+        let set = self.service().admin.set_user(&user, patch, None, self.by());
         set.await.expect("a change");
     }
 
@@ -479,7 +489,7 @@ impl Lab {
             ..UserPatch::default()
         };
         let user = key(name);
-        let set = self.service().set_user(&user, patch, None, self.by());
+        let set = self.service().admin.set_user(&user, patch, None, self.by());
         set.await.expect("a change");
     }
 
@@ -523,6 +533,7 @@ impl Lab {
         let (name, scopes) = ("console".to_owned(), vec![Scope::Admin]);
         let made = self
             .service()
+            .admin
             .add_api_client(name, scopes, None, None, self.by());
         let (_, secret) = made.await.expect("an administrator");
         let key = tempfile::NamedTempFile::new().expect("a file");

@@ -60,6 +60,7 @@ impl Postbox {
 
     pub(crate) fn serve(self: &Arc<Self>, lab: &Lab) {
         lab.service()
+            .core
             .set_courier(Arc::clone(self) as Arc<dyn Courier>);
     }
 
@@ -109,7 +110,7 @@ pub(crate) async fn issued_token(lab: &Lab, user: &str, kind: Kind, serial: &str
         device: None,
         expires: None,
         enrolment: Enrolment::default(),
-        created: lab.service().now(),
+        created: lab.service().core.now(),
         revision: 1,
     };
     let mut state = TokenState::default();
@@ -118,13 +119,13 @@ pub(crate) async fn issued_token(lab: &Lab, user: &str, kind: Kind, serial: &str
         state.used = (10..32).fold(Used::default(), Used::with);
     }
     let change = Change::CreateToken(token, state);
-    let made = lab.service().store().change(change, lab.by()).await;
+    let made = lab.service().core.store().change(change, lab.by()).await;
     made.expect("a token");
 }
 
 /// A code of a `server` token, as its device would get it.
 pub(crate) async fn server_code(lab: &Lab, serial: &str, client: Option<&str>) -> String {
-    let store = lab.service().store();
+    let store = lab.service().core.store();
     let serial: Serial = serial.parse().expect("a serial");
     let (token, state) = store
         .token(&serial)

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use oncegate::admin::{NewRadiusClient, NewToken, UserPatch};
-use oncegate::core::Service;
 use oncegate::diagnostic::Source;
 use oncegate::model::client::Require;
 use oncegate::model::kind::Kind;
@@ -15,6 +14,7 @@ use oncegate::otp::{Algorithm, Digits, Period, hotp};
 use oncegate::policy::Policies;
 use oncegate::radius::dictionary::{Dictionary, known_attribute};
 use oncegate::secret::{Key256, OtpKey, SecretBytes, SecretString, SystemEntropy};
+use oncegate::service::Service;
 use oncegate::store::embedded::{Embedded, Parts};
 use oncegate::store::medium::Memory;
 use oncegate::store::{AuditQuery, By};
@@ -64,7 +64,7 @@ impl TestService {
 
     /// For the audit.
     pub(crate) fn by(&self) -> By {
-        let (request, at) = self.service.arrival().expect("entropy");
+        let (request, at) = self.service.core.arrival().expect("entropy");
         By {
             request,
             actor: "test".to_owned(),
@@ -77,6 +77,7 @@ impl TestService {
     pub(crate) async fn user(&self, name: &str) {
         let key = UserKey::parse(name).expect("a user name");
         self.service
+            .admin
             .add_user(key, UserPatch::default(), self.by())
             .await
             .expect("a new user");
@@ -96,6 +97,7 @@ impl TestService {
             serial: None,
         };
         self.service
+            .admin
             .add_token(new, self.by())
             .await
             .expect("a new token")
@@ -120,6 +122,7 @@ impl TestService {
             challenge: true,
         };
         self.service
+            .admin
             .add_radius_client(new, self.by())
             .await
             .expect("a new client");
@@ -138,7 +141,13 @@ impl TestService {
             limit: 10_000,
             ..AuditQuery::default()
         };
-        let records = self.service.store().audit(query).await.expect("the audit");
+        let records = self
+            .service
+            .core
+            .store()
+            .audit(query)
+            .await
+            .expect("the audit");
         let decision = |record: &&oncegate::model::audit::AuditRecord| {
             matches!(record.event, oncegate::model::audit::Event::Decision(_))
         };

@@ -46,6 +46,7 @@ pub(crate) async fn list_audit(
     let limit = limit(query.limit)?;
     let mut records = app
         .service()
+        .core
         .store()
         .audit(wanted(&app, query, limit + 1)?)
         .await?;
@@ -72,7 +73,7 @@ pub(crate) async fn show_audit(
     State(app): State<Arc<App>>,
     SeqPath(seq): SeqPath,
 ) -> Result<Response, Failure> {
-    let written = app.service().store().audit_entry(seq).await?;
+    let written = app.service().core.store().audit_entry(seq).await?;
     let written = written.ok_or_else(|| Failure::missing("audit record"))?;
     let entry = api::AuditEntry {
         record: forms::audit(&written.record),
@@ -94,7 +95,12 @@ pub(crate) async fn show_audit(
     )
 )]
 pub(crate) async fn verify_audit(State(app): State<Arc<App>>) -> Result<Response, Failure> {
-    let report = app.service().store().verify_audit(Box::new(|_| {})).await?;
+    let report = app
+        .service()
+        .core
+        .store()
+        .verify_audit(Box::new(|_| {}))
+        .await?;
     Ok(answer::json(StatusCode::OK, &forms::chain(report)))
 }
 
@@ -117,12 +123,12 @@ pub(crate) async fn prune_audit(
     Json { value: wanted, .. }: Json<api::AuditPrune>,
 ) -> Result<Response, Failure> {
     let before = time("before", &wanted.before)?;
-    let store = app.service().store();
+    let store = app.service().core.store();
     let first = store.health().first;
     let now = if wanted.dry_run {
         first.max(store.prunable(before).await?.saturating_add(1))
     } else {
-        app.service().prune_audit(before, by).await?;
+        app.service().admin.prune_audit(before, by).await?;
         store.health().first
     };
     let pruned = api::AuditPruned {
@@ -150,7 +156,7 @@ pub(crate) async fn tail_audit(State(app): State<Arc<App>>) -> Result<Response, 
     let place = Arc::clone(app.tails()).try_acquire_owned();
     let place =
         place.map_err(|_| Failure::Unavailable("too many listeners of the audit".into()))?;
-    let records = app.service().store().subscribe();
+    let records = app.service().core.store().subscribe();
     let (sender, lines) = mpsc::channel(LINES);
     let stopping = app.stopping().clone();
     app.tasks().spawn(async move {
@@ -251,7 +257,7 @@ fn at_address(app: &App, nas: &str) -> Vec<String> {
     let Ok(address) = nas.parse::<IpAddr>() else {
         return Vec::new();
     };
-    let all = app.service().clients().all();
+    let all = app.service().core.clients().all();
     let has = |client: &Client| match &client.access {
         Access::Radius(radius) => radius.addresses.contains(&address.to_canonical().into()),
         Access::Api(_) => false,

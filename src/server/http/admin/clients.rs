@@ -43,8 +43,8 @@ pub(crate) async fn list_clients(
         ));
     }
     let limit = limit(page.limit)?;
-    let now = app.service().now();
-    let all = app.service().clients().all();
+    let now = app.service().core.now();
+    let all = app.service().core.clients().all();
     let after =
         |client: &&Arc<Client>| page.after.as_ref().is_none_or(|after| client.name > *after);
     let mut rest = all.iter().filter(after).peekable();
@@ -84,7 +84,7 @@ pub(crate) async fn create_client(
 ) -> Result<Response, Failure> {
     let service = app.service();
     let exists = |name: &str, error| {
-        let taken = service.client(name).is_ok();
+        let taken = service.admin.client(name).is_ok();
         tell::client_exists(name, taken, error)
     };
     let (client, key) = match new {
@@ -115,7 +115,7 @@ pub(crate) async fn create_client(
                 challenge: challenge.unwrap_or(true),
             };
             let (name, wanted) = (new.name.clone(), new.addresses.clone());
-            let added = service.add_radius_client(new, by).await;
+            let added = service.admin.add_radius_client(new, by).await;
             let refused =
                 |error| taken(&app, &name, &wanted, &error).unwrap_or_else(|| exists(&name, error));
             (added.map_err(refused)?, None)
@@ -131,6 +131,7 @@ pub(crate) async fn create_client(
                 scopes.push(Scope::Verify);
             }
             let added = service
+                .admin
                 .add_api_client(name.clone(), scopes, policy, realm, by)
                 .await;
             let (client, key) = added.map_err(|error| exists(&name, error))?;
@@ -163,9 +164,9 @@ pub(crate) async fn show_client(
     State(app): State<Arc<App>>,
     NamePath(name): NamePath,
 ) -> Result<Response, Failure> {
-    let client = app.service().client(&name);
+    let client = app.service().admin.client(&name);
     let client = client.map_err(|error| tell::client(&name, error))?;
-    let shown = forms::client(&client, app.service().now());
+    let shown = forms::client(&client, app.service().core.now());
     Ok(answer::record(StatusCode::OK, &shown, client.revision))
 }
 
@@ -211,13 +212,19 @@ pub(crate) async fn change_client(
     };
     let service = app.service();
     let wanted = patch.addresses.clone().unwrap_or_default();
-    let changed = service.set_client(&name, patch, expected, by).await;
-    let present = async || service.client(&name).ok().map(|client| client.revision);
+    let changed = service.admin.set_client(&name, patch, expected, by).await;
+    let present = async || {
+        service
+            .admin
+            .client(&name)
+            .ok()
+            .map(|client| client.revision)
+    };
     let tell = async |error| {
         taken(&app, &name, &wanted, &error).unwrap_or_else(|| tell::client(&name, error))
     };
     let client = conditional(changed, expected, present, tell).await?;
-    let shown = forms::client(&client, service.now());
+    let shown = forms::client(&client, service.core.now());
     Ok(answer::record(StatusCode::OK, &shown, client.revision))
 }
 
@@ -245,8 +252,14 @@ pub(crate) async fn remove_client(
     Extension(by): Extension<By>,
 ) -> Result<StatusCode, Failure> {
     let service = app.service();
-    let removed = service.remove_client(&name, expected, by).await;
-    let present = async || service.client(&name).ok().map(|client| client.revision);
+    let removed = service.admin.remove_client(&name, expected, by).await;
+    let present = async || {
+        service
+            .admin
+            .client(&name)
+            .ok()
+            .map(|client| client.revision)
+    };
     let tell = async |error| tell::client(&name, error);
     conditional(removed, expected, present, tell).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -277,6 +290,7 @@ pub(crate) async fn rotate_client(
     }
     let rotated = app
         .service()
+        .admin
         .rotate_client(&name, rotate.secret, grace, by)
         .await;
     let (client, key) = rotated.map_err(|error| tell::client(&name, error))?;
@@ -289,7 +303,7 @@ fn created(app: &App, status: StatusCode, client: &Client, key: Option<&SecretSt
         Access::Api(_) => None,
     };
     let created = api::ClientCreated {
-        client: forms::client(client, app.service().now()),
+        client: forms::client(client, app.service().core.now()),
         secret: secret.map(str::to_owned),
         key: key.map(|key| key.expose().to_owned()),
     };

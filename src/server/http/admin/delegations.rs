@@ -31,8 +31,8 @@ use crate::store::By;
     )
 )]
 pub(crate) async fn list_delegations(State(app): State<Arc<App>>) -> Result<Response, Failure> {
-    let lent = app.service().store().delegations().await?;
-    let now = app.service().now();
+    let lent = app.service().core.store().delegations().await?;
+    let now = app.service().core.now();
     let delegations = lent.iter().map(|one| forms::delegation(one, now)).collect();
     Ok(answer::json(
         StatusCode::OK,
@@ -66,9 +66,9 @@ pub(crate) async fn lend_approval(
         until: time("until", &wanted.until)?,
         reason: wanted.reason,
     };
-    let lent = app.service().lend_approval(lend, by).await?;
-    let mut shown = forms::delegation(&lent, app.service().now());
-    shown.effect = Some(app.service().effect_of(None, Means::Approval));
+    let lent = app.service().admin.lend_approval(lend, by).await?;
+    let mut shown = forms::delegation(&lent, app.service().core.now());
+    shown.effect = Some(app.service().admin.effect_of(None, Means::Approval));
     Ok(answer::json(StatusCode::CREATED, &shown))
 }
 
@@ -93,6 +93,7 @@ pub(crate) async fn take_back_approval(
     owner_or_admin(&caller, &which.from)?;
     let service = app.service();
     service
+        .admin
         .take_back_approval(&which.from, &which.to, by)
         .await?;
     Ok(StatusCode::NO_CONTENT)
@@ -119,11 +120,11 @@ fn owner_or_admin(caller: &Caller, owner: &str) -> Result<(), Failure> {
     )
 )]
 pub(crate) async fn show_outage(State(app): State<Arc<App>>) -> Result<Response, Failure> {
-    let outage = app.service().outage().await?;
-    let now = app.service().now();
+    let outage = app.service().admin.outage().await?;
+    let now = app.service().core.now();
     let outage = outage.map(|outage| {
         let mut shown = forms::waiver(&outage, now);
-        shown.effect = Some(app.service().effect_of(None, Means::Outage));
+        shown.effect = Some(app.service().admin.effect_of(None, Means::Outage));
         shown
     });
     Ok(answer::json(StatusCode::OK, &api::Outage { outage }))
@@ -148,9 +149,12 @@ pub(crate) async fn declare_outage(
 ) -> Result<Response, Failure> {
     let length = Duration::from_secs(wanted.for_secs);
     let service = app.service();
-    let outage = service.declare_outage(length, &wanted.reason, by).await?;
-    let mut outage = forms::waiver(&outage, service.now());
-    outage.effect = Some(service.effect_of(None, Means::Outage));
+    let outage = service
+        .admin
+        .declare_outage(length, &wanted.reason, by)
+        .await?;
+    let mut outage = forms::waiver(&outage, service.core.now());
+    outage.effect = Some(service.admin.effect_of(None, Means::Outage));
     let outage = Some(outage);
     Ok(answer::json(StatusCode::OK, &api::Outage { outage }))
 }
@@ -170,6 +174,6 @@ pub(crate) async fn end_outage(
     State(app): State<Arc<App>>,
     Extension(by): Extension<By>,
 ) -> Result<StatusCode, Failure> {
-    app.service().end_outage(by).await?;
+    app.service().admin.end_outage(by).await?;
     Ok(StatusCode::NO_CONTENT)
 }

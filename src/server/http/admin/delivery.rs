@@ -30,7 +30,7 @@ use crate::server::http::{App, answer};
     )
 )]
 pub(crate) async fn list_gateways(State(app): State<Arc<App>>) -> Response {
-    let gateways = app.service().courier().gateways();
+    let gateways = app.service().core.courier().gateways();
     let gateways = gateways.into_iter().map(shown).collect();
     answer::json(StatusCode::OK, &api::Gateways { gateways })
 }
@@ -53,7 +53,7 @@ pub(crate) async fn try_gateway(
     NamePath(name): NamePath,
     Json { value, .. }: Json<api::TryGateway>,
 ) -> Result<Response, Failure> {
-    let courier = app.service().courier();
+    let courier = app.service().core.courier();
     let status = courier.gateways();
     let gateway = status.iter().find(|gateway| gateway.name == name);
     let gateway = gateway.ok_or_else(|| unknown(&name))?;
@@ -63,10 +63,10 @@ pub(crate) async fn try_gateway(
     };
     let language = match &value.language {
         Some(text) => word("language", text, "en, ko")?,
-        None => app.service().language(),
+        None => app.service().core.language(),
     };
-    let (id, _) = app.service().arrival()?;
-    let texts = app.service().texts();
+    let (id, _) = app.service().core.arrival()?;
+    let texts = app.service().core.texts();
     let message = Message {
         id: id.to_bytes(),
         medium,

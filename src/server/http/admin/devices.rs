@@ -49,7 +49,7 @@ pub(crate) async fn list_devices(
     Query(of): Query<api::DevicesOf>,
 ) -> Result<Response, Failure> {
     let user = user_key(&of.user)?;
-    let found = app.service().devices_of(&user).await;
+    let found = app.service().admin.devices_of(&user).await;
     let found = match found {
         Ok(found) => found,
         Err(error) => return Err(tell::user(&app, &user, error).await),
@@ -99,7 +99,7 @@ pub(crate) async fn rename_device(
     Extension(by): Extension<By>,
     Json { value, .. }: Json<api::DeviceRename>,
 ) -> Result<Response, Failure> {
-    let renamed = app.service().rename_device(&id, value.name, by).await;
+    let renamed = app.service().admin.rename_device(&id, value.name, by).await;
     renamed.map_err(|error| told(&id, error))?;
     shown(&app, &id).await
 }
@@ -121,13 +121,13 @@ pub(crate) async fn revoke_device(
     DevicePath(id): DevicePath,
     Extension(by): Extension<By>,
 ) -> Result<StatusCode, Failure> {
-    let revoked = app.service().revoke_device(&id, by).await;
+    let revoked = app.service().admin.revoke_device(&id, by).await;
     revoked.map_err(|error| told(&id, error))?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 async fn shown(app: &App, id: &DeviceId) -> Result<Response, Failure> {
-    let found = app.service().device(id).await?;
+    let found = app.service().admin.device(id).await?;
     let (device, state) = found.ok_or_else(|| told(id, AdminError::NotFound("device")))?;
     let shown = forms::device(&device, &state);
     Ok(answer::record(StatusCode::OK, &shown, device.revision))

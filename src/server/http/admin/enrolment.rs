@@ -62,6 +62,7 @@ pub(crate) async fn offer_token(
     }
     let offered = app
         .service()
+        .admin
         .offer_token(&serial, &ways.media, expected, by)
         .await;
     let present = async || revision(&app, &serial).await;
@@ -122,7 +123,7 @@ pub(in crate::server::http) fn form(
     let keyed = matches!(token.kind, Kind::Totp | Kind::Hotp);
     let next = state.moving.next();
     api::Offered {
-        token: forms::token(token, state, app.service().now()),
+        token: forms::token(token, state, app.service().core.now()),
         code: code
             .filter(|_| ways.text)
             .map(|code| shown(&grouped(code.expose(), 4))),
@@ -199,6 +200,7 @@ pub(crate) async fn approve_token(
     let on_behalf = wanted.on_behalf.as_deref();
     let approved = app
         .service()
+        .admin
         .approve_token(&serial, on_behalf, expected, by)
         .await;
     let present = async || revision(&app, &serial).await;
@@ -240,6 +242,7 @@ pub(crate) async fn deny_token(
     let token = seen(&app, &serial, expected).await?;
     let denied = app
         .service()
+        .admin
         .deny_token(&serial, &body.reason, expected, by)
         .await;
     ended(&app, &token, Goal::End, denied, expected).await
@@ -278,7 +281,7 @@ pub(crate) async fn revoke_token(
         }
     };
     let token = seen(&app, &serial, expected).await?;
-    let present = token.state_at(app.service().now());
+    let present = token.state_at(app.service().core.now());
     if !present.may_become(LifeCycle::Revoked) {
         return Err(wrong_state(
             &app,
@@ -289,6 +292,7 @@ pub(crate) async fn revoke_token(
     }
     let revoked = app
         .service()
+        .admin
         .revoke_token(&serial, reason, expected, by)
         .await;
     ended(&app, &token, Goal::End, revoked, expected).await
@@ -334,6 +338,7 @@ pub(crate) async fn renew_token(
     let token = seen(&app, &serial, expected).await?;
     let renewed = app
         .service()
+        .admin
         .renew_token(&serial, length, window, expected, by)
         .await;
     ended(&app, &token, Goal::Renew, renewed, expected).await
@@ -361,7 +366,7 @@ pub(crate) async fn link_token(
     let (first, second) = (code("first", &body.first)?, code("second", &body.second)?);
     let user = user_key(&body.user)?;
     let token = seen(&app, &serial, None).await?;
-    let in_use = token.state_at(app.service().now()) == LifeCycle::Active;
+    let in_use = token.state_at(app.service().core.now()) == LifeCycle::Active;
     if !in_use || !matches!(token.kind, Kind::Totp | Kind::Hotp) {
         return Err(wrong_state(
             &app,
@@ -372,6 +377,7 @@ pub(crate) async fn link_token(
     }
     let linked = app
         .service()
+        .admin
         .link_token(&serial, &user, (&first, &second), by)
         .await;
     if let Err(error) = linked {
@@ -404,7 +410,7 @@ pub(crate) async fn unlink_token(
     Json { value: body, .. }: Json<api::Unlink>,
 ) -> Result<Response, Failure> {
     let user = user_key(&body.user)?;
-    let unlinked = app.service().unlink_token(&serial, &user, by).await;
+    let unlinked = app.service().admin.unlink_token(&serial, &user, by).await;
     unlinked.map_err(|error| tell::token(&serial, error))?;
     shown(&app, &serial).await
 }

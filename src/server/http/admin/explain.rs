@@ -45,7 +45,7 @@ pub(crate) async fn explain_request(
     let id: RequestId = text.to_ascii_uppercase().parse().map_err(|_| {
         Failure::malformed("request_id: 26 characters, as answers and the audit give it")
     })?;
-    let stories = app.service().explain(id).await?;
+    let stories = app.service().explain.explain(id).await?;
     if stories.is_empty() {
         return Err(Failure::NotFound(
             "there is no record of this request; ids are in `oncegate audit list`, and a request \
@@ -53,7 +53,7 @@ pub(crate) async fn explain_request(
                 .into(),
         ));
     }
-    let now = app.service().now();
+    let now = app.service().core.now();
     let shown = form::Explanations {
         request_id: id.to_string(),
         records: stories.iter().map(|one| story(one, now)).collect(),
@@ -102,7 +102,7 @@ pub(crate) async fn explain_login(
         attributes: &attributes,
         context: &context,
     };
-    let foresight = app.service().foresee(supposed).await;
+    let foresight = app.service().explain.foresee(supposed).await;
     let foresight = foresight.map_err(|error| tell::client(&value.client, error))?;
     Ok(answer::json(StatusCode::OK, &foreseen(&foresight)))
 }

@@ -57,6 +57,7 @@ pub(crate) async fn import(
     let rows: Vec<ImportRow> = rows.collect::<Result<_, _>>()?;
     let made = app
         .service()
+        .admin
         .import(&rows, existing, wanted.dry_run, by)
         .await?;
     let refused = made

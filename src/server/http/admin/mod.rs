@@ -197,7 +197,7 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
 
 /// Damaged rows of these tables: a list that does not show them names them.
 fn damaged(app: &App, tables: &[&str]) -> Vec<String> {
-    let damage = app.service().store().health().damage;
+    let damage = app.service().core.store().health().damage;
     let ours = damage.iter().filter(|row| tables.contains(&row.table));
     ours.map(ToString::to_string).collect()
 }

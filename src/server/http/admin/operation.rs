@@ -47,7 +47,7 @@ pub(crate) async fn status(State(app): State<Arc<App>>) -> Result<Response, Fail
 )]
 pub(crate) async fn verify_store(State(app): State<Arc<App>>) -> Result<Response, Failure> {
     tokio::select! {
-        report = app.service().store().verify_store() => {
+        report = app.service().core.store().verify_store() => {
             Ok(answer::json(StatusCode::OK, &forms::store(report?)))
         }
         () = app.stopping().cancelled() => {
@@ -68,7 +68,7 @@ pub(crate) async fn verify_store(State(app): State<Arc<App>>) -> Result<Response
     )
 )]
 pub(crate) async fn list_policies(State(app): State<Arc<App>>) -> Response {
-    let policies = app.service().policies();
+    let policies = app.service().core.policies();
     let summary = |policy: &crate::policy::Policy| api::PolicySummary {
         name: policy.name.clone(),
         description: policy.description.clone(),
@@ -105,7 +105,7 @@ pub(crate) async fn recover_clock(
         return Err(Failure::malformed("limit: 1 to 100000"));
     }
     let (at, now) = (by.at, by.at.rfc3339());
-    let recovered = app.service().recover_clock(after, limit, by).await?;
+    let recovered = app.service().admin.recover_clock(after, limit, by).await?;
     let users = recovered.users.into_iter();
     let answer = api::ClockRecovered {
         recovered: true,
@@ -140,9 +140,12 @@ pub(crate) async fn reload(
     State(app): State<Arc<App>>,
     Extension(by): Extension<By>,
 ) -> Result<Response, Failure> {
-    let before = app.service().policies();
+    let before = app.service().core.policies();
     let done = read_files(Arc::clone(&app), true).await?;
-    let recorded = app.service().record_reload(&before, done.refused(), by);
+    let recorded = app
+        .service()
+        .admin
+        .record_reload(&before, done.refused(), by);
     if let Err(error) = recorded.await {
         tracing::error!(%error, "the reload is not on record");
     }
@@ -173,15 +176,15 @@ async fn read_files(app: Arc<App>, act: bool) -> Result<api::Reload, Failure> {
 
 async fn present(app: &App) -> Result<api::Status, Failure> {
     let service = app.service();
-    let now = service.now();
+    let now = service.core.now();
     // As below: how the server is must be told although the store cannot be read.
-    let outage = service.outage().await.unwrap_or_default();
+    let outage = service.admin.outage().await.unwrap_or_default();
     let outage = outage.filter(|outage| outage.holds(now));
     let info = app.info();
-    let health = service.store().health();
-    let fault = service.fault();
+    let health = service.core.store().health();
+    let fault = service.core.fault();
     let (mut accepts, mut rejects, mut undecided) = (0, 0, 0);
-    for (_, reason, count) in service.counters().all() {
+    for (_, reason, count) in service.core.counters().all() {
         match reason.map(Reason::decision) {
             Some(Decision::Accept) => accepts += count,
             Some(Decision::Reject) => rejects += count,
@@ -199,11 +202,12 @@ async fn present(app: &App) -> Result<api::Status, Failure> {
         accounting: info.accounting.iter().map(ToString::to_string).collect(),
         http: info.http.iter().map(ToString::to_string).collect(),
         policies: service
+            .core
             .policies()
             .iter()
             .map(|policy| policy.name.clone())
             .collect(),
-        clients: service.clients().all().len(),
+        clients: service.core.clients().all().len(),
         audit_first: health.first,
         audit_seq: health.seq,
         queue: health.queue,
@@ -219,11 +223,11 @@ async fn present(app: &App) -> Result<api::Status, Failure> {
         outage: outage.map(|outage| forms::waiver(&outage, now)),
         notices: api::Notices {
             // Health is told although the store cannot be read: `fault` says so.
-            cursor: service.store().notified().await.unwrap_or_default(),
-            waiting: service.notices().waiting(),
-            sent: service.notices().sent(),
-            failed: service.notices().failed(),
-            retried: service.notices().retried(),
+            cursor: service.core.store().notified().await.unwrap_or_default(),
+            waiting: service.notices.waiting(),
+            sent: service.notices.sent(),
+            failed: service.notices.failed(),
+            retried: service.notices.retried(),
         },
         certificate_not_after: app
             .certificate()
@@ -232,13 +236,13 @@ async fn present(app: &App) -> Result<api::Status, Failure> {
             let concerns = validity.concerns(now).into_iter();
             concerns.map(|concern| concern.what).collect()
         }),
-        clock_jump: service.clock_jump().map(|jump| api::ClockJump {
+        clock_jump: service.core.clock_jump().map(|jump| api::ClockJump {
             at: jump.to.rfc3339(),
             seconds: jump.seconds(),
             detail: jump.to_string(),
         }),
         now: now.rfc3339(),
-        last_seen: service.store().high_water().rfc3339(),
+        last_seen: service.core.store().high_water().rfc3339(),
     })
 }
 

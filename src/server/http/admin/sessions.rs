@@ -48,7 +48,7 @@ pub(crate) async fn list_sessions(
             .is_none_or(|open| open == session.ended.is_none());
         nas && open && is(&user, &session.user) && is(&query.client, &session.key.client)
     };
-    let store = app.service().store();
+    let store = app.service().core.store();
     let mut found = store.sessions(after, limit + 1, &wanted).await?;
     let more = found.len() > limit;
     found.truncate(limit);

@@ -20,7 +20,7 @@ use crate::time::UnixTime;
 
 /// There is no such user. Where another realm has one of this name, adding is the wrong advice.
 pub(super) async fn no_user(app: &App, user: &UserKey) -> Failure {
-    let others = app.service().store().namesakes(user).await;
+    let others = app.service().core.store().namesakes(user).await;
     let others = others.unwrap_or_default();
     let name = user.to_string();
     let missing = Failure::NotFound(format!("there is no user {name}").into());
@@ -126,7 +126,7 @@ pub(super) fn client_exists(name: &str, taken: bool, error: AdminError) -> Failu
 
 /// The client that has one of these networks already.
 pub(super) fn address_taken(app: &App, name: &str, wanted: &[IpNet]) -> Option<Failure> {
-    let all = app.service().clients().all();
+    let all = app.service().core.clients().all();
     let found = all.iter().find_map(|client| match &client.access {
         Access::Radius(radius) if client.name != name => {
             let is_wanted = |one: &&IpNet| wanted.iter().any(|wanted| wanted.trunc() == **one);

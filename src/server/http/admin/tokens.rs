@@ -49,9 +49,9 @@ pub(crate) async fn list_tokens(
 ) -> Result<Response, Failure> {
     let limit = limit(page.limit)?;
     let after = page.after.as_deref().map(position).transpose()?;
-    let now = app.service().now();
+    let now = app.service().core.now();
     let fits = filter(&page, now)?;
-    let store = app.service().store();
+    let store = app.service().core.store();
     let mut tokens = match &page.user {
         None => matching(store, after, limit + 1, fits).await?,
         Some(user) => {
@@ -153,7 +153,7 @@ pub(crate) async fn create_token(
     new.request |= !caller.may_administer();
     new.strict = !caller.may_administer();
     let (user, serial) = (new.token.user.clone(), new.token.serial.clone());
-    let made = app.service().enrol_token(new, by).await;
+    let made = app.service().admin.enrol_token(new, by).await;
     let made = match made {
         Ok(made) => made,
         Err(error) => {
@@ -164,9 +164,10 @@ pub(crate) async fn create_token(
     let keyed = matches!(token.kind, Kind::Totp | Kind::Hotp);
     let shown = keyed && token.state != LifeCycle::Requested;
     let text = |secret: &SecretString| secret.expose().to_owned();
-    let owner = app.service().user(&token.user).await?;
+    let owner = app.service().admin.user(&token.user).await?;
     let accepted_by = app
         .service()
+        .admin
         .effect_of(Some(&owner), Means::Token(token.kind));
     let mut warnings = warnings(token);
     if accepted_by.is_empty() {
@@ -176,7 +177,7 @@ pub(crate) async fn create_token(
         ));
     }
     let created = api::TokenCreated {
-        token: forms::token(token, &made.state, app.service().now()),
+        token: forms::token(token, &made.state, app.service().core.now()),
         secret: shown.then(|| text(&otpauth::encode_base32(token.key.expose()))),
         otpauth_uri: shown.then(|| text(&otpauth_uri(token, counter))),
         cells: made.cells.iter().map(text).collect(),
@@ -234,7 +235,7 @@ pub(crate) async fn remove_token(
     Extension(by): Extension<By>,
 ) -> Result<StatusCode, Failure> {
     let service = app.service();
-    let removed = service.remove_token(&serial, expected, by).await;
+    let removed = service.admin.remove_token(&serial, expected, by).await;
     let present = async || revision(&app, &serial).await;
     let tell = async |error| tell::token(&serial, error);
     conditional(removed, expected, present, tell).await?;
@@ -270,7 +271,7 @@ pub(crate) async fn confirm_token(
     if matches!(token.kind, Kind::Totp | Kind::Hotp) {
         code("otp", &body.otp)?;
     }
-    if token.state_at(app.service().now()) != LifeCycle::Pending {
+    if token.state_at(app.service().core.now()) != LifeCycle::Pending {
         return Err(wrong_state(
             &app,
             &token,
@@ -279,7 +280,11 @@ pub(crate) async fn confirm_token(
         ));
     }
     tell::closed_by_repair(&token, &state)?;
-    let confirmed = app.service().prove_token(&serial, &body.otp, by).await;
+    let confirmed = app
+        .service()
+        .admin
+        .prove_token(&serial, &body.otp, by)
+        .await;
     confirmed.map_err(|error| match error {
         AdminError::Refused(reason) => tell::not_confirmed(&token, reason),
         other => tell::token(&serial, other),
@@ -314,7 +319,7 @@ pub(crate) async fn resync_token(
 ) -> Result<Response, Failure> {
     let (first, second) = (code("first", &body.first)?, code("second", &body.second)?);
     let (token, state) = seen_with_state(&app, &serial, expected).await?;
-    let life = token.state_at(app.service().now());
+    let life = token.state_at(app.service().core.now());
     if !may_resync(life, &state) || !matches!(token.kind, Kind::Totp | Kind::Hotp) {
         return Err(wrong_state(
             &app,
@@ -325,6 +330,7 @@ pub(crate) async fn resync_token(
     }
     let found = app
         .service()
+        .admin
         .resync_token(&serial, &first, &second, by)
         .await;
     found.map_err(|error| match error {
@@ -358,7 +364,7 @@ pub(crate) async fn suspend_token(
     Extension(by): Extension<By>,
 ) -> Result<Response, Failure> {
     let token = seen(&app, &serial, expected).await?;
-    if token.state_at(app.service().now()) != LifeCycle::Active {
+    if token.state_at(app.service().core.now()) != LifeCycle::Active {
         return Err(wrong_state(
             &app,
             &token,
@@ -394,7 +400,7 @@ pub(crate) async fn resume_token(
 ) -> Result<Response, Failure> {
     let (token, state) = seen_with_state(&app, &serial, expected).await?;
     // A pending token becomes active by its first right code, not by this.
-    if token.state_at(app.service().now()) != LifeCycle::Suspended {
+    if token.state_at(app.service().core.now()) != LifeCycle::Suspended {
         return Err(wrong_state(
             &app,
             &token,
@@ -408,7 +414,7 @@ pub(crate) async fn resume_token(
 
 /// A token whose state at present does not allow what was asked.
 pub(super) fn wrong_state(app: &App, token: &Token, goal: Goal, wanted: &str) -> Failure {
-    tell::wrong_state(token, app.service().now(), goal, wanted)
+    tell::wrong_state(token, app.service().core.now(), goal, wanted)
 }
 
 /// A token under the revision that the caller saw, if it saw one.
@@ -426,7 +432,7 @@ async fn seen_with_state(
     serial: &Serial,
     expected: Option<u64>,
 ) -> Result<(Token, TokenState), Failure> {
-    let found = app.service().token(serial).await;
+    let found = app.service().admin.token(serial).await;
     let (token, state) = found.map_err(|error| tell::token(serial, error))?;
     if expected.is_some_and(|seen| seen != token.revision) {
         return Err(Failure::Changed);
@@ -435,7 +441,7 @@ async fn seen_with_state(
 }
 
 pub(super) async fn revision(app: &App, serial: &Serial) -> Option<u64> {
-    let found = app.service().token(serial).await.ok();
+    let found = app.service().admin.token(serial).await.ok();
     found.map(|(token, _)| token.revision)
 }
 
@@ -447,7 +453,10 @@ async fn moved(
     by: By,
 ) -> Result<Response, Failure> {
     let (service, serial) = (app.service(), &token.serial);
-    let moved = service.set_token_state(serial, to, expected, by).await;
+    let moved = service
+        .admin
+        .set_token_state(serial, to, expected, by)
+        .await;
     let present = async || revision(app, serial).await;
     conditional(moved, expected, present, async |error| {
         tell::token(serial, error)
@@ -457,9 +466,9 @@ async fn moved(
 }
 
 pub(super) async fn shown(app: &App, serial: &Serial) -> Result<Response, Failure> {
-    let found = app.service().token(serial).await;
+    let found = app.service().admin.token(serial).await;
     let (token, state) = found.map_err(|error| tell::token(serial, error))?;
-    let shown = forms::token(&token, &state, app.service().now());
+    let shown = forms::token(&token, &state, app.service().core.now());
     Ok(answer::record(StatusCode::OK, &shown, token.revision))
 }
 

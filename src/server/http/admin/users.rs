@@ -50,6 +50,7 @@ pub(crate) async fn list_users(
     }
     let mut users = app
         .service()
+        .core
         .store()
         .users(after.as_ref(), limit + 1)
         .await?;
@@ -59,7 +60,7 @@ pub(crate) async fn list_users(
         .last()
         .filter(|_| more)
         .map(|user| user.key.to_string());
-    let now = app.service().now();
+    let now = app.service().core.now();
     let users = users.iter().map(|user| forms::user(user, now)).collect();
     Ok(answer::json(
         StatusCode::OK,
@@ -92,8 +93,8 @@ async fn found(
     after: Option<UserKey>,
     limit: usize,
 ) -> Result<Response, Failure> {
-    let now = app.service().now();
-    let found = app.service().find_users(filter, after, limit).await?;
+    let now = app.service().core.now();
+    let found = app.service().admin.find_users(filter, after, limit).await?;
     let shown = |(user, throttle): &(_, Option<_>)| api::User {
         lock: throttle
             .as_ref()
@@ -149,11 +150,11 @@ pub(crate) async fn create_user(
             must_change: new.must_change,
         },
     };
-    let added = app.service().add_user(key.clone(), patch, by).await;
+    let added = app.service().admin.add_user(key.clone(), patch, by).await;
     let user = added.map_err(|error| tell::user_exists(&key, error))?;
     Ok(answer::record(
         StatusCode::CREATED,
-        &forms::user(&user, app.service().now()),
+        &forms::user(&user, app.service().core.now()),
         user.revision,
     ))
 }
@@ -239,15 +240,22 @@ pub(crate) async fn change_user(
         },
     };
     let service = app.service();
-    let changed = service.set_user(&key, patch, expected, by).await;
-    let present = async || service.user(&key).await.ok().map(|user| user.revision);
+    let changed = service.admin.set_user(&key, patch, expected, by).await;
+    let present = async || {
+        service
+            .admin
+            .user(&key)
+            .await
+            .ok()
+            .map(|user| user.revision)
+    };
     let user = conditional(changed, expected, present, async |error| {
         tell::user(&app, &key, error).await
     })
     .await?;
     Ok(answer::record(
         StatusCode::OK,
-        &forms::user(&user, app.service().now()),
+        &forms::user(&user, app.service().core.now()),
         user.revision,
     ))
 }
@@ -294,8 +302,15 @@ pub(crate) async fn remove_user(
     Extension(by): Extension<By>,
 ) -> Result<StatusCode, Failure> {
     let service = app.service();
-    let removed = service.remove_user(&key, expected, by).await;
-    let present = async || service.user(&key).await.ok().map(|user| user.revision);
+    let removed = service.admin.remove_user(&key, expected, by).await;
+    let present = async || {
+        service
+            .admin
+            .user(&key)
+            .await
+            .ok()
+            .map(|user| user.revision)
+    };
     conditional(removed, expected, present, async |error| {
         tell::user(&app, &key, error).await
     })
@@ -323,7 +338,7 @@ pub(crate) async fn erase_user(
     UserPath(key): UserPath,
     Extension(by): Extension<By>,
 ) -> Result<StatusCode, Failure> {
-    let erased = app.service().erase_user(&key, by).await;
+    let erased = app.service().admin.erase_user(&key, by).await;
     if let Err(error) = erased {
         return Err(tell::user(&app, &key, error).await);
     }
@@ -347,7 +362,7 @@ pub(crate) async fn unlock_user(
     UserPath(key): UserPath,
     Extension(by): Extension<By>,
 ) -> Result<Response, Failure> {
-    let unlocked = app.service().unlock_user(&key, by).await;
+    let unlocked = app.service().admin.unlock_user(&key, by).await;
     if let Err(error) = unlocked {
         return Err(tell::user(&app, &key, error).await);
     }
@@ -376,7 +391,7 @@ pub(crate) async fn demo_code(
                 .into(),
         ));
     }
-    let view = app.service().store().view(&key).await?;
+    let view = app.service().core.store().view(&key).await?;
     let Some(view) = view else {
         return Err(tell::no_user(&app, &key).await);
     };
@@ -388,7 +403,7 @@ pub(crate) async fn demo_code(
     let (token, state) = found.ok_or_else(none)?;
     Ok(answer::json(
         StatusCode::OK,
-        &present_code(token, state, app.service().now()),
+        &present_code(token, state, app.service().core.now()),
     ))
 }
 
@@ -427,12 +442,12 @@ fn present_code(token: &Token, state: &TokenState, now: UnixTime) -> api::DemoCo
 }
 
 async fn shown(app: &App, key: &UserKey) -> Result<Response, Failure> {
-    let view = app.service().store().view(key).await?;
+    let view = app.service().core.store().view(key).await?;
     let Some(view) = view else {
         return Err(tell::no_user(app, key).await);
     };
-    let now = app.service().now();
-    let credentials = app.service().store().credentials(key).await?;
+    let now = app.service().core.now();
+    let credentials = app.service().core.store().credentials(key).await?;
     let mut user = forms::user(&view.user, now);
     user.pin = credentials.pin.as_ref().map(forms::verifier);
     user.password = credentials.password.as_ref().map(forms::verifier);

@@ -120,8 +120,8 @@ async fn grant(
         },
         until: time("until", &wanted.until)?,
     };
-    let user = app.service().grant(key, which, grant, by).await?;
-    let mut shown = forms::user(&user, app.service().now());
+    let user = app.service().admin.grant(key, which, grant, by).await?;
+    let mut shown = forms::user(&user, app.service().core.now());
     effects(app, &user, &mut shown);
     Ok(answer::record(StatusCode::OK, &shown, user.revision))
 }
@@ -133,13 +133,13 @@ pub(super) fn effects(app: &App, user: &User, shown: &mut api::User) {
         (&mut shown.exemption, Means::Exemption),
     ] {
         if let Some(waiver) = waiver {
-            waiver.effect = Some(app.service().effect_of(Some(user), means));
+            waiver.effect = Some(app.service().admin.effect_of(Some(user), means));
         }
     }
 }
 
 async fn end(app: &App, key: &UserKey, which: WaiverKind, by: By) -> Result<Response, Failure> {
-    let user = app.service().end_waiver(key, which, by).await?;
-    let shown = forms::user(&user, app.service().now());
+    let user = app.service().admin.end_waiver(key, which, by).await?;
+    let shown = forms::user(&user, app.service().core.now());
     Ok(answer::record(StatusCode::OK, &shown, user.revision))
 }

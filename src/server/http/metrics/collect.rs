@@ -7,10 +7,10 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::exemplar::Exemplar;
 
-use crate::core::Service;
 use crate::core::courier::{BreakerState, GatewayStatus};
 use crate::core::latency::Read;
 use crate::core::locks::Locked;
+use crate::service::Service;
 
 /// What the service knows beside its decisions.
 #[derive(Debug)]
@@ -26,13 +26,13 @@ pub(super) struct Collected {
 impl Collected {
     /// As it is now.
     pub(super) fn of(service: &Service) -> Self {
-        let notices = service.notices();
+        let notices = &service.notices;
         Self {
-            latencies: service.latencies().read(),
-            locked: service.locked(),
-            gateways: service.courier().gateways(),
+            latencies: service.core.latencies().read(),
+            locked: service.core.locked(),
+            gateways: service.core.courier().gateways(),
             waiting: notices.waiting(),
-            clock_jumps: service.clock_jumps(),
+            clock_jumps: service.core.clock_jumps(),
             notices: [
                 ("sent", notices.sent()),
                 ("failed", notices.failed()),
