@@ -144,13 +144,9 @@ impl Admin {
                 return Ok(imported);
             }
             tries -= 1;
-            match self
-                .core
-                .store
-                .change(Change::Import(records), by.clone())
-                .await
-            {
-                // There is one of them, or somebody else makes it meanwhile: look again.
+            let import = Change::Import(self.core.store.prepare(records, by.at)?);
+            match self.core.store.change(import, by.clone()).await {
+                // One of them is there, or was made meanwhile: look again.
                 Err(StoreError::Conflict(_) | StoreError::NotFound) if tries > 0 => {
                     look = Look::AtAll;
                 }

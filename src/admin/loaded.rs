@@ -8,21 +8,21 @@ use crate::admin::Admin;
 use crate::admin::AdminError;
 use crate::model::audit::{Changed, FieldChange};
 use crate::policy::{KeyDifference, Policies, compare};
-use crate::store::{By, Change, LoadedFile, StoreError};
+use crate::store::{By, Change, Loaded, LoadedFile, StoreError};
 
 impl Admin {
     /// Puts on record which files decide from now on, at the start of the daemon: where one differs from
     /// what was in force last.
     pub async fn record_start(&self) -> Result<(), AdminError> {
         let by = By::daemon(self.core.arrival()?);
-        let change = Change::Loaded {
+        let loaded = Loaded {
             what: "files_load",
             files: self.loaded(),
             changes: Vec::new(),
             refused: None,
             asked: false,
         };
-        self.record_loaded(change, by).await
+        self.record_loaded(loaded, by).await
     }
 
     /// Puts on record what a reload changed, and what it refused and why; `before` are the policies that
@@ -33,18 +33,18 @@ impl Admin {
         refused: Option<String>,
         by: By,
     ) -> Result<(), AdminError> {
-        let change = Change::Loaded {
+        let loaded = Loaded {
             what: "files_reload",
             files: self.loaded(),
             changes: differences(before, &self.core.policies()),
             refused: refused.map(|refused| short(refused, REFUSED)),
             asked: true,
         };
-        self.record_loaded(change, by).await
+        self.record_loaded(loaded, by).await
     }
 
-    async fn record_loaded(&self, change: Change, by: By) -> Result<(), AdminError> {
-        match self.core.store.change(change, by).await {
+    async fn record_loaded(&self, loaded: Loaded, by: By) -> Result<(), AdminError> {
+        match self.core.store.change(Change::Loaded(loaded), by).await {
             Err(StoreError::NotFound) => Ok(()),
             done => Ok(done?),
         }

@@ -153,12 +153,11 @@ impl Admin {
 
     /// Removes old audit records, in whole segments; returns whether there were any.
     pub async fn prune_audit(&self, before: UnixTime, by: By) -> Result<bool, AdminError> {
-        match self
-            .core
-            .store
-            .change(Change::PruneAudit { before }, by)
-            .await
-        {
+        let store = &self.core.store;
+        let Some(prunable) = store.prunable(before).await? else {
+            return Ok(false);
+        };
+        match store.change(Change::PruneAudit(prunable), by).await {
             Err(StoreError::NotFound) => Ok(false),
             done => Ok(done.map(|()| true)?),
         }

@@ -6,7 +6,7 @@ use crate::store::log::{Head, Log};
 use crate::store::memtable::Layer;
 use crate::store::record::Entry;
 use crate::store::seal::Sealer;
-use crate::store::{ChainFault, ChainReport, StoreError, change};
+use crate::store::{ChainFault, ChainReport, StoreError, transition};
 
 /// Folds the log's tail into memory. Returns the first record that is not as it was written; the
 /// store then answers readers and `audit verify`, and refuses to decide.
@@ -49,7 +49,7 @@ pub(crate) fn catch_up(
                 Err(StoreError::Corrupt(what)) => return Ok(Some((record.seq, what))),
                 entry => entry?,
             };
-            let accepts_clock = change::accepts_clock(&entry);
+            let accepts_clock = transition::accepts_clock(&entry);
             let mut rows = Layer::default();
             entry.writes.into_iter().for_each(|write| rows.put(write));
             fold.publish(&mut rows, head, entry.at, true);

@@ -4,12 +4,12 @@ use crate::model::audit::{ChangeEvent, Event};
 use crate::model::id::RequestId;
 use crate::model::token::LifeCycle;
 use crate::secret::{SystemEntropy, random};
-use crate::store::evaluate::{put, user_state_write};
 use crate::store::floor::Floor;
 use crate::store::fold::Snapshot;
 use crate::store::log::disk;
 use crate::store::record::{Entry, RowWrite, Table, TokenRow};
 use crate::store::seal::Sealer;
+use crate::store::transition::rows::{put, user_state_write};
 use crate::store::{StoreError, record, rows};
 use crate::time::UnixTime;
 

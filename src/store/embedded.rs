@@ -26,11 +26,9 @@ use crate::model::user_key::UserKey;
 use crate::otp::normal::NormalKey;
 use crate::secret::{Entropy, Key256};
 use crate::store::catch_up::{catch_up, lost};
-use crate::store::change::Prune;
 use crate::store::damage::guarded;
 use crate::store::fold::{Fold, Reader};
 use crate::store::head::{Acknowledged, Found as Known};
-use crate::store::import::Prepared;
 use crate::store::keeper::Keeper;
 use crate::store::log::{Head, Log, RawRecord};
 use crate::store::medium::Medium;
@@ -38,13 +36,14 @@ use crate::store::probe::Probe;
 use crate::store::queue::{Queue, Refused, queue};
 use crate::store::record::Table;
 use crate::store::seal::Sealer;
-use crate::store::users::namesakes;
+use crate::store::transition::changed;
+use crate::store::transition::rows::Keys;
 use crate::store::wanted::Wanted;
 use crate::store::writer::{Command, Gauges, Writer};
 use crate::store::{
-    Answer, AuditQuery, By, ChainReport, Change, Gathering, Health, KeyPurpose, Outcome, Progress,
-    Retired, Store, StoreError, StoreReport, View, Written, change, changes, check, new_token,
-    personal, record, session,
+    Answer, AuditQuery, By, ChainReport, Change, Gathering, Health, Import, KeyPurpose, Outcome,
+    Prepared, Progress, Prunable, Retired, Store, StoreError, StoreReport, View, Written, check,
+    personal, record, sessions,
 };
 use crate::time::{Clock, UnixTime};
 
@@ -223,15 +222,6 @@ impl Embedded {
             .or_else(|| self.reading.undecidable())
     }
 
-    /// Where the audit would begin after a prune of what is before this time, if anything would go.
-    async fn anchor(&self, before: UnixTime) -> Result<Option<Head>, StoreError> {
-        let prunable = move |reading: &Reading, wanted: &Wanted| {
-            let applied = reading.fold.applied();
-            reading.log.prunable(before, applied, &|| wanted.check())
-        };
-        self.read_log(prunable).await
-    }
-
     fn unavailable(&self) -> StoreError {
         StoreError::Unavailable(self.fault().unwrap_or_else(|| STOPPED.to_owned()))
     }
@@ -305,40 +295,33 @@ impl Store for Embedded {
         self.reading.sealer.key(purpose)
     }
 
+    fn prepare(&self, records: Vec<Import>, at: UnixTime) -> Result<Prepared, StoreError> {
+        let keys = Keys {
+            now: at,
+            actor: "",
+            sealer: &self.reading.sealer,
+            entropy: self.entropy.as_ref(),
+        };
+        Prepared::new(records, keys)
+    }
+
     fn change(&self, change: Change, by: By) -> Answer<'_, ()> {
         Box::pin(async move {
             // What takes long is done here, so that the writer's queue does not wait for it.
-            match change {
-                Change::Import(records) => {
-                    let (sealer, entropy) = (&self.reading.sealer, self.entropy.as_ref());
-                    let prepared = Prepared::new(records, sealer, entropy, by.at)?;
-                    self.ask(|reply| Command::Import(Box::new((prepared, by)), reply))
-                        .await
-                }
-                Change::CreateUser(_) => {
-                    let (sealer, entropy) = (&self.reading.sealer, self.entropy.as_ref());
-                    sealer.personal()?.refill(sealer, entropy)?;
-                    self.ask(|reply| Command::Change(Box::new((change, by)), reply))
-                        .await
-                }
-                Change::EraseUser(_) => {
-                    self.read_log(|reading, _| reading.erase()).await?;
-                    self.ask(|reply| Command::Change(Box::new((change, by)), reply))
-                        .await?;
-                    self.read_log(|reading, _| reading.erase()).await
-                }
-                Change::PruneAudit { before } => {
-                    let anchor = self.anchor(before).await?;
-                    let anchor = anchor.ok_or(StoreError::NotFound)?;
-                    let prune = Prune { before, anchor, by };
-                    self.ask(|reply| Command::Prune(Box::new(prune), reply))
-                        .await
-                }
-                change => {
-                    self.ask(|reply| Command::Change(Box::new((change, by)), reply))
-                        .await
-                }
+            if let Change::CreateUser(_) = change {
+                let (sealer, entropy) = (&self.reading.sealer, self.entropy.as_ref());
+                sealer.personal()?.refill(sealer, entropy)?;
             }
+            let erases = matches!(change, Change::EraseUser(_));
+            if erases {
+                self.read_log(|reading, _| reading.erase()).await?;
+            }
+            self.ask(|reply| Command::Change(Box::new((change, by)), reply))
+                .await?;
+            if erases {
+                self.read_log(|reading, _| reading.erase()).await?;
+            }
+            Ok(())
         })
     }
 
@@ -439,14 +422,12 @@ impl Store for Embedded {
     }
 
     fn retired(&self, after: Option<Vec<u8>>, limit: usize) -> Answer<'_, Vec<(Vec<u8>, Retired)>> {
-        Box::pin(
-            async move { new_token::retired(&self.reading.fold.reader(), after.as_deref(), limit) },
-        )
+        Box::pin(async move { retired(&self.reading.fold.reader(), after.as_deref(), limit) })
     }
 
     fn with_key<'a>(&'a self, key: &'a NormalKey) -> Answer<'a, Option<Serial>> {
         let reading = &self.reading;
-        Box::pin(async move { new_token::holder(&reading.fold.reader(), key, &reading.sealer) })
+        Box::pin(async move { holder(&reading.fold.reader(), key, &reading.sealer) })
     }
 
     fn retired_with<'a>(&'a self, key: &'a NormalKey) -> Answer<'a, Option<Retired>> {
@@ -477,7 +458,7 @@ impl Store for Embedded {
         limit: usize,
         wanted: &'a (dyn Fn(&Session) -> bool + Sync),
     ) -> Answer<'a, Vec<Session>> {
-        Box::pin(session::list(&self.reading.fold, after, limit, wanted))
+        Box::pin(sessions::list(&self.reading.fold, after, limit, wanted))
     }
 
     fn open_sessions<'a>(
@@ -486,13 +467,13 @@ impl Store for Embedded {
         after: Option<&'a SessionKey>,
         limit: usize,
     ) -> Answer<'a, Vec<SessionKey>> {
-        Box::pin(async move { session::open(&self.reading.fold, of, after, limit) })
+        Box::pin(async move { sessions::open(&self.reading.fold, of, after, limit) })
     }
 
     fn outage(&self) -> Answer<'_, Option<Waiver>> {
         Box::pin(async move {
             let rows = self.reading.fold.reader();
-            rows.get(Table::Settings, change::OUTAGE, record::waiver)
+            rows.get(Table::Settings, record::OUTAGE, record::waiver)
         })
     }
 
@@ -512,7 +493,7 @@ impl Store for Embedded {
     fn notified(&self) -> Answer<'_, u64> {
         Box::pin(async move {
             let rows = self.reading.fold.reader();
-            let seq = rows.get(Table::Settings, change::NOTIFIED, |row| {
+            let seq = rows.get(Table::Settings, record::NOTIFIED, |row| {
                 let octets = row.try_into().map_err(|_| UNREADABLE)?;
                 Ok(u64::from_be_bytes(octets))
             })?;
@@ -544,8 +525,13 @@ impl Store for Embedded {
         })
     }
 
-    fn prunable(&self, before: UnixTime) -> Answer<'_, u64> {
-        Box::pin(async move { Ok(self.anchor(before).await?.map_or(0, |anchor| anchor.seq)) })
+    fn prunable(&self, before: UnixTime) -> Answer<'_, Option<Prunable>> {
+        Box::pin(self.read_log(move |reading, wanted| {
+            let applied = reading.fold.applied();
+            let wanted = || wanted.check();
+            let anchor = reading.log.prunable(before, applied, &wanted)?;
+            Ok(anchor.map(|anchor| Prunable { before, anchor }))
+        }))
     }
 
     fn audit(&self, query: AuditQuery) -> Answer<'_, Vec<AuditRecord>> {
@@ -557,7 +543,7 @@ impl Store for Embedded {
             let end = reading.fold.head().seq;
             let records = reading.log.read(seq.saturating_add(1), limit)?;
             let known = records.iter().filter(|record| record.seq <= end);
-            let opened = |raw: &RawRecord| Ok(changes::opened(raw.parse()?, &reading.sealer));
+            let opened = |raw: &RawRecord| Ok(changed::opened(raw.parse()?, &reading.sealer));
             known.map(opened).collect()
         }))
     }
@@ -694,9 +680,63 @@ impl Reading {
     }
 }
 
+/// Users of the same name in other realms. Realms are found by skipping from one to the next.
+fn namesakes(rows: &Reader<'_>, user: &UserKey) -> Result<Vec<UserKey>, StoreError> {
+    let mut found = Vec::new();
+    let mut from = Vec::new();
+    for _ in 0..REALMS {
+        let mut realm = None;
+        rows.list(Table::Users, b"", Bound::Excluded(&from), |key, _| {
+            realm = Some(record::owner(key)?.realm().to_owned());
+            Ok(false)
+        })?;
+        let Some(realm) = realm else { break };
+        let other = UserKey::with_realm(user.name(), &realm);
+        if let Some(other) = other.ok().filter(|other| other != user)
+            && rows
+                .get(Table::Users, &record::user_key(&other), |_| Ok(()))?
+                .is_some()
+        {
+            found.push(other);
+        }
+        // Behind every row of the realm: a zero ends its name in their keys.
+        from = realm.into_bytes();
+        from.push(1);
+    }
+    Ok(found)
+}
+
+/// The token that has this key.
+fn holder(
+    rows: &Reader<'_>,
+    key: &NormalKey,
+    sealer: &Sealer,
+) -> Result<Option<Serial>, StoreError> {
+    rows.get(Table::Seeds, &record::seed_key(key, sealer), |row| {
+        let serial = std::str::from_utf8(row).ok();
+        let serial = serial.and_then(|serial| serial.parse().ok());
+        serial.ok_or(StoreError::Corrupt("the token of a key cannot be read"))
+    })
+}
+
+/// The last steps of keys of removed tokens, after this one, at most so many.
+fn retired(
+    rows: &Reader<'_>,
+    after: Option<&[u8]>,
+    limit: usize,
+) -> Result<Vec<(Vec<u8>, Retired)>, StoreError> {
+    let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+    let mut page = Vec::new();
+    rows.scan(Table::Retired, b"", from, |key, row| {
+        page.push((key.to_vec(), record::retired(row)?));
+        Ok(page.len() < limit)
+    })?;
+    Ok(page)
+}
+
 /// The link before the first audit record that is kept, if any were pruned.
 fn pruned(rows: &Reader<'_>, sealer: &Sealer) -> Result<Option<Head>, StoreError> {
-    rows.get(Table::Settings, change::PRUNED, |row| {
+    rows.get(Table::Settings, record::PRUNED, |row| {
         record::pruned(row, sealer)
     })
 }
@@ -736,6 +776,8 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
     thread.spawn(run).map_err(crate::store::log::disk)
 }
 
+/// Most realms that are looked at for users of the same name.
+const REALMS: usize = 64;
 /// Most tokens that are looked at for one address: a family's telephone has a few.
 const SHARED_ADDRESS: usize = 16;
 

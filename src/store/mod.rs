@@ -37,19 +37,18 @@ use std::sync::Arc;
 use tokio::sync::broadcast;
 
 use crate::model::attempt::{Attempt, Settlement};
-use crate::model::audit::{AuditRecord, FieldChange};
+use crate::model::audit::AuditRecord;
 use crate::model::client::Client;
-use crate::model::clock::Present;
 use crate::model::credential::Credentials;
-use crate::model::device::{Device, DeviceCall, DeviceId, DeviceState};
+use crate::model::device::{Device, DeviceId, DeviceState};
 use crate::model::enrolment::Delegation;
 use crate::model::id::{RequestId, Serial};
 use crate::model::issue::{Issue, IssueRefusal, Issued};
 use crate::model::kind::Kind;
 use crate::model::reason::Decision;
-use crate::model::session::{Report, Session, SessionKey};
+use crate::model::session::{Session, SessionKey};
 use crate::model::source::{Source, SourceState};
-use crate::model::token::{LifeCycle, Moving, Token, TokenState};
+use crate::model::token::{Moving, Token, TokenState};
 use crate::model::user::{User, UserState, Waiver};
 use crate::model::user_key::UserKey;
 use crate::otp::Period;
@@ -58,51 +57,40 @@ use crate::secret::{EntropyError, Key256};
 use crate::time::UnixTime;
 
 pub(crate) mod catch_up;
-mod change;
-mod changes;
 mod check;
-mod clients;
 mod closing;
 mod damage;
-mod device;
 pub mod embedded;
-mod enrol;
-mod evaluate;
 mod floor;
 pub mod fold;
 mod head;
 mod identity;
-mod import;
 mod keeper;
-mod loaded;
 pub mod log;
 pub mod look;
 pub mod medium;
 mod memtable;
-mod new_token;
 pub(crate) mod personal;
 mod probe;
 mod queue;
-mod reanchor;
 mod record;
 pub mod repair;
 mod rows;
 pub mod seal;
 mod segment;
-mod session;
+mod sessions;
 mod trail;
-mod users;
+mod transition;
 mod wanted;
-mod words;
-mod working;
 mod writer;
 
-pub(crate) use change::{ACCEPT_CLOCK, FROZEN};
-pub use import::Import;
-pub use loaded::LoadedFile;
-pub(crate) use new_token::{OTHER_USE, SEED_TAKEN};
-pub(crate) use users::{LOCKED_FOR_GOOD, OWN_REMOVAL};
-pub use words::ACTIONS;
+pub(crate) use transition::{
+    ACCEPT_CLOCK, FROZEN, LOCKED_FOR_GOOD, OTHER_USE, OWN_REMOVAL, SEED_TAKEN,
+};
+pub use transition::{
+    ACTIONS, Change, DeviceAct, Import, Loaded, LoadedFile, Prepared, Prunable, Reanchor,
+    WaiverKind,
+};
 
 /// A verb's answer.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -130,6 +118,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// The key of this purpose, derived from the store's data key: the same after every start.
     fn key(&self, purpose: KeyPurpose) -> Key256;
+
+    /// Makes ready what of an import needs no row, so that the writer need not.
+    fn prepare(&self, records: Vec<Import>, at: UnixTime) -> Result<Prepared, StoreError>;
 
     /// Changes one record under its expected revision. Durable and audited when it answers.
     fn change(&self, change: Change, by: By) -> Answer<'_, ()>;
@@ -208,8 +199,8 @@ pub trait Store: Send + Sync + 'static {
     /// (client, address).
     fn lessons(&self) -> Answer<'_, Vec<(String, std::net::IpAddr)>>;
 
-    /// The last record that [`Change::PruneAudit`] with this time would remove; 0 where there is none.
-    fn prunable(&self, before: UnixTime) -> Answer<'_, u64>;
+    /// The audit records in segments that are older than a time, for [`Change::PruneAudit`].
+    fn prunable(&self, before: UnixTime) -> Answer<'_, Option<Prunable>>;
 
     /// Audit records, newest first.
     fn audit(&self, query: AuditQuery) -> Answer<'_, Vec<AuditRecord>>;
@@ -307,19 +298,6 @@ pub struct Retired {
     pub moving: Moving,
 }
 
-/// What a clock that was ahead left behind of a user.
-#[derive(Clone, Debug)]
-pub struct Reanchor {
-    /// Whose.
-    pub user: UserKey,
-    /// The present.
-    pub present: Present,
-    /// The user's own tokens, with the steps known to be consumed; `None`: not all are known.
-    pub tokens: Vec<(Serial, Option<Vec<u64>>)>,
-    /// The user's devices.
-    pub devices: Vec<DeviceId>,
-}
-
 /// What became of an attempt.
 #[derive(Clone, Debug)]
 pub enum Outcome {
@@ -327,208 +305,6 @@ pub enum Outcome {
     Settled(Box<Settlement>),
     /// The view had gone stale: load it and compare again. Nothing was counted.
     Stale,
-}
-
-/// One change of one record.
-#[derive(Clone, Debug)]
-pub enum Change {
-    /// A new user; conflict when there is one.
-    CreateUser(User),
-    /// The user as it shall be; its `revision` is the one that was seen.
-    UpdateUser(User),
-    /// The user, its tokens and all their state; like every removal under the revision that was
-    /// seen, if one was.
-    RemoveUser(UserKey, Option<u64>),
-    /// Destroys the keys of the personal data of all who had this name, and removes the user if there is
-    /// one; not found when there is nothing to destroy.
-    EraseUser(UserKey),
-    /// Forgets the failures and locks of the user and its tokens.
-    Unlock(UserKey),
-    /// Ends the waits and timed locks of the user and its tokens; what was counted stays. A conflict where
-    /// none runs, and what locks ends by no time.
-    EndWaits(UserKey),
-    /// Grants or ends an exception; `expected` is the user's revision that was seen.
-    SetWaiver {
-        /// Whose.
-        user: UserKey,
-        /// Which.
-        which: WaiverKind,
-        /// None ends it.
-        waiver: Option<Waiver>,
-        /// The user's revision as seen.
-        expected: u64,
-    },
-    /// The verifiers of a user as they shall be; their `revision` is the one that was seen.
-    SetCredentials(UserKey, Credentials),
-    /// The same verifiers with hashes made anew: their revision stays, and with it what was bound
-    /// to it.
-    RenewCredentials(UserKey, Credentials),
-    /// Forgets sources whose last failure is before this time; not found when there is none.
-    ForgetSources {
-        /// Failures after it are kept.
-        before: UnixTime,
-    },
-    /// Takes what a NAS reports of a session; not found when it says nothing new.
-    ReportSession(Report),
-    /// Ends sessions whose NAS has restarted; not found when none of them was open before that.
-    EndSessions {
-        /// Which: of one NAS.
-        sessions: Vec<SessionKey>,
-        /// When it restarted.
-        at: UnixTime,
-    },
-    /// Removes sessions from the list; not found when none of them goes.
-    ForgetSessions {
-        /// Which.
-        sessions: Vec<SessionKey>,
-        /// Those of them without a report since.
-        before: UnixTime,
-        /// Whose, where a user is erased.
-        user: Option<UserKey>,
-    },
-    /// A new token and where its moving factor starts; conflict when the serial exists.
-    CreateToken(Token, TokenState),
-    /// Moves a token through its life; `expected` is the revision that was seen.
-    SetTokenState {
-        /// Which token.
-        serial: Serial,
-        /// Its new state.
-        state: LifeCycle,
-        /// Its revision as seen.
-        expected: u64,
-        /// Why, a word.
-        reason: Option<String>,
-    },
-    /// Somebody approves a requested token.
-    ApproveToken {
-        /// Which token.
-        serial: Serial,
-        /// Who.
-        by: String,
-        /// In whose name, when in somebody else's.
-        on_behalf: Option<String>,
-        /// Its revision as seen.
-        expected: u64,
-    },
-    /// Gives a token a new end.
-    RenewToken {
-        /// Which token.
-        serial: Serial,
-        /// From when it is no longer good.
-        expires: UnixTime,
-        /// Its revision as seen.
-        expected: u64,
-        /// The device's request that proves it, when a device asked.
-        call: Option<DeviceCall>,
-    },
-    /// Makes a token count for a second user too: one key, one counter (capabilities C13).
-    LinkToken(Serial, UserKey),
-    /// Ends that; the owner keeps it.
-    UnlinkToken(Serial, UserKey),
-    /// Ends tokens whose time has come; not found when there is none.
-    ExpireTokens,
-    /// Changes a device, or takes a request of it that changes nothing else.
-    Device {
-        /// Which.
-        id: DeviceId,
-        /// What.
-        act: DeviceAct,
-        /// The device's own request, when it asked itself.
-        call: Option<DeviceCall>,
-    },
-    /// Declares an outage, or ends it.
-    SetOutage(Option<Waiver>),
-    /// Lends a right to approve.
-    Delegate(Delegation),
-    /// Takes it back: from whom, to whom.
-    Undelegate(String, String),
-    /// Changes no record: something that the audit must show.
-    Note {
-        /// What was done, a word.
-        action: &'static str,
-        /// To what.
-        target: String,
-        /// The user whom it concerns, if one.
-        user: Option<String>,
-        /// What else a reader must know.
-        detail: String,
-    },
-    /// Nobody has to be told any more about records up to this one.
-    Notified {
-        /// The record.
-        seq: u64,
-        /// What was sent, for the audit.
-        detail: String,
-    },
-    /// The token and its state.
-    RemoveToken(Serial, Option<u64>),
-    /// A new client; conflict when the name exists.
-    CreateClient(Client),
-    /// The client as it shall be; its `revision` is the one that was seen.
-    UpdateClient(Client),
-    /// The client.
-    RemoveClient(String, Option<u64>),
-    /// A client's address proved that it signs its requests.
-    Learn {
-        /// The client's name.
-        client: String,
-        /// The address.
-        address: std::net::IpAddr,
-    },
-    /// Many new users and tokens, all or none; one audit record.
-    Import(Vec<Import>),
-    /// Old audit records go, in whole segments; not found when there is no segment to remove.
-    PruneAudit {
-        /// Only segments whose records are all before this time.
-        before: UnixTime,
-    },
-    /// An administrator vouches for the present time although later times are on record.
-    AcceptClock,
-    /// Files that decide are in force from now on.
-    Loaded {
-        /// What was done, a word.
-        what: &'static str,
-        /// All of them.
-        files: Vec<LoadedFile>,
-        /// What differs within them.
-        changes: Vec<FieldChange>,
-        /// The parts that were refused, and why.
-        refused: Option<String>,
-        /// Whether somebody asked for it: then it is on record although nothing differs; not found
-        /// otherwise.
-        asked: bool,
-    },
-    /// Takes back what a clock that was ahead left behind of a user.
-    Reanchor(Box<Reanchor>),
-    /// The same of tokens that are gone, by the keys of their rows.
-    ReanchorRetired {
-        /// The present.
-        present: Present,
-        /// The rows, with the steps known to be consumed.
-        keys: Vec<(Vec<u8>, Option<Vec<u64>>)>,
-    },
-    /// The same of sources; not found when there is none left.
-    ReanchorSources(Present),
-}
-
-/// What happens to a device.
-#[derive(Clone, Debug)]
-pub enum DeviceAct {
-    /// Nothing: its request is only taken, so that it is not taken twice.
-    Ask,
-    /// It is called otherwise.
-    Rename(String),
-    /// It and its tokens are revoked; why, a word.
-    Revoke(String),
-}
-
-/// The exceptions that can be granted.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum WaiverKind {
-    /// What the user has is not asked for.
-    Bypass,
-    /// What a rule names under `exempt` is not asked for abroad.
-    Exemption,
 }
 
 /// What a derived key is for.

@@ -57,7 +57,7 @@ pub(crate) use session::{read_session_key, session, session_key, session_row, se
 pub(crate) use state::{
     source_state, source_state_row, token_state, token_state_row, user_state, user_state_row,
 };
-pub(crate) use table::Table;
+pub(crate) use table::{LOADED, NOTIFIED, OUTAGE, PRUNED, Table};
 pub(crate) use token::{Row as TokenRow, link_row, link_target, token, token_condition, token_row};
 pub(crate) use various::{
     Former, address_key, address_mark, count, count_row, delegation, delegation_key,
@@ -552,6 +552,12 @@ pub(crate) fn token_key(owner: &[u8], serial: &Serial) -> Vec<u8> {
     bytes.push(0);
     bytes.extend_from_slice(serial.as_str().as_bytes());
     bytes
+}
+
+/// The owner's part of a token's row key.
+pub(crate) fn owner_part<'k>(key: &'k [u8], serial: &Serial) -> &'k [u8] {
+    let end = key.len().saturating_sub(serial.as_str().len() + 1);
+    key.split_at(end).0
 }
 
 /// The row key under which a removed token's last step is kept: who makes the token again, for

@@ -32,7 +32,7 @@ use crate::store::memtable::Layer;
 use crate::store::record::{Entry, RowWrite, Table};
 use crate::store::rows::{Sum, Whole};
 use crate::store::seal::Sealer;
-use crate::store::{StoreError, change, record, rows, seal};
+use crate::store::{StoreError, record, rows, seal, transition};
 use crate::time::UnixTime;
 
 /// What a repair did.
@@ -285,12 +285,12 @@ impl Anew {
             for record in records {
                 let entry = Entry::decode(&record.body)?;
                 self.done.records += 1;
-                let accepts = change::accepts_clock(&entry);
+                let accepts = transition::accepts_clock(&entry);
                 let latest = self.whole.high_water.max(entry.at);
                 self.whole.high_water = if accepts { entry.at } else { latest };
                 for write in entry.writes {
                     self.suspects.remove(&(write.table, write.key.clone()));
-                    if write.table == Table::Settings && write.key == change::PRUNED {
+                    if write.table == Table::Settings && write.key == record::PRUNED {
                         let row = write.value.as_deref();
                         let row = row.map(|row| record::pruned(row, &self.sealer));
                         self.begins = row.transpose()?;

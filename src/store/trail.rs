@@ -5,8 +5,9 @@ use std::time::Duration;
 use crate::model::audit::{AuditRecord, ChangeEvent, Event, Origin};
 use crate::store::embedded::Reading;
 use crate::store::record::Entry;
+use crate::store::transition::changed;
 use crate::store::wanted::Wanted;
-use crate::store::{AuditQuery, StoreError, Written, changes};
+use crate::store::{AuditQuery, StoreError, Written};
 use crate::time::{UnixTime, millis};
 
 impl Reading {
@@ -19,10 +20,10 @@ impl Reading {
         let Some(raw) = found.filter(|raw| raw.seq == seq) else {
             return Ok(None);
         };
-        let records = changes::listed(&Entry::decode(&raw.body)?.writes);
+        let records = changed::listed(&Entry::decode(&raw.body)?.writes);
         Ok(Some(Written {
-            record: changes::opened(raw.parse()?, &self.sealer),
-            sha256: changes::digest(&records),
+            record: changed::opened(raw.parse()?, &self.sealer),
+            sha256: changed::digest(&records),
             records,
         }))
     }
@@ -80,7 +81,7 @@ impl Reading {
                 }
                 older = 0;
                 if selects(query, &record) {
-                    found.push(changes::opened(record, &self.sealer));
+                    found.push(changed::opened(record, &self.sealer));
                     if found.len() == query.limit {
                         return Ok(found);
                     }

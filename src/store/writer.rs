@@ -18,24 +18,21 @@ use crate::model::attempt::Attempt;
 use crate::model::audit::AuditRecord;
 use crate::model::issue::{Issue, IssueRefusal, Issued};
 use crate::secret::Entropy;
-use crate::store::change::{Keys, Prune};
 use crate::store::fold::Fold;
-use crate::store::import::Prepared;
 use crate::store::log::Appender;
 use crate::store::queue::Receiver;
 use crate::store::record::Entry;
 use crate::store::seal::Sealer;
-use crate::store::working::Working;
-use crate::store::{By, Change, Outcome, StoreError, change, changes, evaluate};
+use crate::store::transition::rows::Keys;
+use crate::store::transition::working::Working;
+use crate::store::transition::{self, changed, issue, login};
+use crate::store::{By, Change, Outcome, StoreError};
 use crate::time::{Clock, UnixTime};
 
 /// What the writer is asked to do.
 pub(crate) enum Command {
     Attempt(Box<Attempt>, oneshot::Sender<Result<Outcome, StoreError>>),
     Change(Box<(Change, By)>, oneshot::Sender<Result<(), StoreError>>),
-    /// Old segments go, up to a record.
-    Prune(Box<Prune>, oneshot::Sender<Result<(), StoreError>>),
-    Import(Box<(Prepared, By)>, oneshot::Sender<Result<(), StoreError>>),
     Issue(Box<Issue>, oneshot::Sender<Result<IssueAnswer, StoreError>>),
 }
 
@@ -82,9 +79,8 @@ pub(crate) struct Writer {
 /// An answer that waits for its commit.
 enum Pending {
     Attempt(oneshot::Sender<Result<Outcome, StoreError>>, Outcome),
-    Change(oneshot::Sender<Result<(), StoreError>>),
-    /// With the last record that goes.
-    Prune(oneshot::Sender<Result<(), StoreError>>, u64),
+    /// With the last audit record that goes with it.
+    Change(oneshot::Sender<Result<(), StoreError>>, Option<u64>),
     Issue(oneshot::Sender<Result<IssueAnswer, StoreError>>, Issued),
 }
 
@@ -139,10 +135,10 @@ impl Writer {
                 continue;
             }
             latest = latest.max(entry.at);
-            if change::accepts_clock(&entry) {
+            if transition::accepts_clock(&entry) {
                 accepted_clock = Some(entry.at);
             }
-            if let Pending::Prune(_, seq) = &answer {
+            if let Pending::Change(_, Some(seq)) = &answer {
                 pruned = Some(*seq);
             }
             rows.put(entry.writes);
@@ -196,7 +192,7 @@ impl Writer {
     fn tell(&self) {
         self.appender.committed(|record| match record.parse() {
             // Nobody listening any more is no failure.
-            Ok(record) => drop(self.records.send(changes::opened(record, &self.sealer))),
+            Ok(record) => drop(self.records.send(changed::opened(record, &self.sealer))),
             Err(error) => tracing::error!(%error, "a record cannot be shown"),
         });
     }
@@ -213,13 +209,7 @@ impl Writer {
                 let outcome = if now > attempt.deadline {
                     Err(StoreError::Shed)
                 } else {
-                    let keys = Keys {
-                        now,
-                        actor: "",
-                        sealer: &self.sealer,
-                        entropy: self.entropy.as_ref(),
-                    };
-                    evaluate::attempt(rows, &attempt, keys)
+                    login::attempt(rows, &attempt, self.keys(now, ""))
                 };
                 match outcome {
                     Ok(Some((settlement, entry))) => {
@@ -232,34 +222,30 @@ impl Writer {
             }
             Command::Change(change, reply) => {
                 let (change, by) = *change;
-                let entropy = self.entropy.as_ref();
-                match change::change(rows, &change, &by, &self.sealer, entropy) {
-                    Ok(entry) => return Some((entry, Pending::Change(reply))),
+                let keys = self.keys(by.at, &by.actor);
+                let prunes = change.prunes();
+                let plan = change.plan(rows, keys);
+                match plan.and_then(|plan| plan.entry(rows, &by, keys)) {
+                    Ok(entry) => return Some((entry, Pending::Change(reply, prunes))),
                     Err(error) => drop(reply.send(Err(error))),
                 }
             }
-            Command::Prune(prune, reply) => {
-                let entropy = self.entropy.as_ref();
-                match change::prune(rows, &prune, &self.sealer, entropy) {
-                    Ok(entry) => return Some((entry, Pending::Prune(reply, prune.anchor.seq))),
-                    Err(error) => drop(reply.send(Err(error))),
-                }
-            }
-            Command::Import(import, reply) => {
-                let (prepared, by) = *import;
-                let entropy = self.entropy.as_ref();
-                match change::import(rows, prepared, &by, &self.sealer, entropy) {
-                    Ok(entry) => return Some((entry, Pending::Change(reply))),
-                    Err(error) => drop(reply.send(Err(error))),
-                }
-            }
-            Command::Issue(issue, reply) => match evaluate::issue(rows, &issue, &self.sealer) {
+            Command::Issue(issue, reply) => match issue::issue(rows, &issue, &self.sealer) {
                 Ok(Ok((issued, entry))) => return Some((entry, Pending::Issue(reply, issued))),
                 Ok(Err(refusal)) => drop(reply.send(Ok(Err(refusal)))),
                 Err(error) => drop(reply.send(Err(error))),
             },
         }
         None
+    }
+
+    fn keys<'a>(&'a self, now: UnixTime, actor: &'a str) -> Keys<'a> {
+        Keys {
+            now,
+            actor,
+            sealer: &self.sealer,
+            entropy: self.entropy.as_ref(),
+        }
     }
 
     /// Opens the log again, at most once a second, and takes over what turned out durable.
@@ -273,7 +259,7 @@ impl Writer {
         let found = entries.len();
         for (_, entry) in entries {
             let mut rows = crate::store::memtable::Layer::default();
-            let accepts_clock = change::accepts_clock(&entry);
+            let accepts_clock = transition::accepts_clock(&entry);
             entry.writes.into_iter().for_each(|write| rows.put(write));
             self.fold
                 .publish(&mut rows, self.appender.head(), entry.at, true);
@@ -292,9 +278,7 @@ impl Command {
     pub(crate) fn fail(self, error: StoreError) {
         match self {
             Self::Attempt(_, reply) => drop(reply.send(Err(error))),
-            Self::Change(_, reply) | Self::Prune(_, reply) | Self::Import(_, reply) => {
-                drop(reply.send(Err(error)));
-            }
+            Self::Change(_, reply) => drop(reply.send(Err(error))),
             Self::Issue(_, reply) => drop(reply.send(Err(error))),
         }
     }
@@ -304,7 +288,7 @@ impl Pending {
     fn answer(self) {
         match self {
             Self::Attempt(reply, outcome) => drop(reply.send(Ok(outcome))),
-            Self::Change(reply) | Self::Prune(reply, _) => drop(reply.send(Ok(()))),
+            Self::Change(reply, _) => drop(reply.send(Ok(()))),
             Self::Issue(reply, issued) => drop(reply.send(Ok(Ok(issued)))),
         }
     }
@@ -312,7 +296,7 @@ impl Pending {
     fn fail(self, error: StoreError) {
         match self {
             Self::Attempt(reply, _) => drop(reply.send(Err(error))),
-            Self::Change(reply) | Self::Prune(reply, _) => drop(reply.send(Err(error))),
+            Self::Change(reply, _) => drop(reply.send(Err(error))),
             Self::Issue(reply, _) => drop(reply.send(Err(error))),
         }
     }

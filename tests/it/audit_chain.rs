@@ -11,10 +11,10 @@ use oncegate::secret::SystemEntropy;
 use oncegate::service::Service;
 use oncegate::store::medium::Directory;
 use oncegate::store::{AuditQuery, By, ChainReport, Change, Store, StoreError};
-use oncegate::time::{FixedClock, UnixTime};
+use oncegate::time::FixedClock;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
-use crate::support::store::{NOW, attempt, by, enrol, open};
+use crate::support::store::{NOW, attempt, by, enrol, open, prune};
 
 const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log_v1");
 
@@ -157,10 +157,6 @@ fn segments(dir: &Path) -> Vec<std::path::PathBuf> {
     let mut segments: Vec<_> = files.filter(log).collect();
     segments.sort();
     segments
-}
-
-async fn prune(store: &dyn Store, before: UnixTime) -> Result<(), StoreError> {
-    store.change(Change::PruneAudit { before }, by()).await
 }
 
 #[tokio::test]

@@ -103,3 +103,9 @@ impl Table {
         matches!(self, Self::TokenStates | Self::UserStates)
     }
 }
+
+/// Keys of the table of settings.
+pub(crate) const OUTAGE: &[u8] = b"outage";
+pub(crate) const NOTIFIED: &[u8] = b"notified";
+pub(crate) const PRUNED: &[u8] = b"pruned";
+pub(crate) const LOADED: &[u8] = b"loaded";

@@ -276,7 +276,7 @@ async fn an_older_row_is_noticed_where_the_journal_was_pruned() {
         used.unwrap();
     }
     let before = UnixTime::from_secs(store::NOW.as_secs() + 60);
-    let prune = || embedded.change(Change::PruneAudit { before }, store::by());
+    let prune = || store::prune(&embedded, before);
     while matches!(prune().await, Err(StoreError::NotFound)) {
         // The checkpoint is not as far yet.
         tokio::time::sleep(Duration::from_millis(5)).await;

@@ -390,7 +390,7 @@ async fn a_repair_says_what_could_not_be_saved() {
         used.unwrap();
     }
     let before = UnixTime::from_secs(store::NOW.as_secs() + 60);
-    let prune = || embedded.change(Change::PruneAudit { before }, store::by());
+    let prune = || store::prune(&embedded, before);
     while matches!(prune().await, Err(StoreError::NotFound)) {
         // The checkpoint is not as far yet.
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -466,7 +466,7 @@ async fn a_thread_that_has_ended_makes_the_store_not_ready() {
     }
     assert_eq!(embedded.health().fault, None);
     let before = UnixTime::from_secs(store::NOW.as_secs() + 60);
-    let prune = || embedded.change(Change::PruneAudit { before }, store::by());
+    let prune = || store::prune(&embedded, before);
     while matches!(prune().await, Err(StoreError::NotFound)) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

@@ -128,6 +128,13 @@ pub(crate) fn request(n: u64) -> RequestId {
     RequestId::new(NOW, random)
 }
 
+/// Removes audit records that are older, as far as whole segments are.
+pub(crate) async fn prune(store: &dyn Store, before: UnixTime) -> Result<(), StoreError> {
+    let prunable = store.prunable(before).await?;
+    let prunable = prunable.ok_or(StoreError::NotFound)?;
+    store.change(Change::PruneAudit(prunable), by()).await
+}
+
 /// Makes a user with one active token.
 pub(crate) async fn enrol(store: &dyn Store, name: &str, serial: &str) -> Result<(), StoreError> {
     store.change(Change::CreateUser(user(name)), by()).await?;

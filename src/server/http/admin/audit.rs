@@ -126,7 +126,8 @@ pub(crate) async fn prune_audit(
     let store = app.service().core.store();
     let first = store.health().first;
     let now = if wanted.dry_run {
-        first.max(store.prunable(before).await?.saturating_add(1))
+        let prunable = store.prunable(before).await?;
+        first.max(prunable.map_or(0, |prunable| prunable.last()) + 1)
     } else {
         app.service().admin.prune_audit(before, by).await?;
         store.health().first

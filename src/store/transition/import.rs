@@ -11,14 +11,13 @@ use crate::model::token::{LifeCycle, Token, TokenState};
 use crate::model::user::User;
 use crate::model::user_key::UserKey;
 use crate::otp::normal::NormalKey;
-use crate::secret::Entropy;
-use crate::store::change::Keys;
-use crate::store::new_token::{Made, SEED_TAKEN};
 use crate::store::record::RowWrite;
-use crate::store::seal::Sealer;
-use crate::store::working::Working;
-use crate::store::{StoreError, change, new_token, record, users};
-use crate::time::UnixTime;
+use crate::store::transition::plan::Plan;
+use crate::store::transition::rows::{Keys, person_of, refuse_if};
+use crate::store::transition::tokens::{self, Made, SEED_TAKEN, TWIN};
+use crate::store::transition::users;
+use crate::store::transition::working::Working;
+use crate::store::{StoreError, record};
 
 /// A new record among many.
 #[derive(Clone, Debug)]
@@ -29,10 +28,12 @@ pub enum Import {
     Token(Box<(Token, TokenState)>),
 }
 
-/// An import with all made that can be made without a row: keys sealed, rows written. The asker does
-/// that, several at a time; the writer, of whom there is one, is left with what only it can know.
-pub(crate) struct Prepared(Vec<Ready>);
+/// An import with all made that can be made without a row: keys sealed, rows written. The caller does
+/// that, several at a time; the writer, of which there is one, is left with what only it can know.
+#[derive(Clone, Debug)]
+pub struct Prepared(Vec<Ready>);
 
+#[derive(Clone, Debug)]
 enum Ready {
     /// With the number of the key of the personal data.
     User(UserKey, RowWrite, u64),
@@ -52,26 +53,15 @@ impl Ready {
 }
 
 impl Prepared {
-    pub(crate) fn new(
-        records: Vec<Import>,
-        sealer: &Sealer,
-        entropy: &dyn Entropy,
-        now: UnixTime,
-    ) -> Result<Self, StoreError> {
-        let keys = Keys {
-            now,
-            actor: "",
-            sealer,
-            entropy,
-        };
+    pub(crate) fn new(records: Vec<Import>, keys: Keys<'_>) -> Result<Self, StoreError> {
         let mut ready = Vec::with_capacity(records.len());
         // The new user before, whose first token may follow.
         let mut fresh: Option<(UserKey, u64)> = None;
         for record in records {
             ready.push(match record {
                 Import::User(user) => {
-                    let person = sealer.personal()?.draw(sealer, entropy)?;
-                    let write = users::user_write(&user, person, keys)?;
+                    let person = keys.sealer.personal()?.draw(keys.sealer, keys.entropy)?;
+                    let write = users::new_row(&user, person, keys)?;
                     fresh = Some((user.key.clone(), person));
                     Ready::User(user.key, write, person)
                 }
@@ -91,7 +81,7 @@ impl Prepared {
     }
 
     /// How many users and tokens, and the first and the last of whom, for the audit.
-    pub(super) fn words(&self) -> (String, Option<String>) {
+    fn words(&self) -> (String, Option<String>) {
         let is_user = |ready: &&Ready| matches!(ready, Ready::User(..));
         let users = self.0.iter().filter(is_user).count();
         let tokens = self.0.len() - users;
@@ -105,12 +95,16 @@ impl Prepared {
         (counts, ends)
     }
 
-    /// The rows of all of them.
-    pub(super) fn writes(
-        self,
-        rows: &Working<'_>,
-        keys: Keys<'_>,
-    ) -> Result<Vec<RowWrite>, StoreError> {
+    /// All of them.
+    pub(super) fn plan(self, rows: &Working<'_>, keys: Keys<'_>) -> Result<Plan, StoreError> {
+        let (target, detail) = self.words();
+        let writes = self.writes(rows, keys)?;
+        Ok(Plan::new("import", &target, writes)
+            .detail(detail)
+            .with_digest())
+    }
+
+    fn writes(self, rows: &Working<'_>, keys: Keys<'_>) -> Result<Vec<RowWrite>, StoreError> {
         let mut writes = Vec::with_capacity(self.0.len() * 2);
         let mut users: HashMap<UserKey, u64> = HashMap::new();
         let (mut serials, mut seeds) = (HashSet::new(), HashSet::new());
@@ -119,8 +113,8 @@ impl Prepared {
             let (token, made) = match ready {
                 Ready::User(key, write, person) => {
                     let twice = users.insert(key, person).is_some();
-                    change::refuse_if(twice, "the user is there twice")?;
-                    users::refuse_user(rows, &write.key)?;
+                    refuse_if(twice, "the user is there twice")?;
+                    users::refuse_existing(rows, &write.key)?;
                     writes.push(write);
                     continue;
                 }
@@ -129,29 +123,29 @@ impl Prepared {
             };
             let (token, state) = *token;
             let twice = !serials.insert(token.serial.clone());
-            change::refuse_if(twice, "a serial is there twice")?;
+            refuse_if(twice, "a serial is there twice")?;
             let owner = record::user_key(&token.user);
             // A user who is new has no tokens but those of this change.
             let made_here = users.get(&token.user).copied();
             if made_here.is_none() {
-                change::refuse_twin(rows, &owner, &token, keys)?;
+                tokens::refuse_twin(rows, &owner, &token, keys)?;
             }
             let others = tokens.entry(token.user.clone()).or_default();
             let normal = token.normal_key();
             let twin = others.contains(&normal);
-            change::refuse_if(twin, "the user has a token with this key already")?;
+            refuse_if(twin, TWIN)?;
             others.push(normal);
             let seed = record::seed_of(&token, keys.sealer);
             let twice = seed.is_some_and(|seed| !seeds.insert(seed));
-            change::refuse_if(twice, SEED_TAKEN)?;
+            refuse_if(twice, SEED_TAKEN)?;
             writes.extend(match made {
-                Some(made) => new_token::made_token(rows, owner, &token, &state, made)?,
+                Some(made) => made.rows(rows, owner, &token, &state)?,
                 None => {
                     let person = match made_here {
                         Some(person) => person,
-                        None => users::person_of(rows, &owner)?,
+                        None => person_of(rows, &owner)?,
                     };
-                    new_token::token_writes(rows, owner, &token, &state, person, keys)?
+                    tokens::created(rows, owner, &token, &state, person, keys)?
                 }
             });
         }

@@ -1,16 +1,32 @@
-//! What devices and their requests do to the rows. No IO of its own.
+//! Changes of devices, and their own requests.
 
 use crate::model::device::{Device, DeviceCall, DeviceId, DeviceState};
+use crate::model::id::Serial;
 use crate::model::token::LifeCycle;
-use crate::store::change::refuse_if;
-use crate::store::evaluate::{gone, put};
+use crate::model::user_key::UserKey;
 use crate::store::record::{RowWrite, Table, TokenRow};
-use crate::store::working::Working;
-use crate::store::{DeviceAct, StoreError, enrol, record};
+use crate::store::transition::lifecycle;
+use crate::store::transition::plan::Plan;
+use crate::store::transition::rows::{
+    device_state_write, gone, own_row, put, refuse_if, token_row,
+};
+use crate::store::transition::working::Working;
+use crate::store::{StoreError, record};
 use crate::time::UnixTime;
 
+/// What happens to a device.
+#[derive(Clone, Debug)]
+pub enum DeviceAct {
+    /// Nothing: its request is only taken, so that it is not taken twice.
+    Ask,
+    /// It is called otherwise.
+    Rename(String),
+    /// It and its tokens are revoked; why, a word.
+    Revoke(String),
+}
+
 /// The key of a device's row.
-pub(super) fn find(rows: &Working<'_>, id: &DeviceId) -> Result<Option<Vec<u8>>, StoreError> {
+fn find(rows: &Working<'_>, id: &DeviceId) -> Result<Option<Vec<u8>>, StoreError> {
     let owner = rows.get(Table::DeviceOwners, id.as_str().as_bytes(), |row| {
         Ok(row.to_vec())
     })?;
@@ -45,25 +61,12 @@ pub(super) fn taken(
     };
     let state = calling(rows, call)?.ok_or(StoreError::NotTaken)?;
     let state = state.take(call, at).map_err(|_| StoreError::NotTaken)?;
-    Ok(vec![state_write(&call.device, &state)?])
+    Ok(vec![device_state_write(&call.device, &state)?])
 }
 
-pub(super) fn state_write(id: &DeviceId, state: &DeviceState) -> Result<RowWrite, StoreError> {
-    let row = record::device_state_row(state)?;
-    Ok(put(
-        Table::DeviceStates,
-        id.as_str().as_bytes().to_vec(),
-        row,
-    ))
-}
-
-pub(super) fn created(
-    rows: &Working<'_>,
-    owner: &[u8],
-    device: &Device,
-) -> Result<Vec<RowWrite>, StoreError> {
+fn created(rows: &Working<'_>, owner: &[u8], device: &Device) -> Result<Vec<RowWrite>, StoreError> {
     let id = device.id.as_str().as_bytes();
-    let exists = rows.get(Table::DeviceOwners, id, |_| Ok(()))?.is_some();
+    let exists = rows.has(Table::DeviceOwners, id)?;
     refuse_if(exists, "a device with this id exists already")?;
     for key in rows.keys(Table::Devices, &record::devices_prefix(&device.user))? {
         let other = rows.get(Table::Devices, &key, record::device)?;
@@ -77,19 +80,19 @@ pub(super) fn created(
     Ok(vec![
         put(Table::Devices, record::device_key(owner, &device.id), row),
         put(Table::DeviceOwners, id.to_vec(), owner.to_vec()),
-        state_write(&device.id, &DeviceState::default())?,
+        device_state_write(&device.id, &DeviceState::default())?,
     ])
 }
 
 /// Tokens of the user that this device carries.
-pub(super) fn tokens(
+fn tokens(
     rows: &Working<'_>,
     owner: &[u8],
     device: &str,
 ) -> Result<Vec<(Vec<u8>, TokenRow)>, StoreError> {
     let mut tokens = Vec::new();
     for key in rows.keys(Table::Tokens, &[owner, b"\0"].concat())? {
-        if let Some(token) = enrol::own_row(rows, &key)?
+        if let Some(token) = own_row(rows, &key)?
             && token.device() == Some(device)
         {
             tokens.push((key, token));
@@ -99,11 +102,7 @@ pub(super) fn tokens(
 }
 
 /// The row of a device whose signatures are no longer taken.
-pub(super) fn revoked(
-    rows: &Working<'_>,
-    owner: &[u8],
-    id: &str,
-) -> Result<Option<RowWrite>, StoreError> {
+fn revoked(rows: &Working<'_>, owner: &[u8], id: &str) -> Result<Option<RowWrite>, StoreError> {
     let id: DeviceId = id.parse().map_err(|_| StoreError::NotFound)?;
     let key = record::device_key(owner, &id);
     let Some(mut device) = rows.get(Table::Devices, &key, record::device)? else {
@@ -114,27 +113,28 @@ pub(super) fn revoked(
     Ok(Some(put(Table::Devices, key, record::device_row(&device)?)))
 }
 
-/// Carries out what is done to a device.
+/// Carries out what is done to a device; by its own request when it has one.
 pub(super) fn change(
     rows: &Working<'_>,
     id: &DeviceId,
-    act: &DeviceAct,
+    act: DeviceAct,
     call: Option<&DeviceCall>,
     at: UnixTime,
-) -> Result<Vec<RowWrite>, StoreError> {
+) -> Result<Plan, StoreError> {
     let mut writes = taken(rows, call, at)?;
     let key = find(rows, id)?.ok_or(StoreError::NotFound)?;
-    let mut device = rows
-        .get(Table::Devices, &key, record::device)?
-        .ok_or(StoreError::NotFound)?;
-    match act {
-        DeviceAct::Ask => {}
+    let device = rows.get(Table::Devices, &key, record::device)?;
+    let mut device = device.ok_or(StoreError::NotFound)?;
+    let user = device.user.to_string();
+    let (action, detail) = match act {
+        DeviceAct::Ask => ("device_ask", None),
         DeviceAct::Rename(name) => {
-            device.name.clone_from(name);
+            device.name.clone_from(&name);
             device.revision += 1;
             writes.push(put(Table::Devices, key, record::device_row(&device)?));
+            ("device_rename", Some(name))
         }
-        DeviceAct::Revoke(_) => {
+        DeviceAct::Revoke(why) => {
             refuse_if(device.revoked, "the device is revoked already")?;
             let owner = record::user_key(&device.user);
             writes.extend(revoked(rows, &owner, id.as_str())?);
@@ -142,20 +142,19 @@ pub(super) fn change(
                 if token.state()?.may_become(LifeCycle::Revoked) {
                     let prefix = [owner.as_slice(), b"\0"].concat();
                     let serial = record::last_part(&key, &prefix)?.to_owned();
-                    writes.extend(enrol::remembered(rows, &owner, &serial, &token, at)?);
-                    writes.extend(enrol::ended(key, &serial, token, LifeCycle::Revoked)?);
+                    writes.extend(lifecycle::remembered(rows, &owner, &serial, &token, at)?);
+                    writes.extend(lifecycle::ended(key, &serial, token, LifeCycle::Revoked)?);
                 }
             }
+            ("device_revoke", Some(why))
         }
-    }
-    Ok(writes)
+    };
+    let plan = Plan::new(action, id, writes).concerns(Some(user));
+    Ok(plan.detail(detail))
 }
 
 /// The rows of all devices of a user who goes.
-pub(super) fn all_gone(
-    rows: &Working<'_>,
-    user: &crate::model::user_key::UserKey,
-) -> Result<Vec<RowWrite>, StoreError> {
+pub(super) fn removed(rows: &Working<'_>, user: &UserKey) -> Result<Vec<RowWrite>, StoreError> {
     let prefix = record::devices_prefix(user);
     let mut writes = Vec::new();
     for key in rows.keys(Table::Devices, &prefix)? {
@@ -164,5 +163,35 @@ pub(super) fn all_gone(
         writes.push(gone(Table::DeviceStates, id));
         writes.push(gone(Table::Devices, key));
     }
+    Ok(writes)
+}
+
+/// The rows of a device that takes a token over, by a right enrolment or transfer code.
+pub(super) fn enrolled(
+    rows: &Working<'_>,
+    serial: &Serial,
+    device: &Device,
+    at: UnixTime,
+) -> Result<Vec<RowWrite>, StoreError> {
+    let (key, mut token) = token_row(rows, serial)?;
+    let owner = record::user_key(&device.user);
+    let mut writes = created(rows, &owner, device)?;
+    let id = device.id.to_string();
+    let Some(before) = token.device().map(str::to_owned) else {
+        token.set_device(Some(id));
+        if token.enrolment()?.verify {
+            writes.push(put(Table::Tokens, key, token.changed()?));
+        } else {
+            let activated = lifecycle::activate(rows, &key, serial, token, at)?;
+            writes.extend(activated);
+        }
+        return Ok(writes);
+    };
+    // All that the old device carried moves; its key is good for nothing any more (capabilities C6).
+    for (key, mut moved) in tokens(rows, &owner, &before)? {
+        moved.set_device(Some(id.clone()));
+        writes.push(put(Table::Tokens, key, moved.changed()?));
+    }
+    writes.extend(revoked(rows, &owner, &before)?);
     Ok(writes)
 }

@@ -14,10 +14,10 @@ use crate::model::credential::Verifier;
 use crate::model::user::Waiver;
 use crate::notice::FORMER_CONTACTS;
 use crate::otp::throttle::{Block, Throttle};
-use crate::store::change::{Keys, OUTAGE, PRUNED};
-use crate::store::record::{RowWrite, Table, TokenRow};
+use crate::store::record::{OUTAGE, PRUNED, RowWrite, Table, TokenRow};
 use crate::store::seal::{Place, Sealer};
-use crate::store::working::Working;
+use crate::store::transition::rows::Keys;
+use crate::store::transition::working::Working;
 use crate::store::{StoreError, record};
 
 /// What these writes change of the records that `target` and others name.

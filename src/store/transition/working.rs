@@ -54,6 +54,17 @@ impl<'a> Working<'a> {
         row.ok_or_else(|| self.reader.missing(table, key))
     }
 
+    /// Whether there is such a row.
+    pub(crate) fn has(&self, table: Table, key: &[u8]) -> Result<bool, StoreError> {
+        Ok(self.get(table, key, |_| Ok(()))?.is_some())
+    }
+
+    /// Refuses unless there is such a row.
+    pub(crate) fn require(&self, table: Table, key: &[u8]) -> Result<(), StoreError> {
+        self.get(table, key, |_| Ok(()))?
+            .ok_or(StoreError::NotFound)
+    }
+
     /// Keys of one table that begin with `prefix`. Without a prefix those of damaged rows are left out:
     /// house-keeping goes on with the others.
     pub(crate) fn keys(&self, table: Table, prefix: &[u8]) -> Result<Vec<Vec<u8>>, StoreError> {

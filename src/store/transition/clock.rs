@@ -1,24 +1,36 @@
-//! What putting the clock right does to the rows. No IO of its own.
+//! Putting right what a clock that was ahead left behind.
 
 use crate::model::clock::{Present, changes, said};
 use crate::model::device::DeviceId;
 use crate::model::id::Serial;
 use crate::model::token::LifeCycle;
-use crate::store::change::find_token;
-use crate::store::evaluate::{put, token_state, token_state_write, user_state, user_state_write};
+use crate::model::user_key::UserKey;
 use crate::store::record::{RowWrite, Table};
-use crate::store::working::Working;
-use crate::store::{Reanchor, StoreError, device, enrol, record};
+use crate::store::transition::plan::Plan;
+use crate::store::transition::rows::{
+    device_state_write, expiry_put, put, some, token_row, token_state, token_state_write,
+    user_state, user_state_write,
+};
+use crate::store::transition::working::Working;
+use crate::store::{StoreError, record};
 
-/// The rows of a user, and what the audit says.
-pub(super) fn user(
-    rows: &Working<'_>,
-    change: &Reanchor,
-) -> Result<(Vec<RowWrite>, String), StoreError> {
+/// What a clock that was ahead left behind of a user.
+#[derive(Clone, Debug)]
+pub struct Reanchor {
+    /// Whose.
+    pub user: UserKey,
+    /// The present.
+    pub present: Present,
+    /// The user's own tokens, with the steps known to be consumed; `None`: not all are known.
+    pub tokens: Vec<(Serial, Option<Vec<u64>>)>,
+    /// The user's devices.
+    pub devices: Vec<DeviceId>,
+}
+
+pub(super) fn user(rows: &Working<'_>, change: &Reanchor) -> Result<Plan, StoreError> {
     let present = change.present;
     let key = record::user_key(&change.user);
-    rows.get(Table::Users, &key, |_| Ok(()))?
-        .ok_or(StoreError::NotFound)?;
+    rows.require(Table::Users, &key)?;
     let (mut writes, mut detail) = (Vec::new(), Vec::new());
     let before = user_state(rows, &key)?;
     let after = present.user(&before);
@@ -27,18 +39,18 @@ pub(super) fn user(
         writes.push(user_state_write(key, &after)?);
     }
     for (serial, steps) in &change.tokens {
-        token(
-            rows,
-            (serial, steps.as_deref()),
-            present,
-            (&mut writes, &mut detail),
-        )?;
+        let steps = steps.as_deref();
+        token(rows, (serial, steps), present, (&mut writes, &mut detail))?;
     }
     for id in &change.devices {
-        writes.extend(device_state(rows, id, present)?);
+        let name = id.as_str().as_bytes();
+        if let Some(state) = rows.get(Table::DeviceStates, name, record::device_state)? {
+            writes.push(device_state_write(id, &present.device(&state))?);
+        }
         detail.push(format!("{id}: requests"));
     }
-    Ok((writes, detail.join("; ")))
+    let plan = Plan::of_user(ACTION, &change.user, writes);
+    Ok(plan.detail(detail.join("; ")))
 }
 
 fn token(
@@ -47,8 +59,7 @@ fn token(
     present: Present,
     (writes, detail): (&mut Vec<RowWrite>, &mut Vec<String>),
 ) -> Result<(), StoreError> {
-    let key = find_token(rows, serial)?;
-    let mut row = enrol::own_row(rows, &key)?.ok_or(StoreError::NotFound)?;
+    let (key, mut row) = token_row(rows, serial)?;
     let kind = row.kind().parse().map_err(|_| UNREADABLE)?;
     let before = token_state(rows, serial)?;
     let after = present.token(&before, kind, row.period()?, steps);
@@ -68,33 +79,17 @@ fn token(
         // An administrator looks at it before it is in use again.
         row.set_state(LifeCycle::Suspended);
         writes.push(put(Table::Tokens, key, row.changed()?));
-        if let Some(expires) = expires {
-            let key = record::expiry_key(expires, serial.as_str());
-            writes.push(put(Table::Expiries, key, Vec::new()));
-        }
+        writes.extend(expires.map(|expires| expiry_put(expires, serial.as_str())));
         detail.push(format!("{serial}: expired before its time, now suspended"));
     }
     Ok(())
 }
 
-fn device_state(
-    rows: &Working<'_>,
-    id: &DeviceId,
-    present: Present,
-) -> Result<Option<RowWrite>, StoreError> {
-    let name = id.as_str().as_bytes();
-    let state = rows.get(Table::DeviceStates, name, record::device_state)?;
-    state
-        .map(|state| device::state_write(id, &present.device(&state)))
-        .transpose()
-}
-
-/// The rows of tokens that are gone.
 pub(super) fn retired(
     rows: &Working<'_>,
     present: Present,
     keys: &[(Vec<u8>, Option<Vec<u64>>)],
-) -> Result<Vec<RowWrite>, StoreError> {
+) -> Result<Plan, StoreError> {
     let mut writes = Vec::with_capacity(keys.len());
     for (key, steps) in keys {
         let found = rows.get(Table::Retired, key, record::retired)?;
@@ -106,11 +101,11 @@ pub(super) fn retired(
             writes.push(put(Table::Retired, key.clone(), row));
         }
     }
-    Ok(writes)
+    Ok(Plan::new(ACTION, "tokens that are gone", writes))
 }
 
-/// The rows of sources: at most so many at a time.
-pub(super) fn sources(rows: &Working<'_>, present: Present) -> Result<Vec<RowWrite>, StoreError> {
+/// At most so many sources at a time.
+pub(super) fn sources(rows: &Working<'_>, present: Present) -> Result<Plan, StoreError> {
     let mut writes = Vec::new();
     for key in rows.keys(Table::Sources, b"")? {
         let Some(before) = rows.get(Table::Sources, &key, record::source_state)? else {
@@ -124,12 +119,10 @@ pub(super) fn sources(rows: &Working<'_>, present: Present) -> Result<Vec<RowWri
             break;
         }
     }
-    if writes.is_empty() {
-        return Err(StoreError::NotFound);
-    }
-    Ok(writes)
+    Ok(Plan::new(ACTION, "sources", some(writes)?))
 }
 
+const ACTION: &str = "clock_reanchor";
 const UNREADABLE: StoreError = StoreError::Corrupt("the kind of a token cannot be read");
 /// Most sources of one change.
 const SOURCES: usize = 1_000;

@@ -1,0 +1,111 @@
+//! A login: what an attempt does to the rows, given the newest ones.
+
+use crate::model::attempt::{Attempt, Compared, Current, Finding, Settlement, settle};
+use crate::model::audit::{Event, Purpose};
+use crate::model::reason::Decision;
+use crate::model::source::{Source, SourceState};
+use crate::store::record::{Entry, RowWrite, Table};
+use crate::store::transition::rows::{
+    Keys, gone, own_row, put, token_state, token_state_write, user_state, user_state_write,
+};
+use crate::store::transition::working::Working;
+use crate::store::transition::{changed, devices, lifecycle};
+use crate::store::{StoreError, record};
+
+/// Decides an attempt; `None` when its view is stale.
+pub(crate) fn attempt(
+    rows: &Working<'_>,
+    attempt: &Attempt,
+    keys: Keys<'_>,
+) -> Result<Option<(Settlement, Entry)>, StoreError> {
+    let mut user_row = Vec::new();
+    let mut current = Current::default();
+    if let Finding::Compared(compared) = &attempt.finding {
+        if rows.differs_from(compared.generation) && !conditions_hold(rows, compared)? {
+            return Ok(None);
+        }
+        user_row = record::user_key(&compared.user);
+        current.user = user_state(rows, &user_row)?;
+        for token in compared.tokens.iter().flatten() {
+            current.tokens.push(token_state(rows, &token.serial)?);
+        }
+    }
+    let source = attempt.source();
+    if let Some(source) = source {
+        let state = rows.get(Table::Sources, source.octets(), record::source_state)?;
+        current.source = state.unwrap_or_default();
+    }
+    let Ok(settlement) = settle(attempt, &current) else {
+        return Ok(None);
+    };
+    let mut writes = Vec::with_capacity(2);
+    if let Some(state) = &settlement.user {
+        writes.push(user_state_write(user_row.clone(), state)?);
+    }
+    if let (Some(source), Some(state)) = (source, &settlement.source) {
+        writes.push(source_state_write(source, state)?);
+    }
+    for (serial, state) in &settlement.tokens {
+        writes.push(token_state_write(serial, state)?);
+    }
+    if settlement.decision == Decision::Accept
+        && let Some(serial) = &settlement.serial
+    {
+        match (attempt.purpose, &attempt.enrols) {
+            (Purpose::Confirm, _) => {
+                let key = record::token_key(&user_row, serial);
+                let token = own_row(rows, &key)?.ok_or(StoreError::NotFound)?;
+                writes.extend(lifecycle::activate(rows, &key, serial, token, attempt.at)?);
+            }
+            (Purpose::Enrol, Some(device)) => {
+                writes.extend(devices::enrolled(rows, serial, device, attempt.at)?);
+            }
+            _ => {}
+        }
+    }
+    let event = Event::Decision(attempt.event(&settlement, keys.now));
+    Ok(Some((
+        settlement,
+        Entry {
+            at: attempt.at,
+            event,
+            changes: changed::of_attempt(rows, &writes, keys)?,
+            writes,
+        },
+    )))
+}
+
+/// Whether the records that the view was read from are still the newest.
+fn conditions_hold(rows: &Working<'_>, compared: &Compared) -> Result<bool, StoreError> {
+    let owner = record::user_key(&compared.user);
+    let user = rows.get(Table::Users, &owner, record::user_condition)?;
+    if user.is_none_or(|(revision, disabled)| disabled || revision != compared.revision) {
+        return Ok(false);
+    }
+    if let Some(seen) = compared.credentials {
+        let row = rows.get(Table::Credentials, &owner, record::credentials_revision)?;
+        if row.unwrap_or_default() != seen {
+            return Ok(false);
+        }
+    }
+    for token in compared.tokens.iter().flatten() {
+        let key = record::token_key(&owner, &token.serial);
+        let link = |row: &[u8]| Ok(record::link_target(row).map(<[u8]>::to_vec));
+        let target = rows.get(Table::Tokens, &key, link)?.flatten();
+        let key = target.as_deref().unwrap_or(&key);
+        let found = rows.get(Table::Tokens, key, record::token_condition)?;
+        if found.is_none_or(|(revision, _)| revision != token.revision) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn source_state_write(source: Source, state: &SourceState) -> Result<RowWrite, StoreError> {
+    let key = source.octets().to_vec();
+    if *state == SourceState::default() {
+        return Ok(gone(Table::Sources, key));
+    }
+    let row = record::source_state_row(state)?;
+    Ok(put(Table::Sources, key, row))
+}

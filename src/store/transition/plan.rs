@@ -1,0 +1,123 @@
+//! A plan: what a change comes to, before it is an entry of the journal.
+
+use crate::model::audit::{ChangeEvent, Changed, Event, FieldChange};
+use crate::model::id::Serial;
+use crate::model::user_key::UserKey;
+use crate::store::record::{Entry, RowWrite, Table};
+use crate::store::transition::changed;
+use crate::store::transition::rows::Keys;
+use crate::store::transition::working::Working;
+use crate::store::{By, StoreError, record};
+
+/// What the audit calls a change, which record it is done to, the user concerned, and the rows
+/// that it writes. What changed field by field is derived from the rows.
+pub(crate) struct Plan {
+    action: &'static str,
+    target: String,
+    user: Option<String>,
+    detail: Option<String>,
+    /// Changes of what is no row.
+    others: Vec<FieldChange>,
+    /// Whether the audit names the digest of the records instead of each field.
+    digest: bool,
+    writes: Vec<RowWrite>,
+}
+
+impl Plan {
+    /// A change that concerns no user.
+    pub(super) fn new(
+        action: &'static str,
+        target: &(impl ToString + ?Sized),
+        writes: Vec<RowWrite>,
+    ) -> Self {
+        Self {
+            action,
+            target: target.to_string(),
+            user: None,
+            detail: None,
+            others: Vec::new(),
+            digest: false,
+            writes,
+        }
+    }
+
+    /// A change of a user.
+    pub(super) fn of_user(action: &'static str, user: &UserKey, writes: Vec<RowWrite>) -> Self {
+        Self::new(action, user, writes).concerns(Some(user.to_string()))
+    }
+
+    /// A change of a token, which concerns its owner.
+    pub(super) fn of_token(
+        rows: &Working<'_>,
+        action: &'static str,
+        serial: &Serial,
+        writes: Vec<RowWrite>,
+    ) -> Result<Self, StoreError> {
+        let owner = |row: &[u8]| record::owner(row).map(|key| key.to_string());
+        let owner = rows.get(Table::Owners, serial.as_str().as_bytes(), owner)?;
+        Ok(Self::new(action, serial, writes).concerns(owner))
+    }
+
+    /// The user whom it concerns.
+    pub(super) fn concerns(self, user: Option<String>) -> Self {
+        Self { user, ..self }
+    }
+
+    /// What else a reader of the audit must know.
+    pub(super) fn detail(self, detail: impl Into<Option<String>>) -> Self {
+        let detail = detail.into();
+        Self { detail, ..self }
+    }
+
+    /// Changes of what is no row.
+    pub(super) fn others(self, others: Vec<FieldChange>) -> Self {
+        Self { others, ..self }
+    }
+
+    /// Too many records for the audit to show each field: their list is in the entry's own rows.
+    pub(super) fn with_digest(self) -> Self {
+        let digest = true;
+        Self { digest, ..self }
+    }
+
+    /// The entry of the journal.
+    pub(crate) fn entry(
+        self,
+        rows: &Working<'_>,
+        by: &By,
+        keys: Keys<'_>,
+    ) -> Result<Entry, StoreError> {
+        let mut changes = if self.digest {
+            let digest = changed::digest(&changed::listed(&self.writes));
+            vec![FieldChange {
+                record: None,
+                field: "records_sha256".to_owned(),
+                change: Changed::Text {
+                    before: None,
+                    after: Some(digest),
+                },
+            }]
+        } else {
+            changed::of(rows, &self.writes, &self.target, keys)?
+        };
+        if self.writes.iter().any(|write| write.table == Table::Erased) {
+            // Personal data could not be read.
+            changes.retain(|one| !matches!(one.change, Changed::Sealed { .. }));
+        }
+        changes.extend(self.others);
+        let event = Event::Change(ChangeEvent {
+            request: by.request,
+            actor: by.shown(),
+            action: self.action.to_owned(),
+            target: self.target,
+            user: self.user,
+            detail: self.detail,
+        });
+        Ok(Entry {
+            at: by.at,
+            event,
+            changes,
+            writes: self.writes,
+        })
+    }
+}

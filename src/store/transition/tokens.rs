@@ -1,0 +1,337 @@
+//! Tokens that are added, removed, renewed, and shared by a second user.
+
+use crate::model::device::DeviceCall;
+use crate::model::id::Serial;
+use crate::model::kind::Kind;
+use crate::model::token::{LifeCycle, Moving, Token, TokenState};
+use crate::model::user_key::UserKey;
+use crate::store::record::{RowWrite, Table, TokenRow};
+use crate::store::transition::plan::Plan;
+use crate::store::transition::rows::{
+    Keys, expiry_gone, expiry_put, find_token, gone, link_key, own_row, owner_of, person_of, put,
+    refuse_if, refuse_other, seen, token_state, token_state_write, tokens_of,
+};
+use crate::store::transition::working::Working;
+use crate::store::transition::{devices, lifecycle};
+use crate::store::{Retired, StoreError, record};
+use crate::time::UnixTime;
+
+pub(super) fn create(
+    rows: &Working<'_>,
+    token: &Token,
+    state: &TokenState,
+    keys: Keys<'_>,
+) -> Result<Plan, StoreError> {
+    let owner = record::user_key(&token.user);
+    refuse_twin(rows, &owner, token, keys)?;
+    let person = person_of(rows, &owner)?;
+    let writes = created(rows, owner, token, state, person, keys)?;
+    let mut detail = token.state.to_string();
+    if let Some(old) = &token.enrolment.replaces {
+        detail.push_str(", replaces ");
+        detail.push_str(old.as_str());
+    }
+    let plan = Plan::new("token_add", &token.serial, writes);
+    let plan = plan.concerns(Some(token.user.to_string()));
+    Ok(plan.detail(detail))
+}
+
+/// The rows of a new token of an owner who may have it.
+pub(super) fn created(
+    rows: &Working<'_>,
+    owner: Vec<u8>,
+    token: &Token,
+    state: &TokenState,
+    person: u64,
+    keys: Keys<'_>,
+) -> Result<Vec<RowWrite>, StoreError> {
+    let made = Made::new(token, person, keys)?;
+    let mut writes = made.rows(rows, owner, token, state)?;
+    if token.state == LifeCycle::Active {
+        let key = record::token_key(&record::user_key(&token.user), &token.serial);
+        let is_row = |write: &RowWrite| write.table == Table::Tokens && write.key == key;
+        let made = writes.iter().find(|write| is_row(write));
+        let made = made.and_then(|write| write.value.as_deref());
+        let row = TokenRow::parse(made.ok_or(StoreError::NotFound)?)?;
+        // Made active at once, it comes into use like any other: under the limits, replacing.
+        writes.retain(|write| !is_row(write));
+        let activated = lifecycle::activate(rows, &key, &token.serial, row, keys.now)?;
+        writes.extend(activated);
+    }
+    Ok(writes)
+}
+
+/// What of a new token is made without looking at any row.
+#[derive(Clone, Debug)]
+pub(super) struct Made {
+    row: Vec<u8>,
+    retired: Vec<u8>,
+    seed: Option<Vec<u8>>,
+    /// What stands for its address in the index.
+    address: Option<[u8; 16]>,
+}
+
+impl Made {
+    /// Of a token that comes into use, if it does, by [`lifecycle::activate`].
+    fn new(token: &Token, person: u64, keys: Keys<'_>) -> Result<Self, StoreError> {
+        // Coming into use at once raises it to the same first revision.
+        let revision = u64::from(token.state != LifeCycle::Active);
+        Self::at(revision, token, person, keys)
+    }
+
+    /// Of a token at its first revision, in its state.
+    pub(super) fn first(token: &Token, person: u64, keys: Keys<'_>) -> Result<Self, StoreError> {
+        Self::at(1, token, person, keys)
+    }
+
+    fn at(revision: u64, token: &Token, person: u64, keys: Keys<'_>) -> Result<Self, StoreError> {
+        let address = token.address.as_deref();
+        Ok(Self {
+            row: record::token_row(token, revision, person, keys.sealer, keys.entropy)?,
+            retired: record::retired_key(&token.normal_key(), keys.sealer),
+            seed: record::seed_of(token, keys.sealer),
+            address: address.map(|address| record::address_mark(address, keys.sealer)),
+        })
+    }
+
+    /// The rows of the new token.
+    pub(super) fn rows(
+        self,
+        rows: &Working<'_>,
+        owner: Vec<u8>,
+        token: &Token,
+        state: &TokenState,
+    ) -> Result<Vec<RowWrite>, StoreError> {
+        let name = token.serial.as_str();
+        let serial = name.as_bytes().to_vec();
+        refuse_if(
+            rows.has(Table::Owners, &serial)?,
+            "a token with this serial exists already",
+        )?;
+        if let Some(seed) = &self.seed {
+            refuse_if(rows.has(Table::Seeds, seed)?, SEED_TAKEN)?;
+        }
+        let mut state = *state;
+        let retired = rows.get(Table::Retired, &self.retired, record::retired)?;
+        if let Some(Retired { moving, period, .. }) = retired {
+            refuse_if(period != token.counts_time(), OTHER_USE)?;
+            state.moving.last = state.moving.last.max(moving.last);
+            state.moving.ahead = moving.ahead;
+        }
+        let key = record::token_key(&owner, &token.serial);
+        let mut writes = vec![
+            put(Table::Tokens, key, self.row),
+            put(Table::Owners, serial.clone(), owner),
+            token_state_write(&token.serial, &state)?,
+        ];
+        writes.extend(self.seed.map(|seed| put(Table::Seeds, seed, serial)));
+        let address = self.address.map(|mark| record::address_key(&mark, name));
+        writes.extend(address.map(|key| put(Table::Addresses, key, Vec::new())));
+        writes.extend(token.expires.map(|expires| expiry_put(expires, name)));
+        Ok(writes)
+    }
+}
+
+/// The owner must exist and have no token with the same key: each of the two would accept the same
+/// code once.
+pub(super) fn refuse_twin(
+    rows: &Working<'_>,
+    owner: &[u8],
+    token: &Token,
+    keys: Keys<'_>,
+) -> Result<(), StoreError> {
+    rows.require(Table::Users, owner)?;
+    refuse_key(rows, &token.user, token, keys)
+}
+
+/// One key twice for one user, be it their own or one that counts for them too: each of the two would
+/// accept the same code once.
+fn refuse_key(
+    rows: &Working<'_>,
+    user: &UserKey,
+    token: &Token,
+    keys: Keys<'_>,
+) -> Result<(), StoreError> {
+    let normal = token.normal_key();
+    for (key, _) in tokens_of(rows, user)? {
+        let link = |row: &[u8]| Ok(record::link_target(row).map(<[u8]>::to_vec));
+        let target = rows.get(Table::Tokens, &key, link)?.flatten();
+        let key = target.as_deref().unwrap_or(&key);
+        let other = rows.get(Table::Tokens, key, |row| record::token(row, keys.sealer))?;
+        let same = other.is_some_and(|other| other.normal_key() == normal);
+        refuse_if(same, TWIN)?;
+    }
+    Ok(())
+}
+
+pub(super) fn remove(
+    rows: &Working<'_>,
+    serial: &Serial,
+    expected: Option<u64>,
+    keys: Keys<'_>,
+) -> Result<Plan, StoreError> {
+    let key = find_token(rows, serial)?;
+    let condition = rows.get(Table::Tokens, &key, record::token_condition)?;
+    let (revision, _) = condition.ok_or(StoreError::NotFound)?;
+    refuse_other(revision, expected)?;
+    let writes = removed(rows, key, serial, keys)?;
+    Plan::of_token(rows, "token_remove", serial, writes)
+}
+
+/// The token's rows go; the last step of its key stays, or the same key under a new token would
+/// make used codes good again.
+pub(super) fn removed(
+    rows: &Working<'_>,
+    key: Vec<u8>,
+    serial: &Serial,
+    keys: Keys<'_>,
+) -> Result<Vec<RowWrite>, StoreError> {
+    let token = rows.get(Table::Tokens, &key, |row| record::token(row, keys.sealer))?;
+    let token = token.ok_or(StoreError::NotFound)?;
+    let moving = match token_state(rows, serial) {
+        Ok(state) if state.needs_resync().is_none() => state.moving,
+        // Which codes are used is not known: none of this key is taken again.
+        Ok(_) | Err(StoreError::Corrupt(_)) => Moving {
+            last: Some(ALL_USED),
+            ..Moving::default()
+        },
+        Err(error) => return Err(error),
+    };
+    let row = own_row(rows, &key)?.ok_or(StoreError::NotFound)?;
+    let owner = record::owner_part(&key, serial);
+    let until = row.expires().map_or(keys.now, |end| end.min(keys.now));
+    let remembered = lifecycle::remembered(rows, owner, serial.as_str(), &row, until)?;
+    let indexes = indexes_gone(rows, serial, &row)?;
+    let name = serial.as_str().as_bytes().to_vec();
+    let mut writes = vec![
+        gone(Table::Tokens, key),
+        gone(Table::Owners, name.clone()),
+        gone(Table::TokenStates, name),
+    ];
+    let seed = record::seed_of(&token, keys.sealer);
+    writes.extend(seed.map(|seed| gone(Table::Seeds, seed)));
+    // Only keys that came from outside can come again.
+    if moving.last.is_some() && matches!(token.kind, Kind::Totp | Kind::Hotp) {
+        let key = record::retired_key(&token.normal_key(), keys.sealer);
+        let retired = Retired {
+            serial: serial.clone(),
+            period: token.counts_time(),
+            moving,
+        };
+        writes.push(put(Table::Retired, key, record::retired_row(&retired)?));
+    }
+    writes.extend(indexes);
+    writes.extend(remembered);
+    Ok(writes)
+}
+
+/// The rows that go with a token that goes: its links, its address, its time.
+fn indexes_gone(
+    rows: &Working<'_>,
+    serial: &Serial,
+    token: &TokenRow,
+) -> Result<Vec<RowWrite>, StoreError> {
+    let name = serial.as_str();
+    let mut writes = Vec::new();
+    let prefix = link_key(name, b"");
+    for entry in rows.keys(Table::Links, &prefix)? {
+        let other = &entry[prefix.len()..];
+        writes.push(gone(Table::Tokens, record::token_key(other, serial)));
+        writes.push(gone(Table::Links, entry.clone()));
+    }
+    let address = token.address_mark();
+    let address = address.map(|mark| record::address_key(mark, name));
+    writes.extend(address.map(|key| gone(Table::Addresses, key)));
+    writes.extend(token.expires().map(|expires| expiry_gone(expires, name)));
+    Ok(writes)
+}
+
+/// Gives a token in use another end.
+pub(super) fn renew(
+    rows: &Working<'_>,
+    serial: &Serial,
+    expires: UnixTime,
+    (expected, call): (u64, Option<&DeviceCall>),
+    at: UnixTime,
+) -> Result<Plan, StoreError> {
+    let (key, mut token) = seen(rows, serial, expected)?;
+    let in_use = matches!(
+        token.state_at(at)?,
+        LifeCycle::Active | LifeCycle::Suspended
+    );
+    refuse_if(!in_use, "only a token in use is renewed")?;
+    let mut writes = devices::taken(rows, call, at)?;
+    let before = token.expires();
+    writes.extend(before.map(|before| expiry_gone(before, serial.as_str())));
+    token.set_expires(Some(expires));
+    writes.push(expiry_put(expires, serial.as_str()));
+    writes.push(put(Table::Tokens, key, token.changed()?));
+    let plan = Plan::of_token(rows, "token_renew", serial, writes)?;
+    Ok(plan.detail(format!("until {expires}")))
+}
+
+pub(super) fn link(
+    rows: &Working<'_>,
+    serial: &Serial,
+    user: &UserKey,
+    keys: Keys<'_>,
+) -> Result<Plan, StoreError> {
+    let other = record::user_key(user);
+    rows.require(Table::Users, &other)?;
+    let owner = owner_of(rows, serial)?;
+    refuse_if(owner == other, "the token is this user's own")?;
+    let key = record::token_key(&other, serial);
+    let linked = rows.has(Table::Tokens, &key)?;
+    refuse_if(linked, "the token counts for this user already")?;
+    let own = record::token_key(&owner, serial);
+    let token = rows.get(Table::Tokens, &own, |row| record::token(row, keys.sealer))?;
+    refuse_key(rows, user, &token.ok_or(StoreError::NotFound)?, keys)?;
+    let writes = vec![
+        put(Table::Tokens, key, record::link_row(&owner, serial)),
+        put(Table::Links, link_key(serial.as_str(), &other), Vec::new()),
+    ];
+    let plan = Plan::of_token(rows, "token_link", serial, writes)?;
+    Ok(plan.detail(user.to_string()))
+}
+
+pub(super) fn unlink(
+    rows: &Working<'_>,
+    serial: &Serial,
+    user: &UserKey,
+    at: UnixTime,
+) -> Result<Plan, StoreError> {
+    let writes = unlinked(rows, serial, user, at)?;
+    let plan = Plan::of_token(rows, "token_unlink", serial, writes)?;
+    Ok(plan.detail(user.to_string()))
+}
+
+pub(super) fn unlinked(
+    rows: &Working<'_>,
+    serial: &Serial,
+    user: &UserKey,
+    at: UnixTime,
+) -> Result<Vec<RowWrite>, StoreError> {
+    let other = record::user_key(user);
+    let entry = link_key(serial.as_str(), &other);
+    rows.require(Table::Links, &entry)?;
+    let mut writes = vec![
+        gone(Table::Tokens, record::token_key(&other, serial)),
+        gone(Table::Links, entry),
+    ];
+    let own = own_row(rows, &find_token(rows, serial)?)?;
+    if own.is_some_and(|token| lifecycle::is_factor(&token).unwrap_or(true)) {
+        writes.push(lifecycle::remember(rows, other, at)?);
+    }
+    Ok(writes)
+}
+
+/// Of two tokens with one key each would accept the same code once. It lies on record until its token is
+/// removed, for an ended one knows which codes were used.
+pub(crate) const SEED_TAKEN: &str = "another user's token has this key";
+pub(super) const TWIN: &str = "the user has a token with this key already";
+/// A counter and steps of time, or of another length, are numbers of one row: what the one used up says
+/// nothing about the other.
+pub(crate) const OTHER_USE: &str = "a removed token had this key as another kind or with another period: \
+    its used codes could be right again; make a token with a new key";
+/// Stands for the last step of a key of which no code is good any more.
+const ALL_USED: u64 = u64::MAX >> 1;

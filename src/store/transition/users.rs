@@ -1,0 +1,291 @@
+//! Changes of users and of what they know.
+
+use crate::model::credential::{Credentials, Verifier};
+use crate::model::token::TokenState;
+use crate::model::user::{Touched, User, Waiver};
+use crate::model::user_key::UserKey;
+use crate::store::record::{Former, RowWrite, Table};
+use crate::store::transition::plan::Plan;
+use crate::store::transition::rows::{
+    CHANGED, Keys, gone, own_row, person_of, put, refuse_if, refuse_other, token_state,
+    token_state_write, tokens_of, user_state, user_state_write,
+};
+use crate::store::transition::working::Working;
+use crate::store::transition::{devices, tokens};
+use crate::store::{StoreError, record};
+use crate::time::UnixTime;
+
+/// The exceptions that can be granted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum WaiverKind {
+    /// What the user has is not asked for.
+    Bypass,
+    /// What a rule names under `exempt` is not asked for abroad.
+    Exemption,
+}
+
+pub(super) fn create(rows: &Working<'_>, user: &User, keys: Keys<'_>) -> Result<Plan, StoreError> {
+    let key = record::user_key(&user.key);
+    refuse_existing(rows, &key)?;
+    let mut sets_up = user.did(Touched::Made, keys.now);
+    if sets_up.any(|act| act.actor == keys.actor) {
+        let removed = former(rows, &key)?.removed;
+        let lately = removed
+            .is_some_and(|(actor, at)| actor == keys.actor && keys.now < at.plus(User::ACTS_FOR));
+        refuse_if(lately, OWN_REMOVAL)?;
+    }
+    let person = keys.sealer.personal()?.draw(keys.sealer, keys.entropy)?;
+    let writes = vec![new_row(user, person, keys)?];
+    Ok(Plan::of_user("user_add", &user.key, writes))
+}
+
+/// The row of a new user.
+pub(super) fn new_row(user: &User, person: u64, keys: Keys<'_>) -> Result<RowWrite, StoreError> {
+    let key = record::user_key(&user.key);
+    let row = record::user_row(user, 1, person, keys.sealer, keys.entropy)?;
+    Ok(put(Table::Users, key, row))
+}
+
+pub(super) fn refuse_existing(rows: &Working<'_>, key: &[u8]) -> Result<(), StoreError> {
+    refuse_if(rows.has(Table::Users, key)?, "the user exists already")
+}
+
+pub(super) fn update(rows: &Working<'_>, user: &User, keys: Keys<'_>) -> Result<Plan, StoreError> {
+    let key = record::user_key(&user.key);
+    let before = rows.get(Table::Users, &key, |row| record::user(row, keys.sealer))?;
+    let before = before.ok_or(StoreError::NotFound)?;
+    refuse_if(before.revision != user.revision, CHANGED)?;
+    // A change of an address may be the first step of its misuse.
+    let addresses = [
+        ("phone", before.phone != user.phone),
+        ("email", before.email != user.email),
+    ];
+    let changed = addresses.iter().filter(|(_, changed)| *changed);
+    let changed: Vec<&str> = changed.map(|(word, _)| *word).collect();
+    let detail = (!changed.is_empty()).then(|| changed.join(", "));
+    let writes = vec![changed_row(rows, key, user, keys)?];
+    Ok(Plan::of_user("user_set", &user.key, writes).detail(detail))
+}
+
+/// The row of a user at the next revision.
+fn changed_row(
+    rows: &Working<'_>,
+    key: Vec<u8>,
+    user: &User,
+    keys: Keys<'_>,
+) -> Result<RowWrite, StoreError> {
+    let person = person_of(rows, &key)?;
+    let revision = user.revision + 1;
+    let row = record::user_row(user, revision, person, keys.sealer, keys.entropy)?;
+    Ok(put(Table::Users, key, row))
+}
+
+pub(super) fn set_waiver(
+    rows: &Working<'_>,
+    user: &UserKey,
+    (which, waiver): (WaiverKind, Option<Waiver>),
+    expected: u64,
+    keys: Keys<'_>,
+) -> Result<Plan, StoreError> {
+    let key = record::user_key(user);
+    let found = rows.get(Table::Users, &key, |row| record::user(row, keys.sealer))?;
+    let mut changed = found.ok_or(StoreError::NotFound)?;
+    refuse_if(changed.revision != expected, CHANGED)?;
+    let action = match (which, waiver.is_some()) {
+        (WaiverKind::Bypass, true) => "bypass_grant",
+        (WaiverKind::Bypass, false) => "bypass_end",
+        (WaiverKind::Exemption, true) => "exemption_grant",
+        (WaiverKind::Exemption, false) => "exemption_end",
+    };
+    let detail = waiver.as_ref().map(waiver_detail);
+    match which {
+        WaiverKind::Bypass => changed.bypass = waiver,
+        WaiverKind::Exemption => changed.exemption = waiver,
+    }
+    let writes = vec![changed_row(rows, key, &changed, keys)?];
+    Ok(Plan::of_user(action, user, writes).detail(detail))
+}
+
+/// From when to when and why, for the audit.
+pub(super) fn waiver_detail(waiver: &Waiver) -> String {
+    let (from, until) = (waiver.from, waiver.until);
+    format!("{from} to {until}: {}", waiver.reason)
+}
+
+pub(super) fn remove(
+    rows: &Working<'_>,
+    user: &UserKey,
+    expected: Option<u64>,
+    keys: Keys<'_>,
+) -> Result<Plan, StoreError> {
+    let writes = removed(rows, user, expected, keys)?;
+    Ok(Plan::of_user("user_remove", user, writes))
+}
+
+fn removed(
+    rows: &Working<'_>,
+    user: &UserKey,
+    expected: Option<u64>,
+    keys: Keys<'_>,
+) -> Result<Vec<RowWrite>, StoreError> {
+    let key = record::user_key(user);
+    let found = rows.get(Table::Users, &key, record::user_condition)?;
+    let (revision, _) = found.ok_or(StoreError::NotFound)?;
+    refuse_other(revision, expected)?;
+    // The audit can be read until the key is destroyed, too.
+    let mut former = former(rows, &key)?;
+    former.persons.push(person_of(rows, &key)?);
+    former.removed = Some((keys.actor.to_owned(), keys.now));
+    let mut writes = vec![
+        gone(Table::Users, key.clone()),
+        gone(Table::Credentials, key.clone()),
+        put(Table::Former, key, record::former_row(&former)?),
+    ];
+    for (key, serial) in tokens_of(rows, user)? {
+        writes.extend(if own_row(rows, &key)?.is_some() {
+            tokens::removed(rows, key, &serial, keys)?
+        } else {
+            tokens::unlinked(rows, &serial, user, keys.now)?
+        });
+    }
+    writes.extend(devices::removed(rows, user)?);
+    // After what is remembered of the tokens that go.
+    writes.push(gone(Table::UserStates, record::user_key(user)));
+    Ok(writes)
+}
+
+/// Removes the user, if there still is one, and lists the keys of all who had this name for destruction.
+pub(super) fn erase(
+    rows: &Working<'_>,
+    user: &UserKey,
+    keys: Keys<'_>,
+) -> Result<Plan, StoreError> {
+    let key = record::user_key(user);
+    let mut persons = former(rows, &key)?.persons;
+    let mut writes = Vec::new();
+    if rows.has(Table::Users, &key)? {
+        persons.push(person_of(rows, &key)?);
+        writes = removed(rows, user, None, keys)?;
+        writes.retain(|write| write.table != Table::Former);
+    }
+    if persons.is_empty() {
+        return Err(StoreError::NotFound);
+    }
+    writes.push(gone(Table::Former, key));
+    let erased = |person: &u64| put(Table::Erased, person.to_be_bytes().to_vec(), vec![1]);
+    writes.extend(persons.iter().map(erased));
+    let detail = format!("keys of personal data destroyed: {}", persons.len());
+    Ok(Plan::of_user("user_erase", user, writes).detail(detail))
+}
+
+/// What is left of users who had this name and were removed.
+fn former(rows: &Working<'_>, key: &[u8]) -> Result<Former, StoreError> {
+    let found = rows.get(Table::Former, key, record::former)?;
+    Ok(found.unwrap_or_default())
+}
+
+/// A user who is removed and created again by one person is that person's.
+pub(crate) const OWN_REMOVAL: &str = "the same person removed a user of this name";
+
+pub(super) fn unlock(rows: &Working<'_>, user: &UserKey) -> Result<Plan, StoreError> {
+    let key = record::user_key(user);
+    rows.require(Table::Users, &key)?;
+    let state = user_state(rows, &key)?.unlocked();
+    let mut writes = vec![user_state_write(key, &state)?];
+    for (_, serial) in tokens_of(rows, user)? {
+        let state = token_state(rows, &serial)?;
+        if state.is_locked() {
+            writes.push(token_state_write(&serial, &state.unlocked())?);
+        }
+    }
+    Ok(Plan::of_user("user_unlock", user, writes))
+}
+
+/// The user may try again at once; failures stay counted, and a lock that no time ends stays.
+pub(super) fn end_waits(
+    rows: &Working<'_>,
+    user: &UserKey,
+    now: UnixTime,
+) -> Result<Plan, StoreError> {
+    let key = record::user_key(user);
+    rows.require(Table::Users, &key)?;
+    let state = user_state(rows, &key)?;
+    let (mut waits, mut locked) = (state.waits(now), state.is_locked_for_good());
+    let mut writes = vec![user_state_write(key, &state.without_waits())?];
+    for (_, serial) in tokens_of(rows, user)? {
+        let state = token_state(rows, &serial)?;
+        waits |= state.throttle.waits(now);
+        locked |= state.is_locked_for_good();
+        let throttle = state.throttle.without_wait();
+        if state.throttle != throttle {
+            let state = TokenState { throttle, ..state };
+            writes.push(token_state_write(&serial, &state)?);
+        }
+    }
+    refuse_if(locked && !waits, LOCKED_FOR_GOOD)?;
+    Ok(Plan::of_user("user_end_waits", user, writes))
+}
+
+/// What an operator does not end.
+pub(crate) const LOCKED_FOR_GOOD: &str = "too many wrong answers: the user, or a token of the user, is locked \
+    until an administrator unlocks";
+
+pub(super) fn set_credentials(
+    rows: &Working<'_>,
+    user: &UserKey,
+    credentials: &Credentials,
+    keys: Keys<'_>,
+) -> Result<Plan, StoreError> {
+    let changed = Credentials {
+        revision: credentials.revision + 1,
+        ..credentials.clone()
+    };
+    let writes = credentials_row(rows, user, &changed, credentials.revision, keys)?;
+    let (pin, password) = (credentials.pin.as_ref(), credentials.password.as_ref());
+    let pin = verifier_detail("PIN", pin, keys.now);
+    let password = verifier_detail("password", password, keys.now);
+    let plan = Plan::of_user("credentials_set", user, writes);
+    Ok(plan.detail(format!("{pin}, {password}")))
+}
+
+/// The same verifiers with other hashes: their revision stays.
+pub(super) fn renew_credentials(
+    rows: &Working<'_>,
+    user: &UserKey,
+    credentials: &Credentials,
+    keys: Keys<'_>,
+) -> Result<Plan, StoreError> {
+    let writes = credentials_row(rows, user, credentials, credentials.revision, keys)?;
+    Ok(Plan::of_user("credentials_renew", user, writes))
+}
+
+fn credentials_row(
+    rows: &Working<'_>,
+    user: &UserKey,
+    credentials: &Credentials,
+    expected: u64,
+    keys: Keys<'_>,
+) -> Result<Vec<RowWrite>, StoreError> {
+    let key = record::user_key(user);
+    rows.require(Table::Users, &key)?;
+    let found = rows.get(Table::Credentials, &key, record::credentials_revision)?;
+    refuse_if(found.unwrap_or_default() != expected, CHANGED)?;
+    let row = record::credentials_row(&key, credentials, keys.sealer, keys.entropy)?;
+    Ok(vec![put(Table::Credentials, key, row)])
+}
+
+/// `new PIN`, `no password`, ...
+fn verifier_detail(name: &str, verifier: Option<&Verifier>, now: UnixTime) -> String {
+    let Some(verifier) = verifier else {
+        return format!("no {name}");
+    };
+    let age = if verifier.set == now { "new" } else { "same" };
+    let imported = verifier.hash.imported();
+    let imported = imported.map_or("", |_| "imported ");
+    let change = if verifier.must_change {
+        " to be changed"
+    } else {
+        ""
+    };
+    format!("{age} {imported}{name}{change}")
+}
