@@ -27,8 +27,9 @@
 //! layer module      pure  may import
 //! 0     time        yes   -
 //! 0     secret      yes   -
+//! 0     text        yes   -
 //! 0     wire        yes   -
-//! 0     diagnostic  yes   time
+//! 0     diagnostic  yes   time text
 //! 0     manual      yes   -
 //! 1     otp         yes   0
 //! 1     credential  yes   0
@@ -69,6 +70,7 @@ macro_rules! push {
 pub mod diagnostic;
 pub mod manual;
 pub mod secret;
+pub mod text;
 pub mod time;
 pub mod wire;
 

@@ -12,9 +12,8 @@ use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::input::Ask;
 use crate::cli::output::{Table, joined, local_time, or_dash, printable};
-use crate::cli::transport::{Transport, admin, next_page, with_query};
-use crate::cli::user::PAGE;
-use crate::cli::{hints, input, output};
+use crate::cli::transport::{Transport, admin, with_query};
+use crate::cli::{hints, input, output, paging};
 use crate::diagnostic::units;
 use crate::secret::SecretString;
 
@@ -209,21 +208,7 @@ impl Client {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let out = context.out;
         match self {
-            Self::Add(Add::Radius(add)) => {
-                let secret = match (&add.secret, add.secret_stdin) {
-                    (Some(secret), _) => {
-                        input::warn_of_arguments();
-                        Some(SecretString::from(secret.as_str()))
-                    }
-                    (None, true) => Some(input::secret(Ask::twice("shared secret"))?),
-                    (None, false) => None,
-                };
-                let body = add.body(secret.as_ref());
-                let api = context.transport().await?;
-                let created: ClientCreated = api.post(&admin(&["clients"]), &body).await?;
-                warn_of_weakness(&created);
-                hints::introduce(context, &api, &created, "Made").await?;
-            }
+            Self::Add(Add::Radius(add)) => add.run(context).await?,
             Self::Add(Add::Api(add)) => {
                 let api = context.transport().await?;
                 let created: ClientCreated = api.post(&admin(&["clients"]), &add.body()).await?;
@@ -251,21 +236,7 @@ impl Client {
                 let client: Record = api.call(Method::PATCH, &path, Some(&change)).await?;
                 out.show(&client, describe)?;
             }
-            Self::Rotate(rotate) => {
-                let secret = rotate
-                    .secret_stdin
-                    .then(|| input::secret(Ask::twice("shared secret")))
-                    .transpose()?;
-                let body = RotateBody {
-                    secret: secret.as_ref().map(SecretString::expose),
-                    grace_secs: rotate.grace.map(|grace| grace.as_secs()),
-                };
-                let api = context.transport().await?;
-                let path = admin(&["clients", &rotate.name, "rotate"]);
-                let created: ClientCreated = api.post(&path, &body).await?;
-                warn_of_weakness(&created);
-                hints::introduce(context, &api, &created, "Rotated").await?;
-            }
+            Self::Rotate(rotate) => rotate.run(context).await?,
             Self::Remove(Remove { name, yes }) => {
                 input::confirm(
                     &format!("Remove client {name}? Its requests go unanswered."),
@@ -286,32 +257,47 @@ impl Client {
 impl Listing {
     /// All pages up to the limit, as one.
     pub(super) async fn fetch(self, api: &Transport) -> Result<Clients, CliError> {
-        let mut all = Clients {
-            clients: Vec::new(),
-            next: self.after,
-            damaged: Vec::new(),
+        paging::all(self.after, self.limit, async |after, limit| {
+            let limit = limit.to_string();
+            let query = [("after", after.as_deref()), ("limit", Some(&*limit))];
+            api.get(&with_query(&admin(&["clients"]), &query)).await
+        })
+        .await
+    }
+}
+
+impl Rotate {
+    async fn run(self, context: &Context) -> Result<(), CliError> {
+        let secret = self
+            .secret_stdin
+            .then(|| input::secret(Ask::twice("shared secret")))
+            .transpose()?;
+        let body = RotateBody {
+            secret: secret.as_ref().map(SecretString::expose),
+            grace_secs: self.grace.map(|grace| grace.as_secs()),
         };
-        let limit = self.limit.unwrap_or(usize::MAX);
-        loop {
-            let wanted = limit.saturating_sub(all.clients.len()).min(PAGE);
-            let wanted = wanted.to_string();
-            let query = [
-                ("after", all.next.as_deref()),
-                ("limit", Some(wanted.as_str())),
-            ];
-            let page: Clients = api.get(&with_query(&admin(&["clients"]), &query)).await?;
-            all.next = next_page(all.next.as_ref(), page.next, page.clients.is_empty())?;
-            all.clients.extend(page.clients);
-            all.damaged = page.damaged;
-            if all.next.is_none() || all.clients.len() >= limit {
-                output::damaged(&all.damaged);
-                return Ok(all);
-            }
-        }
+        let api = context.transport().await?;
+        let path = admin(&["clients", &self.name, "rotate"]);
+        let created: ClientCreated = api.post(&path, &body).await?;
+        warn_of_weakness(&created);
+        hints::introduce(context, &api, &created, "Rotated").await
     }
 }
 
 impl AddRadius {
+    async fn run(self, context: &Context) -> Result<(), CliError> {
+        let secret = input::given_secret(
+            self.secret.as_deref(),
+            self.secret_stdin,
+            Ask::twice("shared secret"),
+        )?;
+        let body = self.body(secret.as_ref());
+        let api = context.transport().await?;
+        let created: ClientCreated = api.post(&admin(&["clients"]), &body).await?;
+        warn_of_weakness(&created);
+        hints::introduce(context, &api, &created, "Made").await
+    }
+
     fn body<'a>(&'a self, secret: Option<&'a SecretString>) -> RadiusBody<'a> {
         RadiusBody {
             kind: "radius",
@@ -393,12 +379,9 @@ fn table(clients: &Clients) -> String {
             scopes.or(require).unwrap_or_default(),
         ]);
     }
-    let mut text =
+    let text =
         table.or("No clients. Make one with `oncegate client add radius NAME --address CIDR`.");
-    if let Some(next) = &clients.next {
-        push!(text, "More: --after {}\n", printable(next));
-    }
-    text
+    paging::with_rest(text, clients.next.as_ref())
 }
 
 fn describe(client: &Record) -> String {

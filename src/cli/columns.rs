@@ -126,10 +126,7 @@ pub(crate) fn factor(row: &Row<'_>) -> Result<Option<Factor>, Vec<String>> {
     };
     let digits = or_fault(parsed, "digits: must be 6 to 9", &mut faults);
     let kind = row.get(KIND).unwrap_or("totp");
-    let (hotp, totp) = (
-        kind.eq_ignore_ascii_case("hotp"),
-        kind.eq_ignore_ascii_case("totp"),
-    );
+    let [hotp, totp] = ["hotp", "totp"].map(|known| kind.eq_ignore_ascii_case(known));
     if !hotp && !totp {
         faults.push("kind: must be totp or hotp".to_owned());
     }

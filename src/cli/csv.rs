@@ -11,7 +11,6 @@
 //!
 //! Threat: a file without line ends that fills memory: a line has at most [`LINE_MAX`] octets.
 
-use std::borrow::Cow;
 use std::io;
 use std::io::{BufRead, Read as _};
 
@@ -19,6 +18,12 @@ use zeroize::Zeroizing;
 
 use crate::cli::output::count;
 use crate::diagnostic::did_you_mean;
+
+mod line;
+
+pub(crate) use line::quoted;
+
+use line::{Fields, column, guessed, split, told};
 
 /// A file whose first line was understood.
 pub(crate) struct Reader<R> {
@@ -171,21 +176,32 @@ impl<R: BufRead> Reader<R> {
             None => guessed(&reader.line, columns, without),
         };
         reader.cut()?;
-        let shown: Vec<String> = reader.fields().map(str::to_owned).collect();
+        reader.read_heading(columns, without, ignore)?;
+        Ok(reader)
+    }
+
+    /// Understands the first line: the names of columns, or a row of a file without a heading.
+    fn read_heading(
+        &mut self,
+        columns: &[&str],
+        without: &[&str],
+        ignore: &Ignore,
+    ) -> Result<(), Fault> {
+        let shown: Vec<String> = self.fields().map(str::to_owned).collect();
         let names: Vec<String> = shown.iter().map(|name| name.to_ascii_lowercase()).collect();
         let known = |name: &String| columns.contains(&name.as_str());
         if !names.iter().any(known) {
             if !without.is_empty() {
                 // The line stays where it is and is the first row.
-                reader.place(columns, without)?;
-                reader.kept = true;
-                return Ok(reader);
+                self.place(columns, without)?;
+                self.kept = true;
+                return Ok(());
             }
             let what = format!(
                 "the first line names no column; known columns: {}",
                 columns.join(", ")
             );
-            return Err(Fault::new(reader.number, what));
+            return Err(Fault::new(self.number, what));
         }
         let is_unknown = |name: &String| !known(name) && !ignore.covers(name);
         if names.iter().any(is_unknown) {
@@ -198,9 +214,9 @@ impl<R: BufRead> Reader<R> {
                 unknown.join("; "),
                 columns.join(", ")
             );
-            return Err(Fault::new(reader.number, what));
+            return Err(Fault::new(self.number, what));
         }
-        reader.ignored = shown
+        self.ignored = shown
             .into_iter()
             .zip(&names)
             .filter(|(_, name)| !known(name))
@@ -208,9 +224,9 @@ impl<R: BufRead> Reader<R> {
             .filter(|name| !name.is_empty())
             .collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        reader.place(columns, &names)?;
-        reader.line.clear();
-        Ok(reader)
+        self.place(columns, &names)?;
+        self.line.clear();
+        Ok(())
     }
 
     /// Columns of the heading that are left out because the caller said so.
@@ -354,30 +370,6 @@ impl<R: BufRead> Reader<R> {
     }
 }
 
-/// The separator of a line `sep=X`, by which spreadsheets are told.
-fn told(line: &str) -> Option<char> {
-    let (name, separator) = line.trim_matches('"').split_at_checked(4)?;
-    let mut separator = separator.chars();
-    let one = separator.next().filter(|_| separator.next().is_none())?;
-    (name.eq_ignore_ascii_case("sep=") && one != '"').then_some(one)
-}
-
-/// The separator that makes most columns of a heading; a comma if none makes one.
-fn guessed(line: &str, columns: &[&str], without: &[&str]) -> char {
-    let names = |separator: &char| {
-        let fields = line.split(*separator);
-        let fields = fields.map(|field| field.trim().trim_matches('"').trim().to_ascii_lowercase());
-        let fields: Vec<String> = fields.collect();
-        let known = fields
-            .iter()
-            .filter(|name| columns.contains(&name.as_str()));
-        (known.count(), fields.len() == without.len())
-    };
-    // Of equal ones the last is taken.
-    let by_content = ['\t', ';', ','].into_iter().max_by_key(names);
-    by_content.unwrap_or(',')
-}
-
 /// A column that is not known. Its name is shown where it cannot be a key or a password of a file
 /// without heading.
 fn unknown_column(index: usize, shown: &str, columns: &[&str]) -> String {
@@ -389,83 +381,6 @@ fn unknown_column(index: usize, shown: &str, columns: &[&str]) -> String {
     match did_you_mean(shown, columns.iter().copied()) {
         Some(close) => format!("column {number} `{shown}` is not known: did you mean `{close}`?"),
         None => format!("column {number} `{shown}` is not known"),
-    }
-}
-
-/// The number of the character at an octet of a line, from 1.
-fn column(line: &str, octet: usize) -> usize {
-    line.get(..octet).unwrap_or(line).chars().count() + 1
-}
-
-/// Where the fields of a line are put.
-struct Fields<'a> {
-    text: &'a mut String,
-    ends: &'a mut Vec<usize>,
-    starts: &'a mut Vec<usize>,
-}
-
-/// Takes a line apart into the text of its fields, their ends there, and their starts in the line.
-fn split(line: &str, separator: char, fields: Fields<'_>) -> Result<(), (usize, &'static str)> {
-    let Fields { text, ends, starts } = fields;
-    let at = |rest: &str| line.len() - rest.len();
-    if !line.contains('"') {
-        let mut start = 0;
-        for field in line.split(separator) {
-            starts.push(start);
-            start += field.len() + separator.len_utf8();
-            text.push_str(field);
-            ends.push(text.len());
-        }
-        return Ok(());
-    }
-    let mut rest = line;
-    loop {
-        starts.push(at(rest));
-        // A tab may be the separator of an empty field.
-        let quoted = rest.trim_start_matches(' ').strip_prefix('"');
-        let after = match quoted {
-            None => {
-                let end = rest.find(separator).unwrap_or(rest.len());
-                let (field, after) = rest.split_at(end);
-                if let Some(quote) = field.find('"') {
-                    let why = "a double quote inside a field without quotes around it";
-                    return Err((at(rest) + quote, why));
-                }
-                text.push_str(field);
-                after
-            }
-            Some(mut inside) => {
-                let open = at(inside) - 1;
-                loop {
-                    let Some((part, after)) = inside.split_once('"') else {
-                        return Err((open, "a double quote is not closed in its line"));
-                    };
-                    text.push_str(part);
-                    match after.strip_prefix('"') {
-                        Some(more) => {
-                            text.push('"');
-                            inside = more;
-                        }
-                        None => break after.trim_start_matches(' '),
-                    }
-                }
-            }
-        };
-        ends.push(text.len());
-        rest = match after.strip_prefix(separator) {
-            Some(rest) => rest,
-            None if after.trim().is_empty() => return Ok(()),
-            None => return Err((at(after), "something follows a closing double quote")),
-        };
-    }
-}
-
-/// A field with quotes where it needs them.
-pub(crate) fn quoted(field: &str) -> Cow<'_, str> {
-    if field.contains([',', '"', ' ']) {
-        format!("\"{}\"", field.replace('"', "\"\"")).into()
-    } else {
-        field.into()
     }
 }
 

@@ -8,9 +8,9 @@ use hyper::StatusCode;
 use serde_json::json;
 
 use crate::api::Problem;
-use crate::cli::output::printable;
 use crate::daemon::StartError;
 use crate::diagnostic::{Colour, Diagnostic, render_all};
+use crate::text::printable;
 
 /// How a command ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 
 use crate::api::{ClientCreated, Status};
 use crate::cli::context::Context;
-use crate::cli::doctor::reachable;
 use crate::cli::error::CliError;
 use crate::cli::output::{joined, local_time, printable, shell_word};
 use crate::cli::transport::{Transport, admin};
 use crate::daemon::{Site, load_policies};
+use crate::net::reachable;
 use crate::policy::Factor;
 
 /// Where the daemon can be asked.

@@ -59,6 +59,19 @@ pub(crate) fn secrets<const N: usize>(
     Ok(wanted.map(|ask| ask.and_then(|_| read.next())))
 }
 
+/// A secret that may be an argument (in tests), wanted from stdin, or neither.
+pub(crate) fn given_secret(
+    argument: Option<&str>,
+    from_stdin: bool,
+    ask: Ask<'_>,
+) -> Result<Option<SecretString>, CliError> {
+    if let Some(secret) = argument {
+        warn_of_arguments();
+        return Ok(Some(secret.into()));
+    }
+    from_stdin.then(|| secret(ask)).transpose()
+}
+
 /// Asks at the terminal, without echo.
 fn typed(asked: &[Ask<'_>]) -> Result<Vec<SecretString>, CliError> {
     let hidden = Hidden::begin()?;

@@ -4,11 +4,9 @@
 //! written to stdout.
 //!
 //! Threat: user names, token names and audit records hold what a stranger typed into a VPN's
-//! password box. [`printable`] keeps escape sequences and text direction marks of theirs from
+//! password box. [`text::printable`](crate::text::printable) keeps escape sequences and text direction marks of theirs from
 //! reaching the terminal; every cell of a [`Table`] goes through it.
 
-use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::io;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,6 +23,7 @@ use crate::diagnostic::Colour;
 pub(crate) use crate::diagnostic::shell::word as shell_word;
 pub(crate) use crate::diagnostic::units::count;
 use crate::qr::Style;
+pub(crate) use crate::text::printable;
 
 /// How a command prints.
 #[derive(Clone, Copy, Debug, Default)]
@@ -219,30 +218,6 @@ impl Table {
     }
 }
 
-/// Text as it may be shown on a terminal: control characters and marks that change the direction of
-/// text are written as `\u{..}`.
-pub(crate) fn printable(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_unsafe) {
-        return text.into();
-    }
-    let mut shown = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        if is_unsafe(c) {
-            let _ = write!(shown, "\\u{{{:x}}}", u32::from(c));
-        } else {
-            shown.push(c);
-        }
-    }
-    shown.into()
-}
-
-fn is_unsafe(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{2069}' | '\u{feff}')
-}
-
 /// A time of the API in the local zone with its offset; as it is when it is no time.
 pub(crate) fn local_time(text: &str) -> String {
     in_zone(text, TimeZone::system())
@@ -275,17 +250,6 @@ pub(crate) fn or_dash(value: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn control_and_direction_characters_are_written_out() {
-        assert_eq!(printable("alice@default"), "alice@default");
-        assert_eq!(printable("\u{c774}"), "\u{c774}");
-        assert_eq!(printable("a\u{1b}[2J\nb"), "a\\u{1b}[2J\\u{a}b");
-        assert_eq!(
-            printable("\u{9b}31m\u{202e}x\u{2066}"),
-            "\\u{9b}31m\\u{202e}x\\u{2066}"
-        );
-    }
 
     #[test]
     fn tables_are_aligned_and_have_no_trailing_spaces() {

@@ -1,6 +1,15 @@
-//! What is printed once: security cards and sheets of recovery codes.
+//! What is printed once: QR codes, security cards and sheets of recovery codes.
 
-use crate::cli::output::printable;
+use crate::cli::output::{Output, printable};
+use crate::qr;
+
+/// A QR code, or why there is none.
+pub(super) fn drawn(uri: &str, out: Output) -> String {
+    match qr::render(uri, out.qr_style()) {
+        Ok(drawn) => format!("{drawn}\n"),
+        Err(error) => format!("No QR code: {error}.\n\n"),
+    }
+}
 
 /// A card as a grid, as it is printed for its owner.
 pub(super) fn card(serial: &str, user: &str, cells: &[String]) -> String {

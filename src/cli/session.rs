@@ -7,11 +7,10 @@ use crate::api;
 use crate::cli::audit::note_unknown;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
-use crate::cli::output;
 use crate::cli::output::{Table, local_time, or_dash};
-use crate::cli::transport::{Transport, admin, next_page, with_query};
-use crate::cli::user::PAGE;
+use crate::cli::transport::{Transport, admin, with_query};
 use crate::cli::words::Whose;
+use crate::cli::{output, paging};
 
 /// Sessions of users, as VPN gateways and other NASes report them
 #[derive(Debug, Subcommand)]
@@ -64,25 +63,20 @@ impl List {
             (_, true) => Some("false"),
             _ => None,
         };
-        let limit = self.limit.map_or(usize::MAX, |limit| limit as usize);
-        let mut all = api::Sessions::default();
-        loop {
-            let wanted = (limit - all.sessions.len()).min(PAGE).to_string();
+        let limit = self.limit.map(|limit| limit as usize);
+        let all: api::Sessions = paging::all(None, limit, async |after, limit| {
+            let limit = limit.to_string();
             let query = [
                 ("user", user.as_deref()),
                 ("client", self.client.as_deref()),
                 ("nas", self.nas.as_deref()),
                 ("open", open),
-                ("after", all.next.as_deref()),
-                ("limit", Some(wanted.as_str())),
+                ("after", after.as_deref()),
+                ("limit", Some(&*limit)),
             ];
-            let page: api::Sessions = api.get(&with_query(&admin(&["sessions"]), &query)).await?;
-            all.next = next_page(all.next.as_ref(), page.next, page.sessions.is_empty())?;
-            all.sessions.extend(page.sessions);
-            if all.next.is_none() || all.sessions.len() >= limit {
-                break;
-            }
-        }
+            api.get(&with_query(&admin(&["sessions"]), &query)).await
+        })
+        .await?;
         if all.sessions.is_empty() {
             explain_none(&api, user.as_deref(), self.client.as_deref()).await;
         }

@@ -239,21 +239,6 @@ impl Transport {
     }
 }
 
-/// Where the next page begins. A server that leads in a circle is not followed.
-pub(crate) fn next_page(
-    after: Option<&String>,
-    next: Option<String>,
-    is_empty: bool,
-) -> Result<Option<String>, CliError> {
-    if next.is_some() && (next.as_ref() == after || is_empty) {
-        return Err(
-            CliError::unavailable("the server's pages do not follow each other")
-                .remedy("see `oncegate doctor`"),
-        );
-    }
-    Ok(next)
-}
-
 /// The lines of an answer without end.
 pub(crate) struct Lines {
     body: AnswerBody,

@@ -15,7 +15,7 @@ use crate::config::delivery::{
 use crate::config::file::{Chosen, Key};
 use crate::config::keys;
 use crate::config::placeholder::{Escape, Placeholder, Template};
-use crate::config::resolve::{Resolver, in_range, parse_choice, parse_count, parse_flag};
+use crate::config::reader::{Resolver, in_range, parse_choice, parse_count, parse_flag};
 use crate::config::target::{Host, Reach, Target, TargetError, refusal};
 use crate::diagnostic::{Diagnostic, units};
 use crate::model::message::{Medium, address, is_country};

@@ -35,6 +35,7 @@ mod file;
 mod gateways;
 pub mod keys;
 pub mod placeholder;
+mod reader;
 mod resolve;
 pub mod target;
 

@@ -7,13 +7,14 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::config::delivery::Delivery;
-use crate::config::file::{Entry, Key, Named, Origin, Scalar, Written};
+use crate::config::file::{Key, Origin, Written};
+use crate::config::reader::{Resolver, in_range, parse_choice, parse_count, parse_flag};
 use crate::config::{
     Accounting, Audit, Config, EffectiveValue, Engine, Http, Keys, Level, Limits, Log, LogFormat,
     MasterKey, Outage, Policies, Radius, Store, Tls, gateways, keys,
 };
 use crate::credential::Cost;
-use crate::diagnostic::{Diagnostic, Findings, did_you_mean, units};
+use crate::diagnostic::{Diagnostic, Findings, units};
 use crate::model::sealing::SealAlgorithm;
 
 /// Understands every key; `None` when one cannot be understood.
@@ -28,27 +29,9 @@ pub(super) fn resolve(written: &Written, dir: &Path, findings: &mut Findings) ->
     let http = reader.http(dir);
     let engine = reader.one(keys::STORE_ENGINE, parse_engine);
     let store_dir = reader.one(keys::STORE_DIR, |text| Ok(dir.join(text)));
-    let master = reader.master(dir);
-    let algorithm = reader.one(keys::KEYS_ALGORITHM, |text| {
-        let choices = SealAlgorithm::ALL.map(|algorithm| (algorithm.as_str(), algorithm));
-        parse_choice(text, &choices)
-    });
-    let policies = reader.one(keys::POLICIES_DIR, |text| Ok(dir.join(text)));
-    let departures = reader.path(keys::POLICIES_DEPARTURES, dir);
-    let countries = reader.path(keys::POLICIES_COUNTRIES, dir);
-    let segment_size = reader.one(keys::AUDIT_SEGMENT_SIZE, |text| {
-        let size = units::size(text)?;
-        in_range(size, SEGMENT_MIN..=SEGMENT_MAX).ok_or_else(|| "write 1MiB to 1GiB".to_owned())
-    });
-    let keep = reader.one(keys::AUDIT_KEEP, |text| {
-        if text == FOREVER {
-            return Ok(None);
-        }
-        let keep = units::duration(text)?;
-        let keep = in_range(keep, KEEP_MIN..=Duration::MAX);
-        keep.map(Some)
-            .ok_or_else(|| "write at least 1d, or forever".to_owned())
-    });
+    let own_keys = reader.keys(dir);
+    let policies = reader.policies(dir);
+    let audit = reader.audit();
     let limits = reader.limits();
     let delivery = gateways::delivery(&mut reader);
     let outage = reader.outage();
@@ -69,19 +52,9 @@ pub(super) fn resolve(written: &Written, dir: &Path, findings: &mut Findings) ->
             engine: engine?,
             dir: store_dir?,
         },
-        keys: Keys {
-            master: master?,
-            algorithm: algorithm?,
-        },
-        policies: Policies {
-            dir: policies?,
-            departures,
-            countries,
-        },
-        audit: Audit {
-            segment_size: segment_size?,
-            keep: keep?,
-        },
+        keys: own_keys?,
+        policies: policies?,
+        audit: audit?,
         limits: limits?,
         delivery: Delivery {
             gateways: gateways?,
@@ -91,12 +64,6 @@ pub(super) fn resolve(written: &Written, dir: &Path, findings: &mut Findings) ->
         log: log?,
         effective,
     })
-}
-
-pub(super) struct Resolver<'w> {
-    pub(super) written: &'w Written,
-    pub(super) findings: &'w mut Findings,
-    effective: Vec<EffectiveValue>,
 }
 
 impl Resolver<'_> {
@@ -240,7 +207,48 @@ impl Resolver<'_> {
         })
     }
 
-    #[allow(clippy::option_option)] // faulty, none, some
+    fn keys(&mut self, dir: &Path) -> Option<Keys> {
+        let master = self.master(dir);
+        let algorithm = self.one(keys::KEYS_ALGORITHM, |text| {
+            let choices = SealAlgorithm::ALL.map(|algorithm| (algorithm.as_str(), algorithm));
+            parse_choice(text, &choices)
+        });
+        Some(Keys {
+            master: master?,
+            algorithm: algorithm?,
+        })
+    }
+
+    fn policies(&mut self, dir: &Path) -> Option<Policies> {
+        let policies = self.one(keys::POLICIES_DIR, |text| Ok(dir.join(text)));
+        let departures = self.path(keys::POLICIES_DEPARTURES, dir);
+        let countries = self.path(keys::POLICIES_COUNTRIES, dir);
+        Some(Policies {
+            dir: policies?,
+            departures,
+            countries,
+        })
+    }
+
+    fn audit(&mut self) -> Option<Audit> {
+        let segment_size = self.one(keys::AUDIT_SEGMENT_SIZE, |text| {
+            let size = units::size(text)?;
+            in_range(size, SEGMENT_MIN..=SEGMENT_MAX).ok_or_else(|| "write 1MiB to 1GiB".to_owned())
+        });
+        let keep = self.one(keys::AUDIT_KEEP, |text| {
+            if text == FOREVER {
+                return Ok(None);
+            }
+            let keep = in_range(units::duration(text)?, KEEP_MIN..=Duration::MAX);
+            keep.map(Some)
+                .ok_or_else(|| "write at least 1d, or forever".to_owned())
+        });
+        Some(Audit {
+            segment_size: segment_size?,
+            keep: keep?,
+        })
+    }
+
     fn outage(&mut self) -> Option<Option<Outage>> {
         let users = self.one(keys::OUTAGE_USERS, |text| match text {
             "none" => Ok(None),
@@ -283,8 +291,8 @@ impl Resolver<'_> {
         })
     }
 
-    /// Threat: whoever pastes the key itself here must not find it again on the terminal, in a log
-    /// or in `config show`. So neither the text nor its line is quoted.
+    /// Threat: a key that was pasted here by mistake must not appear on the terminal, in a log or in
+    /// `config show`. So neither the text nor its line is quoted.
     fn master(&mut self, dir: &Path) -> Option<MasterKey> {
         let entry = self.written.entry(keys::KEYS_MASTER);
         let text = match entry.values.as_slice() {
@@ -344,105 +352,13 @@ impl Resolver<'_> {
         }
         Some(addresses)
     }
-
-    fn path(&mut self, key: &'static Key, dir: &Path) -> Option<std::path::PathBuf> {
-        self.list(key, |text| Ok(dir.join(text)))?.pop()
-    }
-
-    fn lonely<T>(&mut self, present: &'static Key, missing: &'static Key) -> Option<T> {
-        let entry = self.written.entry(present);
-        let error = Diagnostic::error(format!("`{}` is missing", missing.path));
-        let help = format!("`{}` is set; TLS needs both", present.path);
-        let scalar = entry.values.first();
-        self.report(present, &entry, scalar, error.help(help));
-        None
-    }
-
-    /// Exactly one value.
-    pub(super) fn one<'n, T>(
-        &mut self,
-        key: impl Into<Named<'n>>,
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> Option<T> {
-        let key = key.into();
-        let mut values = self.list(key, parse)?;
-        if values.len() == 1 {
-            return values.pop();
-        }
-        let entry = self.written.entry(key);
-        let error = Diagnostic::error(format!("`{}` must be one value", key.path()));
-        let scalar = entry.values.first();
-        self.report(key, &entry, scalar, error);
-        None
-    }
-
-    /// All values of a key, which becomes a line of the effective configuration.
-    pub(super) fn list<'n, T>(
-        &mut self,
-        key: impl Into<Named<'n>>,
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> Option<Vec<T>> {
-        let key = key.into();
-        let entry = self.written.entry(key);
-        let texts: Vec<&str> = entry.values.iter().map(|one| one.text.as_str()).collect();
-        self.effective.push(EffectiveValue {
-            key: key.path(),
-            value: texts.join(", "),
-            origin: entry.origin.clone(),
-        });
-        let mut parsed = Vec::new();
-        for scalar in &entry.values {
-            match parse(&scalar.text) {
-                Ok(value) => parsed.push(Some(value)),
-                Err(message) => {
-                    parsed.push(None);
-                    let error = Diagnostic::error(format!("`{}`: {message}", key.path()));
-                    self.report(key, &entry, Some(scalar), error);
-                }
-            }
-        }
-        parsed.into_iter().collect()
-    }
-
-    /// Reports with the place in the file, or the name of the variable.
-    pub(super) fn report<'n>(
-        &mut self,
-        key: impl Into<Named<'n>>,
-        entry: &Entry,
-        scalar: Option<&Scalar>,
-        finding: Diagnostic,
-    ) {
-        let path = key.into().path();
-        let place = scalar.and_then(|scalar| scalar.place.clone());
-        self.findings.push(match (place, &entry.origin) {
-            (Some(place), _) => finding.at(place),
-            (None, Origin::Env { name }) => {
-                let message = format!("{} (from {name})", finding.message);
-                Diagnostic { message, ..finding }
-            }
-            (None, Origin::File { file, line }) => {
-                let message = format!("{} ({file}:{line})", finding.message);
-                Diagnostic { message, ..finding }
-            }
-            (None, Origin::Default) => {
-                let message = format!("{} (default of `{path}`)", finding.message);
-                Diagnostic { message, ..finding }
-            }
-        });
-    }
 }
 
 fn section(key: &Key) -> &'static str {
     key.path.split('.').next().unwrap_or_default()
 }
 
-pub(super) fn parse_flag(text: &str) -> Result<bool, String> {
-    text.parse()
-        .map_err(|_| format!("`{text}` is neither true nor false"))
-}
-
-/// `https://HOST[:PORT][/PATH]`, without what stands in the way of more path.
-/// Not every network can be a proxy: who believes all of them believes every client.
+/// A network of proxies. All addresses at once are refused: every client would be believed.
 fn parse_proxy(text: &str) -> Result<IpNet, String> {
     let network = units::network(text)?;
     if network.prefix_len() == 0 {
@@ -453,6 +369,7 @@ fn parse_proxy(text: &str) -> Result<IpNet, String> {
     Ok(network)
 }
 
+/// `https://HOST[:PORT][/PATH]`, without a query, a fragment or a slash at the end.
 fn parse_url(text: &str) -> Result<String, String> {
     let rest = text
         .strip_prefix("https://")
@@ -477,14 +394,6 @@ fn parse_cost(text: &str) -> Result<Cost, String> {
     Cost::new(kib, passes, 1).map_err(|error| error.to_string())
 }
 
-pub(super) fn parse_count(text: &str) -> Result<usize, String> {
-    let count = text
-        .parse()
-        .ok()
-        .and_then(|count| in_range(count, 1..=COUNT_MAX));
-    count.ok_or_else(|| format!("`{text}` is not a number from 1 to {COUNT_MAX}"))
-}
-
 fn parse_engine(text: &str) -> Result<Engine, String> {
     match text {
         "redb" => Ok(Engine::Redb),
@@ -494,26 +403,6 @@ fn parse_engine(text: &str) -> Result<Engine, String> {
     }
 }
 
-pub(super) fn parse_choice<T: Copy>(
-    text: &str,
-    choices: &[(&'static str, T)],
-) -> Result<T, String> {
-    if let Some((_, choice)) = choices.iter().find(|(word, _)| *word == text) {
-        return Ok(*choice);
-    }
-    let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
-    Err(did_you_mean(text, words.iter().copied()).map_or_else(
-        || format!("`{text}` is not one of {}", words.join(", ")),
-        |close| format!("`{text}`: did you mean `{close}`?"),
-    ))
-}
-
-pub(super) fn in_range<T: PartialOrd>(value: T, range: std::ops::RangeInclusive<T>) -> Option<T> {
-    range.contains(&value).then_some(value)
-}
-
-/// Beyond this a limit protects nothing on any machine.
-const COUNT_MAX: usize = 1_000_000;
 /// Word of `audit.keep` for no end.
 const FOREVER: &str = "forever";
 /// Shortest time to keep audit records.

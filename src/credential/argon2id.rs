@@ -14,7 +14,7 @@ use base64ct::{Base64Unpadded, Encoding as _};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-use crate::credential::import::{ImportError, Scheme, number};
+use crate::credential::scheme::{ImportError, Scheme, number};
 use crate::secret::{Key256, SecretBytes};
 
 /// What hashing costs: this much for us per attempt, this much for a thief per guess.

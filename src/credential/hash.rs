@@ -11,7 +11,8 @@
 use zeroize::Zeroizing;
 
 use crate::credential::argon2id::{Cost, Phc, Scratch};
-use crate::credential::import::{ImportError, Imported, Scheme};
+use crate::credential::import::Imported;
+use crate::credential::scheme::{ImportError, Scheme};
 use crate::credential::text::Text;
 use crate::secret::{Key256, SecretString};
 

@@ -32,7 +32,8 @@ pub mod weak;
 
 // What is stored
 pub mod hash;
-pub mod import;
+mod import;
+mod scheme;
 
 mod argon2id;
 mod common;
@@ -41,6 +42,6 @@ mod tests;
 
 pub use argon2id::{Cost, InvalidCost, Scratch, spend};
 pub use hash::Hash;
-pub use import::ImportError;
+pub use scheme::{ImportError, Scheme};
 pub use text::{Form, Text, Unfit};
 pub use weak::{Personal, Weak, check_password, check_pin};

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::api;
 use crate::config::{Config, Origin, keys};
-use crate::daemon::run::inbound_secret;
 use crate::daemon::{Site, StartError, couriers, load_policies, load_texts, load_travel, logging};
+use crate::secret::SecretString;
 use crate::server::http::{AHEAD, App};
 use crate::server::tls::Tls;
 use crate::service::Service;
@@ -224,6 +224,12 @@ pub(super) fn other_files(configuration: [u8; 32], tls: Option<&Tls>) -> Vec<Loa
     let certificate = tls.map(|tls| ("certificate".to_owned(), tls.sha256()));
     let configuration = ("configuration".to_owned(), configuration);
     std::iter::once(configuration).chain(certificate).collect()
+}
+
+/// The secret with which gateways sign what they bring, where one is configured.
+pub(super) fn inbound_secret(config: &Config) -> Result<Option<SecretString>, String> {
+    let path = config.http.inbound_secret_file.as_deref();
+    path.map(crate::delivery::read_secret).transpose()
 }
 
 /// Says in the log what a reload did.

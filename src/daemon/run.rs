@@ -1,15 +1,11 @@
 //! The running daemon: listeners, signals, reload, drain.
 
-use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use std::{fs, io};
 
 use nix::sys::resource::Resource;
-use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::sync::broadcast::error::RecvError;
@@ -17,20 +13,17 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::outage_watch::{Rule, Watch};
-use crate::config::{Accounting, Config, keys};
 use crate::core::clock;
 use crate::core::clock::Jump;
-use crate::daemon::reload::{Given, Reloader};
+use crate::daemon::listeners::{Listeners, SocketFile, bind, given};
+use crate::daemon::reload::Reloader;
 use crate::daemon::{Overrides, Site, StartError, dictionary, failed, logging, open, reload};
 use crate::notify;
 use crate::policy::Policies;
-use crate::secret::SecretString;
 use crate::server::http::App;
-use crate::server::tls::Tls;
 use crate::server::{Info, http, radius};
 use crate::service::Service;
 use crate::store::By;
-use crate::time::{Clock as _, SystemClock};
 
 /// Runs the daemon until SIGTERM or SIGINT. `ready` is called when every listener is bound.
 pub async fn serve(
@@ -65,20 +58,7 @@ pub async fn serve(
             ..(&site.config.limits).into()
         },
     );
-    let app = App::new(Arc::clone(&service), site.config.limits, info.clone());
-    app.set_trusted_proxies(site.config.http.trusted_proxies.clone());
-    let counters = Arc::clone(&pipeline);
-    let inbound = inbound_secret(&site.config);
-    let inbound = inbound.map_err(|what| failed(what, "write a long random text into the file"))?;
-    app.replace_inbound_secret(inbound, service.core.now().plus(http::AHEAD));
-    app.add_metrics(Box::new(move |out| counters.write_prometheus(out)));
-    app.add_metrics(Box::new(logging::write_metrics));
-    let store = site.config.store.dir.clone();
-    app.add_metrics(Box::new(move |out| write_disk(&store, out)));
-
-    if let Some(tls) = &listeners.tls {
-        app.set_tls(Arc::clone(tls));
-    }
+    let app = application(&site, &service, &info, &pipeline)?;
     let site = Arc::new(site);
     let (own, tls) = (Arc::clone(&site), listeners.tls.clone());
     let reloader = Arc::new(Reloader::new(own, given, Arc::clone(&service), &app, tls));
@@ -91,21 +71,8 @@ pub async fn serve(
 
     let shutdown = CancellationToken::new();
     let tasks = TaskTracker::new();
-    let radius = listeners.radius.into_iter().chain(listeners.accounting);
-    tasks.spawn(radius::run(radius.collect(), pipeline, shutdown.clone()));
-    let connections = Arc::new(Semaphore::new(site.config.limits.http_connections));
-    for listener in listeners.http {
-        let (tls, app) = (listeners.tls.clone(), Arc::clone(&app));
-        let (connections, shutdown) = (Arc::clone(&connections), shutdown.clone());
-        tasks.spawn(http::serve_tcp(listener, tls, app, connections, shutdown));
-    }
-    tasks.spawn(http::serve_unix(
-        listeners.unix,
-        Arc::clone(&app),
-        shutdown.clone(),
-    ));
+    let socket = start(listeners, &site, &app, pipeline, &tasks, &shutdown);
     start_loops(&site, &service, &tasks, &shutdown);
-    tasks.spawn(count_locked(Arc::clone(&service), shutdown.clone()));
     tasks.close();
     tracing::info!(dir = %site.dir.display(), version = env!("CARGO_PKG_VERSION"), "ready");
     ready(&info, &service);
@@ -120,7 +87,7 @@ pub async fn serve(
         .await;
     tracing::info!("stopping: no new requests; finishing those in flight");
     // Removed first: commands from now on wait for the store instead of talking to a dying daemon.
-    drop(listeners.socket);
+    drop(socket);
     shutdown.cancel();
     let drained = async {
         tasks.wait().await;
@@ -130,6 +97,54 @@ pub async fn serve(
         tracing::warn!("some requests did not finish in time");
     }
     Ok(())
+}
+
+/// The HTTP application, with what it reports of the other parts of the daemon.
+fn application(
+    site: &Site,
+    service: &Arc<Service>,
+    info: &Info,
+    pipeline: &Arc<radius::Pipeline>,
+) -> Result<Arc<App>, StartError> {
+    let app = App::new(Arc::clone(service), site.config.limits, info.clone());
+    app.set_trusted_proxies(site.config.http.trusted_proxies.clone());
+    let inbound = reload::inbound_secret(&site.config);
+    let inbound = inbound.map_err(|what| failed(what, "write a long random text into the file"))?;
+    app.replace_inbound_secret(inbound, service.core.now().plus(http::AHEAD));
+    let counters = Arc::clone(pipeline);
+    app.add_metrics(Box::new(move |out| counters.write_prometheus(out)));
+    app.add_metrics(Box::new(logging::write_metrics));
+    let store = site.config.store.dir.clone();
+    app.add_metrics(Box::new(move |out| write_disk(&store, out)));
+    Ok(app)
+}
+
+/// Serves the listeners until `shutdown`; the admin socket's file goes when the answer is dropped.
+fn start(
+    listeners: Listeners,
+    site: &Site,
+    app: &Arc<App>,
+    pipeline: Arc<radius::Pipeline>,
+    tasks: &TaskTracker,
+    shutdown: &CancellationToken,
+) -> SocketFile {
+    if let Some(tls) = &listeners.tls {
+        app.set_tls(Arc::clone(tls));
+    }
+    let radius = listeners.radius.into_iter().chain(listeners.accounting);
+    tasks.spawn(radius::run(radius.collect(), pipeline, shutdown.clone()));
+    let connections = Arc::new(Semaphore::new(site.config.limits.http_connections));
+    for listener in listeners.http {
+        let (tls, app) = (listeners.tls.clone(), Arc::clone(app));
+        let (connections, shutdown) = (Arc::clone(&connections), shutdown.clone());
+        tasks.spawn(http::serve_tcp(listener, tls, app, connections, shutdown));
+    }
+    tasks.spawn(http::serve_unix(
+        listeners.unix,
+        Arc::clone(app),
+        shutdown.clone(),
+    ));
+    listeners.socket
 }
 
 /// What goes on beside requests. A loop that ends before the daemon does makes it not ready.
@@ -166,6 +181,8 @@ fn start_loops(
     start("watch over the clock", Box::pin(watch_clock(daemon, end)));
     let (daemon, end) = parts();
     start("expiry of tokens", Box::pin(expire_tokens(daemon, end)));
+    let (daemon, end) = parts();
+    tasks.spawn(count_locked(daemon, end));
     if let Some(keep) = site.config.audit.keep {
         let (daemon, end) = parts();
         start(
@@ -180,179 +197,6 @@ fn start_loops(
             Box::pin(watch_outage(daemon, rule, end)),
         );
     }
-}
-
-struct Listeners {
-    radius: Vec<radius::Listener>,
-    accounting: Vec<radius::Listener>,
-    http: Vec<TcpListener>,
-    unix: UnixListener,
-    socket: SocketFile,
-    tls: Option<Arc<Tls>>,
-}
-
-impl Listeners {
-    fn info(&self, site: &Site) -> Info {
-        let bound = |listener: &TcpListener| listener.local_addr().ok();
-        let radius = |listeners: &[radius::Listener]| {
-            let listeners = listeners.iter();
-            listeners.map(radius::Listener::local_addr).collect()
-        };
-        Info {
-            daemon: true,
-            demo: site.is_quickstart(),
-            radius: radius(&self.radius),
-            accounting: radius(&self.accounting),
-            http: self.http.iter().filter_map(bound).collect(),
-            public_url: site.config.http.public_url.clone(),
-        }
-    }
-}
-
-/// The listeners that options gave: RADIUS, accounting, HTTP.
-fn given(by_option: [bool; 3], info: &Info) -> Vec<Given> {
-    let all = [
-        (keys::RADIUS_LISTEN, "serve --radius", &info.radius),
-        (
-            keys::RADIUS_ACCOUNTING_LISTEN,
-            "serve --accounting",
-            &info.accounting,
-        ),
-        (keys::HTTP_LISTEN, "serve --http", &info.http),
-    ];
-    let given = all.into_iter().zip(by_option).filter(|(_, given)| *given);
-    given
-        .map(|((key, option, running), _)| Given {
-            key: key.path,
-            option,
-            running: running.clone(),
-        })
-        .collect()
-}
-
-async fn bind(site: &Site, overrides: Overrides) -> Result<Listeners, StartError> {
-    let config = &site.config;
-    let tls = match &config.http.tls {
-        None => None,
-        Some(files) => {
-            let tls = Tls::load(&files.certificate, &files.key);
-            let tls = tls.map_err(|error| {
-                failed(error.to_string(), "see [http.tls] in the configuration")
-            })?;
-            for concern in tls.validity().concerns(SystemClock.now()) {
-                let (file, what) = (files.certificate.display(), concern.what);
-                if concern.is_refused {
-                    tracing::error!(%file, what, "clients refuse the certificate");
-                } else {
-                    tracing::warn!(%file, what, "renew the certificate");
-                }
-            }
-            Some(Arc::new(tls))
-        }
-    };
-    let listen = overrides
-        .radius
-        .unwrap_or_else(|| config.radius.listen.clone());
-    let bind_radius = |what, addresses: &[SocketAddr], option| {
-        radius::bind_all(addresses).map_err(|error| {
-            let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-            cannot_bind(what, &addresses.join(", "), option, &error)
-        })
-    };
-    let radius = bind_radius("RADIUS", &listen, "--radius")?;
-    let chosen = overrides.accounting.map(Accounting::At);
-    let chosen = chosen.as_ref().unwrap_or(&config.radius.accounting);
-    let accounting = bind_radius("RADIUS accounting", &chosen.beside(&listen), "--accounting");
-    let accounting = match (accounting, chosen) {
-        // Another server may do the accounting: authentication does not depend on it.
-        (Err(error), Accounting::Auto) => {
-            tracing::warn!(
-                %error,
-                "no accounting (`radius.accounting_listen` is auto): a NAS that waits for answers to it \
-                 refuses logins; say `off` there if another server takes it"
-            );
-            Vec::new()
-        }
-        (bound, _) => bound?,
-    };
-    let accounting = accounting.into_iter();
-    let accounting = accounting.map(radius::Listener::for_accounting).collect();
-    let mut http = Vec::new();
-    for address in overrides.http.unwrap_or_else(|| config.http.listen.clone()) {
-        if tls.is_none() && !config.http.insecure && !address.ip().is_loopback() {
-            return Err(failed(
-                format!("plain HTTP on {address} would show passwords and keys to the network"),
-                "configure [http.tls], or set http.insecure = true if you know who listens",
-            ));
-        }
-        if tls.is_none() && !address.ip().is_loopback() {
-            tracing::warn!(
-                %address,
-                "plain HTTP beyond loopback: passwords and keys travel readable (http.insecure)"
-            );
-        }
-        let listener = TcpListener::bind(address).await;
-        http.push(
-            listener
-                .map_err(|error| cannot_bind("HTTP", &address.to_string(), "--http", &error))?,
-        );
-    }
-    let path = site.socket();
-    // Whoever holds the store's lock owns the directory: a socket that is there is a dead one's.
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(cannot_bind(
-                "the admin socket",
-                &path.display().to_string(),
-                "--dir",
-                &error,
-            ));
-        }
-        _ => {}
-    }
-    let unix = private_socket(&path).map_err(|error| {
-        cannot_bind(
-            "the admin socket",
-            &path.display().to_string(),
-            "--dir",
-            &error,
-        )
-    })?;
-    Ok(Listeners {
-        radius,
-        accounting,
-        http,
-        unix,
-        socket: SocketFile(path),
-        tls,
-    })
-}
-
-/// The admin socket, for the daemon's own user. Others are refused by its mode, by the mode of the
-/// directory, and by their credentials.
-fn private_socket(path: &Path) -> io::Result<UnixListener> {
-    let listener = UnixListener::bind(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-    Ok(listener)
-}
-
-fn cannot_bind(what: &str, address: &str, option: &str, error: &io::Error) -> StartError {
-    let remedy = match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            format!(
-                "another program listens there: stop it, or choose another address with {option}"
-            )
-        }
-        io::ErrorKind::PermissionDenied => {
-            format!("ports below 1024 take privileges: choose another with {option}")
-        }
-        io::ErrorKind::AddrNotAvailable => "this machine does not have that address".to_owned(),
-        _ => format!("choose another address with {option}"),
-    };
-    failed(
-        format!("{what} cannot listen on {address}: {error}"),
-        remedy,
-    )
 }
 
 /// What would make the daemon answer wrongly or not at all is said before it listens.
@@ -532,12 +376,6 @@ async fn watch_outage(
     }
 }
 
-/// The secret with which gateways sign what they bring, where one is configured.
-pub(super) fn inbound_secret(config: &Config) -> Result<Option<SecretString>, String> {
-    let path = config.http.inbound_secret_file.as_deref();
-    path.map(crate::delivery::read_secret).transpose()
-}
-
 /// Puts on record what a reload by signal changed and refused: the sender of a signal is not known.
 async fn record_reload(service: Arc<Service>, before: Arc<Policies>, refused: Option<String>) {
     let recorded = match service.core.arrival() {
@@ -559,16 +397,6 @@ fn keep_memory_private() {
     }
     if let Err(error) = nix::sys::resource::setrlimit(Resource::RLIMIT_CORE, 0, 0) {
         tracing::warn!(%error, "core dumps stay possible");
-    }
-}
-
-/// Removed when dropped.
-struct SocketFile(PathBuf);
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        // Gone already is as good.
-        let _ = fs::remove_file(&self.0);
     }
 }
 
@@ -604,7 +432,6 @@ impl Signals {
 
 /// How long requests in flight may take to finish; longer than any reject delay.
 const DRAIN: Duration = Duration::from_secs(15);
-
 /// Time between looks at refused enrolments that were only counted.
 const NOTE_EVERY: Duration = Duration::from_mins(1);
 /// Time between looks at tokens that expire.

@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 
 use crate::config::delivery::{Expected, Format, HttpGateway};
 use crate::config::placeholder::{Escape, Placeholder, Template};
-use crate::delivery::gateway::{Answered, Fault, scrub};
+use crate::delivery::answer::{Answered, Fault, scrub};
 use crate::diagnostic::units::show_duration;
 use crate::model::message::Message;
 use crate::net::connect::Way;

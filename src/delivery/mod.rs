@@ -9,7 +9,7 @@
 //! Invariants: a message keeps its id over all attempts and gateways. Gateways share nothing: one
 //! that hangs fills its own places and then is passed over. Every attempt ends in its time, every
 //! delivery in the budget. What is told of a failure holds no text, code, address or secret
-//! ([`gateway::scrub`]).
+//! ([`answer::scrub`]).
 //!
 //! After a time-out it is not known whether the gateway took the message, and the next one is asked
 //! all the same: two messages with one code are better than none.
@@ -31,6 +31,7 @@ use crate::net::connect::{Resolve, Way};
 use crate::secret::SecretString;
 use crate::time::Clock;
 
+mod answer;
 mod breaker;
 mod gateway;
 mod http;

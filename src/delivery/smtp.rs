@@ -26,7 +26,7 @@ use lettre::transport::smtp::response::Response;
 use tokio::time::timeout;
 
 use crate::config::delivery::{SmtpGateway, SmtpTls};
-use crate::delivery::gateway::{Answered, Fault, scrub};
+use crate::delivery::answer::{Answered, Fault, scrub};
 use crate::diagnostic::units::show_duration;
 use crate::model::message::Message;
 use crate::net::connect::Way;

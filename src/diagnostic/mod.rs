@@ -25,6 +25,8 @@ use std::sync::Arc;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
+use crate::text::is_unsafe;
+
 pub mod document;
 pub mod shell;
 pub mod units;
@@ -445,11 +447,11 @@ fn distance(from: &str, to: &str) -> usize {
     rows.1.last().copied().unwrap_or_default()
 }
 
-/// The text with control characters replaced, so that it cannot command a terminal or forge a line.
+/// The text with each unsafe character replaced by one character, so that carets stay below their place.
 fn printable(text: &str) -> String {
     text.chars()
         .map(|c| {
-            if c.is_control() {
+            if is_unsafe(c) {
                 char::REPLACEMENT_CHARACTER
             } else {
                 c

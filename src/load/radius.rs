@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::Args;
 use nix::errno::Errno;
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::task::{JoinError, JoinSet, spawn_blocking};
 
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
@@ -74,20 +74,7 @@ impl Radius {
             .min(limit);
         let drills = self.prepare(everybody, threads, context).await?;
 
-        let plan = Arc::new(Plan {
-            server,
-            method: self.method,
-            keys: SecretKeys::new(secret),
-            timeout: self.load.timeout,
-            retries: self.retries,
-            unsigned: if self.allow_unsigned {
-                Unsigned::Allow
-            } else {
-                Unsigned::Refuse
-            },
-            warmup: self.load.warmup,
-            length: self.load.length(),
-        });
+        let plan = Arc::new(self.plan(server, secret));
         let watch = Arc::new(Watch::start());
         let mut workers = JoinSet::new();
         for (index, drill) in drills.into_iter().enumerate() {
@@ -112,19 +99,7 @@ impl Radius {
         };
         let interrupted = watch::follow(&watch, plan.length, context.out, all).await;
         let now = watch.now().min(plan.length);
-        let mut tally = Tally::new(plan.warmup, plan.length);
-        let mut users: Vec<User> = Vec::new();
-        for ended in done {
-            let ended = ended.map_err(|error| CliError::unavailable(error.to_string()))?;
-            let (drill, counted, stopped) = ended.map_err(|error| {
-                CliError::unavailable(format!("cannot open a socket to {server}: {error}"))
-            })?;
-            if let Some(stopped) = stopped {
-                return Err(stopped_error(stopped, server));
-            }
-            tally.add(&counted);
-            users.extend(drill.into_users());
-        }
+        let (tally, mut users) = added(done, &plan)?;
         if let Some(path) = &self.load.save {
             users.sort_by(|one, other| one.name.cmp(&other.name));
             users::save(path, &users, |_| ())?;
@@ -144,6 +119,23 @@ impl Radius {
                       see that this address is one of its clients and that the secret is the same",
         };
         report::show(run, &tally, context)
+    }
+
+    fn plan(&self, server: SocketAddr, secret: SharedSecret) -> Plan {
+        Plan {
+            server,
+            method: self.method,
+            keys: SecretKeys::new(secret),
+            timeout: self.load.timeout,
+            retries: self.retries,
+            unsigned: if self.allow_unsigned {
+                Unsigned::Allow
+            } else {
+                Unsigned::Refuse
+            },
+            warmup: self.load.warmup,
+            length: self.load.length(),
+        }
     }
 
     fn shared_secret(&self) -> Result<SharedSecret, CliError> {
@@ -201,6 +193,28 @@ impl Radius {
         bar.finish_and_clear();
         Ok(drills)
     }
+}
+
+/// What a worker's thread came to.
+type Ended = Result<io::Result<(Drill, Tally, Option<Stopped>)>, JoinError>;
+
+/// The counts of all workers, and the users as they are now.
+fn added(done: Vec<Ended>, plan: &Plan) -> Result<(Tally, Vec<User>), CliError> {
+    let server = plan.server;
+    let mut tally = Tally::new(plan.warmup, plan.length);
+    let mut users = Vec::new();
+    for ended in done {
+        let ended = ended.map_err(|error| CliError::unavailable(error.to_string()))?;
+        let (drill, counted, stopped) = ended.map_err(|error| {
+            CliError::unavailable(format!("cannot open a socket to {server}: {error}"))
+        })?;
+        if let Some(stopped) = stopped {
+            return Err(stopped_error(stopped, server));
+        }
+        tally.add(&counted);
+        users.extend(drill.into_users());
+    }
+    Ok((tally, users))
 }
 
 fn resolve(target: &str) -> Result<SocketAddr, CliError> {

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use crate::load::drill::{Answer, Draw, Drill, Expect};
+use crate::load::drill::{Answer, Draw, Drill, Expect, Ticket};
 use crate::load::lane::{BATCH, Flight, Lane, PER_LANE, Post};
 use crate::load::pace::Pacer;
 use crate::load::packet::{Method, Nonce, Reply, Unsigned};
@@ -149,84 +149,95 @@ impl<'p> Worker<'p> {
         let mut made = 0;
         while self.flying < self.limit && made < BATCH {
             let now = self.watch.now();
-            let clock = self.watch.clock(now);
-            if self.wake.is_some_and(|wake| clock < wake) {
-                break;
-            }
-            let early = |due: Duration| due > now || due >= self.plan.length;
-            if self.pacer.due().is_some_and(early) {
-                break;
-            }
-            let ticket = match self.drill.next(clock, &mut self.typed) {
-                Draw::Send(ticket) => ticket,
-                Draw::Wait(until) => {
-                    self.wake = until;
-                    break;
-                }
-                Draw::Over => {
-                    self.sending = false;
-                    self.watch.run_dry(now);
-                    break;
-                }
-            };
+            let Some(ticket) = self.draw(now) else { break };
             self.wake = None;
             let due = self.pacer.take(now).unwrap_or(now);
-            let nonce = self.random.nonce()?;
-            let index = self.next_lane % self.lanes.len().max(1);
-            self.next_lane = index + 1;
-            // Fewer requests than identifiers: the lane whose turn it is has one, but for a moment
-            // after some of another lane took longer.
-            let count = self.lanes.len();
-            let free = (0..count)
-                .map(|step| (index + step) % count)
-                .find(|lane| self.lanes.get(*lane).is_some_and(Lane::has_room));
-            let lane = free.and_then(|index| Some((index, self.lanes.get_mut(index)?)));
-            let Some((index, lane)) = lane else {
-                return Ok(());
-            };
-            let Some((identifier, flight)) = lane.take() else {
-                return Ok(());
-            };
-            let login = (self.drill.name(ticket), self.typed.as_slice());
-            let plan = self.plan;
-            let built = packet::build(
-                &mut flight.datagram,
-                plan.method,
-                identifier,
-                &nonce,
-                login,
-                &plan.keys,
-            );
-            let exchange = match built {
-                Ok(exchange) => exchange,
-                Err(why) => {
-                    lane.give_back(identifier);
-                    self.tally.sent(due);
-                    self.tally.failed(&why.to_string(), due);
-                    self.drill.answered(ticket, Answer::None, clock);
-                    made += 1;
-                    continue;
-                }
-            };
-            flight.ticket = Some(ticket);
-            flight.nonce = nonce;
-            flight.exchange = exchange;
-            flight.due = due;
-            flight.retries = plan.retries;
-            let round = flight.round;
-            lane.queue(identifier);
-            self.deadlines.push_back(Deadline {
-                at: now + plan.timeout,
-                lane: index,
-                identifier,
-                round,
-            });
-            self.tally.sent(due);
-            self.flying += 1;
+            if !self.queue(ticket, due, now)? {
+                break;
+            }
             made += 1;
         }
         self.watch.sent.fetch_add(made as u64, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// The login that is due now, if one is.
+    fn draw(&mut self, now: Duration) -> Option<Ticket> {
+        let clock = self.watch.clock(now);
+        if self.wake.is_some_and(|wake| clock < wake) {
+            return None;
+        }
+        let early = |due: Duration| due > now || due >= self.plan.length;
+        if self.pacer.due().is_some_and(early) {
+            return None;
+        }
+        match self.drill.next(clock, &mut self.typed) {
+            Draw::Send(ticket) => Some(ticket),
+            Draw::Wait(until) => {
+                self.wake = until;
+                None
+            }
+            Draw::Over => {
+                self.sending = false;
+                self.watch.run_dry(now);
+                None
+            }
+        }
+    }
+
+    /// Puts the request of a login into the queue of a lane; false where no lane has room.
+    fn queue(&mut self, ticket: Ticket, due: Duration, now: Duration) -> Result<bool, Stopped> {
+        let nonce = self.random.nonce()?;
+        // Fewer requests than identifiers: the lane whose turn it is has one, but for a moment
+        // after some of another lane took longer.
+        let count = self.lanes.len();
+        let index = self.next_lane % count.max(1);
+        self.next_lane = index + 1;
+        let free = (0..count)
+            .map(|step| (index + step) % count)
+            .find(|lane| self.lanes.get(*lane).is_some_and(Lane::has_room));
+        let lane = free.and_then(|index| Some((index, self.lanes.get_mut(index)?)));
+        let Some((index, lane)) = lane else {
+            return Ok(false);
+        };
+        let Some((identifier, flight)) = lane.take() else {
+            return Ok(false);
+        };
+        let login = (self.drill.name(ticket), self.typed.as_slice());
+        let plan = self.plan;
+        let built = packet::build(
+            &mut flight.datagram,
+            plan.method,
+            identifier,
+            &nonce,
+            login,
+            &plan.keys,
+        );
+        self.tally.sent(due);
+        match built {
+            Ok(exchange) => flight.exchange = exchange,
+            Err(why) => {
+                lane.give_back(identifier);
+                self.tally.failed(&why.to_string(), due);
+                self.drill
+                    .answered(ticket, Answer::None, self.watch.clock(now));
+                return Ok(true);
+            }
+        }
+        flight.ticket = Some(ticket);
+        flight.nonce = nonce;
+        flight.due = due;
+        flight.retries = plan.retries;
+        let round = flight.round;
+        lane.queue(identifier);
+        self.deadlines.push_back(Deadline {
+            at: now + plan.timeout,
+            lane: index,
+            identifier,
+            round,
+        });
+        self.flying += 1;
+        Ok(true)
     }
 
     /// Takes what has arrived; whether it was something.

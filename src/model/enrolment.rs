@@ -12,7 +12,7 @@
 use std::str::FromStr;
 
 use crate::model::id::Serial;
-use crate::model::token::LifeCycle;
+use crate::model::life_cycle::LifeCycle;
 use crate::time::UnixTime;
 
 /// How a token came to be. The default is one that an administrator simply made.

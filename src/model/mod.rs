@@ -10,6 +10,7 @@ pub mod enrolment;
 pub mod id;
 pub mod issue;
 pub mod kind;
+pub mod life_cycle;
 pub mod message;
 pub mod reason;
 pub mod sealing;

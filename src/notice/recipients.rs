@@ -38,9 +38,7 @@ pub fn recipients(
     let everywhere = notice.topic.goes_everywhere();
     let about = |token: &Token| notice.target.as_deref() == Some(token.serial.as_str());
     let in_use = |token: &Token| token.state_at(at) == LifeCycle::Active;
-    let mut own: Vec<&Token> = tokens.to_vec();
-    own.retain(|token| token.user == user.key);
-    own.sort_by_key(|token| token.created);
+    let own = own_tokens(user, tokens);
     let freezes = |medium: Medium, address: &str| {
         let mut own = own.iter();
         let answers = |token: &&Token| in_use(token) && token.address.as_deref() == Some(address);
@@ -96,8 +94,21 @@ pub fn recipients(
         unproven.retain(|one| reachable(one.medium, &one.address));
         known = unproven;
     }
+    once(known)
+}
+
+/// The user's own tokens, the oldest first.
+fn own_tokens<'t>(user: &User, tokens: &[&'t Token]) -> Vec<&'t Token> {
+    let own = tokens.iter().copied();
+    let mut own: Vec<&Token> = own.filter(|token| token.user == user.key).collect();
+    own.sort_by_key(|token| token.created);
+    own
+}
+
+/// Each address once, in the order of their first occurrence.
+fn once(all: Vec<Recipient>) -> Vec<Recipient> {
     let mut once: Vec<Recipient> = Vec::new();
-    for one in known {
+    for one in all {
         if !once.iter().any(|other| same(&one, other)) {
             once.push(one);
         }

@@ -7,8 +7,8 @@ use std::net::IpAddr;
 
 use crate::diagnostic::{Diagnostic, Place};
 use crate::policy::Policy;
-use crate::policy::eval::Facts;
 use crate::policy::factor::Factor;
+use crate::policy::facts::Facts;
 use crate::time::UnixTime;
 
 /// One case.

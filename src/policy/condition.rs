@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::diagnostic::Place;
-use crate::policy::eval::Facts;
+use crate::policy::facts::Facts;
 use crate::policy::hours::{Hours, WallClocks};
 
 /// A condition.

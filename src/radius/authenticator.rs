@@ -31,6 +31,18 @@ pub struct RequestAuthenticator(pub [u8; 16]);
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct ResponseAuthenticator(pub [u8; 16]);
 
+impl Packet<'_> {
+    /// The authenticator, of a packet that is a request.
+    pub const fn request_authenticator(&self) -> RequestAuthenticator {
+        RequestAuthenticator(*self.authenticator)
+    }
+
+    /// The authenticator, of a packet that is a reply.
+    pub const fn response_authenticator(&self) -> ResponseAuthenticator {
+        ResponseAuthenticator(*self.authenticator)
+    }
+}
+
 /// Whether a packet that passed carried a valid Message-Authenticator.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Signature {

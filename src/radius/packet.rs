@@ -12,7 +12,6 @@ use std::fmt;
 
 use crate::radius::Discard;
 use crate::radius::attribute::{Attribute, Attributes, Type};
-use crate::radius::authenticator::{RequestAuthenticator, ResponseAuthenticator};
 use crate::wire::Reader;
 
 /// A packet in the buffer it was received into.
@@ -63,17 +62,6 @@ impl<'a> Packet<'a> {
     pub const fn octets(&self) -> &'a [u8] {
         self.octets
     }
-
-    /// The authenticator, of a packet that is a request.
-    pub const fn request_authenticator(&self) -> RequestAuthenticator {
-        RequestAuthenticator(*self.authenticator)
-    }
-
-    /// The authenticator, of a packet that is a reply.
-    pub const fn response_authenticator(&self) -> ResponseAuthenticator {
-        ResponseAuthenticator(*self.authenticator)
-    }
-
     /// Value of the first attribute of a type.
     pub fn first(&self, r#type: Type) -> Option<&'a [u8]> {
         self.all(r#type).next()

@@ -102,3 +102,6 @@ impl Report {
         text
     }
 }
+
+/// What to do about a certificate.
+pub(super) const RENEW: &str = "renew the certificate, then `oncegate reload`";

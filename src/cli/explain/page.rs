@@ -7,10 +7,11 @@ use owo_colors::OwoColorize as _;
 
 use crate::api::explain::{Counters, Explanation, Explanations, Login, Next, Since, TokenThen};
 use crate::api::{AuditEvent, AuditRecord, Lock};
+use crate::cli::changes;
 use crate::cli::context::Context;
 use crate::cli::explain::words::{about, brief, said, sentence, span, typed};
 use crate::cli::output::{joined, local_time, printable, shell_word};
-use crate::cli::{changes, user};
+use crate::cli::token::shown;
 
 /// All records of a request, one page each.
 pub(super) fn all(all: &Explanations, context: &Context) -> String {
@@ -343,19 +344,19 @@ impl Page {
             Some(then) => format!("{then} just after this; now "),
             None => String::new(),
         };
-        text.push_str(&user::lock(&counters.user));
+        text.push_str(&shown::lock(&counters.user));
         let (soft, hard) = (counters.lock_after, counters.hard_lock_after);
         push!(text, " (every {soft} lock for a while, {hard} for good)");
         self.line("failures", &text);
         let any = |known: &&Lock| known.failures > 0 || counters.user.failures > 0;
         if let Some(known) = counters.known.as_ref().filter(any) {
             let text = "from this place, which the user has used before and which counts alone: ";
-            self.line("", &format!("{text}{}", user::lock(known)));
+            self.line("", &format!("{text}{}", shown::lock(known)));
         }
         if let Some(source) = &counters.source {
             let Lock { failures, .. } = source.lock;
             if failures > 0 {
-                let text = user::lock(&source.lock);
+                let text = shown::lock(&source.lock);
                 self.line("", &format!("of all users at {}: {text}", source.source));
             }
         }

@@ -3,7 +3,7 @@
 use crate::api::explain::{Form, Rule, Span};
 use crate::api::{AuditEvent, AuditRecord, Token};
 use crate::cli::output::local_time;
-use crate::cli::{token, user};
+use crate::cli::token::shown;
 
 /// What came of a rule.
 pub(super) fn said(rule: &Rule) -> String {
@@ -36,12 +36,12 @@ pub(super) fn typed(form: &Form) -> String {
 
 /// A token as it is now.
 pub(super) fn about(token: &Token) -> String {
-    let mut text = format!("{}: {}, {}", token.serial, token::makes(token), token.state);
-    if let Some(repair) = token::repaired(token) {
+    let mut text = format!("{}: {}, {}", token.serial, shown::makes(token), token.state);
+    if let Some(repair) = shown::repaired(token) {
         push!(text, " ({repair})");
     }
     if token.lock.state != "open" {
-        push!(text, ", {}", user::lock(&token.lock));
+        push!(text, ", {}", shown::lock(&token.lock));
     }
     if let Some(drift) = token.drift.filter(|drift| *drift != 0) {
         push!(text, ", clock {drift:+} steps");

@@ -1,4 +1,7 @@
 use super::*;
+use crate::api;
+use crate::cli::import::batches::Batch;
+use crate::cli::import::rows::SHOWN;
 
 const SECRET: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
 

@@ -10,9 +10,9 @@ use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::input::Ask;
 use crate::cli::output::{Output, Table, local_time, printable, shell_word};
-use crate::cli::token::{approvals, makes};
+use crate::cli::token::shown::{approvals, makes};
 use crate::cli::transport::admin;
-use crate::cli::{enrolment, input, output, paper, when};
+use crate::cli::{input, output, paper, when};
 use crate::diagnostic::units;
 use crate::secret::SecretString;
 
@@ -147,14 +147,8 @@ pub(in crate::cli) struct CreateBody<'a> {
 
 impl Add {
     pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
-        let secret = match (&self.secret, self.secret_stdin) {
-            (Some(secret), _) => {
-                input::warn_of_arguments();
-                Some(SecretString::from(secret.as_str()))
-            }
-            (None, true) => Some(input::secret(Ask::twice("key"))?),
-            (None, false) => None,
-        };
+        let secret =
+            input::given_secret(self.secret.as_deref(), self.secret_stdin, Ask::twice("key"))?;
         let body = self.body(secret.as_ref());
         let api = context.transport().await?;
         let created: TokenCreated = api.post(&admin(&["tokens"]), &body).await?;
@@ -216,7 +210,7 @@ fn introduce(created: &TokenCreated, out: Output, show_secret: bool, next: &str)
     let token = &created.token;
     let mut text = String::new();
     if let Some(uri) = &created.otpauth_uri {
-        text.push_str(&enrolment::drawn(uri, out));
+        text.push_str(&paper::drawn(uri, out));
     }
     if !created.cells.is_empty() {
         text.push_str(&paper::card(&token.serial, &token.user, &created.cells));

@@ -1,4 +1,4 @@
-//! `oncegate token offer|approve|deny|renew|revoke|link|unlink`: how tokens come into use and end.
+//! The verbs by which tokens come into use and end: `offer`, `approve`, `confirm`, `revoke` ...
 
 use std::time::Duration;
 
@@ -10,17 +10,17 @@ use crate::api;
 use crate::api::{Offered, Token as Record};
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
-use crate::cli::output::{Output, Table, local_time, printable};
-use crate::cli::token::act;
+use crate::cli::input::Ask;
+use crate::cli::output::{Table, local_time, printable};
 use crate::cli::transport::admin;
 use crate::cli::words::Whom;
-use crate::cli::{input, paper, token};
+use crate::cli::{input, paper};
 use crate::diagnostic::units;
-use crate::qr;
+use crate::secret::SecretString;
 
 #[derive(Debug, Args)]
 #[allow(clippy::doc_markdown)] // help is plain text
-pub(super) struct Offer {
+pub(in crate::cli) struct Offer {
     /// Name of the token
     serial: String,
     /// How the code of a server token reaches its user: text, qr, sms, email [default: text,qr]
@@ -33,7 +33,7 @@ pub(super) struct Offer {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Approve {
+pub(in crate::cli) struct Approve {
     /// Name of the token
     serial: String,
     /// Whose right, when it was lent to you: api:NAME or 'uid N'
@@ -42,7 +42,7 @@ pub(super) struct Approve {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Deny {
+pub(in crate::cli) struct Deny {
     /// Name of the token
     serial: String,
     /// Why: the audit has it
@@ -51,7 +51,7 @@ pub(super) struct Deny {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Renew {
+pub(in crate::cli) struct Renew {
     /// Name of the token
     serial: String,
     /// How long from now [default: as long as it lasts]
@@ -63,7 +63,7 @@ pub(super) struct Renew {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Revoke {
+pub(in crate::cli) struct Revoke {
     /// Name of the token
     serial: String,
     /// Why
@@ -76,7 +76,7 @@ pub(super) struct Revoke {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Link {
+pub(in crate::cli) struct Link {
     /// Name of the token
     serial: String,
     #[command(flatten)]
@@ -90,11 +90,48 @@ pub(super) struct Link {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Unlink {
+pub(in crate::cli) struct Unlink {
     /// Name of the token
     serial: String,
     #[command(flatten)]
     second: Whom,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Confirm {
+    /// Name of the token
+    serial: String,
+    /// Read the code from stdin; on a terminal it is asked for anyway
+    #[arg(long)]
+    otp_stdin: bool,
+    /// The code, for tests
+    #[arg(long, hide = true, conflicts_with = "otp_stdin")]
+    otp: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Resync {
+    /// Name of the token
+    serial: String,
+    /// Read two consecutive codes, one a line, from stdin
+    #[arg(long)]
+    otp_stdin: bool,
+    /// The two codes, for tests
+    #[arg(long, hide = true, num_args = 2, conflicts_with = "otp_stdin")]
+    otp: Vec<String>,
+}
+
+/// `api::Confirm`, borrowed.
+#[derive(Serialize)]
+struct ConfirmBody<'a> {
+    otp: &'a str,
+}
+
+/// `api::Resync`, borrowed.
+#[derive(Serialize)]
+struct ResyncBody<'a> {
+    first: &'a str,
+    second: &'a str,
 }
 
 /// `api::Link`, borrowed.
@@ -181,9 +218,31 @@ impl Revoke {
     }
 }
 
+impl Confirm {
+    pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
+        let otp = one_code(self.otp)?;
+        let body = ConfirmBody { otp: otp.expose() };
+        act(context, &self.serial, "confirm", Some(&body)).await
+    }
+}
+
+impl Resync {
+    pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
+        let (first, second) = two_codes(&self.otp)?;
+        let body = ResyncBody {
+            first: first.expose(),
+            second: second.expose(),
+        };
+        let api = context.transport().await?;
+        let path = admin(&["tokens", &self.serial, "resync"]);
+        let token: Record = api.call(Method::POST, &path, Some(&body)).await?;
+        context.out.show(&token, resynchronised)
+    }
+}
+
 impl Link {
     pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
-        let (first, second) = token::two_codes(&self.otp)?;
+        let (first, second) = two_codes(&self.otp)?;
         let user = self.second.user();
         let body = LinkBody {
             user: &user,
@@ -231,7 +290,7 @@ fn handed(offered: &Offered, context: &Context) -> String {
         .into_iter()
         .flatten()
     {
-        text.push_str(&drawn(uri, context.out));
+        text.push_str(&paper::drawn(uri, context.out));
     }
     if !offered.cells.is_empty() {
         text.push_str(&paper::card(&token.serial, &token.user, &offered.cells));
@@ -277,10 +336,75 @@ fn handed(offered: &Offered, context: &Context) -> String {
     text
 }
 
-/// A QR code, or why there is none.
-pub(super) fn drawn(uri: &str, out: Output) -> String {
-    match qr::render(uri, out.qr_style()) {
-        Ok(drawn) => format!("{drawn}\n"),
-        Err(error) => format!("No QR code: {error}.\n\n"),
+/// The two codes given on the command line, or read from stdin.
+fn two_codes(arguments: &[String]) -> Result<(SecretString, SecretString), CliError> {
+    match arguments {
+        [first, second] => {
+            input::warn_of_arguments();
+            Ok((first.as_str().into(), second.as_str().into()))
+        }
+        _ => {
+            let wanted = [Some(Ask::once("code")), Some(Ask::once("next code"))];
+            match input::secrets(wanted)? {
+                [Some(first), Some(second)] => Ok((first, second)),
+                _ => Err(CliError::usage("two codes are needed, one a line")),
+            }
+        }
+    }
+}
+
+pub(super) async fn act(
+    context: &Context,
+    serial: &str,
+    verb: &str,
+    body: Option<&(impl Serialize + Sync)>,
+) -> Result<(), CliError> {
+    let api = context.transport().await?;
+    let path = admin(&["tokens", serial, verb]);
+    let token: Record = api.call(Method::POST, &path, body).await?;
+    context.out.show(&token, |token| {
+        format!(
+            "Token {} is {}.\n",
+            printable(&token.serial),
+            printable(&token.state)
+        )
+    })
+}
+
+fn resynchronised(token: &Record) -> String {
+    let serial = printable(&token.serial);
+    let now = match (token.drift, token.last_step) {
+        (Some(0), _) => "its clock is right".to_owned(),
+        (Some(drift), _) => format!("its clock is {drift:+} steps off, and that is allowed for"),
+        (None, Some(last)) => format!("its counter stands at {}", last.saturating_add(1)),
+        (None, None) => "its next code is known".to_owned(),
+    };
+    format!("Token {serial} is in step again: {now}. Both codes are used up.\n")
+}
+
+/// The code given on the command line, or read from stdin.
+fn one_code(argument: Option<String>) -> Result<SecretString, CliError> {
+    match argument {
+        Some(otp) => Ok(input::argument(otp)),
+        None => input::secret(Ask::once("code")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_are_what_the_api_reads() {
+        let text = serde_json::to_string(&ConfirmBody { otp: "755224" }).unwrap();
+        let read: api::Confirm = serde_json::from_str(&text).unwrap();
+        assert_eq!(read.otp.expose(), "755224");
+        let text = serde_json::to_string(&ResyncBody {
+            first: "1",
+            second: "2",
+        })
+        .unwrap();
+        let read: api::Resync = serde_json::from_str(&text).unwrap();
+        assert_eq!((read.first.expose(), read.second.expose()), ("1", "2"));
     }
 }

@@ -1,0 +1,205 @@
+//! `oncegate audit list`.
+
+use clap::Args;
+use jiff::Timestamp;
+
+use crate::api;
+use crate::api::AuditRecord;
+use crate::cli::audit::line::cells;
+use crate::cli::context::Context;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::output::{Table, local_time, printable};
+use crate::cli::transport::{Transport, admin, with_query};
+use crate::cli::words::Whose;
+use crate::cli::{output, paging, when};
+use crate::diagnostic::did_you_mean;
+use crate::model::reason::Reason;
+use crate::store::ACTIONS;
+use crate::time::{Clock as _, SystemClock};
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct List {
+    #[command(flatten)]
+    whose: Whose,
+    /// Only at or after this time: 2026-11-20, 2026-11-20T10:00 (local time), `yesterday`, 30m, 7d
+    #[arg(long, value_name = "TIME", value_parser = when::past)]
+    since: Option<Timestamp>,
+    /// Only before this time, written alike; a date alone is 00:00 of that day
+    #[arg(long, value_name = "TIME", value_parser = when::past)]
+    until: Option<Timestamp>,
+    /// Only what this client asked
+    #[arg(long, value_name = "NAME")]
+    client: Option<String>,
+    /// Only decisions with this reason (`oncegate explain --reasons` lists them)
+    #[arg(long, value_name = "WORD", value_parser = reason)]
+    reason: Option<String>,
+    /// Only changes of this kind, as the column `why` shows it: `user_set`, `token_add`
+    #[arg(long, value_name = "WORD", conflicts_with_all = ["reason", "decision", "client"])]
+    action: Option<String>,
+    /// Only what came from this NAS, its logins and its accounting: its NAS-Identifier, in any case, or its address
+    #[arg(long, value_name = "NAME|IP")]
+    nas: Option<String>,
+    /// Only these decisions
+    #[arg(long, value_parser = ["accept", "reject", "challenge"])]
+    decision: Option<String>,
+    /// Only of this request
+    #[arg(long, value_name = "ID")]
+    request: Option<String>,
+    /// Only before the record with this number (`next` of the list before)
+    #[arg(long, value_name = "SEQ")]
+    before: Option<u64>,
+    /// At most this many
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    limit: usize,
+}
+
+impl List {
+    pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
+        if let (Some(since), Some(until)) = (self.since, self.until)
+            && until <= since
+        {
+            let (since, until) = (
+                local_time(&since.to_string()),
+                local_time(&until.to_string()),
+            );
+            let message = format!("--until, {until}, is not after --since, {since}");
+            return Err(CliError::usage(message).remedy("no record can be between the two"));
+        }
+        let api = context.transport().await?;
+        let since = self.since.map(|since| since.to_string());
+        let until = self.until.map(|until| until.to_string());
+        let user = self.whose.user();
+        let action = self.action.as_ref();
+        let action = action.map(|action| action.to_ascii_lowercase());
+        let all: api::Audit = paging::all(
+            self.before,
+            Some(self.limit),
+            async |before: Option<u64>, limit| {
+                let (before, limit) = (before.map(|seq| seq.to_string()), limit.to_string());
+                let query = [
+                    ("before", before.as_deref()),
+                    ("since", since.as_deref()),
+                    ("until", until.as_deref()),
+                    ("user", user.as_deref()),
+                    ("client", self.client.as_deref()),
+                    ("reason", self.reason.as_deref()),
+                    ("action", action.as_deref()),
+                    ("nas", self.nas.as_deref()),
+                    ("decision", self.decision.as_deref()),
+                    ("request", self.request.as_deref()),
+                    ("limit", Some(&*limit)),
+                ];
+                api.get(&with_query(&admin(&["audit"]), &query)).await
+            },
+        )
+        .await?;
+        if all.records.is_empty() {
+            if let Some(user) = &user {
+                note_unknown(&api, &admin(&["users", user])).await;
+            }
+            if let Some(client) = &self.client {
+                note_unknown(&api, &admin(&["clients", client])).await;
+            }
+            self.note_filters(&api, action.as_deref()).await;
+        }
+        context.out.show(&all, table)?;
+        Ok(Exit::Done)
+    }
+}
+
+impl List {
+    /// Says why a list is empty where that is known.
+    async fn note_filters(&self, api: &Transport, action: Option<&str>) {
+        let note = |text: &str| output::warn(&format!("note: {}", printable(text)));
+        if let Some(action) = action
+            && !ACTIONS.contains(&action)
+        {
+            let close = did_you_mean(action, ACTIONS.iter().copied());
+            let close = match close {
+                Some(close) => format!("did you mean `{close}`?"),
+                None => format!("the actions are: {}", ACTIONS.join(", ")),
+            };
+            note(&format!("no change has the action `{action}`; {close}"));
+        }
+        let now = i64::try_from(SystemClock.now().as_millis()).ok();
+        let now = now.and_then(|now| Timestamp::from_millisecond(now).ok());
+        if let (Some(since), Some(now)) = (self.since, now)
+            && since > now
+        {
+            let since = local_time(&since.to_string());
+            note(&format!("--since, {since}, is in the future"));
+        }
+        if let Some(nas) = self.nas.as_deref() {
+            let query = [("nas", Some(nas)), ("limit", Some("1"))];
+            let some: Result<api::Audit, CliError> =
+                api.get(&with_query(&admin(&["audit"]), &query)).await;
+            if some.is_ok_and(|some| some.records.is_empty() && some.next.is_none()) {
+                note(&format!("no record comes from a NAS `{nas}`"));
+            }
+        }
+    }
+}
+
+/// Says why a list is empty where its filter names something that is not there.
+pub(in crate::cli) async fn note_unknown(api: &Transport, path: &str) {
+    let found: Result<serde_json::Value, CliError> = api.get(path).await;
+    if let Err(error) = found.map(drop)
+        && error.exit == Exit::NotFound
+    {
+        output::warn(&format!("note: {}", printable(&error.line())));
+    }
+}
+
+/// The newest records before one, oldest first.
+pub(super) async fn records(
+    api: &Transport,
+    before: Option<u64>,
+    wanted: usize,
+) -> Result<Vec<AuditRecord>, CliError> {
+    let found: api::Audit =
+        paging::all(before, Some(wanted), async |before: Option<u64>, limit| {
+            let (before, limit) = (before.map(|seq| seq.to_string()), limit.to_string());
+            let query = [("before", before.as_deref()), ("limit", Some(&*limit))];
+            api.get(&with_query(&admin(&["audit"]), &query)).await
+        })
+        .await?;
+    Ok(found.records.into_iter().rev().collect())
+}
+
+fn table(audit: &api::Audit) -> String {
+    let mut table = Table::new(&[
+        "seq",
+        "time",
+        "what",
+        "who",
+        "why",
+        "asked by",
+        "token",
+        "rule or change",
+        "request",
+    ]);
+    for record in &audit.records {
+        let seq = [record.seq.to_string()];
+        table.row(seq.into_iter().chain(cells(record)));
+    }
+    let mut text = table.or("No records.");
+    if let Some(next) = audit.next {
+        push!(text, "Older: --before {next}\n");
+    }
+    text
+}
+
+/// A word of the closed list; a slip of the fingers is named with what was meant.
+fn reason(text: &str) -> Result<String, String> {
+    if text.parse::<Reason>().is_ok() {
+        return Ok(text.to_owned());
+    }
+    let words = || Reason::ALL.iter().map(|reason| reason.as_str());
+    Err(match did_you_mean(text, words()) {
+        Some(close) => format!("no reason is called so; did you mean `{close}`?"),
+        None => format!(
+            "no reason is called so (changes are found by --action); reasons: {}",
+            words().collect::<Vec<_>>().join(", ")
+        ),
+    })
+}

@@ -1,0 +1,383 @@
+//! What the daemon reports of itself, or the store that was opened in its place.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use hyper::Method;
+use ipnet::IpNet;
+use jiff::Timestamp;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::api::{AuditChain, Clients, Gateways, Status};
+use crate::cli::client::Listing;
+use crate::cli::context::Context;
+use crate::cli::doctor::report::{RENEW, Report};
+use crate::cli::error::CliError;
+use crate::cli::store;
+use crate::cli::transport::{Transport, admin};
+use crate::core::clock::Jump;
+use crate::core::courier::BreakerState;
+use crate::model::message::Medium;
+use crate::net::reachable;
+use crate::policy::Policies;
+
+pub(super) async fn daemon(
+    report: &mut Report,
+    api: &Transport,
+    read: Option<(&Policies, &[Medium])>,
+    context: &Context,
+) -> Result<(), CliError> {
+    let status: Status = api.get(&admin(&["status"])).await?;
+    health(report, &status);
+    clock(report, &status);
+    let gateways: Gateways = api.get(&admin(&["delivery"])).await?;
+    breakers(report, &gateways, context);
+    let all = Listing::default().fetch(api).await?;
+    let names = |policies: &Policies| policies.iter().map(|one| one.name.clone()).collect();
+    let names: Option<Vec<String>> = read.map(|(policies, _)| names(policies));
+    let names = names.as_deref().unwrap_or(&status.policies);
+    clients(report, &all, names, context);
+    if let Some((policies, media)) = read {
+        notices(report, &all, policies, media);
+    }
+    reached(report, &all, &Heard::of(&status, context));
+    let path = admin(&["audit", "verify"]);
+    let chain: AuditChain = api.call(Method::POST, &path, None::<&()>).await?;
+    // What keeps the daemon from deciding was said with its fix.
+    let is_said = |fault: &String| {
+        let known = status.fault.as_ref();
+        known.is_some_and(|known| known.contains(fault.as_str()))
+    };
+    if chain.intact || chain.fault.as_ref().is_some_and(is_said) {
+        report.ok(
+            "audit",
+            format!("{} records as they were written", chain.good),
+        );
+    } else {
+        report.failure(
+            "audit",
+            store::broken(&chain),
+            store::fix_of_journal(&chain),
+        );
+    }
+    // The listeners of another machine are reached through --server, or not from here at all.
+    if context.server.is_none() {
+        listeners(report, &status).await;
+    }
+    Ok(())
+}
+
+fn health(report: &mut Report, status: &Status) {
+    let is_record = |fault: &String| fault.starts_with("audit record ");
+    match &status.fault {
+        Some(fault) if is_record(fault) => report.failure(
+            "store",
+            format!("no login is decided: {fault}"),
+            store::fix_of_fault(fault),
+        ),
+        // Where rows or the clock are the cause, they are named with their fix.
+        Some(_) if status.damaged > 0 || behind(status).is_some() => {}
+        Some(fault) => report.failure(
+            "daemon",
+            format!("cannot decide: {fault}"),
+            "look at its log; no login is decided until this is mended",
+        ),
+        None if status.daemon => report.ok("daemon", format!("version {}", status.version)),
+        None => report.ok("daemon", "none runs; the store was read directly"),
+    }
+    for damage in &status.damage {
+        report.failure("store", damage, store::fix_of(damage));
+    }
+    let unnamed = status.damaged.saturating_sub(status.damage.len() as u64);
+    if unnamed > 0 {
+        report.failure(
+            "store",
+            format!("{unnamed} more rows are damaged"),
+            store::REPAIR,
+        );
+    }
+    if let Some(cause) = &status.checkpoint {
+        report.failure(
+            "store",
+            format!("changed rows cannot be written to main.redb: {cause}"),
+            "look at the disk and the log; decisions are durable in the journal meanwhile",
+        );
+    }
+    let sound = !status.fault.as_ref().is_some_and(is_record);
+    if status.damaged == 0 && status.checkpoint.is_none() && sound {
+        report.ok("store", "no row is known to be damaged");
+    }
+    for concern in &status.certificate {
+        report.warning("cert", format!("the one in use: {concern}"), RENEW);
+    }
+    if status.queue.saturating_mul(5) > status.queue_limit.saturating_mul(4) {
+        report.warning(
+            "daemon",
+            format!(
+                "{} of {} places in the queue are taken",
+                status.queue, status.queue_limit
+            ),
+            "look for a slow disk, or for a client that floods: oncegate tail",
+        );
+    }
+}
+
+/// Gateways that are left alone after failures: their messages take another way, or none.
+fn breakers(report: &mut Report, gateways: &Gateways, context: &Context) {
+    for gateway in &gateways.gateways {
+        if gateway.breaker != BreakerState::Closed.as_str() {
+            let (name, last) = (&gateway.name, gateway.last_error.as_deref());
+            report.warning(
+                "delivery",
+                format!(
+                    "gateway {name} is {} after failures: {}",
+                    gateway.breaker,
+                    last.unwrap_or("no answer")
+                ),
+                context.command(&format!("delivery test {name} --to ADDRESS")),
+            );
+        }
+    }
+}
+
+/// How many seconds the clock is behind the latest time on record, if no login is decided for that.
+fn behind(status: &Status) -> Option<i64> {
+    let now = status.now.parse::<Timestamp>().ok()?;
+    let seen = status.last_seen.parse::<Timestamp>().ok()?;
+    let behind = seen.as_second().saturating_sub(now.as_second());
+    (behind > CLOCK_BEHIND).then_some(behind)
+}
+
+fn clock(report: &mut Report, status: &Status) {
+    if let Some(behind) = behind(status) {
+        report.failure(
+            "clock",
+            format!("{behind} s behind the latest time on record; no login is decided"),
+            "set the clock; if it is right now: oncegate clock recover",
+        );
+    } else if let Some(jump) = &status.clock_jump {
+        report.warning("clock", &jump.detail, Jump::REMEDY);
+    } else {
+        report.ok("clock", "not behind the latest time on record");
+    }
+}
+
+fn clients(report: &mut Report, clients: &Clients, policies: &[String], context: &Context) {
+    let before = report.0.len();
+    for client in &clients.clients {
+        let name = &client.name;
+        let policy = client.policy.as_deref().unwrap_or(crate::policy::DEFAULT);
+        if !policies.iter().any(|known| known == policy) {
+            report.failure(
+                "clients",
+                format!("client {name}: policy `{policy}` does not exist; its users are refused"),
+                context.command(&format!("client set {name} --policy NAME")),
+            );
+        }
+        let word = client.require_message_authenticator.as_deref();
+        if let Some(word @ ("false" | "auto")) = word {
+            report.warning(
+                "clients",
+                format!("client {name}: Message-Authenticator is not required ({word}); replies can be forged (CVE-2024-3596)"),
+                context.command(&format!(
+                    "client set {name} --require-message-authenticator true"
+                )),
+            );
+        }
+    }
+    for client in &clients.clients {
+        let (name, weakness) = (&client.name, client.weak_secret.as_deref());
+        if let Some(weakness) = weakness {
+            report.warning(
+                "clients",
+                format!("client {name}: its shared secret is weak ({weakness}); one captured packet is enough to guess it"),
+                context.command(&format!("client rotate {name}")),
+            );
+        }
+    }
+    if report.0.len() == before {
+        report.ok("clients", format!("{} checked", clients.clients.len()));
+    }
+}
+
+/// Whether users can be told what the policies in use tell them.
+fn notices(report: &mut Report, clients: &Clients, policies: &Policies, media: &[Medium]) {
+    let used = clients
+        .clients
+        .iter()
+        .map(|client| client.policy.as_deref());
+    let used: Vec<&str> = used
+        .map(|policy| policy.unwrap_or(crate::policy::DEFAULT))
+        .collect();
+    for policy in policies.iter() {
+        let notify = &policy.notify;
+        let carried = notify.media.iter().any(|wish| {
+            let mut media = media.iter();
+            media.any(|medium| medium.as_str() == wish.as_str())
+        });
+        if notify.events.is_empty() || carried || !used.contains(&policy.name.as_str()) {
+            continue;
+        }
+        let events: Vec<&str> = notify.events.iter().map(|event| event.as_str()).collect();
+        let ways: Vec<&str> = notify.media.iter().map(|wish| wish.as_str()).collect();
+        report.warning(
+            "notices",
+            format!(
+                "policy {} tells users of {}, and no gateway carries {}: they are not told",
+                policy.name,
+                events.join(", "),
+                ways.join(" or ")
+            ),
+            "configure a gateway: a table [delivery.NAME] in oncegate.toml, then `oncegate reload`",
+        );
+    }
+}
+
+/// Where the daemon listens, or would.
+struct Heard {
+    radius: Vec<SocketAddr>,
+    http: Vec<SocketAddr>,
+}
+
+impl Heard {
+    fn of(status: &Status, context: &Context) -> Self {
+        let read = |all: &[String]| all.iter().filter_map(|one| one.parse().ok()).collect();
+        let site = || context.server.is_none().then(|| context.site().ok())?;
+        match site().filter(|_| !status.daemon) {
+            Some(site) => Self {
+                radius: site.config.radius.listen,
+                http: site.config.http.listen,
+            },
+            None => Self {
+                radius: read(&status.radius),
+                http: read(&status.http),
+            },
+        }
+    }
+}
+
+/// Whether clients can reach what listens.
+fn reached(report: &mut Report, clients: &Clients, heard: &Heard) {
+    let before = report.0.len();
+    for client in &clients.clients {
+        if client.kind == "api" {
+            if heard.http.is_empty() {
+                report.warning(
+                    "listeners",
+                    format!("client {} asks over HTTP, and nothing listens there", client.name),
+                    "set `http.enabled = true` and `http.listen` in oncegate.toml, and restart the daemon",
+                );
+            }
+            continue;
+        }
+        for network in client.addresses.iter().flatten() {
+            let Some(why) = network
+                .parse::<IpNet>()
+                .ok()
+                .and_then(|net| deaf(net, &heard.radius))
+            else {
+                continue;
+            };
+            let any = if network.contains(':') {
+                "[::]:1812"
+            } else {
+                "0.0.0.0:1812"
+            };
+            report.warning(
+                "listeners",
+                format!("client {} ({network}) cannot reach RADIUS: {why}", client.name),
+                format!("add \"{any}\", or this machine's address, to `radius.listen` in oncegate.toml (serve --radius), and restart the daemon"),
+            );
+        }
+    }
+    if report.0.len() == before && !clients.clients.is_empty() {
+        let radius = clients.clients.iter().any(|client| client.kind != "api");
+        let http = heard
+            .http
+            .iter()
+            .all(|at| at.ip().to_canonical().is_loopback());
+        let app = clients.clients.iter().any(|client| client.kind == "api");
+        if radius {
+            report.ok(
+                "listeners",
+                "RADIUS can be reached from every client's address",
+            );
+        }
+        if app && http {
+            report.ok(
+                "listeners",
+                "HTTP listens on loopback: applications ask from this machine, or through a proxy on it",
+            );
+        }
+    }
+}
+
+/// Why a client of this network reaches none of the listeners, if so.
+fn deaf(network: IpNet, listeners: &[SocketAddr]) -> Option<String> {
+    let (address, all) = (network.addr().to_canonical(), listeners);
+    let shown = || {
+        let all: Vec<String> = all.iter().map(ToString::to_string).collect();
+        all.join(", ")
+    };
+    if all.is_empty() {
+        return Some("nothing listens".to_owned());
+    }
+    let family = |at: &&SocketAddr| {
+        // `[::]` takes both families where the system says so; other addresses only their own.
+        at.is_ipv4() == address.is_ipv4() || at.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+    };
+    let same: Vec<&SocketAddr> = all.iter().filter(family).collect();
+    if same.is_empty() {
+        let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
+        return Some(format!("no listener is {family} ({})", shown()));
+    }
+    let local = |at: &&SocketAddr| at.ip().to_canonical().is_loopback();
+    // A network that holds loopback among others can be asked from elsewhere as well.
+    let only_here = address.is_loopback() && network.prefix_len() >= 8;
+    if !only_here && same.iter().all(local) {
+        return Some(format!("it listens on loopback only ({})", shown()));
+    }
+    None
+}
+
+/// Where reports of sessions are taken.
+fn accounting(status: &Status) -> String {
+    if status.accounting.is_empty() {
+        return "; accounting is not served: a NAS that waits for answers to it refuses logins \
+                (radius.accounting_listen)"
+            .to_owned();
+    }
+    format!("; accounting to {}", status.accounting.join(", "))
+}
+
+async fn listeners(report: &mut Report, status: &Status) {
+    for listener in &status.http {
+        let Ok(address) = listener.parse::<SocketAddr>() else {
+            continue;
+        };
+        let address = reachable(address);
+        match timeout(CONNECT, TcpStream::connect(address)).await {
+            Ok(Ok(_)) => report.ok("listeners", format!("HTTP on {listener} answers")),
+            _ => report.failure(
+                "listeners",
+                format!("HTTP on {listener} does not answer"),
+                "look at the daemon's log and at the firewall",
+            ),
+        }
+    }
+    if !status.radius.is_empty() {
+        report.ok(
+            "listeners",
+            format!(
+                "RADIUS is bound to {}{}",
+                status.radius.join(", "),
+                accounting(status)
+            ),
+        );
+    }
+}
+
+/// What the service tolerates, in seconds.
+const CLOCK_BEHIND: i64 = 30;
+const CONNECT: Duration = Duration::from_secs(2);

@@ -1,0 +1,231 @@
+//! What the files of the installation show: configuration, modes, space, certificate, policies.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use crate::cli::doctor::report::{RENEW, Report};
+use crate::cli::error::CliError;
+use crate::cli::policy;
+use crate::config::MasterKey;
+use crate::daemon;
+use crate::daemon::Site;
+use crate::policy::Policies;
+use crate::server::tls::Tls;
+use crate::time::{Clock as _, SystemClock};
+
+pub(super) fn config(report: &mut Report, site: &Site) {
+    for warning in &site.warnings {
+        let place = warning.file_line().map(|place| format!(" ({place})"));
+        let fix = warning.help.clone();
+        report.warning(
+            "config",
+            format!("{}{}", warning.message, place.unwrap_or_default()),
+            fix.unwrap_or_else(|| "see `oncegate config check`".to_owned()),
+        );
+    }
+    if site.warnings.is_empty() {
+        report.ok("config", "no fault");
+    }
+    if site.is_quickstart() {
+        report.warning(
+            "config",
+            "this is a quickstart directory: it shows demonstration codes to whoever may ask",
+            "make another for real use: oncegate init --dir DIR",
+        );
+    }
+}
+
+/// Who can read the master key can read every OTP key; who can write the directory can replace it.
+pub(super) fn modes(report: &mut Report, site: &Site) {
+    let before = report.0.len();
+    private(report, &site.dir, "700");
+    match &site.config.keys.master {
+        MasterKey::File(path) => private(report, path, "600"),
+        MasterKey::Env(name) => report.warning(
+            "modes",
+            format!("the master key is in the environment variable {name}"),
+            "keep it in a file (0600) or in a systemd credential: `keys.master`",
+        ),
+        MasterKey::Credential(_) => {}
+    }
+    let store = &site.config.store.dir;
+    if is_missing(store) {
+        report.failure(
+            "store",
+            format!("there is no directory {}", store.display()),
+            "restore it from a backup, or correct `store.dir`",
+        );
+    } else {
+        private(report, store, "700");
+    }
+    for gateway in &site.config.delivery.gateways {
+        if let Some(path) = &gateway.secret_file {
+            private(report, path, "600");
+        }
+    }
+    if report.0.len() == before {
+        report.ok(
+            "modes",
+            "directory, store and master key are for one user only",
+        );
+    }
+}
+
+pub(super) fn private(report: &mut Report, path: &Path, wanted: &str) {
+    let shown = path.display();
+    match std::fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => report.failure(
+            "modes",
+            format!("there is no {shown}"),
+            "restore it from a backup, or correct its place in oncegate.toml",
+        ),
+        Err(error) => report.failure(
+            "modes",
+            format!("cannot look at {shown}: {error}"),
+            "run doctor as the daemon's user",
+        ),
+        Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => {
+            let mode = metadata.permissions().mode() & 0o7777;
+            report.failure(
+                "modes",
+                format!("others can enter or read {shown} (mode {mode:04o})"),
+                format!("chmod {wanted} {shown}"),
+            );
+        }
+        Ok(_) => {}
+    }
+}
+
+fn is_missing(path: &Path) -> bool {
+    std::fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
+pub(super) fn disk(report: &mut Report, dir: &Path) {
+    if is_missing(dir) {
+        return; // named already
+    }
+    let shown = dir.display();
+    match nix::sys::statvfs::statvfs(dir) {
+        Err(error) => report.warning(
+            "disk",
+            format!("cannot ask for the free space of {shown}: {error}"),
+            "run doctor as the daemon's user",
+        ),
+        Ok(space) => {
+            let (free, all) = (space.blocks_available(), space.blocks().max(1));
+            let percent = free.saturating_mul(100) / all;
+            if percent < DISK_LOW {
+                report.warning(
+                    "disk",
+                    format!("{percent} % free at {shown}; without space no login is decided"),
+                    "free some, or move the store: `store.dir`",
+                );
+            } else {
+                report.ok("disk", format!("{percent} % free"));
+            }
+        }
+    }
+}
+
+/// What the gateways need before one message can leave.
+pub(super) fn couriers(report: &mut Report, site: &Site) {
+    let count = site.config.delivery.gateways.len();
+    match daemon::couriers(site) {
+        Ok(_) if count == 0 => report.ok("delivery", "no gateway is configured"),
+        Ok(_) => report.ok("delivery", format!("{count} gateways can be asked")),
+        Err(error) => report.failed("delivery", &error.into()),
+    }
+}
+
+/// The certificate of the HTTPS listeners, as it is in its files.
+pub(super) fn certificate(report: &mut Report, site: &Site) {
+    let Some(files) = &site.config.http.tls else {
+        return;
+    };
+    let tls = match Tls::load(&files.certificate, &files.key) {
+        Ok(tls) => tls,
+        Err(error) => {
+            let remedy = error.remedy;
+            return report.failure("cert", error.to_string(), remedy);
+        }
+    };
+    let (validity, file) = (tls.validity(), files.certificate.display());
+    let concerns = validity.concerns(SystemClock.now());
+    for concern in &concerns {
+        let (found, fix) = (format!("{file}: {}", concern.what), RENEW);
+        if concern.is_refused {
+            report.failure("cert", found, fix);
+        } else {
+            report.warning("cert", found, fix);
+        }
+    }
+    if concerns.is_empty() {
+        let end = validity.not_after.rfc3339();
+        report.ok("cert", format!("valid until {end}, key and chain match"));
+    }
+}
+
+/// The policies, when they can be read.
+pub(super) fn policy_files(report: &mut Report, site: &Site) -> Option<Policies> {
+    let sources = daemon::policy_files(&site.config.policies.dir).map_err(CliError::from);
+    let policies = match sources.and_then(|sources| policy::parse(&sources)) {
+        Err(error) => {
+            report.failed("policies", &error);
+            return None;
+        }
+        Ok(Err(faults)) => {
+            for fault in faults {
+                report.failure("policies", fault.to_string(), "oncegate policy check");
+            }
+            return None;
+        }
+        Ok(Ok(policies)) => policies,
+    };
+    if let Some(missing) = daemon::no_default(&site.config.policies.dir, &policies) {
+        let fix = missing.help.clone().unwrap_or_default();
+        report.failure("policies", missing.message, fix);
+        return None;
+    }
+    let outcomes = policies.run_tests();
+    for outcome in outcomes.iter().filter(|outcome| !outcome.passed()) {
+        report.failure(
+            "policies",
+            format!(
+                "{}: test `{}` fails ({})",
+                outcome.policy, outcome.name, outcome.place
+            ),
+            "oncegate policy test",
+        );
+    }
+    let count = policies.iter().count();
+    if outcomes.iter().all(crate::policy::TestOutcome::passed) {
+        report.ok(
+            "policies",
+            format!("{count} files, {} tests passed", outcomes.len()),
+        );
+    }
+    Some(policies)
+}
+
+/// Percent of free space below which somebody should look.
+const DISK_LOW: u64 = 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::doctor::report::State;
+
+    #[test]
+    fn a_file_others_can_read_is_a_failure() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("master.key");
+        std::fs::write(&path, "k").unwrap();
+        for (mode, failures) in [(0o600, 0), (0o400, 0), (0o640, 1), (0o604, 1)] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            let mut report = Report::default();
+            private(&mut report, &path, "600");
+            assert_eq!(report.count(State::Failure), failures, "{mode:o}");
+        }
+    }
+}

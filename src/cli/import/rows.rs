@@ -1,0 +1,176 @@
+//! What the rows of a file are, known before anything is sent.
+
+use crate::admin::About;
+use crate::cli::columns;
+use crate::cli::columns::Factor;
+use crate::cli::csv::{Fault, Ignore, Reader, Row};
+use crate::cli::import::Make;
+use crate::cli::import::seen::{Seen, details, groups};
+use crate::model::id::Serial;
+use crate::model::user_key::UserKey;
+use crate::time::{Clock as _, SystemClock, UnixTime};
+
+/// What the rows of a file are, before anything is done with them.
+#[derive(Default)]
+pub(super) struct Looked {
+    pub(super) rows: u64,
+    pub(super) bad: u64,
+    /// Those of the bad ones that another row has made already.
+    pub(super) twice: u64,
+    /// The first [`SHOWN`] of the bad ones.
+    pub(super) faults: Vec<Fault>,
+    /// Columns that are left out.
+    pub(super) ignored: Vec<String>,
+    /// What to do where the heading is what is wrong.
+    pub(super) heading: Option<&'static str>,
+}
+
+pub(super) fn look(text: &[u8], make: Make, ignore: &Ignore) -> Looked {
+    let mut looked = Looked::default();
+    let mut seen = Seen::default();
+    let mut rows = match Reader::open(text, &columns::NAMES, &[], ignore) {
+        Ok(rows) => rows,
+        Err(fault) => {
+            let all = Reader::open(text, &columns::NAMES, &[], &Ignore::Unknown);
+            looked.heading = Some(match all {
+                Ok(_) => "correct it, or leave columns out: --ignore-columns",
+                Err(_) => "give a file whose first line names its columns, as `user,groups,phone`",
+            });
+            looked.bad = 1;
+            looked.faults.push(fault);
+            return looked;
+        }
+    };
+    for (column, needed) in [
+        (columns::USER, true),
+        (columns::SECRET, make == Make::Tokens),
+    ] {
+        if needed && !rows.has(column) {
+            let name = columns::NAMES.get(column).copied().unwrap_or_default();
+            let what = format!(
+                "the heading has no column `{name}`; known columns: {}",
+                columns::NAMES.join(", ")
+            );
+            looked.heading = Some("name the columns in the first line");
+            looked.bad = 1;
+            looked.faults.push(Fault::new(rows.line(), what));
+        }
+    }
+    if looked.heading.is_some() {
+        return looked;
+    }
+    looked.ignored = rows.ignored().to_vec();
+    let now = SystemClock.now();
+    while let Some(row) = rows.next() {
+        let faults = match row {
+            Err(fault) => vec![fault],
+            Ok(row) => {
+                let checked = check(&row, make, now).and_then(|(user, _)| {
+                    let first = seen.check(&row, &user, make);
+                    looked.twice += u64::from(first.is_err());
+                    first.map_err(|what| vec![what])
+                });
+                let faults = checked.err().unwrap_or_default().into_iter();
+                faults
+                    .map(|what| row.fault(&columns::NAMES, what))
+                    .collect()
+            }
+        };
+        if faults.is_empty() {
+            looked.rows += 1;
+            continue;
+        }
+        looked.bad += 1;
+        if looked.faults.len() < SHOWN {
+            looked.faults.extend(faults);
+        }
+    }
+    looked
+}
+
+/// Everything about a row that can be known without the server: all that is wrong with it.
+pub(super) fn check(
+    row: &Row<'_>,
+    make: Make,
+    now: UnixTime,
+) -> Result<(UserKey, Option<Factor>), Vec<String>> {
+    let mut faults = Vec::new();
+    let user = columns::user_key(row).map_err(|why| faults.push(why));
+    let factor = columns::factor(row).map_err(|why| faults.extend(why));
+    match &factor {
+        Ok(Some(Factor::Password(_))) => {
+            faults.push("password: set it with `oncegate user set --password-stdin`".to_owned());
+        }
+        Ok(None) if make == Make::Tokens => faults.push("secret: empty".to_owned()),
+        Ok(None) => {
+            let given = OF_TOKENS.iter().find(|column| row.get(**column).is_some());
+            let name = given.and_then(|column| columns::NAMES.get(*column));
+            faults.extend(name.map(|name| format!("{name}: a row without a secret has no token")));
+        }
+        _ => {}
+    }
+    if let Some(serial) = row.get(columns::SERIAL)
+        && serial.parse::<Serial>().is_err()
+    {
+        faults.push("serial: 1 to 40 letters, digits, dashes, underscores".to_owned());
+    }
+    if make == Make::Users {
+        faults.extend(about_faults(row, now));
+    }
+    match (user, factor) {
+        (Ok(user), Ok(factor)) if faults.is_empty() => Ok((user, factor)),
+        _ => Err(faults),
+    }
+}
+
+/// What is wrong with the user's details: each column is looked at alone.
+fn about_faults(row: &Row<'_>, now: UnixTime) -> Vec<String> {
+    let mut all = Vec::new();
+    let text = |column| row.get(column).map(str::to_owned);
+    if details(row).is_none() {
+        return all;
+    }
+    for part in [
+        About {
+            groups: groups(row).map(str::to_owned).collect(),
+            ..About::default()
+        },
+        About {
+            display_name: columns::display_name(row).map(str::to_owned),
+            ..About::default()
+        },
+        About {
+            phone: text(columns::PHONE),
+            ..About::default()
+        },
+        About {
+            email: text(columns::EMAIL),
+            ..About::default()
+        },
+        About {
+            class: text(columns::CLASS),
+            ..About::default()
+        },
+    ] {
+        // Details do not depend on the name.
+        if let Ok(user) = UserKey::parse("user")
+            && let Err(why) = part.check(user, now)
+        {
+            all.push(why.to_string());
+        }
+    }
+    all
+}
+
+/// Columns that say something of a token only.
+const OF_TOKENS: [usize; 6] = [
+    columns::KIND,
+    columns::ALGORITHM,
+    columns::DIGITS,
+    columns::PERIOD,
+    columns::COUNTER,
+    columns::SERIAL,
+];
+
+/// Most bad rows that are shown.
+pub(super) const SHOWN: usize = 100;

@@ -1,0 +1,145 @@
+//! Tokens and locks in words and tables.
+
+use crate::api::{Lock, Token as Record};
+use crate::cli::output;
+use crate::cli::output::{Table, local_time};
+
+/// `1 of 2: api:kim`; absent where none is needed.
+pub(super) fn approvals(token: &Record) -> Option<String> {
+    let needed = token.approvals_needed?;
+    let by: Vec<String> = token
+        .approvals
+        .iter()
+        .map(|one| match &one.on_behalf {
+            Some(owner) => format!("{} for {owner}", one.by),
+            None => one.by.clone(),
+        })
+        .collect();
+    let given = by.len();
+    Some(format!("{given} of {needed}: {}", output::joined(&by)))
+}
+
+/// What makes its codes: `totp sha1, 6 digits, 30 s`; `sms, 6 digits`.
+pub(in crate::cli) fn makes(token: &Record) -> String {
+    match token.kind.as_str() {
+        "recovery" => match token.codes_left {
+            Some(1) => "recovery, 1 code left".to_owned(),
+            left => format!("recovery, {} codes left", left.unwrap_or_default()),
+        },
+        "card" => "card, 35 cells".to_owned(),
+        "totp" | "hotp" => {
+            let period = token.period.map(|period| format!(", {period} s"));
+            format!(
+                "{} {}, {} digits{}",
+                token.kind,
+                token.algorithm,
+                token.digits,
+                period.unwrap_or_default()
+            )
+        }
+        kind => format!("{kind}, {} digits", token.digits),
+    }
+}
+
+/// What a repair of the store did to it, while that has effect.
+pub(in crate::cli) fn repaired(token: &Record) -> Option<String> {
+    let at = local_time(token.store_repaired.as_deref()?);
+    Some(match &token.refused_until {
+        Some(until) => format!(
+            "codes are refused until {}: the store was repaired on {at}",
+            local_time(until)
+        ),
+        None => format!("closed by the repair of the store on {at}: resync it first"),
+    })
+}
+
+/// What brings a token in this state into use.
+fn verb(state: &str) -> &'static str {
+    match state {
+        "requested" => "approve",
+        "approved" => "offer",
+        "pending" => "confirm",
+        _ => "resume",
+    }
+}
+
+/// Tokens as a table.
+pub(in crate::cli) fn table(tokens: &[Record]) -> Table {
+    let mut table = Table::new(&["serial", "user", "makes", "state", "lock", "last accept"]);
+    for token in tokens {
+        let accept = token.last_accept.as_deref().map(local_time);
+        table.row([
+            token.serial.clone(),
+            token.user.clone(),
+            makes(token),
+            match repaired(token) {
+                Some(repair) => format!("{} ({repair})", token.state),
+                None => token.state.clone(),
+            },
+            token.lock.state.clone(),
+            accept.unwrap_or_else(|| "-".to_owned()),
+        ]);
+    }
+    table
+}
+
+/// Everything about a token.
+pub(super) fn describe(token: &Record) -> String {
+    let mut table = Table::pairs();
+    table.pair("token", token.serial.clone());
+    table.pair("user", token.user.clone());
+    table.pair("makes", makes(token));
+    table.pair("state", token.state.clone());
+    table.pair("store repair", repaired(token));
+    if token.store_repaired.is_some() && token.refused_until.is_none() {
+        let (serial, then) = (&token.serial, verb(&token.state));
+        table.pair("next", format!("oncegate token resync {serial}"));
+        table.pair("then", format!("oncegate token {then} {serial}"));
+    }
+    table.pair("address", token.address.clone());
+    table.pair("device", token.device.clone());
+    table.pair("asked for by", token.requester.clone());
+    table.pair("approvals", approvals(token));
+    table.pair("replaces", token.replaces.clone());
+    table.pair("expires", token.expires.as_deref().map(local_time));
+    table.pair("lock", lock(&token.lock));
+    table.pair(
+        "last used step",
+        token.last_step.map(|step| step.to_string()),
+    );
+    table.pair("drift", token.drift.map(|steps| format!("{steps} steps")));
+    let accept = token.last_accept.as_deref();
+    table.pair(
+        "last accept",
+        accept.map_or_else(|| "never".to_owned(), local_time),
+    );
+    table.pair("created", local_time(&token.created));
+    table.text()
+}
+
+/// A lock in words.
+pub(in crate::cli) fn lock(lock: &Lock) -> String {
+    let failures = match lock.failures {
+        0 => "no failures".to_owned(),
+        n => output::count(n.into(), "failure"),
+    };
+    match &lock.until {
+        Some(until) => format!("{}, {failures}, until {}", lock.state, local_time(until)),
+        None => format!("{}, {failures}", lock.state),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locks_are_told_in_words() {
+        let open = Lock {
+            failures: 1,
+            state: "open".to_owned(),
+            until: None,
+        };
+        assert_eq!(lock(&open), "open, 1 failure");
+    }
+}

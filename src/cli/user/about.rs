@@ -1,0 +1,286 @@
+//! `oncegate user add` and `oncegate user set`: what is known about a user.
+
+use clap::Args;
+use hyper::Method;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::api::{Clients, User as Record, UserChange, UserCreate, Users};
+use crate::cli::context::Context;
+use crate::cli::error::CliError;
+use crate::cli::input;
+use crate::cli::input::Ask;
+use crate::cli::output::{printable, shell_word};
+use crate::cli::paging::PAGE;
+use crate::cli::transport::{Transport, admin, with_query};
+use crate::cli::user::Name;
+use crate::cli::user::describe::describe;
+use crate::model::user_key::{DEFAULT_REALM, UserKey};
+use crate::secret::SecretString;
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Add {
+    /// NAME, NAME@REALM or DOMAIN\NAME
+    user: String,
+    /// Realm, when the name does not say it
+    #[arg(long)]
+    realm: Option<String>,
+    #[command(flatten)]
+    about: About,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Set {
+    #[command(flatten)]
+    who: Name,
+    #[command(flatten)]
+    about: About,
+}
+
+/// What is known about a user.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct About {
+    /// Group, for policy rules; repeat it for more
+    #[arg(long = "group", value_name = "GROUP")]
+    groups: Vec<String>,
+    /// The name as people write it
+    #[arg(long, value_name = "NAME")]
+    display_name: Option<String>,
+    /// Telephone number
+    #[arg(long)]
+    phone: Option<String>,
+    /// Mail address
+    #[arg(long)]
+    email: Option<String>,
+    /// Birth date
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    birth_date: Option<String>,
+    /// Class, for policy rules
+    #[arg(long)]
+    class: Option<String>,
+    /// Language of messages
+    #[arg(long, value_parser = ["en", "ko"])]
+    language: Option<String>,
+    /// Whether tokens may be enrolled without coming in person, where a policy asks for this consent
+    #[arg(long, value_name = "BOOL")]
+    remote_issue: Option<bool>,
+    /// Read the password from stdin: a line of its own, before the PIN
+    #[arg(long, conflicts_with = "password_hash_stdin")]
+    password_stdin: bool,
+    /// Read the PIN from stdin: a line of its own, after the password or its hash
+    #[arg(long)]
+    pin_stdin: bool,
+    /// Read from stdin the password's hash in another system: a line of its own, before the PIN
+    #[arg(long)]
+    password_hash_stdin: bool,
+    /// PIN and password must be changed before they open anything
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    must_change: Option<bool>,
+}
+
+/// What stands beside a record on the way to the server: secrets are never part of one.
+#[derive(Serialize)]
+struct WithSecrets<'a, T> {
+    #[serde(flatten)]
+    record: &'a T,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    password: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pin: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    password_hash: Option<&'a str>,
+}
+
+/// What was read from stdin.
+struct Secrets {
+    password: Option<SecretString>,
+    pin: Option<SecretString>,
+    password_hash: Option<SecretString>,
+}
+
+impl About {
+    fn secrets(&self) -> Result<Secrets, CliError> {
+        let wanted = |wanted: bool, what| wanted.then_some(Ask::twice(what));
+        let [password, password_hash, pin] = input::secrets([
+            wanted(self.password_stdin, "password"),
+            wanted(self.password_hash_stdin, "password's hash"),
+            wanted(self.pin_stdin, "PIN"),
+        ])?;
+        Ok(Secrets {
+            password,
+            pin,
+            password_hash,
+        })
+    }
+}
+
+impl Secrets {
+    const fn is_empty(&self) -> bool {
+        self.password.is_none() && self.pin.is_none() && self.password_hash.is_none()
+    }
+
+    fn beside<'a, T>(&'a self, record: &'a T) -> WithSecrets<'a, T> {
+        WithSecrets {
+            record,
+            password: self.password.as_ref().map(SecretString::expose),
+            pin: self.pin.as_ref().map(SecretString::expose),
+            password_hash: self.password_hash.as_ref().map(SecretString::expose),
+        }
+    }
+}
+
+impl Add {
+    pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
+        // Before the store is opened: others wait while secrets are typed.
+        let secrets = self.about.secrets()?;
+        let api = context.transport().await?;
+        let body = self.body();
+        let user: Record = api.post(&admin(&["users"]), &secrets.beside(&body)).await?;
+        note_new_realm(&api, &user, context).await;
+        context.out.show(&user, |user| {
+            let name = printable(&user.user);
+            let next = format!("token add {} --kind totp", shell_word(&name));
+            let next = context.command(&next);
+            format!("Made user {name}.\nNext: {next}\n")
+        })
+    }
+
+    fn body(self) -> UserCreate {
+        UserCreate {
+            user: self.user,
+            realm: self.realm,
+            groups: self.about.groups,
+            display_name: self.about.display_name,
+            phone: self.about.phone,
+            email: self.about.email,
+            birth_date: self.about.birth_date,
+            class: self.about.class,
+            language: self.about.language,
+            remote_issue: self.about.remote_issue,
+            must_change: self.about.must_change,
+            ..UserCreate::default()
+        }
+    }
+}
+
+impl Set {
+    pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
+        let secrets = self.about.secrets()?;
+        let change = self.change();
+        let none = serde_json::to_value(&change).is_ok_and(|change| change == json!({}));
+        if none && secrets.is_empty() {
+            return Err(CliError::usage("nothing to change").remedy(
+                "name at least one of --group, --display-name, --phone, --email, --birth-date, --class, \
+                 --language, --remote-issue, --password-stdin, --pin-stdin, --must-change",
+            ));
+        }
+        let api = context.transport().await?;
+        patch(&api, context, &self.who.key()?, &secrets.beside(&change)).await
+    }
+
+    fn change(&self) -> UserChange {
+        let cleared = |value: &Option<String>| {
+            value
+                .as_ref()
+                .map(|value| Some(value.clone()).filter(|value| !value.is_empty()))
+        };
+        let groups = self.about.groups.iter().filter(|group| !group.is_empty());
+        UserChange {
+            groups: (!self.about.groups.is_empty()).then(|| groups.cloned().collect()),
+            display_name: cleared(&self.about.display_name),
+            phone: cleared(&self.about.phone),
+            email: cleared(&self.about.email),
+            birth_date: cleared(&self.about.birth_date),
+            class: cleared(&self.about.class),
+            language: self.about.language.clone(),
+            remote_issue: self.about.remote_issue,
+            must_change: self.about.must_change,
+            ..UserChange::default()
+        }
+    }
+}
+
+/// Says that a user is the first one of a realm: it may be a slip of the fingers. Where there are more
+/// users than one look covers, nothing is said.
+async fn note_new_realm(api: &Transport, user: &Record, context: &Context) {
+    let Ok(key) = UserKey::parse(&user.user) else {
+        return;
+    };
+    let realm = key.realm();
+    if realm == DEFAULT_REALM {
+        return;
+    }
+    let text = format!("@{realm}");
+    let wanted = PAGE.to_string();
+    let query = [("search", Some(&*text)), ("limit", Some(&*wanted))];
+    let found: Result<Users, CliError> = api.get(&with_query(&admin(&["users"]), &query)).await;
+    let Ok(Users {
+        users, next: None, ..
+    }) = found
+    else {
+        return;
+    };
+    let of_realm = |name: &str| UserKey::parse(name).is_ok_and(|key| key.realm() == realm);
+    if users.iter().filter(|user| of_realm(&user.user)).count() > 1 {
+        return;
+    }
+    let query = [("limit", Some(&*wanted))];
+    let clients: Result<Clients, CliError> =
+        api.get(&with_query(&admin(&["clients"]), &query)).await;
+    let has = |client: &crate::api::Client| client.realm.as_deref() == Some(realm);
+    if clients.is_ok_and(|clients| !clients.clients.iter().any(has)) {
+        context.out.note(&format!(
+            "note: {} is the first user of the realm `{}`, which no client has either",
+            printable(&user.user),
+            printable(realm)
+        ));
+    }
+}
+
+/// Changes a user, and shows the user as it is then.
+pub(super) async fn patch<T: Serialize + Sync>(
+    api: &Transport,
+    context: &Context,
+    user: &str,
+    change: &T,
+) -> Result<(), CliError> {
+    let path = admin(&["users", user]);
+    let _: Record = api.call(Method::PATCH, &path, Some(change)).await?;
+    // With the lock and the tokens.
+    let user: Record = api.get(&path).await?;
+    context.out.show(&user, describe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn set_clears_with_an_empty_value_and_leaves_the_rest() {
+        let set = Set {
+            who: Name {
+                user: "alice".to_owned(),
+                realm: None,
+            },
+            about: About {
+                groups: vec![String::new()],
+                display_name: None,
+                phone: Some(String::new()),
+                email: Some("a@example.org".to_owned()),
+                birth_date: None,
+                class: None,
+                language: None,
+                remote_issue: None,
+                password_stdin: false,
+                pin_stdin: false,
+                password_hash_stdin: false,
+                must_change: None,
+            },
+        };
+        let change = serde_json::to_value(set.change()).unwrap();
+        assert_eq!(
+            change,
+            json!({"groups": [], "phone": null, "email": "a@example.org"})
+        );
+    }
+}

@@ -1,0 +1,137 @@
+//! `oncegate user list` and `oncegate user search`.
+
+use clap::Args;
+
+use crate::api::Users;
+use crate::cli::context::Context;
+use crate::cli::error::CliError;
+use crate::cli::output::{Table, joined, or_dash, printable};
+use crate::cli::paging::PAGE;
+use crate::cli::token::shown::lock;
+use crate::cli::transport::{Transport, admin, with_query};
+use crate::cli::{output, paging};
+use crate::diagnostic::did_you_mean;
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Search {
+    /// What to look for: case does not matter
+    text: String,
+    #[command(flatten)]
+    listing: Listing,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Listing {
+    /// Only those in this group
+    #[arg(long)]
+    group: Option<String>,
+    /// Only those who have no token, or only revoked and expired ones
+    #[arg(long)]
+    without_token: bool,
+    /// Only those who are locked, or have an active token that is
+    #[arg(long)]
+    locked: bool,
+    /// At most this many [default: all]
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Only those behind this user (`next` of the list before)
+    #[arg(long, value_name = "USER")]
+    after: Option<String>,
+}
+
+impl Search {
+    pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
+        if self.text.trim().is_empty() {
+            return Err(
+                CliError::usage("nothing to look for").remedy("all users: oncegate user list")
+            );
+        }
+        self.listing.show(Some(&self.text), context).await
+    }
+}
+
+impl Listing {
+    pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
+        self.show(None, context).await
+    }
+
+    async fn show(&self, text: Option<&str>, context: &Context) -> Result<(), CliError> {
+        let api = context.transport().await?;
+        let users = self.fetch(&api, text).await?;
+        self.note_unknown_group(&api, &users).await;
+        let none = match text {
+            Some(_) => "No such users.".to_owned(),
+            None => self.none(),
+        };
+        context.out.show(&users, |users| table(users, &none))
+    }
+
+    /// What an empty list means.
+    fn none(&self) -> String {
+        let filters = self.group.is_some() || self.without_token || self.locked;
+        match &self.after {
+            Some(after) => format!("No such users behind {}.", printable(after)),
+            None if filters || self.limit == Some(0) => "No such users.".to_owned(),
+            None => "No users. Make one with `oncegate user add NAME`.".to_owned(),
+        }
+    }
+
+    /// Says why a list is empty where no user is in the group that was asked for.
+    async fn note_unknown_group(&self, api: &Transport, found: &Users) {
+        let Some(group) = self.group.as_ref().filter(|_| found.users.is_empty()) else {
+            return;
+        };
+        let wanted = PAGE.to_string();
+        let query = |group| [("group", group), ("limit", Some(wanted.as_str()))];
+        let path = |group| with_query(&admin(&["users"]), &query(group));
+        let members: Result<Users, CliError> = api.get(&path(Some(group.as_str()))).await;
+        if !members.is_ok_and(|members| members.users.is_empty() && members.next.is_none()) {
+            return;
+        }
+        // Of the first users: a suggestion is worth no more than one page.
+        let some: Result<Users, CliError> = api.get(&path(None)).await;
+        let users = some.map_or_else(|_| Vec::new(), |some| some.users);
+        let groups = users.iter().flat_map(|user| &user.groups);
+        let close = did_you_mean(group, groups.map(String::as_str));
+        let close = close.map(|close| format!("; did you mean `{}`?", printable(close)));
+        output::warn(&format!(
+            "note: no user is in group `{}`{}",
+            printable(group),
+            close.unwrap_or_default()
+        ));
+    }
+
+    /// All pages up to the limit, as one.
+    async fn fetch(&self, api: &Transport, text: Option<&str>) -> Result<Users, CliError> {
+        paging::all(self.after.clone(), self.limit, async |after, limit| {
+            let limit = limit.to_string();
+            let query = [
+                ("group", self.group.as_deref()),
+                ("without_token", self.without_token.then_some("true")),
+                ("locked", self.locked.then_some("true")),
+                ("search", text),
+                ("after", after.as_deref()),
+                ("limit", Some(&*limit)),
+            ];
+            api.get(&with_query(&admin(&["users"]), &query)).await
+        })
+        .await
+    }
+}
+
+fn table(users: &Users, none: &str) -> String {
+    let mut table = Table::new(&["user", "groups", "class", "state"]);
+    for user in &users.users {
+        let mut state = if user.disabled { "disabled" } else { "enabled" }.to_owned();
+        if let Some(found) = &user.lock {
+            push!(state, ", {}", lock(found));
+        }
+        table.row([
+            user.user.clone(),
+            joined(&user.groups),
+            or_dash(user.class.as_deref()),
+            state,
+        ]);
+    }
+    paging::with_rest(table.or(none), users.next.as_ref())
+}

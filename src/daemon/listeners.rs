@@ -1,0 +1,213 @@
+//! The sockets of the daemon: RADIUS, HTTP and the admin socket, bound before anything is served.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::{fs, io};
+
+use tokio::net::{TcpListener, UnixListener};
+
+use crate::config::{Accounting, Config, keys};
+use crate::daemon::reload::Given;
+use crate::daemon::{Overrides, Site, StartError, failed};
+use crate::server::tls::Tls;
+use crate::server::{Info, radius};
+use crate::time::{Clock as _, SystemClock};
+
+/// Everything that is bound.
+pub(super) struct Listeners {
+    pub(super) radius: Vec<radius::Listener>,
+    pub(super) accounting: Vec<radius::Listener>,
+    pub(super) http: Vec<TcpListener>,
+    pub(super) unix: UnixListener,
+    pub(super) socket: SocketFile,
+    pub(super) tls: Option<Arc<Tls>>,
+}
+
+impl Listeners {
+    pub(super) fn info(&self, site: &Site) -> Info {
+        let bound = |listener: &TcpListener| listener.local_addr().ok();
+        let radius = |listeners: &[radius::Listener]| {
+            let listeners = listeners.iter();
+            listeners.map(radius::Listener::local_addr).collect()
+        };
+        Info {
+            daemon: true,
+            demo: site.is_quickstart(),
+            radius: radius(&self.radius),
+            accounting: radius(&self.accounting),
+            http: self.http.iter().filter_map(bound).collect(),
+            public_url: site.config.http.public_url.clone(),
+        }
+    }
+}
+
+/// The listeners that options gave: RADIUS, accounting, HTTP.
+pub(super) fn given(by_option: [bool; 3], info: &Info) -> Vec<Given> {
+    let all = [
+        (keys::RADIUS_LISTEN, "serve --radius", &info.radius),
+        (
+            keys::RADIUS_ACCOUNTING_LISTEN,
+            "serve --accounting",
+            &info.accounting,
+        ),
+        (keys::HTTP_LISTEN, "serve --http", &info.http),
+    ];
+    let given = all.into_iter().zip(by_option).filter(|(_, given)| *given);
+    given
+        .map(|((key, option, running), _)| Given {
+            key: key.path,
+            option,
+            running: running.clone(),
+        })
+        .collect()
+}
+
+/// Binds every listener of the configuration, or those of the command line in their place.
+pub(super) async fn bind(site: &Site, overrides: Overrides) -> Result<Listeners, StartError> {
+    let config = &site.config;
+    let tls = load_tls(config)?;
+    let radius = overrides
+        .radius
+        .unwrap_or_else(|| config.radius.listen.clone());
+    let accounting = overrides.accounting.map(Accounting::At);
+    let accounting = accounting.as_ref().unwrap_or(&config.radius.accounting);
+    let bound = bind_radius("RADIUS", &radius, "--radius")?;
+    let accounting = bind_accounting(accounting, &radius)?;
+    let http = overrides.http.unwrap_or_else(|| config.http.listen.clone());
+    let http = bind_http(http, tls.is_some(), config.http.insecure).await?;
+    let path = site.socket();
+    Ok(Listeners {
+        radius: bound,
+        accounting,
+        http,
+        unix: bind_socket(&path)?,
+        socket: SocketFile(path),
+        tls,
+    })
+}
+
+/// The certificate of the HTTPS listeners; what clients would refuse about it is logged.
+fn load_tls(config: &Config) -> Result<Option<Arc<Tls>>, StartError> {
+    let Some(files) = &config.http.tls else {
+        return Ok(None);
+    };
+    let tls = Tls::load(&files.certificate, &files.key)
+        .map_err(|error| failed(error.to_string(), "see [http.tls] in the configuration"))?;
+    for concern in tls.validity().concerns(SystemClock.now()) {
+        let (file, what) = (files.certificate.display(), concern.what);
+        if concern.is_refused {
+            tracing::error!(%file, what, "clients refuse the certificate");
+        } else {
+            tracing::warn!(%file, what, "renew the certificate");
+        }
+    }
+    Ok(Some(Arc::new(tls)))
+}
+
+fn bind_radius(
+    what: &str,
+    addresses: &[SocketAddr],
+    option: &str,
+) -> Result<Vec<radius::Listener>, StartError> {
+    radius::bind_all(addresses).map_err(|error| {
+        let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        cannot_bind(what, &addresses.join(", "), option, &error)
+    })
+}
+
+fn bind_accounting(
+    wanted: &Accounting,
+    radius: &[SocketAddr],
+) -> Result<Vec<radius::Listener>, StartError> {
+    let bound = bind_radius("RADIUS accounting", &wanted.beside(radius), "--accounting");
+    let bound = match (bound, wanted) {
+        // Another server may do the accounting: authentication does not depend on it.
+        (Err(error), Accounting::Auto) => {
+            tracing::warn!(
+                %error,
+                "no accounting (`radius.accounting_listen` is auto): a NAS that waits for answers to it \
+                 refuses logins; say `off` there if another server takes it"
+            );
+            Vec::new()
+        }
+        (bound, _) => bound?,
+    };
+    let bound = bound.into_iter();
+    Ok(bound.map(radius::Listener::for_accounting).collect())
+}
+
+async fn bind_http(
+    addresses: Vec<SocketAddr>,
+    has_tls: bool,
+    insecure: bool,
+) -> Result<Vec<TcpListener>, StartError> {
+    let mut listeners = Vec::new();
+    for address in addresses {
+        if !has_tls && !address.ip().is_loopback() {
+            if !insecure {
+                return Err(failed(
+                    format!("plain HTTP on {address} would show passwords and keys to the network"),
+                    "configure [http.tls], or set http.insecure = true if the network is trusted",
+                ));
+            }
+            tracing::warn!(
+                %address,
+                "plain HTTP beyond loopback: passwords and keys travel readable (http.insecure)"
+            );
+        }
+        let listener = TcpListener::bind(address).await;
+        listeners.push(
+            listener
+                .map_err(|error| cannot_bind("HTTP", &address.to_string(), "--http", &error))?,
+        );
+    }
+    Ok(listeners)
+}
+
+/// The admin socket, for the daemon's own user. Others are refused by its mode, by the mode of the
+/// directory, and by their credentials.
+fn bind_socket(path: &Path) -> Result<UnixListener, StartError> {
+    let bound = || {
+        // This process holds the lock of the store: a socket that is there has no daemon any more.
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(path)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+        Ok(listener)
+    };
+    let shown = path.display().to_string();
+    bound().map_err(|error| cannot_bind("the admin socket", &shown, "--dir", &error))
+}
+
+fn cannot_bind(what: &str, address: &str, option: &str, error: &io::Error) -> StartError {
+    let remedy = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!(
+                "another program listens there: stop it, or choose another address with {option}"
+            )
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!("ports below 1024 take privileges: choose another with {option}")
+        }
+        io::ErrorKind::AddrNotAvailable => "this machine does not have that address".to_owned(),
+        _ => format!("choose another address with {option}"),
+    };
+    failed(
+        format!("{what} cannot listen on {address}: {error}"),
+        remedy,
+    )
+}
+
+/// Removed when dropped.
+pub(super) struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // Gone already is as good.
+        let _ = fs::remove_file(&self.0);
+    }
+}
