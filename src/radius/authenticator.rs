@@ -97,7 +97,7 @@ impl SecretKeys {
     }
 
     /// MD5 of the secret, then the block: the mask of RFC 2865 s5.2.
-    pub(crate) fn mask(&self, block: &[u8; 16]) -> [u8; 16] {
+    pub(crate) fn mask(&self, block: &[u8]) -> [u8; 16] {
         self.prefix.clone().chain_update(block).finalize().into()
     }
 }

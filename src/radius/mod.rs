@@ -52,6 +52,9 @@
 pub mod attribute;
 pub mod packet;
 
+// What is sent in place of a password
+pub mod mschap;
+
 // What the shared secret proves and hides
 pub mod authenticator;
 pub mod password;
