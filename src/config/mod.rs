@@ -13,12 +13,6 @@
 //! Threats: plain HTTP beyond loopback carries passwords, so it needs a word that says so
 //! (`http.insecure`). A key pasted into `keys.master` is not quoted back, in no diagnostic and no
 //! `show`. A misspelt key or variable is an error: a limit someone believes in must be in force.
-#![deny(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation
-)]
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

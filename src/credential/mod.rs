@@ -19,13 +19,6 @@
 //! Limits: an imported hash is as strong as its maker made it, until its owner signs in once and
 //! it is renewed. Whoever can read the pepper and the store can try all PINs.
 
-#![deny(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation
-)]
-
 // What a person types
 pub mod text;
 pub mod weak;

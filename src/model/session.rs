@@ -256,7 +256,6 @@ pub const fn cause_word(cause: u32) -> Option<&'static str> {
 pub const NAS_REBOOT: u32 = 11;
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use crate::diagnostic::document::{Document, Table, Value};
 use crate::diagnostic::{Diagnostic, Findings, Source};
 use crate::model::message::{Language, Medium};
-use crate::notice::template::{Place, Template, fill};
+use crate::notice::template::{Place, Template, fill, parse};
 use crate::policy::zone_named;
 use crate::secret::SecretString;
 use crate::time::UnixTime;
@@ -310,7 +310,7 @@ impl Entry {
         let mut body = |key| {
             let value = table.value(key)?;
             let template = template(&all, Form::Body, &value, findings)?;
-            for place in text.must().iter().filter(|place| !template.has(**place)) {
+            for place in text.must().iter().filter(|place| !template.has(place)) {
                 let (path, place) = (value.path(), place.as_str());
                 let message = format!("`{path}` needs the placeholder {{{place}}}");
                 findings.push(value.error(message));
@@ -366,7 +366,7 @@ fn template(
     if let Some(fault) = signs {
         findings.push(value.error(format!("`{}` {fault}", value.path())));
     }
-    let parsed = Template::parse(text, known);
+    let parsed = parse(text, known);
     findings.take(parsed.map_err(|message| value.error(message)))
 }
 

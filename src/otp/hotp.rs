@@ -82,7 +82,6 @@ fn reach(from: u64, ahead: u32) -> impl Iterator<Item = u64> {
 pub const MAX_REACH: u32 = 1000;
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use proptest::prelude::*;
 

@@ -132,7 +132,6 @@ pub fn grouped(text: &str, group: usize) -> SecretString {
 const CROCKFORD: &str = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
     use crate::secret::SecretBytes;

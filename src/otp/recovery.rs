@@ -85,7 +85,6 @@ pub fn find(key: &OtpKey, count: u8, text: &SecretString) -> Matches {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
     use crate::otp::issued::canonical;

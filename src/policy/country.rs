@@ -69,7 +69,6 @@ const CODES: &str = "\
     ZW";
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -359,7 +359,6 @@ types! {
 pub const MAX_ATTRIBUTES: usize = 200;
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -241,7 +241,6 @@ fn digest_with(packet: &Packet<'_>, authenticator: &[u8; 16], keys: &SecretKeys)
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::secret::SecretBytes;

@@ -122,7 +122,6 @@ impl<A: Copy + Eq + Hash + Ord + std::ops::BitAnd<Output = A>> Family<A> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use proptest::prelude::*;
 

@@ -29,6 +29,7 @@ mod encode;
 mod parse;
 mod value;
 
+use crate::diagnostic::did_you_mean;
 pub use crate::radius::dictionary::decode::known_attribute;
 pub use crate::radius::dictionary::encode::{EncodeError, Hiding};
 pub use crate::radius::dictionary::parse::{Cause, ParseError};
@@ -263,18 +264,8 @@ impl Dictionary {
 
     /// The known name most like a mistyped one, if any is close.
     pub fn suggest(&self, name: &str) -> Option<&str> {
-        let name = name.to_ascii_lowercase();
-        let limit = name.len() / 3;
-        self.attributes()
-            .map(|attribute| {
-                (
-                    distance(&name, &attribute.name.to_ascii_lowercase()),
-                    attribute.name.as_str(),
-                )
-            })
-            .filter(|(distance, _)| *distance <= limit)
-            .min()
-            .map(|(_, name)| name)
+        let names = self.attributes().map(|one| one.name.as_str());
+        did_you_mean(name, names)
     }
 }
 
@@ -304,25 +295,6 @@ impl fmt::Display for Attribute {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)
     }
-}
-
-/// Levenshtein distance over octets: names are ASCII.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (cell, y) in row.iter_mut().skip(1).zip(b.bytes()) {
-            let here = (diagonal + usize::from(x != y))
-                .min(left + 1)
-                .min(*cell + 1);
-            (diagonal, left, *cell) = (*cell, here, here);
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or_default()
 }
 
 macro_rules! builtin {

@@ -174,7 +174,6 @@ pub const HEADER: usize = 20;
 pub const MAX_LENGTH: usize = 4096;
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
 

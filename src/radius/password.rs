@@ -126,7 +126,6 @@ const BLOCK: usize = 16;
 pub const MAX_LENGTH: usize = 128;
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use proptest::prelude::*;
 

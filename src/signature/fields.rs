@@ -283,8 +283,6 @@ const MAX_PARAMETERS: usize = 8;
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
 
     fn integer(text: &str) -> Option<Bare> {

@@ -208,25 +208,8 @@ fn next(created: &TokenCreated, context: &Context) -> String {
 /// A new token for its owner: the QR code, the card or the sheet, and what to do next.
 fn introduce(created: &TokenCreated, out: Output, show_secret: bool, next: &str) -> String {
     let token = &created.token;
-    let mut text = String::new();
-    if let Some(uri) = &created.otpauth_uri {
-        text.push_str(&paper::drawn(uri, out));
-    }
-    if !created.cells.is_empty() {
-        text.push_str(&paper::card(&token.serial, &token.user, &created.cells));
-        text.push('\n');
-    }
-    if !created.codes.is_empty() {
-        let expires = token.expires.as_deref().map(local_time);
-        let sheet = paper::sheet(
-            &token.serial,
-            &token.user,
-            &created.codes,
-            expires.as_deref(),
-        );
-        text.push_str(&sheet);
-        text.push('\n');
-    }
+    let uri = &created.otpauth_uri;
+    let mut text = paper::handout(token, uri, &created.cells, &created.codes, out);
     let mut table = Table::pairs();
     table.pair("token", token.serial.clone());
     table.pair("user", token.user.clone());

@@ -285,28 +285,8 @@ impl Unlink {
 fn handed(offered: &Offered, context: &Context) -> String {
     let token = &offered.token;
     let serial = printable(&token.serial);
-    let mut text = String::new();
-    for uri in [&offered.enrol_uri, &offered.otpauth_uri]
-        .into_iter()
-        .flatten()
-    {
-        text.push_str(&paper::drawn(uri, context.out));
-    }
-    if !offered.cells.is_empty() {
-        text.push_str(&paper::card(&token.serial, &token.user, &offered.cells));
-        text.push('\n');
-    }
-    if !offered.codes.is_empty() {
-        let expires = token.expires.as_deref().map(local_time);
-        let sheet = paper::sheet(
-            &token.serial,
-            &token.user,
-            &offered.codes,
-            expires.as_deref(),
-        );
-        text.push_str(&sheet);
-        text.push('\n');
-    }
+    let uris = offered.enrol_uri.iter().chain(&offered.otpauth_uri);
+    let mut text = paper::handout(token, uris, &offered.cells, &offered.codes, context.out);
     let mut table = Table::pairs();
     table.pair("token", token.serial.clone());
     table.pair("user", token.user.clone());

@@ -266,7 +266,6 @@ fn behind(value: Cow<'_, [u8]>, count: usize) -> Cow<'_, [u8]> {
 const LONGEST: usize = 4096;
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

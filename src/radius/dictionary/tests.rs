@@ -1,5 +1,4 @@
 //! What the built-in files contain, how faults are reported, what goes on the wire.
-#![allow(clippy::indexing_slicing, clippy::unwrap_used)]
 
 use super::*;
 use crate::radius::attribute::{Attributes, Type};
@@ -267,20 +266,6 @@ fn a_value_of_nothing_is_a_warning() {
     let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
     assert_eq!(warnings, ["test:2: the attribute `y` is not defined"]);
     assert_eq!(builtin().warnings(), []);
-}
-
-#[test]
-fn distance_counts_edits() {
-    for (a, b, expected) in [
-        ("", "", 0),
-        ("abc", "abc", 0),
-        ("", "ab", 2),
-        ("kitten", "sitting", 3),
-        ("ab", "ba", 2),
-    ] {
-        assert_eq!(distance(a, b), expected);
-        assert_eq!(distance(b, a), expected);
-    }
 }
 
 /// What a dictionary says of attributes, one `name=text` each.
