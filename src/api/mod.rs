@@ -152,10 +152,32 @@ pub struct Status {
     /// A jump of the daemon's clock within the last day, that no administrator has confirmed yet (`oncegate clock recover`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_jump: Option<ClockJump>,
+    /// What the daemon does beside requests; absent where none runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jobs: Vec<Job>,
     /// The daemon's clock.
     pub now: String,
     /// The latest time on record.
     pub last_seen: String,
+}
+
+/// A background job of the daemon.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct Job {
+    /// Its name.
+    pub name: String,
+    /// When its last run ended; absent before the first, and where it waits for events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<String>,
+    /// What that run did, where there was something to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub done: Option<String>,
+    /// Why that run failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// When it runs again; absent where it waits for events, or ran once at the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// What the store looks like.

@@ -163,6 +163,8 @@ fn describe(status: &api::Status) -> String {
     let jump = status.clock_jump.as_ref();
     let jump = jump.map(|jump| format!("\n{}\n{}", jump.detail, Jump::REMEDY));
     let clock = local_time(&status.now) + jump.as_deref().unwrap_or_default();
+    let jobs: Vec<String> = status.jobs.iter().map(job).collect();
+    table.lines("jobs", &jobs.join("\n"));
     table.lines("clock", &clock);
     table.pair("last seen", local_time(&status.last_seen));
     table.text()
@@ -180,6 +182,24 @@ fn damage(status: &api::Status) -> Option<String> {
     }
     text.push_str("\nstop the daemon, then: oncegate store verify --repair");
     Some(text)
+}
+
+/// A background job in one line.
+fn job(job: &api::Job) -> String {
+    let mut text = job.name.clone();
+    match (&job.last, &job.error) {
+        (None, _) if job.next.is_none() => text.push_str(": waits for events"),
+        (None, _) => text.push_str(": has not run yet"),
+        (Some(last), None) => push!(text, ": last run {}", local_time(last)),
+        (Some(last), Some(error)) => push!(text, ": FAILED {}: {error}", local_time(last)),
+    }
+    if let Some(done) = &job.done {
+        push!(text, ", {done}");
+    }
+    if let Some(next) = &job.next {
+        push!(text, "; next {}", local_time(next));
+    }
+    text
 }
 
 fn notices(notices: &api::Notices) -> String {
@@ -230,6 +250,14 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("users are told nothing"), "{text}");
+        status.jobs = vec![api::Job {
+            name: "expiry of tokens".to_owned(),
+            last: Some("2026-01-01T00:00:00Z".to_owned()),
+            done: None,
+            error: Some("the disk is full".to_owned()),
+            next: None,
+        }];
+        assert!(describe(&status).contains("expiry of tokens: FAILED 2026-01-01"));
         status.notices = api::Notices {
             cursor: 9,
             waiting: 1,

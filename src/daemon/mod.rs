@@ -33,6 +33,7 @@ use crate::store::{Store as _, StoreError, StoreReport, look, personal, repair};
 use crate::time::{Clock as _, SystemClock};
 
 mod install;
+mod jobs;
 mod listeners;
 pub mod logging;
 mod reload;

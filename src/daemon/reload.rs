@@ -64,6 +64,16 @@ impl Reloader {
         }
     }
 
+    /// Lets the admin API ask for a reload, or for what one would do.
+    pub(super) fn answer(self: &Arc<Self>, app: &App) {
+        let asked = Arc::clone(self);
+        app.set_reloader(Box::new(
+            move |act| {
+                if act { asked.reload() } else { asked.compare() }
+            },
+        ));
+    }
+
     /// What differs between the configuration in use and the written one, and takes a restart.
     pub(super) fn compare(&self) -> api::Reload {
         match self.read() {

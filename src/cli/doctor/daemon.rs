@@ -108,6 +108,15 @@ fn health(report: &mut Report, status: &Status) {
     if status.damaged == 0 && status.checkpoint.is_none() && sound {
         report.ok("store", "no row is known to be damaged");
     }
+    for job in &status.jobs {
+        if let Some(error) = &job.error {
+            report.warning(
+                "daemon",
+                format!("the background job `{}` failed: {error}", job.name),
+                "look at its log; it runs again at the time that `oncegate status` shows",
+            );
+        }
+    }
     for concern in &status.certificate {
         report.warning("cert", format!("the one in use: {concern}"), RENEW);
     }

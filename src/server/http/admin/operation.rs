@@ -241,6 +241,13 @@ async fn present(app: &App) -> Result<api::Status, Failure> {
             seconds: jump.seconds(),
             detail: jump.to_string(),
         }),
+        jobs: service
+            .core
+            .jobs()
+            .all()
+            .into_iter()
+            .map(forms::job)
+            .collect(),
         now: now.rfc3339(),
         last_seen: service.core.store().high_water().rfc3339(),
     })
