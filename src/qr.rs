@@ -5,7 +5,7 @@
 //! [`Style::Plain`], for terminals without colour, draws the light modules: right on dark
 //! backgrounds, inverted (which most phones read too) on light ones.
 //!
-//! Threat: the text is usually an `otpauth` URI with the key in it. Whoever prints it decides that
+//! Threat: the text is usually an `otpauth` URI with the key in it. The caller that prints it decides that
 //! the screen may show it.
 
 use fast_qr::{ECL, QRBuilder, QRCode};

@@ -26,7 +26,7 @@ use export::Export;
 use line::whole;
 use list::List;
 
-/// What happened: decisions and changes, in a chain that shows tampering
+/// List, verify, export and prune the audit, the chain of all decisions and changes
 #[derive(Debug, Subcommand)]
 pub(super) enum Audit {
     /// List records, newest first
@@ -53,7 +53,7 @@ pub(super) enum Audit {
         no end."
     )]
     Export(Export),
-    /// Remove old records, in whole segments; that it was done is on record
+    /// Remove old records in whole segments; the removal is recorded
     #[command(
         after_help = "Examples:\n  oncegate audit export > audit.ndjson && oncegate audit prune --before 400d\n\
         A segment goes when all its records are older; see audit.segment_size and audit.keep in the \
@@ -67,7 +67,7 @@ pub(super) enum Audit {
 
 #[derive(Debug, Args)]
 pub(super) struct Prune {
-    /// Only what is before this time: 2026-11-20, or how long ago, as 90d
+    /// Only records before this time: 2026-11-20, or how long ago, as 90d
     #[arg(long, value_name = "TIME", value_parser = when::past)]
     before: Timestamp,
     /// Do not ask for confirmation at a terminal
@@ -204,5 +204,5 @@ impl Prune {
     }
 }
 
-const NOTHING_OLD: &str = "Nothing to remove: of the segments before the newest none has only records \
-                           before that time, and the newest is never pruned.\n";
+const NOTHING_OLD: &str = "Nothing to remove: no segment before the newest has only records before that \
+                           time, and the newest is never pruned.\n";

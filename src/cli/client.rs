@@ -1,4 +1,4 @@
-//! `oncegate client`: who may ask.
+//! `oncegate client`: the systems that ask for decisions.
 
 use std::time::Duration;
 
@@ -17,17 +17,17 @@ use crate::cli::{hints, input, output, paging};
 use crate::diagnostic::units;
 use crate::secret::SecretString;
 
-/// Who may ask: VPN gateways over RADIUS, applications over HTTP
+/// Manage clients: VPN gateways over RADIUS, applications over HTTP
 #[derive(Debug, Subcommand)]
 pub(super) enum Client {
-    /// Make a client and show its secret or key, once
+    /// Add a client and show its secret or key once
     #[command(subcommand)]
     Add(Add),
     /// Show a client
     Show(Name),
     /// List clients
     List(Listing),
-    /// Change a client; what is not named stays, an empty value clears
+    /// Change a client; options left out stay unchanged, "" clears a value
     #[command(after_help = "Examples:\n  \
         oncegate client set vpn1 --policy otp\n  \
         oncegate client set vpn1 --require-message-authenticator auto")]
@@ -35,7 +35,7 @@ pub(super) enum Client {
     /// Give a client a new secret or key; the old one stays valid for a while
     #[command(after_help = "Example:\n  oncegate client rotate vpn1 --grace 7d")]
     Rotate(Rotate),
-    /// Remove a client: its requests go unanswered from now on
+    /// Remove a client: its requests are no longer answered
     Remove(Remove),
 }
 
@@ -50,8 +50,8 @@ pub(super) enum Add {
     #[command(after_help = "Examples:\n  \
         oncegate client add api payroll --realm staff\n  \
         oncegate client add api kim --scope approver\n\
-        Scopes: verify asks about codes; operator keeps users and tokens; approver approves what \
-        others asked for; auditor reads; admin does everything.")]
+        Scopes: verify asks for decisions; operator manages users and tokens; approver approves token \
+        requests; auditor reads; admin does everything.")]
     Api(AddApi),
 }
 
@@ -80,7 +80,7 @@ pub(super) struct AddRadius {
     /// Drop requests without Message-Authenticator [default: true]
     #[arg(long, value_parser = ["true", "false", "auto"])]
     require_message_authenticator: Option<String>,
-    /// Whether it can ask the person again (Access-Challenge) [default: true]
+    /// Whether it can ask the user again (Access-Challenge) [default: true]
     #[arg(long, value_name = "BOOL")]
     challenge: Option<bool>,
 }
@@ -112,7 +112,7 @@ pub(super) struct Listing {
     /// At most this many [default: all]
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
-    /// Only those behind this client (`next` of the list before)
+    /// Only clients after this one (`next` of the previous page)
     #[arg(long, value_name = "NAME")]
     after: Option<String>,
 }
@@ -133,7 +133,7 @@ pub(super) struct Set {
     /// Drop requests without Message-Authenticator; `auto` learns who sends it (RADIUS)
     #[arg(long, value_parser = ["true", "false", "auto"])]
     require_message_authenticator: Option<String>,
-    /// Whether it can ask the person again, by Access-Challenge (RADIUS)
+    /// Whether it can ask the user again, by Access-Challenge (RADIUS)
     #[arg(long, value_name = "BOOL")]
     challenge: Option<bool>,
     /// What its key may do, all of it (API)
@@ -212,7 +212,7 @@ impl Client {
             Self::Add(Add::Api(add)) => {
                 let api = context.transport().await?;
                 let created: ClientCreated = api.post(&admin(&["clients"]), &add.body()).await?;
-                hints::introduce(context, &api, &created, "Made").await?;
+                hints::introduce(context, &api, &created, "Added").await?;
             }
             Self::Show(Name { name }) => {
                 let api = context.transport().await?;
@@ -295,7 +295,7 @@ impl AddRadius {
         let api = context.transport().await?;
         let created: ClientCreated = api.post(&admin(&["clients"]), &body).await?;
         warn_of_weakness(&created);
-        hints::introduce(context, &api, &created, "Made").await
+        hints::introduce(context, &api, &created, "Added").await
     }
 
     fn body<'a>(&'a self, secret: Option<&'a SecretString>) -> RadiusBody<'a> {
@@ -380,7 +380,7 @@ fn table(clients: &Clients) -> String {
         ]);
     }
     let text =
-        table.or("No clients. Make one with `oncegate client add radius NAME --address CIDR`.");
+        table.or("No clients. Add one with `oncegate client add radius NAME --address CIDR`.");
     paging::with_rest(text, clients.next.as_ref())
 }
 

@@ -18,7 +18,7 @@ use crate::server::certificate::Concern;
 use crate::server::tls::Tls;
 use crate::time::{Clock as _, SystemClock};
 
-/// The configuration
+/// Check and show the configuration
 #[derive(Debug, Subcommand)]
 pub(super) enum Config {
     /// Check configuration and policies, everything but the listeners
@@ -26,7 +26,7 @@ pub(super) enum Config {
         after_help = "Example:\n  oncegate config check --config /etc/oncegate/oncegate.toml"
     )]
     Check,
-    /// Show what was configured, or all that applies, with the origin of each value
+    /// Show the configuration with the origin of each value
     #[command(after_help = "Example:\n  oncegate config show --effective")]
     Show(Show),
 }

@@ -376,11 +376,11 @@ fn unknown_column(index: usize, shown: &str, columns: &[&str]) -> String {
     let number = index + 1;
     let is_name = |c: char| c.is_alphabetic() || matches!(c, ' ' | '_' | '-');
     if shown.is_empty() || shown.len() > NAME_MAX || !shown.chars().all(is_name) {
-        return format!("column {number} is not known");
+        return format!("column {number} is unknown");
     }
     match did_you_mean(shown, columns.iter().copied()) {
-        Some(close) => format!("column {number} `{shown}` is not known: did you mean `{close}`?"),
-        None => format!("column {number} `{shown}` is not known"),
+        Some(close) => format!("unknown column `{shown}`: did you mean `{close}`?"),
+        None => format!("unknown column `{shown}`"),
     }
 }
 
@@ -457,9 +457,9 @@ mod tests {
             ("", "empty"),
             (
                 "user,sekret\n",
-                "column 2 `sekret` is not known: did you mean `secret`?",
+                "unknown column `sekret`: did you mean `secret`?",
             ),
-            ("user,GEZDGNBVGY3TQOJQ\n", "column 2 is not known"),
+            ("user,GEZDGNBVGY3TQOJQ\n", "column 2 is unknown"),
             ("user,user\n", "twice"),
         ] {
             let fault = rows(text).remove(0).unwrap_err();

@@ -15,18 +15,18 @@ use crate::cli::{input, output, when};
 use crate::diagnostic::units;
 use crate::time::{Clock as _, SystemClock, UnixTime};
 
-/// Rights to approve of tokens, lent for a time
+/// Delegate the right to approve token requests for a time
 #[derive(Debug, Subcommand)]
 pub(super) enum Delegation {
-    /// Lend a right; lending it again changes the end
+    /// Delegate a right; repeating it changes the end
     #[command(after_help = "Examples:\n  \
         oncegate delegation add --from api:kim --to api:lee --for 14d --reason holiday\n  \
         oncegate token approve TOTP-7F3K9Q2M --on-behalf api:kim\n\
         People are called as the audit calls them: api:NAME of an API client, 'uid N' on this machine.")]
     Add(Add),
-    /// List lent rights, ended ones too
+    /// List delegations, also ended ones
     List,
-    /// Take a right back
+    /// Remove a delegation
     Remove(Remove),
 }
 
@@ -45,7 +45,7 @@ pub(super) struct Add {
     /// Until when: 2026-12-31 (its beginning, local time), 2026-12-31T18:00, 14d
     #[arg(long, value_name = "TIME", value_parser = when::future_rfc3339)]
     until: Option<String>,
-    /// Why: the audit has it
+    /// Why; written into the audit
     #[arg(long)]
     reason: String,
 }

@@ -8,10 +8,10 @@ use crate::cli::error::{CliError, Exit};
 use crate::cli::output::{Table, joined, printable};
 use crate::cli::transport::admin;
 
-/// Gateways that carry SMS, mail and calls
+/// List and test the gateways for SMS, mail and calls
 #[derive(Debug, Subcommand)]
 pub(super) enum Delivery {
-    /// List the gateways in the order in which they are asked, and how they are
+    /// List the gateways in the order in which they are asked, with their state
     #[command(
         after_help = "Gateways are configured as [delivery.NAME] in oncegate.toml.\n\
         Counts are since the daemon's start.\n\

@@ -14,7 +14,7 @@ use crate::cli::words::Whom;
 use crate::phone;
 use crate::phone::devices_table;
 
-/// Devices that hold a key and fetch codes: this machine as one, and everybody's
+/// Act as a device that fetches codes, or manage the devices of users
 #[derive(Debug, Subcommand)]
 #[command(after_help = "As the device itself (its key is in --state FILE):\n  \
     enroll, otp, pending, show, rename, transfer, renew, revoke\n\
@@ -24,7 +24,7 @@ use crate::phone::devices_table;
     oncegate device enroll --server https://otp.example.com --user alice\n  \
     oncegate device otp")]
 pub(super) enum Device {
-    /// Make a key and bind it to a user by an enrolment or transfer code
+    /// Create a key and bind it to a user by an enrolment or transfer code
     #[command(after_help = "Examples:\n  \
         oncegate device enroll alice --server https://otp.example.com\n  \
         oncegate device enroll alice --server https://otp.example.com --code-stdin < code\n  \
@@ -37,11 +37,11 @@ pub(super) enum Device {
         oncegate device otp\n  \
         oncegate verify alice --otp-stdin <<< \"$(oncegate device otp --quiet)\"")]
     Otp(phone::Otp),
-    /// Show what waits for the user: this device's tokens, live codes of the others
+    /// Show this device's tokens and the live codes of the user's other tokens
     Pending(phone::Plain),
-    /// Show this device, and the others of its user
+    /// Show this device and the others of its user
     Show(phone::Plain),
-    /// Give this device another name
+    /// Rename this device
     Rename(phone::Rename),
     /// Get a 12-digit code by which another device takes over from this one
     #[command(
@@ -49,15 +49,15 @@ pub(super) enum Device {
         enroll`).\nThis device is revoked by that. Asking for a code (`device otp`) voids it."
     )]
     Transfer(phone::Plain),
-    /// Give this device's token a new end, shortly before the present one
+    /// Renew this device's token shortly before it expires
     Renew(phone::Plain),
-    /// End this device, or another one of its user, with all tokens that it carries
+    /// Revoke this device, or another one of its user, with all its tokens
     Revoke(phone::Revoke),
     /// Administrator: list a user's devices
     List(List),
-    /// Administrator: give a device another name
+    /// Administrator: rename a device
     Set(Set),
-    /// Administrator: end a device and its tokens; its record stays
+    /// Administrator: revoke a device and its tokens; its record stays
     Remove(Remove),
 }
 

@@ -21,7 +21,7 @@ use crate::policy::METHODS;
 mod page;
 mod words;
 
-/// Say why a request was decided so, or what would happen; changes nothing
+/// Explain why a request was decided as it was, or what would happen; changes nothing
 #[derive(Debug, Args)]
 #[command(
     group = ArgGroup::new("question").required(true),

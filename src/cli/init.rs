@@ -13,7 +13,7 @@ use crate::cli::transport::{Transport, admin};
 use crate::daemon;
 use crate::daemon::Site;
 
-/// Make an installation: configuration, master key, store, policies, first API key
+/// Create an installation: configuration, master key, store, policies, first API key
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  oncegate init --dir /var/lib/oncegate\n\
     An existing installation is left as it is (exit code 5); an interrupted init is finished.")]

@@ -14,7 +14,7 @@ use crate::cli::output::{Table, local_time};
 use crate::cli::transport::admin;
 use crate::diagnostic::units;
 
-/// Outage mode: while it lasts, what policies name under `outage` is accepted as well
+/// Declare an outage, in which policies also accept the factor named under `outage`
 #[derive(Debug, Subcommand)]
 pub(super) enum Outage {
     /// Declare an outage; it ends by itself
@@ -23,9 +23,9 @@ pub(super) enum Outage {
         The audit has the beginning, the end and the reason."
     )]
     Declare(Declare),
-    /// End it before its time
+    /// End an outage before its time
     End,
-    /// Show what was declared last
+    /// Show the latest outage
     Show,
 }
 
@@ -34,7 +34,7 @@ pub(super) struct Declare {
     /// How long: 1m to 24h
     #[arg(long = "for", value_name = "DURATION", value_parser = units::duration)]
     length: Duration,
-    /// Why: the audit has it
+    /// Why; written into the audit
     #[arg(long)]
     reason: String,
 }

@@ -19,7 +19,7 @@ use crate::diagnostic::{Diagnostic, Severity, Source, render_all};
 use crate::policy;
 use crate::policy::{Factor, TestOutcome};
 
-/// What clients' users must present, and the limits
+/// List, check and test policies
 #[derive(Debug, Subcommand)]
 pub(super) enum Policy {
     /// List the loaded policies

@@ -5,12 +5,12 @@
 //!                         -> self test: right code, same code, next code, same code -> story
 //! ```
 //!
-//! A counter token of a second user makes the codes of the self test, so that nobody waits and the
+//! A counter token of a second user makes the codes of the self test, so that nothing waits and the
 //! codes of the phone stay unused.
 //!
 //! Threat: the marker file DIR/quickstart makes the daemon show codes and holds secrets in the
 //! clear. So only this command writes it, and only into a directory without users: an
-//! installation somebody depends on does not become a demonstration by a mistyped `--dir`.
+//! installation in use does not become a demonstration by a mistyped `--dir`.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -47,14 +47,14 @@ use crate::secret::{OtpKey, SecretString};
 use crate::server::Info;
 use crate::service::Service;
 
-/// The first look: set up a demonstration, log in over RADIUS and HTTP, show it, keep serving
+/// Set up a demonstration, log in over RADIUS and HTTP, and keep serving
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  oncegate quickstart --dir ./demo\n\
     Everything lives in DIR; delete it to forget all. Run it again to see the lines again.")]
 pub(super) struct Quickstart {
     #[command(flatten)]
     listeners: Listeners,
-    /// Stop after the story; the exit code says whether all went as expected
+    /// Stop after the demonstration; the exit code says whether all went as expected
     #[arg(long)]
     once: bool,
 }
@@ -340,7 +340,7 @@ impl Guide<'_> {
         Ok(())
     }
 
-    /// Makes a user; one that is there is unlocked, should somebody have tried wrong codes.
+    /// Makes a user; one that is there is unlocked, in case wrong codes were tried.
     async fn make_user(&self, name: &str) -> Result<(), CliError> {
         let body = UserCreate {
             user: name.to_owned(),

@@ -9,7 +9,7 @@ use crate::cli::error::{CliError, Exit};
 use crate::cli::output::printable;
 use crate::cli::transport::admin;
 
-/// Read policies, tables, texts, certificate, gateways, inbound secret and log level again
+/// Reload policies, tables, texts, certificate, gateways, inbound secret and log level
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  oncegate policy test && oncegate reload\n\
     What is not right stays as it was, and is named by file and line; exit code 1 then.\n\

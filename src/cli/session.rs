@@ -12,7 +12,7 @@ use crate::cli::transport::{Transport, admin, with_query};
 use crate::cli::words::Whose;
 use crate::cli::{output, paging};
 
-/// Sessions of users, as VPN gateways and other NASes report them
+/// List sessions that VPN gateways and other NASes report
 #[derive(Debug, Subcommand)]
 pub(super) enum Session {
     /// List sessions in order of client, NAS and session id: open ones, and ended ones for

@@ -11,15 +11,15 @@ use crate::cli::transport::{admin, with_query};
 use crate::cli::{input, output};
 use crate::core::clock::Jump;
 
-/// Health in one screen and in the exit code: 0 ready, 3 not
+/// Show health on one screen; exit code 0 ready, 3 not ready
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  oncegate status --quiet --json | jq .queue")]
 pub(super) struct Status {}
 
-/// The clock against the times on record
+/// Recover after the clock was wrong
 #[derive(Debug, Subcommand)]
 pub(super) enum Clock {
-    /// Accept a clock that is behind the times on record, because it is right now
+    /// Accept the present time although it is before times on record
     #[command(
         after_help = "Only when the clock was wrong before and has been put right: after a clock that was\n\
         ahead, or a virtual machine that was resumed with the wrong time. Codes that were accepted stay\n\
@@ -204,7 +204,7 @@ fn job(job: &api::Job) -> String {
 
 fn notices(notices: &api::Notices) -> String {
     if notices.cursor == 0 {
-        return "users are told nothing: no policy in use has `[notify] events`".to_owned();
+        return "users are not notified: no policy in use has `[notify] events`".to_owned();
     }
     format!(
         "up to record {}; {} waiting, {} sent and {} failed since start",
@@ -249,7 +249,7 @@ mod tests {
             text.contains("0.1.0 ready\n") && text.contains("2.5 records each"),
             "{text}"
         );
-        assert!(text.contains("users are told nothing"), "{text}");
+        assert!(text.contains("users are not notified"), "{text}");
         status.jobs = vec![api::Job {
             name: "expiry of tokens".to_owned(),
             last: Some("2026-01-01T00:00:00Z".to_owned()),

@@ -8,14 +8,14 @@ use crate::api::{AuditChain, StoreCheck, StoreRepair};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::printable;
-use crate::cli::transport::{Transport, admin, nobody_listens};
+use crate::cli::transport::{Transport, admin, has_no_listener};
 use crate::daemon;
 use crate::daemon::{RESTORE, Site, remedy_of_file};
 use crate::server::http::forms;
 use crate::store::catch_up::is_of_the_end;
 use crate::store::{StoreError, personal};
 
-/// The files of the store
+/// Check and repair the store
 #[derive(Debug, Subcommand)]
 pub(super) enum Store {
     /// Check every row, the journal, and the rows against the journal; exit code 1 if something is damaged
@@ -67,7 +67,7 @@ async fn stopped(context: &Context) -> Result<Option<Site>, CliError> {
         }
     };
     match UnixStream::connect(site.socket()).await {
-        Err(error) if nobody_listens(&error) => Ok(Some(site)),
+        Err(error) if has_no_listener(&error) => Ok(Some(site)),
         _ => Ok(None),
     }
 }

@@ -72,7 +72,7 @@ impl Transport {
         loop {
             match UnixStream::connect(&socket).await {
                 Ok(_) => return Ok(Self::Socket(socket)),
-                Err(error) if nobody_listens(&error) => {}
+                Err(error) if has_no_listener(&error) => {}
                 Err(error) => return Err(socket_error(&socket, &error)),
             }
             match local(site).await {
@@ -298,7 +298,7 @@ async fn local(site: &Site) -> Result<Router, StartError> {
     Ok(http::local_router(app, nix::unistd::geteuid().as_raw()))
 }
 
-pub(crate) fn nobody_listens(error: &io::Error) -> bool {
+pub(crate) fn has_no_listener(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::NotADirectory

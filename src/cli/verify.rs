@@ -17,7 +17,7 @@ use crate::cli::output::{Table, printable};
 use crate::cli::transport::{admin, with_query};
 use crate::secret::SecretString;
 
-/// Ask whether a code is right, as an API client would; a right code is used up
+/// Verify a code as an API client would; a correct code is consumed
 #[derive(Debug, Args)]
 #[allow(clippy::struct_excessive_bools)] // each is a flag
 #[command(after_help = "Examples:\n  oncegate verify alice\n  \
@@ -38,7 +38,7 @@ pub(super) struct Verify {
     /// Read the PIN from stdin: a line of its own, after the password, before the code
     #[arg(long)]
     pin_stdin: bool,
-    /// Read from stdin what one would type into a VPN's password box
+    /// Read from stdin what the user would type into the password box of a VPN
     #[arg(long, conflicts_with_all = ["otp_stdin", "password_stdin", "pin_stdin", "otp"])]
     passcode_stdin: bool,
     /// The code, for tests
@@ -47,15 +47,15 @@ pub(super) struct Verify {
     /// Answer this challenge
     #[arg(long, value_name = "ID")]
     challenge: Option<String>,
-    /// Where the person is, for policy rules
+    /// Address of the user, for policy rules
     #[arg(long, value_name = "IP")]
     from: Option<IpAddr>,
-    /// The application's own words, for policy rules; repeat it for more
+    /// Context of the application, for policy rules; repeat it for more
     #[arg(long = "context", value_name = "KEY=VALUE", value_parser = pair)]
     context: Vec<(String, String)>,
 }
 
-/// Show the present code of a demonstration token (`quickstart` directories only)
+/// Show the current code of a demonstration token (`quickstart` directories only)
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  oncegate code demo --next")]
 pub(super) struct ShowCode {

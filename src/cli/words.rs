@@ -32,7 +32,7 @@ pub(super) struct Whose {
     /// Only of this user: NAME, NAME@REALM or DOMAIN\NAME
     #[arg(value_name = "USER")]
     user: Option<String>,
-    /// The same as an option
+    /// The same, as an option
     #[arg(long = "user", value_name = "USER")]
     user_option: Option<String>,
 }
@@ -50,7 +50,7 @@ pub(super) struct Whom {
     /// NAME, NAME@REALM or DOMAIN\NAME
     #[arg(value_name = "USER")]
     user: Option<String>,
-    /// The same as an option
+    /// The same, as an option
     #[arg(long = "user", value_name = "USER")]
     user_option: Option<String>,
 }

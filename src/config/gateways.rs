@@ -233,7 +233,7 @@ impl Table<'_, '_> {
         })
     }
 
-    /// Threat: whoever pastes a key into a header must not find it on a terminal or in a log. So
+    /// Threat: a key that was pasted into a header must not appear on a terminal or in a log. So
     /// findings about headers quote nothing.
     fn headers(&mut self, secret: bool) -> Option<Vec<(String, Template)>> {
         let key = keys::GATEWAY_HEADERS;
@@ -313,7 +313,7 @@ impl Table<'_, '_> {
         Some((target, Protocol::Smtp(SmtpGateway { tls, user, from })))
     }
 
-    /// What can be said about the target without asking anybody.
+    /// What can be said about the target without a network.
     fn judge(&mut self, target: &Target, kind: Kind, reach: Reach) {
         let key = match kind {
             Kind::Http => keys::GATEWAY_URL,

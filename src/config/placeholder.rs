@@ -53,7 +53,7 @@ pub enum Escape {
     Json,
     /// In a URL or a form: all but unreserved characters (RFC 3986 s2.3).
     Percent,
-    /// Nowhere special: whoever takes the text checks it.
+    /// Nowhere special: the reader of the text checks it.
     Plain,
 }
 

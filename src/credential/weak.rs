@@ -1,4 +1,4 @@
-//! PINs and passwords that somebody guesses within the attempts that are allowed.
+//! PINs and passwords that an attacker guesses within the attempts that are allowed.
 //!
 //! ```text
 //! repeats     one character over and over (111111), or one piece (121212, 48294829)
@@ -25,7 +25,7 @@ use zeroize::Zeroizing;
 use crate::credential::common;
 use crate::credential::text::{Form, Text};
 
-/// What is known of the person who chooses, and so to whoever knows them.
+/// What is known of the user who chooses, and so to an attacker who knows the user.
 #[derive(Clone, Copy, Default)]
 pub struct Personal<'a> {
     /// `YYYY-MM-DD`. Any other spelling counts as a number: no four digits of it.

@@ -236,7 +236,7 @@ pub(super) fn other_files(configuration: [u8; 32], tls: Option<&Tls>) -> Vec<Loa
     std::iter::once(configuration).chain(certificate).collect()
 }
 
-/// The secret with which gateways sign what they bring, where one is configured.
+/// The secret with which gateways sign what they send, where one is configured.
 pub(super) fn inbound_secret(config: &Config) -> Result<Option<SecretString>, String> {
     let path = config.http.inbound_secret_file.as_deref();
     path.map(crate::delivery::read_secret).transpose()

@@ -66,16 +66,16 @@ impl Http {
         let remote = Remote::open(&self.target, key, context.ca_file.as_deref())?;
         // A wrong address is told before a million codes are computed.
         drop(remote.connect().await?);
-        let everybody = users::load(&self.load.users)?;
-        let count = everybody.len();
+        let everyone = users::load(&self.load.users)?;
+        let count = everyone.len();
         let (wrong, replay, spent) = (self.load.wrong, self.load.replay, self.load.spent);
         let bar = output::progress(context.out, "codes", count as u64);
         let from = SystemClock.now();
         let until = from.plus(self.load.length()).plus(PREPARATION);
         let drill = spawn_blocking(move || {
-            let codes = Codes::prepare(&everybody, from, until, codes::MOST, |done| bar.inc(done));
+            let codes = Codes::prepare(&everyone, from, until, codes::MOST, |done| bar.inc(done));
             bar.finish_and_clear();
-            Drill::new(everybody, codes, wrong, replay, spent)
+            Drill::new(everyone, codes, wrong, replay, spent)
         });
         let drill = drill.await;
         let drill = drill.map_err(|error| CliError::unavailable(error.to_string()))?;

@@ -250,7 +250,7 @@ impl<'p> Worker<'p> {
             };
             let datagrams = match post.receive(lane) {
                 Ok(datagrams) => datagrams,
-                // Somebody who answered before may be starting again: those are timeouts.
+                // A server that answered before may be starting again: those are timeouts.
                 Err(Errno::ECONNREFUSED) if self.answered > 0 => continue,
                 Err(error) => return Err(Stopped::Socket(error)),
             };
@@ -407,7 +407,7 @@ impl Pool {
 
 /// How long after the end logins are sent that were due before it.
 const GRACE: Duration = Duration::from_secs(1);
-/// A reply that anybody between could have changed.
+/// A reply that an attacker in between could have changed.
 const UNSIGNED: &str = "a reply without Message-Authenticator (--allow-unsigned lets it count)";
 /// An accept without the proof of MS-CHAPv2.
 const UNPROVEN: &str = "accept without a valid MS-CHAP2-Success";

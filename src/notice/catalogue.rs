@@ -3,7 +3,7 @@
 //! A file is TOML: a table for each text, and the time zone of the times in them. It may hold all
 //! texts or one; what it leaves out is as built in (capabilities A19).
 //!
-//! Threats: a text that loses its code is a login nobody finishes, so a place that a text needs is
+//! Threats: a login cannot be finished with a text that has lost its code, so a place that a text needs is
 //! demanded. A subject is one line, and is shown where others look on: it has no code in it.
 
 use jiff::Timestamp;
@@ -254,7 +254,7 @@ impl Catalogue {
         let local = time.to_zoned(self.of(language).zone.clone());
         let form = match language {
             Language::En => "%Y-%m-%d %H:%M %Z",
-            // Short: a text message has 90 octets there, and everybody one zone.
+            // Short: a text message has 90 octets there, and all users of a site one zone.
             Language::Ko => "%m/%d %H:%M",
         };
         local.strftime(form).to_string()
@@ -376,7 +376,7 @@ const fn is_secret(place: Place) -> bool {
 
 /// Most characters of a text, before its places are filled: some text messages' worth.
 const LONGEST: usize = 2000;
-/// Most characters of a subject; gear cuts longer ones.
+/// Most characters of a subject; mail programs cut longer ones.
 const SUBJECT: usize = 100;
 
 #[cfg(test)]

@@ -131,7 +131,7 @@ impl Topic {
     }
 
     /// Whether it is told at every address that the user had within the last 30 days; what says only
-    /// that somebody tried, or that the user came in, goes to the best one.
+    /// that a login was tried, or that the user logged in, goes to the best one.
     pub const fn goes_everywhere(self) -> bool {
         !matches!(self, Self::Locked | Self::RecoveryUsed)
     }

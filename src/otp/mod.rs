@@ -181,7 +181,7 @@ impl fmt::Display for Digits {
 pub struct Period(u16);
 
 impl Period {
-    /// Shortest: below this nobody reads and types in time.
+    /// Shortest: below this no user reads and types in time.
     pub const MIN: Self = Self(15);
     /// What RFC 6238 s5.2 recommends, and the default.
     pub const THIRTY: Self = Self(30);

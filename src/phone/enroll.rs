@@ -156,7 +156,7 @@ fn parse(uri: &str) -> Result<EnrolUri, CliError> {
     })
 }
 
-/// The machine's name, for a device that nobody named.
+/// The machine's name, for a device without one.
 fn own_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = name.trim();

@@ -171,7 +171,7 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// What is asked for first of whoever has typed nothing yet, where a rule reads one factor after
+    /// The first factor of a user who has typed nothing yet, where a rule reads one factor after
     /// the other; and whether such rules begin with different factors.
     pub fn opening(&self) -> Option<(Factor, bool)> {
         let rounds = |rule: &&Rule| rule.present != Present::Joined;

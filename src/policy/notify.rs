@@ -1,6 +1,6 @@
 //! `[notify]`: of what the users are told, and by which way.
 //!
-//! Threat: whoever enrols a token in another's name is found out by that other only. A notice of it
+//! Threat: only the user can find out that an attacker enrolled a token in the user's name. A notice of it
 //! is worth as much as the way it takes is not in the attacker's hands; so the order is the
 //! operator's.
 

@@ -100,7 +100,7 @@ pub struct Code(pub u8);
 /// The codes of the IANA registry that we name, in its order.
 #[allow(non_upper_case_globals)] // IANA spelling turned to Rust: `Code::AccessRequest`
 impl Code {
-    /// Asks whether someone may enter.
+    /// Asks whether a user may log in.
     pub const AccessRequest: Self = Self(1);
     /// They may.
     pub const AccessAccept: Self = Self(2);

@@ -24,10 +24,10 @@ pub(in crate::cli) struct List {
     /// Only at or after this time: 2026-11-20, 2026-11-20T10:00 (local time), `yesterday`, 30m, 7d
     #[arg(long, value_name = "TIME", value_parser = when::past)]
     since: Option<Timestamp>,
-    /// Only before this time, written alike; a date alone is 00:00 of that day
+    /// Only before this time, in the same forms; a date alone is 00:00 of that day
     #[arg(long, value_name = "TIME", value_parser = when::past)]
     until: Option<Timestamp>,
-    /// Only what this client asked
+    /// Only decisions for this client
     #[arg(long, value_name = "NAME")]
     client: Option<String>,
     /// Only decisions with this reason (`oncegate explain --reasons` lists them)
@@ -36,7 +36,7 @@ pub(in crate::cli) struct List {
     /// Only changes of this kind, as the column `why` shows it: `user_set`, `token_add`
     #[arg(long, value_name = "WORD", conflicts_with_all = ["reason", "decision", "client"])]
     action: Option<String>,
-    /// Only what came from this NAS, its logins and its accounting: its NAS-Identifier, in any case, or its address
+    /// Only logins and accounting of this NAS: its NAS-Identifier, in any case, or its address
     #[arg(long, value_name = "NAME|IP")]
     nas: Option<String>,
     /// Only these decisions
@@ -45,7 +45,7 @@ pub(in crate::cli) struct List {
     /// Only of this request
     #[arg(long, value_name = "ID")]
     request: Option<String>,
-    /// Only before the record with this number (`next` of the list before)
+    /// Only before the record with this number (`next` of the previous page)
     #[arg(long, value_name = "SEQ")]
     before: Option<u64>,
     /// At most this many
@@ -196,9 +196,9 @@ fn reason(text: &str) -> Result<String, String> {
     }
     let words = || Reason::ALL.iter().map(|reason| reason.as_str());
     Err(match did_you_mean(text, words()) {
-        Some(close) => format!("no reason is called so; did you mean `{close}`?"),
+        Some(close) => format!("unknown reason; did you mean `{close}`?"),
         None => format!(
-            "no reason is called so (changes are found by --action); reasons: {}",
+            "unknown reason (changes are found by --action); reasons: {}",
             words().collect::<Vec<_>>().join(", ")
         ),
     })

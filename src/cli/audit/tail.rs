@@ -20,7 +20,7 @@ pub(in crate::cli) struct Tail {
     /// Show the last N and stop
     #[arg(short = 'n', long, value_name = "N")]
     lines: Option<usize>,
-    /// Go on after the last N; without -n this is what tail does
+    /// Continue after the last N; the default without -n
     #[arg(short, long)]
     follow: bool,
 }

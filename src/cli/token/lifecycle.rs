@@ -36,7 +36,7 @@ pub(in crate::cli) struct Offer {
 pub(in crate::cli) struct Approve {
     /// Name of the token
     serial: String,
-    /// Whose right, when it was lent to you: api:NAME or 'uid N'
+    /// On whose behalf, with a delegation: api:NAME or 'uid N'
     #[arg(long, value_name = "WHO")]
     on_behalf: Option<String>,
 }
@@ -45,7 +45,7 @@ pub(in crate::cli) struct Approve {
 pub(in crate::cli) struct Deny {
     /// Name of the token
     serial: String,
-    /// Why: the audit has it
+    /// Why; written into the audit
     #[arg(long)]
     reason: String,
 }
@@ -54,10 +54,10 @@ pub(in crate::cli) struct Deny {
 pub(in crate::cli) struct Renew {
     /// Name of the token
     serial: String,
-    /// How long from now [default: as long as it lasts]
+    /// How long from now [default: as long as before]
     #[arg(long, value_name = "DURATION", value_parser = units::duration)]
     valid_for: Option<Duration>,
-    /// Also before the time that the policy names
+    /// Also earlier than the policy allows
     #[arg(long)]
     force: bool,
 }
@@ -199,7 +199,7 @@ impl Renew {
         context.out.show(&token, |token| {
             let until = token.expires.as_deref().map(local_time);
             format!(
-                "Token {} is good until {}.\n",
+                "Token {} is valid until {}.\n",
                 printable(&token.serial),
                 until.unwrap_or_default()
             )
@@ -210,7 +210,7 @@ impl Renew {
 impl Revoke {
     pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
         let serial = &self.serial;
-        input::confirm(&format!("Revoke token {serial} for ever?"), self.yes)?;
+        input::confirm(&format!("Revoke token {serial} for good?"), self.yes)?;
         let body = api::Revoke {
             reason: Some(self.reason),
         };

@@ -43,7 +43,7 @@ pub(in crate::cli) struct About {
     /// Group, for policy rules; repeat it for more
     #[arg(long = "group", value_name = "GROUP")]
     groups: Vec<String>,
-    /// The name as people write it
+    /// Full name, for display
     #[arg(long, value_name = "NAME")]
     display_name: Option<String>,
     /// Telephone number
@@ -61,7 +61,7 @@ pub(in crate::cli) struct About {
     /// Language of messages
     #[arg(long, value_parser = ["en", "ko"])]
     language: Option<String>,
-    /// Whether tokens may be enrolled without coming in person, where a policy asks for this consent
+    /// Consent to remote enrolment of tokens, where a policy requires it
     #[arg(long, value_name = "BOOL")]
     remote_issue: Option<bool>,
     /// Read the password from stdin: a line of its own, before the PIN
@@ -70,10 +70,10 @@ pub(in crate::cli) struct About {
     /// Read the PIN from stdin: a line of its own, after the password or its hash
     #[arg(long)]
     pin_stdin: bool,
-    /// Read from stdin the password's hash in another system: a line of its own, before the PIN
+    /// Read from stdin the password hash of another system: a line of its own, before the PIN
     #[arg(long)]
     password_hash_stdin: bool,
-    /// PIN and password must be changed before they open anything
+    /// PIN and password must be changed before they are accepted
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     must_change: Option<bool>,
 }
@@ -141,7 +141,7 @@ impl Add {
             let name = printable(&user.user);
             let next = format!("token add {} --kind totp", shell_word(&name));
             let next = context.command(&next);
-            format!("Made user {name}.\nNext: {next}\n")
+            format!("Added user {name}.\nNext: {next}\n")
         })
     }
 

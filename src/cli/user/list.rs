@@ -14,7 +14,7 @@ use crate::diagnostic::did_you_mean;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Search {
-    /// What to look for: case does not matter
+    /// Text to search for, in any case
     text: String,
     #[command(flatten)]
     listing: Listing,
@@ -22,19 +22,19 @@ pub(in crate::cli) struct Search {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Listing {
-    /// Only those in this group
+    /// Only users in this group
     #[arg(long)]
     group: Option<String>,
-    /// Only those who have no token, or only revoked and expired ones
+    /// Only users without a token, or with only revoked and expired ones
     #[arg(long)]
     without_token: bool,
-    /// Only those who are locked, or have an active token that is
+    /// Only users who are locked, or have a locked active token
     #[arg(long)]
     locked: bool,
     /// At most this many [default: all]
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
-    /// Only those behind this user (`next` of the list before)
+    /// Only users after this one (`next` of the previous page)
     #[arg(long, value_name = "USER")]
     after: Option<String>,
 }
@@ -60,7 +60,7 @@ impl Listing {
         let users = self.fetch(&api, text).await?;
         self.note_unknown_group(&api, &users).await;
         let none = match text {
-            Some(_) => "No such users.".to_owned(),
+            Some(_) => "No matching users.".to_owned(),
             None => self.none(),
         };
         context.out.show(&users, |users| table(users, &none))
@@ -70,9 +70,9 @@ impl Listing {
     fn none(&self) -> String {
         let filters = self.group.is_some() || self.without_token || self.locked;
         match &self.after {
-            Some(after) => format!("No such users behind {}.", printable(after)),
-            None if filters || self.limit == Some(0) => "No such users.".to_owned(),
-            None => "No users. Make one with `oncegate user add NAME`.".to_owned(),
+            Some(after) => format!("No matching users after {}.", printable(after)),
+            None if filters || self.limit == Some(0) => "No matching users.".to_owned(),
+            None => "No users. Add one with `oncegate user add NAME`.".to_owned(),
         }
     }
 

@@ -19,7 +19,7 @@ use crate::time::{Clock as _, SystemClock};
 pub(in crate::cli) struct Bypass {
     #[command(flatten)]
     who: Name,
-    /// Why: it stands in every audit record while it holds
+    /// Why; written into every audit record while it holds
     #[arg(long, required_unless_present = "end")]
     reason: Option<String>,
     /// How long: 30m, 4h, 30d
