@@ -10,7 +10,6 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::core::clock;
 use crate::daemon::listeners::{Listeners, SocketFile, bind, given};
 use crate::daemon::reload::Reloader;
 use crate::daemon::{Overrides, Site, StartError, dictionary, failed, jobs, logging, open, reload};

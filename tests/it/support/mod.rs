@@ -3,6 +3,7 @@
 #![allow(dead_code)] // each module uses its share
 
 pub(crate) mod app;
+pub(crate) mod base;
 pub(crate) mod explained;
 pub(crate) mod service;
 pub(crate) mod vectors;
