@@ -169,7 +169,7 @@ impl Response {
                 keys: None,
             },
             Self::MsChap { .. } => {
-                // The LAN Manager part stays empty: nobody may use it.
+                // The LAN Manager part stays empty: its use is forbidden.
                 let mut keys = Zeroizing::new([0; 32]);
                 let hash_hash = Md4::digest(*nt_password_hash(password));
                 let places = keys.iter_mut().skip(8);
