@@ -23,7 +23,7 @@ mod line;
 
 pub(crate) use line::quoted;
 
-use line::{Fields, column, guessed, split, told};
+use line::{Fields, column, declared_separator, guess_separator, split};
 
 /// A file whose first line was understood.
 pub(crate) struct Reader<R> {
@@ -166,14 +166,14 @@ impl<R: BufRead> Reader<R> {
         if !reader.read_line()? {
             return Err(Fault::new(1, "the file is empty"));
         }
-        reader.separator = match told(&reader.line) {
+        reader.separator = match declared_separator(&reader.line) {
             Some(separator) => {
                 if !reader.read_line()? {
                     return Err(Fault::new(1, "the file has no heading"));
                 }
                 separator
             }
-            None => guessed(&reader.line, columns, without),
+            None => guess_separator(&reader.line, columns, without),
         };
         reader.cut()?;
         reader.read_heading(columns, without, ignore)?;

@@ -74,7 +74,7 @@ impl Test {
             )),
             _ => error,
         })?;
-        context.out.show(&tried, told)?;
+        context.out.show(&tried, describe_trial)?;
         Ok(if tried.taken { Exit::Done } else { Exit::No })
     }
 }
@@ -146,7 +146,7 @@ async fn list(context: &Context) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-fn told(tried: &GatewayTried) -> String {
+fn describe_trial(tried: &GatewayTried) -> String {
     let (gateway, medium, to) = (&tried.gateway, &tried.medium, &tried.to);
     let mut text = String::new();
     match &tried.error {
@@ -185,6 +185,6 @@ mod tests {
         };
         let wanted = "sms did not take the sms message to +82******5678: HTTP 500\n\
                       It answered: HTTP 500 \\u{1b}[2J\n";
-        assert_eq!(told(&tried), wanted);
+        assert_eq!(describe_trial(&tried), wanted);
     }
 }

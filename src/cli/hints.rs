@@ -67,14 +67,14 @@ pub(super) async fn introduce(
         radius: None,
         http: None,
     });
-    let factors = asked(context, created.client.policy.as_deref());
+    let factors = required_factors(context, created.client.policy.as_deref());
     context
         .out
         .say(&introduction(created, done, &places, &factors))
 }
 
 /// What a rule of the client's policy asks for, the one that asks for most; a code where that is not known.
-fn asked(context: &Context, policy: Option<&str>) -> Vec<Factor> {
+fn required_factors(context: &Context, policy: Option<&str>) -> Vec<Factor> {
     // Its warnings were said before.
     let here = || Site::load(&context.dir, context.config.as_deref()).ok();
     let here = context.server.is_none().then(here).flatten();

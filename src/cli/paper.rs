@@ -12,7 +12,7 @@ pub(super) fn handout<'a>(
     codes: &[String],
     out: Output,
 ) -> String {
-    let mut text: String = uris.into_iter().map(|uri| drawn(uri, out)).collect();
+    let mut text: String = uris.into_iter().map(|uri| qr_code(uri, out)).collect();
     if !cells.is_empty() {
         push!(text, "{}\n", card(&token.serial, &token.user, cells));
     }
@@ -25,7 +25,7 @@ pub(super) fn handout<'a>(
 }
 
 /// A QR code, or why there is none.
-fn drawn(uri: &str, out: Output) -> String {
+fn qr_code(uri: &str, out: Output) -> String {
     match qr::render(uri, out.qr_style()) {
         Ok(drawn) => format!("{drawn}\n"),
         Err(error) => format!("No QR code: {error}.\n\n"),

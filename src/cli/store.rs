@@ -157,7 +157,7 @@ async fn repair(context: &Context) -> Result<Exit, CliError> {
             check: offline(&site).await?,
         }
     };
-    context.out.show(&repair, told)?;
+    context.out.show(&repair, describe_repair)?;
     Ok(if repair.check.intact && repair.lost.is_empty() {
         Exit::Done
     } else {
@@ -165,7 +165,7 @@ async fn repair(context: &Context) -> Result<Exit, CliError> {
     })
 }
 
-fn told(repair: &StoreRepair) -> String {
+fn describe_repair(repair: &StoreRepair) -> String {
     if !repair.repaired {
         let said = if repair.check.intact {
             "There is nothing to repair.\n"

@@ -274,15 +274,15 @@ fn is_date(text: &str) -> bool {
 }
 
 fn digits(text: &str) -> Zeroizing<Vec<char>> {
-    kept(text, text.chars().filter(char::is_ascii_digit))
+    only_of(text, text.chars().filter(char::is_ascii_digit))
 }
 
 fn folded(text: &str) -> Zeroizing<Vec<char>> {
-    kept(text, text.nfkc().flat_map(char::to_lowercase))
+    only_of(text, text.nfkc().flat_map(char::to_lowercase))
 }
 
 /// The characters in a buffer that does not grow for any PIN or password (growing leaves copies).
-fn kept(text: &str, characters: impl Iterator<Item = char>) -> Zeroizing<Vec<char>> {
+fn only_of(text: &str, characters: impl Iterator<Item = char>) -> Zeroizing<Vec<char>> {
     // Lower case has at most three characters for one.
     let mut kept = Zeroizing::new(Vec::with_capacity(3 * text.len()));
     kept.extend(characters);

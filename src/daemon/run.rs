@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::daemon::listeners::{Listeners, SocketFile, bind, given};
+use crate::daemon::listeners::{Listeners, SocketFile, bind, overridden};
 use crate::daemon::reload::Reloader;
 use crate::daemon::{Overrides, Site, StartError, dictionary, failed, jobs, logging, open, reload};
 use crate::policy::Policies;
@@ -31,11 +31,11 @@ pub async fn serve(
     refuse_to_start(&service)?;
     // Before anything is on record with the present time.
     jobs::clock::log(service.core.watch_clock_at_start());
-    let has = |given: &Option<Vec<_>>| given.is_some();
+    let has = |addresses: &Option<Vec<_>>| addresses.is_some();
     let by_option = [&overrides.radius, &overrides.accounting, &overrides.http].map(has);
     let listeners = bind(&site, overrides).await?;
     let info = listeners.info(&site);
-    let given = given(by_option, &info);
+    let overridden = overridden(by_option, &info);
     let tls = listeners.tls.as_deref();
     service
         .admin
@@ -55,7 +55,13 @@ pub async fn serve(
     let app = application(&site, &service, &info, &pipeline)?;
     let site = Arc::new(site);
     let (own, tls) = (Arc::clone(&site), listeners.tls.clone());
-    let reloader = Arc::new(Reloader::new(own, given, Arc::clone(&service), &app, tls));
+    let reloader = Arc::new(Reloader::new(
+        own,
+        overridden,
+        Arc::clone(&service),
+        &app,
+        tls,
+    ));
     reloader.answer(&app);
 
     let shutdown = CancellationToken::new();

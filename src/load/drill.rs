@@ -280,7 +280,7 @@ impl Drill {
     }
 
     /// Takes note of an answer.
-    pub(super) fn answered(&mut self, ticket: Ticket, answer: Answer, now: UnixTime) {
+    pub(super) fn note_answer(&mut self, ticket: Ticket, answer: Answer, now: UnixTime) {
         let Some(state) = self.states.get_mut(ticket.user as usize) else {
             return;
         };

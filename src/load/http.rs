@@ -276,8 +276,8 @@ impl Shared {
                 Answer::None
             }
         };
-        tally.answered(answer, ticket.expect, due, now);
-        drill.answered(ticket, answer, self.watch.clock(now));
+        tally.note_answer(answer, ticket.expect, due, now);
+        drill.note_answer(ticket, answer, self.watch.clock(now));
     }
 
     fn books(&self) -> std::sync::MutexGuard<'_, Books> {

@@ -99,7 +99,7 @@ impl Radius {
         };
         let interrupted = watch::follow(&watch, plan.length, context.out, all).await;
         let now = watch.now().min(plan.length);
-        let (tally, mut users) = added(done, &plan)?;
+        let (tally, mut users) = merge(done, &plan)?;
         if let Some(path) = &self.load.save {
             users.sort_by(|one, other| one.name.cmp(&other.name));
             users::save(path, &users, |_| ())?;
@@ -199,7 +199,7 @@ impl Radius {
 type Ended = Result<io::Result<(Drill, Tally, Option<Stopped>)>, JoinError>;
 
 /// The counts of all workers, and the users as they are now.
-fn added(done: Vec<Ended>, plan: &Plan) -> Result<(Tally, Vec<User>), CliError> {
+fn merge(done: Vec<Ended>, plan: &Plan) -> Result<(Tally, Vec<User>), CliError> {
     let server = plan.server;
     let mut tally = Tally::new(plan.warmup, plan.length);
     let mut users = Vec::new();

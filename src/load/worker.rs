@@ -220,7 +220,7 @@ impl<'p> Worker<'p> {
                 lane.give_back(identifier);
                 self.tally.failed(&why.to_string(), due);
                 self.drill
-                    .answered(ticket, Answer::None, self.watch.clock(now));
+                    .note_answer(ticket, Answer::None, self.watch.clock(now));
                 return Ok(true);
             }
         }
@@ -285,8 +285,8 @@ impl<'p> Worker<'p> {
                         Answer::None
                     }
                 };
-                self.tally.answered(answer, ticket.expect, due, now);
-                self.drill.answered(ticket, answer, clock);
+                self.tally.note_answer(answer, ticket.expect, due, now);
+                self.drill.note_answer(ticket, answer, clock);
                 self.wake = None;
             }
         }
@@ -325,9 +325,10 @@ impl<'p> Worker<'p> {
             lane.give_back(deadline.identifier);
             self.flying -= 1;
             self.tally.timed_out(due);
-            self.tally.answered(Answer::None, ticket.expect, due, now);
+            self.tally
+                .note_answer(Answer::None, ticket.expect, due, now);
             self.drill
-                .answered(ticket, Answer::None, self.watch.clock(now));
+                .note_answer(ticket, Answer::None, self.watch.clock(now));
             self.wake = None;
         }
     }

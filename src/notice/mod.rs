@@ -203,7 +203,7 @@ fn changed(event: &ChangeEvent, at: UnixTime) -> Option<Notice> {
     let detail = event.detail.as_deref().unwrap_or_default();
     let user = event.user.as_deref();
     let (topic, user) = match event.action.as_str() {
-        "token_add" => (added(detail)?, user),
+        "token_add" => (topic_of_added(detail)?, user),
         "token_request" => (Topic::EnrolmentStarted, user),
         "token_resume" => (Topic::TokenResumed, user),
         "token_suspend" => (Topic::TokenSuspended, user),
@@ -285,7 +285,7 @@ fn removed(event: &ChangeEvent, record: &AuditRecord) -> Option<Notice> {
 pub const FORMER_CONTACTS: &str = "former_contacts";
 
 /// A new token, by the state that it was made in.
-fn added(detail: &str) -> Option<Topic> {
+fn topic_of_added(detail: &str) -> Option<Topic> {
     match detail.split(", ").next() {
         Some("requested" | "approved" | "pending") => Some(Topic::EnrolmentStarted),
         Some("active") => Some(Topic::EnrolmentEnded),

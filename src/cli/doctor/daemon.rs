@@ -41,7 +41,7 @@ pub(super) async fn daemon(
     if let Some((policies, media)) = read {
         notices(report, &all, policies, media);
     }
-    reached(report, &all, &Heard::of(&status, context));
+    reachability(report, &all, &Listening::of(&status, context));
     let path = admin(&["audit", "verify"]);
     let chain: AuditChain = api.call(Method::POST, &path, None::<&()>).await?;
     // What keeps the daemon from deciding was said with its fix.
@@ -244,12 +244,12 @@ fn notices(report: &mut Report, clients: &Clients, policies: &Policies, media: &
 }
 
 /// Where the daemon listens, or would.
-struct Heard {
+struct Listening {
     radius: Vec<SocketAddr>,
     http: Vec<SocketAddr>,
 }
 
-impl Heard {
+impl Listening {
     fn of(status: &Status, context: &Context) -> Self {
         let read = |all: &[String]| all.iter().filter_map(|one| one.parse().ok()).collect();
         let site = || context.server.is_none().then(|| context.site().ok())?;
@@ -267,11 +267,11 @@ impl Heard {
 }
 
 /// Whether clients can reach what listens.
-fn reached(report: &mut Report, clients: &Clients, heard: &Heard) {
+fn reachability(report: &mut Report, clients: &Clients, listening: &Listening) {
     let before = report.0.len();
     for client in &clients.clients {
         if client.kind == "api" {
-            if heard.http.is_empty() {
+            if listening.http.is_empty() {
                 report.warning(
                     "listeners",
                     format!("client {} asks over HTTP, and nothing listens there", client.name),
@@ -284,7 +284,7 @@ fn reached(report: &mut Report, clients: &Clients, heard: &Heard) {
             let Some(why) = network
                 .parse::<IpNet>()
                 .ok()
-                .and_then(|net| deaf(net, &heard.radius))
+                .and_then(|net| why_unreachable(net, &listening.radius))
             else {
                 continue;
             };
@@ -302,7 +302,7 @@ fn reached(report: &mut Report, clients: &Clients, heard: &Heard) {
     }
     if report.0.len() == before && !clients.clients.is_empty() {
         let radius = clients.clients.iter().any(|client| client.kind != "api");
-        let http = heard
+        let http = listening
             .http
             .iter()
             .all(|at| at.ip().to_canonical().is_loopback());
@@ -323,7 +323,7 @@ fn reached(report: &mut Report, clients: &Clients, heard: &Heard) {
 }
 
 /// Why a client of this network reaches none of the listeners, if so.
-fn deaf(network: IpNet, listeners: &[SocketAddr]) -> Option<String> {
+fn why_unreachable(network: IpNet, listeners: &[SocketAddr]) -> Option<String> {
     let (address, all) = (network.addr().to_canonical(), listeners);
     let shown = || {
         let all: Vec<String> = all.iter().map(ToString::to_string).collect();

@@ -39,7 +39,7 @@ impl Bench {
     }
 
     fn answer(&mut self, ticket: Ticket, answer: Answer) {
-        self.drill.answered(ticket, answer, self.now);
+        self.drill.note_answer(ticket, answer, self.now);
     }
 
     /// One login, answered as a server that works does.
