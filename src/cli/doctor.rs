@@ -18,7 +18,7 @@ use report::{Check, Report, State};
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  oncegate doctor --json | jq '.checks[] | select(.state != \"ok\")'\n\
-    With --server only what the daemon can tell is looked at."
+    With --server only what the daemon reports is checked."
 )]
 pub(super) struct Doctor {}
 

@@ -265,7 +265,7 @@ fn usage(error: &clap::Error, words: &[OsString]) -> ExitCode {
     }
 }
 
-/// How long work that nothing asks for any more may hold up the end.
+/// How long abandoned work may delay the end of the process.
 const GIVEN_UP: Duration = Duration::from_secs(2);
 
 #[cfg(test)]

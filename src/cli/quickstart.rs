@@ -72,7 +72,7 @@ struct Demo {
     api_key: Option<String>,
 }
 
-/// What is told at the end; also the document of `--json`.
+/// The report at the end; also the document of `--json`.
 #[derive(Serialize)]
 struct Story {
     ok: bool,
@@ -380,7 +380,7 @@ impl Guide<'_> {
         self.api.post(&admin(&["tokens"]), &body).await
     }
 
-    /// Makes a client, or gives one whose secret is not known any more a new one.
+    /// Makes a client, or rotates one whose secret is no longer known.
     async fn make_client(
         &self,
         name: &str,

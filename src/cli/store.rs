@@ -140,9 +140,9 @@ async fn repair(context: &Context) -> Result<Exit, CliError> {
     } else {
         let repaired = daemon::repair_store(&site)?;
         let mut lost = repaired.lost;
-        // Only the damaged file could have told.
+        // Only the damaged file knew.
         let unproven = before.unproven.iter().map(|table| {
-            format!("{table}: whether rows are missing, or are older ones, cannot be told any more")
+            format!("{table}: whether rows are missing or outdated is no longer known")
         });
         lost.extend(unproven);
         let tables = before.damage.iter().filter(|row| row.contains(NOT_WHOLE));
@@ -225,7 +225,7 @@ fn describe(check: &StoreCheck) -> String {
     for table in &check.unproven {
         push!(
             text,
-            "Table {table}: whether rows are missing cannot be told; a damaged row's part is not known.\n"
+            "Table {table}: whether rows are missing is not known, because a row is damaged.\n"
         );
     }
     if let Some(checksums) = wrong_checksums(check) {

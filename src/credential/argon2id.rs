@@ -158,7 +158,7 @@ impl fmt::Debug for Scratch {
 }
 
 /// The work of one verification without a user: without it, a user who does not exist, or has no
-/// password, is told by the time the answer takes.
+/// password, shows in the time that the answer takes.
 pub fn spend(cost: Cost, scratch: &mut Scratch) {
     let mut tag = [0; TAG];
     derive(

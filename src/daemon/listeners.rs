@@ -170,7 +170,7 @@ async fn bind_http(
 /// directory, and by their credentials.
 fn bind_socket(path: &Path) -> Result<UnixListener, StartError> {
     let bound = || {
-        // This process holds the lock of the store: a socket that is there has no daemon any more.
+        // This process holds the lock of the store: a socket that is there belongs to no daemon.
         match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}

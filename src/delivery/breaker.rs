@@ -75,7 +75,7 @@ impl Breaker {
             (State::Closed { .. }, _) | (State::HalfOpen { .. }, Pass::Probe) => {
                 State::Open { since: now }
             }
-            // What was asked before it opened tells nothing new.
+            // An attempt that began before it opened says nothing new.
             (state, _) => state,
         };
     }

@@ -62,7 +62,7 @@ pub fn resync(
         let candidate = mac.code(counter, digits);
         let pair = before_is_first & candidate.ct_eq(second);
         if pair.into() && found.is_none() {
-            found = Some(counter); // the loop goes on: its length must not tell the counter
+            found = Some(counter); // the loop goes on: its length must not reveal the counter
         }
         before_is_first = candidate.ct_eq(first);
     }

@@ -156,7 +156,7 @@ pub struct Policy {
     pub codes: Codes,
     /// How users come by tokens, and how long these last.
     pub enrolment: Enrolment,
-    /// Of what the users are told.
+    /// The events that users are notified of.
     pub notify: Notify,
     /// What administrators and operators may do alone; that of the policy `default` counts.
     pub admin: Admin,

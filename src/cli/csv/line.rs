@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// The separator of a line `sep=X`, by which spreadsheets are told.
+/// The separator that a first line `sep=X` declares.
 pub(super) fn declared_separator(line: &str) -> Option<char> {
     let (name, separator) = line.trim_matches('"').split_at_checked(4)?;
     let mut separator = separator.chars();

@@ -210,7 +210,7 @@ fn clients(report: &mut Report, clients: &Clients, policies: &[String], context:
     }
 }
 
-/// Whether users can be told what the policies in use tell them.
+/// Whether a gateway carries the notices of the policies in use.
 fn notices(report: &mut Report, clients: &Clients, policies: &Policies, media: &[Medium]) {
     let used = clients
         .clients
@@ -233,7 +233,7 @@ fn notices(report: &mut Report, clients: &Clients, policies: &Policies, media: &
         report.warning(
             "notices",
             format!(
-                "policy {} tells users of {}, and no gateway carries {}: they are not told",
+                "policy {} notifies users of {}, and no gateway carries {}: no notice is sent",
                 policy.name,
                 events.join(", "),
                 ways.join(" or ")

@@ -189,7 +189,7 @@ fn row_json(
     }
     // Allocated once: a vector that grows leaves copies of the key behind.
     let mut json = Zeroizing::new(Vec::with_capacity(512 + row.length()));
-    // Text and numbers of ours can always be written.
+    // Text and numbers can always be written.
     let _ = serde_json::to_writer(&mut *json, &written);
     json
 }

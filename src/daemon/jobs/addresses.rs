@@ -1,4 +1,4 @@
-//! Forgets the failure counters of addresses. One whose last failure is a day old is no guess any more,
+//! Forgets the failure counters of addresses. A failure of a day ago is no sign of guessing,
 //! and what attackers leave behind must not grow without end.
 
 use std::sync::Arc;
