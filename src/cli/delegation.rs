@@ -3,30 +3,28 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use hyper::Method;
 use serde_json::json;
 
-use crate::api;
+use crate::api::{self, AddDelegation, ListDelegations, RemoveDelegation};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::{Table, local_time, printable};
-use crate::cli::transport::{admin, with_query};
 use crate::cli::{input, output, when};
 use crate::diagnostic::units;
 use crate::time::{Clock as _, SystemClock, UnixTime};
 
-/// Delegate the right to approve token requests for a time
+/// Rights to approve of tokens, lent for a time
 #[derive(Debug, Subcommand)]
 pub(super) enum Delegation {
-    /// Delegate a right; repeating it changes the end
+    /// Lend a right; lending it again changes the end
     #[command(after_help = "Examples:\n  \
         oncegate delegation add --from api:kim --to api:lee --for 14d --reason holiday\n  \
         oncegate token approve TOTP-7F3K9Q2M --on-behalf api:kim\n\
         People are called as the audit calls them: api:NAME of an API client, 'uid N' on this machine.")]
     Add(Add),
-    /// List delegations, also ended ones
+    /// List lent rights, ended ones too
     List,
-    /// Remove a delegation
+    /// Take a right back
     Remove(Remove),
 }
 
@@ -45,7 +43,7 @@ pub(super) struct Add {
     /// Until when: 2026-12-31 (its beginning, local time), 2026-12-31T18:00, 14d
     #[arg(long, value_name = "TIME", value_parser = when::future_rfc3339)]
     until: Option<String>,
-    /// Why; written into the audit
+    /// Why: the audit has it
     #[arg(long)]
     reason: String,
 }
@@ -70,7 +68,6 @@ impl Delegation {
             input::confirm(&question, *yes)?;
         }
         let api = context.transport().await?;
-        let path = admin(&["delegations"]);
         match self {
             Self::Add(add) => {
                 let until = add.length.map(|length| SystemClock.now().plus(length));
@@ -81,7 +78,7 @@ impl Delegation {
                     reason: add.reason,
                 };
                 let by_length = add.length.is_some();
-                let lent: Result<api::Delegation, CliError> = api.post(&path, &body).await;
+                let lent = api.send::<AddDelegation>((), &body).await;
                 let lent = lent.map_err(|error| {
                     if by_length {
                         error.option("until", "for")
@@ -105,13 +102,13 @@ impl Delegation {
                 })?;
             }
             Self::List => {
-                let lent: api::Delegations = api.get(&path).await?;
+                let lent = api.ask::<ListDelegations>(()).await?;
                 context.out.show(&lent, table)?;
             }
             Self::Remove(Remove { from, to, .. }) => {
-                let query = [("from", Some(from.as_str())), ("to", Some(to.as_str()))];
-                api.order(Method::DELETE, &with_query(&path, &query))
-                    .await?;
+                let which = api::DelegationName { from, to };
+                api.find::<RemoveDelegation>(&which).await?;
+                let api::DelegationName { from, to } = which;
                 context
                     .out
                     .show(&json!({ "removed": { "from": from, "to": to } }), |_| {

@@ -2,16 +2,15 @@
 
 use clap::{Args, Subcommand};
 
-use crate::api::{GatewayTried, Gateways, TryGateway};
+use crate::api::{GatewayTried, Gateways, ListGateways, TestGateway, TryGateway};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::{Table, joined, printable};
-use crate::cli::transport::admin;
 
-/// List and test the gateways for SMS, mail and calls
+/// Gateways that carry SMS, mail and calls
 #[derive(Debug, Subcommand)]
 pub(super) enum Delivery {
-    /// List the gateways in the order in which they are asked, with their state
+    /// List the gateways in the order in which they are asked, and how they are
     #[command(
         after_help = "Gateways are configured as [delivery.NAME] in oncegate.toml.\n\
         Counts are since the daemon's start.\n\
@@ -58,8 +57,7 @@ impl Test {
             medium: self.medium,
             language: self.language,
         };
-        let path = admin(&["delivery", &self.name, "test"]);
-        let tried: Result<GatewayTried, CliError> = api.post(&path, &wanted).await;
+        let tried = api.send::<TestGateway>(&self.name, &wanted).await;
         let tried = tried.map_err(|error| match waits(context, &self.name) {
             Some(file) if error.exit == Exit::NotFound => CliError::new(
                 Exit::NotFound,
@@ -74,7 +72,7 @@ impl Test {
             )),
             _ => error,
         })?;
-        context.out.show(&tried, describe_trial)?;
+        context.out.show(&tried, told)?;
         Ok(if tried.taken { Exit::Done } else { Exit::No })
     }
 }
@@ -114,7 +112,7 @@ const RELOAD: &str = "run `oncegate reload`";
 
 async fn list(context: &Context) -> Result<Exit, CliError> {
     let api = context.transport().await?;
-    let all: Gateways = api.get(&admin(&["delivery"])).await?;
+    let all = api.ask::<ListGateways>(()).await?;
     context.out.show(&all, |all| {
         let mut table = Table::new(&[
             "gateway",
@@ -146,7 +144,7 @@ async fn list(context: &Context) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-fn describe_trial(tried: &GatewayTried) -> String {
+fn told(tried: &GatewayTried) -> String {
     let (gateway, medium, to) = (&tried.gateway, &tried.medium, &tried.to);
     let mut text = String::new();
     match &tried.error {
@@ -185,6 +183,6 @@ mod tests {
         };
         let wanted = "sms did not take the sms message to +82******5678: HTTP 500\n\
                       It answered: HTTP 500 \\u{1b}[2J\n";
-        assert_eq!(describe_trial(&tried), wanted);
+        assert_eq!(told(&tried), wanted);
     }
 }

@@ -157,18 +157,11 @@ impl fmt::Debug for Scratch {
     }
 }
 
-/// The work of one verification without a user: without it, a user who does not exist, or has no
-/// password, shows in the time that the answer takes.
+/// The work of one verification for nobody: without it, a user who does not exist, or has no
+/// password, is told by the time the answer takes.
 pub fn spend(cost: Cost, scratch: &mut Scratch) {
     let mut tag = [0; TAG];
-    derive(
-        &mut tag,
-        b"no user",
-        &[0; 16],
-        Some(&NO_PEPPER),
-        cost,
-        scratch,
-    );
+    derive(&mut tag, b"nobody", &[0; 16], Some(&NOBODY), cost, scratch);
     hint::black_box(tag);
 }
 
@@ -304,5 +297,5 @@ const OWASP: [(u32, u32); 5] = [
     (7_168, 5),
 ];
 
-/// A pepper without a user: one takes part, so that the work is the same to the block.
-static NO_PEPPER: Key256 = Key256::new([0; 32]);
+/// The pepper of nobody: a pepper takes part, so that the work is the same to the block.
+static NOBODY: Key256 = Key256::new([0; 32]);

@@ -150,7 +150,7 @@ impl Write for Line {
     }
 }
 
-/// Standard error of a command; lines that cannot be written are dropped.
+/// Standard error of a command, which is not told what cannot be written.
 struct Direct;
 
 impl Write for Direct {

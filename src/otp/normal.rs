@@ -40,6 +40,8 @@ impl NormalKey {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use hmac::{Hmac, KeyInit, Mac};
     use proptest::prelude::*;
 

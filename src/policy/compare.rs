@@ -154,6 +154,7 @@ fn differences(path: &str, before: &Keys, after: &Keys) -> Vec<KeyDifference> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -7,16 +7,14 @@
 
 use crate::radius::attribute::Type;
 use crate::radius::authenticator::{RequestAuthenticator, SecretKeys};
-use crate::radius::encode::{Authenticator, BuildError, Builder, Encoder, MessageAuthenticator};
+use crate::radius::encode::{Authenticator, BuildError, Encoder, MessageAuthenticator};
 use crate::radius::packet::Code;
 use crate::radius::password;
 
 /// A request under construction.
-pub type RequestBuilder<'b> = Builder<'b, Asked>;
-
-/// What a request needs until it is signed.
 #[derive(Debug)]
-pub struct Asked {
+pub struct RequestBuilder<'b> {
+    encoder: Encoder<'b>,
     authenticator: RequestAuthenticator,
     code: Code,
 }
@@ -33,10 +31,8 @@ impl<'b> RequestBuilder<'b> {
     ) -> Self {
         Self {
             encoder: Encoder::new(buffer, code, identifier, sign),
-            purpose: Asked {
-                authenticator,
-                code,
-            },
+            authenticator,
+            code,
         }
     }
 
@@ -53,6 +49,29 @@ impl<'b> RequestBuilder<'b> {
         Ok(self)
     }
 
+    /// Appends a vendor's attribute.
+    ///
+    /// # Errors
+    /// As [`Self::attribute`].
+    pub fn vendor(
+        &mut self,
+        vendor: u32,
+        r#type: u8,
+        value: &[u8],
+    ) -> Result<&mut Self, BuildError> {
+        self.encoder.vendor(vendor, r#type, value)?;
+        Ok(self)
+    }
+
+    /// Appends attributes that are encoded already.
+    ///
+    /// # Errors
+    /// As [`Self::attribute`], and `Malformed`.
+    pub fn encoded(&mut self, attributes: &[u8]) -> Result<&mut Self, BuildError> {
+        self.encoder.encoded(attributes)?;
+        Ok(self)
+    }
+
     /// Appends a User-Password, hidden.
     ///
     /// # Errors
@@ -63,7 +82,7 @@ impl<'b> RequestBuilder<'b> {
         keys: &SecretKeys,
     ) -> Result<&mut Self, BuildError> {
         let mut room = [0; password::MAX_LENGTH];
-        let hidden = password::hide_in(&mut room, password, &self.purpose.authenticator, keys)?;
+        let hidden = password::hide_in(&mut room, password, &self.authenticator, keys)?;
         self.attribute(Type::UserPassword, hidden)
     }
 
@@ -72,10 +91,8 @@ impl<'b> RequestBuilder<'b> {
     /// # Errors
     /// `PacketTooLong`.
     pub fn finish(self, keys: &SecretKeys) -> Result<(), BuildError> {
-        let authenticator = match self.purpose.code {
-            Code::AccessRequest | Code::StatusServer => {
-                Authenticator::Random(self.purpose.authenticator.0)
-            }
+        let authenticator = match self.code {
+            Code::AccessRequest | Code::StatusServer => Authenticator::Random(self.authenticator.0),
             // RFC 2866 s3, RFC 5176 s2.3: a digest of the packet with zeros in its place.
             _ => Authenticator::Digest([0; 16]),
         };

@@ -3,19 +3,18 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use hyper::Method;
 use ipnet::IpNet;
 use jiff::Timestamp;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::api::{AuditChain, Clients, Gateways, Status};
+use crate::api::{Clients, Gateways, ListGateways, ShowStatus, Status, VerifyAudit};
 use crate::cli::client::Listing;
 use crate::cli::context::Context;
 use crate::cli::doctor::report::{RENEW, Report};
 use crate::cli::error::CliError;
 use crate::cli::store;
-use crate::cli::transport::{Transport, admin};
+use crate::cli::transport::Transport;
 use crate::core::clock::Jump;
 use crate::core::courier::BreakerState;
 use crate::model::message::Medium;
@@ -28,10 +27,10 @@ pub(super) async fn daemon(
     read: Option<(&Policies, &[Medium])>,
     context: &Context,
 ) -> Result<(), CliError> {
-    let status: Status = api.get(&admin(&["status"])).await?;
+    let status = api.ask::<ShowStatus>(()).await?;
     health(report, &status);
     clock(report, &status);
-    let gateways: Gateways = api.get(&admin(&["delivery"])).await?;
+    let gateways = api.ask::<ListGateways>(()).await?;
     breakers(report, &gateways, context);
     let all = Listing::default().fetch(api).await?;
     let names = |policies: &Policies| policies.iter().map(|one| one.name.clone()).collect();
@@ -41,9 +40,8 @@ pub(super) async fn daemon(
     if let Some((policies, media)) = read {
         notices(report, &all, policies, media);
     }
-    reachability(report, &all, &Listening::of(&status, context));
-    let path = admin(&["audit", "verify"]);
-    let chain: AuditChain = api.call(Method::POST, &path, None::<&()>).await?;
+    reached(report, &all, &Heard::of(&status, context));
+    let chain = api.ask::<VerifyAudit>(()).await?;
     // What keeps the daemon from deciding was said with its fix.
     let is_said = |fault: &String| {
         let known = status.fault.as_ref();
@@ -107,15 +105,6 @@ fn health(report: &mut Report, status: &Status) {
     let sound = !status.fault.as_ref().is_some_and(is_record);
     if status.damaged == 0 && status.checkpoint.is_none() && sound {
         report.ok("store", "no row is known to be damaged");
-    }
-    for job in &status.jobs {
-        if let Some(error) = &job.error {
-            report.warning(
-                "daemon",
-                format!("the background job `{}` failed: {error}", job.name),
-                "look at its log; it runs again at the time that `oncegate status` shows",
-            );
-        }
     }
     for concern in &status.certificate {
         report.warning("cert", format!("the one in use: {concern}"), RENEW);
@@ -210,7 +199,7 @@ fn clients(report: &mut Report, clients: &Clients, policies: &[String], context:
     }
 }
 
-/// Whether a gateway carries the notices of the policies in use.
+/// Whether users can be told what the policies in use tell them.
 fn notices(report: &mut Report, clients: &Clients, policies: &Policies, media: &[Medium]) {
     let used = clients
         .clients
@@ -233,7 +222,7 @@ fn notices(report: &mut Report, clients: &Clients, policies: &Policies, media: &
         report.warning(
             "notices",
             format!(
-                "policy {} notifies users of {}, and no gateway carries {}: no notice is sent",
+                "policy {} tells users of {}, and no gateway carries {}: they are not told",
                 policy.name,
                 events.join(", "),
                 ways.join(" or ")
@@ -244,12 +233,12 @@ fn notices(report: &mut Report, clients: &Clients, policies: &Policies, media: &
 }
 
 /// Where the daemon listens, or would.
-struct Listening {
+struct Heard {
     radius: Vec<SocketAddr>,
     http: Vec<SocketAddr>,
 }
 
-impl Listening {
+impl Heard {
     fn of(status: &Status, context: &Context) -> Self {
         let read = |all: &[String]| all.iter().filter_map(|one| one.parse().ok()).collect();
         let site = || context.server.is_none().then(|| context.site().ok())?;
@@ -267,11 +256,11 @@ impl Listening {
 }
 
 /// Whether clients can reach what listens.
-fn reachability(report: &mut Report, clients: &Clients, listening: &Listening) {
+fn reached(report: &mut Report, clients: &Clients, heard: &Heard) {
     let before = report.0.len();
     for client in &clients.clients {
         if client.kind == "api" {
-            if listening.http.is_empty() {
+            if heard.http.is_empty() {
                 report.warning(
                     "listeners",
                     format!("client {} asks over HTTP, and nothing listens there", client.name),
@@ -284,7 +273,7 @@ fn reachability(report: &mut Report, clients: &Clients, listening: &Listening) {
             let Some(why) = network
                 .parse::<IpNet>()
                 .ok()
-                .and_then(|net| why_unreachable(net, &listening.radius))
+                .and_then(|net| deaf(net, &heard.radius))
             else {
                 continue;
             };
@@ -302,7 +291,7 @@ fn reachability(report: &mut Report, clients: &Clients, listening: &Listening) {
     }
     if report.0.len() == before && !clients.clients.is_empty() {
         let radius = clients.clients.iter().any(|client| client.kind != "api");
-        let http = listening
+        let http = heard
             .http
             .iter()
             .all(|at| at.ip().to_canonical().is_loopback());
@@ -323,7 +312,7 @@ fn reachability(report: &mut Report, clients: &Clients, listening: &Listening) {
 }
 
 /// Why a client of this network reaches none of the listeners, if so.
-fn why_unreachable(network: IpNet, listeners: &[SocketAddr]) -> Option<String> {
+fn deaf(network: IpNet, listeners: &[SocketAddr]) -> Option<String> {
     let (address, all) = (network.addr().to_canonical(), listeners);
     let shown = || {
         let all: Vec<String> = all.iter().map(ToString::to_string).collect();

@@ -28,7 +28,8 @@ impl Reader<'_, '_> {
         if events.is_none()
             && let Some(media) = &media
         {
-            let error = media.error("`notify.media` without `events`: no user would be notified");
+            let error =
+                media.error("`notify.media` without `events`: nobody would be told anything");
             let help = "write events = [\"enrolment\", \"lock\", \"factor_change\", \"recovery\"]";
             self.findings.push(error.help(help));
         }

@@ -1,5 +1,9 @@
 //! The rules one by one, then any sequence of events against a naive model.
-#![allow(clippy::cast_possible_truncation)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation
+)]
 
 use proptest::prelude::*;
 
