@@ -30,6 +30,7 @@
 //! 0     text        yes   -
 //! 0     wire        yes   -
 //! 0     diagnostic  yes   time text
+//! 0     template    yes   diagnostic
 //! 0     manual      yes   -
 //! 1     otp         yes   0
 //! 1     credential  yes   0
@@ -58,6 +59,17 @@
 //! 6     cli         no    0 1 2 3 4 5 daemon load phone
 //! ```
 
+// No input makes the program panic. From the store upwards an `expect` may state an invariant.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::cast_possible_truncation
+    )
+)]
+
 /// Appends formatted text to a `String`, which cannot fail.
 macro_rules! push {
     ($to:expr, $($text:tt)*) => {{
@@ -70,6 +82,7 @@ macro_rules! push {
 pub mod diagnostic;
 pub mod manual;
 pub mod secret;
+pub mod template;
 pub mod text;
 pub mod time;
 pub mod wire;
@@ -90,24 +103,37 @@ pub mod radius;
 pub mod signature;
 
 // Store
+#[allow(clippy::expect_used, clippy::indexing_slicing)]
 pub mod store;
 
 // Decisions
+#[allow(clippy::expect_used, clippy::indexing_slicing)]
 pub mod admin;
+#[allow(clippy::expect_used, clippy::indexing_slicing)]
 pub mod core;
+#[allow(clippy::expect_used, clippy::indexing_slicing)]
 pub mod explain;
+#[allow(clippy::expect_used, clippy::indexing_slicing)]
 pub mod login;
+#[allow(clippy::expect_used, clippy::indexing_slicing)]
 pub mod notify;
 pub mod service;
 
 // Sockets
+#[allow(clippy::expect_used, clippy::indexing_slicing)]
 pub mod delivery;
+#[allow(clippy::expect_used, clippy::indexing_slicing)]
 pub mod net;
+#[allow(clippy::expect_used, clippy::indexing_slicing)]
 pub mod server;
 
 // Top
+#[allow(clippy::expect_used, clippy::indexing_slicing)]
 pub mod cli;
+#[allow(clippy::expect_used, clippy::indexing_slicing)]
 pub mod daemon;
 #[cfg(feature = "bench")]
+#[allow(clippy::expect_used, clippy::indexing_slicing)]
 mod load;
+#[allow(clippy::expect_used, clippy::indexing_slicing)]
 mod phone;

@@ -5,14 +5,8 @@
 //! [`Style::Plain`], for terminals without colour, draws the light modules: right on dark
 //! backgrounds, inverted (which most phones read too) on light ones.
 //!
-//! Threat: the text is usually an `otpauth` URI with the key in it. Whoever prints it decides that
+//! Threat: the text is usually an `otpauth` URI with the key in it. The caller that prints it decides that
 //! the screen may show it.
-#![deny(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation
-)]
 
 use fast_qr::{ECL, QRBuilder, QRCode};
 
@@ -107,7 +101,6 @@ const BLACK_ON_WHITE: &str = "\u{1b}[38;2;0;0;0;48;2;255;255;255m";
 const RESET: &str = "\u{1b}[0m";
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
 

@@ -22,7 +22,7 @@ impl SecretBytes {
         Self(Zeroizing::new(bytes))
     }
 
-    /// The octets themselves. Whoever calls this must not store or print them.
+    /// The octets themselves. The caller must not store or print them.
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
@@ -71,7 +71,7 @@ impl SecretString {
         Some(Self::new(text))
     }
 
-    /// The text itself. Whoever calls this must not store or print it.
+    /// The text itself. The caller must not store or print it.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -166,7 +166,7 @@ impl SharedSecret {
     }
 }
 
-/// Whether nothing but words that everybody tries first, digits and punctuation is there.
+/// Whether nothing but words that are tried first, digits and punctuation is there.
 fn is_made_of_words(octets: &[u8]) -> bool {
     let mut rest = octets;
     let mut words = 0;

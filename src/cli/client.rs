@@ -1,34 +1,33 @@
-//! `oncegate client`: who may ask.
+//! `oncegate client`: the systems that ask for decisions.
 
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use hyper::Method;
+use serde::Serialize;
 use serde_json::json;
 
-use crate::api::{
-    self, AddClient, Client as Record, ClientChange, ClientCreate, ClientCreated, Clients,
-    ListClients, RemoveClient, RotateClient, SetClient, ShowClient,
-};
+use crate::api::{Client as Record, ClientChange, ClientCreated, Clients};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::input::Ask;
 use crate::cli::output::{Table, joined, local_time, or_dash, printable};
-use crate::cli::transport::Transport;
+use crate::cli::transport::{Transport, admin, with_query};
 use crate::cli::{hints, input, output, paging};
 use crate::diagnostic::units;
 use crate::secret::SecretString;
 
-/// Who may ask: VPN gateways over RADIUS, applications over HTTP
+/// Manage clients: VPN gateways over RADIUS, applications over HTTP
 #[derive(Debug, Subcommand)]
 pub(super) enum Client {
-    /// Make a client and show its secret or key, once
+    /// Add a client and show its secret or key once
     #[command(subcommand)]
     Add(Add),
     /// Show a client
     Show(Name),
     /// List clients
     List(Listing),
-    /// Change a client; what is not named stays, an empty value clears
+    /// Change a client; options left out stay unchanged, "" clears a value
     #[command(after_help = "Examples:\n  \
         oncegate client set vpn1 --policy otp\n  \
         oncegate client set vpn1 --require-message-authenticator auto")]
@@ -36,7 +35,7 @@ pub(super) enum Client {
     /// Give a client a new secret or key; the old one stays valid for a while
     #[command(after_help = "Example:\n  oncegate client rotate vpn1 --grace 7d")]
     Rotate(Rotate),
-    /// Remove a client: its requests go unanswered from now on
+    /// Remove a client: its requests are no longer answered
     Remove(Remove),
 }
 
@@ -51,8 +50,8 @@ pub(super) enum Add {
     #[command(after_help = "Examples:\n  \
         oncegate client add api payroll --realm staff\n  \
         oncegate client add api kim --scope approver\n\
-        Scopes: verify asks about codes; operator keeps users and tokens; approver approves what \
-        others asked for; auditor reads; admin does everything.")]
+        Scopes: verify asks for decisions; operator manages users and tokens; approver approves token \
+        requests; auditor reads; admin does everything.")]
     Api(AddApi),
 }
 
@@ -81,7 +80,7 @@ pub(super) struct AddRadius {
     /// Drop requests without Message-Authenticator [default: true]
     #[arg(long, value_parser = ["true", "false", "auto"])]
     require_message_authenticator: Option<String>,
-    /// Whether it can ask the person again (Access-Challenge) [default: true]
+    /// Whether it can ask the user again (Access-Challenge) [default: true]
     #[arg(long, value_name = "BOOL")]
     challenge: Option<bool>,
 }
@@ -113,7 +112,7 @@ pub(super) struct Listing {
     /// At most this many [default: all]
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
-    /// Only those behind this client (`next` of the list before)
+    /// Only clients after this one (`next` of the previous page)
     #[arg(long, value_name = "NAME")]
     after: Option<String>,
 }
@@ -134,7 +133,7 @@ pub(super) struct Set {
     /// Drop requests without Message-Authenticator; `auto` learns who sends it (RADIUS)
     #[arg(long, value_parser = ["true", "false", "auto"])]
     require_message_authenticator: Option<String>,
-    /// Whether it can ask the person again, by Access-Challenge (RADIUS)
+    /// Whether it can ask the user again, by Access-Challenge (RADIUS)
     #[arg(long, value_name = "BOOL")]
     challenge: Option<bool>,
     /// What its key may do, all of it (API)
@@ -164,6 +163,47 @@ pub(super) struct Remove {
     yes: bool,
 }
 
+/// `api::ClientCreate::Radius`, the secret borrowed.
+#[derive(Serialize)]
+pub(super) struct RadiusBody<'a> {
+    pub(super) kind: &'a str,
+    pub(super) name: &'a str,
+    pub(super) addresses: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) secret: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) policy: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) realm: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) profile: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) require_message_authenticator: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) challenge: Option<bool>,
+}
+
+/// `api::ClientCreate::Api`, borrowed.
+#[derive(Serialize)]
+pub(super) struct ApiBody<'a> {
+    pub(super) kind: &'a str,
+    pub(super) name: &'a str,
+    pub(super) scopes: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) policy: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) realm: Option<&'a str>,
+}
+
+/// `api::Rotate`, the secret borrowed.
+#[derive(Default, Serialize)]
+pub(super) struct RotateBody<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) secret: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) grace_secs: Option<u64>,
+}
+
 impl Client {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let out = context.out;
@@ -171,12 +211,12 @@ impl Client {
             Self::Add(Add::Radius(add)) => add.run(context).await?,
             Self::Add(Add::Api(add)) => {
                 let api = context.transport().await?;
-                let created = api.send::<AddClient>((), &add.body()).await?;
-                hints::introduce(context, &api, &created, "Made").await?;
+                let created: ClientCreated = api.post(&admin(&["clients"]), &add.body()).await?;
+                hints::introduce(context, &api, &created, "Added").await?;
             }
             Self::Show(Name { name }) => {
                 let api = context.transport().await?;
-                let client = api.ask::<ShowClient>(&name).await?;
+                let client: Record = api.get(&admin(&["clients", &name])).await?;
                 out.show(&client, describe)?;
             }
             Self::List(listing) => {
@@ -192,7 +232,8 @@ impl Client {
                     ));
                 }
                 let api = context.transport().await?;
-                let client = api.send::<SetClient>(&set.name, &change).await?;
+                let path = admin(&["clients", &set.name]);
+                let client: Record = api.call(Method::PATCH, &path, Some(&change)).await?;
                 out.show(&client, describe)?;
             }
             Self::Rotate(rotate) => rotate.run(context).await?,
@@ -202,7 +243,8 @@ impl Client {
                     yes,
                 )?;
                 let api = context.transport().await?;
-                api.ask::<RemoveClient>(&name).await?;
+                api.order(Method::DELETE, &admin(&["clients", &name]))
+                    .await?;
                 out.show(&json!({ "removed": name }), |_| {
                     format!("Removed client {}.\n", printable(&name))
                 })?;
@@ -215,11 +257,12 @@ impl Client {
 impl Listing {
     /// All pages up to the limit, as one.
     pub(super) async fn fetch(self, api: &Transport) -> Result<Clients, CliError> {
-        let query = api::Page {
-            after: self.after,
-            limit: None,
-        };
-        paging::all::<ListClients>(api, query, self.limit).await
+        paging::all(self.after, self.limit, async |after, limit| {
+            let limit = limit.to_string();
+            let query = [("after", after.as_deref()), ("limit", Some(&*limit))];
+            api.get(&with_query(&admin(&["clients"]), &query)).await
+        })
+        .await
     }
 }
 
@@ -229,12 +272,13 @@ impl Rotate {
             .secret_stdin
             .then(|| input::secret(Ask::twice("shared secret")))
             .transpose()?;
-        let body = api::Rotate {
-            secret,
+        let body = RotateBody {
+            secret: secret.as_ref().map(SecretString::expose),
             grace_secs: self.grace.map(|grace| grace.as_secs()),
         };
         let api = context.transport().await?;
-        let created = api.send::<RotateClient>(&self.name, &body).await?;
+        let path = admin(&["clients", &self.name, "rotate"]);
+        let created: ClientCreated = api.post(&path, &body).await?;
         warn_of_weakness(&created);
         hints::introduce(context, &api, &created, "Rotated").await
     }
@@ -247,34 +291,36 @@ impl AddRadius {
             self.secret_stdin,
             Ask::twice("shared secret"),
         )?;
-        let body = self.body(secret);
+        let body = self.body(secret.as_ref());
         let api = context.transport().await?;
-        let created = api.send::<AddClient>((), &body).await?;
+        let created: ClientCreated = api.post(&admin(&["clients"]), &body).await?;
         warn_of_weakness(&created);
-        hints::introduce(context, &api, &created, "Made").await
+        hints::introduce(context, &api, &created, "Added").await
     }
 
-    fn body(self, secret: Option<SecretString>) -> ClientCreate {
-        ClientCreate::Radius {
-            name: self.name,
-            addresses: self.addresses,
-            secret,
-            policy: self.policy,
-            realm: self.realm,
-            profile: self.profile,
-            require_message_authenticator: self.require_message_authenticator,
+    fn body<'a>(&'a self, secret: Option<&'a SecretString>) -> RadiusBody<'a> {
+        RadiusBody {
+            kind: "radius",
+            name: &self.name,
+            addresses: &self.addresses,
+            secret: secret.map(SecretString::expose),
+            policy: self.policy.as_deref(),
+            realm: self.realm.as_deref(),
+            profile: self.profile.as_deref(),
+            require_message_authenticator: self.require_message_authenticator.as_deref(),
             challenge: self.challenge,
         }
     }
 }
 
 impl AddApi {
-    fn body(self) -> ClientCreate {
-        ClientCreate::Api {
-            name: self.name,
-            scopes: self.scopes,
-            policy: self.policy,
-            realm: self.realm,
+    fn body(&self) -> ApiBody<'_> {
+        ApiBody {
+            kind: "api",
+            name: &self.name,
+            scopes: &self.scopes,
+            policy: self.policy.as_deref(),
+            realm: self.realm.as_deref(),
         }
     }
 }
@@ -334,7 +380,7 @@ fn table(clients: &Clients) -> String {
         ]);
     }
     let text =
-        table.or("No clients. Make one with `oncegate client add radius NAME --address CIDR`.");
+        table.or("No clients. Add one with `oncegate client add radius NAME --address CIDR`.");
     paging::with_rest(text, clients.next.as_ref())
 }
 
@@ -379,6 +425,7 @@ fn describe(client: &Record) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api;
 
     #[test]
     fn bodies_are_what_the_api_reads() {
@@ -394,8 +441,9 @@ mod tests {
             require_message_authenticator: Some("auto".to_owned()),
             challenge: None,
         };
-        let text = serde_json::to_string(&add.body(Some(secret))).unwrap();
-        let ClientCreate::Radius { name, secret, .. } = serde_json::from_str(&text).unwrap() else {
+        let text = serde_json::to_string(&add.body(Some(&secret))).unwrap();
+        let api::ClientCreate::Radius { name, secret, .. } = serde_json::from_str(&text).unwrap()
+        else {
             panic!("{text}");
         };
         assert_eq!(
@@ -411,7 +459,15 @@ mod tests {
         };
         let text = serde_json::to_string(&add.body()).unwrap();
         let read = serde_json::from_str(&text).unwrap();
-        assert!(matches!(read, ClientCreate::Api { scopes, .. } if scopes.is_empty()));
+        assert!(matches!(read, api::ClientCreate::Api { scopes, .. } if scopes.is_empty()));
+
+        let body = RotateBody {
+            secret: None,
+            grace_secs: Some(60),
+        };
+        let read: api::Rotate =
+            serde_json::from_str(&serde_json::to_string(&body).unwrap()).unwrap();
+        assert_eq!(read.grace_secs, Some(60));
     }
 
     #[test]

@@ -3,11 +3,11 @@
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use crate::api::CompareFiles;
+use crate::api::Reload;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::Table;
-use crate::cli::transport::Transport;
+use crate::cli::transport::{Transport, admin};
 use crate::cli::{policy, reload};
 use crate::config::{EffectiveValue, Origin};
 use crate::daemon;
@@ -18,7 +18,7 @@ use crate::server::certificate::Concern;
 use crate::server::tls::Tls;
 use crate::time::{Clock as _, SystemClock};
 
-/// The configuration
+/// Check and show the configuration
 #[derive(Debug, Subcommand)]
 pub(super) enum Config {
     /// Check configuration and policies, everything but the listeners
@@ -26,7 +26,7 @@ pub(super) enum Config {
         after_help = "Example:\n  oncegate config check --config /etc/oncegate/oncegate.toml"
     )]
     Check,
-    /// Show what was configured, or all that applies, with the origin of each value
+    /// Show the configuration with the origin of each value
     #[command(after_help = "Example:\n  oncegate config show --effective")]
     Show(Show),
 }
@@ -127,7 +127,7 @@ async fn restart(site: &Site) -> Vec<Diagnostic> {
         return Vec::new();
     };
     // A daemon that does not answer is not what is being checked.
-    let compared = api.ask::<CompareFiles>(()).await;
+    let compared: Result<Reload, CliError> = api.get(&admin(&["reload"])).await;
     let restart = compared.map_or_else(|_| Vec::new(), |compared| compared.restart);
     let findings = restart.iter().map(|change| {
         Diagnostic::warning(reload::restart(change)).help("restart the daemon to use it")

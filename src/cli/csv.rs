@@ -23,7 +23,7 @@ mod line;
 
 pub(crate) use line::quoted;
 
-use line::{Fields, column, guessed, split, told};
+use line::{Fields, column, declared_separator, guess_separator, split};
 
 /// A file whose first line was understood.
 pub(crate) struct Reader<R> {
@@ -166,14 +166,14 @@ impl<R: BufRead> Reader<R> {
         if !reader.read_line()? {
             return Err(Fault::new(1, "the file is empty"));
         }
-        reader.separator = match told(&reader.line) {
+        reader.separator = match declared_separator(&reader.line) {
             Some(separator) => {
                 if !reader.read_line()? {
                     return Err(Fault::new(1, "the file has no heading"));
                 }
                 separator
             }
-            None => guessed(&reader.line, columns, without),
+            None => guess_separator(&reader.line, columns, without),
         };
         reader.cut()?;
         reader.read_heading(columns, without, ignore)?;
@@ -376,11 +376,11 @@ fn unknown_column(index: usize, shown: &str, columns: &[&str]) -> String {
     let number = index + 1;
     let is_name = |c: char| c.is_alphabetic() || matches!(c, ' ' | '_' | '-');
     if shown.is_empty() || shown.len() > NAME_MAX || !shown.chars().all(is_name) {
-        return format!("column {number} is not known");
+        return format!("column {number} is unknown");
     }
     match did_you_mean(shown, columns.iter().copied()) {
-        Some(close) => format!("column {number} `{shown}` is not known: did you mean `{close}`?"),
-        None => format!("column {number} `{shown}` is not known"),
+        Some(close) => format!("unknown column `{shown}`: did you mean `{close}`?"),
+        None => format!("unknown column `{shown}`"),
     }
 }
 
@@ -457,9 +457,9 @@ mod tests {
             ("", "empty"),
             (
                 "user,sekret\n",
-                "column 2 `sekret` is not known: did you mean `secret`?",
+                "unknown column `sekret`: did you mean `secret`?",
             ),
-            ("user,GEZDGNBVGY3TQOJQ\n", "column 2 is not known"),
+            ("user,GEZDGNBVGY3TQOJQ\n", "column 2 is unknown"),
             ("user,user\n", "twice"),
         ] {
             let fault = rows(text).remove(0).unwrap_err();

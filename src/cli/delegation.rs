@@ -3,28 +3,30 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use hyper::Method;
 use serde_json::json;
 
-use crate::api::{self, AddDelegation, ListDelegations, RemoveDelegation};
+use crate::api;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::{Table, local_time, printable};
+use crate::cli::transport::{admin, with_query};
 use crate::cli::{input, output, when};
 use crate::diagnostic::units;
 use crate::time::{Clock as _, SystemClock, UnixTime};
 
-/// Rights to approve of tokens, lent for a time
+/// Delegate the right to approve token requests for a time
 #[derive(Debug, Subcommand)]
 pub(super) enum Delegation {
-    /// Lend a right; lending it again changes the end
+    /// Delegate a right; repeating it changes the end
     #[command(after_help = "Examples:\n  \
         oncegate delegation add --from api:kim --to api:lee --for 14d --reason holiday\n  \
         oncegate token approve TOTP-7F3K9Q2M --on-behalf api:kim\n\
         People are called as the audit calls them: api:NAME of an API client, 'uid N' on this machine.")]
     Add(Add),
-    /// List lent rights, ended ones too
+    /// List delegations, also ended ones
     List,
-    /// Take a right back
+    /// Remove a delegation
     Remove(Remove),
 }
 
@@ -43,7 +45,7 @@ pub(super) struct Add {
     /// Until when: 2026-12-31 (its beginning, local time), 2026-12-31T18:00, 14d
     #[arg(long, value_name = "TIME", value_parser = when::future_rfc3339)]
     until: Option<String>,
-    /// Why: the audit has it
+    /// Why; written into the audit
     #[arg(long)]
     reason: String,
 }
@@ -68,6 +70,7 @@ impl Delegation {
             input::confirm(&question, *yes)?;
         }
         let api = context.transport().await?;
+        let path = admin(&["delegations"]);
         match self {
             Self::Add(add) => {
                 let until = add.length.map(|length| SystemClock.now().plus(length));
@@ -78,7 +81,7 @@ impl Delegation {
                     reason: add.reason,
                 };
                 let by_length = add.length.is_some();
-                let lent = api.send::<AddDelegation>((), &body).await;
+                let lent: Result<api::Delegation, CliError> = api.post(&path, &body).await;
                 let lent = lent.map_err(|error| {
                     if by_length {
                         error.option("until", "for")
@@ -102,13 +105,13 @@ impl Delegation {
                 })?;
             }
             Self::List => {
-                let lent = api.ask::<ListDelegations>(()).await?;
+                let lent: api::Delegations = api.get(&path).await?;
                 context.out.show(&lent, table)?;
             }
             Self::Remove(Remove { from, to, .. }) => {
-                let which = api::DelegationName { from, to };
-                api.find::<RemoveDelegation>(&which).await?;
-                let api::DelegationName { from, to } = which;
+                let query = [("from", Some(from.as_str())), ("to", Some(to.as_str()))];
+                api.order(Method::DELETE, &with_query(&path, &query))
+                    .await?;
                 context
                     .out
                     .show(&json!({ "removed": { "from": from, "to": to } }), |_| {

@@ -2,15 +2,16 @@
 
 use clap::{Args, Subcommand};
 
-use crate::api::{GatewayTried, Gateways, ListGateways, TestGateway, TryGateway};
+use crate::api::{GatewayTried, Gateways, TryGateway};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::{Table, joined, printable};
+use crate::cli::transport::admin;
 
-/// Gateways that carry SMS, mail and calls
+/// List and test the gateways for SMS, mail and calls
 #[derive(Debug, Subcommand)]
 pub(super) enum Delivery {
-    /// List the gateways in the order in which they are asked, and how they are
+    /// List the gateways in the order in which they are asked, with their state
     #[command(
         after_help = "Gateways are configured as [delivery.NAME] in oncegate.toml.\n\
         Counts are since the daemon's start.\n\
@@ -57,7 +58,8 @@ impl Test {
             medium: self.medium,
             language: self.language,
         };
-        let tried = api.send::<TestGateway>(&self.name, &wanted).await;
+        let path = admin(&["delivery", &self.name, "test"]);
+        let tried: Result<GatewayTried, CliError> = api.post(&path, &wanted).await;
         let tried = tried.map_err(|error| match waits(context, &self.name) {
             Some(file) if error.exit == Exit::NotFound => CliError::new(
                 Exit::NotFound,
@@ -72,7 +74,7 @@ impl Test {
             )),
             _ => error,
         })?;
-        context.out.show(&tried, told)?;
+        context.out.show(&tried, describe_trial)?;
         Ok(if tried.taken { Exit::Done } else { Exit::No })
     }
 }
@@ -112,7 +114,7 @@ const RELOAD: &str = "run `oncegate reload`";
 
 async fn list(context: &Context) -> Result<Exit, CliError> {
     let api = context.transport().await?;
-    let all = api.ask::<ListGateways>(()).await?;
+    let all: Gateways = api.get(&admin(&["delivery"])).await?;
     context.out.show(&all, |all| {
         let mut table = Table::new(&[
             "gateway",
@@ -144,7 +146,7 @@ async fn list(context: &Context) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-fn told(tried: &GatewayTried) -> String {
+fn describe_trial(tried: &GatewayTried) -> String {
     let (gateway, medium, to) = (&tried.gateway, &tried.medium, &tried.to);
     let mut text = String::new();
     match &tried.error {
@@ -183,6 +185,6 @@ mod tests {
         };
         let wanted = "sms did not take the sms message to +82******5678: HTTP 500\n\
                       It answered: HTTP 500 \\u{1b}[2J\n";
-        assert_eq!(told(&tried), wanted);
+        assert_eq!(describe_trial(&tried), wanted);
     }
 }

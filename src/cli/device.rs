@@ -1,18 +1,20 @@
 //! `oncegate device`: this machine as a device ([`crate::phone`]), and what administrators do to devices.
 
 use clap::{Args, Subcommand};
+use hyper::Method;
 use serde_json::json;
 
-use crate::api::{DeviceRename, DevicesOf, ListDevices, RenameDevice, RevokeDevice};
+use crate::api::{Device as Record, DeviceRename, Devices};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::input;
 use crate::cli::output::printable;
+use crate::cli::transport::{admin, with_query};
 use crate::cli::words::Whom;
 use crate::phone;
 use crate::phone::devices_table;
 
-/// Devices that hold a key and fetch codes: this machine as one, and everybody's
+/// Act as a device that fetches codes, or manage the devices of users
 #[derive(Debug, Subcommand)]
 #[command(after_help = "As the device itself (its key is in --state FILE):\n  \
     enroll, otp, pending, show, rename, transfer, renew, revoke\n\
@@ -22,7 +24,7 @@ use crate::phone::devices_table;
     oncegate device enroll --server https://otp.example.com --user alice\n  \
     oncegate device otp")]
 pub(super) enum Device {
-    /// Make a key and bind it to a user by an enrolment or transfer code
+    /// Create a key and bind it to a user by an enrolment or transfer code
     #[command(after_help = "Examples:\n  \
         oncegate device enroll alice --server https://otp.example.com\n  \
         oncegate device enroll alice --server https://otp.example.com --code-stdin < code\n  \
@@ -35,11 +37,11 @@ pub(super) enum Device {
         oncegate device otp\n  \
         oncegate verify alice --otp-stdin <<< \"$(oncegate device otp --quiet)\"")]
     Otp(phone::Otp),
-    /// Show what waits for the user: this device's tokens, live codes of the others
+    /// Show this device's tokens and the live codes of the user's other tokens
     Pending(phone::Plain),
-    /// Show this device, and the others of its user
+    /// Show this device and the others of its user
     Show(phone::Plain),
-    /// Give this device another name
+    /// Rename this device
     Rename(phone::Rename),
     /// Get a 12-digit code by which another device takes over from this one
     #[command(
@@ -47,15 +49,15 @@ pub(super) enum Device {
         enroll`).\nThis device is revoked by that. Asking for a code (`device otp`) voids it."
     )]
     Transfer(phone::Plain),
-    /// Give this device's token a new end, shortly before the present one
+    /// Renew this device's token shortly before it expires
     Renew(phone::Plain),
-    /// End this device, or another one of its user, with all tokens that it carries
+    /// Revoke this device, or another one of its user, with all its tokens
     Revoke(phone::Revoke),
     /// Administrator: list a user's devices
     List(List),
-    /// Administrator: give a device another name
+    /// Administrator: rename a device
     Set(Set),
-    /// Administrator: end a device and its tokens; its record stays
+    /// Administrator: revoke a device and its tokens; its record stays
     Remove(Remove),
 }
 
@@ -105,7 +107,8 @@ impl List {
     async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let api = context.transport().await?;
         let user = self.whose.user();
-        let devices = api.find::<ListDevices>(&DevicesOf { user }).await?;
+        let path = with_query(&admin(&["devices"]), &[("user", Some(&user))]);
+        let devices: Devices = api.get(&path).await?;
         context.out.show(&devices, |devices| {
             devices_table(&devices.devices)
                 .or("No devices. A device enrols itself by an enrolment code.")
@@ -118,7 +121,8 @@ impl Set {
     async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let api = context.transport().await?;
         let body = DeviceRename { name: self.name };
-        let device = api.send::<RenameDevice>(&self.id, &body).await?;
+        let path = admin(&["devices", &self.id]);
+        let device: Record = api.call(Method::PATCH, &path, Some(&body)).await?;
         context.out.show(&device, |device| {
             let (id, name) = (printable(&device.device), printable(&device.name));
             format!("Device {id} is called {name}.\n")
@@ -133,7 +137,7 @@ impl Remove {
         let question = format!("Revoke device {id} and its tokens for ever?");
         input::confirm(&question, self.yes)?;
         let api = context.transport().await?;
-        api.ask::<RevokeDevice>(&id).await?;
+        api.order(Method::DELETE, &admin(&["devices", &id])).await?;
         context.out.show(&json!({ "revoked": id }), |_| {
             format!("Revoked device {} and its tokens.\n", printable(&id))
         })?;

@@ -14,11 +14,11 @@ mod site;
 
 use report::{Check, Report, State};
 
-/// Look for what is wrong or weak, with a fix for each finding; exit code 1 if there is one
+/// Check the installation, with a fix for each finding; exit code 1 if there is one
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  oncegate doctor --json | jq '.checks[] | select(.state != \"ok\")'\n\
-    With --server only what the daemon can tell is looked at."
+    With --server only what the daemon reports is checked."
 )]
 pub(super) struct Doctor {}
 

@@ -8,10 +8,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::api::explain::{ExplainLogin, ExplainRequest, ForeseeLogin};
+use crate::api::explain::{ExplainLogin, Explanation, Explanations};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::shell_word;
+use crate::cli::transport::admin;
 use crate::cli::when;
 use crate::model::id::RequestId;
 use crate::model::reason::Reason;
@@ -20,7 +21,7 @@ use crate::policy::METHODS;
 mod page;
 mod words;
 
-/// Say why a request was decided so, or what would happen; changes nothing
+/// Explain why a request was decided as it was, or what would happen; changes nothing
 #[derive(Debug, Args)]
 #[command(
     group = ArgGroup::new("question").required(true),
@@ -91,12 +92,13 @@ impl Explain {
         }
         let api = context.transport().await?;
         if let Some(request) = self.request.as_ref().filter(|_| self.client.is_none()) {
-            let all = api.ask::<ExplainRequest>(request).await?;
+            let path = admin(&["explain", request]);
+            let all: Explanations = api.get(&path).await?;
             context.out.show(&all, |all| page::all(all, context))?;
             return Ok(Exit::Done);
         }
         let body = self.body();
-        let explanation = api.send::<ForeseeLogin>((), &body).await?;
+        let explanation: Explanation = api.post(&admin(&["explain"]), &body).await?;
         context
             .out
             .show(&explanation, |one| page::one(one, context))?;

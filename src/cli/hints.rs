@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 
-use crate::api::{ClientCreated, ShowStatus};
+use crate::api::{ClientCreated, Status};
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::output::{joined, local_time, printable, shell_word};
-use crate::cli::transport::Transport;
+use crate::cli::transport::{Transport, admin};
 use crate::daemon::{Site, load_policies};
 use crate::net::reachable;
 use crate::policy::Factor;
@@ -22,7 +22,7 @@ struct Places {
 impl Places {
     /// What the running daemon listens on, else what is configured.
     async fn find(context: &Context, api: &Transport) -> Result<Self, CliError> {
-        let status = api.ask::<ShowStatus>(()).await?;
+        let status: Status = api.get(&admin(&["status"])).await?;
         if let Some(server) = &context.server {
             let host = server.parse::<hyper::Uri>().ok();
             let host = host.as_ref().and_then(hyper::Uri::host).unwrap_or("SERVER");
@@ -67,14 +67,14 @@ pub(super) async fn introduce(
         radius: None,
         http: None,
     });
-    let factors = asked(context, created.client.policy.as_deref());
+    let factors = required_factors(context, created.client.policy.as_deref());
     context
         .out
         .say(&introduction(created, done, &places, &factors))
 }
 
 /// What a rule of the client's policy asks for, the one that asks for most; a code where that is not known.
-fn asked(context: &Context, policy: Option<&str>) -> Vec<Factor> {
+fn required_factors(context: &Context, policy: Option<&str>) -> Vec<Factor> {
     // Its warnings were said before.
     let here = || Site::load(&context.dir, context.config.as_deref()).ok();
     let here = context.server.is_none().then(here).flatten();

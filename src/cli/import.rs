@@ -47,7 +47,7 @@ pub(super) struct Import {
     skip_bad: bool,
     /// How the file is encoded: utf-8, cp949, utf-16le, windows-1252 ... [default: what its byte
     /// order mark says, else utf-8]
-    #[arg(long, value_name = "NAME", value_parser = encoding::named)]
+    #[arg(long, value_name = "NAME", value_parser = encoding::by_name)]
     encoding: Option<&'static Encoding>,
     /// Leave these unknown columns out; without names all of them
     #[arg(long, value_name = "NAMES", num_args = 0..=1, require_equals = true,
@@ -189,7 +189,7 @@ impl Import {
         let (mut bad, mut faults) = (looked.bad, looked.faults);
         let mut remedy = "correct the file, or leave these rows out: --skip-bad".to_owned();
         if looked.rows > 0 {
-            match self.asked(make, text, looked.rows, context).await {
+            match self.server_refusals(make, text, looked.rows, context).await {
                 Ok(refusals) => {
                     bad += refusals.count;
                     remedy.extend(refusals.next().map(|next| format!("; {next}")));
@@ -207,7 +207,7 @@ impl Import {
     }
 
     /// What the server would refuse of the rows that are well formed.
-    async fn asked(
+    async fn server_refusals(
         &self,
         make: Make,
         text: &[u8],

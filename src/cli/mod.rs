@@ -71,13 +71,13 @@ mod manual;
 mod when;
 mod words;
 
-/// Oncegate: an OTP authentication server. Is this the person, this once?
+/// Oncegate: an OTP authentication server for RADIUS and HTTP
 #[derive(Debug, Parser)]
 #[command(
     name = "oncegate",
     version,
     after_help = "First look:  oncegate quickstart\n\
-                  For real:    oncegate init && oncegate serve\n\
+                  To install:  oncegate init && oncegate serve\n\
                   Manual:      oncegate manual\n\
                   Exit codes:  0 yes/done, 1 no, 2 usage, 3 unavailable, 4 not found, 5 conflict"
 )]
@@ -265,7 +265,7 @@ fn usage(error: &clap::Error, words: &[OsString]) -> ExitCode {
     }
 }
 
-/// How long work that nothing asks for any more may hold up the end.
+/// How long abandoned work may delay the end of the process.
 const GIVEN_UP: Duration = Duration::from_secs(2);
 
 #[cfg(test)]

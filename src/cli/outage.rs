@@ -3,16 +3,18 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use hyper::Method;
 use serde_json::json;
 
-use crate::api::{self, DeclareOutage, EndOutage, ShowOutage};
+use crate::api;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output;
 use crate::cli::output::{Table, local_time};
+use crate::cli::transport::admin;
 use crate::diagnostic::units;
 
-/// Outage mode: while it lasts, what policies name under `outage` is accepted as well
+/// Declare an outage, in which policies also accept the factor named under `outage`
 #[derive(Debug, Subcommand)]
 pub(super) enum Outage {
     /// Declare an outage; it ends by itself
@@ -21,9 +23,9 @@ pub(super) enum Outage {
         The audit has the beginning, the end and the reason."
     )]
     Declare(Declare),
-    /// End it before its time
+    /// End an outage before its time
     End,
-    /// Show what was declared last
+    /// Show the latest outage
     Show,
 }
 
@@ -32,7 +34,7 @@ pub(super) struct Declare {
     /// How long: 1m to 24h
     #[arg(long = "for", value_name = "DURATION", value_parser = units::duration)]
     length: Duration,
-    /// Why: the audit has it
+    /// Why; written into the audit
     #[arg(long)]
     reason: String,
 }
@@ -40,22 +42,23 @@ pub(super) struct Declare {
 impl Outage {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let api = context.transport().await?;
-        let outage = match self {
+        let path = admin(&["outage"]);
+        let outage: api::Outage = match self {
             Self::Declare(declare) => {
                 let body = api::OutageDeclare {
                     for_secs: declare.length.as_secs(),
                     reason: declare.reason,
                 };
-                api.send::<DeclareOutage>((), &body).await?
+                api.call(Method::PUT, &path, Some(&body)).await?
             }
             Self::End => {
-                api.ask::<EndOutage>(()).await?;
+                api.order(Method::DELETE, &path).await?;
                 context.out.show(&json!({ "ended": true }), |_| {
                     "The outage has ended.\n".to_owned()
                 })?;
                 return Ok(Exit::Done);
             }
-            Self::Show => api.ask::<ShowOutage>(()).await?,
+            Self::Show => api.get(&path).await?,
         };
         let shown = outage.outage.as_ref().filter(|outage| outage.holds);
         let effect = shown.and_then(|outage| outage.effect.as_deref());

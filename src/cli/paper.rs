@@ -1,10 +1,31 @@
 //! What is printed once: QR codes, security cards and sheets of recovery codes.
 
-use crate::cli::output::{Output, printable};
+use crate::api::Token;
+use crate::cli::output::{Output, local_time, printable};
 use crate::qr;
 
+/// What the owner of a token is given: QR codes, the cells of a card, recovery codes.
+pub(super) fn handout<'a>(
+    token: &Token,
+    uris: impl IntoIterator<Item = &'a String>,
+    cells: &[String],
+    codes: &[String],
+    out: Output,
+) -> String {
+    let mut text: String = uris.into_iter().map(|uri| qr_code(uri, out)).collect();
+    if !cells.is_empty() {
+        push!(text, "{}\n", card(&token.serial, &token.user, cells));
+    }
+    if !codes.is_empty() {
+        let expires = token.expires.as_deref().map(local_time);
+        let sheet = sheet(&token.serial, &token.user, codes, expires.as_deref());
+        push!(text, "{sheet}\n");
+    }
+    text
+}
+
 /// A QR code, or why there is none.
-pub(super) fn drawn(uri: &str, out: Output) -> String {
+fn qr_code(uri: &str, out: Output) -> String {
     match qr::render(uri, out.qr_style()) {
         Ok(drawn) => format!("{drawn}\n"),
         Err(error) => format!("No QR code: {error}.\n\n"),
@@ -12,7 +33,7 @@ pub(super) fn drawn(uri: &str, out: Output) -> String {
 }
 
 /// A card as a grid, as it is printed for its owner.
-pub(super) fn card(serial: &str, user: &str, cells: &[String]) -> String {
+fn card(serial: &str, user: &str, cells: &[String]) -> String {
     let mut text = format!(
         "Security card {} of {}\n\n",
         printable(serial),
@@ -34,7 +55,7 @@ pub(super) fn card(serial: &str, user: &str, cells: &[String]) -> String {
 }
 
 /// A sheet of recovery codes, as it is printed for its owner.
-pub(super) fn sheet(serial: &str, user: &str, codes: &[String], expires: Option<&str>) -> String {
+fn sheet(serial: &str, user: &str, codes: &[String], expires: Option<&str>) -> String {
     let mut text = format!(
         "Recovery codes {} of {}\n\n",
         printable(serial),

@@ -6,19 +6,20 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::api::{ListPolicies, Policies};
+use crate::api::Policies;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output;
 use crate::cli::output::{Output, Table, joined, printable};
 use crate::cli::reload::Reload;
+use crate::cli::transport::admin;
 use crate::daemon;
 use crate::daemon::StartError;
 use crate::diagnostic::{Diagnostic, Severity, Source, render_all};
 use crate::policy;
 use crate::policy::{Factor, TestOutcome};
 
-/// What clients' users must present, and the limits
+/// List, check and test policies
 #[derive(Debug, Subcommand)]
 pub(super) enum Policy {
     /// List the loaded policies
@@ -109,7 +110,7 @@ impl Policy {
 
 async fn list(context: &Context) -> Result<Exit, CliError> {
     let api = context.transport().await?;
-    let Policies { policies } = api.ask::<ListPolicies>(()).await?;
+    let Policies { policies } = api.get(&admin(&["policies"])).await?;
     context.out.show(&json!({ "policies": policies }), |_| {
         let mut table = Table::new(&["policy", "rules", "description"]);
         for policy in &policies {

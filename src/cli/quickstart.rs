@@ -5,12 +5,12 @@
 //!                         -> self test: right code, same code, next code, same code -> story
 //! ```
 //!
-//! A counter token of a second user makes the codes of the self test, so that nobody waits and the
+//! A counter token of a second user makes the codes of the self test, so that nothing waits and the
 //! codes of the phone stay unused.
 //!
 //! Threat: the marker file DIR/quickstart makes the daemon show codes and holds secrets in the
 //! clear. So only this command writes it, and only into a directory without users: an
-//! installation somebody depends on does not become a demonstration by a mistyped `--dir`.
+//! installation in use does not become a demonstration by a mistyped `--dir`.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -21,20 +21,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
+use hyper::Method;
 use nix::sys::signal::{Signal, raise};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use crate::api::{
-    AddClient, AddToken, AddUser, ClientCreate, ClientCreated, ListUsers, Rotate, RotateClient,
-    ShowToken, ShowUser, TokenCreate, TokenCreated, UnlockUser, UserCreate, UserPage,
-};
+use crate::api::{ClientCreated, Token, TokenCreated, User, UserCreate, Users};
+use crate::cli::client::{ApiBody, RadiusBody, RotateBody};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::{Output, shell_word};
 use crate::cli::selftest::{Login, Step};
 use crate::cli::serve::Listeners;
-use crate::cli::transport::Transport;
+use crate::cli::token::CreateBody;
+use crate::cli::transport::{Transport, admin, with_query};
 use crate::cli::{hints, logging, output, serve};
 use crate::config::{Level, Log, Origin, keys};
 use crate::daemon;
@@ -47,14 +47,14 @@ use crate::secret::{OtpKey, SecretString};
 use crate::server::Info;
 use crate::service::Service;
 
-/// The first look: set up a demonstration, log in over RADIUS and HTTP, show it, keep serving
+/// Set up a demonstration, log in over RADIUS and HTTP, and keep serving
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  oncegate quickstart --dir ./demo\n\
     Everything lives in DIR; delete it to forget all. Run it again to see the lines again.")]
 pub(super) struct Quickstart {
     #[command(flatten)]
     listeners: Listeners,
-    /// Stop after the story; the exit code says whether all went as expected
+    /// Stop after the demonstration; the exit code says whether all went as expected
     #[arg(long)]
     once: bool,
 }
@@ -72,7 +72,7 @@ struct Demo {
     api_key: Option<String>,
 }
 
-/// What is told at the end; also the document of `--json`.
+/// The report at the end; also the document of `--json`.
 #[derive(Serialize)]
 struct Story {
     ok: bool,
@@ -212,11 +212,8 @@ async fn prepare(context: &Context, marker: &Path) -> Result<bool, CliError> {
         if !api.is_local() {
             return Err(taken("a daemon runs there"));
         }
-        let page = UserPage {
-            limit: Some(1),
-            ..UserPage::default()
-        };
-        let users = api.find::<ListUsers>(&page).await?;
+        let path = with_query(&admin(&["users"]), &[("limit", Some("1"))]);
+        let users: Users = api.get(&path).await?;
         if !users.users.is_empty() {
             return Err(taken("it has users"));
         }
@@ -309,9 +306,11 @@ impl Guide<'_> {
             self.demo.counter_serial = Some(made.token.serial);
             self.demo.counter_key = made.secret;
         }
-        let gateway = ClientCreate::Radius {
-            name: GATEWAY.to_owned(),
-            addresses: vec!["127.0.0.1/32".to_owned(), "::1/128".to_owned()],
+        let addresses = ["127.0.0.1/32".to_owned(), "::1/128".to_owned()];
+        let gateway = RadiusBody {
+            kind: "radius",
+            name: GATEWAY,
+            addresses: &addresses,
             secret: None,
             policy: None,
             realm: None,
@@ -325,9 +324,10 @@ impl Guide<'_> {
         {
             self.demo.radius_secret = made.secret;
         }
-        let app = ClientCreate::Api {
-            name: APP.to_owned(),
-            scopes: vec!["verify".to_owned()],
+        let app = ApiBody {
+            kind: "api",
+            name: APP,
+            scopes: &["verify".to_owned()],
             policy: None,
             realm: None,
         };
@@ -340,20 +340,21 @@ impl Guide<'_> {
         Ok(())
     }
 
-    /// Makes a user; one that is there is unlocked, should somebody have tried wrong codes.
+    /// Makes a user; one that is there is unlocked, in case wrong codes were tried.
     async fn make_user(&self, name: &str) -> Result<(), CliError> {
         let body = UserCreate {
             user: name.to_owned(),
             ..UserCreate::default()
         };
-        match self.api.send::<AddUser>((), &body).await {
+        match self.api.post::<User>(&admin(&["users"]), &body).await {
             Ok(_) => return Ok(()),
             Err(error) if error.exit == Exit::Conflict => {}
             Err(error) => return Err(error),
         }
-        let user = self.api.ask::<ShowUser>(name).await?;
+        let user: User = self.api.get(&admin(&["users", name])).await?;
         if user.lock.is_some_and(|lock| lock.state != "open") {
-            self.api.ask::<UnlockUser>(name).await?;
+            let path = admin(&["users", name, "unlock"]);
+            self.api.order(Method::POST, &path).await?;
         }
         Ok(())
     }
@@ -362,7 +363,7 @@ impl Guide<'_> {
         let Some(serial) = serial else {
             return Ok(false);
         };
-        match self.api.ask::<ShowToken>(serial).await {
+        match self.api.get::<Token>(&admin(&["tokens", serial])).await {
             Ok(token) => Ok(token.state == "active"),
             Err(error) if error.exit == Exit::NotFound => Ok(false),
             Err(error) => Err(error),
@@ -370,29 +371,28 @@ impl Guide<'_> {
     }
 
     async fn make_token(&self, user: &str, kind: &str) -> Result<TokenCreated, CliError> {
-        let body = TokenCreate {
-            user: user.to_owned(),
-            kind: kind.to_owned(),
+        let body = CreateBody {
+            user,
+            kind,
             active: true,
-            ..TokenCreate::default()
+            ..CreateBody::default()
         };
-        self.api.send::<AddToken>((), &body).await
+        self.api.post(&admin(&["tokens"]), &body).await
     }
 
-    /// Makes a client, or gives one whose secret is not known any more a new one.
+    /// Makes a client, or rotates one whose secret is no longer known.
     async fn make_client(
         &self,
         name: &str,
-        body: &ClientCreate,
+        body: &(impl Serialize + Sync),
         is_known: bool,
     ) -> Result<Option<ClientCreated>, CliError> {
-        match self.api.send::<AddClient>((), body).await {
+        match self.api.post(&admin(&["clients"]), body).await {
             Ok(made) => Ok(Some(made)),
             Err(error) if error.exit == Exit::Conflict && is_known => Ok(None),
             Err(error) if error.exit == Exit::Conflict => {
-                let fresh = Rotate::default();
-                let rotated = self.api.send::<RotateClient>(name, &fresh);
-                rotated.await.map(Some)
+                let path = admin(&["clients", name, "rotate"]);
+                self.api.post(&path, &RotateBody::default()).await.map(Some)
             }
             Err(error) => Err(error),
         }
@@ -402,7 +402,7 @@ impl Guide<'_> {
     async fn check(&self, info: &Info) -> Result<Vec<Step>, CliError> {
         let broken = || CliError::unavailable("the demonstration's counter token has no key");
         let serial = self.demo.counter_serial.as_deref().ok_or_else(broken)?;
-        let token = self.api.ask::<ShowToken>(serial).await?;
+        let token: Token = self.api.get(&admin(&["tokens", serial])).await?;
         let next = token.last_step.map_or(0, |last| last.saturating_add(1));
         let key = self.demo.counter_key.as_deref().ok_or_else(broken)?;
         let key = otpauth::decode_base32(key)

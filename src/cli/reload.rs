@@ -1,13 +1,15 @@
 //! `oncegate reload`: what was changed in files, taken by the running daemon.
 
 use clap::Args;
+use hyper::Method;
 
-use crate::api::{NeedsRestart, Reload as Done, ReloadFiles};
+use crate::api::{NeedsRestart, Reload as Done};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::printable;
+use crate::cli::transport::admin;
 
-/// Read policies, tables, texts, certificate, gateways, inbound secret and log level again
+/// Reload policies, tables, texts, certificate, gateways, inbound secret and log level
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  oncegate policy test && oncegate reload\n\
     What is not right stays as it was, and is named by file and line; exit code 1 then.\n\
@@ -24,7 +26,8 @@ impl Reload {
                     .remedy("check the files with `oncegate config check`, then `oncegate serve`"),
             );
         }
-        let done = api.ask::<ReloadFiles>(()).await?;
+        let path = admin(&["reload"]);
+        let done: Done = api.call(Method::POST, &path, None::<&()>).await?;
         context.out.show(&done, text)?;
         Ok(if done.ok { Exit::Done } else { Exit::No })
     }

@@ -207,7 +207,7 @@ fn tls_config(ca: Option<&Path>) -> Result<ClientConfig, CliError> {
     })
 }
 
-/// Someone waits at a terminal; a firewall that drops packets is told apart soon enough.
+/// Time for a connection. A user waits at a terminal; a firewall that drops packets is noticed by then.
 const CONNECT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]

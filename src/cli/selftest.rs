@@ -8,10 +8,11 @@ use serde::Serialize;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
-use crate::api::{Verify, VerifyAnswer, VerifyRequest};
+use crate::api::VerifyAnswer;
 use crate::cli::error::CliError;
 use crate::cli::remote::Remote;
 use crate::cli::transport::Transport;
+use crate::cli::verify::VerifyBody;
 use crate::radius::attribute::Type;
 use crate::radius::authenticator::{RequestAuthenticator, SecretKeys, Signature};
 use crate::radius::encode::MessageAuthenticator;
@@ -130,13 +131,14 @@ async fn ask(
     code: &SecretString,
 ) -> Result<VerifyAnswer, CliError> {
     let remote = Remote::new(&format!("http://{server}"), key.clone(), None)?;
-    let body = VerifyRequest {
-        user: user.to_owned(),
-        otp: Some(code.clone()),
-        ..VerifyRequest::default()
+    let body = VerifyBody {
+        user,
+        otp: Some(code.expose()),
+        ..VerifyBody::default()
     };
-    let api = Transport::Remote(Box::new(remote));
-    api.send::<Verify>((), &body).await
+    Transport::Remote(Box::new(remote))
+        .post("/v1/verify", &body)
+        .await
 }
 
 /// Sends an Access-Request as a careful gateway does: signed, from a fresh port, sent again when

@@ -1,23 +1,25 @@
 //! `oncegate status` and `oncegate clock`.
 
 use clap::{Args, Subcommand};
+use serde_json::json;
 
-use crate::api::{self, RecoverClock, ShowStatus};
+use crate::api;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::{Table, joined, local_time};
+use crate::cli::transport::{admin, with_query};
 use crate::cli::{input, output};
 use crate::core::clock::Jump;
 
-/// Health in one screen and in the exit code: 0 ready, 3 not
+/// Show health on one screen; exit code 0 ready, 3 not ready
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  oncegate status --quiet --json | jq .queue")]
 pub(super) struct Status {}
 
-/// The clock against the times on record
+/// Recover after the clock was wrong
 #[derive(Debug, Subcommand)]
 pub(super) enum Clock {
-    /// Accept a clock that is behind the times on record, because it is right now
+    /// Accept the present time although it is before times on record
     #[command(
         after_help = "Only when the clock was wrong before and has been put right: after a clock that was\n\
         ahead, or a virtual machine that was resumed with the wrong time. Codes that were accepted stay\n\
@@ -38,7 +40,7 @@ impl Status {
     #[allow(clippy::unused_self)] // like its neighbours
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let api = context.transport().await?;
-        let mut status = api.ask::<ShowStatus>(()).await?;
+        let mut status: api::Status = api.get(&admin(&["status"])).await?;
         if !status.daemon {
             // The store could decide; no daemon is there to be asked.
             status.ready = false;
@@ -58,15 +60,15 @@ impl Clock {
         let Self::Recover(recover) = self;
         input::vouch("Is the clock of the server right now?", recover.yes)?;
         let api = context.transport().await?;
-        let mut page = api::ClockPage::default();
-        let mut done = api.find::<RecoverClock>(&page).await?;
+        let path = admin(&["clock", "recover"]);
+        let mut done: api::ClockRecovered = api.post(&path, &json!({})).await?;
         while let Some(after) = done.next.take() {
             let so_far = done.affected;
             context
                 .out
                 .note(&format!("up to {after}: {so_far} concerned; going on"));
-            page.after = Some(after);
-            let more = api.find::<RecoverClock>(&page).await?;
+            let path = with_query(&path, &[("after", Some(&after))]);
+            let more: api::ClockRecovered = api.post(&path, &json!({})).await?;
             done.affected += more.affected;
             done.users.extend(more.users);
             done.users.truncate(SHOWN);
@@ -161,6 +163,8 @@ fn describe(status: &api::Status) -> String {
     let jump = status.clock_jump.as_ref();
     let jump = jump.map(|jump| format!("\n{}\n{}", jump.detail, Jump::REMEDY));
     let clock = local_time(&status.now) + jump.as_deref().unwrap_or_default();
+    let jobs: Vec<String> = status.jobs.iter().map(job).collect();
+    table.lines("jobs", &jobs.join("\n"));
     table.lines("clock", &clock);
     table.pair("last seen", local_time(&status.last_seen));
     table.text()
@@ -180,9 +184,27 @@ fn damage(status: &api::Status) -> Option<String> {
     Some(text)
 }
 
+/// A background job in one line.
+fn job(job: &api::Job) -> String {
+    let mut text = job.name.clone();
+    match (&job.last, &job.error) {
+        (None, _) if job.next.is_none() => text.push_str(": waits for events"),
+        (None, _) => text.push_str(": has not run yet"),
+        (Some(last), None) => push!(text, ": last run {}", local_time(last)),
+        (Some(last), Some(error)) => push!(text, ": FAILED {}: {error}", local_time(last)),
+    }
+    if let Some(done) = &job.done {
+        push!(text, ", {done}");
+    }
+    if let Some(next) = &job.next {
+        push!(text, "; next {}", local_time(next));
+    }
+    text
+}
+
 fn notices(notices: &api::Notices) -> String {
     if notices.cursor == 0 {
-        return "users are told nothing: no policy in use has `[notify] events`".to_owned();
+        return "users are not notified: no policy in use has `[notify] events`".to_owned();
     }
     format!(
         "up to record {}; {} waiting, {} sent and {} failed since start",
@@ -210,8 +232,6 @@ const NO_DAEMON: &str = "no daemon runs; start it with `oncegate serve`";
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -229,7 +249,15 @@ mod tests {
             text.contains("0.1.0 ready\n") && text.contains("2.5 records each"),
             "{text}"
         );
-        assert!(text.contains("users are told nothing"), "{text}");
+        assert!(text.contains("users are not notified"), "{text}");
+        status.jobs = vec![api::Job {
+            name: "expiry of tokens".to_owned(),
+            last: Some("2026-01-01T00:00:00Z".to_owned()),
+            done: None,
+            error: Some("the disk is full".to_owned()),
+            next: None,
+        }];
+        assert!(describe(&status).contains("expiry of tokens: FAILED 2026-01-01"));
         status.notices = api::Notices {
             cursor: 9,
             waiting: 1,

@@ -1,20 +1,21 @@
 //! `oncegate store`: is it as it was written, and what to do if it is not.
 
 use clap::{Args, Subcommand};
+use hyper::Method;
 use tokio::net::UnixStream;
 
-use crate::api::{AuditChain, StoreCheck, StoreRepair, VerifyStore};
+use crate::api::{AuditChain, StoreCheck, StoreRepair};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::printable;
-use crate::cli::transport::{Transport, nobody_listens};
+use crate::cli::transport::{Transport, admin, has_no_listener};
 use crate::daemon;
 use crate::daemon::{RESTORE, Site, remedy_of_file};
 use crate::server::http::forms;
 use crate::store::catch_up::is_of_the_end;
 use crate::store::{StoreError, personal};
 
-/// The files of the store
+/// Check and repair the store
 #[derive(Debug, Subcommand)]
 pub(super) enum Store {
     /// Check every row, the journal, and the rows against the journal; exit code 1 if something is damaged
@@ -43,7 +44,8 @@ impl Store {
             Some(site) => offline(&site).await?,
             None => {
                 let api = context.transport().await?;
-                api.ask::<VerifyStore>(()).await?
+                let path = admin(&["store", "verify"]);
+                api.call(Method::POST, &path, None::<&()>).await?
             }
         };
         context.out.show(&check, describe)?;
@@ -65,7 +67,7 @@ async fn stopped(context: &Context) -> Result<Option<Site>, CliError> {
         }
     };
     match UnixStream::connect(site.socket()).await {
-        Err(error) if nobody_listens(&error) => Ok(Some(site)),
+        Err(error) if has_no_listener(&error) => Ok(Some(site)),
         _ => Ok(None),
     }
 }
@@ -138,9 +140,9 @@ async fn repair(context: &Context) -> Result<Exit, CliError> {
     } else {
         let repaired = daemon::repair_store(&site)?;
         let mut lost = repaired.lost;
-        // Only the damaged file could have told.
+        // Only the damaged file knew.
         let unproven = before.unproven.iter().map(|table| {
-            format!("{table}: whether rows are missing, or are older ones, cannot be told any more")
+            format!("{table}: whether rows are missing or outdated is no longer known")
         });
         lost.extend(unproven);
         let tables = before.damage.iter().filter(|row| row.contains(NOT_WHOLE));
@@ -155,7 +157,7 @@ async fn repair(context: &Context) -> Result<Exit, CliError> {
             check: offline(&site).await?,
         }
     };
-    context.out.show(&repair, told)?;
+    context.out.show(&repair, describe_repair)?;
     Ok(if repair.check.intact && repair.lost.is_empty() {
         Exit::Done
     } else {
@@ -163,7 +165,7 @@ async fn repair(context: &Context) -> Result<Exit, CliError> {
     })
 }
 
-fn told(repair: &StoreRepair) -> String {
+fn describe_repair(repair: &StoreRepair) -> String {
     if !repair.repaired {
         let said = if repair.check.intact {
             "There is nothing to repair.\n"
@@ -223,7 +225,7 @@ fn describe(check: &StoreCheck) -> String {
     for table in &check.unproven {
         push!(
             text,
-            "Table {table}: whether rows are missing cannot be told; a damaged row's part is not known.\n"
+            "Table {table}: whether rows are missing is not known, because a row is damaged.\n"
         );
     }
     if let Some(checksums) = wrong_checksums(check) {

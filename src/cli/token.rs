@@ -1,15 +1,14 @@
 //! `oncegate token`: what makes the codes.
 
 use clap::{Args, Subcommand};
+use hyper::Method;
 use serde_json::json;
 
-use crate::api::{
-    ListTokens, RemoveToken, ResumeToken, ShowToken, SuspendToken, TokenPage, Tokens,
-};
+use crate::api::{Token as Record, Tokens};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::printable;
-use crate::cli::transport::Transport;
+use crate::cli::transport::{Transport, admin, with_query};
 use crate::cli::words::Whose;
 use crate::cli::{import, input, paging};
 
@@ -17,13 +16,15 @@ mod add;
 mod lifecycle;
 pub(super) mod shown;
 
+pub(super) use add::CreateBody;
+
 use add::{Add, Kind};
 use lifecycle::act;
 
-/// Authenticators of users
+/// Manage tokens, the authenticators of users
 #[derive(Debug, Subcommand)]
 pub(super) enum Token {
-    /// Make a token and show its QR code, once
+    /// Add a token and show its QR code once
     #[command(after_help = "Examples:\n  \
         oncegate token add alice --kind totp\n  \
         oncegate token add bob --kind hotp --secret-stdin --active < key.txt\n  \
@@ -34,21 +35,21 @@ pub(super) enum Token {
         A pending token becomes active by its first right code: `oncegate token offer` asks for it \
         where it does not show one by itself, `oncegate token confirm` takes it.")]
     Add(Box<Add>),
-    /// Hand a token out: a code for its device or to its address, the cells of a card
+    /// Hand out a token: a code for its device or to its address, or the cells of a card
     #[command(after_help = "Examples:\n  \
         oncegate token offer SERVER-7F3K9Q2M --by text,qr --server-url https://otp.example.com\n  \
         oncegate token offer SERVER-7F3K9Q2M --by sms\n  \
         oncegate token offer SMS-7F3K9Q2M\n\
         A new code voids the one before. All ways carry the same code.")]
     Offer(lifecycle::Offer),
-    /// Approve of a token that another administrator asked for
+    /// Approve a token request
     #[command(after_help = "Examples:\n  \
         oncegate token list --state requested\n  \
         oncegate token approve TOTP-7F3K9Q2M\n  \
         oncegate token approve TOTP-7F3K9Q2M --on-behalf api:kim\n\
         An administrator cannot approve their own request.")]
     Approve(lifecycle::Approve),
-    /// End a request for a token before it is handed out
+    /// Deny a token request
     #[command(
         after_help = "Example:\n  oncegate token deny TOTP-7F3K9Q2M --reason 'not in this team'"
     )]
@@ -57,7 +58,7 @@ pub(super) enum Token {
     Show(Serial),
     /// List tokens
     List(Listing),
-    /// Make tokens of users who exist from a CSV file; they are active at once
+    /// Import tokens of existing users from a CSV file; they are active at once
     #[command(after_help = import::TOKENS_HELP)]
     Import(import::Import),
     /// Activate a pending token with the code it shows, or that was sent
@@ -66,26 +67,26 @@ pub(super) enum Token {
         The code is used up by this; the next login needs the next one."
     )]
     Confirm(lifecycle::Confirm),
-    /// Find a token that is out of step by two consecutive codes
+    /// Resynchronise a token by two consecutive codes
     #[command(after_help = "Example:\n  \
         printf '%s\\n' 755224 287082 | oncegate token resync HOTP-7F3K9Q2M --otp-stdin")]
     Resync(lifecycle::Resync),
-    /// Make an active token unusable for a while
+    /// Suspend an active token
     Suspend(Serial),
-    /// Make a suspended token usable again
+    /// Resume a suspended token
     Resume(Serial),
-    /// Give a token that expires a new end
+    /// Renew a token: give it a later expiry time
     #[command(after_help = "Examples:\n  oncegate token renew TOTP-7F3K9Q2M\n  \
         oncegate token renew TOTP-7F3K9Q2M --force --valid-for 365d")]
     Renew(lifecycle::Renew),
-    /// Make a token unusable for ever; its record stays
+    /// Revoke a token for good; its record stays
     #[command(after_help = "Example:\n  oncegate token revoke TOTP-7F3K9Q2M --reason lost")]
     Revoke(lifecycle::Revoke),
-    /// Make a token count for a second user too, by two consecutive codes of it
+    /// Link a token to a second user, proven by two consecutive codes
     #[command(after_help = "Example:\n  printf '%s\\n' 755224 287082 | \
         oncegate token link HOTP-7F3K9Q2M alice@bank --otp-stdin")]
     Link(lifecycle::Link),
-    /// Make it count for its owner only again
+    /// Unlink a token from its second user
     #[command(after_help = "Example:\n  oncegate token unlink HOTP-7F3K9Q2M alice@bank")]
     Unlink(lifecycle::Unlink),
     /// Remove a token and its record
@@ -112,7 +113,7 @@ pub(super) struct Listing {
     /// At most this many [default: all]
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
-    /// Only those behind this one (`next` of the list before)
+    /// Only tokens after this one (`next` of the previous page)
     #[arg(long, value_name = "NEXT")]
     after: Option<String>,
 }
@@ -134,7 +135,7 @@ impl Token {
             Self::Import(import) => return import.run(import::Make::Tokens, context).await,
             Self::Show(Serial { serial }) => {
                 let api = context.transport().await?;
-                let token = api.ask::<ShowToken>(&serial).await?;
+                let token: Record = api.get(&admin(&["tokens", &serial])).await?;
                 out.show(&token, shown::describe)?;
             }
             Self::List(listing) => {
@@ -144,10 +145,10 @@ impl Token {
             Self::Confirm(confirm) => confirm.run(context).await?,
             Self::Resync(resync) => resync.run(context).await?,
             Self::Suspend(Serial { serial }) => {
-                act::<SuspendToken>(context, &serial, &()).await?;
+                act(context, &serial, "suspend", None::<&()>).await?;
             }
             Self::Resume(Serial { serial }) => {
-                act::<ResumeToken>(context, &serial, &()).await?;
+                act(context, &serial, "resume", None::<&()>).await?;
             }
             Self::Offer(offer) => offer.run(context).await?,
             Self::Approve(approve) => approve.run(context).await?,
@@ -159,7 +160,8 @@ impl Token {
             Self::Remove(Destroy { serial, yes }) => {
                 input::confirm(&format!("Remove token {serial} and its record?"), yes)?;
                 let api = context.transport().await?;
-                api.ask::<RemoveToken>(&serial).await?;
+                api.order(Method::DELETE, &admin(&["tokens", &serial]))
+                    .await?;
                 let serial = serial.to_ascii_uppercase();
                 out.show(&json!({ "removed": serial }), |_| {
                     format!("Removed token {}.\n", printable(&serial))
@@ -173,14 +175,19 @@ impl Token {
 impl Listing {
     /// All pages up to the limit, as one.
     async fn fetch(self, api: &Transport) -> Result<Tokens, CliError> {
-        let query = TokenPage {
-            user: self.whose.user(),
-            state: self.state,
-            kind: self.kind.map(|kind| kind.word().to_owned()),
-            after: self.after,
-            limit: None,
-        };
-        paging::all::<ListTokens>(api, query, self.limit).await
+        let user = self.whose.user();
+        paging::all(self.after, self.limit, async |after, limit| {
+            let limit = limit.to_string();
+            let query = [
+                ("user", user.as_deref()),
+                ("state", self.state.as_deref()),
+                ("kind", self.kind.map(Kind::word)),
+                ("after", after.as_deref()),
+                ("limit", Some(&*limit)),
+            ];
+            api.get(&with_query(&admin(&["tokens"]), &query)).await
+        })
+        .await
     }
 }
 

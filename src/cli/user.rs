@@ -1,16 +1,15 @@
 //! `oncegate user`: people.
 
 use clap::{Args, Subcommand};
+use hyper::Method;
 use serde_json::json;
 
-use crate::api::{
-    EndBypass, EndExemption, EraseUser, GrantBypass, GrantExemption, RemoveUser, ShowUser,
-    UnlockUser, UserChange,
-};
+use crate::api::{User as Record, UserChange};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::printable;
 use crate::cli::token::shown::lock;
+use crate::cli::transport::admin;
 use crate::cli::{import, input};
 use crate::model::user_key::{DEFAULT_REALM, UserKey};
 
@@ -24,15 +23,15 @@ use describe::describe;
 use list::{Listing, Search};
 use waiver::Bypass;
 
-/// People who are to be let in
+/// Manage users
 #[derive(Debug, Subcommand)]
 pub(super) enum User {
-    /// Make a user
+    /// Add a user
     #[command(
         after_help = "Example:\n  oncegate user add alice@staff --group vpn --phone +82-2-555-0100"
     )]
     Add(Add),
-    /// Show a user, the lock and the tokens
+    /// Show a user with lock and tokens
     Show(Name),
     /// List users
     #[command(
@@ -40,41 +39,41 @@ pub(super) enum User {
         oncegate user list --locked"
     )]
     List(Listing),
-    /// Find users by a part of the name, the phone number, the mail address, or a token's serial
+    /// Find users by part of a name, phone number, mail address or token serial
     #[command(
         after_help = "Examples:\n  oncegate user search kim\n  oncegate user search 010-1234\n  \
         oncegate user search YUBI-47 --group vpn"
     )]
     Search(Search),
-    /// Change a user; what is not named stays, an empty value clears
+    /// Change a user; options left out stay unchanged, "" clears a value
     #[command(
         after_help = "Example:\n  oncegate user set alice --group vpn --group staff --phone ''"
     )]
     Set(Set),
-    /// Make users from a CSV file, with their tokens where it has keys
+    /// Import users from a CSV file, with their tokens where it has keys
     #[command(after_help = import::USERS_HELP)]
     Import(import::Import),
-    /// Reject the user whatever they type
+    /// Disable a user: every login is rejected
     Disable(Name),
-    /// Let a disabled user in again
+    /// Enable a disabled user
     Enable(Name),
-    /// Forget failures and end a lock
+    /// Clear failures and end a lock
     Unlock(Name),
-    /// Remove a user with all tokens; what the audit says of them can still be read
+    /// Remove a user with all tokens; their audit records stay readable
     Remove(Remove),
-    /// Remove a user and destroy the key of their personal data, in the audit, too; cannot be undone
+    /// Remove a user and destroy the key of their personal data, also in the audit; cannot be undone
     #[command(after_help = "Example:\n  oncegate user erase alice --yes\n\
         Display name, phone number, e-mail address and birth date can never be read again, here or in the \
         audit, whose chain stays intact. The login name stays on record. A user who was removed before is \
         erased by name. Backups made before keep the key: remove them.")]
     Erase(Remove),
-    /// For at most 24 hours, do not ask for codes where a rule also asks for PIN or password
+    /// Waive codes for at most 24 hours, where a rule also requires PIN or password
     #[command(
         after_help = "Examples:\n  oncegate user bypass alice --reason 'telephone lost' --for 4h\n  \
         oncegate user bypass alice --end"
     )]
     Bypass(Bypass),
-    /// While the user has departed and asks from abroad, do not ask for what rules exempt
+    /// Waive the factors that rules exempt while the user is abroad
     #[command(
         after_help = "Examples:\n  oncegate user exempt alice --reason 'request 4711' --for 30d\n  \
         oncegate user exempt alice --end"
@@ -125,7 +124,7 @@ impl User {
             Self::Show(who) => {
                 let user = who.key()?;
                 let api = context.transport().await?;
-                let user = api.ask::<ShowUser>(&user).await?;
+                let user: Record = api.get(&admin(&["users", &user])).await?;
                 out.show(&user, describe)?;
             }
             Self::List(listing) => listing.run(context).await?,
@@ -136,21 +135,13 @@ impl User {
             Self::Enable(who) => disable(context, &who.key()?, false).await?,
             Self::Unlock(who) => unlock(context, &who.key()?).await?,
             Self::Erase(erase) => erase.erase(context).await?,
-            Self::Bypass(bypass) => {
-                bypass
-                    .run::<GrantBypass, EndBypass>(context, "bypass")
-                    .await?;
-            }
-            Self::Exempt(exempt) => {
-                exempt
-                    .run::<GrantExemption, EndExemption>(context, "exemption")
-                    .await?;
-            }
+            Self::Bypass(bypass) => bypass.run(context, "bypass").await?,
+            Self::Exempt(exempt) => exempt.run(context, "exemption").await?,
             Self::Remove(Remove { who, yes }) => {
                 let user = who.key()?;
                 input::confirm(&format!("Remove user {user} with all tokens?"), yes)?;
                 let api = context.transport().await?;
-                api.ask::<RemoveUser>(&user).await?;
+                api.order(Method::DELETE, &admin(&["users", &user])).await?;
                 let user = UserKey::parse(&user).map_or(user, |key| key.to_string());
                 out.show(&json!({ "removed": user }), |_| {
                     format!("Removed user {}.\n", printable(&user))
@@ -170,7 +161,8 @@ impl Remove {
         );
         input::vouch(&question, self.yes)?;
         let api = context.transport().await?;
-        api.ask::<EraseUser>(&user).await?;
+        api.order(Method::POST, &admin(&["users", &user, "erase"]))
+            .await?;
         let user = UserKey::parse(&user).map_or(user, |key| key.to_string());
         context.out.show(&json!({ "erased": user }), |_| {
             let user = printable(&user);
@@ -181,7 +173,7 @@ impl Remove {
 
 async fn disable(context: &Context, user: &str, disabled: bool) -> Result<(), CliError> {
     let api = context.transport().await?;
-    let before = api.ask::<ShowUser>(user).await?;
+    let before: Record = api.get(&admin(&["users", user])).await?;
     if before.disabled == disabled {
         let state = if disabled { "disabled" } else { "enabled" };
         let user = printable(&before.user);
@@ -197,8 +189,11 @@ async fn disable(context: &Context, user: &str, disabled: bool) -> Result<(), Cl
 /// Ends a lock, and says what it was.
 async fn unlock(context: &Context, user: &str) -> Result<(), CliError> {
     let api = context.transport().await?;
-    let before = api.ask::<ShowUser>(user).await?;
-    let after = api.ask::<UnlockUser>(user).await?;
+    let path = admin(&["users", user]);
+    let before: Record = api.get(&path).await?;
+    api.order(Method::POST, &admin(&["users", user, "unlock"]))
+        .await?;
+    let after: Record = api.get(&path).await?;
     let tokens = before.tokens.iter().flatten();
     let tokens = tokens.map(|token| (format!("token {}", token.serial), &token.lock));
     let own = before.lock.iter().map(|lock| (before.user.clone(), lock));

@@ -1,19 +1,23 @@
 //! `oncegate verify` and `oncegate code`: a login as an application asks for it, and the code for it.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use clap::Args;
+use serde::Serialize;
 
-use crate::api::{self, OnBehalf, ShowDemoCode, VerifyAnswer, VerifyRequest};
+use crate::api::{DemoCode, VerifyAnswer};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::input;
 use crate::cli::input::Ask;
 use crate::cli::output::{Table, printable};
+use crate::cli::transport::{admin, with_query};
+use crate::secret::SecretString;
 
-/// Ask whether a code is right, as an API client would; a right code is used up
+/// Verify a code as an API client would; a correct code is consumed
 #[derive(Debug, Args)]
 #[allow(clippy::struct_excessive_bools)] // each is a flag
 #[command(after_help = "Examples:\n  oncegate verify alice\n  \
@@ -34,7 +38,7 @@ pub(super) struct Verify {
     /// Read the PIN from stdin: a line of its own, after the password, before the code
     #[arg(long)]
     pin_stdin: bool,
-    /// Read from stdin what one would type into a VPN's password box
+    /// Read from stdin what the user would type into the password box of a VPN
     #[arg(long, conflicts_with_all = ["otp_stdin", "password_stdin", "pin_stdin", "otp"])]
     passcode_stdin: bool,
     /// The code, for tests
@@ -43,15 +47,15 @@ pub(super) struct Verify {
     /// Answer this challenge
     #[arg(long, value_name = "ID")]
     challenge: Option<String>,
-    /// Where the person is, for policy rules
+    /// Address of the user, for policy rules
     #[arg(long, value_name = "IP")]
     from: Option<IpAddr>,
-    /// The application's own words, for policy rules; repeat it for more
+    /// Context of the application, for policy rules; repeat it for more
     #[arg(long = "context", value_name = "KEY=VALUE", value_parser = pair)]
     context: Vec<(String, String)>,
 }
 
-/// Show the present code of a demonstration token (`quickstart` directories only)
+/// Show the current code of a demonstration token (`quickstart` directories only)
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  oncegate code demo --next")]
 pub(super) struct ShowCode {
@@ -60,6 +64,26 @@ pub(super) struct ShowCode {
     /// Wait for a code that is not used up
     #[arg(long)]
     next: bool,
+}
+
+/// `api::VerifyRequest`, borrowed.
+#[derive(Default, Serialize)]
+pub(crate) struct VerifyBody<'a> {
+    pub(crate) user: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) otp: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) passcode: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) password: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pin: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) challenge: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) client_ip: Option<IpAddr>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) context: BTreeMap<&'a str, &'a str>,
 }
 
 impl Verify {
@@ -74,36 +98,33 @@ impl Verify {
             wanted(asks, "code"),
         ])?;
         let otp = otp.or_else(|| self.otp.map(input::argument));
-        let body = VerifyRequest {
-            user: self.user,
-            otp,
-            passcode,
-            password,
-            pin,
-            challenge: self.challenge,
+        let body = VerifyBody {
+            user: &self.user,
+            otp: otp.as_ref().map(SecretString::expose),
+            passcode: passcode.as_ref().map(SecretString::expose),
+            password: password.as_ref().map(SecretString::expose),
+            pin: pin.as_ref().map(SecretString::expose),
+            challenge: self.challenge.as_deref(),
             client_ip: self.from,
-            context: self.context.into_iter().collect(),
+            context: self.context.iter().map(|(k, v)| (&**k, &**v)).collect(),
         };
-        let on_behalf = OnBehalf {
-            client: self.client,
-            status: None,
-        };
+        let path = with_query("/v1/verify", &[("client", self.client.as_deref())]);
         let api = context.transport().await?;
-        let mut answer = api.call::<api::Verify>((), &on_behalf, &body).await?;
+        let mut answer: VerifyAnswer = api.post(&path, &body).await?;
         // A person at the terminal is asked for what is missing, as a gateway would.
         while let VerifyAnswer::Challenge { challenge, .. } = &answer
             && std::io::stdin().is_terminal()
         {
             let typed = input::secret(Ask::once(&challenge.factor))?;
-            let again = VerifyRequest {
-                user: body.user.clone(),
-                passcode: Some(typed),
-                challenge: Some(challenge.id.clone()),
-                client_ip: body.client_ip,
+            let again = VerifyBody {
+                user: &self.user,
+                passcode: Some(typed.expose()),
+                challenge: Some(&challenge.id),
+                client_ip: self.from,
                 context: body.context.clone(),
-                ..VerifyRequest::default()
+                ..VerifyBody::default()
             };
-            answer = api.call::<api::Verify>((), &on_behalf, &again).await?;
+            answer = api.post(&path, &again).await?;
         }
         context
             .out
@@ -158,14 +179,15 @@ fn describe(answer: &VerifyAnswer, context: &Context) -> String {
 impl ShowCode {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let api = context.transport().await?;
-        let mut code = api.ask::<ShowDemoCode>(&self.user).await?;
+        let path = admin(&["users", &self.user, "code"]);
+        let mut code: DemoCode = api.get(&path).await?;
         while self.next && code.used {
             let wait = code.next_in.clamp(1, NEXT_MAX);
             context.out.note(&format!(
                 "The present code is used up; the next one comes in {wait} s."
             ));
             tokio::time::sleep(Duration::from_secs(wait)).await;
-            code = api.ask::<ShowDemoCode>(&self.user).await?;
+            code = api.get(&path).await?;
         }
         if code.used {
             context.out.note(&format!(
@@ -182,3 +204,24 @@ impl ShowCode {
 
 /// Longest period of a token: whatever the server says, we look again then.
 const NEXT_MAX: u64 = 300;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api;
+
+    #[test]
+    fn the_body_is_what_the_api_reads() {
+        let from = Some("203.0.113.7".parse().unwrap());
+        let body = VerifyBody {
+            user: "alice",
+            otp: Some("755224"),
+            client_ip: from,
+            ..VerifyBody::default()
+        };
+        let text = serde_json::to_string(&body).unwrap();
+        let read: api::VerifyRequest = serde_json::from_str(&text).unwrap();
+        assert_eq!((read.user.as_str(), read.client_ip), ("alice", from));
+        assert_eq!(read.otp.unwrap().expose(), "755224");
+    }
+}

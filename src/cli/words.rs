@@ -32,7 +32,7 @@ pub(super) struct Whose {
     /// Only of this user: NAME, NAME@REALM or DOMAIN\NAME
     #[arg(value_name = "USER")]
     user: Option<String>,
-    /// The same as an option
+    /// The same, as an option
     #[arg(long = "user", value_name = "USER")]
     user_option: Option<String>,
 }
@@ -50,7 +50,7 @@ pub(super) struct Whom {
     /// NAME, NAME@REALM or DOMAIN\NAME
     #[arg(value_name = "USER")]
     user: Option<String>,
-    /// The same as an option
+    /// The same, as an option
     #[arg(long = "user", value_name = "USER")]
     user_option: Option<String>,
 }
@@ -66,17 +66,17 @@ impl Whom {
 
 /// The command line with all its names.
 pub(super) fn definition() -> Command {
-    named(Cli::command())
+    with_aliases(Cli::command())
 }
 
-fn named(command: Command) -> Command {
+fn with_aliases(command: Command) -> Command {
     let own = command.get_subcommands();
     let own: Vec<String> = own.map(|one| one.get_name().to_owned()).collect();
     own.iter().fold(command, |command, name| {
         let others = NAMES.iter().filter(|(ours, _)| ours == name);
         let others = others.flat_map(|(_, others)| others.iter().copied());
         let free = others.filter(|other| !own.iter().any(|name| name == other));
-        command.mut_subcommand(name, |inner| named(inner).aliases(free))
+        command.mut_subcommand(name, |inner| with_aliases(inner).aliases(free))
     })
 }
 

@@ -120,7 +120,7 @@ pub struct SmtpGateway {
 pub enum SmtpTls {
     /// Never.
     None,
-    /// If the server offers it; whoever is in between can take the offer away.
+    /// If the server offers it; an attacker in between can remove the offer.
     Opportunistic,
     /// Always, and the server has shown its certificate.
     Required,

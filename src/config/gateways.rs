@@ -14,6 +14,7 @@ use crate::config::delivery::{
 };
 use crate::config::file::{Chosen, Key};
 use crate::config::keys;
+use crate::config::placeholder;
 use crate::config::placeholder::{Escape, Placeholder, Template};
 use crate::config::reader::{Resolver, in_range, parse_choice, parse_count, parse_flag};
 use crate::config::target::{Host, Reach, Target, TargetError, refusal};
@@ -160,7 +161,10 @@ impl Table<'_, '_> {
         let success_match = self.optional(keys::GATEWAY_SUCCESS_MATCH, parse_expected);
         let reference = self.optional(keys::GATEWAY_REFERENCE, parse_pointer);
         let ((target, url), body) = (url?, body?);
-        let carries = |place| url.has(place) || body.as_ref().is_some_and(|body| body.has(place));
+        let carries = |place| {
+            let mut templates = std::iter::once(&url).chain(&body);
+            templates.any(|template| template.has(&place))
+        };
         if !carries(Placeholder::To) || !carries(Placeholder::Text) && !carries(Placeholder::Code) {
             let key = if body.is_some() {
                 keys::GATEWAY_BODY
@@ -211,8 +215,8 @@ impl Table<'_, '_> {
             return None;
         }
         self.required(key, |text| {
-            let url = Template::parse(text)?;
-            if url.has(Placeholder::Secret) {
+            let url = placeholder::parse(text)?;
+            if url.has(&Placeholder::Secret) {
                 return Err(
                     "{secret} cannot be in a URL, which is logged on the way: put it \
                             into `headers` or `body`"
@@ -223,13 +227,13 @@ impl Table<'_, '_> {
             if url.places().next().is_some() && !host.contains(['/', '?']) {
                 return Err("placeholders stand behind the host: after the first / or ?".to_owned());
             }
-            let filled = url.fill(Escape::Percent, Placeholder::as_str);
+            let filled = placeholder::fill(&url, Escape::Percent, Placeholder::as_str);
             let target = Target::of_url(&filled).map_err(|error| error.to_string())?;
             Ok((target, url))
         })
     }
 
-    /// Threat: whoever pastes a key into a header must not find it on a terminal or in a log. So
+    /// Threat: a key that was pasted into a header must not appear on a terminal or in a log. So
     /// findings about headers quote nothing.
     fn headers(&mut self, secret: bool) -> Option<Vec<(String, Template)>> {
         let key = keys::GATEWAY_HEADERS;
@@ -309,7 +313,7 @@ impl Table<'_, '_> {
         Some((target, Protocol::Smtp(SmtpGateway { tls, user, from })))
     }
 
-    /// What can be said about the target without asking anybody.
+    /// What can be said about the target without a network.
     fn judge(&mut self, target: &Target, kind: Kind, reach: Reach) {
         let key = match kind {
             Kind::Http => keys::GATEWAY_URL,
@@ -412,13 +416,13 @@ impl Table<'_, '_> {
 }
 
 fn body(text: &str, format: Format, secret: bool) -> Result<Template, String> {
-    let body = Template::parse(text)?;
-    if body.has(Placeholder::Secret) && !secret {
+    let body = placeholder::parse(text)?;
+    if body.has(&Placeholder::Secret) && !secret {
         return Err(NO_SECRET.to_owned());
     }
     if format == Format::Json {
         // A quote is escaped, which is right inside a string only.
-        let filled = body.fill(Escape::Json, |_| "\"");
+        let filled = placeholder::fill(&body, Escape::Json, |_| "\"");
         if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&filled) {
             let (line, column) = (error.line(), error.column());
             return Err(format!(
@@ -450,15 +454,15 @@ fn header(text: &str, secret: bool) -> Result<(String, Template), String> {
             "`{name}` has other signs than those of ASCII on one line"
         ));
     }
-    let value = Template::parse(value)?;
+    let value = placeholder::parse(value)?;
     let free = [Placeholder::Text, Placeholder::Subject];
-    if let Some(place) = free.into_iter().find(|place| value.has(*place)) {
+    if let Some(place) = free.into_iter().find(|place| value.has(place)) {
         let place = place.as_str();
         return Err(format!(
             "{{{place}}} has no place in a header: put it into `body`"
         ));
     }
-    let carries_secret = value.has(Placeholder::Secret);
+    let carries_secret = value.has(&Placeholder::Secret);
     if carries_secret && !secret {
         return Err(NO_SECRET.to_owned());
     }

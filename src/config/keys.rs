@@ -29,7 +29,7 @@ keys! {
     HTTP_INSECURE = "http.insecure", "false",
         "serve HTTP without TLS beyond loopback: passwords and keys travel readable";
     HTTP_INBOUND_SECRET_FILE = "http.inbound_secret_file", "",
-        "file with the secret by which gateways sign what they bring to /v1/inbound";
+        "file with the secret by which gateways sign what they send to /v1/inbound";
     HTTP_TRUSTED_PROXIES = "http.trusted_proxies", "",
         "addresses or networks of the reverse proxies whose X-Forwarded-For or Forwarded is believed";
     HTTP_PUBLIC_URL = "http.public_url", "",
@@ -53,7 +53,7 @@ keys! {
     AUDIT_KEEP = "audit.keep", "forever",
         "how long audit records are kept, as 400d, at least 1d, or forever; older segments are removed daily";
     LIMITS_RADIUS_IN_FLIGHT = "limits.radius_in_flight", "4096",
-        "RADIUS requests worked on at a time; more are dropped, the gear asks again";
+        "RADIUS requests worked on at a time; more are dropped, the NAS asks again";
     LIMITS_RADIUS_QUEUE = "limits.radius_queue", "8192",
         "RADIUS datagrams waiting for a worker";
     LIMITS_HTTP_CONNECTIONS = "limits.http_connections", "1024", "open HTTP connections";

@@ -12,13 +12,7 @@
 //!
 //! Threats: plain HTTP beyond loopback carries passwords, so it needs a word that says so
 //! (`http.insecure`). A key pasted into `keys.master` is not quoted back, in no diagnostic and no
-//! `show`. A misspelt key or variable is an error: a limit someone believes in must be in force.
-#![deny(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation
-)]
+//! `show`. A misspelt key or variable is an error: a limit that an operator has set must be in force.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -136,7 +130,7 @@ pub struct Http {
     pub tls: Option<Tls>,
     /// Whether plain HTTP beyond loopback was asked for.
     pub insecure: bool,
-    /// File with the secret by which gateways sign what they bring.
+    /// File with the secret by which gateways sign what they send.
     pub inbound_secret_file: Option<PathBuf>,
     /// Reverse proxies whose forwarding headers are believed.
     pub trusted_proxies: Vec<IpNet>,

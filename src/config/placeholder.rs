@@ -1,15 +1,12 @@
-//! Texts with places for what differs from message to message: `{"to": "{to}"}`.
-//!
-//! `{` and the name of a placeholder and `}` is a place; other braces are what they are. What is
-//! filled in is escaped for where it stands and never read again, so that a text with `{secret}`
-//! or with quotes in it stays a text.
+//! Templates of a gateway's requests: `{"to": "{to}"}`. What is filled in is escaped for where it stands.
 //!
 //! Threat: a message may hold what a stranger typed. It must not end a JSON string, add a
 //! parameter to a URL or a line to a header.
 
 use zeroize::Zeroizing;
 
-use crate::diagnostic::did_you_mean;
+use crate::template;
+use crate::template::Braces;
 use crate::wire::percent_encode;
 
 /// What a place is for.
@@ -56,93 +53,35 @@ pub enum Escape {
     Json,
     /// In a URL or a form: all but unreserved characters (RFC 3986 s2.3).
     Percent,
-    /// Nowhere special: whoever takes the text checks it.
+    /// Nowhere special: the reader of the text checks it.
     Plain,
 }
 
-/// A text with places.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Template(Vec<Piece>);
+/// A text for a gateway.
+pub type Template = template::Template<Placeholder>;
 
-#[derive(Clone, Debug, Eq, PartialEq)]
-enum Piece {
-    Literal(String),
-    Place(Placeholder),
+/// Reads a template. The error names an unknown placeholder.
+pub fn parse(text: &str) -> Result<Template, String> {
+    Template::parse(text, Braces::Kept, |name| {
+        let known = Placeholder::ALL.iter().find(|(known, _)| *known == name);
+        let names = Placeholder::ALL.map(|(name, _)| name);
+        known
+            .map(|(_, place)| *place)
+            .ok_or_else(|| template::unknown(name, &names))
+    })
 }
 
-impl Template {
-    /// Reads a template. The error names an unknown placeholder.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let mut pieces = Vec::new();
-        let mut literal = String::new();
-        let mut rest = text;
-        while let Some((before, behind)) = rest.split_once('{') {
-            literal.push_str(before);
-            let name = behind.split_once('}').filter(|(name, _)| {
-                !name.is_empty() && name.bytes().all(|octet| octet.is_ascii_lowercase())
-            });
-            let Some((name, after)) = name else {
-                literal.push('{');
-                rest = behind;
-                continue;
-            };
-            let known = Placeholder::ALL.iter().find(|(known, _)| *known == name);
-            let (_, place) = known.ok_or_else(|| unknown(name))?;
-            if !literal.is_empty() {
-                pieces.push(Piece::Literal(std::mem::take(&mut literal)));
-            }
-            pieces.push(Piece::Place(*place));
-            rest = after;
-        }
-        literal.push_str(rest);
-        if !literal.is_empty() {
-            pieces.push(Piece::Literal(literal));
-        }
-        Ok(Self(pieces))
-    }
-
-    /// What stands before the first place.
-    pub fn head(&self) -> &str {
-        match self.0.first() {
-            Some(Piece::Literal(text)) => text,
-            _ => "",
-        }
-    }
-
-    /// Whether there is a place for it.
-    pub fn has(&self, wanted: Placeholder) -> bool {
-        self.places().any(|place| place == wanted)
-    }
-
-    /// The places, in order.
-    pub fn places(&self) -> impl Iterator<Item = Placeholder> + '_ {
-        self.0.iter().filter_map(|piece| match piece {
-            Piece::Literal(_) => None,
-            Piece::Place(place) => Some(*place),
-        })
-    }
-
-    /// The text with every place filled.
-    pub fn fill<'v>(
-        &self,
-        escape: Escape,
-        value: impl Fn(Placeholder) -> &'v str,
-    ) -> Zeroizing<String> {
-        let longest = |piece: &Piece| match piece {
-            Piece::Literal(text) => text.len(),
-            Piece::Place(place) => value(*place).len().saturating_mul(LONGEST_ESCAPE),
-        };
-        // Allocated once: a text that grows leaves copies of a secret behind.
-        let capacity = self.0.iter().map(longest).fold(2, usize::saturating_add);
-        let mut filled = Zeroizing::new(String::with_capacity(capacity));
-        for piece in &self.0 {
-            match piece {
-                Piece::Literal(text) => filled.push_str(text),
-                Piece::Place(place) => put(value(*place), escape, &mut filled),
-            }
-        }
-        filled
-    }
+/// The text with every place filled.
+pub fn fill<'v>(
+    template: &Template,
+    escape: Escape,
+    value: impl Fn(Placeholder) -> &'v str,
+) -> Zeroizing<String> {
+    // Allocated once: a text that grows leaves copies of a secret behind.
+    let longest = |place: &Placeholder| value(*place).len().saturating_mul(LONGEST_ESCAPE);
+    let mut filled = Zeroizing::new(String::with_capacity(template.length(longest)));
+    template.fill(&mut filled, |place, into| put(value(*place), escape, into));
+    filled
 }
 
 fn put(value: &str, escape: Escape, into: &mut String) {
@@ -168,17 +107,6 @@ fn put(value: &str, escape: Escape, into: &mut String) {
     }
 }
 
-fn unknown(name: &str) -> String {
-    let names = Placeholder::ALL.map(|(name, _)| name);
-    match did_you_mean(name, names) {
-        Some(close) => format!("unknown placeholder `{{{name}}}`: did you mean `{{{close}}}`?"),
-        None => format!(
-            "unknown placeholder `{{{name}}}`: there are {{{}}}",
-            names.join("}, {")
-        ),
-    }
-}
-
 /// Lines end there for some readers of JSON.
 const LINE_SEPARATORS: [char; 2] = ['\u{2028}', '\u{2029}'];
 /// `\u0001` for one octet.
@@ -186,8 +114,6 @@ const LONGEST_ESCAPE: usize = 6;
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
     use super::*;
 
     const NASTY: &str = "say \"hi\" & go\r\nto=+82\\ \u{c778}\u{c99d} {to} {secret}\u{1}\u{2028}";
@@ -202,8 +128,8 @@ mod tests {
 
     #[test]
     fn json_strings_keep_what_is_put_into_them() {
-        let template = Template::parse(r#"{"a":{"to":"{to}","text":"x{text}y"},"{id}":[{}]}"#);
-        let filled = template.unwrap().fill(Escape::Json, value);
+        let template = parse(r#"{"a":{"to":"{to}","text":"x{text}y"},"{id}":[{}]}"#);
+        let filled = fill(&template.unwrap(), Escape::Json, value);
         let read: serde_json::Value = serde_json::from_str(&filled).unwrap();
         assert_eq!(read["a"]["text"], format!("x{NASTY}y"));
         assert_eq!(read["a"]["to"], "+821012345678");
@@ -213,8 +139,8 @@ mod tests {
 
     #[test]
     fn forms_keep_what_is_put_into_them() {
-        let template = Template::parse("to={to}&text={text}&n=1").unwrap();
-        let filled = template.fill(Escape::Percent, value);
+        let template = parse("to={to}&text={text}&n=1").unwrap();
+        let filled = fill(&template, Escape::Percent, value);
         let pairs: Vec<&str> = filled.split('&').collect();
         assert_eq!(pairs.len(), 3);
         assert_eq!(pairs[0], "to=%2B821012345678");
@@ -223,42 +149,10 @@ mod tests {
     }
 
     #[test]
-    fn braces_that_are_no_places_stay() {
-        for text in [
-            "{",
-            "}",
-            "{}",
-            "{{",
-            "{ to}",
-            "{TO}",
-            "{\"to\":1}",
-            "a{b c}d",
-        ] {
-            let filled = Template::parse(text).unwrap().fill(Escape::Plain, value);
-            assert_eq!(*filled, text);
-        }
-        let filled = Template::parse("{{to}}")
-            .unwrap()
-            .fill(Escape::Plain, value);
-        assert_eq!(*filled, "{+821012345678}");
-    }
-
-    #[test]
-    fn unknown_places_are_named() {
-        let error = Template::parse("{txt}").unwrap_err();
-        assert_eq!(error, "unknown placeholder `{txt}`: did you mean `{text}`?");
-        let error = Template::parse("{recipient}").unwrap_err();
-        assert!(
-            error
-                .ends_with("there are {code}, {id}, {language}, {secret}, {subject}, {text}, {to}")
-        );
-    }
-
-    #[test]
     fn a_secret_is_written_into_memory_once() {
-        let template = Template::parse("{text}{text}").unwrap();
+        let template = parse("{text}{text}").unwrap();
         let worst = "\u{1}".repeat(100);
-        let filled = template.fill(Escape::Json, |_| &worst);
+        let filled = fill(&template, Escape::Json, |_| &worst);
         assert!(filled.len() == 1200 && filled.capacity() < 1300);
     }
 }

@@ -1,6 +1,6 @@
-//! Where a connection of ours may go: hosts as they are written, and which addresses are refused.
+//! Where the daemon may connect to: hosts as they are written, and which addresses are refused.
 //!
-//! A host is written by an administrator of ours and resolved by servers of others, so it is judged
+//! A host is written by an administrator and resolved by foreign servers, so it is judged
 //! twice: its form here, when the configuration is read, and the address it leads to by [`refusal`],
 //! each time, right before that very address is connected to.
 //!
@@ -218,8 +218,6 @@ fn ends_in_number(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
 
     #[test]

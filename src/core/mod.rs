@@ -22,6 +22,7 @@ pub mod clock;
 pub mod counters;
 pub mod courier;
 pub mod issue;
+pub mod jobs;
 pub mod latency;
 pub mod locks;
 pub mod vital;
@@ -45,6 +46,7 @@ pub struct Core {
     pub(crate) language: ArcSwap<Language>,
     pub(crate) counters: counters::Counters,
     pub(crate) vitals: Arc<Vitals>,
+    pub(crate) jobs: jobs::Jobs,
     pub(crate) latencies: latency::Latencies,
     pub(crate) locks: locks::Locks,
     pub(crate) clock_watch: clock::Watch,
@@ -117,12 +119,18 @@ impl Core {
             language: ArcSwap::default(),
             counters,
             vitals: Arc::default(),
+            jobs: jobs::Jobs::default(),
             latencies: latency::Latencies::default(),
             locks: locks::Locks::default(),
             clock_watch: clock::Watch::default(),
             randomness: Mutex::default(),
             tasks: tokio::runtime::Handle::current(),
         })
+    }
+
+    /// The work that no request asks for.
+    pub const fn jobs(&self) -> &jobs::Jobs {
+        &self.jobs
     }
 
     /// The store behind the service, for reading.

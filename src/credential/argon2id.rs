@@ -157,11 +157,18 @@ impl fmt::Debug for Scratch {
     }
 }
 
-/// The work of one verification for nobody: without it, a user who does not exist, or has no
-/// password, is told by the time the answer takes.
+/// The work of one verification without a user: without it, a user who does not exist, or has no
+/// password, shows in the time that the answer takes.
 pub fn spend(cost: Cost, scratch: &mut Scratch) {
     let mut tag = [0; TAG];
-    derive(&mut tag, b"nobody", &[0; 16], Some(&NOBODY), cost, scratch);
+    derive(
+        &mut tag,
+        b"no user",
+        &[0; 16],
+        Some(&NO_PEPPER),
+        cost,
+        scratch,
+    );
     hint::black_box(tag);
 }
 
@@ -297,5 +304,5 @@ const OWASP: [(u32, u32); 5] = [
     (7_168, 5),
 ];
 
-/// The pepper of nobody: a pepper takes part, so that the work is the same to the block.
-static NOBODY: Key256 = Key256::new([0; 32]);
+/// A pepper without a user: one takes part, so that the work is the same to the block.
+static NO_PEPPER: Key256 = Key256::new([0; 32]);

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Both carry their prefix, so an argon2id hash from elsewhere cannot be taken for ours, nor can
-//! somebody who may write imports plant one that skips the pepper unseen.
+//! an administrator who may import plant one that skips the pepper unseen.
 
 use zeroize::Zeroizing;
 
@@ -122,7 +122,7 @@ impl Hash {
     }
 
     /// The family of an imported hash; `None` for one made here. A failed attempt against an
-    /// imported hash takes its own time: whoever hides which users exist adds [`super::spend`].
+    /// imported hash takes its own time: to hide which users exist add [`super::spend`].
     pub const fn imported(&self) -> Option<Scheme> {
         match &self.verifier {
             Verifier::Imported(imported) => Some(imported.scheme()),

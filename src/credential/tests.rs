@@ -1,7 +1,5 @@
 //! Vectors made elsewhere, and what must hold for every text.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
 use proptest::prelude::*;
 use unicode_normalization::UnicodeNormalization as _;
 

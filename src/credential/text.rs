@@ -49,7 +49,7 @@ pub struct Text(SecretString);
 
 impl Text {
     /// Longest text that is hashed at all, in octets: what the longest password (128 characters)
-    /// takes in UTF-8. Whoever sends more is only after our time.
+    /// takes in UTF-8. A longer one only costs time.
     pub const MAX_OCTETS: usize = 512;
 
     /// Normalises what a person chose and checks it against the bounds of the form.
@@ -84,13 +84,13 @@ impl Text {
         Ok(text)
     }
 
-    /// Normalises what somebody typed to sign in; asks no bounds but the octets, since a hash
+    /// Normalises what a user typed to log in; asks no bounds but the octets, since a hash
     /// from elsewhere may be of anything. `None` when it is empty or longer than anything stored.
     pub(super) fn typed(typed: &SecretString) -> Option<Self> {
         if typed.expose().is_empty() || typed.expose().len() > MAX_TYPED_OCTETS {
             return None;
         }
-        // Never grows: growing would leave copies behind that nobody overwrites.
+        // Never grows: growing would leave copies behind that are not overwritten.
         let mut text = Zeroizing::new(String::with_capacity(Self::MAX_OCTETS));
         for character in typed.expose().nfkc() {
             if text.len() + character.len_utf8() > Self::MAX_OCTETS {
@@ -101,7 +101,7 @@ impl Text {
         Some(Self(SecretString::new(mem::take(&mut text))))
     }
 
-    /// The text. Whoever calls this must not store or print it.
+    /// The text. The caller must not store or print it.
     pub fn expose(&self) -> &str {
         self.0.expose()
     }

@@ -1,4 +1,4 @@
-//! PINs and passwords that somebody guesses within the attempts that are allowed.
+//! PINs and passwords that an attacker guesses within the attempts that are allowed.
 //!
 //! ```text
 //! repeats     one character over and over (111111), or one piece (121212, 48294829)
@@ -25,7 +25,7 @@ use zeroize::Zeroizing;
 use crate::credential::common;
 use crate::credential::text::{Form, Text};
 
-/// What is known of the person who chooses, and so to whoever knows them.
+/// What is known of the user who chooses, and so to an attacker who knows the user.
 #[derive(Clone, Copy, Default)]
 pub struct Personal<'a> {
     /// `YYYY-MM-DD`. Any other spelling counts as a number: no four digits of it.
@@ -274,15 +274,15 @@ fn is_date(text: &str) -> bool {
 }
 
 fn digits(text: &str) -> Zeroizing<Vec<char>> {
-    kept(text, text.chars().filter(char::is_ascii_digit))
+    only_of(text, text.chars().filter(char::is_ascii_digit))
 }
 
 fn folded(text: &str) -> Zeroizing<Vec<char>> {
-    kept(text, text.nfkc().flat_map(char::to_lowercase))
+    only_of(text, text.nfkc().flat_map(char::to_lowercase))
 }
 
 /// The characters in a buffer that does not grow for any PIN or password (growing leaves copies).
-fn kept(text: &str, characters: impl Iterator<Item = char>) -> Zeroizing<Vec<char>> {
+fn only_of(text: &str, characters: impl Iterator<Item = char>) -> Zeroizing<Vec<char>> {
     // Lower case has at most three characters for one.
     let mut kept = Zeroizing::new(Vec::with_capacity(3 * text.len()));
     kept.extend(characters);

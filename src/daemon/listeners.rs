@@ -9,7 +9,7 @@ use std::{fs, io};
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::config::{Accounting, Config, keys};
-use crate::daemon::reload::Given;
+use crate::daemon::reload::Override;
 use crate::daemon::{Overrides, Site, StartError, failed};
 use crate::server::tls::Tls;
 use crate::server::{Info, radius};
@@ -44,7 +44,7 @@ impl Listeners {
 }
 
 /// The listeners that options gave: RADIUS, accounting, HTTP.
-pub(super) fn given(by_option: [bool; 3], info: &Info) -> Vec<Given> {
+pub(super) fn overridden(by_option: [bool; 3], info: &Info) -> Vec<Override> {
     let all = [
         (keys::RADIUS_LISTEN, "serve --radius", &info.radius),
         (
@@ -54,9 +54,9 @@ pub(super) fn given(by_option: [bool; 3], info: &Info) -> Vec<Given> {
         ),
         (keys::HTTP_LISTEN, "serve --http", &info.http),
     ];
-    let given = all.into_iter().zip(by_option).filter(|(_, given)| *given);
-    given
-        .map(|((key, option, running), _)| Given {
+    let chosen = all.into_iter().zip(by_option).filter(|(_, chosen)| *chosen);
+    chosen
+        .map(|((key, option, running), _)| Override {
             key: key.path,
             option,
             running: running.clone(),
@@ -170,7 +170,7 @@ async fn bind_http(
 /// directory, and by their credentials.
 fn bind_socket(path: &Path) -> Result<UnixListener, StartError> {
     let bound = || {
-        // This process holds the lock of the store: a socket that is there has no daemon any more.
+        // This process holds the lock of the store: a socket that is there belongs to no daemon.
         match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}

@@ -150,7 +150,7 @@ impl Write for Line {
     }
 }
 
-/// Standard error of a command, which is not told what cannot be written.
+/// Standard error of a command; lines that cannot be written are dropped.
 struct Direct;
 
 impl Write for Direct {

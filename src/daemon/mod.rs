@@ -33,6 +33,7 @@ use crate::store::{Store as _, StoreError, StoreReport, look, personal, repair};
 use crate::time::{Clock as _, SystemClock};
 
 mod install;
+mod jobs;
 mod listeners;
 pub mod logging;
 mod reload;
@@ -250,7 +251,7 @@ pub fn repair_store(site: &Site) -> Result<Repaired, StartError> {
     })
 }
 
-/// Who carries messages: the configured gateways, or nobody. Secrets and certificates are read now.
+/// The courier: the configured gateways, or none. Secrets and certificates are read now.
 pub fn couriers(site: &Site) -> Result<Arc<dyn Courier>, StartError> {
     let plan = &site.config.delivery;
     if plan.gateways.is_empty() {

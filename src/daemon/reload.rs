@@ -25,21 +25,21 @@ pub(super) struct Reloader {
     app: Weak<App>,
     tls: Option<Arc<Tls>>,
     /// Listeners that the command line gave.
-    given: Vec<Given>,
+    overridden: Vec<Override>,
     /// SHA-256 of the configuration file that was read last. Locked for the length of a reload: one at
     /// a time.
     configuration: Mutex<[u8; 32]>,
 }
 
-/// A key of the configuration for which an option of `serve` was given.
-pub(super) struct Given {
+/// A key of the configuration that an option of `serve` overrides.
+pub(super) struct Override {
     pub(super) key: &'static str,
     pub(super) option: &'static str,
     /// Where it listens.
     pub(super) running: Vec<SocketAddr>,
 }
 
-impl Given {
+impl Override {
     fn shown(&self) -> String {
         let all: Vec<String> = self.running.iter().map(ToString::to_string).collect();
         all.join(", ")
@@ -49,19 +49,29 @@ impl Given {
 impl Reloader {
     pub(super) fn new(
         site: Arc<Site>,
-        given: Vec<Given>,
+        overridden: Vec<Override>,
         service: Arc<Service>,
         app: &Arc<App>,
         tls: Option<Arc<Tls>>,
     ) -> Self {
         Self {
             configuration: Mutex::new(site.sha256),
-            given,
+            overridden,
             site,
             service,
             app: Arc::downgrade(app),
             tls,
         }
+    }
+
+    /// Lets the admin API ask for a reload, or for what one would do.
+    pub(super) fn answer(self: &Arc<Self>, app: &App) {
+        let asked = Arc::clone(self);
+        app.set_reloader(Box::new(
+            move |act| {
+                if act { asked.reload() } else { asked.compare() }
+            },
+        ));
     }
 
     /// What differs between the configuration in use and the written one, and takes a restart.
@@ -186,11 +196,14 @@ impl Reloader {
         changed
             .into_iter()
             .map(|now| {
-                let given = self.given.iter().find(|given| given.key == now.key);
+                let overridden = self
+                    .overridden
+                    .iter()
+                    .find(|overridden| overridden.key == now.key);
                 api::NeedsRestart {
                     key: now.key.clone(),
-                    running: given.map_or_else(|| value(running, &now.key), Given::shown),
-                    option: given.map(|given| given.option.to_owned()),
+                    running: overridden.map_or_else(|| value(running, &now.key), Override::shown),
+                    option: overridden.map(|overridden| overridden.option.to_owned()),
                     written: now.value.clone(),
                     origin: match &now.origin {
                         Origin::Default => "default".to_owned(),
@@ -226,7 +239,7 @@ pub(super) fn other_files(configuration: [u8; 32], tls: Option<&Tls>) -> Vec<Loa
     std::iter::once(configuration).chain(certificate).collect()
 }
 
-/// The secret with which gateways sign what they bring, where one is configured.
+/// The secret with which gateways sign what they send, where one is configured.
 pub(super) fn inbound_secret(config: &Config) -> Result<Option<SecretString>, String> {
     let path = config.http.inbound_secret_file.as_deref();
     path.map(crate::delivery::read_secret).transpose()

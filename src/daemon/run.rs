@@ -1,24 +1,18 @@
 //! The running daemon: listeners, signals, reload, drain.
 
 use std::path::Path;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::resource::Resource;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
-use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::outage_watch::{Rule, Watch};
-use crate::core::clock;
-use crate::core::clock::Jump;
-use crate::daemon::listeners::{Listeners, SocketFile, bind, given};
+use crate::daemon::listeners::{Listeners, SocketFile, bind, overridden};
 use crate::daemon::reload::Reloader;
-use crate::daemon::{Overrides, Site, StartError, dictionary, failed, logging, open, reload};
-use crate::notify;
+use crate::daemon::{Overrides, Site, StartError, dictionary, failed, jobs, logging, open, reload};
 use crate::policy::Policies;
 use crate::server::http::App;
 use crate::server::{Info, http, radius};
@@ -36,12 +30,12 @@ pub async fn serve(
     let service = open(&site).await?;
     refuse_to_start(&service)?;
     // Before anything is on record with the present time.
-    say_jump(service.core.watch_clock_at_start());
-    let has = |given: &Option<Vec<_>>| given.is_some();
+    jobs::clock::log(service.core.watch_clock_at_start());
+    let has = |addresses: &Option<Vec<_>>| addresses.is_some();
     let by_option = [&overrides.radius, &overrides.accounting, &overrides.http].map(has);
     let listeners = bind(&site, overrides).await?;
     let info = listeners.info(&site);
-    let given = given(by_option, &info);
+    let overridden = overridden(by_option, &info);
     let tls = listeners.tls.as_deref();
     service
         .admin
@@ -61,18 +55,19 @@ pub async fn serve(
     let app = application(&site, &service, &info, &pipeline)?;
     let site = Arc::new(site);
     let (own, tls) = (Arc::clone(&site), listeners.tls.clone());
-    let reloader = Arc::new(Reloader::new(own, given, Arc::clone(&service), &app, tls));
-    let asked = Arc::clone(&reloader);
-    app.set_reloader(Box::new(
-        move |act| {
-            if act { asked.reload() } else { asked.compare() }
-        },
+    let reloader = Arc::new(Reloader::new(
+        own,
+        overridden,
+        Arc::clone(&service),
+        &app,
+        tls,
     ));
+    reloader.answer(&app);
 
     let shutdown = CancellationToken::new();
     let tasks = TaskTracker::new();
     let socket = start(listeners, &site, &app, pipeline, &tasks, &shutdown);
-    start_loops(&site, &service, &tasks, &shutdown);
+    jobs::start(&site, &service, &tasks, &shutdown);
     tasks.close();
     tracing::info!(dir = %site.dir.display(), version = env!("CARGO_PKG_VERSION"), "ready");
     ready(&info, &service);
@@ -147,58 +142,6 @@ fn start(
     listeners.socket
 }
 
-/// What goes on beside requests. A loop that ends before the daemon does makes it not ready.
-fn start_loops(
-    site: &Site,
-    service: &Arc<Service>,
-    tasks: &TaskTracker,
-    shutdown: &CancellationToken,
-) {
-    let parts = || (Arc::clone(service), shutdown.clone());
-    let start = |name: &str, work: Pin<Box<dyn Future<Output = ()> + Send>>| {
-        tasks.spawn(service.core.vitals().keep(name, work));
-    };
-    let (daemon, end) = parts();
-    start(
-        "forgetting of addresses",
-        Box::pin(forget_sources(daemon, end)),
-    );
-    let keep = site.config.radius.accounting_keep;
-    let (daemon, end) = parts();
-    start(
-        "forgetting of sessions",
-        Box::pin(forget_sessions(daemon, keep, end)),
-    );
-    let (daemon, end) = parts();
-    start(
-        "records of refused enrolments",
-        Box::pin(note_refusals(daemon, end)),
-    );
-    let (daemon, end) = parts();
-    let (core, gauges) = (Arc::clone(&daemon.core), Arc::clone(&daemon.notices));
-    start("notices to users", Box::pin(notify::run(core, gauges, end)));
-    let (daemon, end) = parts();
-    start("watch over the clock", Box::pin(watch_clock(daemon, end)));
-    let (daemon, end) = parts();
-    start("expiry of tokens", Box::pin(expire_tokens(daemon, end)));
-    let (daemon, end) = parts();
-    tasks.spawn(count_locked(daemon, end));
-    if let Some(keep) = site.config.audit.keep {
-        let (daemon, end) = parts();
-        start(
-            "pruning of the audit",
-            Box::pin(prune_audit(daemon, keep, end)),
-        );
-    }
-    if let Some(rule) = site.config.outage {
-        let (daemon, end) = parts();
-        start(
-            "watch for outages",
-            Box::pin(watch_outage(daemon, rule, end)),
-        );
-    }
-}
-
 /// What would make the daemon answer wrongly or not at all is said before it listens.
 fn refuse_to_start(service: &Service) -> Result<(), StartError> {
     if let Some(fault) = service.core.store().health().fault {
@@ -219,43 +162,6 @@ fn refuse_to_start(service: &Service) -> Result<(), StartError> {
         })?;
     }
     Ok(())
-}
-
-/// Addresses whose last failure is a day old are nobody's guess any more: their counters go, so that
-/// what strangers leave behind does not grow for ever.
-async fn forget_sources(service: Arc<Service>, shutdown: CancellationToken) {
-    while shutdown
-        .run_until_cancelled(tokio::time::sleep(FORGET_EVERY))
-        .await
-        .is_some()
-    {
-        if let Err(error) = service.admin.forget_sources(FORGET_AFTER).await {
-            tracing::warn!(%error, "old failure counters of addresses stay");
-        }
-    }
-}
-
-/// Removes sessions from the list that no NAS has reported for so long.
-async fn forget_sessions(service: Arc<Service>, keep: Duration, shutdown: CancellationToken) {
-    loop {
-        if let Err(error) = service.login.forget_sessions(keep).await {
-            tracing::warn!(%error, "old sessions stay listed");
-        }
-        let pause = tokio::time::sleep(FORGET_EVERY);
-        if shutdown.run_until_cancelled(pause).await.is_none() {
-            return;
-        }
-    }
-}
-
-/// Counts the users who are locked, beside the first requests.
-async fn count_locked(service: Arc<Service>, shutdown: CancellationToken) {
-    let counted = shutdown
-        .run_until_cancelled(service.core.count_locked())
-        .await;
-    if let Some(Err(error)) = counted {
-        tracing::warn!(%error, "the metric oncegate_users_locked begins at 0");
-    }
 }
 
 /// The room on the disk of the store, as metrics; nothing where the system does not say.
@@ -282,97 +188,6 @@ fn write_disk(store: &Path, out: &mut String) {
             out,
             "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {octets}"
         );
-    }
-}
-
-/// Puts refused enrolments on record that were only counted, every minute.
-async fn note_refusals(service: Arc<Service>, shutdown: CancellationToken) {
-    loop {
-        let pause = tokio::time::sleep(NOTE_EVERY);
-        let ends = shutdown.run_until_cancelled(pause).await.is_none();
-        if let Err(error) = service.login.note_refusals(ends).await {
-            tracing::warn!(%error, "refused enrolments are not put on record");
-        }
-        if ends {
-            return;
-        }
-    }
-}
-
-/// Says when the clock jumped.
-async fn watch_clock(service: Arc<Service>, shutdown: CancellationToken) {
-    let started = tokio::time::Instant::now();
-    loop {
-        say_jump(service.core.watch_clock(started.elapsed()));
-        let pause = tokio::time::sleep(clock::LOOK);
-        if shutdown.run_until_cancelled(pause).await.is_none() {
-            return;
-        }
-    }
-}
-
-fn say_jump(jump: Option<Jump>) {
-    if let Some(jump) = jump {
-        let (seconds, next) = (jump.seconds(), Jump::REMEDY);
-        tracing::warn!(seconds, next, "clock: {jump}");
-    }
-}
-
-/// Puts on record which tokens have expired, at the start and then every hour. They are good for
-/// nothing from their time on; this is what lists and notifications go by.
-async fn expire_tokens(service: Arc<Service>, shutdown: CancellationToken) {
-    loop {
-        if let Err(error) = service.admin.expire_tokens().await {
-            tracing::warn!(%error, "expired tokens are not put on record");
-        }
-        let pause = tokio::time::sleep(EXPIRE_EVERY);
-        if shutdown.run_until_cancelled(pause).await.is_none() {
-            return;
-        }
-    }
-}
-
-/// Removes audit records that are older than the site keeps them, soon after the start and then every
-/// day. Not at once: a machine that boots with a wrong clock sets it first, and what is gone is gone.
-async fn prune_audit(service: Arc<Service>, keep: Duration, shutdown: CancellationToken) {
-    let mut pause = PRUNE_FIRST;
-    while shutdown
-        .run_until_cancelled(tokio::time::sleep(pause))
-        .await
-        .is_some()
-    {
-        pause = PRUNE_EVERY;
-        match service.admin.prune_audit_older(keep).await {
-            Ok(true) => tracing::info!("old audit segments were removed (audit.keep)"),
-            Ok(false) => {}
-            Err(error) => tracing::warn!(%error, "old audit segments stay"),
-        }
-    }
-}
-
-/// Declares an outage by the configured rule.
-async fn watch_outage(
-    service: Arc<Service>,
-    configured: crate::config::Outage,
-    shutdown: CancellationToken,
-) {
-    let mut records = service.core.store().subscribe();
-    let mut watch = Watch::new(Rule {
-        users: configured.users,
-        window: configured.window,
-        length: configured.length,
-    });
-    while let Some(heard) = shutdown.run_until_cancelled(records.recv()).await {
-        match heard {
-            Ok(record) => {
-                if let Err(error) = service.admin.watch_outage(&mut watch, &record).await {
-                    tracing::error!(%error, "no outage could be declared");
-                }
-            }
-            // What was missed may have been a success: nothing is concluded from the rest.
-            Err(RecvError::Lagged(_)) => watch = watch.anew(),
-            Err(RecvError::Closed) => return,
-        }
     }
 }
 
@@ -432,15 +247,3 @@ impl Signals {
 
 /// How long requests in flight may take to finish; longer than any reject delay.
 const DRAIN: Duration = Duration::from_secs(15);
-/// Time between looks at refused enrolments that were only counted.
-const NOTE_EVERY: Duration = Duration::from_mins(1);
-/// Time between looks at tokens that expire.
-const EXPIRE_EVERY: Duration = Duration::from_hours(1);
-/// Time between looks at audit segments that are too old.
-const PRUNE_EVERY: Duration = Duration::from_hours(24);
-/// After the start, until the first.
-const PRUNE_FIRST: Duration = Duration::from_mins(15);
-/// Time between looks at the counters of addresses.
-const FORGET_EVERY: Duration = Duration::from_hours(1);
-/// How long after its last failure an address is forgotten; longer than any usual lock.
-const FORGET_AFTER: Duration = Duration::from_hours(24);

@@ -75,12 +75,12 @@ impl Breaker {
             (State::Closed { .. }, _) | (State::HalfOpen { .. }, Pass::Probe) => {
                 State::Open { since: now }
             }
-            // What was asked before it opened tells nothing new.
+            // An attempt that began before it opened says nothing new.
             (state, _) => state,
         };
     }
 
-    /// Nobody waited for the answer: the next message tries it instead.
+    /// The caller gave up before the answer: the next message tries it instead.
     pub(super) const fn abandoned(&mut self, pass: Pass) {
         if let (State::HalfOpen { since }, Pass::Probe) = (self.state, pass) {
             self.state = State::Open { since };
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_nobody_waited_for_is_repeated() {
+    fn an_abandoned_probe_is_repeated() {
         let mut breaker = open();
         assert_eq!(breaker.admit(at(130)), Some(Pass::Probe));
         breaker.abandoned(Pass::Usual);

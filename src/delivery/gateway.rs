@@ -1,8 +1,8 @@
 //! One gateway: its places, its breaker, its counts, and the attempts with one message.
 //!
 //! Invariants: at most `in_flight` messages are handed over at a time and at most `queue` wait for
-//! that; who finds no place is sent on at once. A message that waits, waits no longer than one
-//! attempt takes. Every pass of the breaker is settled, also when nobody waits any more.
+//! that; a message that finds no place goes to the next gateway at once. A message that waits, waits no longer than one
+//! attempt takes. Every pass of the breaker is settled, also when the caller has given up.
 
 use std::sync::{Arc, Mutex};
 
@@ -142,7 +142,7 @@ impl Gateway {
         answered
     }
 
-    /// Looked at before a place is waited for, so that nobody queues in front of a closed door.
+    /// Looked at before a place is waited for, so that no message waits for a gateway that is left alone.
     fn admit_nothing(&self) -> bool {
         use crate::core::courier::BreakerState;
         let record = self.record.lock().expect(UNPOISONED);

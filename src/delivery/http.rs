@@ -20,6 +20,7 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use crate::config::delivery::{Expected, Format, HttpGateway};
+use crate::config::placeholder;
 use crate::config::placeholder::{Escape, Placeholder, Template};
 use crate::delivery::answer::{Answered, Fault, scrub};
 use crate::diagnostic::units::show_duration;
@@ -156,12 +157,15 @@ impl Route {
         // A gateway that speaks digits and nothing else has nothing to say without them; beside the text
         // the place of the code stays empty.
         let holds = |place: Placeholder| {
-            config.url.has(place) || config.body.as_ref().is_some_and(|body| body.has(place))
+            let mut templates = std::iter::once(&config.url).chain(&config.body);
+            templates.any(|template| template.has(&place))
         };
         if !holds(Placeholder::Text) && message.code.is_none() {
             return Err("the message has no code, and the template has no `{text}`".to_owned());
         }
-        let fill = |template: &Template, escape| template.fill(escape, |place| values.of(place));
+        let fill = |template: &Template, escape| {
+            placeholder::fill(template, escape, |place| values.of(place))
+        };
         let url = fill(&config.url, Escape::Percent);
         let (_, rest) = url.split_once("://").unwrap_or_default();
         let (host, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
@@ -198,7 +202,7 @@ impl Route {
             let bad = || format!("header `{name}` would have other signs than one line allows");
             let value = fill(template, Escape::Plain);
             let mut value = HeaderValue::from_str(&value).map_err(|_| bad())?;
-            value.set_sensitive(template.has(Placeholder::Secret));
+            value.set_sensitive(template.has(&Placeholder::Secret));
             let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad())?;
             request.headers_mut().append(name, value);
         }

@@ -8,7 +8,7 @@
 //!
 //! Invariants: a message keeps its id over all attempts and gateways. Gateways share nothing: one
 //! that hangs fills its own places and then is passed over. Every attempt ends in its time, every
-//! delivery in the budget. What is told of a failure holds no text, code, address or secret
+//! delivery in the budget. The report of a failure holds no text, code, address or secret
 //! ([`answer::scrub`]).
 //!
 //! After a time-out it is not known whether the gateway took the message, and the next one is asked

@@ -135,7 +135,7 @@ impl Route {
             .to(Mailbox::new(None, to))
             .date(UNIX_EPOCH + millis)
             .message_id(Some(format!("<{id}@{domain}>")))
-            // RFC 3834 s5: no reply from whoever is on holiday.
+            // RFC 3834 s5: no automatic replies.
             .raw_header(raw("Auto-Submitted", "auto-generated"))
             .raw_header(raw("Content-Language", message.language.as_str()))
             .header(ContentType::TEXT_PLAIN);

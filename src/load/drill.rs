@@ -247,7 +247,7 @@ impl Drill {
         self.draws = self.draws.wrapping_add(1);
         self.wrong.owe();
         self.replay.owe();
-        // Where it is the turn of both, or nobody is at hand, it stays owed.
+        // Where it is the turn of both, or no user is ready, it stays owed.
         if self.wrong.is_due()
             && let Some(user) = self.for_wrong()
         {
@@ -280,7 +280,7 @@ impl Drill {
     }
 
     /// Takes note of an answer.
-    pub(super) fn answered(&mut self, ticket: Ticket, answer: Answer, now: UnixTime) {
+    pub(super) fn note_answer(&mut self, ticket: Ticket, answer: Answer, now: UnixTime) {
         let Some(state) = self.states.get_mut(ticket.user as usize) else {
             return;
         };
@@ -312,7 +312,7 @@ impl Drill {
         }
     }
 
-    /// Somebody who did not type wrong too often, of those who wait where nobody is ready.
+    /// A user who did not type wrong too often, of those who wait where none is ready.
     fn for_wrong(&mut self) -> Option<u32> {
         for _ in 0..LOOK {
             let ready = self.ready.pop_front();
@@ -321,7 +321,7 @@ impl Drill {
                 None => self.take_waiting(|users| users.accepted.pop_front())?,
             };
             let state = self.states.get(user as usize)?;
-            // Where all are to be wrong, somebody must.
+            // Where all codes are to be wrong, one of them must.
             if state.wrong + 1 < PATIENCE || self.wrong.part == WHOLE {
                 return Some(user);
             }
@@ -334,7 +334,7 @@ impl Drill {
         None
     }
 
-    /// Somebody whose code was accepted a moment ago.
+    /// A user whose code was accepted a moment ago.
     fn for_replay(&mut self) -> Option<u32> {
         if let Some(user) = self.waiting_accepted() {
             return Some(user);
@@ -365,7 +365,7 @@ impl Drill {
             .waiting
             .iter_mut()
             .find_map(|(second, users)| Some((*second, pop(users)?)))?;
-        // An entry without users would look like somebody to wait for.
+        // An entry without users would look like a user to wait for.
         let empty = |users: &Waiting| users.accepted.is_empty() && users.others.is_empty();
         if self.waiting.get(&second).is_some_and(empty) {
             self.waiting.remove(&second);
@@ -501,7 +501,7 @@ fn wrong_code(seed: u32, digits: Digits, is_wrong: impl Fn(&Code) -> bool) -> u3
 const WHOLE: u32 = 1_000_000;
 /// As many wrong codes in a row as a careful server lets pass without a pause.
 const PATIENCE: u8 = 3;
-/// Turns that nobody could take are made up for later, but not without end.
+/// Turns that no user could take are made up for later, but not without end.
 const MOST_OWED: u32 = 100 * WHOLE;
 /// How many users are looked at for one who may type wrong.
 const LOOK: usize = 8;

@@ -14,12 +14,12 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use crate::api::call::Call as _;
-use crate::api::{Verify, VerifyAnswer, VerifyRequest};
+use crate::api::VerifyAnswer;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output;
 use crate::cli::remote::Remote;
+use crate::cli::verify::VerifyBody;
 use crate::load::codes::Codes;
 use crate::load::drill::{Answer, Draw, Drill, Ticket};
 use crate::load::pace::Pacer;
@@ -66,16 +66,16 @@ impl Http {
         let remote = Remote::open(&self.target, key, context.ca_file.as_deref())?;
         // A wrong address is told before a million codes are computed.
         drop(remote.connect().await?);
-        let everybody = users::load(&self.load.users)?;
-        let count = everybody.len();
+        let everyone = users::load(&self.load.users)?;
+        let count = everyone.len();
         let (wrong, replay, spent) = (self.load.wrong, self.load.replay, self.load.spent);
         let bar = output::progress(context.out, "codes", count as u64);
         let from = SystemClock.now();
         let until = from.plus(self.load.length()).plus(PREPARATION);
         let drill = spawn_blocking(move || {
-            let codes = Codes::prepare(&everybody, from, until, codes::MOST, |done| bar.inc(done));
+            let codes = Codes::prepare(&everyone, from, until, codes::MOST, |done| bar.inc(done));
             bar.finish_and_clear();
-            Drill::new(everybody, codes, wrong, replay, spent)
+            Drill::new(everyone, codes, wrong, replay, spent)
         });
         let drill = drill.await;
         let drill = drill.map_err(|error| CliError::unavailable(error.to_string()))?;
@@ -218,7 +218,7 @@ impl Shared {
                 open
             }
         };
-        let mut call = Request::post(Verify::OPERATION.path)
+        let mut call = Request::post("/v1/verify")
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(body))
             .map_err(|error| Failure::Broken(error.to_string()))?;
@@ -276,8 +276,8 @@ impl Shared {
                 Answer::None
             }
         };
-        tally.answered(answer, ticket.expect, due, now);
-        drill.answered(ticket, answer, self.watch.clock(now));
+        tally.note_answer(answer, ticket.expect, due, now);
+        drill.note_answer(ticket, answer, self.watch.clock(now));
     }
 
     fn books(&self) -> std::sync::MutexGuard<'_, Books> {
@@ -288,11 +288,11 @@ impl Shared {
 fn body(drill: &Drill, ticket: Ticket, typed: &[u8]) -> Bytes {
     let typed = std::str::from_utf8(typed).unwrap_or_default();
     let password = drill.is_password(ticket);
-    let body = VerifyRequest {
-        user: drill.name(ticket).to_owned(),
-        otp: (!password).then(|| typed.into()),
-        password: password.then(|| typed.into()),
-        ..VerifyRequest::default()
+    let body = VerifyBody {
+        user: drill.name(ticket),
+        otp: Some(typed).filter(|_| !password),
+        password: Some(typed).filter(|_| password),
+        ..VerifyBody::default()
     };
     // Text and numbers of ours can always be written.
     Bytes::from(serde_json::to_vec(&body).unwrap_or_default())

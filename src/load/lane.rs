@@ -128,7 +128,7 @@ impl Post {
     /// Sends what a lane has queued.
     ///
     /// # Errors
-    /// Those of the system, except that a full queue is waited for and a port that nobody listens
+    /// Those of the system, except that a full queue is waited for and a port that nothing listens
     /// on is only known from what comes back.
     pub(super) fn send(&mut self, lane: &mut Lane) -> Result<(), Errno> {
         let mut first = 0;
@@ -165,7 +165,7 @@ impl Post {
     /// Receives what is there, at most a batch: the datagrams. Empty when there is nothing.
     ///
     /// # Errors
-    /// `ECONNREFUSED` when nobody listens; others of the system.
+    /// `ECONNREFUSED` when nothing listens; others of the system.
     pub(super) fn receive<'s>(
         &'s mut self,
         lane: &Lane,

@@ -48,7 +48,7 @@ mod watch;
 /// Load a server with logins and measure it
 #[derive(Debug, Subcommand)]
 pub(crate) enum Bench {
-    /// Make up users with random keys and write them to a file, for `import` and for the load
+    /// Generate users with random keys into a file, for `import` and for the load
     #[command(
         after_help = "Example:\n  oncegate bench users 1000 --write users.csv\n  \
         oncegate user import users.csv        (on the server)\n  \
@@ -86,16 +86,16 @@ struct Load {
     /// heading, or lines of user,password
     #[arg(long, value_name = "FILE")]
     users: PathBuf,
-    /// How long to go on after the warm-up
+    /// Length of the run after the warm-up
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::duration)]
     duration: Duration,
-    /// How long to go on before what is sent counts
+    /// Length of the warm-up, whose logins do not count
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = units::duration)]
     warmup: Duration,
     /// How long to wait for an answer
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = units::duration)]
     timeout: Duration,
-    /// Logins on their way at once; with --rate: at most [default: 64, with --rate 4096]
+    /// Logins in flight at a time; with --rate: at most [default: 64, with --rate 4096]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     outstanding: Option<u32>,
     /// Logins per second, sent whether or not earlier ones are answered; latency then counts from

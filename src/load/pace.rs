@@ -41,7 +41,7 @@ impl Pacer {
         Some(due)
     }
 
-    /// The next login's due time for somebody who waits for it; `now` in a closed loop.
+    /// The next login's due time for a connection that waits for it; `now` in a closed loop.
     pub(super) fn claim(&mut self, now: Duration) -> Duration {
         let due = self.due();
         self.next += self.workers;

@@ -113,7 +113,7 @@ pub(super) enum Reply {
     Decided(Answer),
     /// An accept that does not prove what MS-CHAPv2 asks for.
     Unproven,
-    /// Without a Message-Authenticator, whoever it is from.
+    /// Without a Message-Authenticator: its sender is not proven.
     Unsigned,
     /// Authentic, and no answer to an Access-Request.
     Other(Code),

@@ -48,10 +48,10 @@ pub(crate) struct Radius {
     /// How passwords travel
     #[arg(long, value_enum, default_value_t)]
     method: Method,
-    /// Send a request again, as many times, when no answer came in --timeout
+    /// How many times to send a request again when no answer came within --timeout
     #[arg(long, value_name = "N", default_value_t = 0)]
     retries: u8,
-    /// Let replies without Message-Authenticator count, of servers that send none
+    /// Accept replies without Message-Authenticator, for servers that send none
     #[arg(long)]
     allow_unsigned: bool,
     /// Threads that send; one drives more than 100,000 logins a second
@@ -65,14 +65,14 @@ impl Radius {
         self.load.check()?;
         let server = resolve(&self.target)?;
         let secret = self.shared_secret()?;
-        let everybody = users::load(&self.load.users)?;
-        let count = everybody.len();
+        let everyone = users::load(&self.load.users)?;
+        let count = everyone.len();
         let limit = self.load.limit();
         let threads = usize::try_from(self.threads)
             .unwrap_or(1)
             .min(count)
             .min(limit);
-        let drills = self.prepare(everybody, threads, context).await?;
+        let drills = self.prepare(everyone, threads, context).await?;
 
         let plan = Arc::new(self.plan(server, secret));
         let watch = Arc::new(Watch::start());
@@ -99,7 +99,7 @@ impl Radius {
         };
         let interrupted = watch::follow(&watch, plan.length, context.out, all).await;
         let now = watch.now().min(plan.length);
-        let (tally, mut users) = added(done, &plan)?;
+        let (tally, mut users) = merge(done, &plan)?;
         if let Some(path) = &self.load.save {
             users.sort_by(|one, other| one.name.cmp(&other.name));
             users::save(path, &users, |_| ())?;
@@ -159,16 +159,16 @@ impl Radius {
     /// Shares the users out and computes their codes, each share on a thread of its own.
     async fn prepare(
         &self,
-        everybody: Vec<User>,
+        everyone: Vec<User>,
         threads: usize,
         context: &Context,
     ) -> Result<Vec<Drill>, CliError> {
-        let bar = output::progress(context.out, "codes", everybody.len() as u64);
+        let bar = output::progress(context.out, "codes", everyone.len() as u64);
         let from = SystemClock.now();
         let until = from.plus(self.load.length()).plus(PREPARATION);
         let mut shares: Vec<Vec<User>> = Vec::new();
         shares.resize_with(threads, Vec::new);
-        for (index, user) in everybody.into_iter().enumerate() {
+        for (index, user) in everyone.into_iter().enumerate() {
             if let Some(share) = shares.get_mut(index % threads) {
                 share.push(user);
             }
@@ -199,7 +199,7 @@ impl Radius {
 type Ended = Result<io::Result<(Drill, Tally, Option<Stopped>)>, JoinError>;
 
 /// The counts of all workers, and the users as they are now.
-fn added(done: Vec<Ended>, plan: &Plan) -> Result<(Tally, Vec<User>), CliError> {
+fn merge(done: Vec<Ended>, plan: &Plan) -> Result<(Tally, Vec<User>), CliError> {
     let server = plan.server;
     let mut tally = Tally::new(plan.warmup, plan.length);
     let mut users = Vec::new();
@@ -236,7 +236,7 @@ fn resolve(target: &str) -> Result<SocketAddr, CliError> {
 fn stopped_error(stopped: Stopped, server: SocketAddr) -> CliError {
     match stopped {
         Stopped::Socket(Errno::ECONNREFUSED) => {
-            CliError::unavailable(format!("nobody listens on {server}"))
+            CliError::unavailable(format!("nothing listens on {server}"))
                 .remedy("start the server, or correct the address and port")
         }
         Stopped::Socket(error) => {

@@ -262,7 +262,7 @@ mod tests {
             } else {
                 Answer::Reject
             };
-            tally.answered(answer, Expect::Either, due, now);
+            tally.note_answer(answer, Expect::Either, due, now);
         }
         let run = Run {
             protocol: "radius",

@@ -87,7 +87,7 @@ impl Tally {
     }
 
     /// It was answered at `now`, or given up.
-    pub(super) fn answered(
+    pub(super) fn note_answer(
         &mut self,
         answer: Answer,
         expect: Expect,
@@ -171,7 +171,7 @@ mod tests {
         for due in [SECOND / 2, SECOND * 2] {
             tally.sent(due);
             let now = due + SECOND / 4;
-            tally.answered(Answer::Accept, Expect::Reject, due, now);
+            tally.note_answer(Answer::Accept, Expect::Reject, due, now);
             tally.failed("503", due);
             tally.timed_out(due);
         }
@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn latency_counts_from_when_the_login_was_due() {
         let mut tally = Tally::new(Duration::ZERO, 9 * SECOND);
-        tally.answered(Answer::Reject, Expect::Either, SECOND, 3 * SECOND);
+        tally.note_answer(Answer::Reject, Expect::Either, SECOND, 3 * SECOND);
         let worst = Duration::from_nanos(tally.rejects.0.max());
         assert!(worst.abs_diff(2 * SECOND) < SECOND / 500, "{worst:?}");
     }

@@ -21,7 +21,7 @@ use crate::otp::{Algorithm, Digits};
 use crate::otpauth;
 use crate::secret::{Entropy, EntropyError, OtpKey, SecretBytes, random};
 
-/// Somebody who logs in.
+/// A user who logs in.
 #[derive(Debug)]
 pub(super) struct User {
     pub(super) name: Box<str>,

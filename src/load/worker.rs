@@ -220,7 +220,7 @@ impl<'p> Worker<'p> {
                 lane.give_back(identifier);
                 self.tally.failed(&why.to_string(), due);
                 self.drill
-                    .answered(ticket, Answer::None, self.watch.clock(now));
+                    .note_answer(ticket, Answer::None, self.watch.clock(now));
                 return Ok(true);
             }
         }
@@ -250,7 +250,7 @@ impl<'p> Worker<'p> {
             };
             let datagrams = match post.receive(lane) {
                 Ok(datagrams) => datagrams,
-                // Somebody who answered before may be starting again: those are timeouts.
+                // A server that answered before may be starting again: those are timeouts.
                 Err(Errno::ECONNREFUSED) if self.answered > 0 => continue,
                 Err(error) => return Err(Stopped::Socket(error)),
             };
@@ -285,8 +285,8 @@ impl<'p> Worker<'p> {
                         Answer::None
                     }
                 };
-                self.tally.answered(answer, ticket.expect, due, now);
-                self.drill.answered(ticket, answer, clock);
+                self.tally.note_answer(answer, ticket.expect, due, now);
+                self.drill.note_answer(ticket, answer, clock);
                 self.wake = None;
             }
         }
@@ -325,9 +325,10 @@ impl<'p> Worker<'p> {
             lane.give_back(deadline.identifier);
             self.flying -= 1;
             self.tally.timed_out(due);
-            self.tally.answered(Answer::None, ticket.expect, due, now);
+            self.tally
+                .note_answer(Answer::None, ticket.expect, due, now);
             self.drill
-                .answered(ticket, Answer::None, self.watch.clock(now));
+                .note_answer(ticket, Answer::None, self.watch.clock(now));
             self.wake = None;
         }
     }
@@ -407,7 +408,7 @@ impl Pool {
 
 /// How long after the end logins are sent that were due before it.
 const GRACE: Duration = Duration::from_secs(1);
-/// A reply that anybody between could have changed.
+/// A reply that an attacker in between could have changed.
 const UNSIGNED: &str = "a reply without Message-Authenticator (--allow-unsigned lets it count)";
 /// An accept without the proof of MS-CHAPv2.
 const UNPROVEN: &str = "accept without a valid MS-CHAP2-Success";

@@ -215,6 +215,7 @@ pub fn login_of(key: &Key256, sent: &[u8], client: &str, user: &str) -> Option<R
     bool::from(right.as_bytes().ct_eq(sent)).then_some(login)
 }
 
+#[allow(clippy::expect_used)] // HMAC takes keys of any length
 fn class_mac(key: &Key256, login: RequestId, client: &str, user: &str) -> [u8; 32] {
     let mut mac =
         <Hmac<Sha256> as KeyInit>::new_from_slice(key.expose()).expect("any length of key");
@@ -256,7 +257,6 @@ pub const fn cause_word(cause: u32) -> Option<&'static str> {
 pub const NAS_REBOOT: u32 = 11;
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -21,8 +21,10 @@ impl From<IpAddr> for Source {
         match address.to_canonical() {
             IpAddr::V4(address) => Self::V4(address.octets()),
             IpAddr::V6(address) => {
-                let octets = address.octets();
-                Self::V6(*octets.first_chunk().expect("16 octets begin with 8"))
+                let mut network = [0; 8];
+                let octets = network.iter_mut().zip(address.octets());
+                octets.for_each(|(octet, known)| *octet = known);
+                Self::V6(network)
             }
         }
     }

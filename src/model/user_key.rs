@@ -29,13 +29,6 @@
 //! Case folding knows Unicode 16: letters of scripts added later do not fold, and would from the
 //! release on whose table knows them.
 
-#![deny(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation
-)]
-
 use std::fmt;
 use std::str::FromStr;
 

@@ -3,7 +3,7 @@
 //! A file is TOML: a table for each text, and the time zone of the times in them. It may hold all
 //! texts or one; what it leaves out is as built in (capabilities A19).
 //!
-//! Threats: a text that loses its code is a login nobody finishes, so a place that a text needs is
+//! Threats: a login cannot be finished with a text that has lost its code, so a place that a text needs is
 //! demanded. A subject is one line, and is shown where others look on: it has no code in it.
 
 use jiff::Timestamp;
@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use crate::diagnostic::document::{Document, Table, Value};
 use crate::diagnostic::{Diagnostic, Findings, Source};
 use crate::model::message::{Language, Medium};
-use crate::notice::template::{Place, Template, fill};
+use crate::notice::template::{Place, Template, fill, parse};
 use crate::policy::zone_named;
 use crate::secret::SecretString;
 use crate::time::UnixTime;
@@ -254,7 +254,7 @@ impl Catalogue {
         let local = time.to_zoned(self.of(language).zone.clone());
         let form = match language {
             Language::En => "%Y-%m-%d %H:%M %Z",
-            // Short: a text message has 90 octets there, and everybody one zone.
+            // Short: a text message has 90 octets there, and all users of a site one zone.
             Language::Ko => "%m/%d %H:%M",
         };
         local.strftime(form).to_string()
@@ -310,7 +310,7 @@ impl Entry {
         let mut body = |key| {
             let value = table.value(key)?;
             let template = template(&all, Form::Body, &value, findings)?;
-            for place in text.must().iter().filter(|place| !template.has(**place)) {
+            for place in text.must().iter().filter(|place| !template.has(place)) {
                 let (path, place) = (value.path(), place.as_str());
                 let message = format!("`{path}` needs the placeholder {{{place}}}");
                 findings.push(value.error(message));
@@ -366,7 +366,7 @@ fn template(
     if let Some(fault) = signs {
         findings.push(value.error(format!("`{}` {fault}", value.path())));
     }
-    let parsed = Template::parse(text, known);
+    let parsed = parse(text, known);
     findings.take(parsed.map_err(|message| value.error(message)))
 }
 
@@ -376,7 +376,7 @@ const fn is_secret(place: Place) -> bool {
 
 /// Most characters of a text, before its places are filled: some text messages' worth.
 const LONGEST: usize = 2000;
-/// Most characters of a subject; gear cuts longer ones.
+/// Most characters of a subject; mail programs cut longer ones.
 const SUBJECT: usize = 100;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Notices: what users are told of what happened to their account. Pure.
+//! Notices: messages to users about changes of their accounts. Pure.
 //!
 //! ```text
 //! audit record --notice--> Notice --recipients--> addresses --catalogue--> text
@@ -7,9 +7,9 @@
 //! Sources: SP 800-63B s6.1.2 and OWASP ASVS 6.3.7 (the user is notified of new authenticators), capabilities C9
 //! and D5.
 //!
-//! Invariants: the audit trail is the only source, so that nothing happens without being told and
-//! nothing secret can be told: no code, key, PIN or password is in a record. What the telling itself
-//! writes into the trail is never told.
+//! Invariants: the audit trail is the only source, so that nothing happens without a notice and
+//! nothing secret can be in one: no code, key, PIN or password is in a record. What sending
+//! notices writes into the trail makes none.
 
 use crate::model::audit::{
     AuditRecord, ChangeEvent, Changed, DecisionEvent, Event as Happened, FieldChange, Purpose,
@@ -28,7 +28,7 @@ pub use catalogue::{Catalogue, Text};
 pub use recipients::{Recipient, recipients};
 pub use template::Place;
 
-/// Something a user is told of.
+/// A message to a user about a change.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Notice {
     /// What happened.
@@ -41,7 +41,7 @@ pub struct Notice {
     pub client: Option<String>,
     /// The policy that decided, when one did.
     pub policy: Option<String>,
-    /// Of a user who was removed, what is needed to tell them.
+    /// Of a user who was removed, the addresses for the notice.
     pub left: Option<Box<User>>,
     /// When.
     pub at: UnixTime,
@@ -85,7 +85,7 @@ pub enum Topic {
 }
 
 impl Topic {
-    /// The events of a policy under which it is told: any of them.
+    /// The events of a policy that include it.
     pub const fn events(self) -> &'static [Event] {
         match self {
             Self::EnrolmentStarted
@@ -108,7 +108,7 @@ impl Topic {
         }
     }
 
-    /// The text that tells it.
+    /// Its text.
     pub const fn text(self) -> Text {
         match self {
             Self::EnrolmentStarted => Text::EnrolmentStarted,
@@ -130,8 +130,8 @@ impl Topic {
         }
     }
 
-    /// Whether it is told at every address that the user had within the last 30 days; what says only
-    /// that somebody tried, or that the user came in, goes to the best one.
+    /// Whether it goes to every address that the user had within the last 30 days; what says only
+    /// that a login was tried, or that the user logged in, goes to the best one.
     pub const fn goes_everywhere(self) -> bool {
         !matches!(self, Self::Locked | Self::RecoveryUsed)
     }
@@ -151,13 +151,13 @@ impl Topic {
 }
 
 impl Notice {
-    /// The policy that says whether it is told, and how.
+    /// The policy that says whether it is sent, and how.
     pub fn policy<'p>(&self, policies: &'p Policies) -> Option<&'p Policy> {
         let named = self.policy.as_deref().and_then(|name| policies.get(name));
         named.or_else(|| policies.resolve(None))
     }
 
-    /// Whether the user is to be told of it.
+    /// Whether a policy asks for it.
     pub fn is_wanted(&self, policies: &Policies) -> bool {
         let tells = |policy: &Policy| {
             let mut events = self.topic.events().iter();
@@ -167,7 +167,7 @@ impl Notice {
     }
 }
 
-/// What a record tells its user; most tell nothing.
+/// The notice about a record; most have none.
 pub fn notice(record: &AuditRecord) -> Option<Notice> {
     match &record.event {
         Happened::Decision(event) => decided(event, record.at),
@@ -203,7 +203,7 @@ fn changed(event: &ChangeEvent, at: UnixTime) -> Option<Notice> {
     let detail = event.detail.as_deref().unwrap_or_default();
     let user = event.user.as_deref();
     let (topic, user) = match event.action.as_str() {
-        "token_add" => (added(detail)?, user),
+        "token_add" => (topic_of_added(detail)?, user),
         "token_request" => (Topic::EnrolmentStarted, user),
         "token_resume" => (Topic::TokenResumed, user),
         "token_suspend" => (Topic::TokenSuspended, user),
@@ -233,7 +233,7 @@ fn changed(event: &ChangeEvent, at: UnixTime) -> Option<Notice> {
     })
 }
 
-/// A user who was removed is told where the record of it says that they were reached.
+/// A user who was removed is notified where the record of the removal says that they were reached.
 fn removed(event: &ChangeEvent, record: &AuditRecord) -> Option<Notice> {
     let key = UserKey::parse(event.user.as_deref()?).ok()?;
     let mut left = User::new(key.clone(), record.at);
@@ -285,7 +285,7 @@ fn removed(event: &ChangeEvent, record: &AuditRecord) -> Option<Notice> {
 pub const FORMER_CONTACTS: &str = "former_contacts";
 
 /// A new token, by the state that it was made in.
-fn added(detail: &str) -> Option<Topic> {
+fn topic_of_added(detail: &str) -> Option<Topic> {
     match detail.split(", ").next() {
         Some("requested" | "approved" | "pending") => Some(Topic::EnrolmentStarted),
         Some("active") => Some(Topic::EnrolmentEnded),
@@ -294,7 +294,7 @@ fn added(detail: &str) -> Option<Topic> {
 }
 
 /// Whether PIN or password are others than before: `new PIN, no password`. That one must be changed
-/// is told at the next login.
+/// is notified at the next login.
 fn has_new(detail: &str) -> bool {
     let words = |verifier: &str, word: &str| verifier.split(' ').next() == Some(word);
     let mut verifiers = detail.split(", ");

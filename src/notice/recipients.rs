@@ -1,8 +1,8 @@
 //! To which addresses a notice may go.
 //!
-//! Threat: whoever enrols a token in another's name gives their own number, and must not be the only
-//! one who hears of it; whoever changes the number on record likewise. What is about contacts,
-//! passwords and tokens is therefore told everywhere the user was reached within the last 30 days. An
+//! Threat: an attacker who enrols a token in a user's name gives a number of their own, and must not be
+//! the only one who is notified; nor when the number on record was changed. What is about contacts,
+//! passwords and tokens therefore goes everywhere the user was reached within the last 30 days. An
 //! address that was never proven, because the notice is about its token, comes into question only
 //! when no other can be reached at all.
 
@@ -49,7 +49,7 @@ pub fn recipients(
         address: address.to_owned(),
         freezes: freezes(medium, address),
     };
-    // Of a token that is out of use, its owner is told all the same.
+    // The owner is notified of a token that is out of use, too.
     let proven =
         |token: &Token| in_use(token) || (everywhere && token.state_at(at) == LifeCycle::Suspended);
     let ended = |token: &Token| everywhere && about(token) && token.state == LifeCycle::Revoked;

@@ -1,10 +1,8 @@
-//! Texts with places for what differs from message to message: `Your code is {code}.`
-//!
-//! `{` and the name of a place and `}` is a place; other braces are what they are. What is filled in
-//! is never read again, so that a user called `{code}` stays a name.
+//! Texts of messages with places for what differs from one to the next: `Your code is {code}.`
 
-use crate::diagnostic::did_you_mean;
 use crate::secret::SecretString;
+use crate::template;
+use crate::template::Braces;
 
 macro_rules! places {
     ($($(#[$doc:meta])* $name:ident = $word:literal),+ $(,)?) => {
@@ -51,52 +49,18 @@ places! {
     Second = "second",
 }
 
-/// A text with places.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(super) struct Template(Vec<Piece>);
+/// A text for people.
+pub(super) type Template = template::Template<Place>;
 
-#[derive(Clone, Debug, Eq, PartialEq)]
-enum Piece {
-    Literal(String),
-    Place(Place),
-}
-
-impl Template {
-    /// Reads a text that may have these places. The error names one that it may not have.
-    pub(super) fn parse(text: &str, known: &[Place]) -> Result<Self, String> {
-        let mut pieces = Vec::new();
-        let mut literal = String::new();
-        let mut rest = text;
-        while let Some((before, behind)) = rest.split_once('{') {
-            literal.push_str(before);
-            let name = behind.split_once('}').filter(|(name, _)| {
-                !name.is_empty() && name.bytes().all(|octet| octet.is_ascii_lowercase())
-            });
-            let Some((name, after)) = name else {
-                literal.push('{');
-                rest = behind;
-                continue;
-            };
-            let found = known.iter().find(|place| place.as_str() == name);
-            let place = found.ok_or_else(|| unknown(name, known))?;
-            if !literal.is_empty() {
-                pieces.push(Piece::Literal(std::mem::take(&mut literal)));
-            }
-            pieces.push(Piece::Place(*place));
-            rest = after;
-        }
-        literal.push_str(rest);
-        if !literal.is_empty() {
-            pieces.push(Piece::Literal(literal));
-        }
-        Ok(Self(pieces))
-    }
-
-    /// Whether there is a place for it.
-    pub(super) fn has(&self, wanted: Place) -> bool {
-        let mut pieces = self.0.iter();
-        pieces.any(|piece| matches!(piece, Piece::Place(place) if *place == wanted))
-    }
+/// Reads a text that may have these places. The error names one that it may not have.
+pub(super) fn parse(text: &str, known: &[Place]) -> Result<Template, String> {
+    Template::parse(text, Braces::Kept, |name| {
+        let found = known.iter().find(|place| place.as_str() == name);
+        found.copied().ok_or_else(|| {
+            let names: Vec<&str> = known.iter().map(|place| place.as_str()).collect();
+            template::unknown(name, &names)
+        })
+    })
 }
 
 /// The texts behind one another, a separator between two, with every place filled. A place without
@@ -110,38 +74,17 @@ pub(super) fn fill(
         let found = values.iter().find(|(known, _)| *known == place);
         found.map_or("", |(_, value)| *value)
     };
-    let text = |piece: &Piece| match piece {
-        Piece::Literal(text) => text.len(),
-        Piece::Place(place) => value(*place).len(),
-    };
-    let length = |template: &&Template| template.0.iter().map(text).sum::<usize>();
     // Allocated once: a text that grows leaves copies of a code behind.
+    let length = |template: &&Template| template.length(|place| value(*place).len());
     let capacity = templates.iter().map(length).sum::<usize>() + templates.len() * separator.len();
     let mut filled = String::with_capacity(capacity);
     for (index, template) in templates.iter().enumerate() {
         if index > 0 {
             filled.push_str(separator);
         }
-        for piece in &template.0 {
-            match piece {
-                Piece::Literal(text) => filled.push_str(text),
-                Piece::Place(place) => filled.push_str(value(*place)),
-            }
-        }
+        template.fill(&mut filled, |place, into| into.push_str(value(*place)));
     }
     SecretString::new(filled)
-}
-
-fn unknown(name: &str, known: &[Place]) -> String {
-    let names: Vec<&str> = known.iter().map(|place| place.as_str()).collect();
-    if let Some(close) = did_you_mean(name, names.iter().copied()) {
-        return format!("unknown placeholder `{{{name}}}`: did you mean `{{{close}}}`?");
-    }
-    if names.is_empty() {
-        return format!("`{{{name}}}`: this text has no placeholders");
-    }
-    let all = names.join("}, {");
-    format!("unknown placeholder `{{{name}}}`: this text may have {{{all}}}")
 }
 
 #[cfg(test)]
@@ -152,31 +95,11 @@ mod tests {
 
     #[test]
     fn places_are_filled_once() {
-        let first = Template::parse("{user} has {serial}{}{ user}", KNOWN).unwrap();
-        let second = Template::parse("{user}", KNOWN).unwrap();
+        let first = parse("{user} has {serial}{}{ user}", KNOWN).unwrap();
+        let second = parse("{user}", KNOWN).unwrap();
         let values = [(Place::User, "{serial}"), (Place::Serial, "TOTP-1")];
         let filled = fill(&[&first, &second], "; ", &values);
         assert_eq!(filled.expose(), "{serial} has TOTP-1{}{ user}; {serial}");
         assert_eq!(fill(&[&second], "", &[]).expose(), "");
-        assert!(first.has(Place::Serial) && !second.has(Place::Serial));
-    }
-
-    #[test]
-    fn unknown_places_are_named() {
-        for (text, known, wanted) in [
-            (
-                "{usr}",
-                KNOWN,
-                "unknown placeholder `{usr}`: did you mean `{user}`?",
-            ),
-            (
-                "{code}",
-                KNOWN,
-                "unknown placeholder `{code}`: this text may have {user}, {serial}",
-            ),
-            ("{code}", &[], "`{code}`: this text has no placeholders"),
-        ] {
-            assert_eq!(Template::parse(text, known).unwrap_err(), wanted);
-        }
     }
 }

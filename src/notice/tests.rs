@@ -216,16 +216,16 @@ fn every_purpose_and_reason() {
 }
 
 #[test]
-fn a_record_without_a_user_tells_nobody() {
-    let mut nobody = change("token_revoke", None);
-    if let Happened::Change(event) = &mut nobody.event {
+fn a_record_without_a_user_makes_no_notice() {
+    let mut no_user = change("token_revoke", None);
+    if let Happened::Change(event) = &mut no_user.event {
         event.user = None;
     }
-    assert_eq!(notice(&nobody), None);
-    if let Happened::Change(event) = &mut nobody.event {
+    assert_eq!(notice(&no_user), None);
+    if let Happened::Change(event) = &mut no_user.event {
         event.user = Some("a\\b@c".to_owned());
     }
-    assert_eq!(notice(&nobody), None);
+    assert_eq!(notice(&no_user), None);
 }
 
 #[test]

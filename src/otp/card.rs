@@ -75,7 +75,6 @@ pub fn answer(key: &OtpKey, tail: u16, pair: Pair) -> Option<Code> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
     use crate::secret::SecretBytes;

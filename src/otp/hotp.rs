@@ -62,7 +62,7 @@ pub fn resync(
         let candidate = mac.code(counter, digits);
         let pair = before_is_first & candidate.ct_eq(second);
         if pair.into() && found.is_none() {
-            found = Some(counter); // the loop goes on: its length must not tell the counter
+            found = Some(counter); // the loop goes on: its length must not reveal the counter
         }
         before_is_first = candidate.ct_eq(first);
     }
@@ -82,7 +82,6 @@ fn reach(from: u64, ahead: u32) -> impl Iterator<Item = u64> {
 pub const MAX_REACH: u32 = 1000;
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use proptest::prelude::*;
 

@@ -3,7 +3,7 @@
 //! Sources: SP 800-63B s3.1.3 (out-of-band: at least 20 bits, single use, ten minutes at most).
 //!
 //! Invariant: a mark is bound to the token's key, to what the code is for and, where one is named,
-//! to the client. Whoever reads the store without the master key learns nothing from it, because
+//! to the client. An attacker who reads the store without the master key learns nothing from it, because
 //! the token's key is sealed; a mark copied to another token fits no code there.
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -132,7 +132,6 @@ pub fn grouped(text: &str, group: usize) -> SecretString {
 const CROCKFORD: &str = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
     use crate::secret::SecretBytes;

@@ -18,13 +18,6 @@
 //!
 //! Limits: the verifier holds the same key as the prover; who reads the key makes codes.
 
-#![deny(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation
-)]
-
 pub mod ahead;
 pub mod card;
 pub mod hotp;
@@ -188,7 +181,7 @@ impl fmt::Display for Digits {
 pub struct Period(u16);
 
 impl Period {
-    /// Shortest: below this nobody reads and types in time.
+    /// Shortest: below this no user reads and types in time.
     pub const MIN: Self = Self(15);
     /// What RFC 6238 s5.2 recommends, and the default.
     pub const THIRTY: Self = Self(30);

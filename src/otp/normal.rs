@@ -40,8 +40,6 @@ impl NormalKey {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use hmac::{Hmac, KeyInit, Mac};
     use proptest::prelude::*;
 

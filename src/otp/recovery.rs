@@ -14,7 +14,7 @@ use crate::secret::{OtpKey, SecretString};
 /// Characters of a code, without the dash.
 pub const LENGTH: usize = 10;
 
-/// Codes on a sheet when nobody says otherwise.
+/// Codes on a sheet by default.
 pub const COUNT: u8 = 10;
 
 /// Most codes on a sheet: places in [`Used`].
@@ -85,7 +85,6 @@ pub fn find(key: &OtpKey, count: u8, text: &SecretString) -> Matches {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
     use crate::otp::issued::canonical;

@@ -1,12 +1,13 @@
 //! What an enrolled device asks: codes, what waits, its siblings, its end.
 
 use clap::Args;
+use hyper::Method;
 use serde::Serialize;
 use serde_json::json;
 
 use crate::api::{
-    AskForCode, Device, DeviceCodeWanted, DevicePending, DeviceRename, DeviceTokenWanted, Devices,
-    ListOwnDevices, RenameOwnDevice, RenewOwnToken, RevokeOwnDevice, ShowPending, TransferDevice,
+    Device, DeviceCode, DeviceCodeWanted, DevicePending, DeviceRename, DeviceToken,
+    DeviceTokenWanted, Devices,
 };
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
@@ -16,6 +17,7 @@ use crate::otp::issued::grouped;
 use crate::phone::StateFile;
 use crate::phone::protocol::Protocol;
 use crate::phone::state::State;
+use crate::wire::percent_encode;
 
 #[derive(Debug, Args)]
 pub(crate) struct Plain {
@@ -91,8 +93,8 @@ impl Otp {
             // The reference device has no screen lock to ask.
             uv: None,
         };
-        let code = Protocol::of(&state)?
-            .call::<AskForCode>((), &wanted)
+        let code: DeviceCode = Protocol::of(&state)?
+            .post("/v1/device/otp", &wanted)
             .await?;
         if !context.out.json {
             context.out.note(&format!(
@@ -110,7 +112,7 @@ impl Otp {
 impl Plain {
     pub(crate) async fn pending(self, context: &Context) -> Result<Exit, CliError> {
         let state = self.file.load(context)?;
-        let pending = Protocol::of(&state)?.call::<ShowPending>((), &()).await?;
+        let pending: DevicePending = Protocol::of(&state)?.get("/v1/device/pending").await?;
         context.out.show(&pending, waiting)?;
         Ok(Exit::Done)
     }
@@ -124,7 +126,7 @@ impl Plain {
         table.pair("server", state.server.clone());
         table.pair("token", state.serial.clone());
         table.pair("key", state.key.public().thumbprint());
-        let devices = Protocol::of(&state)?.call::<ListOwnDevices>((), &()).await;
+        let devices: Result<Devices, CliError> = Protocol::of(&state)?.get("/v1/device").await;
         if !context.out.json {
             // What the file says is of use when the server does not answer, too.
             context.out.say(&table.text())?;
@@ -148,8 +150,8 @@ impl Plain {
     pub(crate) async fn transfer(self, context: &Context) -> Result<Exit, CliError> {
         let state = self.file.load(context)?;
         let wanted = DeviceTokenWanted::default();
-        let code = Protocol::of(&state)?
-            .call::<TransferDevice>((), &wanted)
+        let code: DeviceCode = Protocol::of(&state)?
+            .post("/v1/device/transfer", &wanted)
             .await?;
         context.out.show(&code, |code| {
             let shown = grouped(&code.code, 4);
@@ -165,8 +167,8 @@ impl Plain {
     pub(crate) async fn renew(self, context: &Context) -> Result<Exit, CliError> {
         let state = self.file.load(context)?;
         let wanted = DeviceTokenWanted::default();
-        let token = Protocol::of(&state)?
-            .call::<RenewOwnToken>((), &wanted)
+        let token: DeviceToken = Protocol::of(&state)?
+            .post("/v1/device/renew", &wanted)
             .await?;
         context.out.show(&token, |token| {
             let until = token.expires.as_deref().map(local_time);
@@ -185,7 +187,9 @@ impl Rename {
         let mut state = self.file.load(context)?;
         let wanted = DeviceRename { name: self.name };
         let protocol = Protocol::of(&state)?;
-        protocol.call::<RenameOwnDevice>((), &wanted).await?;
+        protocol
+            .order(Method::PATCH, "/v1/device", Some(&wanted))
+            .await?;
         drop(protocol);
         state.name = wanted.name;
         state.save(&self.file.state)?;
@@ -204,8 +208,10 @@ impl Revoke {
         let id = self.id.unwrap_or_else(|| state.device.clone());
         let question = format!("Revoke device {id} and its tokens for ever?");
         input::confirm(&question, self.yes)?;
+        let mut path = "/v1/device/".to_owned();
+        percent_encode(&id, &mut path);
         let protocol = Protocol::of(&state)?;
-        protocol.call::<RevokeOwnDevice>(&id, &()).await?;
+        protocol.order(Method::DELETE, &path, None::<&()>).await?;
         let itself = id.eq_ignore_ascii_case(&state.device);
         context.out.show(&json!({ "revoked": id }), |_| {
             let mut text = format!("Revoked device {}.\n", printable(&id));
@@ -276,7 +282,6 @@ pub(crate) fn devices_table(devices: &[Device]) -> Table {
 mod tests {
     use super::*;
     use crate::api::DeviceOpenCode;
-    use crate::api::DeviceToken;
 
     #[test]
     fn what_waits_is_told_and_harmless() {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use crate::api::{DeviceEnrol, DeviceEnrolled, EnrolDevice};
+use crate::api::DeviceEnrolled;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::input;
@@ -43,6 +43,16 @@ pub(crate) struct Enroll {
     file: StateFile,
 }
 
+/// `api::DeviceEnrol`, the code borrowed.
+#[derive(Serialize)]
+struct Body<'a> {
+    user: &'a str,
+    code: &'a str,
+    name: &'a str,
+    algorithm: &'a str,
+    public_key: &'a str,
+}
+
 #[derive(Serialize)]
 struct Made<'a> {
     #[serde(flatten)]
@@ -61,14 +71,14 @@ impl Enroll {
         let ca_file = ca_file.transpose()?;
         let protocol = Protocol::new(&invitation.server, ca_file.as_deref(), &key)?;
         let public_key = key.public();
-        let body = DeviceEnrol {
-            user: invitation.user.clone(),
-            code: invitation.code.clone(),
-            name: name.clone(),
-            algorithm: public_key.algorithm().as_str().to_owned(),
-            public_key: public_key.base64url(),
+        let body = Body {
+            user: &invitation.user,
+            code: invitation.code.expose(),
+            name: &name,
+            algorithm: public_key.algorithm().as_str(),
+            public_key: &public_key.base64url(),
         };
-        let enrolled = protocol.call::<EnrolDevice>((), &body).await?;
+        let enrolled: DeviceEnrolled = protocol.post("/v1/device/enroll", &body).await?;
         drop(protocol);
         let state = State {
             server: invitation.server.clone(),
@@ -146,7 +156,7 @@ fn parse(uri: &str) -> Result<EnrolUri, CliError> {
     })
 }
 
-/// The machine's name, for a device that nobody named.
+/// The machine's name, for a device without one.
 fn own_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = name.trim();

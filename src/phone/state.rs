@@ -1,6 +1,6 @@
 //! What a device keeps: one JSON file with its key, readable by its owner only.
 //!
-//! Invariants: the file is never overwritten by another enrolment unless somebody says so, and is
+//! Invariants: the file is never overwritten by another enrolment unless `--force` says so, and is
 //! replaced whole, or not at all. A file that others may read is refused, like a key of ssh.
 
 use std::fs::OpenOptions;
@@ -82,7 +82,7 @@ impl State {
                 "{shown}: others may read or change the device's key"
             ))
             .remedy(format!(
-                "chmod 600 {shown}; if somebody else had access: `oncegate device revoke`"
+                "chmod 600 {shown}; if another user had access: `oncegate device revoke`"
             )));
         }
         let damaged = |why: &str| {

@@ -154,7 +154,6 @@ fn differences(path: &str, before: &Keys, after: &Keys) -> Vec<KeyDifference> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

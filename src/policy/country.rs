@@ -1,6 +1,6 @@
-//! Countries, and whether somebody is abroad.
+//! Countries, and whether a user is abroad.
 //!
-//! Threat: a misspelt or unassigned home country would make everybody at home a traveller, whom an
+//! Threat: a misspelt or unassigned home country would make every user at home a traveller, whom an
 //! exemption asks for less. So only assigned codes are read, and an address of no assigned country
 //! (anonymous proxies, satellite networks, `EU`) is never abroad.
 
@@ -14,7 +14,7 @@ pub struct Country(&'static str);
 /// `[exemption]`: from where an overseas exemption counts.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Exemption {
-    /// Countries in which nobody is exempt; empty: nobody is exempt anywhere.
+    /// Countries in which no user is exempt; empty: no user is exempt anywhere.
     pub home: Vec<Country>,
 }
 
@@ -69,7 +69,6 @@ const CODES: &str = "\
     ZW";
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -1,6 +1,6 @@
 //! `[enrolment]`: how users come by tokens, and how long these last.
 //!
-//! The default is the way by an operator: nobody enrols without one, nothing is approved, and a
+//! The default is the way by an operator: no user enrols without one, nothing is approved, and a
 //! token counts after its first right code.
 
 use std::time::Duration;
@@ -18,7 +18,7 @@ pub struct Enrolment {
     pub proof: Option<Vec<Factor>>,
     /// How long `proof` alone is not enough after a user's last token went, 1 d to 3650 d.
     pub factor_memory: Duration,
-    /// How many others must approve of a requested token before it goes on, 0 to 5.
+    /// How many others must approve a requested token before it goes on, 0 to 5.
     pub approvers: PerKind<u8>,
     /// Of these one must be passed in addition; empty: none.
     pub step_up: Vec<StepUp>,

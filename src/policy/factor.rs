@@ -1,7 +1,7 @@
 //! The factors a rule can require.
 //!
 //! Invariant: [`Factor::SUPPORTED`] is the one table that says what this version can check. A
-//! policy asking for more is refused when it is read: a factor nobody checks must never look like a
+//! policy asking for more is refused when it is read: a factor that is not checked must never look like a
 //! factor that was passed.
 
 use std::fmt;

@@ -223,7 +223,6 @@ const ZONES: usize = 8;
 const FORM: &str = "write `mon-fri 07:00-20:00 Asia/Seoul`";
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

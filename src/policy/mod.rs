@@ -17,12 +17,6 @@
 //!
 //! Threats: rules that silently never hold (misspelt keys, methods, zones, rules behind an
 //! unconditional one) are errors, because the rule below them may ask for less.
-#![deny(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation
-)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -162,7 +156,7 @@ pub struct Policy {
     pub codes: Codes,
     /// How users come by tokens, and how long these last.
     pub enrolment: Enrolment,
-    /// Of what the users are told.
+    /// The events that users are notified of.
     pub notify: Notify,
     /// What administrators and operators may do alone; that of the policy `default` counts.
     pub admin: Admin,
@@ -177,7 +171,7 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// What is asked for first of whoever has typed nothing yet, where a rule reads one factor after
+    /// The first factor of a user who has typed nothing yet, where a rule reads one factor after
     /// the other; and whether such rules begin with different factors.
     pub fn opening(&self) -> Option<(Factor, bool)> {
         let rounds = |rule: &&Rule| rule.present != Present::Joined;

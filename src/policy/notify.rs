@@ -1,13 +1,13 @@
-//! `[notify]`: of what the users are told, and by which way.
+//! `[notify]`: which events users are notified of, and by which media.
 //!
-//! Threat: whoever enrols a token in another's name is found out by that other only. A notice of it
+//! Threat: only the user can find out that an attacker enrolled a token in the user's name. A notice of it
 //! is worth as much as the way it takes is not in the attacker's hands; so the order is the
 //! operator's.
 
-/// Of what the users are told; by default of nothing.
+/// Which events users are notified of; by default none.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Notify {
-    /// What is told; no event twice.
+    /// The events; none twice.
     pub events: Vec<Event>,
     /// The ways, the preferred one first; never empty, none twice.
     pub media: Vec<Medium>,
@@ -23,13 +23,13 @@ impl Default for Notify {
 }
 
 impl Notify {
-    /// Whether users are told of it.
+    /// Whether users are notified of it.
     pub fn tells(&self, event: Event) -> bool {
         self.events.contains(&event)
     }
 }
 
-/// What users can be told of.
+/// The events that users can be notified of.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Event {
     /// An enrolment began or ended.

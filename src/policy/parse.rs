@@ -276,7 +276,7 @@ impl Reader<'_, '_> {
             let texts = value.texts(self.findings)?;
             if texts.is_empty() {
                 self.findings
-                    .push(value.error("`exemption.home` is empty: nobody could ever be abroad"));
+                    .push(value.error("`exemption.home` is empty: no user could ever be abroad"));
             }
             Some(texts)
         });

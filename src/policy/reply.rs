@@ -14,10 +14,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::diagnostic::did_you_mean;
 use crate::model::id::Serial;
 use crate::model::user_key::UserKey;
 use crate::policy::{Policy, Rule};
+use crate::template;
+use crate::template::Braces;
 
 /// One attribute of an accept.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -106,10 +107,11 @@ pub struct ReplyFacts<'a> {
     pub attributes: &'a [(&'a str, &'a str)],
 }
 
-/// A text with placeholders.
+/// A value with placeholders.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Template(Vec<Part>);
+pub struct Template(template::Template<Part>);
 
+/// What a placeholder stands for.
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum Part {
     Attribute(Box<str>),
@@ -117,7 +119,6 @@ enum Part {
     Group,
     Groups,
     Realm,
-    Text(Box<str>),
     Token,
     User,
 }
@@ -125,42 +126,24 @@ enum Part {
 impl Template {
     /// Reads a template. The error says what is wrong.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let mut parts = Vec::new();
-        let mut literal = String::new();
-        let mut rest = text;
-        while let Some((before, brace, after)) = next_brace(rest) {
-            literal.push_str(before);
-            rest = if let Some(behind) = after.strip_prefix(brace) {
-                literal.push(brace);
-                behind
-            } else if brace == '}' {
-                return Err("a single `}`: write `}}` for a brace".to_owned());
-            } else {
-                let (name, behind) = after
-                    .split_once('}')
-                    .ok_or("a `{` without its `}`: write `{{` for a brace")?;
-                if !literal.is_empty() {
-                    parts.push(Part::Text(std::mem::take(&mut literal).into()));
-                }
-                parts.push(Part::named(name)?);
-                behind
-            };
-        }
-        literal.push_str(rest);
-        if !literal.is_empty() {
-            parts.push(Part::Text(literal.into()));
-        }
-        Ok(Self(parts))
+        template::Template::parse(text, Braces::Doubled, Part::named).map(Self)
     }
 
     /// The texts with every placeholder filled: none when one has no value, several with `{groups}`,
     /// no text twice.
     pub fn expand(&self, facts: &ReplyFacts<'_>, groups: &Groups) -> Vec<String> {
         let filled = |group: Option<&str>| -> Option<String> {
-            let parts = self.0.iter();
-            parts.map(|part| part.value(facts, group)).collect()
+            let mut missing = false;
+            let mut filled = String::new();
+            self.0
+                .fill(&mut filled, |part, into| match part.value(facts, group) {
+                    Some(value) => into.push_str(value),
+                    None => missing = true,
+                });
+            (!missing).then_some(filled)
         };
-        if !self.repeats() {
+        // Without `{groups}` it is one attribute.
+        if !self.0.places().any(|part| *part == Part::Groups) {
             return filled(None).into_iter().collect();
         }
         let mut texts = Vec::new();
@@ -173,35 +156,29 @@ impl Template {
         texts
     }
 
-    /// Whether it makes an attribute of each group.
-    fn repeats(&self) -> bool {
-        self.0.contains(&Part::Groups)
-    }
-
     /// The text with each placeholder replaced by one letter: what an attribute check can look at.
     pub(super) fn sample(&self) -> String {
-        let sample = |part: &Part| match part {
-            Part::Text(text) => text.to_string(),
-            _ => "x".to_owned(),
-        };
-        self.0.iter().map(sample).collect()
+        self.with_letters(|_| 1)
     }
 
     /// The longest text that it can become; `None` without placeholders.
     pub(super) fn longest(&self) -> Option<String> {
-        self.variable().next()?;
-        let longest = |part: &Part| match part {
-            Part::Text(text) => text.to_string(),
-            part => "x".repeat(part.longest()),
-        };
-        Some(self.0.iter().map(longest).collect())
+        self.0.places().next()?;
+        Some(self.with_letters(Part::longest))
+    }
+
+    fn with_letters(&self, count: impl Fn(&Part) -> usize) -> String {
+        let mut text = String::new();
+        self.0.fill(&mut text, |part, into| {
+            into.extend(std::iter::repeat_n('x', count(part)));
+        });
+        text
     }
 
     /// Its placeholders, with how long each can become.
     pub(super) fn variable(&self) -> impl Iterator<Item = String> {
-        self.0.iter().filter_map(|part| {
+        self.0.places().map(|part| {
             let name = match part {
-                Part::Text(_) => return None,
                 Part::Attribute(name) => format!("attribute.{name}"),
                 Part::DisplayName => "display_name".to_owned(),
                 Part::Group => "group".to_owned(),
@@ -210,13 +187,13 @@ impl Template {
                 Part::Token => "token".to_owned(),
                 Part::User => "user".to_owned(),
             };
-            Some(format!("{{{name}}} has up to {} octets", part.longest()))
+            format!("{{{name}}} has up to {} octets", part.longest())
         })
     }
 
     /// Names of the request attributes it uses.
     pub(super) fn attributes(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().filter_map(|part| match part {
+        self.0.places().filter_map(|part| match part {
             Part::Attribute(name) => Some(name.as_ref()),
             _ => None,
         })
@@ -234,7 +211,7 @@ impl Part {
             "user" => Self::User,
             _ => match name.strip_prefix("attribute.") {
                 Some(attribute) if !attribute.is_empty() => Self::Attribute(attribute.into()),
-                _ => return Err(unknown(name)),
+                _ => return Err(template::unknown(name, &KNOWN)),
             },
         })
     }
@@ -242,7 +219,6 @@ impl Part {
     /// Most octets of its value.
     fn longest(&self) -> usize {
         match self {
-            Self::Text(text) => text.len(),
             Self::Attribute(_) => 253,
             Self::DisplayName => DISPLAY_NAME,
             Self::Group | Self::Groups => 256,
@@ -266,7 +242,6 @@ impl Part {
             Self::Group => facts.group?,
             Self::Groups => group?,
             Self::Realm => facts.realm,
-            Self::Text(text) => text,
             Self::Token => facts.token?,
             Self::User => facts.user,
         };
@@ -277,26 +252,16 @@ impl Part {
 /// Most octets of a display name in a reply: a longer one is cut between two characters.
 const DISPLAY_NAME: usize = 128;
 
-fn next_brace(text: &str) -> Option<(&str, char, &str)> {
-    let at = text.find(['{', '}'])?;
-    let (before, from) = text.split_at_checked(at)?;
-    let mut chars = from.chars();
-    let brace = chars.next()?;
-    Some((before, brace, chars.as_str()))
-}
-
-fn unknown(name: &str) -> String {
-    let known = ["user", "realm", "display_name", "group", "groups", "token"];
-    did_you_mean(name, known).map_or_else(
-        || {
-            format!(
-                "unknown placeholder `{{{name}}}`: there are {{user}}, {{realm}}, {{display_name}}, \
-                 {{group}}, {{groups}}, {{token}} and {{attribute.NAME}}"
-            )
-        },
-        |close| format!("unknown placeholder `{{{name}}}`: did you mean `{{{close}}}`?"),
-    )
-}
+/// The placeholders, for complaints.
+const KNOWN: [&str; 7] = [
+    "user",
+    "realm",
+    "display_name",
+    "group",
+    "groups",
+    "token",
+    "attribute.NAME",
+];
 
 impl Policy {
     /// What goes with an accept by this rule.
@@ -318,7 +283,6 @@ impl Policy {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

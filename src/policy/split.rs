@@ -18,7 +18,7 @@
 //!
 //! The code is that of the one held factor of `require`, whichever it is; two codes are not read from
 //! one box. Where the rule allows it, a keyword that asks for a code, or a recovery code, may stand in
-//! its place. A keyword, and a recovery code without its dash, are told from the end of a password by
+//! its place. A keyword, and a recovery code without its dash, are told apart from the end of a password by
 //! the commas around them alone, so these must be there.
 //!
 //! Tokens of several code lengths make several readings. They come most specific first: those whose

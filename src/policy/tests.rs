@@ -1,5 +1,3 @@
-#![allow(clippy::unwrap_used)]
-
 use proptest::prelude::*;
 
 use super::*;
@@ -434,7 +432,7 @@ fn wrong_conditions_are_refused_at_their_place() {
         ),
         (
             "network = \"10.1.2.3/8\"",
-            "`10.1.2.3/8` has bits behind its prefix: write 10.0.0.0/8",
+            "`10.1.2.3/8` has bits set beyond its prefix: write 10.0.0.0/8",
         ),
         (
             "time = \"mon-fri 07:00-20:00 Asia/Soul\"",

@@ -131,7 +131,6 @@ fn text(packet: &Packet<'_>, r#type: Type) -> Option<String> {
 const LONGEST_DELAY: u64 = 24 * 60 * 60;
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use proptest::prelude::*;
 

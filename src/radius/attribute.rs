@@ -219,7 +219,7 @@ impl fmt::Debug for Type {
 }
 
 impl Type {
-    /// Whether values of this type let somebody in, and so are never shown.
+    /// Whether values of this type are credentials, and so are never shown.
     pub const fn is_credential(self) -> bool {
         matches!(
             self,
@@ -359,7 +359,6 @@ types! {
 pub const MAX_ATTRIBUTES: usize = 200;
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

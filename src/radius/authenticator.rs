@@ -97,7 +97,7 @@ impl SecretKeys {
     }
 
     /// MD5 of the secret, then the block: the mask of RFC 2865 s5.2.
-    pub(crate) fn mask(&self, block: &[u8; 16]) -> [u8; 16] {
+    pub(crate) fn mask(&self, block: &[u8]) -> [u8; 16] {
         self.prefix.clone().chain_update(block).finalize().into()
     }
 }
@@ -241,7 +241,6 @@ fn digest_with(packet: &Packet<'_>, authenticator: &[u8; 16], keys: &SecretKeys)
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::secret::SecretBytes;

@@ -1,7 +1,7 @@
 //! Which client a source address belongs to: the longest configured prefix wins.
 //!
 //! RFC 2865 s3: the secret is chosen by the source address of the datagram, never by
-//! NAS-IP-Address, which anybody can write into a packet.
+//! NAS-IP-Address, which any sender can write into a packet.
 //!
 //! Invariants: an address is looked up in its IPv4 form if it has one, so a dual-stack socket's
 //! `::ffff:a.b.c.d` and `a.b.c.d` are the same client; no two entries are the same network.
@@ -75,7 +75,7 @@ impl<T> PrefixTable<T> {
     }
 }
 
-/// Nobody: every look-up fails.
+/// No client: every look-up fails.
 impl<T> Default for PrefixTable<T> {
     fn default() -> Self {
         Self {
@@ -122,7 +122,6 @@ impl<A: Copy + Eq + Hash + Ord + std::ops::BitAnd<Output = A>> Family<A> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use proptest::prelude::*;
 

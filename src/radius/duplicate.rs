@@ -84,7 +84,7 @@ impl Fingerprint {
 pub enum Begin {
     /// Work on it, then `finish` or `abandon` the ticket.
     New(Ticket),
-    /// Somebody works on it: stay silent.
+    /// It is being worked on: stay silent.
     InFlight,
     /// It was answered: send these octets again.
     Resend(Arc<[u8]>),
@@ -378,7 +378,7 @@ pub const IN_FLIGHT_LIFETIME: Duration = Duration::from_mins(1);
 pub const MAX_ENTRIES: usize = 1 << 17;
 
 /// Entries of one source address. Against one client that crowds out the answers kept for the
-/// others. 256 Identifiers from 128 ports at once are more than any gear uses.
+/// others. 256 Identifiers from 128 ports at once are more than any NAS uses.
 pub const MAX_PER_SOURCE: usize = 1 << 15;
 
 /// Below this many reminders a sweep is not worth it.

@@ -16,7 +16,7 @@ pub enum MessageAuthenticator {
     /// (CVE-2024-3596), since the attacker's prefix cannot contain it.
     #[default]
     First,
-    /// Not at all. Only for gear that drops signed replies; such a client is open to
+    /// Not at all. Only for a NAS that drops signed replies; such a client is open to
     /// CVE-2024-3596.
     Omit,
 }
@@ -30,7 +30,7 @@ pub enum BuildError {
     /// RFC 2865 s3.
     #[error("the packet would be longer than 4096 octets")]
     PacketTooLong,
-    /// Whoever caps attributes as we do would drop it.
+    /// A peer with the same limit would drop it.
     #[error("the packet would have more than 200 attributes")]
     TooManyAttributes,
     /// Message-Authenticator and Proxy-State are set by the builder alone.
@@ -53,6 +53,38 @@ pub(crate) struct Encoder<'b> {
     authenticator: Slot<16>,
     signature: Option<Slot<16>>,
     count: usize,
+}
+
+/// A packet under construction that callers append to: a request or a reply.
+#[derive(Debug)]
+pub struct Builder<'b, P> {
+    pub(super) encoder: Encoder<'b>,
+    pub(super) purpose: P,
+}
+
+impl<P> Builder<'_, P> {
+    /// Appends a vendor's attribute.
+    ///
+    /// # Errors
+    /// `ValueTooLong`, `PacketTooLong`, `TooManyAttributes`; nothing was appended.
+    pub fn vendor(
+        &mut self,
+        vendor: u32,
+        r#type: u8,
+        value: &[u8],
+    ) -> Result<&mut Self, BuildError> {
+        self.encoder.vendor(vendor, r#type, value)?;
+        Ok(self)
+    }
+
+    /// Appends attributes as [`crate::radius::dictionary::Dictionary::encode`] makes them.
+    ///
+    /// # Errors
+    /// As [`Self::vendor`], and `Malformed`, `Reserved`.
+    pub fn encoded(&mut self, attributes: &[u8]) -> Result<&mut Self, BuildError> {
+        self.encoder.encoded(attributes)?;
+        Ok(self)
+    }
 }
 
 /// Which authenticator a packet is hashed with, and which it then carries.

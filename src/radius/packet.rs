@@ -100,7 +100,7 @@ pub struct Code(pub u8);
 /// The codes of the IANA registry that we name, in its order.
 #[allow(non_upper_case_globals)] // IANA spelling turned to Rust: `Code::AccessRequest`
 impl Code {
-    /// Asks whether someone may enter.
+    /// Asks whether a user may log in.
     pub const AccessRequest: Self = Self(1);
     /// They may.
     pub const AccessAccept: Self = Self(2);
@@ -174,7 +174,6 @@ pub const HEADER: usize = 20;
 pub const MAX_LENGTH: usize = 4096;
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
 

@@ -11,6 +11,8 @@
 //! Limits: this is secrecy only, and weak; a wrong shared secret reveals garbage, not an error.
 //! Authenticity is the Message-Authenticator's work, which is checked before.
 
+use zeroize::Zeroize as _;
+
 use crate::radius::Discard;
 use crate::radius::authenticator::{RequestAuthenticator, SecretKeys};
 use crate::radius::encode::BuildError;
@@ -86,6 +88,37 @@ pub(crate) fn hide_in<'r>(
         .ok_or(BuildError::PasswordTooLong)
 }
 
+/// The value of an attribute that is hidden with a salt (RFC 2868 s3.5, RFC 2548 s2.4.2), the salt
+/// included. `None` above 239 octets.
+///
+/// ```text
+/// b1 = MD5(secret + Request Authenticator + salt)   c1 = p1 xor b1
+/// b2 = MD5(secret + c1)                             c2 = p2 xor b2   ...
+/// ```
+pub fn hide_salted(
+    value: &[u8],
+    authenticator: &RequestAuthenticator,
+    keys: &SecretKeys,
+    salt: u16,
+) -> Option<Vec<u8>> {
+    let length = u8::try_from(value.len())
+        .ok()
+        .filter(|length| *length <= 239)?;
+    // The highest bit of a salt is set.
+    let salt = (salt | 0x8000).to_be_bytes();
+    let mut hidden = salt.to_vec();
+    let mut plain = [&[length], value].concat();
+    plain.resize(plain.len().next_multiple_of(BLOCK), 0);
+    let mut mask = keys.mask(&[authenticator.0.as_slice(), &salt].concat());
+    for block in plain.chunks(BLOCK) {
+        let start = hidden.len();
+        hidden.extend(block.iter().zip(mask).map(|(octet, mask)| octet ^ mask));
+        mask = keys.mask(hidden.get(start..).unwrap_or_default());
+    }
+    plain.zeroize();
+    Some(hidden)
+}
+
 /// Block of the hiding scheme.
 const BLOCK: usize = 16;
 
@@ -93,7 +126,6 @@ const BLOCK: usize = 16;
 pub const MAX_LENGTH: usize = 128;
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use proptest::prelude::*;
 

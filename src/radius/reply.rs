@@ -10,15 +10,11 @@
 
 use crate::radius::attribute::Type;
 use crate::radius::authenticator::SecretKeys;
-use crate::radius::encode::{Authenticator, BuildError, Encoder, MessageAuthenticator};
+use crate::radius::encode::{Authenticator, BuildError, Builder, Encoder, MessageAuthenticator};
 use crate::radius::packet::{Code, Packet};
 
-/// A reply under construction.
-#[derive(Debug)]
-pub struct ReplyBuilder<'b, 'r> {
-    encoder: Encoder<'b>,
-    request: Packet<'r>,
-}
+/// A reply under construction, and the request that it answers.
+pub type ReplyBuilder<'b, 'r> = Builder<'b, Packet<'r>>;
 
 impl<'b, 'r> ReplyBuilder<'b, 'r> {
     /// Starts a reply to `request` in `buffer`, whose contents are replaced.
@@ -30,7 +26,7 @@ impl<'b, 'r> ReplyBuilder<'b, 'r> {
     ) -> Self {
         Self {
             encoder: Encoder::new(buffer, code, request.identifier, sign),
-            request: *request,
+            purpose: *request,
         }
     }
 
@@ -43,29 +39,6 @@ impl<'b, 'r> ReplyBuilder<'b, 'r> {
         Ok(self)
     }
 
-    /// Appends a vendor's attribute.
-    ///
-    /// # Errors
-    /// As [`Self::attribute`].
-    pub fn vendor(
-        &mut self,
-        vendor: u32,
-        r#type: u8,
-        value: &[u8],
-    ) -> Result<&mut Self, BuildError> {
-        self.encoder.vendor(vendor, r#type, value)?;
-        Ok(self)
-    }
-
-    /// Appends attributes as [`crate::radius::dictionary::Dictionary::encode`] makes them.
-    ///
-    /// # Errors
-    /// As [`Self::attribute`], and `Malformed`.
-    pub fn encoded(&mut self, attributes: &[u8]) -> Result<&mut Self, BuildError> {
-        self.encoder.encoded(attributes)?;
-        Ok(self)
-    }
-
     /// Copies Proxy-State and signs. On success the buffer holds the whole packet, after an error
     /// it is empty.
     ///
@@ -73,14 +46,14 @@ impl<'b, 'r> ReplyBuilder<'b, 'r> {
     /// `PacketTooLong`, `TooManyAttributes`.
     pub fn finish(mut self, keys: &SecretKeys) -> Result<(), BuildError> {
         // RFC 2865 s5.33: copied unmodified into every reply, all of them, in order.
-        for value in self.request.all(Type::ProxyState) {
+        for value in self.purpose.all(Type::ProxyState) {
             if let Err(error) = self.encoder.copy(Type::ProxyState, value) {
                 self.encoder.abandon();
                 return Err(error);
             }
         }
         self.encoder
-            .finish(Authenticator::Digest(*self.request.authenticator), keys)
+            .finish(Authenticator::Digest(*self.purpose.authenticator), keys)
     }
 }
 

@@ -7,14 +7,16 @@
 
 use crate::radius::attribute::Type;
 use crate::radius::authenticator::{RequestAuthenticator, SecretKeys};
-use crate::radius::encode::{Authenticator, BuildError, Encoder, MessageAuthenticator};
+use crate::radius::encode::{Authenticator, BuildError, Builder, Encoder, MessageAuthenticator};
 use crate::radius::packet::Code;
 use crate::radius::password;
 
 /// A request under construction.
+pub type RequestBuilder<'b> = Builder<'b, Asked>;
+
+/// What a request needs until it is signed.
 #[derive(Debug)]
-pub struct RequestBuilder<'b> {
-    encoder: Encoder<'b>,
+pub struct Asked {
     authenticator: RequestAuthenticator,
     code: Code,
 }
@@ -31,8 +33,10 @@ impl<'b> RequestBuilder<'b> {
     ) -> Self {
         Self {
             encoder: Encoder::new(buffer, code, identifier, sign),
-            authenticator,
-            code,
+            purpose: Asked {
+                authenticator,
+                code,
+            },
         }
     }
 
@@ -49,29 +53,6 @@ impl<'b> RequestBuilder<'b> {
         Ok(self)
     }
 
-    /// Appends a vendor's attribute.
-    ///
-    /// # Errors
-    /// As [`Self::attribute`].
-    pub fn vendor(
-        &mut self,
-        vendor: u32,
-        r#type: u8,
-        value: &[u8],
-    ) -> Result<&mut Self, BuildError> {
-        self.encoder.vendor(vendor, r#type, value)?;
-        Ok(self)
-    }
-
-    /// Appends attributes that are encoded already.
-    ///
-    /// # Errors
-    /// As [`Self::attribute`], and `Malformed`.
-    pub fn encoded(&mut self, attributes: &[u8]) -> Result<&mut Self, BuildError> {
-        self.encoder.encoded(attributes)?;
-        Ok(self)
-    }
-
     /// Appends a User-Password, hidden.
     ///
     /// # Errors
@@ -82,7 +63,7 @@ impl<'b> RequestBuilder<'b> {
         keys: &SecretKeys,
     ) -> Result<&mut Self, BuildError> {
         let mut room = [0; password::MAX_LENGTH];
-        let hidden = password::hide_in(&mut room, password, &self.authenticator, keys)?;
+        let hidden = password::hide_in(&mut room, password, &self.purpose.authenticator, keys)?;
         self.attribute(Type::UserPassword, hidden)
     }
 
@@ -91,8 +72,10 @@ impl<'b> RequestBuilder<'b> {
     /// # Errors
     /// `PacketTooLong`.
     pub fn finish(self, keys: &SecretKeys) -> Result<(), BuildError> {
-        let authenticator = match self.code {
-            Code::AccessRequest | Code::StatusServer => Authenticator::Random(self.authenticator.0),
+        let authenticator = match self.purpose.code {
+            Code::AccessRequest | Code::StatusServer => {
+                Authenticator::Random(self.purpose.authenticator.0)
+            }
             // RFC 2866 s3, RFC 5176 s2.3: a digest of the packet with zeros in its place.
             _ => Authenticator::Digest([0; 16]),
         };

@@ -8,7 +8,7 @@
 //!
 //! Threat: BlastRADIUS turns a Reject into an Accept with the help of a Proxy-State the attacker
 //! put into an unsigned request. [`Rule::Required`] ends it; [`Rule::LimitProxyState`] is the
-//! least that protects gear which cannot sign.
+//! least that protects a NAS which cannot sign.
 
 use crate::radius::attribute::Type;
 use crate::radius::authenticator::{RequestAuthenticator, SecretKeys, Signature};

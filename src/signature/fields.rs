@@ -269,7 +269,7 @@ pub(super) fn is_tchar(octet: u8) -> bool {
     octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&octet)
 }
 
-/// Longest field we read, in octets; ours are below 400. Whoever has no key yet gets this far.
+/// Longest field we read, in octets; ours are below 400. A sender without a key gets this far.
 pub(super) const MAX_LENGTH: usize = 4096;
 
 /// Most members of a dictionary: our signature and those of proxies, or the digests of a body.
@@ -283,8 +283,6 @@ const MAX_PARAMETERS: usize = 8;
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
 
     fn integer(text: &str) -> Option<Bare> {

@@ -64,13 +64,6 @@
 //! (`;sf`, `;bs`, `;key`, `;req`, `;tr`) are refused, not ignored. `@query` is `?` for a request
 //! with an empty query and for one without any (RFC 9421 s2.2.7); `@target-uri` tells them apart.
 
-#![deny(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation
-)]
-
 // Octets <-> keys
 pub mod key;
 

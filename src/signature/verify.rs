@@ -3,8 +3,8 @@
 //! Source: RFC 9421 s2.3 (parameters), s3.2 (verifying), s7.2.1 and s7.2.2 (coverage, replay).
 //!
 //! Two steps, since the key is looked up by what the signature claims: [`claimed`] reads the
-//! fields only, so that a body need not be read for a key nobody knows; [`Claimed::verify`]
-//! decides. Until then a claim is what anybody can write.
+//! fields only, so that a body need not be read for an unknown key; [`Claimed::verify`]
+//! decides. Until then a claim proves nothing.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -242,7 +242,7 @@ impl Claimed {
         })
     }
 
-    /// RFC 9421 s7.2.1: what is not covered can be changed by anybody on the way.
+    /// RFC 9421 s7.2.1: what is not covered can be changed on the way.
     fn covers(
         &self,
         request: &RequestView<'_>,

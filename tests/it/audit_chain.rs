@@ -4,16 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use oncegate::diagnostic::Source;
 use oncegate::model::reason::Decision;
-use oncegate::policy::Policies;
-use oncegate::secret::SystemEntropy;
-use oncegate::service::Service;
 use oncegate::store::medium::Directory;
 use oncegate::store::{AuditQuery, By, ChainReport, Change, Store, StoreError};
-use oncegate::time::FixedClock;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
+use crate::support::base::Base;
 use crate::support::store::{NOW, attempt, by, enrol, open, prune};
 
 const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log_v1");
@@ -270,17 +266,13 @@ async fn a_clock_set_ahead_prunes_nothing() {
     const DAY: Duration = Duration::from_hours(24);
     let dir = tempfile::tempdir().unwrap();
     trail(dir.path()).await;
-    let store = open(Arc::new(Directory::new(dir.path()))).unwrap();
     let years = NOW.plus(DAY * 800);
-    let policy = Source::new("default.toml", crate::support::daemon::NO_DELAY);
-    let service = Service::new(
-        Arc::new(store),
-        Policies::parse(&[policy], &|_, _| Ok(())).unwrap(),
-        Arc::new(FixedClock::at(years)),
-        Arc::new(SystemEntropy),
-        oncegate::login::hashing::Settings::default(),
-    );
-    let service = service.await.unwrap();
+    let base = Base {
+        medium: Arc::new(Directory::new(dir.path())),
+        segment_size: 16 << 10,
+        ..Base::at(years)
+    };
+    let service = base.service().await;
     assert!(!service.admin.prune_audit_older(DAY * 400).await.unwrap());
     assert_eq!(service.core.store().health().first, 1);
     // Life goes on at that time: it was right.

@@ -291,7 +291,7 @@ fn no_answer_is_no_success() {
     assert_eq!(output.status.code(), Some(3), "{output:?}");
     let said: Value = serde_json::from_slice(&output.stdout).unwrap();
     let detail = said["error"]["detail"].as_str().unwrap();
-    assert!(detail.contains("nobody listens"), "{detail}");
+    assert!(detail.contains("nothing listens"), "{detail}");
 }
 
 #[test]

@@ -54,3 +54,23 @@ fn a_remote_command_has_the_rights_of_its_key() {
     let wanted = format!("the key in {file} is not valid for {url}");
     assert!(said.contains(&wanted), "{said}");
 }
+
+/// What the daemon does beside requests is shown with its last run and its next one.
+#[test]
+fn status_shows_the_background_jobs() {
+    let site = Site::new();
+    let _daemon = site.serve();
+    let status = site.json(&["status"]);
+    let jobs = status["jobs"].as_array().unwrap();
+    let job = |name: &str| jobs.iter().find(|job| job["name"] == name).unwrap();
+    assert!(job("expiry of tokens")["next"].is_string(), "{jobs:?}");
+    assert!(job("forgetting of addresses")["last"].is_null(), "{jobs:?}");
+    assert!(job("notices to users")["next"].is_null(), "{jobs:?}");
+    assert!(jobs.iter().all(|job| job["error"].is_null()), "{jobs:?}");
+    let screen = text(&site.run(&["status"]).stdout);
+    assert!(screen.contains("expiry of tokens: "), "{screen}");
+    assert!(
+        screen.contains("notices to users: waits for events"),
+        "{screen}"
+    );
+}

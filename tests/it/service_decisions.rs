@@ -5,58 +5,36 @@ use std::time::Duration;
 
 use oncegate::admin::{AdminError, NewToken, UserPatch};
 use oncegate::core::CoreError;
-use oncegate::diagnostic::Source;
 use oncegate::login::{Outcome, Request};
 use oncegate::model::audit::Channel;
 use oncegate::model::client::{Client, Scope};
 use oncegate::model::id::Serial;
 use oncegate::model::kind::Kind;
 use oncegate::model::reason::Reason;
-use oncegate::model::sealing::SealAlgorithm;
 use oncegate::model::token::{LifeCycle, Token, TokenState};
 use oncegate::model::user_key::UserKey;
 use oncegate::otp::totp::{Parameters, TimeStep};
 use oncegate::otp::{Algorithm, Code, Digits, Period, hotp, totp};
-use oncegate::policy::Policies;
-use oncegate::secret::{Key256, OtpKey, SecretBytes, SecretString, SystemEntropy};
+use oncegate::secret::{OtpKey, SecretBytes, SecretString};
 use oncegate::service::Service;
 use oncegate::store::By;
-use oncegate::store::embedded::{Embedded, Parts};
-use oncegate::store::medium::Memory;
 use oncegate::time::{FixedClock, UnixTime};
+
+use crate::support::base::Base;
 
 const START: UnixTime = UnixTime::from_secs(1_795_000_020);
 const PERIOD: Duration = Duration::from_secs(30);
 
 struct House {
-    service: Service,
+    service: Arc<Service>,
     clock: FixedClock,
     client: Client,
 }
 
 impl House {
     async fn new() -> Self {
-        let clock = FixedClock::at(START);
-        let store = Embedded::open(Parts {
-            medium: Arc::new(Memory::default()),
-            master: Key256::new([1; 32]),
-            algorithm: SealAlgorithm::default(),
-            clock: Arc::new(clock.clone()),
-            entropy: Arc::new(SystemEntropy),
-            segment_size: 1 << 20,
-            checkpoint: Duration::from_secs(5),
-        });
-        let policy = Source::new("default.toml", crate::support::daemon::NO_DELAY);
-        let policies = Policies::parse(&[policy], &|_, _| Ok(())).unwrap();
-        let entropy = Arc::new(SystemEntropy);
-        let service = Service::new(
-            Arc::new(store.unwrap()),
-            policies,
-            Arc::new(clock.clone()),
-            entropy,
-            oncegate::login::hashing::Settings::default(),
-        );
-        let service = service.await.unwrap();
+        let base = Base::at(START);
+        let service = base.service().await;
         let by = by(&service);
         let scopes = vec![Scope::Verify];
         let (client, _) = service
@@ -66,7 +44,7 @@ impl House {
             .unwrap();
         let house = Self {
             service,
-            clock,
+            clock: base.clock,
             client,
         };
         house

@@ -3,12 +3,13 @@
 use clap::Args;
 use jiff::Timestamp;
 
-use crate::api::{self, AuditQuery, AuditRecord, ListAudit, ShowClient, ShowUser};
+use crate::api;
+use crate::api::AuditRecord;
 use crate::cli::audit::line::cells;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::{Table, local_time, printable};
-use crate::cli::transport::Transport;
+use crate::cli::transport::{Transport, admin, with_query};
 use crate::cli::words::Whose;
 use crate::cli::{output, paging, when};
 use crate::diagnostic::did_you_mean;
@@ -23,10 +24,10 @@ pub(in crate::cli) struct List {
     /// Only at or after this time: 2026-11-20, 2026-11-20T10:00 (local time), `yesterday`, 30m, 7d
     #[arg(long, value_name = "TIME", value_parser = when::past)]
     since: Option<Timestamp>,
-    /// Only before this time, written alike; a date alone is 00:00 of that day
+    /// Only before this time, in the same forms; a date alone is 00:00 of that day
     #[arg(long, value_name = "TIME", value_parser = when::past)]
     until: Option<Timestamp>,
-    /// Only what this client asked
+    /// Only decisions for this client
     #[arg(long, value_name = "NAME")]
     client: Option<String>,
     /// Only decisions with this reason (`oncegate explain --reasons` lists them)
@@ -35,7 +36,7 @@ pub(in crate::cli) struct List {
     /// Only changes of this kind, as the column `why` shows it: `user_set`, `token_add`
     #[arg(long, value_name = "WORD", conflicts_with_all = ["reason", "decision", "client"])]
     action: Option<String>,
-    /// Only what came from this NAS, its logins and its accounting: its NAS-Identifier, in any case, or its address
+    /// Only logins and accounting of this NAS: its NAS-Identifier, in any case, or its address
     #[arg(long, value_name = "NAME|IP")]
     nas: Option<String>,
     /// Only these decisions
@@ -44,7 +45,7 @@ pub(in crate::cli) struct List {
     /// Only of this request
     #[arg(long, value_name = "ID")]
     request: Option<String>,
-    /// Only before the record with this number (`next` of the list before)
+    /// Only before the record with this number (`next` of the previous page)
     #[arg(long, value_name = "SEQ")]
     before: Option<u64>,
     /// At most this many
@@ -70,26 +71,34 @@ impl List {
         let user = self.whose.user();
         let action = self.action.as_ref();
         let action = action.map(|action| action.to_ascii_lowercase());
-        let query = AuditQuery {
-            before: self.before,
-            since,
-            until,
-            user: user.clone(),
-            client: self.client.clone(),
-            reason: self.reason.clone(),
-            nas: self.nas.clone(),
-            action: action.clone(),
-            decision: self.decision.clone(),
-            request: self.request.clone(),
-            limit: None,
-        };
-        let all = paging::all::<ListAudit>(&api, query, Some(self.limit)).await?;
+        let all: api::Audit = paging::all(
+            self.before,
+            Some(self.limit),
+            async |before: Option<u64>, limit| {
+                let (before, limit) = (before.map(|seq| seq.to_string()), limit.to_string());
+                let query = [
+                    ("before", before.as_deref()),
+                    ("since", since.as_deref()),
+                    ("until", until.as_deref()),
+                    ("user", user.as_deref()),
+                    ("client", self.client.as_deref()),
+                    ("reason", self.reason.as_deref()),
+                    ("action", action.as_deref()),
+                    ("nas", self.nas.as_deref()),
+                    ("decision", self.decision.as_deref()),
+                    ("request", self.request.as_deref()),
+                    ("limit", Some(&*limit)),
+                ];
+                api.get(&with_query(&admin(&["audit"]), &query)).await
+            },
+        )
+        .await?;
         if all.records.is_empty() {
             if let Some(user) = &user {
-                note_unknown(api.ask::<ShowUser>(user).await);
+                note_unknown(&api, &admin(&["users", user])).await;
             }
             if let Some(client) = &self.client {
-                note_unknown(api.ask::<ShowClient>(client).await);
+                note_unknown(&api, &admin(&["clients", client])).await;
             }
             self.note_filters(&api, action.as_deref()).await;
         }
@@ -121,12 +130,9 @@ impl List {
             note(&format!("--since, {since}, is in the future"));
         }
         if let Some(nas) = self.nas.as_deref() {
-            let query = AuditQuery {
-                nas: Some(nas.to_owned()),
-                limit: Some(1),
-                ..AuditQuery::default()
-            };
-            let some = api.find::<ListAudit>(&query).await;
+            let query = [("nas", Some(nas)), ("limit", Some("1"))];
+            let some: Result<api::Audit, CliError> =
+                api.get(&with_query(&admin(&["audit"]), &query)).await;
             if some.is_ok_and(|some| some.records.is_empty() && some.next.is_none()) {
                 note(&format!("no record comes from a NAS `{nas}`"));
             }
@@ -135,8 +141,9 @@ impl List {
 }
 
 /// Says why a list is empty where its filter names something that is not there.
-pub(in crate::cli) fn note_unknown<T>(found: Result<T, CliError>) {
-    if let Err(error) = found
+pub(in crate::cli) async fn note_unknown(api: &Transport, path: &str) {
+    let found: Result<serde_json::Value, CliError> = api.get(path).await;
+    if let Err(error) = found.map(drop)
         && error.exit == Exit::NotFound
     {
         output::warn(&format!("note: {}", printable(&error.line())));
@@ -149,11 +156,13 @@ pub(super) async fn records(
     before: Option<u64>,
     wanted: usize,
 ) -> Result<Vec<AuditRecord>, CliError> {
-    let query = AuditQuery {
-        before,
-        ..AuditQuery::default()
-    };
-    let found = paging::all::<ListAudit>(api, query, Some(wanted)).await?;
+    let found: api::Audit =
+        paging::all(before, Some(wanted), async |before: Option<u64>, limit| {
+            let (before, limit) = (before.map(|seq| seq.to_string()), limit.to_string());
+            let query = [("before", before.as_deref()), ("limit", Some(&*limit))];
+            api.get(&with_query(&admin(&["audit"]), &query)).await
+        })
+        .await?;
     Ok(found.records.into_iter().rev().collect())
 }
 
@@ -187,9 +196,9 @@ fn reason(text: &str) -> Result<String, String> {
     }
     let words = || Reason::ALL.iter().map(|reason| reason.as_str());
     Err(match did_you_mean(text, words()) {
-        Some(close) => format!("no reason is called so; did you mean `{close}`?"),
+        Some(close) => format!("unknown reason; did you mean `{close}`?"),
         None => format!(
-            "no reason is called so (changes are found by --action); reasons: {}",
+            "unknown reason (changes are found by --action); reasons: {}",
             words().collect::<Vec<_>>().join(", ")
         ),
     })

@@ -2,11 +2,12 @@
 
 use clap::Args;
 
-use crate::api::{AuditRecord, TailAudit};
+use crate::api::AuditRecord;
 use crate::cli::audit::line::line;
 use crate::cli::audit::list::records;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
+use crate::cli::transport::admin;
 
 /// Follow decisions and changes as they happen, one line each
 #[derive(Debug, Args)]
@@ -19,7 +20,7 @@ pub(in crate::cli) struct Tail {
     /// Show the last N and stop
     #[arg(short = 'n', long, value_name = "N")]
     lines: Option<usize>,
-    /// Go on after the last N; without -n this is what tail does
+    /// Continue after the last N; the default without -n
     #[arg(short, long)]
     follow: bool,
 }
@@ -30,7 +31,7 @@ impl Tail {
         let follow = self.follow || self.lines.is_none();
         // Opened before the past is read, so that no record falls between the two.
         let stream = if follow && !api.is_local() {
-            Some(api.lines::<TailAudit>().await?)
+            Some(api.lines(&admin(&["audit", "tail"])).await?)
         } else {
             None
         };

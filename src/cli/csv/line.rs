@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-/// The separator of a line `sep=X`, by which spreadsheets are told.
-pub(super) fn told(line: &str) -> Option<char> {
+/// The separator that a first line `sep=X` declares.
+pub(super) fn declared_separator(line: &str) -> Option<char> {
     let (name, separator) = line.trim_matches('"').split_at_checked(4)?;
     let mut separator = separator.chars();
     let one = separator.next().filter(|_| separator.next().is_none())?;
@@ -11,7 +11,7 @@ pub(super) fn told(line: &str) -> Option<char> {
 }
 
 /// The separator that makes most columns of a heading; a comma if none makes one.
-pub(super) fn guessed(line: &str, columns: &[&str], without: &[&str]) -> char {
+pub(super) fn guess_separator(line: &str, columns: &[&str], without: &[&str]) -> char {
     let names = |separator: &char| {
         let fields = line.split(*separator);
         let fields = fields.map(|field| field.trim().trim_matches('"').trim().to_ascii_lowercase());

@@ -3,18 +3,19 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use hyper::Method;
 use ipnet::IpNet;
 use jiff::Timestamp;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::api::{Clients, Gateways, ListGateways, ShowStatus, Status, VerifyAudit};
+use crate::api::{AuditChain, Clients, Gateways, Status};
 use crate::cli::client::Listing;
 use crate::cli::context::Context;
 use crate::cli::doctor::report::{RENEW, Report};
 use crate::cli::error::CliError;
 use crate::cli::store;
-use crate::cli::transport::Transport;
+use crate::cli::transport::{Transport, admin};
 use crate::core::clock::Jump;
 use crate::core::courier::BreakerState;
 use crate::model::message::Medium;
@@ -27,10 +28,10 @@ pub(super) async fn daemon(
     read: Option<(&Policies, &[Medium])>,
     context: &Context,
 ) -> Result<(), CliError> {
-    let status = api.ask::<ShowStatus>(()).await?;
+    let status: Status = api.get(&admin(&["status"])).await?;
     health(report, &status);
     clock(report, &status);
-    let gateways = api.ask::<ListGateways>(()).await?;
+    let gateways: Gateways = api.get(&admin(&["delivery"])).await?;
     breakers(report, &gateways, context);
     let all = Listing::default().fetch(api).await?;
     let names = |policies: &Policies| policies.iter().map(|one| one.name.clone()).collect();
@@ -40,8 +41,9 @@ pub(super) async fn daemon(
     if let Some((policies, media)) = read {
         notices(report, &all, policies, media);
     }
-    reached(report, &all, &Heard::of(&status, context));
-    let chain = api.ask::<VerifyAudit>(()).await?;
+    reachability(report, &all, &Listening::of(&status, context));
+    let path = admin(&["audit", "verify"]);
+    let chain: AuditChain = api.call(Method::POST, &path, None::<&()>).await?;
     // What keeps the daemon from deciding was said with its fix.
     let is_said = |fault: &String| {
         let known = status.fault.as_ref();
@@ -105,6 +107,15 @@ fn health(report: &mut Report, status: &Status) {
     let sound = !status.fault.as_ref().is_some_and(is_record);
     if status.damaged == 0 && status.checkpoint.is_none() && sound {
         report.ok("store", "no row is known to be damaged");
+    }
+    for job in &status.jobs {
+        if let Some(error) = &job.error {
+            report.warning(
+                "daemon",
+                format!("the background job `{}` failed: {error}", job.name),
+                "look at its log; it runs again at the time that `oncegate status` shows",
+            );
+        }
     }
     for concern in &status.certificate {
         report.warning("cert", format!("the one in use: {concern}"), RENEW);
@@ -199,7 +210,7 @@ fn clients(report: &mut Report, clients: &Clients, policies: &[String], context:
     }
 }
 
-/// Whether users can be told what the policies in use tell them.
+/// Whether a gateway carries the notices of the policies in use.
 fn notices(report: &mut Report, clients: &Clients, policies: &Policies, media: &[Medium]) {
     let used = clients
         .clients
@@ -222,7 +233,7 @@ fn notices(report: &mut Report, clients: &Clients, policies: &Policies, media: &
         report.warning(
             "notices",
             format!(
-                "policy {} tells users of {}, and no gateway carries {}: they are not told",
+                "policy {} notifies users of {}, and no gateway carries {}: no notice is sent",
                 policy.name,
                 events.join(", "),
                 ways.join(" or ")
@@ -233,12 +244,12 @@ fn notices(report: &mut Report, clients: &Clients, policies: &Policies, media: &
 }
 
 /// Where the daemon listens, or would.
-struct Heard {
+struct Listening {
     radius: Vec<SocketAddr>,
     http: Vec<SocketAddr>,
 }
 
-impl Heard {
+impl Listening {
     fn of(status: &Status, context: &Context) -> Self {
         let read = |all: &[String]| all.iter().filter_map(|one| one.parse().ok()).collect();
         let site = || context.server.is_none().then(|| context.site().ok())?;
@@ -256,11 +267,11 @@ impl Heard {
 }
 
 /// Whether clients can reach what listens.
-fn reached(report: &mut Report, clients: &Clients, heard: &Heard) {
+fn reachability(report: &mut Report, clients: &Clients, listening: &Listening) {
     let before = report.0.len();
     for client in &clients.clients {
         if client.kind == "api" {
-            if heard.http.is_empty() {
+            if listening.http.is_empty() {
                 report.warning(
                     "listeners",
                     format!("client {} asks over HTTP, and nothing listens there", client.name),
@@ -273,7 +284,7 @@ fn reached(report: &mut Report, clients: &Clients, heard: &Heard) {
             let Some(why) = network
                 .parse::<IpNet>()
                 .ok()
-                .and_then(|net| deaf(net, &heard.radius))
+                .and_then(|net| why_unreachable(net, &listening.radius))
             else {
                 continue;
             };
@@ -291,7 +302,7 @@ fn reached(report: &mut Report, clients: &Clients, heard: &Heard) {
     }
     if report.0.len() == before && !clients.clients.is_empty() {
         let radius = clients.clients.iter().any(|client| client.kind != "api");
-        let http = heard
+        let http = listening
             .http
             .iter()
             .all(|at| at.ip().to_canonical().is_loopback());
@@ -312,7 +323,7 @@ fn reached(report: &mut Report, clients: &Clients, heard: &Heard) {
 }
 
 /// Why a client of this network reaches none of the listeners, if so.
-fn deaf(network: IpNet, listeners: &[SocketAddr]) -> Option<String> {
+fn why_unreachable(network: IpNet, listeners: &[SocketAddr]) -> Option<String> {
     let (address, all) = (network.addr().to_canonical(), listeners);
     let shown = || {
         let all: Vec<String> = all.iter().map(ToString::to_string).collect();

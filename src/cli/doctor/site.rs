@@ -30,7 +30,7 @@ pub(super) fn config(report: &mut Report, site: &Site) {
     if site.is_quickstart() {
         report.warning(
             "config",
-            "this is a quickstart directory: it shows demonstration codes to whoever may ask",
+            "this is a quickstart directory: it shows demonstration codes to every administrator",
             "make another for real use: oncegate init --dir DIR",
         );
     }
@@ -208,7 +208,7 @@ pub(super) fn policy_files(report: &mut Report, site: &Site) -> Option<Policies>
     Some(policies)
 }
 
-/// Percent of free space below which somebody should look.
+/// Percent of free space below which doctor warns.
 const DISK_LOW: u64 = 20;
 
 #[cfg(test)]

@@ -114,7 +114,7 @@ impl<'t> Batches<'t> {
             if self.seen.check(&row, &user, self.make).is_err() {
                 continue;
             }
-            let json = written(&row, &user, factor.as_ref(), self.make);
+            let json = row_json(&row, &user, factor.as_ref(), self.make);
             let line = row.line;
             return Some(Kept { line, user, json });
         }
@@ -144,7 +144,7 @@ impl<'t> Batches<'t> {
     }
 }
 
-fn written(
+fn row_json(
     row: &Row<'_>,
     user: &UserKey,
     factor: Option<&Factor>,
@@ -189,7 +189,7 @@ fn written(
     }
     // Allocated once: a vector that grows leaves copies of the key behind.
     let mut json = Zeroizing::new(Vec::with_capacity(512 + row.length()));
-    // Text and numbers of ours can always be written.
+    // Text and numbers can always be written.
     let _ = serde_json::to_writer(&mut *json, &written);
     json
 }

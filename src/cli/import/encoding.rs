@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use crate::cli::csv::Fault;
 
 /// The encoding of a name: those of the web, and those of Windows' code pages (`cp949`).
-pub(super) fn named(name: &str) -> Result<&'static Encoding, String> {
+pub(super) fn by_name(name: &str) -> Result<&'static Encoding, String> {
     let lower = name.trim().to_ascii_lowercase();
     let web = match lower.strip_prefix("cp") {
         Some("932") => "shift_jis".to_owned(),
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     fn read(octets: &[u8], given: Option<&str>) -> Result<String, Fault> {
-        let given = given.map(|name| named(name).unwrap());
+        let given = given.map(|name| by_name(name).unwrap());
         let text = decoded(Zeroizing::new(octets.to_vec()), given)?;
         Ok(String::from_utf8(text.to_vec()).unwrap())
     }
@@ -133,9 +133,9 @@ mod tests {
             ("cp1252", encoding_rs::WINDOWS_1252),
             ("cp932", encoding_rs::SHIFT_JIS),
         ] {
-            assert_eq!(named(name), Ok(encoding), "{name}");
+            assert_eq!(by_name(name), Ok(encoding), "{name}");
         }
-        assert!(named("cp").is_err() && named("klingon").is_err());
+        assert!(by_name("cp").is_err() && by_name("klingon").is_err());
     }
 
     #[test]

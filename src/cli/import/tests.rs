@@ -70,7 +70,7 @@ fn rows_of_one_user_stay_together() {
 fn bad_rows_are_counted_and_the_first_are_told() {
     let mut text = "user,secret,email\n".to_owned();
     for user in 0..(SHOWN + 5) {
-        push!(text, "u{user},{},nobody\n", secret(user));
+        push!(text, "u{user},{},nowhere\n", secret(user));
     }
     push!(text, "good,{SECRET},a@b\n");
     let looked = look(text.as_bytes(), Make::Users, &Ignore::Nothing);

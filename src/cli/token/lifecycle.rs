@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use clap::Args;
+use hyper::Method;
+use serde::Serialize;
 
-use crate::api::call::{Call, NoQuery, TokenSerial};
-use crate::api::{
-    self, ApproveToken, ConfirmToken, DenyToken, LinkToken, OfferToken, Offered, RenewToken,
-    ResyncToken, RevokeToken, Token as Record, UnlinkToken,
-};
+use crate::api;
+use crate::api::{Offered, Token as Record};
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::input::Ask;
 use crate::cli::output::{Table, local_time, printable};
+use crate::cli::transport::admin;
 use crate::cli::words::Whom;
 use crate::cli::{input, paper};
 use crate::diagnostic::units;
@@ -36,7 +36,7 @@ pub(in crate::cli) struct Offer {
 pub(in crate::cli) struct Approve {
     /// Name of the token
     serial: String,
-    /// Whose right, when it was lent to you: api:NAME or 'uid N'
+    /// On whose behalf, with a delegation: api:NAME or 'uid N'
     #[arg(long, value_name = "WHO")]
     on_behalf: Option<String>,
 }
@@ -45,7 +45,7 @@ pub(in crate::cli) struct Approve {
 pub(in crate::cli) struct Deny {
     /// Name of the token
     serial: String,
-    /// Why: the audit has it
+    /// Why; written into the audit
     #[arg(long)]
     reason: String,
 }
@@ -54,10 +54,10 @@ pub(in crate::cli) struct Deny {
 pub(in crate::cli) struct Renew {
     /// Name of the token
     serial: String,
-    /// How long from now [default: as long as it lasts]
+    /// How long from now [default: as long as before]
     #[arg(long, value_name = "DURATION", value_parser = units::duration)]
     valid_for: Option<Duration>,
-    /// Also before the time that the policy names
+    /// Also earlier than the policy allows
     #[arg(long)]
     force: bool,
 }
@@ -121,6 +121,27 @@ pub(in crate::cli) struct Resync {
     otp: Vec<String>,
 }
 
+/// `api::Confirm`, borrowed.
+#[derive(Serialize)]
+struct ConfirmBody<'a> {
+    otp: &'a str,
+}
+
+/// `api::Resync`, borrowed.
+#[derive(Serialize)]
+struct ResyncBody<'a> {
+    first: &'a str,
+    second: &'a str,
+}
+
+/// `api::Link`, borrowed.
+#[derive(Serialize)]
+struct LinkBody<'a> {
+    user: &'a str,
+    first: &'a str,
+    second: &'a str,
+}
+
 impl Offer {
     pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
         let body = api::Offer {
@@ -128,7 +149,8 @@ impl Offer {
             server_url: self.server_url,
         };
         let api = context.transport().await?;
-        let offered = api.send::<OfferToken>(&self.serial, &body).await?;
+        let path = admin(&["tokens", &self.serial, "offer"]);
+        let offered: Offered = api.post(&path, &body).await?;
         context
             .out
             .show(&offered, |offered| handed(offered, context))
@@ -141,7 +163,8 @@ impl Approve {
             on_behalf: self.on_behalf,
         };
         let api = context.transport().await?;
-        let token = api.send::<ApproveToken>(&self.serial, &body).await?;
+        let path = admin(&["tokens", &self.serial, "approve"]);
+        let token: Record = api.call(Method::POST, &path, Some(&body)).await?;
         context.out.show(&token, |token| {
             let serial = printable(&token.serial);
             let needed = token.approvals_needed.unwrap_or_default();
@@ -160,7 +183,7 @@ impl Deny {
         let body = api::Deny {
             reason: self.reason,
         };
-        act::<DenyToken>(context, &self.serial, &body).await
+        act(context, &self.serial, "deny", Some(&body)).await
     }
 }
 
@@ -171,11 +194,12 @@ impl Renew {
             force: self.force,
         };
         let api = context.transport().await?;
-        let token = api.send::<RenewToken>(&self.serial, &body).await?;
+        let path = admin(&["tokens", &self.serial, "renew"]);
+        let token: Record = api.call(Method::POST, &path, Some(&body)).await?;
         context.out.show(&token, |token| {
             let until = token.expires.as_deref().map(local_time);
             format!(
-                "Token {} is good until {}.\n",
+                "Token {} is valid until {}.\n",
                 printable(&token.serial),
                 until.unwrap_or_default()
             )
@@ -186,27 +210,32 @@ impl Renew {
 impl Revoke {
     pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
         let serial = &self.serial;
-        input::confirm(&format!("Revoke token {serial} for ever?"), self.yes)?;
+        input::confirm(&format!("Revoke token {serial} for good?"), self.yes)?;
         let body = api::Revoke {
             reason: Some(self.reason),
         };
-        act::<RevokeToken>(context, serial, &body).await
+        act(context, serial, "revoke", Some(&body)).await
     }
 }
 
 impl Confirm {
     pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
         let otp = one_code(self.otp)?;
-        act::<ConfirmToken>(context, &self.serial, &api::Confirm { otp }).await
+        let body = ConfirmBody { otp: otp.expose() };
+        act(context, &self.serial, "confirm", Some(&body)).await
     }
 }
 
 impl Resync {
     pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
         let (first, second) = two_codes(&self.otp)?;
-        let body = api::Resync { first, second };
+        let body = ResyncBody {
+            first: first.expose(),
+            second: second.expose(),
+        };
         let api = context.transport().await?;
-        let token = api.send::<ResyncToken>(&self.serial, &body).await?;
+        let path = admin(&["tokens", &self.serial, "resync"]);
+        let token: Record = api.call(Method::POST, &path, Some(&body)).await?;
         context.out.show(&token, resynchronised)
     }
 }
@@ -215,13 +244,14 @@ impl Link {
     pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
         let (first, second) = two_codes(&self.otp)?;
         let user = self.second.user();
-        let body = api::Link {
-            user: user.clone(),
-            first,
-            second,
+        let body = LinkBody {
+            user: &user,
+            first: first.expose(),
+            second: second.expose(),
         };
         let api = context.transport().await?;
-        let token = api.send::<LinkToken>(&self.serial, &body).await?;
+        let path = admin(&["tokens", &self.serial, "link"]);
+        let token: Record = api.call(Method::POST, &path, Some(&body)).await?;
         context.out.show(&token, |token| {
             format!(
                 "Token {} of {} counts for {} too: one key, one counter.\n",
@@ -239,7 +269,8 @@ impl Unlink {
             user: self.second.user(),
         };
         let api = context.transport().await?;
-        let token = api.send::<UnlinkToken>(&self.serial, &body).await?;
+        let path = admin(&["tokens", &self.serial, "unlink"]);
+        let token: Record = api.call(Method::POST, &path, Some(&body)).await?;
         context.out.show(&token, |token| {
             format!(
                 "Token {} counts for {} only.\n",
@@ -254,28 +285,8 @@ impl Unlink {
 fn handed(offered: &Offered, context: &Context) -> String {
     let token = &offered.token;
     let serial = printable(&token.serial);
-    let mut text = String::new();
-    for uri in [&offered.enrol_uri, &offered.otpauth_uri]
-        .into_iter()
-        .flatten()
-    {
-        text.push_str(&paper::drawn(uri, context.out));
-    }
-    if !offered.cells.is_empty() {
-        text.push_str(&paper::card(&token.serial, &token.user, &offered.cells));
-        text.push('\n');
-    }
-    if !offered.codes.is_empty() {
-        let expires = token.expires.as_deref().map(local_time);
-        let sheet = paper::sheet(
-            &token.serial,
-            &token.user,
-            &offered.codes,
-            expires.as_deref(),
-        );
-        text.push_str(&sheet);
-        text.push('\n');
-    }
+    let uris = offered.enrol_uri.iter().chain(&offered.otpauth_uri);
+    let mut text = paper::handout(token, uris, &offered.cells, &offered.codes, context.out);
     let mut table = Table::pairs();
     table.pair("token", token.serial.clone());
     table.pair("user", token.user.clone());
@@ -322,13 +333,15 @@ fn two_codes(arguments: &[String]) -> Result<(SecretString, SecretString), CliEr
     }
 }
 
-/// Changes a token and says in which state it is then.
-pub(super) async fn act<C>(context: &Context, serial: &str, body: &C::Body) -> Result<(), CliError>
-where
-    C: Call<Place = TokenSerial, Query = NoQuery, Answer = Record>,
-{
+pub(super) async fn act(
+    context: &Context,
+    serial: &str,
+    verb: &str,
+    body: Option<&(impl Serialize + Sync)>,
+) -> Result<(), CliError> {
     let api = context.transport().await?;
-    let token = api.send::<C>(serial, body).await?;
+    let path = admin(&["tokens", serial, verb]);
+    let token: Record = api.call(Method::POST, &path, body).await?;
     context.out.show(&token, |token| {
         format!(
             "Token {} is {}.\n",
@@ -354,5 +367,24 @@ fn one_code(argument: Option<String>) -> Result<SecretString, CliError> {
     match argument {
         Some(otp) => Ok(input::argument(otp)),
         None => input::secret(Ask::once("code")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_are_what_the_api_reads() {
+        let text = serde_json::to_string(&ConfirmBody { otp: "755224" }).unwrap();
+        let read: api::Confirm = serde_json::from_str(&text).unwrap();
+        assert_eq!(read.otp.expose(), "755224");
+        let text = serde_json::to_string(&ResyncBody {
+            first: "1",
+            second: "2",
+        })
+        .unwrap();
+        let read: api::Resync = serde_json::from_str(&text).unwrap();
+        assert_eq!((read.first.expose(), read.second.expose()), ("1", "2"));
     }
 }

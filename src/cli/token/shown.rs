@@ -65,7 +65,7 @@ fn verb(state: &str) -> &'static str {
 
 /// Tokens as a table.
 pub(in crate::cli) fn table(tokens: &[Record]) -> Table {
-    let mut table = Table::new(&["serial", "user", "makes", "state", "lock", "last accept"]);
+    let mut table = Table::new(&["serial", "user", "type", "state", "lock", "last accept"]);
     for token in tokens {
         let accept = token.last_accept.as_deref().map(local_time);
         table.row([
@@ -76,7 +76,7 @@ pub(in crate::cli) fn table(tokens: &[Record]) -> Table {
                 Some(repair) => format!("{} ({repair})", token.state),
                 None => token.state.clone(),
             },
-            token.lock.state.clone(),
+            lock_state(&token.lock).to_owned(),
             accept.unwrap_or_else(|| "-".to_owned()),
         ]);
     }
@@ -88,7 +88,7 @@ pub(super) fn describe(token: &Record) -> String {
     let mut table = Table::pairs();
     table.pair("token", token.serial.clone());
     table.pair("user", token.user.clone());
-    table.pair("makes", makes(token));
+    table.pair("type", makes(token));
     table.pair("state", token.state.clone());
     table.pair("store repair", repaired(token));
     if token.store_repaired.is_some() && token.refused_until.is_none() {
@@ -117,15 +117,24 @@ pub(super) fn describe(token: &Record) -> String {
     table.text()
 }
 
+/// The state of a lock.
+fn lock_state(lock: &Lock) -> &str {
+    match lock.state.as_str() {
+        "open" => "unlocked",
+        state => state,
+    }
+}
+
 /// A lock in words.
 pub(in crate::cli) fn lock(lock: &Lock) -> String {
+    let state = lock_state(lock);
     let failures = match lock.failures {
         0 => "no failures".to_owned(),
         n => output::count(n.into(), "failure"),
     };
     match &lock.until {
-        Some(until) => format!("{}, {failures}, until {}", lock.state, local_time(until)),
-        None => format!("{}, {failures}", lock.state),
+        Some(until) => format!("{state}, {failures}, until {}", local_time(until)),
+        None => format!("{state}, {failures}"),
     }
 }
 
@@ -140,6 +149,6 @@ mod tests {
             state: "open".to_owned(),
             until: None,
         };
-        assert_eq!(lock(&open), "open, 1 failure");
+        assert_eq!(lock(&open), "unlocked, 1 failure");
     }
 }

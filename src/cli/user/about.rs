@@ -1,19 +1,18 @@
 //! `oncegate user add` and `oncegate user set`: what is known about a user.
 
 use clap::Args;
+use hyper::Method;
+use serde::Serialize;
 use serde_json::json;
 
-use crate::api::{
-    AddUser, ListClients, ListUsers, Page, SetUser, ShowUser, User as Record, UserChange,
-    UserCreate, UserPage, Users,
-};
+use crate::api::{Clients, User as Record, UserChange, UserCreate, Users};
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::input;
 use crate::cli::input::Ask;
 use crate::cli::output::{printable, shell_word};
 use crate::cli::paging::PAGE;
-use crate::cli::transport::Transport;
+use crate::cli::transport::{Transport, admin, with_query};
 use crate::cli::user::Name;
 use crate::cli::user::describe::describe;
 use crate::model::user_key::{DEFAULT_REALM, UserKey};
@@ -44,7 +43,7 @@ pub(in crate::cli) struct About {
     /// Group, for policy rules; repeat it for more
     #[arg(long = "group", value_name = "GROUP")]
     groups: Vec<String>,
-    /// The name as people write it
+    /// Full name, for display
     #[arg(long, value_name = "NAME")]
     display_name: Option<String>,
     /// Telephone number
@@ -62,7 +61,7 @@ pub(in crate::cli) struct About {
     /// Language of messages
     #[arg(long, value_parser = ["en", "ko"])]
     language: Option<String>,
-    /// Whether tokens may be enrolled without coming in person, where a policy asks for this consent
+    /// Consent to remote enrolment of tokens, where a policy requires it
     #[arg(long, value_name = "BOOL")]
     remote_issue: Option<bool>,
     /// Read the password from stdin: a line of its own, before the PIN
@@ -71,12 +70,25 @@ pub(in crate::cli) struct About {
     /// Read the PIN from stdin: a line of its own, after the password or its hash
     #[arg(long)]
     pin_stdin: bool,
-    /// Read from stdin the password's hash in another system: a line of its own, before the PIN
+    /// Read from stdin the password hash of another system: a line of its own, before the PIN
     #[arg(long)]
     password_hash_stdin: bool,
-    /// PIN and password must be changed before they open anything
+    /// PIN and password must be changed before they are accepted
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     must_change: Option<bool>,
+}
+
+/// What stands beside a record on the way to the server: secrets are never part of one.
+#[derive(Serialize)]
+struct WithSecrets<'a, T> {
+    #[serde(flatten)]
+    record: &'a T,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    password: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pin: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    password_hash: Option<&'a str>,
 }
 
 /// What was read from stdin.
@@ -106,6 +118,15 @@ impl Secrets {
     const fn is_empty(&self) -> bool {
         self.password.is_none() && self.pin.is_none() && self.password_hash.is_none()
     }
+
+    fn beside<'a, T>(&'a self, record: &'a T) -> WithSecrets<'a, T> {
+        WithSecrets {
+            record,
+            password: self.password.as_ref().map(SecretString::expose),
+            pin: self.pin.as_ref().map(SecretString::expose),
+            password_hash: self.password_hash.as_ref().map(SecretString::expose),
+        }
+    }
 }
 
 impl Add {
@@ -113,17 +134,18 @@ impl Add {
         // Before the store is opened: others wait while secrets are typed.
         let secrets = self.about.secrets()?;
         let api = context.transport().await?;
-        let user = api.send::<AddUser>((), &self.body(secrets)).await?;
+        let body = self.body();
+        let user: Record = api.post(&admin(&["users"]), &secrets.beside(&body)).await?;
         note_new_realm(&api, &user, context).await;
         context.out.show(&user, |user| {
             let name = printable(&user.user);
             let next = format!("token add {} --kind totp", shell_word(&name));
             let next = context.command(&next);
-            format!("Made user {name}.\nNext: {next}\n")
+            format!("Added user {name}.\nNext: {next}\n")
         })
     }
 
-    fn body(self, secrets: Secrets) -> UserCreate {
+    fn body(self) -> UserCreate {
         UserCreate {
             user: self.user,
             realm: self.realm,
@@ -136,9 +158,7 @@ impl Add {
             language: self.about.language,
             remote_issue: self.about.remote_issue,
             must_change: self.about.must_change,
-            password: secrets.password,
-            pin: secrets.pin,
-            password_hash: secrets.password_hash,
+            ..UserCreate::default()
         }
     }
 }
@@ -155,13 +175,7 @@ impl Set {
             ));
         }
         let api = context.transport().await?;
-        let change = UserChange {
-            password: secrets.password.map(Some),
-            pin: secrets.pin.map(Some),
-            password_hash: secrets.password_hash,
-            ..change
-        };
-        patch(&api, context, &self.who.key()?, &change).await
+        patch(&api, context, &self.who.key()?, &secrets.beside(&change)).await
     }
 
     fn change(&self) -> UserChange {
@@ -196,12 +210,10 @@ async fn note_new_realm(api: &Transport, user: &Record, context: &Context) {
     if realm == DEFAULT_REALM {
         return;
     }
-    let page = UserPage {
-        search: Some(format!("@{realm}")),
-        limit: Some(PAGE),
-        ..UserPage::default()
-    };
-    let found = api.find::<ListUsers>(&page).await;
+    let text = format!("@{realm}");
+    let wanted = PAGE.to_string();
+    let query = [("search", Some(&*text)), ("limit", Some(&*wanted))];
+    let found: Result<Users, CliError> = api.get(&with_query(&admin(&["users"]), &query)).await;
     let Ok(Users {
         users, next: None, ..
     }) = found
@@ -212,11 +224,9 @@ async fn note_new_realm(api: &Transport, user: &Record, context: &Context) {
     if users.iter().filter(|user| of_realm(&user.user)).count() > 1 {
         return;
     }
-    let page = Page {
-        after: None,
-        limit: Some(PAGE),
-    };
-    let clients = api.find::<ListClients>(&page).await;
+    let query = [("limit", Some(&*wanted))];
+    let clients: Result<Clients, CliError> =
+        api.get(&with_query(&admin(&["clients"]), &query)).await;
     let has = |client: &crate::api::Client| client.realm.as_deref() == Some(realm);
     if clients.is_ok_and(|clients| !clients.clients.iter().any(has)) {
         context.out.note(&format!(
@@ -228,15 +238,16 @@ async fn note_new_realm(api: &Transport, user: &Record, context: &Context) {
 }
 
 /// Changes a user, and shows the user as it is then.
-pub(super) async fn patch(
+pub(super) async fn patch<T: Serialize + Sync>(
     api: &Transport,
     context: &Context,
     user: &str,
-    change: &UserChange,
+    change: &T,
 ) -> Result<(), CliError> {
-    api.send::<SetUser>(user, change).await?;
+    let path = admin(&["users", user]);
+    let _: Record = api.call(Method::PATCH, &path, Some(change)).await?;
     // With the lock and the tokens.
-    let user = api.ask::<ShowUser>(user).await?;
+    let user: Record = api.get(&path).await?;
     context.out.show(&user, describe)
 }
 

@@ -2,19 +2,19 @@
 
 use clap::Args;
 
-use crate::api::{ListUsers, UserPage, Users};
+use crate::api::Users;
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::output::{Table, joined, or_dash, printable};
 use crate::cli::paging::PAGE;
 use crate::cli::token::shown::lock;
-use crate::cli::transport::Transport;
+use crate::cli::transport::{Transport, admin, with_query};
 use crate::cli::{output, paging};
 use crate::diagnostic::did_you_mean;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Search {
-    /// What to look for: case does not matter
+    /// Text to search for, in any case
     text: String,
     #[command(flatten)]
     listing: Listing,
@@ -22,19 +22,19 @@ pub(in crate::cli) struct Search {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Listing {
-    /// Only those in this group
+    /// Only users in this group
     #[arg(long)]
     group: Option<String>,
-    /// Only those who have no token, or only revoked and expired ones
+    /// Only users without a token, or with only revoked and expired ones
     #[arg(long)]
     without_token: bool,
-    /// Only those who are locked, or have an active token that is
+    /// Only users who are locked, or have a locked active token
     #[arg(long)]
     locked: bool,
     /// At most this many [default: all]
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
-    /// Only those behind this user (`next` of the list before)
+    /// Only users after this one (`next` of the previous page)
     #[arg(long, value_name = "USER")]
     after: Option<String>,
 }
@@ -60,7 +60,7 @@ impl Listing {
         let users = self.fetch(&api, text).await?;
         self.note_unknown_group(&api, &users).await;
         let none = match text {
-            Some(_) => "No such users.".to_owned(),
+            Some(_) => "No matching users.".to_owned(),
             None => self.none(),
         };
         context.out.show(&users, |users| table(users, &none))
@@ -70,9 +70,9 @@ impl Listing {
     fn none(&self) -> String {
         let filters = self.group.is_some() || self.without_token || self.locked;
         match &self.after {
-            Some(after) => format!("No such users behind {}.", printable(after)),
-            None if filters || self.limit == Some(0) => "No such users.".to_owned(),
-            None => "No users. Make one with `oncegate user add NAME`.".to_owned(),
+            Some(after) => format!("No matching users after {}.", printable(after)),
+            None if filters || self.limit == Some(0) => "No matching users.".to_owned(),
+            None => "No users. Add one with `oncegate user add NAME`.".to_owned(),
         }
     }
 
@@ -81,17 +81,15 @@ impl Listing {
         let Some(group) = self.group.as_ref().filter(|_| found.users.is_empty()) else {
             return;
         };
-        let page = |group: Option<&String>| UserPage {
-            group: group.cloned(),
-            limit: Some(PAGE),
-            ..UserPage::default()
-        };
-        let members = api.find::<ListUsers>(&page(Some(group))).await;
+        let wanted = PAGE.to_string();
+        let query = |group| [("group", group), ("limit", Some(wanted.as_str()))];
+        let path = |group| with_query(&admin(&["users"]), &query(group));
+        let members: Result<Users, CliError> = api.get(&path(Some(group.as_str()))).await;
         if !members.is_ok_and(|members| members.users.is_empty() && members.next.is_none()) {
             return;
         }
         // Of the first users: a suggestion is worth no more than one page.
-        let some = api.find::<ListUsers>(&page(None)).await;
+        let some: Result<Users, CliError> = api.get(&path(None)).await;
         let users = some.map_or_else(|_| Vec::new(), |some| some.users);
         let groups = users.iter().flat_map(|user| &user.groups);
         let close = did_you_mean(group, groups.map(String::as_str));
@@ -105,15 +103,19 @@ impl Listing {
 
     /// All pages up to the limit, as one.
     async fn fetch(&self, api: &Transport, text: Option<&str>) -> Result<Users, CliError> {
-        let query = UserPage {
-            after: self.after.clone(),
-            limit: None,
-            group: self.group.clone(),
-            without_token: self.without_token.then_some(true),
-            locked: self.locked.then_some(true),
-            search: text.map(str::to_owned),
-        };
-        paging::all::<ListUsers>(api, query, self.limit).await
+        paging::all(self.after.clone(), self.limit, async |after, limit| {
+            let limit = limit.to_string();
+            let query = [
+                ("group", self.group.as_deref()),
+                ("without_token", self.without_token.then_some("true")),
+                ("locked", self.locked.then_some("true")),
+                ("search", text),
+                ("after", after.as_deref()),
+                ("limit", Some(&*limit)),
+            ];
+            api.get(&with_query(&admin(&["users"]), &query)).await
+        })
+        .await
     }
 }
 

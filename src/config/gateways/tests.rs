@@ -1,5 +1,3 @@
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
 use super::*;
 use crate::config::{Config, Origin};
 use crate::diagnostic::{Colour, Source, render_all};

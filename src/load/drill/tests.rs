@@ -39,7 +39,7 @@ impl Bench {
     }
 
     fn answer(&mut self, ticket: Ticket, answer: Answer) {
-        self.drill.answered(ticket, answer, self.now);
+        self.drill.note_answer(ticket, answer, self.now);
     }
 
     /// One login, answered as a server that works does.
@@ -86,7 +86,7 @@ fn each_user_logs_in_once_per_step_in_turn() {
 }
 
 #[test]
-fn nobody_logs_in_twice_at_once() {
+fn no_user_logs_in_twice_at_once() {
     let mut bench = Bench::totp(2, "0%", "0%", Spent::Replay);
     let first = bench.send();
     let second = bench.send();
@@ -124,7 +124,7 @@ fn shares_are_exact_and_right_codes_are_right() {
 }
 
 #[test]
-fn nobody_types_wrong_three_times_in_a_row_unless_all_do() {
+fn no_user_types_wrong_three_times_in_a_row_unless_all_do() {
     let mut bench = Bench::new(made(1, Kind::Hotp), "90%", "0%", Spent::Stop);
     let streak: Vec<What> = (0..50).map(|_| bench.login().what).collect();
     let three = [What::Wrong; 3];

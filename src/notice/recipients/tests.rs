@@ -118,7 +118,7 @@ fn tokens_in_use_come_before_the_record_and_the_oldest_first() {
     let user = user(Some("010-5555-5555"), Some(MAIL));
     let notice = of(Topic::EnrolmentEnded, "TOTP-1");
     let own = ["+821022222222*", "+821011111111*"];
-    // A token that is out of use is somebody's phone all the same.
+    // A token that is out of use is still the phone of its user.
     let last = ["+821033333333"];
     let wanted = [&own[..], &["a@example.com", "010-5555-5555", MAIL], &last].concat();
     assert_eq!(shown(&notice, &user, &tokens, BOTH), wanted);
@@ -139,7 +139,7 @@ fn tokens_in_use_come_before_the_record_and_the_oldest_first() {
 }
 
 #[test]
-fn whoever_enrols_a_number_is_not_the_only_one_to_hear_of_it() {
+fn an_enrolled_number_is_not_the_only_one_that_is_notified() {
     let notice = of(Topic::EnrolmentStarted, "SMS-9");
     let new = token("SMS-9", Kind::Sms, LifeCycle::Pending, OWN, 0);
     let older = token("SMS-1", Kind::Sms, LifeCycle::Active, OLD, 9);

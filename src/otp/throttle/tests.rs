@@ -1,7 +1,5 @@
 //! The ladder as a table, and the state machine against a model that shares nothing with it.
 
-#![allow(clippy::indexing_slicing)]
-
 use proptest::prelude::*;
 
 use super::*;

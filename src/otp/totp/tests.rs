@@ -1,7 +1,5 @@
 //! Windows, drift, resynchronisation. Edges in milliseconds: `tests/it/otp_vectors.rs`.
 
-#![allow(clippy::unwrap_used)]
-
 use proptest::prelude::*;
 
 use super::*;

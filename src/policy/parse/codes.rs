@@ -28,8 +28,7 @@ impl Reader<'_, '_> {
         if events.is_none()
             && let Some(media) = &media
         {
-            let error =
-                media.error("`notify.media` without `events`: nobody would be told anything");
+            let error = media.error("`notify.media` without `events`: no user would be notified");
             let help = "write events = [\"enrolment\", \"lock\", \"factor_change\", \"recovery\"]";
             self.findings.push(error.help(help));
         }

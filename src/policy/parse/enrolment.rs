@@ -15,9 +15,11 @@ impl Reader<'_, '_> {
     pub(super) fn enrolment(&mut self, table: &mut Table<'_>) -> Enrolment {
         let default = Enrolment::default();
         let self_service = table.value("self_service");
-        let nobody = self_service.is_none();
+        let no_self_service = self_service.is_none();
         let self_service = self_service.and_then(|value| self.enrolled(&value));
-        let proof = self.optional(table, "proof", |reader, value| reader.proof(value, nobody));
+        let proof = self.optional(table, "proof", |reader, value| {
+            reader.proof(value, no_self_service)
+        });
         let factor_memory = self.optional(table, "factor_memory", |reader, value| {
             value.duration(DAY..=VALID_MAX, reader.findings)
         });
@@ -58,9 +60,9 @@ impl Reader<'_, '_> {
         Some(kinds)
     }
 
-    fn proof(&mut self, value: &Value<'_>, nobody: bool) -> Option<Vec<Factor>> {
-        if nobody {
-            let error = value.error("`proof` without `self_service`: nobody may request a token");
+    fn proof(&mut self, value: &Value<'_>, no_self_service: bool) -> Option<Vec<Factor>> {
+        if no_self_service {
+            let error = value.error("`proof` without `self_service`: no user may request a token");
             let help = "write self_service = [\"totp\"], or leave `proof` out";
             self.findings.push(error.help(help));
         }
@@ -164,7 +166,7 @@ impl Reader<'_, '_> {
     }
 }
 
-/// Each one is a person to be found before anybody gets a token.
+/// Each one is a person to be found before a user gets a token.
 const APPROVERS: RangeInclusive<i64> = 0..=5;
 
 /// Each active token is one more chance of a guess at the same time.

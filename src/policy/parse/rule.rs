@@ -15,7 +15,7 @@ impl Reader<'_, '_> {
         has_home: bool,
     ) -> Vec<Rule> {
         let Some(value) = root.value("rule") else {
-            let error = Diagnostic::error("the policy has no rule: it would reject everybody");
+            let error = Diagnostic::error("the policy has no rule: it would reject every user");
             let help = "write a [[rule]] with `name` and `require = [\"otp\"]`";
             self.findings
                 .push(error.at(root.place().clone()).help(help));
@@ -24,7 +24,7 @@ impl Reader<'_, '_> {
         let tables = value.tables(self.findings).unwrap_or_default();
         if tables.is_empty() {
             self.findings
-                .push(value.error("the list of rules is empty: it would reject everybody"));
+                .push(value.error("the list of rules is empty: it would reject every user"));
         }
         if tables.len() > RULES_MAX {
             let message = format!("the policy has more than {RULES_MAX} rules");
@@ -124,7 +124,7 @@ impl Reader<'_, '_> {
         let texts = value.texts(self.findings)?;
         if texts.is_empty() {
             self.findings
-                .push(value.error("`require` is empty: nobody may pass without a factor"));
+                .push(value.error("`require` is empty: a login needs at least one factor"));
             return None;
         }
         let mut factors = Vec::new();
@@ -285,7 +285,7 @@ impl Reader<'_, '_> {
         let texts = value.texts(self.findings)?;
         if !has_home {
             let error =
-                value.error("`exempt` needs `[exemption]`: nobody would be known to be abroad");
+                value.error("`exempt` needs `[exemption]`: no user would be known to be abroad");
             let help = "write [exemption] with home = [\"KR\"], your own country";
             self.findings.push(error.help(help));
         }
@@ -309,7 +309,7 @@ impl Reader<'_, '_> {
             && require.iter().all(|factor| exempt.contains(factor))
         {
             let error = value.error("`exempt` leaves nothing to present");
-            let help = "nobody may pass without a factor: keep one of `require`";
+            let help = "a login needs at least one factor: keep one of `require`";
             self.findings.push(error.help(help));
         }
         Some(exempt)

@@ -33,7 +33,7 @@ fn contradictions_of_a_rule_are_refused_at_their_place() {
         ),
         (
             "require = [\"password\", \"otp\"]\nexempt = [\"otp\"]",
-            "4:10: error: `exempt` needs `[exemption]`: nobody would be known to be abroad",
+            "4:10: error: `exempt` needs `[exemption]`: no user would be known to be abroad",
         ),
         (
             "require = [\"password\", \"otp\"]\nexempt = [\"pin\"]\n[exemption]\nhome = \"KR\"",

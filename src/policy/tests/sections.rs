@@ -189,7 +189,7 @@ fn faults_of_codes_and_notices_are_refused_at_their_place() {
         ),
         (
             "[notify]\nmedia = [\"sms\"]",
-            "5:9: error: `notify.media` without `events`: nobody would be told anything (write events",
+            "5:9: error: `notify.media` without `events`: no user would be notified (write events",
         ),
     ]);
 }
@@ -219,7 +219,7 @@ fn faults_of_requests_are_refused_at_their_place() {
         ),
         (
             "[enrolment]\nproof = \"password\"",
-            "5:9: error: `proof` without `self_service`: nobody may request a token (write \
+            "5:9: error: `proof` without `self_service`: no user may request a token (write \
              self_service = [\"totp\"], or leave `proof` out)",
         ),
         (

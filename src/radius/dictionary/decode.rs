@@ -1,59 +1,157 @@
 //! Wire to text: what policy rules and reply templates see of a request's attributes.
 //!
-//! Sources: RFC 8044 s3 (data types), RFC 2868 s3 (tags).
+//! Sources: RFC 2865 s5.26 (Vendor-Specific), RFC 6929 (extended types, TLVs).
 //!
-//! Invariant: a text made here is what [`crate::radius::dictionary::encode`] reads back to the same
-//! octets, so an operator can write in a rule what a log shows. A value that does not decode has no
-//! text; a rule about it does not hold.
+//! Limits: a value that goes on over several attributes is put together when they follow one another, up to
+//! [`LONGEST`]; what is left open has no text.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
-use std::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::radius::attribute;
-use crate::radius::attribute::Type;
-use crate::radius::dictionary::{Attribute, DataType, Dictionary};
+use crate::radius::attribute::{Attribute as Octets, Attributes, Iter, Type};
+use crate::radius::dictionary::encode::{EXTENDED_VENDOR, MORE};
+use crate::radius::dictionary::{Attribute, DataType, Dictionary, Format, Space, value};
 use crate::wire::Reader;
 
 /// Name and text of an attribute.
-pub type Named<'a> = (&'a str, Cow<'a, str>);
+type Named<'a> = (&'a str, Cow<'a, str>);
 
 impl Dictionary {
-    /// Calls `found` with name and text of an attribute of a request, or of each sub-attribute of a
-    /// Vendor-Specific; a number that has a name is told twice, by name first. Credentials, the
-    /// signature and what we do not know or cannot decode are left out.
-    pub fn describe<'a>(
-        &'a self,
-        attribute: attribute::Attribute<'a>,
-        mut found: impl FnMut(Named<'a>),
-    ) {
-        if let Some(vendor) = attribute.vendor() {
-            for (r#type, value) in vendor.iter() {
-                self.tell(vendor.number, r#type, value, &mut found);
+    /// Calls `found` with name and text of each attribute of a request, also of those in others; a number
+    /// that has a name is told twice, by name first. Credentials, the signature and what is not known or
+    /// does not decode are left out.
+    pub fn describe<'a>(&'a self, attributes: Attributes<'a>, mut found: impl FnMut(Named<'a>)) {
+        let mut rest = attributes.iter();
+        while let Some(attribute) = rest.next() {
+            let value = attribute.value;
+            match attribute.r#type {
+                Type::VendorSpecific => self.vendors(value, &mut rest, &mut found),
+                Type(outer @ 241..=244) => {
+                    if let [number, value @ ..] = value {
+                        self.extended(outer, *number, Cow::Borrowed(value), &mut found);
+                    }
+                }
+                Type(outer @ 245..=246) => {
+                    let [number, flags, first @ ..] = value else {
+                        continue;
+                    };
+                    let next = |octets: Octets<'a>| match octets.value {
+                        [other, flags, more @ ..] if other == number => Some((*flags, more)),
+                        _ => None,
+                    };
+                    if let Some(value) = joined(attribute, *flags, first, &mut rest, next) {
+                        self.extended(outer, *number, value, &mut found);
+                    }
+                }
+                r#type if r#type.is_credential() || r#type == Type::MessageAuthenticator => {}
+                Type(number) => {
+                    if let Some(known) = self.by_number(Space::Standard, number.into()) {
+                        self.tell(known, Cow::Borrowed(value), &mut found);
+                    }
+                }
             }
-        } else if !attribute.r#type.is_credential()
-            && attribute.r#type != Type::MessageAuthenticator
-        {
-            self.tell(0, attribute.r#type.0, attribute.value, &mut found);
         }
     }
 
-    fn tell<'a>(
+    /// RFC 2865 s5.26. A value that does not follow the vendor's form to its end stays opaque.
+    fn vendors<'a>(
         &'a self,
-        vendor: u32,
-        r#type: u8,
         value: &'a [u8],
+        rest: &mut Iter<'a>,
         found: &mut impl FnMut(Named<'a>),
     ) {
-        let Some(attribute) = self
-            .by_number(vendor, r#type)
-            .filter(|known| !known.encrypted)
-        else {
+        let mut reader = Reader::new(value);
+        let Some(vendor) = reader.u32() else { return };
+        let (space, format) = (Space::Vendor(vendor), self.format(vendor));
+        let mut ahead = reader;
+        while sub_attribute(&mut ahead, format).is_some() {}
+        if !ahead.is_empty() {
             return;
-        };
-        texts(attribute, value, |text| {
-            found((attribute.name.as_str(), text));
-        });
+        }
+        while let Some((number, flags, value)) = sub_attribute(&mut reader, format) {
+            let next = |octets: Octets<'a>| {
+                let mut reader = Reader::new(octets.value);
+                let same_vendor = reader.u32() == Some(vendor);
+                let (other, flags, more) = sub_attribute(&mut reader, format)?;
+                (same_vendor && other == number && reader.is_empty()).then_some((flags, more))
+            };
+            let outer = Octets {
+                r#type: Type::VendorSpecific,
+                value,
+            };
+            let value = joined(outer, flags, value, rest, next);
+            if let (Some(value), Some(known)) = (value, self.by_number(space, number)) {
+                self.tell(known, value, found);
+            }
+        }
+    }
+
+    /// RFC 6929 s2.1 and s2.4.
+    fn extended<'a>(
+        &'a self,
+        outer: u8,
+        number: u8,
+        value: Cow<'a, [u8]>,
+        found: &mut impl FnMut(Named<'a>),
+    ) {
+        if number == EXTENDED_VENDOR {
+            let mut reader = Reader::new(&value);
+            let (Some(vendor), Some(number)) = (reader.u32(), reader.u8()) else {
+                return;
+            };
+            let space = Space::Extended { outer, vendor };
+            if let Some(known) = self.by_number(space, number.into()) {
+                self.tell(known, behind(value, 5), found);
+            }
+        } else if let Some(parent) = self.by_number(Space::Standard, outer.into())
+            && let Some(known) = self.child(parent, number.into())
+        {
+            self.tell(known, value, found);
+        }
+    }
+
+    /// Tells a value, or what is in it. The depth is that of the dictionary.
+    fn tell<'a>(
+        &'a self,
+        attribute: &'a Attribute,
+        value: Cow<'a, [u8]>,
+        found: &mut impl FnMut(Named<'a>),
+    ) {
+        if attribute.encryption.is_some() {
+            return;
+        }
+        if attribute.data_type == DataType::Tlv {
+            let inside = |octets: &[u8]| -> Vec<(u8, usize, usize)> {
+                let Ok(all) = Attributes::parse(octets) else {
+                    return Vec::new();
+                };
+                let mut at = 0;
+                let place = |one: Octets<'_>| {
+                    let start = at + 2;
+                    at = start + one.value.len();
+                    (one.r#type.0, start, at)
+                };
+                all.iter().map(place).collect()
+            };
+            for (number, start, end) in inside(&value) {
+                let inner = match &value {
+                    Cow::Borrowed(octets) => octets.get(start..end).map(Cow::Borrowed),
+                    Cow::Owned(octets) => {
+                        octets.get(start..end).map(|one| Cow::Owned(one.to_vec()))
+                    }
+                };
+                if let (Some(inner), Some(known)) = (inner, self.child(attribute, number.into())) {
+                    self.tell(known, inner, found);
+                }
+            }
+            return;
+        }
+        let name = attribute.name.as_str();
+        match value {
+            Cow::Borrowed(value) => value::texts(attribute, value, |text| found((name, text))),
+            Cow::Owned(value) => value::texts(attribute, &value, |text| {
+                found((name, Cow::Owned(text.into_owned())));
+            }),
+        }
     }
 
     /// Checks a name and, if given, a value that an operator wrote in a policy, so that what is
@@ -63,7 +161,8 @@ impl Dictionary {
     /// What is wrong and what to write instead.
     pub fn check(&self, written: &str, value: Option<&str>) -> Result<(), String> {
         let name = written.split_once(':').map_or(written, |(name, _)| name);
-        let encoded = value.map(|value| self.encode(written, value)).transpose();
+        let encoded = value.map(|value| self.encode(written, value, None));
+        let encoded = encoded.transpose();
         let encoded = encoded.map_err(|error| error.to_string())?;
         let Some(attribute) = self.attribute(name) else {
             // Without a value there was no encoding that would have said so.
@@ -83,12 +182,9 @@ impl Dictionary {
             return Ok(());
         };
         let mut forms: Vec<String> = Vec::new();
-        let mut reader = Reader::new(&octets);
-        let header = if attribute.vendor == 0 { 2 } else { 8 };
-        let _ = reader.take(header);
-        texts(attribute, reader.rest(), |text| {
-            forms.push(text.into_owned());
-        });
+        if let Ok(attributes) = Attributes::parse(&octets) {
+            self.describe(attributes, |(_, text)| forms.push(text.into_owned()));
+        }
         // And values: `virtual` is sent as 5, but a request that holds 5 reads `Virtual`.
         match forms.first() {
             Some(first) if !forms.iter().any(|form| form == value) => {
@@ -106,101 +202,79 @@ pub fn known_attribute(
     |name, value| dictionary.check(name, value)
 }
 
-fn texts<'a>(attribute: &'a Attribute, value: &'a [u8], mut found: impl FnMut(Cow<'a, str>)) {
-    let (value, data_type) = (untagged(attribute, value), attribute.data_type);
-    let number = match (data_type, value) {
-        (DataType::Byte, &[octet]) => Some(u32::from(octet)),
-        (DataType::Short, &[high, low]) => Some(u32::from(u16::from_be_bytes([high, low]))),
-        (DataType::Integer, &[high, low, last]) if attribute.tagged => {
-            Some(u32::from_be_bytes([0, high, low, last]))
-        }
-        (DataType::Integer | DataType::Date, &[a, b, c, d]) => {
-            Some(u32::from_be_bytes([a, b, c, d]))
-        }
-        _ => None,
+/// Number, flags and value of the next attribute in a vendor's form.
+fn sub_attribute<'a>(reader: &mut Reader<'a>, format: Format) -> Option<(u32, u8, &'a [u8])> {
+    if reader.is_empty() {
+        return None;
+    }
+    let number = match format.number {
+        1 => reader.u8()?.into(),
+        2 => reader.u16()?.into(),
+        _ => reader.u32()?,
     };
-    if let Some(number) = number {
-        if let Some(name) = attribute.value_name(number) {
-            found(Cow::Borrowed(name));
-        }
-        return found(Cow::Owned(number.to_string()));
-    }
-    let text = match data_type {
-        DataType::String => readable(value).map(Cow::Borrowed),
-        DataType::Octets => readable(value)
-            .map(Cow::Borrowed)
-            .or_else(|| Some(hex(value).into())),
-        DataType::Integer64 => value
-            .try_into()
-            .ok()
-            .map(|octets| u64::from_be_bytes(octets).to_string().into()),
-        DataType::Ipaddr => {
-            let octets: Option<[u8; 4]> = value.try_into().ok();
-            octets.map(|octets| Ipv4Addr::from(octets).to_string().into())
-        }
-        DataType::Ipv6addr => {
-            let octets: Option<[u8; 16]> = value.try_into().ok();
-            octets.map(|octets| Ipv6Addr::from(octets).to_string().into())
-        }
-        DataType::Ipv6prefix => prefix(value).map(Cow::Owned),
-        DataType::Integer | DataType::Byte | DataType::Short | DataType::Date | DataType::Other => {
-            None
-        }
+    let header = format.number + format.length + usize::from(format.continues);
+    let length = match format.length {
+        0 => None,
+        1 => Some(usize::from(reader.u8()?)),
+        _ => Some(usize::from(reader.u16()?)),
     };
-    if let Some(text) = text {
-        found(text);
-    }
+    let flags = if format.continues { reader.u8()? } else { 0 };
+    let value = match length {
+        // CVE-2001-1377: a length that does not count itself.
+        Some(length) => reader.take(length.checked_sub(header)?)?,
+        None => reader.rest(),
+    };
+    Some((number, flags, value))
 }
 
-/// RFC 2868 s3: a first octet up to 0x1f is a tag; integers have three octets behind it.
-fn untagged<'a>(attribute: &Attribute, value: &'a [u8]) -> &'a [u8] {
-    match value.split_first() {
-        Some((tag, rest))
-            if attribute.tagged && (*tag <= 0x1f || attribute.data_type == DataType::Integer) =>
-        {
-            rest
+/// A value that goes on in the attributes that follow; `None` where it never ends.
+fn joined<'a>(
+    first: Octets<'a>,
+    mut flags: u8,
+    value: &'a [u8],
+    rest: &mut Iter<'a>,
+    next: impl Fn(Octets<'a>) -> Option<(u8, &'a [u8])>,
+) -> Option<Cow<'a, [u8]>> {
+    if flags & MORE == 0 {
+        return Some(Cow::Borrowed(value));
+    }
+    let mut whole = value.to_vec();
+    while flags & MORE != 0 {
+        let mut ahead = rest.clone();
+        let following = ahead.next().filter(|one| one.r#type == first.r#type)?;
+        let (more, piece) = next(following)?;
+        if whole.len() + piece.len() > LONGEST {
+            return None;
         }
-        _ => value,
+        whole.extend_from_slice(piece);
+        (flags, *rest) = (more, ahead);
+    }
+    Some(Cow::Owned(whole))
+}
+
+fn behind(value: Cow<'_, [u8]>, count: usize) -> Cow<'_, [u8]> {
+    match value {
+        Cow::Borrowed(octets) => Cow::Borrowed(octets.get(count..).unwrap_or_default()),
+        Cow::Owned(mut octets) => {
+            octets.drain(..count.min(octets.len()));
+            Cow::Owned(octets)
+        }
     }
 }
 
-/// Text that no control character makes dangerous to show or ambiguous to compare.
-fn readable(value: &[u8]) -> Option<&str> {
-    let text = std::str::from_utf8(value).ok()?;
-    (!text.is_empty() && !text.chars().any(char::is_control)).then_some(text)
-}
-
-fn hex(value: &[u8]) -> String {
-    let mut text = String::with_capacity(2 + 2 * value.len());
-    text.push_str("0x");
-    for octet in value {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{octet:02x}");
-    }
-    text
-}
-
-/// RFC 3162 s2.3: a reserved octet, the length, and as many octets as are needed.
-fn prefix(value: &[u8]) -> Option<String> {
-    let mut reader = Reader::new(value);
-    let (_, length) = (reader.u8()?, reader.u8()?);
-    let mut octets = [0; 16];
-    let rest = reader.rest();
-    octets.get_mut(..rest.len())?.copy_from_slice(rest);
-    (length <= 128).then(|| format!("{}/{length}", Ipv6Addr::from(octets)))
-}
+/// Most octets of a value put together: a packet has no more.
+const LONGEST: usize = 4096;
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::radius::attribute::Type;
 
     fn described(r#type: Type, value: &[u8]) -> Vec<(String, String)> {
         let dictionary = Dictionary::builtin().unwrap();
         let mut all = Vec::new();
-        let attribute = attribute::Attribute { r#type, value };
-        dictionary.describe(attribute, |(name, text)| {
+        let octets = [&[r#type.0, u8::try_from(value.len() + 2).unwrap()], value].concat();
+        let attributes = Attributes::parse(&octets).unwrap();
+        dictionary.describe(attributes, |(name, text)| {
             all.push((name.to_owned(), text.into()));
         });
         all

@@ -2,19 +2,23 @@
 //!
 //! ```text
 //! # comment
-//! $INCLUDE name
-//! VENDOR       name number [format=1,1]
-//! BEGIN-VENDOR name                          END-VENDOR name
-//! ATTRIBUTE    name number type [flags]      VALUE attribute name number
+//! $INCLUDE name                              $INCLUDE- name   (where there is such a file)
+//! VENDOR       name number [format=1,1[,c]]  octets of number and of length; c: continuation octet
+//! BEGIN-VENDOR name [parent=attribute]       END-VENDOR name
+//! BEGIN-TLV    attribute                     END-TLV attribute
+//! ATTRIBUTE    name number type [flags]      number: n, n.m for a TLV, 241.n, 245.26.vendor.n
+//! VALUE        attribute name number
+//! FLAGS        [!]internal
 //! ```
 //!
 //! Invariant: an unknown word is an error, not a comment; a dictionary that is half understood
-//! would send half of a policy. The exception are attributes nested in others (`ATTRIBUTE x 241.1`,
-//! `BEGIN-TLV`), which vendor files contain and policies do not need: they are kept by name only.
+//! would send half of a policy.
 
 use std::collections::HashMap;
 
-use crate::radius::dictionary::{Attribute, DataType, Dictionary, Vendor};
+use crate::radius::dictionary::{
+    Attribute, DataType, Dictionary, Encryption, Format, Space, Vendor,
+};
 
 /// A fault in a dictionary file.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -38,7 +42,9 @@ pub enum Cause {
     #[error("files include each other more than {MAX_DEPTH} deep")]
     TooDeep,
     /// The first word of the line.
-    #[error("`{0}` is not ATTRIBUTE, VALUE, VENDOR, BEGIN-VENDOR, END-VENDOR or $INCLUDE")]
+    #[error(
+        "`{0}` is not ATTRIBUTE, VALUE, VENDOR, BEGIN-VENDOR, END-VENDOR, BEGIN-TLV, END-TLV, FLAGS or $INCLUDE"
+    )]
     UnknownKeyword(String),
     /// Too few or too many words.
     #[error("expected {0}")]
@@ -58,6 +64,9 @@ pub enum Cause {
     /// A VALUE for nothing.
     #[error("the attribute `{0}` is not defined")]
     UnknownAttribute(String),
+    /// An attribute in one that holds none.
+    #[error("`{0}` is in no attribute of type tlv, extended, long-extended or evs")]
+    NoParent(String),
     /// Two meanings for one name.
     #[error("`{0}` is defined already, differently")]
     Conflict(String),
@@ -67,13 +76,17 @@ pub enum Cause {
 }
 
 pub(crate) fn parse(
+    known: Dictionary,
     root: &str,
     resolve: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Dictionary, ParseError> {
     let mut parser = Parser {
         resolve,
-        dictionary: Dictionary::default(),
+        redefinable: known.attributes.len(),
+        other_vendors: known.vendors.len(),
+        dictionary: known,
         values: Vec::new(),
+        internal: false,
     };
     let text = resolve(root).ok_or_else(|| ParseError {
         file: root.to_owned(),
@@ -87,8 +100,14 @@ pub(crate) fn parse(
 struct Parser<'r> {
     resolve: &'r dyn Fn(&str) -> Option<String>,
     dictionary: Dictionary,
+    /// So many attributes were known before: they give way to what the files say.
+    redefinable: usize,
+    /// And so many vendors.
+    other_vendors: usize,
     /// Resolved at the end: files may name values before attributes.
     values: Vec<PendingValue>,
+    /// Whether numbers are the server's own for now (`FLAGS internal`).
+    internal: bool,
 }
 
 struct PendingValue {
@@ -96,14 +115,15 @@ struct PendingValue {
     line: usize,
     attribute: String,
     name: String,
-    number: u32,
+    number: u64,
 }
 
 /// What a file has begun and not ended.
 #[derive(Default)]
 struct Scope {
-    vendor: Option<u32>,
-    nested: usize,
+    space: Option<Space>,
+    /// The attributes whose insides are described, from the outermost.
+    parents: Vec<usize>,
 }
 
 impl Parser<'_> {
@@ -121,13 +141,15 @@ impl Parser<'_> {
             let words: Vec<&str> = line.split_whitespace().collect();
             match words.as_slice() {
                 [] => {}
-                ["$INCLUDE", name] => {
+                [include @ ("$INCLUDE" | "$INCLUDE-"), name] => {
                     if depth == MAX_DEPTH {
                         return Err(at(number, Cause::TooDeep));
                     }
-                    let text = (self.resolve)(name)
-                        .ok_or_else(|| at(number, Cause::Missing((*name).to_owned())))?;
-                    self.file(name, &text, depth + 1)?;
+                    match (self.resolve)(name) {
+                        Some(text) => self.file(name, &text, depth + 1)?,
+                        None if *include == "$INCLUDE-" => {}
+                        None => return Err(at(number, Cause::Missing((*name).to_owned()))),
+                    }
                 }
                 ["VALUE", attribute, name, value] => self.values.push(PendingValue {
                     file: file.to_owned(),
@@ -142,82 +164,112 @@ impl Parser<'_> {
             }
         }
         match scope {
-            Scope {
-                vendor: Some(_), ..
-            } => Err(at(last, Cause::Unbalanced("BEGIN-VENDOR"))),
-            Scope { nested: 1.., .. } => Err(at(last, Cause::Unbalanced("BEGIN-TLV"))),
+            Scope { parents, .. } if !parents.is_empty() => {
+                Err(at(last, Cause::Unbalanced("BEGIN-TLV")))
+            }
+            Scope { space: Some(_), .. } => Err(at(last, Cause::Unbalanced("BEGIN-VENDOR"))),
             Scope { .. } => Ok(()),
         }
     }
 
     fn line(&mut self, words: &[&str], scope: &mut Scope) -> Result<(), Cause> {
         match *words {
-            ["VENDOR", name, number, ref options @ ..] => self.vendor(name, number, options),
-            ["BEGIN-VENDOR", name, ..] => {
-                let found = self.dictionary.vendors.iter().find(|v| v.name == name);
-                let vendor = found.ok_or_else(|| Cause::UnknownVendor(name.to_owned()))?;
-                match scope.vendor.replace(vendor.number) {
+            ["VENDOR", name, number] => self.vendor(name, number, Format::STANDARD),
+            ["VENDOR", name, number, format] => self.vendor(name, number, format_of(format)?),
+            ["BEGIN-VENDOR", name, ref parent @ ..] => {
+                let space = self.space(name, parent)?;
+                match scope.space.replace(space) {
                     None => Ok(()),
                     Some(_) => Err(Cause::Unbalanced("BEGIN-VENDOR")),
                 }
             }
-            ["END-VENDOR", _] => scope
-                .vendor
-                .take()
-                .map(|_| ())
-                .ok_or(Cause::Unbalanced("END-VENDOR")),
-            ["BEGIN-TLV", _] => {
-                scope.nested += 1;
+            ["END-VENDOR", _] => {
+                let ended = scope.space.take();
+                ended.map(|_| ()).ok_or(Cause::Unbalanced("END-VENDOR"))
+            }
+            ["BEGIN-TLV", name] => {
+                let found = self.dictionary.by_name.get(&name.to_ascii_lowercase());
+                let parent = *found.ok_or_else(|| Cause::UnknownAttribute(name.to_owned()))?;
+                scope.parents.push(parent);
                 Ok(())
             }
             ["END-TLV", _] => {
-                scope.nested = scope
-                    .nested
-                    .checked_sub(1)
-                    .ok_or(Cause::Unbalanced("END-TLV"))?;
-                Ok(())
+                let ended = scope.parents.pop();
+                ended.map(|_| ()).ok_or(Cause::Unbalanced("END-TLV"))
             }
             ["ATTRIBUTE", name, number, r#type, ref flags @ ..] => {
                 self.attribute(name, number, r#type, flags, scope)
             }
+            ["FLAGS", "internal"] => {
+                self.internal = true;
+                Ok(())
+            }
+            ["FLAGS", "!internal"] => {
+                self.internal = false;
+                Ok(())
+            }
+            ["FLAGS", flag] => Err(Cause::UnknownFlag(flag.to_owned())),
             ["ATTRIBUTE", ..] => Err(Cause::Expected("ATTRIBUTE name number type")),
             ["VALUE", ..] => Err(Cause::Expected("VALUE attribute name number")),
             ["VENDOR", ..] => Err(Cause::Expected("VENDOR name number")),
-            ["$INCLUDE", ..] => Err(Cause::Expected("$INCLUDE name")),
-            ["BEGIN-VENDOR" | "END-VENDOR" | "BEGIN-TLV" | "END-TLV", ..] => {
-                Err(Cause::Expected("one name"))
-            }
+            ["$INCLUDE" | "$INCLUDE-", ..] => Err(Cause::Expected("$INCLUDE name")),
+            [
+                "BEGIN-VENDOR" | "END-VENDOR" | "BEGIN-TLV" | "END-TLV" | "FLAGS",
+                ..,
+            ] => Err(Cause::Expected("one name")),
             _ => Err(Cause::UnknownKeyword(
                 words.first().copied().unwrap_or_default().to_owned(),
             )),
         }
     }
 
-    fn vendor(&mut self, name: &str, number: &str, options: &[&str]) -> Result<(), Cause> {
-        let number = number_of(number)?;
-        let standard = match options {
-            [] => true,
-            [format] if format.starts_with("format=") => {
-                matches!(*format, "format=1,1")
-            }
-            [other, ..] => return Err(Cause::UnknownFlag((*other).to_owned())),
-        };
+    fn vendor(&mut self, name: &str, number: &str, format: Format) -> Result<(), Cause> {
         let vendor = Vendor {
             name: name.to_owned(),
-            number,
-            standard,
+            number: small(number)?,
+            format,
         };
-        match self
-            .dictionary
-            .vendors
-            .iter()
-            .find(|other| other.name == name)
-        {
-            Some(other) if *other == vendor => {}
-            Some(_) => return Err(Cause::Conflict(name.to_owned())),
-            None => self.dictionary.vendors.push(vendor),
+        let vendors = &mut self.dictionary.vendors;
+        let others = vendors.iter().skip(self.other_vendors);
+        if others.clone().any(|other| *other == vendor) {
+            return Ok(());
         }
+        if others.clone().any(|other| other.name == name) {
+            return Err(Cause::Conflict(name.to_owned()));
+        }
+        vendors.push(vendor);
         Ok(())
+    }
+
+    /// Whose numbers follow.
+    fn space(&self, name: &str, parent: &[&str]) -> Result<Space, Cause> {
+        let vendor = self.vendor_number(name);
+        let vendor = vendor.ok_or_else(|| Cause::UnknownVendor(name.to_owned()))?;
+        let [parent] = parent else {
+            let alone = parent.is_empty().then_some(Space::Vendor(vendor));
+            return alone.ok_or(Cause::Expected("BEGIN-VENDOR name [parent=attribute]"));
+        };
+        let unknown = || Cause::UnknownFlag((*parent).to_owned());
+        let (_, parent) = parent
+            .split_once('=')
+            .filter(|(word, _)| matches!(*word, "parent" | "format"))
+            .ok_or_else(unknown)?;
+        let found = self.dictionary.attribute(parent);
+        match found.filter(|found| found.data_type == DataType::Evs) {
+            Some(Attribute { path, .. }) => {
+                let outer = path.first().and_then(|outer| u8::try_from(*outer).ok());
+                let outer = outer.ok_or_else(|| Cause::NoParent(name.to_owned()))?;
+                Ok(Space::Extended { outer, vendor })
+            }
+            None => Err(Cause::UnknownAttribute(parent.to_owned())),
+        }
+    }
+
+    fn vendor_number(&self, name: &str) -> Option<u32> {
+        let mut vendors = self.dictionary.vendors.iter().rev();
+        vendors
+            .find(|vendor| vendor.name == name)
+            .map(|vendor| vendor.number)
     }
 
     fn attribute(
@@ -228,70 +280,119 @@ impl Parser<'_> {
         flags: &[&str],
         scope: &Scope,
     ) -> Result<(), Cause> {
-        let vendor = scope.vendor.unwrap_or_default();
+        let numbers = number.split('.').map(small);
         let mut attribute = Attribute {
             name: name.to_owned(),
-            vendor,
-            r#type: None,
+            space: scope.space.unwrap_or(Space::Standard),
+            path: numbers.collect::<Result<_, _>>()?,
             data_type: data_type(r#type)?,
             tagged: false,
-            encrypted: false,
+            encryption: None,
+            concat: false,
+            internal: self.internal,
             values: HashMap::new(),
             value_names: HashMap::new(),
+            children: HashMap::new(),
         };
         self.flags(&mut attribute, flags)?;
-        let standard = self
-            .dictionary
-            .vendors
-            .iter()
-            .find(|other| other.number == attribute.vendor)
-            .is_none_or(|vendor| vendor.standard);
-        if scope.nested == 0 && standard && !number.contains('.') {
-            let number = number_of(number)?;
-            // Vendors count beyond 255 in formats we do not encode; RFC attributes cannot.
-            attribute.r#type =
-                Some(u8::try_from(number).map_err(|_| Cause::BadNumber(number.to_string()))?);
-        } else {
-            attribute.data_type = DataType::Other;
+        if let Some(parent) = scope.parents.last() {
+            let parent = self.dictionary.attributes.get(*parent);
+            let parent = parent.ok_or_else(|| Cause::NoParent(name.to_owned()))?;
+            attribute.space = parent.space;
+            attribute.path.splice(..0, parent.path.iter().copied());
         }
-        let key = name.to_ascii_lowercase();
-        if let Some(&index) = self.dictionary.by_name.get(&key) {
-            let same = self.dictionary.attributes.get(index) == Some(&attribute);
-            return if same {
-                Ok(())
-            } else {
-                Err(Cause::Conflict(name.to_owned()))
+        if let (Space::Standard, [outer @ 241..=246, 26, vendor, inner @ ..]) =
+            (attribute.space, attribute.path.as_slice())
+            && !inner.is_empty()
+        {
+            attribute.space = Space::Extended {
+                outer: u8::try_from(*outer).unwrap_or_default(),
+                vendor: *vendor,
             };
+            attribute.path = inner.to_vec();
         }
-        let index = self.dictionary.attributes.len();
-        self.dictionary.by_name.insert(key, index);
-        if let Some(r#type) = attribute.r#type {
-            // The first name of a number is its name, later ones are aliases.
-            self.dictionary
+        self.fits(&mut attribute, number)?;
+        self.insert(attribute)
+    }
+
+    /// Whether the numbers can stand on the wire. RFC attributes beyond 255 are a server's own.
+    fn fits(&self, attribute: &mut Attribute, written: &str) -> Result<(), Cause> {
+        let bad = || Cause::BadNumber(written.to_owned());
+        let (outer, inner) = attribute.path.split_first().ok_or_else(bad)?;
+        let most = match attribute.space {
+            Space::Standard if *outer > 255 => {
+                attribute.internal = true;
+                u32::MAX
+            }
+            Space::Standard | Space::Extended { .. } => 255,
+            Space::Vendor(vendor) => match self.dictionary.format(vendor).number {
+                1 => 255,
+                2 => 65_535,
+                _ => u32::MAX,
+            },
+        };
+        let inside = inner.iter().all(|number| *number <= 255) && inner.len() < MAX_NESTING;
+        (*outer <= most && inside).then_some(()).ok_or_else(bad)
+    }
+
+    fn insert(&mut self, mut attribute: Attribute) -> Result<(), Cause> {
+        let key = attribute.name.to_ascii_lowercase();
+        let dictionary = &mut self.dictionary;
+        let index = dictionary.attributes.len();
+        if let Some(&known) = dictionary.by_name.get(&key)
+            && let Some(other) = dictionary.attributes.get_mut(known)
+        {
+            if other.place() == attribute.place() && other.data_type == attribute.data_type {
+                if known < self.redefinable {
+                    (other.tagged, other.concat) = (attribute.tagged, attribute.concat);
+                    other.encryption = attribute.encryption;
+                    if let [number] = attribute.path.as_slice() {
+                        let place = (attribute.space, *number);
+                        dictionary.by_number.insert(place, known);
+                    }
+                }
+                return Ok(());
+            }
+            if known >= self.redefinable {
+                return Err(Cause::Conflict(attribute.name));
+            }
+        }
+        // The last name of a number is its name, those before are aliases.
+        let before = match attribute.path.as_slice() {
+            [number] => dictionary
                 .by_number
-                .entry((attribute.vendor, r#type))
-                .or_insert(index);
+                .insert((attribute.space, *number), index),
+            [path @ .., number] => {
+                let parent = parent(dictionary, attribute.space, path);
+                let parent = parent.ok_or_else(|| Cause::NoParent(attribute.name.clone()))?;
+                parent.children.insert(*number, index)
+            }
+            [] => None,
+        };
+        if let Some(before) = before.and_then(|before| dictionary.attributes.get(before)) {
+            attribute.children.clone_from(&before.children);
         }
-        self.dictionary.attributes.push(attribute);
+        dictionary.by_name.insert(key, index);
+        dictionary.attributes.push(attribute);
         Ok(())
     }
 
     /// Flags are separated by commas or spaces; old files name the vendor in their place.
     fn flags(&self, attribute: &mut Attribute, flags: &[&str]) -> Result<(), Cause> {
-        for flag in flags
-            .iter()
-            .flat_map(|flags| flags.split(','))
-            .filter(|flag| !flag.is_empty())
-        {
+        let flags = flags.iter().flat_map(|flags| flags.split(','));
+        for flag in flags.filter(|flag| !flag.is_empty()) {
             match flag {
                 "has_tag" => attribute.tagged = true,
-                "array" | "secret" | "virtual" => {}
-                "concat" => attribute.data_type = DataType::Other,
-                flag if flag.starts_with("encrypt=") => attribute.encrypted = true,
+                "concat" => attribute.concat = true,
+                "internal" | "virtual" => attribute.internal = true,
+                "array" | "secret" => {}
+                "encrypt=1" => attribute.encryption = Some(Encryption::Password),
+                "encrypt=2" => attribute.encryption = Some(Encryption::Salted),
+                "encrypt=3" => attribute.encryption = Some(Encryption::Ascend),
                 name => {
-                    let vendor = self.dictionary.vendors.iter().find(|v| v.name == name);
+                    let vendor = self.vendor_number(name);
                     let unknown = || Cause::UnknownFlag(name.to_owned());
-                    attribute.vendor = vendor.ok_or_else(unknown)?.number;
+                    attribute.space = Space::Vendor(vendor.ok_or_else(unknown)?);
                 }
             }
         }
@@ -302,6 +403,7 @@ impl Parser<'_> {
         let Self {
             mut dictionary,
             values,
+            redefinable,
             ..
         } = self;
         for PendingValue {
@@ -312,25 +414,19 @@ impl Parser<'_> {
             number,
         } in values
         {
+            let fault = |cause| ParseError { file, line, cause };
             let index = dictionary.by_name.get(&attribute).copied();
             let found = index.and_then(|index| dictionary.attributes.get_mut(index));
-            let Some(found) = found else {
-                return Err(ParseError {
-                    file,
-                    line,
-                    cause: Cause::UnknownAttribute(attribute),
-                });
+            let (Some(found), Some(index)) = (found, index) else {
+                // It may be of a file that is left out.
+                dictionary
+                    .warnings
+                    .push(fault(Cause::UnknownAttribute(attribute)));
+                continue;
             };
-            if found
-                .values
-                .insert(name.to_ascii_lowercase(), number)
-                .is_some_and(|old| old != number)
-            {
-                return Err(ParseError {
-                    file,
-                    line,
-                    cause: Cause::Conflict(name),
-                });
+            let old = found.values.insert(name.to_ascii_lowercase(), number);
+            if index >= redefinable && old.is_some_and(|old| old != number) {
+                return Err(fault(Cause::Conflict(name)));
             }
             found.value_names.entry(number).or_insert(name);
         }
@@ -338,35 +434,95 @@ impl Parser<'_> {
     }
 }
 
-fn number_of(text: &str) -> Result<u32, Cause> {
+/// The attribute that others are in, by its place.
+fn parent<'d>(
+    dictionary: &'d mut Dictionary,
+    space: Space,
+    path: &[u32],
+) -> Option<&'d mut Attribute> {
+    let (outer, inner) = path.split_first()?;
+    let mut index = *dictionary.by_number.get(&(space, *outer))?;
+    for number in inner {
+        index = *dictionary.attributes.get(index)?.children.get(number)?;
+    }
+    let holds = [DataType::Tlv, DataType::Extended, DataType::LongExtended];
+    let found = dictionary.attributes.get_mut(index)?;
+    holds.contains(&found.data_type).then_some(found)
+}
+
+fn number_of(text: &str) -> Result<u64, Cause> {
     let number = match text.strip_prefix("0x") {
-        Some(digits) => u32::from_str_radix(digits, 16),
+        Some(digits) => u64::from_str_radix(digits, 16),
         None => text.parse(),
     };
     number.map_err(|_| Cause::BadNumber(text.to_owned()))
 }
 
+fn small(text: &str) -> Result<u32, Cause> {
+    u32::try_from(number_of(text)?).map_err(|_| Cause::BadNumber(text.to_owned()))
+}
+
+/// `format=2,1`: octets of number and of length; `c` behind them: and one that says whether the value goes on.
+fn format_of(text: &str) -> Result<Format, Cause> {
+    let unknown = || Cause::UnknownFlag(text.to_owned());
+    let format = text.strip_prefix("format=").ok_or_else(unknown)?;
+    let parts: Vec<&str> = format.split(',').collect();
+    let (number, length, continues) = match *parts.as_slice() {
+        [number, length] => (number, length, false),
+        [number @ "1", length @ "1", "c"] => (number, length, true),
+        _ => return Err(unknown()),
+    };
+    let octets = |text: &str, allowed: &[usize]| {
+        let octets = text.parse().ok();
+        octets
+            .filter(|octets| allowed.contains(octets))
+            .ok_or_else(unknown)
+    };
+    Ok(Format {
+        number: octets(number, &[1, 2, 4])?,
+        length: octets(length, &[0, 1, 2])?,
+        continues,
+    })
+}
+
 fn data_type(name: &str) -> Result<DataType, Cause> {
-    Ok(match name {
+    let unknown = || Cause::UnknownType(name.to_owned());
+    let lower = name.to_ascii_lowercase();
+    Ok(match lower.as_str() {
         "string" | "text" => DataType::String,
         "octets" => DataType::Octets,
-        "integer" | "uint32" | "enum" => DataType::Integer,
+        "integer" | "uint32" | "enum" | "time_delta" => DataType::Integer,
         "byte" | "uint8" => DataType::Byte,
         "short" | "uint16" => DataType::Short,
         "integer64" | "uint64" => DataType::Integer64,
+        "signed" | "int32" => DataType::Signed,
+        "bool" => DataType::Bool,
         "ipaddr" | "ipv4addr" => DataType::Ipaddr,
         "ipv6addr" => DataType::Ipv6addr,
+        "combo-ip" | "comboip" => DataType::ComboIp,
+        "ipv4prefix" => DataType::Ipv4prefix,
         "ipv6prefix" => DataType::Ipv6prefix,
+        "ifid" => DataType::Ifid,
+        "ether" | "ethernet" => DataType::Ether,
         "date" | "time" => DataType::Date,
-        "ipv4prefix" | "ifid" | "ether" | "combo-ip" | "comboip" | "signed" | "int32"
-        | "abinary" | "bool" | "tlv" | "struct" | "vsa" | "evs" | "extended" | "long-extended" => {
-            DataType::Other
+        "abinary" => DataType::Abinary,
+        "tlv" => DataType::Tlv,
+        "vsa" => DataType::Vsa,
+        "evs" => DataType::Evs,
+        "extended" => DataType::Extended,
+        "long-extended" => DataType::LongExtended,
+        "struct" => DataType::Struct,
+        sized => {
+            let digits = sized
+                .strip_prefix("octets[")
+                .and_then(|rest| rest.strip_suffix(']'));
+            let length = digits.and_then(|digits| digits.parse().ok());
+            DataType::Sized(length.ok_or_else(unknown)?)
         }
-        // `octets[16]`: a length we do not check
-        sized if sized.starts_with("octets[") => DataType::Octets,
-        _ => return Err(Cause::UnknownType(name.to_owned())),
     })
 }
 
 /// Deepest nesting of includes: files that include each other end here, not on the stack.
 const MAX_DEPTH: usize = 8;
+/// Deepest nesting of attributes: what describes a value recurses as deep.
+const MAX_NESTING: usize = 8;

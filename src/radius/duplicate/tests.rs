@@ -1,9 +1,5 @@
 //! The rules one by one, then any sequence of events against a naive model.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation
-)]
+#![allow(clippy::cast_possible_truncation)]
 
 use proptest::prelude::*;
 

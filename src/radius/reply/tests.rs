@@ -1,9 +1,5 @@
 //! What every reply must look like, for any contents.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::cast_possible_truncation
-)]
+#![allow(clippy::cast_possible_truncation)]
 
 use proptest::prelude::*;
 

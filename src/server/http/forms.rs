@@ -3,6 +3,7 @@
 use crate::admin::devices::OpenCode;
 use crate::api;
 use crate::core::issue::medium_of;
+use crate::core::jobs::Job;
 use crate::model::audit::{AuditRecord, Changed, Event, FieldChange, Origin};
 use crate::model::client::{Access, Client};
 use crate::model::credential::Verifier;
@@ -41,6 +42,20 @@ pub(crate) fn user(user: &User, now: UnixTime) -> api::User {
         tokens: None,
         created: user.created.rfc3339(),
         revision: user.revision,
+    }
+}
+
+pub(crate) fn job(job: Job) -> api::Job {
+    let (done, error) = match job.result {
+        Ok(done) => (done, None),
+        Err(error) => (None, Some(error)),
+    };
+    api::Job {
+        name: job.name.to_owned(),
+        last: job.last.map(UnixTime::rfc3339),
+        done,
+        error,
+        next: job.next.map(UnixTime::rfc3339),
     }
 }
 

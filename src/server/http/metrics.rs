@@ -16,6 +16,7 @@ use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
+use crate::api::Problem;
 use crate::model::audit::Channel;
 use crate::model::reason::Reason;
 use crate::server::http::App;
@@ -38,7 +39,24 @@ pub(crate) type Requests = Family<[(&'static str, String); 3], Counter>;
 /// Requests of devices that were not taken, by cause.
 pub(crate) type DeviceRefusals = Family<[(&'static str, &'static str); 1], Counter>;
 
-/// [`crate::api::Metrics`].
+/// Metrics for Prometheus, in the format that `Accept` prefers.
+///
+/// Without a key only to the machine's own loopback addresses and on the admin socket; from
+/// elsewhere a key with the scope `admin` is needed, because causes of rejects are counted.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "operation",
+    security((), ("key" = [])),
+    responses(
+        (status = 200, description = "OpenMetrics 1.0, or with `Accept: text/plain` the text format 0.0.4",
+         content((String = "application/openmetrics-text"), (String = "text/plain"))),
+        (status = 401, description = "Not from loopback, and no or unknown key", body = Problem,
+         content_type = "application/problem+json"),
+        (status = 403, description = "Key without the scope `admin`", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
 pub(crate) async fn metrics(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
@@ -65,12 +83,12 @@ pub(crate) async fn metrics(
     }));
     registry.register_collector(Box::new(Collected::of(service)));
     let mut page = String::with_capacity(16_384);
-    text::encode_registry(&mut page, &registry).map_err(|_| Failure::INTERNAL)?;
+    text::encode_registry(&mut page, &registry).map_err(|_| Failure::Internal)?;
     app.write_sources(&mut page);
     if !page.ends_with('\n') {
         page.push('\n');
     }
-    page.write_str("# EOF\n").map_err(|_| Failure::INTERNAL)?;
+    page.write_str("# EOF\n").map_err(|_| Failure::Internal)?;
     let format = Format::wanted(&headers);
     if format == Format::Plain {
         page = plain(&page);

@@ -101,7 +101,7 @@ pub(crate) async fn locate(
             let most = app.connections_of(address);
             match app.addresses().share(address.into(), most) {
                 Some(share) => Some(share),
-                None => return Failure::CROWDED.into_response(),
+                None => return Failure::Crowded.into_response(),
             }
         }
     };

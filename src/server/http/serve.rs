@@ -188,7 +188,7 @@ pub(super) async fn bounded_head(request: Request, next: Next) -> Response {
     // `: ` and the line's end; ` ` twice, `HTTP/1.1` and the line's end.
     let octets = headers.map(|(name, value)| name.as_str().len() + value.len() + 4);
     if octets.sum::<usize>() + line + 12 > HEADER_OCTETS {
-        return Failure::LONG_HEAD.into_response();
+        return Failure::LongHead.into_response();
     }
     next.run(request).await
 }

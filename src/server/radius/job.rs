@@ -156,15 +156,14 @@ impl Job {
         // U+FFFD stands for what is not UTF-8; no user name has it, so it is nobody's.
         let user = String::from_utf8_lossy(packet.first(Type::UserName).unwrap_or_default());
         let mut texts = Vec::new();
-        packet.attributes.iter().for_each(|attribute| {
-            dictionary.describe(attribute, |named| texts.push(named));
-        });
+        dictionary.describe(packet.attributes, |named| texts.push(named));
         let attributes: Vec<_> = texts
             .iter()
             .map(|(name, text)| (*name, text.as_ref()))
             .collect();
         let origin = origin(packet, self.source);
-        let room = reply::Room { packet, dictionary };
+        let words = self.words(dictionary);
+        let room = reply::Room { packet, words };
         let request = Request {
             id: self.id,
             at: self.at,
@@ -190,6 +189,15 @@ impl Job {
         service.login.authenticate(&request).await.ok()
     }
 
+    fn words<'p>(&'p self, dictionary: &'p Dictionary) -> reply::Words<'p> {
+        let [.., high, low] = self.id.to_bytes();
+        reply::Words {
+            dictionary,
+            keys: self.peer.keys(self.secret),
+            salt: u16::from_be_bytes([high, low]),
+        }
+    }
+
     /// What was decided, and nothing else, is sent: it is on record. The service has asked whether it
     /// can be.
     fn reply(
@@ -209,7 +217,7 @@ impl Job {
                 };
                 let class = self.pipeline.settings.class.then(class);
                 let attributes = &accepted.attributes;
-                let built = reply::accept(packet, attributes, dictionary, class, keys);
+                let built = reply::accept(packet, attributes, self.words(dictionary), class);
                 (Event::Accept, built)
             }
             Outcome::Challenge(challenge) => {

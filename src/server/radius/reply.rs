@@ -11,9 +11,9 @@
 use std::sync::Arc;
 
 use crate::login::{Carrier, Challenged, Fit};
-use crate::radius::attribute::{MAX_ATTRIBUTES, Type};
-use crate::radius::authenticator::SecretKeys;
-use crate::radius::dictionary::{Dictionary, EncodeError};
+use crate::radius::attribute::{Attributes, MAX_ATTRIBUTES, Type};
+use crate::radius::authenticator::{RequestAuthenticator, SecretKeys};
+use crate::radius::dictionary::{Dictionary, EncodeError, Hiding};
 use crate::radius::encode::{BuildError, MessageAuthenticator};
 use crate::radius::packet::{Code, HEADER, MAX_LENGTH, Packet};
 use crate::radius::reply::ReplyBuilder;
@@ -33,12 +33,21 @@ pub(super) enum AcceptError {
 #[derive(Debug)]
 pub(super) struct Room<'p> {
     pub(super) packet: &'p Packet<'p>,
+    pub(super) words: Words<'p>,
+}
+
+/// What turns names and texts into attributes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Words<'p> {
     pub(super) dictionary: &'p Dictionary,
+    pub(super) keys: &'p SecretKeys,
+    /// Distinct for each reply: see [`Hiding::salt`].
+    pub(super) salt: u16,
 }
 
 impl Carrier for Room<'_> {
     fn accept(&self, attributes: &[(String, String)]) -> Fit {
-        match Layout::of(self.packet, attributes, self.dictionary) {
+        match Layout::of(self.packet, attributes, self.words) {
             Ok(layout) if layout.silent => {
                 Fit::Without("Reply-Message was left out: no room for all of it".to_owned())
             }
@@ -63,25 +72,38 @@ impl Layout {
     fn of(
         packet: &Packet<'_>,
         attributes: &[(String, String)],
-        dictionary: &Dictionary,
+        words: Words<'_>,
     ) -> Result<Self, AcceptError> {
+        let Words {
+            dictionary,
+            keys,
+            mut salt,
+        } = words;
+        let authenticator = RequestAuthenticator(*packet.authenticator);
+        let mut encode = |name: &str, value: &str| {
+            salt = salt.wrapping_add(1);
+            let hiding = Hiding {
+                keys,
+                authenticator: &authenticator,
+                salt,
+            };
+            dictionary.encode(name, value, Some(hiding))
+        };
         let (mut encoded, mut texts) = (Vec::new(), 0);
         for (name, value) in attributes {
-            let text = dictionary
-                .attribute(name)
-                .is_some_and(|one| one.vendor == 0 && one.r#type == Some(Type::ReplyMessage.0));
-            if text {
+            let text = dictionary.attribute(name);
+            if text.is_some_and(|one| one.is(Type::ReplyMessage)) {
                 for piece in pieces(value) {
-                    encoded.push((true, dictionary.encode(name, piece)?));
+                    encoded.push((true, encode(name, piece)?));
                     texts += 1;
                 }
             } else {
-                encoded.push((false, dictionary.encode(name, value)?));
+                encoded.push((false, encode(name, value)?));
             }
         }
         let fits = |encoded: &[(bool, Vec<u8>)]| {
-            let lengths: Vec<usize> = encoded.iter().map(|(_, one)| one.len()).collect();
-            left(packet).take(&lengths)
+            let mut left = left(packet);
+            encoded.iter().all(|(_, one)| left.take_encoded(one))
         };
         let whole = fits(&encoded);
         if !whole {
@@ -129,6 +151,20 @@ impl Left {
     }
 }
 
+impl Left {
+    /// Takes the room for attributes that are encoded: a long value takes several.
+    fn take_encoded(&mut self, octets: &[u8]) -> bool {
+        let attributes = Attributes::parse(octets).map(|all| all.iter().count());
+        let attributes = attributes.unwrap_or(MAX_ATTRIBUTES);
+        let fits = octets.len() <= self.octets && attributes <= self.attributes;
+        if fits {
+            self.octets -= octets.len();
+            self.attributes -= attributes;
+        }
+        fits
+    }
+}
+
 /// A text in pieces that fit an attribute each, cut between characters.
 fn pieces(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
@@ -148,9 +184,8 @@ fn pieces(text: &str) -> impl Iterator<Item = &str> {
 pub(super) fn accept(
     packet: &Packet<'_>,
     attributes: &[(String, String)],
-    dictionary: &Dictionary,
+    words: Words<'_>,
     class: Option<String>,
-    keys: &SecretKeys,
 ) -> Result<Arc<[u8]>, AcceptError> {
     let mut buffer = Vec::with_capacity(USUAL);
     let first = MessageAuthenticator::First;
@@ -158,9 +193,9 @@ pub(super) fn accept(
     let mut left = left(packet);
     let mut has_class = false;
     if !attributes.is_empty() {
-        for attribute in Layout::of(packet, attributes, dictionary)?.attributes {
+        for attribute in Layout::of(packet, attributes, words)?.attributes {
             builder.encoded(&attribute)?;
-            left.take(&[attribute.len()]);
+            left.take_encoded(&attribute);
             has_class |= attribute.first() == Some(&Type::Class.0);
         }
     }
@@ -169,7 +204,7 @@ pub(super) fn accept(
     {
         builder.attribute(Type::Class, class.as_bytes())?;
     }
-    builder.finish(keys)?;
+    builder.finish(words.keys)?;
     Ok(buffer.into())
 }
 

@@ -10,18 +10,13 @@ use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::Signal;
-use oncegate::diagnostic::Source;
-use oncegate::policy::Policies;
 use oncegate::radius::packet::Code;
-use oncegate::secret::{Key256, SystemEntropy};
 use oncegate::server::radius::{Pipeline, bind_all, run};
-use oncegate::service::Service;
-use oncegate::store::embedded::{Embedded, Parts};
-use oncegate::store::medium::Memory;
 use oncegate::time::{Clock, FixedClock, UnixTime};
 use tokio_util::sync::CancellationToken;
 
 use crate::radius_dialogue::SETTINGS;
+use crate::support::base::Base;
 use crate::support::codes::{RFC_SECRET, hotp};
 use crate::support::daemon::{Daemon, NO_DELAY, Site};
 use crate::support::net::{Http, Radius};
@@ -210,28 +205,12 @@ async fn until(wanted: impl Fn() -> bool) {
 
 #[tokio::test]
 async fn a_listener_without_a_live_lane_is_not_ready() {
+    let base = Base::at(UnixTime::from_secs(1_767_225_600));
     let clock = Arc::new(Breaking {
-        clock: FixedClock::at(UnixTime::from_secs(1_767_225_600)),
+        clock: base.clock.clone(),
         breaks: AtomicBool::new(false),
     });
-    let store = Embedded::open(Parts {
-        medium: Arc::new(Memory::default()),
-        master: Key256::new([7; 32]),
-        algorithm: oncegate::model::sealing::SealAlgorithm::default(),
-        clock: Arc::new(clock.clock.clone()),
-        entropy: Arc::new(SystemEntropy),
-        segment_size: 1 << 20,
-        checkpoint: Duration::from_hours(1),
-    });
-    let policies = Policies::parse(&[Source::new("default", NO_DELAY)], &|_, _| Ok(()));
-    let service = Service::new(
-        Arc::new(store.unwrap()),
-        policies.unwrap(),
-        Arc::clone(&clock) as Arc<dyn Clock>,
-        Arc::new(SystemEntropy),
-        oncegate::login::hashing::Settings::default(),
-    );
-    let service = Arc::new(service.await.unwrap());
+    let service = base.service_by(Arc::clone(&clock) as Arc<dyn Clock>).await;
     let dictionary = oncegate::radius::dictionary::Dictionary::builtin().unwrap();
     let pipeline = Pipeline::new(Arc::clone(&service), Arc::new(dictionary), SETTINGS);
     let listeners = bind_all(&["127.0.0.1:0".parse().unwrap()]).unwrap();

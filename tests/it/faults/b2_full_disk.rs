@@ -6,13 +6,10 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use oncegate::model::sealing::SealAlgorithm;
-use oncegate::secret::{Key256, SystemEntropy};
-use oncegate::store::embedded::{Embedded, Parts};
 use oncegate::store::{AuditQuery, Store};
-use oncegate::time::FixedClock;
 use serde_json::Value;
 
+use crate::support::base::Base;
 use crate::support::codes::{RFC_SECRET, hotp};
 use crate::support::daemon::{Daemon, Site};
 use crate::support::disk::Disk;
@@ -115,16 +112,11 @@ fn a_full_disk_hides_nothing_and_is_no_damage() {
 #[tokio::test]
 async fn what_is_durable_is_read_while_nothing_can_be_written() {
     let disk = Disk::default();
-    let store = Embedded::open(Parts {
+    let base = Base {
         medium: Arc::new(disk.clone()),
-        master: Key256::new(KEY),
-        algorithm: SealAlgorithm::default(),
-        clock: Arc::new(FixedClock::at(NOW)),
-        entropy: Arc::new(SystemEntropy),
-        segment_size: 1 << 20,
-        checkpoint: Duration::from_hours(1),
-    })
-    .unwrap();
+        ..Base::at(NOW)
+    };
+    let store = base.store();
     enrol(&store, "alice", "HOTP-1").await.unwrap();
     for step in 1..=10 {
         attempt(&store, "alice", "HOTP-1", &[step], NOW)

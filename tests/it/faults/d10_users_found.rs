@@ -589,14 +589,14 @@ fn an_empty_list_says_what_is_known_to_be_wrong() {
     assert_eq!(text, "No records.\n");
     let (_, text) = run(&["user", "list", "--after", "zzz@zz"]);
     assert!(
-        text.contains("No such users behind zzz@zz.") && !text.contains("Make one"),
+        text.contains("No matching users after zzz@zz.") && !text.contains("Add one"),
         "{text}"
     );
     let (_, text) = run(&["user", "list", "--limit", "0"]);
-    assert!(!text.contains("Make one"), "{text}");
+    assert!(!text.contains("Add one"), "{text}");
     let empty = Site::new();
     let output = empty.run(&["user", "list"]);
-    assert!(String::from_utf8_lossy(&output.stdout).contains("Make one"));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("Add one"));
 }
 
 #[test]

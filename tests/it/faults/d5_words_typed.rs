@@ -436,7 +436,7 @@ fn what_was_so_already_is_said() {
     assert!(said(&["user", "unlock", "alice"]).contains("was not locked"));
     let output = site.run(&["user", "set", "alice", "--group", "vpn"]);
     let shown = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(shown.contains("open, no failures"), "{shown}");
+    assert!(shown.contains("unlocked, no failures"), "{shown}");
 }
 
 #[test]

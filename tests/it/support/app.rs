@@ -13,22 +13,21 @@ use oncegate::diagnostic::Source;
 use oncegate::model::client::Scope;
 use oncegate::model::id::Serial;
 use oncegate::model::kind::Kind;
-use oncegate::model::sealing::SealAlgorithm;
 use oncegate::model::user_key::UserKey;
 use oncegate::otp::normal::NormalKey;
 use oncegate::otp::totp::{Parameters, TimeStep};
 use oncegate::otp::{Algorithm, Digits, Period, totp};
-use oncegate::policy::Policies;
-use oncegate::secret::{Entropy, Key256, OtpKey, SecretBytes, SecretString, SystemEntropy};
+use oncegate::secret::{Entropy, OtpKey, SecretBytes, SecretString, SystemEntropy};
 use oncegate::server::Info;
 use oncegate::server::http::{App, local_router, router};
 use oncegate::service::Service;
 use oncegate::store::By;
-use oncegate::store::embedded::{Embedded, Parts};
 use oncegate::store::medium::{Medium, Memory};
 use oncegate::time::{FixedClock, UnixTime};
 use serde_json::Value;
 use tower::ServiceExt as _;
+
+use crate::support::base::{Base, LIMITS};
 
 /// The key of every token made here: the one of RFC 4226 and RFC 6238.
 pub(crate) const KEY: &[u8] = b"12345678901234567890";
@@ -99,39 +98,22 @@ impl TestApp {
         policy: &str,
         demo: bool,
     ) -> Self {
-        let store = Embedded::open(Parts {
+        let policies = ["policies/default.toml", "policies/strict.toml"];
+        let base = Base {
             medium,
-            master: Key256::new([7; 32]),
-            algorithm: SealAlgorithm::default(),
-            clock: Arc::new(clock.clone()),
-            entropy: Arc::new(SystemEntropy),
-            segment_size: 64 << 20,
-            checkpoint: Duration::from_hours(1),
-        });
-        let policies = [
-            Source::new("policies/default.toml", policy),
-            Source::new("policies/strict.toml", policy),
-        ];
-        let policies = Policies::parse(&policies, &|_, _| Ok(())).expect("a policy");
-        let service = Service::new(
-            Arc::new(store.expect("a store")),
-            policies,
-            Arc::new(clock.clone()),
+            clock,
             entropy,
-            oncegate::login::hashing::Settings::default(),
-        );
-        let service = Arc::new(service.await.expect("a service"));
+            policies: policies.map(|name| Source::new(name, policy)).into(),
+            segment_size: 64 << 20,
+            ..Base::at(UnixTime::EPOCH)
+        };
+        let service = base.service().await;
         let limits = Limits {
             radius_in_flight: 1,
             radius_queue: 1,
             http_connections: 16,
-            http_connections_per_address: 256,
-            http_client_rate: None,
             request_timeout: Duration::from_secs(3),
-            reject_queue: 1000,
-            password_threads: None,
-            password_queue: 64,
-            password_cost: oncegate::credential::Cost::DEFAULT,
+            ..LIMITS
         };
         let info = Info {
             daemon: true,
@@ -143,7 +125,7 @@ impl TestApp {
         Self {
             app,
             service,
-            clock,
+            clock: base.clock,
             keyed,
             local,
         }

@@ -7,30 +7,26 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use axum::Router;
 use oncegate::admin::{CredentialsPatch, NewRadiusClient, NewToken, NewVerifier, UserPatch};
 use oncegate::config::Limits;
-use oncegate::credential::Cost;
 use oncegate::diagnostic::Source;
 use oncegate::login::hashing;
 use oncegate::model::audit::{DecisionEvent, Event};
 use oncegate::model::client::{Require, Scope};
 use oncegate::model::kind::Kind;
-use oncegate::model::sealing::SealAlgorithm;
 use oncegate::model::user_key::UserKey;
 use oncegate::otp::{Algorithm, Digits, Period, hotp};
 use oncegate::policy::Policies;
 use oncegate::radius::authenticator::SecretKeys;
 use oncegate::radius::dictionary::Dictionary;
 use oncegate::radius::request::RequestBuilder;
-use oncegate::secret::{Key256, OtpKey, SecretBytes, SecretString, SystemEntropy};
+use oncegate::secret::{OtpKey, SecretBytes, SecretString};
 use oncegate::server::Info;
 use oncegate::server::http::{App, local_router, router, serve_tcp};
 use oncegate::server::radius::{Ingress, Pipeline, Received, Settings};
 use oncegate::service::Service;
-use oncegate::store::embedded::{Embedded, Parts};
 use oncegate::store::medium::Memory;
 use oncegate::store::{AuditQuery, By, Change};
 use oncegate::time::{FixedClock, UnixTime};
@@ -41,6 +37,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::radius_dialogue::{SECRET, keys};
 use crate::support::app;
+use crate::support::base::{Base, LIMITS};
 use crate::support::explained::run_at;
 use crate::support::gear::{access_request, heard, request_of};
 
@@ -145,24 +142,14 @@ impl Lab {
     }
 
     async fn start(&mut self) {
-        let store = Embedded::open(Parts {
+        let base = Base {
             medium: Arc::new(self.medium.clone()),
-            master: Key256::new([7; 32]),
-            algorithm: SealAlgorithm::default(),
-            clock: Arc::new(self.clock.clone()),
-            entropy: Arc::new(SystemEntropy),
-            segment_size: 1 << 20,
-            checkpoint: Duration::from_hours(1),
-        });
-        let policies = Policies::parse(&self.policies, &|_, _| Ok(())).expect("policies");
-        let service = Service::new(
-            Arc::new(store.expect("a store")),
-            policies,
-            Arc::new(self.clock.clone()),
-            Arc::new(SystemEntropy),
-            self.hashing,
-        );
-        let service = Arc::new(service.await.expect("a service"));
+            clock: self.clock.clone(),
+            policies: self.policies.clone(),
+            hashing: self.hashing,
+            ..Base::at(START)
+        };
+        let service = base.service().await;
         let app = App::new(Arc::clone(&service), self.limits, Info::default());
         let dictionary = Arc::new(Dictionary::builtin().expect("the built-in dictionary"));
         let pipeline = Pipeline::new(
@@ -562,17 +549,3 @@ pub(crate) fn code_of(user: &str, digits: Digits, step: u64) -> String {
     let code = hotp::generate(&key, Algorithm::Sha1, digits, step);
     code.expose().expose().to_owned()
 }
-
-/// Generous: nothing here is about overload, and the machine may be busy.
-const LIMITS: Limits = Limits {
-    radius_in_flight: 1000,
-    radius_queue: 1000,
-    http_connections: 1000,
-    http_connections_per_address: 256,
-    http_client_rate: None,
-    request_timeout: Duration::from_mins(1),
-    reject_queue: 1000,
-    password_threads: None,
-    password_queue: 0,
-    password_cost: Cost::DEFAULT,
-};

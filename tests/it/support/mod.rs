@@ -1,8 +1,7 @@
 //! What several test modules need: vector files, foreign tools, a repeatable random source.
 
-#![allow(dead_code)] // each module uses its share
-
 pub(crate) mod app;
+pub(crate) mod base;
 pub(crate) mod explained;
 pub(crate) mod service;
 pub(crate) mod vectors;

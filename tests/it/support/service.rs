@@ -1,24 +1,21 @@
 //! A service in this process: store in memory, a clock that stands still until it is moved.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use oncegate::admin::{NewRadiusClient, NewToken, UserPatch};
 use oncegate::diagnostic::Source;
 use oncegate::model::client::Require;
 use oncegate::model::kind::Kind;
-use oncegate::model::sealing::SealAlgorithm;
 use oncegate::model::token::Token;
 use oncegate::model::user_key::UserKey;
 use oncegate::otp::{Algorithm, Digits, Period, hotp};
-use oncegate::policy::Policies;
-use oncegate::radius::dictionary::{Dictionary, known_attribute};
-use oncegate::secret::{Key256, OtpKey, SecretBytes, SecretString, SystemEntropy};
+use oncegate::radius::dictionary::Dictionary;
+use oncegate::secret::{OtpKey, SecretBytes, SecretString};
 use oncegate::service::Service;
-use oncegate::store::embedded::{Embedded, Parts};
-use oncegate::store::medium::Memory;
 use oncegate::store::{AuditQuery, By};
 use oncegate::time::{FixedClock, UnixTime};
+
+use crate::support::base::Base;
 
 /// A service and its clock.
 pub(crate) struct TestService {
@@ -30,34 +27,17 @@ pub(crate) struct TestService {
 impl TestService {
     /// An empty service with these policies: name and text.
     pub(crate) async fn new(policies: &[(&str, &str)]) -> Self {
-        let clock = FixedClock::at(UnixTime::from_secs(1_767_225_600));
-        let store = Embedded::open(Parts {
-            medium: Arc::new(Memory::default()),
-            master: Key256::new([7; 32]),
-            algorithm: SealAlgorithm::default(),
-            clock: Arc::new(clock.clone()),
-            entropy: Arc::new(SystemEntropy),
-            segment_size: 1 << 20,
-            checkpoint: Duration::from_hours(1),
-        })
-        .expect("a store in memory");
+        let sources = policies.iter();
+        let base = Base {
+            policies: sources
+                .map(|(name, text)| Source::new(*name, *text))
+                .collect(),
+            ..Base::at(UnixTime::from_secs(1_767_225_600))
+        };
         let dictionary = Dictionary::builtin().expect("the built-in dictionary");
-        let sources: Vec<Source> = policies
-            .iter()
-            .map(|(name, text)| Source::new(*name, *text))
-            .collect();
-        let policies = Policies::parse(&sources, &known_attribute(&dictionary)).expect("policies");
-        let service = Service::new(
-            Arc::new(store),
-            policies,
-            Arc::new(clock.clone()),
-            Arc::new(SystemEntropy),
-            oncegate::login::hashing::Settings::default(),
-        );
-        let service = Arc::new(service.await.expect("a service"));
         Self {
-            service,
-            clock,
+            service: base.service().await,
+            clock: base.clock,
             dictionary: Arc::new(dictionary),
         }
     }

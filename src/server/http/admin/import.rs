@@ -2,20 +2,38 @@
 
 use std::sync::Arc;
 
-use crate::admin::{About, AdminError, Existing, ImportRow};
-use crate::api::{self, ImportUsers};
-use crate::model::id::Serial;
-use crate::server::http::App;
-use crate::server::http::admin::tokens;
-use crate::server::http::error::Failure;
-use crate::server::http::read::user_key;
-use crate::server::http::route::Admin;
+use axum::Extension;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
 
-pub(super) async fn import(
-    app: Arc<App>,
-    call: Admin<ImportUsers>,
-) -> Result<api::Imported, Failure> {
-    let wanted = call.body;
+use crate::admin::{About, AdminError, Existing, ImportRow};
+use crate::api;
+use crate::api::Problem;
+use crate::model::id::Serial;
+use crate::server::http::admin::{tokens, user_key};
+use crate::server::http::body::LargeJson;
+use crate::server::http::error::Failure;
+use crate::server::http::{App, answer};
+use crate::store::By;
+
+/// Makes many users and tokens: all of a batch or, where a row is refused, none.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/import",
+    tag = "users",
+    request_body = api::ImportRequest,
+    responses(
+        (status = 200, description = "What came of it", body = api::Imported),
+        (status = "default", description = "Failure", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn import(
+    State(app): State<Arc<App>>,
+    Extension(by): Extension<By>,
+    LargeJson(wanted): LargeJson<api::ImportRequest>,
+) -> Result<Response, Failure> {
     let users = match wanted.make.as_str() {
         "users" => true,
         "tokens" => false,
@@ -29,13 +47,18 @@ pub(super) async fn import(
     if wanted.rows.is_empty() || wanted.rows.len() > ROWS {
         return Err(Failure::malformed("rows: 1 to 500"));
     }
-    let rows = wanted.rows.into_iter().enumerate();
-    let rows = rows
-        .map(|(index, row)| read(row, users).map_err(|error| error.at(&format!("rows[{index}]"))));
+    let rows = wanted.rows.into_iter().enumerate().map(|(index, row)| {
+        let at = |failure| match failure {
+            Failure::Malformed(detail) => Failure::malformed(format!("rows[{index}]: {detail}")),
+            other => other,
+        };
+        read(row, users).map_err(at)
+    });
     let rows: Vec<ImportRow> = rows.collect::<Result<_, _>>()?;
     let made = app
-        .admin()
-        .import(&rows, existing, wanted.dry_run, call.from)
+        .service()
+        .admin
+        .import(&rows, existing, wanted.dry_run, by)
         .await?;
     let refused = made
         .refused
@@ -48,18 +71,19 @@ pub(super) async fn import(
                 _ => "malformed",
             }
             .to_owned(),
-            detail: why_not(rows.get(row), &why),
+            detail: told(rows.get(row), &why),
         });
-    Ok(api::Imported {
+    let imported = api::Imported {
         users: made.users,
         tokens: made.tokens,
         skipped: made.skipped,
         refused: refused.collect(),
-    })
+    };
+    Ok(answer::json(StatusCode::OK, &imported))
 }
 
 /// Why a row cannot be made, with the name of its user.
-fn why_not(row: Option<&ImportRow>, why: &AdminError) -> String {
+fn told(row: Option<&ImportRow>, why: &AdminError) -> String {
     let Some(ImportRow { user, .. }) = row else {
         return why.to_string();
     };

@@ -1,57 +1,115 @@
-//! `/v1/admin/status`, `/v1/admin/policies`, `/v1/admin/clock/recover`, `/v1/admin/reload`.
+//! `/v1/admin/status`, `/v1/admin/policies`, `/v1/admin/clock/recover`.
 
 use std::sync::Arc;
 
-use crate::api::{
-    self, CompareFiles, ListPolicies, RecoverClock, ReloadFiles, ShowStatus, VerifyStore,
-};
-use crate::model::reason::{Decision, Reason};
-use crate::server::http::error::Failure;
-use crate::server::http::read::user_key;
-use crate::server::http::route::Admin;
-use crate::server::http::{App, forms};
+use axum::Extension;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
 
-pub(super) async fn verify_store(
-    app: Arc<App>,
-    _: Admin<VerifyStore>,
-) -> Result<api::StoreCheck, Failure> {
+use crate::api;
+use crate::api::Problem;
+use crate::model::reason::{Decision, Reason};
+use crate::server::http::admin::user_key;
+use crate::server::http::body::Query;
+use crate::server::http::error::Failure;
+use crate::server::http::{App, answer, forms};
+use crate::store::By;
+
+/// How the server is.
+#[utoipa::path(
+    get,
+    path = "/v1/admin/status",
+    tag = "operation",
+    responses(
+        (status = 200, description = "How it is", body = api::Status),
+        (status = "default", description = "Failure", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn status(State(app): State<Arc<App>>) -> Result<Response, Failure> {
+    Ok(answer::json(StatusCode::OK, &present(&app).await?))
+}
+
+/// Checks the store: every row, each table as a whole, the audit chain, and the rows against it.
+///
+/// Decisions go on meanwhile; the check ends when the asker leaves or the daemon stops. It repairs
+/// nothing: that is done on a stopped store, with `oncegate store verify --repair`.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/store/verify",
+    tag = "operation",
+    responses(
+        (status = 200, description = "What it looks like", body = api::StoreCheck),
+        (status = "default", description = "Failure", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn verify_store(State(app): State<Arc<App>>) -> Result<Response, Failure> {
     tokio::select! {
-        report = app.core().store().verify_store() => Ok(forms::store(report?)),
+        report = app.service().core.store().verify_store() => {
+            Ok(answer::json(StatusCode::OK, &forms::store(report?)))
+        }
         () = app.stopping().cancelled() => {
-            Err(Failure::unavailable("the daemon stops; the check was not finished"))
+            Err(Failure::Unavailable("the daemon stops; the check was not finished".into()))
         }
     }
 }
 
-pub(super) async fn list_policies(
-    app: Arc<App>,
-    _: Admin<ListPolicies>,
-) -> Result<api::Policies, Failure> {
-    let policies = app.core().policies();
+/// Loaded policies.
+#[utoipa::path(
+    get,
+    path = "/v1/admin/policies",
+    tag = "policies",
+    responses(
+        (status = 200, description = "All of them", body = api::Policies),
+        (status = "default", description = "Failure", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn list_policies(State(app): State<Arc<App>>) -> Response {
+    let policies = app.service().core.policies();
     let summary = |policy: &crate::policy::Policy| api::PolicySummary {
         name: policy.name.clone(),
         description: policy.description.clone(),
         rules: policy.rules.iter().map(|rule| rule.name.clone()).collect(),
     };
     let policies = policies.iter().map(summary).collect();
-    Ok(api::Policies { policies })
+    answer::json(StatusCode::OK, &api::Policies { policies })
 }
 
-pub(super) async fn recover_clock(
-    app: Arc<App>,
-    call: Admin<RecoverClock>,
-) -> Result<api::ClockRecovered, Failure> {
-    let after = call.query.after.as_deref().map(user_key).transpose()?;
-    let limit = call.query.limit.unwrap_or(RECOVERED);
+/// Vouches for the present time although later times are on record.
+///
+/// What a clock that was ahead left behind is taken back: steps are used up that were really used, and
+/// no others; waits end within their length from now. It may be repeated when it was interrupted. Each call
+/// sees to 100,000 users at most: ask again with `after` while the answer has `next`.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/clock/recover",
+    tag = "operation",
+    params(api::ClockPage),
+    responses(
+        (status = 200, description = "Done, and who is concerned", body = api::ClockRecovered),
+        (status = "default", description = "Failure", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn recover_clock(
+    State(app): State<Arc<App>>,
+    Extension(by): Extension<By>,
+    Query(page): Query<api::ClockPage>,
+) -> Result<Response, Failure> {
+    let after = page.after.as_deref().map(user_key).transpose()?;
+    let limit = page.limit.unwrap_or(RECOVERED);
     if !(1..=RECOVERED).contains(&limit) {
         return Err(Failure::malformed("limit: 1 to 100000"));
     }
-    let at = call.from.at;
-    let recovered = app.admin().recover_clock(after, limit, call.from).await?;
+    let (at, now) = (by.at, by.at.rfc3339());
+    let recovered = app.service().admin.recover_clock(after, limit, by).await?;
     let users = recovered.users.into_iter();
-    Ok(api::ClockRecovered {
+    let answer = api::ClockRecovered {
         recovered: true,
-        now: at.rfc3339(),
+        now,
         affected: recovered.count,
         outage: recovered.outage.map(|outage| forms::waiver(&outage, at)),
         next: recovered.next.map(|user| user.to_string()),
@@ -61,38 +119,62 @@ pub(super) async fn recover_clock(
                 what: astray.what,
             })
             .collect(),
-    })
+    };
+    Ok(answer::json(StatusCode::OK, &answer))
 }
 
-pub(super) async fn reload(
-    app: Arc<App>,
-    call: Admin<ReloadFiles>,
-) -> Result<api::Reload, Failure> {
-    let before = app.core().policies();
+/// Reads policies, tables, texts, certificate, gateways, inbound secret and log level again.
+///
+/// Each part is taken as a whole or stays as it was.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/reload",
+    tag = "operation",
+    responses(
+        (status = 200, description = "What was taken, what was not and why", body = api::Reload),
+        (status = "default", description = "Failure", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn reload(
+    State(app): State<Arc<App>>,
+    Extension(by): Extension<By>,
+) -> Result<Response, Failure> {
+    let before = app.service().core.policies();
     let done = read_files(Arc::clone(&app), true).await?;
     let recorded = app
-        .admin()
-        .record_reload(&before, done.refused(), call.from);
+        .service()
+        .admin
+        .record_reload(&before, done.refused(), by);
     if let Err(error) = recorded.await {
         tracing::error!(%error, "the reload is not on record");
     }
-    Ok(done)
+    Ok(answer::json(StatusCode::OK, &done))
 }
 
-pub(super) async fn compare_files(
-    app: Arc<App>,
-    _: Admin<CompareFiles>,
-) -> Result<api::Reload, Failure> {
-    read_files(app, false).await
+/// Compares the configuration in use with the written one: what takes a restart.
+#[utoipa::path(
+    get,
+    path = "/v1/admin/reload",
+    tag = "operation",
+    responses(
+        (status = 200, description = "What differs", body = api::Reload),
+        (status = "default", description = "Failure", body = Problem,
+         content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn compare_files(State(app): State<Arc<App>>) -> Result<Response, Failure> {
+    let done = read_files(app, false).await?;
+    Ok(answer::json(StatusCode::OK, &done))
 }
 
 async fn read_files(app: Arc<App>, act: bool) -> Result<api::Reload, Failure> {
     let done = tokio::task::spawn_blocking(move || app.reload(act)).await;
-    let done = done.map_err(|_| Failure::INTERNAL)?;
-    done.ok_or_else(|| Failure::unavailable("no daemon runs here"))
+    let done = done.map_err(|_| Failure::Internal)?;
+    done.ok_or_else(|| Failure::Unavailable("no daemon runs here".into()))
 }
 
-pub(super) async fn status(app: Arc<App>, _: Admin<ShowStatus>) -> Result<api::Status, Failure> {
+async fn present(app: &App) -> Result<api::Status, Failure> {
     let service = app.service();
     let now = service.core.now();
     // As below: how the server is must be told although the store cannot be read.
@@ -106,7 +188,7 @@ pub(super) async fn status(app: Arc<App>, _: Admin<ShowStatus>) -> Result<api::S
         match reason.map(Reason::decision) {
             Some(Decision::Accept) => accepts += count,
             Some(Decision::Reject) => rejects += count,
-            // Half a login is no decision.
+            // Half a login is not a decision that somebody heard.
             Some(Decision::Challenge) => {}
             None => undecided += count,
         }
@@ -159,6 +241,13 @@ pub(super) async fn status(app: Arc<App>, _: Admin<ShowStatus>) -> Result<api::S
             seconds: jump.seconds(),
             detail: jump.to_string(),
         }),
+        jobs: service
+            .core
+            .jobs()
+            .all()
+            .into_iter()
+            .map(forms::job)
+            .collect(),
         now: now.rfc3339(),
         last_seen: service.core.store().high_water().rfc3339(),
     })

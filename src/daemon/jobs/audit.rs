@@ -1,0 +1,34 @@
+//! Removes audit records that are older than `audit.keep`, in whole segments.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::daemon::jobs::Job;
+use crate::service::Service;
+
+/// The job.
+pub(super) fn job(service: Arc<Service>, keep: Duration) -> Job {
+    Job {
+        name: "pruning of the audit",
+        first: FIRST,
+        every: EVERY,
+        at_end: false,
+        run: Box::new(move |_| {
+            let service = Arc::clone(&service);
+            Box::pin(async move {
+                let done = service.admin.prune_audit_older(keep).await;
+                let removed = done.map_err(|error| format!("old audit segments stay: {error}"))?;
+                if !removed {
+                    return Ok(None);
+                }
+                tracing::info!("old audit segments were removed (audit.keep)");
+                Ok(Some("removed old segments".to_owned()))
+            })
+        }),
+    }
+}
+
+/// Not at once: a machine that boots with a wrong clock sets it first, and what is removed cannot be
+/// brought back.
+const FIRST: Duration = Duration::from_mins(15);
+const EVERY: Duration = Duration::from_hours(24);
