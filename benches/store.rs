@@ -24,10 +24,9 @@ use oncegate::otp::issued::Mark;
 use oncegate::otp::throttle::Lockout;
 use oncegate::otp::{Algorithm, Digits, Matches, Period};
 use oncegate::secret::{Key256, OtpKey, SecretBytes, SystemEntropy};
-use oncegate::store::embedded::{Embedded, Parts};
 use oncegate::store::medium::Directory;
 use oncegate::store::seal::cipher::{Ciphers, Keys};
-use oncegate::store::{By, Change, Outcome, Store};
+use oncegate::store::{By, Change, Outcome, Parts, Store};
 use oncegate::time::{Clock, SystemClock};
 use zeroize::Zeroizing;
 
@@ -47,7 +46,7 @@ fn served(number: usize) -> Serial {
         .expect("a valid serial")
 }
 
-async fn fill(store: &dyn Store) {
+async fn fill(store: &Store) {
     let at = SystemClock.now();
     let by = || By {
         request: RequestId::new(at, [0; 10]),
@@ -116,10 +115,9 @@ enum Work {
     IssueAndConsume,
 }
 
-async fn issue(store: &dyn Store, number: usize) -> u64 {
+async fn issue(store: &Store, number: usize) -> u64 {
     let (token, state) = store
         .token(&served(number))
-        .await
         .expect("readable")
         .expect("enrolled");
     let at = SystemClock.now();
@@ -143,13 +141,13 @@ async fn issue(store: &dyn Store, number: usize) -> u64 {
     issued.expect("each asker has users of its own").number
 }
 
-async fn consume(store: &dyn Store, number: usize, work: Work) {
+async fn consume(store: &Store, number: usize, work: Work) {
     let key = name(number);
     let issued = match work {
         Work::Consume => None,
         Work::IssueAndConsume => Some(issue(store, number).await),
     };
-    let view = store.view(&key).await.expect("readable").expect("enrolled");
+    let view = store.view(&key).expect("readable").expect("enrolled");
     let (token, state) = &view.tokens[usize::from(issued.is_some())];
     let mut matches = Matches::default();
     matches.insert(issued.unwrap_or_else(|| state.moving.next()));
@@ -197,7 +195,7 @@ async fn consume(store: &dyn Store, number: usize, work: Work) {
     }
 }
 
-async fn run(store: &Arc<Embedded>, askers: usize, length: Duration, work: Work) {
+async fn run(store: &Arc<Store>, askers: usize, length: Duration, work: Work) {
     let done = Arc::new(AtomicU64::new(0));
     let before = store.health();
     let start = Instant::now();
@@ -273,7 +271,7 @@ fn main() {
     };
     open_sealed_keys(if short { 10 } else { 1_000_000 });
     let dir = tempfile::tempdir().expect("a directory");
-    let store = Embedded::open(Parts {
+    let store = Store::open(Parts {
         medium: Arc::new(Directory::new(dir.path())),
         master: Key256::new([1; 32]),
         algorithm: SealAlgorithm::default(),

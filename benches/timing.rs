@@ -48,9 +48,8 @@ use oncegate::secret::{Key256, SecretBytes, SecretString, SharedSecret, SystemEn
 use oncegate::server::http::{App, router};
 use oncegate::server::{Info, radius};
 use oncegate::service::Service;
-use oncegate::store::By;
-use oncegate::store::embedded::{Embedded, Parts};
 use oncegate::store::medium::Directory;
+use oncegate::store::{By, Parts, Store};
 use oncegate::time::SystemClock;
 use tokio::net::UdpSocket;
 use tokio::sync::Semaphore;
@@ -130,7 +129,7 @@ struct Bench {
 
 impl Bench {
     async fn new(dir: &std::path::Path, threads: usize) -> Self {
-        let store = Embedded::open(Parts {
+        let store = Store::open(Parts {
             medium: Arc::new(Directory::new(dir)),
             master: Key256::new([1; 32]),
             algorithm: SealAlgorithm::default(),
@@ -154,7 +153,7 @@ impl Bench {
         let store = Arc::new(store.expect("an empty store"));
         let clock = Arc::new(SystemClock);
         let service = Service::new(store, policies, clock, Arc::new(SystemEntropy), hashing);
-        let service = Arc::new(service.await.expect("a service"));
+        let service = Arc::new(service.expect("a service"));
         service.core.set_courier(Arc::new(Nowhere));
         service.core.set_send_limits(SendLimits {
             user: u32::MAX,

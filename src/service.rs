@@ -28,14 +28,14 @@ pub struct Service {
 
 impl Service {
     /// Puts the parts together and reads the clients from the store.
-    pub async fn new(
-        store: Arc<dyn Store>,
+    pub fn new(
+        store: Arc<Store>,
         policies: Policies,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
         hashing: hashing::Settings,
     ) -> Result<Self, CoreError> {
-        let core = Arc::new(Core::new(store, policies, clock, entropy).await?);
+        let core = Arc::new(Core::new(store, policies, clock, entropy)?);
         let login = Arc::new(Login::new(Arc::clone(&core), hashing));
         Ok(Self {
             admin: Admin::new(Arc::clone(&core), Arc::clone(&login)),

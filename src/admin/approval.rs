@@ -44,7 +44,7 @@ impl Admin {
                 "this approver has no right to approve (any more)",
             );
         }
-        let (token, _) = self.token(serial).await?;
+        let (token, _) = self.token(serial)?;
         self.claim_token(&token.user, &by).await?;
         let change = Change::ApproveToken {
             serial: serial.clone(),
@@ -53,7 +53,7 @@ impl Admin {
             expected: expected.unwrap_or(token.revision),
         };
         self.core.store.change(change, by).await?;
-        Ok(self.token(serial).await?.0)
+        Ok(self.token(serial)?.0)
     }
 
     /// Ends what somebody asked for before it was handed out.
@@ -65,7 +65,7 @@ impl Admin {
         by: By,
     ) -> Result<Token, AdminError> {
         check_text("reason", reason)?;
-        let (mut token, _) = self.token(serial).await?;
+        let (mut token, _) = self.token(serial)?;
         if !matches!(
             token.state_at(by.at),
             LifeCycle::Requested | LifeCycle::Approved

@@ -339,7 +339,7 @@ fn canonical_realm(realm: Option<String>) -> Result<Option<String>, AdminError> 
 }
 
 /// A change in doubt becomes known when the store has opened its log again.
-async fn reload_when_known(store: Arc<dyn Store>, clients: Arc<Clients>) {
+async fn reload_when_known(store: Arc<Store>, clients: Arc<Clients>) {
     loop {
         tokio::time::sleep(IN_DOUBT).await;
         if store.health().fault.is_none() && clients.reload(store.as_ref()).await.is_ok() {

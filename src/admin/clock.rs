@@ -79,7 +79,7 @@ impl Admin {
                 .await?;
         }
         let found = self.consumed(by.at).await?;
-        let outage = self.core.store.outage().await?;
+        let outage = self.core.store.outage()?;
         let mut recovered = Recovered {
             outage: outage.filter(|outage| outage.from > by.at),
             ..Recovered::default()
@@ -97,11 +97,7 @@ impl Admin {
         };
         let mut left = most.max(1);
         loop {
-            let users = self
-                .core
-                .store
-                .users(after.as_ref(), PAGE.min(left))
-                .await?;
+            let users = self.core.store.users(after.as_ref(), PAGE.min(left))?;
             let Some(last) = users.last() else { break };
             after = Some(last.key.clone());
             left -= users.len();
@@ -188,10 +184,10 @@ impl Admin {
         present: Present,
         by: &By,
     ) -> Result<Option<Astray>, AdminError> {
-        let Some(view) = self.core.store.view(key).await? else {
+        let Some(view) = self.core.store.view(key)? else {
             return Ok(None);
         };
-        let devices = self.core.store.devices(key).await?;
+        let devices = self.core.store.devices(key)?;
         let mut change = Reanchor {
             user: key.clone(),
             present,
@@ -240,9 +236,9 @@ impl Admin {
         present: Present,
         by: By,
     ) -> Result<(), AdminError> {
-        let mut after = None;
+        let mut after: Option<Vec<u8>> = None;
         loop {
-            let page = self.core.store.retired(after.take(), PAGE).await?;
+            let page = self.core.store.retired(after.as_deref(), PAGE)?;
             let Some((last, _)) = page.last() else { break };
             after = Some(last.clone());
             let ahead = page.into_iter().filter_map(|(key, retired)| {

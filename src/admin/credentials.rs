@@ -53,7 +53,7 @@ impl Admin {
         if patch.is_empty() {
             return Ok(None);
         }
-        let mut credentials = self.core.store.credentials(&user.key).await?;
+        let mut credentials = self.core.store.credentials(&user.key)?;
         for (which, new) in [
             (Knowledge::Password, &patch.password),
             (Knowledge::Pin, &patch.pin),
@@ -111,7 +111,7 @@ impl Admin {
                 return invalid(which.as_str(), message);
             }
         }
-        let user = self.user(&key).await?;
+        let user = self.user(&key)?;
         let verifiers = self.verifiers(&user, &new, request.at).await?;
         let by = By {
             request: request.id,

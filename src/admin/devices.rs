@@ -129,8 +129,8 @@ impl From<StoreError> for DeviceError {
 
 impl Admin {
     /// A device and what it asked lately; `None` when there is none with this id.
-    pub async fn device(&self, id: &DeviceId) -> Result<Option<(Device, DeviceState)>, StoreError> {
-        self.core.store.device(id).await
+    pub fn device(&self, id: &DeviceId) -> Result<Option<(Device, DeviceState)>, StoreError> {
+        self.core.store.device(id)
     }
 
     /// A new code of the device's token, for `client` only when one is named. It voids the one before.
@@ -169,7 +169,7 @@ impl Admin {
         (form, way, life): (Form, Way, Duration),
     ) -> Result<DeviceCode, DeviceError> {
         let at = self.core.window_time(asking.at)?;
-        let (token, state) = self.carried(&asking.device, serial).await?;
+        let (token, state) = self.carried(&asking.device, serial)?;
         let wanted = Wanted {
             request: asking.request,
             at,
@@ -204,7 +204,7 @@ impl Admin {
     /// What waits for the user of a device.
     pub async fn waiting(&self, asking: &Asking) -> Result<Waiting, DeviceError> {
         self.taken(asking).await?;
-        let Some(view) = self.core.store.view(&asking.device.user).await? else {
+        let Some(view) = self.core.store.view(&asking.device.user)? else {
             return Ok(Waiting::default());
         };
         let at = self.core.window_time(asking.at)?;
@@ -227,7 +227,7 @@ impl Admin {
         asking: &Asking,
     ) -> Result<Vec<(Device, DeviceState)>, DeviceError> {
         self.taken(asking).await?;
-        Ok(self.core.store.devices(&asking.device.user).await?)
+        Ok(self.core.store.devices(&asking.device.user)?)
     }
 
     /// The device gives itself another name.
@@ -255,7 +255,7 @@ impl Admin {
         let why = if *id == asking.device.id {
             "itself"
         } else {
-            let found = self.core.store.device(id).await?;
+            let found = self.core.store.device(id)?;
             // Another user's device is told from none at all by nobody.
             let own = found.filter(|(device, _)| device.user == asking.device.user);
             own.ok_or(AdminError::NotFound("device"))?;
@@ -273,7 +273,7 @@ impl Admin {
     ) -> Result<Token, DeviceError> {
         let at = self.core.window_time(asking.at)?;
         let enrolment = default_policy(&self.core.policies())?.enrolment.clone();
-        let (mut token, _) = self.carried(&asking.device, serial).await?;
+        let (mut token, _) = self.carried(&asking.device, serial)?;
         let lasts = enrolment.valid_for;
         let lasts = lasts.or_else(|| token.enrolment.valid_for.map(Duration::from_secs));
         let (Some(end), Some(lasts)) = (token.expires, lasts) else {
@@ -288,7 +288,7 @@ impl Admin {
                 "ask an administrator for a new enrolment code before it expires",
             ));
         };
-        let user = self.core.store.view(&asking.device.user).await?;
+        let user = self.core.store.view(&asking.device.user)?;
         let enabled = user.is_some_and(|view| !view.user.disabled);
         if token.state_at(at) != LifeCycle::Active || !enabled {
             return Err(not_in_use(&token, at));
@@ -315,13 +315,10 @@ impl Admin {
     }
 
     /// A user's devices.
-    pub async fn devices_of(
-        &self,
-        user: &UserKey,
-    ) -> Result<Vec<(Device, DeviceState)>, AdminError> {
-        let view = self.core.store.view(user).await?;
+    pub fn devices_of(&self, user: &UserKey) -> Result<Vec<(Device, DeviceState)>, AdminError> {
+        let view = self.core.store.view(user)?;
         view.ok_or(AdminError::NotFound("user"))?;
-        Ok(self.core.store.devices(user).await?)
+        Ok(self.core.store.devices(user)?)
     }
 
     /// An administrator gives a device another name.
@@ -369,12 +366,12 @@ impl Admin {
     }
 
     /// The token that makes the device's codes: the named one, or the one in use.
-    async fn carried(
+    fn carried(
         &self,
         device: &Device,
         serial: Option<&Serial>,
     ) -> Result<(Token, TokenState), DeviceError> {
-        let view = self.core.store.view(&device.user).await?;
+        let view = self.core.store.view(&device.user)?;
         let tokens = view.map(|view| view.tokens).unwrap_or_default();
         let mut carried: Vec<_> = tokens
             .into_iter()

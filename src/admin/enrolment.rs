@@ -132,9 +132,9 @@ impl Admin {
             let named = new.policy.as_deref().unwrap_or_default();
             return invalid("policy", self.unknown_policy(named));
         };
-        let user = self.user(&new.token.user).await?;
+        let user = self.user(&new.token.user)?;
         let address = self.sent_to(&new, &user)?;
-        self.check_replaced(&new).await?;
+        self.check_replaced(&new)?;
         let kind = new.token.kind;
         let needed = match (new.request, new.strict) {
             (false, _) => 0,
@@ -154,7 +154,7 @@ impl Admin {
         let key = self.key_of(new.token.key.clone())?;
         if new.token.key.is_some() {
             let normal = NormalKey::of(&key, new.token.algorithm);
-            self.refuse_seed(&normal, &user.key).await?;
+            self.refuse_seed(&normal, &user.key)?;
         }
         // Where others must approve, they are the second person.
         if needed == 0 {
@@ -203,7 +203,7 @@ impl Admin {
         made.map_err(|error| missing(error, "user"))?;
         // As it is on record: its end may have been set, the step of the same key under another name
         // remembered.
-        let (token, state) = self.token(&token.serial).await?;
+        let (token, state) = self.token(&token.serial)?;
         Ok(match token.state {
             LifeCycle::Requested => Handed::unprinted(token, state),
             _ => Handed::printed(token, state),
@@ -263,11 +263,11 @@ impl Admin {
         })
     }
 
-    async fn check_replaced(&self, new: &Enrol) -> Result<(), AdminError> {
+    fn check_replaced(&self, new: &Enrol) -> Result<(), AdminError> {
         let Some(old) = &new.replaces else {
             return Ok(());
         };
-        let found = self.core.store.token(old).await?;
+        let found = self.core.store.token(old)?;
         let own = found.is_some_and(|(token, _)| {
             token.user == new.token.user && token.state.may_become(LifeCycle::Revoked)
         });
@@ -278,15 +278,11 @@ impl Admin {
     }
 
     /// A key that another user's token has. The store refuses it in any case; this names the token.
-    pub(super) async fn refuse_seed(
-        &self,
-        key: &NormalKey,
-        user: &UserKey,
-    ) -> Result<(), AdminError> {
-        let Some(serial) = self.core.store.with_key(key).await? else {
+    pub(super) fn refuse_seed(&self, key: &NormalKey, user: &UserKey) -> Result<(), AdminError> {
+        let Some(serial) = self.core.store.with_key(key)? else {
             return Ok(());
         };
-        let other = self.core.store.token(&serial).await?;
+        let other = self.core.store.token(&serial)?;
         if other.is_some_and(|(token, _)| token.user == *user) {
             return Ok(());
         }

@@ -94,12 +94,12 @@ impl Admin {
         let mut position = after;
         let mut looked = 0;
         loop {
-            let batch = self.core.store.users(position.as_ref(), BATCH).await?;
+            let batch = self.core.store.users(position.as_ref(), BATCH)?;
             let ended = batch.len() < BATCH;
             looked += batch.len();
             for user in batch {
                 let key = user.key.clone();
-                let Some(hit) = self.fits(filter, wanted.as_ref(), user, now).await? else {
+                let Some(hit) = self.fits(filter, wanted.as_ref(), user, now)? else {
                     position = Some(key);
                     continue;
                 };
@@ -123,7 +123,7 @@ impl Admin {
     }
 
     /// The user, with the lock where it was looked at, if the filter lets it through.
-    async fn fits(
+    fn fits(
         &self,
         filter: &UserFilter,
         wanted: Option<&Wanted>,
@@ -141,7 +141,7 @@ impl Admin {
         if by_serial.is_none() && !filter.without_token && !filter.locked {
             return Ok(Some((user, None)));
         }
-        let view = match self.core.store.view(&user.key).await {
+        let view = match self.core.store.view(&user.key) {
             // Named elsewhere; the others are not hidden by it.
             Err(StoreError::Corrupt(_)) => return Ok(None),
             view => view?,
@@ -163,14 +163,14 @@ impl Admin {
     }
 
     /// The user that was probably meant: the same name in another realm, or one like it.
-    pub async fn similar_user(&self, key: &UserKey) -> Result<Option<UserKey>, StoreError> {
-        let mut near = self.core.store.users(None, NEAR).await?;
+    pub fn similar_user(&self, key: &UserKey) -> Result<Option<UserKey>, StoreError> {
+        let mut near = self.core.store.users(None, NEAR)?;
         if near.len() == NEAR {
             // Names that begin alike.
             let half = key.name().chars().count().div_ceil(2);
             let start: String = key.name().chars().take(half).collect();
             if let Ok(start) = UserKey::with_realm(&start, key.realm()) {
-                near.extend(self.core.store.users(Some(&start), NEAR).await?);
+                near.extend(self.core.store.users(Some(&start), NEAR)?);
             }
         }
         let keys = || near.iter().map(|user| &user.key);
@@ -182,8 +182,8 @@ impl Admin {
     }
 
     /// The serial that was probably meant.
-    pub async fn similar_serial(&self, serial: &Serial) -> Result<Option<Serial>, StoreError> {
-        let near = self.core.store.tokens(None, NEAR).await?;
+    pub fn similar_serial(&self, serial: &Serial) -> Result<Option<Serial>, StoreError> {
+        let near = self.core.store.tokens(None, NEAR)?;
         let serials = near.iter().map(|(token, _)| token.serial.as_str());
         let close = did_you_mean(serial.as_str(), serials);
         Ok(close.and_then(|close| close.parse().ok()))

@@ -95,7 +95,7 @@ impl Admin {
         if !self.is_guarded(by) {
             return Ok(());
         }
-        self.claim_now(self.user(owner).await?, &[Touched::Token], by)
+        self.claim_now(self.user(owner)?, &[Touched::Token], by)
             .await
     }
 

@@ -135,7 +135,7 @@ impl Admin {
         // rows those are, before it costs a look at every user.
         let mut look = if dry_run { Look::AtAll } else { Look::Trusting };
         loop {
-            let (records, imported) = self.plan(rows, existing, look, &by).await?;
+            let (records, imported) = self.plan(rows, existing, look, &by)?;
             if look == Look::Trusting && !imported.refused.is_empty() {
                 look = Look::AtAll;
                 continue;
@@ -155,7 +155,7 @@ impl Admin {
         }
     }
 
-    async fn plan(
+    fn plan(
         &self,
         rows: &[ImportRow],
         existing: Existing,
@@ -172,7 +172,7 @@ impl Admin {
                 let tokens = row.about.is_none().then(Vec::new);
                 known.users.insert(row.user.clone(), tokens);
             } else if !known.users.contains_key(&row.user) {
-                let view = self.core.store.view(&row.user).await?;
+                let view = self.core.store.view(&row.user)?;
                 let tokens = |view: crate::store::View| {
                     let tokens = view.tokens.iter().map(|(token, _)| token.clone());
                     tokens.collect()
@@ -180,7 +180,7 @@ impl Admin {
                 known.users.insert(row.user.clone(), view.map(tokens));
             }
             let before = records.len();
-            match self.row(row, made, &known, look, &mut records, by).await {
+            match self.row(row, made, &known, look, &mut records, by) {
                 Ok(()) => {
                     for record in records.iter().skip(before) {
                         match record {
@@ -216,7 +216,7 @@ impl Admin {
     }
 
     /// The records of one row; `made` is the user whom the row before has made.
-    async fn row(
+    fn row(
         &self,
         row: &ImportRow,
         made: Option<&UserKey>,
@@ -242,7 +242,7 @@ impl Admin {
         };
         if let Some(serial) = &new.serial
             && look == Look::AtAll
-            && self.core.store.token(serial).await?.is_some()
+            && self.core.store.token(serial)?.is_some()
         {
             return Err(AdminError::Conflict(
                 "a token with this serial exists already",
@@ -261,8 +261,8 @@ impl Admin {
         }
         if look == Look::AtAll {
             let key = token.normal_key();
-            self.refuse_seed(&key, &token.user).await?;
-            let retired = self.core.store.retired_with(&key).await?;
+            self.refuse_seed(&key, &token.user)?;
+            let retired = self.core.store.retired_with(&key)?;
             if retired.is_some_and(|retired| retired.period != token.counts_time()) {
                 return Err(AdminError::Conflict(OTHER_USE));
             }

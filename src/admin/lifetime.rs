@@ -33,7 +33,7 @@ impl Admin {
         expected: Option<u64>,
         by: By,
     ) -> Result<Token, AdminError> {
-        let (token, _) = self.token(serial).await?;
+        let (token, _) = self.token(serial)?;
         let policies = self.core.policies();
         let rules = policies.resolve(None).map(|policy| &policy.enrolment);
         let Some(end) = token.expires else {
@@ -72,7 +72,7 @@ impl Admin {
             call: None,
         };
         self.core.store.change(change, by).await?;
-        Ok(self.token(serial).await?.0)
+        Ok(self.token(serial)?.0)
     }
 
     /// Ends a token for good; the audit says why.
@@ -83,7 +83,7 @@ impl Admin {
         expected: Option<u64>,
         by: By,
     ) -> Result<Token, AdminError> {
-        let (mut token, _) = self.token(serial).await?;
+        let (mut token, _) = self.token(serial)?;
         self.remember_address(&token, &by).await?;
         token.revision = expected.unwrap_or(token.revision);
         let reason = reason.as_str().to_owned();
@@ -98,7 +98,7 @@ impl Admin {
         let (Some(medium), Some(address), true) = (medium, &token.address, proven) else {
             return Ok(());
         };
-        let mut user = self.user(&token.user).await?;
+        let mut user = self.user(&token.user)?;
         user.leaves(medium, address.clone(), by.at);
         let change = Change::UpdateUser(user);
         Ok(self.core.store.change(change, by.clone()).await?)
@@ -114,9 +114,9 @@ impl Admin {
         by: By,
     ) -> Result<Token, AdminError> {
         // What will be refused anyway costs nobody a code.
-        let view = self.core.store.view(user).await?;
+        let view = self.core.store.view(user)?;
         let view = view.ok_or(AdminError::NotFound("user"))?;
-        let (token, _) = self.token(serial).await?;
+        let (token, _) = self.token(serial)?;
         if token.user == *user {
             return Err(AdminError::Conflict("the token is this user's own"));
         }
@@ -139,7 +139,7 @@ impl Admin {
         user: &UserKey,
         by: By,
     ) -> Result<Token, AdminError> {
-        let (token, _) = self.token(serial).await?;
+        let (token, _) = self.token(serial)?;
         let change = Change::UnlinkToken(serial.clone(), user.clone());
         let done = self.core.store.change(change, by).await;
         done.map_err(|error| missing(error, "link of this token"))?;
@@ -174,6 +174,6 @@ impl Admin {
             reason,
         };
         self.core.store.change(change, by).await?;
-        Ok(self.token(&token.serial).await?.0)
+        Ok(self.token(&token.serial)?.0)
     }
 }

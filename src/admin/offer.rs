@@ -73,7 +73,7 @@ impl Admin {
         expected: Option<u64>,
         by: By,
     ) -> Result<Offered, AdminError> {
-        let (token, _) = self.token(serial).await?;
+        let (token, _) = self.token(serial)?;
         if expected.is_some_and(|seen| seen != token.revision) {
             return Err(AdminError::Conflict(
                 "the record was changed by somebody else",
@@ -85,12 +85,12 @@ impl Admin {
                 "only the code of a server token is sent; others go to their own address",
             );
         }
-        let user = self.user(&token.user).await?;
+        let user = self.user(&token.user)?;
         // Before anything changes: nobody is promised a message that will never leave.
         let recipients = self.recipients(&token, &user, media)?;
         self.claim_now(user.clone(), &[Touched::Token], &by).await?;
         let first = self.made_pending(&token, by.clone()).await?;
-        let (token, state) = self.token(serial).await?;
+        let (token, state) = self.token(serial)?;
         let mut offered = Offered::from(if first {
             Handed::printed(token.clone(), state)
         } else {
@@ -121,7 +121,7 @@ impl Admin {
         typed: &SecretString,
         by: By,
     ) -> Result<Token, AdminError> {
-        let (token, _) = self.token(serial).await?;
+        let (token, _) = self.token(serial)?;
         self.claim_token(&token.user, &by).await?;
         let (token, _) = self
             .present(serial, Purpose::Confirm, by, |token, state, at| {
@@ -131,7 +131,7 @@ impl Admin {
                 compared(token, state, typed, at)
             })
             .await?;
-        let (token, _) = self.token(&token.serial).await?;
+        let (token, _) = self.token(&token.serial)?;
         Ok(token)
     }
 

@@ -38,8 +38,8 @@ impl Admin {
     }
 
     /// The outage that was declared last, whether or not it has ended by itself.
-    pub async fn outage(&self) -> Result<Option<Waiver>, AdminError> {
-        Ok(self.core.store.outage().await?)
+    pub fn outage(&self) -> Result<Option<Waiver>, AdminError> {
+        Ok(self.core.store.outage()?)
     }
 }
 

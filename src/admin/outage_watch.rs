@@ -101,7 +101,7 @@ impl Admin {
             return Ok(());
         }
         let (request, at) = self.core.arrival()?;
-        if self.outage().await?.is_some_and(|outage| outage.holds(at)) {
+        if self.outage()?.is_some_and(|outage| outage.holds(at)) {
             return Ok(());
         }
         let rule = watch.rule;

@@ -112,7 +112,7 @@ impl Admin {
         let Ok(key) = request.client.key(request.user) else {
             return refused();
         };
-        let user = self.user(&key).await?;
+        let user = self.user(&key)?;
         if !rules.remote && !user.remote_issue {
             return Err(AdminError::Forbidden(
                 "this user has not consented to enrolment from afar: an operator enrols the token",
@@ -154,7 +154,7 @@ impl Admin {
             let delay = self.login.schedule(request, policy.reject_delay);
             Ok(SelfService::Refused(delay))
         };
-        let found = self.core.store.token(serial).await?;
+        let found = self.core.store.token(serial)?;
         let (Ok(key), Some((token, _))) = (request.client.key(request.user), found) else {
             return refused();
         };
@@ -229,7 +229,7 @@ impl Admin {
     ) -> Result<Option<Proven>, AdminError> {
         let key = request.client.key(request.user).ok();
         let view = match &key {
-            Some(key) => self.core.store.view(key).await?,
+            Some(key) => self.core.store.view(key)?,
             None => None,
         };
         let rules = &policy.enrolment;
@@ -284,7 +284,7 @@ impl Admin {
             .map_or_else(|| crate::core::shorten(request.user), ToString::to_string);
         for _ in 0..TRIES {
             let view = match &key {
-                Some(key) => self.core.store.view(key).await?,
+                Some(key) => self.core.store.view(key)?,
                 None => None,
             };
             let finding = match (view.filter(|view| !view.user.disabled), asked) {
@@ -351,7 +351,7 @@ impl Admin {
             }
             return Ok(Finding::Refused(Reason::Locked));
         }
-        let credentials = self.core.store.credentials(&view.user.key).await?;
+        let credentials = self.core.store.credentials(&view.user.key)?;
         let mut knowledge = Vec::new();
         for which in asked {
             let text = presented(request.presented, *which);

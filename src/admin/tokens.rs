@@ -103,7 +103,7 @@ impl Admin {
         expected: Option<u64>,
         by: By,
     ) -> Result<Token, AdminError> {
-        let (mut token, _) = self.token(serial).await?;
+        let (mut token, _) = self.token(serial)?;
         if state == LifeCycle::Active {
             self.claim_token(&token.user, &by).await?;
         }
@@ -126,7 +126,7 @@ impl Admin {
         expected: Option<u64>,
         by: By,
     ) -> Result<(), AdminError> {
-        if let Some((token, _)) = self.core.store.token(serial).await?
+        if let Some((token, _)) = self.core.store.token(serial)?
             && expected.is_none_or(|seen| seen == token.revision)
         {
             self.remember_address(&token, &by).await?;
@@ -159,11 +159,10 @@ impl Admin {
     }
 
     /// A token by its serial.
-    pub async fn token(&self, serial: &Serial) -> Result<(Token, TokenState), AdminError> {
+    pub fn token(&self, serial: &Serial) -> Result<(Token, TokenState), AdminError> {
         self.core
             .store
-            .token(serial)
-            .await?
+            .token(serial)?
             .ok_or(AdminError::NotFound("token"))
     }
 
@@ -197,12 +196,11 @@ impl Admin {
         let at = self.core.window_time(by.at)?;
         let lockout = self.strictest_lockout();
         for _ in 0..TRIES {
-            let (token, _) = self.token(serial).await?;
+            let (token, _) = self.token(serial)?;
             let view = self
                 .core
                 .store
-                .view(&token.user)
-                .await?
+                .view(&token.user)?
                 .ok_or(AdminError::NotFound("user"))?;
             let found = view
                 .tokens

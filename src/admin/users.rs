@@ -70,7 +70,7 @@ impl Admin {
         expected: Option<u64>,
         by: By,
     ) -> Result<User, AdminError> {
-        let mut user = self.user(key).await?;
+        let mut user = self.user(key)?;
         if expected.is_some_and(|seen| seen != user.revision) {
             return Err(AdminError::Conflict(
                 "the record was changed by somebody else",
@@ -145,7 +145,7 @@ impl Admin {
             .change(change, by)
             .await
             .map_err(|error| missing(error, "user"))?;
-        match self.core.store.view(key).await? {
+        match self.core.store.view(key)? {
             Some(view) => self.core.locks.is_now(key, &view.state, at),
             None => self.core.locks.ended(key),
         }
@@ -153,8 +153,8 @@ impl Admin {
     }
 
     /// A user by its key.
-    pub async fn user(&self, key: &UserKey) -> Result<User, AdminError> {
-        let view = self.core.store.view(key).await?;
+    pub fn user(&self, key: &UserKey) -> Result<User, AdminError> {
+        let view = self.core.store.view(key)?;
         view.map(|view| view.user)
             .ok_or(AdminError::NotFound("user"))
     }
@@ -206,7 +206,7 @@ impl Admin {
         waiver: Option<Waiver>,
         by: By,
     ) -> Result<User, AdminError> {
-        let mut user = self.user(key).await?;
+        let mut user = self.user(key)?;
         if waiver.is_some() && self.claim(&mut user, &[Touched::Waiver], &by)? {
             let change = Change::UpdateUser(user.clone());
             self.core.store.change(change, by.clone()).await?;
@@ -219,7 +219,7 @@ impl Admin {
             expected: user.revision,
         };
         self.core.store.change(change, by).await?;
-        self.user(key).await
+        self.user(key)
     }
 }
 

@@ -29,9 +29,9 @@ pub struct Clients {
 
 impl Clients {
     /// Reads the clients from the store.
-    pub async fn load(store: &dyn Store) -> Result<Self, StoreError> {
-        let all: Vec<_> = store.clients().await?.into_iter().map(Arc::new).collect();
-        let lessons = store.lessons().await?.into_iter().collect();
+    pub fn load(store: &Store) -> Result<Self, StoreError> {
+        let all: Vec<_> = store.clients()?.into_iter().map(Arc::new).collect();
+        let lessons = store.lessons()?.into_iter().collect();
         Ok(Self {
             all: ArcSwap::from_pointee(all),
             listeners: Mutex::default(),
@@ -41,9 +41,9 @@ impl Clients {
     }
 
     /// Reads them again after a change, and tells the listeners.
-    pub async fn reload(&self, store: &dyn Store) -> Result<(), StoreError> {
+    pub async fn reload(&self, store: &Store) -> Result<(), StoreError> {
         let _turn = self.reloading.lock().await;
-        let fresh = Self::load(store).await?;
+        let fresh = Self::load(store)?;
         let all = fresh.all.into_inner();
         let listeners = self.listeners.lock().expect(UNPOISONED);
         *self.lessons.write().expect(UNPOISONED) = fresh.lessons.into_inner().expect(UNPOISONED);

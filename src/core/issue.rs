@@ -192,7 +192,7 @@ impl Core {
                 Err(IssueRefusal::Stale) => {}
                 Err(refusal) => return Ok(Err(refusal)),
             }
-            match self.store.token(&token.serial).await? {
+            match self.store.token(&token.serial)? {
                 Some(newer) => (token, state) = newer,
                 None => return Ok(Err(IssueRefusal::NotUsable)),
             }
@@ -363,7 +363,7 @@ pub(crate) const FREEZE_DIGITS: usize = 8;
 
 /// Writes into the audit what changed no record.
 pub(crate) async fn note(
-    store: &dyn Store,
+    store: &Store,
     by: By,
     action: &'static str,
     target: String,

@@ -100,7 +100,7 @@ impl Core {
     pub async fn count_locked(&self) -> Result<(), StoreError> {
         let mut after: Option<UserKey> = None;
         loop {
-            let page = self.store.user_states(after.as_ref(), PAGE).await?;
+            let page = self.store.user_states(after.as_ref(), PAGE)?;
             let at = self.clock.now();
             for (user, state) in &page {
                 self.locks.is_now(user, state, at);

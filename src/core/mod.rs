@@ -14,7 +14,7 @@ use crate::model::message::Language;
 use crate::notice::Catalogue;
 use crate::policy::{DEFAULT, Policies, Policy};
 use crate::secret::{Entropy, EntropyError, Pool};
-use crate::store::{Gathering, LoadedFile, Store, StoreError};
+use crate::store::{BatchHold, LoadedFile, Store, StoreError};
 use crate::time::{Clock, UnixTime};
 
 pub mod clients;
@@ -29,7 +29,7 @@ pub mod vital;
 
 /// What all parts share.
 pub struct Core {
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) store: Arc<Store>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) policies: ArcSwap<Policies>,
@@ -94,13 +94,13 @@ pub enum CoreError {
 
 impl Core {
     /// Reads the clients from the store.
-    pub async fn new(
-        store: Arc<dyn Store>,
+    pub fn new(
+        store: Arc<Store>,
         policies: Policies,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, CoreError> {
-        let clients = Arc::new(clients::Clients::load(store.as_ref()).await?);
+        let clients = Arc::new(clients::Clients::load(store.as_ref())?);
         let policies = ArcSwap::from_pointee(policies);
         let counters = counters::Counters::default();
         let courier: Arc<dyn Courier> = Arc::new(NoCourier);
@@ -134,13 +134,13 @@ impl Core {
     }
 
     /// The store behind the service, for reading.
-    pub fn store(&self) -> &dyn Store {
+    pub fn store(&self) -> &Store {
         self.store.as_ref()
     }
 
-    /// Announces several decisions at once; see [`Store::gather`].
-    pub fn gather(&self) -> Gathering<'_> {
-        self.store.gather()
+    /// Lets one commit take several decisions; see [`Store::hold_batch`].
+    pub fn hold_batch(&self) -> BatchHold<'_> {
+        self.store.hold_batch()
     }
 
     /// The clients as they are now, and who wants to hear of changes.

@@ -26,10 +26,9 @@ use crate::policy::Policies;
 use crate::radius::dictionary::{Dictionary, known_attribute};
 use crate::secret::{Key256, SystemEntropy};
 use crate::service::Service;
-use crate::store::embedded::{Embedded, Parts};
 use crate::store::medium::Directory;
 use crate::store::repair::Repaired;
-use crate::store::{Store as _, StoreError, StoreReport, look, personal, repair};
+use crate::store::{Parts, Store, StoreError, StoreReport, look, personal, repair};
 use crate::time::{Clock as _, SystemClock};
 
 mod install;
@@ -189,7 +188,7 @@ pub async fn open(site: &Site) -> Result<Arc<Service>, StartError> {
         Arc::new(SystemEntropy),
         hashing(&site.config.limits),
     );
-    let service = service.await.map_err(|error| {
+    let service = service.map_err(|error| {
         failed(
             format!("the clients cannot be read: {error}"),
             "oncegate store verify --repair",
@@ -410,8 +409,8 @@ fn open_store(
     master: Key256,
     algorithm: SealAlgorithm,
     segment_size: u64,
-) -> Result<Embedded, StoreError> {
-    Embedded::open(Parts {
+) -> Result<Store, StoreError> {
+    Store::open(Parts {
         medium: Arc::new(Directory::new(dir)),
         master,
         algorithm,

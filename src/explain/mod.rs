@@ -46,7 +46,7 @@ pub use past::{Past, Story, counts_as_used};
 pub use situation::{Asker, Counters, Person, PolicyShown, Situation};
 
 /// A login that nobody has tried.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Supposed<'a> {
     /// The user as it would be sent.
     pub user: &'a str,
@@ -85,7 +85,7 @@ impl Explain {
     }
 
     /// What would happen.
-    pub async fn foresee(&self, supposed: Supposed<'_>) -> Result<Foresight, AdminError> {
+    pub fn foresee(&self, supposed: Supposed<'_>) -> Result<Foresight, AdminError> {
         let client = match supposed.client {
             LOCAL => absent(LOCAL, None),
             name => self
@@ -117,7 +117,7 @@ impl Explain {
             locks_at: request.at,
             reading: Reading::Present,
         };
-        let mut situation = self.situation(frame).await?;
+        let mut situation = self.situation(frame)?;
         situation.notes.extend(rules::unread(policy, &request));
         let next = next::supposed(&situation);
         Ok(Foresight { situation, next })
@@ -133,7 +133,7 @@ impl Explain {
     }
 
     #[allow(clippy::too_many_lines)] // one thing after the other, as a login goes
-    async fn situation(&self, frame: Frame<'_>) -> Result<Situation, CoreError> {
+    fn situation(&self, frame: Frame<'_>) -> Result<Situation, CoreError> {
         let Frame {
             request,
             policy,
@@ -142,11 +142,11 @@ impl Explain {
         } = frame;
         let key = request.client.key(request.user).ok();
         let view = match &key {
-            Some(key) => self.core.store.view(key).await?,
+            Some(key) => self.core.store.view(key)?,
             None => None,
         };
         let credentials = match &view {
-            Some(view) => self.core.store.credentials(&view.user.key).await?,
+            Some(view) => self.core.store.credentials(&view.user.key)?,
             None => Credentials::default(),
         };
         let mut situation = Situation {
@@ -178,7 +178,7 @@ impl Explain {
             notes: Vec::new(),
         };
         if let (Some(key), None) = (&key, &view) {
-            let others = self.core.store.namesakes(key).await?;
+            let others = self.core.store.namesakes(key)?;
             situation.namesakes = others.iter().map(ToString::to_string).collect();
         }
         let Some(policy) = policy else {
@@ -193,7 +193,7 @@ impl Explain {
         }
         let Some(view) = view else {
             let unknown = Reason::UnknownUser;
-            let refused = self.guess(frame, policy, unknown).await?;
+            let refused = self.guess(frame, policy, unknown)?;
             situation.refused = situation.refused.or(Some(refused));
             return Ok(situation);
         };
@@ -214,7 +214,7 @@ impl Explain {
                 at: frame.locks_at,
                 least: 0,
             };
-            situation.counters = Some(self.counted(case, &view).await?);
+            situation.counters = Some(self.counted(case, &view)?);
         }
         let refused = match (view.user.disabled, rule) {
             (true, _) => Some(Reason::UserDisabled),
@@ -224,7 +224,7 @@ impl Explain {
         let mut refused = situation.refused.or(refused);
         match rule {
             Some(rule) => {
-                let outage = self.login.relief(rule, frame.request.at).await?;
+                let outage = self.login.relief(rule, frame.request.at)?;
                 let found = self.asked(
                     frame,
                     policy,
@@ -239,7 +239,7 @@ impl Explain {
             None => situation.tokens = demand::idle(&view),
         }
         if let Some(reason) = refused {
-            refused = Some(self.guess(frame, policy, reason).await?);
+            refused = Some(self.guess(frame, policy, reason)?);
         }
         let blocked = situation.counters.as_ref().and_then(|all| all.blocked);
         situation.refused = refused
@@ -293,7 +293,7 @@ impl Explain {
     }
 
     /// Who tries names is refused for where they are once that is blocked.
-    async fn guess(
+    fn guess(
         &self,
         frame: Frame<'_>,
         policy: &Policy,
@@ -304,7 +304,7 @@ impl Explain {
             return Ok(reason);
         };
         let limited = policy.lockout.source_lock_after > 0;
-        let state = self.core.store.source(source).await?;
+        let state = self.core.store.source(source)?;
         let blocked = limited && state.throttle.check(frame.locks_at).is_err();
         Ok(if blocked {
             Reason::SourceBlocked
@@ -313,14 +313,14 @@ impl Explain {
         })
     }
 
-    async fn counted(&self, case: Case<'_, '_>, view: &View) -> Result<Counters, CoreError> {
+    fn counted(&self, case: Case<'_, '_>, view: &View) -> Result<Counters, CoreError> {
         let lockout = case.policy.lockout;
         let source = case.request.source.map(Source::from);
         let mut known = view.state.known.iter();
         let known = known.find(|known| Some(known.source) == source);
         let limited = source.filter(|_| lockout.source_lock_after > 0);
         let throttle = match limited {
-            Some(source) => Some((source, self.core.store.source(source).await?.throttle)),
+            Some(source) => Some((source, self.core.store.source(source)?.throttle)),
             None => None,
         };
         Ok(Counters {
@@ -331,7 +331,7 @@ impl Explain {
             },
             known: known.map(|known| known.throttle),
             source: throttle,
-            blocked: self.login.unblocked(case, view).await?.err(),
+            blocked: self.login.unblocked(case, view)?.err(),
             lock_after: lockout.lock_after,
             hard_lock_after: lockout.hard_lock_after,
         })

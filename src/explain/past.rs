@@ -139,7 +139,7 @@ impl Explain {
             locks_at: now,
             reading: Reading::Past(event.channel, recorded.map(|(_, rule)| rule)),
         };
-        let mut situation = self.situation(frame).await?;
+        let mut situation = self.situation(frame)?;
         match &situation.policy {
             Some(shown) => notes.extend(rules::differences(&shown.rules, event)),
             None if recorded.is_some() && situation.user.is_none() => notes.push(
@@ -154,7 +154,7 @@ impl Explain {
             Decision::Reject => self.before(record, event).await?,
             Decision::Accept | Decision::Challenge => Vec::new(),
         };
-        let token = self.token_then(record, event, policy, &before).await?;
+        let token = self.token_then(record, event, policy, &before)?;
         let since = self.since(record, event).await?;
         let counted = |record: &AuditRecord| matches!(&record.event, Event::Decision(event) if event.purpose == Purpose::Login);
         let told = token.as_ref().is_some_and(|token| token.used_by.is_some());
@@ -177,7 +177,7 @@ impl Explain {
         Ok(past)
     }
 
-    async fn token_then(
+    fn token_then(
         &self,
         record: &AuditRecord,
         event: &DecisionEvent,
@@ -187,7 +187,7 @@ impl Explain {
         let Some(serial) = &event.serial else {
             return Ok(None);
         };
-        let now = self.core.store.token(serial).await?;
+        let now = self.core.store.token(serial)?;
         let timed = now.as_ref().filter(|(token, _)| token.kind != Kind::Hotp);
         let span = |first: u64, last: u64, period: Period| {
             let period = u64::from(period.as_secs());

@@ -215,7 +215,7 @@ impl Login {
             return Ok(Reason::OtherRealm.into());
         }
         let view = match key {
-            Some(key) => self.core.store.view(key).await?,
+            Some(key) => self.core.store.view(key)?,
             None => None,
         };
         let missed = |reason: Reason| {
@@ -229,7 +229,7 @@ impl Login {
             return missed(Reason::UserDisabled).await;
         }
         let by_request = policy.decide(&facts(request, &view, at)).rule();
-        let opened = match self.opened(request, policy, by_request, &view, at).await? {
+        let opened = match self.opened(request, policy, by_request, &view, at)? {
             Ok(opened) => opened,
             Err(detail) => {
                 let refusal = Refusal {
@@ -287,11 +287,11 @@ impl Login {
         opened: Option<Opened>,
         place: Option<&Place>,
     ) -> Result<Result<(Compared, Box<Evaluation<'p>>), Refusal>, CoreError> {
-        let credentials = self.bound_to(case.rule, &view).await?;
+        let credentials = self.bound_to(case.rule, &view)?;
         let passed = opened.map(|opened| opened.inside.passed);
         let passed = passed.unwrap_or_default();
         let opens = case.request.opens(case.policy).is_some();
-        let outage = self.relief(case.rule, case.at).await?;
+        let outage = self.relief(case.rule, case.at)?;
         let demand = self.demand(case, &view, passed, &credentials, outage.as_ref());
         let refused = |reason| {
             let (waived, detail) = (demand.waived.clone(), None);
@@ -404,7 +404,7 @@ impl Login {
         for which in round.asked.iter().copied().filter_map(knowledge_of) {
             // Whoever is blocked gets no hashing done; the store would not look at it either.
             if knowledge.is_empty()
-                && let Err(reason) = self.unblocked(case, view).await?
+                && let Err(reason) = self.unblocked(case, view)?
             {
                 return Ok(Err(reason));
             }
@@ -421,13 +421,9 @@ impl Login {
     }
 
     /// The verifiers that a login by this rule is bound to: none where it asks for nothing known.
-    pub(crate) async fn bound_to(
-        &self,
-        rule: &Rule,
-        view: &View,
-    ) -> Result<Credentials, CoreError> {
+    pub(crate) fn bound_to(&self, rule: &Rule, view: &View) -> Result<Credentials, CoreError> {
         if rule.require.iter().any(|factor| factor.is_knowledge()) {
-            Ok(self.core.store.credentials(&view.user.key).await?)
+            Ok(self.core.store.credentials(&view.user.key)?)
         } else {
             Ok(Credentials::default())
         }
@@ -505,20 +501,16 @@ impl Login {
     }
 
     /// The declared outage, where the rule has something for it.
-    pub(crate) async fn relief(
-        &self,
-        rule: &Rule,
-        at: UnixTime,
-    ) -> Result<Option<Waiver>, CoreError> {
+    pub(crate) fn relief(&self, rule: &Rule, at: UnixTime) -> Result<Option<Waiver>, CoreError> {
         if rule.outage.is_none() {
             return Ok(None);
         }
-        let declared = self.core.store.outage().await?;
+        let declared = self.core.store.outage()?;
         Ok(declared.filter(|outage| outage.holds(at)))
     }
 
     /// Whether attempts of this user from there are evaluated at present.
-    pub(crate) async fn unblocked(
+    pub(crate) fn unblocked(
         &self,
         case: Case<'_, '_>,
         view: &View,
@@ -531,13 +523,13 @@ impl Login {
                 Blocked::Locked { .. } => Reason::Locked,
             }));
         }
-        if !view.state.knows(source) && self.source_blocked(case.policy, source, at).await? {
+        if !view.state.knows(source) && self.source_blocked(case.policy, source, at)? {
             return Ok(Err(Reason::SourceBlocked));
         }
         Ok(Ok(()))
     }
 
-    async fn source_blocked(
+    fn source_blocked(
         &self,
         policy: &Policy,
         source: Option<Source>,
@@ -545,14 +537,7 @@ impl Login {
     ) -> Result<bool, CoreError> {
         let limited = policy.lockout.source_lock_after > 0;
         match source.filter(|_| limited) {
-            Some(source) => Ok(self
-                .core
-                .store
-                .source(source)
-                .await?
-                .throttle
-                .check(at)
-                .is_err()),
+            Some(source) => Ok(self.core.store.source(source)?.throttle.check(at).is_err()),
             None => Ok(false),
         }
     }
@@ -624,7 +609,7 @@ impl Login {
         // Whoever is blocked gets no hashing done, the pool is everybody's, but waits as long.
         let blocked = match reason {
             Reason::Locked | Reason::Throttled | Reason::SourceBlocked => true,
-            _ if reason.is_guess() => self.source_blocked(policy, source, at).await?,
+            _ if reason.is_guess() => self.source_blocked(policy, source, at)?,
             _ => false,
         };
         let typical = rule.or_else(|| policy.rules.first());

@@ -80,7 +80,7 @@ impl Login {
         let key = request.client.key(request.user).ok();
         let way = if inbound { Way::Inbound } else { Way::Code };
         let view = match &key {
-            Some(key) => self.core.store.view(key).await?,
+            Some(key) => self.core.store.view(key)?,
             None => None,
         };
         let made = match &view {
@@ -110,14 +110,12 @@ impl Login {
         let expires_in = life(policy, factor, way);
         let (number, serial) = match &made {
             Some((rule, serial, made)) => {
-                let challenge = self
-                    .sealed(request, policy, rule, view.as_ref(), at)
-                    .await?;
+                let challenge = self.sealed(request, policy, rule, view.as_ref(), at)?;
                 return self.begun(request, policy, factor, way, &challenge, serial, made);
             }
             None => (0, String::new()),
         };
-        let mut decoy = self.decoy(request, policy, factor).await?;
+        let mut decoy = self.decoy(request, policy, factor)?;
         let ticket = Ticket {
             user: request.user.chars().take(64).collect(),
             serial,
@@ -152,13 +150,13 @@ impl Login {
     }
 
     /// How a round of this client stands; `None`: it began none with this id.
-    pub async fn standing(&self, client: &str, id: &str) -> Result<Option<Standing>, CoreError> {
+    pub fn standing(&self, client: &str, id: &str) -> Result<Option<Standing>, CoreError> {
         let Some(ticket) = challenge::open_ticket(&self.challenge_key, client, id) else {
             return Ok(None);
         };
         let at = self.core.window_time(self.core.now())?;
         let found = match ticket.serial.parse() {
-            Ok(serial) => self.core.store.token(&serial).await?,
+            Ok(serial) => self.core.store.token(&serial)?,
             Err(_) => None,
         };
         let right = found.is_some_and(|(_, state)| {
@@ -195,7 +193,7 @@ impl Login {
         let Some(rule) = policy.decide(&facts(request, view, at)).rule() else {
             return login(Reason::NoRule);
         };
-        let outage = self.relief(rule, at).await?.is_some();
+        let outage = self.relief(rule, at)?.is_some();
         let held = rule.require.iter().copied().find(|one| {
             !one.is_knowledge()
                 && rule
@@ -218,7 +216,7 @@ impl Login {
             at,
             least: 0,
         };
-        if let Err(reason) = self.unblocked(case, view).await? {
+        if let Err(reason) = self.unblocked(case, view)? {
             return login(reason);
         }
         let slot = match Slot::of(
@@ -293,7 +291,7 @@ impl Login {
         })
     }
 
-    async fn sealed(
+    fn sealed(
         &self,
         request: &Request<'_>,
         policy: &Policy,
@@ -309,7 +307,7 @@ impl Login {
             least: 0,
         };
         let view = view.ok_or(CoreError::Contended)?;
-        let credentials = self.bound_to(rule, view).await?;
+        let credentials = self.bound_to(rule, view)?;
         let standing = (Factors::default(), Stage::Application);
         let nonce = random(self.core.entropy.as_ref())?;
         let id = case.sealed(&self.challenge_key, view, &credentials, standing, nonce);

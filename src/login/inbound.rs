@@ -76,7 +76,7 @@ impl Login {
         let with_sign = format!("+{}", inbound.from.trim().trim_start_matches('+'));
         let from = address(inbound.medium, &with_sign, None).ok();
         let tokens = match &from {
-            Some(from) => self.core.store.tokens_at(from).await?,
+            Some(from) => self.core.store.tokens_at(from)?,
             None => Vec::new(),
         };
         let kind = match inbound.medium {
@@ -122,7 +122,7 @@ impl Login {
         let word = SecretString::from(word);
         let mut frozen = None;
         for (sender, _) in tokens {
-            let Some(view) = self.core.store.view(&sender.user).await? else {
+            let Some(view) = self.core.store.view(&sender.user)? else {
                 continue;
             };
             for (token, _) in &view.tokens {
@@ -170,7 +170,7 @@ impl Login {
         at: UnixTime,
     ) -> Result<Reason, CoreError> {
         for _ in 0..TRIES {
-            let Some(view) = self.core.store.view(&token.user).await? else {
+            let Some(view) = self.core.store.view(&token.user)? else {
                 break;
             };
             let found = view

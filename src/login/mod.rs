@@ -197,7 +197,7 @@ impl Login {
                     }
                 }
                 _ => match wished {
-                    Some(factor) => asked(self.decoy(request, policy, factor).await?),
+                    Some(factor) => asked(self.decoy(request, policy, factor)?),
                     None => Outcome::Reject,
                 },
             };

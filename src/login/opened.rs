@@ -14,25 +14,28 @@ use crate::policy::{Policy, Rule};
 use crate::store::View;
 use crate::time::UnixTime;
 
+/// The challenge that is answered and the rule that began its login; none: a login begins.
+type Begun<'p> = Option<(Opened, &'p Rule)>;
+
 impl Login {
     /// The challenge that is answered, and the rule that began its login. One that is not ours or has
     /// expired starts a login again, as RFC 5080 s2.1.1 asks; but a code that comes with it is no first
     /// factor, and comparing it with one would be a failure that the person did not commit. `Err`: why
     /// it cannot be answered any more.
-    pub(crate) async fn opened<'p>(
+    pub(crate) fn opened<'p>(
         &self,
         request: &Request<'_>,
         policy: &'p Policy,
         by_request: Option<&'p Rule>,
         view: &View,
         at: UnixTime,
-    ) -> Result<Result<Option<(Opened, &'p Rule)>, String>, CoreError> {
+    ) -> Result<Result<Begun<'p>, String>, CoreError> {
         let Some(text) = request.challenge else {
             return Ok(Ok(None));
         };
         let (id, _) = challenge::parts(text);
         let closed = Closed::read(&self.challenge_key, id, at);
-        let revision = self.core.store.credentials(&view.user.key).await?.revision;
+        let revision = self.core.store.credentials(&view.user.key)?.revision;
         let user = view.user.key.to_string();
         let binding = Binding {
             client: &request.client.name,

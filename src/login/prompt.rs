@@ -117,7 +117,7 @@ impl Login {
 
     /// A challenge to somebody who cannot answer it: whoever asks for a code in the name of a user who
     /// is none hears the same as with one who is.
-    pub(crate) async fn decoy(
+    pub(crate) fn decoy(
         &self,
         request: &Request<'_>,
         policy: &Policy,
@@ -141,7 +141,7 @@ impl Login {
         let id = challenge::seal(&self.challenge_key, nobody, inside, nonce);
         let prompt = match factor {
             Factor::Card => {
-                let pair = self.pretended(request).await?;
+                let pair = self.pretended(request)?;
                 self.cells(self.core.language(), pair)
             }
             _ => self.prompt(self.core.language(), prompt(factor)),
@@ -172,9 +172,9 @@ impl Login {
     /// The cells of a decoy. A user with a card is asked for those that a real round asks for: a change of
     /// cells when the card or its owner is locked would tell that there is a card. Any other name is asked
     /// for the same cells each time.
-    async fn pretended(&self, request: &Request<'_>) -> Result<Pair, CoreError> {
+    fn pretended(&self, request: &Request<'_>) -> Result<Pair, CoreError> {
         let view = match request.client.key(request.user) {
-            Ok(key) => self.core.store.view(&key).await?,
+            Ok(key) => self.core.store.view(&key)?,
             Err(_) => None,
         };
         let cards = view.iter().flat_map(|view| &view.tokens);

@@ -103,7 +103,7 @@ impl Login {
         let at = self.core.window_time(redemption.at)?;
         let user = UserKey::parse(redemption.user).ok();
         for _ in 0..TRIES {
-            let finding = self.presented(user.as_ref(), redemption.code, at).await?;
+            let finding = self.presented(user.as_ref(), redemption.code, at)?;
             if let Finding::Refused(reason) = finding
                 && !self.refusals.is_recorded(reason, redemption.source, at)
             {
@@ -120,7 +120,7 @@ impl Login {
             self.core.locks.settled(user.as_ref(), &settlement, at);
             return match (settlement.decision, enrols, settlement.serial) {
                 (Decision::Accept, Some(device), Some(serial)) => {
-                    let token = self.bound(&serial).await?;
+                    let token = self.bound(&serial)?;
                     Ok(Redeemed::Bound(Box::new((*device, token))))
                 }
                 _ => Ok(self.refused(settlement.reason, policy)),
@@ -136,14 +136,14 @@ impl Login {
         }
     }
 
-    async fn bound(&self, serial: &Serial) -> Result<Token, CoreError> {
-        let found = self.core.store.token(serial).await?;
+    fn bound(&self, serial: &Serial) -> Result<Token, CoreError> {
+        let found = self.core.store.token(serial)?;
         let (token, _) = found.ok_or(StoreError::NotFound)?;
         Ok(token)
     }
 
     /// Compares what was presented with every live code that a device may redeem.
-    async fn presented(
+    fn presented(
         &self,
         user: Option<&UserKey>,
         code: &SecretString,
@@ -153,7 +153,7 @@ impl Login {
             return Ok(Finding::Refused(Reason::MalformedCode));
         };
         let view = match user {
-            Some(user) => self.core.store.view(user).await?,
+            Some(user) => self.core.store.view(user)?,
             None => None,
         };
         let refused = |reason| {

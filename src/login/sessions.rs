@@ -117,7 +117,7 @@ impl Login {
         let mut after = None;
         loop {
             let open = self.core.store.open_sessions(of, after.as_ref(), AT_A_TIME);
-            let sessions = open.await?;
+            let sessions = open?;
             after = sessions.last().cloned();
             if after.is_none() {
                 return Ok(());

@@ -108,7 +108,7 @@ fn is_wanted(core: &Core) -> bool {
 
 /// While nobody is told no record is looked at.
 async fn rest(core: &Core) -> Result<(), StoreError> {
-    if core.store.notified().await? == 0 {
+    if core.store.notified()? == 0 {
         return Ok(());
     }
     set_cursor(core, 0, "no policy tells users anything".to_owned()).await
@@ -160,7 +160,7 @@ struct Open {
 
 impl Outbox {
     async fn open(core: Arc<Core>, gauges: Arc<Gauges>) -> Result<Self, StoreError> {
-        let mut cursor = core.store.notified().await?;
+        let mut cursor = core.store.notified()?;
         if cursor == 0 {
             // Of an empty trail its own record is the first.
             cursor = core.store.health().seq.max(1);

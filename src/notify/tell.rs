@@ -49,7 +49,7 @@ pub(super) async fn tell(
 ) -> Told {
     let found = match &notice.left {
         Some(left) => Ok(Some(left_view(left))),
-        None => core.store.view(&notice.user).await,
+        None => core.store.view(&notice.user),
     };
     let view = match found {
         Ok(Some(view)) => view,

@@ -34,11 +34,11 @@ use crate::time::UnixTime;
 
 /// The end of the chain.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Head {
+pub(crate) struct Head {
     /// Number of the last record; 0 when there is none.
-    pub seq: u64,
+    pub(crate) seq: u64,
     /// Its MAC; zeros when there is none.
-    pub mac: [u8; 32],
+    pub(crate) mac: [u8; 32],
 }
 
 /// A stored record before it is parsed.

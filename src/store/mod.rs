@@ -1,21 +1,23 @@
 //! The store: atomic verbs in domain words. The only place that knows redb and sealing.
 //!
-//! # Contract (every implementation, checked by `tests/it/store_contract.rs`)
+//! # Contract (checked by `tests/it/store_contract.rs`)
 //!
 //! - [`Store::view`] is a hint: it narrows the search window and decides nothing.
 //! - [`Store::attempt`] decides against the newest state, one attempt after the other per user, and
 //!   answers only when the consumption, the counters and the audit record are durable together.
-//! - `Err` means *could not decide*: nothing may be accepted on it, nothing was told to anybody.
+//! - `Err` means *could not decide*: nothing may be accepted on it, nothing was answered.
 //!   After [`StoreError::Unavailable`] the attempt may or may not be consumed; it is never accepted.
 //! - [`Store::change`] compares the record's revision with the one the caller saw
 //!   ([`StoreError::Conflict`] otherwise) and is audited in the same transaction.
 //! - The audit trail has no gap, and its order is the order of consumption. What was pruned is missing
 //!   at its beginning, by a record that says so.
+//! - Reads look at memory and `main.redb` at one moment and never wait; what reads the journal runs on a
+//!   thread of its own.
 //!
-//! The boundary carries closed-form transitions, never closures over something read earlier, so
-//! that a batch in redb and a conditional statement in an SQL database can both execute it.
+//! Changes are plain data ([`Change`]), never closures over something read earlier: the writer decides them
+//! against the newest rows, those of the same batch included.
 //!
-//! # The embedded store
+//! # Files and threads
 //!
 //! ```text
 //! attempt --> queue --> writer thread: settle, append     log-*.redb    the truth: audit records
@@ -30,492 +32,389 @@
 //! opening does not grow with the data. See [`log`] and [`fold`] for the files; `head` is the third: up to
 //! which record answers have left, so that a log whose end was lost is refused.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, oneshot};
 
-use crate::model::attempt::{Attempt, Settlement};
+use crate::model::attempt::Attempt;
 use crate::model::audit::AuditRecord;
-use crate::model::client::Client;
-use crate::model::credential::Credentials;
-use crate::model::device::{Device, DeviceId, DeviceState};
-use crate::model::enrolment::Delegation;
-use crate::model::id::{RequestId, Serial};
 use crate::model::issue::{Issue, IssueRefusal, Issued};
-use crate::model::kind::Kind;
-use crate::model::reason::Decision;
-use crate::model::session::{Session, SessionKey};
-use crate::model::source::{Source, SourceState};
-use crate::model::token::{Moving, Token, TokenState};
-use crate::model::user::{User, UserState, Waiver};
+use crate::model::sealing::SealAlgorithm;
 use crate::model::user_key::UserKey;
-use crate::otp::Period;
-use crate::otp::normal::NormalKey;
-use crate::secret::{EntropyError, Key256};
-use crate::time::UnixTime;
+use crate::secret::{Entropy, Key256};
+use crate::store::catch_up::{catch_up, lost};
+use crate::store::damage::guarded;
+use crate::store::fold::{Fold, Reader};
+use crate::store::head::{Acknowledged, Found as Known};
+use crate::store::keeper::Keeper;
+use crate::store::log::{Appender, Log, disk};
+use crate::store::medium::Medium;
+use crate::store::probe::Probe;
+use crate::store::queue::{Queue, Refused, queue};
+use crate::store::seal::Sealer;
+use crate::store::transition::rows::Keys;
+use crate::store::wanted::Wanted;
+use crate::store::writer::{Command, Gauges, Writer};
+use crate::time::{Clock, UnixTime};
 
 pub(crate) mod catch_up;
 mod check;
 mod closing;
 mod damage;
-pub mod embedded;
+mod error;
 mod floor;
-pub mod fold;
+mod fold;
 mod head;
 mod identity;
 mod keeper;
-pub mod log;
+mod log;
 pub mod look;
 pub mod medium;
 mod memtable;
 pub(crate) mod personal;
 mod probe;
 mod queue;
+mod reads;
 mod record;
 pub mod repair;
+mod report;
 mod rows;
 pub mod seal;
 mod segment;
-mod sessions;
 mod trail;
 mod transition;
+mod view;
 mod wanted;
 mod writer;
 
+pub use error::StoreError;
+pub use report::{
+    AuditQuery, ChainFault, ChainReport, DamagedRow, Health, Progress, StoreReport, Written,
+};
+pub use seal::KeyPurpose;
 pub(crate) use transition::{
     ACCEPT_CLOCK, FROZEN, LOCKED_FOR_GOOD, OTHER_USE, OWN_REMOVAL, SEED_TAKEN,
 };
 pub use transition::{
-    ACTIONS, Change, DeviceAct, Import, Loaded, LoadedFile, Prepared, Prunable, Reanchor,
+    ACTIONS, By, Change, DeviceAct, Import, Loaded, LoadedFile, Prepared, Prunable, Reanchor,
     WaiverKind,
 };
+pub use view::{Outcome, Retired, View};
 
-/// A verb's answer.
-pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+/// What a store is made of.
+pub struct Parts {
+    /// Where its files live.
+    pub medium: Arc<dyn Medium>,
+    /// Opens its data key.
+    pub master: Key256,
+    /// Seals its data key and what is written from now on; anything sealed before is read.
+    pub algorithm: SealAlgorithm,
+    /// For deadlines.
+    pub clock: Arc<dyn Clock>,
+    /// For seals.
+    pub entropy: Arc<dyn Entropy>,
+    /// Octets of a log segment; bounds the repair after a kill.
+    pub segment_size: u64,
+    /// Time between checkpoints.
+    pub checkpoint: Duration,
+}
 
-/// The store. See the module's contract.
-pub trait Store: Send + Sync + 'static {
-    /// What an evaluation needs to know about a user; `None` when there is no such user.
-    fn view<'a>(&'a self, user: &'a UserKey) -> Answer<'a, Option<View>>;
+/// The store. See the module's contract. Dropping it drains the queue, checkpoints and closes the files.
+pub struct Store {
+    queue: Option<Queue<Command>>,
+    reading: Arc<Reading>,
+    entropy: Arc<dyn Entropy>,
+    records: broadcast::Sender<AuditRecord>,
+    gauges: Arc<Gauges>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    probe: Probe,
+}
+
+/// What readers need; shared with blocking tasks.
+struct Reading {
+    fold: Arc<Fold>,
+    log: Arc<Log>,
+    sealer: Arc<Sealer>,
+    /// The checkpoint's word on the chain, as it was found at opening.
+    found: Option<(u64, &'static str)>,
+}
+
+/// Delays the writer's wake-up until it is dropped.
+pub struct BatchHold<'a>(#[allow(dead_code)] Option<queue::Hold<'a, Command>>);
+
+impl Store {
+    /// Opens the store, or makes a new one, and starts its threads.
+    pub fn open(parts: Parts) -> Result<Self, StoreError> {
+        let (sealed_by, entropy) = (parts.algorithm, Arc::clone(&parts.entropy));
+        let medium = Arc::clone(&parts.medium);
+        let (fold, sealer) = Fold::open(medium, &parts.master, sealed_by, entropy.as_ref())?;
+        let (acknowledged, known) = Acknowledged::open(parts.medium.as_ref(), Arc::clone(&sealer))?;
+        let acknowledged = Arc::new(acknowledged);
+        let (log, appender) = guarded(|| {
+            let medium = Arc::clone(&parts.medium);
+            let head = (Arc::clone(&acknowledged), known);
+            Log::open(medium, Arc::clone(&sealer), parts.segment_size, head)
+        })?;
+        let fold = Arc::new(fold);
+        let applied = fold.head();
+        let caught_up = guarded(|| catch_up(&fold, &log, &sealer, applied, appender.head()))?;
+        let found = match caught_up {
+            None => lost(&log, known, applied.seq, appender.head())?,
+            found => found,
+        };
+        if found.is_none() && known != Known::Head(appender.head()) {
+            acknowledged.write(appender.head())?;
+            acknowledged.flush()?;
+        }
+        personal::check_present(&fold.reader(), &sealer)?;
+        // What a crash left undone, or an older copy of the keys brought back.
+        if let Err(error) = personal::destroy_erased(fold.reader(), &sealer) {
+            tracing::error!(%error, "keys of personal data that must not be are not destroyed");
+        }
+        let reading = Arc::new(Reading {
+            fold,
+            log,
+            sealer,
+            found,
+        });
+        if found.is_none()
+            && let Ok(Some(anchor)) = reading.pruned()
+        {
+            // What a crash left behind.
+            reading.log.remove(&reading.log.prune(anchor.seq));
+        }
+        Self::start(reading, parts, appender, acknowledged)
+    }
+
+    /// Starts the threads, unless the journal is not as it should be.
+    fn start(
+        reading: Arc<Reading>,
+        parts: Parts,
+        appender: Appender,
+        acknowledged: Arc<Acknowledged>,
+    ) -> Result<Self, StoreError> {
+        let gauges = Arc::new(Gauges::default());
+        let (queue, commands) = queue(QUEUE);
+        let (records, _) = broadcast::channel(TAIL);
+        let (chores, to_do) = std::sync::mpsc::channel();
+        let mut threads = Vec::new();
+        if let Some((seq, what)) = reading.found {
+            let cause = format!("audit record {seq}: {what}");
+            gauges.fault.store(Some(Arc::new(cause)));
+        } else {
+            let (fold, sealer) = (Arc::clone(&reading.fold), Arc::clone(&reading.sealer));
+            let writer = Writer {
+                queue: commands,
+                appender,
+                fold: Arc::clone(&fold),
+                sealer: Arc::clone(&sealer),
+                entropy: Arc::clone(&parts.entropy),
+                clock: parts.clock,
+                records: records.clone(),
+                gauges: Arc::clone(&gauges),
+                chores,
+                failed: None,
+            };
+            threads.push(spawn("store-writer", move || writer.run())?);
+            if let Err(error) = guarded(|| check::recent(&fold, &reading.log)) {
+                tracing::error!(%error, "the newest records could not be compared with main.redb");
+            }
+            let keeper = Keeper {
+                fold,
+                log: Arc::clone(&reading.log),
+                sealer,
+                gauges: Arc::clone(&gauges),
+                acknowledged,
+                to_do,
+                every: parts.checkpoint,
+            };
+            let (checked, done) = std::sync::mpsc::sync_channel(1);
+            threads.push(spawn("store-checkpoint", move || keeper.run(&checked))?);
+            // Nearly always it is over by then; a large store is looked through while it works.
+            let _ = done.recv_timeout(CHECK);
+        }
+        Ok(Self {
+            queue: Some(queue),
+            reading,
+            entropy: parts.entropy,
+            records,
+            gauges,
+            threads: Mutex::new(threads),
+            probe: Probe::default(),
+        })
+    }
 
     /// Decides and consumes. Durable when it answers.
-    fn attempt(&self, attempt: Attempt) -> Answer<'_, Outcome>;
+    pub async fn attempt(&self, attempt: Attempt) -> Result<Outcome, StoreError> {
+        self.ask(|reply| Command::Attempt(Box::new(attempt), reply))
+            .await
+    }
 
-    /// Says that the caller is about to submit many: until the answer is dropped, what is submitted may
-    /// wait for that. So one commit takes all of them. For a moment, never across a wait.
-    fn gather(&self) -> Gathering<'_>;
+    /// Delays the writer's wake-up until the answer is dropped, so that one commit takes all that is submitted
+    /// meanwhile. For a moment, never across a wait.
+    pub fn hold_batch(&self) -> BatchHold<'_> {
+        BatchHold(self.queue.as_ref().map(Queue::hold))
+    }
 
     /// Issues a code of a token, or says why not. Durable when it answers `Ok(Ok(..))`.
-    fn issue(&self, issue: Issue) -> Answer<'_, Result<Issued, IssueRefusal>>;
-
-    /// The verifiers of what a user knows; none has the default ones.
-    fn credentials<'a>(&'a self, user: &'a UserKey) -> Answer<'a, Credentials>;
-
-    /// The failures counted against a source.
-    fn source(&self, source: Source) -> Answer<'_, SourceState>;
-
-    /// The key of this purpose, derived from the store's data key: the same after every start.
-    fn key(&self, purpose: KeyPurpose) -> Key256;
+    pub async fn issue(&self, issue: Issue) -> Result<Result<Issued, IssueRefusal>, StoreError> {
+        self.ask(|reply| Command::Issue(Box::new(issue), reply))
+            .await
+    }
 
     /// Makes ready what of an import needs no row, so that the writer need not.
-    fn prepare(&self, records: Vec<Import>, at: UnixTime) -> Result<Prepared, StoreError>;
+    pub fn prepare(&self, records: Vec<Import>, at: UnixTime) -> Result<Prepared, StoreError> {
+        let keys = Keys {
+            now: at,
+            actor: "",
+            sealer: &self.reading.sealer,
+            entropy: self.entropy.as_ref(),
+        };
+        Prepared::new(records, keys)
+    }
 
     /// Changes one record under its expected revision. Durable and audited when it answers.
-    fn change(&self, change: Change, by: By) -> Answer<'_, ()>;
+    pub async fn change(&self, change: Change, by: By) -> Result<(), StoreError> {
+        // What takes long is done here, so that the writer's queue does not wait for it.
+        if let Change::CreateUser(_) = change {
+            let (sealer, entropy) = (&self.reading.sealer, self.entropy.as_ref());
+            sealer.personal()?.refill(sealer, entropy)?;
+        }
+        let erases = matches!(change, Change::EraseUser(_));
+        if erases {
+            self.read_log(|reading, _| reading.erase()).await?;
+        }
+        self.ask(|reply| Command::Change(Box::new((change, by)), reply))
+            .await?;
+        if erases {
+            self.read_log(|reading, _| reading.erase()).await?;
+        }
+        Ok(())
+    }
 
-    /// Users in order of realm and name, after `after`, at most `limit`.
-    fn users<'a>(&'a self, after: Option<&'a UserKey>, limit: usize) -> Answer<'a, Vec<User>>;
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Command,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let queue = self.queue.as_ref();
+        let queue = queue.expect("the queue lives as long as the store");
+        match queue.push(command(reply)) {
+            Ok(()) => {}
+            // Shed at once: what waits in a full queue would be answered too late anyway.
+            Err(Refused::Full) => return Err(StoreError::Shed),
+            Err(Refused::Closed) => return Err(self.unavailable()),
+        }
+        answer.await.unwrap_or_else(|_| Err(self.unavailable()))
+    }
 
-    /// Users who have a state, in order of realm and name, after `after`, at most `limit`.
-    fn user_states<'a>(
-        &'a self,
-        after: Option<&'a UserKey>,
-        limit: usize,
-    ) -> Answer<'a, Vec<(UserKey, UserState)>>;
+    /// Reads the journal, on a thread of its own; the reading ends when the caller gives up.
+    async fn read_log<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Reading, &Wanted) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let reading = Arc::clone(&self.reading);
+        let (wanted, asker) = Wanted::new();
+        let task = tokio::task::spawn_blocking(move || read(&reading, &wanted));
+        // While this waits; when it is given up, the reading ends with its page.
+        let _asker = asker;
+        task.await
+            .map_err(|error| StoreError::Unavailable(error.to_string()))?
+    }
 
-    /// Users of the same name in other realms.
-    fn namesakes<'a>(&'a self, user: &'a UserKey) -> Answer<'a, Vec<UserKey>>;
+    fn unavailable(&self) -> StoreError {
+        StoreError::Unavailable(self.fault().unwrap_or_else(|| STOPPED.to_owned()))
+    }
 
-    /// The token with this serial, and its state.
-    fn token<'a>(&'a self, serial: &'a Serial) -> Answer<'a, Option<(Token, TokenState)>>;
+    /// Why nothing can be committed at present. A writer that has ended commits nothing.
+    fn fault(&self) -> Option<String> {
+        let known = self.gauges.fault.load().as_ref().map(ToString::to_string);
+        let ended = || {
+            let threads = self.threads.lock().expect("no panic under this lock");
+            let ended = threads.iter().find(|thread| thread.is_finished())?;
+            let name = ended.thread().name().unwrap_or("store").to_owned();
+            Some(format!("the thread {name} has ended; restart the daemon"))
+        };
+        let closed = self.queue.as_ref().is_none_or(Queue::is_closed);
+        let view = |user: &UserKey| self.view(user).map(drop);
+        known
+            .or_else(ended)
+            .or_else(|| closed.then(|| STOPPED.to_owned()))
+            .or_else(|| self.probe.fault(&self.reading.fold, &view))
+    }
 
-    /// Tokens of all users, after the one of this user and serial, at most `limit`.
-    fn tokens<'a>(
-        &'a self,
-        after: Option<(&'a UserKey, &'a Serial)>,
-        limit: usize,
-    ) -> Answer<'a, Vec<(Token, TokenState)>>;
-
-    /// Tokens whose codes are sent to this address, and their state.
-    fn tokens_at<'a>(&'a self, address: &'a str) -> Answer<'a, Vec<(Token, TokenState)>>;
-
-    /// The device with this id, and its state.
-    fn device<'a>(&'a self, id: &'a DeviceId) -> Answer<'a, Option<(Device, DeviceState)>>;
-
-    /// The last steps of tokens that are gone, after the one with this key, at most `limit`.
-    fn retired(&self, after: Option<Vec<u8>>, limit: usize) -> Answer<'_, Vec<(Vec<u8>, Retired)>>;
-
-    /// The token that has this key, ended ones too, of the kinds whose keys come from outside or are shown.
-    fn with_key<'a>(&'a self, key: &'a NormalKey) -> Answer<'a, Option<Serial>>;
-
-    /// The last step of the token with this key that is gone.
-    fn retired_with<'a>(&'a self, key: &'a NormalKey) -> Answer<'a, Option<Retired>>;
-
-    /// A user's devices in order of id.
-    fn devices<'a>(&'a self, user: &'a UserKey) -> Answer<'a, Vec<(Device, DeviceState)>>;
-
-    /// The outage that was declared last, whether or not it has ended.
-    fn outage(&self) -> Answer<'_, Option<Waiver>>;
-
-    /// Rights to approve that were lent, ended ones too.
-    fn delegations(&self) -> Answer<'_, Vec<Delegation>>;
-
-    /// The last audit record about which nobody has to be told any more.
-    fn notified(&self) -> Answer<'_, u64>;
-
-    /// All clients in order of name.
-    fn clients(&self) -> Answer<'_, Vec<Client>>;
-
-    /// Sessions in order of client, NAS and id, after the one with this key, at most `limit`, of those that
-    /// `wanted` takes.
-    fn sessions<'a>(
-        &'a self,
-        after: Option<SessionKey>,
-        limit: usize,
-        wanted: &'a (dyn Fn(&Session) -> bool + Sync),
-    ) -> Answer<'a, Vec<Session>>;
-
-    /// Open sessions of a NAS (client, NAS) behind this one, at most `limit`.
-    fn open_sessions<'a>(
-        &'a self,
-        of: (&'a str, &'a str),
-        after: Option<&'a SessionKey>,
-        limit: usize,
-    ) -> Answer<'a, Vec<SessionKey>>;
-
-    /// Source addresses of clients with `require = auto` that are known to sign their requests:
-    /// (client, address).
-    fn lessons(&self) -> Answer<'_, Vec<(String, std::net::IpAddr)>>;
-
-    /// The audit records in segments that are older than a time, for [`Change::PruneAudit`].
-    fn prunable(&self, before: UnixTime) -> Answer<'_, Option<Prunable>>;
-
-    /// Audit records, newest first.
-    fn audit(&self, query: AuditQuery) -> Answer<'_, Vec<AuditRecord>>;
-
-    /// Audit records after the one with this number, oldest first.
-    fn audit_after(&self, seq: u64, limit: usize) -> Answer<'_, Vec<AuditRecord>>;
-
-    /// One audit record and the list of what it made, changed or removed, in order; `None`: there is none
-    /// with this number any more, or yet.
-    fn audit_entry(&self, seq: u64) -> Answer<'_, Option<Written>>;
-
-    /// Checks the audit chain from the first record that is kept to the last; `progress` hears how many records
-    /// have been read.
-    fn verify_audit(&self, progress: Progress) -> Answer<'_, ChainReport>;
-
-    /// Checks everything: every row, each table as a whole, the audit chain, and the rows against the
-    /// records that wrote them. Whoever drops the answer ends the check.
-    fn verify_store(&self) -> Answer<'_, StoreReport>;
+    /// The key of this purpose, derived from the store's data key: the same after every start.
+    pub fn key(&self, purpose: KeyPurpose) -> Key256 {
+        self.reading.sealer.key(purpose)
+    }
 
     /// Every record as it becomes durable.
-    fn subscribe(&self) -> broadcast::Receiver<AuditRecord>;
+    pub fn subscribe(&self) -> broadcast::Receiver<AuditRecord> {
+        self.records.subscribe()
+    }
 
     /// How the store is.
-    fn health(&self) -> Health;
+    pub fn health(&self) -> Health {
+        let fold = &self.reading.fold;
+        Health {
+            fault: self.fault(),
+            queue: self.queue.as_ref().map_or(0, Queue::len),
+            queue_limit: QUEUE,
+            first: self.reading.log.first(),
+            seq: fold.head().seq,
+            dirty: fold.dirty(),
+            commits: self.gauges.commits.load(Ordering::Relaxed),
+            records: self.gauges.records.load(Ordering::Relaxed),
+            damaged: fold.damage().count(),
+            damage: fold.damage().list(NAMED),
+            checkpoint: (self.gauges.checkpoint.load().as_ref()).map(ToString::to_string),
+        }
+    }
 
-    /// The latest time seen in any durable record. The service refuses to let time fall behind it.
-    fn high_water(&self) -> UnixTime;
-}
+    /// The latest time seen in any durable record. Decisions do not let time fall behind it.
+    pub fn high_water(&self) -> UnixTime {
+        self.reading.fold.high_water()
+    }
 
-/// Ends a gathering when it is dropped.
-pub struct Gathering<'a>(Option<Box<dyn FnOnce() + 'a>>);
+    /// A consistent look at all rows.
+    fn rows(&self) -> Reader<'_> {
+        self.reading.fold.reader()
+    }
 
-impl<'a> Gathering<'a> {
-    /// `end` is called once.
-    pub fn new(end: impl FnOnce() + 'a) -> Self {
-        Self(Some(Box::new(end)))
+    fn sealer(&self) -> &Sealer {
+        &self.reading.sealer
     }
 }
 
-impl Drop for Gathering<'_> {
+impl Drop for Store {
     fn drop(&mut self) {
-        if let Some(end) = self.0.take() {
-            end();
+        self.gauges.closing.store(true, Ordering::Relaxed);
+        // The writer ends when the queue's last sender is gone, the checkpoint thread after it.
+        self.queue = None;
+        let threads = std::mem::take(&mut *self.threads.lock().expect("no panic under this lock"));
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a store thread panicked");
+            }
         }
     }
 }
 
-/// An audit record with what its rows say.
-#[derive(Clone, Debug)]
-pub struct Written {
-    /// The record.
-    pub record: AuditRecord,
-    /// `user alice@default`, `token TOTP-7F3K9Q2M of alice@default`, in the order they were written.
-    pub records: Vec<String>,
-    /// SHA-256 of that list, one a line, in hexadecimal digits.
-    pub sha256: String,
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    thread.spawn(run).map_err(disk)
 }
 
-/// Hears how many records a long reading has passed.
-pub type Progress = Box<dyn Fn(u64) + Send>;
-
-/// What an evaluation needs to know about a user.
-#[derive(Clone, Debug)]
-pub struct View {
-    /// Generation of the static records at the time of reading.
-    pub generation: u64,
-    /// The user.
-    pub user: User,
-    /// Its counters.
-    pub state: UserState,
-    /// Its tokens in order of serial, with keys opened.
-    pub tokens: Vec<(Token, TokenState)>,
-}
-
-impl View {
-    /// The kind of one of its tokens.
-    pub fn kind_of(&self, serial: &Serial) -> Option<Kind> {
-        let token = self
-            .tokens
-            .iter()
-            .find(|(token, _)| token.serial == *serial);
-        token.map(|(token, _)| token.kind)
-    }
-}
-
-/// What is kept of a token that is gone: the same key under another name must not make used codes good
-/// again.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Retired {
-    /// The name that it had.
-    pub serial: Serial,
-    /// Seconds per code; none for a counter.
-    pub period: Option<Period>,
-    /// The moving factor; without drift.
-    pub moving: Moving,
-}
-
-/// What became of an attempt.
-#[derive(Clone, Debug)]
-pub enum Outcome {
-    /// Decided, and durable.
-    Settled(Box<Settlement>),
-    /// The view had gone stale: load it and compare again. Nothing was counted.
-    Stale,
-}
-
-/// What a derived key is for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum KeyPurpose {
-    /// Mixed into every PIN and password before it is hashed, so that the hashes alone are useless.
-    Pepper,
-    /// Seals challenges.
-    Challenge,
-    /// Proves that a Class is ours.
-    Class,
-}
-
-/// Who makes a change, for the audit.
-#[derive(Clone, Debug)]
-pub struct By {
-    /// Names the request.
-    pub request: RequestId,
-    /// What rights and approvals are bound to: `uid 0`, `api:NAME`, `daemon`.
-    pub actor: String,
-    /// The same with the person behind it where the system knows one: `alice(uid 1000)`.
-    pub person: Option<Arc<str>>,
-    /// When.
-    pub at: UnixTime,
-}
-
-impl By {
-    /// The daemon itself.
-    pub fn daemon((request, at): (RequestId, UnixTime)) -> Self {
-        Self {
-            request,
-            actor: "daemon".to_owned(),
-            person: None,
-            at,
-        }
-    }
-
-    /// As the audit names them.
-    pub fn shown(&self) -> String {
-        let person = self.person.as_deref();
-        person.unwrap_or(&self.actor).to_owned()
-    }
-}
-
-/// Which audit records.
-#[derive(Clone, Debug, Default)]
-pub struct AuditQuery {
-    /// Only records before this one.
-    pub before: Option<u64>,
-    /// Only records at or after this time.
-    pub since: Option<UnixTime>,
-    /// Only records before this time.
-    pub until: Option<UnixTime>,
-    /// Only decisions about this user (canonical) or changes of it.
-    pub user: Option<String>,
-    /// Only decisions that this client asked for.
-    pub client: Option<String>,
-    /// Only decisions with this reason.
-    pub reason: Option<crate::model::reason::Reason>,
-    /// Only decisions whose request named this NAS, by its NAS-Identifier in any case or its address, or
-    /// came from one of these clients.
-    pub nas: Option<(String, Vec<String>)>,
-    /// Only changes of this kind.
-    pub action: Option<String>,
-    /// Only decisions with this outcome.
-    pub decision: Option<Decision>,
-    /// Only records of this request.
-    pub request: Option<RequestId>,
-    /// At most this many.
-    pub limit: usize,
-}
-
-/// What the chain looks like.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ChainReport {
-    /// The first record that is kept; those before it were pruned.
-    pub first: u64,
-    /// Records read and found right.
-    pub good: u64,
-    /// The first record that is not as it was written, and what is wrong with it.
-    pub fault: Option<ChainFault>,
-}
-
-/// The first break of the audit chain.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ChainFault {
-    /// Which record.
-    pub seq: u64,
-    /// What is wrong with it.
-    pub what: &'static str,
-}
-
-/// How the store is.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Health {
-    /// Why it cannot commit at present, if it cannot.
-    pub fault: Option<String>,
-    /// Attempts and changes waiting.
-    pub queue: usize,
-    /// Places in the queue.
-    pub queue_limit: usize,
-    /// First audit record that is kept.
-    pub first: u64,
-    /// Last durable audit record.
-    pub seq: u64,
-    /// Rows changed since the last checkpoint.
-    pub dirty: usize,
-    /// Commits since start.
-    pub commits: u64,
-    /// Records since start.
-    pub records: u64,
-    /// Rows and tables that are damaged: nobody whom they concern can be let in.
-    pub damaged: u64,
-    /// The first of them, by name.
-    pub damage: Vec<DamagedRow>,
-    /// Why the last checkpoint failed, if it did.
-    pub checkpoint: Option<String>,
-}
-
-/// What the store looks like.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct StoreReport {
-    /// The audit chain.
-    pub chain: ChainReport,
-    /// Rows that were read.
-    pub rows: u64,
-    /// Rows and tables that are damaged.
-    pub damaged: u64,
-    /// The first of them.
-    pub damage: Vec<DamagedRow>,
-    /// Tables of which nobody can tell whether rows are missing: a damaged row's part in the sum is not
-    /// known, and the journal of that time was pruned.
-    pub unproven: Vec<&'static str>,
-}
-
-/// A row, or all of a table, that is not as it was written.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct DamagedRow {
-    /// The table.
-    pub table: &'static str,
-    /// The row's key, readable; `None`: the whole table.
-    pub key: Option<String>,
-    /// What is wrong.
-    pub what: String,
-}
-
-impl std::fmt::Display for DamagedRow {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { table, key, what } = self;
-        match key {
-            Some(key) => write!(f, "{table} {key}: {what}"),
-            None => write!(f, "{table}: {what}"),
-        }
-    }
-}
-
-/// Why a verb has no answer. Nothing is ever accepted on one of these.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The record exists already, or its revision is not the expected one.
-    #[error("{0}")]
-    Conflict(&'static str),
-    /// There is no such record.
-    #[error("not found")]
-    NotFound,
-    /// The device is unknown, revoked or has another key by now; or this request of it was taken
-    /// before, is out of its time, or is one of too many.
-    #[error("the device's request is not taken")]
-    NotTaken,
-    /// The queue is full, or the request's deadline passed before it was evaluated.
-    #[error("the store is overloaded")]
-    Shed,
-    /// A commit failed or is in doubt.
-    #[error("the store cannot commit: {0}")]
-    Unavailable(String),
-    /// The master key does not open this store.
-    #[error(
-        "the master key does not open this store; use the key file that `oncegate init` wrote beside it, or the backup of it"
-    )]
-    WrongMasterKey,
-    /// Another process has the store open.
-    #[error("the store is in use by another oncegate process")]
-    InUse,
-    /// Something on disk is not as it was written.
-    #[error("the store is damaged: {0}")]
-    Corrupt(&'static str),
-    /// A file beside `main.redb` is not as it was written.
-    #[error("{file} is damaged: {what}")]
-    File {
-        /// Its name.
-        file: String,
-        /// What is wrong with it.
-        what: &'static str,
-    },
-    /// The store was written by a newer version.
-    #[error(
-        "the store has format {found}, this version reads up to {known}; run the newer version"
-    )]
-    NewerFormat {
-        /// Format on disk.
-        found: u8,
-        /// Newest format this version knows.
-        known: u8,
-    },
-    /// A value does not fit a record.
-    #[error("a value is too large for a record")]
-    TooLarge,
-    /// No random octets.
-    #[error(transparent)]
-    Entropy(#[from] EntropyError),
-    /// The database engine or the disk failed.
-    #[error("{0}")]
-    Disk(String),
-}
+const STOPPED: &str = "the store's writer has stopped; restart the daemon";
+/// Places in the writer's queue: half a second of work at full speed. An attacker who fills it
+/// makes everybody wait that long at most; the rest is shed at once.
+const QUEUE: usize = 16_384;
+/// Records a slow listener of `tail` may fall behind.
+const TAIL: usize = 1024;
+/// How long opening waits for the check of the whole file.
+const CHECK: Duration = Duration::from_millis(500);
+/// Damaged rows that are named.
+const NAMED: usize = 20;

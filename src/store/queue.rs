@@ -1,12 +1,12 @@
 //! The writer's queue: bounded, filled by anybody, emptied a batch at a time by one.
 //!
-//! A commit costs the same for one record as for a hundred, so whoever submits many at once holds the
-//! bell meanwhile ([`Queue::gather`]): the writer then wakes to all of them, not to the first. It is
-//! no timer: nobody waits for what has not been asked yet, and a writer that is at work takes what
-//! has come without any bell.
+//! A commit costs the same for one record as for a hundred, so a caller that submits many at once holds
+//! the batch ([`Queue::hold`]): the writer then wakes to all of them, not to the first. It is no timer:
+//! nothing waits for what has not been submitted yet, and a writer that is at work takes what has come
+//! without any wake-up.
 //!
 //! Invariants: what was pushed is taken, or dropped with the receiving side, which its asker hears;
-//! the bell rings at the latest when a gathering ends, whoever else is gathering.
+//! the bell rings at the latest when a hold ends, however many others there are.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
@@ -36,21 +36,21 @@ struct Shared<T> {
 
 struct State<T> {
     items: Vec<T>,
-    /// How many gatherings are under way.
-    gathering: usize,
+    /// How many holds there are.
+    holds: usize,
     /// Whether a side has gone.
     closed: bool,
 }
 
 /// While it lives, what is pushed may wait for its end. Held for a moment only.
-pub(crate) struct Gathering<'a, T>(&'a Queue<T>);
+pub(crate) struct Hold<'a, T>(&'a Queue<T>);
 
 /// A queue with room for `limit` items.
 pub(crate) fn queue<T>(limit: usize) -> (Queue<T>, Receiver<T>) {
     let shared = Arc::new(Shared {
         state: Mutex::new(State {
             items: Vec::new(),
-            gathering: 0,
+            holds: 0,
             closed: false,
         }),
         bell: Condvar::new(),
@@ -71,7 +71,7 @@ impl<T> Queue<T> {
         }
         state.items.push(item);
         // Whoever takes, takes all: it waits only when there was nothing.
-        let ring = state.items.len() == 1 && state.gathering == 0;
+        let ring = state.items.len() == 1 && state.holds == 0;
         drop(state);
         if ring {
             self.shared.bell.notify_one();
@@ -80,9 +80,9 @@ impl<T> Queue<T> {
     }
 
     /// Holds the bell until the end of what is returned.
-    pub(crate) fn gather(&self) -> Gathering<'_, T> {
-        self.shared.lock().gathering += 1;
-        Gathering(self)
+    pub(crate) fn hold(&self) -> Hold<'_, T> {
+        self.shared.lock().holds += 1;
+        Hold(self)
     }
 
     /// How many wait.
@@ -103,11 +103,11 @@ impl<T> Drop for Queue<T> {
     }
 }
 
-impl<T> Drop for Gathering<'_, T> {
+impl<T> Drop for Hold<'_, T> {
     fn drop(&mut self) {
         let shared = &self.0.shared;
         let mut state = shared.lock();
-        state.gathering -= 1;
+        state.holds -= 1;
         let ring = !state.items.is_empty();
         drop(state);
         if ring {
@@ -215,7 +215,7 @@ mod tests {
     fn what_is_gathered_is_taken_together() {
         let (queue, receiver) = queue(100);
         let taken = std::thread::scope(|scope| {
-            let gathering = queue.gather();
+            let gathering = queue.hold();
             let taker = scope.spawn(|| {
                 let mut batch = Vec::new();
                 receiver.take(&mut batch, 100);
@@ -242,7 +242,7 @@ mod tests {
                 let queue = &queue;
                 scope.spawn(move || {
                     for number in 0..EACH {
-                        let gathering = (hand % 2 == 0).then(|| queue.gather());
+                        let gathering = (hand % 2 == 0).then(|| queue.hold());
                         queue.push(number).unwrap();
                         drop(gathering);
                     }

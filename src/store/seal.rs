@@ -46,9 +46,9 @@ use zeroize::Zeroizing;
 
 use crate::model::sealing::SealAlgorithm;
 use crate::secret::{Entropy, Key256, SecretBytes};
+use crate::store::StoreError;
 use crate::store::personal::PersonalKeys;
 use crate::store::seal::cipher::{Ciphers, Keys, mac_key};
-use crate::store::{KeyPurpose, StoreError};
 
 pub mod cipher;
 pub mod seed;
@@ -64,6 +64,17 @@ pub(crate) struct Place<'a> {
     pub(crate) field: &'a str,
     /// Version of the record form.
     pub(crate) version: u8,
+}
+
+/// What a derived key is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum KeyPurpose {
+    /// Mixed into every PIN and password before it is hashed, so that the hashes alone are useless.
+    Pepper,
+    /// Seals challenges.
+    Challenge,
+    /// Proves that a Class is ours.
+    Class,
 }
 
 /// The keys of one open store.

@@ -3,16 +3,119 @@
 use std::time::Duration;
 
 use crate::model::audit::{AuditRecord, ChangeEvent, Event, Origin};
-use crate::store::embedded::Reading;
-use crate::store::record::Entry;
+use crate::store::log::{Head, RawRecord};
+use crate::store::record::{Entry, Table};
 use crate::store::transition::changed;
 use crate::store::wanted::Wanted;
-use crate::store::{AuditQuery, StoreError, Written};
+use crate::store::{
+    AuditQuery, ChainFault, ChainReport, Progress, Prunable, Reading, Store, StoreError,
+    StoreReport, Written, check, personal, record,
+};
 use crate::time::{UnixTime, millis};
 
+impl Store {
+    /// The audit records in segments that are older than a time, for [`Change::PruneAudit`](crate::store::Change).
+    pub async fn prunable(&self, before: UnixTime) -> Result<Option<Prunable>, StoreError> {
+        let prunable = move |reading: &Reading, wanted: &Wanted| {
+            let wanted = || wanted.check();
+            let applied = reading.fold.applied();
+            let anchor = reading.log.prunable(before, applied, &wanted)?;
+            Ok(anchor.map(|anchor| Prunable { before, anchor }))
+        };
+        self.read_log(prunable).await
+    }
+
+    /// Audit records, newest first.
+    pub async fn audit(&self, query: AuditQuery) -> Result<Vec<AuditRecord>, StoreError> {
+        self.read_log(move |reading, wanted| reading.audit(&query, wanted))
+            .await
+    }
+
+    /// Audit records after the one with this number, oldest first.
+    pub async fn audit_after(
+        &self,
+        seq: u64,
+        limit: usize,
+    ) -> Result<Vec<AuditRecord>, StoreError> {
+        let read = move |reading: &Reading, _: &Wanted| {
+            let end = reading.fold.head().seq;
+            let records = reading.log.read(seq.saturating_add(1), limit)?;
+            let known = records.iter().filter(|record| record.seq <= end);
+            let opened = |raw: &RawRecord| Ok(changed::opened(raw.parse()?, &reading.sealer));
+            known.map(opened).collect()
+        };
+        self.read_log(read).await
+    }
+
+    /// One audit record and the list of what it made, changed or removed, in order; `None`: there is none
+    /// with this number any more, or yet.
+    pub async fn audit_entry(&self, seq: u64) -> Result<Option<Written>, StoreError> {
+        self.read_log(move |reading, _| reading.entry(seq)).await
+    }
+
+    /// Checks the audit chain from the first record that is kept to the last; `progress` is called with how
+    /// many records have been read.
+    pub async fn verify_audit(&self, progress: Progress) -> Result<ChainReport, StoreError> {
+        self.read_log(move |reading, wanted| reading.verify(&*progress, wanted))
+            .await
+    }
+
+    /// Checks everything: every row, each table as a whole, the audit chain, and the rows against the
+    /// records that wrote them. Dropping the answer ends the check.
+    pub async fn verify_store(&self) -> Result<StoreReport, StoreError> {
+        let check = |reading: &Reading, wanted: &Wanted| {
+            let chain = reading.verify(&|_| {}, wanted)?;
+            let stop = || wanted.check().is_err();
+            check::report(&reading.fold, &reading.log, &reading.sealer, chain, &stop)
+        };
+        self.read_log(check).await
+    }
+}
+
 impl Reading {
+    /// Destroys the keys of personal data that the journal says must not be.
+    pub(super) fn erase(&self) -> Result<(), StoreError> {
+        personal::destroy_erased(self.fold.reader(), &self.sealer)?;
+        // What was brought back is gone again.
+        self.fold.damage().erased();
+        Ok(())
+    }
+
+    /// The link before the first audit record that is kept, if any were pruned.
+    pub(super) fn pruned(&self) -> Result<Option<Head>, StoreError> {
+        let rows = self.fold.reader();
+        let read = |row: &[u8]| record::pruned(row, &self.sealer);
+        rows.get(Table::Settings, record::PRUNED, read)
+    }
+
+    fn verify(&self, progress: &dyn Fn(u64), wanted: &Wanted) -> Result<ChainReport, StoreError> {
+        let progress = |good| {
+            progress(good);
+            wanted.check()
+        };
+        let mut start = match self.pruned() {
+            Err(StoreError::Corrupt(what)) => {
+                let fault = Some(ChainFault { seq: 1, what });
+                let (first, good) = (1, 0);
+                return Ok(ChainReport { first, good, fault });
+            }
+            start => start?.unwrap_or_default(),
+        };
+        let report = loop {
+            let end = self.fold.head();
+            let report = self.log.verify(&self.sealer, start, end, &progress)?;
+            let now = self.pruned()?.unwrap_or_default();
+            if report.fault.is_none() || now == start {
+                break report;
+            }
+            // Pruned while it was read: what seems missing went by that.
+            start = now;
+        };
+        Ok(report.with_end(self.found))
+    }
+
     /// One record, with the list of the records that it made, changed or removed.
-    pub(super) fn entry(&self, seq: u64) -> Result<Option<Written>, StoreError> {
+    fn entry(&self, seq: u64) -> Result<Option<Written>, StoreError> {
         if seq > self.fold.head().seq {
             return Ok(None);
         }
@@ -30,11 +133,7 @@ impl Reading {
 
     /// The records of one request lie around the time in its id; only when they do not is the whole
     /// trail read.
-    pub(super) fn audit(
-        &self,
-        query: &AuditQuery,
-        wanted: &Wanted,
-    ) -> Result<Vec<AuditRecord>, StoreError> {
+    fn audit(&self, query: &AuditQuery, wanted: &Wanted) -> Result<Vec<AuditRecord>, StoreError> {
         let mut last = self.fold.head().seq;
         if self.found.is_some() {
             // The log may end before what was applied.

@@ -62,7 +62,7 @@ fn value(table: &redb::Table<'_, u64, &[u8]>, seq: u64) -> Vec<u8> {
     table.get(seq).unwrap().unwrap().value().to_vec()
 }
 
-async fn verify(store: &dyn Store) -> ChainReport {
+async fn verify(store: &Store) -> ChainReport {
     store.verify_audit(Box::new(|_| ())).await.unwrap()
 }
 
@@ -272,7 +272,7 @@ async fn a_clock_set_ahead_prunes_nothing() {
         segment_size: 16 << 10,
         ..Base::at(years)
     };
-    let service = base.service().await;
+    let service = base.service();
     assert!(!service.admin.prune_audit_older(DAY * 400).await.unwrap());
     assert_eq!(service.core.store().health().first, 1);
     // Life goes on at that time: it was right.

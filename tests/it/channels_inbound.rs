@@ -182,7 +182,6 @@ async fn row_d5_the_word_in_a_notice_freezes_the_token_and_no_other() {
         .core
         .store()
         .view(&key("alice"))
-        .await
         .unwrap()
         .unwrap();
     let hotp_serial = view

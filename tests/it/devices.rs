@@ -35,7 +35,7 @@ const DAY: Duration = Duration::from_hours(24);
 
 /// A front end and a user with a token that waits for [`CODE`].
 pub(crate) async fn invited(user: &str) -> TestApp {
-    let app = TestApp::with(POLICY, false).await;
+    let app = TestApp::with(POLICY, false);
     invite(&app, user, SERIAL, CODE).await;
     app
 }
@@ -74,26 +74,20 @@ impl TestApp {
         self.send(&sent).await
     }
 
-    pub(crate) async fn found(&self, serial: &str) -> (Token, TokenState) {
+    pub(crate) fn found(&self, serial: &str) -> (Token, TokenState) {
         let serial = serial.parse().unwrap();
-        self.service
-            .core
-            .store()
-            .token(&serial)
-            .await
-            .unwrap()
-            .unwrap()
+        self.service.core.store().token(&serial).unwrap().unwrap()
     }
 
-    pub(crate) async fn issued(&self) -> Issued {
-        self.found(SERIAL).await.1.issued.unwrap()
+    pub(crate) fn issued(&self) -> Issued {
+        self.found(SERIAL).1.issued.unwrap()
     }
 }
 
 #[tokio::test]
 async fn a_phone_enrols_fetches_codes_and_says_what_waits() {
     let (app, phone) = enrolled().await;
-    let (token, state) = app.found(SERIAL).await;
+    let (token, state) = app.found(SERIAL);
     assert_eq!(token.state, LifeCycle::Active);
     assert_eq!(token.device, Some(phone.id()));
     let number = state.issued.unwrap().number;
@@ -109,8 +103,8 @@ async fn a_phone_enrols_fetches_codes_and_says_what_waits() {
         (&code["serial"], &code["expires_in"]),
         (&json!(SERIAL), &json!(60))
     );
-    let issued = app.issued().await;
-    let key = &app.found(SERIAL).await.0.key;
+    let issued = app.issued();
+    let key = &app.found(SERIAL).0.key;
     assert_eq!(issued.mark, Mark::of(key, Way::Code.as_str(), None, text));
     assert_eq!(
         issued.expires,
@@ -125,7 +119,7 @@ async fn a_phone_enrols_fetches_codes_and_says_what_waits() {
         .await
         .json();
     let mark = Mark::of(key, "code", Some("web"), bound["code"].as_str().unwrap());
-    assert_eq!(app.issued().await.mark, mark);
+    assert_eq!(app.issued().mark, mark);
     let body = Some(json!({ "client": "nobody" }));
     let answer = app.as_phone(&phone, "POST", "/v1/device/otp", body).await;
     assert_eq!(answer.problem(), (404, "not-found".to_owned()));
@@ -194,7 +188,7 @@ async fn codes_are_typed_as_people_type_them_and_both_kinds_of_key_serve() {
 /// A device that must prove its token by a first right code.
 #[tokio::test]
 async fn where_the_policy_says_so_the_token_waits_for_its_first_right_code() {
-    let app = TestApp::with(POLICY, false).await;
+    let app = TestApp::with(POLICY, false);
     let alice = app.user("alice").await;
     pending(&app.service, &alice, SERIAL, true).await;
     hand_out(&app.service, SERIAL, CODE).await;
@@ -209,16 +203,7 @@ async fn where_the_policy_says_so_the_token_waits_for_its_first_right_code() {
             .await;
         assert_eq!(again.problem(), (409, "refused".to_owned()));
     }
-    assert_eq!(
-        app.service
-            .core
-            .store()
-            .devices(&alice)
-            .await
-            .unwrap()
-            .len(),
-        1
-    );
+    assert_eq!(app.service.core.store().devices(&alice).unwrap().len(), 1);
     let code = app.as_phone(&phone, "POST", "/v1/device/otp", None).await;
     assert_eq!(code.status, 200);
 }
@@ -244,7 +229,7 @@ async fn a_transfer_moves_everything_and_ends_the_old_phone() {
         assert_eq!(answer.problem(), (409, "refused".to_owned()));
         app.clock.advance(Duration::from_secs(5));
     }
-    assert_eq!(app.issued().await.tries, 3);
+    assert_eq!(app.issued().tries, 3);
     let late = app
         .send(&new.enrol(app.service.core.now(), "alice", &text))
         .await;
@@ -260,13 +245,13 @@ async fn a_transfer_moves_everything_and_ends_the_old_phone() {
         .send(&new.enrol(app.service.core.now(), "alice", &text))
         .await;
     assert_eq!(answer.status, 201, "{:?}", answer.json());
-    let devices = app.service.core.store().devices(&alice).await.unwrap();
+    let devices = app.service.core.store().devices(&alice).unwrap();
     let ended = |id| {
         let found = devices.iter().find(|(device, _)| device.id == id);
         found.expect("on record").0.revoked
     };
     assert_eq!((ended(old.id()), ended(new.id())), (true, false));
-    let (token, _) = app.found(SERIAL).await;
+    let (token, _) = app.found(SERIAL);
     assert_eq!(
         (token.device, token.state),
         (Some(new.id()), LifeCycle::Active)
@@ -316,7 +301,7 @@ async fn a_token_is_renewed_in_its_last_days_only() {
     assert_eq!(renewed.status, 200);
     let expires = app.service.core.now().plus(30 * DAY);
     assert_eq!(renewed.json()["expires"], expires.rfc3339());
-    assert_eq!(app.found(SERIAL).await.0.expires, Some(expires));
+    assert_eq!(app.found(SERIAL).0.expires, Some(expires));
     let again = app.send(&sent).await;
     assert_ne!(again.status, 200, "a replay");
     // Too late is too late.
@@ -366,7 +351,7 @@ async fn a_device_is_named_listed_and_ended_by_its_user() {
     let path = format!("/v1/device/{}", phone.id());
     let ended = app.as_phone(&tablet, "DELETE", &path, None).await;
     assert_eq!(ended.status, 204);
-    assert_eq!(app.found(SERIAL).await.0.state, LifeCycle::Revoked);
+    assert_eq!(app.found(SERIAL).0.state, LifeCycle::Revoked);
     let twice = app.as_phone(&tablet, "DELETE", &path, None).await;
     assert_eq!(twice.status, 409);
     let path = format!("/v1/device/{}", tablet.id());
@@ -407,13 +392,7 @@ async fn nobody_reaches_another_users_device() {
     let body = Some(json!({ "serial": SERIAL }));
     let answer = app.as_phone(&bobs, "POST", "/v1/device/otp", body).await;
     assert_eq!(answer.problem(), (404, "not-found".to_owned()));
-    let (device, _) = app
-        .service
-        .admin
-        .device(&phone.id())
-        .await
-        .unwrap()
-        .unwrap();
+    let (device, _) = app.service.admin.device(&phone.id()).unwrap().unwrap();
     assert_eq!((device.name.as_str(), device.revoked), ("phone", false));
 }
 
@@ -449,7 +428,7 @@ async fn administrators_see_name_and_end_devices() {
         .admin("DELETE", "/v1/admin/devices/DEVICE-00000000", None)
         .await;
     assert_eq!(none.status, 404);
-    assert_eq!(app.found(SERIAL).await.0.state, LifeCycle::Revoked);
+    assert_eq!(app.found(SERIAL).0.state, LifeCycle::Revoked);
     let dead = app.as_phone(&phone, "POST", "/v1/device/otp", None).await;
     assert_eq!(dead.status, 401);
     // Its key is spent.
@@ -486,7 +465,7 @@ async fn of_64_codes_at_once_one_is_live() {
     let codes = asking.join_all().await;
     let codes: Vec<String> = codes.into_iter().flatten().collect();
     assert!(!codes.is_empty());
-    let (token, state) = app.found(SERIAL).await;
+    let (token, state) = app.found(SERIAL);
     let issued = state.issued.unwrap();
     let live = codes
         .iter()
@@ -516,7 +495,7 @@ async fn the_documented_requests_are_answered_byte_for_byte() {
     let now = UnixTime::from_secs(1_800_000_000);
     let clock = FixedClock::at(now);
     let entropy = Arc::new(Constant(0x2a));
-    let app = TestApp::on(Arc::new(Memory::default()), clock, entropy, POLICY, false).await;
+    let app = TestApp::on(Arc::new(Memory::default()), clock, entropy, POLICY, false);
     invite(&app, "alice", SERIAL, CODE).await;
     // RFC 8032 s7.1 test 1.
     let key = b"9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60";

@@ -44,16 +44,9 @@ impl TestApp {
         decisions.collect()
     }
 
-    async fn failures(&self, user: &str) -> u32 {
+    fn failures(&self, user: &str) -> u32 {
         let user = UserKey::parse(user).unwrap();
-        let view = self
-            .service
-            .core
-            .store()
-            .view(&user)
-            .await
-            .unwrap()
-            .unwrap();
+        let view = self.service.core.store().view(&user).unwrap().unwrap();
         view.state.throttle.failures
     }
 
@@ -79,8 +72,8 @@ async fn guessing_burns_the_code_and_counts_against_the_user() {
                 .await,
             REFUSED,
         );
-        assert_eq!(app.issued().await.tries, guess);
-        assert_eq!(app.failures("alice").await, u32::from(guess));
+        assert_eq!(app.issued().tries, guess);
+        assert_eq!(app.failures("alice"), u32::from(guess));
         app.clock.advance(Duration::from_secs(11));
     }
     is(
@@ -89,14 +82,7 @@ async fn guessing_burns_the_code_and_counts_against_the_user() {
         REFUSED,
     );
     assert_eq!(app.causes().await[..2], ["expired_code", "wrong_code"]);
-    assert!(
-        app.service
-            .admin
-            .device(&phone.id())
-            .await
-            .unwrap()
-            .is_none()
-    );
+    assert!(app.service.admin.device(&phone.id()).unwrap().is_none());
     // What cannot be a code is looked at by nobody.
     is(
         &app.refusal(&phone.enrol(app.service.core.now(), "alice", "755224"))
@@ -104,7 +90,7 @@ async fn guessing_burns_the_code_and_counts_against_the_user() {
         REFUSED,
     );
     assert_eq!(app.causes().await[0], "malformed_code");
-    assert_eq!(app.failures("alice").await, 6);
+    assert_eq!(app.failures("alice"), 6);
 }
 
 /// Contract s8.3: the lockout holds whatever is guessed at.
@@ -127,7 +113,7 @@ async fn a_locked_user_redeems_nothing() {
         REFUSED,
     );
     assert_eq!(app.causes().await[0], "throttled");
-    assert_eq!(app.issued().await.tries, 4);
+    assert_eq!(app.issued().tries, 4);
     app.clock.advance(Duration::from_secs(2));
     let answer = app
         .send(&phone.enrol(app.service.core.now(), "alice", CODE))
@@ -169,7 +155,7 @@ async fn refusals_look_alike() {
         bodies.push(answer.body);
     }
     assert!(bodies.windows(2).all(|pair| pair[0] == pair[1]));
-    assert_eq!(app.failures("alice").await, 1);
+    assert_eq!(app.failures("alice"), 1);
     let answer = app
         .send(&phone.enrol(app.service.core.now(), "alice", CODE))
         .await;
@@ -183,7 +169,7 @@ async fn refusals_look_alike() {
 #[tokio::test]
 async fn refusals_wait_alike() {
     let policy = POLICY.replace("\"0s\"", "\"200ms\"");
-    let app = TestApp::with(&policy, false).await;
+    let app = TestApp::with(&policy, false);
     invite(&app, "alice", SERIAL, CODE).await;
     let phone = Phone::new(1);
     for (user, code) in [("alice", "000000000000"), ("nobody", CODE), ("alice", "1")] {
@@ -209,16 +195,7 @@ async fn of_two_phones_at_once_one_is_enrolled() {
         statuses.sort_unstable();
         assert_eq!(statuses, [201, 409]);
         let alice = UserKey::parse("alice").unwrap();
-        assert_eq!(
-            app.service
-                .core
-                .store()
-                .devices(&alice)
-                .await
-                .unwrap()
-                .len(),
-            1
-        );
+        assert_eq!(app.service.core.store().devices(&alice).unwrap().len(), 1);
     }
 }
 
@@ -240,7 +217,7 @@ async fn a_code_is_redeemed_once() {
             .await,
         REFUSED,
     );
-    let (_, state) = app.found("SERVER-BOB").await;
+    let (_, state) = app.found("SERVER-BOB");
     assert_eq!(state.issued.unwrap().tries, 0);
 }
 
@@ -261,7 +238,7 @@ async fn an_enrolment_proves_that_the_key_is_held() {
     }
     is(&app.refusal(&sent).await, NOT_TAKEN);
     assert!(app.causes().await.is_empty(), "nothing was compared");
-    assert_eq!(app.issued().await.tries, 0);
+    assert_eq!(app.issued().tries, 0);
     let late = UnixTime::from_secs(now.as_secs() - 61);
     is(
         &app.refusal(&mine.enrol(late, "alice", CODE)).await,
@@ -339,7 +316,7 @@ async fn a_request_is_taken_once_and_that_is_durable() {
     let clock = FixedClock::at(UnixTime::from_secs(1_800_000_000));
     let open = async || {
         let (medium, entropy) = (Arc::clone(&medium), Arc::new(SystemEntropy));
-        TestApp::on(medium, clock.clone(), entropy, POLICY, false).await
+        TestApp::on(medium, clock.clone(), entropy, POLICY, false)
     };
     let app = open().await;
     invite(&app, "alice", SERIAL, CODE).await;
@@ -360,11 +337,11 @@ async fn a_request_is_taken_once_and_that_is_durable() {
     }
     drop(app);
     let app = open().await;
-    let number = app.issued().await.number;
+    let number = app.issued().number;
     for sent in &requests {
         is(&app.refusal(sent).await, NOT_TAKEN);
     }
-    assert_eq!(app.issued().await.number, number);
+    assert_eq!(app.issued().number, number);
     let fresh = phone.ask(now, "GET", "/v1/device", None);
     assert_eq!(app.send(&fresh).await.status, 200);
 }

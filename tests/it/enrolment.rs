@@ -110,7 +110,7 @@ impl Model {
 
 #[tokio::test]
 async fn row_a3_every_order_of_events_is_as_the_contract_says() {
-    let app = TestApp::with(&policy("approvers = 2"), false).await;
+    let app = TestApp::with(&policy("approvers = 2"), false);
     let asker = app.key("asker", Scope::Admin, None).await;
     let kim = app.key("kim", Scope::Approver, None).await;
     let lee = app.key("lee", Scope::Approver, None).await;
@@ -186,7 +186,7 @@ async fn row_a3_every_order_of_events_is_as_the_contract_says() {
 
 #[tokio::test]
 async fn row_a3_operators_only_ask_for_what_others_must_approve() {
-    let app = TestApp::with(&policy("approvers = 1"), false).await;
+    let app = TestApp::with(&policy("approvers = 1"), false);
     app.user("alice").await;
     let operator = app.key("op", Scope::Operator, None).await;
     let new = json!({ "user": "alice", "kind": "totp" });
@@ -218,7 +218,7 @@ async fn row_a3_operators_only_ask_for_what_others_must_approve() {
 
 #[tokio::test]
 async fn row_c14_a_lent_right_counts_in_its_owners_name_and_ends() {
-    let app = TestApp::with(&policy("approvers = 1"), false).await;
+    let app = TestApp::with(&policy("approvers = 1"), false);
     app.user("alice").await;
     let root = app.key("root", Scope::Admin, None).await;
     let kim = app.key("kim", Scope::Approver, None).await;
@@ -278,7 +278,7 @@ async fn row_c14_a_lent_right_counts_in_its_owners_name_and_ends() {
 
 #[tokio::test]
 async fn row_c11_the_old_token_is_good_until_the_new_one_is_proven() {
-    let app = TestApp::with(&policy("max_active = 1"), false).await;
+    let app = TestApp::with(&policy("max_active = 1"), false);
     app.user("alice").await;
     let verify = app.key("web", Scope::Verify, None).await;
     totp(
@@ -318,7 +318,7 @@ async fn row_c11_the_old_token_is_good_until_the_new_one_is_proven() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn row_c11_a_race_never_leaves_more_in_use_than_allowed() {
-    let app = TestApp::with(&policy("max_active = 2"), false).await;
+    let app = TestApp::with(&policy("max_active = 2"), false);
     app.user("alice").await;
     let mut confirms = tokio::task::JoinSet::new();
     for number in 0..6 {
@@ -347,7 +347,7 @@ async fn row_c11_a_race_never_leaves_more_in_use_than_allowed() {
 #[tokio::test]
 async fn row_c12_a_token_is_renewed_near_its_end_and_keeps_its_serial() {
     let rules = policy("valid_for = \"90d\"\nrenew_from = \"30d\"");
-    let app = TestApp::with(&rules, false).await;
+    let app = TestApp::with(&rules, false);
     app.user("alice").await;
     let operator = app.key("op", Scope::Operator, None).await;
     let verify = app.key("web", Scope::Verify, None).await;
@@ -399,7 +399,7 @@ async fn row_c12_a_token_is_renewed_near_its_end_and_keeps_its_serial() {
 
 #[tokio::test]
 async fn row_d6_expired_tokens_are_put_on_record_at_once() {
-    let app = TestApp::new().await;
+    let app = TestApp::new();
     app.user("alice").await;
     for number in 0..3 {
         let lasts = json!({ "valid_for_secs": 3600 * (number + 1), "active": true });
@@ -431,7 +431,7 @@ async fn row_d6_expired_tokens_are_put_on_record_at_once() {
 
 #[tokio::test]
 async fn row_c13_a_linked_token_has_one_key_and_one_counter() {
-    let app = TestApp::new().await;
+    let app = TestApp::new();
     for user in ["alice", "alice@bank"] {
         app.user(user).await;
     }
@@ -483,7 +483,7 @@ async fn row_c13_a_linked_token_has_one_key_and_one_counter() {
 
 #[tokio::test]
 async fn a_revocation_says_why() {
-    let app = TestApp::new().await;
+    let app = TestApp::new();
     app.user("alice").await;
     totp(&app, "alice", "T", json!({})).await;
     let path = "/v1/admin/tokens/T/revoke";
@@ -511,7 +511,7 @@ async fn a_key_that_goes_to_another_user_keeps_its_used_codes() {
         ("hotp", "users/alice"),
         ("totp", "erase"),
     ] {
-        let app = TestApp::with(&policy(""), false).await;
+        let app = TestApp::with(&policy(""), false);
         let web = app.key("web", Scope::Verify, None).await;
         app.user("alice").await;
         app.user("bob").await;
@@ -552,7 +552,7 @@ async fn a_key_that_goes_to_another_user_keeps_its_used_codes() {
 
 #[tokio::test]
 async fn two_users_do_not_have_one_key() {
-    let app = TestApp::with(&policy(""), false).await;
+    let app = TestApp::with(&policy(""), false);
     app.user("alice").await;
     app.user("bob").await;
     totp(&app, "alice", "A-1", json!({ "secret": SECRET })).await;
@@ -598,7 +598,7 @@ fn one_key() -> [(&'static str, Vec<u8>, Vec<u8>); 5] {
 #[tokio::test]
 async fn keys_that_make_the_same_codes_are_one_key() {
     for (algorithm, first, second) in one_key() {
-        let app = TestApp::with(&policy(""), false).await;
+        let app = TestApp::with(&policy(""), false);
         let web = app.key("web", Scope::Verify, None).await;
         app.user("alice").await;
         app.user("bob").await;
@@ -667,7 +667,7 @@ async fn a_used_key_keeps_its_kind() {
             json!({ "kind": "totp" }),
         ),
     ] {
-        let app = TestApp::with(&policy(""), false).await;
+        let app = TestApp::with(&policy(""), false);
         let web = app.key("web", Scope::Verify, None).await;
         app.user("alice").await;
         app.user("bob").await;
@@ -698,7 +698,7 @@ async fn a_used_key_keeps_its_kind() {
 /// Both look before the other has written; the store decides.
 #[tokio::test]
 async fn nor_do_they_when_both_are_made_at_once() {
-    let app = TestApp::with(&policy(""), false).await;
+    let app = TestApp::with(&policy(""), false);
     let names: Vec<String> = (0..8).map(|number| format!("user{number}")).collect();
     for name in &names {
         app.user(name).await;

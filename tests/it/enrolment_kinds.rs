@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 /// A front end whose messages arrive here, and a user with a telephone and a mailbox.
 async fn house() -> (TestApp, Inbox) {
-    let app = TestApp::new().await;
+    let app = TestApp::new();
     let (courier, inbox) = outbox();
     app.service.core.set_courier(Arc::new(courier));
     app.service.core.set_home(Some("+82".to_owned()));
@@ -224,7 +224,7 @@ async fn recovery_codes_are_printed_once_and_only_so_many() {
     assert_eq!(sheet["codes"].as_array().unwrap().len(), 10);
     assert_eq!(sheet["codes_left"], 10);
     let serial = sheet["serial"].as_str().unwrap().parse().unwrap();
-    let (_, state) = app.service.admin.token(&serial).await.unwrap();
+    let (_, state) = app.service.admin.token(&serial).unwrap();
     assert!((0..10).all(|place| !state.used.contains(place)));
     assert!(
         (10..32).all(|place| state.used.contains(place)),
@@ -246,7 +246,7 @@ async fn recovery_codes_are_printed_once_and_only_so_many() {
         .plus(Duration::from_hours(24))
         .rfc3339();
     assert_eq!(emergency["expires"], end);
-    let (old, _) = app.service.admin.token(&serial).await.unwrap();
+    let (old, _) = app.service.admin.token(&serial).unwrap();
     assert_eq!(
         old.state.as_str(),
         "revoked",
@@ -268,7 +268,7 @@ async fn recovery_codes_are_printed_once_and_only_so_many() {
 async fn what_others_must_approve_of_is_printed_when_it_is_handed_out() {
     let policy = "reject_delay = \"0s\"\n[[rule]]\nname = \"all\"\nrequire = [\"otp\"]\n\
         [enrolment]\napprovers = 1\n";
-    let app = TestApp::with(policy, false).await;
+    let app = TestApp::with(policy, false);
     app.user("alice").await;
     let kim = app
         .key("kim", oncegate::model::client::Scope::Approver, None)
@@ -296,7 +296,7 @@ async fn what_others_must_approve_of_is_printed_when_it_is_handed_out() {
 
 #[tokio::test]
 async fn without_a_gateway_nobody_is_promised_a_message() {
-    let app = TestApp::new().await;
+    let app = TestApp::new();
     let user = json!({ "user": "alice", "phone": "+821012345678" });
     app.admin("POST", "/v1/admin/users", Some(user)).await;
     let token = add(&app, json!({ "user": "alice", "kind": "sms" })).await;
@@ -313,7 +313,7 @@ async fn without_a_gateway_nobody_is_promised_a_message() {
 
 #[tokio::test]
 async fn row_a11_an_outage_is_declared_shown_and_ends_by_itself() {
-    let app = TestApp::new().await;
+    let app = TestApp::new();
     let path = "/v1/admin/outage";
     assert_eq!(app.admin("GET", path, None).await.json(), json!({}));
     for bad in [0, 59, 86_401] {
@@ -340,7 +340,7 @@ async fn row_a11_an_outage_is_declared_shown_and_ends_by_itself() {
 async fn row_a11_the_daemon_declares_an_outage_when_nobodys_codes_work() {
     let policy = "reject_delay = \"0s\"\n[[rule]]\nname = \"all\"\n\
         require = [\"password\", \"otp\"]\n";
-    let app = TestApp::with(policy, false).await;
+    let app = TestApp::with(policy, false);
     let web = app
         .key("web", oncegate::model::client::Scope::Verify, None)
         .await;
@@ -364,7 +364,7 @@ async fn row_a11_the_daemon_declares_an_outage_when_nobodys_codes_work() {
         let body = json!({ "user": user, "password": password, "otp": "000000" });
         let answer = app.keyed("POST", "/v1/verify", Some(&web), Some(body));
         assert_eq!(answer.await.json()["decision"], "reject");
-        assert_eq!(app.service.admin.outage().await.unwrap(), None);
+        assert_eq!(app.service.admin.outage().unwrap(), None);
         if (user, password.as_str()) == ("b", "right horse battery") {
             break;
         }
@@ -383,13 +383,7 @@ async fn row_a11_the_daemon_declares_an_outage_when_nobodys_codes_work() {
             .await
             .unwrap();
     }
-    let outage = app
-        .service
-        .admin
-        .outage()
-        .await
-        .unwrap()
-        .expect("an outage");
+    let outage = app.service.admin.outage().unwrap().expect("an outage");
     assert_eq!(outage.owner, "daemon");
     assert!(outage.reason.contains("2 users"), "{}", outage.reason);
 }

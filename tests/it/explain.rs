@@ -278,7 +278,6 @@ async fn explanations_do_not_differ_from_decisions() {
             .service
             .explain
             .foresee(supposed)
-            .await
             .unwrap()
             .situation
             .refused

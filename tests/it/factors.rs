@@ -129,7 +129,7 @@ impl Line<'_> {
             // It begins the rounds: `faults::d3_user_name_first`.
             return;
         }
-        let last = self.lab.last(self.name).await;
+        let last = self.lab.last(self.name);
         let next = last.map_or(0, |last| last + 1);
         let code = |step| code_of(self.name, Digits::SIX, step);
         let codes = Codes {
@@ -161,7 +161,7 @@ impl Line<'_> {
             challenge = heard.challenge;
         }
         let after = if expected.consumed { Some(next) } else { last };
-        assert_eq!(self.lab.last(self.name).await, after, "{at}: consumed");
+        assert_eq!(self.lab.last(self.name), after, "{at}: consumed");
     }
 
     async fn ask(

@@ -48,7 +48,7 @@ async fn a_wrong_pin_of_any_length_uses_the_code_up() {
         let typed = format!("{pin}{}", code_of("alice", Digits::SIX, counter));
         lab.radius("vpn", "alice", &typed, None, None).await;
         assert_eq!(lab.reason("alice").await, "wrong_pin", "{pin}");
-        assert_eq!(lab.last("alice").await, Some(counter), "{pin}");
+        assert_eq!(lab.last("alice"), Some(counter), "{pin}");
         let by = lab.by();
         let key = crate::support::lab::key("alice");
         lab.service().admin.unlock_user(&key, by).await.unwrap();
@@ -81,7 +81,7 @@ async fn only_ascii_digits_are_a_code() {
         assert_eq!(lab.reason("alice").await, "malformed_code", "{other:?}");
     }
     assert_eq!(lab.decision("alice").await.failures, 0);
-    assert_eq!(lab.last("alice").await, None);
+    assert_eq!(lab.last("alice"), None);
 }
 
 /// Contract s7: everything right does not help until another is chosen.
@@ -104,7 +104,7 @@ async fn what_must_be_changed_opens_nothing_but_its_own_change() {
     let ask = async |pin: &str, counter| {
         let body = json!({ "user": "alice", "pin": pin, "otp": code(counter) });
         let heard = lab.http("vpn", body).await;
-        (heard, lab.reason("alice").await, lab.last("alice").await)
+        (heard, lab.reason("alice").await, lab.last("alice"))
     };
     let (right, reason, last) = ask(PIN, 0).await;
     assert_eq!((reason, last), ("must_change", Some(0)));

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 #[tokio::test]
 async fn users_are_made_changed_and_removed_under_their_revision() {
-    let app = TestApp::new().await;
+    let app = TestApp::new();
     let new = json!({ "user": "ALICE", "groups": ["staff"], "email": "a@example.org" });
     let made = app
         .admin("POST", "/v1/admin/users", Some(new.clone()))
@@ -67,7 +67,7 @@ async fn users_are_made_changed_and_removed_under_their_revision() {
 
 #[tokio::test]
 async fn pages_meet_without_gap_or_overlap() {
-    let app = TestApp::new().await;
+    let app = TestApp::new();
     for number in 0..7 {
         app.user_with(&format!("u{number}@r{}", number % 2), Kind::Hotp, true)
             .await;
@@ -129,7 +129,7 @@ async fn pages_meet_without_gap_or_overlap() {
 
 #[tokio::test]
 async fn a_token_lives_from_its_key_to_its_end() {
-    let app = TestApp::new().await;
+    let app = TestApp::new();
     app.user("alice").await;
     let secret = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
     let new = json!({ "user": "alice", "kind": "totp", "secret": secret, "serial": "t-1" });
@@ -209,7 +209,7 @@ async fn a_token_lives_from_its_key_to_its_end() {
 
 #[tokio::test]
 async fn tokens_that_cannot_be_are_refused() {
-    let app = TestApp::new().await;
+    let app = TestApp::new();
     app.user("alice").await;
     for bad in [
         json!({ "user": "alice", "kind": "sms" }),
@@ -246,7 +246,7 @@ async fn tokens_that_cannot_be_are_refused() {
 
 #[tokio::test]
 async fn clients_are_made_rotated_and_removed() {
-    let app = TestApp::new().await;
+    let app = TestApp::new();
     let new = json!({ "kind": "radius", "name": "vpn", "addresses": ["192.0.2.0/24"] });
     let made = app.admin("POST", "/v1/admin/clients", Some(new)).await;
     assert_eq!(made.status, 201);
@@ -330,7 +330,7 @@ async fn clients_are_made_rotated_and_removed() {
 
 #[tokio::test]
 async fn a_lock_is_shown_and_taken_off() {
-    let app = TestApp::new().await;
+    let app = TestApp::new();
     app.user_with("alice", Kind::Totp, true).await;
     let key = app.key("web", Scope::Verify, None).await;
     for _ in 0..10 {
@@ -353,7 +353,7 @@ async fn a_lock_is_shown_and_taken_off() {
 
 #[tokio::test]
 async fn the_audit_can_be_followed_searched_and_checked() {
-    let app = TestApp::new().await;
+    let app = TestApp::new();
     app.user_with("alice", Kind::Totp, true).await;
     let key = app.key("web", Scope::Verify, None).await;
     let tail = send(
@@ -413,13 +413,13 @@ async fn the_audit_can_be_followed_searched_and_checked() {
 
 #[tokio::test]
 async fn codes_are_shown_for_demonstration_only() {
-    let app = TestApp::new().await;
+    let app = TestApp::new();
     app.user_with("demo", Kind::Totp, true).await;
     let path = "/v1/admin/users/demo/code";
     assert_eq!(app.admin("GET", path, None).await.problem().0, 404);
 
     let policy = "[[rule]]\nname = \"all\"\nrequire = [\"otp\"]\n";
-    let app = TestApp::with(policy, true).await;
+    let app = TestApp::with(policy, true);
     app.user_with("demo", Kind::Totp, true).await;
     let shown = app.admin("GET", path, None).await.json();
     assert_eq!(shown["code"], app.code(0));
@@ -431,7 +431,7 @@ async fn codes_are_shown_for_demonstration_only() {
     let accepted = app.admin("POST", "/v1/verify", Some(body)).await.json();
     assert_eq!(accepted["decision"], "accept");
     assert_eq!(app.admin("GET", path, None).await.json()["used"], true);
-    let app = TestApp::with(policy, true).await;
+    let app = TestApp::with(policy, true);
     app.user_with("counter", Kind::Hotp, true).await;
     let shown = app
         .admin("GET", "/v1/admin/users/counter/code", None)
@@ -443,7 +443,7 @@ async fn codes_are_shown_for_demonstration_only() {
 /// Two administrators: what the second one would remove or move is not what they saw.
 #[tokio::test]
 async fn removals_and_moves_are_conditional_too() {
-    let app = TestApp::new().await;
+    let app = TestApp::new();
     let serial = app.user_with("alice", Kind::Hotp, false).await;
     app.key("web", Scope::Verify, None).await;
     let ask = async |method: &str, path: &str, tag: &str, body: Option<Value>| {

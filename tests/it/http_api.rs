@@ -11,7 +11,7 @@ use std::time::Duration;
 
 #[tokio::test]
 async fn a_code_is_accepted_once() {
-    let app = TestApp::new().await;
+    let app = TestApp::new();
     let serial = app.user_with("alice", Kind::Totp, true).await;
     let key = app.key("web", Scope::Verify, None).await;
     let code = app.code(0);
@@ -44,7 +44,7 @@ async fn a_code_is_accepted_once() {
 
 #[tokio::test]
 async fn a_hundred_at_once_have_one_winner() {
-    let app = TestApp::new().await;
+    let app = TestApp::new();
     app.user_with("alice", Kind::Totp, true).await;
     let key = app.key("web", Scope::Verify, None).await;
     let code = app.code(0);
@@ -68,7 +68,7 @@ async fn a_hundred_at_once_have_one_winner() {
 /// Threats T12: whatever the cause, the same answer.
 #[tokio::test]
 async fn rejects_are_the_same_octets_whatever_the_cause() {
-    let app = TestApp::new().await;
+    let app = TestApp::new();
     let key = app.key("web", Scope::Verify, None).await;
     app.user("empty").await;
     app.user_with("used", Kind::Totp, true).await;
@@ -147,7 +147,7 @@ fn normal(answer: &Answer) -> (u16, Vec<(String, String)>, String) {
 #[tokio::test]
 async fn a_reject_leaves_at_its_time_and_an_accept_at_once() {
     let policy = "reject_delay = \"150ms\"\n[[rule]]\nname = \"all\"\nrequire = [\"otp\"]\n";
-    let app = TestApp::with(policy, false).await;
+    let app = TestApp::with(policy, false);
     app.user_with("alice", Kind::Totp, true).await;
     let key = app.key("web", Scope::Verify, None).await;
     for user in ["alice", "nobody"] {
@@ -165,7 +165,7 @@ async fn a_reject_leaves_at_its_time_and_an_accept_at_once() {
 
 #[tokio::test]
 async fn a_missing_code_is_a_reject_and_a_passcode_is_a_code() {
-    let app = TestApp::new().await;
+    let app = TestApp::new();
     app.user_with("alice", Kind::Totp, true).await;
     let key = app.key("web", Scope::Verify, None).await;
     let verify = async |body: Value| {
@@ -188,7 +188,7 @@ async fn a_missing_code_is_a_reject_and_a_passcode_is_a_code() {
 
 #[tokio::test]
 async fn malformed_requests_are_refused_without_an_echo() {
-    let app = TestApp::new().await;
+    let app = TestApp::new();
     let key = app.key("web", Scope::Verify, None).await;
     let deep = format!("{{\"user\":{}1{}}}", "[".repeat(20), "]".repeat(20));
     let deeper = "[".repeat(16_000);
@@ -279,7 +279,7 @@ async fn malformed_requests_are_refused_without_an_echo() {
 
 #[tokio::test]
 async fn complaints_name_the_field_and_what_is_allowed() {
-    let app = TestApp::new().await;
+    let app = TestApp::new();
     let key = app.key("web", Scope::Verify, None).await;
     let says = async |path: &str, body: Value, words: &[&str]| {
         let answer = app.keyed("POST", path, Some(&key), Some(body)).await;
@@ -313,7 +313,7 @@ fn with_body(key: &oncegate::secret::SecretString, media: &str, body: Vec<u8>) -
 /// Threats T28: every route, every kind of caller.
 #[tokio::test]
 async fn every_route_asks_for_its_scope() {
-    let app = TestApp::new().await;
+    let app = TestApp::new();
     let verify = app.key("web", Scope::Verify, None).await;
     let admin = app.key("ops", Scope::Admin, None).await;
     let bound = app.key("tenant", Scope::Admin, Some("tenant")).await;
@@ -403,7 +403,7 @@ fn every_route() -> Vec<(String, String)> {
 
 #[tokio::test]
 async fn the_description_is_whole() {
-    let app = TestApp::new().await;
+    let app = TestApp::new();
     let document = app.keyed("GET", "/openapi.json", None, None).await.json();
     assert_eq!(
         document["openapi"].as_str().unwrap().split('.').next(),
@@ -453,7 +453,7 @@ async fn the_description_is_whole() {
 /// Threats T42.
 #[tokio::test]
 async fn a_key_of_a_realm_asks_about_its_realm_only() {
-    let app = TestApp::new().await;
+    let app = TestApp::new();
     app.user_with("alice@shop", Kind::Totp, true).await;
     app.user_with("alice@bank", Kind::Totp, true).await;
     let key = app.key("shop", Scope::Verify, Some("Shop")).await;
@@ -474,7 +474,7 @@ async fn a_key_of_a_realm_asks_about_its_realm_only() {
 
 #[tokio::test]
 async fn local_callers_ask_for_themselves_or_for_a_client() {
-    let app = TestApp::new().await;
+    let app = TestApp::new();
     app.user_with("alice", Kind::Totp, true).await;
     app.key("web", Scope::Verify, None).await;
     let ask = async |path: &str, code: String| {
@@ -541,7 +541,7 @@ fn idempotent(key: &oncegate::secret::SecretString, name: &str, body: &Value) ->
 
 #[tokio::test]
 async fn a_retry_hears_the_first_answer() {
-    let app = TestApp::new().await;
+    let app = TestApp::new();
     app.user_with("alice", Kind::Totp, true).await;
     let key = app.key("web", Scope::Verify, None).await;
     let other = app.key("other", Scope::Verify, None).await;
@@ -576,7 +576,7 @@ async fn a_retry_hears_the_first_answer() {
 
 #[tokio::test]
 async fn retries_in_flight_share_one_decision_even_when_the_first_hangs_up() {
-    let app = TestApp::new().await;
+    let app = TestApp::new();
     app.user_with("alice", Kind::Totp, true).await;
     let key = app.key("web", Scope::Verify, None).await;
     let body = json!({ "user": "alice", "otp": app.code(0) });
@@ -597,7 +597,7 @@ async fn retries_in_flight_share_one_decision_even_when_the_first_hangs_up() {
 
 #[tokio::test]
 async fn health_follows_the_clock_and_metrics_name_nobody() {
-    let app = TestApp::new().await;
+    let app = TestApp::new();
     app.user_with("alice", Kind::Totp, true).await;
     let key = app.key("web", Scope::Verify, None).await;
     app.verify(&key, "alice", &app.code(0)).await;

@@ -22,7 +22,7 @@ struct Served {
 }
 
 async fn served(tls: Option<Arc<Tls>>, connections: usize) -> Served {
-    let app = TestApp::new().await;
+    let app = TestApp::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, places) = (
@@ -84,7 +84,7 @@ async fn tcp_needs_a_key_and_drains() {
 /// Causes of rejects are counted in the metrics: a stranger would read there whether a user exists.
 #[tokio::test]
 async fn metrics_and_faults_are_for_this_machine() {
-    let app = TestApp::new().await;
+    let app = TestApp::new();
     app.user_with("alice", oncegate::model::kind::Kind::Totp, true)
         .await;
     let admin = app.key("ops", Scope::Admin, None).await;
@@ -195,7 +195,7 @@ async fn tls_speaks_and_plain_text_does_not() {
 
 #[tokio::test]
 async fn the_admin_socket_knows_its_owner() {
-    let app = TestApp::new().await;
+    let app = TestApp::new();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("admin.sock");
     let listener = UnixListener::bind(&path).unwrap();

@@ -111,7 +111,7 @@ struct Dialogue {
 
 impl Dialogue {
     async fn play(name: &str, text: &str, wire: impl FnOnce(&TestService) -> Wire) {
-        let service = TestService::new(&[("default", POLICY)]).await;
+        let service = TestService::new(&[("default", POLICY)]);
         service
             .client("fence", "127.9.9.9/32", SECRET, Require::True, None)
             .await;
@@ -184,13 +184,7 @@ impl Dialogue {
             ["LESSON", client, address] => {
                 let lesson = ((*client).to_owned(), address.parse().unwrap());
                 assert!(
-                    service
-                        .core
-                        .store()
-                        .lessons()
-                        .await
-                        .unwrap()
-                        .contains(&lesson),
+                    service.core.store().lessons().unwrap().contains(&lesson),
                     "{at}"
                 );
             }

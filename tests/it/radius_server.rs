@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 #[tokio::test]
 async fn rejects_wait_for_their_time_without_a_place() {
     let policy = POLICY.replace("0s", "1s");
-    let service = TestService::new(&[("default", &policy)]).await;
+    let service = TestService::new(&[("default", &policy)]);
     service
         .client("vpn", "127.0.0.1/32", SECRET, Require::True, None)
         .await;
@@ -81,7 +81,7 @@ async fn reply_attributes_are_sent_whole_or_not_at_all() {
     let half = format!(
         "{POLICY}[reply]\n\"Session-Timeout\" = \"60\"\n\"Filter-Id\" = \"{{user}}{{user}}{{user}}\"\n"
     );
-    let service = TestService::new(&[("default", &policy), ("half", &half)]).await;
+    let service = TestService::new(&[("default", &policy), ("half", &half)]);
     service
         .client("vpn", "127.0.0.1/32", SECRET, Require::True, None)
         .await;
@@ -127,7 +127,7 @@ async fn reply_attributes_are_sent_whole_or_not_at_all() {
 /// Gear drops an answer from another address than it asked.
 #[tokio::test]
 async fn replies_leave_from_the_address_that_was_asked() {
-    let service = TestService::new(&[("default", POLICY)]).await;
+    let service = TestService::new(&[("default", POLICY)]);
     service
         .client("vpn", "127.0.0.0/8", SECRET, Require::True, None)
         .await;
@@ -174,7 +174,7 @@ async fn replies_leave_from_the_address_that_was_asked() {
 #[tokio::test]
 async fn several_lanes_answer_each_request_once() {
     const ASKERS: u8 = 8;
-    let service = TestService::new(&[("default", POLICY)]).await;
+    let service = TestService::new(&[("default", POLICY)]);
     service
         .client("vpn", "127.0.0.1/32", SECRET, Require::True, None)
         .await;
@@ -247,7 +247,7 @@ async fn both_wildcards_share_a_port() {
 /// Two clients with one network would make each other's secret wrong.
 #[tokio::test]
 async fn a_network_belongs_to_one_client() {
-    let service = TestService::new(&[("default", POLICY)]).await;
+    let service = TestService::new(&[("default", POLICY)]);
     service
         .client("first", "127.0.0.0/8", SECRET, Require::True, None)
         .await;
@@ -273,7 +273,7 @@ async fn a_network_belongs_to_one_client() {
 
 #[tokio::test]
 async fn metrics_tell_what_became_of_packets() {
-    let service = TestService::new(&[("default", POLICY)]).await;
+    let service = TestService::new(&[("default", POLICY)]);
     service
         .client("vpn", "127.0.0.1/32", SECRET, Require::True, None)
         .await;

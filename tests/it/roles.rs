@@ -32,7 +32,7 @@ fn the_table_of_roles_knows_every_route_and_no_other() {
 
 #[tokio::test]
 async fn every_role_opens_its_own_routes_and_no_other() {
-    let app = TestApp::new().await;
+    let app = TestApp::new();
     for scope in Scope::ALL {
         let key = app.key(scope.as_str(), *scope, None).await;
         let bound = app

@@ -31,7 +31,7 @@ impl House {
 
     /// The same with this policy.
     pub(crate) async fn with(policy: &str) -> Self {
-        let app = TestApp::with(policy, false).await;
+        let app = TestApp::with(policy, false);
         let (courier, inbox) = outbox();
         app.service.core.set_courier(Arc::new(courier));
         let user = json!({

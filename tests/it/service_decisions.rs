@@ -34,7 +34,7 @@ struct House {
 impl House {
     async fn new() -> Self {
         let base = Base::at(START);
-        let service = base.service().await;
+        let service = base.service();
         let by = by(&service);
         let scopes = vec![Scope::Verify];
         let (client, _) = service

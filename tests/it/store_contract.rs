@@ -78,7 +78,7 @@ contract! {
     old_sources_are_forgotten,
 }
 
-async fn accepts_a_step_once(store: &dyn Store) {
+async fn accepts_a_step_once(store: &Store) {
     enrol(store, "alice", "HOTP-1").await.unwrap();
     let first = attempt(store, "alice", "HOTP-1", &[5], NOW).await.unwrap();
     assert_eq!((first.decision, first.step), (Decision::Accept, Some(5)));
@@ -89,7 +89,7 @@ async fn accepts_a_step_once(store: &dyn Store) {
     );
 }
 
-async fn accepts_steps_only_forwards(store: &dyn Store) {
+async fn accepts_steps_only_forwards(store: &Store) {
     enrol(store, "alice", "HOTP-1").await.unwrap();
     for (step, decision) in [
         (5, Decision::Accept),
@@ -109,7 +109,7 @@ async fn accepts_steps_only_forwards(store: &dyn Store) {
     assert_eq!(settled.step, Some(9));
 }
 
-async fn one_of_many_at_once_is_accepted(store: &dyn Store) {
+async fn one_of_many_at_once_is_accepted(store: &Store) {
     enrol(store, "alice", "HOTP-1").await.unwrap();
     for step in 0..50 {
         let steps = [step];
@@ -123,7 +123,7 @@ async fn one_of_many_at_once_is_accepted(store: &dyn Store) {
     }
 }
 
-async fn counts_failures_and_locks(store: &dyn Store) {
+async fn counts_failures_and_locks(store: &Store) {
     enrol(store, "alice", "HOTP-1").await.unwrap();
     let mut at = NOW;
     for failures in 1..=10 {
@@ -150,7 +150,7 @@ async fn counts_failures_and_locks(store: &dyn Store) {
     );
 }
 
-async fn a_replay_of_the_last_code_is_not_counted(store: &dyn Store) {
+async fn a_replay_of_the_last_code_is_not_counted(store: &Store) {
     enrol(store, "alice", "HOTP-1").await.unwrap();
     attempt(store, "alice", "HOTP-1", &[5], NOW).await.unwrap();
     for _ in 0..20 {
@@ -161,7 +161,7 @@ async fn a_replay_of_the_last_code_is_not_counted(store: &dyn Store) {
     assert_eq!((older.reason, older.failures), (Reason::UsedCode, 1));
 }
 
-async fn parallel_guesses_never_exceed_the_limit(store: &dyn Store) {
+async fn parallel_guesses_never_exceed_the_limit(store: &Store) {
     enrol(store, "alice", "HOTP-1").await.unwrap();
     let mut evaluated = 0;
     let mut at = NOW;
@@ -176,9 +176,9 @@ async fn parallel_guesses_never_exceed_the_limit(store: &dyn Store) {
     assert_eq!(evaluated, 10, "200 guesses, 10 evaluated, then the lock");
 }
 
-async fn a_revoked_token_stops_at_once(store: &dyn Store) {
+async fn a_revoked_token_stops_at_once(store: &Store) {
     enrol(store, "alice", "HOTP-1").await.unwrap();
-    let view = store.view(&key("alice")).await.unwrap().unwrap();
+    let view = store.view(&key("alice")).unwrap().unwrap();
     let serial: Serial = "HOTP-1".parse().unwrap();
     let change = Change::SetTokenState {
         serial,
@@ -221,9 +221,9 @@ async fn a_revoked_token_stops_at_once(store: &dyn Store) {
     );
 }
 
-async fn a_disabled_user_stops_at_once(store: &dyn Store) {
+async fn a_disabled_user_stops_at_once(store: &Store) {
     enrol(store, "alice", "HOTP-1").await.unwrap();
-    let view = store.view(&key("alice")).await.unwrap().unwrap();
+    let view = store.view(&key("alice")).unwrap().unwrap();
     let disabled = User {
         disabled: true,
         ..view.user.clone()
@@ -252,7 +252,7 @@ async fn a_disabled_user_stops_at_once(store: &dyn Store) {
     );
 }
 
-async fn an_expired_attempt_is_not_evaluated(store: &dyn Store) {
+async fn an_expired_attempt_is_not_evaluated(store: &Store) {
     let mut late = attempt_of("alice", Finding::Refused(Reason::UnknownUser), NOW);
     late.deadline = oncegate::time::UnixTime::from_millis(NOW.as_millis() - 1);
     assert!(matches!(store.attempt(late).await, Err(StoreError::Shed)));
@@ -260,7 +260,7 @@ async fn an_expired_attempt_is_not_evaluated(store: &dyn Store) {
 }
 
 /// Removed with its user or alone, under its old serial or a new one: used codes stay used.
-async fn a_key_made_again_remembers_its_last_step(store: &dyn Store) {
+async fn a_key_made_again_remembers_its_last_step(store: &Store) {
     enrol(store, "alice", "HOTP-1").await.unwrap();
     attempt(store, "alice", "HOTP-1", &[5], NOW).await.unwrap();
     let serial = "HOTP-1".parse().unwrap();
@@ -284,7 +284,7 @@ async fn a_key_made_again_remembers_its_last_step(store: &dyn Store) {
 }
 
 /// Two tokens with one key would each accept the same code.
-async fn one_user_has_a_key_once(store: &dyn Store) {
+async fn one_user_has_a_key_once(store: &Store) {
     enrol(store, "alice", "HOTP-1").await.unwrap();
     let second = Change::CreateToken(token("alice", "HOTP-2"), TokenState::default());
     let refused = store.change(second, by()).await;
@@ -292,7 +292,7 @@ async fn one_user_has_a_key_once(store: &dyn Store) {
     enrol(store, "bob", "HOTP-3").await.unwrap();
 }
 
-async fn changes_compare_revisions(store: &dyn Store) {
+async fn changes_compare_revisions(store: &Store) {
     let alice = user("alice");
     store
         .change(Change::CreateUser(alice.clone()), by())
@@ -310,7 +310,7 @@ async fn changes_compare_revisions(store: &dyn Store) {
         .unwrap();
     let stale = store.change(Change::UpdateUser(alice), by()).await;
     assert!(matches!(stale, Err(StoreError::Conflict(_))));
-    let view = store.view(&key("alice")).await.unwrap().unwrap();
+    let view = store.view(&key("alice")).unwrap().unwrap();
     assert_eq!(
         (view.user.revision, view.user.groups),
         (2, vec!["vpn".to_owned()])
@@ -322,7 +322,7 @@ async fn changes_compare_revisions(store: &dyn Store) {
     ));
 }
 
-async fn removal_takes_everything_along(store: &dyn Store) {
+async fn removal_takes_everything_along(store: &Store) {
     enrol(store, "alice", "HOTP-1").await.unwrap();
     enrol(store, "alice2", "HOTP-2").await.unwrap();
     attempt(store, "alice", "HOTP-1", &[7], NOW).await.unwrap();
@@ -339,30 +339,18 @@ async fn removal_takes_everything_along(store: &dyn Store) {
         .change(Change::RemoveUser(key("alice"), Some(1)), by())
         .await
         .unwrap();
-    assert!(store.view(&key("alice")).await.unwrap().is_none());
-    assert!(
-        store
-            .token(&"HOTP-1".parse().unwrap())
-            .await
-            .unwrap()
-            .is_none()
-    );
-    assert!(
-        store
-            .token(&"HOTP-2".parse().unwrap())
-            .await
-            .unwrap()
-            .is_some()
-    );
+    assert!(store.view(&key("alice")).unwrap().is_none());
+    assert!(store.token(&"HOTP-1".parse().unwrap()).unwrap().is_none());
+    assert!(store.token(&"HOTP-2".parse().unwrap()).unwrap().is_some());
     enrol(store, "alice", "HOTP-1").await.unwrap();
-    let view = store.view(&key("alice")).await.unwrap().unwrap();
+    let view = store.view(&key("alice")).unwrap().unwrap();
     let state = view.tokens[0].1;
     assert_eq!(state.moving.last, Some(7), "used codes stay used");
     assert_eq!(state.throttle.failures, 0);
     assert_eq!(view.state.throttle.failures, 0);
 }
 
-async fn unlocking_forgets_failures(store: &dyn Store) {
+async fn unlocking_forgets_failures(store: &Store) {
     enrol(store, "alice", "HOTP-1").await.unwrap();
     for _ in 0..4 {
         attempt(store, "alice", "HOTP-1", &[], NOW).await.unwrap();
@@ -375,7 +363,7 @@ async fn unlocking_forgets_failures(store: &dyn Store) {
     assert_eq!(right.decision, Decision::Accept);
 }
 
-async fn pages_are_in_order(store: &dyn Store) {
+async fn pages_are_in_order(store: &Store) {
     for name in ["carol", "alice", "bob@east", "dave"] {
         store
             .change(Change::CreateUser(user(name)), by())
@@ -385,7 +373,7 @@ async fn pages_are_in_order(store: &dyn Store) {
     let mut names = Vec::new();
     let mut after = None;
     loop {
-        let page = store.users(after.as_ref(), 2).await.unwrap();
+        let page = store.users(after.as_ref(), 2).unwrap();
         let Some(last) = page.last() else { break };
         after = Some(last.key.clone());
         names.extend(page.iter().map(|user| user.key.to_string()));
@@ -396,7 +384,7 @@ async fn pages_are_in_order(store: &dyn Store) {
     );
 }
 
-async fn every_decision_and_change_is_audited(store: &dyn Store) {
+async fn every_decision_and_change_is_audited(store: &Store) {
     enrol(store, "alice", "HOTP-1").await.unwrap();
     attempt(store, "alice", "HOTP-1", &[1], NOW).await.unwrap();
     attempt(store, "alice", "HOTP-1", &[], NOW).await.unwrap();
@@ -434,7 +422,7 @@ async fn every_decision_and_change_is_audited(store: &dyn Store) {
     assert_eq!((report.good, report.fault), (4, None));
 }
 
-async fn refusals_are_audited_and_count_nothing(store: &dyn Store) {
+async fn refusals_are_audited_and_count_nothing(store: &Store) {
     let mut refused = attempt_of("nobody", Finding::Refused(Reason::UnknownUser), NOW);
     refused.source = None;
     store.attempt(refused).await.unwrap();
@@ -452,7 +440,7 @@ async fn refusals_are_audited_and_count_nothing(store: &dyn Store) {
     assert_eq!(store.health().dirty, 0);
 }
 
-async fn names_tried_from_one_address_are_counted_there(store: &dyn Store) {
+async fn names_tried_from_one_address_are_counted_there(store: &Store) {
     let tried = async |n: u64, source: [u8; 4], at| {
         let mut attempt = attempt_of("nobody", Finding::Refused(Reason::UnknownUser), at);
         attempt.request = crate::support::store::request(n);
@@ -469,10 +457,10 @@ async fn names_tried_from_one_address_are_counted_there(store: &dyn Store) {
     assert_eq!(tried(5, here, NOW).await, Reason::SourceBlocked);
     assert_eq!(tried(6, there, NOW).await, Reason::UnknownUser);
     let source = std::net::IpAddr::from(here).into();
-    assert_eq!(store.source(source).await.unwrap().throttle.failures, 4);
+    assert_eq!(store.source(source).unwrap().throttle.failures, 4);
 }
 
-async fn old_sources_are_forgotten(store: &dyn Store) {
+async fn old_sources_are_forgotten(store: &Store) {
     let mut attempt = attempt_of("nobody", Finding::Refused(Reason::UnknownUser), NOW);
     attempt.source = Some([203, 0, 113, 9].into());
     store.attempt(attempt).await.unwrap();
@@ -482,7 +470,7 @@ async fn old_sources_are_forgotten(store: &dyn Store) {
     let later = NOW.plus(Duration::from_secs(1));
     store.change(forget(later), by()).await.unwrap();
     let source = std::net::IpAddr::from([203, 0, 113, 9]).into();
-    let state = store.source(source).await.unwrap();
+    let state = store.source(source).unwrap();
     assert_eq!(state, oncegate::model::source::SourceState::default());
 }
 
@@ -503,33 +491,33 @@ pub(crate) fn verifiers(revision: u64) -> oncegate::model::credential::Credentia
     }
 }
 
-async fn verifiers_are_changed_under_their_revision(store: &dyn Store) {
+async fn verifiers_are_changed_under_their_revision(store: &Store) {
     store
         .change(Change::CreateUser(user("alice")), by())
         .await
         .unwrap();
-    let none = store.credentials(&key("alice")).await.unwrap();
+    let none = store.credentials(&key("alice")).unwrap();
     assert_eq!((none.pin, none.revision), (None, 0));
     let set = |revision| Change::SetCredentials(key("alice"), verifiers(revision));
     store.change(set(0), by()).await.unwrap();
     let stale = store.change(set(0), by()).await;
     assert!(matches!(stale, Err(StoreError::Conflict(_))));
-    let kept = store.credentials(&key("alice")).await.unwrap();
+    let kept = store.credentials(&key("alice")).unwrap();
     assert_eq!(kept, verifiers(1));
     store
         .change(Change::RemoveUser(key("alice"), None), by())
         .await
         .unwrap();
-    let gone = store.credentials(&key("alice")).await.unwrap();
+    let gone = store.credentials(&key("alice")).unwrap();
     assert_eq!((gone.pin, gone.revision), (None, 0));
     let nobody = Change::SetCredentials(key("nobody"), verifiers(0));
     let missing = store.change(nobody, by()).await;
     assert!(matches!(missing, Err(StoreError::NotFound)));
 }
 
-async fn a_changed_verifier_makes_views_stale(store: &dyn Store) {
+async fn a_changed_verifier_makes_views_stale(store: &Store) {
     enrol(store, "alice", "HOTP-1").await.unwrap();
-    let view = store.view(&key("alice")).await.unwrap().unwrap();
+    let view = store.view(&key("alice")).unwrap().unwrap();
     let set = Change::SetCredentials(key("alice"), verifiers(0));
     store.change(set, by()).await.unwrap();
     let compared = |credentials| {
@@ -552,7 +540,7 @@ async fn a_changed_verifier_makes_views_stale(store: &dyn Store) {
     }
 }
 
-async fn two_clients_cannot_share_an_address(store: &dyn Store) {
+async fn two_clients_cannot_share_an_address(store: &Store) {
     store
         .change(Change::CreateClient(client("a", "10.0.0.0/8")), by())
         .await
@@ -567,7 +555,6 @@ async fn two_clients_cannot_share_an_address(store: &dyn Store) {
     assert!(matches!(same, Err(StoreError::Conflict(_))));
     let found: Vec<_> = store
         .clients()
-        .await
         .unwrap()
         .into_iter()
         .map(|c| c.name)

@@ -7,7 +7,7 @@ use std::time::Duration;
 use oncegate::model::audit::Event;
 use oncegate::model::reason::Decision;
 use oncegate::model::sealing::SealAlgorithm;
-use oncegate::store::{AuditQuery, Store};
+use oncegate::store::AuditQuery;
 
 use crate::support::Random;
 use crate::support::disk::Disk;
@@ -84,7 +84,7 @@ async fn no_accepted_code_is_accepted_again_after_a_power_cut() {
             decisions = kept;
             for (token, steps) in accepted.iter().enumerate() {
                 let (name, serial) = (format!("user{token}"), format!("HOTP-{token}"));
-                let token = store.token(&serial.parse().unwrap()).await.unwrap();
+                let token = store.token(&serial.parse().unwrap()).unwrap();
                 enrolled[serial[5..].parse::<usize>().unwrap()] = token.is_some();
                 for step in steps {
                     let replay = attempt(&store, &name, &serial, &[*step], at).await.unwrap();
@@ -105,7 +105,6 @@ async fn no_accepted_code_is_accepted_again_after_a_power_cut() {
                 let change = oncegate::store::Change::Unlock(crate::support::store::key(&name));
                 if store
                     .view(&crate::support::store::key(&name))
-                    .await
                     .unwrap()
                     .is_some()
                 {

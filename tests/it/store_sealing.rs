@@ -25,7 +25,7 @@ fn data_key_algorithm(medium: &dyn Medium) -> u8 {
 }
 
 /// Writes one of everything that is sealed.
-async fn write(store: &dyn Store, n: usize) {
+async fn write(store: &Store, n: usize) {
     let name = format!("user{n}");
     enrol(store, &name, &format!("HOTP-{n}")).await.unwrap();
     let set = Change::SetCredentials(key(&name), verifiers(0));
@@ -37,15 +37,11 @@ async fn write(store: &dyn Store, n: usize) {
         .unwrap();
 }
 
-async fn read(store: &dyn Store, n: usize) {
+fn read(store: &Store, n: usize) {
     let (name, serial) = (format!("user{n}"), format!("HOTP-{n}"));
-    let (found, _) = store
-        .token(&serial.parse().unwrap())
-        .await
-        .unwrap()
-        .unwrap();
+    let (found, _) = store.token(&serial.parse().unwrap()).unwrap().unwrap();
     assert_eq!(found.key, token(&name, &serial).key);
-    let found = store.credentials(&key(&name)).await.unwrap();
+    let found = store.credentials(&key(&name)).unwrap();
     assert_eq!(found, verifiers(1));
     let secret = |access: &Access| -> Option<SharedSecret> {
         match access {
@@ -54,7 +50,7 @@ async fn read(store: &dyn Store, n: usize) {
         }
     };
     let expected = client(&format!("client{n}"), &format!("10.{n}.0.0/16"));
-    let clients = store.clients().await.unwrap();
+    let clients = store.clients().unwrap();
     let found = clients.iter().find(|found| found.name == expected.name);
     assert_eq!(secret(&found.unwrap().access), secret(&expected.access));
 }
@@ -68,10 +64,10 @@ async fn a_store_reads_what_every_selection_wrote() {
     for (n, algorithm) in selections.into_iter().enumerate() {
         let store = open_sealed(medium.clone(), algorithm).unwrap();
         for earlier in 0..n {
-            read(&store, earlier).await;
+            read(&store, earlier);
         }
         write(&store, n).await;
-        read(&store, n).await;
+        read(&store, n);
         let serial = format!("HOTP-{n}");
         attempt(&store, &format!("user{n}"), &serial, &[1], NOW)
             .await
@@ -106,6 +102,6 @@ async fn a_selection_that_cannot_be_written_leaves_the_store_as_it_was() {
     assert_eq!(data_key_algorithm(&disk), 1);
     for algorithm in [Aes, Aria, Seed] {
         let store = open_sealed(Arc::new(disk.clone()), algorithm).unwrap();
-        read(&store, 0).await;
+        read(&store, 0);
     }
 }

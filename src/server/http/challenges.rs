@@ -132,7 +132,7 @@ pub(crate) async fn standing(
     by_status: ByStatus,
 ) -> Result<Response, Failure> {
     let client = verify::asking(&app, &caller, None, arrival)?;
-    let standing = app.service().login.standing(&client.name, &id).await?;
+    let standing = app.service().login.standing(&client.name, &id)?;
     // What is read for it depends on whether there is such a user.
     let due = arrival.instant + on_time(arrival.instant.elapsed());
     tokio::time::sleep_until(due).await;

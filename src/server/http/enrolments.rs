@@ -174,7 +174,7 @@ pub(crate) async fn confirm_own_token(
     let request_id = arrival.id.to_string();
     let answer = match proven {
         SelfService::Proven(token) => {
-            let (_, state) = app.service().admin.token(&token.serial).await?;
+            let (_, state) = app.service().admin.token(&token.serial)?;
             let shown = forms::token(&token, &state, app.service().core.now());
             api::EnrolmentConfirmed::Accept {
                 token: Box::new(shown),

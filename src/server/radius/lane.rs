@@ -327,7 +327,7 @@ impl InFlight {
     /// meanwhile becomes one commit.
     async fn collect(&mut self, pipeline: &Pipeline, replies: &mut Vec<Reply>) {
         std::future::poll_fn(|context| {
-            let _gathering = pipeline.service.core.gather();
+            let _batch = pipeline.service.core.hold_batch();
             let mut done = false;
             for requests in [&mut self.older, &mut self.younger] {
                 while let Poll::Ready(Some(reply)) = requests.poll_next_unpin(context) {

@@ -47,6 +47,7 @@ pub use clock::Reanchor;
 pub use devices::DeviceAct;
 pub use import::{Import, Prepared};
 pub(crate) use lifecycle::FROZEN;
+pub use plan::By;
 pub use settings::{Loaded, LoadedFile, Prunable};
 pub(crate) use tokens::{OTHER_USE, SEED_TAKEN};
 pub use users::WaiverKind;

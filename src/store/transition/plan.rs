@@ -1,13 +1,47 @@
 //! A plan: what a change comes to, before it is an entry of the journal.
 
+use std::sync::Arc;
+
 use crate::model::audit::{ChangeEvent, Changed, Event, FieldChange};
-use crate::model::id::Serial;
+use crate::model::id::{RequestId, Serial};
 use crate::model::user_key::UserKey;
 use crate::store::record::{Entry, RowWrite, Table};
 use crate::store::transition::changed;
 use crate::store::transition::rows::Keys;
 use crate::store::transition::working::Working;
-use crate::store::{By, StoreError, record};
+use crate::store::{StoreError, record};
+use crate::time::UnixTime;
+
+/// Who makes a change, for the audit.
+#[derive(Clone, Debug)]
+pub struct By {
+    /// Names the request.
+    pub request: RequestId,
+    /// What rights and approvals are bound to: `uid 0`, `api:NAME`, `daemon`.
+    pub actor: String,
+    /// The same with the person behind it where the system knows one: `alice(uid 1000)`.
+    pub person: Option<Arc<str>>,
+    /// When.
+    pub at: UnixTime,
+}
+
+impl By {
+    /// The daemon itself.
+    pub fn daemon((request, at): (RequestId, UnixTime)) -> Self {
+        Self {
+            request,
+            actor: "daemon".to_owned(),
+            person: None,
+            at,
+        }
+    }
+
+    /// As the audit names them.
+    pub fn shown(&self) -> String {
+        let person = self.person.as_deref();
+        person.unwrap_or(&self.actor).to_owned()
+    }
+}
 
 /// What the audit calls a change, which record it is done to, the user concerned, and the rows
 /// that it writes. What changed field by field is derived from the rows.

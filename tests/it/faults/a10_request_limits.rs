@@ -211,7 +211,7 @@ async fn a_flood_of_refused_enrolments_is_counted_and_guesses_are_recorded() {
     // A guess at the live code, in the midst of it.
     bodies.push(refused(77, "alice", "000000000000").await);
     assert!(bodies.windows(2).all(|pair| pair[0] == pair[1]));
-    assert_eq!(app.issued().await.tries, 1);
+    assert_eq!(app.issued().tries, 1);
     let decisions = |events: &[Event]| {
         let mut count = 0;
         for event in events {
@@ -269,7 +269,7 @@ async fn effects(app: &TestApp) -> usize {
 
 #[tokio::test]
 async fn a_message_is_taken_once_by_the_medium_it_was_signed_for() {
-    let app = TestApp::new().await;
+    let app = TestApp::new();
     let start = app.service.core.now();
     app.app
         .set_inbound_secret(SecretString::from(INBOUND), UnixTime::default());
@@ -313,7 +313,7 @@ async fn a_message_is_taken_once_by_the_medium_it_was_signed_for() {
 /// Many messages do not push one out of memory while its signature is good.
 #[tokio::test]
 async fn a_busy_gateway_does_not_make_old_messages_new() {
-    let app = TestApp::new().await;
+    let app = TestApp::new();
     let start = app.service.core.now();
     app.app
         .set_inbound_secret(SecretString::from(INBOUND), UnixTime::default());
@@ -332,7 +332,7 @@ async fn a_busy_gateway_does_not_make_old_messages_new() {
 /// After a restart nothing is taken that the process before may have taken.
 #[tokio::test]
 async fn a_restart_opens_no_message_again() {
-    let app = TestApp::new().await;
+    let app = TestApp::new();
     let start = app.service.core.now();
     let since = start.plus(oncegate::server::http::AHEAD);
     app.app

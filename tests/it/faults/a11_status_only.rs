@@ -236,7 +236,7 @@ async fn rlm_rest_does_not_answer_what_is_undecided() {
     if !has_freeradius() {
         return;
     }
-    let app = TestApp::new().await;
+    let app = TestApp::new();
     app.user_with("alice", Kind::Totp, true).await;
     let key = app.key("freeradius", Scope::Verify, None).await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -312,7 +312,7 @@ const PREFER: &[(&str, &str)] = &[("prefer", "status")];
 /// accepted one in the status as well.
 #[tokio::test]
 async fn rejects_look_the_same_and_say_that_they_are_decisions() {
-    let app = TestApp::new().await;
+    let app = TestApp::new();
     app.user_with("alice", Kind::Totp, true).await;
     app.user("bob").await;
     let key = app.key("web", Scope::Verify, None).await;
@@ -366,7 +366,7 @@ async fn rejects_look_the_same_and_say_that_they_are_decisions() {
 
 #[tokio::test]
 async fn a_retry_gets_the_first_decision_whatever_it_looks_at() {
-    let app = TestApp::new().await;
+    let app = TestApp::new();
     app.user_with("alice", Kind::Totp, true).await;
     let key = app.key("web", Scope::Verify, None).await;
     let body = json!({ "user": "alice", "otp": app.code(0) });
@@ -397,7 +397,7 @@ async fn a_retry_gets_the_first_decision_whatever_it_looks_at() {
 async fn a_challenge_is_no_yes_and_no_decision_is_503() {
     let policy = "reject_delay = \"0s\"\n[[rule]]\nname = \"all\"\nrequire = [\"password\", \"otp\"]\n\
                   present = \"challenge\"\n";
-    let app = TestApp::with(policy, false).await;
+    let app = TestApp::with(policy, false);
     app.user_with("alice", Kind::Totp, true).await;
     let made = json!({ "password": "Tr0ub4dor&3x" });
     let set = app
@@ -424,7 +424,7 @@ async fn a_challenge_is_no_yes_and_no_decision_is_503() {
 async fn changes_and_enrolments_say_no_in_the_status_too() {
     let policy = "reject_delay = \"0s\"\n[[rule]]\nname = \"all\"\nrequire = [\"otp\"]\n\
                   [enrolment]\nself_service = [\"totp\"]\n";
-    let app = TestApp::with(policy, false).await;
+    let app = TestApp::with(policy, false);
     let serial = app.user_with("alice", Kind::Totp, true).await;
     let key = app.key("web", Scope::Verify, None).await;
     for (path, body) in [

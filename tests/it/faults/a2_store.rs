@@ -11,7 +11,7 @@ use oncegate::model::sealing::SealAlgorithm;
 use oncegate::secret::Key256;
 use oncegate::store::medium::{Directory, Medium, Memory};
 use oncegate::store::repair::repair;
-use oncegate::store::{Change, Store as _, StoreError};
+use oncegate::store::{Change, StoreError};
 use oncegate::time::UnixTime;
 use serde_json::Value;
 
@@ -371,7 +371,7 @@ fn doctor_makes_all_checks_and_gives_one_fix_for_one_cause() {
     assert!(!bad[0].2.contains("daemon's user"), "{bad:?}");
 }
 
-fn open(dir: &std::path::Path) -> oncegate::store::embedded::Embedded {
+fn open(dir: &std::path::Path) -> oncegate::store::Store {
     store::open(Arc::new(Directory::new(dir))).unwrap()
 }
 

@@ -67,7 +67,7 @@ struct Whole {
 
 impl Whole {
     async fn new() -> Self {
-        let (app, site) = (TestApp::new().await, block_in_place(Site::new));
+        let (app, site) = (TestApp::new(), block_in_place(Site::new));
         let nas = NewRadiusClient {
             name: "nas".to_owned(),
             addresses: vec![std::net::IpAddr::from([127, 0, 0, 1]).into()],

@@ -12,7 +12,6 @@ use oncegate::model::reason::Decision;
 use oncegate::model::sealing::SealAlgorithm;
 use oncegate::model::token::TokenState;
 use oncegate::secret::Key256;
-use oncegate::store::embedded::Embedded;
 use oncegate::store::medium::Directory;
 use oncegate::store::repair::repair;
 use oncegate::store::{Change, Import, Store};
@@ -677,7 +676,7 @@ async fn every_way_to_commit_moves_the_head() {
     is_guarded(&before, "a commit after a fault");
 }
 
-async fn note(store: &Embedded, n: u64) {
+async fn note(store: &Store, n: u64) {
     let note = Change::Note {
         action: "test",
         target: n.to_string(),

@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use oncegate::store::embedded::Embedded;
 use oncegate::store::medium::{Directory, Medium, Memory};
 use oncegate::store::{Change, Store};
 use serde_json::Value;
@@ -150,7 +149,7 @@ fn a_number_that_was_changed_ends_no_command_late() {
     }
 }
 
-async fn notes(store: &Embedded, count: usize) {
+async fn notes(store: &Store, count: usize) {
     for batch in 0..count.div_ceil(1000) {
         let note = |n: usize| Change::Note {
             action: "test",

@@ -140,7 +140,7 @@ async fn a_token_of_two_users_is_not_guessed_twice_as_often() {
     let mut victim = Victim::new(OTP).await;
     victim.lab.user("bob", None, None).await;
     let store = victim.lab.service().core.store();
-    let view = store.view(&key("alice")).await.unwrap().unwrap();
+    let view = store.view(&key("alice")).unwrap().unwrap();
     let change = Change::LinkToken(view.tokens[0].0.serial.clone(), key("bob"));
     store.change(change, victim.lab.by()).await.unwrap();
     assert_eq!(victim.login(Some(HOME.into())).await, "hotp_ok");
@@ -247,7 +247,7 @@ async fn a_calling_station_that_is_no_address_is_never_known() {
         victim.lab.clock.advance(Duration::from_mins(31));
     }
     assert_eq!(evaluated, 100);
-    let view = victim.lab.service().core.store().view(&key("alice")).await;
+    let view = victim.lab.service().core.store().view(&key("alice"));
     assert!(view.unwrap().unwrap().state.known.is_empty());
 }
 
@@ -300,7 +300,7 @@ struct Insider {
 
 impl Insider {
     async fn new(limits: &str) -> Self {
-        let app = TestApp::with(&(OTP.to_owned() + limits), false).await;
+        let app = TestApp::with(&(OTP.to_owned() + limits), false);
         let web = app.key("web", Scope::Verify, None).await;
         let desk = app.key("desk", Scope::Operator, None).await;
         let serial = app.user_with("alice", Kind::Hotp, true).await.to_string();

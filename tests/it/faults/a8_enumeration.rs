@@ -231,7 +231,6 @@ async fn without_a_place_for_hashing_nobody_enrols() {
         .core
         .store()
         .view(&key("shut"))
-        .await
         .unwrap()
         .unwrap();
     assert_eq!(view.state.failures(), 10);

@@ -210,7 +210,7 @@ async fn a_listener_without_a_live_lane_is_not_ready() {
         clock: base.clock.clone(),
         breaks: AtomicBool::new(false),
     });
-    let service = base.service_by(Arc::clone(&clock) as Arc<dyn Clock>).await;
+    let service = base.service_by(Arc::clone(&clock) as Arc<dyn Clock>);
     let dictionary = oncegate::radius::dictionary::Dictionary::builtin().unwrap();
     let pipeline = Pipeline::new(Arc::clone(&service), Arc::new(dictionary), SETTINGS);
     let listeners = bind_all(&["127.0.0.1:0".parse().unwrap()]).unwrap();

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use oncegate::store::{AuditQuery, Store};
+use oncegate::store::AuditQuery;
 use serde_json::Value;
 
 use crate::support::base::Base;

@@ -125,13 +125,12 @@ require = ["otp"]
 alternatives = ["card"]
 "#;
     let none = "bypass = false\n[[rule]]\nname = \"all\"\nrequire = [\"pin\", \"otp\"]\n";
-    let test = TestService::new(&[("default", none), ("vpn", vpn)]).await;
+    let test = TestService::new(&[("default", none), ("vpn", vpn)]);
     test.user("alice").await;
     let alice = test
         .service
         .admin
         .user(&UserKey::parse("alice").unwrap())
-        .await
         .unwrap();
     let at = |means| test.service.admin.effect_of(Some(&alice), means);
     // Without a client, by the policy `default`.

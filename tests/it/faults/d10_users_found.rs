@@ -157,7 +157,7 @@ fn users_are_searched_by_all_that_is_known_of_them() {
 /// A page is a bounded piece of work, and pages together miss nobody.
 #[tokio::test]
 async fn pages_of_a_search_are_bounded_and_complete() {
-    let app = TestApp::new().await;
+    let app = TestApp::new();
     for start in (0..6000).step_by(400) {
         let rows: Vec<Value> = (start..(start + 400).min(6000))
             .map(|number| json!({"user": format!("u{number:05}"), "groups": ["all"]}))
@@ -242,7 +242,7 @@ fn what_was_probably_meant_is_named() {
 /// Names are suggested to those who administer, and to nobody who asks about codes.
 #[tokio::test]
 async fn an_application_is_never_told_a_name() {
-    let app = TestApp::new().await;
+    let app = TestApp::new();
     app.user("alice").await;
     let verify = app.key("app", Scope::Verify, None).await;
     let both = app.key("both", Scope::Verify, None).await;

@@ -250,7 +250,7 @@ fn some(schema: &Value) -> Value {
 #[tokio::test]
 async fn null_is_as_absent_in_every_request() {
     let document = serde_json::to_value(openapi()).unwrap();
-    let app = TestApp::new().await;
+    let app = TestApp::new();
     let admin = app.key("root", Scope::Admin, None).await;
     let verify = app.key("app", Scope::Verify, None).await;
     let mut fields = 0;
@@ -310,7 +310,7 @@ async fn null_is_as_absent_in_every_request() {
 
 #[tokio::test]
 async fn null_lists_and_maps_do_what_their_absence_does() {
-    let app = TestApp::new().await;
+    let app = TestApp::new();
     let admin = app.key("root", Scope::Admin, None).await;
     let verify = app.key("app", Scope::Verify, None).await;
     let post = async |path: &str, body: Value| {

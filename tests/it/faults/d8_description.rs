@@ -62,7 +62,7 @@ fn what_is_named_in_a_path_may_be_missing_and_that_is_said() {
 
 #[tokio::test]
 async fn a_missing_record_is_answered_as_described() {
-    let app = TestApp::new().await;
+    let app = TestApp::new();
     let admin = app.key("ops", Scope::Admin, None).await;
     for (method, path, _) in operations(&document()) {
         let named = path.starts_with("/v1/admin/") && path.contains('{');
@@ -143,7 +143,7 @@ fn every_field_of_a_request_has_bounds() {
 /// Each example is taken as it stands: what is refused then is refused for what is on record.
 #[tokio::test]
 async fn every_example_is_understood() {
-    let app = TestApp::new().await;
+    let app = TestApp::new();
     let admin = app.key("ops", Scope::Admin, None).await;
     let verify = app.key("web", Scope::Verify, None).await;
     let mut seen = 0;
@@ -183,7 +183,7 @@ async fn every_example_is_understood() {
 
 #[tokio::test]
 async fn the_head_of_a_request_has_the_described_limit() {
-    let app = TestApp::new().await;
+    let app = TestApp::new();
     let status = async |octets: usize| {
         let fixed = "GET /healthz HTTP/1.1\r\n".len() + "x-long: \r\n".len();
         let request = Request::get("/healthz").header("x-long", "x".repeat(octets - fixed));

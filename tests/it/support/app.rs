@@ -75,23 +75,22 @@ impl Answer {
 
 impl TestApp {
     /// A policy without reject delay, not a quickstart directory.
-    pub(crate) async fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(
             "reject_delay = \"0s\"\n[[rule]]\nname = \"all\"\nrequire = [\"otp\"]\n",
             false,
         )
-        .await
     }
 
     /// With this default policy.
-    pub(crate) async fn with(policy: &str, demo: bool) -> Self {
+    pub(crate) fn with(policy: &str, demo: bool) -> Self {
         let clock = FixedClock::at(UnixTime::from_secs(1_800_000_000));
         let (medium, entropy) = (Arc::new(Memory::default()), Arc::new(SystemEntropy));
-        Self::on(medium, clock, entropy, policy, demo).await
+        Self::on(medium, clock, entropy, policy, demo)
     }
 
     /// The same on this medium, by this clock and with these random octets for codes.
-    pub(crate) async fn on(
+    pub(crate) fn on(
         medium: Arc<dyn Medium>,
         clock: FixedClock,
         entropy: Arc<dyn Entropy>,
@@ -107,7 +106,7 @@ impl TestApp {
             segment_size: 64 << 20,
             ..Base::at(UnixTime::EPOCH)
         };
-        let service = base.service().await;
+        let service = base.service();
         let limits = Limits {
             radius_in_flight: 1,
             radius_queue: 1,
@@ -161,8 +160,7 @@ impl TestApp {
             .service
             .core
             .store()
-            .with_key(&NormalKey::of(&key, Algorithm::Sha1))
-            .await;
+            .with_key(&NormalKey::of(&key, Algorithm::Sha1));
         let taken = taken.expect("a store").is_some();
         let token = NewToken {
             user,

@@ -11,8 +11,8 @@ use oncegate::model::sealing::SealAlgorithm;
 use oncegate::policy::Policies;
 use oncegate::secret::{Entropy, Key256, SystemEntropy};
 use oncegate::service::Service;
-use oncegate::store::embedded::{Embedded, Parts};
 use oncegate::store::medium::{Medium, Memory};
+use oncegate::store::{Parts, Store};
 use oncegate::time::{Clock, FixedClock, UnixTime};
 
 use crate::support::daemon::NO_DELAY;
@@ -42,8 +42,8 @@ impl Base {
     }
 
     /// Opens the store; nothing but its end makes it write a checkpoint.
-    pub(crate) fn store(&self) -> Embedded {
-        let store = Embedded::open(Parts {
+    pub(crate) fn store(&self) -> Store {
+        let store = Store::open(Parts {
             medium: Arc::clone(&self.medium),
             master: Key256::new([7; 32]),
             algorithm: SealAlgorithm::default(),
@@ -56,17 +56,17 @@ impl Base {
     }
 
     /// A service on the store.
-    pub(crate) async fn service(&self) -> Arc<Service> {
-        self.service_by(Arc::new(self.clock.clone())).await
+    pub(crate) fn service(&self) -> Arc<Service> {
+        self.service_by(Arc::new(self.clock.clone()))
     }
 
     /// The same by a clock of its own.
-    pub(crate) async fn service_by(&self, clock: Arc<dyn Clock>) -> Arc<Service> {
+    pub(crate) fn service_by(&self, clock: Arc<dyn Clock>) -> Arc<Service> {
         let policies = Policies::parse(&self.policies, &|_, _| Ok(())).expect("policies");
         let store = Arc::new(self.store());
         let entropy = Arc::clone(&self.entropy);
         let service = Service::new(store, policies, clock, entropy, self.hashing);
-        Arc::new(service.await.expect("a service"))
+        Arc::new(service.expect("a service"))
     }
 }
 

@@ -102,7 +102,7 @@ impl Desk {
     /// Starts to tell, and waits until it is certain what is told.
     pub(crate) async fn begin(&mut self) {
         let mut records = self.lab.service().core.store().subscribe();
-        let first = self.lab.service().core.store().notified().await.unwrap() == 0;
+        let first = self.lab.service().core.store().notified().unwrap() == 0;
         let shutdown = CancellationToken::new();
         let service = self.lab.service();
         let (core, gauges) = (Arc::clone(&service.core), Arc::clone(&service.notices));
@@ -179,27 +179,15 @@ impl Desk {
         set.await.expect("a change");
     }
 
-    pub(crate) async fn state_of(&self, serial: &str) -> LifeCycle {
+    pub(crate) fn state_of(&self, serial: &str) -> LifeCycle {
         let serial: Serial = serial.parse().expect("a serial");
-        let (token, _) = self
-            .lab
-            .service()
-            .admin
-            .token(&serial)
-            .await
-            .expect("a token");
+        let (token, _) = self.lab.service().admin.token(&serial).expect("a token");
         token.state
     }
 
     /// Changes the user's record.
     pub(crate) async fn describe(&self, name: &str, about: About<'_>) {
-        let mut user = self
-            .lab
-            .service()
-            .admin
-            .user(&key(name))
-            .await
-            .expect("a user");
+        let mut user = self.lab.service().admin.user(&key(name)).expect("a user");
         user.phone = about.phone.map(str::to_owned);
         user.email = about.email.map(str::to_owned);
         user.language = about.language;
@@ -217,7 +205,7 @@ impl Desk {
         let store = self.lab.service().core.store();
         let serial: Serial = serial.parse().expect("a serial");
         let by = self.lab.by();
-        let (token, state) = store.token(&serial).await.unwrap().expect("a token");
+        let (token, state) = store.token(&serial).unwrap().expect("a token");
         let issue = Issue {
             request: by.request,
             at: by.at,
@@ -235,7 +223,7 @@ impl Desk {
             detail: "enrol".to_owned(),
         };
         store.issue(issue).await.unwrap().expect("a code");
-        let view = store.view(&key(user)).await.unwrap().expect("a user");
+        let view = store.view(&key(user)).unwrap().expect("a user");
         let mut matches = Matches::default();
         matches.insert(1);
         let device = Device {
@@ -319,7 +307,7 @@ impl Desk {
         let store = self.lab.service().core.store();
         let mut records = store.subscribe();
         let passed = async {
-            while store.notified().await.unwrap() < seq {
+            while store.notified().unwrap() < seq {
                 // Whoever lags behind a flood looks again.
                 let _ = records.recv().await;
             }

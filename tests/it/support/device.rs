@@ -182,7 +182,7 @@ pub(crate) async fn pending(service: &Service, user: &UserKey, serial: &str, ver
 /// Hands out an enrolment code of a pending token: this one.
 pub(crate) async fn hand_out(service: &Service, serial: &str, code: &str) {
     let serial: Serial = serial.parse().expect("a serial");
-    let found = service.core.store().token(&serial).await.expect("a store");
+    let found = service.core.store().token(&serial).expect("a store");
     let (token, state) = found.expect("the token");
     let by = by(service);
     let issue = Issue {

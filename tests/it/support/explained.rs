@@ -99,7 +99,7 @@ impl House {
             ("policies/default.toml", DEFAULT),
             ("policies/vpn.toml", VPN),
         ];
-        let test = TestService::new(&policies).await;
+        let test = TestService::new(&policies);
         for (name, group) in [
             ("alice", "staff"),
             ("carl", "contractors"),

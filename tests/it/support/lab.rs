@@ -107,7 +107,7 @@ impl Lab {
             clients: HashMap::new(),
             sent: AtomicU64::new(0),
         };
-        lab.start().await;
+        lab.start();
         for (number, (name, _)) in policies.iter().enumerate() {
             let number = u8::try_from(number).expect("few policies");
             lab.client(name, number).await;
@@ -141,7 +141,7 @@ impl Lab {
             .insert(policy.to_owned(), Client { key, address });
     }
 
-    async fn start(&mut self) {
+    fn start(&mut self) {
         let base = Base {
             medium: Arc::new(self.medium.clone()),
             clock: self.clock.clone(),
@@ -149,7 +149,7 @@ impl Lab {
             hashing: self.hashing,
             ..Base::at(START)
         };
-        let service = base.service().await;
+        let service = base.service();
         let app = App::new(Arc::clone(&service), self.limits, Info::default());
         let dictionary = Arc::new(Dictionary::builtin().expect("the built-in dictionary"));
         let pipeline = Pipeline::new(
@@ -173,7 +173,7 @@ impl Lab {
         drop(app);
         assert_eq!(Arc::strong_count(&service), 1, "the store is closed");
         drop(service);
-        self.start().await;
+        self.start();
     }
 
     fn running(&self) -> &Running {
@@ -217,7 +217,7 @@ impl Lab {
     pub(crate) async fn same_user(&self, name: &str, like: &str) {
         self.user(name, None, None).await;
         let store = self.service().core.store();
-        let mut credentials = store.credentials(&key(like)).await.expect("readable");
+        let mut credentials = store.credentials(&key(like)).expect("readable");
         credentials.revision = 0;
         let change = Change::SetCredentials(key(name), credentials);
         store.change(change, self.by()).await.expect("a new record");
@@ -252,8 +252,8 @@ impl Lab {
     }
 
     /// The last step consumed of the user's only token.
-    pub(crate) async fn last(&self, user: &str) -> Option<u64> {
-        let view = self.service().core.store().view(&key(user)).await;
+    pub(crate) fn last(&self, user: &str) -> Option<u64> {
+        let view = self.service().core.store().view(&key(user));
         let view = view.expect("readable").expect("a user");
         let [(_, state)] = view.tokens.as_slice() else {
             panic!("one token");

@@ -26,7 +26,7 @@ pub(crate) struct TestService {
 
 impl TestService {
     /// An empty service with these policies: name and text.
-    pub(crate) async fn new(policies: &[(&str, &str)]) -> Self {
+    pub(crate) fn new(policies: &[(&str, &str)]) -> Self {
         let sources = policies.iter();
         let base = Base {
             policies: sources
@@ -36,7 +36,7 @@ impl TestService {
         };
         let dictionary = Dictionary::builtin().expect("the built-in dictionary");
         Self {
-            service: base.service().await,
+            service: base.service(),
             clock: base.clock,
             dictionary: Arc::new(dictionary),
         }

@@ -17,16 +17,15 @@ use oncegate::model::user_key::UserKey;
 use oncegate::otp::throttle::Lockout;
 use oncegate::otp::{Algorithm, Digits, Matches, Period};
 use oncegate::secret::{Key256, SystemEntropy};
-use oncegate::store::embedded::{Embedded, Parts};
 use oncegate::store::medium::Medium;
-use oncegate::store::{By, Change, Outcome, Store, StoreError};
+use oncegate::store::{By, Change, Outcome, Parts, Store, StoreError};
 use oncegate::time::{FixedClock, UnixTime};
 
 /// The time at which the tests play.
 pub(crate) const NOW: UnixTime = UnixTime::from_secs(1_795_000_000);
 
 /// Opens a store on `medium` with small segments and no timed checkpoint.
-pub(crate) fn open(medium: Arc<dyn Medium>) -> Result<Embedded, StoreError> {
+pub(crate) fn open(medium: Arc<dyn Medium>) -> Result<Store, StoreError> {
     open_sealed(medium, SealAlgorithm::default())
 }
 
@@ -34,7 +33,7 @@ pub(crate) fn open(medium: Arc<dyn Medium>) -> Result<Embedded, StoreError> {
 pub(crate) fn open_sealed(
     medium: Arc<dyn Medium>,
     algorithm: SealAlgorithm,
-) -> Result<Embedded, StoreError> {
+) -> Result<Store, StoreError> {
     open_as(medium, [7; 32], algorithm, 16 << 10)
 }
 
@@ -43,7 +42,7 @@ pub(crate) fn open_with(
     medium: Arc<dyn Medium>,
     master: [u8; 32],
     segment_size: u64,
-) -> Result<Embedded, StoreError> {
+) -> Result<Store, StoreError> {
     open_as(medium, master, SealAlgorithm::default(), segment_size)
 }
 
@@ -52,8 +51,8 @@ fn open_as(
     master: [u8; 32],
     algorithm: SealAlgorithm,
     segment_size: u64,
-) -> Result<Embedded, StoreError> {
-    Embedded::open(Parts {
+) -> Result<Store, StoreError> {
+    Store::open(Parts {
         medium,
         master: Key256::new(master),
         algorithm,
@@ -129,14 +128,14 @@ pub(crate) fn request(n: u64) -> RequestId {
 }
 
 /// Removes audit records that are older, as far as whole segments are.
-pub(crate) async fn prune(store: &dyn Store, before: UnixTime) -> Result<(), StoreError> {
+pub(crate) async fn prune(store: &Store, before: UnixTime) -> Result<(), StoreError> {
     let prunable = store.prunable(before).await?;
     let prunable = prunable.ok_or(StoreError::NotFound)?;
     store.change(Change::PruneAudit(prunable), by()).await
 }
 
 /// Makes a user with one active token.
-pub(crate) async fn enrol(store: &dyn Store, name: &str, serial: &str) -> Result<(), StoreError> {
+pub(crate) async fn enrol(store: &Store, name: &str, serial: &str) -> Result<(), StoreError> {
     store.change(Change::CreateUser(user(name)), by()).await?;
     store
         .change(
@@ -148,13 +147,13 @@ pub(crate) async fn enrol(store: &dyn Store, name: &str, serial: &str) -> Result
 
 /// An attempt on one token whose code matched `steps`, at `at`, by the newest view.
 pub(crate) async fn attempt(
-    store: &dyn Store,
+    store: &Store,
     name: &str,
     serial: &str,
     steps: &[u64],
     at: UnixTime,
 ) -> Result<Settlement, StoreError> {
-    let view = store.view(&key(name)).await?.expect("the user exists");
+    let view = store.view(&key(name))?.expect("the user exists");
     let wanted: Serial = serial.parse().unwrap();
     let (token, state) = view
         .tokens

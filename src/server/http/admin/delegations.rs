@@ -31,7 +31,7 @@ use crate::store::By;
     )
 )]
 pub(crate) async fn list_delegations(State(app): State<Arc<App>>) -> Result<Response, Failure> {
-    let lent = app.service().core.store().delegations().await?;
+    let lent = app.service().core.store().delegations()?;
     let now = app.service().core.now();
     let delegations = lent.iter().map(|one| forms::delegation(one, now)).collect();
     Ok(answer::json(
@@ -120,7 +120,7 @@ fn owner_or_admin(caller: &Caller, owner: &str) -> Result<(), Failure> {
     )
 )]
 pub(crate) async fn show_outage(State(app): State<Arc<App>>) -> Result<Response, Failure> {
-    let outage = app.service().admin.outage().await?;
+    let outage = app.service().admin.outage()?;
     let now = app.service().core.now();
     let outage = outage.map(|outage| {
         let mut shown = forms::waiver(&outage, now);

@@ -49,10 +49,10 @@ pub(crate) async fn list_devices(
     Query(of): Query<api::DevicesOf>,
 ) -> Result<Response, Failure> {
     let user = user_key(&of.user)?;
-    let found = app.service().admin.devices_of(&user).await;
+    let found = app.service().admin.devices_of(&user);
     let found = match found {
         Ok(found) => found,
-        Err(error) => return Err(tell::user(&app, &user, error).await),
+        Err(error) => return Err(tell::user(&app, &user, error)),
     };
     let devices = found.iter();
     let devices = devices
@@ -77,7 +77,7 @@ pub(crate) async fn show_device(
     State(app): State<Arc<App>>,
     DevicePath(id): DevicePath,
 ) -> Result<Response, Failure> {
-    shown(&app, &id).await
+    shown(&app, &id)
 }
 
 /// Gives a device another name.
@@ -101,7 +101,7 @@ pub(crate) async fn rename_device(
 ) -> Result<Response, Failure> {
     let renamed = app.service().admin.rename_device(&id, value.name, by).await;
     renamed.map_err(|error| told(&id, error))?;
-    shown(&app, &id).await
+    shown(&app, &id)
 }
 
 /// Ends a device and its tokens. Its record stays.
@@ -126,8 +126,8 @@ pub(crate) async fn revoke_device(
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn shown(app: &App, id: &DeviceId) -> Result<Response, Failure> {
-    let found = app.service().admin.device(id).await?;
+fn shown(app: &App, id: &DeviceId) -> Result<Response, Failure> {
+    let found = app.service().admin.device(id)?;
     let (device, state) = found.ok_or_else(|| told(id, AdminError::NotFound("device")))?;
     let shown = forms::device(&device, &state);
     Ok(answer::record(StatusCode::OK, &shown, device.revision))

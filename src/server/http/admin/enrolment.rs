@@ -383,7 +383,7 @@ pub(crate) async fn link_token(
     if let Err(error) = linked {
         return Err(match error {
             AdminError::Refused(reason) => tell::not_found_again(&token, reason),
-            AdminError::NotFound("user") => tell::no_user(&app, &user).await,
+            AdminError::NotFound("user") => tell::no_user(&app, &user),
             other => tell::token(&serial, other),
         });
     }

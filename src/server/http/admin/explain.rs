@@ -102,7 +102,7 @@ pub(crate) async fn explain_login(
         attributes: &attributes,
         context: &context,
     };
-    let foresight = app.service().explain.foresee(supposed).await;
+    let foresight = app.service().explain.foresee(supposed);
     let foresight = foresight.map_err(|error| tell::client(&value.client, error))?;
     Ok(answer::json(StatusCode::OK, &foreseen(&foresight)))
 }

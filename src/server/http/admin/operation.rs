@@ -28,7 +28,7 @@ use crate::store::By;
     )
 )]
 pub(crate) async fn status(State(app): State<Arc<App>>) -> Result<Response, Failure> {
-    Ok(answer::json(StatusCode::OK, &present(&app).await?))
+    Ok(answer::json(StatusCode::OK, &present(&app)))
 }
 
 /// Checks the store: every row, each table as a whole, the audit chain, and the rows against it.
@@ -174,11 +174,11 @@ async fn read_files(app: Arc<App>, act: bool) -> Result<api::Reload, Failure> {
     done.ok_or_else(|| Failure::Unavailable("no daemon runs here".into()))
 }
 
-async fn present(app: &App) -> Result<api::Status, Failure> {
+fn present(app: &App) -> api::Status {
     let service = app.service();
     let now = service.core.now();
     // As below: how the server is must be told although the store cannot be read.
-    let outage = service.admin.outage().await.unwrap_or_default();
+    let outage = service.admin.outage().unwrap_or_default();
     let outage = outage.filter(|outage| outage.holds(now));
     let info = app.info();
     let health = service.core.store().health();
@@ -193,7 +193,7 @@ async fn present(app: &App) -> Result<api::Status, Failure> {
             None => undecided += count,
         }
     }
-    Ok(api::Status {
+    api::Status {
         ready: fault.is_none(),
         fault,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -223,7 +223,7 @@ async fn present(app: &App) -> Result<api::Status, Failure> {
         outage: outage.map(|outage| forms::waiver(&outage, now)),
         notices: api::Notices {
             // Health is told although the store cannot be read: `fault` says so.
-            cursor: service.core.store().notified().await.unwrap_or_default(),
+            cursor: service.core.store().notified().unwrap_or_default(),
             waiting: service.notices.waiting(),
             sent: service.notices.sent(),
             failed: service.notices.failed(),
@@ -250,7 +250,7 @@ async fn present(app: &App) -> Result<api::Status, Failure> {
             .collect(),
         now: now.rfc3339(),
         last_seen: service.core.store().high_water().rfc3339(),
-    })
+    }
 }
 
 /// Most users of one call that puts the clock right: some seconds.

@@ -43,11 +43,11 @@ pub(crate) async fn suggest(State(app): State<Arc<App>>, request: Request, next:
     let close = match what {
         Unknown::Client(name) => service.admin.similar_client(&name),
         Unknown::Token(serial) => {
-            let close = service.admin.similar_serial(&serial).await.ok().flatten();
+            let close = service.admin.similar_serial(&serial).ok().flatten();
             close.map(|close| close.to_string())
         }
         Unknown::User(user) => {
-            let close = service.admin.similar_user(&user).await.ok().flatten();
+            let close = service.admin.similar_user(&user).ok().flatten();
             close.map(|close| shell::word(&close.to_string()).into_owned())
         }
     };

@@ -19,8 +19,8 @@ use crate::server::http::error::Failure;
 use crate::time::UnixTime;
 
 /// There is no such user. Where another realm has one of this name, adding is the wrong advice.
-pub(super) async fn no_user(app: &App, user: &UserKey) -> Failure {
-    let others = app.service().core.store().namesakes(user).await;
+pub(super) fn no_user(app: &App, user: &UserKey) -> Failure {
+    let others = app.service().core.store().namesakes(user);
     let others = others.unwrap_or_default();
     let name = user.to_string();
     let missing = Failure::NotFound(format!("there is no user {name}").into());
@@ -56,9 +56,9 @@ pub(super) fn no_client(name: &str) -> Failure {
 }
 
 /// A failed verb about this user.
-pub(super) async fn user(app: &App, user: &UserKey, error: AdminError) -> Failure {
+pub(super) fn user(app: &App, user: &UserKey, error: AdminError) -> Failure {
     match error {
-        AdminError::NotFound(_) => no_user(app, user).await,
+        AdminError::NotFound(_) => no_user(app, user),
         other => other.into(),
     }
 }
@@ -94,14 +94,14 @@ pub(super) fn user_exists(user: &UserKey, error: AdminError) -> Failure {
 }
 
 /// A token that cannot be made.
-pub(super) async fn token_exists(
+pub(super) fn token_exists(
     app: &App,
     user: &UserKey,
     serial: Option<&Serial>,
     error: AdminError,
 ) -> Failure {
     match (error, serial) {
-        (AdminError::NotFound(_), _) => no_user(app, user).await,
+        (AdminError::NotFound(_), _) => no_user(app, user),
         (AdminError::Conflict(_), Some(serial)) => {
             Failure::Conflict(format!("token {serial} exists already").into())
                 .advise("choose another serial, or leave it out to get a new one")

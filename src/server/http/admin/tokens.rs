@@ -56,9 +56,9 @@ pub(crate) async fn list_tokens(
         None => matching(store, after, limit + 1, fits).await?,
         Some(user) => {
             let user = user_key(user)?;
-            let view = store.view(&user).await?;
+            let view = store.view(&user)?;
             let Some(view) = view else {
-                return Err(tell::no_user(&app, &user).await);
+                return Err(tell::no_user(&app, &user));
             };
             let mut tokens = view.tokens;
             if let Some((_, after)) = &after {
@@ -105,7 +105,7 @@ fn filter(page: &api::TokenPage, now: UnixTime) -> Result<impl Fn(&Token) -> boo
 
 /// So many tokens of all users that are asked for, behind a position.
 async fn matching(
-    store: &dyn Store,
+    store: &Store,
     mut after: Option<(UserKey, Serial)>,
     wanted: usize,
     fits: impl Fn(&Token) -> bool,
@@ -113,7 +113,7 @@ async fn matching(
     let mut found = Vec::new();
     loop {
         let position = after.as_ref().map(|(user, serial)| (user, serial));
-        let batch = store.tokens(position, BATCH.max(wanted)).await?;
+        let batch = store.tokens(position, BATCH.max(wanted))?;
         let ended = batch.len() < BATCH.max(wanted);
         after = batch
             .last()
@@ -157,14 +157,14 @@ pub(crate) async fn create_token(
     let made = match made {
         Ok(made) => made,
         Err(error) => {
-            return Err(tell::token_exists(&app, &user, serial.as_ref(), error).await);
+            return Err(tell::token_exists(&app, &user, serial.as_ref(), error));
         }
     };
     let token = &made.token;
     let keyed = matches!(token.kind, Kind::Totp | Kind::Hotp);
     let shown = keyed && token.state != LifeCycle::Requested;
     let text = |secret: &SecretString| secret.expose().to_owned();
-    let owner = app.service().admin.user(&token.user).await?;
+    let owner = app.service().admin.user(&token.user)?;
     let accepted_by = app
         .service()
         .admin
@@ -267,7 +267,7 @@ pub(crate) async fn confirm_token(
     Extension(by): Extension<By>,
     Json { value: body, .. }: Json<api::Confirm>,
 ) -> Result<Response, Failure> {
-    let (token, state) = seen_with_state(&app, &serial, expected).await?;
+    let (token, state) = seen_with_state(&app, &serial, expected)?;
     if matches!(token.kind, Kind::Totp | Kind::Hotp) {
         code("otp", &body.otp)?;
     }
@@ -318,7 +318,7 @@ pub(crate) async fn resync_token(
     Json { value: body, .. }: Json<api::Resync>,
 ) -> Result<Response, Failure> {
     let (first, second) = (code("first", &body.first)?, code("second", &body.second)?);
-    let (token, state) = seen_with_state(&app, &serial, expected).await?;
+    let (token, state) = seen_with_state(&app, &serial, expected)?;
     let life = token.state_at(app.service().core.now());
     if !may_resync(life, &state) || !matches!(token.kind, Kind::Totp | Kind::Hotp) {
         return Err(wrong_state(
@@ -398,7 +398,7 @@ pub(crate) async fn resume_token(
     IfMatch(expected): IfMatch,
     Extension(by): Extension<By>,
 ) -> Result<Response, Failure> {
-    let (token, state) = seen_with_state(&app, &serial, expected).await?;
+    let (token, state) = seen_with_state(&app, &serial, expected)?;
     // A pending token becomes active by its first right code, not by this.
     if token.state_at(app.service().core.now()) != LifeCycle::Suspended {
         return Err(wrong_state(
@@ -423,16 +423,16 @@ pub(super) async fn seen(
     serial: &Serial,
     expected: Option<u64>,
 ) -> Result<Token, Failure> {
-    let (token, _) = seen_with_state(app, serial, expected).await?;
+    let (token, _) = seen_with_state(app, serial, expected)?;
     Ok(token)
 }
 
-async fn seen_with_state(
+fn seen_with_state(
     app: &App,
     serial: &Serial,
     expected: Option<u64>,
 ) -> Result<(Token, TokenState), Failure> {
-    let found = app.service().admin.token(serial).await;
+    let found = app.service().admin.token(serial);
     let (token, state) = found.map_err(|error| tell::token(serial, error))?;
     if expected.is_some_and(|seen| seen != token.revision) {
         return Err(Failure::Changed);
@@ -441,7 +441,7 @@ async fn seen_with_state(
 }
 
 pub(super) async fn revision(app: &App, serial: &Serial) -> Option<u64> {
-    let found = app.service().admin.token(serial).await.ok();
+    let found = app.service().admin.token(serial).ok();
     found.map(|(token, _)| token.revision)
 }
 
@@ -466,7 +466,7 @@ async fn moved(
 }
 
 pub(super) async fn shown(app: &App, serial: &Serial) -> Result<Response, Failure> {
-    let found = app.service().admin.token(serial).await;
+    let found = app.service().admin.token(serial);
     let (token, state) = found.map_err(|error| tell::token(serial, error))?;
     let shown = forms::token(&token, &state, app.service().core.now());
     Ok(answer::record(StatusCode::OK, &shown, token.revision))

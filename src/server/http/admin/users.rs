@@ -52,8 +52,7 @@ pub(crate) async fn list_users(
         .service()
         .core
         .store()
-        .users(after.as_ref(), limit + 1)
-        .await?;
+        .users(after.as_ref(), limit + 1)?;
     let more = users.len() > limit;
     users.truncate(limit);
     let next = users
@@ -190,7 +189,7 @@ pub(crate) async fn show_user(
     State(app): State<Arc<App>>,
     UserPath(key): UserPath,
 ) -> Result<Response, Failure> {
-    shown(&app, &key).await
+    shown(&app, &key)
 }
 
 /// Changes a user: what is absent stays, `null` clears.
@@ -241,16 +240,9 @@ pub(crate) async fn change_user(
     };
     let service = app.service();
     let changed = service.admin.set_user(&key, patch, expected, by).await;
-    let present = async || {
-        service
-            .admin
-            .user(&key)
-            .await
-            .ok()
-            .map(|user| user.revision)
-    };
+    let present = async || service.admin.user(&key).ok().map(|user| user.revision);
     let user = conditional(changed, expected, present, async |error| {
-        tell::user(&app, &key, error).await
+        tell::user(&app, &key, error)
     })
     .await?;
     Ok(answer::record(
@@ -303,16 +295,9 @@ pub(crate) async fn remove_user(
 ) -> Result<StatusCode, Failure> {
     let service = app.service();
     let removed = service.admin.remove_user(&key, expected, by).await;
-    let present = async || {
-        service
-            .admin
-            .user(&key)
-            .await
-            .ok()
-            .map(|user| user.revision)
-    };
+    let present = async || service.admin.user(&key).ok().map(|user| user.revision);
     conditional(removed, expected, present, async |error| {
-        tell::user(&app, &key, error).await
+        tell::user(&app, &key, error)
     })
     .await?;
     Ok(StatusCode::NO_CONTENT)
@@ -340,7 +325,7 @@ pub(crate) async fn erase_user(
 ) -> Result<StatusCode, Failure> {
     let erased = app.service().admin.erase_user(&key, by).await;
     if let Err(error) = erased {
-        return Err(tell::user(&app, &key, error).await);
+        return Err(tell::user(&app, &key, error));
     }
     Ok(StatusCode::NO_CONTENT)
 }
@@ -364,9 +349,9 @@ pub(crate) async fn unlock_user(
 ) -> Result<Response, Failure> {
     let unlocked = app.service().admin.unlock_user(&key, by).await;
     if let Err(error) = unlocked {
-        return Err(tell::user(&app, &key, error).await);
+        return Err(tell::user(&app, &key, error));
     }
-    shown(&app, &key).await
+    shown(&app, &key)
 }
 
 /// The present code of a demonstration token. There is no such route outside `quickstart`.
@@ -391,9 +376,9 @@ pub(crate) async fn demo_code(
                 .into(),
         ));
     }
-    let view = app.service().core.store().view(&key).await?;
+    let view = app.service().core.store().view(&key)?;
     let Some(view) = view else {
-        return Err(tell::no_user(&app, &key).await);
+        return Err(tell::no_user(&app, &key));
     };
     let usable = |token: &Token| {
         token.state == LifeCycle::Active && matches!(token.kind, Kind::Totp | Kind::Hotp)
@@ -441,13 +426,13 @@ fn present_code(token: &Token, state: &TokenState, now: UnixTime) -> api::DemoCo
     }
 }
 
-async fn shown(app: &App, key: &UserKey) -> Result<Response, Failure> {
-    let view = app.service().core.store().view(key).await?;
+fn shown(app: &App, key: &UserKey) -> Result<Response, Failure> {
+    let view = app.service().core.store().view(key)?;
     let Some(view) = view else {
-        return Err(tell::no_user(app, key).await);
+        return Err(tell::no_user(app, key));
     };
     let now = app.service().core.now();
-    let credentials = app.service().core.store().credentials(key).await?;
+    let credentials = app.service().core.store().credentials(key)?;
     let mut user = forms::user(&view.user, now);
     user.pin = credentials.pin.as_ref().map(forms::verifier);
     user.password = credentials.password.as_ref().map(forms::verifier);

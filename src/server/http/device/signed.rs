@@ -122,12 +122,7 @@ impl FromRequest<Arc<App>> for Signed {
         let not_taken = |error: SignatureError| refuse(app, error.as_str());
         let claimed = arrived.claimed().map_err(not_taken)?;
         let found = match id(claimed.keyid()) {
-            Some(id) => app
-                .service()
-                .admin
-                .device(&id)
-                .await?
-                .map(|(device, _)| device),
+            Some(id) => app.service().admin.device(&id)?.map(|(device, _)| device),
             None => None,
         };
         let device = found.ok_or_else(|| refuse(app, "unknown_device"))?;

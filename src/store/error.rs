@@ -1,0 +1,62 @@
+//! Why the store has no answer.
+
+use crate::secret::EntropyError;
+
+/// Why a verb has no answer. Nothing is ever accepted on one of these.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The record exists already, or its revision is not the expected one.
+    #[error("{0}")]
+    Conflict(&'static str),
+    /// There is no such record.
+    #[error("not found")]
+    NotFound,
+    /// The device is unknown, revoked or has another key by now; or this request of it was taken
+    /// before, is out of its time, or is one of too many.
+    #[error("the device's request is not taken")]
+    NotTaken,
+    /// The queue is full, or the request's deadline passed before it was evaluated.
+    #[error("the store is overloaded")]
+    Shed,
+    /// A commit failed or is in doubt.
+    #[error("the store cannot commit: {0}")]
+    Unavailable(String),
+    /// The master key does not open this store.
+    #[error(
+        "the master key does not open this store; use the key file that `oncegate init` wrote beside it, or the backup of it"
+    )]
+    WrongMasterKey,
+    /// Another process has the store open.
+    #[error("the store is in use by another oncegate process")]
+    InUse,
+    /// Something on disk is not as it was written.
+    #[error("the store is damaged: {0}")]
+    Corrupt(&'static str),
+    /// A file beside `main.redb` is not as it was written.
+    #[error("{file} is damaged: {what}")]
+    File {
+        /// Its name.
+        file: String,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// The store was written by a newer version.
+    #[error(
+        "the store has format {found}, this version reads up to {known}; run the newer version"
+    )]
+    NewerFormat {
+        /// Format on disk.
+        found: u8,
+        /// Newest format this version knows.
+        known: u8,
+    },
+    /// A value does not fit a record.
+    #[error("a value is too large for a record")]
+    TooLarge,
+    /// No random octets.
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
+    /// The database engine or the disk failed.
+    #[error("{0}")]
+    Disk(String),
+}
