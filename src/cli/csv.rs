@@ -21,8 +21,6 @@ use crate::diagnostic::did_you_mean;
 
 mod line;
 
-pub(crate) use line::quoted;
-
 use line::{Fields, column, declared_separator, guess_separator, split};
 
 /// A file whose first line was understood.
@@ -511,13 +509,5 @@ mod tests {
         let mut reader = open(Ignore::Unknown).ok().unwrap();
         assert_eq!(reader.ignored(), ["Note", "Dept"]);
         assert_eq!(reader.next().unwrap().unwrap().get(0), Some("a"));
-    }
-
-    #[test]
-    fn quoted_fields_read_back() {
-        for field in ["plain", "a,b", "say \"x\"", "two words"] {
-            let text = format!("user\n{}\n", quoted(field));
-            assert_eq!(rows(&text), [row([field, "", ""])]);
-        }
     }
 }

@@ -4,6 +4,7 @@
 //! generator know the same keys. It holds them readable: it is created for its owner alone, and
 //! never overwrites another.
 
+use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::io::{BufRead, BufReader, BufWriter, Write};
@@ -13,7 +14,7 @@ use std::path::Path;
 use clap::ValueEnum;
 
 use crate::cli::columns::Factor;
-use crate::cli::csv::Fault;
+use crate::cli::csv::{Fault, Row};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::{columns, csv};
 use crate::otp::totp::Parameters;
@@ -75,7 +76,7 @@ fn read(from: impl BufRead) -> Result<Vec<User>, Fault> {
     while let Some(row) = rows.next() {
         let row = row?;
         let fault = |what: String| Fault::new(row.line, what);
-        let name = columns::user_name(&row).map_err(|what| fault(what.to_owned()))?;
+        let name = user_name(&row).map_err(|what| fault(what.to_owned()))?;
         let factor = columns::factor(&row).map_err(|why| fault(why.join("; ")))?;
         let factor = factor.ok_or_else(|| fault("neither a secret nor a password".to_owned()))?;
         users.push(User {
@@ -143,7 +144,7 @@ fn write(mut to: impl Write, users: &[User], mut done: impl FnMut(u64)) -> io::R
     writeln!(to, "user,kind,secret,algorithm,digits,period,counter{more}")?;
     for chunk in users.chunks(1000) {
         for user in chunk {
-            let name = csv::quoted(&user.name);
+            let name = quoted(&user.name);
             match &user.factor {
                 Factor::Hotp {
                     key,
@@ -159,7 +160,7 @@ fn write(mut to: impl Write, users: &[User], mut done: impl FnMut(u64)) -> io::R
                     )?;
                 }
                 Factor::Password(password) => {
-                    let password = csv::quoted(password.expose());
+                    let password = quoted(password.expose());
                     writeln!(to, "{name},,,,,,,{password}")?;
                 }
                 Factor::Totp { key, parameters } => {
@@ -176,6 +177,24 @@ fn write(mut to: impl Write, users: &[User], mut done: impl FnMut(u64)) -> io::R
         done(chunk.len() as u64);
     }
     to.flush()
+}
+
+/// The user's name as it is typed: `name`, or `name@realm` where the row names a realm.
+fn user_name(row: &Row<'_>) -> Result<String, &'static str> {
+    let name = row.get(columns::USER).ok_or("user: empty")?;
+    Ok(match row.get(columns::REALM) {
+        Some(realm) => format!("{name}@{realm}"),
+        None => name.to_owned(),
+    })
+}
+
+/// A field with quotes where it needs them.
+fn quoted(field: &str) -> Cow<'_, str> {
+    if field.contains([',', '"', ' ']) {
+        format!("\"{}\"", field.replace('"', "\"\"")).into()
+    } else {
+        field.into()
+    }
 }
 
 #[cfg(test)]
