@@ -9,20 +9,14 @@ use crate::service::Service;
 
 /// The job.
 pub(super) fn job(service: Arc<Service>) -> Job {
-    Job {
-        name: "forgetting of addresses",
-        first: EVERY,
-        every: EVERY,
-        at_end: false,
-        run: Box::new(move |_| {
-            let service = Arc::clone(&service);
-            Box::pin(async move {
-                let done = service.admin.forget_sources(AFTER).await;
-                done.map_err(|error| format!("old failure counters of addresses stay: {error}"))?;
-                Ok(None)
-            })
-        }),
-    }
+    Job::new("forgetting of addresses", EVERY, EVERY, move |_| {
+        let service = Arc::clone(&service);
+        async move {
+            let done = service.admin.forget_sources(AFTER).await;
+            done.map_err(|error| format!("old failure counters of addresses stay: {error}"))?;
+            Ok(None)
+        }
+    })
 }
 
 const EVERY: Duration = Duration::from_hours(1);

@@ -8,24 +8,18 @@ use crate::service::Service;
 
 /// The job.
 pub(super) fn job(service: Arc<Service>, keep: Duration) -> Job {
-    Job {
-        name: "pruning of the audit",
-        first: FIRST,
-        every: EVERY,
-        at_end: false,
-        run: Box::new(move |_| {
-            let service = Arc::clone(&service);
-            Box::pin(async move {
-                let done = service.admin.prune_audit_older(keep).await;
-                let removed = done.map_err(|error| format!("old audit segments stay: {error}"))?;
-                if !removed {
-                    return Ok(None);
-                }
-                tracing::info!("old audit segments were removed (audit.keep)");
-                Ok(Some("removed old segments".to_owned()))
-            })
-        }),
-    }
+    Job::new("pruning of the audit", FIRST, EVERY, move |_| {
+        let service = Arc::clone(&service);
+        async move {
+            let done = service.admin.prune_audit_older(keep).await;
+            let removed = done.map_err(|error| format!("old audit segments stay: {error}"))?;
+            if !removed {
+                return Ok(None);
+            }
+            tracing::info!("old audit segments were removed (audit.keep)");
+            Ok(Some("removed old segments".to_owned()))
+        }
+    })
 }
 
 /// Not at once: a machine that boots with a wrong clock sets it first, and what is removed cannot be

@@ -13,17 +13,16 @@ use crate::service::Service;
 /// The job.
 pub(super) fn job(service: Arc<Service>) -> Job {
     let started = Instant::now();
-    Job {
-        name: "watch over the clock",
-        first: Duration::ZERO,
-        every: clock::LOOK,
-        at_end: false,
-        run: Box::new(move |_| {
+    Job::new(
+        "watch over the clock",
+        Duration::ZERO,
+        clock::LOOK,
+        move |_| {
             let jump = service.core.watch_clock(started.elapsed());
             log(jump);
-            Box::pin(async move { Ok(jump.map(|jump| jump.to_string())) })
-        }),
-    }
+            async move { Ok(jump.map(|jump| jump.to_string())) }
+        },
+    )
 }
 
 /// Logs a jump.

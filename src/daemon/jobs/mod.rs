@@ -41,6 +41,33 @@ struct Job {
     run: Box<dyn Fn(bool) -> BoxFuture<'static, Done> + Send + Sync>,
 }
 
+impl Job {
+    fn new<F>(
+        name: &'static str,
+        first: Duration,
+        every: Duration,
+        run: impl Fn(bool) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Done> + Send + 'static,
+    {
+        Self {
+            name,
+            first,
+            every,
+            at_end: false,
+            run: Box::new(move |ends| Box::pin(run(ends))),
+        }
+    }
+
+    fn also_at_end(self) -> Self {
+        Self {
+            at_end: true,
+            ..self
+        }
+    }
+}
+
 /// Starts every job. They end with `shutdown`.
 pub(super) fn start(
     site: &Site,

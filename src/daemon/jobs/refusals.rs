@@ -8,20 +8,15 @@ use crate::service::Service;
 
 /// The job.
 pub(super) fn job(service: Arc<Service>) -> Job {
-    Job {
-        name: "records of refused enrolments",
-        first: EVERY,
-        every: EVERY,
-        at_end: true,
-        run: Box::new(move |ends| {
-            let service = Arc::clone(&service);
-            Box::pin(async move {
-                let done = service.login.note_refusals(ends).await;
-                done.map_err(|error| format!("refused enrolments are not on record: {error}"))?;
-                Ok(None)
-            })
-        }),
-    }
+    Job::new("records of refused enrolments", EVERY, EVERY, move |ends| {
+        let service = Arc::clone(&service);
+        async move {
+            let done = service.login.note_refusals(ends).await;
+            done.map_err(|error| format!("refused enrolments are not on record: {error}"))?;
+            Ok(None)
+        }
+    })
+    .also_at_end()
 }
 
 const EVERY: Duration = Duration::from_mins(1);

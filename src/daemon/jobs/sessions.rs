@@ -8,20 +8,14 @@ use crate::service::Service;
 
 /// The job.
 pub(super) fn job(service: Arc<Service>, keep: Duration) -> Job {
-    Job {
-        name: "forgetting of sessions",
-        first: Duration::ZERO,
-        every: EVERY,
-        at_end: false,
-        run: Box::new(move |_| {
-            let service = Arc::clone(&service);
-            Box::pin(async move {
-                let done = service.login.forget_sessions(keep).await;
-                done.map_err(|error| format!("old sessions stay listed: {error}"))?;
-                Ok(None)
-            })
-        }),
-    }
+    Job::new("forgetting of sessions", Duration::ZERO, EVERY, move |_| {
+        let service = Arc::clone(&service);
+        async move {
+            let done = service.login.forget_sessions(keep).await;
+            done.map_err(|error| format!("old sessions stay listed: {error}"))?;
+            Ok(None)
+        }
+    })
 }
 
 const EVERY: Duration = Duration::from_hours(1);

@@ -9,20 +9,14 @@ use crate::service::Service;
 
 /// The job.
 pub(super) fn job(service: Arc<Service>) -> Job {
-    Job {
-        name: "expiry of tokens",
-        first: Duration::ZERO,
-        every: EVERY,
-        at_end: false,
-        run: Box::new(move |_| {
-            let service = Arc::clone(&service);
-            Box::pin(async move {
-                let done = service.admin.expire_tokens().await;
-                done.map_err(|error| format!("expired tokens are not on record: {error}"))?;
-                Ok(None)
-            })
-        }),
-    }
+    Job::new("expiry of tokens", Duration::ZERO, EVERY, move |_| {
+        let service = Arc::clone(&service);
+        async move {
+            let done = service.admin.expire_tokens().await;
+            done.map_err(|error| format!("expired tokens are not on record: {error}"))?;
+            Ok(None)
+        }
+    })
 }
 
 const EVERY: Duration = Duration::from_hours(1);
