@@ -47,31 +47,29 @@ impl Override {
 }
 
 impl Reloader {
-    pub(super) fn new(
-        site: Arc<Site>,
+    /// Reads files again when the admin API asks for it, or when the caller does.
+    pub(super) fn start(
+        site: &Arc<Site>,
         overridden: Vec<Override>,
-        service: Arc<Service>,
+        service: &Arc<Service>,
         app: &Arc<App>,
         tls: Option<Arc<Tls>>,
-    ) -> Self {
-        Self {
+    ) -> Arc<Self> {
+        let reloader = Arc::new(Self {
             configuration: Mutex::new(site.sha256),
             overridden,
-            site,
-            service,
+            site: Arc::clone(site),
+            service: Arc::clone(service),
             app: Arc::downgrade(app),
             tls,
-        }
-    }
-
-    /// Lets the admin API ask for a reload, or for what one would do.
-    pub(super) fn answer(self: &Arc<Self>, app: &App) {
-        let asked = Arc::clone(self);
+        });
+        let asked = Arc::clone(&reloader);
         app.set_reloader(Box::new(
             move |act| {
                 if act { asked.reload() } else { asked.compare() }
             },
         ));
+        reloader
     }
 
     /// What differs between the configuration in use and the written one, and takes a restart.

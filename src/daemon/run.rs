@@ -54,16 +54,8 @@ pub async fn serve(
     );
     let app = application(&site, &service, &info, &pipeline)?;
     let site = Arc::new(site);
-    let (own, tls) = (Arc::clone(&site), listeners.tls.clone());
-    let reloader = Arc::new(Reloader::new(
-        own,
-        overridden,
-        Arc::clone(&service),
-        &app,
-        tls,
-    ));
-    reloader.answer(&app);
-
+    let tls = listeners.tls.clone();
+    let reloader = Reloader::start(&site, overridden, &service, &app, tls);
     let shutdown = CancellationToken::new();
     let tasks = TaskTracker::new();
     let socket = start(listeners, &site, &app, pipeline, &tasks, &shutdown);
