@@ -5,7 +5,39 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::api::call::{ADMIN, AUDITOR, AuditSeq, calls, pages};
 use crate::api::unless_null;
+
+calls! {
+    /// Audit records, newest first, a page at a time.
+    ListAudit = list_audit: GET "/v1/admin/audit" in "audit" for AUDITOR,
+        query AuditQuery,
+        200 "A page": Audit;
+
+    /// One audit record, with the list of the records that it made, changed or removed.
+    ShowAudit = show_audit: GET "/v1/admin/audit/{seq}" in "audit" for AUDITOR,
+        at AuditSeq,
+        200 "The record": AuditEntry;
+
+    /// Checks the chain from its first record to the last.
+    // For auditors: it only reads.
+    VerifyAudit = verify_audit: POST "/v1/admin/audit/verify" in "audit" for AUDITOR,
+        200 "What it looks like": AuditChain;
+
+    /// Removes old records, in whole segments. The pruning itself is on record, and the chain of what is
+    /// left verifies.
+    PruneAudit = prune_audit: POST "/v1/admin/audit/prune" in "audit" for ADMIN,
+        body AuditPrune,
+        200 "What is left": AuditPruned;
+
+    /// Audit records as they become durable, one JSON document a line.
+    ///
+    /// A listener that is too slow misses records and gets `{"missed":N}` in their place.
+    TailAudit = tail_audit: GET "/v1/admin/audit/tail" in "audit" for AUDITOR,
+        200 "Until the connection is closed": AuditRecord => media(&["application/x-ndjson"]);
+}
+
+pages!(ListAudit: records by before u64);
 
 /// One audit record.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]

@@ -6,11 +6,38 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::api::unless_null;
+use crate::api::call::{Access, ChallengeName, InboundMedium, calls};
+use crate::api::{Answered, in_clear, unless_null};
 use crate::secret::SecretString;
 
+calls! {
+    /// Begins a round: sends a code, draws the cells of a card, or shows digits that the person sends.
+    ///
+    /// The answer looks the same whether or not there is such a user or telephone. An earlier code that
+    /// is still good stays good when no further message may leave.
+    BeginChallenge = begin: POST "/v1/challenges" in "verify" for Access::Verify,
+        body ChallengeRequest,
+        201 "Begun": ChallengeBegun;
+
+    /// How a round stands.
+    ///
+    /// `accepted` means that the person answered on the other channel; nobody is let in by it. The login is
+    /// finished by `POST /v1/verify` with this challenge, which consumes the answer once. With `Prefer: status`
+    /// `accepted` is 200 and everything else 401. `POST /v1/challenges` decides nothing and is 201 always.
+    ShowChallenge = standing: GET "/v1/challenges/{id}" in "verify" for Access::Verify,
+        at ChallengeName, query Answered,
+        200 "How it stands": ChallengeStanding, yes |answer| answer.status == "accepted"
+        => by_status("every standing but `accepted`")
+        => fails(&[(404, "This client began no such round")]);
+
+    /// Takes a text message from a person, or the keys pressed in a call.
+    TakeInbound = take: POST "/v1/inbound/{medium}" in "gateways" for Access::Gateway,
+        at InboundMedium, body InboundMessage,
+        200 "Taken": InboundTaken;
+}
+
 /// `POST /v1/challenges`: begins a round without a first factor.
-#[derive(Debug, Default, Deserialize, ToSchema)]
+#[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChallengeRequest {
     /// `name`, `name@realm` or `DOMAIN\name`.
@@ -56,7 +83,7 @@ pub struct ChallengeStanding {
 }
 
 /// What a gateway brings to `POST /v1/inbound/{medium}`.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InboundMessage {
     /// The gateway's name of the message, the same when it is brought again. Without one a message that is
@@ -68,6 +95,7 @@ pub struct InboundMessage {
     pub from: String,
     /// What was written, or which keys were pressed.
     #[schema(value_type = String)]
+    #[serde(serialize_with = "in_clear")]
     pub text: SecretString,
 }
 

@@ -3,11 +3,46 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::api::{present, unless_null};
+use crate::api::call::{ADMIN, AUDITOR, ClientName, calls, pages};
+use crate::api::{Page, in_clear, present, unless_null};
 use crate::secret::SecretString;
 
+calls! {
+    /// Clients, a page at a time.
+    ListClients = list_clients: GET "/v1/admin/clients" in "clients" for AUDITOR,
+        query Page,
+        200 "A page": Clients;
+
+    /// Makes a client. The answer holds its secret or key: the only time it is shown.
+    AddClient = create_client: POST "/v1/admin/clients" in "clients" for ADMIN,
+        body ClientCreate,
+        201 "Made": ClientCreated, etag client.revision;
+
+    /// A client.
+    ShowClient = show_client: GET "/v1/admin/clients/{name}" in "clients" for AUDITOR,
+        at ClientName,
+        200 "The client": Client, etag revision;
+
+    /// Changes a client: what is absent stays, `null` clears.
+    SetClient = change_client: PATCH "/v1/admin/clients/{name}" in "clients" for ADMIN,
+        at ClientName, body ClientChange,
+        200 "Changed": Client, etag revision => if_match();
+
+    /// Removes a client.
+    RemoveClient = remove_client: DELETE "/v1/admin/clients/{name}" in "clients" for ADMIN,
+        at ClientName,
+        204 "Removed": () => if_match();
+
+    /// Gives a client a new secret or key; the old one stays valid beside it for a while.
+    RotateClient = rotate_client: POST "/v1/admin/clients/{name}/rotate" in "clients" for ADMIN,
+        at ClientName, optional Rotate,
+        200 "Rotated": ClientCreated, etag client.revision;
+}
+
+pages!(ListClients: clients by after String, damaged);
+
 /// A client to be made.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum ClientCreate {
     /// Speaks RADIUS.
@@ -18,6 +53,7 @@ pub enum ClientCreate {
         addresses: Vec<String>,
         /// Its secret; generated when absent.
         #[schema(value_type = Option<String>)]
+        #[serde(serialize_with = "in_clear")]
         secret: Option<SecretString>,
         /// Policy of its users.
         policy: Option<String>,
@@ -130,11 +166,12 @@ pub struct ClientCreated {
 }
 
 /// A rotation.
-#[derive(Debug, Default, Deserialize, ToSchema)]
+#[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rotate {
     /// The new shared secret (RADIUS); generated when absent.
     #[schema(value_type = Option<String>)]
+    #[serde(serialize_with = "in_clear")]
     pub secret: Option<SecretString>,
     /// Seconds for which the old one stays valid; a day by default.
     pub grace_secs: Option<u64>,

@@ -3,6 +3,19 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::api::call::{ADMIN, AUDITOR, GatewayName, calls};
+
+calls! {
+    /// Gateways and how they are.
+    ListGateways = list_gateways: GET "/v1/admin/delivery" in "delivery" for AUDITOR,
+        200 "All of them, in the order in which they are asked": Gateways;
+
+    /// Sends a test message through one gateway, whatever its breaker says, and shows what it answers.
+    TestGateway = try_gateway: POST "/v1/admin/delivery/{name}/test" in "delivery" for ADMIN,
+        at GatewayName, body TryGateway,
+        200 "What it answered": GatewayTried;
+}
+
 /// The configured gateways.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct Gateways {

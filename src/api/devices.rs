@@ -3,10 +3,86 @@
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::api::call::{Access, DeviceName, LOOK, OPERATOR, calls};
+use crate::api::in_clear;
 use crate::secret::SecretString;
 
+calls! {
+    /// A user's devices.
+    ListDevices = list_devices: GET "/v1/admin/devices" in "devices" for LOOK,
+        query DevicesOf,
+        200 "All of them, revoked ones too": Devices;
+
+    /// A device.
+    ShowDevice = show_device: GET "/v1/admin/devices/{id}" in "devices" for LOOK,
+        at DeviceName,
+        200 "The device": Device, etag revision;
+
+    /// Gives a device another name.
+    RenameDevice = rename_device: PATCH "/v1/admin/devices/{id}" in "devices" for OPERATOR,
+        at DeviceName, body DeviceRename,
+        200 "The device": Device, etag revision;
+
+    /// Ends a device and its tokens. Its record stays.
+    RevokeDevice = revoke_device: DELETE "/v1/admin/devices/{id}" in "devices" for OPERATOR,
+        at DeviceName,
+        204 "Revoked": ();
+}
+
+// What devices ask themselves, each request signed by the device's key.
+calls! {
+    /// A device redeems an enrolment code, or the transfer code of another device, with its key.
+    ///
+    /// Signed by the key that is enrolled. A refusal looks the same whatever the cause.
+    EnrolDevice = enroll: POST "/v1/device/enroll" in "device" for Access::Device,
+        body DeviceEnrol,
+        201 "Enrolled": DeviceEnrolled
+        => fails(&[
+            (400, "Malformed"),
+            (401, "Not signed by the key that is sent, or not now"),
+            (409, "The code was refused, or something is in the way"),
+            (429, "Too many enrolments, from one address or in all"),
+            (503, "No decision can be made; nothing was counted"),
+        ]);
+
+    /// A new code, for the person's eyes. It voids the one before.
+    AskForCode = otp: POST "/v1/device/otp" in "device" for Access::Device,
+        optional DeviceCodeWanted,
+        200 "The code": DeviceCode;
+
+    /// A code of 12 digits by which another device takes over.
+    ///
+    /// It takes the place of a live code of the token. When it is redeemed this device is revoked.
+    TransferDevice = transfer: POST "/v1/device/transfer" in "device" for Access::Device,
+        optional DeviceTokenWanted,
+        200 "The code": DeviceCode;
+
+    /// Gives the device's token a new end, within the policy's window before the present one.
+    RenewOwnToken = renew: POST "/v1/device/renew" in "device" for Access::Device,
+        optional DeviceTokenWanted,
+        200 "The token": DeviceToken => fails(&[(409, "Not now")]);
+
+    /// What waits for the user: the device's tokens, and live codes of the user's others.
+    ShowPending = pending: GET "/v1/device/pending" in "device" for Access::Device,
+        200 "What waits": DevicePending;
+
+    /// The device itself and the others of its user.
+    ListOwnDevices = show: GET "/v1/device" in "device" for Access::Device,
+        200 "All of them": Devices;
+
+    /// The device gives itself another name.
+    RenameOwnDevice = rename: PATCH "/v1/device" in "device" for Access::Device,
+        body DeviceRename,
+        204 "Done": ();
+
+    /// Ends the device itself or another one of its user, with all tokens that it carries.
+    RevokeOwnDevice = revoke: DELETE "/v1/device/{id}" in "device" for Access::Device,
+        at DeviceName,
+        204 "Revoked": ();
+}
+
 /// A device that redeems an enrolment or transfer code.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeviceEnrol {
     /// `NAME`, `NAME@REALM` or `DOMAIN\NAME`.
@@ -14,6 +90,7 @@ pub struct DeviceEnrol {
     /// The enrolment code, 12 characters, or the transfer code of another device, 12 digits; dashes
     /// and blanks do not count.
     #[schema(value_type = String)]
+    #[serde(serialize_with = "in_clear")]
     pub code: SecretString,
     /// What the user calls the device: 1 to 256 octets.
     pub name: String,

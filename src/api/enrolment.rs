@@ -4,6 +4,38 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::api::Waiver;
+use crate::api::call::{APPROVER, Access, LOOK, OPERATOR, calls};
+use crate::model::client::Scope;
+
+calls! {
+    /// Rights to approve that are lent, ended ones too.
+    ListDelegations = list_delegations: GET "/v1/admin/delegations" in "delegations"
+        for Access::Admin(&[Scope::Approver, Scope::Auditor]),
+        200 "All of them": Delegations;
+
+    /// Lends a right to approve. Approvers lend their own, administrators anybody's.
+    AddDelegation = lend_approval: POST "/v1/admin/delegations" in "delegations" for APPROVER,
+        body DelegationCreate,
+        201 "Lent": Delegation;
+
+    /// Takes a lent right back.
+    RemoveDelegation = take_back_approval: DELETE "/v1/admin/delegations" in "delegations" for APPROVER,
+        query DelegationName,
+        204 "Taken back": ();
+
+    /// The outage that was declared last.
+    ShowOutage = show_outage: GET "/v1/admin/outage" in "outage" for LOOK,
+        200 "What was declared last": Outage;
+
+    /// Declares an outage: until it ends, what policies name under `outage` is accepted as well.
+    DeclareOutage = declare_outage: PUT "/v1/admin/outage" in "outage" for OPERATOR,
+        body OutageDeclare,
+        200 "Declared": Outage;
+
+    /// Ends the outage before its time.
+    EndOutage = end_outage: DELETE "/v1/admin/outage" in "outage" for OPERATOR,
+        204 "Ended": ();
+}
 
 /// A right to approve that is to be lent.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]

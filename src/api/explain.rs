@@ -6,7 +6,21 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::api::call::{AUDITOR, RequestName, calls};
 use crate::api::{AuditRecord, Lock, Token, unless_null};
+
+calls! {
+    /// Why was it decided so?
+    ExplainRequest = explain_request: GET "/v1/admin/explain/{request_id}" in "explain" for AUDITOR,
+        at RequestName,
+        200 "What is on record of it": Explanations;
+
+    /// What would happen? Nothing is written, and nothing is counted.
+    // For auditors: it writes nothing.
+    ForeseeLogin = explain_login: POST "/v1/admin/explain" in "explain" for AUDITOR,
+        body ExplainLogin,
+        200 "What would happen": Explanation;
+}
 
 /// `POST /v1/admin/explain`: what would happen? Nothing is written.
 #[derive(Debug, Default, Deserialize, Serialize, ToSchema)]

@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::api::unless_null;
+use crate::api::{in_clear, unless_null};
 use crate::secret::SecretString;
 
 /// Users and tokens to be made: all of them, or none. At most 500 rows and 1 MiB.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ImportRequest {
     /// `users`: rows make users, with a token where they name one. `tokens`: rows make tokens of
@@ -24,7 +24,7 @@ pub struct ImportRequest {
 }
 
 /// A user with or without a token, or a token.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ImportRow {
     /// `name`, `name@realm` or `DOMAIN\name`.
@@ -43,6 +43,7 @@ pub struct ImportRow {
     pub class: Option<String>,
     /// The key of the token in base 32; without it the row has no token.
     #[schema(value_type = Option<String>)]
+    #[serde(serialize_with = "in_clear")]
     pub secret: Option<SecretString>,
     /// `totp` (default) or `hotp`. Imported tokens are active at once.
     pub kind: Option<String>,

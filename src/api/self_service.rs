@@ -5,12 +5,37 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::api::call::{Access, TokenSerial, calls};
 use crate::api::verify::client_ip;
-use crate::api::{Offered, Token, unless_null};
+use crate::api::{Answered, Offered, Token, in_clear, unless_null};
 use crate::secret::SecretString;
 
+calls! {
+    /// A user proves what the policy asks for, and asks for a token.
+    ///
+    /// A proof that is not right is answered as a rejected verification.
+    AskForToken = ask_for_token: POST "/v1/enrolments" in "enrolments" for Access::Verify,
+        query Answered, body EnrolmentRequest,
+        200 "Made or asked for, or rejected": EnrolmentAnswer,
+        yes |answer| matches!(answer, EnrolmentAnswer::Accept { .. })
+        => by_status("rejected")
+        => fails(&[
+            (403, "Key without the scope or for another realm; or not allowed"),
+            (409, "The token cannot be made now"),
+        ]);
+
+    /// Proves a pending token of a user by its first right code, which is thereby used up.
+    ConfirmOwnToken = confirm_own_token: POST "/v1/enrolments/{serial}/confirm" in "enrolments"
+        for Access::Verify,
+        at TokenSerial, query Answered, body EnrolmentConfirm,
+        200 "In use, or rejected": EnrolmentConfirmed,
+        yes |answer| matches!(answer, EnrolmentConfirmed::Accept { .. })
+        => by_status("rejected")
+        => fails(&[(409, "The user has as many tokens in use as allowed")]);
+}
+
 /// A token that a user asks for, with what proves the user.
-#[derive(Debug, Default, Deserialize, ToSchema)]
+#[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EnrolmentRequest {
     /// `name`, `name@realm` or `DOMAIN\name`.
@@ -27,12 +52,15 @@ pub struct EnrolmentRequest {
     pub replaces: Option<String>,
     /// A code of a token in use, where the policy asks for it.
     #[schema(value_type = Option<String>)]
+    #[serde(serialize_with = "in_clear")]
     pub otp: Option<SecretString>,
     /// The PIN, where the policy asks for it.
     #[schema(value_type = Option<String>)]
+    #[serde(serialize_with = "in_clear")]
     pub pin: Option<SecretString>,
     /// The password, where the policy asks for it.
     #[schema(value_type = Option<String>)]
+    #[serde(serialize_with = "in_clear")]
     pub password: Option<SecretString>,
     /// What is presented in addition, where the policy asks for it.
     pub step_up: Option<StepUp>,
@@ -43,28 +71,32 @@ pub struct EnrolmentRequest {
 }
 
 /// A code in addition: one of them.
-#[derive(Debug, Default, Deserialize, ToSchema)]
+#[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StepUp {
     /// The one-use code that an operator issued.
     #[schema(value_type = Option<String>)]
+    #[serde(serialize_with = "in_clear")]
     pub branch_code: Option<SecretString>,
     /// A code of the user's `sms` token in use.
     #[schema(value_type = Option<String>)]
+    #[serde(serialize_with = "in_clear")]
     pub sms: Option<SecretString>,
     /// A code of the user's `voice` token in use.
     #[schema(value_type = Option<String>)]
+    #[serde(serialize_with = "in_clear")]
     pub voice: Option<SecretString>,
 }
 
 /// The first code of a token.
-#[derive(Debug, Default, Deserialize, ToSchema)]
+#[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EnrolmentConfirm {
     /// Whose token it is.
     pub user: String,
     /// The code that it shows or that was sent, or the answer to a card's cells.
     #[schema(value_type = String)]
+    #[serde(serialize_with = "in_clear")]
     pub otp: SecretString,
     /// Where the person is.
     #[serde(default, deserialize_with = "client_ip")]

@@ -3,6 +3,17 @@
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use crate::api::call::{LOOK, calls, pages};
+
+calls! {
+    /// Sessions, a page at a time.
+    ListSessions = list_sessions: GET "/v1/admin/sessions" in "sessions" for LOOK,
+        query SessionQuery,
+        200 "A page": Sessions;
+}
+
+pages!(ListSessions: sessions by after String);
+
 /// Which sessions.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, IntoParams)]
 #[serde(deny_unknown_fields)]

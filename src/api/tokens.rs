@@ -3,11 +3,98 @@
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::api::{Lock, unless_null};
+use crate::api::call::{
+    ADMIN, APPROVER, Access, LOOK_AT_REQUESTS, OPERATOR, TokenSerial, calls, pages,
+};
+use crate::api::{Lock, in_clear, unless_null};
+use crate::model::client::Scope;
 use crate::secret::SecretString;
 
+calls! {
+    /// Tokens, a page at a time.
+    ListTokens = list_tokens: GET "/v1/admin/tokens" in "tokens" for LOOK_AT_REQUESTS,
+        query TokenPage,
+        200 "A page": Tokens;
+
+    /// Makes a token. The answer holds its key, cells or codes: the only time they are shown. Of what
+    /// others must approve first they are shown when it is handed out.
+    AddToken = create_token: POST "/v1/admin/tokens" in "tokens" for OPERATOR,
+        body TokenCreate,
+        201 "Made": TokenCreated, etag token.revision;
+
+    /// A token.
+    ShowToken = show_token: GET "/v1/admin/tokens/{serial}" in "tokens" for LOOK_AT_REQUESTS,
+        at TokenSerial,
+        200 "The token": Token, etag revision;
+
+    /// Removes a token.
+    RemoveToken = remove_token: DELETE "/v1/admin/tokens/{serial}" in "tokens" for OPERATOR,
+        at TokenSerial,
+        204 "Removed": () => if_match();
+
+    /// Activates a pending token by its first right code, which is thereby used up.
+    ConfirmToken = confirm_token: POST "/v1/admin/tokens/{serial}/confirm" in "tokens" for OPERATOR,
+        at TokenSerial, body Confirm,
+        200 "Active": Token, etag revision => if_match();
+
+    /// Finds a token's clock or counter again by two consecutive codes, which are thereby used up.
+    ResyncToken = resync_token: POST "/v1/admin/tokens/{serial}/resync" in "tokens" for OPERATOR,
+        at TokenSerial, body Resync,
+        200 "Found": Token, etag revision => if_match();
+
+    /// Pauses a token.
+    SuspendToken = suspend_token: POST "/v1/admin/tokens/{serial}/suspend" in "tokens" for OPERATOR,
+        at TokenSerial,
+        200 "Suspended": Token, etag revision => if_match();
+
+    /// Ends a pause.
+    ResumeToken = resume_token: POST "/v1/admin/tokens/{serial}/resume" in "tokens" for OPERATOR,
+        at TokenSerial,
+        200 "Active": Token, etag revision => if_match();
+
+    /// Ends a token for good.
+    RevokeToken = revoke_token: POST "/v1/admin/tokens/{serial}/revoke" in "tokens" for OPERATOR,
+        at TokenSerial, optional Revoke,
+        200 "Revoked": Token, etag revision => if_match();
+
+    /// Hands a token out: a code for its device, a code to its address, the cells of a card, the key.
+    OfferToken = offer_token: POST "/v1/admin/tokens/{serial}/offer" in "tokens" for OPERATOR,
+        at TokenSerial, optional Offer,
+        200 "Handed out": Offered, etag token.revision => if_match();
+
+    /// Approves a token request.
+    // An operator in the name of an approver only, who lent the right; the handler sees to it.
+    ApproveToken = approve_token: POST "/v1/admin/tokens/{serial}/approve" in "tokens"
+        for Access::Admin(&[Scope::Approver, Scope::Operator]),
+        at TokenSerial, optional Approve,
+        200 "Counted": Token, etag revision => if_match();
+
+    /// Ends a request that was not handed out.
+    DenyToken = deny_token: POST "/v1/admin/tokens/{serial}/deny" in "tokens" for APPROVER,
+        at TokenSerial, body Deny,
+        200 "Revoked": Token, etag revision => if_match();
+
+    /// Gives a token in use a new end.
+    RenewToken = renew_token: POST "/v1/admin/tokens/{serial}/renew" in "tokens" for OPERATOR,
+        at TokenSerial, optional Renew,
+        200 "Renewed": Token, etag revision => if_match();
+
+    /// Makes a token count for a second user too, after two consecutive codes of it.
+    // For administrators: no approval stands behind it, and who links a token to another's account lets them in.
+    LinkToken = link_token: POST "/v1/admin/tokens/{serial}/link" in "tokens" for ADMIN,
+        at TokenSerial, body Link,
+        200 "Linked": Token, etag revision;
+
+    /// Makes a token count for its owner only again.
+    UnlinkToken = unlink_token: POST "/v1/admin/tokens/{serial}/unlink" in "tokens" for OPERATOR,
+        at TokenSerial, body Unlink,
+        200 "Unlinked": Token, etag revision;
+}
+
+pages!(ListTokens: tokens by after String, damaged);
+
 /// A token to be made.
-#[derive(Debug, Default, Deserialize, ToSchema)]
+#[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TokenCreate {
     /// Whose: `name` or `name@realm`.
@@ -22,6 +109,7 @@ pub struct TokenCreate {
     pub period: Option<u16>,
     /// Key in base 32; generated when absent.
     #[schema(value_type = Option<String>)]
+    #[serde(serialize_with = "in_clear")]
     pub secret: Option<SecretString>,
     /// First counter (HOTP).
     pub counter: Option<u64>,
@@ -257,16 +345,18 @@ pub struct Renew {
 }
 
 /// A token that counts for a second user too.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Link {
     /// The second user.
     pub user: String,
     /// A code of the token.
     #[schema(value_type = String)]
+    #[serde(serialize_with = "in_clear")]
     pub first: SecretString,
     /// The next one.
     #[schema(value_type = String)]
+    #[serde(serialize_with = "in_clear")]
     pub second: SecretString,
 }
 
@@ -296,23 +386,26 @@ pub struct TokenPage {
 }
 
 /// A code for `confirm`.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Confirm {
     /// The code that the token shows or that was sent, or the answer to a card's cells.
     #[schema(value_type = String)]
+    #[serde(serialize_with = "in_clear")]
     pub otp: SecretString,
 }
 
 /// Two consecutive codes for `resync`.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Resync {
     /// The first.
     #[schema(value_type = String)]
+    #[serde(serialize_with = "in_clear")]
     pub first: SecretString,
     /// The next.
     #[schema(value_type = String)]
+    #[serde(serialize_with = "in_clear")]
     pub second: SecretString,
 }
 

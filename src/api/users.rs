@@ -1,10 +1,107 @@
 //! Users, what they know, and exceptions.
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
-use crate::api::{Token, present, unless_null};
+use crate::api::call::{ADMIN, LOOK, OPERATOR, UserName, calls, pages};
+use crate::api::{DemoCode, ImportRequest, Imported, Token, in_clear, present, unless_null};
 use crate::secret::SecretString;
+
+calls! {
+    /// Users, a page at a time.
+    ListUsers = list_users: GET "/v1/admin/users" in "users" for LOOK,
+        query UserPage,
+        200 "A page": Users;
+
+    /// Makes a user.
+    AddUser = create_user: POST "/v1/admin/users" in "users" for OPERATOR,
+        body UserCreate,
+        201 "Made": User, etag revision;
+
+    /// A user with failures, lock and tokens.
+    ShowUser = show_user: GET "/v1/admin/users/{user}" in "users" for LOOK,
+        at UserName,
+        200 "The user": User, etag revision;
+
+    /// Changes a user: what is absent stays, `null` clears.
+    SetUser = change_user: PATCH "/v1/admin/users/{user}" in "users" for OPERATOR,
+        at UserName, body UserChange,
+        200 "Changed": User, etag revision => if_match();
+
+    /// Removes a user with all tokens.
+    RemoveUser = remove_user: DELETE "/v1/admin/users/{user}" in "users" for OPERATOR,
+        at UserName,
+        204 "Removed": () => if_match();
+
+    /// Destroys the keys of the personal data of all who had this name, and removes the user if there is one.
+    ///
+    /// What the audit says of their display name, phone number, e-mail address and birth date can never be read
+    /// again; its chain stays as it is. A user who was removed before is erased by their name, too.
+    // For administrators: it cannot be undone, and takes from the audit what others may have to read.
+    EraseUser = erase_user: POST "/v1/admin/users/{user}/erase" in "users" for ADMIN,
+        at UserName,
+        204 "Destroyed": ();
+
+    /// Forgets failures and locks of a user and its tokens; for an operator, ends waits and timed locks only.
+    UnlockUser = unlock_user: POST "/v1/admin/users/{user}/unlock" in "users" for OPERATOR,
+        at UserName,
+        200 "Unlocked": User, etag revision;
+
+    /// The present code of a demonstration token. There is no such route outside `quickstart`.
+    // For administrators: a code of another's token, if only of a demonstration.
+    ShowDemoCode = demo_code: GET "/v1/admin/users/{user}/code" in "users" for ADMIN,
+        at UserName,
+        200 "The code": DemoCode;
+
+    /// For at most 24 hours, what the user has is not asked for where a rule also asks for what the
+    /// user knows.
+    GrantBypass = grant_bypass: PUT "/v1/admin/users/{user}/bypass" in "users" for OPERATOR,
+        at UserName, body WaiverGrant,
+        200 "Granted": User, etag revision;
+
+    /// Ends the bypass.
+    EndBypass = end_bypass: DELETE "/v1/admin/users/{user}/bypass" in "users" for OPERATOR,
+        at UserName,
+        200 "Ended": User, etag revision;
+
+    /// While the user is on record as departed and asks from abroad, what a rule names under `exempt`
+    /// is not asked for.
+    GrantExemption = grant_exemption: PUT "/v1/admin/users/{user}/exemption" in "users" for OPERATOR,
+        at UserName, body WaiverGrant,
+        200 "Granted": User, etag revision;
+
+    /// Ends the exemption.
+    EndExemption = end_exemption: DELETE "/v1/admin/users/{user}/exemption" in "users" for OPERATOR,
+        at UserName,
+        200 "Ended": User, etag revision;
+
+    /// Makes many users and tokens: all of a batch or, where a row is refused, none.
+    ImportUsers = import: POST "/v1/admin/import" in "users" for ADMIN,
+        body ImportRequest,
+        200 "What came of it": Imported => large();
+}
+
+pages!(ListUsers: users by after String, damaged);
+
+/// Which page of users, and which users: those of whom all that is said here holds. A page looks at a
+/// bounded number of users: one may have none that fit and still a `next`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct UserPage {
+    /// `next` of the page before.
+    pub after: Option<String>,
+    /// At most this many: 1 to 1000, 100 by default.
+    pub limit: Option<usize>,
+    /// Only those in this group.
+    pub group: Option<String>,
+    /// Only those who have no token, or only revoked and expired ones.
+    pub without_token: Option<bool>,
+    /// Only those who are locked, or have an active token that is; `lock` says how.
+    pub locked: Option<bool>,
+    /// Only those whose name, phone number, mail address or token's serial has this as a part.
+    pub search: Option<String>,
+}
 
 /// A user to be made.
 #[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
@@ -36,16 +133,16 @@ pub struct UserCreate {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remote_issue: Option<bool>,
     /// The password: 8 to 128 characters.
-    #[serde(skip_serializing)]
+    #[serde(serialize_with = "in_clear", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub password: Option<SecretString>,
     /// The PIN: 6 to 64 characters.
-    #[serde(skip_serializing)]
+    #[serde(serialize_with = "in_clear", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub pin: Option<SecretString>,
     /// Instead of `password`: its hash in another system (bcrypt, PBKDF2, sha512-crypt, SSHA,
     /// argon2id).
-    #[serde(skip_serializing)]
+    #[serde(serialize_with = "in_clear", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub password_hash: Option<SecretString>,
     /// Whether PIN and password must be changed before they open anything.
@@ -106,15 +203,29 @@ pub struct UserChange {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote_issue: Option<bool>,
     /// The password; `null`: none any more.
-    #[serde(default, deserialize_with = "present", skip_serializing)]
+    #[serde(
+        default,
+        deserialize_with = "present",
+        serialize_with = "in_clear",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schema(value_type = Option<String>)]
     pub password: Option<Option<SecretString>>,
     /// The PIN; `null`: none any more.
-    #[serde(default, deserialize_with = "present", skip_serializing)]
+    #[serde(
+        default,
+        deserialize_with = "present",
+        serialize_with = "in_clear",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schema(value_type = Option<String>)]
     pub pin: Option<Option<SecretString>>,
     /// Instead of `password`: its hash in another system.
-    #[serde(default, skip_serializing)]
+    #[serde(
+        default,
+        serialize_with = "in_clear",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schema(value_type = Option<String>)]
     pub password_hash: Option<SecretString>,
     /// Whether PIN and password must be changed before they open anything.

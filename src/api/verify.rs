@@ -6,41 +6,77 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::api::unless_null;
+use crate::api::call::{Access, calls};
+use crate::api::{in_clear, unless_null};
 use crate::secret::SecretString;
 
+calls! {
+    /// Is this the person, this once?
+    ///
+    /// 200 whenever a decision was made, accept, challenge or reject: read `decision`. Callers that look at
+    /// the status only ask for it with `Prefer: status` or `?status=1`: 200 accept, 401 reject or challenge,
+    /// 503 undecided. A code is accepted at most once, ever.
+    Verify = verify: POST "/v1/verify" in "verify" for Access::Verify,
+        query OnBehalf, body VerifyRequest,
+        200 "The decision": VerifyAnswer, yes |answer| matches!(answer, VerifyAnswer::Accept { .. })
+        => by_status("reject or challenge") => idempotent();
+
+    /// A user proves what the policy asks for, and chooses another PIN or password.
+    ///
+    /// Also the way out of a PIN or password that must be changed. A proof that is not right is answered
+    /// as a rejected verification.
+    ReplaceCredentials = replace_credentials: POST "/v1/credentials" in "verify" for Access::Verify,
+        query Answered, body CredentialsRequest,
+        200 "Accepted and changed, or rejected": CredentialsAnswer,
+        yes |answer| matches!(answer, CredentialsAnswer::Accept { .. })
+        => by_status("rejected") => fails(&[(400, "Malformed, or too easy to guess")]);
+}
+
 /// `POST /v1/verify`: is this the person, this once?
-#[derive(Debug, Default, Deserialize, ToSchema)]
+#[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VerifyRequest {
     /// `name`, `name@realm` or `DOMAIN\name`.
     pub user: String,
     /// The code, when the application asks for it in a field of its own.
     #[schema(value_type = Option<String>)]
+    #[serde(serialize_with = "in_clear", skip_serializing_if = "Option::is_none")]
     pub otp: Option<SecretString>,
     /// What a person would type into a VPN's password box; instead of the separate fields.
     #[schema(value_type = Option<String>)]
+    #[serde(serialize_with = "in_clear", skip_serializing_if = "Option::is_none")]
     pub passcode: Option<SecretString>,
     /// The PIN; looked at only where the policy requires one.
     #[schema(value_type = Option<String>)]
+    #[serde(serialize_with = "in_clear", skip_serializing_if = "Option::is_none")]
     pub pin: Option<SecretString>,
     /// The password; looked at only where the policy requires one.
     #[schema(value_type = Option<String>)]
+    #[serde(serialize_with = "in_clear", skip_serializing_if = "Option::is_none")]
     pub password: Option<SecretString>,
     /// The challenge this answers: the `id` of an earlier answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub challenge: Option<String>,
     /// Where the person is.
-    #[serde(default, deserialize_with = "client_ip")]
+    #[serde(
+        default,
+        deserialize_with = "client_ip",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[schema(value_type = Option<String>)]
     pub client_ip: Option<IpAddr>,
     /// The application's own words, for policy rules.
-    #[serde(default, deserialize_with = "unless_null")]
+    #[serde(
+        default,
+        deserialize_with = "unless_null",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     #[schema(nullable)]
     pub context: BTreeMap<String, String>,
 }
 
 /// On whose behalf an administrator asks `POST /v1/verify`.
-#[derive(Debug, Default, Deserialize, IntoParams)]
+#[derive(Debug, Default, Deserialize, Serialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct OnBehalf {
@@ -52,7 +88,7 @@ pub struct OnBehalf {
 }
 
 /// For callers that look at the status only.
-#[derive(Debug, Default, Deserialize, IntoParams)]
+#[derive(Debug, Default, Deserialize, Serialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Answered {
     /// `1`, or the header `Prefer: status`: yes is 200, no is 401, `Preference-Applied: status` says so.
@@ -156,28 +192,33 @@ pub struct Challenge {
 
 /// `POST /v1/credentials`: a user proves what the policy asks for, and chooses another PIN or
 /// password.
-#[derive(Debug, Default, Deserialize, ToSchema)]
+#[derive(Debug, Default, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CredentialsRequest {
     /// As for `POST /v1/verify`.
     pub user: String,
     /// The code.
     #[schema(value_type = Option<String>)]
+    #[serde(serialize_with = "in_clear")]
     pub otp: Option<SecretString>,
     /// The present PIN.
     #[schema(value_type = Option<String>)]
+    #[serde(serialize_with = "in_clear")]
     pub pin: Option<SecretString>,
     /// The present password.
     #[schema(value_type = Option<String>)]
+    #[serde(serialize_with = "in_clear")]
     pub password: Option<SecretString>,
     /// Where the person is.
     #[schema(value_type = Option<String>)]
     pub client_ip: Option<IpAddr>,
     /// The new password.
     #[schema(value_type = Option<String>)]
+    #[serde(serialize_with = "in_clear")]
     pub new_password: Option<SecretString>,
     /// The new PIN.
     #[schema(value_type = Option<String>)]
+    #[serde(serialize_with = "in_clear")]
     pub new_pin: Option<SecretString>,
 }
 

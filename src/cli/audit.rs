@@ -1,16 +1,13 @@
 //! `oncegate audit` and `oncegate tail`: what happened.
 
 use clap::{Args, Subcommand};
-use hyper::Method;
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::api;
-use crate::api::AuditChain;
+use crate::api::{self, AuditQuery, ListAudit, PruneAudit, ShowAudit, VerifyAudit};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::{local_time, printable};
-use crate::cli::transport::{admin, with_query};
 use crate::cli::{changes, input, output, when};
 use crate::model::id::RequestId;
 
@@ -91,9 +88,12 @@ impl Audit {
 async fn show(which: &str, context: &Context) -> Result<Exit, CliError> {
     let api = context.transport().await?;
     if which.parse::<RequestId>().is_ok() {
-        let query = [("request", Some(which)), ("limit", Some("1000"))];
-        let path = with_query(&admin(&["audit"]), &query);
-        let found: api::Audit = api.get(&path).await?;
+        let query = AuditQuery {
+            request: Some(which.to_owned()),
+            limit: Some(1000),
+            ..AuditQuery::default()
+        };
+        let found = api.find::<ListAudit>(&query).await?;
         if found.records.is_empty() {
             let message = format!("there is no record of request {which}");
             return Err(
@@ -102,8 +102,8 @@ async fn show(which: &str, context: &Context) -> Result<Exit, CliError> {
         }
         let mut entries = Vec::new();
         for record in found.records.iter().rev() {
-            let path = admin(&["audit", &record.seq.to_string()]);
-            entries.push(api.get::<api::AuditEntry>(&path).await?);
+            let seq = record.seq.to_string();
+            entries.push(api.ask::<ShowAudit>(&seq).await?);
         }
         let pages = |_: &serde_json::Value| entries.iter().map(page).collect::<Vec<_>>().join("\n");
         context.out.show(&json!({ "entries": entries }), pages)?;
@@ -115,8 +115,7 @@ async fn show(which: &str, context: &Context) -> Result<Exit, CliError> {
         ))
         .remedy("both are in the list: oncegate audit list"));
     }
-    let path = admin(&["audit", which]);
-    let entry: api::AuditEntry = api.get(&path).await?;
+    let entry = api.ask::<ShowAudit>(which).await?;
     context.out.show(&entry, page)?;
     Ok(Exit::Done)
 }
@@ -142,8 +141,7 @@ fn page(entry: &api::AuditEntry) -> String {
 
 async fn verify(context: &Context) -> Result<Exit, CliError> {
     let api = context.transport().await?;
-    let path = admin(&["audit", "verify"]);
-    let chain: AuditChain = api.call(Method::POST, &path, None::<&()>).await?;
+    let chain = api.ask::<VerifyAudit>(()).await?;
     context
         .out
         .show(&chain, |chain| match (chain.intact, chain.first_bad) {
@@ -175,12 +173,11 @@ impl Prune {
     async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let before = self.before;
         let api = context.transport().await?;
-        let path = admin(&["audit", "prune"]);
         let mut wanted = api::AuditPrune {
             before: before.to_string(),
             dry_run: true,
         };
-        let found: api::AuditPruned = api.call(Method::POST, &path, Some(&wanted)).await?;
+        let found = api.send::<PruneAudit>((), &wanted).await?;
         if found.removed == 0 {
             context.out.show(&found, |_| NOTHING_OLD.to_owned())?;
             return Ok(Exit::Done);
@@ -192,7 +189,7 @@ impl Prune {
             self.yes,
         )?;
         wanted.dry_run = false;
-        let pruned: api::AuditPruned = api.call(Method::POST, &path, Some(&wanted)).await?;
+        let pruned = api.send::<PruneAudit>((), &wanted).await?;
         context.out.show(&pruned, |pruned| {
             let count = output::count(pruned.removed, "record");
             format!(

@@ -3,16 +3,17 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use hyper::Method;
-use serde::Serialize;
 use serde_json::json;
 
-use crate::api::{Client as Record, ClientChange, ClientCreated, Clients};
+use crate::api::{
+    self, AddClient, Client as Record, ClientChange, ClientCreate, ClientCreated, Clients,
+    ListClients, RemoveClient, RotateClient, SetClient, ShowClient,
+};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::input::Ask;
 use crate::cli::output::{Table, joined, local_time, or_dash, printable};
-use crate::cli::transport::{Transport, admin, with_query};
+use crate::cli::transport::Transport;
 use crate::cli::{hints, input, output, paging};
 use crate::diagnostic::units;
 use crate::secret::SecretString;
@@ -163,47 +164,6 @@ pub(super) struct Remove {
     yes: bool,
 }
 
-/// `api::ClientCreate::Radius`, the secret borrowed.
-#[derive(Serialize)]
-pub(super) struct RadiusBody<'a> {
-    pub(super) kind: &'a str,
-    pub(super) name: &'a str,
-    pub(super) addresses: &'a [String],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) secret: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) policy: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) realm: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) profile: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) require_message_authenticator: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) challenge: Option<bool>,
-}
-
-/// `api::ClientCreate::Api`, borrowed.
-#[derive(Serialize)]
-pub(super) struct ApiBody<'a> {
-    pub(super) kind: &'a str,
-    pub(super) name: &'a str,
-    pub(super) scopes: &'a [String],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) policy: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) realm: Option<&'a str>,
-}
-
-/// `api::Rotate`, the secret borrowed.
-#[derive(Default, Serialize)]
-pub(super) struct RotateBody<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) secret: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) grace_secs: Option<u64>,
-}
-
 impl Client {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let out = context.out;
@@ -211,12 +171,12 @@ impl Client {
             Self::Add(Add::Radius(add)) => add.run(context).await?,
             Self::Add(Add::Api(add)) => {
                 let api = context.transport().await?;
-                let created: ClientCreated = api.post(&admin(&["clients"]), &add.body()).await?;
+                let created = api.send::<AddClient>((), &add.body()).await?;
                 hints::introduce(context, &api, &created, "Added").await?;
             }
             Self::Show(Name { name }) => {
                 let api = context.transport().await?;
-                let client: Record = api.get(&admin(&["clients", &name])).await?;
+                let client = api.ask::<ShowClient>(&name).await?;
                 out.show(&client, describe)?;
             }
             Self::List(listing) => {
@@ -232,8 +192,7 @@ impl Client {
                     ));
                 }
                 let api = context.transport().await?;
-                let path = admin(&["clients", &set.name]);
-                let client: Record = api.call(Method::PATCH, &path, Some(&change)).await?;
+                let client = api.send::<SetClient>(&set.name, &change).await?;
                 out.show(&client, describe)?;
             }
             Self::Rotate(rotate) => rotate.run(context).await?,
@@ -243,8 +202,7 @@ impl Client {
                     yes,
                 )?;
                 let api = context.transport().await?;
-                api.order(Method::DELETE, &admin(&["clients", &name]))
-                    .await?;
+                api.ask::<RemoveClient>(&name).await?;
                 out.show(&json!({ "removed": name }), |_| {
                     format!("Removed client {}.\n", printable(&name))
                 })?;
@@ -257,12 +215,11 @@ impl Client {
 impl Listing {
     /// All pages up to the limit, as one.
     pub(super) async fn fetch(self, api: &Transport) -> Result<Clients, CliError> {
-        paging::all(self.after, self.limit, async |after, limit| {
-            let limit = limit.to_string();
-            let query = [("after", after.as_deref()), ("limit", Some(&*limit))];
-            api.get(&with_query(&admin(&["clients"]), &query)).await
-        })
-        .await
+        let query = api::Page {
+            after: self.after,
+            limit: None,
+        };
+        paging::all::<ListClients>(api, query, self.limit).await
     }
 }
 
@@ -272,13 +229,12 @@ impl Rotate {
             .secret_stdin
             .then(|| input::secret(Ask::twice("shared secret")))
             .transpose()?;
-        let body = RotateBody {
-            secret: secret.as_ref().map(SecretString::expose),
+        let body = api::Rotate {
+            secret,
             grace_secs: self.grace.map(|grace| grace.as_secs()),
         };
         let api = context.transport().await?;
-        let path = admin(&["clients", &self.name, "rotate"]);
-        let created: ClientCreated = api.post(&path, &body).await?;
+        let created = api.send::<RotateClient>(&self.name, &body).await?;
         warn_of_weakness(&created);
         hints::introduce(context, &api, &created, "Rotated").await
     }
@@ -291,36 +247,34 @@ impl AddRadius {
             self.secret_stdin,
             Ask::twice("shared secret"),
         )?;
-        let body = self.body(secret.as_ref());
+        let body = self.body(secret);
         let api = context.transport().await?;
-        let created: ClientCreated = api.post(&admin(&["clients"]), &body).await?;
+        let created = api.send::<AddClient>((), &body).await?;
         warn_of_weakness(&created);
         hints::introduce(context, &api, &created, "Added").await
     }
 
-    fn body<'a>(&'a self, secret: Option<&'a SecretString>) -> RadiusBody<'a> {
-        RadiusBody {
-            kind: "radius",
-            name: &self.name,
-            addresses: &self.addresses,
-            secret: secret.map(SecretString::expose),
-            policy: self.policy.as_deref(),
-            realm: self.realm.as_deref(),
-            profile: self.profile.as_deref(),
-            require_message_authenticator: self.require_message_authenticator.as_deref(),
+    fn body(self, secret: Option<SecretString>) -> ClientCreate {
+        ClientCreate::Radius {
+            name: self.name,
+            addresses: self.addresses,
+            secret,
+            policy: self.policy,
+            realm: self.realm,
+            profile: self.profile,
+            require_message_authenticator: self.require_message_authenticator,
             challenge: self.challenge,
         }
     }
 }
 
 impl AddApi {
-    fn body(&self) -> ApiBody<'_> {
-        ApiBody {
-            kind: "api",
-            name: &self.name,
-            scopes: &self.scopes,
-            policy: self.policy.as_deref(),
-            realm: self.realm.as_deref(),
+    fn body(self) -> ClientCreate {
+        ClientCreate::Api {
+            name: self.name,
+            scopes: self.scopes,
+            policy: self.policy,
+            realm: self.realm,
         }
     }
 }
@@ -425,7 +379,6 @@ fn describe(client: &Record) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api;
 
     #[test]
     fn bodies_are_what_the_api_reads() {
@@ -441,9 +394,8 @@ mod tests {
             require_message_authenticator: Some("auto".to_owned()),
             challenge: None,
         };
-        let text = serde_json::to_string(&add.body(Some(&secret))).unwrap();
-        let api::ClientCreate::Radius { name, secret, .. } = serde_json::from_str(&text).unwrap()
-        else {
+        let text = serde_json::to_string(&add.body(Some(secret))).unwrap();
+        let ClientCreate::Radius { name, secret, .. } = serde_json::from_str(&text).unwrap() else {
             panic!("{text}");
         };
         assert_eq!(
@@ -459,15 +411,7 @@ mod tests {
         };
         let text = serde_json::to_string(&add.body()).unwrap();
         let read = serde_json::from_str(&text).unwrap();
-        assert!(matches!(read, api::ClientCreate::Api { scopes, .. } if scopes.is_empty()));
-
-        let body = RotateBody {
-            secret: None,
-            grace_secs: Some(60),
-        };
-        let read: api::Rotate =
-            serde_json::from_str(&serde_json::to_string(&body).unwrap()).unwrap();
-        assert_eq!(read.grace_secs, Some(60));
+        assert!(matches!(read, ClientCreate::Api { scopes, .. } if scopes.is_empty()));
     }
 
     #[test]

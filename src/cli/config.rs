@@ -3,11 +3,11 @@
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use crate::api::Reload;
+use crate::api::CompareFiles;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::Table;
-use crate::cli::transport::{Transport, admin};
+use crate::cli::transport::Transport;
 use crate::cli::{policy, reload};
 use crate::config::{EffectiveValue, Origin};
 use crate::daemon;
@@ -127,7 +127,7 @@ async fn restart(site: &Site) -> Vec<Diagnostic> {
         return Vec::new();
     };
     // A daemon that does not answer is not what is being checked.
-    let compared: Result<Reload, CliError> = api.get(&admin(&["reload"])).await;
+    let compared = api.ask::<CompareFiles>(()).await;
     let restart = compared.map_or_else(|_| Vec::new(), |compared| compared.restart);
     let findings = restart.iter().map(|change| {
         Diagnostic::warning(reload::restart(change)).help("restart the daemon to use it")

@@ -3,14 +3,12 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use hyper::Method;
 use serde_json::json;
 
-use crate::api;
+use crate::api::{self, AddDelegation, ListDelegations, RemoveDelegation};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::{Table, local_time, printable};
-use crate::cli::transport::{admin, with_query};
 use crate::cli::{input, output, when};
 use crate::diagnostic::units;
 use crate::time::{Clock as _, SystemClock, UnixTime};
@@ -70,7 +68,6 @@ impl Delegation {
             input::confirm(&question, *yes)?;
         }
         let api = context.transport().await?;
-        let path = admin(&["delegations"]);
         match self {
             Self::Add(add) => {
                 let until = add.length.map(|length| SystemClock.now().plus(length));
@@ -81,7 +78,7 @@ impl Delegation {
                     reason: add.reason,
                 };
                 let by_length = add.length.is_some();
-                let lent: Result<api::Delegation, CliError> = api.post(&path, &body).await;
+                let lent = api.send::<AddDelegation>((), &body).await;
                 let lent = lent.map_err(|error| {
                     if by_length {
                         error.option("until", "for")
@@ -105,13 +102,13 @@ impl Delegation {
                 })?;
             }
             Self::List => {
-                let lent: api::Delegations = api.get(&path).await?;
+                let lent = api.ask::<ListDelegations>(()).await?;
                 context.out.show(&lent, table)?;
             }
             Self::Remove(Remove { from, to, .. }) => {
-                let query = [("from", Some(from.as_str())), ("to", Some(to.as_str()))];
-                api.order(Method::DELETE, &with_query(&path, &query))
-                    .await?;
+                let which = api::DelegationName { from, to };
+                api.find::<RemoveDelegation>(&which).await?;
+                let api::DelegationName { from, to } = which;
                 context
                     .out
                     .show(&json!({ "removed": { "from": from, "to": to } }), |_| {

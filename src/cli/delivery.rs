@@ -2,11 +2,10 @@
 
 use clap::{Args, Subcommand};
 
-use crate::api::{GatewayTried, Gateways, TryGateway};
+use crate::api::{GatewayTried, Gateways, ListGateways, TestGateway, TryGateway};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::{Table, joined, printable};
-use crate::cli::transport::admin;
 
 /// List and test the gateways for SMS, mail and calls
 #[derive(Debug, Subcommand)]
@@ -58,8 +57,7 @@ impl Test {
             medium: self.medium,
             language: self.language,
         };
-        let path = admin(&["delivery", &self.name, "test"]);
-        let tried: Result<GatewayTried, CliError> = api.post(&path, &wanted).await;
+        let tried = api.send::<TestGateway>(&self.name, &wanted).await;
         let tried = tried.map_err(|error| match waits(context, &self.name) {
             Some(file) if error.exit == Exit::NotFound => CliError::new(
                 Exit::NotFound,
@@ -114,7 +112,7 @@ const RELOAD: &str = "run `oncegate reload`";
 
 async fn list(context: &Context) -> Result<Exit, CliError> {
     let api = context.transport().await?;
-    let all: Gateways = api.get(&admin(&["delivery"])).await?;
+    let all = api.ask::<ListGateways>(()).await?;
     context.out.show(&all, |all| {
         let mut table = Table::new(&[
             "gateway",

@@ -1,15 +1,13 @@
 //! `oncegate device`: this machine as a device ([`crate::phone`]), and what administrators do to devices.
 
 use clap::{Args, Subcommand};
-use hyper::Method;
 use serde_json::json;
 
-use crate::api::{Device as Record, DeviceRename, Devices};
+use crate::api::{DeviceRename, DevicesOf, ListDevices, RenameDevice, RevokeDevice};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::input;
 use crate::cli::output::printable;
-use crate::cli::transport::{admin, with_query};
 use crate::cli::words::Whom;
 use crate::phone;
 use crate::phone::devices_table;
@@ -107,8 +105,7 @@ impl List {
     async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let api = context.transport().await?;
         let user = self.whose.user();
-        let path = with_query(&admin(&["devices"]), &[("user", Some(&user))]);
-        let devices: Devices = api.get(&path).await?;
+        let devices = api.find::<ListDevices>(&DevicesOf { user }).await?;
         context.out.show(&devices, |devices| {
             devices_table(&devices.devices)
                 .or("No devices. A device enrols itself by an enrolment code.")
@@ -121,8 +118,7 @@ impl Set {
     async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let api = context.transport().await?;
         let body = DeviceRename { name: self.name };
-        let path = admin(&["devices", &self.id]);
-        let device: Record = api.call(Method::PATCH, &path, Some(&body)).await?;
+        let device = api.send::<RenameDevice>(&self.id, &body).await?;
         context.out.show(&device, |device| {
             let (id, name) = (printable(&device.device), printable(&device.name));
             format!("Device {id} is called {name}.\n")
@@ -137,7 +133,7 @@ impl Remove {
         let question = format!("Revoke device {id} and its tokens for ever?");
         input::confirm(&question, self.yes)?;
         let api = context.transport().await?;
-        api.order(Method::DELETE, &admin(&["devices", &id])).await?;
+        api.ask::<RevokeDevice>(&id).await?;
         context.out.show(&json!({ "revoked": id }), |_| {
             format!("Revoked device {} and its tokens.\n", printable(&id))
         })?;

@@ -8,11 +8,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::api::explain::{ExplainLogin, Explanation, Explanations};
+use crate::api::explain::{ExplainLogin, ExplainRequest, ForeseeLogin};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::shell_word;
-use crate::cli::transport::admin;
 use crate::cli::when;
 use crate::model::id::RequestId;
 use crate::model::reason::Reason;
@@ -92,13 +91,12 @@ impl Explain {
         }
         let api = context.transport().await?;
         if let Some(request) = self.request.as_ref().filter(|_| self.client.is_none()) {
-            let path = admin(&["explain", request]);
-            let all: Explanations = api.get(&path).await?;
+            let all = api.ask::<ExplainRequest>(request).await?;
             context.out.show(&all, |all| page::all(all, context))?;
             return Ok(Exit::Done);
         }
         let body = self.body();
-        let explanation: Explanation = api.post(&admin(&["explain"]), &body).await?;
+        let explanation = api.send::<ForeseeLogin>((), &body).await?;
         context
             .out
             .show(&explanation, |one| page::one(one, context))?;

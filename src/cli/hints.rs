@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 
-use crate::api::{ClientCreated, Status};
+use crate::api::{ClientCreated, ShowStatus};
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::output::{joined, local_time, printable, shell_word};
-use crate::cli::transport::{Transport, admin};
+use crate::cli::transport::Transport;
 use crate::daemon::{Site, load_policies};
 use crate::net::reachable;
 use crate::policy::Factor;
@@ -22,7 +22,7 @@ struct Places {
 impl Places {
     /// What the running daemon listens on, else what is configured.
     async fn find(context: &Context, api: &Transport) -> Result<Self, CliError> {
-        let status: Status = api.get(&admin(&["status"])).await?;
+        let status = api.ask::<ShowStatus>(()).await?;
         if let Some(server) = &context.server {
             let host = server.parse::<hyper::Uri>().ok();
             let host = host.as_ref().and_then(hyper::Uri::host).unwrap_or("SERVER");

@@ -5,11 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use crate::api::ClientCreated;
-use crate::cli::client;
+use crate::api::{AddClient, ClientCreate, ClientCreated};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
-use crate::cli::transport::{Transport, admin};
+use crate::cli::transport::Transport;
 use crate::daemon;
 use crate::daemon::Site;
 
@@ -74,14 +73,13 @@ impl Init {
 /// The first client, and its key. It is there after an earlier try that ended before it had shown the key.
 async fn first_client(site: &Site, resumed: bool) -> Result<ClientCreated, CliError> {
     let api = Transport::of_site(site).await?;
-    let body = client::ApiBody {
-        kind: "api",
-        name: FIRST,
-        scopes: &["admin".to_owned(), "verify".to_owned()],
+    let body = ClientCreate::Api {
+        name: FIRST.to_owned(),
+        scopes: vec!["admin".to_owned(), "verify".to_owned()],
         policy: None,
         realm: None,
     };
-    match api.post(&admin(&["clients"]), &body).await {
+    match api.send::<AddClient>((), &body).await {
         Err(error) if resumed && error.exit == Exit::Conflict => Err(CliError::new(
             Exit::Conflict,
             format!("the installation is there already, with the API client `{FIRST}`"),

@@ -3,15 +3,13 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use hyper::Method;
 use serde_json::json;
 
-use crate::api;
+use crate::api::{self, DeclareOutage, EndOutage, ShowOutage};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output;
 use crate::cli::output::{Table, local_time};
-use crate::cli::transport::admin;
 use crate::diagnostic::units;
 
 /// Declare an outage, in which policies also accept the factor named under `outage`
@@ -42,23 +40,22 @@ pub(super) struct Declare {
 impl Outage {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let api = context.transport().await?;
-        let path = admin(&["outage"]);
-        let outage: api::Outage = match self {
+        let outage = match self {
             Self::Declare(declare) => {
                 let body = api::OutageDeclare {
                     for_secs: declare.length.as_secs(),
                     reason: declare.reason,
                 };
-                api.call(Method::PUT, &path, Some(&body)).await?
+                api.send::<DeclareOutage>((), &body).await?
             }
             Self::End => {
-                api.order(Method::DELETE, &path).await?;
+                api.ask::<EndOutage>(()).await?;
                 context.out.show(&json!({ "ended": true }), |_| {
                     "The outage has ended.\n".to_owned()
                 })?;
                 return Ok(Exit::Done);
             }
-            Self::Show => api.get(&path).await?,
+            Self::Show => api.ask::<ShowOutage>(()).await?,
         };
         let shown = outage.outage.as_ref().filter(|outage| outage.holds);
         let effect = shown.and_then(|outage| outage.effect.as_deref());

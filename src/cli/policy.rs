@@ -6,13 +6,12 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::api::Policies;
+use crate::api::{ListPolicies, Policies};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output;
 use crate::cli::output::{Output, Table, joined, printable};
 use crate::cli::reload::Reload;
-use crate::cli::transport::admin;
 use crate::daemon;
 use crate::daemon::StartError;
 use crate::diagnostic::{Diagnostic, Severity, Source, render_all};
@@ -110,7 +109,7 @@ impl Policy {
 
 async fn list(context: &Context) -> Result<Exit, CliError> {
     let api = context.transport().await?;
-    let Policies { policies } = api.get(&admin(&["policies"])).await?;
+    let Policies { policies } = api.ask::<ListPolicies>(()).await?;
     context.out.show(&json!({ "policies": policies }), |_| {
         let mut table = Table::new(&["policy", "rules", "description"]);
         for policy in &policies {

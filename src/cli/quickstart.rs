@@ -21,20 +21,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use hyper::Method;
 use nix::sys::signal::{Signal, raise};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use crate::api::{ClientCreated, Token, TokenCreated, User, UserCreate, Users};
-use crate::cli::client::{ApiBody, RadiusBody, RotateBody};
+use crate::api::{
+    AddClient, AddToken, AddUser, ClientCreate, ClientCreated, ListUsers, Rotate, RotateClient,
+    ShowToken, ShowUser, TokenCreate, TokenCreated, UnlockUser, UserCreate, UserPage,
+};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::{Output, shell_word};
 use crate::cli::selftest::{Login, Step};
 use crate::cli::serve::Listeners;
-use crate::cli::token::CreateBody;
-use crate::cli::transport::{Transport, admin, with_query};
+use crate::cli::transport::Transport;
 use crate::cli::{hints, logging, output, serve};
 use crate::config::{Level, Log, Origin, keys};
 use crate::daemon;
@@ -212,8 +212,11 @@ async fn prepare(context: &Context, marker: &Path) -> Result<bool, CliError> {
         if !api.is_local() {
             return Err(taken("a daemon runs there"));
         }
-        let path = with_query(&admin(&["users"]), &[("limit", Some("1"))]);
-        let users: Users = api.get(&path).await?;
+        let page = UserPage {
+            limit: Some(1),
+            ..UserPage::default()
+        };
+        let users = api.find::<ListUsers>(&page).await?;
         if !users.users.is_empty() {
             return Err(taken("it has users"));
         }
@@ -306,11 +309,9 @@ impl Guide<'_> {
             self.demo.counter_serial = Some(made.token.serial);
             self.demo.counter_key = made.secret;
         }
-        let addresses = ["127.0.0.1/32".to_owned(), "::1/128".to_owned()];
-        let gateway = RadiusBody {
-            kind: "radius",
-            name: GATEWAY,
-            addresses: &addresses,
+        let gateway = ClientCreate::Radius {
+            name: GATEWAY.to_owned(),
+            addresses: vec!["127.0.0.1/32".to_owned(), "::1/128".to_owned()],
             secret: None,
             policy: None,
             realm: None,
@@ -324,10 +325,9 @@ impl Guide<'_> {
         {
             self.demo.radius_secret = made.secret;
         }
-        let app = ApiBody {
-            kind: "api",
-            name: APP,
-            scopes: &["verify".to_owned()],
+        let app = ClientCreate::Api {
+            name: APP.to_owned(),
+            scopes: vec!["verify".to_owned()],
             policy: None,
             realm: None,
         };
@@ -346,15 +346,14 @@ impl Guide<'_> {
             user: name.to_owned(),
             ..UserCreate::default()
         };
-        match self.api.post::<User>(&admin(&["users"]), &body).await {
+        match self.api.send::<AddUser>((), &body).await {
             Ok(_) => return Ok(()),
             Err(error) if error.exit == Exit::Conflict => {}
             Err(error) => return Err(error),
         }
-        let user: User = self.api.get(&admin(&["users", name])).await?;
+        let user = self.api.ask::<ShowUser>(name).await?;
         if user.lock.is_some_and(|lock| lock.state != "open") {
-            let path = admin(&["users", name, "unlock"]);
-            self.api.order(Method::POST, &path).await?;
+            self.api.ask::<UnlockUser>(name).await?;
         }
         Ok(())
     }
@@ -363,7 +362,7 @@ impl Guide<'_> {
         let Some(serial) = serial else {
             return Ok(false);
         };
-        match self.api.get::<Token>(&admin(&["tokens", serial])).await {
+        match self.api.ask::<ShowToken>(serial).await {
             Ok(token) => Ok(token.state == "active"),
             Err(error) if error.exit == Exit::NotFound => Ok(false),
             Err(error) => Err(error),
@@ -371,28 +370,29 @@ impl Guide<'_> {
     }
 
     async fn make_token(&self, user: &str, kind: &str) -> Result<TokenCreated, CliError> {
-        let body = CreateBody {
-            user,
-            kind,
+        let body = TokenCreate {
+            user: user.to_owned(),
+            kind: kind.to_owned(),
             active: true,
-            ..CreateBody::default()
+            ..TokenCreate::default()
         };
-        self.api.post(&admin(&["tokens"]), &body).await
+        self.api.send::<AddToken>((), &body).await
     }
 
     /// Makes a client, or rotates one whose secret is no longer known.
     async fn make_client(
         &self,
         name: &str,
-        body: &(impl Serialize + Sync),
+        body: &ClientCreate,
         is_known: bool,
     ) -> Result<Option<ClientCreated>, CliError> {
-        match self.api.post(&admin(&["clients"]), body).await {
+        match self.api.send::<AddClient>((), body).await {
             Ok(made) => Ok(Some(made)),
             Err(error) if error.exit == Exit::Conflict && is_known => Ok(None),
             Err(error) if error.exit == Exit::Conflict => {
-                let path = admin(&["clients", name, "rotate"]);
-                self.api.post(&path, &RotateBody::default()).await.map(Some)
+                let fresh = Rotate::default();
+                let rotated = self.api.send::<RotateClient>(name, &fresh);
+                rotated.await.map(Some)
             }
             Err(error) => Err(error),
         }
@@ -402,7 +402,7 @@ impl Guide<'_> {
     async fn check(&self, info: &Info) -> Result<Vec<Step>, CliError> {
         let broken = || CliError::unavailable("the demonstration's counter token has no key");
         let serial = self.demo.counter_serial.as_deref().ok_or_else(broken)?;
-        let token: Token = self.api.get(&admin(&["tokens", serial])).await?;
+        let token = self.api.ask::<ShowToken>(serial).await?;
         let next = token.last_step.map_or(0, |last| last.saturating_add(1));
         let key = self.demo.counter_key.as_deref().ok_or_else(broken)?;
         let key = otpauth::decode_base32(key)

@@ -1,13 +1,11 @@
 //! `oncegate reload`: what was changed in files, taken by the running daemon.
 
 use clap::Args;
-use hyper::Method;
 
-use crate::api::{NeedsRestart, Reload as Done};
+use crate::api::{NeedsRestart, Reload as Done, ReloadFiles};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::printable;
-use crate::cli::transport::admin;
 
 /// Reload policies, tables, texts, certificate, gateways, inbound secret and log level
 #[derive(Debug, Args)]
@@ -26,8 +24,7 @@ impl Reload {
                     .remedy("check the files with `oncegate config check`, then `oncegate serve`"),
             );
         }
-        let path = admin(&["reload"]);
-        let done: Done = api.call(Method::POST, &path, None::<&()>).await?;
+        let done = api.ask::<ReloadFiles>(()).await?;
         context.out.show(&done, text)?;
         Ok(if done.ok { Exit::Done } else { Exit::No })
     }

@@ -8,11 +8,10 @@ use serde::Serialize;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
-use crate::api::VerifyAnswer;
+use crate::api::{Verify, VerifyAnswer, VerifyRequest};
 use crate::cli::error::CliError;
 use crate::cli::remote::Remote;
 use crate::cli::transport::Transport;
-use crate::cli::verify::VerifyBody;
 use crate::radius::attribute::Type;
 use crate::radius::authenticator::{RequestAuthenticator, SecretKeys, Signature};
 use crate::radius::encode::MessageAuthenticator;
@@ -131,14 +130,13 @@ async fn ask(
     code: &SecretString,
 ) -> Result<VerifyAnswer, CliError> {
     let remote = Remote::new(&format!("http://{server}"), key.clone(), None)?;
-    let body = VerifyBody {
-        user,
-        otp: Some(code.expose()),
-        ..VerifyBody::default()
+    let body = VerifyRequest {
+        user: user.to_owned(),
+        otp: Some(code.clone()),
+        ..VerifyRequest::default()
     };
-    Transport::Remote(Box::new(remote))
-        .post("/v1/verify", &body)
-        .await
+    let api = Transport::Remote(Box::new(remote));
+    api.send::<Verify>((), &body).await
 }
 
 /// Sends an Access-Request as a careful gateway does: signed, from a fresh port, sent again when

@@ -3,12 +3,12 @@
 use clap::{Args, Subcommand};
 use indicatif::DecimalBytes;
 
-use crate::api;
+use crate::api::{self, ListSessions, ShowClient, ShowStatus, ShowUser};
 use crate::cli::audit::note_unknown;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::{Table, local_time, or_dash};
-use crate::cli::transport::{Transport, admin, with_query};
+use crate::cli::transport::Transport;
 use crate::cli::words::Whose;
 use crate::cli::{output, paging};
 
@@ -59,24 +59,19 @@ impl List {
         let api = context.transport().await?;
         let user = self.whose.user();
         let open = match (self.open, self.ended) {
-            (true, _) => Some("true"),
-            (_, true) => Some("false"),
+            (true, _) => Some(true),
+            (_, true) => Some(false),
             _ => None,
         };
         let limit = self.limit.map(|limit| limit as usize);
-        let all: api::Sessions = paging::all(None, limit, async |after, limit| {
-            let limit = limit.to_string();
-            let query = [
-                ("user", user.as_deref()),
-                ("client", self.client.as_deref()),
-                ("nas", self.nas.as_deref()),
-                ("open", open),
-                ("after", after.as_deref()),
-                ("limit", Some(&*limit)),
-            ];
-            api.get(&with_query(&admin(&["sessions"]), &query)).await
-        })
-        .await?;
+        let query = api::SessionQuery {
+            user: user.clone(),
+            client: self.client.clone(),
+            nas: self.nas,
+            open,
+            ..api::SessionQuery::default()
+        };
+        let all = paging::all::<ListSessions>(&api, query, limit).await?;
         if all.sessions.is_empty() {
             explain_none(&api, user.as_deref(), self.client.as_deref()).await;
         }
@@ -123,12 +118,12 @@ fn table(all: &api::Sessions) -> String {
 /// Why a list may be empty.
 async fn explain_none(api: &Transport, user: Option<&str>, client: Option<&str>) {
     if let Some(user) = user {
-        note_unknown(api, &admin(&["users", user])).await;
+        note_unknown(api.ask::<ShowUser>(user).await);
     }
     if let Some(client) = client {
-        note_unknown(api, &admin(&["clients", client])).await;
+        note_unknown(api.ask::<ShowClient>(client).await);
     }
-    let Ok(status) = api.get::<api::Status>(&admin(&["status"])).await else {
+    let Ok(status) = api.ask::<ShowStatus>(()).await else {
         return;
     };
     if !status.daemon {

@@ -1,13 +1,11 @@
 //! `oncegate status` and `oncegate clock`.
 
 use clap::{Args, Subcommand};
-use serde_json::json;
 
-use crate::api;
+use crate::api::{self, RecoverClock, ShowStatus};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::{Table, joined, local_time};
-use crate::cli::transport::{admin, with_query};
 use crate::cli::{input, output};
 use crate::core::clock::Jump;
 
@@ -40,7 +38,7 @@ impl Status {
     #[allow(clippy::unused_self)] // like its neighbours
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let api = context.transport().await?;
-        let mut status: api::Status = api.get(&admin(&["status"])).await?;
+        let mut status = api.ask::<ShowStatus>(()).await?;
         if !status.daemon {
             // The store could decide; no daemon is there to be asked.
             status.ready = false;
@@ -60,15 +58,15 @@ impl Clock {
         let Self::Recover(recover) = self;
         input::vouch("Is the clock of the server right now?", recover.yes)?;
         let api = context.transport().await?;
-        let path = admin(&["clock", "recover"]);
-        let mut done: api::ClockRecovered = api.post(&path, &json!({})).await?;
+        let mut page = api::ClockPage::default();
+        let mut done = api.find::<RecoverClock>(&page).await?;
         while let Some(after) = done.next.take() {
             let so_far = done.affected;
             context
                 .out
                 .note(&format!("up to {after}: {so_far} concerned; going on"));
-            let path = with_query(&path, &[("after", Some(&after))]);
-            let more: api::ClockRecovered = api.post(&path, &json!({})).await?;
+            page.after = Some(after);
+            let more = api.find::<RecoverClock>(&page).await?;
             done.affected += more.affected;
             done.users.extend(more.users);
             done.users.truncate(SHOWN);
@@ -232,6 +230,8 @@ const NO_DAEMON: &str = "no daemon runs; start it with `oncegate serve`";
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -1,14 +1,13 @@
 //! `oncegate store`: is it as it was written, and what to do if it is not.
 
 use clap::{Args, Subcommand};
-use hyper::Method;
 use tokio::net::UnixStream;
 
-use crate::api::{AuditChain, StoreCheck, StoreRepair};
+use crate::api::{AuditChain, StoreCheck, StoreRepair, VerifyStore};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::printable;
-use crate::cli::transport::{Transport, admin, has_no_listener};
+use crate::cli::transport::{Transport, has_no_listener};
 use crate::daemon;
 use crate::daemon::{RESTORE, Site, remedy_of_file};
 use crate::server::http::forms;
@@ -44,8 +43,7 @@ impl Store {
             Some(site) => offline(&site).await?,
             None => {
                 let api = context.transport().await?;
-                let path = admin(&["store", "verify"]);
-                api.call(Method::POST, &path, None::<&()>).await?
+                api.ask::<VerifyStore>(()).await?
             }
         };
         context.out.show(&check, describe)?;

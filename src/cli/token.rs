@@ -1,22 +1,21 @@
 //! `oncegate token`: what makes the codes.
 
 use clap::{Args, Subcommand};
-use hyper::Method;
 use serde_json::json;
 
-use crate::api::{Token as Record, Tokens};
+use crate::api::{
+    ListTokens, RemoveToken, ResumeToken, ShowToken, SuspendToken, TokenPage, Tokens,
+};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::printable;
-use crate::cli::transport::{Transport, admin, with_query};
+use crate::cli::transport::Transport;
 use crate::cli::words::Whose;
 use crate::cli::{import, input, paging};
 
 mod add;
 mod lifecycle;
 pub(super) mod shown;
-
-pub(super) use add::CreateBody;
 
 use add::{Add, Kind};
 use lifecycle::act;
@@ -135,7 +134,7 @@ impl Token {
             Self::Import(import) => return import.run(import::Make::Tokens, context).await,
             Self::Show(Serial { serial }) => {
                 let api = context.transport().await?;
-                let token: Record = api.get(&admin(&["tokens", &serial])).await?;
+                let token = api.ask::<ShowToken>(&serial).await?;
                 out.show(&token, shown::describe)?;
             }
             Self::List(listing) => {
@@ -145,10 +144,10 @@ impl Token {
             Self::Confirm(confirm) => confirm.run(context).await?,
             Self::Resync(resync) => resync.run(context).await?,
             Self::Suspend(Serial { serial }) => {
-                act(context, &serial, "suspend", None::<&()>).await?;
+                act::<SuspendToken>(context, &serial, &()).await?;
             }
             Self::Resume(Serial { serial }) => {
-                act(context, &serial, "resume", None::<&()>).await?;
+                act::<ResumeToken>(context, &serial, &()).await?;
             }
             Self::Offer(offer) => offer.run(context).await?,
             Self::Approve(approve) => approve.run(context).await?,
@@ -160,8 +159,7 @@ impl Token {
             Self::Remove(Destroy { serial, yes }) => {
                 input::confirm(&format!("Remove token {serial} and its record?"), yes)?;
                 let api = context.transport().await?;
-                api.order(Method::DELETE, &admin(&["tokens", &serial]))
-                    .await?;
+                api.ask::<RemoveToken>(&serial).await?;
                 let serial = serial.to_ascii_uppercase();
                 out.show(&json!({ "removed": serial }), |_| {
                     format!("Removed token {}.\n", printable(&serial))
@@ -175,19 +173,14 @@ impl Token {
 impl Listing {
     /// All pages up to the limit, as one.
     async fn fetch(self, api: &Transport) -> Result<Tokens, CliError> {
-        let user = self.whose.user();
-        paging::all(self.after, self.limit, async |after, limit| {
-            let limit = limit.to_string();
-            let query = [
-                ("user", user.as_deref()),
-                ("state", self.state.as_deref()),
-                ("kind", self.kind.map(Kind::word)),
-                ("after", after.as_deref()),
-                ("limit", Some(&*limit)),
-            ];
-            api.get(&with_query(&admin(&["tokens"]), &query)).await
-        })
-        .await
+        let query = TokenPage {
+            user: self.whose.user(),
+            state: self.state,
+            kind: self.kind.map(|kind| kind.word().to_owned()),
+            after: self.after,
+            limit: None,
+        };
+        paging::all::<ListTokens>(api, query, self.limit).await
     }
 }
 

@@ -30,13 +30,14 @@ use tokio::time::timeout;
 use tower::ServiceExt as _;
 use zeroize::Zeroizing;
 
+use crate::api::call;
+use crate::api::call::{Call, Place, Takes};
 use crate::cli::error::CliError;
 use crate::cli::remote::Remote;
 use crate::daemon;
 use crate::daemon::{Site, StartError};
 use crate::net::exchange;
 use crate::server::{Info, http};
-use crate::wire::percent_encode;
 
 /// A way to the admin API.
 pub(crate) enum Transport {
@@ -48,9 +49,11 @@ pub(crate) enum Transport {
     Socket(PathBuf),
 }
 
+/// What a call's path names.
+pub(crate) type Text<'a, C> = <<C as Call>::Place as Place>::Text<'a>;
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type AnswerBody = UnsyncBoxBody<Bytes, BrokenBody>;
-type Call = Request<Full<Bytes>>;
+type Message = Request<Full<Bytes>>;
 
 /// Why an answer ended early. A type of its own, because the compiler cannot prove that futures
 /// which convert a boxed error into itself may move between threads.
@@ -97,92 +100,83 @@ impl Transport {
         matches!(self, Self::Local(_))
     }
 
-    /// Sends a request and reads the whole answer.
-    pub(crate) async fn send(
+    /// Makes a call without query and body.
+    pub(crate) async fn ask<C: Call<Body = (), Query: Default>>(
         &self,
-        method: Method,
-        path: &str,
+        place: Text<'_, C>,
+    ) -> Result<C::Answer, CliError> {
+        self.call::<C>(place, &C::Query::default(), &()).await
+    }
+
+    /// Makes a call with a query.
+    pub(crate) async fn find<C: Call<Place = (), Body = ()>>(
+        &self,
+        query: &C::Query,
+    ) -> Result<C::Answer, CliError> {
+        self.call::<C>((), query, &()).await
+    }
+
+    /// Makes a call with a body.
+    pub(crate) async fn send<C: Call<Query: Default>>(
+        &self,
+        place: Text<'_, C>,
+        body: &C::Body,
+    ) -> Result<C::Answer, CliError> {
+        self.call::<C>(place, &C::Query::default(), body).await
+    }
+
+    /// Makes a call and reads its answer.
+    pub(crate) async fn call<C: Call>(
+        &self,
+        place: Text<'_, C>,
+        query: &C::Query,
+        body: &C::Body,
+    ) -> Result<C::Answer, CliError> {
+        let body = match C::OPERATION.takes {
+            Takes::Nothing => None,
+            Takes::Body | Takes::OptionalBody => Some(encode(body)?),
+        };
+        self.written::<C>(&target::<C>(place, query)?, body).await
+    }
+
+    /// Makes a call whose body was written already.
+    pub(crate) async fn send_written<C: Call<Place = (), Query: Default>>(
+        &self,
+        body: Zeroizing<Vec<u8>>,
+    ) -> Result<C::Answer, CliError> {
+        let target = target::<C>((), &C::Query::default())?;
+        self.written::<C>(&target, Some(body)).await
+    }
+
+    async fn written<C: Call>(
+        &self,
+        target: &str,
         body: Option<Zeroizing<Vec<u8>>>,
-    ) -> Result<(StatusCode, Bytes), CliError> {
+    ) -> Result<C::Answer, CliError> {
         let answer = timeout(PATIENCE, async {
-            let response = self.request(method, path, body).await?;
+            let response = self.request(C::OPERATION.method, target, body).await?;
             let status = response.status();
-            let body = Limited::new(response.into_body(), ANSWER_MAX)
-                .collect()
-                .await;
-            let body = body.map_err(|error| interrupted(error.as_ref()))?;
-            Ok((status, body.to_bytes()))
+            Ok((status, whole(response).await?))
         });
-        answer.await.unwrap_or_else(|_| {
+        let (status, body) = answer.await.unwrap_or_else(|_| {
             let message = format!("no answer within {} s", PATIENCE.as_secs());
             Err(CliError::unavailable(message).remedy("look at the daemon's log"))
-        })
-    }
-
-    /// Sends a request whose answer is one JSON document of a known form.
-    pub(crate) async fn call<T: DeserializeOwned>(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<&(impl Serialize + Sync)>,
-    ) -> Result<T, CliError> {
-        let body = body.map(encode).transpose()?;
-        let (status, body) = self.send(method, path, body).await?;
-        self.read(status, &body)
-    }
-
-    fn read<T: DeserializeOwned>(&self, status: StatusCode, body: &[u8]) -> Result<T, CliError> {
+        })?;
         if !status.is_success() {
-            return Err(self.refusal(status, body));
+            return Err(self.refusal(status, &body));
         }
-        serde_json::from_slice(body).map_err(|error| {
-            CliError::unavailable(format!("the server's answer was not understood: {error}"))
-                .remedy("use an oncegate of the server's version")
-        })
+        understood(&body)
     }
 
-    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
-        self.call(Method::GET, path, None::<&()>).await
-    }
-
-    pub(crate) async fn post<T: DeserializeOwned>(
+    /// Makes a call whose answer is lines without end.
+    pub(crate) async fn lines<C: Call<Place = (), Query: Default>>(
         &self,
-        path: &str,
-        body: &(impl Serialize + Sync),
-    ) -> Result<T, CliError> {
-        self.call(Method::POST, path, Some(body)).await
-    }
-
-    /// Sends a body that was written already.
-    pub(crate) async fn post_written<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        body: Zeroizing<Vec<u8>>,
-    ) -> Result<T, CliError> {
-        let (status, body) = self.send(Method::POST, path, Some(body)).await?;
-        self.read(status, &body)
-    }
-
-    /// Sends a request whose answer, beyond success or failure, does not matter.
-    pub(crate) async fn order(&self, method: Method, path: &str) -> Result<(), CliError> {
-        let (status, body) = self.send(method, path, None).await?;
-        if status.is_success() {
-            Ok(())
-        } else {
-            Err(self.refusal(status, &body))
-        }
-    }
-
-    /// Sends a request whose answer is lines without end.
-    pub(crate) async fn lines(&self, path: &str) -> Result<Lines, CliError> {
-        let response = self.request(Method::GET, path, None).await?;
+    ) -> Result<Lines, CliError> {
+        let target = target::<C>((), &C::Query::default())?;
+        let response = self.request(C::OPERATION.method, &target, None).await?;
         let status = response.status();
         if !status.is_success() {
-            let body = Limited::new(response.into_body(), ANSWER_MAX)
-                .collect()
-                .await;
-            let body = body.map_err(|error| interrupted(error.as_ref()))?;
-            return Err(self.refusal(status, &body.to_bytes()));
+            return Err(self.refusal(status, &whole(response).await?));
         }
         Ok(Lines {
             body: response.into_body(),
@@ -202,7 +196,7 @@ impl Transport {
         }
         // Owned by the request and overwritten with it.
         let body = body.map_or_else(Bytes::new, Bytes::from_owner);
-        let mut call: Call = call
+        let mut call: Message = call
             .body(Full::new(body))
             .map_err(|error| CliError::usage(format!("`{path}` is no request path: {error}")))?;
         match self {
@@ -237,6 +231,28 @@ impl Transport {
         };
         CliError::answer(status, body, access)
     }
+}
+
+/// Path and query of a call.
+pub(crate) fn target<C: Call>(place: Text<'_, C>, query: &C::Query) -> Result<String, CliError> {
+    call::target::<C>(place, query)
+        .map_err(|error| CliError::usage(format!("cannot write the request: {error}")))
+}
+
+/// An answer that is one JSON document, or empty.
+pub(crate) fn understood<T: DeserializeOwned>(body: &[u8]) -> Result<T, CliError> {
+    let body = if body.is_empty() { b"null" } else { body };
+    serde_json::from_slice(body).map_err(|error| {
+        CliError::unavailable(format!("the server's answer was not understood: {error}"))
+            .remedy("use an oncegate of the server's version")
+    })
+}
+
+async fn whole(response: Response<AnswerBody>) -> Result<Bytes, CliError> {
+    let body = Limited::new(response.into_body(), ANSWER_MAX);
+    let body = body.collect().await;
+    let body = body.map_err(|error| interrupted(error.as_ref()))?;
+    Ok(body.to_bytes())
 }
 
 /// The lines of an answer without end.
@@ -278,7 +294,7 @@ impl Lines {
 /// One request over a fresh connection.
 async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    call: Call,
+    call: Message,
 ) -> Result<Response<AnswerBody>, CliError> {
     let answer = exchange::exchange(stream, call).await;
     let (answer, driver) = answer.map_err(|error| interrupted(&error))?;
@@ -334,32 +350,6 @@ fn encode(body: &impl Serialize) -> Result<Zeroizing<Vec<u8>>, CliError> {
     Ok(text)
 }
 
-/// A path of the admin API: `admin(&["users", "alice@default"])`.
-pub(crate) fn admin(segments: &[&str]) -> String {
-    let mut path = String::from("/v1/admin");
-    for segment in segments {
-        path.push('/');
-        percent_encode(segment, &mut path);
-    }
-    path
-}
-
-/// `path?name=value&...` of the values that are there.
-pub(crate) fn with_query(path: &str, values: &[(&str, Option<&str>)]) -> String {
-    let mut full = path.to_owned();
-    let mut mark = '?';
-    for (name, value) in values {
-        if let Some(value) = value {
-            full.push(mark);
-            full.push_str(name);
-            full.push('=');
-            percent_encode(value, &mut full);
-            mark = '&';
-        }
-    }
-    full
-}
-
 /// What the server takes (`config::HTTP_BODY`).
 const BODY_MAX: usize = 16 * 1024;
 /// A thousand records of the longest kind are some megabytes.
@@ -374,29 +364,7 @@ const PATIENCE: Duration = Duration::from_mins(5);
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn path_segments_cannot_leave_their_place() {
-        assert_eq!(
-            admin(&["users", "alice@default"]),
-            "/v1/admin/users/alice%40default"
-        );
-        assert_eq!(
-            admin(&["users", "a/../b?c#d"]),
-            "/v1/admin/users/a%2F..%2Fb%3Fc%23d"
-        );
-        assert_eq!(admin(&["users", ".."]), "/v1/admin/users/%2E%2E");
-        assert_eq!(
-            admin(&["users", "\u{c774}\r\n"]),
-            "/v1/admin/users/%EC%9D%B4%0D%0A"
-        );
-    }
-
-    #[test]
-    fn queries_hold_what_is_there() {
-        let path = with_query("/x", &[("a", None), ("b", Some("1&2")), ("c", Some("+"))]);
-        assert_eq!(path, "/x?b=1%262&c=%2B");
-    }
+    use crate::api::{ListPolicies, ShowDemoCode};
 
     #[test]
     fn a_long_request_is_refused_here() {
@@ -407,16 +375,17 @@ mod tests {
     #[tokio::test]
     async fn the_router_in_process_answers_like_a_server() {
         let router = Router::new().route(
-            "/v1/admin/users/{user}",
+            ShowDemoCode::OPERATION.path,
             axum::routing::get(|user: axum::extract::Path<String>| async move {
-                axum::Json(serde_json::json!({ "seen": user.0 }))
+                axum::Json(serde_json::json!({
+                    "serial": "", "code": user.0, "used": false, "next_in": 0,
+                }))
             }),
         );
         let transport = Transport::Local(router);
-        let path = admin(&["users", "a/b\u{c774}"]);
-        let answer: serde_json::Value = transport.get(&path).await.unwrap();
-        assert_eq!(answer["seen"], "a/b\u{c774}");
-        let error = transport.get::<()>("/v1/admin/nothing").await.unwrap_err();
+        let seen = transport.ask::<ShowDemoCode>("a/b\u{c774}").await.unwrap();
+        assert_eq!(seen.code, "a/b\u{c774}");
+        let error = transport.ask::<ListPolicies>(()).await.unwrap_err();
         assert_eq!(error.exit, crate::cli::error::Exit::NotFound);
     }
 

@@ -1,15 +1,16 @@
 //! `oncegate user`: people.
 
 use clap::{Args, Subcommand};
-use hyper::Method;
 use serde_json::json;
 
-use crate::api::{User as Record, UserChange};
+use crate::api::{
+    EndBypass, EndExemption, EraseUser, GrantBypass, GrantExemption, RemoveUser, ShowUser,
+    UnlockUser, UserChange,
+};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::printable;
 use crate::cli::token::shown::lock;
-use crate::cli::transport::admin;
 use crate::cli::{import, input};
 use crate::model::user_key::{DEFAULT_REALM, UserKey};
 
@@ -124,7 +125,7 @@ impl User {
             Self::Show(who) => {
                 let user = who.key()?;
                 let api = context.transport().await?;
-                let user: Record = api.get(&admin(&["users", &user])).await?;
+                let user = api.ask::<ShowUser>(&user).await?;
                 out.show(&user, describe)?;
             }
             Self::List(listing) => listing.run(context).await?,
@@ -135,13 +136,21 @@ impl User {
             Self::Enable(who) => disable(context, &who.key()?, false).await?,
             Self::Unlock(who) => unlock(context, &who.key()?).await?,
             Self::Erase(erase) => erase.erase(context).await?,
-            Self::Bypass(bypass) => bypass.run(context, "bypass").await?,
-            Self::Exempt(exempt) => exempt.run(context, "exemption").await?,
+            Self::Bypass(bypass) => {
+                bypass
+                    .run::<GrantBypass, EndBypass>(context, "bypass")
+                    .await?;
+            }
+            Self::Exempt(exempt) => {
+                exempt
+                    .run::<GrantExemption, EndExemption>(context, "exemption")
+                    .await?;
+            }
             Self::Remove(Remove { who, yes }) => {
                 let user = who.key()?;
                 input::confirm(&format!("Remove user {user} with all tokens?"), yes)?;
                 let api = context.transport().await?;
-                api.order(Method::DELETE, &admin(&["users", &user])).await?;
+                api.ask::<RemoveUser>(&user).await?;
                 let user = UserKey::parse(&user).map_or(user, |key| key.to_string());
                 out.show(&json!({ "removed": user }), |_| {
                     format!("Removed user {}.\n", printable(&user))
@@ -161,8 +170,7 @@ impl Remove {
         );
         input::vouch(&question, self.yes)?;
         let api = context.transport().await?;
-        api.order(Method::POST, &admin(&["users", &user, "erase"]))
-            .await?;
+        api.ask::<EraseUser>(&user).await?;
         let user = UserKey::parse(&user).map_or(user, |key| key.to_string());
         context.out.show(&json!({ "erased": user }), |_| {
             let user = printable(&user);
@@ -173,7 +181,7 @@ impl Remove {
 
 async fn disable(context: &Context, user: &str, disabled: bool) -> Result<(), CliError> {
     let api = context.transport().await?;
-    let before: Record = api.get(&admin(&["users", user])).await?;
+    let before = api.ask::<ShowUser>(user).await?;
     if before.disabled == disabled {
         let state = if disabled { "disabled" } else { "enabled" };
         let user = printable(&before.user);
@@ -189,11 +197,8 @@ async fn disable(context: &Context, user: &str, disabled: bool) -> Result<(), Cl
 /// Ends a lock, and says what it was.
 async fn unlock(context: &Context, user: &str) -> Result<(), CliError> {
     let api = context.transport().await?;
-    let path = admin(&["users", user]);
-    let before: Record = api.get(&path).await?;
-    api.order(Method::POST, &admin(&["users", user, "unlock"]))
-        .await?;
-    let after: Record = api.get(&path).await?;
+    let before = api.ask::<ShowUser>(user).await?;
+    let after = api.ask::<UnlockUser>(user).await?;
     let tokens = before.tokens.iter().flatten();
     let tokens = tokens.map(|token| (format!("token {}", token.serial), &token.lock));
     let own = before.lock.iter().map(|lock| (before.user.clone(), lock));

@@ -1,21 +1,17 @@
 //! `oncegate verify` and `oncegate code`: a login as an application asks for it, and the code for it.
 
-use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use clap::Args;
-use serde::Serialize;
 
-use crate::api::{DemoCode, VerifyAnswer};
+use crate::api::{self, OnBehalf, ShowDemoCode, VerifyAnswer, VerifyRequest};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::input;
 use crate::cli::input::Ask;
 use crate::cli::output::{Table, printable};
-use crate::cli::transport::{admin, with_query};
-use crate::secret::SecretString;
 
 /// Verify a code as an API client would; a correct code is consumed
 #[derive(Debug, Args)]
@@ -66,26 +62,6 @@ pub(super) struct ShowCode {
     next: bool,
 }
 
-/// `api::VerifyRequest`, borrowed.
-#[derive(Default, Serialize)]
-pub(crate) struct VerifyBody<'a> {
-    pub(crate) user: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) otp: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) passcode: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) password: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) pin: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) challenge: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) client_ip: Option<IpAddr>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) context: BTreeMap<&'a str, &'a str>,
-}
-
 impl Verify {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let others = self.password_stdin || self.pin_stdin || self.passcode_stdin;
@@ -98,33 +74,36 @@ impl Verify {
             wanted(asks, "code"),
         ])?;
         let otp = otp.or_else(|| self.otp.map(input::argument));
-        let body = VerifyBody {
-            user: &self.user,
-            otp: otp.as_ref().map(SecretString::expose),
-            passcode: passcode.as_ref().map(SecretString::expose),
-            password: password.as_ref().map(SecretString::expose),
-            pin: pin.as_ref().map(SecretString::expose),
-            challenge: self.challenge.as_deref(),
+        let body = VerifyRequest {
+            user: self.user,
+            otp,
+            passcode,
+            password,
+            pin,
+            challenge: self.challenge,
             client_ip: self.from,
-            context: self.context.iter().map(|(k, v)| (&**k, &**v)).collect(),
+            context: self.context.into_iter().collect(),
         };
-        let path = with_query("/v1/verify", &[("client", self.client.as_deref())]);
+        let on_behalf = OnBehalf {
+            client: self.client,
+            status: None,
+        };
         let api = context.transport().await?;
-        let mut answer: VerifyAnswer = api.post(&path, &body).await?;
+        let mut answer = api.call::<api::Verify>((), &on_behalf, &body).await?;
         // A person at the terminal is asked for what is missing, as a gateway would.
         while let VerifyAnswer::Challenge { challenge, .. } = &answer
             && std::io::stdin().is_terminal()
         {
             let typed = input::secret(Ask::once(&challenge.factor))?;
-            let again = VerifyBody {
-                user: &self.user,
-                passcode: Some(typed.expose()),
-                challenge: Some(&challenge.id),
-                client_ip: self.from,
+            let again = VerifyRequest {
+                user: body.user.clone(),
+                passcode: Some(typed),
+                challenge: Some(challenge.id.clone()),
+                client_ip: body.client_ip,
                 context: body.context.clone(),
-                ..VerifyBody::default()
+                ..VerifyRequest::default()
             };
-            answer = api.post(&path, &again).await?;
+            answer = api.call::<api::Verify>((), &on_behalf, &again).await?;
         }
         context
             .out
@@ -179,15 +158,14 @@ fn describe(answer: &VerifyAnswer, context: &Context) -> String {
 impl ShowCode {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let api = context.transport().await?;
-        let path = admin(&["users", &self.user, "code"]);
-        let mut code: DemoCode = api.get(&path).await?;
+        let mut code = api.ask::<ShowDemoCode>(&self.user).await?;
         while self.next && code.used {
             let wait = code.next_in.clamp(1, NEXT_MAX);
             context.out.note(&format!(
                 "The present code is used up; the next one comes in {wait} s."
             ));
             tokio::time::sleep(Duration::from_secs(wait)).await;
-            code = api.get(&path).await?;
+            code = api.ask::<ShowDemoCode>(&self.user).await?;
         }
         if code.used {
             context.out.note(&format!(
@@ -204,24 +182,3 @@ impl ShowCode {
 
 /// Longest period of a token: whatever the server says, we look again then.
 const NEXT_MAX: u64 = 300;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::api;
-
-    #[test]
-    fn the_body_is_what_the_api_reads() {
-        let from = Some("203.0.113.7".parse().unwrap());
-        let body = VerifyBody {
-            user: "alice",
-            otp: Some("755224"),
-            client_ip: from,
-            ..VerifyBody::default()
-        };
-        let text = serde_json::to_string(&body).unwrap();
-        let read: api::VerifyRequest = serde_json::from_str(&text).unwrap();
-        assert_eq!((read.user.as_str(), read.client_ip), ("alice", from));
-        assert_eq!(read.otp.unwrap().expose(), "755224");
-    }
-}

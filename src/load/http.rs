@@ -14,12 +14,12 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use crate::api::VerifyAnswer;
+use crate::api::call::Call as _;
+use crate::api::{Verify, VerifyAnswer, VerifyRequest};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output;
 use crate::cli::remote::Remote;
-use crate::cli::verify::VerifyBody;
 use crate::load::codes::Codes;
 use crate::load::drill::{Answer, Draw, Drill, Ticket};
 use crate::load::pace::Pacer;
@@ -218,7 +218,7 @@ impl Shared {
                 open
             }
         };
-        let mut call = Request::post("/v1/verify")
+        let mut call = Request::post(Verify::OPERATION.path)
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(body))
             .map_err(|error| Failure::Broken(error.to_string()))?;
@@ -288,11 +288,11 @@ impl Shared {
 fn body(drill: &Drill, ticket: Ticket, typed: &[u8]) -> Bytes {
     let typed = std::str::from_utf8(typed).unwrap_or_default();
     let password = drill.is_password(ticket);
-    let body = VerifyBody {
-        user: drill.name(ticket),
-        otp: Some(typed).filter(|_| !password),
-        password: Some(typed).filter(|_| password),
-        ..VerifyBody::default()
+    let body = VerifyRequest {
+        user: drill.name(ticket).to_owned(),
+        otp: (!password).then(|| typed.into()),
+        password: password.then(|| typed.into()),
+        ..VerifyRequest::default()
     };
     // Text and numbers of ours can always be written.
     Bytes::from(serde_json::to_vec(&body).unwrap_or_default())

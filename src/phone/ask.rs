@@ -1,13 +1,12 @@
 //! What an enrolled device asks: codes, what waits, its siblings, its end.
 
 use clap::Args;
-use hyper::Method;
 use serde::Serialize;
 use serde_json::json;
 
 use crate::api::{
-    Device, DeviceCode, DeviceCodeWanted, DevicePending, DeviceRename, DeviceToken,
-    DeviceTokenWanted, Devices,
+    AskForCode, Device, DeviceCodeWanted, DevicePending, DeviceRename, DeviceTokenWanted, Devices,
+    ListOwnDevices, RenameOwnDevice, RenewOwnToken, RevokeOwnDevice, ShowPending, TransferDevice,
 };
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
@@ -17,7 +16,6 @@ use crate::otp::issued::grouped;
 use crate::phone::StateFile;
 use crate::phone::protocol::Protocol;
 use crate::phone::state::State;
-use crate::wire::percent_encode;
 
 #[derive(Debug, Args)]
 pub(crate) struct Plain {
@@ -93,8 +91,8 @@ impl Otp {
             // The reference device has no screen lock to ask.
             uv: None,
         };
-        let code: DeviceCode = Protocol::of(&state)?
-            .post("/v1/device/otp", &wanted)
+        let code = Protocol::of(&state)?
+            .call::<AskForCode>((), &wanted)
             .await?;
         if !context.out.json {
             context.out.note(&format!(
@@ -112,7 +110,7 @@ impl Otp {
 impl Plain {
     pub(crate) async fn pending(self, context: &Context) -> Result<Exit, CliError> {
         let state = self.file.load(context)?;
-        let pending: DevicePending = Protocol::of(&state)?.get("/v1/device/pending").await?;
+        let pending = Protocol::of(&state)?.call::<ShowPending>((), &()).await?;
         context.out.show(&pending, waiting)?;
         Ok(Exit::Done)
     }
@@ -126,7 +124,7 @@ impl Plain {
         table.pair("server", state.server.clone());
         table.pair("token", state.serial.clone());
         table.pair("key", state.key.public().thumbprint());
-        let devices: Result<Devices, CliError> = Protocol::of(&state)?.get("/v1/device").await;
+        let devices = Protocol::of(&state)?.call::<ListOwnDevices>((), &()).await;
         if !context.out.json {
             // What the file says is of use when the server does not answer, too.
             context.out.say(&table.text())?;
@@ -150,8 +148,8 @@ impl Plain {
     pub(crate) async fn transfer(self, context: &Context) -> Result<Exit, CliError> {
         let state = self.file.load(context)?;
         let wanted = DeviceTokenWanted::default();
-        let code: DeviceCode = Protocol::of(&state)?
-            .post("/v1/device/transfer", &wanted)
+        let code = Protocol::of(&state)?
+            .call::<TransferDevice>((), &wanted)
             .await?;
         context.out.show(&code, |code| {
             let shown = grouped(&code.code, 4);
@@ -167,8 +165,8 @@ impl Plain {
     pub(crate) async fn renew(self, context: &Context) -> Result<Exit, CliError> {
         let state = self.file.load(context)?;
         let wanted = DeviceTokenWanted::default();
-        let token: DeviceToken = Protocol::of(&state)?
-            .post("/v1/device/renew", &wanted)
+        let token = Protocol::of(&state)?
+            .call::<RenewOwnToken>((), &wanted)
             .await?;
         context.out.show(&token, |token| {
             let until = token.expires.as_deref().map(local_time);
@@ -187,9 +185,7 @@ impl Rename {
         let mut state = self.file.load(context)?;
         let wanted = DeviceRename { name: self.name };
         let protocol = Protocol::of(&state)?;
-        protocol
-            .order(Method::PATCH, "/v1/device", Some(&wanted))
-            .await?;
+        protocol.call::<RenameOwnDevice>((), &wanted).await?;
         drop(protocol);
         state.name = wanted.name;
         state.save(&self.file.state)?;
@@ -208,10 +204,8 @@ impl Revoke {
         let id = self.id.unwrap_or_else(|| state.device.clone());
         let question = format!("Revoke device {id} and its tokens for ever?");
         input::confirm(&question, self.yes)?;
-        let mut path = "/v1/device/".to_owned();
-        percent_encode(&id, &mut path);
         let protocol = Protocol::of(&state)?;
-        protocol.order(Method::DELETE, &path, None::<&()>).await?;
+        protocol.call::<RevokeOwnDevice>(&id, &()).await?;
         let itself = id.eq_ignore_ascii_case(&state.device);
         context.out.show(&json!({ "revoked": id }), |_| {
             let mut text = format!("Revoked device {}.\n", printable(&id));
@@ -282,6 +276,7 @@ pub(crate) fn devices_table(devices: &[Device]) -> Table {
 mod tests {
     use super::*;
     use crate::api::DeviceOpenCode;
+    use crate::api::DeviceToken;
 
     #[test]
     fn what_waits_is_told_and_harmless() {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use crate::api::DeviceEnrolled;
+use crate::api::{DeviceEnrol, DeviceEnrolled, EnrolDevice};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::input;
@@ -43,16 +43,6 @@ pub(crate) struct Enroll {
     file: StateFile,
 }
 
-/// `api::DeviceEnrol`, the code borrowed.
-#[derive(Serialize)]
-struct Body<'a> {
-    user: &'a str,
-    code: &'a str,
-    name: &'a str,
-    algorithm: &'a str,
-    public_key: &'a str,
-}
-
 #[derive(Serialize)]
 struct Made<'a> {
     #[serde(flatten)]
@@ -71,14 +61,14 @@ impl Enroll {
         let ca_file = ca_file.transpose()?;
         let protocol = Protocol::new(&invitation.server, ca_file.as_deref(), &key)?;
         let public_key = key.public();
-        let body = Body {
-            user: &invitation.user,
-            code: invitation.code.expose(),
-            name: &name,
-            algorithm: public_key.algorithm().as_str(),
-            public_key: &public_key.base64url(),
+        let body = DeviceEnrol {
+            user: invitation.user.clone(),
+            code: invitation.code.clone(),
+            name: name.clone(),
+            algorithm: public_key.algorithm().as_str().to_owned(),
+            public_key: public_key.base64url(),
         };
-        let enrolled: DeviceEnrolled = protocol.post("/v1/device/enroll", &body).await?;
+        let enrolled = protocol.call::<EnrolDevice>((), &body).await?;
         drop(protocol);
         let state = State {
             server: invitation.server.clone(),

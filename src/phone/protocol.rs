@@ -8,12 +8,13 @@ use hyper::body::Bytes;
 use hyper::{HeaderMap, Method, Request, StatusCode, header};
 use jiff::fmt::rfc2822;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
+use crate::api::call::{Call, Takes};
 use crate::cli::error::CliError;
 use crate::cli::remote::Remote;
+use crate::cli::transport::{Text, target, understood};
 use crate::model::device::DeviceState;
 use crate::net::exchange::exchange;
 use crate::phone::state::State;
@@ -53,27 +54,16 @@ impl<'a> Protocol<'a> {
         })
     }
 
-    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
-        understood(&self.order(Method::GET, path, None::<&()>).await?)
-    }
-
-    pub(super) async fn post<T: DeserializeOwned>(
+    /// Makes a call; its answer, when that is a success.
+    pub(super) async fn call<C: Call<Query: Default>>(
         &self,
-        path: &str,
-        body: &(impl Serialize + Sync),
-    ) -> Result<T, CliError> {
-        understood(&self.order(Method::POST, path, Some(body)).await?)
-    }
-
-    /// Sends a request; the content of its answer, when that is a success.
-    pub(super) async fn order(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<&(impl Serialize + Sync)>,
-    ) -> Result<Zeroizing<Vec<u8>>, CliError> {
+        place: Text<'_, C>,
+        body: &C::Body,
+    ) -> Result<C::Answer, CliError> {
         let now = SystemClock.now();
-        let call = self.signed(&method, path, body, now)?;
+        let target = target::<C>(place, &C::Query::default())?;
+        let body = (C::OPERATION.takes != Takes::Nothing).then_some(body);
+        let call = self.signed(&C::OPERATION.method, &target, body, now)?;
         let answer = timeout(PATIENCE, async {
             let stream = self.remote.connect().await?;
             let (answer, driver) = exchange(stream, call).await.map_err(|e| broken(&e))?;
@@ -92,7 +82,7 @@ impl<'a> Protocol<'a> {
             Err(CliError::unavailable(message).remedy("try again"))
         })?;
         if status.is_success() {
-            return Ok(body);
+            return understood(&body);
         }
         Err(self.refusal(status, &headers, &body))
     }
@@ -190,13 +180,6 @@ fn skew_error(skew: Skew) -> CliError {
         skew.by.as_secs()
     ))
     .remedy("set the clock: up to 60 s are taken")
-}
-
-fn understood<T: DeserializeOwned>(body: &[u8]) -> Result<T, CliError> {
-    serde_json::from_slice(body).map_err(|error| {
-        CliError::unavailable(format!("the server's answer was not understood: {error}"))
-            .remedy("use an oncegate of the server's version")
-    })
 }
 
 fn broken(error: &(dyn std::error::Error + 'static)) -> CliError {

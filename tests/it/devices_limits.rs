@@ -10,7 +10,7 @@ use oncegate::admin::UserPatch;
 use oncegate::model::audit::Event;
 use oncegate::model::user_key::UserKey;
 use oncegate::secret::SystemEntropy;
-use oncegate::server::http::caller::Peer;
+use oncegate::server::http::Peer;
 use oncegate::server::http::router;
 use oncegate::store::AuditQuery;
 use oncegate::store::medium::Memory;

@@ -4,13 +4,12 @@ use clap::Args;
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::api;
-use crate::api::AuditRecord;
+use crate::api::{AuditRecord, ShowStatus};
 use crate::cli::audit::list::records;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::paging::PAGE;
-use crate::cli::transport::{Transport, admin};
+use crate::cli::transport::Transport;
 use crate::cli::when;
 
 #[derive(Debug, Args)]
@@ -25,7 +24,7 @@ impl Export {
     /// order and memory holds one page.
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         let api = context.transport().await?;
-        let status: api::Status = api.get(&admin(&["status"])).await?;
+        let status = api.ask::<ShowStatus>(()).await?;
         let out = context.out;
         let end = status.audit_seq;
         let mut last = match self.since {
@@ -104,7 +103,7 @@ async fn whole_page(api: &Transport, last: u64, end: u64) -> Result<Vec<AuditRec
     if whole(last + 1) {
         return Ok(read);
     }
-    let status: api::Status = api.get(&admin(&["status"])).await?;
+    let status = api.ask::<ShowStatus>(()).await?;
     let first = status.audit_first;
     if first > last + 1 && (first >= before || whole(first)) {
         let after = first.min(before) - 1;

@@ -3,13 +3,12 @@
 use clap::Args;
 use jiff::Timestamp;
 
-use crate::api;
-use crate::api::AuditRecord;
+use crate::api::{self, AuditQuery, AuditRecord, ListAudit, ShowClient, ShowUser};
 use crate::cli::audit::line::cells;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::{Table, local_time, printable};
-use crate::cli::transport::{Transport, admin, with_query};
+use crate::cli::transport::Transport;
 use crate::cli::words::Whose;
 use crate::cli::{output, paging, when};
 use crate::diagnostic::did_you_mean;
@@ -71,34 +70,26 @@ impl List {
         let user = self.whose.user();
         let action = self.action.as_ref();
         let action = action.map(|action| action.to_ascii_lowercase());
-        let all: api::Audit = paging::all(
-            self.before,
-            Some(self.limit),
-            async |before: Option<u64>, limit| {
-                let (before, limit) = (before.map(|seq| seq.to_string()), limit.to_string());
-                let query = [
-                    ("before", before.as_deref()),
-                    ("since", since.as_deref()),
-                    ("until", until.as_deref()),
-                    ("user", user.as_deref()),
-                    ("client", self.client.as_deref()),
-                    ("reason", self.reason.as_deref()),
-                    ("action", action.as_deref()),
-                    ("nas", self.nas.as_deref()),
-                    ("decision", self.decision.as_deref()),
-                    ("request", self.request.as_deref()),
-                    ("limit", Some(&*limit)),
-                ];
-                api.get(&with_query(&admin(&["audit"]), &query)).await
-            },
-        )
-        .await?;
+        let query = AuditQuery {
+            before: self.before,
+            since,
+            until,
+            user: user.clone(),
+            client: self.client.clone(),
+            reason: self.reason.clone(),
+            nas: self.nas.clone(),
+            action: action.clone(),
+            decision: self.decision.clone(),
+            request: self.request.clone(),
+            limit: None,
+        };
+        let all = paging::all::<ListAudit>(&api, query, Some(self.limit)).await?;
         if all.records.is_empty() {
             if let Some(user) = &user {
-                note_unknown(&api, &admin(&["users", user])).await;
+                note_unknown(api.ask::<ShowUser>(user).await);
             }
             if let Some(client) = &self.client {
-                note_unknown(&api, &admin(&["clients", client])).await;
+                note_unknown(api.ask::<ShowClient>(client).await);
             }
             self.note_filters(&api, action.as_deref()).await;
         }
@@ -130,9 +121,12 @@ impl List {
             note(&format!("--since, {since}, is in the future"));
         }
         if let Some(nas) = self.nas.as_deref() {
-            let query = [("nas", Some(nas)), ("limit", Some("1"))];
-            let some: Result<api::Audit, CliError> =
-                api.get(&with_query(&admin(&["audit"]), &query)).await;
+            let query = AuditQuery {
+                nas: Some(nas.to_owned()),
+                limit: Some(1),
+                ..AuditQuery::default()
+            };
+            let some = api.find::<ListAudit>(&query).await;
             if some.is_ok_and(|some| some.records.is_empty() && some.next.is_none()) {
                 note(&format!("no record comes from a NAS `{nas}`"));
             }
@@ -141,9 +135,8 @@ impl List {
 }
 
 /// Says why a list is empty where its filter names something that is not there.
-pub(in crate::cli) async fn note_unknown(api: &Transport, path: &str) {
-    let found: Result<serde_json::Value, CliError> = api.get(path).await;
-    if let Err(error) = found.map(drop)
+pub(in crate::cli) fn note_unknown<T>(found: Result<T, CliError>) {
+    if let Err(error) = found
         && error.exit == Exit::NotFound
     {
         output::warn(&format!("note: {}", printable(&error.line())));
@@ -156,13 +149,11 @@ pub(super) async fn records(
     before: Option<u64>,
     wanted: usize,
 ) -> Result<Vec<AuditRecord>, CliError> {
-    let found: api::Audit =
-        paging::all(before, Some(wanted), async |before: Option<u64>, limit| {
-            let (before, limit) = (before.map(|seq| seq.to_string()), limit.to_string());
-            let query = [("before", before.as_deref()), ("limit", Some(&*limit))];
-            api.get(&with_query(&admin(&["audit"]), &query)).await
-        })
-        .await?;
+    let query = AuditQuery {
+        before,
+        ..AuditQuery::default()
+    };
+    let found = paging::all::<ListAudit>(api, query, Some(wanted)).await?;
     Ok(found.records.into_iter().rev().collect())
 }
 

@@ -2,12 +2,11 @@
 
 use clap::Args;
 
-use crate::api::AuditRecord;
+use crate::api::{AuditRecord, TailAudit};
 use crate::cli::audit::line::line;
 use crate::cli::audit::list::records;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
-use crate::cli::transport::admin;
 
 /// Follow decisions and changes as they happen, one line each
 #[derive(Debug, Args)]
@@ -31,7 +30,7 @@ impl Tail {
         let follow = self.follow || self.lines.is_none();
         // Opened before the past is read, so that no record falls between the two.
         let stream = if follow && !api.is_local() {
-            Some(api.lines(&admin(&["audit", "tail"])).await?)
+            Some(api.lines::<TailAudit>().await?)
         } else {
             None
         };

@@ -3,19 +3,18 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use hyper::Method;
 use ipnet::IpNet;
 use jiff::Timestamp;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::api::{AuditChain, Clients, Gateways, Status};
+use crate::api::{Clients, Gateways, ListGateways, ShowStatus, Status, VerifyAudit};
 use crate::cli::client::Listing;
 use crate::cli::context::Context;
 use crate::cli::doctor::report::{RENEW, Report};
 use crate::cli::error::CliError;
 use crate::cli::store;
-use crate::cli::transport::{Transport, admin};
+use crate::cli::transport::Transport;
 use crate::core::clock::Jump;
 use crate::core::courier::BreakerState;
 use crate::model::message::Medium;
@@ -28,10 +27,10 @@ pub(super) async fn daemon(
     read: Option<(&Policies, &[Medium])>,
     context: &Context,
 ) -> Result<(), CliError> {
-    let status: Status = api.get(&admin(&["status"])).await?;
+    let status = api.ask::<ShowStatus>(()).await?;
     health(report, &status);
     clock(report, &status);
-    let gateways: Gateways = api.get(&admin(&["delivery"])).await?;
+    let gateways = api.ask::<ListGateways>(()).await?;
     breakers(report, &gateways, context);
     let all = Listing::default().fetch(api).await?;
     let names = |policies: &Policies| policies.iter().map(|one| one.name.clone()).collect();
@@ -42,8 +41,7 @@ pub(super) async fn daemon(
         notices(report, &all, policies, media);
     }
     reachability(report, &all, &Listening::of(&status, context));
-    let path = admin(&["audit", "verify"]);
-    let chain: AuditChain = api.call(Method::POST, &path, None::<&()>).await?;
+    let chain = api.ask::<VerifyAudit>(()).await?;
     // What keeps the daemon from deciding was said with its fix.
     let is_said = |fault: &String| {
         let known = status.fault.as_ref();

@@ -6,13 +6,13 @@ use indicatif::ProgressBar;
 use serde::Serialize;
 use tokio::task::JoinSet;
 
-use crate::api;
+use crate::api::{self, ImportUsers};
 use crate::cli::csv::Fault;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::import::batches::Batches;
 use crate::cli::import::rows::SHOWN;
 use crate::cli::output;
-use crate::cli::transport::{Transport, admin};
+use crate::cli::transport::Transport;
 use crate::diagnostic::{Diagnostic, LineOf};
 
 /// What was made.
@@ -71,9 +71,8 @@ pub(super) async fn exchange(
             && let Some(batch) = batches.next()
         {
             let api = Arc::clone(api);
-            let path = admin(&["import"]);
             ways.spawn(async move {
-                let answer = api.post_written(&path, batch.body).await;
+                let answer = api.send_written::<ImportUsers>(batch.body).await;
                 (batch.lines, answer)
             });
         }

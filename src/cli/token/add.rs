@@ -3,15 +3,13 @@
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use serde::Serialize;
 
-use crate::api::TokenCreated;
+use crate::api::{AddToken, TokenCreate, TokenCreated};
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::input::Ask;
 use crate::cli::output::{Output, Table, local_time, printable, shell_word};
 use crate::cli::token::shown::{approvals, makes};
-use crate::cli::transport::admin;
 use crate::cli::{input, output, paper, when};
 use crate::diagnostic::units;
 use crate::secret::SecretString;
@@ -112,76 +110,39 @@ pub(in crate::cli) struct Add {
     show_secret: bool,
 }
 
-/// `api::TokenCreate`, the key borrowed.
-#[derive(Default, Serialize)]
-pub(in crate::cli) struct CreateBody<'a> {
-    pub(in crate::cli) user: &'a str,
-    pub(in crate::cli) kind: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(in crate::cli) algorithm: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(in crate::cli) digits: Option<u8>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(in crate::cli) period: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(in crate::cli) secret: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(in crate::cli) counter: Option<u64>,
-    pub(in crate::cli) active: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(in crate::cli) serial: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(in crate::cli) address: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(in crate::cli) replaces: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(in crate::cli) expires: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(in crate::cli) valid_for_secs: Option<u64>,
-    pub(in crate::cli) request: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(in crate::cli) policy: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(in crate::cli) count: Option<u8>,
-}
-
 impl Add {
     pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
         let secret =
             input::given_secret(self.secret.as_deref(), self.secret_stdin, Ask::twice("key"))?;
-        let body = self.body(secret.as_ref());
+        let show_secret = self.show_secret;
+        let body = self.body(secret);
         let api = context.transport().await?;
-        let created: TokenCreated = api.post(&admin(&["tokens"]), &body).await?;
+        let created = api.send::<AddToken>((), &body).await?;
         for warning in &created.warnings {
             output::warn(&format!("warning: {}", printable(warning)));
         }
         context.out.show(&created, |created| {
-            introduce(
-                created,
-                context.out,
-                self.show_secret,
-                &next(created, context),
-            )
+            introduce(created, context.out, show_secret, &next(created, context))
         })
     }
 
-    fn body<'a>(&'a self, secret: Option<&'a SecretString>) -> CreateBody<'a> {
-        CreateBody {
-            user: &self.user,
-            kind: self.kind.word(),
-            algorithm: self.algorithm.as_deref(),
+    fn body(self, secret: Option<SecretString>) -> TokenCreate {
+        TokenCreate {
+            user: self.user,
+            kind: self.kind.word().to_owned(),
+            algorithm: self.algorithm,
             digits: self.digits,
             period: self.period,
-            secret: secret.map(SecretString::expose),
+            secret,
             counter: self.counter,
             active: self.active,
-            serial: self.serial.as_deref(),
-            address: self.address.as_deref(),
-            replaces: self.replaces.as_deref(),
-            expires: self.expires.as_deref(),
+            serial: self.serial,
+            address: self.address,
+            replaces: self.replaces,
+            expires: self.expires,
             valid_for_secs: self.valid_for.map(|length| length.as_secs()),
             request: self.request,
-            policy: self.policy.as_deref(),
+            policy: self.policy,
             count: self.count,
         }
     }
@@ -241,9 +202,9 @@ fn introduce(created: &TokenCreated, out: Output, show_secret: bool, next: &str)
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::api;
     use serde_json::json;
+
+    use super::*;
 
     #[test]
     fn a_body_is_what_the_api_reads() {
@@ -268,8 +229,8 @@ mod tests {
             policy: None,
             show_secret: false,
         };
-        let text = serde_json::to_string(&add.body(Some(&key))).unwrap();
-        let read: api::TokenCreate = serde_json::from_str(&text).unwrap();
+        let text = serde_json::to_string(&add.body(Some(key))).unwrap();
+        let read: TokenCreate = serde_json::from_str(&text).unwrap();
         assert_eq!(
             (read.kind.as_str(), read.counter, read.active),
             ("hotp", Some(7), true)

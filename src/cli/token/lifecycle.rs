@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use clap::Args;
-use hyper::Method;
-use serde::Serialize;
 
-use crate::api;
-use crate::api::{Offered, Token as Record};
+use crate::api::call::{Call, NoQuery, TokenSerial};
+use crate::api::{
+    self, ApproveToken, ConfirmToken, DenyToken, LinkToken, OfferToken, Offered, RenewToken,
+    ResyncToken, RevokeToken, Token as Record, UnlinkToken,
+};
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::input::Ask;
 use crate::cli::output::{Table, local_time, printable};
-use crate::cli::transport::admin;
 use crate::cli::words::Whom;
 use crate::cli::{input, paper};
 use crate::diagnostic::units;
@@ -121,27 +121,6 @@ pub(in crate::cli) struct Resync {
     otp: Vec<String>,
 }
 
-/// `api::Confirm`, borrowed.
-#[derive(Serialize)]
-struct ConfirmBody<'a> {
-    otp: &'a str,
-}
-
-/// `api::Resync`, borrowed.
-#[derive(Serialize)]
-struct ResyncBody<'a> {
-    first: &'a str,
-    second: &'a str,
-}
-
-/// `api::Link`, borrowed.
-#[derive(Serialize)]
-struct LinkBody<'a> {
-    user: &'a str,
-    first: &'a str,
-    second: &'a str,
-}
-
 impl Offer {
     pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
         let body = api::Offer {
@@ -149,8 +128,7 @@ impl Offer {
             server_url: self.server_url,
         };
         let api = context.transport().await?;
-        let path = admin(&["tokens", &self.serial, "offer"]);
-        let offered: Offered = api.post(&path, &body).await?;
+        let offered = api.send::<OfferToken>(&self.serial, &body).await?;
         context
             .out
             .show(&offered, |offered| handed(offered, context))
@@ -163,8 +141,7 @@ impl Approve {
             on_behalf: self.on_behalf,
         };
         let api = context.transport().await?;
-        let path = admin(&["tokens", &self.serial, "approve"]);
-        let token: Record = api.call(Method::POST, &path, Some(&body)).await?;
+        let token = api.send::<ApproveToken>(&self.serial, &body).await?;
         context.out.show(&token, |token| {
             let serial = printable(&token.serial);
             let needed = token.approvals_needed.unwrap_or_default();
@@ -183,7 +160,7 @@ impl Deny {
         let body = api::Deny {
             reason: self.reason,
         };
-        act(context, &self.serial, "deny", Some(&body)).await
+        act::<DenyToken>(context, &self.serial, &body).await
     }
 }
 
@@ -194,8 +171,7 @@ impl Renew {
             force: self.force,
         };
         let api = context.transport().await?;
-        let path = admin(&["tokens", &self.serial, "renew"]);
-        let token: Record = api.call(Method::POST, &path, Some(&body)).await?;
+        let token = api.send::<RenewToken>(&self.serial, &body).await?;
         context.out.show(&token, |token| {
             let until = token.expires.as_deref().map(local_time);
             format!(
@@ -214,28 +190,23 @@ impl Revoke {
         let body = api::Revoke {
             reason: Some(self.reason),
         };
-        act(context, serial, "revoke", Some(&body)).await
+        act::<RevokeToken>(context, serial, &body).await
     }
 }
 
 impl Confirm {
     pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
         let otp = one_code(self.otp)?;
-        let body = ConfirmBody { otp: otp.expose() };
-        act(context, &self.serial, "confirm", Some(&body)).await
+        act::<ConfirmToken>(context, &self.serial, &api::Confirm { otp }).await
     }
 }
 
 impl Resync {
     pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
         let (first, second) = two_codes(&self.otp)?;
-        let body = ResyncBody {
-            first: first.expose(),
-            second: second.expose(),
-        };
+        let body = api::Resync { first, second };
         let api = context.transport().await?;
-        let path = admin(&["tokens", &self.serial, "resync"]);
-        let token: Record = api.call(Method::POST, &path, Some(&body)).await?;
+        let token = api.send::<ResyncToken>(&self.serial, &body).await?;
         context.out.show(&token, resynchronised)
     }
 }
@@ -244,14 +215,13 @@ impl Link {
     pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
         let (first, second) = two_codes(&self.otp)?;
         let user = self.second.user();
-        let body = LinkBody {
-            user: &user,
-            first: first.expose(),
-            second: second.expose(),
+        let body = api::Link {
+            user: user.clone(),
+            first,
+            second,
         };
         let api = context.transport().await?;
-        let path = admin(&["tokens", &self.serial, "link"]);
-        let token: Record = api.call(Method::POST, &path, Some(&body)).await?;
+        let token = api.send::<LinkToken>(&self.serial, &body).await?;
         context.out.show(&token, |token| {
             format!(
                 "Token {} of {} counts for {} too: one key, one counter.\n",
@@ -269,8 +239,7 @@ impl Unlink {
             user: self.second.user(),
         };
         let api = context.transport().await?;
-        let path = admin(&["tokens", &self.serial, "unlink"]);
-        let token: Record = api.call(Method::POST, &path, Some(&body)).await?;
+        let token = api.send::<UnlinkToken>(&self.serial, &body).await?;
         context.out.show(&token, |token| {
             format!(
                 "Token {} counts for {} only.\n",
@@ -333,15 +302,13 @@ fn two_codes(arguments: &[String]) -> Result<(SecretString, SecretString), CliEr
     }
 }
 
-pub(super) async fn act(
-    context: &Context,
-    serial: &str,
-    verb: &str,
-    body: Option<&(impl Serialize + Sync)>,
-) -> Result<(), CliError> {
+/// Changes a token and says in which state it is then.
+pub(super) async fn act<C>(context: &Context, serial: &str, body: &C::Body) -> Result<(), CliError>
+where
+    C: Call<Place = TokenSerial, Query = NoQuery, Answer = Record>,
+{
     let api = context.transport().await?;
-    let path = admin(&["tokens", serial, verb]);
-    let token: Record = api.call(Method::POST, &path, body).await?;
+    let token = api.send::<C>(serial, body).await?;
     context.out.show(&token, |token| {
         format!(
             "Token {} is {}.\n",
@@ -367,24 +334,5 @@ fn one_code(argument: Option<String>) -> Result<SecretString, CliError> {
     match argument {
         Some(otp) => Ok(input::argument(otp)),
         None => input::secret(Ask::once("code")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bodies_are_what_the_api_reads() {
-        let text = serde_json::to_string(&ConfirmBody { otp: "755224" }).unwrap();
-        let read: api::Confirm = serde_json::from_str(&text).unwrap();
-        assert_eq!(read.otp.expose(), "755224");
-        let text = serde_json::to_string(&ResyncBody {
-            first: "1",
-            second: "2",
-        })
-        .unwrap();
-        let read: api::Resync = serde_json::from_str(&text).unwrap();
-        assert_eq!((read.first.expose(), read.second.expose()), ("1", "2"));
     }
 }

@@ -1,18 +1,19 @@
 //! `oncegate user add` and `oncegate user set`: what is known about a user.
 
 use clap::Args;
-use hyper::Method;
-use serde::Serialize;
 use serde_json::json;
 
-use crate::api::{Clients, User as Record, UserChange, UserCreate, Users};
+use crate::api::{
+    AddUser, ListClients, ListUsers, Page, SetUser, ShowUser, User as Record, UserChange,
+    UserCreate, UserPage, Users,
+};
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::input;
 use crate::cli::input::Ask;
 use crate::cli::output::{printable, shell_word};
 use crate::cli::paging::PAGE;
-use crate::cli::transport::{Transport, admin, with_query};
+use crate::cli::transport::Transport;
 use crate::cli::user::Name;
 use crate::cli::user::describe::describe;
 use crate::model::user_key::{DEFAULT_REALM, UserKey};
@@ -78,19 +79,6 @@ pub(in crate::cli) struct About {
     must_change: Option<bool>,
 }
 
-/// What stands beside a record on the way to the server: secrets are never part of one.
-#[derive(Serialize)]
-struct WithSecrets<'a, T> {
-    #[serde(flatten)]
-    record: &'a T,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    password: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pin: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    password_hash: Option<&'a str>,
-}
-
 /// What was read from stdin.
 struct Secrets {
     password: Option<SecretString>,
@@ -118,15 +106,6 @@ impl Secrets {
     const fn is_empty(&self) -> bool {
         self.password.is_none() && self.pin.is_none() && self.password_hash.is_none()
     }
-
-    fn beside<'a, T>(&'a self, record: &'a T) -> WithSecrets<'a, T> {
-        WithSecrets {
-            record,
-            password: self.password.as_ref().map(SecretString::expose),
-            pin: self.pin.as_ref().map(SecretString::expose),
-            password_hash: self.password_hash.as_ref().map(SecretString::expose),
-        }
-    }
 }
 
 impl Add {
@@ -134,8 +113,7 @@ impl Add {
         // Before the store is opened: others wait while secrets are typed.
         let secrets = self.about.secrets()?;
         let api = context.transport().await?;
-        let body = self.body();
-        let user: Record = api.post(&admin(&["users"]), &secrets.beside(&body)).await?;
+        let user = api.send::<AddUser>((), &self.body(secrets)).await?;
         note_new_realm(&api, &user, context).await;
         context.out.show(&user, |user| {
             let name = printable(&user.user);
@@ -145,7 +123,7 @@ impl Add {
         })
     }
 
-    fn body(self) -> UserCreate {
+    fn body(self, secrets: Secrets) -> UserCreate {
         UserCreate {
             user: self.user,
             realm: self.realm,
@@ -158,7 +136,9 @@ impl Add {
             language: self.about.language,
             remote_issue: self.about.remote_issue,
             must_change: self.about.must_change,
-            ..UserCreate::default()
+            password: secrets.password,
+            pin: secrets.pin,
+            password_hash: secrets.password_hash,
         }
     }
 }
@@ -175,7 +155,13 @@ impl Set {
             ));
         }
         let api = context.transport().await?;
-        patch(&api, context, &self.who.key()?, &secrets.beside(&change)).await
+        let change = UserChange {
+            password: secrets.password.map(Some),
+            pin: secrets.pin.map(Some),
+            password_hash: secrets.password_hash,
+            ..change
+        };
+        patch(&api, context, &self.who.key()?, &change).await
     }
 
     fn change(&self) -> UserChange {
@@ -210,10 +196,12 @@ async fn note_new_realm(api: &Transport, user: &Record, context: &Context) {
     if realm == DEFAULT_REALM {
         return;
     }
-    let text = format!("@{realm}");
-    let wanted = PAGE.to_string();
-    let query = [("search", Some(&*text)), ("limit", Some(&*wanted))];
-    let found: Result<Users, CliError> = api.get(&with_query(&admin(&["users"]), &query)).await;
+    let page = UserPage {
+        search: Some(format!("@{realm}")),
+        limit: Some(PAGE),
+        ..UserPage::default()
+    };
+    let found = api.find::<ListUsers>(&page).await;
     let Ok(Users {
         users, next: None, ..
     }) = found
@@ -224,9 +212,11 @@ async fn note_new_realm(api: &Transport, user: &Record, context: &Context) {
     if users.iter().filter(|user| of_realm(&user.user)).count() > 1 {
         return;
     }
-    let query = [("limit", Some(&*wanted))];
-    let clients: Result<Clients, CliError> =
-        api.get(&with_query(&admin(&["clients"]), &query)).await;
+    let page = Page {
+        after: None,
+        limit: Some(PAGE),
+    };
+    let clients = api.find::<ListClients>(&page).await;
     let has = |client: &crate::api::Client| client.realm.as_deref() == Some(realm);
     if clients.is_ok_and(|clients| !clients.clients.iter().any(has)) {
         context.out.note(&format!(
@@ -238,16 +228,15 @@ async fn note_new_realm(api: &Transport, user: &Record, context: &Context) {
 }
 
 /// Changes a user, and shows the user as it is then.
-pub(super) async fn patch<T: Serialize + Sync>(
+pub(super) async fn patch(
     api: &Transport,
     context: &Context,
     user: &str,
-    change: &T,
+    change: &UserChange,
 ) -> Result<(), CliError> {
-    let path = admin(&["users", user]);
-    let _: Record = api.call(Method::PATCH, &path, Some(change)).await?;
+    api.send::<SetUser>(user, change).await?;
     // With the lock and the tokens.
-    let user: Record = api.get(&path).await?;
+    let user = api.ask::<ShowUser>(user).await?;
     context.out.show(&user, describe)
 }
 

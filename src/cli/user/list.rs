@@ -2,13 +2,13 @@
 
 use clap::Args;
 
-use crate::api::Users;
+use crate::api::{ListUsers, UserPage, Users};
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::output::{Table, joined, or_dash, printable};
 use crate::cli::paging::PAGE;
 use crate::cli::token::shown::lock;
-use crate::cli::transport::{Transport, admin, with_query};
+use crate::cli::transport::Transport;
 use crate::cli::{output, paging};
 use crate::diagnostic::did_you_mean;
 
@@ -81,15 +81,17 @@ impl Listing {
         let Some(group) = self.group.as_ref().filter(|_| found.users.is_empty()) else {
             return;
         };
-        let wanted = PAGE.to_string();
-        let query = |group| [("group", group), ("limit", Some(wanted.as_str()))];
-        let path = |group| with_query(&admin(&["users"]), &query(group));
-        let members: Result<Users, CliError> = api.get(&path(Some(group.as_str()))).await;
+        let page = |group: Option<&String>| UserPage {
+            group: group.cloned(),
+            limit: Some(PAGE),
+            ..UserPage::default()
+        };
+        let members = api.find::<ListUsers>(&page(Some(group))).await;
         if !members.is_ok_and(|members| members.users.is_empty() && members.next.is_none()) {
             return;
         }
         // Of the first users: a suggestion is worth no more than one page.
-        let some: Result<Users, CliError> = api.get(&path(None)).await;
+        let some = api.find::<ListUsers>(&page(None)).await;
         let users = some.map_or_else(|_| Vec::new(), |some| some.users);
         let groups = users.iter().flat_map(|user| &user.groups);
         let close = did_you_mean(group, groups.map(String::as_str));
@@ -103,19 +105,15 @@ impl Listing {
 
     /// All pages up to the limit, as one.
     async fn fetch(&self, api: &Transport, text: Option<&str>) -> Result<Users, CliError> {
-        paging::all(self.after.clone(), self.limit, async |after, limit| {
-            let limit = limit.to_string();
-            let query = [
-                ("group", self.group.as_deref()),
-                ("without_token", self.without_token.then_some("true")),
-                ("locked", self.locked.then_some("true")),
-                ("search", text),
-                ("after", after.as_deref()),
-                ("limit", Some(&*limit)),
-            ];
-            api.get(&with_query(&admin(&["users"]), &query)).await
-        })
-        .await
+        let query = UserPage {
+            after: self.after.clone(),
+            limit: None,
+            group: self.group.clone(),
+            without_token: self.without_token.then_some(true),
+            locked: self.locked.then_some(true),
+            search: text.map(str::to_owned),
+        };
+        paging::all::<ListUsers>(api, query, self.limit).await
     }
 }
 

@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use clap::Args;
-use hyper::Method;
 
+use crate::api::call::{Call, NoQuery, UserName};
 use crate::api::{User as Record, WaiverGrant};
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::output;
-use crate::cli::transport::admin;
 use crate::cli::user::Name;
 use crate::cli::user::describe::describe;
 use crate::diagnostic::units;
@@ -32,20 +31,24 @@ pub(in crate::cli) struct Bypass {
 }
 
 impl Bypass {
-    pub(super) async fn run(self, context: &Context, what: &str) -> Result<(), CliError> {
+    pub(super) async fn run<Grant, End>(self, context: &Context, what: &str) -> Result<(), CliError>
+    where
+        Grant: Call<Place = UserName, Query = NoQuery, Body = WaiverGrant, Answer = Record>,
+        End: Call<Place = UserName, Query = NoQuery, Body = (), Answer = Record>,
+    {
         let api = context.transport().await?;
-        let path = admin(&["users", &self.who.key()?, what]);
-        let user: Record = match (self.reason, self.length) {
+        let user = self.who.key()?;
+        let user = match (self.reason, self.length) {
             (Some(reason), Some(length)) => {
                 let grant = WaiverGrant {
                     reason,
                     from: None,
                     until: SystemClock.now().plus(length).rfc3339(),
                 };
-                let granted = api.call(Method::PUT, &path, Some(&grant)).await;
+                let granted = api.send::<Grant>(&user, &grant).await;
                 granted.map_err(|error| error.option("until", "for"))?
             }
-            _ => api.call(Method::DELETE, &path, None::<&()>).await?,
+            _ => api.ask::<End>(&user).await?,
         };
         let granted = if what == "bypass" {
             &user.bypass

@@ -9,26 +9,16 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::server::http::error::Failure;
-
 /// A JSON answer.
 pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response {
     let Ok(text) = text(value) else {
-        return Failure::Internal.into_response();
+        // Only maps without text for keys cannot be written, and there are none.
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
     let mut response = Response::new(Body::from(text));
     *response.status_mut() = status;
     let media = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, media);
-    response
-}
-
-/// A JSON answer about a record, whose revision `If-Match` may name.
-pub(crate) fn record(status: StatusCode, value: &impl Serialize, revision: u64) -> Response {
-    let mut response = json(status, value);
-    if let Ok(tag) = HeaderValue::from_str(&format!("\"{revision}\"")) {
-        response.headers_mut().insert(header::ETAG, tag);
-    }
     response
 }
 

@@ -4,96 +4,26 @@
 //! where it is announced, while reading where it is not; time is bounded; depth is measured before
 //! the parser recurses. Errors say where and what is expected, never what was sent (threats T29).
 
-use std::sync::Arc;
-
 use axum::body::Body;
-use axum::extract::{FromRequest, FromRequestParts, Request};
-use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Uri, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Body as _;
 use serde::de::{DeserializeOwned, IgnoredAny};
-use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::api::NO_CLIENT_IP;
-use crate::config::HTTP_BODY;
 use crate::server::http::App;
 use crate::server::http::error::Failure;
 
-/// A JSON body.
-pub(crate) struct Json<T> {
-    /// What it says.
-    pub(crate) value: T,
-    /// SHA-256 of its octets.
-    pub(crate) digest: [u8; 32],
-}
-
-impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
-    type Rejection = Failure;
-
-    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Failure> {
-        let (parts, body) = request.into_parts();
-        if !is_json(&parts.headers) {
-            return Err(Failure::MediaType);
-        }
-        let octets = read(body, HTTP_BODY, app).await?;
-        Ok(Self {
-            value: parse(&octets)?,
-            digest: Sha256::digest(&octets).into(),
+/// A query.
+pub(crate) fn query<T: DeserializeOwned>(uri: &Uri) -> Result<T, Failure> {
+    axum::extract::Query::try_from_uri(uri)
+        .map(|query| query.0)
+        .map_err(|error| {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            let what = without_values(&cause.unwrap_or_default());
+            Failure::malformed(format!("query: {what}"))
         })
-    }
-}
-
-/// A JSON body of an administrator who has much to say. The caller was checked before it is read.
-pub(crate) struct LargeJson<T>(pub(crate) T);
-
-impl<T: DeserializeOwned> FromRequest<Arc<App>> for LargeJson<T> {
-    type Rejection = Failure;
-
-    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Failure> {
-        let (parts, body) = request.into_parts();
-        if !is_json(&parts.headers) {
-            return Err(Failure::MediaType);
-        }
-        let octets = read(body, LARGE, app).await?;
-        parse(&octets).map(Self)
-    }
-}
-
-/// A JSON body that may be left out.
-pub(crate) struct OptionalJson<T>(pub(crate) T);
-
-impl<T: DeserializeOwned + Default> FromRequest<Arc<App>> for OptionalJson<T> {
-    type Rejection = Failure;
-
-    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Failure> {
-        if request.body().is_end_stream() {
-            return Ok(Self(T::default()));
-        }
-        Json::from_request(request, app)
-            .await
-            .map(|json| Self(json.value))
-    }
-}
-
-/// A query string.
-pub(crate) struct Query<T>(pub(crate) T);
-
-impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
-    type Rejection = Failure;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
-        axum::extract::Query::try_from_uri(&parts.uri)
-            .map(|query| Self(query.0))
-            .map_err(|error| {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                Failure::malformed(format!(
-                    "query: {}",
-                    without_values(&cause.unwrap_or_default())
-                ))
-            })
-    }
 }
 
 /// Whether a body is JSON by its own account.
@@ -114,16 +44,16 @@ pub(crate) async fn read(
 ) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let expected = body.size_hint().lower();
     if expected > most as u64 {
-        return Err(Failure::TooLarge);
+        return Err(Failure::TOO_LARGE);
     }
     let whole = gathered(
         Limited::new(body, most),
         usize::try_from(expected).unwrap_or(most),
     );
     let whole = tokio::time::timeout(app.limits().request_timeout, whole).await;
-    match whole.map_err(|_| Failure::Slow)? {
+    match whole.map_err(|_| Failure::SLOW)? {
         Ok(whole) => Ok(whole),
-        Err(error) if error.is::<LengthLimitError>() => Err(Failure::TooLarge),
+        Err(error) if error.is::<LengthLimitError>() => Err(Failure::TOO_LARGE),
         Err(_) => Err(Failure::malformed("the body ends early")),
     }
 }
@@ -153,7 +83,7 @@ pub(crate) fn parse<T: DeserializeOwned>(octets: &[u8]) -> Result<T, Failure> {
     if depth(octets) > DEPTH {
         return Err(Failure::malformed("the body is nested deeper than 16"));
     }
-    // A list would fill the fields in their order: nobody means that.
+    // A list would fill the fields in their order, which is never meant.
     let first = octets.iter().find(|octet| !octet.is_ascii_whitespace());
     if first != Some(&b'{') && serde_json::from_slice::<IgnoredAny>(octets).is_ok() {
         return Err(Failure::malformed(
@@ -288,9 +218,10 @@ mod tests {
             r#"{"user":"a","otp":"31337007"} 31337007"#,
             r#"{"otp":"31337007"}"#,
         ] {
-            let Err(Failure::Malformed(detail)) = parse::<VerifyRequest>(body.as_bytes()) else {
+            let Err(failure) = parse::<VerifyRequest>(body.as_bytes()) else {
                 panic!("{body} was taken");
             };
+            let detail = failure.detail();
             let repeats = detail.contains("31337007") || detail.contains("hunter");
             assert!(!repeats, "{body}: {detail}");
         }
@@ -298,12 +229,11 @@ mod tests {
 
     #[test]
     fn complaints_say_where_and_what() {
-        let Err(Failure::Malformed(detail)) = parse::<VerifyRequest>(br#"{"user":"a","otp":1}"#)
-        else {
+        let Err(failure) = parse::<VerifyRequest>(br#"{"user":"a","otp":1}"#) else {
             panic!("taken");
         };
         assert_eq!(
-            detail,
+            failure.detail(),
             "line 1 column 19: a value of the wrong type; expected a string"
         );
     }

@@ -4,14 +4,14 @@
 //! process it is a local user, vouched for by the kernel; only those transports insert it, as an
 //! extension of the request, so nothing in a request can claim it.
 //!
-//! Deny by default: every route below `/v1/admin` is behind [`require_role`], whatever its
-//! handler does, and `/metrics` behind [`near_or_admin`].
+//! Deny by default: each call of the administration is behind [`require_role`], whatever its handler does,
+//! and `/metrics` behind [`near_or_admin`]. An administrator's key may do everything, and so may a local
+//! caller, who could read the store itself.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, MatchedPath, Request, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
@@ -21,9 +21,9 @@ use tokio::time::Instant;
 use crate::model::client::{Access, Client, Scope};
 use crate::model::id::RequestId;
 use crate::secret::SecretString;
+use crate::server::http::App;
 use crate::server::http::error::Failure;
 use crate::server::http::origin::Origin;
-use crate::server::http::{App, roles};
 use crate::store::By;
 use crate::time::UnixTime;
 
@@ -93,11 +93,7 @@ impl Caller {
     }
 }
 
-/// The other end of a TCP connection; only the listener inserts it.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer(pub SocketAddr);
-
-/// Whether the asker is on this machine: on the admin socket, or connected from loopback without a proxy.
+/// Whether the caller is on this machine: on the admin socket, or connected from loopback without a proxy.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Near(pub(crate) bool);
 
@@ -126,7 +122,7 @@ pub(crate) struct Arrival {
     pub(crate) instant: Instant,
 }
 
-/// Names the request and finds out who calls; nobody gets past it without a key.
+/// Names the request and finds out who calls; without a key it goes no further.
 pub(crate) async fn identify(
     State(app): State<Arc<App>>,
     request: Request,
@@ -147,11 +143,11 @@ async fn named(
     known: fn(&App, &mut Request, UnixTime) -> Result<(), Failure>,
 ) -> Response {
     let instant = Instant::now();
-    let (id, at) = match app.service().core.arrival() {
+    let (id, at) = match app.core().arrival() {
         Ok(arrival) => arrival,
         Err(error) => {
             tracing::error!(%error, "no request id");
-            return Failure::Unavailable("try again, or ask another server".into()).into_response();
+            return Failure::unavailable("try again, or ask another server").into_response();
         }
     };
     request.extensions_mut().insert(Arrival { id, at, instant });
@@ -170,17 +166,16 @@ async fn named(
 
 fn known(app: &App, request: &mut Request, now: UnixTime) -> Result<(), Failure> {
     if request.extensions().get::<Caller>().is_none() {
-        let key = bearer(request.headers()).ok_or(Failure::NoKey)?;
+        let key = bearer(request.headers()).ok_or(Failure::NO_KEY)?;
         let client = app
-            .service()
-            .core
+            .core()
             .clients()
             .by_key(&key, now)
-            .ok_or(Failure::NoKey)?;
+            .ok_or(Failure::NO_KEY)?;
         if let Some(rate) = app.limits().http_client_rate
             && !app.rates().take(&client.name, rate, Instant::now())
         {
-            return Err(Failure::TooMany);
+            return Err(Failure::TOO_MANY);
         }
         request.extensions_mut().insert(Caller::Key(client));
     }
@@ -196,7 +191,7 @@ fn bearer(headers: &HeaderMap) -> Option<SecretString> {
         .then(|| SecretString::from(key.trim()))
 }
 
-/// Lets whoever is on this machine through, and administrators from elsewhere.
+/// Lets callers of this machine through, and administrators from elsewhere.
 pub(crate) async fn near_or_admin(
     State(app): State<Arc<App>>,
     mut request: Request,
@@ -205,12 +200,12 @@ pub(crate) async fn near_or_admin(
     if Near::of(request.extensions()).0 {
         return next.run(request).await;
     }
-    if let Err(failure) = known(&app, &mut request, app.service().core.now()) {
+    if let Err(failure) = known(&app, &mut request, app.core().now()) {
         return failure.into_response();
     }
     let caller = request.extensions().get::<Caller>();
     if caller.is_none_or(|caller| !caller.may_administer()) {
-        return Failure::Forbidden(ADMINISTRATORS).into_response();
+        return Failure::forbidden(ADMINISTRATORS).into_response();
     }
     next.run(request).await
 }
@@ -219,29 +214,31 @@ pub(crate) async fn near_or_admin(
 pub(crate) async fn require_verify(request: Request, next: Next) -> Response {
     let caller = request.extensions().get::<Caller>();
     if caller.is_none_or(|caller| !caller.may_verify()) {
-        return Failure::Forbidden("this needs a key with the scope `verify`").into_response();
+        return Failure::forbidden("this needs a key with the scope `verify`").into_response();
     }
     next.run(request).await
 }
 
-/// Lets through whom the route is for, and says for the audit who they are.
-pub(crate) async fn require_role(mut request: Request, next: Next) -> Response {
+/// Lets through administrators and keys with one of these scopes, and says for the audit who they are.
+pub(crate) async fn require_role(
+    scopes: &'static [Scope],
+    mut request: Request,
+    next: Next,
+) -> Response {
     let extensions = request.extensions();
     let (Some(caller), Some(arrival)) = (
         extensions.get::<Caller>(),
         extensions.get::<Arrival>().copied(),
     ) else {
-        return Failure::NoKey.into_response();
+        return Failure::NO_KEY.into_response();
     };
-    let path = extensions.get::<MatchedPath>().map(MatchedPath::as_str);
-    let scopes = roles::scopes(request.method(), path.unwrap_or_default());
     if !caller.may_administer() && !caller.acts_as(scopes) {
         let forbidden = if scopes.is_empty() {
             ADMINISTRATORS
         } else {
             ROLES
         };
-        return Failure::Forbidden(forbidden).into_response();
+        return Failure::forbidden(forbidden).into_response();
     }
     let by = By {
         request: arrival.id,

@@ -1,44 +1,235 @@
-//! The description of the API, completed: what every route has in common is said here once.
+//! The `OpenAPI` document: what the declarations of [`crate::api::call`] say, and what all calls have in common.
 //!
 //! A field has one meaning wherever it occurs, so its bounds and its example stand in one table by name
-//! ([`FIELDS`]) and not beside each of its occurrences. A request's example is made of those of its
+//! ([`fields`]) and not beside each of its occurrences. A request's example is made of those of its
 //! fields; `tests/it/faults/d8_description.rs` sends each of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
-use utoipa::openapi::OpenApi;
-use utoipa::openapi::security::{
-    ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme,
-};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::path::ParameterIn;
+use utoipa::openapi::schema::Schema;
+use utoipa::{IntoParams, ToSchema};
 
-/// Adds what the routes' own declarations leave out: title, credentials, failures that are common to
-/// routes with a body or a name in their path, bounds and examples.
-pub(super) fn complete(mut document: OpenApi) -> Value {
-    "Oncegate".clone_into(&mut document.info.title);
-    env!("CARGO_PKG_VERSION").clone_into(&mut document.info.version);
-    document.info.description = Some(DESCRIPTION.to_owned());
-    // The generator fills in the author of its own crate.
-    document.info.contact = None;
-    let components = document.components.get_or_insert_default();
-    let key = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
-    let signature = ApiKeyValue::with_description("Signature", SIGNATURE);
-    let signature = SecurityScheme::ApiKey(ApiKey::Header(signature));
-    for (name, scheme) in [("key", key), ("device", signature)] {
-        components
-            .security_schemes
-            .insert(name.to_owned(), scheme.into());
+use crate::api::Problem;
+use crate::api::call::{Access, Call, Operation, Place, Takes};
+
+mod fields;
+
+use fields::Bounds::{Flag, Number, Text, Words};
+use fields::{FIELDS, Field};
+
+/// The calls that are served, and the schemas of their bodies and answers.
+#[derive(Default)]
+pub(crate) struct Description {
+    operations: Vec<Operation>,
+    paths: Map<String, Value>,
+    schemas: BTreeMap<String, RefOr<Schema>>,
+}
+
+impl Description {
+    /// Adds what a call's declaration says.
+    pub(crate) fn add<C: Call>(&mut self) {
+        let operation = C::OPERATION;
+        let answer = match operation.status {
+            204 => Value::Null,
+            _ => self.schema::<C::Answer>(),
+        };
+        let doc = operation
+            .doc
+            .iter()
+            .map(|line| line.strip_prefix(' ').unwrap_or(line));
+        let doc: Vec<&str> = doc.collect();
+        let mut paragraphs = doc.split(|line| line.is_empty());
+        let summary = paragraphs.next().unwrap_or_default().join("\n");
+        let description: Vec<String> = paragraphs.map(|lines| lines.join("\n")).collect();
+        let mut described = json!({
+            "tags": [operation.tag],
+            "summary": summary,
+            "operationId": operation.id,
+            "responses": responses(&operation, &answer),
+        });
+        if !description.is_empty() {
+            described["description"] = json!(description.join("\n\n"));
+        }
+        let parameters = parameters::<C>();
+        if !parameters.is_empty() {
+            described["parameters"] = json!(parameters);
+        }
+        if operation.takes != Takes::Nothing {
+            let schema = self.schema::<C::Body>();
+            described["requestBody"] = json!({
+                "content": { "application/json": { "schema": schema } },
+                "required": operation.takes == Takes::Body,
+            });
+        }
+        match operation.access {
+            Access::Open | Access::Gateway => described["security"] = json!([{}]),
+            Access::Near => described["security"] = json!([{}, { "key": [] }]),
+            Access::Device => described["security"] = json!([{ "device": [] }]),
+            Access::Verify | Access::Admin(_) => {}
+        }
+        let method = operation.method.as_str().to_ascii_lowercase();
+        let item = self
+            .paths
+            .entry(operation.path)
+            .or_insert_with(|| json!({}));
+        item[method] = described;
+        self.operations.push(operation);
     }
-    document.security = Some(vec![SecurityRequirement::new("key", Vec::<String>::new())]);
-    let mut tree = serde_json::to_value(document).expect("a description is JSON");
-    bound(&mut tree);
-    describe_requests(&mut tree);
-    for (path, item) in members(&mut tree["paths"]) {
-        for (_, operation) in members(item) {
-            describe_failures(path, operation);
+
+    /// What the declarations say beside their types.
+    pub(crate) fn into_operations(self) -> Vec<Operation> {
+        self.operations
+    }
+
+    /// A reference to the schema of a type; of text the schema itself.
+    fn schema<T: ToSchema>(&mut self) -> Value {
+        let name = T::name();
+        if matches!(&*name, "String" | "Value") {
+            return json!(T::schema());
+        }
+        let mut schemas = vec![(name.to_string(), T::schema())];
+        T::schemas(&mut schemas);
+        self.schemas.extend(schemas);
+        json!({ "$ref": format!("#/components/schemas/{name}") })
+    }
+
+    /// The whole document: what all calls have in common is added here.
+    pub(crate) fn complete(mut self) -> Value {
+        self.schema::<Problem>();
+        let mut tree = json!({
+            "openapi": "3.1.0",
+            "info": {
+                "title": "Oncegate",
+                "description": DESCRIPTION,
+                "license": { "name": LICENSE, "identifier": LICENSE },
+                "version": env!("CARGO_PKG_VERSION"),
+            },
+            "paths": self.paths,
+            "components": {
+                "schemas": self.schemas,
+                "securitySchemes": {
+                    "key": { "type": "http", "scheme": "bearer" },
+                    "device": {
+                        "type": "apiKey", "in": "header", "name": "Signature",
+                        "description": SIGNATURE,
+                    },
+                },
+            },
+            "security": [{ "key": [] }],
+        });
+        bound(&mut tree);
+        describe_requests(&mut tree);
+        for (path, item) in members(&mut tree["paths"]) {
+            for (_, operation) in members(item) {
+                describe_failures(path, operation);
+            }
+        }
+        tree
+    }
+}
+
+/// What a call's path, query and headers may be.
+fn parameters<C: Call>() -> Vec<Value> {
+    let operation = C::OPERATION;
+    let mut parameters = Vec::new();
+    if let Some(name) = operation.place() {
+        parameters.push(json!({
+            "name": name, "in": "path", "required": true,
+            "description": C::Place::WHAT,
+            "schema": if name == "seq" {
+                json!({ "type": "integer", "format": "int64" })
+            } else {
+                json!({ "type": "string" })
+            },
+        }));
+    }
+    let query = C::Query::into_params(|| Some(ParameterIn::Query));
+    parameters.extend(query.iter().map(|parameter| json!(parameter)));
+    let by_status = operation.by_status.is_some();
+    for (name, heeded, required, description) in [
+        (
+            "If-Match",
+            operation.if_match,
+            false,
+            "The ETag that was seen",
+        ),
+        ("Idempotency-Key", operation.idempotent, false, IDEMPOTENCY),
+        ("Prefer", by_status, false, PREFER),
+        (
+            "Oncegate-Signature",
+            operation.access == Access::Gateway,
+            true,
+            "`t=UNIX,v2=HEX`; HEX is HMAC-SHA-256 of `UNIX.MEDIUM.BODY`",
+        ),
+    ] {
+        if heeded {
+            let kind = if required {
+                json!("string")
+            } else {
+                json!(["string", "null"])
+            };
+            parameters.push(json!({
+                "name": name, "in": "header", "required": required,
+                "description": description,
+                "schema": { "type": kind },
+            }));
         }
     }
-    tree
+    parameters
+}
+
+/// The answer, and the failures that follow from whom the call is for, and what it heeds.
+fn responses(operation: &Operation, answer: &Value) -> Value {
+    let problem = json!({ "schema": { "$ref": "#/components/schemas/Problem" } });
+    let failure = |why: &str| json!({ "description": why, "content": { "application/problem+json": problem } });
+    let mut responses = json!({});
+    let mut fails = |status: &str, why: &str| responses[status] = failure(why);
+    match operation.access {
+        Access::Open | Access::Near => {}
+        Access::Admin(_) => fails("default", "Failure"),
+        Access::Device => {
+            fails("401", "Not taken");
+            fails("default", "Failure");
+        }
+        Access::Gateway => {
+            fails("401", "Not signed, or too old");
+            fails("default", "Failure");
+        }
+        Access::Verify => {
+            fails("400", "Malformed");
+            fails("401", "No or unknown key");
+            fails("403", "Key without the scope, or for another realm");
+            fails("429", "More requests a second than the client may send");
+            fails("503", "No decision can be made; nothing was counted");
+        }
+    }
+    if operation.if_match {
+        fails("412", "Changed meanwhile by another");
+    }
+    if operation.idempotent {
+        fails("422", "Idempotency key of another request");
+    }
+    for (status, why) in operation.failures {
+        fails(&status.to_string(), why);
+    }
+    if let Some(otherwise) = operation.by_status {
+        fails(
+            "401",
+            &format!("No or unknown key; with `Prefer: status` also {otherwise}"),
+        );
+        responses["401"]["content"]["application/json"] = json!({ "schema": answer });
+    }
+    let done = &mut responses[operation.status.to_string()];
+    *done = json!({ "description": operation.answer });
+    if operation.status != 204 {
+        for media in operation.media {
+            done["content"][media] = json!({ "schema": answer });
+        }
+    }
+    responses
 }
 
 /// Bounds of every field and parameter that the table names.
@@ -204,8 +395,8 @@ fn example(schema: &Value, schemas: &Value) -> Value {
     };
     let of = |name: &String| {
         let field = &fields[name];
-        if name == "scopes" && fields.contains_key("addresses") {
-            // A client has the one or the other, by its kind.
+        // A client has the one or the other, by its kind; so does a user.
+        if name == "scopes" && fields.contains_key("addresses") || name == "password_hash" {
             return None;
         }
         if let Some(word) = field["enum"].get(0).filter(|_| name == "kind") {
@@ -261,34 +452,6 @@ fn members(value: &mut Value) -> impl Iterator<Item = (&str, &mut Value)> {
     members.map(|(name, value)| (name.as_str(), value))
 }
 
-/// What a field may be.
-enum Bounds {
-    /// Characters of a text, at least and at most.
-    Text(u64, u64),
-    /// A number, from and to.
-    Number(u64, u64),
-    /// One of these words.
-    Words(&'static [&'static str]),
-    /// True or false.
-    Flag,
-}
-
-/// A field of requests, by its name.
-struct Field {
-    name: &'static str,
-    bounds: Bounds,
-    /// As JSON, or as it is when that is none.
-    example: &'static str,
-}
-
-const fn field(name: &'static str, bounds: Bounds, example: &'static str) -> Field {
-    Field {
-        name,
-        bounds,
-        example,
-    }
-}
-
 /// Fields of examples that are not required, but show what a request is for.
 const ALSO: [&str; 7] = [
     "new_pin",
@@ -307,140 +470,11 @@ const OTHERWISE: [(&str, &str, &str); 3] = [
     ("TryGateway", "to", "+82 10-1234-5678"),
 ];
 
+const IDEMPOTENCY: &str = "Makes a retry return the first answer without consuming again";
+const PREFER: &str =
+    "`status`: the decision is in the status, and `Preference-Applied: status` says so";
+const LICENSE: &str = "MIT OR Apache-2.0";
 const DESCRIPTION: &str = "Is this the person, this once? Failures are problem documents (RFC 9457). \
 The head of a request has at most 32 KiB and 64 headers, its body 16 KiB (an import 1 MiB) and 16 levels.";
 const SIGNATURE: &str = "HTTP Message Signature (RFC 9421) by the device's key over @method, @path, @query and \
 content-digest (RFC 9530), with created, nonce and the key's thumbprint (RFC 7638) as keyid";
-
-use Bounds::{Flag, Number, Text, Words};
-
-/// A text of any length that a body allows.
-const ANY: Bounds = Text(0, 16_384);
-/// A line that is shown again: `check_text` of the administration.
-const LINE: Bounds = Text(0, 256);
-
-const STATES: &[&str] = &[
-    "requested",
-    "approved",
-    "pending",
-    "active",
-    "suspended",
-    "revoked",
-    "expired",
-];
-
-/// Fields of requests and parameters of routes.
-const FIELDS: &[Field] = &[
-    field("active", Flag, "true"),
-    field("action", Text(1, 32), "user_set"),
-    field("address", LINE, "+82 10-1234-5678"),
-    field("addresses", Text(1, 64), "203.0.113.7/32"),
-    field("after", Text(1, 320), "alice@default"),
-    field("algorithm", Text(1, 32), "sha1"),
-    field("at", Text(20, 40), "2027-01-31T08:00:00Z"),
-    field("before", Number(0, i64::MAX as u64), "4711"),
-    field("before", Text(20, 40), "2027-01-31T08:00:00Z"),
-    field(
-        "attributes",
-        Text(0, 1024),
-        "{\"NAS-Port-Type\":[\"Virtual\"]}",
-    ),
-    field("birth_date", Text(0, 10), "1990-02-28"),
-    field("branch_code", ANY, "7F3K9Q2M"),
-    field("by", Words(&["text", "qr", "sms", "email"]), "qr"),
-    field("challenge", Flag, "true"),
-    field("challenge", Text(1, 128), "AAAAAAAAAAAAAAAA"),
-    field("class", LINE, "staff"),
-    field("client", Text(1, 64), "vpn"),
-    field("client_ip", Text(2, 45), "203.0.113.7"),
-    field("code", Text(12, 64), "7F3K-9Q2M-44XZ"),
-    field("context", Text(0, 1024), "{\"app\":\"payroll\"}"),
-    field("count", Number(1, 10), "10"),
-    field("counter", Number(0, i64::MAX as u64), "0"),
-    field(
-        "decision",
-        Words(&["accept", "challenge", "reject"]),
-        "reject",
-    ),
-    field("digits", Number(6, 9), "6"),
-    field("disabled", Flag, "false"),
-    field("display_name", LINE, "Alice Kim"),
-    field("dry_run", Flag, "true"),
-    field("email", LINE, "alice@example.com"),
-    field("expires", Text(20, 40), "2027-12-31T00:00:00Z"),
-    field("factor", Words(&["sms", "email", "voice", "card"]), "sms"),
-    field("first", Text(6, 9), "287082"),
-    field("for_secs", Number(1, 86_400), "3600"),
-    field("from", LINE, "uid 1000"),
-    field("grace_secs", Number(0, 31_622_400), "86400"),
-    field("group", LINE, "staff"),
-    field("groups", Text(1, 256), "staff"),
-    field("id", Text(0, 128), "m-4711"),
-    field(
-        "kind",
-        Words(&[
-            "totp", "hotp", "server", "sms", "email", "voice", "card", "recovery",
-        ]),
-        "totp",
-    ),
-    field("language", Words(&["en", "ko"]), "en"),
-    field("limit", Number(1, 1000), "100"),
-    field("make", Words(&["users", "tokens"]), "users"),
-    field("medium", Words(&["sms", "email", "voice"]), "sms"),
-    field("method", Text(1, 32), "pap"),
-    field("name", LINE, "vpn"),
-    field("nas", LINE, "vpn-1"),
-    field("new_password", Text(1, 512), "correct horse battery"),
-    field("new_pin", Text(6, 64), "805193"),
-    field("on_conflict", Words(&["fail", "skip"]), "skip"),
-    field("on_behalf", LINE, "uid 1001"),
-    field("otp", ANY, "755224"),
-    field("passcode", ANY, "755224"),
-    field("password", ANY, "correct horse battery"),
-    field("period", Number(15, 300), "30"),
-    field("phone", LINE, "+82 10-1234-5678"),
-    field("pin", ANY, "805193"),
-    field("policy", Text(0, 64), "default"),
-    field("profile", Text(1, 64), "generic"),
-    field(
-        "public_key",
-        Text(1, 4096),
-        "MCowBQYDK2VwAyEA11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
-    ),
-    field("realm", Text(0, 253), "default"),
-    field("force", Flag, "false"),
-    field("request", Flag, "false"),
-    field("request", Text(26, 26), "01M85HXTB4DGFEQJ4KE7067NRK"),
-    field("request_id", Text(26, 26), "01M85HXTB4DGFEQJ4KE7067NRK"),
-    field("reason", LINE, "the telephone was lost"),
-    field("remote_issue", Flag, "true"),
-    field("replaces", Text(1, 40), "TOTP-7F3K9Q2M"),
-    field(
-        "require_message_authenticator",
-        Words(&["true", "false", "auto"]),
-        "true",
-    ),
-    field(
-        "scopes",
-        Words(&["verify", "admin", "operator", "approver", "auditor"]),
-        "verify",
-    ),
-    field("search", Text(1, 256), "kim"),
-    field("second", Text(6, 9), "359152"),
-    field("secret", Text(0, 512), "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"),
-    field("seq", Number(1, i64::MAX as u64), "4711"),
-    field("serial", Text(1, 40), "TOTP-7F3K9Q2M"),
-    field("server_url", Text(1, 512), "https://otp.example.com"),
-    field("since", Text(20, 40), "2027-01-01T00:00:00Z"),
-    field("sms", ANY, "755224"),
-    field("state", Words(STATES), "active"),
-    field("status", Words(&["1", "0"]), "1"),
-    field("text", ANY, "48"),
-    field("to", LINE, "uid 1001"),
-    field("until", Text(20, 40), "2027-01-31T08:00:00Z"),
-    field("user", Text(1, 253), "alice"),
-    field("uv", Words(&["bio", "pin", "none"]), "pin"),
-    field("valid_for_secs", Number(86_400, 315_360_000), "31536000"),
-    field("voice", ANY, "755224"),
-    field("way", Words(&["code", "inbound"]), "code"),
-];

@@ -15,229 +15,206 @@ use crate::api::Problem;
 use crate::core::CoreError;
 use crate::model::id::Serial;
 use crate::model::issue::IssueRefusal;
-use crate::server::http::admin::similar::{NotThere, Unknown};
 use crate::server::http::answer;
 use crate::store::StoreError;
 
 /// Why a request has no answer of its own.
 #[derive(Debug)]
-pub(crate) enum Failure {
-    /// The request cannot be understood.
-    Malformed(Cow<'static, str>),
-    /// No key, or no key of ours.
-    NoKey,
+pub(crate) struct Failure {
+    kind: &'static Kind,
+    detail: Cow<'static, str>,
+    remedy: Option<String>,
+    /// The record that is not there, where no more is known of it than what it is.
+    missing: Option<&'static str>,
+}
+
+/// A kind of failure.
+#[derive(Debug)]
+struct Kind {
+    status: u16,
+    /// The end of its name: `urn:oncegate:problem:NAME`.
+    name: &'static str,
+    title: &'static str,
+    headers: &'static [(&'static str, &'static str)],
+}
+
+macro_rules! failures {
+    ($(
+        $(#[doc = $doc:literal])*
+        $failure:ident = $status:literal $name:literal: $title:literal, $detail:literal
+        $(, $header:literal: $value:literal)*;
+    )*) => {
+        impl Failure {$(
+            $(#[doc = $doc])*
+            pub(crate) const $failure: Self = Self {
+                kind: &Kind {
+                    status: $status,
+                    name: $name,
+                    title: $title,
+                    headers: &[$(($header, $value))*],
+                },
+                detail: Cow::Borrowed($detail),
+                remedy: None,
+                missing: None,
+            };
+        )*}
+    };
+}
+
+failures! {
+    /// No key, or no key of this server.
+    NO_KEY = 401 "no-key": "A valid API key is needed",
+        "send `Authorization: Bearer KEY`; `oncegate client add api NAME` makes a key",
+        "www-authenticate": "Bearer realm=\"oncegate\"";
     /// A device's request that is not its own, not of now, or not the first of its kind.
-    NotTaken,
-    /// The caller may not do that.
-    Forbidden(&'static str),
-    /// There is no such route or record.
-    NotFound(Cow<'static, str>),
+    NOT_TAKEN = 401 "not-taken": "The device's request is not taken",
+        "sign it with the key of an enrolled device, with the present time and a new nonce",
+        "www-authenticate": "Signature realm=\"oncegate\"";
     /// The route has other methods.
-    NoMethod,
+    NO_METHOD = 405 "method": "The route has other methods",
+        "see the Allow header, or GET /openapi.json";
     /// The body did not arrive in time.
-    Slow,
-    /// The record exists, or its state does not allow that.
-    Conflict(Cow<'static, str>),
-    /// A code given by an administrator was not right.
-    Refused(String),
+    SLOW = 408 "slow": "The body did not arrive in time", "send the whole body at once";
     /// `If-Match` names another revision.
-    Changed,
+    CHANGED = 412 "changed": "The record was changed meanwhile",
+        "read it again and repeat the change with its new ETag";
     /// The body is too long.
-    TooLarge,
-    /// The head of the request is too long.
-    LongHead,
+    TOO_LARGE = 413 "too-large": "The body is too long",
+        "a body has at most 16 KiB, that of an import 1 MiB";
     /// The body is not JSON by its own account.
-    MediaType,
+    MEDIA_TYPE = 415 "media-type": "The body is not JSON",
+        "send JSON with `Content-Type: application/json`";
     /// The idempotency key came with another body before.
-    KeyReused,
+    KEY_REUSED = 422 "key-reused": "The idempotency key was used for another request",
+        "use a fresh Idempotency-Key for every new request";
     /// The client asks more often than it may.
-    TooMany,
+    TOO_MANY = 429 "too-many": "The client asks more often than it may",
+        "wait as Retry-After says; limits.http_client_rate is the number per second",
+        "retry-after": "1";
     /// Too many enrolments, from one address or in all.
-    TooManyEnrolments,
+    TOO_MANY_ENROLMENTS = 429 "too-many": "Too many enrolments from one address",
+        "wait as Retry-After says", "retry-after": "2";
     /// Too many requests of one address at a time.
-    Crowded,
-    /// Our fault.
-    Internal,
-    /// No decision can be made now.
-    Unavailable(Cow<'static, str>),
-    /// One of the above, and what to do next.
-    Advised(Box<Self>, String),
-    /// A record that was named is not there; administrators are told what was probably meant.
-    Unknown(Box<Self>, Unknown),
+    CROWDED = 429 "too-many": "Too many requests of one address at a time",
+        "wait as Retry-After says; limits.http_connections_per_address is the number",
+        "retry-after": "1";
+    /// The head of the request is too long.
+    LONG_HEAD = 431 "long-head": "The head of the request is too long",
+        "the request line and its headers have at most 32 KiB";
+    /// A fault of the server.
+    INTERNAL = 500 "internal": "The server failed",
+        "nothing was accepted; the server's log says more";
+}
+
+// Those whose detail depends on the request.
+failures! {
+    MALFORMED = 400 "malformed": "The request cannot be understood", "";
+    FORBIDDEN = 403 "forbidden": "The caller may not do that", "";
+    NOT_FOUND = 404 "not-found": "Not found", "";
+    CONFLICT = 409 "conflict": "The present state does not allow that", "";
+    REFUSED = 409 "refused": "The code was refused", "";
+    UNAVAILABLE = 503 "unavailable": "No decision can be made at present", "", "retry-after": "1";
 }
 
 impl Failure {
+    fn because(self, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            detail: detail.into(),
+            ..self
+        }
+    }
+
     /// A request that cannot be understood.
     pub(crate) fn malformed(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::Malformed(detail.into())
+        Self::MALFORMED.because(detail)
+    }
+
+    /// The caller may not do that.
+    pub(crate) fn forbidden(detail: &'static str) -> Self {
+        Self::FORBIDDEN.because(detail)
+    }
+
+    /// There is no such route or record.
+    pub(crate) fn not_found(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::NOT_FOUND.because(detail)
     }
 
     /// No such record.
-    pub(crate) fn missing(what: &str) -> Self {
-        Self::NotFound(format!("there is no such {what}").into())
+    pub(crate) fn missing(what: &'static str) -> Self {
+        Self {
+            missing: Some(what),
+            ..Self::not_found(format!("there is no such {what}"))
+        }
+    }
+
+    /// The record exists, or its state does not allow that.
+    pub(crate) fn conflict(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::CONFLICT.because(detail)
+    }
+
+    /// A code given by an administrator was not right.
+    pub(crate) fn refused(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::REFUSED.because(detail)
+    }
+
+    /// No decision can be made now.
+    pub(crate) fn unavailable(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::UNAVAILABLE.because(detail)
     }
 
     /// Adds what to do next.
     pub(crate) fn advise(self, remedy: impl Into<String>) -> Self {
-        Self::Advised(Box::new(self), remedy.into())
+        Self {
+            remedy: Some(remedy.into()),
+            missing: None,
+            ..self
+        }
     }
 
-    #[allow(clippy::too_many_lines)] // a table
-    fn parts(self) -> (StatusCode, &'static str, &'static str, Cow<'static, str>) {
-        match self {
-            Self::Malformed(detail) => (
-                StatusCode::BAD_REQUEST,
-                "malformed",
-                "The request cannot be understood",
-                detail,
-            ),
-            Self::NoKey => (
-                StatusCode::UNAUTHORIZED,
-                "no-key",
-                "A valid API key is needed",
-                "send `Authorization: Bearer KEY`; `oncegate client add api NAME` makes a key"
-                    .into(),
-            ),
-            Self::NotTaken => (
-                StatusCode::UNAUTHORIZED,
-                "not-taken",
-                "The device's request is not taken",
-                "sign it with the key of an enrolled device, with the present time and a new nonce"
-                    .into(),
-            ),
-            Self::Forbidden(detail) => (
-                StatusCode::FORBIDDEN,
-                "forbidden",
-                "The caller may not do that",
-                detail.into(),
-            ),
-            Self::NotFound(detail) => (StatusCode::NOT_FOUND, "not-found", "Not found", detail),
-            Self::NoMethod => (
-                StatusCode::METHOD_NOT_ALLOWED,
-                "method",
-                "The route has other methods",
-                "see the Allow header, or GET /openapi.json".into(),
-            ),
-            Self::Slow => (
-                StatusCode::REQUEST_TIMEOUT,
-                "slow",
-                "The body did not arrive in time",
-                "send the whole body at once".into(),
-            ),
-            Self::Conflict(detail) => (
-                StatusCode::CONFLICT,
-                "conflict",
-                "The present state does not allow that",
-                detail,
-            ),
-            Self::Refused(detail) => (
-                StatusCode::CONFLICT,
-                "refused",
-                "The code was refused",
-                detail.into(),
-            ),
-            Self::Changed => (
-                StatusCode::PRECONDITION_FAILED,
-                "changed",
-                "The record was changed meanwhile",
-                "read it again and repeat the change with its new ETag".into(),
-            ),
-            Self::TooLarge => (
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "too-large",
-                "The body is too long",
-                "a body has at most 16 KiB, that of an import 1 MiB".into(),
-            ),
-            Self::LongHead => (
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                "long-head",
-                "The head of the request is too long",
-                "the request line and its headers have at most 32 KiB".into(),
-            ),
-            Self::MediaType => (
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "media-type",
-                "The body is not JSON",
-                "send JSON with `Content-Type: application/json`".into(),
-            ),
-            Self::KeyReused => (
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "key-reused",
-                "The idempotency key was used for another request",
-                "use a fresh Idempotency-Key for every new request".into(),
-            ),
-            Self::TooMany => (
-                StatusCode::TOO_MANY_REQUESTS,
-                "too-many",
-                "The client asks more often than it may",
-                "wait as Retry-After says; limits.http_client_rate is the number per second".into(),
-            ),
-            Self::TooManyEnrolments => (
-                StatusCode::TOO_MANY_REQUESTS,
-                "too-many",
-                "Too many enrolments from one address",
-                "wait as Retry-After says".into(),
-            ),
-            Self::Crowded => (
-                StatusCode::TOO_MANY_REQUESTS,
-                "too-many",
-                "Too many requests of one address at a time",
-                "wait as Retry-After says; limits.http_connections_per_address is the number"
-                    .into(),
-            ),
-            Self::Internal => (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "internal",
-                "The server failed",
-                "nothing was accepted; the server's log says more".into(),
-            ),
-            Self::Unavailable(detail) => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "unavailable",
-                "No decision can be made at present",
-                detail,
-            ),
-            Self::Advised(failure, _) | Self::Unknown(failure, _) => failure.parts(),
+    /// Says in which part of the body it is, where the request cannot be understood.
+    pub(crate) fn at(self, part: &str) -> Self {
+        if self.kind.status != 400 {
+            return self;
         }
+        let detail = format!("{part}: {}", self.detail);
+        self.because(detail)
+    }
+
+    /// Whether it says no more than that there is no such record.
+    pub(crate) fn is_missing(&self, what: &str) -> bool {
+        self.missing == Some(what)
+    }
+
+    /// Whether the state of a record does not allow what was asked.
+    pub(crate) fn is_conflict(&self) -> bool {
+        self.kind.name == Self::CONFLICT.kind.name
+    }
+
+    /// What was wrong.
+    #[cfg(test)]
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
     }
 }
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let (failure, unknown) = match self {
-            Self::Unknown(failure, what) => (*failure, Some(what)),
-            failure => (failure, None),
-        };
-        let (failure, remedy) = match failure {
-            Self::Advised(failure, remedy) => (*failure, Some(remedy)),
-            failure => (failure, None),
-        };
-        let extra = match failure {
-            Self::NoKey => Some((header::WWW_AUTHENTICATE, "Bearer realm=\"oncegate\"")),
-            Self::NotTaken => Some((header::WWW_AUTHENTICATE, "Signature realm=\"oncegate\"")),
-            Self::TooManyEnrolments => Some((header::RETRY_AFTER, "2")),
-            Self::Unavailable(_) | Self::TooMany | Self::Crowded => {
-                Some((header::RETRY_AFTER, "1"))
-            }
-            _ => None,
-        };
-        let (status, kind, title, detail) = failure.parts();
+        let kind = self.kind;
         let problem = Problem {
-            kind: format!("urn:oncegate:problem:{kind}"),
-            title: title.to_owned(),
-            status: status.as_u16(),
-            detail: detail.into_owned(),
-            remedy,
+            kind: format!("urn:oncegate:problem:{}", kind.name),
+            title: kind.title.to_owned(),
+            status: kind.status,
+            detail: self.detail.into_owned(),
+            remedy: self.remedy,
         };
+        let status = StatusCode::from_u16(kind.status);
+        let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = answer::json(status, &problem);
-        if let Some(what) = unknown {
-            response.extensions_mut().insert(NotThere { what, problem });
-        }
         let headers = response.headers_mut();
         let media = HeaderValue::from_static("application/problem+json");
         headers.insert(header::CONTENT_TYPE, media);
-        if let Some((name, value)) = extra {
-            headers.insert(name, HeaderValue::from_static(value));
+        for (name, value) in kind.headers {
+            headers.insert(*name, HeaderValue::from_static(value));
         }
         response
     }
@@ -250,7 +227,7 @@ impl From<CoreError> for Failure {
             CoreError::Store(StoreError::TooLarge) => {
                 Self::malformed("a value is too large for a record")
             }
-            other => Self::Unavailable(other.to_string().into()).advise(SEE),
+            other => Self::unavailable(other.to_string()).advise(SEE),
         }
     }
 }
@@ -268,29 +245,29 @@ impl From<AdminError> for Failure {
                 Self::malformed(format!("{field}: {message}"))
             }
             AdminError::NotFound(what) => Self::missing(what),
-            AdminError::Conflict(why) => Self::Conflict(why.into()),
-            AdminError::Refused(reason) => Self::Refused(format!("{reason}: {}", reason.advice())),
-            AdminError::SecondPerson { .. } => Self::Conflict(error.to_string().into()).advise(
+            AdminError::Conflict(why) => Self::conflict(why),
+            AdminError::Refused(reason) => Self::refused(format!("{reason}: {}", reason.advice())),
+            AdminError::SecondPerson { .. } => Self::conflict(error.to_string()).advise(
                 "ask an administrator or another operator to do it, or end the bypass or exemption if it \
                  is one (policy `default`: [admin] four_eyes)",
             ),
             AdminError::SeedTaken(ref serial) => {
                 let serial = serial.as_ref().map_or("SERIAL", Serial::as_str);
-                Self::Conflict(error.to_string().into()).advise(format!(
+                Self::conflict(error.to_string()).advise(format!(
                     "remove that token first, its used codes stay used: oncegate token remove {serial}; \
                      if the two users share the device, let one token count for both: oncegate token link \
                      {serial} USER"
                 ))
             }
-            AdminError::LockedForGood => Self::Conflict(error.to_string().into()).advise(
+            AdminError::LockedForGood => Self::conflict(error.to_string()).advise(
                 "see where the wrong answers came from (oncegate explain USER), then ask an administrator to \
                  unlock: oncegate user unlock USER; a locked card is replaced: oncegate token add USER --kind card",
             ),
-            AdminError::OwnRemoval => Self::Conflict(error.to_string().into()).advise(
+            AdminError::OwnRemoval => Self::conflict(error.to_string()).advise(
                 "ask an administrator or another operator to make it, or wait until 24 hours have passed \
                  (policy `default`: [admin] four_eyes)",
             ),
-            AdminError::Forbidden(why) => Self::Forbidden(why),
+            AdminError::Forbidden(why) => Self::forbidden(why),
             AdminError::NotIssued(refusal) => {
                 let remedy = match refusal {
                     IssueRefusal::TooSoon { .. } => {
@@ -306,14 +283,14 @@ impl From<AdminError> for Failure {
                         "look at it with `oncegate token show`, and try again"
                     }
                 };
-                Self::Conflict(format!("no code is made: {refusal}").into()).advise(remedy)
+                Self::conflict(format!("no code is made: {refusal}")).advise(remedy)
             }
             AdminError::Undeliverable(error) => {
-                Self::Conflict(format!("no message can be sent: {error}").into())
+                Self::conflict(format!("no message can be sent: {error}"))
                     .advise(error.remedy())
             }
             AdminError::TooEarly { begins } => {
-                Self::Conflict(format!("the token is renewed from {begins} on").into())
+                Self::conflict(format!("the token is renewed from {begins} on"))
                     .advise("an administrator may renew it before: oncegate token renew --force")
             }
             AdminError::Core(error) => error.into(),
@@ -329,5 +306,5 @@ pub(crate) const SEE: &str = "see `oncegate status`";
 #[allow(clippy::needless_pass_by_value)] // the layer's signature
 pub(crate) fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
     tracing::error!("a request handler panicked");
-    Failure::Internal.into_response()
+    Failure::INTERNAL.into_response()
 }

@@ -7,7 +7,7 @@
 //!
 //! The signature covers time, medium and the whole body, and so every field of the message.
 //!
-//! Threats: whoever could post here would answer for any telephone. Without a secret the routes do
+//! Threats: an attacker who could post here would answer for any telephone. Without a secret the routes do
 //! not exist. A signature is good for five minutes and is taken once; a message with an `id` is taken once
 //! under it, so that what a gateway sends again, signed anew, counts once. Both are remembered in
 //! memory, longer than any signature is good; when there are too many nothing is taken. What was signed
@@ -18,64 +18,32 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::Response;
+use axum::http::HeaderMap;
+use axum::http::request::Parts;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
-use crate::api;
-use crate::api::Problem;
-use crate::config::HTTP_BODY;
+use crate::api::{InboundTaken, TakeInbound};
 use crate::login::inbound::Inbound;
+use crate::model::id::RequestId;
 use crate::model::message::Medium;
 use crate::secret::SecretString;
+use crate::server::http::App;
 use crate::server::http::error::Failure;
-use crate::server::http::{App, answer, body};
+use crate::server::http::route::{Credential, Received};
 use crate::time::UnixTime;
 
-/// Takes a text message from a person, or the keys pressed in a call.
-#[utoipa::path(
-    post,
-    path = "/v1/inbound/{medium}",
-    tag = "gateways",
-    params(
-        ("medium" = String, Path, description = "`sms` or `voice`"),
-        ("Oncegate-Signature" = String, Header, description = "`t=UNIX,v2=HEX`; HEX is HMAC-SHA-256 of `UNIX.MEDIUM.BODY`"),
-    ),
-    request_body = api::InboundMessage,
-    responses(
-        (status = 200, description = "Taken", body = api::InboundTaken),
-        (status = 401, description = "Not signed, or too old", body = Problem,
-         content_type = "application/problem+json"),
-        (status = "default", description = "Failure", body = Problem,
-         content_type = "application/problem+json"),
-    )
-)]
 pub(crate) async fn take(
-    State(app): State<Arc<App>>,
-    Path(medium): Path<String>,
-    request: Request,
-) -> Result<Response, Failure> {
-    let medium = match medium.as_str() {
-        "sms" => Medium::Sms,
-        "voice" => Medium::Voice,
-        _ => return Err(Failure::missing("medium; `sms` or `voice`")),
-    };
-    let (id, at) = app.service().core.arrival()?;
-    let gateways = app.inbound().ok_or_else(|| Failure::missing("route"))?;
-    let (parts, body) = request.into_parts();
-    let headers = parts.headers;
-    if !headers.contains_key(HEADER) {
-        return Err(Failure::NoKey);
-    }
-    let octets = body::read(body, HTTP_BODY, &app).await?;
-    let signed = gateways.signed(&headers, medium, &octets, at);
-    let signed = signed.ok_or(Failure::NoKey)?;
-    if signed.at <= gateways.since {
-        return Err(Failure::Unavailable(STARTED.into()));
-    }
-    let message: api::InboundMessage = body::parse(&octets)?;
+    app: Arc<App>,
+    call: Received<TakeInbound, Brought>,
+) -> Result<InboundTaken, Failure> {
+    let Brought {
+        id,
+        at,
+        gateways,
+        signed,
+    } = call.from;
+    let (medium, message) = (call.place, call.body);
     let marks = Marks::of(&signed, medium, &message.id);
     if gateways.take(&marks, at)? {
         let inbound = Inbound {
@@ -86,7 +54,7 @@ pub(crate) async fn take(
             from: &message.from,
             text: &message.text,
         };
-        let effect = app.service().login.inbound(&inbound).await;
+        let effect = app.login().inbound(&inbound).await;
         if effect.is_err() {
             // What could not be decided may be brought again.
             gateways.forget(&marks);
@@ -96,11 +64,40 @@ pub(crate) async fn take(
     } else {
         tracing::info!(%id, "a message that a gateway brought before");
     }
-    let taken = api::InboundTaken {
+    Ok(InboundTaken {
         taken: true,
         request_id: id.to_string(),
-    };
-    Ok(answer::json(StatusCode::OK, &taken))
+    })
+}
+
+/// A message as a gateway signed it.
+pub(crate) struct Brought {
+    id: RequestId,
+    at: UnixTime,
+    gateways: Arc<Gateways>,
+    signed: Signed,
+}
+
+impl Credential for Brought {
+    const NEEDS_BODY: bool = true;
+
+    async fn of(app: &Arc<App>, parts: &Parts, octets: &[u8]) -> Result<Self, Failure> {
+        let (id, at) = app.core().arrival()?;
+        let gateways = app.inbound().ok_or_else(|| Failure::missing("route"))?;
+        // The signature covers the last part of the path, whatever it is.
+        let medium = parts.uri.path().rsplit('/').next().unwrap_or_default();
+        let signed = gateways.signed(&parts.headers, medium, octets, at);
+        let signed = signed.ok_or(Failure::NO_KEY)?;
+        if signed.at <= gateways.since {
+            return Err(Failure::unavailable(STARTED));
+        }
+        Ok(Self {
+            id,
+            at,
+            gateways,
+            signed,
+        })
+    }
 }
 
 /// What is known of the gateways: their secret, and what they brought.
@@ -175,7 +172,7 @@ impl Gateways {
             return Ok(false);
         }
         if taken.order.len() >= MOST {
-            return Err(Failure::Unavailable(FULL.into()));
+            return Err(Failure::unavailable(FULL));
         }
         for mark in marks.each() {
             taken.marks.insert(mark);
@@ -198,7 +195,7 @@ impl Gateways {
     fn signed(
         &self,
         headers: &HeaderMap,
-        medium: Medium,
+        medium: &str,
         body: &[u8],
         now: UnixTime,
     ) -> Option<Signed> {
@@ -216,7 +213,7 @@ impl Gateways {
         let at = UnixTime::from_secs(time.parse().ok()?);
         let key = self.secret.expose().as_bytes();
         let mut expected = <Hmac<Sha256> as KeyInit>::new_from_slice(key).ok()?;
-        for part in [time, ".", medium.as_str(), "."] {
+        for part in [time, ".", medium, "."] {
             expected.update(part.as_bytes());
         }
         expected.update(body);
@@ -263,7 +260,7 @@ mod tests {
     fn signed(value: &str, now: UnixTime) -> Option<Signed> {
         let mut headers = HeaderMap::new();
         headers.insert(HEADER, value.parse().unwrap());
-        gateways().signed(&headers, Medium::Sms, BODY, now)
+        gateways().signed(&headers, "sms", BODY, now)
     }
 
     #[test]

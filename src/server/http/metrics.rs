@@ -16,7 +16,6 @@ use prometheus_client::metrics::exemplar::Exemplar;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
-use crate::api::Problem;
 use crate::model::audit::Channel;
 use crate::model::reason::Reason;
 use crate::server::http::App;
@@ -39,24 +38,7 @@ pub(crate) type Requests = Family<[(&'static str, String); 3], Counter>;
 /// Requests of devices that were not taken, by cause.
 pub(crate) type DeviceRefusals = Family<[(&'static str, &'static str); 1], Counter>;
 
-/// Metrics for Prometheus, in the format that `Accept` prefers.
-///
-/// Without a key only to the machine's own loopback addresses and on the admin socket; from
-/// elsewhere a key with the scope `admin` is needed, because causes of rejects are counted.
-#[utoipa::path(
-    get,
-    path = "/metrics",
-    tag = "operation",
-    security((), ("key" = [])),
-    responses(
-        (status = 200, description = "OpenMetrics 1.0, or with `Accept: text/plain` the text format 0.0.4",
-         content((String = "application/openmetrics-text"), (String = "text/plain"))),
-        (status = 401, description = "Not from loopback, and no or unknown key", body = Problem,
-         content_type = "application/problem+json"),
-        (status = 403, description = "Key without the scope `admin`", body = Problem,
-         content_type = "application/problem+json"),
-    )
-)]
+/// [`crate::api::Metrics`].
 pub(crate) async fn metrics(
     State(app): State<Arc<App>>,
     headers: HeaderMap,
@@ -83,12 +65,12 @@ pub(crate) async fn metrics(
     }));
     registry.register_collector(Box::new(Collected::of(service)));
     let mut page = String::with_capacity(16_384);
-    text::encode_registry(&mut page, &registry).map_err(|_| Failure::Internal)?;
+    text::encode_registry(&mut page, &registry).map_err(|_| Failure::INTERNAL)?;
     app.write_sources(&mut page);
     if !page.ends_with('\n') {
         page.push('\n');
     }
-    page.write_str("# EOF\n").map_err(|_| Failure::Internal)?;
+    page.write_str("# EOF\n").map_err(|_| Failure::INTERNAL)?;
     let format = Format::wanted(&headers);
     if format == Format::Plain {
         page = plain(&page);
@@ -144,84 +126,8 @@ struct Snapshot {
 
 impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let none = None::<&Exemplar<[(&str, &str); 0], f64>>;
-        let (name, help) = ("oncegate_decisions", "Decisions by front end and reason");
-        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for (channel, reason, count) in &self.counters {
-            let Some(reason) = reason else { continue };
-            let labels = [
-                ("channel", channel.as_str()),
-                ("decision", reason.decision().as_str()),
-                ("reason", reason.as_str()),
-            ];
-            family.encode_family(&labels)?.encode_counter(count, none)?;
-        }
-        let (name, help) = ("oncegate_undecided", "Requests that could not be decided");
-        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for (channel, reason, count) in &self.counters {
-            if reason.is_none() {
-                let labels = [("channel", channel.as_str())];
-                family.encode_family(&labels)?.encode_counter(count, none)?;
-            }
-        }
-        for (name, help, value) in [
-            (
-                "oncegate_store_commits",
-                "Durable commits since start",
-                self.health.commits,
-            ),
-            (
-                "oncegate_store_records",
-                "Audit records since start",
-                self.health.records,
-            ),
-        ] {
-            encoder
-                .encode_descriptor(name, help, None, MetricType::Counter)?
-                .encode_counter(&value, none)?;
-        }
-        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-        for (name, help, value) in [
-            (
-                "oncegate_ready",
-                "1 when decisions can be made",
-                u64::from(self.ready),
-            ),
-            (
-                "oncegate_store_queue",
-                "Attempts and changes waiting",
-                count(self.health.queue),
-            ),
-            (
-                "oncegate_store_queue_limit",
-                "Places to wait",
-                count(self.health.queue_limit),
-            ),
-            (
-                "oncegate_store_dirty_rows",
-                "Rows since the checkpoint",
-                count(self.health.dirty),
-            ),
-            (
-                "oncegate_store_damaged_rows",
-                "Rows and tables of the store that are damaged",
-                self.health.damaged,
-            ),
-            (
-                "oncegate_audit_seq",
-                "Last durable audit record",
-                self.health.seq,
-            ),
-            (
-                "oncegate_http_rejects_held",
-                "Rejects waiting for their delay",
-                self.rejects_held,
-            ),
-        ] {
-            encoder
-                .encode_descriptor(name, help, None, MetricType::Gauge)?
-                .encode_gauge(&value)?;
-        }
+        self.decisions(&mut encoder)?;
+        self.numbers(&mut encoder)?;
         encoder
             .encode_descriptor(
                 "oncegate_uptime_seconds",
@@ -246,6 +152,96 @@ impl Collector for Snapshot {
     }
 }
 
+impl Snapshot {
+    fn decisions(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let (name, help) = ("oncegate_decisions", "Decisions by front end and reason");
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (channel, reason, count) in &self.counters {
+            let Some(reason) = reason else { continue };
+            let labels = [
+                ("channel", channel.as_str()),
+                ("decision", reason.decision().as_str()),
+                ("reason", reason.as_str()),
+            ];
+            family.encode_family(&labels)?.encode_counter(count, NONE)?;
+        }
+        let (name, help) = ("oncegate_undecided", "Requests that could not be decided");
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (channel, reason, count) in &self.counters {
+            if reason.is_none() {
+                let labels = [("channel", channel.as_str())];
+                family.encode_family(&labels)?.encode_counter(count, NONE)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn numbers(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        use MetricType::{Counter, Gauge};
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        let health = &self.health;
+        for (kind, name, help, value) in [
+            (
+                Counter,
+                "store_commits",
+                "Durable commits since start",
+                health.commits,
+            ),
+            (
+                Counter,
+                "store_records",
+                "Audit records since start",
+                health.records,
+            ),
+            (
+                Gauge,
+                "ready",
+                "1 when decisions can be made",
+                u64::from(self.ready),
+            ),
+            (
+                Gauge,
+                "store_queue",
+                "Attempts and changes waiting",
+                count(health.queue),
+            ),
+            (
+                Gauge,
+                "store_queue_limit",
+                "Places to wait",
+                count(health.queue_limit),
+            ),
+            (
+                Gauge,
+                "store_dirty_rows",
+                "Rows since the checkpoint",
+                count(health.dirty),
+            ),
+            (
+                Gauge,
+                "store_damaged_rows",
+                "Rows and tables of the store that are damaged",
+                health.damaged,
+            ),
+            (Gauge, "audit_seq", "Last durable audit record", health.seq),
+            (
+                Gauge,
+                "http_rejects_held",
+                "Rejects waiting for their delay",
+                self.rejects_held,
+            ),
+        ] {
+            let name = format!("oncegate_{name}");
+            let mut number = encoder.encode_descriptor(&name, help, None, kind)?;
+            match kind {
+                Counter => number.encode_counter(&value, NONE)?,
+                _ => number.encode_gauge(&value)?,
+            }
+        }
+        Ok(())
+    }
+}
+
 fn certificate(
     encoder: &mut DescriptorEncoder<'_>,
     not_after: UnixTime,
@@ -260,4 +256,5 @@ fn certificate(
         .encode_gauge(&not_after.as_secs())
 }
 
+const NONE: Option<&Exemplar<[(&str, &str); 0], f64>> = None;
 const MEDIA: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

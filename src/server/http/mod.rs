@@ -12,7 +12,7 @@
 //! Invariants: every failure is a problem document of [`error`]; every route below `/v1` is behind
 //! [`caller::identify`], but for those of devices, whose signature is the credential ([`device`]);
 //! `/metrics` is behind [`caller::near_or_admin`]; every route is in `/openapi.json`, because the
-//! list of routes is made from the same declarations.
+//! router and the document are made from the same declarations ([`crate::api::call`], [`route`]).
 //!
 //! Threats T12, T13, T20, T28-T30, T42. Forwarding headers are believed from listed proxies
 //! only ([`origin`], threats T44), and say where a request comes from; where the person is comes from the body,
@@ -35,14 +35,19 @@ use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
+use crate::admin::Admin;
+use crate::api::call::Operation;
+use crate::api::{Healthz, Metrics, Openapi, Readyz};
 use crate::config::Limits;
+use crate::core::Core;
+use crate::explain::Explain;
+use crate::login::Login;
 use crate::secret::SecretString;
 use crate::server::Info;
 use crate::server::certificate::Validity;
 use crate::server::http::error::Failure;
+use crate::server::http::route::Routes;
 use crate::server::person::person;
 use crate::server::tls::Tls;
 use crate::service::Service;
@@ -63,15 +68,19 @@ mod health;
 mod idempotency;
 mod inbound;
 pub mod metrics;
+mod offered;
 mod origin;
 mod patience;
 mod preference;
-pub mod roles;
+mod read;
+mod route;
 mod serve;
+mod tell;
 mod verify;
 mod wiped;
 
 pub use inbound::AHEAD;
+pub use origin::Peer;
 pub use serve::{serve_tcp, serve_unix};
 
 /// Reads the daemon's files again, or only compares its configuration with the written one.
@@ -203,7 +212,7 @@ impl App {
         self.sources.lock().expect(UNPOISONED).push(source);
     }
 
-    /// Ends streams and waits for decisions that nobody waits for any more. Call it when the
+    /// Ends streams and waits for decisions whose callers have left. Call it when the
     /// listeners have drained, before the store is closed.
     pub async fn drain(&self) {
         self.stop();
@@ -213,6 +222,22 @@ impl App {
 
     pub(crate) fn service(&self) -> &Service {
         &self.service
+    }
+
+    pub(crate) fn core(&self) -> &Core {
+        &self.service.core
+    }
+
+    pub(crate) fn login(&self) -> &Login {
+        &self.service.login
+    }
+
+    pub(crate) fn admin(&self) -> &Admin {
+        &self.service.admin
+    }
+
+    pub(crate) fn explain(&self) -> &Explain {
+        &self.service.explain
     }
 
     pub(crate) const fn limits(&self) -> &Limits {
@@ -285,6 +310,13 @@ impl App {
         self.started.elapsed()
     }
 
+    /// Damaged rows of these tables: a list that does not show them names them.
+    pub(crate) fn damaged(&self, tables: &[&str]) -> Vec<String> {
+        let damage = self.service.core.store().health().damage;
+        let ours = damage.iter().filter(|row| tables.contains(&row.table));
+        ours.map(ToString::to_string).collect()
+    }
+
     pub(crate) const fn document(&self) -> &String {
         &self.document
     }
@@ -292,14 +324,14 @@ impl App {
 
 /// All routes, for TCP. Callers are known by their key.
 pub fn router(app: Arc<App>) -> Router {
-    let (routes, _) = described(&app).split_for_parts();
     let nosniff = SetResponseHeaderLayer::overriding(
         HeaderName::from_static("x-content-type-options"),
         HeaderValue::from_static("nosniff"),
     );
-    routes
-        .fallback(async || Failure::NotFound("there is no such route; GET /openapi.json".into()))
-        .method_not_allowed_fallback(async || Failure::NoMethod)
+    routes()
+        .router(&app)
+        .fallback(async || Failure::not_found("there is no such route; GET /openapi.json"))
+        .method_not_allowed_fallback(async || Failure::NO_METHOD)
         .layer(middleware::from_fn_with_state(
             Arc::clone(&app),
             origin::locate,
@@ -326,63 +358,29 @@ pub fn local_router(app: Arc<App>, uid: u32) -> Router {
 
 /// The description of the API.
 pub fn openapi() -> Value {
-    let (_, document) = routes().split_for_parts();
-    describe::complete(document)
+    routes().description().complete()
 }
 
-fn described(app: &Arc<App>) -> OpenApiRouter<Arc<App>> {
-    let identify = || middleware::from_fn_with_state(Arc::clone(app), caller::identify);
-    let until_stopped = middleware::from_fn_with_state(Arc::clone(app), admin::until_stopped);
-    let suggest = middleware::from_fn_with_state(Arc::clone(app), admin::similar::suggest);
-    let admin = admin::routes()
-        .route_layer(suggest)
-        .route_layer(until_stopped)
-        .route_layer(middleware::from_fn(caller::require_role))
-        .route_layer(identify());
-    let near = middleware::from_fn_with_state(Arc::clone(app), caller::near_or_admin);
-    let verify = verify_routes()
-        .route_layer(middleware::from_fn(caller::require_verify))
-        .route_layer(identify())
-        .route_layer(middleware::from_fn(preference::undecided_by_status));
-    let arrive = middleware::from_fn_with_state(Arc::clone(app), caller::arrive);
-    open_routes()
-        .merge(metrics_routes().route_layer(near))
-        .merge(verify)
-        .merge(device::routes().route_layer(arrive))
-        .merge(admin)
+/// What the declarations of all calls say.
+pub fn operations() -> Vec<Operation> {
+    routes().description().into_operations()
 }
 
-fn routes() -> OpenApiRouter<Arc<App>> {
-    open_routes()
-        .merge(metrics_routes())
-        .merge(verify_routes())
-        .merge(device::routes())
-        .merge(admin::routes())
-}
-
-/// Causes are counted there: whoever could read them before and after an attempt would learn
-/// whether the user exists.
-fn metrics_routes() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new().routes(routes!(metrics::metrics))
-}
-
-fn verify_routes() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new()
-        .routes(routes!(verify::verify))
-        .routes(routes!(verify::replace_credentials))
-        .routes(routes!(challenges::begin))
-        .routes(routes!(challenges::standing))
-        .routes(routes!(enrolments::ask_for_token))
-        .routes(routes!(enrolments::confirm_own_token))
-}
-
-/// Routes without a key: nothing about users or clients.
-fn open_routes() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new()
-        .routes(routes!(health::healthz))
-        .routes(routes!(health::readyz))
-        .routes(routes!(health::openapi))
-        .routes(routes!(inbound::take))
+/// All calls: a call that is not here is not served, and is in no document.
+fn routes() -> Routes {
+    let routes = Routes::default()
+        .on_request::<Healthz, _, _>(health::healthz)
+        .on_request::<Readyz, _, _>(health::readyz)
+        .on_request::<Openapi, _, _>(health::openapi)
+        .on_request::<Metrics, _, _>(metrics::metrics)
+        .on(inbound::take)
+        .on(verify::verify)
+        .on(verify::replace_credentials)
+        .on(challenges::begin)
+        .on(challenges::show)
+        .on(enrolments::ask_for_token)
+        .on(enrolments::confirm_own_token);
+    admin::routes(device::routes(routes))
 }
 
 /// Listeners of the audit at a time: an administrator's script that forgets its connections.

@@ -25,7 +25,6 @@ use axum::response::{IntoResponse, Response};
 use ipnet::IpNet;
 
 use crate::server::http::App;
-use crate::server::http::caller::Peer;
 use crate::server::http::error::Failure;
 
 /// The reverse proxies that are believed.
@@ -44,6 +43,10 @@ impl Proxies {
         self.0.iter().any(|network| network.contains(&address))
     }
 }
+
+/// The other end of a TCP connection; only the listener inserts it.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub SocketAddr);
 
 /// Who sent a request, as far as that is known.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -101,7 +104,7 @@ pub(crate) async fn locate(
             let most = app.connections_of(address);
             match app.addresses().share(address.into(), most) {
                 Some(share) => Some(share),
-                None => return Failure::Crowded.into_response(),
+                None => return Failure::CROWDED.into_response(),
             }
         }
     };

@@ -16,38 +16,36 @@
 //! RFC 9110 wants `WWW-Authenticate` beside 401. The scheme is `OTP`: with `Basic` a browser would ask the
 //! user for a password, with `Bearer` a client would look for another key.
 
-use std::sync::Arc;
-
-use axum::extract::{FromRequestParts, Request};
-use axum::http::request::Parts;
+use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use crate::api::call::Call;
+use crate::server::http::answer;
 use crate::server::http::error::Failure;
-use crate::server::http::{App, answer};
 
 /// Whether the caller looks at the status only.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ByStatus(bool);
 
-impl FromRequestParts<Arc<App>> for ByStatus {
-    type Rejection = Failure;
-
-    async fn from_request_parts(parts: &mut Parts, _: &Arc<App>) -> Result<Self, Failure> {
+impl ByStatus {
+    /// What the request asks for, where the call heeds it.
+    pub(crate) fn of<C: Call>(request: &Request) -> Result<Self, Failure> {
         Ok(Self(
-            in_query(parts.uri.query())? || in_headers(&parts.headers),
+            C::OPERATION.by_status.is_some()
+                && (in_query(request.uri().query())? || in_headers(request.headers())),
         ))
     }
-}
 
-impl ByStatus {
-    /// A decision: `yes` is the only one that is 200 whatever the caller looks at.
-    pub(crate) fn answer(self, yes: bool, body: &impl Serialize) -> Response {
-        if !self.0 {
-            return answer::json(StatusCode::OK, body);
-        }
+    /// Whether it does.
+    pub(crate) const fn is_wanted(self) -> bool {
+        self.0
+    }
+
+    /// A decision whose status says yes or no.
+    pub(crate) fn answer(yes: bool, body: &impl Serialize) -> Response {
         let status = if yes {
             StatusCode::OK
         } else {
@@ -70,7 +68,7 @@ pub(crate) async fn undecided_by_status(request: Request, next: Next) -> Respons
     let wanted = in_headers(&parts.headers) || in_query(parts.uri.query()).unwrap_or(false);
     let response = next.run(Request::from_parts(parts, body)).await;
     if wanted && response.status() == StatusCode::TOO_MANY_REQUESTS {
-        let mut undecided = Failure::Unavailable(RATE.into()).into_response();
+        let mut undecided = Failure::unavailable(RATE).into_response();
         let headers = response.headers();
         for name in [
             HeaderName::from_static("x-request-id"),

@@ -23,8 +23,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Layer as _;
 
-use crate::server::http::caller::{Caller, Peer};
+use crate::server::http::caller::Caller;
 use crate::server::http::error::Failure;
+use crate::server::http::origin::Peer;
 use crate::server::http::patience::Patience;
 use crate::server::http::wiped::Wiped;
 use crate::server::http::{App, router};
@@ -188,7 +189,7 @@ pub(super) async fn bounded_head(request: Request, next: Next) -> Response {
     // `: ` and the line's end; ` ` twice, `HTTP/1.1` and the line's end.
     let octets = headers.map(|(name, value)| name.as_str().len() + value.len() + 4);
     if octets.sum::<usize>() + line + 12 > HEADER_OCTETS {
-        return Failure::LongHead.into_response();
+        return Failure::LONG_HEAD.into_response();
     }
     next.run(request).await
 }

@@ -11,29 +11,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Extension;
-use axum::extract::State;
-use axum::http::HeaderMap;
-use axum::response::Response;
 use sha2::{Digest, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 
 use crate::admin::{CredentialsPatch, NewVerifier, Replaced};
-use crate::api;
-use crate::api::{Problem, VerifyAnswer, VerifyRequest};
+use crate::api::{self, ReplaceCredentials, Verify, VerifyAnswer, VerifyRequest};
 use crate::core::CoreError;
 use crate::login::{MIN_ASSURANCE, Outcome, Presented, Request};
 use crate::model::audit::Channel;
 use crate::model::client::{Access, ApiAccess, Client, LOCAL};
 use crate::secret::SecretString;
-use crate::server::http::admin::tell;
-use crate::server::http::body::{Json, Query};
 use crate::server::http::caller::{Arrival, Caller};
 use crate::server::http::error::{Failure, SEE};
 use crate::server::http::idempotency::{Claim, State as Progress};
-use crate::server::http::preference::ByStatus;
-use crate::server::http::{App, idempotency};
+use crate::server::http::route::{Asked, Asker};
+use crate::server::http::{App, idempotency, tell};
 
 /// A decision, and how long after arrival it may leave.
 #[derive(Clone, Debug)]
@@ -42,68 +35,35 @@ pub(crate) struct Verdict {
     delay: Duration,
 }
 
-/// Is this the person, this once?
-///
-/// 200 whenever a decision was made, accept, challenge or reject: read `decision`. Callers that look at
-/// the status only ask for it with `Prefer: status` or `?status=1`: 200 accept, 401 reject or challenge,
-/// 503 undecided. A code is accepted at most once, ever.
-#[utoipa::path(
-    post,
-    path = "/v1/verify",
-    tag = "verify",
-    params(
-        api::OnBehalf,
-        ("Idempotency-Key" = Option<String>, Header,
-         description = "Makes a retry return the first answer without consuming again"),
-        ("Prefer" = Option<String>, Header,
-         description = "`status`: the decision is in the status, and `Preference-Applied: status` says so"),
-    ),
-    request_body = VerifyRequest,
-    responses(
-        (status = 200, description = "The decision", body = VerifyAnswer),
-        (status = 400, description = "Malformed", body = Problem,
-         content_type = "application/problem+json"),
-        (status = 401, description = "No or unknown key; with `Prefer: status` also reject or challenge",
-         content((VerifyAnswer = "application/json"), (Problem = "application/problem+json"))),
-        (status = 403, description = "Key without the scope, or for another realm", body = Problem,
-         content_type = "application/problem+json"),
-        (status = 422, description = "Idempotency key of another request", body = Problem,
-         content_type = "application/problem+json"),
-        (status = 429, description = "More requests a second than the client may send",
-         body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "No decision can be made; nothing was counted", body = Problem,
-         content_type = "application/problem+json"),
-    )
-)]
-pub(crate) async fn verify(
-    State(app): State<Arc<App>>,
-    Extension(caller): Extension<Caller>,
-    Extension(arrival): Extension<Arrival>,
-    Query(on_behalf): Query<api::OnBehalf>,
-    by_status: ByStatus,
-    headers: HeaderMap,
-    body: Json<VerifyRequest>,
-) -> Result<Response, Failure> {
-    let client = asking(&app, &caller, on_behalf.client.as_deref(), arrival)?;
+pub(crate) async fn verify(app: Arc<App>, call: Asked<Verify>) -> Result<VerifyAnswer, Failure> {
+    let Asker {
+        caller,
+        arrival,
+        retry,
+    } = call.from;
+    let client = asking(&app, &caller, call.query.client.as_deref(), arrival)?;
     let turn = app.turn(&client)?;
-    let question = Question::new(client, arrival, body.value)?;
-    let answer = match idempotency_key(&headers)? {
+    let question = Question::new(client, arrival, call.body)?;
+    let first = |question, sender| {
+        app.tasks().spawn(Arc::clone(&app).settle(question, sender));
+    };
+    let answer = match retry {
         None => {
             let (sender, answer) = watch::channel(Progress::Pending);
-            app.tasks().spawn(Arc::clone(&app).settle(question, sender));
+            first(question, sender);
             answer
         }
-        Some(key) => {
+        Some((key, digest)) => {
             let digest = Sha256::new()
-                .chain_update(body.digest)
+                .chain_update(digest)
                 .chain_update(question.client.name.as_bytes())
                 .finalize();
             let claim = app
                 .answers()
-                .claim(caller.actor(), key, digest.into(), arrival.instant);
-            match claim.map_err(|_| Failure::KeyReused)? {
+                .claim(caller.actor(), &key, digest.into(), arrival.instant);
+            match claim.map_err(|_| Failure::KEY_REUSED)? {
                 Claim::First(sender, answer) => {
-                    app.tasks().spawn(Arc::clone(&app).settle(question, sender));
+                    first(question, sender);
                     answer
                 }
                 Claim::Retry(answer) => answer,
@@ -116,8 +76,7 @@ pub(crate) async fn verify(
     let verdict = verdict.unwrap_or(Err(None));
     let verdict = verdict.map_err(|why| undecided(&caller, why))?;
     turn.hold(arrival.instant, verdict.delay).await;
-    let yes = matches!(verdict.answer, VerifyAnswer::Accept { .. });
-    Ok(by_status.answer(yes, &verdict.answer))
+    Ok(verdict.answer)
 }
 
 impl App {
@@ -134,17 +93,26 @@ impl App {
     /// A place for an answer to this client that may have to wait. Where there is none, the request
     /// is not decided: before it is known whom it asks for, and instead of an answer that leaves early.
     pub(crate) fn turn(&self, client: &Client) -> Result<Turn, Failure> {
-        if self.service().login.holds_back(client) {
+        if self.login().holds_back(client) {
             self.any_turn()
         } else {
             Ok(Turn(None))
         }
     }
 
+    /// Does something to its end also where the caller hangs up: what is used up must have its effect.
+    pub(crate) async fn finish<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let done = self.tasks().spawn(work).await;
+        done.map_err(|_| Failure::unavailable("try again, or ask another server"))
+    }
+
     /// The same where the client is not known yet.
     pub(crate) fn any_turn(&self) -> Result<Turn, Failure> {
         let place = Arc::clone(self.rejects()).try_acquire_owned();
-        let place = place.map_err(|_| Failure::Unavailable(CROWDED.into()))?;
+        let place = place.map_err(|_| Failure::unavailable(CROWDED))?;
         Ok(Turn(Some(place)))
     }
 }
@@ -170,16 +138,16 @@ pub(crate) fn asking(
     arrival: Arrival,
 ) -> Result<Arc<Client>, Failure> {
     match (on_behalf, caller) {
-        (Some(_), _) if !caller.may_administer() => Err(Failure::Forbidden(
+        (Some(_), _) if !caller.may_administer() => Err(Failure::forbidden(
             "only administrators ask on behalf of another client",
         )),
         (Some(name), _) => {
-            let found = app.service().admin.client(name);
-            let client = found.map_err(|error| tell::client(name, error))?;
+            let found = app.admin().client(name);
+            let client = found.map_err(|error| tell::client(app, name, error))?;
             if let Access::Radius(_) = client.access {
-                return Err(Failure::Conflict(
-                    format!("client {name} asks over RADIUS, not over HTTP").into(),
-                )
+                return Err(Failure::conflict(format!(
+                    "client {name} asks over RADIUS, not over HTTP"
+                ))
                 .advise("name an API client (`oncegate client list`), or try it with radclient"));
             }
             Ok(Arc::new(client))
@@ -204,67 +172,20 @@ pub(crate) fn asking(
 /// is told nothing of it.
 pub(crate) fn undecided(caller: &Caller, why: Option<String>) -> Failure {
     match (caller, why) {
-        (Caller::Local { .. }, Some(why)) => Failure::Unavailable(why.into()).advise(SEE),
-        (Caller::Local { .. }, None) => Failure::Unavailable("no answer came in time".into())
+        (Caller::Local { .. }, Some(why)) => Failure::unavailable(why).advise(SEE),
+        (Caller::Local { .. }, None) => Failure::unavailable("no answer came in time")
             .advise("see `oncegate status` and the server's log"),
-        (Caller::Key(_), _) => Failure::Unavailable("try again, or ask another server".into()),
+        (Caller::Key(_), _) => Failure::unavailable("try again, or ask another server"),
     }
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Failure> {
-    let mut values = headers.get_all("idempotency-key").iter();
-    let Some(value) = values.next() else {
-        return Ok(None);
-    };
-    let key = value
-        .to_str()
-        .ok()
-        .filter(|key| (1..=KEY_LENGTH).contains(&key.len()));
-    if key.is_none() || values.next().is_some() {
-        return Err(Failure::malformed(
-            "Idempotency-Key: one header of 1 to 128 visible ASCII characters",
-        ));
-    }
-    Ok(key)
-}
-
-/// A user proves what the policy asks for, and chooses another PIN or password.
-///
-/// Also the way out of a PIN or password that must be changed. A proof that is not right is answered
-/// as a rejected verification.
-#[utoipa::path(
-    post,
-    path = "/v1/credentials",
-    tag = "verify",
-    params(api::Answered),
-    request_body = api::CredentialsRequest,
-    responses(
-        (status = 200, description = "Accepted and changed, or rejected",
-         body = api::CredentialsAnswer),
-        (status = 400, description = "Malformed, or too easy to guess", body = Problem,
-         content_type = "application/problem+json"),
-        (status = 401, description = "No or unknown key; with `Prefer: status` also rejected",
-         content((api::CredentialsAnswer = "application/json"), (Problem = "application/problem+json"))),
-        (status = 403, description = "Key without the scope, or for another realm", body = Problem,
-         content_type = "application/problem+json"),
-        (status = 429, description = "More requests a second than the client may send",
-         body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "No decision can be made; nothing was counted", body = Problem,
-         content_type = "application/problem+json"),
-    )
-)]
 pub(crate) async fn replace_credentials(
-    State(app): State<Arc<App>>,
-    Extension(caller): Extension<Caller>,
-    Extension(arrival): Extension<Arrival>,
-    by_status: ByStatus,
-    body: Json<api::CredentialsRequest>,
-) -> Result<Response, Failure> {
-    if !caller.may_verify() {
-        return Err(Failure::Forbidden(
-            "this needs a key with the scope `verify`",
-        ));
-    }
+    app: Arc<App>,
+    call: Asked<ReplaceCredentials>,
+) -> Result<api::CredentialsAnswer, Failure> {
+    let Asker {
+        caller, arrival, ..
+    } = call.from;
     let api::CredentialsRequest {
         user,
         otp,
@@ -273,7 +194,7 @@ pub(crate) async fn replace_credentials(
         client_ip,
         new_password,
         new_pin,
-    } = body.value;
+    } = call.body;
     if new_password.is_none() && new_pin.is_none() {
         return Err(Failure::malformed("give `new_password` or `new_pin`"));
     }
@@ -293,30 +214,25 @@ pub(crate) async fn replace_credentials(
         pin: new_pin.map(NewVerifier::Text),
         must_change: None,
     };
-    // In a task of its own: a caller that hangs up must not leave a used code and the old PIN.
     let asked = Arc::clone(&app);
-    let task = app.tasks().spawn(async move {
+    let replaced = app.finish(async move {
         let context = question.context();
         let request = Request {
             // All of it in one request.
             rounds: false,
             ..question.request(&asked, &context)
         };
-        asked.service().admin.replace_own(&request, new).await
+        asked.admin().replace_own(&request, new).await
     });
-    let replaced = task
-        .await
-        .map_err(|_| Failure::Unavailable("try again, or ask another server".into()))??;
+    let replaced = replaced.await??;
     let request_id = arrival.id.to_string();
-    let answer = match replaced {
+    Ok(match replaced {
         Replaced::Done => api::CredentialsAnswer::Accept { request_id },
         Replaced::Refused(decided) => {
             turn.hold(arrival.instant, decided.delay).await;
             api::CredentialsAnswer::Reject { request_id }
         }
-    };
-    let yes = matches!(answer, api::CredentialsAnswer::Accept { .. });
-    Ok(by_status.answer(yes, &answer))
+    })
 }
 
 /// A request that is complete.
@@ -359,14 +275,7 @@ impl Question {
         {
             return Err(Failure::malformed("context.min_assurance: write 1, 2 or 3"));
         }
-        // A name that cannot be read belongs to no realm; it is rejected, and audited, as unknown.
-        if let (Some(realm), Ok(user)) = (&client.realm, client.key(&body.user))
-            && realm != user.realm()
-        {
-            return Err(Failure::Forbidden(
-                "this key may ask about users of its own realm only",
-            ));
-        }
+        of_own_realm(&client, &body.user)?;
         Ok(Self {
             client,
             arrival,
@@ -422,7 +331,7 @@ impl Question {
     async fn ask(self, app: &App) -> Result<Verdict, CoreError> {
         let context = self.context();
         let request = self.request(app, &context);
-        let decided = app.service().login.authenticate(&request).await?;
+        let decided = app.login().authenticate(&request).await?;
         let request_id = self.arrival.id.to_string();
         let answer = match decided.outcome {
             Outcome::Accept(accepted) => VerifyAnswer::Accept {
@@ -450,8 +359,19 @@ impl Question {
     }
 }
 
-/// Longest idempotency key; a UUID has 36 characters.
-const KEY_LENGTH: usize = 128;
+/// Refuses users of another realm than the client's. A name that cannot be read belongs to no realm; it is
+/// rejected, and audited, as unknown.
+pub(super) fn of_own_realm(client: &Client, user: &str) -> Result<(), Failure> {
+    if let (Some(realm), Ok(user)) = (&client.realm, client.key(user))
+        && realm != user.realm()
+    {
+        return Err(Failure::forbidden(
+            "this key may ask about users of its own realm only",
+        ));
+    }
+    Ok(())
+}
+
 /// How much longer than the deadline an answer is awaited: a commit that began in time.
 const GRACE: Duration = Duration::from_secs(1);
 /// The answer when too many rejects wait for their time.

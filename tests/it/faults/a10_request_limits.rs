@@ -12,7 +12,7 @@ use axum::http::Request;
 use hmac::{Hmac, Mac as _};
 use oncegate::model::audit::{Channel, Event};
 use oncegate::secret::SecretString;
-use oncegate::server::http::caller::Peer;
+use oncegate::server::http::Peer;
 use oncegate::server::http::router;
 use oncegate::store::AuditQuery;
 use oncegate::time::UnixTime;

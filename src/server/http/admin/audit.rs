@@ -6,158 +6,84 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use hyper::body::Frame;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
 
-use crate::api;
-use crate::api::Problem;
+use crate::api::{self, ListAudit, PruneAudit, ShowAudit, VerifyAudit};
 use crate::model::audit::AuditRecord;
 use crate::model::client::{Access, Client};
+use crate::model::reason::Decision;
 use crate::model::user_key::UserKey;
-use crate::server::http::admin::{SeqPath, limit};
-use crate::server::http::body::{Json, Query};
 use crate::server::http::error::Failure;
+use crate::server::http::read::{limit, page, time};
+use crate::server::http::route::Admin;
 use crate::server::http::{App, answer, forms};
-use crate::store::{AuditQuery, By};
-use crate::time::UnixTime;
+use crate::store::AuditQuery;
 
-/// Audit records, newest first, a page at a time.
-#[utoipa::path(
-    get,
-    path = "/v1/admin/audit",
-    tag = "audit",
-    params(api::AuditQuery),
-    responses(
-        (status = 200, description = "A page", body = api::Audit),
-        (status = "default", description = "Failure", body = Problem,
-         content_type = "application/problem+json"),
-    )
-)]
-pub(crate) async fn list_audit(
-    State(app): State<Arc<App>>,
-    Query(query): Query<api::AuditQuery>,
-) -> Result<Response, Failure> {
-    let limit = limit(query.limit)?;
-    let mut records = app
-        .service()
-        .core
+pub(super) async fn list(app: Arc<App>, call: Admin<ListAudit>) -> Result<api::Audit, Failure> {
+    let limit = limit(call.query.limit)?;
+    let found = app
+        .core()
         .store()
-        .audit(wanted(&app, query, limit + 1)?)
-        .await?;
-    let more = records.len() > limit;
-    records.truncate(limit);
-    let next = records.last().filter(|_| more).map(|record| record.seq);
-    let records = records.iter().map(forms::audit).collect();
-    Ok(answer::json(StatusCode::OK, &api::Audit { records, next }))
+        .audit(wanted(&app, call.query, limit + 1)?);
+    let (found, next) = page(found.await?, limit, |record| record.seq);
+    Ok(api::Audit {
+        records: found.iter().map(forms::audit).collect(),
+        next,
+    })
 }
 
-/// One audit record, with the list of the records that it made, changed or removed.
-#[utoipa::path(
-    get,
-    path = "/v1/admin/audit/{seq}",
-    tag = "audit",
-    params(("seq" = u64, Path, description = "Number of the record")),
-    responses(
-        (status = 200, description = "The record", body = api::AuditEntry),
-        (status = "default", description = "Failure", body = Problem,
-         content_type = "application/problem+json"),
-    )
-)]
-pub(crate) async fn show_audit(
-    State(app): State<Arc<App>>,
-    SeqPath(seq): SeqPath,
-) -> Result<Response, Failure> {
-    let written = app.service().core.store().audit_entry(seq).await?;
+pub(super) async fn show(
+    app: Arc<App>,
+    call: Admin<ShowAudit>,
+) -> Result<api::AuditEntry, Failure> {
+    let written = app.core().store().audit_entry(call.place).await?;
     let written = written.ok_or_else(|| Failure::missing("audit record"))?;
-    let entry = api::AuditEntry {
+    Ok(api::AuditEntry {
         record: forms::audit(&written.record),
         records: written.records,
         records_sha256: written.sha256,
-    };
-    Ok(answer::json(StatusCode::OK, &entry))
+    })
 }
 
-/// Checks the chain from its first record to the last.
-#[utoipa::path(
-    post,
-    path = "/v1/admin/audit/verify",
-    tag = "audit",
-    responses(
-        (status = 200, description = "What it looks like", body = api::AuditChain),
-        (status = "default", description = "Failure", body = Problem,
-         content_type = "application/problem+json"),
-    )
-)]
-pub(crate) async fn verify_audit(State(app): State<Arc<App>>) -> Result<Response, Failure> {
-    let report = app
-        .service()
-        .core
-        .store()
-        .verify_audit(Box::new(|_| {}))
-        .await?;
-    Ok(answer::json(StatusCode::OK, &forms::chain(report)))
+pub(super) async fn verify(
+    app: Arc<App>,
+    _: Admin<VerifyAudit>,
+) -> Result<api::AuditChain, Failure> {
+    let report = app.core().store().verify_audit(Box::new(|_| {})).await?;
+    Ok(forms::chain(report))
 }
 
-/// Removes old records, in whole segments. The pruning itself is on record, and the chain of what is
-/// left verifies.
-#[utoipa::path(
-    post,
-    path = "/v1/admin/audit/prune",
-    tag = "audit",
-    request_body = api::AuditPrune,
-    responses(
-        (status = 200, description = "What is left", body = api::AuditPruned),
-        (status = "default", description = "Failure", body = Problem,
-         content_type = "application/problem+json"),
-    )
-)]
-pub(crate) async fn prune_audit(
-    State(app): State<Arc<App>>,
-    Extension(by): Extension<By>,
-    Json { value: wanted, .. }: Json<api::AuditPrune>,
-) -> Result<Response, Failure> {
-    let before = time("before", &wanted.before)?;
-    let store = app.service().core.store();
+pub(super) async fn prune(
+    app: Arc<App>,
+    call: Admin<PruneAudit>,
+) -> Result<api::AuditPruned, Failure> {
+    let before = time("before", &call.body.before)?;
+    let store = app.core().store();
     let first = store.health().first;
-    let now = if wanted.dry_run {
+    let now = if call.body.dry_run {
         let prunable = store.prunable(before).await?;
         first.max(prunable.map_or(0, |prunable| prunable.last()) + 1)
     } else {
-        app.service().admin.prune_audit(before, by).await?;
+        app.admin().prune_audit(before, call.from).await?;
         store.health().first
     };
-    let pruned = api::AuditPruned {
+    Ok(api::AuditPruned {
         removed: now.saturating_sub(first),
         first: now,
-    };
-    Ok(answer::json(StatusCode::OK, &pruned))
+    })
 }
 
-/// Audit records as they become durable, one JSON document a line.
-///
-/// A listener that is too slow misses records and gets `{"missed":N}` in their place.
-#[utoipa::path(
-    get,
-    path = "/v1/admin/audit/tail",
-    tag = "audit",
-    responses(
-        (status = 200, description = "Until the connection is closed", body = api::AuditRecord,
-         content_type = "application/x-ndjson"),
-        (status = "default", description = "Failure", body = Problem,
-         content_type = "application/problem+json"),
-    )
-)]
-pub(crate) async fn tail_audit(State(app): State<Arc<App>>) -> Result<Response, Failure> {
+/// [`TailAudit`]: the answer has no end, so it is no document.
+pub(super) async fn tail(State(app): State<Arc<App>>) -> Result<Response, Failure> {
     let place = Arc::clone(app.tails()).try_acquire_owned();
-    let place =
-        place.map_err(|_| Failure::Unavailable("too many listeners of the audit".into()))?;
-    let records = app.service().core.store().subscribe();
+    let place = place.map_err(|_| Failure::unavailable("too many listeners of the audit"))?;
+    let records = app.core().store().subscribe();
     let (sender, lines) = mpsc::channel(LINES);
     let stopping = app.stopping().clone();
     app.tasks().spawn(async move {
@@ -215,9 +141,9 @@ fn wanted(app: &App, query: api::AuditQuery, limit: usize) -> Result<AuditQuery,
     });
     let decision = match query.decision.as_deref() {
         None => None,
-        Some("accept") => Some(crate::model::reason::Decision::Accept),
-        Some("reject") => Some(crate::model::reason::Decision::Reject),
-        Some("challenge") => Some(crate::model::reason::Decision::Challenge),
+        Some("accept") => Some(Decision::Accept),
+        Some("reject") => Some(Decision::Reject),
+        Some("challenge") => Some(Decision::Challenge),
         Some(_) => {
             return Err(Failure::malformed(
                 "decision: one of accept, reject, challenge",
@@ -258,21 +184,13 @@ fn at_address(app: &App, nas: &str) -> Vec<String> {
     let Ok(address) = nas.parse::<IpAddr>() else {
         return Vec::new();
     };
-    let all = app.service().core.clients().all();
+    let all = app.core().clients().all();
     let has = |client: &Client| match &client.access {
         Access::Radius(radius) => radius.addresses.contains(&address.to_canonical().into()),
         Access::Api(_) => false,
     };
     let found = all.iter().filter(|client| has(client));
     found.map(|client| client.name.clone()).collect()
-}
-
-fn time(name: &str, text: &str) -> Result<UnixTime, Failure> {
-    let time = text.parse::<jiff::Timestamp>().ok();
-    let millis = time.and_then(|time| u64::try_from(time.as_millisecond()).ok());
-    millis.map(UnixTime::from_millis).ok_or_else(|| {
-        Failure::malformed(format!("{name}: a time as 2026-01-31T08:00:00Z (RFC 3339)"))
-    })
 }
 
 /// Lines that wait for a slow listener, beside the store's own buffer.

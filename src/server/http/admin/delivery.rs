@@ -2,75 +2,45 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::Response;
-
-use crate::api;
-use crate::api::Problem;
+use crate::api::{self, ListGateways, TestGateway};
 use crate::core::courier::{DeliveryError, GatewayStatus};
 use crate::model::message::{Medium, Message};
 use crate::notice::Text;
 use crate::secret::SecretString;
-use crate::server::http::admin::{NamePath, word};
-use crate::server::http::body::Json;
+use crate::server::http::App;
 use crate::server::http::error::Failure;
-use crate::server::http::{App, answer};
+use crate::server::http::read::word;
+use crate::server::http::route::Admin;
 
-/// Gateways and how they are.
-#[utoipa::path(
-    get,
-    path = "/v1/admin/delivery",
-    tag = "delivery",
-    responses(
-        (status = 200, description = "All of them, in the order in which they are asked",
-         body = api::Gateways),
-        (status = "default", description = "Failure", body = Problem,
-         content_type = "application/problem+json"),
-    )
-)]
-pub(crate) async fn list_gateways(State(app): State<Arc<App>>) -> Response {
-    let gateways = app.service().core.courier().gateways();
+pub(super) async fn list(app: Arc<App>, _: Admin<ListGateways>) -> Result<api::Gateways, Failure> {
+    let gateways = app.core().courier().gateways();
     let gateways = gateways.into_iter().map(shown).collect();
-    answer::json(StatusCode::OK, &api::Gateways { gateways })
+    Ok(api::Gateways { gateways })
 }
 
-/// Sends a test message through one gateway, whatever its breaker says, and shows what it answers.
-#[utoipa::path(
-    post,
-    path = "/v1/admin/delivery/{name}/test",
-    tag = "delivery",
-    params(("name" = String, Path, description = "Name of the gateway")),
-    request_body = api::TryGateway,
-    responses(
-        (status = 200, description = "What it answered", body = api::GatewayTried),
-        (status = "default", description = "Failure", body = Problem,
-         content_type = "application/problem+json"),
-    )
-)]
-pub(crate) async fn try_gateway(
-    State(app): State<Arc<App>>,
-    NamePath(name): NamePath,
-    Json { value, .. }: Json<api::TryGateway>,
-) -> Result<Response, Failure> {
-    let courier = app.service().core.courier();
+pub(super) async fn test(
+    app: Arc<App>,
+    call: Admin<TestGateway>,
+) -> Result<api::GatewayTried, Failure> {
+    let name = call.place;
+    let courier = app.core().courier();
     let status = courier.gateways();
     let gateway = status.iter().find(|gateway| gateway.name == name);
-    let gateway = gateway.ok_or_else(|| unknown(&name))?;
-    let medium = match &value.medium {
+    let gateway = gateway.ok_or_else(|| Failure::missing("gateway"))?;
+    let medium = match &call.body.medium {
         Some(text) => word("medium", text, "sms, email, voice")?,
-        None => usual(gateway, &value.to),
+        None => usual(gateway, &call.body.to),
     };
-    let language = match &value.language {
+    let language = match &call.body.language {
         Some(text) => word("language", text, "en, ko")?,
-        None => app.service().core.language(),
+        None => app.core().language(),
     };
-    let (id, _) = app.service().core.arrival()?;
-    let texts = app.service().core.texts();
+    let (id, _) = app.core().arrival()?;
+    let texts = app.core().texts();
     let message = Message {
         id: id.to_bytes(),
         medium,
-        to: value.to,
+        to: call.body.to,
         subject: texts.subject(language, medium, Text::TestMessage, &[]),
         text: texts.message(language, medium, &[Text::TestMessage], &[]),
         code: Some(SecretString::from(CODE)),
@@ -81,14 +51,14 @@ pub(crate) async fn try_gateway(
         DeliveryError::Undeliverable(error) => {
             Failure::malformed(format!("to: {error}")).advise(error.remedy())
         }
-        DeliveryError::UnknownGateway(name) => unknown(&name),
-        other => Failure::Unavailable(other.to_string().into()),
+        DeliveryError::UnknownGateway(_) => Failure::missing("gateway"),
+        other => Failure::unavailable(other.to_string()),
     })?;
     let (reference, error) = match tried.outcome {
         Ok(delivered) => (delivered.reference, None),
         Err(error) => (None, Some(error)),
     };
-    let tried = api::GatewayTried {
+    Ok(api::GatewayTried {
         gateway: name,
         medium: medium.to_string(),
         to: tried.to,
@@ -96,8 +66,7 @@ pub(crate) async fn try_gateway(
         reference,
         error,
         answer: tried.answer,
-    };
-    Ok(answer::json(StatusCode::OK, &tried))
+    })
 }
 
 fn shown(gateway: GatewayStatus) -> api::Gateway {
@@ -120,11 +89,5 @@ fn usual(gateway: &GatewayStatus, to: &str) -> Medium {
     fits.unwrap_or(if is_mail { Medium::Email } else { Medium::Sms })
 }
 
-fn unknown(name: &str) -> Failure {
-    Failure::missing("gateway").advise(format!(
-        "`oncegate delivery list` shows them; `[delivery.{name}]` in oncegate.toml makes one"
-    ))
-}
-
-/// What a gateway that speaks digits says: no code of anybody.
+/// The code in a test message: no code of any user.
 const CODE: &str = "000000";

@@ -2,12 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::Response;
-
 use crate::api;
-use crate::api::{Problem, explain as form};
+use crate::api::explain as form;
+use crate::api::explain::{ExplainRequest, ForeseeLogin};
 use crate::explain::demand::{Asked, FormShown, TokenShown};
 use crate::explain::past::{TokenThen, changed};
 use crate::explain::rules::RuleShown;
@@ -15,72 +12,39 @@ use crate::explain::{
     Counters, Foresight, Person, Situation, Step, Story, Supposed, counts_as_used,
 };
 use crate::model::audit::{AuditRecord, Event};
-use crate::model::id::RequestId;
 use crate::model::reason::Reason;
 use crate::otp::throttle::Throttle;
 use crate::policy::METHODS;
-use crate::server::http::admin::{NamePath, tell};
-use crate::server::http::body::Json;
 use crate::server::http::error::Failure;
-use crate::server::http::{App, answer, forms};
+use crate::server::http::read::time;
+use crate::server::http::route::Admin;
+use crate::server::http::{App, forms, tell};
 use crate::time::UnixTime;
 
-/// Why was it decided so?
-#[utoipa::path(
-    get,
-    path = "/v1/admin/explain/{request_id}",
-    tag = "explain",
-    params(("request_id" = String, Path, description = "26 characters, as answers give it")),
-    responses(
-        (status = 200, description = "What is on record of it", body = form::Explanations),
-        (status = "default", description = "Failure", body = Problem,
-         content_type = "application/problem+json"),
-    )
-)]
-pub(crate) async fn explain_request(
-    State(app): State<Arc<App>>,
-    NamePath(text): NamePath,
-) -> Result<Response, Failure> {
-    // As people read it out on the telephone.
-    let id: RequestId = text.to_ascii_uppercase().parse().map_err(|_| {
-        Failure::malformed("request_id: 26 characters, as answers and the audit give it")
-    })?;
-    let stories = app.service().explain.explain(id).await?;
+pub(super) async fn request(
+    app: Arc<App>,
+    call: Admin<ExplainRequest>,
+) -> Result<form::Explanations, Failure> {
+    let stories = app.explain().explain(call.place).await?;
     if stories.is_empty() {
-        return Err(Failure::NotFound(
+        return Err(Failure::not_found(
             "there is no record of this request; ids are in `oncegate audit list`, and a request \
-             that could not be decided, or was sent again by the NAS, has none of its own"
-                .into(),
+             that could not be decided, or was sent again by the NAS, has none of its own",
         ));
     }
-    let now = app.service().core.now();
-    let shown = form::Explanations {
-        request_id: id.to_string(),
+    let now = app.core().now();
+    Ok(form::Explanations {
+        request_id: call.place.to_string(),
         records: stories.iter().map(|one| story(one, now)).collect(),
-    };
-    Ok(answer::json(StatusCode::OK, &shown))
+    })
 }
 
-/// What would happen? Nothing is written, and nothing is counted.
-#[utoipa::path(
-    post,
-    path = "/v1/admin/explain",
-    tag = "explain",
-    request_body = form::ExplainLogin,
-    responses(
-        (status = 200, description = "What would happen", body = form::Explanation),
-        (status = "default", description = "Failure", body = Problem,
-         content_type = "application/problem+json"),
-    )
-)]
-pub(crate) async fn explain_login(
-    State(app): State<Arc<App>>,
-    Json { value, .. }: Json<form::ExplainLogin>,
-) -> Result<Response, Failure> {
-    let at = value.at.as_deref().map(|text| {
-        let form = "at: a time as 2026-01-31T08:00:00Z (RFC 3339)";
-        UnixTime::parse_rfc3339(text).ok_or_else(|| Failure::malformed(form))
-    });
+pub(super) async fn login_to_come(
+    app: Arc<App>,
+    call: Admin<ForeseeLogin>,
+) -> Result<form::Explanation, Failure> {
+    let value = call.body;
+    let at = value.at.as_deref().map(|text| time("at", text));
     let method = value.method.as_deref();
     if method.is_some_and(|method| !METHODS.contains(&method)) {
         let words = METHODS.join(", ");
@@ -102,9 +66,9 @@ pub(crate) async fn explain_login(
         attributes: &attributes,
         context: &context,
     };
-    let foresight = app.service().explain.foresee(supposed);
-    let foresight = foresight.map_err(|error| tell::client(&value.client, error))?;
-    Ok(answer::json(StatusCode::OK, &foreseen(&foresight)))
+    let foresight = app.explain().foresee(supposed);
+    let foresight = foresight.map_err(|error| tell::client(&app, &value.client, error))?;
+    Ok(foreseen(&foresight))
 }
 
 fn foreseen(foresight: &Foresight) -> form::Explanation {

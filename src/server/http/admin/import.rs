@@ -2,38 +2,20 @@
 
 use std::sync::Arc;
 
-use axum::Extension;
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::Response;
-
 use crate::admin::{About, AdminError, Existing, ImportRow};
-use crate::api;
-use crate::api::Problem;
+use crate::api::{self, ImportUsers};
 use crate::model::id::Serial;
-use crate::server::http::admin::{tokens, user_key};
-use crate::server::http::body::LargeJson;
+use crate::server::http::App;
+use crate::server::http::admin::tokens;
 use crate::server::http::error::Failure;
-use crate::server::http::{App, answer};
-use crate::store::By;
+use crate::server::http::read::user_key;
+use crate::server::http::route::Admin;
 
-/// Makes many users and tokens: all of a batch or, where a row is refused, none.
-#[utoipa::path(
-    post,
-    path = "/v1/admin/import",
-    tag = "users",
-    request_body = api::ImportRequest,
-    responses(
-        (status = 200, description = "What came of it", body = api::Imported),
-        (status = "default", description = "Failure", body = Problem,
-         content_type = "application/problem+json"),
-    )
-)]
-pub(crate) async fn import(
-    State(app): State<Arc<App>>,
-    Extension(by): Extension<By>,
-    LargeJson(wanted): LargeJson<api::ImportRequest>,
-) -> Result<Response, Failure> {
+pub(super) async fn import(
+    app: Arc<App>,
+    call: Admin<ImportUsers>,
+) -> Result<api::Imported, Failure> {
+    let wanted = call.body;
     let users = match wanted.make.as_str() {
         "users" => true,
         "tokens" => false,
@@ -47,18 +29,13 @@ pub(crate) async fn import(
     if wanted.rows.is_empty() || wanted.rows.len() > ROWS {
         return Err(Failure::malformed("rows: 1 to 500"));
     }
-    let rows = wanted.rows.into_iter().enumerate().map(|(index, row)| {
-        let at = |failure| match failure {
-            Failure::Malformed(detail) => Failure::malformed(format!("rows[{index}]: {detail}")),
-            other => other,
-        };
-        read(row, users).map_err(at)
-    });
+    let rows = wanted.rows.into_iter().enumerate();
+    let rows = rows
+        .map(|(index, row)| read(row, users).map_err(|error| error.at(&format!("rows[{index}]"))));
     let rows: Vec<ImportRow> = rows.collect::<Result<_, _>>()?;
     let made = app
-        .service()
-        .admin
-        .import(&rows, existing, wanted.dry_run, by)
+        .admin()
+        .import(&rows, existing, wanted.dry_run, call.from)
         .await?;
     let refused = made
         .refused
@@ -71,19 +48,18 @@ pub(crate) async fn import(
                 _ => "malformed",
             }
             .to_owned(),
-            detail: told(rows.get(row), &why),
+            detail: why_not(rows.get(row), &why),
         });
-    let imported = api::Imported {
+    Ok(api::Imported {
         users: made.users,
         tokens: made.tokens,
         skipped: made.skipped,
         refused: refused.collect(),
-    };
-    Ok(answer::json(StatusCode::OK, &imported))
+    })
 }
 
 /// Why a row cannot be made, with the name of its user.
-fn told(row: Option<&ImportRow>, why: &AdminError) -> String {
+fn why_not(row: Option<&ImportRow>, why: &AdminError) -> String {
     let Some(ImportRow { user, .. }) = row else {
         return why.to_string();
     };

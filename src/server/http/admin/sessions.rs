@@ -2,34 +2,18 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::Response;
-
-use crate::api;
-use crate::api::Problem;
+use crate::api::{self, ListSessions};
 use crate::model::session::{Session, SessionKey};
-use crate::server::http::admin::{limit, user_key};
-use crate::server::http::body::Query;
 use crate::server::http::error::Failure;
-use crate::server::http::{App, answer, forms};
+use crate::server::http::read::{limit, page, user_key};
+use crate::server::http::route::Admin;
+use crate::server::http::{App, forms};
 
-/// Sessions, a page at a time.
-#[utoipa::path(
-    get,
-    path = "/v1/admin/sessions",
-    tag = "sessions",
-    params(api::SessionQuery),
-    responses(
-        (status = 200, description = "A page", body = api::Sessions),
-        (status = "default", description = "Failure", body = Problem,
-         content_type = "application/problem+json"),
-    )
-)]
-pub(crate) async fn list_sessions(
-    State(app): State<Arc<App>>,
-    Query(query): Query<api::SessionQuery>,
-) -> Result<Response, Failure> {
+pub(super) async fn list(
+    app: Arc<App>,
+    call: Admin<ListSessions>,
+) -> Result<api::Sessions, Failure> {
+    let query = call.query;
     let limit = limit(query.limit)?;
     let user = query.user.as_deref().map(user_key).transpose()?;
     let user = user.map(|user| user.to_string());
@@ -48,17 +32,12 @@ pub(crate) async fn list_sessions(
             .is_none_or(|open| open == session.ended.is_none());
         nas && open && is(&user, &session.user) && is(&query.client, &session.key.client)
     };
-    let store = app.service().core.store();
-    let mut found = store.sessions(after, limit + 1, &wanted).await?;
-    let more = found.len() > limit;
-    found.truncate(limit);
-    let next = found.last().filter(|_| more);
-    let next = next.map(|session| cursor(&session.key));
-    let sessions = found.iter().map(forms::session).collect();
-    Ok(answer::json(
-        StatusCode::OK,
-        &api::Sessions { sessions, next },
-    ))
+    let found = app.core().store().sessions(after, limit + 1, &wanted);
+    let (found, next) = page(found.await?, limit, |session| cursor(&session.key));
+    Ok(api::Sessions {
+        sessions: found.iter().map(forms::session).collect(),
+        next,
+    })
 }
 
 /// The name of a session in one word.

@@ -2,73 +2,54 @@
 
 use std::sync::Arc;
 
-use axum::Extension;
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::Response;
-
-use crate::admin::{CredentialsPatch, NewVerifier, UserFilter, UserPatch};
-use crate::api;
-use crate::api::Problem;
+use crate::admin::effect::Means;
+use crate::admin::{CredentialsPatch, Grant, NewVerifier, UserFilter, UserPatch};
+use crate::api::{
+    self, AddUser, EndBypass, EndExemption, EraseUser, GrantBypass, GrantExemption, ListUsers,
+    RemoveUser, SetUser, ShowDemoCode, ShowUser, UnlockUser,
+};
 use crate::model::kind::Kind;
 use crate::model::message::Language;
 use crate::model::token::{LifeCycle, Token, TokenState};
+use crate::model::user::User;
 use crate::model::user_key::UserKey;
 use crate::otp::totp::TimeStep;
 use crate::otp::{Algorithm, hotp};
 use crate::secret::SecretString;
-use crate::server::http::admin::{
-    IfMatch, UserPath, conditional, damaged, limit, tell, user_key, waivers, word,
-};
-use crate::server::http::body::{Json, Query};
 use crate::server::http::error::Failure;
-use crate::server::http::{App, answer, forms};
-use crate::store::By;
+use crate::server::http::read::{limit, page, time, user_key, word};
+use crate::server::http::route::Admin;
+use crate::server::http::{App, forms, tell};
+use crate::store::{By, WaiverKind};
 use crate::time::UnixTime;
 
-/// Users, a page at a time.
-#[utoipa::path(
-    get,
-    path = "/v1/admin/users",
-    tag = "users",
-    params(api::UserPage),
-    responses(
-        (status = 200, description = "A page", body = api::Users),
-        (status = "default", description = "Failure", body = Problem,
-         content_type = "application/problem+json"),
-    )
-)]
-pub(crate) async fn list_users(
-    State(app): State<Arc<App>>,
-    Query(page): Query<api::UserPage>,
-) -> Result<Response, Failure> {
-    let limit = limit(page.limit)?;
-    let after = page.after.as_deref().map(user_key).transpose()?;
-    let filter = filter(page)?;
-    if !filter.is_empty() {
-        return found(&app, &filter, after, limit).await;
-    }
-    let mut users = app
-        .service()
-        .core
-        .store()
-        .users(after.as_ref(), limit + 1)?;
-    let more = users.len() > limit;
-    users.truncate(limit);
-    let next = users
-        .last()
-        .filter(|_| more)
-        .map(|user| user.key.to_string());
-    let now = app.service().core.now();
-    let users = users.iter().map(|user| forms::user(user, now)).collect();
-    Ok(answer::json(
-        StatusCode::OK,
-        &api::Users {
-            users,
-            next,
-            damaged: damaged(&app, &["users"]),
-        },
-    ))
+pub(super) async fn list(app: Arc<App>, call: Admin<ListUsers>) -> Result<api::Users, Failure> {
+    let limit = limit(call.query.limit)?;
+    let after = call.query.after.as_deref().map(user_key).transpose()?;
+    let filter = filter(call.query)?;
+    let now = app.core().now();
+    let (users, next) = if filter.is_empty() {
+        let users = app.core().store().users(after.as_ref(), limit + 1);
+        let (users, next) = page(users?, limit, |user| user.key.to_string());
+        let users = users.iter().map(|user| forms::user(user, now)).collect();
+        (users, next)
+    } else {
+        let found = app.admin().find_users(&filter, after, limit).await?;
+        let shown = |(user, throttle): &(_, Option<_>)| api::User {
+            lock: throttle
+                .as_ref()
+                .filter(|_| filter.locked)
+                .map(|throttle| forms::lock(throttle, now)),
+            ..forms::user(user, now)
+        };
+        let users = found.users.iter().map(shown).collect();
+        (users, found.next.map(|key| key.to_string()))
+    };
+    Ok(api::Users {
+        users,
+        next,
+        damaged: app.damaged(&["users"]),
+    })
 }
 
 fn filter(page: api::UserPage) -> Result<UserFilter, Failure> {
@@ -86,49 +67,8 @@ fn filter(page: api::UserPage) -> Result<UserFilter, Failure> {
     })
 }
 
-async fn found(
-    app: &App,
-    filter: &UserFilter,
-    after: Option<UserKey>,
-    limit: usize,
-) -> Result<Response, Failure> {
-    let now = app.service().core.now();
-    let found = app.service().admin.find_users(filter, after, limit).await?;
-    let shown = |(user, throttle): &(_, Option<_>)| api::User {
-        lock: throttle
-            .as_ref()
-            .filter(|_| filter.locked)
-            .map(|throttle| forms::lock(throttle, now)),
-        ..forms::user(user, now)
-    };
-    let users = found.users.iter().map(shown).collect();
-    let next = found.next.map(|key| key.to_string());
-    let damaged = damaged(app, &["users"]);
-    let page = api::Users {
-        users,
-        next,
-        damaged,
-    };
-    Ok(answer::json(StatusCode::OK, &page))
-}
-
-/// Makes a user.
-#[utoipa::path(
-    post,
-    path = "/v1/admin/users",
-    tag = "users",
-    request_body = api::UserCreate,
-    responses(
-        (status = 201, description = "Made", body = api::User),
-        (status = "default", description = "Failure", body = Problem,
-         content_type = "application/problem+json"),
-    )
-)]
-pub(crate) async fn create_user(
-    State(app): State<Arc<App>>,
-    Extension(by): Extension<By>,
-    Json { value: new, .. }: Json<api::UserCreate>,
-) -> Result<Response, Failure> {
+pub(super) async fn add(app: Arc<App>, call: Admin<AddUser>) -> Result<api::User, Failure> {
+    let new = call.body;
     let key = match &new.realm {
         None => user_key(&new.user)?,
         Some(realm) => in_realm(&new.user, realm)?,
@@ -149,17 +89,13 @@ pub(crate) async fn create_user(
             must_change: new.must_change,
         },
     };
-    let added = app.service().admin.add_user(key.clone(), patch, by).await;
+    let added = app.admin().add_user(key.clone(), patch, call.from).await;
     let user = added.map_err(|error| tell::user_exists(&key, error))?;
-    Ok(answer::record(
-        StatusCode::CREATED,
-        &forms::user(&user, app.service().core.now()),
-        user.revision,
-    ))
+    Ok(forms::user(&user, app.core().now()))
 }
 
 /// The user of a name and a realm. A name that holds a realm itself must hold the same one:
-/// whichever of two were taken, the administrator may have meant the other.
+/// if they differ, either may be what the administrator meant.
 fn in_realm(name: &str, realm: &str) -> Result<UserKey, Failure> {
     let key = user_key(name)?;
     let joined = UserKey::with_realm(key.name(), realm)
@@ -173,50 +109,12 @@ fn in_realm(name: &str, realm: &str) -> Result<UserKey, Failure> {
     ))
 }
 
-/// A user with failures, lock and tokens.
-#[utoipa::path(
-    get,
-    path = "/v1/admin/users/{user}",
-    tag = "users",
-    params(("user" = String, Path, description = "`name`, `name@realm` or `DOMAIN\\name`")),
-    responses(
-        (status = 200, description = "The user", body = api::User),
-        (status = "default", description = "Failure", body = Problem,
-         content_type = "application/problem+json"),
-    )
-)]
-pub(crate) async fn show_user(
-    State(app): State<Arc<App>>,
-    UserPath(key): UserPath,
-) -> Result<Response, Failure> {
-    shown(&app, &key)
+pub(super) async fn show(app: Arc<App>, call: Admin<ShowUser>) -> Result<api::User, Failure> {
+    shown(&app, &call.place)
 }
 
-/// Changes a user: what is absent stays, `null` clears.
-#[utoipa::path(
-    patch,
-    path = "/v1/admin/users/{user}",
-    tag = "users",
-    params(
-        ("user" = String, Path, description = "`name`, `name@realm` or `DOMAIN\\name`"),
-        ("If-Match" = Option<String>, Header, description = "The ETag that was seen"),
-    ),
-    request_body = api::UserChange,
-    responses(
-        (status = 200, description = "Changed", body = api::User),
-        (status = 412, description = "Changed meanwhile by somebody else", body = Problem,
-         content_type = "application/problem+json"),
-        (status = "default", description = "Failure", body = Problem,
-         content_type = "application/problem+json"),
-    )
-)]
-pub(crate) async fn change_user(
-    State(app): State<Arc<App>>,
-    UserPath(key): UserPath,
-    IfMatch(expected): IfMatch,
-    Extension(by): Extension<By>,
-    Json { value: change, .. }: Json<api::UserChange>,
-) -> Result<Response, Failure> {
+pub(super) async fn set(app: Arc<App>, call: Admin<SetUser>) -> Result<api::User, Failure> {
+    let change = call.body;
     let patch = UserPatch {
         groups: change.groups,
         display_name: change.display_name,
@@ -238,18 +136,10 @@ pub(crate) async fn change_user(
             must_change: change.must_change,
         },
     };
-    let service = app.service();
-    let changed = service.admin.set_user(&key, patch, expected, by).await;
-    let present = async || service.admin.user(&key).ok().map(|user| user.revision);
-    let user = conditional(changed, expected, present, async |error| {
-        tell::user(&app, &key, error)
-    })
-    .await?;
-    Ok(answer::record(
-        StatusCode::OK,
-        &forms::user(&user, app.service().core.now()),
-        user.revision,
-    ))
+    let changed = app
+        .admin()
+        .set_user(&call.place, patch, call.expected, call.from);
+    Ok(forms::user(&changed.await?, app.core().now()))
 }
 
 fn language(text: &str) -> Result<Language, Failure> {
@@ -270,126 +160,114 @@ fn one_of(
     }
 }
 
-/// Removes a user with all tokens.
-#[utoipa::path(
-    delete,
-    path = "/v1/admin/users/{user}",
-    tag = "users",
-    params(
-        ("user" = String, Path, description = "`name`, `name@realm` or `DOMAIN\\name`"),
-        ("If-Match" = Option<String>, Header, description = "The ETag that was seen"),
-    ),
-    responses(
-        (status = 204, description = "Removed"),
-        (status = 412, description = "Changed meanwhile by somebody else", body = Problem,
-         content_type = "application/problem+json"),
-        (status = "default", description = "Failure", body = Problem,
-         content_type = "application/problem+json"),
-    )
-)]
-pub(crate) async fn remove_user(
-    State(app): State<Arc<App>>,
-    UserPath(key): UserPath,
-    IfMatch(expected): IfMatch,
-    Extension(by): Extension<By>,
-) -> Result<StatusCode, Failure> {
-    let service = app.service();
-    let removed = service.admin.remove_user(&key, expected, by).await;
-    let present = async || service.admin.user(&key).ok().map(|user| user.revision);
-    conditional(removed, expected, present, async |error| {
-        tell::user(&app, &key, error)
-    })
-    .await?;
-    Ok(StatusCode::NO_CONTENT)
+pub(super) async fn remove(app: Arc<App>, call: Admin<RemoveUser>) -> Result<(), Failure> {
+    let removed = app
+        .admin()
+        .remove_user(&call.place, call.expected, call.from);
+    Ok(removed.await?)
 }
 
-/// Destroys the keys of the personal data of all who had this name, and removes the user if there is one.
-///
-/// What the audit says of their display name, phone number, e-mail address and birth date can never be read
-/// again; its chain stays as it is. A user who was removed before is erased by their name, too.
-#[utoipa::path(
-    post,
-    path = "/v1/admin/users/{user}/erase",
-    tag = "users",
-    params(("user" = String, Path, description = "`name`, `name@realm` or `DOMAIN\\name`")),
-    responses(
-        (status = 204, description = "Destroyed"),
-        (status = "default", description = "Failure", body = Problem,
-         content_type = "application/problem+json"),
+pub(super) async fn erase(app: Arc<App>, call: Admin<EraseUser>) -> Result<(), Failure> {
+    Ok(app.admin().erase_user(&call.place, call.from).await?)
+}
+
+pub(super) async fn unlock(app: Arc<App>, call: Admin<UnlockUser>) -> Result<api::User, Failure> {
+    app.admin().unlock_user(&call.place, call.from).await?;
+    shown(&app, &call.place)
+}
+
+pub(super) async fn grant_bypass(
+    app: Arc<App>,
+    call: Admin<GrantBypass>,
+) -> Result<api::User, Failure> {
+    grant(&app, &call.place, WaiverKind::Bypass, call.body, call.from).await
+}
+
+pub(super) async fn end_bypass(
+    app: Arc<App>,
+    call: Admin<EndBypass>,
+) -> Result<api::User, Failure> {
+    end(&app, &call.place, WaiverKind::Bypass, call.from).await
+}
+
+pub(super) async fn grant_exemption(
+    app: Arc<App>,
+    call: Admin<GrantExemption>,
+) -> Result<api::User, Failure> {
+    grant(
+        &app,
+        &call.place,
+        WaiverKind::Exemption,
+        call.body,
+        call.from,
     )
-)]
-pub(crate) async fn erase_user(
-    State(app): State<Arc<App>>,
-    UserPath(key): UserPath,
-    Extension(by): Extension<By>,
-) -> Result<StatusCode, Failure> {
-    let erased = app.service().admin.erase_user(&key, by).await;
-    if let Err(error) = erased {
-        return Err(tell::user(&app, &key, error));
+    .await
+}
+
+pub(super) async fn end_exemption(
+    app: Arc<App>,
+    call: Admin<EndExemption>,
+) -> Result<api::User, Failure> {
+    end(&app, &call.place, WaiverKind::Exemption, call.from).await
+}
+
+async fn grant(
+    app: &App,
+    key: &UserKey,
+    which: WaiverKind,
+    wanted: api::WaiverGrant,
+    by: By,
+) -> Result<api::User, Failure> {
+    let grant = Grant {
+        reason: wanted.reason,
+        from: match wanted.from {
+            Some(from) => time("from", &from)?,
+            None => by.at,
+        },
+        until: time("until", &wanted.until)?,
+    };
+    let user = app.admin().grant(key, which, grant, by).await?;
+    let mut shown = forms::user(&user, app.core().now());
+    effects(app, &user, &mut shown);
+    Ok(shown)
+}
+
+async fn end(app: &App, key: &UserKey, which: WaiverKind, by: By) -> Result<api::User, Failure> {
+    let user = app.admin().end_waiver(key, which, by).await?;
+    Ok(forms::user(&user, app.core().now()))
+}
+
+/// Where the user's exceptions have effect.
+fn effects(app: &App, user: &User, shown: &mut api::User) {
+    for (waiver, means) in [
+        (&mut shown.bypass, Means::Bypass),
+        (&mut shown.exemption, Means::Exemption),
+    ] {
+        if let Some(waiver) = waiver {
+            waiver.effect = Some(app.admin().effect_of(Some(user), means));
+        }
     }
-    Ok(StatusCode::NO_CONTENT)
 }
 
-/// Forgets failures and locks of a user and its tokens; for an operator, ends waits and timed locks only.
-#[utoipa::path(
-    post,
-    path = "/v1/admin/users/{user}/unlock",
-    tag = "users",
-    params(("user" = String, Path, description = "`name`, `name@realm` or `DOMAIN\\name`")),
-    responses(
-        (status = 200, description = "Unlocked", body = api::User),
-        (status = "default", description = "Failure", body = Problem,
-         content_type = "application/problem+json"),
-    )
-)]
-pub(crate) async fn unlock_user(
-    State(app): State<Arc<App>>,
-    UserPath(key): UserPath,
-    Extension(by): Extension<By>,
-) -> Result<Response, Failure> {
-    let unlocked = app.service().admin.unlock_user(&key, by).await;
-    if let Err(error) = unlocked {
-        return Err(tell::user(&app, &key, error));
-    }
-    shown(&app, &key)
-}
-
-/// The present code of a demonstration token. There is no such route outside `quickstart`.
-#[utoipa::path(
-    get,
-    path = "/v1/admin/users/{user}/code",
-    tag = "users",
-    params(("user" = String, Path, description = "`name`, `name@realm` or `DOMAIN\\name`")),
-    responses(
-        (status = 200, description = "The code", body = api::DemoCode),
-        (status = "default", description = "Failure", body = Problem,
-         content_type = "application/problem+json"),
-    )
-)]
-pub(crate) async fn demo_code(
-    State(app): State<Arc<App>>,
-    UserPath(key): UserPath,
-) -> Result<Response, Failure> {
+pub(super) async fn demo_code(
+    app: Arc<App>,
+    call: Admin<ShowDemoCode>,
+) -> Result<api::DemoCode, Failure> {
     if !app.info().demo {
-        return Err(Failure::NotFound(
-            "codes are shown in `quickstart` directories only; real ones stay with their owners"
-                .into(),
+        return Err(Failure::not_found(
+            "codes are shown in `quickstart` directories only; real ones stay with their owners",
         ));
     }
-    let view = app.service().core.store().view(&key)?;
-    let Some(view) = view else {
-        return Err(tell::no_user(&app, &key));
-    };
+    let key = call.place;
+    let view = app.core().store().view(&key)?;
+    let view = view.ok_or_else(|| Failure::missing("user"))?;
     let usable = |token: &Token| {
         token.state == LifeCycle::Active && matches!(token.kind, Kind::Totp | Kind::Hotp)
     };
     let found = view.tokens.iter().find(|(token, _)| usable(token));
-    let none = || Failure::NotFound(format!("user {key} has no active totp or hotp token").into());
+    let none = || Failure::not_found(format!("user {key} has no active totp or hotp token"));
     let (token, state) = found.ok_or_else(none)?;
-    Ok(answer::json(
-        StatusCode::OK,
-        &present_code(token, state, app.service().core.now()),
-    ))
+    Ok(present_code(token, state, app.core().now()))
 }
 
 fn present_code(token: &Token, state: &TokenState, now: UnixTime) -> api::DemoCode {
@@ -426,22 +304,18 @@ fn present_code(token: &Token, state: &TokenState, now: UnixTime) -> api::DemoCo
     }
 }
 
-fn shown(app: &App, key: &UserKey) -> Result<Response, Failure> {
-    let view = app.service().core.store().view(key)?;
-    let Some(view) = view else {
-        return Err(tell::no_user(app, key));
-    };
-    let now = app.service().core.now();
-    let credentials = app.service().core.store().credentials(key)?;
+fn shown(app: &App, key: &UserKey) -> Result<api::User, Failure> {
+    let view = app.core().store().view(key)?;
+    let view = view.ok_or_else(|| Failure::missing("user"))?;
+    let now = app.core().now();
+    let credentials = app.core().store().credentials(key)?;
     let mut user = forms::user(&view.user, now);
     user.pin = credentials.pin.as_ref().map(forms::verifier);
     user.password = credentials.password.as_ref().map(forms::verifier);
     user.lock = Some(forms::lock(&view.state.summary(now), now));
-    waivers::effects(app, &view.user, &mut user);
-    let tokens = view
-        .tokens
-        .iter()
-        .map(|(token, state)| forms::token(token, state, now));
+    effects(app, &view.user, &mut user);
+    let tokens = view.tokens.iter();
+    let tokens = tokens.map(|(token, state)| forms::token(token, state, now));
     user.tokens = Some(tokens.collect());
-    Ok(answer::record(StatusCode::OK, &user, view.user.revision))
+    Ok(user)
 }

@@ -1,26 +1,30 @@
-//! A request that a device signed: read whole, verified, and told apart from nobody's.
+//! A request that a device signed: read whole and verified.
 //!
 //! Invariants: what is verified is what arrived. The signature is verified under the key on record
 //! of the device that its `keyid` names; whether the request is taken is decided by the store, once.
 //!
 //! Threats T38 (capabilities A2): requests of unknown and revoked devices, stolen, changed and old
-//! ones get the same answer. The cause is counted and logged, and told to nobody. Whether a device
-//! exists cannot be measured either: nobody names it who does not know its public key.
+//! ones get the same answer. The cause is counted and logged, and never told. Whether a device exists cannot
+//! be measured either: naming it takes its public key.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::extract::{FromRequest, Request};
-use axum::http::{HeaderMap, Method, Uri, header};
+use axum::http::header;
+use axum::http::request::Parts;
 use data_encoding::BASE64URL_NOPAD;
-use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
-use zeroize::Zeroizing;
+use tokio::time::Instant;
 
 use crate::admin::devices::Asking;
-use crate::config::HTTP_BODY;
+use crate::api::DeviceEnrol;
 use crate::model::device::{Device, DeviceCall, DeviceId};
+use crate::model::source::Source;
 use crate::server::http::caller::Arrival;
 use crate::server::http::error::Failure;
+use crate::server::http::origin::Origin;
+use crate::server::http::read::word;
+use crate::server::http::route::{Credential, Received};
 use crate::server::http::{App, body};
 use crate::signature::key::{KeyAlgorithm, PublicKey};
 use crate::signature::request::{RequestView, Scheme};
@@ -29,104 +33,68 @@ use crate::signature::{SignatureError, verify};
 use crate::time::UnixTime;
 
 /// A request as it arrived, its body read.
-pub(crate) struct Arrived {
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Zeroizing<Vec<u8>>,
+struct Arrived<'a> {
+    parts: &'a Parts,
+    body: &'a [u8],
 }
 
-impl FromRequest<Arc<App>> for Arrived {
-    type Rejection = Failure;
-
-    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Failure> {
-        let (parts, body) = request.into_parts();
-        let body = body::read(body, HTTP_BODY, app).await?;
-        if !body.is_empty() && !body::is_json(&parts.headers) {
-            return Err(Failure::MediaType);
-        }
-        Ok(Self {
-            method: parts.method,
-            uri: parts.uri,
-            headers: parts.headers,
-            body,
-        })
-    }
-}
-
-impl Arrived {
-    /// The body.
-    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        body::parse(&self.body)
-    }
-
-    /// The body, when there is one.
-    pub(super) fn optional_json<T: DeserializeOwned + Default>(&self) -> Result<T, Failure> {
-        if self.body.is_empty() {
-            return Ok(T::default());
-        }
-        self.json()
-    }
-
+impl Arrived<'_> {
     /// Whether this key signed it.
-    pub(super) fn verify(
+    fn verify(
         &self,
         claimed: &Claimed,
         key: &PublicKey,
         at: UnixTime,
     ) -> Result<Verified, SignatureError> {
         let headers = self.headers();
-        let host = self.headers.get(header::HOST);
+        let host = self.parts.headers.get(header::HOST);
         let host = host.and_then(|host| host.to_str().ok());
-        let target = self.uri.path_and_query();
+        let target = self.parts.uri.path_and_query();
         let target = target.map_or("/", axum::http::uri::PathAndQuery::as_str);
         let view = RequestView::new(
-            self.method.as_str(),
+            self.parts.method.as_str(),
             Scheme::Https,
             host.unwrap_or_default(),
             target,
             &headers,
-            &self.body,
+            self.body,
         );
         claimed.verify(&view, key, at, &Requirements::DEVICE)
     }
 
     /// What its signature says of itself.
-    pub(super) fn claimed(&self) -> Result<Claimed, SignatureError> {
+    fn claimed(&self) -> Result<Claimed, SignatureError> {
         verify::claimed(&self.headers())
     }
 
     fn headers(&self) -> Vec<(&str, &[u8])> {
-        let headers = self.headers.iter();
+        let headers = self.parts.headers.iter();
         headers
             .map(|(name, value)| (name.as_str(), value.as_bytes()))
             .collect()
     }
 }
 
-/// A request of a device on record.
-pub(crate) struct Signed {
-    /// The request.
-    pub(super) arrived: Arrived,
-    /// Who asks, and what the store takes once.
-    pub(super) asking: Asking,
-}
+/// A call of a device on record: who asks, and what the store takes once.
+pub(super) type Signed<C> = Received<C, Asking>;
 
-impl FromRequest<Arc<App>> for Signed {
-    type Rejection = Failure;
+impl Credential for Asking {
+    const NEEDS_BODY: bool = true;
 
-    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Failure> {
-        let arrival = request.extensions().get::<Arrival>().copied();
-        let arrival = arrival.ok_or(Failure::Internal)?;
-        let arrived = Arrived::from_request(request, app).await?;
+    async fn of(app: &Arc<App>, parts: &Parts, octets: &[u8]) -> Result<Self, Failure> {
+        let arrival = arrival(parts)?;
+        let arrived = Arrived {
+            parts,
+            body: octets,
+        };
         let not_taken = |error: SignatureError| refuse(app, error.as_str());
         let claimed = arrived.claimed().map_err(not_taken)?;
         let found = match id(claimed.keyid()) {
-            Some(id) => app.service().admin.device(&id)?.map(|(device, _)| device),
+            Some(id) => app.admin().device(&id)?.map(|(device, _)| device),
             None => None,
         };
         let device = found.ok_or_else(|| refuse(app, "unknown_device"))?;
-        let key = key(&device).ok_or(Failure::Internal)?;
+        let key = key(&device).ok_or(Failure::INTERNAL)?;
         let verified = arrived.verify(&claimed, &key, arrival.at);
         let verified = verified.map_err(not_taken)?;
         if device.revoked {
@@ -139,15 +107,62 @@ impl FromRequest<Arc<App>> for Signed {
             created: verified.created,
         };
         Ok(Self {
-            arrived,
-            asking: Asking {
-                request: arrival.id,
-                at: arrival.at,
-                device,
-                call,
-            },
+            request: arrival.id,
+            at: arrival.at,
+            device,
+            call,
         })
     }
+}
+
+/// A device that is on no record yet: the key that it sends has signed the request. No device enrols the key
+/// of another.
+pub(super) struct Enrolling {
+    pub(super) arrival: Arrival,
+    /// Where it asks from.
+    pub(super) address: Option<IpAddr>,
+    /// The id that follows from its key.
+    pub(super) id: DeviceId,
+    pub(super) algorithm: KeyAlgorithm,
+    pub(super) key: PublicKey,
+}
+
+impl Credential for Enrolling {
+    const NEEDS_BODY: bool = true;
+
+    async fn of(app: &Arc<App>, parts: &Parts, octets: &[u8]) -> Result<Self, Failure> {
+        let origin: Option<&Origin> = parts.extensions.get();
+        let address = origin.and_then(|origin| origin.address);
+        let source = address.map(Source::from);
+        if !app.enrolments().take(source, Instant::now()) {
+            return Err(Failure::TOO_MANY_ENROLMENTS);
+        }
+        let arrival = arrival(parts)?;
+        let arrived = Arrived {
+            parts,
+            body: octets,
+        };
+        let not_taken = |error: SignatureError| refuse(app, error.as_str());
+        let claimed = arrived.claimed().map_err(not_taken)?;
+        let wanted: DeviceEnrol = body::parse(octets)?;
+        let words = "ed25519, ecdsa-p256-sha256";
+        let algorithm: KeyAlgorithm = word("algorithm", &wanted.algorithm, words)?;
+        let key = PublicKey::parse_base64url(algorithm, &wanted.public_key)
+            .map_err(|error| Failure::malformed(format!("public_key: {error}")))?;
+        let verified = arrived.verify(&claimed, &key, arrival.at);
+        let verified = verified.map_err(not_taken)?;
+        Ok(Self {
+            arrival,
+            address,
+            id: id(&verified.keyid).ok_or(Failure::INTERNAL)?,
+            algorithm,
+            key,
+        })
+    }
+}
+
+fn arrival(parts: &Parts) -> Result<Arrival, Failure> {
+    parts.extensions.get().copied().ok_or(Failure::INTERNAL)
 }
 
 /// The answer to every request that is not a device's own, lately and for the first time.
@@ -156,7 +171,7 @@ pub(super) fn refuse(app: &App, cause: &'static str) -> Failure {
         .get_or_create(&[("cause", cause)])
         .inc();
     tracing::info!(cause, "a device's request is not taken");
-    Failure::NotTaken
+    Failure::NOT_TAKEN
 }
 
 /// The id of the device whose key has this thumbprint.

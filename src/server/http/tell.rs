@@ -1,7 +1,8 @@
 //! Failures about a record, told with its name, its state and what to do next.
 //!
-//! Only names in canonical form are repeated: whatever else was sent may be a secret in the wrong
-//! place, or text that drives a terminal.
+//! Only names in canonical form are repeated: what else was sent may be a secret in the wrong place, or
+//! text that drives a terminal. Only administrators are told names, and what was probably meant by one: an
+//! application or a stranger never gets a name that it did not send.
 
 use ipnet::IpNet;
 
@@ -14,16 +15,15 @@ use crate::model::reason::Reason;
 use crate::model::token::{LifeCycle, Token, TokenState};
 use crate::model::user_key::UserKey;
 use crate::server::http::App;
-use crate::server::http::admin::similar::Unknown;
 use crate::server::http::error::Failure;
 use crate::time::UnixTime;
 
 /// There is no such user. Where another realm has one of this name, adding is the wrong advice.
-pub(super) fn no_user(app: &App, user: &UserKey) -> Failure {
-    let others = app.service().core.store().namesakes(user);
+pub(crate) fn no_user(app: &App, user: &UserKey) -> Failure {
+    let others = app.core().store().namesakes(user);
     let others = others.unwrap_or_default();
     let name = user.to_string();
-    let missing = Failure::NotFound(format!("there is no user {name}").into());
+    let missing = Failure::not_found(format!("there is no user {name}"));
     if let Some(other) = others.first() {
         let all: Vec<String> = others.iter().map(ToString::to_string).collect();
         return missing.advise(format!(
@@ -32,59 +32,67 @@ pub(super) fn no_user(app: &App, user: &UserKey) -> Failure {
             shell::word(&other.to_string())
         ));
     }
-    let failure = missing.advise(format!(
-        "compare with `oncegate user list`, or make it: oncegate user add {}",
-        shell::word(&name)
-    ));
-    Failure::Unknown(Box::new(failure), Unknown::User(user.clone()))
+    // A suggestion is not worth another failure.
+    let close = app.admin().similar_user(user).ok().flatten();
+    let close = close.map(|close| shell::word(&close.to_string()).into_owned());
+    missing.advise(meant(
+        close,
+        &format!(
+            "compare with `oncegate user list`, or make it: oncegate user add {}",
+            shell::word(&name)
+        ),
+    ))
 }
 
-pub(super) fn no_token(serial: &Serial) -> Failure {
-    let failure = Failure::NotFound(format!("there is no token {serial}").into())
-        .advise("compare with `oncegate token list`");
-    Failure::Unknown(Box::new(failure), Unknown::Token(serial.clone()))
+/// There is no such token.
+pub(crate) fn no_token(app: &App, serial: &Serial) -> Failure {
+    let close = app.admin().similar_serial(serial).ok().flatten();
+    let close = close.map(|close| close.to_string());
+    Failure::not_found(format!("there is no token {serial}"))
+        .advise(meant(close, "compare with `oncegate token list`"))
 }
 
-pub(super) fn no_client(name: &str) -> Failure {
+/// There is no such client.
+pub(crate) fn no_client(app: &App, name: &str) -> Failure {
     let detail = if is_client_name(name) {
         format!("there is no client {name}")
     } else {
         "there is no such client".to_owned()
     };
-    let failure = Failure::NotFound(detail.into()).advise("compare with `oncegate client list`");
-    Failure::Unknown(Box::new(failure), Unknown::Client(name.to_owned()))
+    let close = app.admin().similar_client(name);
+    Failure::not_found(detail).advise(meant(close, "compare with `oncegate client list`"))
+}
+
+/// What was probably meant by a name that is on no record, and what else can be done.
+fn meant(close: Option<String>, otherwise: &str) -> String {
+    match close {
+        Some(close) => format!("did you mean {close}? Or {otherwise}"),
+        None => otherwise.to_owned(),
+    }
 }
 
 /// A failed verb about this user.
-pub(super) fn user(app: &App, user: &UserKey, error: AdminError) -> Failure {
+pub(crate) fn user(app: &App, user: &UserKey, error: AdminError) -> Failure {
     match error {
         AdminError::NotFound(_) => no_user(app, user),
         other => other.into(),
     }
 }
 
-/// A failed verb about this token.
-pub(super) fn token(serial: &Serial, error: AdminError) -> Failure {
-    match error {
-        AdminError::NotFound("token") => no_token(serial),
-        other => other.into(),
-    }
-}
-
 /// A failed verb about this client.
-pub(crate) fn client(name: &str, error: AdminError) -> Failure {
+pub(crate) fn client(app: &App, name: &str, error: AdminError) -> Failure {
     match error {
-        AdminError::NotFound(_) => no_client(name),
+        AdminError::NotFound(_) => no_client(app, name),
         other => other.into(),
     }
 }
 
 /// A user that cannot be made.
-pub(super) fn user_exists(user: &UserKey, error: AdminError) -> Failure {
+pub(crate) fn user_exists(user: &UserKey, error: AdminError) -> Failure {
     match error {
         AdminError::Conflict(_) => {
             let user = user.to_string();
-            Failure::Conflict(format!("user {user} exists already").into()).advise(format!(
+            Failure::conflict(format!("user {user} exists already")).advise(format!(
                 "change it: oncegate user set {}",
                 shell::word(&user)
             ))
@@ -94,7 +102,7 @@ pub(super) fn user_exists(user: &UserKey, error: AdminError) -> Failure {
 }
 
 /// A token that cannot be made.
-pub(super) fn token_exists(
+pub(crate) fn token_exists(
     app: &App,
     user: &UserKey,
     serial: Option<&Serial>,
@@ -103,7 +111,7 @@ pub(super) fn token_exists(
     match (error, serial) {
         (AdminError::NotFound(_), _) => no_user(app, user),
         (AdminError::Conflict(_), Some(serial)) => {
-            Failure::Conflict(format!("token {serial} exists already").into())
+            Failure::conflict(format!("token {serial} exists already"))
                 .advise("choose another serial, or leave it out to get a new one")
         }
         (other, _) => other.into(),
@@ -111,22 +119,22 @@ pub(super) fn token_exists(
 }
 
 /// A client that cannot be made: its name is taken, or one of its networks.
-pub(super) fn client_exists(name: &str, taken: bool, error: AdminError) -> Failure {
+pub(crate) fn client_exists(name: &str, taken: bool, error: AdminError) -> Failure {
     match error {
         AdminError::Conflict(_) if taken => {
-            Failure::Conflict(format!("client {name} exists already").into()).advise(format!(
+            Failure::conflict(format!("client {name} exists already")).advise(format!(
                 "change it: oncegate client set {name}; a new secret: oncegate client rotate {name}"
             ))
         }
-        AdminError::Conflict(why) => Failure::Conflict(format!("client {name}: {why}").into())
+        AdminError::Conflict(why) => Failure::conflict(format!("client {name}: {why}"))
             .advise("see which one has it: oncegate client list"),
         other => other.into(),
     }
 }
 
 /// The client that has one of these networks already.
-pub(super) fn address_taken(app: &App, name: &str, wanted: &[IpNet]) -> Option<Failure> {
-    let all = app.service().core.clients().all();
+pub(crate) fn address_taken(app: &App, name: &str, wanted: &[IpNet]) -> Option<Failure> {
+    let all = app.core().clients().all();
     let found = all.iter().find_map(|client| match &client.access {
         Access::Radius(radius) if client.name != name => {
             let is_wanted = |one: &&IpNet| wanted.iter().any(|wanted| wanted.trunc() == **one);
@@ -137,7 +145,7 @@ pub(super) fn address_taken(app: &App, name: &str, wanted: &[IpNet]) -> Option<F
     });
     let (other, network) = found?;
     let detail = format!("client {name}: the client {other} has the address {network} already");
-    Some(Failure::Conflict(detail.into()).advise(format!(
+    Some(Failure::conflict(detail).advise(format!(
         "give another one, change that one: oncegate client set {other} --address CIDR, or remove it: \
          oncegate client remove {other}"
     )))
@@ -145,7 +153,7 @@ pub(super) fn address_taken(app: &App, name: &str, wanted: &[IpNet]) -> Option<F
 
 /// What the caller wants of a token.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Goal {
+pub(crate) enum Goal {
     /// That it can be used.
     Use,
     /// That it goes on being usable.
@@ -156,7 +164,7 @@ pub(super) enum Goal {
 
 /// A token whose state does not allow what was asked. The advice leads to where the caller was going:
 /// who wants to use a token is not told to end it.
-pub(super) fn wrong_state(token: &Token, at: UnixTime, goal: Goal, wanted: &str) -> Failure {
+pub(crate) fn wrong_state(token: &Token, at: UnixTime, goal: Goal, wanted: &str) -> Failure {
     let (serial, state) = (&token.serial, token.state_at(at));
     let next = match (state, goal) {
         (LifeCycle::Revoked | LifeCycle::Expired, _) => {
@@ -199,12 +207,12 @@ pub(super) fn wrong_state(token: &Token, at: UnixTime, goal: Goal, wanted: &str)
             format!("nothing can log in with it yet; end it: oncegate token revoke {serial}")
         }
     };
-    Failure::Conflict(format!("token {serial} is {state}; {wanted}").into()).advise(next)
+    Failure::conflict(format!("token {serial} is {state}; {wanted}")).advise(next)
 }
 
 /// Refuses what brings a token into use of which a repair of the store could not tell the used counters;
 /// the store refuses it, too.
-pub(super) fn closed_by_repair(token: &Token, state: &TokenState) -> Result<(), Failure> {
+pub(crate) fn closed_by_repair(token: &Token, state: &TokenState) -> Result<(), Failure> {
     let Some(at) = state.needs_resync() else {
         return Ok(());
     };
@@ -217,13 +225,13 @@ pub(super) fn closed_by_repair(token: &Token, state: &TokenState) -> Result<(), 
         "token {serial} was {closed} by a repair of the store on {}: which of its codes are used is not known",
         at.rfc3339()
     );
-    Err(Failure::Conflict(what.into()).advise(format!(
+    Err(Failure::conflict(what).advise(format!(
         "resync it first: oncegate token resync {serial}; then: oncegate token {then} {serial}"
     )))
 }
 
 /// A code that did not confirm a pending token.
-pub(super) fn not_confirmed(token: &Token, reason: Reason) -> Failure {
+pub(crate) fn not_confirmed(token: &Token, reason: Reason) -> Failure {
     let next = match (reason, token.kind) {
         (Reason::WrongCode, Kind::Hotp) => {
             "press the token once more and type the code it shows then; if codes go on being wrong, \
@@ -241,7 +249,7 @@ pub(super) fn not_confirmed(token: &Token, reason: Reason) -> Failure {
 }
 
 /// Two codes by which a token was not found again.
-pub(super) fn not_found_again(token: &Token, reason: Reason) -> Failure {
+pub(crate) fn not_found_again(token: &Token, reason: Reason) -> Failure {
     let next = match (reason, token.kind) {
         (Reason::WrongCode, Kind::Hotp) => {
             "press the token twice and give its next two codes in their order; if codes go on being \
@@ -276,5 +284,5 @@ fn refused(token: &Token, reason: Reason, next: &str) -> Failure {
         Reason::UsedCode => ("that code was used before", next.to_owned()),
         _ => ("it did not make that code", next.to_owned()),
     };
-    Failure::Refused(format!("token {serial}: {what} ({reason})")).advise(next)
+    Failure::refused(format!("token {serial}: {what} ({reason})")).advise(next)
 }

@@ -1,0 +1,541 @@
+//! The router and what a handler gets, both derived from the declarations of [`crate::api::call`].
+//!
+//! A handler is a function `(app, call) -> Result<answer, failure>`. What all handlers share is here, once:
+//! who may call, path, query, `If-Match` (412), body, status and `ETag` of the answer, `Prefer: status`, and the
+//! names of records that are not there.
+//!
+//! Invariant: nothing of a request is read before it is known that its caller may make the call.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{FromRequestParts, Path, Request, State};
+use axum::handler::Handler;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodFilter, MethodRouter, on};
+use axum::{Router, middleware};
+use hyper::body::Body as _;
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use crate::api::call::{
+    Access, AuditSeq, Call, ChallengeName, ClientName, DeviceName, GatewayName, InboundMedium,
+    Operation, Place, RequestName, Takes, TokenSerial, UserName,
+};
+use crate::config::HTTP_BODY;
+use crate::model::device::DeviceId;
+use crate::model::id::{RequestId, Serial};
+use crate::model::message::Medium;
+use crate::model::user_key::UserKey;
+use crate::server::http::caller::{Arrival, Caller};
+use crate::server::http::describe::Description;
+use crate::server::http::error::Failure;
+use crate::server::http::preference::ByStatus;
+use crate::server::http::read::user_key;
+use crate::server::http::{App, answer, body, caller, preference, tell};
+use crate::store::By;
+
+/// A call as a handler gets it.
+pub(crate) struct Received<C: Call, K>
+where
+    C::Place: Named,
+{
+    /// Who makes it.
+    pub(crate) from: K,
+    /// What the path names.
+    pub(crate) place: <C::Place as Named>::Value,
+    /// The query.
+    pub(crate) query: C::Query,
+    /// The body.
+    pub(crate) body: C::Body,
+    /// The revision that `If-Match` names.
+    pub(crate) expected: Option<u64>,
+}
+
+/// A call of the administration.
+pub(crate) type Admin<C> = Received<C, By>;
+/// A call of an application that asks about codes.
+pub(crate) type Asked<C> = Received<C, Asker>;
+
+/// Who makes a call, found out before anything of it is read but its body.
+pub(crate) trait Credential: Send + Sync + Sized + 'static {
+    /// Whether they administer: only administrators are told names that they did not send.
+    const ADMINISTERS: bool = false;
+    /// Whether the octets of the body are needed to know them, also where the call has none.
+    const NEEDS_BODY: bool = false;
+
+    /// Who makes the call.
+    fn of(
+        app: &Arc<App>,
+        parts: &Parts,
+        octets: &[u8],
+    ) -> impl Future<Output = Result<Self, Failure>> + Send;
+}
+
+impl Credential for By {
+    const ADMINISTERS: bool = true;
+
+    async fn of(_: &Arc<App>, parts: &Parts, _: &[u8]) -> Result<Self, Failure> {
+        // Inserted where the role is checked.
+        parts.extensions.get().cloned().ok_or(Failure::NO_KEY)
+    }
+}
+
+impl Credential for (Caller, By) {
+    const ADMINISTERS: bool = true;
+
+    async fn of(app: &Arc<App>, parts: &Parts, octets: &[u8]) -> Result<Self, Failure> {
+        let caller = parts.extensions.get().cloned().ok_or(Failure::NO_KEY)?;
+        Ok((caller, By::of(app, parts, octets).await?))
+    }
+}
+
+/// An application that asks about codes.
+pub(crate) struct Asker {
+    pub(crate) caller: Caller,
+    pub(crate) arrival: Arrival,
+    /// `Idempotency-Key`, and the SHA-256 of the body that came with it.
+    pub(crate) retry: Option<(String, [u8; 32])>,
+}
+
+impl Credential for Asker {
+    async fn of(_: &Arc<App>, parts: &Parts, octets: &[u8]) -> Result<Self, Failure> {
+        let caller = parts.extensions.get().cloned().ok_or(Failure::NO_KEY)?;
+        let arrival = parts.extensions.get().copied().ok_or(Failure::INTERNAL)?;
+        let key = idempotency_key(&parts.headers)?;
+        let retry = key.map(|key| (key.to_owned(), Sha256::digest(octets).into()));
+        Ok(Self {
+            caller,
+            arrival,
+            retry,
+        })
+    }
+}
+
+/// The routes and their description, as they are put together.
+#[derive(Default)]
+pub(crate) struct Routes {
+    open: Router<Arc<App>>,
+    near: Router<Arc<App>>,
+    verify: Router<Arc<App>>,
+    device: Router<Arc<App>>,
+    admin: Router<Arc<App>>,
+    description: Description,
+}
+
+impl Routes {
+    /// Serves a call by a function.
+    pub(crate) fn on<C, K, F, Answer>(self, handler: F) -> Self
+    where
+        C: Call,
+        C::Place: Named,
+        K: Credential,
+        F: Fn(Arc<App>, Received<C, K>) -> Answer + Clone + Send + Sync + 'static,
+        Answer: Future<Output = Result<C::Answer, Failure>> + Send + 'static,
+    {
+        self.on_request::<C, _, _>(async move |State(app): State<Arc<App>>, request: Request| {
+            answered::<C, K, F, Answer>(app, handler, request).await
+        })
+    }
+
+    /// Serves a call by a handler that reads the request, or writes the answer, itself.
+    pub(crate) fn on_request<C: Call, H: Handler<T, Arc<App>>, T: 'static>(
+        mut self,
+        handler: H,
+    ) -> Self {
+        let Operation {
+            method,
+            path,
+            access,
+            ..
+        } = C::OPERATION;
+        let filter = MethodFilter::try_from(method).expect("a method of RFC 9110");
+        let mut route: MethodRouter<Arc<App>> = on(filter, handler);
+        let router = match access {
+            Access::Open | Access::Gateway => &mut self.open,
+            Access::Near => &mut self.near,
+            Access::Device => &mut self.device,
+            Access::Verify => &mut self.verify,
+            Access::Admin(scopes) => {
+                let check =
+                    move |request: Request, next: Next| caller::require_role(scopes, request, next);
+                route = route.route_layer(middleware::from_fn(check));
+                &mut self.admin
+            }
+        };
+        *router = std::mem::take(router).route(path, route);
+        self.description.add::<C>();
+        self
+    }
+
+    /// All routes, each behind what finds out who calls.
+    pub(crate) fn router(self, app: &Arc<App>) -> Router<Arc<App>> {
+        let identify = || middleware::from_fn_with_state(Arc::clone(app), caller::identify);
+        let until_stopped = middleware::from_fn_with_state(Arc::clone(app), until_stopped);
+        let near = middleware::from_fn_with_state(Arc::clone(app), caller::near_or_admin);
+        let arrive = middleware::from_fn_with_state(Arc::clone(app), caller::arrive);
+        let verify = self
+            .verify
+            .route_layer(middleware::from_fn(caller::require_verify))
+            .route_layer(identify())
+            .route_layer(middleware::from_fn(preference::undecided_by_status));
+        let admin = self
+            .admin
+            .route_layer(until_stopped)
+            .route_layer(identify());
+        self.open
+            .merge(self.near.route_layer(near))
+            .merge(verify)
+            .merge(self.device.route_layer(arrive))
+            .merge(admin)
+    }
+
+    /// What they are, for the `OpenAPI` document.
+    pub(crate) fn description(self) -> Description {
+        self.description
+    }
+}
+
+/// Ends what a caller waits for when the server stops: reads, however long, at once; changes when
+/// they had the time that any commit takes.
+async fn until_stopped(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let stopping = app.stopping().clone();
+    let reads = request.method() == Method::GET || request.uri().path().ends_with("/verify");
+    let stopped = async {
+        stopping.cancelled().await;
+        if !reads {
+            tokio::time::sleep(GRACE).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        response = next.run(request) => response,
+        () = stopped => Failure::unavailable("the server is stopping").into_response(),
+    }
+}
+
+async fn answered<C, K, F, Answer>(
+    app: Arc<App>,
+    handler: F,
+    request: Request,
+) -> Result<Response, Failure>
+where
+    C: Call,
+    C::Place: Named,
+    K: Credential,
+    F: Fn(Arc<App>, Received<C, K>) -> Answer,
+    Answer: Future<Output = Result<C::Answer, Failure>>,
+{
+    let by_status = ByStatus::of::<C>(&request)?;
+    let call = Received::<C, K>::read(&app, request).await?;
+    let (expected, place) = (call.expected, call.place.clone());
+    if expected.is_some() {
+        // A record that is not there has no revision: the handler says so.
+        let present = C::Place::revision(&app, &place);
+        if present.is_some() && present != expected {
+            return Err(Failure::CHANGED);
+        }
+    }
+    match handler(Arc::clone(&app), call).await {
+        Ok(answer) => Ok(response::<C>(&answer, by_status)),
+        Err(failure) if K::ADMINISTERS && failure.is_missing(C::Place::NOUN) => {
+            Err(C::Place::missing(&app, &place))
+        }
+        Err(failure) if failure.is_conflict() && expected.is_some() => {
+            let present = C::Place::revision(&app, &place);
+            Err(if present == expected {
+                failure
+            } else {
+                Failure::CHANGED
+            })
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+fn response<C: Call>(value: &C::Answer, by_status: ByStatus) -> Response {
+    let status = StatusCode::from_u16(C::OPERATION.status).unwrap_or_default();
+    if status == StatusCode::NO_CONTENT {
+        return status.into_response();
+    }
+    if by_status.is_wanted() {
+        return ByStatus::answer(C::is_yes(value), value);
+    }
+    let mut response = answer::json(status, value);
+    let tag = C::revision(value).and_then(|revision| {
+        let tag = format!("\"{revision}\"");
+        HeaderValue::from_str(&tag).ok()
+    });
+    if let Some(tag) = tag {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
+}
+
+impl<C: Call, K: Credential> Received<C, K>
+where
+    C::Place: Named,
+{
+    async fn read(app: &Arc<App>, request: Request) -> Result<Self, Failure> {
+        let (mut parts, body) = request.into_parts();
+        let octets = octets::<C, K>(app, &parts.headers, body).await?;
+        let from = K::of(app, &parts, &octets).await?;
+        let place = place::<C::Place>(&mut parts).await?;
+        let expected = if C::OPERATION.if_match {
+            expected(&parts.headers)?
+        } else {
+            None
+        };
+        let query = body::query(&parts.uri)?;
+        let body = match C::without_body() {
+            Some(nothing) if octets.is_empty() || C::OPERATION.takes == Takes::Nothing => nothing,
+            _ => body::parse(&octets)?,
+        };
+        Ok(Self {
+            from,
+            place,
+            query,
+            body,
+            expected,
+        })
+    }
+}
+
+/// The octets of a body, if the call has one.
+async fn octets<C: Call, K: Credential>(
+    app: &App,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let Operation {
+        takes,
+        access,
+        large,
+        ..
+    } = C::OPERATION;
+    if K::NEEDS_BODY {
+        let octets = body::read(body, HTTP_BODY, app).await?;
+        if access == Access::Device && !octets.is_empty() && !body::is_json(headers) {
+            return Err(Failure::MEDIA_TYPE);
+        }
+        return Ok(octets);
+    }
+    if takes == Takes::Nothing || takes == Takes::OptionalBody && body.is_end_stream() {
+        return Ok(Zeroizing::default());
+    }
+    if !body::is_json(headers) {
+        return Err(Failure::MEDIA_TYPE);
+    }
+    let most = if large { body::LARGE } else { HTTP_BODY };
+    body::read(body, most, app).await
+}
+
+async fn place<P: Named>(parts: &mut Parts) -> Result<P::Value, Failure> {
+    if P::NOUN.is_empty() {
+        return P::parse("");
+    }
+    let path = Path::<String>::from_request_parts(parts, &()).await;
+    let path = path.map_err(|_| Failure::malformed("the path is not percent-encoded UTF-8"))?;
+    P::parse(&path.0)
+}
+
+/// The revision that `If-Match` names.
+fn expected(headers: &HeaderMap) -> Result<Option<u64>, Failure> {
+    let mut values = headers.get_all(header::IF_MATCH).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    let value = value.to_str().ok().filter(|_| values.next().is_none());
+    let tag = match value {
+        Some("*") => return Ok(None),
+        Some(value) => value
+            .strip_prefix('"')
+            .and_then(|tag| tag.strip_suffix('"')),
+        None => None,
+    };
+    let tag = tag.ok_or_else(|| Failure::malformed(IF_MATCH))?;
+    // A tag that is none of ours matches no revision.
+    Ok(Some(tag.parse().unwrap_or(0)))
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Failure> {
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    let key = value
+        .to_str()
+        .ok()
+        .filter(|key| (1..=KEY_LENGTH).contains(&key.len()));
+    if key.is_none() || values.next().is_some() {
+        return Err(Failure::malformed(
+            "Idempotency-Key: one header of 1 to 128 visible ASCII characters",
+        ));
+    }
+    Ok(key)
+}
+
+/// A place of a path, as the server reads it.
+pub(crate) trait Named: Place {
+    /// What is read.
+    type Value: Clone + Send + Sync + 'static;
+    /// The record, as failures call it.
+    const NOUN: &'static str;
+
+    /// Reads it.
+    fn parse(text: &str) -> Result<Self::Value, Failure>;
+
+    /// The revision of the record at present.
+    fn revision(_: &App, _: &Self::Value) -> Option<u64> {
+        None
+    }
+
+    /// There is no such record.
+    fn missing(_: &App, _: &Self::Value) -> Failure {
+        Failure::missing(Self::NOUN)
+    }
+}
+
+impl Named for () {
+    type Value = ();
+    const NOUN: &'static str = "";
+
+    fn parse(_: &str) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+impl Named for UserName {
+    type Value = UserKey;
+    const NOUN: &'static str = "user";
+
+    fn parse(text: &str) -> Result<UserKey, Failure> {
+        user_key(text)
+    }
+
+    fn revision(app: &App, user: &UserKey) -> Option<u64> {
+        app.admin().user(user).ok().map(|user| user.revision)
+    }
+
+    fn missing(app: &App, user: &UserKey) -> Failure {
+        tell::no_user(app, user)
+    }
+}
+
+impl Named for TokenSerial {
+    type Value = Serial;
+    const NOUN: &'static str = "token";
+
+    fn parse(text: &str) -> Result<Serial, Failure> {
+        text.parse().map_err(|_| Failure::missing(Self::NOUN))
+    }
+
+    fn revision(app: &App, serial: &Serial) -> Option<u64> {
+        let found = app.admin().token(serial).ok();
+        found.map(|(token, _)| token.revision)
+    }
+
+    fn missing(app: &App, serial: &Serial) -> Failure {
+        tell::no_token(app, serial)
+    }
+}
+
+impl Named for ClientName {
+    type Value = String;
+    const NOUN: &'static str = "client";
+
+    fn parse(text: &str) -> Result<String, Failure> {
+        Ok(text.to_owned())
+    }
+
+    fn revision(app: &App, name: &String) -> Option<u64> {
+        let client = app.admin().client(name).ok();
+        client.map(|client| client.revision)
+    }
+
+    fn missing(app: &App, name: &String) -> Failure {
+        tell::no_client(app, name)
+    }
+}
+
+impl Named for DeviceName {
+    type Value = DeviceId;
+    const NOUN: &'static str = "device";
+
+    fn parse(text: &str) -> Result<DeviceId, Failure> {
+        text.parse().map_err(|_| Failure::missing(Self::NOUN))
+    }
+
+    fn missing(_: &App, id: &DeviceId) -> Failure {
+        Failure::not_found(format!("there is no device {id}"))
+            .advise("compare with `oncegate device list --user USER`")
+    }
+}
+
+impl Named for GatewayName {
+    type Value = String;
+    const NOUN: &'static str = "gateway";
+
+    fn parse(text: &str) -> Result<String, Failure> {
+        Ok(text.to_owned())
+    }
+
+    fn missing(_: &App, name: &String) -> Failure {
+        Failure::missing(Self::NOUN).advise(format!(
+            "`oncegate delivery list` shows them; `[delivery.{name}]` in oncegate.toml makes one"
+        ))
+    }
+}
+
+impl Named for InboundMedium {
+    type Value = Medium;
+    const NOUN: &'static str = "medium; `sms` or `voice`";
+
+    fn parse(text: &str) -> Result<Medium, Failure> {
+        match text {
+            "sms" => Ok(Medium::Sms),
+            "voice" => Ok(Medium::Voice),
+            _ => Err(Failure::missing(Self::NOUN)),
+        }
+    }
+}
+
+impl Named for AuditSeq {
+    type Value = u64;
+    const NOUN: &'static str = "audit record";
+
+    fn parse(text: &str) -> Result<u64, Failure> {
+        text.parse().map_err(|_| Failure::missing(Self::NOUN))
+    }
+}
+
+impl Named for RequestName {
+    type Value = RequestId;
+    const NOUN: &'static str = "request";
+
+    /// As people read it out on the telephone.
+    fn parse(text: &str) -> Result<RequestId, Failure> {
+        let why = "request_id: 26 characters, as answers and the audit give it";
+        let id = text.to_ascii_uppercase().parse();
+        id.map_err(|_| Failure::malformed(why))
+    }
+}
+
+impl Named for ChallengeName {
+    type Value = String;
+    const NOUN: &'static str = "challenge";
+
+    fn parse(text: &str) -> Result<String, Failure> {
+        Ok(text.to_owned())
+    }
+}
+
+/// Time for a change that was begun when the server stops.
+const GRACE: Duration = Duration::from_secs(5);
+/// Longest idempotency key; a UUID has 36 characters.
+const KEY_LENGTH: usize = 128;
+const IF_MATCH: &str = "If-Match: one entity tag as an answer's ETag gave it, in quotes, or `*`";
