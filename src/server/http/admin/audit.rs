@@ -14,18 +14,27 @@ use hyper::body::Frame;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
 
-use crate::api::{self, ListAudit, PruneAudit, ShowAudit, VerifyAudit};
+use crate::api::{self, ListAudit, PruneAudit, ShowAudit, TailAudit, VerifyAudit};
 use crate::model::audit::AuditRecord;
 use crate::model::client::{Access, Client};
 use crate::model::reason::Decision;
 use crate::model::user_key::UserKey;
 use crate::server::http::error::Failure;
 use crate::server::http::read::{limit, page, time};
-use crate::server::http::route::Admin;
+use crate::server::http::route::{Admin, Routes};
 use crate::server::http::{App, answer, forms};
 use crate::store::AuditQuery;
 
-pub(super) async fn list(app: Arc<App>, call: Admin<ListAudit>) -> Result<api::Audit, Failure> {
+pub(super) fn routes(routes: Routes) -> Routes {
+    routes
+        .on(list)
+        .on(show)
+        .on(verify)
+        .on(prune)
+        .on_request::<TailAudit, _, _>(tail)
+}
+
+async fn list(app: Arc<App>, call: Admin<ListAudit>) -> Result<api::Audit, Failure> {
     let limit = limit(call.query.limit)?;
     let found = app
         .core()
@@ -38,10 +47,7 @@ pub(super) async fn list(app: Arc<App>, call: Admin<ListAudit>) -> Result<api::A
     })
 }
 
-pub(super) async fn show(
-    app: Arc<App>,
-    call: Admin<ShowAudit>,
-) -> Result<api::AuditEntry, Failure> {
+async fn show(app: Arc<App>, call: Admin<ShowAudit>) -> Result<api::AuditEntry, Failure> {
     let written = app.core().store().audit_entry(call.place).await?;
     let written = written.ok_or_else(|| Failure::missing("audit record"))?;
     Ok(api::AuditEntry {
@@ -51,18 +57,12 @@ pub(super) async fn show(
     })
 }
 
-pub(super) async fn verify(
-    app: Arc<App>,
-    _: Admin<VerifyAudit>,
-) -> Result<api::AuditChain, Failure> {
+async fn verify(app: Arc<App>, _: Admin<VerifyAudit>) -> Result<api::AuditChain, Failure> {
     let report = app.core().store().verify_audit(Box::new(|_| {})).await?;
     Ok(forms::chain(report))
 }
 
-pub(super) async fn prune(
-    app: Arc<App>,
-    call: Admin<PruneAudit>,
-) -> Result<api::AuditPruned, Failure> {
+async fn prune(app: Arc<App>, call: Admin<PruneAudit>) -> Result<api::AuditPruned, Failure> {
     let before = time("before", &call.body.before)?;
     let store = app.core().store();
     let first = store.health().first;
@@ -80,7 +80,7 @@ pub(super) async fn prune(
 }
 
 /// [`TailAudit`]: the answer has no end, so it is no document.
-pub(super) async fn tail(State(app): State<Arc<App>>) -> Result<Response, Failure> {
+async fn tail(State(app): State<Arc<App>>) -> Result<Response, Failure> {
     let place = Arc::clone(app.tails()).try_acquire_owned();
     let place = place.map_err(|_| Failure::unavailable("too many listeners of the audit"))?;
     let records = app.core().store().subscribe();

@@ -14,10 +14,20 @@ use crate::model::client::{Access, Client, Require, Scope};
 use crate::secret::SecretString;
 use crate::server::http::error::Failure;
 use crate::server::http::read::{limit, page, word};
-use crate::server::http::route::Admin;
+use crate::server::http::route::{Admin, Routes};
 use crate::server::http::{App, forms, tell};
 
-pub(super) async fn list(app: Arc<App>, call: Admin<ListClients>) -> Result<api::Clients, Failure> {
+pub(super) fn routes(routes: Routes) -> Routes {
+    routes
+        .on(list)
+        .on(add)
+        .on(show)
+        .on(set)
+        .on(remove)
+        .on(rotate)
+}
+
+async fn list(app: Arc<App>, call: Admin<ListClients>) -> Result<api::Clients, Failure> {
     let limit = limit(call.query.limit)?;
     let now = app.core().now();
     let all = app.core().clients().all();
@@ -38,10 +48,7 @@ pub(super) async fn list(app: Arc<App>, call: Admin<ListClients>) -> Result<api:
     })
 }
 
-pub(super) async fn add(
-    app: Arc<App>,
-    call: Admin<AddClient>,
-) -> Result<api::ClientCreated, Failure> {
+async fn add(app: Arc<App>, call: Admin<AddClient>) -> Result<api::ClientCreated, Failure> {
     let admin = app.admin();
     let exists = |name: &str, error| {
         let taken = admin.client(name).is_ok();
@@ -104,12 +111,12 @@ fn taken(app: &App, name: &str, wanted: &[IpNet], error: &AdminError) -> Option<
         .flatten()
 }
 
-pub(super) async fn show(app: Arc<App>, call: Admin<ShowClient>) -> Result<api::Client, Failure> {
+async fn show(app: Arc<App>, call: Admin<ShowClient>) -> Result<api::Client, Failure> {
     let client = app.admin().client(&call.place)?;
     Ok(forms::client(&client, app.core().now()))
 }
 
-pub(super) async fn set(app: Arc<App>, call: Admin<SetClient>) -> Result<api::Client, Failure> {
+async fn set(app: Arc<App>, call: Admin<SetClient>) -> Result<api::Client, Failure> {
     let (name, change) = (call.place, call.body);
     let scopes = change.scopes.as_deref().map(scopes).transpose()?;
     if scopes.as_ref().is_some_and(Vec::is_empty) {
@@ -136,17 +143,14 @@ pub(super) async fn set(app: Arc<App>, call: Admin<SetClient>) -> Result<api::Cl
     Ok(forms::client(&client, app.core().now()))
 }
 
-pub(super) async fn remove(app: Arc<App>, call: Admin<RemoveClient>) -> Result<(), Failure> {
+async fn remove(app: Arc<App>, call: Admin<RemoveClient>) -> Result<(), Failure> {
     let removed = app
         .admin()
         .remove_client(&call.place, call.expected, call.from);
     Ok(removed.await?)
 }
 
-pub(super) async fn rotate(
-    app: Arc<App>,
-    call: Admin<RotateClient>,
-) -> Result<api::ClientCreated, Failure> {
+async fn rotate(app: Arc<App>, call: Admin<RotateClient>) -> Result<api::ClientCreated, Failure> {
     let grace = call.body.grace_secs.map_or(GRACE, Duration::from_secs);
     if grace > GRACE_MAX {
         return Err(Failure::malformed("grace_secs: at most 90 days"));

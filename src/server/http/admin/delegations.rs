@@ -12,21 +12,28 @@ use crate::model::user::Waiver;
 use crate::server::http::caller::Caller;
 use crate::server::http::error::Failure;
 use crate::server::http::read::time;
-use crate::server::http::route::{Admin, Received};
+use crate::server::http::route::{Admin, Received, Routes};
 use crate::server::http::{App, forms};
 use crate::store::By;
 
-pub(super) async fn list(
-    app: Arc<App>,
-    _: Admin<ListDelegations>,
-) -> Result<api::Delegations, Failure> {
+pub(super) fn routes(routes: Routes) -> Routes {
+    routes
+        .on(list)
+        .on(add)
+        .on(remove)
+        .on(show_outage)
+        .on(declare_outage)
+        .on(end_outage)
+}
+
+async fn list(app: Arc<App>, _: Admin<ListDelegations>) -> Result<api::Delegations, Failure> {
     let lent = app.core().store().delegations()?;
     let now = app.core().now();
     let delegations = lent.iter().map(|one| forms::delegation(one, now)).collect();
     Ok(api::Delegations { delegations })
 }
 
-pub(super) async fn add(
+async fn add(
     app: Arc<App>,
     call: Received<AddDelegation, (Caller, By)>,
 ) -> Result<api::Delegation, Failure> {
@@ -45,7 +52,7 @@ pub(super) async fn add(
     Ok(shown)
 }
 
-pub(super) async fn remove(
+async fn remove(
     app: Arc<App>,
     call: Received<RemoveDelegation, (Caller, By)>,
 ) -> Result<(), Failure> {
@@ -64,18 +71,12 @@ fn owner_or_admin(caller: &Caller, owner: &str) -> Result<(), Failure> {
     ))
 }
 
-pub(super) async fn show_outage(
-    app: Arc<App>,
-    _: Admin<ShowOutage>,
-) -> Result<api::Outage, Failure> {
+async fn show_outage(app: Arc<App>, _: Admin<ShowOutage>) -> Result<api::Outage, Failure> {
     let outage = app.admin().outage()?;
     Ok(shown(&app, outage.as_ref()))
 }
 
-pub(super) async fn declare_outage(
-    app: Arc<App>,
-    call: Admin<DeclareOutage>,
-) -> Result<api::Outage, Failure> {
+async fn declare_outage(app: Arc<App>, call: Admin<DeclareOutage>) -> Result<api::Outage, Failure> {
     let length = Duration::from_secs(call.body.for_secs);
     let outage = app
         .admin()
@@ -83,7 +84,7 @@ pub(super) async fn declare_outage(
     Ok(shown(&app, Some(&outage.await?)))
 }
 
-pub(super) async fn end_outage(app: Arc<App>, call: Admin<EndOutage>) -> Result<(), Failure> {
+async fn end_outage(app: Arc<App>, call: Admin<EndOutage>) -> Result<(), Failure> {
     Ok(app.admin().end_outage(call.from).await?)
 }
 

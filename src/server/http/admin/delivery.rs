@@ -10,18 +10,19 @@ use crate::secret::SecretString;
 use crate::server::http::App;
 use crate::server::http::error::Failure;
 use crate::server::http::read::word;
-use crate::server::http::route::Admin;
+use crate::server::http::route::{Admin, Routes};
 
-pub(super) async fn list(app: Arc<App>, _: Admin<ListGateways>) -> Result<api::Gateways, Failure> {
+pub(super) fn routes(routes: Routes) -> Routes {
+    routes.on(list).on(test)
+}
+
+async fn list(app: Arc<App>, _: Admin<ListGateways>) -> Result<api::Gateways, Failure> {
     let gateways = app.core().courier().gateways();
     let gateways = gateways.into_iter().map(shown).collect();
     Ok(api::Gateways { gateways })
 }
 
-pub(super) async fn test(
-    app: Arc<App>,
-    call: Admin<TestGateway>,
-) -> Result<api::GatewayTried, Failure> {
+async fn test(app: Arc<App>, call: Admin<TestGateway>) -> Result<api::GatewayTried, Failure> {
     let name = call.place;
     let courier = app.core().courier();
     let status = courier.gateways();

@@ -6,10 +6,14 @@ use crate::api::{self, ListDevices, RenameDevice, RevokeDevice, ShowDevice};
 use crate::model::device::DeviceId;
 use crate::server::http::error::Failure;
 use crate::server::http::read::user_key;
-use crate::server::http::route::Admin;
+use crate::server::http::route::{Admin, Routes};
 use crate::server::http::{App, forms, tell};
 
-pub(super) async fn list(app: Arc<App>, call: Admin<ListDevices>) -> Result<api::Devices, Failure> {
+pub(super) fn routes(routes: Routes) -> Routes {
+    routes.on(list).on(show).on(rename).on(revoke)
+}
+
+async fn list(app: Arc<App>, call: Admin<ListDevices>) -> Result<api::Devices, Failure> {
     let user = user_key(&call.query.user)?;
     let found = match app.admin().devices_of(&user) {
         Ok(found) => found,
@@ -22,14 +26,11 @@ pub(super) async fn list(app: Arc<App>, call: Admin<ListDevices>) -> Result<api:
     })
 }
 
-pub(super) async fn show(app: Arc<App>, call: Admin<ShowDevice>) -> Result<api::Device, Failure> {
+async fn show(app: Arc<App>, call: Admin<ShowDevice>) -> Result<api::Device, Failure> {
     shown(&app, &call.place)
 }
 
-pub(super) async fn rename(
-    app: Arc<App>,
-    call: Admin<RenameDevice>,
-) -> Result<api::Device, Failure> {
+async fn rename(app: Arc<App>, call: Admin<RenameDevice>) -> Result<api::Device, Failure> {
     let renamed = app
         .admin()
         .rename_device(&call.place, call.body.name, call.from);
@@ -37,7 +38,7 @@ pub(super) async fn rename(
     shown(&app, &call.place)
 }
 
-pub(super) async fn revoke(app: Arc<App>, call: Admin<RevokeDevice>) -> Result<(), Failure> {
+async fn revoke(app: Arc<App>, call: Admin<RevokeDevice>) -> Result<(), Failure> {
     app.admin().revoke_device(&call.place, call.from).await?;
     Ok(())
 }

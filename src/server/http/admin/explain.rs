@@ -17,11 +17,15 @@ use crate::otp::throttle::Throttle;
 use crate::policy::METHODS;
 use crate::server::http::error::Failure;
 use crate::server::http::read::time;
-use crate::server::http::route::Admin;
+use crate::server::http::route::{Admin, Routes};
 use crate::server::http::{App, forms, tell};
 use crate::time::UnixTime;
 
-pub(super) async fn request(
+pub(super) fn routes(routes: Routes) -> Routes {
+    routes.on(request).on(login_to_come)
+}
+
+async fn request(
     app: Arc<App>,
     call: Admin<ExplainRequest>,
 ) -> Result<form::Explanations, Failure> {
@@ -39,7 +43,7 @@ pub(super) async fn request(
     })
 }
 
-pub(super) async fn login_to_come(
+async fn login_to_come(
     app: Arc<App>,
     call: Admin<ForeseeLogin>,
 ) -> Result<form::Explanation, Failure> {

@@ -9,12 +9,13 @@ use crate::server::http::App;
 use crate::server::http::admin::tokens;
 use crate::server::http::error::Failure;
 use crate::server::http::read::user_key;
-use crate::server::http::route::Admin;
+use crate::server::http::route::{Admin, Routes};
 
-pub(super) async fn import(
-    app: Arc<App>,
-    call: Admin<ImportUsers>,
-) -> Result<api::Imported, Failure> {
+pub(super) fn routes(routes: Routes) -> Routes {
+    routes.on(import)
+}
+
+async fn import(app: Arc<App>, call: Admin<ImportUsers>) -> Result<api::Imported, Failure> {
     let wanted = call.body;
     let users = match wanted.make.as_str() {
         "users" => true,

@@ -17,14 +17,26 @@ use crate::server::http::caller::Caller;
 use crate::server::http::error::Failure;
 use crate::server::http::offered::{Ways, offered};
 use crate::server::http::read::{code, user_key, word};
-use crate::server::http::route::{Admin, Received};
+use crate::server::http::route::{Admin, Received, Routes};
 use crate::server::http::tell::{self, Goal};
 use crate::store::By;
 
-pub(super) async fn confirm(
-    app: Arc<App>,
-    call: Admin<ConfirmToken>,
-) -> Result<api::Token, Failure> {
+pub(super) fn routes(routes: Routes) -> Routes {
+    routes
+        .on(confirm)
+        .on(resync)
+        .on(suspend)
+        .on(resume)
+        .on(revoke)
+        .on(offer)
+        .on(approve)
+        .on(deny)
+        .on(renew)
+        .on(link)
+        .on(unlink)
+}
+
+async fn confirm(app: Arc<App>, call: Admin<ConfirmToken>) -> Result<api::Token, Failure> {
     let (token, state) = app.admin().token(&call.place)?;
     if matches!(token.kind, Kind::Totp | Kind::Hotp) {
         code("otp", &call.body.otp)?;
@@ -44,7 +56,7 @@ pub(super) async fn confirm(
     shown(&app, &call.place)
 }
 
-pub(super) async fn resync(app: Arc<App>, call: Admin<ResyncToken>) -> Result<api::Token, Failure> {
+async fn resync(app: Arc<App>, call: Admin<ResyncToken>) -> Result<api::Token, Failure> {
     let (first, second) = (
         code("first", &call.body.first)?,
         code("second", &call.body.second)?,
@@ -65,10 +77,7 @@ pub(super) async fn resync(app: Arc<App>, call: Admin<ResyncToken>) -> Result<ap
     shown(&app, &call.place)
 }
 
-pub(super) async fn suspend(
-    app: Arc<App>,
-    call: Admin<SuspendToken>,
-) -> Result<api::Token, Failure> {
+async fn suspend(app: Arc<App>, call: Admin<SuspendToken>) -> Result<api::Token, Failure> {
     let (token, _) = app.admin().token(&call.place)?;
     if token.state_at(app.core().now()) != LifeCycle::Active {
         let why = "only an active one is suspended";
@@ -77,7 +86,7 @@ pub(super) async fn suspend(
     moved(&app, &token, LifeCycle::Suspended, call.expected, call.from).await
 }
 
-pub(super) async fn resume(app: Arc<App>, call: Admin<ResumeToken>) -> Result<api::Token, Failure> {
+async fn resume(app: Arc<App>, call: Admin<ResumeToken>) -> Result<api::Token, Failure> {
     let (token, state) = app.admin().token(&call.place)?;
     // A pending token becomes active by its first right code, not by this.
     if token.state_at(app.core().now()) != LifeCycle::Suspended {
@@ -100,7 +109,7 @@ async fn moved(
     shown(app, &token.serial)
 }
 
-pub(super) async fn offer(app: Arc<App>, call: Admin<OfferToken>) -> Result<api::Offered, Failure> {
+async fn offer(app: Arc<App>, call: Admin<OfferToken>) -> Result<api::Offered, Failure> {
     let ways = Ways::read(&call.body.by)?;
     let (token, _) = app.admin().token(&call.place)?;
     let url = call
@@ -120,7 +129,7 @@ pub(super) async fn offer(app: Arc<App>, call: Admin<OfferToken>) -> Result<api:
     Ok(offered(&app, &handed_out, &ways, url.as_deref()))
 }
 
-pub(super) async fn approve(
+async fn approve(
     app: Arc<App>,
     call: Received<ApproveToken, (Caller, By)>,
 ) -> Result<api::Token, Failure> {
@@ -145,7 +154,7 @@ pub(super) async fn approve(
     shown(&app, &call.place)
 }
 
-pub(super) async fn deny(app: Arc<App>, call: Admin<DenyToken>) -> Result<api::Token, Failure> {
+async fn deny(app: Arc<App>, call: Admin<DenyToken>) -> Result<api::Token, Failure> {
     let (token, _) = app.admin().token(&call.place)?;
     let denied = app
         .admin()
@@ -153,7 +162,7 @@ pub(super) async fn deny(app: Arc<App>, call: Admin<DenyToken>) -> Result<api::T
     ended(&app, &token, Goal::End, denied.await)
 }
 
-pub(super) async fn revoke(app: Arc<App>, call: Admin<RevokeToken>) -> Result<api::Token, Failure> {
+async fn revoke(app: Arc<App>, call: Admin<RevokeToken>) -> Result<api::Token, Failure> {
     let words = "lost, stolen, replaced, moved, left, compromised, other";
     let reason = call.body.reason.as_deref();
     let reason = reason.map(|text| word("reason", text, words)).transpose()?;
@@ -170,7 +179,7 @@ pub(super) async fn revoke(app: Arc<App>, call: Admin<RevokeToken>) -> Result<ap
     ended(&app, &token, Goal::End, revoked.await)
 }
 
-pub(super) async fn renew(
+async fn renew(
     app: Arc<App>,
     call: Received<RenewToken, (Caller, By)>,
 ) -> Result<api::Token, Failure> {
@@ -193,7 +202,7 @@ pub(super) async fn renew(
     ended(&app, &token, Goal::Renew, renewed.await)
 }
 
-pub(super) async fn link(app: Arc<App>, call: Admin<LinkToken>) -> Result<api::Token, Failure> {
+async fn link(app: Arc<App>, call: Admin<LinkToken>) -> Result<api::Token, Failure> {
     let (first, second) = (
         code("first", &call.body.first)?,
         code("second", &call.body.second)?,
@@ -216,7 +225,7 @@ pub(super) async fn link(app: Arc<App>, call: Admin<LinkToken>) -> Result<api::T
     }
 }
 
-pub(super) async fn unlink(app: Arc<App>, call: Admin<UnlinkToken>) -> Result<api::Token, Failure> {
+async fn unlink(app: Arc<App>, call: Admin<UnlinkToken>) -> Result<api::Token, Failure> {
     let user = user_key(&call.body.user)?;
     app.admin()
         .unlink_token(&call.place, &user, call.from)

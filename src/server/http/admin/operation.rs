@@ -9,13 +9,20 @@ use crate::core::Core;
 use crate::model::reason::{Decision, Reason};
 use crate::server::http::error::Failure;
 use crate::server::http::read::user_key;
-use crate::server::http::route::Admin;
+use crate::server::http::route::{Admin, Routes};
 use crate::server::http::{App, forms};
 
-pub(super) async fn verify_store(
-    app: Arc<App>,
-    _: Admin<VerifyStore>,
-) -> Result<api::StoreCheck, Failure> {
+pub(super) fn routes(routes: Routes) -> Routes {
+    routes
+        .on(status)
+        .on(verify_store)
+        .on(list_policies)
+        .on(recover_clock)
+        .on(compare_files)
+        .on(reload)
+}
+
+async fn verify_store(app: Arc<App>, _: Admin<VerifyStore>) -> Result<api::StoreCheck, Failure> {
     tokio::select! {
         report = app.core().store().verify_store() => Ok(forms::store(report?)),
         () = app.stopping().cancelled() => {
@@ -24,10 +31,7 @@ pub(super) async fn verify_store(
     }
 }
 
-pub(super) async fn list_policies(
-    app: Arc<App>,
-    _: Admin<ListPolicies>,
-) -> Result<api::Policies, Failure> {
+async fn list_policies(app: Arc<App>, _: Admin<ListPolicies>) -> Result<api::Policies, Failure> {
     let policies = app.core().policies();
     let summary = |policy: &crate::policy::Policy| api::PolicySummary {
         name: policy.name.clone(),
@@ -38,7 +42,7 @@ pub(super) async fn list_policies(
     Ok(api::Policies { policies })
 }
 
-pub(super) async fn recover_clock(
+async fn recover_clock(
     app: Arc<App>,
     call: Admin<RecoverClock>,
 ) -> Result<api::ClockRecovered, Failure> {
@@ -65,10 +69,7 @@ pub(super) async fn recover_clock(
     })
 }
 
-pub(super) async fn reload(
-    app: Arc<App>,
-    call: Admin<ReloadFiles>,
-) -> Result<api::Reload, Failure> {
+async fn reload(app: Arc<App>, call: Admin<ReloadFiles>) -> Result<api::Reload, Failure> {
     let before = app.core().policies();
     let done = read_files(Arc::clone(&app), true).await?;
     let recorded = app
@@ -80,10 +81,7 @@ pub(super) async fn reload(
     Ok(done)
 }
 
-pub(super) async fn compare_files(
-    app: Arc<App>,
-    _: Admin<CompareFiles>,
-) -> Result<api::Reload, Failure> {
+async fn compare_files(app: Arc<App>, _: Admin<CompareFiles>) -> Result<api::Reload, Failure> {
     read_files(app, false).await
 }
 
@@ -93,7 +91,7 @@ async fn read_files(app: Arc<App>, act: bool) -> Result<api::Reload, Failure> {
     done.ok_or_else(|| Failure::unavailable("no daemon runs here"))
 }
 
-pub(super) async fn status(app: Arc<App>, _: Admin<ShowStatus>) -> Result<api::Status, Failure> {
+async fn status(app: Arc<App>, _: Admin<ShowStatus>) -> Result<api::Status, Failure> {
     let service = app.service();
     let now = service.core.now();
     // As below: how the server is must be told although the store cannot be read.

@@ -6,13 +6,14 @@ use crate::api::{self, ListSessions};
 use crate::model::session::{Session, SessionKey};
 use crate::server::http::error::Failure;
 use crate::server::http::read::{limit, page, user_key};
-use crate::server::http::route::Admin;
+use crate::server::http::route::{Admin, Routes};
 use crate::server::http::{App, forms};
 
-pub(super) async fn list(
-    app: Arc<App>,
-    call: Admin<ListSessions>,
-) -> Result<api::Sessions, Failure> {
+pub(super) fn routes(routes: Routes) -> Routes {
+    routes.on(list)
+}
+
+async fn list(app: Arc<App>, call: Admin<ListSessions>) -> Result<api::Sessions, Failure> {
     let query = call.query;
     let limit = limit(query.limit)?;
     let user = query.user.as_deref().map(user_key).transpose()?;

@@ -18,12 +18,16 @@ use crate::server::http::caller::Caller;
 use crate::server::http::error::Failure;
 use crate::server::http::offered::otpauth_uri;
 use crate::server::http::read::{KINDS, STATES, limit, page, time, user_key, word};
-use crate::server::http::route::{Admin, Received};
+use crate::server::http::route::{Admin, Received, Routes};
 use crate::server::http::{App, forms, tell};
 use crate::store::{By, Store};
 use crate::time::UnixTime;
 
-pub(super) async fn list(app: Arc<App>, call: Admin<ListTokens>) -> Result<api::Tokens, Failure> {
+pub(super) fn routes(routes: Routes) -> Routes {
+    routes.on(list).on(add).on(show).on(remove)
+}
+
+async fn list(app: Arc<App>, call: Admin<ListTokens>) -> Result<api::Tokens, Failure> {
     let query = call.query;
     let limit = limit(query.limit)?;
     let after = query.after.as_deref().map(position).transpose()?;
@@ -97,7 +101,7 @@ async fn matching(
     }
 }
 
-pub(super) async fn add(
+async fn add(
     app: Arc<App>,
     call: Received<AddToken, (Caller, By)>,
 ) -> Result<api::TokenCreated, Failure> {
@@ -140,11 +144,11 @@ pub(super) async fn add(
     })
 }
 
-pub(super) async fn show(app: Arc<App>, call: Admin<ShowToken>) -> Result<api::Token, Failure> {
+async fn show(app: Arc<App>, call: Admin<ShowToken>) -> Result<api::Token, Failure> {
     shown(&app, &call.place)
 }
 
-pub(super) async fn remove(app: Arc<App>, call: Admin<RemoveToken>) -> Result<(), Failure> {
+async fn remove(app: Arc<App>, call: Admin<RemoveToken>) -> Result<(), Failure> {
     let removed = app
         .admin()
         .remove_token(&call.place, call.expected, call.from);

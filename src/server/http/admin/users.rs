@@ -18,12 +18,28 @@ use crate::otp::{Algorithm, hotp};
 use crate::secret::SecretString;
 use crate::server::http::error::Failure;
 use crate::server::http::read::{limit, page, time, user_key, word};
-use crate::server::http::route::Admin;
+use crate::server::http::route::{Admin, Routes};
 use crate::server::http::{App, forms, tell};
 use crate::store::{By, WaiverKind};
 use crate::time::UnixTime;
 
-pub(super) async fn list(app: Arc<App>, call: Admin<ListUsers>) -> Result<api::Users, Failure> {
+pub(super) fn routes(routes: Routes) -> Routes {
+    routes
+        .on(list)
+        .on(add)
+        .on(show)
+        .on(set)
+        .on(remove)
+        .on(unlock)
+        .on(erase)
+        .on(demo_code)
+        .on(grant_bypass)
+        .on(end_bypass)
+        .on(grant_exemption)
+        .on(end_exemption)
+}
+
+async fn list(app: Arc<App>, call: Admin<ListUsers>) -> Result<api::Users, Failure> {
     let limit = limit(call.query.limit)?;
     let after = call.query.after.as_deref().map(user_key).transpose()?;
     let filter = filter(call.query)?;
@@ -67,7 +83,7 @@ fn filter(page: api::UserPage) -> Result<UserFilter, Failure> {
     })
 }
 
-pub(super) async fn add(app: Arc<App>, call: Admin<AddUser>) -> Result<api::User, Failure> {
+async fn add(app: Arc<App>, call: Admin<AddUser>) -> Result<api::User, Failure> {
     let new = call.body;
     let key = match &new.realm {
         None => user_key(&new.user)?,
@@ -109,11 +125,11 @@ fn in_realm(name: &str, realm: &str) -> Result<UserKey, Failure> {
     ))
 }
 
-pub(super) async fn show(app: Arc<App>, call: Admin<ShowUser>) -> Result<api::User, Failure> {
+async fn show(app: Arc<App>, call: Admin<ShowUser>) -> Result<api::User, Failure> {
     shown(&app, &call.place)
 }
 
-pub(super) async fn set(app: Arc<App>, call: Admin<SetUser>) -> Result<api::User, Failure> {
+async fn set(app: Arc<App>, call: Admin<SetUser>) -> Result<api::User, Failure> {
     let change = call.body;
     let patch = UserPatch {
         groups: change.groups,
@@ -160,40 +176,31 @@ fn one_of(
     }
 }
 
-pub(super) async fn remove(app: Arc<App>, call: Admin<RemoveUser>) -> Result<(), Failure> {
+async fn remove(app: Arc<App>, call: Admin<RemoveUser>) -> Result<(), Failure> {
     let removed = app
         .admin()
         .remove_user(&call.place, call.expected, call.from);
     Ok(removed.await?)
 }
 
-pub(super) async fn erase(app: Arc<App>, call: Admin<EraseUser>) -> Result<(), Failure> {
+async fn erase(app: Arc<App>, call: Admin<EraseUser>) -> Result<(), Failure> {
     Ok(app.admin().erase_user(&call.place, call.from).await?)
 }
 
-pub(super) async fn unlock(app: Arc<App>, call: Admin<UnlockUser>) -> Result<api::User, Failure> {
+async fn unlock(app: Arc<App>, call: Admin<UnlockUser>) -> Result<api::User, Failure> {
     app.admin().unlock_user(&call.place, call.from).await?;
     shown(&app, &call.place)
 }
 
-pub(super) async fn grant_bypass(
-    app: Arc<App>,
-    call: Admin<GrantBypass>,
-) -> Result<api::User, Failure> {
+async fn grant_bypass(app: Arc<App>, call: Admin<GrantBypass>) -> Result<api::User, Failure> {
     grant(&app, &call.place, WaiverKind::Bypass, call.body, call.from).await
 }
 
-pub(super) async fn end_bypass(
-    app: Arc<App>,
-    call: Admin<EndBypass>,
-) -> Result<api::User, Failure> {
+async fn end_bypass(app: Arc<App>, call: Admin<EndBypass>) -> Result<api::User, Failure> {
     end(&app, &call.place, WaiverKind::Bypass, call.from).await
 }
 
-pub(super) async fn grant_exemption(
-    app: Arc<App>,
-    call: Admin<GrantExemption>,
-) -> Result<api::User, Failure> {
+async fn grant_exemption(app: Arc<App>, call: Admin<GrantExemption>) -> Result<api::User, Failure> {
     grant(
         &app,
         &call.place,
@@ -204,10 +211,7 @@ pub(super) async fn grant_exemption(
     .await
 }
 
-pub(super) async fn end_exemption(
-    app: Arc<App>,
-    call: Admin<EndExemption>,
-) -> Result<api::User, Failure> {
+async fn end_exemption(app: Arc<App>, call: Admin<EndExemption>) -> Result<api::User, Failure> {
     end(&app, &call.place, WaiverKind::Exemption, call.from).await
 }
 
@@ -249,10 +253,7 @@ fn effects(app: &App, user: &User, shown: &mut api::User) {
     }
 }
 
-pub(super) async fn demo_code(
-    app: Arc<App>,
-    call: Admin<ShowDemoCode>,
-) -> Result<api::DemoCode, Failure> {
+async fn demo_code(app: Arc<App>, call: Admin<ShowDemoCode>) -> Result<api::DemoCode, Failure> {
     if !app.info().demo {
         return Err(Failure::not_found(
             "codes are shown in `quickstart` directories only; real ones stay with their owners",
