@@ -1,0 +1,83 @@
+//! Stores that earlier versions wrote are opened by this one, and what was used stays used.
+//!
+//! Before a release, and before a change of the stored form, this version's store is added:
+//! `cargo test --test it -- --ignored fixtures`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use oncegate::model::client::Scope;
+use oncegate::model::kind::Kind;
+use oncegate::secret::SystemEntropy;
+use oncegate::store::medium::Directory;
+use oncegate::time::{FixedClock, UnixTime};
+use serde_json::json;
+
+use crate::support::app::TestApp;
+use crate::support::codes::hotp;
+use crate::support::daemon::NO_DELAY;
+
+/// When every fixture was written.
+const WRITTEN: UnixTime = UnixTime::from_secs(1_767_225_600);
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+fn open(dir: &Path, now: UnixTime) -> TestApp {
+    let (medium, entropy) = (Arc::new(Directory::new(dir)), Arc::new(SystemEntropy));
+    TestApp::on(medium, FixedClock::at(now), entropy, NO_DELAY, false)
+}
+
+#[tokio::test]
+async fn stores_of_every_version_are_opened() {
+    let mut versions = 0;
+    for entry in fs::read_dir(fixtures()).unwrap() {
+        let fixture = entry.unwrap().path();
+        let dir = tempfile::tempdir().unwrap();
+        for file in fs::read_dir(&fixture).unwrap() {
+            let file = file.unwrap();
+            fs::copy(file.path(), dir.path().join(file.file_name())).unwrap();
+        }
+        let app = open(dir.path(), WRITTEN.plus(Duration::from_hours(24)));
+        let alice = app.admin("GET", "/v1/admin/users/alice", None).await.json();
+        assert_eq!(alice["groups"], json!(["staff"]), "{alice}");
+        assert_eq!(
+            alice["phone"], "+821012345678",
+            "sealed by a key of its own"
+        );
+        let key = app.key("app", Scope::Verify, None).await;
+        // The first code was accepted by the version that wrote the store.
+        for (step, decision) in [(0, "reject"), (1, "accept"), (1, "reject")] {
+            let answer = app.verify(&key, "alice", &hotp(step)).await.json();
+            assert_eq!(answer["decision"], decision, "{}", fixture.display());
+        }
+        for part in ["audit", "store"] {
+            let path = format!("/v1/admin/{part}/verify");
+            let report = app.admin("POST", &path, None).await.json();
+            assert_eq!(report["intact"], true, "{report}");
+        }
+        versions += 1;
+    }
+    assert!(versions > 0, "no fixture was found");
+}
+
+#[tokio::test]
+#[ignore = "writes the fixture of this version"]
+async fn the_store_of_this_version_is_written() {
+    let dir = fixtures().join(concat!("store-", env!("CARGO_PKG_VERSION")));
+    assert!(!dir.exists(), "{} exists", dir.display());
+    fs::create_dir_all(&dir).unwrap();
+    let app = open(&dir, WRITTEN);
+    app.user_with("alice", Kind::Hotp, true).await;
+    app.user_with("bob", Kind::Totp, false).await;
+    let change = json!({ "groups": ["staff"], "phone": "+821012345678" });
+    let changed = app.admin("PATCH", "/v1/admin/users/alice", Some(change));
+    assert_eq!(changed.await.status, 200);
+    let key = app.key("payroll", Scope::Verify, None).await;
+    let accepted = app.verify(&key, "alice", &hotp(0)).await.json();
+    assert_eq!(accepted["decision"], "accept", "{accepted}");
+    app.app.drain().await;
+}
