@@ -323,9 +323,34 @@ impl House {
     }
 }
 
-/// Modules that are still under repair: their circles and lengths are not judged yet.
-const UNDER_REPAIR: [&str; 10] = [
-    "admin", "api", "core", "explain", "login", "model", "notify", "server", "service", "store",
+/// Circles that are still to be opened, each by its files. The list only shrinks.
+const KNOWN_CIRCLES: [&[&str]; 5] = [
+    &["explain::demand", "explain::situation"],
+    &["explain::next", "explain::past"],
+    &["model::issue", "model::token"],
+    &["server::radius::job", "server::radius::pipeline"],
+    &[
+        "store::check",
+        "store::damage",
+        "store::fold",
+        "store::fold::reader",
+        "store::head",
+        "store::identity",
+        "store::journal::acknowledged",
+        "store::journal::read",
+        "store::journal::record",
+        "store::journal::segment",
+        "store::log",
+        "store::main_file",
+        "store::memtable",
+        "store::personal",
+        "store::record",
+        "store::record::token",
+        "store::record::various",
+        "store::rows",
+        "store::seal",
+        "store::segment",
+    ],
 ];
 
 #[test]
@@ -333,11 +358,8 @@ fn files_import_each_other_in_no_circle() {
     let house = House::read();
     let mut found = Vec::new();
     for (circle, imports) in house.circles() {
-        let known = |module: &&str| {
-            let first = module.split("::").next().unwrap_or_default();
-            UNDER_REPAIR.contains(&first)
-        };
-        if !circle.iter().all(known) {
+        let is_known = |known: &&[&str]| circle.iter().all(|module| known.contains(module));
+        if !KNOWN_CIRCLES.iter().any(is_known) {
             found.push(imports.join("\n"));
         }
     }
@@ -403,11 +425,49 @@ fn functions(text: &str) -> Vec<(String, usize)> {
 }
 
 /// Files of more than [`FILE_LINES`], each with its reason.
-const LONG_FILES: [(&str, &str); 0] = [];
+const LONG_FILES: [(&str, &str); 7] = [
+    (
+        "src/explain/next.rs",
+        "a table: the advice for every reason",
+    ),
+    ("src/login/assess.rs", NOT_YET),
+    ("src/model/attempt.rs", NOT_YET),
+    ("src/model/user.rs", NOT_YET),
+    ("src/store/fold.rs", NOT_YET),
+    ("src/store/log.rs", NOT_YET),
+    ("src/store/record.rs", NOT_YET),
+];
 
 /// Functions of more than [`FUNCTION_LINES`], each with its reason.
-const LONG_FUNCTIONS: [(&str, &str, &str); 0] = [];
+const LONG_FUNCTIONS: [(&str, &str, &str); 16] = [
+    ("src/admin/enrolment.rs", "enrol_token", NOT_YET),
+    ("src/explain/mod.rs", "situation", NOT_YET),
+    (
+        "src/explain/next.rs",
+        "of_reason",
+        "a table: the advice for every reason",
+    ),
+    ("src/explain/past.rs", "past", NOT_YET),
+    ("src/login/assess.rs", "compare", NOT_YET),
+    ("src/login/assess.rs", "evaluate", NOT_YET),
+    ("src/login/mod.rs", "decide", NOT_YET),
+    ("src/login/round.rs", "read", NOT_YET),
+    ("src/model/attempt.rs", "examine", NOT_YET),
+    ("src/model/issue.rs", "settle_issue", NOT_YET),
+    ("src/server/radius/pipeline.rs", "examine", NOT_YET),
+    ("src/store/fold.rs", "open", NOT_YET),
+    ("src/store/record.rs", "parse", "a table: every stored form"),
+    ("src/store/repair.rs", "repair", NOT_YET),
+    (
+        "src/store/transition/mod.rs",
+        "plan",
+        "a table: every change",
+    ),
+    ("src/store/writer.rs", "commit", NOT_YET),
+];
 
+/// The reason of those that are no tables.
+const NOT_YET: &str = "not taken apart yet";
 /// Most lines of a file in `src`.
 const FILE_LINES: usize = 600;
 /// Most lines of a file in `tests` and `benches`.
@@ -429,19 +489,14 @@ fn sources_are_ascii_and_short() {
             if !text.is_ascii() {
                 faults.push(format!("{name} is not ASCII"));
             }
-            let module = name
-                .strip_prefix("src/")
-                .and_then(|name| name.split('/').next());
-            if module.is_some_and(|module| UNDER_REPAIR.contains(&module)) {
-                continue;
-            }
             if lines > most && !LONG_FILES.iter().any(|(known, _)| *known == name) {
                 faults.push(format!("{name} has {lines} lines, more than {most}"));
             }
             if dir != "src" || name.contains("tests") {
                 continue;
             }
-            for (function, lines) in functions(&code(&file)) {
+            let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+            for (function, lines) in functions(text) {
                 let known = |(at, known, _): &(&str, &str, &str)| *at == name && *known == function;
                 if lines > FUNCTION_LINES && !LONG_FUNCTIONS.iter().any(known) {
                     faults.push(format!(
@@ -465,6 +520,11 @@ const PLAINER: [(&str, &str); 7] = [
     ("approves of", "approves"),
 ];
 
+/// Modules whose words are still to be mended. The list only shrinks.
+const WORDS_LEFT: [&str; 9] = [
+    "admin", "api", "core", "explain", "login", "model", "notify", "server", "store",
+];
+
 #[test]
 fn sources_use_plain_words() {
     let mut files = Vec::new();
@@ -473,7 +533,7 @@ fn sources_use_plain_words() {
     for file in files {
         let name = file.strip_prefix(root()).unwrap().to_str().unwrap();
         let module = name.trim_start_matches("src/").split('/').next().unwrap();
-        if UNDER_REPAIR.contains(&module) {
+        if WORDS_LEFT.contains(&module) {
             continue;
         }
         let text = fs::read_to_string(&file).unwrap().to_lowercase();
