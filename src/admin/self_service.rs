@@ -19,11 +19,11 @@ use std::time::Duration;
 use crate::admin::Admin;
 use crate::admin::{AdminError, Enrol, Handed, NewToken, Offered};
 use crate::core::issue::medium_of;
-use crate::core::{CoreError, TRIES, policy_of};
+use crate::core::{CoreError, policy_of};
 use crate::login::hashing::Place;
 use crate::login::match_issued::compare_issued;
-use crate::login::{Outcome, Presented, Request};
-use crate::model::attempt::{Attempt, Compared, Comparison, Finding, Success};
+use crate::login::{Outcome, Presented, Request, settle};
+use crate::model::attempt::{Attempt, Compared, Comparison, Finding};
 use crate::model::audit::Purpose;
 use crate::model::credential::Knowledge;
 use crate::model::id::Serial;
@@ -36,7 +36,7 @@ use crate::model::user_key::UserKey;
 use crate::otp::{Algorithm, Digits, Period, recovery};
 use crate::policy::{Factor, Policy, StepUp};
 use crate::secret::SecretString;
-use crate::store::{By, Outcome as StoreOutcome, View};
+use crate::store::{By, View};
 use crate::time::UnixTime;
 
 /// A token that a user asks for.
@@ -244,7 +244,11 @@ impl Admin {
             Held::InUse => false,
         };
         if let Some(factors) = rules.proof.as_ref().filter(|_| known_is_enough) {
-            let which: Vec<Knowledge> = factors.iter().copied().filter_map(knowledge).collect();
+            let which: Vec<Knowledge> = factors
+                .iter()
+                .copied()
+                .filter_map(Factor::knowledge)
+                .collect();
             let known = self.settled(request, policy, Asked::Known(&which)).await?;
             return Ok(known.then_some(Proven { serial: None }));
         }
@@ -282,53 +286,39 @@ impl Admin {
         let shown = key
             .as_ref()
             .map_or_else(|| crate::core::shorten(request.user), ToString::to_string);
-        for _ in 0..TRIES {
-            let view = match &key {
-                Some(key) => self.core.store.view(key)?,
+        let (key, shown, place) = (key.as_ref(), &shown, &place);
+        let gather = || async move {
+            let view = match key {
+                Some(key) => self.core.store.view(key).await?,
                 None => None,
             };
-            let finding = match (view.filter(|view| !view.user.disabled), asked) {
+            let evidence = match (view.filter(|view| !view.user.disabled), asked) {
                 (Some(view), Asked::Known(which)) => {
-                    self.known((request, policy), &view, which, &place).await?
+                    self.known((request, policy), &view, which, place).await?
                 }
                 (Some(view), Asked::Code(step)) => code(request, &view, step),
                 (None, Asked::Known(which)) => {
                     for _ in which {
-                        self.login.hasher.spend(&place).await?;
+                        self.login.hasher.spend(place).await?;
                     }
                     Finding::Refused(Reason::UnknownUser)
                 }
                 (None, Asked::Code(_)) => Finding::Refused(Reason::UnknownUser),
             };
+            let about = (request.id, at);
             let attempt = Attempt {
-                request: request.id,
-                at,
                 deadline: request.deadline,
-                purpose: Purpose::Enrol,
                 user: shown.clone(),
                 client: request.client.name.as_str().into(),
-                channel: request.channel,
                 method: request.method.into(),
                 source: request.source,
-                rule: None,
-                origin: None,
-                began_at: None,
-                note: crate::model::attempt::Note::default(),
-                waived: None,
-                enrols: None,
                 lockout: policy.lockout,
-                finding,
+                ..Attempt::outside_login(about, request.channel, Purpose::Enrol, evidence)
             };
-            let StoreOutcome::Settled(settlement) = self.core.store.attempt(attempt).await? else {
-                continue;
-            };
-            self.core.locks.settled(key.as_ref(), &settlement, at);
-            self.core
-                .counters
-                .decided(request.channel, settlement.reason);
-            return Ok(settlement.decision == Decision::Accept);
-        }
-        Err(CoreError::Contended.into())
+            Ok::<_, CoreError>((attempt, ()))
+        };
+        let (settlement, ()) = self.login.settle_with(key, gather).await?;
+        Ok(settlement.decision == Decision::Accept)
     }
 
     /// Compares what the user knows.
@@ -370,7 +360,12 @@ impl Admin {
             };
             knowledge.push((*which, right));
         }
-        Ok(compared(view, Some(credentials.revision), knowledge, None))
+        Ok(Finding::Compared(Compared {
+            credentials: Some(credentials.revision),
+            knowledge,
+            tokens: None,
+            ..settle::compared(view, Vec::new())
+        }))
     }
 
     /// Refuses an address that nobody but the asker vouches for.
@@ -480,25 +475,7 @@ fn code(request: &Request<'_>, view: &View, step: &Step) -> Finding {
     if tokens.is_empty() {
         return Finding::Refused(Reason::NoToken);
     }
-    compared(view, None, Vec::new(), Some(tokens))
-}
-
-fn compared(
-    view: &View,
-    credentials: Option<u64>,
-    knowledge: Vec<(Knowledge, bool)>,
-    tokens: Option<Vec<Comparison>>,
-) -> Finding {
-    Finding::Compared(Compared {
-        user: view.user.key.clone(),
-        generation: view.generation,
-        revision: view.user.revision,
-        credentials,
-        knowledge,
-        tokens,
-        success: Success::Accept,
-        answers: None,
-    })
+    Finding::Compared(settle::compared(view, tokens))
 }
 
 const fn presented(presented: Presented<'_>, which: Knowledge) -> Option<&SecretString> {
@@ -506,14 +483,6 @@ const fn presented(presented: Presented<'_>, which: Knowledge) -> Option<&Secret
         (Presented::Fields { pin, .. }, Knowledge::Pin) => pin,
         (Presented::Fields { password, .. }, Knowledge::Password) => password,
         (Presented::Passcode(_), _) => None,
-    }
-}
-
-const fn knowledge(factor: Factor) -> Option<Knowledge> {
-    match factor {
-        Factor::Pin => Some(Knowledge::Pin),
-        Factor::Password => Some(Knowledge::Password),
-        _ => None,
     }
 }
 

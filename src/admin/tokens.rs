@@ -2,9 +2,9 @@
 
 use crate::admin::Admin;
 use crate::admin::{AdminError, invalid, missing};
-use crate::core::{CoreError, TRIES};
-use crate::login::match_otp;
-use crate::model::attempt::{Attempt, Compared, Comparison, DriftRule, Finding, Success};
+use crate::core::CoreError;
+use crate::login::{match_otp, settle};
+use crate::model::attempt::{Attempt, Comparison, DriftRule, Finding};
 use crate::model::audit::{Channel, Purpose};
 use crate::model::enrolment::Enrolment;
 use crate::model::id::Serial;
@@ -16,7 +16,7 @@ use crate::otp::throttle::Lockout;
 use crate::otp::totp::TimeStep;
 use crate::otp::{Algorithm, Code, Digits, Matches, Period, hotp, totp};
 use crate::secret::SecretBytes;
-use crate::store::{By, Change, Outcome};
+use crate::store::{By, Change};
 use crate::time::UnixTime;
 use std::time::Duration;
 
@@ -191,69 +191,37 @@ impl Admin {
         serial: &Serial,
         purpose: Purpose,
         by: By,
-        compare: impl Fn(&Token, &TokenState, UnixTime) -> Result<Comparison, AdminError>,
+        compare: impl Fn(&Token, &TokenState, UnixTime) -> Result<Comparison, AdminError> + Sync,
     ) -> Result<(Token, TokenState), AdminError> {
         let at = self.core.window_time(by.at)?;
         let lockout = self.strictest_lockout();
-        for _ in 0..TRIES {
-            let (token, _) = self.token(serial)?;
-            let view = self
-                .core
-                .store
-                .view(&token.user)?
-                .ok_or(AdminError::NotFound("user"))?;
-            let found = view
-                .tokens
-                .iter()
-                .find(|(token, _)| token.serial == *serial);
-            let Some((token, state)) = found else {
-                continue;
-            };
+        let client = by.actor.as_str();
+        let (token, _) = self.token(serial).await?;
+        let (user, compare) = (&token.user, &compare);
+        let gather = || async move {
+            let view = self.core.store.view(user).await?;
+            let view = view.ok_or(AdminError::NotFound("user"))?;
+            let mut tokens = view.tokens.iter();
+            let found = tokens.find(|(token, _)| token.serial == *serial);
+            let (token, state) = found.ok_or(CoreError::Contended)?;
             let comparison = compare(token, state, at)?;
+            let evidence = Finding::Compared(settle::compared(&view, vec![comparison]));
             let attempt = Attempt {
-                request: by.request,
-                at,
                 deadline: at.plus(ADMIN_DEADLINE),
-                purpose,
-                user: token.user.to_string(),
-                client: by.actor.as_str().into(),
-                channel: Channel::Admin,
-                source: None,
-                rule: None,
-                lockout,
+                user: user.to_string(),
+                client: client.into(),
                 method: "admin".into(),
-                origin: None,
-                began_at: None,
-                note: crate::model::attempt::Note::default(),
-                waived: None,
-                enrols: None,
-                finding: Finding::Compared(Compared {
-                    user: token.user.clone(),
-                    generation: view.generation,
-                    revision: view.user.revision,
-                    credentials: None,
-                    knowledge: Vec::new(),
-                    tokens: Some(vec![comparison]),
-                    success: Success::Accept,
-                    answers: None,
-                }),
+                lockout,
+                ..Attempt::outside_login((by.request, at), Channel::Admin, purpose, evidence)
             };
-            let Outcome::Settled(settlement) = self.core.store.attempt(attempt).await? else {
-                continue;
-            };
-            self.core
-                .locks
-                .settled(Some(&token.user), &settlement, by.at);
-            self.core
-                .counters
-                .decided(Channel::Admin, settlement.reason);
-            let changed = settlement.tokens.into_iter().next();
-            return match (settlement.decision, changed) {
-                (Decision::Accept, Some((_, state))) => Ok((token.clone(), state)),
-                _ => Err(AdminError::Refused(settlement.reason)),
-            };
+            Ok::<_, AdminError>((attempt, token.clone()))
+        };
+        let (settlement, token) = self.login.settle_with(Some(user), gather).await?;
+        let changed = settlement.tokens.into_iter().next();
+        match (settlement.decision, changed) {
+            (Decision::Accept, Some((_, state))) => Ok((token, state)),
+            _ => Err(AdminError::Refused(settlement.reason)),
         }
-        Err(CoreError::Contended.into())
     }
 }
 

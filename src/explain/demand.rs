@@ -1,7 +1,8 @@
 //! What must be presented, in which forms, and with which tokens.
 
 use crate::explain::Situation;
-use crate::login::assess::{Case, Demand};
+use crate::login::case::Case;
+use crate::login::demand::Demand;
 use crate::login::prompt::prompt;
 use crate::login::round::Form;
 use crate::model::credential::Credentials;

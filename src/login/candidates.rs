@@ -161,18 +161,6 @@ impl<'v> Slot<'v> {
         }
     }
 
-    /// Whether a token of the slot makes this code now.
-    pub(crate) fn is_right(
-        &self,
-        part: CodePart<'_>,
-        windows: &OtpWindows,
-        client: &str,
-        at: UnixTime,
-    ) -> bool {
-        let compared = self.compare(part, windows, client, at);
-        compared.is_ok_and(|all| all.iter().any(|one| !one.matches.is_empty()))
-    }
-
     /// The comparison of the code that `ticket` names, once it was answered on the other channel.
     pub(crate) fn answered(&self, ticket: &Ticket) -> Result<Vec<Comparison>, Reason> {
         let mut named = self.tokens.iter();

@@ -14,9 +14,9 @@
 
 use std::time::{Duration, Instant};
 
+use crate::core::CoreError;
 use crate::core::issue::FREEZE_DIGITS;
-use crate::core::{CoreError, TRIES};
-use crate::login::Login;
+use crate::login::{Login, settle};
 use crate::model::attempt::{Attempt, Compared, Comparison, DriftRule, Finding, Success};
 use crate::model::audit::{Channel, Purpose};
 use crate::model::id::RequestId;
@@ -28,7 +28,7 @@ use crate::model::token::{LifeCycle, Token, TokenState};
 use crate::otp::Matches;
 use crate::otp::issued::Mark;
 use crate::secret::SecretString;
-use crate::store::{By, Change, Outcome, StoreError};
+use crate::store::{By, Change, StoreError};
 use crate::time::UnixTime;
 
 /// What a gateway brought.
@@ -169,16 +169,16 @@ impl Login {
         text: &str,
         at: UnixTime,
     ) -> Result<Reason, CoreError> {
-        for _ in 0..TRIES {
-            let Some(view) = self.core.store.view(&token.user)? else {
-                break;
-            };
-            let found = view
-                .tokens
-                .iter()
-                .find(|(one, _)| one.serial == token.serial);
-            let Some((token, state)) = found else {
-                break;
+        let serial = &token.serial;
+        let gather = || async move {
+            let view = self.core.store.view(&token.user).await?;
+            let found = view.as_ref().and_then(|view| {
+                let mut tokens = view.tokens.iter();
+                let found = tokens.find(|(one, _)| one.serial == *serial)?;
+                Some((view, found))
+            });
+            let Some((view, (token, state))) = found else {
+                return Err(CoreError::Contended);
             };
             let mut matches = Matches::default();
             if let Some(issued) = state.issued.filter(|_| is_answer(token, state, text)) {
@@ -193,26 +193,15 @@ impl Login {
                 matches,
                 drift: DriftRule::None,
             };
-            let finding = Finding::Compared(Compared {
-                user: token.user.clone(),
-                generation: view.generation,
-                revision: view.user.revision,
-                credentials: None,
-                knowledge: Vec::new(),
-                tokens: Some(vec![comparison]),
+            let evidence = Finding::Compared(Compared {
                 success: Success::Answered,
-                answers: None,
+                ..settle::compared(view, vec![comparison])
             });
-            let attempt = self.inbound_attempt(inbound, token.user.to_string(), finding, at);
-            if let Outcome::Settled(settlement) = self.core.store.attempt(attempt).await? {
-                self.core.locks.settled(Some(&token.user), &settlement, at);
-                self.core
-                    .counters
-                    .decided(Channel::Inbound, settlement.reason);
-                return Ok(settlement.reason);
-            }
-        }
-        Err(CoreError::Contended)
+            let user = token.user.to_string();
+            Ok((self.inbound_attempt(inbound, user, evidence, at), ()))
+        };
+        let (settlement, ()) = self.settle_with(Some(&token.user), gather).await?;
+        Ok(settlement.reason)
     }
 
     async fn unexpected(&self, inbound: &Inbound<'_>, at: UnixTime) -> Result<Reason, CoreError> {
@@ -236,23 +225,17 @@ impl Login {
         let policies = self.core.policies.load();
         let lockout = policies.resolve(None).map(|policy| policy.lockout);
         Attempt {
-            request: inbound.id,
-            at,
             deadline: inbound.deadline.max(at.plus(PATIENCE)),
-            purpose: Purpose::Inbound,
             user,
             client: "gateway".into(),
-            channel: Channel::Inbound,
             method: inbound.medium.as_str().into(),
-            source: None,
-            rule: None,
-            origin: None,
-            began_at: None,
-            note: crate::model::attempt::Note::default(),
-            waived: None,
             lockout: lockout.unwrap_or_default(),
-            finding,
-            enrols: None,
+            ..Attempt::outside_login(
+                (inbound.id, at),
+                Channel::Inbound,
+                Purpose::Inbound,
+                finding,
+            )
         }
     }
 }

@@ -4,11 +4,22 @@ use std::sync::Arc;
 
 use crate::core::CoreError;
 use crate::login::Login;
-use crate::login::assess::Evaluation;
+use crate::login::assess::Progress;
+use crate::login::candidates::Slot;
+use crate::login::case::Case;
 use crate::login::hashing::Place;
+use crate::login::round::Round;
+use crate::login::{Presented, Request};
+use crate::model::attempt::Comparison;
 use crate::model::credential::{Credentials, Knowledge};
+use crate::model::reason::Reason;
+use crate::policy::split::may_hold_code;
+use crate::policy::{Factor, Present, Rule};
 use crate::secret::{SecretString, random};
-use crate::store::{By, Change};
+use crate::store::{By, Change, View};
+
+/// A box read another way: the round, what the user knows of it, the codes compared.
+type Reread<'a> = (Round<'a>, Vec<(Knowledge, bool)>, Option<Vec<Comparison>>);
 
 impl Login {
     /// Whether this is what the user knows.
@@ -35,7 +46,86 @@ impl Login {
         Ok(right)
     }
 
-    /// The time of a comparison; whoever is blocked only waits for it.
+    /// Looks at what the person knows, of what is asked for in this round.
+    pub(crate) async fn proves(
+        &self,
+        (case, view): (Case<'_, '_>, &View),
+        credentials: &Credentials,
+        round: &Round<'_>,
+        outdated: &mut Vec<(Knowledge, SecretString)>,
+        place: Option<&Place>,
+    ) -> Result<Result<Vec<(Knowledge, bool)>, Reason>, CoreError> {
+        let mut knowledge = Vec::new();
+        for which in round.asked.iter().copied().filter_map(Factor::knowledge) {
+            // For a blocked user nothing is hashed; the store would not look at it either.
+            if knowledge.is_empty()
+                && let Err(reason) = self.unblocked(case, view).await?
+            {
+                return Ok(Err(reason));
+            }
+            let text = match which {
+                Knowledge::Pin => round.parts.pin,
+                Knowledge::Password => round.parts.password,
+            };
+            let right = self
+                .knows(credentials, (which, text), outdated, place)
+                .await?;
+            knowledge.push((which, right));
+        }
+        Ok(Ok(knowledge))
+    }
+
+    /// The other reading of a box in which what the user knows was wrong, when by it only the code is:
+    /// a wrong code in one box can look like a wrong password.
+    pub(crate) async fn read_again<'a>(
+        &self,
+        (case, view): (Case<'_, '_>, &View),
+        credentials: &Credentials,
+        (round, remaining, answers): (&Round<'a>, &'a [Factor], bool),
+        (slot, place): (Option<&Slot<'_>>, Option<&Place>),
+        outdated: &mut Vec<(Knowledge, SecretString)>,
+    ) -> Result<Option<Reread<'a>>, CoreError> {
+        if let Some(mut other) = round.otherwise(remaining)
+            && let Ok(compared) = case.codes(&mut other, slot, None)
+        {
+            let known = self.proves((case, view), credentials, &other, outdated, place);
+            let read = known.await?.unwrap_or_default();
+            let right = !read.is_empty() && read.iter().all(|(_, right)| *right);
+            return Ok(right.then_some((other, read, compared)));
+        }
+        if !answers {
+            self.spend_on_other_reading(case.request, case.rule, (place, false))
+                .await?;
+        }
+        Ok(None)
+    }
+
+    /// The work of a second reading of the box, where there is none: whether a user exists, and with
+    /// which tokens, does not change how much is hashed.
+    pub(crate) async fn spend_on_other_reading(
+        &self,
+        request: &Request<'_>,
+        rule: &Rule,
+        (place, blocked): (Option<&Place>, bool),
+    ) -> Result<(), CoreError> {
+        let Presented::Passcode(text) = request.presented else {
+            return Ok(());
+        };
+        let codes = rule.require.iter().any(|factor| !factor.is_knowledge());
+        if rule.present == Present::Either
+            && request.rounds
+            && codes
+            && may_hold_code(text.expose())
+        {
+            let known = rule.require.iter().filter(|factor| factor.is_knowledge());
+            for _ in known {
+                self.spend(place, blocked).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Spends the time of a comparison; for a blocked user by waiting only.
     pub(crate) async fn spend(
         &self,
         place: Option<&Place>,
@@ -58,23 +148,20 @@ impl Login {
     }
 
     /// Makes outdated hashes anew, behind the answer. Another change in between wins.
-    pub(crate) fn renew(&self, evaluation: &Evaluation<'_>) {
-        if !evaluation.outdated.is_empty() {
-            self.core.tasks.spawn(self.renewal(evaluation));
+    pub(crate) fn renew(&self, progress: &Progress<'_>) {
+        if !progress.outdated.is_empty() {
+            self.core.tasks.spawn(self.renewal(progress));
         }
     }
 
     fn renewal(
         &self,
-        evaluation: &Evaluation<'_>,
+        progress: &Progress<'_>,
     ) -> impl Future<Output = Result<(), CoreError>> + Send + use<> {
         let (store, hasher) = (Arc::clone(&self.core.store), Arc::clone(&self.hasher));
         let (clock, entropy) = (Arc::clone(&self.core.clock), Arc::clone(&self.core.entropy));
-        let mut credentials = evaluation.credentials.clone();
-        let (outdated, key) = (
-            evaluation.outdated.clone(),
-            evaluation.view.user.key.clone(),
-        );
+        let mut credentials = progress.credentials.clone();
+        let (outdated, key) = (progress.outdated.clone(), progress.view.user.key.clone());
         async move {
             for (which, text) in outdated {
                 let salt = random(entropy.as_ref())?;

@@ -15,13 +15,13 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
-use crate::core::{Core, CoreError, TRIES, policy_of, shorten};
-use crate::login::assess::{Evaluated, Evaluation};
+use crate::core::{Core, CoreError, policy_of, shorten};
+use crate::login::assess::Progress;
 use crate::login::hashing::Hasher;
 use crate::login::prompt::asked_for;
 use crate::login::refusals::Refusals;
 use crate::login::travel::Travel;
-use crate::model::attempt::{Attempt, Finding, Note};
+use crate::model::attempt::{Attempt, Note};
 use crate::model::audit::Purpose;
 use crate::model::client::Client;
 use crate::model::id::Serial;
@@ -30,14 +30,15 @@ use crate::model::user_key::UserKey;
 use crate::notice::Text;
 use crate::policy::{Factor, Facts, Policy, ReplyFacts, Rule, assurance};
 use crate::secret::Key256;
-use crate::store::{KeyPurpose, Outcome as StoreOutcome, View};
+use crate::store::{KeyPurpose, View};
 use crate::time::UnixTime;
 
 pub(crate) mod assess;
 pub mod begin;
 mod candidates;
-mod case;
+pub(crate) mod case;
 pub(crate) mod challenge;
+pub(crate) mod demand;
 pub mod hashing;
 pub mod inbound;
 mod knowledge;
@@ -45,14 +46,15 @@ pub(crate) mod match_issued;
 pub(crate) mod match_otp;
 mod opened;
 pub(crate) mod prompt;
+mod read;
 pub mod redeem;
 pub(crate) mod refusals;
 mod request;
 pub(crate) mod round;
 mod sessions;
+pub(crate) mod settle;
 pub mod travel;
 
-pub use assess::MIN_ASSURANCE;
 pub use request::{Accepted, Carrier, Challenged, Decided, Fit, Outcome, Request};
 pub use round::Presented;
 
@@ -103,12 +105,9 @@ impl Login {
             .ok()
             .map(|decided| decided.outcome.decision());
         self.core.latencies.took(request.channel, outcome, began);
-        match &decided {
-            Ok(decided) => self.core.counters.decided(request.channel, decided.reason),
-            Err(error) => {
-                self.core.counters.undecided(request.channel);
-                tracing::warn!(id = %request.id, client = request.client.name, %error, "no decision");
-            }
+        if let Err(error) = &decided {
+            self.core.counters.undecided(request.channel);
+            tracing::warn!(id = %request.id, client = request.client.name, %error, "no decision");
         }
         decided
     }
@@ -116,42 +115,20 @@ impl Login {
     async fn decide(&self, request: &Request<'_>, policy: &Policy) -> Result<Decided, CoreError> {
         let at = self.core.window_time(request.at)?;
         let place = self.admitted(request, policy)?;
+        let place = place.as_ref();
         let key = request.client.key(request.user);
         let opening = request.opens(policy);
-        let asked = |one: Challenged| Outcome::Challenge(self.asked_alike(one, opening));
         let shown = key
             .as_ref()
             .map_or_else(|_| shorten(request.user), UserKey::joined);
-        for _ in 0..TRIES {
-            let evaluated = self
-                .evaluate(request, policy, key.as_ref().ok(), (at, place.as_ref()))
-                .await?;
-            let (mut note, mut began_at) = (Note::default(), None);
-            let (finding, rule, waived, evaluation) = match evaluated {
-                Evaluated::Refused {
-                    reason,
-                    rule,
-                    waived,
-                    detail,
-                } => {
-                    note.always = detail;
-                    (Finding::Refused(reason), rule, waived, None)
-                }
-                Evaluated::Compared(finding, mut evaluation) => {
-                    let (rule, waived) = (Some(evaluation.rule), evaluation.waived.clone());
-                    note.accept = evaluation.left_out.take();
-                    note.always = evaluation.detail.take();
-                    began_at = evaluation.began_at;
-                    (finding, rule, waived, Some(evaluation))
-                }
-            };
-            // Whoever asks for a code hears the same whether or not it can be sent: neither who is a
+        let (key, shown) = (key.as_ref().ok(), &shown);
+        let gather = || async move {
+            let assessment = self.assess(request, policy, key, (at, place)).await?;
+            // A request for a code is answered alike whether or not it can be sent: neither who is a
             // user nor who is locked can be learned by it.
-            let wished = rule.or_else(|| policy.rules.first());
+            let wished = assessment.rule.or_else(|| policy.rules.first());
             let wished = wished.and_then(|rule| asked_for(request, rule));
             let wished = opening.map(|(factor, _)| factor).or(wished);
-            note.challenge = (!request.rounds).then_some(NO_ROUNDS);
-            note.reject = wished.is_some().then_some(DECOY);
             let attempt = Attempt {
                 request: request.id,
                 at,
@@ -162,59 +139,64 @@ impl Login {
                 channel: request.channel,
                 method: request.method.into(),
                 source: request.source,
-                began_at,
+                began_at: assessment.began_at,
                 origin: request.origin.cloned(),
-                rule: rule.map(|rule| Arc::clone(&rule.label)),
-                note,
-                waived,
+                rule: assessment.rule.map(|rule| Arc::clone(&rule.label)),
+                note: Note {
+                    challenge: (!request.rounds).then_some(NO_ROUNDS),
+                    reject: wished.is_some().then_some(DECOY),
+                    ..assessment.note
+                },
+                waived: assessment.waived,
                 enrols: None,
                 lockout: policy.lockout,
-                finding,
+                finding: assessment.evidence,
             };
-            let StoreOutcome::Settled(settlement) = self.core.store.attempt(attempt).await? else {
-                continue;
-            };
-            self.core.locks.settled(key.as_ref().ok(), &settlement, at);
-            let right = matches!(settlement.reason, Reason::MustChange)
-                || settlement.decision == Decision::Accept;
-            let proven = match &evaluation {
-                Some(evaluation) if right && !evaluation.leaves_out() => evaluation.proven(),
-                _ => Vec::new(),
-            };
-            let outcome = match (settlement.decision, evaluation) {
-                (Decision::Accept, Some(evaluation)) => {
-                    self.renew(&evaluation);
-                    Outcome::Accept(accepted(request, policy, &evaluation, settlement.serial))
+            Ok::<_, CoreError>((attempt, (assessment.progress, wished)))
+        };
+        let (settlement, (progress, wished)) = self.settle_with(key, gather).await?;
+        let settlement = *settlement;
+        let right = matches!(settlement.reason, Reason::MustChange)
+            || settlement.decision == Decision::Accept;
+        let proven = match &progress {
+            Some(progress) if right && !progress.leaves_out => progress.proven(),
+            _ => Vec::new(),
+        };
+        let outcome = match (settlement.decision, progress) {
+            (Decision::Accept, Some(progress)) => {
+                self.renew(&progress);
+                Outcome::Accept(accepted(request, policy, &progress, settlement.serial))
+            }
+            (Decision::Challenge, Some(progress)) => {
+                self.renew(&progress);
+                let challenge = self.challenge(request, policy, &progress).await?;
+                if request.rounds {
+                    Outcome::Challenge(self.asked_alike(challenge, opening))
+                } else {
+                    // What was asked for is on its way; the login begins again with it.
+                    Outcome::Reject
                 }
-                (Decision::Challenge, Some(evaluation)) => {
-                    self.renew(&evaluation);
-                    let challenge = self.challenge(request, policy, &evaluation).await?;
-                    if request.rounds {
-                        asked(challenge)
-                    } else {
-                        // What was asked for is on its way; who cannot be asked again begins again.
-                        Outcome::Reject
-                    }
+            }
+            _ => match wished {
+                Some(factor) => {
+                    let decoy = self.decoy(request, policy, factor).await?;
+                    Outcome::Challenge(self.asked_alike(decoy, opening))
                 }
-                _ => match wished {
-                    Some(factor) => asked(self.decoy(request, policy, factor)?),
-                    None => Outcome::Reject,
-                },
-            };
-            let delay = match outcome {
-                Outcome::Reject => policy.reject_delay,
-                // Work differs by what can be sent; the time of the answer must not.
-                Outcome::Challenge(_) if wished.is_some() => policy.reject_delay,
-                Outcome::Accept(_) | Outcome::Challenge(_) => Duration::ZERO,
-            };
-            return Ok(Decided {
-                outcome,
-                reason: settlement.reason,
-                proven,
-                delay: self.schedule(request, delay),
-            });
-        }
-        Err(CoreError::Contended)
+                None => Outcome::Reject,
+            },
+        };
+        let delay = match outcome {
+            Outcome::Reject => policy.reject_delay,
+            // Work differs by what can be sent; the time of the answer must not.
+            Outcome::Challenge(_) if wished.is_some() => policy.reject_delay,
+            Outcome::Accept(_) | Outcome::Challenge(_) => Duration::ZERO,
+        };
+        Ok(Decided {
+            outcome,
+            reason: settlement.reason,
+            proven,
+            delay: self.schedule(request, delay),
+        })
     }
 
     /// A place for hashing where one may be needed: who is shed is shed before it is known whom they
@@ -299,19 +281,19 @@ pub(crate) fn facts<'a>(request: &Request<'a>, view: &'a View, at: UnixTime) -> 
 fn accepted(
     request: &Request<'_>,
     policy: &Policy,
-    evaluation: &Evaluation<'_>,
+    progress: &Progress<'_>,
     serial: Option<Serial>,
 ) -> Accepted {
-    let Evaluation { rule, view, .. } = evaluation;
+    let Progress { rule, view, .. } = progress;
     let kind = serial.as_ref().and_then(|serial| view.kind_of(serial));
     let token = serial.as_ref().map(Serial::as_str);
     Accepted {
         attributes: attributes(request, policy, rule, view, token),
         user: view.user.key.clone(),
-        assurance: if evaluation.elsewhere {
+        assurance: if progress.elsewhere {
             1
         } else {
-            assurance(&evaluation.factors, kind)
+            assurance(&progress.factors, kind)
         },
         serial,
     }
@@ -348,3 +330,5 @@ const DECOY: &str = "answered with a challenge that nothing passes";
 const SCHEDULE: Duration = Duration::from_millis(250);
 /// How late an answer can be.
 const LATE: Duration = Duration::from_secs(10);
+/// The context key by which an application asks for more than the rule does.
+pub const MIN_ASSURANCE: &str = "min_assurance";

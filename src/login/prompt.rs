@@ -7,7 +7,8 @@ use crate::core::CoreError;
 use crate::core::issue::{Form, Wanted};
 use crate::login::Login;
 use crate::login::Presented;
-use crate::login::assess::{Case, Evaluation};
+use crate::login::assess::Progress;
+use crate::login::case::Case;
 use crate::login::challenge::{Binding, Inside};
 use crate::login::{Challenged, Request, challenge};
 use crate::model::issue::{Way, next_number};
@@ -28,32 +29,32 @@ impl Login {
         &self,
         request: &Request<'_>,
         policy: &Policy,
-        evaluation: &Evaluation<'_>,
+        progress: &Progress<'_>,
     ) -> Result<Challenged, CoreError> {
         let at = self.core.window_time(request.at)?;
         let case = Case {
             request,
             policy,
-            rule: evaluation.rule,
+            rule: progress.rule,
             at,
-            least: evaluation.least,
+            least: progress.least,
         };
         let expires_in = policy.challenge.life;
         let nonce = random(self.core.entropy.as_ref())?;
-        let standing = (evaluation.passed, evaluation.stage);
-        let (view, credentials) = (&evaluation.view, &evaluation.credentials);
+        let standing = (progress.passed, progress.stage);
+        let (view, credentials) = (&progress.view, &progress.credentials);
         let id = case.sealed(&self.challenge_key, view, credentials, standing, nonce);
-        let factor = evaluation.next.unwrap_or(Factor::Otp);
+        let factor = progress.next.unwrap_or(Factor::Otp);
         // Before anything was right everybody is asked alike: the language would tell who exists.
-        let language = if evaluation.passed.is_empty() {
+        let language = if progress.passed.is_empty() {
             self.core.language()
         } else {
-            evaluation.view.user.language
+            progress.view.user.language
         };
-        let (factor, prompt) = match evaluation.send {
+        let (factor, prompt) = match progress.send {
             None => (factor, self.prompt(language, prompt(factor)).into()),
             Some(send) => {
-                let asked = self.ask_for(case, &evaluation.view, send, language);
+                let asked = self.ask_for(case, &progress.view, send, language);
                 (send, asked.await?)
             }
         };

@@ -8,9 +8,9 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use crate::core::{CoreError, TRIES, default_policy, shorten};
-use crate::login::Login;
-use crate::model::attempt::{Attempt, Compared, Comparison, DriftRule, Finding, Success};
+use crate::core::{CoreError, default_policy, shorten};
+use crate::login::{Login, settle};
+use crate::model::attempt::{Attempt, Comparison, DriftRule, Finding};
 use crate::model::audit::{Channel, Purpose};
 use crate::model::device::{Device, DeviceId};
 use crate::model::id::{RequestId, Serial};
@@ -23,7 +23,7 @@ use crate::otp::Matches;
 use crate::otp::issued::{Mark, canonical};
 use crate::policy::Policy;
 use crate::secret::{OtpKey, SecretBytes, SecretString};
-use crate::store::{Outcome, StoreError};
+use crate::store::StoreError;
 use crate::time::UnixTime;
 
 /// A code and a key. The caller has verified that the device holds the secret half of the key.
@@ -80,13 +80,10 @@ impl Login {
         });
         self.core.latencies.took(Channel::Device, outcome, began);
         match &redeemed {
-            Ok(Redeemed::Bound(..)) => self.core.counters.decided(Channel::Device, Reason::EnrolOk),
-            Ok(Redeemed::Refused { reason, .. }) => {
-                self.core.counters.decided(Channel::Device, *reason);
-            }
             Ok(Redeemed::Hindered(why)) => {
                 tracing::info!(id = %redemption.request, why, "a device is not enrolled");
             }
+            Ok(_) => {}
             Err(error) => {
                 self.core.counters.undecided(Channel::Device);
                 tracing::warn!(id = %redemption.request, %error, "no decision");
@@ -102,31 +99,36 @@ impl Login {
     ) -> Result<Redeemed, CoreError> {
         let at = self.core.window_time(redemption.at)?;
         let user = UserKey::parse(redemption.user).ok();
-        for _ in 0..TRIES {
-            let finding = self.presented(user.as_ref(), redemption.code, at)?;
-            if let Finding::Refused(reason) = finding
+        let user = user.as_ref();
+        let gather = || async move {
+            let evidence = self.presented(user, redemption.code, at).await?;
+            if let Finding::Refused(reason) = evidence
                 && !self.refusals.is_recorded(reason, redemption.source, at)
             {
+                return Err(Stop::NotRecorded(reason));
+            }
+            let attempt = redemption.attempt(user, policy, evidence, at);
+            let device = attempt.enrols.clone();
+            Ok((attempt, device))
+        };
+        let (settlement, device) = match self.settle_with(user, gather).await {
+            Ok(settled) => settled,
+            Err(Stop::NotRecorded(reason)) => {
+                self.core.counters.decided(Channel::Device, reason);
                 return Ok(self.refused(reason, policy));
             }
-            let attempt = redemption.attempt(user.as_ref(), policy, finding, at);
-            let enrols = attempt.enrols.clone();
-            let settlement = match self.core.store.attempt(attempt).await {
-                Ok(Outcome::Settled(settlement)) => settlement,
-                Ok(Outcome::Stale) => continue,
-                Err(StoreError::Conflict(why)) => return Ok(Redeemed::Hindered(why)),
-                Err(error) => return Err(error.into()),
-            };
-            self.core.locks.settled(user.as_ref(), &settlement, at);
-            return match (settlement.decision, enrols, settlement.serial) {
-                (Decision::Accept, Some(device), Some(serial)) => {
-                    let token = self.bound(&serial)?;
-                    Ok(Redeemed::Bound(Box::new((*device, token))))
-                }
-                _ => Ok(self.refused(settlement.reason, policy)),
-            };
+            Err(Stop::Undecided(CoreError::Store(StoreError::Conflict(why)))) => {
+                return Ok(Redeemed::Hindered(why));
+            }
+            Err(Stop::Undecided(error)) => return Err(error),
+        };
+        match (settlement.decision, device, settlement.serial) {
+            (Decision::Accept, Some(device), Some(serial)) => {
+                let token = self.bound(&serial).await?;
+                Ok(Redeemed::Bound(Box::new((*device, token))))
+            }
+            _ => Ok(self.refused(settlement.reason, policy)),
         }
-        Err(CoreError::Contended)
     }
 
     fn refused(&self, reason: Reason, policy: &Policy) -> Redeemed {
@@ -174,16 +176,20 @@ impl Login {
         if compared.is_empty() {
             return refused(Reason::NoToken);
         }
-        Ok(Finding::Compared(Compared {
-            user: view.user.key.clone(),
-            generation: view.generation,
-            revision: view.user.revision,
-            credentials: None,
-            knowledge: Vec::new(),
-            tokens: Some(compared),
-            success: Success::Accept,
-            answers: None,
-        }))
+        Ok(Finding::Compared(settle::compared(&view, compared)))
+    }
+}
+
+/// Why the store is not asked.
+enum Stop {
+    /// The refusal is one of too many to be put on record by itself.
+    NotRecorded(Reason),
+    Undecided(CoreError),
+}
+
+impl From<CoreError> for Stop {
+    fn from(error: CoreError) -> Self {
+        Self::Undecided(error)
     }
 }
 
@@ -208,23 +214,14 @@ impl Redemption<'_> {
             })
         });
         Attempt {
-            request: self.request,
-            at,
             deadline: self.deadline,
-            purpose: Purpose::Enrol,
             user: user.map_or_else(|| shorten(self.user), ToString::to_string),
             client: self.id.as_str().into(),
-            channel: Channel::Device,
             method: "device".into(),
             source: self.source,
-            rule: None,
-            origin: None,
-            began_at: None,
-            note: crate::model::attempt::Note::default(),
-            waived: None,
             lockout: policy.lockout,
-            finding,
             enrols: device,
+            ..Attempt::outside_login((self.request, at), Channel::Device, Purpose::Enrol, finding)
         }
     }
 }

@@ -9,6 +9,7 @@
 //!                    wrong, split all the same, so that a wrong code is called one
 //! ```
 
+use crate::model::attempt::Comparison;
 use crate::otp::Digits;
 use crate::policy::Factor;
 use crate::policy::split::{CodePart, Extra, Split, Splits, split};
@@ -90,7 +91,7 @@ pub(crate) enum Form {
 }
 
 /// What is asked for in this round, with what was presented for it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Round<'a> {
     /// The factors that are looked at, a beginning of the remaining ones.
     pub(crate) asked: &'a [Factor],
@@ -103,6 +104,8 @@ pub(crate) struct Round<'a> {
     /// One box read another way, where no code in it is right: the parts may tell that only the code
     /// is wrong.
     otherwise: Option<Split<'a>>,
+    /// The code compared with every token that can make it, where that was needed to read the box.
+    pub(crate) compared: Option<Vec<Comparison>>,
 }
 
 impl<'a> Round<'a> {
@@ -114,6 +117,7 @@ impl<'a> Round<'a> {
             keyword: None,
             parts,
             otherwise: None,
+            compared: None,
         }
     }
 
@@ -163,101 +167,128 @@ impl<'a> Round<'a> {
     }
 }
 
-/// Reads what was presented. `elsewhere`: a code that was not typed may have been answered on another
-/// channel. `is_right` says of a code whether a token makes it; `None`: what was
-/// typed cannot be read as what is asked for.
-#[allow(clippy::too_many_arguments)] // one question with all that bears on it
+/// How what was presented is read.
+#[derive(Clone, Copy)]
+pub(crate) struct Reading<'x> {
+    pub(crate) form: Form,
+    /// Whether a code that was not typed may have been answered on another channel.
+    pub(crate) elsewhere: bool,
+    /// The length of the user's PIN, where it is known.
+    pub(crate) pin_chars: Option<usize>,
+    /// What besides digits may stand in the place of the code.
+    pub(crate) extra: Extra<'x>,
+}
+
+/// Reads what was presented. `compare` compares a code with every token that can make it; `None`: what
+/// was typed cannot be read as what is asked for.
 pub(crate) fn round<'a>(
     remaining: &'a [Factor],
     presented: Presented<'a>,
-    form: Form,
-    elsewhere: bool,
+    reading: Reading<'_>,
     lengths: impl IntoIterator<Item = Digits>,
-    pin_chars: Option<usize>,
-    extra: Extra<'_>,
-    is_right: impl Fn(CodePart<'_>) -> bool,
+    compare: impl Fn(CodePart<'_>) -> Option<Vec<Comparison>>,
 ) -> Option<Round<'a>> {
-    let read = read(
-        remaining, presented, form, elsewhere, lengths, pin_chars, extra, is_right,
-    );
-    read.map(|round| round.keyword_read(remaining))
-}
-
-#[allow(clippy::too_many_arguments)] // one question with all that bears on it
-fn read<'a>(
-    remaining: &'a [Factor],
-    presented: Presented<'a>,
-    form: Form,
-    elsewhere: bool,
-    lengths: impl IntoIterator<Item = Digits>,
-    pin_chars: Option<usize>,
-    extra: Extra<'_>,
-    is_right: impl Fn(CodePart<'_>) -> bool,
-) -> Option<Round<'a>> {
-    let text = match presented {
-        Presented::Passcode(text) => text.expose(),
+    let round = match presented {
         Presented::Fields { password, pin, otp } => {
-            let text = |field: Option<&'a SecretString>| {
-                field
-                    .map(SecretString::expose)
-                    .filter(|text| !text.is_empty())
-            };
-            let parts = Split {
-                password: text(password),
-                pin: text(pin),
-                code: text(otp).map(|text| CodePart::alone(text, extra)),
-            };
-            let given = |factor: &Factor| match factor {
-                Factor::Password => parts.password.is_some(),
-                Factor::Pin => parts.pin.is_some(),
-                _ => parts.code.is_some() || elsewhere,
-            };
-            // One field holds one code: a second held factor is asked for in a round of its own.
-            let mut held = 0;
-            let first = remaining.iter().take_while(|factor| {
-                held += usize::from(!factor.is_knowledge());
-                held <= 1 && given(factor)
-            });
-            let first = first.count();
-            // What is missing where nothing can be asked later is wrong, as an empty text is.
-            let count = match form {
-                Form::One | Form::Either if first > 0 => first,
-                _ => remaining.len(),
-            };
-            let round = Round::new(remaining, count, parts);
-            // Where no round can follow, two held factors cannot be presented: one would be passed
-            // by without a look.
-            let held = round.asked.iter().filter(|factor| !factor.is_knowledge());
-            return (held.count() <= 1).then_some(round);
+            fields(remaining, (password, pin, otp), reading)
+        }
+        Presented::Passcode(text) if reading.form == Form::One || remaining.len() == 1 => {
+            Some(Round::one(remaining, text.expose(), reading.extra))
+        }
+        Presented::Passcode(text) => {
+            let (pin, extra) = (reading.pin_chars, reading.extra);
+            let splits = split(remaining, text.expose(), lengths, pin, extra);
+            joined(remaining, text.expose(), &splits, reading, compare)
         }
     };
-    if form == Form::One || remaining.len() == 1 {
-        return Some(Round::one(remaining, text, extra));
-    }
-    let splits: Splits<'a> = split(remaining, text, lengths, pin_chars, extra);
-    let right = splits
-        .iter()
-        .find(|parts| parts.code.is_some_and(&is_right))
-        .copied();
-    match (right, form) {
-        (Some(parts), _) => Some(Round::new(remaining, remaining.len(), parts)),
-        (None, Form::Either) => {
-            // A keyword is told by its comma: no password of a user ends like that by chance.
-            let keyword = |parts: &&Split<'a>| matches!(parts.code, Some(CodePart::Keyword(_)));
-            match splits.iter().find(keyword) {
-                Some(parts) => Some(Round::new(remaining, remaining.len(), *parts)),
-                None => Some(Round {
-                    otherwise: splits.iter().find(|parts| parts.code.is_some()).copied(),
-                    ..Round::one(remaining, text, extra)
-                }),
-            }
+    round.map(|round| round.keyword_read(remaining))
+}
+
+/// Reads separate fields.
+fn fields<'a>(
+    remaining: &'a [Factor],
+    (password, pin, otp): (
+        Option<&'a SecretString>,
+        Option<&'a SecretString>,
+        Option<&'a SecretString>,
+    ),
+    reading: Reading<'_>,
+) -> Option<Round<'a>> {
+    let text = |field: Option<&'a SecretString>| {
+        field
+            .map(SecretString::expose)
+            .filter(|text| !text.is_empty())
+    };
+    let parts = Split {
+        password: text(password),
+        pin: text(pin),
+        code: text(otp).map(|text| CodePart::alone(text, reading.extra)),
+    };
+    let given = |factor: &Factor| match factor {
+        Factor::Password => parts.password.is_some(),
+        Factor::Pin => parts.pin.is_some(),
+        _ => parts.code.is_some() || reading.elsewhere,
+    };
+    // One field holds one code: a second held factor is asked for in a round of its own.
+    let mut held = 0;
+    let first = remaining.iter().take_while(|factor| {
+        held += usize::from(!factor.is_knowledge());
+        held <= 1 && given(factor)
+    });
+    let first = first.count();
+    // What is missing where nothing can be asked later is wrong, as an empty text is.
+    let count = match reading.form {
+        Form::One | Form::Either if first > 0 => first,
+        _ => remaining.len(),
+    };
+    let round = Round::new(remaining, count, parts);
+    // Where no round can follow, two held factors cannot be presented: one would be passed
+    // by without a look.
+    let held = round.asked.iter().filter(|factor| !factor.is_knowledge());
+    (held.count() <= 1).then_some(round)
+}
+
+/// Reads one box that may hold several parts.
+fn joined<'a>(
+    remaining: &'a [Factor],
+    text: &'a str,
+    splits: &Splits<'a>,
+    reading: Reading<'_>,
+    compare: impl Fn(CodePart<'_>) -> Option<Vec<Comparison>>,
+) -> Option<Round<'a>> {
+    let all = |parts: &Split<'a>| Round::new(remaining, remaining.len(), *parts);
+    let mut of_first = None;
+    for (place, parts) in splits.iter().enumerate() {
+        let compared = parts.code.and_then(&compare);
+        if compared.as_ref().is_some_and(|found| is_match(found)) {
+            return Some(Round {
+                compared,
+                ..all(parts)
+            });
         }
-        (None, _) => {
-            let parts = *splits.first()?;
-            Some(Round {
-                otherwise: splits.get(1).copied(),
-                ..Round::new(remaining, remaining.len(), parts)
-            })
+        if place == 0 {
+            of_first = compared;
         }
     }
+    if reading.form == Form::Either {
+        // A keyword is told by its comma: no password of a user ends like that by chance.
+        let keyword = |parts: &&Split<'a>| matches!(parts.code, Some(CodePart::Keyword(_)));
+        return Some(match splits.iter().find(keyword) {
+            Some(parts) => all(parts),
+            None => Round {
+                otherwise: splits.iter().find(|parts| parts.code.is_some()).copied(),
+                ..Round::one(remaining, text, reading.extra)
+            },
+        });
+    }
+    Some(Round {
+        otherwise: splits.get(1).copied(),
+        compared: of_first,
+        ..all(splits.first()?)
+    })
+}
+
+/// Whether a token makes the code.
+pub(crate) fn is_match(compared: &[Comparison]) -> bool {
+    compared.iter().any(|one| !one.matches.is_empty())
 }

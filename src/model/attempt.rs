@@ -79,6 +79,36 @@ pub struct Attempt {
     pub enrols: Option<Box<Device>>,
 }
 
+impl Attempt {
+    /// What is presented outside a login: with no rule, exception, source or device.
+    pub fn outside_login(
+        (request, at): (RequestId, UnixTime),
+        channel: Channel,
+        purpose: Purpose,
+        finding: Finding,
+    ) -> Self {
+        Self {
+            request,
+            at,
+            deadline: at,
+            purpose,
+            user: String::new(),
+            client: Arc::default(),
+            channel,
+            method: Arc::default(),
+            source: None,
+            began_at: None,
+            origin: None,
+            rule: None,
+            note: Note::default(),
+            waived: None,
+            lockout: Lockout::default(),
+            finding,
+            enrols: None,
+        }
+    }
+}
+
 /// What the audit says beside the reason, by the outcome that it goes with.
 #[derive(Clone, Debug, Default)]
 pub struct Note {

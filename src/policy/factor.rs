@@ -7,6 +7,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::model::credential::Knowledge;
 use crate::model::kind::Kind;
 use crate::policy::OtpWindows;
 
@@ -110,9 +111,18 @@ impl Factor {
         }
     }
 
-    /// Whether it is something the user knows (otherwise something the user has).
+    /// What the user knows, if it is that; otherwise it is something the user has.
+    pub const fn knowledge(self) -> Option<Knowledge> {
+        match self {
+            Self::Pin => Some(Knowledge::Pin),
+            Self::Password => Some(Knowledge::Password),
+            _ => None,
+        }
+    }
+
+    /// Whether it is something the user knows.
     pub const fn is_knowledge(self) -> bool {
-        matches!(self, Self::Password | Self::Pin)
+        self.knowledge().is_some()
     }
 
     /// Whether the server sends or draws something for one login, which the person then answers.

@@ -1,0 +1,53 @@
+//! The loop of every decision: what is presented is compared with a view, the store decides against the
+//! newest state, and where the view had gone stale both are done again.
+
+use crate::core::CoreError;
+use crate::login::Login;
+use crate::model::attempt::{Attempt, Compared, Comparison, Settlement, Success};
+use crate::model::user_key::UserKey;
+use crate::store::{Outcome, View};
+
+impl Login {
+    /// Has the store decide what `gather` finds, and counts the verdict. `gather` reads a view, compares,
+    /// and returns the attempt with what else an answer is made of.
+    pub(crate) async fn settle_with<T, E, F>(
+        &self,
+        user: Option<&UserKey>,
+        gather: impl Fn() -> F,
+    ) -> Result<(Box<Settlement>, T), E>
+    where
+        E: From<CoreError>,
+        F: Future<Output = Result<(Attempt, T), E>>,
+    {
+        for _ in 0..TRIES {
+            let (attempt, rest) = gather().await?;
+            let (at, channel) = (attempt.at, attempt.channel);
+            let settled = self.core.store.attempt(attempt).await;
+            let Outcome::Settled(verdict) = settled.map_err(CoreError::from)? else {
+                continue;
+            };
+            self.core.locks.settled(user, &verdict, at);
+            self.core.counters.decided(channel, verdict.reason);
+            return Ok((verdict, rest));
+        }
+        Err(CoreError::Contended.into())
+    }
+}
+
+/// Codes compared with this view, where nothing else is presented.
+pub(crate) fn compared(view: &View, tokens: Vec<Comparison>) -> Compared {
+    Compared {
+        user: view.user.key.clone(),
+        generation: view.generation,
+        revision: view.user.revision,
+        credentials: None,
+        knowledge: Vec::new(),
+        tokens: Some(tokens),
+        success: Success::Accept,
+        answers: None,
+    }
+}
+
+/// How often a stale view is read again: an attacker who keeps a counter moving gets no answer, and pays
+/// a commit for every move.
+const TRIES: usize = 8;
