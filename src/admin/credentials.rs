@@ -4,7 +4,7 @@ use crate::admin::Admin;
 use crate::admin::{AdminError, invalid};
 use crate::core::CoreError;
 use crate::credential::{Form, Hash, Personal, Text, check_password, check_pin};
-use crate::login::{Decided, Outcome, Request};
+use crate::login::{Decided, Outcome, LoginRequest};
 use crate::model::credential::{Credentials, Knowledge, Verifier};
 use crate::model::reason::Reason;
 use crate::model::user::User;
@@ -80,7 +80,7 @@ impl Admin {
     /// out of `must_change`.
     pub async fn replace_own(
         &self,
-        request: &Request<'_>,
+        request: &LoginRequest<'_>,
         new: CredentialsPatch,
     ) -> Result<Replaced, AdminError> {
         let Ok(key) = request.client.key(request.user) else {

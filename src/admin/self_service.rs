@@ -22,7 +22,7 @@ use crate::core::issue::medium_of;
 use crate::core::{CoreError, policy_of};
 use crate::login::hashing::Place;
 use crate::login::match_issued::compare_issued;
-use crate::login::{Outcome, Presented, Request, settle};
+use crate::login::{Outcome, Presented, LoginRequest, settle};
 use crate::model::attempt::{Attempt, Compared, Comparison, Finding};
 use crate::model::audit::Purpose;
 use crate::model::credential::Knowledge;
@@ -91,7 +91,7 @@ impl Admin {
     /// Makes a token for the user who is proven by what the request presents.
     pub async fn self_enrol(
         &self,
-        request: &Request<'_>,
+        request: &LoginRequest<'_>,
         wish: Wish,
     ) -> Result<SelfService, AdminError> {
         let policies = self.core.policies();
@@ -144,7 +144,7 @@ impl Admin {
     /// Proves a token of the user by its first right code.
     pub async fn self_confirm(
         &self,
-        request: &Request<'_>,
+        request: &LoginRequest<'_>,
         serial: &Serial,
         typed: &SecretString,
     ) -> Result<SelfService, AdminError> {
@@ -223,7 +223,7 @@ impl Admin {
     /// was none lately, that the rule could ask for.
     async fn proven(
         &self,
-        request: &Request<'_>,
+        request: &LoginRequest<'_>,
         policy: &Policy,
         wish: &Wish,
     ) -> Result<Option<Proven>, AdminError> {
@@ -270,12 +270,12 @@ impl Admin {
     /// Whether what is asked for is right, counted like a login.
     async fn settled(
         &self,
-        request: &Request<'_>,
+        request: &LoginRequest<'_>,
         policy: &Policy,
         asked: Asked<'_>,
     ) -> Result<bool, AdminError> {
         let mut room = Default::default();
-        let request = &Request {
+        let request = &LoginRequest {
             presented: request.presented.tidied(&mut room),
             ..*request
         };
@@ -324,7 +324,7 @@ impl Admin {
     /// Compares what the user knows.
     async fn known(
         &self,
-        (request, policy): (&Request<'_>, &Policy),
+        (request, policy): (&LoginRequest<'_>, &Policy),
         view: &View,
         asked: &[Knowledge],
         place: &Place,
@@ -461,7 +461,7 @@ fn counts(token: &Token, state: &TokenState, way: StepUp, at: UnixTime) -> bool 
 }
 
 /// Compares the code in addition with all tokens that give such codes.
-fn code(request: &Request<'_>, view: &View, step: &Step) -> Finding {
+fn code(request: &LoginRequest<'_>, view: &View, step: &Step) -> Finding {
     let client = Some(request.client.name.as_str());
     let usable = view
         .tokens

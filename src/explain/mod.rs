@@ -22,7 +22,7 @@ use crate::login::Login;
 use crate::login::case::Case;
 use crate::login::challenge::Factors;
 use crate::login::demand::{slots, success};
-use crate::login::{Presented, Request, attributes, facts};
+use crate::login::{Presented, LoginRequest, attributes, facts};
 use crate::model::attempt::Success;
 use crate::model::audit::Channel;
 use crate::model::client::{Access, ApiAccess, Client, LOCAL};
@@ -102,7 +102,7 @@ impl Explain {
         let (id, now) = self.core.arrival()?;
         let policies = self.core.policies();
         let policy = policy_of(&client, &policies)?;
-        let request = Request {
+        let request = LoginRequest {
             at: supposed.at.unwrap_or(now),
             source: supposed.source,
             method: supposed.method.unwrap_or(usual),
@@ -342,7 +342,7 @@ impl Explain {
 /// What a situation is read from.
 #[derive(Clone, Copy)]
 struct Frame<'a> {
-    request: &'a Request<'a>,
+    request: &'a LoginRequest<'a>,
     /// None: it is not loaded, or none was read.
     policy: Option<&'a Policy>,
     /// Whether there is a client of this name now.
@@ -359,8 +359,8 @@ const fn question<'a>(
     client: &'a Client,
     channel: Channel,
     user: &'a str,
-) -> Request<'a> {
-    Request {
+) -> LoginRequest<'a> {
+    LoginRequest {
         id,
         at,
         deadline: at,

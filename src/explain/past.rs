@@ -4,7 +4,7 @@ use crate::core::CoreError;
 use crate::explain::Explain;
 use crate::explain::rules::Reading;
 use crate::explain::{Frame, Situation, Step, absent, next, question, rules, speaks};
-use crate::login::Request;
+use crate::login::LoginRequest;
 use crate::model::audit::{AuditRecord, ChangeEvent, DecisionEvent, Event, Purpose};
 use crate::model::client::{Client, LOCAL};
 use crate::model::id::{RequestId, Serial};
@@ -119,7 +119,7 @@ impl Explain {
             .then(|| policy_then(event, &client, known, &policies, &mut notes))
             .flatten();
         let (_, rounds) = speaks(&client);
-        let request = Request {
+        let request = LoginRequest {
             method: &event.method,
             source: event.source,
             rounds,

@@ -1,6 +1,6 @@
 //! The rules of a policy, each condition held or not, and why.
 
-use crate::login::{MIN_ASSURANCE, Request};
+use crate::login::{MIN_ASSURANCE, LoginRequest};
 use crate::model::audit::{Channel, DecisionEvent};
 use crate::model::reason::Reason;
 use crate::policy::{ConditionTrace, Facts, Policy, Subject, Wanted};
@@ -161,7 +161,7 @@ fn all(conditions: &[ConditionShown]) -> Held {
 }
 
 /// Sentences about attributes and context that no rule of the policy looks at: misspelt, likely.
-pub(super) fn unread(policy: &Policy, request: &Request<'_>) -> Vec<String> {
+pub(super) fn unread(policy: &Policy, request: &LoginRequest<'_>) -> Vec<String> {
     let reads = |wanted: &Subject| {
         let conditions = policy.rules.iter().flat_map(|rule| &rule.when);
         let mut subjects = conditions.filter_map(|condition| match &condition.wanted {

@@ -18,7 +18,7 @@ use crate::login::hashing::Place;
 use crate::login::opened::{began_at, other_rule};
 use crate::login::read::{Read, Refusal};
 use crate::login::round::Round;
-use crate::login::{Request, challenge, facts, match_otp};
+use crate::login::{LoginRequest, challenge, facts, match_otp};
 use crate::model::attempt::{Compared, Comparison, Finding, Note, Waived};
 use crate::model::credential::{Credentials, Knowledge};
 use crate::model::reason::Reason;
@@ -163,7 +163,7 @@ impl Login {
     /// Reads the user and compares what was presented.
     pub(crate) async fn assess<'p>(
         &self,
-        request: &Request<'_>,
+        request: &LoginRequest<'_>,
         policy: &'p Policy,
         key: Option<&UserKey>,
         (at, place): (UnixTime, Option<&Place>),
@@ -198,7 +198,7 @@ impl Login {
         let opened = opened.map(|(opened, _)| opened);
         let inside = opened.map(|opened| opened.inside).unwrap_or_default();
         let began_at = began_at(request, &view, inside);
-        let request = &Request {
+        let request = &LoginRequest {
             source: request.source.or_else(|| began_at.map(Source::address)),
             ..*request
         };
@@ -342,7 +342,7 @@ impl Login {
     /// A refusal, after about the work that a comparison would have been.
     async fn miss<'p>(
         &self,
-        (request, policy, at): (&Request<'_>, &'p Policy, UnixTime),
+        (request, policy, at): (&LoginRequest<'_>, &'p Policy, UnixTime),
         rule: Option<&'p Rule>,
         refusal: Refusal,
         place: Option<&Place>,
@@ -377,7 +377,7 @@ impl Login {
 }
 
 /// Why a request is refused before anything is looked up.
-fn unread(request: &Request<'_>, policy: &Policy, key: Option<&UserKey>) -> Result<(), Refusal> {
+fn unread(request: &LoginRequest<'_>, policy: &Policy, key: Option<&UserKey>) -> Result<(), Refusal> {
     if !TAKEN.contains(&request.method) {
         let detail = Some(presented_by(request.method));
         return Err(Refusal::new(Reason::MethodNotAllowed, None, detail));

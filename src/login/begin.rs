@@ -15,7 +15,7 @@ use crate::login::candidates::Slot;
 use crate::login::case::Case;
 use crate::login::challenge::{Factors, Stage, Ticket};
 use crate::login::prompt::prompt;
-use crate::login::{Challenged, Request, challenge, facts};
+use crate::login::{Challenged, LoginRequest, challenge, facts};
 use crate::model::issue::{IssueRefusal, Way};
 use crate::model::kind::Kind;
 use crate::model::reason::Reason;
@@ -70,7 +70,7 @@ impl Login {
     /// what we sent. What is presented in `request` is not looked at.
     pub async fn begin(
         &self,
-        request: &Request<'_>,
+        request: &LoginRequest<'_>,
         factor: Factor,
         inbound: bool,
     ) -> Result<Begun, CoreError> {
@@ -136,7 +136,7 @@ impl Login {
     }
 
     /// Writes down why no code was made: beside why, it costs what a code that is made costs.
-    async fn not_issued(&self, request: &Request<'_>, at: UnixTime, detail: String) {
+    async fn not_issued(&self, request: &LoginRequest<'_>, at: UnixTime, detail: String) {
         let by = By {
             request: request.id,
             actor: format!("{} {}", request.channel, request.client.name),
@@ -179,7 +179,7 @@ impl Login {
 
     async fn round_code<'p>(
         &self,
-        request: &Request<'_>,
+        request: &LoginRequest<'_>,
         policy: &'p Policy,
         view: &View,
         factor: Factor,
@@ -245,7 +245,7 @@ impl Login {
 
     async fn round_message(
         &self,
-        request: &Request<'_>,
+        request: &LoginRequest<'_>,
         policy: &Policy,
         view: &View,
         found: (&Token, &TokenState),
@@ -293,7 +293,7 @@ impl Login {
 
     fn sealed(
         &self,
-        request: &Request<'_>,
+        request: &LoginRequest<'_>,
         policy: &Policy,
         rule: &Rule,
         view: Option<&View>,
@@ -317,7 +317,7 @@ impl Login {
     #[allow(clippy::too_many_arguments)] // what an answer is put together from
     fn begun(
         &self,
-        request: &Request<'_>,
+        request: &LoginRequest<'_>,
         policy: &Policy,
         factor: Factor,
         way: Way,
@@ -350,7 +350,7 @@ impl Login {
 
     fn ticketed(
         &self,
-        request: &Request<'_>,
+        request: &LoginRequest<'_>,
         id: &str,
         ticket: &Ticket,
     ) -> Result<String, CoreError> {

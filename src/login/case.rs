@@ -5,7 +5,7 @@ use crate::login::challenge;
 use crate::login::challenge::{Binding, Factors, Inside, Opened, Stage};
 use crate::login::opened::life;
 use crate::login::round::Form;
-use crate::login::{MIN_ASSURANCE, Request};
+use crate::login::{MIN_ASSURANCE, LoginRequest};
 use crate::model::attempt::Comparison;
 use crate::model::credential::Credentials;
 use crate::model::reason::Reason;
@@ -20,7 +20,7 @@ use crate::time::UnixTime;
 /// One request by one rule at one time.
 #[derive(Clone, Copy)]
 pub(crate) struct Case<'r, 'p> {
-    pub(crate) request: &'r Request<'r>,
+    pub(crate) request: &'r LoginRequest<'r>,
     pub(crate) policy: &'p Policy,
     pub(crate) rule: &'p Rule,
     pub(crate) at: UnixTime,

@@ -9,7 +9,7 @@ use crate::login::candidates::Slot;
 use crate::login::case::Case;
 use crate::login::hashing::Place;
 use crate::login::round::Round;
-use crate::login::{Presented, Request};
+use crate::login::{Presented, LoginRequest};
 use crate::model::attempt::Comparison;
 use crate::model::credential::{Credentials, Knowledge};
 use crate::model::reason::Reason;
@@ -104,7 +104,7 @@ impl Login {
     /// which tokens, does not change how much is hashed.
     pub(crate) async fn spend_on_other_reading(
         &self,
-        request: &Request<'_>,
+        request: &LoginRequest<'_>,
         rule: &Rule,
         (place, blocked): (Option<&Place>, bool),
     ) -> Result<(), CoreError> {

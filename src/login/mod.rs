@@ -1,7 +1,7 @@
 //! Logins: is this the person, this once? Knows model, otp, policy and the store; knows no protocol.
 //!
 //! ```text
-//! Request -> client's policy -> canonical user -> view -> rule -> round -> compare, hash
+//! LoginRequest -> client's policy -> canonical user -> view -> rule -> round -> compare, hash
 //!                                                   ^                        |
 //!                                                   +----- stale view -------+-> store.attempt
 //! Decided <- accept / challenge / reject (+ when a reject may leave) <--------------'
@@ -55,7 +55,7 @@ mod sessions;
 pub(crate) mod settle;
 pub mod travel;
 
-pub use request::{Accepted, Carrier, Challenged, Decided, Fit, Outcome, Request};
+pub use request::{Accepted, Carrier, Challenged, Decided, Fit, Outcome, LoginRequest};
 pub use round::Presented;
 
 /// Decides logins, and what else is proven by a code.
@@ -90,12 +90,12 @@ impl Login {
     }
 
     /// Decides. Durable when it answers `Ok`.
-    pub async fn authenticate(&self, request: &Request<'_>) -> Result<Decided, CoreError> {
+    pub async fn authenticate(&self, request: &LoginRequest<'_>) -> Result<Decided, CoreError> {
         let began = Instant::now();
         let policies = self.core.policies.load_full();
         let policy = policy_of(request.client, &policies)?;
         let mut room = Default::default();
-        let request = &Request {
+        let request = &LoginRequest {
             presented: request.presented.tidied(&mut room),
             ..*request
         };
@@ -112,7 +112,7 @@ impl Login {
         decided
     }
 
-    async fn decide(&self, request: &Request<'_>, policy: &Policy) -> Result<Decided, CoreError> {
+    async fn decide(&self, request: &LoginRequest<'_>, policy: &Policy) -> Result<Decided, CoreError> {
         let at = self.core.window_time(request.at)?;
         let place = self.admitted(request, policy)?;
         let place = place.as_ref();
@@ -203,7 +203,7 @@ impl Login {
     /// ask for.
     fn admitted(
         &self,
-        request: &Request<'_>,
+        request: &LoginRequest<'_>,
         policy: &Policy,
     ) -> Result<Option<hashing::Place>, CoreError> {
         let place = policy.asks_for_knowledge();
@@ -221,7 +221,7 @@ impl Login {
 
     /// When an answer leaves that is due `delay` after arrival. One that is late leaves at the next of
     /// fixed times: how late it is tells what was done for it.
-    pub(crate) fn schedule(&self, request: &Request<'_>, delay: Duration) -> Duration {
+    pub(crate) fn schedule(&self, request: &LoginRequest<'_>, delay: Duration) -> Duration {
         let spent = self.core.now().since(request.at);
         let late = spent.saturating_sub(delay);
         // The clock may have been set meanwhile.
@@ -233,7 +233,7 @@ impl Login {
     }
 }
 
-impl Request<'_> {
+impl LoginRequest<'_> {
     /// Whether a login begins in which nothing was typed yet: how everybody is then asked. What is asked
     /// for follows from the policy alone, since who is a user must not be learned by it.
     pub(crate) fn opens(&self, policy: &Policy) -> Option<(Factor, bool)> {
@@ -263,7 +263,7 @@ impl Login {
     }
 }
 
-pub(crate) fn facts<'a>(request: &Request<'a>, view: &'a View, at: UnixTime) -> Facts<'a> {
+pub(crate) fn facts<'a>(request: &LoginRequest<'a>, view: &'a View, at: UnixTime) -> Facts<'a> {
     Facts {
         now: at,
         client: &request.client.name,
@@ -279,7 +279,7 @@ pub(crate) fn facts<'a>(request: &Request<'a>, view: &'a View, at: UnixTime) -> 
 }
 
 fn accepted(
-    request: &Request<'_>,
+    request: &LoginRequest<'_>,
     policy: &Policy,
     progress: &Progress<'_>,
     serial: Option<Serial>,
@@ -301,7 +301,7 @@ fn accepted(
 
 /// The reply attributes of an accept by this rule with this token.
 pub(crate) fn attributes(
-    request: &Request<'_>,
+    request: &LoginRequest<'_>,
     policy: &Policy,
     rule: &Rule,
     view: &View,

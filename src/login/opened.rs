@@ -6,7 +6,7 @@ use crate::core::{CoreError, policy_of};
 use crate::login::Login;
 use crate::login::Presented;
 use crate::login::challenge::{Binding, Closed, Inside, Opened, Stage};
-use crate::login::{Request, challenge};
+use crate::login::{LoginRequest, challenge};
 use crate::model::audit::Channel;
 use crate::model::source::Source;
 use crate::otp::Code;
@@ -24,7 +24,7 @@ impl Login {
     /// it cannot be answered any more.
     pub(crate) fn opened<'p>(
         &self,
-        request: &Request<'_>,
+        request: &LoginRequest<'_>,
         policy: &'p Policy,
         by_request: Option<&'p Rule>,
         view: &View,
@@ -160,7 +160,7 @@ pub(crate) fn life(policy: &Policy, stage: Stage) -> Duration {
 }
 
 /// The known source that the login began at, where the answer names none.
-pub(crate) fn began_at(request: &Request<'_>, view: &View, inside: Inside) -> Option<Source> {
+pub(crate) fn began_at(request: &LoginRequest<'_>, view: &View, inside: Inside) -> Option<Source> {
     let known = view.state.known.iter().map(|known| known.source);
     let unnamed = request.source.is_none() && inside.source != 0;
     known

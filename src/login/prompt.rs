@@ -10,7 +10,7 @@ use crate::login::Presented;
 use crate::login::assess::Progress;
 use crate::login::case::Case;
 use crate::login::challenge::{Binding, Inside};
-use crate::login::{Challenged, Request, challenge};
+use crate::login::{Challenged, LoginRequest, challenge};
 use crate::model::issue::{Way, next_number};
 use crate::model::kind::Kind;
 use crate::model::message::Language;
@@ -27,7 +27,7 @@ impl Login {
     /// Seals what was right, for the next round; sends or draws what the person is asked for in it.
     pub(crate) async fn challenge(
         &self,
-        request: &Request<'_>,
+        request: &LoginRequest<'_>,
         policy: &Policy,
         progress: &Progress<'_>,
     ) -> Result<Challenged, CoreError> {
@@ -120,7 +120,7 @@ impl Login {
     /// is none hears the same as with one who is.
     pub(crate) fn decoy(
         &self,
-        request: &Request<'_>,
+        request: &LoginRequest<'_>,
         policy: &Policy,
         factor: Factor,
     ) -> Result<Challenged, CoreError> {
@@ -173,7 +173,7 @@ impl Login {
     /// The cells of a decoy. A user with a card is asked for those that a real round asks for: a change of
     /// cells when the card or its owner is locked would tell that there is a card. Any other name is asked
     /// for the same cells each time.
-    fn pretended(&self, request: &Request<'_>) -> Result<Pair, CoreError> {
+    async fn pretended(&self, request: &LoginRequest<'_>) -> Result<Pair, CoreError> {
         let view = match request.client.key(request.user) {
             Ok(key) => self.core.store.view(&key)?,
             Err(_) => None,
@@ -211,7 +211,7 @@ fn shown(token: &Token, state: &TokenState) -> Pair {
 }
 
 /// What somebody asks to be sent who has to prove nothing before.
-pub(crate) fn asked_for(request: &Request<'_>, rule: &Rule) -> Option<Factor> {
+pub(crate) fn asked_for(request: &LoginRequest<'_>, rule: &Rule) -> Option<Factor> {
     let word = match request.presented {
         Presented::Passcode(text) => text.expose(),
         Presented::Fields { otp, .. } => otp.map(SecretString::expose).unwrap_or_default(),

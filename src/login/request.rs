@@ -18,7 +18,7 @@ use crate::time::UnixTime;
 
 /// One question: is this the person, this once?
 #[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
+pub struct LoginRequest<'a> {
     /// Names the request; made by [`crate::core::Core::arrival`].
     pub id: RequestId,
     /// When it arrived.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use oncegate::admin::{AdminError, NewToken, UserPatch};
 use oncegate::core::CoreError;
-use oncegate::login::{Outcome, Request};
+use oncegate::login::{Outcome, LoginRequest};
 use oncegate::model::audit::Channel;
 use oncegate::model::client::{Client, Scope};
 use oncegate::model::id::Serial;
@@ -92,7 +92,7 @@ impl House {
     ) -> Result<(bool, Reason), CoreError> {
         let (id, at) = self.service.core.arrival()?;
         let code = SecretString::from(code);
-        let request = Request {
+        let request = LoginRequest {
             id,
             at,
             deadline: at.plus(Duration::from_secs(3)),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::{self, BeginChallenge, ShowChallenge};
-use crate::login::{Presented, Request};
+use crate::login::{Presented, LoginRequest};
 use crate::model::audit::Channel;
 use crate::policy::Factor;
 use crate::secret::SecretString;
@@ -41,7 +41,7 @@ pub(crate) async fn begin(
         .map(|(name, value)| (name.as_str(), value.as_str()))
         .collect();
     let nothing = SecretString::default();
-    let request = Request {
+    let request = LoginRequest {
         id: arrival.id,
         at: arrival.at,
         deadline: arrival.at.plus(app.limits().request_timeout),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::admin::self_service::{SelfService, Step, Wish};
 use crate::api::{self, AskForToken, ConfirmOwnToken, VerifyRequest};
-use crate::login::Request;
+use crate::login::LoginRequest;
 use crate::model::kind::Kind;
 use crate::policy::StepUp;
 use crate::secret::SecretString;
@@ -52,7 +52,7 @@ pub(crate) async fn ask_for_token(
     let task = Arc::clone(&app);
     let made = app.finish(async move {
         let context = question.context();
-        let request = Request {
+        let request = LoginRequest {
             // All of it in one request.
             rounds: false,
             ..question.request(&task, &context)

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use crate::admin::{CredentialsPatch, NewVerifier, Replaced};
 use crate::api::{self, ReplaceCredentials, Verify, VerifyAnswer, VerifyRequest};
 use crate::core::CoreError;
-use crate::login::{MIN_ASSURANCE, Outcome, Presented, Request};
+use crate::login::{MIN_ASSURANCE, Outcome, Presented, LoginRequest};
 use crate::model::audit::Channel;
 use crate::model::client::{Access, ApiAccess, Client, LOCAL};
 use crate::secret::SecretString;
@@ -217,7 +217,7 @@ pub(crate) async fn replace_credentials(
     let asked = Arc::clone(&app);
     let replaced = app.finish(async move {
         let context = question.context();
-        let request = Request {
+        let request = LoginRequest {
             // All of it in one request.
             rounds: false,
             ..question.request(&asked, &context)
@@ -301,8 +301,8 @@ impl Question {
         &'a self,
         app: &App,
         context: &'a [(&'a str, &'a str)],
-    ) -> Request<'a> {
-        Request {
+    ) -> LoginRequest<'a> {
+        LoginRequest {
             id: self.arrival.id,
             at: self.arrival.at,
             deadline: self.arrival.at.plus(app.limits().request_timeout),

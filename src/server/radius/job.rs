@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::login::{Decided, Outcome, Presented, Request};
+use crate::login::{Decided, Outcome, Presented, LoginRequest};
 use crate::model::audit::{Channel, Origin};
 use crate::model::id::RequestId;
 use crate::model::session::Accounting;
@@ -164,7 +164,7 @@ impl Job {
         let origin = origin(packet, self.source);
         let words = self.words(dictionary);
         let room = reply::Room { packet, words };
-        let request = Request {
+        let request = LoginRequest {
             id: self.id,
             at: self.at,
             deadline: self.at.plus(pipeline.settings.request_timeout),

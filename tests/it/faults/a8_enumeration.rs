@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use oncegate::login::{Presented, Request, hashing};
+use oncegate::login::{Presented, LoginRequest, hashing};
 use oncegate::model::audit::{Channel, Event};
 use oncegate::model::kind::Kind;
 use oncegate::otp::Digits;
@@ -168,7 +168,7 @@ async fn a_challenge_leaves_on_the_schedule_of_rejects_and_costs_one_record() {
     for name in STATES.into_iter().chain(["alice"]) {
         let (id, at) = lab.service().core.arrival().expect("random octets");
         let nothing = SecretString::default();
-        let request = Request {
+        let request = LoginRequest {
             id,
             at,
             deadline: at.plus(Duration::from_secs(3)),

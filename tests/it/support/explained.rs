@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use oncegate::admin::{CredentialsPatch, Grant, NewRadiusClient, NewVerifier, UserPatch};
 use oncegate::config::Limits;
-use oncegate::login::{Decided, Presented, Request};
+use oncegate::login::{Decided, Presented, LoginRequest};
 use oncegate::model::audit::Channel;
 use oncegate::model::client::{Client, Require, Scope};
 use oncegate::model::kind::Kind;
@@ -181,7 +181,7 @@ impl House {
             _ => (Channel::Radius, "pap"),
         };
         let typed = SecretString::from(ask.typed);
-        let request = Request {
+        let request = LoginRequest {
             id,
             at,
             deadline: at.plus(Duration::from_secs(3)),
