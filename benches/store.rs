@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use oncegate::model::attempt::{Attempt, Compared, Comparison, DriftRule, Finding, Success};
+use oncegate::model::attempt::{Attempt, Compared, Comparison, DriftRule, Evidence, Success};
 use oncegate::model::audit::{Channel, Purpose};
 use oncegate::model::id::{RequestId, Serial};
 use oncegate::model::issue::{Issue, Way, next_number};
@@ -178,7 +178,7 @@ async fn consume(store: &Store, number: usize, work: Work) {
         source: None,
         rule: Some("default:everyone".into()),
         lockout: Lockout::default(),
-        finding: Finding::Compared(Compared {
+        evidence: Evidence::Compared(Compared {
             user: key,
             generation: view.generation,
             revision: view.user.revision,

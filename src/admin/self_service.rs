@@ -23,7 +23,7 @@ use crate::core::{CoreError, policy_of};
 use crate::login::hashing::Place;
 use crate::login::match_issued::compare_issued;
 use crate::login::{Outcome, Presented, LoginRequest, settle};
-use crate::model::attempt::{Attempt, Compared, Comparison, Finding};
+use crate::model::attempt::{Attempt, Compared, Comparison, Evidence};
 use crate::model::audit::Purpose;
 use crate::model::credential::Knowledge;
 use crate::model::id::Serial;
@@ -301,9 +301,9 @@ impl Admin {
                     for _ in which {
                         self.login.hasher.spend(place).await?;
                     }
-                    Finding::Refused(Reason::UnknownUser)
+                    Evidence::Refused(Reason::UnknownUser)
                 }
-                (None, Asked::Code(_)) => Finding::Refused(Reason::UnknownUser),
+                (None, Asked::Code(_)) => Evidence::Refused(Reason::UnknownUser),
             };
             let about = (request.id, at);
             let attempt = Attempt {
@@ -328,7 +328,7 @@ impl Admin {
         view: &View,
         asked: &[Knowledge],
         place: &Place,
-    ) -> Result<Finding, CoreError> {
+    ) -> Result<Evidence, CoreError> {
         let source = request.source.map(Source::from);
         // Whoever is blocked gets no hashing done, but waits as long.
         if view
@@ -339,7 +339,7 @@ impl Admin {
             for _ in asked {
                 self.login.hasher.wait(place).await?;
             }
-            return Ok(Finding::Refused(Reason::Locked));
+            return Ok(Evidence::Refused(Reason::Locked));
         }
         let credentials = self.core.store.credentials(&view.user.key)?;
         let mut knowledge = Vec::new();
@@ -360,7 +360,7 @@ impl Admin {
             };
             knowledge.push((*which, right));
         }
-        Ok(Finding::Compared(Compared {
+        Ok(Evidence::Compared(Compared {
             credentials: Some(credentials.revision),
             knowledge,
             tokens: None,
@@ -461,7 +461,7 @@ fn counts(token: &Token, state: &TokenState, way: StepUp, at: UnixTime) -> bool 
 }
 
 /// Compares the code in addition with all tokens that give such codes.
-fn code(request: &LoginRequest<'_>, view: &View, step: &Step) -> Finding {
+fn code(request: &LoginRequest<'_>, view: &View, step: &Step) -> Evidence {
     let client = Some(request.client.name.as_str());
     let usable = view
         .tokens
@@ -473,9 +473,9 @@ fn code(request: &LoginRequest<'_>, view: &View, step: &Step) -> Finding {
         |(token, state): &(Token, TokenState)| compare_issued(token, state, client, typed);
     let tokens: Vec<Comparison> = usable.map(compare).collect();
     if tokens.is_empty() {
-        return Finding::Refused(Reason::NoToken);
+        return Evidence::Refused(Reason::NoToken);
     }
-    Finding::Compared(settle::compared(view, tokens))
+    Evidence::Compared(settle::compared(view, tokens))
 }
 
 const fn presented(presented: Presented<'_>, which: Knowledge) -> Option<&SecretString> {

@@ -4,7 +4,7 @@ use crate::admin::Admin;
 use crate::admin::{AdminError, invalid, missing};
 use crate::core::CoreError;
 use crate::login::{match_otp, settle};
-use crate::model::attempt::{Attempt, Comparison, DriftRule, Finding};
+use crate::model::attempt::{Attempt, Comparison, DriftRule, Evidence};
 use crate::model::audit::{Channel, Purpose};
 use crate::model::enrolment::Enrolment;
 use crate::model::id::Serial;
@@ -205,7 +205,7 @@ impl Admin {
             let found = tokens.find(|(token, _)| token.serial == *serial);
             let (token, state) = found.ok_or(CoreError::Contended)?;
             let comparison = compare(token, state, at)?;
-            let evidence = Finding::Compared(settle::compared(&view, vec![comparison]));
+            let evidence = Evidence::Compared(settle::compared(&view, vec![comparison]));
             let attempt = Attempt {
                 deadline: at.plus(ADMIN_DEADLINE),
                 user: user.to_string(),

@@ -19,7 +19,7 @@ use crate::login::opened::{began_at, other_rule};
 use crate::login::read::{Read, Refusal};
 use crate::login::round::Round;
 use crate::login::{LoginRequest, challenge, facts, match_otp};
-use crate::model::attempt::{Compared, Comparison, Finding, Note, Waived};
+use crate::model::attempt::{Compared, Comparison, Evidence, Note, Waived};
 use crate::model::credential::{Credentials, Knowledge};
 use crate::model::reason::Reason;
 use crate::model::source::Source;
@@ -34,7 +34,7 @@ use crate::time::UnixTime;
 
 /// What was found of a request, and what an answer to it is made of.
 pub(crate) struct Assessment<'p> {
-    pub(crate) evidence: Finding,
+    pub(crate) evidence: Evidence,
     /// The rule that applies, and the exception in force, when it came so far.
     pub(crate) rule: Option<&'p Rule>,
     pub(crate) waived: Option<Waived>,
@@ -49,7 +49,7 @@ pub(crate) struct Assessment<'p> {
 impl Refusal {
     fn by(self, rule: Option<&Rule>) -> Assessment<'_> {
         Assessment {
-            evidence: Finding::Refused(self.reason),
+            evidence: Evidence::Refused(self.reason),
             rule,
             waived: self.waived,
             note: Note {
@@ -146,7 +146,7 @@ impl Step {
             outdated: self.outdated,
         };
         Assessment {
-            evidence: Finding::Compared(compared),
+            evidence: Evidence::Compared(compared),
             rule: Some(case.rule),
             waived,
             note: Note {

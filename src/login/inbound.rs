@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use crate::core::CoreError;
 use crate::core::issue::FREEZE_DIGITS;
 use crate::login::{Login, settle};
-use crate::model::attempt::{Attempt, Compared, Comparison, DriftRule, Finding, Success};
+use crate::model::attempt::{Attempt, Compared, Comparison, DriftRule, Evidence, Success};
 use crate::model::audit::{Channel, Purpose};
 use crate::model::id::RequestId;
 use crate::model::issue::Way;
@@ -193,7 +193,7 @@ impl Login {
                 matches,
                 drift: DriftRule::None,
             };
-            let evidence = Finding::Compared(Compared {
+            let evidence = Evidence::Compared(Compared {
                 success: Success::Answered,
                 ..settle::compared(view, vec![comparison])
             });
@@ -206,8 +206,8 @@ impl Login {
 
     async fn unexpected(&self, inbound: &Inbound<'_>, at: UnixTime) -> Result<Reason, CoreError> {
         let sender = mask(inbound.medium, inbound.from);
-        let finding = Finding::Refused(Reason::WrongSender);
-        let attempt = self.inbound_attempt(inbound, sender, finding, at);
+        let evidence = Evidence::Refused(Reason::WrongSender);
+        let attempt = self.inbound_attempt(inbound, sender, evidence, at);
         self.core.store.attempt(attempt).await?;
         self.core
             .counters
@@ -219,7 +219,7 @@ impl Login {
         &self,
         inbound: &Inbound<'_>,
         user: String,
-        finding: Finding,
+        evidence: Evidence,
         at: UnixTime,
     ) -> Attempt {
         let policies = self.core.policies.load();
@@ -234,7 +234,7 @@ impl Login {
                 (inbound.id, at),
                 Channel::Inbound,
                 Purpose::Inbound,
-                finding,
+                evidence,
             )
         }
     }

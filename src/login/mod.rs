@@ -150,7 +150,7 @@ impl Login {
                 waived: assessment.waived,
                 enrols: None,
                 lockout: policy.lockout,
-                finding: assessment.evidence,
+                evidence: assessment.evidence,
             };
             Ok::<_, CoreError>((attempt, (assessment.progress, wished)))
         };

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::core::{CoreError, default_policy, shorten};
 use crate::login::{Login, settle};
-use crate::model::attempt::{Attempt, Comparison, DriftRule, Finding};
+use crate::model::attempt::{Attempt, Comparison, DriftRule, Evidence};
 use crate::model::audit::{Channel, Purpose};
 use crate::model::device::{Device, DeviceId};
 use crate::model::id::{RequestId, Serial};
@@ -102,7 +102,7 @@ impl Login {
         let user = user.as_ref();
         let gather = || async move {
             let evidence = self.presented(user, redemption.code, at).await?;
-            if let Finding::Refused(reason) = evidence
+            if let Evidence::Refused(reason) = evidence
                 && !self.refusals.is_recorded(reason, redemption.source, at)
             {
                 return Err(Stop::NotRecorded(reason));
@@ -150,9 +150,9 @@ impl Login {
         user: Option<&UserKey>,
         code: &SecretString,
         at: UnixTime,
-    ) -> Result<Finding, CoreError> {
+    ) -> Result<Evidence, CoreError> {
         let Some(code) = canonical(code.expose(), usize::from(LENGTH)) else {
-            return Ok(Finding::Refused(Reason::MalformedCode));
+            return Ok(Evidence::Refused(Reason::MalformedCode));
         };
         let view = match user {
             Some(user) => self.core.store.view(user)?,
@@ -160,7 +160,7 @@ impl Login {
         };
         let refused = |reason| {
             compare_with_nothing(&code);
-            Ok(Finding::Refused(reason))
+            Ok(Evidence::Refused(reason))
         };
         let Some(view) = view else {
             return refused(Reason::UnknownUser);
@@ -176,7 +176,7 @@ impl Login {
         if compared.is_empty() {
             return refused(Reason::NoToken);
         }
-        Ok(Finding::Compared(settle::compared(&view, compared)))
+        Ok(Evidence::Compared(settle::compared(&view, compared)))
     }
 }
 
@@ -198,7 +198,7 @@ impl Redemption<'_> {
         &self,
         user: Option<&UserKey>,
         policy: &Policy,
-        finding: Finding,
+        evidence: Evidence,
         at: UnixTime,
     ) -> Attempt {
         let device = user.map(|user| {
@@ -221,7 +221,7 @@ impl Redemption<'_> {
             source: self.source,
             lockout: policy.lockout,
             enrols: device,
-            ..Attempt::outside_login((self.request, at), Channel::Device, Purpose::Enrol, finding)
+            ..Attempt::outside_login((self.request, at), Channel::Device, Purpose::Enrol, evidence)
         }
     }
 }

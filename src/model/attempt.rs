@@ -73,8 +73,8 @@ pub struct Attempt {
     pub waived: Option<Waived>,
     /// Limits of the policy that applies.
     pub lockout: Lockout,
-    /// What the evaluation found.
-    pub finding: Finding,
+    /// What was found.
+    pub evidence: Evidence,
     /// The device that takes the token over when its enrolment or transfer code is right.
     pub enrols: Option<Box<Device>>,
 }
@@ -85,7 +85,7 @@ impl Attempt {
         (request, at): (RequestId, UnixTime),
         channel: Channel,
         purpose: Purpose,
-        finding: Finding,
+        evidence: Evidence,
     ) -> Self {
         Self {
             request,
@@ -103,7 +103,7 @@ impl Attempt {
             note: Note::default(),
             waived: None,
             lockout: Lockout::default(),
-            finding,
+            evidence,
             enrols: None,
         }
     }
@@ -145,9 +145,9 @@ pub struct Waived {
     pub text: String,
 }
 
-/// What the evaluation found.
+/// What was found of what is presented.
 #[derive(Clone, Debug)]
-pub enum Finding {
+pub enum Evidence {
     /// Refused without comparing anything; counted against the source only.
     Refused(Reason),
     /// Something was compared.
@@ -262,9 +262,9 @@ pub struct Stale;
 
 /// Decides an attempt against the newest state.
 pub fn settle(attempt: &Attempt, current: &Current) -> Result<Settlement, Stale> {
-    let compared = match &attempt.finding {
-        Finding::Refused(reason) => return Ok(attempt.refused(*reason, current)),
-        Finding::Compared(compared) => compared,
+    let compared = match &attempt.evidence {
+        Evidence::Refused(reason) => return Ok(attempt.refused(*reason, current)),
+        Evidence::Compared(compared) => compared,
     };
     let refusal = |reason| Ok(refusal(reason, &current.user));
     let user = &current.user;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use oncegate::model::attempt::{Compared, Finding, Success};
+use oncegate::model::attempt::{Compared, Evidence, Success};
 use oncegate::model::audit::Event;
 use oncegate::model::id::Serial;
 use oncegate::model::reason::{Decision, Reason};
@@ -201,7 +201,7 @@ async fn a_revoked_token_stops_at_once(store: &Store) {
         },
         drift: oncegate::model::attempt::DriftRule::None,
     };
-    let finding = Finding::Compared(Compared {
+    let evidence = Evidence::Compared(Compared {
         user: key("alice"),
         generation: view.generation,
         revision: view.user.revision,
@@ -212,7 +212,7 @@ async fn a_revoked_token_stops_at_once(store: &Store) {
         answers: None,
     });
     let outcome = store
-        .attempt(attempt_of("alice", finding, NOW))
+        .attempt(attempt_of("alice", evidence, NOW))
         .await
         .unwrap();
     assert!(
@@ -232,7 +232,7 @@ async fn a_disabled_user_stops_at_once(store: &Store) {
         .change(Change::UpdateUser(disabled), by())
         .await
         .unwrap();
-    let finding = Finding::Compared(Compared {
+    let evidence = Evidence::Compared(Compared {
         user: key("alice"),
         generation: view.generation,
         revision: view.user.revision,
@@ -243,7 +243,7 @@ async fn a_disabled_user_stops_at_once(store: &Store) {
         answers: None,
     });
     let outcome = store
-        .attempt(attempt_of("alice", finding, NOW))
+        .attempt(attempt_of("alice", evidence, NOW))
         .await
         .unwrap();
     assert!(
@@ -252,8 +252,8 @@ async fn a_disabled_user_stops_at_once(store: &Store) {
     );
 }
 
-async fn an_expired_attempt_is_not_evaluated(store: &Store) {
-    let mut late = attempt_of("alice", Finding::Refused(Reason::UnknownUser), NOW);
+async fn an_expired_attempt_is_not_evaluated(store: &dyn Store) {
+    let mut late = attempt_of("alice", Evidence::Refused(Reason::UnknownUser), NOW);
     late.deadline = oncegate::time::UnixTime::from_millis(NOW.as_millis() - 1);
     assert!(matches!(store.attempt(late).await, Err(StoreError::Shed)));
     assert_eq!(store.health().seq, 0);
@@ -422,8 +422,8 @@ async fn every_decision_and_change_is_audited(store: &Store) {
     assert_eq!((report.good, report.fault), (4, None));
 }
 
-async fn refusals_are_audited_and_count_nothing(store: &Store) {
-    let mut refused = attempt_of("nobody", Finding::Refused(Reason::UnknownUser), NOW);
+async fn refusals_are_audited_and_count_nothing(store: &dyn Store) {
+    let mut refused = attempt_of("nobody", Evidence::Refused(Reason::UnknownUser), NOW);
     refused.source = None;
     store.attempt(refused).await.unwrap();
     let record = &store
@@ -442,7 +442,7 @@ async fn refusals_are_audited_and_count_nothing(store: &Store) {
 
 async fn names_tried_from_one_address_are_counted_there(store: &Store) {
     let tried = async |n: u64, source: [u8; 4], at| {
-        let mut attempt = attempt_of("nobody", Finding::Refused(Reason::UnknownUser), at);
+        let mut attempt = attempt_of("nobody", Evidence::Refused(Reason::UnknownUser), at);
         attempt.request = crate::support::store::request(n);
         attempt.source = Some(source.into());
         match store.attempt(attempt).await.unwrap() {
@@ -460,8 +460,8 @@ async fn names_tried_from_one_address_are_counted_there(store: &Store) {
     assert_eq!(store.source(source).unwrap().throttle.failures, 4);
 }
 
-async fn old_sources_are_forgotten(store: &Store) {
-    let mut attempt = attempt_of("nobody", Finding::Refused(Reason::UnknownUser), NOW);
+async fn old_sources_are_forgotten(store: &dyn Store) {
+    let mut attempt = attempt_of("nobody", Evidence::Refused(Reason::UnknownUser), NOW);
     attempt.source = Some([203, 0, 113, 9].into());
     store.attempt(attempt).await.unwrap();
     let forget = |before| Change::ForgetSources { before };
@@ -521,7 +521,7 @@ async fn a_changed_verifier_makes_views_stale(store: &Store) {
     let set = Change::SetCredentials(key("alice"), verifiers(0));
     store.change(set, by()).await.unwrap();
     let compared = |credentials| {
-        Finding::Compared(Compared {
+        Evidence::Compared(Compared {
             user: key("alice"),
             generation: view.generation,
             revision: view.user.revision,

@@ -1,6 +1,6 @@
 //! A login: what an attempt does to the rows, given the newest ones.
 
-use crate::model::attempt::{Attempt, Compared, Current, Finding, Settlement, settle};
+use crate::model::attempt::{Attempt, Compared, Current, Evidence, Settlement, settle};
 use crate::model::audit::{Event, Purpose};
 use crate::model::reason::Decision;
 use crate::model::source::{Source, SourceState};
@@ -20,7 +20,7 @@ pub(crate) fn attempt(
 ) -> Result<Option<(Settlement, Entry)>, StoreError> {
     let mut user_row = Vec::new();
     let mut current = Current::default();
-    if let Finding::Compared(compared) = &attempt.finding {
+    if let Evidence::Compared(compared) = &attempt.evidence {
         if rows.differs_from(compared.generation) && !conditions_hold(rows, compared)? {
             return Ok(None);
         }

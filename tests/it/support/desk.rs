@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use oncegate::delivery::{Deliveries, Parts};
-use oncegate::model::attempt::{Attempt, Compared, Comparison, DriftRule, Finding, Success};
+use oncegate::model::attempt::{Attempt, Compared, Comparison, DriftRule, Evidence, Success};
 use oncegate::model::audit::{AuditRecord, ChangeEvent, Channel, Event, Purpose};
 use oncegate::model::device::{Device, DeviceId};
 use oncegate::model::enrolment::Enrolment;
@@ -253,7 +253,7 @@ impl Desk {
             note: oncegate::model::attempt::Note::default(),
             waived: None,
             lockout: Lockout::default(),
-            finding: Finding::Compared(Compared {
+            evidence: Evidence::Compared(Compared {
                 user: key(user),
                 generation: view.generation,
                 revision: view.user.revision,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use oncegate::model::attempt::{
-    Attempt, Compared, Comparison, DriftRule, Finding, Settlement, Success,
+    Attempt, Compared, Comparison, DriftRule, Evidence, Settlement, Success,
 };
 use oncegate::model::audit::{Channel, Purpose};
 use oncegate::model::id::{RequestId, Serial};
@@ -171,7 +171,7 @@ pub(crate) async fn attempt(
         matches,
         drift: DriftRule::None,
     };
-    let finding = Finding::Compared(Compared {
+    let evidence = Evidence::Compared(Compared {
         user: key(name),
         generation: view.generation,
         revision: view.user.revision,
@@ -181,14 +181,14 @@ pub(crate) async fn attempt(
         success: Success::Accept,
         answers: None,
     });
-    match store.attempt(attempt_of(name, finding, at)).await? {
+    match store.attempt(attempt_of(name, evidence, at)).await? {
         Outcome::Settled(settlement) => Ok(*settlement),
         Outcome::Stale => Err(StoreError::Conflict("stale")),
     }
 }
 
-/// An attempt with this finding.
-pub(crate) fn attempt_of(name: &str, finding: Finding, at: UnixTime) -> Attempt {
+/// An attempt with this evidence.
+pub(crate) fn attempt_of(name: &str, evidence: Evidence, at: UnixTime) -> Attempt {
     Attempt {
         request: request(1),
         at,
@@ -206,6 +206,6 @@ pub(crate) fn attempt_of(name: &str, finding: Finding, at: UnixTime) -> Attempt 
         source: Some(IpAddr::from([192, 0, 2, 1])),
         rule: Some("default:everyone".into()),
         lockout: Lockout::default(),
-        finding,
+        evidence,
     }
 }
