@@ -22,7 +22,7 @@ use crate::core::issue::medium_of;
 use crate::core::{CoreError, policy_of};
 use crate::login::hashing::Place;
 use crate::login::match_issued::compare_issued;
-use crate::login::{Outcome, Presented, LoginRequest, settle};
+use crate::login::{Answer, LoginRequest, Presented, settle};
 use crate::model::attempt::{Attempt, Compared, Comparison, Evidence};
 use crate::model::audit::Purpose;
 use crate::model::credential::Knowledge;
@@ -254,9 +254,9 @@ impl Admin {
         }
         let decided = self.login.authenticate(request).await?;
         let excepted = matches!(decided.reason, Reason::BypassOk | Reason::ExemptOk);
-        Ok(match decided.outcome {
+        Ok(match decided.answer {
             // A rule may ask less of who asks from elsewhere: a token is replaced by a token.
-            Outcome::Accept(accepted)
+            Answer::Accept(accepted)
                 if !excepted && (known_is_enough || accepted.serial.is_some()) =>
             {
                 Some(Proven {

@@ -22,7 +22,7 @@ use crate::login::Login;
 use crate::login::case::Case;
 use crate::login::challenge::Factors;
 use crate::login::demand::{slots, success};
-use crate::login::{Presented, LoginRequest, attributes, facts};
+use crate::login::{LoginRequest, Presented, attributes, facts};
 use crate::model::attempt::Success;
 use crate::model::audit::Channel;
 use crate::model::client::{Access, ApiAccess, Client, LOCAL};

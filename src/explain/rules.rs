@@ -1,6 +1,6 @@
 //! The rules of a policy, each condition held or not, and why.
 
-use crate::login::{MIN_ASSURANCE, LoginRequest};
+use crate::login::{LoginRequest, MIN_ASSURANCE};
 use crate::model::audit::{Channel, DecisionEvent};
 use crate::model::reason::Reason;
 use crate::policy::{ConditionTrace, Facts, Policy, Subject, Wanted};

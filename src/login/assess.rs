@@ -377,7 +377,11 @@ impl Login {
 }
 
 /// Why a request is refused before anything is looked up.
-fn unread(request: &LoginRequest<'_>, policy: &Policy, key: Option<&UserKey>) -> Result<(), Refusal> {
+fn unread(
+    request: &LoginRequest<'_>,
+    policy: &Policy,
+    key: Option<&UserKey>,
+) -> Result<(), Refusal> {
     if !TAKEN.contains(&request.method) {
         let detail = Some(presented_by(request.method));
         return Err(Refusal::new(Reason::MethodNotAllowed, None, detail));

@@ -5,7 +5,7 @@ use crate::login::challenge;
 use crate::login::challenge::{Binding, Factors, Inside, Opened, Stage};
 use crate::login::opened::life;
 use crate::login::round::Form;
-use crate::login::{MIN_ASSURANCE, LoginRequest};
+use crate::login::{LoginRequest, MIN_ASSURANCE};
 use crate::model::attempt::Comparison;
 use crate::model::credential::Credentials;
 use crate::model::reason::Reason;

@@ -9,7 +9,7 @@ use crate::login::candidates::Slot;
 use crate::login::case::Case;
 use crate::login::hashing::Place;
 use crate::login::round::Round;
-use crate::login::{Presented, LoginRequest};
+use crate::login::{LoginRequest, Presented};
 use crate::model::attempt::Comparison;
 use crate::model::credential::{Credentials, Knowledge};
 use crate::model::reason::Reason;

@@ -4,10 +4,10 @@
 //! LoginRequest -> client's policy -> canonical user -> view -> rule -> round -> compare, hash
 //!                                                   ^                        |
 //!                                                   +----- stale view -------+-> store.attempt
-//! Decided <- accept / challenge / reject (+ when a reject may leave) <--------------'
+//! LoginOutcome <- accept / challenge / reject (+ when a reject may leave) <--------------'
 //! ```
 //!
-//! An outcome is not an error: a wrong code is `Ok(Decided { outcome: Reject, .. })`. `Err` means that no
+//! An outcome is not an error: a wrong code is `Ok(LoginOutcome { answer: Reject, .. })`. `Err` means that no
 //! decision was possible; the front ends answer it with silence or 503, and nothing was counted.
 
 use std::sync::Arc;
@@ -55,7 +55,7 @@ mod sessions;
 pub(crate) mod settle;
 pub mod travel;
 
-pub use request::{Accepted, Carrier, Challenged, Decided, Fit, Outcome, LoginRequest};
+pub use request::{Accepted, Answer, Carrier, Challenged, Fit, LoginOutcome, LoginRequest};
 pub use round::Presented;
 
 /// Decides logins, and what else is proven by a code.
@@ -90,7 +90,10 @@ impl Login {
     }
 
     /// Decides. Durable when it answers `Ok`.
-    pub async fn authenticate(&self, request: &LoginRequest<'_>) -> Result<Decided, CoreError> {
+    pub async fn authenticate(
+        &self,
+        request: &LoginRequest<'_>,
+    ) -> Result<LoginOutcome, CoreError> {
         let began = Instant::now();
         let policies = self.core.policies.load_full();
         let policy = policy_of(request.client, &policies)?;
@@ -100,11 +103,8 @@ impl Login {
             ..*request
         };
         let decided = self.decide(request, policy).await;
-        let outcome = decided
-            .as_ref()
-            .ok()
-            .map(|decided| decided.outcome.decision());
-        self.core.latencies.took(request.channel, outcome, began);
+        let decision = decided.as_ref().ok().map(|one| one.answer.decision());
+        self.core.latencies.took(request.channel, decision, began);
         if let Err(error) = &decided {
             self.core.counters.undecided(request.channel);
             tracing::warn!(id = %request.id, client = request.client.name, %error, "no decision");
@@ -112,7 +112,11 @@ impl Login {
         decided
     }
 
-    async fn decide(&self, request: &LoginRequest<'_>, policy: &Policy) -> Result<Decided, CoreError> {
+    async fn decide(
+        &self,
+        request: &LoginRequest<'_>,
+        policy: &Policy,
+    ) -> Result<LoginOutcome, CoreError> {
         let at = self.core.window_time(request.at)?;
         let place = self.admitted(request, policy)?;
         let place = place.as_ref();
@@ -162,37 +166,37 @@ impl Login {
             Some(progress) if right && !progress.leaves_out => progress.proven(),
             _ => Vec::new(),
         };
-        let outcome = match (settlement.decision, progress) {
+        let answer = match (settlement.decision, progress) {
             (Decision::Accept, Some(progress)) => {
                 self.renew(&progress);
-                Outcome::Accept(accepted(request, policy, &progress, settlement.serial))
+                Answer::Accept(accepted(request, policy, &progress, settlement.serial))
             }
             (Decision::Challenge, Some(progress)) => {
                 self.renew(&progress);
                 let challenge = self.challenge(request, policy, &progress).await?;
                 if request.rounds {
-                    Outcome::Challenge(self.asked_alike(challenge, opening))
+                    Answer::Challenge(self.asked_alike(challenge, opening))
                 } else {
                     // What was asked for is on its way; the login begins again with it.
-                    Outcome::Reject
+                    Answer::Reject
                 }
             }
             _ => match wished {
                 Some(factor) => {
                     let decoy = self.decoy(request, policy, factor).await?;
-                    Outcome::Challenge(self.asked_alike(decoy, opening))
+                    Answer::Challenge(self.asked_alike(decoy, opening))
                 }
-                None => Outcome::Reject,
+                None => Answer::Reject,
             },
         };
-        let delay = match outcome {
-            Outcome::Reject => policy.reject_delay,
+        let delay = match answer {
+            Answer::Reject => policy.reject_delay,
             // Work differs by what can be sent; the time of the answer must not.
-            Outcome::Challenge(_) if wished.is_some() => policy.reject_delay,
-            Outcome::Accept(_) | Outcome::Challenge(_) => Duration::ZERO,
+            Answer::Challenge(_) if wished.is_some() => policy.reject_delay,
+            Answer::Accept(_) | Answer::Challenge(_) => Duration::ZERO,
         };
-        Ok(Decided {
-            outcome,
+        Ok(LoginOutcome {
+            answer,
             reason: settlement.reason,
             proven,
             delay: self.schedule(request, delay),

@@ -221,7 +221,12 @@ impl Redemption<'_> {
             source: self.source,
             lockout: policy.lockout,
             enrols: device,
-            ..Attempt::outside_login((self.request, at), Channel::Device, Purpose::Enrol, evidence)
+            ..Attempt::outside_login(
+                (self.request, at),
+                Channel::Device,
+                Purpose::Enrol,
+                evidence,
+            )
         }
     }
 }

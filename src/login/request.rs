@@ -72,9 +72,9 @@ pub enum Fit {
 
 /// A decision, durable.
 #[derive(Debug)]
-pub struct Decided {
+pub struct LoginOutcome {
     /// What the person hears.
-    pub outcome: Outcome,
+    pub answer: Answer,
     /// Why: for logs and metrics, never for the person.
     pub reason: Reason,
     /// What the user knows and has just proven, when all that was asked for was right and nothing
@@ -86,7 +86,7 @@ pub struct Decided {
 
 /// What the person hears.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum Answer {
     /// Let in.
     Accept(Accepted),
     /// Right so far: the next factor is asked for.
@@ -95,7 +95,7 @@ pub enum Outcome {
     Reject,
 }
 
-impl Outcome {
+impl Answer {
     pub(crate) const fn decision(&self) -> Decision {
         match self {
             Self::Accept(_) => Decision::Accept,

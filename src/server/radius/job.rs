@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::login::{Decided, Outcome, Presented, LoginRequest};
+use crate::login::{Answer, LoginOutcome, LoginRequest, Presented};
 use crate::model::audit::{Channel, Origin};
 use crate::model::id::RequestId;
 use crate::model::session::Accounting;
@@ -141,7 +141,7 @@ impl Job {
         packet: &Packet<'_>,
         dictionary: &Dictionary,
         (credential, learn): (&Credential, bool),
-    ) -> Option<Decided> {
+    ) -> Option<LoginOutcome> {
         let Self { pipeline, peer, .. } = self;
         let client = peer.client.as_ref();
         let service = &pipeline.service;
@@ -203,12 +203,12 @@ impl Job {
     fn reply(
         &self,
         packet: &Packet<'_>,
-        decided: &Decided,
+        decided: &LoginOutcome,
         dictionary: &Dictionary,
     ) -> Option<(Event, Arc<[u8]>)> {
         let keys = self.peer.keys(self.secret);
-        let (event, built) = match &decided.outcome {
-            Outcome::Accept(accepted) => {
+        let (event, built) = match &decided.answer {
+            Answer::Accept(accepted) => {
                 let class = || {
                     self.pipeline
                         .service
@@ -220,11 +220,11 @@ impl Job {
                 let built = reply::accept(packet, attributes, self.words(dictionary), class);
                 (Event::Accept, built)
             }
-            Outcome::Challenge(challenge) => {
+            Answer::Challenge(challenge) => {
                 let built = reply::challenge(packet, challenge, keys);
                 (Event::Challenge, built.map_err(Into::into))
             }
-            Outcome::Reject => (
+            Answer::Reject => (
                 Event::Reject,
                 reply::reject(packet, keys).map_err(Into::into),
             ),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use oncegate::login::{Presented, LoginRequest, hashing};
+use oncegate::login::{LoginRequest, Presented, hashing};
 use oncegate::model::audit::{Channel, Event};
 use oncegate::model::kind::Kind;
 use oncegate::otp::Digits;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use oncegate::admin::{CredentialsPatch, Grant, NewRadiusClient, NewVerifier, UserPatch};
 use oncegate::config::Limits;
-use oncegate::login::{Decided, Presented, LoginRequest};
+use oncegate::login::{LoginOutcome, LoginRequest, Presented};
 use oncegate::model::audit::Channel;
 use oncegate::model::client::{Client, Require, Scope};
 use oncegate::model::kind::Kind;
@@ -172,7 +172,7 @@ impl House {
     }
 
     /// Asks, and gives the id of the request.
-    pub(crate) async fn ask(&self, ask: Ask<'_>) -> (String, Decided) {
+    pub(crate) async fn ask(&self, ask: Ask<'_>) -> (String, LoginOutcome) {
         let service = &self.test.service;
         let (id, at) = service.core.arrival().unwrap();
         let client: Client = service.admin.client(ask.client).unwrap();
