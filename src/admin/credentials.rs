@@ -4,7 +4,7 @@ use crate::admin::Admin;
 use crate::admin::{AdminError, invalid};
 use crate::core::CoreError;
 use crate::credential::{Form, Hash, Personal, Text, check_password, check_pin};
-use crate::login::{Answer, LoginOutcome, LoginRequest};
+use crate::login::{LoginAnswer, LoginOutcome, LoginRequest};
 use crate::model::credential::{Credentials, Knowledge, Verifier};
 use crate::model::reason::Reason;
 use crate::model::user::User;
@@ -96,7 +96,7 @@ impl Admin {
             }
         }
         let decided = self.login.authenticate(request).await?;
-        let proven = matches!(decided.answer, Answer::Accept(_));
+        let proven = matches!(decided.answer, LoginAnswer::Accept(_));
         if !proven && decided.reason != Reason::MustChange {
             return Ok(Replaced::Refused(decided));
         }

@@ -22,7 +22,7 @@ use crate::core::issue::medium_of;
 use crate::core::{CoreError, policy_of};
 use crate::login::hashing::Place;
 use crate::login::match_issued::compare_issued;
-use crate::login::{Answer, LoginRequest, Presented, settle};
+use crate::login::{LoginAnswer, LoginRequest, Presented, settle};
 use crate::model::attempt::{Attempt, Compared, Comparison, Evidence};
 use crate::model::audit::Purpose;
 use crate::model::credential::Knowledge;
@@ -256,7 +256,7 @@ impl Admin {
         let excepted = matches!(decided.reason, Reason::BypassOk | Reason::ExemptOk);
         Ok(match decided.answer {
             // A rule may ask less of who asks from elsewhere: a token is replaced by a token.
-            Answer::Accept(accepted)
+            LoginAnswer::Accept(accepted)
                 if !excepted && (known_is_enough || accepted.serial.is_some()) =>
             {
                 Some(Proven {
@@ -317,8 +317,8 @@ impl Admin {
             };
             Ok::<_, CoreError>((attempt, ()))
         };
-        let (settlement, ()) = self.login.settle_with(key, gather).await?;
-        Ok(settlement.decision == Decision::Accept)
+        let (verdict, ()) = self.login.settle_with(key, gather).await?;
+        Ok(verdict.decision == Decision::Accept)
     }
 
     /// Compares what the user knows.

@@ -216,11 +216,11 @@ impl Admin {
             };
             Ok::<_, AdminError>((attempt, token.clone()))
         };
-        let (settlement, token) = self.login.settle_with(Some(user), gather).await?;
-        let changed = settlement.tokens.into_iter().next();
-        match (settlement.decision, changed) {
+        let (verdict, token) = self.login.settle_with(Some(user), gather).await?;
+        let changed = verdict.tokens.into_iter().next();
+        match (verdict.decision, changed) {
             (Decision::Accept, Some((_, state))) => Ok((token, state)),
-            _ => Err(AdminError::Refused(settlement.reason)),
+            _ => Err(AdminError::Refused(verdict.reason)),
         }
     }
 }

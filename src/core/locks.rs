@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Mutex;
 
 use crate::core::Core;
-use crate::model::attempt::Settlement;
+use crate::model::attempt::Verdict;
 use crate::model::user::UserState;
 use crate::model::user_key::UserKey;
 use crate::otp::throttle::Blocked;
@@ -36,8 +36,8 @@ pub struct Locked {
 
 impl Locks {
     /// An attempt of this user was settled.
-    pub(crate) fn settled(&self, user: Option<&UserKey>, settlement: &Settlement, at: UnixTime) {
-        if let (Some(user), Some(state)) = (user, &settlement.user) {
+    pub(crate) fn settled(&self, user: Option<&UserKey>, verdict: &Verdict, at: UnixTime) {
+        if let (Some(user), Some(state)) = (user, &verdict.user) {
             self.is_now(user, state, at);
         }
     }

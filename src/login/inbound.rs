@@ -200,19 +200,18 @@ impl Login {
             let user = token.user.to_string();
             Ok((self.inbound_attempt(inbound, user, evidence, at), ()))
         };
-        let (settlement, ()) = self.settle_with(Some(&token.user), gather).await?;
-        Ok(settlement.reason)
+        let (verdict, ()) = self.settle_with(Some(&token.user), gather).await?;
+        Ok(verdict.reason)
     }
 
     async fn unexpected(&self, inbound: &Inbound<'_>, at: UnixTime) -> Result<Reason, CoreError> {
-        let sender = mask(inbound.medium, inbound.from);
-        let evidence = Evidence::Refused(Reason::WrongSender);
-        let attempt = self.inbound_attempt(inbound, sender, evidence, at);
-        self.core.store.attempt(attempt).await?;
-        self.core
-            .counters
-            .decided(Channel::Inbound, Reason::WrongSender);
-        Ok(Reason::WrongSender)
+        let gather = || async move {
+            let sender = mask(inbound.medium, inbound.from);
+            let evidence = Evidence::Refused(Reason::WrongSender);
+            Ok::<_, CoreError>((self.inbound_attempt(inbound, sender, evidence, at), ()))
+        };
+        let (verdict, ()) = self.settle_with(None, gather).await?;
+        Ok(verdict.reason)
     }
 
     fn inbound_attempt(

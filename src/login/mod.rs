@@ -55,7 +55,7 @@ mod sessions;
 pub(crate) mod settle;
 pub mod travel;
 
-pub use request::{Accepted, Answer, Carrier, Challenged, Fit, LoginOutcome, LoginRequest};
+pub use request::{Accepted, Carrier, Challenged, Fit, LoginAnswer, LoginOutcome, LoginRequest};
 pub use round::Presented;
 
 /// Decides logins, and what else is proven by a code.
@@ -158,46 +158,46 @@ impl Login {
             };
             Ok::<_, CoreError>((attempt, (assessment.progress, wished)))
         };
-        let (settlement, (progress, wished)) = self.settle_with(key, gather).await?;
-        let settlement = *settlement;
-        let right = matches!(settlement.reason, Reason::MustChange)
-            || settlement.decision == Decision::Accept;
+        let (verdict, (progress, wished)) = self.settle_with(key, gather).await?;
+        let verdict = *verdict;
+        let right =
+            matches!(verdict.reason, Reason::MustChange) || verdict.decision == Decision::Accept;
         let proven = match &progress {
             Some(progress) if right && !progress.leaves_out => progress.proven(),
             _ => Vec::new(),
         };
-        let answer = match (settlement.decision, progress) {
+        let answer = match (verdict.decision, progress) {
             (Decision::Accept, Some(progress)) => {
                 self.renew(&progress);
-                Answer::Accept(accepted(request, policy, &progress, settlement.serial))
+                LoginAnswer::Accept(accepted(request, policy, &progress, verdict.serial))
             }
             (Decision::Challenge, Some(progress)) => {
                 self.renew(&progress);
                 let challenge = self.challenge(request, policy, &progress).await?;
                 if request.rounds {
-                    Answer::Challenge(self.asked_alike(challenge, opening))
+                    LoginAnswer::Challenge(self.asked_alike(challenge, opening))
                 } else {
                     // What was asked for is on its way; the login begins again with it.
-                    Answer::Reject
+                    LoginAnswer::Reject
                 }
             }
             _ => match wished {
                 Some(factor) => {
                     let decoy = self.decoy(request, policy, factor).await?;
-                    Answer::Challenge(self.asked_alike(decoy, opening))
+                    LoginAnswer::Challenge(self.asked_alike(decoy, opening))
                 }
-                None => Answer::Reject,
+                None => LoginAnswer::Reject,
             },
         };
         let delay = match answer {
-            Answer::Reject => policy.reject_delay,
+            LoginAnswer::Reject => policy.reject_delay,
             // Work differs by what can be sent; the time of the answer must not.
-            Answer::Challenge(_) if wished.is_some() => policy.reject_delay,
-            Answer::Accept(_) | Answer::Challenge(_) => Duration::ZERO,
+            LoginAnswer::Challenge(_) if wished.is_some() => policy.reject_delay,
+            LoginAnswer::Accept(_) | LoginAnswer::Challenge(_) => Duration::ZERO,
         };
         Ok(LoginOutcome {
             answer,
-            reason: settlement.reason,
+            reason: verdict.reason,
             proven,
             delay: self.schedule(request, delay),
         })

@@ -111,7 +111,7 @@ impl Login {
             let device = attempt.enrols.clone();
             Ok((attempt, device))
         };
-        let (settlement, device) = match self.settle_with(user, gather).await {
+        let (verdict, device) = match self.settle_with(user, gather).await {
             Ok(settled) => settled,
             Err(Stop::NotRecorded(reason)) => {
                 self.core.counters.decided(Channel::Device, reason);
@@ -122,12 +122,12 @@ impl Login {
             }
             Err(Stop::Undecided(error)) => return Err(error),
         };
-        match (settlement.decision, device, settlement.serial) {
+        match (verdict.decision, device, verdict.serial) {
             (Decision::Accept, Some(device), Some(serial)) => {
                 let token = self.bound(&serial).await?;
                 Ok(Redeemed::Bound(Box::new((*device, token))))
             }
-            _ => Ok(self.refused(settlement.reason, policy)),
+            _ => Ok(self.refused(verdict.reason, policy)),
         }
     }
 

@@ -74,7 +74,7 @@ pub enum Fit {
 #[derive(Debug)]
 pub struct LoginOutcome {
     /// What the person hears.
-    pub answer: Answer,
+    pub answer: LoginAnswer,
     /// Why: for logs and metrics, never for the person.
     pub reason: Reason,
     /// What the user knows and has just proven, when all that was asked for was right and nothing
@@ -86,7 +86,7 @@ pub struct LoginOutcome {
 
 /// What the person hears.
 #[derive(Debug)]
-pub enum Answer {
+pub enum LoginAnswer {
     /// Let in.
     Accept(Accepted),
     /// Right so far: the next factor is asked for.
@@ -95,7 +95,7 @@ pub enum Answer {
     Reject,
 }
 
-impl Answer {
+impl LoginAnswer {
     pub(crate) const fn decision(&self) -> Decision {
         match self {
             Self::Accept(_) => Decision::Accept,

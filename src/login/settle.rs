@@ -3,9 +3,9 @@
 
 use crate::core::CoreError;
 use crate::login::Login;
-use crate::model::attempt::{Attempt, Compared, Comparison, Settlement, Success};
+use crate::model::attempt::{Attempt, Compared, Comparison, Success, Verdict};
 use crate::model::user_key::UserKey;
-use crate::store::{Outcome, View};
+use crate::store::View;
 
 impl Login {
     /// Has the store decide what `gather` finds, and counts the verdict. `gather` reads a view, compares,
@@ -14,7 +14,7 @@ impl Login {
         &self,
         user: Option<&UserKey>,
         gather: impl Fn() -> F,
-    ) -> Result<(Box<Settlement>, T), E>
+    ) -> Result<(Box<Verdict>, T), E>
     where
         E: From<CoreError>,
         F: Future<Output = Result<(Attempt, T), E>>,
@@ -23,7 +23,7 @@ impl Login {
             let (attempt, rest) = gather().await?;
             let (at, channel) = (attempt.at, attempt.channel);
             let settled = self.core.store.attempt(attempt).await;
-            let Outcome::Settled(verdict) = settled.map_err(CoreError::from)? else {
+            let Ok(verdict) = settled.map_err(CoreError::from)? else {
                 continue;
             };
             self.core.locks.settled(user, &verdict, at);

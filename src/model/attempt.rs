@@ -2,12 +2,12 @@
 //!
 //! Sources: RFC 4226 s7 (counter, throttling), RFC 6238 s5.2 (one-time rule) and s6 (drift).
 //!
-//! Whoever evaluates an attempt (the service) has compared the code with a *view* of the user's
-//! tokens. Views go stale. The store therefore calls [`settle`] with the newest state, one attempt
-//! after the other, and makes the settlement durable before anyone hears of it:
+//! Evidence is a comparison of the code with a *view* of the user's tokens, and views go stale. The
+//! store therefore calls [`settle`] with the newest state, one attempt after the other, and makes the
+//! verdict durable before it is told:
 //!
 //! ```text
-//! view --compare--> Attempt --settle(newest state)--> Settlement --commit--> accept / reject
+//! view --compare--> Attempt --settle(newest state)--> Verdict --commit--> accept / reject
 //!   ^                                  |
 //!   +------------- Stale --------------+   the window was computed from a moving factor that moved
 //! ```
@@ -123,11 +123,11 @@ pub struct Note {
 }
 
 impl Note {
-    fn of(&self, settlement: &Settlement) -> Option<String> {
-        let own = match settlement.decision {
+    fn of(&self, verdict: &Verdict) -> Option<String> {
+        let own = match verdict.decision {
             Decision::Accept => self.accept.as_deref(),
             Decision::Challenge => self.challenge,
-            Decision::Reject => settlement.note.or(self.reject),
+            Decision::Reject => verdict.note.or(self.reject),
         };
         let notes = self.always.as_deref().into_iter().chain(own);
         notes
@@ -232,7 +232,7 @@ pub struct Current {
 
 /// What an attempt does to the state.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Settlement {
+pub struct Verdict {
     /// What the person hears.
     pub decision: Decision,
     /// Why.
@@ -261,7 +261,7 @@ pub struct Settlement {
 pub struct Stale;
 
 /// Decides an attempt against the newest state.
-pub fn settle(attempt: &Attempt, current: &Current) -> Result<Settlement, Stale> {
+pub fn settle(attempt: &Attempt, current: &Current) -> Result<Verdict, Stale> {
     let compared = match &attempt.evidence {
         Evidence::Refused(reason) => return Ok(attempt.refused(*reason, current)),
         Evidence::Compared(compared) => compared,
@@ -277,9 +277,9 @@ pub fn settle(attempt: &Attempt, current: &Current) -> Result<Settlement, Stale>
     }
     let spent = |answer| user.has_answered(answer, attempt.at);
     if compared.answers.is_some_and(spent) {
-        return refusal(Reason::StaleChallenge).map(|settlement| Settlement {
+        return refusal(Reason::StaleChallenge).map(|verdict| Verdict {
             note: Some("the challenge was answered before, or many later ones were"),
-            ..settlement
+            ..verdict
         });
     }
     let code = match &compared.tokens {
@@ -309,13 +309,13 @@ pub fn settle(attempt: &Attempt, current: &Current) -> Result<Settlement, Stale>
                 replay: true,
             },
         ) => {
-            let mut settlement = refusal(Reason::UsedCode)?;
-            settlement.serial = Some(token.serial.clone());
-            settlement.step = Some(step);
-            settlement.user = compared
+            let mut verdict = refusal(Reason::UsedCode)?;
+            verdict.serial = Some(token.serial.clone());
+            verdict.step = Some(step);
+            verdict.user = compared
                 .answers
                 .map(|answer| user.clone().answer(answer, attempt.at));
-            Ok(settlement)
+            Ok(verdict)
         }
         (None, code @ CodeFound::Used { .. }) => {
             Ok(attempt.failure(Reason::UsedCode, compared, code, current))
@@ -440,36 +440,31 @@ impl Attempt {
     }
 
     /// The audit event of this attempt with its outcome, decided at `now`.
-    pub fn event(&self, settlement: &Settlement, now: UnixTime) -> DecisionEvent {
+    pub fn event(&self, verdict: &Verdict, now: UnixTime) -> DecisionEvent {
         DecisionEvent {
             request: self.request,
             purpose: self.purpose,
-            decision: settlement.decision,
-            reason: settlement.reason,
+            decision: verdict.decision,
+            reason: verdict.reason,
             user: self.user.clone(),
-            serial: settlement.serial.clone(),
-            step: settlement.step,
+            serial: verdict.serial.clone(),
+            step: verdict.step,
             client: Arc::clone(&self.client),
             channel: self.channel,
             method: Arc::clone(&self.method),
             source: self.source,
             origin: self.origin.clone(),
             rule: self.rule.clone(),
-            note: self.note.of(settlement),
+            note: self.note.of(verdict),
             waiver: self.waived.as_ref().map(|waived| waived.text.clone()),
-            failures: settlement.failures,
-            locked: settlement.locked,
+            failures: verdict.failures,
+            locked: verdict.locked,
             latency: u32::try_from(millis(now.since(self.at))).unwrap_or(u32::MAX),
         }
     }
 
     /// All that was compared is right.
-    fn success(
-        &self,
-        compared: &Compared,
-        right: Option<Right<'_>>,
-        current: &Current,
-    ) -> Settlement {
+    fn success(&self, compared: &Compared, right: Option<Right<'_>>, current: &Current) -> Verdict {
         let mut user = current.user.clone();
         if let Some(answer) = compared.answers {
             user = user.answer(answer, self.at);
@@ -498,7 +493,7 @@ impl Attempt {
             }
         });
         let forgiven = current.source.forgiven(self.at);
-        Settlement {
+        Verdict {
             decision: reason.decision(),
             reason,
             serial: right.map(|(token, ..)| token.serial.clone()),
@@ -574,13 +569,13 @@ impl Attempt {
         compared: &Compared,
         code: CodeFound<'_>,
         current: &Current,
-    ) -> Settlement {
+    ) -> Verdict {
         let mut user = current.user.clone();
         if let Some(answer) = compared.answers {
             user = user.answer(answer, self.at);
         }
         let user = user.failed(self.source(), &self.lockout, self.at);
-        let mut settlement = Settlement {
+        let mut verdict = Verdict {
             decision: Decision::Reject,
             reason,
             serial: None,
@@ -609,20 +604,20 @@ impl Attempt {
                     }),
                     ..after
                 };
-                (settlement.serial, settlement.step) = (Some(serial.clone()), Some(right.1));
-                settlement.tokens.push((serial, after));
+                (verdict.serial, verdict.step) = (Some(serial.clone()), Some(right.1));
+                verdict.tokens.push((serial, after));
             }
             CodeFound::Used { token, step, .. } => {
-                (settlement.serial, settlement.step) = (Some(token.serial.clone()), Some(step));
+                (verdict.serial, verdict.step) = (Some(token.serial.clone()), Some(step));
             }
             CodeFound::Wrong(sole) => {
-                settlement.serial = sole.map(|(token, _)| token.serial.clone());
-                settlement.tokens = self.guessed(compared, current, sole.is_some());
+                verdict.serial = sole.map(|(token, _)| token.serial.clone());
+                verdict.tokens = self.guessed(compared, current, sole.is_some());
             }
-            CodeFound::Late => settlement.tokens = self.guessed(compared, current, false),
+            CodeFound::Late => verdict.tokens = self.guessed(compared, current, false),
             CodeFound::NotAsked | CodeFound::Blocked(_) | CodeFound::Moved => {}
         }
-        settlement
+        verdict
     }
 
     /// The tokens that a wrong code changes: the only one that was tried, and every one whose live
@@ -658,16 +653,16 @@ impl Attempt {
     }
 
     /// Refused before anything was compared. Whoever tries names is counted where they are.
-    fn refused(&self, reason: Reason, current: &Current) -> Settlement {
-        let mut settlement = refusal(reason, &current.user);
+    fn refused(&self, reason: Reason, current: &Current) -> Verdict {
+        let mut verdict = refusal(reason, &current.user);
         if reason.is_guess() {
             if self.source_blocked(current) {
-                settlement.reason = Reason::SourceBlocked;
+                verdict.reason = Reason::SourceBlocked;
             } else {
-                settlement.source = self.source_failed(current);
+                verdict.source = self.source_failed(current);
             }
         }
-        settlement
+        verdict
     }
 
     fn source_blocked(&self, current: &Current) -> bool {
@@ -700,8 +695,8 @@ impl Attempt {
     }
 }
 
-fn refusal(reason: Reason, user: &UserState) -> Settlement {
-    Settlement {
+fn refusal(reason: Reason, user: &UserState) -> Verdict {
+    Verdict {
         decision: Decision::Reject,
         reason,
         serial: None,

@@ -39,7 +39,7 @@ use std::time::Duration;
 
 use tokio::sync::{broadcast, oneshot};
 
-use crate::model::attempt::Attempt;
+use crate::model::attempt::{Attempt, Stale, Verdict};
 use crate::model::audit::AuditRecord;
 use crate::model::issue::{Issue, IssueRefusal, Issued};
 use crate::model::sealing::SealAlgorithm;
@@ -102,7 +102,7 @@ pub use transition::{
     ACTIONS, By, Change, DeviceAct, Import, Loaded, LoadedFile, Prepared, Prunable, Reanchor,
     WaiverKind,
 };
-pub use view::{Outcome, Retired, View};
+pub use view::{Retired, View};
 
 /// What a store is made of.
 pub struct Parts {
@@ -248,7 +248,7 @@ impl Store {
     }
 
     /// Decides and consumes. Durable when it answers.
-    pub async fn attempt(&self, attempt: Attempt) -> Result<Outcome, StoreError> {
+    pub async fn attempt(&self, attempt: Attempt) -> Result<StoreError> {
         self.ask(|reply| Command::Attempt(Box::new(attempt), reply))
             .await
     }

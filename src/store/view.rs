@@ -1,6 +1,5 @@
 //! What a login reads of a user, and what became of its attempt.
 
-use crate::model::attempt::Settlement;
 use crate::model::id::Serial;
 use crate::model::kind::Kind;
 use crate::model::token::{Moving, Token, TokenState};
@@ -43,11 +42,3 @@ pub struct Retired {
     pub moving: Moving,
 }
 
-/// What became of an attempt.
-#[derive(Clone, Debug)]
-pub enum Outcome {
-    /// Decided, and durable.
-    Settled(Box<Settlement>),
-    /// The view had gone stale: load it and compare again. Nothing was counted.
-    Stale,
-}

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use tokio::sync::{broadcast, oneshot};
 
-use crate::model::attempt::Attempt;
+use crate::model::attempt::{Attempt, Stale, Verdict};
 use crate::model::audit::AuditRecord;
 use crate::model::issue::{Issue, IssueRefusal, Issued};
 use crate::secret::Entropy;
@@ -26,12 +26,12 @@ use crate::store::seal::Sealer;
 use crate::store::transition::rows::Keys;
 use crate::store::transition::working::Working;
 use crate::store::transition::{self, changed, issue, login};
-use crate::store::{By, Change, Outcome, StoreError};
+use crate::store::{By, Change, StoreError};
 use crate::time::{Clock, UnixTime};
 
 /// What the writer is asked to do.
 pub(crate) enum Command {
-    Attempt(Box<Attempt>, oneshot::Sender<Result<Outcome, StoreError>>),
+    Attempt(Box<Attempt>, oneshot::Sender<Settled>),
     Change(Box<(Change, By)>, oneshot::Sender<Result<(), StoreError>>),
     Issue(Box<Issue>, oneshot::Sender<Result<IssueAnswer, StoreError>>),
 }
@@ -76,9 +76,12 @@ pub(crate) struct Writer {
     pub(crate) failed: Option<Instant>,
 }
 
+/// What became of an attempt.
+type Settled = Result<Result<Box<Verdict>, Stale>, StoreError>;
+
 /// An answer that waits for its commit.
 enum Pending {
-    Attempt(oneshot::Sender<Result<Outcome, StoreError>>, Outcome),
+    Attempt(oneshot::Sender<Settled>, Box<Verdict>),
     /// With the last audit record that goes with it.
     Change(oneshot::Sender<Result<(), StoreError>>, Option<u64>),
     Issue(oneshot::Sender<Result<IssueAnswer, StoreError>>, Issued),
@@ -212,11 +215,10 @@ impl Writer {
                     login::attempt(rows, &attempt, self.keys(now, ""))
                 };
                 match outcome {
-                    Ok(Some((settlement, entry))) => {
-                        let outcome = Outcome::Settled(Box::new(settlement));
-                        return Some((entry, Pending::Attempt(reply, outcome)));
+                    Ok(Ok((verdict, entry))) => {
+                        return Some((entry, Pending::Attempt(reply, Box::new(verdict))));
                     }
-                    Ok(None) => drop(reply.send(Ok(Outcome::Stale))),
+                    Ok(Err(stale)) => drop(reply.send(Ok(Err(stale)))),
                     Err(error) => drop(reply.send(Err(error))),
                 }
             }
@@ -287,7 +289,7 @@ impl Command {
 impl Pending {
     fn answer(self) {
         match self {
-            Self::Attempt(reply, outcome) => drop(reply.send(Ok(outcome))),
+            Self::Attempt(reply, verdict) => drop(reply.send(Ok(Ok(verdict)))),
             Self::Change(reply, _) => drop(reply.send(Ok(()))),
             Self::Issue(reply, issued) => drop(reply.send(Ok(Ok(issued)))),
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use oncegate::admin::{CredentialsPatch, UserPatch};
 use oncegate::diagnostic::Source;
 use oncegate::explain::Supposed;
-use oncegate::login::Answer;
+use oncegate::login::LoginAnswer;
 use oncegate::model::reason::Reason;
 use oncegate::policy::Policies;
 use serde_json::Value;
@@ -119,7 +119,7 @@ async fn challenges() {
         ..Ask::default()
     };
     let (asked, decided) = house.ask(ask(PIN, None)).await;
-    let Answer::Challenge(challenge) = decided.answer else {
+    let LoginAnswer::Challenge(challenge) = decided.answer else {
         panic!("{decided:?}");
     };
     house.explained("challenged", &asked);
@@ -292,7 +292,7 @@ async fn explanations_do_not_differ_from_decisions() {
             ..Ask::default()
         };
         let (_, decided) = house.ask(ask).await;
-        let accepted = matches!(decided.answer, Answer::Accept(_));
+        let accepted = matches!(decided.answer, LoginAnswer::Accept(_));
         let happened = (!accepted).then_some(decided.reason);
         assert_eq!(foreseen, happened, "{user} {client} {from:?}");
         happened

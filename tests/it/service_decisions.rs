@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use oncegate::admin::{AdminError, NewToken, UserPatch};
 use oncegate::core::CoreError;
-use oncegate::login::{Answer, LoginRequest};
+use oncegate::login::{LoginAnswer, LoginRequest};
 use oncegate::model::audit::Channel;
 use oncegate::model::client::{Client, Scope};
 use oncegate::model::id::Serial;
@@ -110,7 +110,10 @@ impl House {
             context: &[],
         };
         let decided = self.service.login.authenticate(&request).await?;
-        Ok((matches!(decided.answer, Answer::Accept(_)), decided.reason))
+        Ok((
+            matches!(decided.answer, LoginAnswer::Accept(_)),
+            decided.reason,
+        ))
     }
 
     async fn resync(

@@ -216,7 +216,7 @@ async fn a_revoked_token_stops_at_once(store: &Store) {
         .await
         .unwrap();
     assert!(
-        matches!(outcome, oncegate::store::Outcome::Stale),
+        matches!(outcome, Err(oncegate::model::attempt::Stale)),
         "{outcome:?}"
     );
 }
@@ -247,7 +247,7 @@ async fn a_disabled_user_stops_at_once(store: &Store) {
         .await
         .unwrap();
     assert!(
-        matches!(outcome, oncegate::store::Outcome::Stale),
+        matches!(outcome, Err(oncegate::model::attempt::Stale)),
         "{outcome:?}"
     );
 }
@@ -425,7 +425,7 @@ async fn every_decision_and_change_is_audited(store: &Store) {
 async fn refusals_are_audited_and_count_nothing(store: &dyn Store) {
     let mut refused = attempt_of("nobody", Evidence::Refused(Reason::UnknownUser), NOW);
     refused.source = None;
-    store.attempt(refused).await.unwrap();
+    store.attempt(refused).await.unwrap().unwrap();
     let record = &store
         .audit(AuditQuery {
             limit: 1,
@@ -446,8 +446,8 @@ async fn names_tried_from_one_address_are_counted_there(store: &Store) {
         attempt.request = crate::support::store::request(n);
         attempt.source = Some(source.into());
         match store.attempt(attempt).await.unwrap() {
-            oncegate::store::Outcome::Settled(settled) => settled.reason,
-            oncegate::store::Outcome::Stale => panic!("stale"),
+            Ok(settled) => settled.reason,
+            Err(oncegate::model::attempt::Stale) => panic!("stale"),
         }
     };
     let (here, there) = ([203, 0, 113, 9], [203, 0, 113, 10]);
@@ -463,7 +463,7 @@ async fn names_tried_from_one_address_are_counted_there(store: &Store) {
 async fn old_sources_are_forgotten(store: &dyn Store) {
     let mut attempt = attempt_of("nobody", Evidence::Refused(Reason::UnknownUser), NOW);
     attempt.source = Some([203, 0, 113, 9].into());
-    store.attempt(attempt).await.unwrap();
+    store.attempt(attempt).await.unwrap().unwrap();
     let forget = |before| Change::ForgetSources { before };
     let early = store.change(forget(NOW), by()).await;
     assert!(matches!(early, Err(StoreError::NotFound)));
@@ -535,7 +535,7 @@ async fn a_changed_verifier_makes_views_stale(store: &Store) {
     for (seen, stale) in [(Some(0), true), (Some(1), false)] {
         let attempt = attempt_of("alice", compared(seen), NOW);
         let outcome = store.attempt(attempt).await.unwrap();
-        let found = matches!(outcome, oncegate::store::Outcome::Stale);
+        let found = matches!(outcome, Err(oncegate::model::attempt::Stale));
         assert_eq!(found, stale, "{outcome:?}");
     }
 }

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use crate::admin::{CredentialsPatch, NewVerifier, Replaced};
 use crate::api::{self, ReplaceCredentials, Verify, VerifyAnswer, VerifyRequest};
 use crate::core::CoreError;
-use crate::login::{Answer, LoginRequest, MIN_ASSURANCE, Presented};
+use crate::login::{LoginAnswer, LoginRequest, MIN_ASSURANCE, Presented};
 use crate::model::audit::Channel;
 use crate::model::client::{Access, ApiAccess, Client, LOCAL};
 use crate::secret::SecretString;
@@ -334,14 +334,14 @@ impl Question {
         let decided = app.login().authenticate(&request).await?;
         let request_id = self.arrival.id.to_string();
         let answer = match decided.answer {
-            Answer::Accept(accepted) => VerifyAnswer::Accept {
+            LoginAnswer::Accept(accepted) => VerifyAnswer::Accept {
                 user: accepted.user.to_string(),
                 serial: accepted.serial.map(|serial| serial.to_string()),
                 assurance: accepted.assurance,
                 attributes: api::Values::gather(accepted.attributes),
                 request_id,
             },
-            Answer::Challenge(challenge) => VerifyAnswer::Challenge {
+            LoginAnswer::Challenge(challenge) => VerifyAnswer::Challenge {
                 challenge: api::Challenge {
                     id: challenge.id,
                     factor: challenge.factor.to_string(),
@@ -350,7 +350,7 @@ impl Question {
                 },
                 request_id,
             },
-            Answer::Reject => VerifyAnswer::Reject { request_id },
+            LoginAnswer::Reject => VerifyAnswer::Reject { request_id },
         };
         Ok(Verdict {
             answer,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::login::{Answer, LoginOutcome, LoginRequest, Presented};
+use crate::login::{LoginAnswer, LoginOutcome, LoginRequest, Presented};
 use crate::model::audit::{Channel, Origin};
 use crate::model::id::RequestId;
 use crate::model::session::Accounting;
@@ -208,7 +208,7 @@ impl Job {
     ) -> Option<(Event, Arc<[u8]>)> {
         let keys = self.peer.keys(self.secret);
         let (event, built) = match &decided.answer {
-            Answer::Accept(accepted) => {
+            LoginAnswer::Accept(accepted) => {
                 let class = || {
                     self.pipeline
                         .service
@@ -220,11 +220,11 @@ impl Job {
                 let built = reply::accept(packet, attributes, self.words(dictionary), class);
                 (Event::Accept, built)
             }
-            Answer::Challenge(challenge) => {
+            LoginAnswer::Challenge(challenge) => {
                 let built = reply::challenge(packet, challenge, keys);
                 (Event::Challenge, built.map_err(Into::into))
             }
-            Answer::Reject => (
+            LoginAnswer::Reject => (
                 Event::Reject,
                 reply::reject(packet, keys).map_err(Into::into),
             ),

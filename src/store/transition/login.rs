@@ -1,6 +1,6 @@
 //! A login: what an attempt does to the rows, given the newest ones.
 
-use crate::model::attempt::{Attempt, Compared, Current, Evidence, Settlement, settle};
+use crate::model::attempt::{Attempt, Compared, Current, Evidence, Stale, Verdict, settle};
 use crate::model::audit::{Event, Purpose};
 use crate::model::reason::Decision;
 use crate::model::source::{Source, SourceState};
@@ -12,17 +12,17 @@ use crate::store::transition::working::Working;
 use crate::store::transition::{changed, devices, lifecycle};
 use crate::store::{StoreError, record};
 
-/// Decides an attempt; `None` when its view is stale.
+/// Decides an attempt against the newest rows.
 pub(crate) fn attempt(
     rows: &Working<'_>,
     attempt: &Attempt,
     keys: Keys<'_>,
-) -> Result<Option<(Settlement, Entry)>, StoreError> {
+) -> Result<Result<(Verdict, Entry), Stale>, StoreError> {
     let mut user_row = Vec::new();
     let mut current = Current::default();
     if let Evidence::Compared(compared) = &attempt.evidence {
         if rows.differs_from(compared.generation) && !conditions_hold(rows, compared)? {
-            return Ok(None);
+            return Ok(Err(Stale));
         }
         user_row = record::user_key(&compared.user);
         current.user = user_state(rows, &user_row)?;
@@ -35,21 +35,21 @@ pub(crate) fn attempt(
         let state = rows.get(Table::Sources, source.octets(), record::source_state)?;
         current.source = state.unwrap_or_default();
     }
-    let Ok(settlement) = settle(attempt, &current) else {
-        return Ok(None);
+    let Ok(verdict) = settle(attempt, &current) else {
+        return Ok(Err(Stale));
     };
     let mut writes = Vec::with_capacity(2);
-    if let Some(state) = &settlement.user {
+    if let Some(state) = &verdict.user {
         writes.push(user_state_write(user_row.clone(), state)?);
     }
-    if let (Some(source), Some(state)) = (source, &settlement.source) {
+    if let (Some(source), Some(state)) = (source, &verdict.source) {
         writes.push(source_state_write(source, state)?);
     }
-    for (serial, state) in &settlement.tokens {
+    for (serial, state) in &verdict.tokens {
         writes.push(token_state_write(serial, state)?);
     }
-    if settlement.decision == Decision::Accept
-        && let Some(serial) = &settlement.serial
+    if verdict.decision == Decision::Accept
+        && let Some(serial) = &verdict.serial
     {
         match (attempt.purpose, &attempt.enrols) {
             (Purpose::Confirm, _) => {
@@ -63,9 +63,9 @@ pub(crate) fn attempt(
             _ => {}
         }
     }
-    let event = Event::Decision(attempt.event(&settlement, keys.now));
-    Ok(Some((
-        settlement,
+    let event = Event::Decision(attempt.event(&verdict, keys.now));
+    Ok(Ok((
+        verdict,
         Entry {
             at: attempt.at,
             event,

@@ -1,7 +1,7 @@
 //! Prompts and mails are in the user's language, and no prompt tells who exists.
 
 use oncegate::admin::UserPatch;
-use oncegate::login::Answer;
+use oncegate::login::LoginAnswer;
 use oncegate::model::kind::Kind;
 use oncegate::model::message::{Language, Medium};
 use oncegate::model::token::LifeCycle;
@@ -46,7 +46,7 @@ async fn after_a_right_factor_the_user_is_asked_in_their_language() {
             ..Ask::default()
         };
         let (_, decided) = house.ask(ask).await;
-        let Answer::Challenge(challenge) = decided.answer else {
+        let LoginAnswer::Challenge(challenge) = decided.answer else {
             panic!("{decided:?}");
         };
         assert_eq!(challenge.prompt, wanted);

@@ -19,7 +19,7 @@ use oncegate::otp::issued::Mark;
 use oncegate::otp::throttle::Lockout;
 use oncegate::otp::{Algorithm, Digits, Matches, Period};
 use oncegate::secret::{OtpKey, SecretBytes};
-use oncegate::store::{Change, Outcome};
+use oncegate::store::Change;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -273,7 +273,7 @@ impl Desk {
             }),
             enrols: Some(Box::new(device)),
         };
-        let Outcome::Settled(settled) = store.attempt(attempt).await.unwrap() else {
+        let Ok(settled) = store.attempt(attempt).await.unwrap() else {
             panic!("a decision");
         };
         assert_eq!(settled.reason.as_str(), "enrol_ok");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use oncegate::model::attempt::{
-    Attempt, Compared, Comparison, DriftRule, Evidence, Settlement, Success,
+    Attempt, Compared, Comparison, DriftRule, Evidence, Stale, Success, Verdict,
 };
 use oncegate::model::audit::{Channel, Purpose};
 use oncegate::model::id::{RequestId, Serial};
@@ -18,7 +18,7 @@ use oncegate::otp::throttle::Lockout;
 use oncegate::otp::{Algorithm, Digits, Matches, Period};
 use oncegate::secret::{Key256, SystemEntropy};
 use oncegate::store::medium::Medium;
-use oncegate::store::{By, Change, Outcome, Parts, Store, StoreError};
+use oncegate::store::{By, Change, Parts, Store, StoreError};
 use oncegate::time::{FixedClock, UnixTime};
 
 /// The time at which the tests play.
@@ -182,8 +182,8 @@ pub(crate) async fn attempt(
         answers: None,
     });
     match store.attempt(attempt_of(name, evidence, at)).await? {
-        Outcome::Settled(settlement) => Ok(*settlement),
-        Outcome::Stale => Err(StoreError::Conflict("stale")),
+        Ok(verdict) => Ok(*verdict),
+        Err(Stale) => Err(StoreError::Conflict("stale")),
     }
 }
 
