@@ -90,7 +90,7 @@ async fn fill(store: &Store) {
             revision: 1,
         };
         store
-            .change(Change::CreateUser(user), by())
+            .change(Change::CreateUser(user, None), by())
             .await
             .expect("a new user");
         let served = Token {

@@ -44,7 +44,13 @@ impl Admin {
                 "this approver has no right to approve (any more)",
             );
         }
-        let (token, _) = self.token(serial)?;
+        if on_behalf.is_none() && !self.approves(&by.actor) {
+            return Err(AdminError::Forbidden(
+                "this needs a key with the scope `approver` or `admin`, or a right that was lent: \
+                 say whose (`on_behalf`)",
+            ));
+        }
+        let (token, _) = self.token(serial).await?;
         self.claim_token(&token.user, &by).await?;
         let change = Change::ApproveToken {
             serial: serial.clone(),
@@ -82,6 +88,7 @@ impl Admin {
 
     /// Lends a right to approve; lending it again changes the end.
     pub async fn lend_approval(&self, lend: Lend, by: By) -> Result<Delegation, AdminError> {
+        self.check_owner(&lend.from, &by)?;
         check_text("reason", &lend.reason)?;
         if !self.approves(&lend.from) {
             return invalid(
@@ -115,25 +122,37 @@ impl Admin {
 
     /// Takes a lent right back.
     pub async fn take_back_approval(&self, from: &str, to: &str, by: By) -> Result<(), AdminError> {
+        self.check_owner(from, &by)?;
         let change = Change::Undelegate(from.to_owned(), to.to_owned());
         let done = self.core.store.change(change, by).await;
         done.map_err(|error| missing(error, "delegation"))
     }
 
-    /// Whether whoever is called so in the audit may approve in their own name.
+    fn check_owner(&self, owner: &str, by: &By) -> Result<(), AdminError> {
+        if by.actor == owner || self.is_administrator(by) {
+            return Ok(());
+        }
+        Err(AdminError::Forbidden(
+            "only the scope `admin` lends another's right, or takes it back",
+        ))
+    }
+
+    /// Whether the actor of this name in the audit may approve in their own name.
     fn approves(&self, actor: &str) -> bool {
         self.has_scope(actor, &[Scope::Approver, Scope::Admin])
     }
 
-    /// Whether whoever is called so in the audit has one of these scopes. Whoever is on the machine of
-    /// the daemon, as its user, has all.
+    /// Whether the actor of this name in the audit has one of these scopes. A local one, who is the
+    /// daemon's own user, has all; a key bound to a realm has none (threats T28).
     pub(super) fn has_scope(&self, actor: &str, scopes: &[Scope]) -> bool {
         let Some(name) = actor.strip_prefix("api:") else {
             return is_local(actor);
         };
         self.client(name).is_ok_and(|client| match client.access {
-            Access::Api(api) => scopes.iter().any(|scope| api.scopes.contains(scope)),
-            Access::Radius(_) => false,
+            Access::Api(api) if client.realm.is_none() => {
+                scopes.iter().any(|scope| api.scopes.contains(scope))
+            }
+            Access::Api(_) | Access::Radius(_) => false,
         })
     }
 }

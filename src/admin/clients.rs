@@ -155,6 +155,12 @@ impl Admin {
                         "only RADIUS clients have addresses and signatures",
                     );
                 }
+                if patch.scopes.as_ref().is_some_and(Vec::is_empty) {
+                    return invalid(
+                        "scopes",
+                        "a key needs at least one: verify, admin, operator, approver, auditor",
+                    );
+                }
                 api.scopes = patch.scopes.unwrap_or_else(|| api.scopes.clone());
             }
         }
@@ -173,6 +179,9 @@ impl Admin {
         grace: Duration,
         by: By,
     ) -> Result<(Client, Option<SecretString>), AdminError> {
+        if grace > GRACE_MAX {
+            return invalid("grace_secs", "at most 90 days");
+        }
         let mut client = self.client(name)?;
         let until = by.at.plus(grace);
         let mut fresh_key = None;
@@ -371,3 +380,6 @@ const SECRET_MIN: usize = 6;
 
 /// Pause between looks at a store that failed.
 const IN_DOUBT: Duration = Duration::from_secs(1);
+
+/// Longest that an old secret or key stays valid beside the new one.
+const GRACE_MAX: Duration = Duration::from_hours(24 * 90);

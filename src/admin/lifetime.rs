@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use crate::admin::Admin;
 use crate::admin::enrolment::{LONGEST, SHORTEST};
-use crate::admin::{AdminError, invalid, missing};
+use crate::admin::{AdminError, Goal, check_state, invalid, missing};
 use crate::model::enrolment::RevokeReason;
 use crate::model::id::Serial;
+use crate::model::kind::Kind;
 use crate::model::message::Medium;
 use crate::model::token::{LifeCycle, Token};
 use crate::model::user_key::UserKey;
@@ -33,7 +34,13 @@ impl Admin {
         expected: Option<u64>,
         by: By,
     ) -> Result<Token, AdminError> {
-        let (token, _) = self.token(serial)?;
+        let own_choice = length.is_some() || window == Window::Ignored;
+        if own_choice && !self.is_administrator(&by) {
+            return Err(AdminError::Forbidden(
+                "only the scope `admin` renews before its time, or for another time",
+            ));
+        }
+        let (token, _) = self.token(serial).await?;
         let policies = self.core.policies();
         let rules = policies.resolve(None).map(|policy| &policy.enrolment);
         let Some(end) = token.expires else {
@@ -83,7 +90,10 @@ impl Admin {
         expected: Option<u64>,
         by: By,
     ) -> Result<Token, AdminError> {
-        let (mut token, _) = self.token(serial)?;
+        let (mut token, _) = self.token(serial).await?;
+        let allowed = |state: LifeCycle| state.may_become(LifeCycle::Revoked);
+        let wanted = (Goal::End, "there is nothing to revoke");
+        check_state(&token, by.at, allowed, wanted)?;
         self.remember_address(&token, &by).await?;
         token.revision = expected.unwrap_or(token.revision);
         let reason = reason.as_str().to_owned();
@@ -116,7 +126,11 @@ impl Admin {
         // What will be refused anyway costs nobody a code.
         let view = self.core.store.view(user)?;
         let view = view.ok_or(AdminError::NotFound("user"))?;
-        let (token, _) = self.token(serial)?;
+        let (token, _) = self.token(serial).await?;
+        let timed = matches!(token.kind, Kind::Totp | Kind::Hotp);
+        let allowed = |state| timed && state == LifeCycle::Active;
+        let wanted = (Goal::Use, "only an active totp or hotp token is linked");
+        check_state(&token, by.at, allowed, wanted)?;
         if token.user == *user {
             return Err(AdminError::Conflict("the token is this user's own"));
         }

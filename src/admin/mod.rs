@@ -6,6 +6,7 @@ use crate::login::Login;
 use crate::model::id::Serial;
 use crate::model::issue::IssueRefusal;
 use crate::model::reason::Reason;
+use crate::model::token::{LifeCycle, Token};
 use crate::model::user::{OperatorAct, Touched};
 use crate::store::{By, Change, LOCKED_FOR_GOOD, OWN_REMOVAL, SEED_TAKEN, StoreError};
 use crate::time::{UnixTime, millis};
@@ -43,6 +44,17 @@ pub use offer::Offered;
 pub use tokens::{NewToken, may_resync};
 pub use users::{Grant, UserPatch};
 
+/// What is asked of a token.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Goal {
+    /// That it can be used.
+    Use,
+    /// That it goes on being usable.
+    Renew,
+    /// That it cannot be used any more, for a while or for good.
+    End,
+}
+
 /// Why an administrator's request was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
@@ -60,6 +72,18 @@ pub enum AdminError {
     /// It exists already, is in another state, or was changed meanwhile.
     #[error("{0}")]
     Conflict(&'static str),
+    /// The token's state does not allow what was asked.
+    #[error("token {} is {state}; {wanted}", .token.serial)]
+    WrongState {
+        /// The token.
+        token: Box<Token>,
+        /// Its state now.
+        state: LifeCycle,
+        /// What was to come of it.
+        goal: Goal,
+        /// Which state it would have to be in.
+        wanted: &'static str,
+    },
     /// The code was not right; the reason is for the administrator.
     #[error("the code was refused: {}", .0.advice())]
     Refused(Reason),
@@ -105,9 +129,18 @@ pub enum AdminError {
         /// From when on it is.
         begins: UnixTime,
     },
-    /// Nobody could decide.
+    /// No decision was possible.
     #[error(transparent)]
-    Core(#[from] CoreError),
+    Core(CoreError),
+}
+
+impl From<CoreError> for AdminError {
+    fn from(error: CoreError) -> Self {
+        match error {
+            CoreError::Store(error) => error.into(),
+            other => Self::Core(other),
+        }
+    }
 }
 
 impl From<StoreError> for AdminError {
@@ -118,7 +151,7 @@ impl From<StoreError> for AdminError {
             StoreError::Conflict(why) if why == LOCKED_FOR_GOOD => Self::LockedForGood,
             StoreError::Conflict(why) => Self::Conflict(why),
             StoreError::NotFound => Self::NotFound("record"),
-            other => Self::Core(other.into()),
+            other => Self::Core(CoreError::Store(other)),
         }
     }
 }
@@ -172,6 +205,25 @@ impl Admin {
         let before = UnixTime::from_millis(newest.as_millis().saturating_sub(millis(keep)));
         self.prune_audit(before, by).await
     }
+}
+
+/// Refuses what the token's state at that time does not allow.
+pub(super) fn check_state(
+    token: &Token,
+    at: UnixTime,
+    allowed: impl FnOnce(LifeCycle) -> bool,
+    (goal, wanted): (Goal, &'static str),
+) -> Result<(), AdminError> {
+    let state = token.state_at(at);
+    if allowed(state) {
+        return Ok(());
+    }
+    Err(AdminError::WrongState {
+        token: Box::new(token.clone()),
+        state,
+        goal,
+        wanted,
+    })
 }
 
 /// Free text that will be shown again: bounded, one line, nothing that moves a cursor.

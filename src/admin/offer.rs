@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::admin::Admin;
 use crate::admin::enrolment::needs_proof;
-use crate::admin::{AdminError, Handed, invalid};
+use crate::admin::{AdminError, Goal, Handed, check_state, invalid};
 use crate::core::issue::{Form, Made, Wanted, medium_of};
 use crate::login::match_issued::compare_issued;
 use crate::login::match_otp;
@@ -121,13 +121,12 @@ impl Admin {
         typed: &SecretString,
         by: By,
     ) -> Result<Token, AdminError> {
-        let (token, _) = self.token(serial)?;
+        let (token, _) = self.token(serial).await?;
+        check_state(&token, by.at, |state| state == LifeCycle::Pending, PENDING)?;
         self.claim_token(&token.user, &by).await?;
         let (token, _) = self
             .present(serial, Purpose::Confirm, by, |token, state, at| {
-                if token.state_at(at) != LifeCycle::Pending {
-                    return Err(AdminError::Conflict("the token is not pending"));
-                }
+                check_state(token, at, |state| state == LifeCycle::Pending, PENDING)?;
                 compared(token, state, typed, at)
             })
             .await?;
@@ -301,6 +300,7 @@ fn compared(
     Ok(match_otp::compare_token(token, state, &windows, &code, at))
 }
 
+const PENDING: (Goal, &str) = (Goal::Use, "only a pending one is confirmed");
 /// Contract s7: twelve Crockford characters, ten minutes.
 const ENROL_LENGTH: u8 = 12;
 const ENROL_LIFE: Duration = Duration::from_mins(10);

@@ -1,7 +1,7 @@
 //! Tokens: making them, moving them through their life, and codes presented outside a login.
 
 use crate::admin::Admin;
-use crate::admin::{AdminError, invalid, missing};
+use crate::admin::{AdminError, Goal, check_state, invalid, missing};
 use crate::core::CoreError;
 use crate::login::{match_otp, settle};
 use crate::model::attempt::{Attempt, Comparison, DriftRule, Evidence};
@@ -94,32 +94,37 @@ impl Admin {
         Ok((token, state))
     }
 
-    /// Moves a token through its life. `expected` is the revision the caller saw; none takes the
-    /// present one.
-    pub async fn set_token_state(
+    /// Pauses a token in use. `expected` is the revision the caller saw; none takes the present one.
+    pub async fn suspend_token(
         &self,
         serial: &Serial,
-        state: LifeCycle,
         expected: Option<u64>,
         by: By,
     ) -> Result<Token, AdminError> {
-        let (mut token, _) = self.token(serial)?;
-        if state == LifeCycle::Active {
-            self.claim_token(&token.user, &by).await?;
-        }
-        let change = Change::SetTokenState {
-            serial: serial.clone(),
-            state,
-            expected: expected.unwrap_or(token.revision),
-            reason: None,
-        };
-        self.core.store.change(change, by).await?;
-        token.state = state;
-        token.revision += 1;
-        Ok(token)
+        let (mut token, _) = self.token(serial).await?;
+        let wanted = (Goal::End, "only an active one is suspended");
+        check_state(&token, by.at, |state| state == LifeCycle::Active, wanted)?;
+        token.revision = expected.unwrap_or(token.revision);
+        self.moved(&token, LifeCycle::Suspended, None, by).await
     }
 
-    /// Removes a token. `expected` as for [`Admin::set_token_state`].
+    /// Puts a suspended token into use again. A pending one comes into use by its first right code only.
+    /// `expected` as for [`Admin::suspend_token`].
+    pub async fn resume_token(
+        &self,
+        serial: &Serial,
+        expected: Option<u64>,
+        by: By,
+    ) -> Result<Token, AdminError> {
+        let (mut token, _) = self.token(serial).await?;
+        let wanted = (Goal::Use, "only a suspended one is resumed");
+        check_state(&token, by.at, |state| state == LifeCycle::Suspended, wanted)?;
+        self.claim_token(&token.user, &by).await?;
+        token.revision = expected.unwrap_or(token.revision);
+        self.moved(&token, LifeCycle::Active, None, by).await
+    }
+
+    /// Removes a token. `expected` as for [`Admin::suspend_token`].
     pub async fn remove_token(
         &self,
         serial: &Serial,
@@ -148,11 +153,10 @@ impl Admin {
         by: By,
     ) -> Result<(Token, TokenState), AdminError> {
         self.present(serial, Purpose::Resync, by, |token, state, at| {
-            if !may_resync(token.state, state) {
-                return Err(AdminError::Conflict(
-                    "the token is neither active nor suspended",
-                ));
-            }
+            let timed = matches!(token.kind, Kind::Totp | Kind::Hotp);
+            let allowed = |life| timed && may_resync(life, state);
+            let wanted = "only an active or suspended totp or hotp token is resynchronised";
+            check_state(token, at, allowed, (Goal::Use, wanted))?;
             Ok(resync(token, state, first, second, at))
         })
         .await

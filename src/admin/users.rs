@@ -52,13 +52,8 @@ impl Admin {
         patch.apply(&mut user, created, self.addresses())?;
         let verifiers = self.verifiers(&user, &credentials, created).await?;
         self.sets_up(&mut user, &by);
-        self.core
-            .store
-            .change(Change::CreateUser(user.clone()), by.clone())
-            .await?;
-        if let Some(verifiers) = verifiers {
-            self.set_credentials(&user.key, verifiers, by).await?;
-        }
+        let change = Change::CreateUser(user.clone(), verifiers);
+        self.core.store.change(change, by).await?;
         Ok(user)
     }
 

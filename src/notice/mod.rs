@@ -212,7 +212,7 @@ fn changed(event: &ChangeEvent, at: UnixTime) -> Option<Notice> {
         // The owner loses nothing by it; the other gains a token that may not be theirs.
         "token_link" => (Topic::TokenLinked, Some(detail)),
         "device_revoke" => (Topic::DeviceRevoked, user),
-        "credentials_set" if has_new(detail) => (Topic::CredentialsChanged, user),
+        "credentials_set" | "user_add" if has_new(detail) => (Topic::CredentialsChanged, user),
         "user_set" => match detail {
             "phone" => (Topic::PhoneChanged, user),
             "email" => (Topic::EmailChanged, user),
@@ -221,7 +221,7 @@ fn changed(event: &ChangeEvent, at: UnixTime) -> Option<Notice> {
         },
         _ => return None,
     };
-    let of_user = matches!(event.action.as_str(), "credentials_set" | "user_set");
+    let of_user = event.action == "credentials_set" || event.action.starts_with("user_");
     Some(Notice {
         topic,
         user: UserKey::parse(user?).ok()?,

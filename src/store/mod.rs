@@ -248,7 +248,10 @@ impl Store {
     }
 
     /// Decides and consumes. Durable when it answers.
-    pub async fn attempt(&self, attempt: Attempt) -> Result<StoreError> {
+    pub async fn attempt(
+        &self,
+        attempt: Attempt,
+    ) -> Result<Result<Box<Verdict>, Stale>, StoreError> {
         self.ask(|reply| Command::Attempt(Box::new(attempt), reply))
             .await
     }

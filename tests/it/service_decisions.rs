@@ -327,17 +327,13 @@ async fn only_an_active_token_of_an_enabled_user_counts() {
         "confirming consumes"
     );
     assert_eq!(house.reason(&hotp_code(1)).await, Reason::HotpOk);
-    let suspend =
-        house
-            .service
-            .admin
-            .set_token_state(&serial, LifeCycle::Suspended, None, house.by());
+    let suspend = house.service.admin.suspend_token(&serial, None, house.by());
     suspend.await.unwrap();
     assert_eq!(house.reason(&hotp_code(2)).await, Reason::NotActive);
     house
         .service
         .admin
-        .set_token_state(&serial, LifeCycle::Active, None, house.by())
+        .resume_token(&serial, None, house.by())
         .await
         .unwrap();
     let disable = UserPatch {

@@ -295,10 +295,12 @@ async fn one_user_has_a_key_once(store: &Store) {
 async fn changes_compare_revisions(store: &Store) {
     let alice = user("alice");
     store
-        .change(Change::CreateUser(alice.clone()), by())
+        .change(Change::CreateUser(alice.clone(), None), by())
         .await
         .unwrap();
-    let again = store.change(Change::CreateUser(alice.clone()), by()).await;
+    let again = store
+        .change(Change::CreateUser(alice.clone(), None), by())
+        .await;
     assert!(matches!(again, Err(StoreError::Conflict(_))));
     let grouped = User {
         groups: vec!["vpn".to_owned()],
@@ -366,7 +368,7 @@ async fn unlocking_forgets_failures(store: &Store) {
 async fn pages_are_in_order(store: &Store) {
     for name in ["carol", "alice", "bob@east", "dave"] {
         store
-            .change(Change::CreateUser(user(name)), by())
+            .change(Change::CreateUser(user(name), None), by())
             .await
             .unwrap();
     }
@@ -493,7 +495,7 @@ pub(crate) fn verifiers(revision: u64) -> oncegate::model::credential::Credentia
 
 async fn verifiers_are_changed_under_their_revision(store: &Store) {
     store
-        .change(Change::CreateUser(user("alice")), by())
+        .change(Change::CreateUser(user("alice"), None), by())
         .await
         .unwrap();
     let none = store.credentials(&key("alice")).unwrap();

@@ -71,11 +71,6 @@ impl Caller {
         self.has(Scope::Admin) && !bound
     }
 
-    /// Whether they may approve in their own name.
-    pub(crate) fn may_approve(&self) -> bool {
-        self.acts_as(&[Scope::Approver, Scope::Admin])
-    }
-
     /// Whether they have one of these roles. A key bound to a realm has none, as above.
     fn acts_as(&self, scopes: &[Scope]) -> bool {
         let bound = matches!(self, Self::Key(client) if client.realm.is_some());

@@ -56,8 +56,8 @@ pub(crate) use users::{LOCKED_FOR_GOOD, OWN_REMOVAL};
 /// One change of the records, as plain data. Each has one function here that says what it comes to.
 #[derive(Clone, Debug)]
 pub enum Change {
-    /// A new user; conflict when there is one.
-    CreateUser(User),
+    /// A new user, with what the user knows; conflict when there is one.
+    CreateUser(User, Option<Credentials>),
     /// The user as it shall be; its `revision` is the one that was seen.
     UpdateUser(User),
     /// The user, its tokens and all their state; like every removal under the revision that was
@@ -225,7 +225,7 @@ impl Change {
     pub(crate) fn plan(self, rows: &Working<'_>, keys: Keys<'_>) -> Result<Plan, StoreError> {
         let at = keys.now;
         match self {
-            Self::CreateUser(user) => users::create(rows, &user, keys),
+            Self::CreateUser(user, known) => users::create(rows, &user, known.as_ref(), keys),
             Self::UpdateUser(user) => users::update(rows, &user, keys),
             Self::RemoveUser(user, expected) => users::remove(rows, &user, expected, keys),
             Self::EraseUser(user) => users::erase(rows, &user, keys),

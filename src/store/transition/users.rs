@@ -24,7 +24,12 @@ pub enum WaiverKind {
     Exemption,
 }
 
-pub(super) fn create(rows: &Working<'_>, user: &User, keys: Keys<'_>) -> Result<Plan, StoreError> {
+pub(super) fn create(
+    rows: &Working<'_>,
+    user: &User,
+    credentials: Option<&Credentials>,
+    keys: Keys<'_>,
+) -> Result<Plan, StoreError> {
     let key = record::user_key(&user.key);
     refuse_existing(rows, &key)?;
     let mut sets_up = user.did(Touched::Made, keys.now);
@@ -35,8 +40,18 @@ pub(super) fn create(rows: &Working<'_>, user: &User, keys: Keys<'_>) -> Result<
         refuse_if(lately, OWN_REMOVAL)?;
     }
     let person = keys.sealer.personal()?.draw(keys.sealer, keys.entropy)?;
-    let writes = vec![new_row(user, person, keys)?];
-    Ok(Plan::of_user("user_add", &user.key, writes))
+    let mut writes = vec![new_row(user, person, keys)?];
+    let mut detail = None;
+    if let Some(credentials) = credentials {
+        let first = Credentials {
+            revision: 1,
+            ..credentials.clone()
+        };
+        let row = record::credentials_row(&key, &first, keys.sealer, keys.entropy)?;
+        writes.push(put(Table::Credentials, key, row));
+        detail = Some(verifiers_detail(credentials, keys.now));
+    }
+    Ok(Plan::of_user("user_add", &user.key, writes).detail(detail))
 }
 
 /// The row of a new user.
@@ -241,11 +256,8 @@ pub(super) fn set_credentials(
         ..credentials.clone()
     };
     let writes = credentials_row(rows, user, &changed, credentials.revision, keys)?;
-    let (pin, password) = (credentials.pin.as_ref(), credentials.password.as_ref());
-    let pin = verifier_detail("PIN", pin, keys.now);
-    let password = verifier_detail("password", password, keys.now);
     let plan = Plan::of_user("credentials_set", user, writes);
-    Ok(plan.detail(format!("{pin}, {password}")))
+    Ok(plan.detail(verifiers_detail(credentials, keys.now)))
 }
 
 /// The same verifiers with other hashes: their revision stays.
@@ -272,6 +284,13 @@ fn credentials_row(
     refuse_if(found.unwrap_or_default() != expected, CHANGED)?;
     let row = record::credentials_row(&key, credentials, keys.sealer, keys.entropy)?;
     Ok(vec![put(Table::Credentials, key, row)])
+}
+
+/// `new PIN, no password`
+fn verifiers_detail(credentials: &Credentials, now: UnixTime) -> String {
+    let pin = verifier_detail("PIN", credentials.pin.as_ref(), now);
+    let password = verifier_detail("password", credentials.password.as_ref(), now);
+    format!("{pin}, {password}")
 }
 
 /// `new PIN`, `no password`, ...

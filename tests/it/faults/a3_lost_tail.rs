@@ -591,7 +591,7 @@ async fn a_repair_refuses_time_based_codes_for_a_while_and_voids_what_was_issued
     let medium = || Arc::new(Directory::new(dir.path()));
     let store = open_with(medium(), KEY, 1 << 20).unwrap();
     store
-        .change(Change::CreateUser(user("alice")), by())
+        .change(Change::CreateUser(user("alice"), None), by())
         .await
         .unwrap();
     let mut totp = token("alice", "TOTP-1");

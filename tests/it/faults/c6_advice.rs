@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use oncegate::admin::{CredentialsPatch, NewVerifier, UserPatch};
+use oncegate::model::enrolment::RevokeReason;
 use oncegate::model::reason::{Decision, Reason};
-use oncegate::model::token::LifeCycle;
+use oncegate::model::token::{LifeCycle, Token};
 use oncegate::secret::SecretString;
 use serde_json::Value;
 
@@ -173,14 +174,16 @@ async fn tokens_in_every_state() {
     let house = House::new().await;
     let tokens = house.json(&["token", "list", "--user", "alice"]);
     let serial = tokens["tokens"][0]["serial"].as_str().unwrap().to_owned();
-    let set = async |state| {
+    let set = async |state: LifeCycle| -> Token {
         let (serial, by) = (serial.parse().unwrap(), house.test.by());
-        let set = house
-            .test
-            .service
-            .admin
-            .set_token_state(&serial, state, None, by);
-        set.await.unwrap();
+        let admin = &house.test.service.admin;
+        match state {
+            LifeCycle::Suspended => admin.suspend_token(&serial, None, by).await.unwrap(),
+            _ => {
+                let why = RevokeReason::Other;
+                admin.revoke_token(&serial, why, None, by).await.unwrap()
+            }
+        }
     };
     let advice = |words: &[&str]| {
         let input = match words {

@@ -7,7 +7,7 @@ use oncegate::delivery::{Deliveries, Parts};
 use oncegate::model::attempt::{Attempt, Compared, Comparison, DriftRule, Evidence, Success};
 use oncegate::model::audit::{AuditRecord, ChangeEvent, Channel, Event, Purpose};
 use oncegate::model::device::{Device, DeviceId};
-use oncegate::model::enrolment::Enrolment;
+use oncegate::model::enrolment::{Enrolment, RevokeReason};
 use oncegate::model::id::Serial;
 use oncegate::model::issue::{Issue, Way};
 use oncegate::model::kind::Kind;
@@ -171,12 +171,16 @@ impl Desk {
 
     pub(crate) async fn set_state(&self, serial: &str, state: LifeCycle) {
         let (serial, by) = (serial.parse().expect("a serial"), self.lab.by());
-        let set = self
-            .lab
-            .service()
-            .admin
-            .set_token_state(&serial, state, None, by);
-        set.await.expect("a change");
+        let admin = &self.lab.service().admin;
+        let set = match state {
+            LifeCycle::Suspended => admin.suspend_token(&serial, None, by).await,
+            LifeCycle::Active => admin.resume_token(&serial, None, by).await,
+            _ => {
+                let why = RevokeReason::Other;
+                admin.revoke_token(&serial, why, None, by).await
+            }
+        };
+        set.expect("a change");
     }
 
     pub(crate) fn state_of(&self, serial: &str) -> LifeCycle {

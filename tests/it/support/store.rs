@@ -136,7 +136,9 @@ pub(crate) async fn prune(store: &Store, before: UnixTime) -> Result<(), StoreEr
 
 /// Makes a user with one active token.
 pub(crate) async fn enrol(store: &Store, name: &str, serial: &str) -> Result<(), StoreError> {
-    store.change(Change::CreateUser(user(name)), by()).await?;
+    store
+        .change(Change::CreateUser(user(name), None), by())
+        .await?;
     store
         .change(
             Change::CreateToken(token(name, serial), TokenState::default()),
