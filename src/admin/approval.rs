@@ -50,7 +50,7 @@ impl Admin {
                  say whose (`on_behalf`)",
             ));
         }
-        let (token, _) = self.token(serial).await?;
+        let (token, _) = self.token(serial)?;
         self.claim_token(&token.user, &by).await?;
         let change = Change::ApproveToken {
             serial: serial.clone(),

@@ -40,7 +40,7 @@ impl Admin {
                 "only the scope `admin` renews before its time, or for another time",
             ));
         }
-        let (token, _) = self.token(serial).await?;
+        let (token, _) = self.token(serial)?;
         let policies = self.core.policies();
         let rules = policies.resolve(None).map(|policy| &policy.enrolment);
         let Some(end) = token.expires else {
@@ -90,7 +90,7 @@ impl Admin {
         expected: Option<u64>,
         by: By,
     ) -> Result<Token, AdminError> {
-        let (mut token, _) = self.token(serial).await?;
+        let (mut token, _) = self.token(serial)?;
         let allowed = |state: LifeCycle| state.may_become(LifeCycle::Revoked);
         let wanted = (Goal::End, "there is nothing to revoke");
         check_state(&token, by.at, allowed, wanted)?;
@@ -126,7 +126,7 @@ impl Admin {
         // What will be refused anyway costs nobody a code.
         let view = self.core.store.view(user)?;
         let view = view.ok_or(AdminError::NotFound("user"))?;
-        let (token, _) = self.token(serial).await?;
+        let (token, _) = self.token(serial)?;
         let timed = matches!(token.kind, Kind::Totp | Kind::Hotp);
         let allowed = |state| timed && state == LifeCycle::Active;
         let wanted = (Goal::Use, "only an active totp or hotp token is linked");

@@ -121,7 +121,7 @@ impl Admin {
         typed: &SecretString,
         by: By,
     ) -> Result<Token, AdminError> {
-        let (token, _) = self.token(serial).await?;
+        let (token, _) = self.token(serial)?;
         check_state(&token, by.at, |state| state == LifeCycle::Pending, PENDING)?;
         self.claim_token(&token.user, &by).await?;
         let (token, _) = self

@@ -289,7 +289,7 @@ impl Admin {
         let (key, shown, place) = (key.as_ref(), &shown, &place);
         let gather = || async move {
             let view = match key {
-                Some(key) => self.core.store.view(key).await?,
+                Some(key) => self.core.store.view(key)?,
                 None => None,
             };
             let evidence = match (view.filter(|view| !view.user.disabled), asked) {

@@ -101,7 +101,7 @@ impl Admin {
         expected: Option<u64>,
         by: By,
     ) -> Result<Token, AdminError> {
-        let (mut token, _) = self.token(serial).await?;
+        let (mut token, _) = self.token(serial)?;
         let wanted = (Goal::End, "only an active one is suspended");
         check_state(&token, by.at, |state| state == LifeCycle::Active, wanted)?;
         token.revision = expected.unwrap_or(token.revision);
@@ -116,7 +116,7 @@ impl Admin {
         expected: Option<u64>,
         by: By,
     ) -> Result<Token, AdminError> {
-        let (mut token, _) = self.token(serial).await?;
+        let (mut token, _) = self.token(serial)?;
         let wanted = (Goal::Use, "only a suspended one is resumed");
         check_state(&token, by.at, |state| state == LifeCycle::Suspended, wanted)?;
         self.claim_token(&token.user, &by).await?;
@@ -200,10 +200,10 @@ impl Admin {
         let at = self.core.window_time(by.at)?;
         let lockout = self.strictest_lockout();
         let client = by.actor.as_str();
-        let (token, _) = self.token(serial).await?;
+        let (token, _) = self.token(serial)?;
         let (user, compare) = (&token.user, &compare);
         let gather = || async move {
-            let view = self.core.store.view(user).await?;
+            let view = self.core.store.view(user)?;
             let view = view.ok_or(AdminError::NotFound("user"))?;
             let mut tokens = view.tokens.iter();
             let found = tokens.find(|(token, _)| token.serial == *serial);

@@ -231,10 +231,10 @@ impl Login {
         opened: Option<Opened>,
         place: Option<&Place>,
     ) -> Result<Result<Assessment<'p>, Refusal>, CoreError> {
-        let credentials = self.bound_to(case.rule, &view).await?;
+        let credentials = self.bound_to(case.rule, &view)?;
         let passed = opened.map(|opened| opened.inside.passed);
         let passed = passed.unwrap_or_default();
-        let outage = self.relief(case.rule, case.at).await?;
+        let outage = self.relief(case.rule, case.at)?;
         let demand = self.demand(case, &view, passed, &credentials, outage.as_ref());
         let refused = |reason| Ok(Err(Refusal::new(reason, demand.waived.clone(), None)));
         let slots = match slots(case, &view, &credentials, &demand) {
@@ -323,7 +323,7 @@ impl Login {
     }
 
     /// Whether too many attempts failed from there, over all users.
-    pub(crate) async fn source_blocked(
+    pub(crate) fn source_blocked(
         &self,
         policy: &Policy,
         source: Option<Source>,
@@ -332,7 +332,7 @@ impl Login {
         let limited = policy.lockout.source_lock_after > 0;
         match source.filter(|_| limited) {
             Some(source) => {
-                let state = self.core.store.source(source).await?;
+                let state = self.core.store.source(source)?;
                 Ok(state.throttle.check(at).is_err())
             }
             None => Ok(false),
@@ -351,7 +351,7 @@ impl Login {
         // For a blocked user nothing is hashed, since the pool is shared; the answer waits as long.
         let blocked = match refusal.reason {
             Reason::Locked | Reason::Throttled | Reason::SourceBlocked => true,
-            reason if reason.is_guess() => self.source_blocked(policy, source, at).await?,
+            reason if reason.is_guess() => self.source_blocked(policy, source, at)?,
             _ => false,
         };
         let typical = rule.or_else(|| policy.rules.first());

@@ -29,13 +29,9 @@ pub(crate) struct Demand<'p> {
 
 impl Login {
     /// The verifiers that a login by this rule is bound to: none where it asks for nothing known.
-    pub(crate) async fn bound_to(
-        &self,
-        rule: &Rule,
-        view: &View,
-    ) -> Result<Credentials, CoreError> {
+    pub(crate) fn bound_to(&self, rule: &Rule, view: &View) -> Result<Credentials, CoreError> {
         if rule.require.iter().any(|factor| factor.is_knowledge()) {
-            Ok(self.core.store.credentials(&view.user.key).await?)
+            Ok(self.core.store.credentials(&view.user.key)?)
         } else {
             Ok(Credentials::default())
         }
@@ -107,15 +103,11 @@ impl Login {
     }
 
     /// The declared outage, where the rule has something for it.
-    pub(crate) async fn relief(
-        &self,
-        rule: &Rule,
-        at: UnixTime,
-    ) -> Result<Option<Waiver>, CoreError> {
+    pub(crate) fn relief(&self, rule: &Rule, at: UnixTime) -> Result<Option<Waiver>, CoreError> {
         if rule.outage.is_none() {
             return Ok(None);
         }
-        let declared = self.core.store.outage().await?;
+        let declared = self.core.store.outage()?;
         Ok(declared.filter(|outage| outage.holds(at)))
     }
 }

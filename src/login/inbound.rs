@@ -171,7 +171,7 @@ impl Login {
     ) -> Result<Reason, CoreError> {
         let serial = &token.serial;
         let gather = || async move {
-            let view = self.core.store.view(&token.user).await?;
+            let view = self.core.store.view(&token.user)?;
             let found = view.as_ref().and_then(|view| {
                 let mut tokens = view.tokens.iter();
                 let found = tokens.find(|(one, _)| one.serial == *serial)?;

@@ -59,7 +59,7 @@ impl Login {
         for which in round.asked.iter().copied().filter_map(Factor::knowledge) {
             // For a blocked user nothing is hashed; the store would not look at it either.
             if knowledge.is_empty()
-                && let Err(reason) = self.unblocked(case, view).await?
+                && let Err(reason) = self.unblocked(case, view)?
             {
                 return Ok(Err(reason));
             }

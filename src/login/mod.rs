@@ -183,7 +183,7 @@ impl Login {
             }
             _ => match wished {
                 Some(factor) => {
-                    let decoy = self.decoy(request, policy, factor).await?;
+                    let decoy = self.decoy(request, policy, factor)?;
                     LoginAnswer::Challenge(self.asked_alike(decoy, opening))
                 }
                 None => LoginAnswer::Reject,

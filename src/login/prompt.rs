@@ -173,7 +173,7 @@ impl Login {
     /// The cells of a decoy. A user with a card is asked for those that a real round asks for: a change of
     /// cells when the card or its owner is locked would tell that there is a card. Any other name is asked
     /// for the same cells each time.
-    async fn pretended(&self, request: &LoginRequest<'_>) -> Result<Pair, CoreError> {
+    fn pretended(&self, request: &LoginRequest<'_>) -> Result<Pair, CoreError> {
         let view = match request.client.key(request.user) {
             Ok(key) => self.core.store.view(&key)?,
             Err(_) => None,

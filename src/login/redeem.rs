@@ -101,7 +101,7 @@ impl Login {
         let user = UserKey::parse(redemption.user).ok();
         let user = user.as_ref();
         let gather = || async move {
-            let evidence = self.presented(user, redemption.code, at).await?;
+            let evidence = self.presented(user, redemption.code, at)?;
             if let Evidence::Refused(reason) = evidence
                 && !self.refusals.is_recorded(reason, redemption.source, at)
             {
@@ -124,7 +124,7 @@ impl Login {
         };
         match (verdict.decision, device, verdict.serial) {
             (Decision::Accept, Some(device), Some(serial)) => {
-                let token = self.bound(&serial).await?;
+                let token = self.bound(&serial)?;
                 Ok(Redeemed::Bound(Box::new((*device, token))))
             }
             _ => Ok(self.refused(verdict.reason, policy)),

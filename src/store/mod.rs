@@ -282,7 +282,7 @@ impl Store {
     /// Changes one record under its expected revision. Durable and audited when it answers.
     pub async fn change(&self, change: Change, by: By) -> Result<(), StoreError> {
         // What takes long is done here, so that the writer's queue does not wait for it.
-        if let Change::CreateUser(_) = change {
+        if let Change::CreateUser(..) = change {
             let (sealer, entropy) = (&self.reading.sealer, self.entropy.as_ref());
             sealer.personal()?.refill(sealer, entropy)?;
         }

@@ -41,4 +41,3 @@ pub struct Retired {
     /// The moving factor; without drift.
     pub moving: Moving,
 }
-

@@ -252,7 +252,7 @@ async fn a_disabled_user_stops_at_once(store: &Store) {
     );
 }
 
-async fn an_expired_attempt_is_not_evaluated(store: &dyn Store) {
+async fn an_expired_attempt_is_not_evaluated(store: &Store) {
     let mut late = attempt_of("alice", Evidence::Refused(Reason::UnknownUser), NOW);
     late.deadline = oncegate::time::UnixTime::from_millis(NOW.as_millis() - 1);
     assert!(matches!(store.attempt(late).await, Err(StoreError::Shed)));
@@ -424,7 +424,7 @@ async fn every_decision_and_change_is_audited(store: &Store) {
     assert_eq!((report.good, report.fault), (4, None));
 }
 
-async fn refusals_are_audited_and_count_nothing(store: &dyn Store) {
+async fn refusals_are_audited_and_count_nothing(store: &Store) {
     let mut refused = attempt_of("nobody", Evidence::Refused(Reason::UnknownUser), NOW);
     refused.source = None;
     store.attempt(refused).await.unwrap().unwrap();
@@ -462,7 +462,7 @@ async fn names_tried_from_one_address_are_counted_there(store: &Store) {
     assert_eq!(store.source(source).unwrap().throttle.failures, 4);
 }
 
-async fn old_sources_are_forgotten(store: &dyn Store) {
+async fn old_sources_are_forgotten(store: &Store) {
     let mut attempt = attempt_of("nobody", Evidence::Refused(Reason::UnknownUser), NOW);
     attempt.source = Some([203, 0, 113, 9].into());
     store.attempt(attempt).await.unwrap().unwrap();

@@ -154,7 +154,7 @@ pub(crate) async fn attempt(
     serial: &str,
     steps: &[u64],
     at: UnixTime,
-) -> Result<Settlement, StoreError> {
+) -> Result<Verdict, StoreError> {
     let view = store.view(&key(name))?.expect("the user exists");
     let wanted: Serial = serial.parse().unwrap();
     let (token, state) = view
