@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::{self, BeginChallenge, ShowChallenge};
-use crate::login::{Presented, LoginRequest};
+use crate::login::{LoginRequest, Presented};
 use crate::model::audit::Channel;
 use crate::policy::Factor;
 use crate::secret::SecretString;

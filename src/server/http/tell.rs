@@ -6,7 +6,7 @@
 
 use ipnet::IpNet;
 
-use crate::admin::AdminError;
+use crate::admin::{AdminError, Goal};
 use crate::diagnostic::shell;
 use crate::model::client::{Access, is_client_name};
 use crate::model::id::Serial;
@@ -16,7 +16,6 @@ use crate::model::token::{LifeCycle, Token, TokenState};
 use crate::model::user_key::UserKey;
 use crate::server::http::App;
 use crate::server::http::error::Failure;
-use crate::time::UnixTime;
 
 /// There is no such user. Where another realm has one of this name, adding is the wrong advice.
 pub(crate) fn no_user(app: &App, user: &UserKey) -> Failure {
@@ -151,21 +150,10 @@ pub(crate) fn address_taken(app: &App, name: &str, wanted: &[IpNet]) -> Option<F
     )))
 }
 
-/// What the caller wants of a token.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Goal {
-    /// That it can be used.
-    Use,
-    /// That it goes on being usable.
-    Renew,
-    /// That it cannot be used any more, for a while or for good.
-    End,
-}
-
 /// A token whose state does not allow what was asked. The advice leads to where the caller was going:
 /// who wants to use a token is not told to end it.
-pub(crate) fn wrong_state(token: &Token, at: UnixTime, goal: Goal, wanted: &str) -> Failure {
-    let (serial, state) = (&token.serial, token.state_at(at));
+pub(crate) fn wrong_state(token: &Token, state: LifeCycle, goal: Goal, wanted: &str) -> Failure {
+    let serial = &token.serial;
     let next = match (state, goal) {
         (LifeCycle::Revoked | LifeCycle::Expired, _) => {
             let user = token.user.to_string();
