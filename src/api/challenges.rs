@@ -21,7 +21,7 @@ calls! {
 
     /// How a round stands.
     ///
-    /// `accepted` means that the person answered on the other channel; nobody is let in by it. The login is
+    /// `accepted` means that the person answered on the other channel; that alone is no login. The login is
     /// finished by `POST /v1/verify` with this challenge, which consumes the answer once. With `Prefer: status`
     /// `accepted` is 200 and everything else 401. `POST /v1/challenges` decides nothing and is 201 always.
     ShowChallenge = standing: GET "/v1/challenges/{id}" in "verify" for Access::Verify,
@@ -56,7 +56,7 @@ pub struct ChallengeRequest {
     pub context: BTreeMap<String, String>,
 }
 
-/// A round that was begun. It looks the same whether or not anybody can finish it.
+/// A round that was begun. It looks the same whether or not it can be finished.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct ChallengeBegun {
     /// For `GET /v1/challenges/{id}`, and the field `challenge` of `POST /v1/verify`.
@@ -77,8 +77,8 @@ pub struct ChallengeBegun {
 /// How a round stands.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct ChallengeStanding {
-    /// `pending`, `accepted`, `declined` or `expired`. An inbound round that is accepted lets nobody
-    /// in before `POST /v1/verify` with its id and the other factors.
+    /// `pending`, `accepted`, `declined` or `expired`. An inbound round that is accepted is no login
+    /// before `POST /v1/verify` with its id and the other factors.
     pub status: String,
 }
 

@@ -13,7 +13,7 @@ calls! {
         for Access::Admin(&[Scope::Approver, Scope::Auditor]),
         200 "All of them": Delegations;
 
-    /// Lends a right to approve. Approvers lend their own, administrators anybody's.
+    /// Lends a right to approve. Approvers lend their own, administrators any.
     AddDelegation = lend_approval: POST "/v1/admin/delegations" in "delegations" for APPROVER,
         body DelegationCreate,
         201 "Lent": Delegation;

@@ -59,12 +59,12 @@ pub struct Explanations {
     pub records: Vec<Explanation>,
 }
 
-/// One decision, change, or login that nobody has tried.
+/// One decision, change, or login that was not tried.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct Explanation {
     /// One sentence.
     pub summary: String,
-    /// `accept`, `reject`, `challenge`, `change`; of what nobody has tried `accept_if` or `reject`.
+    /// `accept`, `reject`, `challenge`, `change`; of a login that was not tried `accept_if` or `reject`.
     pub decision: String,
     /// Why, a word of the closed list.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -297,7 +297,7 @@ pub struct Span {
 /// Failures and locks.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct Counters {
-    /// Failures just after the decision; absent for what nobody has tried.
+    /// Failures just after the decision; absent for a login that was not tried.
     pub failures_then: Option<u32>,
     /// By which time the locks were read.
     pub at: String,

@@ -110,7 +110,7 @@ pub struct Status {
     pub rejects: u64,
     /// Requests that could not be decided since start.
     pub undecided: u64,
-    /// Rows and tables of the store that are damaged: whom they concern nobody can let in.
+    /// Rows and tables of the store that are damaged: logins of the users whom they concern are not decided.
     #[serde(default)]
     pub damaged: u64,
     /// The first of them: table, key, and what is wrong.
@@ -173,7 +173,7 @@ pub struct StoreCheck {
     pub damaged: u64,
     /// The first thousand of them: table, key, and what is wrong.
     pub damage: Vec<String>,
-    /// Tables of which nobody can tell whether rows are missing, since the journal of that time was
+    /// Tables where it cannot be told whether rows are missing, since the journal of that time was
     /// pruned.
     pub unproven: Vec<String>,
     /// The audit chain, which is the journal; absent when the store cannot be opened.
@@ -256,7 +256,7 @@ pub struct ClockAffected {
 /// How users are told of what happened to their accounts. Counts are since start.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
 pub struct Notices {
-    /// The last audit record about which nobody has to be told any more; 0: no policy asks for it.
+    /// The last audit record whose notices are done; 0: no policy asks for them.
     pub cursor: u64,
     /// Notices that are not sent yet.
     pub waiting: usize,

@@ -1,4 +1,4 @@
-//! Nobody takes everything: connections of one address, requests of one key.
+//! Fair shares: connections of one address, requests of one key.
 //!
 //! Threats T20: one host that opens all the connections there are, and one application
 //! whose loop of failed requests fills the queue and the audit trail for all.
@@ -70,8 +70,8 @@ impl Rates {
     }
 }
 
-/// Enrolments by address and in all, as [`Rates`] but by the minute: whoever tries codes has no key
-/// that names them.
+/// Enrolments by address and in all, as [`Rates`] but by the minute: an attacker who tries codes has no
+/// key that names them.
 #[derive(Debug, Default)]
 pub(crate) struct Enrolments(Mutex<Busy>);
 
@@ -119,7 +119,7 @@ fn within(busy_until: Instant, each: Duration, now: Instant) -> bool {
 const EACH_ENROLMENT: Duration = Duration::from_secs(2);
 /// The share of one enrolment in all: 600 at once, then ten a second.
 const EACH_IN_ALL: Duration = Duration::from_millis(100);
-/// Addresses remembered: whoever comes from more of them a minute is not served.
+/// Addresses remembered: who comes from more of them a minute is not served.
 const ADDRESSES: usize = 10_000;
 const UNPOISONED: &str = "no panic while the lock is held";
 
