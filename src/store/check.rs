@@ -7,8 +7,10 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::store::damage::{ALTERED, guarded, is_of_engine};
-use crate::store::fold::{FileTable, Fold, Snapshot, read_whole};
-use crate::store::log::Log;
+use crate::store::error::disk;
+use crate::store::fold::Fold;
+use crate::store::journal::Journal;
+use crate::store::main_file::{FileTable, Snapshot, read_whole};
 use crate::store::record::{Entry, RowWrite, Table};
 use crate::store::rows::{Sum, Whole};
 use crate::store::seal::Sealer;
@@ -55,11 +57,11 @@ pub(crate) type Stop<'s> = &'s dyn Fn() -> bool;
 /// Compares what the newest records wrote with the rows of the file, and names those that differ: what
 /// was used a moment before the daemon stopped must not be good again. Bounded, so that it can be done
 /// before the first decision.
-pub(crate) fn recent(fold: &Fold, log: &Log) -> Result<(), StoreError> {
+pub(crate) fn recent(fold: &Fold, journal: &Journal) -> Result<(), StoreError> {
     let applied = fold.applied();
-    let first = applied.saturating_sub(RECENT - 1).max(log.first());
+    let first = applied.saturating_sub(RECENT - 1).max(journal.first());
     let mut newest: HashMap<(Table, Vec<u8>), Option<Vec<u8>>> = HashMap::new();
-    read_log(log, first, applied, &|| false, |_, write| {
+    read_log(journal, first, applied, &|| false, |_, write| {
         newest.insert((write.table, write.key), write.value);
     })?;
     let reader = fold.reader();
@@ -85,7 +87,7 @@ pub(crate) fn recent(fold: &Fold, log: &Log) -> Result<(), StoreError> {
 /// when `thorough`.
 pub(crate) fn whole(
     fold: &Fold,
-    log: &Log,
+    journal: &Journal,
     sealer: &Sealer,
     thorough: bool,
     stop: Stop<'_>,
@@ -111,7 +113,7 @@ pub(crate) fn whole(
             }
         }
         findings.rows = 0;
-        compare(fold, log, sealer, &suspects, stop, &mut findings)?;
+        compare(fold, journal, sealer, &suspects, stop, &mut findings)?;
         Ok(findings)
     })
 }
@@ -119,12 +121,12 @@ pub(crate) fn whole(
 /// Compares everything with everything.
 pub(crate) fn report(
     fold: &Fold,
-    log: &Log,
+    journal: &Journal,
     sealer: &Sealer,
     chain: ChainReport,
     stop: Stop<'_>,
 ) -> Result<StoreReport, StoreError> {
-    let findings = match whole(fold, log, sealer, true, stop) {
+    let findings = match whole(fold, journal, sealer, true, stop) {
         Ok(findings) => findings,
         // Named by what is known to be damaged.
         Err(error) if is_of_engine(&error) => Findings::default(),
@@ -200,12 +202,9 @@ pub(crate) fn each_row(
     mut each: impl FnMut(&[u8], &[u8]),
 ) -> Result<(), StoreError> {
     let mut last: Option<Vec<u8>> = None;
-    for (number, row) in file
-        .range::<&[u8]>(..)
-        .map_err(crate::store::log::disk)?
-        .enumerate()
-    {
-        let (key, stored) = row.map_err(crate::store::log::disk)?;
+    let rows = file.range::<&[u8]>(..).map_err(disk)?;
+    for (number, row) in rows.enumerate() {
+        let (key, stored) = row.map_err(disk)?;
         let key = key.value();
         if last.as_deref().is_some_and(|last| last >= key) {
             return Err(DISORDER);
@@ -247,15 +246,15 @@ impl Written {
 }
 
 /// The newest writes of some tables, by a short name of table and key.
-struct Journal<'a> {
+struct Writes<'a> {
     sealer: &'a Sealer,
     suspects: &'a [bool; Table::ALL.len()],
-    writes: HashMap<u128, Written>,
+    rows: HashMap<u128, Written>,
     /// Whether nothing was pruned: what is not in it was never written.
     complete: bool,
 }
 
-impl Journal<'_> {
+impl Writes<'_> {
     fn name(&self, table: Table, key: &[u8]) -> u128 {
         rows::expected(self.sealer, table, key, b"").1
     }
@@ -268,7 +267,7 @@ impl Journal<'_> {
         let row = value.as_deref();
         let row = row.map(|value| rows::expected(self.sealer, *table, key, value));
         let name = self.name(*table, key);
-        let written = self.writes.entry(name).or_insert(Written {
+        let written = self.rows.entry(name).or_insert(Written {
             table: *table,
             applied: None,
             later: Vec::new(),
@@ -283,35 +282,35 @@ impl Journal<'_> {
 
 fn compare(
     fold: &Fold,
-    log: &Log,
+    journal: &Journal,
     sealer: &Sealer,
     suspects: &[bool; Table::ALL.len()],
     stop: Stop<'_>,
     findings: &mut Findings,
 ) -> Result<(), StoreError> {
-    let mut journal = Journal {
+    let mut newest = Writes {
         sealer,
         suspects,
-        writes: HashMap::new(),
-        complete: log.first() == 1,
+        rows: HashMap::new(),
+        complete: journal.first() == 1,
     };
     // The long part of the journal is read before the file is looked at: what is looked at cannot be
     // written over.
     let begun = fold.applied();
-    read_log(log, log.first(), begun, stop, |_, write| {
-        journal.take(&write, true);
+    read_log(journal, journal.first(), begun, stop, |_, write| {
+        newest.take(&write, true);
     })?;
     let (snapshot, whole) = look(fold, sealer)?;
     let end = fold.head().seq;
-    read_log(log, begun + 1, end, stop, |seq, write| {
-        journal.take(&write, seq <= whole.applied.seq);
+    read_log(journal, begun + 1, end, stop, |seq, write| {
+        newest.take(&write, seq <= whole.applied.seq);
     })?;
     let mut missing = HashSet::new();
     for table in Table::ALL {
         if suspects[table as usize] {
             let (file, sum) = (snapshot.table(table), whole.sums.of(table));
             let compared =
-                guarded(|| compare_table(file, (table, sum), &mut journal, stop, findings));
+                guarded(|| compare_table(file, (table, sum), &mut newest, stop, findings));
             missing.extend(readable(table, compared, findings)?.unwrap_or_default());
         }
     }
@@ -320,9 +319,9 @@ fn compare(
         return Ok(());
     }
     // Only the journal has their names.
-    read_log(log, log.first(), end, stop, |_, write| {
+    read_log(journal, journal.first(), end, stop, |_, write| {
         let RowWrite { table, key, .. } = write;
-        if missing.remove(&journal.name(table, &key)) {
+        if missing.remove(&newest.name(table, &key)) {
             findings.damaged.push(Damaged {
                 table,
                 key,
@@ -336,18 +335,18 @@ fn compare(
 fn compare_table(
     file: &FileTable,
     (table, sum): (Table, Sum),
-    journal: &mut Journal<'_>,
+    newest: &mut Writes<'_>,
     stop: Stop<'_>,
     findings: &mut Findings,
 ) -> Result<Vec<u128>, StoreError> {
     // The sum as it should be, as far as that can be told.
     let (mut right, mut told) = (0_u128, true);
-    let sealer = journal.sealer;
+    let sealer = newest.sealer;
     each_row(file, stop, |key, stored| {
         findings.rows += 1;
         let sound = rows::open(sealer, table, key, stored);
-        let name = journal.name(table, key);
-        let written = journal.writes.remove(&name);
+        let name = newest.name(table, key);
+        let written = newest.rows.remove(&name);
         let what = match (sound, &written) {
             (Some((_, part)), None) => {
                 right = right.wrapping_add(part);
@@ -373,13 +372,13 @@ fn compare_table(
         });
     })?;
     let mut missing = Vec::new();
-    for (name, written) in &journal.writes {
+    for (name, written) in &newest.rows {
         if written.table == table && !written.allows(None) {
             right = right.wrapping_add(written.part());
             missing.push(*name);
         }
     }
-    if !journal.complete {
+    if !newest.complete {
         match sum {
             Sum::Known(sum) if told && sum != right => findings.tables.push((table, NOT_WHOLE)),
             Sum::Known(_) if told => {}
@@ -391,7 +390,7 @@ fn compare_table(
 
 /// The writes of the records from `first` to `last`, in order.
 fn read_log(
-    log: &Log,
+    journal: &Journal,
     first: u64,
     last: u64,
     stop: Stop<'_>,
@@ -402,7 +401,7 @@ fn read_log(
         if stop() {
             return Err(stopped());
         }
-        let records = log.read(next, SLICE)?;
+        let records = journal.read(next, SLICE)?;
         let Some(end) = records.last().map(|record| record.seq) else {
             return Ok(());
         };

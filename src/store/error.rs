@@ -60,3 +60,30 @@ pub enum StoreError {
     #[error("{0}")]
     Disk(String),
 }
+
+/// The engine's or the disk's failure, as the store's.
+pub(crate) fn disk(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Disk(error.to_string())
+}
+
+/// A failure to open a database file.
+pub(crate) fn open_error(error: redb::DatabaseError) -> StoreError {
+    match error {
+        redb::DatabaseError::DatabaseAlreadyOpen => StoreError::InUse,
+        redb::DatabaseError::Storage(error) if is_damage(&error) => {
+            tracing::error!(%error, "a file of the store is damaged");
+            StoreError::Corrupt("a file is not a database any more")
+        }
+        other => disk(other),
+    }
+}
+
+/// Whether the engine read the file and found it wrong; else the disk is what failed.
+fn is_damage(error: &redb::StorageError) -> bool {
+    use std::io::ErrorKind::{InvalidData, UnexpectedEof};
+    match error {
+        redb::StorageError::Corrupted(_) => true,
+        redb::StorageError::Io(error) => matches!(error.kind(), InvalidData | UnexpectedEof),
+        _ => false,
+    }
+}

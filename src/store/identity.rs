@@ -7,7 +7,7 @@ use redb::{Builder, Database, ReadableDatabase, TableDefinition};
 
 use crate::store::StoreError;
 use crate::store::damage::guarded;
-use crate::store::log::{disk, open_error};
+use crate::store::error::{disk, open_error};
 use crate::store::medium::Medium;
 
 /// Whose store it is.

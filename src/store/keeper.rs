@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use crate::store::check::Findings;
 use crate::store::fold::Fold;
-use crate::store::head::Acknowledged;
-use crate::store::log::Log;
+use crate::store::journal::Journal;
 use crate::store::seal::Sealer;
 use crate::store::writer::{Chore, Gauges};
 use crate::store::{StoreError, check, personal};
@@ -16,10 +15,9 @@ use crate::store::{StoreError, check, personal};
 /// The thread and what it works with.
 pub(crate) struct Keeper {
     pub(crate) fold: Arc<Fold>,
-    pub(crate) log: Arc<Log>,
+    pub(crate) journal: Arc<Journal>,
     pub(crate) sealer: Arc<Sealer>,
     pub(crate) gauges: Arc<Gauges>,
-    pub(crate) acknowledged: Arc<Acknowledged>,
     pub(crate) to_do: Receiver<Chore>,
     /// Time between checkpoints.
     pub(crate) every: Duration,
@@ -43,13 +41,13 @@ impl Keeper {
             let ended = matches!(chore, Err(RecvTimeoutError::Disconnected));
             for chore in chore.into_iter().chain(self.to_do.try_iter()) {
                 if let Chore::Remove(segments) = chore {
-                    self.log.remove(&segments);
+                    self.journal.remove(&segments);
                 }
             }
-            if let Err(error) = self.acknowledged.flush() {
+            if let Err(error) = self.journal.flush() {
                 tracing::error!(%error, "store/head was not flushed; it will be tried again");
             }
-            match self.fold.checkpoint(&|| self.acknowledged.flush()) {
+            match self.fold.checkpoint(&|| self.journal.flush()) {
                 Ok(()) => self.gauges.checkpoint.store(None),
                 Err(error) => {
                     tracing::error!(%error, "checkpoint failed; it will be tried again");
@@ -67,6 +65,6 @@ impl Keeper {
         let closing = || self.gauges.closing.load(Ordering::Relaxed);
         let wrong = personal::check(&self.fold, &self.sealer, &closing)?;
         self.fold.damage().personal(wrong);
-        check::whole(&self.fold, &self.log, &self.sealer, false, &closing)
+        check::whole(&self.fold, &self.journal, &self.sealer, false, &closing)
     }
 }

@@ -12,8 +12,8 @@ use redb::{Builder, Database, StorageBackend as _};
 
 use crate::store::StoreError;
 use crate::store::damage::guarded;
-use crate::store::log::{disk, open_error};
-use crate::store::segment::Unwritten;
+use crate::store::error::{disk, open_error};
+use crate::store::unwritten::Unwritten;
 
 /// Opens a file to look at it. `InUse` when a process has it open.
 pub(crate) fn look_at(path: &Path, cache: usize) -> Result<Database, StoreError> {

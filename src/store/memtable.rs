@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use crate::store::log::Head;
+use crate::store::journal::Head;
 use crate::store::record::{RowWrite, Table};
 use crate::time::UnixTime;
 

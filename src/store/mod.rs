@@ -29,8 +29,7 @@
 //! ```
 //!
 //! Opening reads `main.redb` where it is and folds the log's tail behind it; both are bounded, so
-//! opening does not grow with the data. See [`log`] and [`fold`] for the files; `head` is the third: up to
-//! which record answers have left, so that a log whose end was lost is refused.
+//! opening does not grow with the data. See [`journal`] and [`fold`] for the files.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -45,12 +44,12 @@ use crate::model::issue::{Issue, IssueRefusal, Issued};
 use crate::model::sealing::SealAlgorithm;
 use crate::model::user_key::UserKey;
 use crate::secret::{Entropy, Key256};
-use crate::store::catch_up::{catch_up, lost};
+use crate::store::catch_up::catch_up;
 use crate::store::damage::guarded;
+use crate::store::error::disk;
 use crate::store::fold::{Fold, Reader};
-use crate::store::head::{Acknowledged, Found as Known};
+use crate::store::journal::{Appender, Batch, Journal};
 use crate::store::keeper::Keeper;
-use crate::store::log::{Appender, Log, disk};
 use crate::store::medium::Medium;
 use crate::store::probe::Probe;
 use crate::store::queue::{Queue, Refused, queue};
@@ -67,11 +66,11 @@ mod damage;
 mod error;
 mod floor;
 mod fold;
-mod head;
 mod identity;
+mod journal;
 mod keeper;
-mod log;
 pub mod look;
+mod main_file;
 pub mod medium;
 mod memtable;
 pub(crate) mod personal;
@@ -83,25 +82,24 @@ pub mod repair;
 mod report;
 mod rows;
 pub mod seal;
-mod segment;
 mod trail;
 mod transition;
+mod unwritten;
 mod view;
 mod wanted;
 mod writer;
 
 pub use error::StoreError;
+pub(crate) use record::ACCEPT_CLOCK;
 pub use report::{
     AuditQuery, ChainFault, ChainReport, DamagedRow, Health, Progress, StoreReport, Written,
 };
 pub use seal::KeyPurpose;
-pub(crate) use transition::{
-    ACCEPT_CLOCK, FROZEN, LOCKED_FOR_GOOD, OTHER_USE, OWN_REMOVAL, SEED_TAKEN,
-};
 pub use transition::{
     ACTIONS, By, Change, DeviceAct, Import, Loaded, LoadedFile, Prepared, Prunable, Reanchor,
     WaiverKind,
 };
+pub(crate) use transition::{FROZEN, LOCKED_FOR_GOOD, OTHER_USE, OWN_REMOVAL, SEED_TAKEN};
 pub use view::{Retired, View};
 
 /// What a store is made of.
@@ -136,10 +134,10 @@ pub struct Store {
 /// What readers need; shared with blocking tasks.
 struct Reading {
     fold: Arc<Fold>,
-    log: Arc<Log>,
+    journal: Arc<Journal>,
     sealer: Arc<Sealer>,
-    /// The checkpoint's word on the chain, as it was found at opening.
-    found: Option<(u64, &'static str)>,
+    /// What opening found wrong with the chain.
+    found: Option<ChainFault>,
 }
 
 /// Delays the writer's wake-up until it is dropped.
@@ -151,23 +149,18 @@ impl Store {
         let (sealed_by, entropy) = (parts.algorithm, Arc::clone(&parts.entropy));
         let medium = Arc::clone(&parts.medium);
         let (fold, sealer) = Fold::open(medium, &parts.master, sealed_by, entropy.as_ref())?;
-        let (acknowledged, known) = Acknowledged::open(parts.medium.as_ref(), Arc::clone(&sealer))?;
-        let acknowledged = Arc::new(acknowledged);
-        let (log, appender) = guarded(|| {
+        let (journal, appender) = guarded(|| {
             let medium = Arc::clone(&parts.medium);
-            let head = (Arc::clone(&acknowledged), known);
-            Log::open(medium, Arc::clone(&sealer), parts.segment_size, head)
+            journal::open(medium, Arc::clone(&sealer), parts.segment_size)
         })?;
         let fold = Arc::new(fold);
-        let applied = fold.head();
-        let caught_up = guarded(|| catch_up(&fold, &log, &sealer, applied, appender.head()))?;
-        let found = match caught_up {
-            None => lost(&log, known, applied.seq, appender.head())?,
+        let (applied, end) = (fold.head(), appender.head());
+        let found = match guarded(|| catch_up(&fold, &journal, end))? {
+            None => journal.lost(applied.seq, end)?,
             found => found,
         };
-        if found.is_none() && known != Known::Head(appender.head()) {
-            acknowledged.write(appender.head())?;
-            acknowledged.flush()?;
+        if found.is_none() {
+            journal.acknowledge(end)?;
         }
         personal::check_present(&fold.reader(), &sealer)?;
         // What a crash left undone, or an older copy of the keys brought back.
@@ -176,39 +169,37 @@ impl Store {
         }
         let reading = Arc::new(Reading {
             fold,
-            log,
+            journal,
             sealer,
             found,
         });
-        if found.is_none()
+        if reading.found.is_none()
             && let Ok(Some(anchor)) = reading.pruned()
         {
             // What a crash left behind.
-            reading.log.remove(&reading.log.prune(anchor.seq));
+            let journal = &reading.journal;
+            journal.remove(&journal.prune(anchor.seq));
         }
-        Self::start(reading, parts, appender, acknowledged)
+        Self::start(reading, parts, appender)
     }
 
     /// Starts the threads, unless the journal is not as it should be.
-    fn start(
-        reading: Arc<Reading>,
-        parts: Parts,
-        appender: Appender,
-        acknowledged: Arc<Acknowledged>,
-    ) -> Result<Self, StoreError> {
+    fn start(reading: Arc<Reading>, parts: Parts, appender: Appender) -> Result<Self, StoreError> {
         let gauges = Arc::new(Gauges::default());
         let (queue, commands) = queue(QUEUE);
         let (records, _) = broadcast::channel(TAIL);
         let (chores, to_do) = std::sync::mpsc::channel();
         let mut threads = Vec::new();
-        if let Some((seq, what)) = reading.found {
+        if let Some(ChainFault { seq, what }) = &reading.found {
             let cause = format!("audit record {seq}: {what}");
             gauges.fault.store(Some(Arc::new(cause)));
         } else {
             let (fold, sealer) = (Arc::clone(&reading.fold), Arc::clone(&reading.sealer));
             let writer = Writer {
                 queue: commands,
+                journal: Arc::clone(&reading.journal),
                 appender,
+                batch: Batch::default(),
                 fold: Arc::clone(&fold),
                 sealer: Arc::clone(&sealer),
                 entropy: Arc::clone(&parts.entropy),
@@ -219,15 +210,14 @@ impl Store {
                 failed: None,
             };
             threads.push(spawn("store-writer", move || writer.run())?);
-            if let Err(error) = guarded(|| check::recent(&fold, &reading.log)) {
+            if let Err(error) = guarded(|| check::recent(&fold, &reading.journal)) {
                 tracing::error!(%error, "the newest records could not be compared with main.redb");
             }
             let keeper = Keeper {
                 fold,
-                log: Arc::clone(&reading.log),
+                journal: Arc::clone(&reading.journal),
                 sealer,
                 gauges: Arc::clone(&gauges),
-                acknowledged,
                 to_do,
                 every: parts.checkpoint,
             };
@@ -366,7 +356,7 @@ impl Store {
             fault: self.fault(),
             queue: self.queue.as_ref().map_or(0, Queue::len),
             queue_limit: QUEUE,
-            first: self.reading.log.first(),
+            first: self.reading.journal.first(),
             seq: fold.head().seq,
             dirty: fold.dirty(),
             commits: self.gauges.commits.load(Ordering::Relaxed),

@@ -24,8 +24,8 @@ use redb::StorageBackend;
 
 use crate::secret::{Entropy, Key256, random};
 use crate::store::check::Stop;
+use crate::store::error::disk;
 use crate::store::fold::{Fold, Reader};
-use crate::store::log::disk;
 use crate::store::medium::Medium;
 use crate::store::record::{Table, TokenRow};
 use crate::store::seal::{Place, Sealer};

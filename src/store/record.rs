@@ -15,24 +15,19 @@
 //! `serial 00 realm 00 name` of tokens that count for a second user.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::audit::{
-    ChangeEvent, Channel, DecisionEvent, Event, FieldChange, Origin, Purpose,
-};
-use crate::model::id::{RequestId, Serial};
+use crate::model::audit::{Event, FieldChange};
+use crate::model::id::Serial;
 use crate::model::kind::Kind;
-use crate::model::reason::{Decision, Reason};
 use crate::model::token::{Moving, Token};
-use crate::model::user::{FormerContact, OperatorAct, Touched, User, Waiver};
 use crate::model::user_key::UserKey;
 use crate::otp::Period;
 use crate::otp::normal::NormalKey;
-use crate::secret::Entropy;
 use crate::store::record::changes::FieldChangeV1;
-use crate::store::seal::{Place, Sealer};
+use crate::store::record::event::EventV1;
+use crate::store::seal::Sealer;
 use crate::store::{Retired, StoreError};
 use crate::time::UnixTime;
 
@@ -40,10 +35,12 @@ mod changes;
 mod client;
 mod credential;
 mod device;
+mod event;
 mod session;
 mod state;
 mod table;
 mod token;
+mod user;
 mod various;
 
 pub(crate) use changes::{changed, changed_row};
@@ -59,6 +56,7 @@ pub(crate) use state::{
 };
 pub(crate) use table::{LOADED, NOTIFIED, OUTAGE, PRUNED, Table};
 pub(crate) use token::{Row as TokenRow, link_row, link_target, token, token_condition, token_row};
+pub(crate) use user::{user, user_condition, user_person, user_personal, user_row};
 pub(crate) use various::{
     Former, address_key, address_mark, count, count_row, delegation, delegation_key,
     delegation_row, expiry_key, expiry_time, former, former_row, last_part, loaded, loaded_row,
@@ -84,6 +82,11 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// Whether it says that its time is the present although later ones are on record.
+    pub(crate) fn accepts_clock(&self) -> bool {
+        matches!(&self.event, Event::Change(event) if event.action == ACCEPT_CLOCK)
+    }
+
     /// Appends the stored form to `out`; after an error nothing is to be made of what is there.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) -> Result<(), StoreError> {
         let form = EntryV1 {
@@ -123,403 +126,6 @@ struct EntryV1Owned<'a> {
     #[serde(borrow)]
     changes: Vec<FieldChangeV1<'a>>,
     writes: Vec<RowWrite>,
-}
-
-#[derive(Serialize, Deserialize)]
-enum EventV1<'a> {
-    Decision {
-        request: [u8; 16],
-        purpose: u8,
-        decision: u8,
-        reason: u8,
-        user: &'a str,
-        #[serde(borrow)]
-        serial: Option<&'a str>,
-        step: Option<u64>,
-        client: &'a str,
-        channel: u8,
-        method: &'a str,
-        source: Option<IpAddr>,
-        #[serde(borrow)]
-        rule: Option<&'a str>,
-        #[serde(borrow)]
-        waiver: Option<&'a str>,
-        #[serde(borrow)]
-        nas: Option<&'a str>,
-        nas_ip: Option<IpAddr>,
-        #[serde(borrow)]
-        calling_station: Option<&'a str>,
-        #[serde(borrow)]
-        note: Option<&'a str>,
-        failures: u32,
-        locked: bool,
-        latency: u32,
-    },
-    Change {
-        request: [u8; 16],
-        actor: &'a str,
-        action: &'a str,
-        target: &'a str,
-        #[serde(borrow)]
-        user: Option<&'a str>,
-        #[serde(borrow)]
-        detail: Option<&'a str>,
-    },
-}
-
-impl<'a> From<&'a Event> for EventV1<'a> {
-    fn from(event: &'a Event) -> Self {
-        match event {
-            Event::Decision(event) => Self::Decision {
-                request: event.request.to_bytes(),
-                purpose: match event.purpose {
-                    Purpose::Login => 0,
-                    Purpose::Confirm => 1,
-                    Purpose::Resync => 2,
-                    Purpose::Enrol => 3,
-                    Purpose::Inbound => 4,
-                },
-                decision: match event.decision {
-                    Decision::Reject => 0,
-                    Decision::Accept => 1,
-                    Decision::Challenge => 2,
-                },
-                reason: event.reason.number(),
-                user: &event.user,
-                serial: event.serial.as_ref().map(Serial::as_str),
-                step: event.step,
-                client: &event.client,
-                channel: match event.channel {
-                    Channel::Radius => 0,
-                    Channel::Http => 1,
-                    Channel::Admin => 2,
-                    Channel::Device => 3,
-                    Channel::Inbound => 4,
-                },
-                method: &event.method,
-                source: event.source,
-                rule: event.rule.as_deref(),
-                waiver: event.waiver.as_deref(),
-                nas: event
-                    .origin
-                    .as_ref()
-                    .and_then(|origin| origin.nas.as_deref()),
-                nas_ip: event.origin.as_ref().and_then(|origin| origin.nas_ip),
-                calling_station: event
-                    .origin
-                    .as_ref()
-                    .and_then(|origin| origin.calling_station.as_deref()),
-                note: event.note.as_deref(),
-                failures: event.failures,
-                locked: event.locked,
-                latency: event.latency,
-            },
-            Event::Change(event) => Self::Change {
-                request: event.request.to_bytes(),
-                actor: &event.actor,
-                action: &event.action,
-                target: &event.target,
-                user: event.user.as_deref(),
-                detail: event.detail.as_deref(),
-            },
-        }
-    }
-}
-
-impl EventV1<'_> {
-    fn parse(self) -> Option<Event> {
-        Some(match self {
-            Self::Decision {
-                request,
-                purpose,
-                decision,
-                reason,
-                user,
-                serial,
-                step,
-                client,
-                channel,
-                method,
-                source,
-                rule,
-                waiver,
-                nas,
-                nas_ip,
-                calling_station,
-                note,
-                failures,
-                locked,
-                latency,
-            } => Event::Decision(DecisionEvent {
-                request: RequestId::from_bytes(request),
-                purpose: match purpose {
-                    0 => Purpose::Login,
-                    1 => Purpose::Confirm,
-                    2 => Purpose::Resync,
-                    3 => Purpose::Enrol,
-                    4 => Purpose::Inbound,
-                    _ => return None,
-                },
-                decision: match decision {
-                    0 => Decision::Reject,
-                    1 => Decision::Accept,
-                    2 => Decision::Challenge,
-                    _ => return None,
-                },
-                reason: Reason::from_number(reason)?,
-                user: user.to_owned(),
-                serial: serial.map(str::parse).transpose().ok()?,
-                step,
-                client: client.into(),
-                channel: match channel {
-                    0 => Channel::Radius,
-                    1 => Channel::Http,
-                    2 => Channel::Admin,
-                    3 => Channel::Device,
-                    4 => Channel::Inbound,
-                    _ => return None,
-                },
-                method: method.into(),
-                source,
-                rule: rule.map(Into::into),
-                waiver: waiver.map(str::to_owned),
-                origin: (nas.is_some() || nas_ip.is_some() || calling_station.is_some()).then(
-                    || {
-                        Arc::new(Origin {
-                            nas: nas.map(Into::into),
-                            nas_ip,
-                            calling_station: calling_station.map(Into::into),
-                        })
-                    },
-                ),
-                note: note.map(str::to_owned),
-                failures,
-                locked,
-                latency,
-            }),
-            Self::Change {
-                request,
-                actor,
-                action,
-                target,
-                user,
-                detail,
-            } => Event::Change(ChangeEvent {
-                request: RequestId::from_bytes(request),
-                actor: actor.to_owned(),
-                action: action.to_owned(),
-                target: target.to_owned(),
-                user: user.map(str::to_owned),
-                detail: detail.map(str::to_owned),
-            }),
-        })
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-struct UserV1<'a> {
-    name: &'a str,
-    realm: &'a str,
-    groups: Vec<String>,
-    class: Option<String>,
-    disabled: bool,
-    bypass: Option<WaiverV1>,
-    exemption: Option<WaiverV1>,
-    remote_issue: bool,
-    language: &'a str,
-    acts: Vec<(String, String, u64)>,
-    created: u64,
-    revision: u64,
-    /// Number of the key of the personal data.
-    person: u64,
-    /// A sealed [`PersonalV1`], if any of it is known.
-    #[serde(borrow)]
-    personal: Option<&'a [u8]>,
-}
-
-#[derive(Default, Serialize, Deserialize)]
-struct PersonalV1 {
-    display_name: Option<String>,
-    phone: Option<String>,
-    email: Option<String>,
-    birth_date: Option<String>,
-    former: Vec<(String, String, u64)>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct WaiverV1 {
-    reason: String,
-    owner: String,
-    from: u64,
-    until: u64,
-}
-
-impl From<&Waiver> for WaiverV1 {
-    fn from(waiver: &Waiver) -> Self {
-        Self {
-            reason: waiver.reason.clone(),
-            owner: waiver.owner.clone(),
-            from: waiver.from.as_millis(),
-            until: waiver.until.as_millis(),
-        }
-    }
-}
-
-impl From<WaiverV1> for Waiver {
-    fn from(form: WaiverV1) -> Self {
-        Self {
-            reason: form.reason,
-            owner: form.owner,
-            from: UnixTime::from_millis(form.from),
-            until: UnixTime::from_millis(form.until),
-        }
-    }
-}
-
-/// A user's row at this revision; personal data are sealed under the key of this number.
-pub(crate) fn user_row(
-    user: &User,
-    revision: u64,
-    person: u64,
-    sealer: &Sealer,
-    entropy: &dyn Entropy,
-) -> Result<Vec<u8>, StoreError> {
-    let personal = PersonalV1 {
-        display_name: user.display_name.clone(),
-        phone: user.phone.clone(),
-        email: user.email.clone(),
-        birth_date: user.birth_date.clone(),
-        former: user.former.iter().map(left_contact).collect(),
-    };
-    let known = [
-        &personal.display_name,
-        &personal.phone,
-        &personal.email,
-        &personal.birth_date,
-    ];
-    let sealed = if known.into_iter().all(Option::is_none) && personal.former.is_empty() {
-        None
-    } else {
-        let plain = zeroize::Zeroizing::new(row(1, &personal)?);
-        let key = user_key(&user.key);
-        Some(sealer.seal_personal(person, personal_place(&key), &plain, entropy)?)
-    };
-    let form = UserV1 {
-        name: user.key.name(),
-        realm: user.key.realm(),
-        groups: user.groups.clone(),
-        class: user.class.clone(),
-        disabled: user.disabled,
-        bypass: user.bypass.as_ref().map(WaiverV1::from),
-        exemption: user.exemption.as_ref().map(WaiverV1::from),
-        remote_issue: user.remote_issue,
-        language: user.language.as_str(),
-        acts: user.acts.iter().map(act).collect(),
-        created: user.created.as_millis(),
-        revision,
-        person,
-        personal: sealed.as_deref(),
-    };
-    row(1, &form)
-}
-
-/// Reads a user's row and opens the personal data.
-pub(crate) fn user(bytes: &[u8], sealer: &Sealer) -> Result<User, StoreError> {
-    let form: UserV1<'_> = take(1, bytes)?;
-    let key = UserKey::with_realm(form.name, form.realm).map_err(|_| BAD_FORM)?;
-    let personal = match form.personal {
-        None => PersonalV1::default(),
-        Some(sealed) => {
-            let row = user_key(&key);
-            let opened = sealer.open_personal(form.person, personal_place(&row), sealed)?;
-            let opened = opened.ok_or(StoreError::Corrupt(
-                "the key of the user's personal data was destroyed",
-            ))?;
-            take(1, opened.expose())?
-        }
-    };
-    Ok(User {
-        key,
-        groups: form.groups,
-        display_name: personal.display_name,
-        phone: personal.phone,
-        email: personal.email,
-        birth_date: personal.birth_date,
-        class: form.class,
-        disabled: form.disabled,
-        bypass: form.bypass.map(Waiver::from),
-        exemption: form.exemption.map(Waiver::from),
-        remote_issue: form.remote_issue,
-        language: form.language.parse().map_err(|()| BAD_FORM)?,
-        former: personal
-            .former
-            .into_iter()
-            .map(read_left_contact)
-            .collect::<Result<_, _>>()?,
-        acts: form
-            .acts
-            .into_iter()
-            .map(read_act)
-            .collect::<Result<_, _>>()?,
-        created: UnixTime::from_millis(form.created),
-        revision: form.revision,
-    })
-}
-
-/// The number of the key of a user's personal data, and whether anything is sealed under it.
-pub(crate) fn user_personal(bytes: &[u8]) -> Result<(u64, bool), StoreError> {
-    let form: UserV1<'_> = take(1, bytes)?;
-    Ok((form.person, form.personal.is_some()))
-}
-
-/// The number of the key of a user's personal data.
-pub(crate) fn user_person(bytes: &[u8]) -> Result<u64, StoreError> {
-    let form: UserV1<'_> = take(1, bytes)?;
-    Ok(form.person)
-}
-
-fn personal_place(row: &[u8]) -> Place<'_> {
-    Place {
-        table: Table::Users.name(),
-        row,
-        field: "personal",
-        version: 1,
-    }
-}
-
-fn left_contact(one: &FormerContact) -> (String, String, u64) {
-    let medium = one.medium.as_str().to_owned();
-    (medium, one.address.clone(), one.until.as_millis())
-}
-
-fn read_left_contact(
-    (medium, address, until): (String, String, u64),
-) -> Result<FormerContact, StoreError> {
-    Ok(FormerContact {
-        medium: medium.parse().map_err(|()| BAD_FORM)?,
-        address,
-        until: UnixTime::from_millis(until),
-    })
-}
-
-fn act(one: &OperatorAct) -> (String, String, u64) {
-    let touched = one.touched.as_str().to_owned();
-    (touched, one.actor.clone(), one.at.as_millis())
-}
-
-fn read_act((touched, actor, at): (String, String, u64)) -> Result<OperatorAct, StoreError> {
-    let mut all = Touched::ALL.into_iter();
-    Ok(OperatorAct {
-        touched: all.find(|one| one.as_str() == touched).ok_or(BAD_FORM)?,
-        actor,
-        at: UnixTime::from_millis(at),
-    })
-}
-
-/// What an attempt's conditions compare: revision, and whether the user may come in at all.
-pub(crate) fn user_condition(bytes: &[u8]) -> Result<(u64, bool), StoreError> {
-    let form: UserV1<'_> = take(1, bytes)?;
-    Ok((form.revision, form.disabled))
 }
 
 /// A user's row key, and the prefix of its tokens' keys when `00` is appended.
@@ -656,4 +262,6 @@ fn take<'a, T: Deserialize<'a>>(version: u8, bytes: &'a [u8]) -> Result<T, Store
     }
 }
 
+/// The word of the change that takes the clock's time for the present.
+pub(crate) const ACCEPT_CLOCK: &str = "clock_accept";
 const BAD_FORM: StoreError = StoreError::Corrupt("a record cannot be read");

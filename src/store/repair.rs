@@ -5,7 +5,7 @@
 //! taken from the damaged file if their tag is right; what is neither here nor there is lost, and is
 //! named. The new file takes the damaged one's place in one step, and the damaged one stays beside it.
 //!
-//! Where the newest records of the journal may be lost ([`crate::store::head`]), what is left of it is
+//! Where the newest records of the journal may be lost ([`crate::store::journal`]), what is left of it is
 //! believed, and every code that may have been used is closed ([`crate::store::floor`]): records of the
 //! journal say which. Where `main.redb` is further than the journal, its whole tables are believed. The
 //! head is written last: a repair that was interrupted is begun again.
@@ -18,21 +18,20 @@ use redb::{Database, ReadableDatabase, ReadableTable};
 
 use crate::model::sealing::SealAlgorithm;
 use crate::secret::Key256;
-use crate::store::catch_up::{lost, stands};
 use crate::store::check::{each_row, survey};
 use crate::store::closing::Closing;
 use crate::store::damage::guarded;
-use crate::store::fold::{Snapshot, create, definition, put_whole, read_whole, write_rows};
-use crate::store::head::Acknowledged;
+use crate::store::error::disk;
 use crate::store::identity::Identity;
-use crate::store::log::{Appender, Head, Log, disk};
+use crate::store::journal::{Appended, Appender, Batch, Head, Journal};
 use crate::store::look::look_at;
-use crate::store::medium::{Directory, Medium, Memory};
+use crate::store::main_file::{Snapshot, create, definition, put_whole, read_whole, write_rows};
+use crate::store::medium::{Directory, Medium};
 use crate::store::memtable::Layer;
 use crate::store::record::{Entry, RowWrite, Table};
 use crate::store::rows::{Sum, Whole};
 use crate::store::seal::Sealer;
-use crate::store::{StoreError, record, rows, seal, transition};
+use crate::store::{ChainFault, StoreError, journal, record, rows, seal};
 use crate::time::UnixTime;
 
 /// What a repair did.
@@ -67,40 +66,28 @@ pub fn repair(
     let identity = identity(damaged.as_ref(), medium.as_ref(), master)?;
     let data_key = seal::unwrap_data_key(identity.store, master, &identity.data_key)?;
     let sealer = Arc::new(Sealer::new(identity.store, &data_key, algorithm));
-    let (_, known) = Acknowledged::open(medium.as_ref(), Arc::clone(&sealer))?;
-    // The head stays as it is until all is done.
-    let aside = Acknowledged::begin(&Memory::default(), Arc::clone(&sealer), Head::default())?;
-    let opened = guarded(|| {
-        let sealer = Arc::clone(&sealer);
-        Log::open(
-            Arc::clone(&medium),
-            sealer,
-            u64::MAX,
-            (Arc::new(aside), known),
-        )
-    });
-    let (log, mut appender) = opened?;
-    let end = appender.head();
-    let begin = log.begin()?;
-    let report = guarded(|| log.verify(&sealer, begin, end, &|_| Ok(())))?;
+    let opened = || journal::open_for_repair(Arc::clone(&medium), Arc::clone(&sealer));
+    let (journal, mut appender) = guarded(opened)?;
+    let (begin, end) = (journal.anchor()?, appender.head());
+    let report = guarded(|| journal.verify(begin, end, &|_| Ok(())))?;
     if report.fault.is_some() {
         return Err(JOURNAL);
     }
     let file = damaged.as_ref();
     let whole = file.and_then(|file| guarded(|| read_whole(file, &sealer)).ok());
-    let applied = whole
-        .as_ref()
-        .map(|whole| whole.applied)
-        .unwrap_or_default();
-    let further = !stands(&log, applied)?;
-    let tail = match lost(&log, known, applied.seq, end)? {
-        None if further => Some((end.seq + 1, FURTHER)),
+    let applied = whole.as_ref().map(|whole| whole.applied);
+    let applied = applied.unwrap_or_default();
+    let further = !journal.stands(applied)?;
+    let tail = match journal.lost(applied.seq, end)? {
+        None if further => Some(ChainFault {
+            seq: end.seq + 1,
+            what: FURTHER,
+        }),
         tail => tail,
     };
     medium.remove(NEW).map_err(disk)?;
-    let file = create(medium.as_ref(), NEW, &identity, &sealer)?;
     let mut anew = Anew {
-        file,
+        file: create(medium.as_ref(), NEW, &identity, &sealer)?,
         sealer: Arc::clone(&sealer),
         whole: Whole::default(),
         suspects: BTreeSet::new(),
@@ -108,31 +95,20 @@ pub fn repair(
         begins: None,
         done: Repaired::default(),
     };
-    if let (true, Some(damaged), Some(whole)) = (further, &damaged, &whole) {
-        anew.salvage_further(damaged, whole)?;
-    } else if begin.seq > 0 {
-        match &damaged {
-            Some(damaged) => anew.salvage(damaged)?,
-            None => anew.lose(format!(
-                "main.redb cannot be opened: what has not changed since record {} is lost; restore a backup \
-                 if there is one",
-                begin.seq + 1
-            )),
-        }
-    }
-    anew.journal(&log, begin, end)?;
-    if further && let Some(damaged) = &damaged {
+    anew.salvage_first(file, whole.filter(|_| further), begin)?;
+    anew.journal(&journal, begin, end)?;
+    if further && let Some(damaged) = file {
         anew.salvage(damaged)?;
     }
-    if let Some((seq, what)) = tail {
-        anew.say_what_may_be_lost(&log, end, (seq, what))?;
+    if let Some(fault) = &tail {
+        anew.say_what_may_be_lost(&journal, end, fault)?;
         anew.close_codes(&mut appender, now)?;
     }
     anew.look_over()?;
     let Anew { file, mut done, .. } = anew;
     let end = appender.head();
-    drop((file, log, appender));
-    let head = || Acknowledged::begin(medium.as_ref(), Arc::clone(&sealer), end).map(drop);
+    drop((file, journal, appender));
+    let head = || journal::begin(medium.as_ref(), Arc::clone(&sealer), end);
     if tail.is_none() {
         // `main.redb` must not be further than it.
         head()?;
@@ -191,6 +167,28 @@ struct Anew {
 impl Anew {
     fn lose(&mut self, what: String) {
         self.done.lost.push(what);
+    }
+
+    /// What is older than the journal; `further` is the damaged file that holds more than the journal.
+    fn salvage_first(
+        &mut self,
+        damaged: Option<&Database>,
+        further: Option<Whole>,
+        begin: Head,
+    ) -> Result<(), StoreError> {
+        match (damaged, further) {
+            (Some(damaged), Some(whole)) => self.salvage_further(damaged, &whole),
+            _ if begin.seq == 0 => Ok(()),
+            (Some(damaged), None) => self.salvage(damaged),
+            (None, _) => {
+                self.lose(format!(
+                    "main.redb cannot be opened: what has not changed since record {} is lost; restore a backup \
+                     if there is one",
+                    begin.seq + 1
+                ));
+                Ok(())
+            }
+        }
     }
 
     /// Takes the tables that are whole of a file that is further than the journal: nothing of the
@@ -274,18 +272,18 @@ impl Anew {
     }
 
     /// Carries the journal over the rows.
-    fn journal(&mut self, log: &Log, begin: Head, end: Head) -> Result<(), StoreError> {
+    fn journal(&mut self, journal: &Journal, begin: Head, end: Head) -> Result<(), StoreError> {
         let mut layer = Layer::default();
         let mut next = begin.seq + 1;
         while next <= end.seq {
-            let records = log.read(next, SLICE)?;
+            let records = journal.read(next, SLICE)?;
             let Some(last) = records.last().map(|record| record.seq) else {
                 return Err(JOURNAL);
             };
             for record in records {
                 let entry = Entry::decode(&record.body)?;
                 self.done.records += 1;
-                let accepts = transition::accepts_clock(&entry);
+                let accepts = entry.accepts_clock();
                 let latest = self.whole.high_water.max(entry.at);
                 self.whole.high_water = if accepts { entry.at } else { latest };
                 for write in entry.writes {
@@ -341,11 +339,11 @@ impl Anew {
     /// Says what the newest records may have held.
     fn say_what_may_be_lost(
         &mut self,
-        log: &Log,
+        journal: &Journal,
         end: Head,
-        (seq, what): (u64, &'static str),
+        ChainFault { seq, what }: &ChainFault,
     ) -> Result<(), StoreError> {
-        let last = log.read_back(end.seq + 1, 1)?.pop();
+        let last = journal.read_back(end.seq + 1, 1)?.pop();
         let since = match last {
             Some(record) => format!(
                 "after audit record {} of {}",
@@ -370,28 +368,30 @@ impl Anew {
         let sealer = Arc::clone(&self.sealer);
         let closing = Closing::new(&snapshot, &sealer, at);
         self.whole.high_water = at;
-        let mut layer = Layer::default();
+        let mut slice = Slice::default();
         for keys in closing.users()?.chunks(SLICE) {
             let mut others = Vec::new();
             for key in keys {
                 let (entry, closed) = closing.user(key, &mut others)?;
-                append(appender, entry, &mut layer)?;
+                slice.take(entry)?;
                 let room = NAMED.saturating_sub(self.done.closed.len());
                 self.done.closed.extend(closed.into_iter().take(room));
             }
-            append(appender, closing.others(others)?, &mut layer)?;
-            self.commit(appender, &mut layer)?;
+            slice.take(closing.others(others)?)?;
+            self.commit(appender, &mut slice)?;
         }
-        append(appender, closing.retired()?, &mut layer)?;
-        self.commit(appender, &mut layer)
+        slice.take(closing.retired()?)?;
+        self.commit(appender, &mut slice)
     }
 
     /// To the journal first.
-    fn commit(&mut self, appender: &mut Appender, layer: &mut Layer) -> Result<(), StoreError> {
-        appender.commit()?;
-        appender.unstage();
-        self.whole.applied = appender.head();
-        self.flush(layer)
+    fn commit(&mut self, appender: &mut Appender, slice: &mut Slice) -> Result<(), StoreError> {
+        match appender.append(appender.head(), &mut slice.batch)? {
+            Appended::UpTo(head) => self.whole.applied = head,
+            Appended::Behind => return Err(JOURNAL),
+        }
+        slice.batch.clear();
+        self.flush(&mut slice.layer)
     }
 
     /// Counts the rows, and names tokens and devices of which nobody knows which codes are used.
@@ -429,17 +429,22 @@ impl Anew {
     }
 }
 
-/// Links an entry, if there is one, to the journal, and takes its rows.
-fn append(
-    appender: &mut Appender,
-    entry: Option<Entry>,
-    layer: &mut Layer,
-) -> Result<(), StoreError> {
-    let Some(entry) = entry else { return Ok(()) };
-    appender.stage(&entry)?;
-    let writes = entry.writes.into_iter();
-    writes.for_each(|write| layer.put(write));
-    Ok(())
+/// Entries that are not appended yet, and their rows.
+#[derive(Default)]
+struct Slice {
+    batch: Batch,
+    layer: Layer,
+}
+
+impl Slice {
+    fn take(&mut self, entry: Option<Entry>) -> Result<(), StoreError> {
+        if let Some(entry) = entry {
+            self.batch.push(&entry)?;
+            let writes = entry.writes.into_iter();
+            writes.for_each(|write| self.layer.put(write));
+        }
+        Ok(())
+    }
 }
 
 /// Rows of the damaged file.

@@ -16,7 +16,7 @@
 //! Rows in memory came from the journal, whose chain is authenticated; they carry no tag.
 
 use crate::store::StoreError;
-use crate::store::log::Head;
+use crate::store::journal::Head;
 use crate::store::record::Table;
 use crate::store::seal::Sealer;
 use crate::time::UnixTime;

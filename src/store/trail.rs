@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::model::audit::{AuditRecord, ChangeEvent, Event, Origin};
-use crate::store::log::{Head, RawRecord};
+use crate::store::catch_up::is_of_the_end;
+use crate::store::journal::{Head, Record};
 use crate::store::record::{Entry, Table};
 use crate::store::transition::changed;
 use crate::store::wanted::Wanted;
@@ -19,7 +20,7 @@ impl Store {
         let prunable = move |reading: &Reading, wanted: &Wanted| {
             let wanted = || wanted.check();
             let applied = reading.fold.applied();
-            let anchor = reading.log.prunable(before, applied, &wanted)?;
+            let anchor = reading.journal.prunable(before, applied, &wanted)?;
             Ok(anchor.map(|anchor| Prunable { before, anchor }))
         };
         self.read_log(prunable).await
@@ -39,9 +40,9 @@ impl Store {
     ) -> Result<Vec<AuditRecord>, StoreError> {
         let read = move |reading: &Reading, _: &Wanted| {
             let end = reading.fold.head().seq;
-            let records = reading.log.read(seq.saturating_add(1), limit)?;
+            let records = reading.journal.read(seq.saturating_add(1), limit)?;
             let known = records.iter().filter(|record| record.seq <= end);
-            let opened = |raw: &RawRecord| Ok(changed::opened(raw.parse()?, &reading.sealer));
+            let opened = |raw: &Record| Ok(changed::opened(raw.parse()?, &reading.sealer));
             known.map(opened).collect()
         };
         self.read_log(read).await
@@ -66,7 +67,13 @@ impl Store {
         let check = |reading: &Reading, wanted: &Wanted| {
             let chain = reading.verify(&|_| {}, wanted)?;
             let stop = || wanted.check().is_err();
-            check::report(&reading.fold, &reading.log, &reading.sealer, chain, &stop)
+            check::report(
+                &reading.fold,
+                &reading.journal,
+                &reading.sealer,
+                chain,
+                &stop,
+            )
         };
         self.read_log(check).await
     }
@@ -88,6 +95,25 @@ impl Reading {
         rows.get(Table::Settings, record::PRUNED, read)
     }
 
+    /// With the fault that opening found; what is missing at the end is named as that says it.
+    fn with_end(&self, report: ChainReport) -> ChainReport {
+        let at_end = |fault: &ChainFault, found: &ChainFault| {
+            fault.seq == found.seq && is_of_the_end(found.what)
+        };
+        match &self.found {
+            Some(found)
+                if report
+                    .fault
+                    .as_ref()
+                    .is_none_or(|fault| at_end(fault, found)) =>
+            {
+                let fault = Some(found.clone());
+                ChainReport { fault, ..report }
+            }
+            _ => report,
+        }
+    }
+
     fn verify(&self, progress: &dyn Fn(u64), wanted: &Wanted) -> Result<ChainReport, StoreError> {
         let progress = |good| {
             progress(good);
@@ -103,7 +129,7 @@ impl Reading {
         };
         let report = loop {
             let end = self.fold.head();
-            let report = self.log.verify(&self.sealer, start, end, &progress)?;
+            let report = self.journal.verify(start, end, &progress)?;
             let now = self.pruned()?.unwrap_or_default();
             if report.fault.is_none() || now == start {
                 break report;
@@ -111,7 +137,7 @@ impl Reading {
             // Pruned while it was read: what seems missing went by that.
             start = now;
         };
-        Ok(report.with_end(self.found))
+        Ok(self.with_end(report))
     }
 
     /// One record, with the list of the records that it made, changed or removed.
@@ -119,7 +145,7 @@ impl Reading {
         if seq > self.fold.head().seq {
             return Ok(None);
         }
-        let found = self.log.read(seq, 1)?.pop();
+        let found = self.journal.read(seq, 1)?.pop();
         let Some(raw) = found.filter(|raw| raw.seq == seq) else {
             return Ok(None);
         };
@@ -137,16 +163,16 @@ impl Reading {
         let mut last = self.fold.head().seq;
         if self.found.is_some() {
             // The log may end before what was applied.
-            last = last.min(self.log.last()?);
+            last = last.min(self.journal.last()?);
         }
-        let whole = (self.log.first(), last.saturating_add(1));
+        let whole = (self.journal.first(), last.saturating_add(1));
         let Some(request) = query.request else {
             return self.audit_within(query, whole, wanted);
         };
         let at = request.at();
         let early = UnixTime::from_millis(at.as_millis().saturating_sub(millis(BEFORE)));
-        let from = self.log.position(early, whole.1)?;
-        let to = self.log.position(at.plus(AFTER), whole.1)?;
+        let from = self.journal.position(early, whole.1)?;
+        let to = self.journal.position(at.plus(AFTER), whole.1)?;
         let found = self.audit_within(query, (from, to.min(whole.1)), wanted)?;
         if found.is_empty() {
             return self.audit_within(query, whole, wanted);
@@ -164,12 +190,12 @@ impl Reading {
         let mut before = query.before.unwrap_or(u64::MAX).min(end);
         if let Some(until) = query.until {
             // Times on record rise, but for a clock that was behind for a while.
-            before = before.min(self.log.position(until.plus(AFTER), end)?);
+            before = before.min(self.journal.position(until.plus(AFTER), end)?);
         }
         let (mut found, mut older) = (Vec::new(), 0);
         while before > first && found.len() < query.limit {
             wanted.check()?;
-            let records = self.log.read_back(before, PAGE)?;
+            let records = self.journal.read_back(before, PAGE)?;
             let Some(last) = records.last() else { break };
             before = last.seq;
             for record in records.iter().take_while(|record| record.seq >= first) {

@@ -18,14 +18,15 @@ use crate::model::attempt::{Attempt, Stale, Verdict};
 use crate::model::audit::AuditRecord;
 use crate::model::issue::{Issue, IssueRefusal, Issued};
 use crate::secret::Entropy;
+use crate::store::catch_up::catch_up;
 use crate::store::fold::Fold;
-use crate::store::log::Appender;
+use crate::store::journal::{Appended, Appender, Batch, Head, Journal, Pruned};
 use crate::store::queue::Receiver;
 use crate::store::record::Entry;
 use crate::store::seal::Sealer;
 use crate::store::transition::rows::Keys;
 use crate::store::transition::working::Working;
-use crate::store::transition::{self, changed, issue, login};
+use crate::store::transition::{changed, issue, login};
 use crate::store::{By, Change, StoreError};
 use crate::time::{Clock, UnixTime};
 
@@ -41,7 +42,7 @@ pub(crate) enum Chore {
     /// Much has changed.
     Checkpoint,
     /// Files of pruned segments.
-    Remove(Vec<u64>),
+    Remove(Pruned),
 }
 
 /// A code that was issued, or why none was.
@@ -63,7 +64,10 @@ pub(crate) struct Gauges {
 /// The writer and all it owns.
 pub(crate) struct Writer {
     pub(crate) queue: Receiver<Command>,
+    pub(crate) journal: Arc<Journal>,
     pub(crate) appender: Appender,
+    /// The entries of one commit; kept for its memory.
+    pub(crate) batch: Batch,
     pub(crate) fold: Arc<Fold>,
     pub(crate) sealer: Arc<Sealer>,
     pub(crate) entropy: Arc<dyn Entropy>,
@@ -85,6 +89,15 @@ enum Pending {
     /// With the last audit record that goes with it.
     Change(oneshot::Sender<Result<(), StoreError>>, Option<u64>),
     Issue(oneshot::Sender<Result<IssueAnswer, StoreError>>, Issued),
+}
+
+/// The commands of one commit, decided.
+struct Decided {
+    pending: Vec<Pending>,
+    /// The latest time of an entry.
+    latest: UnixTime,
+    /// The time that an entry says is the present.
+    accepted_clock: Option<UnixTime>,
 }
 
 impl Writer {
@@ -112,92 +125,115 @@ impl Writer {
         self.queue.take(batch, BATCH)
     }
 
-    fn commit(&mut self, batch: &mut Vec<Command>) {
+    fn commit(&mut self, commands: &mut Vec<Command>) {
         if self.gauges.fault.load().is_some()
             && let Err(error) = self.recover()
         {
-            for command in batch.drain(..) {
+            for command in commands.drain(..) {
                 command.fail(StoreError::Unavailable(error.clone()));
             }
             return;
         }
-        let mut pending = Vec::with_capacity(batch.len());
         let fold = Arc::clone(&self.fold);
         let reader = fold.reader();
+        let expected = reader.head();
         let mut rows = Working::new(&reader);
-        let now = self.clock.now();
-        let mut latest = UnixTime::EPOCH;
-        let mut accepted_clock = None;
-        let mut pruned = None;
-        for command in batch.drain(..) {
-            let Some((entry, answer)) = self.decide(&rows, command, now) else {
-                continue;
-            };
-            if let Err(error) = self.appender.stage(&entry) {
-                answer.fail(error);
-                continue;
-            }
-            latest = latest.max(entry.at);
-            if transition::accepts_clock(&entry) {
-                accepted_clock = Some(entry.at);
-            }
-            if let Pending::Change(_, Some(seq)) = &answer {
-                pruned = Some(*seq);
-            }
-            rows.put(entry.writes);
-            pending.push(answer);
-        }
+        let decided = self.decide_all(&mut rows, commands);
         let statics = rows.disturbed();
         let mut rows = rows.into_rows();
         drop(reader);
-        if pending.is_empty() {
+        if decided.pending.is_empty() {
             return;
         }
-        match self.appender.commit() {
-            Ok(records) => {
-                self.fold
-                    .publish(&mut rows, self.appender.head(), latest, statics);
-                if let Some(at) = accepted_clock {
+        match self.append(expected) {
+            Ok(head) => {
+                self.fold.publish(&mut rows, head, decided.latest, statics);
+                if let Some(at) = decided.accepted_clock {
                     self.fold.accept_clock(at);
                 }
-                self.gauges.commits.fetch_add(1, Ordering::Relaxed);
-                self.gauges
-                    .records
-                    .fetch_add(records as u64, Ordering::Relaxed);
-                // Asked after the commit: who subscribed before it and read the log too early to see
-                // these records is told of them here.
-                if self.records.receiver_count() > 0 {
-                    self.tell();
-                }
-                self.appender.unstage();
-                // Whoever is told finds them gone; the files go elsewhere, decisions do not wait for it.
-                let removed = pruned.map(|seq| self.appender.log().prune(seq));
-                pending.into_iter().for_each(Pending::answer);
-                let due = (self.fold.dirty() > DIRTY).then_some(Chore::Checkpoint);
-                for chore in due.into_iter().chain(removed.map(Chore::Remove)) {
-                    // A checkpoint thread that has ended will be noticed at shutdown.
-                    let _ = self.chores.send(chore);
-                }
+                self.committed(head, decided.pending);
             }
-            Err(error) => {
-                let cause = error.to_string();
-                tracing::error!(%cause, "the log cannot be written; no decisions until it can");
-                self.gauges.fault.store(Some(Arc::new(cause.clone())));
-                self.failed = Some(Instant::now());
-                for answer in pending {
-                    answer.fail(StoreError::Unavailable(cause.clone()));
-                }
+            Err(error) => self.refuse(&error, decided.pending),
+        }
+        self.batch.clear();
+    }
+
+    /// Decides each command on the rows that those before it leave.
+    fn decide_all(&mut self, rows: &mut Working<'_>, commands: &mut Vec<Command>) -> Decided {
+        let now = self.clock.now();
+        let mut decided = Decided {
+            pending: Vec::with_capacity(commands.len()),
+            latest: UnixTime::EPOCH,
+            accepted_clock: None,
+        };
+        for command in commands.drain(..) {
+            let Some((entry, answer)) = self.decide(rows, command, now) else {
+                continue;
+            };
+            if let Err(error) = self.batch.push(&entry) {
+                answer.fail(error);
+                continue;
             }
+            decided.latest = decided.latest.max(entry.at);
+            if entry.accepts_clock() {
+                decided.accepted_clock = Some(entry.at);
+            }
+            rows.put(entry.writes);
+            decided.pending.push(answer);
+        }
+        decided
+    }
+
+    /// Makes the batch durable behind the head of the rows on which it was decided.
+    fn append(&mut self, expected: Head) -> Result<Head, StoreError> {
+        match self.appender.append(expected, &mut self.batch)? {
+            Appended::UpTo(head) => Ok(head),
+            Appended::Behind => Err(StoreError::Unavailable(BEHIND.to_owned())),
+        }
+    }
+
+    /// Answers what is durable, up to `head`.
+    fn committed(&self, head: Head, pending: Vec<Pending>) {
+        self.gauges.commits.fetch_add(1, Ordering::Relaxed);
+        let records = self.batch.len() as u64;
+        self.gauges.records.fetch_add(records, Ordering::Relaxed);
+        // Asked after the commit: who subscribed before it and read the journal too early to see
+        // these records is told of them here.
+        if self.records.receiver_count() > 0 {
+            self.tell(head);
+        }
+        // A caller that is answered finds pruned records gone; the files go elsewhere, decisions do not wait
+        // for it.
+        let pruned = pending.iter().filter_map(Pending::prunes).max();
+        let removed = pruned.map(|seq| self.journal.prune(seq));
+        pending.into_iter().for_each(Pending::answer);
+        let due = (self.fold.dirty() > DIRTY).then_some(Chore::Checkpoint);
+        for chore in due.into_iter().chain(removed.map(Chore::Remove)) {
+            // A checkpoint thread that has ended will be noticed at shutdown.
+            let _ = self.chores.send(chore);
+        }
+    }
+
+    /// A failed commit: whether it is durable is not known, and nothing is decided until the journal is open again.
+    fn refuse(&mut self, error: &StoreError, pending: Vec<Pending>) {
+        let cause = error.to_string();
+        tracing::error!(%cause, "the log cannot be written; no decisions until it can");
+        self.gauges.fault.store(Some(Arc::new(cause.clone())));
+        self.failed = Some(Instant::now());
+        for answer in pending {
+            answer.fail(StoreError::Unavailable(cause.clone()));
         }
     }
 
     /// Shows the records of the last commit to those who follow.
-    fn tell(&self) {
-        self.appender.committed(|record| match record.parse() {
-            // Nobody listening any more is no failure.
-            Ok(record) => drop(self.records.send(changed::opened(record, &self.sealer))),
-            Err(error) => tracing::error!(%error, "a record cannot be shown"),
-        });
+    fn tell(&self, head: Head) {
+        for record in self.batch.records(head) {
+            match record.parse() {
+                // That no one follows any more is no failure.
+                Ok(record) => drop(self.records.send(changed::opened(record, &self.sealer))),
+                Err(error) => tracing::error!(%error, "a record cannot be shown"),
+            }
+        }
     }
 
     /// Settles one command; answers at once what needs no commit.
@@ -257,18 +293,16 @@ impl Writer {
             return Err(fault.as_ref().map_or_else(String::new, ToString::to_string));
         }
         self.failed = Some(Instant::now());
-        let entries = self.appender.reopen().map_err(|error| error.to_string())?;
-        let found = entries.len();
-        for (_, entry) in entries {
-            let mut rows = crate::store::memtable::Layer::default();
-            let accepts_clock = transition::accepts_clock(&entry);
-            entry.writes.into_iter().for_each(|write| rows.put(write));
-            self.fold
-                .publish(&mut rows, self.appender.head(), entry.at, true);
-            if accepts_clock {
-                self.fold.accept_clock(entry.at);
+        let before = self.fold.head().seq;
+        let opened = self.appender.reopen();
+        let caught_up = opened.and_then(|()| {
+            match catch_up(&self.fold, &self.journal, self.appender.head())? {
+                None => Ok(()),
+                Some(fault) => Err(StoreError::Corrupt(fault.what)),
             }
-        }
+        });
+        caught_up.map_err(|error| error.to_string())?;
+        let found = self.fold.head().seq - before;
         self.gauges.fault.store(None);
         tracing::warn!(found, "the log is open again; in-doubt records were kept");
         Ok(())
@@ -287,6 +321,14 @@ impl Command {
 }
 
 impl Pending {
+    /// The last audit record that goes.
+    const fn prunes(&self) -> Option<u64> {
+        match self {
+            Self::Change(_, prunes) => *prunes,
+            _ => None,
+        }
+    }
+
     fn answer(self) {
         match self {
             Self::Attempt(reply, verdict) => drop(reply.send(Ok(Ok(verdict)))),
@@ -304,6 +346,7 @@ impl Pending {
     }
 }
 
+const BEHIND: &str = "the log does not end where it did: another process writes it";
 /// Most members of one commit: bounds the latency of the first.
 const BATCH: usize = 1024;
 /// Changed rows that make a checkpoint due before its time.

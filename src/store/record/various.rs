@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::model::enrolment::Delegation;
 use crate::model::user::Waiver;
 use crate::store::StoreError;
-use crate::store::log::Head;
-use crate::store::record::{BAD_FORM, WaiverV1, row, take};
+use crate::store::journal::Head;
+use crate::store::record::{BAD_FORM, row, take};
 use crate::store::seal::Sealer;
 use crate::time::UnixTime;
 
@@ -43,6 +43,36 @@ pub(crate) fn pruned(bytes: &[u8], sealer: &Sealer) -> Result<Head, StoreError> 
         seq: u64::from_be_bytes(*seq),
         mac: mac.try_into().map_err(|_| BAD_FORM)?,
     })
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct WaiverV1 {
+    reason: String,
+    owner: String,
+    from: u64,
+    until: u64,
+}
+
+impl From<&Waiver> for WaiverV1 {
+    fn from(waiver: &Waiver) -> Self {
+        Self {
+            reason: waiver.reason.clone(),
+            owner: waiver.owner.clone(),
+            from: waiver.from.as_millis(),
+            until: waiver.until.as_millis(),
+        }
+    }
+}
+
+impl From<WaiverV1> for Waiver {
+    fn from(form: WaiverV1) -> Self {
+        Self {
+            reason: form.reason,
+            owner: form.owner,
+            from: UnixTime::from_millis(form.from),
+            until: UnixTime::from_millis(form.until),
+        }
+    }
 }
 
 /// The declared outage.

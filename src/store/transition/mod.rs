@@ -9,7 +9,6 @@
 
 use std::net::IpAddr;
 
-use crate::model::audit::Event;
 use crate::model::client::Client;
 use crate::model::clock::Present;
 use crate::model::credential::Credentials;
@@ -21,7 +20,7 @@ use crate::model::token::{LifeCycle, Token, TokenState};
 use crate::model::user::{User, Waiver};
 use crate::model::user_key::UserKey;
 use crate::store::StoreError;
-use crate::store::record::Entry;
+use crate::store::record::ACCEPT_CLOCK;
 use crate::store::transition::plan::Plan;
 use crate::store::transition::rows::Keys;
 use crate::store::transition::working::Working;
@@ -306,13 +305,6 @@ impl Change {
         }
     }
 }
-
-/// Whether the entry says that its time is the present although later ones are on record.
-pub(crate) fn accepts_clock(entry: &Entry) -> bool {
-    matches!(&entry.event, Event::Change(event) if event.action == ACCEPT_CLOCK)
-}
-
-pub(crate) const ACCEPT_CLOCK: &str = "clock_accept";
 
 /// Every word that a change has in the audit, also of what changes no record.
 pub const ACTIONS: &[&str] = &[

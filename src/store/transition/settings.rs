@@ -9,7 +9,7 @@ use crate::model::enrolment::Delegation;
 use crate::model::issue::day;
 use crate::model::source::SourceState;
 use crate::model::user::Waiver;
-use crate::store::log::Head;
+use crate::store::journal::Head;
 use crate::store::record::Table;
 use crate::store::transition::plan::Plan;
 use crate::store::transition::rows::{Keys, gone, put, some};

@@ -27,7 +27,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use redb::StorageBackend;
 
 use crate::store::StoreError;
-use crate::store::log::{Head, disk};
+use crate::store::error::disk;
+use crate::store::journal::head::Head;
 use crate::store::medium::{Medium, Memory};
 use crate::store::seal::Sealer;
 

@@ -1,155 +1,10 @@
-//! A log segment's file, open for writing, or as it is on the disk after a failed commit.
-//!
-//! A handle whose write failed refuses everything from then on. Until the file takes writes again,
-//! readers get what is durable: the file is opened once more with all writes kept in memory
-//! ([`Unwritten`]), since opening one that was not closed writes to it, which a full disk does not take.
+//! A file whose writes stay in memory: what is damaged, or cannot be written, is looked at without a change.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Mutex, RwLock, RwLockWriteGuard};
+use std::sync::Mutex;
 
-use redb::{Builder, Database, ReadableDatabase, StorageBackend};
-
-use crate::store::StoreError;
-use crate::store::damage::guarded;
-use crate::store::log::{disk, open_error};
-use crate::store::medium::Medium;
-
-/// One segment.
-pub(crate) struct Segment {
-    pub(crate) first: u64,
-    state: RwLock<State>,
-}
-
-enum State {
-    Open(Database),
-    /// Readers only, without writing to the file.
-    Shown(Database),
-    /// Why.
-    Closed(String),
-}
-
-impl Segment {
-    /// Opens the segment that begins with this record, or makes it.
-    pub(crate) fn open(medium: &dyn Medium, first: u64, cache: usize) -> Result<Self, StoreError> {
-        let opened = guarded(|| open(medium, first, cache));
-        let opened = opened.map_err(|error| match error {
-            StoreError::Corrupt(what) => StoreError::File {
-                file: name(first),
-                what,
-            },
-            error => error,
-        });
-        Ok(Self {
-            first,
-            state: RwLock::new(State::Open(opened?)),
-        })
-    }
-
-    /// Reads; after a failed commit what is durable.
-    pub(crate) fn read<T>(
-        &self,
-        medium: &dyn Medium,
-        read: impl FnOnce(&redb::ReadTransaction) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        let mut state = self.state.read().expect(UNPOISONED);
-        if matches!(*state, State::Closed(_)) {
-            drop(state);
-            let mut closed = self.state.write().expect(UNPOISONED);
-            self.show(medium, &mut closed)?;
-            state = RwLockWriteGuard::downgrade(closed);
-        }
-        match &*state {
-            State::Open(db) | State::Shown(db) => read(&db.begin_read().map_err(disk)?),
-            State::Closed(cause) => Err(StoreError::Unavailable(cause.clone())),
-        }
-    }
-
-    fn show(&self, medium: &dyn Medium, state: &mut State) -> Result<(), StoreError> {
-        let State::Closed(cause) = state else {
-            return Ok(());
-        };
-        let shown = medium.raw(&name(self.first)).map_err(disk);
-        let shown = shown.and_then(|file| {
-            Builder::new()
-                .set_cache_size(SHOWN_CACHE)
-                .create_with_backend(Unwritten::new(file).map_err(disk)?)
-                .map_err(open_error)
-        });
-        match shown {
-            Ok(db) => {
-                *state = State::Shown(db);
-                Ok(())
-            }
-            Err(error) => Err(StoreError::Unavailable(format!(
-                "{cause}; what is durable cannot be read either: {error}"
-            ))),
-        }
-    }
-
-    /// The database, for writing.
-    pub(crate) fn write<T>(
-        &self,
-        write: impl FnOnce(&Database) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        match &*self.state.read().expect(UNPOISONED) {
-            State::Open(db) => write(db),
-            State::Shown(_) => Err(StoreError::Unavailable(CLOSED.to_owned())),
-            State::Closed(cause) => Err(StoreError::Unavailable(cause.clone())),
-        }
-    }
-
-    /// Closes it after a failed write. What is cached of it is not trusted again.
-    pub(crate) fn close(&self, cause: String) {
-        *self.state.write().expect(UNPOISONED) = State::Closed(cause);
-    }
-
-    /// Opens the file again for writing, if it passes `prove`. Readers wait meanwhile.
-    pub(crate) fn reopen(
-        &self,
-        medium: &dyn Medium,
-        cache: usize,
-        prove: impl FnOnce(&Database) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        let mut state = self.state.write().expect(UNPOISONED);
-        // The handle before it goes first: the file has one owner.
-        *state = State::Closed(CLOSED.to_owned());
-        let proven = medium
-            .forget(&name(self.first))
-            .map_err(disk)
-            .and_then(|()| open(medium, self.first, cache))
-            .and_then(|db| prove(&db).map(|()| db));
-        match proven {
-            Ok(db) => {
-                *state = State::Open(db);
-                Ok(())
-            }
-            Err(error) => {
-                *state = State::Closed(error.to_string());
-                Err(error)
-            }
-        }
-    }
-}
-
-fn open(medium: &dyn Medium, first: u64, cache: usize) -> Result<Database, StoreError> {
-    let mut builder = Builder::new();
-    builder.set_cache_size(cache);
-    medium.open(&name(first), &builder).map_err(open_error)
-}
-
-/// The file of the segment that begins with this record.
-pub(crate) fn name(first: u64) -> String {
-    format!("log-{first:016}.redb")
-}
-
-/// The first record of the segment in this file; `None` when it is no segment.
-pub(crate) fn first(name: &str) -> Option<u64> {
-    name.strip_prefix("log-")?
-        .strip_suffix(".redb")?
-        .parse()
-        .ok()
-}
+use redb::StorageBackend;
 
 /// A file whose writes stay in memory, page by page.
 #[derive(Debug)]
@@ -266,15 +121,12 @@ impl StorageBackend for Unwritten {
 }
 
 const PAGE: usize = 4096;
-/// Page cache of a segment that is only shown.
-const SHOWN_CACHE: usize = 4 << 20;
-const CLOSED: &str = "the log is closed after a failed write";
 const UNPOISONED: &str = "no panic while the lock is held";
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::medium::Memory;
+    use crate::store::medium::{Medium as _, Memory};
 
     /// Whatever is written, cut and grown reads as on a file, and the file stays as it was.
     #[test]

@@ -1,0 +1,42 @@
+//! The journal: append-only, MAC-chained records. It is the audit trail and the truth; all rows are its fold.
+//!
+//! # Interface
+//!
+//! Everything else in the store knows records and heads, not files: [`Appender::append`] behind an expected
+//! head, [`Journal::read_after`] it, [`Journal::anchor`] before the first record kept, [`Journal::prune`].
+//! An append behind another head than the expected one appends nothing ([`Appended::Behind`]): what was
+//! decided on rows up to that head may not hold any more. So one journal can be shared by several
+//! processes where it lies in a database; the one here is in files, and one process has them.
+//!
+//! # Files
+//!
+//! A segment is a redb file `log-SEQ.redb`, named by the number of its first record. Its table
+//! `log` maps the record number to `MAC (32) | entry`; its table `anchor` holds the MAC before the
+//! first record. Only the newest segment is written; it is closed with a quick-repair commit when
+//! it is full. The repair after a kill walks the newest segment alone, so it is bounded by the
+//! segment size, not by the trail.
+//!
+//! `MAC(n) = HMAC-SHA-256(audit key, MAC(n-1) | n | entry)`: whoever cannot read the master key can
+//! neither change, drop, swap nor insert a record unnoticed (threats T35). Records missing at the
+//! end are noticed against the checkpoint (see [`crate::store::fold`]) and the acknowledged head (see
+//! [`acknowledged`]).
+//!
+//! Numbers found in a file bound no loop: [`Journal::read`] and [`Journal::read_back`] give records whose numbers
+//! follow each other, and at least one or an end, so that whatever walks the log walks what is there.
+//!
+//! Old segments may be pruned. That is a change like others: its record is in the chain, and with it
+//! goes a row that names the link before the first record that stays, marked with a key of the store.
+//! Without that row a missing segment is a fault; pruning does not go unseen.
+
+mod acknowledged;
+mod append;
+mod head;
+mod read;
+mod record;
+mod segment;
+
+pub(crate) use append::{Appended, Appender, Batch, begin, open, open_for_repair};
+pub(crate) use head::Head;
+pub(crate) use read::{Journal, Pruned, is_of_the_end};
+pub(crate) use record::Record;
+pub(crate) use segment::is_segment;

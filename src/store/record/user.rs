@@ -1,0 +1,188 @@
+//! The stored form of a user.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::user::{FormerContact, OperatorAct, Touched, User, Waiver};
+use crate::model::user_key::UserKey;
+use crate::secret::Entropy;
+use crate::store::StoreError;
+use crate::store::record::various::WaiverV1;
+use crate::store::record::{BAD_FORM, Table, row, take, user_key};
+use crate::store::seal::{Place, Sealer};
+use crate::time::UnixTime;
+
+#[derive(Serialize, Deserialize)]
+struct UserV1<'a> {
+    name: &'a str,
+    realm: &'a str,
+    groups: Vec<String>,
+    class: Option<String>,
+    disabled: bool,
+    bypass: Option<WaiverV1>,
+    exemption: Option<WaiverV1>,
+    remote_issue: bool,
+    language: &'a str,
+    acts: Vec<(String, String, u64)>,
+    created: u64,
+    revision: u64,
+    /// Number of the key of the personal data.
+    person: u64,
+    /// A sealed [`PersonalV1`], if any of it is known.
+    #[serde(borrow)]
+    personal: Option<&'a [u8]>,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct PersonalV1 {
+    display_name: Option<String>,
+    phone: Option<String>,
+    email: Option<String>,
+    birth_date: Option<String>,
+    former: Vec<(String, String, u64)>,
+}
+
+/// A user's row at this revision; personal data are sealed under the key of this number.
+pub(crate) fn user_row(
+    user: &User,
+    revision: u64,
+    person: u64,
+    sealer: &Sealer,
+    entropy: &dyn Entropy,
+) -> Result<Vec<u8>, StoreError> {
+    let personal = PersonalV1 {
+        display_name: user.display_name.clone(),
+        phone: user.phone.clone(),
+        email: user.email.clone(),
+        birth_date: user.birth_date.clone(),
+        former: user.former.iter().map(left_contact).collect(),
+    };
+    let known = [
+        &personal.display_name,
+        &personal.phone,
+        &personal.email,
+        &personal.birth_date,
+    ];
+    let sealed = if known.into_iter().all(Option::is_none) && personal.former.is_empty() {
+        None
+    } else {
+        let plain = zeroize::Zeroizing::new(row(1, &personal)?);
+        let key = user_key(&user.key);
+        Some(sealer.seal_personal(person, personal_place(&key), &plain, entropy)?)
+    };
+    let form = UserV1 {
+        name: user.key.name(),
+        realm: user.key.realm(),
+        groups: user.groups.clone(),
+        class: user.class.clone(),
+        disabled: user.disabled,
+        bypass: user.bypass.as_ref().map(WaiverV1::from),
+        exemption: user.exemption.as_ref().map(WaiverV1::from),
+        remote_issue: user.remote_issue,
+        language: user.language.as_str(),
+        acts: user.acts.iter().map(act).collect(),
+        created: user.created.as_millis(),
+        revision,
+        person,
+        personal: sealed.as_deref(),
+    };
+    row(1, &form)
+}
+
+/// Reads a user's row and opens the personal data.
+pub(crate) fn user(bytes: &[u8], sealer: &Sealer) -> Result<User, StoreError> {
+    let form: UserV1<'_> = take(1, bytes)?;
+    let key = UserKey::with_realm(form.name, form.realm).map_err(|_| BAD_FORM)?;
+    let personal = match form.personal {
+        None => PersonalV1::default(),
+        Some(sealed) => {
+            let row = user_key(&key);
+            let opened = sealer.open_personal(form.person, personal_place(&row), sealed)?;
+            let opened = opened.ok_or(StoreError::Corrupt(
+                "the key of the user's personal data was destroyed",
+            ))?;
+            take(1, opened.expose())?
+        }
+    };
+    Ok(User {
+        key,
+        groups: form.groups,
+        display_name: personal.display_name,
+        phone: personal.phone,
+        email: personal.email,
+        birth_date: personal.birth_date,
+        class: form.class,
+        disabled: form.disabled,
+        bypass: form.bypass.map(Waiver::from),
+        exemption: form.exemption.map(Waiver::from),
+        remote_issue: form.remote_issue,
+        language: form.language.parse().map_err(|()| BAD_FORM)?,
+        former: personal
+            .former
+            .into_iter()
+            .map(read_left_contact)
+            .collect::<Result<_, _>>()?,
+        acts: form
+            .acts
+            .into_iter()
+            .map(read_act)
+            .collect::<Result<_, _>>()?,
+        created: UnixTime::from_millis(form.created),
+        revision: form.revision,
+    })
+}
+
+/// The number of the key of a user's personal data, and whether anything is sealed under it.
+pub(crate) fn user_personal(bytes: &[u8]) -> Result<(u64, bool), StoreError> {
+    let form: UserV1<'_> = take(1, bytes)?;
+    Ok((form.person, form.personal.is_some()))
+}
+
+/// The number of the key of a user's personal data.
+pub(crate) fn user_person(bytes: &[u8]) -> Result<u64, StoreError> {
+    let form: UserV1<'_> = take(1, bytes)?;
+    Ok(form.person)
+}
+
+fn personal_place(row: &[u8]) -> Place<'_> {
+    Place {
+        table: Table::Users.name(),
+        row,
+        field: "personal",
+        version: 1,
+    }
+}
+
+fn left_contact(one: &FormerContact) -> (String, String, u64) {
+    let medium = one.medium.as_str().to_owned();
+    (medium, one.address.clone(), one.until.as_millis())
+}
+
+fn read_left_contact(
+    (medium, address, until): (String, String, u64),
+) -> Result<FormerContact, StoreError> {
+    Ok(FormerContact {
+        medium: medium.parse().map_err(|()| BAD_FORM)?,
+        address,
+        until: UnixTime::from_millis(until),
+    })
+}
+
+fn act(one: &OperatorAct) -> (String, String, u64) {
+    let touched = one.touched.as_str().to_owned();
+    (touched, one.actor.clone(), one.at.as_millis())
+}
+
+fn read_act((touched, actor, at): (String, String, u64)) -> Result<OperatorAct, StoreError> {
+    let mut all = Touched::ALL.into_iter();
+    Ok(OperatorAct {
+        touched: all.find(|one| one.as_str() == touched).ok_or(BAD_FORM)?,
+        actor,
+        at: UnixTime::from_millis(at),
+    })
+}
+
+/// What an attempt's conditions compare: revision, and whether the user may come in at all.
+pub(crate) fn user_condition(bytes: &[u8]) -> Result<(u64, bool), StoreError> {
+    let form: UserV1<'_> = take(1, bytes)?;
+    Ok((form.revision, form.disabled))
+}
