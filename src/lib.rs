@@ -43,6 +43,7 @@
 //! 2     config      yes   0 1
 //! 2     qr          yes   0 1
 //! 2     signature   yes   0 1
+//! 2     token_file  yes   0 1 otpauth
 //! 3     store       no    0 1
 //! 4     core        no    0 1 3
 //! 4     login       no    0 1 3 core
@@ -101,6 +102,7 @@ pub mod otpauth;
 pub mod qr;
 pub mod radius;
 pub mod signature;
+pub mod token_file;
 
 // Store
 #[allow(clippy::expect_used, clippy::indexing_slicing)]

@@ -23,6 +23,8 @@ mod line;
 
 use line::{Fields, column, declared_separator, guess_separator, split};
 
+pub(crate) use line::quoted;
+
 /// A file whose first line was understood.
 pub(crate) struct Reader<R> {
     from: R,
@@ -44,6 +46,8 @@ pub(crate) struct Reader<R> {
     over: bool,
     /// The first line is no heading and waits to be a row.
     kept: bool,
+    /// The lines that the rows were made from, where they were made from another file.
+    lines: Vec<u64>,
 }
 
 /// What is wrong, and in which line.
@@ -139,6 +143,12 @@ impl Row<'_> {
 }
 
 impl<R: BufRead> Reader<R> {
+    /// The rows were made from another file: of which of its lines, row by row.
+    pub(crate) fn made_from(self, lines: &[u64]) -> Self {
+        let lines = lines.to_vec();
+        Self { lines, ..self }
+    }
+
     /// Reads the heading. `columns` are the names that are understood. Where the first line names
     /// none of them, `without` says which columns such a file has, if it may have no heading at all.
     pub(crate) fn open(
@@ -160,6 +170,7 @@ impl<R: BufRead> Reader<R> {
             width: 0,
             over: false,
             kept: false,
+            lines: Vec::new(),
         };
         if !reader.read_line()? {
             return Err(Fault::new(1, "the file is empty"));
@@ -273,10 +284,16 @@ impl<R: BufRead> Reader<R> {
             );
             return Some(Err(Fault::new(self.number, what)));
         }
+        let row = usize::try_from(self.number).unwrap_or_default();
+        let made_from = row.checked_sub(2).and_then(|row| self.lines.get(row));
         Some(Ok(Row {
-            line: self.number,
+            line: made_from.copied().unwrap_or(self.number),
             raw: &self.line,
-            starts: &self.starts,
+            starts: if made_from.is_some() {
+                &[]
+            } else {
+                &self.starts
+            },
             text: &self.text,
             ends: &self.ends,
             places: &self.places,

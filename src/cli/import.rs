@@ -19,8 +19,9 @@ use clap::{Args, ValueEnum};
 use encoding_rs::Encoding;
 use zeroize::Zeroizing;
 
+use crate::cli::columns;
 use crate::cli::context::Context;
-use crate::cli::csv::Ignore;
+use crate::cli::csv::{Fault, Ignore, Reader};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output;
 use crate::cli::output::printable;
@@ -30,10 +31,13 @@ mod encoding;
 mod rows;
 mod seen;
 mod send;
+mod token_file;
 
 use batches::{BODY, Batches, ROWS};
 use rows::{Looked, look};
 use send::{Done, Refusals, exchange, finding, refused, send};
+
+pub(super) use token_file::TokenImport;
 
 #[derive(Debug, Args)]
 pub(super) struct Import {
@@ -98,27 +102,71 @@ pub(super) const USERS_HELP: &str = concat!(
 
 /// Under `token import`.
 pub(super) const TOKENS_HELP: &str = concat!(
-    "Columns, in any order; `user` and `secret` (base 32) are needed:\n  \
+    "The format of a file is recognised: exports of authenticator apps (otpauth:// lists, Google Authenticator, Aegis,\n\
+     2FAS, FreeOTP+), of other servers (privacyIDEA, Keycloak, FreeRADIUS rlm_totp, pam_oath, pam_google_authenticator)\n\
+     and of vendors (PSKC, Entra and Token2 CSV, Feitian, SafeNet, Duo, Yubico, OATH CSV). PINs, scratch codes and\n\
+     passwords in them are not taken over.\n\
+     A CSV file of one's own has a heading. Columns, in any order; `user` and `secret` (base 32) are needed:\n  \
      user,realm,kind (totp or hotp),secret,algorithm,digits,period,counter,serial\n\
      The users exist already; what is known of them (groups, display_name or name, phone, email, class) may\n\
      stand in the file and is not looked at.\n",
     files!(),
     "Examples:\n  oncegate token import tokens.csv --dry-run\n  \
-     oncegate token import tokens.csv --ignore-columns=Vendor --on-conflict skip"
+     oncegate token import tokens.csv --ignore-columns=Vendor --on-conflict skip\n  \
+     oncegate token import tokens.pskc.xml --key-stdin < transport.key\n  \
+     oncegate token import seeds.txt --format feitian --period 60 --skip-bad"
 );
+
+/// A CSV text, and where its rows were made from another file the lines of that.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'t> {
+    text: &'t [u8],
+    lines: &'t [u64],
+}
+
+impl<'t> Source<'t> {
+    /// The file itself.
+    const fn new(text: &'t [u8]) -> Self {
+        Self { text, lines: &[] }
+    }
+
+    fn rows(self, ignore: &Ignore) -> Result<Reader<&'t [u8]>, Fault> {
+        let rows = Reader::open(self.text, &columns::NAMES, &[], ignore)?;
+        Ok(rows.made_from(self.lines))
+    }
+}
 
 impl Import {
     pub(super) async fn run(self, make: Make, context: &Context) -> Result<Exit, CliError> {
-        let name = printable(&self.file.to_string_lossy()).into_owned();
+        let text = self.text()?;
+        self.rows(Source::new(&text), make, context).await
+    }
+
+    fn name(&self) -> String {
+        printable(&self.file.to_string_lossy()).into_owned()
+    }
+
+    /// The file in UTF-8.
+    fn text(&self) -> Result<Zeroizing<Vec<u8>>, CliError> {
         let text = encoding::decoded(read(&self.file)?, self.encoding);
-        let text = text.map_err(|fault| {
+        text.map_err(|fault| {
+            let name = self.name();
             CliError::usage(format!("{name}: the text cannot be read"))
                 .findings(vec![finding(&name, &fault)])
                 .remedy("name its encoding: --encoding NAME; nothing was imported")
-        })?;
-        let text = Arc::new(text);
+        })
+    }
+
+    /// Imports rows.
+    async fn rows(
+        &self,
+        source: Source<'_>,
+        make: Make,
+        context: &Context,
+    ) -> Result<Exit, CliError> {
+        let (name, text) = (self.name(), source.text);
         let ignore = self.ignore();
-        let looked = look(&text, make, &ignore);
+        let looked = look(source, make, &ignore);
         if !looked.ignored.is_empty() {
             let columns = looked.ignored.join(", ");
             context
@@ -134,7 +182,7 @@ impl Import {
             );
         }
         if !looked.faults.is_empty() && (!self.skip_bad || looked.rows == 0) {
-            return Err(self.malformed(make, looked, &name, &text, context).await);
+            return Err(self.malformed(make, looked, &name, source, context).await);
         }
         let api = Arc::new(context.transport().await?);
         // One batch is whole or nothing by itself; before several the server is asked about all.
@@ -146,7 +194,7 @@ impl Import {
         };
         let mut done = Done::default();
         for dry_run in passes {
-            let batches = Batches::new(&text, make, &self, &ignore, *dry_run)?;
+            let batches = Batches::new(source, make, self, &ignore, *dry_run)?;
             let what = if *dry_run { "check" } else { "import" };
             let bar = output::progress(context.out, what, looked.rows);
             let sent = send(batches, &name, &api, &bar).await;
@@ -178,7 +226,7 @@ impl Import {
         make: Make,
         looked: Looked,
         name: &str,
-        text: &[u8],
+        source: Source<'_>,
         context: &Context,
     ) -> CliError {
         let exit = if looked.twice == looked.bad {
@@ -189,7 +237,10 @@ impl Import {
         let (mut bad, mut faults) = (looked.bad, looked.faults);
         let mut remedy = "correct the file, or leave these rows out: --skip-bad".to_owned();
         if looked.rows > 0 {
-            match self.server_refusals(make, text, looked.rows, context).await {
+            match self
+                .server_refusals(make, source, looked.rows, context)
+                .await
+            {
                 Ok(refusals) => {
                     bad += refusals.count;
                     remedy.extend(refusals.next().map(|next| format!("; {next}")));
@@ -210,12 +261,12 @@ impl Import {
     async fn server_refusals(
         &self,
         make: Make,
-        text: &[u8],
+        source: Source<'_>,
         rows: u64,
         context: &Context,
     ) -> Result<Refusals, CliError> {
         let api = Arc::new(context.transport().await?);
-        let batches = Batches::new(text, make, self, &self.ignore(), true)?;
+        let batches = Batches::new(source, make, self, &self.ignore(), true)?;
         let bar = output::progress(context.out, "check", rows);
         let sent = exchange(batches, &api, &bar).await;
         bar.finish_and_clear();

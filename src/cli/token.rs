@@ -57,9 +57,9 @@ pub(super) enum Token {
     Show(Serial),
     /// List tokens
     List(Listing),
-    /// Import tokens of existing users from a CSV file; they are active at once
+    /// Import tokens of existing users from a file; they are active at once
     #[command(after_help = import::TOKENS_HELP)]
-    Import(import::Import),
+    Import(import::TokenImport),
     /// Activate a pending token with the code it shows, or that was sent
     #[command(
         after_help = "Example:\n  oncegate token confirm TOTP-7F3K9Q2M --otp-stdin\n\
@@ -131,7 +131,7 @@ impl Token {
         let out = context.out;
         match self {
             Self::Add(add) => add.run(context).await?,
-            Self::Import(import) => return import.run(import::Make::Tokens, context).await,
+            Self::Import(import) => return import.run(context).await,
             Self::Show(Serial { serial }) => {
                 let api = context.transport().await?;
                 let token = api.ask::<ShowToken>(&serial).await?;

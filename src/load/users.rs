@@ -4,7 +4,6 @@
 //! generator know the same keys. It holds them readable: it is created for its owner alone, and
 //! never overwrites another.
 
-use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::io::{BufRead, BufReader, BufWriter, Write};
@@ -14,7 +13,7 @@ use std::path::Path;
 use clap::ValueEnum;
 
 use crate::cli::columns::Factor;
-use crate::cli::csv::{Fault, Row};
+use crate::cli::csv::{Fault, Row, quoted};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::{columns, csv};
 use crate::otp::totp::Parameters;
@@ -186,15 +185,6 @@ fn user_name(row: &Row<'_>) -> Result<String, &'static str> {
         Some(realm) => format!("{name}@{realm}"),
         None => name.to_owned(),
     })
-}
-
-/// A field with quotes where it needs them.
-fn quoted(field: &str) -> Cow<'_, str> {
-    if field.contains([',', '"', ' ']) {
-        format!("\"{}\"", field.replace('"', "\"\"")).into()
-    } else {
-        field.into()
-    }
 }
 
 #[cfg(test)]

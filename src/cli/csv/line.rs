@@ -1,5 +1,7 @@
 //! One line of a file: its separator, and its fields with their places.
 
+use std::borrow::Cow;
+
 /// The separator that a first line `sep=X` declares.
 pub(super) fn declared_separator(line: &str) -> Option<char> {
     let (name, separator) = line.trim_matches('"').split_at_checked(4)?;
@@ -93,5 +95,14 @@ pub(super) fn split(
             None if after.trim().is_empty() => return Ok(()),
             None => return Err((at(after), "something follows a closing double quote")),
         };
+    }
+}
+
+/// A field with quotes where it needs them.
+pub(crate) fn quoted(field: &str) -> Cow<'_, str> {
+    if field.contains([',', '"', ' ']) {
+        format!("\"{}\"", field.replace('"', "\"\"")).into()
+    } else {
+        field.into()
     }
 }

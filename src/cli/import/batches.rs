@@ -9,7 +9,7 @@ use crate::cli::csv::{Ignore, Reader, Row};
 use crate::cli::error::CliError;
 use crate::cli::import::rows::check;
 use crate::cli::import::seen::{Seen, groups};
-use crate::cli::import::{Import, Make, OnConflict};
+use crate::cli::import::{Import, Make, OnConflict, Source};
 use crate::model::user_key::UserKey;
 use crate::time::{Clock as _, SystemClock, UnixTime};
 
@@ -71,14 +71,15 @@ struct Kept {
 
 impl<'t> Batches<'t> {
     pub(super) fn new(
-        text: &'t [u8],
+        source: Source<'t>,
         make: Make,
         import: &Import,
         ignore: &Ignore,
         dry_run: bool,
     ) -> Result<Self, CliError> {
-        let rows = Reader::open(text, &columns::NAMES, &[], ignore);
-        let rows = rows.map_err(|fault| CliError::usage(fault.what))?;
+        let rows = source
+            .rows(ignore)
+            .map_err(|fault| CliError::usage(fault.what))?;
         let word = match make {
             Make::Tokens => "tokens",
             Make::Users => "users",

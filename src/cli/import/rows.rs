@@ -3,9 +3,9 @@
 use crate::admin::About;
 use crate::cli::columns;
 use crate::cli::columns::Factor;
-use crate::cli::csv::{Fault, Ignore, Reader, Row};
-use crate::cli::import::Make;
+use crate::cli::csv::{Fault, Ignore, Row};
 use crate::cli::import::seen::{Seen, details, groups};
+use crate::cli::import::{Make, Source};
 use crate::model::id::Serial;
 use crate::model::user_key::UserKey;
 use crate::time::{Clock as _, SystemClock, UnixTime};
@@ -25,14 +25,13 @@ pub(super) struct Looked {
     pub(super) heading: Option<&'static str>,
 }
 
-pub(super) fn look(text: &[u8], make: Make, ignore: &Ignore) -> Looked {
+pub(super) fn look(source: Source<'_>, make: Make, ignore: &Ignore) -> Looked {
     let mut looked = Looked::default();
     let mut seen = Seen::default();
-    let mut rows = match Reader::open(text, &columns::NAMES, &[], ignore) {
+    let mut rows = match source.rows(ignore) {
         Ok(rows) => rows,
         Err(fault) => {
-            let all = Reader::open(text, &columns::NAMES, &[], &Ignore::Unknown);
-            looked.heading = Some(match all {
+            looked.heading = Some(match source.rows(&Ignore::Unknown) {
                 Ok(_) => "correct it, or leave columns out: --ignore-columns",
                 Err(_) => "give a file whose first line names its columns, as `user,groups,phone`",
             });

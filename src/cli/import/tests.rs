@@ -18,7 +18,7 @@ fn import() -> Import {
 
 fn batches(text: &str) -> Vec<Batch> {
     let mut batches = Batches::new(
-        text.as_bytes(),
+        Source::new(text.as_bytes()),
         Make::Users,
         &import(),
         &Ignore::Nothing,
@@ -73,13 +73,16 @@ fn bad_rows_are_counted_and_the_first_are_told() {
         push!(text, "u{user},{},nowhere\n", secret(user));
     }
     push!(text, "good,{SECRET},a@b\n");
-    let looked = look(text.as_bytes(), Make::Users, &Ignore::Nothing);
+    let looked = look(Source::new(text.as_bytes()), Make::Users, &Ignore::Nothing);
     assert_eq!((looked.rows, looked.bad), (1, SHOWN as u64 + 5));
     assert_eq!(looked.faults.len(), SHOWN);
     assert_eq!(looked.faults[0].line, 2);
     assert!(looked.faults[0].what.starts_with("email"));
     // What only users have is not looked at where tokens are made.
-    assert_eq!(look(text.as_bytes(), Make::Tokens, &Ignore::Nothing).bad, 0);
-    let heading = look(b"user\na\n", Make::Tokens, &Ignore::Nothing);
+    assert_eq!(
+        look(Source::new(text.as_bytes()), Make::Tokens, &Ignore::Nothing).bad,
+        0
+    );
+    let heading = look(Source::new(b"user\na\n"), Make::Tokens, &Ignore::Nothing);
     assert_eq!((heading.bad, heading.heading.is_some()), (1, true));
 }

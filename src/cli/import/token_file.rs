@@ -1,0 +1,202 @@
+//! `oncegate token import`: files of other systems and vendors, and CSV of one's own.
+
+use std::path::Path;
+
+use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use zeroize::Zeroizing;
+
+use crate::cli::context::Context;
+use crate::cli::csv::{Fault, quoted};
+use crate::cli::error::{CliError, Exit};
+use crate::cli::import::rows::SHOWN;
+use crate::cli::import::send::{finding, refused};
+use crate::cli::import::{Import, Make, Source};
+use crate::cli::input;
+use crate::cli::input::Ask;
+use crate::otp::Period;
+use crate::otpauth::{MovingFactor, encode_base32};
+use crate::token_file::{FORMATS, Format, Said, Tokens, read};
+
+#[derive(Debug, Args)]
+pub(crate) struct TokenImport {
+    #[command(flatten)]
+    import: Import,
+    /// Format of the file
+    #[arg(long, value_name = "NAME", default_value = AUTO, value_parser = format_parser())]
+    format: Wanted,
+    /// Read the pre-shared key (hex or base64) or the password of a PSKC file, one line on stdin
+    #[arg(long)]
+    key_stdin: bool,
+    /// Whose token it is, where the file holds one and does not say it [default: the directory of a
+    /// `.google_authenticator` file]
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// How long a code lasts, where the file does not say it: 30 or 60 [seconds]
+    #[arg(long, value_name = "SECONDS", value_parser = period)]
+    period: Option<Period>,
+}
+
+/// What to read the file as.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Wanted {
+    /// What it is.
+    Auto,
+    /// One's own CSV.
+    Csv,
+    /// This.
+    Format(Format),
+}
+
+fn format_parser() -> impl TypedValueParser<Value = Wanted> {
+    let names = [AUTO, CSV]
+        .into_iter()
+        .chain(FORMATS.iter().map(|(_, name)| *name));
+    let names: Vec<PossibleValue> = names.map(PossibleValue::new).collect();
+    PossibleValuesParser::new(names).map(|name| {
+        let mut formats = FORMATS.iter();
+        let found = formats.find(|(_, known)| *known == name);
+        match found {
+            Some((format, _)) => Wanted::Format(*format),
+            None if name == CSV => Wanted::Csv,
+            None => Wanted::Auto,
+        }
+    })
+}
+
+fn period(text: &str) -> Result<Period, String> {
+    let period = text.parse().ok().and_then(Period::new);
+    period.ok_or_else(|| "15 to 300 seconds".to_owned())
+}
+
+impl TokenImport {
+    pub(crate) async fn run(self, context: &Context) -> Result<Exit, CliError> {
+        let (import, name) = (&self.import, self.import.name());
+        if self.key_stdin && import.file == Path::new("-") {
+            return Err(CliError::usage("stdin cannot be both the file and its key")
+                .remedy("name the file: oncegate token import FILE --key-stdin"));
+        }
+        let text = import.text()?;
+        let utf8 = std::str::from_utf8(&text);
+        let utf8 = utf8.map_err(|_| CliError::usage(format!("{name}: the text cannot be read")))?;
+        let format = match self.format {
+            Wanted::Auto => Format::of(utf8),
+            Wanted::Csv => None,
+            Wanted::Format(format) => Some(format),
+        };
+        let Some(format) = format else {
+            let (text, lines) = (&text, &[]);
+            return import
+                .rows(Source { text, lines }, Make::Tokens, context)
+                .await;
+        };
+        context.out.note(&format!("Format: {}", format.name()));
+        let ask = Ask::once("key or password of the file");
+        let said = Said {
+            user: self.user.clone().or_else(|| user_of(&import.file)),
+            period: self.period,
+            key: input::given_secret(None, self.key_stdin, ask)?,
+        };
+        let tokens = read(utf8, format, &said).map_err(|fault| {
+            let place = Fault::new(fault.line as u64, fault.what);
+            CliError::usage(format!(
+                "{name}: the file cannot be read as {}",
+                format.name()
+            ))
+            .findings(vec![finding(&name, &place)])
+            .remedy(format!("{}; nothing was imported", remedy(&place.what)))
+        })?;
+        let (tokens, faults) = owned(tokens);
+        if !faults.is_empty() && (!import.skip_bad || tokens.found.is_empty()) {
+            let (bad, shown) = (faults.len() as u64, faults.get(..SHOWN.min(faults.len())));
+            let error = refused(&name, bad, shown.unwrap_or_default(), Exit::Usage);
+            let remedy = "correct the file, or leave these tokens out: --skip-bad";
+            return Err(error.remedy(format!("{remedy}; nothing was imported")));
+        }
+        for fault in &faults {
+            let (line, what) = (fault.line, &fault.what);
+            context
+                .out
+                .note(&format!("Left out: {name}:{line}: {what}"));
+        }
+        let (text, lines) = rows(&tokens);
+        let (text, lines) = (text.as_bytes(), lines.as_slice());
+        import
+            .rows(Source { text, lines }, Make::Tokens, context)
+            .await
+    }
+}
+
+/// What to do about a file that cannot be read.
+fn remedy(what: &str) -> &'static str {
+    match what {
+        what if what.contains("whose token") => "say it: --user NAME",
+        what if what.contains("30 or 60") => "say it: --period 30 or --period 60",
+        what if what.contains("encrypted with") => "give the key or password: --key-stdin",
+        what if what.contains("key") => "give the right key or password: --key-stdin",
+        _ => "name its format: --format NAME",
+    }
+}
+
+/// Tokens of users; those without one are faults.
+fn owned(tokens: Tokens) -> (Tokens, Vec<Fault>) {
+    let (found, alone): (Vec<_>, Vec<_>) = tokens
+        .found
+        .into_iter()
+        .partition(|token| token.user.is_some());
+    let alone = alone.iter().map(|token| {
+        let serial = token.serial.as_deref().unwrap_or("this token");
+        let what = format!("user: the file does not say whose token {serial} is");
+        Fault::new(token.line as u64, what)
+    });
+    let others = tokens.faults.into_iter();
+    let others = others.map(|fault| Fault::new(fault.line as u64, fault.what));
+    let mut faults: Vec<Fault> = alone.chain(others).collect();
+    faults.sort_by_key(|fault| fault.line);
+    let faults_left = Vec::new();
+    (
+        Tokens {
+            found,
+            faults: faults_left,
+        },
+        faults,
+    )
+}
+
+/// The tokens as CSV of one's own, and the line of each.
+fn rows(tokens: &Tokens) -> (Zeroizing<String>, Vec<u64>) {
+    // Allocated once: a string that grows leaves copies of keys behind.
+    let mut text = Zeroizing::new(String::with_capacity(64 + 512 * tokens.found.len()));
+    text.push_str("user,serial,kind,algorithm,digits,period,counter,secret\n");
+    let mut lines = Vec::with_capacity(tokens.found.len());
+    for token in &tokens.found {
+        let (kind, period, counter) = match token.moving_factor {
+            MovingFactor::Time(period) => ("totp", period.as_secs().to_string(), String::new()),
+            MovingFactor::Counter(counter) => ("hotp", String::new(), counter.to_string()),
+        };
+        let user = quoted(token.user.as_deref().unwrap_or_default());
+        let serial = token.serial.as_deref().unwrap_or_default();
+        let (algorithm, digits) = (token.algorithm.as_str(), token.digits.get());
+        push!(
+            text,
+            "{user},{serial},{kind},{algorithm},{digits},{period},{counter},"
+        );
+        text.push_str(encode_base32(token.key.expose()).expose());
+        text.push('\n');
+        lines.push(token.line as u64);
+    }
+    (text, lines)
+}
+
+/// Whose `~/.google_authenticator` it is.
+fn user_of(path: &Path) -> Option<String> {
+    let name = path.file_name()?.to_str()?;
+    if let Some(user) = name.strip_prefix("google_authenticator_") {
+        return Some(user.to_owned());
+    }
+    let directory = path.parent()?.file_name()?.to_str()?;
+    (name == ".google_authenticator").then(|| directory.to_owned())
+}
+
+const AUTO: &str = "auto";
+const CSV: &str = "csv";

@@ -1,0 +1,255 @@
+//! Formats in JSON: exports of authenticators and of Keycloak.
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::secret::SecretBytes;
+use crate::token_file::{Fault, Format, Parts, Tokens, base32_key, key, line_at};
+
+pub(super) fn format(text: &str) -> Option<Format> {
+    let value: Value = serde_json::from_str(text).ok()?;
+    let has = |name: &str| value.get(name).is_some();
+    if has("db") && has("header") {
+        Some(Format::Aegis)
+    } else if has("services") || has("servicesEncrypted") {
+        Some(Format::TwoFas)
+    } else if has("tokens") {
+        Some(Format::FreeOtp)
+    } else if has("users") {
+        Some(Format::Keycloak)
+    } else {
+        None
+    }
+}
+
+fn parse<T: DeserializeOwned>(text: &str, what: &str) -> Result<T, Fault> {
+    // The error of the library may quote a value.
+    serde_json::from_str(text).map_err(|error| Fault::new(error.line(), format!("not {what}")))
+}
+
+/// Where the `count`th occurrence of a name in quotes stands: entries have no line of their own.
+fn lines_of(text: &str, name: &str) -> impl Iterator<Item = usize> {
+    let quoted = format!("\"{name}\"");
+    let places: Vec<usize> = text
+        .match_indices(&quoted)
+        .map(|(at, _)| line_at(text, at))
+        .collect();
+    places.into_iter().chain(std::iter::repeat(1))
+}
+
+/// A number, written as one or as text.
+fn text_of(value: Option<&Value>) -> Option<String> {
+    match value? {
+        Value::Number(number) => Some(number.to_string()),
+        Value::String(text) => Some(text.clone()),
+        _ => None,
+    }
+}
+
+#[derive(Deserialize)]
+struct Aegis {
+    db: AegisDb,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum AegisDb {
+    Plain {
+        entries: Vec<AegisEntry>,
+    },
+    /// Base64.
+    Encrypted(serde::de::IgnoredAny),
+}
+
+#[derive(Deserialize)]
+struct AegisEntry {
+    r#type: String,
+    name: String,
+    info: Value,
+}
+
+pub(super) fn aegis(text: &str) -> Result<Tokens, Fault> {
+    let file: Aegis = parse(text, "an export of Aegis")?;
+    let entries = match file.db {
+        AegisDb::Plain { entries } => entries,
+        AegisDb::Encrypted(_) => {
+            return Err(Fault::new(
+                1,
+                "the export is encrypted: export it without a password",
+            ));
+        }
+    };
+    let mut tokens = Tokens::default();
+    for (entry, line) in entries.iter().zip(lines_of(text, "info")) {
+        let part = |name: &str| text_of(entry.info.get(name));
+        let (digits, period, counter) = (part("digits"), part("period"), part("counter"));
+        let (algorithm, secret) = (part("algo"), part("secret").unwrap_or_default());
+        let parts = Parts {
+            user: Some(&entry.name),
+            kind: &entry.r#type,
+            algorithm: algorithm.as_deref(),
+            digits: digits.as_deref(),
+            period: period.as_deref(),
+            counter: counter.as_deref(),
+            ..Parts::default()
+        };
+        tokens.add(parts.found(line, base32_key(&secret)));
+    }
+    Ok(tokens)
+}
+
+#[derive(Deserialize)]
+struct TwoFas {
+    #[serde(default)]
+    services: Vec<TwoFasService>,
+    #[serde(rename = "servicesEncrypted")]
+    encrypted: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct TwoFasService {
+    name: Option<String>,
+    secret: String,
+    #[serde(default)]
+    otp: Value,
+}
+
+pub(super) fn two_fas(text: &str) -> Result<Tokens, Fault> {
+    let file: TwoFas = parse(text, "an export of 2FAS")?;
+    if file.encrypted.is_some_and(|text| !text.is_empty()) {
+        return Err(Fault::new(
+            1,
+            "the export is encrypted: export it without a password",
+        ));
+    }
+    let mut tokens = Tokens::default();
+    for (service, line) in file.services.iter().zip(lines_of(text, "secret")) {
+        let part = |name: &str| text_of(service.otp.get(name)).filter(|text| !text.is_empty());
+        let user = part("account")
+            .or_else(|| part("label"))
+            .or_else(|| service.name.clone());
+        let kind = part("tokenType").unwrap_or_else(|| "totp".to_owned());
+        let (digits, period, counter) = (part("digits"), part("period"), part("counter"));
+        let algorithm = part("algorithm");
+        let parts = Parts {
+            user: user.as_deref(),
+            kind: &kind,
+            algorithm: algorithm.as_deref(),
+            digits: digits.as_deref(),
+            period: period.as_deref(),
+            counter: counter.as_deref(),
+            ..Parts::default()
+        };
+        tokens.add(parts.found(line, base32_key(&service.secret)));
+    }
+    Ok(tokens)
+}
+
+#[derive(Deserialize)]
+struct FreeOtp {
+    tokens: Vec<FreeOtpToken>,
+}
+
+#[derive(Deserialize)]
+struct FreeOtpToken {
+    label: Option<String>,
+    r#type: String,
+    algo: Option<String>,
+    digits: Option<u8>,
+    period: Option<u32>,
+    counter: Option<u64>,
+    /// Octets, which the app writes with a sign.
+    secret: Vec<i16>,
+}
+
+pub(super) fn free_otp(text: &str) -> Result<Tokens, Fault> {
+    let file: FreeOtp = parse(text, "an export of FreeOTP+")?;
+    let mut tokens = Tokens::default();
+    for (token, line) in file.tokens.iter().zip(lines_of(text, "secret")) {
+        let octet = |octet: &i16| u8::try_from(octet.rem_euclid(256)).unwrap_or_default();
+        let octets: Vec<u8> = token.secret.iter().map(octet).collect();
+        let text = |number: Option<u64>| number.map(|number| number.to_string());
+        let digits = text(token.digits.map(u64::from));
+        let (period, counter) = (text(token.period.map(u64::from)), text(token.counter));
+        let parts = Parts {
+            user: token.label.as_deref(),
+            kind: &token.r#type,
+            algorithm: token.algo.as_deref(),
+            digits: digits.as_deref(),
+            period: period.as_deref(),
+            counter: counter.as_deref(),
+            ..Parts::default()
+        };
+        tokens.add(parts.found(line, key(SecretBytes::new(octets))));
+    }
+    Ok(tokens)
+}
+
+#[derive(Deserialize)]
+struct Keycloak {
+    users: Vec<KeycloakUser>,
+}
+
+#[derive(Deserialize)]
+struct KeycloakUser {
+    username: String,
+    #[serde(default)]
+    credentials: Vec<KeycloakCredential>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct KeycloakCredential {
+    r#type: String,
+    secret_data: Option<String>,
+    credential_data: Option<String>,
+}
+
+/// Credentials of type `otp`; what they are is JSON in JSON.
+pub(super) fn keycloak(text: &str) -> Result<Tokens, Fault> {
+    let file: Keycloak = parse(text, "a realm export of Keycloak")?;
+    let mut tokens = Tokens::default();
+    let mut lines = lines_of(text, "credentialData");
+    for user in &file.users {
+        for credential in &user.credentials {
+            let line = if credential.credential_data.is_some() {
+                lines.next().unwrap_or(1)
+            } else {
+                1
+            };
+            if credential.r#type != "otp" {
+                continue;
+            }
+            let inner = |text: &Option<String>| -> Value {
+                let text = text.as_deref().unwrap_or_default();
+                serde_json::from_str(text).unwrap_or_default()
+            };
+            let (secret, data) = (
+                inner(&credential.secret_data),
+                inner(&credential.credential_data),
+            );
+            let part = |name: &str| text_of(data.get(name));
+            let (digits, period, counter) = (part("digits"), part("period"), part("counter"));
+            let (algorithm, kind) = (part("algorithm"), part("subType").unwrap_or_default());
+            let value = text_of(secret.get("value")).unwrap_or_default();
+            // Without an encoding the octets of the text are the key.
+            let key = match part("secretEncoding").as_deref() {
+                Some("BASE32") => base32_key(&value),
+                None => key(SecretBytes::from(value.as_bytes())),
+                Some(_) => Err("secretEncoding: BASE32 or none".to_owned()),
+            };
+            let parts = Parts {
+                user: Some(&user.username),
+                kind: &kind,
+                algorithm: algorithm.as_deref(),
+                digits: digits.as_deref(),
+                period: period.as_deref(),
+                counter: counter.as_deref(),
+                ..Parts::default()
+            };
+            tokens.add(parts.found(line, key));
+        }
+    }
+    Ok(tokens)
+}

@@ -1,0 +1,326 @@
+//! Formats of lines: URIs, `users` files, `users.oath`, `~/.google_authenticator`.
+
+use crate::otp::{Algorithm, Digits, Period};
+use crate::otpauth::{MovingFactor, OtpAuth};
+use crate::secret::SecretBytes;
+use crate::token_file::{Fault, Format, Found, Parts, Said, Tokens, base32_key, hex_key, key};
+use crate::wire::Reader;
+
+pub(super) fn format(text: &str) -> Option<Format> {
+    let mut lines = text.lines().map(str::trim);
+    let first = lines.find(|line| !line.is_empty() && !line.starts_with('#'))?;
+    if scheme(first) == Some("otpauth") || scheme(first) == Some("otpauth-migration") {
+        Some(Format::Otpauth)
+    } else if first.starts_with("- ") && text.contains("otpkey:") {
+        Some(Format::PrivacyIdeaYaml)
+    } else if kind_of(first.split_whitespace().next()?).is_some()
+        && first.split_whitespace().count() >= 4
+    {
+        Some(Format::UsersOath)
+    } else if text.contains("TOTP-Secret") {
+        Some(Format::FreeRadius)
+    } else if base32_key(first).is_ok() && text.lines().any(|line| line.starts_with("\" ")) {
+        Some(Format::GoogleAuthenticator)
+    } else {
+        None
+    }
+}
+
+fn scheme(line: &str) -> Option<&str> {
+    let (scheme, _) = line.split_once("://")?;
+    let known = ["otpauth", "otpauth-migration"];
+    known
+        .into_iter()
+        .find(|one| scheme.eq_ignore_ascii_case(one))
+}
+
+/// Lines that say something, with their numbers.
+fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let lines = (1..).zip(text.lines().map(str::trim_end));
+    lines.filter(|(_, line)| {
+        let line = line.trim_start();
+        !line.is_empty() && !line.starts_with('#')
+    })
+}
+
+pub(super) fn otpauth(text: &str) -> Tokens {
+    let mut tokens = Tokens::default();
+    for (number, line) in lines(text) {
+        let line = line.trim();
+        match scheme(line) {
+            Some("otpauth") => {
+                let parsed = OtpAuth::parse(line);
+                tokens.add(parsed.map_or_else(
+                    |error| Err(Fault::new(number, error.to_string())),
+                    |uri| {
+                        Ok(Found {
+                            line: number,
+                            user: Some(uri.label.account().to_owned()),
+                            serial: None,
+                            key: uri.key,
+                            algorithm: uri.algorithm,
+                            digits: uri.digits,
+                            moving_factor: uri.moving_factor,
+                        })
+                    },
+                ));
+            }
+            Some(_) => migration(line, number, &mut tokens),
+            None => tokens.add(Err(Fault::new(number, "not an otpauth:// URI"))),
+        }
+    }
+    tokens
+}
+
+/// `otpauth-migration://offline?data=` and base64 of a protocol buffer (Google Authenticator):
+///
+/// ```text
+/// 1  token, repeated:  1 key  2 name  3 issuer  4 algorithm  5 digits  6 kind  7 counter
+/// 2  version   3 number of parts   4 this part, from 0   5 batch
+/// ```
+fn migration(line: &str, number: usize, tokens: &mut Tokens) {
+    let fault = |what: &str| Fault::new(number, what);
+    let data = line.split_once("data=").map(|(_, data)| data);
+    let data = data.map(|data| data.split('&').next().unwrap_or_default());
+    let data = data.map(|data| percent_decoded(data).replace(' ', "+"));
+    let octets = data.and_then(|data| {
+        let data = data.trim_end_matches('=').as_bytes();
+        let plain = data_encoding::BASE64_NOPAD.decode(data);
+        plain
+            .or_else(|_| data_encoding::BASE64URL_NOPAD.decode(data))
+            .ok()
+    });
+    let Some(octets) = octets.map(SecretBytes::new) else {
+        return tokens
+            .faults
+            .push(fault("the data of the migration is not base64"));
+    };
+    let mut reader = Reader::new(octets.expose());
+    let mut some = false;
+    while !reader.is_empty() {
+        let Some((field, value)) = field(&mut reader) else {
+            return tokens
+                .faults
+                .push(fault("the data of the migration is cut off or damaged"));
+        };
+        if let (1, Value::Octets(one)) = (field, value) {
+            some = true;
+            tokens.add(migrated(one, number));
+        }
+    }
+    if !some {
+        tokens.faults.push(fault("the migration holds no token"));
+    }
+}
+
+enum Value<'v> {
+    Number(u64),
+    Octets(&'v [u8]),
+}
+
+/// A field of a protocol buffer; fixed numbers are read past.
+fn field<'v>(reader: &mut Reader<'v>) -> Option<(u64, Value<'v>)> {
+    let tag = varint(reader)?;
+    let value = match tag & 7 {
+        0 => Value::Number(varint(reader)?),
+        1 => Value::Octets(reader.take(8)?),
+        2 => {
+            let length = usize::try_from(varint(reader)?).ok()?;
+            Value::Octets(reader.take(length)?)
+        }
+        5 => Value::Octets(reader.take(4)?),
+        _ => return None,
+    };
+    Some((tag >> 3, value))
+}
+
+fn varint(reader: &mut Reader<'_>) -> Option<u64> {
+    let mut value = 0_u64;
+    for place in 0..10 {
+        let octet = reader.u8()?;
+        value |= u64::from(octet & 0x7f).checked_shl(7 * place)?;
+        if octet & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+fn migrated(octets: &[u8], line: usize) -> Result<Found, Fault> {
+    let fault = |what: &str| Fault::new(line, what);
+    let mut reader = Reader::new(octets);
+    let (mut secret, mut name) = (None, String::new());
+    let (mut algorithm, mut digits) = (Algorithm::Sha1, Digits::SIX);
+    let (mut is_time, mut counter) = (true, 0);
+    while !reader.is_empty() {
+        let field = field(&mut reader);
+        match field.ok_or_else(|| fault("a token of the migration is damaged"))? {
+            (1, Value::Octets(octets)) => secret = Some(SecretBytes::from(octets)),
+            (2, Value::Octets(octets)) => name = String::from_utf8_lossy(octets).into_owned(),
+            (4, Value::Number(number)) => {
+                algorithm = match number {
+                    0 | 1 => Algorithm::Sha1,
+                    2 => Algorithm::Sha256,
+                    3 => Algorithm::Sha512,
+                    _ => return Err(fault("algorithm: sha1, sha256 or sha512")),
+                }
+            }
+            (5, Value::Number(number)) => {
+                digits = match number {
+                    0 | 1 => Digits::SIX,
+                    2 => Digits::EIGHT,
+                    _ => return Err(fault("digits: 6 or 8")),
+                }
+            }
+            (6, Value::Number(number)) => {
+                is_time = match number {
+                    1 => false,
+                    0 | 2 => true,
+                    _ => return Err(fault("kind: totp or hotp")),
+                }
+            }
+            (7, Value::Number(number)) => counter = number,
+            _ => {}
+        }
+    }
+    let secret = secret.ok_or_else(|| fault("a token of the migration has no key"))?;
+    // `Issuer:name`, as in the label of a URI.
+    let user = name
+        .rsplit_once(':')
+        .map_or(name.as_str(), |(_, name)| name);
+    Ok(Found {
+        line,
+        user: Some(user.trim().to_owned()).filter(|user| !user.is_empty()),
+        serial: None,
+        key: key(secret).map_err(|what| fault(&what))?,
+        algorithm,
+        digits,
+        moving_factor: if is_time {
+            MovingFactor::Time(Period::THIRTY)
+        } else {
+            MovingFactor::Counter(counter)
+        },
+    })
+}
+
+fn percent_decoded(text: &str) -> String {
+    let mut octets = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, behind)) = rest.split_first() {
+        let pair = behind.get(..2).filter(|_| *first == b'%');
+        let octet = pair.and_then(|pair| data_encoding::HEXUPPER_PERMISSIVE.decode(pair).ok());
+        match octet.as_deref() {
+            Some(&[octet]) => {
+                octets.push(octet);
+                rest = behind.get(2..).unwrap_or_default();
+            }
+            _ => {
+                octets.push(*first);
+                rest = behind;
+            }
+        }
+    }
+    String::from_utf8_lossy(&octets).into_owned()
+}
+
+/// `HOTP`, `HOTP/6`, `HOTP/T30`, `HOTP/T60/8`, `HOTP/E/6`: kind, digits and period.
+fn kind_of(text: &str) -> Option<(&'static str, Option<&str>, Option<&str>)> {
+    let mut parts = text.split('/');
+    if parts.next() != Some("HOTP") {
+        return None;
+    }
+    let (mut kind, mut digits, mut period) = ("hotp", None, None);
+    for part in parts {
+        match part.strip_prefix('T') {
+            Some(seconds) => (kind, period) = ("totp", Some(seconds).filter(|s| !s.is_empty())),
+            None if part == "E" => {}
+            None => digits = Some(part),
+        }
+    }
+    Some((kind, digits, period))
+}
+
+/// `type user pin key [last counter [last code [time]]]`. The PIN is not taken over.
+pub(super) fn users_oath(text: &str) -> Tokens {
+    let mut tokens = Tokens::default();
+    for (number, line) in lines(text) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [kind, user, _pin, secret, rest @ ..] = words.as_slice() else {
+            tokens.add(Err(Fault::new(number, "expected type, user, PIN and key")));
+            continue;
+        };
+        let Some((kind, digits, period)) = kind_of(kind) else {
+            tokens.add(Err(Fault::new(number, "the type is not HOTP or HOTP/T30")));
+            continue;
+        };
+        // The file has the counter that was used last.
+        let next = rest.first().filter(|_| kind == "hotp");
+        let next = next.map(|last| {
+            last.parse().map_or_else(
+                |_| "?".to_owned(),
+                |last: u64| last.saturating_add(1).to_string(),
+            )
+        });
+        let parts = Parts {
+            user: Some(user),
+            kind,
+            digits,
+            period,
+            counter: next.as_deref(),
+            ..Parts::default()
+        };
+        tokens.add(parts.found(number, hex_key(secret)));
+    }
+    tokens
+}
+
+/// `alice TOTP-Secret := "BASE32"`; other lines belong to users without a token.
+pub(super) fn freeradius(text: &str) -> Tokens {
+    let mut tokens = Tokens::default();
+    let mut user = "";
+    for (number, line) in lines(text) {
+        if !line.starts_with(char::is_whitespace) {
+            user = line.split_whitespace().next().unwrap_or_default();
+        }
+        let Some((_, secret)) = line.split_once("TOTP-Secret") else {
+            continue;
+        };
+        let secret = secret
+            .trim_start()
+            .trim_start_matches([':', '+', '='])
+            .trim_start();
+        let secret = match secret.strip_prefix('"') {
+            Some(quoted) => quoted.split('"').next(),
+            None => secret.split([',', ' ', '\t']).next(),
+        };
+        let parts = Parts {
+            user: Some(user.trim_matches('"')),
+            kind: "totp",
+            ..Parts::default()
+        };
+        tokens.add(parts.found(number, base32_key(secret.unwrap_or_default())));
+    }
+    tokens
+}
+
+/// The key, lines with `" OPTION`, then scratch codes, which are not taken over.
+pub(super) fn google_authenticator(text: &str, said: &Said) -> Result<Tokens, Fault> {
+    let mut tokens = Tokens::default();
+    let user = said.user.as_deref();
+    let user = user.ok_or_else(|| Fault::new(1, "the file does not say whose token it is"))?;
+    let (number, secret) = lines(text).next().ok_or_else(|| Fault::new(1, "no key"))?;
+    let option = |name: &str| {
+        let mut options = text.lines().filter_map(|line| line.strip_prefix("\" "));
+        options.find_map(|line| line.strip_prefix(name).map(str::trim))
+    };
+    let counter = option("HOTP_COUNTER");
+    let parts = Parts {
+        user: Some(user),
+        kind: if counter.is_some() { "hotp" } else { "totp" },
+        period: option("STEP_SIZE"),
+        counter,
+        ..Parts::default()
+    };
+    tokens.add(parts.found(number, base32_key(secret)));
+    Ok(tokens)
+}

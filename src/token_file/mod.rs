@@ -1,0 +1,310 @@
+//! Files of tokens as other systems and vendors write them.
+//!
+//! ```text
+//! text - Format::of -> format - read -> tokens and faults, each with its line
+//! ```
+//!
+//! | format | what it is |
+//! |---|---|
+//! | otpauth | `otpauth://` and `otpauth-migration://` URIs, one a line (Ente, `WinAuth`, `KeePassXC`, Google Authenticator) |
+//! | aegis, 2fas, freeotp | exports of these authenticators, not encrypted |
+//! | pskc | RFC 6030: plain, with a pre-shared key, with a password; names of elements in any case |
+//! | safenet | `SafeNet` XML |
+//! | entra | CSV with a heading: upn, serial number, secret key, time interval, manufacturer, model |
+//! | oath | CSV: serial, key in hex, kind, digits, period or counter |
+//! | duo | CSV: serial, key in hex, counter |
+//! | privacyidea | its CSV and YAML exports; its PSKC is pskc |
+//! | feitian | serial and key in hex, separated by a tab |
+//! | yubico | CSV of the `YubiKey` personalisation tool |
+//! | freeradius | `users` file of `rlm_totp` |
+//! | users-oath | `users.oath` of `pam_oath` |
+//! | google-authenticator | `~/.google_authenticator` of the PAM module |
+//! | keycloak | realm export |
+//!
+//! Invariants: a fault names the line, never the content, which is a secret; a value out of range is a fault and
+//! not a default; what is no token of ours (Steam, Yubico OTP) is a fault, so that it is not missed.
+
+use crate::model::id::Serial;
+use crate::otp::{Algorithm, Digits, Period};
+use crate::otpauth::{MovingFactor, decode_base32};
+use crate::secret::{OtpKey, SecretBytes, SecretString};
+
+mod json;
+mod lines;
+mod pskc;
+mod tables;
+mod xml;
+mod yaml;
+
+#[cfg(test)]
+mod tests;
+
+/// A token as a file describes it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Found {
+    /// Where it is described.
+    pub line: usize,
+    /// Whose it is, where the file says so.
+    pub user: Option<String>,
+    /// Its serial number, where it has one.
+    pub serial: Option<String>,
+    /// The key.
+    pub key: OtpKey,
+    /// The hash function.
+    pub algorithm: Algorithm,
+    /// The length of the codes.
+    pub digits: Digits,
+    /// Time or counter.
+    pub moving_factor: MovingFactor,
+}
+
+/// What cannot be read.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Fault {
+    /// Where.
+    pub line: usize,
+    /// What is wrong, without the content.
+    pub what: String,
+}
+
+impl Fault {
+    fn new(line: usize, what: impl Into<String>) -> Self {
+        Self {
+            line,
+            what: what.into(),
+        }
+    }
+}
+
+/// What a file holds.
+#[derive(Debug, Default)]
+pub struct Tokens {
+    /// In the order of the file.
+    pub found: Vec<Found>,
+    /// What was passed over, in the order of the file.
+    pub faults: Vec<Fault>,
+}
+
+impl Tokens {
+    fn add(&mut self, one: Result<Found, Fault>) {
+        match one {
+            Ok(found) => self.found.push(found),
+            Err(fault) => self.faults.push(fault),
+        }
+    }
+}
+
+/// What a file does not say of itself.
+#[derive(Clone, Debug, Default)]
+pub struct Said {
+    /// Whose token it is, of formats with one token and no name.
+    pub user: Option<String>,
+    /// How long a code lasts, of formats that do not say it.
+    pub period: Option<Period>,
+    /// The pre-shared key (hex or base64) or the password of a PSKC file.
+    pub key: Option<SecretString>,
+}
+
+/// A format.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Format {
+    /// `otpauth://` and `otpauth-migration://` URIs.
+    Otpauth,
+    /// Aegis.
+    Aegis,
+    /// 2FAS.
+    TwoFas,
+    /// `FreeOTP+`.
+    FreeOtp,
+    /// Keycloak.
+    Keycloak,
+    /// RFC 6030.
+    Pskc,
+    /// `SafeNet`.
+    SafeNet,
+    /// Entra, Token2, Feitian.
+    Entra,
+    /// OATH CSV.
+    Oath,
+    /// Duo.
+    Duo,
+    /// privacyIDEA CSV.
+    PrivacyIdeaCsv,
+    /// privacyIDEA YAML.
+    PrivacyIdeaYaml,
+    /// Feitian seeds.
+    Feitian,
+    /// Yubico.
+    Yubico,
+    /// FreeRADIUS `rlm_totp`.
+    FreeRadius,
+    /// `pam_oath`.
+    UsersOath,
+    /// `pam_google_authenticator`.
+    GoogleAuthenticator,
+}
+
+/// Names of formats.
+pub const FORMATS: &[(Format, &str)] = &[
+    (Format::Otpauth, "otpauth"),
+    (Format::Aegis, "aegis"),
+    (Format::TwoFas, "2fas"),
+    (Format::FreeOtp, "freeotp"),
+    (Format::Keycloak, "keycloak"),
+    (Format::Pskc, "pskc"),
+    (Format::SafeNet, "safenet"),
+    (Format::Entra, "entra"),
+    (Format::Oath, "oath"),
+    (Format::Duo, "duo"),
+    (Format::PrivacyIdeaCsv, "privacyidea"),
+    (Format::PrivacyIdeaYaml, "privacyidea-yaml"),
+    (Format::Feitian, "feitian"),
+    (Format::Yubico, "yubico"),
+    (Format::FreeRadius, "freeradius"),
+    (Format::UsersOath, "users-oath"),
+    (Format::GoogleAuthenticator, "google-authenticator"),
+];
+
+impl Format {
+    /// The format of a text, by what stands in it; `None`: none of these.
+    pub fn of(text: &str) -> Option<Self> {
+        let text = text.trim_start_matches('\u{feff}');
+        match text.trim_start().chars().next()? {
+            '{' | '[' => json::format(text),
+            '<' => xml::format(text),
+            _ => lines::format(text).or_else(|| tables::format(text)),
+        }
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        let mut formats = FORMATS.iter();
+        let found = formats.find(|(format, _)| *format == self);
+        found.map_or("", |(_, name)| name)
+    }
+}
+
+/// Reads a text as a format.
+///
+/// # Errors
+/// What makes the whole of it unreadable.
+pub fn read(text: &str, format: Format, said: &Said) -> Result<Tokens, Fault> {
+    let text = text.trim_start_matches('\u{feff}');
+    match format {
+        Format::Otpauth => Ok(lines::otpauth(text)),
+        Format::FreeRadius => Ok(lines::freeradius(text)),
+        Format::UsersOath => Ok(lines::users_oath(text)),
+        Format::GoogleAuthenticator => lines::google_authenticator(text, said),
+        Format::Aegis => json::aegis(text),
+        Format::TwoFas => json::two_fas(text),
+        Format::FreeOtp => json::free_otp(text),
+        Format::Keycloak => json::keycloak(text),
+        Format::Pskc => pskc::read(text, said),
+        Format::SafeNet => xml::safenet(text),
+        Format::PrivacyIdeaYaml => yaml::privacyidea(text),
+        Format::Entra
+        | Format::Oath
+        | Format::Duo
+        | Format::PrivacyIdeaCsv
+        | Format::Feitian
+        | Format::Yubico => tables::read(text, format, said),
+    }
+}
+
+/// The parts of a token as texts, to be read.
+#[derive(Clone, Copy, Debug, Default)]
+struct Parts<'t> {
+    user: Option<&'t str>,
+    serial: Option<&'t str>,
+    /// `totp` or `hotp`, any case.
+    kind: &'t str,
+    algorithm: Option<&'t str>,
+    digits: Option<&'t str>,
+    period: Option<&'t str>,
+    counter: Option<&'t str>,
+}
+
+impl Parts<'_> {
+    /// What is absent has the default of RFC 6238 and RFC 4226.
+    fn found(self, line: usize, key: Result<OtpKey, String>) -> Result<Found, Fault> {
+        let fault = |what: String| Fault::new(line, what);
+        let given = |text: Option<&str>| text.map(|text| text.trim().to_owned());
+        let moving_factor = match self.kind.trim().to_ascii_lowercase().as_str() {
+            "totp" => {
+                let seconds = given(self.period).filter(|text| !text.is_empty());
+                let period = seconds.map_or(Ok(Period::THIRTY), |text| {
+                    let period = text.parse().ok().and_then(Period::new);
+                    period.ok_or_else(|| fault("period: 15 to 300 seconds".to_owned()))
+                });
+                MovingFactor::Time(period?)
+            }
+            "hotp" => {
+                let counter = given(self.counter).filter(|text| !text.is_empty());
+                let counter = counter.map_or(Ok(0), |text| text.parse());
+                MovingFactor::Counter(counter.map_err(|_| fault("counter: a number".to_owned()))?)
+            }
+            other => {
+                let known = other.chars().all(|c| c.is_ascii_alphanumeric()) && other.len() < 16;
+                let other = if known { other } else { "this kind" };
+                return Err(fault(format!(
+                    "tokens of kind `{other}` cannot be imported"
+                )));
+            }
+        };
+        let digits = given(self.digits).filter(|text| !text.is_empty());
+        let digits = digits.map_or(Ok(Digits::SIX), |text| {
+            let digits = text.parse().ok().and_then(Digits::new);
+            digits.ok_or_else(|| fault("digits: 6 to 9".to_owned()))
+        })?;
+        let algorithm = self.algorithm.map_or(Ok(Algorithm::Sha1), |text| {
+            algorithm(text).ok_or_else(|| fault("algorithm: sha1, sha256 or sha512".to_owned()))
+        })?;
+        let named = |text: &&str| !text.trim().is_empty();
+        let serial = self.serial.filter(named).map(|text| text.trim().to_owned());
+        if serial
+            .as_ref()
+            .is_some_and(|serial| serial.parse::<Serial>().is_err())
+        {
+            return Err(fault(
+                "serial: 1 to 40 letters, digits, dashes, underscores".to_owned(),
+            ));
+        }
+        Ok(Found {
+            line,
+            user: self.user.filter(named).map(|text| text.trim().to_owned()),
+            serial,
+            key: key.map_err(fault)?,
+            algorithm,
+            digits,
+            moving_factor,
+        })
+    }
+}
+
+/// `SHA1`, `HmacSHA256`, `HMAC-SHA512`, ...
+fn algorithm(text: &str) -> Option<Algorithm> {
+    let text: String = text.trim().to_ascii_lowercase();
+    let text: String = text.chars().filter(|c| *c != '-' && *c != '_').collect();
+    let text = text.strip_prefix("hmac").unwrap_or(&text);
+    text.parse().ok()
+}
+
+fn key(octets: SecretBytes) -> Result<OtpKey, String> {
+    OtpKey::new(octets).ok_or_else(|| "secret: 10 to 128 octets".to_owned())
+}
+
+fn hex_key(text: &str) -> Result<OtpKey, String> {
+    let octets = data_encoding::HEXUPPER_PERMISSIVE.decode(text.trim().as_bytes());
+    let octets = octets.map_err(|_| "secret: hexadecimal digits, two for each octet".to_owned())?;
+    key(SecretBytes::new(octets))
+}
+
+fn base32_key(text: &str) -> Result<OtpKey, String> {
+    key(decode_base32(text).map_err(|error| format!("secret: {error}"))?)
+}
+
+/// The number of the line at an offset.
+fn line_at(text: &str, offset: usize) -> usize {
+    let before = text.get(..offset).unwrap_or_default();
+    1 + before.matches('\n').count()
+}

@@ -1,0 +1,242 @@
+//! PSKC (RFC 6030): plain values, a pre-shared key, or a password by PBKDF2 (RFC 8018).
+//!
+//! Invariant: the MAC of an encrypted value is checked before it is decrypted (RFC 6030 s6.1.1); one without a MAC
+//! is refused.
+
+use aes::cipher::{BlockModeDecrypt as _, KeyIvInit as _, block_padding::Pkcs7};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use roxmltree::Node;
+use sha1::Sha1;
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use crate::secret::{OtpKey, SecretBytes, SecretString};
+use crate::token_file::xml::{attribute, child, children, document, line, text};
+use crate::token_file::{Fault, Found, Parts, Said, Tokens, key};
+
+pub(super) fn read(source: &str, said: &Said) -> Result<Tokens, Fault> {
+    let document = document(source)?;
+    let container = document.root_element();
+    let opening = opening(container, said)?;
+    let mut tokens = Tokens::default();
+    for package in children(container, "KeyPackage") {
+        match child(package, &["Key"]) {
+            Some(found) => tokens.add(token(package, found, opening.as_ref())),
+            None => tokens.add(Err(Fault::new(line(package), "the package has no Key"))),
+        }
+    }
+    Ok(tokens)
+}
+
+fn token(
+    package: Node<'_, '_>,
+    found: Node<'_, '_>,
+    opening: Option<&Opening>,
+) -> Result<Found, Fault> {
+    let number = line(found);
+    let algorithm = attribute(found, "Algorithm").unwrap_or_default();
+    let kind = algorithm.rsplit([':', '#']).next().unwrap_or_default();
+    let suite = child(found, &["AlgorithmParameters", "Suite"]);
+    let suite = suite.and_then(|suite| {
+        let text = suite.text().map(str::trim).filter(|text| !text.is_empty());
+        text.or_else(|| attribute(suite, "HashAlgo"))
+    });
+    let format = child(found, &["AlgorithmParameters", "ResponseFormat"]);
+    let encoding = format.and_then(|format| attribute(format, "Encoding"));
+    if encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case("DECIMAL")) {
+        return Err(Fault::new(number, "the codes are not decimal"));
+    }
+    let value = |name| text(found, &["Data", name, "PlainValue"]);
+    let user = text(found, &["UserId"]).or_else(|| text(package, &["DeviceInfo", "UserId"]));
+    let parts = Parts {
+        // `UID=alice,DC=example`: the first name.
+        user: user.map(|user| match user.split_once('=') {
+            Some((_, rest)) => rest.split(',').next().unwrap_or(rest),
+            None => user,
+        }),
+        serial: text(package, &["DeviceInfo", "SerialNo"]).or_else(|| attribute(found, "Id")),
+        kind,
+        algorithm: suite,
+        digits: format.and_then(|format| attribute(format, "Length")),
+        period: value("TimeInterval"),
+        counter: value("Counter"),
+    };
+    parts.found(number, secret(found, opening))
+}
+
+fn secret(found: Node<'_, '_>, opening: Option<&Opening>) -> Result<OtpKey, String> {
+    let secret = child(found, &["Data", "Secret"]).ok_or("the key has no Secret")?;
+    if let Some(plain) = text(secret, &["PlainValue"]) {
+        return key(SecretBytes::new(base64(plain).ok_or("secret: not base64")?));
+    }
+    let encrypted = child(secret, &["EncryptedValue"]).ok_or("the Secret has no value")?;
+    let opening =
+        opening.ok_or("the value is encrypted, and the file does not say with which key")?;
+    let mac = text(secret, &["ValueMAC"]).and_then(base64);
+    key(opening.open(encrypted, mac.as_deref())?)
+}
+
+/// What opens the encrypted values of a file.
+struct Opening {
+    key: Zeroizing<Vec<u8>>,
+    mac: Option<(Hash, SecretBytes)>,
+}
+
+#[derive(Clone, Copy)]
+enum Hash {
+    Sha1,
+    Sha256,
+}
+
+/// `None`: the file names no key, as everything in it is plain.
+fn opening(container: Node<'_, '_>, said: &Said) -> Result<Option<Opening>, Fault> {
+    let Some(encryption) = child(container, &["EncryptionKey"]) else {
+        return Ok(None);
+    };
+    let fault = |what: &str| Fault::new(line(encryption), what);
+    let given = said.key.as_ref();
+    let derived = child(encryption, &["DerivedKey", "KeyDerivationMethod"]);
+    let key = match derived {
+        Some(method) => {
+            let password = given.ok_or_else(|| fault("the file is encrypted with a password"))?;
+            derive(method, password).map_err(|what| fault(&what))?
+        }
+        None => {
+            let given =
+                given.ok_or_else(|| fault("the file is encrypted with a pre-shared key"))?;
+            let key = shared(given.expose());
+            key.ok_or_else(|| {
+                fault("the pre-shared key is not 16, 24 or 32 octets in hex or base64")
+            })?
+        }
+    };
+    let mut opening = Opening { key, mac: None };
+    if let Some(method) = child(container, &["MACMethod"]) {
+        let fault = |what: &str| Fault::new(line(method), what);
+        let hash = match algorithm_of(method) {
+            "hmac-sha1" => Hash::Sha1,
+            "hmac-sha256" => Hash::Sha256,
+            _ => return Err(fault("the MAC is not HMAC-SHA1 or HMAC-SHA256")),
+        };
+        let mac_key = match child(method, &["MACKey"]) {
+            // It has no MAC of its own: with a wrong key it is wrong, and so is every MAC.
+            Some(wrapped) => {
+                let wrong = |_| fault("the key or password does not fit the file");
+                opening.decrypt(wrapped).map_err(wrong)?
+            }
+            None => SecretBytes::from(opening.key.as_slice()),
+        };
+        opening.mac = Some((hash, mac_key));
+    }
+    Ok(Some(opening))
+}
+
+impl Opening {
+    fn open(&self, encrypted: Node<'_, '_>, mac: Option<&[u8]>) -> Result<SecretBytes, String> {
+        let (Some((hash, key)), Some(mac)) = (&self.mac, mac) else {
+            return Err("the encrypted value has no MAC".to_owned());
+        };
+        let octets = cipher_value(encrypted)?;
+        let right = match hash {
+            Hash::Sha1 => Hmac::<Sha1>::new_from_slice(key.expose())
+                .is_ok_and(|hmac| hmac.chain_update(&octets).verify_slice(mac).is_ok()),
+            Hash::Sha256 => Hmac::<Sha256>::new_from_slice(key.expose())
+                .is_ok_and(|hmac| hmac.chain_update(&octets).verify_slice(mac).is_ok()),
+        };
+        if !right {
+            return Err(
+                "the MAC is wrong: another key or password, or the file was changed".to_owned(),
+            );
+        }
+        self.decrypt(encrypted)
+    }
+
+    /// AES-CBC: 16 octets of initialisation vector, then the text.
+    fn decrypt(&self, encrypted: Node<'_, '_>) -> Result<SecretBytes, String> {
+        let method = child(encrypted, &["EncryptionMethod"]).map_or("", algorithm_of);
+        let length = match method {
+            "aes128-cbc" => 16,
+            "aes192-cbc" => 24,
+            "aes256-cbc" => 32,
+            _ => return Err("the encryption is not AES-CBC".to_owned()),
+        };
+        if self.key.len() != length {
+            return Err(format!("the encryption takes a key of {length} octets"));
+        }
+        let octets = cipher_value(encrypted)?;
+        let (iv, sealed) = octets
+            .split_at_checked(16)
+            .ok_or("the encrypted value is too short")?;
+        let mut buffer = Zeroizing::new(sealed.to_vec());
+        let plain = match length {
+            16 => cbc::Decryptor::<aes::Aes128>::new_from_slices(&self.key, iv)
+                .ok()
+                .and_then(|cipher| cipher.decrypt_padded::<Pkcs7>(&mut buffer).ok()),
+            24 => cbc::Decryptor::<aes::Aes192>::new_from_slices(&self.key, iv)
+                .ok()
+                .and_then(|cipher| cipher.decrypt_padded::<Pkcs7>(&mut buffer).ok()),
+            _ => cbc::Decryptor::<aes::Aes256>::new_from_slices(&self.key, iv)
+                .ok()
+                .and_then(|cipher| cipher.decrypt_padded::<Pkcs7>(&mut buffer).ok()),
+        };
+        let plain = plain.ok_or("the key or password does not fit the file")?;
+        Ok(SecretBytes::from(plain))
+    }
+}
+
+fn cipher_value(encrypted: Node<'_, '_>) -> Result<Vec<u8>, String> {
+    let value = text(encrypted, &["CipherData", "CipherValue"]);
+    let octets = value.and_then(base64);
+    octets.ok_or_else(|| "the encrypted value is not base64".to_owned())
+}
+
+/// What follows the `#` of an Algorithm.
+fn algorithm_of<'a>(node: Node<'a, '_>) -> &'a str {
+    let algorithm = attribute(node, "Algorithm").unwrap_or_default();
+    algorithm.rsplit('#').next().unwrap_or_default()
+}
+
+/// 16, 24 or 32 octets, in hex or base64.
+fn shared(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+    let text = text.trim();
+    let hex = data_encoding::HEXUPPER_PERMISSIVE
+        .decode(text.as_bytes())
+        .ok();
+    let fits = |key: &Vec<u8>| matches!(key.len(), 16 | 24 | 32);
+    let key = hex.filter(fits).or_else(|| base64(text).filter(fits))?;
+    Some(Zeroizing::new(key))
+}
+
+fn derive(method: Node<'_, '_>, password: &SecretString) -> Result<Zeroizing<Vec<u8>>, String> {
+    if algorithm_of(method) != "pbkdf2" {
+        return Err("the key is not derived by PBKDF2".to_owned());
+    }
+    let parameters = child(method, &["PBKDF2-params"]).ok_or("PBKDF2 has no parameters")?;
+    let salt = text(parameters, &["Salt", "Specified"]).and_then(base64);
+    let salt = salt.ok_or("PBKDF2 has no salt")?;
+    let count = text(parameters, &["IterationCount"]).and_then(|count| count.parse().ok());
+    let count = count.filter(|count| (1..=MAX_COUNT).contains(count));
+    let count = count.ok_or_else(|| format!("IterationCount: 1 to {MAX_COUNT}"))?;
+    let length: Option<usize> = text(parameters, &["KeyLength"]).and_then(|text| text.parse().ok());
+    let length = length.filter(|length| matches!(length, 16 | 24 | 32));
+    let mut key = Zeroizing::new(vec![0; length.ok_or("KeyLength: 16, 24 or 32")?]);
+    let password = password.expose().as_bytes();
+    match child(parameters, &["PRF"]).map(algorithm_of) {
+        None | Some("" | "hmac-sha1" | "hmacWithSHA1") => {
+            pbkdf2::pbkdf2_hmac::<Sha1>(password, &salt, count, &mut key);
+        }
+        Some("hmac-sha256" | "hmacWithSHA256") => {
+            pbkdf2::pbkdf2_hmac::<Sha256>(password, &salt, count, &mut key);
+        }
+        Some(_) => return Err("PRF: hmac-sha1 or hmac-sha256".to_owned()),
+    }
+    Ok(key)
+}
+
+fn base64(text: &str) -> Option<Vec<u8>> {
+    let text: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+    data_encoding::BASE64.decode(text.as_bytes()).ok()
+}
+
+/// Most rounds of PBKDF2: some seconds.
+const MAX_COUNT: u32 = 10_000_000;

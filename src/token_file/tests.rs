@@ -1,0 +1,243 @@
+//! The files of `tests/imports`, against what their manifest says.
+#![allow(clippy::indexing_slicing, clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::*;
+
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/imports")
+}
+
+fn text(file: &str) -> String {
+    fs::read_to_string(directory().join(file)).unwrap()
+}
+
+fn said(file: &str) -> Said {
+    let key = match file {
+        "pskc-aes128-psk.xml" => Some("12345678901234567890123456789012"),
+        "pskc-pbkdf2.xml" => Some("qwerty"),
+        "privacyidea-export.pskc" => Some("d0fe93cb2abe2d20d99e181f53a35ab5"),
+        _ => None,
+    };
+    Said {
+        user: Some("alice".to_owned()),
+        period: Some(Period::THIRTY),
+        key: key.map(SecretString::from),
+    }
+}
+
+fn read_file(file: &str) -> Tokens {
+    let text = text(file);
+    let format = Format::of(&text).unwrap_or_else(|| panic!("{file}: no format"));
+    read(&text, format, &said(file)).unwrap_or_else(|fault| panic!("{file}: {fault:?}"))
+}
+
+/// One line as the manifest has it.
+fn written(found: &Found) -> String {
+    let (kind, factor) = match found.moving_factor {
+        MovingFactor::Time(period) => ("totp", u64::from(period.as_secs())),
+        MovingFactor::Counter(counter) => ("hotp", counter),
+    };
+    let (algorithm, digits) = (found.algorithm.as_str(), found.digits.get());
+    let hex = data_encoding::HEXLOWER.encode(found.key.expose());
+    let user = found.user.as_deref().unwrap_or("-");
+    let serial = found.serial.as_deref().unwrap_or("-");
+    format!("{user} {serial} {kind} {algorithm} {digits} {factor} {hex}")
+}
+
+#[test]
+fn files_hold_what_the_manifest_says() {
+    let mut expected: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for line in text("MANIFEST.tsv").lines().skip(1) {
+        let (file, rest) = line.split_once('\t').unwrap();
+        let rest = rest
+            .replace('\t', " ")
+            .replace("(asked)", "30")
+            .replace("(made)", "-");
+        // Yubico OTP is no kind of token yet.
+        if !rest.contains("yubikey") {
+            expected.entry(file.to_owned()).or_default().push(rest);
+        }
+    }
+    assert!(expected.len() >= 18);
+    for (file, expected) in expected {
+        let tokens = read_file(&file);
+        let found: Vec<String> = tokens.found.iter().map(written).collect();
+        assert_eq!(found, expected, "{file}");
+    }
+}
+
+#[test]
+fn what_is_no_token_of_ours_is_named_with_its_line() {
+    for (file, expected) in [
+        (
+            "aegis.json",
+            &[(50, "tokens of kind `steam` cannot be imported")][..],
+        ),
+        ("safenet.xml", &[(4, "the token has no serial number")]),
+        (
+            "yubico-traditional.csv",
+            &[
+                (2, "tokens of kind `yubikey` cannot be imported"),
+                (4, "the slot holds no one-time password"),
+            ],
+        ),
+    ] {
+        let faults = read_file(file).faults;
+        let faults: Vec<_> = faults
+            .iter()
+            .map(|fault| (fault.line, fault.what.as_str()))
+            .collect();
+        assert_eq!(faults, expected, "{file}");
+    }
+}
+
+#[test]
+fn exports_of_privacyidea() {
+    let key = "3132333435363738393031323334353637383930";
+    for (file, expected) in [
+        (
+            "privacyidea-export.csv",
+            [
+                format!("alice@eco HA1 hotp sha1 6 0 {key}"),
+                format!("bob@eco TB1 totp sha1 6 30 {key}"),
+            ],
+        ),
+        (
+            "privacyidea-export.yaml",
+            [
+                format!("alice@eco HA1 hotp sha1 6 5 {key}"),
+                format!("bob@eco TB1 totp sha1 6 30 {key}"),
+            ],
+        ),
+        (
+            "privacyidea-export.pskc",
+            [
+                format!("- TB1 totp sha1 6 30 {key}"),
+                format!("- HA1 hotp sha1 6 5 {key}"),
+            ],
+        ),
+    ] {
+        let found: Vec<String> = read_file(file).found.iter().map(written).collect();
+        assert_eq!(found, expected, "{file}");
+    }
+}
+
+#[test]
+fn damaged_and_hostile_files_are_refused() {
+    let migration = read_file("bad-migration.txt");
+    assert_eq!(migration.found, []);
+    assert_eq!(
+        migration.faults,
+        [Fault::new(
+            1,
+            "the data of the migration is cut off or damaged"
+        )]
+    );
+    let bomb = read(&text("bad-pskc-bomb.xml"), Format::Pskc, &Said::default());
+    assert_eq!(bomb.unwrap_err().what, "a DTD is not allowed");
+    for cut in 0..text("google-migration.txt").len() {
+        let text = &text("google-migration.txt")[..cut];
+        assert!(
+            read(text, Format::Otpauth, &Said::default())
+                .unwrap()
+                .found
+                .len()
+                <= 3
+        );
+    }
+}
+
+#[test]
+fn a_wrong_key_a_wrong_mac_and_no_mac_are_refused() {
+    let refusal = |text: &str, key: Option<&str>| {
+        let said = Said {
+            key: key.map(SecretString::from),
+            ..Said::default()
+        };
+        match read(text, Format::Pskc, &said) {
+            Err(fault) => fault.what,
+            Ok(tokens) => {
+                assert_eq!(tokens.found, []);
+                tokens.faults.into_iter().next().unwrap().what
+            }
+        }
+    };
+    let psk = text("pskc-aes128-psk.xml");
+    let right = Some("12345678901234567890123456789012");
+    assert_eq!(
+        refusal(&psk, None),
+        "the file is encrypted with a pre-shared key"
+    );
+    assert!(refusal(&psk, Some("1234")).contains("16, 24 or 32 octets"));
+    let wrong = refusal(&psk, Some("00000000000000000000000000000000"));
+    assert!(
+        wrong.contains("does not fit") || wrong.contains("the MAC is wrong"),
+        "{wrong}"
+    );
+    let no_mac = psk.replace("MACMethod", "OtherMethod");
+    assert_eq!(refusal(&no_mac, right), "the encrypted value has no MAC");
+    let other = psk
+        .replace("pskc:ValueMAC>w", "pskc:ValueMAC>x")
+        .replace("pskc:ValueMAC>p", "pskc:ValueMAC>q");
+    let other = other.replace("pskc:ValueMAC>E", "pskc:ValueMAC>F");
+    assert!(refusal(&other, right).starts_with("the MAC is wrong"));
+    let password = text("pskc-pbkdf2.xml");
+    assert_eq!(
+        refusal(&password, None),
+        "the file is encrypted with a password"
+    );
+    let slow = password.replace(">1000<", ">4000000000<");
+    assert!(refusal(&slow, Some("qwerty")).starts_with("IterationCount"));
+}
+
+#[test]
+fn each_format_says_what_it_lacks() {
+    let alone = Said::default();
+    let google = text("google_authenticator_alice");
+    let fault = read(&google, Format::GoogleAuthenticator, &alone).unwrap_err();
+    assert_eq!(fault.what, "the file does not say whose token it is");
+    let fault = read(&text("feitian-seeds.txt"), Format::Feitian, &alone).unwrap_err();
+    assert!(fault.what.contains("30 or 60 seconds"));
+    for text in [
+        "",
+        "\n",
+        "user,secret\na,b",
+        "hello",
+        "{}",
+        "<a/>",
+        "{",
+        "name;phone",
+    ] {
+        assert_eq!(Format::of(text), None, "{text:?}");
+    }
+}
+
+#[test]
+fn values_out_of_range_are_faults() {
+    let key = "3132333435363738393031323334353637383930";
+    for (line, expected) in [
+        (format!("S1,{key},totp,5,30"), "digits: 6 to 9"),
+        (format!("S1,{key},totp,10,30"), "digits: 6 to 9"),
+        (
+            format!("S1,{key},totp,6,86400"),
+            "period: 15 to 300 seconds",
+        ),
+        (
+            format!("S1,{key},motp,6,30"),
+            "tokens of kind `motp` cannot be imported",
+        ),
+        (format!("S 1,{key},totp,6,30"), "serial: 1 to 40"),
+        ("S1,31323,totp,6,30".to_owned(), "secret: hexadecimal"),
+        ("S1,3132,totp,6,30".to_owned(), "secret: 10 to 128 octets"),
+        (format!("S1,{key},hotp,6,x"), "counter: a number"),
+    ] {
+        let tokens = read(&line, Format::Oath, &Said::default()).unwrap();
+        let fault = &tokens.faults[0];
+        assert!(fault.what.starts_with(expected), "{line}: {}", fault.what);
+        assert!(!fault.what.contains(key));
+    }
+}

@@ -1,0 +1,173 @@
+//! `oncegate token import` with files of other systems and vendors.
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use crate::support::codes::hotp;
+use crate::support::daemon::Site;
+
+fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/imports")
+        .join(name)
+}
+
+/// A site with the users of the files.
+fn site() -> Site {
+    let site = Site::new();
+    for user in [
+        "alice",
+        "bob",
+        "carol",
+        "alice@eco",
+        "bob@eco",
+        "alice@example.test",
+    ] {
+        site.json(&["user", "add", user]);
+    }
+    site.json(&["user", "add", "bob@example.test"]);
+    site
+}
+
+fn import(site: &Site, name: &str, stdin: &str, words: &[&str]) -> (i32, String) {
+    let path = file(name);
+    let words = [&["token", "import", path.to_str().unwrap()], words].concat();
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = site.run_with(&words, stdin);
+    let said = String::from_utf8([stdout, stderr].concat()).unwrap();
+    for secret in [
+        "GEZDGNBVG",
+        "31323334353637",
+        "12345678901234567890",
+        "MTIzNDU2Nzg5",
+    ] {
+        assert!(!said.contains(secret), "{name}: a key was shown: {said}");
+    }
+    (status.code().unwrap(), said)
+}
+
+#[test]
+fn files_are_recognised_and_imported() {
+    for (name, format, words, made) in [
+        ("2fas.2fas", "2fas", &[][..], "1 token"),
+        ("freeotp-plus.json", "freeotp", &[], "1 token"),
+        (
+            "google_authenticator_alice",
+            "google-authenticator",
+            &[],
+            "1 token",
+        ),
+        ("freeradius-users", "freeradius", &[], "2 tokens"),
+        ("entra-oath.csv", "entra", &["--skip-bad"], "2 tokens"),
+    ] {
+        let site = site();
+        let (exit, said) = import(&site, name, "", words);
+        assert_eq!(exit, 0, "{name}: {said}");
+        assert!(
+            said.contains(&format!("Format: {format}")),
+            "{name}: {said}"
+        );
+        assert!(
+            said.contains(&format!("Made 0 users and {made}.")),
+            "{name}: {said}"
+        );
+    }
+    // Encrypted, with the key on stdin; two of the three tokens have no user.
+    for (name, key) in [
+        ("pskc-pbkdf2.xml", "qwerty\n"),
+        ("pskc-aes128-psk.xml", "12345678901234567890123456789012\n"),
+    ] {
+        let site = site();
+        let (exit, said) = import(&site, name, key, &["--skip-bad", "--key-stdin"]);
+        assert_eq!(exit, 0, "{name}: {said}");
+        assert!(said.contains("Made 0 users and 1 token."), "{name}: {said}");
+        assert!(said.contains("Left out: "), "{name}: {said}");
+    }
+}
+
+#[test]
+fn one_key_for_two_users_is_refused_with_the_lines_of_the_file() {
+    let site = site();
+    let (exit, said) = import(&site, "users.oath", "", &[]);
+    assert_ne!(exit, 0, "{said}");
+    assert!(said.contains("users.oath:3"), "{said}");
+    assert!(said.contains("nothing was imported"), "{said}");
+}
+
+#[test]
+fn an_imported_token_makes_codes_that_are_accepted() {
+    let site = site();
+    let (exit, said) = import(&site, "google_authenticator_alice", "", &[]);
+    assert_eq!(exit, 0, "{said}");
+    assert!(said.contains("Format: google-authenticator"), "{said}");
+    let tokens = site.json(&["token", "list", "--user", "alice"]);
+    assert_eq!(tokens["tokens"][0]["kind"], "totp");
+    let (exit, said) = import(&site, "duo-hotp6.csv", "", &["--skip-bad"]);
+    assert_eq!(exit, 2, "{said}");
+    assert!(said.contains("whose token DUO0001 is"), "{said}");
+    // The counter of the file is the one used last.
+    let site = self::site();
+    let oath = "HOTP carol - 3132333435363738393031323334353637383930 2\n";
+    let output = site.run_with(&["token", "import", "-"], oath);
+    assert!(output.status.success(), "{output:?}");
+    let tokens = site.json(&["token", "list", "--user", "carol"]);
+    let serial = tokens["tokens"][0]["serial"].as_str().unwrap();
+    assert_eq!(tokens["tokens"][0]["kind"], "hotp");
+    let resync = format!("{}\n{}\n", hotp(3), hotp(4));
+    let output = site.run_with(&["token", "resync", serial, "--otp-stdin"], &resync);
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn a_refusal_names_file_line_and_field_and_makes_nothing() {
+    let site = site();
+    for (name, expected) in [
+        (
+            "aegis.json",
+            &["aegis.json:", "tokens of kind `steam` cannot be imported"][..],
+        ),
+        (
+            "safenet.xml",
+            &["safenet.xml:4", "the token has no serial number"],
+        ),
+        (
+            "entra-oath.csv",
+            &[
+                "entra-oath.csv:4",
+                "user: the file does not say whose token 2308000000003 is",
+            ],
+        ),
+        ("feitian-seeds.txt", &["say it: --period 30 or --period 60"]),
+        (
+            "pskc-pbkdf2.xml",
+            &["give the key or password: --key-stdin"],
+        ),
+        (
+            "bad-migration.txt",
+            &[
+                "bad-migration.txt:1",
+                "the data of the migration is cut off or damaged",
+            ],
+        ),
+        ("bad-pskc-bomb.xml", &["a DTD is not allowed"]),
+        (
+            "yubico-traditional.csv",
+            &[
+                "yubico-traditional.csv:2",
+                "tokens of kind `yubikey` cannot be imported",
+            ],
+        ),
+    ] {
+        let (exit, said) = import(&site, name, "", &[]);
+        assert_eq!(exit, 2, "{name}: {said}");
+        for part in expected {
+            assert!(said.contains(part), "{name}: {part}: {said}");
+        }
+        assert!(said.contains("nothing was imported"), "{name}: {said}");
+    }
+    let tokens = site.json(&["token", "list"]);
+    assert_eq!(tokens["tokens"].as_array().unwrap().len(), 0);
+}
