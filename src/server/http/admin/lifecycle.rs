@@ -106,17 +106,22 @@ async fn offer(app: Arc<App>, call: Admin<OfferToken>) -> Result<api::Offered, F
 
 async fn approve(app: Arc<App>, call: Admin<ApproveToken>) -> Result<api::Token, Failure> {
     let on_behalf = call.body.on_behalf.as_deref();
-    let (token, _) = app.admin().token(&call.place)?;
     let approved = app
         .admin()
         .approve_token(&call.place, on_behalf, call.expected, call.from);
-    approved.await.map_err(|error| {
-        if token.state == LifeCycle::Requested {
-            return error.into();
+    match approved.await {
+        Ok(_) => shown(&app, &call.place),
+        Err(AdminError::Conflict(why)) => {
+            let (token, _) = app.admin().token(&call.place)?;
+            let error = AdminError::Conflict(why);
+            Err(if token.state == LifeCycle::Requested {
+                error.into()
+            } else {
+                conflict(&app, &token, Goal::Use, error)
+            })
         }
-        conflict(&app, &token, Goal::Use, error)
-    })?;
-    shown(&app, &call.place)
+        Err(other) => Err(other.into()),
+    }
 }
 
 async fn deny(app: Arc<App>, call: Admin<DenyToken>) -> Result<api::Token, Failure> {
