@@ -56,7 +56,6 @@ const PURPOSES: [Purpose; 5] = [
 
 /// Every action of the audit that tells nothing.
 const SILENT: [&str; 33] = [
-    "user_add",
     "user_unlock",
     "user_end_waits",
     "bypass_grant",
@@ -150,6 +149,13 @@ fn every_action_of_the_audit() {
             None,
         ),
         ("credentials_set", Some("same PIN, same password"), None),
+        ("user_add", None, None),
+        ("user_add", Some("no PIN, no password"), None),
+        (
+            "user_add",
+            Some("new PIN, no password"),
+            Some(CredentialsChanged),
+        ),
         ("user_set", None, None),
         ("user_set", Some("phone"), Some(PhoneChanged)),
         ("user_set", Some("email"), Some(EmailChanged)),
@@ -161,7 +167,7 @@ fn every_action_of_the_audit() {
             wanted,
             "{action} {detail:?}"
         );
-        let of_user = matches!(action, "credentials_set" | "user_set");
+        let of_user = matches!(action, "credentials_set" | "user_add" | "user_set");
         if let Some(told) = told {
             assert_eq!(told.user.to_string(), "alice@default");
             let target = (!of_user).then_some("TOTP-7F3K9Q2M");
