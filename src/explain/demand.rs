@@ -1,6 +1,5 @@
 //! What must be presented, in which forms, and with which tokens.
 
-use crate::explain::Situation;
 use crate::login::case::Case;
 use crate::login::demand::Demand;
 use crate::login::prompt::prompt;
@@ -285,20 +284,4 @@ pub(super) fn idle(view: &View) -> Vec<TokenShown> {
         why: Some("no rule applies".to_owned()),
     });
     shown.collect()
-}
-
-/// Why no code is looked at although one is asked for: every token that counts is blocked.
-pub(super) fn blocked(situation: &Situation, at: UnixTime) -> Option<Reason> {
-    let counting = situation.tokens.iter().filter(|token| token.counts);
-    let mut reason = None;
-    for token in counting {
-        reason = match token.state.throttle.check(at) {
-            // Its codes count as used.
-            Ok(()) if token.state.refused_until(at).is_some() => Some(Reason::UsedCode),
-            Ok(()) => return None,
-            Err(Blocked::Throttled { .. }) => Some(Reason::Throttled),
-            Err(Blocked::Locked { .. }) => Some(Reason::Locked),
-        };
-    }
-    reason
 }

@@ -24,7 +24,7 @@ use crate::login::challenge::Factors;
 use crate::login::demand::{slots, success};
 use crate::login::{LoginRequest, Presented, attributes, facts};
 use crate::model::attempt::Success;
-use crate::model::audit::Channel;
+use crate::model::audit::{Channel, Event};
 use crate::model::client::{Access, ApiAccess, Client, LOCAL};
 use crate::model::credential::{Credentials, Verifier};
 use crate::model::id::{RequestId, Serial};
@@ -42,9 +42,8 @@ pub mod past;
 pub mod rules;
 mod situation;
 
-pub use next::Step;
 pub use past::{Past, Story, counts_as_used};
-pub use situation::{Asker, Counters, Person, PolicyShown, Situation};
+pub use situation::{Asker, Counters, Person, PolicyShown, Situation, Step};
 
 /// A login that nobody has tried.
 #[derive(Clone, Copy, Debug)]
@@ -128,7 +127,11 @@ impl Explain {
     pub async fn explain(&self, id: RequestId) -> Result<Vec<Story>, CoreError> {
         let mut stories = Vec::new();
         for record in self.records_of(id).await? {
-            stories.push(self.story(record).await?);
+            let mut story = self.story(record).await?;
+            if let (Event::Decision(event), Some(past)) = (&story.record.event, &mut story.past) {
+                past.next = next::past(event, past);
+            }
+            stories.push(story);
         }
         Ok(stories)
     }
@@ -246,7 +249,7 @@ impl Explain {
         situation.refused = refused
             .filter(|reason| *reason != Reason::MustChange)
             .or(blocked)
-            .or_else(|| demand::blocked(&situation, frame.locks_at))
+            .or_else(|| situation.blocked(frame.locks_at))
             .or(refused);
         Ok(situation)
     }

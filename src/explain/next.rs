@@ -2,22 +2,12 @@
 
 use crate::explain::demand::TokenShown;
 use crate::explain::rules::Held;
-use crate::explain::{Past, Situation, demand};
+use crate::explain::{Past, Situation, Step, demand};
 use crate::model::audit::{DecisionEvent, Purpose};
 use crate::model::kind::Kind;
 use crate::model::reason::{Decision, Reason};
 use crate::model::token::{LifeCycle, Token};
 use crate::model::user_key::UserKey;
-
-/// One thing to do.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Step {
-    /// What, in one sentence.
-    pub text: String,
-    /// The words of the command that does it, the program's name first; never through a shell
-    /// unquoted: a user's name may hold anything.
-    pub command: Vec<String>,
-}
 
 fn step(text: impl Into<String>, words: &[&str]) -> Step {
     let program = (!words.is_empty()).then_some("oncegate");

@@ -3,7 +3,7 @@
 use crate::core::CoreError;
 use crate::explain::Explain;
 use crate::explain::rules::Reading;
-use crate::explain::{Frame, Situation, Step, absent, next, question, rules, speaks};
+use crate::explain::{Frame, Situation, Step, absent, question, rules, speaks};
 use crate::login::LoginRequest;
 use crate::model::audit::{AuditRecord, ChangeEvent, DecisionEvent, Event, Purpose};
 use crate::model::client::{Client, LOCAL};
@@ -118,11 +118,10 @@ impl Explain {
         let policy = login
             .then(|| policy_then(event, &client, known, &policies, &mut notes))
             .flatten();
-        let (_, rounds) = speaks(&client);
         let request = LoginRequest {
             method: &event.method,
             source: event.source,
-            rounds,
+            rounds: speaks(&client).1,
             ..question(
                 event.request,
                 record.at,
@@ -161,7 +160,7 @@ impl Explain {
         let compared = !matches!(event.decision, Decision::Reject)
             || event.serial.is_some()
             || event.failures > 0;
-        let mut past = Past {
+        Ok(Past {
             situation,
             token,
             failures: compared.then_some(event.failures),
@@ -172,9 +171,7 @@ impl Explain {
                 .collect(),
             since,
             next: Vec::new(),
-        };
-        past.next = next::past(event, &past);
-        Ok(past)
+        })
     }
 
     fn token_then(

@@ -8,7 +8,7 @@ use crate::model::audit::Channel;
 use crate::model::reason::Reason;
 use crate::model::source::Source;
 use crate::model::user::User;
-use crate::otp::throttle::Throttle;
+use crate::otp::throttle::{Blocked, Throttle};
 use crate::time::UnixTime;
 
 /// What is known about one login without what is typed.
@@ -50,6 +50,32 @@ impl Situation {
         let mut counting = self.tokens.iter().filter(|token| token.counts);
         counting.find_map(|token| token.state.refused_until(self.at))
     }
+
+    /// Why no code is looked at although one is asked for: every token that counts is blocked.
+    pub(super) fn blocked(&self, at: UnixTime) -> Option<Reason> {
+        let counting = self.tokens.iter().filter(|token| token.counts);
+        let mut reason = None;
+        for token in counting {
+            reason = match token.state.throttle.check(at) {
+                // Its codes count as used.
+                Ok(()) if token.state.refused_until(at).is_some() => Some(Reason::UsedCode),
+                Ok(()) => return None,
+                Err(Blocked::Throttled { .. }) => Some(Reason::Throttled),
+                Err(Blocked::Locked { .. }) => Some(Reason::Locked),
+            };
+        }
+        reason
+    }
+}
+
+/// One thing to do.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Step {
+    /// What, in one sentence.
+    pub text: String,
+    /// The words of the command that does it, the program's name first; never through a shell
+    /// unquoted: a user's name may hold anything.
+    pub command: Vec<String>,
 }
 
 /// Who asks.

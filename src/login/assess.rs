@@ -232,8 +232,7 @@ impl Login {
         place: Option<&Place>,
     ) -> Result<Result<Assessment<'p>, Refusal>, CoreError> {
         let credentials = self.bound_to(case.rule, &view)?;
-        let passed = opened.map(|opened| opened.inside.passed);
-        let passed = passed.unwrap_or_default();
+        let passed = opened.map_or_else(Factors::default, |one| one.inside.passed);
         let outage = self.relief(case.rule, case.at)?;
         let demand = self.demand(case, &view, passed, &credentials, outage.as_ref());
         let refused = |reason| Ok(Err(Refusal::new(reason, demand.waived.clone(), None)));

@@ -21,7 +21,7 @@ use crate::login::hashing::Hasher;
 use crate::login::prompt::asked_for;
 use crate::login::refusals::Refusals;
 use crate::login::travel::Travel;
-use crate::model::attempt::{Attempt, Note};
+use crate::model::attempt::{Attempt, Note, Verdict};
 use crate::model::audit::Purpose;
 use crate::model::client::Client;
 use crate::model::id::Serial;
@@ -158,8 +158,19 @@ impl Login {
             };
             Ok::<_, CoreError>((attempt, (assessment.progress, wished)))
         };
-        let (verdict, (progress, wished)) = self.settle_with(key, gather).await?;
-        let verdict = *verdict;
+        let (verdict, found) = self.settle_with(key, gather).await?;
+        self.outcome((request, policy), opening, *verdict, found)
+            .await
+    }
+
+    /// What leaves, after a verdict. `wished`: a code was asked for, or nothing was typed yet.
+    async fn outcome(
+        &self,
+        (request, policy): (&LoginRequest<'_>, &Policy),
+        opening: Option<(Factor, bool)>,
+        verdict: Verdict,
+        (progress, wished): (Option<Box<Progress<'_>>>, Option<Factor>),
+    ) -> Result<LoginOutcome, CoreError> {
         let right =
             matches!(verdict.reason, Reason::MustChange) || verdict.decision == Decision::Accept;
         let proven = match &progress {
