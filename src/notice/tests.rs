@@ -55,7 +55,7 @@ const PURPOSES: [Purpose; 5] = [
 ];
 
 /// Every action of the audit that tells nothing.
-const SILENT: [&str; 33] = [
+const SILENT: [&str; 32] = [
     "user_unlock",
     "user_end_waits",
     "bypass_grant",
