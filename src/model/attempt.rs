@@ -472,8 +472,15 @@ impl Attempt {
         // A device that is bound has not logged anybody in.
         let accept = compared.success == Success::Accept && self.purpose != Purpose::Enrol;
         // A code that an administrator or operator presents is no login: it forgives nothing.
-        if accept && self.channel != Channel::Admin {
-            user = user.succeeded(self.source(), &self.lockout, self.at);
+        let login = accept && self.channel != Channel::Admin;
+        if login {
+            user = user.spared(self.source(), &self.lockout, self.at);
+        }
+        // What the success forgives the user, it forgives the token too; not what a forgotten place adds.
+        let before = current.user.throttle.failures;
+        let forgiven = before.saturating_sub(user.throttle.failures);
+        if login {
+            user = user.known_at(self.source(), self.at);
         }
         let reason = match compared.success {
             Success::Challenge => Reason::Challenged,
@@ -481,9 +488,6 @@ impl Attempt {
             Success::Answered => Reason::Answered,
             Success::Accept => self.accept_reason(compared, right),
         };
-        // What the success forgives the user, it forgives the token too.
-        let before = current.user.throttle.failures;
-        let forgiven = before.saturating_sub(user.throttle.failures);
         let after = right.map(|right| match compared.success {
             Success::Answered => answered(right),
             _ => {

@@ -469,17 +469,24 @@ impl UserState {
         after
     }
 
-    /// After a right answer.
+    /// After a right answer: what it forgives the failures of strangers.
     #[must_use]
-    pub fn succeeded(self, source: Option<Source>, lockout: &Lockout, at: UnixTime) -> Self {
+    pub fn spared(self, source: Option<Source>, lockout: &Lockout, at: UnixTime) -> Self {
         let mut after = self.rested(at);
-        let place = after.place(source);
-        if place.is_none() {
+        if after.place(source).is_none() {
             after.spare(source, lockout, at);
         }
+        after
+    }
+
+    /// After a right answer: its source is known.
+    #[must_use]
+    pub fn known_at(self, source: Option<Source>, at: UnixTime) -> Self {
+        let mut after = self;
         let Some(source) = source else {
             return after;
         };
+        let place = after.place(Some(source));
         let fresh = KnownSource {
             source,
             day: day(at),

@@ -1,5 +1,6 @@
 //! Formats of columns.
 
+use crate::secret::OtpKey;
 use crate::token_file::{Fault, Format, Parts, Said, Tokens, base32_key, hex_key};
 
 /// Fields of a line, trimmed, without the quotes around them. None of these formats has separators in quotes.
@@ -54,7 +55,8 @@ pub(super) fn format(text: &str) -> Option<Format> {
 
 pub(super) fn read(text: &str, format: Format, said: &Said) -> Result<Tokens, Fault> {
     let mut tokens = Tokens::default();
-    let asked = said.period.map(|period| period.as_secs().to_string());
+    let asked = said.period.filter(|_| format == Format::Feitian);
+    let asked = asked.map(|period| period.as_secs().to_string());
     if format == Format::Feitian && asked.is_none() {
         return Err(Fault::new(
             1,
@@ -63,85 +65,93 @@ pub(super) fn read(text: &str, format: Format, said: &Said) -> Result<Tokens, Fa
     }
     for (number, line) in rows(text) {
         let columns = fields(line);
-        let at = |index: usize| columns.get(index).copied().filter(|text| !text.is_empty());
-        let (parts, key) = match format {
-            Format::Entra if at(0).is_some_and(|upn| upn.eq_ignore_ascii_case("upn")) => continue,
-            Format::Entra => {
-                let parts = Parts {
-                    user: at(0),
-                    serial: at(1),
-                    kind: "totp",
-                    period: at(3),
-                    ..Parts::default()
-                };
-                (parts, base32_key(at(2).unwrap_or_default()))
-            }
-            Format::Feitian => {
-                let parts = Parts {
-                    serial: at(0),
-                    kind: "totp",
-                    period: asked.as_deref(),
-                    ..Parts::default()
-                };
-                (parts, hex_key(at(1).unwrap_or_default()))
-            }
-            Format::Duo => {
-                let parts = Parts {
-                    serial: at(0),
-                    kind: "hotp",
-                    counter: at(2),
-                    ..Parts::default()
-                };
-                (parts, hex_key(at(1).unwrap_or_default()))
-            }
-            Format::Oath => {
-                let kind = at(2).unwrap_or("hotp");
-                let parts = Parts {
-                    serial: at(0),
-                    kind,
-                    digits: at(3),
-                    period: at(4),
-                    counter: at(4),
-                    ..Parts::default()
-                };
-                (parts, hex_key(at(1).unwrap_or_default()))
-            }
-            Format::PrivacyIdeaCsv => {
-                let parts = Parts {
-                    user: at(0),
-                    serial: at(1),
-                    kind: at(3).unwrap_or("hotp"),
-                    digits: at(4),
-                    period: at(5),
-                    ..Parts::default()
-                };
-                (parts, hex_key(at(2).unwrap_or_default()))
-            }
-            _ => match at(0).unwrap_or_default().to_ascii_lowercase().as_str() {
-                "logging start" => continue,
-                "oath-hotp" => {
-                    let parts = Parts {
-                        kind: "hotp",
-                        digits: at(11).filter(|digits| *digits != "0"),
-                        ..Parts::default()
-                    };
-                    (parts, hex_key(at(5).unwrap_or_default()))
-                }
-                "yubico otp" => {
-                    let what = "tokens of kind `yubikey` cannot be imported";
-                    tokens.add(Err(Fault::new(number, what)));
-                    continue;
-                }
-                _ => {
-                    tokens.add(Err(Fault::new(
-                        number,
-                        "the slot holds no one-time password",
-                    )));
-                    continue;
-                }
-            },
+        let first = columns.first().copied().unwrap_or_default();
+        if ["upn", "logging start"]
+            .iter()
+            .any(|heading| first.eq_ignore_ascii_case(heading))
+        {
+            continue;
+        }
+        let token = match format {
+            Format::Yubico => yubico(&columns),
+            _ => Ok(token(format, &columns, asked.as_deref())),
         };
-        tokens.add(parts.found(number, key));
+        let token = token.map_err(|what| Fault::new(number, what));
+        tokens.add(token.and_then(|(parts, key)| parts.found(number, key)));
     }
     Ok(tokens)
+}
+
+type Token<'t> = (Parts<'t>, Result<OtpKey, String>);
+
+fn field<'t>(columns: &[&'t str], index: usize) -> Option<&'t str> {
+    columns.get(index).copied().filter(|text| !text.is_empty())
+}
+
+/// The columns of each format.
+fn token<'t>(format: Format, columns: &[&'t str], period: Option<&'t str>) -> Token<'t> {
+    let at = |index| field(columns, index);
+    let (key, parts) = match format {
+        Format::PrivacyIdeaCsv => {
+            let parts = Parts {
+                user: at(0),
+                serial: at(1),
+                kind: at(3).unwrap_or("hotp"),
+                digits: at(4),
+                period: at(5),
+                ..Parts::default()
+            };
+            (2, parts)
+        }
+        Format::Entra => {
+            let parts = Parts {
+                user: at(0),
+                serial: at(1),
+                kind: "totp",
+                period: at(3),
+                ..Parts::default()
+            };
+            (2, parts)
+        }
+        _ => {
+            let (kind, counter) = match format {
+                Format::Feitian => ("totp", None),
+                Format::Duo => ("hotp", at(2)),
+                _ => (at(2).unwrap_or("hotp"), at(4)),
+            };
+            let parts = Parts {
+                serial: at(0),
+                kind,
+                digits: at(3),
+                period: period.or_else(|| at(4)),
+                counter,
+                ..Parts::default()
+            };
+            (1, parts)
+        }
+    };
+    let key = at(key).unwrap_or_default();
+    let key = if format == Format::Entra {
+        base32_key(key)
+    } else {
+        hex_key(key)
+    };
+    (parts, key)
+}
+
+/// A slot of a key: what it is, when, which slot, public identity, private identity, secret ...
+fn yubico<'t>(columns: &[&'t str]) -> Result<Token<'t>, &'static str> {
+    let kind = field(columns, 0).unwrap_or_default();
+    if kind.eq_ignore_ascii_case("yubico otp") {
+        return Err("tokens of kind `yubikey` cannot be imported");
+    }
+    if !kind.eq_ignore_ascii_case("oath-hotp") {
+        return Err("the slot holds no one-time password");
+    }
+    let parts = Parts {
+        kind: "hotp",
+        digits: field(columns, 11).filter(|digits| *digits != "0"),
+        ..Parts::default()
+    };
+    Ok((parts, hex_key(field(columns, 5).unwrap_or_default())))
 }

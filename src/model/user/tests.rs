@@ -35,7 +35,9 @@ fn guess(state: &mut UserState, source: Option<Source>, from: u64, until: u64) -
 
 #[test]
 fn a_stranger_cannot_lock_out_a_known_source() {
-    let mut state = UserState::default().succeeded(HOME, &LOCKOUT, at(0));
+    let mut state = UserState::default()
+        .spared(HOME, &LOCKOUT, at(0))
+        .known_at(HOME, at(0));
     let evaluated = guess(&mut state, STRANGER, 1, 86_400);
     assert_eq!(evaluated, 90, "a round is left to the known source");
     assert_eq!(
@@ -44,18 +46,24 @@ fn a_stranger_cannot_lock_out_a_known_source() {
     );
     assert_eq!(state.check(HOME, &LOCKOUT, at(1_000)), Ok(()));
     // The victim's login hands out no fresh guesses.
-    let state = state.succeeded(HOME, &LOCKOUT, at(90_000));
+    let state = state
+        .spared(HOME, &LOCKOUT, at(90_000))
+        .known_at(HOME, at(90_000));
     assert!(state.check(STRANGER, &LOCKOUT, at(90_000)).is_err());
     assert_eq!(state.check(HOME, &LOCKOUT, at(90_000)), Ok(()));
 }
 
 #[test]
 fn a_login_from_a_known_source_forgives_strangers_nothing() {
-    let mut state = UserState::default().succeeded(HOME, &LOCKOUT, at(0));
+    let mut state = UserState::default()
+        .spared(HOME, &LOCKOUT, at(0))
+        .known_at(HOME, at(0));
     guess(&mut state, STRANGER, 1, 200);
     state = state.failed(HOME, &LOCKOUT, at(200));
     assert_eq!((state.throttle.failures, state.failures()), (10, 11));
-    let state = state.succeeded(HOME, &LOCKOUT, at(200));
+    let state = state
+        .spared(HOME, &LOCKOUT, at(200))
+        .known_at(HOME, at(200));
     assert_eq!((state.throttle.failures, state.failures()), (10, 10));
     assert!(state.check(STRANGER, &LOCKOUT, at(201)).is_err());
     assert_eq!(state.check(STRANGER, &LOCKOUT, at(2_100)), Ok(()));
@@ -63,7 +71,9 @@ fn a_login_from_a_known_source_forgives_strangers_nothing() {
 
 #[test]
 fn a_year_without_a_failure_forgives() {
-    let mut state = UserState::default().succeeded(HOME, &LOCKOUT, at(0));
+    let mut state = UserState::default()
+        .spared(HOME, &LOCKOUT, at(0))
+        .known_at(HOME, at(0));
     assert_eq!(guess(&mut state, STRANGER, 1, 3_600), 20);
     let year = UserState::CLEAN.as_secs();
     let last = state.last_failure;
@@ -92,11 +102,19 @@ fn typing_errors_before_a_success_from_the_same_place_are_forgiven() {
             state = state.failed(place, &LOCKOUT, at(0));
         }
         // None that came from elsewhere or long ago.
-        let after = state.clone().succeeded(place, &LOCKOUT, at(60));
+        let after = state
+            .clone()
+            .spared(place, &LOCKOUT, at(60))
+            .known_at(place, at(60));
         assert_eq!(after.failures(), 0, "{place:?}");
-        let after = state.clone().succeeded(HOME, &LOCKOUT, at(60));
+        let after = state
+            .clone()
+            .spared(HOME, &LOCKOUT, at(60))
+            .known_at(HOME, at(60));
         assert_eq!(after.failures(), 5, "{place:?}");
-        let after = state.succeeded(place, &LOCKOUT, at(601));
+        let after = state
+            .spared(place, &LOCKOUT, at(601))
+            .known_at(place, at(601));
         assert_eq!(after.failures(), 5, "{place:?}");
     }
 }
@@ -109,7 +127,9 @@ fn half_a_round_of_one_run_is_forgiven() {
             now += pause;
             state = state.failed(None, &LOCKOUT, at(now));
         }
-        let state = state.succeeded(None, &LOCKOUT, at(now));
+        let state = state
+            .spared(None, &LOCKOUT, at(now))
+            .known_at(None, at(now));
         assert_eq!(state.failures(), 9 - forgiven, "{pause}");
     }
 }
@@ -127,7 +147,7 @@ fn who_mistypes_twice_a_day_is_never_locked_out() {
             }
             let now = at(day * 86_400 + 40);
             assert_eq!(state.check(place, &LOCKOUT, now), Ok(()), "{place:?} {day}");
-            state = state.succeeded(place, &LOCKOUT, now);
+            state = state.spared(place, &LOCKOUT, now).known_at(place, now);
             assert_eq!(state.failures(), 0);
         }
         assert!(state.in_a_year(at(1100 * 86_400)) > 730);
@@ -139,14 +159,18 @@ fn who_mistypes_twice_a_day_is_never_locked_out() {
 #[test]
 fn guesses_beside_the_user_are_bounded_within_a_year() {
     for (place, expected) in [(HOME, 1000), (None, 100)] {
-        let (mut state, mut evaluated) =
-            (UserState::default().succeeded(place, &LOCKOUT, at(0)), 0);
+        let (mut state, mut evaluated) = (
+            UserState::default()
+                .spared(place, &LOCKOUT, at(0))
+                .known_at(place, at(0)),
+            0,
+        );
         for hour in 0..24 * 365 {
             // In the first half of the hour: the login is not just behind a guess.
             evaluated += guess(&mut state, place, hour * 3600, hour * 3600 + 30);
             let now = at(hour * 3600 + 3000);
             if state.check(place, &LOCKOUT, now).is_ok() {
-                state = state.succeeded(place, &LOCKOUT, now);
+                state = state.spared(place, &LOCKOUT, now).known_at(place, now);
             }
         }
         assert_eq!(evaluated, expected, "{place:?}");
@@ -163,13 +187,17 @@ fn guesses_beside_the_user_are_bounded_within_a_year() {
 /// the year; and what is left to known places is not theirs.
 #[test]
 fn guesses_just_before_logins_are_bounded_and_leave_the_known_places_a_part() {
-    let mut state = UserState::default().succeeded(HOME, &LOCKOUT, at(0));
+    let mut state = UserState::default()
+        .spared(HOME, &LOCKOUT, at(0))
+        .known_at(HOME, at(0));
     let mut evaluated = 0;
     for login in 0..1000 {
         let now = 100 + login * 3600;
         evaluated += guess(&mut state, None, now, now + 1);
         if state.check(None, &LOCKOUT, at(now + 300)).is_ok() {
-            state = state.succeeded(None, &LOCKOUT, at(now + 300));
+            state = state
+                .spared(None, &LOCKOUT, at(now + 300))
+                .known_at(None, at(now + 300));
         }
     }
     assert_eq!(evaluated, 900);
@@ -197,13 +225,15 @@ fn a_month_that_is_long_past_does_not_count() {
 
 #[test]
 fn a_place_that_is_forgotten_leaves_its_failures_behind() {
-    let mut state = UserState::default().succeeded(HOME, &LOCKOUT, at(0));
+    let mut state = UserState::default()
+        .spared(HOME, &LOCKOUT, at(0))
+        .known_at(HOME, at(0));
     for _ in 0..5 {
         state = state.failed(HOME, &LOCKOUT, at(1));
     }
     for last in 0..4 {
         let other = Some(Source::V4([198, 51, 100, last]));
-        state = state.succeeded(other, &LOCKOUT, at(2));
+        state = state.spared(other, &LOCKOUT, at(2)).known_at(other, at(2));
     }
     assert!(!state.knows(HOME));
     assert_eq!((state.failures(), state.throttle.failures), (5, 5));
@@ -227,20 +257,33 @@ fn one_source_alone_meets_the_ladder_of_the_contract() {
 
 #[test]
 fn a_login_every_day_changes_the_row_once_a_day() {
-    let first = UserState::default().succeeded(HOME, &LOCKOUT, at(0));
-    assert_eq!(first.clone().succeeded(HOME, &LOCKOUT, at(60)), first);
-    assert_ne!(first.clone().succeeded(HOME, &LOCKOUT, at(100_000)), first);
+    let first = UserState::default()
+        .spared(HOME, &LOCKOUT, at(0))
+        .known_at(HOME, at(0));
+    assert_eq!(
+        first
+            .clone()
+            .spared(HOME, &LOCKOUT, at(60))
+            .known_at(HOME, at(60)),
+        first
+    );
+    assert_ne!(
+        first
+            .clone()
+            .spared(HOME, &LOCKOUT, at(100_000))
+            .known_at(HOME, at(100_000)),
+        first
+    );
 }
 
 #[test]
 fn only_the_last_sources_are_known() {
     let mut state = UserState::default();
     for last in 0..9 {
-        state = state.succeeded(
-            Some(Source::V4([192, 0, 2, last])),
-            &LOCKOUT,
-            at(u64::from(last)),
-        );
+        let place = Some(Source::V4([192, 0, 2, last]));
+        state = state
+            .spared(place, &LOCKOUT, at(u64::from(last)))
+            .known_at(place, at(u64::from(last)));
     }
     assert_eq!(state.known.len(), UserState::KNOWN);
     assert!(state.knows(Some(Source::V4([192, 0, 2, 8]))));
@@ -249,7 +292,9 @@ fn only_the_last_sources_are_known() {
 
 #[test]
 fn unlocking_forgives_and_remembers_where() {
-    let mut state = UserState::default().succeeded(HOME, &LOCKOUT, at(0));
+    let mut state = UserState::default()
+        .spared(HOME, &LOCKOUT, at(0))
+        .known_at(HOME, at(0));
     guess(&mut state, STRANGER, 1, 86_400);
     guess(&mut state, HOME, 1, 86_400);
     let state = state.unlocked();
@@ -306,7 +351,7 @@ proptest! {
             }
             let stranger = place > 3;
             if what == 0 && !stranger {
-                state = state.succeeded(source, &LOCKOUT, at(now));
+                state = state.spared(source, &LOCKOUT, at(now)).known_at(source, at(now));
                 evaluated = 0;
             } else {
                 for _ in 0..9 {
