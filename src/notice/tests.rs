@@ -150,7 +150,6 @@ fn every_action_of_the_audit() {
         ),
         ("credentials_set", Some("same PIN, same password"), None),
         ("user_add", None, None),
-        ("user_add", Some("no PIN, no password"), None),
         (
             "user_add",
             Some("new PIN, no password"),
