@@ -32,7 +32,7 @@ pub(crate) struct TokenImport {
     /// `.google_authenticator` file]
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
-    /// How long a code lasts, where the file does not say it: 30 or 60 [seconds]
+    /// How long a code lasts, where the file does not say it: 30 or 60 seconds
     #[arg(long, value_name = "SECONDS", value_parser = period)]
     period: Option<Period>,
 }

@@ -102,7 +102,7 @@ pub(in crate::cli) struct Add {
     /// Only request it: it needs as many approvals as the policy says
     #[arg(long)]
     request: bool,
-    /// Policy whose [enrolment] applies [default: default]
+    /// Policy whose enrolment section applies [default: default]
     #[arg(long)]
     policy: Option<String>,
     /// Print the key as text beside the QR code

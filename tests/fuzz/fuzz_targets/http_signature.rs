@@ -7,10 +7,10 @@
 
 use libfuzzer_sys::fuzz_target;
 use oncegate::secret::Key256;
-use oncegate::signature::{digest, sign, verify};
 use oncegate::signature::key::{KeyAlgorithm, PublicKey, SigningKey};
 use oncegate::signature::request::{Headers, RequestView, Scheme};
 use oncegate::signature::verify::Requirements;
+use oncegate::signature::{digest, sign, verify};
 use oncegate::time::UnixTime;
 
 const NOW: UnixTime = UnixTime::from_secs(1_618_884_473);
