@@ -86,8 +86,15 @@ pub struct Tokens {
 }
 
 impl Tokens {
+    /// Threat: a name with a line break in it would be a row of its own where tokens are written by lines.
     fn add(&mut self, one: Result<Found, Fault>) {
         match one {
+            Ok(Found { line, user, .. })
+                if user.iter().any(|user| user.contains(char::is_control)) =>
+            {
+                self.faults
+                    .push(Fault::new(line, "user: control characters"));
+            }
             Ok(found) => self.found.push(found),
             Err(fault) => self.faults.push(fault),
         }

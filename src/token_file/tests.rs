@@ -217,6 +217,22 @@ fn each_format_says_what_it_lacks() {
 }
 
 #[test]
+fn a_name_with_a_line_break_makes_no_row() {
+    let text = text("aegis.json").replace("\"alice\"", r#""alice\nmallory""#);
+    let tokens = read(&text, Format::Aegis, &Said::default()).unwrap();
+    assert_eq!(tokens.found.len(), 1);
+    assert_eq!(tokens.faults[0].what, "user: control characters");
+    let uri = "otpauth://totp/a%0Amallory?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+    let tokens = read(uri, Format::Otpauth, &Said::default()).unwrap();
+    let users = tokens.found.iter().flat_map(|token| &token.user);
+    assert!(
+        users
+            .into_iter()
+            .all(|user| !user.contains(char::is_control))
+    );
+}
+
+#[test]
 fn values_out_of_range_are_faults() {
     let key = "3132333435363738393031323334353637383930";
     for (line, expected) in [

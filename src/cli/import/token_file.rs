@@ -153,20 +153,20 @@ fn owned(tokens: Tokens) -> (Tokens, Vec<Fault>) {
     let others = others.map(|fault| Fault::new(fault.line as u64, fault.what));
     let mut faults: Vec<Fault> = alone.chain(others).collect();
     faults.sort_by_key(|fault| fault.line);
-    let faults_left = Vec::new();
-    (
-        Tokens {
-            found,
-            faults: faults_left,
-        },
-        faults,
-    )
+    let tokens = Tokens {
+        found,
+        faults: Vec::new(),
+    };
+    (tokens, faults)
 }
 
 /// The tokens as CSV of one's own, and the line of each.
 fn rows(tokens: &Tokens) -> (Zeroizing<String>, Vec<u64>) {
     // Allocated once: a string that grows leaves copies of keys behind.
-    let mut text = Zeroizing::new(String::with_capacity(64 + 512 * tokens.found.len()));
+    let names = tokens.found.iter().flat_map(|token| &token.user);
+    let names: usize = names.map(String::len).sum();
+    let length = 64 + 2 * names + 512 * tokens.found.len();
+    let mut text = Zeroizing::new(String::with_capacity(length));
     text.push_str("user,serial,kind,algorithm,digits,period,counter,secret\n");
     let mut lines = Vec::with_capacity(tokens.found.len());
     for token in &tokens.found {
