@@ -156,7 +156,7 @@ impl From<StoreError> for AdminError {
     }
 }
 
-/// Changes on record, each by somebody and audited.
+/// Changes on record, each with its actor and audited.
 pub struct Admin {
     core: Arc<Core>,
     login: Arc<Login>,

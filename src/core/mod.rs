@@ -57,7 +57,7 @@ pub struct Core {
     pub(crate) tasks: tokio::runtime::Handle,
 }
 
-/// Nobody could decide. Silence over RADIUS, 503 over HTTP; nothing was counted.
+/// No decision could be made. Silence over RADIUS, 503 over HTTP; nothing was counted.
 #[derive(Debug, thiserror::Error)]
 pub enum CoreError {
     /// The store has no answer.
@@ -201,7 +201,7 @@ impl Core {
         self.home.store(Arc::new(home));
     }
 
-    /// Who carries messages; nobody until [`Core::set_courier`].
+    /// The courier; none until [`Core::set_courier`].
     pub fn courier(&self) -> Arc<dyn Courier> {
         Arc::clone(&**self.courier.load())
     }

@@ -38,7 +38,7 @@ pub struct Inbound<'a> {
     pub id: RequestId,
     /// When it arrived.
     pub at: UnixTime,
-    /// After this nobody waits for the answer.
+    /// After this the answer is not awaited any more.
     pub deadline: UnixTime,
     /// How it came.
     pub medium: Medium,

@@ -33,7 +33,7 @@ pub struct Redemption<'a> {
     pub request: RequestId,
     /// When it arrived.
     pub at: UnixTime,
-    /// After this nobody waits for the answer.
+    /// After this the answer is not awaited any more.
     pub deadline: UnixTime,
     /// Where the device is, if known.
     pub source: Option<IpAddr>,

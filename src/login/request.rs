@@ -23,7 +23,7 @@ pub struct LoginRequest<'a> {
     pub id: RequestId,
     /// When it arrived.
     pub at: UnixTime,
-    /// After this nobody waits for the answer.
+    /// After this the answer is not awaited any more.
     pub deadline: UnixTime,
     /// Who asks.
     pub client: &'a Client,
@@ -73,7 +73,7 @@ pub enum Fit {
 /// A decision, durable.
 #[derive(Debug)]
 pub struct LoginOutcome {
-    /// What the person hears.
+    /// What the user is answered.
     pub answer: LoginAnswer,
     /// Why: for logs and metrics, never for the person.
     pub reason: Reason,
@@ -84,7 +84,7 @@ pub struct LoginOutcome {
     pub delay: Duration,
 }
 
-/// What the person hears.
+/// What the user is answered.
 #[derive(Debug)]
 pub enum LoginAnswer {
     /// Let in.

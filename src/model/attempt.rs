@@ -233,7 +233,7 @@ pub struct Current {
 /// What an attempt does to the state.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Verdict {
-    /// What the person hears.
+    /// What the user is answered.
     pub decision: Decision,
     /// Why.
     pub reason: Reason,

@@ -141,7 +141,9 @@ struct Reading {
 }
 
 /// Delays the writer's wake-up until it is dropped.
-pub struct BatchHold<'a>(#[allow(dead_code)] Option<queue::Hold<'a, Command>>);
+pub struct BatchHold<'a> {
+    _hold: Option<queue::Hold<'a, Command>>,
+}
 
 impl Store {
     /// Opens the store, or makes a new one, and starts its threads.
@@ -249,7 +251,9 @@ impl Store {
     /// Delays the writer's wake-up until the answer is dropped, so that one commit takes all that is submitted
     /// meanwhile. For a moment, never across a wait.
     pub fn hold_batch(&self) -> BatchHold<'_> {
-        BatchHold(self.queue.as_ref().map(Queue::hold))
+        BatchHold {
+            _hold: self.queue.as_ref().map(Queue::hold),
+        }
     }
 
     /// Issues a code of a token, or says why not. Durable when it answers `Ok(Ok(..))`.
