@@ -46,6 +46,14 @@ fn served(number: usize) -> Serial {
         .expect("a valid serial")
 }
 
+/// A key that no other token has.
+fn key(kind: &str, number: usize) -> OtpKey {
+    OtpKey::new(SecretBytes::new(
+        format!("{kind:>10}{number:010}").into_bytes(),
+    ))
+    .expect("a valid key")
+}
+
 async fn fill(store: &Store) {
     let at = SystemClock.now();
     let by = || By {
@@ -85,7 +93,7 @@ async fn fill(store: &Store) {
             algorithm: Algorithm::Sha1,
             digits: Digits::SIX,
             period: Period::THIRTY,
-            key: OtpKey::new(SecretBytes::new(vec![7; 20])).expect("a valid key"),
+            key: key("hotp", number),
             created: at,
             revision: 1,
         };
@@ -96,7 +104,7 @@ async fn fill(store: &Store) {
         let served = Token {
             serial: served(number),
             kind: Kind::Server,
-            key: OtpKey::new(SecretBytes::new(vec![8; 20])).expect("a valid key"),
+            key: key("served", number),
             ..token.clone()
         };
         for token in [token, served] {

@@ -1,6 +1,6 @@
 //! Approving token requests (capabilities A3), and lending the right to (capabilities C14).
 //!
-//! Invariants: nobody approves their own request, in any name; a right that was lent ends by itself,
+//! Invariants: no one approves their own request, in any name; a right that was lent ends by itself,
 //! and is worth what its owner's is worth now. Who may approve at all is the front end's business.
 
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub struct Lend {
 }
 
 impl Admin {
-    /// Approves of a requested token, in the name of `on_behalf` when given.
+    /// Approves a requested token, in the name of `on_behalf` when given.
     pub async fn approve_token(
         &self,
         serial: &Serial,
@@ -62,7 +62,7 @@ impl Admin {
         Ok(self.token(serial)?.0)
     }
 
-    /// Ends what somebody asked for before it was handed out.
+    /// Ends what someone asked for before it was handed out.
     pub async fn deny_token(
         &self,
         serial: &Serial,
@@ -104,7 +104,7 @@ impl Admin {
             );
         }
         if lend.from == lend.to {
-            return invalid("to", "nobody lends a right to themselves");
+            return invalid("to", "no one lends a right to themselves");
         }
         if lend.until <= by.at || lend.until.since(by.at) > LONGEST {
             return invalid("until", "a right is lent for at most 366 days from now");
@@ -157,7 +157,7 @@ impl Admin {
     }
 }
 
-/// `uid N`: somebody on the daemon's machine.
+/// `uid N`: someone on the daemon's machine.
 fn is_local(actor: &str) -> bool {
     let number = actor.strip_prefix("uid ");
     number.is_some_and(|number| number.parse::<u32>().is_ok_and(|n| n.to_string() == number))

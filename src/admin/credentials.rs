@@ -86,7 +86,7 @@ impl Admin {
         let Ok(key) = request.client.key(request.user) else {
             return Ok(Replaced::Refused(self.login.authenticate(request).await?));
         };
-        // Before the code is used up: whoever types a PIN that is too short keeps it.
+        // Before the code is used up: anyone who types a PIN that is too short keeps it.
         for (which, new) in [
             (Knowledge::Password, &new.password),
             (Knowledge::Pin, &new.pin),
@@ -100,7 +100,7 @@ impl Admin {
         if !proven && decided.reason != Reason::MustChange {
             return Ok(Replaced::Refused(decided));
         }
-        // Whoever holds a token alone must not make it the key to what it is the second factor for.
+        // Anyone who holds a token alone must not make it the key to what it is the second factor for.
         for (which, new) in [
             (Knowledge::Password, &new.password),
             (Knowledge::Pin, &new.pin),

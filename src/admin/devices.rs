@@ -256,7 +256,7 @@ impl Admin {
             "itself"
         } else {
             let found = self.core.store.device(id)?;
-            // Another user's device is told from none at all by nobody.
+            // Another user's device is told from none at all by no one.
             let own = found.filter(|(device, _)| device.user == asking.device.user);
             own.ok_or(AdminError::NotFound("device"))?;
             "sibling"

@@ -42,7 +42,7 @@ pub struct Enrol {
     pub replaces: Option<Serial>,
     /// How long it lasts; as the policy says when nothing is said.
     pub validity: Option<Validity>,
-    /// Whether others must approve of it first, as many as the policy says.
+    /// Whether others must approve it first, as many as the policy says.
     pub request: bool,
     /// Whether who asks may not choose by whose rules: as many must approve as the strictest policy in
     /// use says, or an operator would name a lax one.
@@ -178,7 +178,7 @@ impl Admin {
             expires,
             enrolment: Enrolment {
                 requester: by.actor.clone(),
-                // Whoever approves of it is another proof.
+                // Anyone who approves it is another proof.
                 by_knowledge: new.by_knowledge && needed == 0,
                 needed,
                 approvals: Vec::new(),
@@ -382,7 +382,7 @@ fn first_state(new: &Enrol, policy: &Policy, needed: u8) -> Result<LifeCycle, Ad
         );
     }
     if needed > 0 && new.token.active {
-        return invalid("active", "others must approve of it first; leave it out");
+        return invalid("active", "others must approve it first; leave it out");
     }
     Ok(if needed > 0 {
         LifeCycle::Requested

@@ -36,7 +36,7 @@ pub struct Found {
 }
 
 impl UserFilter {
-    /// Whether it leaves nobody out.
+    /// Whether it leaves no one out.
     pub fn is_empty(&self) -> bool {
         self.group.is_none() && !self.without_token && !self.locked && self.text.is_none()
     }

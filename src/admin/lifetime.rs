@@ -123,7 +123,7 @@ impl Admin {
         codes: (&Code, &Code),
         by: By,
     ) -> Result<Token, AdminError> {
-        // What will be refused anyway costs nobody a code.
+        // What will be refused anyway costs no one a code.
         let view = self.core.store.view(user)?;
         let view = view.ok_or(AdminError::NotFound("user"))?;
         let (token, _) = self.token(serial)?;

@@ -76,7 +76,7 @@ impl Admin {
         let (token, _) = self.token(serial)?;
         if expected.is_some_and(|seen| seen != token.revision) {
             return Err(AdminError::Conflict(
-                "the record was changed by somebody else",
+                "the record was changed by someone else",
             ));
         }
         if !media.is_empty() && token.kind != Kind::Server {
@@ -86,7 +86,7 @@ impl Admin {
             );
         }
         let user = self.user(&token.user)?;
-        // Before anything changes: nobody is promised a message that will never leave.
+        // Before anything changes: no one is promised a message that will never leave.
         let recipients = self.recipients(&token, &user, media)?;
         self.claim_now(user.clone(), &[Touched::Token], &by).await?;
         let first = self.made_pending(&token, by.clone()).await?;
@@ -156,7 +156,7 @@ impl Admin {
             }
             LifeCycle::Approved => {}
             LifeCycle::Requested => {
-                return Err(AdminError::Conflict("others must approve of it first"));
+                return Err(AdminError::Conflict("others must approve it first"));
             }
             _ => {
                 return Err(AdminError::Conflict(

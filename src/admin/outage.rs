@@ -44,5 +44,5 @@ impl Admin {
 }
 
 const SHORTEST: Duration = Duration::from_mins(1);
-/// Whoever needs it for longer looks again: a policy that is relaxed for weeks is another policy.
+/// Anyone who needs it for longer looks again: a policy that is relaxed for weeks is another policy.
 const LONGEST: Duration = Duration::from_hours(24);

@@ -5,7 +5,7 @@
 //! audit records as they become durable -> Sign of a user -> Watch::hear -> declare, as the daemon
 //! ```
 //!
-//! Threats: whoever knows the passwords of as many users can bring it about. It is off unless
+//! Threats: anyone who knows the passwords of as many users can bring it about. It is off unless
 //! configured, counts distinct users only, opens no more than the policies' `outage` alternatives, and
 //! stands in the audit.
 
@@ -49,7 +49,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Nobody has failed yet.
+    /// No one has failed yet.
     pub const fn new(rule: Rule) -> Self {
         Self {
             rule,
@@ -57,13 +57,13 @@ impl Watch {
         }
     }
 
-    /// By the same rule, as if nobody had failed.
+    /// By the same rule, as if no one had failed.
     #[must_use]
     pub const fn anew(&self) -> Self {
         Self::new(self.rule)
     }
 
-    /// Hears a sign at `at`; whether an outage is to be declared. Then it begins anew.
+    /// Receives a sign at `at`; whether an outage is to be declared. Then it begins anew.
     pub fn hear(&mut self, user: &str, sign: Sign, at: UnixTime) -> bool {
         let window = self.rule.window;
         self.failed.retain(|_, failed| at.since(*failed) < window);
@@ -88,7 +88,7 @@ impl Watch {
 }
 
 impl Admin {
-    /// Hears a record, and declares an outage when it is the last sign that was missing.
+    /// Receives a record, and declares an outage when it is the last sign that was missing.
     pub async fn watch_outage(
         &self,
         watch: &mut Watch,

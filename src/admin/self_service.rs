@@ -5,12 +5,12 @@
 //!                              | by the rule's factors and a token; who never had one, by `proof`
 //! ```
 //!
-//! Invariants: whoever has a token is proven by what the rule asks for, a code among it, never by less,
+//! Invariants: anyone who has a token is proven by what the rule asks for, a code among it, never by less,
 //! and not by what an exception leaves out. A token that is suspended, or went within `factor_memory`,
 //! counts: then only a code that an operator gave (`branch_code`) stands in its place. A wrong proof is counted like a wrong login and looks like one. An
 //! address that no operator put on record is taken only from who proves another token (capabilities C2).
 //!
-//! Threats: whoever knows a password makes it the key to a token of their own. So `proof` is for users
+//! Threats: anyone who knows a password makes it the key to a token of their own. So `proof` is for users
 //! who had no token so far, and a policy can ask for approvals, for consent (capabilities C10) and for a code that
 //! an operator or the user's telephone gives (capabilities C1).
 
@@ -330,7 +330,7 @@ impl Admin {
         place: &Place,
     ) -> Result<Evidence, CoreError> {
         let source = request.source.map(Source::from);
-        // Whoever is blocked gets no hashing done, but waits as long.
+        // Anyone who is blocked gets no hashing done, but waits as long.
         if view
             .state
             .check(source, &policy.lockout, request.at)
@@ -368,7 +368,7 @@ impl Admin {
         }))
     }
 
-    /// Refuses an address that nobody but the asker vouches for.
+    /// Refuses an address that no one but the asker vouches for.
     fn own_address(&self, wish: &Wish, user: &User, proven: &Proven) -> Result<(), AdminError> {
         let (Some(medium), Some(given)) = (medium_of(wish.kind), &wish.address) else {
             return Ok(());

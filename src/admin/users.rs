@@ -68,7 +68,7 @@ impl Admin {
         let mut user = self.user(key)?;
         if expected.is_some_and(|seen| seen != user.revision) {
             return Err(AdminError::Conflict(
-                "the record was changed by somebody else",
+                "the record was changed by someone else",
             ));
         }
         let credentials = std::mem::take(&mut patch.credentials);

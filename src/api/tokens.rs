@@ -127,7 +127,7 @@ pub struct TokenCreate {
     pub expires: Option<String>,
     /// Instead: seconds that it lasts from its first use; as the policy says when absent.
     pub valid_for_secs: Option<u64>,
-    /// Whether others must approve of it first, as many as the policy says. Requests of operators
+    /// Whether others must approve it first, as many as the policy says. Requests of operators
     /// always do.
     #[serde(default, deserialize_with = "unless_null")]
     #[schema(nullable)]

@@ -1,6 +1,6 @@
 //! The clients in memory: every packet and every API call looks its client up.
 //!
-//! A change is visible here before the administrator hears that it is done.
+//! A change is visible here before the administrator is told that it is done.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ use crate::secret::SecretString;
 use crate::store::{Store, StoreError};
 use crate::time::UnixTime;
 
-/// Hears the clients whenever they change.
+/// Receives the clients whenever they change.
 pub type Listener = Box<dyn Fn(&[Arc<Client>]) + Send + Sync>;
 
 /// The clients as they are now.

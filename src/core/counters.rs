@@ -34,7 +34,7 @@ impl Counters {
         self.undecided[channel as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Every counter: front end, reason (`None`: nobody could decide), count.
+    /// Every counter: front end, reason (`None`: no one could decide), count.
     pub fn all(&self) -> impl Iterator<Item = (Channel, Option<Reason>, u64)> {
         CHANNELS
             .into_iter()

@@ -4,7 +4,7 @@
 //! stands in where none is configured.
 //!
 //! Invariants: [`Courier::check`] needs no network and tells what the configuration cannot do at
-//! all, so that nobody is promised a message that will never leave. A message keeps its id over all
+//! all, so that no one is promised a message that will never leave. A message keeps its id over all
 //! retries and gateways. Errors hold no text, no code and no secret.
 //!
 //! Threat: premium numbers abroad are called at our expense (toll fraud); `check` knows which
@@ -21,7 +21,7 @@ pub type Delivering<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// Carries messages.
 pub trait Courier: Send + Sync + 'static {
     /// Whether a message could be sent there: a gateway for the medium exists, the address is well
-    /// formed, its country is served. Asks nobody.
+    /// formed, its country is served. Asks no one.
     fn check(&self, medium: Medium, to: &str) -> Result<(), Undeliverable>;
 
     /// Tries the gateways of the medium in order until one takes the message or the time for it
@@ -175,7 +175,7 @@ impl BreakerState {
     }
 }
 
-/// Nobody: where no gateway is configured.
+/// No one: where no gateway is configured.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoCourier;
 
@@ -199,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn where_nobody_carries_messages_it_is_said_how_to_change_that() {
+    fn where_no_one_carries_messages_it_is_said_how_to_change_that() {
         let error = NoCourier.check(Medium::Sms, "+821012345678").unwrap_err();
         assert_eq!(error.to_string(), "no gateway delivers sms messages");
         assert!(error.remedy().contains("[delivery.NAME]"));

@@ -4,9 +4,9 @@
 //! wanted -> draw -> store.issue (durable, limited) -> courier, in a task of its own
 //! ```
 //!
-//! Invariants: a code leaves only after its mark is durable; no gateway is waited for by whoever
-//! asked (a slow one holds back nobody's login); a refusal to send looks like a message that was
-//! sent, because an earlier code may still be good and nobody else is to learn who has a telephone.
+//! Invariants: a code leaves only after its mark is durable; no gateway is waited for by anyone who
+//! asked (a slow one holds back no one's login); a refusal to send looks like a message that was
+//! sent, because an earlier code may still be good and no one else is to learn who has a telephone.
 
 use std::sync::Arc;
 use std::time::Duration;

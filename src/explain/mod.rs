@@ -45,7 +45,7 @@ mod situation;
 pub use past::{Past, Story, counts_as_used};
 pub use situation::{Asker, Counters, Person, PolicyShown, Situation, Step};
 
-/// A login that nobody has tried.
+/// A login that no one has tried.
 #[derive(Clone, Copy, Debug)]
 pub struct Supposed<'a> {
     /// The user as it would be sent.

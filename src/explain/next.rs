@@ -22,7 +22,7 @@ fn say(text: impl Into<String>) -> Step {
     step(text, &[])
 }
 
-/// After a login that nobody has tried.
+/// After a login that no one has tried.
 pub(super) fn supposed(situation: &Situation) -> Vec<Step> {
     match situation.refused {
         Some(reason) => of_reason(reason, situation),

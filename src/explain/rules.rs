@@ -140,7 +140,7 @@ fn shown(wanted: &Wanted, traced: ConditionTrace, reading: Reading<'_>) -> Condi
 
 const fn lacks(subject: Option<&Subject>) -> &'static str {
     match subject {
-        None => "nobody said where the person is",
+        None => "no one said where the person is",
         Some(Subject::Group) => "the user has no group",
         Some(Subject::UserClass) => "the user has no class",
         Some(Subject::Attribute(_)) => "the request has no such attribute",

@@ -3,7 +3,7 @@
 //!
 //! Invariants: an answer is the same whether or not there is such a user, token or telephone: what
 //! cannot be begun is a round that cannot be finished (threats T12). Why is in the audit. It leaves on
-//! the schedule of rejects, and each one costs one commit. How a round stands says only what somebody
+//! the schedule of rejects, and each one costs one commit. How a round stands says only what someone
 //! with the right code brought about: whether wrong ones are counted depends on who is a user.
 
 use std::time::Duration;

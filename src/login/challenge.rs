@@ -1,4 +1,4 @@
-//! Challenges: what the person has proven so far, sealed and carried by whoever asks.
+//! Challenges: what the person has proven so far, sealed and carried by anyone who asks.
 //!
 //! ```text
 //! nonce 12 | AES-256-GCM( passed factors, demand, stage 2, issued 4, rule 1, source 1 ) 8 | tag 16
@@ -204,7 +204,7 @@ impl Closed {
     }
 }
 
-/// Which code a round was begun with: behind the challenge, for whoever began it over HTTP and asks
+/// Which code a round was begun with: behind the challenge, for anyone who began it over HTTP and asks
 /// how it stands, or finishes it without typing anything.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Ticket {
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn opens_for_nobody_else() {
+    fn opens_for_no_one_else() {
         let text = sealed();
         for other in [
             Binding {

@@ -83,7 +83,7 @@ impl Login {
             _ => !rule.exempt.contains(factor),
         };
         let left: Vec<Factor> = rule.require.iter().copied().filter(left).collect();
-        // Nobody comes in with nothing; and a right code that is presented all the same is used up.
+        // No one comes in with nothing; and a right code that is presented all the same is used up.
         let waives_code = rule.slot().is_some_and(|held| !left.contains(&held));
         let applies = !left.is_empty()
             && left.len() < rule.require.len()

@@ -6,7 +6,7 @@
 //! 503): nothing was counted, and the client asks again.
 //!
 //! Threat: who is shed must not depend on whom was asked for (threats T13). So a place in the queue is
-//! taken before anything is looked up, and whoever gets no hashing done, because they are blocked,
+//! taken before anything is looked up, and anyone who gets no hashing done, because they are blocked,
 //! waits all the same for about as long. Answers to challenges have places of their own: a flood of
 //! first factors does not hold them up.
 
@@ -115,7 +115,7 @@ impl Hasher {
         .await
     }
 
-    /// Spends the time of one comparison on nobody's hash, so that a miss costs what a hit costs.
+    /// Spends the time of one comparison on no one's hash, so that a miss costs what a hit costs.
     pub(crate) async fn spend(&self, place: &Place) -> Result<(), CoreError> {
         let cost = self.settings.cost;
         self.run(place, move |scratch| spend(cost, scratch)).await

@@ -51,7 +51,7 @@ pub struct Inbound<'a> {
 /// What it did.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Effect {
-    /// It was an answer, right or wrong, or nobody waited for it: the audit says which.
+    /// It was an answer, right or wrong, or no one waited for it: the audit says which.
     Answer(Reason),
     /// It froze tokens.
     Frozen(usize),

@@ -63,11 +63,11 @@ pub(crate) fn compare_issued(
 
 /// Whether this is the answer to the cells that are asked for.
 fn is_answer(token: &Token, live: Option<Issued>, typed: Option<&Code>) -> bool {
-    let nobody = Pair {
+    let no_user = Pair {
         first: 1,
         second: 2,
     };
-    let pair = live.and_then(|drawn| drawn.pair).unwrap_or(nobody);
+    let pair = live.and_then(|drawn| drawn.pair).unwrap_or(no_user);
     let answer = card::answer(&token.key, token.tail(), pair);
     answer.as_ref() == typed && answer.is_some()
 }

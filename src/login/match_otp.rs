@@ -56,7 +56,7 @@ pub(crate) fn compare_token(
     }
 }
 
-/// Spends the time of one token on nobody's key, so that a miss costs what a hit costs.
+/// Spends the time of one token on no one's key, so that a miss costs what a hit costs.
 pub(crate) fn compare_with_nothing(at: UnixTime) {
     let key = OtpKey::new(SecretBytes::from(&[0x5a_u8; 20][..]));
     let (Some(key), Some(code)) = (key, Code::from_value(0, Digits::SIX)) else {

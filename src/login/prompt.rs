@@ -1,5 +1,5 @@
 //! Asking the person for the next factor: what is sent, what is drawn, in which words; and asking
-//! somebody who is nobody, so that nothing can be learned from being asked.
+//! someone who is no one, so that nothing can be learned from being asked.
 
 use std::borrow::Cow;
 
@@ -116,8 +116,8 @@ impl Login {
         Ok(asked().into())
     }
 
-    /// A challenge to somebody who cannot answer it: whoever asks for a code in the name of a user who
-    /// is none hears the same as with one who is.
+    /// A challenge to someone who cannot answer it: anyone who asks for a code in the name of a user who
+    /// is none receives the same as with one who is.
     pub(crate) fn decoy(
         &self,
         request: &LoginRequest<'_>,
@@ -126,7 +126,7 @@ impl Login {
     ) -> Result<Challenged, CoreError> {
         let at = self.core.window_time(request.at)?;
         let expires_in = policy.challenge.life;
-        let nobody = Binding {
+        let no_user = Binding {
             client: "",
             user: "",
             policy: "",
@@ -139,7 +139,7 @@ impl Login {
             issued: at,
             ..Inside::default()
         };
-        let id = challenge::seal(&self.challenge_key, nobody, inside, nonce);
+        let id = challenge::seal(&self.challenge_key, no_user, inside, nonce);
         let prompt = match factor {
             Factor::Card => {
                 let pair = self.pretended(request)?;
@@ -210,7 +210,7 @@ fn shown(token: &Token, state: &TokenState) -> Pair {
     pair.unwrap_or_else(|| card::pair(&token.key, next_number(state)))
 }
 
-/// What somebody asks to be sent who has to prove nothing before.
+/// What someone asks to be sent who has to prove nothing before.
 pub(crate) fn asked_for(request: &LoginRequest<'_>, rule: &Rule) -> Option<Factor> {
     let word = match request.presented {
         Presented::Passcode(text) => text.expose(),

@@ -263,7 +263,7 @@ fn compare(
     })
 }
 
-/// Spends the time of one comparison on nobody's key.
+/// Spends the time of one comparison on no one's key.
 fn compare_with_nothing(code: &SecretString) {
     if let Some(key) = OtpKey::new(SecretBytes::from(&[0x5a_u8; OtpKey::GENERATED][..])) {
         let mark = Mark::of(&key, Way::Enrol.as_str(), None, code.expose());

@@ -47,7 +47,7 @@ pub struct Attempt {
     pub request: RequestId,
     /// When it arrived.
     pub at: UnixTime,
-    /// After this nobody waits for the answer: it is dropped unconsumed.
+    /// After this no one waits for the answer: it is dropped unconsumed.
     pub deadline: UnixTime,
     /// What the code is for.
     pub purpose: Purpose,
@@ -299,7 +299,7 @@ pub fn settle(attempt: &Attempt, current: &Current) -> Result<Verdict, Stale> {
             };
             Ok(attempt.failure(reason, compared, code, current))
         }
-        // Contract s7: the last accepted code again is a reject, not a failure. Gear that caches
+        // Contract s7: the last accepted code again is a reject, not a failure. A NAS that caches
         // passwords would lock its own user out otherwise.
         (
             None,
@@ -550,7 +550,7 @@ impl Attempt {
             } else {
                 state.used
             },
-            // Whoever came in may be sent the next code without the wait for the impatient.
+            // Anyone who came in may be sent the next code without the wait for the impatient.
             sends: Sends {
                 streak: 0,
                 ..state.sends
@@ -564,7 +564,7 @@ impl Attempt {
     }
 
     /// A counted reject. The failure is the token's too when it was the only one tried: with
-    /// several tokens nobody can say which one the code was meant for, and counting all of them
+    /// several tokens no one can say which one the code was meant for, and counting all of them
     /// would lock the ones in the drawer (privacyIDEA #471). The user's counter holds the limit in
     /// either case.
     fn failure(
@@ -595,7 +595,7 @@ impl Attempt {
             CodeFound::Right(right) => {
                 let (serial, after) = self.consumed(right);
                 let last_accept = right.2.last_accept;
-                // Used up, but not by an accept: whoever asks how the round stands must not hear so.
+                // Used up, but not by an accept: anyone who asks how the round stands must not learn it.
                 let spent = |issued: Issued| Issued {
                     tries: u8::MAX,
                     ..issued
@@ -656,7 +656,7 @@ impl Attempt {
         guessed.collect()
     }
 
-    /// Refused before anything was compared. Whoever tries names is counted where they are.
+    /// Refused before anything was compared. Anyone who tries names is counted where they are.
     fn refused(&self, reason: Reason, current: &Current) -> Verdict {
         let mut verdict = refusal(reason, &current.user);
         if reason.is_guess() {
@@ -688,7 +688,7 @@ impl Attempt {
             free: self.lockout.source_free,
             lock_after: self.lockout.source_lock_after,
             lock_for: self.lockout.lock_for,
-            // Nobody answers for an address: its locks always end by themselves.
+            // No one answers for an address: its locks always end by themselves.
             hard_lock_after: u32::MAX,
             ..self.lockout
         };

@@ -28,9 +28,9 @@ pub struct AuditRecord {
 /// What happened.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Event {
-    /// Somebody asked for a decision.
+    /// Someone asked for a decision.
     Decision(DecisionEvent),
-    /// Somebody, or the daemon itself, changed something.
+    /// Someone, or the daemon itself, changed something.
     Change(ChangeEvent),
 }
 

@@ -77,7 +77,7 @@ pub enum Require {
     /// Packets without it are dropped.
     #[default]
     True,
-    /// Packets without it are answered; for gear that cannot send it.
+    /// Packets without it are answered; for NAS devices that cannot send it.
     False,
     /// Required from a source address once it has sent a valid one; the lesson is stored.
     Auto,
@@ -116,7 +116,7 @@ pub enum Scope {
     Admin,
     /// Users, tokens and devices: no clients, no approvals.
     Operator,
-    /// Approve of what others asked for, or deny it.
+    /// Approve what others asked for, or deny it.
     Approver,
     /// Read everything, change nothing.
     Auditor,

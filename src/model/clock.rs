@@ -68,7 +68,7 @@ impl Present {
         let Some(last) = moving.last.filter(|last| *last > now) else {
             return moving;
         };
-        // The last one is among them, or somebody did not write down what they consumed.
+        // The last one is among them, or someone did not write down what they consumed.
         let Some(steps) = steps.filter(|steps| steps.contains(&last)) else {
             return Moving {
                 last: Some(now),

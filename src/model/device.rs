@@ -175,7 +175,7 @@ mod tests {
         let state = DeviceState::default().take(&call(1, NOW), NOW).unwrap();
         let later = NOW.plus(Duration::from_secs(61));
         let state = state.take(&call(2, later), later).unwrap();
-        // Held back by whoever copied it, it arrives with the time of its first octet.
+        // Held back by anyone who copied it, it arrives with the time of its first octet.
         let earlier = NOW.plus(Duration::from_secs(59));
         assert_eq!(state.take(&call(1, NOW), earlier), Err(NotTaken));
     }

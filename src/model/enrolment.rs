@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Invariants (capabilities A3, C14): no approver approves their own request, in their own name or in another's;
-//! nobody counts twice; a delegation ends by itself.
+//! no one counts twice; a delegation ends by itself.
 
 use std::str::FromStr;
 
@@ -47,7 +47,7 @@ pub struct Approval {
     pub at: UnixTime,
 }
 
-/// Somebody's right to approve, lent to another.
+/// Someone's right to approve, lent to another.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Delegation {
     /// Whose right.
@@ -72,7 +72,7 @@ pub enum NotApproved {
     /// Their second approval.
     #[error("this approver has approved it already")]
     Twice,
-    /// Nobody lent them the right, or it has ended.
+    /// No one lent them the right, or it has ended.
     #[error("there is no delegation to this approver at present")]
     NotDelegated,
 }
@@ -80,9 +80,9 @@ pub enum NotApproved {
 /// Why a token was ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum RevokeReason {
-    /// Nobody knows where it is.
+    /// No one knows where it is.
     Lost,
-    /// Somebody else has it.
+    /// Someone else has it.
     Stolen,
     /// Another one has taken its place.
     Replaced,
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_approves_their_own_request_in_any_name() {
+    fn no_one_approves_their_own_request_in_any_name() {
         let asked = wanted(1);
         let state = LifeCycle::Requested;
         let own = Err(NotApproved::OwnRequest);

@@ -279,7 +279,7 @@ pub fn settle_issue(
     }
     let fits = match issue.way {
         Way::Code | Way::Inbound => matches!(life, LifeCycle::Active | LifeCycle::Pending),
-        // A device that has redeemed one must not lose the token to whoever redeems another.
+        // A device that has redeemed one must not lose the token to anyone who redeems another.
         Way::Enrol => life == LifeCycle::Pending && !current.carried,
         Way::Transfer => life == LifeCycle::Active && current.carried,
     };

@@ -82,7 +82,7 @@ pub struct SourceState {
 }
 
 impl SourceState {
-    /// After a right answer from there: one failure less, and a block that runs goes on. Whoever has
+    /// After a right answer from there: one failure less, and a block that runs goes on. Anyone who has
     /// one account of their own must not buy fresh guesses at everybody else's with it (threats
     /// T10); an office forgives its typing errors by working.
     pub fn forgiven(self, at: UnixTime) -> Self {

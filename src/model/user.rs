@@ -234,7 +234,7 @@ impl User {
     }
 }
 
-/// An exception somebody answers for.
+/// An exception someone answers for.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Waiver {
     /// Why.
@@ -259,7 +259,7 @@ impl Waiver {
 /// ```text
 /// failure from a known source  -> that source's own throttle
 /// failure from anywhere else   -> the throttle of strangers, one for all of them
-/// success from a known source  -> forgives that source's failures, and nobody else's
+/// success from a known source  -> forgives that source's failures, and no one else's
 /// success from another source  -> forgives the typing errors just before it, from the same place
 /// ```
 ///
@@ -267,7 +267,7 @@ impl Waiver {
 /// everybody out but the known sources (threats T11), and leave them a reserve of the failures that
 /// end in a hard lock: all failures together still never exceed `hard_lock_after`.
 ///
-/// The count of strangers outlives every login of the user: whoever guesses in between gets no fresh
+/// The count of strangers outlives every login of the user: anyone who guesses in between gets no fresh
 /// guesses by it. It ends when an administrator unlocks, or after a year without such a failure. "No
 /// source", where a client does not say from where the person asks, is one more unknown place, never a
 /// known one. So that typing errors made there do not add up, a success forgives the run of failures just
@@ -636,7 +636,7 @@ impl UserState {
                 .any(|mark| challenge.challenge <= mark.challenge)
     }
 
-    /// Remembers that the challenge was answered. Whoever burns many voids older ones, never the one
+    /// Remembers that the challenge was answered. Anyone who burns many voids older ones, never the one
     /// that comes next.
     #[must_use]
     pub fn answer(mut self, challenge: Answered, at: UnixTime) -> Self {

@@ -136,7 +136,7 @@ impl FromStr for UserKey {
     }
 }
 
-/// Why a text names nobody.
+/// Why a text names no one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum InvalidUserKey {
     /// A control character: NUL, line feed, escape, ...
@@ -163,7 +163,7 @@ pub enum InvalidUserKey {
     /// `DOMAIN\name@realm`.
     #[error("the user name has both DOMAIN\\ and @realm; give one of them")]
     TwoRealms,
-    /// A code point that Unicode has not assigned (yet), or assigned to nobody in particular.
+    /// A code point that Unicode has not assigned (yet), or assigned to no one in particular.
     #[error("the user name holds a character without a defined meaning")]
     Unassigned,
     /// Normalisation does not come to rest.

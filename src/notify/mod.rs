@@ -14,10 +14,10 @@
 //! - A notice that cannot be sent holds up no other, and is given up after [`GIVE_UP`]. At most
 //!   [`OPEN`] are held in memory; what comes behind them waits in the trail.
 //! - What is written here tells nothing, and moves the cursor together with what did.
-//! - A cursor of zero means that nobody is told; telling begins with what happens from then on.
+//! - A cursor of zero means that no one is told; telling begins with what happens from then on.
 //!
-//! Threat: notices are a way to ring somebody's telephone. Each user gets [`Quota::USER`] a day, of
-//! which locks, which a stranger can bring about, take half: nobody hides an enrolment behind them.
+//! Threat: notices are a way to ring someone's telephone. Each user gets [`Quota::USER`] a day, of
+//! which locks, which a stranger can bring about, take half: no one hides an enrolment behind them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -97,7 +97,7 @@ pub async fn run(core: Arc<Core>, gauges: Arc<Gauges>, shutdown: CancellationTok
     }
 }
 
-/// Whether a policy that somebody is judged by tells users anything.
+/// Whether a policy that someone is judged by tells users anything.
 fn is_wanted(core: &Core) -> bool {
     let policies = core.policies();
     let tells = |policy: Option<&Policy>| policy.is_some_and(|one| !one.notify.events.is_empty());
@@ -106,7 +106,7 @@ fn is_wanted(core: &Core) -> bool {
     tells(policies.resolve(None)) || named.any(|name| tells(policies.get(name)))
 }
 
-/// While nobody is told no record is looked at.
+/// While no one is told no record is looked at.
 async fn rest(core: &Core) -> Result<(), StoreError> {
     if core.store.notified()? == 0 {
         return Ok(());
@@ -302,7 +302,7 @@ impl Outbox {
                     Told::Unreachable(why) => {
                         record(&core, "notice_failed", seq, notice, why).await;
                     }
-                    Told::Nobody | Told::Failed(..) => {}
+                    Told::NoUser | Told::Failed(..) => {}
                 }
                 told
             });
@@ -325,7 +325,7 @@ impl Outbox {
                 self.close_one(seq);
             }
             Told::Unreachable(_) => self.give_up(seq, None).await,
-            Told::Nobody => self.close_one(seq),
+            Told::NoUser => self.close_one(seq),
             Told::Failed(error, reached) => {
                 let now = self.core.now();
                 let Some(open) = self.open.get_mut(&seq) else {
@@ -452,7 +452,7 @@ const TROUBLE: Duration = Duration::from_secs(10);
 /// Notices being sent at a time: half the places that a gateway has by default; the rest is for
 /// codes, which people wait for.
 const IN_FLIGHT: usize = 4;
-/// Most notices in memory: some 2 MiB. Whoever brings about more fills the trail, not the memory.
+/// Most notices in memory: some 2 MiB. Anyone who brings about more fills the trail, not the memory.
 const OPEN: usize = 4096;
 /// Records read at a time.
 const PAGE: usize = 500;
@@ -466,7 +466,7 @@ const PAUSE: Duration = Duration::from_secs(30);
 const PAUSE_MOST: Duration = Duration::from_mins(30);
 /// How long after what it tells a notice is tried.
 const GIVE_UP: Duration = Duration::from_hours(24);
-/// What is older is told to nobody for the first time: after a long rest of the daemon.
+/// What is older is told to no one for the first time: after a long rest of the daemon.
 const STALE: Duration = Duration::from_hours(24 * 7);
 /// How long the end of the daemon waits for gateways.
 const LAST: Duration = Duration::from_secs(5);

@@ -20,8 +20,8 @@ use crate::time::UnixTime;
 pub(super) enum Told {
     /// A gateway took it: how, for the trail.
     Sent(String),
-    /// There is nobody to be told any more.
-    Nobody,
+    /// There is no one to be told any more.
+    NoUser,
     /// Nothing can be sent to the user: why, for the trail.
     Unreachable(String),
     /// Not this time, or not everywhere: why, and where it arrived.
@@ -53,12 +53,12 @@ pub(super) async fn tell(
     };
     let view = match found {
         Ok(Some(view)) => view,
-        Ok(None) => return Told::Nobody,
+        Ok(None) => return Told::NoUser,
         Err(error) => return Told::Failed(error.to_string(), reached),
     };
     let policies = core.policies();
     let Some(policy) = notice.policy(&policies) else {
-        return Told::Nobody;
+        return Told::NoUser;
     };
     let courier = core.courier();
     let (now, media) = (core.now(), &policy.notify.media);

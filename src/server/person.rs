@@ -47,7 +47,7 @@ fn login_of(process: i32) -> Option<u32> {
     text.trim().parse().ok().filter(|login| *login != UNSET)
 }
 
-/// Nobody has logged in.
+/// No one has logged in.
 const UNSET: u32 = u32::MAX;
 /// Longest name that is shown.
 const NAME: usize = 64;

@@ -1,6 +1,6 @@
 //! Checks of `main.redb`: every row by itself, each table as a whole, and all of it against the journal.
 //!
-//! The first two need the file alone. The journal is read when they find something, or when somebody
+//! The first two need the file alone. The journal is read when they find something, or when someone
 //! asks: it says which row it is, and what stood there. Where it was pruned, a row that is missing or
 //! an older one that was put back is known to be there by the table's sum, not by name.
 
@@ -25,7 +25,7 @@ pub(crate) struct Findings {
     pub(crate) damaged: Vec<Damaged>,
     /// Tables that are not whole, without a row to name.
     pub(crate) tables: Vec<(Table, &'static str)>,
-    /// Tables of which nobody can tell: a damaged row's part in the sum is not known.
+    /// Tables of which no one can tell: a damaged row's part in the sum is not known.
     pub(crate) unproven: Vec<Table>,
 }
 
@@ -51,7 +51,7 @@ impl Findings {
     }
 }
 
-/// Whether somebody wants the check to end.
+/// Whether someone wants the check to end.
 pub(crate) type Stop<'s> = &'s dyn Fn() -> bool;
 
 /// Compares what the newest records wrote with the rows of the file, and names those that differ: what
@@ -153,7 +153,7 @@ fn look(fold: &Fold, sealer: &Sealer) -> Result<(Snapshot, Whole), StoreError> {
     Ok((Snapshot::of(&file.db)?, read_whole(&file.db, sealer)?))
 }
 
-/// What was read of a table; a table that cannot be read to its end is named. Nobody can say then that
+/// What was read of a table; a table that cannot be read to its end is named. No one can say then that
 /// a row is not in it.
 fn readable<T>(
     table: Table,

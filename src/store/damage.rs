@@ -1,6 +1,6 @@
 //! What was found damaged in `main.redb`, and the guard against an engine that panics on it.
 //!
-//! A row that is named here has no value: whoever asks for it could not decide. Everything else goes
+//! A row that is named here has no value: anyone who asks for it could not decide. Everything else goes
 //! on. What is found while rows are read, while the file is checked, and when it is compared with the
 //! journal comes together here, and is said once.
 
@@ -60,7 +60,7 @@ impl Damage {
         StoreError::Corrupt(what)
     }
 
-    /// Rows of a table are missing or older ones were put back, and nobody knows which.
+    /// Rows of a table are missing or older ones were put back, and no one knows which.
     pub(crate) fn table(&self, table: Table, what: &'static str) {
         self.found.lock().expect(UNPOISONED).tables[table as usize] = Some(what);
         self.any.store(true, Ordering::Relaxed);
@@ -204,7 +204,7 @@ pub(crate) fn guarded<T>(run: impl FnOnce() -> Result<T, StoreError>) -> Result<
     HOOK.call_once(|| {
         let former = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
-            // Whoever guards says what it means; the engine's words help nobody.
+            // Anyone who guards says what it means; the engine's words help no one.
             if GUARDS.get() == 0 {
                 former(panic);
             }

@@ -254,7 +254,7 @@ impl Fold {
     fn reopen(&self) {
         let mut file = self.file();
         let opened = guarded(|| {
-            // Whoever reads meanwhile is refused; a snapshot would keep the file from being opened.
+            // Anyone who reads meanwhile is refused; a snapshot would keep the file from being opened.
             drop(self.look_at(None));
             drop(file.take());
             let file = main_file::reopen(self.medium.as_ref(), &self.sealer)?;

@@ -24,7 +24,7 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    /// Works until the writer is gone; `checked` hears when the file was looked through.
+    /// Works until the writer is gone; `checked` receives when the file was looked through.
     pub(crate) fn run(self, checked: &SyncSender<()>) {
         match self.check() {
             Ok(findings) => findings.enter(&self.fold),
@@ -34,7 +34,7 @@ impl Keeper {
                 }
             }
         }
-        // Nobody waits any more when it took long.
+        // No one waits any more when it took long.
         let _ = checked.try_send(());
         loop {
             let chore = self.to_do.recv_timeout(self.every);

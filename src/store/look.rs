@@ -1,6 +1,6 @@
 //! A database file that is looked at and never written.
 //!
-//! The engine repairs what it opens. A damaged file must stay as it is, for whoever wants to know what
+//! The engine repairs what it opens. A damaged file must stay as it is, for anyone who wants to know what
 //! happened to it and for what can still be read from it; so what the engine writes stays in memory.
 
 use std::fs::File;

@@ -15,8 +15,8 @@ pub trait Medium: Send + Sync + 'static {
     /// Opens the database, creating it when it is missing.
     fn open(&self, name: &str, builder: &Builder) -> Result<Database, DatabaseError>;
 
-    /// Opens a file as it is, creating it when it is missing. Nothing locks it: whoever writes to it has
-    /// the store, or nobody else writes to it.
+    /// Opens a file as it is, creating it when it is missing. Nothing locks it: anyone who writes to it has
+    /// the store, or no one else writes to it.
     fn raw(&self, name: &str) -> io::Result<Box<dyn StorageBackend>>;
 
     /// Names of the files that exist.
@@ -25,7 +25,7 @@ pub trait Medium: Send + Sync + 'static {
     /// Makes creations durable: a file whose directory entry is lost in a power cut is lost.
     fn sync(&self) -> io::Result<()>;
 
-    /// Removes a file that nobody will open again; one that is gone already is no error. Its space is free
+    /// Removes a file that no one will open again; one that is gone already is no error. Its space is free
     /// when the last reader has closed it.
     fn remove(&self, name: &str) -> io::Result<()>;
 
@@ -50,7 +50,7 @@ impl Directory {
 impl Directory {
     fn file(&self, name: &str) -> io::Result<File> {
         let mut options = File::options();
-        // What is in it is nobody else's, whatever the umask says.
+        // What is in it is no one else's, whatever the umask says.
         options.read(true).write(true).create(true).mode(0o600);
         options.truncate(false).open(self.0.join(name))
     }

@@ -34,7 +34,7 @@ use crate::store::{StoreError, record, rows};
 /// The file, open.
 pub(crate) struct PersonalKeys {
     file: Box<dyn StorageBackend>,
-    /// Slots that are durable and belong to nobody yet: from the first up to before the second.
+    /// Slots that are durable and belong to no one yet: from the first up to before the second.
     free: Mutex<(u64, u64)>,
 }
 

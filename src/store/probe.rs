@@ -8,12 +8,12 @@ use crate::store::fold::Fold;
 use crate::store::record::Table;
 use crate::store::{StoreError, record};
 
-/// When it was last tried, and why nobody's rows could be read.
+/// When it was last tried, and why no one's rows could be read.
 #[derive(Default)]
 pub(crate) struct Probe(Mutex<Option<(Instant, Option<String>)>>);
 
 impl Probe {
-    /// Why nobody's rows can be read, if that is so: one damaged row concerns one user, a damaged page
+    /// Why no one's rows can be read, if that is so: one damaged row concerns one user, a damaged page
     /// some, a damaged root all of them.
     pub(crate) fn fault(
         &self,

@@ -5,7 +5,7 @@
 //! nothing waits for what has not been submitted yet, and a writer that is at work takes what has come
 //! without any wake-up.
 //!
-//! Invariants: what was pushed is taken, or dropped with the receiving side, which its asker hears;
+//! Invariants: what was pushed is taken, or dropped with the receiving side, which its asker is told;
 //! the bell rings at the latest when a hold ends, however many others there are.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -25,7 +25,7 @@ pub(crate) struct Receiver<T>(Arc<Shared<T>>);
 pub(crate) enum Refused {
     /// There is no room.
     Full,
-    /// Nobody takes anything any more.
+    /// No one takes anything any more.
     Closed,
 }
 
@@ -70,7 +70,7 @@ impl<T> Queue<T> {
             return Err(Refused::Full);
         }
         state.items.push(item);
-        // Whoever takes, takes all: it waits only when there was nothing.
+        // Anyone who takes, takes all: it waits only when there was nothing.
         let ring = state.items.len() == 1 && state.holds == 0;
         drop(state);
         if ring {
@@ -90,7 +90,7 @@ impl<T> Queue<T> {
         self.shared.lock().items.len()
     }
 
-    /// Whether nobody takes anything any more.
+    /// Whether no one takes anything any more.
     pub(crate) fn is_closed(&self) -> bool {
         self.shared.lock().closed
     }
@@ -143,7 +143,7 @@ impl<T> Receiver<T> {
 
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        // Also when the writer panics: whoever waits for an answer hears that there is none.
+        // Also when the writer panics: anyone who waits for an answer is told that there is none.
         let mut state = self.0.lock();
         state.closed = true;
         let items = std::mem::take(&mut state.items);
@@ -206,7 +206,7 @@ mod tests {
         let (heard, asker) = std::sync::mpsc::channel();
         queue.push(heard).unwrap();
         drop(receiver);
-        assert!(asker.recv().is_err(), "what nobody takes is dropped");
+        assert!(asker.recv().is_err(), "what no one takes is dropped");
         let (heard, _) = std::sync::mpsc::channel::<()>();
         assert!(queue.is_closed() && queue.push(heard) == Err(Refused::Closed));
     }

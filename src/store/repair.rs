@@ -51,7 +51,7 @@ pub struct Repaired {
     pub closed: Vec<String>,
 }
 
-/// Makes `main.redb` of a store that nobody has open anew. The data key is opened by `master`.
+/// Makes `main.redb` of a store that no one has open anew. The data key is opened by `master`.
 pub fn repair(
     dir: &Path,
     master: &Key256,
@@ -394,7 +394,7 @@ impl Anew {
         self.flush(&mut slice.layer)
     }
 
-    /// Counts the rows, and names tokens and devices of which nobody knows which codes are used.
+    /// Counts the rows, and names tokens and devices of which no one knows which codes are used.
     fn look_over(&mut self) -> Result<(), StoreError> {
         let read = self.file.begin_read().map_err(disk)?;
         let mut lost = Vec::new();
@@ -417,7 +417,7 @@ impl Anew {
                 {
                     let name = rows::shown(name);
                     lost.push(format!(
-                        "{} {name}: nobody knows which of its codes are used; it lets nobody in until it \
+                        "{} {name}: no one knows which of its codes are used; it lets no one in until it \
                          is removed and enrolled again",
                         table.name()
                     ));

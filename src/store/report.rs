@@ -16,7 +16,7 @@ pub struct Written {
     pub sha256: String,
 }
 
-/// Hears how many records a long reading has passed.
+/// Receives how many records a long reading has passed.
 pub type Progress = Box<dyn Fn(u64) + Send>;
 
 /// Which audit records.
@@ -86,7 +86,7 @@ pub struct Health {
     pub commits: u64,
     /// Records since start.
     pub records: u64,
-    /// Rows and tables that are damaged: nobody whom they concern can be let in.
+    /// Rows and tables that are damaged: no one whom they concern can be let in.
     pub damaged: u64,
     /// The first of them, by name.
     pub damage: Vec<DamagedRow>,
@@ -105,7 +105,7 @@ pub struct StoreReport {
     pub damaged: u64,
     /// The first of them.
     pub damage: Vec<DamagedRow>,
-    /// Tables of which nobody can tell whether rows are missing: a damaged row's part in the sum is not
+    /// Tables of which no one can tell whether rows are missing: a damaged row's part in the sum is not
     /// known, and the journal of that time was pruned.
     pub unproven: Vec<&'static str>,
 }

@@ -30,7 +30,7 @@ pub(crate) struct Sums([Sum; Table::ALL.len()]);
 pub(crate) enum Sum {
     /// It is this.
     Known(u128),
-    /// A damaged row was replaced, whose part in the sum nobody knows.
+    /// A damaged row was replaced, whose part in the sum no one knows.
     Lost,
 }
 

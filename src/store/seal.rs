@@ -22,7 +22,7 @@
 //! names, so a store whose selection was changed reads all it ever wrote. Fields sealed before keep
 //! their algorithm until they are written again.
 //!
-//! The data key is sealed by the selected algorithm too: whoever must use ARIA or SEED must use it
+//! The data key is sealed by the selected algorithm too: anyone who must use ARIA or SEED must use it
 //! for the key above all. When the selection was changed, opening the store seals the same data key
 //! again, in one transaction; a crash leaves the one blob or the other, and both open. Pages that
 //! redb has freed may hold the former blob until they are overwritten. A version that does not know

@@ -1,4 +1,4 @@
-//! Long readings end when whoever asked is gone.
+//! Long readings end when anyone who asked is gone.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

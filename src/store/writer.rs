@@ -3,7 +3,7 @@
 //! A batch is whatever queued while the last commit was under way: no timer, no artificial delay.
 //! Each member is settled against the newest rows including those of earlier members, so the same
 //! code twice in one batch has exactly one winner, as in two batches. Answers leave only after the
-//! commit; when it fails, every member hears `Unavailable`, because nobody can say whether it is
+//! commit; when it fails, every member receives `Unavailable`, because no one can say whether it is
 //! durable, and the log is opened again before anything else is decided.
 
 use std::sync::Arc;
@@ -110,7 +110,7 @@ impl Writer {
     }
 
     /// The next commands; `false` when everybody has gone. While the log is closed it is tried again
-    /// without waiting for one: gear that sees a server not ready sends nothing.
+    /// without waiting for one: a NAS that sees a server not ready sends nothing.
     fn next(&mut self, batch: &mut Vec<Command>) -> bool {
         while self.gauges.fault.load().is_some() {
             if !self.queue.take_within(batch, BATCH, RETRY / 10) {

@@ -3,7 +3,7 @@
 //! Names follow `oncegate_radius_*_total`; the words of [`Discard`] are label values. Counters only
 //! rise, and live as long as their client is configured.
 //!
-//! Threat: labels are client names and fixed words, never anything a packet says, so that nobody
+//! Threat: labels are client names and fixed words, never anything a packet says, so that no one
 //! can make a metrics database grow.
 
 use std::collections::{HashMap, HashSet};

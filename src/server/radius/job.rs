@@ -1,7 +1,7 @@
 //! One request on its way to an answer: a future that its lane polls.
 //!
 //! Invariant: the entry in the duplicate cache ends with the [`Claim`] on it, on every path. A
-//! panic, a request that is given up or an undecided one abandons it, so that the gear's next try is a new
+//! panic, a request that is given up or an undecided one abandons it, so that the NAS's next try is a new
 //! one and never meets a black hole.
 
 use std::net::IpAddr;
@@ -27,7 +27,7 @@ use crate::server::radius::reply;
 use crate::server::radius::table::{Peer, Secret};
 use crate::time::UnixTime;
 
-/// A request that somebody must decide.
+/// A request that someone must decide.
 pub struct Job {
     pub(super) pipeline: Arc<Pipeline>,
     pub(super) peer: Arc<Peer>,
@@ -153,7 +153,7 @@ impl Job {
                 return None;
             }
         }
-        // U+FFFD stands for what is not UTF-8; no user name has it, so it is nobody's.
+        // U+FFFD stands for what is not UTF-8; no user name has it, so it is no one's.
         let user = String::from_utf8_lossy(packet.first(Type::UserName).unwrap_or_default());
         let mut texts = Vec::new();
         dictionary.describe(packet.attributes, |named| texts.push(named));
@@ -313,7 +313,7 @@ fn origin(packet: &Packet<'_>, source: IpAddr) -> Option<Arc<Origin>> {
     )
 }
 
-/// Where the person is, when the gear says it as an address.
+/// Where the person is, when the NAS says it as an address.
 fn calling_station(packet: &Packet<'_>) -> Option<IpAddr> {
     let text = std::str::from_utf8(packet.first(Type::CallingStationId)?).ok()?;
     text.trim()

@@ -5,7 +5,7 @@
 //! answers of one commit wake a lane once. A thread of its own, because a scheduler would carry the
 //! lane from processor to processor, away from what their caches hold.
 //!
-//! Where a listener has several lanes they take turns at receiving. Whoever finds more waiting than
+//! Where a listener has several lanes they take turns at receiving. Anyone who finds more waiting than
 //! it takes at a time passes the turn on, so that few requests are one lane's work, and a flood is all's.
 //!
 //! Invariant: a lane ends on shutdown only, or another takes its place; a panic in one request ends
@@ -79,7 +79,7 @@ async fn begin(place: Place) {
         let thread = std::thread::Builder::new().name(NAME.to_owned());
         let begun = thread.spawn(move || {
             here.hold();
-            // Whoever waits for this may be the last to hold the store: its closing is waited for then.
+            // Anyone who waits for this may be the last to hold the store: its closing is waited for then.
             drop(here);
             drop(end);
         });
@@ -108,7 +108,7 @@ impl Place {
                 Ok(Err(error)) => {
                     tracing::error!(%listener, %error, "a lane cannot begin; trying on");
                 }
-                // Nobody would be served any more, and only the gear would notice.
+                // No one would be served any more, and only the NAS would notice.
                 Err(_) => tracing::error!(%listener, "a lane broke; another begins"),
             }
             std::thread::sleep(BACKOFF_MOST);

@@ -10,7 +10,7 @@
 //!   room, to wait too?
 //!   reveal User-Password            -> Job   (accounting: read the report)
 //! Job::run (a future of the lane)
-//!   lesson stored, service decides    nobody could: silence, and a retransmission is tried again
+//!   lesson stored, service decides    no one could: silence, and a retransmission is tried again
 //!   reply built                       -> Answer
 //! Answer::release (at arrival + delay) current? -> octets, kept for retransmissions
 //! ```
@@ -327,7 +327,7 @@ impl Pipeline {
         }
     }
 
-    /// RFC 5997 s4.2: an Access-Accept without attributes, unless nobody could decide: silence is
+    /// RFC 5997 s4.2: an Access-Accept without attributes, unless no one could decide: silence is
     /// what sends the NAS to the next server.
     fn status(
         &self,

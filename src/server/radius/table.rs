@@ -1,6 +1,6 @@
 //! Which client a datagram comes from, with what is needed to check it worked out ahead of time.
 //!
-//! Rebuilt whole whenever clients change, before the administrator hears that the change is done,
+//! Rebuilt whole whenever clients change, before the administrator is told that the change is done,
 //! and swapped in one step: a packet sees the old clients or the new ones, never half of each.
 
 use std::net::IpAddr;
@@ -58,7 +58,7 @@ impl Table {
             );
         }
         // The service refuses a network that another client has. Should a store hold one all the
-        // same, the client that was there first keeps it: a new record must not silence old gear.
+        // same, the client that was there first keeps it: a new record must not silence old NAS devices.
         loop {
             match PrefixTable::new(networks.clone()) {
                 Ok(table) => return Self(table),

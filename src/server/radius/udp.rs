@@ -3,7 +3,7 @@
 //! Sources: RFC 3542 s6 (`IPV6_PKTINFO`), ip(7) (`IP_PKTINFO`), RFC 5080 s2.2.2.
 //!
 //! A host with several addresses that listens on the wildcard would answer from the address its
-//! routes prefer; gear drops such an answer, as it must. So each datagram is received together with
+//! routes prefer; a NAS drops such an answer, as it must. So each datagram is received together with
 //! its destination address, and the reply names that as its source.
 
 use std::io;

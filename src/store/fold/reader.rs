@@ -50,7 +50,7 @@ impl Reader<'_> {
         })
     }
 
-    /// A row that must be there, since the row that it belongs to is; without it nobody can decide.
+    /// A row that must be there, since the row that it belongs to is; without it no one can decide.
     pub(crate) fn needed<T>(
         &self,
         table: Table,

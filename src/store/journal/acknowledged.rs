@@ -15,7 +15,7 @@
 //! write damages one of them at most; the other one then says a commit less.
 //!
 //! At opening a log that ends before the head, or has another record there, has lost what was
-//! answered: it is refused. What stands behind the head was told to nobody and stays, since it may
+//! answered: it is refused. What stands behind the head was told to no one and stays, since it may
 //! have been. The head is made before `main.redb` says which store it is: a store without one, or with
 //! one that is older than `main.redb`, has lost it, and is refused, since the end of the log may be
 //! lost as well. Where one slot is damaged, it may have been the newer one: the log must then go

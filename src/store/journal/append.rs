@@ -239,7 +239,7 @@ fn open_with(
         }
         opened => opened?,
     };
-    // Whoever created it may have been killed before its name was durable.
+    // Anyone who created it may have been killed before its name was durable.
     medium.sync().map_err(disk)?;
     let head = match active.head(medium.as_ref())? {
         Some(head) => head,

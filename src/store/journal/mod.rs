@@ -16,7 +16,7 @@
 //! it is full. The repair after a kill walks the newest segment alone, so it is bounded by the
 //! segment size, not by the trail.
 //!
-//! `MAC(n) = HMAC-SHA-256(audit key, MAC(n-1) | n | entry)`: whoever cannot read the master key can
+//! `MAC(n) = HMAC-SHA-256(audit key, MAC(n-1) | n | entry)`: anyone who cannot read the master key can
 //! neither change, drop, swap nor insert a record unnoticed (threats T35). Records missing at the
 //! end are noticed against the checkpoint (see [`crate::store::fold`]) and the acknowledged head (see
 //! [`acknowledged`]).

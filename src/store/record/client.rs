@@ -30,7 +30,7 @@ enum AccessV1 {
         require: u8,
         challenge: bool,
     },
-    /// A sealed [`ApiV1`]: whoever can write the file must not be able to plant a key.
+    /// A sealed [`ApiV1`]: anyone who can write the file must not be able to plant a key.
     Api { sealed: Vec<u8> },
 }
 

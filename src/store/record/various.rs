@@ -20,7 +20,7 @@ pub(crate) fn count(bytes: &[u8]) -> Result<(u64, u32), StoreError> {
     take(1, bytes)
 }
 
-/// The link before the first audit record that is kept, with the store's mark: whoever can only write
+/// The link before the first audit record that is kept, with the store's mark: anyone who can only write
 /// files cannot make one.
 pub(crate) fn pruned_row(anchor: Head, sealer: &Sealer) -> Vec<u8> {
     let mut row = anchor.seq.to_be_bytes().to_vec();

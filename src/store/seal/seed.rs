@@ -5,8 +5,8 @@
 //! mode needs no other direction.
 //!
 //! Threats and limits: S-boxes are looked up in memory at places that depend on key and data, so
-//! the time taken is *not constant with respect to caches*; whoever runs code on the same processor
-//! may learn something of the key. It exists for sites whose rules name SEED; others use AES. Nobody
+//! the time taken is *not constant with respect to caches*; anyone who runs code on the same processor
+//! may learn something of the key. It exists for sites whose rules name SEED; others use AES. No one
 //! has audited or validated this implementation.
 
 use zeroize::Zeroize;
