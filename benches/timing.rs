@@ -354,8 +354,9 @@ async fn enrol(service: &Service, name: &str, number: usize) {
         active: true,
         serial: None,
     };
-    let octet = u8::try_from(number + 1).expect("few users");
-    let key = Some(SecretBytes::new(vec![octet; 20]));
+    let key = Some(SecretBytes::new(
+        format!("{name:>10}{number:010}").into_bytes(),
+    ));
     let made = service
         .admin
         .add_token(token(Kind::Totp, key), by(service))
