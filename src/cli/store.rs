@@ -11,8 +11,9 @@ use crate::cli::transport::{Transport, has_no_listener};
 use crate::daemon;
 use crate::daemon::{RESTORE, Site, remedy_of_file};
 use crate::server::http::forms;
+use crate::store::StoreError;
 use crate::store::catch_up::is_of_the_end;
-use crate::store::{StoreError, personal};
+use crate::store::seal::personal;
 
 /// Check and repair the store
 #[derive(Debug, Subcommand)]

@@ -28,7 +28,8 @@ use crate::secret::{Key256, SystemEntropy};
 use crate::service::Service;
 use crate::store::medium::Directory;
 use crate::store::repair::Repaired;
-use crate::store::{Parts, Store, StoreError, StoreReport, look, personal, repair};
+use crate::store::seal::personal;
+use crate::store::{Parts, Store, StoreError, StoreReport, look, repair};
 use crate::time::{Clock as _, SystemClock};
 
 mod install;

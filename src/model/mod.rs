@@ -9,6 +9,7 @@ pub mod device;
 pub mod enrolment;
 pub mod id;
 pub mod issue;
+pub mod issued;
 pub mod kind;
 pub mod life_cycle;
 pub mod message;

@@ -3,7 +3,7 @@
 use crate::model::device::DeviceId;
 use crate::model::enrolment::Enrolment;
 use crate::model::id::Serial;
-use crate::model::issue::{Issued, Sends};
+use crate::model::issued::{Issued, Sends};
 use crate::model::kind::Kind;
 pub use crate::model::life_cycle::LifeCycle;
 use crate::model::user_key::UserKey;

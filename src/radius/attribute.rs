@@ -45,6 +45,11 @@ impl<'a> Attributes<'a> {
         Ok(Self(octets))
     }
 
+    /// Attributes that [`Attributes::parse`] has walked before.
+    pub(super) const fn walked(octets: &'a [u8]) -> Self {
+        Self(octets)
+    }
+
     /// The attributes, first to last.
     pub const fn iter(&self) -> Iter<'a> {
         Iter(Reader::new(self.0))

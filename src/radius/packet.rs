@@ -81,6 +81,40 @@ impl<'a> Packet<'a> {
     }
 }
 
+/// A packet that was read, with its own copy of the octets: what a job keeps after the receive buffer is
+/// used again.
+pub struct OwnedPacket {
+    code: Code,
+    identifier: u8,
+    authenticator: [u8; 16],
+    octets: Vec<u8>,
+}
+
+impl OwnedPacket {
+    /// The packet as it was read; nothing is parsed again.
+    pub fn borrow(&self) -> Packet<'_> {
+        let attributes = self.octets.get(HEADER..).unwrap_or_default();
+        Packet {
+            code: self.code,
+            identifier: self.identifier,
+            authenticator: &self.authenticator,
+            attributes: Attributes::walked(attributes),
+            octets: &self.octets,
+        }
+    }
+}
+
+impl From<Packet<'_>> for OwnedPacket {
+    fn from(packet: Packet<'_>) -> Self {
+        Self {
+            code: packet.code,
+            identifier: packet.identifier,
+            authenticator: *packet.authenticator,
+            octets: packet.octets.to_vec(),
+        }
+    }
+}
+
 /// Header and attribute types only: values may be credentials.
 impl fmt::Debug for Packet<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -192,6 +226,13 @@ mod tests {
         assert_eq!(packet.octets(), &octets[..25]);
         assert_eq!(packet.first(Type::UserName), Some(&b"bob"[..]));
         assert_eq!(packet.attributes.iter().count(), 1);
+    }
+
+    #[test]
+    fn an_owned_packet_is_the_one_that_was_read() {
+        let octets = datagram(25, &[1, 5, b'b', b'o', b'b', 80, 18, 0, 0]);
+        let packet = Packet::parse(&octets).unwrap();
+        assert_eq!(OwnedPacket::from(packet).borrow(), packet);
     }
 
     #[test]

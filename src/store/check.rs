@@ -14,6 +14,7 @@ use crate::store::main_file::{FileTable, Snapshot, read_whole};
 use crate::store::record::{Entry, RowWrite, Table};
 use crate::store::rows::{Sum, Whole};
 use crate::store::seal::Sealer;
+use crate::store::wanted::{Stop, stopped};
 use crate::store::{ChainReport, StoreError, StoreReport, personal, rows};
 
 /// What a check found.
@@ -50,9 +51,6 @@ impl Findings {
         }
     }
 }
-
-/// Whether someone wants the check to end.
-pub(crate) type Stop<'s> = &'s dyn Fn() -> bool;
 
 /// Compares what the newest records wrote with the rows of the file, and names those that differ: what
 /// was used a moment before the daemon stopped must not be good again. Bounded, so that it can be done
@@ -417,10 +415,6 @@ fn read_log(
         next = end.max(next).saturating_add(1);
     }
     Ok(())
-}
-
-fn stopped() -> StoreError {
-    StoreError::Unavailable("the check was ended before it was done".to_owned())
 }
 
 /// Newest records that are compared before the first decision.

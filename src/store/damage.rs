@@ -11,7 +11,6 @@ use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, Once};
 
-use crate::store::personal::NOT_DESTROYED;
 use crate::store::record::Table;
 use crate::store::{DamagedRow, StoreError, rows};
 
@@ -233,6 +232,8 @@ thread_local! {
 /// Rows that are kept by name.
 const NAMED: usize = 1000;
 const UNPOISONED: &str = "no panic while the lock is held";
+/// What is said of an erased user's key that is there.
+pub(crate) const NOT_DESTROYED: &str = "the key of an erased user is there: an older file was put back; start the daemon again to destroy it";
 const PANICKED: &str = "a page of a database file cannot be read";
 /// What is said of a row that is not as it was written.
 pub(crate) const ALTERED: &str = "the row is not as it was written";

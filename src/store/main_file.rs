@@ -10,10 +10,10 @@ use crate::store::error::{disk, open_error};
 use crate::store::identity::{BAD_META, Identity, META};
 use crate::store::journal::{self, Head};
 use crate::store::medium::Medium;
-use crate::store::personal::PersonalKeys;
 use crate::store::record::Table;
 use crate::store::rows::{APPLIED, Sums, Whole};
 use crate::store::seal::Sealer;
+use crate::store::seal::personal::PersonalKeys;
 use crate::store::{StoreError, rows, seal};
 
 /// The open file.

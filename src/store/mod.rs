@@ -73,7 +73,7 @@ pub mod look;
 mod main_file;
 pub mod medium;
 mod memtable;
-pub(crate) mod personal;
+mod personal;
 mod probe;
 mod queue;
 mod reads;

@@ -8,7 +8,7 @@
 //!        |- HKDF "mark"       HMAC-SHA-256 key that recognises a token's key again
 //!        |- HKDF "rows"       HMAC-SHA-256 key of the rows in the file
 //!        |- HKDF "pepper"     secret input of every PIN and password hash
-//!        |- opens the keys of personal data, one for each user; see [`personal`](crate::store::personal)
+//!        |- opens the keys of personal data, one for each user; see [`personal`](crate::store::seal::personal)
 //!        `- HKDF "challenge"  AES-256-GCM key of challenges
 //! ```
 //!
@@ -47,10 +47,11 @@ use zeroize::Zeroizing;
 use crate::model::sealing::SealAlgorithm;
 use crate::secret::{Entropy, Key256, SecretBytes};
 use crate::store::StoreError;
-use crate::store::personal::PersonalKeys;
 use crate::store::seal::cipher::{Ciphers, Keys, mac_key};
+use crate::store::seal::personal::PersonalKeys;
 
 pub mod cipher;
+pub(crate) mod personal;
 pub mod seed;
 
 /// Where a sealed field lives; becomes its associated data.

@@ -5,6 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::store::StoreError;
 
+/// Whether the caller wants a check to end.
+pub(crate) type Stop<'s> = &'s dyn Fn() -> bool;
+
+/// Of a check that was told to end.
+pub(crate) fn stopped() -> StoreError {
+    StoreError::Unavailable("the check was ended before it was done".to_owned())
+}
+
 /// Whether the answer of a long reading is wanted.
 #[derive(Clone)]
 pub(crate) struct Wanted(Arc<AtomicBool>);

@@ -19,7 +19,7 @@ use crate::radius::attribute::Type;
 use crate::radius::dictionary::Dictionary;
 use crate::radius::duplicate::{Finish, Ticket};
 use crate::radius::encode::MessageAuthenticator;
-use crate::radius::packet::{Code, Packet};
+use crate::radius::packet::{Code, OwnedPacket, Packet};
 use crate::server::radius::counters::Event;
 use crate::server::radius::password::Credential;
 use crate::server::radius::pipeline::Pipeline;
@@ -34,8 +34,7 @@ pub struct Job {
     /// With which secret the request was made.
     pub(super) secret: Secret,
     pub(super) source: IpAddr,
-    /// The packet, without padding.
-    pub(super) octets: Vec<u8>,
+    pub(super) packet: OwnedPacket,
     pub(super) task: Task,
     pub(super) id: RequestId,
     pub(super) at: UnixTime,
@@ -83,7 +82,7 @@ impl Job {
             .acquire_owned()
             .await
             .ok()?;
-        let packet = Packet::parse(&self.octets).expect("it was parsed when it arrived");
+        let packet = self.packet.borrow();
         let (event, octets, delay) = match &self.task {
             Task::Account(said) => {
                 let octets = self.account(&packet, said).await?;

@@ -28,7 +28,8 @@ use tokio_util::sync::CancellationToken;
 use crate::radius::duplicate::IN_FLIGHT_LIFETIME;
 use crate::server::radius::counters::{Ingress, bump};
 use crate::server::radius::job::Job;
-use crate::server::radius::pipeline::{Pipeline, Received};
+use crate::server::radius::pipeline::Pipeline;
+use crate::server::radius::receive::Received;
 use crate::server::radius::udp::{Listener, Port, Route, Serves, is_passing};
 
 /// Serves until `shutdown`, then finishes what is in flight, for as long as the settings say.
