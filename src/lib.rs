@@ -48,7 +48,7 @@
 //! 4     core        no    0 1 3
 //! 4     login       no    0 1 3 core
 //! 4     admin       no    0 1 3 core login
-//! 4     explain     no    0 1 3 core login admin
+//! 4     explain     no    0 1 3 api core login admin
 //! 4     notify      no    0 1 3 core
 //! 4     service     no    0 1 3 core login admin explain notify
 //! 5     net         no    0 1 2

@@ -15,14 +15,14 @@ use std::time::Duration;
 
 use crate::admin::Admin;
 use crate::admin::{AdminError, check_text};
-use crate::core::issue::{Form, Wanted, medium_of};
+use crate::core::issue::{Form, Wanted};
 use crate::core::{CoreError, default_policy};
 use crate::login::redeem::LENGTH;
 use crate::model::device::{Device, DeviceCall, DeviceId, DeviceState};
 use crate::model::id::{RequestId, Serial};
 use crate::model::issue::{IssueRefusal, Issued, Way};
 use crate::model::kind::Kind;
-use crate::model::message::mask;
+use crate::model::message::{Medium, mask};
 use crate::model::token::{LifeCycle, Token, TokenState};
 use crate::model::user_key::UserKey;
 use crate::secret::SecretString;
@@ -402,7 +402,7 @@ impl Admin {
 fn open_code(token: &Token, state: &TokenState, at: UnixTime) -> Option<OpenCode> {
     let open = |issued: &Issued| issued.is_open(state.moving.last, at);
     let issued = state.issued.filter(open)?;
-    let to = token.address.as_deref().zip(medium_of(token.kind));
+    let to = token.address.as_deref().zip(Medium::of(token.kind));
     Some(OpenCode {
         serial: token.serial.clone(),
         kind: token.kind,

@@ -15,7 +15,6 @@ use std::time::Duration;
 use crate::admin::Admin;
 use crate::admin::{AdminError, NewToken, invalid, missing};
 use crate::core::CoreError;
-use crate::core::issue::medium_of;
 use crate::model::enrolment::Enrolment;
 use crate::model::id::Serial;
 use crate::model::kind::Kind;
@@ -229,7 +228,7 @@ impl Admin {
     }
 
     fn sent_to(&self, new: &Enrol, user: &User) -> Result<Option<String>, AdminError> {
-        let Some(medium) = medium_of(new.token.kind) else {
+        let Some(medium) = Medium::of(new.token.kind) else {
             if new.address.is_some() {
                 return invalid("address", "only sms, email and voice tokens have one");
             }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::admin::Admin;
 use crate::admin::enrolment::needs_proof;
 use crate::admin::{AdminError, Goal, Handed, check_state, invalid};
-use crate::core::issue::{Form, Made, Wanted, medium_of};
+use crate::core::issue::{Form, Made, Wanted};
 use crate::login::match_issued::compare_issued;
 use crate::login::match_otp;
 use crate::model::attempt::Comparison;
@@ -233,7 +233,7 @@ impl Admin {
         media: &[Medium],
     ) -> Result<Vec<(Medium, String)>, AdminError> {
         let mut recipients = Vec::new();
-        if let (Some(medium), Some(address)) = (medium_of(token.kind), &token.address) {
+        if let (Some(medium), Some(address)) = (Medium::of(token.kind), &token.address) {
             recipients.push((medium, address.clone()));
         }
         for medium in media {

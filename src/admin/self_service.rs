@@ -18,7 +18,6 @@ use std::time::Duration;
 
 use crate::admin::Admin;
 use crate::admin::{AdminError, Enrol, Handed, NewToken, Offered};
-use crate::core::issue::medium_of;
 use crate::core::{CoreError, policy_of};
 use crate::login::hashing::Place;
 use crate::login::match_issued::compare_issued;
@@ -28,6 +27,7 @@ use crate::model::audit::Purpose;
 use crate::model::credential::Knowledge;
 use crate::model::id::Serial;
 use crate::model::kind::Kind;
+use crate::model::message::Medium;
 use crate::model::reason::{Decision, Reason};
 use crate::model::source::Source;
 use crate::model::token::{LifeCycle, Token, TokenState};
@@ -370,7 +370,7 @@ impl Admin {
 
     /// Refuses an address that no one but the asker vouches for.
     fn own_address(&self, wish: &Wish, user: &User, proven: &Proven) -> Result<(), AdminError> {
-        let (Some(medium), Some(given)) = (medium_of(wish.kind), &wish.address) else {
+        let (Some(medium), Some(given)) = (Medium::of(wish.kind), &wish.address) else {
             return Ok(());
         };
         let own = match wish.kind {

@@ -60,7 +60,7 @@ pub struct Explanations {
 }
 
 /// One decision, change, or login that was not tried.
-#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
 pub struct Explanation {
     /// One sentence.
     pub summary: String,
@@ -180,7 +180,8 @@ pub struct Rule {
     /// `file:line`.
     pub place: String,
     /// `yes`, `no`, or `unknown` where it depends on what the audit does not keep.
-    pub holds: String,
+    #[schema(value_type = String)]
+    pub holds: Held,
     /// Whether it decides.
     pub decides: bool,
     /// Whether it was read: rules below the deciding one are not.
@@ -189,6 +190,18 @@ pub struct Rule {
     pub require: Vec<String>,
     /// Its conditions; none: it always holds.
     pub conditions: Vec<Condition>,
+}
+
+/// Whether something held.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Held {
+    /// It did.
+    Yes,
+    /// It did not.
+    No,
+    /// It depends on what was not kept.
+    Unknown,
 }
 
 /// One condition of a rule.
@@ -201,7 +214,8 @@ pub struct Condition {
     /// What the request has, where that is known.
     pub found: Option<String>,
     /// `yes`, `no` or `unknown`.
-    pub held: String,
+    #[schema(value_type = String)]
+    pub held: Held,
     /// Why.
     pub why: String,
     /// `file:line`.

@@ -18,6 +18,7 @@ mod delivery;
 mod devices;
 mod enrolment;
 pub mod explain;
+pub(crate) mod forms;
 mod import;
 mod operation;
 mod reload;

@@ -343,6 +343,13 @@ pub struct Lock {
     pub until: Option<String>,
 }
 
+impl Lock {
+    /// Whether nothing is locked.
+    pub(crate) fn is_open(&self) -> bool {
+        self.state == "open"
+    }
+}
+
 /// A page of users.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct Users {

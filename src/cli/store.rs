@@ -10,7 +10,7 @@ use crate::cli::output::printable;
 use crate::cli::transport::{Transport, has_no_listener};
 use crate::daemon;
 use crate::daemon::{RESTORE, Site, remedy_of_file};
-use crate::server::http::forms;
+use crate::server::http::reports;
 use crate::store::StoreError;
 use crate::store::catch_up::is_of_the_end;
 use crate::store::seal::personal;
@@ -91,7 +91,7 @@ pub(super) async fn damage(site: &Site) -> Result<Vec<(String, &'static str)>, C
 async fn offline(site: &Site) -> Result<StoreCheck, CliError> {
     let (report, checksums) = daemon::verify_store(site).await?;
     let mut check = match report {
-        Ok(report) => forms::store(report),
+        Ok(report) => reports::store(report),
         Err(error) => StoreCheck {
             damaged: 1,
             damage: vec![match error {

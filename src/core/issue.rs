@@ -15,7 +15,6 @@ use crate::core::{Core, CoreError, TRIES};
 use crate::model::device::DeviceCall;
 use crate::model::id::RequestId;
 use crate::model::issue::{Issue, IssueRefusal, Issued, Quota, Way, next_number};
-use crate::model::kind::Kind;
 use crate::model::message::{Language, Medium, Message, mask};
 use crate::model::token::{Token, TokenState};
 use crate::model::user_key::UserKey;
@@ -120,16 +119,6 @@ impl SendLimits {
     }
 }
 
-/// The medium by which the codes of such a token travel.
-pub(crate) const fn medium_of(kind: Kind) -> Option<Medium> {
-    match kind {
-        Kind::Sms => Some(Medium::Sms),
-        Kind::Email => Some(Medium::Email),
-        Kind::Voice => Some(Medium::Voice),
-        _ => None,
-    }
-}
-
 impl Core {
     /// Takes the limits on messages.
     pub fn set_send_limits(&self, limits: SendLimits) {
@@ -209,7 +198,7 @@ impl Core {
         wanted: Wanted<'_>,
     ) -> Result<Result<Made, IssueRefusal>, CoreError> {
         let token = found.0;
-        let (Some(medium), Some(address)) = (medium_of(token.kind), &token.address) else {
+        let (Some(medium), Some(address)) = (Medium::of(token.kind), &token.address) else {
             return Ok(Err(IssueRefusal::NotUsable));
         };
         let courier = self.courier();
@@ -383,7 +372,7 @@ pub(crate) async fn note(
 
 fn detail(token: &Token, wanted: &Wanted<'_>) -> String {
     let mut detail = wanted.way.as_str().to_owned();
-    if let (Some(medium), Some(address)) = (medium_of(token.kind), &token.address)
+    if let (Some(medium), Some(address)) = (Medium::of(token.kind), &token.address)
         && wanted.message.is_some()
     {
         detail.push_str(", ");

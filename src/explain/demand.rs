@@ -1,5 +1,9 @@
 //! What must be presented, in which forms, and with which tokens.
 
+use crate::api;
+use crate::api::explain as doc;
+use crate::api::explain::{Asked, Typed};
+use crate::explain::situation::Situation;
 use crate::login::case::Case;
 use crate::login::demand::Demand;
 use crate::login::prompt::prompt;
@@ -15,114 +19,54 @@ use crate::policy::{Factor, Policy, assurance, kinds_of};
 use crate::store::View;
 use crate::time::UnixTime;
 
-/// What the deciding rule asks for.
+/// A token, and whether its codes count for this login.
 #[derive(Debug)]
-pub struct Asked {
-    /// Name of the rule.
-    pub rule: String,
-    /// Its `file:line`.
-    pub place: String,
-    /// Its factors, in order.
-    pub factors: Vec<FactorShown>,
-    /// Kinds of tokens that prove the held factor.
-    pub kinds: Vec<Kind>,
-    /// The exception in force: kind, owner, end and reason.
-    pub waiver: Option<String>,
-    /// What the person may type.
-    pub forms: Vec<FormShown>,
-    /// Assurance that all of it reaches.
-    pub reaches: u8,
-    /// Assurance that the rule demands.
-    pub min_assurance: u8,
+pub(super) struct TokenShown {
+    /// The token.
+    pub(super) token: Token,
+    /// What attempts changed about it.
+    pub(super) state: TokenState,
+    /// Whether its codes count.
+    pub(super) counts: bool,
+    /// Why not, or why its codes are not looked at now.
+    pub(super) why: Option<String>,
 }
 
-/// One factor of a rule.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct FactorShown {
-    /// Which.
-    pub factor: Factor,
-    /// Whether it is not asked for at present.
-    pub waived: bool,
-}
-
-/// One way to present everything. The examples are shapes, never secrets.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct FormShown {
-    /// Which way.
-    pub how: How,
-    /// What is typed: one entry a round.
-    pub rounds: Vec<Typed>,
-}
-
-/// Which way.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum How {
-    /// Everything in one box.
-    OneBox,
-    /// One factor after another, by challenge.
-    Rounds,
-    /// In separate fields of the HTTP API.
-    Fields,
-}
-
-impl How {
-    /// The word in output.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::OneBox => "one_box",
-            Self::Rounds => "rounds",
-            Self::Fields => "fields",
+impl TokenShown {
+    /// As it is shown.
+    pub(super) fn shown(&self, at: UnixTime) -> doc::TokenNow {
+        doc::TokenNow {
+            token: api::forms::token(&self.token, &self.state, at),
+            counts: self.counts && self.why.is_none(),
+            why: self.why.clone(),
         }
     }
 }
 
-/// What is typed at once.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Typed {
-    /// How the person is asked, where it is the server that asks.
-    pub prompt: Option<String>,
-    /// Shapes of which any will do: `<PIN>,<code of 6 digits>`.
-    pub shapes: Vec<String>,
-}
-
-/// A token, and whether its codes count for this login.
-#[derive(Debug)]
-pub struct TokenShown {
-    /// The token.
-    pub token: Token,
-    /// What attempts changed about it.
-    pub state: TokenState,
-    /// Whether its codes count.
-    pub counts: bool,
-    /// Why not, or why its codes are not looked at now.
-    pub why: Option<String>,
-}
-
-pub(super) fn asked(
+/// Enters what the deciding rule asks for.
+pub(super) fn enter(
     case: Case<'_, '_>,
     demand: &Demand<'_>,
-    credentials: &Credentials,
-    tokens: &[TokenShown],
     asks: &dyn Fn(Text) -> String,
-) -> Asked {
+    situation: &mut Situation,
+) {
     let left = demand.factors.as_ref();
-    let require = case.rule.require.iter();
-    let best = tokens.iter().find(|token| token.counts);
-    Asked {
-        rule: case.rule.name.clone(),
+    let best = situation.tokens.iter().find(|token| token.counts);
+    let shown = &mut situation.shown;
+    shown.rule = Some(Asked {
+        name: case.rule.name.clone(),
         place: case.rule.file_line(),
-        factors: require
-            .map(|factor| FactorShown {
-                factor: *factor,
-                waived: !left.contains(factor),
-            })
-            .collect(),
-        kinds: kinds(case, demand),
-        waiver: demand.waived.as_ref().map(|waived| waived.text.clone()),
-        forms: forms(case, left, credentials, tokens, asks),
-        reaches: assurance(left, best.map(|token| token.token.kind)),
+        assurance: assurance(left, best.map(|token| token.token.kind)),
         min_assurance: case.rule.min_assurance,
-    }
+    });
+    let factors = case.rule.require.iter().map(|factor| doc::Factor {
+        factor: factor.to_string(),
+        waived: !left.contains(factor),
+    });
+    shown.factors = factors.collect();
+    shown.waiver = demand.waived.as_ref().map(|waived| waived.text.clone());
+    shown.forms = forms(case, left, &situation.credentials, best, asks);
+    situation.kinds = kinds(case, demand);
 }
 
 /// Kinds that prove the first held factor which is asked for.
@@ -145,11 +89,10 @@ fn forms(
     case: Case<'_, '_>,
     left: &[Factor],
     credentials: &Credentials,
-    tokens: &[TokenShown],
+    best: Option<&TokenShown>,
     asks: &dyn Fn(Text) -> String,
-) -> Vec<FormShown> {
-    let digits = tokens.iter().find(|token| token.counts);
-    let digits = digits.map_or(6, |token| token.token.digits.get());
+) -> Vec<doc::Form> {
+    let digits = best.map_or(6, |token| token.token.digits.get());
     let shape = |factor: &Factor| match factor {
         Factor::Password => "<password>".to_owned(),
         Factor::Pin => "<PIN>".to_owned(),
@@ -166,8 +109,8 @@ fn forms(
         if parts.len() > 1 && (!both || length.is_some()) {
             shapes.push(parts.concat());
         }
-        forms.push(FormShown {
-            how: How::OneBox,
+        forms.push(doc::Form {
+            how: "one_box".to_owned(),
             rounds: vec![Typed {
                 prompt: None,
                 shapes,
@@ -180,8 +123,8 @@ fn forms(
             prompt: (round > 0).then(|| asks(prompt(*factor))),
             shapes: vec![shape.clone()],
         });
-        forms.push(FormShown {
-            how: How::Rounds,
+        forms.push(doc::Form {
+            how: "rounds".to_owned(),
             rounds: rounds.collect(),
         });
     }
@@ -189,8 +132,8 @@ fn forms(
         let fields = left.iter().zip(&parts);
         let fields = fields.map(|(factor, shape)| format!("\"{factor}\":\"{shape}\""));
         let fields: Vec<String> = fields.collect();
-        forms.push(FormShown {
-            how: How::Fields,
+        forms.push(doc::Form {
+            how: "fields".to_owned(),
             rounds: vec![Typed {
                 prompt: None,
                 shapes: vec![format!("{{{}}}", fields.join(","))],

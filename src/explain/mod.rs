@@ -16,34 +16,35 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::admin::AdminError;
-use crate::core::{Core, CoreError, policy_of};
+use crate::api::explain as doc;
+use crate::api::explain::{Counters, Explanation, Explanations};
+use crate::api::forms;
+use crate::core::{Core, CoreError, policy_of, shorten};
+use crate::explain::past::counts_as_used;
 use crate::explain::rules::Reading;
+use crate::explain::situation::Situation;
 use crate::login::Login;
 use crate::login::case::Case;
 use crate::login::challenge::Factors;
 use crate::login::demand::{slots, success};
 use crate::login::{LoginRequest, Presented, attributes, facts};
 use crate::model::attempt::Success;
-use crate::model::audit::{Channel, Event};
+use crate::model::audit::Channel;
 use crate::model::client::{Access, ApiAccess, Client, LOCAL};
-use crate::model::credential::{Credentials, Verifier};
+use crate::model::credential::Credentials;
 use crate::model::id::{RequestId, Serial};
 use crate::model::reason::Reason;
 use crate::model::source::Source;
-use crate::model::user::Waiver;
 use crate::otp::throttle::Throttle;
 use crate::policy::{Policy, Rule};
 use crate::store::View;
 use crate::time::UnixTime;
 
-pub mod demand;
-pub mod next;
-pub mod past;
-pub mod rules;
+mod demand;
+mod next;
+mod past;
+mod rules;
 mod situation;
-
-pub use past::{Past, Story, counts_as_used};
-pub use situation::{Asker, Counters, Person, PolicyShown, Situation, Step};
 
 /// A login that no one has tried.
 #[derive(Clone, Copy, Debug)]
@@ -64,15 +65,6 @@ pub struct Supposed<'a> {
     pub context: &'a [(&'a str, &'a str)],
 }
 
-/// What would happen.
-#[derive(Debug)]
-pub struct Foresight {
-    /// Where the login stands.
-    pub situation: Situation,
-    /// What an administrator does next.
-    pub next: Vec<Step>,
-}
-
 /// Explains decisions.
 pub struct Explain {
     core: Arc<Core>,
@@ -85,7 +77,7 @@ impl Explain {
     }
 
     /// What would happen.
-    pub fn foresee(&self, supposed: Supposed<'_>) -> Result<Foresight, AdminError> {
+    pub fn foresee(&self, supposed: Supposed<'_>) -> Result<Explanation, AdminError> {
         let client = match supposed.client {
             LOCAL => absent(LOCAL, None),
             name => self
@@ -119,31 +111,23 @@ impl Explain {
         };
         let mut situation = self.situation(frame)?;
         situation.notes.extend(rules::unread(policy, &request));
-        let next = next::supposed(&situation);
-        Ok(Foresight { situation, next })
+        Ok(foreseen(situation))
     }
 
     /// Why it was decided so: every record of this request, the oldest first. None: not found.
-    pub async fn explain(&self, id: RequestId) -> Result<Vec<Story>, CoreError> {
-        let mut stories = Vec::new();
+    pub async fn explain(&self, id: RequestId) -> Result<Explanations, CoreError> {
+        let mut records = Vec::new();
         for record in self.records_of(id).await? {
-            let mut story = self.story(record).await?;
-            if let (Event::Decision(event), Some(past)) = (&story.record.event, &mut story.past) {
-                past.next = next::past(event, past);
-            }
-            stories.push(story);
+            records.push(self.explained(&record).await?);
         }
-        Ok(stories)
+        Ok(Explanations {
+            request_id: id.to_string(),
+            records,
+        })
     }
 
-    #[allow(clippy::too_many_lines)] // one thing after the other, as a login goes
     fn situation(&self, frame: Frame<'_>) -> Result<Situation, CoreError> {
-        let Frame {
-            request,
-            policy,
-            reading,
-            ..
-        } = frame;
+        let request = frame.request;
         let key = request.client.key(request.user).ok();
         let view = match &key {
             Some(key) => self.core.store.view(key)?,
@@ -153,64 +137,67 @@ impl Explain {
             Some(view) => self.core.store.credentials(&view.user.key)?,
             None => Credentials::default(),
         };
-        let mut situation = Situation {
-            at: request.at,
-            asker: Asker {
-                name: request.client.name.clone(),
-                channel: request.channel,
-                known: frame.known,
-                policy: request.client.policy.clone(),
-                rounds: request.rounds,
-            },
-            method: request.method.to_owned(),
-            source: request.source,
-            name: key
-                .as_ref()
-                .map_or_else(|| crate::core::shorten(request.user), ToString::to_string),
-            user: view.as_ref().map(|view| Person {
-                user: view.user.clone(),
-                pin: must_change(credentials.pin.as_ref()),
-                password: must_change(credentials.password.as_ref()),
-            }),
-            namesakes: Vec::new(),
-            policy: None,
-            asked: None,
-            reply: Vec::new(),
-            tokens: Vec::new(),
-            counters: None,
-            refused: None,
-            notes: Vec::new(),
-        };
+        let name = (key.as_ref()).map_or_else(|| shorten(request.user), ToString::to_string);
+        let user = view.as_ref().map(|view| &view.user);
+        let mut situation = Situation::new(frame, name, user, credentials);
         if let (Some(key), None) = (&key, &view) {
             let others = self.core.store.namesakes(key)?;
             situation.namesakes = others.iter().map(ToString::to_string).collect();
         }
-        let Some(policy) = policy else {
+        let Some(policy) = frame.policy else {
             return Ok(situation);
         };
         // In the order of `crate::login::Login::evaluate`.
-        let realm = request.client.realm.as_ref();
-        if let (Some(key), Some(realm)) = (&key, realm)
-            && realm != key.realm()
-        {
-            situation.refused = Some(Reason::OtherRealm);
-        }
+        let bound = key.as_ref().zip(request.client.realm.as_ref());
+        let elsewhere = bound.is_some_and(|(key, realm)| realm != key.realm());
+        let elsewhere = elsewhere.then_some(Reason::OtherRealm);
         let Some(view) = view else {
-            let unknown = Reason::UnknownUser;
-            let refused = self.guess(frame, policy, unknown)?;
-            situation.refused = situation.refused.or(Some(refused));
+            let unknown = self.guess(frame, policy, Reason::UnknownUser)?;
+            situation.refused = elsewhere.or(Some(unknown));
             return Ok(situation);
         };
-        let facts = facts(request, &view, request.at);
-        let shown = rules::read(policy, &facts, reading);
-        let decides = shown.iter().position(|rule| rule.decides);
-        let rule = decides.and_then(|index| policy.rules.get(index));
-        situation.policy = Some(PolicyShown {
-            name: policy.name.clone(),
-            rules: shown,
+        let rule = self.read(frame, policy, &view, &mut situation)?;
+        let refused = elsewhere.or(match (view.user.disabled, rule) {
+            (true, _) => Some(Reason::UserDisabled),
+            (false, None) => Some(Reason::NoRule),
+            (false, Some(_)) => None,
         });
-        let first = policy.rules.first();
-        if let Some(rule) = rule.or(first) {
+        let missing = match rule {
+            Some(rule) => self.asked(frame, (policy, rule), &view, &mut situation)?,
+            None => {
+                situation.tokens = demand::idle(&view);
+                None
+            }
+        };
+        let tokens = situation.tokens.iter();
+        situation.shown.tokens = tokens.map(|token| token.shown(frame.locks_at)).collect();
+        let refused = match refused.or(missing) {
+            Some(reason) => Some(self.guess(frame, policy, reason)?),
+            None => None,
+        };
+        situation.refused = refused
+            .filter(|reason| *reason != Reason::MustChange)
+            .or(situation.blocked)
+            .or_else(|| situation.tokens_blocked(frame.locks_at))
+            .or(refused);
+        Ok(situation)
+    }
+
+    /// Enters the rules and the counters; returns the rule that decides.
+    fn read<'p>(
+        &self,
+        frame: Frame<'_>,
+        policy: &'p Policy,
+        view: &View,
+        situation: &mut Situation,
+    ) -> Result<Option<&'p Rule>, CoreError> {
+        let request = frame.request;
+        let rules = rules::read(policy, &facts(request, view, request.at), frame.reading);
+        let decides = rules.iter().position(|rule| rule.decides);
+        let rule = decides.and_then(|index| policy.rules.get(index));
+        situation.shown.policy = Some(policy.name.clone());
+        situation.shown.rules = rules;
+        if let Some(rule) = rule.or_else(|| policy.rules.first()) {
             let case = Case {
                 request,
                 policy,
@@ -218,82 +205,46 @@ impl Explain {
                 at: frame.locks_at,
                 least: 0,
             };
-            situation.counters = Some(self.counted(case, &view)?);
+            situation.blocked = self.login.unblocked(case, view)?.err();
+            situation.shown.counters = Some(self.counted(case, view, situation.blocked)?);
         }
-        let refused = match (view.user.disabled, rule) {
-            (true, _) => Some(Reason::UserDisabled),
-            (false, None) => Some(Reason::NoRule),
-            (false, Some(_)) => None,
-        };
-        let mut refused = situation.refused.or(refused);
-        match rule {
-            Some(rule) => {
-                let outage = self.login.relief(rule, frame.request.at)?;
-                let found = self.asked(
-                    frame,
-                    policy,
-                    rule,
-                    &view,
-                    &credentials,
-                    outage.as_ref(),
-                    &mut situation,
-                );
-                refused = refused.or_else(|| found.err());
-            }
-            None => situation.tokens = demand::idle(&view),
-        }
-        if let Some(reason) = refused {
-            refused = Some(self.guess(frame, policy, reason)?);
-        }
-        let blocked = situation.counters.as_ref().and_then(|all| all.blocked);
-        situation.refused = refused
-            .filter(|reason| *reason != Reason::MustChange)
-            .or(blocked)
-            .or_else(|| situation.blocked(frame.locks_at))
-            .or(refused);
-        Ok(situation)
+        Ok(rule)
     }
 
-    /// What the rule asks for, and why nothing that is presented can be right.
-    #[allow(clippy::too_many_arguments)] // all that bears on what is asked for
+    /// Enters what the rule asks for; returns why nothing that is presented can be right.
     fn asked(
         &self,
         frame: Frame<'_>,
-        policy: &Policy,
-        rule: &Rule,
+        (policy, rule): (&Policy, &Rule),
         view: &View,
-        credentials: &Credentials,
-        outage: Option<&Waiver>,
         situation: &mut Situation,
-    ) -> Result<(), Reason> {
+    ) -> Result<Option<Reason>, CoreError> {
+        let request = frame.request;
         let case = Case {
-            request: frame.request,
+            request,
             policy,
             rule,
-            at: frame.request.at,
+            at: request.at,
             least: 0,
         };
-        let demand = self
-            .login
-            .demand(case, view, Factors::default(), credentials, outage);
-        let tokens = slots(case, view, credentials, &demand);
-        let slots = tokens.iter().flatten();
-        let counting = slots.flat_map(|slot| slot.tokens.iter());
-        let counted: Vec<&Serial> = counting.map(|(token, _)| &token.serial).collect();
-        let refused = tokens.as_ref().err().copied();
-        let (factors, locks_at) = (&demand.factors, frame.locks_at);
-        situation.tokens = demand::tokens(view, policy, factors, &counted, refused, locks_at);
-        let asks = |text| self.login.prompt(view.user.language, text);
-        let shown = demand::asked(case, &demand, credentials, &situation.tokens, &asks);
-        situation.asked = Some(shown);
-        let token = counted.first().map(|serial| serial.as_str());
-        situation.reply = attributes(frame.request, policy, rule, view, token);
+        let outage = self.login.relief(rule, request.at)?;
+        let credentials = &situation.credentials;
+        let none = Factors::default();
+        let demand = (self.login).demand(case, view, none, credentials, outage.as_ref());
+        let slots = slots(case, view, credentials, &demand);
         let must = success(&demand.factors, None, credentials) == Success::MustChange;
-        match tokens {
-            Err(reason) => Err(reason),
-            Ok(_) if must => Err(Reason::MustChange),
-            Ok(_) => Ok(()),
-        }
+        let missing = slots.as_ref().err().copied();
+        let counting = slots.iter().flatten().flat_map(|slot| slot.tokens.iter());
+        let counted: Vec<&Serial> = counting.map(|(token, _)| &token.serial).collect();
+        let factors = &demand.factors;
+        situation.tokens = demand::tokens(view, policy, factors, &counted, missing, frame.locks_at);
+        let asks = |text| self.login.prompt(view.user.language, text);
+        demand::enter(case, &demand, &asks, situation);
+        let token = counted.first().map(|serial| serial.as_str());
+        let reply = attributes(request, policy, rule, view, token).into_iter();
+        let reply = reply.map(|(name, value)| doc::ReplyAttribute { name, value });
+        situation.shown.reply = reply.collect();
+        Ok(missing.or_else(|| must.then_some(Reason::MustChange)))
     }
 
     /// Who tries names is refused for where they are once that is blocked.
@@ -317,29 +268,79 @@ impl Explain {
         })
     }
 
-    fn counted(&self, case: Case<'_, '_>, view: &View) -> Result<Counters, CoreError> {
+    fn counted(
+        &self,
+        case: Case<'_, '_>,
+        view: &View,
+        blocked: Option<Reason>,
+    ) -> Result<Counters, CoreError> {
         let lockout = case.policy.lockout;
         let source = case.request.source.map(Source::from);
         let mut known = view.state.known.iter();
         let known = known.find(|known| Some(known.source) == source);
+        let lock = |throttle: &Throttle| forms::lock(throttle, case.at);
         let limited = source.filter(|_| lockout.source_lock_after > 0);
-        let throttle = match limited {
-            Some(source) => Some((source, self.core.store.source(source)?.throttle)),
+        let source = match limited {
+            Some(source) => Some(doc::SourceLock {
+                source: source.to_string(),
+                lock: lock(&self.core.store.source(source)?.throttle),
+            }),
             None => None,
         };
         Ok(Counters {
-            at: case.at,
-            user: Throttle {
+            failures_then: None,
+            at: case.at.rfc3339(),
+            user: lock(&Throttle {
                 failures: view.state.failures(),
                 ..view.state.throttle
-            },
-            known: known.map(|known| known.throttle),
-            source: throttle,
-            blocked: self.login.unblocked(case, view)?.err(),
+            }),
+            known: known.map(|known| lock(&known.throttle)),
+            source,
+            blocked: blocked.map(word),
             lock_after: lockout.lock_after,
             hard_lock_after: lockout.hard_lock_after,
         })
     }
+}
+
+/// A login that no one has tried, in words.
+fn foreseen(situation: Situation) -> Explanation {
+    let next = next::supposed(&situation);
+    let refused = situation.refused;
+    let repair = situation.repair_refuses();
+    let repair = repair.filter(|_| refused == Some(Reason::UsedCode));
+    let advice = repair
+        .map(counts_as_used)
+        .or_else(|| refused.map(|reason| reason.advice().to_owned()));
+    let shown = &situation.shown;
+    let (user, client) = (situation.name(), &shown.client.name);
+    let summary = match (&advice, &shown.rule) {
+        (None, Some(_)) => {
+            let left = shown.factors.iter().filter(|factor| !factor.waived);
+            let left: Vec<_> = left.map(|factor| factor.factor.as_str()).collect();
+            let left = left.join(" + ");
+            format!("{user} would be let in at {client} with a right {left}.")
+        }
+        (None, None) => format!("{user} would be asked at {client}."),
+        (Some(advice), _) => {
+            format!("{user} would be rejected at {client} whatever is typed: {advice}.")
+        }
+    };
+    Explanation {
+        summary,
+        decision: refused.map_or("accept_if", |_| "reject").to_owned(),
+        reason: refused.map(word),
+        advice,
+        time: situation.at.rfc3339(),
+        notes: situation.notes,
+        login: Some(situation.shown),
+        next,
+        ..Explanation::default()
+    }
+}
+
+fn word(reason: Reason) -> String {
+    reason.as_str().to_owned()
 }
 
 /// What a situation is read from.
@@ -408,8 +409,4 @@ const fn speaks(client: &Client) -> (Channel, bool) {
         Access::Radius(radius) => (Channel::Radius, radius.challenge),
         Access::Api(_) => (Channel::Http, true),
     }
-}
-
-fn must_change(verifier: Option<&Verifier>) -> Option<bool> {
-    verifier.map(|verifier| verifier.must_change)
 }

@@ -1,29 +1,32 @@
 //! What an administrator does next.
 
+use crate::api::explain::{Held, Next};
+use crate::explain::demand;
 use crate::explain::demand::TokenShown;
-use crate::explain::rules::Held;
-use crate::explain::{Past, Situation, Step, demand};
+use crate::explain::past::Decider;
+use crate::explain::situation::Situation;
 use crate::model::audit::{DecisionEvent, Purpose};
+use crate::model::credential::Verifier;
 use crate::model::kind::Kind;
 use crate::model::reason::{Decision, Reason};
 use crate::model::token::{LifeCycle, Token};
 use crate::model::user_key::UserKey;
 
-fn step(text: impl Into<String>, words: &[&str]) -> Step {
+fn step(text: impl Into<String>, words: &[&str]) -> Next {
     let program = (!words.is_empty()).then_some("oncegate");
     let words = program.into_iter().chain(words.iter().copied());
-    Step {
+    Next {
         text: text.into(),
         command: words.map(str::to_owned).collect(),
     }
 }
 
-fn say(text: impl Into<String>) -> Step {
+fn say(text: impl Into<String>) -> Next {
     step(text, &[])
 }
 
 /// After a login that no one has tried.
-pub(super) fn supposed(situation: &Situation) -> Vec<Step> {
+pub(super) fn supposed(situation: &Situation) -> Vec<Next> {
     match situation.refused {
         Some(reason) => of_reason(reason, situation),
         None => Vec::new(),
@@ -31,35 +34,37 @@ pub(super) fn supposed(situation: &Situation) -> Vec<Step> {
 }
 
 /// After a decision.
-pub(super) fn past(event: &DecisionEvent, past: &Past) -> Vec<Step> {
-    let situation = &past.situation;
+pub(super) fn past(
+    event: &DecisionEvent,
+    situation: &Situation,
+    decider: Option<&Decider>,
+) -> Vec<Next> {
     if event.decision == Decision::Reject && event.purpose != Purpose::Login {
-        return outside(event, past);
+        return outside(event, situation, decider);
     }
     match event.reason {
         reason if counts(reason) => {
             let mut steps = still_blocked(situation);
             steps.extend(match reason {
-                Reason::UsedCode => used(past),
+                Reason::UsedCode => used(decider),
                 reason => of_reason(reason, situation),
             });
             steps
         }
-        Reason::Locked | Reason::Throttled | Reason::SourceBlocked => {
-            let counters = situation.counters.as_ref();
-            match counters.and_then(|counters| counters.blocked) {
-                Some(blocked) => {
-                    let mut steps = of_reason(blocked, situation);
-                    if blocked != event.reason {
-                        let now = format!("By now it would be {blocked}: {}.", blocked.advice());
-                        steps.insert(0, say(now));
-                    }
-                    steps
+        Reason::Locked | Reason::Throttled | Reason::SourceBlocked => match situation.blocked {
+            Some(blocked) => {
+                let mut steps = of_reason(blocked, situation);
+                if blocked != event.reason {
+                    let now = format!("By now it would be {blocked}: {}.", blocked.advice());
+                    steps.insert(0, say(now));
                 }
-                None if counters.is_some() => vec![say("It is over: let the person try again.")],
-                None => of_reason(event.reason, situation),
+                steps
             }
-        }
+            None if situation.shown.counters.is_some() => {
+                vec![say("It is over: let the person try again.")]
+            }
+            None => of_reason(event.reason, situation),
+        },
         Reason::LowAssurance if event.note.is_some() => vec![say(
             "Finish the login with a code that the user types, or let the rule require something the user \
              knows beside it: the answer on the other channel alone is not enough (see the note).",
@@ -81,11 +86,10 @@ const fn counts(reason: Reason) -> bool {
 }
 
 /// What must end before anything else can help.
-fn still_blocked(situation: &Situation) -> Vec<Step> {
-    let counters = situation.counters.as_ref();
-    match counters.and_then(|counters| counters.blocked) {
+fn still_blocked(situation: &Situation) -> Vec<Next> {
+    match situation.blocked {
         Some(Reason::Locked) => {
-            let words = ["user", "unlock", situation.name.as_str()];
+            let words = ["user", "unlock", situation.name()];
             let text =
                 "The user is locked by now, and right codes are refused too: end the lock first";
             vec![step(text, &words)]
@@ -100,12 +104,12 @@ fn still_blocked(situation: &Situation) -> Vec<Step> {
 }
 
 /// After a code outside a login that was refused.
-fn outside(event: &DecisionEvent, past: &Past) -> Vec<Step> {
-    let user = past.situation.name.as_str();
+fn outside(event: &DecisionEvent, situation: &Situation, decider: Option<&Decider>) -> Vec<Next> {
+    let user = situation.name();
     let mut steps = Vec::new();
     match event.reason {
         // The record has the sender's number in the place of a user.
-        Reason::WrongSender => return of_reason(event.reason, &past.situation),
+        Reason::WrongSender => return of_reason(event.reason, situation),
         Reason::Locked => steps.push(step(
             "The codes were not looked at: end the lock first",
             &["user", "unlock", user],
@@ -115,16 +119,16 @@ fn outside(event: &DecisionEvent, past: &Past) -> Vec<Step> {
         )),
         _ => {}
     }
-    let token = past.token.as_ref().and_then(|token| token.now.as_ref());
-    let Some((token, _)) = token else {
+    let present = decider.and_then(|token| Some((token, token.state?)));
+    let Some((token, state)) = present else {
         steps.push(step(
             "See the user's tokens",
             &["token", "list", "--user", user],
         ));
         return steps;
     };
-    let serial = token.serial.as_str();
-    steps.push(match (event.purpose, token.state) {
+    let serial = token.shown.serial.as_str();
+    steps.push(match (event.purpose, state) {
         (Purpose::Resync, LifeCycle::Active) => step(
             "Give two fresh codes that follow each other",
             &["token", "resync", serial],
@@ -146,7 +150,7 @@ fn outside(event: &DecisionEvent, past: &Past) -> Vec<Step> {
 }
 
 /// After a used code, or where every code counts as used because of a repair of the store.
-fn used_code(situation: &Situation) -> Vec<Step> {
+fn used_code(situation: &Situation) -> Vec<Next> {
     let counting = situation.tokens.iter().filter(|token| token.counts);
     let refused = counting.filter_map(|token| {
         let (_, until) = token.state.refused_until(situation.at)?;
@@ -157,29 +161,26 @@ fn used_code(situation: &Situation) -> Vec<Step> {
             token.token.serial
         )))
     });
-    let mut steps: Vec<Step> = refused.collect();
+    let mut steps: Vec<Next> = refused.collect();
     if steps.is_empty() {
         steps.push(say("Let the person wait for the next code and try again."));
     }
     steps
 }
 
-fn used(past: &Past) -> Vec<Step> {
-    if let Some((_, until)) = past.token.as_ref().and_then(|token| token.repair) {
+fn used(decider: Option<&Decider>) -> Vec<Next> {
+    if let Some((_, until)) = decider.and_then(|token| token.repair) {
         return vec![say(format!(
             "Let the person try again after {}, or use another token until then.",
             until.rfc3339()
         ))];
     }
     let mut steps = vec![say("Let the person wait for the next code and try again.")];
-    if let Some(token) = &past.token {
-        let serial = token.serial.as_str();
-        if token.used_by.is_some() {
-            steps.push(step(
-                "If that was not the user, the code has been seen: take the token out of use",
-                &["token", "suspend", serial],
-            ));
-        }
+    if let Some(token) = decider.filter(|token| token.shown.used_by.is_some()) {
+        steps.push(step(
+            "If that was not the user, the code has been seen: take the token out of use",
+            &["token", "suspend", &token.shown.serial],
+        ));
     }
     steps.push(say(
         "If it happens at every login, the NAS sends each password twice: look for a second \
@@ -188,9 +189,9 @@ fn used(past: &Past) -> Vec<Step> {
     steps
 }
 
-fn of_reason(reason: Reason, situation: &Situation) -> Vec<Step> {
-    let user = situation.name.as_str();
-    let record = situation.user.as_ref().map(|person| &person.user);
+fn of_reason(reason: Reason, situation: &Situation) -> Vec<Next> {
+    let user = situation.name();
+    let record = situation.user.as_ref();
     if record.is_none() && is_about_record(reason) {
         return vec![say(
             "There is no such user any more: there is nothing to do.",
@@ -267,12 +268,12 @@ fn of_reason(reason: Reason, situation: &Situation) -> Vec<Step> {
             ),
         ],
         Reason::NoRule => no_rule(situation),
-        Reason::OtherRealm if !situation.asker.known => vec![say(
+        Reason::OtherRealm if !situation.shown.client.known => vec![say(
             "There is no such client any more: there is nothing to do.",
         )],
         Reason::OtherRealm => vec![step(
             "The client is bound to another realm",
-            &["client", "show", &situation.asker.name],
+            &["client", "show", &situation.shown.client.name],
         )],
         Reason::StaleChallenge => vec![say(
             "Let the person begin again with the first factor. If answers always come too late, \
@@ -297,7 +298,7 @@ fn tokens(
     text: &str,
     verb: &str,
     wanted: impl Fn(&TokenShown) -> bool,
-) -> Vec<Step> {
+) -> Vec<Next> {
     let tokens = situation.tokens.iter().filter(|token| wanted(token));
     let serials = tokens.map(|token| token.token.serial.as_str());
     serials
@@ -305,7 +306,7 @@ fn tokens(
         .collect()
 }
 
-fn wrong_code(situation: &Situation) -> Vec<Step> {
+fn wrong_code(situation: &Situation) -> Vec<Next> {
     let mut steps = vec![say(
         "Once is a slip: let the person try the next code, of the right entry in the app.",
     )];
@@ -328,7 +329,7 @@ fn wrong_code(situation: &Situation) -> Vec<Step> {
 }
 
 /// The password or PIN was wrong: a new one is the last resort.
-fn forgotten(reason: Reason, user: &str) -> Vec<Step> {
+fn forgotten(reason: Reason, user: &str) -> Vec<Next> {
     let (text, option) = match reason {
         Reason::WrongPin => (
             "If the user has forgotten the PIN, set another",
@@ -346,27 +347,23 @@ fn forgotten(reason: Reason, user: &str) -> Vec<Step> {
 }
 
 /// The user had no PIN or no password.
-fn not_set(reason: Reason, situation: &Situation) -> Vec<Step> {
-    let person = situation.user.as_ref();
+fn not_set(reason: Reason, situation: &Situation) -> Vec<Next> {
+    let known = &situation.credentials;
     let (set, name, option) = match reason {
-        Reason::NoPin => (person.and_then(|one| one.pin), "PIN", "--pin-stdin"),
-        _ => (
-            person.and_then(|one| one.password),
-            "password",
-            "--password-stdin",
-        ),
+        Reason::NoPin => (known.pin.is_some(), "PIN", "--pin-stdin"),
+        _ => (known.password.is_some(), "password", "--password-stdin"),
     };
-    if set.is_some() {
+    if set {
         return vec![say(format!(
             "The user has a {name} by now: let them try again."
         ))];
     }
     let text = format!("Set a {name}, and give it to the user only");
-    vec![step(text, &["user", "set", &situation.name, option])]
+    vec![step(text, &["user", "set", situation.name(), option])]
 }
 
 /// A token of a kind that the rule accepts is missing.
-fn no_token(situation: &Situation) -> Vec<Step> {
+fn no_token(situation: &Situation) -> Vec<Next> {
     let mut steps = Vec::new();
     if situation.tokens.iter().any(|token| token.counts) {
         return vec![say("The user has such a token by now: let them try again.")];
@@ -390,20 +387,19 @@ fn no_token(situation: &Situation) -> Vec<Step> {
 }
 
 /// A new token of a kind that the rule accepts.
-fn another(situation: &Situation, text: &str) -> Step {
-    let asked = situation.asked.as_ref();
-    let kinds = asked.map_or(&[][..], |asked| &asked.kinds);
+fn another(situation: &Situation, text: &str) -> Next {
+    let kinds = &situation.kinds;
     let kind = kinds.iter().find(|kind| **kind == Kind::Totp);
     let kind = kind
         .or_else(|| kinds.first())
         .copied()
         .unwrap_or(Kind::Totp);
-    let record = situation.user.as_ref().map(|person| &person.user);
+    let record = situation.user.as_ref();
     let address = record.and_then(|user| match kind {
         Kind::Email => user.email.as_deref(),
         _ => user.phone.as_deref(),
     });
-    let mut words = vec!["token", "add", &situation.name, "--kind", kind.as_str()];
+    let mut words = vec!["token", "add", situation.name(), "--kind", kind.as_str()];
     if matches!(kind, Kind::Sms | Kind::Email | Kind::Voice) && address.is_none() {
         words.extend(["--address", "ADDRESS"]);
     }
@@ -430,10 +426,9 @@ const fn is_about_record(reason: Reason) -> bool {
     )
 }
 
-fn not_active(situation: &Situation) -> Vec<Step> {
+fn not_active(situation: &Situation) -> Vec<Next> {
     let mut steps = Vec::new();
-    let asked = situation.asked.as_ref();
-    let kinds = asked.map_or(&[][..], |asked| &asked.kinds);
+    let kinds = &situation.kinds;
     for (state, verb, text) in [
         (
             LifeCycle::Pending,
@@ -480,8 +475,8 @@ fn not_active(situation: &Situation) -> Vec<Step> {
     steps
 }
 
-fn locked(situation: &Situation) -> Vec<Step> {
-    let user = situation.name.as_str();
+fn locked(situation: &Situation) -> Vec<Next> {
+    let user = situation.name();
     let mut steps = vec![
         step(
             "See where the failures came from before you unlock",
@@ -489,9 +484,9 @@ fn locked(situation: &Situation) -> Vec<Step> {
         ),
         step("End the lock", &["user", "unlock", user]),
     ];
-    let counters = situation.counters.as_ref();
-    let source = counters.and_then(|counters| Some((counters.at, counters.source?)));
-    if source.is_some_and(|(at, (_, throttle))| throttle.check(at).is_err()) {
+    let counters = situation.shown.counters.as_ref();
+    let source = counters.and_then(|counters| counters.source.as_ref());
+    if source.is_some_and(|source| !source.lock.is_open()) {
         steps.push(say(
             "The address is blocked as well: from there it goes on only when that has ended too.",
         ));
@@ -499,12 +494,12 @@ fn locked(situation: &Situation) -> Vec<Step> {
     steps
 }
 
-fn low(situation: &Situation) -> Vec<Step> {
-    let user = situation.name.as_str();
-    let asked = situation.asked.as_ref();
-    let reached = asked.is_some_and(|asked| asked.reaches >= asked.min_assurance);
-    let waived = asked.is_some_and(|asked| asked.factors.iter().any(|one| one.waived));
-    let verb = match situation.user.as_ref().map(|person| &person.user) {
+fn low(situation: &Situation) -> Vec<Next> {
+    let user = situation.name();
+    let asked = situation.shown.rule.as_ref();
+    let reached = asked.is_some_and(|asked| asked.assurance >= asked.min_assurance);
+    let waived = situation.shown.factors.iter().any(|one| one.waived);
+    let verb = match &situation.user {
         Some(user) if waived && user.bypass.is_some() => Some("bypass"),
         Some(user) if waived && user.exemption.is_some() => Some("exempt"),
         _ => None,
@@ -529,28 +524,29 @@ fn low(situation: &Situation) -> Vec<Step> {
     }
 }
 
-fn must_change(situation: &Situation) -> Vec<Step> {
-    let user = situation.name.as_str();
-    let must = |verifier: Option<bool>| verifier == Some(true);
-    let person = situation.user.as_ref();
-    if !person.is_some_and(|person| must(person.pin) || must(person.password)) {
+fn must_change(situation: &Situation) -> Vec<Next> {
+    let user = situation.name();
+    let must = |verifier: &Option<Verifier>| verifier.as_ref().is_some_and(|one| one.must_change);
+    let known = &situation.credentials;
+    let (pin, password) = (must(&known.pin), must(&known.password));
+    if !pin && !password {
         return vec![say("It was changed since: let the user try again.")];
     }
     let mut steps = vec![say(
         "The user chooses another in the application (`POST /v1/credentials`), or:",
     )];
-    if person.is_some_and(|person| must(person.pin)) {
+    if pin {
         steps.push(step("Set a PIN", &["user", "set", user, "--pin-stdin"]));
     }
-    if person.is_some_and(|person| must(person.password)) {
+    if password {
         let words = ["user", "set", user, "--password-stdin"];
         steps.push(step("Set a password", &words));
     }
     steps
 }
 
-fn unknown(situation: &Situation) -> Vec<Step> {
-    let user = situation.name.as_str();
+fn unknown(situation: &Situation) -> Vec<Next> {
+    let user = situation.name();
     if situation.user.is_some() {
         return vec![say("The user was made since: try again.")];
     }
@@ -563,7 +559,7 @@ fn unknown(situation: &Situation) -> Vec<Step> {
                 &["user", "show", other],
             )
         });
-        let mut steps: Vec<Step> = shown.collect();
+        let mut steps: Vec<Next> = shown.collect();
         steps.push(say(
             "Let the person type the name without a realm, or correct the realm that the client sends \
              or has on record; do not add the person a second time.",
@@ -580,19 +576,19 @@ fn unknown(situation: &Situation) -> Vec<Step> {
     steps
 }
 
-fn no_rule(situation: &Situation) -> Vec<Step> {
-    let user = situation.name.as_str();
-    let rules = situation.policy.iter().flat_map(|policy| &policy.rules);
+fn no_rule(situation: &Situation) -> Vec<Next> {
+    let user = situation.name();
+    let rules = situation.shown.rules.iter();
     // The rules that one more group, and nothing else, would make hold.
     let groups = rules.filter_map(|rule| {
         let mut failed = rule.conditions.iter().filter(|one| one.held != Held::Yes);
         let only = failed.next().filter(|one| one.key == "group")?;
         failed.next().is_none().then_some((rule, only))
     });
-    let mut steps: Vec<Step> = groups
+    let mut steps: Vec<Next> = groups
         .map(|(rule, group)| {
             let wanted = group.wanted.split(" or ").next().unwrap_or_default();
-            let present = situation.user.iter().flat_map(|person| &person.user.groups);
+            let present = situation.shown.user.groups.iter();
             let mut words = vec!["user", "set", user];
             for name in present.map(String::as_str).chain([wanted]) {
                 words.extend(["--group", name]);
@@ -601,7 +597,7 @@ fn no_rule(situation: &Situation) -> Vec<Step> {
             step(text, &words)
         })
         .collect();
-    if let Some(rule) = situation.policy.iter().flat_map(|one| &one.rules).next() {
+    if let Some(rule) = situation.shown.rules.first() {
         let file = rule.place.rsplit_once(':').map_or("", |(file, _)| file);
         steps.push(say(format!(
             "Otherwise add a rule to {file} whose conditions this request meets: no rule there does."

@@ -1,69 +1,34 @@
 //! Why it was decided so: a record of the audit against the records as they are now.
 
+use std::time::Duration;
+
+use crate::api::explain::{Explanation, Since, Span, TokenThen};
+use crate::api::forms;
 use crate::core::CoreError;
-use crate::explain::Explain;
 use crate::explain::rules::Reading;
-use crate::explain::{Frame, Situation, Step, absent, question, rules, speaks};
+use crate::explain::situation::Situation;
+use crate::explain::{Explain, Frame, absent, next, question, rules, speaks, word};
 use crate::login::LoginRequest;
 use crate::model::audit::{AuditRecord, ChangeEvent, DecisionEvent, Event, Purpose};
 use crate::model::client::{Client, LOCAL};
-use crate::model::id::{RequestId, Serial};
+use crate::model::id::RequestId;
 use crate::model::kind::Kind;
 use crate::model::reason::{Decision, Reason};
-use crate::model::token::{Token, TokenState};
+use crate::model::token::LifeCycle;
 use crate::otp::totp::{TimeStep, Window};
 use crate::otp::{Period, totp};
 use crate::policy::{Policies, Policy};
 use crate::store::AuditQuery;
 use crate::time::UnixTime;
-use std::time::Duration;
-
-/// One record of a request, explained.
-#[derive(Debug)]
-pub struct Story {
-    /// The record.
-    pub record: AuditRecord,
-    /// One sentence.
-    pub sentence: String,
-    /// The rest, for decisions.
-    pub past: Option<Box<Past>>,
-}
-
-/// What is known about a decision.
-#[derive(Debug)]
-pub struct Past {
-    /// The login as it would be read again.
-    pub situation: Situation,
-    /// The token that decided.
-    pub token: Option<TokenThen>,
-    /// The user's failures just after, where the record knows them: of refusals without a
-    /// comparison it may not.
-    pub failures: Option<u32>,
-    /// The decisions about the user just before, newest first; where they matter.
-    pub before: Vec<AuditRecord>,
-    /// What was changed about the user since, oldest first.
-    pub since: Vec<AuditRecord>,
-    /// What an administrator does next.
-    pub next: Vec<Step>,
-}
 
 /// The token that decided.
-#[derive(Debug)]
-pub struct TokenThen {
-    /// Its name.
-    pub serial: Serial,
-    /// The step or counter that was consumed or found used.
-    pub step: Option<u64>,
-    /// From when until when a time-based token showed that code by our clock.
-    pub shown: Option<(UnixTime, UnixTime)>,
-    /// Between which times codes were looked for, where none was found.
-    pub searched: Option<(UnixTime, UnixTime)>,
-    /// The request that had used the code up.
-    pub used_by: Option<AuditRecord>,
+pub(super) struct Decider {
+    /// What is shown of it.
+    pub(super) shown: TokenThen,
+    /// Its state now, if it still is.
+    pub(super) state: Option<LifeCycle>,
     /// The repair of the store for which the code counted as used, and until when codes were refused.
-    pub repair: Option<(UnixTime, UnixTime)>,
-    /// The token as it is now, if it is.
-    pub now: Option<(Token, TokenState)>,
+    pub(super) repair: Option<(UnixTime, UnixTime)>,
 }
 
 impl Explain {
@@ -88,22 +53,25 @@ impl Explain {
         Ok(records)
     }
 
-    pub(super) async fn story(&self, record: AuditRecord) -> Result<Story, CoreError> {
-        let (sentence, past) = match &record.event {
-            Event::Change(event) => (changed(event), None),
-            Event::Decision(event) => {
-                let past = self.past(&record, event).await?;
-                (decided(event), Some(Box::new(past)))
-            }
-        };
-        Ok(Story {
-            record,
-            sentence,
-            past,
-        })
+    /// A record, explained.
+    pub(super) async fn explained(&self, record: &AuditRecord) -> Result<Explanation, CoreError> {
+        match &record.event {
+            Event::Change(event) => Ok(Explanation {
+                summary: changed(event),
+                decision: "change".to_owned(),
+                time: record.at.rfc3339(),
+                record: Some(forms::audit(record)),
+                ..Explanation::default()
+            }),
+            Event::Decision(event) => self.decision(record, event).await,
+        }
     }
 
-    async fn past(&self, record: &AuditRecord, event: &DecisionEvent) -> Result<Past, CoreError> {
+    async fn decision(
+        &self,
+        record: &AuditRecord,
+        event: &DecisionEvent,
+    ) -> Result<Explanation, CoreError> {
         let now = self.core.now();
         let policies = self.core.policies();
         let mut notes = Vec::new();
@@ -139,8 +107,8 @@ impl Explain {
             reading: Reading::Past(event.channel, recorded.map(|(_, rule)| rule)),
         };
         let mut situation = self.situation(frame)?;
-        match &situation.policy {
-            Some(shown) => notes.extend(rules::differences(&shown.rules, event)),
+        match &situation.shown.policy {
+            Some(_) => notes.extend(rules::differences(&situation.shown.rules, event)),
             None if recorded.is_some() && situation.user.is_none() => notes.push(
                 "The user is gone, and with it the groups: conditions cannot be read again."
                     .to_owned(),
@@ -153,34 +121,48 @@ impl Explain {
             Decision::Reject => self.before(record, event).await?,
             Decision::Accept | Decision::Challenge => Vec::new(),
         };
-        let token = self.token_then(record, event, policy, &before)?;
-        let since = self.since(record, event).await?;
-        let counted = |record: &AuditRecord| matches!(&record.event, Event::Decision(event) if event.purpose == Purpose::Login);
-        let told = token.as_ref().is_some_and(|token| token.used_by.is_some());
+        let token = self.decider(record, event, policy, &before)?;
+        let next = next::past(event, &situation, token.as_ref());
         let compared = !matches!(event.decision, Decision::Reject)
             || event.serial.is_some()
             || event.failures > 0;
-        Ok(Past {
-            situation,
-            token,
-            failures: compared.then_some(event.failures),
-            before: before
-                .into_iter()
-                .filter(|record| !told && counted(record))
-                .take(SHOWN)
-                .collect(),
-            since,
-            next: Vec::new(),
+        let mut login = situation.shown;
+        login.waiver.clone_from(&event.waiver);
+        if let Some(counters) = &mut login.counters {
+            counters.failures_then = compared.then_some(event.failures);
+        }
+        let told = (token.as_ref()).is_some_and(|token| token.shown.used_by.is_some());
+        let counted = |record: &&AuditRecord| matches!(&record.event, Event::Decision(event) if event.purpose == Purpose::Login);
+        let before = before.iter().filter(|record| !told && counted(record));
+        let before = before.take(SHOWN).map(forms::audit).collect();
+        let repair = token.as_ref().and_then(|token| token.repair);
+        let (summary, advice) = match repair.map(counts_as_used) {
+            Some(why) => (format!("{} was rejected: {why}.", event.user), why),
+            None => (decided(event), event.reason.advice().to_owned()),
+        };
+        Ok(Explanation {
+            summary,
+            decision: event.decision.as_str().to_owned(),
+            reason: Some(word(event.reason)),
+            advice: Some(advice),
+            time: record.at.rfc3339(),
+            record: Some(forms::audit(record)),
+            login: Some(login),
+            token: token.map(|token| token.shown),
+            before,
+            since: self.since(record, event).await?,
+            notes: situation.notes,
+            next,
         })
     }
 
-    fn token_then(
+    fn decider(
         &self,
         record: &AuditRecord,
         event: &DecisionEvent,
         policy: Option<&Policy>,
         before: &[AuditRecord],
-    ) -> Result<Option<TokenThen>, CoreError> {
+    ) -> Result<Option<Decider>, CoreError> {
         let Some(serial) = &event.serial else {
             return Ok(None);
         };
@@ -188,9 +170,11 @@ impl Explain {
         let timed = now.as_ref().filter(|(token, _)| token.kind != Kind::Hotp);
         let span = |first: u64, last: u64, period: Period| {
             let period = u64::from(period.as_secs());
-            let from = UnixTime::from_secs(first.saturating_mul(period));
-            let to = UnixTime::from_secs(last.saturating_add(1).saturating_mul(period));
-            (from, to)
+            let time = |step: u64| UnixTime::from_secs(step.saturating_mul(period)).rfc3339();
+            Span {
+                from: time(first),
+                to: time(last.saturating_add(1)),
+            }
         };
         let searched = match (timed, policy, event.reason) {
             (Some((token, state)), Some(policy), Reason::WrongCode) => {
@@ -215,22 +199,26 @@ impl Explain {
             Event::Change(_) => false,
         };
         let used = event.reason == Reason::UsedCode;
-        let used_by = before.iter().find(uses).filter(|_| used).cloned();
+        let used_by = before.iter().find(uses).filter(|_| used);
         let repair = now.as_ref().and_then(|(_, state)| {
             let (at, until) = state.refused_until(record.at)?;
             let is_cause = used && used_by.is_none() && record.at >= at;
             is_cause.then_some((at, until))
         });
-        Ok(Some(TokenThen {
-            serial: serial.clone(),
-            step: event.step,
-            shown: timed
-                .zip(event.step)
-                .map(|((token, _), step)| span(step, step, token.period)),
-            searched,
-            used_by,
+        let shown = timed.zip(event.step);
+        let present = now.as_ref();
+        Ok(Some(Decider {
+            shown: TokenThen {
+                serial: serial.to_string(),
+                step: event.step,
+                shown: shown.map(|((token, _), step)| span(step, step, token.period)),
+                searched,
+                used_by: used_by.map(forms::audit),
+                store_repaired: repair.map(|(at, _)| at.rfc3339()),
+                now: present.map(|(token, state)| forms::token(token, state, self.core.now())),
+            },
+            state: present.map(|(token, _)| token.state),
             repair,
-            now,
         }))
     }
 
@@ -257,19 +245,25 @@ impl Explain {
         &self,
         record: &AuditRecord,
         event: &DecisionEvent,
-    ) -> Result<Vec<AuditRecord>, CoreError> {
+    ) -> Result<Vec<Since>, CoreError> {
         let query = AuditQuery {
             since: Some(record.at),
             user: Some(event.user.clone()),
             limit: HISTORY,
             ..AuditQuery::default()
         };
-        let records = self.core.store.audit(query).await?.into_iter();
-        let later =
-            |later: &AuditRecord| later.seq > record.seq && matches!(later.event, Event::Change(_));
-        let mut records: Vec<_> = records.filter(later).take(SHOWN).collect();
-        records.reverse();
-        Ok(records)
+        let records = self.core.store.audit(query).await?;
+        let later = records.iter().filter(|later| later.seq > record.seq);
+        let changes = later.filter_map(|record| match &record.event {
+            Event::Change(event) => Some(Since {
+                summary: changed(event),
+                record: forms::audit(record),
+            }),
+            Event::Decision(_) => None,
+        });
+        let mut changes: Vec<_> = changes.take(SHOWN).collect();
+        changes.reverse();
+        Ok(changes)
     }
 }
 
@@ -306,10 +300,10 @@ fn policy_then<'p>(
 
 /// How the exception of today differs from what was.
 fn exception(event: &DecisionEvent, situation: &Situation) -> Option<String> {
-    let asked = situation.asked.as_ref()?;
-    let waived = asked.factors.iter().any(|factor| factor.waived);
+    situation.shown.rule.as_ref()?;
+    let waived = situation.shown.factors.iter().any(|factor| factor.waived);
     let applied = matches!(event.reason, Reason::BypassOk | Reason::ExemptOk);
-    if event.waiver.is_some() && asked.waiver.is_none() {
+    if event.waiver.is_some() && situation.shown.waiver.is_none() {
         Some(
             "The exception on record was ended since; what is asked for is shown without it."
                 .into(),
@@ -339,7 +333,7 @@ fn decided(event: &DecisionEvent) -> String {
 }
 
 /// A change in one sentence.
-pub fn changed(event: &ChangeEvent) -> String {
+fn changed(event: &ChangeEvent) -> String {
     let verb = match event.action.as_str() {
         "user_add" => "made user",
         "user_set" => "changed user",
@@ -405,7 +399,7 @@ pub fn changed(event: &ChangeEvent) -> String {
 }
 
 /// Why a right code counts as used although it was not used.
-pub fn counts_as_used((repaired, until): (UnixTime, UnixTime)) -> String {
+pub(super) fn counts_as_used((repaired, until): (UnixTime, UnixTime)) -> String {
     format!(
         "the code was right, but counts as used because the store was repaired on {}; codes of the token are \
          refused until {}",

@@ -1,5 +1,6 @@
 //! The rules of a policy, each condition held or not, and why.
 
+use crate::api::explain::{Condition, Held, Rule};
 use crate::login::{LoginRequest, MIN_ASSURANCE};
 use crate::model::audit::{Channel, DecisionEvent};
 use crate::model::reason::Reason;
@@ -15,72 +16,14 @@ pub(super) enum Reading<'a> {
     Past(Channel, Option<&'a str>),
 }
 
-/// Whether something held.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Held {
-    /// It did.
-    Yes,
-    /// It did not.
-    No,
-    /// It depends on what was not kept.
-    Unknown,
-}
-
-impl Held {
-    /// The word in output.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Yes => "yes",
-            Self::No => "no",
-            Self::Unknown => "unknown",
-        }
-    }
-}
-
-/// One rule.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct RuleShown {
-    /// Its name.
-    pub name: String,
-    /// `file:line`.
-    pub place: String,
-    /// Whether all its conditions hold.
-    pub holds: Held,
-    /// Whether it decides.
-    pub decides: bool,
-    /// Whether it stands below the deciding one and was not read.
-    pub below: bool,
-    /// The factors it asks for.
-    pub require: Vec<&'static str>,
-    /// Its conditions.
-    pub conditions: Vec<ConditionShown>,
-}
-
-/// One condition.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ConditionShown {
-    /// The key under `when`.
-    pub key: String,
-    /// What the policy wants.
-    pub wanted: String,
-    /// What the request has, where that is known.
-    pub found: Option<String>,
-    /// Whether it holds.
-    pub held: Held,
-    /// Why, one clause.
-    pub why: String,
-    /// `file:line`.
-    pub place: String,
-}
-
 /// Reads the rules by the same conditions as [`Policy::decide`].
-pub(super) fn read(policy: &Policy, facts: &Facts<'_>, reading: Reading<'_>) -> Vec<RuleShown> {
+pub(super) fn read(policy: &Policy, facts: &Facts<'_>, reading: Reading<'_>) -> Vec<Rule> {
     let trace = policy.trace(facts);
     let mut below = false;
     let rules = policy.rules.iter().zip(trace.rules);
     let rules = rules.map(|(rule, traced)| {
         let conditions = rule.when.iter().zip(traced.conditions);
-        let conditions: Vec<ConditionShown> = conditions
+        let conditions: Vec<Condition> = conditions
             .map(|(condition, traced)| shown(&condition.wanted, traced, reading))
             .collect();
         let holds = all(&conditions);
@@ -88,13 +31,13 @@ pub(super) fn read(policy: &Policy, facts: &Facts<'_>, reading: Reading<'_>) -> 
             Reading::Past(_, Some(recorded)) => rule.name == recorded,
             Reading::Present | Reading::Past(_, None) => holds == Held::Yes && !below,
         };
-        let shown = RuleShown {
+        let shown = Rule {
             name: traced.name,
             place: traced.place,
             holds,
             decides,
-            below,
-            require: traced.require,
+            read: !below,
+            require: traced.require.into_iter().map(str::to_owned).collect(),
             conditions,
         };
         below |= decides;
@@ -103,7 +46,7 @@ pub(super) fn read(policy: &Policy, facts: &Facts<'_>, reading: Reading<'_>) -> 
     rules.collect()
 }
 
-fn shown(wanted: &Wanted, traced: ConditionTrace, reading: Reading<'_>) -> ConditionShown {
+fn shown(wanted: &Wanted, traced: ConditionTrace, reading: Reading<'_>) -> Condition {
     let subject = match wanted {
         Wanted::Words(subject, _) => Some(subject),
         Wanted::Network(_) | Wanted::Time(_) => None,
@@ -128,7 +71,7 @@ fn shown(wanted: &Wanted, traced: ConditionTrace, reading: Reading<'_>) -> Condi
             format!("{}; wanted is {}", lacks(subject), traced.wanted),
         ),
     };
-    ConditionShown {
+    Condition {
         key: traced.key,
         wanted: traced.wanted,
         found: traced.found,
@@ -149,7 +92,7 @@ const fn lacks(subject: Option<&Subject>) -> &'static str {
     }
 }
 
-fn all(conditions: &[ConditionShown]) -> Held {
+fn all(conditions: &[Condition]) -> Held {
     let any = |wanted| conditions.iter().any(|one| one.held == wanted);
     if any(Held::No) {
         Held::No
@@ -183,7 +126,7 @@ pub(super) fn unread(policy: &Policy, request: &LoginRequest<'_>) -> Vec<String>
 }
 
 /// Sentences about how the rules as they are now differ from what is on record.
-pub(super) fn differences(rules: &[RuleShown], event: &DecisionEvent) -> Vec<String> {
+pub(super) fn differences(rules: &[Rule], event: &DecisionEvent) -> Vec<String> {
     let mut notes = Vec::new();
     let recorded = event.rule.as_deref().and_then(|rule| rule.split_once(':'));
     let deciding = rules.iter().find(|rule| rule.decides);
@@ -215,7 +158,7 @@ pub(super) fn differences(rules: &[RuleShown], event: &DecisionEvent) -> Vec<Str
                 .to_owned(),
         );
     }
-    let uncertain = |rule: &&RuleShown| rule.holds == Held::Unknown && !rule.below;
+    let uncertain = |rule: &&Rule| rule.holds == Held::Unknown && rule.read;
     let known = recorded.is_some() || event.reason == Reason::NoRule;
     if !known && rules.iter().any(|rule| uncertain(&rule)) {
         notes.push(

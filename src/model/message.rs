@@ -11,6 +11,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::model::kind::Kind;
 use crate::secret::SecretString;
 
 /// How a message travels.
@@ -34,6 +35,18 @@ impl Medium {
             Self::Sms => "sms",
             Self::Email => "email",
             Self::Voice => "voice",
+        }
+    }
+}
+
+impl Medium {
+    /// How codes of a token of this kind are sent.
+    pub const fn of(kind: Kind) -> Option<Self> {
+        match kind {
+            Kind::Sms => Some(Self::Sms),
+            Kind::Email => Some(Self::Email),
+            Kind::Voice => Some(Self::Voice),
+            _ => None,
         }
     }
 }

@@ -279,8 +279,8 @@ async fn explanations_do_not_differ_from_decisions() {
             .explain
             .foresee(supposed)
             .unwrap()
-            .situation
-            .refused
+            .reason
+            .map(|word| word.parse::<Reason>().unwrap())
     };
     let compare = async |user: &str, client: &str, from: Option<&str>, typed: &str| {
         let foreseen = foreseen(user, client, from).await;

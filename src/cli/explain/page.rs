@@ -5,7 +5,9 @@
 
 use owo_colors::OwoColorize as _;
 
-use crate::api::explain::{Counters, Explanation, Explanations, Login, Next, Since, TokenThen};
+use crate::api::explain::{
+    Counters, Explanation, Explanations, Held, Login, Next, Since, TokenThen,
+};
 use crate::api::{AuditEvent, AuditRecord, Lock};
 use crate::cli::changes;
 use crate::cli::context::Context;
@@ -185,9 +187,10 @@ impl Page {
             let keys = keys.max().unwrap_or_default();
             for one in &rule.conditions {
                 let key = &one.key;
-                let held = match one.held.as_str() {
-                    "unknown" => "?",
-                    other => other,
+                let held = match one.held {
+                    Held::Yes => "yes",
+                    Held::No => "no",
+                    Held::Unknown => "?",
                 };
                 let line = printable(&one.place).rsplit(':').next().map(str::to_owned);
                 let line = line.unwrap_or_default();

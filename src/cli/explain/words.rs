@@ -1,6 +1,6 @@
 //! Parts of explanations in words.
 
-use crate::api::explain::{Form, Rule, Span};
+use crate::api::explain::{Form, Held, Rule, Span};
 use crate::api::{AuditEvent, AuditRecord, Token};
 use crate::cli::output::local_time;
 use crate::cli::token::shown;
@@ -8,11 +8,11 @@ use crate::cli::token::shown;
 /// What came of a rule.
 pub(super) fn said(rule: &Rule) -> String {
     let asks = rule.require.join(" + ");
-    match (rule.decides, rule.holds.as_str()) {
+    match (rule.decides, rule.holds) {
         (true, _) => format!("decides: {asks}"),
-        (false, "yes") => format!("would hold: {asks}"),
-        (false, "unknown") => "may hold: depends on what was not kept".to_owned(),
-        (false, _) => "does not hold".to_owned(),
+        (false, Held::Yes) => format!("would hold: {asks}"),
+        (false, Held::Unknown) => "may hold: depends on what was not kept".to_owned(),
+        (false, Held::No) => "does not hold".to_owned(),
     }
 }
 

@@ -15,17 +15,20 @@
 use std::sync::Arc;
 
 use crate::admin::AdminError;
+use crate::admin::devices::OpenCode;
 use crate::admin::devices::{DeviceCode, DeviceError, check_name};
+use crate::api::forms;
 use crate::api::{
     self, AskForCode, EnrolDevice, ListOwnDevices, RenameOwnDevice, RenewOwnToken, RevokeOwnDevice,
     ShowPending, TransferDevice,
 };
 use crate::login::redeem::{Redeemed, Redemption};
 use crate::model::id::Serial;
+use crate::server::http::App;
 use crate::server::http::device::signed::{Enrolling, Signed, refuse};
 use crate::server::http::error::Failure;
 use crate::server::http::route::{Received, Routes};
-use crate::server::http::{App, forms};
+use crate::time::UnixTime;
 
 mod signed;
 
@@ -124,7 +127,7 @@ async fn pending(app: Arc<App>, call: Signed<ShowPending>) -> Result<api::Device
         tokens: tokens
             .map(|token| forms::device_token(token, asking.at))
             .collect(),
-        codes: waiting.codes.iter().map(forms::open_code).collect(),
+        codes: waiting.codes.iter().map(open_code).collect(),
     })
 }
 
@@ -185,3 +188,13 @@ fn undecided(error: crate::core::CoreError) -> Failure {
 
 const REFUSED: &str = "the code is wrong, used up or too old, or there were too many wrong ones; \
                        ask for a new code";
+
+fn open_code(code: &OpenCode) -> api::DeviceOpenCode {
+    api::DeviceOpenCode {
+        serial: code.serial.to_string(),
+        kind: code.kind.to_string(),
+        way: code.way.as_str().to_owned(),
+        to: code.to.clone(),
+        expires: code.expires.map(UnixTime::rfc3339),
+    }
+}

@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use crate::admin::self_service::{SelfService, Step, Wish};
+use crate::api::forms;
 use crate::api::{self, AskForToken, ConfirmOwnToken, VerifyRequest};
 use crate::login::LoginRequest;
 use crate::model::kind::Kind;
 use crate::policy::StepUp;
 use crate::secret::SecretString;
+use crate::server::http::App;
 use crate::server::http::error::Failure;
 use crate::server::http::offered::{Ways, offered};
 use crate::server::http::read::{KINDS, word};
 use crate::server::http::route::{Asked, Asker};
 use crate::server::http::verify::{Question, asking};
-use crate::server::http::{App, forms};
 
 pub(crate) async fn ask_for_token(
     app: Arc<App>,

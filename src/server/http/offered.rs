@@ -2,15 +2,16 @@
 
 use crate::admin::Offered;
 use crate::api;
+use crate::api::forms;
 use crate::model::kind::Kind;
 use crate::model::message::Medium;
 use crate::model::token::{LifeCycle, Token};
 use crate::otp::issued::grouped;
 use crate::otpauth::{Label, MovingFactor, OtpAuth};
 use crate::secret::SecretString;
+use crate::server::http::App;
 use crate::server::http::error::Failure;
 use crate::server::http::read::word;
-use crate::server::http::{App, forms};
 use crate::time::UnixTime;
 use crate::wire::percent_encode;
 

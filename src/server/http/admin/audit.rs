@@ -14,6 +14,7 @@ use hyper::body::Frame;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
 
+use crate::api::forms;
 use crate::api::{self, ListAudit, PruneAudit, ShowAudit, TailAudit, VerifyAudit};
 use crate::model::audit::AuditRecord;
 use crate::model::client::{Access, Client};
@@ -22,7 +23,7 @@ use crate::model::user_key::UserKey;
 use crate::server::http::error::Failure;
 use crate::server::http::read::{limit, page, time};
 use crate::server::http::route::{Admin, Routes};
-use crate::server::http::{App, answer, forms};
+use crate::server::http::{App, answer, reports};
 use crate::store::AuditQuery;
 
 pub(super) fn routes(routes: Routes) -> Routes {
@@ -59,7 +60,7 @@ async fn show(app: Arc<App>, call: Admin<ShowAudit>) -> Result<api::AuditEntry, 
 
 async fn verify(app: Arc<App>, _: Admin<VerifyAudit>) -> Result<api::AuditChain, Failure> {
     let report = app.core().store().verify_audit(Box::new(|_| {})).await?;
-    Ok(forms::chain(report))
+    Ok(reports::chain(report))
 }
 
 async fn prune(app: Arc<App>, call: Admin<PruneAudit>) -> Result<api::AuditPruned, Failure> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::admin::{AdminError, ClientPatch, NewRadiusClient};
+use crate::api::forms;
 use crate::api::{
     self, AddClient, ClientCreate, ListClients, RemoveClient, RotateClient, SetClient, ShowClient,
 };
@@ -15,7 +16,7 @@ use crate::secret::SecretString;
 use crate::server::http::error::Failure;
 use crate::server::http::read::{limit, page, word};
 use crate::server::http::route::{Admin, Routes};
-use crate::server::http::{App, forms, tell};
+use crate::server::http::{App, tell};
 
 pub(super) fn routes(routes: Routes) -> Routes {
     routes

@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use crate::admin::Lend;
 use crate::admin::effect::Means;
+use crate::api::forms;
 use crate::api::{
     self, AddDelegation, DeclareOutage, EndOutage, ListDelegations, RemoveDelegation, ShowOutage,
 };
 use crate::model::user::Waiver;
+use crate::server::http::App;
 use crate::server::http::caller::Caller;
 use crate::server::http::error::Failure;
 use crate::server::http::read::time;
 use crate::server::http::route::{Admin, Received, Routes};
-use crate::server::http::{App, forms};
 use crate::store::By;
 
 pub(super) fn routes(routes: Routes) -> Routes {

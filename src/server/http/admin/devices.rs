@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use crate::api::forms;
 use crate::api::{self, ListDevices, RenameDevice, RevokeDevice, ShowDevice};
 use crate::model::device::DeviceId;
 use crate::server::http::error::Failure;
 use crate::server::http::read::user_key;
 use crate::server::http::route::{Admin, Routes};
-use crate::server::http::{App, forms, tell};
+use crate::server::http::{App, tell};
 
 pub(super) fn routes(routes: Routes) -> Routes {
     routes.on(list).on(show).on(rename).on(revoke)

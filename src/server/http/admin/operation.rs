@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
+use crate::api::forms;
 use crate::api::{
     self, CompareFiles, ListPolicies, RecoverClock, ReloadFiles, ShowStatus, VerifyStore,
 };
 use crate::core::Core;
+use crate::core::jobs::Job;
 use crate::model::reason::{Decision, Reason};
 use crate::server::http::error::Failure;
 use crate::server::http::read::user_key;
 use crate::server::http::route::{Admin, Routes};
-use crate::server::http::{App, forms};
+use crate::server::http::{App, reports};
+use crate::time::UnixTime;
 
 pub(super) fn routes(routes: Routes) -> Routes {
     routes
@@ -24,7 +27,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
 
 async fn verify_store(app: Arc<App>, _: Admin<VerifyStore>) -> Result<api::StoreCheck, Failure> {
     tokio::select! {
-        report = app.core().store().verify_store() => Ok(forms::store(report?)),
+        report = app.core().store().verify_store() => Ok(reports::store(report?)),
         () = app.stopping().cancelled() => {
             Err(Failure::unavailable("the daemon stops; the check was not finished"))
         }
@@ -149,13 +152,7 @@ async fn status(app: Arc<App>, _: Admin<ShowStatus>) -> Result<api::Status, Fail
             seconds: jump.seconds(),
             detail: jump.to_string(),
         }),
-        jobs: service
-            .core
-            .jobs()
-            .all()
-            .into_iter()
-            .map(forms::job)
-            .collect(),
+        jobs: service.core.jobs().all().into_iter().map(job).collect(),
         now: now.rfc3339(),
         last_seen: service.core.store().high_water().rfc3339(),
     })
@@ -178,3 +175,17 @@ fn decisions(core: &Core) -> (u64, u64, u64) {
 
 /// Most users of one call that puts the clock right: some seconds.
 const RECOVERED: usize = 100_000;
+
+fn job(job: Job) -> api::Job {
+    let (done, error) = match job.result {
+        Ok(done) => (done, None),
+        Err(error) => (None, Some(error)),
+    };
+    api::Job {
+        name: job.name.to_owned(),
+        last: job.last.map(UnixTime::rfc3339),
+        done,
+        error,
+        next: job.next.map(UnixTime::rfc3339),
+    }
+}

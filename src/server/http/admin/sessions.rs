@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use crate::api::forms;
 use crate::api::{self, ListSessions};
 use crate::model::session::{Session, SessionKey};
+use crate::server::http::App;
 use crate::server::http::error::Failure;
 use crate::server::http::read::{limit, page, user_key};
 use crate::server::http::route::{Admin, Routes};
-use crate::server::http::{App, forms};
 
 pub(super) fn routes(routes: Routes) -> Routes {
     routes.on(list)

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::admin::effect::Means;
 use crate::admin::{Enrol, NewToken, Validity};
+use crate::api::forms;
 use crate::api::{self, AddToken, ListTokens, RemoveToken, ShowToken};
 use crate::model::id::Serial;
 use crate::model::kind::Kind;
@@ -19,7 +20,7 @@ use crate::server::http::error::Failure;
 use crate::server::http::offered::otpauth_uri;
 use crate::server::http::read::{KINDS, STATES, limit, page, time, user_key, word};
 use crate::server::http::route::{Admin, Received, Routes};
-use crate::server::http::{App, forms, tell};
+use crate::server::http::{App, tell};
 use crate::store::{By, Store};
 use crate::time::UnixTime;
 

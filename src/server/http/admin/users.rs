@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::admin::effect::Means;
 use crate::admin::{CredentialsPatch, Grant, NewVerifier, UserFilter, UserPatch};
+use crate::api::forms;
 use crate::api::{
     self, AddUser, EndBypass, EndExemption, EraseUser, GrantBypass, GrantExemption, ListUsers,
     RemoveUser, SetUser, ShowDemoCode, ShowUser, UnlockUser,
@@ -19,7 +20,7 @@ use crate::secret::SecretString;
 use crate::server::http::error::Failure;
 use crate::server::http::read::{limit, page, time, user_key, word};
 use crate::server::http::route::{Admin, Routes};
-use crate::server::http::{App, forms, tell};
+use crate::server::http::{App, tell};
 use crate::store::{By, WaiverKind};
 use crate::time::UnixTime;
 

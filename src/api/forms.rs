@@ -1,22 +1,18 @@
-//! Records as the API shows them. No secret has a way through here.
+//! Records of the model as the API shows them. No secret has a way through here.
 
-use crate::admin::devices::OpenCode;
 use crate::api;
-use crate::core::issue::medium_of;
-use crate::core::jobs::Job;
 use crate::model::audit::{AuditRecord, Changed, Event, FieldChange, Origin};
 use crate::model::client::{Access, Client};
 use crate::model::credential::Verifier;
 use crate::model::device::{Device, DeviceState};
 use crate::model::enrolment::Delegation;
 use crate::model::kind::Kind;
-use crate::model::message::mask;
+use crate::model::message::{Medium, mask};
 use crate::model::session::{Session, cause_word};
 use crate::model::token::{Token, TokenState};
 use crate::model::user::{User, Waiver};
 use crate::otp::recovery;
 use crate::otp::throttle::{Blocked, Throttle};
-use crate::store::{ChainReport, StoreReport};
 use crate::time::UnixTime;
 
 pub(crate) fn user(user: &User, now: UnixTime) -> api::User {
@@ -45,20 +41,6 @@ pub(crate) fn user(user: &User, now: UnixTime) -> api::User {
     }
 }
 
-pub(crate) fn job(job: Job) -> api::Job {
-    let (done, error) = match job.result {
-        Ok(done) => (done, None),
-        Err(error) => (None, Some(error)),
-    };
-    api::Job {
-        name: job.name.to_owned(),
-        last: job.last.map(UnixTime::rfc3339),
-        done,
-        error,
-        next: job.next.map(UnixTime::rfc3339),
-    }
-}
-
 pub(crate) fn waiver(waiver: &Waiver, now: UnixTime) -> api::Waiver {
     api::Waiver {
         reason: waiver.reason.clone(),
@@ -67,28 +49,6 @@ pub(crate) fn waiver(waiver: &Waiver, now: UnixTime) -> api::Waiver {
         until: waiver.until.rfc3339(),
         holds: waiver.holds(now),
         effect: None,
-    }
-}
-
-pub(crate) fn chain(report: ChainReport) -> api::AuditChain {
-    api::AuditChain {
-        first: report.first,
-        intact: report.fault.is_none(),
-        good: report.good,
-        first_bad: report.fault.as_ref().map(|fault| fault.seq),
-        fault: report.fault.map(|fault| fault.what.to_owned()),
-    }
-}
-
-pub(crate) fn store(report: StoreReport) -> api::StoreCheck {
-    api::StoreCheck {
-        intact: report.damaged == 0 && report.unproven.is_empty() && report.chain.fault.is_none(),
-        rows: report.rows,
-        damaged: report.damaged,
-        damage: report.damage.iter().map(ToString::to_string).collect(),
-        unproven: report.unproven.into_iter().map(str::to_owned).collect(),
-        journal: Some(chain(report.chain)),
-        checksums: None,
     }
 }
 
@@ -153,7 +113,7 @@ pub(crate) fn token(token: &Token, state: &TokenState, now: UnixTime) -> api::To
     let drift = state.moving.drift;
     let enrolment = &token.enrolment;
     let address = token.address.as_deref();
-    let medium = medium_of(token.kind);
+    let medium = Medium::of(token.kind);
     let left = u32::from(recovery::MAX).saturating_sub(state.used.count());
     let refused = state.refused_until(now);
     let repaired = state.needs_resync().or_else(|| refused.map(|(at, _)| at));
@@ -323,15 +283,5 @@ pub(crate) fn device_token(token: &Token, now: UnixTime) -> api::DeviceToken {
         kind: token.kind.to_string(),
         state: token.state_at(now).to_string(),
         expires: token.expires.map(UnixTime::rfc3339),
-    }
-}
-
-pub(crate) fn open_code(code: &OpenCode) -> api::DeviceOpenCode {
-    api::DeviceOpenCode {
-        serial: code.serial.to_string(),
-        kind: code.kind.to_string(),
-        way: code.way.as_str().to_owned(),
-        to: code.to.clone(),
-        expires: code.expires.map(UnixTime::rfc3339),
     }
 }
