@@ -79,6 +79,58 @@ macro_rules! push {
     }};
 }
 
+/// Declares an enum of words: `ALL`, `as_str`, `Display` and `FromStr` follow from the words that stand at
+/// the variants; `number` and `from_number` from their numbers in stored records, which are never reused.
+macro_rules! words {
+    ($(#[$meta:meta])* $vis:vis enum $name:ident {
+        $($(#[$doc:meta])* $variant:ident = $word:literal as $number:literal),+ $(,)?
+    }) => {
+        words! { $(#[$meta])* $vis enum $name { $($(#[$doc])* $variant = $word),+ } }
+
+        impl $name {
+            /// The number in stored records.
+            $vis const fn number(self) -> u8 {
+                match self { $(Self::$variant => $number),+ }
+            }
+
+            /// The one with this number.
+            $vis const fn from_number(number: u8) -> Option<Self> {
+                match number { $($number => Some(Self::$variant),)+ _ => None }
+            }
+        }
+    };
+    ($(#[$meta:meta])* $vis:vis enum $name:ident {
+        $($(#[$doc:meta])* $variant:ident = $word:literal),+ $(,)?
+    }) => {
+        $(#[$meta])*
+        $vis enum $name { $($(#[$doc])* $variant),+ }
+
+        impl $name {
+            /// All of them, in order.
+            $vis const ALL: [Self; [$($word),+].len()] = [$(Self::$variant),+];
+
+            /// The word in configuration, commands, output and the audit.
+            $vis const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = ();
+
+            fn from_str(word: &str) -> Result<Self, ()> {
+                match word { $($word => Ok(Self::$variant),)+ _ => Err(()) }
+            }
+        }
+    };
+}
+
 // Base
 pub mod diagnostic;
 pub mod manual;

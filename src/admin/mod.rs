@@ -6,7 +6,7 @@ use crate::login::Login;
 use crate::model::id::Serial;
 use crate::model::issue::IssueRefusal;
 use crate::model::reason::Reason;
-use crate::model::token::{LifeCycle, Token};
+use crate::model::token::{LifeCycle, Token, TokenState};
 use crate::model::user::{OperatorAct, Touched};
 use crate::store::{By, Change, LOCKED_FOR_GOOD, OWN_REMOVAL, SEED_TAKEN, StoreError};
 use crate::time::{UnixTime, millis};
@@ -83,6 +83,19 @@ pub enum AdminError {
         goal: Goal,
         /// Which state it would have to be in.
         wanted: &'static str,
+    },
+    /// A repair of the store closed the token: it is resynchronised first.
+    #[error(
+        "token {} was {} by a repair of the store on {}: which of its codes are used is not known",
+        .token.serial,
+        if .token.state == LifeCycle::Suspended { "suspended" } else { "closed" },
+        .at.rfc3339()
+    )]
+    ClosedByRepair {
+        /// The token.
+        token: Box<Token>,
+        /// When the store was repaired.
+        at: UnixTime,
     },
     /// The code was not right; the reason is for the administrator.
     #[error("the code was refused: {}", .0.advice())]
@@ -223,6 +236,17 @@ pub(super) fn check_state(
         state,
         goal,
         wanted,
+    })
+}
+
+/// Refuses what brings a token into use of which a repair of the store could not tell the used counters;
+/// the store refuses it, too, but a right code would be used up by then.
+pub(super) fn check_synchronised(token: &Token, state: &TokenState) -> Result<(), AdminError> {
+    state.needs_resync().map_or(Ok(()), |at| {
+        Err(AdminError::ClosedByRepair {
+            token: Box::new(token.clone()),
+            at,
+        })
     })
 }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::admin::Admin;
 use crate::admin::enrolment::needs_proof;
-use crate::admin::{AdminError, Goal, Handed, check_state, invalid};
+use crate::admin::{AdminError, Goal, Handed, check_state, check_synchronised, invalid};
 use crate::core::issue::{Form, Made, Wanted};
 use crate::login::match_issued::compare_issued;
 use crate::login::match_otp;
@@ -121,7 +121,8 @@ impl Admin {
         typed: &SecretString,
         by: By,
     ) -> Result<Token, AdminError> {
-        let (token, _) = self.token(serial)?;
+        let (token, state) = self.token(serial)?;
+        check_synchronised(&token, &state)?;
         check_state(&token, by.at, |state| state == LifeCycle::Pending, PENDING)?;
         self.claim_token(&token.user, &by).await?;
         let (token, _) = self

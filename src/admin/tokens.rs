@@ -1,7 +1,7 @@
 //! Tokens: making them, moving them through their life, and codes presented outside a login.
 
 use crate::admin::Admin;
-use crate::admin::{AdminError, Goal, check_state, invalid, missing};
+use crate::admin::{AdminError, Goal, check_state, check_synchronised, invalid, missing};
 use crate::core::CoreError;
 use crate::login::{match_otp, settle};
 use crate::model::attempt::{Attempt, Comparison, DriftRule, Evidence};
@@ -116,7 +116,8 @@ impl Admin {
         expected: Option<u64>,
         by: By,
     ) -> Result<Token, AdminError> {
-        let (mut token, _) = self.token(serial)?;
+        let (mut token, state) = self.token(serial)?;
+        check_synchronised(&token, &state)?;
         let wanted = (Goal::Use, "only a suspended one is resumed");
         check_state(&token, by.at, |state| state == LifeCycle::Suspended, wanted)?;
         self.claim_token(&token.user, &by).await?;

@@ -249,31 +249,20 @@ pub struct Log {
     pub format: LogFormat,
 }
 
-/// Severity of a log line.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Level {
-    /// Something failed.
-    Error,
-    /// Something is odd.
-    Warn,
-    /// Something happened.
-    Info,
-    /// For developers.
-    Debug,
-    /// For developers with patience.
-    Trace,
-}
-
-impl Level {
-    /// The word of the configuration, which is also a filter directive of the logger.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Warn => "warn",
-            Self::Info => "info",
-            Self::Debug => "debug",
-            Self::Trace => "trace",
-        }
+words! {
+    /// Severity of a log line.
+    #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+    pub enum Level {
+        /// Something failed.
+        Error = "error",
+        /// Something is odd.
+        Warn = "warn",
+        /// Something happened.
+        Info = "info",
+        /// For developers.
+        Debug = "debug",
+        /// For developers with patience.
+        Trace = "trace",
     }
 }
 

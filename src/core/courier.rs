@@ -153,25 +153,16 @@ pub struct GatewayStatus {
     pub last_error: Option<String>,
 }
 
-/// Whether a gateway is asked.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum BreakerState {
-    /// It is.
-    Closed,
-    /// It failed too often: it is not, until a pause is over.
-    Open,
-    /// The pause is over: one message tries it.
-    HalfOpen,
-}
-
-impl BreakerState {
-    /// The word in output.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Open => "open",
-            Self::HalfOpen => "half-open",
-        }
+words! {
+    /// Whether a gateway is asked.
+    #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+    pub enum BreakerState {
+        /// It is.
+        Closed = "closed",
+        /// It failed too often: it is not, until a pause is over.
+        Open = "open",
+        /// The pause is over: one message tries it.
+        HalfOpen = "half-open",
     }
 }
 

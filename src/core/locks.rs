@@ -8,8 +8,8 @@ use std::sync::Mutex;
 
 use crate::core::Core;
 use crate::model::attempt::Verdict;
-use crate::model::user::UserState;
 use crate::model::user_key::UserKey;
+use crate::model::user_state::UserState;
 use crate::otp::throttle::Blocked;
 use crate::store::StoreError;
 use crate::time::UnixTime;

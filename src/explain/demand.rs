@@ -1,9 +1,8 @@
 //! What must be presented, in which forms, and with which tokens.
 
-use crate::api;
 use crate::api::explain as doc;
 use crate::api::explain::{Asked, Typed};
-use crate::explain::situation::Situation;
+use crate::explain::situation::{Situation, TokenShown};
 use crate::login::case::Case;
 use crate::login::demand::Demand;
 use crate::login::prompt::prompt;
@@ -18,30 +17,6 @@ use crate::otp::throttle::Blocked;
 use crate::policy::{Factor, Policy, assurance, kinds_of};
 use crate::store::View;
 use crate::time::UnixTime;
-
-/// A token, and whether its codes count for this login.
-#[derive(Debug)]
-pub(super) struct TokenShown {
-    /// The token.
-    pub(super) token: Token,
-    /// What attempts changed about it.
-    pub(super) state: TokenState,
-    /// Whether its codes count.
-    pub(super) counts: bool,
-    /// Why not, or why its codes are not looked at now.
-    pub(super) why: Option<String>,
-}
-
-impl TokenShown {
-    /// As it is shown.
-    pub(super) fn shown(&self, at: UnixTime) -> doc::TokenNow {
-        doc::TokenNow {
-            token: api::forms::token(&self.token, &self.state, at),
-            counts: self.counts && self.why.is_none(),
-            why: self.why.clone(),
-        }
-    }
-}
 
 /// Enters what the deciding rule asks for.
 pub(super) fn enter(

@@ -2,9 +2,7 @@
 
 use crate::api::explain::{Held, Next};
 use crate::explain::demand;
-use crate::explain::demand::TokenShown;
-use crate::explain::past::Decider;
-use crate::explain::situation::Situation;
+use crate::explain::situation::{Decider, Situation, TokenShown};
 use crate::model::audit::{DecisionEvent, Purpose};
 use crate::model::credential::Verifier;
 use crate::model::kind::Kind;

@@ -6,7 +6,7 @@ use crate::api::explain::{Explanation, Since, Span, TokenThen};
 use crate::api::forms;
 use crate::core::CoreError;
 use crate::explain::rules::Reading;
-use crate::explain::situation::Situation;
+use crate::explain::situation::{Decider, Situation};
 use crate::explain::{Explain, Frame, absent, next, question, rules, speaks, word};
 use crate::login::LoginRequest;
 use crate::model::audit::{AuditRecord, ChangeEvent, DecisionEvent, Event, Purpose};
@@ -14,22 +14,11 @@ use crate::model::client::{Client, LOCAL};
 use crate::model::id::RequestId;
 use crate::model::kind::Kind;
 use crate::model::reason::{Decision, Reason};
-use crate::model::token::LifeCycle;
 use crate::otp::totp::{TimeStep, Window};
 use crate::otp::{Period, totp};
 use crate::policy::{Policies, Policy};
 use crate::store::AuditQuery;
 use crate::time::UnixTime;
-
-/// The token that decided.
-pub(super) struct Decider {
-    /// What is shown of it.
-    pub(super) shown: TokenThen,
-    /// Its state now, if it still is.
-    pub(super) state: Option<LifeCycle>,
-    /// The repair of the store for which the code counted as used, and until when codes were refused.
-    pub(super) repair: Option<(UnixTime, UnixTime)>,
-}
 
 impl Explain {
     /// The records of a request, the oldest first.
@@ -72,51 +61,8 @@ impl Explain {
         record: &AuditRecord,
         event: &DecisionEvent,
     ) -> Result<Explanation, CoreError> {
-        let now = self.core.now();
         let policies = self.core.policies();
-        let mut notes = Vec::new();
-        let login = event.purpose == Purpose::Login;
-        let (client, known) = match self.core.client(&event.client) {
-            Some(client) => (client, true),
-            None => (absent(&event.client, None), &*event.client == LOCAL),
-        };
-        if login && !known {
-            notes.push(format!("There is no client {} any more.", event.client));
-        }
-        let policy = login
-            .then(|| policy_then(event, &client, known, &policies, &mut notes))
-            .flatten();
-        let request = LoginRequest {
-            method: &event.method,
-            source: event.source,
-            rounds: speaks(&client).1,
-            ..question(
-                event.request,
-                record.at,
-                &client,
-                event.channel,
-                &event.user,
-            )
-        };
-        let recorded = event.rule.as_deref().and_then(|rule| rule.split_once(':'));
-        let frame = Frame {
-            request: &request,
-            policy,
-            known,
-            locks_at: now,
-            reading: Reading::Past(event.channel, recorded.map(|(_, rule)| rule)),
-        };
-        let mut situation = self.situation(frame)?;
-        match &situation.shown.policy {
-            Some(_) => notes.extend(rules::differences(&situation.shown.rules, event)),
-            None if recorded.is_some() && situation.user.is_none() => notes.push(
-                "The user is gone, and with it the groups: conditions cannot be read again."
-                    .to_owned(),
-            ),
-            None => {}
-        }
-        notes.extend(exception(event, &situation));
-        situation.notes.extend(notes);
+        let (situation, policy) = self.read_again(record, event, &policies)?;
         let before = match event.decision {
             Decision::Reject => self.before(record, event).await?,
             Decision::Accept | Decision::Challenge => Vec::new(),
@@ -154,6 +100,59 @@ impl Explain {
             notes: situation.notes,
             next,
         })
+    }
+
+    /// The login as it would be read now, by the policy on record.
+    fn read_again<'p>(
+        &self,
+        record: &AuditRecord,
+        event: &DecisionEvent,
+        policies: &'p Policies,
+    ) -> Result<(Situation, Option<&'p Policy>), CoreError> {
+        let mut notes = Vec::new();
+        let login = event.purpose == Purpose::Login;
+        let (client, known) = match self.core.client(&event.client) {
+            Some(client) => (client, true),
+            None => (absent(&event.client, None), &*event.client == LOCAL),
+        };
+        if login && !known {
+            notes.push(format!("There is no client {} any more.", event.client));
+        }
+        let policy = login
+            .then(|| policy_then(event, &client, known, policies, &mut notes))
+            .flatten();
+        let request = LoginRequest {
+            method: &event.method,
+            source: event.source,
+            rounds: speaks(&client).1,
+            ..question(
+                event.request,
+                record.at,
+                &client,
+                event.channel,
+                &event.user,
+            )
+        };
+        let recorded = event.rule.as_deref().and_then(|rule| rule.split_once(':'));
+        let frame = Frame {
+            request: &request,
+            policy,
+            known,
+            locks_at: self.core.now(),
+            reading: Reading::Past(event.channel, recorded.map(|(_, rule)| rule)),
+        };
+        let mut situation = self.situation(frame)?;
+        match &situation.shown.policy {
+            Some(_) => notes.extend(rules::differences(&situation.shown.rules, event)),
+            None if recorded.is_some() && situation.user.is_none() => notes.push(
+                "The user is gone, and with it the groups: conditions cannot be read again."
+                    .to_owned(),
+            ),
+            None => {}
+        }
+        notes.extend(exception(event, &situation));
+        situation.notes.extend(notes);
+        Ok((situation, policy))
     }
 
     fn decider(

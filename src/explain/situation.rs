@@ -1,11 +1,12 @@
 //! Where a login stands without what is typed: what is shown of it, and what advice needs beside that.
 
-use crate::api::explain::{Asker, Login, Person};
+use crate::api::explain::{Asker, Login, Person, TokenNow, TokenThen};
+use crate::api::forms;
 use crate::explain::Frame;
-use crate::explain::demand::TokenShown;
 use crate::model::credential::{Credentials, Verifier};
 use crate::model::kind::Kind;
 use crate::model::reason::Reason;
+use crate::model::token::{LifeCycle, Token, TokenState};
 use crate::model::user::User;
 use crate::otp::throttle::Blocked;
 use crate::time::UnixTime;
@@ -32,6 +33,40 @@ pub(super) struct Situation {
     pub(super) refused: Option<Reason>,
     /// What else a reader must know, in sentences.
     pub(super) notes: Vec<String>,
+}
+
+/// A token, and whether its codes count for this login.
+#[derive(Debug)]
+pub(super) struct TokenShown {
+    /// The token.
+    pub(super) token: Token,
+    /// What attempts changed about it.
+    pub(super) state: TokenState,
+    /// Whether its codes count.
+    pub(super) counts: bool,
+    /// Why not, or why its codes are not looked at now.
+    pub(super) why: Option<String>,
+}
+
+impl TokenShown {
+    /// As it is shown.
+    pub(super) fn shown(&self, at: UnixTime) -> TokenNow {
+        TokenNow {
+            token: forms::token(&self.token, &self.state, at),
+            counts: self.counts && self.why.is_none(),
+            why: self.why.clone(),
+        }
+    }
+}
+
+/// The token that decided.
+pub(super) struct Decider {
+    /// What is shown of it.
+    pub(super) shown: TokenThen,
+    /// Its state now, if it still is.
+    pub(super) state: Option<LifeCycle>,
+    /// The repair of the store for which the code counted as used, and until when codes were refused.
+    pub(super) repair: Option<(UnixTime, UnixTime)>,
 }
 
 impl Situation {

@@ -37,25 +37,16 @@ pub struct Begun {
     pub delay: Duration,
 }
 
-/// How a round stands.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Standing {
-    /// The right answer has not come yet.
-    Pending,
-    /// The right answer came. Of an inbound round: finish it by `POST /v1/verify` with the challenge.
-    Accepted,
-    /// Too late.
-    Expired,
-}
-
-impl Standing {
-    /// The word on the wire.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Accepted => "accepted",
-            Self::Expired => "expired",
-        }
+words! {
+    /// How a round stands.
+    #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+    pub enum Standing {
+        /// The right answer has not come yet.
+        Pending = "pending",
+        /// The right answer came. Of an inbound round: finish it by `POST /v1/verify` with the challenge.
+        Accepted = "accepted",
+        /// Too late.
+        Expired = "expired",
     }
 }
 

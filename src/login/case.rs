@@ -10,7 +10,7 @@ use crate::model::attempt::Comparison;
 use crate::model::credential::Credentials;
 use crate::model::reason::Reason;
 use crate::model::source::Source;
-use crate::model::user::Answered;
+use crate::model::user_state::Answered;
 use crate::policy::split::CodePart;
 use crate::policy::{Factor, Policy, Present, Rule};
 use crate::secret::Key256;

@@ -2,7 +2,6 @@
 //!
 //! Invariant: nothing secret is in an event: no code, key, password or PIN, not even a wrong one.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -191,86 +190,49 @@ pub enum Changed {
     Hidden(&'static str),
 }
 
-/// What became of a secret; its value is never on record.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum SecretChange {
-    /// There was none before.
-    Set,
-    /// Another one took its place.
-    Changed,
-    /// There is none any more.
-    Removed,
-}
-
-impl SecretChange {
-    /// The word in output.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Set => "set",
-            Self::Changed => "changed",
-            Self::Removed => "removed",
-        }
+words! {
+    /// What became of a secret; its value is never on record.
+    #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+    pub enum SecretChange {
+        /// There was none before.
+        Set = "set",
+        /// Another one took its place.
+        Changed = "changed",
+        /// There is none any more.
+        Removed = "removed",
     }
 }
 
-/// What a code was presented for. Every purpose consumes through the same transition.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Purpose {
-    /// To get in.
-    Login,
-    /// To prove that a pending token works.
-    Confirm,
-    /// To find the offset of a token's clock or counter.
-    Resync,
-    /// To bind a device to a token.
-    Enrol,
-    /// To answer on another channel than the one of the login.
-    Inbound,
-}
-
-impl Purpose {
-    /// The word in output.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Login => "login",
-            Self::Confirm => "confirm",
-            Self::Resync => "resync",
-            Self::Enrol => "enrol",
-            Self::Inbound => "inbound",
-        }
+words! {
+    /// What a code was presented for. Every purpose consumes through the same transition.
+    #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+    pub enum Purpose {
+        /// To get in.
+        Login = "login" as 0,
+        /// To prove that a pending token works.
+        Confirm = "confirm" as 1,
+        /// To find the offset of a token's clock or counter.
+        Resync = "resync" as 2,
+        /// To bind a device to a token.
+        Enrol = "enrol" as 3,
+        /// To answer on another channel than the one of the login.
+        Inbound = "inbound" as 4,
     }
 }
 
-/// The front end an attempt came through.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Channel {
-    /// RADIUS.
-    Radius,
-    /// `POST /v1/verify`.
-    Http,
-    /// The admin API.
-    Admin,
-    /// A device's own requests.
-    Device,
-    /// What a gateway brought: a text message, keys pressed in a call.
-    Inbound,
-}
-
-impl Channel {
-    /// The word in output and policies.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Radius => "radius",
-            Self::Http => "http",
-            Self::Admin => "admin",
-            Self::Device => "device",
-            Self::Inbound => "inbound",
-        }
-    }
-}
-
-impl fmt::Display for Channel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
+words! {
+    /// The front end an attempt came through.
+    #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+    pub enum Channel {
+        /// RADIUS.
+        Radius = "radius" as 0,
+        /// `POST /v1/verify`.
+        Http = "http" as 1,
+        /// The admin API.
+        Admin = "admin" as 2,
+        /// A device's own requests.
+        Device = "device" as 3,
+        /// What a gateway brought: a text message, keys pressed in a call.
+        Inbound = "inbound" as 4,
     }
 }

@@ -1,8 +1,5 @@
 //! Who asks: a RADIUS client (NAS, VPN gateway, proxy) or an API client (web application).
 
-use std::fmt;
-use std::str::FromStr;
-
 use ipnet::IpNet;
 
 use crate::model::user_key::{DEFAULT_REALM, InvalidUserKey, UserKey};
@@ -71,91 +68,34 @@ pub struct ApiAccess {
     pub scopes: Vec<Scope>,
 }
 
-/// Whether an Access-Request must carry a Message-Authenticator (RFC 3579 s3.2, CVE-2024-3596).
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Require {
-    /// Packets without it are dropped.
-    #[default]
-    True,
-    /// Packets without it are answered; for NAS devices that cannot send it.
-    False,
-    /// Required from a source address once it has sent a valid one; the lesson is stored.
-    Auto,
-}
-
-impl Require {
-    /// The word on the command line and in output.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::True => "true",
-            Self::False => "false",
-            Self::Auto => "auto",
-        }
+words! {
+    /// Whether an Access-Request must carry a Message-Authenticator (RFC 3579 s3.2, CVE-2024-3596).
+    #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+    pub enum Require {
+        /// Packets without it are dropped.
+        #[default]
+        True = "true",
+        /// Packets without it are answered; for NAS devices that cannot send it.
+        False = "false",
+        /// Required from a source address once it has sent a valid one; the lesson is stored.
+        Auto = "auto",
     }
 }
 
-impl FromStr for Require {
-    type Err = ();
-
-    fn from_str(word: &str) -> Result<Self, ()> {
-        match word {
-            "true" => Ok(Self::True),
-            "false" => Ok(Self::False),
-            "auto" => Ok(Self::Auto),
-            _ => Err(()),
-        }
-    }
-}
-
-/// What an API key may do.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Scope {
-    /// Ask about codes.
-    Verify,
-    /// Everything the command line can do.
-    Admin,
-    /// Users, tokens and devices: no clients, no approvals.
-    Operator,
-    /// Approve what others asked for, or deny it.
-    Approver,
-    /// Read everything, change nothing.
-    Auditor,
-}
-
-impl Scope {
-    /// All of them.
-    pub const ALL: &'static [Self] = &[
-        Self::Verify,
-        Self::Admin,
-        Self::Operator,
-        Self::Approver,
-        Self::Auditor,
-    ];
-
-    /// The word on the command line and in output.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Verify => "verify",
-            Self::Admin => "admin",
-            Self::Operator => "operator",
-            Self::Approver => "approver",
-            Self::Auditor => "auditor",
-        }
-    }
-}
-
-impl fmt::Display for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for Scope {
-    type Err = ();
-
-    fn from_str(word: &str) -> Result<Self, ()> {
-        let found = Self::ALL.iter().find(|scope| scope.as_str() == word);
-        found.copied().ok_or(())
+words! {
+    /// What an API key may do.
+    #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+    pub enum Scope {
+        /// Ask about codes.
+        Verify = "verify",
+        /// Everything the command line can do.
+        Admin = "admin",
+        /// Users, tokens and devices: no clients, no approvals.
+        Operator = "operator",
+        /// Approve what others asked for, or deny it.
+        Approver = "approver",
+        /// Read everything, change nothing.
+        Auditor = "auditor",
     }
 }
 

@@ -12,7 +12,7 @@ use crate::model::issue::{Issued, Sends};
 use crate::model::kind::Kind;
 use crate::model::source::SourceState;
 use crate::model::token::{Moving, TokenState};
-use crate::model::user::{KnownSource, Month, Recent, UserState};
+use crate::model::user_state::{KnownSource, Month, Recent, UserState};
 use crate::otp::Period;
 use crate::otp::ahead::Ahead;
 use crate::otp::throttle::{Block, LAST_RUNG, Throttle};

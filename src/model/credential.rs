@@ -1,32 +1,16 @@
 //! What a user knows: PIN and password, as verifiers.
 
-use std::fmt;
-
 use crate::credential::Hash;
 use crate::time::UnixTime;
 
-/// Something the user knows.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Knowledge {
-    /// The PIN.
-    Pin,
-    /// The password.
-    Password,
-}
-
-impl Knowledge {
-    /// The word in output and policies.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pin => "pin",
-            Self::Password => "password",
-        }
-    }
-}
-
-impl fmt::Display for Knowledge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
+words! {
+    /// Something the user knows.
+    #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+    pub enum Knowledge {
+        /// The PIN.
+        Pin = "pin",
+        /// The password.
+        Password = "password",
     }
 }
 

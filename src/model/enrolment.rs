@@ -9,8 +9,6 @@
 //! Invariants (capabilities A3, C14): no approver approves their own request, in their own name or in another's;
 //! no one counts twice; a delegation ends by itself.
 
-use std::str::FromStr;
-
 use crate::model::id::Serial;
 use crate::model::life_cycle::LifeCycle;
 use crate::time::UnixTime;
@@ -77,57 +75,24 @@ pub enum NotApproved {
     NotDelegated,
 }
 
-/// Why a token was ended.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum RevokeReason {
-    /// No one knows where it is.
-    Lost,
-    /// Someone else has it.
-    Stolen,
-    /// Another one has taken its place.
-    Replaced,
-    /// It went to another device.
-    Moved,
-    /// The user has left.
-    Left,
-    /// Its key or its codes are known to others.
-    Compromised,
-    /// Something else.
-    Other,
-}
-
-impl RevokeReason {
-    /// All, in the order of the help.
-    pub const ALL: &'static [Self] = &[
-        Self::Lost,
-        Self::Stolen,
-        Self::Replaced,
-        Self::Moved,
-        Self::Left,
-        Self::Compromised,
-        Self::Other,
-    ];
-
-    /// The word on the command line and in the audit.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Lost => "lost",
-            Self::Stolen => "stolen",
-            Self::Replaced => "replaced",
-            Self::Moved => "moved",
-            Self::Left => "left",
-            Self::Compromised => "compromised",
-            Self::Other => "other",
-        }
-    }
-}
-
-impl FromStr for RevokeReason {
-    type Err = ();
-
-    fn from_str(word: &str) -> Result<Self, ()> {
-        let found = Self::ALL.iter().find(|reason| reason.as_str() == word);
-        found.copied().ok_or(())
+words! {
+    /// Why a token was ended.
+    #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+    pub enum RevokeReason {
+        /// No one knows where it is.
+        Lost = "lost",
+        /// Someone else has it.
+        Stolen = "stolen",
+        /// Another one has taken its place.
+        Replaced = "replaced",
+        /// It went to another device.
+        Moved = "moved",
+        /// The user has left.
+        Left = "left",
+        /// Its key or its codes are known to others.
+        Compromised = "compromised",
+        /// Something else.
+        Other = "other",
     }
 }
 

@@ -25,51 +25,22 @@ pub struct Issued {
     pub answered: bool,
 }
 
-/// What an issued code is for, and where it is given back.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Way {
-    /// Typed where the person logs in.
-    Code,
-    /// Shown where the person logs in; sent to us by SMS, or keyed in on the telephone.
-    Inbound,
-    /// Redeemed by a new device.
-    Enrol,
-    /// Redeemed by the device that takes over from another.
-    Transfer,
+words! {
+    /// What an issued code is for, and where it is given back.
+    #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+    pub enum Way {
+        /// Typed where the person logs in.
+        Code = "code" as 1,
+        /// Shown where the person logs in; sent to us by SMS, or keyed in on the telephone.
+        Inbound = "inbound" as 2,
+        /// Redeemed by a new device.
+        Enrol = "enrol" as 3,
+        /// Redeemed by the device that takes over from another.
+        Transfer = "transfer" as 4,
+    }
 }
 
 impl Way {
-    /// The word in marks, and in the audit.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Code => "code",
-            Self::Inbound => "inbound",
-            Self::Enrol => "enrol",
-            Self::Transfer => "transfer",
-        }
-    }
-
-    /// The number in stored records; never reused.
-    pub const fn number(self) -> u8 {
-        match self {
-            Self::Code => 1,
-            Self::Inbound => 2,
-            Self::Enrol => 3,
-            Self::Transfer => 4,
-        }
-    }
-
-    /// The way with this stored number.
-    pub const fn from_number(number: u8) -> Option<Self> {
-        match number {
-            1 => Some(Self::Code),
-            2 => Some(Self::Inbound),
-            3 => Some(Self::Enrol),
-            4 => Some(Self::Transfer),
-            _ => None,
-        }
-    }
-
     /// Wrong answers after which the code is void (contract s7; capabilities C6, D1, D3).
     pub const fn tries(self) -> u8 {
         match self {

@@ -1,56 +1,24 @@
 //! The states of a token, from the request for it to its end.
 
-use std::fmt;
-use std::str::FromStr;
-
-macro_rules! life_cycle {
-    ($($(#[$doc:meta])* $name:ident = $number:literal $word:literal),+ $(,)?) => {
-        /// A token's life (contract s1). Only `Active` authenticates.
-        #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-        pub enum LifeCycle { $($(#[$doc])* $name),+ }
-
-        impl LifeCycle {
-            /// The word used in output and audit.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$name => $word),+ }
-            }
-
-            /// The number in stored records; never reused.
-            pub const fn number(self) -> u8 {
-                match self { $(Self::$name => $number),+ }
-            }
-
-            /// The state with this stored number.
-            pub const fn from_number(number: u8) -> Option<Self> {
-                match number { $($number => Some(Self::$name),)+ _ => None }
-            }
-        }
-
-        impl FromStr for LifeCycle {
-            type Err = ();
-
-            fn from_str(word: &str) -> Result<Self, ()> {
-                match word { $($word => Ok(Self::$name),)+ _ => Err(()) }
-            }
-        }
-    };
-}
-
-life_cycle! {
-    /// Asked for; waits for approvals.
-    Requested = 1 "requested",
-    /// Approved; waits to be handed out.
-    Approved = 2 "approved",
-    /// Handed out; waits for its first right code.
-    Pending = 3 "pending",
-    /// In use.
-    Active = 4 "active",
-    /// Paused by an administrator; can be resumed.
-    Suspended = 5 "suspended",
-    /// Ended by an administrator; final.
-    Revoked = 6 "revoked",
-    /// Ended by its time; final.
-    Expired = 7 "expired",
+words! {
+    /// A token's life (contract s1). Only `Active` authenticates.
+    #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+    pub enum LifeCycle {
+        /// Asked for; waits for approvals.
+        Requested = "requested" as 1,
+        /// Approved; waits to be handed out.
+        Approved = "approved" as 2,
+        /// Handed out; waits for its first right code.
+        Pending = "pending" as 3,
+        /// In use.
+        Active = "active" as 4,
+        /// Paused by an administrator; can be resumed.
+        Suspended = "suspended" as 5,
+        /// Ended by an administrator; final.
+        Revoked = "revoked" as 6,
+        /// Ended by its time; final.
+        Expired = "expired" as 7,
+    }
 }
 
 impl LifeCycle {
@@ -71,12 +39,6 @@ impl LifeCycle {
                     Self::Revoked | Self::Expired
                 )
         )
-    }
-}
-
-impl fmt::Display for LifeCycle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
     }
 }
 

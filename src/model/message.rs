@@ -9,33 +9,20 @@
 //! own in a mail; none is well formed.
 
 use std::fmt;
-use std::str::FromStr;
 
 use crate::model::kind::Kind;
 use crate::secret::SecretString;
 
-/// How a message travels.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub enum Medium {
-    /// A short message to a phone.
-    Sms,
-    /// A mail.
-    Email,
-    /// A call that speaks.
-    Voice,
-}
-
-impl Medium {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Sms, Self::Email, Self::Voice];
-
-    /// The word used in configuration, output and audit.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Sms => "sms",
-            Self::Email => "email",
-            Self::Voice => "voice",
-        }
+words! {
+    /// How a message travels.
+    #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+    pub enum Medium {
+        /// A short message to a phone.
+        Sms = "sms",
+        /// A mail.
+        Email = "email",
+        /// A call that speaks.
+        Voice = "voice",
     }
 }
 
@@ -51,59 +38,15 @@ impl Medium {
     }
 }
 
-impl fmt::Display for Medium {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for Medium {
-    type Err = ();
-
-    fn from_str(word: &str) -> Result<Self, ()> {
-        let found = Self::ALL.iter().find(|medium| medium.as_str() == word);
-        found.copied().ok_or(())
-    }
-}
-
-/// The language of a text, for gateways that speak.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-pub enum Language {
-    /// English.
-    #[default]
-    En,
-    /// Korean.
-    Ko,
-}
-
-impl Language {
-    /// All of them.
-    pub const ALL: [Self; 2] = [Self::En, Self::Ko];
-
-    /// The word of configuration and templates (ISO 639-1).
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::En => "en",
-            Self::Ko => "ko",
-        }
-    }
-}
-
-impl fmt::Display for Language {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for Language {
-    type Err = ();
-
-    fn from_str(word: &str) -> Result<Self, ()> {
-        match word {
-            "en" => Ok(Self::En),
-            "ko" => Ok(Self::Ko),
-            _ => Err(()),
-        }
+words! {
+    /// The language of a text, for gateways that speak.
+    #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+    pub enum Language {
+        /// English.
+        #[default]
+        En = "en",
+        /// Korean.
+        Ko = "ko",
     }
 }
 

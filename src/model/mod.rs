@@ -20,3 +20,4 @@ pub mod source;
 pub mod token;
 pub mod user;
 pub mod user_key;
+pub mod user_state;

@@ -2,66 +2,29 @@
 //!
 //! Invariant: the word never reaches the user who is authenticated; every reject looks alike.
 
-use std::fmt;
-use std::str::FromStr;
-
-/// What is answered.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Decision {
-    /// Let in.
-    Accept,
-    /// Refused.
-    Reject,
-    /// Right so far; a second round follows.
-    Challenge,
-}
-
-impl Decision {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Accept, Self::Reject, Self::Challenge];
-
-    /// The word on the wire and in the audit.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Accept => "accept",
-            Self::Reject => "reject",
-            Self::Challenge => "challenge",
-        }
-    }
-}
-
-impl fmt::Display for Decision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
+words! {
+    /// What is answered.
+    #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+    pub enum Decision {
+        /// Let in.
+        Accept = "accept" as 1,
+        /// Refused.
+        Reject = "reject" as 0,
+        /// Right so far; a second round follows.
+        Challenge = "challenge" as 2,
     }
 }
 
 macro_rules! reasons {
     ($($name:ident = $number:literal $decision:ident $word:literal $advice:literal),+ $(,)?) => {
-        /// Why a decision was made.
-        #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-        #[allow(missing_docs)] // the table below is the documentation
-        pub enum Reason { $($name),+ }
+        words! {
+            /// Why a decision was made.
+            #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+            #[allow(missing_docs)] // the table below is the documentation
+            pub enum Reason { $($name = $word as $number),+ }
+        }
 
         impl Reason {
-            /// Every reason.
-            pub const ALL: &'static [Self] = &[$(Self::$name),+];
-
-            /// The word.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$name => $word),+ }
-            }
-
-            /// The number in stored records; never reused.
-            pub const fn number(self) -> u8 {
-                match self { $(Self::$name => $number),+ }
-            }
-
-            /// The reason with this stored number.
-            pub const fn from_number(number: u8) -> Option<Self> {
-                match number { $($number => Some(Self::$name),)+ _ => None }
-            }
-
             /// What it led to.
             pub const fn decision(self) -> Decision {
                 match self { $(Self::$name => Decision::$decision),+ }
@@ -132,31 +95,13 @@ impl Reason {
     }
 }
 
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for Reason {
-    type Err = ();
-
-    fn from_str(word: &str) -> Result<Self, ()> {
-        Self::ALL
-            .iter()
-            .find(|reason| reason.as_str() == word)
-            .copied()
-            .ok_or(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn words_and_numbers_are_unique_and_reversible() {
-        for reason in Reason::ALL {
+        for reason in &Reason::ALL {
             assert_eq!(Reason::from_number(reason.number()), Some(*reason));
             assert_eq!(reason.as_str().parse(), Ok(*reason));
         }

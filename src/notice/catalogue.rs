@@ -20,19 +20,13 @@ use crate::time::UnixTime;
 
 macro_rules! texts {
     ($($(#[$doc:meta])* $name:ident = $word:literal $must:tt $may:tt),+ $(,)?) => {
-        /// A text of the catalogue.
-        #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-        pub enum Text { $($(#[$doc])* $name),+ }
+        words! {
+            /// A text of the catalogue.
+            #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+            pub enum Text { $($(#[$doc])* $name = $word),+ }
+        }
 
         impl Text {
-            /// All of them, in the order of the files.
-            pub const ALL: &'static [Self] = &[$(Self::$name),+];
-
-            /// The name of its table.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$name => $word),+ }
-            }
-
             /// The places that it needs.
             const fn must(self) -> &'static [Place] {
                 match self { $(Self::$name => texts!(@places $must)),+ }

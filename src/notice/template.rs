@@ -4,49 +4,35 @@ use crate::secret::SecretString;
 use crate::template;
 use crate::template::Braces;
 
-macro_rules! places {
-    ($($(#[$doc:meta])* $name:ident = $word:literal),+ $(,)?) => {
-        /// What a place is for.
-        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-        pub enum Place { $($(#[$doc])* $name),+ }
-
-        impl Place {
-            /// All of them.
-            pub const ALL: &'static [Self] = &[$(Self::$name),+];
-
-            /// The name between the braces.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$name => $word),+ }
-            }
-        }
-    };
-}
-
-places! {
-    /// The user's name.
-    User = "user",
-    /// The name of the token or device.
-    Serial = "serial",
-    /// What kind of token it is.
-    Kind = "kind",
-    /// When it happened.
-    Time = "time",
-    /// Who asked: the client's name.
-    Client = "client",
-    /// The word that freezes the token.
-    Freeze = "freeze",
-    /// When a lock ends.
-    Until = "until",
-    /// Recovery codes that are left.
-    Left = "left",
-    /// A code.
-    Code = "code",
-    /// Minutes for which the code is good.
-    Minutes = "minutes",
-    /// The first cell of a card that is asked for.
-    First = "first",
-    /// The second.
-    Second = "second",
+words! {
+    /// What a place is for.
+    #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+    pub enum Place {
+        /// The user's name.
+        User = "user",
+        /// The name of the token or device.
+        Serial = "serial",
+        /// What kind of token it is.
+        Kind = "kind",
+        /// When it happened.
+        Time = "time",
+        /// Who asked: the client's name.
+        Client = "client",
+        /// The word that freezes the token.
+        Freeze = "freeze",
+        /// When a lock ends.
+        Until = "until",
+        /// Recovery codes that are left.
+        Left = "left",
+        /// A code.
+        Code = "code",
+        /// Minutes for which the code is good.
+        Minutes = "minutes",
+        /// The first cell of a card that is asked for.
+        First = "first",
+        /// The second.
+        Second = "second",
+    }
 }
 
 /// A text for people.

@@ -195,7 +195,7 @@ fn a_linked_token_is_told_to_whom_it_counts_for() {
 #[test]
 fn every_purpose_and_reason() {
     for purpose in PURPOSES {
-        for reason in Reason::ALL {
+        for reason in &Reason::ALL {
             let accepted = reason.decision() == Decision::Accept;
             let wanted = match purpose {
                 Purpose::Confirm if accepted => Some(Topic::EnrolmentEnded),

@@ -30,7 +30,6 @@ pub mod totp;
 mod mac;
 
 use std::fmt;
-use std::str::FromStr;
 
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroize;
@@ -211,54 +210,20 @@ impl Default for Period {
     }
 }
 
-/// Hash function under the HMAC (RFC 6238 s1.2); written `sha1`, `sha256`, `sha512`.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-pub enum Algorithm {
-    /// HMAC-SHA-1, the default of every authenticator. Collisions do not touch HMAC
-    /// (RFC 4226 appendix B.2).
-    #[default]
-    Sha1,
-    /// HMAC-SHA-256.
-    Sha256,
-    /// HMAC-SHA-512.
-    Sha512,
-}
-
-impl Algorithm {
-    /// All of them, in order of size.
-    pub const ALL: [Self; 3] = [Self::Sha1, Self::Sha256, Self::Sha512];
-
-    /// The name in commands, configuration, JSON and audit.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Sha1 => "sha1",
-            Self::Sha256 => "sha256",
-            Self::Sha512 => "sha512",
-        }
+words! {
+    /// Hash function under the HMAC (RFC 6238 s1.2); written `sha1`, `sha256`, `sha512`.
+    #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+    pub enum Algorithm {
+        /// HMAC-SHA-1, the default of every authenticator. Collisions do not touch HMAC
+        /// (RFC 4226 appendix B.2).
+        #[default]
+        Sha1 = "sha1",
+        /// HMAC-SHA-256.
+        Sha256 = "sha256",
+        /// HMAC-SHA-512.
+        Sha512 = "sha512",
     }
 }
-
-impl fmt::Display for Algorithm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for Algorithm {
-    type Err = UnknownAlgorithm;
-
-    fn from_str(text: &str) -> Result<Self, UnknownAlgorithm> {
-        Self::ALL
-            .into_iter()
-            .find(|known| known.as_str() == text)
-            .ok_or(UnknownAlgorithm)
-    }
-}
-
-/// A name that is none of the three hash functions.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("the algorithm is one of sha1, sha256, sha512")]
-pub struct UnknownAlgorithm;
 
 /// The steps whose code equals the one that was typed, ascending. Nearly always none or one.
 ///

@@ -4,34 +4,33 @@
 //! policy asking for more is refused when it is read: a factor that is not checked must never look like a
 //! factor that was passed.
 
-use std::fmt;
-use std::str::FromStr;
-
 use crate::model::credential::Knowledge;
 use crate::model::kind::Kind;
 use crate::policy::OtpWindows;
 
-/// What a rule can require.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub enum Factor {
-    /// The user's password.
-    Password,
-    /// The user's PIN.
-    Pin,
-    /// A code of a token of the kinds `[otp] kinds`.
-    Otp,
-    /// A code sent by text message.
-    Sms,
-    /// A code sent by e-mail.
-    Email,
-    /// A code read out by a telephone call.
-    Voice,
-    /// Two cells of the security card.
-    Card,
-    /// A recovery code.
-    Recovery,
-    /// A confirmation on an enrolled device.
-    Push,
+words! {
+    /// What a rule can require.
+    #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+    pub enum Factor {
+        /// The user's password.
+        Password = "password",
+        /// The user's PIN.
+        Pin = "pin",
+        /// A code of a token of the kinds `[otp] kinds`.
+        Otp = "otp",
+        /// A code sent by text message.
+        Sms = "sms",
+        /// A code sent by e-mail.
+        Email = "email",
+        /// A code read out by a telephone call.
+        Voice = "voice",
+        /// Two cells of the security card.
+        Card = "card",
+        /// A recovery code.
+        Recovery = "recovery",
+        /// A confirmation on an enrolled device.
+        Push = "push",
+    }
 }
 
 /// The factor that a right answer of such a token proves.
@@ -62,19 +61,6 @@ pub fn kinds_of(factor: Factor, otp: &OtpWindows) -> &[Kind] {
 }
 
 impl Factor {
-    /// All factors, in the order of the documentation.
-    pub const ALL: [Self; 9] = [
-        Self::Password,
-        Self::Pin,
-        Self::Otp,
-        Self::Sms,
-        Self::Email,
-        Self::Voice,
-        Self::Card,
-        Self::Recovery,
-        Self::Push,
-    ];
-
     /// What this version can check.
     pub const SUPPORTED: &'static [Self] = &[
         Self::Password,
@@ -95,21 +81,6 @@ impl Factor {
         Self::Card,
         Self::Recovery,
     ];
-
-    /// The word used in files, JSON and metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Password => "password",
-            Self::Pin => "pin",
-            Self::Otp => "otp",
-            Self::Sms => "sms",
-            Self::Email => "email",
-            Self::Voice => "voice",
-            Self::Card => "card",
-            Self::Recovery => "recovery",
-            Self::Push => "push",
-        }
-    }
 
     /// What the user knows, if it is that; otherwise it is something the user has.
     pub const fn knowledge(self) -> Option<Knowledge> {
@@ -164,28 +135,6 @@ pub fn assurance(factors: &[Factor], kind: Option<Kind>) -> u8 {
             .iter()
             .any(|factor| !factor.is_knowledge() && *factor != Factor::Email);
     1 + u8::from(known && held)
-}
-
-/// A word that names no factor.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("unknown name")]
-pub struct UnknownName;
-
-impl FromStr for Factor {
-    type Err = UnknownName;
-
-    fn from_str(word: &str) -> Result<Self, UnknownName> {
-        Self::ALL
-            .into_iter()
-            .find(|factor| factor.as_str() == word)
-            .ok_or(UnknownName)
-    }
-}
-
-impl fmt::Display for Factor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
 }
 
 #[cfg(test)]

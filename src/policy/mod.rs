@@ -48,7 +48,7 @@ pub use condition::{Condition, METHODS, Subject, Wanted};
 pub use country::{Country, Exemption};
 pub use enrolment::{Enrolment, PerKind, StepUp};
 pub use eval::{ConditionTrace, RuleTrace, Ruling, Trace};
-pub use factor::{Factor, UnknownName, assurance, kinds_of};
+pub use factor::{Factor, assurance, kinds_of};
 pub use facts::Facts;
 pub use hours::Hours;
 pub(crate) use hours::zone_named;
@@ -240,27 +240,18 @@ impl Rule {
     }
 }
 
-/// How one password box is read; separate HTTP fields are always understood.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Present {
-    /// Everything at once: `PIN` + code.
-    #[default]
-    Joined,
-    /// One after another, by Access-Challenge: what is typed is the first factor alone.
-    Challenge,
-    /// Joined is accepted; when no reading fits, what is typed is the first factor alone and the
-    /// rest is asked for.
-    Either,
-}
-
-impl Present {
-    /// The word used in files and output.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Joined => "joined",
-            Self::Challenge => "challenge",
-            Self::Either => "either",
-        }
+words! {
+    /// How one password box is read; separate HTTP fields are always understood.
+    #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+    pub enum Present {
+        /// Everything at once: `PIN` + code.
+        #[default]
+        Joined = "joined",
+        /// One after another, by Access-Challenge: what is typed is the first factor alone.
+        Challenge = "challenge",
+        /// Joined is accepted; when no reading fits, what is typed is the first factor alone and the
+        /// rest is asked for.
+        Either = "either",
     }
 }
 

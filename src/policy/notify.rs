@@ -29,57 +29,28 @@ impl Notify {
     }
 }
 
-/// The events that users can be notified of.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Event {
-    /// An enrolment began or ended.
-    Enrolment,
-    /// The user was locked.
-    Lock,
-    /// A token, the password or the PIN was changed or removed.
-    FactorChange,
-    /// A recovery code was used.
-    Recovery,
-}
-
-impl Event {
-    /// All, in the order of the documentation.
-    pub const ALL: &'static [Self] = &[
-        Self::Enrolment,
-        Self::Lock,
-        Self::FactorChange,
-        Self::Recovery,
-    ];
-
-    /// The word used in files and output.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Enrolment => "enrolment",
-            Self::Lock => "lock",
-            Self::FactorChange => "factor_change",
-            Self::Recovery => "recovery",
-        }
+words! {
+    /// The events that users can be notified of.
+    #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+    pub enum Event {
+        /// An enrolment began or ended.
+        Enrolment = "enrolment",
+        /// The user was locked.
+        Lock = "lock",
+        /// A token, the password or the PIN was changed or removed.
+        FactorChange = "factor_change",
+        /// A recovery code was used.
+        Recovery = "recovery",
     }
 }
 
-/// A way to reach users.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Medium {
-    /// Text message.
-    Sms,
-    /// E-mail.
-    Email,
-}
-
-impl Medium {
-    /// All, in the order of preference where the policy says nothing.
-    pub const ALL: &'static [Self] = &[Self::Sms, Self::Email];
-
-    /// The word used in files and output.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Sms => "sms",
-            Self::Email => "email",
-        }
+words! {
+    /// A way to reach users.
+    #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+    pub enum Medium {
+        /// Text message.
+        Sms = "sms",
+        /// E-mail.
+        Email = "email",
     }
 }

@@ -106,7 +106,7 @@ impl<'a> Closing<'a> {
             return Ok(None);
         }
         let (mut row, state) = (TokenRow::parse(&row)?, record::token_state(&state)?);
-        let kind = row.kind().parse().map_err(|_| UNREADABLE)?;
+        let kind = row.kind().parse().map_err(|()| UNREADABLE)?;
         let closed = self
             .floor
             .token(&state, (kind, row.state()?), row.period()?);

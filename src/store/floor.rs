@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::model::device::DeviceState;
 use crate::model::kind::Kind;
 use crate::model::token::{LifeCycle, Moving, Repaired, TokenState};
-use crate::model::user::{Answered, UserState};
+use crate::model::user_state::{Answered, UserState};
 use crate::otp::Period;
 use crate::otp::recovery::Used;
 use crate::otp::totp::{MAX_LEARNED, RESYNC_REACH, TimeStep};

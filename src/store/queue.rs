@@ -38,6 +38,8 @@ struct State<T> {
     items: Vec<T>,
     /// How many holds there are.
     holds: usize,
+    /// Whether the receiver waits, and the bell has not rung for it since.
+    waiting: bool,
     /// Whether a side has gone.
     closed: bool,
 }
@@ -51,6 +53,7 @@ pub(crate) fn queue<T>(limit: usize) -> (Queue<T>, Receiver<T>) {
         state: Mutex::new(State {
             items: Vec::new(),
             holds: 0,
+            waiting: false,
             closed: false,
         }),
         bell: Condvar::new(),
@@ -70,8 +73,7 @@ impl<T> Queue<T> {
             return Err(Refused::Full);
         }
         state.items.push(item);
-        // Anyone who takes, takes all: it waits only when there was nothing.
-        let ring = state.items.len() == 1 && state.holds == 0;
+        let ring = state.holds == 0 && std::mem::take(&mut state.waiting);
         drop(state);
         if ring {
             self.shared.bell.notify_one();
@@ -108,7 +110,7 @@ impl<T> Drop for Hold<'_, T> {
         let shared = &self.0.shared;
         let mut state = shared.lock();
         state.holds -= 1;
-        let ring = !state.items.is_empty();
+        let ring = !state.items.is_empty() && std::mem::take(&mut state.waiting);
         drop(state);
         if ring {
             shared.bell.notify_one();
@@ -124,6 +126,7 @@ impl<T> Receiver<T> {
             if state.closed {
                 return false;
             }
+            state.waiting = true;
             state = self.0.bell.wait(state).expect(UNPOISONED);
         }
         state.move_to(batch, most);
@@ -133,7 +136,10 @@ impl<T> Receiver<T> {
     /// As [`Receiver::take`], but waits no longer than `pause`.
     pub(crate) fn take_within(&self, batch: &mut Vec<T>, most: usize, pause: Duration) -> bool {
         let state = self.0.lock();
-        let waiting = |state: &mut State<T>| state.items.is_empty() && !state.closed;
+        let waiting = |state: &mut State<T>| {
+            state.waiting = state.items.is_empty() && !state.closed;
+            state.waiting
+        };
         let waited = self.0.bell.wait_timeout_while(state, pause, waiting);
         let (mut state, _) = waited.expect(UNPOISONED);
         state.move_to(batch, most);
@@ -212,25 +218,35 @@ mod tests {
     }
 
     #[test]
-    fn what_is_gathered_is_taken_together() {
+    fn what_is_pushed_under_a_hold_is_taken_together() {
         let (queue, receiver) = queue(100);
         let taken = std::thread::scope(|scope| {
-            let gathering = queue.hold();
             let taker = scope.spawn(|| {
                 let mut batch = Vec::new();
                 receiver.take(&mut batch, 100);
-                batch
+                batch.len()
             });
-            // Another gathering that ends rings the bell for all; none does here.
+            while !queue.shared.lock().waiting {
+                std::thread::yield_now();
+            }
+            let hold = queue.hold();
             for number in 0..50 {
                 queue.push(number).unwrap();
+                assert!(queue.shared.lock().waiting, "the bell has not rung");
             }
-            drop(gathering);
+            drop(hold);
             taker.join().unwrap()
         });
-        // A taker that came late found them without a bell.
-        assert_eq!(taken.first(), Some(&0));
-        assert!(!taken.is_empty());
+        assert_eq!(taken, 50);
+    }
+
+    #[test]
+    fn the_bell_rings_for_the_first_push_without_a_hold() {
+        let (queue, receiver) = queue(100);
+        receiver.take_within(&mut Vec::new(), 1, Duration::ZERO);
+        assert!(queue.shared.lock().waiting);
+        queue.push(0).unwrap();
+        assert!(!queue.shared.lock().waiting);
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use crate::model::id::Serial;
 use crate::model::kind::Kind;
 use crate::model::token::{Moving, Token, TokenState};
-use crate::model::user::{User, UserState};
+use crate::model::user::User;
+use crate::model::user_state::UserState;
 use crate::otp::Period;
 
 /// What an evaluation needs to know about a user.

@@ -47,7 +47,7 @@ fn the_built_in_texts_are_complete_and_free_of_faults() {
         (Language::Ko, include_str!("../ko.toml")),
     ] {
         let read = file(language, text).unwrap_or_else(|faults| panic!("{faults:?}"));
-        for text in Text::ALL {
+        for text in &Text::ALL {
             let entry = read.of(language).entry(*text).unwrap();
             assert_ne!(entry.text, Template::default(), "{language} {text:?}");
             let ends = matches!(text, Text::NotYou | Text::NotYouOtherwise) || text.is_prompt();
@@ -69,7 +69,7 @@ fn text_messages_are_short_and_say_what_they_must() {
     for language in LANGUAGES {
         let values = values(&catalogue, language);
         let values = borrowed(&values);
-        for text in Text::ALL {
+        for text in &Text::ALL {
             for end in [Text::NotYou, Text::NotYouOtherwise] {
                 let message = catalogue.message(language, Medium::Sms, &[*text, end], &values);
                 let message = message.expose();
@@ -100,7 +100,7 @@ fn mails_have_a_subject_without_a_code_and_some_more_words() {
     let catalogue = Catalogue::default();
     let values = [(Place::Code, "755224"), (Place::Serial, "TOTP-7F3K9Q2M")];
     for language in LANGUAGES {
-        for text in Text::ALL {
+        for text in &Text::ALL {
             let subject = catalogue.subject(language, Medium::Email, *text, &values);
             assert!(subject.is_none_or(|subject| !subject.contains("755224")));
             assert_eq!(
@@ -134,7 +134,7 @@ fn what_a_file_leaves_out_is_as_built_in() {
     let subject = changed.subject(Language::En, Medium::Email, code, &values);
     assert_eq!(subject.as_deref(), Some("Your code"));
     for language in LANGUAGES {
-        for text in Text::ALL {
+        for text in &Text::ALL {
             if (language, *text) == (Language::En, code) {
                 continue;
             }

@@ -33,9 +33,9 @@ impl Reader<'_, '_> {
             self.findings.push(error.help(help));
         }
         let events =
-            events.and_then(|value| self.choices(&value, "event", Event::ALL, Event::as_str));
+            events.and_then(|value| self.choices(&value, "event", &Event::ALL, Event::as_str));
         let media =
-            media.and_then(|value| self.choices(&value, "medium", Medium::ALL, Medium::as_str));
+            media.and_then(|value| self.choices(&value, "medium", &Medium::ALL, Medium::as_str));
         Notify {
             events: events.unwrap_or(default.events),
             media: media.unwrap_or(default.media),

@@ -52,7 +52,7 @@ impl Reader<'_, '_> {
     }
 
     fn enrolled(&mut self, value: &Value<'_>) -> Option<Vec<Kind>> {
-        let kinds = self.choices(value, "kind of token", Kind::ALL, Kind::as_str)?;
+        let kinds = self.choices(value, "kind of token", &Kind::ALL, Kind::as_str)?;
         let texts = value.texts(self.findings)?;
         for (kind, text) in kinds.iter().zip(&texts) {
             self.supported_kind(*kind, &text.place);

@@ -26,7 +26,7 @@ fn nothing_written_is_the_way_by_an_operator() {
     assert!(enrolment.self_service.is_empty() && enrolment.step_up.is_empty());
     assert!(enrolment.verify && enrolment.remote);
     assert_eq!((enrolment.proof, enrolment.valid_for), (None, None));
-    for kind in Kind::ALL {
+    for kind in &Kind::ALL {
         assert_eq!(enrolment.approvers.of(*kind), 0);
         assert_eq!(enrolment.max_active.of(*kind), None);
     }

@@ -246,7 +246,9 @@ impl From<AdminError> for Failure {
             }
             AdminError::NotFound(what) => Self::missing(what),
             AdminError::Conflict(why) => Self::conflict(why),
-            AdminError::WrongState { .. } => Self::conflict(error.to_string()),
+            AdminError::WrongState { .. } | AdminError::ClosedByRepair { .. } => {
+                Self::conflict(error.to_string())
+            }
             AdminError::Refused(reason) => Self::refused(format!("{reason}: {}", reason.advice())),
             AdminError::SecondPerson { .. } => Self::conflict(error.to_string()).advise(
                 "ask an administrator or another operator to do it, or end the bypass or exemption if it \

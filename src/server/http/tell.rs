@@ -12,7 +12,7 @@ use crate::model::client::{Access, is_client_name};
 use crate::model::id::Serial;
 use crate::model::kind::Kind;
 use crate::model::reason::Reason;
-use crate::model::token::{LifeCycle, Token, TokenState};
+use crate::model::token::{LifeCycle, Token};
 use crate::model::user_key::UserKey;
 use crate::server::http::App;
 use crate::server::http::error::Failure;
@@ -198,24 +198,16 @@ pub(crate) fn wrong_state(token: &Token, state: LifeCycle, goal: Goal, wanted: &
     Failure::conflict(format!("token {serial} is {state}; {wanted}")).advise(next)
 }
 
-/// Refuses what brings a token into use of which a repair of the store could not tell the used counters;
-/// the store refuses it, too.
-pub(crate) fn closed_by_repair(token: &Token, state: &TokenState) -> Result<(), Failure> {
-    let Some(at) = state.needs_resync() else {
-        return Ok(());
-    };
+/// A token that a repair of the store closed, with the way out.
+pub(crate) fn closed_by_repair(token: &Token, what: String) -> Failure {
     let serial = &token.serial;
-    let (closed, then) = match token.state {
-        LifeCycle::Suspended => ("suspended", "resume"),
-        _ => ("closed", "confirm"),
+    let then = match token.state {
+        LifeCycle::Suspended => "resume",
+        _ => "confirm",
     };
-    let what = format!(
-        "token {serial} was {closed} by a repair of the store on {}: which of its codes are used is not known",
-        at.rfc3339()
-    );
-    Err(Failure::conflict(what).advise(format!(
+    Failure::conflict(what).advise(format!(
         "resync it first: oncegate token resync {serial}; then: oncegate token {then} {serial}"
-    )))
+    ))
 }
 
 /// A code that did not confirm a pending token.

@@ -22,40 +22,31 @@ pub(super) struct Counters {
     listeners: Mutex<Vec<(SocketAddr, Serves, Arc<ListenerCounters>)>>,
 }
 
-macro_rules! events {
-    ($($name:ident $word:literal $doc:literal;)*) => {
-        /// What becomes of a packet, besides being discarded.
-        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-        pub enum Event {
-            $(#[doc = $doc] $name,)*
-        }
-
-        impl Event {
-            /// Every event.
-            pub const ALL: &[Self] = &[$(Self::$name,)*];
-
-            /// Stable word for metric labels.
-            pub const fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$name => $word,)*
-                }
-            }
-        }
-    };
-}
-
-events! {
-    Accept "accept" "An Access-Accept left.";
-    Challenge "challenge" "An Access-Challenge left.";
-    Reject "reject" "An Access-Reject left.";
-    Accounting "accounting" "An Accounting-Response left: what was reported is on record.";
-    Status "status" "A Status-Server was answered.";
-    Resent "resent" "A retransmission got the kept answer.";
-    Undecided "undecided" "No decision could be made: silence, and the retransmission is tried again.";
-    Superseded "superseded" "The answer came after another request with the same Identifier.";
-    RejectQueueFull "reject_queue_full"
-        "Too many answers wait for their time: silence, and the retransmission is tried again.";
-    StoreFault "store_fault" "A Status-Server was not answered because no decision can be made.";
+words! {
+    /// What becomes of a packet, besides being discarded.
+    #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+    pub enum Event {
+        /// An Access-Accept left.
+        Accept = "accept",
+        /// An Access-Challenge left.
+        Challenge = "challenge",
+        /// An Access-Reject left.
+        Reject = "reject",
+        /// An Accounting-Response left: what was reported is on record.
+        Accounting = "accounting",
+        /// A Status-Server was answered.
+        Status = "status",
+        /// A retransmission got the kept answer.
+        Resent = "resent",
+        /// No decision could be made: silence, and the retransmission is tried again.
+        Undecided = "undecided",
+        /// The answer came after another request with the same Identifier.
+        Superseded = "superseded",
+        /// Too many answers wait for their time: silence, and the retransmission is tried again.
+        RejectQueueFull = "reject_queue_full",
+        /// A Status-Server was not answered because no decision can be made.
+        StoreFault = "store_fault",
+    }
 }
 
 /// Counters of one client.

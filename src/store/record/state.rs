@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::issue::{Issued, Sends, Way};
 use crate::model::source::{Source, SourceState};
 use crate::model::token::{Moving, Repaired, TokenState};
-use crate::model::user::{Answered, KnownSource, Month, Recent, UserState};
+use crate::model::user_state::{Answered, KnownSource, Month, Recent, UserState};
 use crate::otp::ahead::Ahead;
 use crate::otp::card::Pair;
 use crate::otp::issued::Mark;

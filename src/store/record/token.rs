@@ -255,7 +255,7 @@ pub(crate) fn token(bytes: &[u8], sealer: &Sealer) -> Result<Token, StoreError> 
     Ok(Token {
         serial: form.serial.parse().map_err(|_| BAD_FORM)?,
         user: UserKey::with_realm(&form.name, &form.realm).map_err(|_| BAD_FORM)?,
-        kind: form.kind.parse().map_err(|_| BAD_FORM)?,
+        kind: form.kind.parse().map_err(|()| BAD_FORM)?,
         state: LifeCycle::from_number(form.state).ok_or(BAD_FORM)?,
         algorithm: match form.algorithm {
             1 => Algorithm::Sha1,

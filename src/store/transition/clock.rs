@@ -60,7 +60,7 @@ fn token(
     (writes, detail): (&mut Vec<RowWrite>, &mut Vec<String>),
 ) -> Result<(), StoreError> {
     let (key, mut row) = token_row(rows, serial)?;
-    let kind = row.kind().parse().map_err(|_| UNREADABLE)?;
+    let kind = row.kind().parse().map_err(|()| UNREADABLE)?;
     let before = token_state(rows, serial)?;
     let after = present.token(&before, kind, row.period()?, steps);
     if after != before {

@@ -3,8 +3,8 @@
 use crate::model::device::{DeviceId, DeviceState};
 use crate::model::id::Serial;
 use crate::model::token::TokenState;
-use crate::model::user::UserState;
 use crate::model::user_key::UserKey;
+use crate::model::user_state::UserState;
 use crate::secret::Entropy;
 use crate::store::record::{RowWrite, Table, TokenRow};
 use crate::store::seal::Sealer;

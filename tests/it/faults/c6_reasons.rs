@@ -656,7 +656,7 @@ fn exists(word: &str, record: &Value) -> bool {
 #[test]
 fn every_reason_has_a_row() {
     let rows: Vec<Reason> = TABLE.iter().map(|row| row.reason).collect();
-    for reason in Reason::ALL {
+    for reason in &Reason::ALL {
         let count = rows.iter().filter(|row| *row == reason).count();
         assert_eq!(count, 1, "{reason} has {count} rows");
     }

@@ -35,11 +35,10 @@ pub(super) fn routes(routes: Routes) -> Routes {
 }
 
 async fn confirm(app: Arc<App>, call: Admin<ConfirmToken>) -> Result<api::Token, Failure> {
-    let (token, state) = app.admin().token(&call.place)?;
+    let (token, _) = app.admin().token(&call.place)?;
     if matches!(token.kind, Kind::Totp | Kind::Hotp) {
         code("otp", &call.body.otp)?;
     }
-    tell::closed_by_repair(&token, &state)?;
     let confirmed = app
         .admin()
         .prove_token(&call.place, &call.body.otp, call.from);
@@ -75,8 +74,6 @@ async fn suspend(app: Arc<App>, call: Admin<SuspendToken>) -> Result<api::Token,
 }
 
 async fn resume(app: Arc<App>, call: Admin<ResumeToken>) -> Result<api::Token, Failure> {
-    let (token, state) = app.admin().token(&call.place)?;
-    tell::closed_by_repair(&token, &state)?;
     let done = app
         .admin()
         .resume_token(&call.place, call.expected, call.from);
@@ -207,6 +204,7 @@ fn conflict(app: &App, token: &Token, goal: Goal, error: AdminError) -> Failure 
 
 /// What was refused for the token's state, with advice.
 fn state_refuses(error: AdminError) -> Failure {
+    let what = error.to_string();
     match error {
         AdminError::WrongState {
             token,
@@ -214,6 +212,7 @@ fn state_refuses(error: AdminError) -> Failure {
             goal,
             wanted,
         } => tell::wrong_state(&token, state, goal, wanted),
+        AdminError::ClosedByRepair { token, .. } => tell::closed_by_repair(&token, what),
         other => other.into(),
     }
 }
