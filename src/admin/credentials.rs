@@ -113,12 +113,7 @@ impl Admin {
         }
         let user = self.user(&key)?;
         let verifiers = self.verifiers(&user, &new, request.at).await?;
-        let by = By {
-            request: request.id,
-            actor: format!("user {key}"),
-            person: None,
-            at: request.at,
-        };
+        let by = By::new(format!("user {key}"), (request.id, request.at));
         if let Some(verifiers) = verifiers {
             self.set_credentials(&key, verifiers, by).await?;
         }

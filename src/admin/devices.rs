@@ -44,12 +44,7 @@ pub struct Asking {
 
 impl Asking {
     fn by(&self) -> By {
-        By {
-            request: self.request,
-            actor: actor(&self.device.id),
-            person: None,
-            at: self.at,
-        }
+        By::new(actor(&self.device.id), (self.request, self.at))
     }
 }
 

@@ -132,12 +132,7 @@ impl Admin {
                 return refused();
             }
         }
-        let by = By {
-            request: request.id,
-            actor: format!("user {key}"),
-            person: None,
-            at: request.at,
-        };
+        let by = By::new(format!("user {key}"), (request.id, request.at));
         self.made(wish, (key, &proven), policy, by).await
     }
 
@@ -161,12 +156,7 @@ impl Admin {
         if token.user != key || token.state_at(request.at) != LifeCycle::Pending {
             return refused();
         }
-        let by = By {
-            request: request.id,
-            actor: format!("user {key}"),
-            person: None,
-            at: request.at,
-        };
+        let by = By::new(format!("user {key}"), (request.id, request.at));
         match self.prove_token(serial, typed, by).await {
             Ok(token) => Ok(SelfService::Proven(Box::new(token))),
             Err(AdminError::Refused(_) | AdminError::Invalid { .. }) => refused(),

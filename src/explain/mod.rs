@@ -30,7 +30,7 @@ use crate::login::demand::{slots, success};
 use crate::login::{LoginRequest, Presented, attributes, facts};
 use crate::model::attempt::Success;
 use crate::model::audit::Channel;
-use crate::model::client::{Access, ApiAccess, Client, LOCAL};
+use crate::model::client::{Access, Client, LOCAL};
 use crate::model::credential::Credentials;
 use crate::model::id::{RequestId, Serial};
 use crate::model::reason::Reason;
@@ -79,7 +79,7 @@ impl Explain {
     /// What would happen.
     pub fn foresee(&self, supposed: Supposed<'_>) -> Result<Explanation, AdminError> {
         let client = match supposed.client {
-            LOCAL => absent(LOCAL, None),
+            LOCAL => Client::without_record(LOCAL),
             name => self
                 .core
                 .client(name)
@@ -384,22 +384,6 @@ const fn question<'a>(
         context: &[],
         origin: None,
         carrier: None,
-    }
-}
-
-/// Stands for a client that has no record: a local administrator, or one that was removed.
-fn absent(name: &str, policy: Option<String>) -> Client {
-    Client {
-        name: name.to_owned(),
-        policy,
-        realm: None,
-        access: Access::Api(ApiAccess {
-            key_hash: [0; 32],
-            previous: None,
-            scopes: Vec::new(),
-        }),
-        created: UnixTime::EPOCH,
-        revision: 0,
     }
 }
 

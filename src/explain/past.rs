@@ -7,7 +7,7 @@ use crate::api::forms;
 use crate::core::CoreError;
 use crate::explain::rules::Reading;
 use crate::explain::situation::{Decider, Situation};
-use crate::explain::{Explain, Frame, absent, next, question, rules, speaks, word};
+use crate::explain::{Explain, Frame, next, question, rules, speaks, word};
 use crate::login::LoginRequest;
 use crate::model::audit::{AuditRecord, ChangeEvent, DecisionEvent, Event, Purpose};
 use crate::model::client::{Client, LOCAL};
@@ -113,7 +113,10 @@ impl Explain {
         let login = event.purpose == Purpose::Login;
         let (client, known) = match self.core.client(&event.client) {
             Some(client) => (client, true),
-            None => (absent(&event.client, None), &*event.client == LOCAL),
+            None => (
+                Client::without_record(&event.client),
+                &*event.client == LOCAL,
+            ),
         };
         if login && !known {
             notes.push(format!("There is no client {} any more.", event.client));

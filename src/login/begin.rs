@@ -128,12 +128,10 @@ impl Login {
 
     /// Writes down why no code was made: beside why, it costs what a code that is made costs.
     async fn not_issued(&self, request: &LoginRequest<'_>, at: UnixTime, detail: String) {
-        let by = By {
-            request: request.id,
-            actor: format!("{} {}", request.channel, request.client.name),
-            person: None,
-            at,
-        };
+        let by = By::new(
+            format!("{} {}", request.channel, request.client.name),
+            (request.id, at),
+        );
         let key = request.client.key(request.user);
         let shown = key.map_or_else(|_| shorten(request.user), |key| key.to_string());
         let store = self.core.store.as_ref();

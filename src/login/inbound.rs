@@ -139,12 +139,10 @@ impl Login {
                         continue;
                     }
                 };
-                let by = By {
-                    request: inbound.id,
-                    actor: format!("{} {}", inbound.medium, mask(inbound.medium, inbound.from)),
-                    person: None,
-                    at,
-                };
+                let by = By::new(
+                    format!("{} {}", inbound.medium, mask(inbound.medium, inbound.from)),
+                    (inbound.id, at),
+                );
                 let change = Change::SetTokenState {
                     serial: token.serial.clone(),
                     state,

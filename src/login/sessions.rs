@@ -21,12 +21,7 @@ impl Login {
         client: &Client,
         (request, at): (RequestId, UnixTime),
     ) -> Result<(), CoreError> {
-        let by = By {
-            request,
-            actor: format!("radius:{}", client.name),
-            person: None,
-            at,
-        };
+        let by = By::new(format!("radius:{}", client.name), (request, at));
         let note = |action, target: &str, user: &str, detail| Change::Note {
             action,
             target: target.to_owned(),

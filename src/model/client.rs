@@ -24,6 +24,22 @@ pub struct Client {
 }
 
 impl Client {
+    /// Stands for one that has no record: a local administrator, or one that was removed.
+    pub fn without_record(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            policy: None,
+            realm: None,
+            access: Access::Api(ApiAccess {
+                key_hash: [0; 32],
+                previous: None,
+                scopes: Vec::new(),
+            }),
+            created: UnixTime::EPOCH,
+            revision: 0,
+        }
+    }
+
     /// Who is meant by what this client calls a user: a name without a realm is of the client's.
     pub fn key(&self, user: &str) -> Result<UserKey, InvalidUserKey> {
         UserKey::parse_in(user, self.realm.as_deref().unwrap_or(DEFAULT_REALM))

@@ -51,7 +51,7 @@ fn every_route_of_the_administration_and_no_other_is_for_roles() {
 #[tokio::test]
 async fn every_role_opens_its_own_routes_and_no_other() {
     let app = TestApp::new();
-    for scope in Scope::ALL {
+    for scope in &Scope::ALL {
         let key = app.key(scope.as_str(), *scope, None).await;
         let bound = app
             .key(&format!("{scope}-bound"), *scope, Some("staff"))

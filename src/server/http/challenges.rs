@@ -33,7 +33,7 @@ pub(crate) async fn begin(
     if inbound && !matches!(factor, Factor::Sms | Factor::Voice) {
         return Err(Failure::malformed("way: `inbound` goes with sms and voice"));
     }
-    let client = asking(&app, &caller, None, arrival)?;
+    let client = asking(&app, &caller, None)?;
     let turn = app.turn(&client)?;
     of_own_realm(&client, &body.user)?;
     let context = body.context.iter();
@@ -78,7 +78,7 @@ pub(crate) async fn show(
     let Asker {
         caller, arrival, ..
     } = call.from;
-    let client = asking(&app, &caller, None, arrival)?;
+    let client = asking(&app, &caller, None)?;
     let standing = app.login().standing(&client.name, &call.place)?;
     // What is read for it depends on whether there is such a user.
     let due = arrival.instant + on_time(arrival.instant.elapsed());

@@ -47,7 +47,7 @@ pub(crate) async fn ask_for_token(
         client_ip: asked.client_ip,
         ..VerifyRequest::default()
     };
-    let client = asking(&app, &caller, None, arrival)?;
+    let client = asking(&app, &caller, None)?;
     let turn = app.turn(&client)?;
     let question = Question::new(client, arrival, proof)?;
     let task = Arc::clone(&app);
@@ -91,7 +91,7 @@ pub(crate) async fn confirm_own_token(
         client_ip: call.body.client_ip,
         ..VerifyRequest::default()
     };
-    let client = asking(&app, &caller, None, arrival)?;
+    let client = asking(&app, &caller, None)?;
     let turn = app.turn(&client)?;
     let question = Question::new(client, arrival, presented)?;
     let task = Arc::clone(&app);

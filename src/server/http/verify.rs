@@ -20,7 +20,7 @@ use crate::api::{self, ReplaceCredentials, Verify, VerifyAnswer, VerifyRequest};
 use crate::core::CoreError;
 use crate::login::{LoginAnswer, LoginRequest, MIN_ASSURANCE, Presented};
 use crate::model::audit::Channel;
-use crate::model::client::{Access, ApiAccess, Client, LOCAL};
+use crate::model::client::{Access, Client, LOCAL};
 use crate::secret::SecretString;
 use crate::server::http::caller::{Arrival, Caller};
 use crate::server::http::error::{Failure, SEE};
@@ -41,7 +41,7 @@ pub(crate) async fn verify(app: Arc<App>, call: Asked<Verify>) -> Result<VerifyA
         arrival,
         retry,
     } = call.from;
-    let client = asking(&app, &caller, call.query.client.as_deref(), arrival)?;
+    let client = asking(&app, &caller, call.query.client.as_deref())?;
     let turn = app.turn(&client)?;
     let question = Question::new(client, arrival, call.body)?;
     let first = |question, sender| {
@@ -135,7 +135,6 @@ pub(crate) fn asking(
     app: &App,
     caller: &Caller,
     on_behalf: Option<&str>,
-    arrival: Arrival,
 ) -> Result<Arc<Client>, Failure> {
     match (on_behalf, caller) {
         (Some(_), _) if !caller.may_administer() => Err(Failure::forbidden(
@@ -153,18 +152,7 @@ pub(crate) fn asking(
             Ok(Arc::new(client))
         }
         (None, Caller::Key(client)) => Ok(Arc::clone(client)),
-        (None, Caller::Local { .. }) => Ok(Arc::new(Client {
-            name: LOCAL.to_owned(),
-            policy: None,
-            realm: None,
-            access: Access::Api(ApiAccess {
-                key_hash: [0; 32],
-                previous: None,
-                scopes: Vec::new(),
-            }),
-            created: arrival.at,
-            revision: 0,
-        })),
+        (None, Caller::Local { .. }) => Ok(Arc::new(Client::without_record(LOCAL))),
     }
 }
 
@@ -206,7 +194,7 @@ pub(crate) async fn replace_credentials(
         client_ip,
         ..VerifyRequest::default()
     };
-    let client = asking(&app, &caller, None, arrival)?;
+    let client = asking(&app, &caller, None)?;
     let turn = app.turn(&client)?;
     let question = Question::new(client, arrival, proof)?;
     let new = CredentialsPatch {

@@ -26,14 +26,19 @@ pub struct By {
 }
 
 impl By {
-    /// The daemon itself.
-    pub fn daemon((request, at): (RequestId, UnixTime)) -> Self {
+    /// Who asks in their own name.
+    pub const fn new(actor: String, (request, at): (RequestId, UnixTime)) -> Self {
         Self {
             request,
-            actor: "daemon".to_owned(),
+            actor,
             person: None,
             at,
         }
+    }
+
+    /// The daemon itself.
+    pub fn daemon(arrival: (RequestId, UnixTime)) -> Self {
+        Self::new("daemon".to_owned(), arrival)
     }
 
     /// As the audit names them.
