@@ -171,6 +171,7 @@ impl Bench {
             realm: None,
             require: Require::True,
             challenge: true,
+            methods: oncegate::model::method::Allowed::default(),
         };
         service
             .admin

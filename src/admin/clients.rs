@@ -7,6 +7,7 @@ use crate::core::clients::{Clients, key_hash};
 use crate::model::client::{
     Access, ApiAccess, Client, RadiusAccess, Require, Scope, is_client_name,
 };
+use crate::model::method::Allowed;
 use crate::model::user_key::UserKey;
 use crate::secret::{SecretBytes, SecretString, SharedSecret, random};
 use crate::store::{By, Change, Store, StoreError};
@@ -32,6 +33,8 @@ pub struct NewRadiusClient {
     pub realm: Option<String>,
     /// Whether requests must be signed.
     pub require: Require,
+    /// The methods by which credentials may come.
+    pub methods: Allowed,
 }
 
 /// What can be changed about a client; `None` leaves the value, `Some(None)` clears it.
@@ -47,6 +50,8 @@ pub struct ClientPatch {
     pub require: Option<Require>,
     /// Whether it can carry challenges.
     pub challenge: Option<bool>,
+    /// The methods by which credentials may come.
+    pub methods: Option<Allowed>,
     /// What an API key may do.
     pub scopes: Option<Vec<Scope>>,
 }
@@ -75,6 +80,7 @@ impl Admin {
                 profile: "generic".to_owned(),
                 message_authenticator: new.require,
                 challenge: new.challenge,
+                methods: new.methods,
             }),
             created: by.at,
             revision: 1,
@@ -146,13 +152,16 @@ impl Admin {
                 radius.message_authenticator =
                     patch.require.unwrap_or(radius.message_authenticator);
                 radius.challenge = patch.challenge.unwrap_or(radius.challenge);
+                if let Some(methods) = patch.methods {
+                    radius.methods = methods;
+                }
             }
             Access::Api(api) => {
                 let radius = patch.addresses.is_some() || patch.require.is_some();
-                if radius || patch.challenge.is_some() {
+                if radius || patch.challenge.is_some() || patch.methods.is_some() {
                     return invalid(
                         "client",
-                        "only RADIUS clients have addresses and signatures",
+                        "only RADIUS clients have addresses, signatures and methods",
                     );
                 }
                 if patch.scopes.as_ref().is_some_and(Vec::is_empty) {

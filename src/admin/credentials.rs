@@ -61,6 +61,9 @@ impl Admin {
             let Some(new) = new else { continue };
             let present = credentials.get(which).cloned();
             *credentials.get_mut(which) = self.verifier(user, which, new, present, at).await?;
+            if which == Knowledge::Pin {
+                credentials.pin_text = self.kept(new);
+            }
         }
         if let Some(must_change) = patch.must_change {
             let known = [&mut credentials.pin, &mut credentials.password];
@@ -74,6 +77,18 @@ impl Admin {
             }
         }
         Ok(Some(credentials))
+    }
+
+    /// The PIN itself, where a policy asks that it is kept.
+    fn kept(&self, new: &NewVerifier) -> Option<SecretString> {
+        let policies = self.core.policies();
+        let keeps = policies.iter().any(|policy| policy.pin.recoverable);
+        match new {
+            NewVerifier::Text(typed) if keeps => {
+                Some(typed.without_blanks().unwrap_or_else(|| typed.clone()))
+            }
+            _ => None,
+        }
     }
 
     /// A user who proves everything the rule asks for chooses another PIN or password. Also the way

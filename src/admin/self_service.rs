@@ -472,7 +472,7 @@ const fn presented(presented: Presented<'_>, which: Knowledge) -> Option<&Secret
     match (presented, which) {
         (Presented::Fields { pin, .. }, Knowledge::Pin) => pin,
         (Presented::Fields { password, .. }, Knowledge::Password) => password,
-        (Presented::Passcode(_), _) => None,
+        (Presented::Passcode(_) | Presented::Response(_), _) => None,
     }
 }
 

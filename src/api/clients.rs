@@ -65,6 +65,10 @@ pub enum ClientCreate {
         require_message_authenticator: Option<String>,
         /// Whether it can ask the person again (Access-Challenge); `true` when absent.
         challenge: Option<bool>,
+        /// Methods by which credentials may come, as in policies; every method when absent.
+        #[serde(default, deserialize_with = "unless_null")]
+        #[schema(nullable)]
+        methods: Vec<String>,
     },
     /// Speaks HTTP.
     Api {
@@ -109,6 +113,9 @@ pub struct ClientChange {
     /// Whether it can ask the person again (RADIUS).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub challenge: Option<bool>,
+    /// All methods by which credentials may come; an empty list: every method (RADIUS).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub methods: Option<Vec<String>>,
     /// All scopes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scopes: Option<Vec<String>>,
@@ -137,6 +144,9 @@ pub struct Client {
     /// Whether it can ask the person again (RADIUS).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub challenge: Option<bool>,
+    /// Methods by which credentials may come; every method when empty (RADIUS).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub methods: Option<Vec<String>>,
     /// Why the shared secret is weak, if it is (RADIUS).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weak_secret: Option<String>,

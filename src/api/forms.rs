@@ -164,6 +164,7 @@ pub(crate) fn client(client: &Client, now: UnixTime) -> api::Client {
         profile: None,
         require_message_authenticator: None,
         challenge: None,
+        methods: None,
         weak_secret: None,
         scopes: None,
         previous_until: None,
@@ -178,6 +179,7 @@ pub(crate) fn client(client: &Client, now: UnixTime) -> api::Client {
             let require = radius.message_authenticator.as_str().to_owned();
             shown.require_message_authenticator = Some(require);
             shown.challenge = Some(radius.challenge);
+            shown.methods = Some(radius.methods.words().to_vec());
             shown.weak_secret = radius.secret.weakness().map(str::to_owned);
             radius.previous.as_ref().map(|(_, until)| *until)
         }

@@ -16,6 +16,7 @@ use crate::cli::output::{Table, joined, local_time, or_dash, printable};
 use crate::cli::transport::Transport;
 use crate::cli::{hints, input, output, paging};
 use crate::diagnostic::units;
+use crate::model::method::radius_methods;
 use crate::secret::SecretString;
 
 /// Manage clients: VPN gateways over RADIUS, applications over HTTP
@@ -84,6 +85,10 @@ pub(super) struct AddRadius {
     /// Whether it can ask the user again (Access-Challenge) [default: true]
     #[arg(long, value_name = "BOOL")]
     challenge: Option<bool>,
+    /// Method by which its users' credentials may come, e.g. pap or eap-ttls; repeat it for more
+    /// [default: every method]
+    #[arg(long = "method", value_name = "METHOD", value_parser = radius_methods())]
+    methods: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -137,6 +142,9 @@ pub(super) struct Set {
     /// Whether it can ask the user again, by Access-Challenge (RADIUS)
     #[arg(long, value_name = "BOOL")]
     challenge: Option<bool>,
+    /// Methods by which its users' credentials may come, all of them; `all`: every method (RADIUS)
+    #[arg(long = "method", value_name = "METHOD", value_parser = or_all(radius_methods()))]
+    methods: Vec<String>,
     /// What its key may do, all of it (API)
     #[arg(long = "scope", value_name = "SCOPE", 
           value_parser = ["verify", "admin", "operator", "approver", "auditor"])]
@@ -264,6 +272,7 @@ impl AddRadius {
             profile: self.profile,
             require_message_authenticator: self.require_message_authenticator,
             challenge: self.challenge,
+            methods: self.methods,
         }
     }
 }
@@ -293,10 +302,22 @@ impl Set {
             realm: cleared(&self.realm),
             require_message_authenticator: self.require_message_authenticator.clone(),
             challenge: self.challenge,
+            methods: some(&self.methods).map(|words| {
+                let all = words.iter().any(|word| word == ALL);
+                if all { Vec::new() } else { words }
+            }),
             scopes: some(&self.scopes),
         }
     }
 }
+
+fn or_all(mut words: Vec<&'static str>) -> Vec<&'static str> {
+    words.push(ALL);
+    words
+}
+
+/// Stands for every method.
+const ALL: &str = "all";
 
 /// An address or a network, as the server wants it.
 fn network(text: &str) -> Result<String, String> {
@@ -367,6 +388,14 @@ fn describe(client: &Record) -> String {
         }
     });
     table.pair("can ask again", challenge.map(str::to_owned));
+    let methods = client.methods.as_deref().map(|words| {
+        if words.is_empty() {
+            "every method".to_owned()
+        } else {
+            joined(words)
+        }
+    });
+    table.pair("methods", methods);
     table.pair("scopes", client.scopes.as_deref().map(joined));
     table.pair(
         "old secret until",
@@ -393,6 +422,7 @@ mod tests {
             profile: Some("generic".to_owned()),
             require_message_authenticator: Some("auto".to_owned()),
             challenge: None,
+            methods: Vec::new(),
         };
         let text = serde_json::to_string(&add.body(Some(secret))).unwrap();
         let ClientCreate::Radius { name, secret, .. } = serde_json::from_str(&text).unwrap() else {

@@ -9,6 +9,7 @@ use crate::cli::store;
 use crate::daemon::Site;
 
 mod daemon;
+mod methods;
 mod report;
 mod site;
 

@@ -14,8 +14,8 @@ use crate::cli::error::{CliError, Exit};
 use crate::cli::output::shell_word;
 use crate::cli::when;
 use crate::model::id::RequestId;
+use crate::model::method::METHODS;
 use crate::model::reason::Reason;
-use crate::policy::METHODS;
 
 mod page;
 mod words;

@@ -318,6 +318,7 @@ impl Guide<'_> {
             profile: None,
             require_message_authenticator: None,
             challenge: None,
+            methods: Vec::new(),
         };
         if let Some(made) = self
             .make_client(GATEWAY, &gateway, self.demo.radius_secret.is_some())

@@ -278,10 +278,7 @@ fn of_reason(reason: Reason, situation: &Situation) -> Vec<Next> {
              raise `life` under `[challenge]` of the policy.",
         )],
         Reason::LowAssurance => low(situation),
-        Reason::MethodNotAllowed => vec![say(
-            "Set the NAS to PAP for this server; Message-Authenticator and a long shared secret protect \
-             the password. Where it offers a list of methods, take all others out of it.",
-        )],
+        Reason::MethodNotAllowed => vec![say(OTHER_METHOD)],
         Reason::ReplyTooLong => vec![step(
             "Shorten the attributes under `[reply]` of the policy, or the names that they are filled \
              with; warnings say which can become too long",
@@ -289,6 +286,12 @@ fn of_reason(reason: Reason, situation: &Situation) -> Vec<Next> {
         )],
     }
 }
+
+/// What to do where a credential came by a method that is not taken.
+const OTHER_METHOD: &str = "Set the NAS to PAP for this server, which every rule can take; \
+                            Message-Authenticator and a long shared secret protect the password. The \
+                            client's record lists the methods that it is allowed; a PIN or password that \
+                            is kept hashed cannot come by CHAP or MS-CHAP.";
 
 /// A step for every token of these.
 fn tokens(

@@ -7,14 +7,9 @@ use crate::radius::mschap::{
     authenticator_response, challenge_hash, challenge_response, nt_password_hash,
 };
 
-/// Number of Microsoft among vendors.
-pub(super) const VENDOR: u32 = 311;
-/// MS-CHAP-Challenge.
-pub(super) const CHALLENGE: u8 = 11;
-/// MS-CHAP2-Response: ident, flags, peer challenge, 8 octets zero, response.
-pub(super) const RESPONSE: u8 = 25;
-/// MS-CHAP2-Success: ident, then `S=` and 40 hexadecimal digits.
-pub(super) const SUCCESS: u8 = 26;
+pub(super) use crate::radius::microsoft::{
+    CHALLENGE, RESPONSE_2 as RESPONSE, SUCCESS_2 as SUCCESS, VENDOR,
+};
 
 /// What a login is answered with, and what a server must answer that accepts it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -17,10 +17,12 @@ use crate::login::demand::{Demand, remaining, slots, success};
 use crate::login::hashing::Place;
 use crate::login::opened::{began_at, other_rule};
 use crate::login::read::{Read, Refusal};
+use crate::login::response::Told;
 use crate::login::round::Round;
-use crate::login::{LoginRequest, challenge, facts, match_otp};
+use crate::login::{LoginRequest, Presented, Response, challenge, facts, match_otp};
 use crate::model::attempt::{Compared, Comparison, Evidence, Note, Waived};
 use crate::model::credential::{Credentials, Knowledge};
+use crate::model::method::is_taken;
 use crate::model::reason::Reason;
 use crate::model::source::Source;
 use crate::model::user_key::UserKey;
@@ -82,6 +84,8 @@ pub(crate) struct Progress<'p> {
     /// How it came to its next challenge.
     pub(crate) stage: Stage,
     pub(crate) credentials: Credentials,
+    /// What made the response that was presented.
+    pub(crate) typed: Option<SecretString>,
     /// Right texts whose hashes would be made another way today.
     pub(crate) outdated: Vec<(Knowledge, SecretString)>,
 }
@@ -143,6 +147,7 @@ impl Step {
             least: case.least().unwrap_or_default(),
             stage: self.stage,
             credentials,
+            typed: None,
             outdated: self.outdated,
         };
         Assessment {
@@ -210,7 +215,7 @@ impl Login {
             least: inside.least,
         };
         let detail = other_rule(rule, by_request);
-        match self.compare(case, view, opened, place).await? {
+        match self.compare_told(case, view, opened, place).await? {
             Ok(mut assessment) => {
                 assessment.began_at = began_at;
                 assessment.note.always = detail;
@@ -222,6 +227,59 @@ impl Login {
                 self.miss(case, Some(rule), refusal, place).await
             }
         }
+    }
+
+    /// As [`Login::compare`], once it is told what made a response.
+    async fn compare_told<'p>(
+        &self,
+        case: Case<'_, 'p>,
+        view: View,
+        opened: Option<Opened>,
+        place: Option<&Place>,
+    ) -> Result<Result<Assessment<'p>, Refusal>, CoreError> {
+        let Presented::Response(Some(response)) = case.request.presented else {
+            return self.compare(case, view, opened, place).await;
+        };
+        let told = match self.told(case, response, &view, opened)? {
+            Ok(told) => told,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let request = &LoginRequest {
+            presented: Presented::Passcode(&told.text),
+            ..*case.request
+        };
+        let case = Case { request, ..case };
+        let mut compared = self.compare(case, view, opened, place).await?;
+        if let Ok(assessment) = &mut compared
+            && let Some(progress) = &mut assessment.progress
+        {
+            progress.typed = told.made.then(|| told.text.clone());
+        }
+        Ok(compared)
+    }
+
+    /// The text that made a response; see [`crate::login::response`].
+    fn told(
+        &self,
+        case: Case<'_, '_>,
+        response: &dyn Response,
+        view: &View,
+        opened: Option<Opened>,
+    ) -> Result<Result<Told, Refusal>, CoreError> {
+        let credentials = self.bound_to(case.rule, view)?;
+        let passed = opened.map_or_else(Factors::default, |one| one.inside.passed);
+        let outage = self.relief(case.rule, case.at)?;
+        let demand = self.demand(case, view, passed, &credentials, outage.as_ref());
+        // What the user could never prove is refused where it is compared.
+        let Ok(slots) = slots(case, view, &credentials, &demand) else {
+            return Ok(Ok(Told::nothing()));
+        };
+        let remaining = remaining(&demand.factors, passed);
+        let held = remaining.iter().find(|factor| !factor.is_knowledge());
+        let slot = slots.iter().find(|slot| Some(&slot.factor) == held);
+        let answering = opened.is_some_and(|one| one.inside.stage != Stage::Opening);
+        let asked = (&*remaining, case.form(answering));
+        Ok(case.told(response, &credentials, asked, slot))
     }
 
     async fn compare<'p>(
@@ -381,8 +439,8 @@ fn unread(
     policy: &Policy,
     key: Option<&UserKey>,
 ) -> Result<(), Refusal> {
-    if !TAKEN.contains(&request.method) {
-        let detail = Some(presented_by(request.method));
+    if !(is_taken(request.method) && request.client.takes(request.method)) {
+        let detail = Some(presented_by(request));
         return Err(Refusal::new(Reason::MethodNotAllowed, None, detail));
     }
     // The code's form is checked before anything is looked up (contract s7).
@@ -415,15 +473,18 @@ fn sends(rule: &Rule, round: &Round<'_>, slots: &[Slot<'_>], opens: bool) -> Opt
 }
 
 /// What the audit says of a credential that is not looked at.
-fn presented_by(method: &str) -> String {
-    match method {
+fn presented_by(request: &LoginRequest<'_>) -> String {
+    match request.method {
         "none" => "the request has no credential: no User-Password".to_owned(),
         "mixed" => {
             "the request has credentials of two methods, which RFC 2865 s4.1 forbids".to_owned()
         }
+        method if is_taken(method) => {
+            let name = &request.client.name;
+            format!(
+                "the credential came by {method}, which is not among the methods of client {name}"
+            )
+        }
         method => format!("the credential came by {method}"),
     }
 }
-
-/// The methods that are taken, over RADIUS and HTTP.
-const TAKEN: [&str; 2] = ["pap", "http"];

@@ -126,6 +126,7 @@ impl Case<'_, '_> {
             Presented::Fields { otp, .. } => {
                 otp.is_some_and(|otp| right(CodePart::alone(otp.expose(), extra)))
             }
+            Presented::Response(_) => false,
             Presented::Passcode(text) => {
                 let text = text.expose();
                 let left = remaining(&self.rule.require, passed);

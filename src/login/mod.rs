@@ -50,13 +50,14 @@ mod read;
 pub mod redeem;
 pub(crate) mod refusals;
 mod request;
+mod response;
 pub(crate) mod round;
 mod sessions;
 pub(crate) mod settle;
 pub mod travel;
 
 pub use request::{Accepted, Carrier, Challenged, Fit, LoginAnswer, LoginOutcome, LoginRequest};
-pub use round::Presented;
+pub use round::{Presented, Response};
 
 /// Decides logins, and what else is proven by a code.
 pub struct Login {
@@ -305,6 +306,7 @@ fn accepted(
     Accepted {
         attributes: attributes(request, policy, rule, view, token),
         user: view.user.key.clone(),
+        typed: progress.typed.clone(),
         assurance: if progress.elsewhere {
             1
         } else {

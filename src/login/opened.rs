@@ -66,6 +66,7 @@ impl Login {
                 let more = by_request.is_none_or(|rule| rule.require.len() > 1);
                 more && Code::parse(text.expose()).is_ok()
             }
+            Presented::Response(_) => by_request.is_none_or(|rule| rule.require.len() > 1),
             Presented::Fields { .. } => true,
         };
         if late_code || request.channel == Channel::Http {

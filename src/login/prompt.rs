@@ -215,6 +215,7 @@ pub(crate) fn asked_for(request: &LoginRequest<'_>, rule: &Rule) -> Option<Facto
     let word = match request.presented {
         Presented::Passcode(text) => text.expose(),
         Presented::Fields { otp, .. } => otp.map(SecretString::expose).unwrap_or_default(),
+        Presented::Response(_) => return None,
     };
     let factor = Factor::of_keyword(word).filter(|_| request.rounds)?;
     let first = rule.require.first().copied()?;

@@ -14,6 +14,7 @@ use crate::model::id::{RequestId, Serial};
 use crate::model::reason::{Decision, Reason};
 use crate::model::user_key::UserKey;
 use crate::policy::Factor;
+use crate::secret::SecretString;
 use crate::time::UnixTime;
 
 /// One question: is this the person, this once?
@@ -29,7 +30,7 @@ pub struct LoginRequest<'a> {
     pub client: &'a Client,
     /// Over which front end.
     pub channel: Channel,
-    /// How the credential travelled: `pap`, `http`; for policy rules.
+    /// How the credential travelled, see [`crate::model::method`].
     pub method: &'a str,
     /// The user as it was sent.
     pub user: &'a str,
@@ -127,6 +128,8 @@ pub struct Accepted {
     pub serial: Option<Serial>,
     /// Strength of the factors, 1 to 3 (SP 800-63B levels).
     pub assurance: u8,
+    /// What made the response, where one was presented: what goes back proves that we know it.
+    pub typed: Option<SecretString>,
     /// Reply attributes by dictionary name, expanded.
     pub attributes: Vec<(String, String)>,
 }

@@ -9,17 +9,27 @@
 //!                    wrong, split all the same, so that a wrong code is called one
 //! ```
 
+use std::fmt;
+
 use crate::model::attempt::Comparison;
 use crate::otp::Digits;
 use crate::policy::Factor;
 use crate::policy::split::{CodePart, Extra, Split, Splits, split};
 use crate::secret::SecretString;
 
+/// What was made of what was typed, and does not show it (CHAP, MS-CHAP).
+pub trait Response: fmt::Debug + Send + Sync {
+    /// Whether this text made it.
+    fn is_of(&self, typed: &str) -> bool;
+}
+
 /// What the person presented.
 #[derive(Clone, Copy, Debug)]
 pub enum Presented<'a> {
     /// All in one box, as a VPN's password box.
     Passcode(&'a SecretString),
+    /// What was made of what was typed in one box; `None`: what came cannot be a response.
+    Response(Option<&'a dyn Response>),
     /// In separate fields.
     Fields {
         /// The password.
@@ -37,7 +47,7 @@ impl<'a> Presented<'a> {
     pub(crate) fn sole_code(self, only_otp: bool) -> Option<&'a str> {
         match self {
             Self::Passcode(text) if only_otp => Some(text.expose()),
-            Self::Passcode(_) => None,
+            Self::Passcode(_) | Self::Response(_) => None,
             // A form sends a field that was left empty as an empty text.
             Self::Fields { otp, .. } => otp.map(SecretString::expose).filter(|otp| !otp.is_empty()),
         }
@@ -50,6 +60,7 @@ impl<'a> Presented<'a> {
     {
         let [one, two, three] = room;
         match self {
+            Self::Response(response) => Presented::Response(response),
             Self::Passcode(text) => {
                 *one = text.without_blanks();
                 Presented::Passcode(one.as_ref().unwrap_or(text))
@@ -71,6 +82,7 @@ impl<'a> Presented<'a> {
     pub(crate) fn is_empty(self) -> bool {
         match self {
             Self::Passcode(text) => text.expose().is_empty(),
+            Self::Response(response) => response.is_none(),
             Self::Fields { password, pin, otp } => [password, pin, otp]
                 .into_iter()
                 .flatten()
@@ -192,6 +204,8 @@ pub(crate) fn round<'a>(
         Presented::Fields { password, pin, otp } => {
             fields(remaining, (password, pin, otp), reading)
         }
+        // It is told before (`crate::login::response`).
+        Presented::Response(_) => None,
         Presented::Passcode(text) if reading.form == Form::One || remaining.len() == 1 => {
             Some(Round::one(remaining, text.expose(), reading.extra))
         }

@@ -2,6 +2,7 @@
 
 use ipnet::IpNet;
 
+use crate::model::method::Allowed;
 use crate::model::user_key::{DEFAULT_REALM, InvalidUserKey, UserKey};
 use crate::secret::SharedSecret;
 use crate::time::UnixTime;
@@ -46,6 +47,16 @@ impl Client {
     }
 }
 
+impl Client {
+    /// Whether a credential may come from it by this method.
+    pub fn takes(&self, method: &str) -> bool {
+        match &self.access {
+            Access::Radius(radius) => radius.methods.takes(method),
+            Access::Api(_) => true,
+        }
+    }
+}
+
 /// How a client speaks to us and proves who it is.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Access {
@@ -71,6 +82,8 @@ pub struct RadiusAccess {
     /// Whether it can ask the person again (Access-Challenge). One that cannot takes a challenge
     /// for a reject (RFC 2865 s4.4): its users type everything at once.
     pub challenge: bool,
+    /// The methods by which its users' credentials may come.
+    pub methods: Allowed,
 }
 
 /// An API client's side. Keys are 256 random bits; only their SHA-256 is kept.

@@ -1,6 +1,7 @@
 //! What a user knows: PIN and password, as verifiers.
 
 use crate::credential::Hash;
+use crate::secret::SecretString;
 use crate::time::UnixTime;
 
 words! {
@@ -21,6 +22,8 @@ pub struct Credentials {
     pub pin: Option<Verifier>,
     /// Of the password.
     pub password: Option<Verifier>,
+    /// The PIN itself: only where a policy asks that it is kept, see [`crate::policy::Pin`].
+    pub pin_text: Option<SecretString>,
     /// Rises by one with every change; 0: there is no record.
     pub revision: u64,
 }

@@ -13,6 +13,7 @@ pub mod issued;
 pub mod kind;
 pub mod life_cycle;
 pub mod message;
+pub mod method;
 pub mod reason;
 pub mod sealing;
 pub mod session;

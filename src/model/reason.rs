@@ -75,7 +75,7 @@ reasons! {
     StaleChallenge = 42 Reject "stale_challenge" "the second round came too late, was answered before, or client, user, policy, PIN or password are not those of the first (the note says which, where it is known); start again with the first factor",
     WrongSender = 58 Reject "wrong_sender" "the message came from a number for which no login waits for an answer",
     NotAnswered = 59 Reject "not_answered" "the login was to be finished before the person answered on the other channel; nothing was compared and nothing was counted",
-    MethodNotAllowed = 71 Reject "method_not_allowed" "the NAS sent the credential by a method that is not taken (`method`: chap, mschap, mschapv2, eap; none, mixed); set the NAS to PAP for this server; nothing was compared and nothing was counted",
+    MethodNotAllowed = 71 Reject "method_not_allowed" "the NAS sent the credential by a method by which it cannot be compared, or which the client is not allowed (the note says which; `method`: none, mixed too); set the NAS to PAP for this server, or allow the client the method; nothing was compared and nothing was counted",
     ReplyTooLong = 70 Reject "reply_too_long" "the reply that the policy asks for cannot be sent, so nothing was compared, consumed or counted: the note says which attribute is too long, or that all of them are; shorten `[reply]` of the policy, or what its placeholders stand for",
     LowAssurance = 43 Reject "low_assurance" "the request or the rule demands more assurance than these factors and tokens reach",
 }

@@ -40,6 +40,18 @@ pub fn find(
     )
 }
 
+/// The codes that [`find`] looks at.
+pub fn codes(
+    key: &OtpKey,
+    algorithm: Algorithm,
+    digits: Digits,
+    from: u64,
+    look_ahead: u32,
+) -> impl Iterator<Item = Code> {
+    let mac = Mac::new(key, algorithm);
+    reach(from, look_ahead).map(move |counter| mac.code(counter, digits))
+}
+
 /// The counter of the second of two consecutive codes, both inside `from..=from + within`
 /// (RFC 4226 s7.4); `None` when no two neighbours show them. Of several pairs the lowest counts.
 /// `within` above [`MAX_REACH`] is cut to it.

@@ -150,6 +150,20 @@ pub fn find(
     Matches::among(code, candidates)
 }
 
+/// The codes that [`find`] looks at.
+pub fn codes(
+    key: &OtpKey,
+    parameters: Parameters,
+    now: UnixTime,
+    drift: Drift,
+    window: Window,
+) -> impl Iterator<Item = Code> {
+    let now = TimeStep::at(now, parameters.period);
+    let (low, high) = bounds(drift, window);
+    let mac = Mac::new(key, parameters.algorithm);
+    between(now, low, high).map(move |step| mac.code(step, parameters.digits))
+}
+
 /// The first and the last step that [`find`] looks at, for explanations.
 pub fn searched(
     period: Period,

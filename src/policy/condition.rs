@@ -3,7 +3,8 @@
 //! A condition holds when any value of the fact equals any of the wanted ones: a user of several
 //! groups, an attribute that occurs several times, a list in the policy. A fact without a value (no
 //! source address, attribute absent) never satisfies a condition. Words compare exactly, except
-//! `realm` and `method`, which ignore ASCII case as the names themselves do.
+//! `realm` and `method`, which ignore ASCII case as the names themselves do; a method stands for the
+//! methods of its family as well (`eap` for `eap-ttls-pap`).
 
 use std::fmt;
 use std::net::IpAddr;
@@ -11,6 +12,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::diagnostic::Place;
+use crate::model::method::stands_for;
 use crate::policy::facts::Facts;
 use crate::policy::hours::{Hours, WallClocks};
 
@@ -45,7 +47,7 @@ pub enum Subject {
     Context(Box<str>),
     /// The user's groups.
     Group,
-    /// How the credentials came, see [`METHODS`].
+    /// How the credentials came, see [`crate::model::method`].
     Method,
     /// The user's realm.
     Realm,
@@ -134,7 +136,8 @@ impl Subject {
 
     pub(super) fn equal(&self, wanted: &str, found: &str) -> bool {
         match self {
-            Self::Method | Self::Realm => wanted.eq_ignore_ascii_case(found),
+            Self::Method => stands_for(wanted, found),
+            Self::Realm => wanted.eq_ignore_ascii_case(found),
             _ => wanted == found,
         }
     }
@@ -158,6 +161,3 @@ fn one_of<T: fmt::Display>(values: &[T]) -> String {
     let texts: Vec<String> = values.iter().map(ToString::to_string).collect();
     texts.join(" or ")
 }
-
-/// How credentials can come. A method outside this list could never hold, so it is refused.
-pub const METHODS: [&str; 6] = ["pap", "chap", "mschap", "mschapv2", "eap", "http"];

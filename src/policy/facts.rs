@@ -21,7 +21,7 @@ pub struct Facts<'a> {
     pub user_class: Option<&'a str>,
     /// Where the person is: Calling-Station-Id or `client_ip`, when it is an address.
     pub source: Option<IpAddr>,
-    /// One of the methods `pap`, `chap`, `mschap`, `mschapv2`, `eap`, `http`.
+    /// How the credential came, see [`crate::model::method`].
     pub method: &'a str,
     /// RADIUS attributes of the request by dictionary name, in text form, repeated as they came.
     pub attributes: &'a [(&'a str, &'a str)],

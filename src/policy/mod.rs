@@ -44,7 +44,7 @@ pub mod split;
 
 pub use case::{Case, Expect, Given, TestOutcome};
 pub use compare::{KeyDifference, PolicyDifference, compare};
-pub use condition::{Condition, METHODS, Subject, Wanted};
+pub use condition::{Condition, Subject, Wanted};
 pub use country::{Country, Exemption};
 pub use enrolment::{Enrolment, PerKind, StepUp};
 pub use eval::{ConditionTrace, RuleTrace, Ruling, Trace};
@@ -150,6 +150,8 @@ pub struct Policy {
     pub otp: OtpWindows,
     /// Limits on guessing.
     pub lockout: Lockout,
+    /// What is kept of PINs.
+    pub pin: Pin,
     /// Second rounds.
     pub challenge: Challenge,
     /// Codes that the server makes.
@@ -284,6 +286,15 @@ impl Default for OtpWindows {
             look_ahead: 5,
         }
     }
+}
+
+/// `[pin]`: what is kept of PINs.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Pin {
+    /// Whether a PIN that is set is kept itself, sealed, beside its hash, so that what is made of it and
+    /// a code by CHAP or MS-CHAP can be told. Any policy that says so has PINs kept; a login looks at
+    /// them where its own policy says so.
+    pub recoverable: bool,
 }
 
 /// `[challenge]`: second rounds.

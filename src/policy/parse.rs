@@ -13,7 +13,7 @@ use crate::otp::throttle::Lockout;
 use crate::policy::factor::{Factor, factor_of};
 use crate::policy::reply::{Groups, Reply, ReplyAttribute, Template};
 use crate::policy::{
-    Admin, Challenge, Country, Exemption, KnownAttribute, OtpWindows, Policies, Policy,
+    Admin, Challenge, Country, Exemption, KnownAttribute, OtpWindows, Pin, Policies, Policy,
     REJECT_DELAY, REJECT_DELAY_MAX, Rule,
 };
 
@@ -108,6 +108,7 @@ impl Reader<'_, '_> {
             rule.label = format!("{name}:{}", rule.name).into();
         }
         let lockout = self.section(&mut root, "lockout", Self::lockout);
+        let pin = self.section(&mut root, "pin", Self::pin);
         let challenge = self.section(&mut root, "challenge", Self::challenge);
         let codes = self.section(&mut root, "codes", Self::codes);
         let enrolment = self.section(&mut root, "enrolment", Self::enrolment);
@@ -138,6 +139,7 @@ impl Reader<'_, '_> {
             rules,
             otp,
             lockout: lockout.unwrap_or_default(),
+            pin: pin.unwrap_or_default(),
             challenge: challenge.unwrap_or_default(),
             codes: codes.unwrap_or_default(),
             enrolment: enrolment.unwrap_or_default(),
@@ -288,6 +290,15 @@ impl Reader<'_, '_> {
         };
         Exemption {
             home: texts.iter().filter_map(country).collect(),
+        }
+    }
+
+    fn pin(&mut self, table: &mut Table<'_>) -> Pin {
+        let recoverable = self.optional(table, "recoverable", |reader, value| {
+            value.flag(reader.findings)
+        });
+        Pin {
+            recoverable: recoverable.unwrap_or_default(),
         }
     }
 

@@ -200,7 +200,7 @@ impl Response {
 }
 
 /// `NtPasswordHash`.
-pub(crate) fn nt_password_hash(password: &str) -> Zeroizing<[u8; 16]> {
+pub fn nt_password_hash(password: &str) -> Zeroizing<[u8; 16]> {
     let mut hash = Md4::new();
     for unit in password.encode_utf16() {
         hash.update(unit.to_le_bytes());
@@ -209,7 +209,7 @@ pub(crate) fn nt_password_hash(password: &str) -> Zeroizing<[u8; 16]> {
 }
 
 /// `ChallengeHash`. A `DOMAIN\` in front of the name does not count.
-pub(crate) fn challenge_hash(peer: &[u8; 16], authenticator: &[u8; 16], user: &[u8]) -> [u8; 8] {
+pub fn challenge_hash(peer: &[u8; 16], authenticator: &[u8; 16], user: &[u8]) -> [u8; 8] {
     let name = user.rsplit(|octet| *octet == b'\\').next();
     let hash = Sha1::new()
         .chain_update(peer)
@@ -220,7 +220,7 @@ pub(crate) fn challenge_hash(peer: &[u8; 16], authenticator: &[u8; 16], user: &[
 }
 
 /// `ChallengeResponse`: the challenge under three DES keys made of the hash and five zeros.
-pub(crate) fn challenge_response(challenge: [u8; 8], hash: &[u8; 16]) -> [u8; 24] {
+pub fn challenge_response(challenge: [u8; 8], hash: &[u8; 16]) -> [u8; 24] {
     let mut key = Zeroizing::new([0_u8; 21]);
     key.iter_mut().zip(hash).for_each(|(to, from)| *to = *from);
     let mut response = [0; 24];
@@ -248,7 +248,7 @@ fn with_parity(part: [u8; 7]) -> [u8; 8] {
 }
 
 /// `GenerateAuthenticatorResponse`.
-pub(crate) fn authenticator_response(
+pub fn authenticator_response(
     hash: &[u8; 16],
     response: &[u8; 24],
     challenge: [u8; 8],

@@ -68,6 +68,39 @@ fn radclient_is_accepted_once() {
 }
 
 #[test]
+fn radclient_logs_in_by_chap_and_ms_chap() {
+    if !require("radclient", "freeradius-utils") {
+        return;
+    }
+    let site = Site::new();
+    site.enrol("alice", "hotp", RFC_SECRET);
+    site.radius_client("nas", "testing123");
+    let daemon = site.serve();
+    let mut counter = 0;
+    for attribute in ["CHAP-Password", "MS-CHAP-Password"] {
+        let code = hotp(counter);
+        let request = format!("User-Name=alice,{attribute}={code},Message-Authenticator=0x00\n");
+        let ask = || {
+            let output = radclient(&daemon, &request, "auth", "testing123");
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        };
+        let first = ask();
+        assert!(first.contains("Received Access-Accept"), "{first}");
+        assert_eq!(first.contains("MS-CHAP-MPPE-Keys"), counter == 1, "{first}");
+        let again = ask();
+        assert!(again.contains("Received Access-Reject"), "{again}");
+        assert_eq!(again.contains("E=691 R=0"), counter == 1, "{again}");
+        counter += 1;
+    }
+    let doctor = site.run(&["doctor"]);
+    let text = String::from_utf8_lossy(&doctor.stdout);
+    assert!(
+        text.contains("client nas: logins by chap, mschap over plain UDP"),
+        "{text}"
+    );
+}
+
+#[test]
 fn radclient_gets_silence_for_a_wrong_secret_or_no_signature() {
     if !require("radclient", "freeradius-utils") {
         return;

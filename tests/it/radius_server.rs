@@ -262,6 +262,7 @@ async fn a_network_belongs_to_one_client() {
         realm: None,
         require: Require::True,
         challenge: true,
+        methods: oncegate::model::method::Allowed::default(),
     };
     let refused = service
         .service

@@ -489,6 +489,7 @@ pub(crate) fn verifiers(revision: u64) -> oncegate::model::credential::Credentia
             previous: Vec::new(),
         }),
         password: None,
+        pin_text: None,
         revision,
     }
 }
@@ -664,6 +665,7 @@ pub(crate) fn client(name: &str, network: &str) -> oncegate::model::client::Clie
             profile: "generic".to_owned(),
             message_authenticator: Require::True,
             challenge: true,
+            methods: oncegate::model::method::Allowed::default(),
         }),
         created: NOW,
         revision: 1,

@@ -8,9 +8,12 @@ use jiff::Timestamp;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::api::{Clients, Gateways, ListGateways, ShowStatus, Status, VerifyAudit};
+use crate::api::{
+    AuditQuery, Clients, Gateways, ListAudit, ListGateways, ShowStatus, Status, VerifyAudit,
+};
 use crate::cli::client::Listing;
 use crate::cli::context::Context;
+use crate::cli::doctor::methods;
 use crate::cli::doctor::report::{RENEW, Report};
 use crate::cli::error::CliError;
 use crate::cli::store;
@@ -41,6 +44,13 @@ pub(super) async fn daemon(
         notices(report, &all, policies, media);
     }
     reachability(report, &all, &Listening::of(&status, context));
+    let latest = AuditQuery {
+        limit: Some(LATEST),
+        ..AuditQuery::default()
+    };
+    // A trail that cannot be read is named below.
+    let latest = api.find::<ListAudit>(&latest).await.ok();
+    methods::weak(report, &all, latest.as_ref(), context);
     let chain = api.ask::<VerifyAudit>(()).await?;
     // What keeps the daemon from deciding was said with its fix.
     let is_said = |fault: &String| {
@@ -385,6 +395,8 @@ async fn listeners(report: &mut Report, status: &Status) {
     }
 }
 
+/// How many of the latest records are looked at for weak methods.
+const LATEST: usize = 1000;
 /// What the service tolerates, in seconds.
 const CLOCK_BEHIND: i64 = 30;
 const CONNECT: Duration = Duration::from_secs(2);

@@ -2,7 +2,8 @@
 
 use crate::diagnostic::document::{Text, Value};
 use crate::diagnostic::{Diagnostic, units};
-use crate::policy::condition::{Condition, METHODS, Subject, Wanted};
+use crate::model::method::METHODS;
+use crate::policy::condition::{Condition, Subject, Wanted};
 use crate::policy::hours::Hours;
 use crate::policy::parse::Reader;
 

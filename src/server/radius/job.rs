@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::login::{LoginAnswer, LoginOutcome, LoginRequest, Presented};
+use crate::login::{LoginAnswer, LoginOutcome, LoginRequest};
 use crate::model::audit::{Channel, Origin};
 use crate::model::id::RequestId;
 use crate::model::session::Accounting;
@@ -19,6 +19,7 @@ use crate::radius::attribute::Type;
 use crate::radius::dictionary::Dictionary;
 use crate::radius::duplicate::{Finish, Ticket};
 use crate::radius::encode::MessageAuthenticator;
+use crate::radius::microsoft;
 use crate::radius::packet::{Code, OwnedPacket, Packet};
 use crate::server::radius::counters::Event;
 use crate::server::radius::password::Credential;
@@ -98,7 +99,7 @@ impl Job {
                     self.peer.counters.event(Event::Undecided);
                     return None;
                 };
-                let (event, octets) = self.reply(&packet, &decided, &dictionary)?;
+                let (event, octets) = self.reply(&packet, &decided, &dictionary, credential)?;
                 (event, octets, decided.delay)
             }
         };
@@ -162,7 +163,11 @@ impl Job {
             .collect();
         let origin = origin(packet, self.source);
         let words = self.words(dictionary);
-        let room = reply::Room { packet, words };
+        let own = credential
+            .response()
+            .map(microsoft::room)
+            .unwrap_or_default();
+        let room = reply::Room { packet, words, own };
         let request = LoginRequest {
             id: self.id,
             at: self.at,
@@ -171,7 +176,7 @@ impl Job {
             channel: Channel::Radius,
             method: credential.method,
             user: &user,
-            presented: Presented::Passcode(&credential.passcode),
+            presented: credential.presented(),
             // What is not text is no challenge of ours.
             challenge: packet
                 .first(Type::State)
@@ -204,8 +209,10 @@ impl Job {
         packet: &Packet<'_>,
         decided: &LoginOutcome,
         dictionary: &Dictionary,
+        credential: &Credential,
     ) -> Option<(Event, Arc<[u8]>)> {
         let keys = self.peer.keys(self.secret);
+        let response = credential.response();
         let (event, built) = match &decided.answer {
             LoginAnswer::Accept(accepted) => {
                 let class = || {
@@ -216,17 +223,26 @@ impl Job {
                 };
                 let class = self.pipeline.settings.class.then(class);
                 let attributes = &accepted.attributes;
-                let built = reply::accept(packet, attributes, self.words(dictionary), class);
+                let words = self.words(dictionary);
+                let proof = response.zip(accepted.typed.as_ref());
+                let authenticator = packet.request_authenticator();
+                let proof = proof.map(|(response, typed)| {
+                    let cover = words.cover(&authenticator);
+                    microsoft::accept(response, typed.expose(), cover)
+                });
+                let own = proof.unwrap_or_default();
+                let built = reply::accept(packet, attributes, words, (&own, class));
                 (Event::Accept, built)
             }
             LoginAnswer::Challenge(challenge) => {
                 let built = reply::challenge(packet, challenge, keys);
                 (Event::Challenge, built.map_err(Into::into))
             }
-            LoginAnswer::Reject => (
-                Event::Reject,
-                reply::reject(packet, keys).map_err(Into::into),
-            ),
+            LoginAnswer::Reject => {
+                let error = response.and_then(|one| microsoft::error(one, packet.authenticator));
+                let built = reply::reject(packet, keys, error.as_deref());
+                (Event::Reject, built.map_err(Into::into))
+            }
         };
         let octets = built.map_err(|error| self.unbuilt(&error)).ok()?;
         Some((event, octets))

@@ -1,19 +1,35 @@
 //! What the person typed, as it came in the request.
 
+use crate::login::{self, Presented};
 use crate::radius::attribute::{Attribute, Type};
 use crate::radius::authenticator::Signature;
+use crate::radius::mschap::Response;
 use crate::radius::packet::Packet;
-use crate::radius::{Discard, password};
+use crate::radius::{Discard, microsoft, password};
 use crate::secret::{SecretBytes, SecretString};
 use crate::server::radius::table::{Peer, Secret};
 use crate::time::UnixTime;
 
 /// A credential and how it travelled.
 pub(super) struct Credential {
-    /// What to compare; empty, and so never right, when it is not text or not ours to read.
-    pub(super) passcode: SecretString,
-    /// For policy rules.
+    /// What to compare.
+    pub(super) shown: Shown,
+    /// For policy rules and the audit, see [`crate::model::method`].
     pub(super) method: &'static str,
+}
+
+/// What a request shows of what was typed.
+pub(super) enum Shown {
+    /// The text; empty, and so never right, when it is not text or not ours to read.
+    Passcode(SecretString),
+    /// What was made of it; `None`: it has not the form of a response.
+    Response(Option<Response>),
+}
+
+impl login::Response for Response {
+    fn is_of(&self, typed: &str) -> bool {
+        Self::is_of(self, typed)
+    }
 }
 
 impl Credential {
@@ -30,14 +46,12 @@ impl Credential {
         now: UnixTime,
     ) -> Result<(Self, Secret), Discard> {
         let method = method(packet);
-        let Some(hidden) = packet.first(Type::UserPassword).filter(|_| method == PAP) else {
-            tracing::debug!(
-                client = peer.client.name,
-                method,
-                "the credential is not looked at: set the NAS to PAP; rejected, not counted"
-            );
-            let passcode = SecretString::default();
-            return Ok((Self { passcode, method }, secret));
+        let hidden = match method {
+            PAP => packet.first(Type::UserPassword).unwrap_or_default(),
+            _ => {
+                let shown = shown(packet, method);
+                return Ok((Self { shown, method }, secret));
+            }
         };
         let authenticator = packet.request_authenticator();
         let reveal = |secret| password::reveal(hidden, &authenticator, peer.keys(secret));
@@ -51,14 +65,44 @@ impl Credential {
         }
         // What is not UTF-8 is no code. It must be refused like a wrong one, so it becomes empty.
         let passcode = std::str::from_utf8(typed.expose()).map(SecretString::from);
-        Ok((
-            Self {
-                passcode: passcode.unwrap_or_default(),
-                method,
-            },
-            used,
-        ))
+        let shown = Shown::Passcode(passcode.unwrap_or_default());
+        Ok((Self { shown, method }, used))
     }
+
+    /// The response, where there is one.
+    pub(super) const fn response(&self) -> Option<&Response> {
+        match &self.shown {
+            Shown::Response(response) => response.as_ref(),
+            Shown::Passcode(_) => None,
+        }
+    }
+
+    pub(super) fn presented(&self) -> Presented<'_> {
+        match &self.shown {
+            Shown::Passcode(text) => Presented::Passcode(text),
+            Shown::Response(response) => {
+                let response = response.as_ref().map(|one| one as &dyn login::Response);
+                Presented::Response(response)
+            }
+        }
+    }
+}
+
+/// What a request shows by another method than PAP.
+fn shown(packet: &Packet<'_>, method: &str) -> Shown {
+    let user = || packet.first(Type::UserName).unwrap_or_default();
+    Shown::Response(match method {
+        CHAP => {
+            let value = packet.first(Type::ChapPassword).unwrap_or_default();
+            // RFC 2865 s2.2: without a CHAP-Challenge the Request Authenticator is the challenge.
+            let authenticator = packet.authenticator.as_slice();
+            let challenge = packet.first(Type::ChapChallenge).unwrap_or(authenticator);
+            Response::chap(value, challenge)
+        }
+        MS_CHAP => microsoft::response(packet, microsoft::RESPONSE, user()),
+        MS_CHAP_2 => microsoft::response(packet, microsoft::RESPONSE_2, user()),
+        _ => return Shown::Passcode(SecretString::default()),
+    })
 }
 
 /// How the credential travels: `none` without one, `mixed` where there are two (RFC 2865 s4.1 and
@@ -68,7 +112,7 @@ fn method(packet: &Packet<'_>) -> &'static str {
     for attribute in &packet.attributes {
         let method = match attribute.r#type {
             Type::UserPassword => PAP,
-            Type::ChapPassword => "chap",
+            Type::ChapPassword => CHAP,
             Type::EapMessage => "eap",
             Type::VendorSpecific => match vendors(&attribute) {
                 Some(method) => method,
@@ -88,10 +132,10 @@ fn method(packet: &Packet<'_>) -> &'static str {
 fn vendors(attribute: &Attribute<'_>) -> Option<&'static str> {
     let vendor = attribute
         .vendor()
-        .filter(|vendor| vendor.number == MICROSOFT)?;
+        .filter(|vendor| vendor.number == microsoft::VENDOR)?;
     vendor.iter().find_map(|(r#type, _)| match r#type {
-        MS_CHAP_RESPONSE => Some("mschap"),
-        MS_CHAP2_RESPONSE => Some("mschapv2"),
+        microsoft::RESPONSE => Some(MS_CHAP),
+        microsoft::RESPONSE_2 => Some(MS_CHAP_2),
         _ => None,
     })
 }
@@ -101,9 +145,7 @@ fn is_text(typed: &SecretBytes) -> bool {
     text.is_ok_and(|text| !text.chars().any(char::is_control))
 }
 
-/// The method that is taken.
 const PAP: &str = "pap";
-
-const MICROSOFT: u32 = 311;
-const MS_CHAP_RESPONSE: u8 = 1;
-const MS_CHAP2_RESPONSE: u8 = 25;
+const CHAP: &str = "chap";
+const MS_CHAP: &str = "mschap";
+const MS_CHAP_2: &str = "mschapv2";

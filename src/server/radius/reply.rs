@@ -1,7 +1,7 @@
 //! The replies: what a decision looks like on the wire.
 //!
 //! Invariant: an Access-Reject is a function of the request alone (Message-Authenticator,
-//! EAP-Failure if EAP was asked, Proxy-State), whatever the cause.
+//! EAP-Failure if EAP was asked, MS-CHAP-Error, Proxy-State), whatever the cause.
 //!
 //! What does not fit: Proxy-State always goes back whole (RFC 2865 s5.33). Reply-Message, text for the
 //! person, is split into as many attributes as it needs and is left out where there is no room for all
@@ -15,6 +15,7 @@ use crate::radius::attribute::{Attributes, MAX_ATTRIBUTES, Type};
 use crate::radius::authenticator::{RequestAuthenticator, SecretKeys};
 use crate::radius::dictionary::{Dictionary, EncodeError, Hiding};
 use crate::radius::encode::{BuildError, MessageAuthenticator};
+use crate::radius::microsoft::Cover;
 use crate::radius::packet::{Code, HEADER, MAX_LENGTH, Packet};
 use crate::radius::reply::ReplyBuilder;
 
@@ -34,6 +35,8 @@ pub(super) enum AcceptError {
 pub(super) struct Room<'p> {
     pub(super) packet: &'p Packet<'p>,
     pub(super) words: Words<'p>,
+    /// Octets and attributes that the method adds to an accept.
+    pub(super) own: (usize, usize),
 }
 
 /// What turns names and texts into attributes.
@@ -45,9 +48,20 @@ pub(super) struct Words<'p> {
     pub(super) salt: u16,
 }
 
+impl<'p> Words<'p> {
+    /// What hides the keys that a method gives the NAS: with salts that no other attribute has.
+    pub(super) const fn cover(self, authenticator: &'p RequestAuthenticator) -> Cover<'p> {
+        Cover {
+            keys: self.keys,
+            authenticator,
+            salt: self.salt.wrapping_sub(2),
+        }
+    }
+}
+
 impl Carrier for Room<'_> {
     fn accept(&self, attributes: &[(String, String)]) -> Fit {
-        match Layout::of(self.packet, attributes, self.words) {
+        match Layout::of(self.packet, attributes, self.words, self.own) {
             Ok(layout) if layout.silent => {
                 Fit::Without("Reply-Message was left out: no room for all of it".to_owned())
             }
@@ -73,6 +87,7 @@ impl Layout {
         packet: &Packet<'_>,
         attributes: &[(String, String)],
         words: Words<'_>,
+        (octets, count): (usize, usize),
     ) -> Result<Self, AcceptError> {
         let Words {
             dictionary,
@@ -103,6 +118,8 @@ impl Layout {
         }
         let fits = |encoded: &[(bool, Vec<u8>)]| {
             let mut left = left(packet);
+            left.octets = left.octets.saturating_sub(octets);
+            left.attributes = left.attributes.saturating_sub(count);
             encoded.iter().all(|(_, one)| left.take_encoded(one))
         };
         let whole = fits(&encoded);
@@ -179,13 +196,13 @@ fn pieces(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// An Access-Accept with a policy's reply attributes, in order, and a Class of ours where the policy sends
-/// none and there is room.
+/// An Access-Accept with a policy's reply attributes, in order, those of the method, encoded, and a Class
+/// of ours where the policy sends none and there is room.
 pub(super) fn accept(
     packet: &Packet<'_>,
     attributes: &[(String, String)],
     words: Words<'_>,
-    class: Option<String>,
+    (own, class): (&[u8], Option<String>),
 ) -> Result<Arc<[u8]>, AcceptError> {
     let mut buffer = Vec::with_capacity(USUAL);
     let first = MessageAuthenticator::First;
@@ -193,11 +210,17 @@ pub(super) fn accept(
     let mut left = left(packet);
     let mut has_class = false;
     if !attributes.is_empty() {
-        for attribute in Layout::of(packet, attributes, words)?.attributes {
+        let count = Attributes::parse(own).map_or(0, |all| all.iter().count());
+        let taken = (own.len(), count);
+        for attribute in Layout::of(packet, attributes, words, taken)?.attributes {
             builder.encoded(&attribute)?;
             left.take_encoded(&attribute);
             has_class |= attribute.first() == Some(&Type::Class.0);
         }
+    }
+    if !own.is_empty() {
+        builder.encoded(own)?;
+        left.take_encoded(own);
     }
     if let Some(class) = class.filter(|_| !has_class)
         && left.take(&[2 + class.len()])
@@ -208,8 +231,12 @@ pub(super) fn accept(
     Ok(buffer.into())
 }
 
-/// An Access-Reject.
-pub(super) fn reject(packet: &Packet<'_>, keys: &SecretKeys) -> Result<Arc<[u8]>, BuildError> {
+/// An Access-Reject, with what the method says where there is room for it.
+pub(super) fn reject(
+    packet: &Packet<'_>,
+    keys: &SecretKeys,
+    error: Option<&[u8]>,
+) -> Result<Arc<[u8]>, BuildError> {
     let mut buffer = Vec::with_capacity(USUAL);
     let first = MessageAuthenticator::First;
     let mut builder = ReplyBuilder::new(&mut buffer, Code::AccessReject, packet, first);
@@ -220,6 +247,9 @@ pub(super) fn reject(packet: &Packet<'_>, keys: &SecretKeys) -> Result<Arc<[u8]>
     {
         let identifier = eap.get(1).copied().unwrap_or_default();
         builder.attribute(Type::EapMessage, &[EAP_FAILURE, identifier, 0, 4])?;
+    }
+    if let Some(error) = error.filter(|error| left(packet).take_encoded(error)) {
+        builder.encoded(error)?;
     }
     builder.finish(keys)?;
     Ok(buffer.into())

@@ -4,6 +4,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::model::client::{Access, ApiAccess, Client, RadiusAccess, Require, Scope};
+use crate::model::method::Allowed;
 use crate::secret::{Entropy, SharedSecret};
 use crate::store::StoreError;
 use crate::store::record::{BAD_FORM, Table, row, take};
@@ -18,6 +19,13 @@ struct ClientV1 {
     access: AccessV1,
     created: u64,
     revision: u64,
+}
+
+/// Version 2.
+#[derive(Serialize, Deserialize)]
+struct ClientV2 {
+    client: ClientV1,
+    methods: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -78,6 +86,10 @@ pub(crate) fn client_row(
             }
         }
     };
+    let methods = match &client.access {
+        Access::Radius(radius) => radius.methods.words().to_vec(),
+        Access::Api(_) => Vec::new(),
+    };
     let form = ClientV1 {
         name: client.name.clone(),
         policy: client.policy.clone(),
@@ -86,12 +98,31 @@ pub(crate) fn client_row(
         created: client.created.as_millis(),
         revision: client.revision,
     };
-    row(1, &form)
+    row(
+        2,
+        &ClientV2 {
+            client: form,
+            methods,
+        },
+    )
+}
+
+fn form(bytes: &[u8]) -> Result<ClientV2, StoreError> {
+    match bytes.first() {
+        Some(1) => Ok(ClientV2 {
+            client: take(1, bytes)?,
+            methods: Vec::new(),
+        }),
+        _ => take(2, bytes),
+    }
 }
 
 /// Reads a client's row and opens its secrets.
 pub(crate) fn client(bytes: &[u8], sealer: &Sealer) -> Result<Client, StoreError> {
-    let form: ClientV1 = take(1, bytes)?;
+    let ClientV2 {
+        client: form,
+        methods,
+    } = form(bytes)?;
     let open = |field, sealed: &[u8]| -> Result<SharedSecret, StoreError> {
         let secret = sealer.open(client_place(&form.name, field), sealed)?;
         SharedSecret::new(secret).ok_or(BAD_FORM)
@@ -124,6 +155,7 @@ pub(crate) fn client(bytes: &[u8], sealer: &Sealer) -> Result<Client, StoreError
                     _ => return Err(BAD_FORM),
                 },
                 challenge: *challenge,
+                methods: Allowed::parse(&methods).map_err(|_| BAD_FORM)?,
             })
         }
         AccessV1::Api { sealed } => {
@@ -152,7 +184,7 @@ pub(crate) fn client(bytes: &[u8], sealer: &Sealer) -> Result<Client, StoreError
 
 /// What a conditional change compares: revision and networks, without opening the secret.
 pub(crate) fn client_condition(bytes: &[u8]) -> Result<(u64, Vec<String>), StoreError> {
-    let form: ClientV1 = take(1, bytes)?;
+    let form = form(bytes)?.client;
     let addresses = match form.access {
         AccessV1::Radius { addresses, .. } => addresses,
         AccessV1::Api { .. } => Vec::new(),

@@ -23,6 +23,13 @@ struct BodyV1 {
     password: Option<VerifierV1>,
 }
 
+/// Version 2.
+#[derive(Serialize, Deserialize)]
+struct BodyV2 {
+    verifiers: BodyV1,
+    pin_text: Option<String>,
+}
+
 #[derive(Serialize, Deserialize)]
 struct VerifierV1 {
     hash: String,
@@ -72,11 +79,24 @@ pub(crate) fn credentials_row(
     sealer: &Sealer,
     entropy: &dyn Entropy,
 ) -> Result<Vec<u8>, StoreError> {
-    let body = BodyV1 {
+    let verifiers = BodyV1 {
         pin: credentials.pin.as_ref().map(VerifierV1::from),
         password: credentials.password.as_ref().map(VerifierV1::from),
     };
-    let body = zeroize::Zeroizing::new(row(1, &body)?);
+    let body = match &credentials.pin_text {
+        None => row(1, &verifiers)?,
+        Some(text) => {
+            let pin_text = Some(text.expose().to_owned());
+            row(
+                2,
+                &BodyV2 {
+                    verifiers,
+                    pin_text,
+                },
+            )?
+        }
+    };
+    let body = zeroize::Zeroizing::new(body);
     let form = CredentialsV1 {
         revision: credentials.revision,
         sealed: sealer.seal(place(owner), &body, entropy)?,
@@ -92,8 +112,18 @@ pub(crate) fn credentials(
 ) -> Result<Credentials, StoreError> {
     let form: CredentialsV1 = take(1, bytes)?;
     let opened = sealer.open(place(owner), &form.sealed)?;
-    let body: BodyV1 = take(1, opened.expose())?;
+    let BodyV2 {
+        verifiers: body,
+        pin_text,
+    } = match opened.expose().first() {
+        Some(2) => take(2, opened.expose())?,
+        _ => BodyV2 {
+            verifiers: take(1, opened.expose())?,
+            pin_text: None,
+        },
+    };
     Ok(Credentials {
+        pin_text: pin_text.map(SecretString::new),
         pin: body.pin.map(VerifierV1::parse).transpose()?,
         password: body.password.map(VerifierV1::parse).transpose()?,
         revision: form.revision,

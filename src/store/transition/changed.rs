@@ -321,6 +321,8 @@ fn client_fields(row: &[u8], sealer: &Sealer) -> Result<Fields, StoreError> {
             fields.push(("profile", Shown::Text(radius.profile)));
             fields.push(("require_message_authenticator", Shown::Text(require)));
             fields.push(("challenge", Shown::Flag(radius.challenge)));
+            let methods = radius.methods.words().to_vec();
+            fields.push(("methods", Shown::List(methods)));
             radius.previous.map(|(_, until)| until)
         }
         Access::Api(api) => {

@@ -76,6 +76,7 @@ impl Whole {
             realm: None,
             require: Require::True,
             challenge: true,
+            methods: oncegate::model::method::Allowed::default(),
         };
         app.service
             .admin

@@ -44,30 +44,6 @@ async fn refused(lab: &Lab, method: &str) {
 }
 
 #[tokio::test]
-async fn every_method_has_its_name() {
-    let lab = lab().await;
-    for _ in 0..5 {
-        ask(&lab, |request, _| {
-            request.attribute(Type::ChapPassword, &[7; 17]).unwrap();
-        })
-        .await;
-        refused(&lab, "chap").await;
-    }
-    for (number, method) in [(1, "mschap"), (25, "mschapv2")] {
-        ask(&lab, |request, _| {
-            request.vendor(311, 11, &[9; 16]).unwrap();
-            request.vendor(311, number, &[9; 50]).unwrap();
-        })
-        .await;
-        refused(&lab, method).await;
-    }
-    // None of it was counted: the first code is taken at once.
-    let code = lab.code("alice");
-    let heard = lab.radius("vpn", "alice", &code, None, None).await;
-    assert_eq!(heard.decision, "accept");
-}
-
-#[tokio::test]
 async fn an_eap_peer_hears_a_failure_of_its_own_packet() {
     let lab = lab().await;
     let reply = ask(&lab, |request, _| {

@@ -508,6 +508,12 @@ impl Stage {
                 let chap = lab.send("otp", |request, _| {
                     request.attribute(Type::UserName, user.as_bytes()).unwrap();
                     request.attribute(Type::ChapPassword, &[7; 17]).unwrap();
+                    request
+                        .user_password(
+                            b"755224",
+                            &crate::radius_dialogue::keys(crate::radius_dialogue::SECRET),
+                        )
+                        .unwrap();
                 });
                 chap.await;
             }

@@ -131,6 +131,7 @@ impl House {
                 realm: None,
                 require: Require::True,
                 challenge,
+                methods: oncegate::model::method::Allowed::default(),
             };
             test.service
                 .admin

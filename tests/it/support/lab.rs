@@ -134,6 +134,7 @@ impl Lab {
             realm: None,
             require: Require::True,
             challenge: true,
+            methods: oncegate::model::method::Allowed::default(),
         };
         let made = self.service().admin.add_radius_client(new, self.by());
         made.await.expect("a RADIUS client");

@@ -100,6 +100,7 @@ impl TestService {
             realm: None,
             require,
             challenge: true,
+            methods: oncegate::model::method::Allowed::default(),
         };
         self.service
             .admin

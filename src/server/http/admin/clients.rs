@@ -12,6 +12,7 @@ use crate::api::{
 };
 use crate::diagnostic::units;
 use crate::model::client::{Access, Client, Require, Scope};
+use crate::model::method::Allowed;
 use crate::secret::SecretString;
 use crate::server::http::error::Failure;
 use crate::server::http::read::{limit, page, word};
@@ -65,6 +66,7 @@ async fn add(app: Arc<App>, call: Admin<AddClient>) -> Result<api::ClientCreated
             profile,
             require_message_authenticator,
             challenge,
+            methods: words,
         } => {
             if profile.is_some_and(|profile| profile != "generic") {
                 return Err(Failure::malformed("profile: this version knows `generic`"));
@@ -78,6 +80,7 @@ async fn add(app: Arc<App>, call: Admin<AddClient>) -> Result<api::ClientCreated
                 realm,
                 require: require.transpose()?.unwrap_or_default(),
                 challenge: challenge.unwrap_or(true),
+                methods: methods(&words)?,
             };
             let (name, wanted) = (new.name.clone(), new.addresses.clone());
             let added = admin.add_radius_client(new, call.from).await;
@@ -105,6 +108,10 @@ async fn add(app: Arc<App>, call: Admin<AddClient>) -> Result<api::ClientCreated
     Ok(created(&app, &client, key.as_ref()))
 }
 
+fn methods(words: &[String]) -> Result<Allowed, Failure> {
+    Allowed::parse(words).map_err(|unknown| Failure::malformed(format!("methods: {unknown}")))
+}
+
 /// A conflict of the networks that a client shall have with those of another one.
 fn taken(app: &App, name: &str, wanted: &[IpNet], error: &AdminError) -> Option<Failure> {
     matches!(error, AdminError::Conflict(_))
@@ -127,6 +134,7 @@ async fn set(app: Arc<App>, call: Admin<SetClient>) -> Result<api::Client, Failu
         realm: change.realm,
         require: wanted.map(require).transpose()?,
         challenge: change.challenge,
+        methods: change.methods.as_deref().map(methods).transpose()?,
         scopes,
     };
     let wanted = patch.addresses.clone().unwrap_or_default();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::api::explain::{ExplainRequest, Explanation, Explanations, ForeseeLogin};
 use crate::explain::Supposed;
-use crate::policy::METHODS;
+use crate::model::method::METHODS;
 use crate::server::http::error::Failure;
 use crate::server::http::read::time;
 use crate::server::http::route::{Admin, Routes};

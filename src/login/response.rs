@@ -1,0 +1,226 @@
+//! Which text a response was made of (CHAP, MS-CHAP): found by trying every text that is right now. Pure.
+//!
+//! ```text
+//! factors that are asked for      texts that are tried
+//! otp                             the codes of the window, of the look-ahead, and the last one used
+//! card, recovery                  the answer to the cells that were drawn; every code of the sheet
+//! pin, otp                        the PIN with each of these behind it, with a comma between or without
+//! server, sms, email, voice       none: of a code that was sent only a mark is kept
+//! password, or a PIN kept hashed  none: it is not known here
+//! ```
+//!
+//! The login then goes on as if the text had been typed, so that use, counters, audit and limits are the
+//! same. Where no text made the response, it goes on with a code that no token makes.
+//!
+//! Limits: it cannot be told whether the PIN or the code was wrong, so a right code with a wrong PIN is
+//! not used up; a keyword or a code with blanks in it makes another response. At most
+//! [`MOST`] texts are tried, those of the first tokens first.
+
+use crate::login::candidates::Slot;
+use crate::login::case::Case;
+use crate::login::match_otp::{Usable, parameters};
+use crate::login::read::Refusal;
+use crate::login::round::{Form, Response, is_match};
+use crate::model::credential::Credentials;
+use crate::model::kind::Kind;
+use crate::model::reason::Reason;
+use crate::otp::totp::Window;
+use crate::otp::{Code, Digits, card, hotp, recovery, totp};
+use crate::policy::split::CodePart;
+use crate::policy::{Factor, OtpWindows};
+use crate::secret::SecretString;
+use crate::time::UnixTime;
+
+/// What stands for what was typed.
+pub(crate) struct Told {
+    pub(crate) text: SecretString,
+    /// Whether the text made the response.
+    pub(crate) made: bool,
+}
+
+impl Told {
+    /// For a user who has nothing that could be tried: refused before it is compared.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            text: SecretString::from("000000"),
+            made: false,
+        }
+    }
+}
+
+impl Case<'_, '_> {
+    /// The text that made the response, of all that are right for the `remaining` factors of this round.
+    /// Refused without a guess where none can be tried.
+    pub(crate) fn told(
+        &self,
+        response: &dyn Response,
+        credentials: &Credentials,
+        (remaining, form): (&[Factor], Form),
+        slot: Option<&Slot<'_>>,
+    ) -> Result<Told, Refusal> {
+        let pin = credentials.pin_text.as_ref();
+        let pin = pin.filter(|_| self.policy.pin.recoverable);
+        let refusal = |why: &str| {
+            let detail = format!("{}: {why}", self.request.method);
+            Refusal::new(Reason::MethodNotAllowed, None, Some(detail))
+        };
+        let first = remaining.get(..1).unwrap_or_default();
+        let shapes: &[&[Factor]] = match form {
+            Form::One => &[first],
+            Form::Joined => &[remaining],
+            Form::Either => &[remaining, first],
+        };
+        let unknown = |asked: &[Factor]| {
+            asked.iter().find_map(|factor| match factor {
+                Factor::Password => Some(HASHED_PASSWORD),
+                Factor::Pin if pin.is_none() => Some(HASHED_PIN),
+                _ => None,
+            })
+        };
+        let known = shapes.iter().copied().filter(|one| unknown(one).is_none());
+        let known: Vec<&[Factor]> = known.collect();
+        let Some(whole) = known.first() else {
+            return Err(refusal(unknown(remaining).unwrap_or(SENT)));
+        };
+        let codes = slot.map(|slot| codes(&slot.tokens, &self.policy.otp, self.at));
+        let codes = codes.unwrap_or_default();
+        if codes.is_empty() && known.iter().all(|asked| asks_for_code(asked)) {
+            return Err(refusal(SENT));
+        }
+        let mut found = None;
+        let texts = known.iter().flat_map(|asked| texts(asked, pin, &codes));
+        // All of them, whichever is right: the time tells nothing.
+        for text in texts.take(MOST) {
+            if response.is_of(text.expose()) && found.is_none() {
+                found = Some(text);
+            }
+        }
+        Ok(match found {
+            Some(text) => Told { text, made: true },
+            None => Told {
+                text: self.wrong(whole, pin, slot),
+                made: false,
+            },
+        })
+    }
+
+    /// A text that is wrong: the PIN with a code that no token makes now, or another PIN.
+    fn wrong(
+        &self,
+        asked: &[Factor],
+        pin: Option<&SecretString>,
+        slot: Option<&Slot<'_>>,
+    ) -> SecretString {
+        if !asks_for_code(asked) {
+            let pin = pin.map(SecretString::expose).unwrap_or_default();
+            return SecretString::new(format!("{pin}x"));
+        }
+        let digits = slot.and_then(|slot| slot.lengths().next());
+        let digits = digits.unwrap_or(Digits::SIX);
+        let codes = (0..digits.modulus()).filter_map(|value| Code::from_value(value, digits));
+        let mut wrong = codes.map(|code| code.expose()).filter(|text| {
+            let part = CodePart::Digits(text.expose());
+            let compared = slot.and_then(|slot| self.compare(slot, part).ok());
+            !compared.is_some_and(|all| is_match(&all))
+        });
+        let wrong = wrong.next().unwrap_or_default();
+        joined(asked, pin, &wrong, "")
+    }
+}
+
+fn asks_for_code(asked: &[Factor]) -> bool {
+    asked.iter().any(|factor| !factor.is_knowledge())
+}
+
+/// What may have been typed for these factors, in their order.
+fn texts<'a>(
+    asked: &'a [Factor],
+    pin: Option<&'a SecretString>,
+    codes: &'a [SecretString],
+) -> impl Iterator<Item = SecretString> + 'a {
+    let codes = if asks_for_code(asked) {
+        codes.to_vec()
+    } else {
+        vec![SecretString::default()]
+    };
+    codes.into_iter().flat_map(move |code| {
+        let separators = ["", ","].into_iter().take(asked.len());
+        separators.map(move |between| joined(asked, pin, &code, between))
+    })
+}
+
+fn joined(
+    asked: &[Factor],
+    pin: Option<&SecretString>,
+    code: &SecretString,
+    between: &str,
+) -> SecretString {
+    let parts: Vec<&str> = asked
+        .iter()
+        .map(|factor| match factor {
+            Factor::Pin => pin.map(SecretString::expose).unwrap_or_default(),
+            _ => code.expose(),
+        })
+        .collect();
+    SecretString::new(parts.join(between))
+}
+
+/// Every code that is right now, or was used last, of tokens whose codes can be made again here.
+fn codes(tokens: &[Usable<'_>], windows: &OtpWindows, at: UnixTime) -> Vec<SecretString> {
+    let mut texts = Vec::new();
+    for (token, state) in tokens {
+        let (key, moving) = (&token.key, state.moving);
+        let made: Vec<Code> = match token.kind {
+            Kind::Totp => {
+                let window = Window {
+                    back: windows.back,
+                    ahead: windows.ahead,
+                };
+                totp::codes(key, parameters(token), at, moving.drift, window).collect()
+            }
+            Kind::Hotp => {
+                let (from, ahead) = (moving.next(), windows.look_ahead);
+                hotp::codes(key, token.algorithm, token.digits, from, ahead).collect()
+            }
+            Kind::Card => {
+                let pair = state.issued.and_then(|drawn| drawn.pair);
+                let answer = pair.and_then(|pair| card::answer(key, token.tail(), pair));
+                answer.into_iter().collect()
+            }
+            Kind::Recovery => {
+                for code in recovery::sheet(key, recovery::MAX) {
+                    let text = code.expose();
+                    let plain = text.replace('-', "");
+                    for form in [
+                        text.to_owned(),
+                        text.to_lowercase(),
+                        plain.to_lowercase(),
+                        plain,
+                    ] {
+                        texts.push(SecretString::new(form));
+                    }
+                }
+                continue;
+            }
+            _ => continue,
+        };
+        texts.extend(made.iter().map(Code::expose));
+        if let Some(last) = moving
+            .last
+            .filter(|_| !made.is_empty() && token.kind != Kind::Card)
+        {
+            let code = hotp::generate(key, token.algorithm, token.digits, last);
+            texts.push(code.expose());
+        }
+    }
+    texts
+}
+
+/// Most texts that are tried for one response: about a millisecond of MS-CHAPv2.
+pub(crate) const MOST: usize = 1024;
+
+const HASHED_PASSWORD: &str = "a password is kept hashed and cannot be tried; let the NAS send PAP, or \
+                               EAP-TTLS with PAP inside";
+const HASHED_PIN: &str = "the PIN is kept hashed and cannot be tried; let the NAS send PAP, or set \
+                          `recoverable = true` under `[pin]` of the policy and the PIN again";
+const SENT: &str = "codes that were sent or fetched cannot be tried; let the NAS send PAP";
