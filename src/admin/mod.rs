@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 mod approval;
+mod backup;
 mod clients;
 mod clock;
 mod credentials;

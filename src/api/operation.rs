@@ -19,6 +19,16 @@ calls! {
     VerifyStore = verify_store: POST "/v1/admin/store/verify" in "operation" for AUDITOR,
         200 "What it looks like": StoreCheck;
 
+    /// Writes a backup: rows and journal as of now, sealed, in one stream.
+    ///
+    /// Decisions go on meanwhile; one backup is made at a time. It is whole when the stream has ended without an
+    /// error; `oncegate restore` makes a store of it, in which no used code is good again. It needs the master key,
+    /// which is not in it.
+    Backup = backup: POST "/v1/admin/backup" in "operation" for ADMIN,
+        200 "The backup": String
+        => media(&["application/octet-stream"])
+        => fails(&[(409, "Another backup is being made")]);
+
     /// Loaded policies.
     ListPolicies = list_policies: GET "/v1/admin/policies" in "policies" for LOOK,
         200 "All of them": Policies;
@@ -119,6 +129,15 @@ pub struct Status {
     /// Why changed rows could not be written to `main.redb` last; decisions are durable all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<String>,
+    /// When the last backup was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_backup: Option<String>,
+    /// The last audit record in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_backup_seq: Option<u64>,
+    /// The state epoch: how often a restore, or the acceptance of an older store, began a new history.
+    #[serde(default)]
+    pub epoch: u64,
     /// The outage that is declared at present.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outage: Option<Waiver>,

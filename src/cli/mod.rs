@@ -50,6 +50,7 @@ mod store;
 
 // Records, noun per file
 mod audit;
+mod backup;
 mod changes;
 mod client;
 mod delegation;
@@ -98,6 +99,8 @@ enum Command {
     Reload(reload::Reload),
     #[command(subcommand)]
     Store(store::Store),
+    Backup(backup::Backup),
+    Restore(backup::Restore),
     #[command(subcommand)]
     Config(config::Config),
     #[command(subcommand)]
@@ -188,6 +191,8 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, CliError>
         Command::Status(command) => command.run(context).await,
         Command::Doctor(command) => command.run(context).await,
         Command::Store(command) => command.run(context).await,
+        Command::Backup(command) => command.run(context).await,
+        Command::Restore(command) => command.run(context).await,
         Command::Reload(command) => command.run(context).await,
         Command::Config(command) => command.run(context).await,
         Command::Delivery(command) => command.run(context).await,

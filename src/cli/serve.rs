@@ -23,6 +23,10 @@ use crate::server::Info;
 pub(super) struct Serve {
     #[command(flatten)]
     listeners: Listeners,
+    /// Go on with a store that was put back (a copied directory, the snapshot of a machine): every code that may have
+    /// been used since is refused, and the audit says so; without effect on any other store
+    #[arg(long)]
+    accept_rollback: bool,
 }
 
 /// Listener addresses instead of the configuration's.
@@ -72,6 +76,15 @@ impl Serve {
             let show = move || drop(out.show(&ready, |_| ready_line(&radius, &http, &accounting)));
             drop(std::thread::Builder::new().spawn(show));
         };
+        if self.accept_rollback
+            && let Some(closed) = daemon::accept_rollback(&site)?
+        {
+            output::warn(&format!(
+                "warning: the store is older than what is known of it and was accepted; closed: {}; see: oncegate \
+                 audit list --action store_rollback",
+                output::count(closed.len() as u64, "token")
+            ));
+        }
         daemon::serve(site, self.listeners.overrides(), ready).await?;
         Ok(Exit::Done)
     }

@@ -150,6 +150,7 @@ fn describe(status: &api::Status) -> String {
     let pruned = status.audit_first.saturating_sub(1);
     let records = status.audit_seq.saturating_sub(pruned);
     table.pair("audit", output::count(records, "record"));
+    table.pair("backup", backup(status));
     table.pair("notices", notices(&status.notices));
     let certificate = status.certificate_not_after.as_ref().map(|end| {
         let until = format!("valid until {}", local_time(end));
@@ -196,6 +197,18 @@ fn job(job: &api::Job) -> String {
     }
     if let Some(next) = &job.next {
         push!(text, "; next {}", local_time(next));
+    }
+    text
+}
+
+fn backup(status: &api::Status) -> String {
+    let last = status.last_backup.as_ref().zip(status.last_backup_seq);
+    let mut text = match last {
+        Some((at, seq)) => format!("{}, up to record {seq}", local_time(at)),
+        None => "none was made: oncegate backup FILE".to_owned(),
+    };
+    if status.epoch > 0 {
+        push!(text, "; state epoch {}", status.epoch);
     }
     text
 }

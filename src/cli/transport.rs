@@ -184,6 +184,19 @@ impl Transport {
         })
     }
 
+    /// Makes a call whose answer is a stream of octets.
+    pub(crate) async fn octets<C: Call<Place = (), Query: Default>>(
+        &self,
+    ) -> Result<Octets, CliError> {
+        let target = target::<C>((), &C::Query::default())?;
+        let response = self.request(C::OPERATION.method, &target, None).await?;
+        let status = response.status();
+        if !status.is_success() {
+            return Err(self.refusal(status, &whole(response).await?));
+        }
+        Ok(Octets(response.into_body()))
+    }
+
     async fn request(
         &self,
         method: Method,
@@ -255,6 +268,27 @@ async fn whole(response: Response<AnswerBody>) -> Result<Bytes, CliError> {
     Ok(body.to_bytes())
 }
 
+/// The octets of an answer.
+pub(crate) struct Octets(AnswerBody);
+
+impl Octets {
+    /// The next of them; `None` at the end. An answer that broke off is an error.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, CliError> {
+        loop {
+            match timeout(PATIENCE, self.0.frame()).await {
+                Err(_) => return Err(CliError::unavailable("the server sends nothing any more")),
+                Ok(None) => return Ok(None),
+                Ok(Some(Err(error))) => return Err(interrupted(&error)),
+                Ok(Some(Ok(frame))) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Ok(Some(data));
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// The lines of an answer without end.
 pub(crate) struct Lines {
     body: AnswerBody,
@@ -311,6 +345,7 @@ async fn local(site: &Site) -> Result<Router, StartError> {
         ..Info::default()
     };
     let app = http::App::new(service, site.config.limits, info);
+    app.set_site_files(daemon::site_files(site));
     Ok(http::local_router(app, nix::unistd::geteuid().as_raw()))
 }
 

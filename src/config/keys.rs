@@ -39,6 +39,8 @@ keys! {
     HTTP_TLS_KEY = "http.tls.key", "", "PEM file: the private key of the certificate";
     STORE_ENGINE = "store.engine", "redb", "where users, tokens and clients live";
     STORE_DIR = "store.dir", "store", "directory of the store's files";
+    STORE_WITNESS = "store.witness", "witness",
+        "files outside the store that say how far it is, for a store that is put back; a list for more than one";
     KEYS_MASTER = "keys.master", "file:master.key",
         "the key that seals the store: file:PATH, env:NAME or credential:NAME (systemd)";
     KEYS_ALGORITHM = "keys.algorithm", "aes-256-gcm",

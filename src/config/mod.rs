@@ -154,6 +154,8 @@ pub struct Store {
     pub engine: Engine,
     /// Directory of its files.
     pub dir: PathBuf,
+    /// Files that say how far it is.
+    pub witness: Vec<PathBuf>,
 }
 
 /// A store engine of this version.

@@ -29,6 +29,7 @@ pub(super) fn resolve(written: &Written, dir: &Path, findings: &mut Findings) ->
     let http = reader.http(dir);
     let engine = reader.one(keys::STORE_ENGINE, parse_engine);
     let store_dir = reader.one(keys::STORE_DIR, |text| Ok(dir.join(text)));
+    let witness = reader.list(keys::STORE_WITNESS, |text| Ok(dir.join(text)));
     let own_keys = reader.keys(dir);
     let policies = reader.policies(dir);
     let audit = reader.audit();
@@ -51,6 +52,7 @@ pub(super) fn resolve(written: &Written, dir: &Path, findings: &mut Findings) ->
         store: Store {
             engine: engine?,
             dir: store_dir?,
+            witness: witness?,
         },
         keys: own_keys?,
         policies: policies?,

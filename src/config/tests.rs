@@ -37,7 +37,8 @@ fn nothing_written_gives_the_defaults() {
         config.store,
         Store {
             engine: Engine::Redb,
-            dir: "/data/store".into()
+            dir: "/data/store".into(),
+            witness: vec!["/data/witness".into()],
         }
     );
     assert_eq!(

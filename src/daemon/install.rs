@@ -287,7 +287,7 @@ fn decode_key(text: &str) -> Option<Key256> {
 }
 
 /// Makes a private directory, or a private one of what is there; whether it is new.
-fn directory(path: &Path) -> Result<bool, StartError> {
+pub(super) fn directory(path: &Path) -> Result<bool, StartError> {
     match DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {
@@ -311,7 +311,7 @@ fn directory(path: &Path) -> Result<bool, StartError> {
     }
 }
 
-fn file(path: &Path, content: &[u8]) -> Result<(), StartError> {
+pub(super) fn file(path: &Path, content: &[u8]) -> Result<(), StartError> {
     let file = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -322,16 +322,16 @@ fn file(path: &Path, content: &[u8]) -> Result<(), StartError> {
     written.map_err(|error| unwritable(path, &error))
 }
 
-fn rename(from: &Path, to: &Path) -> Result<(), StartError> {
+pub(super) fn rename(from: &Path, to: &Path) -> Result<(), StartError> {
     fs::rename(from, to).map_err(|error| unwritable(to, &error))
 }
 
-fn sync_directory(path: &Path) -> Result<(), StartError> {
+pub(super) fn sync_directory(path: &Path) -> Result<(), StartError> {
     let synced = File::open(path).and_then(|directory| directory.sync_all());
     synced.map_err(|error| unwritable(path, &error))
 }
 
-fn unwritable(path: &Path, error: &io::Error) -> StartError {
+pub(super) fn unwritable(path: &Path, error: &io::Error) -> StartError {
     let remedy = match error.kind() {
         io::ErrorKind::StorageFull => "free some space on the disk",
         io::ErrorKind::ReadOnlyFilesystem => {

@@ -32,15 +32,21 @@ use crate::store::seal::personal;
 use crate::store::{Parts, Store, StoreError, StoreReport, look, repair};
 use crate::time::{Clock as _, SystemClock};
 
+mod files;
 mod install;
 mod jobs;
 mod listeners;
 pub mod logging;
 mod reload;
+mod restore;
 mod run;
+mod witness;
 
+pub use files::site_files;
 pub use install::{Installation, init};
+pub use restore::{RestoreError, Wanted, restore};
 pub use run::serve;
+pub use witness::accept_rollback;
 
 /// An installation: its directory and what its configuration means.
 #[derive(Debug)]
@@ -182,6 +188,7 @@ pub async fn open(site: &Site) -> Result<Arc<Service>, StartError> {
     let algorithm = site.config.keys.algorithm;
     let store = open_store(dir, master, algorithm, segment_size)
         .map_err(|error| cannot_open(dir, &error))?;
+    witness::check(site, &store)?;
     let service = Service::new(
         Arc::new(store),
         policies,
@@ -411,7 +418,11 @@ fn open_store(
     algorithm: SealAlgorithm,
     segment_size: u64,
 ) -> Result<Store, StoreError> {
-    Store::open(Parts {
+    Store::open(parts(dir, master, algorithm, segment_size))
+}
+
+fn parts(dir: &Path, master: Key256, algorithm: SealAlgorithm, segment_size: u64) -> Parts {
+    Parts {
         medium: Arc::new(Directory::new(dir)),
         master,
         algorithm,
@@ -419,7 +430,7 @@ fn open_store(
         entropy: Arc::new(SystemEntropy),
         segment_size,
         checkpoint: CHECKPOINT,
-    })
+    }
 }
 
 /// Makes an empty store; `init` has just made its directory. No algorithm is selected yet; the

@@ -12,7 +12,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::daemon::listeners::{Listeners, SocketFile, bind, overridden};
 use crate::daemon::reload::Reloader;
-use crate::daemon::{Overrides, Site, StartError, dictionary, failed, jobs, logging, open, reload};
+use crate::daemon::{
+    Overrides, Site, StartError, dictionary, failed, jobs, logging, open, reload, site_files,
+};
 use crate::policy::Policies;
 use crate::server::http::App;
 use crate::server::{Info, http, radius};
@@ -98,6 +100,7 @@ fn application(
     let inbound = reload::inbound_secret(&site.config);
     let inbound = inbound.map_err(|what| failed(what, "write a long random text into the file"))?;
     app.replace_inbound_secret(inbound, service.core.now().plus(http::AHEAD));
+    app.set_site_files(site_files(site));
     let counters = Arc::clone(pipeline);
     app.add_metrics(Box::new(move |out| counters.write_prometheus(out)));
     app.add_metrics(Box::new(logging::write_metrics));

@@ -10,7 +10,7 @@ use crate::store::main_file::Snapshot;
 use crate::store::record::{Entry, RowWrite, Table, TokenRow};
 use crate::store::seal::Sealer;
 use crate::store::transition::rows::{put, user_state_write};
-use crate::store::{StoreError, record, rows};
+use crate::store::{StoreError, record};
 use crate::time::UnixTime;
 
 /// The rows as they are, and when codes may have been used the last time.
@@ -19,11 +19,25 @@ pub(super) struct Closing<'a> {
     sealer: &'a Sealer,
     at: UnixTime,
     floor: Floor,
+    cause: Cause,
+}
+
+/// Why codes are closed, as the audit names it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cause {
+    pub(super) actor: &'static str,
+    pub(super) action: &'static str,
 }
 
 impl<'a> Closing<'a> {
-    pub(super) const fn new(snapshot: &'a Snapshot, sealer: &'a Sealer, at: UnixTime) -> Self {
+    pub(super) const fn new(
+        snapshot: &'a Snapshot,
+        sealer: &'a Sealer,
+        at: UnixTime,
+        cause: Cause,
+    ) -> Self {
         Self {
+            cause,
             snapshot,
             sealer,
             at,
@@ -147,8 +161,8 @@ impl<'a> Closing<'a> {
     ) -> Result<Entry, StoreError> {
         let event = Event::Change(ChangeEvent {
             request: RequestId::new(self.at, random(&SystemEntropy)?),
-            actor: ACTOR.to_owned(),
-            action: ACTION.to_owned(),
+            actor: self.cause.actor.to_owned(),
+            action: self.cause.action.to_owned(),
             target,
             user,
             detail: Some(detail),
@@ -163,10 +177,7 @@ impl<'a> Closing<'a> {
 
     /// A row; one that is not as it was written decides nothing, and stays.
     fn row(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let row = self.snapshot.table(table).get(key).map_err(disk)?;
-        let row = row.as_ref().map(redb::AccessGuard::value);
-        let sound = row.and_then(|stored| rows::open(self.sealer, table, key, stored));
-        Ok(sound.map(|(value, _)| value.to_vec()))
+        self.snapshot.get(self.sealer, table, key)
     }
 
     fn keys(&self, table: Table, prefix: &[u8]) -> Result<Vec<Vec<u8>>, StoreError> {
@@ -182,6 +193,4 @@ impl<'a> Closing<'a> {
     }
 }
 
-const ACTOR: &str = "oncegate store verify --repair";
-const ACTION: &str = "store_repair";
 const UNREADABLE: StoreError = StoreError::Corrupt("the kind of a token cannot be read");

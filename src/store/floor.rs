@@ -12,6 +12,7 @@ use crate::model::kind::Kind;
 use crate::model::token::{LifeCycle, Moving, Repaired, TokenState};
 use crate::model::user_state::{Answered, UserState};
 use crate::otp::Period;
+use crate::otp::card::PAIRS;
 use crate::otp::recovery::Used;
 use crate::otp::totp::{MAX_LEARNED, RESYNC_REACH, TimeStep};
 use crate::store::Retired;
@@ -44,9 +45,10 @@ impl Floor {
         }
         // One that is not in use comes into use only when it was resynchronised, too.
         let active = life == LifeCycle::Active;
+        let before = *state;
         let mut state = TokenState {
             issued: None,
-            ..*state
+            ..before
         };
         let counts = matches!(kind, Kind::Hotp | Kind::Yubikey);
         if counts || kind == Kind::Totp {
@@ -72,6 +74,15 @@ impl Floor {
                 }
             }
             .to_owned(),
+            Kind::Card => {
+                // Its draws follow each other in a secret order: a draw that was answered would come again.
+                let drawn = before.issued.map_or(0, |drawn| drawn.number);
+                let last = before.moving.last.unwrap_or(0).max(drawn);
+                state.moving.last = Some((last / PAIRS).saturating_add(FAR).saturating_mul(PAIRS));
+                // Behind that it opens nothing; wrong answers stay counted.
+                state.issued = before.issued;
+                "other cells are asked for".to_owned()
+            }
             Kind::Recovery => {
                 state.used = Used::ALL;
                 "all codes are void: make new ones".to_owned()
@@ -142,13 +153,17 @@ impl Floor {
     }
 }
 
+/// Rounds of a card's draws that are left out: more than it can have asked for in lost records.
+const FAR: u64 = 1 << 20;
 /// Most steps that a policy looks ahead.
 const WINDOW: u32 = 10;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::issue::Sends;
+    use crate::model::issue::{Issued, Sends, Way};
+    use crate::otp::card::Pair;
+    use crate::otp::issued::Mark;
     use crate::otp::throttle::Throttle;
 
     const NOW: UnixTime = UnixTime::from_secs(1_795_000_000);
@@ -201,6 +216,32 @@ mod tests {
         assert!((0..32).all(|number| sheet.state.used.contains(number)));
         assert_eq!(sheet.state.throttle, Throttle::default());
         assert_eq!(sheet.state.sends, Sends::default());
+    }
+
+    #[test]
+    fn a_card_asks_for_draws_that_it_never_asked_for_and_stays_locked() {
+        let drawn = Issued {
+            number: 2000,
+            way: Way::Code,
+            mark: Mark::from_bytes([0; 16]),
+            pair: Some(Pair {
+                first: 1,
+                second: 2,
+            }),
+            expires: NOW,
+            tries: 5,
+            answered: false,
+        };
+        let state = TokenState {
+            issued: Some(drawn),
+            ..TokenState::default()
+        };
+        let life = LifeCycle::Active;
+        let after = Floor(NOW).token(&state, (Kind::Card, life), Period::THIRTY);
+        let after = after.unwrap().state;
+        assert_eq!(after.moving.last, Some((1 + FAR) * PAIRS));
+        let drawn = after.issued.unwrap();
+        assert!(drawn.is_spent() && !drawn.is_unused(after.moving.last));
     }
 
     #[test]

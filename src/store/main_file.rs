@@ -33,6 +33,19 @@ impl Snapshot {
         &self.0[table as usize]
     }
 
+    /// A row; none where it is not as it was written.
+    pub(crate) fn get(
+        &self,
+        sealer: &Sealer,
+        table: Table,
+        key: &[u8],
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let row = self.table(table).get(key).map_err(disk)?;
+        let row = row.as_ref().map(redb::AccessGuard::value);
+        let sound = row.and_then(|stored| rows::open(sealer, table, key, stored));
+        Ok(sound.map(|(value, _)| value.to_vec()))
+    }
+
     pub(crate) fn of(file: &Database) -> Result<Self, StoreError> {
         let read = file.begin_read().map_err(disk)?;
         let open = |table| read.open_table(definition(table)).map_err(disk);

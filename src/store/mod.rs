@@ -59,6 +59,7 @@ use crate::store::wanted::Wanted;
 use crate::store::writer::{Command, Gauges, Writer};
 use crate::time::{Clock, UnixTime};
 
+pub mod backup;
 pub(crate) mod catch_up;
 mod check;
 mod closing;
@@ -77,6 +78,7 @@ mod personal;
 mod probe;
 mod queue;
 mod reads;
+mod rebuild;
 mod record;
 pub mod repair;
 mod report;
@@ -87,6 +89,7 @@ mod transition;
 mod unwritten;
 mod view;
 mod wanted;
+pub mod witness;
 mod writer;
 
 pub use error::StoreError;

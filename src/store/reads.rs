@@ -18,6 +18,7 @@ use crate::otp::normal::NormalKey;
 use crate::store::fold::Reader;
 use crate::store::record::Table;
 use crate::store::{Retired, Store, StoreError, View, record};
+use crate::time::UnixTime;
 
 impl Store {
     /// What an evaluation needs to know about a user; `None` when there is no such user.
@@ -226,6 +227,12 @@ impl Store {
         self.page(Table::Delegations, None, usize::MAX, |_, row| {
             record::delegation(row).map(Some)
         })
+    }
+
+    /// The last backup: when it was made, and the last record in it.
+    pub fn last_backup(&self) -> Result<Option<(UnixTime, u64)>, StoreError> {
+        self.rows()
+            .get(Table::Settings, record::BACKUP, record::backup)
     }
 
     /// The last audit record whose notifications are done.

@@ -19,15 +19,16 @@ use redb::{Database, ReadableDatabase, ReadableTable};
 use crate::model::sealing::SealAlgorithm;
 use crate::secret::Key256;
 use crate::store::check::{each_row, survey};
-use crate::store::closing::Closing;
+use crate::store::closing::Cause;
 use crate::store::damage::guarded;
 use crate::store::error::disk;
 use crate::store::identity::Identity;
-use crate::store::journal::{Appended, Appender, Batch, Head, Journal};
+use crate::store::journal::{Head, Journal};
 use crate::store::look::look_at;
-use crate::store::main_file::{Snapshot, create, definition, put_whole, read_whole, write_rows};
+use crate::store::main_file::{Snapshot, create, definition, read_whole};
 use crate::store::medium::{Directory, Medium};
 use crate::store::memtable::Layer;
+use crate::store::rebuild::Rebuild;
 use crate::store::record::{Entry, RowWrite, Table};
 use crate::store::rows::{Sum, Whole};
 use crate::store::seal::Sealer;
@@ -87,9 +88,11 @@ pub fn repair(
     };
     medium.remove(NEW).map_err(disk)?;
     let mut anew = Anew {
-        file: create(medium.as_ref(), NEW, &identity, &sealer)?,
-        sealer: Arc::clone(&sealer),
-        whole: Whole::default(),
+        made: Rebuild {
+            file: create(medium.as_ref(), NEW, &identity, &sealer)?,
+            sealer: Arc::clone(&sealer),
+            whole: Whole::default(),
+        },
         suspects: BTreeSet::new(),
         settled: [false; Table::ALL.len()],
         begins: None,
@@ -102,12 +105,21 @@ pub fn repair(
     }
     if let Some(fault) = &tail {
         anew.say_what_may_be_lost(&journal, end, fault)?;
-        anew.close_codes(&mut appender, now)?;
+        anew.done.closed = anew.made.close_codes(&mut appender, now, REPAIR)?;
+        // What is known of the store outside it may be about records that are lost.
+        anew.made.begin_epoch(
+            &mut appender,
+            0,
+            (REPAIR, now),
+            "store".to_owned(),
+            &format!("audit record {}: {}", fault.seq, fault.what),
+            Vec::new(),
+        )?;
     }
     anew.look_over()?;
-    let Anew { file, mut done, .. } = anew;
+    let Anew { made, mut done, .. } = anew;
     let end = appender.head();
-    drop((file, journal, appender));
+    drop((made, journal, appender));
     let head = || journal::begin(medium.as_ref(), Arc::clone(&sealer), end);
     if tail.is_none() {
         // `main.redb` must not be further than it.
@@ -152,9 +164,7 @@ fn identity(
 
 /// The file that is being made.
 struct Anew {
-    file: Database,
-    sealer: Arc<Sealer>,
-    whole: Whole,
+    made: Rebuild,
     /// Rows of the damaged file that are not as they were written, until the journal has them.
     suspects: BTreeSet<(Table, Vec<u8>)>,
     /// Tables that were taken whole from a file that is further than the journal.
@@ -194,13 +204,13 @@ impl Anew {
     /// Takes the tables that are whole of a file that is further than the journal: nothing of the
     /// journal is newer.
     fn salvage_further(&mut self, damaged: &Database, whole: &Whole) -> Result<(), StoreError> {
-        self.whole.high_water = whole.high_water;
+        self.made.whole.high_water = whole.high_water;
         let Ok(snapshot) = guarded(|| Snapshot::of(damaged)) else {
             return Ok(());
         };
         for table in Table::ALL {
             let file = snapshot.table(table);
-            let survey = guarded(|| survey(file, &self.sealer, table, &|| false));
+            let survey = guarded(|| survey(file, &self.made.sealer, table, &|| false));
             let sum = whole.sums.of(table);
             if survey.is_ok_and(|survey| !survey.bad && sum == Sum::Known(survey.sum)) {
                 self.salvage_table(&snapshot, table)?;
@@ -212,8 +222,8 @@ impl Anew {
 
     /// Takes the rows of the damaged file that are as they were written.
     fn salvage(&mut self, damaged: &Database) -> Result<(), StoreError> {
-        if let Ok(whole) = guarded(|| read_whole(damaged, &self.sealer)) {
-            self.whole.high_water = self.whole.high_water.max(whole.high_water);
+        if let Ok(whole) = guarded(|| read_whole(damaged, &self.made.sealer)) {
+            self.made.whole.high_water = self.made.whole.high_water.max(whole.high_water);
         }
         let snapshot = match guarded(|| Snapshot::of(damaged)) {
             Ok(snapshot) => snapshot,
@@ -238,7 +248,7 @@ impl Anew {
     fn salvage_table(&mut self, snapshot: &Snapshot, table: Table) -> Result<(), StoreError> {
         let file = snapshot.table(table);
         let mut found = Found::default();
-        let sealer = Arc::clone(&self.sealer);
+        let sealer = Arc::clone(&self.made.sealer);
         let mut last = Vec::new();
         let forwards = guarded(|| {
             each_row(file, &|| false, |key, stored| {
@@ -268,7 +278,7 @@ impl Anew {
         self.done.taken += found.layer.rows() as u64;
         self.suspects
             .extend(found.bad.into_iter().map(|key| (table, key)));
-        self.flush(&mut found.layer)
+        self.made.flush(&mut found.layer)
     }
 
     /// Carries the journal over the rows.
@@ -284,13 +294,13 @@ impl Anew {
                 let entry = Entry::decode(&record.body)?;
                 self.done.records += 1;
                 let accepts = entry.accepts_clock();
-                let latest = self.whole.high_water.max(entry.at);
-                self.whole.high_water = if accepts { entry.at } else { latest };
+                let latest = self.made.whole.high_water.max(entry.at);
+                self.made.whole.high_water = if accepts { entry.at } else { latest };
                 for write in entry.writes {
                     self.suspects.remove(&(write.table, write.key.clone()));
                     if write.table == Table::Settings && write.key == record::PRUNED {
                         let row = write.value.as_deref();
-                        let row = row.map(|row| record::pruned(row, &self.sealer));
+                        let row = row.map(|row| record::pruned(row, &self.made.sealer));
                         self.begins = row.transpose()?;
                     }
                     if !self.settled[write.table as usize] {
@@ -299,12 +309,12 @@ impl Anew {
                 }
             }
             if layer.rows() > MANY {
-                self.flush(&mut layer)?;
+                self.made.flush(&mut layer)?;
             }
             next = last.max(next) + 1;
         }
-        self.whole.applied = end;
-        self.flush(&mut layer)?;
+        self.made.whole.applied = end;
+        self.made.flush(&mut layer)?;
         if begin.seq > 0 && self.begins != Some(begin) {
             self.lose(format!(
                 "audit records before {} are missing, and no pruning of them is on record",
@@ -318,21 +328,6 @@ impl Anew {
                 "{table} {key}: the row is damaged, and the journal of that time was pruned"
             ));
         }
-        Ok(())
-    }
-
-    /// Writes rows, and empties the layer.
-    fn flush(&mut self, layer: &mut Layer) -> Result<(), StoreError> {
-        let mut write = self.file.begin_write().map_err(disk)?;
-        write.set_quick_repair(true);
-        let changed = Table::ALL.into_iter().flat_map(|table| {
-            let rows = layer.range(table, std::ops::Bound::Unbounded);
-            rows.map(move |(key, value)| (table, key, value))
-        });
-        write_rows(&write, &self.sealer, &mut self.whole.sums, changed)?;
-        put_whole(&write, &self.whole, &self.sealer)?;
-        write.commit().map_err(disk)?;
-        *layer = Layer::default();
         Ok(())
     }
 
@@ -361,42 +356,9 @@ impl Anew {
         Ok(())
     }
 
-    /// Closes every code that may have been used in records that are lost; the journal says so, too.
-    fn close_codes(&mut self, appender: &mut Appender, now: UnixTime) -> Result<(), StoreError> {
-        let at = now.max(self.whole.high_water);
-        let snapshot = Snapshot::of(&self.file)?;
-        let sealer = Arc::clone(&self.sealer);
-        let closing = Closing::new(&snapshot, &sealer, at);
-        self.whole.high_water = at;
-        let mut slice = Slice::default();
-        for keys in closing.users()?.chunks(SLICE) {
-            let mut others = Vec::new();
-            for key in keys {
-                let (entry, closed) = closing.user(key, &mut others)?;
-                slice.take(entry)?;
-                let room = NAMED.saturating_sub(self.done.closed.len());
-                self.done.closed.extend(closed.into_iter().take(room));
-            }
-            slice.take(closing.others(others)?)?;
-            self.commit(appender, &mut slice)?;
-        }
-        slice.take(closing.retired()?)?;
-        self.commit(appender, &mut slice)
-    }
-
-    /// To the journal first.
-    fn commit(&mut self, appender: &mut Appender, slice: &mut Slice) -> Result<(), StoreError> {
-        match appender.append(appender.head(), &mut slice.batch)? {
-            Appended::UpTo(head) => self.whole.applied = head,
-            Appended::Behind => return Err(JOURNAL),
-        }
-        slice.batch.clear();
-        self.flush(&mut slice.layer)
-    }
-
     /// Counts the rows, and names tokens and devices of which no one knows which codes are used.
     fn look_over(&mut self) -> Result<(), StoreError> {
-        let read = self.file.begin_read().map_err(disk)?;
+        let read = self.made.file.begin_read().map_err(disk)?;
         let mut lost = Vec::new();
         for table in Table::ALL {
             let file = read.open_table(definition(table)).map_err(disk)?;
@@ -411,7 +373,7 @@ impl Anew {
                 let (key, stored) = row.map_err(disk)?;
                 let name = key.value().rsplit(|octet| *octet == 0).next();
                 let name = name.unwrap_or_default();
-                let row = rows::open(&self.sealer, table, key.value(), stored.value());
+                let row = rows::open(&self.made.sealer, table, key.value(), stored.value());
                 let linked = row.is_some_and(|(row, _)| record::link_target(row).is_some());
                 if !(table == Table::Tokens && linked) && states.get(name).map_err(disk)?.is_none()
                 {
@@ -425,24 +387,6 @@ impl Anew {
             }
         }
         lost.into_iter().for_each(|what| self.lose(what));
-        Ok(())
-    }
-}
-
-/// Entries that are not appended yet, and their rows.
-#[derive(Default)]
-struct Slice {
-    batch: Batch,
-    layer: Layer,
-}
-
-impl Slice {
-    fn take(&mut self, entry: Option<Entry>) -> Result<(), StoreError> {
-        if let Some(entry) = entry {
-            self.batch.push(&entry)?;
-            let writes = entry.writes.into_iter();
-            writes.for_each(|write| self.layer.put(write));
-        }
         Ok(())
     }
 }
@@ -491,8 +435,11 @@ const CACHE: usize = 64 << 20;
 /// Records read at a time, and rows that are written at a time.
 const SLICE: usize = 1000;
 const MANY: usize = 50_000;
-/// Closed tokens that are named.
-const NAMED: usize = 10_000;
+/// As the audit names it.
+const REPAIR: Cause = Cause {
+    actor: "oncegate store verify --repair",
+    action: "store_repair",
+};
 const FURTHER: &str = "it is lost, yet main.redb holds what it changed";
 const JOURNAL: StoreError = StoreError::Corrupt(
     "the journal is damaged as well (`oncegate audit verify` says where); restore the store from a backup",

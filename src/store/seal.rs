@@ -119,6 +119,11 @@ impl Sealer {
         Self { personal, ..self }
     }
 
+    /// The id of the store.
+    pub(crate) const fn store(&self) -> [u8; 16] {
+        self.store
+    }
+
     /// The keys of personal data.
     pub(crate) fn personal(&self) -> Result<&PersonalKeys, StoreError> {
         let keys = self.personal.as_ref();

@@ -24,6 +24,7 @@ mod outage;
 mod refusals;
 mod sessions;
 mod tokens;
+mod witness;
 
 /// What a run did, if there was something to do; or why it failed.
 type Done = Result<Option<String>, String>;
@@ -70,7 +71,7 @@ impl Job {
 
 /// Starts every job. They end with `shutdown`.
 pub(super) fn start(
-    site: &Site,
+    site: &Arc<Site>,
     service: &Arc<Service>,
     tasks: &TaskTracker,
     shutdown: &CancellationToken,
@@ -86,6 +87,7 @@ pub(super) fn start(
     driver.repeat(refusals::job(own()));
     driver.repeat(clock::job(own()));
     driver.repeat(tokens::job(own()));
+    driver.repeat(witness::job(site, own()));
     if let Some(keep) = site.config.audit.keep {
         driver.repeat(audit::job(own(), keep));
     }

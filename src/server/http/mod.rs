@@ -51,6 +51,7 @@ use crate::server::http::route::Routes;
 use crate::server::person::person;
 use crate::server::tls::Tls;
 use crate::service::Service;
+use crate::store::backup::SiteFile;
 use crate::time::UnixTime;
 
 mod admin;
@@ -86,6 +87,9 @@ pub use serve::{serve_tcp, serve_unix};
 /// Reads the daemon's files again, or only compares its configuration with the written one.
 pub type Reloader = Box<dyn Fn(bool) -> crate::api::Reload + Send + Sync>;
 
+/// Reads the files of the installation that go with a backup, or says which cannot be read.
+pub type SiteFiles = Box<dyn Fn() -> Result<Vec<SiteFile>, String> + Send + Sync>;
+
 /// What the handlers share.
 pub struct App {
     service: Arc<Service>,
@@ -102,6 +106,8 @@ pub struct App {
     inbound: ArcSwapOption<inbound::Gateways>,
     proxies: OnceLock<origin::Proxies>,
     reloader: OnceLock<Reloader>,
+    site_files: OnceLock<SiteFiles>,
+    backups: Arc<Semaphore>,
     tls: OnceLock<Arc<Tls>>,
     rates: fairness::Rates,
     enrolments: fairness::Enrolments,
@@ -131,6 +137,8 @@ impl App {
             inbound: ArcSwapOption::empty(),
             proxies: OnceLock::new(),
             reloader: OnceLock::new(),
+            site_files: OnceLock::new(),
+            backups: Arc::new(Semaphore::new(1)),
             tls: OnceLock::new(),
             rates: fairness::Rates::default(),
             enrolments: fairness::Enrolments::default(),
@@ -174,6 +182,20 @@ impl App {
 
     pub(crate) fn reload(&self, act: bool) -> Option<crate::api::Reload> {
         self.reloader.get().map(|reload| reload(act))
+    }
+
+    /// Takes the way to read the files that go with a backup.
+    pub fn set_site_files(&self, files: SiteFiles) {
+        let _ = self.site_files.set(files);
+    }
+
+    pub(crate) fn site_files(&self) -> Result<Vec<SiteFile>, String> {
+        self.site_files.get().map_or(Ok(Vec::new()), |read| read())
+    }
+
+    /// The place of a backup that is being made.
+    pub(crate) const fn backups(&self) -> &Arc<Semaphore> {
+        &self.backups
     }
 
     /// Takes the certificate that the listeners serve, to show how long it is valid.

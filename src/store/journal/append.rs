@@ -54,6 +54,13 @@ impl Batch {
         Ok(())
     }
 
+    /// Adds an entry in the stored form of a record, so that its link is the same again.
+    pub(crate) fn push_body(&mut self, body: &[u8]) {
+        self.values.resize(self.values.len() + 32, 0);
+        self.values.extend_from_slice(body);
+        self.ends.push(self.values.len());
+    }
+
     /// How many entries.
     pub(crate) const fn len(&self) -> usize {
         self.ends.len()
@@ -113,6 +120,11 @@ impl Appender {
     /// The end of the chain as it is durable.
     pub(crate) const fn head(&self) -> Head {
         self.head
+    }
+
+    /// Makes durable up to which record answers may leave.
+    pub(crate) fn flush(&self) -> Result<(), StoreError> {
+        self.journal.flush()
     }
 
     /// Links the entries to the chain and makes them durable in one commit, if the journal ends at `expected`.
@@ -195,6 +207,20 @@ pub(crate) fn begin(
     head: Head,
 ) -> Result<(), StoreError> {
     Acknowledged::begin(medium, sealer, head).map(drop)
+}
+
+/// Makes a journal whose first record will follow `anchor`, where there is none.
+pub(crate) fn create(
+    medium: Arc<dyn Medium>,
+    sealer: Arc<Sealer>,
+    limit: u64,
+    anchor: Head,
+) -> Result<(Arc<Journal>, Appender), StoreError> {
+    begin(medium.as_ref(), Arc::clone(&sealer), anchor)?;
+    let segment = Segment::open(medium.as_ref(), anchor.seq + 1)?;
+    segment.begin(medium.as_ref(), anchor)?;
+    drop(segment);
+    open(medium, sealer, limit)
 }
 
 /// Opens the journal; a new one when there is none. A segment is closed when it has `limit` octets.

@@ -35,7 +35,7 @@ mod read;
 mod record;
 mod segment;
 
-pub(crate) use append::{Appended, Appender, Batch, begin, open, open_for_repair};
+pub(crate) use append::{Appended, Appender, Batch, begin, create, open, open_for_repair};
 pub(crate) use head::Head;
 pub(crate) use read::{Journal, Pruned, is_of_the_end};
 pub(crate) use record::Record;

@@ -109,3 +109,5 @@ pub(crate) const OUTAGE: &[u8] = b"outage";
 pub(crate) const NOTIFIED: &[u8] = b"notified";
 pub(crate) const PRUNED: &[u8] = b"pruned";
 pub(crate) const LOADED: &[u8] = b"loaded";
+pub(crate) const EPOCH: &[u8] = b"epoch";
+pub(crate) const BACKUP: &[u8] = b"backup";

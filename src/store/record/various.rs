@@ -86,6 +86,27 @@ pub(crate) fn waiver(bytes: &[u8]) -> Result<Waiver, StoreError> {
     Ok(form.into())
 }
 
+/// The state epoch.
+pub(crate) fn epoch_row(epoch: u64) -> Result<Vec<u8>, StoreError> {
+    row(1, &epoch)
+}
+
+/// Reads it.
+pub(crate) fn epoch(bytes: &[u8]) -> Result<u64, StoreError> {
+    take(1, bytes)
+}
+
+/// The last backup: when it was made, and the last record in it.
+pub(crate) fn backup_row(at: UnixTime, seq: u64) -> Result<Vec<u8>, StoreError> {
+    row(1, &(at.as_millis(), seq))
+}
+
+/// Reads it.
+pub(crate) fn backup(bytes: &[u8]) -> Result<(UnixTime, u64), StoreError> {
+    let (at, seq) = take(1, bytes)?;
+    Ok((UnixTime::from_millis(at), seq))
+}
+
 /// The files that decide and were loaded last: what each is, and its SHA-256.
 pub(crate) fn loaded_row(files: &[(String, [u8; 32])]) -> Result<Vec<u8>, StoreError> {
     row(1, &files)

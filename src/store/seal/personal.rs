@@ -61,6 +61,17 @@ impl PersonalKeys {
         Ok(self.part(number)?.is_none())
     }
 
+    /// All slots as they lie in the file, for a backup.
+    pub(crate) fn octets(&self) -> Result<Vec<u8>, StoreError> {
+        // What is being prepared belongs to no one yet.
+        let free = self.free.lock().expect(UNPOISONED);
+        let length = self.file.len().map_err(disk)?;
+        let mut octets = vec![0; usize::try_from(length).map_err(disk)?];
+        self.file.read(0, &mut octets).map_err(disk)?;
+        drop(free);
+        Ok(octets)
+    }
+
     /// The number of a key that is durable and was never given away.
     pub(crate) fn draw(&self, sealer: &Sealer, entropy: &dyn Entropy) -> Result<u64, StoreError> {
         let mut free = self.free.lock().expect(UNPOISONED);

@@ -183,6 +183,13 @@ pub enum Change {
         /// What was sent, for the audit.
         detail: String,
     },
+    /// A backup was made.
+    BackedUp {
+        /// The last record in it.
+        seq: u64,
+        /// What is in it, for the audit.
+        detail: String,
+    },
     /// The token and its state.
     RemoveToken(Serial, Option<u64>),
     /// A new client; conflict when the name exists.
@@ -282,6 +289,7 @@ impl Change {
                 Ok(plan.concerns(user).detail(detail))
             }
             Self::Notified { seq, detail } => Ok(settings::notified(seq, detail)),
+            Self::BackedUp { seq, detail } => settings::backed_up((at, seq), detail),
             Self::RemoveToken(serial, expected) => tokens::remove(rows, &serial, expected, keys),
             Self::CreateClient(client) => clients::create(rows, &client, keys),
             Self::UpdateClient(client) => clients::update(rows, &client, keys),
@@ -348,7 +356,10 @@ pub const ACTIONS: &[&str] = &[
     "sessions_end",
     "sessions_forget",
     "sources_forget",
+    "store_backup",
     "store_repair",
+    "store_restore",
+    "store_rollback",
     "token_add",
     "token_approve",
     "token_expire",

@@ -65,6 +65,14 @@ pub(super) fn notified(seq: u64, detail: String) -> Plan {
     Plan::new("notified", &seq, writes).detail(detail)
 }
 
+/// A backup was made, which holds all up to this record.
+pub(super) fn backed_up((at, seq): (UnixTime, u64), detail: String) -> Result<Plan, StoreError> {
+    let row = record::backup_row(at, seq)?;
+    let writes = vec![put(Table::Settings, record::BACKUP.to_vec(), row)];
+    let plan = Plan::new("store_backup", &format!("record {seq}"), writes);
+    Ok(plan.detail(detail))
+}
+
 /// Sources and counts of messages that are long past. At most so many at a time, and nothing to do is no
 /// entry.
 pub(super) fn forget_sources(

@@ -74,6 +74,8 @@ impl House {
         for (path, octets) in &self.files {
             fs::write(path, octets).unwrap();
         }
+        // That it was put back is not what is tested here: `backup_rollback`.
+        let _ = fs::remove_file(self.site.path().join("witness"));
         let _ = fs::remove_file(self.site.path().join("log"));
     }
 

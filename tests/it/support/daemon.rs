@@ -37,6 +37,14 @@ impl Site {
         site
     }
 
+    /// A directory in which nothing is installed yet.
+    pub(crate) fn empty() -> Self {
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+            admin_key: String::new(),
+        }
+    }
+
     /// The installation's directory.
     pub(crate) fn path(&self) -> PathBuf {
         self.dir.path().join("site")
@@ -156,6 +164,21 @@ impl Site {
             };
         }
         self.ready(&mut by)
+    }
+
+    /// Starts a daemon by a command of the caller's; standard error goes to `DIR/log`.
+    pub(crate) fn started(&self, command: &mut Command) -> Daemon {
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.path().join("log"))
+            .unwrap();
+        self.ready(
+            command
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(log),
+        )
     }
 
     fn ready(&self, command: &mut Command) -> Daemon {

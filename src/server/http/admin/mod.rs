@@ -6,6 +6,7 @@
 use crate::server::http::route::Routes;
 
 mod audit;
+mod backup;
 mod clients;
 mod delegations;
 mod delivery;
@@ -29,6 +30,7 @@ pub(super) fn routes(mut routes: Routes) -> Routes {
         devices::routes,
         sessions::routes,
         audit::routes,
+        backup::routes,
         explain::routes,
         delivery::routes,
         operation::routes,

@@ -13,6 +13,7 @@ use crate::server::http::error::Failure;
 use crate::server::http::read::user_key;
 use crate::server::http::route::{Admin, Routes};
 use crate::server::http::{App, reports};
+use crate::service::Service;
 use crate::time::UnixTime;
 
 pub(super) fn routes(routes: Routes) -> Routes {
@@ -100,6 +101,7 @@ async fn status(app: Arc<App>, _: Admin<ShowStatus>) -> Result<api::Status, Fail
     // As below: how the server is must be told although the store cannot be read.
     let outage = service.admin.outage().unwrap_or_default();
     let outage = outage.filter(|outage| outage.holds(now));
+    let last_backup = service.core.store().last_backup().unwrap_or_default();
     let info = app.info();
     let health = service.core.store().health();
     let fault = service.core.fault();
@@ -131,15 +133,11 @@ async fn status(app: Arc<App>, _: Admin<ShowStatus>) -> Result<api::Status, Fail
         damaged: health.damaged,
         damage: health.damage.iter().map(ToString::to_string).collect(),
         checkpoint: health.checkpoint,
+        last_backup: last_backup.map(|(at, _)| at.rfc3339()),
+        last_backup_seq: last_backup.map(|(_, seq)| seq),
+        epoch: service.core.store().epoch().unwrap_or_default(),
         outage: outage.map(|outage| forms::waiver(&outage, now)),
-        notices: api::Notices {
-            // Health is told although the store cannot be read: `fault` says so.
-            cursor: service.core.store().notified().unwrap_or_default(),
-            waiting: service.notices.waiting(),
-            sent: service.notices.sent(),
-            failed: service.notices.failed(),
-            retried: service.notices.retried(),
-        },
+        notices: notices(service),
         certificate_not_after: app
             .certificate()
             .map(|validity| validity.not_after.rfc3339()),
@@ -156,6 +154,17 @@ async fn status(app: Arc<App>, _: Admin<ShowStatus>) -> Result<api::Status, Fail
         now: now.rfc3339(),
         last_seen: service.core.store().high_water().rfc3339(),
     })
+}
+
+fn notices(service: &Service) -> api::Notices {
+    api::Notices {
+        // Health is told although the store cannot be read: `fault` says so.
+        cursor: service.core.store().notified().unwrap_or_default(),
+        waiting: service.notices.waiting(),
+        sent: service.notices.sent(),
+        failed: service.notices.failed(),
+        retried: service.notices.retried(),
+    }
 }
 
 /// Accepts, rejects, and what could not be decided, since start.

@@ -1,0 +1,256 @@
+//! An installation, or its store, from a backup.
+//!
+//! ```text
+//! DIR without an installation  DIR/restore.unfinished/{store, policies, templates, oncegate.toml} -> DIR
+//! an installation whose store  STORE.unfinished -> STORE
+//! is missing or empty
+//! ```
+//!
+//! What is there already is never overwritten. Interrupted, nothing is in its place, and the next call begins again.
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use crate::config::{Config, MasterKey};
+use crate::daemon::files::{CONFIG, is_of_site};
+use crate::daemon::install::{directory, file, master_key, rename, sync_directory, unwritable};
+use crate::daemon::{Site, StartError, environment, failed, open_store, witness};
+use crate::diagnostic::Source;
+use crate::model::sealing::SealAlgorithm;
+use crate::secret::Key256;
+use crate::store::backup::{BackupError, Restore, Restored, SiteFile, restore as make};
+use crate::time::{Clock as _, SystemClock};
+
+/// What is to be restored.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// The record that is to be the last one.
+    pub at: Option<u64>,
+    /// A file with the master key, where it is not in its place.
+    pub master: Option<PathBuf>,
+}
+
+/// Why nothing was restored.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The backup cannot be used.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    /// The place cannot.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+/// Restores a backup; returns what was made, the files that were written, and the directory of the store.
+pub fn restore(
+    dir: &Path,
+    config: Option<&Path>,
+    wanted: &Wanted,
+    backup: impl Read,
+) -> Result<(Restored, Vec<PathBuf>, PathBuf), RestoreError> {
+    let (restored, files) = if config.is_some() || dir.join(CONFIG).exists() {
+        store_only(dir, config, wanted, backup)?
+    } else {
+        whole(dir, wanted, backup)?
+    };
+    let site = Site::load(dir, config)?;
+    // What cannot be opened was not restored.
+    let (keys, store) = (&site.config.keys, &site.config.store.dir);
+    let placed = files.iter().find(|file| file.ends_with("store"));
+    let store = placed.unwrap_or(store).clone();
+    let master = master_of(&keys.master, wanted)?;
+    let opened = open_store(
+        &store,
+        master,
+        keys.algorithm,
+        site.config.audit.segment_size,
+    );
+    drop(opened.map_err(|error| super::cannot_open(&store, &error))?);
+    Ok((restored, files, store))
+}
+
+fn master_of(place: &MasterKey, wanted: &Wanted) -> Result<Key256, StartError> {
+    match &wanted.master {
+        Some(path) => master_key(&MasterKey::File(path.clone())),
+        None => master_key(place),
+    }
+}
+
+/// The store of an installation that has none.
+fn store_only(
+    dir: &Path,
+    config: Option<&Path>,
+    wanted: &Wanted,
+    backup: impl Read,
+) -> Result<(Restored, Vec<PathBuf>), RestoreError> {
+    let site = Site::load(dir, config)?;
+    if UnixStream::connect(site.socket()).is_ok() {
+        return Err(conflict(
+            "the daemon runs".to_owned(),
+            "stop it, move the store away, and repeat the command",
+        ));
+    }
+    let store = &site.config.store.dir;
+    if fs::read_dir(store).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(conflict(
+            format!("there is a store in {}", store.display()),
+            "a restore overwrites nothing: move that directory away, or restore into another one with --dir",
+        ));
+    }
+    let master = master_of(&site.config.keys.master, wanted)?;
+    let mut staged = store.as_os_str().to_owned();
+    staged.push(".unfinished");
+    let staged = PathBuf::from(staged);
+    begin(&staged)?;
+    let what = Restore {
+        dir: &staged,
+        master: &master,
+        algorithm: site.config.keys.algorithm,
+        segment_size: site.config.audit.segment_size,
+        at: wanted.at,
+        now: SystemClock.now(),
+        known_epoch: &|_| witness::known(&site.config.store.witness),
+    };
+    let restored = make(&what, backup).inspect_err(|_| {
+        let _ = fs::remove_dir_all(&staged);
+    })?;
+    if store.exists() {
+        fs::remove_dir(store).map_err(|error| unwritable(store, &error))?;
+    }
+    rename(&staged, store)?;
+    if let Some(parent) = store.parent() {
+        sync_directory(parent)?;
+    }
+    Ok((restored, vec![store.clone()]))
+}
+
+/// An installation where there is none.
+fn whole(
+    dir: &Path,
+    wanted: &Wanted,
+    backup: impl Read,
+) -> Result<(Restored, Vec<PathBuf>), RestoreError> {
+    let made_dir = directory(dir)?;
+    for entry in fs::read_dir(dir).map_err(|error| unwritable(dir, &error))? {
+        let entry = entry.map_err(|error| unwritable(dir, &error))?;
+        if entry.file_name() != KEY && entry.file_name() != STAGED {
+            return Err(conflict(
+                format!("{} is not empty: {}", dir.display(), entry.path().display()),
+                "choose an empty directory with --dir; master.key alone may be in it",
+            ));
+        }
+    }
+    let own_key = dir.join(KEY);
+    let place = MasterKey::File(own_key.clone());
+    if wanted.master.is_none() && !own_key.exists() {
+        if made_dir {
+            let _ = fs::remove_dir(dir);
+        }
+        return Err(RestoreError::Start(failed(
+            format!("the master key is missing: {}", own_key.display()),
+            "the backup does not hold it: put it there (mode 0600), or name it with --master-key FILE",
+        )));
+    }
+    let master = master_of(&place, wanted)?;
+    let staged = dir.join(STAGED);
+    begin(&staged)?;
+    let store = staged.join(STORE);
+    directory(&store)?;
+    let known_epoch = |files: &[SiteFile]| known_epoch(dir, files);
+    let what = Restore {
+        dir: &store,
+        master: &master,
+        algorithm: SealAlgorithm::default(),
+        segment_size: SEGMENT,
+        at: wanted.at,
+        now: SystemClock.now(),
+        known_epoch: &known_epoch,
+    };
+    let restored = make(&what, backup).inspect_err(|_| {
+        let _ = fs::remove_dir_all(&staged);
+        if made_dir {
+            let _ = fs::remove_dir(dir);
+        }
+    })?;
+    let written = put_in_place(dir, &staged, wanted, &restored.files)?;
+    Ok((restored, written))
+}
+
+/// Puts what was made in its place; returns what was written.
+fn put_in_place(
+    dir: &Path,
+    staged: &Path,
+    wanted: &Wanted,
+    files: &[SiteFile],
+) -> Result<Vec<PathBuf>, StartError> {
+    let own_key = dir.join(KEY);
+    let mut written = Vec::new();
+    if let Some(path) = &wanted.master
+        && !own_key.exists()
+    {
+        let octets = fs::read(path).map_err(|error| unwritable(path, &error))?;
+        file(&own_key, &octets)?;
+        written.push(own_key);
+    }
+    // The configuration last: a directory that has one is a whole installation.
+    let (config, others): (Vec<_>, Vec<_>) = files
+        .iter()
+        .filter(|(name, _)| is_of_site(name))
+        .partition(|(name, _)| name == CONFIG);
+    for (name, octets) in others {
+        let path = dir.join(name);
+        if let Some(parent) = path.parent() {
+            directory(parent)?;
+        }
+        let _ = fs::remove_file(&path);
+        file(&path, octets)?;
+        written.push(path);
+    }
+    rename(&staged.join(STORE), &dir.join(STORE))?;
+    written.push(dir.join(STORE));
+    sync_directory(dir)?;
+    for (name, octets) in config {
+        file(&dir.join(name), octets)?;
+        written.push(dir.join(name));
+    }
+    let _ = fs::remove_dir_all(staged);
+    sync_directory(dir)?;
+    Ok(written)
+}
+
+/// The epoch that files outside the store know of, by the configuration in the backup.
+fn known_epoch(dir: &Path, files: &[SiteFile]) -> u64 {
+    let config = files.iter().find(|(name, _)| name == CONFIG);
+    let text = config.and_then(|(_, octets)| String::from_utf8(octets.clone()).ok());
+    let (Some(text), Ok(environment)) = (text, environment()) else {
+        return 0;
+    };
+    let source = Source::new(CONFIG.to_owned(), text);
+    match Config::load(Some(&source), environment, dir) {
+        Ok((config, _)) => witness::known(&config.store.witness),
+        Err(_) => 0,
+    }
+}
+
+/// An empty directory, whatever an interrupted restore left there.
+fn begin(staged: &Path) -> Result<(), StartError> {
+    if staged.exists() {
+        fs::remove_dir_all(staged).map_err(|error| unwritable(staged, &error))?;
+    }
+    directory(staged).map(drop)
+}
+
+fn conflict(what: String, remedy: &str) -> RestoreError {
+    RestoreError::Start(StartError::Conflict {
+        what,
+        remedy: remedy.to_owned(),
+    })
+}
+
+const KEY: &str = "master.key";
+const STAGED: &str = "restore.unfinished";
+const STORE: &str = "store";
+/// Octets of a segment of the journal, until the configuration says something else.
+const SEGMENT: u64 = 64 << 20;

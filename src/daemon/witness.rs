@@ -1,0 +1,120 @@
+//! What is known of the store in files outside it ([`crate::store::witness`]).
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::daemon::{Site, StartError, cannot_open, install, open_store, parts};
+use crate::store::Store;
+use crate::store::witness::{Mismatch, Witness, accept_older};
+
+/// Refuses a store that is older than what is known of it.
+pub(super) fn check(site: &Site, store: &Store) -> Result<(), StartError> {
+    match mismatch(site, store)? {
+        None => Ok(()),
+        Some((path, Mismatch::NotOurs)) => Err(StartError::Conflict {
+            what: format!("{} is about another store, or was changed", path.display()),
+            remedy: format!(
+                "if the store in {} is the right one, remove that file; `store.witness` names it",
+                site.config.store.dir.display()
+            ),
+        }),
+        Some((path, Mismatch::Older(what))) => Err(StartError::Conflict {
+            what: format!(
+                "the store in {} was put back: by {} {what}; codes used since could be used again",
+                site.config.store.dir.display(),
+                path.display()
+            ),
+            remedy: "put the newer store back, or go on with this one: `oncegate serve --accept-rollback` refuses \
+                     every code that may have been used"
+                .to_owned(),
+        }),
+    }
+}
+
+fn mismatch<'s>(site: &'s Site, store: &Store) -> Result<Option<(&'s Path, Mismatch)>, StartError> {
+    for path in &site.config.store.witness {
+        let Some(text) = read(path) else { continue };
+        let compared = store.compare(&text);
+        let compared = compared.map_err(|error| cannot_open(&site.config.store.dir, &error))?;
+        if let Some(mismatch) = compared {
+            return Ok(Some((path, mismatch)));
+        }
+    }
+    Ok(None)
+}
+
+/// Goes on with a store that was put back, if it was: closes every code that may have been used. Returns the
+/// tokens that were closed; `None` where the store is not older than what is known of it.
+pub fn accept_rollback(site: &Site) -> Result<Option<Vec<String>>, StartError> {
+    let dir = &site.config.store.dir;
+    let keys = &site.config.keys;
+    let master = install::master_key(&keys.master)?;
+    let size = site.config.audit.segment_size;
+    let store = open_store(dir, master.clone(), keys.algorithm, size);
+    let store = store.map_err(|error| cannot_open(dir, &error))?;
+    let Some((path, Mismatch::Older(what))) = mismatch(site, &store)? else {
+        return Ok(None);
+    };
+    drop(store);
+    let why = format!("accepted although by {} {what}", path.display());
+    let accepted = accept_older(
+        parts(dir, master, keys.algorithm, size),
+        known(&site.config.store.witness),
+        &why,
+    );
+    let (closed, epoch) = accepted.map_err(|error| cannot_open(dir, &error))?;
+    tracing::warn!(epoch, tokens = closed.len(), "an older store was accepted");
+    Ok(Some(closed))
+}
+
+/// The highest state epoch that is known of the store.
+pub(super) fn known(paths: &[PathBuf]) -> u64 {
+    let texts = paths.iter().filter_map(|path| read(path));
+    let epochs = texts.filter_map(|text| Witness::read(&text).map(|witness| witness.epoch));
+    epochs.max().unwrap_or_default()
+}
+
+/// The statement in a file; `None` where there is none. One that cannot be read is said, and keeps no one out:
+/// a disk that is away must not stop logins.
+fn read(path: &Path) -> Option<String> {
+    match fs::read_to_string(path) {
+        Ok(text) => Some(text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "store.witness cannot be read");
+            None
+        }
+    }
+}
+
+/// Writes the statement to every file; what cannot be written does not keep the others.
+pub(super) fn write(site: &Site, text: &str) -> Result<(), String> {
+    let mut failed = None;
+    for path in &site.config.store.witness {
+        if let Err(error) = put(path, text) {
+            failed = Some(format!("{} cannot be written: {error}", path.display()));
+        }
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+fn put(path: &Path, text: &str) -> io::Result<()> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let mut options = OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&new)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    File::open(parent.unwrap_or_else(|| Path::new(".")))?.sync_all()
+}

@@ -1,0 +1,337 @@
+//! A new store from a backup, in which no code is good again.
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use data_encoding::{BASE64, HEXLOWER};
+
+use crate::model::sealing::SealAlgorithm;
+use crate::secret::Key256;
+use crate::store::backup::frame::{Opening, Reader};
+use crate::store::backup::{BackupError, Begin, Counts, Header, Item, SiteFile};
+use crate::store::closing::Cause;
+use crate::store::error::disk;
+use crate::store::identity::Identity;
+use crate::store::journal::{Appended, Appender, Batch, Head, Journal, Record};
+use crate::store::main_file::{Snapshot, create};
+use crate::store::medium::{Directory, Medium};
+use crate::store::memtable::Layer;
+use crate::store::rebuild::Rebuild;
+use crate::store::record::{Entry, PRUNED, RowWrite, Table};
+use crate::store::rows::Whole;
+use crate::store::seal::Sealer;
+use crate::store::seal::personal;
+use crate::store::transition::rows::put;
+use crate::store::{StoreError, journal, record, seal};
+use crate::time::UnixTime;
+
+/// What is to be made of a backup.
+pub struct Restore<'a> {
+    /// An empty directory for the store's files.
+    pub dir: &'a Path,
+    /// Opens the data key.
+    pub master: &'a Key256,
+    /// Seals what is written from now on.
+    pub algorithm: SealAlgorithm,
+    /// Octets of a segment of the journal.
+    pub segment_size: u64,
+    /// The record that is to be the last one; all of the backup when none is named.
+    pub at: Option<u64>,
+    /// The present: no code that may have been used before it is accepted.
+    pub now: UnixTime,
+    /// The last state epoch that is known of this store, by the files in the backup.
+    pub known_epoch: &'a dyn Fn(&[SiteFile]) -> u64,
+}
+
+/// What a restore made.
+#[derive(Debug)]
+pub struct Restored {
+    /// What the backup says about itself.
+    pub header: Header,
+    /// Files of the installation that are in it.
+    pub files: Vec<SiteFile>,
+    /// The last record that was restored.
+    pub at: u64,
+    /// Rows that were read.
+    pub rows: u64,
+    /// Records that were restored.
+    pub records: u64,
+    /// The state epoch from now on.
+    pub epoch: u64,
+    /// Tokens that were closed: the first ten thousand.
+    pub closed: Vec<String>,
+    /// Tokens whose used codes are known from records behind the last one that was restored.
+    pub used_later: u64,
+}
+
+/// Makes a store in an empty directory. After an error the directory is of no use.
+pub fn restore(what: &Restore<'_>, mut input: impl Read) -> Result<Restored, BackupError> {
+    let opening = Opening::read(&mut input)?;
+    let header = opening.header.clone();
+    let identity = identity(&header)?;
+    let data_key = seal::unwrap_data_key(identity.store, what.master, &identity.data_key);
+    let data_key = data_key.map_err(|error| match error {
+        StoreError::WrongMasterKey => BackupError::OtherInstallation {
+            store: header.store.clone(),
+            created: header.created.clone(),
+        },
+        error => error.into(),
+    })?;
+    let sealer = Arc::new(Sealer::new(identity.store, &data_key, what.algorithm));
+    let mut from = Reader::new(input, &opening, &sealer);
+    let medium: Arc<dyn Medium> = Arc::new(Directory::new(what.dir));
+    let mut files = Vec::new();
+    let begin = loop {
+        match from.next()? {
+            Some(Item::File(file)) => files.push(file),
+            Some(Item::Slots { first, octets }) => write_slots(medium.as_ref(), first, &octets)?,
+            Some(Item::Begin(begin)) => break begin,
+            _ => return Err(DISORDER.into()),
+        }
+    };
+    let from_start = from_start(what.at, &header, &begin)?;
+    let made = Rebuild {
+        file: create(medium.as_ref(), "main.redb", &identity, &sealer)?,
+        sealer: Arc::clone(&sealer),
+        whole: Whole::default(),
+    };
+    let (size, anchor) = (what.segment_size, begin.anchor);
+    let (journal, appender) =
+        journal::create(Arc::clone(&medium), Arc::clone(&sealer), size, anchor)?;
+    let mut anew = Anew {
+        made,
+        appender,
+        batch: Batch::default(),
+        layer: Layer::default(),
+        begin,
+        from_start,
+        last: what.at.unwrap_or(header.head),
+        at: anchor,
+        later: HashMap::new(),
+        counts: Counts::default(),
+    };
+    anew.read(&mut from)?;
+    let (at, records) = (
+        anew.appender.head().seq,
+        anew.appender.head().seq - anchor.seq,
+    );
+    let mut restored = Restored {
+        header,
+        files,
+        at,
+        rows: anew.counts.rows,
+        records,
+        epoch: 0,
+        closed: Vec::new(),
+        used_later: anew.later.len() as u64,
+    };
+    anew.close(what, &journal, &mut restored)?;
+    identity.keep(medium.as_ref())?;
+    medium.sync().map_err(disk)?;
+    Ok(restored)
+}
+
+/// Whose backup it is.
+fn identity(header: &Header) -> Result<Identity, BackupError> {
+    let altered = BackupError::Altered { offset: 0 };
+    let store = HEXLOWER.decode(header.store.as_bytes()).ok();
+    let data_key = BASE64.decode(header.data_key.as_bytes()).ok();
+    match (store.and_then(|store| store.try_into().ok()), data_key) {
+        (Some(store), Some(data_key)) => Ok(Identity { store, data_key }),
+        _ => Err(altered),
+    }
+}
+
+/// Whether the rows are made from the records alone, because those of the backup are newer than the last record
+/// that is wanted.
+fn from_start(at: Option<u64>, header: &Header, begin: &Begin) -> Result<bool, BackupError> {
+    let Some(wanted) = at else { return Ok(false) };
+    let complete = begin.anchor.seq == 0;
+    let first = if complete { 0 } else { begin.applied.seq };
+    if wanted < first || wanted > header.head {
+        return Err(BackupError::NoSuchRecord {
+            wanted,
+            first,
+            last: header.head,
+        });
+    }
+    Ok(wanted < begin.applied.seq)
+}
+
+fn write_slots(medium: &dyn Medium, first: u64, octets: &[u8]) -> Result<(), StoreError> {
+    let file = medium.raw(personal::FILE).map_err(disk)?;
+    let length = file.len().map_err(disk)?;
+    if first != length {
+        return Err(DISORDER);
+    }
+    file.set_len(length + octets.len() as u64).map_err(disk)?;
+    file.write(first, octets).map_err(disk)?;
+    file.sync_data().map_err(disk)
+}
+
+/// The store that is being made.
+struct Anew {
+    made: Rebuild,
+    appender: Appender,
+    batch: Batch,
+    layer: Layer,
+    begin: Begin,
+    from_start: bool,
+    /// The last record that is wanted.
+    last: u64,
+    /// The last record that was read.
+    at: Head,
+    /// Moving factors of tokens in records behind the last one that is wanted.
+    later: HashMap<Vec<u8>, u64>,
+    counts: Counts,
+}
+
+impl Anew {
+    fn read(&mut self, from: &mut Reader<'_, impl Read>) -> Result<(), BackupError> {
+        if !self.from_start {
+            self.made.whole.high_water = UnixTime::from_millis(self.begin.high_water);
+        }
+        let mut found = Counts::default();
+        loop {
+            match from.next()? {
+                Some(Item::Row { table, key, value }) if found.records == 0 => {
+                    found.rows += 1;
+                    if !self.from_start {
+                        self.layer.put(put(table, key, value));
+                    }
+                }
+                Some(Item::Record(record)) => {
+                    found.records += 1;
+                    self.record(&record)?;
+                }
+                Some(Item::End(counts)) if counts == found => break,
+                _ => return Err(DISORDER.into()),
+            }
+            if self.layer.rows() > MANY {
+                self.made.flush(&mut self.layer)?;
+            }
+        }
+        if from.next()?.is_some() {
+            return Err(DISORDER.into());
+        }
+        self.append()?;
+        self.made.whole.applied = self.appender.head();
+        self.made.flush(&mut self.layer)?;
+        self.counts = found;
+        Ok(())
+    }
+
+    fn record(&mut self, record: &Record) -> Result<(), StoreError> {
+        let link = self
+            .made
+            .sealer
+            .link(&self.at.mac, record.seq, &record.body);
+        if record.seq != self.at.seq + 1 || link != record.mac {
+            return Err(StoreError::Corrupt(
+                "a record of the backup is not linked to the one before it",
+            ));
+        }
+        self.at = record.head();
+        let entry = Entry::decode(&record.body)?;
+        if record.seq > self.last {
+            return self.used_later(entry);
+        }
+        self.batch.push_body(&record.body);
+        if self.batch.len() >= SLICE {
+            self.append()?;
+        }
+        let high_water = &mut self.made.whole.high_water;
+        *high_water = if entry.accepts_clock() {
+            entry.at
+        } else {
+            entry.at.max(*high_water)
+        };
+        if self.from_start || record.seq > self.begin.applied.seq {
+            entry
+                .writes
+                .into_iter()
+                .for_each(|write| self.layer.put(write));
+        }
+        Ok(())
+    }
+
+    /// Notes which codes were used in a record that is not restored.
+    fn used_later(&mut self, entry: Entry) -> Result<(), StoreError> {
+        for RowWrite { table, key, value } in entry.writes {
+            if let (Table::TokenStates, Some(row)) = (table, value)
+                && let Some(last) = record::token_state(&row)?.moving.last
+            {
+                let known = self.later.entry(key).or_insert(last);
+                *known = last.max(*known);
+            }
+        }
+        Ok(())
+    }
+
+    fn append(&mut self) -> Result<(), StoreError> {
+        match self
+            .appender
+            .append(self.appender.head(), &mut self.batch)?
+        {
+            Appended::UpTo(_) => {
+                self.batch.clear();
+                Ok(())
+            }
+            Appended::Behind => Err(DISORDER),
+        }
+    }
+
+    /// Closes what may have been used since the last record, and puts the restore on record.
+    fn close(
+        mut self,
+        what: &Restore<'_>,
+        journal: &Journal,
+        restored: &mut Restored,
+    ) -> Result<(), StoreError> {
+        let now = what.now;
+        restored.closed = self.made.close_codes(&mut self.appender, now, RESTORE)?;
+        let mut writes = Vec::new();
+        if self.begin.anchor.seq > 0 {
+            let pruned = record::pruned_row(self.begin.anchor, &self.made.sealer);
+            writes.push(put(Table::Settings, PRUNED.to_vec(), pruned));
+        }
+        let snapshot = Snapshot::of(&self.made.file)?;
+        for (serial, last) in std::mem::take(&mut self.later) {
+            let table = Table::TokenStates;
+            if let Some(row) = snapshot.get(&self.made.sealer, table, &serial)? {
+                let mut state = record::token_state(&row)?;
+                state.moving.last = Some(state.moving.last.map_or(last, |own| own.max(last)));
+                writes.push(put(table, serial, record::token_state_row(&state)?));
+            }
+        }
+        drop(snapshot);
+        let Restored { header, at, .. } = &*restored;
+        let detail = format!(
+            "backup {} of {}, which goes up to record {}",
+            header.backup, header.created, header.head
+        );
+        let known = (what.known_epoch)(&restored.files);
+        restored.epoch = self.made.begin_epoch(
+            &mut self.appender,
+            known,
+            (RESTORE, now),
+            format!("record {at}"),
+            &detail,
+            writes,
+        )?;
+        journal.flush()
+    }
+}
+
+/// As the audit names it.
+const RESTORE: Cause = Cause {
+    actor: "oncegate restore",
+    action: "store_restore",
+};
+/// Records of one commit, and rows of one.
+const SLICE: usize = 1000;
+const MANY: usize = 50_000;
+const DISORDER: StoreError =
+    StoreError::Corrupt("the parts of the backup are not in the order in which they are written");

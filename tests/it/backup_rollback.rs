@@ -1,0 +1,119 @@
+//! A store that was put back is noticed at the start, refused, and accepted by one option that closes every code.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::support::codes::{hotp_of, secret_of};
+use crate::support::daemon::{Site, command};
+use crate::support::net::Http;
+
+fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp")
+        .arg("-a")
+        .args([from, to])
+        .status()
+        .unwrap();
+    assert!(copied.success());
+}
+
+fn accepts(site: &Site, http: std::net::SocketAddr, key: &str, counter: u64) -> bool {
+    let (status, heard) = Http::new(http, key)
+        .verify("alice", &hotp_of("alice", counter))
+        .unwrap();
+    assert_eq!(status, 200, "{}", site.log());
+    heard["decision"] == "accept"
+}
+
+#[test]
+fn an_older_store_is_refused_and_accepted_without_a_code_that_was_used() {
+    let site = Site::new();
+    // Beside the installation: a directory that is put back whole is noticed, too.
+    let beside = site.path().with_file_name("witness");
+    let file = site.path().join("oncegate.toml");
+    let config = fs::read_to_string(&file).unwrap();
+    let named = format!("witness = [\"witness\", {:?}]\n", beside.to_str().unwrap());
+    fs::write(
+        &file,
+        config.replace("[store]\n", &format!("[store]\n{named}")),
+    )
+    .unwrap();
+    site.enrol("alice", "hotp", &secret_of("alice"));
+    let key = site.api_client("app");
+    assert!(site.serve().terminate().success());
+    let old = site.path().with_file_name("old");
+    copy(&site.path(), &old);
+    let daemon = site.serve();
+    assert!(accepts(&site, daemon.http, &key, 0));
+    assert!(daemon.terminate().success());
+
+    // The store alone, then the whole directory.
+    for whole in [false, true] {
+        if whole {
+            fs::remove_dir_all(site.path()).unwrap();
+            copy(&old, &site.path());
+        } else {
+            fs::remove_dir_all(site.path().join("store")).unwrap();
+            copy(&old.join("store"), &site.path().join("store"));
+        }
+        let refused = site.try_serve().err().expect("it does not start");
+        assert_eq!(refused.code(), Some(5), "{}", site.log());
+        assert!(site.log().contains("was put back"), "{}", site.log());
+        // No command decides on it either.
+        let code = hotp_of("alice", 0);
+        let output = site.run_with(&["verify", "alice", "--otp-stdin"], &code);
+        assert_eq!(output.status.code(), Some(5));
+    }
+    let mut serve = command(&site.path());
+    serve.args([
+        "serve",
+        "--radius",
+        "127.0.0.1:0",
+        "--http",
+        "127.0.0.1:0",
+        "--accept-rollback",
+    ]);
+    let daemon = site.started(&mut serve);
+    assert!(!accepts(&site, daemon.http, &key, 0));
+    assert!(!accepts(&site, daemon.http, &key, 1));
+    let audit = site.json(&["audit", "list", "--action", "store_rollback"]);
+    let records = audit["records"].as_array().unwrap();
+    assert!(
+        records.iter().any(|one| one["target"] == json!("store")),
+        "{audit}"
+    );
+    assert_eq!(site.json(&["status"])["epoch"], 1);
+    assert!(daemon.terminate().success());
+    // From now on this is the present one, and the other copy is not.
+    assert!(site.serve().terminate().success());
+    fs::remove_dir_all(site.path().join("store")).unwrap();
+    copy(&old.join("store"), &site.path().join("store"));
+    assert_eq!(site.try_serve().err().and_then(|end| end.code()), Some(5));
+}
+
+#[test]
+fn a_statement_about_another_store_is_named() {
+    let (site, other) = (Site::new(), Site::new());
+    assert!(site.serve().terminate().success());
+    assert!(other.serve().terminate().success());
+    let witness = site.path().join("witness");
+    let own = fs::read_to_string(&witness).unwrap();
+    for wrong in [
+        fs::read_to_string(other.path().join("witness")).unwrap(),
+        own.replace("epoch 0", "epoch 7"),
+        String::new(),
+    ] {
+        fs::write(&witness, wrong).unwrap();
+        assert_eq!(site.try_serve().err().and_then(|end| end.code()), Some(5));
+        assert!(site.log().contains("about another store"), "{}", site.log());
+    }
+    // A file that is gone keeps no one out, and is made again.
+    fs::remove_file(&witness).unwrap();
+    assert!(site.serve().terminate().success());
+    assert_eq!(
+        fs::read_to_string(&witness).unwrap().lines().next(),
+        own.lines().next()
+    );
+}
