@@ -354,8 +354,7 @@ enum CodeFound<'a> {
     Moved,
 }
 
-/// From a known source no token is blocked: strangers' guesses count against the token too, and would
-/// lock out whom the user's own counters let ask (threats T11). Those hold the limit.
+/// What all tokens together say about the code.
 fn examine<'a>(
     tokens: &'a [Comparison],
     current: &Current,
@@ -364,62 +363,24 @@ fn examine<'a>(
 ) -> CodeFound<'a> {
     let mut used = None;
     let mut blocked_token = None;
-    let mut moved = false;
-    let mut late = false;
+    let (mut moved, mut late) = (false, false);
     let mut open = 0_usize;
     let mut sole = None;
     for (index, token) in tokens.iter().enumerate() {
         let state = current.tokens.get(index).copied().unwrap_or_default();
-        if !known && let Err(blocked) = state.throttle.check(at) {
+        if let Some(blocked) = blocked(token, &state, at, known) {
             blocked_token = Some(blocked);
-            continue;
-        }
-        let live = state.issued;
-        if token.kind == Kind::Card && live.is_some_and(|drawn| drawn.is_spent()) {
-            blocked_token = Some(Blocked::Locked { until: None });
             continue;
         }
         open += 1;
         sole = Some((token, state));
-        let last = state.moving.last;
-        if token.kind.is_issued() {
-            if token.issued.is_some() && token.issued != live.map(|issued| issued.number) {
-                moved = true;
-                continue;
-            }
-            let right = live.filter(|issued| token.matches.contains(issued.number));
-            if let Some(issued) = right.filter(|issued| issued.is_unused(last)) {
-                if issued.is_open(last, at) {
-                    return CodeFound::Right((token, issued.number, state));
-                }
-                late = true;
-                continue;
-            }
+        match of_token(token, state, at) {
+            right @ CodeFound::Right(_) => return right,
+            found @ CodeFound::Used { .. } => used = Some(found),
+            CodeFound::Moved => moved = true,
+            CodeFound::Late => late = true,
+            CodeFound::NotAsked | CodeFound::Wrong(_) | CodeFound::Blocked(_) => {}
         }
-        let unused = match token.kind {
-            Kind::Recovery => token
-                .matches
-                .iter()
-                .find(|step| !state.used.contains(*step)),
-            kind if kind.is_issued() => None,
-            _ => {
-                let unused = |step: &u64| state.moving.is_unused(*step);
-                token.matches.iter().find(unused)
-            }
-        };
-        if let Some(step) = unused {
-            return CodeFound::Right((token, step, state));
-        }
-        if let Some(step) = token.matches.iter().last() {
-            let replay = last.is_some_and(|last| token.matches.contains(last));
-            used = Some(CodeFound::Used {
-                token,
-                step,
-                replay,
-            });
-        }
-        moved |= state.moving.drift != token.seen.drift
-            || (token.kind == Kind::Hotp && last != token.seen.last);
     }
     if open == 0 {
         return CodeFound::Blocked(blocked_token.map_or(Reason::NoToken, blocked_reason));
@@ -429,6 +390,62 @@ fn examine<'a>(
         None if moved => CodeFound::Moved,
         None if late => CodeFound::Late,
         None => CodeFound::Wrong(sole.filter(|_| open == 1)),
+    }
+}
+
+/// Why the comparison with a token is not looked at. From a known source no token is blocked: strangers'
+/// guesses count against the token too, and would lock out whom the user's own counters let ask (threats
+/// T11). Those hold the limit.
+fn blocked(token: &Comparison, state: &TokenState, at: UnixTime, known: bool) -> Option<Blocked> {
+    if !known && let Err(blocked) = state.throttle.check(at) {
+        return Some(blocked);
+    }
+    let spent = state.issued.is_some_and(|drawn| drawn.is_spent());
+    (token.kind == Kind::Card && spent).then_some(Blocked::Locked { until: None })
+}
+
+/// What the newest state of one token that is not blocked says about the code.
+#[allow(clippy::large_types_passed_by_value)] // as below
+fn of_token(token: &Comparison, state: TokenState, at: UnixTime) -> CodeFound<'_> {
+    let last = state.moving.last;
+    if token.kind.is_issued() {
+        if token.issued.is_some() && token.issued != state.issued.map(|issued| issued.number) {
+            return CodeFound::Moved;
+        }
+        let right = state
+            .issued
+            .filter(|issued| token.matches.contains(issued.number));
+        if let Some(issued) = right.filter(|issued| issued.is_unused(last)) {
+            return if issued.is_open(last, at) {
+                CodeFound::Right((token, issued.number, state))
+            } else {
+                CodeFound::Late
+            };
+        }
+    }
+    let mut steps = token.matches.iter();
+    let unused = match token.kind {
+        Kind::Recovery => steps.find(|step| !state.used.contains(*step)),
+        kind if kind.is_issued() => None,
+        _ => steps.find(|step| state.moving.is_unused(*step)),
+    };
+    if let Some(step) = unused {
+        return CodeFound::Right((token, step, state));
+    }
+    if let Some(step) = token.matches.iter().last() {
+        let replay = last.is_some_and(|last| token.matches.contains(last));
+        return CodeFound::Used {
+            token,
+            step,
+            replay,
+        };
+    }
+    let moved = state.moving.drift != token.seen.drift
+        || (token.kind == Kind::Hotp && last != token.seen.last);
+    if moved {
+        CodeFound::Moved
+    } else {
+        CodeFound::Wrong(None)
     }
 }
 

@@ -35,9 +35,4 @@ impl Kind {
             Self::Server | Self::Sms | Self::Email | Self::Voice | Self::Card
         )
     }
-
-    /// Whether its codes are sent to an address.
-    pub const fn is_sent(self) -> bool {
-        matches!(self, Self::Sms | Self::Email | Self::Voice)
-    }
 }

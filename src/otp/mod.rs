@@ -184,8 +184,6 @@ impl Period {
     pub const MIN: Self = Self(15);
     /// What RFC 6238 s5.2 recommends, and the default.
     pub const THIRTY: Self = Self(30);
-    /// Common for hardware tokens.
-    pub const SIXTY: Self = Self(60);
     /// Longest: a code read over a shoulder must go stale before it is of use.
     pub const MAX: Self = Self(300);
 

@@ -67,25 +67,11 @@ pub fn repair(
     let identity = identity(damaged.as_ref(), medium.as_ref(), master)?;
     let data_key = seal::unwrap_data_key(identity.store, master, &identity.data_key)?;
     let sealer = Arc::new(Sealer::new(identity.store, &data_key, algorithm));
-    let opened = || journal::open_for_repair(Arc::clone(&medium), Arc::clone(&sealer));
-    let (journal, mut appender) = guarded(opened)?;
+    let (journal, mut appender) = open_journal(&medium, &sealer)?;
     let (begin, end) = (journal.anchor()?, appender.head());
-    let report = guarded(|| journal.verify(begin, end, &|_| Ok(())))?;
-    if report.fault.is_some() {
-        return Err(JOURNAL);
-    }
     let file = damaged.as_ref();
     let whole = file.and_then(|file| guarded(|| read_whole(file, &sealer)).ok());
-    let applied = whole.as_ref().map(|whole| whole.applied);
-    let applied = applied.unwrap_or_default();
-    let further = !journal.stands(applied)?;
-    let tail = match journal.lost(applied.seq, end)? {
-        None if further => Some(ChainFault {
-            seq: end.seq + 1,
-            what: FURTHER,
-        }),
-        tail => tail,
-    };
+    let (further, tail) = lost_tail(&journal, end, whole.as_ref())?;
     medium.remove(NEW).map_err(disk)?;
     let mut anew = Anew {
         made: Rebuild {
@@ -125,13 +111,7 @@ pub fn repair(
         // `main.redb` must not be further than it.
         head()?;
     }
-    let closed = guarded(|| {
-        drop(damaged);
-        Ok(())
-    });
-    if let Err(error) = closed {
-        tracing::debug!(%error, "the damaged file was not closed");
-    }
+    close(damaged);
     done.kept = swap(dir, now)?;
     medium.sync().map_err(disk)?;
     if tail.is_some() {
@@ -139,6 +119,50 @@ pub fn repair(
     }
     identity.keep(medium.as_ref())?;
     Ok(done)
+}
+
+/// The journal, which must be whole.
+fn open_journal(
+    medium: &Arc<dyn Medium>,
+    sealer: &Arc<Sealer>,
+) -> Result<(Arc<Journal>, Appender), StoreError> {
+    let opened = || journal::open_for_repair(Arc::clone(medium), Arc::clone(sealer));
+    let (journal, appender) = guarded(opened)?;
+    let (begin, end) = (journal.anchor()?, appender.head());
+    let report = guarded(|| journal.verify(begin, end, &|_| Ok(())))?;
+    match report.fault {
+        None => Ok((journal, appender)),
+        Some(_) => Err(JOURNAL),
+    }
+}
+
+/// Whether the damaged file is further than the journal, and what the journal has lost of its end.
+fn lost_tail(
+    journal: &Journal,
+    end: Head,
+    whole: Option<&Whole>,
+) -> Result<(bool, Option<ChainFault>), StoreError> {
+    let applied = whole.map(|whole| whole.applied).unwrap_or_default();
+    let further = !journal.stands(applied)?;
+    let tail = match journal.lost(applied.seq, end)? {
+        None if further => Some(ChainFault {
+            seq: end.seq + 1,
+            what: FURTHER,
+        }),
+        tail => tail,
+    };
+    Ok((further, tail))
+}
+
+/// The engine writes when it closes a file, and may fail on this one.
+fn close(damaged: Option<Database>) {
+    let closed = guarded(|| {
+        drop(damaged);
+        Ok(())
+    });
+    if let Err(error) = closed {
+        tracing::debug!(%error, "the damaged file was not closed");
+    }
 }
 
 /// Whose store it is: by the file if its data key opens, else by the copy.

@@ -23,7 +23,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwapOption;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::{Extension, Router, middleware};
 use ipnet::IpNet;
@@ -94,7 +94,7 @@ pub type SiteFiles = Box<dyn Fn() -> Result<Vec<SiteFile>, String> + Send + Sync
 pub struct App {
     service: Arc<Service>,
     limits: Limits,
-    info: ArcSwap<Info>,
+    info: Info,
     answers: idempotency::Idempotency<verify::Verdict>,
     rejects: Arc<Semaphore>,
     tails: Arc<Semaphore>,
@@ -117,13 +117,13 @@ pub struct App {
 }
 
 impl App {
-    /// The front end's state. `info` may be replaced when the listeners are bound.
+    /// The front end's state.
     pub fn new(service: Arc<Service>, limits: Limits, info: Info) -> Arc<Self> {
         let document = openapi().to_string();
         Arc::new(Self {
             service,
             limits,
-            info: ArcSwap::from_pointee(info),
+            info,
             answers: idempotency::Idempotency::default(),
             rejects: Arc::new(Semaphore::new(
                 limits.reject_queue.min(Semaphore::MAX_PERMITS),
@@ -146,11 +146,6 @@ impl App {
             started: Instant::now(),
             document,
         })
-    }
-
-    /// Says what is known about the process now.
-    pub fn set_info(&self, info: Info) {
-        self.info.store(Arc::new(info));
     }
 
     /// Takes the secret with which gateways sign what they bring; without one nothing is taken. What was
@@ -266,8 +261,8 @@ impl App {
         &self.limits
     }
 
-    pub(crate) fn info(&self) -> Arc<Info> {
-        self.info.load_full()
+    pub(crate) const fn info(&self) -> &Info {
+        &self.info
     }
 
     pub(crate) const fn answers(&self) -> &idempotency::Idempotency<verify::Verdict> {
