@@ -132,7 +132,7 @@ pub(crate) fn report(
     };
     findings.enter(fold);
     fold.damage().personal(personal::check(fold, sealer, stop)?);
-    let unproven = findings.unproven.iter().map(|table| table.name());
+    let unproven = findings.unproven.iter().map(|table| table.as_str());
     Ok(StoreReport {
         chain,
         rows: findings.rows,

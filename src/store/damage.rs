@@ -47,7 +47,7 @@ impl Damage {
         let known = found.rows.contains_key(&(table, key.to_vec()));
         if !known && found.rows.len() < NAMED {
             found.rows.insert((table, key.to_vec()), what);
-            let (table, key) = (table.name(), rows::shown(key));
+            let (table, key) = (table.as_str(), rows::shown(key));
             tracing::error!(table, key, what, "a row of the store is damaged");
         } else if !known {
             if found.more == 0 {
@@ -64,7 +64,7 @@ impl Damage {
         self.found.lock().expect(UNPOISONED).tables[table as usize] = Some(what);
         self.any.store(true, Ordering::Relaxed);
         tracing::error!(
-            table = table.name(),
+            table = table.as_str(),
             what,
             "a table of the store is damaged"
         );
@@ -144,7 +144,7 @@ impl Damage {
         let mut found = self.found.lock().expect(UNPOISONED);
         for (table, key) in written {
             if found.rows.remove(&(table, key.to_vec())).is_some() {
-                let (table, key) = (table.name(), rows::shown(key));
+                let (table, key) = (table.as_str(), rows::shown(key));
                 tracing::info!(table, key, "a damaged row was replaced by a newer one");
             }
         }
@@ -177,13 +177,13 @@ impl Damage {
         let tables = Table::ALL.into_iter().zip(&found.tables);
         let tables = tables.filter_map(|(table, what)| {
             Some(DamagedRow {
-                table: table.name(),
+                table: table.as_str(),
                 key: None,
                 what: (*what)?.to_owned(),
             })
         });
         let rows = found.rows.iter().map(|((table, key), what)| DamagedRow {
-            table: table.name(),
+            table: table.as_str(),
             key: Some(rows::shown(key)),
             what: (*what).to_owned(),
         });

@@ -259,7 +259,7 @@ pub(crate) fn closed() -> StoreError {
 pub(crate) const fn definition(
     table: Table,
 ) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
-    TableDefinition::new(table.name())
+    TableDefinition::new(table.as_str())
 }
 
 /// The file of rows.

@@ -23,7 +23,7 @@ use crate::store::closing::Cause;
 use crate::store::damage::guarded;
 use crate::store::error::disk;
 use crate::store::identity::Identity;
-use crate::store::journal::{Head, Journal};
+use crate::store::journal::{Appender, Head, Journal};
 use crate::store::look::look_at;
 use crate::store::main_file::{Snapshot, create, definition, read_whole};
 use crate::store::medium::{Directory, Medium};
@@ -295,7 +295,7 @@ impl Anew {
             drop(backwards);
             self.lose(format!(
                 "rows of {} behind {} cannot be read, unless they have changed since: {error}",
-                table.name(),
+                table.as_str(),
                 rows::shown(&last)
             ));
         }
@@ -347,7 +347,7 @@ impl Anew {
         }
         let suspects = std::mem::take(&mut self.suspects);
         for (table, key) in suspects {
-            let (table, key) = (table.name(), rows::shown(&key));
+            let (table, key) = (table.as_str(), rows::shown(&key));
             self.lose(format!(
                 "{table} {key}: the row is damaged, and the journal of that time was pruned"
             ));
@@ -405,7 +405,7 @@ impl Anew {
                     lost.push(format!(
                         "{} {name}: no one knows which of its codes are used; it lets no one in until it \
                          is removed and enrolled again",
-                        table.name()
+                        table.as_str()
                     ));
                 }
             }

@@ -16,7 +16,6 @@ use crate::model::id::RequestId;
 use crate::model::session::Accounting;
 use crate::radius::accounting::nas_address;
 use crate::radius::attribute::Type;
-use crate::radius::dictionary::Dictionary;
 use crate::radius::duplicate::{Finish, Ticket};
 use crate::radius::encode::MessageAuthenticator;
 use crate::radius::microsoft;
@@ -90,16 +89,11 @@ impl Job {
                 (Event::Accounting, octets, Duration::ZERO)
             }
             Task::Login { credential, learn } => {
-                // One for the whole of it: what was measured is what is built.
-                let dictionary = self.pipeline.dictionary();
-                let decided = self
-                    .decide(&packet, &dictionary, (credential, *learn))
-                    .await;
-                let Some(decided) = decided else {
+                let Some(decided) = self.decide(&packet, credential, *learn).await else {
                     self.peer.counters.event(Event::Undecided);
                     return None;
                 };
-                let (event, octets) = self.reply(&packet, &decided, &dictionary, credential)?;
+                let (event, octets) = self.reply(&packet, &decided, credential)?;
                 (event, octets, decided.delay)
             }
         };
@@ -139,8 +133,8 @@ impl Job {
     async fn decide(
         &self,
         packet: &Packet<'_>,
-        dictionary: &Dictionary,
-        (credential, learn): (&Credential, bool),
+        credential: &Credential,
+        learn: bool,
     ) -> Option<LoginOutcome> {
         let Self { pipeline, peer, .. } = self;
         let client = peer.client.as_ref();
@@ -156,13 +150,15 @@ impl Job {
         // U+FFFD stands for what is not UTF-8; no user name has it, so it is no one's.
         let user = String::from_utf8_lossy(packet.first(Type::UserName).unwrap_or_default());
         let mut texts = Vec::new();
-        dictionary.describe(packet.attributes, |named| texts.push(named));
+        pipeline
+            .dictionary
+            .describe(packet.attributes, |named| texts.push(named));
         let attributes: Vec<_> = texts
             .iter()
             .map(|(name, text)| (*name, text.as_ref()))
             .collect();
         let origin = origin(packet, self.source);
-        let words = self.words(dictionary);
+        let words = self.words();
         let own = credential
             .response()
             .map(microsoft::room)
@@ -193,10 +189,10 @@ impl Job {
         service.login.authenticate(&request).await.ok()
     }
 
-    fn words<'p>(&'p self, dictionary: &'p Dictionary) -> reply::Words<'p> {
+    fn words(&self) -> reply::Words<'_> {
         let [.., high, low] = self.id.to_bytes();
         reply::Words {
-            dictionary,
+            dictionary: &self.pipeline.dictionary,
             keys: self.peer.keys(self.secret),
             salt: u16::from_be_bytes([high, low]),
         }
@@ -208,7 +204,6 @@ impl Job {
         &self,
         packet: &Packet<'_>,
         decided: &LoginOutcome,
-        dictionary: &Dictionary,
         credential: &Credential,
     ) -> Option<(Event, Arc<[u8]>)> {
         let keys = self.peer.keys(self.secret);
@@ -223,7 +218,7 @@ impl Job {
                 };
                 let class = self.pipeline.settings.class.then(class);
                 let attributes = &accepted.attributes;
-                let words = self.words(dictionary);
+                let words = self.words();
                 let proof = response.zip(accepted.typed.as_ref());
                 let authenticator = packet.request_authenticator();
                 let proof = proof.map(|(response, typed)| {

@@ -63,7 +63,7 @@ pub struct Pipeline {
     pub(super) admitted: Arc<Semaphore>,
     /// Places for accounting: when all NASes report at once, logins go on.
     pub(super) reports: Arc<Semaphore>,
-    dictionary: ArcSwap<Dictionary>,
+    pub(super) dictionary: Arc<Dictionary>,
     pub(super) table: Arc<ArcSwap<Table>>,
     /// Held for one look-up at a time, never across an await.
     duplicates: Mutex<Duplicates>,
@@ -92,16 +92,11 @@ impl Pipeline {
             working: semaphore(settings.in_flight),
             admitted: semaphore(settings.in_flight.saturating_add(settings.queue)),
             reports: semaphore(settings.in_flight.div_ceil(REPORTS)),
-            dictionary: ArcSwap::new(dictionary),
+            dictionary,
             table,
             duplicates: Mutex::new(Duplicates::new(duplicate::Limits::default())),
             counters,
         })
-    }
-
-    /// Takes a new dictionary; replies from now on are encoded by it.
-    pub fn replace_dictionary(&self, dictionary: Arc<Dictionary>) {
-        self.dictionary.store(dictionary);
     }
 
     /// Announces a listener for Access-Requests.
@@ -144,10 +139,6 @@ impl Pipeline {
         self.duplicates
             .lock()
             .expect("no panic while the lock is held")
-    }
-
-    pub(super) fn dictionary(&self) -> Arc<Dictionary> {
-        self.dictionary.load_full()
     }
 }
 

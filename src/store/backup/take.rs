@@ -155,7 +155,7 @@ impl Reading {
                 let Some((value, _)) = sound else {
                     // Named here, and by `store verify`: what is damaged is not made to last.
                     return Err(StoreError::File {
-                        file: format!("main.redb: {} {}", table.name(), rows::shown(key)),
+                        file: format!("main.redb: {} {}", table.as_str(), rows::shown(key)),
                         what: "the row is not as it was written",
                     });
                 };

@@ -194,7 +194,7 @@ pub(crate) fn client_condition(bytes: &[u8]) -> Result<(u64, Vec<String>), Store
 
 fn client_place<'a>(name: &'a str, field: &'a str) -> Place<'a> {
     Place {
-        table: Table::Clients.name(),
+        table: Table::Clients.as_str(),
         row: name.as_bytes(),
         field,
         version: 1,

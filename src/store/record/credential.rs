@@ -137,7 +137,7 @@ pub(crate) fn credentials_revision(bytes: &[u8]) -> Result<u64, StoreError> {
 
 fn place(owner: &[u8]) -> Place<'_> {
     Place {
-        table: Table::Credentials.name(),
+        table: Table::Credentials.as_str(),
         row: owner,
         field: "verifiers",
         version: 1,

@@ -2,94 +2,39 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The tables of rows, by their number in log entries; numbers are never reused.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
-pub(crate) enum Table {
-    Users,
-    Tokens,
-    Owners,
-    TokenStates,
-    UserStates,
-    Clients,
-    Lessons,
-    Retired,
-    Credentials,
-    Sources,
-    Devices,
-    DeviceOwners,
-    DeviceStates,
-    Addresses,
-    Quotas,
-    Expiries,
-    Settings,
-    Delegations,
-    Links,
-    Former,
-    Erased,
-    Sessions,
-    OpenSessions,
-    Seeds,
+words! {
+    /// The tables of rows, by their number in log entries; numbers are never reused. The word is the name in
+    /// the file and in associated data.
+    #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+    pub(crate) enum Table {
+        Users = "users",
+        Tokens = "tokens",
+        Owners = "owners",
+        TokenStates = "token_states",
+        UserStates = "user_states",
+        Clients = "clients",
+        Lessons = "lessons",
+        Retired = "retired",
+        Credentials = "credentials",
+        Sources = "sources",
+        Devices = "devices",
+        DeviceOwners = "device_owners",
+        DeviceStates = "device_states",
+        Addresses = "addresses",
+        Quotas = "quotas",
+        Expiries = "expiries",
+        Settings = "settings",
+        Delegations = "delegations",
+        Links = "links",
+        Former = "former",
+        Erased = "erased",
+        Sessions = "sessions",
+        OpenSessions = "open_sessions",
+        Seeds = "seeds",
+    }
 }
 
 impl Table {
-    /// Every table, in order of its number.
-    pub(crate) const ALL: [Self; 24] = [
-        Self::Users,
-        Self::Tokens,
-        Self::Owners,
-        Self::TokenStates,
-        Self::UserStates,
-        Self::Clients,
-        Self::Lessons,
-        Self::Retired,
-        Self::Credentials,
-        Self::Sources,
-        Self::Devices,
-        Self::DeviceOwners,
-        Self::DeviceStates,
-        Self::Addresses,
-        Self::Quotas,
-        Self::Expiries,
-        Self::Settings,
-        Self::Delegations,
-        Self::Links,
-        Self::Former,
-        Self::Erased,
-        Self::Sessions,
-        Self::OpenSessions,
-        Self::Seeds,
-    ];
-
-    /// Its name in the file and in associated data.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Users => "users",
-            Self::Tokens => "tokens",
-            Self::Owners => "owners",
-            Self::TokenStates => "token_states",
-            Self::UserStates => "user_states",
-            Self::Clients => "clients",
-            Self::Lessons => "lessons",
-            Self::Retired => "retired",
-            Self::Credentials => "credentials",
-            Self::Sources => "sources",
-            Self::Devices => "devices",
-            Self::DeviceOwners => "device_owners",
-            Self::DeviceStates => "device_states",
-            Self::Addresses => "addresses",
-            Self::Quotas => "quotas",
-            Self::Expiries => "expiries",
-            Self::Settings => "settings",
-            Self::Delegations => "delegations",
-            Self::Links => "links",
-            Self::Former => "former",
-            Self::Erased => "erased",
-            Self::Sessions => "sessions",
-            Self::OpenSessions => "open_sessions",
-            Self::Seeds => "seeds",
-        }
-    }
-
     /// Whether evaluations read it: a change of such a row makes views stale.
     pub(crate) const fn is_static(self) -> bool {
         matches!(

@@ -357,7 +357,7 @@ fn address_place(serial: &str) -> Place<'_> {
 
 fn token_place(serial: &str) -> Place<'_> {
     Place {
-        table: Table::Tokens.name(),
+        table: Table::Tokens.as_str(),
         row: serial.as_bytes(),
         field: "key",
         version: 1,

@@ -145,7 +145,7 @@ pub(crate) fn user_person(bytes: &[u8]) -> Result<u64, StoreError> {
 
 fn personal_place(row: &[u8]) -> Place<'_> {
     Place {
-        table: Table::Users.name(),
+        table: Table::Users.as_str(),
         row,
         field: "personal",
         version: 1,
