@@ -9,7 +9,7 @@ use crate::cli::error::{CliError, Exit};
 use crate::cli::output::Table;
 use crate::cli::transport::Transport;
 use crate::cli::{policy, reload};
-use crate::config::{EffectiveValue, Origin};
+use crate::config::{self, EffectiveValue, Origin};
 use crate::daemon;
 use crate::daemon::{Site, StartError};
 use crate::diagnostic::Diagnostic;
@@ -98,11 +98,13 @@ async fn check(context: &Context) -> Result<Exit, CliError> {
     )
 }
 
-/// What is wrong with the certificate of the HTTPS listeners.
+/// What is wrong with the certificates of the HTTPS listeners and of EAP.
 fn certificate(site: &Site) -> Vec<Diagnostic> {
-    let Some(files) = &site.config.http.tls else {
-        return Vec::new();
-    };
+    let all = [&site.config.http.tls, &site.config.radius.eap];
+    all.into_iter().flatten().flat_map(pair).collect()
+}
+
+fn pair(files: &config::Tls) -> Vec<Diagnostic> {
     let tls = match Tls::load(&files.certificate, &files.key) {
         Ok(tls) => tls,
         Err(error) => return vec![Diagnostic::error(error.to_string())],

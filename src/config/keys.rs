@@ -23,6 +23,9 @@ keys! {
         "addresses for RADIUS accounting over UDP; auto: port 1813 where listen has 1812, 1646 where it has 1645; off";
     RADIUS_ACCOUNTING_KEEP = "radius.accounting_keep", "30d",
         "how long a session is listed after its last report, at least 1d; the audit keeps the reports";
+    RADIUS_EAP_CERTIFICATE = "radius.eap.certificate", "",
+        "PEM file for EAP-TTLS and PEAP: the server's certificate, then the intermediate ones; without it EAP has no tunnels";
+    RADIUS_EAP_KEY = "radius.eap.key", "", "PEM file: the private key of that certificate";
     HTTP_ENABLED = "http.enabled", "true", "serve HTTP";
     HTTP_LISTEN = "http.listen", "127.0.0.1:8080",
         "addresses for HTTP; a list for more than one";

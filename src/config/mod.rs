@@ -92,6 +92,8 @@ pub struct Radius {
     pub accounting: Accounting,
     /// How long a session is listed after its last report.
     pub accounting_keep: Duration,
+    /// Certificate and key of the tunnels of EAP; none are offered without.
+    pub eap: Option<Tls>,
 }
 
 /// Where accounting is served.
@@ -138,7 +140,7 @@ pub struct Http {
     pub public_url: Option<String>,
 }
 
-/// `[http.tls]`
+/// `[http.tls]`, `[radius.eap]`
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Tls {
     /// PEM file of the certificate chain.

@@ -25,7 +25,7 @@ pub(super) fn resolve(written: &Written, dir: &Path, findings: &mut Findings) ->
         effective: Vec::new(),
     };
     // Every section is read before any `?`, so that all faults are found.
-    let radius = reader.radius();
+    let radius = reader.radius(dir);
     let http = reader.http(dir);
     let engine = reader.one(keys::STORE_ENGINE, parse_engine);
     let store_dir = reader.one(keys::STORE_DIR, |text| Ok(dir.join(text)));
@@ -69,7 +69,7 @@ pub(super) fn resolve(written: &Written, dir: &Path, findings: &mut Findings) ->
 }
 
 impl Resolver<'_> {
-    fn radius(&mut self) -> Option<Radius> {
+    fn radius(&mut self, dir: &Path) -> Option<Radius> {
         let enabled = self.one(keys::RADIUS_ENABLED, parse_flag);
         let listen = self.addresses(keys::RADIUS_LISTEN, "127.0.0.1:1812 or [::]:1812");
         let accounting = self.accounting();
@@ -77,6 +77,7 @@ impl Resolver<'_> {
             let keep = in_range(units::duration(text)?, KEEP_MIN..=Duration::MAX);
             keep.ok_or_else(|| "write at least 1d".to_owned())
         });
+        let eap = self.pair(dir, keys::RADIUS_EAP_CERTIFICATE, keys::RADIUS_EAP_KEY);
         if let (Some(listen), Some(Accounting::At(accounting))) = (&listen, &accounting)
             && let Some(at) = accounting
                 .iter()
@@ -99,6 +100,7 @@ impl Resolver<'_> {
             listen,
             accounting,
             accounting_keep: accounting_keep?,
+            eap: eap?,
         })
     }
 
@@ -118,6 +120,21 @@ impl Resolver<'_> {
         Some(accounting)
     }
 
+    /// The files of a certificate and of its key: both, or neither.
+    fn pair(
+        &mut self,
+        dir: &Path,
+        certificate: &'static Key,
+        key: &'static Key,
+    ) -> Option<Option<Tls>> {
+        match (self.path(certificate, dir), self.path(key, dir)) {
+            (Some(certificate), Some(key)) => Some(Some(Tls { certificate, key })),
+            (None, None) => Some(None),
+            (Some(_), None) => self.lonely(certificate, key),
+            (None, Some(_)) => self.lonely(key, certificate),
+        }
+    }
+
     fn http(&mut self, dir: &Path) -> Option<Http> {
         let enabled = self.one(keys::HTTP_ENABLED, parse_flag);
         let listen = self.addresses(keys::HTTP_LISTEN, "127.0.0.1:8080 or [::]:8080");
@@ -125,14 +142,7 @@ impl Resolver<'_> {
         let inbound_secret_file = self.path(keys::HTTP_INBOUND_SECRET_FILE, dir);
         let trusted_proxies = self.list(keys::HTTP_TRUSTED_PROXIES, parse_proxy);
         let public_url = self.list(keys::HTTP_PUBLIC_URL, parse_url);
-        let certificate = self.path(keys::HTTP_TLS_CERTIFICATE, dir);
-        let key = self.path(keys::HTTP_TLS_KEY, dir);
-        let tls = match (certificate, key) {
-            (Some(certificate), Some(key)) => Some(Tls { certificate, key }),
-            (None, None) => None,
-            (Some(_), None) => return self.lonely(keys::HTTP_TLS_CERTIFICATE, keys::HTTP_TLS_KEY),
-            (None, Some(_)) => return self.lonely(keys::HTTP_TLS_KEY, keys::HTTP_TLS_CERTIFICATE),
-        };
+        let tls = self.pair(dir, keys::HTTP_TLS_CERTIFICATE, keys::HTTP_TLS_KEY)?;
         let (listen, insecure) = (if enabled? { listen? } else { Vec::new() }, insecure?);
         let open = listen
             .iter()

@@ -96,6 +96,7 @@ fn the_template_loads_as_written_and_with_every_comment_removed() {
             "http.trusted_proxies",
             "http.public_url",
             "http.tls.",
+            "radius.eap.",
             "policies.departures",
             "policies.countries",
         ];

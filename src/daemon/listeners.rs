@@ -8,7 +8,7 @@ use std::{fs, io};
 
 use tokio::net::{TcpListener, UnixListener};
 
-use crate::config::{Accounting, Config, keys};
+use crate::config::{self, Accounting, keys};
 use crate::daemon::reload::Override;
 use crate::daemon::{Overrides, Site, StartError, failed};
 use crate::server::tls::Tls;
@@ -23,6 +23,8 @@ pub(super) struct Listeners {
     pub(super) unix: UnixListener,
     pub(super) socket: SocketFile,
     pub(super) tls: Option<Arc<Tls>>,
+    /// For the tunnels of EAP.
+    pub(super) eap: Option<Arc<Tls>>,
 }
 
 impl Listeners {
@@ -67,7 +69,14 @@ pub(super) fn overridden(by_option: [bool; 3], info: &Info) -> Vec<Override> {
 /// Binds every listener of the configuration, or those of the command line in their place.
 pub(super) async fn bind(site: &Site, overrides: Overrides) -> Result<Listeners, StartError> {
     let config = &site.config;
-    let tls = load_tls(config)?;
+    let tls = load_tls(
+        config.http.tls.as_ref(),
+        "see [http.tls] in the configuration",
+    )?;
+    let eap = load_tls(
+        config.radius.eap.as_ref(),
+        "see [radius.eap] in the configuration",
+    )?;
     let radius = overrides
         .radius
         .unwrap_or_else(|| config.radius.listen.clone());
@@ -85,16 +94,20 @@ pub(super) async fn bind(site: &Site, overrides: Overrides) -> Result<Listeners,
         unix: bind_socket(&path)?,
         socket: SocketFile(path),
         tls,
+        eap,
     })
 }
 
-/// The certificate of the HTTPS listeners; what clients would refuse about it is logged.
-fn load_tls(config: &Config) -> Result<Option<Arc<Tls>>, StartError> {
-    let Some(files) = &config.http.tls else {
+/// A certificate; what clients would refuse about it is logged.
+fn load_tls(
+    files: Option<&config::Tls>,
+    help: &'static str,
+) -> Result<Option<Arc<Tls>>, StartError> {
+    let Some(files) = files else {
         return Ok(None);
     };
     let tls = Tls::load(&files.certificate, &files.key)
-        .map_err(|error| failed(error.to_string(), "see [http.tls] in the configuration"))?;
+        .map_err(|error| failed(error.to_string(), help))?;
     for concern in tls.validity().concerns(SystemClock.now()) {
         let (file, what) = (files.certificate.display(), concern.what);
         if concern.is_refused {

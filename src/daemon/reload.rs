@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::api;
-use crate::config::{Config, Origin, keys};
+use crate::config::{self, Config, Origin, keys};
 use crate::daemon::{Site, StartError, couriers, load_policies, load_texts, load_travel, logging};
 use crate::secret::SecretString;
 use crate::server::http::{AHEAD, App};
@@ -23,13 +23,33 @@ pub(super) struct Reloader {
     service: Arc<Service>,
     /// It owns what calls this.
     app: Weak<App>,
-    tls: Option<Arc<Tls>>,
+    certificates: Certificates,
     /// Listeners that the command line gave.
     overridden: Vec<Override>,
     /// SHA-256 of the configuration file that was read last. Locked for the length of a reload: one at
     /// a time.
     configuration: Mutex<[u8; 32]>,
 }
+
+/// The certificates in use.
+pub(super) struct Certificates {
+    pub(super) http: Option<Arc<Tls>>,
+    pub(super) eap: Option<Arc<Tls>>,
+}
+
+impl Certificates {
+    /// Each by what it is called in a reload, with the files that a configuration has for it.
+    fn all(&self) -> [(&'static str, Option<&Tls>, FilesOf); 2] {
+        let (http, eap) = (self.http.as_deref(), self.eap.as_deref());
+        [
+            ("certificate", http, |config| config.http.tls.as_ref()),
+            ("EAP certificate", eap, |config| config.radius.eap.as_ref()),
+        ]
+    }
+}
+
+/// The files of a certificate in a configuration.
+type FilesOf = fn(&Config) -> Option<&config::Tls>;
 
 /// A key of the configuration that an option of `serve` overrides.
 pub(super) struct Override {
@@ -53,7 +73,7 @@ impl Reloader {
         overridden: Vec<Override>,
         service: &Arc<Service>,
         app: &Arc<App>,
-        tls: Option<Arc<Tls>>,
+        certificates: Certificates,
     ) -> Arc<Self> {
         let reloader = Arc::new(Self {
             configuration: Mutex::new(site.sha256),
@@ -61,7 +81,7 @@ impl Reloader {
             site: Arc::clone(site),
             service: Arc::clone(service),
             app: Arc::downgrade(app),
-            tls,
+            certificates,
         });
         let asked = Arc::clone(&reloader);
         app.set_reloader(Box::new(
@@ -118,8 +138,10 @@ impl Reloader {
                 .map(|texts| self.service.core.replace_texts(texts))
                 .map_err(faults),
         ));
-        if let Some(tls) = &self.tls {
-            parts.push(part("certificate", self.certificate(tls, site)));
+        for (name, tls, files) in self.certificates.all() {
+            if let Some(tls) = tls {
+                parts.push(part(name, self.certificate(tls, files, site)));
+            }
         }
         parts.push(part("gateways", self.gateways(site)));
         let inbound = |site: &Site| site.config.http.inbound_secret_file.is_some();
@@ -130,7 +152,7 @@ impl Reloader {
             logging::set_level(site.config.log.level);
             parts.push(part("log level", Ok(())));
         }
-        let files = other_files(*configuration, self.tls.as_deref());
+        let files = other_files(*configuration, &self.certificates);
         self.service.admin.set_other_files(files);
         api::Reload {
             ok: parts.iter().all(|part| part.faults.is_empty()),
@@ -149,14 +171,9 @@ impl Reloader {
         replaced.map_err(|error| vec![error.to_string()])
     }
 
-    fn certificate(&self, tls: &Tls, site: &Site) -> Result<(), Vec<String>> {
+    fn certificate(&self, tls: &Tls, files: FilesOf, site: &Site) -> Result<(), Vec<String>> {
         // Without a pair in the file the one in use stays; that is a change for a restart.
-        let files = site
-            .config
-            .http
-            .tls
-            .as_ref()
-            .or(self.site.config.http.tls.as_ref());
+        let files = files(&site.config).or_else(|| files(&self.site.config));
         let Some(files) = files else { return Ok(()) };
         tls.replace(&files.certificate, &files.key, self.service.core.now())
             .map_err(|error| vec![error.to_string()])
@@ -181,11 +198,11 @@ impl Reloader {
 
     fn restart(&self, written: &Config) -> Vec<api::NeedsRestart> {
         let running = self.site.config.effective();
-        let value = |config: &[crate::config::EffectiveValue], key: &str| {
+        let value = |config: &[config::EffectiveValue], key: &str| {
             let found = config.iter().find(|value| value.key == key);
             found.map(|value| value.value.clone()).unwrap_or_default()
         };
-        let differs = |value: &&crate::config::EffectiveValue| {
+        let differs = |value: &&config::EffectiveValue| {
             let before = running.iter().find(|before| before.key == value.key);
             before.is_none_or(|before| before.value != value.value)
         };
@@ -215,9 +232,14 @@ impl Reloader {
 
     /// Whether a change of this key is taken while the daemon runs.
     fn is_reloaded(&self, key: &str, written: &Config) -> bool {
-        let tls = [keys::HTTP_TLS_CERTIFICATE.path, keys::HTTP_TLS_KEY.path];
-        if tls.contains(&key) {
-            return self.tls.is_some() && written.http.tls.is_some();
+        let pairs = [
+            [keys::HTTP_TLS_CERTIFICATE.path, keys::HTTP_TLS_KEY.path],
+            [keys::RADIUS_EAP_CERTIFICATE.path, keys::RADIUS_EAP_KEY.path],
+        ];
+        for (pair, (_, tls, files)) in pairs.into_iter().zip(self.certificates.all()) {
+            if pair.contains(&key) {
+                return tls.is_some() && files(written).is_some();
+            }
         }
         let always = [
             keys::LOG_LEVEL.path,
@@ -231,10 +253,11 @@ impl Reloader {
 }
 
 /// What decides beside policies, tables and texts, for the audit: each by what it is, with its SHA-256.
-pub(super) fn other_files(configuration: [u8; 32], tls: Option<&Tls>) -> Vec<LoadedFile> {
-    let certificate = tls.map(|tls| ("certificate".to_owned(), tls.sha256()));
+pub(super) fn other_files(configuration: [u8; 32], certificates: &Certificates) -> Vec<LoadedFile> {
+    let all = certificates.all().into_iter();
+    let all = all.filter_map(|(name, tls, _)| Some((name.to_owned(), tls?.sha256())));
     let configuration = ("configuration".to_owned(), configuration);
-    std::iter::once(configuration).chain(certificate).collect()
+    std::iter::once(configuration).chain(all).collect()
 }
 
 /// The secret with which gateways sign what they send, where one is configured.

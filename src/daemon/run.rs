@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::daemon::listeners::{Listeners, SocketFile, bind, overridden};
-use crate::daemon::reload::Reloader;
+use crate::daemon::reload::{Certificates, Reloader};
 use crate::daemon::{
     Overrides, Site, StartError, dictionary, failed, jobs, logging, open, reload, site_files,
 };
@@ -38,10 +38,13 @@ pub async fn serve(
     let listeners = bind(&site, overrides).await?;
     let info = listeners.info(&site);
     let overridden = overridden(by_option, &info);
-    let tls = listeners.tls.as_deref();
+    let certificates = Certificates {
+        http: listeners.tls.clone(),
+        eap: listeners.eap.clone(),
+    };
     service
         .admin
-        .set_other_files(reload::other_files(site.sha256, tls));
+        .set_other_files(reload::other_files(site.sha256, &certificates));
     if let Err(error) = service.admin.record_start().await {
         tracing::error!(%error, "which files are in force is not on record");
     }
@@ -56,8 +59,7 @@ pub async fn serve(
     );
     let app = application(&site, &service, &info, &pipeline)?;
     let site = Arc::new(site);
-    let tls = listeners.tls.clone();
-    let reloader = Reloader::start(&site, overridden, &service, &app, tls);
+    let reloader = Reloader::start(&site, overridden, &service, &app, certificates);
     let shutdown = CancellationToken::new();
     let tasks = TaskTracker::new();
     let socket = start(listeners, &site, &app, pipeline, &tasks, &shutdown);
@@ -118,6 +120,9 @@ fn start(
     tasks: &TaskTracker,
     shutdown: &CancellationToken,
 ) -> SocketFile {
+    if let Some(tls) = &listeners.eap {
+        pipeline.serve_tunnels(Arc::clone(tls));
+    }
     if let Some(tls) = &listeners.tls {
         app.set_tls(Arc::clone(tls));
     }

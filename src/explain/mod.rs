@@ -33,10 +33,11 @@ use crate::model::audit::Channel;
 use crate::model::client::{Access, Client, LOCAL};
 use crate::model::credential::Credentials;
 use crate::model::id::{RequestId, Serial};
+use crate::model::method::{is_taken, shows_text};
 use crate::model::reason::Reason;
 use crate::model::source::Source;
 use crate::otp::throttle::Throttle;
-use crate::policy::{Policy, Rule};
+use crate::policy::{Factor, Policy, Present, Rule};
 use crate::store::View;
 use crate::time::UnixTime;
 
@@ -110,6 +111,12 @@ impl Explain {
             reading: Reading::Present,
         };
         let mut situation = self.situation(frame)?;
+        let decides = situation.shown.rules.iter().position(|rule| rule.decides);
+        let rule = decides.and_then(|index| policy.rules.get(index));
+        if supposed.method.is_some() && !is_told(&request, policy, rule) {
+            let refused = Some(Reason::MethodNotAllowed);
+            situation.refused = situation.refused.or(refused);
+        }
         situation.notes.extend(rules::unread(policy, &request));
         Ok(foreseen(situation))
     }
@@ -354,6 +361,23 @@ struct Frame<'a> {
     /// The time by which locks are read.
     locks_at: UnixTime,
     reading: Reading<'a>,
+}
+
+/// Whether what the rule asks for can be told from what the method shows, and the client may use it.
+fn is_told(request: &LoginRequest<'_>, policy: &Policy, rule: Option<&Rule>) -> bool {
+    let hashed = |factor: &Factor| match factor {
+        Factor::Password => true,
+        Factor::Pin => !policy.pin.recoverable,
+        _ => false,
+    };
+    let asked = rule.map(|rule| match rule.present {
+        Present::Joined => rule.require.as_slice(),
+        Present::Challenge | Present::Either => rule.require.get(..1).unwrap_or_default(),
+    });
+    let asked = asked.unwrap_or_default();
+    let response = is_taken(request.method) && !shows_text(request.method);
+    let hidden = response && asked.iter().any(hashed);
+    request.client.takes(request.method) && !hidden
 }
 
 /// A request with nothing in it.

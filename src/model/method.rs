@@ -41,6 +41,19 @@ pub fn is_taken(method: &str) -> bool {
     METHODS.contains(&method) && others.count() == 0
 }
 
+/// Whether what was typed comes itself, so that it can be compared with what is kept hashed.
+pub fn shows_text(method: &str) -> bool {
+    let texts = [
+        "pap",
+        "http",
+        "eap-gtc",
+        "eap-peap-gtc",
+        "eap-ttls-gtc",
+        "eap-ttls-pap",
+    ];
+    texts.contains(&method)
+}
+
 /// Whether anyone who sees such a login outside a tunnel finds the code in it, or finds it by trying
 /// all codes: everything but PAP, which the shared secret hides, and the tunnels.
 pub fn is_weak(method: &str) -> bool {

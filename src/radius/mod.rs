@@ -46,6 +46,7 @@ pub mod attribute;
 pub mod packet;
 
 // What is sent in place of a password
+pub mod eap;
 pub mod microsoft;
 pub mod mschap;
 

@@ -1,4 +1,4 @@
-//! TLS for the HTTP listeners: certificate and key from PEM files, replaced while running.
+//! TLS for the HTTP listeners and for EAP: certificate and key from PEM files, replaced while running.
 //!
 //! Sources: RFC 8446, RFC 5246 (TLS 1.3 and 1.2; nothing older), RFC 7301 (ALPN).
 //!
@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
+use rustls::server::NoServerSessionStorage;
 use sha2::{Digest as _, Sha256};
 use tokio_rustls::TlsAcceptor;
 
@@ -76,6 +77,16 @@ impl Tls {
         self.loaded.load().sha256
     }
 
+    /// For EAP, where TLS is no stream to an application: without a protocol's name, and without sessions
+    /// that could be resumed, since a resumed one skips what is asked inside (CVE-2017-9148).
+    pub fn sessionless(&self) -> Arc<ServerConfig> {
+        let mut config = ServerConfig::clone(&self.loaded.load().config);
+        config.alpn_protocols.clear();
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        Arc::new(config)
+    }
+
     /// An acceptor with the present certificate.
     pub fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(Arc::clone(&self.loaded.load().config))
@@ -127,14 +138,14 @@ fn words(error: &pem::Error) -> String {
     }
 }
 
-const CHAIN_REMEDY: &str = "`http.tls.certificate` names a PEM file that the daemon can read, \
+const CHAIN_REMEDY: &str = "`certificate` names a PEM file that the daemon can read, \
                             the server's certificate first";
-const KEY_REMEDY: &str = "`http.tls.key` names an unencrypted PEM file (PKCS#8, PKCS#1 or SEC1) \
+const KEY_REMEDY: &str = "`key` names an unencrypted PEM file (PKCS#8, PKCS#1 or SEC1) \
                           that the daemon can read";
 const RENEW_REMEDY: &str = "put a certificate there that is valid now, the server's first and each \
                             issuer behind it; then `oncegate reload`";
 const PAIR_REMEDY: &str = "give the private key that belongs to the first certificate of \
-                           `http.tls.certificate`";
+                           `certificate`";
 
 #[cfg(test)]
 mod tests {

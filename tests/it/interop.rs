@@ -76,8 +76,7 @@ fn radclient_logs_in_by_chap_and_ms_chap() {
     site.enrol("alice", "hotp", RFC_SECRET);
     site.radius_client("nas", "testing123");
     let daemon = site.serve();
-    let mut counter = 0;
-    for attribute in ["CHAP-Password", "MS-CHAP-Password"] {
+    for (counter, attribute) in [(0, "CHAP-Password"), (1, "MS-CHAP-Password")] {
         let code = hotp(counter);
         let request = format!("User-Name=alice,{attribute}={code},Message-Authenticator=0x00\n");
         let ask = || {
@@ -90,7 +89,6 @@ fn radclient_logs_in_by_chap_and_ms_chap() {
         let again = ask();
         assert!(again.contains("Received Access-Reject"), "{again}");
         assert_eq!(again.contains("E=691 R=0"), counter == 1, "{again}");
-        counter += 1;
     }
     let doctor = site.run(&["doctor"]);
     let text = String::from_utf8_lossy(&doctor.stdout);

@@ -4,7 +4,7 @@
 //! ```text
 //! CLIENT name network [secret=S] [require=true|false|auto]     USER name       TOKEN user
 //! SEND label id=N auth=N [words]      AGAIN label     HOLD is the word `hold`; RELEASE, DROP label
-//! EXPECT accept | reject | silence [word] | same-bytes label   PROXY_STATES a,b  AUDIT decisions
+//! EXPECT accept | reject | challenge | silence [word] | same-bytes label   PROXY_STATES a,b  AUDIT decisions
 //! TIME_PASSES 30s   GUESS user n   DISABLE user   ROTATE client secret grace   LESSON client address
 //! ```
 //!
@@ -275,6 +275,7 @@ impl Dialogue {
         match (expected, heard) {
             (["accept"], Heard::Reply(reply)) => assert_eq!(reply[0], 2, "{at}"),
             (["reject"], Heard::Reply(reply)) => assert_eq!(reply[0], 3, "{at}"),
+            (["challenge"], Heard::Reply(reply)) => assert_eq!(reply[0], 11, "{at}"),
             (["same-bytes", label], Heard::Reply(reply)) => {
                 assert_eq!(Some(reply), self.sent[*label].reply.as_ref(), "{at}");
             }

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::cli::doctor::report::{RENEW, Report};
 use crate::cli::error::CliError;
 use crate::cli::policy;
-use crate::config::MasterKey;
+use crate::config::{self, MasterKey};
 use crate::daemon;
 use crate::daemon::Site;
 use crate::policy::Policies;
@@ -138,11 +138,15 @@ pub(super) fn couriers(report: &mut Report, site: &Site) {
     }
 }
 
-/// The certificate of the HTTPS listeners, as it is in its files.
+/// The certificates of the HTTPS listeners and of EAP, as they are in their files.
 pub(super) fn certificate(report: &mut Report, site: &Site) {
-    let Some(files) = &site.config.http.tls else {
-        return;
-    };
+    let all = [&site.config.http.tls, &site.config.radius.eap];
+    for files in all.into_iter().flatten() {
+        pair(report, files);
+    }
+}
+
+fn pair(report: &mut Report, files: &config::Tls) {
     let tls = match Tls::load(&files.certificate, &files.key) {
         Ok(tls) => tls,
         Err(error) => {

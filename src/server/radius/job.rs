@@ -10,18 +10,19 @@ use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::login::{LoginAnswer, LoginOutcome, LoginRequest};
+use crate::login::{Accepted, LoginAnswer, LoginOutcome, LoginRequest, Presented};
 use crate::model::audit::{Channel, Origin};
 use crate::model::id::RequestId;
 use crate::model::session::Accounting;
 use crate::radius::accounting::nas_address;
 use crate::radius::attribute::Type;
+use crate::radius::authenticator::SecretKeys;
 use crate::radius::duplicate::{Finish, Ticket};
 use crate::radius::encode::MessageAuthenticator;
 use crate::radius::microsoft;
 use crate::radius::packet::{Code, OwnedPacket, Packet};
 use crate::server::radius::counters::Event;
-use crate::server::radius::password::Credential;
+use crate::server::radius::password::{Credential, Shown};
 use crate::server::radius::pipeline::Pipeline;
 use crate::server::radius::reply;
 use crate::server::radius::table::{Peer, Secret};
@@ -44,6 +45,21 @@ pub struct Job {
     /// Its place among the answers that wait for their time, where it may have to.
     pub(super) place: Option<OwnedSemaphorePermit>,
 }
+
+/// A credential to be decided.
+pub(super) struct Asked<'a> {
+    pub(super) user: &'a str,
+    pub(super) method: &'a str,
+    pub(super) presented: Presented<'a>,
+    pub(super) challenge: Option<&'a str>,
+    /// Whether the person can be asked again.
+    pub(super) rounds: bool,
+    /// Octets and attributes that the method adds to an accept.
+    pub(super) own: (usize, usize),
+}
+
+/// A reply: what it is counted as, its octets, and how long after arrival it leaves.
+pub(super) type Ready = (Event, Arc<[u8]>, Duration);
 
 /// What a request asks for.
 pub(super) enum Task {
@@ -89,12 +105,14 @@ impl Job {
                 (Event::Accounting, octets, Duration::ZERO)
             }
             Task::Login { credential, learn } => {
-                let Some(decided) = self.decide(&packet, credential, *learn).await else {
-                    self.peer.counters.event(Event::Undecided);
-                    return None;
-                };
-                let (event, octets) = self.reply(&packet, &decided, credential)?;
-                (event, octets, decided.delay)
+                if *learn {
+                    self.learn().await?;
+                }
+                match &credential.shown {
+                    // A conversation is larger than all the rest.
+                    Shown::Eap(octets) => Box::pin(self.converse(&packet, octets)).await?,
+                    _ => self.login(&packet, credential).await?,
+                }
             }
         };
         Some(self.answer(event, octets, delay))
@@ -124,31 +142,48 @@ impl Job {
         built.map_err(|error| self.unbuilt(&error)).ok()
     }
 
-    fn unbuilt(&self, error: &dyn std::error::Error) {
+    pub(super) fn unbuilt(&self, error: &dyn std::error::Error) {
         let client = self.peer.client.name.as_str();
         tracing::error!(id = %self.id, client, %error, "decided, but no reply can be built");
         self.peer.counters.event(Event::Undecided);
     }
 
-    async fn decide(
-        &self,
-        packet: &Packet<'_>,
-        credential: &Credential,
-        learn: bool,
-    ) -> Option<LoginOutcome> {
-        let Self { pipeline, peer, .. } = self;
-        let client = peer.client.as_ref();
-        let service = &pipeline.service;
-        if learn {
-            // Before the answer: an attacker who saw it must not find the address unprotected.
-            if let Err(error) = service.admin.learn(&client.name, self.source).await {
-                let client = client.name.as_str();
-                tracing::warn!(id = %self.id, client, %error, "lesson not stored: no answer");
-                return None;
-            }
-        }
+    /// Before the answer: an attacker who saw it must not find the address unprotected.
+    async fn learn(&self) -> Option<()> {
+        let client = &self.peer.client.name;
+        let admin = &self.pipeline.service.admin;
+        let learned = admin.learn(client, self.source).await;
+        let not_stored = |error| {
+            let client = client.as_str();
+            tracing::warn!(id = %self.id, client, %error, "lesson not stored: no answer");
+            self.peer.counters.event(Event::Undecided);
+        };
+        learned.map_err(not_stored).ok()
+    }
+
+    async fn login(&self, packet: &Packet<'_>, credential: &Credential) -> Option<Ready> {
         // U+FFFD stands for what is not UTF-8; no user name has it, so it is no one's.
         let user = String::from_utf8_lossy(packet.first(Type::UserName).unwrap_or_default());
+        let own = credential.response().map(microsoft::room);
+        let asked = Asked {
+            user: &user,
+            method: credential.method,
+            presented: credential.presented(),
+            // What is not text is no challenge of ours.
+            challenge: packet
+                .first(Type::State)
+                .map(|state| std::str::from_utf8(state).unwrap_or_default()),
+            rounds: self.peer.challenge,
+            own: own.unwrap_or_default(),
+        };
+        let decided = self.ask(packet, asked).await?;
+        let (event, octets) = self.reply(packet, &decided, credential)?;
+        Some((event, octets, decided.delay))
+    }
+
+    /// Has the service decide. `None`: no one could.
+    pub(super) async fn ask(&self, packet: &Packet<'_>, asked: Asked<'_>) -> Option<LoginOutcome> {
+        let Self { pipeline, peer, .. } = self;
         let mut texts = Vec::new();
         pipeline
             .dictionary
@@ -159,25 +194,19 @@ impl Job {
             .collect();
         let origin = origin(packet, self.source);
         let words = self.words();
-        let own = credential
-            .response()
-            .map(microsoft::room)
-            .unwrap_or_default();
+        let own = asked.own;
         let room = reply::Room { packet, words, own };
         let request = LoginRequest {
             id: self.id,
             at: self.at,
             deadline: self.at.plus(pipeline.settings.request_timeout),
-            client,
+            client: &peer.client,
             channel: Channel::Radius,
-            method: credential.method,
-            user: &user,
-            presented: credential.presented(),
-            // What is not text is no challenge of ours.
-            challenge: packet
-                .first(Type::State)
-                .map(|state| std::str::from_utf8(state).unwrap_or_default()),
-            rounds: peer.challenge,
+            method: asked.method,
+            user: asked.user,
+            presented: asked.presented,
+            challenge: asked.challenge,
+            rounds: asked.rounds,
             source: calling_station(packet),
             attributes: &attributes,
             context: &[],
@@ -186,10 +215,26 @@ impl Job {
         };
         // The deadline keeps late work from beginning. Work that has begun is waited for, since its
         // answer serves the retransmission. The service says why there is none.
-        service.login.authenticate(&request).await.ok()
+        let decided = pipeline.service.login.authenticate(&request).await;
+        if decided.is_err() {
+            peer.counters.event(Event::Undecided);
+        }
+        decided.ok()
     }
 
-    fn words(&self) -> reply::Words<'_> {
+    /// The keys that replies are signed with.
+    pub(super) fn keys(&self) -> &SecretKeys {
+        self.peer.keys(self.secret)
+    }
+
+    /// By which accounting is linked with this login, where it is served.
+    pub(super) fn class(&self, accepted: &Accepted) -> Option<String> {
+        let (client, login) = (&self.peer.client, &self.pipeline.service.login);
+        let class = || login.class(self.id, client, &accepted.user);
+        self.pipeline.settings.class.then(class)
+    }
+
+    pub(super) fn words(&self) -> reply::Words<'_> {
         let [.., high, low] = self.id.to_bytes();
         reply::Words {
             dictionary: &self.pipeline.dictionary,
@@ -206,17 +251,11 @@ impl Job {
         decided: &LoginOutcome,
         credential: &Credential,
     ) -> Option<(Event, Arc<[u8]>)> {
-        let keys = self.peer.keys(self.secret);
+        let keys = self.keys();
         let response = credential.response();
         let (event, built) = match &decided.answer {
             LoginAnswer::Accept(accepted) => {
-                let class = || {
-                    self.pipeline
-                        .service
-                        .login
-                        .class(self.id, &self.peer.client, &accepted.user)
-                };
-                let class = self.pipeline.settings.class.then(class);
+                let class = self.class(accepted);
                 let attributes = &accepted.attributes;
                 let words = self.words();
                 let proof = response.zip(accepted.typed.as_ref());

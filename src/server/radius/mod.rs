@@ -11,6 +11,7 @@
 //! from the address that was asked; what a listener does never waits for a decision.
 
 mod counters;
+mod eap;
 mod job;
 mod lane;
 mod limiter;

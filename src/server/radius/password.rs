@@ -5,7 +5,7 @@ use crate::radius::attribute::{Attribute, Type};
 use crate::radius::authenticator::Signature;
 use crate::radius::mschap::Response;
 use crate::radius::packet::Packet;
-use crate::radius::{Discard, microsoft, password};
+use crate::radius::{Discard, eap, microsoft, password};
 use crate::secret::{SecretBytes, SecretString};
 use crate::server::radius::table::{Peer, Secret};
 use crate::time::UnixTime;
@@ -24,6 +24,8 @@ pub(super) enum Shown {
     Passcode(SecretString),
     /// What was made of it; `None`: it has not the form of a response.
     Response(Option<Response>),
+    /// A packet of EAP, put together: it may lead to one of the others.
+    Eap(Vec<u8>),
 }
 
 impl login::Response for Response {
@@ -73,17 +75,24 @@ impl Credential {
     pub(super) const fn response(&self) -> Option<&Response> {
         match &self.shown {
             Shown::Response(response) => response.as_ref(),
-            Shown::Passcode(_) => None,
+            Shown::Passcode(_) | Shown::Eap(_) => None,
         }
     }
 
     pub(super) fn presented(&self) -> Presented<'_> {
-        match &self.shown {
-            Shown::Passcode(text) => Presented::Passcode(text),
-            Shown::Response(response) => {
+        self.shown.presented()
+    }
+}
+
+impl Shown {
+    pub(super) fn presented(&self) -> Presented<'_> {
+        match self {
+            Self::Passcode(text) => Presented::Passcode(text),
+            Self::Response(response) => {
                 let response = response.as_ref().map(|one| one as &dyn login::Response);
                 Presented::Response(response)
             }
+            Self::Eap(_) => Presented::Response(None),
         }
     }
 }
@@ -101,6 +110,7 @@ fn shown(packet: &Packet<'_>, method: &str) -> Shown {
         }
         MS_CHAP => microsoft::response(packet, microsoft::RESPONSE, user()),
         MS_CHAP_2 => microsoft::response(packet, microsoft::RESPONSE_2, user()),
+        EAP => return Shown::Eap(eap::joined(packet).unwrap_or_default()),
         _ => return Shown::Passcode(SecretString::default()),
     })
 }
@@ -113,7 +123,7 @@ fn method(packet: &Packet<'_>) -> &'static str {
         let method = match attribute.r#type {
             Type::UserPassword => PAP,
             Type::ChapPassword => CHAP,
-            Type::EapMessage => "eap",
+            Type::EapMessage => EAP,
             Type::VendorSpecific => match vendors(&attribute) {
                 Some(method) => method,
                 None => continue,
@@ -147,5 +157,6 @@ fn is_text(typed: &SecretBytes) -> bool {
 
 const PAP: &str = "pap";
 const CHAP: &str = "chap";
+const EAP: &str = "eap";
 const MS_CHAP: &str = "mschap";
 const MS_CHAP_2: &str = "mschapv2";

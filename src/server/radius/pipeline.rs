@@ -2,7 +2,7 @@
 //! cache. What happens to a datagram is in `receive`, to a request that must be decided in `job`.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -12,9 +12,11 @@ use crate::config::Limits;
 use crate::radius::dictionary::Dictionary;
 use crate::radius::duplicate::{self, Duplicates};
 use crate::server::radius::counters::{Counters, Ingress, PeerCounters};
+use crate::server::radius::eap::table::Conversations;
 use crate::server::radius::limiter::Limiter;
 use crate::server::radius::table::Table;
 use crate::server::radius::udp::Serves;
+use crate::server::tls::Tls;
 use crate::service::Service;
 
 /// What the RADIUS front end may occupy.
@@ -67,6 +69,10 @@ pub struct Pipeline {
     pub(super) table: Arc<ArcSwap<Table>>,
     /// Held for one look-up at a time, never across an await.
     duplicates: Mutex<Duplicates>,
+    /// Conversations of EAP.
+    pub(super) conversations: Conversations,
+    /// What tunnels of EAP are made with.
+    tunnels: OnceLock<Arc<Tls>>,
     pub(super) counters: Arc<Counters>,
 }
 
@@ -95,8 +101,20 @@ impl Pipeline {
             dictionary,
             table,
             duplicates: Mutex::new(Duplicates::new(duplicate::Limits::default())),
+            conversations: Conversations::default(),
+            tunnels: OnceLock::new(),
             counters,
         })
+    }
+
+    /// Offers EAP-TTLS and PEAP from now on, with this certificate.
+    pub fn serve_tunnels(&self, tls: Arc<Tls>) {
+        // It is set once, before the listeners are served.
+        let _ = self.tunnels.set(tls);
+    }
+
+    pub(super) fn eap_tls(&self) -> Option<Arc<Tls>> {
+        self.tunnels.get().cloned()
     }
 
     /// Announces a listener for Access-Requests.

@@ -283,6 +283,26 @@ pub(super) fn challenge(
     Ok(buffer.into())
 }
 
+/// An Access-Challenge with a request of EAP, encoded, and the seconds that the peer has for its answer
+/// where they are more than usual (RFC 3579 s2.1, s2.6.2).
+pub(super) fn eap(
+    packet: &Packet<'_>,
+    (state, request): (&[u8], &[u8]),
+    wait: Option<u32>,
+    keys: &SecretKeys,
+) -> Result<Arc<[u8]>, BuildError> {
+    let mut buffer = Vec::with_capacity(request.len() + USUAL);
+    let first = MessageAuthenticator::First;
+    let mut builder = ReplyBuilder::new(&mut buffer, Code::AccessChallenge, packet, first);
+    builder.attribute(Type::State, state)?;
+    builder.encoded(request)?;
+    if let Some(wait) = wait {
+        builder.attribute(Type::SessionTimeout, &wait.to_be_bytes())?;
+    }
+    builder.finish(keys)?;
+    Ok(buffer.into())
+}
+
 /// A reply that says nothing but its code.
 pub(super) fn plain(
     packet: &Packet<'_>,

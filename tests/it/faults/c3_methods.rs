@@ -46,8 +46,11 @@ async fn refused(lab: &Lab, method: &str) {
 #[tokio::test]
 async fn an_eap_peer_hears_a_failure_of_its_own_packet() {
     let lab = lab().await;
+    // No identity begins a conversation here.
+    let mut md5 = EAP_IDENTITY;
+    md5[4] = 4;
     let reply = ask(&lab, |request, _| {
-        request.attribute(Type::EapMessage, &EAP_IDENTITY).unwrap();
+        request.attribute(Type::EapMessage, &md5).unwrap();
     })
     .await;
     refused(&lab, "eap").await;
@@ -55,8 +58,8 @@ async fn an_eap_peer_hears_a_failure_of_its_own_packet() {
     assert_eq!(packet.first(Type::EapMessage), Some(&[4, 77, 0, 4][..]));
     let first = packet.attributes.iter().next().unwrap();
     assert_eq!(first.r#type, Type::MessageAuthenticator);
-    // A packet in two attributes, and one that only starts EAP.
-    let (head, tail) = EAP_IDENTITY.split_at(5);
+    // A packet in two attributes.
+    let (head, tail) = md5.split_at(5);
     let reply = ask(&lab, |request, _| {
         request.attribute(Type::EapMessage, head).unwrap();
         request.attribute(Type::EapMessage, tail).unwrap();
@@ -65,12 +68,6 @@ async fn an_eap_peer_hears_a_failure_of_its_own_packet() {
     let packet = Packet::parse(&reply).unwrap();
     assert_eq!(packet.all(Type::EapMessage).count(), 1);
     assert_eq!(packet.first(Type::EapMessage), Some(&[4, 77, 0, 4][..]));
-    let reply = ask(&lab, |request, _| {
-        request.attribute(Type::EapMessage, &[]).unwrap();
-    })
-    .await;
-    let packet = Packet::parse(&reply).unwrap();
-    assert_eq!(packet.first(Type::EapMessage), Some(&[4, 0, 0, 4][..]));
 }
 
 #[tokio::test]
@@ -105,7 +102,9 @@ async fn an_unknown_user_hears_the_same() {
         let (_, heard) = lab
             .send("vpn", |request, _| {
                 request.attribute(Type::UserName, user.as_bytes()).unwrap();
-                request.attribute(Type::EapMessage, &EAP_IDENTITY).unwrap();
+                request
+                    .attribute(Type::EapMessage, &[2, 7, 0, 5, 4])
+                    .unwrap();
             })
             .await;
         // Two silences would be alike, too.
