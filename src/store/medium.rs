@@ -16,7 +16,7 @@ pub trait Medium: Send + Sync + 'static {
     fn open(&self, name: &str, builder: &Builder) -> Result<Database, DatabaseError>;
 
     /// Opens a file as it is, creating it when it is missing. Nothing locks it: anyone who writes to it has
-    /// the store, or no one else writes to it.
+    /// the store, or no one else writes to it. What is written behind its end makes it longer.
     fn raw(&self, name: &str) -> io::Result<Box<dyn StorageBackend>>;
 
     /// Names of the files that exist.
@@ -24,6 +24,14 @@ pub trait Medium: Send + Sync + 'static {
 
     /// Makes creations durable: a file whose directory entry is lost in a power cut is lost.
     fn sync(&self) -> io::Result<()>;
+
+    /// Gives a file another name, in one step; durable after [`Medium::sync`]. No one has it open.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Octets that can still be written, as far as that is known.
+    fn room(&self) -> io::Result<u64> {
+        Ok(u64::MAX)
+    }
 
     /// Removes a file that no one will open again; one that is gone already is no error. Its space is free
     /// when the last reader has closed it.
@@ -85,6 +93,15 @@ impl Medium for Directory {
         }
     }
 
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        std::fs::rename(self.0.join(from), self.0.join(to))
+    }
+
+    fn room(&self) -> io::Result<u64> {
+        let disk = nix::sys::statvfs::statvfs(&self.0)?;
+        Ok(disk.blocks_available().saturating_mul(disk.fragment_size()))
+    }
+
     fn forget(&self, name: &str) -> io::Result<()> {
         let file = File::open(self.0.join(name))?;
         let discard = nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED;
@@ -120,6 +137,13 @@ impl Medium for Memory {
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut files = self.0.lock().expect("no panic while the lock is held");
         files.remove(name);
+        Ok(())
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut files = self.0.lock().expect("no panic while the lock is held");
+        let file = files.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        files.insert(to.to_owned(), file);
         Ok(())
     }
 
@@ -176,6 +200,10 @@ impl StorageBackend for Shared {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let end = offset.saturating_add(data.len() as u64);
+        if self.0.len()? < end {
+            self.0.set_len(end)?;
+        }
         self.0.write(offset, data)
     }
 }

@@ -20,7 +20,7 @@
 //! # Files and threads
 //!
 //! ```text
-//! attempt --> queue --> writer thread: settle, append     log-*.redb    the truth: audit records
+//! attempt --> queue --> writer thread: settle, append     log-*.log     the truth: audit records
 //!                         one durable commit per batch      |           with the rows they change
 //!                         |                                 | fold
 //!                         `--> memtable (changed rows) -----'
@@ -29,10 +29,11 @@
 //! ```
 //!
 //! Opening reads `main.redb` where it is and folds the log's tail behind it; both are bounded, so
-//! opening does not grow with the data. See [`journal`] and [`fold`] for the files.
+//! opening does not grow with the data. The thread `store-ahead` makes the next
+//! file of the journal ready. See [`journal`] and [`fold`] for the files.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -154,7 +155,7 @@ impl Store {
         let (sealed_by, entropy) = (parts.algorithm, Arc::clone(&parts.entropy));
         let medium = Arc::clone(&parts.medium);
         let (fold, sealer) = Fold::open(medium, &parts.master, sealed_by, entropy.as_ref())?;
-        let (journal, appender) = guarded(|| {
+        let (journal, mut appender) = guarded(|| {
             let medium = Arc::clone(&parts.medium);
             journal::open(medium, Arc::clone(&sealer), parts.segment_size)
         })?;
@@ -165,6 +166,7 @@ impl Store {
             found => found,
         };
         if found.is_none() {
+            appender.settle()?;
             journal.acknowledge(end)?;
         }
         personal::check_present(&fold.reader(), &sealer)?;
@@ -193,7 +195,8 @@ impl Store {
         let gauges = Arc::new(Gauges::default());
         let (queue, commands) = queue(QUEUE);
         let (records, _) = broadcast::channel(TAIL);
-        let (chores, to_do) = std::sync::mpsc::channel();
+        let (chores, to_do) = mpsc::channel();
+        let (ahead, wanted) = mpsc::sync_channel(1);
         let mut threads = Vec::new();
         if let Some(ChainFault { seq, what }) = &reading.found {
             let cause = format!("audit record {seq}: {what}");
@@ -212,9 +215,12 @@ impl Store {
                 records: records.clone(),
                 gauges: Arc::clone(&gauges),
                 chores,
+                ahead,
                 failed: None,
             };
             threads.push(spawn("store-writer", move || writer.run())?);
+            let journal = Arc::clone(&reading.journal);
+            threads.push(spawn("store-ahead", move || prepare(&journal, &wanted))?);
             if let Err(error) = guarded(|| check::recent(&fold, &reading.journal)) {
                 tracing::error!(%error, "the newest records could not be compared with main.redb");
             }
@@ -226,7 +232,7 @@ impl Store {
                 to_do,
                 every: parts.checkpoint,
             };
-            let (checked, done) = std::sync::mpsc::sync_channel(1);
+            let (checked, done) = mpsc::sync_channel(1);
             threads.push(spawn("store-checkpoint", move || keeper.run(&checked))?);
             // Nearly always it is over by then; a large store is looked through while it works.
             let _ = done.recv_timeout(CHECK);
@@ -406,6 +412,15 @@ impl Drop for Store {
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
     let thread = std::thread::Builder::new().name(name.to_owned());
     thread.spawn(run).map_err(disk)
+}
+
+/// Makes the files of segments ready before the writer needs them, until it is gone.
+fn prepare(journal: &Journal, wanted: &mpsc::Receiver<()>) {
+    while wanted.recv().is_ok() {
+        if let Err(error) = journal.prepare() {
+            tracing::warn!(%error, "the next file of the journal is not ready; it will be tried again");
+        }
+    }
 }
 
 const STOPPED: &str = "the store's writer has stopped; restart the daemon";

@@ -163,7 +163,7 @@ impl Reading {
         let mut last = self.fold.head().seq;
         if self.found.is_some() {
             // The log may end before what was applied.
-            last = last.min(self.journal.last()?);
+            last = last.min(self.journal.last());
         }
         let whole = (self.journal.first(), last.saturating_add(1));
         let Some(request) = query.request else {

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Sender, SyncSender};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -76,6 +76,8 @@ pub(crate) struct Writer {
     pub(crate) gauges: Arc<Gauges>,
     /// To the checkpoint thread.
     pub(crate) chores: Sender<Chore>,
+    /// To the thread that makes the next file of the journal ready.
+    pub(crate) ahead: SyncSender<()>,
     /// Set while the log must be reopened before anything is decided.
     pub(crate) failed: Option<Instant>,
 }
@@ -193,7 +195,7 @@ impl Writer {
     }
 
     /// Answers what is durable, up to `head`.
-    fn committed(&self, head: Head, pending: Vec<Pending>) {
+    fn committed(&mut self, head: Head, pending: Vec<Pending>) {
         self.gauges.commits.fetch_add(1, Ordering::Relaxed);
         let records = self.batch.len() as u64;
         self.gauges.records.fetch_add(records, Ordering::Relaxed);
@@ -211,6 +213,10 @@ impl Writer {
         for chore in due.into_iter().chain(removed.map(Chore::Remove)) {
             // A checkpoint thread that has ended will be noticed at shutdown.
             let _ = self.chores.send(chore);
+        }
+        if self.appender.wants_file() {
+            // That it is asked for already is enough.
+            let _ = self.ahead.try_send(());
         }
     }
 

@@ -7,12 +7,11 @@ use std::time::Duration;
 use oncegate::model::reason::Decision;
 use oncegate::store::medium::Directory;
 use oncegate::store::{AuditQuery, By, ChainReport, Change, Store, StoreError};
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, TableDefinition};
 
 use crate::support::base::Base;
+use crate::support::journal::{Frame, forge, frame_of, frames, values};
 use crate::support::store::{NOW, attempt, by, enrol, open, prune};
-
-const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log_v1");
 
 /// A closed store with 300 records in several segments, and which segment holds record 150.
 async fn trail(dir: &Path) -> std::path::PathBuf {
@@ -50,16 +49,16 @@ fn segment_of(dir: &Path, seq: u64) -> std::path::PathBuf {
     segments.last().unwrap().clone()
 }
 
-/// Changes the values of the table with the engine itself, so that its checksums are right.
-fn tamper(segment: &Path, act: impl FnOnce(&mut redb::Table<'_, u64, &[u8]>)) {
-    let db = Database::open(segment).unwrap();
-    let write = db.begin_write().unwrap();
-    act(&mut write.open_table(LOG).unwrap());
-    write.commit().unwrap();
+/// Changes a file.
+fn tamper(segment: &Path, act: impl FnOnce(&mut Vec<u8>)) {
+    let mut octets = std::fs::read(segment).unwrap();
+    act(&mut octets);
+    std::fs::write(segment, octets).unwrap();
 }
 
-fn value(table: &redb::Table<'_, u64, &[u8]>, seq: u64) -> Vec<u8> {
-    table.get(seq).unwrap().unwrap().value().to_vec()
+/// The frames of two records, the first before the second.
+fn pair(file: &[u8], seq: u64) -> [Frame; 2] {
+    [frame_of(file, seq), frame_of(file, seq + 1)]
 }
 
 async fn verify(store: &Store) -> ChainReport {
@@ -75,22 +74,23 @@ async fn first_bad(dir: &Path) -> Option<u64> {
 async fn a_flipped_bit_is_found_wherever_it_is() {
     let dir = tempfile::tempdir().unwrap();
     let segment = trail(dir.path()).await;
-    let original = {
-        let db = Database::open(&segment).unwrap();
-        let table = db.begin_read().unwrap().open_table(LOG).unwrap();
-        table.get(150).unwrap().unwrap().value().to_vec()
-    };
-    for bit in (0..original.len() * 8).step_by(37) {
-        let mut bad = original.clone();
-        bad[bit / 8] ^= 1 << (bit % 8);
-        tamper(&segment, |table| {
-            drop(table.insert(150, bad.as_slice()).unwrap());
-        });
+    let original = std::fs::read(&segment).unwrap();
+    let frame = frame_of(&original, 150);
+    // Behind the header of the frame and the length of the record.
+    let record = 28 * 8..frame.place.len() * 8 - 64;
+    for bit in record.step_by(37) {
+        let flip = |frame: &mut [u8]| frame[bit / 8] ^= 1 << (bit % 8);
+        tamper(&segment, |file| forge(file, &frame, flip));
         assert_eq!(first_bad(dir.path()).await, Some(150), "bit {bit}");
+        std::fs::write(&segment, &original).unwrap();
+        tamper(&segment, |file| flip(&mut file[frame.place.clone()]));
+        assert_eq!(
+            first_bad(dir.path()).await,
+            Some(150),
+            "bit {bit}, no checksum"
+        );
+        std::fs::write(&segment, &original).unwrap();
     }
-    tamper(&segment, |table| {
-        drop(table.insert(150, original.as_slice()).unwrap());
-    });
     assert_eq!(
         first_bad(dir.path()).await,
         None,
@@ -102,7 +102,10 @@ async fn a_flipped_bit_is_found_wherever_it_is() {
 async fn a_dropped_record_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let segment = trail(dir.path()).await;
-    tamper(&segment, |table| drop(table.remove(150).unwrap()));
+    tamper(&segment, |file| {
+        let place = frame_of(file, 150).place;
+        file.drain(place);
+    });
     assert_eq!(first_bad(dir.path()).await, Some(150));
 }
 
@@ -110,12 +113,20 @@ async fn a_dropped_record_is_named() {
 async fn swapped_records_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let segment = trail(dir.path()).await;
-    tamper(&segment, |table| {
-        let (a, b) = (value(table, 150), value(table, 151));
-        table.insert(150, b.as_slice()).unwrap();
-        table.insert(151, a.as_slice()).unwrap();
-    });
-    assert_eq!(first_bad(dir.path()).await, Some(150));
+    let original = std::fs::read(&segment).unwrap();
+    let [a, b] = pair(&original, 150);
+    assert_eq!(a.place.len(), b.place.len());
+    // As they are, and with each other's number.
+    for keep in [24, 0] {
+        tamper(&segment, |file| {
+            let swapped = |with: &Frame| original[with.place.clone()][keep..].to_vec();
+            let (one, other) = (swapped(&b), swapped(&a));
+            forge(file, &a, |frame| frame[keep..].copy_from_slice(&one));
+            forge(file, &b, |frame| frame[keep..].copy_from_slice(&other));
+        });
+        assert_eq!(first_bad(dir.path()).await, Some(150), "from octet {keep}");
+        std::fs::write(&segment, &original).unwrap();
+    }
 }
 
 #[tokio::test]
@@ -123,7 +134,10 @@ async fn records_cut_off_at_the_end_are_noticed_and_stop_decisions() {
     let dir = tempfile::tempdir().unwrap();
     trail(dir.path()).await;
     let segment = segment_of(dir.path(), 300);
-    tamper(&segment, |table| drop(table.remove(300).unwrap()));
+    tamper(&segment, |file| {
+        let place = frame_of(file, 300).place;
+        file[place].fill(0);
+    });
     let store = open(Arc::new(Directory::new(dir.path()))).unwrap();
     assert_eq!(verify(&store).await.fault.map(|fault| fault.seq), Some(300));
     assert!(store.health().fault.is_some());
@@ -298,10 +312,9 @@ async fn a_forged_pruning_is_noticed() {
     let second = files[1].file_stem().unwrap().to_str().unwrap();
     let second: u64 = second.strip_prefix("log-").unwrap().parse().unwrap();
     let mac = {
-        let db = Database::open(&files[0]).unwrap();
-        let table = db.begin_read().unwrap().open_table(LOG).unwrap();
-        let last = table.last().unwrap().unwrap();
-        last.1.value()[..32].to_vec()
+        let file = std::fs::read(&files[0]).unwrap();
+        let last = frames(&file).pop().unwrap();
+        values(&file, &last).pop().unwrap().1[..32].to_vec()
     };
     let mut row = (second - 1).to_be_bytes().to_vec();
     row.extend(mac);

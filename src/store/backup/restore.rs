@@ -238,7 +238,7 @@ impl Anew {
         if record.seq > self.last {
             return self.used_later(entry);
         }
-        self.batch.push_body(&record.body);
+        self.batch.push_body(&record.body)?;
         if self.batch.len() >= SLICE {
             self.append()?;
         }

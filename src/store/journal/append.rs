@@ -5,22 +5,25 @@ use std::sync::{Arc, Mutex, RwLock};
 use crate::store::StoreError;
 use crate::store::error::disk;
 use crate::store::journal::acknowledged::{Acknowledged, Found};
+use crate::store::journal::frame::Batch;
+use crate::store::journal::frames::Frames;
 use crate::store::journal::head::Head;
-use crate::store::journal::read::{Journal, MISSING, NO_ANCHOR, SLICE, Segments, UNPOISONED};
-use crate::store::journal::record::Record;
-use crate::store::journal::segment::{self, Segment};
+use crate::store::journal::read::{Journal, MISSING, SLICE, Segments, UNPOISONED};
+use crate::store::journal::segment::{Form, Place, Segment};
+use crate::store::journal::spare::{self, PAGE, Spare};
 use crate::store::medium::{Medium, Memory};
-use crate::store::record::Entry;
 use crate::store::seal::Sealer;
 
 /// The writing side of the journal; there is one.
 pub(crate) struct Appender {
     journal: Arc<Journal>,
-    active: Arc<Segment>,
     head: Head,
-    /// In the active segment, and how many it takes.
-    octets: u64,
-    limit: u64,
+    /// The newest segment, once it was taken over for writing.
+    file: Option<Arc<Frames>>,
+    /// After a failed commit: how many octets it had.
+    failed: Option<u64>,
+    /// The length of the file for which the next one was asked for.
+    asked: u64,
 }
 
 /// What became of an append.
@@ -32,91 +35,7 @@ pub(crate) enum Appended {
     Behind,
 }
 
-/// Entries in their stored form, for one append.
-#[derive(Default)]
-pub(crate) struct Batch {
-    /// One after the other: `MAC (32) | entry`.
-    values: Vec<u8>,
-    /// Where each of them ends.
-    ends: Vec<usize>,
-}
-
-impl Batch {
-    /// Adds an entry. After an error it is not there.
-    pub(crate) fn push(&mut self, entry: &Entry) -> Result<(), StoreError> {
-        let begin = self.values.len();
-        self.values.resize(begin + 32, 0);
-        if let Err(error) = entry.encode(&mut self.values) {
-            self.values.truncate(begin);
-            return Err(error);
-        }
-        self.ends.push(self.values.len());
-        Ok(())
-    }
-
-    /// Adds an entry in the stored form of a record, so that its link is the same again.
-    pub(crate) fn push_body(&mut self, body: &[u8]) {
-        self.values.resize(self.values.len() + 32, 0);
-        self.values.extend_from_slice(body);
-        self.ends.push(self.values.len());
-    }
-
-    /// How many entries.
-    pub(crate) const fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    /// The entries as records, once they were appended up to this one.
-    pub(crate) fn records(&self, head: Head) -> impl Iterator<Item = Record> {
-        let first = (head.seq + 1).saturating_sub(self.ends.len() as u64);
-        let records = (first..).zip(self.values());
-        records.map(|(seq, value)| Record::new(seq, value).expect("it was pushed whole"))
-    }
-
-    /// Empties it. One large import must not hold its memory for ever.
-    pub(crate) fn clear(&mut self) {
-        self.values.clear();
-        self.ends.clear();
-        self.values.shrink_to(KEPT);
-    }
-
-    fn values(&self) -> impl Iterator<Item = &[u8]> {
-        let begins = [0].into_iter().chain(self.ends.iter().copied());
-        let places = begins.zip(&self.ends);
-        places.map(|(begin, end)| self.values.get(begin..*end).unwrap_or_default())
-    }
-
-    /// Links the entries to the chain behind `head`, and returns the last link.
-    fn link(&mut self, mut head: Head, mac: impl Fn(Head, &[u8]) -> [u8; 32]) -> Head {
-        let mut begin = 0;
-        for end in &self.ends {
-            let value = self.values.get_mut(begin..*end);
-            let (link, body) = value
-                .and_then(<[u8]>::split_first_chunk_mut::<32>)
-                .expect("it was pushed whole");
-            *link = mac(head, body);
-            head = Head {
-                seq: head.seq + 1,
-                mac: *link,
-            };
-            begin = *end;
-        }
-        head
-    }
-}
-
 impl Appender {
-    pub(super) fn new(journal: Arc<Journal>, active: Arc<Segment>, head: Head, limit: u64) -> Self {
-        let records = head.seq.saturating_sub(active.first);
-        Self {
-            journal,
-            active,
-            head,
-            octets: records.saturating_mul(ASSUMED_RECORD),
-            limit,
-        }
-    }
-
     /// The end of the chain as it is durable.
     pub(crate) const fn head(&self) -> Head {
         self.head
@@ -127,6 +46,37 @@ impl Appender {
         self.journal.flush()
     }
 
+    /// Takes the newest segment over for writing: the end of a commit that was not made whole is taken away,
+    /// and behind a segment of version 0.1.0 one of today's form is begun. Only when nothing is lost at the
+    /// end: it would be written over.
+    pub(crate) fn settle(&mut self) -> Result<(), StoreError> {
+        self.taken_over().map(drop)
+    }
+
+    fn taken_over(&mut self) -> Result<Arc<Frames>, StoreError> {
+        if let Some(file) = &self.file {
+            return Ok(Arc::clone(file));
+        }
+        let active = self.journal.active();
+        let file = match &active {
+            Segment::Frames(file) => {
+                file.settle(self.journal.known != Found::Head(self.head))?;
+                Arc::clone(file)
+            }
+            Segment::Former(former) => {
+                let file = self.begin()?;
+                if former.first == self.head.seq + 1 {
+                    // Nothing was ever in it.
+                    let name = active.place().name();
+                    self.journal.medium.remove(&name).map_err(disk)?;
+                }
+                file
+            }
+        };
+        self.file = Some(Arc::clone(&file));
+        Ok(file)
+    }
+
     /// Links the entries to the chain and makes them durable in one commit, if the journal ends at `expected`.
     ///
     /// After an error the commit is in doubt and nothing can be appended: call [`Appender::reopen`].
@@ -135,6 +85,9 @@ impl Appender {
         expected: Head,
         batch: &mut Batch,
     ) -> Result<Appended, StoreError> {
+        if self.failed.is_some() {
+            return Err(StoreError::Unavailable(CLOSED.to_owned()));
+        }
         if expected != self.head {
             return Ok(Appended::Behind);
         }
@@ -143,22 +96,43 @@ impl Appender {
             sealer.link(&head.mac, head.seq + 1, body)
         });
         if let Err(error) = self.write(batch, end) {
-            self.active.close(error.to_string());
+            self.failed = Some(batch.octets());
             return Err(error);
         }
         Ok(Appended::UpTo(end))
     }
 
-    fn write(&mut self, batch: &Batch, end: Head) -> Result<(), StoreError> {
-        if self.octets >= self.limit {
-            self.roll()?;
+    fn write(&mut self, batch: &mut Batch, end: Head) -> Result<(), StoreError> {
+        let mut file = self.taken_over()?;
+        if self.is_full(&file, batch.octets()) {
+            file = self.roll(&file)?;
         }
-        self.active.append(self.head.seq + 1, batch.values())?;
+        file.append(batch, end)?;
         // Durable; from here on answers may leave, and their loss would be noticed.
         self.journal.acknowledged.write(end)?;
         self.head = end;
-        self.octets += batch.values.len() as u64;
         Ok(())
+    }
+
+    /// Whether so many octets more belong into the next segment: there is no room, or there is one ready.
+    fn is_full(&self, file: &Frames, octets: u64) -> bool {
+        let end = file.end();
+        let is_ready = || self.journal.spare.lock().expect(UNPOISONED).is_some();
+        let full = end + octets > file.length() && is_ready();
+        end > PAGE && (full || end + octets > self.journal.limit)
+    }
+
+    /// Whether the file of the next segment should be made ready ([`Journal::prepare`]); says so once.
+    pub(crate) fn wants_file(&mut self) -> bool {
+        let Some(file) = &self.file else {
+            return false;
+        };
+        let length = file.length();
+        let due = self.asked != length && file.end() > length / 2;
+        if due {
+            self.asked = length;
+        }
+        due
     }
 
     /// Opens the newest segment again after a failed commit. What turned out durable although it was not
@@ -166,38 +140,79 @@ impl Appender {
     pub(crate) fn reopen(&mut self) -> Result<(), StoreError> {
         let journal = Arc::clone(&self.journal);
         let medium = journal.medium.as_ref();
-        self.active.reopen(medium)?;
-        let head = self.active.head(medium)?.ok_or(NO_ANCHOR)?;
+        let place = journal.active().place();
+        let names = medium.list().map_err(disk)?;
+        let later = names.iter().filter_map(|name| Place::of(name));
+        for begun in later.filter(|other| *other > place) {
+            // It was begun by the commit that failed; nothing is in it.
+            medium.remove(&begun.name()).map_err(disk)?;
+        }
+        medium.forget(&place.name()).map_err(disk)?;
+        let opened = place.open(medium, &journal.sealer)?.ok_or(GONE)?;
+        journal.segments.write().expect(UNPOISONED).active = opened.clone();
         let known = journal.record_or_anchor(self.head.seq)?;
         if known.is_none_or(|mac| mac != self.head.mac) {
-            return Err(StoreError::Corrupt("durable audit records are gone"));
+            return Err(GONE);
         }
-        let mut end = self.head;
-        while end.seq < head.seq {
+        let (mut end, last) = (self.head, opened.head());
+        while end.seq < last.seq {
             let records = journal.read_after(end, SLICE)?;
-            let last = records.last().ok_or(StoreError::Corrupt(MISSING))?;
-            end = last.head();
+            end = records.last().ok_or(StoreError::Corrupt(MISSING))?.head();
+        }
+        self.file = None;
+        if let Segment::Frames(file) = opened {
+            file.settle(true)?;
+            file.prove(self.failed.unwrap_or_default())?;
+            self.file = Some(file);
         }
         journal.acknowledged.write(end)?;
         self.head = end;
+        self.failed = None;
         Ok(())
     }
 
     /// Closes the newest segment for good and begins the next.
-    fn roll(&mut self) -> Result<(), StoreError> {
-        self.active.seal()?;
-        let medium = self.journal.medium.as_ref();
-        let segment = Segment::open(medium, self.head.seq + 1)?;
-        segment.begin(medium, self.head)?;
-        let segment = Arc::new(segment);
-        let mut segments = self.journal.segments.write().expect(UNPOISONED);
-        segments.sealed.push(self.active.first);
-        segments.active = Arc::clone(&segment);
-        drop(segments);
-        self.active = segment;
-        self.octets = 0;
-        Ok(())
+    fn roll(&mut self, former: &Frames) -> Result<Arc<Frames>, StoreError> {
+        let file = self.begin()?;
+        self.file = Some(Arc::clone(&file));
+        if let Err(error) = former.trim() {
+            tracing::debug!(%error, "the room behind a closed segment was not given back");
+        }
+        Ok(file)
     }
+
+    /// Begins a segment behind the head, and makes it the newest one.
+    fn begin(&self) -> Result<Arc<Frames>, StoreError> {
+        let journal = &self.journal;
+        let ready = journal.spare.lock().expect(UNPOISONED).take();
+        let file = begin_segment(
+            journal.medium.as_ref(),
+            &journal.sealer,
+            self.head,
+            (journal.limit, ready),
+        )?;
+        let mut segments = journal.segments.write().expect(UNPOISONED);
+        let closed = segments.active.place();
+        if closed.first != file.first {
+            segments.closed.push(closed);
+        }
+        segments.active = Segment::Frames(Arc::clone(&file));
+        Ok(file)
+    }
+}
+
+/// Begins a segment in the file that is ready, or in a short one.
+fn begin_segment(
+    medium: &dyn Medium,
+    sealer: &Sealer,
+    head: Head,
+    (limit, ready): (u64, Option<Spare>),
+) -> Result<Arc<Frames>, StoreError> {
+    let spare = match ready {
+        Some(spare) => spare,
+        None => Spare::make(medium, spare::NOW, FIRST.min(limit))?,
+    };
+    Frames::begin(medium, sealer, head, &spare).map(Arc::new)
 }
 
 /// Begins a journal whose answers have left up to `head`, durably, whatever was known of it.
@@ -217,9 +232,7 @@ pub(crate) fn create(
     anchor: Head,
 ) -> Result<(Arc<Journal>, Appender), StoreError> {
     begin(medium.as_ref(), Arc::clone(&sealer), anchor)?;
-    let segment = Segment::open(medium.as_ref(), anchor.seq + 1)?;
-    segment.begin(medium.as_ref(), anchor)?;
-    drop(segment);
+    begin_segment(medium.as_ref(), &sealer, anchor, (limit, None))?;
     open(medium, sealer, limit)
 }
 
@@ -230,7 +243,7 @@ pub(crate) fn open(
     limit: u64,
 ) -> Result<(Arc<Journal>, Appender), StoreError> {
     let (acknowledged, known) = Acknowledged::open(medium.as_ref(), Arc::clone(&sealer))?;
-    open_with(medium, sealer, limit, acknowledged, known)
+    open_with(medium, sealer, limit, (acknowledged, known))
 }
 
 /// Opens the journal for a repair: up to which record answers have left stays on record as it is.
@@ -240,64 +253,78 @@ pub(crate) fn open_for_repair(
 ) -> Result<(Arc<Journal>, Appender), StoreError> {
     let (_, known) = Acknowledged::open(medium.as_ref(), Arc::clone(&sealer))?;
     let aside = Acknowledged::begin(&Memory::default(), Arc::clone(&sealer), Head::default())?;
-    open_with(medium, sealer, u64::MAX, aside, known)
+    open_with(medium, sealer, u64::MAX, (aside, known))
 }
 
 fn open_with(
     medium: Arc<dyn Medium>,
     sealer: Arc<Sealer>,
     limit: u64,
-    acknowledged: Acknowledged,
-    known: Found,
+    (acknowledged, known): (Acknowledged, Found),
 ) -> Result<(Arc<Journal>, Appender), StoreError> {
     let names = medium.list().map_err(disk)?;
-    let mut firsts: Vec<u64> = names
-        .iter()
-        .filter_map(|name| segment::first(name))
-        .collect();
-    firsts.sort_unstable();
-    let newest = firsts.pop().unwrap_or(1);
-    let active = match Segment::open(medium.as_ref(), newest) {
-        Err(StoreError::File { .. }) if matches!(known, Found::Head(head) if head.seq < newest) => {
-            // Killed while it was made: nothing in it was ever answered.
-            medium.remove(&segment::name(newest)).map_err(disk)?;
-            Segment::open(medium.as_ref(), newest)?
+    spare::remove_all(medium.as_ref(), &names)?;
+    let mut closed: Vec<Place> = names.iter().filter_map(|name| Place::of(name)).collect();
+    closed.sort_unstable();
+    let active = newest(medium.as_ref(), &sealer, known, &mut closed)?;
+    let active = match active {
+        Some(active) => active,
+        None => {
+            let (head, how) = (Head::default(), (limit, None));
+            Segment::Frames(begin_segment(medium.as_ref(), &sealer, head, how)?)
         }
-        opened => opened?,
     };
-    // Anyone who created it may have been killed before its name was durable.
+    // Anyone who named it may have been killed before its name was durable.
     medium.sync().map_err(disk)?;
-    let head = match active.head(medium.as_ref())? {
-        Some(head) => head,
-        // Created but not yet begun when the process ended: begin it where its predecessor ends.
-        None => match firsts.last() {
-            None => active.begin(medium.as_ref(), Head::default())?,
-            Some(previous) => {
-                let previous = Segment::open(medium.as_ref(), *previous)?;
-                let end = previous.head(medium.as_ref())?;
-                let end = end.ok_or_else(|| segment::of_file(previous.first, NO_ANCHOR))?;
-                active.begin(medium.as_ref(), end)?
-            }
-        },
-    };
-    let active = Arc::new(active);
-    let segments = RwLock::new(Segments {
-        sealed: firsts,
-        active: Arc::clone(&active),
-    });
+    let head = active.head();
     let journal = Arc::new(Journal {
         medium,
         sealer,
-        segments,
+        segments: RwLock::new(Segments { closed, active }),
         last_read: Mutex::new(None),
+        spare: Mutex::new(None),
+        limit,
         acknowledged,
         known,
     });
-    let appender = Appender::new(Arc::clone(&journal), active, head, limit);
+    let appender = Appender {
+        journal: Arc::clone(&journal),
+        head,
+        file: None,
+        failed: None,
+        asked: 0,
+    };
     Ok((journal, appender))
 }
 
-/// Octets kept for entries from one commit to the next.
-const KEPT: usize = 1 << 20;
-/// Stands for the size of records that were written before this process began.
-const ASSUMED_RECORD: u64 = 256;
+/// Takes the newest segment from the list. One of version 0.1.0 may have been named and never begun.
+fn newest(
+    medium: &dyn Medium,
+    sealer: &Sealer,
+    known: Found,
+    closed: &mut Vec<Place>,
+) -> Result<Option<Segment>, StoreError> {
+    while let Some(place) = closed.pop() {
+        let is_former = place.form == Form::Former;
+        let unanswered = matches!(known, Found::Head(head) if head.seq < place.first);
+        match place.open(medium, sealer) {
+            Ok(Some(segment)) => {
+                // What was begun with the same record in the former form holds none.
+                if let Some(empty) = closed.pop_if(|other| other.first == place.first) {
+                    medium.remove(&empty.name()).map_err(disk)?;
+                }
+                return Ok(Some(segment));
+            }
+            Err(StoreError::File { .. }) if is_former && unanswered => {}
+            Err(error) => return Err(error),
+            Ok(None) => {}
+        }
+        medium.remove(&place.name()).map_err(disk)?;
+    }
+    Ok(None)
+}
+
+/// Octets of a segment for which no file was ready.
+const FIRST: u64 = 128 << 10;
+const CLOSED: &str = "the log is closed after a failed write";
+const GONE: StoreError = StoreError::Corrupt("durable audit records are gone");

@@ -10,11 +10,17 @@
 //!
 //! # Files
 //!
-//! A segment is a redb file `log-SEQ.redb`, named by the number of its first record. Its table
-//! `log` maps the record number to `MAC (32) | entry`; its table `anchor` holds the MAC before the
-//! first record. Only the newest segment is written; it is closed with a quick-repair commit when
-//! it is full. The repair after a kill walks the newest segment alone, so it is bounded by the
-//! segment size, not by the trail.
+//! A segment is a file `log-SEQ.log`, named by the number of its first record: a page that holds the MAC before
+//! that record, then one frame for each commit ([`frames`]). Only the newest one is written. Its octets
+//! are written with zeros before it is begun ([`spare`]), so that a commit is one write and one flush, and
+//! changes no file's size; the file of the next one is made ready in the background.
+//!
+//! What a commit left that was not made whole is written over when the store is opened; a frame in the middle
+//! that is not whole is damage, and named by the number of its first record. Whether a broken frame at the
+//! very end is the one or the other, the acknowledged head says.
+//!
+//! Version 0.1.0 kept segments in files of the engine redb ([`former`]). They are read and pruned as others,
+//! and never written again.
 //!
 //! `MAC(n) = HMAC-SHA-256(audit key, MAC(n-1) | n | entry)`: anyone who cannot read the master key can
 //! neither change, drop, swap nor insert a record unnoticed (threats T35). Records missing at the
@@ -30,12 +36,17 @@
 
 mod acknowledged;
 mod append;
+mod former;
+mod frame;
+mod frames;
 mod head;
 mod read;
 mod record;
 mod segment;
+mod spare;
 
-pub(crate) use append::{Appended, Appender, Batch, begin, create, open, open_for_repair};
+pub(crate) use append::{Appended, Appender, begin, create, open, open_for_repair};
+pub(crate) use frame::Batch;
 pub(crate) use head::Head;
 pub(crate) use read::{Journal, Pruned, is_of_the_end};
 pub(crate) use record::Record;

@@ -1,12 +1,13 @@
 //! The readable side of the journal.
 
 use std::sync::{Arc, Mutex, RwLock};
-use std::time::{Duration, Instant};
 
+use crate::store::error::disk;
 use crate::store::journal::acknowledged::{Acknowledged, Found};
 use crate::store::journal::head::Head;
 use crate::store::journal::record::Record;
-use crate::store::journal::segment::{self, Segment};
+use crate::store::journal::segment::{Place, Segment};
+use crate::store::journal::spare::{self, Spare};
 use crate::store::medium::Medium;
 use crate::store::seal::Sealer;
 use crate::store::{ChainFault, ChainReport, StoreError};
@@ -17,21 +18,33 @@ pub(crate) struct Journal {
     pub(super) medium: Arc<dyn Medium>,
     pub(super) sealer: Arc<Sealer>,
     pub(super) segments: RwLock<Segments>,
-    /// The last sealed segment that was read, kept open for the next page.
-    pub(super) last_read: Mutex<Option<Arc<Segment>>>,
+    /// The last closed segment that was read, kept open for the next page.
+    pub(super) last_read: Mutex<Option<Segment>>,
+    /// The file of the next segment, when it is ready.
+    pub(super) spare: Mutex<Option<Spare>>,
+    /// Octets of a segment.
+    pub(super) limit: u64,
     pub(super) acknowledged: Acknowledged,
     /// Up to which record answers had left when it was opened.
     pub(super) known: Found,
 }
 
 pub(super) struct Segments {
-    /// First record of every sealed segment, ascending.
-    pub(super) sealed: Vec<u64>,
-    pub(super) active: Arc<Segment>,
+    /// Every closed segment, ascending.
+    pub(super) closed: Vec<Place>,
+    pub(super) active: Segment,
+}
+
+impl Segments {
+    /// First record of every segment.
+    fn firsts(&self) -> impl Iterator<Item = u64> {
+        let closed = self.closed.iter().map(|place| place.first);
+        closed.chain([self.active.first()])
+    }
 }
 
 /// Segments whose files can be removed.
-pub(crate) struct Pruned(Vec<u64>);
+pub(crate) struct Pruned(Vec<Place>);
 
 impl Journal {
     /// Notes that answers up to this record, the last one, have left, unless that is known.
@@ -53,8 +66,7 @@ impl Journal {
     /// where another one should is damage.
     pub(crate) fn read(&self, from: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
         let segment = self.segment_of(from)?;
-        let from = from.max(segment.first);
-        segment.records(self.medium.as_ref(), from, limit)
+        segment.records(from.max(segment.first()), limit)
     }
 
     /// Records behind `head` in order, each linked to the one before it; at most `limit`, empty at the end.
@@ -85,21 +97,23 @@ impl Journal {
         let Some(last) = before.checked_sub(1).filter(|last| *last >= self.first()) else {
             return Ok(Vec::new());
         };
-        let segment = self.segment_of(last)?;
-        segment.records_back(self.medium.as_ref(), before, limit)
+        self.segment_of(last)?.records_back(before, limit)
+    }
+
+    /// The newest segment.
+    pub(super) fn active(&self) -> Segment {
+        self.segments.read().expect(UNPOISONED).active.clone()
     }
 
     /// The last record of the newest segment as it is numbered there.
-    pub(crate) fn last(&self) -> Result<u64, StoreError> {
-        let active = Arc::clone(&self.segments.read().expect(UNPOISONED).active);
-        let head = active.head(self.medium.as_ref())?;
-        Ok(head.unwrap_or_default().seq)
+    pub(crate) fn last(&self) -> u64 {
+        self.active().head().seq
     }
 
     /// The link before the first record that is kept.
     pub(crate) fn anchor(&self) -> Result<Head, StoreError> {
         let first = self.first();
-        let mac = self.anchor_of(first)?;
+        let mac = self.segment_of(first)?.anchor();
         let seq = first.saturating_sub(1);
         Ok(Head { seq, mac })
     }
@@ -107,14 +121,11 @@ impl Journal {
     /// Number of the first record that is kept.
     pub(crate) fn first(&self) -> u64 {
         let segments = self.segments.read().expect(UNPOISONED);
-        segments
-            .sealed
-            .first()
-            .copied()
-            .unwrap_or(segments.active.first)
+        let first = segments.firsts().next();
+        first.unwrap_or_default()
     }
 
-    /// The link that would stand before the first record that stays, if the sealed segments were
+    /// The link that would stand before the first record that stays, if the closed segments were
     /// removed that are older than `before`, all of their records among the `applied` first; `None`
     /// when there is no such segment. Opens one file after the other: not for the writer.
     pub(crate) fn prunable(
@@ -125,9 +136,7 @@ impl Journal {
     ) -> Result<Option<Head>, StoreError> {
         let bounds: Vec<(u64, u64)> = {
             let segments = self.segments.read().expect(UNPOISONED);
-            let ends = segments.sealed.iter().copied().skip(1);
-            let ends = ends.chain([segments.active.first]);
-            segments.sealed.iter().copied().zip(ends).collect()
+            segments.firsts().zip(segments.firsts().skip(1)).collect()
         };
         let mut anchor = None;
         for (first, next) in bounds {
@@ -153,9 +162,9 @@ impl Journal {
 
     /// The MAC of a record, or the link before the record that follows it.
     pub(super) fn record_or_anchor(&self, seq: u64) -> Result<Option<[u8; 32]>, StoreError> {
-        let active = Arc::clone(&self.segments.read().expect(UNPOISONED).active);
-        if seq.saturating_add(1) == active.first {
-            return active.anchor(self.medium.as_ref());
+        let active = self.active();
+        if seq.saturating_add(1) == active.first() {
+            return Ok(Some(active.anchor()));
         }
         Ok(self.record(seq)?.map(|record| record.mac))
     }
@@ -164,11 +173,9 @@ impl Journal {
     /// [`Journal::remove`].
     pub(crate) fn prune(&self, seq: u64) -> Pruned {
         let mut segments = self.segments.write().expect(UNPOISONED);
-        let next = segments.sealed.iter().copied().skip(1);
-        let ends = next.chain([segments.active.first]);
+        let ends = segments.firsts().skip(1);
         let pruned = ends.take_while(|first| *first <= seq + 1).count();
-        let pruned = pruned.min(segments.sealed.len());
-        Pruned(segments.sealed.drain(..pruned).collect())
+        Pruned(segments.closed.drain(..pruned).collect())
     }
 
     /// Removes the files of segments that were pruned. What cannot be removed now is removed when
@@ -176,11 +183,28 @@ impl Journal {
     pub(crate) fn remove(&self, pruned: &Pruned) {
         // From here on no reader opens one of them: each looks the list up under this lock.
         drop(self.last_read.lock().expect(UNPOISONED).take());
-        for first in &pruned.0 {
-            if let Err(error) = self.medium.remove(&segment::name(*first)) {
-                tracing::warn!(first, %error, "a pruned audit segment was not removed");
+        for place in &pruned.0 {
+            let file = place.name();
+            if let Err(error) = self.medium.remove(&file) {
+                tracing::warn!(file, %error, "a pruned audit segment was not removed");
             }
         }
+    }
+
+    /// Makes the file of the next segment ready, unless it is. It is four times as long as the newest one, up to
+    /// the size of a segment, and is not made where the disk would be left with less room than that.
+    pub(crate) fn prepare(&self) -> Result<(), StoreError> {
+        let length = match self.active() {
+            Segment::Frames(active) => active.length().saturating_mul(4).min(self.limit),
+            Segment::Former(_) => return Ok(()),
+        };
+        let ready = self.spare.lock().expect(UNPOISONED).is_some();
+        if ready || self.medium.room().map_err(disk)? / 2 < length {
+            return Ok(());
+        }
+        let spare = Spare::make(self.medium.as_ref(), spare::AHEAD, length)?;
+        *self.spare.lock().expect(UNPOISONED) = Some(spare);
+        Ok(())
     }
 
     /// Number of a record such that those before it are older than `time`, found by halves. Times on
@@ -207,19 +231,7 @@ impl Journal {
     /// First record of the segment after the one that holds `seq`.
     fn next_segment(&self, seq: u64) -> Option<u64> {
         let segments = self.segments.read().expect(UNPOISONED);
-        let mut firsts = segments
-            .sealed
-            .iter()
-            .copied()
-            .chain([segments.active.first]);
-        firsts.find(|first| *first > seq)
-    }
-
-    /// The MAC before the first record of the segment that holds `seq`.
-    fn anchor_of(&self, seq: u64) -> Result<[u8; 32], StoreError> {
-        let segment = self.segment_of(seq)?;
-        let anchor = segment.anchor(self.medium.as_ref())?;
-        anchor.ok_or(NO_ANCHOR)
+        segments.firsts().find(|first| *first > seq)
     }
 
     /// Walks the chain from behind `start` up to `end` and names the first record that is not as it was written.
@@ -239,8 +251,11 @@ impl Journal {
             let seq = at.seq + 1;
             Ok(report(at, Some(ChainFault { seq, what })))
         };
-        if self.segment_of(first)?.first != first || self.anchor_of(first)? != start.mac {
-            return broken(start, MISSING);
+        match self.segment_of(first) {
+            Ok(one) if one.first() == first && one.anchor() == start.mac => {}
+            Ok(_) => return broken(start, MISSING),
+            Err(StoreError::File { .. }) => return broken(start, NO_FILE),
+            Err(error) => return Err(error),
         }
         let mut at = start;
         while at.seq < end.seq {
@@ -258,11 +273,13 @@ impl Journal {
             progress(at.seq - start.seq)?;
             let next = at.seq + 1;
             // The anchor must agree with what was just read, or a segment was exchanged.
-            if at.seq < end.seq
-                && self.next_segment(at.seq) == Some(next)
-                && self.anchor_of(next)? != at.mac
-            {
-                return broken(at, ALTERED);
+            if at.seq < end.seq && self.next_segment(at.seq) == Some(next) {
+                match self.segment_of(next) {
+                    Ok(one) if one.anchor() == at.mac => {}
+                    Ok(_) => return broken(at, ALTERED),
+                    Err(StoreError::File { .. }) => return broken(at, NO_FILE),
+                    Err(error) => return Err(error),
+                }
             }
         }
         let exchanged = end.seq > start.seq && at.mac != end.mac;
@@ -309,40 +326,35 @@ impl Journal {
     }
 
     /// The segment that holds a record; the first one for those that were pruned.
-    fn segment_of(&self, seq: u64) -> Result<Arc<Segment>, StoreError> {
+    fn segment_of(&self, seq: u64) -> Result<Segment, StoreError> {
         if let Some(active) = self.if_active(seq) {
             return Ok(active);
         }
+        // From here until it is open, no file is removed: see `remove`.
         let mut last = self.last_read.lock().expect(UNPOISONED);
-        let first = {
+        let place = {
             let segments = self.segments.read().expect(UNPOISONED);
-            let index = segments.sealed.partition_point(|first| *first <= seq);
-            match segments.sealed.get(index.saturating_sub(1)) {
-                Some(first) => *first,
+            let index = segments.closed.partition_point(|place| place.first <= seq);
+            match segments.closed.get(index.saturating_sub(1)) {
+                Some(place) => *place,
                 // Pruned meanwhile.
-                None => return Ok(Arc::clone(&segments.active)),
+                None => return Ok(segments.active.clone()),
             }
         };
-        if let Some(segment) = last.as_ref().filter(|segment| segment.first == first) {
-            return Ok(Arc::clone(segment));
+        if let Some(segment) = last.as_ref().filter(|segment| segment.place() == place) {
+            return Ok(segment.clone());
         }
         *last = None;
-        let begun = Instant::now();
-        let segment = loop {
-            match Segment::open(self.medium.as_ref(), first) {
-                // Another reader has not finished its page of it.
-                Err(StoreError::InUse) if begun.elapsed() < PATIENCE => std::thread::sleep(PAUSE),
-                opened => break Arc::new(opened?),
-            }
-        };
-        *last = Some(Arc::clone(&segment));
+        let segment = place.open(self.medium.as_ref(), &self.sealer)?;
+        let segment = segment.ok_or(NO_ANCHOR)?;
+        *last = Some(segment.clone());
         Ok(segment)
     }
 
-    fn if_active(&self, seq: u64) -> Option<Arc<Segment>> {
+    fn if_active(&self, seq: u64) -> Option<Segment> {
         let segments = self.segments.read().expect(UNPOISONED);
-        let all = segments.sealed.is_empty();
-        (all || seq >= segments.active.first).then(|| Arc::clone(&segments.active))
+        let all = segments.closed.is_empty();
+        (all || seq >= segments.active.first()).then(|| segments.active.clone())
     }
 }
 
@@ -353,14 +365,11 @@ pub(crate) fn is_of_the_end(fault: &str) -> bool {
     fault.contains("store/head") || ends.iter().any(|end| fault.contains(end))
 }
 
-/// How long a reader waits for another one that has a sealed segment open, and how often it looks.
-const PATIENCE: Duration = Duration::from_secs(5);
-const PAUSE: Duration = Duration::from_millis(2);
-/// Records per read transaction; a longer one would pin pages under the writer.
+/// Records that are read together.
 pub(super) const SLICE: usize = 1000;
 pub(super) const UNPOISONED: &str = "no panic while the lock is held";
-pub(super) const NO_ANCHOR: StoreError = StoreError::Corrupt("a log segment has no beginning");
-const NO_FILE: &str = "the file log-*.redb that holds it is not a database any more";
+const NO_ANCHOR: StoreError = StoreError::Corrupt("a log segment has no beginning");
+const NO_FILE: &str = "the file of the journal that holds it is damaged";
 pub(super) const MISSING: &str = "the record is missing";
 const ALTERED: &str = "the record was altered, or stands in another's place";
 const LOST: &str = "it is lost, yet its answer has left: the end of the log was damaged";

@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use crate::support::codes::{hotp_of, secret_of};
 use crate::support::daemon::Site;
+use crate::support::journal::frames;
 use crate::support::net::Http;
 use crate::support::{Random, rowfile, store};
 
@@ -302,7 +303,8 @@ fn found(site: &Site) -> Vec<(String, String, String)> {
     .collect()
 }
 
-/// A cut file of the journal is named; no repair of main.redb is advised for it.
+/// A file of the journal that has lost its beginning is named; no repair of main.redb is advised for it. One that
+/// has lost its end is a case for the repair, which closes what may have been used.
 #[test]
 fn a_cut_file_of_the_journal_is_named_with_its_remedy() {
     let house = House::new();
@@ -314,15 +316,18 @@ fn a_cut_file_of_the_journal_is_named_with_its_remedy() {
     let log = log.unwrap().clone();
     let name = log.file_name().unwrap().to_str().unwrap();
     let whole = fs::read(&log).unwrap();
-    for keep in [5000, whole.len() / 2, 100] {
+    let frames = frames(&whole);
+    let half = frames[frames.len() / 2].clone();
+    let commands = [
+        &["store", "verify"][..],
+        &["serve", "--radius", "127.0.0.1:0", "--http", "127.0.0.1:0"],
+        &["doctor"],
+        &["store", "verify", "--repair"],
+    ];
+    for keep in [0, 100, 4000] {
         house.reset();
         fs::write(&log, &whole[..keep]).unwrap();
-        for words in [
-            &["store", "verify"][..],
-            &["serve", "--radius", "127.0.0.1:0", "--http", "127.0.0.1:0"],
-            &["store", "verify", "--repair"],
-            &["doctor"],
-        ] {
+        for words in commands {
             let (code, text) = said(&house.site, words);
             assert!(matches!(code, Some(1 | 3)), "{keep}, {words:?}: {text}");
             assert!(text.contains(name), "{keep}, {words:?}: {text}");
@@ -330,6 +335,24 @@ fn a_cut_file_of_the_journal_is_named_with_its_remedy() {
             assert!(!text.contains("--repair"), "{keep}, {words:?}: {text}");
             assert!(!text.contains("main.redb:"), "{keep}, {words:?}: {text}");
         }
+    }
+    for keep in [half.place.start, half.place.start + 30] {
+        house.reset();
+        fs::write(&log, &whole[..keep]).unwrap();
+        for words in &commands[..3] {
+            let (code, text) = said(&house.site, words);
+            assert!(matches!(code, Some(1 | 3)), "{keep}, {words:?}: {text}");
+            for part in [format!("audit record {}", half.first).as_str(), "--repair"] {
+                assert!(
+                    text.contains(part),
+                    "{keep}, {words:?}: no `{part}` in {text}"
+                );
+            }
+        }
+        let (code, text) = said(&house.site, commands[3]);
+        assert_eq!(code, Some(1), "{text}");
+        assert!(text.contains("may be lost"), "{text}");
+        assert!(house.site.serve().terminate().success());
     }
 }
 
@@ -451,6 +474,10 @@ impl Medium for Broken {
 
     fn sync(&self) -> io::Result<()> {
         self.0.sync()
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.0.rename(from, to)
     }
 
     fn remove(&self, _: &str) -> io::Result<()> {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,11 +22,11 @@ use crate::support::Random;
 use crate::support::codes::{RFC_SECRET, hotp, hotp_of, secret_of};
 use crate::support::daemon::Site;
 use crate::support::disk::Disk;
+use crate::support::journal::frame_of;
 use crate::support::net::Http;
 use crate::support::store::{NOW, attempt, by, enrol, open_with, prune, token, user};
 
 const KEY: [u8; 32] = [7; 32];
-const PAGE: usize = 4096;
 
 /// A daemon's store as kill -9 left it.
 struct Killed {
@@ -63,25 +64,19 @@ impl Killed {
         }
     }
 
-    /// The pages of the log that the last login wrote: offset.
-    fn pages(&self) -> Vec<usize> {
-        let (before, after) = (log(&self.before), log(&self.after));
-        let pages = (PAGE..after.len()).step_by(PAGE);
-        let page = |at: usize| at..(at + PAGE).min(after.len());
-        pages
-            .filter(|at| before.get(page(*at)) != after.get(page(*at)))
-            .collect()
+    /// Where the last login's frame is in the log.
+    fn frame(&self) -> Range<usize> {
+        frame_of(log(&self.after), self.seq).place
     }
 
-    /// Where the last login's record is in the log: its user's name.
+    /// Where its user's name is in the log.
     fn record(&self) -> usize {
-        let (log, name) = (log(&self.after), b"alice@default");
-        let pages = self.pages().into_iter().filter_map(|at| {
-            let page = &log[at..(at + PAGE).min(log.len())];
-            let last = page.windows(name.len()).rposition(|window| window == name);
-            last.map(|within| at + within)
-        });
-        pages.max().expect("the record")
+        let (log, name, frame) = (log(&self.after), b"alice@default", self.frame());
+        let mut windows = log[frame.clone()].windows(name.len());
+        frame.start
+            + windows
+                .rposition(|window| window == name)
+                .expect("the name")
     }
 
     /// Puts these files into the store.
@@ -175,24 +170,31 @@ fn damage_of_the_newest_page_is_named_25_times_of_25() {
     killed.answers(&killed.after, "reject");
 }
 
-/// A page of zeros, a page that was never written, a whole log from before: all of them read as an older
-/// log that is in order.
+/// Zeros, a frame that was never written, a whole log from before: all of them read as an older log that is
+/// in order.
 #[test]
-fn lost_and_stale_pages_are_named_too() {
+fn lost_and_stale_frames_are_named_too() {
     let killed = Killed::new(0, site());
     let name = log_name(&killed.after);
-    let page = killed.record() / PAGE * PAGE;
+    let frame = killed.frame();
     let with = |octets: Vec<u8>| {
         let mut files = killed.after.clone();
         files.insert(name.clone(), octets);
         files
     };
     let mut zeros = killed.after[&name].clone();
-    zeros[page..page + PAGE].fill(0);
+    zeros[frame.clone()].fill(0);
     killed.is_refused(&with(zeros), "zeros");
+    // Its first half is that of the frame before: a sector that was never written.
     let mut stale = killed.after[&name].clone();
-    stale[page..page + PAGE].copy_from_slice(&killed.before[&name][page..page + PAGE]);
-    killed.is_refused(&with(stale), "a page that was never written");
+    let half = frame.start + frame.len() / 2;
+    let before = frame_of(&stale, killed.seq - 1).place.start;
+    stale.copy_within(before..before + frame.len() / 2, frame.start);
+    assert!(stale[..half] != killed.after[&name][..half]);
+    killed.is_refused(&with(stale), "a sector that was never written");
+    let mut cut = killed.after[&name].clone();
+    cut.truncate(half);
+    killed.is_refused(&with(cut), "a file that was cut");
     killed.is_refused(&with(killed.before[&name].clone()), "the log from before");
     // The rows as well: nothing but the head knows.
     let mut files = killed.before.clone();

@@ -26,6 +26,8 @@ struct State {
 
 #[derive(Default)]
 struct File {
+    /// The name it has on the disk until the directory is synced, when it was given another one.
+    formerly: Option<String>,
     view: Vec<u8>,
     synced: Vec<u8>,
     pending: Vec<Change>,
@@ -49,6 +51,11 @@ impl Disk {
         state.full = full;
     }
 
+    /// Lets everything work again.
+    pub(crate) fn mend(&self) {
+        self.0.lock().unwrap().left = None;
+    }
+
     /// Operations so far.
     pub(crate) fn operations(&self) -> u64 {
         self.0.lock().unwrap().operations
@@ -67,6 +74,7 @@ impl Disk {
     pub(crate) fn with(files: BTreeMap<String, Vec<u8>>) -> Self {
         let disk = Self::default();
         let durable = |octets: Vec<u8>| File {
+            formerly: None,
             view: octets.clone(),
             synced: octets,
             pending: Vec::new(),
@@ -84,6 +92,11 @@ impl Disk {
         let mut state = self.0.lock().unwrap();
         state.left = None;
         state.files.retain(|_, file| file.named);
+        for (name, mut file) in std::mem::take(&mut state.files) {
+            let formerly = file.formerly.take();
+            let name = formerly.filter(|_| random.below(2) == 0).unwrap_or(name);
+            state.files.insert(name, file);
+        }
         for file in state.files.values_mut() {
             for change in std::mem::take(&mut file.pending) {
                 match change {
@@ -156,10 +169,21 @@ impl Medium for Disk {
         Ok(())
     }
 
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut state = self.0.lock().unwrap();
+        state.operate(true)?;
+        let file = state.files.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        let formerly = Some(from.to_owned());
+        state.files.insert(to.to_owned(), File { formerly, ..file });
+        Ok(())
+    }
+
     fn sync(&self) -> io::Result<()> {
         let mut state = self.0.lock().unwrap();
         state.operate(false)?;
-        state.files.values_mut().for_each(|file| file.named = true);
+        for file in state.files.values_mut() {
+            (file.named, file.formerly) = (true, None);
+        }
         Ok(())
     }
 }

@@ -14,6 +14,7 @@ pub(crate) mod disk;
 pub(crate) mod expected;
 pub(crate) mod gateway;
 pub(crate) mod gear;
+pub(crate) mod journal;
 pub(crate) mod lab;
 pub(crate) mod limits;
 pub(crate) mod net;
