@@ -285,6 +285,8 @@ const MAGIC: [u8; 4] = *b"OGF1";
 const HEADER: usize = 24;
 const PREFIX: usize = 4;
 const MAC: usize = 32;
+/// Octets of the shortest record.
+pub(super) const LEAST: u64 = (PREFIX + MAC) as u64;
 /// Frames begin at multiples of it.
 const ALIGN: usize = 8;
 /// Octets that are read together.

@@ -22,7 +22,7 @@ use redb::StorageBackend;
 
 use crate::store::StoreError;
 use crate::store::error::disk;
-use crate::store::journal::frame::{Batch, Walk};
+use crate::store::journal::frame::{Batch, Frame, LEAST, Walk};
 use crate::store::journal::head::Head;
 use crate::store::journal::record::Record;
 use crate::store::journal::spare::{self, PAGE, Spare};
@@ -324,8 +324,9 @@ impl Frames {
         let mut walk = Walk::new(&*self.file, self.salt, end);
         let (mut at, mut seq) = (begin, 0);
         while at < end {
-            let frame = walk.frame(at)?.filter(|frame| frame.first > seq);
-            if let Some(frame) = frame {
+            let frame = walk.frame(at)?;
+            let fits = |frame: &Frame<'_>| frame.first > seq && can_stand(self.first, at, frame);
+            if let Some(frame) = frame.filter(fits) {
                 for (number, value) in frame.records() {
                     if !each(number, value)? {
                         return Ok(());
@@ -355,6 +356,7 @@ fn scan(
         let seq = index.head.seq;
         if let Some(frame) = walk.frame(at)?
             && frame.first > seq
+            && can_stand(head.seq + 1, at, &frame)
             && let Some(head) = frame.head()
         {
             index.note(frame.first, at, frame.octets, head);
@@ -373,6 +375,12 @@ fn scan(
             }
         }
     }
+}
+
+/// Whether a frame can stand at this place of a segment: before it, there is room for so many records only. A
+/// number that someone made up hides none of those behind it.
+const fn can_stand(first: u64, at: u64, frame: &Frame<'_>) -> bool {
+    frame.first <= first + (at - PAGE) / LEAST
 }
 
 /// What the checksums of a segment begin with.
