@@ -64,7 +64,7 @@ impl Appender {
                 Arc::clone(file)
             }
             Segment::Former(former) => {
-                let file = self.begin()?;
+                let file = self.begin(None)?;
                 if former.first == self.head.seq + 1 {
                     // Nothing was ever in it.
                     let name = active.place().name();
@@ -173,16 +173,13 @@ impl Appender {
 
     /// Closes the newest segment for good and begins the next.
     fn roll(&mut self, former: &Frames) -> Result<Arc<Frames>, StoreError> {
-        let file = self.begin()?;
+        let file = self.begin(Some(former))?;
         self.file = Some(Arc::clone(&file));
-        if let Err(error) = former.trim() {
-            tracing::debug!(%error, "the room behind a closed segment was not given back");
-        }
         Ok(file)
     }
 
     /// Begins a segment behind the head, and makes it the newest one.
-    fn begin(&self) -> Result<Arc<Frames>, StoreError> {
+    fn begin(&self, former: Option<&Frames>) -> Result<Arc<Frames>, StoreError> {
         let journal = &self.journal;
         let ready = journal.spare.lock().expect(UNPOISONED).take();
         let file = begin_segment(
@@ -191,6 +188,10 @@ impl Appender {
             self.head,
             (journal.limit, ready),
         )?;
+        // Before anyone opens it as a closed one.
+        if let Some(Err(error)) = former.map(Frames::trim) {
+            tracing::debug!(%error, "the room behind a closed segment was not given back");
+        }
         let mut segments = journal.segments.write().expect(UNPOISONED);
         let closed = segments.active.place();
         if closed.first != file.first {
