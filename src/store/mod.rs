@@ -20,13 +20,16 @@
 //! # Files and threads
 //!
 //! ```text
-//! attempt --> queue --> writer thread: settle, append     log-*.log     the truth: audit records
+//! attempt --> queue --> writer: settle, append            log-*.log     the truth: audit records
 //!                         one durable commit per batch      |           with the rows they change
 //!                         |                                 | fold
 //!                         `--> memtable (changed rows) -----'
 //!                                  `-- checkpoint thread --> main.redb  rows in key order, and up
 //!                                      every 5 s or 100 k rows          to which record
 //! ```
+//!
+//! The writer is a lock: a RADIUS lane commits the batch that it brings ([`BatchHold::commit`]), a thread
+//! commits what else is queued.
 //!
 //! Opening reads `main.redb` where it is and folds the log's tail behind it; both are bounded, so
 //! opening does not grow with the data. The thread `store-ahead` makes the next
@@ -57,7 +60,7 @@ use crate::store::queue::{Queue, Refused, queue};
 use crate::store::seal::Sealer;
 use crate::store::transition::rows::Keys;
 use crate::store::wanted::Wanted;
-use crate::store::writer::{Command, Gauges, Writer};
+use crate::store::writer::{Command, Desk, Gauges, Writer};
 use crate::time::{Clock, UnixTime};
 
 pub mod backup;
@@ -127,6 +130,8 @@ pub struct Parts {
 /// The store. See the module's contract. Dropping it drains the queue, checkpoints and closes the files.
 pub struct Store {
     queue: Option<Queue<Command>>,
+    /// Where commands are committed; there is none while the journal is not as it should be.
+    desk: Option<Arc<Desk>>,
     reading: Arc<Reading>,
     entropy: Arc<dyn Entropy>,
     records: broadcast::Sender<AuditRecord>,
@@ -144,9 +149,19 @@ struct Reading {
     found: Option<ChainFault>,
 }
 
-/// Delays the writer's wake-up until it is dropped.
+/// Keeps what is submitted together until it is committed, or dropped: then the writer's thread commits it.
 pub struct BatchHold<'a> {
-    _hold: Option<queue::Hold<'a, Command>>,
+    desk: Option<&'a Desk>,
+    hold: Option<queue::Hold<'a, Command>>,
+}
+
+impl BatchHold<'_> {
+    /// Commits what was submitted meanwhile, in this thread, which waits for the disk. Whether anything was; what
+    /// another thread is about to commit does not count.
+    pub fn commit(self) -> bool {
+        let parts = self.desk.zip(self.hold);
+        parts.is_some_and(|(desk, hold)| desk.commit(hold))
+    }
 }
 
 impl Store {
@@ -197,16 +212,16 @@ impl Store {
         let (records, _) = broadcast::channel(TAIL);
         let (chores, to_do) = mpsc::channel();
         let (ahead, wanted) = mpsc::sync_channel(1);
-        let mut threads = Vec::new();
+        let (mut threads, mut desk) = (Vec::new(), None);
         if let Some(ChainFault { seq, what }) = &reading.found {
             let cause = format!("audit record {seq}: {what}");
             gauges.fault.store(Some(Arc::new(cause)));
         } else {
             let (fold, sealer) = (Arc::clone(&reading.fold), Arc::clone(&reading.sealer));
             let writer = Writer {
-                queue: commands,
                 journal: Arc::clone(&reading.journal),
                 appender,
+                commands: Vec::new(),
                 batch: Batch::default(),
                 fold: Arc::clone(&fold),
                 sealer: Arc::clone(&sealer),
@@ -218,7 +233,9 @@ impl Store {
                 ahead,
                 failed: None,
             };
-            threads.push(spawn("store-writer", move || writer.run())?);
+            let shared = Arc::new(Desk::new(writer, commands));
+            desk = Some(Arc::clone(&shared));
+            threads.push(spawn("store-writer", move || shared.run())?);
             let journal = Arc::clone(&reading.journal);
             threads.push(spawn("store-ahead", move || prepare(&journal, &wanted))?);
             if let Err(error) = guarded(|| check::recent(&fold, &reading.journal)) {
@@ -239,6 +256,7 @@ impl Store {
         }
         Ok(Self {
             queue: Some(queue),
+            desk,
             reading,
             entropy: parts.entropy,
             records,
@@ -257,11 +275,12 @@ impl Store {
             .await
     }
 
-    /// Delays the writer's wake-up until the answer is dropped, so that one commit takes all that is submitted
-    /// meanwhile. For a moment, never across a wait.
+    /// Delays the wake-up of the writer's thread until the answer is committed or dropped, so that one commit
+    /// takes all that is submitted meanwhile. For a moment, never across a wait.
     pub fn hold_batch(&self) -> BatchHold<'_> {
         BatchHold {
-            _hold: self.queue.as_ref().map(Queue::hold),
+            desk: self.desk.as_deref(),
+            hold: self.queue.as_ref().map(Queue::hold),
         }
     }
 
@@ -398,8 +417,9 @@ impl Store {
 impl Drop for Store {
     fn drop(&mut self) {
         self.gauges.closing.store(true, Ordering::Relaxed);
-        // The writer ends when the queue's last sender is gone, the checkpoint thread after it.
+        // The writer ends when the queue's last sender is gone, the other threads after it.
         self.queue = None;
+        self.desk = None;
         let threads = std::mem::take(&mut *self.threads.lock().expect("no panic under this lock"));
         for thread in threads {
             if thread.join().is_err() {

@@ -1,11 +1,11 @@
-//! The writer's queue: bounded, filled by anybody, emptied a batch at a time by one.
+//! The writer's queue: bounded, filled by anybody, emptied a batch at a time by whoever commits.
 //!
 //! A commit costs the same for one record as for a hundred, so a caller that submits many at once holds
-//! the batch ([`Queue::hold`]): the writer then wakes to all of them, not to the first. It is no timer:
-//! nothing waits for what has not been submitted yet, and a writer that is at work takes what has come
-//! without any wake-up.
+//! the batch ([`Queue::hold`]): the writer's thread then wakes to all of them, not to the first, or not at
+//! all when the caller commits them itself. It is no timer: nothing waits for what has not been
+//! submitted yet, and a writer that is at work takes what has come without any wake-up.
 //!
-//! Invariants: what was pushed is taken, or dropped with the receiving side, which its asker is told;
+//! Invariants: what was pushed is taken, or dropped when the queue is closed, which its asker is told;
 //! the bell rings at the latest when a hold ends, however many others there are.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -17,7 +17,7 @@ pub(crate) struct Queue<T> {
     limit: usize,
 }
 
-/// The receiving side. When it is gone, everything is refused.
+/// The receiving side. When it is closed or gone, everything is refused.
 pub(crate) struct Receiver<T>(Arc<Shared<T>>);
 
 /// Why something was not taken.
@@ -119,8 +119,8 @@ impl<T> Drop for Hold<'_, T> {
 }
 
 impl<T> Receiver<T> {
-    /// Moves up to `most` items to `batch`, waiting for the first; `false` at the end.
-    pub(crate) fn take(&self, batch: &mut Vec<T>, most: usize) -> bool {
+    /// Waits until something is there; `false` at the end.
+    pub(crate) fn wait(&self) -> bool {
         let mut state = self.0.lock();
         while state.items.is_empty() {
             if state.closed {
@@ -129,32 +129,48 @@ impl<T> Receiver<T> {
             state.waiting = true;
             state = self.0.bell.wait(state).expect(UNPOISONED);
         }
-        state.move_to(batch, most);
         true
     }
 
-    /// As [`Receiver::take`], but waits no longer than `pause`.
-    pub(crate) fn take_within(&self, batch: &mut Vec<T>, most: usize, pause: Duration) -> bool {
+    /// As [`Receiver::wait`], but no longer than `pause`; `false` when nothing is there yet.
+    pub(crate) fn wait_within(&self, pause: Duration) -> Result<bool, Closed> {
         let state = self.0.lock();
         let waiting = |state: &mut State<T>| {
             state.waiting = state.items.is_empty() && !state.closed;
             state.waiting
         };
         let waited = self.0.bell.wait_timeout_while(state, pause, waiting);
-        let (mut state, _) = waited.expect(UNPOISONED);
-        state.move_to(batch, most);
-        !batch.is_empty() || !state.closed
+        let (state, _) = waited.expect(UNPOISONED);
+        if state.items.is_empty() && state.closed {
+            return Err(Closed);
+        }
+        Ok(!state.items.is_empty())
     }
-}
 
-impl<T> Drop for Receiver<T> {
-    fn drop(&mut self) {
-        // Also when the writer panics: anyone who waits for an answer is told that there is none.
+    /// Moves up to `most` items to `batch`.
+    pub(crate) fn take(&self, batch: &mut Vec<T>, most: usize) {
+        self.0.lock().move_to(batch, most);
+    }
+
+    /// Refuses everything from now on. Also when the writer panics: anyone who waits for an answer is told that
+    /// there is none.
+    pub(crate) fn close(&self) {
         let mut state = self.0.lock();
         state.closed = true;
         let items = std::mem::take(&mut state.items);
         drop(state);
         drop(items);
+        self.0.bell.notify_one();
+    }
+}
+
+/// The queue is at its end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Closed;
+
+impl<T> Drop for Receiver<T> {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
@@ -188,11 +204,14 @@ mod tests {
             queue.push(number).unwrap();
         }
         let mut batch = Vec::new();
-        assert!(receiver.take(&mut batch, 3));
+        assert!(receiver.wait());
+        receiver.take(&mut batch, 3);
         assert_eq!(batch, [0, 1, 2]);
         batch.clear();
-        assert!(receiver.take(&mut batch, 3));
+        receiver.take(&mut batch, 3);
         assert_eq!(batch, [3, 4]);
+        receiver.take(&mut batch, 3);
+        assert_eq!(batch, [3, 4], "nothing is left");
         assert_eq!(queue.len(), 0);
     }
 
@@ -202,11 +221,10 @@ mod tests {
         assert_eq!((queue.push(1), queue.push(2)), (Ok(()), Ok(())));
         assert_eq!(queue.push(3), Err(Refused::Full));
         drop(queue);
-        let mut batch = Vec::new();
-        assert!(receiver.take(&mut batch, 9), "what was pushed is taken");
-        batch.clear();
-        assert!(!receiver.take(&mut batch, 9));
-        assert!(!receiver.take_within(&mut batch, 9, Duration::MAX));
+        assert!(receiver.wait(), "what was pushed is taken");
+        receiver.take(&mut Vec::new(), 9);
+        assert!(!receiver.wait());
+        assert_eq!(receiver.wait_within(Duration::MAX), Err(Closed));
 
         let (queue, receiver) = super::queue(2);
         let (heard, asker) = std::sync::mpsc::channel();
@@ -223,6 +241,7 @@ mod tests {
         let taken = std::thread::scope(|scope| {
             let taker = scope.spawn(|| {
                 let mut batch = Vec::new();
+                receiver.wait();
                 receiver.take(&mut batch, 100);
                 batch.len()
             });
@@ -266,7 +285,8 @@ mod tests {
             }
             let (mut taken, mut batch) = (0, Vec::new());
             while taken < 4 * EACH {
-                assert!(receiver.take(&mut batch, 64));
+                assert!(receiver.wait());
+                receiver.take(&mut batch, 64);
                 taken += batch.len();
                 batch.clear();
             }

@@ -1,14 +1,18 @@
-//! The writer thread: one owner of all writes, one durable commit per batch.
+//! The writer: all writes under one lock, one durable commit per batch.
 //!
-//! A batch is whatever queued while the last commit was under way: no timer, no artificial delay.
+//! A batch is whatever queued while the last commit was under way: no timer, no artificial delay. Whoever
+//! brings one commits it in its own thread ([`Desk::commit`]): the common login waits for no other
+//! thread. What comes one by one, from many tasks, is committed by the writer's thread, and so is
+//! what queues while the lock is held.
+//!
 //! Each member is settled against the newest rows including those of earlier members, so the same
 //! code twice in one batch has exactly one winner, as in two batches. Answers leave only after the
 //! commit; when it fails, every member receives `Unavailable`, because no one can say whether it is
 //! durable, and the log is opened again before anything else is decided.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, SyncSender};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -21,7 +25,7 @@ use crate::secret::Entropy;
 use crate::store::catch_up::catch_up;
 use crate::store::fold::Fold;
 use crate::store::journal::{Appended, Appender, Batch, Head, Journal, Pruned};
-use crate::store::queue::Receiver;
+use crate::store::queue::{Hold, Receiver};
 use crate::store::record::Entry;
 use crate::store::seal::Sealer;
 use crate::store::transition::rows::Keys;
@@ -61,12 +65,19 @@ pub(crate) struct Gauges {
     pub(crate) closing: AtomicBool,
 }
 
+/// The writer, and what is queued for it.
+pub(crate) struct Desk {
+    writer: Mutex<Writer>,
+    queue: Receiver<Command>,
+    gauges: Arc<Gauges>,
+}
+
 /// The writer and all it owns.
 pub(crate) struct Writer {
-    pub(crate) queue: Receiver<Command>,
     pub(crate) journal: Arc<Journal>,
     pub(crate) appender: Appender,
-    /// The entries of one commit; kept for its memory.
+    /// The commands and entries of one commit; kept for their memory.
+    pub(crate) commands: Vec<Command>,
     pub(crate) batch: Batch,
     pub(crate) fold: Arc<Fold>,
     pub(crate) sealer: Arc<Sealer>,
@@ -102,32 +113,84 @@ struct Decided {
     accepted_clock: Option<UnixTime>,
 }
 
-impl Writer {
-    /// Works until every sender of the queue is gone.
-    pub(crate) fn run(mut self) {
-        let mut batch = Vec::new();
-        while self.next(&mut batch) {
-            self.commit(&mut batch);
+impl Desk {
+    pub(crate) fn new(writer: Writer, queue: Receiver<Command>) -> Self {
+        Self {
+            gauges: Arc::clone(&writer.gauges),
+            writer: Mutex::new(writer),
+            queue,
         }
     }
 
-    /// The next commands; `false` when everybody has gone. While the log is closed it is tried again
+    /// The writer's thread: works until every sender of the queue is gone. After a panic, here or in
+    /// another thread that committed, it ends: nothing is decided any more, and health says so.
+    pub(crate) fn run(&self) {
+        struct Closing<'a>(&'a Receiver<Command>);
+        impl Drop for Closing<'_> {
+            fn drop(&mut self) {
+                self.0.close();
+            }
+        }
+        let _closing = Closing(&self.queue);
+        while self.wait() {
+            let Ok(mut writer) = self.writer.lock() else {
+                return;
+            };
+            writer.commit(&self.queue);
+        }
+    }
+
+    /// Waits for commands; `false` when everybody has gone. While the log is closed it is tried again
     /// without waiting for one: a NAS that sees a server not ready sends nothing.
-    fn next(&mut self, batch: &mut Vec<Command>) -> bool {
+    fn wait(&self) -> bool {
         while self.gauges.fault.load().is_some() {
-            if !self.queue.take_within(batch, BATCH, RETRY / 10) {
+            match self.queue.wait_within(RETRY / 10) {
+                Err(_) => return false,
+                Ok(true) => return true,
+                Ok(false) => {}
+            }
+            let Ok(mut writer) = self.writer.lock() else {
                 return false;
-            }
-            if !batch.is_empty() {
-                return true;
-            }
+            };
             // Its error stays in the gauge.
-            let _ = self.recover();
+            let _ = writer.recover();
         }
-        self.queue.take(batch, BATCH)
+        self.queue.wait()
     }
 
-    fn commit(&mut self, commands: &mut Vec<Command>) {
+    /// Commits what is queued in the thread that asks, unless another one is at it or nothing can be
+    /// committed: then the writer's thread does. Whether anything was there. `hold` is the caller's.
+    pub(crate) fn commit(&self, hold: Hold<'_, Command>) -> bool {
+        if self.gauges.fault.load().is_some() {
+            return false;
+        }
+        let Ok(mut writer) = self.writer.try_lock() else {
+            return false;
+        };
+        let mut commands = std::mem::take(&mut writer.commands);
+        self.queue.take(&mut commands, BATCH);
+        // From here on what others submit wakes the writer's thread, which waits for the lock.
+        drop(hold);
+        let any = !commands.is_empty();
+        writer.commit_all(&mut commands);
+        writer.commands = commands;
+        any
+    }
+}
+
+impl Writer {
+    /// Commits what is queued.
+    fn commit(&mut self, queue: &Receiver<Command>) {
+        let mut commands = std::mem::take(&mut self.commands);
+        queue.take(&mut commands, BATCH);
+        self.commit_all(&mut commands);
+        self.commands = commands;
+    }
+
+    fn commit_all(&mut self, commands: &mut Vec<Command>) {
+        if commands.is_empty() {
+            return;
+        }
         if self.gauges.fault.load().is_some()
             && let Err(error) = self.recover()
         {

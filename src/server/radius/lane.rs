@@ -1,8 +1,10 @@
 //! A lane: one thread that receives, works on and answers the requests of one listener.
 //!
 //! Requests in flight are futures that the lane polls itself. A task for each would cost more than
-//! the decision: its wake-up alone goes through the scheduler's queues, once per request, while the
-//! answers of one commit wake a lane once. A thread of its own, because a scheduler would carry the
+//! the decision: its wake-up alone goes through the scheduler's queues, once per request. What a turn
+//! submits to the store the lane commits itself: a login that waits for nothing but the disk is
+//! received, decided, written and answered in one thread, in one turn with the others of its batch.
+//! A thread of its own, because a scheduler would carry the
 //! lane from processor to processor, away from what their caches hold.
 //!
 //! Where a listener has several lanes they take turns at receiving. Anyone who finds more waiting than
@@ -325,15 +327,20 @@ impl InFlight {
     }
 
     /// Works on all of them, waits until some are done, and takes those. What they ask of the store
-    /// meanwhile becomes one commit.
+    /// meanwhile becomes one commit, in this thread: those that wait for nothing else are done with it.
     async fn collect(&mut self, pipeline: &Pipeline, replies: &mut Vec<Reply>) {
         std::future::poll_fn(|context| {
-            let _batch = pipeline.service.core.hold_batch();
             let mut done = false;
-            for requests in [&mut self.older, &mut self.younger] {
-                while let Poll::Ready(Some(reply)) = requests.poll_next_unpin(context) {
-                    done = true;
-                    replies.extend(reply);
+            loop {
+                let batch = pipeline.service.core.hold_batch();
+                for requests in [&mut self.older, &mut self.younger] {
+                    while let Poll::Ready(Some(reply)) = requests.poll_next_unpin(context) {
+                        done = true;
+                        replies.extend(reply);
+                    }
+                }
+                if !batch.commit() {
+                    break;
                 }
             }
             // When none are in flight, what arrives next begins some, and this is asked anew.
@@ -360,8 +367,8 @@ impl InFlight {
 /// Of the threads, as tools show them.
 const NAME: &str = "radius-lane";
 
-/// Datagrams read before what is in flight gets its turn.
-const BATCH: usize = 64;
+/// Datagrams read before what is in flight gets its turn: as many as one commit may take from here.
+const BATCH: usize = 256;
 
 /// First pause after a failure to receive; grows with each.
 const BACKOFF: Duration = Duration::from_millis(10);
