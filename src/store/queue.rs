@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn the_bell_rings_for_the_first_push_without_a_hold() {
         let (queue, receiver) = queue(100);
-        receiver.take_within(&mut Vec::new(), 1, Duration::ZERO);
+        assert_eq!(receiver.wait_within(Duration::ZERO), Ok(false));
         assert!(queue.shared.lock().waiting);
         queue.push(0).unwrap();
         assert!(!queue.shared.lock().waiting);
