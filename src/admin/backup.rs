@@ -1,4 +1,4 @@
-//! Backups, on record.
+//! Backups and keys, on record.
 
 use crate::admin::{Admin, AdminError};
 use crate::diagnostic::units::count;
@@ -18,6 +18,12 @@ impl Admin {
                 report.octets
             ),
         };
+        Ok(self.core.store.change(change, by).await?)
+    }
+
+    /// Puts on record that another master key opens the store, and where it is.
+    pub async fn record_master(&self, place: String, by: By) -> Result<(), AdminError> {
+        let change = Change::MasterExchanged(place);
         Ok(self.core.store.change(change, by).await?)
     }
 }

@@ -24,6 +24,12 @@ calls! {
     VerifyAudit = verify_audit: POST "/v1/admin/audit/verify" in "audit" for AUDITOR,
         200 "What it looks like": AuditChain;
 
+    /// Compares the trail with signed heads of it: numbers and MACs, of at most 5,000.
+    // For auditors: it only reads.
+    CompareAudit = compare_audit: POST "/v1/admin/audit/compare" in "audit" for AUDITOR,
+        body AuditHeads,
+        200 "What they say": AuditCompared => large();
+
     /// Removes old records, in whole segments. The pruning itself is on record, and the chain of what is
     /// left verifies.
     PruneAudit = prune_audit: POST "/v1/admin/audit/prune" in "audit" for ADMIN,
@@ -176,6 +182,30 @@ pub struct AuditChain {
     pub first_bad: Option<u64>,
     /// What is wrong with it.
     pub fault: Option<String>,
+}
+
+/// Heads of the chain.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AuditHeads {
+    /// The number of a record, a blank, and its MAC in hexadecimal digits.
+    #[serde(default, deserialize_with = "unless_null")]
+    pub heads: Vec<String>,
+}
+
+/// What heads say about the trail.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct AuditCompared {
+    /// Heads whose record is the one that was signed.
+    pub same: u64,
+    /// Heads whose record was pruned.
+    pub pruned: u64,
+    /// The first head that the trail does not hold.
+    pub different: Option<u64>,
+    /// Whether the trail ends before it.
+    pub ends_before: bool,
+    /// The public key by which this store signs heads; base64.
+    pub key: String,
 }
 
 /// Which audit records shall go.

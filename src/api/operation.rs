@@ -135,6 +135,9 @@ pub struct Status {
     /// The last audit record in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_backup_seq: Option<u64>,
+    /// Format of the store's files.
+    #[serde(default)]
+    pub store_format: u8,
     /// The state epoch: how often a restore, or the acceptance of an older store, began a new history.
     #[serde(default)]
     pub epoch: u64,

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::api::{self, AuditQuery, ListAudit, PruneAudit, ShowAudit, VerifyAudit};
+use crate::api::{self, AuditQuery, ListAudit, PruneAudit, ShowAudit};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::{local_time, printable};
@@ -15,6 +15,7 @@ mod export;
 mod line;
 mod list;
 mod tail;
+mod verify;
 
 pub(super) use list::note_unknown;
 pub(super) use tail::Tail;
@@ -42,7 +43,12 @@ pub(super) enum Audit {
         record: String,
     },
     /// Check the chain and name the first bad record; exit code 1 if there is one
-    Verify,
+    #[command(
+        after_help = "Example:\n  oncegate audit verify --against /srv/other-disk/oncegate.heads\n\
+        Signed heads (`audit.heads`) say which record was the last one at a time: with them it is seen that the\n\
+        trail was not exchanged as a whole, also by those who have the master key."
+    )]
+    Verify(verify::Verify),
     /// Print all records as JSON lines, oldest first; with --json as one array
     #[command(
         after_help = "Example:\n  oncegate audit export --since 7d > audit.ndjson\n\
@@ -77,7 +83,7 @@ impl Audit {
         match self {
             Self::List(list) => list.run(context).await,
             Self::Show { record } => show(&record, context).await,
-            Self::Verify => verify(context).await,
+            Self::Verify(verify) => verify.run(context).await,
             Self::Export(export) => export.run(context).await,
             Self::Prune(prune) => prune.run(context).await,
             Self::Tail(tail) => tail.run(context).await,
@@ -137,36 +143,6 @@ fn page(entry: &api::AuditEntry) -> String {
         }
     }
     text
-}
-
-async fn verify(context: &Context) -> Result<Exit, CliError> {
-    let api = context.transport().await?;
-    let chain = api.ask::<VerifyAudit>(()).await?;
-    context
-        .out
-        .show(&chain, |chain| match (chain.intact, chain.first_bad) {
-            (true, _) => {
-                let (good, first) = (chain.good, chain.first);
-                let as_was = if good == 1 { "it was" } else { "they were" };
-                let good = output::count(good, "record");
-                let mut text = format!("The chain is intact: {good} as {as_was} written.\n");
-                if first > 1 {
-                    push!(
-                        text,
-                        "It begins with record {first}; those before it were pruned.\n"
-                    );
-                }
-                text
-            }
-            (false, bad) => format!(
-                "The chain is broken at record {}: {}\n{} before it can be trusted. \
-             Keep the files as they are and compare them with a backup.\n",
-                bad.map_or_else(|| "?".to_owned(), |seq| seq.to_string()),
-                printable(chain.fault.as_deref().unwrap_or("unknown")),
-                output::count(chain.good, "record")
-            ),
-        })?;
-    Ok(if chain.intact { Exit::Done } else { Exit::No })
 }
 
 impl Prune {

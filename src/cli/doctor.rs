@@ -11,9 +11,10 @@ use crate::daemon::Site;
 mod daemon;
 mod methods;
 mod report;
-mod site;
+pub(super) mod site;
 
-use report::{Check, Report, State};
+use report::Check;
+pub(super) use report::{Report, State};
 
 /// Check the installation, with a fix for each finding; exit code 1 if there is one
 #[derive(Debug, Args)]

@@ -10,7 +10,7 @@ use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::transport::Transport;
 use crate::daemon;
-use crate::daemon::Site;
+use crate::daemon::{Installation, Site};
 
 /// Create an installation: configuration, master key, store, policies, first API key
 #[derive(Debug, Args)]
@@ -28,27 +28,7 @@ struct Made {
 impl Init {
     #[allow(clippy::unused_self)] // like its neighbours
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
-        context.local_only("init")?;
-        if context.config.is_some() {
-            return Err(
-                CliError::usage("init writes a configuration, it does not take one")
-                    .remedy("name the directory instead: --dir DIR"),
-            );
-        }
-        let dir = context.dir.as_path();
-        let mut begun = daemon::init(dir)?;
-        let created = match first_client(&context.site()?, begun.resumed).await {
-            Err(error) if error.exit == Exit::Conflict => {
-                begun.finish()?;
-                return Err(error);
-            }
-            done => done?,
-        };
-        let made = Made {
-            dir: dir.to_owned(),
-            files: std::mem::take(&mut begun.files),
-            key: created.key.unwrap_or_default(),
-        };
+        let (made, begun) = begin(context).await?;
         context.out.show(&made, |made| {
             let mut text = String::new();
             for file in &made.files {
@@ -68,6 +48,37 @@ impl Init {
         begun.finish()?;
         Ok(Exit::Done)
     }
+}
+
+/// An installation without a word about it.
+pub(super) async fn make(context: &Context) -> Result<(), CliError> {
+    let (_, begun) = begin(context).await?;
+    Ok(begun.finish()?)
+}
+
+async fn begin(context: &Context) -> Result<(Made, Installation), CliError> {
+    context.local_only("init")?;
+    if context.config.is_some() {
+        return Err(
+            CliError::usage("init writes a configuration, it does not take one")
+                .remedy("name the directory instead: --dir DIR"),
+        );
+    }
+    let dir = context.dir.as_path();
+    let mut begun = daemon::init(dir)?;
+    let created = match first_client(&context.site()?, begun.resumed).await {
+        Err(error) if error.exit == Exit::Conflict => {
+            begun.finish()?;
+            return Err(error);
+        }
+        done => done?,
+    };
+    let made = Made {
+        dir: dir.to_owned(),
+        files: std::mem::take(&mut begun.files),
+        key: created.key.unwrap_or_default(),
+    };
+    Ok((made, begun))
 }
 
 /// The first client, and its key. It is there after an earlier try that ended before it had shown the key.

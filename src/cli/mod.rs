@@ -40,6 +40,7 @@ mod quickstart;
 mod selftest;
 mod serve;
 mod session;
+mod setup;
 
 // Health
 mod config;
@@ -58,11 +59,13 @@ mod device;
 mod explain;
 mod hints;
 mod import;
+mod key;
 mod outage;
 mod paper;
 mod policy;
 mod reload;
 mod token;
+mod upgrade;
 mod user;
 pub(crate) mod verify;
 
@@ -93,14 +96,19 @@ struct Cli {
 enum Command {
     Quickstart(quickstart::Quickstart),
     Init(init::Init),
+    Setup(setup::Setup),
     Serve(serve::Serve),
     Status(status::Status),
     Doctor(doctor::Doctor),
     Reload(reload::Reload),
     #[command(subcommand)]
     Store(store::Store),
+    #[command(subcommand)]
+    Key(key::Key),
     Backup(backup::Backup),
     Restore(backup::Restore),
+    #[command(subcommand)]
+    Upgrade(upgrade::Upgrade),
     #[command(subcommand)]
     Config(config::Config),
     #[command(subcommand)]
@@ -187,13 +195,16 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, CliError>
     match command {
         Command::Quickstart(command) => command.run(context).await,
         Command::Init(command) => command.run(context).await,
+        Command::Setup(command) => command.run(context).await,
         Command::Serve(command) => command.run(context).await,
         Command::Status(command) => command.run(context).await,
         Command::Doctor(command) => command.run(context).await,
         Command::Store(command) => command.run(context).await,
+        Command::Key(command) => command.run(context).await,
         Command::Backup(command) => command.run(context).await,
         Command::Restore(command) => command.run(context).await,
         Command::Reload(command) => command.run(context).await,
+        Command::Upgrade(command) => command.run(context).await,
         Command::Config(command) => command.run(context).await,
         Command::Delivery(command) => command.run(context).await,
         Command::User(command) => command.run(context).await,

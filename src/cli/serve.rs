@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
-use crate::cli::{logging, output};
+use crate::cli::{init, logging, output};
 use crate::daemon;
 use crate::daemon::{Overrides, Site};
 use crate::server::Info;
@@ -23,6 +23,9 @@ use crate::server::Info;
 pub(super) struct Serve {
     #[command(flatten)]
     listeners: Listeners,
+    /// Make the installation first where there is none, as `oncegate init` does; no key is shown
+    #[arg(long)]
+    init: bool,
     /// Go on with a store that was put back (a copied directory, the snapshot of a machine): every code that may have
     /// been used since is refused, and the audit says so; without effect on any other store
     #[arg(long)]
@@ -58,6 +61,9 @@ impl Listeners {
 impl Serve {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         context.local_only("serve")?;
+        if self.init && !context.is_installed() {
+            init::make(context).await?;
+        }
         let site = context.site()?;
         logging::start(site.config.log);
         warn_of(&site);

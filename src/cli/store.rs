@@ -53,7 +53,7 @@ impl Store {
 }
 
 /// The site, when no daemon of it runs and no other server was named.
-async fn stopped(context: &Context) -> Result<Option<Site>, CliError> {
+pub(super) async fn stopped(context: &Context) -> Result<Option<Site>, CliError> {
     if context.server.is_some() {
         return Ok(None);
     }

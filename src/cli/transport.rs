@@ -342,10 +342,13 @@ async fn local(site: &Site) -> Result<Router, StartError> {
     let service = daemon::open(site).await?;
     let info = Info {
         demo: site.is_quickstart(),
+        master: site.config.keys.master.to_string(),
+        algorithm: site.config.keys.algorithm.as_str(),
         ..Info::default()
     };
     let app = http::App::new(service, site.config.limits, info);
     app.set_site_files(daemon::site_files(site));
+    app.set_rotator(daemon::rotator(site));
     Ok(http::local_router(app, nix::unistd::geteuid().as_raw()))
 }
 

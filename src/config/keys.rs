@@ -57,6 +57,18 @@ keys! {
         "size at which a new audit segment begins, 1MiB to 1GiB";
     AUDIT_KEEP = "audit.keep", "forever",
         "how long audit records are kept, as 400d, at least 1d, or forever; older segments are removed daily";
+    AUDIT_SHIP_FILE = "audit.ship_file", "",
+        "file, on another disk say, to which every audit record is appended as a line of JSON";
+    AUDIT_SHIP_SYSLOG = "audit.ship_syslog", "",
+        "syslog server for every audit record: tls://HOST:6514, or tcp://HOST:PORT";
+    AUDIT_SHIP_HTTP = "audit.ship_http", "",
+        "URL to which audit records are posted as lines of JSON";
+    AUDIT_SHIP_TOKEN_FILE = "audit.ship_token_file", "",
+        "file with the bearer token for ship_http";
+    AUDIT_SHIP_CA_FILE = "audit.ship_ca_file", "",
+        "PEM file of the authority that vouches for ship_syslog and ship_http, instead of the system's";
+    AUDIT_HEADS = "audit.heads", "",
+        "file, on another disk say, to which the signed head of the chain is appended every minute";
     LIMITS_RADIUS_IN_FLIGHT = "limits.radius_in_flight", "4096",
         "RADIUS requests worked on at a time; more are dropped, the NAS asks again";
     LIMITS_RADIUS_QUEUE = "limits.radius_queue", "8192",

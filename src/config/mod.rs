@@ -14,12 +14,14 @@
 //! (`http.insecure`). A key pasted into `keys.master` is not quoted back, in no diagnostic and no
 //! `show`. A misspelt key or variable is an error: a limit that an operator has set must be in force.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::config::target::Target;
 use crate::credential::Cost;
 use crate::diagnostic::{Diagnostic, Findings, Source};
 use crate::model::sealing::SealAlgorithm;
@@ -187,6 +189,17 @@ pub enum MasterKey {
     File(PathBuf),
 }
 
+/// As the configuration writes it.
+impl fmt::Display for MasterKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Credential(name) => write!(f, "credential:{name}"),
+            Self::Env(name) => write!(f, "env:{name}"),
+            Self::File(path) => write!(f, "file:{}", path.display()),
+        }
+    }
+}
+
 /// `[policies]`
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Policies {
@@ -199,12 +212,31 @@ pub struct Policies {
 }
 
 /// `[audit]`
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Audit {
     /// Octets at which a new segment begins.
     pub segment_size: u64,
     /// How long records are kept; none: for ever.
     pub keep: Option<Duration>,
+    /// Where records go beside the store.
+    pub ship: Ship,
+    /// File for the signed heads of the chain.
+    pub heads: Option<PathBuf>,
+}
+
+/// Where audit records go beside the store.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Ship {
+    /// A file.
+    pub file: Option<PathBuf>,
+    /// A syslog server.
+    pub syslog: Option<Target>,
+    /// A URL, and its host.
+    pub http: Option<(String, Target)>,
+    /// File with the bearer token for the URL.
+    pub token_file: Option<PathBuf>,
+    /// PEM file of the authority of both.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// `[limits]`: what a flood can occupy. Bodies of HTTP requests are not configurable

@@ -9,9 +9,10 @@ use ipnet::IpNet;
 use crate::config::delivery::Delivery;
 use crate::config::file::{Key, Origin, Written};
 use crate::config::reader::{Resolver, in_range, parse_choice, parse_count, parse_flag};
+use crate::config::target::Target;
 use crate::config::{
     Accounting, Audit, Config, EffectiveValue, Engine, Http, Keys, Level, Limits, Log, LogFormat,
-    MasterKey, Outage, Policies, Radius, Store, Tls, gateways, keys,
+    MasterKey, Outage, Policies, Radius, Ship, Store, Tls, gateways, keys,
 };
 use crate::credential::Cost;
 use crate::diagnostic::{Diagnostic, Findings, units};
@@ -32,7 +33,7 @@ pub(super) fn resolve(written: &Written, dir: &Path, findings: &mut Findings) ->
     let witness = reader.list(keys::STORE_WITNESS, |text| Ok(dir.join(text)));
     let own_keys = reader.keys(dir);
     let policies = reader.policies(dir);
-    let audit = reader.audit();
+    let audit = reader.audit(dir);
     let limits = reader.limits();
     let delivery = gateways::delivery(&mut reader);
     let outage = reader.outage();
@@ -242,7 +243,7 @@ impl Resolver<'_> {
         })
     }
 
-    fn audit(&mut self) -> Option<Audit> {
+    fn audit(&mut self, dir: &Path) -> Option<Audit> {
         let segment_size = self.one(keys::AUDIT_SEGMENT_SIZE, |text| {
             let size = units::size(text)?;
             in_range(size, SEGMENT_MIN..=SEGMENT_MAX).ok_or_else(|| "write 1MiB to 1GiB".to_owned())
@@ -255,9 +256,34 @@ impl Resolver<'_> {
             keep.map(Some)
                 .ok_or_else(|| "write at least 1d, or forever".to_owned())
         });
+        let ship = self.ship(dir);
+        let heads = self.path(keys::AUDIT_HEADS, dir);
         Some(Audit {
             segment_size: segment_size?,
             keep: keep?,
+            ship: ship?,
+            heads,
+        })
+    }
+
+    fn ship(&mut self, dir: &Path) -> Option<Ship> {
+        let file = self.path(keys::AUDIT_SHIP_FILE, dir);
+        let syslog = self.list(keys::AUDIT_SHIP_SYSLOG, parse_syslog);
+        let http = self.list(keys::AUDIT_SHIP_HTTP, |text| {
+            let target = Target::of_url(text).map_err(|error| error.to_string())?;
+            if !target.secure && !target.is_loopback() {
+                return Err("write https://: the audit would travel readable".to_owned());
+            }
+            Ok((text.to_owned(), target))
+        });
+        let token_file = self.path(keys::AUDIT_SHIP_TOKEN_FILE, dir);
+        let ca_file = self.path(keys::AUDIT_SHIP_CA_FILE, dir);
+        Some(Ship {
+            file,
+            syslog: syslog?.pop(),
+            http: http?.pop(),
+            token_file,
+            ca_file,
         })
     }
 
@@ -406,6 +432,32 @@ fn parse_cost(text: &str) -> Result<Cost, String> {
     Cost::new(kib, passes, 1).map_err(|error| error.to_string())
 }
 
+fn parse_syslog(text: &str) -> Result<Target, String> {
+    let form = "write tls://HOST:6514, or tcp://HOST:PORT";
+    let (secure, rest) = match text.split_once("://") {
+        Some(("tls", rest)) => (true, rest),
+        Some(("tcp", rest)) => (false, rest),
+        _ => return Err(form.to_owned()),
+    };
+    if rest.contains(['/', '?']) {
+        return Err(form.to_owned());
+    }
+    // The host and port of a URL; the scheme says how it is reached.
+    let target = Target::of_url(&format!("http://{rest}")).map_err(|error| error.to_string())?;
+    let port = rest
+        .rsplit_once(':')
+        .filter(|(_, port)| !port.contains(']'));
+    match (port, secure) {
+        (None, true) => Ok(Target {
+            port: SYSLOG_TLS,
+            secure,
+            ..target
+        }),
+        (None, false) => Err(form.to_owned()),
+        (Some(_), _) => Ok(Target { secure, ..target }),
+    }
+}
+
 fn parse_engine(text: &str) -> Result<Engine, String> {
     match text {
         "redb" => Ok(Engine::Redb),
@@ -426,3 +478,5 @@ const TIMEOUT_MAX: Duration = Duration::from_mins(1);
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
+/// Port of syslog over TLS (RFC 5425 s4.1).
+const SYSLOG_TLS: u16 = 6514;

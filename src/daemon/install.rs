@@ -8,7 +8,7 @@ use std::{fs, io};
 
 use zeroize::Zeroizing;
 
-use crate::config::{MasterKey, TEMPLATE};
+use crate::config::{Config, MasterKey, TEMPLATE};
 use crate::daemon::{StartError, failed};
 use crate::policy;
 use crate::secret::{Key256, SystemEntropy, random};
@@ -67,7 +67,7 @@ pub fn init(dir: &Path) -> Result<Installation, StartError> {
         if begun {
             fs::remove_dir_all(&staged).map_err(|error| unwritable(&staged, &error))?;
         }
-        make(&staged).inspect_err(|_| {
+        make(&staged, key_elsewhere(dir)?).inspect_err(|_| {
             // Best effort: the cause is being reported, and all that is there is ours.
             let _ = fs::remove_dir_all(&staged);
             if made_dir {
@@ -87,17 +87,23 @@ pub fn init(dir: &Path) -> Result<Installation, StartError> {
     })
 }
 
-/// Makes all parts in `staged`.
-fn make(staged: &Path) -> Result<(), StartError> {
+/// The master key, where the environment says that it is not to be in the installation.
+fn key_elsewhere(dir: &Path) -> Result<Option<Key256>, StartError> {
+    let (config, _) =
+        Config::load(None, super::environment()?, dir).map_err(StartError::Findings)?;
+    match &config.keys.master {
+        MasterKey::File(path) if *path == dir.join("master.key") => Ok(None),
+        elsewhere => master_key(elsewhere).map(Some),
+    }
+}
+
+/// Makes all parts in `staged`; a master key unless there is one.
+fn make(staged: &Path, elsewhere: Option<Key256>) -> Result<(), StartError> {
     directory(staged)?;
-    let key: [u8; 32] = random(&SystemEntropy).map_err(|error| {
-        failed(
-            error.to_string(),
-            "try again; a system without random numbers cannot hold keys",
-        )
-    })?;
-    let key = Zeroizing::new(key);
-    file(&staged.join("master.key"), encode_key(&key).as_bytes())?;
+    let key = match elsewhere {
+        Some(key) => key,
+        None => new_key(&staged.join("master.key"))?,
+    };
     let policies = staged.join(POLICIES);
     directory(&policies)?;
     for (name, text) in shipped() {
@@ -106,7 +112,7 @@ fn make(staged: &Path) -> Result<(), StartError> {
     sync_directory(&policies)?;
     let store = staged.join("store");
     directory(&store)?;
-    super::create_store(&store, Key256::new(*key))?;
+    super::create_store(&store, key)?;
     let half = staged.join("oncegate.toml.new");
     file(&half, TEMPLATE.as_bytes())?;
     sync_directory(staged)?;
@@ -115,9 +121,24 @@ fn make(staged: &Path) -> Result<(), StartError> {
     sync_directory(staged)
 }
 
+/// A new master key, and the file with it.
+pub(super) fn new_key(path: &Path) -> Result<Key256, StartError> {
+    let key: [u8; 32] = random(&SystemEntropy).map_err(|error| {
+        failed(
+            error.to_string(),
+            "try again; a system without random numbers cannot hold keys",
+        )
+    })?;
+    let key = Zeroizing::new(key);
+    file(path, encode_key(&key).as_bytes())?;
+    Ok(Key256::new(*key))
+}
+
 /// Moves the parts that are not in their place yet, and notes which.
 fn place(staged: &Path, dir: &Path, files: &mut Vec<PathBuf>) -> Result<(), StartError> {
-    put(staged, dir, "master.key", files)?;
+    if is_there(&staged.join("master.key")) {
+        put(staged, dir, "master.key", files)?;
+    }
     let policies = dir.join(POLICIES);
     if directory(&policies)? {
         files.push(policies.clone());

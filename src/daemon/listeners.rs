@@ -37,6 +37,8 @@ impl Listeners {
         Info {
             daemon: true,
             demo: site.is_quickstart(),
+            master: site.config.keys.master.to_string(),
+            algorithm: site.config.keys.algorithm.as_str(),
             radius: radius(&self.radius),
             accounting: radius(&self.accounting),
             http: self.http.iter().filter_map(bound).collect(),

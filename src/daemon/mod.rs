@@ -35,15 +35,18 @@ use crate::time::{Clock as _, SystemClock};
 mod files;
 mod install;
 mod jobs;
+mod keys;
 mod listeners;
 pub mod logging;
 mod reload;
 mod restore;
 mod run;
+mod supervisor;
 mod witness;
 
 pub use files::site_files;
 pub use install::{Installation, init};
+pub use keys::{rotate_to, rotator};
 pub use restore::{RestoreError, Wanted, restore};
 pub use run::serve;
 pub use witness::accept_rollback;
@@ -183,11 +186,7 @@ pub async fn open(site: &Site) -> Result<Arc<Service>, StartError> {
             "put the store back, or make a new installation with `oncegate init --dir DIR`",
         ));
     }
-    let master = install::master_key(&site.config.keys.master)?;
-    let segment_size = site.config.audit.segment_size;
-    let algorithm = site.config.keys.algorithm;
-    let store = open_store(dir, master, algorithm, segment_size)
-        .map_err(|error| cannot_open(dir, &error))?;
+    let store = keys::open_with_key(site)?;
     witness::check(site, &store)?;
     let service = Service::new(
         Arc::new(store),

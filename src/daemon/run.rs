@@ -13,7 +13,8 @@ use tokio_util::task::TaskTracker;
 use crate::daemon::listeners::{Listeners, SocketFile, bind, overridden};
 use crate::daemon::reload::{Certificates, Reloader};
 use crate::daemon::{
-    Overrides, Site, StartError, dictionary, failed, jobs, logging, open, reload, site_files,
+    Overrides, Site, StartError, dictionary, failed, jobs, keys, logging, open, reload, site_files,
+    supervisor,
 };
 use crate::policy::Policies;
 use crate::server::http::App;
@@ -63,19 +64,24 @@ pub async fn serve(
     let shutdown = CancellationToken::new();
     let tasks = TaskTracker::new();
     let socket = start(listeners, &site, &app, pipeline, &tasks, &shutdown);
-    jobs::start(&site, &service, &tasks, &shutdown);
+    jobs::start(&site, &service, &app, &tasks, &shutdown);
+    tasks.spawn(supervisor::watchdog(Arc::clone(&service), shutdown.clone()));
     tasks.close();
     tracing::info!(dir = %site.dir.display(), version = env!("CARGO_PKG_VERSION"), "ready");
     ready(&info, &service);
+    supervisor::ready();
 
     signals
         .until_stopped(|| {
+            supervisor::reloading();
             let before = service.core.policies();
             let done = reloader.reload();
+            supervisor::ready();
             reload::log(&done);
             tokio::spawn(record_reload(Arc::clone(&service), before, done.refused()));
         })
         .await;
+    supervisor::stopping();
     tracing::info!("stopping: no new requests; finishing those in flight");
     // Removed first: commands from now on wait for the store instead of talking to a dying daemon.
     drop(socket);
@@ -103,6 +109,7 @@ fn application(
     let inbound = inbound.map_err(|what| failed(what, "write a long random text into the file"))?;
     app.replace_inbound_secret(inbound, service.core.now().plus(http::AHEAD));
     app.set_site_files(site_files(site));
+    app.set_rotator(keys::rotator(site));
     let counters = Arc::clone(pipeline);
     app.add_metrics(Box::new(move |out| counters.write_prometheus(out)));
     app.add_metrics(Box::new(logging::write_metrics));

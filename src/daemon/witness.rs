@@ -5,7 +5,8 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::daemon::{Site, StartError, cannot_open, install, open_store, parts};
+use crate::daemon::keys::open_with_key;
+use crate::daemon::{Site, StartError, cannot_open, install, parts};
 use crate::store::Store;
 use crate::store::witness::{Mismatch, Witness, accept_older};
 
@@ -50,14 +51,13 @@ fn mismatch<'s>(site: &'s Site, store: &Store) -> Result<Option<(&'s Path, Misma
 pub fn accept_rollback(site: &Site) -> Result<Option<Vec<String>>, StartError> {
     let dir = &site.config.store.dir;
     let keys = &site.config.keys;
-    let master = install::master_key(&keys.master)?;
     let size = site.config.audit.segment_size;
-    let store = open_store(dir, master.clone(), keys.algorithm, size);
-    let store = store.map_err(|error| cannot_open(dir, &error))?;
+    let store = open_with_key(site)?;
     let Some((path, Mismatch::Older(what))) = mismatch(site, &store)? else {
         return Ok(None);
     };
     drop(store);
+    let master = install::master_key(&keys.master)?;
     let why = format!("accepted although by {} {what}", path.display());
     let accepted = accept_older(
         parts(dir, master, keys.algorithm, size),
@@ -100,7 +100,8 @@ pub(super) fn write(site: &Site, text: &str) -> Result<(), String> {
     failed.map_or(Ok(()), Err)
 }
 
-fn put(path: &Path, text: &str) -> io::Result<()> {
+/// Exchanges a small file as a whole, durably.
+pub(super) fn put(path: &Path, text: &str) -> io::Result<()> {
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
     let mut options = OpenOptions::new();

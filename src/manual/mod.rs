@@ -43,6 +43,7 @@ pages! {
     contract "contract" "commands, configuration, defaults, and what always holds";
     storage "storage" "files, formats, checks, repair";
     threats "threats" "attacks, the defences, and the tests that prove them";
+    changelog "changelog" "what changed, newest first";
     capabilities "capabilities" "what was asked for, and how far it is";
 }
 

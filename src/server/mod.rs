@@ -15,6 +15,10 @@ pub struct Info {
     pub daemon: bool,
     /// Whether this is a `quickstart` directory, where demonstration codes may be shown.
     pub demo: bool,
+    /// Where the master key comes from, as the configuration writes it.
+    pub master: String,
+    /// What seals secrets.
+    pub algorithm: &'static str,
     /// Bound RADIUS listeners.
     pub radius: Vec<SocketAddr>,
     /// Bound RADIUS listeners for accounting.

@@ -93,6 +93,11 @@ impl Fold {
         Ok((fold, sealer))
     }
 
+    /// Where the file lives.
+    pub(crate) fn medium(&self) -> &dyn Medium {
+        self.medium.as_ref()
+    }
+
     /// What is known to be damaged.
     pub(crate) const fn damage(&self) -> &Damage {
         &self.damage

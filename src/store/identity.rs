@@ -100,6 +100,6 @@ fn open(medium: &dyn Medium) -> Result<Database, StoreError> {
 const FILE: &str = "identity.redb";
 pub(crate) const META: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("meta");
 /// Format of the files.
-const FORMAT: u8 = 1;
+pub const FORMAT: u8 = 1;
 const CACHE: usize = 1 << 20;
 pub(crate) const BAD_META: StoreError = StoreError::Corrupt("main.redb does not say what it is");

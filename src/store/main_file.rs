@@ -197,7 +197,8 @@ pub(crate) fn create(
     Ok(file)
 }
 
-fn write_data_key(file: &Database, data_key: &[u8]) -> Result<(), StoreError> {
+/// Puts the sealed data key in the place of the former one, durably.
+pub(crate) fn write_data_key(file: &Database, data_key: &[u8]) -> Result<(), StoreError> {
     let mut write = file.begin_write().map_err(disk)?;
     write.set_quick_repair(true);
     {

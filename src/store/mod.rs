@@ -71,11 +71,13 @@ mod damage;
 mod error;
 mod floor;
 mod fold;
+pub mod heads;
 mod identity;
 mod journal;
 mod keeper;
 pub mod look;
 mod main_file;
+mod master;
 pub mod medium;
 mod memtable;
 mod personal;
@@ -97,6 +99,7 @@ pub mod witness;
 mod writer;
 
 pub use error::StoreError;
+pub use identity::FORMAT as STORE_FORMAT;
 pub(crate) use record::ACCEPT_CLOCK;
 pub use report::{
     AuditQuery, ChainFault, ChainReport, DamagedRow, Health, Progress, StoreReport, Written,

@@ -54,13 +54,13 @@ pub(crate) use session::{read_session_key, session, session_key, session_row, se
 pub(crate) use state::{
     source_state, source_state_row, token_state, token_state_row, user_state, user_state_row,
 };
-pub(crate) use table::{BACKUP, EPOCH, LOADED, NOTIFIED, OUTAGE, PRUNED, Table};
+pub(crate) use table::{BACKUP, EPOCH, LOADED, MASTER, NOTIFIED, OUTAGE, PRUNED, Table};
 pub(crate) use token::{Row as TokenRow, link_row, link_target, token, token_condition, token_row};
 pub(crate) use user::{user, user_condition, user_person, user_personal, user_row};
 pub(crate) use various::{
     Former, address_key, address_mark, backup, backup_row, count, count_row, delegation,
     delegation_key, delegation_row, epoch, epoch_row, expiry_key, expiry_time, former, former_row,
-    last_part, loaded, loaded_row, pruned, pruned_row, waiver, waiver_row,
+    last_part, loaded, loaded_row, pruned, pruned_row, time, time_row, waiver, waiver_row,
 };
 
 /// A row as it shall be; `None` removes it.

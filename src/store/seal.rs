@@ -76,6 +76,8 @@ pub enum KeyPurpose {
     Challenge,
     /// Proves that a Class is ours.
     Class,
+    /// Signs heads of the audit chain (Ed25519).
+    Heads,
 }
 
 /// The keys of one open store.
@@ -89,6 +91,7 @@ pub(crate) struct Sealer {
     pepper: Key256,
     challenge: Key256,
     class: Key256,
+    heads: Key256,
     /// Keys of personal data; only an open store has them.
     personal: Option<PersonalKeys>,
 }
@@ -109,6 +112,7 @@ impl Sealer {
             pepper: derive(store, data_key, "oncegate pepper v1"),
             challenge: derive(store, data_key, "oncegate challenge v1"),
             class: derive(store, data_key, "oncegate class v1"),
+            heads: derive(store, data_key, "oncegate heads v1"),
             personal: None,
         }
     }
@@ -117,6 +121,11 @@ impl Sealer {
     pub(crate) fn with_personal(self, keys: PersonalKeys) -> Self {
         let personal = Some(keys);
         Self { personal, ..self }
+    }
+
+    /// What seals from now on.
+    pub(crate) const fn algorithm(&self) -> SealAlgorithm {
+        self.algorithm
     }
 
     /// The id of the store.
@@ -215,6 +224,7 @@ impl Sealer {
             KeyPurpose::Pepper => self.pepper.clone(),
             KeyPurpose::Challenge => self.challenge.clone(),
             KeyPurpose::Class => self.class.clone(),
+            KeyPurpose::Heads => self.heads.clone(),
         }
     }
 

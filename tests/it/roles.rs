@@ -90,8 +90,8 @@ fn roles_are_what_they_are_called() {
         let (method, path) = (route.method.as_str(), route.path);
         assert!(!of(Scope::Verify), "{path}");
         if of(Scope::Auditor) {
-            let writes_nothing =
-                method == "GET" || ["explain", "audit/verify", "store/verify"].contains(&path);
+            let writes_nothing = method == "GET"
+                || ["explain", "audit/compare", "audit/verify", "store/verify"].contains(&path);
             assert!(writes_nothing, "auditors read: {method} {path}");
         }
         if of(Scope::Operator) {

@@ -33,6 +33,7 @@ pub(super) async fn daemon(
     let status = api.ask::<ShowStatus>(()).await?;
     health(report, &status);
     clock(report, &status);
+    backup(report, &status, context);
     let gateways = api.ask::<ListGateways>(()).await?;
     breakers(report, &gateways, context);
     let all = Listing::default().fetch(api).await?;
@@ -137,6 +138,55 @@ fn health(report: &mut Report, status: &Status) {
             ),
             "look for a slow disk, or for a client that floods: oncegate tail",
         );
+    }
+}
+
+/// Whether a backup was made, and not too long ago.
+fn backup(report: &mut Report, status: &Status, context: &Context) {
+    let fix = || context.command("backup FILE");
+    let made = status
+        .last_backup
+        .as_ref()
+        .and_then(|at| at.parse::<Timestamp>().ok());
+    if let Some(made) = made {
+        let days = Timestamp::now().duration_since(made).as_secs() / DAY;
+        if days >= BACKUP_DAYS {
+            report.warning("backup", format!("the last one is {days} days old"), fix());
+        } else {
+            report.ok(
+                "backup",
+                format!(
+                    "the last one goes up to audit record {}",
+                    status.last_backup_seq.unwrap_or_default()
+                ),
+            );
+        }
+        return;
+    }
+    // The identity is written once, when the store is made.
+    let site = context
+        .server
+        .is_none()
+        .then(|| context.site().ok())
+        .flatten();
+    let made = site.and_then(|site| {
+        let identity = site.config.store.dir.join("identity.redb");
+        std::fs::metadata(identity)
+            .ok()?
+            .modified()
+            .ok()?
+            .elapsed()
+            .ok()
+    });
+    let days = made.map_or(0, |age| age.as_secs() / DAY.unsigned_abs());
+    if days >= BACKUP_DAYS.unsigned_abs() {
+        report.warning(
+            "backup",
+            format!("none was ever made in {days} days"),
+            fix(),
+        );
+    } else {
+        report.ok("backup", "none yet");
     }
 }
 
@@ -397,6 +447,9 @@ async fn listeners(report: &mut Report, status: &Status) {
 
 /// How many of the latest records are looked at for weak methods.
 const LATEST: usize = 1000;
+/// Days after which a backup is old.
+const BACKUP_DAYS: i64 = 7;
+const DAY: i64 = 86_400;
 /// What the service tolerates, in seconds.
 const CLOCK_BEHIND: i64 = 30;
 const CONNECT: Duration = Duration::from_secs(2);

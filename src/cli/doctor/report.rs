@@ -8,7 +8,7 @@ use crate::cli::output::{count, printable};
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum State {
+pub(in crate::cli) enum State {
     Ok,
     Warning,
     Failure,
@@ -16,20 +16,20 @@ pub(super) enum State {
 
 /// One line of the report.
 #[derive(Debug, Serialize)]
-pub(super) struct Check {
+pub(in crate::cli) struct Check {
     #[serde(rename = "check")]
-    pub(super) about: &'static str,
-    pub(super) state: State,
-    pub(super) found: String,
-    pub(super) fix: Option<String>,
+    pub(in crate::cli) about: &'static str,
+    pub(in crate::cli) state: State,
+    pub(in crate::cli) found: String,
+    pub(in crate::cli) fix: Option<String>,
 }
 
 /// What was found so far.
 #[derive(Debug, Default)]
-pub(super) struct Report(pub(super) Vec<Check>);
+pub(in crate::cli) struct Report(pub(in crate::cli) Vec<Check>);
 
 impl Report {
-    pub(super) fn ok(&mut self, check: &'static str, found: impl Into<String>) {
+    pub(in crate::cli) fn ok(&mut self, check: &'static str, found: impl Into<String>) {
         self.0.push(Check {
             about: check,
             state: State::Ok,
@@ -38,7 +38,7 @@ impl Report {
         });
     }
 
-    pub(super) fn warning(
+    pub(in crate::cli) fn warning(
         &mut self,
         check: &'static str,
         found: impl Into<String>,
@@ -53,7 +53,7 @@ impl Report {
         });
     }
 
-    pub(super) fn failure(
+    pub(in crate::cli) fn failure(
         &mut self,
         check: &'static str,
         found: impl Into<String>,
@@ -68,16 +68,16 @@ impl Report {
         });
     }
 
-    pub(super) fn failed(&mut self, check: &'static str, error: &CliError) {
+    pub(in crate::cli) fn failed(&mut self, check: &'static str, error: &CliError) {
         let (found, fix) = error.words();
         self.failure(check, found, fix.unwrap_or("see `oncegate config check`"));
     }
 
-    pub(super) fn count(&self, state: State) -> usize {
+    pub(in crate::cli) fn count(&self, state: State) -> usize {
         self.0.iter().filter(|check| check.state == state).count()
     }
 
-    pub(super) fn text(&self) -> String {
+    pub(in crate::cli) fn text(&self) -> String {
         let mut text = String::new();
         for check in &self.0 {
             let state = match check.state {
@@ -104,4 +104,4 @@ impl Report {
 }
 
 /// What to do about a certificate.
-pub(super) const RENEW: &str = "renew the certificate, then `oncegate reload`";
+pub(in crate::cli) const RENEW: &str = "renew the certificate, then `oncegate reload`";

@@ -14,7 +14,7 @@ use crate::policy::Policies;
 use crate::server::tls::Tls;
 use crate::time::{Clock as _, SystemClock};
 
-pub(super) fn config(report: &mut Report, site: &Site) {
+pub(in crate::cli) fn config(report: &mut Report, site: &Site) {
     for warning in &site.warnings {
         let place = warning.file_line().map(|place| format!(" ({place})"));
         let fix = warning.help.clone();
@@ -101,7 +101,7 @@ fn is_missing(path: &Path) -> bool {
     std::fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
-pub(super) fn disk(report: &mut Report, dir: &Path) {
+pub(in crate::cli) fn disk(report: &mut Report, dir: &Path) {
     if is_missing(dir) {
         return; // named already
     }
@@ -171,7 +171,7 @@ fn pair(report: &mut Report, files: &config::Tls) {
 }
 
 /// The policies, when they can be read.
-pub(super) fn policy_files(report: &mut Report, site: &Site) -> Option<Policies> {
+pub(in crate::cli) fn policy_files(report: &mut Report, site: &Site) -> Option<Policies> {
     let sources = daemon::policy_files(&site.config.policies.dir).map_err(CliError::from);
     let policies = match sources.and_then(|sources| policy::parse(&sources)) {
         Err(error) => {

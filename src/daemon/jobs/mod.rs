@@ -14,15 +14,18 @@ use tokio_util::task::TaskTracker;
 
 use crate::daemon::Site;
 use crate::notify;
+use crate::server::http::App;
 use crate::service::Service;
 
 mod addresses;
 mod audit;
 pub(super) mod clock;
+mod heads;
 mod locks;
 mod outage;
 mod refusals;
 mod sessions;
+mod ship;
 mod tokens;
 mod witness;
 
@@ -73,6 +76,7 @@ impl Job {
 pub(super) fn start(
     site: &Arc<Site>,
     service: &Arc<Service>,
+    app: &App,
     tasks: &TaskTracker,
     shutdown: &CancellationToken,
 ) {
@@ -88,6 +92,10 @@ pub(super) fn start(
     driver.repeat(clock::job(own()));
     driver.repeat(tokens::job(own()));
     driver.repeat(witness::job(site, own()));
+    ship::start(&driver, site, service, app);
+    if let Some(path) = &site.config.audit.heads {
+        driver.repeat(heads::job(path.clone(), own()));
+    }
     if let Some(keep) = site.config.audit.keep {
         driver.repeat(audit::job(own(), keep));
     }

@@ -26,6 +26,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::{Extension, Router, middleware};
+use futures_util::future::BoxFuture;
 use ipnet::IpNet;
 use serde_json::Value;
 use tokio::sync::Semaphore;
@@ -51,6 +52,7 @@ use crate::server::http::route::Routes;
 use crate::server::person::person;
 use crate::server::tls::Tls;
 use crate::service::Service;
+use crate::store::Store;
 use crate::store::backup::SiteFile;
 use crate::time::UnixTime;
 
@@ -90,6 +92,20 @@ pub type Reloader = Box<dyn Fn(bool) -> crate::api::Reload + Send + Sync>;
 /// Reads the files of the installation that go with a backup, or says which cannot be read.
 pub type SiteFiles = Box<dyn Fn() -> Result<Vec<SiteFile>, String> + Send + Sync>;
 
+/// Why the master key was not exchanged.
+#[derive(Debug)]
+pub enum RotateError {
+    /// It is not in a file of the installation, but here.
+    NotInAFile(String),
+    /// What went wrong.
+    Failed(String),
+}
+
+/// Exchanges the master key; answers with the files of the new one and of the former one.
+pub type Rotator = Box<
+    dyn Fn(Arc<App>) -> BoxFuture<'static, Result<(String, String), RotateError>> + Send + Sync,
+>;
+
 /// What the handlers share.
 pub struct App {
     service: Arc<Service>,
@@ -107,6 +123,7 @@ pub struct App {
     proxies: OnceLock<origin::Proxies>,
     reloader: OnceLock<Reloader>,
     site_files: OnceLock<SiteFiles>,
+    rotator: OnceLock<Rotator>,
     backups: Arc<Semaphore>,
     tls: OnceLock<Arc<Tls>>,
     rates: fairness::Rates,
@@ -138,6 +155,7 @@ impl App {
             proxies: OnceLock::new(),
             reloader: OnceLock::new(),
             site_files: OnceLock::new(),
+            rotator: OnceLock::new(),
             backups: Arc::new(Semaphore::new(1)),
             tls: OnceLock::new(),
             rates: fairness::Rates::default(),
@@ -186,6 +204,20 @@ impl App {
 
     pub(crate) fn site_files(&self) -> Result<Vec<SiteFile>, String> {
         self.site_files.get().map_or(Ok(Vec::new()), |read| read())
+    }
+
+    /// Takes the way to exchange the master key.
+    pub fn set_rotator(&self, rotator: Rotator) {
+        let _ = self.rotator.set(rotator);
+    }
+
+    pub(crate) fn rotator(&self) -> Option<&Rotator> {
+        self.rotator.get()
+    }
+
+    /// The store behind the service.
+    pub fn store(&self) -> &Store {
+        self.service.core.store()
     }
 
     /// The place of a backup that is being made.

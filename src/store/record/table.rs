@@ -56,3 +56,4 @@ pub(crate) const PRUNED: &[u8] = b"pruned";
 pub(crate) const LOADED: &[u8] = b"loaded";
 pub(crate) const EPOCH: &[u8] = b"epoch";
 pub(crate) const BACKUP: &[u8] = b"backup";
+pub(crate) const MASTER: &[u8] = b"master";

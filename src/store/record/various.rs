@@ -96,6 +96,16 @@ pub(crate) fn epoch(bytes: &[u8]) -> Result<u64, StoreError> {
     take(1, bytes)
 }
 
+/// A time.
+pub(crate) fn time_row(at: UnixTime) -> Result<Vec<u8>, StoreError> {
+    row(1, &at.as_millis())
+}
+
+/// Reads it.
+pub(crate) fn time(bytes: &[u8]) -> Result<UnixTime, StoreError> {
+    take(1, bytes).map(UnixTime::from_millis)
+}
+
 /// The last backup: when it was made, and the last record in it.
 pub(crate) fn backup_row(at: UnixTime, seq: u64) -> Result<Vec<u8>, StoreError> {
     row(1, &(at.as_millis(), seq))

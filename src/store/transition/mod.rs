@@ -190,6 +190,8 @@ pub enum Change {
         /// What is in it, for the audit.
         detail: String,
     },
+    /// The master key was exchanged; where the new one is.
+    MasterExchanged(String),
     /// The token and its state.
     RemoveToken(Serial, Option<u64>),
     /// A new client; conflict when the name exists.
@@ -290,6 +292,7 @@ impl Change {
             }
             Self::Notified { seq, detail } => Ok(settings::notified(seq, detail)),
             Self::BackedUp { seq, detail } => settings::backed_up((at, seq), detail),
+            Self::MasterExchanged(place) => settings::master_exchanged(at, &place),
             Self::RemoveToken(serial, expected) => tokens::remove(rows, &serial, expected, keys),
             Self::CreateClient(client) => clients::create(rows, &client, keys),
             Self::UpdateClient(client) => clients::update(rows, &client, keys),
@@ -343,6 +346,7 @@ pub const ACTIONS: &[&str] = &[
     "files_load",
     "files_reload",
     "import",
+    "key_rotate",
     "message_failed",
     "message_sent",
     "notice_failed",

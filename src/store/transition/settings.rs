@@ -73,6 +73,13 @@ pub(super) fn backed_up((at, seq): (UnixTime, u64), detail: String) -> Result<Pl
     Ok(plan.detail(detail))
 }
 
+/// The master key was exchanged.
+pub(super) fn master_exchanged(at: UnixTime, place: &str) -> Result<Plan, StoreError> {
+    let row = record::time_row(at)?;
+    let writes = vec![put(Table::Settings, record::MASTER.to_vec(), row)];
+    Ok(Plan::new("key_rotate", "master key", writes).detail(place.to_owned()))
+}
+
 /// Sources and counts of messages that are long past. At most so many at a time, and nothing to do is no
 /// entry.
 pub(super) fn forget_sources(

@@ -112,6 +112,7 @@ fn busy() -> (Site, Daemon) {
     std::fs::write(site.path().join("policies/default.toml"), POLICY).unwrap();
     let config = site.path().join("oncegate.toml");
     let mut text = std::fs::read_to_string(&config).unwrap();
+    text = text.replace("[audit]\n", "[audit]\nship_file = \"shipped\"\n");
     text.push_str(
         "\n[delivery.sms-one]\nkind = \"http\"\nmedia = [\"sms\"]\nallow_private = true\n\
          url = \"http://127.0.0.1:9/\"\nbody = '{\"to\": \"{to}\", \"text\": \"{text}\"}'\n",

@@ -10,12 +10,13 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use data_encoding::HEXLOWER_PERMISSIVE;
 use hyper::body::Frame;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
 
 use crate::api::forms;
-use crate::api::{self, ListAudit, PruneAudit, ShowAudit, TailAudit, VerifyAudit};
+use crate::api::{self, CompareAudit, ListAudit, PruneAudit, ShowAudit, TailAudit, VerifyAudit};
 use crate::model::audit::AuditRecord;
 use crate::model::client::{Access, Client};
 use crate::model::reason::Decision;
@@ -31,6 +32,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .on(list)
         .on(show)
         .on(verify)
+        .on(compare)
         .on(prune)
         .on_request::<TailAudit, _, _>(tail)
 }
@@ -61,6 +63,30 @@ async fn show(app: Arc<App>, call: Admin<ShowAudit>) -> Result<api::AuditEntry, 
 async fn verify(app: Arc<App>, _: Admin<VerifyAudit>) -> Result<api::AuditChain, Failure> {
     let report = app.core().store().verify_audit(Box::new(|_| {})).await?;
     Ok(reports::chain(report))
+}
+
+async fn compare(app: Arc<App>, call: Admin<CompareAudit>) -> Result<api::AuditCompared, Failure> {
+    let read = |head: &String| {
+        let (seq, mac) = head.split_once(' ')?;
+        let mac = HEXLOWER_PERMISSIVE.decode(mac.as_bytes()).ok()?;
+        Some((seq.parse().ok()?, mac.try_into().ok()?))
+    };
+    let heads: Option<Vec<_>> = call.body.heads.iter().map(read).collect();
+    let heads = heads.filter(|heads| heads.len() <= HEADS);
+    let heads = heads.ok_or_else(|| {
+        Failure::malformed(
+            "heads: at most 5,000, each a number, a blank and a MAC of 64 hexadecimal digits",
+        )
+    })?;
+    let store = app.core().store();
+    let compared = store.compare_heads(heads).await?;
+    Ok(api::AuditCompared {
+        same: compared.same,
+        pruned: compared.pruned,
+        different: compared.different.map(|(seq, _)| seq),
+        ends_before: compared.different.is_some_and(|(_, ends)| ends),
+        key: store.head_public_key(),
+    })
 }
 
 async fn prune(app: Arc<App>, call: Admin<PruneAudit>) -> Result<api::AuditPruned, Failure> {
@@ -194,5 +220,7 @@ fn at_address(app: &App, nas: &str) -> Vec<String> {
     found.map(|client| client.name.clone()).collect()
 }
 
+/// Most heads of one call.
+const HEADS: usize = 5000;
 /// Lines that wait for a slow listener, beside the store's own buffer.
 const LINES: usize = 64;

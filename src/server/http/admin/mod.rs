@@ -13,6 +13,7 @@ mod delivery;
 mod devices;
 mod explain;
 mod import;
+mod keys;
 mod lifecycle;
 mod operation;
 mod sessions;
@@ -31,6 +32,7 @@ pub(super) fn routes(mut routes: Routes) -> Routes {
         sessions::routes,
         audit::routes,
         backup::routes,
+        keys::routes,
         explain::routes,
         delivery::routes,
         operation::routes,

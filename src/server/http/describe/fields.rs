@@ -145,6 +145,11 @@ pub(super) const FIELDS: &[Field] = &[
     field("search", Text(1, 256), "kim"),
     field("second", Text(6, 9), "359152"),
     field("secret", Text(0, 512), "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"),
+    field(
+        "heads",
+        Text(66, 90),
+        "4711 0000000000000000000000000000000000000000000000000000000000000000",
+    ),
     field("seq", Number(1, i64::MAX as u64), "4711"),
     field("serial", Text(1, 40), "TOTP-7F3K9Q2M"),
     field("server_url", Text(1, 512), "https://otp.example.com"),

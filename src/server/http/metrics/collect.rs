@@ -21,6 +21,8 @@ pub(super) struct Collected {
     waiting: usize,
     notices: [(&'static str, u64); 3],
     clock_jumps: u64,
+    /// When the last backup was made, in seconds since 1970; 0: none was.
+    last_backup: u64,
 }
 
 impl Collected {
@@ -33,6 +35,8 @@ impl Collected {
             gateways: service.core.courier().gateways(),
             waiting: notices.waiting(),
             clock_jumps: service.core.clock_jumps(),
+            last_backup: (service.core.store().last_backup().ok().flatten())
+                .map_or(0, |(at, _)| at.as_secs()),
             notices: [
                 ("sent", notices.sent()),
                 ("failed", notices.failed()),
@@ -65,6 +69,13 @@ impl Collector for Collected {
         encoder
             .encode_descriptor(name, help, None, MetricType::Counter)?
             .encode_counter(&self.clock_jumps, none)?;
+        let (name, help) = (
+            "oncegate_last_backup_seconds",
+            "When the last backup was made, in seconds since 1970; 0: none was",
+        );
+        encoder
+            .encode_descriptor(name, help, None, MetricType::Gauge)?
+            .encode_gauge(&self.last_backup)?;
         let (name, help) = ("oncegate_notices_waiting", "Notices that are not done yet");
         encoder
             .encode_descriptor(name, help, None, MetricType::Gauge)?

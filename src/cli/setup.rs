@@ -1,0 +1,407 @@
+//! `oncegate setup`: a new installation by questions and answers, which ends with a login.
+//!
+//! Every answer is an option, too; without a terminal what is not given has its default. The login is one of a user
+//! and clients that are made for it and removed again, over RADIUS and HTTP on free ports of loopback.
+
+use std::io::{self, BufRead as _, IsTerminal as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use nix::sys::signal::{Signal, raise};
+use serde::Serialize;
+use tokio::sync::oneshot;
+
+use crate::api::{
+    AddClient, AddToken, AddUser, ClientCreate, ClientCreated, RemoveClient, RemoveUser,
+    TokenCreate, TokenCreated, UserCreate,
+};
+use crate::cli::context::Context;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::init;
+use crate::cli::output;
+use crate::cli::output::printable;
+use crate::cli::selftest::{Login, Step};
+use crate::cli::transport::Transport;
+use crate::daemon;
+use crate::daemon::{Overrides, Site};
+use crate::net::reachable;
+use crate::otp::{Algorithm, Digits, hotp};
+use crate::otpauth;
+use crate::qr;
+use crate::secret::{OtpKey, SecretString};
+use crate::server::Info;
+
+/// Make a new installation by questions and answers, and log in once to prove it
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  oncegate setup --dir /var/lib/oncegate\n  \
+    oncegate setup --radius 0.0.0.0:1812 --client vpn --address 192.0.2.1 --user alice\n\
+    At a terminal it asks for what is not given. Without one, what is not given has its default.")]
+pub(super) struct Setup {
+    /// Where RADIUS is served
+    #[arg(long, value_name = "ADDR:PORT")]
+    radius: Option<String>,
+    /// Where HTTP is served; beyond loopback it needs a certificate
+    #[arg(long, value_name = "ADDR:PORT")]
+    http: Option<String>,
+    /// PEM file with the certificate for HTTPS
+    #[arg(long, value_name = "FILE", requires = "key")]
+    certificate: Option<PathBuf>,
+    /// PEM file with its private key
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    key: Option<PathBuf>,
+    /// Mail server for codes and notices
+    #[arg(long, value_name = "HOST", requires = "mail_from")]
+    mail_host: Option<String>,
+    /// Address of the sender
+    #[arg(long, value_name = "ADDRESS", requires = "mail_host")]
+    mail_from: Option<String>,
+    /// Name of the first RADIUS client
+    #[arg(long, value_name = "NAME", requires = "address")]
+    client: Option<String>,
+    /// Its address or network
+    #[arg(long, value_name = "CIDR", requires = "client")]
+    address: Option<String>,
+    /// Its policy
+    #[arg(long, value_name = "POLICY")]
+    policy: Option<String>,
+    /// First user, who gets a TOTP token
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+}
+
+/// What was made; also the document of `--json`.
+#[derive(Serialize)]
+struct Made {
+    dir: PathBuf,
+    radius: String,
+    http: String,
+    client: Option<ClientCreated>,
+    token: Option<TokenCreated>,
+    checks: Vec<Step>,
+    ok: bool,
+}
+
+impl Setup {
+    pub(super) async fn run(mut self, context: &Context) -> Result<Exit, CliError> {
+        context.local_only("setup")?;
+        if context.is_installed() {
+            return Err(CliError::new(
+                Exit::Conflict,
+                format!("there is an installation in {}", context.dir.display()),
+            )
+            .remedy("change it with `oncegate client`, `oncegate user` and oncegate.toml, or name another with --dir"));
+        }
+        self.ask()?;
+        init::make(context).await?;
+        let file = context.dir.join("oncegate.toml");
+        self.configure(&file)?;
+        let site = context.site().map_err(|error| {
+            error.remedy_or("correct it; the installation is there: `oncegate config check`")
+        })?;
+        let made = self.furnish(context, site).await?;
+        context.out.show(&made, |made| text(context, made))?;
+        Ok(if made.ok { Exit::Done } else { Exit::No })
+    }
+
+    /// Asks for what is not given.
+    fn ask(&mut self) -> Result<(), CliError> {
+        let Self {
+            radius,
+            http,
+            certificate,
+            client,
+            ..
+        } = self;
+        answer(radius, "Where shall RADIUS be served?", RADIUS)?;
+        if certificate.is_none() {
+            answer(
+                http,
+                "Where shall HTTP be served (loopback without a certificate)?",
+                HTTP,
+            )?;
+        } else {
+            answer(http, "Where shall HTTPS be served?", HTTPS)?;
+        }
+        answer(
+            client,
+            "Name of the first VPN gateway or NAS, empty for none?",
+            "",
+        )?;
+        if client.as_deref().is_some_and(|name| !name.is_empty()) {
+            answer(&mut self.address, "Its address, as 192.0.2.1?", "")?;
+            answer(
+                &mut self.policy,
+                "What must its users present (default, otp, pin-otp, password-otp)?",
+                "default",
+            )?;
+        }
+        answer(
+            &mut self.user,
+            "Name of the first user, empty for none?",
+            "",
+        )
+    }
+
+    /// Writes the answers into the new configuration.
+    fn configure(&self, file: &Path) -> Result<(), CliError> {
+        let failed = |error: io::Error| {
+            CliError::unavailable(format!("{} cannot be changed: {error}", file.display()))
+                .remedy("see that there is space and that you may write there")
+        };
+        let mut text = std::fs::read_to_string(file).map_err(failed)?;
+        let mut set = |line: &str, key: &str, value: &str| {
+            text = text.replacen(line, &format!("{key} = {}", quoted(value)), 1);
+        };
+        if let Some(radius) = &self.radius {
+            set("# listen = \"127.0.0.1:1812\"", "listen", radius);
+        }
+        if let Some(http) = &self.http {
+            set("# listen = \"127.0.0.1:8080\"", "listen", http);
+        }
+        if let (Some(certificate), Some(key)) = (&self.certificate, &self.key) {
+            set(
+                "# certificate = \"http.pem\"",
+                "certificate",
+                &absolute(certificate),
+            );
+            set("# key = \"http.key\"", "key", &absolute(key));
+        }
+        if let (Some(host), Some(from)) = (&self.mail_host, &self.mail_from) {
+            push!(
+                text,
+                "\n[delivery.mail]\nkind = \"smtp\"\nmedia = [\"email\"]\nhost = {}\nfrom = {}\n",
+                quoted(host),
+                quoted(from)
+            );
+        }
+        std::fs::write(file, text).map_err(failed)
+    }
+
+    /// Serves on loopback, makes what was asked for, and logs in.
+    async fn furnish(&self, context: &Context, site: Site) -> Result<Made, CliError> {
+        let free = |port: u16| Some(vec![SocketAddr::from(([127, 0, 0, 1], port))]);
+        let overrides = Overrides {
+            radius: free(0),
+            accounting: Some(Vec::new()),
+            // Over TLS no login is tried: the certificate is not that of loopback.
+            http: free(0),
+        };
+        let https = site.config.http.tls.is_some();
+        let api = Transport::Socket(site.socket());
+        let (announce, bound) = oneshot::channel();
+        let ready = move |info: &Info, _: &_| drop(announce.send(info.clone()));
+        let mut serving = Box::pin(daemon::serve(site, overrides, ready));
+        let made = tokio::select! {
+            served = &mut serving => {
+                served?;
+                return Err(CliError::unavailable("the daemon has ended before it was asked anything"));
+            }
+            made = async {
+                match bound.await {
+                    Ok(info) => self.make(context, &api, &info, https).await,
+                    // The daemon has not come up and says why itself.
+                    Err(_) => std::future::pending().await,
+                }
+            } => made,
+        };
+        raise(Signal::SIGTERM)
+            .map_err(|error| CliError::unavailable(format!("cannot stop: {error}")))?;
+        serving.await?;
+        made
+    }
+
+    async fn make(
+        &self,
+        context: &Context,
+        api: &Transport,
+        info: &Info,
+        https: bool,
+    ) -> Result<Made, CliError> {
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        let client = match (given(&self.client), given(&self.address)) {
+            (Some(name), Some(address)) => {
+                let policy = given(&self.policy).filter(|policy| policy != "default");
+                Some(radius_client(api, &name, &address, policy).await?)
+            }
+            _ => None,
+        };
+        let token = match given(&self.user) {
+            Some(user) => Some(user_with(api, &user, "totp").await?),
+            None => None,
+        };
+        let checks = log_in(api, info, https).await?;
+        let shown = |address: &Option<String>, default: &str| {
+            given(address).unwrap_or_else(|| default.to_owned())
+        };
+        Ok(Made {
+            dir: context.dir.clone(),
+            radius: shown(&self.radius, RADIUS),
+            http: shown(&self.http, HTTP),
+            client,
+            token,
+            ok: checks.iter().all(|step| step.ok),
+            checks,
+        })
+    }
+}
+
+/// Logs in with a user and clients that are removed again.
+async fn log_in(api: &Transport, info: &Info, https: bool) -> Result<Vec<Step>, CliError> {
+    let broken = || CliError::unavailable("the token of the test login has no key");
+    let token = user_with(api, TESTER, "hotp").await?;
+    let key = token
+        .secret
+        .as_deref()
+        .and_then(|key| otpauth::decode_base32(key).ok());
+    let key = key.and_then(OtpKey::new).ok_or_else(broken)?;
+    let code = |counter| hotp::generate(&key, Algorithm::Sha1, Digits::SIX, counter).expose();
+    let gateway = radius_client(api, GATEWAY, "127.0.0.1/32", None).await?;
+    let app = ClientCreate::Api {
+        name: APP.to_owned(),
+        scopes: vec!["verify".to_owned()],
+        policy: None,
+        realm: None,
+    };
+    let app = api.send::<AddClient>((), &app).await?;
+    let secret = gateway.secret.as_deref().map(SecretString::from);
+    let api_key = app.key.as_deref().map(SecretString::from);
+    let at = |listeners: &[SocketAddr]| listeners.first().copied().map(reachable);
+    let login = Login {
+        user: TESTER,
+        radius: at(&info.radius).zip(secret.as_ref()),
+        http: at(&info.http).zip(api_key.as_ref()).filter(|_| !https),
+    };
+    let checks = login.run([&code(0), &code(1)]).await;
+    api.ask::<RemoveClient>(GATEWAY).await?;
+    api.ask::<RemoveClient>(APP).await?;
+    api.ask::<RemoveUser>(TESTER).await?;
+    Ok(checks)
+}
+
+async fn radius_client(
+    api: &Transport,
+    name: &str,
+    address: &str,
+    policy: Option<String>,
+) -> Result<ClientCreated, CliError> {
+    let client = ClientCreate::Radius {
+        name: name.to_owned(),
+        addresses: vec![address.to_owned()],
+        secret: None,
+        policy,
+        realm: None,
+        profile: None,
+        require_message_authenticator: None,
+        challenge: None,
+        methods: Vec::new(),
+    };
+    api.send::<AddClient>((), &client).await
+}
+
+async fn user_with(api: &Transport, user: &str, kind: &str) -> Result<TokenCreated, CliError> {
+    let body = UserCreate {
+        user: user.to_owned(),
+        ..UserCreate::default()
+    };
+    api.send::<AddUser>((), &body).await?;
+    let body = TokenCreate {
+        user: user.to_owned(),
+        kind: kind.to_owned(),
+        active: true,
+        ..TokenCreate::default()
+    };
+    api.send::<AddToken>((), &body).await
+}
+
+/// Fills in what is not given: at a terminal by asking.
+fn answer(given: &mut Option<String>, question: &str, default: &str) -> Result<(), CliError> {
+    if given.is_none() {
+        let mut typed = String::new();
+        if io::stdin().is_terminal() {
+            let offered = if default.is_empty() {
+                String::new()
+            } else {
+                format!(" [{default}]")
+            };
+            output::warn(&format!("{question}{offered}"));
+            io::stdin().lock().read_line(&mut typed)?;
+        }
+        let typed = typed.trim();
+        *given = Some(if typed.is_empty() { default } else { typed }.to_owned());
+    }
+    Ok(())
+}
+
+/// A basic string of TOML.
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+fn absolute(path: &Path) -> String {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    path.to_string_lossy().into_owned()
+}
+
+fn text(context: &Context, made: &Made) -> String {
+    let mut text = format!(
+        "The installation is in {}. RADIUS {}, HTTP {}.\n",
+        made.dir.display(),
+        made.radius,
+        made.http
+    );
+    if let Some(client) = &made.client {
+        let secret = client.secret.as_deref().unwrap_or_default();
+        push!(
+            text,
+            "\nEnter on the gateway {}: this server, its port, PAP, and the secret (shown only now)\n  {secret}\n",
+            printable(&client.client.name)
+        );
+    }
+    if let Some(token) = &made.token {
+        let uri = token.otpauth_uri.as_deref().unwrap_or_default();
+        push!(
+            text,
+            "\nToken {} of {}, for any authenticator app:\n",
+            token.token.serial,
+            printable(&token.token.user)
+        );
+        text.push_str(&qr::render(uri, context.out.qr_style()).unwrap_or_default());
+    }
+    text.push_str("\nTest logins:\n");
+    for step in &made.checks {
+        let word = if step.ok { "ok    " } else { "FAILED" };
+        push!(
+            text,
+            "{word}  {:<6}  {:<20}  {}\n",
+            step.over,
+            step.sent,
+            printable(&step.answer)
+        );
+    }
+    if made.ok {
+        let key = made.dir.join("master.key");
+        push!(
+            text,
+            "\nKeep a copy of {} in a safe, apart from backups.\nNext: {}, and: {}\n",
+            key.display(),
+            context.command("serve"),
+            context.command("doctor")
+        );
+    } else {
+        push!(
+            text,
+            "\nNot as expected. Why: {}\n",
+            context.command("audit list")
+        );
+    }
+    text
+}
+
+const RADIUS: &str = "127.0.0.1:1812";
+const HTTP: &str = "127.0.0.1:8080";
+const HTTPS: &str = "0.0.0.0:8443";
+/// Of the test login.
+const TESTER: &str = "setup-test";
+const GATEWAY: &str = "setup-test-gateway";
+const APP: &str = "setup-test-app";

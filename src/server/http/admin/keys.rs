@@ -1,0 +1,63 @@
+//! `/v1/admin/keys`: which keys there are, and a new master key.
+
+use std::sync::Arc;
+
+use crate::api::{self, RotateMaster, ShowKeys};
+use crate::server::http::error::Failure;
+use crate::server::http::route::{Admin, Routes};
+use crate::server::http::{App, RotateError};
+use crate::time::UnixTime;
+
+pub(super) fn routes(routes: Routes) -> Routes {
+    routes.on(show).on(rotate)
+}
+
+async fn show(app: Arc<App>, _: Admin<ShowKeys>) -> Result<api::StoreKeys, Failure> {
+    let store = app.core().store();
+    let exchanged = store.master_since()?;
+    // The first record is as old as the store.
+    let first = match store.health().first {
+        1 => store
+            .audit_after(0, 1)
+            .await?
+            .first()
+            .map(|record| record.at),
+        _ => None,
+    };
+    let info = app.info();
+    Ok(api::StoreKeys {
+        master: info.master.clone(),
+        master_since: exchanged.or(first).map(UnixTime::rfc3339),
+        master_exchanged: exchanged.is_some(),
+        algorithm: info.algorithm.to_owned(),
+        data_since: first.map(UnixTime::rfc3339),
+        last_backup: store.last_backup()?.map(|(at, _)| at.rfc3339()),
+    })
+}
+
+async fn rotate(app: Arc<App>, call: Admin<RotateMaster>) -> Result<api::MasterRotated, Failure> {
+    let place = Arc::clone(app.backups()).try_acquire_owned();
+    let _place = place.map_err(|_| {
+        Failure::conflict("a backup is being made, or the master key is being exchanged")
+            .advise("wait until that is done, then repeat the command")
+    })?;
+    let Some(rotate) = app.rotator() else {
+        return Err(Failure::unavailable("no key can be exchanged here"));
+    };
+    let (file, former) = rotate(Arc::clone(&app))
+        .await
+        .map_err(|error| match error {
+            RotateError::NotInAFile(place) => Failure::conflict(format!(
+                "the master key is not in a file: keys.master is {place}"
+            ))
+            .advise("stop the daemon, then: oncegate key rotate --to FILE"),
+            RotateError::Failed(what) => Failure::unavailable(what),
+        })?;
+    let at = call.from.at;
+    app.admin().record_master(file.clone(), call.from).await?;
+    Ok(api::MasterRotated {
+        file,
+        former: Some(former),
+        since: at.rfc3339(),
+    })
+}

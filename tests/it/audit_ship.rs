@@ -1,0 +1,317 @@
+//! Audit records elsewhere: a file, a syslog server with TLS, a URL; in order, each at least once. Signed heads.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::codes::{hotp_of, secret_of};
+use crate::support::daemon::Site;
+use crate::support::net::Http;
+
+type Lines = Arc<Mutex<Vec<String>>>;
+
+fn configure(site: &Site, keys: &str) {
+    let file = site.path().join("oncegate.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(
+        &file,
+        text.replace("[audit]\n", &format!("[audit]\n{keys}")),
+    )
+    .unwrap();
+}
+
+fn until(what: &str, done: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !done() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The messages of a stream, by their octet counts.
+fn messages(mut octets: &[u8]) -> Vec<String> {
+    let mut found = Vec::new();
+    while !octets.is_empty() {
+        let end = octets.iter().position(|octet| *octet == b' ').unwrap();
+        let length: usize = std::str::from_utf8(&octets[..end])
+            .unwrap()
+            .parse()
+            .unwrap();
+        let (message, rest) = octets[end + 1..].split_at(length);
+        found.push(String::from_utf8(message.to_vec()).unwrap());
+        octets = rest;
+    }
+    found
+}
+
+/// A syslog server with TLS; the first connections break before they are read.
+fn syslog(certificate: &rcgen::CertifiedKey<rcgen::KeyPair>, broken: usize) -> (SocketAddr, Lines) {
+    let chain = vec![certificate.cert.der().clone()];
+    let key = rustls::pki_types::PrivateKeyDer::try_from(certificate.signing_key.serialize_der());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key.unwrap())
+        .unwrap();
+    let config = Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let lines = Lines::default();
+    let taken = Arc::clone(&lines);
+    std::thread::spawn(move || {
+        for (number, stream) in listener.incoming().enumerate() {
+            let mut stream = stream.unwrap();
+            let mut tls = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+            if number < broken {
+                // In the middle of the handshake.
+                let _ = tls.read_tls(&mut stream);
+                continue;
+            }
+            let mut octets = Vec::new();
+            let mut tls = rustls::Stream::new(&mut tls, &mut stream);
+            let _ = tls.read_to_end(&mut octets);
+            taken.lock().unwrap().extend(messages(&octets));
+            tls.conn.send_close_notify();
+            let _ = tls.flush();
+        }
+    });
+    (address, lines)
+}
+
+/// A collector behind a URL, which refuses the first requests.
+fn collector(refused: usize) -> (SocketAddr, Lines) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let lines = Lines::default();
+    let taken = Arc::clone(&lines);
+    std::thread::spawn(move || {
+        for (number, stream) in listener.incoming().enumerate() {
+            let mut stream = stream.unwrap();
+            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            let (mut length, mut bearer) = (0, false);
+            loop {
+                let mut line = String::new();
+                reader.read_line(&mut line).unwrap();
+                let line = line.trim_end().to_lowercase();
+                bearer |= line == "authorization: bearer t0ken";
+                if let Some(value) = line.strip_prefix("content-length: ") {
+                    length = value.parse().unwrap();
+                }
+                if line.is_empty() {
+                    break;
+                }
+            }
+            let mut body = vec![0; length];
+            reader.read_exact(&mut body).unwrap();
+            let status = if number < refused || !bearer {
+                "503 No"
+            } else {
+                "200 OK"
+            };
+            if status == "200 OK" {
+                let body = String::from_utf8(body).unwrap();
+                taken
+                    .lock()
+                    .unwrap()
+                    .extend(body.lines().map(str::to_owned));
+            }
+            let answer =
+                format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    (address, lines)
+}
+
+fn numbers(lines: &[String]) -> Vec<u64> {
+    let json = lines.iter().map(|line| &line[line.find('{').unwrap()..]);
+    let parsed = json.map(|json| serde_json::from_str::<Value>(json).unwrap());
+    parsed
+        .map(|record| record["seq"].as_u64().unwrap())
+        .collect()
+}
+
+/// All from the first to the last, none skipped; repetitions are allowed, and none goes back further than a batch.
+fn whole(lines: &[String], last: u64) -> bool {
+    let all: BTreeSet<u64> = numbers(lines).into_iter().collect();
+    all.into_iter().eq(1..=last)
+}
+
+#[test]
+fn every_record_arrives_at_a_file_at_syslog_and_at_a_url_though_they_fail_at_first() {
+    let site = Site::new();
+    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let certificate = rcgen::generate_simple_self_signed(names).unwrap();
+    let beside = |name: &str| site.path().with_file_name(name);
+    fs::write(beside("ca.pem"), certificate.cert.pem()).unwrap();
+    fs::write(beside("token"), "t0ken\n").unwrap();
+    let (tls, syslog) = syslog(&certificate, 2);
+    let (http, posted) = collector(2);
+    let file = beside("audit.ndjson");
+    configure(
+        &site,
+        &format!(
+            "ship_file = {file:?}\nship_syslog = \"tls://127.0.0.1:{}\"\nship_http = \"http://{http}/in?x=1\"\n\
+             ship_token_file = {:?}\nship_ca_file = {:?}\n",
+            tls.port(),
+            beside("token"),
+            beside("ca.pem"),
+        ),
+    );
+    site.json(&["user", "add", "alice", "--phone", "+821012345678"]);
+    site.json_with(
+        &[
+            "token",
+            "add",
+            "alice",
+            "--kind",
+            "hotp",
+            "--active",
+            "--secret-stdin",
+        ],
+        &secret_of("alice"),
+    );
+    let key = site.api_client("app");
+    let mut daemon = site.serve();
+    for counter in 0..20 {
+        let mut http = Http::new(daemon.http, &key);
+        assert_eq!(
+            http.verify("alice", &hotp_of("alice", counter)).unwrap().1["decision"],
+            "accept"
+        );
+        if counter == 10 {
+            daemon.kill();
+            daemon = site.serve();
+        }
+    }
+    let last = site.json(&["status"])["audit_seq"].as_u64().unwrap();
+    let shipped = || fs::read_to_string(&file).unwrap_or_default();
+    let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+    until("the file", || whole(&lines(&shipped()), last));
+    until("syslog", || whole(&syslog.lock().unwrap(), last));
+    until("the URL", || whole(&posted.lock().unwrap(), last));
+    // RFC 5424: priority, version, time, host, program, process, word, data.
+    let message = syslog.lock().unwrap().last().unwrap().clone();
+    let words: Vec<&str> = message.splitn(8, ' ').collect();
+    assert!(
+        words[0] == "<86>1" && words[3] == "oncegate" && words[5] == "hotp_ok",
+        "{message}"
+    );
+    assert!(words[6].starts_with("[oncegate@32473"), "{message}");
+    // What is personal stays in the store, and no secret leaves it.
+    for text in [
+        shipped(),
+        syslog.lock().unwrap().join("\n"),
+        posted.lock().unwrap().join("\n"),
+    ] {
+        assert!(!text.contains("821012345678") && !text.contains(&secret_of("alice")));
+    }
+    until("the cursors", || {
+        let page = Http::new(daemon.http, &site.admin_key)
+            .send("GET", "/metrics", b"")
+            .unwrap()
+            .1;
+        let page = String::from_utf8(page).unwrap();
+        let none = |name: &str| {
+            page.contains(&format!(
+                "oncegate_audit_ship_lag{{destination=\"{name}\"}} 0\n"
+            ))
+        };
+        none("file") && none("syslog") && none("http")
+    });
+    assert!(daemon.terminate().success());
+}
+
+/// A destination that takes nothing delays no login.
+#[test]
+fn a_destination_that_is_away_stops_no_login_and_is_named() {
+    let site = Site::new();
+    configure(&site, "ship_syslog = \"tcp://127.0.0.1:9\"\n");
+    site.enrol("alice", "hotp", &secret_of("alice"));
+    let key = site.api_client("app");
+    let daemon = site.serve();
+    let mut http = Http::new(daemon.http, &key);
+    assert_eq!(
+        http.verify("alice", &hotp_of("alice", 0)).unwrap().1["decision"],
+        "accept"
+    );
+    until("the failure is told", || {
+        let jobs = site.json(&["status"])["jobs"].clone();
+        let jobs = jobs.as_array().unwrap();
+        jobs.iter()
+            .any(|job| job["name"] == "audit to syslog" && job["error"].is_string())
+    });
+    assert_eq!(
+        http.verify("alice", &hotp_of("alice", 1)).unwrap().1["decision"],
+        "accept"
+    );
+    assert!(daemon.terminate().success());
+}
+
+#[test]
+fn signed_heads_prove_the_trail_against_those_who_have_its_keys() {
+    let site = Site::new();
+    let heads = site.path().with_file_name("heads");
+    configure(&site, &format!("heads = {heads:?}\n"));
+    site.json(&["user", "add", "alice"]);
+    assert!(site.serve().terminate().success());
+    let old = site.path().with_file_name("old");
+    let copied = std::process::Command::new("cp")
+        .arg("-a")
+        .arg(site.path())
+        .arg(&old)
+        .status();
+    assert!(copied.unwrap().success());
+    let daemon = site.serve();
+    site.json(&["user", "add", "bob"]);
+    assert!(daemon.terminate().success());
+    let against = ["audit", "verify", "--against", heads.to_str().unwrap()];
+    let verified = site.json(&against);
+    assert_eq!(verified["different"], Value::Null, "{verified}");
+    assert!(verified["same"].as_u64().unwrap() >= 2, "{verified}");
+    let key = verified["key"].as_str().unwrap();
+    assert_eq!(
+        site.run(&[&against[..], &["--key", key]].concat())
+            .status
+            .code(),
+        Some(0)
+    );
+    let other = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    assert_eq!(
+        site.run(&[&against[..], &["--key", other]].concat())
+            .status
+            .code(),
+        Some(1)
+    );
+
+    // A line that was changed proves nothing.
+    let text = fs::read_to_string(&heads).unwrap();
+    let mut first: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    first["seq"] = json!(first["seq"].as_u64().unwrap() + 1);
+    let forged = site.path().with_file_name("forged");
+    fs::write(&forged, first.to_string()).unwrap();
+    let output = site.run(&["audit", "verify", "--against", forged.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("not signed by the key"));
+
+    // Another past with the same keys: shorter, then as long as the signed one.
+    fs::remove_dir_all(site.path().join("store")).unwrap();
+    fs::rename(old.join("store"), site.path().join("store")).unwrap();
+    fs::remove_file(site.path().join("witness")).unwrap();
+    let output = site.run(&[&against[..], &["--json"]].concat());
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("\"ends_before\":true"));
+    for n in 0..10 {
+        site.json(&["user", "add", &format!("carol{n}")]);
+    }
+    let output = site.run(&[&against[..], &["--json"]].concat());
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("\"ends_before\":false"));
+}

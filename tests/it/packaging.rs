@@ -1,0 +1,252 @@
+//! What a package needs, by the real tools: systemd-analyze, a supervisor's socket, promtool; first run without questions.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::support::daemon::Site;
+use crate::support::{require, skip};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn run(command: &mut Command) -> (bool, String) {
+    let output = command.output().unwrap();
+    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.push_str(&String::from_utf8_lossy(&output.stderr));
+    (output.status.success(), text)
+}
+
+#[test]
+fn the_unit_is_valid_and_exposes_little() {
+    if !require("systemd-analyze", "systemd") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let unit = fs::read_to_string(root().join("packaging/oncegate.service")).unwrap();
+    let unit = unit.replace("/usr/bin/oncegate", env!("CARGO_BIN_EXE_oncegate"));
+    let file = dir.path().join("oncegate.service");
+    fs::write(&file, unit).unwrap();
+    let (valid, said) = run(Command::new("systemd-analyze")
+        .args(["verify", "--man=no"])
+        .arg(&file));
+    assert!(valid && !said.contains("oncegate.service:"), "{said}");
+    let (within, said) = run(Command::new("systemd-analyze")
+        .args(["security", "--offline=true", "--no-pager", "--threshold=15"])
+        .arg(&file));
+    assert!(within, "exposure above 1.5: {said}");
+}
+
+/// What systemd is told over its socket.
+#[test]
+fn a_supervisor_is_told_of_start_reload_life_and_end() {
+    let site = Site::new();
+    let path = site.path().with_file_name("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let heard = |wanted: &str| {
+        let mut octets = [0; 1024];
+        loop {
+            let length = socket
+                .recv(&mut octets)
+                .unwrap_or_else(|error| panic!("{wanted}: {error}"));
+            let text = String::from_utf8_lossy(&octets[..length]).into_owned();
+            if text.lines().any(|line| line.starts_with(wanted)) {
+                return text;
+            }
+        }
+    };
+    let daemon = site.serve_with(&[
+        ("NOTIFY_SOCKET", path.to_str().unwrap()),
+        ("WATCHDOG_USEC", "300000"),
+    ]);
+    heard("READY=1");
+    heard("WATCHDOG=1");
+    heard("WATCHDOG=1");
+    daemon.signal(Signal::SIGHUP);
+    assert!(heard("RELOADING=1").contains("MONOTONIC_USEC="));
+    heard("READY=1");
+    daemon.signal(Signal::SIGTERM);
+    heard("STOPPING=1");
+    assert!(daemon.terminate().success());
+}
+
+#[test]
+fn the_first_start_makes_an_installation_with_the_key_outside_of_it() {
+    let site = Site::empty();
+    let key = site.path().with_file_name("key");
+    fs::write(&key, "a5".repeat(32)).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    let mut serve = crate::support::daemon::command(&site.path());
+    serve
+        .args([
+            "serve",
+            "--init",
+            "--radius",
+            "127.0.0.1:0",
+            "--http",
+            "127.0.0.1:0",
+        ])
+        .env("ONCEGATE__KEYS__MASTER", format!("file:{}", key.display()));
+    fs::create_dir(site.path()).unwrap();
+    fs::set_permissions(site.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    let daemon = site.started(&mut serve);
+    assert!(site.path().join("store").is_dir() && !site.path().join("master.key").exists());
+    assert_eq!(site.json(&["status"])["ready"], true);
+    assert!(daemon.terminate().success());
+    // The second one uses it.
+    let daemon = site.started(&mut serve);
+    site.json(&["user", "add", "alice"]);
+    assert!(daemon.terminate().success());
+}
+
+#[test]
+fn all_that_the_package_holds_is_there() {
+    let text = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let manifest: toml::Table = toml::from_str(&text).unwrap();
+    let deb = &manifest["package"]["metadata"]["deb"];
+    let prepared = run(Command::new("sh")
+        .arg(root().join("packaging/prepare"))
+        .arg(env!("CARGO_BIN_EXE_oncegate")));
+    assert!(prepared.0, "{}", prepared.1);
+    for asset in deb["assets"].as_array().unwrap() {
+        let source = asset[0].as_str().unwrap();
+        if source == "target/release/oncegate" {
+            continue;
+        }
+        let (dir, all) = match source.strip_suffix("/*") {
+            Some(dir) => (root().join(dir), true),
+            None => (root().join(source), false),
+        };
+        let there = if all {
+            fs::read_dir(&dir).is_ok_and(|mut entries| entries.next().is_some())
+        } else {
+            dir.is_file()
+        };
+        assert!(there, "{source}");
+    }
+    assert!(root().join(deb["changelog"].as_str().unwrap()).is_file());
+    let scripts = root().join(deb["maintainer-scripts"].as_str().unwrap());
+    for script in ["postinst", "postrm"] {
+        let (right, said) = run(Command::new("sh").arg("-n").arg(scripts.join(script)));
+        assert!(right, "{said}");
+    }
+    let pages = fs::read_dir(root().join("target/package/man"))
+        .unwrap()
+        .count();
+    assert!(pages > 30, "{pages}");
+    let bash = root().join("target/package/completions/oncegate.bash");
+    let (right, said) = run(Command::new("bash").arg("-n").arg(bash));
+    assert!(right, "{said}");
+}
+
+/// Names of metrics in a text.
+fn metrics(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    let named = words.filter(|word| word.starts_with("oncegate_"));
+    let family = |word: &str| {
+        let ends = ["_total", "_bucket", "_sum", "_count"];
+        let end = ends.iter().find_map(|end| word.strip_suffix(end));
+        end.unwrap_or(word).to_owned()
+    };
+    named.map(family).collect()
+}
+
+#[test]
+fn alerts_and_dashboard_ask_for_metrics_that_there_are() {
+    let monitoring = root().join("packaging/monitoring");
+    let rules = monitoring.join("oncegate.rules.yaml");
+    let dashboard = fs::read_to_string(monitoring.join("oncegate-dashboard.json")).unwrap();
+    let parsed: Value = serde_json::from_str(&dashboard).unwrap();
+    assert!(parsed["panels"].as_array().unwrap().len() > 10);
+    let manual = oncegate::manual::page("operate").unwrap().text;
+    let known = metrics(manual);
+    for text in [fs::read_to_string(&rules).unwrap(), dashboard] {
+        let unknown: Vec<String> = metrics(&text).difference(&known).cloned().collect();
+        assert_eq!(unknown, Vec::<String>::new());
+    }
+    let promtool = root().join("target/tools/promtool");
+    if !promtool.is_file() {
+        skip("target/tools/promtool is missing (tests/run makes it)");
+        return;
+    }
+    let (right, said) = run(Command::new(promtool).args(["check", "rules"]).arg(&rules));
+    assert!(right && said.contains("SUCCESS"), "{said}");
+}
+
+#[test]
+fn an_upgrade_is_checked_by_the_new_binary() {
+    let site = Site::new();
+    let daemon = site.serve();
+    let check = site.json(&["upgrade", "check"]);
+    assert_eq!(check["ok"], true, "{check}");
+    let backup: &Path = &site.path().with_file_name("backup");
+    site.json(&["backup", backup.to_str().unwrap()]);
+    let check = site.json(&["upgrade", "check"]);
+    let checks = check["checks"].as_array().unwrap();
+    // How full the disk is here is not what is tested.
+    let mut others = checks.iter().filter(|one| one["check"] != "disk");
+    assert!(others.all(|one| one["state"] == "ok"), "{check}");
+    let policy = site.path().join("policies/default.toml");
+    fs::write(&policy, "nonsense = 1\n").unwrap();
+    let output = site.run(&["upgrade", "check"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("policies"));
+    assert!(daemon.terminate().success());
+}
+
+/// All answers as options; the login is real, and leaves nothing behind.
+#[test]
+fn setup_makes_an_installation_and_proves_it_by_a_login() {
+    let site = Site::empty();
+    let words = [
+        "setup",
+        "--radius",
+        "127.0.0.1:18120",
+        "--http",
+        "127.0.0.1:18080",
+        "--client",
+        "vpn",
+        "--address",
+        "192.0.2.1",
+        "--policy",
+        "otp",
+        "--user",
+        "alice",
+        "--mail-host",
+        "mail.example.org",
+        "--mail-from",
+        "otp@example.org",
+    ];
+    let made = site.json(&words);
+    assert_eq!(made["ok"], true, "{made}");
+    assert_eq!(made["checks"].as_array().unwrap().len(), 4, "{made}");
+    assert!(made["client"]["secret"].is_string() && made["token"]["otpauth_uri"].is_string());
+    let config = site.json(&["config", "show", "--effective"]).to_string();
+    assert!(
+        config.contains("127.0.0.1:18120") && config.contains("mail.example.org"),
+        "{config}"
+    );
+    let users = site.json(&["user", "list"]);
+    assert_eq!(users["users"].as_array().unwrap().len(), 1, "{users}");
+    let clients = site.json(&["client", "list"]).to_string();
+    assert!(
+        clients.contains("vpn") && !clients.contains("setup-test"),
+        "{clients}"
+    );
+    assert_eq!(
+        site.run(&words).status.code(),
+        Some(5),
+        "what is there is not changed"
+    );
+}
