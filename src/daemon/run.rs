@@ -49,7 +49,6 @@ pub async fn serve(
     if let Err(error) = service.admin.record_start().await {
         tracing::error!(%error, "which files are in force is not on record");
     }
-
     let pipeline = radius::Pipeline::new(
         Arc::clone(&service),
         Arc::new(dictionary()?),
@@ -61,8 +60,7 @@ pub async fn serve(
     let app = application(&site, &service, &info, &pipeline)?;
     let site = Arc::new(site);
     let reloader = Reloader::start(&site, overridden, &service, &app, certificates);
-    let shutdown = CancellationToken::new();
-    let tasks = TaskTracker::new();
+    let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
     let socket = start(listeners, &site, &app, pipeline, &tasks, &shutdown);
     jobs::start(&site, &service, &app, &tasks, &shutdown);
     tasks.spawn(supervisor::watchdog(Arc::clone(&service), shutdown.clone()));
