@@ -56,14 +56,52 @@ pub fn render(text: &str, style: Style) -> Result<String, TooLong> {
     Ok(drawn)
 }
 
+/// A drawing for files and pages: black on white, with the quiet zone.
+pub fn svg(text: &str) -> Result<String, TooLong> {
+    let matrix = Matrix::of(text)?;
+    let (side, path) = (matrix.drawn_side(), matrix.path());
+    Ok(format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {side} {side}\" \
+         shape-rendering=\"crispEdges\"><rect width=\"{side}\" height=\"{side}\" fill=\"#fff\"/>\
+         <path d=\"{path}\"/></svg>\n"
+    ))
+}
+
 /// Modules by row, without the quiet zone.
-struct Matrix {
+pub struct Matrix {
     side: usize,
     dark: Vec<bool>,
 }
 
 impl Matrix {
-    fn of(text: &str) -> Result<Self, TooLong> {
+    /// Modules of a side of the drawing, quiet zone included.
+    pub const fn drawn_side(&self) -> usize {
+        self.side.saturating_add(2 * QUIET)
+    }
+
+    /// The dark modules of the drawing, as the `d` of an SVG path: a row's run of them is one rectangle.
+    pub fn path(&self) -> String {
+        let mut path = String::new();
+        for row in 0..self.drawn_side() {
+            let mut column = 0;
+            while column < self.drawn_side() {
+                let run = (column..self.drawn_side())
+                    .take_while(|column| self.is_dark(row, *column))
+                    .count();
+                if run > 0 {
+                    push!(path, "M{column} {row}h{run}v1h-{run}z");
+                }
+                column += run.max(1);
+            }
+        }
+        path
+    }
+
+    /// The code of a text.
+    ///
+    /// # Errors
+    /// When it is too long.
+    pub fn of(text: &str) -> Result<Self, TooLong> {
         if text.len() > LONGEST {
             return Err(TooLong);
         }
@@ -137,6 +175,26 @@ mod tests {
     fn a_camera_reads_it_back() {
         assert_eq!(decode(&render(URI, Style::Colour).unwrap(), true), URI);
         assert_eq!(decode(&render(URI, Style::Plain).unwrap(), false), URI);
+    }
+
+    #[test]
+    fn a_camera_reads_the_path_of_a_page() {
+        let matrix = Matrix::of(URI).unwrap();
+        let (side, scale) = (matrix.drawn_side(), 4);
+        let mut dark = vec![vec![false; side]; side];
+        for run in matrix.path().split('M').skip(1) {
+            let (place, run) = run.split_once('h').unwrap();
+            let (column, row) = place.split_once(' ').unwrap();
+            let (column, row): (usize, usize) = (column.parse().unwrap(), row.parse().unwrap());
+            let run: usize = run.split_once('v').unwrap().0.parse().unwrap();
+            dark[row][column..column + run].fill(true);
+        }
+        let mut image =
+            rqrr::PreparedImage::prepare_from_greyscale(side * scale, side * scale, |x, y| {
+                if dark[y / scale][x / scale] { 0 } else { 255 }
+            });
+        assert_eq!(image.detect_grids()[0].decode().unwrap().1, URI);
+        assert!(svg(URI).unwrap().contains(&matrix.path()));
     }
 
     #[test]

@@ -32,6 +32,7 @@ use crate::time::UnixTime;
 
 /// A token to be made, and by which rules.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools)] // each is a wish of its own
 pub struct Enrol {
     /// What it is. Hash function, digits, period, key and counter are those of `totp` and `hotp`.
     pub token: NewToken,
@@ -52,6 +53,8 @@ pub struct Enrol {
     pub count: Option<u8>,
     /// Whether the user asks for it, proven by a password or PIN alone.
     pub by_knowledge: bool,
+    /// Whether its key is held back until its owner takes it over by a link.
+    pub by_link: bool,
 }
 
 /// How long a token lasts.
@@ -88,6 +91,7 @@ impl From<NewToken> for Enrol {
             policy: None,
             count: None,
             by_knowledge: false,
+            by_link: false,
         }
     }
 }
@@ -138,14 +142,7 @@ impl Admin {
         let needed = match (new.request, new.strict) {
             (false, _) => 0,
             (true, false) => policy.enrolment.approvers.of(kind),
-            (true, true) => {
-                let clients = self.core.clients.all();
-                let in_use = clients.iter().map(|client| client.policy.as_deref());
-                let in_use = in_use.chain([new.policy.as_deref(), None]);
-                let in_use = in_use.filter_map(|name| policies.resolve(name));
-                let needed = in_use.map(|policy| policy.enrolment.approvers.of(kind));
-                needed.max().unwrap_or_default()
-            }
+            (true, true) => self.strictest_approvers(kind, new.policy.as_deref()),
         };
         let (expires, valid_for) = lasts(&new, policy, by.at)?;
         let state = first_state(&new, policy, needed)?;
@@ -163,6 +160,21 @@ impl Admin {
             let touched = &touched[..=usize::from(elsewhere)];
             self.claim_now(user.clone(), touched, &by).await?;
         }
+        let enrolment = Enrolment {
+            requester: by.actor.clone(),
+            // Anyone who approves it is another proof.
+            by_knowledge: new.by_knowledge && needed == 0,
+            needed,
+            approvals: Vec::new(),
+            replaces: new.replaces,
+            max_active: policy.enrolment.max_active.of(new.token.kind),
+            verify: policy.enrolment.verify,
+            valid_for: valid_for.map(|length| length.as_secs()),
+            first_use_within: policy.enrolment.first_use().map(|within| within.as_secs()),
+            first_use_until: None,
+            link: None,
+            policy: new.policy,
+        };
         let token = Token {
             serial,
             user: user.key,
@@ -175,16 +187,9 @@ impl Admin {
             address,
             device: None,
             expires,
-            enrolment: Enrolment {
-                requester: by.actor.clone(),
-                // Anyone who approves it is another proof.
-                by_knowledge: new.by_knowledge && needed == 0,
-                needed,
-                approvals: Vec::new(),
-                replaces: new.replaces,
-                max_active: policy.enrolment.max_active.of(new.token.kind),
-                verify: policy.enrolment.verify,
-                valid_for: valid_for.map(|length| length.as_secs()),
+            enrolment: match state {
+                LifeCycle::Pending => enrolment.handed_out(by.at),
+                _ => enrolment,
             },
             created: by.at,
             revision: 1,
@@ -207,6 +212,16 @@ impl Admin {
             LifeCycle::Requested => Handed::unprinted(token, state),
             _ => Handed::printed(token, state),
         })
+    }
+
+    /// How many must approve a token of this kind by the strictest policy in use, `named` included.
+    pub(super) fn strictest_approvers(&self, kind: Kind, named: Option<&str>) -> u8 {
+        let (policies, clients) = (self.core.policies(), self.core.clients.all());
+        let in_use = clients.iter().map(|client| client.policy.as_deref());
+        let in_use = in_use.chain([named, None]);
+        let in_use = in_use.filter_map(|name| policies.resolve(name));
+        let needed = in_use.map(|policy| policy.enrolment.approvers.of(kind));
+        needed.max().unwrap_or_default()
     }
 
     /// Gives addresses of users their one form.
@@ -385,6 +400,8 @@ fn first_state(new: &Enrol, policy: &Policy, needed: u8) -> Result<LifeCycle, Ad
     }
     Ok(if needed > 0 {
         LifeCycle::Requested
+    } else if new.by_link {
+        LifeCycle::Pending
     } else if new.token.active || !needs_proof(kind, policy.enrolment.verify) {
         LifeCycle::Active
     } else {

@@ -225,7 +225,7 @@ impl Admin {
         records: &mut Vec<Import>,
         by: &By,
     ) -> Result<(), AdminError> {
-        let exists = known.users.get(&row.user).is_some_and(Option::is_some);
+        let exists = row.user.is_stock() || known.users.get(&row.user).is_some_and(Option::is_some);
         match &row.about {
             Some(about) if made != Some(&row.user) => {
                 if exists {

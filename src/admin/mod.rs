@@ -25,11 +25,13 @@ mod find;
 mod four_eyes;
 mod import;
 mod lifetime;
+pub mod links;
 mod loaded;
 mod offer;
 mod outage;
 pub mod outage_watch;
 pub mod self_service;
+mod stock;
 mod tokens;
 mod users;
 
@@ -42,6 +44,7 @@ pub use find::{Found, UserFilter};
 pub use import::{About, Existing, ImportRow, Imported};
 pub use lifetime::Window;
 pub use offer::Offered;
+pub use stock::Assigned;
 pub use tokens::{NewToken, may_resync};
 pub use users::{Grant, UserPatch};
 

@@ -87,7 +87,8 @@ impl Admin {
         }
         let user = self.user(&token.user)?;
         // Before anything changes: no one is promised a message that will never leave.
-        let recipients = self.recipients(&token, &user, media)?;
+        let own = Medium::of(token.kind).zip(token.address.clone());
+        let recipients = self.recipients(own, &user, media)?;
         self.claim_now(user.clone(), &[Touched::Token], &by).await?;
         let first = self.made_pending(&token, by.clone()).await?;
         let (token, state) = self.token(serial)?;
@@ -149,7 +150,13 @@ impl Admin {
                     "its codes were printed when it was handed out; make others",
                 ));
             }
-            LifeCycle::Pending => return Ok(false),
+            LifeCycle::Pending => {
+                if matches!(token.kind, Kind::Totp | Kind::Hotp) {
+                    // The time for its first code begins anew.
+                    self.moved(&token, LifeCycle::Pending, None, by).await?;
+                }
+                return Ok(false);
+            }
             LifeCycle::Requested if token.enrolment.needed == 0 => {
                 token = self
                     .moved(&token, LifeCycle::Approved, None, by.clone())
@@ -226,17 +233,15 @@ impl Admin {
         Ok(())
     }
 
-    /// Where messages go when this token is handed out; refused when one could not leave.
-    fn recipients(
+    /// Where messages go when a token is handed out: to its own address, and to those of its user; refused
+    /// when one could not leave.
+    pub(super) fn recipients(
         &self,
-        token: &Token,
+        own: Option<(Medium, String)>,
         user: &User,
         media: &[Medium],
     ) -> Result<Vec<(Medium, String)>, AdminError> {
-        let mut recipients = Vec::new();
-        if let (Some(medium), Some(address)) = (Medium::of(token.kind), &token.address) {
-            recipients.push((medium, address.clone()));
-        }
+        let mut recipients: Vec<_> = own.into_iter().collect();
         for medium in media {
             let (own, option) = match medium {
                 Medium::Email => (&user.email, "--email"),

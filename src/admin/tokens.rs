@@ -60,11 +60,23 @@ impl Admin {
         if !matches!(new.kind, Kind::Totp | Kind::Hotp) {
             return invalid("kind", "tokens of the kinds totp and hotp are imported");
         }
+        let policies = self.core.policies();
+        let first_use = policies
+            .resolve(None)
+            .and_then(|policy| policy.enrolment.first_use());
+        let enrolment = Enrolment {
+            requester: by.to_owned(),
+            first_use_within: first_use.map(|within| within.as_secs()),
+            ..Enrolment::default()
+        };
+        let stock = new.user.is_stock();
         let token = Token {
             serial: self.serial(&new)?,
             user: new.user,
             kind: new.kind,
-            state: if new.active {
+            state: if stock {
+                LifeCycle::Unassigned
+            } else if new.active {
                 LifeCycle::Active
             } else {
                 LifeCycle::Pending
@@ -76,9 +88,10 @@ impl Admin {
             address: None,
             device: None,
             expires: None,
-            enrolment: Enrolment {
-                requester: by.to_owned(),
-                ..Enrolment::default()
+            enrolment: if new.active || stock {
+                enrolment
+            } else {
+                enrolment.handed_out(at)
             },
             created: at,
             revision: 1,
@@ -240,7 +253,7 @@ pub fn may_resync(life: LifeCycle, state: &TokenState) -> bool {
     }
 }
 
-fn resync(
+pub(super) fn resync(
     token: &Token,
     state: &TokenState,
     first: &Code,
@@ -285,6 +298,7 @@ fn resync(
         seen: state.moving,
         matches,
         drift,
+        first: false,
     }
 }
 

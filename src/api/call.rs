@@ -220,6 +220,10 @@ pub enum Access {
     Verify,
     /// Devices, known by their signature.
     Device,
+    /// Clients of other products, known by their address.
+    Network,
+    /// People with an enrolment link, known by its code.
+    Link,
     /// Administrators, local callers, and keys with one of these scopes.
     Admin(&'static [Scope]),
 }

@@ -5,11 +5,11 @@ use crate::model::audit::{AuditRecord, Changed, Event, FieldChange, Origin};
 use crate::model::client::{Access, Client};
 use crate::model::credential::Verifier;
 use crate::model::device::{Device, DeviceState};
-use crate::model::enrolment::Delegation;
+use crate::model::enrolment::{Delegation, Link};
 use crate::model::kind::Kind;
 use crate::model::message::{Medium, mask};
 use crate::model::session::{Session, cause_word};
-use crate::model::token::{Token, TokenState};
+use crate::model::token::{LifeCycle, Token, TokenState};
 use crate::model::user::{User, Waiver};
 use crate::otp::recovery;
 use crate::otp::throttle::{Blocked, Throttle};
@@ -116,10 +116,20 @@ pub(crate) fn token(token: &Token, state: &TokenState, now: UnixTime) -> api::To
     let medium = Medium::of(token.kind);
     let left = u32::from(recovery::MAX).saturating_sub(state.used.count());
     let refused = state.refused_until(now);
+    let link = enrolment
+        .link
+        .filter(|_| token.state_at(now) == LifeCycle::Pending);
+    let link_state = |link: &Link| match link.redeemed {
+        Some(_) => "used",
+        None if link.is_open(now) => "open",
+        None => "expired",
+    };
     let repaired = state.needs_resync().or_else(|| refused.map(|(at, _)| at));
     api::Token {
         serial: token.serial.to_string(),
-        user: token.user.to_string(),
+        user: Some(&token.user)
+            .filter(|user| !user.is_stock())
+            .map(ToString::to_string),
         kind: token.kind.to_string(),
         state: token.state_at(now).to_string(),
         algorithm: token.algorithm.as_str().to_owned(),
@@ -137,6 +147,12 @@ pub(crate) fn token(token: &Token, state: &TokenState, now: UnixTime) -> api::To
         device: token.device.as_ref().map(ToString::to_string),
         codes_left: (token.kind == Kind::Recovery).then_some(left),
         expires: token.expires.map(UnixTime::rfc3339),
+        first_use_until: enrolment
+            .first_use_until
+            .filter(|_| token.state == LifeCycle::Pending)
+            .map(UnixTime::rfc3339),
+        link: link.as_ref().map(link_state).map(str::to_owned),
+        link_until: link.map(|link| link.until.rfc3339()),
         replaces: enrolment.replaces.as_ref().map(ToString::to_string),
         requester: Some(enrolment.requester.clone()).filter(|who| !who.is_empty()),
         approvals_needed: Some(enrolment.needed).filter(|needed| *needed > 0),

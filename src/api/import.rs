@@ -27,7 +27,7 @@ pub struct ImportRequest {
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ImportRow {
-    /// `name`, `name@realm` or `DOMAIN\name`.
+    /// `name`, `name@realm` or `DOMAIN\name`; empty for a token that goes into stock.
     pub user: String,
     /// Groups.
     #[serde(default, deserialize_with = "unless_null")]

@@ -79,6 +79,17 @@ calls! {
         at TokenSerial, optional Renew,
         200 "Renewed": Token, etag revision => if_match();
 
+    /// Gives a token in stock to a user: pending until the user's first right code, or in use at once where two
+    /// consecutive codes of it are given, or `active` says so.
+    AssignToken = assign_token: POST "/v1/admin/tokens/{serial}/assign" in "tokens" for OPERATOR,
+        at TokenSerial, body Assign,
+        200 "Assigned": Token, etag revision => if_match();
+
+    /// Takes a token back into stock: it is no user's any more.
+    UnassignToken = unassign_token: POST "/v1/admin/tokens/{serial}/unassign" in "tokens" for OPERATOR,
+        at TokenSerial,
+        200 "In stock": Token, etag revision => if_match();
+
     /// Makes a token count for a second user too, after two consecutive codes of it.
     // For administrators: no approval stands behind it, and who links a token to another's account lets them in.
     LinkToken = link_token: POST "/v1/admin/tokens/{serial}/link" in "tokens" for ADMIN,
@@ -143,8 +154,8 @@ pub struct TokenCreate {
 pub struct Token {
     /// Its name.
     pub serial: String,
-    /// Canonical `name@realm` of its user.
-    pub user: String,
+    /// Canonical `name@realm` of its user; `null` in stock.
+    pub user: Option<String>,
     /// What makes its codes.
     pub kind: String,
     /// Where it stands in its life.
@@ -182,6 +193,16 @@ pub struct Token {
     /// From when it is no longer good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<String>,
+    /// Until when its owner's first right code at any front end brings it into use, while it is pending. Absent:
+    /// it is confirmed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_use_until: Option<String>,
+    /// The link by which its owner takes the key over, while it is pending: `open`, `used` or `expired`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
+    /// Until when that link is good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link_until: Option<String>,
     /// The token that ends when this one is proven.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<String>,
@@ -198,6 +219,13 @@ pub struct Token {
     pub created: String,
     /// What `If-Match` compares.
     pub revision: u64,
+}
+
+impl Token {
+    /// Its user as people are shown it.
+    pub fn owner(&self) -> &str {
+        self.user.as_deref().unwrap_or("-")
+    }
 }
 
 /// One approval of a token.
@@ -358,6 +386,34 @@ pub struct Link {
     #[schema(value_type = String)]
     #[serde(serialize_with = "in_clear")]
     pub second: SecretString,
+}
+
+/// A token that is given to a user.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Assign {
+    /// To whom.
+    pub user: String,
+    /// In use at once, without a code; administrators only.
+    #[serde(default, deserialize_with = "unless_null")]
+    #[schema(nullable)]
+    pub active: bool,
+    /// A code of the token, with `second`.
+    #[schema(value_type = Option<String>)]
+    #[serde(
+        default,
+        serialize_with = "in_clear",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub first: Option<SecretString>,
+    /// The next one.
+    #[schema(value_type = Option<String>)]
+    #[serde(
+        default,
+        serialize_with = "in_clear",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub second: Option<SecretString>,
 }
 
 /// A token that counts for its owner only again.

@@ -50,9 +50,9 @@ pub(crate) const PERIOD: usize = 10;
 pub(crate) const COUNTER: usize = 11;
 pub(crate) const SERIAL: usize = 12;
 pub(crate) const PASSWORD: usize = 13;
-const DISPLAY_NAME: usize = 14;
+pub(crate) const DISPLAY_NAME: usize = 14;
 /// The same, as other programs call it.
-const NAME: usize = 15;
+pub(crate) const NAME: usize = 15;
 
 /// The name as people write it.
 pub(crate) fn display_name<'a>(row: &Row<'a>) -> Option<&'a str> {

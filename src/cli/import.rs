@@ -28,16 +28,19 @@ use crate::cli::output::printable;
 
 mod batches;
 mod encoding;
+mod mapping;
 mod rows;
 mod seen;
 mod send;
 mod token_file;
+mod update;
 
 use batches::{BODY, Batches, ROWS};
 use rows::{Looked, look};
 use send::{Done, Refusals, exchange, finding, refused, send};
 
 pub(super) use token_file::TokenImport;
+pub(super) use update::UserImport;
 
 #[derive(Debug, Args)]
 pub(super) struct Import {
@@ -53,6 +56,9 @@ pub(super) struct Import {
     /// order mark says, else utf-8]
     #[arg(long, value_name = "NAME", value_parser = encoding::by_name)]
     encoding: Option<&'static Encoding>,
+    /// What the file calls its columns: Login=user,Mail=email
+    #[arg(long, value_name = "OWN=NAME", value_delimiter = ',', value_parser = mapping::pair)]
+    map: Vec<(String, &'static str)>,
     /// Leave these unknown columns out; without names all of them
     #[arg(long, value_name = "NAMES", num_args = 0..=1, require_equals = true,
           default_missing_value = "")]
@@ -97,7 +103,9 @@ pub(super) const USERS_HELP: &str = concat!(
      Several groups stand between `;`, in double quotes where that separates fields.\n",
     files!(),
     "Examples:\n  oncegate user import people.csv --dry-run\n  \
-     oncegate user import people.csv --encoding cp949 --ignore-columns=Department,Notes"
+     oncegate user import people.csv --encoding cp949 --ignore-columns=Department,Notes\n  \
+     oncegate user import hr.csv --map Login=user,Mobile=phone --ignore-columns\n  \
+     oncegate user import hr.csv --update --disable-missing --dry-run"
 );
 
 /// Under `token import`.
@@ -149,11 +157,14 @@ impl Import {
     /// The file in UTF-8.
     fn text(&self) -> Result<Zeroizing<Vec<u8>>, CliError> {
         let text = encoding::decoded(read(&self.file)?, self.encoding);
-        text.map_err(|fault| {
+        let text = text.map_err(|fault| {
             let name = self.name();
             CliError::usage(format!("{name}: the text cannot be read"))
                 .findings(vec![finding(&name, &fault)])
                 .remedy("name its encoding: --encoding NAME; nothing was imported")
+        })?;
+        mapping::renamed(text, &self.map).map_err(|what| {
+            CliError::usage(format!("--map: {what}")).remedy("nothing was imported")
         })
     }
 
@@ -166,24 +177,7 @@ impl Import {
     ) -> Result<Exit, CliError> {
         let (name, text) = (self.name(), source.text);
         let ignore = self.ignore();
-        let looked = look(source, make, &ignore);
-        if !looked.ignored.is_empty() {
-            let columns = looked.ignored.join(", ");
-            context
-                .out
-                .note(&format!("Columns left out: {}", printable(&columns)));
-        }
-        if let Some(remedy) = looked.heading {
-            let findings = looked.faults.iter().map(|fault| finding(&name, fault));
-            return Err(
-                CliError::usage(format!("{name}: the heading cannot be used"))
-                    .findings(findings.collect())
-                    .remedy(format!("{remedy}; nothing was imported")),
-            );
-        }
-        if !looked.faults.is_empty() && (!self.skip_bad || looked.rows == 0) {
-            return Err(self.malformed(make, looked, &name, source, context).await);
-        }
+        let looked = self.looked(source, make, context).await?;
         let api = Arc::new(context.transport().await?);
         // One batch is whole or nothing by itself; before several the server is asked about all.
         let several = looked.rows > ROWS as u64 || text.len() > BODY / 2;
@@ -218,6 +212,35 @@ impl Import {
             text
         })?;
         Ok(Exit::Done)
+    }
+
+    /// Looks at every row: what is wrong, here and by the server, ends the import.
+    async fn looked(
+        &self,
+        source: Source<'_>,
+        make: Make,
+        context: &Context,
+    ) -> Result<Looked, CliError> {
+        let (name, ignore) = (self.name(), self.ignore());
+        let looked = look(source, make, &ignore);
+        if !looked.ignored.is_empty() {
+            let columns = looked.ignored.join(", ");
+            context
+                .out
+                .note(&format!("Columns left out: {}", printable(&columns)));
+        }
+        if let Some(remedy) = looked.heading {
+            let findings = looked.faults.iter().map(|fault| finding(&name, fault));
+            return Err(
+                CliError::usage(format!("{name}: the heading cannot be used"))
+                    .findings(findings.collect())
+                    .remedy(format!("{remedy}; nothing was imported")),
+            );
+        }
+        if !looked.faults.is_empty() && (!self.skip_bad || looked.rows == 0) {
+            return Err(self.malformed(make, looked, &name, source, context).await);
+        }
+        Ok(looked)
     }
 
     /// Says what is wrong with rows of the file, and with it what the server would refuse of the others.

@@ -56,6 +56,7 @@ mod changes;
 mod client;
 mod delegation;
 mod device;
+mod enrol;
 mod explain;
 mod hints;
 mod import;
@@ -129,6 +130,7 @@ enum Command {
     Session(session::Session),
     #[command(subcommand)]
     Policy(policy::Policy),
+    Enrol(enrol::Enrol),
     Verify(verify::Verify),
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -215,6 +217,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, CliError>
         Command::Device(command) => command.run(context).await,
         Command::Session(command) => command.run(context).await,
         Command::Policy(command) => command.run(context).await,
+        Command::Enrol(command) => command.run(context).await,
         Command::Verify(command) => command.run(context).await,
         Command::Audit(command) => command.run(context).await,
         Command::Tail(command) => command.run(context).await,

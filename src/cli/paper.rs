@@ -14,11 +14,11 @@ pub(super) fn handout<'a>(
 ) -> String {
     let mut text: String = uris.into_iter().map(|uri| qr_code(uri, out)).collect();
     if !cells.is_empty() {
-        push!(text, "{}\n", card(&token.serial, &token.user, cells));
+        push!(text, "{}\n", card(&token.serial, token.owner(), cells));
     }
     if !codes.is_empty() {
         let expires = token.expires.as_deref().map(local_time);
-        let sheet = sheet(&token.serial, &token.user, codes, expires.as_deref());
+        let sheet = sheet(&token.serial, token.owner(), codes, expires.as_deref());
         push!(text, "{sheet}\n");
     }
     text

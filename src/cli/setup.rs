@@ -364,7 +364,7 @@ fn text(context: &Context, made: &Made) -> String {
             text,
             "\nToken {} of {}, for any authenticator app:\n",
             token.token.serial,
-            printable(&token.token.user)
+            printable(token.token.owner())
         );
         text.push_str(&qr::render(uri, context.out.qr_style()).unwrap_or_default());
     }

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use crate::api::{
-    ListTokens, RemoveToken, ResumeToken, ShowToken, SuspendToken, TokenPage, Tokens,
+    ListTokens, RemoveToken, ResumeToken, ShowToken, SuspendToken, TokenPage, Tokens, UnassignToken,
 };
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
@@ -81,6 +81,14 @@ pub(super) enum Token {
     /// Revoke a token for good; its record stays
     #[command(after_help = "Example:\n  oncegate token revoke TOTP-7F3K9Q2M --reason lost")]
     Revoke(lifecycle::Revoke),
+    /// Assign a token from stock to a user
+    #[command(after_help = "Examples:\n  oncegate token list --unassigned\n  \
+        oncegate token assign 2600000000001 alice\n  \
+        printf '%s\\n' 755224 287082 | oncegate token assign HOTP-7F3K9Q2M alice --otp-stdin\n\
+        Without codes it is pending until its owner's first right code.")]
+    Assign(lifecycle::Assign),
+    /// Take a token back into stock: it belongs to no user any more
+    Unassign(Serial),
     /// Link a token to a second user, proven by two consecutive codes
     #[command(after_help = "Example:\n  printf '%s\\n' 755224 287082 | \
         oncegate token link HOTP-7F3K9Q2M alice@bank --otp-stdin")]
@@ -104,8 +112,11 @@ pub(super) struct Listing {
     whose: Whose,
     /// Only tokens in this state
     #[arg(long, value_parser = ["requested", "approved", "pending", "active", "suspended", "revoked",
-          "expired"])]
+          "expired", "unassigned"])]
     state: Option<String>,
+    /// Only tokens in stock
+    #[arg(long, conflicts_with_all = ["state", "user", "user_option"])]
+    unassigned: bool,
     /// Only tokens of this kind
     #[arg(long, value_enum)]
     kind: Option<Kind>,
@@ -154,6 +165,10 @@ impl Token {
             Self::Deny(deny) => deny.run(context).await?,
             Self::Renew(renew) => renew.run(context).await?,
             Self::Revoke(revoke) => revoke.run(context).await?,
+            Self::Assign(assign) => assign.run(context).await?,
+            Self::Unassign(Serial { serial }) => {
+                act::<UnassignToken>(context, &serial, &()).await?;
+            }
             Self::Link(link) => link.run(context).await?,
             Self::Unlink(unlink) => unlink.run(context).await?,
             Self::Remove(Destroy { serial, yes }) => {
@@ -175,7 +190,9 @@ impl Listing {
     async fn fetch(self, api: &Transport) -> Result<Tokens, CliError> {
         let query = TokenPage {
             user: self.whose.user(),
-            state: self.state,
+            state: self
+                .state
+                .or_else(|| self.unassigned.then(|| "unassigned".to_owned())),
             kind: self.kind.map(|kind| kind.word().to_owned()),
             after: self.after,
             limit: None,

@@ -53,7 +53,7 @@ pub(super) enum User {
     Set(Set),
     /// Import users from a CSV file, with their tokens where it has keys
     #[command(after_help = import::USERS_HELP)]
-    Import(import::Import),
+    Import(import::UserImport),
     /// Disable a user: every login is rejected
     Disable(Name),
     /// Enable a disabled user
@@ -130,7 +130,7 @@ impl User {
             }
             Self::List(listing) => listing.run(context).await?,
             Self::Search(search) => search.run(context).await?,
-            Self::Import(import) => return import.run(import::Make::Users, context).await,
+            Self::Import(import) => return import.run(context).await,
             Self::Set(set) => set.run(context).await?,
             Self::Disable(who) => disable(context, &who.key()?, true).await?,
             Self::Enable(who) => disable(context, &who.key()?, false).await?,

@@ -36,7 +36,9 @@ keys! {
     HTTP_TRUSTED_PROXIES = "http.trusted_proxies", "",
         "addresses or networks of the reverse proxies whose X-Forwarded-For or Forwarded is believed";
     HTTP_PUBLIC_URL = "http.public_url", "",
-        "where devices reach this server, for enrolment QR codes: its name with https in front";
+        "where people and devices reach this server, for enrolment links and QR codes: its name with https in front";
+    HTTP_COMPAT = "http.compat", "",
+        "API clients that ask as they asked another product, below /compat/CLIENT: a list of `CLIENT privacyidea NETWORK`, or linotp";
     HTTP_TLS_CERTIFICATE = "http.tls.certificate", "",
         "PEM file: the server's certificate, then the intermediate ones";
     HTTP_TLS_KEY = "http.tls.key", "", "PEM file: the private key of the certificate";

@@ -26,6 +26,7 @@ use crate::credential::Cost;
 use crate::diagnostic::{Diagnostic, Findings, Source};
 use crate::model::sealing::SealAlgorithm;
 
+pub mod compat;
 pub mod delivery;
 mod file;
 mod gateways;
@@ -140,6 +141,8 @@ pub struct Http {
     pub trusted_proxies: Vec<IpNet>,
     /// Where devices reach it from outside.
     pub public_url: Option<String>,
+    /// Clients that speak the request shapes of other products.
+    pub compat: Vec<compat::Compat>,
 }
 
 /// `[http.tls]`, `[radius.eap]`

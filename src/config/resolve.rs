@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::config::compat;
 use crate::config::delivery::Delivery;
 use crate::config::file::{Key, Origin, Written};
 use crate::config::reader::{Resolver, in_range, parse_choice, parse_count, parse_flag};
@@ -143,6 +144,7 @@ impl Resolver<'_> {
         let inbound_secret_file = self.path(keys::HTTP_INBOUND_SECRET_FILE, dir);
         let trusted_proxies = self.list(keys::HTTP_TRUSTED_PROXIES, parse_proxy);
         let public_url = self.list(keys::HTTP_PUBLIC_URL, parse_url);
+        let compat = self.list(keys::HTTP_COMPAT, compat::parse);
         let tls = self.pair(dir, keys::HTTP_TLS_CERTIFICATE, keys::HTTP_TLS_KEY)?;
         let (listen, insecure) = (if enabled? { listen? } else { Vec::new() }, insecure?);
         let open = listen
@@ -173,6 +175,7 @@ impl Resolver<'_> {
             inbound_secret_file,
             trusted_proxies: trusted_proxies?,
             public_url: public_url?.pop(),
+            compat: compat?,
         })
     }
 

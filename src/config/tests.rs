@@ -95,6 +95,7 @@ fn the_template_loads_as_written_and_with_every_comment_removed() {
             "http.inbound_secret_file",
             "http.trusted_proxies",
             "http.public_url",
+            "http.compat",
             "http.tls.",
             "radius.eap.",
             "policies.departures",

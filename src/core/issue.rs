@@ -11,6 +11,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::core::courier::{Delivered, DeliveryError};
 use crate::core::{Core, CoreError, TRIES};
 use crate::model::device::DeviceCall;
 use crate::model::id::RequestId;
@@ -296,12 +297,27 @@ impl Core {
 
     /// Hands a message over in a task of its own; what became of it is in the audit.
     pub(crate) fn post(&self, message: Message, target: String, user: Option<String>) {
+        let carried = self.carry(message, target, user);
+        self.tasks.spawn(async move {
+            // The audit has it.
+            let _ = carried.await;
+        });
+    }
+
+    /// Hands a message over; what became of it is in the audit too.
+    pub(crate) fn carry(
+        &self,
+        message: Message,
+        target: String,
+        user: Option<String>,
+    ) -> impl Future<Output = Result<Delivered, DeliveryError>> + Send + use<> {
         let courier = self.courier();
         let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
         let entropy = Arc::clone(&self.entropy);
-        self.tasks.spawn(async move {
+        async move {
             let (medium, to) = (message.medium, mask(message.medium, &message.to));
-            let (action, detail) = match courier.deliver(message).await {
+            let carried = courier.deliver(message).await;
+            let (action, detail) = match &carried {
                 Ok(delivered) => (
                     "message_sent",
                     format!("{medium} to {to} by {}", delivered.gateway),
@@ -312,12 +328,12 @@ impl Core {
                 }
             };
             let at = clock.now();
-            let Ok(octets) = random(entropy.as_ref()) else {
-                return;
-            };
-            let by = By::daemon((RequestId::new(at, octets), at));
-            note(store.as_ref(), by, action, target, user, detail).await;
-        });
+            if let Ok(octets) = random(entropy.as_ref()) {
+                let by = By::daemon((RequestId::new(at, octets), at));
+                note(store.as_ref(), by, action, target, user, detail).await;
+            }
+            carried
+        }
     }
 
     /// The digits by which the user who is told of a token freezes it.

@@ -103,6 +103,7 @@ fn application(
 ) -> Result<Arc<App>, StartError> {
     let app = App::new(Arc::clone(service), site.config.limits, info.clone());
     app.set_trusted_proxies(site.config.http.trusted_proxies.clone());
+    app.set_compat(site.config.http.compat.clone());
     let inbound = reload::inbound_secret(&site.config);
     let inbound = inbound.map_err(|what| failed(what, "write a long random text into the file"))?;
     app.replace_inbound_secret(inbound, service.core.now().plus(http::AHEAD));

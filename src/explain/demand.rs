@@ -143,8 +143,10 @@ pub(super) fn tokens(
                 token.state,
                 at.rfc3339()
             ))
-        } else if token.state != LifeCycle::Active {
-            Some(format!("it is {}", token.state))
+        } else if token.state != LifeCycle::Active
+            && (token.user != view.user.key || !token.awaits_first_code(locks_at))
+        {
+            Some(unused(token, locks_at))
         } else if !factors.contains(&Factor::Otp) {
             Some("no code is asked for".to_owned())
         } else if !policy.otp.kinds.contains(&token.kind) {
@@ -175,6 +177,19 @@ pub(super) fn tokens(
         }
     });
     shown.collect()
+}
+
+/// Why a token is not in use.
+fn unused(token: &Token, at: UnixTime) -> String {
+    let state = token.state_at(at);
+    let until = token.enrolment.first_use_until;
+    match until.filter(|until| state == LifeCycle::Pending && *until <= at) {
+        Some(until) => format!(
+            "it is {state}, and its time for a first code ended on {}",
+            until.rfc3339()
+        ),
+        None => format!("it is {state}"),
+    }
 }
 
 /// Why codes of a token that counts are refused for a while, and until when.

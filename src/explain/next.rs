@@ -318,6 +318,10 @@ fn wrong_code(situation: &Situation) -> Vec<Next> {
             token.counts && token.token.kind == wanted && token.token.state == LifeCycle::Active
         }
     };
+    let first = |token: &TokenShown| token.counts && token.token.state == LifeCycle::Pending;
+    let scanned =
+        "It waits for its first code: perhaps another QR code was scanned; see what it is";
+    steps.extend(tokens(situation, scanned, "show", first));
     steps.extend(tokens(situation, off, "resync", counts(Kind::Totp)));
     steps.extend(tokens(situation, ahead, "resync", counts(Kind::Hotp)));
     let mut shown = situation.tokens.iter().filter(|token| token.counts);
@@ -462,12 +466,26 @@ fn not_active(situation: &Situation) -> Vec<Next> {
         ));
         let wanted = |token: &TokenShown| fits(&token.token);
         steps.extend(tokens(situation, text, verb, wanted));
+        let lapsed = |token: &TokenShown| {
+            let waited = token.token.enrolment.first_use_until.is_some();
+            state == LifeCycle::Pending && waited && fits(&token.token)
+        };
+        steps.extend(tokens(
+            situation,
+            "Or begin its time for a first code anew: then the user's next login proves it",
+            "offer",
+            lapsed,
+        ));
     }
-    if situation.tokens.iter().any(|token| token.counts) {
-        steps.insert(
-            0,
-            say("The user has an active token by now: let them try again."),
-        );
+    let mut counting = situation.tokens.iter().filter(|token| token.counts);
+    if let Some(first) = counting.next() {
+        let text = match first.token.state {
+            LifeCycle::Pending => {
+                "A token waits for its first right code: let the user log in with it."
+            }
+            _ => "The user has an active token by now: let them try again.",
+        };
+        steps.insert(0, say(text));
     }
     if steps.is_empty() {
         let text = "All are revoked or expired: give the user another";

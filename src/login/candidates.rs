@@ -15,6 +15,7 @@ use crate::model::attempt::Comparison;
 use crate::model::kind::Kind;
 use crate::model::reason::Reason;
 use crate::model::token::LifeCycle;
+use crate::model::user_key::UserKey;
 use crate::otp::{Code, Digits};
 use crate::policy::split::{CodePart, Extra};
 use crate::policy::{Factor, OtpWindows, Policy, Rule, assurance, kinds_of};
@@ -69,7 +70,7 @@ impl<'v> Slot<'v> {
             if !accepts(token.kind) || matches!(token.kind, Kind::Yubikey | Kind::Push) || empty {
                 continue;
             }
-            if token.state_at(place.at) != LifeCycle::Active {
+            if !is_usable((token, state), &view.user.key, place.at) {
                 reason = Reason::NotActive;
             } else if assurance(place.factors, Some(token.kind)) < place.least {
                 reason = Reason::LowAssurance;
@@ -176,6 +177,12 @@ impl<'v> Slot<'v> {
         comparison.issued = live.map(|issued| issued.number);
         Ok(vec![comparison])
     }
+}
+
+/// Whether codes of the token count: it is in use, or waits for the first right code of `user`, its owner.
+pub(crate) fn is_usable((token, state): Usable<'_>, user: &UserKey, at: UnixTime) -> bool {
+    let first = || token.awaits_first_code(at) && token.user == *user;
+    token.state_at(at) == LifeCycle::Active || (first() && state.needs_resync().is_none())
 }
 
 /// Whether a text could be something else than digits in the place of a code.

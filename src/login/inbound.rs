@@ -190,6 +190,7 @@ impl Login {
                 issued: state.issued.map(|issued| issued.number),
                 matches,
                 drift: DriftRule::None,
+                first: false,
             };
             let evidence = Evidence::Compared(Compared {
                 success: Success::Answered,

@@ -58,6 +58,7 @@ pub(crate) fn compare_issued(
         seen: state.moving,
         matches,
         drift: DriftRule::None,
+        first: false,
     }
 }
 

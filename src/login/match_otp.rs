@@ -2,7 +2,7 @@
 
 use crate::model::attempt::{Comparison, DriftRule};
 use crate::model::kind::Kind;
-use crate::model::token::{Token, TokenState};
+use crate::model::token::{LifeCycle, Token, TokenState};
 use crate::otp::totp::{Drift, Parameters, TimeStep, Window};
 use crate::otp::{Algorithm, Code, Digits, Period, hotp, totp};
 use crate::policy::OtpWindows;
@@ -53,6 +53,7 @@ pub(crate) fn compare_token(
         seen: moving,
         matches,
         drift,
+        first: token.state == LifeCycle::Pending,
     }
 }
 

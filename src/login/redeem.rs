@@ -260,6 +260,7 @@ fn compare(
         issued: Some(issued.number),
         matches,
         drift: DriftRule::None,
+        first: false,
     })
 }
 

@@ -127,9 +127,10 @@ impl Note {
         let own = match verdict.decision {
             Decision::Accept => self.accept.as_deref(),
             Decision::Challenge => self.challenge,
-            Decision::Reject => verdict.note.or(self.reject),
+            Decision::Reject => self.reject.filter(|_| verdict.note.is_none()),
         };
-        let notes = self.always.as_deref().into_iter().chain(own);
+        let notes = self.always.as_deref().into_iter();
+        let notes = notes.chain(verdict.note).chain(own);
         notes
             .map(str::to_owned)
             .reduce(|one, other| format!("{one}; {other}"))
@@ -206,6 +207,8 @@ pub struct Comparison {
     pub matches: Matches,
     /// How the drift follows an accepted step.
     pub drift: DriftRule,
+    /// Whether a right code brings it into use: it waits for its first one.
+    pub first: bool,
 }
 
 /// How the drift follows an accepted step.
@@ -252,6 +255,8 @@ pub struct Verdict {
     pub tokens: Vec<(Serial, TokenState)>,
     /// The source's new state, if it changes.
     pub source: Option<SourceState>,
+    /// Whether the token comes into use with it: it was its first right code.
+    pub activates: bool,
     /// What a reader of the audit must know beside the reason.
     pub note: Option<&'static str>,
 }
@@ -514,6 +519,8 @@ impl Attempt {
             }
         });
         let forgiven = current.source.forgiven(self.at);
+        let first = right.is_some_and(|(token, ..)| token.first);
+        let activates = first && self.purpose == Purpose::Login;
         Verdict {
             decision: reason.decision(),
             reason,
@@ -524,7 +531,8 @@ impl Attempt {
             tokens: after.into_iter().collect(),
             user: (user != current.user).then_some(user),
             source: (accept && forgiven != current.source).then_some(forgiven),
-            note: None,
+            activates,
+            note: activates.then_some(FIRST_CODE),
         }
     }
 
@@ -604,6 +612,7 @@ impl Attempt {
             failures: user.failures(),
             locked: locks(&current.user, &user, self.at),
             source: self.source_failed_by(&current.user, current),
+            activates: false,
             note: locked_by_year(&current.user, &user, &self.lockout, self.at),
             user: Some(user),
             tokens: Vec::new(),
@@ -727,7 +736,22 @@ fn refusal(reason: Reason, user: &UserState) -> Verdict {
         user: None,
         tokens: Vec::new(),
         source: None,
+        activates: false,
         note: None,
+    }
+}
+
+impl Verdict {
+    /// All was right, but the token cannot come into use: `why`. Its code is used up all the same.
+    #[must_use]
+    pub fn not_activated(self, why: &'static str, current: &Current) -> Self {
+        Self {
+            serial: self.serial,
+            step: self.step,
+            tokens: self.tokens,
+            note: Some(why),
+            ..refusal(Reason::NotActive, &current.user)
+        }
     }
 }
 
@@ -766,6 +790,8 @@ fn locked_by_year(
     (year && hard(after) && !hard(before)).then_some(YEAR)
 }
 
+/// What the audit says of an accept that brings a token into use.
+const FIRST_CODE: &str = "its first right code: the token is in use from now on";
 /// What the audit says of a lock for good after few failures.
 const YEAR: &str = "locked until an administrator unlocks: too many wrong answers within a year, \
     those before right ones included";

@@ -9,8 +9,11 @@
 //! Invariants (capabilities A3, C14): no approver approves their own request, in their own name or in another's;
 //! no one counts twice; a delegation ends by itself.
 
+use std::time::Duration;
+
 use crate::model::id::Serial;
 use crate::model::life_cycle::LifeCycle;
+use crate::otp::issued::Mark;
 use crate::time::UnixTime;
 
 /// How a token came to be. The default is one that an administrator simply made.
@@ -32,6 +35,33 @@ pub struct Enrolment {
     pub verify: bool,
     /// How long it is good once it is in use, in seconds.
     pub valid_for: Option<u64>,
+    /// How long after it is handed out the owner's first right code at any front end brings it into use, in
+    /// seconds; `None`: it is confirmed.
+    pub first_use_within: Option<u64>,
+    /// Until when that is, once it is handed out.
+    pub first_use_until: Option<UnixTime>,
+    /// The link by which its owner takes the key over.
+    pub link: Option<Link>,
+    /// The policy by whose rules it was made.
+    pub policy: Option<String>,
+}
+
+/// A link by which a token's owner takes its key over, once.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Link {
+    /// What remains of its code.
+    pub mark: Mark,
+    /// Until when it is good.
+    pub until: UnixTime,
+    /// When the key was taken over by it.
+    pub redeemed: Option<UnixTime>,
+}
+
+impl Link {
+    /// Whether the key can be taken over by it at `at`.
+    pub fn is_open(&self, at: UnixTime) -> bool {
+        self.redeemed.is_none() && at < self.until
+    }
 }
 
 /// One approval.
@@ -97,6 +127,16 @@ words! {
 }
 
 impl Enrolment {
+    /// After it was handed out at `at`: the time for its first right code begins.
+    #[must_use]
+    pub fn handed_out(self, at: UnixTime) -> Self {
+        let within = self.first_use_within.map(Duration::from_secs);
+        Self {
+            first_use_until: within.map(|within| at.plus(within)),
+            ..self
+        }
+    }
+
     /// After an approval by `by`, in the name of `on_behalf` when given; with the state that follows.
     pub fn approve(
         &self,
@@ -157,7 +197,7 @@ mod tests {
         Delegation {
             from: from.to_owned(),
             to: to.to_owned(),
-            until: NOW.plus(std::time::Duration::from_mins(1)),
+            until: NOW.plus(Duration::from_mins(1)),
             reason: "holiday".to_owned(),
         }
     }

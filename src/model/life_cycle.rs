@@ -1,7 +1,7 @@
 //! The states of a token, from the request for it to its end.
 
 words! {
-    /// A token's life (contract s1). Only `Active` authenticates.
+    /// A token's life (contract s1). Only `Active` authenticates, and the first right code of a `Pending` one.
     #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
     pub enum LifeCycle {
         /// Asked for; waits for approvals.
@@ -18,6 +18,8 @@ words! {
         Revoked = "revoked" as 6,
         /// Ended by its time; final.
         Expired = "expired" as 7,
+        /// In stock: it has no owner yet.
+        Unassigned = "unassigned" as 8,
     }
 }
 
@@ -29,13 +31,15 @@ impl LifeCycle {
             (Self::Requested, Self::Approved)
                 | (Self::Approved, Self::Pending)
                 | (Self::Pending | Self::Suspended, Self::Active)
+                | (Self::Unassigned, Self::Pending | Self::Active)
                 | (Self::Active, Self::Suspended)
                 | (
                     Self::Requested
                         | Self::Approved
                         | Self::Pending
                         | Self::Active
-                        | Self::Suspended,
+                        | Self::Suspended
+                        | Self::Unassigned,
                     Self::Revoked | Self::Expired
                 )
         )

@@ -71,6 +71,14 @@ impl Token {
         }
     }
 
+    /// Whether its owner's first right code at any front end brings it into use at `at`.
+    pub fn awaits_first_code(&self, at: UnixTime) -> bool {
+        let until = self.enrolment.first_use_until;
+        matches!(self.kind, Kind::Totp | Kind::Hotp)
+            && self.state_at(at) == LifeCycle::Pending
+            && until.is_some_and(|until| at < until)
+    }
+
     /// The last three digits of a card's number, which begin every answer.
     pub fn tail(&self) -> u16 {
         let digits = self.serial.as_str().bytes().filter(u8::is_ascii_digit);

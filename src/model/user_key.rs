@@ -74,6 +74,27 @@ impl UserKey {
         Self::new(&canonical(name)?, &canonical(realm)?)
     }
 
+    /// The owner of tokens that are no user's yet: no text names it.
+    pub const fn stock() -> Self {
+        Self {
+            name: String::new(),
+            realm: String::new(),
+        }
+    }
+
+    /// Whether it is that one.
+    pub const fn is_stock(&self) -> bool {
+        self.name.is_empty()
+    }
+
+    /// From the halves that a record holds.
+    pub fn stored(name: &str, realm: &str) -> Result<Self, InvalidUserKey> {
+        if name.is_empty() && realm.is_empty() {
+            return Ok(Self::stock());
+        }
+        Self::with_realm(name, realm)
+    }
+
     /// Joins two halves in canonical characters.
     fn new(name: &str, realm: &str) -> Result<Self, InvalidUserKey> {
         if is_plain(name) && is_plain(realm) && name.len() + 1 + realm.len() <= Self::MAX {

@@ -46,6 +46,8 @@ texts! {
     LoginCode = "login_code" [Code] [Minutes],
     /// A code that a device redeems.
     EnrolmentCode = "enrolment_code" [Code] [Minutes],
+    /// A link by which the user enrols a token.
+    EnrolLink = "enrol_link" [Link] [User Until],
     /// Asks for what the screen shows.
     KeyIn = "key_in" [] [],
     /// Tries a gateway.
@@ -365,7 +367,7 @@ fn template(
 }
 
 const fn is_secret(place: Place) -> bool {
-    matches!(place, Place::Code | Place::Freeze)
+    matches!(place, Place::Code | Place::Freeze | Place::Link)
 }
 
 /// Most characters of a text, before its places are filled: some text messages' worth.

@@ -170,19 +170,20 @@ impl Notice {
 /// The notice about a record; most have none.
 pub fn notice(record: &AuditRecord) -> Option<Notice> {
     match &record.event {
-        Happened::Decision(event) => decided(event, record.at),
+        Happened::Decision(event) => decided(event, record),
         Happened::Change(event) if event.action == "user_remove" => removed(event, record),
         Happened::Change(event) => changed(event, record.at),
     }
 }
 
-fn decided(event: &DecisionEvent, at: UnixTime) -> Option<Notice> {
+fn decided(event: &DecisionEvent, record: &AuditRecord) -> Option<Notice> {
     let accepted = event.decision == Decision::Accept;
     let topic = match event.purpose {
         _ if event.locked => Topic::Locked,
         Purpose::Confirm if accepted => Topic::EnrolmentEnded,
         Purpose::Enrol if accepted => Topic::DeviceBound,
         Purpose::Login if event.reason == Reason::RecoveryOk => Topic::RecoveryUsed,
+        Purpose::Login if came_into_use(event, record) => Topic::EnrolmentEnded,
         _ => return None,
     };
     // Of a lock no token is to be named: the word that freezes one would not end it.
@@ -195,7 +196,23 @@ fn decided(event: &DecisionEvent, at: UnixTime) -> Option<Notice> {
         client: Some(event.client.to_string()),
         policy: policy.map(|(policy, _)| policy.to_owned()),
         left: None,
-        at,
+        at: record.at,
+    })
+}
+
+/// Whether the token that decided came into use with its first right code.
+fn came_into_use(event: &DecisionEvent, record: &AuditRecord) -> bool {
+    let Some(serial) = &event.serial else {
+        return false;
+    };
+    let token = format!("token {serial}");
+    let mut changes = record.changes.iter();
+    changes.any(|one| {
+        let active = match &one.change {
+            Changed::Text { after, .. } => after.as_deref() == Some("active"),
+            _ => false,
+        };
+        active && one.field == "state" && one.record.as_deref() == Some(token.as_str())
     })
 }
 

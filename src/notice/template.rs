@@ -26,6 +26,8 @@ words! {
         Left = "left",
         /// A code.
         Code = "code",
+        /// The address of a page for this user alone.
+        Link = "link",
         /// Minutes for which the code is good.
         Minutes = "minutes",
         /// The first cell of a card that is asked for.

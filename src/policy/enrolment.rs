@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::model::kind::Kind;
 use crate::policy::factor::Factor;
+use crate::policy::naming::Naming;
 
 /// How users come by tokens, and how long these last.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -24,12 +25,19 @@ pub struct Enrolment {
     pub step_up: Vec<StepUp>,
     /// Whether a token counts only after its first right code.
     pub verify: bool,
+    /// Where that first right code is presented.
+    pub activate: Activate,
+    /// How long after a `totp` or `hotp` token was handed out its first right code at any front end brings it
+    /// into use, 1 h to 365 d.
+    pub first_use_within: Duration,
     /// Most active tokens of a user, 1 to 20; `None`: no limit.
     pub max_active: PerKind<Option<u8>>,
     /// How long a token lasts, 1 d to 3650 d; `None`: it does not expire.
     pub valid_for: Option<Duration>,
     /// How long before its end a token may be renewed, 1 d and more, shorter than `valid_for`.
     pub renew_from: Option<Duration>,
+    /// What authenticator apps show.
+    pub naming: Naming,
     /// Whether every user may enrol from afar; otherwise only those whose record says so.
     pub remote: bool,
 }
@@ -43,11 +51,34 @@ impl Default for Enrolment {
             approvers: PerKind::default(),
             step_up: Vec::new(),
             verify: true,
+            activate: Activate::FirstUse,
+            first_use_within: Duration::from_hours(24 * 14),
             max_active: PerKind::default(),
             valid_for: None,
             renew_from: None,
+            naming: Naming::default(),
             remote: true,
         }
+    }
+}
+
+impl Enrolment {
+    /// How long a token that is handed out waits for its first right code at any front end; `None`: it is
+    /// confirmed.
+    pub fn first_use(&self) -> Option<Duration> {
+        (self.activate == Activate::FirstUse).then_some(self.first_use_within)
+    }
+}
+
+words! {
+    /// Where the first right code of a token is presented.
+    #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+    pub enum Activate {
+        /// At any front end: the owner's first login with it. A token on a device is in use once the device has
+        /// redeemed its code.
+        FirstUse = "first_use",
+        /// In a confirmation, before any login.
+        Confirm = "confirm",
     }
 }
 

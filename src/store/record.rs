@@ -141,7 +141,7 @@ pub(crate) fn user_key(key: &UserKey) -> Vec<u8> {
 pub(crate) fn owner(key: &[u8]) -> Result<UserKey, StoreError> {
     let text = std::str::from_utf8(key).map_err(|_| BAD_FORM)?;
     let (realm, name) = text.split_once('\0').ok_or(BAD_FORM)?;
-    UserKey::with_realm(name, realm).map_err(|_| BAD_FORM)
+    UserKey::stored(name, realm).map_err(|_| BAD_FORM)
 }
 
 /// The prefix of the row keys of a user's tokens.

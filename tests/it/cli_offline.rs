@@ -269,7 +269,7 @@ fn a_code_is_accepted_once() {
 }
 
 #[test]
-fn a_pending_token_lets_nobody_in() {
+fn the_first_right_code_activates() {
     let site = Site::new();
     site.ok(&["user", "add", "alice"]);
     let words = ["token", "add", "alice", "--kind", "hotp", "--secret-stdin"];
@@ -282,10 +282,13 @@ fn a_pending_token_lets_nobody_in() {
             .unwrap()
             .starts_with("otpauth://hotp/")
     );
-    // Pending: a right code is not enough to be let in.
-    site.exits(1, &["verify", "alice", "--otp-stdin"], "755224");
     let refused = site.run_with(&["token", "confirm", serial, "--otp-stdin"], "000000");
     assert_eq!(refused.status.code(), Some(1), "{}", text(&refused.stderr));
+    let shown = site.run(&["token", "show", serial]);
+    assert!(text(&shown.stdout).contains("brings it into use, at any login until"));
+    site.exits(0, &["verify", "alice", "--otp-stdin"], "755224");
+    assert_eq!(site.ok(&["token", "show", serial])["state"], "active");
+    site.exits(1, &["verify", "alice", "--otp-stdin"], "755224");
 }
 
 #[test]

@@ -14,15 +14,15 @@ use crate::support::gateway::{DeliveryLab, config, sms};
 use crate::support::skip;
 
 /// A mail server in a directory that goes with it.
-struct Server {
+pub(crate) struct Server {
     child: Child,
-    port: u16,
+    pub(crate) port: u16,
     dir: tempfile::TempDir,
 }
 
 impl Server {
     /// None, having said so, where aiosmtpd is not installed.
-    fn start(tls: Option<&str>) -> Option<Self> {
+    pub(crate) fn start(tls: Option<&str>) -> Option<Self> {
         let known = Command::new(PYTHON)
             .args(["-c", "import aiosmtpd"])
             .output();
@@ -70,11 +70,45 @@ impl Server {
     }
 
     /// The envelope and the text of a mail.
-    fn mail(&self, number: usize) -> (String, String) {
+    pub(crate) fn mail(&self, number: usize) -> (String, String) {
         let path = self.dir.path().join(format!("{number}.eml"));
         let text = std::fs::read_to_string(path).expect("the mail");
         let (envelope, mail) = text.split_once('\n').unwrap();
         (envelope.to_owned(), mail.to_owned())
+    }
+}
+
+impl Server {
+    /// Whether so many mails have come.
+    pub(crate) fn has(&self, number: usize) -> bool {
+        self.dir.path().join(format!("{number}.eml")).exists()
+    }
+
+    /// The envelope and the readable text of a mail.
+    pub(crate) fn text(&self, number: usize) -> (String, String) {
+        let (envelope, mail) = self.mail(number);
+        let (head, body) = mail.split_once("\r\n\r\n").expect("a head");
+        let head = head.to_ascii_lowercase();
+        let octets = if head.contains("encoding: base64") {
+            let body: String = body.split_whitespace().collect();
+            data_encoding::BASE64
+                .decode(body.as_bytes())
+                .expect("base64")
+        } else if head.contains("encoding: quoted-printable") {
+            let (mut octets, mut parts) = (Vec::new(), body.split('='));
+            octets.extend(parts.next().unwrap_or_default().bytes());
+            for part in parts {
+                let rest = part.strip_prefix("\r\n").unwrap_or_else(|| {
+                    octets.push(u8::from_str_radix(&part[..2], 16).expect("two digits"));
+                    &part[2..]
+                });
+                octets.extend(rest.bytes());
+            }
+            octets
+        } else {
+            body.as_bytes().to_vec()
+        };
+        (envelope, String::from_utf8(octets).expect("UTF-8"))
     }
 }
 

@@ -72,7 +72,9 @@ async fn rejects_are_the_same_octets_whatever_the_cause() {
     let key = app.key("web", Scope::Verify, None).await;
     app.user("empty").await;
     app.user_with("used", Kind::Totp, true).await;
-    app.user_with("pending", Kind::Totp, false).await;
+    let paused = app.user_with("paused", Kind::Totp, true).await;
+    let path = format!("/v1/admin/tokens/{paused}/suspend");
+    app.admin("POST", &path, None).await;
     app.user_with("wrong", Kind::Totp, true).await;
     app.user_with("locked", Kind::Totp, true).await;
     app.user_with("disabled", Kind::Totp, true).await;
@@ -92,7 +94,7 @@ async fn rejects_are_the_same_octets_whatever_the_cause() {
     for (user, code, reason) in [
         ("nobody", right.as_str(), "unknown_user"),
         ("empty", &right, "no_token"),
-        ("pending", &right, "not_active"),
+        ("paused", &right, "not_active"),
         ("wrong", "000000", "wrong_code"),
         ("locked", &right, "locked"),
         ("disabled", &right, "user_disabled"),
@@ -318,13 +320,15 @@ async fn every_route_asks_for_its_scope() {
     let admin = app.key("ops", Scope::Admin, None).await;
     let bound = app.key("tenant", Scope::Admin, Some("tenant")).await;
     let stranger = oncegate::secret::SecretString::from("og_nothing");
-    let open = ["/healthz", "/readyz", "/openapi.json"];
+    let page = ["/enrol", "/enrol.js", "/enrol.css"];
+    let open = [&["/healthz", "/readyz", "/openapi.json"][..], &page].concat();
     let mut seen = 0;
     for (method, path) in every_route() {
         let filled = path
             .replace("{user}", "x")
             .replace("{serial}", "X")
             .replace("{name}", "x")
+            .replace("{client}", "x")
             .replace("{id}", "DEVICE-X");
         let status = async |key| {
             let answer = send(&app.keyed, request(&method, &filled, key, None)).await;
@@ -333,6 +337,15 @@ async fn every_route_asks_for_its_scope() {
         seen += 1;
         if open.contains(&path.as_str()) {
             assert_eq!(status(None).await, 200, "{method} {path}");
+            continue;
+        }
+        // The code of a link, or the address of a client that is named: no key stands in for it.
+        let keyless = [("/enrol/", 415), ("/compat/", 404)];
+        let keyless = keyless.iter().find(|(prefix, _)| path.starts_with(prefix));
+        if let Some((_, wanted)) = keyless {
+            for key in [None, Some(&stranger), Some(&admin), Some(&verify)] {
+                assert_eq!(status(key).await, *wanted, "{path}");
+            }
             continue;
         }
         let none = app.keyed(&method, &filled, None, None).await;

@@ -200,6 +200,7 @@ async fn a_revoked_token_stops_at_once(store: &Store) {
             m
         },
         drift: oncegate::model::attempt::DriftRule::None,
+        first: false,
     };
     let evidence = Evidence::Compared(Compared {
         user: key("alice"),

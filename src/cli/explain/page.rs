@@ -280,6 +280,9 @@ impl Page {
             let mut text = about(&one.token);
             match &one.why {
                 Some(why) => push!(text, "; does not count: {why}"),
+                None if one.token.first_use_until.is_some() => {
+                    text.push_str("; counts: its first right code brings it into use");
+                }
                 None => text.push_str("; counts"),
             }
             self.line(label, &text);

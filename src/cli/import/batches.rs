@@ -127,7 +127,8 @@ impl<'t> Batches<'t> {
         let mut lines = Vec::new();
         let mut starts: Vec<(usize, UserKey)> = Vec::new();
         while let Some(row) = self.row() {
-            let same = starts.last().is_some_and(|(_, user)| *user == row.user);
+            let same = |user: &UserKey| *user == row.user && !user.is_stock();
+            let same = starts.last().is_some_and(|(_, user)| same(user));
             let full = lines.len() >= ROWS || body.len() + row.json.len() > BODY - 8;
             if full && !same || lines.len() >= MOST || body.len() + row.json.len() > LARGE - 8 {
                 self.kept = Some(row);
@@ -151,7 +152,11 @@ fn row_json(
     factor: Option<&Factor>,
     make: Make,
 ) -> Zeroizing<Vec<u8>> {
-    let user = user.to_string();
+    let user = if user.is_stock() {
+        String::new()
+    } else {
+        user.to_string()
+    };
     let about = |column| row.get(column).filter(|_| make == Make::Users);
     let mut written = Written {
         user: &user,

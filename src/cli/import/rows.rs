@@ -94,7 +94,12 @@ pub(super) fn check(
     now: UnixTime,
 ) -> Result<(UserKey, Option<Factor>), Vec<String>> {
     let mut faults = Vec::new();
-    let user = columns::user_key(row).map_err(|why| faults.push(why));
+    let stock = make == Make::Tokens && row.get(columns::USER).is_none();
+    let user = if stock {
+        Ok(UserKey::stock())
+    } else {
+        columns::user_key(row).map_err(|why| faults.push(why))
+    };
     let factor = columns::factor(row).map_err(|why| faults.extend(why));
     match &factor {
         Ok(Some(Factor::Password(_))) => {

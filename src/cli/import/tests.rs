@@ -11,6 +11,7 @@ fn import() -> Import {
         dry_run: false,
         skip_bad: false,
         encoding: None,
+        map: Vec::new(),
         ignore_columns: None,
         on_conflict: OnConflict::Fail,
     }

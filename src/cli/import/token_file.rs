@@ -14,6 +14,7 @@ use crate::cli::import::send::{finding, refused};
 use crate::cli::import::{Import, Make, Source};
 use crate::cli::input;
 use crate::cli::input::Ask;
+use crate::cli::output;
 use crate::otp::Period;
 use crate::otpauth::{MovingFactor, encode_base32};
 use crate::token_file::{FORMATS, Format, Said, Tokens, read};
@@ -106,7 +107,15 @@ impl TokenImport {
             .findings(vec![finding(&name, &place)])
             .remedy(format!("{}; nothing was imported", remedy(&place.what)))
         })?;
-        let (tokens, faults) = owned(tokens);
+        let (tokens, faults) = sorted(tokens);
+        let stock = tokens.found.iter().filter(|token| token.user.is_none());
+        let stock = stock.count() as u64;
+        if stock > 0 {
+            let what = output::count(stock, "token");
+            context.out.note(&format!(
+                "Into stock, since the file names no owner: {what}"
+            ));
+        }
         if !faults.is_empty() && (!import.skip_bad || tokens.found.is_empty()) {
             let (bad, shown) = (faults.len() as u64, faults.get(..SHOWN.min(faults.len())));
             let error = refused(&name, bad, shown.unwrap_or_default(), Exit::Usage);
@@ -138,23 +147,14 @@ fn remedy(what: &str) -> &'static str {
     }
 }
 
-/// Tokens of users; those without one are faults.
-fn owned(tokens: Tokens) -> (Tokens, Vec<Fault>) {
-    let (found, alone): (Vec<_>, Vec<_>) = tokens
-        .found
-        .into_iter()
-        .partition(|token| token.user.is_some());
-    let alone = alone.iter().map(|token| {
-        let serial = token.serial.as_deref().unwrap_or("this token");
-        let what = format!("user: the file does not say whose token {serial} is");
-        Fault::new(token.line as u64, what)
-    });
-    let others = tokens.faults.into_iter();
-    let others = others.map(|fault| Fault::new(fault.line as u64, fault.what));
-    let mut faults: Vec<Fault> = alone.chain(others).collect();
+/// The tokens, and what is wrong with the others.
+fn sorted(tokens: Tokens) -> (Tokens, Vec<Fault>) {
+    let faults = tokens.faults.into_iter();
+    let faults = faults.map(|fault| Fault::new(fault.line as u64, fault.what));
+    let mut faults: Vec<Fault> = faults.collect();
     faults.sort_by_key(|fault| fault.line);
     let tokens = Tokens {
-        found,
+        found: tokens.found,
         faults: Vec::new(),
     };
     (tokens, faults)

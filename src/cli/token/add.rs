@@ -9,7 +9,7 @@ use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::input::Ask;
 use crate::cli::output::{Output, Table, local_time, printable, shell_word};
-use crate::cli::token::shown::{approvals, makes};
+use crate::cli::token::shown::{approvals, first_code, makes};
 use crate::cli::{input, output, paper, when};
 use crate::diagnostic::units;
 use crate::secret::SecretString;
@@ -156,9 +156,13 @@ fn next(created: &TokenCreated, context: &Context) -> String {
         ("requested", _) => format!("another administrator approves it: {}", on("approve")),
         ("active", "recovery" | "card") => "print it and give it to its owner".to_owned(),
         ("active", _) => {
-            let user = printable(&token.user);
+            let user = printable(token.owner());
             context.command(&format!("verify {}", shell_word(&user)))
         }
+        (_, "totp" | "hotp") if token.first_use_until.is_some() => format!(
+            "scan it and log in: the first right code activates it. To try it before: {}",
+            on("confirm")
+        ),
         (_, "totp" | "hotp") => format!("scan it, then {}", on("confirm")),
         (_, "server") => format!("give its device a code: {}", on("offer")),
         (_, "card") => format!("print it, then ask for two cells of it: {}", on("offer")),
@@ -173,10 +177,11 @@ fn introduce(created: &TokenCreated, out: Output, show_secret: bool, next: &str)
     let mut text = paper::handout(token, uri, &created.cells, &created.codes, out);
     let mut table = Table::pairs();
     table.pair("token", token.serial.clone());
-    table.pair("user", token.user.clone());
+    table.pair("user", token.owner().to_owned());
     table.pair("type", makes(token));
     table.pair("address", token.address.clone());
     table.pair("state", token.state.clone());
+    table.pair("first code", first_code(token));
     if !matches!(token.kind.as_str(), "totp" | "hotp") {
         table.pair("has effect", output::effect(&created.accepted_by));
     }

@@ -6,13 +6,14 @@ use clap::Args;
 
 use crate::api::call::{Call, NoQuery, TokenSerial};
 use crate::api::{
-    self, ApproveToken, ConfirmToken, DenyToken, LinkToken, OfferToken, Offered, RenewToken,
-    ResyncToken, RevokeToken, Token as Record, UnlinkToken,
+    self, ApproveToken, AssignToken, ConfirmToken, DenyToken, LinkToken, OfferToken, Offered,
+    RenewToken, ResyncToken, RevokeToken, Token as Record, UnlinkToken,
 };
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::input::Ask;
 use crate::cli::output::{Table, local_time, printable};
+use crate::cli::token::shown::first_code;
 use crate::cli::words::Whom;
 use crate::cli::{input, paper};
 use crate::diagnostic::units;
@@ -121,6 +122,50 @@ pub(in crate::cli) struct Resync {
     otp: Vec<String>,
 }
 
+/// A token from stock for a user.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Assign {
+    /// Name of the token
+    serial: String,
+    #[command(flatten)]
+    user: Whom,
+    /// In use at once, without a code of it
+    #[arg(long, conflicts_with_all = ["otp_stdin", "otp"])]
+    active: bool,
+    /// Read two consecutive codes of the token, one a line, from stdin: then it is in use at once
+    #[arg(long)]
+    otp_stdin: bool,
+    /// The two codes, for tests
+    #[arg(long, hide = true, num_args = 2, conflicts_with = "otp_stdin")]
+    otp: Vec<String>,
+}
+
+impl Assign {
+    pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
+        let codes = match (self.otp_stdin, self.otp.is_empty()) {
+            (false, true) => None,
+            _ => Some(two_codes(&self.otp)?),
+        };
+        let (first, second) = codes.unzip();
+        let body = api::Assign {
+            user: self.user.user(),
+            active: self.active,
+            first,
+            second,
+        };
+        let api = context.transport().await?;
+        let token = api.send::<AssignToken>(&self.serial, &body).await?;
+        context.out.show(&token, |token| {
+            let (serial, owner) = (printable(&token.serial), printable(token.owner()));
+            let mut text = format!("Token {serial} is {owner}'s now, and {}.\n", token.state);
+            if let Some(first) = first_code(token) {
+                push!(text, "Its first right code {first}.\n");
+            }
+            text
+        })
+    }
+}
+
 impl Offer {
     pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
         let body = api::Offer {
@@ -226,7 +271,7 @@ impl Link {
             format!(
                 "Token {} of {} counts for {} too: one key, one counter.\n",
                 printable(&token.serial),
-                printable(&token.user),
+                printable(token.owner()),
                 printable(&user)
             )
         })
@@ -244,7 +289,7 @@ impl Unlink {
             format!(
                 "Token {} counts for {} only.\n",
                 printable(&token.serial),
-                printable(&token.user)
+                printable(token.owner())
             )
         })
     }
@@ -258,7 +303,7 @@ fn handed(offered: &Offered, context: &Context) -> String {
     let mut text = paper::handout(token, uris, &offered.cells, &offered.codes, context.out);
     let mut table = Table::pairs();
     table.pair("token", token.serial.clone());
-    table.pair("user", token.user.clone());
+    table.pair("user", token.owner().to_owned());
     table.pair("state", token.state.clone());
     table.pair("code", offered.code.clone());
     for to in &offered.sent {

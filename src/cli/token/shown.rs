@@ -53,12 +53,19 @@ pub(in crate::cli) fn repaired(token: &Record) -> Option<String> {
     })
 }
 
+/// What its first right code does, while it waits for it.
+pub(super) fn first_code(token: &Record) -> Option<String> {
+    let until = local_time(token.first_use_until.as_deref()?);
+    Some(format!("brings it into use, at any login until {until}"))
+}
+
 /// What brings a token in this state into use.
 fn verb(state: &str) -> &'static str {
     match state {
         "requested" => "approve",
         "approved" => "offer",
         "pending" => "confirm",
+        "unassigned" => "assign",
         _ => "resume",
     }
 }
@@ -70,7 +77,7 @@ pub(in crate::cli) fn table(tokens: &[Record]) -> Table {
         let accept = token.last_accept.as_deref().map(local_time);
         table.row([
             token.serial.clone(),
-            token.user.clone(),
+            token.owner().to_owned(),
             makes(token),
             match repaired(token) {
                 Some(repair) => format!("{} ({repair})", token.state),
@@ -87,9 +94,23 @@ pub(in crate::cli) fn table(tokens: &[Record]) -> Table {
 pub(super) fn describe(token: &Record) -> String {
     let mut table = Table::pairs();
     table.pair("token", token.serial.clone());
-    table.pair("user", token.user.clone());
+    table.pair(
+        "user",
+        token
+            .user
+            .clone()
+            .unwrap_or_else(|| "none: in stock".to_owned()),
+    );
     table.pair("type", makes(token));
     table.pair("state", token.state.clone());
+    table.pair("first code", first_code(token));
+    let link = token.link.as_deref().zip(token.link_until.as_deref());
+    let link = link.map(|(state, until)| match state {
+        "open" => format!("not used yet; good until {}", local_time(until)),
+        "used" => "used: its owner has the key".to_owned(),
+        _ => format!("expired {}", local_time(until)),
+    });
+    table.pair("link", link);
     table.pair("store repair", repaired(token));
     if token.store_repaired.is_some() && token.refused_until.is_none() {
         let (serial, then) = (&token.serial, verb(&token.state));

@@ -7,8 +7,10 @@ use crate::diagnostic::document::{Table, Text, Value};
 use crate::diagnostic::units::show_duration;
 use crate::diagnostic::{Diagnostic, Place};
 use crate::model::kind::Kind;
-use crate::policy::enrolment::{Enrolment, PerKind, StepUp};
+use crate::model::user_key::UserKey;
+use crate::policy::enrolment::{Activate, Enrolment, PerKind, StepUp};
 use crate::policy::factor::{Factor, factor_of};
+use crate::policy::naming::{self, Naming, Template};
 use crate::policy::parse::Reader;
 
 impl Reader<'_, '_> {
@@ -31,8 +33,10 @@ impl Reader<'_, '_> {
             reader.choices(value, "step-up", StepUp::ALL, StepUp::as_str)
         });
         let verify = self.optional(table, "verify", |reader, value| value.flag(reader.findings));
+        let (activate, first_use_within) = self.first_code(table, verify);
         let max_active = self.optional(table, "max_active", Self::max_active);
         let (valid_for, renew_from) = self.validity(table);
+        let naming = self.naming(table);
         let remote = self.optional(table, "remote", |reader, value| value.flag(reader.findings));
         Enrolment {
             self_service: self_service.unwrap_or_default(),
@@ -44,9 +48,12 @@ impl Reader<'_, '_> {
             },
             step_up: step_up.unwrap_or_default(),
             verify: verify.unwrap_or(default.verify),
+            activate: activate.unwrap_or(default.activate),
+            first_use_within: first_use_within.unwrap_or(default.first_use_within),
             max_active: max_active.unwrap_or_default(),
             valid_for,
             renew_from,
+            naming,
             remote: remote.unwrap_or(default.remote),
         }
     }
@@ -136,6 +143,95 @@ impl Reader<'_, '_> {
         }
     }
 
+    /// Where the first right code is presented, and for how long.
+    fn first_code(
+        &mut self,
+        table: &mut Table<'_>,
+        verify: Option<bool>,
+    ) -> (Option<Activate>, Option<Duration>) {
+        let activate_value = table.value("activate");
+        let within_value = table.value("first_use_within");
+        let activate = activate_value
+            .as_ref()
+            .and_then(|value| self.activate(value));
+        let within = within_value
+            .as_ref()
+            .and_then(|value| value.duration(FIRST_USE, self.findings));
+        if let Some(value) = activate_value.as_ref().filter(|_| verify == Some(false)) {
+            let error =
+                value.error("`activate` beside `verify = false`: no first right code is asked for");
+            let help = "leave one of the two out";
+            self.findings.push(error.help(help));
+        }
+        if let Some(value) = within_value
+            && activate == Some(Activate::Confirm)
+        {
+            let error = value.error("`first_use_within` beside `activate = \"confirm\"`");
+            let help = "no login activates a token there: leave `first_use_within` out";
+            self.findings.push(error.help(help));
+        }
+        (activate, within)
+    }
+
+    /// What authenticator apps show.
+    fn naming(&mut self, table: &mut Table<'_>) -> Naming {
+        let default = Naming::default();
+        let issuer = self.optional(table, "issuer", Self::name_template);
+        let label = self.optional(table, "label", Self::name_template);
+        let issuer_for = self.optional(table, "issuer_for", |reader, value| {
+            let entries = value.table(reader.findings)?.free();
+            let mut names = Vec::new();
+            for (realm, place, value) in entries {
+                let Ok(key) = UserKey::with_realm("user", realm) else {
+                    let error = Diagnostic::error(format!("`{realm}` is no name of a realm"));
+                    reader.findings.push(error.at(place));
+                    continue;
+                };
+                let template = reader.name_template(&value);
+                names.extend(template.map(|template| (key.realm().to_owned(), template)));
+            }
+            Some(names)
+        });
+        Naming {
+            issuer: issuer.unwrap_or(default.issuer),
+            issuer_for: issuer_for.unwrap_or_default(),
+            label: label.unwrap_or(default.label),
+        }
+    }
+
+    fn name_template(&mut self, value: &Value<'_>) -> Option<Template> {
+        let text = value.text(self.findings)?;
+        let long = text.text.chars().count() > NAME_LENGTH;
+        if long || text.text.trim().is_empty() || text.text.contains([':', '\n']) {
+            let message = format!(
+                "`{}` has 1 to {NAME_LENGTH} characters on one line, and no colon",
+                value.path()
+            );
+            self.error_at(&text, Diagnostic::error(message));
+            return None;
+        }
+        match naming::parse(text.text) {
+            Ok(template) => Some(template),
+            Err(message) => {
+                self.error_at(&text, Diagnostic::error(message));
+                None
+            }
+        }
+    }
+
+    fn activate(&mut self, value: &Value<'_>) -> Option<Activate> {
+        let text = value.text(self.findings)?;
+        let found = text.text.parse().ok();
+        if found.is_none() {
+            let error = Diagnostic::error(format!("unknown value `{}` of `activate`", text.text));
+            self.error_at(
+                &text,
+                error.suggest(text.text, Activate::ALL.map(Activate::as_str)),
+            );
+        }
+        found
+    }
+
     fn validity(&mut self, table: &mut Table<'_>) -> (Option<Duration>, Option<Duration>) {
         let valid_value = table.value("valid_for");
         let renew_value = table.value("renew_from");
@@ -171,5 +267,10 @@ const APPROVERS: RangeInclusive<i64> = 0..=5;
 
 /// Each active token is one more chance of a guess at the same time.
 const ACTIVE: RangeInclusive<i64> = 1..=20;
+/// Most characters of a name that authenticator apps show: they cut longer ones.
+const NAME_LENGTH: usize = 64;
+/// An hour is the least for a person to open the app; after a year no one misses the token.
+const FIRST_USE: RangeInclusive<Duration> =
+    Duration::from_hours(1)..=Duration::from_hours(24 * 365);
 const DAY: Duration = Duration::from_hours(24);
 const VALID_MAX: Duration = Duration::from_hours(24 * 3650);

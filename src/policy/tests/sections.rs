@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::{RULE, errors, policy};
 use crate::model::kind::Kind;
 use crate::otp::Digits;
-use crate::policy::{Codes, Enrolment, Event, Factor, Medium, Notify, PerKind, StepUp};
+use crate::policy::{
+    Activate, Codes, Enrolment, Event, Factor, Medium, Naming, Notify, PerKind, StepUp,
+};
 
 const fn days(days: u64) -> Duration {
     Duration::from_hours(24 * days)
@@ -25,6 +27,7 @@ fn nothing_written_is_the_way_by_an_operator() {
     let enrolment = policy.enrolment;
     assert!(enrolment.self_service.is_empty() && enrolment.step_up.is_empty());
     assert!(enrolment.verify && enrolment.remote);
+    assert_eq!(enrolment.first_use(), Some(days(14)));
     assert_eq!((enrolment.proof, enrolment.valid_for), (None, None));
     for kind in &Kind::ALL {
         assert_eq!(enrolment.approvers.of(*kind), 0);
@@ -50,6 +53,7 @@ approvers = 1
 approvers_for = {{ server = 2, sms = 0 }}
 step_up = ["sms", "voice", "branch_code"]
 verify = false
+first_use_within = "7d"
 max_active = 3
 valid_for = "1095d"
 renew_from = "30d"
@@ -80,12 +84,15 @@ media = "email"
             },
             step_up: StepUp::ALL.to_vec(),
             verify: false,
+            activate: Activate::FirstUse,
+            first_use_within: days(7),
             max_active: PerKind {
                 others: Some(3),
                 by_kind: Vec::new(),
             },
             valid_for: Some(days(1095)),
             renew_from: Some(days(30)),
+            naming: Naming::default(),
             remote: false,
         }
     );
@@ -288,6 +295,18 @@ fn faults_of_approval_and_step_up_are_refused_at_their_place() {
         (
             "[enrolment]\nverify = \"no\"",
             "5:10: error: `enrolment.verify` must be true or false",
+        ),
+        (
+            "[enrolment]\nactivate = \"confirmed\"",
+            "5:12: error: unknown value `confirmed` of `activate`",
+        ),
+        (
+            "[enrolment]\nverify = false\nactivate = \"confirm\"",
+            "6:12: error: `activate` beside `verify = false`: no first right code is asked for",
+        ),
+        (
+            "[enrolment]\nactivate = \"confirm\"\nfirst_use_within = \"7d\"",
+            "6:20: error: `first_use_within` beside `activate = \"confirm\"`",
         ),
         (
             "[enrolment]\nremote = 0",

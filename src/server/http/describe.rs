@@ -65,7 +65,9 @@ impl Description {
             });
         }
         match operation.access {
-            Access::Open | Access::Gateway => described["security"] = json!([{}]),
+            Access::Open | Access::Gateway | Access::Link | Access::Network => {
+                described["security"] = json!([{}]);
+            }
             Access::Near => described["security"] = json!([{}, { "key": [] }]),
             Access::Device => described["security"] = json!([{ "device": [] }]),
             Access::Verify | Access::Admin(_) => {}
@@ -192,6 +194,10 @@ fn responses(operation: &Operation, answer: &Value) -> Value {
         Access::Admin(_) => fails("default", "Failure"),
         Access::Device => {
             fails("401", "Not taken");
+            fails("default", "Failure");
+        }
+        Access::Link | Access::Network => {
+            fails("429", "Too many from one address");
             fails("default", "Failure");
         }
         Access::Gateway => {

@@ -72,8 +72,14 @@ impl Rates {
 
 /// Enrolments by address and in all, as [`Rates`] but by the minute: an attacker who tries codes has no
 /// key that names them.
-#[derive(Debug, Default)]
-pub(crate) struct Enrolments(Mutex<Busy>);
+#[derive(Debug)]
+pub(crate) struct Enrolments {
+    busy: Mutex<Busy>,
+    /// An address's share of a minute for one.
+    each: Duration,
+    /// The share of one in all.
+    each_in_all: Duration,
+}
 
 #[derive(Debug, Default)]
 struct Busy {
@@ -82,12 +88,30 @@ struct Busy {
 }
 
 impl Enrolments {
+    fn new(each: Duration, each_in_all: Duration) -> Self {
+        Self {
+            busy: Mutex::default(),
+            each,
+            each_in_all,
+        }
+    }
+
+    /// Codes of devices.
+    pub(crate) fn of_devices() -> Self {
+        Self::new(EACH_ENROLMENT, EACH_IN_ALL)
+    }
+
+    /// Codes of links, which are too long to be guessed: the limit is one of load.
+    pub(crate) fn of_links() -> Self {
+        Self::new(EACH_LINK, EACH_LINK_IN_ALL)
+    }
+
     /// Takes an enrolment into account; whether it may be looked at. Who is refused takes nothing from
     /// others.
     pub(crate) fn take(&self, from: Option<Source>, now: Instant) -> bool {
-        let mut busy = self.0.lock().expect(UNPOISONED);
+        let mut busy = self.busy.lock().expect(UNPOISONED);
         let in_all = busy.in_all.unwrap_or(now).max(now);
-        if !within(in_all, EACH_IN_ALL, now) {
+        if !within(in_all, self.each_in_all, now) {
             return false;
         }
         if let Some(from) = from {
@@ -99,12 +123,12 @@ impl Enrolments {
                 return false;
             }
             let until = known.get(&from).copied().unwrap_or(now).max(now);
-            if !within(until, EACH_ENROLMENT, now) {
+            if !within(until, self.each, now) {
                 return false;
             }
-            known.insert(from, until + EACH_ENROLMENT);
+            known.insert(from, until + self.each);
         }
-        busy.in_all = Some(in_all + EACH_IN_ALL);
+        busy.in_all = Some(in_all + self.each_in_all);
         true
     }
 }
@@ -119,6 +143,10 @@ fn within(busy_until: Instant, each: Duration, now: Instant) -> bool {
 const EACH_ENROLMENT: Duration = Duration::from_secs(2);
 /// The share of one enrolment in all: 600 at once, then ten a second.
 const EACH_IN_ALL: Duration = Duration::from_millis(100);
+/// The same for a link: 600 at once, as a whole office that was sent links by one mail, then ten a second.
+const EACH_LINK: Duration = Duration::from_millis(100);
+/// 3,000 at once, then 50 a second.
+const EACH_LINK_IN_ALL: Duration = Duration::from_millis(20);
 /// Addresses remembered: who comes from more of them a minute is not served.
 const ADDRESSES: usize = 10_000;
 const UNPOISONED: &str = "no panic while the lock is held";
@@ -162,18 +190,18 @@ mod tests {
 
     #[test]
     fn an_address_enrols_so_many_a_minute_and_is_forgotten() {
-        let enrolments = Enrolments::default();
+        let enrolments = Enrolments::of_devices();
         let now = Instant::now();
         let from = |last: u8| Some(source(&format!("192.0.2.{last}")));
         let taken = (0..100).filter(|_| enrolments.take(from(1), now)).count();
         assert_eq!(taken, 30);
         assert!(enrolments.take(from(2), now), "another address");
         assert!(enrolments.take(from(1), now + EACH_ENROLMENT));
-        let known = || enrolments.0.lock().unwrap().by_address.len();
+        let known = || enrolments.busy.lock().unwrap().by_address.len();
         for number in 0..ADDRESSES as u64 * 2 {
             let address = IpAddr::from((u128::from(number) << 64).to_be_bytes());
             // One by one: what is tested is the memory of addresses, not the limit in all.
-            enrolments.0.lock().unwrap().in_all = None;
+            enrolments.busy.lock().unwrap().in_all = None;
             enrolments.take(Some(Source::from(address)), now);
         }
         assert_eq!(known(), ADDRESSES);
@@ -183,7 +211,7 @@ mod tests {
 
     #[test]
     fn so_many_enrol_in_all_however_many_addresses_they_have() {
-        let enrolments = Enrolments::default();
+        let enrolments = Enrolments::of_devices();
         let now = Instant::now();
         let each = |number: u64| IpAddr::from((u128::from(number) << 64).to_be_bytes());
         let taken = (0..2000).filter(|number| enrolments.take(Some(each(*number).into()), now));

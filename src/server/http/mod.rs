@@ -39,8 +39,12 @@ use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::admin::Admin;
 use crate::api::call::Operation;
-use crate::api::{Healthz, Metrics, Openapi, Readyz};
+use crate::api::{
+    CompatCheck, CompatCheckGet, CompatPoll, CompatRadius, CompatRadiusGet, EnrolPage, EnrolScript,
+    EnrolStyle, Healthz, Metrics, Openapi, Readyz,
+};
 use crate::config::Limits;
+use crate::config::compat::Compat;
 use crate::core::Core;
 use crate::explain::Explain;
 use crate::login::Login;
@@ -61,6 +65,7 @@ mod answer;
 mod body;
 pub mod caller;
 mod challenges;
+mod compat;
 mod describe;
 mod device;
 mod enrolments;
@@ -69,6 +74,7 @@ mod fairness;
 mod health;
 mod idempotency;
 mod inbound;
+mod links;
 pub mod metrics;
 mod offered;
 mod origin;
@@ -121,6 +127,7 @@ pub struct App {
     sources: Mutex<Vec<metrics::Source>>,
     inbound: ArcSwapOption<inbound::Gateways>,
     proxies: OnceLock<origin::Proxies>,
+    compat: OnceLock<Vec<Compat>>,
     reloader: OnceLock<Reloader>,
     site_files: OnceLock<SiteFiles>,
     rotator: OnceLock<Rotator>,
@@ -128,6 +135,7 @@ pub struct App {
     tls: OnceLock<Arc<Tls>>,
     rates: fairness::Rates,
     enrolments: fairness::Enrolments,
+    links: fairness::Enrolments,
     addresses: Arc<fairness::Addresses>,
     started: Instant,
     document: String,
@@ -153,13 +161,15 @@ impl App {
             sources: Mutex::default(),
             inbound: ArcSwapOption::empty(),
             proxies: OnceLock::new(),
+            compat: OnceLock::new(),
             reloader: OnceLock::new(),
             site_files: OnceLock::new(),
             rotator: OnceLock::new(),
             backups: Arc::new(Semaphore::new(1)),
             tls: OnceLock::new(),
             rates: fairness::Rates::default(),
-            enrolments: fairness::Enrolments::default(),
+            enrolments: fairness::Enrolments::of_devices(),
+            links: fairness::Enrolments::of_links(),
             addresses: Arc::default(),
             started: Instant::now(),
             document,
@@ -239,6 +249,15 @@ impl App {
         let _ = self.proxies.set(origin::Proxies::new(proxies));
     }
 
+    /// Lists the clients that speak the request shapes of other products. The first list stays.
+    pub fn set_compat(&self, compat: Vec<Compat>) {
+        let _ = self.compat.set(compat);
+    }
+
+    pub(crate) fn compat(&self) -> &[Compat] {
+        self.compat.get().map_or(&[], Vec::as_slice)
+    }
+
     pub(crate) fn proxies(&self) -> &origin::Proxies {
         self.proxies.get_or_init(origin::Proxies::default)
     }
@@ -307,6 +326,10 @@ impl App {
 
     pub(crate) const fn enrolments(&self) -> &fairness::Enrolments {
         &self.enrolments
+    }
+
+    pub(crate) const fn links(&self) -> &fairness::Enrolments {
+        &self.links
     }
 
     pub(crate) const fn addresses(&self) -> &Arc<fairness::Addresses> {
@@ -428,7 +451,18 @@ fn routes() -> Routes {
         .on(challenges::begin)
         .on(challenges::show)
         .on(enrolments::ask_for_token)
-        .on(enrolments::confirm_own_token);
+        .on(enrolments::confirm_own_token)
+        .on_request::<EnrolPage, _, _>(links::page)
+        .on_request::<EnrolScript, _, _>(links::script)
+        .on_request::<EnrolStyle, _, _>(links::style)
+        .on_request::<CompatCheck, _, _>(compat::check)
+        .on_request::<CompatCheckGet, _, _>(compat::check)
+        .on_request::<CompatRadius, _, _>(compat::radius)
+        .on_request::<CompatRadiusGet, _, _>(compat::radius)
+        .on_request::<CompatPoll, _, _>(compat::poll)
+        .on(links::redeem)
+        .on(links::confirm)
+        .on(links::make);
     admin::routes(device::routes(routes))
 }
 

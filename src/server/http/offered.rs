@@ -72,7 +72,7 @@ pub(crate) fn offered(
             .zip(url)
             .map(|(code, url)| shown(&enrol_uri(url, &token.user.to_string(), code))),
         otpauth_uri: (keyed && offered.first && token.state != LifeCycle::Requested)
-            .then(|| shown(&otpauth_uri(token, Some(next)))),
+            .then(|| shown(&otpauth_uri(app, token, Some(next)))),
         until: offered.until.map(UnixTime::rfc3339),
         sent: offered
             .sent
@@ -105,14 +105,14 @@ fn enrol_uri(server: &str, user: &str, code: &SecretString) -> SecretString {
 }
 
 /// For authenticator apps; `counter` is the next one of a counter-based token.
-pub(crate) fn otpauth_uri(token: &Token, counter: Option<u64>) -> SecretString {
+pub(crate) fn otpauth_uri(app: &App, token: &Token, counter: Option<u64>) -> SecretString {
     let moving_factor = if token.kind == Kind::Hotp {
         MovingFactor::Counter(counter.unwrap_or(0))
     } else {
         MovingFactor::Time(token.period)
     };
     let uri = OtpAuth {
-        label: Label::new(Some(ISSUER), &token.user.to_string()),
+        label: label(app, token),
         key: token.key.clone(),
         algorithm: token.algorithm,
         digits: token.digits,
@@ -121,5 +121,15 @@ pub(crate) fn otpauth_uri(token: &Token, counter: Option<u64>) -> SecretString {
     uri.to_uri()
 }
 
-/// What authenticator apps show above the code.
-const ISSUER: &str = "Oncegate";
+/// What authenticator apps show above the code, by the policy that the token was made by.
+pub(crate) fn label(app: &App, token: &Token) -> Label {
+    let policies = app.core().policies();
+    let named = token.enrolment.policy.as_deref();
+    let policy = policies.resolve(named).or_else(|| policies.resolve(None));
+    let user = app.admin().user(&token.user).ok();
+    let name = user.and_then(|user| user.display_name);
+    let naming = policy.map(|policy| policy.enrolment.naming.clone());
+    let naming = naming.unwrap_or_default();
+    let issuer = naming.issuer(&token.user, name.as_deref());
+    Label::new(Some(&issuer), &naming.account(&token.user, name.as_deref()))
+}

@@ -55,7 +55,8 @@ pub(crate) fn page<T, N>(
 }
 
 pub(crate) const KINDS: &str = "totp, hotp, server, sms, email, voice, card, recovery";
-pub(crate) const STATES: &str = "requested, approved, pending, active, suspended, revoked, expired";
+pub(crate) const STATES: &str =
+    "requested, approved, pending, active, suspended, revoked, expired, unassigned";
 /// Records on a page when the caller does not say.
 const PAGE: usize = 100;
 /// Most records on a page: an answer of some 500 KiB.

@@ -158,7 +158,7 @@ impl Routes {
         let router = match access {
             Access::Open | Access::Gateway => &mut self.open,
             Access::Near => &mut self.near,
-            Access::Device => &mut self.device,
+            Access::Device | Access::Link | Access::Network => &mut self.device,
             Access::Verify => &mut self.verify,
             Access::Admin(scopes) => {
                 let check =

@@ -174,6 +174,9 @@ pub(crate) fn wrong_state(token: &Token, state: LifeCycle, goal: Goal, wanted: &
         (LifeCycle::Pending, Goal::Use | Goal::Renew) => {
             format!("activate it by its first code: oncegate token confirm {serial}")
         }
+        (LifeCycle::Unassigned, _) => {
+            format!("it is in stock: give it to a user: oncegate token assign {serial} USER")
+        }
         (LifeCycle::Suspended, Goal::Use | Goal::Renew) => {
             format!("use it again: oncegate token resume {serial}")
         }
@@ -187,10 +190,12 @@ pub(crate) fn wrong_state(token: &Token, state: LifeCycle, goal: Goal, wanted: &
         (LifeCycle::Requested, Goal::End) => {
             format!("nothing can log in with it yet; end it: oncegate token deny {serial}")
         }
-        (LifeCycle::Pending, Goal::End) => format!(
-            "nothing can log in with it before its first code (oncegate token confirm {serial}); end \
-             it: oncegate token revoke {serial}"
-        ),
+        (LifeCycle::Pending, Goal::End) => {
+            format!(
+                "it waits for its first right code (oncegate token confirm {serial} tries one); end it: oncegate \
+             token revoke {serial}"
+            )
+        }
         (_, Goal::End) => {
             format!("nothing can log in with it yet; end it: oncegate token revoke {serial}")
         }

@@ -4,10 +4,11 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::enrolment::{Approval, Enrolment};
+use crate::model::enrolment::{Approval, Enrolment, Link};
 use crate::model::id::Serial;
 use crate::model::token::{LifeCycle, Token};
 use crate::model::user_key::UserKey;
+use crate::otp::issued::Mark;
 use crate::otp::{Algorithm, Digits, Period};
 use crate::secret::{Entropy, OtpKey, SecretBytes};
 use crate::store::StoreError;
@@ -15,7 +16,7 @@ use crate::store::record::{BAD_FORM, Table, address_mark, row, take};
 use crate::store::seal::{Place, Sealer};
 use crate::time::UnixTime;
 
-/// A row under a user's prefix: a version octet 1 and a token, or [`LINK`] and whose token it is.
+/// A row under a user's prefix: a version octet and a token, or [`LINK`] and whose token it is.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct TokenV1<'a> {
     state: u8,
@@ -47,6 +48,31 @@ struct TokenV1<'a> {
     valid_for: Option<u64>,
 }
 
+/// What version 2 of the row has after the fields of version 1.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct TokenV2 {
+    first_use_within: Option<u64>,
+    first_use_until: Option<u64>,
+    link: Option<LinkV2>,
+    policy: Option<String>,
+}
+
+/// The link by which the key is taken over.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct LinkV2 {
+    mark: [u8; 16],
+    until: u64,
+    redeemed: Option<u64>,
+}
+
+/// Reads a row of either version.
+fn form(bytes: &[u8]) -> Result<(TokenV1<'_>, TokenV2), StoreError> {
+    match bytes.first() {
+        Some(1) => Ok((take(1, bytes)?, TokenV2::default())),
+        _ => take(VERSION, bytes),
+    }
+}
+
 /// Where codes of the token are sent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct AddressV1 {
@@ -74,19 +100,19 @@ impl TokenV1<'_> {
 
 /// A token's row that is changed without opening its key: the sealed key stays as it is.
 #[derive(Clone, Debug)]
-pub(crate) struct Row(TokenV1<'static>);
+pub(crate) struct Row(TokenV1<'static>, TokenV2);
 
 impl Row {
     /// Reads a token's row.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, StoreError> {
-        let form: TokenV1<'_> = take(1, bytes)?;
-        Ok(Self(form.into_owned()))
+        let (form, more) = form(bytes)?;
+        Ok(Self(form.into_owned(), more))
     }
 
     /// Its next revision, as a row.
     pub(crate) fn changed(mut self) -> Result<Vec<u8>, StoreError> {
         self.0.revision += 1;
-        row(1, &self.0)
+        row(VERSION, &(self.0, self.1))
     }
 
     pub(crate) const fn revision(&self) -> u64 {
@@ -127,6 +153,11 @@ impl Row {
 
     pub(crate) const fn set_state(&mut self, state: LifeCycle) {
         self.0.state = state.number();
+    }
+
+    pub(crate) fn set_owner(&mut self, user: &UserKey) {
+        self.0.name = Cow::Owned(user.name().to_owned());
+        self.0.realm = Cow::Owned(user.realm().to_owned());
     }
 
     pub(crate) fn kind(&self) -> &str {
@@ -179,11 +210,11 @@ impl Row {
     }
 
     pub(crate) fn enrolment(&self) -> Result<Enrolment, StoreError> {
-        enrolment(&self.0)
+        enrolment(&self.0, &self.1)
     }
 
     pub(crate) fn set_enrolment(&mut self, enrolment: &Enrolment) {
-        set_enrolment(&mut self.0, enrolment);
+        self.1 = set_enrolment(&mut self.0, enrolment);
     }
 }
 
@@ -235,15 +266,15 @@ pub(crate) fn token_row(
         verify: false,
         valid_for: None,
     };
-    set_enrolment(&mut form, &token.enrolment);
-    row(1, &form)
+    let more = set_enrolment(&mut form, &token.enrolment);
+    row(VERSION, &(form, more))
 }
 
 /// Reads a token's row and opens its key.
 pub(crate) fn token(bytes: &[u8], sealer: &Sealer) -> Result<Token, StoreError> {
-    let form: TokenV1<'_> = take(1, bytes)?;
+    let (form, more) = form(bytes)?;
     let key = sealer.open(token_place(&form.serial), &form.key)?;
-    let enrolment = enrolment(&form)?;
+    let enrolment = enrolment(&form, &more)?;
     let address = form.address.as_ref().map(|address| {
         let opened = open_address(&form.serial, address, sealer)?;
         opened.ok_or(StoreError::Corrupt(
@@ -254,7 +285,7 @@ pub(crate) fn token(bytes: &[u8], sealer: &Sealer) -> Result<Token, StoreError> 
     let device = form.device.map(|id| id.parse());
     Ok(Token {
         serial: form.serial.parse().map_err(|_| BAD_FORM)?,
-        user: UserKey::with_realm(&form.name, &form.realm).map_err(|_| BAD_FORM)?,
+        user: UserKey::stored(&form.name, &form.realm).map_err(|_| BAD_FORM)?,
         kind: form.kind.parse().map_err(|()| BAD_FORM)?,
         state: LifeCycle::from_number(form.state).ok_or(BAD_FORM)?,
         algorithm: match form.algorithm {
@@ -277,7 +308,7 @@ pub(crate) fn token(bytes: &[u8], sealer: &Sealer) -> Result<Token, StoreError> 
 
 /// What a conditional transition compares: revision and life cycle, without opening the key.
 pub(crate) fn token_condition(bytes: &[u8]) -> Result<(u64, LifeCycle), StoreError> {
-    let form: TokenV1<'_> = take(1, bytes)?;
+    let (form, _) = form(bytes)?;
     let state = LifeCycle::from_number(form.state).ok_or(BAD_FORM)?;
     Ok((form.revision, state))
 }
@@ -299,7 +330,7 @@ pub(crate) fn link_target(bytes: &[u8]) -> Option<&[u8]> {
         .map(|(_, target)| target)
 }
 
-fn enrolment(form: &TokenV1<'_>) -> Result<Enrolment, StoreError> {
+fn enrolment(form: &TokenV1<'_>, more: &TokenV2) -> Result<Enrolment, StoreError> {
     let replaces = form.replaces.as_deref().map(str::parse);
     let approvals = form.approvals.iter();
     Ok(Enrolment {
@@ -317,10 +348,18 @@ fn enrolment(form: &TokenV1<'_>) -> Result<Enrolment, StoreError> {
         max_active: form.max_active,
         verify: form.verify,
         valid_for: form.valid_for,
+        first_use_within: more.first_use_within,
+        first_use_until: more.first_use_until.map(UnixTime::from_millis),
+        link: more.link.map(|link| Link {
+            mark: Mark::from_bytes(link.mark),
+            until: UnixTime::from_millis(link.until),
+            redeemed: link.redeemed.map(UnixTime::from_millis),
+        }),
+        policy: more.policy.clone(),
     })
 }
 
-fn set_enrolment(form: &mut TokenV1<'_>, enrolment: &Enrolment) {
+fn set_enrolment(form: &mut TokenV1<'_>, enrolment: &Enrolment) -> TokenV2 {
     let approvals = enrolment.approvals.iter();
     let approvals =
         approvals.map(|one| (one.by.clone(), one.on_behalf.clone(), one.at.as_millis()));
@@ -332,6 +371,16 @@ fn set_enrolment(form: &mut TokenV1<'_>, enrolment: &Enrolment) {
     form.max_active = enrolment.max_active;
     form.verify = enrolment.verify;
     form.valid_for = enrolment.valid_for;
+    TokenV2 {
+        first_use_within: enrolment.first_use_within,
+        first_use_until: enrolment.first_use_until.map(UnixTime::as_millis),
+        link: enrolment.link.map(|link| LinkV2 {
+            mark: link.mark.to_bytes(),
+            until: link.until.as_millis(),
+            redeemed: link.redeemed.map(UnixTime::as_millis),
+        }),
+        policy: enrolment.policy.clone(),
+    }
 }
 
 fn open_address(
@@ -364,5 +413,7 @@ fn token_place(serial: &str) -> Place<'_> {
     }
 }
 
+/// The version of a row that is written.
+const VERSION: u8 = 2;
 /// First octet of a link; no version of a token's form.
 const LINK: u8 = 0;

@@ -179,10 +179,11 @@ fn named(table: Table, key: &[u8]) -> (&'static str, String) {
 }
 
 fn user(key: &[u8]) -> String {
-    record::owner(key).map_or_else(
-        |_| String::from_utf8_lossy(key).into_owned(),
-        |key| key.to_string(),
-    )
+    match record::owner(key) {
+        Ok(key) if key.is_stock() => "stock".to_owned(),
+        Ok(key) => key.to_string(),
+        Err(_) => String::from_utf8_lossy(key).into_owned(),
+    }
 }
 
 /// The user under whose prefix a token's row lies.

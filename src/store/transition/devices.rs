@@ -179,7 +179,9 @@ pub(super) fn enrolled(
     let id = device.id.to_string();
     let Some(before) = token.device().map(str::to_owned) else {
         token.set_device(Some(id));
-        if token.enrolment()?.verify {
+        let enrolment = token.enrolment()?;
+        // The code proved that it is the user's device, unless the policy wants the first code confirmed.
+        if enrolment.verify && enrolment.first_use_within.is_none() {
             writes.push(put(Table::Tokens, key, token.changed()?));
         } else {
             let activated = lifecycle::activate(rows, &key, serial, token, at)?;

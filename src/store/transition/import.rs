@@ -13,7 +13,7 @@ use crate::model::user_key::UserKey;
 use crate::otp::normal::NormalKey;
 use crate::store::record::RowWrite;
 use crate::store::transition::plan::Plan;
-use crate::store::transition::rows::{Keys, person_of, refuse_if};
+use crate::store::transition::rows::{Keys, refuse_if};
 use crate::store::transition::tokens::{self, Made, SEED_TAKEN, TWIN};
 use crate::store::transition::users;
 use crate::store::transition::working::Working;
@@ -47,6 +47,9 @@ impl Ready {
     fn name(&self) -> String {
         match self {
             Self::User(key, ..) => key.joined(),
+            Self::First(token, _) | Self::Token(token) if token.0.user.is_stock() => {
+                token.0.serial.to_string()
+            }
             Self::First(token, _) | Self::Token(token) => token.0.user.joined(),
         }
     }
@@ -143,7 +146,7 @@ impl Prepared {
                 None => {
                     let person = match made_here {
                         Some(person) => person,
-                        None => person_of(rows, &owner)?,
+                        None => tokens::owners_person(rows, &token)?,
                     };
                     tokens::created(rows, owner, &token, &state, person, keys)?
                 }

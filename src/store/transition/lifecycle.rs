@@ -30,8 +30,9 @@ pub(super) fn set_state(
 ) -> Result<Plan, StoreError> {
     let (key, mut token) = seen(rows, serial, expected)?;
     let present = token.state_at(at)?;
+    let again = (present, state) == (LifeCycle::Pending, LifeCycle::Pending);
     refuse_if(
-        !present.may_become(state),
+        !present.may_become(state) && !again,
         "the token's present state does not allow that",
     )?;
     let writes = match (present, state) {
@@ -46,6 +47,11 @@ pub(super) fn set_state(
             writes
         }
         (LifeCycle::Pending, LifeCycle::Active) => activate(rows, &key, serial, token, at)?,
+        (_, LifeCycle::Pending) => {
+            token.set_enrolment(&token.enrolment()?.handed_out(at));
+            token.set_state(state);
+            vec![put(Table::Tokens, key, token.changed()?)]
+        }
         _ => {
             if state == LifeCycle::Active {
                 refuse_unsynchronised(rows, serial)?;
@@ -62,6 +68,7 @@ pub(super) fn set_state(
         LifeCycle::Requested => "token_request",
         LifeCycle::Approved => "token_approve",
         LifeCycle::Expired => "token_expire",
+        LifeCycle::Unassigned => "token_unassign",
     };
     Ok(Plan::of_token(rows, action, serial, writes)?.detail(reason))
 }

@@ -2,6 +2,7 @@
 
 use crate::model::attempt::{Attempt, Compared, Current, Evidence, Stale, Verdict, settle};
 use crate::model::audit::{Event, Purpose};
+use crate::model::id::Serial;
 use crate::model::reason::Decision;
 use crate::model::source::{Source, SourceState};
 use crate::store::record::{Entry, RowWrite, Table};
@@ -11,6 +12,7 @@ use crate::store::transition::rows::{
 use crate::store::transition::working::Working;
 use crate::store::transition::{changed, devices, lifecycle};
 use crate::store::{StoreError, record};
+use crate::time::UnixTime;
 
 /// Decides an attempt against the newest rows.
 pub(crate) fn attempt(
@@ -35,9 +37,18 @@ pub(crate) fn attempt(
         let state = rows.get(Table::Sources, source.octets(), record::source_state)?;
         current.source = state.unwrap_or_default();
     }
-    let Ok(verdict) = settle(attempt, &current) else {
+    let Ok(mut verdict) = settle(attempt, &current) else {
         return Ok(Err(Stale));
     };
+    let mut activated = Vec::new();
+    if verdict.activates
+        && let Some(serial) = &verdict.serial
+    {
+        match activate(rows, &user_row, serial, attempt.at) {
+            Err(StoreError::Conflict(why)) => verdict = verdict.not_activated(why, &current),
+            rows => activated = rows?,
+        }
+    }
     let mut writes = Vec::with_capacity(2);
     if let Some(state) = &verdict.user {
         writes.push(user_state_write(user_row.clone(), state)?);
@@ -48,14 +59,13 @@ pub(crate) fn attempt(
     for (serial, state) in &verdict.tokens {
         writes.push(token_state_write(serial, state)?);
     }
+    writes.extend(activated);
     if verdict.decision == Decision::Accept
         && let Some(serial) = &verdict.serial
     {
         match (attempt.purpose, &attempt.enrols) {
             (Purpose::Confirm, _) => {
-                let key = record::token_key(&user_row, serial);
-                let token = own_row(rows, &key)?.ok_or(StoreError::NotFound)?;
-                writes.extend(lifecycle::activate(rows, &key, serial, token, attempt.at)?);
+                writes.extend(activate(rows, &user_row, serial, attempt.at)?);
             }
             (Purpose::Enrol, Some(device)) => {
                 writes.extend(devices::enrolled(rows, serial, device, attempt.at)?);
@@ -73,6 +83,18 @@ pub(crate) fn attempt(
             writes,
         },
     )))
+}
+
+/// The rows of a user's own token that comes into use.
+fn activate(
+    rows: &Working<'_>,
+    owner: &[u8],
+    serial: &Serial,
+    at: UnixTime,
+) -> Result<Vec<RowWrite>, StoreError> {
+    let key = record::token_key(owner, serial);
+    let token = own_row(rows, &key)?.ok_or(StoreError::NotFound)?;
+    lifecycle::activate(rows, &key, serial, token, at)
 }
 
 /// Whether the records that the view was read from are still the newest.

@@ -13,12 +13,13 @@ use crate::model::client::Client;
 use crate::model::clock::Present;
 use crate::model::credential::Credentials;
 use crate::model::device::{DeviceCall, DeviceId};
-use crate::model::enrolment::Delegation;
+use crate::model::enrolment::{Delegation, Enrolment, Link};
 use crate::model::id::Serial;
 use crate::model::session::{Report, SessionKey};
 use crate::model::token::{LifeCycle, Token, TokenState};
 use crate::model::user::{User, Waiver};
 use crate::model::user_key::UserKey;
+use crate::otp::issued::Mark;
 use crate::store::StoreError;
 use crate::store::record::ACCEPT_CLOCK;
 use crate::store::transition::plan::Plan;
@@ -33,6 +34,7 @@ mod devices;
 mod import;
 pub(crate) mod issue;
 mod lifecycle;
+mod links;
 pub(crate) mod login;
 mod plan;
 pub(crate) mod rows;
@@ -122,6 +124,24 @@ pub enum Change {
         /// Why, a word.
         reason: Option<String>,
     },
+    /// Gives a pending token a link by which its owner takes the key over.
+    OfferLink {
+        /// Which token.
+        serial: Serial,
+        /// The link.
+        link: Link,
+        /// Its revision as seen.
+        expected: u64,
+    },
+    /// The owner takes the key over; `NotTaken` where the mark is none of a link that is open.
+    RedeemLink {
+        /// Which token.
+        serial: Serial,
+        /// Of the code that was presented.
+        mark: Mark,
+        /// Its revision as seen.
+        expected: u64,
+    },
     /// Approves a requested token.
     ApproveToken {
         /// Which token.
@@ -130,6 +150,26 @@ pub enum Change {
         by: String,
         /// In whose name, when in that of another approver.
         on_behalf: Option<String>,
+        /// Its revision as seen.
+        expected: u64,
+    },
+    /// Gives a token in stock to a user.
+    AssignToken {
+        /// Which token.
+        serial: Serial,
+        /// To whom.
+        user: UserKey,
+        /// Its state then: pending or active.
+        state: LifeCycle,
+        /// By whose rules.
+        enrolment: Box<Enrolment>,
+        /// Its revision as seen.
+        expected: u64,
+    },
+    /// Takes a token back into stock.
+    UnassignToken {
+        /// Which token.
+        serial: Serial,
         /// Its revision as seen.
         expected: u64,
     },
@@ -262,12 +302,32 @@ impl Change {
                 expected,
                 reason,
             } => lifecycle::set_state(rows, &serial, (state, reason), expected, at),
+            Self::OfferLink {
+                serial,
+                link,
+                expected,
+            } => links::offer(rows, &serial, link, expected, at),
+            Self::RedeemLink {
+                serial,
+                mark,
+                expected,
+            } => links::redeem(rows, &serial, mark, expected, at),
             Self::ApproveToken {
                 serial,
                 by,
                 on_behalf,
                 expected,
             } => lifecycle::approve(rows, &serial, (&by, on_behalf.as_deref()), expected, at),
+            Self::AssignToken {
+                serial,
+                user,
+                state,
+                enrolment,
+                expected,
+            } => tokens::assign(rows, &serial, &user, (state, &enrolment), expected, keys),
+            Self::UnassignToken { serial, expected } => {
+                tokens::unassign(rows, &serial, expected, at)
+            }
             Self::RenewToken {
                 serial,
                 expires,
@@ -340,6 +400,8 @@ pub const ACTIONS: &[&str] = &[
     "device_ask",
     "device_rename",
     "device_revoke",
+    "enrol_link",
+    "enrol_redeem",
     "enrol_refused",
     "exemption_end",
     "exemption_grant",
@@ -366,6 +428,7 @@ pub const ACTIONS: &[&str] = &[
     "store_rollback",
     "token_add",
     "token_approve",
+    "token_assign",
     "token_expire",
     "token_link",
     "token_offer",
@@ -375,6 +438,7 @@ pub const ACTIONS: &[&str] = &[
     "token_resume",
     "token_revoke",
     "token_suspend",
+    "token_unassign",
     "token_unlink",
     "user_add",
     "user_end_waits",

@@ -92,9 +92,9 @@ impl Plan {
         serial: &Serial,
         writes: Vec<RowWrite>,
     ) -> Result<Self, StoreError> {
-        let owner = |row: &[u8]| record::owner(row).map(|key| key.to_string());
-        let owner = rows.get(Table::Owners, serial.as_str().as_bytes(), owner)?;
-        Ok(Self::new(action, serial, writes).concerns(owner))
+        let owner = rows.get(Table::Owners, serial.as_str().as_bytes(), record::owner)?;
+        let owner = owner.filter(|owner| !owner.is_stock());
+        Ok(Self::new(action, serial, writes).concerns(owner.map(|owner| owner.to_string())))
     }
 
     /// The user whom it concerns.

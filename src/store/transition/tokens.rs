@@ -1,6 +1,7 @@
 //! Tokens that are added, removed, renewed, and shared by a second user.
 
 use crate::model::device::DeviceCall;
+use crate::model::enrolment::Enrolment;
 use crate::model::id::Serial;
 use crate::model::kind::Kind;
 use crate::model::token::{LifeCycle, Moving, Token, TokenState};
@@ -24,7 +25,7 @@ pub(super) fn create(
 ) -> Result<Plan, StoreError> {
     let owner = record::user_key(&token.user);
     refuse_twin(rows, &owner, token, keys)?;
-    let person = person_of(rows, &owner)?;
+    let person = owners_person(rows, token)?;
     let writes = created(rows, owner, token, state, person, keys)?;
     let mut detail = token.state.to_string();
     if let Some(old) = &token.enrolment.replaces {
@@ -140,8 +141,104 @@ pub(super) fn refuse_twin(
     token: &Token,
     keys: Keys<'_>,
 ) -> Result<(), StoreError> {
+    if token.user.is_stock() {
+        // Whosever it is, the same key twice is refused by its own index.
+        return Ok(());
+    }
     rows.require(Table::Users, owner)?;
     refuse_key(rows, &token.user, token, keys)
+}
+
+/// The number of the key of an owner's personal data; tokens in stock have none.
+pub(super) fn owners_person(rows: &Working<'_>, token: &Token) -> Result<u64, StoreError> {
+    if token.user.is_stock() {
+        return Ok(0);
+    }
+    person_of(rows, &record::user_key(&token.user))
+}
+
+/// Gives a token in stock to a user: its counter and its used codes go with it.
+pub(super) fn assign(
+    rows: &Working<'_>,
+    serial: &Serial,
+    user: &UserKey,
+    (state, enrolment): (LifeCycle, &Enrolment),
+    expected: u64,
+    keys: Keys<'_>,
+) -> Result<Plan, StoreError> {
+    let (old, mut row) = seen(rows, serial, expected)?;
+    refuse_if(
+        row.state_at(keys.now)? != LifeCycle::Unassigned,
+        "only a token in stock is assigned",
+    )?;
+    let owner = record::user_key(user);
+    rows.require(Table::Users, &owner)?;
+    let token = rows.get(Table::Tokens, &old, |row| record::token(row, keys.sealer))?;
+    refuse_key(rows, user, &token.ok_or(StoreError::NotFound)?, keys)?;
+    row.set_owner(user);
+    let key = record::token_key(&owner, serial);
+    let name = serial.as_str().as_bytes().to_vec();
+    let mut writes = vec![gone(Table::Tokens, old), put(Table::Owners, name, owner)];
+    if state == LifeCycle::Active {
+        row.set_enrolment(enrolment);
+        writes.extend(lifecycle::activate(rows, &key, serial, row, keys.now)?);
+    } else {
+        row.set_enrolment(&enrolment.clone().handed_out(keys.now));
+        row.set_state(state);
+        writes.push(put(Table::Tokens, key, row.changed()?));
+    }
+    let plan = Plan::new("token_assign", serial, writes);
+    let plan = plan.concerns(Some(user.to_string()));
+    Ok(plan.detail(state.to_string()))
+}
+
+/// Takes a token back into stock.
+pub(super) fn unassign(
+    rows: &Working<'_>,
+    serial: &Serial,
+    expected: u64,
+    at: UnixTime,
+) -> Result<Plan, StoreError> {
+    let (old, mut row) = seen(rows, serial, expected)?;
+    let state = row.state_at(at)?;
+    let made_for_one = row.device().is_some() || !matches!(row.kind(), "totp" | "hotp");
+    let enrolment = row.enrolment()?;
+    refuse_if(
+        made_for_one || enrolment.link.is_some(),
+        "only totp and hotp tokens that were not enrolled by a device or a link go into stock",
+    )?;
+    refuse_if(
+        !matches!(
+            state,
+            LifeCycle::Pending | LifeCycle::Active | LifeCycle::Suspended
+        ),
+        "only a token that is pending, active or suspended goes back into stock",
+    )?;
+    let linked = !rows
+        .keys(Table::Links, &link_key(serial.as_str(), b""))?
+        .is_empty();
+    refuse_if(
+        linked,
+        "the token counts for a second user: unlink it first",
+    )?;
+    let owner = record::owner_part(&old, serial).to_vec();
+    let stock = record::user_key(&UserKey::stock());
+    let mut writes = lifecycle::remembered(rows, &owner, serial.as_str(), &row, at)?;
+    let expires = row.expires();
+    writes.extend(expires.map(|expires| expiry_gone(expires, serial.as_str())));
+    row.set_expires(None);
+    row.set_enrolment(&Enrolment {
+        requester: enrolment.requester,
+        ..Enrolment::default()
+    });
+    row.set_owner(&UserKey::stock());
+    row.set_state(LifeCycle::Unassigned);
+    let key = record::token_key(&stock, serial);
+    writes.push(gone(Table::Tokens, old));
+    writes.push(put(Table::Tokens, key, row.changed()?));
+    let name = serial.as_str().as_bytes().to_vec();
+    writes.push(put(Table::Owners, name, stock));
+    Plan::of_token(rows, "token_unassign", serial, writes)
 }
 
 /// One key twice for one user, be it their own or one that counts for them too: each of the two would

@@ -119,7 +119,14 @@ impl Freeradius {
             ""
         };
         let query = if wish == "query" { "?status=1" } else { "" };
-        let text = CONFIGURATION
+        let text = if wish == "compat" {
+            let path = "/compat/freeradius/validate/radiuscheck";
+            let text = CONFIGURATION.replace("/v1/verify@QUERY@", path);
+            text.replace("\"passcode\"", "\"pass\"")
+        } else {
+            CONFIGURATION.to_owned()
+        };
+        let text = text
             .replace("@HERE@", &dir.path().display().to_string())
             .replace("@SECRET@", SECRET)
             .replace("@HTTP@", &http.to_string())
@@ -228,6 +235,30 @@ fn rlm_rest_lets_in_who_has_a_fresh_code_and_no_one_else() {
     // A key that is not valid is no way in.
     let stranger = Freeradius::asking(daemon.http, "og_no_such_key", "header");
     assert_eq!(stranger.login("alice", &hotp(counter)), reject);
+}
+
+/// `/validate/radiuscheck`, which such configurations ask a privacyIDEA today.
+#[test]
+fn rlm_rest_asks_radiuscheck_as_it_asked_privacyidea() {
+    if !has_freeradius() {
+        return;
+    }
+    let site = Site::new();
+    site.enrol("alice", "hotp", RFC_SECRET);
+    site.api_client("freeradius");
+    let compat = "freeradius privacyidea 127.0.0.1";
+    let daemon = site.serve_with(&[("ONCEGATE__HTTP__COMPAT", compat)]);
+    let radius = Freeradius::asking(daemon.http, "none", "compat");
+    for (user, code, reply) in [
+        ("alice", hotp(0), "Access-Accept"),
+        ("alice", hotp(0), "Access-Reject"),
+        ("alice", "000000".to_owned(), "Access-Reject"),
+        ("nemo", hotp(1), "Access-Reject"),
+        ("alice", hotp(1), "Access-Accept"),
+    ] {
+        let answer = radius.login(user, &code);
+        assert_eq!(answer.as_deref(), Some(reply), "{user} {code}");
+    }
 }
 
 /// The clock is behind the audit: no decision can be made.

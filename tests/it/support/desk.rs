@@ -271,6 +271,7 @@ impl Desk {
                     issued: Some(1),
                     matches,
                     drift: DriftRule::None,
+                    first: false,
                 }]),
                 success: Success::Accept,
                 answers: None,

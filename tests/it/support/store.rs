@@ -172,6 +172,7 @@ pub(crate) async fn attempt(
         seen: state.moving,
         matches,
         drift: DriftRule::None,
+        first: false,
     };
     let evidence = Evidence::Compared(Compared {
         user: key(name),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::admin::{About, AdminError, Existing, ImportRow};
 use crate::api::{self, ImportUsers};
 use crate::model::id::Serial;
+use crate::model::user_key::UserKey;
 use crate::server::http::App;
 use crate::server::http::admin::tokens;
 use crate::server::http::error::Failure;
@@ -66,6 +67,9 @@ fn why_not(row: Option<&ImportRow>, why: &AdminError) -> String {
     };
     match why {
         AdminError::NotFound(what) => format!("there is no {what} {user}"),
+        AdminError::SeedTaken(_) if user.is_stock() => {
+            format!("{why}; it is on record already: see it with oncegate token list")
+        }
         AdminError::SeedTaken(serial) => {
             let serial = serial.as_ref().map_or("SERIAL", Serial::as_str);
             format!(
@@ -84,9 +88,15 @@ fn why_not(row: Option<&ImportRow>, why: &AdminError) -> String {
 }
 
 fn read(row: api::ImportRow, users: bool) -> Result<ImportRow, Failure> {
+    let stock = !users && row.user.is_empty();
     let token = match row.secret {
         Some(secret) => Some(tokens::wanted(&api::TokenCreate {
-            user: row.user.clone(),
+            // Of the stock below.
+            user: if stock {
+                "stock".to_owned()
+            } else {
+                row.user.clone()
+            },
             kind: row.kind.unwrap_or_else(|| "totp".to_owned()),
             algorithm: row.algorithm,
             digits: row.digits,
@@ -100,6 +110,12 @@ fn read(row: api::ImportRow, users: bool) -> Result<ImportRow, Failure> {
         None if !users => return Err(Failure::malformed("secret: missing")),
         None => None,
     };
+    let token = token.map(|mut token| {
+        if stock {
+            token.user = UserKey::stock();
+        }
+        token
+    });
     let user = match &token {
         Some(token) => token.user.clone(),
         None => user_key(&row.user)?,

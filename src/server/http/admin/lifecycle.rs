@@ -3,21 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::admin::{AdminError, Goal, Window};
+use crate::admin::{AdminError, Assigned, Goal, Window};
 use crate::api::{
-    self, ApproveToken, ConfirmToken, DenyToken, LinkToken, OfferToken, RenewToken, ResumeToken,
-    ResyncToken, RevokeToken, SuspendToken, UnlinkToken,
+    self, ApproveToken, AssignToken, ConfirmToken, DenyToken, LinkToken, OfferToken, RenewToken,
+    ResumeToken, ResyncToken, RevokeToken, SuspendToken, UnassignToken, UnlinkToken,
 };
 use crate::model::enrolment::RevokeReason;
 use crate::model::kind::Kind;
 use crate::model::token::{LifeCycle, Token};
 use crate::server::http::App;
 use crate::server::http::admin::tokens::shown;
+use crate::server::http::caller::Caller;
 use crate::server::http::error::Failure;
 use crate::server::http::offered::{Ways, offered};
 use crate::server::http::read::{code, user_key, word};
-use crate::server::http::route::{Admin, Routes};
+use crate::server::http::route::{Admin, Received, Routes};
 use crate::server::http::tell;
+use crate::store::By;
 
 pub(super) fn routes(routes: Routes) -> Routes {
     routes
@@ -30,6 +32,8 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .on(approve)
         .on(deny)
         .on(renew)
+        .on(assign)
+        .on(unassign)
         .on(link)
         .on(unlink)
 }
@@ -172,6 +176,48 @@ async fn link(app: Arc<App>, call: Admin<LinkToken>) -> Result<api::Token, Failu
         Err(AdminError::NotFound("user")) => Err(tell::no_user(&app, &user)),
         Err(other) => Err(state_refuses(other)),
     }
+}
+
+async fn assign(
+    app: Arc<App>,
+    call: Received<AssignToken, (Caller, By)>,
+) -> Result<api::Token, Failure> {
+    let (caller, by) = call.from;
+    let body = call.body;
+    if body.active && !caller.may_administer() {
+        return Err(Failure::forbidden(
+            "only an administrator assigns a token without its codes or its owner's first one",
+        ));
+    }
+    let codes = match (&body.first, &body.second) {
+        (Some(first), Some(second)) => Some((code("first", first)?, code("second", second)?)),
+        (None, None) => None,
+        _ => return Err(Failure::malformed("second: two consecutive codes, or none")),
+    };
+    let how = match &codes {
+        Some((first, second)) => Assigned::Proven(first, second),
+        None if body.active => Assigned::Active,
+        None => Assigned::Pending,
+    };
+    let user = user_key(&body.user)?;
+    let (token, _) = app.admin().token(&call.place)?;
+    let assigned = app
+        .admin()
+        .assign_token(&call.place, &user, how, call.expected, by);
+    match assigned.await {
+        Ok(_) => shown(&app, &call.place),
+        Err(AdminError::Refused(reason)) => Err(tell::not_found_again(&token, reason)),
+        Err(AdminError::NotFound("user")) => Err(tell::no_user(&app, &user)),
+        Err(other) => Err(state_refuses(other)),
+    }
+}
+
+async fn unassign(app: Arc<App>, call: Admin<UnassignToken>) -> Result<api::Token, Failure> {
+    let done = app
+        .admin()
+        .unassign_token(&call.place, call.expected, call.from);
+    done.await.map_err(state_refuses)?;
+    shown(&app, &call.place)
 }
 
 async fn unlink(app: Arc<App>, call: Admin<UnlinkToken>) -> Result<api::Token, Failure> {

@@ -137,7 +137,7 @@ async fn add(
     Ok(api::TokenCreated {
         token: forms::token(token, &made.state, app.core().now()),
         secret: shown.then(|| text(&otpauth::encode_base32(token.key.expose()))),
-        otpauth_uri: shown.then(|| text(&otpauth_uri(token, counter))),
+        otpauth_uri: shown.then(|| text(&otpauth_uri(&app, token, counter))),
         cells: made.cells.iter().map(text).collect(),
         codes: made.codes.iter().map(text).collect(),
         warnings,
@@ -162,10 +162,17 @@ pub(super) fn shown(app: &App, serial: &Serial) -> Result<api::Token, Failure> {
 }
 
 /// `USER/SERIAL`, as `next` of a page gives it.
+/// The owner in a position: as it is displayed, which for the stock is `@`.
+fn owner(text: &str) -> Option<UserKey> {
+    if text == "@" {
+        return Some(UserKey::stock());
+    }
+    UserKey::parse(text).ok()
+}
+
 fn position(text: &str) -> Result<(UserKey, Serial), Failure> {
     let split = text.rsplit_once('/');
-    let read =
-        split.and_then(|(user, serial)| Some((UserKey::parse(user).ok()?, serial.parse().ok()?)));
+    let read = split.and_then(|(user, serial)| Some((owner(user)?, serial.parse().ok()?)));
     read.ok_or_else(|| Failure::malformed("after: give `next` of the page before"))
 }
 
@@ -194,6 +201,7 @@ fn enrol(new: api::TokenCreate) -> Result<Enrol, Failure> {
         policy: new.policy,
         count: new.count,
         by_knowledge: false,
+        by_link: false,
     })
 }
 

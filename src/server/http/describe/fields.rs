@@ -43,6 +43,7 @@ const STATES: &[&str] = &[
     "suspended",
     "revoked",
     "expired",
+    "unassigned",
 ];
 
 /// Fields of requests and parameters of routes.
@@ -78,6 +79,7 @@ pub(super) const FIELDS: &[Field] = &[
         Words(&["accept", "challenge", "reject"]),
         "reject",
     ),
+    field("deliver", Words(&["link", "email", "sms"]), "email"),
     field("digits", Number(6, 9), "6"),
     field("disabled", Flag, "false"),
     field("display_name", LINE, "Alice Kim"),
@@ -104,6 +106,7 @@ pub(super) const FIELDS: &[Field] = &[
     field("make", Words(&["users", "tokens"]), "users"),
     field("medium", Words(&["sms", "email", "voice"]), "sms"),
     field("method", Text(1, 32), "pap"),
+    field("methods", Text(1, 16), "pap"),
     field("name", LINE, "vpn"),
     field("nas", LINE, "vpn-1"),
     field("new_password", Text(1, 512), "correct horse battery"),

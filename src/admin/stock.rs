@@ -1,0 +1,108 @@
+//! Tokens in stock: given to users, and taken back.
+//!
+//! Invariant: the moving factor goes with the token, so that a code that one holder used is not good for the next.
+
+use crate::admin::tokens::resync;
+use crate::admin::{Admin, AdminError, Goal, check_state, missing};
+use crate::model::audit::Purpose;
+use crate::model::enrolment::Enrolment;
+use crate::model::id::Serial;
+use crate::model::reason::Reason;
+use crate::model::token::{LifeCycle, Token};
+use crate::model::user::Touched;
+use crate::model::user_key::UserKey;
+use crate::otp::Code;
+use crate::store::{By, Change};
+
+/// How a token comes to its user.
+#[derive(Clone, Copy, Debug)]
+pub enum Assigned<'a> {
+    /// The owner's first right code activates it.
+    Pending,
+    /// In use at once.
+    Active,
+    /// Two consecutive codes prove that the user holds it; they are used up, and it is in use.
+    Proven(&'a Code, &'a Code),
+}
+
+impl Admin {
+    /// Gives a token in stock to a user, by the rules of the policy `default`. `expected` is the revision that
+    /// the caller saw; none takes the present one.
+    pub async fn assign_token(
+        &self,
+        serial: &Serial,
+        user: &UserKey,
+        how: Assigned<'_>,
+        expected: Option<u64>,
+        by: By,
+    ) -> Result<Token, AdminError> {
+        let (token, state) = self.token(serial)?;
+        let wanted = (Goal::Use, "only a token in stock is assigned");
+        let in_stock = |state| state == LifeCycle::Unassigned;
+        check_state(&token, by.at, in_stock, wanted)?;
+        let owner = self.user(user)?;
+        if let Assigned::Proven(first, second) = how {
+            // Before it is anyone's: two wrong codes change nothing.
+            let at = self.core.window_time(by.at)?;
+            if resync(&token, &state, first, second, at).matches.is_empty() {
+                return Err(AdminError::Refused(Reason::WrongCode));
+            }
+        }
+        self.claim_now(owner, &[Touched::Token], &by).await?;
+        let policies = self.core.policies();
+        let rules = policies.resolve(None).map(|policy| &policy.enrolment);
+        let rules = rules.cloned().unwrap_or_default();
+        let active = matches!(how, Assigned::Active) || !rules.verify;
+        let change = Change::AssignToken {
+            serial: serial.clone(),
+            user: user.clone(),
+            state: if active {
+                LifeCycle::Active
+            } else {
+                LifeCycle::Pending
+            },
+            enrolment: Box::new(Enrolment {
+                requester: by.actor.clone(),
+                max_active: rules.max_active.of(token.kind),
+                verify: rules.verify,
+                valid_for: rules.valid_for.map(|length| length.as_secs()),
+                first_use_within: rules.first_use().map(|within| within.as_secs()),
+                ..Enrolment::default()
+            }),
+            expected: expected.unwrap_or(token.revision),
+        };
+        let assigned = self.core.store.change(change, by.clone()).await;
+        assigned.map_err(|error| missing(error, "user"))?;
+        if let Assigned::Proven(first, second) = how {
+            let purpose = if active {
+                Purpose::Resync
+            } else {
+                Purpose::Confirm
+            };
+            self.present(serial, purpose, by, |token, state, at| {
+                Ok(resync(token, state, first, second, at))
+            })
+            .await?;
+        }
+        Ok(self.token(serial)?.0)
+    }
+
+    /// Takes a token back into stock; its owner is left without it. `expected` as for
+    /// [`Admin::assign_token`].
+    pub async fn unassign_token(
+        &self,
+        serial: &Serial,
+        expected: Option<u64>,
+        by: By,
+    ) -> Result<Token, AdminError> {
+        let (token, _) = self.token(serial)?;
+        let wanted = (Goal::End, "only a token of a user goes back into stock");
+        check_state(&token, by.at, |_| !token.user.is_stock(), wanted)?;
+        let change = Change::UnassignToken {
+            serial: serial.clone(),
+            expected: expected.unwrap_or(token.revision),
+        };
+        self.core.store.change(change, by).await?;
+        Ok(self.token(serial)?.0)
+    }
+}

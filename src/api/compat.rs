@@ -1,0 +1,33 @@
+//! The request shapes of other products, for clients that are not changed. Off unless `http.compat` names them.
+
+use serde_json::Value;
+
+use crate::api::call::{Access, ClientName, calls};
+
+calls! {
+    /// `/validate/check` of privacyIDEA and `LinOTP`: query or form `user`, `realm`, `pass`, `transaction_id`.
+    CompatCheck = compat_check: POST "/compat/{client}/validate/check" in "compat" for Access::Network,
+        at ClientName,
+        200 "A decision": Value;
+
+    /// The same.
+    CompatCheckGet = compat_check_get: GET "/compat/{client}/validate/check" in "compat" for Access::Network,
+        at ClientName,
+        200 "A decision": Value;
+
+    /// `/validate/radiuscheck` of privacyIDEA: 204 is yes, 400 is no.
+    CompatRadius = compat_radius: POST "/compat/{client}/validate/radiuscheck" in "compat" for Access::Network,
+        at ClientName,
+        204 "Yes": () => fails(&[(400, "No")]);
+
+    /// The same.
+    CompatRadiusGet = compat_radius_get: GET "/compat/{client}/validate/radiuscheck" in "compat"
+        for Access::Network,
+        at ClientName,
+        204 "Yes": () => fails(&[(400, "No")]);
+
+    /// `/validate/polltransaction` of privacyIDEA: how a challenge stands.
+    CompatPoll = compat_poll: GET "/compat/{client}/validate/polltransaction" in "compat" for Access::Network,
+        at ClientName,
+        200 "How it stands": Value;
+}

@@ -1,0 +1,262 @@
+//! Clients of other products, unchanged: the requests that were captured from them, and FreeRADIUS.
+
+use axum::body::Body;
+use axum::http::{Request, Response, StatusCode};
+use http_body_util::BodyExt as _;
+use oncegate::config::compat::{Compat, Shape};
+use oncegate::model::client::Scope;
+use oncegate::model::kind::Kind;
+use serde_json::{Value, json};
+
+use crate::support::app::{TestApp, send};
+
+fn compat(client: &str, shape: Shape) -> Compat {
+    Compat {
+        client: client.to_owned(),
+        shape,
+        networks: vec!["192.0.2.7/32".parse().unwrap()],
+        double_decode: None,
+        show_unknown_user: false,
+    }
+}
+
+const POLICY: &str = "reject_delay = \"0s\"\n[[rule]]\nname = \"all\"\nrequire = [\"pin\", \"otp\"]\n\
+                      present = \"either\"\n";
+
+async fn lab(compat: Compat) -> TestApp {
+    let app = TestApp::with(POLICY, false);
+    app.key(&compat.client, Scope::Verify, None).await;
+    app.app.set_compat(vec![compat]);
+    let pin = json!({ "user": "alice", "pin": "48201973" });
+    assert_eq!(
+        app.admin("POST", "/v1/admin/users", Some(pin)).await.status,
+        201
+    );
+    let token = json!({ "user": "alice", "kind": "totp", "active": true,
+                        "secret": "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ" });
+    assert_eq!(
+        app.admin("POST", "/v1/admin/tokens", Some(token))
+            .await
+            .status,
+        201
+    );
+    app
+}
+
+/// As a client of another product asks; in process, which counts as an address of its own.
+async fn ask(
+    app: &TestApp,
+    method: &str,
+    target: &str,
+    agent: &str,
+    form: &str,
+) -> (StatusCode, Value) {
+    let request = Request::builder()
+        .method(method)
+        .uri(target)
+        .header("user-agent", agent)
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(Body::from(form.to_owned()))
+        .unwrap();
+    let answer: Response<Body> = send(&app.local, request).await;
+    let status = answer.status();
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+}
+
+/// The answers that the Java client, the PAM module and the FreeRADIUS module read.
+#[tokio::test]
+async fn captured_requests_of_privacyidea_are_answered_in_its_shape() {
+    let app = lab(compat("keycloak", Shape::PrivacyIdea)).await;
+    let check = "/compat/keycloak/validate/check";
+    let form = |pass: &str| format!("user=alice&pass={pass}&realm=default");
+    let right = format!("48201973{}", app.code(0));
+    let (status, answer) = ask(&app, "POST", check, "PAM/1.1.0", &form(&right)).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(
+        answer["result"],
+        json!({ "status": true, "value": true, "authentication": "ACCEPT" })
+    );
+    assert_eq!(
+        (&answer["id"], &answer["jsonrpc"]),
+        (&json!(2), &json!("2.0"))
+    );
+    assert_eq!(answer["detail"]["type"], "totp");
+    assert!(answer["time"].is_u64() && answer["versionnumber"].is_string());
+
+    let mut rejects = Vec::new();
+    for form in [
+        form(&right),
+        form("48201973000000"),
+        form("11111111000000"),
+        form("x"),
+        "user=nemo&pass=x&realm=default".to_owned(),
+        "user=nemo%5C%5C&pass=x".to_owned(),
+    ] {
+        let (status, mut answer) = ask(&app, "POST", check, "PAM/1.1.0", &form).await;
+        assert_eq!(
+            (status, &answer["result"]["authentication"]),
+            (StatusCode::OK, &json!("REJECT"))
+        );
+        answer["time"] = json!(0);
+        rejects.push(answer);
+    }
+    assert!(rejects.iter().all(|one| *one == rejects[0]), "{rejects:?}");
+
+    app.clock.advance(std::time::Duration::from_mins(30));
+    let agent = "privacyIDEA-Keycloak";
+    let (_, asked) = ask(&app, "POST", check, agent, &form("48201973")).await;
+    assert_eq!(asked["result"]["authentication"], "CHALLENGE", "{asked}");
+    let detail = &asked["detail"];
+    let id = detail["transaction_id"].as_str().unwrap().to_owned();
+    assert!(id.len() <= 253 && id.bytes().all(|octet| octet.is_ascii_graphic()));
+    assert_eq!(detail["multi_challenge"][0]["transaction_id"], json!(id));
+    assert_eq!(detail["preferred_client_mode"], "interactive");
+    let poll = format!("/compat/keycloak/validate/polltransaction?transaction_id={id}");
+    let (status, standing) = ask(&app, "GET", &poll, agent, "").await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(
+        standing["detail"]["challenge_status"], "pending",
+        "{standing}"
+    );
+    let answer = format!("user=alice&pass={}&transaction_id={id}", app.code(0));
+    let (_, done) = ask(&app, "POST", check, agent, &answer).await;
+    assert_eq!(done["result"]["value"], true, "{done}");
+    assert_eq!(done["detail"]["message"], "Found matching challenge");
+    let (_, again) = ask(&app, "POST", check, agent, &answer).await;
+    assert_eq!(again["result"]["value"], false);
+    for missing in ["pass=x", "user=alice", ""] {
+        let (status, answer) = ask(&app, "POST", check, agent, missing).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        assert_eq!(answer["result"]["error"]["code"], 905);
+    }
+    let (status, _) = ask(&app, "POST", check, agent, "user=a&user=b&pass=x").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    let (status, _) = ask(&app, "POST", check, agent, &"a".repeat(20_000)).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+/// Passwords that the Java client and the FreeRADIUS module encode twice, and others once.
+#[tokio::test]
+async fn values_are_decoded_twice_for_those_who_encode_twice() {
+    let app = TestApp::with(
+        "reject_delay = \"0s\"\n[[rule]]\nname = \"all\"\nrequire = [\"password\"]\n",
+        false,
+    );
+    app.key("keycloak", Scope::Verify, None).await;
+    app.app
+        .set_compat(vec![compat("keycloak", Shape::PrivacyIdea)]);
+    let user = json!({ "user": "alice", "password": "a b+c%41\u{e9}-lang" });
+    assert_eq!(
+        app.admin("POST", "/v1/admin/users", Some(user))
+            .await
+            .status,
+        201
+    );
+    let check = "/compat/keycloak/validate/check";
+    let once = "user=alice&pass=a%20b%2Bc%2541%C3%A9-lang";
+    let twice = "user=alice&pass=a%2520b%2Bc%252541%25C3%25A9-lang";
+    for (agent, form, value) in [
+        ("PAM/1.1.0", once, true),
+        ("curl/8.0", once, true),
+        ("privacyIDEA-Keycloak", twice, true),
+        ("FreeRADIUS", twice, true),
+        ("curl/8.0", twice, false),
+    ] {
+        let (_, answer) = ask(&app, "POST", check, agent, form).await;
+        assert_eq!(answer["result"]["value"], value, "{agent} {form} {answer}");
+        app.clock.advance(std::time::Duration::from_secs(20));
+    }
+}
+
+/// 204, 400: what `rlm_rest` and nginx look at; and `LinOTP`'s shape.
+#[tokio::test]
+async fn radiuscheck_and_linotp_say_yes_and_no_in_their_way() {
+    let app = lab(compat("nas", Shape::PrivacyIdea)).await;
+    let path = "/compat/nas/validate/radiuscheck";
+    let right = format!("user=alice&pass=48201973{}", app.code(0));
+    assert_eq!(
+        ask(&app, "POST", path, "rest", &right).await.0,
+        StatusCode::NO_CONTENT
+    );
+    assert_eq!(
+        ask(&app, "POST", path, "rest", &right).await.0,
+        StatusCode::BAD_REQUEST
+    );
+    assert_eq!(
+        ask(&app, "POST", path, "rest", "user=alice&pass=48201973")
+            .await
+            .0,
+        StatusCode::BAD_REQUEST
+    );
+    assert_eq!(
+        ask(&app, "GET", path, "rest", "").await.0,
+        StatusCode::BAD_REQUEST
+    );
+
+    let app = lab(compat("old", Shape::LinOtp)).await;
+    let path = "/compat/old/validate/check";
+    let right = format!("{path}?user=alice&pass=48201973{}", app.code(0));
+    let (status, answer) = ask(&app, "GET", &right, "x", "").await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(answer["result"], json!({ "status": true, "value": true }));
+    assert_eq!(answer["id"], 0);
+    let (_, answer) = ask(&app, "GET", &right, "x", "").await;
+    assert_eq!(answer["result"]["value"], false);
+    let (status, answer) = ask(&app, "POST", path, "x", "user=alice").await;
+    assert_eq!(
+        (status, &answer["result"]["status"]),
+        (StatusCode::OK, &json!(false))
+    );
+}
+
+/// Off by default; only for the clients that are named, from their own addresses; and no user is told of unless
+/// that was asked for.
+#[tokio::test]
+async fn the_shapes_are_off_and_for_named_addresses_only() {
+    let app = TestApp::new();
+    app.user_with("alice", Kind::Totp, true).await;
+    let form = format!("user=alice&pass={}", app.code(0));
+    for path in [
+        "/validate/check",
+        "/compat/keycloak/validate/check",
+        "/compat//validate/check",
+    ] {
+        assert_eq!(
+            ask(&app, "POST", path, "x", &form).await.0,
+            StatusCode::NOT_FOUND,
+            "{path}"
+        );
+    }
+    let app = lab(compat("keycloak", Shape::PrivacyIdea)).await;
+    let form = format!("user=alice&pass=48201973{}", app.code(0));
+    let (status, _) = ask(&app, "POST", "/compat/other/validate/check", "x", &form).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    // Over TCP, from an address that is not the client's.
+    let from = |address: &str| {
+        let request = Request::builder()
+            .method("POST")
+            .uri("/compat/keycloak/validate/check");
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        let mut request = request.body(Body::from(form.clone())).unwrap();
+        let peer = format!("{address}:4711").parse().unwrap();
+        request
+            .extensions_mut()
+            .insert(oncegate::server::http::Peer(peer));
+        request
+    };
+    for (address, status) in [("192.0.2.8", 404), ("127.0.0.1", 404), ("192.0.2.7", 200)] {
+        let answer = send(&app.keyed, from(address)).await;
+        assert_eq!(answer.status(), status, "{address}");
+    }
+
+    let app = lab(Compat {
+        show_unknown_user: true,
+        ..compat("keycloak", Shape::PrivacyIdea)
+    })
+    .await;
+    let path = "/compat/keycloak/validate/check";
+    let (status, answer) = ask(&app, "POST", path, "x", "user=nemo&pass=x").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert_eq!(answer["result"]["error"]["code"], 904);
+}
