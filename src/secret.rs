@@ -8,6 +8,7 @@
 //! `Debug` exists so that structures holding secrets can still derive it.
 
 use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
@@ -286,13 +287,78 @@ impl Pool {
     pub const SIZE: usize = 1280;
 }
 
+/// A source that asks another one for many octets at a time, for work that needs a few thousand times. Octets are
+/// overwritten as they are given out, and the rest when it is dropped.
+pub struct Drawn {
+    source: Arc<dyn Entropy>,
+    octets: Mutex<Zeroizing<Vec<u8>>>,
+}
+
+impl Drawn {
+    /// Has drawn nothing yet.
+    pub fn new(source: Arc<dyn Entropy>) -> Self {
+        Self {
+            source,
+            octets: Mutex::default(),
+        }
+    }
+
+    /// Octets drawn at a time.
+    const SIZE: usize = 4096;
+}
+
+impl Entropy for Drawn {
+    fn fill(&self, buffer: &mut [u8]) -> Result<(), EntropyError> {
+        if buffer.len() > Self::SIZE {
+            return self.source.fill(buffer);
+        }
+        // What a panic left is given out no second time: it is cut off first.
+        let mut octets = self.octets.lock().unwrap_or_else(PoisonError::into_inner);
+        if octets.len() < buffer.len() {
+            let mut fresh = Zeroizing::new(vec![0; Self::SIZE]);
+            self.source.fill(&mut fresh)?;
+            *octets = fresh;
+        }
+        let rest = octets.len() - buffer.len();
+        for (to, from) in buffer.iter_mut().zip(octets.iter_mut().skip(rest)) {
+            *to = std::mem::take(from);
+        }
+        octets.truncate(rest);
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    fn what_is_drawn_ahead_is_given_out_once() {
+        struct Counting(Mutex<u32>);
+        impl Entropy for Counting {
+            fn fill(&self, buffer: &mut [u8]) -> Result<(), EntropyError> {
+                for part in buffer.chunks_mut(4) {
+                    let mut number = self.0.lock().unwrap();
+                    *number += 1;
+                    part.copy_from_slice(&number.to_be_bytes()[..part.len()]);
+                }
+                Ok(())
+            }
+        }
+        let drawn = Drawn::new(Arc::new(Counting(Mutex::new(0))));
+        let mut all: Vec<[u8; 4]> = (0..3000).map(|_| random(&drawn).unwrap()).collect();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 3000);
+        assert!(!all.contains(&[0; 4]));
+        let mut long = vec![0; Drawn::SIZE + 4];
+        drawn.fill(&mut long).unwrap();
+        assert!(long.chunks(4).all(|part| part != [0; 4]));
+    }
+
+    #[test]
     fn a_pool_gives_each_octet_out_once() {
-        struct Counting(std::sync::Mutex<u8>);
+        struct Counting(Mutex<u8>);
         impl Entropy for Counting {
             fn fill(&self, buffer: &mut [u8]) -> Result<(), EntropyError> {
                 let mut round = self.0.lock().unwrap();
@@ -303,7 +369,7 @@ mod tests {
                 Ok(())
             }
         }
-        let (entropy, mut pool) = (Counting(std::sync::Mutex::new(0)), Pool::default());
+        let (entropy, mut pool) = (Counting(Mutex::new(0)), Pool::default());
         let mut drawn: Vec<u8> = Vec::new();
         for _ in 0..Pool::SIZE / 10 {
             let octets: [u8; 10] = pool.draw(&entropy).unwrap();
@@ -311,9 +377,7 @@ mod tests {
         }
         drawn.reverse();
         let mut expected = vec![0; Pool::SIZE];
-        Counting(std::sync::Mutex::new(0))
-            .fill(&mut expected)
-            .unwrap();
+        Counting(Mutex::new(0)).fill(&mut expected).unwrap();
         expected.sort_unstable();
         drawn.sort_unstable();
         assert_eq!(drawn, expected);

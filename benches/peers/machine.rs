@@ -1,13 +1,16 @@
 //! What this machine can do at most, for `benches/peers/run`.
 //!
 //! ```text
-//! cargo run --release --example machine -- responder SECRET_FILE   answers every request: accept
-//! cargo run --release --example machine -- fdatasync DIR           median of small durable writes
-//! cargo run --release --example machine -- argon2id                median of one PIN's hash
+//! cargo run --release --example machine -- responder SECRET_FILE     answers every request: accept
+//! cargo run --release --example machine -- bound SECRET_FILE USERS   checks codes, one thread, nothing durable
+//! cargo run --release --example machine -- bound SECRET_FILE USERS DIR   and makes each batch durable in DIR
+//! cargo run --release --example machine -- fdatasync DIR             median of small durable writes
+//! cargo run --release --example machine -- argon2id N                processor time of one hash, N at a time
 //! ```
 //!
 //! The responder reads a request, signs an Access-Accept and sends it, in one thread with one socket:
-//! no server of this machine that answers one datagram after the other is faster. The probe
+//! no server of this machine that answers one datagram after the other is faster. What `bound` is, its module
+//! says. The probe
 //! writes as much as a login's record into a file that has its size already, as a careful log does, and
 //! waits until the disk has it.
 
@@ -16,8 +19,10 @@ use std::io::{Seek as _, Write as _};
 use std::net::UdpSocket;
 use std::path::Path;
 use std::process::ExitCode;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{UsageWho, getrusage};
 use oncegate::credential::{Cost, Scratch, spend};
 use oncegate::radius::authenticator::SecretKeys;
 use oncegate::radius::encode::MessageAuthenticator;
@@ -25,6 +30,8 @@ use oncegate::radius::packet::{Code, Packet};
 use oncegate::radius::reply::ReplyBuilder;
 use oncegate::secret::{SecretBytes, SharedSecret};
 use socket2::SockRef;
+
+mod bound;
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -34,11 +41,15 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         ["responder", secret] => respond(Path::new(secret)),
         ["fdatasync", dir] => probe(Path::new(dir)),
-        ["argon2id"] => {
-            hash();
-            Ok(())
+        ["bound", secret, users] => bound::run(None, Path::new(secret), Path::new(users)),
+        ["bound", secret, users, dir] => {
+            bound::run(Some(Path::new(dir)), Path::new(secret), Path::new(users))
         }
-        _ => Err("usage: machine responder SECRET_FILE | fdatasync DIR | argon2id".into()),
+        ["argon2id", threads] => threads.parse().map_err(Into::into).and_then(hash),
+        _ => Err(
+            "usage: machine responder SECRET_FILE | bound SECRET_FILE USERS [DIR] | fdatasync DIR | argon2id N"
+                .into(),
+        ),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -91,22 +102,38 @@ fn probe(dir: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Prints the median of one computation at the default cost, in microseconds.
-fn hash() {
-    let mut scratch = Scratch::new();
-    let mut times: Vec<Duration> = (0..HASHES)
-        .map(|_| {
-            let start = Instant::now();
-            spend(Cost::DEFAULT, &mut scratch);
-            start.elapsed()
-        })
-        .collect();
-    times.sort_unstable();
-    let median = times.get(HASHES / 2).copied().unwrap_or_default();
-    println!("{}", median.as_micros());
+/// Prints the processor time of one computation at the default cost, in microseconds.
+fn hash(threads: usize) -> Result<(), Failure> {
+    let hashes = |count| {
+        let mut scratch = Scratch::new();
+        move || (0..count).for_each(|_| spend(Cost::DEFAULT, &mut scratch))
+    };
+    let run = |count| {
+        let threads: Vec<_> = (0..threads)
+            .map(|_| std::thread::spawn(hashes(count)))
+            .collect();
+        threads.into_iter().try_for_each(JoinHandle::join)
+    };
+    // The memory's pages and the threads' start are in both.
+    let mut used = Vec::new();
+    for count in [1, HASHES + 1] {
+        let before = processor_time()?;
+        run(count).map_err(|_| "a thread panicked")?;
+        used.push(processor_time()? - before);
+    }
+    let hashes = i64::try_from(HASHES * threads)?;
+    println!("{}", (used[1] - used[0]) / hashes);
+    Ok(())
 }
 
-const HASHES: usize = 100;
+/// What the process has used, in microseconds.
+fn processor_time() -> Result<i64, Failure> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF)?;
+    let all = usage.user_time() + usage.system_time();
+    Ok(all.tv_sec() * 1_000_000 + all.tv_usec())
+}
+
+const HASHES: usize = 50;
 const WRITES: usize = 500;
 /// Octets of a login in the log, roughly.
 const RECORD: usize = 512;

@@ -70,8 +70,15 @@ impl Admin {
             ..Enrolment::default()
         };
         let stock = new.user.is_stock();
+        let serial = match new.serial {
+            Some(serial) => serial,
+            None => {
+                let number = self.core.number().map_err(CoreError::from)?;
+                Serial::new(new.kind.as_str(), number)
+            }
+        };
         let token = Token {
-            serial: self.serial(&new)?,
+            serial,
             user: new.user,
             kind: new.kind,
             state: if stock {

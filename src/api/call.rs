@@ -26,7 +26,7 @@ pub trait Call: Send + Sync + 'static {
     /// The query.
     type Query: Serialize + DeserializeOwned + IntoParams + Send + Sync;
     /// The body of the request.
-    type Body: Serialize + DeserializeOwned + ToSchema + Send + Sync;
+    type Body: Serialize + DeserializeOwned + ToSchema + Send + Sync + 'static;
     /// The body of the answer.
     type Answer: Serialize + DeserializeOwned + ToSchema + Send + Sync;
 

@@ -37,6 +37,7 @@ use crate::cli::remote::Remote;
 use crate::daemon;
 use crate::daemon::{Site, StartError};
 use crate::net::exchange;
+use crate::server::http::Handed;
 use crate::server::{Info, http};
 
 /// A way to the admin API.
@@ -134,17 +135,25 @@ impl Transport {
     ) -> Result<C::Answer, CliError> {
         let body = match C::OPERATION.takes {
             Takes::Nothing => None,
-            Takes::Body | Takes::OptionalBody => Some(encode(body)?),
+            Takes::Body | Takes::OptionalBody => Some(encode(body, BODY_MAX)?),
         };
         self.written::<C>(&target::<C>(place, query)?, body).await
     }
 
-    /// Makes a call whose body was written already.
-    pub(crate) async fn send_written<C: Call<Place = (), Query: Default>>(
+    /// Makes a call whose body may be long. In this process it is handed over as it is.
+    pub(crate) async fn hand_over<C: Call<Place = (), Query: Default>>(
         &self,
-        body: Zeroizing<Vec<u8>>,
+        body: C::Body,
     ) -> Result<C::Answer, CliError> {
         let target = target::<C>((), &C::Query::default())?;
+        let body = match self {
+            Self::Local(_) => {
+                let mut call = message(C::OPERATION.method, &target, None)?;
+                call.extensions_mut().insert(Handed::new(body));
+                return self.answered::<C>(call).await;
+            }
+            Self::Remote(_) | Self::Socket(_) => encode(&body, LONG_BODY_MAX)?,
+        };
         self.written::<C>(&target, Some(body)).await
     }
 
@@ -153,8 +162,13 @@ impl Transport {
         target: &str,
         body: Option<Zeroizing<Vec<u8>>>,
     ) -> Result<C::Answer, CliError> {
+        let call = message(C::OPERATION.method, target, body)?;
+        self.answered::<C>(call).await
+    }
+
+    async fn answered<C: Call>(&self, call: Message) -> Result<C::Answer, CliError> {
         let answer = timeout(PATIENCE, async {
-            let response = self.request(C::OPERATION.method, target, body).await?;
+            let response = self.request(call).await?;
             let status = response.status();
             Ok((status, whole(response).await?))
         });
@@ -173,7 +187,8 @@ impl Transport {
         &self,
     ) -> Result<Lines, CliError> {
         let target = target::<C>((), &C::Query::default())?;
-        let response = self.request(C::OPERATION.method, &target, None).await?;
+        let call = message(C::OPERATION.method, &target, None)?;
+        let response = self.request(call).await?;
         let status = response.status();
         if !status.is_success() {
             return Err(self.refusal(status, &whole(response).await?));
@@ -189,7 +204,8 @@ impl Transport {
         &self,
     ) -> Result<Octets, CliError> {
         let target = target::<C>((), &C::Query::default())?;
-        let response = self.request(C::OPERATION.method, &target, None).await?;
+        let call = message(C::OPERATION.method, &target, None)?;
+        let response = self.request(call).await?;
         let status = response.status();
         if !status.is_success() {
             return Err(self.refusal(status, &whole(response).await?));
@@ -197,21 +213,7 @@ impl Transport {
         Ok(Octets(response.into_body()))
     }
 
-    async fn request(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<Zeroizing<Vec<u8>>>,
-    ) -> Result<Response<AnswerBody>, CliError> {
-        let mut call = Request::builder().method(method).uri(path);
-        if body.is_some() {
-            call = call.header(header::CONTENT_TYPE, "application/json");
-        }
-        // Owned by the request and overwritten with it.
-        let body = body.map_or_else(Bytes::new, Bytes::from_owner);
-        let mut call: Message = call
-            .body(Full::new(body))
-            .map_err(|error| CliError::usage(format!("`{path}` is no request path: {error}")))?;
+    async fn request(&self, mut call: Message) -> Result<Response<AnswerBody>, CliError> {
         match self {
             Self::Local(router) => {
                 let answer = router
@@ -244,6 +246,22 @@ impl Transport {
         };
         CliError::answer(status, body, access)
     }
+}
+
+/// A request with a body in JSON, or none.
+fn message(
+    method: Method,
+    target: &str,
+    body: Option<Zeroizing<Vec<u8>>>,
+) -> Result<Message, CliError> {
+    let mut call = Request::builder().method(method).uri(target);
+    if body.is_some() {
+        call = call.header(header::CONTENT_TYPE, "application/json");
+    }
+    // Owned by the request and overwritten with it.
+    let body = body.map_or_else(Bytes::new, Bytes::from_owner);
+    call.body(Full::new(body))
+        .map_err(|error| CliError::usage(format!("`{target}` is no request path: {error}")))
 }
 
 /// Path and query of a call.
@@ -376,20 +394,22 @@ fn interrupted(error: &(dyn std::error::Error + 'static)) -> CliError {
         .remedy("see whether it was done before repeating it; the daemon's log says more")
 }
 
-fn encode(body: &impl Serialize) -> Result<Zeroizing<Vec<u8>>, CliError> {
+fn encode(body: &impl Serialize, most: usize) -> Result<Zeroizing<Vec<u8>>, CliError> {
     // Allocated once: a vector that grows leaves copies of a secret behind.
-    let mut text = Zeroizing::new(Vec::with_capacity(BODY_MAX));
+    let mut text = Zeroizing::new(Vec::with_capacity(most));
     serde_json::to_writer(&mut *text, body)
         .map_err(|error| CliError::usage(format!("cannot write the request: {error}")))?;
-    if text.len() > BODY_MAX {
-        return Err(CliError::usage("the request is longer than 16 KiB")
-            .remedy("shorten the values on the command line"));
+    if text.len() > most {
+        let message = format!("the request is longer than {} KiB", most / 1024);
+        return Err(CliError::usage(message).remedy("shorten the values on the command line"));
     }
     Ok(text)
 }
 
 /// What the server takes (`config::HTTP_BODY`).
 const BODY_MAX: usize = 16 * 1024;
+/// What it takes of many records at once.
+const LONG_BODY_MAX: usize = 1024 * 1024;
 /// A thousand records of the longest kind are some megabytes.
 const ANSWER_MAX: usize = 64 * 1024 * 1024;
 /// Far above every honest audit record.
@@ -406,7 +426,7 @@ mod tests {
 
     #[test]
     fn a_long_request_is_refused_here() {
-        let error = encode(&"x".repeat(BODY_MAX)).unwrap_err();
+        let error = encode(&"x".repeat(BODY_MAX), BODY_MAX).unwrap_err();
         assert_eq!(error.exit, crate::cli::error::Exit::Usage);
     }
 

@@ -50,7 +50,7 @@ pub struct Core {
     pub(crate) latencies: latency::Latencies,
     pub(crate) locks: locks::Locks,
     pub(crate) clock_watch: clock::Watch,
-    /// Octets for request ids, which are no secrets: asking the system costs more than the rest of one.
+    /// Octets for request ids and serials, which are no secrets: asking the system costs more than the rest of one.
     pub(crate) randomness: Mutex<Pool>,
     /// Where work that outlives a request goes on: front ends may run in runtimes of their own, which
     /// end before it.
@@ -244,9 +244,13 @@ impl Core {
     /// The id and time of a request that arrives now.
     pub fn arrival(&self) -> Result<(RequestId, UnixTime), CoreError> {
         let now = self.clock.now();
+        Ok((RequestId::new(now, self.number()?), now))
+    }
+
+    /// Unpredictable octets for a name.
+    pub(crate) fn number<const N: usize>(&self) -> Result<[u8; N], EntropyError> {
         let mut pool = self.randomness.lock().expect("no panic under this lock");
-        let random = pool.draw(self.entropy.as_ref())?;
-        Ok((RequestId::new(now, random), now))
+        pool.draw(self.entropy.as_ref())
     }
 
     /// The time that windows are computed from: never behind what is on record, so that a clock

@@ -12,7 +12,7 @@ use std::{fmt, hint};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use base64ct::{Base64Unpadded, Encoding as _};
 use subtle::ConstantTimeEq as _;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::credential::scheme::{ImportError, Scheme, number};
 use crate::secret::{Key256, SecretBytes};
@@ -141,6 +141,17 @@ impl Scratch {
             self.0 = Zeroizing::new(vec![Block::new(); count]);
         }
         &mut self.0
+    }
+
+    /// Overwrites what passwords left, and keeps the memory.
+    pub fn wipe(&mut self) {
+        self.0.iter_mut().for_each(Zeroize::zeroize);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_wiped(&self) -> bool {
+        let mut words = self.0.iter().flat_map(|block| block.as_ref());
+        words.all(|word: &u64| *word == 0)
     }
 
     /// One costly imported hash must not hold its memory forever.

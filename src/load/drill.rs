@@ -24,6 +24,7 @@ use crate::load::codes::{Codes, push_digits};
 use crate::load::users::User;
 use crate::otp::totp::{Drift, TimeStep, Window};
 use crate::otp::{Code, Digits, hotp, totp};
+use crate::secret::SecretString;
 use crate::time::UnixTime;
 
 /// The users of one worker.
@@ -38,6 +39,8 @@ pub(super) struct Drill {
     replay: Share,
     spent: Spent,
     codes: Codes,
+    /// What is typed in front of every code.
+    pin: Option<SecretString>,
     draws: u32,
     /// Users on their way who are ready at once when they come back.
     returning: u32,
@@ -209,10 +212,21 @@ impl Drill {
             replay,
             spent,
             codes,
+            pin: None,
             draws: 0,
             returning: 0,
             now: UnixTime::EPOCH,
         }
+    }
+
+    /// With this typed in front of every code.
+    pub(super) fn behind(self, pin: Option<SecretString>) -> Self {
+        Self { pin, ..self }
+    }
+
+    /// Whether what is typed is more than a code.
+    pub(super) const fn has_pin(&self) -> bool {
+        self.pin.is_some()
     }
 
     /// The users, counters of HOTP tokens where the run left them.
@@ -461,6 +475,8 @@ impl Drill {
                 (step, code, parameters.digits)
             }
         };
+        let pin = self.pin.iter().flat_map(|pin| pin.expose().as_bytes());
+        typed.extend(pin);
         push_digits(typed, code, digits);
         let ticket = ticket(index, what, step, *state, self.spent);
         if what == What::Right {

@@ -69,13 +69,14 @@ impl Http {
         let everyone = users::load(&self.load.users)?;
         let count = everyone.len();
         let (wrong, replay, spent) = (self.load.wrong, self.load.replay, self.load.spent);
+        let pin = self.load.pin()?;
         let bar = output::progress(context.out, "codes", count as u64);
         let from = SystemClock.now();
         let until = from.plus(self.load.length()).plus(PREPARATION);
         let drill = spawn_blocking(move || {
             let codes = Codes::prepare(&everyone, from, until, codes::MOST, |done| bar.inc(done));
             bar.finish_and_clear();
-            Drill::new(everyone, codes, wrong, replay, spent)
+            Drill::new(everyone, codes, wrong, replay, spent).behind(pin)
         });
         let drill = drill.await;
         let drill = drill.map_err(|error| CliError::unavailable(error.to_string()))?;
@@ -288,9 +289,11 @@ impl Shared {
 fn body(drill: &Drill, ticket: Ticket, typed: &[u8]) -> Bytes {
     let typed = std::str::from_utf8(typed).unwrap_or_default();
     let password = drill.is_password(ticket);
+    let joined = drill.has_pin() && !password;
     let body = VerifyRequest {
         user: drill.name(ticket).to_owned(),
-        otp: (!password).then(|| typed.into()),
+        passcode: joined.then(|| typed.into()),
+        otp: (!password && !joined).then(|| typed.into()),
         password: password.then(|| typed.into()),
         ..VerifyRequest::default()
     };

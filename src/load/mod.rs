@@ -20,8 +20,10 @@ use clap::{Args, Subcommand};
 
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
+use crate::delivery::read_secret;
 use crate::diagnostic::units;
 use crate::load::drill::{Share, Spent};
+use crate::secret::SecretString;
 
 // What is done, when, and what came of it: no sockets
 mod codes;
@@ -111,6 +113,9 @@ struct Load {
     /// What to do when every code of the present time step is used up
     #[arg(long, value_enum, default_value_t)]
     spent: Spent,
+    /// Read a PIN from a file: every user types it in front of the code, in one box
+    #[arg(long, value_name = "FILE")]
+    pin_file: Option<PathBuf>,
     /// Write the users to this file afterwards, with the counters of HOTP tokens as they are then
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
@@ -148,6 +153,12 @@ impl Load {
             }
         }
         Ok(())
+    }
+
+    /// The PIN in front of every code.
+    fn pin(&self) -> Result<Option<SecretString>, CliError> {
+        let pin = self.pin_file.as_deref().map(read_secret).transpose();
+        pin.map_err(|error| CliError::usage(format!("--pin-file {error}")))
     }
 
     /// From the start to the last login.

@@ -174,14 +174,15 @@ impl Radius {
             }
         }
         let (wrong, replay, spent) = (self.load.wrong, self.load.replay, self.load.spent);
+        let pin = self.load.pin()?;
         let tasks: Vec<_> = shares
             .into_iter()
             .map(|share| {
-                let bar = bar.clone();
+                let (bar, pin) = (bar.clone(), pin.clone());
                 spawn_blocking(move || {
                     let most = codes::MOST / threads;
                     let codes = Codes::prepare(&share, from, until, most, |done| bar.inc(done));
-                    Drill::new(share, codes, wrong, replay, spent)
+                    Drill::new(share, codes, wrong, replay, spent).behind(pin)
                 })
             })
             .collect();

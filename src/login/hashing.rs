@@ -1,23 +1,24 @@
 //! Hashing of PINs and passwords, away from everything else.
 //!
 //! One argon2id computation takes some 20 ms of CPU and 19 MiB: on the workers it would hold up
-//! every code behind it, and unbounded it would take the machine's memory. So there are few places,
-//! a bounded number may wait for one, and who finds the queue full is not decided at all (silence,
-//! 503): nothing was counted, and the client asks again.
+//! every code behind it, and unbounded it would take the machine's memory. So there are few places, in threads of
+//! low priority ([`crate::login::hash_threads`]), a bounded number may wait for one, and who finds the queue full
+//! is not decided at all (silence, 503): nothing was counted, and the client asks again.
 //!
 //! Threat: who is shed must not depend on whom was asked for (threats T13). So a place in the queue is
 //! taken before anything is looked up, and anyone who gets no hashing done, because they are blocked,
 //! waits all the same for about as long. Answers to challenges have places of their own: a flood of
 //! first factors does not hold them up.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::core::CoreError;
 use crate::credential::{Cost, Hash, Scratch, Text, spend};
+use crate::login::hash_threads::Threads;
 use crate::secret::{Key256, SecretString};
 
 /// What hashing may occupy, and what it costs.
@@ -35,8 +36,7 @@ impl Default for Settings {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
-            // One core is left to codes.
-            threads: cores.saturating_sub(1).max(1),
+            threads: cores,
             queue: 64,
             cost: Cost::DEFAULT,
         }
@@ -50,8 +50,7 @@ pub(crate) struct Hasher {
     /// For first factors, and for answers to challenges.
     admitted: [Arc<Semaphore>; 2],
     working: Arc<Semaphore>,
-    /// The memory of idle places: fresh pages cost as much as the computation.
-    scratches: Arc<Mutex<Vec<Scratch>>>,
+    threads: Threads,
     /// How long the last computation took, in microseconds.
     took: Arc<AtomicU64>,
 }
@@ -72,7 +71,7 @@ impl Hasher {
             admitted: [places(), places()],
             took: Arc::default(),
             working: Arc::new(Semaphore::new(settings.threads)),
-            scratches: Arc::default(),
+            threads: Threads::new(),
         }
     }
 
@@ -158,21 +157,23 @@ impl Hasher {
             .acquire_owned()
             .await
             .map_err(|_| CoreError::Busy)?;
-        // The places go with the work: a caller that hangs up does not make room for more.
-        let (scratches, took) = (Arc::clone(&self.scratches), Arc::clone(&self.took));
-        let task = tokio::task::spawn_blocking(move || {
-            let _places = (admitted, working);
-            let kept = || scratches.lock().expect(UNPOISONED);
-            let mut scratch = kept().pop().unwrap_or_default();
+        let took = Arc::clone(&self.took);
+        let (answer, answered) = oneshot::channel();
+        let given = self.threads.give(Box::new(move |scratch| {
+            // The places go with the work: a caller that hangs up does not make room for more.
+            let places = (admitted, working);
             let began = Instant::now();
-            let done = work(&mut scratch);
+            let done = work(scratch);
             let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
             took.store(micros, Ordering::Relaxed);
-            kept().push(scratch);
-            done
-        });
-        task.await.map_err(|_| CoreError::Busy)
+            drop(places);
+            // A caller that has hung up wants no answer.
+            let _ = answer.send(done);
+        }));
+        given.map_err(|error| {
+            tracing::error!(%error, "no thread for hashing");
+            CoreError::Busy
+        })?;
+        answered.await.map_err(|_| CoreError::Busy)
     }
 }
-
-const UNPOISONED: &str = "no panic while the lock is held";

@@ -39,6 +39,7 @@ mod candidates;
 pub(crate) mod case;
 pub(crate) mod challenge;
 pub(crate) mod demand;
+mod hash_threads;
 pub mod hashing;
 pub mod inbound;
 mod knowledge;

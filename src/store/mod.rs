@@ -47,7 +47,7 @@ use crate::model::audit::AuditRecord;
 use crate::model::issue::{Issue, IssueRefusal, Issued};
 use crate::model::sealing::SealAlgorithm;
 use crate::model::user_key::UserKey;
-use crate::secret::{Entropy, Key256};
+use crate::secret::{Drawn, Entropy, Key256};
 use crate::store::catch_up::catch_up;
 use crate::store::damage::guarded;
 use crate::store::error::disk;
@@ -295,11 +295,12 @@ impl Store {
 
     /// Makes ready what of an import needs no row, so that the writer need not.
     pub fn prepare(&self, records: Vec<Import>, at: UnixTime) -> Result<Prepared, StoreError> {
+        let entropy = Drawn::new(Arc::clone(&self.entropy));
         let keys = Keys {
             now: at,
             actor: "",
             sealer: &self.reading.sealer,
-            entropy: self.entropy.as_ref(),
+            entropy: &entropy,
         };
         Prepared::new(records, keys)
     }

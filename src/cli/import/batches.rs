@@ -1,8 +1,6 @@
 //! A file cut into batches, each as the body of a request.
 
-use serde::Serialize;
-use zeroize::Zeroizing;
-
+use crate::api::{ImportRequest, ImportRow};
 use crate::cli::columns;
 use crate::cli::columns::Factor;
 use crate::cli::csv::{Ignore, Reader, Row};
@@ -11,42 +9,13 @@ use crate::cli::import::rows::check;
 use crate::cli::import::seen::{Seen, groups};
 use crate::cli::import::{Import, Make, OnConflict, Source};
 use crate::model::user_key::UserKey;
+use crate::secret::SecretString;
 use crate::time::{Clock as _, SystemClock, UnixTime};
 
 /// Rows that are sent together, and the lines they come from.
 pub(super) struct Batch {
-    pub(super) body: Zeroizing<Vec<u8>>,
+    pub(super) request: ImportRequest,
     pub(super) lines: Vec<u64>,
-}
-
-/// The body of a batch as it is written: `api::ImportRow`, borrowed.
-#[derive(Serialize)]
-struct Written<'a> {
-    user: &'a str,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    groups: Vec<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    display_name: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    phone: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    email: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    class: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    secret: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    kind: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    algorithm: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    digits: Option<u8>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    period: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    counter: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    serial: Option<&'a str>,
 }
 
 /// The file cut into batches. Rows of one user are never in two.
@@ -55,7 +24,7 @@ pub(super) struct Batches<'t> {
     make: Make,
     /// Whether the server is only asked.
     pub(super) dry_run: bool,
-    head: String,
+    existing: &'static str,
     now: UnixTime,
     /// The same decisions as when all rows were looked at.
     seen: Seen,
@@ -66,7 +35,9 @@ pub(super) struct Batches<'t> {
 struct Kept {
     line: u64,
     user: UserKey,
-    json: Zeroizing<Vec<u8>>,
+    row: ImportRow,
+    /// What it takes in JSON at most.
+    octets: usize,
 }
 
 impl<'t> Batches<'t> {
@@ -80,10 +51,6 @@ impl<'t> Batches<'t> {
         let rows = source
             .rows(ignore)
             .map_err(|fault| CliError::usage(fault.what))?;
-        let word = match make {
-            Make::Tokens => "tokens",
-            Make::Users => "users",
-        };
         let existing = match import.on_conflict {
             OnConflict::Skip => "skip",
             OnConflict::Fail => "fail",
@@ -92,9 +59,7 @@ impl<'t> Batches<'t> {
             rows,
             make,
             dry_run,
-            head: format!(
-                "{{\"make\":\"{word}\",\"on_conflict\":\"{existing}\",\"dry_run\":{dry_run},\"rows\":["
-            ),
+            existing,
             now: SystemClock.now(),
             seen: Seen::default(),
             kept: None,
@@ -115,63 +80,71 @@ impl<'t> Batches<'t> {
             if self.seen.check(&row, &user, self.make).is_err() {
                 continue;
             }
-            let json = row_json(&row, &user, factor.as_ref(), self.make);
-            let line = row.line;
-            return Some(Kept { line, user, json });
+            let written = written(&row, &user, factor.as_ref(), self.make);
+            // An octet of a text is six at most when it is escaped.
+            let octets = FIELDS + 6 * (written.user.len() + row.length());
+            return Some(Kept {
+                line: row.line,
+                user,
+                row: written,
+                octets,
+            });
         }
     }
 
     pub(super) fn next(&mut self) -> Option<Batch> {
-        let mut body = Zeroizing::new(Vec::with_capacity(BODY));
-        body.extend_from_slice(self.head.as_bytes());
-        let mut lines = Vec::new();
-        let mut starts: Vec<(usize, UserKey)> = Vec::new();
+        let (mut lines, mut rows) = (Vec::new(), Vec::new());
+        let (mut last, mut octets): (Option<UserKey>, _) = (None, HEAD);
         while let Some(row) = self.row() {
-            let same = |user: &UserKey| *user == row.user && !user.is_stock();
-            let same = starts.last().is_some_and(|(_, user)| same(user));
-            let full = lines.len() >= ROWS || body.len() + row.json.len() > BODY - 8;
-            if full && !same || lines.len() >= MOST || body.len() + row.json.len() > LARGE - 8 {
+            let same = last.as_ref() == Some(&row.user) && !row.user.is_stock();
+            let full = lines.len() >= ROWS || octets + row.octets > BODY;
+            if full && !same || lines.len() >= MOST || octets + row.octets > LARGE {
                 self.kept = Some(row);
                 break;
             }
-            if !lines.is_empty() {
-                body.push(b',');
-            }
-            starts.push((body.len(), row.user));
-            body.extend_from_slice(&row.json);
+            octets += row.octets;
             lines.push(row.line);
+            rows.push(row.row);
+            last = Some(row.user);
         }
-        body.extend_from_slice(b"]}");
-        (!lines.is_empty()).then_some(Batch { body, lines })
+        let make = match self.make {
+            Make::Tokens => "tokens",
+            Make::Users => "users",
+        };
+        (!lines.is_empty()).then(|| Batch {
+            request: ImportRequest {
+                make: make.to_owned(),
+                on_conflict: Some(self.existing.to_owned()),
+                dry_run: self.dry_run,
+                rows,
+            },
+            lines,
+        })
     }
 }
 
-fn row_json(
-    row: &Row<'_>,
-    user: &UserKey,
-    factor: Option<&Factor>,
-    make: Make,
-) -> Zeroizing<Vec<u8>> {
+fn written(row: &Row<'_>, user: &UserKey, factor: Option<&Factor>, make: Make) -> ImportRow {
+    let users = make == Make::Users;
+    let about = |text: Option<&str>| text.filter(|_| users).map(str::to_owned);
     let user = if user.is_stock() {
         String::new()
     } else {
         user.to_string()
     };
-    let about = |column| row.get(column).filter(|_| make == Make::Users);
-    let mut written = Written {
-        user: &user,
-        groups: groups(row).filter(|_| make == Make::Users).collect(),
-        display_name: columns::display_name(row).filter(|_| make == Make::Users),
-        phone: about(columns::PHONE),
-        email: about(columns::EMAIL),
-        class: about(columns::CLASS),
-        secret: row.get(columns::SECRET),
+    let mut written = ImportRow {
+        user,
+        groups: groups(row).filter(|_| users).map(str::to_owned).collect(),
+        display_name: about(columns::display_name(row)),
+        phone: about(row.get(columns::PHONE)),
+        email: about(row.get(columns::EMAIL)),
+        class: about(row.get(columns::CLASS)),
+        secret: row.get(columns::SECRET).map(SecretString::from),
         kind: None,
         algorithm: None,
         digits: None,
         period: None,
         counter: None,
-        serial: row.get(columns::SERIAL),
+        serial: row.get(columns::SERIAL).map(str::to_owned),
     };
     match factor {
         Some(Factor::Hotp {
@@ -180,31 +153,31 @@ fn row_json(
             counter,
             ..
         }) => {
-            written.kind = Some("hotp");
-            written.algorithm = Some(algorithm.as_str());
+            written.kind = Some("hotp".to_owned());
+            written.algorithm = Some(algorithm.as_str().to_owned());
             written.digits = Some(digits.get());
             written.counter = Some(*counter);
         }
         Some(Factor::Totp { parameters, .. }) => {
-            written.kind = Some("totp");
-            written.algorithm = Some(parameters.algorithm.as_str());
+            written.kind = Some("totp".to_owned());
+            written.algorithm = Some(parameters.algorithm.as_str().to_owned());
             written.digits = Some(parameters.digits.get());
             written.period = Some(parameters.period.as_secs());
         }
         Some(Factor::Password(_)) | None => {}
     }
-    // Allocated once: a vector that grows leaves copies of the key behind.
-    let mut json = Zeroizing::new(Vec::with_capacity(512 + row.length()));
-    // Text and numbers can always be written.
-    let _ = serde_json::to_writer(&mut *json, &written);
-    json
+    written
 }
 
 /// Rows of a batch, unless a user's own rows are more.
 pub(super) const ROWS: usize = 400;
 /// What the server takes.
 const MOST: usize = 500;
-/// Octets of a batch, unless a user's own rows are more.
+/// Octets of a batch in JSON, unless a user's own rows are more.
 pub(super) const BODY: usize = 512 * 1024;
 /// What the server takes.
 const LARGE: usize = 1024 * 1024;
+/// Octets of a body that are not rows.
+const HEAD: usize = 128;
+/// Octets of a row that are not text of the file: the names of its fields, numbers, the kind.
+const FIELDS: usize = 320;

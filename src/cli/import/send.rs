@@ -72,7 +72,7 @@ pub(super) async fn exchange(
         {
             let api = Arc::clone(api);
             ways.spawn(async move {
-                let answer = api.send_written::<ImportUsers>(batch.body).await;
+                let answer = api.hand_over::<ImportUsers>(batch.request).await;
                 (batch.lines, answer)
             });
         }

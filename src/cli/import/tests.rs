@@ -36,7 +36,8 @@ fn the_body_is_what_the_api_reads() {
     );
     let batch = batches(&text).remove(0);
     assert_eq!(batch.lines, [2, 3]);
-    let read: api::ImportRequest = serde_json::from_slice(&batch.body).unwrap();
+    let body = serde_json::to_vec(&batch.request).unwrap();
+    let read: api::ImportRequest = serde_json::from_slice(&body).unwrap();
     assert_eq!(read.make, "users");
     let alice = &read.rows[0];
     assert_eq!((&*alice.user, alice.counter), ("alice@staff", Some(7)));

@@ -212,3 +212,11 @@ fn shares_are_percentages() {
         assert!(Share::parse(text).is_err(), "{text}");
     }
 }
+
+#[test]
+fn a_pin_stands_in_front_of_every_code() {
+    let mut bench = Bench::totp(1, "0%", "0%", Spent::Stop);
+    bench.drill = bench.drill.behind(Some(SecretString::from("471193")));
+    bench.send();
+    assert_eq!((bench.typed.len(), &bench.typed[..6]), (12, &b"471193"[..]));
+}

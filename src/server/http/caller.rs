@@ -21,9 +21,9 @@ use tokio::time::Instant;
 use crate::model::client::{Access, Client, Scope};
 use crate::model::id::RequestId;
 use crate::secret::SecretString;
-use crate::server::http::App;
 use crate::server::http::error::Failure;
 use crate::server::http::origin::Origin;
+use crate::server::http::{App, preference};
 use crate::store::By;
 use crate::time::UnixTime;
 
@@ -126,6 +126,27 @@ pub(crate) async fn identify(
     named(&app, request, next, known).await
 }
 
+/// The same for what asks about codes: a caller who may not goes no further either, before a body is read.
+pub(crate) async fn identify_asker(
+    State(app): State<Arc<App>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let by_status = preference::is_by_status(&request);
+    let response = named(&app, request, next, |app, request, now| {
+        known(app, request, now)?;
+        let caller = request.extensions().get::<Caller>();
+        if caller.is_some_and(Caller::may_verify) {
+            Ok(())
+        } else {
+            Err(Failure::forbidden(
+                "this needs a key with the scope `verify`",
+            ))
+        }
+    });
+    preference::undecided(response.await, by_status)
+}
+
 /// Names a request that says in its own way who makes it.
 pub(crate) async fn arrive(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     named(&app, request, next, |_, _, _| Ok(())).await
@@ -201,15 +222,6 @@ pub(crate) async fn near_or_admin(
     let caller = request.extensions().get::<Caller>();
     if caller.is_none_or(|caller| !caller.may_administer()) {
         return Failure::forbidden(ADMINISTRATORS).into_response();
-    }
-    next.run(request).await
-}
-
-/// Lets through who may ask about codes, before a body is read.
-pub(crate) async fn require_verify(request: Request, next: Next) -> Response {
-    let caller = request.extensions().get::<Caller>();
-    if caller.is_none_or(|caller| !caller.may_verify()) {
-        return Failure::forbidden("this needs a key with the scope `verify`").into_response();
     }
     next.run(request).await
 }

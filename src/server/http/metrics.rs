@@ -5,8 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, Method, header};
-use axum::middleware::Next;
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, text};
@@ -82,21 +81,33 @@ pub(crate) async fn metrics(
     Ok((headers, page).into_response())
 }
 
-/// Counts every answer.
-pub(crate) async fn count(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>();
-    let route = route.map_or("none", MatchedPath::as_str).to_owned();
-    let method = known(request.method()).to_owned();
-    let response = next.run(request).await;
-    let status = response.status();
-    tracing::debug!(method, route, status = status.as_u16(), "answered");
-    let labels = [
-        ("method", method),
-        ("route", route),
-        ("status", status.as_u16().to_string()),
-    ];
-    app.requests().get_or_create(&labels).inc();
-    response
+/// What an answer is counted under, but for its status.
+pub(super) struct Counted {
+    method: &'static str,
+    route: Option<MatchedPath>,
+}
+
+impl Counted {
+    /// Of a request that was routed.
+    pub(super) fn of(request: &Request) -> Self {
+        Self {
+            method: known(request.method()),
+            route: request.extensions().get().cloned(),
+        }
+    }
+
+    /// Counts the answer.
+    pub(super) fn answered(self, app: &App, status: StatusCode) {
+        let Self { method, route } = self;
+        let route = route.as_ref().map_or("none", MatchedPath::as_str);
+        tracing::debug!(method, route, status = status.as_u16(), "answered");
+        let labels = [
+            ("method", method.to_owned()),
+            ("route", route.to_owned()),
+            ("status", status.as_str().to_owned()),
+        ];
+        app.requests().get_or_create(&labels).inc();
+    }
 }
 
 /// A method's name; an attacker's invention is no label of ours.

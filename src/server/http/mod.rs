@@ -24,7 +24,6 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use axum::http::{HeaderName, HeaderValue, header};
 use axum::{Extension, Router, middleware};
 use futures_util::future::BoxFuture;
 use ipnet::IpNet;
@@ -33,9 +32,6 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
-use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::admin::Admin;
 use crate::api::call::Operation;
@@ -62,6 +58,7 @@ use crate::time::UnixTime;
 
 mod admin;
 mod answer;
+mod around;
 mod body;
 pub mod caller;
 mod challenges;
@@ -71,6 +68,7 @@ mod device;
 mod enrolments;
 mod error;
 mod fairness;
+mod finish;
 mod health;
 mod idempotency;
 mod inbound;
@@ -90,6 +88,7 @@ mod wiped;
 
 pub use inbound::AHEAD;
 pub use origin::Peer;
+pub(crate) use route::Handed;
 pub use serve::{serve_tcp, serve_unix};
 
 /// Reads the daemon's files again, or only compares its configuration with the written one.
@@ -396,28 +395,14 @@ impl App {
 
 /// All routes, for TCP. Callers are known by their key.
 pub fn router(app: Arc<App>) -> Router {
-    let nosniff = SetResponseHeaderLayer::overriding(
-        HeaderName::from_static("x-content-type-options"),
-        HeaderValue::from_static("nosniff"),
-    );
     routes()
         .router(&app)
         .fallback(async || Failure::not_found("there is no such route; GET /openapi.json"))
         .method_not_allowed_fallback(async || Failure::NO_METHOD)
         .layer(middleware::from_fn_with_state(
             Arc::clone(&app),
-            origin::locate,
+            around::every,
         ))
-        .layer(middleware::from_fn_with_state(
-            Arc::clone(&app),
-            metrics::count,
-        ))
-        .layer(middleware::from_fn(serve::bounded_head))
-        .layer(CatchPanicLayer::custom(error::panicked))
-        .layer(nosniff)
-        .layer(SetSensitiveRequestHeadersLayer::new([
-            header::AUTHORIZATION,
-        ]))
         .with_state(app)
 }
 

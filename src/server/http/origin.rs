@@ -16,9 +16,8 @@
 //! another's full, or to be taken for this machine.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -89,11 +88,7 @@ impl Origin {
 
 /// Finds out where a request comes from. What listed proxies pass on has the share of its own address, as
 /// a connection would have.
-pub(crate) async fn locate(
-    State(app): State<Arc<App>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+pub(super) async fn located(app: &App, mut request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<Peer>().copied();
     let origin = peer.map(|peer| Origin::of(peer.0.ip(), request.headers(), app.proxies()));
     let origin = origin.unwrap_or_default();

@@ -18,7 +18,6 @@
 
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
@@ -61,26 +60,27 @@ impl ByStatus {
     }
 }
 
+/// Whether a request asks for it, whatever its call is.
+pub(crate) fn is_by_status(request: &Request) -> bool {
+    in_headers(request.headers()) || in_query(request.uri().query()).unwrap_or(false)
+}
+
 /// Where the status is all that is looked at, a request beyond the client's rate is undecided like any
 /// other that was not looked at: callers know what to do about 503.
-pub(crate) async fn undecided_by_status(request: Request, next: Next) -> Response {
-    let (parts, body) = request.into_parts();
-    let wanted = in_headers(&parts.headers) || in_query(parts.uri.query()).unwrap_or(false);
-    let response = next.run(Request::from_parts(parts, body)).await;
-    if wanted && response.status() == StatusCode::TOO_MANY_REQUESTS {
-        let mut undecided = Failure::unavailable(RATE).into_response();
-        let headers = response.headers();
-        for name in [
-            HeaderName::from_static("x-request-id"),
-            header::CACHE_CONTROL,
-        ] {
-            if let Some(value) = headers.get(&name) {
-                undecided.headers_mut().insert(name, value.clone());
-            }
-        }
-        return undecided;
+pub(crate) fn undecided(response: Response, by_status: bool) -> Response {
+    if !by_status || response.status() != StatusCode::TOO_MANY_REQUESTS {
+        return response;
     }
-    response
+    let mut undecided = Failure::unavailable(RATE).into_response();
+    for name in [
+        HeaderName::from_static("x-request-id"),
+        header::CACHE_CONTROL,
+    ] {
+        if let Some(value) = response.headers().get(&name) {
+            undecided.headers_mut().insert(name, value.clone());
+        }
+    }
+    undecided
 }
 
 /// Whether one of the preferences is `status`, whatever its value: names ignore case, and an

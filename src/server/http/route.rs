@@ -6,7 +6,7 @@
 //!
 //! Invariant: nothing of a request is read before it is known that its caller may make the call.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -36,7 +36,7 @@ use crate::server::http::describe::Description;
 use crate::server::http::error::Failure;
 use crate::server::http::preference::ByStatus;
 use crate::server::http::read::user_key;
-use crate::server::http::{App, answer, body, caller, preference, tell};
+use crate::server::http::{App, answer, body, caller, tell};
 use crate::store::By;
 
 /// A call as a handler gets it.
@@ -54,6 +54,28 @@ where
     pub(crate) body: C::Body,
     /// The revision that `If-Match` names.
     pub(crate) expected: Option<u64>,
+}
+
+/// A body that a caller in this process hands over as it is, an extension of the request: no connection can make
+/// one. What is said below of bodies is of those that are octets.
+pub(crate) struct Handed<T>(Arc<Mutex<Option<T>>>);
+
+impl<T> Handed<T> {
+    pub(crate) fn new(body: T) -> Self {
+        Self(Arc::new(Mutex::new(Some(body))))
+    }
+
+    fn take(self) -> Option<T> {
+        let mut body = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        body.take()
+    }
+}
+
+// Of the same body, whatever it is: derived, it would ask for one that can be copied.
+impl<T> Clone for Handed<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
 }
 
 /// A call of the administration.
@@ -174,19 +196,13 @@ impl Routes {
 
     /// All routes, each behind what finds out who calls.
     pub(crate) fn router(self, app: &Arc<App>) -> Router<Arc<App>> {
-        let identify = || middleware::from_fn_with_state(Arc::clone(app), caller::identify);
+        let identify = middleware::from_fn_with_state(Arc::clone(app), caller::identify);
         let until_stopped = middleware::from_fn_with_state(Arc::clone(app), until_stopped);
         let near = middleware::from_fn_with_state(Arc::clone(app), caller::near_or_admin);
         let arrive = middleware::from_fn_with_state(Arc::clone(app), caller::arrive);
-        let verify = self
-            .verify
-            .route_layer(middleware::from_fn(caller::require_verify))
-            .route_layer(identify())
-            .route_layer(middleware::from_fn(preference::undecided_by_status));
-        let admin = self
-            .admin
-            .route_layer(until_stopped)
-            .route_layer(identify());
+        let asker = middleware::from_fn_with_state(Arc::clone(app), caller::identify_asker);
+        let verify = self.verify.route_layer(asker);
+        let admin = self.admin.route_layer(until_stopped).route_layer(identify);
         self.open
             .merge(self.near.route_layer(near))
             .merge(verify)
@@ -282,7 +298,12 @@ where
 {
     async fn read(app: &Arc<App>, request: Request) -> Result<Self, Failure> {
         let (mut parts, body) = request.into_parts();
-        let octets = octets::<C, K>(app, &parts.headers, body).await?;
+        let handed = parts.extensions.remove::<Handed<C::Body>>();
+        let handed = handed.and_then(Handed::take);
+        let octets = match &handed {
+            Some(_) => Zeroizing::default(),
+            None => octets::<C, K>(app, &parts.headers, body).await?,
+        };
         let from = K::of(app, &parts, &octets).await?;
         let place = place::<C::Place>(&mut parts).await?;
         let expected = if C::OPERATION.if_match {
@@ -291,9 +312,11 @@ where
             None
         };
         let query = body::query(&parts.uri)?;
-        let body = match C::without_body() {
-            Some(nothing) if octets.is_empty() || C::OPERATION.takes == Takes::Nothing => nothing,
-            _ => body::parse(&octets)?,
+        let nothing =
+            C::without_body().filter(|_| octets.is_empty() || C::OPERATION.takes == Takes::Nothing);
+        let body = match handed.or(nothing) {
+            Some(body) => body,
+            None => body::parse(&octets)?,
         };
         Ok(Self {
             from,

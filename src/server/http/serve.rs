@@ -9,8 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::Request;
-use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -24,7 +22,6 @@ use tokio_util::task::TaskTracker;
 use tower::Layer as _;
 
 use crate::server::http::caller::Caller;
-use crate::server::http::error::Failure;
 use crate::server::http::origin::Peer;
 use crate::server::http::patience::Patience;
 use crate::server::http::wiped::Wiped;
@@ -182,16 +179,17 @@ where
     }
 }
 
-/// Refuses a head that is longer than the limit but still came within what the library buffers.
-pub(super) async fn bounded_head(request: Request, next: Next) -> Response {
-    let line = request.method().as_str().len() + request.uri().to_string().len();
+/// Whether a head is within its limit: a longer one may still have come within what the library buffers.
+pub(super) fn is_head_bounded(request: &Request) -> bool {
+    let target = request.uri();
+    let scheme = target.scheme_str().map_or(0, |scheme| scheme.len() + 3);
+    let authority = target.authority().map_or(0, |host| host.as_str().len());
+    let query = target.query().map_or(0, |query| query.len() + 1);
+    let line = request.method().as_str().len() + scheme + authority + target.path().len() + query;
     let headers = request.headers().iter();
     // `: ` and the line's end; ` ` twice, `HTTP/1.1` and the line's end.
     let octets = headers.map(|(name, value)| name.as_str().len() + value.len() + 4);
-    if octets.sum::<usize>() + line + 12 > HEADER_OCTETS {
-        return Failure::LONG_HEAD.into_response();
-    }
-    next.run(request).await
+    octets.sum::<usize>() + line + 12 <= HEADER_OCTETS
 }
 
 /// Waits for open connections; what goes on for ever is ended first.
@@ -222,7 +220,7 @@ const HEADERS: Duration = Duration::from_secs(5);
 /// Headers of a request: a peer that sends thousands.
 const HEADER_COUNT: usize = 64;
 /// Octets of a request's head, its line and headers: a peer that sends megabytes. The library reads up
-/// to a buffer more before it notices; [`bounded_head`] refuses that.
+/// to a buffer more before it notices; [`is_head_bounded`] refuses that.
 const HEADER_OCTETS: usize = 32 * 1024;
 /// Connections to the admin socket: a local script that forgets to close them.
 const SOCKET_CONNECTIONS: usize = 128;

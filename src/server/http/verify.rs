@@ -8,12 +8,14 @@
 //! - what cannot be decided is 503, and says nothing about the user.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use sha2::{Digest, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::admin::{CredentialsPatch, NewVerifier, Replaced};
 use crate::api::{self, ReplaceCredentials, Verify, VerifyAnswer, VerifyRequest};
@@ -24,6 +26,7 @@ use crate::model::client::{Access, Client, LOCAL};
 use crate::secret::SecretString;
 use crate::server::http::caller::{Arrival, Caller};
 use crate::server::http::error::{Failure, SEE};
+use crate::server::http::finish::Finish;
 use crate::server::http::idempotency::{Claim, State as Progress};
 use crate::server::http::route::{Asked, Asker};
 use crate::server::http::{App, idempotency, tell};
@@ -44,42 +47,54 @@ pub(crate) async fn verify(app: Arc<App>, call: Asked<Verify>) -> Result<VerifyA
     let client = asking(&app, &caller, call.query.client.as_deref())?;
     let turn = app.turn(&client)?;
     let question = Question::new(client, arrival, call.body)?;
-    let first = |question, sender| {
-        app.tasks().spawn(Arc::clone(&app).settle(question, sender));
-    };
-    let answer = match retry {
-        None => {
-            let (sender, answer) = watch::channel(Progress::Pending);
-            first(question, sender);
-            answer
-        }
-        Some((key, digest)) => {
-            let digest = Sha256::new()
-                .chain_update(digest)
-                .chain_update(question.client.name.as_bytes())
-                .finalize();
-            let claim = app
-                .answers()
-                .claim(caller.actor(), &key, digest.into(), arrival.instant);
-            match claim.map_err(|_| Failure::KEY_REUSED)? {
-                Claim::First(sender, answer) => {
-                    first(question, sender);
-                    answer
-                }
-                Claim::Retry(answer) => answer,
-            }
-        }
-    };
     // The store drops what is past its deadline; this bounds a store that does not answer at all.
     let patience = app.limits().request_timeout + GRACE;
-    let verdict = tokio::time::timeout(patience, idempotency::decided(answer)).await;
-    let verdict = verdict.unwrap_or(Err(None));
+    let verdict = timeout(patience, app.verdict(question, &caller, retry)).await;
+    let verdict = verdict.unwrap_or(Ok(Err(None)))?;
     let verdict = verdict.map_err(|why| undecided(&caller, why))?;
     turn.hold(arrival.instant, verdict.delay).await;
     Ok(verdict.answer)
 }
 
+/// A decision, or why there is none, where that is known.
+type Decided = Result<Verdict, Option<String>>;
+
 impl App {
+    /// Decides, or finds the decision on an earlier request with the same idempotency key.
+    async fn verdict(
+        self: &Arc<Self>,
+        question: Question,
+        caller: &Caller,
+        retry: Option<(String, [u8; 32])>,
+    ) -> Result<Decided, Failure> {
+        let Some((key, digest)) = retry else {
+            let app = Arc::clone(self);
+            let asked = self.finish(async move { question.ask(&app).await });
+            // Logged by the service.
+            return Ok(match asked.await {
+                Ok(decided) => decided.map_err(|error| Some(error.to_string())),
+                Err(_) => Err(None),
+            });
+        };
+        let digest = Sha256::new()
+            .chain_update(digest)
+            .chain_update(question.client.name.as_bytes())
+            .finalize();
+        let arrived = question.arrival.instant;
+        let claim = self
+            .answers()
+            .claim(caller.actor(), &key, digest.into(), arrived);
+        let answer = match claim.map_err(|_| Failure::KEY_REUSED)? {
+            Claim::First(sender, answer) => {
+                self.tasks()
+                    .spawn(Arc::clone(self).settle(question, sender));
+                answer
+            }
+            Claim::Retry(answer) => answer,
+        };
+        Ok(idempotency::decided(answer).await)
+    }
+
     /// Decides, and tells those who wait.
     async fn settle(self: Arc<Self>, question: Question, answer: watch::Sender<Progress<Verdict>>) {
         let state = match question.ask(&self).await {
@@ -105,7 +120,10 @@ impl App {
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, Failure> {
-        let done = self.tasks().spawn(work).await;
+        // A panic leaves nothing decided, and nothing half done: that is the store's.
+        let work = AssertUnwindSafe(work).catch_unwind();
+        let runtime = self.core().tasks.clone();
+        let done = Finish::new(work, self.tasks().clone(), runtime).await;
         done.map_err(|_| Failure::unavailable("try again, or ask another server"))
     }
 
