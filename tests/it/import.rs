@@ -1,11 +1,12 @@
 //! Many users and tokens from a file: what it makes, what it refuses, what it never says.
 
-use std::process::Output;
+use std::process::{Output, Stdio};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::support::codes::{RFC_SECRET, hotp};
-use crate::support::daemon::Site;
+use crate::support::daemon::{Site, command};
 use crate::support::net::Http;
 
 /// Keys that differ: base 32 of as many octets as a usual key.
@@ -238,6 +239,44 @@ fn an_import_that_broke_off_is_repeated() {
     let (exit, done, _) = import(&site, "user", &people(451), &["--on-conflict", "skip"]);
     assert_eq!((exit, made(&done)), (0, [0, 0, 451, 0]));
     assert!(daemon.terminate().success());
+}
+
+/// Without a daemon, by `kill -9`: whole batches are there, the store is sound, and the rest is made by the next run.
+#[test]
+fn an_import_that_is_killed_leaves_whole_batches() {
+    const ALL: usize = 4000;
+    let site = Site::new();
+    let file = site.path().join("people.csv");
+    std::fs::write(&file, people(ALL)).unwrap();
+    let keys = site.path().join("store/personal.keys");
+    let prepared = || std::fs::metadata(&keys).map_or(0, |keys| keys.len());
+    let before = prepared();
+    let mut running = command(&site.path())
+        .args(["user", "import"])
+        .arg(&file)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // Keys of personal data are prepared as users are made, not while they are only looked at.
+    while prepared() == before && running.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    std::thread::sleep(Duration::from_millis(20));
+    running.kill().unwrap();
+    running.wait().unwrap();
+
+    let checked = site.run(&["store", "verify"]);
+    let said = String::from_utf8_lossy(&checked.stdout);
+    assert!(checked.status.success(), "{said}");
+    assert!(site.run(&["audit", "verify"]).status.success());
+    let there = users(&site);
+    assert!(there == ALL || there % 400 == 0, "{there}");
+    let (exit, done, _) = import(&site, "user", &people(ALL), &["--on-conflict", "skip"]);
+    let rest = (ALL - there) as u64;
+    assert_eq!((exit, made(&done)), (0, [rest, rest, there as u64, 0]));
+    assert_eq!(users(&site), ALL);
+    assert!(site.run(&["store", "verify"]).status.success());
 }
 
 #[test]
