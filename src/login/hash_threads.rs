@@ -142,8 +142,8 @@ mod tests {
         let (one, other) = (all.recv().unwrap(), all.recv().unwrap());
         assert_ne!(one, other);
         // An idle thread is used again: no third one for what comes after the others.
-        for _ in 0..50 {
-            std::thread::sleep(Duration::from_millis(2));
+        for _ in 0..5 {
+            std::thread::sleep(Duration::from_millis(20));
             let done = done.clone();
             let work = move |_: &mut Scratch| {
                 let _ = done.send(std::thread::current().id());

@@ -63,6 +63,7 @@ where
 mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU8, Ordering};
+    use std::task::Waker;
 
     use tokio::sync::Notify;
 
@@ -86,7 +87,8 @@ mod tests {
         assert!(tasks.is_empty(), "no task while the caller waits");
 
         let mut left = Box::pin(work());
-        assert!(futures_util::poll!(left.as_mut()).is_pending());
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(left.as_mut().poll(&mut context).is_pending());
         drop(left);
         assert_eq!((tasks.len(), steps.load(Ordering::Relaxed)), (1, 3));
         go.notify_one();
