@@ -331,6 +331,7 @@ fn hashing(limits: &Limits) -> hashing::Settings {
         threads: limits.password_threads.unwrap_or(default.threads),
         queue: limits.password_queue,
         cost: limits.password_cost,
+        yields: true,
     }
 }
 

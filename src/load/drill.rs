@@ -475,14 +475,22 @@ impl Drill {
                 (step, code, parameters.digits)
             }
         };
-        let pin = self.pin.iter().flat_map(|pin| pin.expose().as_bytes());
-        typed.extend(pin);
-        push_digits(typed, code, digits);
+        self.write(code, digits, typed);
         let ticket = ticket(index, what, step, *state, self.spent);
         if what == What::Right {
             state.next = step + 1;
         }
         Draw::Send(ticket)
+    }
+}
+
+impl Drill {
+    /// Writes a code, behind the PIN.
+    fn write(&self, code: u32, digits: Digits, typed: &mut Vec<u8>) {
+        if let Some(pin) = &self.pin {
+            typed.extend_from_slice(pin.expose().as_bytes());
+        }
+        push_digits(typed, code, digits);
     }
 }
 

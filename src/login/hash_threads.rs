@@ -1,7 +1,7 @@
-//! The threads that hash PINs and passwords: of low priority, with memory that they keep while there is work.
+//! The threads that hash PINs and passwords, with memory that they keep while there is work.
 //!
-//! Hashing yields to everything else (nice 10 is a tenth of a processor beside a busy thread), so that codes alone
-//! are not slowed down by it and every processor may hash when codes leave it idle.
+//! In a daemon hashing yields to everything else (nice 10 is a tenth of a processor beside a busy thread), so that
+//! codes alone are not slowed down by it and every processor may hash when codes leave it idle.
 //!
 //! Fresh memory costs half as much as the computation in it, page by page: a thread keeps its own. What a password
 //! left in it is overwritten when the thread has had no work for [`WIPE`], and given back after [`IDLE`],
@@ -20,10 +20,10 @@ pub(super) type Work = Box<dyn FnOnce(&mut Scratch) + Send>;
 /// The threads; they end with their work when this is dropped.
 pub(super) struct Threads(Arc<Shared>);
 
-#[derive(Default)]
 struct Shared {
     state: Mutex<State>,
     bell: Condvar,
+    yields: bool,
 }
 
 #[derive(Default)]
@@ -35,8 +35,12 @@ struct State {
 
 impl Threads {
     /// None yet: the first work starts one.
-    pub(super) fn new() -> Self {
-        Self(Arc::default())
+    pub(super) fn new(yields: bool) -> Self {
+        Self(Arc::new(Shared {
+            state: Mutex::default(),
+            bell: Condvar::new(),
+            yields,
+        }))
     }
 
     /// Has work done, by an idle thread or a new one: the caller bounds how much of it there is at a time.
@@ -67,7 +71,9 @@ impl Drop for Threads {
 impl Shared {
     fn run(&self) {
         // The calling thread's, not the process's. Where it is refused, hashing is done all the same.
-        if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+        if self.yields
+            && let Err(error) = rustix::process::setpriority_process(None, NICE)
+        {
             tracing::warn!(%error, "hashing cannot be given a lower priority than codes");
         }
         let mut scratch = Scratch::new();
@@ -126,7 +132,7 @@ mod tests {
 
     #[test]
     fn work_is_done_at_the_same_time_and_survives_a_panic() {
-        let threads = Threads::new();
+        let threads = Threads::new(true);
         let (done, all) = mpsc::channel();
         threads.give(Box::new(|_| panic!("for the test"))).unwrap();
         // Each waits for the other.
@@ -157,7 +163,7 @@ mod tests {
     #[test]
     fn what_a_password_left_is_overwritten_when_there_is_no_work() {
         use crate::credential::{Cost, spend};
-        let threads = Threads::new();
+        let threads = Threads::new(true);
         let (done, all) = mpsc::channel();
         let hashed = done.clone();
         threads

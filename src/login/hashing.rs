@@ -2,7 +2,7 @@
 //!
 //! One argon2id computation takes some 20 ms of CPU and 19 MiB: on the workers it would hold up
 //! every code behind it, and unbounded it would take the machine's memory. So there are few places, in threads of
-//! low priority ([`crate::login::hash_threads`]), a bounded number may wait for one, and who finds the queue full
+//! their own ([`crate::login::hash_threads`]), a bounded number may wait for one, and who finds the queue full
 //! is not decided at all (silence, 503): nothing was counted, and the client asks again.
 //!
 //! Threat: who is shed must not depend on whom was asked for (threats T13). So a place in the queue is
@@ -30,6 +30,8 @@ pub struct Settings {
     pub queue: usize,
     /// Of new hashes; others are renewed when they are next right.
     pub cost: Cost,
+    /// Whether hashing has a lower priority than everything else, as in a daemon that decides about codes.
+    pub yields: bool,
 }
 
 impl Default for Settings {
@@ -39,6 +41,7 @@ impl Default for Settings {
             threads: cores,
             queue: 64,
             cost: Cost::DEFAULT,
+            yields: false,
         }
     }
 }
@@ -71,7 +74,7 @@ impl Hasher {
             admitted: [places(), places()],
             took: Arc::default(),
             working: Arc::new(Semaphore::new(settings.threads)),
-            threads: Threads::new(),
+            threads: Threads::new(settings.yields),
         }
     }
 
