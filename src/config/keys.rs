@@ -85,7 +85,7 @@ keys! {
     LIMITS_REJECT_QUEUE = "limits.reject_queue", "65536",
         "rejects waiting for their delay; more leave at once";
     LIMITS_PASSWORD_THREADS = "limits.password_threads", "auto",
-        "PINs and passwords compared at a time, behind codes: auto is one for each core";
+        "PINs and passwords compared at a time: auto leaves one core to codes";
     LIMITS_PASSWORD_QUEUE = "limits.password_queue", "64",
         "PINs and passwords waiting to be compared; more are not decided: silence or 503";
     LIMITS_PASSWORD_COST = "limits.password_cost", "19MiB x 2",

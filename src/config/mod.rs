@@ -260,7 +260,7 @@ pub struct Limits {
     pub request_timeout: Duration,
     /// Rejects waiting for their delay.
     pub reject_queue: usize,
-    /// PINs and passwords compared at a time; none: one for each core.
+    /// PINs and passwords compared at a time; none: one less than there are cores.
     pub password_threads: Option<usize>,
     /// PINs and passwords waiting to be compared.
     pub password_queue: usize,

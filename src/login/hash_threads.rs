@@ -1,7 +1,7 @@
 //! The threads that hash PINs and passwords, with memory that they keep while there is work.
 //!
-//! In a daemon hashing yields to everything else (nice 10 is a tenth of a processor beside a busy thread), so that
-//! codes alone are not slowed down by it and every processor may hash when codes leave it idle.
+//! In a daemon hashing yields to everything else: beside a busy thread nice 5 is a quarter of a processor. Less would
+//! be too little on a machine that other programs keep busy: the hash of a PIN must be done within a request's time.
 //!
 //! Fresh memory costs half as much as the computation in it, page by page: a thread keeps its own. What a password
 //! left in it is overwritten when the thread has had no work for [`WIPE`], and given back after [`IDLE`],
@@ -117,7 +117,7 @@ impl Shared {
 }
 
 /// See setpriority(2).
-const NICE: i32 = 10;
+const NICE: i32 = 5;
 /// How long memory keeps what a password left in it: short, but longer than the pause between two logins of a
 /// busy server, since overwriting takes a tenth of a computation.
 const WIPE: Duration = Duration::from_millis(250);

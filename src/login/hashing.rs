@@ -38,7 +38,8 @@ impl Default for Settings {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
-            threads: cores,
+            // One core is left to codes.
+            threads: cores.saturating_sub(1).max(1),
             queue: 64,
             cost: Cost::DEFAULT,
             yields: false,
