@@ -150,7 +150,7 @@ impl Scratch {
 
     #[cfg(test)]
     pub(crate) fn is_wiped(&self) -> bool {
-        let mut words = self.0.iter().flat_map(|block| block.as_ref());
+        let mut words = self.0.iter().flat_map(<Block as AsRef<[u64]>>::as_ref);
         words.all(|word: &u64| *word == 0)
     }
 
