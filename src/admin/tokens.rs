@@ -272,6 +272,11 @@ pub(super) fn resync(
     let mut drift = DriftRule::None;
     if token.kind == Kind::Hotp {
         let from = state.moving.next();
+        // One that a restore closed may have been used often since; two codes in a row are still not guessed.
+        let within = match state.needs_resync() {
+            Some(_) => hotp::MAX_REACH,
+            None => HOTP_RESYNC,
+        };
         let found = hotp::resync(
             &token.key,
             token.algorithm,
@@ -279,7 +284,7 @@ pub(super) fn resync(
             first,
             second,
             from,
-            HOTP_RESYNC,
+            within,
         );
         found
             .into_iter()

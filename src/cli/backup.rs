@@ -230,7 +230,7 @@ impl Restore {
             bar.finish_and_clear();
             restored
         };
-        let (restored, files, _) = restored.map_err(refused)?;
+        let (restored, files, outside) = restored.map_err(refused)?;
         let done = Done {
             dir,
             files: &files,
@@ -244,7 +244,7 @@ impl Restore {
         };
         context
             .out
-            .show(&done, |_| text(context, &restored, &files))?;
+            .show(&done, |_| text(context, &restored, &files, &outside))?;
         Ok(Exit::Done)
     }
 }
@@ -278,7 +278,7 @@ fn refused(error: RestoreError) -> CliError {
     }
 }
 
-fn text(context: &Context, restored: &Restored, files: &[PathBuf]) -> String {
+fn text(context: &Context, restored: &Restored, files: &[PathBuf], outside: &[PathBuf]) -> String {
     let mut text = String::new();
     for file in files {
         push!(text, "wrote  {}\n", file.display());
@@ -298,6 +298,14 @@ fn text(context: &Context, restored: &Restored, files: &[PathBuf]) -> String {
     }
     if restored.closed.is_empty() {
         text.push_str("  there was no token to close\n");
+    }
+    for path in outside {
+        push!(
+            text,
+            "From its start it writes how far it is to {}, and the installation that was backed up refuses to start\n\
+             where it names that file too. For a trial set ONCEGATE__STORE__WITNESS=witness first.\n",
+            path.display()
+        );
     }
     push!(
         text,

@@ -65,7 +65,7 @@ pub(super) fn is_of_site(name: &str) -> bool {
 }
 
 pub(super) const CONFIG: &str = "oncegate.toml";
-const POLICIES: &str = "policies";
+pub(super) const POLICIES: &str = "policies";
 
 #[cfg(test)]
 mod tests {

@@ -9,6 +9,7 @@ use std::{fs, io};
 use zeroize::Zeroizing;
 
 use crate::config::{Config, MasterKey, TEMPLATE};
+use crate::daemon::files::POLICIES;
 use crate::daemon::{StartError, failed};
 use crate::policy;
 use crate::secret::{Key256, SystemEntropy, random};
@@ -225,7 +226,6 @@ fn is_there(path: &Path) -> bool {
 /// Where an installation is made before its parts are moved to their places.
 const STAGED: &str = "init.unfinished";
 const CONFIG: &str = "oncegate.toml";
-const POLICIES: &str = "policies";
 
 /// Reads the master key from where the configuration says it is.
 pub(crate) fn master_key(place: &MasterKey) -> Result<Key256, StartError> {

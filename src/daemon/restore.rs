@@ -8,15 +8,16 @@
 //!
 //! What is there already is never overwritten. Interrupted, nothing is in its place, and the next call begins again.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use crate::config::{Config, MasterKey};
-use crate::daemon::files::{CONFIG, is_of_site};
+use crate::daemon::files::{CONFIG, POLICIES, is_of_site};
 use crate::daemon::install::{directory, file, master_key, rename, sync_directory, unwritable};
-use crate::daemon::{Site, StartError, environment, failed, open_store, witness};
+use crate::daemon::{Site, StartError, TEMPLATES, environment, failed, open_store, witness};
 use crate::diagnostic::Source;
 use crate::model::sealing::SealAlgorithm;
 use crate::secret::Key256;
@@ -43,13 +44,14 @@ pub enum RestoreError {
     Start(#[from] StartError),
 }
 
-/// Restores a backup; returns what was made, the files that were written, and the directory of the store.
+/// Restores a backup; returns what was made, the files that were written, and the files outside DIR that the installation
+/// will write its statements to ([`crate::store::witness`]).
 pub fn restore(
     dir: &Path,
     config: Option<&Path>,
     wanted: &Wanted,
     backup: impl Read,
-) -> Result<(Restored, Vec<PathBuf>, PathBuf), RestoreError> {
+) -> Result<(Restored, Vec<PathBuf>, Vec<PathBuf>), RestoreError> {
     let (restored, files) = if config.is_some() || dir.join(CONFIG).exists() {
         store_only(dir, config, wanted, backup)?
     } else {
@@ -68,7 +70,9 @@ pub fn restore(
         site.config.audit.segment_size,
     );
     drop(opened.map_err(|error| super::cannot_open(&store, &error))?);
-    Ok((restored, files, store))
+    let witness = site.config.store.witness.iter();
+    let outside = witness.filter(|path| !path.starts_with(dir));
+    Ok((restored, files, outside.cloned().collect()))
 }
 
 fn master_of(place: &MasterKey, wanted: &Wanted) -> Result<Key256, StartError> {
@@ -111,7 +115,7 @@ fn store_only(
         segment_size: site.config.audit.segment_size,
         at: wanted.at,
         now: SystemClock.now(),
-        known_epoch: &|_| witness::known(&site.config.store.witness),
+        statements: &|_| witness::statements(&site.config.store.witness),
     };
     let restored = make(&what, backup).inspect_err(|_| {
         let _ = fs::remove_dir_all(&staged);
@@ -133,9 +137,12 @@ fn whole(
     backup: impl Read,
 ) -> Result<(Restored, Vec<PathBuf>), RestoreError> {
     let made_dir = directory(dir)?;
+    // An earlier restore that was interrupted while it put its parts in their place: they are made anew.
+    let goes_on = dir.join(STAGED).join(PLACING).exists();
     for entry in fs::read_dir(dir).map_err(|error| unwritable(dir, &error))? {
         let entry = entry.map_err(|error| unwritable(dir, &error))?;
-        if entry.file_name() != KEY && entry.file_name() != STAGED {
+        let name = entry.file_name();
+        if name != KEY && name != STAGED && !(goes_on && is_part(&name)) {
             return Err(conflict(
                 format!("{} is not empty: {}", dir.display(), entry.path().display()),
                 "choose an empty directory with --dir; master.key alone may be in it",
@@ -155,10 +162,16 @@ fn whole(
     }
     let master = master_of(&place, wanted)?;
     let staged = dir.join(STAGED);
+    if goes_on {
+        clear(dir)?;
+    }
     begin(&staged)?;
     let store = staged.join(STORE);
     directory(&store)?;
-    let known_epoch = |files: &[SiteFile]| known_epoch(dir, files);
+    let statements = |files: &[SiteFile]| match config_of(dir, files) {
+        Some(config) => witness::statements(&config.store.witness),
+        None => Vec::new(),
+    };
     let what = Restore {
         dir: &store,
         master: &master,
@@ -166,7 +179,7 @@ fn whole(
         segment_size: SEGMENT,
         at: wanted.at,
         now: SystemClock.now(),
-        known_epoch: &known_epoch,
+        statements: &statements,
     };
     let restored = make(&what, backup).inspect_err(|_| {
         let _ = fs::remove_dir_all(&staged);
@@ -174,6 +187,9 @@ fn whole(
             let _ = fs::remove_dir(dir);
         }
     })?;
+    if let Some(config) = config_of(dir, &restored.files) {
+        has_place(dir, &config)?;
+    }
     let written = put_in_place(dir, &staged, wanted, &restored.files)?;
     Ok((restored, written))
 }
@@ -187,7 +203,14 @@ fn put_in_place(
 ) -> Result<Vec<PathBuf>, StartError> {
     let own_key = dir.join(KEY);
     let mut written = Vec::new();
+    file(&staged.join(PLACING), b"")?;
+    sync_directory(staged)?;
+    // Only where the configuration looks for it: the key lies apart from the data otherwise.
+    let config = config_of(dir, files);
+    let of_file =
+        config.is_none_or(|config| config.keys.master == MasterKey::File(own_key.clone()));
     if let Some(path) = &wanted.master
+        && of_file
         && !own_key.exists()
     {
         let octets = fs::read(path).map_err(|error| unwritable(path, &error))?;
@@ -212,26 +235,58 @@ fn put_in_place(
     written.push(dir.join(STORE));
     sync_directory(dir)?;
     for (name, octets) in config {
-        file(&dir.join(name), octets)?;
+        let new = staged.join(name);
+        file(&new, octets)?;
+        rename(&new, &dir.join(name))?;
         written.push(dir.join(name));
     }
+    sync_directory(dir)?;
     let _ = fs::remove_dir_all(staged);
     sync_directory(dir)?;
     Ok(written)
 }
 
-/// The epoch that files outside the store know of, by the configuration in the backup.
-fn known_epoch(dir: &Path, files: &[SiteFile]) -> u64 {
-    let config = files.iter().find(|(name, _)| name == CONFIG);
-    let text = config.and_then(|(_, octets)| String::from_utf8(octets.clone()).ok());
-    let (Some(text), Ok(environment)) = (text, environment()) else {
-        return 0;
-    };
+/// The configuration in the backup, as it will be in `dir`.
+fn config_of(dir: &Path, files: &[SiteFile]) -> Option<Config> {
+    let (_, octets) = files.iter().find(|(name, _)| name == CONFIG)?;
+    let text = String::from_utf8(octets.clone()).ok()?;
     let source = Source::new(CONFIG.to_owned(), text);
-    match Config::load(Some(&source), environment, dir) {
-        Ok((config, _)) => witness::known(&config.store.witness),
-        Err(_) => 0,
+    let loaded = Config::load(Some(&source), environment().ok()?, dir);
+    loaded.ok().map(|(config, _)| config)
+}
+
+/// Refuses a configuration that keeps its store elsewhere: there may be one that is in use.
+fn has_place(dir: &Path, config: &Config) -> Result<(), RestoreError> {
+    let store = &config.store.dir;
+    if *store == dir.join(STORE) {
+        return Ok(());
     }
+    Err(conflict(
+        format!(
+            "the configuration in the backup keeps the store outside {}: in {}",
+            dir.display(),
+            store.display()
+        ),
+        "set ONCEGATE__STORE__DIR to a directory inside, or put oncegate.toml there first: then only the store is \
+         restored, in its place",
+    ))
+}
+
+/// Whether a restore makes a directory of this name.
+fn is_part(name: &OsStr) -> bool {
+    name == STORE || name == POLICIES || name == TEMPLATES
+}
+
+/// Takes away what an interrupted restore put in its place.
+fn clear(dir: &Path) -> Result<(), StartError> {
+    for entry in fs::read_dir(dir).map_err(|error| unwritable(dir, &error))? {
+        let entry = entry.map_err(|error| unwritable(dir, &error))?;
+        if is_part(&entry.file_name()) {
+            let path = entry.path();
+            fs::remove_dir_all(&path).map_err(|error| unwritable(&path, &error))?;
+        }
+    }
+    Ok(())
 }
 
 /// An empty directory, whatever an interrupted restore left there.
@@ -252,5 +307,7 @@ fn conflict(what: String, remedy: &str) -> RestoreError {
 const KEY: &str = "master.key";
 const STAGED: &str = "restore.unfinished";
 const STORE: &str = "store";
+/// In [`STAGED`]: parts are being put in their place.
+const PLACING: &str = "placing";
 /// Octets of a segment of the journal, until the configuration says something else.
 const SEGMENT: u64 = 64 << 20;

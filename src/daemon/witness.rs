@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::daemon::keys::open_with_key;
 use crate::daemon::{Site, StartError, cannot_open, install, parts};
 use crate::store::Store;
-use crate::store::witness::{Mismatch, Witness, accept_older};
+use crate::store::witness::{Mismatch, accept_older};
 
 /// Refuses a store that is older than what is known of it.
 pub(super) fn check(site: &Site, store: &Store) -> Result<(), StartError> {
@@ -61,7 +61,7 @@ pub fn accept_rollback(site: &Site) -> Result<Option<Vec<String>>, StartError> {
     let why = format!("accepted although by {} {what}", path.display());
     let accepted = accept_older(
         parts(dir, master, keys.algorithm, size),
-        known(&site.config.store.witness),
+        &statements(&site.config.store.witness),
         &why,
     );
     let (closed, epoch) = accepted.map_err(|error| cannot_open(dir, &error))?;
@@ -69,11 +69,9 @@ pub fn accept_rollback(site: &Site) -> Result<Option<Vec<String>>, StartError> {
     Ok(Some(closed))
 }
 
-/// The highest state epoch that is known of the store.
-pub(super) fn known(paths: &[PathBuf]) -> u64 {
-    let texts = paths.iter().filter_map(|path| read(path));
-    let epochs = texts.filter_map(|text| Witness::read(&text).map(|witness| witness.epoch));
-    epochs.max().unwrap_or_default()
+/// The statements that there are.
+pub(super) fn statements(paths: &[PathBuf]) -> Vec<String> {
+    paths.iter().filter_map(|path| read(path)).collect()
 }
 
 /// The statement in a file; `None` where there is none. One that cannot be read is said, and keeps no one out:
@@ -89,11 +87,22 @@ fn read(path: &Path) -> Option<String> {
     }
 }
 
-/// Writes the statement to every file; what cannot be written does not keep the others.
-pub(super) fn write(site: &Site, text: &str) -> Result<(), String> {
+/// Writes the statement of `store` to every file; what cannot be written does not keep the others.
+///
+/// A statement about a newer state, or of another store, stays: where two installations name one file, the later one
+/// must be able to keep the other from starting.
+pub(super) fn write(site: &Site, store: &Store, text: &str) -> Result<(), String> {
     let mut failed = None;
     for path in &site.config.store.witness {
-        if let Err(error) = put(path, text) {
+        let there = read(path).map(|there| store.compare(&there)).transpose();
+        let there = there.map_err(|error| error.to_string())?.flatten();
+        if let Some(mismatch) = there {
+            let why = match mismatch {
+                Mismatch::NotOurs => "is about another store, or was changed".to_owned(),
+                Mismatch::Older(what) => format!("knows of a newer state of this store: {what}"),
+            };
+            failed = Some(format!("{} {why}; it is left as it is", path.display()));
+        } else if let Err(error) = put(path, text) {
             failed = Some(format!("{} cannot be written: {error}", path.display()));
         }
     }

@@ -115,15 +115,34 @@ impl Case<'_, '_> {
             let pin = pin.map(SecretString::expose).unwrap_or_default();
             return SecretString::new(format!("{pin}x"));
         }
-        let digits = slot.and_then(|slot| slot.lengths().next());
-        let digits = digits.unwrap_or(Digits::SIX);
-        let codes = (0..digits.modulus()).filter_map(|value| Code::from_value(value, digits));
-        let mut wrong = codes.map(|code| code.expose()).filter(|text| {
-            let part = CodePart::Digits(text.expose());
+        let is_wrong = |part: CodePart<'_>| {
             let compared = slot.and_then(|slot| self.compare(slot, part).ok());
             !compared.is_some_and(|all| is_match(&all))
-        });
-        let wrong = wrong.next().unwrap_or_default();
+        };
+        // A guess at a card that was drawn uses up one of its tries: its answers were among the texts.
+        let drawn =
+            |(token, state): &Usable<'_>| token.kind == Kind::Card && state.issued.is_some();
+        let is_drawn = slot.is_some_and(|slot| slot.tokens.iter().any(drawn));
+        let digits = if is_drawn {
+            Some(Digits::SEVEN)
+        } else {
+            slot.and_then(|slot| slot.lengths().next())
+        };
+        let wrong = if let Some(digits) = digits {
+            let codes = (0..digits.modulus())
+                .filter_map(|value| Code::from_value(value, digits))
+                .map(|code| code.expose());
+            let mut wrong = codes.filter(|text| is_wrong(CodePart::Digits(text.expose())));
+            wrong.next()
+        } else {
+            // Only a sheet is left: digits would be no code at all there, and no guess.
+            ('0'..='9').find_map(|sign| {
+                let half = sign.to_string().repeat(recovery::LENGTH / 2);
+                let text = SecretString::new(format!("{half}-{half}"));
+                is_wrong(CodePart::Recovery(text.expose())).then_some(text)
+            })
+        };
+        let wrong = wrong.unwrap_or_default();
         joined(asked, pin, &wrong, "")
     }
 }

@@ -46,6 +46,19 @@ impl Snapshot {
         Ok(sound.map(|(value, _)| value.to_vec()))
     }
 
+    /// Whether every row is as it was written.
+    pub(crate) fn is_sound(&self, sealer: &Sealer) -> Result<bool, StoreError> {
+        for table in Table::ALL {
+            for row in self.table(table).range::<&[u8]>(..).map_err(disk)? {
+                let (key, stored) = row.map_err(disk)?;
+                if rows::open(sealer, table, key.value(), stored.value()).is_none() {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
     pub(crate) fn of(file: &Database) -> Result<Self, StoreError> {
         let read = file.begin_read().map_err(disk)?;
         let open = |table| read.open_table(definition(table)).map_err(disk);

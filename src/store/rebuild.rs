@@ -93,7 +93,8 @@ impl Rebuild {
         let own = snapshot.get(&self.sealer, Table::Settings, EPOCH)?;
         let own = own.map(|row| record::epoch(&row)).transpose()?;
         drop(snapshot);
-        let epoch = own.unwrap_or_default().max(known) + 1;
+        let epoch = own.unwrap_or_default().max(known).checked_add(1);
+        let epoch = epoch.ok_or(StoreError::Corrupt("there is no higher state epoch"))?;
         writes.push(put(
             Table::Settings,
             EPOCH.to_vec(),

@@ -11,6 +11,7 @@ use data_encoding::HEXLOWER;
 
 use crate::store::closing::Cause;
 use crate::store::journal::Head;
+use crate::store::main_file::Snapshot;
 use crate::store::rebuild::Rebuild;
 use crate::store::record::{EPOCH, Table};
 use crate::store::seal::Sealer;
@@ -25,6 +26,27 @@ pub struct Witness {
     pub epoch: u64,
     head: Head,
     at: UnixTime,
+}
+
+/// What statements of the store say together.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Known {
+    /// The highest state epoch.
+    pub(crate) epoch: u64,
+    /// The latest time: codes were used up to it, whatever a clock says that was put back with the store.
+    pub(crate) at: UnixTime,
+}
+
+impl Known {
+    /// By the statements that the store itself made.
+    pub(crate) fn of(statements: &[String], sealer: &Sealer) -> Self {
+        let own = statements.iter();
+        let own = own.filter_map(|text| Witness::of(text, sealer));
+        own.fold(Self::default(), |known, witness| Self {
+            epoch: known.epoch.max(witness.epoch),
+            at: known.at.max(witness.at),
+        })
+    }
 }
 
 /// What is wrong with a store by a statement about it.
@@ -55,8 +77,14 @@ impl Witness {
         )
     }
 
-    /// Reads a statement; `None` when it is none.
-    pub fn read(text: &str) -> Option<Self> {
+    /// Reads a statement; `None` when it is none, was made by another store, or was changed.
+    fn of(text: &str, sealer: &Sealer) -> Option<Self> {
+        let witness = Self::read(text)?;
+        let own = witness.store == sealer.store();
+        (own && witness.text(sealer).trim_end() == text.trim_end()).then_some(witness)
+    }
+
+    fn read(text: &str) -> Option<Self> {
         let mut lines = text.lines();
         if lines.next()? != TITLE {
             return None;
@@ -111,13 +139,9 @@ impl Store {
 
     /// Compares the store with a statement that was made before; `None`: it is not older.
     pub fn compare(&self, text: &str) -> Result<Option<Mismatch>, StoreError> {
-        let Some(witness) = Witness::read(text) else {
+        let Some(witness) = Witness::of(text, self.sealer()) else {
             return Ok(Some(Mismatch::NotOurs));
         };
-        let sealer = self.sealer();
-        if witness.store != sealer.store() || witness.text(sealer).trim_end() != text.trim_end() {
-            return Ok(Some(Mismatch::NotOurs));
-        }
         let (epoch, head) = (self.epoch()?, self.reading.fold.head());
         let what = if witness.epoch > epoch {
             format!(
@@ -147,9 +171,16 @@ impl Store {
     }
 }
 
-/// Takes an older store for the present one: closes every code that may have been used since, and begins a new
-/// state epoch, above `known`. Interrupted, it is done again. Returns the tokens that were closed, and the epoch.
-pub fn accept_older(parts: Parts, known: u64, why: &str) -> Result<(Vec<String>, u64), StoreError> {
+/// Takes an older store for the present one: closes every code that may have been used since, by the clock and by the
+/// `statements` about it, and begins a new state epoch above theirs. Interrupted, it is done again. Returns the
+/// tokens that were closed, and the epoch.
+///
+/// Refused where a row is damaged: what a repair brings back of it later would not be closed.
+pub fn accept_older(
+    parts: Parts,
+    statements: &[String],
+    why: &str,
+) -> Result<(Vec<String>, u64), StoreError> {
     let Parts {
         medium,
         master,
@@ -174,6 +205,11 @@ pub fn accept_older(parts: Parts, known: u64, why: &str) -> Result<(Vec<String>,
             "main.redb does not hold the newest record",
         ));
     }
+    if !Snapshot::of(&file.db)?.is_sound(&sealer)? {
+        return Err(DAMAGED);
+    }
+    let known = Known::of(statements, &sealer);
+    let now = now.max(known.at);
     let mut made = Rebuild {
         whole: file.whole,
         file: file.db,
@@ -182,7 +218,7 @@ pub fn accept_older(parts: Parts, known: u64, why: &str) -> Result<(Vec<String>,
     let closed = made.close_codes(&mut appender, now, ACCEPT)?;
     let epoch = made.begin_epoch(
         &mut appender,
-        known,
+        known.epoch,
         (ACCEPT, now),
         "store".to_owned(),
         why,
@@ -197,4 +233,7 @@ const ACCEPT: Cause = Cause {
     actor: "oncegate serve --accept-rollback",
     action: "store_rollback",
 };
+const DAMAGED: StoreError = StoreError::Corrupt(
+    "rows are damaged: run `oncegate store verify --repair`, then accept the store again",
+);
 const TITLE: &str = "oncegate witness 1";

@@ -31,7 +31,9 @@ pub(super) fn job(site: &Arc<Site>, service: Arc<Service>) -> Job {
                 if written.load(Ordering::Relaxed) == seq {
                     return Ok(None);
                 }
-                let put = spawn_blocking(move || witness::write(&site, &text)).await;
+                let put =
+                    spawn_blocking(move || witness::write(&site, service.core.store(), &text))
+                        .await;
                 put.map_err(|error| error.to_string())??;
                 written.store(seq, Ordering::Relaxed);
                 Ok(None)

@@ -24,6 +24,7 @@ use crate::store::rows::Whole;
 use crate::store::seal::Sealer;
 use crate::store::seal::personal;
 use crate::store::transition::rows::put;
+use crate::store::witness::Known;
 use crate::store::{StoreError, journal, record, seal};
 use crate::time::UnixTime;
 
@@ -41,8 +42,8 @@ pub struct Restore<'a> {
     pub at: Option<u64>,
     /// The present: no code that may have been used before it is accepted.
     pub now: UnixTime,
-    /// The last state epoch that is known of this store, by the files in the backup.
-    pub known_epoch: &'a dyn Fn(&[SiteFile]) -> u64,
+    /// The statements about this store in files outside it, which the files in the backup name.
+    pub statements: &'a dyn Fn(&[SiteFile]) -> Vec<String>,
 }
 
 /// What a restore made.
@@ -290,7 +291,10 @@ impl Anew {
         journal: &Journal,
         restored: &mut Restored,
     ) -> Result<(), StoreError> {
-        let now = what.now;
+        let known = Known::of(&(what.statements)(&restored.files), &self.made.sealer);
+        // A clock that is behind re-opens nothing.
+        let made = UnixTime::parse_rfc3339(&restored.header.created).unwrap_or(what.now);
+        let now = what.now.max(known.at).max(made);
         restored.closed = self.made.close_codes(&mut self.appender, now, RESTORE)?;
         let mut writes = Vec::new();
         if self.begin.anchor.seq > 0 {
@@ -312,10 +316,9 @@ impl Anew {
             "backup {} of {}, which goes up to record {}",
             header.backup, header.created, header.head
         );
-        let known = (what.known_epoch)(&restored.files);
         restored.epoch = self.made.begin_epoch(
             &mut self.appender,
-            known,
+            known.epoch,
             (RESTORE, now),
             format!("record {at}"),
             &detail,
