@@ -167,6 +167,7 @@ async fn consume(store: &Store, number: usize, work: Work) {
         seen: state.moving,
         matches,
         drift: DriftRule::None,
+        first: false,
     };
     let at = SystemClock.now();
     let attempt = Attempt {
