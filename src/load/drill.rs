@@ -475,7 +475,7 @@ impl Drill {
                 (step, code, parameters.digits)
             }
         };
-        self.write(code, digits, typed);
+        write(self.pin.as_ref(), code, digits, typed);
         let ticket = ticket(index, what, step, *state, self.spent);
         if what == What::Right {
             state.next = step + 1;
@@ -484,14 +484,12 @@ impl Drill {
     }
 }
 
-impl Drill {
-    /// Writes a code, behind the PIN.
-    fn write(&self, code: u32, digits: Digits, typed: &mut Vec<u8>) {
-        if let Some(pin) = &self.pin {
-            typed.extend_from_slice(pin.expose().as_bytes());
-        }
-        push_digits(typed, code, digits);
+/// Writes a code, behind the PIN.
+fn write(pin: Option<&SecretString>, code: u32, digits: Digits, typed: &mut Vec<u8>) {
+    if let Some(pin) = pin {
+        typed.extend_from_slice(pin.expose().as_bytes());
     }
+    push_digits(typed, code, digits);
 }
 
 fn ticket(user: u32, what: What, step: u64, state: State, spent: Spent) -> Ticket {
