@@ -172,6 +172,7 @@ impl Bench {
             require: Require::True,
             challenge: true,
             methods: oncegate::model::method::Allowed::default(),
+            settings: oncegate::model::client::RadiusSettings::default(),
         };
         service
             .admin

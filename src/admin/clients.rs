@@ -5,12 +5,15 @@ use crate::admin::{AdminError, invalid, missing};
 use crate::core::CoreError;
 use crate::core::clients::{Clients, key_hash};
 use crate::model::client::{
-    Access, ApiAccess, Client, RadiusAccess, Require, Scope, is_client_name,
+    Access, ApiAccess, Client, RadiusAccess, RadiusSettings, Require, Scope, is_client_name,
 };
 use crate::model::method::Allowed;
+use crate::model::name_rule::NameRule;
+use crate::model::profile::{names, profile};
 use crate::model::user_key::UserKey;
 use crate::secret::{SecretBytes, SecretString, SharedSecret, random};
 use crate::store::{By, Change, Store, StoreError};
+use crate::time::UnixTime;
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -35,6 +38,8 @@ pub struct NewRadiusClient {
     pub require: Require,
     /// The methods by which credentials may come.
     pub methods: Allowed,
+    /// What is known of it beside.
+    pub settings: RadiusSettings,
 }
 
 /// What can be changed about a client; `None` leaves the value, `Some(None)` clears it.
@@ -52,8 +57,70 @@ pub struct ClientPatch {
     pub challenge: Option<bool>,
     /// The methods by which credentials may come.
     pub methods: Option<Allowed>,
+    /// Port of the NAS for Disconnect-Requests; none are sent when none.
+    pub disconnect_port: Option<Option<u16>>,
+    /// Whether an unsigned request with a Proxy-State is dropped.
+    pub limit_proxy_state: Option<bool>,
+    /// What is done with user names before they are read, all of it.
+    pub names: Option<Vec<NameRule>>,
+    /// Until when replies leave unsigned.
+    pub unsigned_until: Option<Option<UnixTime>>,
+    /// Name in the certificate of a client that has one.
+    pub certificate: Option<String>,
     /// What an API key may do.
     pub scopes: Option<Vec<Scope>>,
+}
+
+impl ClientPatch {
+    /// Whether it says something that only RADIUS clients have.
+    const fn is_of_radius(&self) -> bool {
+        self.addresses.is_some()
+            || self.require.is_some()
+            || self.challenge.is_some()
+            || self.disconnect_port.is_some()
+            || self.certificate.is_some()
+            || self.unsigned_until.is_some()
+            || self.names.is_some()
+            || self.limit_proxy_state.is_some()
+            || self.methods.is_some()
+    }
+
+    fn set_radius(self, radius: &mut RadiusAccess, now: UnixTime) -> Result<(), AdminError> {
+        if self.scopes.is_some() {
+            return invalid("scope", "only API clients have scopes");
+        }
+        if let Some(addresses) = self.addresses {
+            let tls = radius.settings.certificate.is_some();
+            radius.addresses = canonical_networks(&addresses, tls)?;
+        }
+        radius.message_authenticator = self.require.unwrap_or(radius.message_authenticator);
+        radius.challenge = self.challenge.unwrap_or(radius.challenge);
+        if let Some(methods) = self.methods {
+            radius.methods = methods;
+        }
+        let settings = &mut radius.settings;
+        settings.limit_proxy_state = self.limit_proxy_state.unwrap_or(settings.limit_proxy_state);
+        if let Some(names) = self.names {
+            check_names(&names)?;
+            settings.names = names;
+        }
+        if let Some(until) = self.unsigned_until {
+            check_unsigned(until, now)?;
+            settings.unsigned_until = until;
+        }
+        if let Some(name) = self.certificate {
+            if settings.certificate.is_none() {
+                return invalid(
+                    "certificate",
+                    "the client comes over UDP: make another one for TLS, and remove this one when the NAS has \
+                     changed",
+                );
+            }
+            settings.certificate = Some(certificate_name(&name)?);
+        }
+        settings.disconnect_port = self.disconnect_port.unwrap_or(settings.disconnect_port);
+        Ok(())
+    }
 }
 
 impl Admin {
@@ -64,11 +131,20 @@ impl Admin {
         by: By,
     ) -> Result<Client, AdminError> {
         self.check_client(&new.name, new.policy.as_deref())?;
-        let addresses = canonical_networks(&new.addresses)?;
+        let mut settings = new.settings;
+        settings.certificate = settings
+            .certificate
+            .as_deref()
+            .map(certificate_name)
+            .transpose()?;
+        let addresses = canonical_networks(&new.addresses, settings.certificate.is_some())?;
+        let most = secret_max(&settings.profile)?;
         let secret = match new.secret {
-            Some(secret) => shared_secret(&secret)?,
-            None => self.new_shared_secret()?,
+            Some(secret) => shared_secret(&secret, most)?,
+            None => self.new_shared_secret(most)?,
         };
+        check_unsigned(settings.unsigned_until, by.at)?;
+        check_names(&settings.names)?;
         let client = Client {
             name: new.name,
             policy: new.policy,
@@ -77,10 +153,10 @@ impl Admin {
                 addresses,
                 secret,
                 previous: None,
-                profile: "generic".to_owned(),
                 message_authenticator: new.require,
                 challenge: new.challenge,
                 methods: new.methods,
+                settings,
             }),
             created: by.at,
             revision: 1,
@@ -128,37 +204,25 @@ impl Admin {
     pub async fn set_client(
         &self,
         name: &str,
-        patch: ClientPatch,
+        mut patch: ClientPatch,
         expected: Option<u64>,
         by: By,
     ) -> Result<Client, AdminError> {
         let mut client = self.client(name)?;
         client.revision = expected.unwrap_or(client.revision);
-        if let Some(policy) = patch.policy {
+        if let Some(policy) = patch.policy.take() {
             self.check_client(name, policy.as_deref())?;
             client.policy = policy;
         }
-        if let Some(realm) = patch.realm {
+        if let Some(realm) = patch.realm.take() {
             client.realm = canonical_realm(realm)?;
         }
         match &mut client.access {
             Access::Radius(radius) => {
-                if patch.scopes.is_some() {
-                    return invalid("scope", "only API clients have scopes");
-                }
-                if let Some(addresses) = patch.addresses {
-                    radius.addresses = canonical_networks(&addresses)?;
-                }
-                radius.message_authenticator =
-                    patch.require.unwrap_or(radius.message_authenticator);
-                radius.challenge = patch.challenge.unwrap_or(radius.challenge);
-                if let Some(methods) = patch.methods {
-                    radius.methods = methods;
-                }
+                patch.set_radius(radius, by.at)?;
             }
             Access::Api(api) => {
-                let radius = patch.addresses.is_some() || patch.require.is_some();
-                if radius || patch.challenge.is_some() || patch.methods.is_some() {
+                if patch.is_of_radius() {
                     return invalid(
                         "client",
                         "only RADIUS clients have addresses, signatures and methods",
@@ -185,7 +249,7 @@ impl Admin {
         &self,
         name: &str,
         secret: Option<SecretString>,
-        grace: Duration,
+        (grace, force): (Duration, bool),
         by: By,
     ) -> Result<(Client, Option<SecretString>), AdminError> {
         if grace > GRACE_MAX {
@@ -193,12 +257,23 @@ impl Admin {
         }
         let mut client = self.client(name)?;
         let until = by.at.plus(grace);
+        let before = match &client.access {
+            Access::Radius(radius) => radius.previous.as_ref().map(|(_, until)| *until),
+            Access::Api(api) => api.previous.map(|(_, until)| until),
+        };
+        if !force && before.is_some_and(|until| by.at < until) {
+            return Err(AdminError::Conflict(
+                "the secret or key before the last rotation is still valid, and would end at once: who has not \
+                 taken the new one yet is locked out",
+            ));
+        }
         let mut fresh_key = None;
         match &mut client.access {
             Access::Radius(radius) => {
+                let most = secret_max(&radius.settings.profile)?;
                 let fresh = match secret {
-                    Some(secret) => shared_secret(&secret)?,
-                    None => self.new_shared_secret()?,
+                    Some(secret) => shared_secret(&secret, most)?,
+                    None => self.new_shared_secret(most)?,
                 };
                 let old = std::mem::replace(&mut radius.secret, fresh);
                 radius.previous = (!grace.is_zero()).then_some((old, until));
@@ -286,11 +361,13 @@ impl Admin {
         Ok(())
     }
 
-    /// 32 characters of base 32: 160 random bits, printable, no quoting anywhere.
-    fn new_shared_secret(&self) -> Result<SharedSecret, AdminError> {
+    /// 32 characters of base 32, or as many as the NAS takes: 160 random bits, printable, no quoting anywhere.
+    fn new_shared_secret(&self, most: usize) -> Result<SharedSecret, AdminError> {
         let text = self.printable::<20>()?;
-        let secret = SharedSecret::new(SecretBytes::from(text.expose().as_bytes()));
-        Ok(secret.expect("32 characters are a valid secret"))
+        let octets = text.expose().as_bytes();
+        let octets = octets.get(..most).unwrap_or(octets);
+        let secret = SharedSecret::new(SecretBytes::from(octets));
+        Ok(secret.expect("31 or 32 characters are a valid secret"))
     }
 
     /// `og_` and 52 characters of base 32: 256 random bits.
@@ -305,7 +382,42 @@ impl Admin {
     }
 }
 
-fn shared_secret(text: &SecretString) -> Result<SharedSecret, AdminError> {
+/// Longest secret of a NAS of this kind.
+fn secret_max(name: &str) -> Result<usize, AdminError> {
+    match profile(name) {
+        Some(profile) => Ok(profile.secret_max.unwrap_or(SharedSecret::MAX)),
+        None => {
+            let known: Vec<&str> = names().collect();
+            invalid(
+                "profile",
+                format!("`{name}` is none of {}", known.join(", ")),
+            )
+        }
+    }
+}
+
+fn check_names(rules: &[NameRule]) -> Result<(), AdminError> {
+    if rules.len() > NAME_RULES {
+        return invalid("name_rules", format!("at most {NAME_RULES}"));
+    }
+    Ok(())
+}
+
+/// An exemption has an end, and is renewed by one who knows of it.
+fn check_unsigned(until: Option<UnixTime>, now: UnixTime) -> Result<(), AdminError> {
+    if until.is_some_and(|until| until > now.plus(UNSIGNED_MAX)) {
+        return invalid("unsigned_replies_secs", "at most 366 days");
+    }
+    Ok(())
+}
+
+fn shared_secret(text: &SecretString, most: usize) -> Result<SharedSecret, AdminError> {
+    if text.expose().len() > most && most < SharedSecret::MAX {
+        return invalid(
+            "secret",
+            format!("an appliance of this profile takes at most {most} characters"),
+        );
+    }
     if text.expose().len() < SECRET_MIN {
         return invalid(
             "secret",
@@ -322,8 +434,8 @@ fn shared_secret(text: &SecretString) -> Result<SharedSecret, AdminError> {
 
 /// The networks as packets are looked up: without host bits, and inside `::ffff:0:0/96` in their
 /// IPv4 form. One network has one spelling, so that the store can refuse a second owner.
-fn canonical_networks(networks: &[IpNet]) -> Result<Vec<IpNet>, AdminError> {
-    if networks.is_empty() {
+fn canonical_networks(networks: &[IpNet], tls: bool) -> Result<Vec<IpNet>, AdminError> {
+    if networks.is_empty() && !tls {
         return invalid(
             "address",
             "a RADIUS client needs the network its packets come from",
@@ -346,6 +458,18 @@ fn canonical_networks(networks: &[IpNet]) -> Result<Vec<IpNet>, AdminError> {
         canonical.push(one);
     }
     Ok(canonical)
+}
+
+/// A name as certificates have it: of a host, without wildcards.
+fn certificate_name(name: &str) -> Result<String, AdminError> {
+    let plain = |octet: u8| octet.is_ascii_alphanumeric() || b".-_".contains(&octet);
+    if name.is_empty() || name.len() > 253 || !name.bytes().all(plain) {
+        return invalid(
+            "certificate",
+            "a name as in the certificate's SubjectAltName: letters, digits, dots, dashes; no wildcard",
+        );
+    }
+    Ok(name.to_ascii_lowercase())
 }
 
 fn canonical_realm(realm: Option<String>) -> Result<Option<String>, AdminError> {
@@ -389,6 +513,12 @@ const SECRET_MIN: usize = 6;
 
 /// Pause between looks at a store that failed.
 const IN_DOUBT: Duration = Duration::from_secs(1);
+
+/// Most rules for the user names of a client.
+const NAME_RULES: usize = 32;
+
+/// Longest that replies may leave unsigned before it is asked for again.
+const UNSIGNED_MAX: Duration = Duration::from_hours(24 * 366);
 
 /// Longest that an old secret or key stays valid beside the new one.
 const GRACE_MAX: Duration = Duration::from_hours(24 * 90);

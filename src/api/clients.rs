@@ -49,7 +49,8 @@ pub enum ClientCreate {
     Radius {
         /// Its name.
         name: String,
-        /// Addresses or networks its packets come from.
+        /// Addresses or networks its packets come from. A client with `certificate` may have none.
+        #[serde(default)]
         addresses: Vec<String>,
         /// Its secret; generated when absent.
         #[schema(value_type = Option<String>)]
@@ -59,7 +60,7 @@ pub enum ClientCreate {
         policy: Option<String>,
         /// Only users of this realm.
         realm: Option<String>,
-        /// `generic`.
+        /// The kind of appliance, as `fortigate`; `generic` when absent. What else is absent is as it needs it.
         profile: Option<String>,
         /// `true` (default), `false`, `auto`.
         require_message_authenticator: Option<String>,
@@ -69,6 +70,21 @@ pub enum ClientCreate {
         #[serde(default, deserialize_with = "unless_null")]
         #[schema(nullable)]
         methods: Vec<String>,
+        /// UDP port at which it takes Disconnect-Requests (RFC 5176): 3799 when absent, 0 for none.
+        disconnect_port: Option<u16>,
+        /// Name in the certificate with which it comes over TLS, and then not over UDP.
+        certificate: Option<String>,
+        /// Whether an unsigned request with a Proxy-State is dropped where no signature is required; `true` when
+        /// absent.
+        limit_proxy_state: Option<bool>,
+        /// What is done with user names before they are read, in this order: `strip-domain`, `strip-realm`,
+        /// `strip-host`, `FROM=REALM` for a domain or realm. 32 at most.
+        #[serde(default, deserialize_with = "unless_null")]
+        #[schema(nullable)]
+        name_rules: Vec<String>,
+        /// For how many seconds replies leave without Message-Authenticator, for a NAS that drops those with
+        /// one: open to CVE-2024-3596. 366 days at most.
+        unsigned_replies_secs: Option<u64>,
     },
     /// Speaks HTTP.
     Api {
@@ -116,6 +132,21 @@ pub struct ClientChange {
     /// All methods by which credentials may come; an empty list: every method (RADIUS).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub methods: Option<Vec<String>>,
+    /// UDP port at which it takes Disconnect-Requests (RADIUS); 0 for none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disconnect_port: Option<u16>,
+    /// Name in the certificate of a client that comes over TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
+    /// Whether an unsigned request with a Proxy-State is dropped (RADIUS).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit_proxy_state: Option<bool>,
+    /// All rules for user names (RADIUS).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name_rules: Option<Vec<String>>,
+    /// For how many seconds from now replies leave without Message-Authenticator (RADIUS); 0 ends that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unsigned_replies_secs: Option<u64>,
     /// All scopes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scopes: Option<Vec<String>>,
@@ -147,6 +178,24 @@ pub struct Client {
     /// Methods by which credentials may come; every method when empty (RADIUS).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub methods: Option<Vec<String>>,
+    /// UDP port at which it takes Disconnect-Requests; 0: none are sent (RADIUS).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disconnect_port: Option<u16>,
+    /// Name in the certificate with which it comes over TLS (RADIUS).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
+    /// Whether an unsigned request with a Proxy-State is dropped (RADIUS).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_proxy_state: Option<bool>,
+    /// What is done with user names before they are read (RADIUS).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name_rules: Option<Vec<String>>,
+    /// Which secret each address used last, while the one before the last rotation is valid (RADIUS).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets_used: Vec<SecretUse>,
+    /// Until when replies leave without Message-Authenticator: open to CVE-2024-3596 (RADIUS).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsigned_replies_until: Option<String>,
     /// Why the shared secret is weak, if it is (RADIUS).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weak_secret: Option<String>,
@@ -159,6 +208,17 @@ pub struct Client {
     pub created: String,
     /// What `If-Match` compares.
     pub revision: u64,
+}
+
+/// Which secret an address used last.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct SecretUse {
+    /// The address.
+    pub address: String,
+    /// `present`, or `previous`: the one before the last rotation.
+    pub secret: String,
+    /// When.
+    pub at: String,
 }
 
 /// A client just made or rotated, with its secret or key: the only time it is shown.
@@ -185,6 +245,9 @@ pub struct Rotate {
     pub secret: Option<SecretString>,
     /// Seconds for which the old one stays valid; a day by default.
     pub grace_secs: Option<u64>,
+    /// Rotates although the secret or key before the last rotation is still valid, and ends that one.
+    #[serde(default)]
+    pub force: bool,
 }
 
 /// A page of clients.

@@ -181,6 +181,12 @@ pub(crate) fn client(client: &Client, now: UnixTime) -> api::Client {
         require_message_authenticator: None,
         challenge: None,
         methods: None,
+        disconnect_port: None,
+        certificate: None,
+        limit_proxy_state: None,
+        name_rules: None,
+        secrets_used: Vec::new(),
+        unsigned_replies_until: None,
         weak_secret: None,
         scopes: None,
         previous_until: None,
@@ -191,12 +197,21 @@ pub(crate) fn client(client: &Client, now: UnixTime) -> api::Client {
         Access::Radius(radius) => {
             "radius".clone_into(&mut shown.kind);
             shown.addresses = Some(radius.addresses.iter().map(ToString::to_string).collect());
-            shown.profile = Some(radius.profile.clone());
+            shown.profile = Some(radius.settings.profile.clone());
             let require = radius.message_authenticator.as_str().to_owned();
             shown.require_message_authenticator = Some(require);
             shown.challenge = Some(radius.challenge);
             shown.methods = Some(radius.methods.words().to_vec());
-            shown.weak_secret = radius.secret.weakness().map(str::to_owned);
+            shown.disconnect_port = Some(radius.settings.disconnect_port.unwrap_or(0));
+            shown.limit_proxy_state = Some(radius.settings.limit_proxy_state);
+            let names = radius.settings.names.iter().map(ToString::to_string);
+            shown.name_rules = Some(names.collect());
+            let unsigned = radius.settings.unsigned_until;
+            let unsigned = unsigned.filter(|until| now < *until);
+            shown.unsigned_replies_until = unsigned.map(UnixTime::rfc3339);
+            shown.certificate.clone_from(&radius.settings.certificate);
+            let tls = shown.certificate.is_some();
+            shown.weak_secret = radius.secret.weakness().filter(|_| !tls).map(str::to_owned);
             radius.previous.as_ref().map(|(_, until)| *until)
         }
         Access::Api(api) => {

@@ -95,6 +95,9 @@ pub struct Status {
     /// RADIUS listeners for accounting.
     #[serde(default)]
     pub accounting: Vec<String>,
+    /// Listeners for RADIUS over TLS.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub radius_tls: Vec<String>,
     /// HTTP listeners.
     pub http: Vec<String>,
     /// Loaded policies.

@@ -3,13 +3,18 @@
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::api::call::{LOOK, calls, pages};
+use crate::api::call::{LOOK, OPERATOR, calls, pages};
 
 calls! {
     /// Sessions, a page at a time.
     ListSessions = list_sessions: GET "/v1/admin/sessions" in "sessions" for LOOK,
         query SessionQuery,
         200 "A page": Sessions;
+
+    /// Asks NASes to end sessions (RFC 5176), waits for their answers, and puts them on record.
+    DisconnectSessions = disconnect_sessions: POST "/v1/admin/sessions/disconnect" in "sessions" for OPERATOR,
+        body Disconnect,
+        200 "What came of it": Disconnected, yes |answer| answer.sessions.iter().all(|one| one.result == "ack");
 }
 
 pages!(ListSessions: sessions by after String);
@@ -40,6 +45,48 @@ pub struct Sessions {
     pub sessions: Vec<Session>,
     /// Where the next page begins; absent on the last one.
     pub next: Option<String>,
+}
+
+/// Which open sessions are to end. One of `session` and `user` at least.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Disconnect {
+    /// The one with this Acct-Session-Id.
+    pub session: Option<String>,
+    /// All of this user.
+    pub user: Option<String>,
+    /// Only those that this client reports.
+    pub client: Option<String>,
+    /// Only those on the NAS with this NAS-Identifier or address.
+    pub nas: Option<String>,
+}
+
+/// What NASes answered.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+pub struct Disconnected {
+    /// In order of client, NAS and session id.
+    pub sessions: Vec<DisconnectedSession>,
+}
+
+/// What came of a request to end a session.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct DisconnectedSession {
+    /// Acct-Session-Id.
+    pub session: String,
+    /// The user.
+    pub user: String,
+    /// The RADIUS client that reports it.
+    pub client: String,
+    /// NAS-Identifier, else the address of the NAS.
+    pub nas: String,
+    /// Where the request was sent: address and port.
+    pub to: Option<String>,
+    /// `ack`, `nak`, `no_answer`, `not_sent`.
+    pub result: String,
+    /// Error-Cause of a NAK (RFC 5176 section 3.5).
+    pub error_cause: Option<u32>,
+    /// The result in words.
+    pub detail: String,
 }
 
 /// A session.

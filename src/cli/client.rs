@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
@@ -17,6 +18,7 @@ use crate::cli::transport::Transport;
 use crate::cli::{hints, input, output, paging};
 use crate::diagnostic::units;
 use crate::model::method::radius_methods;
+use crate::model::profile;
 use crate::secret::SecretString;
 
 /// Manage clients: VPN gateways over RADIUS, applications over HTTP
@@ -62,8 +64,23 @@ pub(super) struct AddRadius {
     /// Name of the client
     name: String,
     /// Address or network its packets come from; repeat it for more
-    #[arg(long = "address", value_name = "CIDR", required = true, value_parser = network)]
+    #[arg(long = "address", value_name = "CIDR", required_unless_present = "certificate", value_parser = network)]
     addresses: Vec<String>,
+    /// It comes over TLS with a certificate of this name, and not over UDP; then `--address` says
+    /// from where only
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["secret", "secret_stdin"])]
+    certificate: Option<String>,
+    /// Send replies without Message-Authenticator for so long, to a NAS that drops those with one: open to
+    /// forged replies (CVE-2024-3596)
+    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    unsigned_replies: Option<Duration>,
+    /// Whether an unsigned request with a Proxy-State is dropped where no signature is required [default: true]
+    #[arg(long, value_name = "BOOL")]
+    limit_proxy_state: Option<bool>,
+    /// What is done with user names before they are read: strip-domain, strip-realm, strip-host, or
+    /// FROM=REALM for a domain or realm; repeat it for more, in this order
+    #[arg(long = "name-rule", value_name = "RULE")]
+    name_rules: Vec<String>,
     /// Read its shared secret from stdin [default: a new one]
     #[arg(long)]
     secret_stdin: bool,
@@ -76,19 +93,22 @@ pub(super) struct AddRadius {
     /// Realm of names without one; users of other realms are refused
     #[arg(long)]
     realm: Option<String>,
-    /// Kind of appliance
-    #[arg(long, value_parser = ["generic"])]
+    /// Kind of appliance: what else is left out is as that needs it [default: generic]
+    #[arg(long, value_parser = PossibleValuesParser::new(profile::names()))]
     profile: Option<String>,
-    /// Drop requests without Message-Authenticator [default: true]
+    /// Drop requests without Message-Authenticator [default: by profile, else true]
     #[arg(long, value_parser = ["true", "false", "auto"])]
     require_message_authenticator: Option<String>,
-    /// Whether it can ask the user again (Access-Challenge) [default: true]
+    /// Whether it can ask the user again (Access-Challenge) [default: by profile, else true]
     #[arg(long, value_name = "BOOL")]
     challenge: Option<bool>,
     /// Method by which its users' credentials may come, e.g. pap or eap-ttls; repeat it for more
     /// [default: every method]
     #[arg(long = "method", value_name = "METHOD", value_parser = radius_methods())]
     methods: Vec<String>,
+    /// UDP port at which it takes Disconnect-Requests; 0: send none [default: 3799]
+    #[arg(long, value_name = "PORT")]
+    disconnect_port: Option<u16>,
 }
 
 #[derive(Debug, Args)]
@@ -145,6 +165,23 @@ pub(super) struct Set {
     /// Methods by which its users' credentials may come, all of them; `all`: every method (RADIUS)
     #[arg(long = "method", value_name = "METHOD", value_parser = or_all(radius_methods()))]
     methods: Vec<String>,
+    /// UDP port at which it takes Disconnect-Requests; 0: send none (RADIUS)
+    #[arg(long, value_name = "PORT")]
+    disconnect_port: Option<u16>,
+    /// Another name in the certificate with which it comes over TLS (RADIUS)
+    #[arg(long, value_name = "NAME")]
+    certificate: Option<String>,
+    /// Send replies without Message-Authenticator for so long, to a NAS that drops those with one: open to
+    /// forged replies (CVE-2024-3596); 0s ends it (RADIUS)
+    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    unsigned_replies: Option<Duration>,
+    /// Whether an unsigned request with a Proxy-State is dropped where no signature is required (RADIUS)
+    #[arg(long, value_name = "BOOL")]
+    limit_proxy_state: Option<bool>,
+    /// What is done with user names before they are read: strip-domain, strip-realm, strip-host, or
+    /// FROM=REALM for a domain or realm; repeat it for more, in this order; "" for none (RADIUS)
+    #[arg(long = "name-rule", value_name = "RULE")]
+    name_rules: Vec<String>,
     /// What its key may do, all of it (API)
     #[arg(long = "scope", value_name = "SCOPE", 
           value_parser = ["verify", "admin", "operator", "approver", "auditor"])]
@@ -161,6 +198,9 @@ pub(super) struct Rotate {
     /// How long the old one stays valid [default: 24h]
     #[arg(long, value_name = "DURATION", value_parser = units::duration)]
     grace: Option<Duration>,
+    /// Rotate although the one before the last rotation is still valid, and end that one now
+    #[arg(long)]
+    force: bool,
 }
 
 #[derive(Debug, Args)]
@@ -196,7 +236,7 @@ impl Client {
                 if serde_json::to_value(&change).is_ok_and(|change| change == json!({})) {
                     return Err(CliError::usage("nothing to change").remedy(
                         "name at least one of --address, --policy, --realm, --scope, \
-                         --require-message-authenticator",
+                         --require-message-authenticator, --challenge, --disconnect-port",
                     ));
                 }
                 let api = context.transport().await?;
@@ -240,6 +280,7 @@ impl Rotate {
         let body = api::Rotate {
             secret,
             grace_secs: self.grace.map(|grace| grace.as_secs()),
+            force: self.force,
         };
         let api = context.transport().await?;
         let created = api.send::<RotateClient>(&self.name, &body).await?;
@@ -273,6 +314,11 @@ impl AddRadius {
             require_message_authenticator: self.require_message_authenticator,
             challenge: self.challenge,
             methods: self.methods,
+            disconnect_port: self.disconnect_port,
+            certificate: self.certificate,
+            unsigned_replies_secs: self.unsigned_replies.map(|time| time.as_secs()),
+            limit_proxy_state: self.limit_proxy_state,
+            name_rules: self.name_rules,
         }
     }
 }
@@ -306,6 +352,12 @@ impl Set {
                 let all = words.iter().any(|word| word == ALL);
                 if all { Vec::new() } else { words }
             }),
+            disconnect_port: self.disconnect_port,
+            certificate: self.certificate.clone(),
+            unsigned_replies_secs: self.unsigned_replies.map(|time| time.as_secs()),
+            limit_proxy_state: self.limit_proxy_state,
+            name_rules: some(&self.name_rules)
+                .map(|rules| rules.into_iter().filter(|rule| !rule.is_empty()).collect()),
             scopes: some(&self.scopes),
         }
     }
@@ -359,6 +411,20 @@ fn table(clients: &Clients) -> String {
     paging::with_rest(text, clients.next.as_ref())
 }
 
+/// Which secret each address used last, a line each.
+fn secrets(client: &Record) -> String {
+    let uses = client.secrets_used.iter().map(|one| {
+        format!(
+            "{} used the {} one, {}",
+            one.address,
+            one.secret,
+            local_time(&one.at)
+        )
+    });
+    let uses: Vec<String> = uses.collect();
+    uses.join("\n")
+}
+
 fn describe(client: &Record) -> String {
     let mut table = Table::pairs();
     table.pair("client", client.name.clone());
@@ -375,6 +441,7 @@ fn describe(client: &Record) -> String {
         "realm",
         client.realm.clone().unwrap_or_else(|| "any".to_owned()),
     );
+    table.pair("certificate", client.certificate.clone());
     table.pair("profile", client.profile.clone());
     table.pair(
         "requires Message-Authenticator",
@@ -387,6 +454,17 @@ fn describe(client: &Record) -> String {
             "no: users type everything at once"
         }
     });
+    let unsigned = client.unsigned_replies_until.as_deref();
+    let unsigned = unsigned.map(|until| format!("until {}: they can be forged", local_time(until)));
+    table.pair("replies not signed", unsigned);
+    let open = client.limit_proxy_state == Some(false);
+    let open = open.then(|| "taken without a signature (CVE-2024-3596)".to_owned());
+    table.pair("Proxy-State", open);
+    let rules = client
+        .name_rules
+        .as_deref()
+        .filter(|rules| !rules.is_empty());
+    table.pair("user names", rules.map(joined));
     table.pair("can ask again", challenge.map(str::to_owned));
     let methods = client.methods.as_deref().map(|words| {
         if words.is_empty() {
@@ -396,11 +474,17 @@ fn describe(client: &Record) -> String {
         }
     });
     table.pair("methods", methods);
+    let port = client.disconnect_port.map(|port| match port {
+        0 => "no".to_owned(),
+        port => format!("by Disconnect-Request to port {port}"),
+    });
+    table.pair("sessions can be ended", port);
     table.pair("scopes", client.scopes.as_deref().map(joined));
     table.pair(
         "old secret until",
         client.previous_until.as_deref().map(local_time),
     );
+    table.lines("secrets", &secrets(client));
     table.pair("created", local_time(&client.created));
     table.text()
 }
@@ -423,6 +507,11 @@ mod tests {
             require_message_authenticator: Some("auto".to_owned()),
             challenge: None,
             methods: Vec::new(),
+            disconnect_port: None,
+            certificate: None,
+            unsigned_replies: None,
+            limit_proxy_state: None,
+            name_rules: Vec::new(),
         };
         let text = serde_json::to_string(&add.body(Some(secret))).unwrap();
         let ClientCreate::Radius { name, secret, .. } = serde_json::from_str(&text).unwrap() else {

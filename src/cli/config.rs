@@ -77,7 +77,10 @@ async fn check(context: &Context) -> Result<Exit, CliError> {
         Err(_) => context.site()?, // says why
     };
     let mut findings = site.warnings.clone();
-    match policy::parse(&daemon::policy_files(&site.config.policies.dir)?)? {
+    match policy::parse(
+        &daemon::policy_files(&site.config.policies.dir)?,
+        Some(&site),
+    )? {
         Ok(policies) => {
             let failures = policies.run_tests().into_iter();
             findings.extend(failures.filter_map(|outcome: TestOutcome| outcome.failure));

@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 
-use crate::api::{ClientCreated, ShowStatus};
+use crate::api::{Client, ClientCreated, ShowStatus};
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::output::{joined, local_time, printable, shell_word};
 use crate::cli::transport::Transport;
 use crate::daemon::{Site, load_policies};
+use crate::model::profile;
+use crate::model::profile::Profile;
 use crate::net::reachable;
 use crate::policy::Factor;
 
@@ -78,7 +80,7 @@ fn required_factors(context: &Context, policy: Option<&str>) -> Vec<Factor> {
     // Its warnings were said before.
     let here = || Site::load(&context.dir, context.config.as_deref()).ok();
     let here = context.server.is_none().then(here).flatten();
-    let policies = here.and_then(|site| load_policies(&site.config.policies.dir).ok());
+    let policies = here.and_then(|site| load_policies(&site).ok());
     let policy = policies
         .as_ref()
         .and_then(|policies| policies.resolve(policy));
@@ -113,6 +115,14 @@ fn introduction(
     if let Some(until) = &client.previous_until {
         push!(text, "The old one works until {}.\n", local_time(until));
     }
+    if let Some(name) = &client.certificate {
+        push!(
+            text,
+            "\nIt comes over TLS with a certificate whose name is {}, from an authority in \
+             radius.tls.client_ca.\nWhere it asks for a shared secret: radsec\n",
+            printable(name)
+        );
+    }
     if let Some(secret) = &created.secret {
         push!(
             text,
@@ -130,6 +140,9 @@ fn introduction(
             );
         }
     }
+    if let Some(kind) = client.profile.as_deref().and_then(profile::profile) {
+        appliance(&mut text, kind, client);
+    }
     if let Some(key) = &created.key {
         push!(text, "\nKey, shown only now:\n  {}\n", printable(key));
         if let Some(server) = &places.http {
@@ -141,6 +154,40 @@ fn introduction(
         }
     }
     text
+}
+
+/// What to enter on an appliance, and what is known of it.
+fn appliance(text: &mut String, kind: &Profile, client: &Client) {
+    if kind.name == "generic" {
+        return;
+    }
+    push!(text, "\nEnter on the {}:\n", kind.appliance);
+    for fact in kind.enter {
+        push!(
+            text,
+            "  {}: {} ({})\n",
+            fact.about,
+            fact.says,
+            fact.source.as_str()
+        );
+    }
+    if let Some((name, value)) = kind.groups {
+        push!(
+            text,
+            "Groups leave by the policy's [reply]:\n  \"{name}\" = \"{value}\"\n"
+        );
+    }
+    if let Some(until) = &client.unsigned_replies_until {
+        push!(
+            text,
+            "Replies leave without Message-Authenticator until {}, since it drops those with one: an attacker \
+             on the path can forge them (CVE-2024-3596).\n  When it is mended: oncegate client set {} \
+             --unsigned-replies 0s\n",
+            local_time(until),
+            printable(&client.name)
+        );
+    }
+    push!(text, "More: oncegate manual appliances/{}\n", kind.name);
 }
 
 /// A `radclient` line. `code` goes into double quotes, so that it may be a command substitution.

@@ -37,7 +37,7 @@ impl Manual {
 fn list() -> String {
     let mut text = String::new();
     for page in PAGES {
-        push!(text, "{:<16}{}\n", page.topic, page.title);
+        push!(text, "{:<26}{}\n", page.topic, page.title);
     }
     text.push_str("Next: oncegate manual TOPIC\n");
     text

@@ -64,6 +64,7 @@ mod key;
 mod outage;
 mod paper;
 mod policy;
+mod radius;
 mod reload;
 mod token;
 mod upgrade;
@@ -126,6 +127,8 @@ enum Command {
     Client(client::Client),
     #[command(subcommand)]
     Device(device::Device),
+    #[command(subcommand)]
+    Radius(radius::Radius),
     #[command(subcommand)]
     Session(session::Session),
     #[command(subcommand)]
@@ -215,6 +218,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, CliError>
         Command::Outage(command) => command.run(context).await,
         Command::Client(command) => command.run(context).await,
         Command::Device(command) => command.run(context).await,
+        Command::Radius(command) => command.run(context).await,
         Command::Session(command) => command.run(context).await,
         Command::Policy(command) => command.run(context).await,
         Command::Enrol(command) => command.run(context).await,

@@ -13,7 +13,7 @@ use crate::cli::output;
 use crate::cli::output::{Output, Table, joined, printable};
 use crate::cli::reload::Reload;
 use crate::daemon;
-use crate::daemon::StartError;
+use crate::daemon::{Site, StartError};
 use crate::diagnostic::{Diagnostic, Severity, Source, render_all};
 use crate::policy;
 use crate::policy::{Factor, TestOutcome};
@@ -127,7 +127,9 @@ impl Files {
         &self,
         context: &Context,
     ) -> Result<Result<policy::Policies, Vec<Diagnostic>>, CliError> {
-        let parsed = parse(&self.sources(context)?)?;
+        // Files can be checked where there is no installation.
+        let site = context.site().ok();
+        let parsed = parse(&self.sources(context)?, site.as_ref())?;
         let Ok(policies) = &parsed else {
             return Ok(parsed);
         };
@@ -170,8 +172,9 @@ fn read(path: &Path) -> Result<Source, CliError> {
 /// Reads policy files as the daemon does; `Ok(Err(_))` are their faults.
 pub(super) fn parse(
     files: &[Source],
+    site: Option<&Site>,
 ) -> Result<Result<policy::Policies, Vec<Diagnostic>>, CliError> {
-    match daemon::parse_policies(files) {
+    match daemon::parse_policies(files, site) {
         Ok(policies) => Ok(Ok(policies)),
         Err(StartError::Findings(findings)) => Ok(Err(findings)),
         Err(error) => Err(error.into()),
@@ -277,7 +280,7 @@ mod tests {
 
     #[test]
     fn shipped_policies_have_no_fault_and_pass_their_tests() {
-        let policies = parse(&policy::shipped()).unwrap().unwrap();
+        let policies = parse(&policy::shipped(), None).unwrap().unwrap();
         assert!(policies.run_tests().iter().all(TestOutcome::passed));
     }
 
@@ -285,7 +288,7 @@ mod tests {
     fn unknown_attributes_get_a_suggestion() {
         let text = "description = \"x\"\n[[rule]]\nname = \"r\"\nrequire = [\"otp\"]\n\
                     [reply]\n\"Filter-Idd\" = \"x\"\n";
-        let findings = parse(&[Source::new("p/vpn.toml", text)])
+        let findings = parse(&[Source::new("p/vpn.toml", text)], None)
             .unwrap()
             .unwrap_err();
         assert!(

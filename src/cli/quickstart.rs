@@ -319,6 +319,11 @@ impl Guide<'_> {
             require_message_authenticator: None,
             challenge: None,
             methods: Vec::new(),
+            disconnect_port: None,
+            certificate: None,
+            unsigned_replies_secs: None,
+            limit_proxy_state: None,
+            name_rules: Vec::new(),
         };
         if let Some(made) = self
             .make_client(GATEWAY, &gateway, self.demo.radius_secret.is_some())

@@ -16,8 +16,8 @@ use crate::server::Info;
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  oncegate serve --radius 0.0.0.0:1812 --http 127.0.0.1:8080\n\
-    Prints one line `ready radius=ADDR http=ADDR accounting=ADDR` when every listener is bound;\n\
-    `accounting` is missing where none is served.\n\
+    Prints one line `ready radius=ADDR http=ADDR accounting=ADDR radius_tls=ADDR` when every listener is\n\
+    bound; the last two are missing where they are not served.\n\
     SIGHUP does what `oncegate reload` does, and says it in the log."
 )]
 pub(super) struct Serve {
@@ -73,13 +73,15 @@ impl Serve {
                 addresses.iter().map(ToString::to_string).collect()
             };
             let (radius, http) = (list(&info.radius), list(&info.http));
-            let accounting = list(&info.accounting);
+            let (accounting, tls) = (list(&info.accounting), list(&info.radius_tls));
             let ready = json!({
                 "ready": true, "radius": radius, "http": http, "accounting": accounting,
+                "radius_tls": tls,
             });
             // A thread of its own, which nothing waits for: when the line is not read, only the line
             // is lost.
-            let show = move || drop(out.show(&ready, |_| ready_line(&radius, &http, &accounting)));
+            let show =
+                move || drop(out.show(&ready, |_| ready_line([&radius, &http, &accounting, &tls])));
             drop(std::thread::Builder::new().spawn(show));
         };
         if self.accept_rollback
@@ -103,15 +105,16 @@ pub(super) fn warn_of(site: &Site) {
     }
 }
 
-fn ready_line(radius: &[String], http: &[String], accounting: &[String]) -> String {
+fn ready_line([radius, http, accounting, tls]: [&[String]; 4]) -> String {
     let list = |addresses: &[String]| match addresses {
         [] => "none".to_owned(),
         some => some.join(","),
     };
     let mut line = format!("ready radius={} http={}", list(radius), list(http));
-    if !accounting.is_empty() {
-        line.push_str(" accounting=");
-        line.push_str(&list(accounting));
+    for (name, addresses) in [("accounting", accounting), ("radius_tls", tls)] {
+        if !addresses.is_empty() {
+            push!(line, " {name}={}", list(addresses));
+        }
     }
     line
 }
@@ -124,12 +127,17 @@ mod tests {
     fn the_ready_line_names_every_listener() {
         let two = ["127.0.0.1:1812".to_owned(), "[::1]:1812".to_owned()];
         assert_eq!(
-            ready_line(&two, &[], &[]),
+            ready_line([&two, &[], &[], &[]]),
             "ready radius=127.0.0.1:1812,[::1]:1812 http=none"
         );
         assert_eq!(
-            ready_line(&two[..1], &[], &["127.0.0.1:1813".to_owned()]),
-            "ready radius=127.0.0.1:1812 http=none accounting=127.0.0.1:1813"
+            ready_line([
+                &two[..1],
+                &[],
+                &["127.0.0.1:1813".to_owned()],
+                &["127.0.0.1:2083".to_owned()]
+            ]),
+            "ready radius=127.0.0.1:1812 http=none accounting=127.0.0.1:1813 radius_tls=127.0.0.1:2083"
         );
     }
 

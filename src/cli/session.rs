@@ -1,18 +1,18 @@
-//! `oncegate session`: what NASes report by accounting.
+//! `oncegate session`: what NASes report by accounting, and the end of sessions.
 
 use clap::{Args, Subcommand};
 use indicatif::DecimalBytes;
 
-use crate::api::{self, ListSessions, ShowClient, ShowStatus, ShowUser};
+use crate::api::{self, DisconnectSessions, ListSessions, ShowClient, ShowStatus, ShowUser};
 use crate::cli::audit::note_unknown;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::{Table, local_time, or_dash};
 use crate::cli::transport::Transport;
 use crate::cli::words::Whose;
-use crate::cli::{output, paging};
+use crate::cli::{input, output, paging};
 
-/// List sessions that VPN gateways and other NASes report
+/// List sessions that VPN gateways and other NASes report, and end them
 #[derive(Debug, Subcommand)]
 pub(super) enum Session {
     /// List sessions in order of client, NAS and session id: open ones, and ended ones for
@@ -23,6 +23,32 @@ pub(super) enum Session {
         A NAS must send its accounting here: to port 1813, with the secret of its client. A session that a\n\
         NAS never ends stays open until its last report is too old.")]
     List(List),
+    /// End open sessions: their NAS is asked to, by Disconnect-Request (RFC 5176)
+    #[command(after_help = "Examples:\n  \
+        oncegate session disconnect 0C9187A2\n  \
+        oncegate session disconnect --user alice\n\
+        The NAS must take such requests from this server, at the port of `oncegate client set NAME \
+        --disconnect-port`\n(3799). Exit code 0: every NAS has answered with an ACK; 1: at least one has not.")]
+    Disconnect(Disconnect),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Disconnect {
+    /// Acct-Session-Id, as `oncegate session list --json` shows it whole
+    #[arg(value_name = "SESSION", required_unless_present = "user")]
+    session: Option<String>,
+    /// All open sessions of this user
+    #[arg(long)]
+    user: Option<String>,
+    /// Only on this NAS: its NAS-Identifier or address
+    #[arg(long)]
+    nas: Option<String>,
+    /// Only those that this client reports
+    #[arg(long)]
+    client: Option<String>,
+    /// Do not ask for confirmation at a terminal
+    #[arg(long, short)]
+    yes: bool,
 }
 
 #[derive(Debug, Args)]
@@ -50,6 +76,7 @@ impl Session {
     pub(super) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         match self {
             Self::List(list) => list.run(context).await,
+            Self::Disconnect(end) => end.run(context).await,
         }
     }
 }
@@ -78,6 +105,44 @@ impl List {
         context.out.show(&all, table)?;
         Ok(Exit::Done)
     }
+}
+
+impl Disconnect {
+    async fn run(self, context: &Context) -> Result<Exit, CliError> {
+        let what = match (&self.session, &self.user) {
+            (Some(session), _) => format!("session {session}"),
+            (None, user) => format!(
+                "all open sessions of {}",
+                user.as_deref().unwrap_or_default()
+            ),
+        };
+        input::confirm(&format!("End {}?", output::printable(&what)), self.yes)?;
+        let body = api::Disconnect {
+            session: self.session,
+            user: self.user,
+            client: self.client,
+            nas: self.nas,
+        };
+        let api = context.transport().await?;
+        let done = api.send::<DisconnectSessions>((), &body).await?;
+        let all = done.sessions.iter().all(|one| one.result == "ack");
+        context.out.show(&done, ended)?;
+        Ok(if all { Exit::Done } else { Exit::No })
+    }
+}
+
+fn ended(done: &api::Disconnected) -> String {
+    let mut table = Table::new(&["user", "nas", "session", "sent to", "result"]);
+    for one in &done.sessions {
+        table.row([
+            or_dash(Some(one.user.as_str()).filter(|user| !user.is_empty())),
+            one.nas.clone(),
+            short(&one.session),
+            or_dash(one.to.as_deref()),
+            one.detail.clone(),
+        ]);
+    }
+    table.text()
 }
 
 fn table(all: &api::Sessions) -> String {

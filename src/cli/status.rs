@@ -122,6 +122,8 @@ fn describe(status: &api::Status) -> String {
         }
     });
     table.pair("accounting", accounting);
+    let tls = Some(&status.radius_tls).filter(|some| !some.is_empty());
+    table.pair("radius over TLS", tls.map(|some| joined(some)));
     table.pair("http", status.daemon.then(|| joined(&status.http)));
     let outage = status.outage.as_ref().map(|outage| {
         let until = local_time(&outage.until);

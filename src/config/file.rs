@@ -193,14 +193,6 @@ impl Written {
                 self.value(key.path.to_owned(), &value, findings);
             }
         }
-        for (parent, section) in LATER {
-            if parent == prefix
-                && let Some(value) = table.refused(section)
-            {
-                let message = format!("`[{}]` is not supported by this version", value.path());
-                findings.push(value.error(message).help("remove the section"));
-            }
-        }
         for section in sections {
             let Some(value) = table.value(section) else {
                 continue;
@@ -324,6 +316,3 @@ fn split(form: Form, text: &str) -> Vec<Scalar> {
 
 /// Prefix of the variables that override the file.
 pub const PREFIX: &str = "ONCEGATE__";
-
-/// Sections that later versions know: (parent path, section).
-const LATER: [(&str, &str); 1] = [("radius.", "tls")];

@@ -26,6 +26,15 @@ keys! {
     RADIUS_EAP_CERTIFICATE = "radius.eap.certificate", "",
         "PEM file for EAP-TTLS and PEAP: the server's certificate, then the intermediate ones; without it EAP has no tunnels";
     RADIUS_EAP_KEY = "radius.eap.key", "", "PEM file: the private key of that certificate";
+    RADIUS_DICTIONARY = "radius.dictionary", "",
+        "file or directory of dictionaries of your own, in the format of FreeRADIUS, beside those built in";
+    RADIUS_TLS_LISTEN = "radius.tls.listen", "127.0.0.1:2083",
+        "addresses for RADIUS over TLS, served where the three files below are named";
+    RADIUS_TLS_CERTIFICATE = "radius.tls.certificate", "",
+        "PEM file: the server's certificate for RADIUS over TLS, then the intermediate ones";
+    RADIUS_TLS_KEY = "radius.tls.key", "", "PEM file: the private key of that certificate";
+    RADIUS_TLS_CLIENT_CA = "radius.tls.client_ca", "",
+        "PEM file: the authorities that make certificates of RADIUS clients";
     HTTP_ENABLED = "http.enabled", "true", "serve HTTP";
     HTTP_LISTEN = "http.listen", "127.0.0.1:8080",
         "addresses for HTTP; a list for more than one";

@@ -97,6 +97,23 @@ pub struct Radius {
     pub accounting_keep: Duration,
     /// Certificate and key of the tunnels of EAP; none are offered without.
     pub eap: Option<Tls>,
+    /// Dictionaries of the site: a file or a directory.
+    pub dictionary: Option<PathBuf>,
+    /// RADIUS over TLS, where it is served.
+    pub tls: Option<RadiusTls>,
+}
+
+/// `[radius.tls]`
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RadiusTls {
+    /// Where it is served.
+    pub listen: Vec<SocketAddr>,
+    /// PEM file of the certificate chain.
+    pub certificate: PathBuf,
+    /// PEM file of its private key.
+    pub key: PathBuf,
+    /// PEM file of the authorities of clients.
+    pub client_ca: PathBuf,
 }
 
 /// Where accounting is served.

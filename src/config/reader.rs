@@ -21,7 +21,7 @@ impl Resolver<'_> {
     pub(super) fn lonely<T>(&mut self, present: &'static Key, missing: &'static Key) -> Option<T> {
         let entry = self.written.entry(present);
         let error = Diagnostic::error(format!("`{}` is missing", missing.path));
-        let help = format!("`{}` is set; TLS needs both", present.path);
+        let help = format!("`{}` is set; TLS needs all of its files", present.path);
         let scalar = entry.values.first();
         self.report(present, &entry, scalar, error.help(help));
         None

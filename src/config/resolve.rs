@@ -13,7 +13,7 @@ use crate::config::reader::{Resolver, in_range, parse_choice, parse_count, parse
 use crate::config::target::Target;
 use crate::config::{
     Accounting, Audit, Config, EffectiveValue, Engine, Http, Keys, Level, Limits, Log, LogFormat,
-    MasterKey, Outage, Policies, Radius, Ship, Store, Tls, gateways, keys,
+    MasterKey, Outage, Policies, Radius, RadiusTls, Ship, Store, Tls, gateways, keys,
 };
 use crate::credential::Cost;
 use crate::diagnostic::{Diagnostic, Findings, units};
@@ -72,6 +72,10 @@ pub(super) fn resolve(written: &Written, dir: &Path, findings: &mut Findings) ->
 
 impl Resolver<'_> {
     fn radius(&mut self, dir: &Path) -> Option<Radius> {
+        let (dictionary, tls) = (
+            self.path(keys::RADIUS_DICTIONARY, dir),
+            self.radius_tls(dir),
+        );
         let enabled = self.one(keys::RADIUS_ENABLED, parse_flag);
         let listen = self.addresses(keys::RADIUS_LISTEN, "127.0.0.1:1812 or [::]:1812");
         let accounting = self.accounting();
@@ -103,7 +107,36 @@ impl Resolver<'_> {
             accounting,
             accounting_keep: accounting_keep?,
             eap: eap?,
+            dictionary,
+            tls: tls?.filter(|_| enabled),
         })
+    }
+
+    fn radius_tls(&mut self, dir: &Path) -> Option<Option<RadiusTls>> {
+        let listen = self.addresses(keys::RADIUS_TLS_LISTEN, "127.0.0.1:2083 or [::]:2083");
+        let files = [
+            keys::RADIUS_TLS_CERTIFICATE,
+            keys::RADIUS_TLS_KEY,
+            keys::RADIUS_TLS_CLIENT_CA,
+        ];
+        let [certificate, key, client_ca] = files.map(|key| (key, self.path(key, dir)));
+        match (certificate, key, client_ca) {
+            ((_, None), (_, None), (_, None)) => Some(None),
+            ((_, Some(certificate)), (_, Some(key)), (_, Some(client_ca))) => {
+                Some(Some(RadiusTls {
+                    listen: listen?,
+                    certificate,
+                    key,
+                    client_ca,
+                }))
+            }
+            (one, two, three) => {
+                let all = [one, two, three];
+                let present = all.iter().find(|(_, path)| path.is_some())?.0;
+                let missing = all.iter().find(|(_, path)| path.is_none())?.0;
+                self.lonely(present, missing)
+            }
+        }
     }
 
     fn accounting(&mut self) -> Option<Accounting> {

@@ -273,8 +273,8 @@ fn wrong_values_are_refused_at_their_place() {
             "1:12: error: `delivery` must be a table",
         ),
         (
-            "[radius.tls]\nlisten = \"x\"",
-            "1:1: error: `[radius.tls]` is not supported by this",
+            "[radius.tls]\nkey = \"x\"",
+            "2:7: error: `radius.tls.certificate` is missing",
         ),
         (
             "[radius]\nlisten = \"localhost\"",

@@ -2,7 +2,7 @@
 //!
 //! A change is visible here before the administrator is told that it is done.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, RwLock};
 
@@ -23,6 +23,8 @@ pub struct Clients {
     all: ArcSwap<Vec<Arc<Client>>>,
     listeners: Mutex<Vec<Listener>>,
     lessons: RwLock<HashSet<(String, IpAddr)>>,
+    /// Which secret an address used last, of clients that have two.
+    uses: Mutex<HashMap<(String, IpAddr), (bool, UnixTime)>>,
     /// One reload after the other: an older set never replaces a newer one.
     reloading: tokio::sync::Mutex<()>,
 }
@@ -36,6 +38,7 @@ impl Clients {
             all: ArcSwap::from_pointee(all),
             listeners: Mutex::default(),
             lessons: RwLock::new(lessons),
+            uses: Mutex::default(),
             reloading: tokio::sync::Mutex::default(),
         })
     }
@@ -88,6 +91,30 @@ impl Clients {
         !lessons.is_empty() && lessons.contains(&(client.to_owned(), address))
     }
 
+    /// Notes which of a client's two secrets an address used.
+    pub fn secret_used(&self, client: &str, address: IpAddr, previous: bool, now: UnixTime) {
+        let mut uses = self.uses.lock().expect(UNPOISONED);
+        let key = (client.to_owned(), address);
+        if uses.len() < USES || uses.contains_key(&key) {
+            uses.insert(key, (previous, now));
+        }
+    }
+
+    /// Which secret each address of a client used last, in order of address.
+    pub fn secrets_used(&self, client: &str) -> Vec<SecretUse> {
+        let uses = self.uses.lock().expect(UNPOISONED);
+        let ours = uses.iter().filter(|((name, _), _)| name == client);
+        let mut found: Vec<SecretUse> = ours
+            .map(|((_, address), (previous, at))| SecretUse {
+                address: *address,
+                previous: *previous,
+                at: *at,
+            })
+            .collect();
+        found.sort_by_key(|one| one.address);
+        found
+    }
+
     pub(crate) fn learned(&self, client: &str, address: IpAddr) {
         self.lessons
             .write()
@@ -95,6 +122,20 @@ impl Clients {
             .insert((client.to_owned(), address));
     }
 }
+
+/// Which secret an address used last.
+#[derive(Clone, Copy, Debug)]
+pub struct SecretUse {
+    /// The address.
+    pub address: IpAddr,
+    /// Whether it was the one before the last rotation.
+    pub previous: bool,
+    /// When.
+    pub at: UnixTime,
+}
+
+/// Most addresses whose secrets are remembered.
+const USES: usize = 4_096;
 
 /// What is kept of an API key. The key has 256 random bits: a plain digest cannot be reversed.
 pub fn key_hash(key: &SecretString) -> [u8; 32] {

@@ -21,6 +21,7 @@ pub mod clients;
 pub mod clock;
 pub mod counters;
 pub mod courier;
+pub mod endings;
 pub mod issue;
 pub mod jobs;
 pub mod latency;
@@ -50,6 +51,7 @@ pub struct Core {
     pub(crate) latencies: latency::Latencies,
     pub(crate) locks: locks::Locks,
     pub(crate) clock_watch: clock::Watch,
+    pub(crate) endings: endings::Endings,
     /// Octets for request ids and serials, which are no secrets: asking the system costs more than the rest of one.
     pub(crate) randomness: Mutex<Pool>,
     /// Where work that outlives a request goes on: front ends may run in runtimes of their own, which
@@ -123,6 +125,7 @@ impl Core {
             latencies: latency::Latencies::default(),
             locks: locks::Locks::default(),
             clock_watch: clock::Watch::default(),
+            endings: endings::Endings::default(),
             randomness: Mutex::default(),
             tasks: tokio::runtime::Handle::current(),
         })
@@ -131,6 +134,11 @@ impl Core {
     /// The work that no request asks for.
     pub const fn jobs(&self) -> &jobs::Jobs {
         &self.jobs
+    }
+
+    /// Sessions that shall end at their NAS.
+    pub const fn endings(&self) -> &endings::Endings {
+        &self.endings
     }
 
     /// The store behind the service, for reading.

@@ -8,9 +8,11 @@ use std::{fs, io};
 
 use tokio::net::{TcpListener, UnixListener};
 
-use crate::config::{self, Accounting, keys};
-use crate::daemon::reload::Override;
+use crate::config::{self, Accounting, Config, keys};
+use crate::daemon::reload::{Certificates, Override};
 use crate::daemon::{Overrides, Site, StartError, failed};
+use crate::server::certificate::Validity;
+use crate::server::radius::RadiusTls;
 use crate::server::tls::Tls;
 use crate::server::{Info, radius};
 use crate::time::{Clock as _, SystemClock};
@@ -19,6 +21,8 @@ use crate::time::{Clock as _, SystemClock};
 pub(super) struct Listeners {
     pub(super) radius: Vec<radius::Listener>,
     pub(super) accounting: Vec<radius::Listener>,
+    /// RADIUS over TLS, with what its certificates are read from.
+    pub(super) radius_tls: Option<(Vec<TcpListener>, Arc<RadiusTls>)>,
     pub(super) http: Vec<TcpListener>,
     pub(super) unix: UnixListener,
     pub(super) socket: SocketFile,
@@ -28,6 +32,15 @@ pub(super) struct Listeners {
 }
 
 impl Listeners {
+    /// The certificates that are served.
+    pub(super) fn certificates(&self) -> Certificates {
+        Certificates {
+            http: self.tls.clone(),
+            eap: self.eap.clone(),
+            radius: self.radius_tls.as_ref().map(|(_, tls)| Arc::clone(tls)),
+        }
+    }
+
     pub(super) fn info(&self, site: &Site) -> Info {
         let bound = |listener: &TcpListener| listener.local_addr().ok();
         let radius = |listeners: &[radius::Listener]| {
@@ -41,6 +54,11 @@ impl Listeners {
             algorithm: site.config.keys.algorithm.as_str(),
             radius: radius(&self.radius),
             accounting: radius(&self.accounting),
+            radius_tls: self
+                .radius_tls
+                .iter()
+                .flat_map(|(listeners, _)| listeners.iter().filter_map(bound))
+                .collect(),
             http: self.http.iter().filter_map(bound).collect(),
             public_url: site.config.http.public_url.clone(),
         }
@@ -86,12 +104,14 @@ pub(super) async fn bind(site: &Site, overrides: Overrides) -> Result<Listeners,
     let accounting = accounting.as_ref().unwrap_or(&config.radius.accounting);
     let bound = bind_radius("RADIUS", &radius, "--radius")?;
     let accounting = bind_accounting(accounting, &radius)?;
+    let radius_tls = bind_radius_tls(config).await?;
     let http = overrides.http.unwrap_or_else(|| config.http.listen.clone());
     let http = bind_http(http, tls.is_some(), config.http.insecure).await?;
     let path = site.socket();
     Ok(Listeners {
         radius: bound,
         accounting,
+        radius_tls,
         http,
         unix: bind_socket(&path)?,
         socket: SocketFile(path),
@@ -110,15 +130,40 @@ fn load_tls(
     };
     let tls = Tls::load(&files.certificate, &files.key)
         .map_err(|error| failed(error.to_string(), help))?;
-    for concern in tls.validity().concerns(SystemClock.now()) {
-        let (file, what) = (files.certificate.display(), concern.what);
+    log_concerns(&tls.validity(), &files.certificate);
+    Ok(Some(Arc::new(tls)))
+}
+
+async fn bind_radius_tls(
+    config: &Config,
+) -> Result<Option<(Vec<TcpListener>, Arc<RadiusTls>)>, StartError> {
+    let Some(plan) = &config.radius.tls else {
+        return Ok(None);
+    };
+    let tls = RadiusTls::load(plan)
+        .map_err(|error| failed(error.to_string(), "see [radius.tls] in the configuration"))?;
+    log_concerns(&tls.validity(), &plan.certificate);
+    let mut listeners = Vec::new();
+    for address in &plan.listen {
+        let bound = TcpListener::bind(address).await;
+        listeners.push(bound.map_err(|error| {
+            let option = "radius.tls.listen in the configuration";
+            cannot_bind("RADIUS over TLS", &address.to_string(), option, &error)
+        })?);
+    }
+    Ok(Some((listeners, Arc::new(tls))))
+}
+
+/// Says what is wrong with a certificate that is served, or soon will be.
+fn log_concerns(validity: &Validity, file: &Path) {
+    for concern in validity.concerns(SystemClock.now()) {
+        let (file, what) = (file.display(), concern.what);
         if concern.is_refused {
             tracing::error!(%file, what, "clients refuse the certificate");
         } else {
             tracing::warn!(%file, what, "renew the certificate");
         }
     }
-    Ok(Some(Arc::new(tls)))
 }
 
 fn bind_radius(

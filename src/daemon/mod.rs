@@ -23,7 +23,7 @@ use crate::model::sealing::SealAlgorithm;
 use crate::net::connect::SystemResolver;
 use crate::notice::Catalogue;
 use crate::policy::Policies;
-use crate::radius::dictionary::{Dictionary, known_attribute};
+use crate::radius::dictionary::known_attribute;
 use crate::secret::{Key256, SystemEntropy};
 use crate::service::Service;
 use crate::store::medium::Directory;
@@ -32,6 +32,7 @@ use crate::store::seal::personal;
 use crate::store::{Parts, Store, StoreError, StoreReport, look, repair};
 use crate::time::{Clock as _, SystemClock};
 
+mod dictionaries;
 mod files;
 mod install;
 mod jobs;
@@ -44,6 +45,7 @@ mod run;
 mod supervisor;
 mod witness;
 
+pub use dictionaries::dictionary;
 pub use files::site_files;
 pub use install::{Installation, init};
 pub use keys::{rotate_to, rotator};
@@ -178,7 +180,7 @@ fn is_there(path: &Path) -> Result<bool, StartError> {
 
 /// Opens the store and the policies, for `serve` and for commands without a daemon.
 pub async fn open(site: &Site) -> Result<Arc<Service>, StartError> {
-    let policies = load_policies(&site.config.policies.dir)?;
+    let policies = load_policies(site)?;
     let dir = &site.config.store.dir;
     if !is_there(&dir.join("main.redb"))? {
         return Err(failed(
@@ -336,14 +338,15 @@ fn hashing(limits: &Limits) -> hashing::Settings {
 }
 
 /// Checks policy files as they are loaded, reply attributes against the dictionary included.
-pub fn parse_policies(sources: &[Source]) -> Result<Policies, StartError> {
-    let dictionary = dictionary()?;
+pub fn parse_policies(sources: &[Source], site: Option<&Site>) -> Result<Policies, StartError> {
+    let dictionary = dictionary(site)?;
     Policies::parse(sources, &known_attribute(&dictionary)).map_err(StartError::Findings)
 }
 
-/// Reads the policy files of a directory, checks them and runs the tests in them.
-pub fn load_policies(dir: &Path) -> Result<Policies, StartError> {
-    let policies = parse_policies(&policy_files(dir)?)?;
+/// Reads the policy files of a site, checks them and runs the tests in them.
+pub fn load_policies(site: &Site) -> Result<Policies, StartError> {
+    let dir = &site.config.policies.dir;
+    let policies = parse_policies(&policy_files(dir)?, Some(site))?;
     let failures: Vec<Diagnostic> = policies
         .run_tests()
         .into_iter()
@@ -406,10 +409,6 @@ fn toml_files(dir: &Path, remedy: &str) -> Result<Vec<Source>, StartError> {
         Ok(Source::new(path.display().to_string(), text))
     };
     paths.iter().map(read).collect()
-}
-
-fn dictionary() -> Result<Dictionary, StartError> {
-    Dictionary::builtin().map_err(|error| failed(error.to_string(), "this is a defect of oncegate"))
 }
 
 fn open_store(

@@ -9,9 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::api;
 use crate::config::{self, Config, Origin, keys};
-use crate::daemon::{Site, StartError, couriers, load_policies, load_texts, load_travel, logging};
+use crate::daemon::{
+    Site, StartError, couriers, dictionary, load_policies, load_texts, load_travel, logging,
+};
 use crate::secret::SecretString;
 use crate::server::http::{AHEAD, App};
+use crate::server::radius::{Pipeline, RadiusTls};
 use crate::server::tls::Tls;
 use crate::service::Service;
 use crate::store::LoadedFile;
@@ -24,6 +27,7 @@ pub(super) struct Reloader {
     /// It owns what calls this.
     app: Weak<App>,
     certificates: Certificates,
+    pipeline: Arc<Pipeline>,
     /// Listeners that the command line gave.
     overridden: Vec<Override>,
     /// SHA-256 of the configuration file that was read last. Locked for the length of a reload: one at
@@ -35,6 +39,7 @@ pub(super) struct Reloader {
 pub(super) struct Certificates {
     pub(super) http: Option<Arc<Tls>>,
     pub(super) eap: Option<Arc<Tls>>,
+    pub(super) radius: Option<Arc<RadiusTls>>,
 }
 
 impl Certificates {
@@ -50,6 +55,12 @@ impl Certificates {
 
 /// The files of a certificate in a configuration.
 type FilesOf = fn(&Config) -> Option<&config::Tls>;
+
+/// What is served, with the parts that can be replaced.
+pub(super) struct Served {
+    pub(super) certificates: Certificates,
+    pub(super) pipeline: Arc<Pipeline>,
+}
 
 /// A key of the configuration that an option of `serve` overrides.
 pub(super) struct Override {
@@ -73,7 +84,7 @@ impl Reloader {
         overridden: Vec<Override>,
         service: &Arc<Service>,
         app: &Arc<App>,
-        certificates: Certificates,
+        served: Served,
     ) -> Arc<Self> {
         let reloader = Arc::new(Self {
             configuration: Mutex::new(site.sha256),
@@ -81,7 +92,8 @@ impl Reloader {
             site: Arc::clone(site),
             service: Arc::clone(service),
             app: Arc::downgrade(app),
-            certificates,
+            certificates: served.certificates,
+            pipeline: served.pipeline,
         });
         let asked = Arc::clone(&reloader);
         app.set_reloader(Box::new(
@@ -125,6 +137,10 @@ impl Reloader {
             *configuration = site.sha256;
         }
         let site = site.as_ref().unwrap_or(&self.site);
+        // Before the policies, which name its attributes.
+        if let Some(dictionary) = self.dictionary(site) {
+            parts.push(part("dictionary", dictionary));
+        }
         parts.push(part("policies", self.policies(site)));
         parts.push(part(
             "tables",
@@ -142,6 +158,10 @@ impl Reloader {
             if let Some(tls) = tls {
                 parts.push(part(name, self.certificate(tls, files, site)));
             }
+        }
+        if let Some(tls) = &self.certificates.radius {
+            let done = self.radius_certificate(tls, site);
+            parts.push(part("RADIUS certificate", done));
         }
         parts.push(part("gateways", self.gateways(site)));
         let inbound = |site: &Site| site.config.http.inbound_secret_file.is_some();
@@ -165,8 +185,18 @@ impl Reloader {
         Site::load(&self.site.dir, Some(&self.site.file)).map_err(faults)
     }
 
+    /// The files of the site beside the dictionary that is built in, if there are or were any.
+    fn dictionary(&self, site: &Site) -> Option<Result<(), Vec<String>>> {
+        let configured = |site: &Site| site.config.radius.dictionary.is_some();
+        if !configured(site) && !configured(&self.site) {
+            return None;
+        }
+        let read = dictionary(Some(site)).map_err(faults);
+        Some(read.map(|read| self.pipeline.replace_dictionary(Arc::new(read))))
+    }
+
     fn policies(&self, site: &Site) -> Result<(), Vec<String>> {
-        let policies = load_policies(&site.config.policies.dir).map_err(faults)?;
+        let policies = load_policies(site).map_err(faults)?;
         let replaced = self.service.core.replace_policies(policies);
         replaced.map_err(|error| vec![error.to_string()])
     }
@@ -176,6 +206,15 @@ impl Reloader {
         let files = files(&site.config).or_else(|| files(&self.site.config));
         let Some(files) = files else { return Ok(()) };
         tls.replace(&files.certificate, &files.key, self.service.core.now())
+            .map_err(|error| vec![error.to_string()])
+    }
+
+    fn radius_certificate(&self, tls: &RadiusTls, site: &Site) -> Result<(), Vec<String>> {
+        let plan = site.config.radius.tls.as_ref();
+        let Some(plan) = plan.or(self.site.config.radius.tls.as_ref()) else {
+            return Ok(());
+        };
+        tls.replace(plan, self.service.core.now())
             .map_err(|error| vec![error.to_string()])
     }
 
@@ -241,8 +280,17 @@ impl Reloader {
                 return tls.is_some() && files(written).is_some();
             }
         }
+        let radius = [
+            keys::RADIUS_TLS_CERTIFICATE.path,
+            keys::RADIUS_TLS_KEY.path,
+            keys::RADIUS_TLS_CLIENT_CA.path,
+        ];
+        if radius.contains(&key) {
+            return self.certificates.radius.is_some() && written.radius.tls.is_some();
+        }
         let always = [
             keys::LOG_LEVEL.path,
+            keys::RADIUS_DICTIONARY.path,
             keys::LIMITS_DELIVERY_BUDGET.path,
             keys::LIMITS_DELIVERY_COUNTRIES.path,
             keys::LIMITS_DELIVERY_HOME.path,
@@ -256,8 +304,13 @@ impl Reloader {
 pub(super) fn other_files(configuration: [u8; 32], certificates: &Certificates) -> Vec<LoadedFile> {
     let all = certificates.all().into_iter();
     let all = all.filter_map(|(name, tls, _)| Some((name.to_owned(), tls?.sha256())));
+    let radius = certificates.radius.as_deref();
+    let radius = radius.map(|tls| ("RADIUS certificate".to_owned(), tls.sha256()));
     let configuration = ("configuration".to_owned(), configuration);
-    std::iter::once(configuration).chain(all).collect()
+    std::iter::once(configuration)
+        .chain(all)
+        .chain(radius)
+        .collect()
 }
 
 /// The secret with which gateways sign what they send, where one is configured.

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::daemon::listeners::{Listeners, SocketFile, bind, overridden};
-use crate::daemon::reload::{Certificates, Reloader};
+use crate::daemon::reload::Reloader;
 use crate::daemon::{
     Overrides, Site, StartError, dictionary, failed, jobs, keys, logging, open, reload, site_files,
     supervisor,
@@ -39,10 +39,7 @@ pub async fn serve(
     let listeners = bind(&site, overrides).await?;
     let info = listeners.info(&site);
     let overridden = overridden(by_option, &info);
-    let certificates = Certificates {
-        http: listeners.tls.clone(),
-        eap: listeners.eap.clone(),
-    };
+    let certificates = listeners.certificates();
     service
         .admin
         .set_other_files(reload::other_files(site.sha256, &certificates));
@@ -51,15 +48,19 @@ pub async fn serve(
     }
     let pipeline = radius::Pipeline::new(
         Arc::clone(&service),
-        Arc::new(dictionary()?),
+        Arc::new(dictionary(Some(&site))?),
         radius::Settings {
-            class: !listeners.accounting.is_empty(),
+            class: !listeners.accounting.is_empty() || listeners.radius_tls.is_some(),
             ..(&site.config.limits).into()
         },
     );
     let app = application(&site, &service, &info, &pipeline)?;
     let site = Arc::new(site);
-    let reloader = Reloader::start(&site, overridden, &service, &app, certificates);
+    let served = reload::Served {
+        certificates,
+        pipeline: Arc::clone(&pipeline),
+    };
+    let reloader = Reloader::start(&site, overridden, &service, &app, served);
     let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
     let socket = start(listeners, &site, &app, pipeline, &tasks, &shutdown);
     jobs::start(&site, &service, &app, &tasks, &shutdown);
@@ -111,6 +112,8 @@ fn application(
     app.set_rotator(keys::rotator(site));
     let counters = Arc::clone(pipeline);
     app.add_metrics(Box::new(move |out| counters.write_prometheus(out)));
+    let disconnects = Arc::clone(app.disconnects());
+    app.add_metrics(Box::new(move |out| disconnects.write_prometheus(out)));
     app.add_metrics(Box::new(logging::write_metrics));
     let store = site.config.store.dir.clone();
     app.add_metrics(Box::new(move |out| write_disk(&store, out)));
@@ -131,6 +134,18 @@ fn start(
     }
     if let Some(tls) = &listeners.tls {
         app.set_tls(Arc::clone(tls));
+    }
+    if let Some((tcp, tls)) = listeners.radius_tls {
+        let connections = Arc::new(Semaphore::new(radius::TLS_CONNECTIONS));
+        for listener in tcp {
+            let at = radius::TlsListener {
+                listener,
+                tls: Arc::clone(&tls),
+                connections: Arc::clone(&connections),
+            };
+            let pipeline = Arc::clone(&pipeline);
+            tasks.spawn(radius::serve_tls(at, pipeline, shutdown.clone()));
+        }
     }
     let radius = listeners.radius.into_iter().chain(listeners.accounting);
     tasks.spawn(radius::run(radius.collect(), pipeline, shutdown.clone()));

@@ -38,7 +38,6 @@ impl<'s> Document<'s> {
             place: self.source.place(0..0),
             entries: self.root.get_ref(),
             asked: Vec::new(),
-            refused: Vec::new(),
         }
     }
 }
@@ -50,7 +49,6 @@ pub struct Table<'d> {
     place: Place,
     entries: &'d DeTable<'d>,
     asked: Vec<&'static str>,
-    refused: Vec<&'static str>,
 }
 
 impl<'d> Table<'d> {
@@ -62,14 +60,6 @@ impl<'d> Table<'d> {
     /// The value of a key, if it is written; either way the key is known from now on.
     pub fn value(&mut self, key: &'static str) -> Option<Value<'d>> {
         self.asked.push(key);
-        self.entries()
-            .find(|(name, ..)| *name == key)
-            .map(|(_, _, value)| value)
-    }
-
-    /// The value of a key that is not to be suggested in place of a misspelt one: it will be refused.
-    pub fn refused(&mut self, key: &'static str) -> Option<Value<'d>> {
-        self.refused.push(key);
         self.entries()
             .find(|(name, ..)| *name == key)
             .map(|(_, _, value)| value)
@@ -96,7 +86,7 @@ impl<'d> Table<'d> {
     pub fn finish(self, findings: &mut Findings) {
         let mut unknown: Vec<_> = self
             .entries()
-            .filter(|(name, ..)| !self.asked.contains(name) && !self.refused.contains(name))
+            .filter(|(name, ..)| !self.asked.contains(name))
             .collect();
         unknown.sort_by_key(|(_, place, _)| place.span.start);
         for (name, place, _) in unknown {
@@ -258,7 +248,6 @@ impl<'d> Value<'d> {
             place,
             entries,
             asked: Vec::new(),
-            refused: Vec::new(),
         })
     }
 

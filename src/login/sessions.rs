@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::core::CoreError;
+use crate::core::endings::Ending;
 use crate::login::Login;
 use crate::model::client::Client;
 use crate::model::id::RequestId;
@@ -30,7 +31,7 @@ impl Login {
         };
         match said {
             Accounting::Session(report) => {
-                self.some(Change::ReportSession(report.clone()), &by)
+                self.some(Change::ReportSession((**report).clone()), &by)
                     .await?;
             }
             Accounting::Nas { nas, on, at } => {
@@ -69,7 +70,7 @@ impl Login {
         self.forget_those(&old, before, None, &by).await
     }
 
-    /// Forgets all sessions of a user.
+    /// Forgets all sessions of a user who was erased. The NASes are asked to end the open ones.
     pub(crate) async fn forget_sessions_of(
         &self,
         user: &UserKey,
@@ -77,6 +78,16 @@ impl Login {
     ) -> Result<(), CoreError> {
         let name = user.to_string();
         let theirs = |session: &Session| session.user == name;
+        let open = self.core.store.open_sessions_of(None, AT_A_TIME, &theirs);
+        for session in open.await? {
+            let why = "the user is erased".to_owned();
+            if !self.core.endings.ask(Ending { session, why }) {
+                tracing::warn!(
+                    "too many sessions wait for their end: those of an erased user go on"
+                );
+                break;
+            }
+        }
         let ever = UnixTime::from_millis(u64::MAX);
         self.forget_those(&theirs, ever, Some(user), by).await
     }

@@ -3,6 +3,8 @@
 use ipnet::IpNet;
 
 use crate::model::method::Allowed;
+use crate::model::name_rule;
+use crate::model::name_rule::NameRule;
 use crate::model::user_key::{DEFAULT_REALM, InvalidUserKey, UserKey};
 use crate::secret::SharedSecret;
 use crate::time::UnixTime;
@@ -43,7 +45,12 @@ impl Client {
 
     /// Who is meant by what this client calls a user: a name without a realm is of the client's.
     pub fn key(&self, user: &str) -> Result<UserKey, InvalidUserKey> {
-        UserKey::parse_in(user, self.realm.as_deref().unwrap_or(DEFAULT_REALM))
+        let rules: &[NameRule] = match &self.access {
+            Access::Radius(radius) => &radius.settings.names,
+            Access::Api(_) => &[],
+        };
+        let realm = self.realm.as_deref().unwrap_or(DEFAULT_REALM);
+        UserKey::parse_in(&name_rule::apply(rules, user), realm)
     }
 }
 
@@ -75,8 +82,6 @@ pub struct RadiusAccess {
     pub secret: SharedSecret,
     /// The secret before the last rotation, and until when it still opens packets.
     pub previous: Option<(SharedSecret, UnixTime)>,
-    /// Appliance profile; `generic`.
-    pub profile: String,
     /// Whether requests must carry a Message-Authenticator.
     pub message_authenticator: Require,
     /// Whether it can ask the person again (Access-Challenge). One that cannot takes a challenge
@@ -84,6 +89,41 @@ pub struct RadiusAccess {
     pub challenge: bool,
     /// The methods by which its users' credentials may come.
     pub methods: Allowed,
+    /// What an administrator may leave as it is.
+    pub settings: RadiusSettings,
+}
+
+/// What is known of a NAS beside its addresses and secrets; each has a default that fits most.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RadiusSettings {
+    /// The appliance, by the name of its profile.
+    pub profile: String,
+    /// Until when replies leave without a Message-Authenticator, for a NAS that drops those with one: open to
+    /// CVE-2024-3596.
+    pub unsigned_until: Option<UnixTime>,
+    /// The port of the NAS for Disconnect-Requests (RFC 5176 s2.3); none are sent when none.
+    pub disconnect_port: Option<u16>,
+    /// Whether an unsigned request with a Proxy-State is dropped where no signature is required
+    /// (CVE-2024-3596).
+    pub limit_proxy_state: bool,
+    /// What is done with user names before they are read.
+    pub names: Vec<NameRule>,
+    /// The name in the certificate with which it comes over TLS, in lower case. It is not served over UDP
+    /// then, and comes from its addresses, from any where it has none.
+    pub certificate: Option<String>,
+}
+
+impl Default for RadiusSettings {
+    fn default() -> Self {
+        Self {
+            profile: "generic".to_owned(),
+            unsigned_until: None,
+            limit_proxy_state: true,
+            names: Vec::new(),
+            disconnect_port: Some(3799),
+            certificate: None,
+        }
+    }
 }
 
 /// An API client's side. Keys are 256 random bits; only their SHA-256 is kept.

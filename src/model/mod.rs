@@ -14,6 +14,8 @@ pub mod kind;
 pub mod life_cycle;
 pub mod message;
 pub mod method;
+pub mod name_rule;
+pub mod profile;
 pub mod reason;
 pub mod sealing;
 pub mod session;

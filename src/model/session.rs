@@ -37,8 +37,12 @@ pub struct Session {
     pub user: String,
     /// The login that began it, where the NAS returned the Class of the Access-Accept.
     pub login: Option<RequestId>,
+    /// The User-Name as sent, where that is another text than `user`: a NAS knows its sessions by it.
+    pub user_name: Option<String>,
     /// NAS-IP-Address, else NAS-IPv6-Address.
     pub nas_ip: Option<IpAddr>,
+    /// Where the newest report came from: requests about the session go there.
+    pub source: Option<IpAddr>,
     /// Calling-Station-Id: where the user is.
     pub calling_station: Option<String>,
     /// Framed-IP-Address: which address the user was given.
@@ -81,7 +85,7 @@ pub enum Status {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Accounting {
     /// About one session.
-    Session(Report),
+    Session(Box<Report>),
     /// A NAS begins or ends its accounting (Accounting-On, Accounting-Off): none of its sessions goes on.
     Nas {
         /// NAS-Identifier, else the NAS's address.
@@ -181,6 +185,8 @@ fn merged(known: &Session, new: Session) -> Session {
             known.user.clone()
         },
         login: known.login.or(new.login),
+        user_name: newest(newer, known.user_name.clone(), new.user_name),
+        source: newest(newer, known.source, new.source),
         nas_ip: newest(newer, known.nas_ip, new.nas_ip),
         calling_station: newest(newer, known.calling_station.clone(), new.calling_station),
         framed_ip: newest(newer, known.framed_ip, new.framed_ip),
@@ -273,7 +279,9 @@ mod tests {
                 },
                 user: "alice@default".into(),
                 login: None,
+                user_name: None,
                 nas_ip: None,
+                source: None,
                 calling_station: None,
                 framed_ip: None,
                 started: time(at - seconds),

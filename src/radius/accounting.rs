@@ -31,7 +31,10 @@ pub fn read(
         text(packet, Type::NasIdentifier).unwrap_or_else(|| nas_ip.unwrap_or(source).to_string());
     let delay = number(packet, Type::AcctDelayTime).unwrap_or_default();
     let at = before(now, u64::from(delay).min(LONGEST_DELAY));
-    let user = user(packet, client);
+    let sent = text(packet, Type::UserName).unwrap_or_default();
+    let user = client
+        .key(&sent)
+        .map_or_else(|_| sent.clone(), |key| key.to_string());
     let session = text(packet, Type::AcctSessionId);
     let status = match status {
         1 => Status::Start,
@@ -52,7 +55,7 @@ pub fn read(
     };
     let usage = usage(packet);
     let stop = status == Status::Stop;
-    Ok(Accounting::Session(Report {
+    Ok(Accounting::Session(Box::new(Report {
         status,
         session: Session {
             key: SessionKey {
@@ -63,8 +66,10 @@ pub fn read(
             login: packet
                 .all(Type::Class)
                 .find_map(|class| login(class, &user)),
+            user_name: Some(sent).filter(|sent| *sent != user),
             user,
             nas_ip,
+            source: Some(source.to_canonical()),
             calling_station: text(packet, Type::CallingStationId),
             framed_ip: address(packet, Type::FramedIpAddress),
             started: before(at, usage.seconds),
@@ -73,12 +78,7 @@ pub fn read(
             cause: number(packet, Type::AcctTerminateCause).filter(|_| stop),
             usage,
         },
-    }))
-}
-
-fn user(packet: &Packet<'_>, client: &Client) -> String {
-    let sent = text(packet, Type::UserName).unwrap_or_default();
-    client.key(&sent).map_or(sent, |key| key.to_string())
+    })))
 }
 
 fn usage(packet: &Packet<'_>) -> Usage {

@@ -44,6 +44,8 @@
 // Octets <-> types
 pub mod attribute;
 pub mod packet;
+pub mod stream;
+pub mod v11;
 
 // What is sent in place of a password
 pub mod eap;
@@ -60,8 +62,9 @@ pub mod encode;
 pub mod reply;
 pub mod request;
 
-// What a NAS reports
+// What a NAS reports, and how its sessions are ended
 pub mod accounting;
+pub mod disconnect;
 
 // Who asks, and whether they asked before
 pub mod client;
@@ -69,6 +72,9 @@ pub mod duplicate;
 
 // Names of attributes
 pub mod dictionary;
+
+// What was captured on the way
+pub mod capture;
 
 use std::fmt;
 

@@ -119,6 +119,25 @@ pub fn hide_salted(
     Some(hidden)
 }
 
+/// What [`hide_salted`] hid. `None`: no such value.
+pub fn reveal_salted(
+    hidden: &[u8],
+    authenticator: &RequestAuthenticator,
+    keys: &SecretKeys,
+) -> Option<SecretBytes> {
+    let (salt, blocks) = hidden.split_first_chunk::<2>()?;
+    let mut plain = Vec::with_capacity(blocks.len());
+    let mut mask = keys.mask(&[authenticator.0.as_slice(), salt].concat());
+    for block in blocks.chunks(BLOCK) {
+        plain.extend(block.iter().zip(mask).map(|(octet, mask)| octet ^ mask));
+        mask = keys.mask(block);
+    }
+    let plain = SecretBytes::new(plain);
+    let (length, rest) = plain.expose().split_first()?;
+    let value = rest.get(..usize::from(*length))?;
+    Some(SecretBytes::from(value))
+}
+
 /// Block of the hiding scheme.
 const BLOCK: usize = 16;
 

@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 
 pub mod certificate;
 pub mod http;
+mod patience;
 mod person;
 pub mod radius;
 pub mod tls;
+mod wiped;
 
 /// What the front ends say about the process they run in.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +25,8 @@ pub struct Info {
     pub radius: Vec<SocketAddr>,
     /// Bound RADIUS listeners for accounting.
     pub accounting: Vec<SocketAddr>,
+    /// Bound listeners for RADIUS over TLS.
+    pub radius_tls: Vec<SocketAddr>,
     /// Bound HTTP listeners.
     pub http: Vec<SocketAddr>,
     /// Where devices reach the HTTP listeners from outside.

@@ -93,7 +93,17 @@ impl Tls {
     }
 }
 
-fn read(certificate: &Path, key: &Path) -> Result<Loaded, TlsError> {
+/// A certificate chain and its private key, as they were read.
+pub(super) struct Pair {
+    pub(super) chain: Vec<CertificateDer<'static>>,
+    pub(super) private: PrivateKeyDer<'static>,
+    pub(super) validity: Validity,
+    /// Of the certificates in DER, one after the other.
+    pub(super) sha256: [u8; 32],
+}
+
+/// Reads a chain and a key.
+pub(super) fn read_pair(certificate: &Path, key: &Path) -> Result<Pair, TlsError> {
     let fault = |file: &Path, cause: String, remedy| TlsError {
         file: file.to_owned(),
         cause,
@@ -113,6 +123,21 @@ fn read(certificate: &Path, key: &Path) -> Result<Loaded, TlsError> {
     let sha256 = chain.iter().fold(Sha256::new(), Sha256::chain_update);
     let private =
         PrivateKeyDer::from_pem_file(key).map_err(|error| fault(key, words(&error), KEY_REMEDY))?;
+    Ok(Pair {
+        chain,
+        private,
+        validity,
+        sha256: sha256.finalize().into(),
+    })
+}
+
+fn read(certificate: &Path, key: &Path) -> Result<Loaded, TlsError> {
+    let Pair {
+        chain,
+        private,
+        validity,
+        sha256,
+    } = read_pair(certificate, key)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let versions = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
@@ -120,17 +145,21 @@ fn read(certificate: &Path, key: &Path) -> Result<Loaded, TlsError> {
     let config = versions
         .with_no_client_auth()
         .with_single_cert(chain, private);
-    let mut config = config.map_err(|error| fault(key, error.to_string(), PAIR_REMEDY))?;
+    let mut config = config.map_err(|error| TlsError {
+        file: key.to_owned(),
+        cause: error.to_string(),
+        remedy: PAIR_REMEDY,
+    })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Loaded {
         config: Arc::new(config),
         validity,
-        sha256: sha256.finalize().into(),
+        sha256,
     })
 }
 
 /// The cause without the file's contents.
-fn words(error: &pem::Error) -> String {
+pub(super) fn words(error: &pem::Error) -> String {
     match error {
         pem::Error::Io(error) => error.to_string(),
         pem::Error::NoItemsFound => "nothing of that kind in it".to_owned(),

@@ -308,6 +308,49 @@ impl Store {
         Ok(found)
     }
 
+    /// Open sessions after the one with this key, at most `limit`, of those that `wanted` takes. Read as
+    /// [`Store::sessions`] does.
+    pub async fn open_sessions_of(
+        &self,
+        mut after: Option<SessionKey>,
+        limit: usize,
+        wanted: &(dyn Fn(&Session) -> bool + Sync),
+    ) -> Result<Vec<Session>, StoreError> {
+        let mut found = Vec::new();
+        loop {
+            let (mut read, mut last) = (0, None);
+            let key = after.as_ref().map(record::session_key);
+            let from = key.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+            {
+                let rows = self.rows();
+                let mut keys = Vec::new();
+                rows.list(Table::OpenSessions, b"", from, |key, _| {
+                    keys.push(key.to_vec());
+                    read += 1;
+                    Ok(read < SESSIONS)
+                })?;
+                for key in keys {
+                    let read = |row: &[u8]| record::session(&key, row);
+                    let session = match rows.get(Table::Sessions, &key, read) {
+                        // Named where sessions are listed; the others are what was asked for.
+                        Err(StoreError::Corrupt(_)) => None,
+                        session => session?,
+                    };
+                    last = Some(record::read_session_key(&key)?);
+                    found.extend(session.filter(|session| wanted(session)));
+                    if found.len() >= limit {
+                        return Ok(found);
+                    }
+                }
+            }
+            if read < SESSIONS {
+                return Ok(found);
+            }
+            after = last;
+            tokio::task::yield_now().await;
+        }
+    }
+
     fn page<T>(
         &self,
         table: Table,

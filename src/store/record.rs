@@ -44,7 +44,7 @@ mod user;
 mod various;
 
 pub(crate) use changes::{changed, changed_row};
-pub(crate) use client::{client, client_condition, client_row};
+pub(crate) use client::{client, client_condition, client_marks, client_row};
 pub(crate) use credential::{credentials, credentials_revision, credentials_row};
 pub(crate) use device::{
     device, device_condition, device_key, device_row, device_state, device_state_row,

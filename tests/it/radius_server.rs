@@ -263,6 +263,7 @@ async fn a_network_belongs_to_one_client() {
         require: Require::True,
         challenge: true,
         methods: oncegate::model::method::Allowed::default(),
+        settings: oncegate::model::client::RadiusSettings::default(),
     };
     let refused = service
         .service

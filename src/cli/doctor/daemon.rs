@@ -16,6 +16,7 @@ use crate::cli::context::Context;
 use crate::cli::doctor::methods;
 use crate::cli::doctor::report::{RENEW, Report};
 use crate::cli::error::CliError;
+use crate::cli::output::local_time;
 use crate::cli::store;
 use crate::cli::transport::Transport;
 use crate::core::clock::Jump;
@@ -240,6 +241,17 @@ fn clients(report: &mut Report, clients: &Clients, policies: &[String], context:
                 "clients",
                 format!("client {name}: policy `{policy}` does not exist; its users are refused"),
                 context.command(&format!("client set {name} --policy NAME")),
+            );
+        }
+        if let Some(until) = &client.unsigned_replies_until {
+            report.warning(
+                "clients",
+                format!(
+                    "client {name}: replies leave without Message-Authenticator until {}; they can be forged \
+                     (CVE-2024-3596)",
+                    local_time(until)
+                ),
+                context.command(&format!("client set {name} --unsigned-replies 0s")),
             );
         }
         let word = client.require_message_authenticator.as_deref();

@@ -173,7 +173,7 @@ fn pair(report: &mut Report, files: &config::Tls) {
 /// The policies, when they can be read.
 pub(in crate::cli) fn policy_files(report: &mut Report, site: &Site) -> Option<Policies> {
     let sources = daemon::policy_files(&site.config.policies.dir).map_err(CliError::from);
-    let policies = match sources.and_then(|sources| policy::parse(&sources)) {
+    let policies = match sources.and_then(|sources| policy::parse(&sources, Some(site))) {
         Err(error) => {
             report.failed("policies", &error);
             return None;

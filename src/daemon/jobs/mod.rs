@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::daemon::Site;
 use crate::notify;
 use crate::server::http::App;
+use crate::server::radius;
 use crate::service::Service;
 
 mod addresses;
@@ -102,6 +103,12 @@ pub(super) fn start(
     let (core, gauges) = (Arc::clone(&service.core), Arc::clone(&service.notices));
     let notices = notify::run(core, gauges, shutdown.clone());
     driver.keep("notices to users", notices);
+    let (work, follow) = (Arc::clone(app.disconnects()), Arc::clone(app.disconnects()));
+    driver.keep("requests to end sessions", work.work(shutdown.clone()));
+    driver.keep(
+        "sessions of users and tokens that end",
+        radius::follow(follow, shutdown.clone()),
+    );
     if let Some(rule) = site.config.outage {
         driver.keep(
             "watch for outages",

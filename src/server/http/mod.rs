@@ -50,6 +50,7 @@ use crate::server::certificate::Validity;
 use crate::server::http::error::Failure;
 use crate::server::http::route::Routes;
 use crate::server::person::person;
+use crate::server::radius::Disconnects;
 use crate::server::tls::Tls;
 use crate::service::Service;
 use crate::store::Store;
@@ -76,7 +77,6 @@ mod links;
 pub mod metrics;
 mod offered;
 mod origin;
-mod patience;
 mod preference;
 mod read;
 pub(crate) mod reports;
@@ -84,7 +84,6 @@ mod route;
 mod serve;
 mod tell;
 mod verify;
-mod wiped;
 
 pub use inbound::AHEAD;
 pub use origin::Peer;
@@ -116,6 +115,7 @@ pub struct App {
     service: Arc<Service>,
     limits: Limits,
     info: Info,
+    disconnects: Arc<Disconnects>,
     answers: idempotency::Idempotency<verify::Verdict>,
     rejects: Arc<Semaphore>,
     tails: Arc<Semaphore>,
@@ -145,6 +145,7 @@ impl App {
     pub fn new(service: Arc<Service>, limits: Limits, info: Info) -> Arc<Self> {
         let document = openapi().to_string();
         Arc::new(Self {
+            disconnects: Arc::new(Disconnects::new(Arc::clone(&service.core))),
             service,
             limits,
             info,
@@ -305,6 +306,11 @@ impl App {
 
     pub(crate) fn explain(&self) -> &Explain {
         &self.service.explain
+    }
+
+    /// What ends sessions at their NASes.
+    pub const fn disconnects(&self) -> &Arc<Disconnects> {
+        &self.disconnects
     }
 
     pub(crate) const fn limits(&self) -> &Limits {

@@ -23,11 +23,11 @@ use tower::Layer as _;
 
 use crate::server::http::caller::Caller;
 use crate::server::http::origin::Peer;
-use crate::server::http::patience::Patience;
-use crate::server::http::wiped::Wiped;
 use crate::server::http::{App, router};
+use crate::server::patience::Patience;
 use crate::server::person::person;
 use crate::server::tls::Tls;
+use crate::server::wiped::Wiped;
 
 /// Serves TCP until `shutdown`, then lets requests in flight finish. `connections` is shared by
 /// all listeners: `limits.http_connections` places.

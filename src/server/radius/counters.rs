@@ -232,7 +232,7 @@ impl Counters {
     }
 }
 
-fn header(out: &mut String, name: &str, help: &str) {
+pub(super) fn header(out: &mut String, name: &str, help: &str) {
     // The family of a counter has the name of its samples without `_total`.
     let name = name.trim_end_matches("_total");
     line(

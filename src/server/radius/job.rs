@@ -17,6 +17,7 @@ use crate::model::session::Accounting;
 use crate::radius::accounting::nas_address;
 use crate::radius::attribute::Type;
 use crate::radius::authenticator::SecretKeys;
+use crate::radius::dictionary::Dictionary;
 use crate::radius::duplicate::{Finish, Ticket};
 use crate::radius::encode::MessageAuthenticator;
 use crate::radius::microsoft;
@@ -36,6 +37,8 @@ pub struct Job {
     pub(super) secret: Secret,
     pub(super) source: IpAddr,
     pub(super) packet: OwnedPacket,
+    /// One for the whole of it: what was measured is what is built.
+    pub(super) dictionary: Arc<Dictionary>,
     pub(super) task: Task,
     pub(super) id: RequestId,
     pub(super) at: UnixTime,
@@ -84,11 +87,12 @@ pub struct Answer {
 }
 
 /// The right to end an entry of the duplicate cache, which it does when it is dropped at the
-/// latest.
+/// latest. Without an entry there is nothing to end: no other request takes its place.
 pub(super) struct Claim {
     pipeline: Arc<Pipeline>,
     peer: Arc<Peer>,
     ticket: Option<Ticket>,
+    kept: bool,
 }
 
 impl Job {
@@ -185,8 +189,7 @@ impl Job {
     pub(super) async fn ask(&self, packet: &Packet<'_>, asked: Asked<'_>) -> Option<LoginOutcome> {
         let Self { pipeline, peer, .. } = self;
         let mut texts = Vec::new();
-        pipeline
-            .dictionary
+        self.dictionary
             .describe(packet.attributes, |named| texts.push(named));
         let attributes: Vec<_> = texts
             .iter()
@@ -237,9 +240,23 @@ impl Job {
     pub(super) fn words(&self) -> reply::Words<'_> {
         let [.., high, low] = self.id.to_bytes();
         reply::Words {
-            dictionary: &self.pipeline.dictionary,
+            dictionary: &self.dictionary,
             keys: self.peer.keys(self.secret),
+            sign: self.sign(),
             salt: u16::from_be_bytes([high, low]),
+        }
+    }
+
+    /// Replies are signed, but for a NAS that drops those; in EAP they always are (RFC 3579 s3.1).
+    fn sign(&self) -> MessageAuthenticator {
+        let exempt = self
+            .peer
+            .unsigned_until
+            .is_some_and(|until| self.at < until);
+        if exempt && !self.packet.borrow().has(Type::EapMessage) {
+            MessageAuthenticator::Omit
+        } else {
+            MessageAuthenticator::First
         }
     }
 
@@ -251,7 +268,7 @@ impl Job {
         decided: &LoginOutcome,
         credential: &Credential,
     ) -> Option<(Event, Arc<[u8]>)> {
-        let keys = self.keys();
+        let keys = (self.keys(), self.sign());
         let response = credential.response();
         let (event, built) = match &decided.answer {
             LoginAnswer::Accept(accepted) => {
@@ -323,15 +340,19 @@ impl Answer {
 }
 
 impl Claim {
-    pub(super) fn new(pipeline: &Arc<Pipeline>, peer: &Arc<Peer>, ticket: Ticket) -> Self {
+    pub(super) fn new(pipeline: &Arc<Pipeline>, peer: &Arc<Peer>, ticket: Option<Ticket>) -> Self {
         Self {
             pipeline: Arc::clone(pipeline),
             peer: Arc::clone(peer),
-            ticket: Some(ticket),
+            kept: ticket.is_some(),
+            ticket,
         }
     }
 
     fn finish(mut self, octets: Arc<[u8]>) -> Finish {
+        if !self.kept {
+            return Finish::Current;
+        }
         let now = self.pipeline.service.core.now();
         let ticket = self.ticket.take();
         ticket.map_or(Finish::Stale, |ticket| {

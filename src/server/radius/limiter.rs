@@ -109,6 +109,11 @@ impl Limiter {
         }
     }
 
+    /// Whether to say now that an address has this trouble.
+    pub(super) fn once_from(&self, source: IpAddr, word: &'static str, now: UnixTime) -> bool {
+        self.admit(Subject::Network(network(source)), word, now)
+    }
+
     /// Whether to say now that a client has this other trouble.
     pub(super) fn once(&self, client: &Client, word: &'static str, now: UnixTime) -> bool {
         self.admit(Subject::Client(client.name.clone()), word, now)

@@ -1,4 +1,4 @@
-//! RADIUS over UDP: sockets and tasks around the pure parts in [`crate::radius`].
+//! RADIUS over UDP and TLS: sockets and tasks around the pure parts in [`crate::radius`].
 //!
 //! ```text
 //! socket --udp--> pipeline.receive --job--> service --> answer --(delay)--> udp --> socket
@@ -10,8 +10,11 @@
 //! Invariants: no datagram, and no failure to receive or send one, ends a listener; a reply leaves
 //! from the address that was asked; what a listener does never waits for a decision.
 
+mod connection;
 mod counters;
+mod disconnect;
 mod eap;
+mod endings;
 mod job;
 mod lane;
 mod limiter;
@@ -20,11 +23,16 @@ mod pipeline;
 mod receive;
 mod reply;
 mod table;
+mod tls;
 mod udp;
 
+pub use crate::server::radius::connection::{TLS_CONNECTIONS, TlsListener, serve_tls};
 pub use crate::server::radius::counters::{Event, Ingress, PeerCounters};
+pub use crate::server::radius::disconnect::{Disconnects, Ended, Outcome};
+pub use crate::server::radius::endings::follow;
 pub use crate::server::radius::job::{Answer, Job};
 pub use crate::server::radius::lane::run;
 pub use crate::server::radius::pipeline::{Pipeline, Settings};
 pub use crate::server::radius::receive::Received;
+pub use crate::server::radius::tls::RadiusTls;
 pub use crate::server::radius::udp::{Listener, Serves, bind, bind_all};

@@ -65,7 +65,7 @@ pub struct Pipeline {
     pub(super) admitted: Arc<Semaphore>,
     /// Places for accounting: when all NASes report at once, logins go on.
     pub(super) reports: Arc<Semaphore>,
-    pub(super) dictionary: Arc<Dictionary>,
+    dictionary: ArcSwap<Dictionary>,
     pub(super) table: Arc<ArcSwap<Table>>,
     /// Held for one look-up at a time, never across an await.
     duplicates: Mutex<Duplicates>,
@@ -98,7 +98,7 @@ impl Pipeline {
             working: semaphore(settings.in_flight),
             admitted: semaphore(settings.in_flight.saturating_add(settings.queue)),
             reports: semaphore(settings.in_flight.div_ceil(REPORTS)),
-            dictionary,
+            dictionary: ArcSwap::new(dictionary),
             table,
             duplicates: Mutex::new(Duplicates::new(duplicate::Limits::default())),
             conversations: Conversations::default(),
@@ -115,6 +115,11 @@ impl Pipeline {
 
     pub(super) fn eap_tls(&self) -> Option<Arc<Tls>> {
         self.tunnels.get().cloned()
+    }
+
+    /// Takes a new dictionary; replies from now on are encoded by it.
+    pub fn replace_dictionary(&self, dictionary: Arc<Dictionary>) {
+        self.dictionary.store(dictionary);
     }
 
     /// Announces a listener for Access-Requests.
@@ -157,6 +162,10 @@ impl Pipeline {
         self.duplicates
             .lock()
             .expect("no panic while the lock is held")
+    }
+
+    pub(super) fn dictionary(&self) -> Arc<Dictionary> {
+        self.dictionary.load_full()
     }
 }
 

@@ -60,6 +60,8 @@ pub enum Received {
 struct Arrived<'a> {
     peer: &'a Arc<Peer>,
     source: SocketAddr,
+    /// Whether its answer is kept for a retransmission.
+    kept: bool,
     serves: Serves,
     now: UnixTime,
 }
@@ -82,13 +84,57 @@ impl Pipeline {
             self.limiter.unknown(source.ip(), now);
             return Received::Silence(Discard::UnknownClient.as_str());
         };
-        peer.counters.received();
         let arrived = Arrived {
             peer,
             source,
+            kept: true,
             serves: ingress.serves,
             now,
         };
+        self.examined(datagram, ingress, arrived)
+    }
+
+    /// The name among those of a certificate that a client has who may come from this address.
+    pub(super) fn named(&self, names: &[String], address: IpAddr) -> Option<String> {
+        let table = self.table.load();
+        let mut names = names.iter();
+        names
+            .find(|name| table.certified(name, address).is_some())
+            .cloned()
+    }
+
+    /// Takes a packet of a connection over TLS; `kept`: its answer is kept for a retransmission. `None`:
+    /// there is no such client any more.
+    pub(super) fn receive_from(
+        self: &Arc<Self>,
+        (certificate, source): (&str, SocketAddr),
+        octets: &[u8],
+        ingress: &Ingress,
+        kept: bool,
+    ) -> Option<Received> {
+        let now = self.service.core.now();
+        bump(&ingress.counters.received);
+        let table = self.table.load();
+        let arrived = Arrived {
+            peer: table.certified(certificate, source.ip())?,
+            source,
+            kept,
+            serves: ingress.serves,
+            now,
+        };
+        Some(self.examined(octets, ingress, arrived))
+    }
+
+    fn examined(
+        self: &Arc<Self>,
+        datagram: &[u8],
+        ingress: &Ingress,
+        arrived: Arrived<'_>,
+    ) -> Received {
+        let Arrived {
+            peer, source, now, ..
+        } = arrived;
+        peer.counters.received();
         self.examine(datagram, ingress.number, arrived)
             .unwrap_or_else(|discard| {
                 peer.counters.discard(discard);
@@ -111,6 +157,7 @@ impl Pipeline {
         let Arrived {
             peer,
             source,
+            kept,
             serves,
             now,
         } = arrived;
@@ -120,6 +167,11 @@ impl Pipeline {
             Serves::Authentication => verify::request(&packet, keys, rule),
             Serves::Accounting => verify::accounting_request(&packet, keys),
         })?;
+        if peer.previous(now).is_some() {
+            let (name, previous) = (&peer.client.name, secret == Secret::Previous);
+            let clients = self.service.core.clients();
+            clients.secret_used(name, source.ip(), previous, now);
+        }
         if secret == Secret::Previous {
             self.note_previous(peer, now);
         }
@@ -135,12 +187,16 @@ impl Pipeline {
             identifier,
             code,
         };
-        let fingerprint = Fingerprint::of(&packet);
-        let ticket = match self.duplicates().begin(key, fingerprint, now) {
-            Begin::New(ticket) => ticket,
-            Begin::InFlight => return Err(Discard::DuplicateInFlight),
-            Begin::Overload => return Err(Discard::Overload),
-            Begin::Resend(octets) => {
+        let begun = kept.then(|| {
+            let fingerprint = Fingerprint::of(&packet);
+            self.duplicates().begin(key, fingerprint, now)
+        });
+        let ticket = match begun {
+            None => None,
+            Some(Begin::New(ticket)) => Some(ticket),
+            Some(Begin::InFlight) => return Err(Discard::DuplicateInFlight),
+            Some(Begin::Overload) => return Err(Discard::Overload),
+            Some(Begin::Resend(octets)) => {
                 peer.counters.event(Event::Resent);
                 return Ok(Received::Reply(octets));
             }
@@ -185,6 +241,7 @@ impl Pipeline {
             secret,
             source: arrived.source.ip(),
             packet: OwnedPacket::from(*packet),
+            dictionary: self.dictionary(),
             task,
             id,
             at,
@@ -231,6 +288,10 @@ impl Pipeline {
 
     /// What an address of a client must prove.
     fn rule(&self, peer: &Peer, address: IpAddr) -> Rule {
+        // TLS has proven who it is and that nothing was changed.
+        if peer.tls {
+            return Rule::Optional;
+        }
         match peer.require {
             Require::True => Rule::Required,
             Require::Auto
@@ -242,7 +303,8 @@ impl Pipeline {
             {
                 Rule::Required
             }
-            Require::Auto | Require::False => Rule::LimitProxyState,
+            Require::Auto | Require::False if peer.limit_proxy_state => Rule::LimitProxyState,
+            Require::Auto | Require::False => Rule::Optional,
         }
     }
 
@@ -316,6 +378,7 @@ fn login(
     // An EAP request is always signed (RFC 3579 s3.1): it says nothing about the others.
     let learn = peer.require == Require::Auto
         && signature == Signature::Valid
+        && !peer.tls
         && rule != Rule::Required
         && !packet.has(Type::EapMessage);
     Ok((Task::Login { credential, learn }, secret))

@@ -44,6 +44,8 @@ pub(super) struct Room<'p> {
 pub(super) struct Words<'p> {
     pub(super) dictionary: &'p Dictionary,
     pub(super) keys: &'p SecretKeys,
+    /// Whether the reply is signed.
+    pub(super) sign: MessageAuthenticator,
     /// Distinct for each reply: see [`Hiding::salt`].
     pub(super) salt: u16,
 }
@@ -93,6 +95,7 @@ impl Layout {
             dictionary,
             keys,
             mut salt,
+            ..
         } = words;
         let authenticator = RequestAuthenticator(*packet.authenticator);
         let mut encode = |name: &str, value: &str| {
@@ -205,8 +208,7 @@ pub(super) fn accept(
     (own, class): (&[u8], Option<String>),
 ) -> Result<Arc<[u8]>, AcceptError> {
     let mut buffer = Vec::with_capacity(USUAL);
-    let first = MessageAuthenticator::First;
-    let mut builder = ReplyBuilder::new(&mut buffer, Code::AccessAccept, packet, first);
+    let mut builder = ReplyBuilder::new(&mut buffer, Code::AccessAccept, packet, words.sign);
     let mut left = left(packet);
     let mut has_class = false;
     if !attributes.is_empty() {
@@ -234,12 +236,11 @@ pub(super) fn accept(
 /// An Access-Reject, with what the method says where there is room for it.
 pub(super) fn reject(
     packet: &Packet<'_>,
-    keys: &SecretKeys,
+    (keys, sign): (&SecretKeys, MessageAuthenticator),
     error: Option<&[u8]>,
 ) -> Result<Arc<[u8]>, BuildError> {
     let mut buffer = Vec::with_capacity(USUAL);
-    let first = MessageAuthenticator::First;
-    let mut builder = ReplyBuilder::new(&mut buffer, Code::AccessReject, packet, first);
+    let mut builder = ReplyBuilder::new(&mut buffer, Code::AccessReject, packet, sign);
     // RFC 3579 s2.6.3: the EAP peer is told, with the Identifier of its own packet (RFC 3748 s4.2). An
     // EAP-Start has none.
     if let Some(eap) = packet.first(Type::EapMessage)
@@ -261,12 +262,11 @@ pub(super) fn reject(
 pub(super) fn challenge(
     packet: &Packet<'_>,
     challenge: &Challenged,
-    keys: &SecretKeys,
+    (keys, sign): (&SecretKeys, MessageAuthenticator),
 ) -> Result<Arc<[u8]>, BuildError> {
     let echo = u32::from(!challenge.factor.is_knowledge());
     let mut buffer = Vec::with_capacity(USUAL);
-    let first = MessageAuthenticator::First;
-    let mut builder = ReplyBuilder::new(&mut buffer, Code::AccessChallenge, packet, first);
+    let mut builder = ReplyBuilder::new(&mut buffer, Code::AccessChallenge, packet, sign);
     builder.attribute(Type::State, challenge.id.as_bytes())?;
     let mut left = left(packet);
     left.take(&[2 + challenge.id.len()]);

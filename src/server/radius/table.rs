@@ -3,18 +3,24 @@
 //! Rebuilt whole whenever clients change, before the administrator is told that the change is done,
 //! and swapped in one step: a packet sees the old clients or the new ones, never half of each.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::model::client::{Access, Client, RadiusAccess, Require};
 use crate::radius::authenticator::SecretKeys;
 use crate::radius::client::PrefixTable;
+use crate::secret::{SecretBytes, SharedSecret};
 use crate::server::radius::counters::{Counters, PeerCounters};
 use crate::time::UnixTime;
 
-/// Source address to client.
+/// Source address, or name in a certificate, to client.
 #[derive(Default)]
-pub(super) struct Table(PrefixTable<Arc<Peer>>);
+pub(super) struct Table {
+    addresses: PrefixTable<Arc<Peer>>,
+    /// Clients that come over TLS only, by the name in their certificate.
+    certificates: HashMap<String, Arc<Peer>>,
+}
 
 /// A RADIUS client as the pipeline needs it.
 pub(super) struct Peer {
@@ -24,6 +30,12 @@ pub(super) struct Peer {
     pub(super) require: Require,
     /// Whether it can carry challenges.
     pub(super) challenge: bool,
+    /// Whether an unsigned request with a Proxy-State is dropped.
+    pub(super) limit_proxy_state: bool,
+    /// Until when replies to it are not signed.
+    pub(super) unsigned_until: Option<UnixTime>,
+    /// Whether its packets come over TLS, under the fixed secret of it.
+    pub(super) tls: bool,
     /// The present secret.
     pub(super) present: SecretKeys,
     /// The secret before the last rotation, and until when it still opens packets.
@@ -41,7 +53,7 @@ pub(super) enum Secret {
 
 impl Table {
     pub(super) fn new(clients: &[Arc<Client>], counters: &Counters) -> Self {
-        let mut networks = Vec::new();
+        let (mut networks, mut certificates) = (Vec::new(), HashMap::new());
         counters.keep(clients.iter().map(|client| client.name.as_str()));
         let mut radius: Vec<(&Arc<Client>, &RadiusAccess)> = clients
             .iter()
@@ -50,6 +62,10 @@ impl Table {
         radius.sort_by_key(|(client, _)| client.created);
         for (client, access) in radius {
             let peer = Arc::new(Peer::new(client, access, counters));
+            if let Some(name) = &access.settings.certificate {
+                certificates.entry(name.clone()).or_insert(peer);
+                continue;
+            }
             networks.extend(
                 access
                     .addresses
@@ -61,7 +77,12 @@ impl Table {
         // same, the client that was there first keeps it: a new record must not silence old NAS devices.
         loop {
             match PrefixTable::new(networks.clone()) {
-                Ok(table) => return Self(table),
+                Ok(addresses) => {
+                    return Self {
+                        addresses,
+                        certificates,
+                    };
+                }
                 Err(twice) => {
                     let Some(at) = networks
                         .iter()
@@ -78,18 +99,34 @@ impl Table {
     }
 
     pub(super) fn lookup(&self, address: IpAddr) -> Option<&Arc<Peer>> {
-        self.0.lookup(address)
+        self.addresses.lookup(address)
+    }
+
+    /// The client with this name in its certificate, when it may come from the address.
+    pub(super) fn certified(&self, name: &str, address: IpAddr) -> Option<&Arc<Peer>> {
+        let peer = self.certificates.get(name)?;
+        let addresses = &radius(&peer.client)?.addresses;
+        let from = addresses.is_empty() || addresses.iter().any(|net| net.contains(&address));
+        from.then_some(peer)
     }
 }
 
 impl Peer {
     fn new(client: &Arc<Client>, access: &RadiusAccess, counters: &Counters) -> Self {
-        let previous = access.previous.as_ref();
+        let tls = access.settings.certificate.is_some();
+        let previous = access.previous.as_ref().filter(|_| !tls);
         Self {
+            limit_proxy_state: access.settings.limit_proxy_state,
+            unsigned_until: access.settings.unsigned_until.filter(|_| !tls),
+            tls,
             client: Arc::clone(client),
             require: access.message_authenticator,
             challenge: access.challenge,
-            present: SecretKeys::new(access.secret.clone()),
+            present: if tls {
+                radsec_keys()
+            } else {
+                SecretKeys::new(access.secret.clone())
+            },
             previous: previous.map(|(secret, until)| (SecretKeys::new(secret.clone()), *until)),
             counters: counters.peer(&client.name),
         }
@@ -110,6 +147,12 @@ impl Peer {
             _ => &self.present,
         }
     }
+}
+
+/// The fixed secret of RADIUS over TLS (RFC 6614 s2.3): what protects its packets is TLS.
+pub(super) fn radsec_keys() -> SecretKeys {
+    let secret = SharedSecret::new(SecretBytes::from(&b"radsec"[..]));
+    SecretKeys::new(secret.expect("6 octets are a secret"))
 }
 
 fn radius(client: &Client) -> Option<&RadiusAccess> {

@@ -3,7 +3,9 @@
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::model::client::{Access, ApiAccess, Client, RadiusAccess, Require, Scope};
+use crate::model::client::{
+    Access, ApiAccess, Client, RadiusAccess, RadiusSettings, Require, Scope,
+};
 use crate::model::method::Allowed;
 use crate::secret::{Entropy, SharedSecret};
 use crate::store::StoreError;
@@ -26,6 +28,7 @@ struct ClientV1 {
 struct ClientV2 {
     client: ClientV1,
     methods: Vec<String>,
+    radius: Option<RadiusV2>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -40,6 +43,62 @@ enum AccessV1 {
     },
     /// A sealed [`ApiV1`]: anyone who can write the file must not be able to plant a key.
     Api { sealed: Vec<u8> },
+}
+
+#[derive(Serialize, Deserialize)]
+struct RadiusV2 {
+    limit_proxy_state: bool,
+    names: Vec<String>,
+    unsigned_until: Option<u64>,
+    disconnect_port: Option<u16>,
+    certificate: Option<String>,
+}
+
+impl RadiusV2 {
+    fn of(settings: &RadiusSettings) -> Self {
+        Self {
+            limit_proxy_state: settings.limit_proxy_state,
+            names: settings.names.iter().map(ToString::to_string).collect(),
+            unsigned_until: settings.unsigned_until.map(UnixTime::as_millis),
+            disconnect_port: settings.disconnect_port,
+            certificate: settings.certificate.clone(),
+        }
+    }
+
+    fn settings(self, profile: String) -> Result<RadiusSettings, StoreError> {
+        let names: Result<_, _> = self.names.iter().map(|rule| rule.parse()).collect();
+        Ok(RadiusSettings {
+            profile,
+            limit_proxy_state: self.limit_proxy_state,
+            names: names.map_err(|_| BAD_FORM)?,
+            unsigned_until: self.unsigned_until.map(UnixTime::from_millis),
+            disconnect_port: self.disconnect_port,
+            certificate: self.certificate,
+        })
+    }
+}
+
+fn settings(more: Option<RadiusV2>, profile: &str) -> Result<RadiusSettings, StoreError> {
+    let profile = profile.to_owned();
+    match more {
+        Some(more) => more.settings(profile),
+        None => Ok(RadiusSettings {
+            profile,
+            ..RadiusSettings::default()
+        }),
+    }
+}
+
+/// Reads a row of either version. A client of version 1 has the defaults.
+fn form(bytes: &[u8]) -> Result<ClientV2, StoreError> {
+    match bytes.first() {
+        Some(1) => Ok(ClientV2 {
+            client: take(1, bytes)?,
+            methods: Vec::new(),
+            radius: None,
+        }),
+        _ => take(2, bytes),
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -66,7 +125,7 @@ pub(crate) fn client_row(
                 None => None,
                 Some((secret, until)) => Some((seal("previous", secret)?, until.as_millis())),
             },
-            profile: radius.profile.clone(),
+            profile: radius.settings.profile.clone(),
             require: match radius.message_authenticator {
                 Require::True => 0,
                 Require::False => 1,
@@ -90,7 +149,7 @@ pub(crate) fn client_row(
         Access::Radius(radius) => radius.methods.words().to_vec(),
         Access::Api(_) => Vec::new(),
     };
-    let form = ClientV1 {
+    let first = ClientV1 {
         name: client.name.clone(),
         policy: client.policy.clone(),
         realm: client.realm.clone(),
@@ -98,23 +157,16 @@ pub(crate) fn client_row(
         created: client.created.as_millis(),
         revision: client.revision,
     };
-    row(
-        2,
-        &ClientV2 {
-            client: form,
-            methods,
-        },
-    )
-}
-
-fn form(bytes: &[u8]) -> Result<ClientV2, StoreError> {
-    match bytes.first() {
-        Some(1) => Ok(ClientV2 {
-            client: take(1, bytes)?,
-            methods: Vec::new(),
-        }),
-        _ => take(2, bytes),
-    }
+    let radius = match &client.access {
+        Access::Radius(radius) => Some(RadiusV2::of(&radius.settings)),
+        Access::Api(_) => None,
+    };
+    let form = ClientV2 {
+        client: first,
+        methods,
+        radius,
+    };
+    row(2, &form)
 }
 
 /// Reads a client's row and opens its secrets.
@@ -122,6 +174,7 @@ pub(crate) fn client(bytes: &[u8], sealer: &Sealer) -> Result<Client, StoreError
     let ClientV2 {
         client: form,
         methods,
+        radius: more,
     } = form(bytes)?;
     let open = |field, sealed: &[u8]| -> Result<SharedSecret, StoreError> {
         let secret = sealer.open(client_place(&form.name, field), sealed)?;
@@ -147,7 +200,6 @@ pub(crate) fn client(bytes: &[u8], sealer: &Sealer) -> Result<Client, StoreError
                         Some((open("previous", sealed)?, UnixTime::from_millis(*until)))
                     }
                 },
-                profile: profile.clone(),
                 message_authenticator: match require {
                     0 => Require::True,
                     1 => Require::False,
@@ -156,6 +208,7 @@ pub(crate) fn client(bytes: &[u8], sealer: &Sealer) -> Result<Client, StoreError
                 },
                 challenge: *challenge,
                 methods: Allowed::parse(&methods).map_err(|_| BAD_FORM)?,
+                settings: settings(more, profile)?,
             })
         }
         AccessV1::Api { sealed } => {
@@ -182,14 +235,34 @@ pub(crate) fn client(bytes: &[u8], sealer: &Sealer) -> Result<Client, StoreError
     })
 }
 
-/// What a conditional change compares: revision and networks, without opening the secret.
+/// What a conditional change compares: revision, and what no two clients have in common, without opening the
+/// secret.
 pub(crate) fn client_condition(bytes: &[u8]) -> Result<(u64, Vec<String>), StoreError> {
-    let form = form(bytes)?.client;
-    let addresses = match form.access {
-        AccessV1::Radius { addresses, .. } => addresses,
-        AccessV1::Api { .. } => Vec::new(),
+    let ClientV2 {
+        client: form,
+        radius: more,
+        ..
+    } = form(bytes)?;
+    let certificate = more.and_then(|more| more.certificate);
+    let own = match (form.access, certificate) {
+        (AccessV1::Radius { .. }, Some(name)) => vec![certificate_mark(&name)],
+        (AccessV1::Radius { addresses, .. }, None) => addresses,
+        (AccessV1::Api { .. }, _) => Vec::new(),
     };
-    Ok((form.revision, addresses))
+    Ok((form.revision, own))
+}
+
+/// What no two RADIUS clients have in common: the networks, or the name in a certificate, by which they are
+/// known.
+pub(crate) fn client_marks(radius: &RadiusAccess) -> Vec<String> {
+    match &radius.settings.certificate {
+        Some(name) => vec![certificate_mark(name)],
+        None => radius.addresses.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn certificate_mark(name: &str) -> String {
+    format!("certificate {name}")
 }
 
 fn client_place<'a>(name: &'a str, field: &'a str) -> Place<'a> {

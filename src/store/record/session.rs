@@ -25,6 +25,16 @@ struct SessionV1<'a> {
     usage: (u64, u64, u64),
 }
 
+/// With what a request to the NAS needs.
+#[derive(Serialize, Deserialize)]
+struct SessionV2<'a> {
+    #[serde(borrow)]
+    first: SessionV1<'a>,
+    #[serde(borrow)]
+    user_name: Option<&'a str>,
+    source: Option<IpAddr>,
+}
+
 /// A session's row key.
 pub(crate) fn session_key(key: &SessionKey) -> Vec<u8> {
     let mut bytes = sessions_prefix(&key.client, &key.nas);
@@ -56,7 +66,7 @@ pub(crate) fn session_row(session: &Session) -> Result<Vec<u8>, StoreError> {
         octets_in,
         octets_out,
     } = session.usage;
-    let form = SessionV1 {
+    let first = SessionV1 {
         user: &session.user,
         login: session.login.map(RequestId::to_bytes),
         nas_ip: session.nas_ip,
@@ -68,18 +78,36 @@ pub(crate) fn session_row(session: &Session) -> Result<Vec<u8>, StoreError> {
         cause: session.cause,
         usage: (seconds, octets_in, octets_out),
     };
-    row(1, &form)
+    let form = SessionV2 {
+        first,
+        user_name: session.user_name.as_deref(),
+        source: session.source,
+    };
+    row(2, &form)
 }
 
 /// Reads a session's row.
 pub(crate) fn session(key: &[u8], bytes: &[u8]) -> Result<Session, StoreError> {
-    let form: SessionV1<'_> = take(1, bytes)?;
+    let SessionV2 {
+        first: form,
+        user_name,
+        source,
+    } = match bytes.first() {
+        Some(1) => SessionV2 {
+            first: take(1, bytes)?,
+            user_name: None,
+            source: None,
+        },
+        _ => take(2, bytes)?,
+    };
     let (seconds, octets_in, octets_out) = form.usage;
     Ok(Session {
         key: read_session_key(key)?,
         user: form.user.to_owned(),
         login: form.login.map(RequestId::from_bytes),
+        user_name: user_name.map(str::to_owned),
         nas_ip: form.nas_ip,
+        source,
         calling_station: form.calling_station.map(str::to_owned),
         framed_ip: form.framed_ip,
         started: UnixTime::from_millis(form.started),

@@ -19,6 +19,7 @@ use crate::store::seal::{Place, Sealer};
 use crate::store::transition::rows::Keys;
 use crate::store::transition::working::Working;
 use crate::store::{StoreError, record};
+use crate::time::UnixTime;
 
 /// What these writes change of the records that `target` and others name.
 pub(super) fn of(
@@ -319,11 +320,20 @@ fn client_fields(row: &[u8], sealer: &Sealer) -> Result<Fields, StoreError> {
             let require = radius.message_authenticator.as_str().to_owned();
             fields.push(("addresses", Shown::List(addresses.collect())));
             fields.push(("secret", secret(radius.secret.expose())));
-            fields.push(("profile", Shown::Text(radius.profile)));
+            fields.push(("profile", Shown::Text(radius.settings.profile)));
+            let until = radius.settings.unsigned_until.map(UnixTime::rfc3339);
+            optional(&mut fields, "unsigned_replies_until", until);
             fields.push(("require_message_authenticator", Shown::Text(require)));
             fields.push(("challenge", Shown::Flag(radius.challenge)));
             let methods = radius.methods.words().to_vec();
             fields.push(("methods", Shown::List(methods)));
+            let port = radius.settings.disconnect_port.map(|port| port.to_string());
+            optional(&mut fields, "disconnect_port", port);
+            let limit = radius.settings.limit_proxy_state;
+            fields.push(("limit_proxy_state", Shown::Flag(limit)));
+            let names = radius.settings.names.iter().map(ToString::to_string);
+            fields.push(("name_rules", Shown::List(names.collect())));
+            optional(&mut fields, "certificate", radius.settings.certificate);
             radius.previous.map(|(_, until)| until)
         }
         Access::Api(api) => {

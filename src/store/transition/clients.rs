@@ -75,11 +75,13 @@ fn refuse_shared_address(rows: &Working<'_>, client: &Client) -> Result<(), Stor
             continue;
         }
         let found = rows.get(Table::Clients, &key, record::client_condition)?;
-        let shared = found.is_some_and(|(_, taken)| {
-            let mut addresses = radius.addresses.iter();
-            addresses.any(|address| taken.contains(&address.to_string()))
-        });
-        refuse_if(shared, "another client has the same address")?;
+        let marks = record::client_marks(radius);
+        let shared = found.is_some_and(|(_, taken)| marks.iter().any(|mark| taken.contains(mark)));
+        let what = match radius.settings.certificate {
+            None => "another client has the same address",
+            Some(_) => "another client has the same name in its certificate",
+        };
+        refuse_if(shared, what)?;
     }
     Ok(())
 }

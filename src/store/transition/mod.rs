@@ -416,6 +416,7 @@ pub const ACTIONS: &[&str] = &[
     "notified",
     "outage_declare",
     "outage_end",
+    "session_disconnect",
     "session_start",
     "session_stop",
     "session_update",

@@ -77,6 +77,7 @@ impl Whole {
             require: Require::True,
             challenge: true,
             methods: oncegate::model::method::Allowed::default(),
+            settings: oncegate::model::client::RadiusSettings::default(),
         };
         app.service
             .admin

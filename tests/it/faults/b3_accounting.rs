@@ -18,23 +18,23 @@ use crate::support::codes::{RFC_SECRET, hotp};
 use crate::support::daemon::{Daemon, Site, command};
 use crate::support::require;
 
-const SECRET: &str = "a-shared-secret-for-accounting";
-const START: u32 = 1;
-const STOP: u32 = 2;
+pub(crate) const SECRET: &str = "a-shared-secret-for-accounting";
+pub(crate) const START: u32 = 1;
+pub(crate) const STOP: u32 = 2;
 const INTERIM: u32 = 3;
 const ON: u32 = 7;
 const OFF: u32 = 8;
 
 /// A NAS on a port of its own.
-struct Nas {
+pub(crate) struct Nas {
     socket: UdpSocket,
     identifier: u8,
 }
 
-type Attributes<'a> = &'a [(Type, &'a [u8])];
+pub(crate) type Attributes<'a> = &'a [(Type, &'a [u8])];
 
 impl Nas {
-    fn new(server: SocketAddr) -> Self {
+    pub(crate) fn new(server: SocketAddr) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.connect(server).unwrap();
         socket
@@ -91,7 +91,7 @@ impl Nas {
     }
 
     /// Reports a session and checks the response.
-    fn report(&mut self, status: u32, session: &str, more: Attributes<'_>) {
+    pub(crate) fn report(&mut self, status: u32, session: &str, more: Attributes<'_>) {
         let status = status.to_be_bytes();
         let mut all: Vec<(Type, &[u8])> = vec![
             (Type::AcctStatusType, &status),
@@ -116,19 +116,19 @@ impl Nas {
     }
 }
 
-fn site() -> Site {
+pub(crate) fn site() -> Site {
     let site = Site::new();
     site.enrol("alice", "hotp", RFC_SECRET);
     site.radius_client("vpn", SECRET);
     site
 }
 
-fn accounting(site: &Site) -> SocketAddr {
+pub(crate) fn accounting(site: &Site) -> SocketAddr {
     let status = site.json(&["status"]);
     status["accounting"][0].as_str().unwrap().parse().unwrap()
 }
 
-fn sessions(site: &Site, words: &[&str]) -> Vec<Value> {
+pub(crate) fn sessions(site: &Site, words: &[&str]) -> Vec<Value> {
     let list = site.json(&[&["session", "list"], words].concat());
     list["sessions"].as_array().unwrap().clone()
 }
@@ -138,7 +138,7 @@ fn octets(number: u32) -> [u8; 4] {
 }
 
 /// The Class of the Access-Accept to a right code.
-fn login(daemon: &Daemon, counter: u64) -> Vec<u8> {
+pub(crate) fn login(daemon: &Daemon, counter: u64) -> Vec<u8> {
     let mut nas = Nas::new(daemon.radius);
     nas.identifier = u8::try_from(counter).unwrap() + 1;
     let mut packet = Vec::new();

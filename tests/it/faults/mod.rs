@@ -15,7 +15,7 @@ mod a8_enumeration;
 mod a9_memory;
 mod b1_log_lines;
 mod b2_full_disk;
-mod b3_accounting;
+pub(crate) mod b3_accounting;
 mod b4_reload;
 mod c10_phone_numbers;
 mod c1_reply;

@@ -132,6 +132,7 @@ impl House {
                 require: Require::True,
                 challenge,
                 methods: oncegate::model::method::Allowed::default(),
+                settings: oncegate::model::client::RadiusSettings::default(),
             };
             test.service
                 .admin

@@ -135,6 +135,7 @@ impl Lab {
             require: Require::True,
             challenge: true,
             methods: oncegate::model::method::Allowed::default(),
+            settings: oncegate::model::client::RadiusSettings::default(),
         };
         let made = self.service().admin.add_radius_client(new, self.by());
         made.await.expect("a RADIUS client");

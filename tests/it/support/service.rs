@@ -101,6 +101,7 @@ impl TestService {
             require,
             challenge: true,
             methods: oncegate::model::method::Allowed::default(),
+            settings: oncegate::model::client::RadiusSettings::default(),
         };
         self.service
             .admin

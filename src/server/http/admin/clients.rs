@@ -11,13 +11,16 @@ use crate::api::{
     self, AddClient, ClientCreate, ListClients, RemoveClient, RotateClient, SetClient, ShowClient,
 };
 use crate::diagnostic::units;
-use crate::model::client::{Access, Client, Require, Scope};
+use crate::model::client::{Access, Client, RadiusSettings, Require, Scope};
 use crate::model::method::Allowed;
+use crate::model::name_rule::NameRule;
+use crate::model::profile as profiles;
 use crate::secret::SecretString;
 use crate::server::http::error::Failure;
 use crate::server::http::read::{limit, page, word};
 use crate::server::http::route::{Admin, Routes};
 use crate::server::http::{App, tell};
+use crate::time::UnixTime;
 
 pub(super) fn routes(routes: Routes) -> Routes {
     routes
@@ -57,31 +60,8 @@ async fn add(app: Arc<App>, call: Admin<AddClient>) -> Result<api::ClientCreated
         tell::client_exists(name, taken, error)
     };
     let (client, key) = match call.body {
-        ClientCreate::Radius {
-            name,
-            addresses,
-            secret,
-            policy,
-            realm,
-            profile,
-            require_message_authenticator,
-            challenge,
-            methods: words,
-        } => {
-            if profile.is_some_and(|profile| profile != "generic") {
-                return Err(Failure::malformed("profile: this version knows `generic`"));
-            }
-            let require = require_message_authenticator.as_deref().map(require);
-            let new = NewRadiusClient {
-                name,
-                addresses: networks(&addresses)?,
-                secret,
-                policy,
-                realm,
-                require: require.transpose()?.unwrap_or_default(),
-                challenge: challenge.unwrap_or(true),
-                methods: methods(&words)?,
-            };
+        body @ ClientCreate::Radius { .. } => {
+            let new = radius_client(body, call.from.at)?;
             let (name, wanted) = (new.name.clone(), new.addresses.clone());
             let added = admin.add_radius_client(new, call.from).await;
             let refused =
@@ -108,6 +88,58 @@ async fn add(app: Arc<App>, call: Admin<AddClient>) -> Result<api::ClientCreated
     Ok(created(&app, &client, key.as_ref()))
 }
 
+/// A RADIUS client as its body and its profile say.
+fn radius_client(body: ClientCreate, now: UnixTime) -> Result<NewRadiusClient, Failure> {
+    let ClientCreate::Radius {
+        name,
+        addresses,
+        secret,
+        policy,
+        realm,
+        profile,
+        require_message_authenticator,
+        challenge,
+        methods: words,
+        disconnect_port,
+        certificate,
+        unsigned_replies_secs,
+        limit_proxy_state,
+        name_rules: rules,
+    } = body
+    else {
+        return Err(Failure::INTERNAL);
+    };
+
+    let kind = profile.as_deref().unwrap_or("generic");
+    let Some(kind) = profiles::profile(kind) else {
+        let known: Vec<&str> = profiles::names().collect();
+        let message = format!("profile: `{kind}` is none of {}", known.join(", "));
+        return Err(Failure::malformed(message));
+    };
+    let require = require_message_authenticator.as_deref().map(require);
+    let exempt = kind.refuses_signed && certificate.is_none();
+    let unsigned = unsigned_replies_secs.map(Duration::from_secs);
+    let unsigned = unsigned.or_else(|| exempt.then_some(EXEMPT));
+    Ok(NewRadiusClient {
+        name,
+        addresses: networks(&addresses)?,
+        secret,
+        policy,
+        realm,
+        require: require.transpose()?.unwrap_or(kind.require),
+        challenge: challenge.unwrap_or(kind.challenge),
+        methods: methods(&words)?,
+        settings: RadiusSettings {
+            profile: kind.name.to_owned(),
+            limit_proxy_state: limit_proxy_state.unwrap_or(true),
+            names: name_rules(&rules)?,
+            unsigned_until: unsigned.and_then(|time| end(now, time)),
+            certificate,
+            ..settings(disconnect_port)
+        },
+    })
+}
+
 fn methods(words: &[String]) -> Result<Allowed, Failure> {
     Allowed::parse(words).map_err(|unknown| Failure::malformed(format!("methods: {unknown}")))
 }
@@ -121,7 +153,17 @@ fn taken(app: &App, name: &str, wanted: &[IpNet], error: &AdminError) -> Option<
 
 async fn show(app: Arc<App>, call: Admin<ShowClient>) -> Result<api::Client, Failure> {
     let client = app.admin().client(&call.place)?;
-    Ok(forms::client(&client, app.core().now()))
+    let mut shown = forms::client(&client, app.core().now());
+    if shown.previous_until.is_some() {
+        let uses = app.core().clients().secrets_used(&client.name);
+        let uses = uses.into_iter().map(|one| api::SecretUse {
+            address: one.address.to_string(),
+            secret: if one.previous { "previous" } else { "present" }.to_owned(),
+            at: one.at.rfc3339(),
+        });
+        shown.secrets_used = uses.collect();
+    }
+    Ok(shown)
 }
 
 async fn set(app: Arc<App>, call: Admin<SetClient>) -> Result<api::Client, Failure> {
@@ -135,6 +177,13 @@ async fn set(app: Arc<App>, call: Admin<SetClient>) -> Result<api::Client, Failu
         require: wanted.map(require).transpose()?,
         challenge: change.challenge,
         methods: change.methods.as_deref().map(methods).transpose()?,
+        disconnect_port: change.disconnect_port.map(port),
+        certificate: change.certificate,
+        limit_proxy_state: change.limit_proxy_state,
+        names: change.name_rules.as_deref().map(name_rules).transpose()?,
+        unsigned_until: change
+            .unsigned_replies_secs
+            .map(|secs| end(call.from.at, Duration::from_secs(secs))),
         scopes,
     };
     let wanted = patch.addresses.clone().unwrap_or_default();
@@ -156,15 +205,26 @@ async fn remove(app: Arc<App>, call: Admin<RemoveClient>) -> Result<(), Failure>
 
 async fn rotate(app: Arc<App>, call: Admin<RotateClient>) -> Result<api::ClientCreated, Failure> {
     let grace = call.body.grace_secs.map_or(GRACE, Duration::from_secs);
-    let rotated = app
-        .admin()
-        .rotate_client(&call.place, call.body.secret, grace, call.from);
-    let (client, key) = rotated.await?;
+    let rotated = app.admin().rotate_client(
+        &call.place,
+        call.body.secret,
+        (grace, call.body.force),
+        call.from,
+    );
+    let rotated = rotated.await.map_err(|error| match error {
+        AdminError::Conflict(_) => Failure::from(error).advise(
+            "`oncegate client show` says until when, and which address used which last; `--force` ends it now",
+        ),
+        error => error.into(),
+    });
+    let (client, key) = rotated?;
     Ok(created(&app, &client, key.as_ref()))
 }
 
 fn created(app: &App, client: &Client, key: Option<&SecretString>) -> api::ClientCreated {
     let secret = match &client.access {
+        // Over TLS the secret is a fixed word, and this one is never used.
+        Access::Radius(radius) if radius.settings.certificate.is_some() => None,
         Access::Radius(radius) => std::str::from_utf8(radius.secret.expose()).ok(),
         Access::Api(_) => None,
     };
@@ -173,6 +233,32 @@ fn created(app: &App, client: &Client, key: Option<&SecretString>) -> api::Clien
         secret: secret.map(str::to_owned),
         key: key.map(|key| key.expose().to_owned()),
     }
+}
+
+fn settings(disconnect_port: Option<u16>) -> RadiusSettings {
+    let default = RadiusSettings::default();
+    RadiusSettings {
+        disconnect_port: disconnect_port.map_or(default.disconnect_port, port),
+        ..default
+    }
+}
+
+fn name_rules(texts: &[String]) -> Result<Vec<NameRule>, Failure> {
+    let rule = |text: &String| {
+        let rule = text.parse();
+        rule.map_err(|error| Failure::malformed(format!("name_rules: `{text}`: {error}")))
+    };
+    texts.iter().map(rule).collect()
+}
+
+/// The end of an exemption that lasts so long; none when it does not.
+fn end(now: UnixTime, lasts: Duration) -> Option<UnixTime> {
+    (!lasts.is_zero()).then(|| now.plus(lasts))
+}
+
+/// Port 0 stands for none.
+fn port(number: u16) -> Option<u16> {
+    (number > 0).then_some(number)
 }
 
 fn networks(texts: &[String]) -> Result<Vec<IpNet>, Failure> {
@@ -197,6 +283,9 @@ fn scopes(words: &[String]) -> Result<Vec<Scope>, Failure> {
 fn require(text: &str) -> Result<Require, Failure> {
     word("require_message_authenticator", text, "true, false, auto")
 }
+
+/// How long replies to an appliance that drops signed ones leave unsigned, when no one says: time for an update.
+const EXEMPT: Duration = Duration::from_hours(24 * 180);
 
 /// How long an old secret works when the caller does not say: a day to change it at the NAS.
 const GRACE: Duration = Duration::from_hours(24);

@@ -114,6 +114,7 @@ async fn status(app: Arc<App>, _: Admin<ShowStatus>) -> Result<api::Status, Fail
         daemon: info.daemon,
         radius: info.radius.iter().map(ToString::to_string).collect(),
         accounting: info.accounting.iter().map(ToString::to_string).collect(),
+        radius_tls: info.radius_tls.iter().map(ToString::to_string).collect(),
         http: info.http.iter().map(ToString::to_string).collect(),
         policies: service
             .core

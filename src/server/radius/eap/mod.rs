@@ -24,6 +24,7 @@ use crate::model::method::Allowed;
 use crate::radius::Discard;
 use crate::radius::attribute::Type;
 use crate::radius::eap::{self, Code, Message, kind};
+use crate::radius::encode::MessageAuthenticator;
 use crate::radius::microsoft;
 use crate::radius::packet::Packet;
 use crate::secret::random;
@@ -124,7 +125,7 @@ impl Job {
             };
             delay = self.ask(packet, asked).await?.delay;
         }
-        let built = reply::reject(packet, self.keys(), None);
+        let built = reply::reject(packet, (self.keys(), MessageAuthenticator::First), None);
         let octets = built.map_err(|error| self.unbuilt(&error)).ok()?;
         Some((Event::Reject, octets, delay))
     }
