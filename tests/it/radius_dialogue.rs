@@ -177,7 +177,7 @@ impl Dialogue {
                 let grace = duration(grace);
                 service
                     .admin
-                    .rotate_client(client, secret, grace, self.service.by())
+                    .rotate_client(client, secret, (grace, true), self.service.by())
                     .await
                     .unwrap();
             }
