@@ -295,6 +295,11 @@ async fn radius_client(
         require_message_authenticator: None,
         challenge: None,
         methods: Vec::new(),
+        disconnect_port: None,
+        certificate: None,
+        unsigned_replies_secs: None,
+        limit_proxy_state: None,
+        name_rules: Vec::new(),
     };
     api.send::<AddClient>((), &client).await
 }
