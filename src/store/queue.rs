@@ -1,4 +1,4 @@
-//! The writer's queue: bounded, filled by anybody, emptied a batch at a time by whoever commits.
+//! The writer's queue: bounded, filled by any thread, emptied a batch at a time by the one that commits.
 //!
 //! A commit costs the same for one record as for a hundred, so a caller that submits many at once holds
 //! the batch ([`Queue::hold`]): the writer's thread then wakes to all of them, not to the first, or not at

@@ -1,7 +1,7 @@
 //! The writer: all writes under one lock, one durable commit per batch.
 //!
-//! A batch is whatever queued while the last commit was under way: no timer, no artificial delay. Whoever
-//! brings one commits it in its own thread ([`Desk::commit`]): the common login waits for no other
+//! A batch is whatever queued while the last commit was under way: no timer, no artificial delay. A lane
+//! that brings one commits it in its own thread ([`Desk::commit`]): the common login waits for no other
 //! thread. What comes one by one, from many tasks, is committed by the writer's thread, and so is
 //! what queues while the lock is held.
 //!
