@@ -14,7 +14,11 @@ fuzz_target!(|octets: &[u8]| {
         assert!(octets.starts_with(&again), "padding is left out");
         let attributes = eap::attributes(&again);
         let attributes = Attributes::parse(&attributes).expect("encoded");
-        let joined: Vec<u8> = attributes.iter().flat_map(|one| one.value).copied().collect();
+        let joined: Vec<u8> = attributes
+            .iter()
+            .flat_map(|one| one.value)
+            .copied()
+            .collect();
         assert_eq!(joined, again);
         let _ = eap::md5_response(message.identifier, message.data);
         let _ = mschap::read(message.data, 1, &[9; 16]);
