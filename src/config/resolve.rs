@@ -72,10 +72,6 @@ pub(super) fn resolve(written: &Written, dir: &Path, findings: &mut Findings) ->
 
 impl Resolver<'_> {
     fn radius(&mut self, dir: &Path) -> Option<Radius> {
-        let (dictionary, tls) = (
-            self.path(keys::RADIUS_DICTIONARY, dir),
-            self.radius_tls(dir),
-        );
         let enabled = self.one(keys::RADIUS_ENABLED, parse_flag);
         let listen = self.addresses(keys::RADIUS_LISTEN, "127.0.0.1:1812 or [::]:1812");
         let accounting = self.accounting();
@@ -84,6 +80,10 @@ impl Resolver<'_> {
             keep.ok_or_else(|| "write at least 1d".to_owned())
         });
         let eap = self.pair(dir, keys::RADIUS_EAP_CERTIFICATE, keys::RADIUS_EAP_KEY);
+        let (dictionary, tls) = (
+            self.path(keys::RADIUS_DICTIONARY, dir),
+            self.radius_tls(dir),
+        );
         if let (Some(listen), Some(Accounting::At(accounting))) = (&listen, &accounting)
             && let Some(at) = accounting
                 .iter()

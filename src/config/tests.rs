@@ -98,6 +98,10 @@ fn the_template_loads_as_written_and_with_every_comment_removed() {
             "http.compat",
             "http.tls.",
             "radius.eap.",
+            "radius.dictionary",
+            "radius.tls.certificate",
+            "radius.tls.key",
+            "radius.tls.client_ca",
             "policies.departures",
             "policies.countries",
         ];

@@ -187,7 +187,7 @@ mod tests {
         builder.attribute(Type::ReplyMessage, b"hello").unwrap();
         builder.finish(&keys).unwrap();
         let new = reply(&answer, token, &old, &keys).unwrap();
-        assert_eq!(&new[..8], &[2, 0, 0, 49, 9, 8, 7, 6]);
+        assert_eq!(&new[..8], &[2, 0, 0, 44, 9, 8, 7, 6]);
         let new = Packet::parse(&new).unwrap();
         assert!(!new.has(Type::MessageAuthenticator));
         assert_eq!(new.first(Type::TunnelPassword), Some(&b"\x01key"[..]));
