@@ -109,13 +109,6 @@ impl ClientPatch {
             settings.unsigned_until = until;
         }
         if let Some(name) = self.certificate {
-            if settings.certificate.is_none() {
-                return invalid(
-                    "certificate",
-                    "the client comes over UDP: make another one for TLS, and remove this one when the NAS has \
-                     changed",
-                );
-            }
             settings.certificate = Some(certificate_name(&name)?);
         }
         settings.disconnect_port = self.disconnect_port.unwrap_or(settings.disconnect_port);

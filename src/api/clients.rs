@@ -135,7 +135,7 @@ pub struct ClientChange {
     /// UDP port at which it takes Disconnect-Requests (RADIUS); 0 for none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disconnect_port: Option<u16>,
-    /// Name in the certificate of a client that comes over TLS.
+    /// Name in the certificate with which it comes over TLS from now on, and no longer over UDP (RADIUS).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<String>,
     /// Whether an unsigned request with a Proxy-State is dropped (RADIUS).

@@ -168,7 +168,7 @@ pub(super) struct Set {
     /// UDP port at which it takes Disconnect-Requests; 0: send none (RADIUS)
     #[arg(long, value_name = "PORT")]
     disconnect_port: Option<u16>,
-    /// Another name in the certificate with which it comes over TLS (RADIUS)
+    /// Name in the certificate with which it comes over TLS, and then no longer over UDP (RADIUS)
     #[arg(long, value_name = "NAME")]
     certificate: Option<String>,
     /// Send replies without Message-Authenticator for so long, to a NAS that drops those with one: open to

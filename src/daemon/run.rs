@@ -37,9 +37,8 @@ pub async fn serve(
     let has = |addresses: &Option<Vec<_>>| addresses.is_some();
     let by_option = [&overrides.radius, &overrides.accounting, &overrides.http].map(has);
     let listeners = bind(&site, overrides).await?;
-    let info = listeners.info(&site);
+    let (info, certificates) = (listeners.info(&site), listeners.certificates());
     let overridden = overridden(by_option, &info);
-    let certificates = listeners.certificates();
     service
         .admin
         .set_other_files(reload::other_files(site.sha256, &certificates));

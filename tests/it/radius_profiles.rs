@@ -125,7 +125,7 @@ fn a_secret_is_as_short_as_the_appliance_needs_it() {
         31
     );
     let long = site.run_with(
-        &["client", "rotate", "wall", "--secret-stdin"],
+        &["client", "rotate", "wall", "--force", "--secret-stdin"],
         &"x".repeat(32),
     );
     assert_eq!(long.status.code(), Some(2), "{long:?}");

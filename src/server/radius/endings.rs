@@ -182,7 +182,7 @@ fn causes(event: &ChangeEvent, changes: &[FieldChange]) -> Causes {
         };
         match change.field.as_str() {
             // Of a user who is gone the language is gone; every user has one.
-            "disabled" if after == Some("true") => {
+            "disabled" if after == Some("yes") => {
                 let user = name("user").and_then(|user| user.parse().ok());
                 causes.users.extend(user);
             }
@@ -242,14 +242,14 @@ mod tests {
 
     #[test]
     fn disabled_and_removed_users_and_ended_tokens_are_found_whatever_the_verb() {
-        let found = of("alice@default", &[(None, "disabled", Some("true"))]);
+        let found = of("alice@default", &[(None, "disabled", Some("yes"))]);
         assert_eq!(found.users.len(), 1);
-        let enabled = of("alice@default", &[(None, "disabled", Some("false"))]);
+        let enabled = of("alice@default", &[(None, "disabled", Some("no"))]);
         assert_eq!(enabled, Causes::default());
         let removed = [
             (None, "language", None),
             (Some("token TOTP-7F3K9Q2M"), "state", None),
-            (Some("user bob@default"), "disabled", Some("true")),
+            (Some("user bob@default"), "disabled", Some("yes")),
             (Some("device D"), "state", Some("revoked")),
             (Some("token TOTP-7F3K9Q2N"), "state", Some("suspended")),
         ];
