@@ -50,7 +50,7 @@ pub enum ClientCreate {
         /// Its name.
         name: String,
         /// Addresses or networks its packets come from. A client with `certificate` may have none.
-        #[serde(default)]
+        #[serde(default, deserialize_with = "unless_null")]
         addresses: Vec<String>,
         /// Its secret; generated when absent.
         #[schema(value_type = Option<String>)]
