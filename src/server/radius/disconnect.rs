@@ -11,7 +11,7 @@
 //! here: the NAS's own report does, as always.
 //!
 //! Threats: a forged ACK that leaves an intruder's session open; a NAS that is down and holds up the others
-//! (each has at most [`PATIENCE`], and [`AT_A_TIME`] are asked at once).
+//! (each has at most the seconds of [`PAUSES`], and [`AT_A_TIME`] are asked at once).
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
