@@ -246,7 +246,8 @@ pub struct Rotate {
     /// Seconds for which the old one stays valid; a day by default.
     pub grace_secs: Option<u64>,
     /// Rotates although the secret or key before the last rotation is still valid, and ends that one.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "unless_null")]
+    #[schema(nullable)]
     pub force: bool,
 }
 
