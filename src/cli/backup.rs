@@ -132,10 +132,11 @@ async fn into_file(
         );
     }
     let mut part = path.as_os_str().to_owned();
-    part.push(".part");
+    part.push(format!(".{}.part", std::process::id()));
     let part = PathBuf::from(part);
     let mut options = OpenOptions::new();
-    let file = options.write(true).create(true).truncate(true).mode(0o600);
+    // A new file, never what a link of that name leads to.
+    let file = options.write(true).create_new(true).mode(0o600);
     let mut file = file.open(&part).map_err(|error| cannot(&part, &error))?;
     let copied = copy(context, api, &mut file).await;
     let done = copied.and_then(|copied| {

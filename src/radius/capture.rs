@@ -15,9 +15,9 @@ use crate::wire::Reader;
 pub struct Datagram<'a> {
     /// When it was captured.
     pub at: UnixTime,
-    /// Whence.
+    /// Address and port it comes from.
     pub from: SocketAddr,
-    /// Whereto.
+    /// Address and port it is sent to.
     pub to: SocketAddr,
     /// What it holds, as far as it was captured.
     pub octets: &'a [u8],

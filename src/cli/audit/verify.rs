@@ -18,7 +18,7 @@ pub(in crate::cli) struct Verify {
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
     /// Public key by which they must be signed, as their lines show it; otherwise the store's own
-    #[arg(long, value_name = "BASE64", requires = "against")]
+    #[arg(long, value_name = "PUBLIC_KEY", requires = "against")]
     key: Option<String>,
 }
 
