@@ -117,3 +117,27 @@ fn a_statement_about_another_store_is_named() {
         own.lines().next()
     );
 }
+
+/// Two installations of one store that name one file: the later one keeps the other from starting, whatever the other
+/// writes before it ends.
+#[test]
+fn a_statement_about_a_newer_state_is_not_overwritten() {
+    let (site, later) = (Site::new(), Site::empty());
+    site.enrol("alice", "hotp", &secret_of("alice"));
+    let file = site.path().with_file_name("backup");
+    let (file, key) = (file.to_str().unwrap(), site.path().join("master.key"));
+    site.json(&["backup", file]);
+    later.json(&["restore", file, "--master-key", key.to_str().unwrap()]);
+    assert!(later.serve().terminate().success());
+    let newer = fs::read_to_string(later.path().join("witness")).unwrap();
+    assert!(newer.contains("epoch 1"), "{newer}");
+
+    let witness = site.path().join("witness");
+    let daemon = site.serve();
+    fs::write(&witness, &newer).unwrap();
+    site.json(&["user", "add", "bob"]);
+    assert!(daemon.terminate().success());
+    assert_eq!(fs::read_to_string(&witness).unwrap(), newer);
+    assert!(site.log().contains("newer state"), "{}", site.log());
+    assert_eq!(site.try_serve().err().and_then(|end| end.code()), Some(5));
+}

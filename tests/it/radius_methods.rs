@@ -4,7 +4,7 @@ use md5::{Digest as _, Md5};
 use oncegate::admin::ClientPatch;
 use oncegate::model::kind::Kind;
 use oncegate::model::method::Allowed;
-use oncegate::otp::Digits;
+use oncegate::otp::{Digits, recovery};
 use oncegate::radius::attribute::Type;
 use oncegate::radius::microsoft;
 use oncegate::radius::mschap::{
@@ -14,6 +14,7 @@ use oncegate::radius::packet::Packet;
 use serde_json::json;
 
 use crate::support::lab::{Heard, Lab, code_of};
+use crate::support::postbox::{issued_token, octets};
 
 const OTP: &str =
     "reject_delay = \"0s\"\n[lockout]\nfree = 10\n[[rule]]\nname = \"all\"\nrequire = [\"otp\"]\n";
@@ -326,4 +327,28 @@ async fn codes_that_were_sent_cannot_be_told() {
         .await;
     assert_eq!(second.decision, "accept");
     said(&lab, "hotp_ok", "chap").await;
+}
+
+/// With a sheet in the hand, the PIN is guessed: each try counts, as by PAP.
+#[tokio::test]
+async fn guesses_beside_a_recovery_code_are_counted() {
+    let lab = Lab::new(&[("pin", &format!("{PIN}alternatives = [\"recovery\"]\n"))]).await;
+    lab.user("rita", Some("928374"), None).await;
+    issued_token(&lab, "rita", Kind::Recovery, "RECOVERY-1", "").await;
+    let sheet = recovery::sheet(&octets("RECOVERY-1"), 10);
+    let typed = |pin: &str, number: usize| format!("{pin}{}", sheet[number].expose());
+    let right = chap(&lab, "pin", "rita", &typed("928374", 0)).await;
+    assert_eq!(right.decision, "accept");
+    for failures in 1..=10 {
+        let heard = chap(&lab, "pin", "rita", &typed("111111", 1)).await;
+        assert_eq!(heard.decision, "reject");
+        let event = lab.decision("rita").await;
+        assert_eq!(
+            (event.reason.as_str(), event.failures),
+            ("wrong_code", failures)
+        );
+    }
+    let locked = chap(&lab, "pin", "rita", &typed("928374", 1)).await;
+    assert_eq!(locked.decision, "reject");
+    assert_eq!(lab.decision("rita").await.reason.as_str(), "locked");
 }
