@@ -160,21 +160,7 @@ impl Admin {
             let touched = &touched[..=usize::from(elsewhere)];
             self.claim_now(user.clone(), touched, &by).await?;
         }
-        let enrolment = Enrolment {
-            requester: by.actor.clone(),
-            // Anyone who approves it is another proof.
-            by_knowledge: new.by_knowledge && needed == 0,
-            needed,
-            approvals: Vec::new(),
-            replaces: new.replaces,
-            max_active: policy.enrolment.max_active.of(new.token.kind),
-            verify: policy.enrolment.verify,
-            valid_for: valid_for.map(|length| length.as_secs()),
-            first_use_within: policy.enrolment.first_use().map(|within| within.as_secs()),
-            first_use_until: None,
-            link: None,
-            policy: new.policy,
-        };
+        let enrolment = enrolment(&new, policy, (needed, valid_for), &by);
         let token = Token {
             serial,
             user: user.key,
@@ -194,14 +180,7 @@ impl Admin {
             created: by.at,
             revision: 1,
         };
-        let state = TokenState {
-            moving: Moving {
-                last: new.token.counter.checked_sub(1),
-                ..Moving::default()
-            },
-            used: unprinted(token.kind, new.count.unwrap_or(recovery::COUNT)),
-            ..TokenState::default()
-        };
+        let state = begins(&new);
         let change = Change::CreateToken(token.clone(), state);
         let made = self.core.store.change(change, by).await;
         made.map_err(|error| missing(error, "user"))?;
@@ -384,6 +363,42 @@ fn lasts(
             invalid("valid_for", "a token lasts 1 minute to 3650 days")
         }
         Some(Validity::For(length)) => Ok((None, Some(length))),
+    }
+}
+
+/// How the token comes to be, for its record.
+fn enrolment(
+    new: &Enrol,
+    policy: &Policy,
+    (needed, valid_for): (u8, Option<Duration>),
+    by: &By,
+) -> Enrolment {
+    Enrolment {
+        requester: by.actor.clone(),
+        // Anyone who approves it is another proof.
+        by_knowledge: new.by_knowledge && needed == 0,
+        needed,
+        approvals: Vec::new(),
+        replaces: new.replaces.clone(),
+        max_active: policy.enrolment.max_active.of(new.token.kind),
+        verify: policy.enrolment.verify,
+        valid_for: valid_for.map(|length| length.as_secs()),
+        first_use_within: policy.enrolment.first_use().map(|within| within.as_secs()),
+        first_use_until: None,
+        link: None,
+        policy: new.policy.clone(),
+    }
+}
+
+/// Where its moving factor starts, and which of its codes are there.
+fn begins(new: &Enrol) -> TokenState {
+    TokenState {
+        moving: Moving {
+            last: new.token.counter.checked_sub(1),
+            ..Moving::default()
+        },
+        used: unprinted(new.token.kind, new.count.unwrap_or(recovery::COUNT)),
+        ..TokenState::default()
     }
 }
 

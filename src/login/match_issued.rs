@@ -18,7 +18,7 @@ use crate::otp::{Code, Digits, Matches, card, recovery};
 /// Compares with the live code of a token of the kinds `server`, `sms`, `email`, `voice`, with the
 /// cells that are asked for of a card, or with all codes of a recovery sheet. `client` is who
 /// presents it. Whether a match is still good is decided with the newest state
-/// ([`crate::model::attempt::settle`]).
+/// ([`crate::model::settle::settle`]).
 pub(crate) fn compare_issued(
     token: &Token,
     state: &TokenState,

@@ -19,6 +19,7 @@ pub mod profile;
 pub mod reason;
 pub mod sealing;
 pub mod session;
+pub mod settle;
 pub mod source;
 pub mod token;
 pub mod user;

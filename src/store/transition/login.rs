@@ -1,9 +1,10 @@
 //! A login: what an attempt does to the rows, given the newest ones.
 
-use crate::model::attempt::{Attempt, Compared, Current, Evidence, Stale, Verdict, settle};
+use crate::model::attempt::{Attempt, Compared, Current, Evidence, Stale, Verdict};
 use crate::model::audit::{Event, Purpose};
 use crate::model::id::Serial;
 use crate::model::reason::Decision;
+use crate::model::settle::settle;
 use crate::model::source::{Source, SourceState};
 use crate::store::record::{Entry, RowWrite, Table};
 use crate::store::transition::rows::{
