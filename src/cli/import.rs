@@ -10,10 +10,10 @@
 //! all. An import that broke off (the server went, another administrator made the same user meanwhile) is
 //! repeated with `--on-conflict skip`. No message quotes a row: it may hold keys.
 
-use std::io::Read as _;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::{fs, io};
 
 use clap::{Args, ValueEnum};
 use encoding_rs::Encoding;
@@ -306,18 +306,28 @@ impl Import {
     }
 }
 
+/// Reads a file or standard input, at most [`LARGEST`].
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, CliError> {
-    let name = path.display();
-    if path == Path::new("-") {
-        let mut text = Zeroizing::new(Vec::new());
-        let read = io::stdin().lock().read_to_end(&mut text);
-        read.map_err(|error| CliError::usage(format!("cannot read stdin: {error}")))?;
-        return Ok(text);
+    let (name, from): (_, Box<dyn Read>) = if path == Path::new("-") {
+        ("stdin".to_owned(), Box::new(io::stdin().lock()))
+    } else {
+        let name = path.display().to_string();
+        let file = File::open(path);
+        let file = file.map_err(|error| CliError::usage(format!("{name}: {error}")))?;
+        (name, Box::new(file))
+    };
+    let mut text = Zeroizing::new(Vec::new());
+    let read = from.take(LARGEST + 1).read_to_end(&mut text);
+    let read = read.map_err(|error| CliError::usage(format!("{name}: {error}")))?;
+    if read as u64 > LARGEST {
+        return Err(CliError::usage(format!("{name} has more than 512 MiB"))
+            .remedy("split it and import the parts one after the other"));
     }
-    let text = fs::read(path);
-    let text = text.map_err(|error| CliError::usage(format!("{name}: {error}")))?;
-    Ok(Zeroizing::new(text))
+    Ok(text)
 }
+
+/// Most octets of a file that is imported: some millions of people.
+const LARGEST: u64 = 512 << 20;
 
 #[cfg(test)]
 mod tests;

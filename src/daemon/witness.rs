@@ -80,6 +80,8 @@ fn read(path: &Path) -> Option<String> {
     match fs::read_to_string(path) {
         Ok(text) => Some(text),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        // There, and no text: it was changed.
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Some(String::new()),
         Err(error) => {
             tracing::warn!(path = %path.display(), %error, "store.witness cannot be read");
             None

@@ -101,9 +101,11 @@ fn a_statement_about_another_store_is_named() {
     let witness = site.path().join("witness");
     let own = fs::read_to_string(&witness).unwrap();
     for wrong in [
-        fs::read_to_string(other.path().join("witness")).unwrap(),
-        own.replace("epoch 0", "epoch 7"),
-        String::new(),
+        fs::read(other.path().join("witness")).unwrap(),
+        own.replace("epoch 0", "epoch 7").into_bytes(),
+        Vec::new(),
+        // No text any more.
+        [own.as_bytes(), &[0xff]].concat(),
     ] {
         fs::write(&witness, wrong).unwrap();
         assert_eq!(site.try_serve().err().and_then(|end| end.code()), Some(5));
