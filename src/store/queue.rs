@@ -119,20 +119,7 @@ impl<T> Drop for Hold<'_, T> {
 }
 
 impl<T> Receiver<T> {
-    /// Waits until something is there; `false` at the end.
-    pub(crate) fn wait(&self) -> bool {
-        let mut state = self.0.lock();
-        while state.items.is_empty() {
-            if state.closed {
-                return false;
-            }
-            state.waiting = true;
-            state = self.0.bell.wait(state).expect(UNPOISONED);
-        }
-        true
-    }
-
-    /// As [`Receiver::wait`], but no longer than `pause`; `false` when nothing is there yet.
+    /// Waits until something is there, but no longer than `pause`; `false` when nothing is there yet.
     pub(crate) fn wait_within(&self, pause: Duration) -> Result<bool, Closed> {
         let state = self.0.lock();
         let waiting = |state: &mut State<T>| {
@@ -197,6 +184,8 @@ const UNPOISONED: &str = "no panic while the lock is held";
 mod tests {
     use super::*;
 
+    const LONG: Duration = Duration::from_secs(60);
+
     #[test]
     fn takes_what_is_there_in_order_and_not_more_than_asked() {
         let (queue, receiver) = queue(10);
@@ -204,7 +193,7 @@ mod tests {
             queue.push(number).unwrap();
         }
         let mut batch = Vec::new();
-        assert!(receiver.wait());
+        assert_eq!(receiver.wait_within(LONG), Ok(true));
         receiver.take(&mut batch, 3);
         assert_eq!(batch, [0, 1, 2]);
         batch.clear();
@@ -221,10 +210,13 @@ mod tests {
         assert_eq!((queue.push(1), queue.push(2)), (Ok(()), Ok(())));
         assert_eq!(queue.push(3), Err(Refused::Full));
         drop(queue);
-        assert!(receiver.wait(), "what was pushed is taken");
+        assert_eq!(
+            receiver.wait_within(LONG),
+            Ok(true),
+            "what was pushed is taken"
+        );
         receiver.take(&mut Vec::new(), 9);
-        assert!(!receiver.wait());
-        assert_eq!(receiver.wait_within(Duration::MAX), Err(Closed));
+        assert_eq!(receiver.wait_within(LONG), Err(Closed));
 
         let (queue, receiver) = super::queue(2);
         let (heard, asker) = std::sync::mpsc::channel();
@@ -241,7 +233,7 @@ mod tests {
         let taken = std::thread::scope(|scope| {
             let taker = scope.spawn(|| {
                 let mut batch = Vec::new();
-                receiver.wait();
+                let _ = receiver.wait_within(LONG);
                 receiver.take(&mut batch, 100);
                 batch.len()
             });
@@ -285,7 +277,7 @@ mod tests {
             }
             let (mut taken, mut batch) = (0, Vec::new());
             while taken < 4 * EACH {
-                assert!(receiver.wait());
+                assert_eq!(receiver.wait_within(LONG), Ok(true));
                 receiver.take(&mut batch, 64);
                 taken += batch.len();
                 batch.clear();

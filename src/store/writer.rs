@@ -141,21 +141,25 @@ impl Desk {
     }
 
     /// Waits for commands; `false` when everybody has gone. While the log is closed it is tried again
-    /// without waiting for one: a NAS that sees a server not ready sends nothing.
+    /// without waiting for one: a NAS that sees a server not ready sends nothing. It is looked for all the
+    /// time, since it may have been a lane whose commit failed.
     fn wait(&self) -> bool {
-        while self.gauges.fault.load().is_some() {
-            match self.queue.wait_within(RETRY / 10) {
+        loop {
+            let failed = self.gauges.fault.load().is_some();
+            let pause = if failed { RETRY / 10 } else { RETRY };
+            match self.queue.wait_within(pause) {
                 Err(_) => return false,
                 Ok(true) => return true,
+                Ok(false) if failed => {
+                    let Ok(mut writer) = self.writer.lock() else {
+                        return false;
+                    };
+                    // Its error stays in the gauge.
+                    let _ = writer.recover();
+                }
                 Ok(false) => {}
             }
-            let Ok(mut writer) = self.writer.lock() else {
-                return false;
-            };
-            // Its error stays in the gauge.
-            let _ = writer.recover();
         }
-        self.queue.wait()
     }
 
     /// Commits what is queued in the thread that asks, unless another one is at it or nothing can be
