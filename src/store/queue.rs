@@ -184,7 +184,7 @@ const UNPOISONED: &str = "no panic while the lock is held";
 mod tests {
     use super::*;
 
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_mins(1);
 
     #[test]
     fn takes_what_is_there_in_order_and_not_more_than_asked() {
