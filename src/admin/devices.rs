@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Invariants: a signed request is taken once, by the store, in the transaction of what it does; one
-//! that does nothing else is taken by a change of its own before anything is told. A device acts
+//! that only reads is taken by [`device_reads`](super::device_reads), or on record, before anything is told. A device acts
 //! for its own user only. What a device asks for is limited by the `default` policy: a device is no
 //! client.
 
@@ -14,7 +14,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::admin::Admin;
-use crate::admin::{AdminError, check_text};
+use crate::admin::{AdminError, Enrol, NewToken, check_text};
 use crate::core::issue::{Form, Wanted};
 use crate::core::{CoreError, default_policy};
 use crate::login::redeem::LENGTH;
@@ -25,8 +25,9 @@ use crate::model::kind::Kind;
 use crate::model::message::{Medium, mask};
 use crate::model::token::{LifeCycle, Token, TokenState};
 use crate::model::user_key::UserKey;
+use crate::otp::{Algorithm, Digits, Period};
 use crate::secret::SecretString;
-use crate::store::{By, Change, DeviceAct, StoreError};
+use crate::store::{By, CARRIED, Change, DeviceAct, StoreError};
 use crate::time::{UnixTime, millis};
 
 /// A request of a device, its signature verified but not yet taken.
@@ -125,7 +126,13 @@ impl From<StoreError> for DeviceError {
 impl Admin {
     /// A device and what it asked lately; `None` when there is none with this id.
     pub fn device(&self, id: &DeviceId) -> Result<Option<(Device, DeviceState)>, StoreError> {
-        self.core.store.device(id)
+        let found = self.core.store.device(id)?;
+        Ok(found.map(|found| self.with_reads(found)))
+    }
+
+    fn with_reads(&self, (device, mut state): (Device, DeviceState)) -> (Device, DeviceState) {
+        state.last_seen = self.reads.seen(&device.id, state.last_seen);
+        (device, state)
     }
 
     /// A new code of the device's token, for `client` only when one is named. It voids the one before.
@@ -196,6 +203,63 @@ impl Admin {
         })
     }
 
+    /// A totp token that the device carries: its codes need no network. One that it carries already ends,
+    /// when it is named.
+    pub async fn carried_totp(
+        &self,
+        asking: &Asking,
+        replaces: Option<Serial>,
+    ) -> Result<Token, DeviceError> {
+        let at = self.core.window_time(asking.at)?;
+        let policies = self.core.policies();
+        let policy = default_policy(&policies)?;
+        if !policy.enrolment.device.contains(&Kind::Totp) {
+            return Err(state(
+                "devices carry no totp token here",
+                "use the codes that the server makes; an administrator may add totp to `device` in the \
+                 policy `default`",
+            ));
+        }
+        if self.strictest_approvers(Kind::Totp, None) > 0 {
+            return Err(state(
+                "others must approve totp tokens here",
+                "ask an administrator for one",
+            ));
+        }
+        let (server, _) = self.carried(&asking.device, None)?;
+        let user = self.user(&asking.device.user)?;
+        if server.state_at(at) != LifeCycle::Active || user.disabled {
+            return Err(not_in_use(&server, at));
+        }
+        let token = NewToken {
+            user: asking.device.user.clone(),
+            kind: Kind::Totp,
+            algorithm: Algorithm::Sha1,
+            digits: Digits::SIX,
+            period: Period::THIRTY,
+            key: None,
+            counter: 0,
+            active: true,
+            serial: None,
+        };
+        let enrol = Enrol {
+            replaces,
+            carrier: Some(asking.call.clone()),
+            ..token.into()
+        };
+        match self.enrol_token(enrol, asking.by()).await {
+            Ok(handed) => Ok(handed.token),
+            Err(AdminError::Core(CoreError::Store(StoreError::NotTaken))) => {
+                Err(DeviceError::NotTaken)
+            }
+            Err(AdminError::Conflict(CARRIED)) => Err(state(
+                CARRIED,
+                "its key is shown once; name it in `replaces` to end it and get another",
+            )),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// What waits for the user of a device.
     pub async fn waiting(&self, asking: &Asking) -> Result<Waiting, DeviceError> {
         self.taken(asking).await?;
@@ -222,7 +286,8 @@ impl Admin {
         asking: &Asking,
     ) -> Result<Vec<(Device, DeviceState)>, DeviceError> {
         self.taken(asking).await?;
-        Ok(self.core.store.devices(&asking.device.user)?)
+        let all = self.core.store.devices(&asking.device.user)?;
+        Ok(all.into_iter().map(|one| self.with_reads(one)).collect())
     }
 
     /// The device gives itself another name.
@@ -313,7 +378,8 @@ impl Admin {
     pub fn devices_of(&self, user: &UserKey) -> Result<Vec<(Device, DeviceState)>, AdminError> {
         let view = self.core.store.view(user)?;
         view.ok_or(AdminError::NotFound("user"))?;
-        Ok(self.core.store.devices(user)?)
+        let all = self.core.store.devices(user)?;
+        Ok(all.into_iter().map(|one| self.with_reads(one)).collect())
     }
 
     /// An administrator gives a device another name.
@@ -357,6 +423,11 @@ impl Admin {
 
     /// Takes a request that changes nothing else.
     async fn taken(&self, asking: &Asking) -> Result<(), DeviceError> {
+        let at = self.core.window_time(asking.at)?;
+        let read = self.reads.take(&asking.call, at);
+        if read.map_err(|_| DeviceError::NotTaken)? {
+            return Ok(());
+        }
         self.act(asking, &asking.device.id, DeviceAct::Ask).await
     }
 

@@ -15,6 +15,7 @@ use std::time::Duration;
 use crate::admin::Admin;
 use crate::admin::{AdminError, NewToken, invalid, missing};
 use crate::core::CoreError;
+use crate::model::device::DeviceCall;
 use crate::model::enrolment::Enrolment;
 use crate::model::id::Serial;
 use crate::model::kind::Kind;
@@ -55,6 +56,8 @@ pub struct Enrol {
     pub by_knowledge: bool,
     /// Whether its key is held back until its owner takes it over by a link.
     pub by_link: bool,
+    /// The request of the device that asks for it and carries it.
+    pub carrier: Option<DeviceCall>,
 }
 
 /// How long a token lasts.
@@ -92,6 +95,7 @@ impl From<NewToken> for Enrol {
             count: None,
             by_knowledge: false,
             by_link: false,
+            carrier: None,
         }
     }
 }
@@ -171,7 +175,7 @@ impl Admin {
             period: new.token.period,
             key,
             address,
-            device: None,
+            device: new.carrier.as_ref().map(|call| call.device.clone()),
             expires,
             enrolment: match state {
                 LifeCycle::Pending => enrolment.handed_out(by.at),
@@ -181,7 +185,10 @@ impl Admin {
             revision: 1,
         };
         let state = begins(&new);
-        let change = Change::CreateToken(token.clone(), state);
+        let change = match new.carrier {
+            None => Change::CreateToken(token.clone(), state),
+            Some(call) => Change::CarryToken(Box::new(token.clone()), call),
+        };
         let made = self.core.store.change(change, by).await;
         made.map_err(|error| missing(error, "user"))?;
         // As it is on record: its end may have been set, the step of the same key under another name

@@ -3,6 +3,7 @@
 //! ```text
 //! enrol_by_link  a pending totp token, and a link with a code of 125 bits: shown, sent by mail or SMS
 //! redeem_link    the code, once: the key                       audit: enrol_redeem
+//! redeem_link_by_device   the code, once: a code for a device instead of the key
 //! confirm_link   the same code and the token's first one: active, as by any confirmation
 //! ```
 //!
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use crate::admin::Admin;
 use crate::admin::enrolment::SHORTEST;
-use crate::admin::{AdminError, Enrol, NewToken, invalid};
+use crate::admin::{AdminError, Enrol, NewToken, Offered, invalid};
 use crate::model::enrolment::Link;
 use crate::model::id::{RequestId, Serial};
 use crate::model::kind::Kind;
@@ -248,12 +249,10 @@ impl Admin {
         let change = Change::RedeemLink {
             serial: serial.clone(),
             mark: mark(&token, code),
+            by_device: false,
             expected: token.revision,
         };
-        let by = By {
-            actor: format!("user {}", token.user),
-            ..by
-        };
+        let by = of_owner(&token, by);
         match self.core.store.change(change, by).await {
             Ok(()) => {}
             Err(StoreError::NotTaken | StoreError::NotFound) => return Ok(None),
@@ -261,6 +260,65 @@ impl Admin {
         }
         let (token, _) = self.token(serial)?;
         Ok(Some((token, user)))
+    }
+
+    /// The owner takes a device instead: the token of the link ends, and one that waits for a device is handed
+    /// out. `None`: it is no code of a link that is open.
+    pub async fn redeem_link_by_device(
+        &self,
+        serial: &Serial,
+        code: &SecretString,
+        by: By,
+    ) -> Result<Option<Offered>, AdminError> {
+        let Some(token) = self.linked(serial, code)? else {
+            return Ok(None);
+        };
+        if self.user(&token.user)?.disabled {
+            return Ok(None);
+        }
+        let policies = self.core.policies();
+        let named = token.enrolment.policy.as_deref();
+        let policy = policies.resolve(named).or_else(|| policies.resolve(None));
+        let takes = policy.is_some_and(|policy| policy.otp.kinds.contains(&Kind::Server));
+        if !takes || self.strictest_approvers(Kind::Server, named) > 0 {
+            return Err(AdminError::Forbidden(
+                "codes of the authenticator in the browser are not taken here, or others must approve it: use an \
+                 authenticator app",
+            ));
+        }
+        let by = of_owner(&token, by);
+        let change = Change::RedeemLink {
+            serial: serial.clone(),
+            mark: mark(&token, code),
+            by_device: true,
+            expected: token.revision,
+        };
+        match self.core.store.change(change, by.clone()).await {
+            Ok(()) => {}
+            Err(StoreError::NotTaken | StoreError::NotFound) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+        // Where it ends here, the link is used up: the person asks for another one.
+        let new = NewToken {
+            user: token.user.clone(),
+            kind: Kind::Server,
+            algorithm: Algorithm::Sha1,
+            digits: Digits::SIX,
+            period: Period::THIRTY,
+            key: None,
+            counter: 0,
+            active: false,
+            serial: None,
+        };
+        let enrol = Enrol {
+            policy: token.enrolment.policy.clone(),
+            replaces: token.enrolment.replaces.clone(),
+            ..new.into()
+        };
+        let made = self.enrol_token(enrol, by.clone()).await?.token;
+        self.offer_token(&made.serial, &[], None, by)
+            .await
+            .map(Some)
     }
 
     /// Proves the token by its first right code, on the page of its link. `None`: it is no code of a link that
@@ -279,10 +337,7 @@ impl Admin {
         if redeemed.is_none_or(|at| by.at.since(at) >= ON_THE_PAGE) {
             return Ok(None);
         }
-        let by = By {
-            actor: format!("user {}", token.user),
-            ..by
-        };
+        let by = of_owner(&token, by);
         self.prove_token(serial, typed, by).await.map(Some)
     }
 
@@ -296,6 +351,14 @@ impl Admin {
             let link = token.enrolment.link;
             link.is_some_and(|link| link.mark == mark(token, &code))
         }))
+    }
+}
+
+/// In the name of the token's owner.
+fn of_owner(token: &Token, by: By) -> By {
+    By {
+        actor: format!("user {}", token.user),
+        ..by
     }
 }
 

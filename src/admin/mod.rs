@@ -1,5 +1,6 @@
 //! What administrators do: users, tokens, clients. Every change is conditional and audited.
 
+use crate::admin::device_reads::Reads;
 use crate::core::courier::Undeliverable;
 use crate::core::{Core, CoreError};
 use crate::login::Login;
@@ -18,6 +19,7 @@ mod backup;
 mod clients;
 mod clock;
 mod credentials;
+mod device_reads;
 pub mod devices;
 pub mod effect;
 mod enrolment;
@@ -177,11 +179,13 @@ impl From<StoreError> for AdminError {
 pub struct Admin {
     core: Arc<Core>,
     login: Arc<Login>,
+    reads: Reads,
 }
 
 impl Admin {
-    pub(crate) const fn new(core: Arc<Core>, login: Arc<Login>) -> Self {
-        Self { core, login }
+    pub(crate) fn new(core: Arc<Core>, login: Arc<Login>) -> Self {
+        let reads = Reads::since(core.now());
+        Self { core, login, reads }
     }
 
     /// Forgets the failures of addresses that have not failed for so long.

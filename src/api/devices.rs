@@ -62,6 +62,14 @@ calls! {
         optional DeviceTokenWanted,
         200 "The token": DeviceToken => fails(&[(409, "Not now")]);
 
+    /// A totp token that the device carries, with its key: its codes need no network.
+    ///
+    /// The key is in this answer and in no other. Refused where the policy gives devices none, where the
+    /// device's first token is not in use, and where it carries one already that is not named.
+    CarryTotp = totp: POST "/v1/device/totp" in "device" for Access::Device,
+        optional DeviceTotpWanted,
+        201 "The token": DeviceTotp => fails(&[(409, "It has one, or the policy gives none")]);
+
     /// What waits for the user: the device's tokens, and live codes of the user's others.
     ShowPending = pending: GET "/v1/device/pending" in "device" for Access::Device,
         200 "What waits": DevicePending;
@@ -118,7 +126,7 @@ pub struct DeviceEnrolled {
 pub struct DeviceToken {
     /// Its name.
     pub serial: String,
-    /// `server`, `push`.
+    /// `server`, `totp`.
     pub kind: String,
     /// Where it stands in its life; `pending`: a first right code, given where it was enrolled, makes it active.
     pub state: String,
@@ -149,6 +157,32 @@ pub struct DeviceTokenWanted {
     /// The token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serial: Option<String>,
+}
+
+/// Which totp token of the device ends. An empty body: it has none.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeviceTotpWanted {
+    /// A totp token that the device carries; it ends when the new one is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<String>,
+}
+
+/// A totp token with its key (RFC 6238).
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct DeviceTotp {
+    /// The token.
+    pub token: DeviceToken,
+    /// The key in base 32, only now.
+    #[schema(value_type = String)]
+    #[serde(serialize_with = "in_clear")]
+    pub secret: SecretString,
+    /// `sha1`, `sha256` or `sha512`.
+    pub algorithm: String,
+    /// Digits of a code.
+    pub digits: u8,
+    /// Seconds that a code lasts.
+    pub period: u64,
 }
 
 /// A code, for the person's eyes.

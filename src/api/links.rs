@@ -35,6 +35,14 @@ calls! {
         body LinkRedeem,
         200 "The key": LinkRedeemed => fails(&[(409, "No link that is open")]);
 
+    /// Takes an enrolment code for a device instead, once: for the authenticator of the browser.
+    ///
+    /// The token of the link ends; the device will carry a server token of its own.
+    RedeemLinkByDevice = redeem_link_by_device: POST "/enrol/device" in "enrolment" for Access::Link,
+        body LinkRedeem,
+        200 "The code": LinkForDevice
+        => fails(&[(403, "The policy has no codes of devices"), (409, "No link that is open")]);
+
     /// Proves the token by its first right code, within an hour of taking it over.
     ConfirmLink = confirm_link: POST "/enrol/confirm" in "enrolment" for Access::Link,
         body LinkConfirm,
@@ -117,6 +125,25 @@ pub struct LinkRedeemed {
     /// The key in base 32, to be typed.
     pub secret: String,
     /// The QR code of `otpauth_uri`: modules of a side, the quiet zone included.
+    pub qr_side: usize,
+    /// Its dark modules, as the `d` of an SVG path.
+    pub qr_path: String,
+}
+
+/// An enrolment code for a device, shown only now.
+#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+pub struct LinkForDevice {
+    /// The token that the device will carry.
+    pub serial: String,
+    /// Canonical `name@realm` of its user.
+    pub user: String,
+    /// What the device redeems: twelve characters in groups of four.
+    pub code: String,
+    /// Seconds for which it is good.
+    pub expires_in: u64,
+    /// Where a telephone redeems it.
+    pub enrol_uri: String,
+    /// The QR code of `enrol_uri`: modules of a side, the quiet zone included.
     pub qr_side: usize,
     /// Its dark modules, as the `d` of an SVG path.
     pub qr_path: String,

@@ -292,7 +292,8 @@ pub struct Offered {
     /// What a device redeems: twelve characters in groups of four.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    /// The same for the device's camera: `oncegate://enroll?...`.
+    /// The same for the device's camera: `https://HOST/app/#...`, the authenticator of the browser, where this server
+    /// has an address for people (`http.public_url`); else `oncegate://enroll?...`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enrol_uri: Option<String>,
     /// The key for authenticator apps (`totp`, `hotp`).

@@ -61,6 +61,7 @@ impl Listeners {
                 .collect(),
             http: self.http.iter().filter_map(bound).collect(),
             public_url: site.config.http.public_url.clone(),
+            app_url: None,
         }
     }
 }

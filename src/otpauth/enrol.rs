@@ -1,8 +1,12 @@
-//! `oncegate://enroll` URIs: how an enrolment code travels to a device, as a QR code or a link.
+//! How an enrolment code travels to a device, as a QR code or a link.
 //!
 //! ```text
 //! oncegate://enroll?server=https%3A%2F%2Fotp.example.com&user=alice%40default&code=7F3K9Q2M44XZ
+//! https://otp.example.com/app/#user=alice%40default&code=7F3K9Q2M44XZ
 //! ```
+//!
+//! The second one opens the authenticator of the browser: any telephone's camera reads it, and what stands
+//! behind `#` is sent to no server, proxy or log.
 //!
 //! Invariants: parsing what was written gives the same value. Errors name the place, never the
 //! content: the URI holds the code. Unknown parameters are ignored, so that later versions may add
@@ -39,8 +43,22 @@ pub fn enrol_uri(server: &str, user: &str, code: &SecretString) -> SecretString 
     SecretString::new(uri)
 }
 
+/// The link that opens the authenticator of the browser at this server.
+pub fn app_link(server: &str, user: &str, code: &SecretString) -> SecretString {
+    let server = server.trim_end_matches('/');
+    let room = server.len() + 3 * (user.len() + code.expose().len()) + 64;
+    let mut link = String::with_capacity(room);
+    link.push_str(server);
+    link.push_str(APP);
+    link.push_str("user=");
+    link.push_str(&escape(user));
+    link.push_str("&code=");
+    link.push_str(&Zeroizing::new(escape(code.expose())));
+    SecretString::new(link)
+}
+
 impl EnrolUri {
-    /// Reads a URI that [`enrol_uri`] wrote.
+    /// Reads a URI that [`enrol_uri`] or [`app_link`] wrote.
     ///
     /// # Errors
     /// `TooLong`, `Scheme`, `Malformed` for a broken encoding or a parameter given twice, `Missing`
@@ -49,11 +67,26 @@ impl EnrolUri {
         if uri.len() > MAX_URI {
             return Err(InvalidEnrolUri::TooLong);
         }
+        if let Some((server, query)) = uri.trim().split_once(APP) {
+            let web = ["https://", "http://"].iter().any(|scheme| {
+                let start = server.get(..scheme.len()).unwrap_or_default();
+                start.eq_ignore_ascii_case(scheme) && server.len() > scheme.len()
+            });
+            return if web {
+                Self::read(query, Some(server))
+            } else {
+                Err(InvalidEnrolUri::Scheme)
+            };
+        }
         let (path, query) = uri.trim().split_once('?').ok_or(InvalidEnrolUri::Scheme)?;
         if !path.trim_end_matches('/').eq_ignore_ascii_case(PREFIX) {
             return Err(InvalidEnrolUri::Scheme);
         }
         let query = query.split_once('#').map_or(query, |(query, _)| query);
+        Self::read(query, None)
+    }
+
+    fn read(query: &str, server: Option<&str>) -> Result<Self, InvalidEnrolUri> {
         let query = Query::parse(query).map_err(|_| InvalidEnrolUri::Malformed)?;
         let get = |name| {
             let value = query.get(name).map_err(|_| InvalidEnrolUri::Malformed)?;
@@ -61,7 +94,10 @@ impl EnrolUri {
             value.ok_or(InvalidEnrolUri::Missing(name))
         };
         Ok(Self {
-            server: get("server")?.as_str().to_owned(),
+            server: match server {
+                Some(server) => server.to_owned(),
+                None => get("server")?.as_str().to_owned(),
+            },
             user: get("user")?.as_str().to_owned(),
             code: SecretString::from(get("code")?.as_str()),
         })
@@ -78,7 +114,7 @@ pub enum InvalidEnrolUri {
     #[error("{0}: missing")]
     Missing(&'static str),
     /// Something else.
-    #[error("must start with oncegate://enroll?")]
+    #[error("must start with oncegate://enroll? or be https://HOST/app/#...")]
     Scheme,
     /// Longer than any QR code.
     #[error("longer than 4096 octets")]
@@ -86,6 +122,7 @@ pub enum InvalidEnrolUri {
 }
 
 const PREFIX: &str = "oncegate://enroll";
+const APP: &str = "/app/#";
 
 #[cfg(test)]
 mod tests {
@@ -97,8 +134,11 @@ mod tests {
     fn has_the_documented_form() {
         let code = SecretString::from("7F3K9Q2M44XZ");
         let uri = enrol_uri("https://otp.example.com", "alice@default", &code);
-        let line = format!("//! {}", uri.expose());
-        assert!(include_str!("enrol.rs").lines().any(|known| known == line));
+        let link = app_link("https://otp.example.com/", "alice@default", &code);
+        for text in [uri, link] {
+            let line = format!("//! {}", text.expose());
+            assert!(include_str!("enrol.rs").lines().any(|known| known == line));
+        }
     }
 
     #[test]
@@ -118,6 +158,15 @@ mod tests {
     fn refuses_what_is_none() {
         for (uri, error) in [
             ("", InvalidEnrolUri::Scheme),
+            ("https:///app/#", InvalidEnrolUri::Missing("user")),
+            ("https://a/app/#user=b", InvalidEnrolUri::Missing("code")),
+            (
+                "https://a/app/#user=b&code=c&code=d",
+                InvalidEnrolUri::Malformed,
+            ),
+            ("ftp://a/app/#user=b&code=c", InvalidEnrolUri::Scheme),
+            ("/app/#user=b&code=c", InvalidEnrolUri::Scheme),
+            ("https://a/enrol#b.c", InvalidEnrolUri::Scheme),
             (
                 "otpauth://totp/a?server=a&user=b&code=c",
                 InvalidEnrolUri::Scheme,
@@ -158,6 +207,16 @@ mod tests {
             let code = SecretString::new(code);
             let uri = enrol_uri(&server, &user, &code);
             let parsed = EnrolUri::parse(uri.expose());
+            prop_assert_eq!(parsed, Ok(EnrolUri { server, user, code }));
+        }
+
+        #[test]
+        fn so_does_a_link_of_the_app(
+            host in "[a-z0-9.:-]{1,40}", user in "\\PC{1,40}", code in "\\PC{1,20}",
+        ) {
+            let (server, code) = (format!("https://{host}"), SecretString::new(code));
+            let link = app_link(&server, &user, &code);
+            let parsed = EnrolUri::parse(link.expose());
             prop_assert_eq!(parsed, Ok(EnrolUri { server, user, code }));
         }
     }

@@ -14,6 +14,8 @@ use crate::policy::naming::Naming;
 pub struct Enrolment {
     /// Kinds that users may request themselves.
     pub self_service: Vec<Kind>,
+    /// Kinds that an enrolled device may carry; `server` always.
+    pub device: Vec<Kind>,
     /// What a user who has no token, and had none lately, must present for a request: password, PIN or both; `None`:
     /// the factors of the rule.
     pub proof: Option<Vec<Factor>>,
@@ -46,6 +48,7 @@ impl Default for Enrolment {
     fn default() -> Self {
         Self {
             self_service: Vec::new(),
+            device: vec![Kind::Server, Kind::Totp],
             proof: None,
             factor_memory: Duration::from_hours(24 * 90),
             approvers: PerKind::default(),

@@ -31,4 +31,7 @@ pub struct Info {
     pub http: Vec<SocketAddr>,
     /// Where devices reach the HTTP listeners from outside.
     pub public_url: Option<String>,
+    /// The same where browsers are served the authenticator there, and keep keys for it: over HTTPS, or on this
+    /// machine.
+    pub app_url: Option<String>,
 }

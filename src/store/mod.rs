@@ -109,7 +109,7 @@ pub use transition::{
     ACTIONS, By, Change, DeviceAct, Import, Loaded, LoadedFile, Prepared, Prunable, Reanchor,
     WaiverKind,
 };
-pub(crate) use transition::{FROZEN, LOCKED_FOR_GOOD, OTHER_USE, OWN_REMOVAL, SEED_TAKEN};
+pub(crate) use transition::{CARRIED, FROZEN, LOCKED_FOR_GOOD, OTHER_USE, OWN_REMOVAL, SEED_TAKEN};
 pub use view::{Retired, View};
 
 /// What a store is made of.

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use crate::delivery_smtp::Server;
 use crate::support::app::TestApp;
 use crate::support::daemon::Site;
+use crate::support::device::Phone;
 use crate::support::net::{Http, Radius};
 
 /// What an authenticator app that scanned this URI shows at a time.
@@ -211,6 +212,71 @@ async fn a_link_is_used_once_and_refused_alike() {
     let redeemed = audit["records"].as_array().unwrap().iter();
     let redeemed = redeemed.filter(|one| one["action"] == "enrol_redeem");
     assert_eq!(redeemed.count(), 1);
+}
+
+/// A link may bring the authenticator of the browser instead of a key, once.
+#[tokio::test]
+async fn a_link_brings_a_device_instead_of_a_key() {
+    let app = TestApp::new();
+    app.user("alice").await;
+    let made = link(&app, "alice", json!({})).await;
+    let (serial, code) = parts(made["link"].as_str().unwrap());
+    let by_device = async |code: &str| {
+        let body = json!({ "serial": serial, "code": code });
+        let answer = app.keyed("POST", "/enrol/device", None, Some(body)).await;
+        (answer.status.as_u16(), answer.json())
+    };
+    let wrong = by_device(&code.replace(&code[..1], "#")).await;
+    assert_eq!(wrong.0, 409, "{}", wrong.1);
+    let (status, device) = by_device(&code).await;
+    assert_eq!(status, 200, "{device}");
+    assert_eq!(device["expires_in"], 600);
+    let short = device["code"].as_str().unwrap().replace('-', "");
+    assert_eq!(
+        device["enrol_uri"],
+        format!("https://app.example.com/app/#user=alice%40default&code={short}")
+    );
+    assert!(device["qr_path"].as_str().unwrap().starts_with('M'));
+    let token = app
+        .admin("GET", &format!("/v1/admin/tokens/{serial}"), None)
+        .await;
+    assert_eq!(token.json()["state"], "revoked");
+    for again in [by_device(&code).await, {
+        let (status, answer) = redeem(&app, &serial, &code).await;
+        (status.as_u16(), answer)
+    }] {
+        assert_eq!(again.0, 409);
+        assert_eq!(again.1, wrong.1, "refused alike");
+    }
+    let phone = Phone::new(1);
+    let sent = phone.enrol(app.service.core.now(), "alice@default", &short);
+    let enrolled = app.send(&sent).await;
+    assert_eq!(enrolled.status, 201, "{:?}", enrolled.json());
+    assert_eq!(enrolled.json()["token"]["serial"], device["serial"]);
+    assert_eq!(enrolled.json()["token"]["state"], "active");
+    let page = app.keyed("GET", "/enrol", None, None).await;
+    assert!(String::from_utf8_lossy(&page.body).contains("<body data-browser>"));
+}
+
+/// Where others approve such tokens, or a policy takes none of their codes, the link stays good for a key.
+#[tokio::test]
+async fn a_link_for_a_device_keeps_the_rules_of_enrolment() {
+    for rules in [
+        "[enrolment]\napprovers_for = { server = 1 }\n",
+        "[otp]\nkinds = [\"totp\"]\n",
+    ] {
+        let policy = format!(
+            "reject_delay = \"0s\"\n[[rule]]\nname = \"all\"\nrequire = [\"otp\"]\n{rules}"
+        );
+        let app = TestApp::with(&policy, false);
+        app.user("alice").await;
+        let made = link(&app, "alice", json!({})).await;
+        let (serial, code) = parts(made["link"].as_str().unwrap());
+        let body = json!({ "serial": serial, "code": code });
+        let answer = app.keyed("POST", "/enrol/device", None, Some(body)).await;
+        assert_eq!(answer.problem().0, 403, "{rules}");
+        assert_eq!(redeem(&app, &serial, &code).await.0, StatusCode::OK);
+    }
 }
 
 /// The first code on the page activates; a link that was not used proves nothing.

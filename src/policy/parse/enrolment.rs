@@ -19,6 +19,7 @@ impl Reader<'_, '_> {
         let self_service = table.value("self_service");
         let no_self_service = self_service.is_none();
         let self_service = self_service.and_then(|value| self.enrolled(&value));
+        let device = self.optional(table, "device", Self::carried);
         let proof = self.optional(table, "proof", |reader, value| {
             reader.proof(value, no_self_service)
         });
@@ -40,6 +41,7 @@ impl Reader<'_, '_> {
         let remote = self.optional(table, "remote", |reader, value| value.flag(reader.findings));
         Enrolment {
             self_service: self_service.unwrap_or_default(),
+            device: device.unwrap_or(default.device),
             proof,
             factor_memory: factor_memory.unwrap_or(default.factor_memory),
             approvers: PerKind {
@@ -63,6 +65,23 @@ impl Reader<'_, '_> {
         let texts = value.texts(self.findings)?;
         for (kind, text) in kinds.iter().zip(&texts) {
             self.supported_kind(*kind, &text.place);
+        }
+        Some(kinds)
+    }
+
+    /// What a device carries: the token that its enrolment code is for, and what is named beside it.
+    fn carried(&mut self, value: &Value<'_>) -> Option<Vec<Kind>> {
+        let kinds = self.choices(
+            value,
+            "kind of token on a device",
+            &[Kind::Server, Kind::Totp],
+            Kind::as_str,
+        )?;
+        if !kinds.contains(&Kind::Server) {
+            let error =
+                value.error("`device` without server: enrolment codes are of server tokens");
+            self.findings
+                .push(error.help("write device = [\"server\"]"));
         }
         Some(kinds)
     }

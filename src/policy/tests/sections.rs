@@ -27,6 +27,7 @@ fn nothing_written_is_the_way_by_an_operator() {
     let enrolment = policy.enrolment;
     assert!(enrolment.self_service.is_empty() && enrolment.step_up.is_empty());
     assert!(enrolment.verify && enrolment.remote);
+    assert_eq!(enrolment.device, [Kind::Server, Kind::Totp]);
     assert_eq!(enrolment.first_use(), Some(days(14)));
     assert_eq!((enrolment.proof, enrolment.valid_for), (None, None));
     for kind in &Kind::ALL {
@@ -47,6 +48,7 @@ server_life = "15s"
 digits = 8
 [enrolment]
 self_service = ["totp", "server", "sms"]
+device = "server"
 proof = ["password"]
 factor_memory = "30d"
 approvers = 1
@@ -76,6 +78,7 @@ media = "email"
         enrolment,
         Enrolment {
             self_service: vec![Kind::Totp, Kind::Server, Kind::Sms],
+            device: vec![Kind::Server],
             proof: Some(vec![Factor::Password]),
             factor_memory: days(30),
             approvers: PerKind {
@@ -223,6 +226,15 @@ fn faults_of_requests_are_refused_at_their_place() {
         (
             "[enrolment]\nself_service = [\"totp\", \"push\"]",
             "5:25: error: tokens of the kind `push` are not supported by this version",
+        ),
+        (
+            "[enrolment]\ndevice = [\"server\", \"sms\"]",
+            "5:21: error: unknown kind of token on a device `sms`",
+        ),
+        (
+            "[enrolment]\ndevice = \"totp\"",
+            "5:10: error: `device` without server: enrolment codes are of server tokens (write device = \
+             [\"server\"])",
         ),
         (
             "[enrolment]\nproof = \"password\"",

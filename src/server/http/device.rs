@@ -19,11 +19,12 @@ use crate::admin::devices::OpenCode;
 use crate::admin::devices::{DeviceCode, DeviceError, check_name};
 use crate::api::forms;
 use crate::api::{
-    self, AskForCode, EnrolDevice, ListOwnDevices, RenameOwnDevice, RenewOwnToken, RevokeOwnDevice,
-    ShowPending, TransferDevice,
+    self, AskForCode, CarryTotp, EnrolDevice, ListOwnDevices, RenameOwnDevice, RenewOwnToken,
+    RevokeOwnDevice, ShowPending, TransferDevice,
 };
 use crate::login::redeem::{Redeemed, Redemption};
 use crate::model::id::Serial;
+use crate::otpauth::encode_base32;
 use crate::server::http::App;
 use crate::server::http::device::signed::{Enrolling, Signed, refuse};
 use crate::server::http::error::Failure;
@@ -36,6 +37,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
     routes
         .on(enrol)
         .on(otp)
+        .on(totp)
         .on(pending)
         .on(list)
         .on(rename)
@@ -108,6 +110,19 @@ async fn transfer(app: Arc<App>, call: Signed<TransferDevice>) -> Result<api::De
     let code = app.admin().transfer_code(&call.from, serial.as_ref());
     let code = code.await.map_err(|error| told(&app, error))?;
     Ok(given(&code))
+}
+
+async fn totp(app: Arc<App>, call: Signed<CarryTotp>) -> Result<api::DeviceTotp, Failure> {
+    let replaces = serial(call.body.replaces.as_deref())?;
+    let token = app.admin().carried_totp(&call.from, replaces).await;
+    let token = token.map_err(|error| told(&app, error))?;
+    Ok(api::DeviceTotp {
+        secret: encode_base32(token.key.expose()),
+        algorithm: token.algorithm.to_string(),
+        digits: token.digits.get(),
+        period: token.period.as_secs().into(),
+        token: forms::device_token(&token, call.from.at),
+    })
 }
 
 async fn renew(app: Arc<App>, call: Signed<RenewOwnToken>) -> Result<api::DeviceToken, Failure> {

@@ -4,6 +4,7 @@
 //! https://HOST/enrol#SERIAL.CODE   the part behind # stays in the browser: no log, proxy or Referer has it
 //!   GET  /enrol, /enrol.js, /enrol.css
 //!   POST /enrol/redeem    on a button, since programs that look into mails open links    once
+//!   POST /enrol/device    the same, for the authenticator of the browser
 //!   POST /enrol/confirm   the first code
 //! ```
 //!
@@ -12,6 +13,8 @@
 
 use std::sync::Arc;
 
+use axum::body::Body;
+use axum::extract::State;
 use axum::http::header;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
@@ -19,16 +22,17 @@ use tokio::time::Instant;
 
 use crate::admin::AdminError;
 use crate::admin::links;
-use crate::api::{self, ConfirmLink, EnrolByLink, RedeemLink};
+use crate::api::{self, ConfirmLink, EnrolByLink, RedeemLink, RedeemLinkByDevice};
 use crate::model::id::Serial;
 use crate::model::message::Medium;
 use crate::model::source::Source;
 use crate::model::token::LifeCycle;
+use crate::otp::issued::grouped;
 use crate::otpauth;
 use crate::qr;
 use crate::server::http::caller::{Arrival, Caller};
 use crate::server::http::error::Failure;
-use crate::server::http::offered::{label, otpauth_uri};
+use crate::server::http::offered::{camera_uri, label, otpauth_uri};
 use crate::server::http::origin::Origin;
 use crate::server::http::read::word;
 use crate::server::http::route::{Credential, Received};
@@ -64,8 +68,13 @@ impl Visitor {
     }
 }
 
-pub(crate) async fn page() -> Response {
-    file("text/html; charset=utf-8", include_str!("enrol/page.html"))
+pub(crate) async fn page(State(app): State<Arc<App>>) -> Response {
+    let page = include_str!("enrol/page.html");
+    if app.info().app_url.is_some() {
+        let page = page.replacen("<body>", "<body data-browser>", 1);
+        return file("text/html; charset=utf-8", page);
+    }
+    file("text/html; charset=utf-8", page)
 }
 
 pub(crate) async fn script() -> Response {
@@ -79,7 +88,7 @@ pub(crate) async fn style() -> Response {
     file("text/css; charset=utf-8", include_str!("enrol/page.css"))
 }
 
-fn file(kind: &'static str, text: &'static str) -> Response {
+fn file(kind: &'static str, text: impl Into<Body>) -> Response {
     let headers = [
         (header::CONTENT_TYPE, kind),
         (header::CONTENT_SECURITY_POLICY, POLICY),
@@ -87,7 +96,7 @@ fn file(kind: &'static str, text: &'static str) -> Response {
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::CACHE_CONTROL, "no-store"),
     ];
-    (headers, text).into_response()
+    (headers, text.into()).into_response()
 }
 
 pub(crate) async fn redeem(
@@ -117,6 +126,40 @@ pub(crate) async fn redeem(
             .expose()
             .to_owned(),
         otpauth_uri: uri.expose().to_owned(),
+        qr_side: drawn.drawn_side(),
+        qr_path: drawn.path(),
+    })
+}
+
+pub(crate) async fn redeem_by_device(
+    app: Arc<App>,
+    call: Received<RedeemLinkByDevice, Visitor>,
+) -> Result<api::LinkForDevice, Failure> {
+    let serial = serial(&call.body.serial)?;
+    let by = call.from.by();
+    let at = by.at;
+    let Some(url) = app.info().app_url.clone() else {
+        return Err(Failure::forbidden(
+            "there is no authenticator in the browser here: use an authenticator app",
+        ));
+    };
+    let redeemed = app
+        .admin()
+        .redeem_link_by_device(&serial, &call.body.code, by)
+        .await;
+    let Some(offered) = redeemed? else {
+        return Err(Failure::refused(REFUSED));
+    };
+    let code = offered.code.ok_or(Failure::INTERNAL)?;
+    let token = &offered.handed.token;
+    let uri = camera_uri(&app, &url, &token.user, &code);
+    let drawn = qr::Matrix::of(uri.expose()).map_err(|_| Failure::INTERNAL)?;
+    Ok(api::LinkForDevice {
+        serial: token.serial.to_string(),
+        user: token.user.to_string(),
+        code: grouped(code.expose(), 4).expose().to_owned(),
+        expires_in: offered.until.map_or(0, |until| until.since(at).as_secs()),
+        enrol_uri: uri.expose().to_owned(),
         qr_side: drawn.drawn_side(),
         qr_path: drawn.path(),
     })

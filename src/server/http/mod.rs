@@ -452,6 +452,7 @@ fn routes() -> Routes {
         .on_request::<CompatRadiusGet, _, _>(compat::radius)
         .on_request::<CompatPoll, _, _>(compat::poll)
         .on(links::redeem)
+        .on(links::redeem_by_device)
         .on(links::confirm)
         .on(links::make);
     admin::routes(device::routes(routes))

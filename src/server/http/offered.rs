@@ -6,14 +6,15 @@ use crate::api::forms;
 use crate::model::kind::Kind;
 use crate::model::message::Medium;
 use crate::model::token::{LifeCycle, Token};
+use crate::model::user_key::UserKey;
 use crate::otp::issued::grouped;
+use crate::otpauth::enrol::{app_link, enrol_uri};
 use crate::otpauth::{Label, MovingFactor, OtpAuth};
 use crate::secret::SecretString;
 use crate::server::http::App;
 use crate::server::http::error::Failure;
 use crate::server::http::read::word;
 use crate::time::UnixTime;
-use crate::wire::percent_encode;
 
 /// How a code reaches its user.
 pub(crate) struct Ways {
@@ -70,7 +71,7 @@ pub(crate) fn offered(
         enrol_uri: code
             .filter(|_| ways.qr)
             .zip(url)
-            .map(|(code, url)| shown(&enrol_uri(url, &token.user.to_string(), code))),
+            .map(|(code, url)| shown(&camera_uri(app, url, &token.user, code))),
         otpauth_uri: (keyed && offered.first && token.state != LifeCycle::Requested)
             .then(|| shown(&otpauth_uri(app, token, Some(next)))),
         until: offered.until.map(UnixTime::rfc3339),
@@ -91,17 +92,20 @@ pub(crate) fn offered(
     }
 }
 
-/// What a device's camera reads: where to redeem which code, and for whom.
-fn enrol_uri(server: &str, user: &str, code: &SecretString) -> SecretString {
-    // Room for all of it: a buffer that grows leaves copies of the code behind.
-    let mut uri = String::with_capacity(3 * (server.len() + user.len()) + 64);
-    uri.push_str("oncegate://enroll?server=");
-    percent_encode(server, &mut uri);
-    uri.push_str("&user=");
-    percent_encode(user, &mut uri);
-    uri.push_str("&code=");
-    uri.push_str(code.expose());
-    SecretString::new(uri)
+/// What a device's camera reads: where to redeem which code, and for whom. At this server's own address the
+/// authenticator of the browser.
+pub(crate) fn camera_uri(
+    app: &App,
+    server: &str,
+    user: &UserKey,
+    code: &SecretString,
+) -> SecretString {
+    let user = user.to_string();
+    if app.info().app_url.as_deref() == Some(server) {
+        app_link(server, &user, code)
+    } else {
+        enrol_uri(server, &user, code)
+    }
 }
 
 /// For authenticator apps; `counter` is the next one of a counter-based token.

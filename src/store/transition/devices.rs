@@ -2,6 +2,7 @@
 
 use crate::model::device::{Device, DeviceCall, DeviceId, DeviceState};
 use crate::model::id::Serial;
+use crate::model::kind::Kind;
 use crate::model::token::LifeCycle;
 use crate::model::user_key::UserKey;
 use crate::store::record::{RowWrite, Table, TokenRow};
@@ -85,7 +86,7 @@ fn created(rows: &Working<'_>, owner: &[u8], device: &Device) -> Result<Vec<RowW
 }
 
 /// Tokens of the user that this device carries.
-fn tokens(
+pub(super) fn tokens(
     rows: &Working<'_>,
     owner: &[u8],
     device: &str,
@@ -189,8 +190,17 @@ pub(super) fn enrolled(
         }
         return Ok(writes);
     };
-    // All that the old device carried moves; its key is good for nothing any more (capabilities C6).
+    // All that the old device carried moves; its key is good for nothing any more (capabilities C6). What it
+    // made codes of by itself ends: the old device knows it.
+    let prefix = [owner.as_slice(), b"\0"].concat();
     for (key, mut moved) in tokens(rows, &owner, &before)? {
+        if moved.kind() == Kind::Totp.as_str() {
+            if moved.state()?.may_become(LifeCycle::Revoked) {
+                let name = record::last_part(&key, &prefix)?.to_owned();
+                writes.extend(lifecycle::ended(key, &name, moved, LifeCycle::Revoked)?);
+            }
+            continue;
+        }
         moved.set_device(Some(id.clone()));
         writes.push(put(Table::Tokens, key, moved.changed()?));
     }

@@ -34,11 +34,12 @@ pub(super) fn offer(
     Ok(plan.detail(format!("good until {}", link.until)))
 }
 
-/// The owner takes the key over: the link is used up, and the time for the first code begins.
+/// The owner takes the key over: the link is used up, and the time for the first code begins. Or takes a device
+/// instead: the link is used up, and the token ends.
 pub(super) fn redeem(
     rows: &Working<'_>,
     serial: &Serial,
-    mark: Mark,
+    (mark, by_device): (Mark, bool),
     expected: u64,
     at: UnixTime,
 ) -> Result<Plan, StoreError> {
@@ -55,10 +56,13 @@ pub(super) fn redeem(
         ..link
     });
     token.set_enrolment(&enrolment);
-    let writes: Vec<RowWrite> = if enrolment.verify {
+    let writes: Vec<RowWrite> = if by_device {
+        lifecycle::ended(key, serial.as_str(), token, LifeCycle::Revoked)?
+    } else if enrolment.verify {
         vec![put(Table::Tokens, key, token.changed()?)]
     } else {
         lifecycle::activate(rows, &key, serial, token, at)?
     };
-    Plan::of_token(rows, "enrol_redeem", serial, writes)
+    let plan = Plan::of_token(rows, "enrol_redeem", serial, writes)?;
+    Ok(plan.detail(by_device.then(|| "for a device".to_owned())))
 }

@@ -50,7 +50,7 @@ pub use import::{Import, Prepared};
 pub(crate) use lifecycle::FROZEN;
 pub use plan::By;
 pub use settings::{Loaded, LoadedFile, Prunable};
-pub(crate) use tokens::{OTHER_USE, SEED_TAKEN};
+pub(crate) use tokens::{CARRIED, OTHER_USE, SEED_TAKEN};
 pub use users::WaiverKind;
 pub(crate) use users::{LOCKED_FOR_GOOD, OWN_REMOVAL};
 
@@ -113,6 +113,9 @@ pub enum Change {
     },
     /// A new token and where its moving factor starts; conflict when the serial exists.
     CreateToken(Token, TokenState),
+    /// A new token that a device carries, by the device's own request; conflict when it carries one of the
+    /// kind already that is not replaced.
+    CarryToken(Box<Token>, DeviceCall),
     /// Moves a token through its life; `expected` is the revision that was seen.
     SetTokenState {
         /// Which token.
@@ -139,6 +142,8 @@ pub enum Change {
         serial: Serial,
         /// Of the code that was presented.
         mark: Mark,
+        /// Whether the token ends, and its owner gets one on a device instead.
+        by_device: bool,
         /// Its revision as seen.
         expected: u64,
     },
@@ -296,6 +301,7 @@ impl Change {
                 user,
             } => sessions::forget(rows, &sessions, before, user.as_ref()),
             Self::CreateToken(token, state) => tokens::create(rows, &token, &state, keys),
+            Self::CarryToken(token, call) => tokens::carry(rows, &token, &call, keys),
             Self::SetTokenState {
                 serial,
                 state,
@@ -310,8 +316,9 @@ impl Change {
             Self::RedeemLink {
                 serial,
                 mark,
+                by_device,
                 expected,
-            } => links::redeem(rows, &serial, mark, expected, at),
+            } => links::redeem(rows, &serial, (mark, by_device), expected, at),
             Self::ApproveToken {
                 serial,
                 by,

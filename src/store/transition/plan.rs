@@ -97,6 +97,12 @@ impl Plan {
         Ok(Self::new(action, serial, writes).concerns(owner.map(|owner| owner.to_string())))
     }
 
+    /// With these rows too.
+    pub(super) fn also(mut self, writes: Vec<RowWrite>) -> Self {
+        self.writes.extend(writes);
+        self
+    }
+
     /// The user whom it concerns.
     pub(super) fn concerns(self, user: Option<String>) -> Self {
         Self { user, ..self }

@@ -37,6 +37,36 @@ pub(super) fn create(
     Ok(plan.detail(detail))
 }
 
+/// A new token that the device which asks for it carries.
+pub(super) fn carry(
+    rows: &Working<'_>,
+    token: &Token,
+    call: &DeviceCall,
+    keys: Keys<'_>,
+) -> Result<Plan, StoreError> {
+    let taken = devices::taken(rows, Some(call), keys.now)?;
+    let owner = record::user_key(&token.user);
+    let prefix = [owner.as_slice(), b"\0"].concat();
+    let (mut is_proven, mut replaces) = (false, None);
+    for (key, other) in devices::tokens(rows, &owner, call.device.as_str())? {
+        let state = other.state_at(keys.now)?;
+        is_proven |= other.kind() == Kind::Server.as_str() && state == LifeCycle::Active;
+        if other.kind() != token.kind.as_str() || !state.may_become(LifeCycle::Revoked) {
+            continue;
+        }
+        let name = record::last_part(&key, &prefix)?.to_owned();
+        let named = token.enrolment.replaces.as_ref();
+        refuse_if(named.is_none_or(|old| old.as_str() != name), CARRIED)?;
+        replaces = Some(name);
+    }
+    refuse_if(!is_proven, "no token of the device is in use")?;
+    if token.enrolment.replaces.is_some() && replaces.is_none() {
+        return Err(StoreError::NotFound);
+    }
+    let plan = create(rows, token, &TokenState::default(), keys)?;
+    Ok(plan.also(taken))
+}
+
 /// The rows of a new token of an owner who may have it.
 pub(super) fn created(
     rows: &Working<'_>,
@@ -424,6 +454,7 @@ pub(super) fn unlinked(
 
 /// Of two tokens with one key each would accept the same code once. It lies on record until its token is
 /// removed, for an ended one knows which codes were used.
+pub(crate) const CARRIED: &str = "the device carries a token of this kind already";
 pub(crate) const SEED_TAKEN: &str = "another user's token has this key";
 pub(super) const TWIN: &str = "the user has a token with this key already";
 /// A counter and steps of time, or of another length, are numbers of one row: what the one used up says

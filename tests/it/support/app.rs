@@ -117,6 +117,7 @@ impl TestApp {
         let info = Info {
             daemon: true,
             demo,
+            app_url: Some("https://app.example.com".to_owned()),
             ..Info::default()
         };
         let app = App::new(Arc::clone(&service), limits, info);

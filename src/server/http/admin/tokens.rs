@@ -202,6 +202,7 @@ fn enrol(new: api::TokenCreate) -> Result<Enrol, Failure> {
         count: new.count,
         by_knowledge: false,
         by_link: false,
+        carrier: None,
     })
 }
 

@@ -7,6 +7,15 @@ const TEXTS = {
     title: "Set up your login code",
     intro: "You need an authenticator app on your telephone. Your code is shown once: begin when you have it at hand.",
     begin: "Show my code",
+    choose: "Your link is good once. Begin when you have your telephone at hand.",
+    with: "With what do you want to make your codes?",
+    telephone: "This telephone or browser, without another app",
+    other: "An authenticator app",
+    device: "Your link is used. Open the authenticator: it is set up with one more tap. You have 10 minutes.",
+    open: "Open the authenticator here",
+    camera: "Or scan this with the camera of your telephone:",
+    typed_code: "Type the code instead",
+    not_here: "That is not possible here. Take the authenticator app; your link is still good.",
     app: "Open in the authenticator app",
     scan: "Or scan this with the app of another device:",
     typed: "Type the key instead",
@@ -24,6 +33,15 @@ const TEXTS = {
     title: "로그인 인증번호 등록",
     intro: "휴대전화에 인증 앱(OTP 앱)이 필요합니다. 등록 코드는 한 번만 표시되니 준비된 뒤 시작하세요.",
     begin: "등록 코드 보기",
+    choose: "링크는 한 번만 사용할 수 있습니다. 휴대전화를 준비한 뒤 시작하세요.",
+    with: "인증번호를 무엇으로 만들까요?",
+    telephone: "이 휴대전화 또는 브라우저 (앱 설치 없음)",
+    other: "인증 앱(OTP 앱)",
+    device: "링크를 사용했습니다. 인증 앱을 열고 한 번 더 누르면 등록됩니다. 10분 안에 하세요.",
+    open: "여기에서 인증 앱 열기",
+    camera: "또는 휴대전화의 카메라로 아래 코드를 촬영하세요.",
+    typed_code: "코드를 직접 입력하기",
+    not_here: "여기에서는 사용할 수 없습니다. 인증 앱을 선택하세요. 링크는 그대로 유효합니다.",
     app: "인증 앱에서 열기",
     scan: "또는 다른 기기의 앱으로 아래 코드를 촬영하세요.",
     typed: "키를 직접 입력하기",
@@ -49,7 +67,7 @@ function say(words) {
 }
 
 function show(id) {
-  for (const section of ["start", "code", "done"]) {
+  for (const section of ["start", "code", "device", "done"]) {
     at(section).hidden = section !== id;
   }
 }
@@ -72,7 +90,7 @@ async function post(path, body) {
   }
 }
 
-function draw(side, path) {
+function draw(id, side, path) {
   const space = "http://www.w3.org/2000/svg";
   const picture = document.createElementNS(space, "svg");
   picture.setAttribute("viewBox", `0 0 ${side} ${side}`);
@@ -82,7 +100,7 @@ function draw(side, path) {
   const dark = document.createElementNS(space, "path");
   dark.setAttribute("d", path);
   picture.append(dark);
-  at("qr").replaceChildren(picture);
+  at(id).replaceChildren(picture);
 }
 
 function link() {
@@ -120,10 +138,37 @@ async function begin(own) {
   at("account").textContent = key.account;
   at("app").href = key.otpauth_uri;
   at("secret").textContent = key.secret.replace(/(.{4})/g, "$1 ").trim();
-  draw(key.qr_side, key.qr_path);
+  draw("qr", key.qr_side, key.qr_path);
   at("first").hidden = key.state === "active";
   at("later").hidden = key.must_confirm || key.state === "active";
   show("code");
+}
+
+async function beginWithBrowser(own) {
+  at("begin").disabled = true;
+  at("telephone").disabled = true;
+  let answer = null;
+  try {
+    answer = await post("enrol/device", own);
+  } catch {
+    answer = null;
+  }
+  if (!answer || !answer.ok) {
+    const spent = await refused(answer);
+    const notHere = answer && answer.status === 403;
+    say(spent ? text.refused : notHere ? text.not_here : text.failed);
+    at("begin").disabled = spent;
+    at("telephone").disabled = spent || notHere;
+    return;
+  }
+  const code = await answer.json();
+  history.replaceState(null, "", location.pathname);
+  say("");
+  at("open").href = code.enrol_uri;
+  at("device-user").textContent = code.user;
+  at("device-code").textContent = code.code;
+  draw("device-qr", code.qr_side, code.qr_path);
+  show("device");
 }
 
 async function check(own) {
@@ -156,7 +201,13 @@ for (const place of document.querySelectorAll("[data-text]")) {
   place.textContent = text[place.dataset.text];
 }
 const own = link();
+if ("browser" in document.body.dataset) {
+  document.querySelector("[data-text=intro]").textContent = text.choose;
+  at("begin").textContent = text.other;
+  at("browser").hidden = false;
+}
 if (own) {
+  at("telephone").addEventListener("click", () => beginWithBrowser(own));
   at("begin").addEventListener("click", () => begin(own));
   at("first").addEventListener("submit", (event) => {
     event.preventDefault();
@@ -165,4 +216,5 @@ if (own) {
 } else {
   say(text.incomplete);
   at("begin").disabled = true;
+  at("telephone").disabled = true;
 }
