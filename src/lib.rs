@@ -53,7 +53,8 @@
 //! 4     service     no    0 1 3 core login admin explain notify
 //! 5     net         no    0 1 2
 //! 5     delivery    no    0 1 2 4 net
-//! 5     server      no    0 1 2 3 4
+//! 5     server      no    0 1 2 3 4 net
+//! 5     web         no    0 1 2 3 4 server
 //! 6     daemon      no    0 1 2 3 4 5
 //! 6     load        no    0 1 2 5 cli
 //! 6     phone       no    0 1 2 5 cli
@@ -180,6 +181,7 @@ pub mod delivery;
 pub mod net;
 #[allow(clippy::expect_used, clippy::indexing_slicing)]
 pub mod server;
+pub mod web;
 
 // Top
 #[allow(clippy::expect_used, clippy::indexing_slicing)]

@@ -11,6 +11,7 @@ use crate::model::client::{Access, Scope};
 use crate::model::enrolment::Delegation;
 use crate::model::id::Serial;
 use crate::model::token::{LifeCycle, Token};
+use crate::model::user_key::{CONSOLE, UserKey};
 use crate::store::{By, Change};
 use crate::time::UnixTime;
 
@@ -146,13 +147,26 @@ impl Admin {
     /// daemon's own user, has all; a key bound to a realm has none (threats T28).
     pub(super) fn has_scope(&self, actor: &str, scopes: &[Scope]) -> bool {
         let Some(name) = actor.strip_prefix("api:") else {
-            return is_local(actor);
+            return is_local(actor) || self.person_has(actor, scopes);
         };
         self.client(name).is_ok_and(|client| match client.access {
             Access::Api(api) if client.realm.is_none() => {
                 scopes.iter().any(|scope| api.scopes.contains(scope))
             }
             Access::Api(_) | Access::Radius(_) => false,
+        })
+    }
+}
+
+impl Admin {
+    /// Whether a person of the console, `kim@console`, has one of these roles: they are the groups there.
+    fn person_has(&self, actor: &str, scopes: &[Scope]) -> bool {
+        let key = UserKey::parse(actor).ok();
+        let key = key.filter(|key| key.realm() == CONSOLE && key.to_string() == actor);
+        let user = key.and_then(|key| self.user(&key).ok());
+        user.is_some_and(|user| {
+            let has = |scope: &Scope| user.groups.iter().any(|group| group == scope.as_str());
+            !user.disabled && scopes.iter().any(has)
         })
     }
 }

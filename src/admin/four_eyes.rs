@@ -127,6 +127,7 @@ impl Admin {
 
     /// Whether it is an administrator who acts: by a key with that scope, or on this machine.
     pub(super) fn is_administrator(&self, by: &By) -> bool {
-        !by.actor.starts_with("api:") || self.has_scope(&by.actor, &[Scope::Admin])
+        let named = by.actor.starts_with("api:");
+        !by.limited && (!named || self.has_scope(&by.actor, &[Scope::Admin]))
     }
 }

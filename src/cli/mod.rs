@@ -24,6 +24,7 @@ use crate::load;
 
 // How commands talk: to the API, to people, to programs
 pub(crate) mod columns;
+mod console_link;
 pub(crate) mod context;
 pub(crate) mod csv;
 pub(crate) mod error;
@@ -101,6 +102,7 @@ enum Command {
     Setup(setup::Setup),
     Serve(serve::Serve),
     Status(status::Status),
+    ConsoleLink(console_link::ConsoleLink),
     Doctor(doctor::Doctor),
     Reload(reload::Reload),
     #[command(subcommand)]
@@ -202,6 +204,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, CliError>
         Command::Init(command) => command.run(context).await,
         Command::Setup(command) => command.run(context).await,
         Command::Serve(command) => command.run(context).await,
+        Command::ConsoleLink(command) => command.run(context).await,
         Command::Status(command) => command.run(context).await,
         Command::Doctor(command) => command.run(context).await,
         Command::Store(command) => command.run(context).await,

@@ -247,6 +247,11 @@ pub(crate) fn or_dash(value: Option<&str>) -> String {
     value.unwrap_or("-").to_owned()
 }
 
+/// Whether what is written goes into the journal of the system (systemd.exec: `JOURNAL_STREAM`).
+pub(super) fn is_journal() -> bool {
+    std::env::var_os("JOURNAL_STREAM").is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

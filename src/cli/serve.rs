@@ -17,7 +17,8 @@ use crate::server::Info;
 #[command(
     after_help = "Example:\n  oncegate serve --radius 0.0.0.0:1812 --http 127.0.0.1:8080\n\
     Prints one line `ready radius=ADDR http=ADDR accounting=ADDR radius_tls=ADDR` when every listener is\n\
-    bound; the last two are missing where they are not served.\n\
+    bound; the last two are missing where they are not served. Where no one has an account of the console, a second\n\
+    line is `console LINK`, which makes the first administrator.\n\
     SIGHUP does what `oncegate reload` does, and says it in the log."
 )]
 pub(super) struct Serve {
@@ -74,14 +75,26 @@ impl Serve {
             };
             let (radius, http) = (list(&info.radius), list(&info.http));
             let (accounting, tls) = (list(&info.accounting), list(&info.radius_tls));
-            let ready = json!({
+            let mut ready = json!({
                 "ready": true, "radius": radius, "http": http, "accounting": accounting,
                 "radius_tls": tls,
             });
+            // The journal of a service is no place for it: `oncegate console-link` makes another.
+            let console = info.console.clone().filter(|_| !output::is_journal());
+            if let Some(link) = &console {
+                ready["console"] = link.expose().into();
+            }
             // A thread of its own, which nothing waits for: when the line is not read, only the line
             // is lost.
-            let show =
-                move || drop(out.show(&ready, |_| ready_line([&radius, &http, &accounting, &tls])));
+            let show = move || {
+                drop(out.show(&ready, |_| {
+                    let mut lines = ready_line([&radius, &http, &accounting, &tls]);
+                    if let Some(link) = console {
+                        push!(lines, "\nconsole {}", link.expose());
+                    }
+                    lines
+                }));
+            };
             drop(std::thread::Builder::new().spawn(show));
         };
         if self.accept_rollback

@@ -51,6 +51,9 @@ keys! {
     HTTP_TLS_CERTIFICATE = "http.tls.certificate", "",
         "PEM file: the server's certificate, then the intermediate ones";
     HTTP_TLS_KEY = "http.tls.key", "", "PEM file: the private key of the certificate";
+    WEB_CONSOLE = "web.console", "true", "serve the console, for administrators in the browser, at /console";
+    WEB_CONSOLE_NETWORKS = "web.console_networks", "",
+        "addresses or networks from which the console is reached; from everywhere when none is given";
     STORE_ENGINE = "store.engine", "redb", "where users, tokens and clients live";
     STORE_DIR = "store.dir", "store", "directory of the store's files";
     STORE_WITNESS = "store.witness", "witness",

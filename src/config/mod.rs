@@ -45,6 +45,8 @@ pub struct Config {
     pub radius: Radius,
     /// `[http]`
     pub http: Http,
+    /// `[web]`
+    pub web: Web,
     /// `[store]`
     pub store: Store,
     /// `[keys]`
@@ -160,6 +162,15 @@ pub struct Http {
     pub public_url: Option<String>,
     /// Clients that speak the request shapes of other products.
     pub compat: Vec<compat::Compat>,
+}
+
+/// `[web]`: pages for people.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Web {
+    /// Whether the console is served.
+    pub console: bool,
+    /// Networks from which it is reached; from everywhere when empty.
+    pub console_networks: Vec<IpNet>,
 }
 
 /// `[http.tls]`, `[radius.eap]`

@@ -13,7 +13,7 @@ use crate::config::reader::{Resolver, in_range, parse_choice, parse_count, parse
 use crate::config::target::Target;
 use crate::config::{
     Accounting, Audit, Config, EffectiveValue, Engine, Http, Keys, Level, Limits, Log, LogFormat,
-    MasterKey, Outage, Policies, Radius, RadiusTls, Ship, Store, Tls, gateways, keys,
+    MasterKey, Outage, Policies, Radius, RadiusTls, Ship, Store, Tls, Web, gateways, keys,
 };
 use crate::credential::Cost;
 use crate::diagnostic::{Diagnostic, Findings, units};
@@ -29,6 +29,7 @@ pub(super) fn resolve(written: &Written, dir: &Path, findings: &mut Findings) ->
     // Every section is read before any `?`, so that all faults are found.
     let radius = reader.radius(dir);
     let http = reader.http(dir);
+    let web = reader.web();
     let engine = reader.one(keys::STORE_ENGINE, parse_engine);
     let store_dir = reader.one(keys::STORE_DIR, |text| Ok(dir.join(text)));
     let witness = reader.list(keys::STORE_WITNESS, |text| Ok(dir.join(text)));
@@ -51,6 +52,7 @@ pub(super) fn resolve(written: &Written, dir: &Path, findings: &mut Findings) ->
     Some(Config {
         radius,
         http,
+        web: web?,
         store: Store {
             engine: engine?,
             dir: store_dir?,
@@ -209,6 +211,15 @@ impl Resolver<'_> {
             trusted_proxies: trusted_proxies?,
             public_url: public_url?.pop(),
             compat: compat?,
+        })
+    }
+
+    fn web(&mut self) -> Option<Web> {
+        let console = self.one(keys::WEB_CONSOLE, parse_flag);
+        let console_networks = self.list(keys::WEB_CONSOLE_NETWORKS, parse_proxy);
+        Some(Web {
+            console: console?,
+            console_networks: console_networks?,
         })
     }
 

@@ -97,6 +97,7 @@ fn the_template_loads_as_written_and_with_every_comment_removed() {
             "http.public_url",
             "http.compat",
             "http.tls.",
+            "web.console_networks",
             "radius.eap.",
             "radius.dictionary",
             "radius.tls.certificate",

@@ -62,6 +62,7 @@ impl Listeners {
             http: self.http.iter().filter_map(bound).collect(),
             public_url: site.config.http.public_url.clone(),
             app_url: None,
+            console: None,
         }
     }
 }

@@ -17,10 +17,12 @@ use crate::daemon::{
     supervisor,
 };
 use crate::policy::Policies;
+use crate::secret::SystemEntropy;
 use crate::server::http::App;
 use crate::server::{Info, http, radius};
 use crate::service::Service;
 use crate::store::By;
+use crate::web::{self, Web};
 
 /// Runs the daemon until SIGTERM or SIGINT. `ready` is called when every listener is bound.
 pub async fn serve(
@@ -66,7 +68,7 @@ pub async fn serve(
     tasks.spawn(supervisor::watchdog(Arc::clone(&service), shutdown.clone()));
     tasks.close();
     tracing::info!(dir = %site.dir.display(), version = env!("CARGO_PKG_VERSION"), "ready");
-    ready(&info, &service);
+    ready(&first_link(&info, &app), &service);
     supervisor::ready();
 
     signals
@@ -114,9 +116,20 @@ fn application(
     let disconnects = Arc::clone(app.disconnects());
     app.add_metrics(Box::new(move |out| disconnects.write_prometheus(out)));
     app.add_metrics(Box::new(logging::write_metrics));
+    let web = Web::new(site.config.web.clone(), Arc::new(SystemEntropy));
+    web.serve(&app);
     let store = site.config.store.dir.clone();
     app.add_metrics(Box::new(move |out| write_disk(&store, out)));
     Ok(app)
+}
+
+/// Where nobody can sign in to the console, what is said of the process has a link for the first administrator.
+fn first_link(info: &Info, app: &App) -> Info {
+    let console = web::first_link(app);
+    Info {
+        console,
+        ..info.clone()
+    }
 }
 
 /// Serves the listeners until `shutdown`; the admin socket's file goes when the answer is dropped.

@@ -54,6 +54,7 @@ pages! {
     appliance_mikrotik "appliances/mikrotik" "MikroTik RouterOS";
     appliance_pam "appliances/pam" "Linux PAM with pam_radius";
     appliance_nps "appliances/nps" "Windows NPS as a proxy";
+    console "console" "the administration in the browser: people, roles, sessions";
     operate "operate" "the daily work; metrics; what to do when something is wrong";
     http_api "http-api" "verification, enrolment and administration over HTTP";
     device_protocol "device-protocol" "for authors of apps: the requests of a device, byte for byte";

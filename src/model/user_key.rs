@@ -262,6 +262,8 @@ fn single_spaced(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// The realm of the people who sign in to the console; the client in whose name they do, and its policy.
+pub const CONSOLE: &str = "console";
 /// The realm of users that are named without one.
 pub const DEFAULT_REALM: &str = "default";
 

@@ -336,7 +336,7 @@ impl Default for Codes {
 }
 
 /// The policies built into the program, as `init` writes them.
-pub fn shipped() -> [Source; 9] {
+pub fn shipped() -> [Source; 10] {
     macro_rules! shipped {
         ($($name:literal),+ $(,)?) => {
             [$(Source::new(
@@ -355,6 +355,7 @@ pub fn shipped() -> [Source; 9] {
         "nist-aal2",
         "pci",
         "kr-finance",
+        "console",
     ]
 }
 

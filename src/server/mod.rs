@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use crate::secret::SecretString;
+
 pub mod certificate;
 pub mod http;
 mod patience;
@@ -34,4 +36,6 @@ pub struct Info {
     /// The same where browsers are served the authenticator there, and keep keys for it: over HTTPS, or on this
     /// machine.
     pub app_url: Option<String>,
+    /// A link into the console, where no one can sign in to it yet.
+    pub console: Option<SecretString>,
 }

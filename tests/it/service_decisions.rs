@@ -149,6 +149,7 @@ fn by(service: &Service) -> By {
         actor: "test".to_owned(),
         person: None,
         at,
+        limited: false,
     }
 }
 

@@ -18,8 +18,10 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
+use crate::api::call;
 use crate::model::client::{Access, Client, Scope};
 use crate::model::id::RequestId;
+use crate::model::user_key::UserKey;
 use crate::secret::SecretString;
 use crate::server::http::error::Failure;
 use crate::server::http::origin::Origin;
@@ -39,14 +41,39 @@ pub enum Caller {
     },
     /// The API client whose key was sent.
     Key(Arc<Client>),
+    /// A person who has signed in to the console.
+    Person(Arc<Person>),
+}
+
+/// A person of the console, as their session has them; only the console inserts it.
+#[derive(Clone, Debug)]
+pub struct Person {
+    /// Who.
+    pub user: UserKey,
+    /// What they may do.
+    pub roles: Vec<Scope>,
+}
+
+impl Person {
+    /// Whether they may make calls of this kind: what a page offers them.
+    pub fn may(&self, access: call::Access) -> bool {
+        match access {
+            call::Access::Admin(scopes) => {
+                let has = |scope: &Scope| self.roles.contains(scope);
+                has(&Scope::Admin) || scopes.iter().any(has)
+            }
+            _ => false,
+        }
+    }
 }
 
 impl Caller {
-    /// What their acts are bound to: `uid 0`, `api:NAME`.
+    /// What their acts are bound to: `uid 0`, `api:NAME`, `kim@console`.
     pub(crate) fn actor(&self) -> String {
         match self {
             Self::Local { uid, .. } => format!("uid {uid}"),
             Self::Key(client) => format!("api:{}", client.name),
+            Self::Person(person) => person.user.to_string(),
         }
     }
 
@@ -54,7 +81,7 @@ impl Caller {
     fn person(&self) -> Option<Arc<str>> {
         match self {
             Self::Local { person, .. } => Some(Arc::clone(person)),
-            Self::Key(_) => None,
+            Self::Key(_) | Self::Person(_) => None,
         }
     }
 
@@ -84,6 +111,7 @@ impl Caller {
                 Access::Api(api) => api.scopes.contains(&scope),
                 Access::Radius(_) => false,
             },
+            Self::Person(person) => person.roles.contains(&scope),
         }
     }
 }
@@ -252,6 +280,7 @@ pub(crate) async fn require_role(
         actor: caller.actor(),
         person: caller.person(),
         at: arrival.at,
+        limited: !caller.may_administer(),
     };
     request.extensions_mut().insert(by);
     next.run(request).await

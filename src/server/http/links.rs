@@ -64,6 +64,7 @@ impl Visitor {
             actor: "link".to_owned(),
             person: None,
             at: self.arrival.at,
+            limited: false,
         }
     }
 }

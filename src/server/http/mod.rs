@@ -36,8 +36,8 @@ use tokio_util::task::TaskTracker;
 use crate::admin::Admin;
 use crate::api::call::Operation;
 use crate::api::{
-    CompatCheck, CompatCheckGet, CompatPoll, CompatRadius, CompatRadiusGet, EnrolPage, EnrolScript,
-    EnrolStyle, Healthz, Metrics, Openapi, Readyz,
+    CompatCheck, CompatCheckGet, CompatPoll, CompatRadius, CompatRadiusGet, ConsoleLink,
+    ConsoleLinkWanted, EnrolPage, EnrolScript, EnrolStyle, Healthz, Metrics, Openapi, Readyz,
 };
 use crate::config::Limits;
 use crate::config::compat::Compat;
@@ -86,6 +86,7 @@ mod tell;
 mod verify;
 
 pub use inbound::AHEAD;
+pub(crate) use origin::Origin;
 pub use origin::Peer;
 pub(crate) use route::Handed;
 pub use serve::{serve_tcp, serve_unix};
@@ -109,6 +110,13 @@ pub enum RotateError {
 pub type Rotator = Box<
     dyn Fn(Arc<App>) -> BoxFuture<'static, Result<(String, String), RotateError>> + Send + Sync,
 >;
+
+/// Makes the routes of the pages for people, which are no calls of the API.
+pub type Pages = Box<dyn Fn(&Arc<App>) -> Router + Send + Sync>;
+
+/// Makes a link into the console in the name of a caller, or says what is wrong with what was asked for.
+pub type ConsoleLinks =
+    Box<dyn Fn(&ConsoleLinkWanted, caller::Caller) -> Result<ConsoleLink, String> + Send + Sync>;
 
 /// What the handlers share.
 pub struct App {
@@ -138,6 +146,8 @@ pub struct App {
     addresses: Arc<fairness::Addresses>,
     started: Instant,
     document: String,
+    pages: OnceLock<Pages>,
+    console_links: OnceLock<ConsoleLinks>,
 }
 
 impl App {
@@ -173,6 +183,8 @@ impl App {
             addresses: Arc::default(),
             started: Instant::now(),
             document,
+            pages: OnceLock::new(),
+            console_links: OnceLock::new(),
         })
     }
 
@@ -223,6 +235,20 @@ impl App {
 
     pub(crate) fn rotator(&self) -> Option<&Rotator> {
         self.rotator.get()
+    }
+
+    /// Takes the pages that are served beside the API. The first ones stay.
+    pub fn set_pages(&self, pages: Pages) {
+        let _ = self.pages.set(pages);
+    }
+
+    /// Takes the way to make links into the console.
+    pub fn set_console_links(&self, links: ConsoleLinks) {
+        let _ = self.console_links.set(links);
+    }
+
+    pub(crate) fn console_links(&self) -> Option<&ConsoleLinks> {
+        self.console_links.get()
     }
 
     /// The store behind the service.
@@ -401,8 +427,21 @@ impl App {
 
 /// All routes, for TCP. Callers are known by their key.
 pub fn router(app: Arc<App>) -> Router {
-    routes()
-        .router(&app)
+    let pages = app.pages.get().map(|pages| pages(&app));
+    finished(app, pages)
+}
+
+/// The calls of the API alone, for pages of this process. Callers are known by what these insert.
+pub fn calls(app: Arc<App>) -> Router {
+    finished(app, None)
+}
+
+fn finished(app: Arc<App>, pages: Option<Router>) -> Router {
+    let mut routes = routes().router(&app);
+    if let Some(pages) = pages {
+        routes = routes.merge(pages.with_state(()));
+    }
+    routes
         .fallback(async || Failure::not_found("there is no such route; GET /openapi.json"))
         .method_not_allowed_fallback(async || Failure::NO_METHOD)
         .layer(middleware::from_fn_with_state(

@@ -170,7 +170,9 @@ pub(crate) fn asking(
             Ok(Arc::new(client))
         }
         (None, Caller::Key(client)) => Ok(Arc::clone(client)),
-        (None, Caller::Local { .. }) => Ok(Arc::new(Client::without_record(LOCAL))),
+        (None, Caller::Local { .. } | Caller::Person(_)) => {
+            Ok(Arc::new(Client::without_record(LOCAL)))
+        }
     }
 }
 
@@ -181,7 +183,9 @@ pub(crate) fn undecided(caller: &Caller, why: Option<String>) -> Failure {
         (Caller::Local { .. }, Some(why)) => Failure::unavailable(why).advise(SEE),
         (Caller::Local { .. }, None) => Failure::unavailable("no answer came in time")
             .advise("see `oncegate status` and the server's log"),
-        (Caller::Key(_), _) => Failure::unavailable("try again, or ask another server"),
+        (Caller::Key(_) | Caller::Person(_), _) => {
+            Failure::unavailable("try again, or ask another server")
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::model::audit::{ChangeEvent, Changed, Event, FieldChange};
 use crate::model::id::{RequestId, Serial};
-use crate::model::user_key::UserKey;
+use crate::model::user_key::{CONSOLE, UserKey};
 use crate::store::record::{Entry, RowWrite, Table};
 use crate::store::transition::changed;
 use crate::store::transition::rows::Keys;
@@ -23,6 +23,8 @@ pub struct By {
     pub person: Option<Arc<str>>,
     /// When.
     pub at: UnixTime,
+    /// Whether they are less than an administrator: the people of the console are not theirs to change.
+    pub limited: bool,
 }
 
 impl By {
@@ -33,6 +35,7 @@ impl By {
             actor,
             person: None,
             at,
+            limited: false,
         }
     }
 
@@ -132,6 +135,13 @@ impl Plan {
         by: &By,
         keys: Keys<'_>,
     ) -> Result<Entry, StoreError> {
+        let console = |user: &String| {
+            user.rsplit_once('@')
+                .is_some_and(|(_, realm)| realm == CONSOLE)
+        };
+        if by.limited && self.user.as_ref().is_some_and(console) {
+            return Err(StoreError::Conflict(ADMINISTRATORS_ONLY));
+        }
         let mut changes = if self.digest {
             let digest = changed::digest(&changed::listed(&self.writes));
             vec![FieldChange {
@@ -166,3 +176,7 @@ impl Plan {
         })
     }
 }
+
+/// Who could give themselves the rights of another in the console holds them.
+pub(crate) const ADMINISTRATORS_ONLY: &str =
+    "people of the realm `console` are changed by administrators only";

@@ -138,6 +138,7 @@ impl TestApp {
             actor: "test".to_owned(),
             person: None,
             at,
+            limited: false,
         }
     }
 

@@ -193,6 +193,7 @@ impl Lab {
             actor: "test".to_owned(),
             person: None,
             at,
+            limited: false,
         }
     }
 

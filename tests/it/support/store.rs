@@ -117,6 +117,7 @@ pub(crate) fn by() -> By {
         actor: "test".to_owned(),
         person: None,
         at: NOW,
+        limited: false,
     }
 }
 

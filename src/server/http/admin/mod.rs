@@ -8,6 +8,7 @@ use crate::server::http::route::Routes;
 mod audit;
 mod backup;
 mod clients;
+mod console;
 mod delegations;
 mod delivery;
 mod devices;
@@ -36,6 +37,7 @@ pub(super) fn routes(mut routes: Routes) -> Routes {
         explain::routes,
         delivery::routes,
         operation::routes,
+        console::routes,
     ] {
         routes = noun(routes);
     }

@@ -1,0 +1,73 @@
+// Adds to pages that work without it: the code of a link, copying, live rows, keys.
+
+// The code of a link stands behind #, which no server is sent; it is taken out of the address at once.
+const link = document.querySelector('input[name="link"]');
+if (link instanceof HTMLInputElement && location.hash.length > 1) {
+  link.value = decodeURIComponent(location.hash.slice(1));
+  history.replaceState(null, "", location.pathname);
+  const name = document.querySelector('input[name="name"]');
+  if (name instanceof HTMLInputElement) name.focus();
+}
+
+for (const output of document.querySelectorAll("output[data-copy]")) {
+  if (!navigator.clipboard || !(output instanceof HTMLElement)) break;
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = output.dataset.copy ?? "";
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(output.textContent ?? "");
+    button.textContent = output.dataset.copied ?? "";
+  });
+  output.after(button);
+}
+
+// One row for each event; the server renders it. A tab that is not looked at does not listen.
+const MOST = 200;
+for (const table of document.querySelectorAll("table[data-live]")) {
+  if (!(table instanceof HTMLTableElement)) continue;
+  const body = table.tBodies[0];
+  let last = table.dataset.last ?? "0";
+  /** @type {EventSource | null} */
+  let source = null;
+  const listen = () => {
+    if (source || document.hidden || table.dataset.paused === "yes") return;
+    source = new EventSource(`${table.dataset.live}?after=${last}`);
+    source.addEventListener("row", (event) => {
+      last = event.lastEventId;
+      const parsed = new DOMParser().parseFromString(`<table><tbody>${event.data}</tbody></table>`, "text/html");
+      const row = parsed.querySelector("tr");
+      if (!row) return;
+      row.classList.add("new");
+      body.prepend(row);
+      while (body.rows.length > MOST) body.deleteRow(-1);
+    });
+  };
+  const stop = () => {
+    source?.close();
+    source = null;
+  };
+  document.addEventListener("visibilitychange", () => (document.hidden ? stop() : listen()));
+  const pause = document.querySelector("[data-pause]");
+  if (pause instanceof HTMLButtonElement) {
+    pause.hidden = false;
+    pause.addEventListener("click", () => {
+      const paused = table.dataset.paused !== "yes";
+      table.dataset.paused = paused ? "yes" : "no";
+      pause.setAttribute("aria-pressed", String(paused));
+      paused ? stop() : listen();
+    });
+  }
+  listen();
+}
+
+// `/` goes to the search.
+document.addEventListener("keydown", (event) => {
+  const target = event.target;
+  const typing = target instanceof HTMLElement && /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName);
+  if (event.key !== "/" || typing || event.ctrlKey || event.metaKey || event.altKey) return;
+  const find = document.querySelector(".find input");
+  if (find instanceof HTMLInputElement) {
+    event.preventDefault();
+    find.focus();
+  }
+});

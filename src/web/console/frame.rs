@@ -1,0 +1,91 @@
+//! What all pages of the console have around them.
+
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use crate::api::ShowStatus;
+use crate::api::call::{Access, Call};
+use crate::server::http::caller::{Caller, Person};
+use crate::web::call::Refused;
+use crate::web::text::Text;
+use crate::web::view::{Block, Entry, Page, Tone};
+use crate::web::visit::{Signed, Visit};
+
+/// A page for someone who has signed in.
+pub(super) fn page(signed: &Signed, title: impl Into<String>, blocks: Vec<Block>) -> Page {
+    Page {
+        person: Some(signed.person.user.to_string()),
+        menu: menu(&signed.person, signed.visit.t, &signed.visit.target),
+        narrow: false,
+        ..outside(&signed.visit, title, blocks)
+    }
+}
+
+/// A page for anyone.
+pub(super) fn outside(visit: &Visit, title: impl Into<String>, blocks: Vec<Block>) -> Page {
+    Page {
+        t: visit.t,
+        theme: visit.theme,
+        title: title.into(),
+        target: visit.target.clone(),
+        person: None,
+        menu: Vec::new(),
+        narrow: true,
+        blocks,
+    }
+}
+
+/// The pages, each with the call that it stands for: who may make it sees the page.
+fn pages() -> [(&'static str, &'static str, Access); 1] {
+    [("/console", "menu.now", ShowStatus::OPERATION.access)]
+}
+
+fn menu(person: &Person, t: Text, target: &str) -> Vec<Entry> {
+    let path = target.split('?').next().unwrap_or_default();
+    let is_here = |to: &str| match to {
+        "/console" => path == to,
+        _ => path.starts_with(to),
+    };
+    let mine = pages().into_iter();
+    let mine = mine.filter(|(_, _, access)| person.may(*access));
+    mine.map(|(to, key, _)| Entry {
+        to,
+        label: t.find(key).unwrap_or(key),
+        count: 0,
+        is_here: is_here(to),
+    })
+    .collect()
+}
+
+impl Signed {
+    /// Who makes the calls of their pages.
+    pub(crate) fn caller(&self) -> Caller {
+        Caller::Person(std::sync::Arc::clone(&self.person))
+    }
+}
+
+/// The page for what could not be done, or shown.
+pub(super) fn refused(signed: &Signed, refused: &Refused) -> Response {
+    let t = signed.visit.t;
+    let (title, status) = match refused.status {
+        StatusCode::NOT_FOUND => (t.get("refused.missing"), refused.status),
+        StatusCode::FORBIDDEN => (t.get("refused.forbidden"), refused.status),
+        StatusCode::INTERNAL_SERVER_ERROR | StatusCode::SERVICE_UNAVAILABLE => {
+            (t.get("refused.unavailable"), refused.status)
+        }
+        status => (t.get("refused.not_done"), status),
+    };
+    let notice = Block::Notice {
+        tone: Tone::Bad,
+        text: title.to_owned(),
+        detail: refused.detail.clone(),
+    };
+    page(signed, title, vec![notice]).answer(status)
+}
+
+/// There is no such page.
+pub(super) async fn missing(signed: Signed) -> Response {
+    let t = signed.visit.t;
+    let text = Block::Text(t.get("refused.no_page").to_owned());
+    page(&signed, t.get("refused.missing"), vec![text]).answer(StatusCode::NOT_FOUND)
+}

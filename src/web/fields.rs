@@ -1,0 +1,65 @@
+//! The fields of a form that was sent.
+
+use std::time::Duration;
+
+use axum::extract::{FromRequest, Request};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use http_body_util::{BodyExt as _, Limited};
+use tokio::time::timeout;
+use zeroize::Zeroizing;
+
+use crate::config::HTTP_BODY;
+use crate::secret::SecretString;
+
+/// Names and values, in order.
+pub(crate) struct Fields(Vec<(String, Zeroizing<String>)>);
+
+impl Fields {
+    /// The first value of this name without blanks around it; none where it is empty.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        let text = self.raw(name)?.trim();
+        (!text.is_empty()).then_some(text)
+    }
+
+    /// The same as it was sent, also when empty.
+    pub(crate) fn raw(&self, name: &str) -> Option<&str> {
+        let found = self.0.iter().find(|(one, _)| one == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// What must not be kept: as it was sent, since a blank may belong to a password.
+    pub(crate) fn secret(&self, name: &str) -> Option<SecretString> {
+        let text = self.raw(name).filter(|text| !text.is_empty());
+        text.map(SecretString::from)
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for Fields {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Response> {
+        let refuse = |status: StatusCode| status.into_response();
+        let media = request.headers().get(header::CONTENT_TYPE);
+        let media = media.and_then(|media| media.to_str().ok());
+        if !media.is_some_and(|media| media.starts_with("application/x-www-form-urlencoded")) {
+            return Err(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+        }
+        let body = Limited::new(request.into_body(), HTTP_BODY).collect();
+        let body = timeout(PATIENCE, body).await;
+        let body = body.map_err(|_| refuse(StatusCode::REQUEST_TIMEOUT))?;
+        let body = body.map_err(|_| refuse(StatusCode::PAYLOAD_TOO_LARGE))?;
+        let octets = Zeroizing::new(body.to_bytes().to_vec());
+        let pairs: Vec<(String, String)> =
+            serde_urlencoded::from_bytes(&octets).map_err(|_| refuse(StatusCode::BAD_REQUEST))?;
+        let pairs = pairs.into_iter();
+        Ok(Self(
+            pairs
+                .map(|(name, value)| (name, Zeroizing::new(value)))
+                .collect(),
+        ))
+    }
+}
+
+/// Time for a form: a peer that sends it octet by octet.
+const PATIENCE: Duration = Duration::from_secs(10);

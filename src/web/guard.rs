@@ -1,0 +1,155 @@
+//! What every request for a page goes through: whose host it names, where a form comes from, who may reach the
+//! console.
+//!
+//! Threats: a form on another site that acts with the session of a person (CSRF): an unsafe method needs
+//! `Sec-Fetch-Site: same-origin`, from old browsers an `Origin` that is the host's; a name of an attacker that leads
+//! to this machine (DNS rebinding): a host is the one of `http.public_url`, an address, or `localhost`.
+
+use std::net::IpAddr;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+
+use crate::server::http::Origin;
+use crate::web::Desk;
+use crate::web::answer;
+
+/// The layer.
+pub(crate) async fn guard(State(desk): State<Desk>, request: Request, next: Next) -> Response {
+    let mut response = match refused(&desk, &request) {
+        Some((status, why)) => (status, why).into_response(),
+        None => next.run(request).await,
+    };
+    answer::finish(&mut response);
+    response
+}
+
+fn refused(desk: &Desk, request: &Request) -> Option<(StatusCode, &'static str)> {
+    let Some(host) = host(request) else {
+        return Some((StatusCode::BAD_REQUEST, "one Host header is needed\n"));
+    };
+    if !is_own(&host, desk.app.info().public_url.as_deref()) {
+        return Some((StatusCode::MISDIRECTED_REQUEST, MISDIRECTED));
+    }
+    let is_safe = matches!(*request.method(), Method::GET | Method::HEAD);
+    if !is_safe && !is_same_origin(request.headers(), &host) {
+        return Some((StatusCode::FORBIDDEN, "the form was sent by another site\n"));
+    }
+    None
+}
+
+/// Whether an address may reach the console; one that is not known, in this process, may.
+pub(crate) fn may_reach(desk: &Desk, origin: Option<&Origin>) -> bool {
+    let networks = &desk.web.settings.console_networks;
+    let Some(address) = origin.and_then(|origin| origin.address) else {
+        return true;
+    };
+    let address = address.to_canonical();
+    networks.is_empty() || networks.iter().any(|network| network.contains(&address))
+}
+
+/// The host that a request is for, with its port.
+pub(crate) fn host(request: &Request) -> Option<String> {
+    let mut values = request.headers().get_all(header::HOST).iter();
+    let host = match (values.next(), values.next()) {
+        (Some(host), None) => host.to_str().ok()?.to_owned(),
+        (None, None) => request.uri().authority()?.as_str().to_owned(),
+        _ => return None,
+    };
+    (!host.is_empty()).then(|| host.to_ascii_lowercase())
+}
+
+fn is_own(host: &str, public_url: Option<&str>) -> bool {
+    let Some(public) = public_url.and_then(|url| url.split_once("://")) else {
+        return true;
+    };
+    let name = without_port(host);
+    let public = public.1.split('/').next().unwrap_or_default();
+    let address = name.trim_start_matches('[').trim_end_matches(']');
+    name == without_port(&public.to_ascii_lowercase())
+        || name == "localhost"
+        || address.parse::<IpAddr>().is_ok()
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|octet| octet.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+fn is_same_origin(headers: &HeaderMap, host: &str) -> bool {
+    let one = |name: &str| {
+        let mut values = headers.get_all(name).iter();
+        let value = values.next()?.to_str().ok();
+        value.filter(|_| values.next().is_none())
+    };
+    if headers.contains_key("sec-fetch-site") {
+        return one("sec-fetch-site") == Some("same-origin");
+    }
+    let origin = one("origin").and_then(|origin| origin.split_once("://"));
+    origin.is_some_and(|(_, origin)| origin.eq_ignore_ascii_case(host))
+}
+
+const MISDIRECTED: &str =
+    "this server has another name: use the one of http.public_url in oncegate.toml\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_the_own_ones() {
+        let public = Some("https://OTP.example.com:8443/path");
+        for host in [
+            "otp.example.com",
+            "otp.example.com:8443",
+            "127.0.0.1:8080",
+            "[::1]:1",
+            "localhost:1",
+        ] {
+            assert!(is_own(host, public), "{host}");
+        }
+        for host in [
+            "evil.example",
+            "otp.example.com.evil.example",
+            "127.0.0.1.evil.example",
+            "",
+        ] {
+            assert!(!is_own(host, public), "{host}");
+        }
+        assert!(is_own("anything", None));
+    }
+
+    #[test]
+    fn forms_come_from_pages_of_the_same_origin() {
+        let is_same = |lines: &[(&'static str, &str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in lines {
+                headers.append(*name, value.parse().unwrap());
+            }
+            is_same_origin(&headers, "otp.example.com")
+        };
+        let own = ("origin", "https://otp.example.com");
+        assert!(is_same(&[("sec-fetch-site", "same-origin")]));
+        assert!(is_same(&[own]));
+        for lines in [
+            &[][..],
+            &[("sec-fetch-site", "same-site"), own],
+            &[("sec-fetch-site", "cross-site")],
+            &[("sec-fetch-site", "none")],
+            &[
+                ("sec-fetch-site", "same-origin"),
+                ("sec-fetch-site", "cross-site"),
+            ],
+            &[("origin", "https://evil.example")],
+            &[("origin", "https://otp.example.com:444")],
+            &[("origin", "null")],
+            &[own, ("origin", "https://evil.example")],
+        ] {
+            assert!(!is_same(lines), "{lines:?}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Pages for people: the console of the administrators, and what all pages share.
+//!
+//! ```text
+//! browser -> guard (host, origin, network) -> session -> page
+//!            page -> calls of the API, in this process, in the name of the person
+//!                    -> roles, limits, audit: those of the API
+//! ```
+//!
+//! Pages are HTML made on the server ([`view`], templates in `src/web/templates`); scripts only add to what works
+//! without them. Nothing is loaded from elsewhere, and no script or style stands in a page ([`answer::POLICY`]).
+//!
+//! Threats: cross-site posts and forged hosts ([`guard`]), a stolen or fixed session ([`session`]), and text of
+//! strangers in a page: templates escape everything.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware;
+use axum::routing::get;
+
+use crate::api::ConsoleLinkWanted;
+use crate::config;
+use crate::secret::{Entropy, SecretString};
+use crate::server::http::caller::Caller;
+use crate::server::http::{self, App};
+
+pub(crate) mod answer;
+pub(crate) mod assets;
+#[allow(dead_code)] // with the pages that come next
+pub(crate) mod call;
+mod console;
+pub(crate) mod fields;
+pub(crate) mod guard;
+pub(crate) mod link;
+pub(crate) mod person;
+#[allow(dead_code)] // step-up and lists: with the pages that ask for them
+pub(crate) mod session;
+#[allow(dead_code)] // see above
+pub(crate) mod text;
+#[allow(dead_code)] // see above
+pub(crate) mod view;
+#[allow(dead_code)] // see above
+pub(crate) mod visit;
+
+/// What the pages keep between requests.
+pub struct Web {
+    settings: config::Web,
+    sessions: session::Sessions,
+    links: link::Links,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl Web {
+    /// No one has signed in yet.
+    pub fn new(settings: config::Web, entropy: Arc<dyn Entropy>) -> Arc<Self> {
+        Arc::new(Self {
+            settings,
+            sessions: session::Sessions::default(),
+            links: link::Links::default(),
+            entropy,
+        })
+    }
+
+    /// Serves the pages beside the API, and makes links into the console.
+    pub fn serve(self: &Arc<Self>, app: &App) {
+        let web = Arc::clone(self);
+        app.set_pages(Box::new(move |app| pages(&web, app)));
+        if self.settings.console {
+            let web = Arc::clone(self);
+            app.set_console_links(Box::new(move |wanted, by| web.make_link(wanted, by)));
+        }
+    }
+}
+
+/// A link for the first administrator, where there is none and the console is served.
+pub fn first_link(app: &App) -> Option<SecretString> {
+    app.console_links()?;
+    if person::has_administrator(app) {
+        return None;
+    }
+    let by = Caller::Local {
+        uid: nix::unistd::geteuid().as_raw(),
+        person: "console-link".into(),
+    };
+    let made = app.console_link(&ConsoleLinkWanted::default(), by)?;
+    made.ok()?.link.map(SecretString::new)
+}
+
+/// What a page is given: the pages' own state, and the API.
+#[derive(Clone)]
+pub(crate) struct Desk {
+    web: Arc<Web>,
+    app: Arc<App>,
+    calls: Router,
+}
+
+fn pages(web: &Arc<Web>, app: &Arc<App>) -> Router {
+    let desk = Desk {
+        web: Arc::clone(web),
+        app: Arc::clone(app),
+        calls: http::calls(Arc::clone(app)),
+    };
+    let mut routes = Router::new().route("/assets/{file}", get(assets::serve));
+    if web.settings.console {
+        routes = routes.merge(console::routes(&desk));
+    }
+    let guard = middleware::from_fn_with_state(desk.clone(), guard::guard);
+    routes.route_layer(guard).with_state(desk)
+}

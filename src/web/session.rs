@@ -1,0 +1,261 @@
+//! Sessions of people who have signed in.
+//!
+//! ```text
+//! cookie = 256 random bits; kept: their SHA-256, who, and a digest of what they signed in with
+//! ends: 15 minutes without a request, 12 hours after the sign-in, when the person changes, on demand, and
+//!       with the daemon
+//! ```
+//!
+//! Threats: a session id that an attacker chose is never taken, since every sign-in draws a new one; a copy of
+//! memory or of the store opens nothing; a stolen cookie ends when the person's roles, password or tokens
+//! change ([`crate::web::person::Standing`]).
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
+use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
+
+use crate::model::user_key::UserKey;
+use crate::secret::{Entropy, EntropyError, SecretString, random};
+use crate::time::UnixTime;
+
+/// All sessions of this process.
+#[derive(Default)]
+pub(crate) struct Sessions(Mutex<HashMap<[u8; 32], Session>>);
+
+/// One session.
+#[derive(Clone)]
+pub(crate) struct Session {
+    /// What lists call it; says nothing of its cookie.
+    pub(crate) id: String,
+    pub(crate) user: UserKey,
+    /// Digest of what the person signed in with.
+    pub(crate) standing: [u8; 32],
+    pub(crate) began: UnixTime,
+    pub(crate) seen: UnixTime,
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) browser: String,
+    opened: Instant,
+    used: Instant,
+    proven: Instant,
+}
+
+impl Session {
+    /// Whether the person has proven so lately who they are that dangerous acts are theirs.
+    pub(crate) fn is_proven(&self, now: Instant) -> bool {
+        now < self.proven + STEP_UP
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        now >= self.used + IDLE || now >= self.opened + LONGEST
+    }
+}
+
+/// Who signs in, and from where.
+pub(crate) struct Opening {
+    pub(crate) user: UserKey,
+    pub(crate) standing: [u8; 32],
+    pub(crate) at: UnixTime,
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) browser: String,
+}
+
+impl Sessions {
+    /// Begins one; returns what its cookie holds. Of one person the oldest gives way to the newest.
+    pub(crate) fn open(
+        &self,
+        opening: Opening,
+        now: Instant,
+        entropy: &dyn Entropy,
+    ) -> Result<SecretString, EntropyError> {
+        let (cookie, key) = fresh(entropy)?;
+        let session = Session {
+            id: HEXLOWER.encode(&random::<8>(entropy)?),
+            user: opening.user,
+            standing: opening.standing,
+            began: opening.at,
+            seen: opening.at,
+            address: opening.address,
+            browser: opening.browser,
+            opened: now,
+            used: now,
+            proven: now,
+        };
+        let mut all = self.lock();
+        all.retain(|_, session| !session.is_over(now));
+        loop {
+            let of_person = all.values().filter(|one| one.user == session.user).count();
+            let person = (of_person >= PER_PERSON).then_some(&session.user);
+            if person.is_none() && all.len() < MOST {
+                break;
+            }
+            let fits = |one: &Session| person.is_none_or(|user| one.user == *user);
+            let oldest = all.iter().filter(|(_, one)| fits(one));
+            let oldest = oldest.min_by_key(|(_, one)| one.used).map(|(key, _)| *key);
+            let Some(oldest) = oldest else { break };
+            all.remove(&oldest);
+        }
+        all.insert(key, session);
+        Ok(cookie)
+    }
+
+    /// The session of a cookie, which is thereby in use.
+    pub(crate) fn find(&self, cookie: &str, at: UnixTime, now: Instant) -> Option<Session> {
+        let key = key(cookie);
+        let mut all = self.lock();
+        let session = all.get_mut(&key)?;
+        if session.is_over(now) {
+            all.remove(&key);
+            return None;
+        }
+        session.used = now;
+        session.seen = at;
+        Some(session.clone())
+    }
+
+    /// The session of a cookie, as it is left.
+    pub(crate) fn peek(&self, cookie: &str, now: Instant) -> Option<Session> {
+        let found = self.lock().get(&key(cookie)).cloned();
+        found.filter(|session| !session.is_over(now))
+    }
+
+    /// The person has proven again who they are: the session goes on under a new cookie.
+    pub(crate) fn step_up(
+        &self,
+        cookie: &str,
+        standing: [u8; 32],
+        now: Instant,
+        entropy: &dyn Entropy,
+    ) -> Result<Option<SecretString>, EntropyError> {
+        let (renewed, key_then) = fresh(entropy)?;
+        let mut all = self.lock();
+        let Some(mut session) = all.remove(&key(cookie)) else {
+            return Ok(None);
+        };
+        session.proven = now;
+        session.standing = standing;
+        all.insert(key_then, session);
+        Ok(Some(renewed))
+    }
+
+    /// Ends the session of a cookie.
+    pub(crate) fn end(&self, cookie: &str) {
+        self.lock().remove(&key(cookie));
+    }
+
+    /// Ends those that fit; says how many.
+    pub(crate) fn end_those(&self, fits: impl Fn(&Session) -> bool) -> usize {
+        let mut all = self.lock();
+        let before = all.len();
+        all.retain(|_, session| !fits(session));
+        before - all.len()
+    }
+
+    /// Those that fit, the latest first.
+    pub(crate) fn list(&self, now: Instant, fits: impl Fn(&Session) -> bool) -> Vec<Session> {
+        let all = self.lock();
+        let live = all
+            .values()
+            .filter(|one| !one.is_over(now) && fits(one))
+            .cloned();
+        let mut live: Vec<Session> = live.collect();
+        live.sort_by_key(|session| std::cmp::Reverse(session.used));
+        live
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], Session>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn fresh(entropy: &dyn Entropy) -> Result<(SecretString, [u8; 32]), EntropyError> {
+    let cookie = SecretString::new(BASE64URL_NOPAD.encode(&random::<32>(entropy)?));
+    let key = key(cookie.expose());
+    Ok((cookie, key))
+}
+
+fn key(cookie: &str) -> [u8; 32] {
+    Sha256::digest(cookie.as_bytes()).into()
+}
+
+/// Without a request it ends after this.
+const IDLE: Duration = Duration::from_mins(15);
+/// It ends after this in any case.
+const LONGEST: Duration = Duration::from_hours(12);
+/// How long a code counts for dangerous acts.
+const STEP_UP: Duration = Duration::from_mins(5);
+/// Sessions of all people.
+const MOST: usize = 10_000;
+/// Sessions of one person.
+const PER_PERSON: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::SystemEntropy;
+
+    fn open(sessions: &Sessions, name: &str, now: Instant) -> SecretString {
+        let opening = Opening {
+            user: UserKey::with_realm(name, "console").unwrap(),
+            standing: [0; 32],
+            at: UnixTime::EPOCH,
+            address: None,
+            browser: String::new(),
+        };
+        sessions.open(opening, now, &SystemEntropy).unwrap()
+    }
+
+    fn find(sessions: &Sessions, cookie: &SecretString, now: Instant) -> Option<Session> {
+        sessions.find(cookie.expose(), UnixTime::EPOCH, now)
+    }
+
+    #[test]
+    fn a_session_ends_by_idleness_and_by_age() {
+        let (sessions, mut now) = (Sessions::default(), Instant::now());
+        let cookie = open(&sessions, "kim", now);
+        for _ in 0..48 {
+            assert!(find(&sessions, &cookie, now).is_some());
+            now += Duration::from_secs(15 * 60 - 1);
+        }
+        assert!(
+            find(&sessions, &cookie, now).is_some(),
+            "less than 12 hours"
+        );
+        now += Duration::from_mins(1);
+        assert!(find(&sessions, &cookie, now).is_none(), "12 hours are over");
+        let cookie = open(&sessions, "kim", now);
+        assert!(find(&sessions, &cookie, now + IDLE).is_none());
+    }
+
+    #[test]
+    fn a_step_up_lasts_five_minutes_and_changes_the_cookie() {
+        let (sessions, now) = (Sessions::default(), Instant::now());
+        let cookie = open(&sessions, "kim", now);
+        let later = now + STEP_UP;
+        assert!(find(&sessions, &cookie, now).unwrap().is_proven(now));
+        assert!(!find(&sessions, &cookie, later).unwrap().is_proven(later));
+        let renewed = sessions.step_up(cookie.expose(), [1; 32], later, &SystemEntropy);
+        let renewed = renewed.unwrap().unwrap();
+        assert!(find(&sessions, &cookie, later).is_none());
+        assert!(find(&sessions, &renewed, later).unwrap().is_proven(later));
+    }
+
+    #[test]
+    fn a_person_has_a_few_sessions_and_no_one_elses_end_for_them() {
+        let (sessions, now) = (Sessions::default(), Instant::now());
+        let other = open(&sessions, "lee", now);
+        let first = open(&sessions, "kim", now);
+        for later in 1..=PER_PERSON {
+            open(&sessions, "kim", now + Duration::from_millis(later as u64));
+        }
+        let now = now + Duration::from_secs(1);
+        assert!(find(&sessions, &other, now).is_some());
+        assert!(find(&sessions, &first, now).is_none());
+        let listed = sessions.list(now, |one| one.user.name() == "kim");
+        assert_eq!(listed.len(), PER_PERSON);
+    }
+}

@@ -1,0 +1,170 @@
+//! What pages say, in every language: `src/web/text/{en,ko}.toml`.
+//!
+//! Invariant: all languages have the same keys with the same places (tested), and every key that the sources name
+//! is there.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use axum::http::HeaderMap;
+use axum::http::header;
+
+use crate::model::message::Language;
+
+type Texts = BTreeMap<String, String>;
+
+static ENGLISH: LazyLock<Texts> = LazyLock::new(|| read(include_str!("text/en.toml")));
+static KOREAN: LazyLock<Texts> = LazyLock::new(|| read(include_str!("text/ko.toml")));
+
+/// The texts of one language.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Text(pub(crate) Language);
+
+impl Text {
+    /// The language that a browser prefers, of those there are.
+    pub(crate) fn preferred(headers: &HeaderMap) -> Language {
+        let accepted = headers.get(header::ACCEPT_LANGUAGE);
+        let accepted = accepted.and_then(|value| value.to_str().ok());
+        let first = accepted.unwrap_or_default().split(',').find_map(|one| {
+            let tag = one.split(';').next().unwrap_or_default().trim();
+            tag.split('-').next().unwrap_or_default().parse().ok()
+        });
+        first.unwrap_or(Language::En)
+    }
+
+    /// The tag for `lang`.
+    pub(crate) fn code(self) -> &'static str {
+        self.0.as_str()
+    }
+
+    /// A text; where this language lacks it, in English; what no one wrote is its key.
+    pub(crate) fn get(self, key: &str) -> &str {
+        self.find(key).unwrap_or(key)
+    }
+
+    /// The same for keys that are made of words of the server.
+    pub(crate) fn find(self, key: &str) -> Option<&'static str> {
+        let own = match self.0 {
+            Language::En => ENGLISH.get(key),
+            Language::Ko => KOREAN.get(key),
+        };
+        own.or_else(|| ENGLISH.get(key)).map(String::as_str)
+    }
+
+    /// A text with its places filled.
+    pub(crate) fn with(self, key: &str, values: &[(&str, &str)]) -> String {
+        let mut text = String::new();
+        let mut rest = self.get(key);
+        // Once from left to right: what a value holds is no place.
+        while let Some((before, after)) = rest.split_once('{') {
+            let Some((name, behind)) = after.split_once('}') else {
+                break;
+            };
+            text.push_str(before);
+            let value = values.iter().find(|(place, _)| *place == name);
+            text.push_str(value.map_or("", |(_, value)| value));
+            rest = behind;
+        }
+        text.push_str(rest);
+        text
+    }
+}
+
+fn read(text: &str) -> Texts {
+    let mut texts = Texts::new();
+    // Checked by the tests below.
+    if let Ok(table) = text.parse::<toml::Table>() {
+        flatten("", table, &mut texts);
+    }
+    texts
+}
+
+fn flatten(before: &str, table: toml::Table, texts: &mut Texts) {
+    for (name, value) in table {
+        let key = if before.is_empty() {
+            name
+        } else {
+            format!("{before}.{name}")
+        };
+        match value {
+            toml::Value::Table(table) => flatten(&key, table, texts),
+            toml::Value::String(text) => drop(texts.insert(key, text)),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+    use crate::model::reason::Reason;
+
+    fn places(text: &str) -> BTreeSet<&str> {
+        let after = text.split('{').skip(1);
+        after.filter_map(|one| one.split('}').next()).collect()
+    }
+
+    #[test]
+    fn every_language_has_every_text_with_its_places() {
+        let keys = |texts: &Texts| texts.keys().cloned().collect::<Vec<_>>();
+        assert!(ENGLISH.len() > 50);
+        assert_eq!(keys(&ENGLISH), keys(&KOREAN));
+        for (key, english) in ENGLISH.iter() {
+            assert_eq!(places(english), places(&KOREAN[key]), "{key}");
+            assert!(!english.is_empty() && !KOREAN[key].is_empty(), "{key}");
+        }
+    }
+
+    #[test]
+    fn every_reason_has_a_sentence() {
+        for reason in Reason::ALL {
+            assert!(
+                ENGLISH.contains_key(&format!("reason.{reason}")),
+                "{reason}"
+            );
+        }
+    }
+
+    fn named(dir: &Path, found: &mut BTreeSet<String>) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                named(&path, found);
+            } else if path
+                .extension()
+                .is_some_and(|end| end == "rs" || end == "html")
+            {
+                let text = fs::read_to_string(&path).unwrap();
+                let text = text.split("#[cfg(test)]").next().unwrap();
+                for start in ["t.get(\"", "t.with(\"", "t.get(\n"] {
+                    let after = text.split(start).skip(1);
+                    found.extend(after.map(|one| one.split('"').next().unwrap().to_owned()));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_key_that_is_named_is_there() {
+        let mut found = BTreeSet::new();
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/web");
+        named(&sources, &mut found);
+        found.retain(|key| !key.trim().is_empty());
+        assert!(found.len() > 20);
+        let missing: Vec<_> = found
+            .iter()
+            .filter(|key| !ENGLISH.contains_key(*key))
+            .collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+
+    #[test]
+    fn a_value_is_no_place() {
+        let text = Text(Language::En).with("test {a} and {b}", &[("a", "{b}"), ("b", "2")]);
+        assert_eq!(text, "test {b} and 2");
+    }
+}

@@ -1,0 +1,341 @@
+//! What a page shows, as data: titles, facts, tables, forms. Templates turn it into HTML, and escape all of it.
+
+use askama::Template;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use crate::web::text::Text;
+use crate::web::{answer, assets};
+
+/// A page around its blocks.
+#[derive(Template)]
+#[template(path = "page.html")]
+pub(crate) struct Page {
+    pub(crate) t: Text,
+    pub(crate) theme: &'static str,
+    pub(crate) title: String,
+    /// Where the page's own address leads, for forms that come back to it.
+    pub(crate) target: String,
+    /// Who has signed in.
+    pub(crate) person: Option<String>,
+    pub(crate) menu: Vec<Entry>,
+    /// A narrow column, for a single task.
+    pub(crate) narrow: bool,
+    pub(crate) blocks: Vec<Block>,
+}
+
+impl Page {
+    /// The answer with it.
+    pub(crate) fn answer(&self, status: StatusCode) -> Response {
+        answer::page(status, self)
+    }
+
+    fn block(&self, block: &Block) -> String {
+        let view = BlockView { t: self.t, block };
+        // Written to memory: only a defect of the template fails, and then there is nothing to show.
+        view.render().unwrap_or_default()
+    }
+}
+
+#[derive(Template)]
+#[template(path = "block.html")]
+struct BlockView<'a> {
+    t: Text,
+    block: &'a Block,
+}
+
+impl BlockView<'_> {
+    fn inner(&self, block: &Block) -> String {
+        let view = BlockView { t: self.t, block };
+        view.render().unwrap_or_default()
+    }
+
+    fn form(&self, form: &Form) -> String {
+        let view = FormView { t: self.t, form };
+        view.render().unwrap_or_default()
+    }
+}
+
+/// Rows of a table without the table.
+#[derive(Template)]
+#[template(path = "rows.html")]
+pub(crate) struct Rows<'a> {
+    pub(crate) t: Text,
+    pub(crate) rows: &'a [Vec<Cell>],
+}
+
+impl Rows<'_> {
+    fn form(&self, form: &Form) -> String {
+        let view = FormView { t: self.t, form };
+        view.render().unwrap_or_default()
+    }
+}
+
+#[derive(Template)]
+#[template(path = "form.html")]
+struct FormView<'a> {
+    t: Text,
+    form: &'a Form,
+}
+
+/// An entry of the menu.
+pub(crate) struct Entry {
+    pub(crate) to: &'static str,
+    pub(crate) label: &'static str,
+    pub(crate) count: usize,
+    pub(crate) is_here: bool,
+}
+
+/// How something is to be taken; never by its colour alone.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Tone {
+    Plain,
+    Good,
+    Bad,
+    Warn,
+}
+
+impl Tone {
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Good => "good",
+            Self::Bad => "bad",
+            Self::Warn => "warn",
+        }
+    }
+
+    pub(crate) const fn sign(self) -> &'static str {
+        match self {
+            Self::Plain => "",
+            Self::Good => "\u{2713}",
+            Self::Bad => "\u{2715}",
+            Self::Warn => "!",
+        }
+    }
+}
+
+/// A part of a page.
+pub(crate) enum Block {
+    Heading(String),
+    Text(String),
+    Notice {
+        tone: Tone,
+        text: String,
+        detail: String,
+    },
+    Facts(Vec<(String, Cell)>),
+    Table(Table),
+    Form(Form),
+    Actions(Vec<Form>),
+    Tabs(Vec<Tab>),
+    /// What is shown only now.
+    Once {
+        label: String,
+        value: String,
+    },
+    Qr {
+        label: String,
+        side: usize,
+        path: String,
+    },
+    Chart(Chart),
+    Tiles(Vec<Tile>),
+    /// A text with numbered lines.
+    Source(Vec<String>),
+    Card(Vec<Self>),
+    Columns(Vec<Vec<Self>>),
+}
+
+/// What stands in a place of a table or of facts.
+pub(crate) type Cell = Vec<Piece>;
+
+/// A part of a cell.
+pub(crate) enum Piece {
+    Text(String),
+    Faint(String),
+    Mono(String),
+    Link { to: String, text: String },
+    Chip { tone: Tone, text: String },
+    Form(Form),
+}
+
+impl Piece {
+    pub(crate) fn text(text: impl Into<String>) -> Self {
+        Self::Text(text.into())
+    }
+
+    pub(crate) fn link(to: impl Into<String>, text: impl Into<String>) -> Self {
+        Self::Link {
+            to: to.into(),
+            text: text.into(),
+        }
+    }
+
+    pub(crate) fn chip(tone: Tone, text: impl Into<String>) -> Self {
+        Self::Chip {
+            tone,
+            text: text.into(),
+        }
+    }
+}
+
+/// A table.
+#[derive(Default)]
+pub(crate) struct Table {
+    /// Names it for those who do not see it.
+    pub(crate) label: String,
+    pub(crate) head: Vec<String>,
+    pub(crate) rows: Vec<Vec<Cell>>,
+    /// What is said when there is no row.
+    pub(crate) empty: String,
+    /// The page behind.
+    pub(crate) next: Option<String>,
+    /// Where further rows come from as they happen, and the number of the last row that is shown.
+    pub(crate) live: Option<(&'static str, u64)>,
+}
+
+/// A page beside this one.
+pub(crate) struct Tab {
+    pub(crate) to: String,
+    pub(crate) label: String,
+    pub(crate) is_here: bool,
+}
+
+/// A number that is looked at often.
+pub(crate) struct Tile {
+    pub(crate) label: String,
+    pub(crate) value: String,
+    pub(crate) tone: Tone,
+}
+
+/// Columns over time, stacked: what is below first.
+pub(crate) struct Chart {
+    pub(crate) label: String,
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+    pub(crate) bars: Vec<Bar>,
+    /// Name of each kind with its total.
+    pub(crate) legend: Vec<(&'static str, String)>,
+    pub(crate) from: String,
+    pub(crate) to: String,
+    pub(crate) most: String,
+}
+
+/// A part of a column.
+pub(crate) struct Bar {
+    pub(crate) kind: &'static str,
+    pub(crate) x: usize,
+    pub(crate) y: usize,
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+}
+
+/// A form.
+pub(crate) struct Form {
+    pub(crate) to: String,
+    /// Whether it only asks, so that its address can be kept.
+    pub(crate) asks: bool,
+    pub(crate) hidden: Vec<(String, String)>,
+    pub(crate) fields: Vec<Field>,
+    pub(crate) button: String,
+    pub(crate) tone: Tone,
+    /// Closed until it is wanted.
+    pub(crate) folded: bool,
+    /// In one line.
+    pub(crate) inline: bool,
+    pub(crate) hint: String,
+}
+
+impl Form {
+    pub(crate) fn new(to: impl Into<String>, button: impl Into<String>) -> Self {
+        Self {
+            to: to.into(),
+            asks: false,
+            hidden: Vec::new(),
+            fields: Vec::new(),
+            button: button.into(),
+            tone: Tone::Plain,
+            folded: false,
+            inline: false,
+            hint: String::new(),
+        }
+    }
+
+    pub(crate) fn hidden(mut self, name: &str, value: &str) -> Self {
+        self.hidden.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub(crate) fn field(mut self, field: Field) -> Self {
+        self.fields.push(field);
+        self
+    }
+
+    pub(crate) fn main(mut self) -> Self {
+        self.tone = Tone::Good;
+        self
+    }
+}
+
+/// A field of a form.
+pub(crate) struct Field {
+    pub(crate) name: String,
+    pub(crate) label: String,
+    pub(crate) input: Input,
+    pub(crate) value: String,
+    pub(crate) hint: String,
+    pub(crate) required: bool,
+    pub(crate) options: Vec<(String, String)>,
+}
+
+/// How a field is filled in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Input {
+    Text,
+    /// A user's name of this console.
+    Name,
+    Password,
+    NewPassword,
+    /// A code of an authenticator.
+    Code,
+    Number,
+    Search,
+    Area,
+    Check,
+    Select,
+}
+
+impl Field {
+    pub(crate) fn new(name: &str, label: impl Into<String>, input: Input) -> Self {
+        Self {
+            name: name.to_owned(),
+            label: label.into(),
+            input,
+            value: String::new(),
+            hint: String::new(),
+            required: false,
+            options: Vec::new(),
+        }
+    }
+
+    pub(crate) fn value(mut self, value: impl Into<String>) -> Self {
+        self.value = value.into();
+        self
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = hint.into();
+        self
+    }
+
+    pub(crate) fn required(mut self) -> Self {
+        self.required = true;
+        self
+    }
+
+    pub(crate) fn options(mut self, options: Vec<(String, String)>) -> Self {
+        self.options = options;
+        self
+    }
+}
