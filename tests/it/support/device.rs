@@ -212,5 +212,6 @@ fn by(service: &Service) -> By {
         actor: "test".to_owned(),
         person: None,
         at,
+        limited: false,
     }
 }

@@ -50,6 +50,7 @@ impl TestService {
             actor: "test".to_owned(),
             person: None,
             at,
+            limited: false,
         }
     }
 
