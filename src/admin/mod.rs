@@ -32,6 +32,7 @@ mod loaded;
 mod offer;
 mod outage;
 pub mod outage_watch;
+mod own;
 pub mod self_service;
 mod stock;
 mod tokens;

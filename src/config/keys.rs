@@ -52,6 +52,8 @@ keys! {
         "PEM file: the server's certificate, then the intermediate ones";
     HTTP_TLS_KEY = "http.tls.key", "", "PEM file: the private key of the certificate";
     WEB_CONSOLE = "web.console", "true", "serve the console, for administrators in the browser, at /console";
+    WEB_PORTAL = "web.portal", "true", "serve self-service, for every user in the browser, at /me";
+    WEB_APP = "web.app", "true", "serve the authenticator of telephones at /app, and lead QR codes there";
     WEB_CONSOLE_NETWORKS = "web.console_networks", "",
         "addresses or networks from which the console is reached; from everywhere when none is given";
     STORE_ENGINE = "store.engine", "redb", "where users, tokens and clients live";

@@ -169,6 +169,10 @@ pub struct Http {
 pub struct Web {
     /// Whether the console is served.
     pub console: bool,
+    /// Whether self-service is served.
+    pub portal: bool,
+    /// Whether the authenticator of telephones is.
+    pub app: bool,
     /// Networks from which it is reached; from everywhere when empty.
     pub console_networks: Vec<IpNet>,
 }

@@ -216,9 +216,13 @@ impl Resolver<'_> {
 
     fn web(&mut self) -> Option<Web> {
         let console = self.one(keys::WEB_CONSOLE, parse_flag);
+        let portal = self.one(keys::WEB_PORTAL, parse_flag);
+        let app = self.one(keys::WEB_APP, parse_flag);
         let console_networks = self.list(keys::WEB_CONSOLE_NETWORKS, parse_proxy);
         Some(Web {
             console: console?,
+            portal: portal?,
+            app: app?,
             console_networks: console_networks?,
         })
     }

@@ -61,10 +61,24 @@ impl Listeners {
                 .collect(),
             http: self.http.iter().filter_map(bound).collect(),
             public_url: site.config.http.public_url.clone(),
-            app_url: None,
+            app_url: app_url(&site.config),
             console: None,
         }
     }
+}
+
+/// Where browsers keep keys for the authenticator, which is served: only for what came over HTTPS, or from this
+/// machine.
+fn app_url(config: &Config) -> Option<String> {
+    const TRUSTED: [&str; 4] = [
+        "https://",
+        "http://localhost",
+        "http://127.0.0.1",
+        "http://[::1]",
+    ];
+    let own = config.http.public_url.as_ref().filter(|_| config.web.app);
+    let own = own.filter(|url| TRUSTED.iter().any(|start| url.starts_with(start)));
+    own.cloned()
 }
 
 /// The listeners that options gave: RADIUS, accounting, HTTP.

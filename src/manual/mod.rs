@@ -57,6 +57,8 @@ pages! {
     console "console" "the administration in the browser: people, roles, sessions";
     operate "operate" "the daily work; metrics; what to do when something is wrong";
     http_api "http-api" "verification, enrolment and administration over HTTP";
+    authenticator "authenticator" "codes from the browser of a telephone, without a store";
+    self_service "self-service" "what users see and change of their own";
     device_protocol "device-protocol" "for authors of apps: the requests of a device, byte for byte";
     contract "contract" "commands, configuration, defaults, and what always holds";
     storage "storage" "files, formats, checks, repair";

@@ -336,7 +336,7 @@ impl Default for Codes {
 }
 
 /// The policies built into the program, as `init` writes them.
-pub fn shipped() -> [Source; 10] {
+pub fn shipped() -> [Source; 11] {
     macro_rules! shipped {
         ($($name:literal),+ $(,)?) => {
             [$(Source::new(
@@ -356,6 +356,7 @@ pub fn shipped() -> [Source; 10] {
         "pci",
         "kr-finance",
         "console",
+        "self-service",
     ]
 }
 

@@ -56,8 +56,9 @@ pub(crate) async fn serve(Path(file): Path<String>) -> Response {
     (headers, asset.octets.clone()).into_response()
 }
 
-fn media(ending: &str) -> &'static str {
+pub(crate) fn media(ending: &str) -> &'static str {
     match ending {
+        "html" => "text/html; charset=utf-8",
         "css" => "text/css; charset=utf-8",
         "js" => "text/javascript; charset=utf-8",
         "svg" => "image/svg+xml",

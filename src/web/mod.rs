@@ -1,4 +1,5 @@
-//! Pages for people: the console of the administrators, and what all pages share.
+//! Pages for people: the console of the administrators, self-service, the authenticator of telephones, and what
+//! all pages share.
 //!
 //! ```text
 //! browser -> guard (host, origin, network) -> session -> page
@@ -25,6 +26,7 @@ use crate::server::http::caller::Caller;
 use crate::server::http::{self, App};
 
 pub(crate) mod answer;
+mod app;
 pub(crate) mod assets;
 #[allow(dead_code)] // with the pages that come next
 pub(crate) mod call;
@@ -33,6 +35,7 @@ pub(crate) mod fields;
 pub(crate) mod guard;
 pub(crate) mod link;
 pub(crate) mod person;
+mod portal;
 #[allow(dead_code)] // step-up and lists: with the pages that ask for them
 pub(crate) mod session;
 #[allow(dead_code)] // see above
@@ -46,6 +49,8 @@ pub(crate) mod visit;
 pub struct Web {
     settings: config::Web,
     sessions: session::Sessions,
+    /// Of self-service.
+    own_sessions: session::Sessions,
     links: link::Links,
     entropy: Arc<dyn Entropy>,
 }
@@ -56,6 +61,7 @@ impl Web {
         Arc::new(Self {
             settings,
             sessions: session::Sessions::default(),
+            own_sessions: session::Sessions::default(),
             links: link::Links::default(),
             entropy,
         })
@@ -103,6 +109,12 @@ fn pages(web: &Arc<Web>, app: &Arc<App>) -> Router {
     let mut routes = Router::new().route("/assets/{file}", get(assets::serve));
     if web.settings.console {
         routes = routes.merge(console::routes(&desk));
+    }
+    if web.settings.portal {
+        routes = routes.merge(portal::routes());
+    }
+    if web.settings.app {
+        routes = routes.merge(app::routes());
     }
     let guard = middleware::from_fn_with_state(desk.clone(), guard::guard);
     routes.route_layer(guard).with_state(desk)

@@ -16,7 +16,7 @@ use crate::model::client::{Client, Scope};
 use crate::model::user_key::{CONSOLE, UserKey};
 use crate::secret::SecretString;
 use crate::server::http::App;
-use crate::store::StoreError;
+use crate::store::{Store, StoreError, View};
 use crate::web::Desk;
 
 /// What a person may do, and what they have signed in with.
@@ -42,18 +42,23 @@ pub(crate) fn standing(app: &App, user: &UserKey) -> Result<Option<Standing>, St
     if roles.is_empty() {
         return Ok(None);
     }
+    let digest = digest(store, &view)?;
+    Ok(Some(Standing { roles, digest }))
+}
+
+/// Of what a person stands on: their record, what they know and their tokens.
+pub(crate) fn digest(store: &Store, view: &View) -> Result<[u8; 32], StoreError> {
     let mut digest = Sha256::new();
     digest.update(view.user.created.as_millis().to_be_bytes());
     digest.update(view.user.revision.to_be_bytes());
-    digest.update(store.credentials(user)?.revision.to_be_bytes());
+    digest.update(store.credentials(&view.user.key)?.revision.to_be_bytes());
     for (token, _) in &view.tokens {
         digest.update(token.serial.as_str());
         digest.update([0]);
         digest.update(token.state.as_str());
         digest.update([0]);
     }
-    let digest = digest.finalize().into();
-    Ok(Some(Standing { roles, digest }))
+    Ok(digest.finalize().into())
 }
 
 /// Whether someone has the role `admin`; what cannot be read counts as one.

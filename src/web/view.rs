@@ -14,6 +14,8 @@ pub(crate) struct Page {
     pub(crate) t: Text,
     pub(crate) theme: &'static str,
     pub(crate) title: String,
+    /// Where the pages of this kind begin: `/console`, `/me`.
+    pub(crate) home: &'static str,
     /// Where the page's own address leads, for forms that come back to it.
     pub(crate) target: String,
     /// Who has signed in.

@@ -86,6 +86,7 @@ mod tell;
 mod verify;
 
 pub use inbound::AHEAD;
+pub(crate) use offered::{label, otpauth_uri};
 pub(crate) use origin::Origin;
 pub use origin::Peer;
 pub(crate) use route::Handed;

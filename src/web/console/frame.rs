@@ -27,6 +27,7 @@ pub(super) fn outside(visit: &Visit, title: impl Into<String>, blocks: Vec<Block
         t: visit.t,
         theme: visit.theme,
         title: title.into(),
+        home: "/console",
         target: visit.target.clone(),
         person: None,
         menu: Vec::new(),

@@ -9,7 +9,7 @@ use crate::web::fields::Fields;
 use crate::web::visit::{LANGUAGE, THEME, Visit};
 
 /// `POST /console/look`
-pub(super) async fn take(visit: Visit, fields: Fields) -> Response {
+pub(in crate::web) async fn take(visit: Visit, fields: Fields) -> Response {
     let mut response = answer::see_other(own_path(fields.get("back")));
     let language = fields.get("language");
     let language = language.and_then(|word| word.parse::<Language>().ok());

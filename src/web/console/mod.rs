@@ -11,7 +11,7 @@ use crate::web::Desk;
 use crate::web::guard;
 
 mod frame;
-mod look;
+pub(super) mod look;
 mod now;
 mod setup;
 mod sign_in;

@@ -1,0 +1,142 @@
+//! What people change of their own with their session alone, and the PIN with the old one and a code.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use crate::admin::{AdminError, CredentialsPatch, NewVerifier, Replaced, UserPatch};
+use crate::model::device::DeviceId;
+use crate::model::id::Serial;
+use crate::model::message::Language;
+use crate::secret::SecretString;
+use crate::web::fields::Fields;
+use crate::web::portal::owner::{Owner, Question, begin, finished, may_try};
+use crate::web::view::{Block, Tone};
+use crate::web::visit::LANGUAGE;
+use crate::web::{Desk, answer};
+
+/// `POST /me/lost`: the token is suspended at once; what is to become of it is asked later.
+pub(super) async fn lost(State(desk): State<Desk>, owner: Owner, fields: Fields) -> Response {
+    let done = async {
+        let serial = fields.get("serial").unwrap_or_default().parse::<Serial>();
+        let serial = serial.map_err(|_| AdminError::NotFound("token"))?;
+        let by = owner.by(&desk.app)?;
+        let admin = desk.app.admin();
+        admin.suspend_own(&owner.user, Some(&serial), by).await
+    };
+    match done.await {
+        Ok(_) => told(&desk, &owner, "me.lost_done", "me.lost_next"),
+        Err(error) => owner.refused(&error),
+    }
+}
+
+/// `POST /me/not-me`: all that the person has is suspended.
+pub(super) async fn not_me(State(desk): State<Desk>, owner: Owner) -> Response {
+    let done = async {
+        let by = owner.by(&desk.app)?;
+        desk.app.admin().suspend_own(&owner.user, None, by).await
+    };
+    match done.await {
+        Ok(_) => told(&desk, &owner, "me.not_me_done", "me.not_me_next"),
+        Err(error) => owner.refused(&error),
+    }
+}
+
+/// `POST /me/device`: ends a device and what it carries.
+pub(super) async fn end_device(State(desk): State<Desk>, owner: Owner, fields: Fields) -> Response {
+    let ended = async {
+        let id = fields.get("device").unwrap_or_default().parse::<DeviceId>();
+        let id = id.map_err(|_| AdminError::NotFound("device"))?;
+        let by = owner.by(&desk.app)?;
+        desk.app.admin().end_own_device(&owner.user, &id, by).await
+    };
+    match ended.await {
+        Ok(()) => told(&desk, &owner, "me.ended", "me.ended_next"),
+        Err(error) => owner.refused(&error),
+    }
+}
+
+/// `POST /me/language`: of messages and of these pages.
+pub(super) async fn language(State(desk): State<Desk>, owner: Owner, fields: Fields) -> Response {
+    let wanted = fields.get("language").and_then(|word| word.parse().ok());
+    let Some(language) = wanted else {
+        return answer::see_other("/me");
+    };
+    let patch = UserPatch {
+        language: Some(language),
+        ..UserPatch::default()
+    };
+    let set = async {
+        let by = owner.by(&desk.app)?;
+        desk.app
+            .admin()
+            .set_user(&owner.user, patch, None, by)
+            .await
+    };
+    match set.await {
+        Ok(_) => {
+            let mut response = answer::see_other("/me");
+            let line = owner
+                .visit
+                .choice_cookie(LANGUAGE, Language::as_str(language));
+            if let Some(line) = line {
+                let name = axum::http::header::SET_COOKIE;
+                response.headers_mut().append(name, line);
+            }
+            begin(&desk, &owner.visit, owner.user.clone(), response)
+        }
+        Err(error) => owner.refused(&error),
+    }
+}
+
+/// `POST /me/pin`
+pub(super) async fn pin(State(desk): State<Desk>, owner: Owner, fields: Fields) -> Response {
+    let t = owner.visit.t;
+    let same = fields.raw("new") == fields.raw("again");
+    let Some(new) = fields.secret("new").filter(|_| same) else {
+        return owner.refused(&AdminError::Invalid {
+            field: "pin",
+            message: t.get("me.pin_differ").to_owned(),
+        });
+    };
+    if !may_try(&desk.app, &owner.visit) {
+        return owner.unproven();
+    }
+    let question = Question::of(&owner.user.to_string(), &owner.visit, &fields).for_pin();
+    let app = desk.app.clone();
+    let replaced = finished(&desk, async move {
+        let patch = CredentialsPatch {
+            pin: Some(NewVerifier::Text(SecretString::from(new.expose()))),
+            ..CredentialsPatch::default()
+        };
+        let request = question.request(&app, false)?;
+        let replaced = app.admin().replace_own(&request, patch).await?;
+        if let Replaced::Refused(outcome) = &replaced {
+            question.wait(outcome.delay).await;
+        }
+        Ok(replaced)
+    });
+    match replaced.await {
+        Ok(Replaced::Done) => told(&desk, &owner, "me.pin_done", "me.pin_next"),
+        Ok(Replaced::Refused(_)) => owner.unproven(),
+        Err(error) => owner.refused(&error),
+    }
+}
+
+/// The page of what was done; the session goes on under a new cookie.
+fn told(desk: &Desk, owner: &Owner, done: &str, next: &str) -> Response {
+    let t = owner.visit.t;
+    let text = |key: &str| t.find(key).unwrap_or_default().to_owned();
+    let notice = Block::Notice {
+        tone: Tone::Good,
+        text: text(done),
+        detail: text(next),
+    };
+    let page = owner.page(t.get("me.title"), vec![notice]);
+    begin(
+        desk,
+        &owner.visit,
+        owner.user.clone(),
+        page.answer(StatusCode::OK),
+    )
+}

@@ -1,0 +1,199 @@
+//! Another token and recovery codes: for both the person proves again who they are.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+
+use crate::admin::AdminError;
+use crate::admin::Offered;
+use crate::admin::self_service::{SelfService, Wish};
+use crate::model::id::Serial;
+use crate::model::kind::Kind;
+use crate::model::token::LifeCycle;
+use crate::qr;
+use crate::secret::SecretString;
+use crate::server::http::{label, otpauth_uri};
+use crate::web::Desk;
+use crate::web::fields::Fields;
+use crate::web::portal::owner::{Owner, Question, begin, finished, may_try};
+use crate::web::view::{Block, Field, Form, Input, Piece, Tone};
+
+/// `POST /me/token`: a totp token, whose key is shown once.
+pub(super) async fn add(State(desk): State<Desk>, owner: Owner, fields: Fields) -> Response {
+    let replaces = fields.get("replaces").map(str::parse::<Serial>).transpose();
+    let Ok(replaces) = replaces else {
+        return owner.refused(&AdminError::NotFound("token"));
+    };
+    match enrolled(&desk, &owner, &fields, Kind::Totp, replaces).await {
+        Ok(Some(made)) => shown(&desk, &owner, &made),
+        Ok(None) => owner.unproven(),
+        Err(error) => owner.refused(&error),
+    }
+}
+
+/// `POST /me/recovery`: a sheet of codes, shown once; the one before ends.
+pub(super) async fn recovery(State(desk): State<Desk>, owner: Owner, fields: Fields) -> Response {
+    let view = desk.app.core().store().view(&owner.user);
+    let present = match view {
+        Ok(view) => view.and_then(|view| {
+            let at = desk.app.core().now();
+            let sheet = view.tokens.into_iter().find(|(token, _)| {
+                token.kind == Kind::Recovery && token.state_at(at) == LifeCycle::Active
+            });
+            sheet.map(|(token, _)| token.serial)
+        }),
+        Err(error) => return owner.refused(&error.into()),
+    };
+    let made = match enrolled(&desk, &owner, &fields, Kind::Recovery, present).await {
+        Ok(Some(made)) => made,
+        Ok(None) => return owner.unproven(),
+        Err(error) => return owner.refused(&error),
+    };
+    let t = owner.visit.t;
+    let codes = made.handed.codes.iter().map(SecretString::expose);
+    let sheet = Block::Once {
+        label: t.get("me.recovery_shown").to_owned(),
+        value: codes.collect::<Vec<_>>().join("\n"),
+    };
+    let blocks = vec![Block::Card(vec![sheet])];
+    let page = owner.page(t.get("me.recovery"), blocks);
+    begin(
+        &desk,
+        &owner.visit,
+        owner.user.clone(),
+        page.answer(StatusCode::OK),
+    )
+}
+
+/// A token for the person who proves again who they are; none when that was not right.
+async fn enrolled(
+    desk: &Desk,
+    owner: &Owner,
+    fields: &Fields,
+    kind: Kind,
+    replaces: Option<Serial>,
+) -> Result<Option<Box<Offered>>, AdminError> {
+    if !may_try(&desk.app, &owner.visit) {
+        return Ok(None);
+    }
+    let question = Question::of(&owner.user.to_string(), &owner.visit, fields);
+    let app = desk.app.clone();
+    finished(desk, async move {
+        let wish = Wish {
+            kind,
+            address: None,
+            replaces,
+            step_up: None,
+        };
+        let request = question.request(&app, false)?;
+        match app.admin().self_enrol(&request, wish).await? {
+            SelfService::Made(made) => Ok(Some(made)),
+            SelfService::Refused(delay) => {
+                question.wait(delay).await;
+                Ok(None)
+            }
+            SelfService::Proven(_) => Ok(None),
+        }
+    })
+    .await
+}
+
+fn shown(desk: &Desk, owner: &Owner, made: &Offered) -> Response {
+    let (app, t, token) = (&desk.app, owner.visit.t, &made.handed.token);
+    let mut blocks = Vec::new();
+    if token.state == LifeCycle::Requested {
+        blocks.push(Block::Notice {
+            tone: Tone::Plain,
+            text: t.get("me.requested").to_owned(),
+            detail: t.get("me.requested_next").to_owned(),
+        });
+    } else {
+        let uri = otpauth_uri(app, token, None);
+        let Ok(drawn) = qr::Matrix::of(uri.expose()) else {
+            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        };
+        let confirm = Form::new("/me/token/code", t.get("me.check"))
+            .main()
+            .hidden("serial", token.serial.as_str())
+            .field(Field::new("code", t.get("me.first_code"), Input::Code).required());
+        blocks.push(Block::Card(vec![
+            Block::Text(t.get("me.scan").to_owned()),
+            Block::Qr {
+                label: label(app, token).account().to_owned(),
+                side: drawn.drawn_side(),
+                path: drawn.path(),
+            },
+            Block::Facts(vec![(
+                t.get("me.key").to_owned(),
+                vec![Piece::Mono(
+                    crate::otpauth::encode_base32(token.key.expose())
+                        .expose()
+                        .to_owned(),
+                )],
+            )]),
+            Block::Form(confirm),
+        ]));
+    }
+    let page = owner.page(t.get("me.another"), blocks);
+    begin(
+        desk,
+        &owner.visit,
+        owner.user.clone(),
+        page.answer(StatusCode::OK),
+    )
+}
+
+/// `POST /me/token/code`: the first code of a token that was shown.
+pub(super) async fn confirm(State(desk): State<Desk>, owner: Owner, fields: Fields) -> Response {
+    let t = owner.visit.t;
+    let serial = fields.get("serial").unwrap_or_default().parse::<Serial>();
+    let typed = fields.secret("code").unwrap_or_default();
+    let Ok(serial) = serial else {
+        return owner.refused(&AdminError::NotFound("token"));
+    };
+    if !may_try(&desk.app, &owner.visit) {
+        return owner.unproven();
+    }
+    let question = Question::of(&owner.user.to_string(), &owner.visit, &fields);
+    let app = desk.app.clone();
+    let of = serial.clone();
+    let proven = finished(&desk, async move {
+        let request = question.request(&app, false)?;
+        match app.admin().self_confirm(&request, &of, &typed).await? {
+            SelfService::Proven(_) => Ok(true),
+            SelfService::Refused(delay) => {
+                question.wait(delay).await;
+                Ok(false)
+            }
+            SelfService::Made(_) => Ok(false),
+        }
+    });
+    match proven.await {
+        Ok(true) => {
+            let notice = Block::Notice {
+                tone: Tone::Good,
+                text: t.get("me.token_done").to_owned(),
+                detail: t.get("me.token_next").to_owned(),
+            };
+            let page = owner.page(t.get("me.title"), vec![notice]);
+            begin(
+                &desk,
+                &owner.visit,
+                owner.user.clone(),
+                page.answer(StatusCode::OK),
+            )
+        }
+        Ok(false) => {
+            let again = Form::new("/me/token/code", t.get("me.check"))
+                .main()
+                .hidden("serial", serial.as_str())
+                .field(Field::new("code", t.get("me.first_code"), Input::Code).required());
+            let notice = super::owner::bad(t.get("me.wrong_code"), String::new());
+            let blocks = vec![notice, Block::Card(vec![Block::Form(again)])];
+            owner
+                .page(t.get("me.another"), blocks)
+                .answer(StatusCode::UNAUTHORIZED)
+        }
+        Err(error) => owner.refused(&error),
+    }
+}

@@ -1,0 +1,175 @@
+// Self-service in Chromium, with and without script, against a daemon that a Rust test has started.
+// ONCEGATE_BROWSER: {"base", "out": directory of pictures, "password", "pin", "secrets": base 32 of the users'
+// HOTP tokens, "admin": key of scope admin}
+
+import assert from "node:assert/strict";
+import { createHmac } from "node:crypto";
+import { mkdirSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { chromium } from "playwright-core";
+
+import { fromBase32 } from "../../src/web/app/bytes.js";
+
+const { base, out, password, pin, secrets, admin } = JSON.parse(process.env.ONCEGATE_BROWSER);
+const axeSource = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+mkdirSync(out, { recursive: true });
+
+function code(secret, counter) {
+  const moving = Buffer.alloc(8);
+  moving.writeBigUInt64BE(BigInt(counter));
+  const mac = createHmac("sha1", fromBase32(secret)).update(moving).digest();
+  const value = mac.readUInt32BE(mac[19] & 15) & 0x7fffffff;
+  return String(value % 1_000_000).padStart(6, "0");
+}
+
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+  args: ["--no-sandbox"],
+});
+const violations = [];
+
+async function visitor(name, { locale, dark, script, phone }) {
+  const context = await browser.newContext({
+    locale,
+    colorScheme: dark ? "dark" : "light",
+    viewport: phone ? { width: 390, height: 844 } : { width: 1280, height: 900 },
+    javaScriptEnabled: script,
+  });
+  context.setDefaultTimeout(15_000);
+  const page = await context.newPage();
+  page.on("console", (message) => {
+    if (message.text().includes("Content Security Policy")) {
+      violations.push(message.text());
+    }
+  });
+  page.on("pageerror", (error) => violations.push(String(error)));
+  let counter = 0;
+  const next = () => code(secrets[name], counter++);
+  const pictured = async (name) => {
+    await page.screenshot({ path: `${out}/me-${name}.png`, fullPage: true });
+    const text = await page.locator("body").innerText();
+    assert.ok(!/\b(me|sign_in|shell|refused|reason)\.[a-z_]+/.test(text), text);
+    if (script) {
+      await page.evaluate(axeSource);
+      const { violations: found } = await page.evaluate(() => window.axe.run());
+      const told = found.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" | ")}`);
+      assert.deepEqual(told, [], `axe: ${name}`);
+    }
+  };
+  return { context, page, next, pictured };
+}
+
+const form = (page, to) => page.locator(`form[action="${to}"]`).first();
+
+async function opened(page, to) {
+  const fold = page.locator(`details:has(form[action="${to}"]) > summary`).first();
+  if ((await fold.count()) > 0) {
+    await fold.click();
+  }
+  return form(page, to);
+}
+
+async function signedIn({ page, next }, name) {
+  await page.goto(`${base}/me`);
+  assert.ok(page.url().endsWith("/me/sign-in"));
+  const sign = form(page, "/me/sign-in");
+  await sign.locator("[name=name]").fill(name);
+  await sign.locator("[name=password]").fill(password);
+  await sign.locator("[name=code]").fill(next());
+  await sign.locator("button").click();
+  await page.waitForURL(`${base}/me`);
+}
+
+async function proven({ page, next }, to) {
+  const more = await opened(page, to);
+  await more.locator("[name=password]").fill(password);
+  await more.locator("[name=code]").fill(next());
+  await more.locator("button").click();
+  await page.waitForURL(`${base}${to}`);
+}
+
+async function day(name, how, tag) {
+  const visit = await visitor(name, how);
+  const { page, pictured, next, context } = visit;
+  await page.goto(`${base}/me`);
+  await pictured(`sign-in-${tag}`);
+  const sign = form(page, "/me/sign-in");
+  await sign.locator("[name=name]").fill("nobody");
+  await sign.locator("[name=password]").fill("wrong");
+  await sign.locator("[name=code]").fill("000000");
+  await sign.locator("button").click();
+  await page.locator(".notice.bad").waitFor();
+  await pictured(`refused-${tag}`);
+  await signedIn(visit, name);
+  await pictured(`home-${tag}`);
+
+  const change = await opened(page, "/me/pin");
+  await change.locator("[name=pin]").fill(pin);
+  await change.locator("[name=code]").fill(next());
+  await change.locator("[name=new]").fill("905173");
+  await change.locator("[name=again]").fill("905173");
+  await change.locator("button").click();
+  await page.locator(".notice.good").waitFor();
+
+  await page.goto(`${base}/me`);
+  await proven(visit, "/me/recovery");
+  const codes = (await page.locator("output").first().textContent()).trim().split(/\s*\n\s*/);
+  assert.equal(codes.length, 10);
+  await pictured(`recovery-${tag}`);
+
+  await page.goto(`${base}/me`);
+  await proven(visit, "/me/token");
+  const key = (await page.locator("dd code").first().textContent()).replace(/\s/g, "");
+  assert.match(key, /^[A-Z2-7]{32}$/);
+  await pictured(`token-${tag}`);
+  const first = form(page, "/me/token/code");
+  await first.locator("[name=code]").fill("000000");
+  await first.locator("button").click();
+  await page.locator(".notice.bad").waitFor();
+  await form(page, "/me/token/code").locator("[name=code]").fill(code(key, Math.floor(Date.now() / 30_000)));
+  await form(page, "/me/token/code").locator("button").click();
+  await page.locator(".notice.good").waitFor();
+
+  await page.goto(`${base}/me`);
+  const language = form(page, "/me/language");
+  const other = how.locale === "ko-KR" ? "en" : "ko";
+  await language.locator("select").selectOption(other);
+  await language.locator("button").click();
+  assert.equal(await page.locator("html").getAttribute("lang"), other);
+
+  // Another's is not there.
+  const cookies = (await context.cookies()).map(({ name, value }) => `${name}=${value}`).join("; ");
+  const post = (path, body, headers) =>
+    fetch(base + path, { method: "POST", body: new URLSearchParams(body), headers: { cookie: cookies, ...headers }, redirect: "manual" });
+  const own = { "sec-fetch-site": "same-origin" };
+  assert.equal((await post("/me/lost", { serial: "HOTP-00000000" }, own)).status, 404);
+  assert.equal((await post("/me/device", { device: "DEVICE-00000000" }, own)).status, 404);
+  for (const headers of [{ "sec-fetch-site": "cross-site" }, { origin: "https://evil.example" }]) {
+    assert.equal((await post("/me/not-me", {}, headers)).status, 403);
+  }
+
+  const lost = form(page, "/me/lost");
+  await lost.locator("button").click();
+  await page.locator(".notice.good").waitFor();
+  await page.goto(`${base}/me`);
+  await (await opened(page, "/me/not-me")).locator("button").click();
+  await page.locator(".notice.good").waitFor();
+  await pictured(`not-me-${tag}`);
+  const tokens = await fetch(`${base}/v1/admin/tokens?user=${name}`, { headers: { authorization: `Bearer ${admin}` } });
+  const states = (await tokens.json()).tokens.map(({ state }) => state);
+  assert.ok(states.length >= 3 && states.every((state) => state !== "active"), JSON.stringify(states));
+  await page.goto(`${base}/me`);
+  await page.locator('form[action="/me/sign-out"] button').click();
+  await page.waitForURL(`${base}/me/sign-in`);
+  assert.equal((await fetch(`${base}/me`, { headers: { cookie: cookies }, redirect: "manual" })).status, 303);
+  await context.close();
+}
+
+try {
+  await day("alice", { locale: "en-US", dark: false, script: true, phone: true }, "en");
+  await day("bo", { locale: "ko-KR", dark: true, script: false, phone: false }, "ko");
+  assert.deepEqual(violations, []);
+} finally {
+  await browser.close();
+}
+console.log("all right");
