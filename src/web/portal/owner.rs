@@ -300,10 +300,10 @@ pub(super) fn may_try(app: &App, visit: &Visit) -> bool {
 }
 
 /// Carries a decision out, also when the browser has left.
-pub(super) fn finished<'a, T: Send + 'static>(
-    desk: &'a Desk,
+pub(super) fn finished<T: Send + 'static>(
+    desk: &Desk,
     act: impl Future<Output = Result<T, AdminError>> + Send + 'static,
-) -> BoxFuture<'a, Result<T, AdminError>> {
+) -> BoxFuture<'_, Result<T, AdminError>> {
     let act = Box::pin(act);
     Box::pin(async move {
         let done = desk.app.finish(act).await;
