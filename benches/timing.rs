@@ -324,6 +324,7 @@ fn by(service: &Service) -> By {
         actor: "bench".to_owned(),
         person: None,
         at,
+        limited: false,
     }
 }
 
