@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -13,6 +14,9 @@ use serde_json::Value;
 
 use crate::support::daemon::Site;
 use crate::support::{require, skip};
+
+/// Held by tests that write `target/package`.
+static PREPARING: Mutex<()> = Mutex::new(());
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -115,6 +119,7 @@ fn all_that_the_package_holds_is_there() {
     let text = fs::read_to_string(root().join("Cargo.toml")).unwrap();
     let manifest: toml::Table = toml::from_str(&text).unwrap();
     let deb = &manifest["package"]["metadata"]["deb"];
+    let _alone = PREPARING.lock().unwrap();
     let prepared = run(Command::new("sh")
         .arg(root().join("packaging/prepare"))
         .arg(env!("CARGO_BIN_EXE_oncegate")));
@@ -137,7 +142,7 @@ fn all_that_the_package_holds_is_there() {
     }
     assert!(root().join(deb["changelog"].as_str().unwrap()).is_file());
     let scripts = root().join(deb["maintainer-scripts"].as_str().unwrap());
-    for script in ["postinst", "postrm"] {
+    for script in ["postinst", "prerm", "postrm"] {
         let (right, said) = run(Command::new("sh").arg("-n").arg(scripts.join(script)));
         assert!(right, "{said}");
     }
@@ -250,3 +255,85 @@ fn setup_makes_an_installation_and_proves_it_by_a_login() {
         "what is there is not changed"
     );
 }
+
+/// The package as a site has it: under real systemd, from its installation to a login over RADIUS, and through
+/// everything that happens to a package afterwards.
+#[test]
+fn a_package_lives_under_systemd() {
+    for (tool, package) in [
+        ("systemd-nspawn", "systemd-container"),
+        ("dpkg-deb", "dpkg"),
+        ("radclient", "freeradius-utils"),
+        ("oathtool", "oathtool"),
+    ] {
+        if !require(tool, package) {
+            return;
+        }
+    }
+    let (may_mount, _) = run(Command::new("unshare").args(["--mount", "true"]));
+    if !may_mount {
+        // A container of systemd needs root; tests that run without it say so.
+        eprintln!("SKIPPED a_package_lives_under_systemd: it needs root");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let script = root().join("tests/packaging/life.sh");
+    fs::copy(script, dir.path().join("life.sh")).unwrap();
+    let mut files = Vec::new();
+    let alone = PREPARING.lock().unwrap();
+    for version in ["1.0.0", "1.0.1"] {
+        let (built, said) = run(Command::new(root().join("packaging/deb"))
+            .arg(env!("CARGO_BIN_EXE_oncegate"))
+            .args(["--version", version, "--output"])
+            .arg(dir.path()));
+        assert!(built, "{said}");
+        let file = Path::new(said.trim()).file_name().unwrap();
+        files.push(file.to_str().unwrap().to_owned());
+    }
+    drop(alone);
+    let script = format!("life.sh {}", files.join(" "));
+    let (booted, said) = run(Command::new(root().join("tests/packaging/boot"))
+        .arg(dir.path())
+        .arg(script));
+    assert!(booted, "{said}");
+    let (_, lived) = said.split_once("Received Access-Accept\n").expect(&said);
+    assert_eq!(lived, LIFE, "{said}");
+}
+
+/// What `tests/packaging/life.sh` says after the first login.
+const LIFE: &str = "\
+Received Access-Reject
+-- the unit
+enabled
+active
+NotifyAccess=main
+User=oncegate
+WatchdogUSec=30s
+oncegate 700
+active
+-- a wrong configuration stops it for good, and says what is wrong
+refused
+0
+oncegate.toml:LINE
+active
+-- after a kill it is there again, and remembers
+active
+Received Access-Reject
+Received Access-Accept
+-- upgrade
+active
+restarted
+1.0.1
+Received Access-Reject
+Received Access-Accept
+-- removal leaves the store
+inactive
+/var/lib/oncegate/store/main.redb
+oncegate: /var/lib/oncegate is left as it is; remove it by hand when no code of it is needed any more
+/var/lib/oncegate/store/main.redb
+-- and it comes back
+active
+Received Access-Reject
+Received Access-Accept
+exit 0
+";
