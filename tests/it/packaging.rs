@@ -146,6 +146,21 @@ fn all_that_the_package_holds_is_there() {
         let (right, said) = run(Command::new("sh").arg("-n").arg(scripts.join(script)));
         assert!(right, "{said}");
     }
+    let bill = fs::read(root().join("target/package/sbom.cdx.json")).unwrap();
+    let bill: Value = serde_json::from_slice(&bill).unwrap();
+    let parts: BTreeSet<&str> = (bill["components"].as_array().unwrap().iter())
+        .filter(|part| {
+            part["hashes"][0]["content"]
+                .as_str()
+                .is_some_and(|sum| sum.len() == 64)
+        })
+        .filter_map(|part| part["name"].as_str())
+        .collect();
+    for linked in manifest["dependencies"].as_table().unwrap() {
+        let name = linked.1.get("package").and_then(toml::Value::as_str);
+        assert!(parts.contains(name.unwrap_or(linked.0)), "{}", linked.0);
+    }
+    assert!(!parts.contains("radius"), "only tests use it");
     let pages = fs::read_dir(root().join("target/package/man"))
         .unwrap()
         .count();
