@@ -73,12 +73,14 @@ keys! {
         "size at which a new audit segment begins, 1MiB to 1GiB";
     AUDIT_KEEP = "audit.keep", "forever",
         "how long audit records are kept, as 400d, at least 1d, or forever; older segments are removed daily";
+    AUDIT_SHIP_FORMAT = "audit.ship_format", "json",
+        "what a shipped audit record looks like: json, or cef (Common Event Format)";
     AUDIT_SHIP_FILE = "audit.ship_file", "",
-        "file, on another disk say, to which every audit record is appended as a line of JSON";
+        "file, on another disk say, to which every audit record is appended as a line";
     AUDIT_SHIP_SYSLOG = "audit.ship_syslog", "",
         "syslog server for every audit record: tls://HOST:6514, or tcp://HOST:PORT";
     AUDIT_SHIP_HTTP = "audit.ship_http", "",
-        "URL to which audit records are posted as lines of JSON";
+        "URL to which audit records are posted as lines";
     AUDIT_SHIP_TOKEN_FILE = "audit.ship_token_file", "",
         "file with the bearer token for ship_http";
     AUDIT_SHIP_CA_FILE = "audit.ship_ca_file", "",

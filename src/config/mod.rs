@@ -259,9 +259,23 @@ pub struct Audit {
     pub heads: Option<PathBuf>,
 }
 
+words! {
+    /// What an audit record looks like beside the store.
+    #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+    pub enum ShipFormat {
+        /// A line of JSON, as `oncegate audit list --json` prints it.
+        #[default]
+        Json = "json",
+        /// A line in the Common Event Format.
+        Cef = "cef",
+    }
+}
+
 /// Where audit records go beside the store.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Ship {
+    /// What a record looks like there.
+    pub format: ShipFormat,
     /// A file.
     pub file: Option<PathBuf>,
     /// A syslog server.

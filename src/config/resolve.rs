@@ -318,6 +318,9 @@ impl Resolver<'_> {
     }
 
     fn ship(&mut self, dir: &Path) -> Option<Ship> {
+        let format = self.one(keys::AUDIT_SHIP_FORMAT, |text| {
+            text.parse().map_err(|_| "write json or cef".to_owned())
+        });
         let file = self.path(keys::AUDIT_SHIP_FILE, dir);
         let syslog = self.list(keys::AUDIT_SHIP_SYSLOG, parse_syslog);
         let http = self.list(keys::AUDIT_SHIP_HTTP, |text| {
@@ -330,6 +333,7 @@ impl Resolver<'_> {
         let token_file = self.path(keys::AUDIT_SHIP_TOKEN_FILE, dir);
         let ca_file = self.path(keys::AUDIT_SHIP_CA_FILE, dir);
         Some(Ship {
+            format: format?,
             file,
             syslog: syslog?.pop(),
             http: http?.pop(),

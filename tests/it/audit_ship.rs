@@ -315,3 +315,42 @@ fn signed_heads_prove_the_trail_against_those_who_have_its_keys() {
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stdout).contains("\"ends_before\":false"));
 }
+
+/// As a SIEM reads it: the fields of a refused login, whose name was chosen to look like others.
+#[test]
+fn a_siem_gets_common_event_format() {
+    let site = Site::new();
+    let file = site.path().with_file_name("audit.cef");
+    configure(
+        &site,
+        &format!("ship_file = {file:?}\nship_format = \"cef\"\n"),
+    );
+    let key = site.api_client("app");
+    let daemon = site.serve();
+    let mut http = Http::new(daemon.http, &key);
+    let refused = http.verify("eve|x=1 act=accept", "123456").unwrap();
+    assert_eq!(refused.1["decision"], "reject");
+    let mut line = String::new();
+    until("the file", || {
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        line = text
+            .lines()
+            .find(|line| line.contains("login rejected"))
+            .unwrap_or_default()
+            .to_owned();
+        !line.is_empty()
+    });
+    let (head, fields) = line.split_at(line.find("rt=").unwrap());
+    assert!(
+        head.starts_with("CEF:0|Oncegate|oncegate|") && head.contains("|login rejected|5|"),
+        "{line}"
+    );
+    assert!(fields.contains(" act=reject reason="), "{line}");
+    assert!(fields.contains(r"x\=1 act\=accept"), "{line}");
+    assert!(
+        fields.contains(" requestClientApplication=app app=http cs1="),
+        "{line}"
+    );
+    assert!(!line.contains("123456"), "{line}");
+    assert!(daemon.terminate().success());
+}

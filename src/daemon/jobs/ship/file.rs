@@ -1,4 +1,4 @@
-//! Records as lines of JSON at the end of a file. It is opened anew for each batch, so that it may be rotated.
+//! Records as lines at the end of a file. It is opened anew for each batch, so that it may be rotated.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -8,14 +8,15 @@ use std::path::{Path, PathBuf};
 use futures_util::future::BoxFuture;
 use tokio::task::spawn_blocking;
 
+use crate::config::ShipFormat;
 use crate::daemon::jobs::ship::{Destination, line};
 use crate::model::audit::AuditRecord;
 
-pub(super) struct File(PathBuf);
+pub(super) struct File(PathBuf, ShipFormat);
 
 impl File {
-    pub(super) fn new(path: &Path) -> Self {
-        Self(path.to_owned())
+    pub(super) fn new(path: &Path, format: ShipFormat) -> Self {
+        Self(path.to_owned(), format)
     }
 }
 
@@ -24,7 +25,7 @@ impl Destination for File {
         Box::pin(async move {
             let mut text = String::new();
             for record in records {
-                text.push_str(&line(record)?);
+                text.push_str(&line(record, self.1)?);
                 text.push('\n');
             }
             let path = self.0.clone();

@@ -1,4 +1,4 @@
-//! Records as lines of JSON in the body of a POST. A status 2xx says that they were taken.
+//! Records as lines in the body of a POST. A status 2xx says that they were taken.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use hyper::header::HeaderValue;
 use hyper::{Request, header};
 use zeroize::Zeroizing;
 
-use crate::config::Ship;
 use crate::config::target::{Reach, Target};
+use crate::config::{Ship, ShipFormat};
 use crate::daemon::jobs::ship::{Destination, line};
 use crate::model::audit::AuditRecord;
 use crate::net::connect::{SystemResolver, Way};
@@ -22,6 +22,7 @@ pub(super) struct Http {
     host: String,
     path: String,
     token_file: Option<PathBuf>,
+    format: ShipFormat,
 }
 
 impl Http {
@@ -36,7 +37,15 @@ impl Http {
             host: host.to_owned(),
             path: format!("{slash}{path}"),
             token_file: ship.token_file.clone(),
+            format: ship.format,
         })
+    }
+
+    const fn media_type(&self) -> &'static str {
+        match self.format {
+            ShipFormat::Json => "application/x-ndjson",
+            ShipFormat::Cef => "text/plain; charset=utf-8",
+        }
     }
 
     /// The token is read for each batch: one that was renewed is used at once.
@@ -60,12 +69,12 @@ impl Destination for Http {
         Box::pin(async move {
             let mut body = String::new();
             for record in records {
-                body.push_str(&line(record)?);
+                body.push_str(&line(record, self.format)?);
                 body.push('\n');
             }
             let mut request = Request::post(&self.path)
                 .header(header::HOST, &self.host)
-                .header(header::CONTENT_TYPE, "application/x-ndjson")
+                .header(header::CONTENT_TYPE, self.media_type())
                 .header(header::CONNECTION, "close");
             if let Some(value) = self.authorization()? {
                 request = request.header(header::AUTHORIZATION, value);

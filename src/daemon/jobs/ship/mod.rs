@@ -14,13 +14,14 @@ use futures_util::future::BoxFuture;
 use tokio::time::timeout;
 
 use crate::api::forms;
-use crate::config::Ship;
+use crate::config::{Ship, ShipFormat};
 use crate::daemon::Site;
 use crate::daemon::jobs::{Driver, Job};
 use crate::model::audit::AuditRecord;
 use crate::server::http::App;
 use crate::service::Service;
 
+mod cef;
 mod file;
 mod http;
 mod syslog;
@@ -88,11 +89,11 @@ fn destinations(ship: &Ship) -> Vec<Named> {
         all.push((
             "file",
             "audit to a file",
-            Ok(Box::new(file::File::new(path))),
+            Ok(Box::new(file::File::new(path, ship.format))),
         ));
     }
     if let Some(target) = &ship.syslog {
-        let made = syslog::Syslog::new(target, ship.ca_file.as_deref());
+        let made = syslog::Syslog::new(target, ship);
         all.push((
             "syslog",
             "audit to syslog",
@@ -171,9 +172,14 @@ fn write_cursor(path: &Path, seq: u64) -> io::Result<()> {
     crate::daemon::witness::put(path, &format!("{seq}\n"))
 }
 
-/// A record as every destination gets it: one line of JSON.
-fn line(record: &AuditRecord) -> Result<String, String> {
-    serde_json::to_string(&forms::audit(record)).map_err(|error| error.to_string())
+/// A record as every destination gets it: one line.
+fn line(record: &AuditRecord, format: ShipFormat) -> Result<String, String> {
+    match format {
+        ShipFormat::Json => {
+            serde_json::to_string(&forms::audit(record)).map_err(|error| error.to_string())
+        }
+        ShipFormat::Cef => Ok(cef::line(record)),
+    }
 }
 
 fn write_metrics(all: &[Arc<Progress>], seq: u64, out: &mut String) {

@@ -3,13 +3,13 @@
 //! Syslog has no acknowledgement. So each batch has a connection of its own: when all is written, the writing side is
 //! closed, and the server closes when it has read to the end. A connection that ends in another way took nothing.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::config::target::{Reach, Target};
+use crate::config::{Ship, ShipFormat};
 use crate::daemon::jobs::ship::{Destination, line};
 use crate::model::audit::{AuditRecord, Event};
 use crate::model::reason::Decision;
@@ -18,17 +18,19 @@ use crate::net::connect::{SystemResolver, Way};
 pub(super) struct Syslog {
     way: Way,
     host: String,
+    format: ShipFormat,
 }
 
 impl Syslog {
-    pub(super) fn new(target: &Target, ca: Option<&Path>) -> Result<Self, String> {
-        let ca = ca.filter(|_| target.secure);
+    pub(super) fn new(target: &Target, ship: &Ship) -> Result<Self, String> {
+        let ca = ship.ca_file.as_deref().filter(|_| target.secure);
         let way = Way::new(target.clone(), Reach::Private, ca, Arc::new(SystemResolver));
         let host = nix::unistd::gethostname().ok();
         let host = host.and_then(|host| host.into_string().ok());
         Ok(Self {
             way: way.map_err(|error| error.to_string())?,
             host: host.map_or_else(|| "-".to_owned(), |host| header(&host, 255)),
+            format: ship.format,
         })
     }
 }
@@ -38,7 +40,7 @@ impl Destination for Syslog {
         Box::pin(async move {
             let mut frames = Vec::new();
             for record in records {
-                let message = message(record, &self.host)?;
+                let message = message(record, &self.host, self.format)?;
                 frames.extend_from_slice(format!("{} ", message.len()).as_bytes());
                 frames.extend_from_slice(message.as_bytes());
             }
@@ -65,8 +67,8 @@ impl Destination for Syslog {
     }
 }
 
-/// `<PRI>1 TIME HOST oncegate PID WORD [oncegate@32473 seq="N" request="ID"] JSON`.
-fn message(record: &AuditRecord, host: &str) -> Result<String, String> {
+/// `<PRI>1 TIME HOST oncegate PID WORD [oncegate@32473 seq="N" request="ID"] LINE`.
+fn message(record: &AuditRecord, host: &str, format: ShipFormat) -> Result<String, String> {
     let (severity, word) = match &record.event {
         Event::Decision(event) => match event.decision {
             Decision::Accept | Decision::Challenge => (INFO, event.reason.as_str().to_owned()),
@@ -82,7 +84,7 @@ fn message(record: &AuditRecord, host: &str) -> Result<String, String> {
         header(&word, 32),
         record.seq,
         record.event.request(),
-        line(record)?
+        line(record, format)?
     ))
 }
 
