@@ -330,16 +330,13 @@ fn a_siem_gets_common_event_format() {
     let mut http = Http::new(daemon.http, &key);
     let refused = http.verify("eve|x=1 act=accept", "123456").unwrap();
     assert_eq!(refused.1["decision"], "reject");
-    let mut line = String::new();
-    until("the file", || {
+    let refusal = || {
         let text = fs::read_to_string(&file).unwrap_or_default();
-        line = text
-            .lines()
-            .find(|line| line.contains("login rejected"))
-            .unwrap_or_default()
-            .to_owned();
-        !line.is_empty()
-    });
+        let mut lines = text.lines().map(str::to_owned);
+        lines.find(|line| line.contains("login rejected"))
+    };
+    until("the file", || refusal().is_some());
+    let line = refusal().unwrap();
     let (head, fields) = line.split_at(line.find("rt=").unwrap());
     assert!(
         head.starts_with("CEF:0|Oncegate|oncegate|") && head.contains("|login rejected|5|"),
