@@ -24,6 +24,7 @@ use crate::store::main_file::{File, Snapshot, closed, put_whole, write_rows};
 use crate::store::medium::Medium;
 use crate::store::memtable::{Layer, Memtable};
 use crate::store::record::Table;
+use crate::store::row_cache::RowCache;
 use crate::store::rows::Whole;
 use crate::store::seal::Sealer;
 use crate::store::{StoreError, main_file, rows};
@@ -39,6 +40,8 @@ pub(crate) struct Fold {
     sealer: Arc<Sealer>,
     damage: Damage,
     memory: RwLock<Memory>,
+    /// Rows of the file that logins read.
+    kept: RowCache,
     /// `None` after a failure, until the file is open again. Held by checkpoints and checks only.
     file: Mutex<Option<File>>,
 }
@@ -88,6 +91,7 @@ impl Fold {
                 snapshot: Some(snapshot),
                 applied: applied.seq,
             }),
+            kept: RowCache::new(KEPT),
             file: Mutex::new(Some(file)),
         };
         Ok((fold, sealer))
@@ -208,7 +212,9 @@ impl Fold {
             self.reopen();
             return Err(error);
         }
-        self.damage.mended(layer.keys());
+        self.damage
+            .mended(layer.all().map(|(table, key, _)| (table, key)));
+        self.kept.take_over(&layer);
         let mut memory = self.memory.write().expect(UNPOISONED);
         memory.rows.frozen = None;
         memory.applied = head.seq;
@@ -294,6 +300,8 @@ impl Drop for Fold {
 
 /// Records after which a checkpoint is due although no row changed.
 const FAR: u64 = 10_000;
+/// Octets of rows of the file that are kept in memory: those of some 200,000 users.
+const KEPT: u64 = 128 << 20;
 /// Rows per checkpoint transaction.
 const SLICE: usize = 20_000;
 const UNPOISONED: &str = "no panic while the lock is held";

@@ -136,14 +136,15 @@ impl Layer {
         }
     }
 
-    /// The keys of all rows.
-    pub(crate) fn keys(&self) -> impl Iterator<Item = (Table, &[u8])> {
+    /// All rows, in no order.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (Table, &[u8], Option<&[u8]>)> {
         Table::ALL.into_iter().flat_map(|table| {
-            let keys: Box<dyn Iterator<Item = &Vec<u8>>> = match &self.tables[table as usize] {
-                Rows::Ordered(rows) => Box::new(rows.keys()),
-                Rows::Hashed(rows) => Box::new(rows.keys()),
-            };
-            keys.map(move |key| (table, key.as_slice()))
+            let rows: Box<dyn Iterator<Item = (&Vec<u8>, &Row)>> =
+                match &self.tables[table as usize] {
+                    Rows::Ordered(rows) => Box::new(rows.iter()),
+                    Rows::Hashed(rows) => Box::new(rows.iter()),
+                };
+            rows.map(move |(key, row)| (table, key.as_slice(), row.as_deref()))
         })
     }
 

@@ -88,6 +88,7 @@ mod rebuild;
 mod record;
 pub mod repair;
 mod report;
+mod row_cache;
 mod rows;
 pub mod seal;
 mod trail;

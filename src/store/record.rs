@@ -151,6 +151,12 @@ pub(crate) fn tokens_prefix(key: &UserKey) -> Vec<u8> {
     bytes
 }
 
+/// The prefix of its owner at the beginning of a row key: zeros end the realm and the name.
+pub(crate) fn owner_prefix(key: &[u8]) -> Option<&[u8]> {
+    let mut ends = key.iter().enumerate().filter(|(_, octet)| **octet == 0);
+    ends.nth(1).and_then(|(at, _)| key.get(..=at))
+}
+
 /// A token's row key.
 pub(crate) fn token_key(owner: &[u8], serial: &Serial) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(owner.len() + 1 + serial.as_str().len());

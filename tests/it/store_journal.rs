@@ -95,40 +95,44 @@ async fn a_commit_that_was_torn_at_any_octet_is_cut_unless_it_was_answered() {
     assert!(answered > 100, "{answered}");
 }
 
+/// The files before and after the logins of forty users at once.
+async fn forty_logins() -> (Files, Files) {
+    let (disk, store) = on(&Files::new());
+    let users: Vec<(String, String)> = (0..40)
+        .map(|user| (format!("u{user}"), format!("HOTP-U{user}")))
+        .collect();
+    for (name, serial) in &users {
+        enrol(&store, name, serial).await.unwrap();
+    }
+    let before = disk.files();
+    let held = store.hold_batch();
+    let logins = users
+        .iter()
+        .map(|(name, serial)| attempt(&store, name, serial, &[1], NOW));
+    let mut logins = Box::pin(futures_util::future::join_all(logins));
+    let early = futures_util::poll!(&mut logins);
+    drop(held);
+    if early.is_pending() {
+        logins.await;
+    }
+    (before, disk.files())
+}
+
 /// Sectors reach the disk in any order: whatever is missing of a commit, it is cut whole.
 #[tokio::test]
 async fn a_commit_of_which_any_sector_is_missing_is_cut() {
-    let (disk, store) = on(&Files::new());
-    for user in 0..40 {
-        enrol(&store, &format!("u{user}"), &format!("HOTP-U{user}"))
-            .await
-            .unwrap();
-    }
-    let names: Vec<String> = (0..40).map(|user| format!("u{user}")).collect();
-    let serials: Vec<String> = (0..40).map(|user| format!("HOTP-U{user}")).collect();
     let (before, after) = 'one: {
-        for step in 1..100 {
-            let before = disk.files();
-            let held = store.hold_batch();
-            let logins = names.iter().zip(&serials).map(|(name, serial)| {
-                attempt(&store, name, serial, std::slice::from_ref(&step), NOW)
-            });
-            let mut logins = Box::pin(futures_util::future::join_all(logins));
-            let early = futures_util::poll!(&mut logins);
-            drop(held);
-            if early.is_pending() {
-                logins.await;
-            }
-            let after = disk.files();
-            // A writer's thread that was awake took some by themselves: once more.
-            let of_one = |files: &Files| frames(&files[&newest(files)]).len();
-            if newest(&before) == newest(&after) && of_one(&before) + 1 == of_one(&after) {
+        for _ in 0..100 {
+            let (before, after) = forty_logins().await;
+            // A writer's thread that was awake takes some by themselves: once more.
+            let log = newest(&after);
+            let frames_of = |files: &Files| frames(&files[&log]).len();
+            if log == newest(&before) && frames_of(&before) + 1 == frames_of(&after) {
                 break 'one (before, after);
             }
         }
         panic!("no commit took all");
     };
-    drop(store);
     let log = newest(&after);
     let frame = frames(&after[&log]).pop().unwrap();
     assert!(frame.count > 1 && frame.place.len() > 4 * 512, "{frame:?}");

@@ -9,7 +9,8 @@ use crate::store::error::disk;
 use crate::store::fold::{Fold, Memory};
 use crate::store::journal::Head;
 use crate::store::main_file::{FileTable, closed};
-use crate::store::record::Table;
+use crate::store::record::{self, Table};
+use crate::store::row_cache::{Kept, KeptRow};
 
 /// A look at all rows. Hold it briefly: the writer waits to publish.
 pub(crate) struct Reader<'a> {
@@ -42,12 +43,34 @@ impl Reader<'_> {
             return value.map(parse).transpose();
         }
         self.fold.damage.refuse(table, key)?;
+        if table.is_kept() {
+            match self.fold.kept.get(table, key) {
+                Some(Kept::Row(value)) => return parse(&value).map(Some),
+                Some(Kept::Absent) => return Ok(None),
+                _ => {}
+            }
+        }
         let file = self.table(table)?;
         self.fold.reading(|| {
             let row = file.get(key).map_err(disk)?;
-            row.map(|row| parse(self.fold.sound(table, key, row.value())?))
-                .transpose()
+            let value = row
+                .as_ref()
+                .map(|row| self.fold.sound(table, key, row.value()));
+            let value = value.transpose()?;
+            self.keep(table, key, value);
+            value.map(parse).transpose()
         })
+    }
+
+    /// Keeps what the file says about a row, for logins. The names of users that do not exist are not kept:
+    /// they come from anyone who asks.
+    fn keep(&self, table: Table, key: &[u8], value: Option<&[u8]>) {
+        match value {
+            _ if !table.is_kept() => {}
+            Some(value) => self.fold.kept.put(table, key, Kept::Row(value.into())),
+            None if table != Table::Users => self.fold.kept.put(table, key, Kept::Absent),
+            None => {}
+        }
     }
 
     /// A row that must be there, since the row that it belongs to is; without it no one can decide.
@@ -99,7 +122,45 @@ impl Reader<'_> {
     ) -> Result<(), StoreError> {
         let newer = |key: &[u8]| self.memory.rows.get(table, key).is_some();
         self.fold.damage.refuse_prefix(table, prefix, newer)?;
+        // Nearly always: what logins read by prefix changes rarely.
+        let listed = table.is_listed() && record::owner_prefix(prefix) == Some(prefix);
+        if listed && from == Bound::Unbounded && !self.memory.rows.has(table) {
+            return self.scan_kept(table, prefix, take);
+        }
         self.walk(table, prefix, from, &mut |key, value| take(key, value?))
+    }
+
+    /// Rows of the file whose keys begin with `prefix`, by way of what is kept.
+    fn scan_kept(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        mut take: impl FnMut(&[u8], &[u8]) -> Result<bool, StoreError>,
+    ) -> Result<(), StoreError> {
+        if let Some(Kept::Rows(rows)) = self.fold.kept.get(table, prefix) {
+            for (key, value) in rows.iter() {
+                if !take(key, value)? {
+                    break;
+                }
+            }
+            return Ok(());
+        }
+        let mut rows: Vec<KeptRow> = Vec::new();
+        let (mut whole, mut more) = (true, true);
+        self.walk(table, prefix, Bound::Unbounded, &mut |key, value| {
+            let value = value?;
+            whole = whole && rows.len() < LISTED;
+            if whole {
+                rows.push((key.into(), value.into()));
+            }
+            more = take(key, value)?;
+            Ok(more)
+        })?;
+        // What ended before the last row is not all of them.
+        if whole && more {
+            self.fold.kept.put(table, prefix, Kept::Rows(rows.into()));
+        }
+        Ok(())
     }
 
     /// The same for lists: what is damaged is named, and the others are not hidden by it.
@@ -140,7 +201,6 @@ impl Reader<'_> {
             if self.memory.rows.has(table) {
                 self.walk_both(table, prefix, from, rows, take)
             } else {
-                // Nearly always: what logins read by prefix changes rarely.
                 self.walk_file(table, prefix, rows, take)
             }
         })
@@ -219,5 +279,8 @@ impl Reader<'_> {
         Ok(snapshot.table(table))
     }
 }
+
+/// Most rows that are kept under one prefix.
+const LISTED: usize = 32;
 
 type FileRange = redb::Range<'static, &'static [u8], &'static [u8]>;
