@@ -81,7 +81,7 @@ async fn change(store: &Store, number: u64, what: u64, step: u64) {
             let removed = Change::RemoveToken(serial.clone(), None);
             store.change(removed, by()).await.unwrap();
         }
-        (Some(_), _) if what == 3 && step % 5 == 0 => {
+        (Some(_), _) if what == 3 && step.is_multiple_of(5) => {
             let removed = Change::RemoveUser(key(&name), None);
             store.change(removed, by()).await.unwrap();
         }
