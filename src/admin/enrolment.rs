@@ -25,7 +25,7 @@ use crate::model::user::{Touched, User};
 use crate::model::user_key::UserKey;
 use crate::otp::normal::NormalKey;
 use crate::otp::recovery::Used;
-use crate::otp::{Digits, card, recovery};
+use crate::otp::{Digits, card, recovery, yubikey};
 use crate::policy::Policy;
 use crate::secret::{OtpKey, SecretBytes, SecretString, random};
 use crate::store::{By, Change};
@@ -151,7 +151,7 @@ impl Admin {
         let (expires, valid_for) = lasts(&new, policy, by.at)?;
         let state = first_state(&new, policy, needed)?;
         let serial = self.serial(&new.token)?;
-        let key = self.key_of(new.token.key.clone())?;
+        let key = self.key_of(new.token.kind, new.token.key.clone())?;
         if new.token.key.is_some() {
             let normal = NormalKey::of(&key, new.token.algorithm);
             self.refuse_seed(&normal, &user.key)?;
@@ -289,8 +289,24 @@ impl Admin {
         Err(AdminError::SeedTaken(Some(serial)))
     }
 
-    pub(super) fn key_of(&self, given: Option<SecretBytes>) -> Result<OtpKey, AdminError> {
+    pub(super) fn key_of(
+        &self,
+        kind: Kind,
+        given: Option<SecretBytes>,
+    ) -> Result<OtpKey, AdminError> {
+        let octets = given.as_ref().map(|key| key.expose().len());
+        if kind == Kind::Yubikey && octets.is_some_and(|octets| octets != yubikey::SECRET) {
+            return invalid(
+                "secret",
+                "the key of a yubikey has 16 octets, and 6 more of the private id",
+            );
+        }
         let key = match given {
+            None if kind == Kind::Yubikey => SecretBytes::new(
+                random::<{ yubikey::SECRET }>(self.core.entropy.as_ref())
+                    .map_err(CoreError::from)?
+                    .to_vec(),
+            ),
             Some(key) => key,
             None => SecretBytes::new(
                 random::<{ OtpKey::GENERATED }>(self.core.entropy.as_ref())
@@ -306,7 +322,15 @@ impl Admin {
 
     pub(super) fn serial(&self, new: &NewToken) -> Result<Serial, AdminError> {
         if let Some(serial) = &new.serial {
+            if new.kind == Kind::Yubikey && !yubikey::is_public_id(serial.as_str()) {
+                return invalid("public_id", PUBLIC_ID);
+            }
             return Ok(serial.clone());
+        }
+        if new.kind == Kind::Yubikey {
+            let random = random(self.core.entropy.as_ref()).map_err(CoreError::from)?;
+            let parsed = yubikey::new_public_id(random).parse();
+            return parsed.or_else(|_| invalid("public_id", PUBLIC_ID));
         }
         if new.kind == Kind::Card {
             // Its last digits begin every answer, and are read out on the telephone.
@@ -323,14 +347,20 @@ impl Admin {
 /// What does not go together.
 fn check_kind(new: &Enrol) -> Result<(), AdminError> {
     let kind = new.token.kind;
-    if matches!(kind, Kind::Yubikey | Kind::Push) {
+    if kind == Kind::Push {
         return invalid(
             "kind",
-            "this version makes totp, hotp, server, sms, email, voice, card and recovery tokens",
+            "this version makes totp, hotp, server, sms, email, voice, card, recovery and yubikey tokens",
         );
     }
-    if new.token.key.is_some() && !matches!(kind, Kind::Totp | Kind::Hotp) {
-        return invalid("secret", "only totp and hotp tokens come with a key");
+    if new.token.key.is_some() && !kind.is_keyed() {
+        return invalid(
+            "secret",
+            "only totp, hotp and yubikey tokens come with a key",
+        );
+    }
+    if kind == Kind::Yubikey && new.token.key.is_none() && new.request {
+        return invalid("secret", "the request for a yubikey comes with its key");
     }
     let card_number = |serial: &Serial| {
         let number = serial.as_str().strip_prefix("CARD-");
@@ -436,7 +466,7 @@ fn first_state(new: &Enrol, policy: &Policy, needed: u8) -> Result<LifeCycle, Ad
 pub(super) const fn needs_proof(kind: Kind, verify: bool) -> bool {
     match kind {
         Kind::Recovery => false,
-        Kind::Totp | Kind::Hotp | Kind::Card => verify,
+        Kind::Totp | Kind::Hotp | Kind::Yubikey | Kind::Card => verify,
         _ => true,
     }
 }
@@ -445,6 +475,7 @@ fn digits(new: &NewToken, policy: &Policy) -> Digits {
     match new.kind {
         Kind::Totp | Kind::Hotp => new.digits,
         Kind::Card => Digits::SEVEN,
+        Kind::Yubikey => Digits::default(),
         _ => policy.codes.digits,
     }
 }
@@ -457,6 +488,8 @@ fn unprinted(kind: Kind, count: u8) -> Used {
     (count..recovery::MAX).fold(Used::default(), |used, place| used.with(place.into()))
 }
 
+const PUBLIC_ID: &str =
+    "a yubikey is called by its public id: 1 to 16 of the letters cbdefghijklnrtuv";
 /// Digits of a card's number.
 const CARD_DIGITS: u8 = 8;
 /// An emergency code that is read out on the telephone.

@@ -7,11 +7,10 @@ use crate::admin::enrolment::{LONGEST, SHORTEST};
 use crate::admin::{AdminError, Goal, check_state, invalid, missing};
 use crate::model::enrolment::RevokeReason;
 use crate::model::id::Serial;
-use crate::model::kind::Kind;
 use crate::model::message::Medium;
 use crate::model::token::{LifeCycle, Token};
 use crate::model::user_key::UserKey;
-use crate::otp::Code;
+use crate::otp::Typed;
 use crate::store::{By, Change, StoreError};
 use crate::time::UnixTime;
 
@@ -120,16 +119,18 @@ impl Admin {
         &self,
         serial: &Serial,
         user: &UserKey,
-        codes: (&Code, &Code),
+        codes: (&Typed, &Typed),
         by: By,
     ) -> Result<Token, AdminError> {
         // What will be refused anyway costs no one a code.
         let view = self.core.store.view(user)?;
         let view = view.ok_or(AdminError::NotFound("user"))?;
         let (token, _) = self.token(serial)?;
-        let timed = matches!(token.kind, Kind::Totp | Kind::Hotp);
-        let allowed = |state| timed && state == LifeCycle::Active;
-        let wanted = (Goal::Use, "only an active totp or hotp token is linked");
+        let allowed = |state| token.kind.is_keyed() && state == LifeCycle::Active;
+        let wanted = (
+            Goal::Use,
+            "only an active totp, hotp or yubikey token is linked",
+        );
         check_state(&token, by.at, allowed, wanted)?;
         if token.user == *user {
             return Err(AdminError::Conflict("the token is this user's own"));

@@ -151,7 +151,7 @@ impl Admin {
                 ));
             }
             LifeCycle::Pending => {
-                if matches!(token.kind, Kind::Totp | Kind::Hotp) {
+                if token.kind.is_keyed() {
                     // The time for its first code begins anew.
                     self.moved(&token, LifeCycle::Pending, None, by).await?;
                 }
@@ -296,7 +296,10 @@ fn compared(
 ) -> Result<Comparison, AdminError> {
     let tidy = typed.without_blanks();
     let typed = tidy.as_ref().unwrap_or(typed);
-    if !matches!(token.kind, Kind::Totp | Kind::Hotp) {
+    if token.kind == Kind::Yubikey {
+        return Ok(match_otp::compare_yubikey(token, state, typed.expose()));
+    }
+    if !token.kind.is_keyed() {
         return Ok(compare_issued(token, state, None, typed.expose()));
     }
     let Ok(code) = Code::parse(typed.expose()) else {

@@ -11,7 +11,7 @@ use crate::model::reason::Reason;
 use crate::model::token::{LifeCycle, Token};
 use crate::model::user::Touched;
 use crate::model::user_key::UserKey;
-use crate::otp::Code;
+use crate::otp::Typed;
 use crate::store::{By, Change};
 
 /// How a token comes to its user.
@@ -22,7 +22,7 @@ pub enum Assigned<'a> {
     /// In use at once.
     Active,
     /// Two consecutive codes prove that the user holds it; they are used up, and it is in use.
-    Proven(&'a Code, &'a Code),
+    Proven(&'a Typed, &'a Typed),
 }
 
 impl Admin {

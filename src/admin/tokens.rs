@@ -14,8 +14,8 @@ use crate::model::token::{LifeCycle, Moving, Token, TokenState};
 use crate::model::user_key::UserKey;
 use crate::otp::throttle::Lockout;
 use crate::otp::totp::TimeStep;
-use crate::otp::{Algorithm, Code, Digits, Matches, Period, hotp, totp};
-use crate::secret::SecretBytes;
+use crate::otp::{Algorithm, Code, Digits, Matches, Period, Typed, hotp, totp, yubikey};
+use crate::secret::{SecretBytes, SecretString};
 use crate::store::{By, Change};
 use crate::time::UnixTime;
 use std::time::Duration;
@@ -57,8 +57,11 @@ impl Admin {
         by: &str,
         at: UnixTime,
     ) -> Result<(Token, TokenState), AdminError> {
-        if !matches!(new.kind, Kind::Totp | Kind::Hotp) {
-            return invalid("kind", "tokens of the kinds totp and hotp are imported");
+        if !new.kind.is_keyed() {
+            return invalid(
+                "kind",
+                "tokens of the kinds totp, hotp and yubikey are imported",
+            );
         }
         let policies = self.core.policies();
         let first_use = policies
@@ -70,13 +73,7 @@ impl Admin {
             ..Enrolment::default()
         };
         let stock = new.user.is_stock();
-        let serial = match new.serial {
-            Some(serial) => serial,
-            None => {
-                let number = self.core.number().map_err(CoreError::from)?;
-                Serial::new(new.kind.as_str(), number)
-            }
-        };
+        let serial = self.serial(&new)?;
         let token = Token {
             serial,
             user: new.user,
@@ -91,7 +88,7 @@ impl Admin {
             algorithm: new.algorithm,
             digits: new.digits,
             period: new.period,
-            key: self.key_of(new.key)?,
+            key: self.key_of(new.kind, new.key)?,
             address: None,
             device: None,
             expires: None,
@@ -169,14 +166,14 @@ impl Admin {
     pub async fn resync_token(
         &self,
         serial: &Serial,
-        first: &Code,
-        second: &Code,
+        first: &Typed,
+        second: &Typed,
         by: By,
     ) -> Result<(Token, TokenState), AdminError> {
         self.present(serial, Purpose::Resync, by, |token, state, at| {
-            let timed = matches!(token.kind, Kind::Totp | Kind::Hotp);
-            let allowed = |life| timed && may_resync(life, state);
-            let wanted = "only an active or suspended totp or hotp token is resynchronised";
+            let allowed = |life| token.kind.is_keyed() && may_resync(life, state);
+            let wanted =
+                "only an active or suspended totp, hotp or yubikey token is resynchronised";
             check_state(token, at, allowed, (Goal::Use, wanted))?;
             Ok(resync(token, state, first, second, at))
         })
@@ -263,45 +260,22 @@ pub fn may_resync(life: LifeCycle, state: &TokenState) -> bool {
 pub(super) fn resync(
     token: &Token,
     state: &TokenState,
-    first: &Code,
-    second: &Code,
+    first: &Typed,
+    second: &Typed,
     at: UnixTime,
 ) -> Comparison {
-    let parameters = match_otp::parameters(token);
-    let mut matches = Matches::default();
-    let mut drift = DriftRule::None;
-    if token.kind == Kind::Hotp {
-        let from = state.moving.next();
-        // One that a restore closed may have been used often since; two codes in a row are still not guessed.
-        let within = match state.needs_resync() {
-            Some(_) => hotp::MAX_REACH,
-            None => HOTP_RESYNC,
-        };
-        let found = hotp::resync(
-            &token.key,
-            token.algorithm,
-            token.digits,
-            first,
-            second,
-            from,
-            within,
-        );
-        found
-            .into_iter()
-            .for_each(|counter| matches.insert(counter));
-    } else {
-        let after = state.moving.last.map(TimeStep::new);
-        let found = totp::resync(&token.key, parameters, first, second, at, after, u32::MAX);
-        // A pair whose first code is consumed is no pair.
-        let fresh = |step: u64| {
-            let first = step.saturating_sub(1);
-            !state.moving.ahead.contains(first) && !state.moving.ahead.contains(step)
-        };
-        if let Some((step, found)) = found.filter(|(step, _)| fresh(step.get())) {
-            matches.insert(step.get());
-            drift = DriftRule::Fixed(found);
+    let (matches, drift) = match (token.kind, first, second) {
+        (Kind::Hotp, Typed::Digits(first), Typed::Digits(second)) => {
+            (counter_of(token, state, first, second), DriftRule::None)
         }
-    }
+        (Kind::Totp, Typed::Digits(first), Typed::Digits(second)) => {
+            time_of(token, state, first, second, at)
+        }
+        (Kind::Yubikey, Typed::Yubikey(first), Typed::Yubikey(second)) => {
+            (press_of(token, state, first, second), DriftRule::None)
+        }
+        _ => (Matches::default(), DriftRule::None),
+    };
     Comparison {
         serial: token.serial.clone(),
         kind: token.kind,
@@ -312,6 +286,74 @@ pub(super) fn resync(
         drift,
         first: false,
     }
+}
+
+fn counter_of(token: &Token, state: &TokenState, first: &Code, second: &Code) -> Matches {
+    let from = state.moving.next();
+    // One that a restore closed may have been used often since; two codes in a row are still not guessed.
+    let within = match state.needs_resync() {
+        Some(_) => hotp::MAX_REACH,
+        None => HOTP_RESYNC,
+    };
+    let found = hotp::resync(
+        &token.key,
+        token.algorithm,
+        token.digits,
+        first,
+        second,
+        from,
+        within,
+    );
+    let mut matches = Matches::default();
+    found
+        .into_iter()
+        .for_each(|counter| matches.insert(counter));
+    matches
+}
+
+fn time_of(
+    token: &Token,
+    state: &TokenState,
+    first: &Code,
+    second: &Code,
+    at: UnixTime,
+) -> (Matches, DriftRule) {
+    let parameters = match_otp::parameters(token);
+    let after = state.moving.last.map(TimeStep::new);
+    let found = totp::resync(&token.key, parameters, first, second, at, after, u32::MAX);
+    // A pair whose first code is consumed is no pair.
+    let fresh = |step: u64| {
+        let first = step.saturating_sub(1);
+        !state.moving.ahead.contains(first) && !state.moving.ahead.contains(step)
+    };
+    let mut matches = Matches::default();
+    match found.filter(|(step, _)| fresh(step.get())) {
+        Some((step, found)) => {
+            matches.insert(step.get());
+            (matches, DriftRule::Fixed(found))
+        }
+        None => (matches, DriftRule::None),
+    }
+}
+
+/// Two presses of a key, one after the other, neither used.
+fn press_of(
+    token: &Token,
+    state: &TokenState,
+    first: &SecretString,
+    second: &SecretString,
+) -> Matches {
+    let step = |typed: &SecretString| {
+        let press = yubikey::open(&token.key, token.serial.as_str(), typed.expose())?;
+        Some(press.step()).filter(|step| state.moving.is_unused(*step))
+    };
+    let mut matches = Matches::default();
+    if let (Some(first), Some(second)) = (step(first), step(second))
+        && first < second
+    {
+        matches.insert(second);
+    }
+    matches
 }
 
 /// HOTP counters searched by a resynchronisation (contract s7).

@@ -11,8 +11,8 @@ use crate::model::message::{Medium, mask};
 use crate::model::session::{Session, cause_word};
 use crate::model::token::{LifeCycle, Token, TokenState};
 use crate::model::user::{User, Waiver};
-use crate::otp::recovery;
 use crate::otp::throttle::{Blocked, Throttle};
+use crate::otp::{recovery, yubikey};
 use crate::time::UnixTime;
 
 pub(crate) fn user(user: &User, now: UnixTime) -> api::User {
@@ -108,6 +108,12 @@ pub(crate) fn lock(throttle: &Throttle, now: UnixTime) -> api::Lock {
     }
 }
 
+/// Characters of its codes.
+fn length(token: &Token) -> u8 {
+    let otp = |id: String| u8::try_from(id.len() + yubikey::BLOCK).unwrap_or(u8::MAX);
+    token.public_id().map_or_else(|| token.digits.get(), otp)
+}
+
 pub(crate) fn token(token: &Token, state: &TokenState, now: UnixTime) -> api::Token {
     let timed = token.kind == Kind::Totp;
     let drift = state.moving.drift;
@@ -132,8 +138,13 @@ pub(crate) fn token(token: &Token, state: &TokenState, now: UnixTime) -> api::To
             .map(ToString::to_string),
         kind: token.kind.to_string(),
         state: token.state_at(now).to_string(),
-        algorithm: token.algorithm.as_str().to_owned(),
-        digits: token.digits.get(),
+        algorithm: match token.kind {
+            Kind::Yubikey => "aes",
+            _ => token.algorithm.as_str(),
+        }
+        .to_owned(),
+        digits: length(token),
+        public_id: token.public_id(),
         period: timed.then(|| token.period.as_secs()),
         last_step: state.moving.last,
         drift: timed.then(|| drift.offset() + i32::from(drift.learned())),

@@ -41,11 +41,12 @@ pub struct ImportRow {
     pub email: Option<String>,
     /// Class, for policy rules.
     pub class: Option<String>,
-    /// The key of the token in base 32; without it the row has no token.
+    /// The key of the token in base 32; without it the row has no token. Of a yubikey 44 hexadecimal digits: its
+    /// AES key, and behind it the private id.
     #[schema(value_type = Option<String>)]
     #[serde(serialize_with = "in_clear")]
     pub secret: Option<SecretString>,
-    /// `totp` (default) or `hotp`. Imported tokens are active at once.
+    /// `totp` (default), `hotp` or `yubikey`. Imported tokens are active at once.
     pub kind: Option<String>,
     /// `sha1` (default), `sha256`, `sha512`.
     pub algorithm: Option<String>,
@@ -53,9 +54,9 @@ pub struct ImportRow {
     pub digits: Option<u8>,
     /// Seconds per code: 15 to 300; 30 by default.
     pub period: Option<u16>,
-    /// Next counter (HOTP).
+    /// Next counter (HOTP); of a yubikey usage counter times 256 plus session use.
     pub counter: Option<u64>,
-    /// Name of the token; generated when absent.
+    /// Name of the token; generated when absent. Of a yubikey its public id in modhex.
     pub serial: Option<String>,
 }
 

@@ -110,7 +110,7 @@ pages!(ListTokens: tokens by after String, damaged);
 pub struct TokenCreate {
     /// Whose: `name` or `name@realm`.
     pub user: String,
-    /// `totp`, `hotp`, `server`, `sms`, `email`, `voice`, `card` or `recovery`.
+    /// `totp`, `hotp`, `server`, `sms`, `email`, `voice`, `card`, `recovery` or `yubikey`.
     pub kind: String,
     /// `sha1` (default), `sha256`, `sha512`.
     pub algorithm: Option<String>,
@@ -118,11 +118,24 @@ pub struct TokenCreate {
     pub digits: Option<u8>,
     /// Seconds per code: 15 to 300; 30 by default.
     pub period: Option<u16>,
-    /// Key in base 32; generated when absent.
+    /// Key in base 32; generated when absent. Of a yubikey its AES key in hexadecimal digits: 32, or 44 with
+    /// the private id behind it.
     #[schema(value_type = Option<String>)]
     #[serde(serialize_with = "in_clear")]
     pub secret: Option<SecretString>,
-    /// First counter (HOTP).
+    /// What a yubikey types before each OTP: 1 to 16 letters of modhex; generated when absent. It is its
+    /// serial.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_id: Option<String>,
+    /// What a yubikey has in each OTP: 12 hexadecimal digits.
+    #[schema(value_type = Option<String>)]
+    #[serde(
+        default,
+        serialize_with = "in_clear",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub private_id: Option<SecretString>,
+    /// First counter (HOTP); of a yubikey usage counter times 256 plus session use.
     pub counter: Option<u64>,
     /// Active at once, without a first right code.
     #[serde(default, deserialize_with = "unless_null")]
@@ -160,10 +173,13 @@ pub struct Token {
     pub kind: String,
     /// Where it stands in its life.
     pub state: String,
-    /// Hash function.
+    /// Hash function; `aes` of a yubikey.
     pub algorithm: String,
     /// Length of its codes.
     pub digits: u8,
+    /// What a yubikey types before each OTP, in modhex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_id: Option<String>,
     /// Seconds per code; absent for counters.
     pub period: Option<u16>,
     /// Last used step or counter.
@@ -246,9 +262,12 @@ pub struct TokenCreated {
     /// The token.
     #[serde(flatten)]
     pub token: Token,
-    /// The key in base 32 (`totp`, `hotp`).
+    /// The key in base 32 (`totp`, `hotp`), or in hexadecimal digits (`yubikey`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
+    /// What a yubikey has in each OTP: 12 hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub private_id: Option<String>,
     /// For authenticator apps (`totp`, `hotp`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub otpauth_uri: Option<String>,

@@ -13,7 +13,7 @@ use std::str::FromStr as _;
 use crate::cli::csv::Row;
 use crate::model::user_key::{DEFAULT_REALM, UserKey};
 use crate::otp::totp::Parameters;
-use crate::otp::{Algorithm, Digits, Period};
+use crate::otp::{Algorithm, Digits, Period, yubikey};
 use crate::otpauth;
 use crate::secret::{OtpKey, SecretString};
 
@@ -74,6 +74,15 @@ pub(crate) enum Factor {
     Password(SecretString),
     /// Codes by time.
     Totp { key: OtpKey, parameters: Parameters },
+}
+
+/// What a row of an import brings along.
+#[derive(Debug)]
+pub(crate) enum Brought {
+    /// What a load generator can use too.
+    Factor(Factor),
+    /// A yubikey, whose OTPs are good from this step on.
+    Yubikey { counter: u64 },
 }
 
 /// The user in canonical form, in the realm of the row.
@@ -160,6 +169,44 @@ pub(crate) fn factor(row: &Row<'_>) -> Result<Option<Factor>, Vec<String>> {
         };
         Factor::Totp { key, parameters }
     }))
+}
+
+/// What a row of an import brings along; `None` and `Err` as for [`factor`].
+pub(crate) fn brought(row: &Row<'_>) -> Result<Option<Brought>, Vec<String>> {
+    let yubikey = |kind: &str| kind.eq_ignore_ascii_case("yubikey");
+    match row.get(SECRET) {
+        Some(secret) if row.get(KIND).is_some_and(yubikey) => of_yubikey(row, secret).map(Some),
+        _ => Ok(factor(row)?.map(Brought::Factor)),
+    }
+}
+
+/// A yubikey: its AES key with the private id as `secret`, its public id as `serial`.
+fn of_yubikey(row: &Row<'_>, secret: &str) -> Result<Brought, Vec<String>> {
+    let mut faults = Vec::new();
+    if row.get(PASSWORD).is_some() {
+        faults.push("secret and password: a row has one of them".to_owned());
+    }
+    if let Err(why) = yubikey::secret(secret, None) {
+        faults.push(why.to_owned());
+    }
+    if !row.get(SERIAL).is_some_and(yubikey::is_public_id) {
+        faults.push("serial: of a yubikey the public id, 1 to 16 letters of modhex".to_owned());
+    }
+    for (column, name) in [
+        (ALGORITHM, "algorithm"),
+        (DIGITS, "digits"),
+        (PERIOD, "period"),
+    ] {
+        if row.get(column).is_some() {
+            faults.push(format!("{name}: a yubikey has none"));
+        }
+    }
+    let counter = row.get(COUNTER).unwrap_or("0").parse().ok();
+    let counter = or_fault(counter, "counter: must be a whole number", &mut faults);
+    match counter.filter(|_| faults.is_empty()) {
+        Some(counter) => Ok(Brought::Yubikey { counter }),
+        None => Err(faults),
+    }
 }
 
 fn key(secret: &str) -> Result<OtpKey, String> {

@@ -99,7 +99,7 @@ pub(super) const USERS_HELP: &str = concat!(
     "Columns, in any order; only `user` is needed:\n  \
      user,realm,groups,display_name (or name),phone,email,class\n\
      and for a token, only where the row has a `secret` (base 32):\n  \
-     kind (totp or hotp),secret,algorithm,digits,period,counter,serial\n\
+     kind (totp, hotp or yubikey),secret,algorithm,digits,period,counter,serial\n\
      Several groups stand between `;`, in double quotes where that separates fields.\n",
     files!(),
     "Examples:\n  oncegate user import people.csv --dry-run\n  \
@@ -115,7 +115,8 @@ pub(super) const TOKENS_HELP: &str = concat!(
      and of vendors (PSKC, Entra and Token2 CSV, Feitian, SafeNet, Duo, Yubico, OATH CSV). PINs, scratch codes and\n\
      passwords in them are not taken over.\n\
      A CSV file of one's own has a heading. Columns, in any order; `user` and `secret` (base 32) are needed:\n  \
-     user,realm,kind (totp or hotp),secret,algorithm,digits,period,counter,serial\n\
+     user,realm,kind (totp, hotp or yubikey),secret,algorithm,digits,period,counter,serial\n\
+     Of a yubikey `secret` is its AES key and behind it the private id, 44 hexadecimal digits, `serial` its public id.\n\
      The users exist already; what is known of them (groups, display_name or name, phone, email, class) may\n\
      stand in the file and is not looked at.\n",
     files!(),

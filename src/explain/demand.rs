@@ -55,9 +55,7 @@ fn kinds(case: Case<'_, '_>, demand: &Demand<'_>) -> Vec<Kind> {
     };
     let accepted = case.rule.accepts(*held, demand.outage);
     let kinds = accepted.flat_map(|factor| kinds_of(factor, &case.policy.otp).iter().copied());
-    kinds
-        .filter(|kind| !matches!(kind, Kind::Yubikey | Kind::Push))
-        .collect()
+    kinds.filter(|kind| *kind != Kind::Push).collect()
 }
 
 fn forms(
@@ -68,9 +66,11 @@ fn forms(
     asks: &dyn Fn(Text) -> String,
 ) -> Vec<doc::Form> {
     let digits = best.map_or(6, |token| token.token.digits.get());
+    let yubikey = best.is_some_and(|token| token.token.kind == Kind::Yubikey);
     let shape = |factor: &Factor| match factor {
         Factor::Password => "<password>".to_owned(),
         Factor::Pin => "<PIN>".to_owned(),
+        _ if yubikey => "<OTP of the yubikey>".to_owned(),
         _ => format!("<code of {digits} digits>"),
     };
     let parts: Vec<String> = left.iter().map(shape).collect();

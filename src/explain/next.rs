@@ -198,6 +198,7 @@ fn of_reason(reason: Reason, situation: &Situation) -> Vec<Next> {
     match reason {
         Reason::TotpOk
         | Reason::HotpOk
+        | Reason::YubikeyOk
         | Reason::ServerOk
         | Reason::SmsOk
         | Reason::EmailOk

@@ -169,7 +169,7 @@ impl Explain {
             return Ok(None);
         };
         let now = self.core.store.token(serial)?;
-        let timed = now.as_ref().filter(|(token, _)| token.kind != Kind::Hotp);
+        let timed = now.as_ref().filter(|(token, _)| token.kind == Kind::Totp);
         let span = |first: u64, last: u64, period: Period| {
             let period = u64::from(period.as_secs());
             let time = |step: u64| UnixTime::from_secs(step.saturating_mul(period)).rfc3339();

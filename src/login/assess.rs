@@ -22,13 +22,14 @@ use crate::login::round::Round;
 use crate::login::{LoginRequest, Presented, Response, challenge, facts, match_otp};
 use crate::model::attempt::{Compared, Comparison, Evidence, Note, Waived};
 use crate::model::credential::{Credentials, Knowledge};
+use crate::model::kind::Kind;
 use crate::model::method::is_taken;
 use crate::model::reason::Reason;
 use crate::model::source::Source;
 use crate::model::user_key::UserKey;
 use crate::model::user_state::Answered;
-use crate::otp::Code;
 use crate::otp::throttle::Blocked;
+use crate::otp::{Code, yubikey};
 use crate::policy::{Factor, Policy, Present, Rule};
 use crate::secret::SecretString;
 use crate::store::View;
@@ -446,8 +447,12 @@ fn unread(
     // The code's form is checked before anything is looked up (contract s7).
     let only = policy.only_otp();
     let sole = request.presented.sole_code(only);
-    let malformed =
-        sole.is_some_and(|code| Code::parse(code).is_err() && (only || !is_other(code)));
+    // Letters are a code only where the policy takes those of yubikeys.
+    let is_code = |code: &str| {
+        let yubikeys = policy.otp.kinds.contains(&Kind::Yubikey);
+        Code::parse(code).is_ok() || (yubikeys && yubikey::is_otp(code))
+    };
+    let malformed = sole.is_some_and(|code| !is_code(code) && (only || !is_other(code)));
     let answered = request
         .challenge
         .is_some_and(|id| id.contains(challenge::TICKET));

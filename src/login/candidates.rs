@@ -5,12 +5,13 @@
 //! sms    text message tokens alone; likewise email, voice, card, recovery
 //! typed  digits       compared with every token of the slot
 //!        recovery     compared with the sheets alone
+//!        yubikey      compared with the yubikeys alone
 //!        a keyword    compares nothing: a code is asked for
 //! ```
 
 use crate::login::challenge::Ticket;
 use crate::login::match_issued::compare_issued;
-use crate::login::match_otp::{Usable, compare_token};
+use crate::login::match_otp::{Usable, compare_token, compare_yubikey};
 use crate::model::attempt::Comparison;
 use crate::model::kind::Kind;
 use crate::model::reason::Reason;
@@ -67,7 +68,7 @@ impl<'v> Slot<'v> {
         let mut tokens = Vec::new();
         for (token, state) in &view.tokens {
             let empty = token.kind == Kind::Recovery && state.used.count() == 32;
-            if !accepts(token.kind) || matches!(token.kind, Kind::Yubikey | Kind::Push) || empty {
+            if !accepts(token.kind) || token.kind == Kind::Push || empty {
                 continue;
             }
             if !is_usable((token, state), &view.user.key, place.at) {
@@ -102,7 +103,7 @@ impl<'v> Slot<'v> {
     /// Lengths of the codes that may be typed.
     pub(crate) fn lengths(&self) -> impl Iterator<Item = Digits> {
         let length = |(token, _): &Usable<'_>| match token.kind {
-            Kind::Recovery => None,
+            Kind::Recovery | Kind::Yubikey => None,
             Kind::Card => Some(Digits::SEVEN),
             _ => Some(token.digits),
         };
@@ -111,8 +112,13 @@ impl<'v> Slot<'v> {
 
     /// What besides digits may be typed.
     pub(crate) fn extra(&self) -> Extra<'_> {
+        let yubikeys = self.tokens.iter();
+        let yubikeys = yubikeys.filter(|(token, _)| token.kind == Kind::Yubikey);
         Extra {
             keywords: &self.keywords,
+            yubikeys: yubikeys
+                .map(|(token, _)| token.serial.as_str().len())
+                .collect(),
             recovery: self
                 .tokens
                 .iter()
@@ -126,7 +132,7 @@ impl<'v> Slot<'v> {
         if self.factor != Factor::Otp {
             return Some(self.factor).filter(|factor| factor.is_issued());
         }
-        let makes = |kind: Kind| matches!(kind, Kind::Totp | Kind::Hotp | Kind::Server);
+        let makes = |kind: Kind| kind.is_keyed() || kind == Kind::Server;
         let none = !self.tokens.iter().any(|(token, _)| makes(token.kind));
         let first = self.keywords.first().filter(|_| none);
         self.relief
@@ -147,8 +153,15 @@ impl<'v> Slot<'v> {
                 let code = Code::parse(text).map_err(|_| Reason::MalformedCode)?;
                 let compared = self.tokens.iter().map(|(token, state)| match token.kind {
                     Kind::Totp | Kind::Hotp => compare_token(token, state, windows, &code, at),
+                    Kind::Yubikey => compare_yubikey(token, state, text),
                     _ => compare_issued(token, state, Some(client), text),
                 });
+                Ok(compared.collect())
+            }
+            CodePart::Yubikey(text) => {
+                let yubikeys = self.tokens.iter();
+                let yubikeys = yubikeys.filter(|(token, _)| token.kind == Kind::Yubikey);
+                let compared = yubikeys.map(|(token, state)| compare_yubikey(token, state, text));
                 Ok(compared.collect())
             }
             CodePart::Recovery(text) => {
@@ -189,8 +202,8 @@ pub(crate) fn is_usable((token, state): Usable<'_>, user: &UserKey, at: UnixTime
 pub(crate) fn is_other(text: &str) -> bool {
     let known = Factor::of_keyword(text).is_some();
     let extra = Extra {
-        keywords: &[],
         recovery: true,
+        ..Extra::default()
     };
     known || CodePart::alone(text, extra).digits().is_none()
 }

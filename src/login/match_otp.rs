@@ -4,7 +4,7 @@ use crate::model::attempt::{Comparison, DriftRule};
 use crate::model::kind::Kind;
 use crate::model::token::{LifeCycle, Token, TokenState};
 use crate::otp::totp::{Drift, Parameters, TimeStep, Window};
-use crate::otp::{Algorithm, Code, Digits, Period, hotp, totp};
+use crate::otp::{Algorithm, Code, Digits, Matches, Period, hotp, totp, yubikey};
 use crate::policy::OtpWindows;
 use crate::secret::{OtpKey, SecretBytes};
 use crate::time::UnixTime;
@@ -53,6 +53,25 @@ pub(crate) fn compare_token(
         seen: moving,
         matches,
         drift,
+        first: token.state == LifeCycle::Pending,
+    }
+}
+
+/// Compares an OTP with a yubikey; `text` that is none of its matches nothing.
+pub(crate) fn compare_yubikey(token: &Token, state: &TokenState, text: &str) -> Comparison {
+    let mut matches = Matches::default();
+    let press = yubikey::open(&token.key, token.serial.as_str(), text);
+    press
+        .into_iter()
+        .for_each(|press| matches.insert(press.step()));
+    Comparison {
+        serial: token.serial.clone(),
+        kind: token.kind,
+        issued: None,
+        revision: token.revision,
+        seen: state.moving,
+        matches,
+        drift: DriftRule::None,
         first: token.state == LifeCycle::Pending,
     }
 }

@@ -9,7 +9,7 @@ use crate::login::challenge::{Binding, Closed, Inside, Opened, Stage};
 use crate::login::{LoginRequest, challenge};
 use crate::model::audit::Channel;
 use crate::model::source::Source;
-use crate::otp::Code;
+use crate::otp::Typed;
 use crate::policy::{Policy, Rule};
 use crate::store::View;
 use crate::time::UnixTime;
@@ -64,7 +64,7 @@ impl Login {
         let late_code = match request.presented {
             Presented::Passcode(text) => {
                 let more = by_request.is_none_or(|rule| rule.require.len() > 1);
-                more && Code::parse(text.expose()).is_ok()
+                more && Typed::parse(text.expose()).is_ok()
             }
             Presented::Response(_) => by_request.is_none_or(|rule| rule.require.len() > 1),
             Presented::Fields { .. } => true,

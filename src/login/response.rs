@@ -6,6 +6,7 @@
 //! card, recovery                  the answer to the cells that were drawn; every code of the sheet
 //! pin, otp                        the PIN with each of these behind it, with a comma between or without
 //! server, sms, email, voice       none: of a code that was sent only a mark is kept
+//! yubikey                         none: only the key itself makes the next one
 //! password, or a PIN kept hashed  none: it is not known here
 //! ```
 //!
@@ -242,4 +243,5 @@ const HASHED_PASSWORD: &str = "a password is kept hashed and cannot be tried; le
                                EAP-TTLS with PAP inside";
 const HASHED_PIN: &str = "the PIN is kept hashed and cannot be tried; let the NAS send PAP, or set \
                           `recoverable = true` under `[pin]` of the policy and the PIN again";
-const SENT: &str = "codes that were sent or fetched cannot be tried; let the NAS send PAP";
+const SENT: &str = "codes that were sent or fetched, and those of yubikeys, cannot be tried; let the NAS \
+                    send PAP";

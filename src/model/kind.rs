@@ -28,6 +28,11 @@ words! {
 }
 
 impl Kind {
+    /// Whether it makes its codes itself, from a key that came from outside or was shown.
+    pub const fn is_keyed(self) -> bool {
+        matches!(self, Self::Totp | Self::Hotp | Self::Yubikey)
+    }
+
     /// Whether its codes are made by us when they are wanted.
     pub const fn is_issued(self) -> bool {
         matches!(

@@ -46,6 +46,7 @@ reasons! {
     BypassOk = 5 Accept "bypass_ok" "what the user knows was right; the code was not asked for because a bypass holds; `oncegate user bypass USER --end` ends it",
     ExemptOk = 6 Accept "exempt_ok" "an overseas exemption holds: what the rule names under `exempt` was not asked for",
     ServerOk = 8 Accept "server_ok" "the code that the device asked for was right and unused",
+    YubikeyOk = 9 Accept "yubikey_ok" "the OTP of the yubikey was right and unused",
     SmsOk = 50 Accept "sms_ok" "the code sent by text message was right and unused",
     EmailOk = 51 Accept "email_ok" "the code sent by e-mail was right and unused",
     VoiceOk = 52 Accept "voice_ok" "the code of the telephone call was right and unused",

@@ -286,7 +286,8 @@ impl Attempt {
         match (right, compared.knowledge.last()) {
             (Some(_), _) if self.purpose == Purpose::Enrol => Reason::EnrolOk,
             (Some((token, ..)), _) => match token.kind {
-                Kind::Totp | Kind::Yubikey | Kind::Push => Reason::TotpOk,
+                Kind::Totp | Kind::Push => Reason::TotpOk,
+                Kind::Yubikey => Reason::YubikeyOk,
                 Kind::Hotp => Reason::HotpOk,
                 Kind::Server => Reason::ServerOk,
                 Kind::Sms => Reason::SmsOk,

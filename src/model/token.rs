@@ -74,9 +74,15 @@ impl Token {
     /// Whether its owner's first right code at any front end brings it into use at `at`.
     pub fn awaits_first_code(&self, at: UnixTime) -> bool {
         let until = self.enrolment.first_use_until;
-        matches!(self.kind, Kind::Totp | Kind::Hotp)
+        self.kind.is_keyed()
             && self.state_at(at) == LifeCycle::Pending
             && until.is_some_and(|until| at < until)
+    }
+
+    /// What a yubikey types before each OTP, in modhex: its serial.
+    pub fn public_id(&self) -> Option<String> {
+        let serial = self.serial.as_str();
+        (self.kind == Kind::Yubikey).then(|| serial.to_ascii_lowercase())
     }
 
     /// The last three digits of a card's number, which begin every answer.

@@ -26,6 +26,7 @@ pub mod normal;
 pub mod recovery;
 pub mod throttle;
 pub mod totp;
+pub mod yubikey;
 
 mod mac;
 
@@ -125,6 +126,33 @@ impl fmt::Debug for Code {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("a code is 6 to 9 digits (0-9) and nothing else")]
 pub struct MalformedCode;
+
+/// A code as a person types it, or a key does.
+#[derive(Clone, Debug)]
+pub enum Typed {
+    /// Decimal digits.
+    Digits(Code),
+    /// A Yubico OTP.
+    Yubikey(SecretString),
+}
+
+impl Typed {
+    /// Parses what was typed: 6 to 9 ASCII digits, or what has the form of a Yubico OTP.
+    pub fn parse(text: &str) -> Result<Self, MalformedCode> {
+        if yubikey::is_otp(text) {
+            return Ok(Self::Yubikey(text.into()));
+        }
+        Code::parse(text).map(Self::Digits)
+    }
+
+    /// The code, if it is digits.
+    pub const fn digits(&self) -> Option<&Code> {
+        match self {
+            Self::Digits(code) => Some(code),
+            Self::Yubikey(_) => None,
+        }
+    }
+}
 
 /// Number of digits of a token's codes (RFC 4226 Digit): 6 to 9.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

@@ -282,7 +282,7 @@ pub struct OtpWindows {
 impl Default for OtpWindows {
     fn default() -> Self {
         Self {
-            kinds: vec![Kind::Totp, Kind::Hotp, Kind::Server],
+            kinds: vec![Kind::Totp, Kind::Hotp, Kind::Server, Kind::Yubikey],
             back: 1,
             ahead: 0,
             look_ahead: 5,

@@ -9,6 +9,7 @@
 //! password, pin, otp hunter2,8842,123456      the same, also when the PIN's length is not known
 //! password, otp      hunter2,sms              hunter2 | the keyword sms
 //! password, otp      hunter2K7QF2-9XM4T       hunter2 | a recovery code
+//! pin, otp           8842cccccccccbteffu...   8842 | the OTP of a yubikey, as long as its public id says
 //! ```
 //!
 //! Parts follow the order of `require`. What has a known length (the code, and a PIN whose length is
@@ -38,7 +39,7 @@
 use std::fmt;
 use std::ops::Deref;
 
-use crate::otp::Digits;
+use crate::otp::{Digits, yubikey};
 use crate::policy::factor::Factor;
 
 /// One reading of a password box. A part is `None` when it is not asked for.
@@ -85,6 +86,8 @@ pub enum CodePart<'t> {
     Keyword(&'t str),
     /// A recovery code, as it was typed: with or without its dash, in any case.
     Recovery(&'t str),
+    /// The OTP of a yubikey, as it was typed.
+    Yubikey(&'t str),
 }
 
 impl<'t> CodePart<'t> {
@@ -96,6 +99,8 @@ impl<'t> CodePart<'t> {
             Self::Keyword(text)
         } else if extra.recovery && (is_recovery(text) || is_dashed(text)) {
             Self::Recovery(text)
+        } else if extra.yubikeys.any() && yubikey::is_otp(text) {
+            Self::Yubikey(text)
         } else {
             Self::Digits(text)
         }
@@ -105,7 +110,7 @@ impl<'t> CodePart<'t> {
     pub const fn digits(self) -> Option<&'t str> {
         match self {
             Self::Digits(text) => Some(text),
-            Self::Keyword(_) | Self::Recovery(_) => None,
+            Self::Keyword(_) | Self::Recovery(_) | Self::Yubikey(_) => None,
         }
     }
 
@@ -114,6 +119,7 @@ impl<'t> CodePart<'t> {
             Self::Digits(_) => "digits",
             Self::Keyword(_) => "keyword",
             Self::Recovery(_) => "recovery",
+            Self::Yubikey(_) => "yubikey",
         }
     }
 }
@@ -132,6 +138,36 @@ pub struct Extra<'k> {
     pub keywords: &'k [&'k str],
     /// Whether a recovery code is read.
     pub recovery: bool,
+    /// Lengths of the public ids of yubikeys whose OTPs are read.
+    pub yubikeys: IdLengths,
+}
+
+/// A set of lengths of public ids.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct IdLengths(u32);
+
+impl IdLengths {
+    /// No yubikey's.
+    pub const NONE: Self = Self(0);
+
+    const fn any(self) -> bool {
+        self.0 != 0
+    }
+
+    /// Lengths of the OTPs, longest first.
+    fn otps(self) -> impl Iterator<Item = usize> {
+        let lengths = (1..=yubikey::LONGEST_ID).rev();
+        let lengths = lengths.filter(move |length| self.0 >> length & 1 == 1);
+        lengths.map(|length| length + yubikey::BLOCK)
+    }
+}
+
+impl FromIterator<usize> for IdLengths {
+    fn from_iter<I: IntoIterator<Item = usize>>(lengths: I) -> Self {
+        let lengths = lengths.into_iter();
+        let lengths = lengths.filter(|length| *length <= yubikey::LONGEST_ID);
+        Self(lengths.fold(0, |set, length| set | 1 << length))
+    }
 }
 
 impl Extra<'_> {
@@ -209,6 +245,10 @@ pub fn split<'t>(
         }
     }
     if code.is_some() {
+        let yubikeys = extra.yubikeys.otps().map(Form::Yubikey);
+        for reading in yubikeys.filter_map(read).take(YUBIKEYS) {
+            splits.push(reading);
+        }
         let recovery = [Form::Dashed, Form::Recovery];
         let recovery = recovery.into_iter().filter(|_| extra.recovery);
         let forms = recovery.chain([Form::Keyword(extra)]);
@@ -239,13 +279,15 @@ enum Form<'k> {
     Recovery,
     /// One of the keywords.
     Keyword(Extra<'k>),
+    /// The OTP of a yubikey, so many letters.
+    Yubikey(usize),
 }
 
 impl Form<'_> {
     /// Its length, where that is what it is cut off by; otherwise commas must stand around it.
     const fn chars(self) -> Option<usize> {
         match self {
-            Self::Digits(digits) => Some(digits),
+            Self::Digits(length) | Self::Yubikey(length) => Some(length),
             Self::Dashed => Some(DASHED),
             Self::Recovery | Self::Keyword(_) => None,
         }
@@ -260,6 +302,10 @@ impl Form<'_> {
             Self::Dashed => (is_dashed(text), CodePart::Recovery(text)),
             Self::Recovery => (is_recovery(text), CodePart::Recovery(text)),
             Self::Keyword(extra) => (extra.is_keyword(text), CodePart::Keyword(text)),
+            Self::Yubikey(length) => {
+                let fits = text.len() == length && yubikey::is_otp(text);
+                (fits, CodePart::Yubikey(text))
+            }
         };
         fits.then_some(part)
     }
@@ -354,6 +400,7 @@ pub fn may_hold_code(text: &str) -> bool {
     let mut separated = separated.into_iter().flatten();
     ends(usize::from(Digits::MIN.get())).any(number)
         || ends(DASHED).any(is_dashed)
+        || ends(yubikey::BLOCK + 1).any(yubikey::is_otp)
         || separated.any(|(front, back)| is_recovery(front) || is_recovery(back))
 }
 
@@ -396,7 +443,10 @@ const RECOVERY: usize = 10;
 const DASHED: usize = RECOVERY + 1;
 
 /// How many forms there are that are no digits.
-const OTHERS: usize = 3;
+const OTHERS: usize = 3 + YUBIKEYS;
+
+/// Lengths of OTPs of one user's yubikeys that are told apart in one box; nearly always there is one.
+const YUBIKEYS: usize = 2;
 
 /// How many code lengths there are.
 const LENGTHS: usize = (Digits::MAX.get() - Digits::MIN.get() + 1) as usize;

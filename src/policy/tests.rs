@@ -110,7 +110,10 @@ fn what_is_not_written_has_the_documented_default() {
     );
     assert!(policy.bypass && policy.only_otp());
     assert_eq!(policy.exemption, Exemption::default());
-    assert_eq!(policy.otp.kinds, [Kind::Totp, Kind::Hotp, Kind::Server]);
+    assert_eq!(
+        policy.otp.kinds,
+        [Kind::Totp, Kind::Hotp, Kind::Server, Kind::Yubikey]
+    );
     assert_eq!(policy.lockout, Lockout::default());
     assert_eq!(policy.challenge.life, Duration::from_mins(2));
     assert_eq!(policy.codes, Codes::default());

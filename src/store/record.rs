@@ -20,7 +20,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::audit::{Event, FieldChange};
 use crate::model::id::Serial;
-use crate::model::kind::Kind;
 use crate::model::token::{Moving, Token};
 use crate::model::user_key::UserKey;
 use crate::otp::Period;
@@ -185,8 +184,10 @@ pub(crate) fn seed_key(key: &NormalKey, sealer: &Sealer) -> Vec<u8> {
 
 /// The row key of a token's key, where that came from outside or was shown, and can come again.
 pub(crate) fn seed_of(token: &Token, sealer: &Sealer) -> Option<Vec<u8>> {
-    let comes_again = matches!(token.kind, Kind::Totp | Kind::Hotp);
-    comes_again.then(|| seed_key(&token.normal_key(), sealer))
+    token
+        .kind
+        .is_keyed()
+        .then(|| seed_key(&token.normal_key(), sealer))
 }
 
 #[derive(Serialize, Deserialize)]

@@ -1,9 +1,11 @@
 //! Formats of lines: URIs, `users` files, `users.oath`, `~/.google_authenticator`.
 
 use crate::otp::{Algorithm, Digits, Period};
-use crate::otpauth::{MovingFactor, OtpAuth};
+use crate::otpauth::OtpAuth;
 use crate::secret::SecretBytes;
-use crate::token_file::{Fault, Format, Found, Parts, Said, Tokens, base32_key, hex_key, key};
+use crate::token_file::{
+    Fault, Format, Found, Moves, Parts, Said, Tokens, base32_key, hex_key, key,
+};
 use crate::wire::Reader;
 
 pub(super) fn format(text: &str) -> Option<Format> {
@@ -60,7 +62,7 @@ pub(super) fn otpauth(text: &str) -> Tokens {
                             key: uri.key,
                             algorithm: uri.algorithm,
                             digits: uri.digits,
-                            moving_factor: uri.moving_factor,
+                            moving_factor: uri.moving_factor.into(),
                         })
                     },
                 ));
@@ -196,9 +198,9 @@ fn migrated(octets: &[u8], line: usize) -> Result<Found, Fault> {
         algorithm,
         digits,
         moving_factor: if is_time {
-            MovingFactor::Time(Period::THIRTY)
+            Moves::Time(Period::THIRTY)
         } else {
-            MovingFactor::Counter(counter)
+            Moves::Counter(counter)
         },
     })
 }

@@ -15,17 +15,17 @@
 //! | duo | CSV: serial, key in hex, counter |
 //! | privacyidea | its CSV and YAML exports; its PSKC is pskc |
 //! | feitian | serial and key in hex, separated by a tab |
-//! | yubico | CSV of the `YubiKey` personalisation tool |
+//! | yubico | CSV of the `YubiKey` personalisation tool (traditional and Yubico format), and of `ykksm` |
 //! | freeradius | `users` file of `rlm_totp` |
 //! | users-oath | `users.oath` of `pam_oath` |
 //! | google-authenticator | `~/.google_authenticator` of the PAM module |
 //! | keycloak | realm export |
 //!
 //! Invariants: a fault names the line, never the content, which is a secret; a value out of range is a fault and
-//! not a default; what is no token of ours (Steam, Yubico OTP) is a fault, so that it is not missed.
+//! not a default; what is no token of ours (Steam, a static password) is a fault, so that it is not missed.
 
 use crate::model::id::Serial;
-use crate::otp::{Algorithm, Digits, Period};
+use crate::otp::{Algorithm, Digits, Period, yubikey};
 use crate::otpauth::{MovingFactor, decode_base32};
 use crate::secret::{OtpKey, SecretBytes, SecretString};
 
@@ -55,7 +55,28 @@ pub struct Found {
     /// The length of the codes.
     pub digits: Digits,
     /// Time or counter.
-    pub moving_factor: MovingFactor,
+    pub moving_factor: Moves,
+}
+
+/// What the codes of a token follow.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Moves {
+    /// The time (totp): seconds per code.
+    Time(Period),
+    /// A counter (hotp): the next one.
+    Counter(u64),
+    /// A yubikey's own counters. The key has the private id behind the AES key; hash function and length have
+    /// no meaning.
+    Presses,
+}
+
+impl From<MovingFactor> for Moves {
+    fn from(factor: MovingFactor) -> Self {
+        match factor {
+            MovingFactor::Time(period) => Self::Time(period),
+            MovingFactor::Counter(counter) => Self::Counter(counter),
+        }
+    }
 }
 
 /// What cannot be read.
@@ -243,12 +264,27 @@ impl Parts<'_> {
                     let period = text.parse().ok().and_then(Period::new);
                     period.ok_or_else(|| fault("period: 15 to 300 seconds".to_owned()))
                 });
-                MovingFactor::Time(period?)
+                Moves::Time(period?)
             }
             "hotp" => {
                 let counter = given(self.counter).filter(|text| !text.is_empty());
                 let counter = counter.map_or(Ok(0), |text| text.parse());
-                MovingFactor::Counter(counter.map_err(|_| fault("counter: a number".to_owned()))?)
+                Moves::Counter(counter.map_err(|_| fault("counter: a number".to_owned()))?)
+            }
+            "yubikey" => {
+                let id = self
+                    .serial
+                    .is_some_and(|id| yubikey::is_public_id(id.trim()));
+                if !id {
+                    return Err(fault(PUBLIC_ID.to_owned()));
+                }
+                if key
+                    .as_ref()
+                    .is_ok_and(|key| key.expose().len() != yubikey::SECRET)
+                {
+                    return Err(fault(YUBIKEY_SECRET.to_owned()));
+                }
+                Moves::Presses
             }
             other => {
                 let known = other.chars().all(|c| c.is_ascii_alphanumeric()) && other.len() < 16;
@@ -287,6 +323,10 @@ impl Parts<'_> {
         })
     }
 }
+
+const PUBLIC_ID: &str = "public identity: 1 to 16 letters of modhex (cbdefghijklnrtuv)";
+const YUBIKEY_SECRET: &str =
+    "secret: the AES key has 32 hexadecimal digits, the private identity 12";
 
 /// `SHA1`, `HmacSHA256`, `HMAC-SHA512`, ...
 fn algorithm(text: &str) -> Option<Algorithm> {

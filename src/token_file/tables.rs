@@ -1,7 +1,10 @@
 //! Formats of columns.
 
+use crate::otp::yubikey;
 use crate::secret::OtpKey;
-use crate::token_file::{Fault, Format, Parts, Said, Tokens, base32_key, hex_key};
+use crate::token_file::{
+    Fault, Format, Parts, Said, Tokens, YUBIKEY_SECRET, base32_key, hex_key, key as key_of,
+};
 
 /// Fields of a line, trimmed, without the quotes around them. None of these formats has separators in quotes.
 fn fields(line: &str) -> Vec<&str> {
@@ -31,6 +34,7 @@ pub(super) fn format(text: &str) -> Option<Format> {
     let columns = fields(first);
     match *columns.as_slice() {
         [start, ..] if start.eq_ignore_ascii_case("LOGGING START") => Some(Format::Yubico),
+        _ if is_keyring(&columns) => Some(Format::Yubico),
         [upn, serial, key, ..]
             if upn.eq_ignore_ascii_case("upn")
                 && serial.eq_ignore_ascii_case("serial number")
@@ -139,11 +143,41 @@ fn token<'t>(format: Format, columns: &[&'t str], period: Option<&'t str>) -> To
     (parts, key)
 }
 
+/// `serial,public identity,private identity,AES key,...`: Yubico's own format, and that of `ykksm`.
+fn is_keyring(columns: &[&str]) -> bool {
+    let [serial, id, private, key, ..] = *columns else {
+        return false;
+    };
+    let hex = |text: &str, digits: usize| {
+        text.len() == digits && text.bytes().all(|digit| digit.is_ascii_hexdigit())
+    };
+    is_number(serial)
+        && yubikey::is_public_id(id)
+        && hex(private, 2 * yubikey::PRIVATE)
+        && hex(key, 2 * yubikey::AES)
+}
+
+/// A yubikey by its public identity, private identity and AES key.
+fn press<'t>(columns: &[&'t str], [id, private, key]: [usize; 3]) -> Token<'t> {
+    let at = |index| field(columns, index).unwrap_or_default();
+    let parts = Parts {
+        serial: Some(at(id)),
+        kind: "yubikey",
+        ..Parts::default()
+    };
+    let secret = yubikey::secret(at(key), Some(at(private)));
+    let secret = secret.map_err(|_| YUBIKEY_SECRET.to_owned());
+    (parts, secret.and_then(key_of))
+}
+
 /// A slot of a key: what it is, when, which slot, public identity, private identity, secret ...
 fn yubico<'t>(columns: &[&'t str]) -> Result<Token<'t>, &'static str> {
+    if is_keyring(columns) {
+        return Ok(press(columns, [1, 2, 3]));
+    }
     let kind = field(columns, 0).unwrap_or_default();
     if kind.eq_ignore_ascii_case("yubico otp") {
-        return Err("tokens of kind `yubikey` cannot be imported");
+        return Ok(press(columns, [3, 4, 5]));
     }
     if !kind.eq_ignore_ascii_case("oath-hotp") {
         return Err("the slot holds no one-time password");

@@ -38,8 +38,16 @@ fn read_file(file: &str) -> Tokens {
 /// One line as the manifest has it.
 fn written(found: &Found) -> String {
     let (kind, factor) = match found.moving_factor {
-        MovingFactor::Time(period) => ("totp", u64::from(period.as_secs())),
-        MovingFactor::Counter(counter) => ("hotp", counter),
+        Moves::Time(period) => ("totp", u64::from(period.as_secs())),
+        Moves::Counter(counter) => ("hotp", counter),
+        Moves::Presses => {
+            let serial = found.serial.as_deref().unwrap();
+            let (key, private) = found.key.expose().split_at(yubikey::AES);
+            let [key, private] =
+                [key, private].map(|octets| data_encoding::HEXLOWER.encode(octets));
+            let length = serial.len() + yubikey::BLOCK;
+            return format!("- {serial} yubikey aes {length} private {private} {key}");
+        }
     };
     let (algorithm, digits) = (found.algorithm.as_str(), found.digits.get());
     let hex = data_encoding::HEXLOWER.encode(found.key.expose());
@@ -57,10 +65,7 @@ fn files_hold_what_the_manifest_says() {
             .replace('\t', " ")
             .replace("(asked)", "30")
             .replace("(made)", "-");
-        // Yubico OTP is no kind of token yet.
-        if !rest.contains("yubikey") {
-            expected.entry(file.to_owned()).or_default().push(rest);
-        }
+        expected.entry(file.to_owned()).or_default().push(rest);
     }
     assert!(expected.len() >= 18);
     for (file, expected) in expected {
@@ -80,10 +85,7 @@ fn what_is_no_token_of_ours_is_named_with_its_line() {
         ("safenet.xml", &[(4, "the token has no serial number")]),
         (
             "yubico-traditional.csv",
-            &[
-                (2, "tokens of kind `yubikey` cannot be imported"),
-                (4, "the slot holds no one-time password"),
-            ],
+            &[(4, "the slot holds no one-time password")],
         ),
     ] {
         let faults = read_file(file).faults;
@@ -213,6 +215,39 @@ fn each_format_says_what_it_lacks() {
         "name;phone",
     ] {
         assert_eq!(Format::of(text), None, "{text:?}");
+    }
+}
+
+/// The format of `ykksm-gen-keys` and of the personalisation tool for `YubiCloud`.
+#[test]
+fn keyrings_of_yubico_are_read() {
+    let aes = "000102030405060708090a0b0c0d0e0f";
+    let ksm = format!(
+        "# ykksm 1\n# serialnr,identity,internaluid,aeskey,lockpin,created,accessed\n\
+         1,cccccccccccb,010203040506,{aes},5b7c2e4f8a19,2026-11-28T10:00:00,\n\
+         2,ccccccccccca,010203040506,{aes},5b7c2e4f8a19,2026-11-28T10:00:00,\n\
+         3,cccccccccccd,0102,{aes},5b7c2e4f8a19,2026-11-28T10:00:00,\n"
+    );
+    assert_eq!(Format::of(&ksm), Some(Format::Yubico));
+    let tokens = read(&ksm, Format::Yubico, &Said::default()).unwrap();
+    let found: Vec<String> = tokens.found.iter().map(written).collect();
+    let expected = format!("- cccccccccccb yubikey aes 44 private 010203040506 {aes}");
+    assert_eq!(found, [expected]);
+    let faults: Vec<usize> = tokens.faults.iter().map(|fault| fault.line).collect();
+    assert_eq!(faults, [4, 5]);
+    for (row, what) in [
+        ("Yubico OTP,x,1,0123,010203040506,", "public identity"),
+        ("Yubico OTP,x,1,cccc,0102,", "secret:"),
+        ("Yubico OTP,x,1,cccc,,", "secret:"),
+    ] {
+        let text = format!("LOGGING START,x\n{row}{aes},,,0,0,0,0,0,0,0,0,0,0\n");
+        let tokens = read(&text, Format::Yubico, &Said::default()).unwrap();
+        assert!(
+            tokens.faults[0].what.starts_with(what),
+            "{row}: {:?}",
+            tokens.faults
+        );
+        assert!(!tokens.faults[0].what.contains(aes));
     }
 }
 

@@ -3,7 +3,7 @@
 use allocation_counter::measure;
 use oncegate::diagnostic::Source;
 use oncegate::otp::Digits;
-use oncegate::policy::split::{Extra, split};
+use oncegate::policy::split::{Extra, IdLengths, split};
 use oncegate::policy::{Factor, Facts, Policies, kinds_of};
 use oncegate::time::UnixTime;
 
@@ -24,6 +24,7 @@ outage = { factor = "sms" }
 const EXTRA: Extra<'static> = Extra {
     keywords: &["sms"],
     recovery: true,
+    yubikeys: IdLengths::NONE,
 };
 
 #[test]

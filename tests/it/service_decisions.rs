@@ -14,7 +14,7 @@ use oncegate::model::reason::Reason;
 use oncegate::model::token::{LifeCycle, Token, TokenState};
 use oncegate::model::user_key::UserKey;
 use oncegate::otp::totp::{Parameters, TimeStep};
-use oncegate::otp::{Algorithm, Code, Digits, Period, hotp, totp};
+use oncegate::otp::{Algorithm, Code, Digits, Period, Typed, hotp, totp};
 use oncegate::secret::{OtpKey, SecretBytes, SecretString};
 use oncegate::service::Service;
 use oncegate::store::By;
@@ -124,7 +124,7 @@ impl House {
     ) -> Result<(Token, TokenState), AdminError> {
         self.service
             .admin
-            .resync_token(serial, &code(first), &code(second), self.by())
+            .resync_token(serial, &typed(first), &typed(second), self.by())
             .await
     }
 
@@ -168,6 +168,10 @@ fn hotp_code(counter: u64) -> String {
 
 fn code(text: &str) -> Code {
     Code::parse(text).unwrap()
+}
+
+fn typed(text: &str) -> Typed {
+    Typed::parse(text).unwrap()
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use crate::api::{ImportRequest, ImportRow};
 use crate::cli::columns;
-use crate::cli::columns::Factor;
+use crate::cli::columns::{Brought, Factor};
 use crate::cli::csv::{Ignore, Reader, Row};
 use crate::cli::error::CliError;
 use crate::cli::import::rows::check;
@@ -123,7 +123,7 @@ impl<'t> Batches<'t> {
     }
 }
 
-fn written(row: &Row<'_>, user: &UserKey, factor: Option<&Factor>, make: Make) -> ImportRow {
+fn written(row: &Row<'_>, user: &UserKey, factor: Option<&Brought>, make: Make) -> ImportRow {
     let users = make == Make::Users;
     let about = |text: Option<&str>| text.filter(|_| users).map(str::to_owned);
     let user = if user.is_stock() {
@@ -147,24 +147,28 @@ fn written(row: &Row<'_>, user: &UserKey, factor: Option<&Factor>, make: Make) -
         serial: row.get(columns::SERIAL).map(str::to_owned),
     };
     match factor {
-        Some(Factor::Hotp {
+        Some(Brought::Factor(Factor::Hotp {
             algorithm,
             digits,
             counter,
             ..
-        }) => {
+        })) => {
             written.kind = Some("hotp".to_owned());
             written.algorithm = Some(algorithm.as_str().to_owned());
             written.digits = Some(digits.get());
             written.counter = Some(*counter);
         }
-        Some(Factor::Totp { parameters, .. }) => {
+        Some(Brought::Factor(Factor::Totp { parameters, .. })) => {
             written.kind = Some("totp".to_owned());
             written.algorithm = Some(parameters.algorithm.as_str().to_owned());
             written.digits = Some(parameters.digits.get());
             written.period = Some(parameters.period.as_secs());
         }
-        Some(Factor::Password(_)) | None => {}
+        Some(Brought::Yubikey { counter }) => {
+            written.kind = Some("yubikey".to_owned());
+            written.counter = Some(*counter);
+        }
+        Some(Brought::Factor(Factor::Password(_))) | None => {}
     }
     written
 }

@@ -2,7 +2,7 @@
 
 use crate::admin::About;
 use crate::cli::columns;
-use crate::cli::columns::Factor;
+use crate::cli::columns::{Brought, Factor};
 use crate::cli::csv::{Fault, Ignore, Row};
 use crate::cli::import::seen::{Seen, details, groups};
 use crate::cli::import::{Make, Source};
@@ -92,7 +92,7 @@ pub(super) fn check(
     row: &Row<'_>,
     make: Make,
     now: UnixTime,
-) -> Result<(UserKey, Option<Factor>), Vec<String>> {
+) -> Result<(UserKey, Option<Brought>), Vec<String>> {
     let mut faults = Vec::new();
     let stock = make == Make::Tokens && row.get(columns::USER).is_none();
     let user = if stock {
@@ -100,9 +100,9 @@ pub(super) fn check(
     } else {
         columns::user_key(row).map_err(|why| faults.push(why))
     };
-    let factor = columns::factor(row).map_err(|why| faults.extend(why));
+    let factor = columns::brought(row).map_err(|why| faults.extend(why));
     match &factor {
-        Ok(Some(Factor::Password(_))) => {
+        Ok(Some(Brought::Factor(Factor::Password(_)))) => {
             faults.push("password: set it with `oncegate user set --password-stdin`".to_owned());
         }
         Ok(None) if make == Make::Tokens => faults.push("secret: empty".to_owned()),

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use data_encoding::HEXLOWER;
 use zeroize::Zeroizing;
 
 use crate::cli::context::Context;
@@ -16,8 +17,8 @@ use crate::cli::input;
 use crate::cli::input::Ask;
 use crate::cli::output;
 use crate::otp::Period;
-use crate::otpauth::{MovingFactor, encode_base32};
-use crate::token_file::{FORMATS, Format, Said, Tokens, read};
+use crate::otpauth::encode_base32;
+use crate::token_file::{FORMATS, Format, Moves, Said, Tokens, read};
 
 #[derive(Debug, Args)]
 pub(crate) struct TokenImport {
@@ -170,18 +171,23 @@ fn rows(tokens: &Tokens) -> (Zeroizing<String>, Vec<u64>) {
     text.push_str("user,serial,kind,algorithm,digits,period,counter,secret\n");
     let mut lines = Vec::with_capacity(tokens.found.len());
     for token in &tokens.found {
-        let (kind, period, counter) = match token.moving_factor {
-            MovingFactor::Time(period) => ("totp", period.as_secs().to_string(), String::new()),
-            MovingFactor::Counter(counter) => ("hotp", String::new(), counter.to_string()),
-        };
         let user = quoted(token.user.as_deref().unwrap_or_default());
         let serial = token.serial.as_deref().unwrap_or_default();
         let (algorithm, digits) = (token.algorithm.as_str(), token.digits.get());
-        push!(
-            text,
-            "{user},{serial},{kind},{algorithm},{digits},{period},{counter},"
-        );
-        text.push_str(encode_base32(token.key.expose()).expose());
+        let (key, factor) = (token.key.expose(), token.moving_factor);
+        push!(text, "{user},{serial},");
+        match factor {
+            Moves::Time(period) => {
+                push!(text, "totp,{algorithm},{digits},{},,", period.as_secs());
+            }
+            Moves::Counter(counter) => push!(text, "hotp,{algorithm},{digits},,{counter},"),
+            Moves::Presses => text.push_str("yubikey,,,,,"),
+        }
+        if factor == Moves::Presses {
+            HEXLOWER.encode_append(key, &mut text);
+        } else {
+            text.push_str(encode_base32(key).expose());
+        }
         text.push('\n');
         lines.push(token.line as u64);
     }

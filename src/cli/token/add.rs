@@ -33,6 +33,8 @@ pub(in crate::cli) enum Kind {
     Card,
     /// A printed sheet of codes.
     Recovery,
+    /// A key that types its OTP (Yubico OTP, AES-128).
+    Yubikey,
 }
 
 impl Kind {
@@ -46,6 +48,7 @@ impl Kind {
             Self::Voice => "voice",
             Self::Card => "card",
             Self::Recovery => "recovery",
+            Self::Yubikey => "yubikey",
         }
     }
 }
@@ -68,15 +71,22 @@ pub(in crate::cli) struct Add {
     /// Seconds per code, 15 to 300 (totp) [default: 30]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(15..=300))]
     period: Option<u16>,
-    /// First counter (hotp) [default: 0]
+    /// First counter (hotp) [default: 0]; of a yubikey usage counter times 256 plus session use
     #[arg(long, value_name = "N")]
     counter: Option<u64>,
-    /// Read its key, in base 32 on one line, from stdin [default: a new one]
-    #[arg(long)]
+    /// Read its key, in base 32 on one line, from stdin [default: a new one]; of a yubikey its AES key, 32
+    /// hexadecimal digits
+    #[arg(long, group = "key")]
     secret_stdin: bool,
     /// Its key in base 32; every user of this machine can read it here: for tests
-    #[arg(long, hide = true, conflicts_with = "secret_stdin")]
+    #[arg(long, hide = true, group = "key", conflicts_with = "secret_stdin")]
     secret: Option<String>,
+    /// What a yubikey types before each OTP: 1 to 16 letters of modhex [default: a new one]
+    #[arg(long, value_name = "MODHEX", conflicts_with = "serial")]
+    public_id: Option<String>,
+    /// Private id of a yubikey: 12 hexadecimal digits, which come with the key
+    #[arg(long, value_name = "HEX", requires = "key")]
+    private_id: Option<String>,
     /// Name of the token [default: a new one]
     #[arg(long)]
     serial: Option<String>,
@@ -134,6 +144,8 @@ impl Add {
             digits: self.digits,
             period: self.period,
             secret,
+            public_id: self.public_id,
+            private_id: self.private_id.as_deref().map(SecretString::from),
             counter: self.counter,
             active: self.active,
             serial: self.serial,
@@ -159,6 +171,10 @@ fn next(created: &TokenCreated, context: &Context) -> String {
             let user = printable(token.owner());
             context.command(&format!("verify {}", shell_word(&user)))
         }
+        (_, "yubikey") => format!(
+            "program the key, touch it and log in: its first right OTP activates it. To try it before: {}",
+            on("confirm")
+        ),
         (_, "totp" | "hotp") if token.first_use_until.is_some() => format!(
             "scan it and log in: the first right code activates it. To try it before: {}",
             on("confirm")
@@ -182,6 +198,7 @@ fn introduce(created: &TokenCreated, out: Output, show_secret: bool, next: &str)
     table.pair("address", token.address.clone());
     table.pair("state", token.state.clone());
     table.pair("first code", first_code(token));
+    table.pair("public id", token.public_id.clone());
     if !matches!(token.kind.as_str(), "totp" | "hotp") {
         table.pair("has effect", output::effect(&created.accepted_by));
     }
@@ -190,9 +207,15 @@ fn introduce(created: &TokenCreated, out: Output, show_secret: bool, next: &str)
     table.pair("approvals", approvals(token));
     if show_secret {
         table.pair("secret", created.secret.clone());
+        table.pair("private id", created.private_id.clone());
         table.pair("uri", created.otpauth_uri.clone());
     }
     text.push_str(&table.text());
+    if created.private_id.is_some() && !show_secret {
+        text.push_str(
+            "What its slot is programmed with is not shown here: --show-secret prints it, only when it is made.\n",
+        );
+    }
     if created.otpauth_uri.is_some() && !show_secret {
         text.push_str(
             "The key is in the QR code only (--show-secret prints it); it is not shown again.\n",
@@ -223,6 +246,8 @@ mod tests {
             counter: Some(7),
             secret_stdin: true,
             secret: None,
+            public_id: None,
+            private_id: None,
             serial: None,
             active: true,
             address: None,

@@ -27,6 +27,7 @@ pub(in crate::cli) fn makes(token: &Record) -> String {
             left => format!("recovery, {} codes left", left.unwrap_or_default()),
         },
         "card" => "card, 35 cells".to_owned(),
+        "yubikey" => format!("yubikey, OTPs of {} letters", token.digits),
         "totp" | "hotp" => {
             let period = token.period.map(|period| format!(", {period} s"));
             format!(
@@ -102,6 +103,7 @@ pub(super) fn describe(token: &Record) -> String {
             .unwrap_or_else(|| "none: in stock".to_owned()),
     );
     table.pair("type", makes(token));
+    table.pair("public id", token.public_id.clone());
     table.pair("state", token.state.clone());
     table.pair("first code", first_code(token));
     let link = token.link.as_deref().zip(token.link_until.as_deref());

@@ -8,6 +8,7 @@ mod extra;
 const EXTRA: Extra<'static> = Extra {
     keywords: &["sms", "email", "voice", "call"],
     recovery: true,
+    yubikeys: IdLengths::NONE,
 };
 
 /// Every order of every selection.

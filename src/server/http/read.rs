@@ -1,7 +1,7 @@
 //! Words of requests, read strictly: each complaint says which field, and what is expected.
 
 use crate::model::user_key::UserKey;
-use crate::otp::Code;
+use crate::otp::Typed;
 use crate::secret::SecretString;
 use crate::server::http::error::Failure;
 use crate::time::UnixTime;
@@ -28,9 +28,9 @@ pub(crate) fn time(field: &str, text: &str) -> Result<UnixTime, Failure> {
 }
 
 /// A code of a token that makes its codes itself.
-pub(crate) fn code(field: &str, text: &SecretString) -> Result<Code, Failure> {
+pub(crate) fn code(field: &str, text: &SecretString) -> Result<Typed, Failure> {
     let tidy = text.without_blanks();
-    Code::parse(tidy.as_ref().unwrap_or(text).expose())
+    Typed::parse(tidy.as_ref().unwrap_or(text).expose())
         .map_err(|_| Failure::malformed(format!("{field}: a code has 6 to 9 ASCII digits")))
 }
 
@@ -54,7 +54,7 @@ pub(crate) fn page<T, N>(
     (found, next)
 }
 
-pub(crate) const KINDS: &str = "totp, hotp, server, sms, email, voice, card, recovery";
+pub(crate) const KINDS: &str = "totp, hotp, server, sms, email, voice, card, recovery, yubikey";
 pub(crate) const STATES: &str =
     "requested, approved, pending, active, suspended, revoked, expired, unassigned";
 /// Records on a page when the caller does not say.

@@ -227,11 +227,16 @@ pub(crate) fn not_confirmed(token: &Token, reason: Reason) -> Failure {
              if codes go on being wrong, the phone holds another key: remove the token and add it \
              again"
         }
+        (Reason::WrongCode, Kind::Yubikey) => YUBIKEY,
         (Reason::WrongCode, _) => "type the newest code that was sent or printed for this token",
         (other, _) => other.advice(),
     };
     refused(token, reason, next)
 }
+
+/// What to do when no OTP of a yubikey is right.
+const YUBIKEY: &str = "touch the key once more; if its OTPs go on being wrong, the slot has another AES key, private id \
+     or public id: compare them, remove the token and add it again";
 
 /// Two codes by which a token was not found again.
 pub(crate) fn not_found_again(token: &Token, reason: Reason) -> Failure {
@@ -239,6 +244,10 @@ pub(crate) fn not_found_again(token: &Token, reason: Reason) -> Failure {
         (Reason::WrongCode, Kind::Hotp) => {
             "press the token twice and give its next two codes in their order; if codes go on being \
              wrong, it holds another key or is far ahead: remove it and add it again"
+        }
+        (Reason::WrongCode, Kind::Yubikey) => {
+            "touch the key twice and give both OTPs in their order, on two lines; if they go on being wrong, its \
+             slot was programmed anew: remove the token and add it again"
         }
         (Reason::WrongCode, _) => {
             "give two codes that follow each other, the one shown now and the next; see that the \

@@ -3,7 +3,6 @@
 use crate::model::device::DeviceCall;
 use crate::model::enrolment::Enrolment;
 use crate::model::id::Serial;
-use crate::model::kind::Kind;
 use crate::model::token::{LifeCycle, Moving, Token, TokenState};
 use crate::model::user_key::UserKey;
 use crate::store::record::{RowWrite, Table, TokenRow};
@@ -338,7 +337,7 @@ pub(super) fn removed(
     let seed = record::seed_of(&token, keys.sealer);
     writes.extend(seed.map(|seed| gone(Table::Seeds, seed)));
     // Only keys that came from outside can come again.
-    if moving.last.is_some() && matches!(token.kind, Kind::Totp | Kind::Hotp) {
+    if moving.last.is_some() && token.kind.is_keyed() {
         let key = record::retired_key(&token.normal_key(), keys.sealer);
         let retired = Retired {
             serial: serial.clone(),

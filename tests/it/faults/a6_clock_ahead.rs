@@ -7,7 +7,7 @@ use std::time::Duration;
 use oncegate::admin::NewToken;
 use oncegate::model::kind::Kind;
 use oncegate::otp::totp::TimeStep;
-use oncegate::otp::{Algorithm, Code, Digits, Period};
+use oncegate::otp::{Algorithm, Digits, Period, Typed};
 use oncegate::secret::SecretBytes;
 use oncegate::time::UnixTime;
 use serde_json::{Value, json};
@@ -162,7 +162,7 @@ async fn two_consecutive_codes_find_the_clock_again() {
     let (lab, _, now) = astray().await;
     recover(&lab).await;
     let serial = serial(&lab);
-    let code = |step| Code::parse(&code_of("alice", Digits::SIX, step)).unwrap();
+    let code = |step| Typed::parse(&code_of("alice", Digits::SIX, step)).unwrap();
     let (first, second) = (code(step(now) + 4), code(step(now) + 5));
     let found = lab
         .service()

@@ -26,6 +26,7 @@ use crate::support::desk::Desk;
 use crate::support::expected::{PASSWORD, PIN};
 use crate::support::lab::{Console, Lab, code_of, key};
 use crate::support::postbox::{Postbox, issued_token, octets, server_code};
+use crate::support::yubikey::Key;
 
 /// Policies by name; each has a NAS and an application of its own.
 const POLICIES: &[(&str, &str)] = &[
@@ -109,6 +110,7 @@ const RECORDS: &str = "audit list --user USER";
 const TABLE: &[Row] = &[
     row(Reason::TotpOk, &[]),
     row(Reason::HotpOk, &[]),
+    row(Reason::YubikeyOk, &[]),
     row(Reason::PinOk, &[]),
     row(Reason::PasswordOk, &[]),
     mends(
@@ -310,6 +312,14 @@ impl Stage {
                 self.holder(user, Kind::Hotp).await;
                 let code = code_of(user, Digits::SIX, 0);
                 self.radius("otp", user, &code).await;
+            }
+            Reason::YubikeyOk => {
+                lab.same_user(user, "first").await;
+                let key = Key::of_the_files();
+                let token = json!({ "user": user, "kind": "yubikey", "secret": key.aes, "active": true,
+                                    "public_id": key.public, "private_id": key.private });
+                lab.change("POST", "/v1/admin/tokens", token).await;
+                self.radius("otp", user, &key.types(1, 1)).await;
             }
             Reason::PinOk => {
                 lab.same_user(user, "first").await;

@@ -24,6 +24,7 @@ pub(crate) mod rowfile;
 pub(crate) mod sealing;
 pub(crate) mod store;
 pub(crate) mod terminal;
+pub(crate) mod yubikey;
 
 use std::io::Write as _;
 

@@ -1,7 +1,7 @@
 //! What is no digits in the place of the code: keywords and recovery codes.
 
 use super::*;
-use CodePart::{Digits as Code, Keyword, Recovery};
+use CodePart::{Digits as Code, Keyword, Recovery, Yubikey};
 
 type Parts<'t> = (Option<&'t str>, Option<&'t str>, CodePart<'t>);
 
@@ -179,11 +179,11 @@ fn digits_come_before_anything_else() {
 fn only_what_is_allowed_is_read() {
     let keywords = Extra {
         keywords: &["sms"],
-        recovery: false,
+        ..Extra::default()
     };
     let recovery = Extra {
-        keywords: &[],
         recovery: true,
+        ..Extra::default()
     };
     let allowed = |text, extra| !read(&[Password, Otp], text, None, extra).is_empty();
     for (text, by_keywords, by_recovery) in [
@@ -204,7 +204,7 @@ fn only_what_is_allowed_is_read() {
     }
     let empty = Extra {
         keywords: &[""],
-        recovery: false,
+        ..Extra::default()
     };
     assert!(!allowed("p,", empty), "an empty word asks for nothing");
 }
@@ -241,7 +241,7 @@ proptest! {
         let splits = split(order, &text, [Digits::SIX], chars, EXTRA);
         let texts = splits.iter().map(|split| {
             let code = split.code.map(|part| match part {
-                Code(text) | Keyword(text) | Recovery(text) => text,
+                Code(text) | Keyword(text) | Recovery(text) | Yubikey(text) => text,
             });
             (split.password, split.pin, code)
         });
@@ -265,7 +265,7 @@ proptest! {
                     prop_assert!(text.len() == 6 && text.bytes().all(|byte| byte.is_ascii_digit()));
                     text
                 }
-                Some(Keyword(text) | Recovery(text)) => {
+                Some(Keyword(text) | Recovery(text) | Yubikey(text)) => {
                     digits_over = true;
                     text
                 }
@@ -280,4 +280,47 @@ proptest! {
             prop_assert!(texts.any(|one| one == text), "{:?}", (password, pin, code));
         }
     }
+}
+
+/// The OTP of a yubikey is cut off by its length, wherever the rule has it; only where the user has one.
+#[test]
+fn otps_of_yubikeys_are_cut_off_by_their_length() {
+    let block = "hknhfjbrjnlnldnhcujvddbikngjrtgh";
+    let otp = format!("cccccccccccb{block}");
+    let with = |lengths: &[usize]| Extra {
+        yubikeys: lengths.iter().copied().collect(),
+        ..Extra::default()
+    };
+    let read = |order: &[Factor], text: &str, lengths: &[usize]| {
+        let splits = split(order, text, [Digits::SIX], None, with(lengths));
+        let parts = splits.iter().map(|one| {
+            let code = match one.code {
+                Some(Yubikey(text)) => text.to_owned(),
+                other => format!("{other:?}"),
+            };
+            (one.pin.unwrap_or_default().to_owned(), code)
+        });
+        parts.collect::<Vec<_>>()
+    };
+    let wanted = [("8842".to_owned(), otp.clone())];
+    for between in ["", ","] {
+        let behind = format!("8842{between}{otp}");
+        assert_eq!(read(&[Pin, Otp], &behind, &[12]), wanted);
+        assert_eq!(
+            read(&[Otp, Pin], &format!("{otp}{between}8842"), &[12]),
+            wanted
+        );
+        assert!(read(&[Pin, Otp], &behind, &[]).is_empty(), "without a key");
+    }
+    // A PIN of letters that a key types too is told by the length of the public id.
+    let letters = format!("cbcb{otp}");
+    assert_eq!(
+        read(&[Pin, Otp], &letters, &[12]),
+        [("cbcb".to_owned(), otp.clone())]
+    );
+    assert_eq!(read(&[Pin, Otp], &letters, &[12, 15, 99]).len(), 2);
+    // In a field of its own it is what it looks like.
+    assert_eq!(CodePart::alone(&otp, with(&[12])), Yubikey(&otp));
+    assert_eq!(CodePart::alone(&otp, with(&[])), Code(&otp));
+    assert_eq!(CodePart::alone("123456", with(&[12])), Code("123456"));
 }

@@ -40,7 +40,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
 
 async fn confirm(app: Arc<App>, call: Admin<ConfirmToken>) -> Result<api::Token, Failure> {
     let (token, _) = app.admin().token(&call.place)?;
-    if matches!(token.kind, Kind::Totp | Kind::Hotp) {
+    if token.kind.is_keyed() {
         code("otp", &call.body.otp)?;
     }
     let confirmed = app

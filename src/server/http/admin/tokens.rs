@@ -12,7 +12,7 @@ use crate::model::id::Serial;
 use crate::model::kind::Kind;
 use crate::model::token::{LifeCycle, Token, TokenState};
 use crate::model::user_key::UserKey;
-use crate::otp::{Algorithm, Digits, Period};
+use crate::otp::{Algorithm, Digits, Period, yubikey};
 use crate::otpauth;
 use crate::secret::{OtpKey, SecretString};
 use crate::server::http::caller::Caller;
@@ -120,8 +120,8 @@ async fn add(
         }
     };
     let token = &made.token;
-    let keyed = matches!(token.kind, Kind::Totp | Kind::Hotp);
-    let shown = keyed && token.state != LifeCycle::Requested;
+    let shown = token.kind.is_keyed() && token.state != LifeCycle::Requested;
+    let yubikey = token.kind == Kind::Yubikey;
     let text = |secret: &SecretString| secret.expose().to_owned();
     let owner = app.admin().user(&token.user)?;
     let accepted_by = app
@@ -136,13 +136,27 @@ async fn add(
     }
     Ok(api::TokenCreated {
         token: forms::token(token, &made.state, app.core().now()),
-        secret: shown.then(|| text(&otpauth::encode_base32(token.key.expose()))),
-        otpauth_uri: shown.then(|| text(&otpauth_uri(&app, token, counter))),
+        secret: shown.then(|| key_text(token)),
+        private_id: (shown && yubikey).then(|| hex(token.key.expose().get(yubikey::AES..))),
+        otpauth_uri: (shown && !yubikey).then(|| text(&otpauth_uri(&app, token, counter))),
         cells: made.cells.iter().map(text).collect(),
         codes: made.codes.iter().map(text).collect(),
         warnings,
         accepted_by,
     })
+}
+
+/// The key as it is written: in hexadecimal digits without the private id where it is a yubikey's.
+fn key_text(token: &Token) -> String {
+    let key = token.key.expose();
+    match token.kind {
+        Kind::Yubikey => hex(key.get(..yubikey::AES)),
+        _ => otpauth::encode_base32(key).expose().to_owned(),
+    }
+}
+
+fn hex(octets: Option<&[u8]>) -> String {
+    data_encoding::HEXLOWER.encode(octets.unwrap_or_default())
 }
 
 async fn show(app: Arc<App>, call: Admin<ShowToken>) -> Result<api::Token, Failure> {
@@ -218,13 +232,16 @@ pub(super) fn wanted(new: &api::TokenCreate) -> Result<NewToken, Failure> {
     let period = new.period.map(|secs| {
         Period::new(secs).ok_or_else(|| Failure::malformed("period: 15 to 300 seconds"))
     });
-    let key = new.secret.as_ref().map(|text| {
-        otpauth::decode_base32(text.expose())
-            .map_err(|error| Failure::malformed(format!("secret: {error}")))
-    });
-    let serial = new.serial.as_deref().map(|text| {
-        text.parse()
-            .map_err(|_| Failure::malformed("serial: 1 to 40 letters, digits, dashes, underscores"))
+    let private_id = new.private_id.as_ref().map(SecretString::expose);
+    if private_id.is_some() && new.secret.is_none() {
+        return Err(Failure::malformed(
+            "secret: missing; a private id comes with its key",
+        ));
+    }
+    let key = new.secret.as_ref().map(|text| match kind {
+        Kind::Yubikey => yubikey::secret(text.expose(), private_id).map_err(Failure::malformed),
+        _ => otpauth::decode_base32(text.expose())
+            .map_err(|error| Failure::malformed(format!("secret: {error}"))),
     });
     Ok(NewToken {
         user: user_key(&new.user)?,
@@ -235,8 +252,31 @@ pub(super) fn wanted(new: &api::TokenCreate) -> Result<NewToken, Failure> {
         key: key.transpose()?,
         counter: new.counter.unwrap_or(0),
         active: new.active,
-        serial: serial.transpose()?,
+        serial: serial(kind, new)?,
     })
+}
+
+/// The name of a token that is asked for: of a yubikey its public id.
+fn serial(kind: Kind, new: &api::TokenCreate) -> Result<Option<Serial>, Failure> {
+    let wanted = "serial: 1 to 40 letters, digits, dashes, underscores";
+    let serial = new.serial.as_deref();
+    let serial: Option<Serial> = serial
+        .map(|text| text.parse().map_err(|_| Failure::malformed(wanted)))
+        .transpose()?;
+    let Some(id) = new.public_id.as_deref().filter(|_| kind == Kind::Yubikey) else {
+        return Ok(serial);
+    };
+    let modhex = "public_id: 1 to 16 of the letters cbdefghijklnrtuv";
+    let id: Serial = Some(id)
+        .filter(|id| yubikey::is_public_id(id))
+        .and_then(|id| id.parse().ok())
+        .ok_or_else(|| Failure::malformed(modhex))?;
+    if serial.is_some_and(|serial| serial != id) {
+        return Err(Failure::malformed(
+            "serial: of a yubikey it is the public id",
+        ));
+    }
+    Ok(Some(id))
 }
 
 /// Refuses what tokens of this kind do not have.
@@ -251,7 +291,18 @@ fn moving_factor(kind: Kind, new: &api::TokenCreate) -> Result<(), Failure> {
         ),
         ("digits", new.digits.is_some(), moving, "totp and hotp"),
         ("period", new.period.is_some(), moving, "totp and hotp"),
-        ("counter", new.counter.is_some(), moving, "totp and hotp"),
+        (
+            "public_id",
+            new.public_id.is_some(),
+            kind == Kind::Yubikey,
+            "yubikey",
+        ),
+        (
+            "private_id",
+            new.private_id.is_some(),
+            kind == Kind::Yubikey,
+            "yubikey",
+        ),
         (
             "period",
             new.period.is_some(),
@@ -261,7 +312,7 @@ fn moving_factor(kind: Kind, new: &api::TokenCreate) -> Result<(), Failure> {
         (
             "counter",
             new.counter.is_some(),
-            kind != Kind::Totp,
+            matches!(kind, Kind::Hotp | Kind::Yubikey),
             "counter-based",
         ),
     ] {
