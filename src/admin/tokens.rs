@@ -73,7 +73,13 @@ impl Admin {
             ..Enrolment::default()
         };
         let stock = new.user.is_stock();
-        let serial = self.serial(&new)?;
+        let serial = match (new.kind, &new.serial) {
+            (Kind::Totp | Kind::Hotp, None) => {
+                let number = self.core.number().map_err(CoreError::from)?;
+                Serial::new(new.kind.as_str(), number)
+            }
+            _ => self.serial(&new)?,
+        };
         let token = Token {
             serial,
             user: new.user,

@@ -26,6 +26,15 @@ calls! {
         at ClientName,
         204 "Yes": () => fails(&[(400, "No")]);
 
+    /// `/wsapi/2.0/verify` of Yubico: query `id`, `otp`, `nonce`, `h`, `timestamp`, `sl`; the answer is text.
+    CompatYubico = compat_yubico: GET "/compat/{client}/wsapi/2.0/verify" in "compat" for Access::Network,
+        at ClientName,
+        200 "A signed status": String;
+
+    /// The same, where `id` names the client.
+    CompatYubicoById = compat_yubico_by_id: GET "/wsapi/2.0/verify" in "compat" for Access::Network,
+        200 "A signed status": String;
+
     /// `/validate/polltransaction` of privacyIDEA: how a challenge stands.
     CompatPoll = compat_poll: GET "/compat/{client}/validate/polltransaction" in "compat" for Access::Network,
         at ClientName,

@@ -30,6 +30,7 @@ mod self_service;
 mod sessions;
 mod tokens;
 mod users;
+pub mod validation;
 mod verify;
 
 pub use audit::*;

@@ -1,5 +1,7 @@
 //! `http.compat`: API clients that speak the request shapes of other products.
 
+use std::path::PathBuf;
+
 use ipnet::IpNet;
 
 use crate::diagnostic::units;
@@ -18,6 +20,38 @@ pub struct Compat {
     pub double_decode: Option<bool>,
     /// Whether it is told that there is no such user.
     pub show_unknown_user: bool,
+    /// What Yubico's protocol needs; with [`Shape::Yubico`], and only then.
+    pub yubico: Option<Yubico>,
+}
+
+/// A client of Yubico's validation protocol.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Yubico {
+    /// What its requests say as `id`.
+    pub id: u32,
+    /// The file with its key in base 64, by which requests and replies are signed.
+    pub key_file: PathBuf,
+}
+
+impl Compat {
+    /// Its number in Yubico's protocol, if it speaks that.
+    pub fn yubico(&self) -> Option<u32> {
+        self.yubico.as_ref().map(|yubico| yubico.id)
+    }
+}
+
+/// What two of them cannot both have.
+pub(super) fn clash(all: &[Compat]) -> Option<String> {
+    all.iter().enumerate().find_map(|(place, one)| {
+        let mut before = all.iter().take(place);
+        before.find_map(|other| match (one.yubico(), other.yubico()) {
+            _ if one.client == other.client => {
+                Some(format!("client {} is there twice", one.client))
+            }
+            (Some(id), Some(same)) if id == same => Some(format!("two clients have id={id}")),
+            _ => None,
+        })
+    })
 }
 
 /// Whose requests and answers.
@@ -27,9 +61,12 @@ pub enum Shape {
     PrivacyIdea,
     /// `LinOTP`.
     LinOtp,
+    /// Yubico's validation protocol 2.0.
+    Yubico,
 }
 
-/// `CLIENT privacyidea|linotp NETWORK... [double_decode|single_decode] [show_unknown_user]`.
+/// `CLIENT privacyidea|linotp NETWORK... [double_decode|single_decode] [show_unknown_user]`, or
+/// `CLIENT yubico NETWORK... id=NUMBER key_file=PATH`.
 pub(super) fn parse(text: &str) -> Result<Compat, String> {
     let mut words = text.split_whitespace();
     let (Some(client), Some(shape)) = (words.next(), words.next()) else {
@@ -41,7 +78,8 @@ pub(super) fn parse(text: &str) -> Result<Compat, String> {
     let shape = match shape {
         "privacyidea" => Shape::PrivacyIdea,
         "linotp" => Shape::LinOtp,
-        other => return Err(format!("`{other}`: write privacyidea or linotp")),
+        "yubico" => Shape::Yubico,
+        other => return Err(format!("`{other}`: write privacyidea, linotp or yubico")),
     };
     let mut compat = Compat {
         client: client.to_owned(),
@@ -49,15 +87,34 @@ pub(super) fn parse(text: &str) -> Result<Compat, String> {
         networks: Vec::new(),
         double_decode: None,
         show_unknown_user: false,
+        yubico: None,
     };
+    let (mut id, mut key_file) = (None, None);
     for word in words {
         match word {
+            word if let Some(text) = word.strip_prefix("id=") => {
+                id = Some(
+                    text.parse()
+                        .map_err(|_| format!("`{word}`: id is a number"))?,
+                );
+            }
+            word if let Some(path) = word.strip_prefix("key_file=") => {
+                key_file = Some(path)
+                    .filter(|path| !path.is_empty())
+                    .map(PathBuf::from);
+            }
             "double_decode" => compat.double_decode = Some(true),
             "single_decode" => compat.double_decode = Some(false),
             "show_unknown_user" => compat.show_unknown_user = true,
             network => compat.networks.push(units::network(network)?),
         }
     }
+    compat.yubico = match (shape, id, key_file) {
+        (Shape::Yubico, Some(id), Some(key_file)) => Some(Yubico { id, key_file }),
+        (Shape::Yubico, ..) => return Err(format!("`{text}`: {YUBICO}")),
+        (_, None, None) => None,
+        _ => return Err("id and key_file belong to yubico".to_owned()),
+    };
     if compat.networks.is_empty() {
         return Err(format!("`{text}` names no network: {FORM}"));
     }
@@ -73,6 +130,8 @@ pub(super) fn parse(text: &str) -> Result<Compat, String> {
     Ok(compat)
 }
 
+const YUBICO: &str =
+    "give its id and the file of its key, as `vpn yubico 192.0.2.7 id=1 key_file=yubico.key`";
 const FORM: &str = "write CLIENT privacyidea NETWORK, as `keycloak privacyidea 192.0.2.7`";
 
 #[cfg(test)]
@@ -88,7 +147,26 @@ mod tests {
         );
         assert_eq!((read.networks.len(), read.double_decode), (2, Some(true)));
         assert!(!read.show_unknown_user);
+        let yubico = parse("vpn yubico 192.0.2.7 id=1 key_file=yubico.key").unwrap();
+        assert_eq!(yubico.yubico(), Some(1));
+        let other = parse("door yubico 192.0.2.8 id=1 key_file=door.key").unwrap();
+        assert_eq!(
+            clash(&[yubico.clone(), other]).unwrap(),
+            "two clients have id=1"
+        );
+        assert!(clash(&[yubico.clone(), read.clone()]).is_none());
+        assert!(
+            clash(&[read.clone(), yubico, read])
+                .unwrap()
+                .contains("keycloak")
+        );
         for wrong in [
+            "vpn yubico 192.0.2.7 id=1",
+            "vpn yubico 192.0.2.7 key_file=x",
+            "vpn yubico 192.0.2.7 id=-1 key_file=x",
+            "vpn yubico 192.0.2.7 id=1 key_file=",
+            "vpn yubico id=1 key_file=x",
+            "vpn privacyidea 192.0.2.7 id=1",
             "",
             "keycloak",
             "keycloak privacyidea",

@@ -47,7 +47,7 @@ keys! {
     HTTP_PUBLIC_URL = "http.public_url", "",
         "where people and devices reach this server, for enrolment links and QR codes: its name with https in front";
     HTTP_COMPAT = "http.compat", "",
-        "API clients that ask as they asked another product, below /compat/CLIENT: a list of `CLIENT privacyidea NETWORK`, or linotp";
+        "API clients that ask as they asked another product, below /compat/CLIENT: a list of `CLIENT privacyidea NETWORK`, or linotp, or `CLIENT yubico NETWORK id=N key_file=PATH`";
     HTTP_TLS_CERTIFICATE = "http.tls.certificate", "",
         "PEM file: the server's certificate, then the intermediate ones";
     HTTP_TLS_KEY = "http.tls.key", "", "PEM file: the private key of the certificate";

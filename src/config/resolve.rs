@@ -180,6 +180,11 @@ impl Resolver<'_> {
         let trusted_proxies = self.list(keys::HTTP_TRUSTED_PROXIES, parse_proxy);
         let public_url = self.list(keys::HTTP_PUBLIC_URL, parse_url);
         let compat = self.list(keys::HTTP_COMPAT, compat::parse);
+        if let Some(what) = compat.as_deref().and_then(compat::clash) {
+            let entry = self.written.entry(keys::HTTP_COMPAT);
+            let error = Diagnostic::error(format!("`http.compat`: {what}"));
+            self.report(keys::HTTP_COMPAT, &entry, None, error);
+        }
         let tls = self.pair(dir, keys::HTTP_TLS_CERTIFICATE, keys::HTTP_TLS_KEY)?;
         let (listen, insecure) = (if enabled? { listen? } else { Vec::new() }, insecure?);
         let open = listen

@@ -1,5 +1,6 @@
 //! The running daemon: listeners, signals, reload, drain.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use crate::daemon::{
     supervisor,
 };
 use crate::policy::Policies;
-use crate::secret::SystemEntropy;
+use crate::secret::{SecretBytes, SystemEntropy};
 use crate::server::http::App;
 use crate::server::{Info, http, radius};
 use crate::service::Service;
@@ -96,6 +97,30 @@ pub async fn serve(
     Ok(())
 }
 
+/// The keys of clients that speak Yubico's protocol, from their files.
+fn yubico_keys(site: &Site) -> Result<HashMap<String, SecretBytes>, StartError> {
+    let compat = site.config.http.compat.iter();
+    let named = compat.filter_map(|one| Some((&one.client, one.yubico.as_ref()?)));
+    let read = named.map(|(client, yubico)| {
+        let path = site.dir.join(&yubico.key_file);
+        let text = crate::delivery::read_secret(&path);
+        let text = text.map_err(|what| failed(what, YUBICO_KEY))?;
+        let key = data_encoding::BASE64.decode(text.expose().as_bytes());
+        let key = key.map(SecretBytes::new).ok();
+        let key = key.filter(|key| (10..=128).contains(&key.expose().len()));
+        let what = format!(
+            "{} holds no key of 10 to 128 octets in base 64",
+            path.display()
+        );
+        Ok((client.clone(), key.ok_or_else(|| failed(what, YUBICO_KEY))?))
+    });
+    read.collect()
+}
+
+/// What to do about a file that is no key of a client.
+const YUBICO_KEY: &str =
+    "write the client's API key into it, or a new one: openssl rand -base64 20";
+
 /// The HTTP application, with what it reports of the other parts of the daemon.
 fn application(
     site: &Site,
@@ -106,6 +131,7 @@ fn application(
     let app = App::new(Arc::clone(service), site.config.limits, info.clone());
     app.set_trusted_proxies(site.config.http.trusted_proxies.clone());
     app.set_compat(site.config.http.compat.clone());
+    app.set_yubico_keys(yubico_keys(site)?);
     let inbound = reload::inbound_secret(&site.config);
     let inbound = inbound.map_err(|what| failed(what, "write a long random text into the file"))?;
     app.replace_inbound_secret(inbound, service.core.now().plus(http::AHEAD));

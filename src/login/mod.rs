@@ -46,6 +46,7 @@ mod knowledge;
 pub(crate) mod match_issued;
 pub(crate) mod match_otp;
 mod opened;
+mod pressed;
 pub(crate) mod prompt;
 mod read;
 pub mod redeem;

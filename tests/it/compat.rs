@@ -17,6 +17,7 @@ fn compat(client: &str, shape: Shape) -> Compat {
         networks: vec!["192.0.2.7/32".parse().unwrap()],
         double_decode: None,
         show_unknown_user: false,
+        yubico: None,
     }
 }
 

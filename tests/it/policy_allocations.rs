@@ -63,7 +63,7 @@ fn deciding_allocates_nothing() {
         assert_eq!(rule.accepts(slot, false).count(), 3);
         let kinds = rule.accepts(slot, true);
         let kinds = kinds.flat_map(|factor| kinds_of(factor, &policy.otp));
-        assert_eq!(kinds.count(), 6);
+        assert_eq!(kinds.count(), 7);
         assert_eq!(rule.name, "last");
         assert_eq!(rule.require, [Factor::Password, Factor::Otp]);
     });

@@ -16,13 +16,8 @@ const OTHER: Key = Key {
     aes: "ffeeddccbbaa99887766554433221100",
 };
 
-fn wanted(user: &str, key: &Key) -> Value {
-    json!({ "user": user, "kind": "yubikey", "secret": key.aes, "public_id": key.public,
-            "private_id": key.private, "active": true })
-}
-
 async fn made(app: &TestApp, user: &str, key: &Key) -> Value {
-    let answer = app.admin("POST", "/v1/admin/tokens", Some(wanted(user, key)));
+    let answer = app.admin("POST", "/v1/admin/tokens", Some(key.token(user)));
     let answer = answer.await;
     assert_eq!(answer.status, 201, "{}", answer.json());
     answer.json()
@@ -135,7 +130,7 @@ async fn one_public_id_and_one_key_are_one_token() {
     }
     made(&app, "alice", &KEY).await;
     let with = |field: &str, value: Value| {
-        let mut wanted = wanted("bob", &OTHER);
+        let mut wanted = OTHER.token("bob");
         wanted[field] = value;
         wanted
     };
@@ -247,7 +242,7 @@ async fn its_life_is_that_of_other_tokens() {
     for user in ["alice", "bob"] {
         app.user(user).await;
     }
-    let mut body = wanted("alice", &KEY);
+    let mut body = KEY.token("alice");
     body["active"] = json!(false);
     let answer = app.admin("POST", "/v1/admin/tokens", Some(body)).await;
     assert_eq!(answer.json()["state"], "pending");
@@ -309,7 +304,7 @@ async fn every_front_end_takes_it_with_what_the_user_knows() {
     let lab = Lab::new(&texts).await;
     lab.user("alice", Some("48201973"), Some("correct horse"))
         .await;
-    lab.change("POST", "/v1/admin/tokens", wanted("alice", &KEY))
+    lab.change("POST", "/v1/admin/tokens", KEY.token("alice"))
         .await;
     let mut session = 0;
     let mut next = || {

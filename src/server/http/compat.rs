@@ -7,6 +7,7 @@
 //! POST /validate/check          200, result.value and result.authentication: ACCEPT, CHALLENGE, REJECT
 //!      /validate/radiuscheck    204 yes, 400 no, 503 undecided
 //! GET  /validate/polltransaction  pending, accept, decline
+//!      /wsapi/2.0/verify        see `yubico`
 //! ```
 //!
 //! Invariants: such clients send no key, so that they are known by their address, and only those that
@@ -41,6 +42,34 @@ use crate::server::http::error::Failure;
 use crate::server::http::origin::Origin;
 
 mod form;
+mod yubico;
+
+pub(crate) use yubico::{Validation, verify as validate, verify_by_id as validate_by_id};
+
+/// How a request is decided.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum How {
+    /// `pass` is one box, and challenges may follow.
+    Rounds,
+    /// `pass` is one box, and the answer yes or no.
+    Once,
+    /// `otp` is the code alone.
+    Otp,
+}
+
+impl How {
+    const fn field(self) -> &'static str {
+        match self {
+            Self::Rounds | Self::Once => "pass",
+            Self::Otp => "otp",
+        }
+    }
+}
+
+/// As for a path that is none: who may ask here is no one else's business.
+fn no_route() -> Failure {
+    Failure::not_found("there is no such route; GET /openapi.json")
+}
 
 /// A request of such a client, read.
 struct Asked {
@@ -64,7 +93,7 @@ pub(crate) async fn check(
         return Ok(refused(shape, 905, "Missing parameter: 'pass'"));
     }
     let answers = asked.transaction().is_some();
-    let decided = asked.decide(&app, user.clone(), true).await?;
+    let decided = asked.decide(&app, user.clone(), How::Rounds).await?;
     if show && decided.reason == Reason::UnknownUser {
         let what = format!("ERR904: User <{user}> does not exist.");
         return Ok(refused(shape, 904, &what));
@@ -84,7 +113,7 @@ pub(crate) async fn radius(
     if asked.form.secret("pass").is_none() {
         return Ok(StatusCode::BAD_REQUEST);
     }
-    let decided = asked.decide(&app, user, false).await?;
+    let decided = asked.decide(&app, user, How::Once).await?;
     Ok(match decided.answer {
         LoginAnswer::Accept(_) => StatusCode::NO_CONTENT,
         LoginAnswer::Challenge(_) | LoginAnswer::Reject => StatusCode::BAD_REQUEST,
@@ -109,13 +138,12 @@ pub(crate) async fn poll(
         _ => "pending",
     };
     let done = status == "accept";
-    let answer = match shape {
-        Shape::PrivacyIdea => {
-            let authentication = if done { "ACCEPT" } else { "REJECT" };
-            let detail = json!({ "challenge_status": status, "threadid": 0 });
-            privacyidea(done, authentication, &detail)
-        }
-        Shape::LinOtp => linotp(done, &json!({ "transactionid": id, "accept": done })),
+    let answer = if shape == Shape::LinOtp {
+        linotp(done, &json!({ "transactionid": id, "accept": done }))
+    } else {
+        let authentication = if done { "ACCEPT" } else { "REJECT" };
+        let detail = json!({ "challenge_status": status, "threadid": 0 });
+        privacyidea(done, authentication, &detail)
     };
     Ok(Json(answer).into_response())
 }
@@ -123,16 +151,30 @@ pub(crate) async fn poll(
 impl Asked {
     async fn read(app: &Arc<App>, name: &str, request: Request<Body>) -> Result<Self, Failure> {
         let (parts, body) = request.into_parts();
-        let compat = app.compat().iter().find(|compat| compat.client == name);
-        let Some(compat) = compat.filter(|compat| is_known(compat, &parts)) else {
-            // As for a path that is none: who may ask here is no one else's business.
-            return Err(Failure::not_found(
-                "there is no such route; GET /openapi.json",
-            ));
-        };
+        let mut named = app.compat().iter();
+        let named = named.find(|compat| compat.client == name && compat.shape != Shape::Yubico);
+        let compat = named.filter(|compat| is_known(compat, &parts));
+        let compat = compat.ok_or_else(no_route)?;
+        let (client, arrival) = Self::admitted(app, compat, &parts)?;
+        let form = Form::read(app, &parts, body, compat.double_decode).await?;
+        Ok(Self {
+            compat: compat.clone(),
+            client,
+            arrival,
+            form,
+        })
+    }
+
+    /// The client, which asks no more often than it may.
+    fn admitted(
+        app: &Arc<App>,
+        compat: &Compat,
+        parts: &Parts,
+    ) -> Result<(Arc<Client>, Arrival), Failure> {
+        let name = &compat.client;
         let found = app.core().clients().all();
         let mut found = found.iter();
-        let client = found.find(|client| client.name == name).map(Arc::clone);
+        let client = found.find(|client| client.name == *name).map(Arc::clone);
         let client = client.ok_or_else(|| {
             Failure::unavailable(format!(
                 "http.compat names API client {name}: there is none"
@@ -144,7 +186,12 @@ impl Asked {
             return Err(Failure::TOO_MANY);
         }
         let arrival = parts.extensions.get().copied().ok_or(Failure::INTERNAL)?;
-        let form = Form::read(app, &parts, body, compat.double_decode).await?;
+        Ok((client, arrival))
+    }
+
+    /// A request that is read already.
+    fn of(app: &Arc<App>, compat: &Compat, parts: &Parts, form: Form) -> Result<Self, Failure> {
+        let (client, arrival) = Self::admitted(app, compat, parts)?;
         Ok(Self {
             compat: compat.clone(),
             client,
@@ -182,18 +229,13 @@ impl Asked {
             .ok()
     }
 
-    async fn decide(
-        self,
-        app: &Arc<App>,
-        user: String,
-        rounds: bool,
-    ) -> Result<LoginOutcome, Failure> {
+    async fn decide(self, app: &Arc<App>, user: String, how: How) -> Result<LoginOutcome, Failure> {
         let turn = app.turn(&self.client)?;
         let arrival = self.arrival;
         let task = Arc::clone(app);
         let decided = app.finish(async move {
             let nothing = SecretString::default();
-            let pass = self.form.secret("pass").unwrap_or(&nothing);
+            let typed = self.form.secret(how.field()).unwrap_or(&nothing);
             let request = LoginRequest {
                 id: arrival.id,
                 at: arrival.at,
@@ -202,9 +244,16 @@ impl Asked {
                 channel: Channel::Http,
                 method: "http",
                 user: &user,
-                presented: Presented::Passcode(pass),
-                challenge: self.transaction(),
-                rounds,
+                presented: match how {
+                    How::Rounds | How::Once => Presented::Passcode(typed),
+                    How::Otp => Presented::Fields {
+                        password: None,
+                        pin: None,
+                        otp: Some(typed),
+                    },
+                },
+                challenge: self.transaction().filter(|_| how != How::Otp),
+                rounds: how == How::Rounds,
                 source: self.source(),
                 attributes: &[],
                 context: &[],
@@ -243,7 +292,7 @@ fn told(shape: Shape, answer: LoginAnswer, answers: bool) -> Value {
             let detail = json!({ "transactionid": asked.id, "message": asked.prompt });
             linotp(false, &detail)
         }
-        (Shape::PrivacyIdea, LoginAnswer::Accept(accepted)) => {
+        (_, LoginAnswer::Accept(accepted)) => {
             let message = if answers {
                 "Found matching challenge"
             } else {
@@ -259,7 +308,7 @@ fn told(shape: Shape, answer: LoginAnswer, answers: bool) -> Value {
             });
             privacyidea(true, "ACCEPT", &detail)
         }
-        (Shape::PrivacyIdea, LoginAnswer::Reject) => {
+        (_, LoginAnswer::Reject) => {
             let message = if answers {
                 "Response did not match the challenge."
             } else {
@@ -268,7 +317,7 @@ fn told(shape: Shape, answer: LoginAnswer, answers: bool) -> Value {
             let detail = json!({ "message": message, "threadid": 0 });
             privacyidea(false, "REJECT", &detail)
         }
-        (Shape::PrivacyIdea, LoginAnswer::Challenge(asked)) => {
+        (_, LoginAnswer::Challenge(asked)) => {
             let (id, message) = (asked.id, asked.prompt);
             let kind = match asked.factor.as_str() {
                 "sms" => "sms",
@@ -313,7 +362,7 @@ fn linotp(value: bool, detail: &Value) -> Value {
 fn refused(shape: Shape, code: u16, message: &str) -> Response {
     let error = json!({ "code": code, "message": message });
     match shape {
-        Shape::PrivacyIdea => {
+        Shape::PrivacyIdea | Shape::Yubico => {
             let answer = json!({
                 "jsonrpc": "2.0", "id": 1, "time": now(), "version": "privacyIDEA 3.14",
                 "detail": null, "result": { "status": false, "error": error },

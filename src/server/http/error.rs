@@ -124,6 +124,11 @@ impl Failure {
         }
     }
 
+    /// Whether no decision could be made.
+    pub(crate) fn is_unavailable(&self) -> bool {
+        self.kind.status == 503
+    }
+
     /// A request that cannot be understood.
     pub(crate) fn malformed(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::MALFORMED.because(detail)

@@ -19,6 +19,7 @@
 //! vouched for by the client's key. Neither bodies nor headers nor paths with user names in them are
 //! logged.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -36,15 +37,16 @@ use tokio_util::task::TaskTracker;
 use crate::admin::Admin;
 use crate::api::call::Operation;
 use crate::api::{
-    CompatCheck, CompatCheckGet, CompatPoll, CompatRadius, CompatRadiusGet, ConsoleLink,
-    ConsoleLinkWanted, EnrolPage, EnrolScript, EnrolStyle, Healthz, Metrics, Openapi, Readyz,
+    CompatCheck, CompatCheckGet, CompatPoll, CompatRadius, CompatRadiusGet, CompatYubico,
+    CompatYubicoById, ConsoleLink, ConsoleLinkWanted, EnrolPage, EnrolScript, EnrolStyle, Healthz,
+    Metrics, Openapi, Readyz,
 };
 use crate::config::Limits;
 use crate::config::compat::Compat;
 use crate::core::Core;
 use crate::explain::Explain;
 use crate::login::Login;
-use crate::secret::SecretString;
+use crate::secret::{SecretBytes, SecretString};
 use crate::server::Info;
 use crate::server::certificate::Validity;
 use crate::server::http::error::Failure;
@@ -136,6 +138,7 @@ pub struct App {
     inbound: ArcSwapOption<inbound::Gateways>,
     proxies: OnceLock<origin::Proxies>,
     compat: OnceLock<Vec<Compat>>,
+    validation: OnceLock<compat::Validation>,
     reloader: OnceLock<Reloader>,
     site_files: OnceLock<SiteFiles>,
     rotator: OnceLock<Rotator>,
@@ -173,6 +176,7 @@ impl App {
             inbound: ArcSwapOption::empty(),
             proxies: OnceLock::new(),
             compat: OnceLock::new(),
+            validation: OnceLock::new(),
             reloader: OnceLock::new(),
             site_files: OnceLock::new(),
             rotator: OnceLock::new(),
@@ -279,6 +283,15 @@ impl App {
     /// Lists the clients that speak the request shapes of other products. The first list stays.
     pub fn set_compat(&self, compat: Vec<Compat>) {
         let _ = self.compat.set(compat);
+    }
+
+    /// The keys of those that speak Yubico's protocol, by name of the client. The first ones stay.
+    pub fn set_yubico_keys(&self, keys: HashMap<String, SecretBytes>) {
+        let _ = self.validation.set(compat::Validation::new(keys));
+    }
+
+    pub(crate) fn validation(&self) -> &compat::Validation {
+        self.validation.get_or_init(compat::Validation::default)
     }
 
     pub(crate) fn compat(&self) -> &[Compat] {
@@ -491,6 +504,8 @@ fn routes() -> Routes {
         .on_request::<CompatRadius, _, _>(compat::radius)
         .on_request::<CompatRadiusGet, _, _>(compat::radius)
         .on_request::<CompatPoll, _, _>(compat::poll)
+        .on_request::<CompatYubico, _, _>(compat::validate)
+        .on_request::<CompatYubicoById, _, _>(compat::validate_by_id)
         .on(links::redeem)
         .on(links::redeem_by_device)
         .on(links::confirm)

@@ -313,14 +313,7 @@ impl Stage {
                 let code = code_of(user, Digits::SIX, 0);
                 self.radius("otp", user, &code).await;
             }
-            Reason::YubikeyOk => {
-                lab.same_user(user, "first").await;
-                let key = Key::of_the_files();
-                let token = json!({ "user": user, "kind": "yubikey", "secret": key.aes, "active": true,
-                                    "public_id": key.public, "private_id": key.private });
-                lab.change("POST", "/v1/admin/tokens", token).await;
-                self.radius("otp", user, &key.types(1, 1)).await;
-            }
+            Reason::YubikeyOk => Key::of_the_files().logs_in(lab, "otp", user).await,
             Reason::PinOk => {
                 lab.same_user(user, "first").await;
                 self.radius("pin", user, PIN).await;

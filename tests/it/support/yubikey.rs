@@ -2,6 +2,9 @@
 
 use aes::cipher::{BlockCipherEncrypt as _, KeyInit as _};
 use aes::{Aes128, Block};
+use serde_json::{Value, json};
+
+use crate::support::lab::Lab;
 
 /// A slot with the Yubico OTP.
 pub(crate) struct Key {
@@ -18,6 +21,21 @@ impl Key {
             private: "010203040506",
             aes: "000102030405060708090a0b0c0d0e0f",
         }
+    }
+
+    /// As a token of a user, in use at once.
+    pub(crate) fn token(&self, user: &str) -> Value {
+        json!({ "user": user, "kind": "yubikey", "active": true, "secret": self.aes,
+                "public_id": self.public, "private_id": self.private })
+    }
+
+    /// Gives it to a new user, who touches it once.
+    pub(crate) async fn logs_in(&self, lab: &Lab, policy: &str, user: &str) {
+        lab.same_user(user, "first").await;
+        lab.change("POST", "/v1/admin/tokens", self.token(user))
+            .await;
+        lab.radius(policy, user, &self.types(1, 1), None, None)
+            .await;
     }
 
     /// One touch.

@@ -15,6 +15,7 @@ use crate::server::http::error::Failure;
 use crate::server::http::{App, body};
 
 /// What a request says. Values may be secrets: all are overwritten.
+#[derive(Clone)]
 pub(super) struct Form {
     values: Vec<(String, SecretString)>,
     /// The product of its User-Agent, in small letters.
@@ -76,6 +77,12 @@ impl Form {
         }
         self.values.push((name, value));
         Ok(())
+    }
+
+    /// All of them, in the order in which they came.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        let values = self.values.iter();
+        values.map(|(name, value)| (name.as_str(), value.expose()))
     }
 
     pub(super) fn secret(&self, name: &str) -> Option<&SecretString> {
