@@ -124,7 +124,9 @@ impl Add {
     pub(super) async fn run(self, context: &Context) -> Result<(), CliError> {
         let secret =
             input::given_secret(self.secret.as_deref(), self.secret_stdin, Ask::twice("key"))?;
-        let show_secret = self.show_secret;
+        // Of a yubikey that is made here nothing but this answer says how its slot is programmed.
+        let made_here = matches!(self.kind, Kind::Yubikey) && secret.is_none();
+        let show_secret = self.show_secret || made_here;
         let body = self.body(secret);
         let api = context.transport().await?;
         let created = api.send::<AddToken>((), &body).await?;

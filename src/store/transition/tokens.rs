@@ -3,6 +3,7 @@
 use crate::model::device::DeviceCall;
 use crate::model::enrolment::Enrolment;
 use crate::model::id::Serial;
+use crate::model::kind::Kind;
 use crate::model::token::{LifeCycle, Moving, Token, TokenState};
 use crate::model::user_key::UserKey;
 use crate::store::record::{RowWrite, Table, TokenRow};
