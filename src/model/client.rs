@@ -5,7 +5,7 @@ use ipnet::IpNet;
 use crate::model::method::Allowed;
 use crate::model::name_rule;
 use crate::model::name_rule::NameRule;
-use crate::model::user_key::{CONSOLE, DEFAULT_REALM, InvalidUserKey, UserKey};
+use crate::model::user_key::{CONSOLE, DEFAULT_REALM, InvalidUserKey, SELF_SERVICE, UserKey};
 use crate::secret::SharedSecret;
 use crate::time::UnixTime;
 
@@ -174,5 +174,7 @@ pub const LOCAL: &str = "local";
 /// Whether a text may name a client.
 pub fn is_client_name(name: &str) -> bool {
     let plain = |octet: u8| octet.is_ascii_alphanumeric() || b".-_".contains(&octet);
-    (1..=64).contains(&name.len()) && name.bytes().all(plain) && name != LOCAL && name != CONSOLE
+    (1..=64).contains(&name.len())
+        && name.bytes().all(plain)
+        && ![LOCAL, CONSOLE, SELF_SERVICE].contains(&name)
 }

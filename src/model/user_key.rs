@@ -264,6 +264,8 @@ fn single_spaced(text: &str) -> String {
 
 /// The realm of the people who sign in to the console; the client in whose name they do, and its policy.
 pub const CONSOLE: &str = "console";
+/// The client in whose name users sign in to self-service, and its policy.
+pub const SELF_SERVICE: &str = "self-service";
 /// The realm of users that are named without one.
 pub const DEFAULT_REALM: &str = "default";
 

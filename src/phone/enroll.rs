@@ -20,8 +20,8 @@ use crate::signature::key::{KeyAlgorithm, SigningKey};
 
 #[derive(Debug, Args)]
 pub(crate) struct Enroll {
-    /// NAME, NAME@REALM or DOMAIN\NAME; or `oncegate://enroll?..` as the QR code shows it: server,
-    /// user and code in one
+    /// NAME, NAME@REALM or DOMAIN\NAME; or what the QR code shows, `https://HOST/app/#..` or
+    /// `oncegate://enroll?..`: server, user and code in one
     #[arg(value_name = "USER|URI", conflicts_with = "user")]
     what: Option<String>,
     /// The same as an option

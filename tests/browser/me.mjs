@@ -102,6 +102,8 @@ async function day(name, how, tag) {
   await pictured(`refused-${tag}`);
   await signedIn(visit, name);
   await pictured(`home-${tag}`);
+  const { x, width } = await form(page, "/me/lost").locator("button").boundingBox();
+  assert.ok(x >= 0 && x + width <= page.viewportSize().width, "reached without scrolling sideways");
 
   const change = await opened(page, "/me/pin");
   await change.locator("[name=pin]").fill(pin);
@@ -165,9 +167,33 @@ async function day(name, how, tag) {
   await context.close();
 }
 
+/** A session id that an attacker chose is not taken, and a flood is held back. */
+async function attacked() {
+  const post = (body, cookie) =>
+    fetch(`${base}/me/sign-in`, {
+      method: "POST",
+      body: new URLSearchParams(body),
+      headers: { "sec-fetch-site": "same-origin", ...(cookie ? { cookie } : {}) },
+      redirect: "manual",
+    });
+  const chosen = "oncegate-me=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+  const body = { name: "bo", password, code: code(secrets.bo, 4) };
+  // All of bo's tokens are suspended.
+  assert.equal((await post(body, chosen)).status, 401);
+  const page = await fetch(`${base}/me`, { headers: { cookie: chosen }, redirect: "manual" });
+  assert.equal(page.status, 303);
+  for (const oversize of [{ name: "x".repeat(20_000) }, { name: "a\0b" }, {}]) {
+    assert.ok([400, 401, 413].includes((await post(oversize)).status));
+  }
+  const flood = await Promise.all(Array.from({ length: 60 }, () => post({ name: "alice", password: "x", code: "1" })));
+  const statuses = flood.map(({ status }) => status);
+  assert.ok(statuses.includes(429), JSON.stringify(statuses));
+}
+
 try {
   await day("alice", { locale: "en-US", dark: false, script: true, phone: true }, "en");
   await day("bo", { locale: "ko-KR", dark: true, script: false, phone: false }, "ko");
+  await attacked();
   assert.deepEqual(violations, []);
 } finally {
   await browser.close();

@@ -39,6 +39,3 @@ pub(super) fn routes() -> Router<Desk> {
         .route("/me/token/code", post(tokens::confirm))
         .route("/me/recovery", post(tokens::recovery))
 }
-
-/// The client, and the policy, of self-service.
-const SELF_SERVICE: &str = "self-service";

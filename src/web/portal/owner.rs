@@ -13,12 +13,11 @@ use crate::login::{LoginRequest, Presented};
 use crate::model::audit::Channel;
 use crate::model::client::Client;
 use crate::model::source::Source;
-use crate::model::user_key::UserKey;
+use crate::model::user_key::{CONSOLE, SELF_SERVICE, UserKey};
 use crate::secret::SecretString;
 use crate::server::http::App;
 use crate::store::By;
 use crate::web::fields::Fields;
-use crate::web::portal::SELF_SERVICE;
 use crate::web::session::Opening;
 use crate::web::view::{Block, Page, Tone};
 use crate::web::visit::{Visit, cookie};
@@ -251,9 +250,10 @@ impl Question {
         self
     }
 
-    /// The key of the user who is named.
+    /// The key of the user who is named. The people of the console have the console, from its networks.
     pub(super) fn key(&self) -> Option<UserKey> {
-        self.client.key(&self.user).ok()
+        let key = self.client.key(&self.user).ok();
+        key.filter(|key| key.realm() != CONSOLE)
     }
 
     /// Waits until an answer that is no accept may leave.
