@@ -60,7 +60,8 @@ function learned(answer) {
 export async function call(key, method, path, content) {
   const body = content === undefined ? "" : JSON.stringify(content);
   for (let again = false; ; again = true) {
-    const created = Math.floor(now() / 1000);
+    // A little in the past: what seems to come from the future costs the server a record for every poll.
+    const created = Math.floor(now() / 1000) - 2;
     const headers = await signed(key, { method, path, body, created });
     const signal = AbortSignal.timeout(20_000);
     let answer;
