@@ -211,6 +211,16 @@ pub(super) fn curl(server: &str, key: &str, user: &str, fields: &[(&str, &str)])
     )
 }
 
+/// What comes after a demonstration.
+pub(super) fn after_demonstration(dir: &str) -> String {
+    let real = if dir == "oncegate" {
+        "./oncegate-data"
+    } else {
+        "./oncegate"
+    };
+    format!("oncegate init --dir {real}, an installation of your own; this one is for looking only")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -87,6 +87,8 @@ struct Story {
     checks: Vec<Step>,
     try_radius: Option<String>,
     try_http: Option<String>,
+    /// A link into the console, while no one can sign in to it.
+    console: Option<String>,
 }
 
 impl Quickstart {
@@ -485,6 +487,11 @@ impl Guide<'_> {
             checks,
             try_radius: radius.filter(|_| !self.once),
             try_http: http.filter(|_| !self.once),
+            console: info
+                .console
+                .clone()
+                .filter(|_| !self.once)
+                .map(|link| link.expose().to_owned()),
         }
     }
 }
@@ -516,7 +523,7 @@ impl Story {
                 text,
                 "\nThe demonstration server stops now.\nAgain:  {}\nNext:   {}\n",
                 context.command("quickstart"),
-                next(&dir)
+                hints::after_demonstration(&dir)
             );
             return text;
         }
@@ -524,24 +531,21 @@ impl Story {
         for line in self.try_radius.iter().chain(&self.try_http) {
             push!(text, "\n  {line}\n");
         }
+        if let Some(link) = &self.console {
+            push!(
+                text,
+                "\nThe console, in a browser (the link makes the first administrator, once, within ten minutes):\n\n  \
+                 {link}\n"
+            );
+        }
         push!(
             text,
             "\nWatch:  {}\nStop:   Ctrl-C here\nNext:   {}\n",
             context.command("tail"),
-            next(&dir)
+            hints::after_demonstration(&dir)
         );
         text
     }
-}
-
-/// What comes after a demonstration.
-fn next(dir: &str) -> String {
-    let real = if dir == "oncegate" {
-        "./oncegate-data"
-    } else {
-        "./oncegate"
-    };
-    format!("oncegate init --dir {real}, an installation of your own; this one is for looking only")
 }
 
 fn list(addresses: &[SocketAddr]) -> String {

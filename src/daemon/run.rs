@@ -142,14 +142,13 @@ fn application(
     let disconnects = Arc::clone(app.disconnects());
     app.add_metrics(Box::new(move |out| disconnects.write_prometheus(out)));
     app.add_metrics(Box::new(logging::write_metrics));
-    let web = Web::new(site.config.web.clone(), Arc::new(SystemEntropy));
-    web.serve(&app);
+    Web::new(site.config.web.clone(), Arc::new(SystemEntropy)).serve(&app);
     let store = site.config.store.dir.clone();
     app.add_metrics(Box::new(move |out| write_disk(&store, out)));
     Ok(app)
 }
 
-/// Where nobody can sign in to the console, what is said of the process has a link for the first administrator.
+/// Where no one can sign in to the console, what is said of the process has a link for the first administrator.
 fn first_link(info: &Info, app: &App) -> Info {
     let console = web::first_link(app);
     Info {

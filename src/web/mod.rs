@@ -28,7 +28,6 @@ use crate::server::http::{self, App};
 pub(crate) mod answer;
 mod app;
 pub(crate) mod assets;
-#[allow(dead_code)] // with the pages that come next
 pub(crate) mod call;
 mod console;
 pub(crate) mod fields;
@@ -36,13 +35,10 @@ pub(crate) mod guard;
 pub(crate) mod link;
 pub(crate) mod person;
 mod portal;
-#[allow(dead_code)] // step-up and lists: with the pages that ask for them
+pub(crate) mod rates;
 pub(crate) mod session;
-#[allow(dead_code)] // see above
 pub(crate) mod text;
-#[allow(dead_code)] // see above
 pub(crate) mod view;
-#[allow(dead_code)] // see above
 pub(crate) mod visit;
 
 /// What the pages keep between requests.
@@ -52,6 +48,7 @@ pub struct Web {
     /// Of self-service.
     own_sessions: session::Sessions,
     links: link::Links,
+    rates: rates::Rates,
     entropy: Arc<dyn Entropy>,
 }
 
@@ -63,14 +60,20 @@ impl Web {
             sessions: session::Sessions::default(),
             own_sessions: session::Sessions::default(),
             links: link::Links::default(),
+            rates: rates::Rates::default(),
             entropy,
         })
     }
 
-    /// Serves the pages beside the API, and makes links into the console.
-    pub fn serve(self: &Arc<Self>, app: &App) {
+    /// Serves the pages beside the API, makes links into the console, and counts decisions by minutes until the
+    /// API stops.
+    pub fn serve(self: &Arc<Self>, app: &Arc<App>) {
         let web = Arc::clone(self);
         app.set_pages(Box::new(move |app| pages(&web, app)));
+        let (web, counted) = (Arc::clone(self), Arc::clone(&app.service().core));
+        let stopping = app.stopping().clone();
+        app.tasks()
+            .spawn(async move { web.rates.count(&counted, stopping).await });
         if self.settings.console {
             let web = Arc::clone(self);
             app.set_console_links(Box::new(move |wanted, by| web.make_link(wanted, by)));

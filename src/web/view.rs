@@ -53,7 +53,7 @@ impl BlockView<'_> {
     }
 
     fn form(&self, form: &Form) -> String {
-        let view = FormView { t: self.t, form };
+        let view = FormView { form };
         view.render().unwrap_or_default()
     }
 }
@@ -62,13 +62,12 @@ impl BlockView<'_> {
 #[derive(Template)]
 #[template(path = "rows.html")]
 pub(crate) struct Rows<'a> {
-    pub(crate) t: Text,
     pub(crate) rows: &'a [Vec<Cell>],
 }
 
 impl Rows<'_> {
     fn form(&self, form: &Form) -> String {
-        let view = FormView { t: self.t, form };
+        let view = FormView { form };
         view.render().unwrap_or_default()
     }
 }
@@ -76,7 +75,6 @@ impl Rows<'_> {
 #[derive(Template)]
 #[template(path = "form.html")]
 struct FormView<'a> {
-    t: Text,
     form: &'a Form,
 }
 
@@ -303,7 +301,6 @@ pub(crate) enum Input {
     Code,
     Number,
     Search,
-    Area,
     Check,
     Select,
 }

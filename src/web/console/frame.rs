@@ -2,9 +2,10 @@
 
 use axum::http::StatusCode;
 use axum::response::Response;
+use serde::Deserialize;
 
-use crate::api::ShowStatus;
 use crate::api::call::{Access, Call};
+use crate::api::{ListAudit, ListClients, ListPolicies, ListTokens, ListUsers, ShowStatus};
 use crate::server::http::caller::{Caller, Person};
 use crate::web::call::Refused;
 use crate::web::text::Text;
@@ -37,8 +38,32 @@ pub(super) fn outside(visit: &Visit, title: impl Into<String>, blocks: Vec<Block
 }
 
 /// The pages, each with the call that it stands for: who may make it sees the page.
-fn pages() -> [(&'static str, &'static str, Access); 1] {
-    [("/console", "menu.now", ShowStatus::OPERATION.access)]
+fn pages() -> [(&'static str, &'static str, Access); 7] {
+    [
+        ("/console", "menu.now", ShowStatus::OPERATION.access),
+        ("/console/users", "menu.users", ListUsers::OPERATION.access),
+        (
+            "/console/requests",
+            "menu.requests",
+            ListTokens::OPERATION.access,
+        ),
+        (
+            "/console/clients",
+            "menu.clients",
+            ListClients::OPERATION.access,
+        ),
+        (
+            "/console/policies",
+            "menu.policies",
+            ListPolicies::OPERATION.access,
+        ),
+        ("/console/audit", "menu.audit", ListAudit::OPERATION.access),
+        (
+            "/console/health",
+            "menu.health",
+            ShowStatus::OPERATION.access,
+        ),
+    ]
 }
 
 fn menu(person: &Person, t: Text, target: &str) -> Vec<Entry> {
@@ -65,6 +90,40 @@ impl Signed {
     }
 }
 
+/// What was done, as the address of a page says it after an act.
+#[derive(Deserialize)]
+pub(super) struct Done {
+    pub(super) done: Option<String>,
+}
+
+/// The same for a list that is read in pages.
+#[derive(Deserialize)]
+pub(super) struct Listed {
+    pub(super) done: Option<String>,
+    pub(super) after: Option<String>,
+}
+
+/// Says what was done; of the address only the words of acts are taken.
+pub(super) fn done(signed: &Signed, id: Option<&str>) -> Vec<Block> {
+    let t = signed.visit.t;
+    let label = id.and_then(|id| t.find(&format!("act.{id}")));
+    let notice = label.map(|label| Block::Notice {
+        tone: Tone::Good,
+        text: t.with("act.done", &[("act", label)]),
+        detail: String::new(),
+    });
+    notice.into_iter().collect()
+}
+
+/// Says what went wrong.
+pub(super) fn bad(text: &str, detail: &str) -> Block {
+    Block::Notice {
+        tone: Tone::Bad,
+        text: text.to_owned(),
+        detail: detail.to_owned(),
+    }
+}
+
 /// The page for what could not be done, or shown.
 pub(super) fn refused(signed: &Signed, refused: &Refused) -> Response {
     let t = signed.visit.t;
@@ -76,11 +135,7 @@ pub(super) fn refused(signed: &Signed, refused: &Refused) -> Response {
         }
         status => (t.get("refused.not_done"), status),
     };
-    let notice = Block::Notice {
-        tone: Tone::Bad,
-        text: title.to_owned(),
-        detail: refused.detail.clone(),
-    };
+    let notice = bad(title, &refused.detail);
     page(signed, title, vec![notice]).answer(status)
 }
 

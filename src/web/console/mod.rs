@@ -10,11 +10,26 @@ use axum::routing::{get, post};
 use crate::web::Desk;
 use crate::web::guard;
 
+mod account;
+mod act;
+mod acts;
+mod audit;
+mod clients;
+mod explained;
 mod frame;
+mod health;
 pub(super) mod look;
 mod now;
+mod perform;
+mod policies;
+mod requests;
+mod result;
+mod sentence;
 mod setup;
 mod sign_in;
+mod stream;
+mod user;
+mod users;
 
 /// The routes below `/console`.
 pub(super) fn routes(desk: &Desk) -> Router<Desk> {
@@ -26,6 +41,22 @@ pub(super) fn routes(desk: &Desk) -> Router<Desk> {
         .route("/console/look", post(look::take))
         .route("/console/setup", get(setup::show).post(setup::take))
         .route("/console/setup/code", post(setup::confirm))
+        .route("/console/live", get(stream::live))
+        .route("/console/find", get(users::search))
+        .route("/console/users", get(users::show))
+        .route("/console/users/{user}", get(user::show))
+        .route("/console/requests", get(requests::show))
+        .route("/console/clients", get(clients::list))
+        .route("/console/clients/{name}", get(clients::show))
+        .route("/console/policies", get(policies::list))
+        .route("/console/policies/{name}", get(policies::show))
+        .route("/console/why/{request}", get(explained::show))
+        .route("/console/audit", get(audit::show))
+        .route("/console/audit/export", get(audit::export))
+        .route("/console/health", get(health::show))
+        .route("/console/account", get(account::show))
+        .route("/console/account/end", post(account::end))
+        .route("/console/act/{id}", post(perform::take))
         .route("/console/{*page}", get(frame::missing))
         .route_layer(near)
 }

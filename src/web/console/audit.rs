@@ -1,0 +1,310 @@
+//! The audit: filters, export, check.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use serde::Deserialize;
+use tokio::sync::mpsc;
+
+use crate::api::{self, AuditEvent, ListAudit};
+use crate::web::Desk;
+use crate::web::console::sentence::{heads, row};
+use crate::web::console::stream::Pieces;
+use crate::web::console::{acts, frame};
+use crate::web::view::{Block, Field, Form, Input, Table};
+use crate::web::visit::Signed;
+
+/// The filters, as the address says them.
+#[derive(Clone, Default, Deserialize)]
+pub(super) struct Wanted {
+    #[serde(default)]
+    user: String,
+    #[serde(default)]
+    client: String,
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    decision: String,
+    #[serde(default)]
+    action: String,
+    #[serde(default)]
+    nas: String,
+    #[serde(default)]
+    since: String,
+    #[serde(default)]
+    until: String,
+    #[serde(default)]
+    format: String,
+    before: Option<u64>,
+    done: Option<String>,
+}
+
+impl Wanted {
+    fn query(&self, limit: usize) -> api::AuditQuery {
+        let some = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+        // A day stands for its beginning.
+        let time = |text: &str| {
+            some(text).map(|text| match text.len() {
+                10 => format!("{text}T00:00:00Z"),
+                _ => text,
+            })
+        };
+        api::AuditQuery {
+            before: self.before,
+            since: time(&self.since),
+            until: time(&self.until),
+            user: some(&self.user),
+            client: some(&self.client),
+            reason: some(&self.reason),
+            nas: some(&self.nas),
+            action: some(&self.action),
+            decision: some(&self.decision),
+            request: None,
+            limit: Some(limit),
+        }
+    }
+
+    fn fields(&self) -> [(&'static str, &str); 8] {
+        [
+            ("user", &self.user),
+            ("client", &self.client),
+            ("reason", &self.reason),
+            ("decision", &self.decision),
+            ("action", &self.action),
+            ("nas", &self.nas),
+            ("since", &self.since),
+            ("until", &self.until),
+        ]
+    }
+
+    fn path(&self, before: u64) -> String {
+        let fields = self.fields();
+        let mut pairs: Vec<(&str, String)> = fields
+            .into_iter()
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(name, value)| (name, value.to_owned()))
+            .collect();
+        pairs.push(("before", before.to_string()));
+        let query = serde_urlencoded::to_string(pairs).unwrap_or_default();
+        format!("/console/audit?{query}")
+    }
+}
+
+/// `GET /console/audit`
+pub(super) async fn show(
+    State(desk): State<Desk>,
+    signed: Signed,
+    Query(wanted): Query<Wanted>,
+) -> Response {
+    let t = signed.visit.t;
+    let found = desk
+        .read::<ListAudit>(&signed.caller(), (), &wanted.query(PAGE))
+        .await;
+    let mut blocks = frame::done(&signed, wanted.done.as_deref());
+    let mut filter = Form::new("/console/audit", t.get("audit.filter"));
+    (filter.asks, filter.inline) = (true, true);
+    for (name, value) in wanted.fields() {
+        let key = format!("filter.{name}");
+        let label = t.find(&key).unwrap_or(name);
+        let mut field = Field::new(name, label, Input::Text).value(value);
+        if name == "decision" {
+            field.input = Input::Select;
+            let words = ["accept", "reject", "challenge"].map(|word| {
+                let shown = t.find(&format!("decision.{word}")).unwrap_or(word);
+                (word.to_owned(), shown.to_owned())
+            });
+            field.options = vec![(String::new(), t.get("audit.any").to_owned())];
+            field.options.extend(words);
+        }
+        filter = filter.field(field);
+    }
+    blocks.push(Block::Form(filter));
+    let found = match found {
+        Ok(found) => found,
+        Err(refused) if refused.status == StatusCode::BAD_REQUEST => {
+            blocks.push(frame::bad(t.get("refused.not_done"), &refused.detail));
+            return frame::page(&signed, t.get("menu.audit"), blocks).answer(StatusCode::OK);
+        }
+        Err(refused) => return frame::refused(&signed, &refused),
+    };
+    blocks.push(Block::Table(Table {
+        label: t.get("menu.audit").to_owned(),
+        head: heads(t),
+        rows: found
+            .records
+            .iter()
+            .map(|record| row(t, record, &signed.person))
+            .collect(),
+        empty: t.get("audit.none").to_owned(),
+        next: found.next.map(|next| wanted.path(next)),
+        live: None,
+    }));
+    let mut forms = Vec::new();
+    for (format, label) in [("csv", t.get("audit.csv")), ("jsonl", t.get("audit.jsonl"))] {
+        let mut export = Form::new("/console/audit/export", label).hidden("format", format);
+        for (name, value) in wanted.fields() {
+            export = export.hidden(name, value);
+        }
+        export.asks = true;
+        forms.push(export);
+    }
+    let more = ["verify_audit", "prune_audit"]
+        .into_iter()
+        .filter_map(acts::find);
+    forms.extend(more.filter_map(|act| act.form(&signed, "", &[])));
+    blocks.push(Block::Actions(forms));
+    frame::page(&signed, t.get("menu.audit"), blocks).answer(StatusCode::OK)
+}
+
+/// `GET /console/audit/export`: all that the filters let through, newest first, page by page.
+pub(super) async fn export(
+    State(desk): State<Desk>,
+    signed: Signed,
+    Query(wanted): Query<Wanted>,
+) -> Response {
+    let caller = signed.caller();
+    // The first page tells whether the person may, and whether the filters can be read.
+    let first = desk
+        .read::<ListAudit>(&caller, (), &wanted.query(EXPORT))
+        .await;
+    let mut page = match first {
+        Ok(page) => page,
+        Err(refused) => return frame::refused(&signed, &refused),
+    };
+    let is_csv = wanted.format == "csv";
+    let (sender, pieces) = mpsc::channel::<Bytes>(2);
+    let app = Arc::clone(&desk.app);
+    app.tasks().spawn(async move {
+        let mut wanted = wanted;
+        let mut text = String::new();
+        if is_csv {
+            text.push_str("seq,time,request_id,type,decision,reason,user,serial,client,channel,client_ip,rule,actor,action,target,detail\r\n");
+        }
+        loop {
+            for record in &page.records {
+                write(record, is_csv, &mut text);
+            }
+            let piece = std::mem::take(&mut text);
+            if sender.send(piece.into()).await.is_err() || desk.app.stopping().is_cancelled() {
+                return;
+            }
+            wanted.before = page.next;
+            if wanted.before.is_none() {
+                return;
+            }
+            match desk.read::<ListAudit>(&caller, (), &wanted.query(EXPORT)).await {
+                Ok(next) => page = next,
+                Err(_) => return,
+            }
+        }
+    });
+    let (media, name) = if is_csv {
+        (
+            "text/csv; charset=utf-8",
+            "attachment; filename=\"audit.csv\"",
+        )
+    } else {
+        (
+            "application/x-ndjson",
+            "attachment; filename=\"audit.jsonl\"",
+        )
+    };
+    let headers = [
+        (header::CONTENT_TYPE, media),
+        (header::CONTENT_DISPOSITION, name),
+    ];
+    (headers, Body::new(Pieces(pieces))).into_response()
+}
+
+fn write(record: &api::AuditRecord, is_csv: bool, text: &mut String) {
+    if !is_csv {
+        if let Ok(line) = serde_json::to_string(record) {
+            text.push_str(&line);
+            text.push('\n');
+        }
+        return;
+    }
+    let seq = record.seq.to_string();
+    let address;
+    let text_of = |value: &Option<String>| value.clone().unwrap_or_default();
+    let mut cells = vec![seq, record.time.clone(), record.request_id.clone()];
+    match &record.event {
+        AuditEvent::Decision {
+            decision,
+            reason,
+            user,
+            serial,
+            client,
+            channel,
+            client_ip,
+            rule,
+            note,
+            ..
+        } => {
+            address = client_ip.map(|address| address.to_string());
+            let plain = [decision, reason, user].map(Clone::clone);
+            cells.push("decision".to_owned());
+            cells.extend(plain);
+            cells.extend([text_of(serial), client.clone(), channel.clone()]);
+            cells.extend([text_of(&address), text_of(rule)]);
+            cells.extend([const { String::new() }; 3]);
+            cells.push(text_of(note));
+        }
+        AuditEvent::Change {
+            actor,
+            action,
+            target,
+            user,
+            detail,
+        } => {
+            cells.extend([
+                "change".to_owned(),
+                String::new(),
+                String::new(),
+                text_of(user),
+            ]);
+            cells.extend([const { String::new() }; 5]);
+            cells.extend([actor, action, target].map(Clone::clone));
+            cells.push(text_of(detail));
+        }
+    }
+    let cells: Vec<String> = cells.iter().map(|cell| csv(cell)).collect();
+    text.push_str(&cells.join(","));
+    text.push_str("\r\n");
+}
+
+/// A cell of RFC 4180. What a spreadsheet would take for a formula is a text.
+fn csv(cell: &str) -> String {
+    let is_formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let text = if is_formula {
+        format!("'{cell}")
+    } else {
+        cell.to_owned()
+    };
+    if text.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text
+    }
+}
+
+/// Records on a page.
+const PAGE: usize = 50;
+/// Records of a piece of an export.
+const EXPORT: usize = 500;
+
+#[cfg(test)]
+mod tests {
+    use super::csv;
+
+    #[test]
+    fn a_cell_cannot_be_a_formula_or_two() {
+        assert_eq!(csv("plain"), "plain");
+        assert_eq!(csv("a,b\"c"), "\"a,b\"\"c\"");
+        assert_eq!(csv("=cmd|' /C calc'!A0"), "'=cmd|' /C calc'!A0");
+        assert_eq!(csv("@x"), "'@x");
+    }
+}

@@ -1,0 +1,171 @@
+//! Why something was decided, or would be.
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use crate::api::call::NoQuery;
+use crate::api::explain::{ExplainRequest, Explanation, Held, Login};
+use crate::web::Desk;
+use crate::web::console::frame;
+use crate::web::console::sentence::{decision, reason, user_path, when};
+use crate::web::text::Text;
+use crate::web::view::{Block, Cell, Piece, Table, Tone};
+use crate::web::visit::Signed;
+
+/// `GET /console/why/{request}`
+pub(super) async fn show(
+    State(desk): State<Desk>,
+    Path(request): Path<String>,
+    signed: Signed,
+) -> Response {
+    let t = signed.visit.t;
+    let found = desk
+        .read::<ExplainRequest>(&signed.caller(), &request, &NoQuery {})
+        .await;
+    let found = match found {
+        Ok(found) => found,
+        Err(refused) => return frame::refused(&signed, &refused),
+    };
+    let mut all = vec![Block::Facts(vec![(
+        t.get("why.request").to_owned(),
+        vec![Piece::Mono(found.request_id.clone())],
+    )])];
+    for explanation in &found.records {
+        all.extend(blocks(&signed, explanation));
+    }
+    frame::page(&signed, t.get("why.title"), all).answer(StatusCode::OK)
+}
+
+/// One explanation: the sentence, the rule and its conditions, what was asked for, what to do next.
+pub(super) fn blocks(signed: &Signed, one: &Explanation) -> Vec<Block> {
+    let t = signed.visit.t;
+    let tone = match one.decision.as_str() {
+        "accept" | "accept_if" => Tone::Good,
+        "reject" => Tone::Bad,
+        _ => Tone::Plain,
+    };
+    let cause = one.reason.as_deref().map(|word| reason(t, word).to_owned());
+    // Of a login that was not tried the sentence says all.
+    let (text, detail) = match cause {
+        Some(cause) => (cause, one.summary.clone()),
+        None => (one.summary.clone(), String::new()),
+    };
+    let mut blocks = vec![Block::Notice { tone, text, detail }];
+    let mut facts: Vec<(String, Cell)> = vec![
+        (
+            t.get("head.time").to_owned(),
+            vec![Piece::text(when(&one.time))],
+        ),
+        (
+            t.get("head.what").to_owned(),
+            vec![decision(t, &one.decision)],
+        ),
+    ];
+    facts.extend(
+        one.login
+            .as_ref()
+            .map(|login| asked(t, login))
+            .unwrap_or_default(),
+    );
+    let mut card = vec![Block::Facts(facts)];
+    if !one.next.is_empty() {
+        card.push(Block::Heading(t.get("why.next").to_owned()));
+        for next in &one.next {
+            card.push(Block::Text(next.text.clone()));
+        }
+    }
+    card.extend(one.notes.iter().cloned().map(Block::Text));
+    blocks.push(Block::Card(card));
+    blocks.extend(rules(signed, one));
+    blocks
+}
+
+/// Who asked for whom, by which rule, and what would be typed.
+fn asked(t: Text, login: &Login) -> Vec<(String, Cell)> {
+    let mut facts: Vec<(String, Cell)> = Vec::new();
+    let user = &login.user;
+    let link = Piece::link(user_path(&user.user), user.user.clone());
+    let shown = if user.known {
+        link
+    } else {
+        Piece::text(user.user.clone())
+    };
+    facts.push((t.get("head.user").to_owned(), vec![shown]));
+    facts.push((
+        t.get("head.by").to_owned(),
+        vec![Piece::text(login.client.name.clone())],
+    ));
+    if let Some(policy) = &login.policy {
+        let to = format!("/console/policies/{policy}");
+        facts.push((
+            t.get("head.policy").to_owned(),
+            vec![Piece::link(to, policy.clone())],
+        ));
+    }
+    if let Some(rule) = &login.rule {
+        let rule = vec![
+            Piece::text(rule.name.clone()),
+            Piece::Faint(file(&rule.place)),
+        ];
+        facts.push((t.get("why.rule").to_owned(), rule));
+    }
+    let shapes = login.forms.iter().flat_map(|form| &form.rounds);
+    let shapes: Vec<String> = shapes.flat_map(|round| round.shapes.clone()).collect();
+    if !shapes.is_empty() {
+        facts.push((
+            t.get("why.type").to_owned(),
+            shapes.into_iter().map(Piece::Mono).collect(),
+        ));
+    }
+    facts
+}
+
+fn rules(signed: &Signed, one: &Explanation) -> Option<Block> {
+    let t = signed.visit.t;
+    let rules = &one.login.as_ref()?.rules;
+    if rules.is_empty() {
+        return None;
+    }
+    let mut rows = Vec::new();
+    for rule in rules {
+        let held = if rule.decides {
+            Piece::chip(Tone::Good, t.get("why.decides"))
+        } else {
+            match rule.holds {
+                Held::Yes => Piece::chip(Tone::Plain, t.get("why.held")),
+                Held::No => Piece::chip(Tone::Plain, t.get("why.not_held")),
+                Held::Unknown => Piece::chip(Tone::Warn, t.get("why.unknown")),
+            }
+        };
+        let conditions = rule.conditions.iter();
+        let conditions = conditions.map(|one| Piece::text(one.why.clone()));
+        rows.push(vec![
+            vec![
+                Piece::text(rule.name.clone()),
+                Piece::Faint(file(&rule.place)),
+            ],
+            vec![held],
+            conditions.collect(),
+            vec![Piece::text(rule.require.join(" + "))],
+        ]);
+    }
+    Some(Block::Table(Table {
+        label: t.get("head.rules").to_owned(),
+        head: [
+            t.get("why.rule"),
+            t.get("head.state"),
+            t.get("policies.when"),
+            t.get("policies.asks"),
+        ]
+        .map(str::to_owned)
+        .into(),
+        rows,
+        ..Table::default()
+    }))
+}
+
+/// A place without the directories before it.
+pub(super) fn file(place: &str) -> String {
+    place.rsplit('/').next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,232 @@
+//! What is wrong, and what was done beside requests: store, queue, certificate, gateways, jobs, files.
+
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use crate::api::call::NoQuery;
+use crate::api::{self, CompareFiles, ListGateways, ShowStatus};
+use crate::web::Desk;
+use crate::web::console::sentence::when;
+use crate::web::console::{acts, frame};
+use crate::web::text::Text;
+use crate::web::view::{Block, Cell, Form, Piece, Table, Tone};
+use crate::web::visit::Signed;
+
+/// `GET /console/health`
+pub(super) async fn show(
+    State(desk): State<Desk>,
+    signed: Signed,
+    Query(wanted): Query<frame::Done>,
+) -> Response {
+    let (t, caller) = (signed.visit.t, signed.caller());
+    let status = match desk.read::<ShowStatus>(&caller, (), &NoQuery {}).await {
+        Ok(status) => status,
+        Err(refused) => return frame::refused(&signed, &refused),
+    };
+    let files = desk
+        .read::<CompareFiles>(&caller, (), &NoQuery {})
+        .await
+        .ok();
+    let mut blocks = frame::done(&signed, wanted.done.as_deref());
+    let findings = findings(t, &status, files.as_ref());
+    if findings.is_empty() {
+        blocks.push(Block::Notice {
+            tone: Tone::Good,
+            text: t.get("health.good").to_owned(),
+            detail: String::new(),
+        });
+    }
+    for (tone, text, detail) in findings {
+        blocks.push(Block::Notice { tone, text, detail });
+    }
+    let acts = ["reload", "verify_store", "verify_audit"].into_iter();
+    let forms = acts.filter_map(|id| acts::find(id)?.form(&signed, "", &[]));
+    let forms: Vec<Form> = forms.collect();
+    let left = vec![
+        Block::Heading(t.get("health.jobs").to_owned()),
+        Block::Table(jobs(t, &status)),
+        Block::Heading(t.get("health.gateways").to_owned()),
+        gateways(&desk, &signed).await,
+    ];
+    let right = vec![Block::Card(vec![
+        Block::Heading(t.get("health.about").to_owned()),
+        Block::Facts(facts(t, &status)),
+        Block::Actions(forms),
+    ])];
+    blocks.push(Block::Columns(vec![left, right]));
+    frame::page(&signed, t.get("menu.health"), blocks).answer(StatusCode::OK)
+}
+
+type Finding = (Tone, String, String);
+
+/// What should be mended, the worst first, each with what mends it.
+fn findings(t: Text, status: &api::Status, files: Option<&api::Reload>) -> Vec<Finding> {
+    let mut found: Vec<Finding> = Vec::new();
+    if let Some(fault) = &status.fault {
+        found.push((Tone::Bad, t.get("now.fault").to_owned(), fault.clone()));
+    }
+    if status.damaged > 0 {
+        let detail = format!(
+            "{} (oncegate store verify --repair)",
+            status.damage.join("; ")
+        );
+        found.push((Tone::Bad, t.get("now.damaged").to_owned(), detail));
+    }
+    if let Some(checkpoint) = &status.checkpoint {
+        found.push((
+            Tone::Bad,
+            t.get("health.checkpoint").to_owned(),
+            checkpoint.clone(),
+        ));
+    }
+    if status.queue * 2 > status.queue_limit {
+        let detail = format!("{}/{}", status.queue, status.queue_limit);
+        found.push((Tone::Warn, t.get("health.queue").to_owned(), detail));
+    }
+    if let Some(jump) = &status.clock_jump {
+        let detail = format!("{} (oncegate clock recover)", jump.detail);
+        found.push((Tone::Warn, t.get("now.clock").to_owned(), detail));
+    }
+    for concern in &status.certificate {
+        found.push((
+            Tone::Warn,
+            t.get("health.certificate").to_owned(),
+            concern.clone(),
+        ));
+    }
+    for job in status.jobs.iter().filter(|job| job.error.is_some()) {
+        let text = t.with("health.job", &[("job", &job.name)]);
+        found.push((Tone::Warn, text, job.error.clone().unwrap_or_default()));
+    }
+    if status.notices.failed > 0 {
+        let detail = status.notices.failed.to_string();
+        found.push((Tone::Warn, t.get("health.notices").to_owned(), detail));
+    }
+    if let Some(files) = files {
+        for part in files.parts.iter().filter(|part| !part.faults.is_empty()) {
+            let text = t.with("health.file", &[("part", &part.name)]);
+            found.push((Tone::Warn, text, part.faults.join("; ")));
+        }
+        if !files.restart.is_empty() {
+            let keys: Vec<&str> = files.restart.iter().map(|one| one.key.as_str()).collect();
+            found.push((
+                Tone::Warn,
+                t.get("health.restart").to_owned(),
+                keys.join(", "),
+            ));
+        }
+    }
+    if status.last_backup.is_none() {
+        let how = "oncegate backup FILE".to_owned();
+        found.push((Tone::Warn, t.get("health.no_backup").to_owned(), how));
+    }
+    found
+}
+
+fn facts(t: Text, status: &api::Status) -> Vec<(String, Cell)> {
+    let join = |list: &[String]| Some(list.join(", ")).filter(|text| !text.is_empty());
+    let facts = [
+        ("fact.version", Some(status.version.clone())),
+        ("fact.radius", join(&status.radius)),
+        ("fact.accounting", join(&status.accounting)),
+        ("fact.radius_tls", join(&status.radius_tls)),
+        ("fact.http", join(&status.http)),
+        ("menu.clients", Some(status.clients.to_string())),
+        (
+            "fact.audit",
+            Some(format!("{} - {}", status.audit_first, status.audit_seq)),
+        ),
+        ("fact.backup", status.last_backup.as_deref().map(when)),
+        (
+            "fact.certificate_until",
+            status.certificate_not_after.as_deref().map(when),
+        ),
+        ("fact.clock", Some(when(&status.now))),
+    ];
+    let facts = facts.into_iter().filter_map(|(key, value)| {
+        let label = t.find(key).unwrap_or(key);
+        Some((label.to_owned(), vec![Piece::text(value?)]))
+    });
+    facts.collect()
+}
+
+fn jobs(t: Text, status: &api::Status) -> Table {
+    let row = |job: &api::Job| {
+        let outcome = match (&job.error, &job.last) {
+            (Some(error), _) => vec![
+                Piece::chip(Tone::Bad, t.get("policies.bad")),
+                Piece::Faint(error.clone()),
+            ],
+            (None, Some(_)) => vec![Piece::chip(Tone::Good, t.get("policies.good"))],
+            (None, None) => vec![Piece::Faint("-".to_owned())],
+        };
+        let time = |time: &Option<String>| {
+            vec![Piece::text(time.as_deref().map(when).unwrap_or_default())]
+        };
+        vec![
+            vec![Piece::text(job.name.clone())],
+            outcome,
+            time(&job.last),
+            time(&job.next),
+        ]
+    };
+    Table {
+        label: t.get("health.jobs").to_owned(),
+        head: [
+            t.get("head.name"),
+            t.get("head.state"),
+            t.get("head.last_run"),
+            t.get("head.next_run"),
+        ]
+        .map(str::to_owned)
+        .into(),
+        rows: status.jobs.iter().map(row).collect(),
+        empty: t.get("health.no_jobs").to_owned(),
+        ..Table::default()
+    }
+}
+
+async fn gateways(desk: &Desk, signed: &Signed) -> Block {
+    let t = signed.visit.t;
+    let found = desk
+        .read::<ListGateways>(&signed.caller(), (), &NoQuery {})
+        .await;
+    let gateways = found.map(|found| found.gateways).unwrap_or_default();
+    let row = |gateway: &api::Gateway| {
+        let state = if gateway.breaker == "closed" {
+            Piece::chip(Tone::Good, t.get("policies.good"))
+        } else {
+            Piece::chip(Tone::Bad, gateway.breaker.clone())
+        };
+        let mut outcome = vec![state];
+        outcome.extend(gateway.last_error.clone().map(Piece::Faint));
+        let test = acts::find("test_gateway").and_then(|act| act.form(signed, &gateway.name, &[]));
+        vec![
+            vec![
+                Piece::text(gateway.name.clone()),
+                Piece::Faint(gateway.media.join(", ")),
+            ],
+            outcome,
+            vec![Piece::text(format!(
+                "{} / {}",
+                gateway.sent, gateway.failed
+            ))],
+            test.map(Piece::Form).into_iter().collect(),
+        ]
+    };
+    Block::Table(Table {
+        label: t.get("health.gateways").to_owned(),
+        head: [
+            t.get("head.name"),
+            t.get("head.state"),
+            t.get("head.sent"),
+            t.get("head.acts"),
+        ]
+        .map(str::to_owned)
+        .into(),
+        rows: gateways.iter().map(row).collect(),
+        empty: t.get("health.no_gateways").to_owned(),
+        ..Table::default()
+    })
+}

@@ -1,0 +1,93 @@
+//! Tokens that were asked for, and wait for an approval.
+
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use crate::api::{self, ListTokens, TokenPage};
+use crate::web::Desk;
+use crate::web::console::sentence::{sees_users, user_path, when};
+use crate::web::console::{acts, frame};
+use crate::web::view::{Block, Cell, Piece, Table, Tone};
+use crate::web::visit::Signed;
+
+/// `GET /console/requests`
+pub(super) async fn show(
+    State(desk): State<Desk>,
+    signed: Signed,
+    Query(wanted): Query<frame::Done>,
+) -> Response {
+    let t = signed.visit.t;
+    let page = TokenPage {
+        state: Some("requested".to_owned()),
+        limit: Some(MOST),
+        ..TokenPage::default()
+    };
+    let found = match desk.read::<ListTokens>(&signed.caller(), (), &page).await {
+        Ok(found) => found,
+        Err(refused) => return frame::refused(&signed, &refused),
+    };
+    let mut blocks = frame::done(&signed, wanted.done.as_deref());
+    blocks.push(Block::Table(Table {
+        label: t.get("menu.requests").to_owned(),
+        head: [
+            t.get("head.time"),
+            t.get("head.user"),
+            t.get("head.token"),
+            t.get("head.asked_by"),
+            t.get("head.approvals"),
+            t.get("head.acts"),
+        ]
+        .map(str::to_owned)
+        .into(),
+        rows: found
+            .tokens
+            .iter()
+            .map(|token| row(&signed, token))
+            .collect(),
+        empty: t.get("requests.none").to_owned(),
+        ..Table::default()
+    }));
+    frame::page(&signed, t.get("menu.requests"), blocks).answer(StatusCode::OK)
+}
+
+fn row(signed: &Signed, token: &api::Token) -> Vec<Cell> {
+    let t = signed.visit.t;
+    let own = signed.person.user.to_string();
+    let requester = token.requester.clone().unwrap_or_default();
+    let owner = token.owner();
+    let user = if sees_users(&signed.person) {
+        Piece::link(user_path(owner), owner)
+    } else {
+        Piece::text(owner)
+    };
+    let given: Vec<String> = token.approvals.iter().map(|one| one.by.clone()).collect();
+    let count = format!("{}/{}", given.len(), token.approvals_needed.unwrap_or(1));
+    let mut approvals = vec![Piece::text(count)];
+    approvals.extend((!given.is_empty()).then(|| Piece::Faint(given.join(", "))));
+    let acts = if requester == own {
+        vec![Piece::chip(Tone::Plain, t.get("requests.own"))]
+    } else if given.contains(&own) {
+        vec![Piece::chip(Tone::Good, t.get("requests.given"))]
+    } else {
+        let revision = token.revision.to_string();
+        let given = [("revision", revision.as_str())];
+        let acts = ["approve", "deny"].into_iter().filter_map(acts::find);
+        let forms = acts.filter_map(|act| act.form(signed, &token.serial, &given));
+        forms.map(Piece::Form).collect()
+    };
+    vec![
+        vec![Piece::text(when(&token.created))],
+        vec![user],
+        vec![
+            Piece::Mono(token.serial.clone()),
+            Piece::Faint(token.kind.clone()),
+        ],
+        vec![Piece::text(requester)],
+        approvals,
+        acts,
+    ]
+}
+
+/// Requests on the page.
+const MOST: usize = 200;

@@ -1,0 +1,235 @@
+//! The list of users.
+
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Deserialize;
+
+use crate::api::call::NoQuery;
+use crate::api::{self, ListUsers, ShowToken, ShowUser, UserPage};
+use crate::model::id::RequestId;
+use crate::model::user_key::UserKey;
+use crate::web::console::sentence::{user_path, why_path};
+use crate::web::console::{acts, frame};
+use crate::web::view::{Block, Cell, Field, Form, Input, Piece, Tab, Table, Tone};
+use crate::web::visit::Signed;
+use crate::web::{Desk, answer};
+use crate::wire::percent_encode;
+
+/// What an address of the list says.
+#[derive(Deserialize)]
+pub(super) struct Wanted {
+    #[serde(default)]
+    q: String,
+    #[serde(default)]
+    tab: String,
+    after: Option<String>,
+    done: Option<String>,
+}
+
+/// `GET /console/users`
+pub(super) async fn show(
+    State(desk): State<Desk>,
+    signed: Signed,
+    Query(wanted): Query<Wanted>,
+) -> Response {
+    let t = signed.visit.t;
+    let q = wanted.q.trim();
+    let found = match find(&desk, &signed, &wanted).await {
+        Ok(found) => found,
+        Err(refused) => return frame::refused(&signed, &refused),
+    };
+    let mut blocks = frame::done(&signed, wanted.done.as_deref());
+    let mut search = Form::new("/console/users", t.get("users.search"));
+    search.asks = true;
+    search.inline = true;
+    search = search.field(Field::new("q", t.get("users.search_by"), Input::Search).value(q));
+    blocks.push(Block::Form(search));
+    let tabs = [
+        ("", t.get("users.all")),
+        ("no-token", t.get("users.no_token")),
+        ("locked", t.get("users.locked")),
+        ("console", t.get("users.console")),
+    ];
+    let tab = |(word, label): (&str, &str)| Tab {
+        to: format!("/console/users?tab={word}"),
+        label: label.to_owned(),
+        is_here: q.is_empty() && wanted.tab == word,
+    };
+    blocks.push(Block::Tabs(tabs.map(tab).into()));
+    let next = found.next.as_deref().map(|next| {
+        let mut to = format!("/console/users?tab={}&q=", word(&wanted.tab));
+        percent_encode(q, &mut to);
+        to.push_str("&after=");
+        percent_encode(next, &mut to);
+        to
+    });
+    blocks.push(Block::Table(Table {
+        label: t.get("menu.users").to_owned(),
+        head: [
+            t.get("head.user"),
+            t.get("head.name"),
+            t.get("head.groups"),
+            t.get("head.state"),
+            t.get("head.made"),
+        ]
+        .map(str::to_owned)
+        .into(),
+        rows: found.users.iter().map(|user| row(&signed, user)).collect(),
+        empty: t.get("users.none").to_owned(),
+        next,
+        live: None,
+    }));
+    let add = acts::find("add_user").and_then(|act| act.form(&signed, "", &[]));
+    blocks.extend(add.map(Block::Form));
+    frame::page(&signed, t.get("menu.users"), blocks).answer(StatusCode::OK)
+}
+
+/// The tabs' own words alone go into addresses.
+fn word(tab: &str) -> &'static str {
+    ["no-token", "locked", "console"]
+        .into_iter()
+        .find(|one| *one == tab)
+        .unwrap_or_default()
+}
+
+async fn find(
+    desk: &Desk,
+    signed: &Signed,
+    wanted: &Wanted,
+) -> Result<api::Users, crate::web::call::Refused> {
+    let caller = signed.caller();
+    let q = wanted.q.trim();
+    let mut page = UserPage {
+        after: wanted.after.clone(),
+        limit: Some(PAGE),
+        ..UserPage::default()
+    };
+    match wanted.tab.as_str() {
+        "no-token" => page.without_token = Some(true),
+        "locked" => page.locked = Some(true),
+        "console" if page.after.is_none() => page.after = Some("!@console".to_owned()),
+        _ => {}
+    }
+    if q.is_empty() {
+        let mut found = desk.read::<ListUsers>(&caller, (), &page).await?;
+        if wanted.tab == "console" {
+            found.users.retain(|user| user.realm == "console");
+            if found.users.len() < PAGE {
+                found.next = None;
+            }
+        }
+        return Ok(found);
+    }
+    by_beginning(desk, signed, q, page).await
+}
+
+/// Users whose name begins so: in order, from where such names stand. Where there is none, those that have it as a
+/// part.
+async fn by_beginning(
+    desk: &Desk,
+    signed: &Signed,
+    q: &str,
+    page: UserPage,
+) -> Result<api::Users, crate::web::call::Refused> {
+    let caller = signed.caller();
+    let begins = UserKey::parse(q).ok();
+    if let Some(key) = &begins {
+        let is_first = page.after.is_none();
+        let from = UserPage {
+            after: page.after.clone().or_else(|| Some(key.to_string())),
+            limit: Some(PAGE),
+            ..UserPage::default()
+        };
+        let mut found = desk.read::<ListUsers>(&caller, (), &from).await?;
+        let all = found.users.len();
+        found
+            .users
+            .retain(|user| user.name.starts_with(key.name()) && user.realm == key.realm());
+        if found.users.len() < all {
+            found.next = None;
+        }
+        if is_first {
+            let name = key.to_string();
+            let exact = desk.read::<ShowUser>(&caller, &name, &NoQuery {}).await;
+            found.users.splice(0..0, exact.ok());
+        }
+        if !is_first || !found.users.is_empty() {
+            return Ok(found);
+        }
+    }
+    let part = UserPage {
+        search: Some(q.to_owned()),
+        ..page
+    };
+    desk.read::<ListUsers>(&caller, (), &part).await
+}
+
+fn row(signed: &Signed, user: &api::User) -> Vec<Cell> {
+    let t = signed.visit.t;
+    let groups = user.groups.iter();
+    let groups = groups.map(|group| Piece::chip(Tone::Plain, group.clone()));
+    vec![
+        vec![Piece::link(user_path(&user.user), user.user.clone())],
+        vec![Piece::text(user.display_name.clone().unwrap_or_default())],
+        groups.collect(),
+        states(t, user),
+        vec![Piece::Faint(super::sentence::when(&user.created))],
+    ]
+}
+
+/// What keeps a user out, or lets them in with less.
+pub(super) fn states(t: crate::web::text::Text, user: &api::User) -> Cell {
+    let mut states = Vec::new();
+    if user.disabled {
+        states.push(Piece::chip(Tone::Bad, t.get("state.disabled")));
+    }
+    if let Some(lock) = user.lock.as_ref().filter(|lock| !lock.is_open()) {
+        let word = t.find(&format!("state.{}", lock.state)).unwrap_or("-");
+        states.push(Piece::chip(Tone::Bad, word));
+    }
+    if user.bypass.as_ref().is_some_and(|waiver| waiver.holds) {
+        states.push(Piece::chip(Tone::Warn, t.get("state.bypass")));
+    }
+    if user.exemption.as_ref().is_some_and(|waiver| waiver.holds) {
+        states.push(Piece::chip(Tone::Warn, t.get("state.exemption")));
+    }
+    states
+}
+
+/// What was typed into the search above all pages.
+#[derive(Deserialize)]
+pub(super) struct Sought {
+    #[serde(default)]
+    q: String,
+}
+
+/// `GET /console/find`: leads to the one that is named, else to the list.
+pub(super) async fn search(
+    State(desk): State<Desk>,
+    signed: Signed,
+    Query(query): Query<Sought>,
+) -> Response {
+    let (q, caller) = (query.q.trim(), signed.caller());
+    if q.is_empty() {
+        return answer::see_other("/console/users");
+    }
+    if q.to_ascii_uppercase().parse::<RequestId>().is_ok() {
+        return answer::see_other(&why_path(&q.to_ascii_uppercase()));
+    }
+    let token = desk
+        .read::<ShowToken>(&caller, &q.to_ascii_uppercase(), &NoQuery {})
+        .await;
+    if let Some(user) = token.ok().and_then(|token| token.user) {
+        return answer::see_other(&user_path(&user));
+    }
+    if let Ok(user) = desk.read::<ShowUser>(&caller, q, &NoQuery {}).await {
+        return answer::see_other(&user_path(&user.user));
+    }
+    let mut to = "/console/users?q=".to_owned();
+    percent_encode(q, &mut to);
+    answer::see_other(&to)
+}
+
+/// Users on a page.
+const PAGE: usize = 50;

@@ -1,0 +1,199 @@
+// The console in Chromium, against a daemon that a Rust test has started.
+// ONCEGATE_BROWSER: {"base", "link": a link into the console, "api": key of scope verify, "key": base32 key of
+// alice's token, "out": directory of pictures}
+
+import assert from "node:assert/strict";
+import { createHmac } from "node:crypto";
+import { mkdirSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { chromium } from "playwright-core";
+
+const { base, link, api, key, out } = JSON.parse(process.env.ONCEGATE_BROWSER);
+const axeSource = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+mkdirSync(out, { recursive: true });
+
+const violations = [];
+
+// RFC 6238 with SHA-1, six digits, 30 s; `ahead` steps from now.
+function code(base32, ahead = 0) {
+  const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+  let bits = "";
+  for (const sign of base32.replaceAll(" ", "")) bits += alphabet.indexOf(sign).toString(2).padStart(5, "0");
+  const octets = Buffer.from(bits.match(/.{8}/g).map((octet) => Number.parseInt(octet, 2)));
+  const step = Buffer.alloc(8);
+  step.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30000) + ahead));
+  const mac = createHmac("sha1", octets).update(step).digest();
+  const offset = mac[19] & 15;
+  return String((mac.readUInt32BE(offset) & 0x7fffffff) % 1_000_000).padStart(6, "0");
+}
+
+async function verify(user, otp) {
+  const answer = await fetch(`${base}/v1/verify`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${api}`, "content-type": "application/json" },
+    body: JSON.stringify({ user, otp, client_ip: "203.0.113.7" }),
+  });
+  return (await answer.json()).decision;
+}
+
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+  args: ["--no-sandbox"],
+});
+
+async function opened({ locale = "en-US", dark = false, telephone = false, script = true, state } = {}) {
+  const context = await browser.newContext({
+    locale,
+    colorScheme: dark ? "dark" : "light",
+    viewport: telephone ? { width: 390, height: 844 } : { width: 1280, height: 900 },
+    isMobile: telephone,
+    javaScriptEnabled: script,
+    storageState: state,
+  });
+  context.setDefaultTimeout(15_000);
+  const page = await context.newPage();
+  page.on("console", (message) => {
+    if (message.text().includes("Content Security Policy")) violations.push(message.text());
+  });
+  page.on("pageerror", (error) => violations.push(String(error)));
+  return { context, page };
+}
+
+async function clean(page, name) {
+  await page.evaluate(axeSource);
+  const { violations: found } = await page.evaluate(() => window.axe.run());
+  const told = found.map(({ id, nodes }) => `${id}: ${nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`).join(" | ")}`);
+  assert.deepEqual(told, [], `axe: ${name}`);
+}
+
+async function pictured(page, name) {
+  await page.screenshot({ path: `${out}/console-${name}.png`, fullPage: true });
+  await clean(page, name);
+}
+
+// First run: the link, a password, the authenticator, the recovery codes.
+const { context, page } = await opened();
+await page.goto(link);
+assert.equal(await page.inputValue('input[name="link"]'), link.split("#")[1]);
+assert.equal(new URL(page.url()).hash, "", "the code does not stay in the address");
+await pictured(page, "setup-1");
+await page.fill('input[name="name"]', "kim");
+await page.fill('input[name="password"]', "correct horse staple");
+await page.fill('input[name="again"]', "correct horse staple");
+await page.click("main button.good");
+const own = await page.textContent("output");
+await pictured(page, "setup-2");
+await page.fill('input[name="code"]', code(own));
+await page.click("main button.good");
+const codes = (await page.textContent("output")).trim().split("\n");
+assert.equal(codes.length, 10);
+await pictured(page, "setup-3");
+await page.click("main button.good");
+await page.waitForURL(/\/console\??$/);
+
+// A login shows up by itself, as it happens.
+await page.waitForTimeout(300);
+assert.equal(await verify("alice", code(key)), "accept");
+await page.waitForSelector("tr.new");
+assert.equal(await verify("alice", code(key)), "reject");
+assert.equal(await verify("alice", "000000"), "reject");
+assert.equal(await verify("mallory", "000000"), "reject");
+await page.waitForFunction(() => document.querySelectorAll("tr.new").length >= 3);
+
+// From why a login failed to the unlocking, by keyboard alone.
+await page.keyboard.press("/");
+await page.keyboard.type("alice");
+await page.keyboard.press("Enter");
+await page.waitForURL(/console\/users\/alice/);
+assert.match(await page.textContent(".notice"), /payroll: /);
+const unlock = page.locator('form[action="/console/act/unlock"] button').first();
+await unlock.focus();
+await page.keyboard.press("Enter");
+await page.waitForURL(/done=unlock/);
+assert.match(await page.textContent(".notice.good"), /Unlock/);
+
+// A link for a new telephone, shown once.
+await page.goto(`${base}/console/users/bora%40default`);
+await page.locator('details:has(form[action="/console/act/enrol_link"]) summary').first().click();
+await page.locator('form[action="/console/act/enrol_link"]:visible button').click();
+assert.match(await page.textContent("output"), /\/enrol#/);
+await pictured(page, "once");
+
+// A client, with what to enter on the appliance.
+await page.goto(`${base}/console/clients`);
+await page.locator('details:has(form[action="/console/act/add_radius"]) summary').click();
+const add = page.locator('form[action="/console/act/add_radius"]');
+await add.locator('input[name="name"]').fill("gate");
+await add.locator('input[name="addresses"]').fill("192.0.2.10");
+await add.locator('select[name="profile"]').selectOption("fortigate");
+await add.locator("button").click();
+assert.ok((await page.textContent("output")).length >= 16);
+
+const why = await page.goto(`${base}/console/audit?reason=used_code`).then(() =>
+  page.locator('a[href^="/console/why/"]').first().getAttribute("href"),
+);
+const pages = {
+  now: "/console",
+  day: "/console?span=day",
+  users: "/console/users",
+  user: "/console/users/alice%40default",
+  "no-token": "/console/users/bora%40default",
+  requests: "/console/requests",
+  clients: "/console/clients",
+  client: "/console/clients/gate",
+  policies: "/console/policies",
+  policy: "/console/policies/default",
+  foresee: "/console/policies?user=alice&client=vpn&ip=",
+  audit: "/console/audit",
+  why,
+  health: "/console/health",
+  account: "/console/account",
+};
+const state = await context.storageState();
+const looks = [
+  ["en", {}],
+  ["ko", { locale: "ko-KR" }],
+  ["en-dark", { dark: true }],
+  ["ko-dark-telephone", { locale: "ko-KR", dark: true, telephone: true }],
+  ["en-telephone", { telephone: true }],
+];
+for (const [look, how] of looks) {
+  const { context, page } = await opened({ ...how, state });
+  for (const [name, path] of Object.entries(pages)) {
+    const answer = await page.goto(`${base}${path}`);
+    assert.equal(answer.status(), 200, `${look} ${name}`);
+    const body = await answer.body();
+    assert.ok(body.length < 100_000, `${name}: ${body.length} octets`);
+    await pictured(page, `${look}-${name}`);
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    assert.ok(wide <= 0, `${look} ${name} is ${wide} px too wide`);
+  }
+  await context.close();
+}
+
+// Without scripts: the same pages, forms and searches.
+{
+  const { context, page } = await opened({ script: false, state });
+  await page.goto(`${base}/console/users`);
+  await page.fill('main input[name="q"]', "al");
+  await page.click("main form button");
+  assert.match(await page.textContent("tbody"), /alice@default/);
+  await page.goto(`${base}/console/users/dana%40default`);
+  await page.click('form[action="/console/act/enable"] button');
+  await page.waitForURL(/done=enable/);
+  await context.close();
+}
+
+// Out, and a wrong way in.
+await page.goto(`${base}/console`);
+await page.click('form[action="/console/sign-out"] button');
+await page.waitForURL(/sign-in/);
+await pictured(page, "sign-in");
+await page.fill('input[name="name"]', "kim");
+await page.fill('input[name="password"]', "correct horse staple");
+await page.fill('input[name="code"]', codes[0]);
+await page.click("main button.good");
+await page.waitForURL(/\/console\??$/);
+
+assert.deepEqual(violations, []);
+await browser.close();
