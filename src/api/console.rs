@@ -23,7 +23,8 @@ pub struct ConsoleLinkWanted {
     /// Absent: a new person, who chooses the name.
     #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// `admin` (default), `operator`, `approver` or `auditor`.
+    /// `admin`, `operator`, `approver` or `auditor`. Absent: a new person is an administrator, others stay what they
+    /// are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
 }
@@ -36,8 +37,9 @@ pub struct ConsoleLink {
     /// The link; absent where no listener for HTTP is bound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
-    /// What the person may do.
-    pub role: String,
+    /// What the person may do, where that was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
     /// For how many seconds it is good, once.
     pub expires_in: u64,
 }

@@ -12,16 +12,16 @@ use crate::cli::transport::Transport;
 #[command(
     after_help = "Example:\n  oncegate console-link --for kim --role operator\n\
     The link is good for ten minutes, once. It is made on the machine of the daemon only.\n\
-    For someone who has an account it sets a new password, authenticator and recovery codes: the way back for who\n\
-    has lost them."
+    For someone who has an account it sets a new password, authenticator and recovery codes: the way back in."
 )]
 pub(super) struct ConsoleLink {
     /// The person, as they will sign in; without it they choose the name
     #[arg(long = "for", value_name = "NAME")]
     user: Option<String>,
-    /// What they may do: admin, operator, approver or auditor
-    #[arg(long, default_value = "admin")]
-    role: String,
+    /// What they may do: admin, operator, approver or auditor; without it a new person is an administrator, and others
+    /// stay what they are
+    #[arg(long)]
+    role: Option<String>,
 }
 
 impl ConsoleLink {
@@ -35,15 +35,16 @@ impl ConsoleLink {
         })?;
         let wanted = ConsoleLinkWanted {
             user: self.user,
-            role: Some(self.role),
+            role: self.role,
         };
         let made = api.send::<MakeConsoleLink>((), &wanted).await?;
         context.out.show(&made, |made| {
             let link = made.link.as_deref().unwrap_or(&made.code);
+            let role = made.role.as_deref().map(|role| format!(" role {role};"));
             format!(
-                "{link}\n\nGood for {} minutes, once; role {}. It is as good as the account: hand it over yourself.\n",
+                "{link}\n\nGood for {} minutes, once;{} it is as good as the account: hand it over yourself.\n",
                 made.expires_in / 60,
-                made.role
+                role.unwrap_or_default()
             )
         })?;
         Ok(Exit::Done)

@@ -31,7 +31,8 @@ pub(crate) struct Links(Mutex<HashMap<[u8; 32], Link>>);
 pub(crate) struct Link {
     /// Whose account it makes, or makes anew; anyone's who is not there yet when none.
     pub(crate) user: Option<UserKey>,
-    pub(crate) role: Scope,
+    /// What it gives; none: a new person everything, others nothing new.
+    pub(crate) role: Option<Scope>,
     /// Who made it.
     pub(crate) by: Caller,
     /// What was begun with it, and waits for the first code.
@@ -92,10 +93,10 @@ impl Web {
         by: Caller,
     ) -> Result<ConsoleLink, String> {
         let role = match wanted.role.as_deref() {
-            None => Scope::Admin,
+            None => None,
             Some(word) => {
                 let role = ROLES.into_iter().find(|role| role.as_str() == word);
-                role.ok_or("role: one of admin, operator, approver, auditor")?
+                Some(role.ok_or("role: one of admin, operator, approver, auditor")?)
             }
         };
         let user = match wanted.user.as_deref() {
@@ -122,7 +123,7 @@ impl Web {
         Ok(ConsoleLink {
             code,
             link: None,
-            role: role.to_string(),
+            role: role.map(|role| role.to_string()),
             expires_in: LIFE.as_secs(),
         })
     }

@@ -1,10 +1,10 @@
 // The console in Chromium, against a daemon that a Rust test has started.
 // ONCEGATE_BROWSER: {"base", "link": a link into the console, "api": key of scope verify, "key": base32 key of
-// alice's token, "out": directory of pictures}
+// alice's token, "out": directory of pictures}. ONCEGATE_PICTURES=write renews the pictures of the README.
 
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
-import { mkdirSync, readFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { chromium } from "playwright-core";
 
@@ -197,3 +197,8 @@ await page.waitForURL(/\/console\??$/);
 
 assert.deepEqual(violations, []);
 await browser.close();
+if (process.env.ONCEGATE_PICTURES === "write") {
+  for (const name of ["now", "user"]) {
+    copyFileSync(`${out}/console-en-${name}.png`, new URL(`../../src/manual/pictures/console-${name}.png`, import.meta.url));
+  }
+}

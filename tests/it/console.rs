@@ -586,7 +586,10 @@ async fn every_role_sees_its_own_pages_and_acts() {
             let answer = console
                 .post(&format!("/console/act/{act}"), &form, Some(&session))
                 .await;
-            assert_eq!(answer.status != 403, roles.contains(&role), "{role} {act}");
+            // An operator approves by a right that was lent only.
+            let lent = role == "operator" && act == "approve";
+            let may = roles.contains(&role) && !lent;
+            assert_eq!(answer.status != 403, may, "{role} {act}");
         }
     }
 }

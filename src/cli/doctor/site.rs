@@ -10,6 +10,7 @@ use crate::cli::policy;
 use crate::config::{self, MasterKey};
 use crate::daemon;
 use crate::daemon::Site;
+use crate::model::user_key::CONSOLE;
 use crate::policy::Policies;
 use crate::server::tls::Tls;
 use crate::time::{Clock as _, SystemClock};
@@ -209,7 +210,35 @@ pub(in crate::cli) fn policy_files(report: &mut Report, site: &Site) -> Option<P
             format!("{count} files, {} tests passed", outcomes.len()),
         );
     }
+    if site.config.web.console {
+        console(report, &policies);
+    }
     Some(policies)
+}
+
+/// Whether the people of the console sign in with something that they hold.
+fn console(report: &mut Report, policies: &Policies) {
+    let Some(policy) = policies.get(CONSOLE) else {
+        report.warning(
+            "policies",
+            "there is no policy `console`: no one signs in to the console",
+            "copy policies/console.toml of this version into the policy directory, or set `web.console = false`",
+        );
+        return;
+    };
+    for rule in &policy.rules {
+        if rule.require.iter().all(|factor| factor.is_knowledge()) {
+            report.failure(
+                "policies",
+                format!(
+                    "rule `{}` of the policy `console` asks for nothing that a person holds ({})",
+                    rule.name,
+                    rule.file_line()
+                ),
+                "add `otp` to its `require`",
+            );
+        }
+    }
 }
 
 /// Percent of free space below which doctor warns.

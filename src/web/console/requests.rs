@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::api::{self, ListTokens, TokenPage};
+use crate::model::client::Scope;
 use crate::web::Desk;
 use crate::web::console::sentence::{sees_users, user_path, when};
 use crate::web::console::{acts, frame};
@@ -72,7 +73,11 @@ fn row(signed: &Signed, token: &api::Token) -> Vec<Cell> {
     } else {
         let revision = token.revision.to_string();
         let given = [("revision", revision.as_str())];
-        let acts = ["approve", "deny"].into_iter().filter_map(acts::find);
+        // An operator approves by a right that was lent only: on the command line, which names whose.
+        let own = [Scope::Admin, Scope::Approver];
+        let may = signed.person.roles.iter().any(|role| own.contains(role));
+        let acts = ["approve", "deny"].into_iter().filter(|_| may);
+        let acts = acts.filter_map(acts::find);
         let forms = acts.filter_map(|act| act.form(signed, &token.serial, &given));
         forms.map(Piece::Form).collect()
     };

@@ -12,6 +12,7 @@ use crate::api::{
     AddToken, AddUser, Confirm, ConfirmToken, RemoveToken, SetUser, ShowUser, TokenCreate,
     UserChange, UserCreate,
 };
+use crate::model::client::Scope;
 use crate::model::user_key::{CONSOLE, UserKey};
 use crate::qr;
 use crate::secret::SecretString;
@@ -105,7 +106,7 @@ async fn begin(
         None => {
             let new = UserCreate {
                 user: name.clone(),
-                groups: vec![link.role.to_string()],
+                groups: vec![link.role.unwrap_or(Scope::Admin).to_string()],
                 password: Some(password),
                 ..UserCreate::default()
             };
@@ -113,10 +114,9 @@ async fn begin(
         }
         Some(_) if link.user.is_none() && !own => return Ok(None),
         Some(present) => {
-            let mut groups = present.groups;
-            if !groups.contains(&link.role.to_string()) {
-                groups.push(link.role.to_string());
-            }
+            let mut groups = present.groups.clone();
+            let role = link.role.map(|role| role.to_string());
+            groups.extend(role.filter(|role| !present.groups.contains(role)));
             let change = UserChange {
                 groups: Some(groups),
                 disabled: Some(false),

@@ -1,10 +1,13 @@
 //! The help desk's page of one user: what happened, why, one act that helps; all that is known, and all that can be
 //! done.
 
+use std::time::Duration;
+
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
+use tokio::time::timeout;
 
 use crate::api::call::NoQuery;
 use crate::api::{
@@ -12,6 +15,7 @@ use crate::api::{
     forms,
 };
 use crate::store::AuditQuery;
+use crate::time::UnixTime;
 use crate::web::Desk;
 use crate::web::console::act::is_of_console;
 use crate::web::console::sentence::{heads, reason, row, when};
@@ -38,20 +42,7 @@ pub(super) async fn show(
         Ok(user) => user,
         Err(refused) => return frame::refused(&signed, &refused),
     };
-    // Who may see the user sees what became of their logins: without it a help desk cannot help.
-    let query = AuditQuery {
-        user: Some(user.user.clone()),
-        limit: HISTORY,
-        ..AuditQuery::default()
-    };
-    let records = desk
-        .app
-        .core()
-        .store()
-        .audit(query)
-        .await
-        .unwrap_or_default();
-    let records: Vec<AuditRecord> = records.iter().map(forms::audit).collect();
+    let records = history(&desk, &user.user).await;
     let mut blocks = frame::done(&signed, wanted.done.as_deref());
     blocks.extend(happened(&signed, &user, &records));
     let left = vec![
@@ -87,6 +78,25 @@ pub(super) async fn show(
     right.extend(sessions(&desk, &signed, &user).await);
     blocks.push(Block::Columns(vec![left, right]));
     frame::page(&signed, user.user, blocks).answer(StatusCode::OK)
+}
+
+/// What became of the user's logins lately, and what was changed. Who may see the user sees it: without it a help
+/// desk cannot help. A long trail is not read to its beginning: the days that can be read in time.
+async fn history(desk: &Desk, user: &str) -> Vec<AuditRecord> {
+    let (store, now) = (desk.app.core().store(), desk.app.core().now());
+    for days in [31, 1] {
+        let since = now.as_millis().saturating_sub(days * 24 * 3600 * 1000);
+        let query = AuditQuery {
+            user: Some(user.to_owned()),
+            since: Some(UnixTime::from_millis(since)),
+            limit: HISTORY,
+            ..AuditQuery::default()
+        };
+        if let Ok(Ok(records)) = timeout(PATIENCE, store.audit(query)).await {
+            return records.iter().map(forms::audit).collect();
+        }
+    }
+    Vec::new()
 }
 
 /// A row without the user, whose page it is.
@@ -423,3 +433,5 @@ async fn sessions(desk: &Desk, signed: &Signed, user: &api::User) -> Option<Bloc
 const USER_COLUMN: usize = 2;
 /// Records of the user's history.
 const HISTORY: usize = 20;
+/// How long a history is read.
+const PATIENCE: Duration = Duration::from_millis(400);
