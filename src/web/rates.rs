@@ -113,7 +113,7 @@ fn difference(before: &Totals, now: &Totals) -> Minute {
 
 /// Minutes that are kept.
 const DAY: usize = 24 * 60;
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 #[cfg(test)]
 mod tests {

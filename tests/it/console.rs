@@ -727,3 +727,41 @@ async fn a_person_speaks_their_language() {
     assert!(page.contains("lang=\"ko\" data-theme=\"dark\""), "{page}");
     assert!(page.contains("\u{b85c}\u{adf8}\u{c778}"), "{page}");
 }
+
+#[tokio::test]
+async fn of_two_who_change_one_record_the_second_is_told() {
+    let console = Console::new();
+    let kim = console.person("kim", &["admin"]).await;
+    let session = console.sign_in(&kim).await;
+    console
+        .admin("POST", "/v1/admin/users", Some(json!({"user": "alice"})))
+        .await;
+    let page = text(
+        &console
+            .get("/console/users/alice@default", Some(&session))
+            .await,
+    );
+    let revision = page.split("name=\"revision\" value=\"").nth(1);
+    let revision = revision
+        .and_then(|rest| rest.split('"').next())
+        .expect("a revision");
+    let form = [
+        ("place", "alice@default"),
+        ("revision", revision),
+        ("display_name", "Alice"),
+        ("back", "/console/users/alice%40default"),
+    ];
+    let first = console
+        .post("/console/act/set_user", &form, Some(&session))
+        .await;
+    assert_eq!(first.status, StatusCode::SEE_OTHER, "{}", text(&first));
+    let second = console
+        .post("/console/act/set_user", &form, Some(&session))
+        .await;
+    assert_eq!(
+        second.status,
+        StatusCode::PRECONDITION_FAILED,
+        "{}",
+        text(&second)
+    );
+}

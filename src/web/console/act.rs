@@ -102,7 +102,7 @@ impl Act {
         }
         form.tone = self.tone;
         let hint = format!("hint.{}", self.id);
-        form.hint = t.find(&hint).unwrap_or_default().to_owned();
+        t.find(&hint).unwrap_or_default().clone_into(&mut form.hint);
         // What cannot be taken back is not one click away.
         let is_final = self.is_dangerous && self.tone == Tone::Bad;
         form.folded = is_final || !form.fields.is_empty() || !form.hint.is_empty();
@@ -137,11 +137,10 @@ pub(super) fn label(signed: &Signed, id: &str) -> String {
 impl Wanted {
     fn field(&self, signed: &Signed, value: &str) -> Option<Field> {
         let input = match self.kind {
-            Kind::Text | Kind::Clearing => Input::Text,
+            Kind::Text | Kind::Clearing | Kind::List => Input::Text,
             Kind::Secret => Input::NewPassword,
             Kind::Code => Input::Code,
             Kind::Hours | Kind::Days | Kind::Minutes => Input::Number,
-            Kind::List => Input::Text,
             Kind::Check => Input::Check,
             Kind::Choice(_) | Kind::OneOf(_) => Input::Select,
             Kind::Yes | Kind::No | Kind::Word(_) => return None,
@@ -156,7 +155,9 @@ impl Wanted {
         };
         let label = label.or_else(|| text("field")).unwrap_or(self.name);
         let mut field = Field::new(self.name, label, input).value(value);
-        field.hint = text("field_hint").unwrap_or_default().to_owned();
+        text("field_hint")
+            .unwrap_or_default()
+            .clone_into(&mut field.hint);
         field.required = self.required;
         if let Kind::Choice(words) | Kind::OneOf(words) = self.kind {
             let shown = |word: &&str| {

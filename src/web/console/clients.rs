@@ -73,7 +73,7 @@ fn with_profiles(mut form: Form) -> Form {
             field.options = names
                 .map(|name| (name.to_owned(), name.to_owned()))
                 .collect();
-            field.value = "generic".to_owned();
+            "generic".clone_into(&mut field.value);
         }
     }
     form

@@ -97,10 +97,10 @@ async fn step_up(
         renewed.ok().flatten()
     });
     let line = renewed.and_then(|renewed| signed.visit.session_cookie(renewed.expose()));
-    line.map_or_else(
-        || Err(answer::see_other("/console/sign-in")),
-        |line| Ok(Some(line)),
-    )
+    match line {
+        Some(line) => Ok(Some(line)),
+        None => Err(answer::see_other("/console/sign-in")),
+    }
 }
 
 /// The same form again, with the field for the code; what was typed is kept, but for secrets.

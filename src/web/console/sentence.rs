@@ -39,7 +39,7 @@ pub(super) fn decision(t: Text, word: &str) -> Piece {
 }
 
 /// The cause in words, or the word itself.
-pub(super) fn reason<'a>(t: Text, word: &'a str) -> &'a str {
+pub(super) fn reason(t: Text, word: &str) -> &str {
     t.find(&format!("reason.{word}")).unwrap_or(word)
 }
 
