@@ -59,6 +59,8 @@ impl Console {
         let settings = config::Web {
             console: true,
             console_networks: networks,
+            portal: false,
+            app: false,
         };
         let web = Web::new(settings, Arc::new(SystemEntropy));
         web.serve(&app);
