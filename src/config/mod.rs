@@ -173,7 +173,7 @@ pub struct Web {
     pub portal: bool,
     /// Whether the authenticator of telephones is.
     pub app: bool,
-    /// Networks from which it is reached; from everywhere when empty.
+    /// Networks from which the console is reached; from everywhere when empty.
     pub console_networks: Vec<IpNet>,
 }
 

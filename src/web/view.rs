@@ -51,11 +51,6 @@ impl BlockView<'_> {
         let view = BlockView { t: self.t, block };
         view.render().unwrap_or_default()
     }
-
-    fn form(&self, form: &Form) -> String {
-        let view = FormView { form };
-        view.render().unwrap_or_default()
-    }
 }
 
 /// Rows of a table without the table.
@@ -65,17 +60,17 @@ pub(crate) struct Rows<'a> {
     pub(crate) rows: &'a [Vec<Cell>],
 }
 
-impl Rows<'_> {
-    fn form(&self, form: &Form) -> String {
-        let view = FormView { form };
-        view.render().unwrap_or_default()
-    }
-}
-
 #[derive(Template)]
 #[template(path = "form.html")]
 struct FormView<'a> {
     form: &'a Form,
+}
+
+impl FormView<'_> {
+    fn html(form: &Form) -> String {
+        let view = FormView { form };
+        view.render().unwrap_or_default()
+    }
 }
 
 /// An entry of the menu.

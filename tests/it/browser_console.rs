@@ -1,22 +1,14 @@
 //! The console in Chromium, against the real daemon: first run, every page in both languages, light and dark, on a
 //! desktop and a telephone; accessible, under its content security policy, and without scripts.
 
-use std::path::PathBuf;
-use std::process::Command;
-
 use serde_json::json;
 
+use crate::browser_app::{browser, node};
 use crate::support::daemon::Site;
-use crate::support::{require, skip};
 
 #[test]
 fn an_administrator_works_a_day_in_the_browser() {
-    let dir = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/browser"));
-    if !require("node", "nodejs") || !require("chromium", "chromium") {
-        return;
-    }
-    if !dir.join("node_modules/playwright-core").is_dir() {
-        skip("no packages for the browser's tests (npm ci, in tests/browser)");
+    if browser().is_none() {
         return;
     }
     let site = Site::new();
@@ -46,20 +38,7 @@ fn an_administrator_works_a_day_in_the_browser() {
     let told = json!({
         "base": base, "link": link, "api": api, "out": out, "key": key,
     });
-    let mut command = Command::new("node");
-    command.arg("console.mjs").current_dir(dir);
-    let output = command
-        .env("ONCEGATE_BROWSER", told.to_string())
-        .output()
-        .unwrap();
-    let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
-    assert!(
-        output.status.success(),
-        "{}{}{}",
-        text(&output.stdout),
-        text(&output.stderr),
-        site.log()
-    );
+    node(&["console.mjs"], &[("ONCEGATE_BROWSER", told.to_string())]);
     // What was done in the browser is on record in the name of the person.
     let audit = site.json(&["audit", "list", "--action", "user_unlock", "--limit", "1"]);
     assert_eq!(audit["records"][0]["actor"], "kim@console");
