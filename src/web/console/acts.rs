@@ -91,7 +91,7 @@ acts! {
     "enrol_link" = EnrolByLink, dangerous: [must("deliver", Kind::OneOf(&["link", "email", "sms"]))];
     "add_token" = AddToken, dangerous: [
         must("user", Kind::Text),
-        must("kind", Kind::Choice(&["totp", "hotp", "server", "recovery", "card", "sms", "email", "voice"])),
+        must("kind", Kind::Choice(&["totp", "hotp", "server", "recovery", "card", "yubikey", "sms", "email", "voice"])),
     ];
     "confirm" = ConfirmToken: [must("otp", Kind::Code)];
     "resync" = ResyncToken: [must("first", Kind::Code), must("second", Kind::Code)];
