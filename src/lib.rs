@@ -53,6 +53,7 @@
 //! 4     service     no    0 1 3 core login admin explain notify
 //! 5     net         no    0 1 2
 //! 5     delivery    no    0 1 2 4 net
+//! 5     directory   no    0 1 2 4 net delivery
 //! 5     server      no    0 1 2 3 4 net
 //! 5     web         no    0 1 2 3 4 server
 //! 6     daemon      no    0 1 2 3 4 5
@@ -177,6 +178,8 @@ pub mod service;
 // Sockets
 #[allow(clippy::expect_used, clippy::indexing_slicing)]
 pub mod delivery;
+#[allow(clippy::expect_used, clippy::indexing_slicing)]
+pub mod directory;
 #[allow(clippy::expect_used, clippy::indexing_slicing)]
 pub mod net;
 #[allow(clippy::expect_used, clippy::indexing_slicing)]

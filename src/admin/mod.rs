@@ -2,6 +2,7 @@
 
 use crate::admin::device_reads::Reads;
 use crate::core::courier::Undeliverable;
+use crate::core::directory::DirectoryError;
 use crate::core::{Core, CoreError};
 use crate::login::Login;
 use crate::model::id::Serial;
@@ -21,6 +22,7 @@ mod clock;
 mod credentials;
 mod device_reads;
 pub mod devices;
+pub mod directory;
 pub mod effect;
 mod enrolment;
 mod find;
@@ -148,6 +150,17 @@ pub enum AdminError {
     TooEarly {
         /// From when on it is.
         begins: UnixTime,
+    },
+    /// A directory gave no answer, or not all of it.
+    #[error(transparent)]
+    Directory(DirectoryError),
+    /// A directory would have too many users disabled.
+    #[error("{gone} of {all} users would be disabled, more than a tenth: nothing was changed")]
+    Shrinks {
+        /// Users who would be disabled.
+        gone: usize,
+        /// Users of the source who are not.
+        all: usize,
     },
     /// No decision was possible.
     #[error(transparent)]

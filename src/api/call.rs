@@ -308,6 +308,8 @@ places! {
     DeviceName = "The device's id";
     /// A gateway.
     GatewayName = "Name of the gateway";
+    /// A source of users.
+    SourceName = "Name of the source";
     /// A medium by which gateways bring messages.
     InboundMedium = "`sms` or `voice`";
     /// An audit record.

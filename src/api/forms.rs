@@ -36,6 +36,7 @@ pub(crate) fn user(user: &User, now: UnixTime) -> api::User {
         password: None,
         lock: None,
         tokens: None,
+        source: user.directory.as_ref().map(|one| one.source.clone()),
         created: user.created.rfc3339(),
         revision: user.revision,
     }

@@ -326,6 +326,9 @@ pub struct User {
     /// The user's tokens; only where one user is shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens: Option<Vec<Token>>,
+    /// The directory that the user follows: its name in the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// When the record was made.
     pub created: String,
     /// What `If-Match` compares.

@@ -67,6 +67,7 @@ mod paper;
 mod policy;
 mod radius;
 mod reload;
+mod source;
 mod token;
 mod upgrade;
 mod user;
@@ -117,6 +118,8 @@ enum Command {
     Config(config::Config),
     #[command(subcommand)]
     Delivery(delivery::Delivery),
+    #[command(subcommand)]
+    Source(source::Source),
     #[command(subcommand)]
     User(user::User),
     #[command(subcommand)]
@@ -215,6 +218,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, CliError>
         Command::Upgrade(command) => command.run(context).await,
         Command::Config(command) => command.run(context).await,
         Command::Delivery(command) => command.run(context).await,
+        Command::Source(command) => command.run(context).await,
         Command::User(command) => command.run(context).await,
         Command::Token(command) => command.run(context).await,
         Command::Delegation(command) => command.run(context).await,

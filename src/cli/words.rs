@@ -501,6 +501,17 @@ const ADVICE: &[(&str, &[&str], &str)] = &[
         "oncegate delivery test NAME --to ADDRESS",
     ),
     (
+        "source",
+        &["add", "create", "new", "set"],
+        "a source is a table [source.NAME] in oncegate.toml; then restart the daemon: oncegate manual sources",
+    ),
+    ("source", &["list", "status"], "oncegate source show"),
+    (
+        "source",
+        &["import", "update", "run", "pull"],
+        "oncegate source sync NAME",
+    ),
+    (
         "outage",
         &["add", "create", "new"],
         "oncegate outage declare --for 1h --reason WHY",

@@ -39,6 +39,12 @@ pub enum Form {
 }
 
 impl Key {
+    /// Whether it is a key of the tables in this section.
+    fn is_in(&self, section: &str) -> bool {
+        let chosen = self.path.split_once(".*.");
+        chosen.is_some_and(|(own, _)| own == section)
+    }
+
     /// The environment variable that overrides it: `radius.listen` is `ONCEGATE__RADIUS__LISTEN`.
     pub fn variable(&'static self) -> String {
         Named::from(self).variable()
@@ -110,6 +116,8 @@ pub(super) struct Entry {
 /// A table with a chosen name.
 #[derive(Clone, Debug)]
 pub(super) struct Chosen {
+    /// The table that it is in.
+    section: &'static str,
     pub(super) name: String,
     /// Its header.
     pub(super) place: Place,
@@ -120,8 +128,19 @@ pub(super) struct Chosen {
 pub(super) struct Vocabulary {
     /// Keys with a fixed path.
     pub(super) fixed: &'static [&'static Key],
-    /// Keys of the tables with chosen names, `SECTION.*.KEY`.
-    pub(super) free: &'static [&'static Key],
+    /// Keys of the tables with chosen names, `SECTION.*.KEY`: one list for a section.
+    pub(super) free: &'static [&'static [&'static Key]],
+}
+
+impl Vocabulary {
+    /// The keys of the tables in this section.
+    fn of(self, section: &str) -> impl Iterator<Item = &'static Key> {
+        let lists = self.free.iter();
+        let list = lists
+            .copied()
+            .find(|keys| keys.first().is_some_and(|key| key.is_in(section)));
+        list.unwrap_or_default().iter().copied()
+    }
 }
 
 /// All keys that were written.
@@ -146,7 +165,7 @@ impl Written {
         let chosen = written.chosen.clone();
         let free = chosen
             .iter()
-            .flat_map(|table| keys.free.iter().map(|key| key.of(&table.name)));
+            .flat_map(|table| keys.of(table.section).map(|key| key.of(&table.name)));
         let fixed = keys.fixed.iter().map(|key| Named::from(*key));
         let known: Vec<(String, Named<'_>)> =
             fixed.chain(free).map(|key| (key.variable(), key)).collect();
@@ -166,9 +185,10 @@ impl Written {
         })
     }
 
-    /// The tables with chosen names, in the order of the file.
-    pub(super) fn chosen(&self) -> &[Chosen] {
-        &self.chosen
+    /// The tables of this section with chosen names, in the order of the file.
+    pub(super) fn chosen(&self, section: &str) -> Vec<Chosen> {
+        let all = self.chosen.iter();
+        all.filter(|one| one.section == section).cloned().collect()
     }
 
     fn section(
@@ -202,7 +222,9 @@ impl Written {
             }
         }
         if prefix.is_empty() {
-            self.free_tables(&mut table, keys.free, findings);
+            for keys in keys.free {
+                self.free_tables(&mut table, keys, findings);
+            }
         }
         table.finish(findings);
     }
@@ -211,7 +233,7 @@ impl Written {
     fn free_tables(
         &mut self,
         table: &mut Table<'_>,
-        keys: &[&'static Key],
+        keys: &'static [&'static Key],
         findings: &mut Findings,
     ) {
         let sections = keys.first().and_then(|key| key.path.split_once(".*."));
@@ -242,6 +264,7 @@ impl Written {
             }
             inner.finish(findings);
             self.chosen.push(Chosen {
+                section,
                 name: name.to_owned(),
                 place,
             });

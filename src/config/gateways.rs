@@ -12,11 +12,11 @@ use std::time::Duration;
 use crate::config::delivery::{
     Delivery, Expected, Format, Gateway, HttpGateway, Protocol, SmtpGateway, SmtpTls,
 };
-use crate::config::file::{Chosen, Key};
 use crate::config::keys;
 use crate::config::placeholder;
 use crate::config::placeholder::{Escape, Placeholder, Template};
 use crate::config::reader::{Resolver, in_range, parse_choice, parse_count, parse_flag};
+use crate::config::table::Table;
 use crate::config::target::{Host, Reach, Target, TargetError, refusal};
 use crate::diagnostic::{Diagnostic, units};
 use crate::model::message::{Medium, address, is_country};
@@ -48,7 +48,7 @@ pub(super) fn delivery(reader: &mut Resolver<'_>) -> Option<Delivery> {
 
 /// Every gateway, in the order in which they are asked.
 pub(super) fn gateways(reader: &mut Resolver<'_>, dir: &Path) -> Option<Vec<Gateway>> {
-    let chosen = reader.written.chosen().to_vec();
+    let chosen = reader.written.chosen("delivery");
     let all: Vec<Option<Gateway>> = chosen
         .iter()
         .map(|table| Table { reader, table }.gateway(dir))
@@ -63,12 +63,6 @@ pub(super) fn gateways(reader: &mut Resolver<'_>, dir: &Path) -> Option<Vec<Gate
 enum Kind {
     Http,
     Smtp,
-}
-
-/// One `[delivery.NAME]`.
-struct Table<'r, 'w> {
-    reader: &'r mut Resolver<'w>,
-    table: &'r Chosen,
 }
 
 impl Table<'_, '_> {
@@ -354,64 +348,6 @@ impl Table<'_, '_> {
                 );
             }
         }
-    }
-
-    fn is_written(&self, key: &'static Key) -> bool {
-        let entry = self.reader.written.entry(key.of(&self.table.name));
-        entry.origin != crate::config::Origin::Default
-    }
-
-    /// One value, which has a default.
-    fn one<T>(
-        &mut self,
-        key: &'static Key,
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> Option<T> {
-        self.reader.one(key.of(&self.table.name), parse)
-    }
-
-    /// One value or none. The outer option is empty when it could not be understood.
-    fn optional<T>(
-        &mut self,
-        key: &'static Key,
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> Option<Option<T>> {
-        if self.is_written(key) {
-            return self.one(key, parse).map(Some);
-        }
-        self.reader.list(key.of(&self.table.name), |_| Ok(()))?;
-        Some(None)
-    }
-
-    /// One value that must be there.
-    fn required<T>(
-        &mut self,
-        key: &'static Key,
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> Option<T> {
-        let value = self.optional(key, parse)?;
-        if value.is_none() {
-            self.missing(key, key.about);
-        }
-        value
-    }
-
-    fn missing(&mut self, key: &'static Key, help: &str) {
-        let error = Diagnostic::error(format!("`{}` is missing", self.path(key)));
-        let place = self.table.place.clone();
-        self.reader.findings.push(error.at(place).help(help));
-    }
-
-    fn path(&self, key: &'static Key) -> String {
-        key.of(&self.table.name).path()
-    }
-
-    /// Reports at the value of a key.
-    fn report(&mut self, key: &'static Key, finding: Diagnostic) {
-        let entry = self.reader.written.entry(key.of(&self.table.name));
-        let scalar = entry.values.first();
-        self.reader
-            .report(key.of(&self.table.name), &entry, scalar, finding);
     }
 }
 

@@ -122,21 +122,23 @@ keys! {
     LOG_FORMAT = "log.format", "text", "text or json";
 }
 
-macro_rules! gateway_keys {
-    ($($name:ident = $path:literal, $form:ident, $default:literal, $about:literal;)*) => {
+/// Keys of tables whose names the operator chooses.
+macro_rules! table_keys {
+    ($section:literal $all:ident: $($name:ident = $path:literal, $form:ident, $default:literal, $about:literal;)*) => {
         $(
-            #[doc = concat!("`delivery.NAME.", $path, "`: ", $about, ".")]
+            #[doc = concat!("`", $section, ".NAME.", $path, "`: ", $about, ".")]
             pub const $name: &Key = &Key {
-                path: concat!("delivery.*.", $path),
+                path: concat!($section, ".*.", $path),
                 default: $default, about: $about, form: Form::$form,
             };
         )*
-        /// All keys of a gateway, in the order of the template.
-        pub const GATEWAY: &[&Key] = &[$($name),*];
+        /// All keys of such a table, in the order of the template.
+        pub const $all: &[&Key] = &[$($name),*];
     };
 }
 
-gateway_keys! {
+table_keys! {
+    "delivery" GATEWAY:
     GATEWAY_KIND = "kind", Text, "", "http or smtp";
     GATEWAY_MEDIA = "media", List, "", "what it carries: sms, email, voice";
     GATEWAY_PRIORITY = "priority", Text, "100",
@@ -172,6 +174,38 @@ gateway_keys! {
     GATEWAY_TLS = "tls", Text, "required", "required, opportunistic or none";
     GATEWAY_USER = "user", Text, "", "the name to log in with; its password is in secret_file";
     GATEWAY_FROM = "from", Text, "", "address of the sender";
+}
+
+table_keys! {
+    "source" SOURCE:
+    SOURCE_KIND = "kind", Text, "", "ldap";
+    SOURCE_REALM = "realm", Text, "default", "realm of its users";
+    SOURCE_EVERY = "every", Text, "1h", "how often users follow it, 1m to 7d; never: by command only";
+    SOURCE_TIMEOUT = "timeout", Text, "10s", "how long one answer of it may take, 1s to 5m";
+    SOURCE_URL = "url", List, "",
+        "its servers, asked in this order: ldaps://HOST, or ldap://HOST with StartTLS";
+    SOURCE_STARTTLS = "starttls", Text, "true",
+        "whether an ldap:// connection is encrypted; without it only on this machine";
+    SOURCE_CA_FILE = "ca_file", Text, "",
+        "PEM file of the authority that vouches for its servers, instead of the system's";
+    SOURCE_BIND_DN = "bind_dn", Text, "", "the account that reads it: a DN, or NAME@DOMAIN of Active Directory";
+    SOURCE_SECRET_FILE = "secret_file", Text, "", "file with the password of that account";
+    SOURCE_SCHEMA = "schema", Text, "ldap",
+        "which attributes and filters hold where none is written: ldap (OpenLDAP, 389) or ad (Active Directory, Samba)";
+    SOURCE_BASE = "base", Text, "", "DN below which the people are";
+    SOURCE_FILTER = "filter", Text, "",
+        "which entries are people; (objectClass=inetOrgPerson), of ad (&(objectCategory=person)(objectClass=user))";
+    SOURCE_GROUP_BASE = "group_base", Text, "", "DN below which the groups are; as base where it is not written";
+    SOURCE_GROUP_FILTER = "group_filter", Text, "",
+        "which entries are groups; groupOfNames, groupOfUniqueNames and posixGroup, of ad (objectClass=group)";
+    SOURCE_GROUPS = "groups", List, "*",
+        "names of the groups that users get, those they are in through other groups too; a * at the end: every name that begins so";
+    SOURCE_ID = "id", Text, "", "attribute that never changes; entryUUID, of ad objectGUID";
+    SOURCE_LOGIN = "login", Text, "", "attribute with the login name; uid, of ad sAMAccountName";
+    SOURCE_DISPLAY_NAME = "display_name", Text, "", "attribute with the full name; displayName, else cn";
+    SOURCE_PHONE = "phone", Text, "mobile", "attribute with the telephone number";
+    SOURCE_EMAIL = "email", Text, "mail", "attribute with the mail address";
+    SOURCE_PAGE_SIZE = "page_size", Text, "500", "entries that one answer holds, 1 to 1000";
 }
 
 /// Keys that a gateway of kind http has alone.

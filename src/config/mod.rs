@@ -34,6 +34,8 @@ pub mod keys;
 pub mod placeholder;
 mod reader;
 mod resolve;
+pub mod sources;
+mod table;
 pub mod target;
 
 pub use file::{Form, Key, Origin, PREFIX};
@@ -63,6 +65,8 @@ pub struct Config {
     pub outage: Option<Outage>,
     /// `[log]`
     pub log: Log,
+    /// `[source.NAME]`: directories that users follow.
+    pub sources: Vec<sources::UserSource>,
     effective: Vec<EffectiveValue>,
 }
 
@@ -376,7 +380,7 @@ pub const HTTP_BODY: usize = 16 * 1024;
 
 const VOCABULARY: file::Vocabulary = file::Vocabulary {
     fixed: keys::ALL,
-    free: keys::GATEWAY,
+    free: &[keys::GATEWAY, keys::SOURCE],
 };
 
 /// The file `init` writes: every key with its default, commented out.

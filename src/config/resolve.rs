@@ -13,7 +13,7 @@ use crate::config::reader::{Resolver, in_range, parse_choice, parse_count, parse
 use crate::config::target::Target;
 use crate::config::{
     Accounting, Audit, Config, EffectiveValue, Engine, Http, Keys, Level, Limits, Log, LogFormat,
-    MasterKey, Outage, Policies, Radius, RadiusTls, Ship, Store, Tls, Web, gateways, keys,
+    MasterKey, Outage, Policies, Radius, RadiusTls, Ship, Store, Tls, Web, gateways, keys, sources,
 };
 use crate::credential::Cost;
 use crate::diagnostic::{Diagnostic, Findings, units};
@@ -41,6 +41,7 @@ pub(super) fn resolve(written: &Written, dir: &Path, findings: &mut Findings) ->
     let outage = reader.outage();
     let log = reader.log();
     let gateways = gateways::gateways(&mut reader, dir);
+    let sources = sources::sources(&mut reader, dir);
     let (radius, http) = (radius?, http?);
     if radius.listen.is_empty() && http.listen.is_empty() {
         let error = Diagnostic::error("`radius.enabled` and `http.enabled` are both false");
@@ -68,6 +69,7 @@ pub(super) fn resolve(written: &Written, dir: &Path, findings: &mut Findings) ->
         },
         outage: outage?,
         log: log?,
+        sources: sources?,
         effective,
     })
 }

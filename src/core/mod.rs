@@ -21,6 +21,7 @@ pub mod clients;
 pub mod clock;
 pub mod counters;
 pub mod courier;
+pub mod directory;
 pub mod endings;
 pub mod issue;
 pub mod jobs;
@@ -38,6 +39,7 @@ pub struct Core {
     pub(crate) earlier: ArcSwap<Vec<(String, u64)>>,
     pub(crate) clients: Arc<clients::Clients>,
     pub(crate) courier: ArcSwap<Arc<dyn Courier>>,
+    pub(crate) directories: directory::Directories,
     pub(crate) send_limits: ArcSwap<SendLimits>,
     pub(crate) home: ArcSwap<Option<String>>,
     pub(crate) texts: ArcSwap<Catalogue>,
@@ -114,6 +116,7 @@ impl Core {
             earlier: ArcSwap::default(),
             clients,
             courier: ArcSwap::from_pointee(courier),
+            directories: directory::Directories::default(),
             send_limits: ArcSwap::default(),
             home: ArcSwap::default(),
             texts: ArcSwap::default(),
@@ -207,6 +210,11 @@ impl Core {
     /// Takes the country of telephone numbers that are written without one, as `+82`.
     pub fn set_home(&self, home: Option<String>) {
         self.home.store(Arc::new(home));
+    }
+
+    /// The directories that users follow.
+    pub fn directories(&self) -> &directory::Directories {
+        &self.directories
     }
 
     /// The courier; none until [`Core::set_courier`].

@@ -14,13 +14,15 @@ use sha2::{Digest as _, Sha256};
 
 use crate::config::{Config, Limits, PREFIX};
 use crate::core::courier::{Courier, NoCourier};
+use crate::core::directory::Directory as UserDirectory;
 use crate::delivery::{Deliveries, Parts as DeliveryParts};
 use crate::diagnostic::{Diagnostic, Source, units};
+use crate::directory::LdapDirectories;
 use crate::login::travel::Travel;
 use crate::login::{hashing, travel};
 use crate::model::message::Language;
 use crate::model::sealing::SealAlgorithm;
-use crate::net::connect::SystemResolver;
+use crate::net::connect::{Resolve, SystemResolver};
 use crate::notice::Catalogue;
 use crate::policy::Policies;
 use crate::radius::dictionary::known_attribute;
@@ -205,6 +207,9 @@ pub async fn open(site: &Site) -> Result<Arc<Service>, StartError> {
     })?;
     service.login.replace_travel(load_travel(site)?);
     service.core.set_courier(couriers(site)?);
+    if let Some(directories) = directories(site)? {
+        service.core.directories().set(directories);
+    }
     service.core.set_home(site.config.delivery.home.clone());
     service.core.set_language(site.config.delivery.language);
     service.core.replace_texts(load_texts(&site.dir)?);
@@ -271,6 +276,17 @@ pub fn couriers(site: &Site) -> Result<Arc<dyn Courier>, StartError> {
     };
     let deliveries = Deliveries::open(plan, &parts).map_err(StartError::Findings)?;
     Ok(Arc::new(deliveries))
+}
+
+/// The directories that users follow, if some are configured. Passwords and certificates are read now.
+pub fn directories(site: &Site) -> Result<Option<Arc<dyn UserDirectory>>, StartError> {
+    let sources = &site.config.sources;
+    if sources.is_empty() {
+        return Ok(None);
+    }
+    let resolver: Arc<dyn Resolve> = Arc::new(SystemResolver);
+    let opened = LdapDirectories::open(sources, &resolver, Arc::new(SystemClock));
+    Ok(Some(Arc::new(opened.map_err(StartError::Findings)?)))
 }
 
 /// Reads the texts of messages: those built in, and over them `templates/en.toml` and

@@ -40,10 +40,24 @@ pub struct User {
     pub former: Vec<FormerContact>,
     /// What operators did to the account within the last day.
     pub acts: Vec<OperatorAct>,
+    /// The directory that the record follows, if one.
+    pub directory: Option<DirectoryId>,
     /// When the record was made.
     pub created: UnixTime,
     /// Rises by one with every change; what a conditional change compares.
     pub revision: u64,
+}
+
+/// Who a user is in a directory: `[source.NAME]` of the configuration.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct DirectoryId {
+    /// Name of the source.
+    pub source: String,
+    /// The identity there, which no renaming changes: objectGUID, entryUUID.
+    pub id: String,
+    /// Whether the user is disabled because the directory says so, or does not know them any more; then the
+    /// directory enables them again.
+    pub disabled: bool,
 }
 
 /// An address that a user had.
@@ -142,6 +156,7 @@ impl User {
             remote_issue: false,
             former: Vec::new(),
             acts: Vec::new(),
+            directory: None,
             language: Language::default(),
             created,
             revision: 1,

@@ -91,11 +91,21 @@ impl Way {
     /// A connection to the gateway, encrypted where TLS begins at once. The error says what is
     /// wrong.
     pub async fn connect(&self) -> Result<Channel, String> {
+        let (stream, address) = self.reached().await?;
+        self.secure(stream, address).await
+    }
+
+    /// A connection without TLS, for what begins it itself.
+    pub async fn tcp(&self) -> Result<TcpStream, String> {
+        Ok(self.reached().await?.0)
+    }
+
+    async fn reached(&self) -> Result<(TcpStream, SocketAddr), String> {
         let addresses = self.addresses().await?;
         let mut last = format!("{} has no address", self.host());
         for address in addresses {
             match TcpStream::connect(address).await {
-                Ok(stream) => return self.secure(stream, address).await,
+                Ok(stream) => return Ok((stream, address)),
                 Err(error) => last = format!("no connection to {address}: {error}"),
             }
         }

@@ -111,13 +111,13 @@ fn every_key_of_the_configuration_that_is_named_exists() {
 #[test]
 fn the_contract_has_every_key_with_its_default() {
     let contract = page("contract").unwrap().text;
-    let gateway = |path: &'static str| path.strip_prefix("delivery.*.").unwrap_or(path);
-    for key in keys::ALL.iter().chain(keys::GATEWAY) {
+    let last = |path: &'static str| path.split_once(".*.").map_or(path, |(_, last)| last);
+    for key in keys::ALL.iter().chain(keys::GATEWAY).chain(keys::SOURCE) {
         let default = match key.default {
             "" => "-".to_owned(),
             default => format!("`{default}`"),
         };
-        let row = format!("\n| `{}` | {default} | ", gateway(key.path));
+        let row = format!("\n| `{}` | {default} | ", last(key.path));
         assert!(contract.contains(&row), "{row}");
     }
 }

@@ -58,6 +58,10 @@ pub(super) fn describe(user: &Record) -> String {
     table.pair("has effect", effect(user.bypass.as_ref()));
     table.pair("exemption", user.exemption.as_ref().map(waiver));
     table.pair("has effect", effect(user.exemption.as_ref()));
+    table.pair(
+        "follows",
+        user.source.as_ref().map(|name| format!("source {name}")),
+    );
     table.pair("created", local_time(&user.created));
     let mut text = table.text();
     if let Some(tokens) = &user.tokens {

@@ -27,6 +27,7 @@ mod outage;
 mod refusals;
 mod sessions;
 mod ship;
+mod sources;
 mod tokens;
 mod witness;
 
@@ -93,6 +94,9 @@ pub(super) fn start(
     driver.repeat(clock::job(own()));
     driver.repeat(tokens::job(own()));
     driver.repeat(witness::job(site, own()));
+    if let Some(job) = sources::job(own()) {
+        driver.repeat(job);
+    }
     ship::start(&driver, site, service, app);
     if let Some(path) = &site.config.audit.heads {
         driver.repeat(heads::job(path.clone(), own()));

@@ -25,6 +25,7 @@ fn user(phone: Option<&str>, email: Option<&str>) -> User {
         remote_issue: false,
         former: Vec::new(),
         acts: Vec::new(),
+        directory: None,
         created: NOW,
         revision: 1,
     }

@@ -301,6 +301,12 @@ impl From<AdminError> for Failure {
                 Self::conflict(format!("the token is renewed from {begins} on"))
                     .advise("an administrator may renew it before: oncegate token renew --force")
             }
+            AdminError::Directory(error) => Self::unavailable(error.to_string())
+                .advise("nothing was changed; see that the server answers and its account may read it"),
+            AdminError::Shrinks { .. } => Self::conflict(error.to_string()).advise(
+                "see that the source has all of its people: oncegate source sync NAME --dry-run --force shows who \
+                 it is, --force does it",
+            ),
             AdminError::Core(error) => error.into(),
         }
     }

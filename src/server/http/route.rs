@@ -24,7 +24,7 @@ use zeroize::Zeroizing;
 
 use crate::api::call::{
     Access, AuditSeq, Call, ChallengeName, ClientName, DeviceName, GatewayName, InboundMedium,
-    Operation, Place, RequestName, Takes, TokenSerial, UserName,
+    Operation, Place, RequestName, SourceName, Takes, TokenSerial, UserName,
 };
 use crate::config::HTTP_BODY;
 use crate::model::device::DeviceId;
@@ -496,6 +496,21 @@ impl Named for DeviceName {
     fn missing(_: &App, id: &DeviceId) -> Failure {
         Failure::not_found(format!("there is no device {id}"))
             .advise("compare with `oncegate device list --user USER`")
+    }
+}
+
+impl Named for SourceName {
+    type Value = String;
+    const NOUN: &'static str = "source";
+
+    fn parse(text: &str) -> Result<String, Failure> {
+        Ok(text.to_owned())
+    }
+
+    fn missing(_: &App, name: &String) -> Failure {
+        Failure::missing(Self::NOUN).advise(format!(
+            "`oncegate source show` lists them; `[source.{name}]` in oncegate.toml makes one"
+        ))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::user::{FormerContact, OperatorAct, Touched, User, Waiver};
+use crate::model::user::{DirectoryId, FormerContact, OperatorAct, Touched, User, Waiver};
 use crate::model::user_key::UserKey;
 use crate::secret::Entropy;
 use crate::store::StoreError;
@@ -30,6 +30,26 @@ struct UserV1<'a> {
     /// A sealed [`PersonalV1`], if any of it is known.
     #[serde(borrow)]
     personal: Option<&'a [u8]>,
+}
+
+/// The first form, and what was added to it.
+#[derive(Serialize, Deserialize)]
+struct UserV2<'a> {
+    #[serde(borrow)]
+    first: UserV1<'a>,
+    /// Source, identity there, and whether the user is disabled by it.
+    directory: Option<(&'a str, &'a str, bool)>,
+}
+
+/// Reads a row of either form.
+fn form(bytes: &[u8]) -> Result<UserV2<'_>, StoreError> {
+    match bytes.first() {
+        Some(1) => Ok(UserV2 {
+            first: take(1, bytes)?,
+            directory: None,
+        }),
+        _ => take(2, bytes),
+    }
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -69,7 +89,7 @@ pub(crate) fn user_row(
         let key = user_key(&user.key);
         Some(sealer.seal_personal(person, personal_place(&key), &plain, entropy)?)
     };
-    let form = UserV1 {
+    let first = UserV1 {
         name: user.key.name(),
         realm: user.key.realm(),
         groups: user.groups.clone(),
@@ -85,12 +105,17 @@ pub(crate) fn user_row(
         person,
         personal: sealed.as_deref(),
     };
-    row(1, &form)
+    let directory = user.directory.as_ref();
+    let directory = directory.map(|one| (one.source.as_str(), one.id.as_str(), one.disabled));
+    row(2, &UserV2 { first, directory })
 }
 
 /// Reads a user's row and opens the personal data.
 pub(crate) fn user(bytes: &[u8], sealer: &Sealer) -> Result<User, StoreError> {
-    let form: UserV1<'_> = take(1, bytes)?;
+    let UserV2 {
+        first: form,
+        directory,
+    } = form(bytes)?;
     let key = UserKey::with_realm(form.name, form.realm).map_err(|_| BAD_FORM)?;
     let personal = match form.personal {
         None => PersonalV1::default(),
@@ -126,6 +151,11 @@ pub(crate) fn user(bytes: &[u8], sealer: &Sealer) -> Result<User, StoreError> {
             .into_iter()
             .map(read_act)
             .collect::<Result<_, _>>()?,
+        directory: directory.map(|(source, id, disabled)| DirectoryId {
+            source: source.to_owned(),
+            id: id.to_owned(),
+            disabled,
+        }),
         created: UnixTime::from_millis(form.created),
         revision: form.revision,
     })
@@ -133,14 +163,13 @@ pub(crate) fn user(bytes: &[u8], sealer: &Sealer) -> Result<User, StoreError> {
 
 /// The number of the key of a user's personal data, and whether anything is sealed under it.
 pub(crate) fn user_personal(bytes: &[u8]) -> Result<(u64, bool), StoreError> {
-    let form: UserV1<'_> = take(1, bytes)?;
+    let form = form(bytes)?.first;
     Ok((form.person, form.personal.is_some()))
 }
 
 /// The number of the key of a user's personal data.
 pub(crate) fn user_person(bytes: &[u8]) -> Result<u64, StoreError> {
-    let form: UserV1<'_> = take(1, bytes)?;
-    Ok(form.person)
+    Ok(form(bytes)?.first.person)
 }
 
 fn personal_place(row: &[u8]) -> Place<'_> {
@@ -183,6 +212,6 @@ fn read_act((touched, actor, at): (String, String, u64)) -> Result<OperatorAct, 
 
 /// What an attempt's conditions compare: revision, and whether the user may come in at all.
 pub(crate) fn user_condition(bytes: &[u8]) -> Result<(u64, bool), StoreError> {
-    let form: UserV1<'_> = take(1, bytes)?;
+    let form = form(bytes)?.first;
     Ok((form.revision, form.disabled))
 }

@@ -257,6 +257,8 @@ fn user_fields(row: &[u8], sealer: &Sealer) -> Result<Fields, StoreError> {
     optional(&mut fields, "bypass", user.bypass.as_ref().map(waiver));
     let exemption = user.exemption.as_ref().map(waiver);
     optional(&mut fields, "exemption", exemption);
+    let source = user.directory.map(|one| one.source);
+    optional(&mut fields, "source", source);
     Ok(fields)
 }
 

@@ -37,6 +37,7 @@ mod lifecycle;
 mod links;
 pub(crate) mod login;
 mod plan;
+mod rename;
 pub(crate) mod rows;
 mod sessions;
 mod settings;
@@ -61,6 +62,9 @@ pub enum Change {
     CreateUser(User, Option<Credentials>),
     /// The user as it shall be; its `revision` is the one that was seen.
     UpdateUser(User),
+    /// The user under another name, with all that is theirs; its `revision` is the one that was seen.
+    /// Conflict when there is a user of that name.
+    RenameUser(UserKey, User),
     /// The user, its tokens and all their state; like every removal under the revision that was
     /// seen, if one was.
     RemoveUser(UserKey, Option<u64>),
@@ -280,6 +284,7 @@ impl Change {
         match self {
             Self::CreateUser(user, known) => users::create(rows, &user, known.as_ref(), keys),
             Self::UpdateUser(user) => users::update(rows, &user, keys),
+            Self::RenameUser(from, user) => rename::rename(rows, &from, &user, keys),
             Self::RemoveUser(user, expected) => users::remove(rows, &user, expected, keys),
             Self::EraseUser(user) => users::erase(rows, &user, keys),
             Self::Unlock(user) => users::unlock(rows, &user),

@@ -22,6 +22,7 @@ pub(crate) mod outbox;
 pub(crate) mod postbox;
 pub(crate) mod rowfile;
 pub(crate) mod sealing;
+pub(crate) mod slapd;
 pub(crate) mod store;
 pub(crate) mod terminal;
 pub(crate) mod yubikey;

@@ -79,6 +79,7 @@ pub(crate) fn user(name: &str) -> User {
         remote_issue: false,
         former: Vec::new(),
         acts: Vec::new(),
+        directory: None,
         language: oncegate::model::message::Language::default(),
         created: NOW,
         revision: 1,

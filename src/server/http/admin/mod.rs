@@ -18,6 +18,7 @@ mod keys;
 mod lifecycle;
 mod operation;
 mod sessions;
+mod sources;
 mod tokens;
 mod users;
 
@@ -31,6 +32,7 @@ pub(super) fn routes(mut routes: Routes) -> Routes {
         import::routes,
         devices::routes,
         sessions::routes,
+        sources::routes,
         audit::routes,
         backup::routes,
         keys::routes,

@@ -1,0 +1,155 @@
+//! Directories that users follow, seen from the decisions: who is in them.
+//!
+//! The service knows this trait only; sockets and protocols are behind it. [`NoDirectory`] stands in where none
+//! is configured.
+//!
+//! Invariant: what a directory says is whole or an error. A part of it is never passed off as all of it.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use crate::time::UnixTime;
+
+/// What a directory answers in its own time.
+pub type Asking<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The directories of an installation.
+pub trait Directory: Send + Sync + 'static {
+    /// Every source, in the order of the configuration.
+    fn sources(&self) -> Vec<SourceInfo>;
+
+    /// All people of a source.
+    fn read<'a>(&'a self, source: &'a str) -> Asking<'a, Result<People, DirectoryError>>;
+}
+
+/// What is configured of a source.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SourceInfo {
+    /// Its name.
+    pub name: String,
+    /// What it is: `ldap`.
+    pub kind: &'static str,
+    /// Where it is.
+    pub servers: Vec<String>,
+    /// The realm of its users.
+    pub realm: String,
+    /// How often they follow it; `None`: by command only.
+    pub every: Option<Duration>,
+}
+
+/// All people of a source.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct People {
+    /// The people.
+    pub people: Vec<Person>,
+    /// Entries that are nobody's record, and why.
+    pub unread: Vec<(String, String)>,
+}
+
+/// A person of a directory.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Person {
+    /// The identity, which no renaming changes.
+    pub id: String,
+    /// The login name.
+    pub login: String,
+    /// The name as people write it.
+    pub display_name: Option<String>,
+    /// Telephone number.
+    pub phone: Option<String>,
+    /// Mail address.
+    pub email: Option<String>,
+    /// Groups, those reached through other groups too.
+    pub groups: Vec<String>,
+    /// Whether the account is disabled or has expired there.
+    pub disabled: bool,
+}
+
+/// Why a directory gave no answer. Without secrets.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum DirectoryError {
+    /// No source has this name.
+    #[error("there is no source `{0}`")]
+    Unknown(String),
+    /// It was not reached, refused, or did not say all.
+    #[error("source `{source_name}`: {why}")]
+    Failed {
+        /// The source.
+        source_name: String,
+        /// What happened.
+        why: String,
+    },
+}
+
+/// No directory: where none is configured.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoDirectory;
+
+impl Directory for NoDirectory {
+    fn sources(&self) -> Vec<SourceInfo> {
+        Vec::new()
+    }
+
+    fn read<'a>(&'a self, source: &'a str) -> Asking<'a, Result<People, DirectoryError>> {
+        let error = DirectoryError::Unknown(source.to_owned());
+        Box::pin(async move { Err(error) })
+    }
+}
+
+/// How the last run of a source ended.
+#[derive(Clone, Debug)]
+pub struct LastRun {
+    /// When.
+    pub at: UnixTime,
+    /// What it did; or why it failed.
+    pub result: Result<String, String>,
+}
+
+/// The directories, and how their last runs ended.
+pub struct Directories {
+    directory: ArcSwap<Arc<dyn Directory>>,
+    runs: Mutex<BTreeMap<String, LastRun>>,
+    /// Held while users follow a source: one at a time.
+    pub(crate) turn: tokio::sync::Mutex<()>,
+}
+
+impl Default for Directories {
+    fn default() -> Self {
+        let none: Arc<dyn Directory> = Arc::new(NoDirectory);
+        Self {
+            directory: ArcSwap::from_pointee(none),
+            runs: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+        }
+    }
+}
+
+impl Directories {
+    /// Sets them.
+    pub fn set(&self, directory: Arc<dyn Directory>) {
+        self.directory.store(Arc::new(directory));
+    }
+
+    /// The directories; none until [`Directories::set`].
+    pub fn get(&self) -> Arc<dyn Directory> {
+        Arc::clone(&**self.directory.load())
+    }
+
+    /// Notes how a run ended.
+    pub fn ran(&self, source: &str, run: LastRun) {
+        let mut runs = self.runs.lock().expect(UNPOISONED);
+        runs.insert(source.to_owned(), run);
+    }
+
+    /// How the last run of a source ended, if there was one since the start.
+    pub fn last(&self, source: &str) -> Option<LastRun> {
+        self.runs.lock().expect(UNPOISONED).get(source).cloned()
+    }
+}
+
+const UNPOISONED: &str = "no panic while the lock is held";
