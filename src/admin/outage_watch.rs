@@ -16,6 +16,7 @@ use crate::admin::Admin;
 use crate::admin::AdminError;
 use crate::model::audit::{AuditRecord, Event, Purpose};
 use crate::model::reason::{Decision, Reason};
+use crate::model::user_key::UserKey;
 use crate::store::By;
 use crate::time::UnixTime;
 
@@ -133,7 +134,14 @@ impl Admin {
         let mut rules = policies.get(policy)?.rules.iter();
         let known = rules
             .any(|one| one.name == rule && one.require.iter().any(|factor| factor.is_knowledge()));
-        (known && event.reason == Reason::WrongCode).then_some((user, Sign::Failed))
+        if !known || event.reason != Reason::WrongCode {
+            return None;
+        }
+        // Where a directory checks the password, a wrong code is told first.
+        let key = UserKey::parse(user).ok()?;
+        let on_record = self.user(&key).ok()?;
+        let elsewhere = self.core.directories.checking(&on_record).is_some();
+        (!elsewhere).then_some((user, Sign::Failed))
     }
 }
 

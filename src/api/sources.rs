@@ -42,6 +42,9 @@ pub struct Source {
     pub realm: String,
     /// Seconds from one run to the next; absent: by command only.
     pub every: Option<u64>,
+    /// Whether it checks their passwords, and is asked at present: `closed` (it is), `open` (not after too many
+    /// failures), `half-open` (one login tries it); absent: they have passwords here.
+    pub password: Option<String>,
     /// Users who follow it.
     pub users: usize,
     /// Those of them who are disabled.

@@ -102,6 +102,12 @@ fn one(source: &Record) -> String {
     table.pair("servers", joined(&source.servers));
     table.pair("realm", source.realm.clone());
     table.pair("users follow", every(source));
+    let asked = source.password.as_deref().map(|state| match state {
+        "closed" => "checked there by a bind".to_owned(),
+        "open" => "checked there by a bind; not asked for a while, after failures".to_owned(),
+        other => format!("checked there by a bind; {other} after failures"),
+    });
+    table.pair("passwords", asked);
     let users = format!("{}, {} disabled", source.users, source.disabled);
     table.pair("users", users);
     let last = source.last.as_deref().map(local_time);

@@ -206,6 +206,15 @@ table_keys! {
     SOURCE_PHONE = "phone", Text, "mobile", "attribute with the telephone number";
     SOURCE_EMAIL = "email", Text, "mail", "attribute with the mail address";
     SOURCE_PAGE_SIZE = "page_size", Text, "500", "entries that one answer holds, 1 to 1000";
+    SOURCE_PASSWORD = "password", Text, "false",
+        "whether the password of its users is that of the directory, checked by a bind";
+    SOURCE_BIND_TIMEOUT = "bind_timeout", Text, "2s",
+        "how long a login waits for that, 100ms to 30s; below limits.request_timeout";
+    SOURCE_IN_FLIGHT = "in_flight", Text, "16", "binds at a time, 1 to 32";
+    SOURCE_BREAKER_FAILURES = "breaker_failures", Text, "5",
+        "failures in a row after which it is not asked for a while";
+    SOURCE_BREAKER_PAUSE = "breaker_pause", Text, "10s",
+        "how long it is not asked, 1s to 1h; then one login tries it";
 }
 
 /// Keys that a gateway of kind http has alone.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::keys;
-use crate::config::reader::{Resolver, in_range, parse_choice, parse_flag};
+use crate::config::reader::{Resolver, in_range, parse_choice, parse_count, parse_flag};
 use crate::config::table::Table;
 use crate::config::target::{Host, Reach, Target, refusal};
 use crate::diagnostic::{Diagnostic, units};
@@ -28,6 +28,21 @@ pub struct UserSource {
     pub groups: Vec<GroupName>,
     /// Where it is, and how it is read.
     pub ldap: Ldap,
+    /// How its users' passwords are checked; `None`: they have passwords here.
+    pub password: Option<Password>,
+}
+
+/// How a directory checks passwords.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Password {
+    /// How long a login waits.
+    pub timeout: Duration,
+    /// Binds at a time.
+    pub in_flight: usize,
+    /// Failures in a row after which it is not asked.
+    pub breaker_failures: usize,
+    /// How long it is not asked then.
+    pub breaker_pause: Duration,
 }
 
 /// A group's name, or how it begins.
@@ -155,6 +170,7 @@ impl Table<'_, '_> {
                 Ok(GroupName::parse(text))
             });
         let ldap = self.ldap(dir);
+        let password = self.password();
         kind?;
         Some(UserSource {
             name: self.table.name.clone(),
@@ -163,7 +179,33 @@ impl Table<'_, '_> {
             timeout: timeout?,
             groups: groups?,
             ldap: ldap?,
+            password: password?,
         })
+    }
+
+    fn password(&mut self) -> Option<Option<Password>> {
+        let asked = self.one(keys::SOURCE_PASSWORD, parse_flag);
+        let timeout = self.one(keys::SOURCE_BIND_TIMEOUT, |text| {
+            let range = Duration::from_millis(100)..=Duration::from_secs(30);
+            in_range(units::duration(text)?, range).ok_or_else(|| "write 100ms to 30s".to_owned())
+        });
+        let in_flight = self.one(keys::SOURCE_IN_FLIGHT, |text| {
+            let places = text.parse().ok();
+            let places = places.and_then(|places| in_range(places, 1..=32));
+            places.ok_or_else(|| format!("`{text}` is not a number from 1 to 32"))
+        });
+        let breaker_failures = self.one(keys::SOURCE_BREAKER_FAILURES, parse_count);
+        let breaker_pause = self.one(keys::SOURCE_BREAKER_PAUSE, |text| {
+            let range = Duration::from_secs(1)..=Duration::from_hours(1);
+            in_range(units::duration(text)?, range).ok_or_else(|| "write 1s to 1h".to_owned())
+        });
+        let password = Password {
+            timeout: timeout?,
+            in_flight: in_flight?,
+            breaker_failures: breaker_failures?,
+            breaker_pause: breaker_pause?,
+        };
+        Some(asked?.then_some(password))
     }
 
     fn ldap(&mut self, dir: &Path) -> Option<Ldap> {

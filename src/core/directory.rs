@@ -13,15 +13,28 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use crate::core::courier::BreakerState;
+use crate::model::user::{DirectoryId, User};
+use crate::secret::SecretString;
 use crate::time::UnixTime;
 
 /// What a directory answers in its own time.
 pub type Asking<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
+/// What comes of a question about a password.
+pub type Checked = Result<PasswordAnswer, DirectoryError>;
+
 /// The directories of an installation.
 pub trait Directory: Send + Sync + 'static {
     /// Every source, in the order of the configuration.
     fn sources(&self) -> Vec<SourceInfo>;
+
+    /// Whether passwords of users who follow this source are checked by it.
+    fn checks_passwords(&self, source: &str) -> bool;
+
+    /// What a source says of this text as the password of one of its people. Asked about the same once more, it gives the same
+    /// answer for a while.
+    fn check<'a>(&'a self, user: &'a DirectoryId, text: &'a SecretString) -> Asking<'a, Checked>;
 
     /// All people of a source.
     fn read<'a>(&'a self, source: &'a str) -> Asking<'a, Result<People, DirectoryError>>;
@@ -40,6 +53,25 @@ pub struct SourceInfo {
     pub realm: String,
     /// How often they follow it; `None`: by command only.
     pub every: Option<Duration>,
+    /// Whether it checks their passwords, and is asked at present.
+    pub password: Option<BreakerState>,
+}
+
+/// What a directory says of a password.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PasswordAnswer {
+    /// It is right.
+    Right,
+    /// It is not.
+    Wrong,
+    /// The account is disabled, or gone.
+    Disabled,
+    /// The account has expired.
+    Expired,
+    /// The password must be changed first.
+    MustChange,
+    /// The directory locked the account.
+    Locked,
 }
 
 /// All people of a source.
@@ -47,7 +79,7 @@ pub struct SourceInfo {
 pub struct People {
     /// The people.
     pub people: Vec<Person>,
-    /// Entries that are nobody's record, and why.
+    /// Entries that are no person's record, and why.
     pub unread: Vec<(String, String)>,
 }
 
@@ -95,6 +127,15 @@ impl Directory for NoDirectory {
         Vec::new()
     }
 
+    fn checks_passwords(&self, _: &str) -> bool {
+        false
+    }
+
+    fn check<'a>(&'a self, user: &'a DirectoryId, _: &'a SecretString) -> Asking<'a, Checked> {
+        let error = DirectoryError::Unknown(user.source.clone());
+        Box::pin(async move { Err(error) })
+    }
+
     fn read<'a>(&'a self, source: &'a str) -> Asking<'a, Result<People, DirectoryError>> {
         let error = DirectoryError::Unknown(source.to_owned());
         Box::pin(async move { Err(error) })
@@ -138,6 +179,13 @@ impl Directories {
     /// The directories; none until [`Directories::set`].
     pub fn get(&self) -> Arc<dyn Directory> {
         Arc::clone(&**self.directory.load())
+    }
+
+    /// The source that checks the password of this user.
+    pub fn checking<'u>(&self, user: &'u User) -> Option<&'u DirectoryId> {
+        let follows = user.directory.as_ref()?;
+        let checks = self.directory.load().checks_passwords(&follows.source);
+        checks.then_some(follows)
     }
 
     /// Notes how a run ended.

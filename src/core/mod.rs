@@ -88,6 +88,9 @@ pub enum CoreError {
     /// The user's tokens changed faster than they could be compared.
     #[error("the user's tokens keep changing")]
     Contended,
+    /// The directory that checks the user's password gave no answer.
+    #[error(transparent)]
+    Directory(#[from] directory::DirectoryError),
     /// Too many PINs and passwords wait to be compared.
     #[error("too many PINs and passwords wait to be compared")]
     Busy,

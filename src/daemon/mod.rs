@@ -17,16 +17,16 @@ use crate::core::courier::{Courier, NoCourier};
 use crate::core::directory::Directory as UserDirectory;
 use crate::delivery::{Deliveries, Parts as DeliveryParts};
 use crate::diagnostic::{Diagnostic, Source, units};
-use crate::directory::LdapDirectories;
+use crate::directory::{LdapDirectories, Parts as DirectoryParts};
 use crate::login::travel::Travel;
 use crate::login::{hashing, travel};
 use crate::model::message::Language;
 use crate::model::sealing::SealAlgorithm;
-use crate::net::connect::{Resolve, SystemResolver};
+use crate::net::connect::SystemResolver;
 use crate::notice::Catalogue;
 use crate::policy::Policies;
 use crate::radius::dictionary::known_attribute;
-use crate::secret::{Key256, SystemEntropy};
+use crate::secret::{Key256, SystemEntropy, random};
 use crate::service::Service;
 use crate::store::medium::Directory;
 use crate::store::repair::Repaired;
@@ -284,8 +284,17 @@ pub fn directories(site: &Site) -> Result<Option<Arc<dyn UserDirectory>>, StartE
     if sources.is_empty() {
         return Ok(None);
     }
-    let resolver: Arc<dyn Resolve> = Arc::new(SystemResolver);
-    let opened = LdapDirectories::open(sources, &resolver, Arc::new(SystemClock));
+    let parts = DirectoryParts {
+        clock: Arc::new(SystemClock),
+        resolver: Arc::new(SystemResolver),
+    };
+    let key: [u8; 32] = random(&SystemEntropy).map_err(|error| {
+        failed(
+            error.to_string(),
+            "try again: the system has no random numbers",
+        )
+    })?;
+    let opened = LdapDirectories::open(sources, &parts, Key256::new(key));
     Ok(Some(Arc::new(opened.map_err(StartError::Findings)?)))
 }
 

@@ -16,7 +16,7 @@ use crate::core::courier::BreakerState;
 use crate::time::UnixTime;
 
 #[derive(Debug)]
-pub(super) struct Breaker {
+pub(crate) struct Breaker {
     limit: usize,
     pause: Duration,
     state: State,
@@ -32,7 +32,7 @@ enum State {
 /// Leave to ask the gateway. It ends with one of [`Breaker::succeeded`], [`Breaker::failed`] and
 /// [`Breaker::abandoned`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Pass {
+pub(crate) enum Pass {
     /// As usual.
     Usual,
     /// The one message that tries a gateway after its pause.
@@ -40,7 +40,7 @@ pub(super) enum Pass {
 }
 
 impl Breaker {
-    pub(super) const fn new(limit: usize, pause: Duration) -> Self {
+    pub(crate) const fn new(limit: usize, pause: Duration) -> Self {
         let state = State::Closed { failures: 0 };
         Self {
             limit,
@@ -50,7 +50,7 @@ impl Breaker {
     }
 
     /// Whether the gateway may be asked now.
-    pub(super) fn admit(&mut self, now: UnixTime) -> Option<Pass> {
+    pub(crate) fn admit(&mut self, now: UnixTime) -> Option<Pass> {
         match self.state {
             State::Closed { .. } => Some(Pass::Usual),
             State::Open { since } if self.is_over(since, now) => {
@@ -62,12 +62,12 @@ impl Breaker {
     }
 
     /// It answered as a gateway does.
-    pub(super) const fn succeeded(&mut self) {
+    pub(crate) const fn succeeded(&mut self) {
         self.state = State::Closed { failures: 0 };
     }
 
     /// It failed.
-    pub(super) fn failed(&mut self, pass: Pass, now: UnixTime) {
+    pub(crate) fn failed(&mut self, pass: Pass, now: UnixTime) {
         self.state = match (self.state, pass) {
             (State::Closed { failures }, _) if failures + 1 < self.limit => State::Closed {
                 failures: failures + 1,
@@ -81,13 +81,13 @@ impl Breaker {
     }
 
     /// The caller gave up before the answer: the next message tries it instead.
-    pub(super) const fn abandoned(&mut self, pass: Pass) {
+    pub(crate) const fn abandoned(&mut self, pass: Pass) {
         if let (State::HalfOpen { since }, Pass::Probe) = (self.state, pass) {
             self.state = State::Open { since };
         }
     }
 
-    pub(super) fn state(&self, now: UnixTime) -> BreakerState {
+    pub(crate) fn state(&self, now: UnixTime) -> BreakerState {
         match self.state {
             State::Closed { .. } => BreakerState::Closed,
             State::Open { since } if !self.is_over(since, now) => BreakerState::Open,

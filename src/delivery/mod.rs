@@ -32,7 +32,7 @@ use crate::secret::SecretString;
 use crate::time::Clock;
 
 mod answer;
-mod breaker;
+pub(crate) mod breaker;
 mod gateway;
 mod http;
 mod smtp;

@@ -26,11 +26,13 @@ pub(super) struct Entries {
 
 /// The servers of one source.
 pub(super) struct Server {
-    ldap: config::sources::Ldap,
-    timeout: Duration,
+    pub(super) ldap: config::sources::Ldap,
+    pub(super) timeout: Duration,
     ways: Vec<(Way, String)>,
     tls: Option<Arc<ClientConfig>>,
     secret: SecretString,
+    /// A connection on which the account is known, for the searches of logins.
+    pub(super) reading: tokio::sync::Mutex<Option<Ldap>>,
 }
 
 impl Server {
@@ -64,6 +66,7 @@ impl Server {
             ways,
             tls: tls.map(Arc::new),
             secret,
+            reading: tokio::sync::Mutex::default(),
         })
     }
 
@@ -89,7 +92,7 @@ impl Server {
     }
 
     /// A connection on which the account is known.
-    async fn session(&self) -> Result<Ldap, String> {
+    pub(super) async fn session(&self) -> Result<Ldap, String> {
         let mut ldap = self.connect().await?;
         let bound = self
             .bind(&mut ldap, &self.ldap.bind_dn, &self.secret)
@@ -104,7 +107,7 @@ impl Server {
         ))
     }
 
-    async fn bind(
+    pub(super) async fn bind(
         &self,
         ldap: &mut Ldap,
         dn: &str,
@@ -116,7 +119,7 @@ impl Server {
     }
 
     /// A connection to the first server that is there.
-    async fn connect(&self) -> Result<Ldap, String> {
+    pub(super) async fn connect(&self) -> Result<Ldap, String> {
         let mut faults = Vec::new();
         for (way, url) in &self.ways {
             let connected = timeout(self.timeout, self.connect_to(way, url)).await;
@@ -183,12 +186,12 @@ impl Server {
     }
 }
 
-fn late(limit: Duration) -> String {
+pub(super) fn late(limit: Duration) -> String {
     format!("no answer within {} s", limit.as_secs())
 }
 
 /// A result code with its name (RFC 4511 s4.1.9) and what the server says of it.
-fn told(result: &LdapResult) -> String {
+pub(super) fn told(result: &LdapResult) -> String {
     let name = match result.rc {
         1 => "operationsError",
         2 => "protocolError",
@@ -235,7 +238,7 @@ fn url(server: &Target) -> String {
 }
 
 /// What says whether an account can be used, and in which groups it is.
-const ACCOUNT: [&str; 5] = [
+pub(super) const ACCOUNT: [&str; 5] = [
     "memberOf",
     "userAccountControl",
     "accountExpires",

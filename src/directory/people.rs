@@ -42,7 +42,7 @@ fn person(
         phone: text(&ldap.phone),
         email: text(&ldap.email),
         groups: groups.of(entry, login.unwrap_or_default()),
-        disabled: is_disabled(entry, now),
+        disabled: is_disabled(entry) || is_expired(entry, now),
     })
 }
 
@@ -62,18 +62,38 @@ fn identity(value: &[u8]) -> Option<String> {
     Some(parts.map(|part| hex(part).unwrap_or_default()).join("-"))
 }
 
-/// Whether the account cannot be used there: `userAccountControl` and `accountExpires` of Active Directory,
-/// `nsAccountLock` of 389, `pwdAccountLockedTime` of `OpenLDAP` where an administrator locked it.
-fn is_disabled(entry: &Entry, now: UnixTime) -> bool {
-    let number = |name: &str| entry.text(name).and_then(|text| text.parse::<u64>().ok());
-    let control = number("userAccountControl").unwrap_or_default();
-    let expires = number("accountExpires").filter(|ticks| !NEVER.contains(ticks));
+/// The octets of a GUID that stands as text; `None` where the identity is text itself.
+pub(super) fn octets_of_guid(attribute: &str, id: &str) -> Option<Vec<u8>> {
+    if !attribute.eq_ignore_ascii_case("objectGUID") {
+        return None;
+    }
+    let digits = id.replace('-', "");
+    let mut octets = HEXLOWER.decode(digits.as_bytes()).ok()?;
+    for part in [0..4, 4..6, 6..8] {
+        octets.get_mut(part)?.reverse();
+    }
+    Some(octets)
+}
+
+fn number(entry: &Entry, name: &str) -> Option<u64> {
+    entry.text(name)?.parse().ok()
+}
+
+/// Whether the account has expired there: `accountExpires` of Active Directory.
+pub(super) fn is_expired(entry: &Entry, now: UnixTime) -> bool {
+    let expires = number(entry, "accountExpires").filter(|ticks| !NEVER.contains(ticks));
     // In steps of 100 ns since 1601.
     let expires = expires.map(|ticks| (ticks / 10_000_000).saturating_sub(EPOCH_1601));
+    expires.is_some_and(|seconds| UnixTime::from_secs(seconds) <= now)
+}
+
+/// Whether the account is disabled there: `userAccountControl` of Active Directory, `nsAccountLock` of 389,
+/// `pwdAccountLockedTime` of `OpenLDAP` where an administrator locked it.
+pub(super) fn is_disabled(entry: &Entry) -> bool {
+    let control = number(entry, "userAccountControl").unwrap_or_default();
     let locked = entry.text("pwdAccountLockedTime") == Some("000001010000Z");
     let ns_locked = entry.text("nsAccountLock");
     control & ACCOUNT_DISABLED != 0
-        || expires.is_some_and(|seconds| UnixTime::from_secs(seconds) <= now)
         || locked
         || ns_locked.is_some_and(|text| text.eq_ignore_ascii_case("true"))
 }
@@ -264,6 +284,11 @@ mod tests {
         // Sixteen octets that could be read as text, too.
         let text = "44434241-4645-4847-494a-4b4c4d4e4f50";
         assert_eq!(identity(b"ABCDEFGHIJKLMNOP").as_deref(), Some(text));
+        assert_eq!(
+            octets_of_guid("objectguid", text).unwrap(),
+            b"ABCDEFGHIJKLMNOP"
+        );
+        assert_eq!(octets_of_guid("entryUUID", text), None);
         assert_eq!(identity(b""), None);
     }
 
@@ -281,8 +306,9 @@ mod tests {
             ("pwdAccountLockedTime", "20260101000000Z", false),
             ("nsAccountLock", "TRUE", true),
         ] {
+            let entry = entry(name, value);
             assert_eq!(
-                is_disabled(&entry(name, value), now()),
+                is_disabled(&entry) || is_expired(&entry, now()),
                 disabled,
                 "{name} {value}"
             );

@@ -8,6 +8,7 @@ use crate::model::credential::Verifier;
 use crate::model::kind::Kind;
 use crate::model::reason::{Decision, Reason};
 use crate::model::token::{LifeCycle, Token};
+use crate::model::user::User;
 use crate::model::user_key::UserKey;
 
 fn step(text: impl Into<String>, words: &[&str]) -> Next {
@@ -229,9 +230,7 @@ fn of_reason(reason: Reason, situation: &Situation) -> Vec<Next> {
             "Let the person ask for a new code and type it within its time. If messages come too late, \
              look at the gateway: `oncegate delivery list`.",
         )],
-        Reason::NotAnswered => vec![say(
-            "The application asks too early: it polls `GET /v1/challenges/{id}` until it says `accepted`.",
-        )],
+        Reason::NotAnswered => vec![say(EARLY)],
         Reason::WrongSender => vec![say(
             "Compare the number with the address of the user's token: the message must come from there, while \
              a login waits for it.",
@@ -241,7 +240,7 @@ fn of_reason(reason: Reason, situation: &Situation) -> Vec<Next> {
             "Tell the user what to type: see the forms above. A PIN or password without its code, an empty \
              box, and a NAS that sends a value of its own end here too.",
         )],
-        Reason::WrongPin | Reason::WrongPassword => forgotten(reason, user),
+        Reason::WrongPin | Reason::WrongPassword => forgotten(reason, situation),
         Reason::NoPin | Reason::NoPassword => not_set(reason, situation),
         Reason::MustChange => must_change(situation),
         Reason::UnknownUser => unknown(situation),
@@ -252,6 +251,10 @@ fn of_reason(reason: Reason, situation: &Situation) -> Vec<Next> {
             "If the user may log in again",
             &["user", "enable", user],
         )],
+        Reason::AccountDisabled
+        | Reason::AccountExpired
+        | Reason::AccountMustChange
+        | Reason::AccountLocked => account(reason, record),
         Reason::NoToken => no_token(situation),
         Reason::NotActive => not_active(situation),
         Reason::Locked => locked(situation),
@@ -286,6 +289,35 @@ fn of_reason(reason: Reason, situation: &Situation) -> Vec<Next> {
             &["policy", "check"],
         )],
     }
+}
+
+/// What to do where a login was to be finished too early.
+const EARLY: &str =
+    "The application asks too early: it polls `GET /v1/challenges/{id}` until it says `accepted`.";
+
+/// What to do about an account that the directory does not let in.
+fn account(reason: Reason, record: Option<&User>) -> Vec<Next> {
+    let text = match reason {
+        Reason::AccountDisabled => {
+            "Enable the account in the directory, if the user may log in again."
+        }
+        Reason::AccountExpired => {
+            "Prolong the account in the directory, if the user may log in again."
+        }
+        Reason::AccountLocked => {
+            "Unlock the account in the directory, or wait until it does so itself."
+        }
+        _ => {
+            "The user changes the password where the directory lets them, then logs in with the new one."
+        }
+    };
+    let mut steps = vec![say(text)];
+    let source = record.and_then(|user| user.directory.as_ref());
+    if let Some(source) = source.filter(|_| reason != Reason::AccountMustChange) {
+        let words = ["source", "show", source.source.as_str()];
+        steps.push(step("See that the directory is followed", &words));
+    }
+    steps
 }
 
 /// What to do where a credential came by a method that is not taken.
@@ -335,7 +367,16 @@ fn wrong_code(situation: &Situation) -> Vec<Next> {
 }
 
 /// The password or PIN was wrong: a new one is the last resort.
-fn forgotten(reason: Reason, user: &str) -> Vec<Next> {
+fn forgotten(reason: Reason, situation: &Situation) -> Vec<Next> {
+    let user = situation.name();
+    let slip = say("Once is a slip: let the user try again, with a fresh code.");
+    let record = situation.user.as_ref();
+    let follows = record.is_some_and(|user| user.directory.is_some());
+    if follows && reason == Reason::WrongPassword && situation.credentials.password.is_none() {
+        let text =
+            "The password is that of the directory: if the user has forgotten it, it is set there.";
+        return vec![slip, say(text)];
+    }
     let (text, option) = match reason {
         Reason::WrongPin => (
             "If the user has forgotten the PIN, set another",
@@ -346,10 +387,7 @@ fn forgotten(reason: Reason, user: &str) -> Vec<Next> {
             "--password-stdin",
         ),
     };
-    vec![
-        say("Once is a slip: let the user try again, with a fresh code."),
-        step(text, &["user", "set", user, option]),
-    ]
+    vec![slip, step(text, &["user", "set", user, option])]
 }
 
 /// The user had no PIN or no password.
@@ -424,6 +462,10 @@ const fn is_about_record(reason: Reason) -> bool {
             | Reason::WrongPassword
             | Reason::MustChange
             | Reason::UserDisabled
+            | Reason::AccountDisabled
+            | Reason::AccountExpired
+            | Reason::AccountMustChange
+            | Reason::AccountLocked
             | Reason::NoToken
             | Reason::NotActive
             | Reason::NoPin

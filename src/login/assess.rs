@@ -319,7 +319,7 @@ impl Login {
             &credentials,
             &read.round,
             &mut outdated,
-            place,
+            (read.codes.as_deref(), place),
         );
         let mut knowledge = match known.await? {
             Ok(knowledge) => knowledge,

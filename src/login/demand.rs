@@ -25,16 +25,22 @@ pub(crate) struct Demand<'p> {
     pub(crate) waived: Option<Waived>,
     /// Whether an outage is declared that this rule knows.
     pub(crate) outage: bool,
+    /// Whether a directory checks the password.
+    pub(crate) elsewhere: bool,
 }
 
 impl Login {
     /// The verifiers that a login by this rule is bound to: none where it asks for nothing known.
     pub(crate) fn bound_to(&self, rule: &Rule, view: &View) -> Result<Credentials, CoreError> {
-        if rule.require.iter().any(|factor| factor.is_knowledge()) {
-            Ok(self.core.store.credentials(&view.user.key)?)
-        } else {
-            Ok(Credentials::default())
+        if !rule.require.iter().any(|factor| factor.is_knowledge()) {
+            return Ok(Credentials::default());
         }
+        let mut credentials = self.core.store.credentials(&view.user.key)?;
+        if self.core.directories.checking(&view.user).is_some() {
+            // One that was set here, before the user followed the directory, opens nothing.
+            credentials.password = None;
+        }
+        Ok(credentials)
     }
 
     /// What must be presented, in all rounds together.
@@ -54,6 +60,7 @@ impl Login {
             ..
         } = case;
         let user = &view.user;
+        let elsewhere = self.core.directories.checking(user).is_some();
         let bypass = user.bypass.as_ref();
         let bypass = bypass.filter(|bypass| policy.bypass && bypass.holds(at));
         let exemption = user.exemption.as_ref().filter(|exemption| {
@@ -75,6 +82,7 @@ impl Login {
                     factors: Cow::Borrowed(&rule.require),
                     waived,
                     outage: outage.is_some(),
+                    elsewhere,
                 };
             }
         };
@@ -99,6 +107,7 @@ impl Login {
                 text: waiver_text(word, waiver),
             }),
             outage: outage.is_some(),
+            elsewhere,
         }
     }
 
@@ -168,7 +177,9 @@ pub(crate) fn slots<'v>(
     for factor in demand.factors.iter() {
         match factor {
             Factor::Pin if credentials.pin.is_none() => return Err(Reason::NoPin),
-            Factor::Password if credentials.password.is_none() => return Err(Reason::NoPassword),
+            Factor::Password if credentials.password.is_none() && !demand.elsewhere => {
+                return Err(Reason::NoPassword);
+            }
             _ => {}
         }
     }

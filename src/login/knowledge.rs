@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use crate::core::CoreError;
+use crate::core::directory::PasswordAnswer;
 use crate::login::Login;
 use crate::login::assess::Progress;
 use crate::login::candidates::Slot;
 use crate::login::case::Case;
 use crate::login::hashing::Place;
-use crate::login::round::Round;
+use crate::login::round::{Round, is_match};
 use crate::login::{LoginRequest, Presented};
 use crate::model::attempt::Comparison;
 use crate::model::credential::{Credentials, Knowledge};
 use crate::model::reason::Reason;
+use crate::model::user::DirectoryId;
 use crate::policy::split::may_hold_code;
 use crate::policy::{Factor, Present, Rule};
 use crate::secret::{SecretString, random};
@@ -53,9 +55,10 @@ impl Login {
         credentials: &Credentials,
         round: &Round<'_>,
         outdated: &mut Vec<(Knowledge, SecretString)>,
-        place: Option<&Place>,
+        (codes, place): (Option<&[Comparison]>, Option<&Place>),
     ) -> Result<Result<Vec<(Knowledge, bool)>, Reason>, CoreError> {
-        let mut knowledge = Vec::new();
+        let elsewhere = self.core.directories.checking(&view.user);
+        let mut knowledge: Vec<(Knowledge, bool)> = Vec::new();
         for which in round.asked.iter().copied().filter_map(Factor::knowledge) {
             // For a blocked user nothing is hashed; the store would not look at it either.
             if knowledge.is_empty()
@@ -67,12 +70,45 @@ impl Login {
                 Knowledge::Pin => round.parts.pin,
                 Knowledge::Password => round.parts.password,
             };
-            let right = self
-                .knows(credentials, (which, text), outdated, place)
-                .await?;
+            let right = match elsewhere.filter(|_| which == Knowledge::Password) {
+                // What is wrong already is wrong without a bind, which the directory would count.
+                Some(_) if codes.is_some_and(|codes| !is_match(codes)) => continue,
+                Some(_) if knowledge.iter().any(|(_, right)| !right) => continue,
+                Some(user) => match self.bind(user, text).await? {
+                    Ok(right) => right,
+                    Err(reason) => return Ok(Err(reason)),
+                },
+                None => {
+                    self.knows(credentials, (which, text), outdated, place)
+                        .await?
+                }
+            };
             knowledge.push((which, right));
         }
         Ok(Ok(knowledge))
+    }
+
+    /// Whether the directory takes this for the user's password; or the state of the account, for which it is not
+    /// taken.
+    async fn bind(
+        &self,
+        user: &DirectoryId,
+        text: Option<&str>,
+    ) -> Result<Result<bool, Reason>, CoreError> {
+        let Some(text) = text else {
+            return Ok(Ok(false));
+        };
+        let directory = self.core.directories.get();
+        let password = SecretString::from(text);
+        let answer = directory.check(user, &password).await?;
+        Ok(match answer {
+            PasswordAnswer::Right => Ok(true),
+            PasswordAnswer::Wrong => Ok(false),
+            PasswordAnswer::Disabled => Err(Reason::AccountDisabled),
+            PasswordAnswer::Expired => Err(Reason::AccountExpired),
+            PasswordAnswer::MustChange => Err(Reason::AccountMustChange),
+            PasswordAnswer::Locked => Err(Reason::AccountLocked),
+        })
     }
 
     /// The other reading of a box in which what the user knows was wrong, when by it only the code is:
@@ -85,10 +121,15 @@ impl Login {
         (slot, place): (Option<&Slot<'_>>, Option<&Place>),
         outdated: &mut Vec<(Knowledge, SecretString)>,
     ) -> Result<Option<Reread<'a>>, CoreError> {
+        // A second reading would be a second bind.
+        let elsewhere = self.core.directories.checking(&view.user).is_some();
+        if elsewhere {
+            return Ok(None);
+        }
         if let Some(mut other) = round.otherwise(remaining)
             && let Ok(compared) = case.codes(&mut other, slot, None)
         {
-            let known = self.proves((case, view), credentials, &other, outdated, place);
+            let known = self.proves((case, view), credentials, &other, outdated, (None, place));
             let read = known.await?.unwrap_or_default();
             let right = !read.is_empty() && read.iter().all(|(_, right)| *right);
             return Ok(right.then_some((other, read, compared)));

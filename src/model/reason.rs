@@ -68,6 +68,10 @@ reasons! {
     NotActive = 23 Reject "not_active" "the user has a token of the right kind, but none that is active; `oncegate token list --user USER` shows the states",
     NoPin = 24 Reject "no_pin" "the rule asks for a PIN and the user has none; `oncegate user set USER --pin-stdin`",
     NoPassword = 25 Reject "no_password" "the rule asks for a password and the user has none; `oncegate user set USER --password-stdin`",
+    AccountDisabled = 26 Reject "account_disabled" "the directory that the user follows has the account disabled, or has it no more; enable it there, then `oncegate source sync NAME`; the code was not used up, and the failures of the user were not counted",
+    AccountExpired = 27 Reject "account_expired" "the account of the user has expired in the directory; prolong it there, then `oncegate source sync NAME`; the code was not used up, and the failures of the user were not counted",
+    AccountMustChange = 28 Reject "account_must_change" "the password is to be changed in the directory before it is taken; the user changes it there (at a computer of the domain, or by its self-service); the code was not used up, and nothing was counted",
+    AccountLocked = 29 Reject "account_locked" "the directory has locked the account after wrong passwords; unlock it there, and see where they came from: `oncegate audit list --user USER`; the code was not used up, and the failures of the user were not counted",
     Locked = 30 Reject "locked" "too many failures; `oncegate user unlock USER` ends the lock; it ends by itself too, unless `hard_lock_after` failures were reached",
     Throttled = 31 Reject "throttled" "the attempt came too soon after a failure and was not evaluated; it says nothing about the code; wait some seconds",
     SourceBlocked = 32 Reject "source_blocked" "too many failures of any users came from this address; it is evaluated again after a while (policy `[lockout]`)",
@@ -88,6 +92,9 @@ impl Reason {
             self,
             Self::UnknownUser
                 | Self::UserDisabled
+                | Self::AccountDisabled
+                | Self::AccountExpired
+                | Self::AccountLocked
                 | Self::NoToken
                 | Self::NotActive
                 | Self::NoPin

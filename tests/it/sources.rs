@@ -5,13 +5,10 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::support::codes::hotp;
+use crate::support::codes::{RFC_SECRET, hotp};
 use crate::support::daemon::Site;
 use crate::support::require;
 use crate::support::slapd::Slapd;
-
-/// The key of RFC 4226 appendix D.
-const KEY: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
 
 fn sync(site: &Site, words: &[&str]) -> Value {
     site.json(&[&["source", "sync", "corp"], words].concat())
@@ -77,7 +74,16 @@ fn row_a16_users_follow_a_directory() {
 
 /// Renamed, gone, changed: and the renamed one's token goes with them.
 fn follows_changes(slapd: &Slapd, site: &Site) {
-    site.enrol("u1", "hotp", KEY);
+    let words = [
+        "token",
+        "add",
+        "u1",
+        "--kind",
+        "hotp",
+        "--secret-stdin",
+        "--active",
+    ];
+    site.json_with(&words, &format!("{RFC_SECRET}\n"));
     let words = ["token", "add", "u4", "--kind", "totp", "--active"];
     let of_u4 = site.json(&words)["serial"].as_str().unwrap().to_owned();
     site.json(&["token", "link", &of_u4, "u1"]);
@@ -228,8 +234,8 @@ fn a_directory_is_believed_when_it_is_whole_and_the_right_one() {
         ),
         (
             &slapd.url(),
-            "ca_file",
-            "filter = \"(uid=(*)\"\nca_file",
+            "\nca_file",
+            "\nfilter = \"(uid=(*)\"\nca_file",
             Some("no filter"),
         ),
         (
@@ -267,7 +273,7 @@ fn a_directory_is_believed_when_it_is_whole_and_the_right_one() {
         fs::write(&configuration, &before).unwrap();
         slapd.table(&site.path(), "corp", &url, "");
         let text = fs::read_to_string(&configuration).unwrap();
-        fs::write(&configuration, text.replace("ca_file", "# ca_file")).unwrap();
+        fs::write(&configuration, text.replace("\nca_file", "\n# ca_file")).unwrap();
         let (code, text) = refused(&site, &["source", "sync", "corp"]);
         assert!(code == 3 && text.contains("certificate"), "{text}");
     }

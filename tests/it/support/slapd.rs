@@ -1,5 +1,6 @@
 //! A real directory on loopback: slapd with people, nested and cyclic groups, a referral, StartTLS and LDAPS.
 
+use std::cell::Cell;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
@@ -16,6 +17,8 @@ pub(crate) struct Slapd {
     process: Option<Child>,
     port: u16,
     tls_port: u16,
+    /// Binds of our own, to count the others.
+    counted: Cell<u64>,
 }
 
 /// The suffix, and what is below it.
@@ -44,13 +47,14 @@ impl Slapd {
         let conf = format!(
             "include /etc/ldap/schema/core.schema\ninclude /etc/ldap/schema/cosine.schema\n\
              include /etc/ldap/schema/inetorgperson.schema\nmodulepath /usr/lib/ldap\nmoduleload back_mdb\n\
-             moduleload refint\nTLSCACertificateFile {at}/ca.pem\nTLSCertificateFile {at}/ldap.pem\n\
+             moduleload refint\nmoduleload ppolicy\nTLSCACertificateFile {at}/ca.pem\nTLSCertificateFile {at}/ldap.pem\n\
              TLSCertificateKeyFile {at}/ldap.key\nallow bind_anon_cred\n\
              sizelimit size.soft=1000 size.hard=1000 size.prtotal=unlimited\n\
              database mdb\nsuffix \"dc=eco\"\nrootdn \"cn=admin,dc=eco\"\nrootpw adminpw\ndirectory {at}/db\n\
              dbnosync\nmaxsize 67108864\nindex objectClass,uid,entryUUID eq\n\
              limits dn.exact=\"cn=limited,dc=eco\" size.soft=100 size.hard=100 size.prtotal=100\n\
-             overlay refint\nrefint_attributes member\nrefint_nothing cn=admin,dc=eco\n"
+             overlay refint\nrefint_attributes member\nrefint_nothing cn=admin,dc=eco\n\
+             overlay ppolicy\ndatabase monitor\n"
         );
         fs::write(path.join("slapd.conf"), conf).unwrap();
         let mut tree = TREE.to_owned();
@@ -75,6 +79,7 @@ impl Slapd {
         let mut slapd = Self {
             port: free_port(),
             tls_port: free_port(),
+            counted: Cell::new(0),
             process: None,
             dir,
         };
@@ -137,6 +142,29 @@ impl Slapd {
     /// The authority of its certificate.
     pub(crate) fn ca(&self) -> PathBuf {
         self.dir.path().join("ca.pem")
+    }
+
+    /// How many binds it has answered since its start, without those that ask for it here.
+    pub(crate) fn binds(&self) -> u64 {
+        self.counted.set(self.counted.get() + 1);
+        let output = Command::new("ldapsearch")
+            .args([
+                "-x",
+                "-LLL",
+                "-H",
+                &self.url(),
+                "-b",
+                "cn=Bind,cn=Operations,cn=Monitor",
+            ])
+            .args(["-s", "base", "monitorOpCompleted"])
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("monitorOpCompleted: "));
+        let all: u64 = line.expect(&text).parse().unwrap();
+        all - self.counted.get()
     }
 
     /// Changes what it has, as LDIF says.

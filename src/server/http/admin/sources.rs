@@ -50,6 +50,7 @@ fn source(state: SourceState) -> api::Source {
         servers: state.info.servers,
         realm: state.info.realm,
         every: state.info.every.map(|every| every.as_secs()),
+        password: state.info.password.map(|state| state.to_string()),
         users: state.users,
         disabled: state.disabled,
         last,
