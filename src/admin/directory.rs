@@ -6,8 +6,8 @@
 //!
 //! Invariants: only users who came from the source are touched by it; nothing is changed unless all people were
 //! read; a user is never removed. An identity is one user whatever it is called: their tokens stay with them. A
-//! name that passes to another identity does not bring the tokens along. More than a tenth of the users are not
-//! disabled at once unless it was asked for, because a source is more often cut off than right.
+//! name that passes to another identity does not bring the tokens along. Where more than a tenth of the users are gone,
+//! nothing is changed unless it was asked for, because a source is more often cut off than right.
 
 use std::collections::{HashMap, HashSet};
 
@@ -73,6 +73,8 @@ pub struct Difference {
 struct Plan {
     sync: Sync,
     new: Vec<User>,
+    /// Users whom the source does not have any more.
+    gone: usize,
     /// Under the name on record.
     changes: Vec<(UserKey, User)>,
 }
@@ -151,7 +153,7 @@ impl Admin {
         let enabled = users
             .iter()
             .filter(|user| follows(user, name) && !user.disabled);
-        let (gone, all) = (plan.sync.disabled.len(), enabled.count());
+        let (gone, all) = (plan.gone, enabled.count());
         if !options.force && gone.saturating_mul(10) > all {
             return Err(AdminError::Shrinks { gone, all });
         }
@@ -239,6 +241,7 @@ impl Admin {
             if let Some(directory) = &mut after.directory {
                 directory.disabled = true;
             }
+            plan.gone += 1;
             plan.sync.disabled.push(user.key.clone());
             plan.changes.push((user.key.clone(), after));
         }

@@ -155,9 +155,11 @@ pub enum AdminError {
     #[error(transparent)]
     Directory(DirectoryError),
     /// A directory would have too many users disabled.
-    #[error("{gone} of {all} users would be disabled, more than a tenth: nothing was changed")]
+    #[error(
+        "{gone} of {all} users are gone from the source, more than a tenth: nothing was changed"
+    )]
     Shrinks {
-        /// Users who would be disabled.
+        /// Users whom the source does not have any more.
         gone: usize,
         /// Users of the source who are not.
         all: usize,

@@ -65,7 +65,7 @@ pub struct SyncWish {
     #[serde(default, deserialize_with = "unless_null")]
     #[schema(nullable)]
     pub dry_run: bool,
-    /// Whether more than a tenth of the users may be disabled.
+    /// Whether more than a tenth of the users may be disabled because they are gone.
     #[serde(default, deserialize_with = "unless_null")]
     #[schema(nullable)]
     pub force: bool,

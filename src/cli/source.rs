@@ -34,7 +34,7 @@ pub(super) struct Sync {
     /// Show what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Disable more than a tenth of the users
+    /// Disable users who are gone even if they are more than a tenth
     #[arg(long)]
     force: bool,
     /// Take over users of the same name who follow no source
@@ -171,14 +171,10 @@ fn told(done: &Synced) -> String {
     }
     let counts = &done.counts;
     let people = done.people;
-    let would = if done.dry_run {
-        "Nothing was changed. It would be: "
-    } else {
-        ""
-    };
+    let would = if done.dry_run { "would be " } else { "" };
     push!(
         text,
-        "{would}{} in the source: {} new, {} renamed, {} changed, {} disabled, {} enabled, {} unchanged.\n",
+        "People in the source: {}; {would}{} new, {} renamed, {} changed, {} disabled, {} enabled, {} unchanged.\n",
         people,
         counts.created,
         counts.renamed,

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use oncegate::radius::Code;
+use oncegate::radius::packet::Code;
 use serde_json::{Value, json};
 
 use crate::support::codes::{RFC_SECRET, hotp, hotp_of, secret_of};

@@ -2,9 +2,14 @@
 //! commands of the advice are run, and what else it names exists.
 
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use oncegate::admin::directory::SyncOptions;
 use oncegate::admin::{CredentialsPatch, Grant, UserPatch};
+use oncegate::core::directory::{
+    Asking, Checked, Directory, DirectoryError, PasswordAnswer, People, Person, SourceInfo,
+};
 use oncegate::diagnostic::Source;
 use oncegate::login::inbound::Inbound;
 use oncegate::login::travel::Travel;
@@ -12,6 +17,7 @@ use oncegate::model::kind::Kind;
 use oncegate::model::message::Medium;
 use oncegate::model::reason::Reason;
 use oncegate::model::token::LifeCycle;
+use oncegate::model::user::DirectoryId;
 use oncegate::otp::{Digits, card, recovery};
 use oncegate::policy::Policies;
 use oncegate::radius::attribute::Type;
@@ -104,6 +110,7 @@ const SET_PASSWORD: &str = "user set USER --password-stdin";
 const ADD_TOTP: &str = "token add USER --kind totp";
 const UNLOCK: &str = "user unlock USER";
 const REJECTS: &str = "audit list --user USER --decision reject";
+const SHOW_SOURCE: &str = "source show corp";
 const RECORDS: &str = "audit list --user USER";
 
 /// One row for each word of the closed list.
@@ -149,6 +156,10 @@ const TABLE: &[Row] = &[
     ),
     mends(Reason::NoPin, &[SET_PIN], Reason::PinOk),
     mends(Reason::NoPassword, &[SET_PASSWORD], Reason::PasswordOk),
+    row(Reason::AccountDisabled, &[SHOW_SOURCE]),
+    row(Reason::AccountExpired, &[SHOW_SOURCE]),
+    row(Reason::AccountMustChange, &[]),
+    row(Reason::AccountLocked, &[SHOW_SOURCE]),
     mends(Reason::Locked, &[UNLOCK, REJECTS], Reason::TotpOk),
     row(Reason::Throttled, &[]),
     row(
@@ -176,8 +187,55 @@ const TABLE: &[Row] = &[
 /// Where logins are made and commands are run.
 struct Stage {
     desk: Desk,
-    postbox: std::sync::Arc<Postbox>,
+    postbox: Arc<Postbox>,
     console: Console,
+    directory: Arc<Corp>,
+}
+
+/// A directory whose people have accounts in these states.
+#[derive(Default)]
+struct Corp(Mutex<Vec<(String, Reason)>>);
+
+impl Directory for Corp {
+    fn sources(&self) -> Vec<SourceInfo> {
+        vec![SourceInfo {
+            name: "corp".to_owned(),
+            kind: "ldap",
+            servers: Vec::new(),
+            realm: "default".to_owned(),
+            every: None,
+            password: None,
+        }]
+    }
+
+    fn checks_passwords(&self, _: &str) -> bool {
+        true
+    }
+
+    fn check<'a>(&'a self, user: &'a DirectoryId, _: &'a SecretString) -> Asking<'a, Checked> {
+        let all = self.0.lock().unwrap();
+        let (_, reason) = all.iter().find(|(name, _)| *name == user.id).unwrap();
+        let answer = match reason {
+            Reason::AccountDisabled => PasswordAnswer::Disabled,
+            Reason::AccountExpired => PasswordAnswer::Expired,
+            Reason::AccountMustChange => PasswordAnswer::MustChange,
+            _ => PasswordAnswer::Locked,
+        };
+        Box::pin(async move { Ok(answer) })
+    }
+
+    fn read<'a>(&'a self, _: &'a str) -> Asking<'a, Result<People, DirectoryError>> {
+        let person = |(name, _): &(String, Reason)| Person {
+            id: name.clone(),
+            login: name.clone(),
+            ..Person::default()
+        };
+        let people = People {
+            people: self.0.lock().unwrap().iter().map(person).collect(),
+            ..People::default()
+        };
+        Box::pin(async move { Ok(people) })
+    }
 }
 
 impl Stage {
@@ -194,10 +252,14 @@ impl Stage {
         desk.lab.user("first", Some(PIN), Some(PASSWORD)).await;
         let postbox = Postbox::of(&desk.lab);
         let console = desk.lab.console().await;
+        let directory = Arc::new(Corp::default());
+        let directories = desk.lab.service().core.directories();
+        directories.set(Arc::clone(&directory) as Arc<dyn Directory>);
         Self {
             desk,
             postbox,
             console,
+            directory,
         }
     }
 
@@ -442,6 +504,22 @@ impl Stage {
                 let set = lab.service().admin.set_user(&user_key, patch, None, by);
                 set.await.unwrap();
                 self.again(reason, user).await;
+            }
+            Reason::AccountDisabled
+            | Reason::AccountExpired
+            | Reason::AccountMustChange
+            | Reason::AccountLocked => {
+                self.directory
+                    .0
+                    .lock()
+                    .unwrap()
+                    .push((user.to_owned(), reason));
+                let admin = &lab.service().admin;
+                let synced = admin.sync_source("corp", SyncOptions::default(), lab.by());
+                synced.await.unwrap();
+                lab.token(user, Kind::Totp, Digits::SIX).await;
+                let body = json!({ "user": user, "password": PASSWORD, "otp": self.code(user, 0) });
+                self.http("staff", body).await;
             }
             Reason::NoToken => {
                 lab.same_user(user, "first").await;
