@@ -5,7 +5,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::support::codes::{RFC_SECRET, hotp};
+use crate::support::codes::{RFC_SECRET, hotp, hotp_of, secret_of};
 use crate::support::daemon::Site;
 use crate::support::require;
 use crate::support::slapd::Slapd;
@@ -25,7 +25,6 @@ fn user(site: &Site, name: &str) -> Value {
     site.json(&["user", "show", name])
 }
 
-/// Row A16.
 #[test]
 fn row_a16_users_follow_a_directory() {
     if !require("ldapmodify", "ldap-utils slapd") {
@@ -84,9 +83,19 @@ fn follows_changes(slapd: &Slapd, site: &Site) {
         "--active",
     ];
     site.json_with(&words, &format!("{RFC_SECRET}\n"));
-    let words = ["token", "add", "u4", "--kind", "totp", "--active"];
-    let of_u4 = site.json(&words)["serial"].as_str().unwrap().to_owned();
-    site.json(&["token", "link", &of_u4, "u1"]);
+    let words = [
+        "token",
+        "add",
+        "u4",
+        "--kind",
+        "hotp",
+        "--secret-stdin",
+        "--active",
+    ];
+    let made = site.json_with(&words, &format!("{}\n", secret_of("u4")));
+    let of_u4 = made["serial"].as_str().unwrap().to_owned();
+    let codes = format!("{}\n{}\n", hotp_of("u4", 0), hotp_of("u4", 1));
+    site.json_with(&["token", "link", &of_u4, "u1"], &codes);
     site.json(&["user", "set", "u1", "--class", "individual"]);
     let code = |user: &str, step| site.run_with(&["verify", user, "--otp-stdin"], &hotp(step));
     assert_eq!(code("u1", 0).status.code(), Some(0));

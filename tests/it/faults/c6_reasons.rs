@@ -2,14 +2,12 @@
 //! commands of the advice are run, and what else it names exists.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use oncegate::admin::directory::SyncOptions;
 use oncegate::admin::{CredentialsPatch, Grant, UserPatch};
-use oncegate::core::directory::{
-    Asking, Checked, Directory, DirectoryError, PasswordAnswer, People, Person, SourceInfo,
-};
+use oncegate::core::directory::Directory;
 use oncegate::diagnostic::Source;
 use oncegate::login::inbound::Inbound;
 use oncegate::login::travel::Travel;
@@ -17,7 +15,6 @@ use oncegate::model::kind::Kind;
 use oncegate::model::message::Medium;
 use oncegate::model::reason::Reason;
 use oncegate::model::token::LifeCycle;
-use oncegate::model::user::DirectoryId;
 use oncegate::otp::{Digits, card, recovery};
 use oncegate::policy::Policies;
 use oncegate::radius::attribute::Type;
@@ -27,6 +24,7 @@ use oncegate::store::WaiverKind;
 use oncegate::time::Clock as _;
 use serde_json::{Value, json};
 
+use crate::support::corp::Corp;
 use crate::support::daemon::Site;
 use crate::support::desk::Desk;
 use crate::support::expected::{PASSWORD, PIN};
@@ -190,52 +188,6 @@ struct Stage {
     postbox: Arc<Postbox>,
     console: Console,
     directory: Arc<Corp>,
-}
-
-/// A directory whose people have accounts in these states.
-#[derive(Default)]
-struct Corp(Mutex<Vec<(String, Reason)>>);
-
-impl Directory for Corp {
-    fn sources(&self) -> Vec<SourceInfo> {
-        vec![SourceInfo {
-            name: "corp".to_owned(),
-            kind: "ldap",
-            servers: Vec::new(),
-            realm: "default".to_owned(),
-            every: None,
-            password: None,
-        }]
-    }
-
-    fn checks_passwords(&self, _: &str) -> bool {
-        true
-    }
-
-    fn check<'a>(&'a self, user: &'a DirectoryId, _: &'a SecretString) -> Asking<'a, Checked> {
-        let all = self.0.lock().unwrap();
-        let (_, reason) = all.iter().find(|(name, _)| *name == user.id).unwrap();
-        let answer = match reason {
-            Reason::AccountDisabled => PasswordAnswer::Disabled,
-            Reason::AccountExpired => PasswordAnswer::Expired,
-            Reason::AccountMustChange => PasswordAnswer::MustChange,
-            _ => PasswordAnswer::Locked,
-        };
-        Box::pin(async move { Ok(answer) })
-    }
-
-    fn read<'a>(&'a self, _: &'a str) -> Asking<'a, Result<People, DirectoryError>> {
-        let person = |(name, _): &(String, Reason)| Person {
-            id: name.clone(),
-            login: name.clone(),
-            ..Person::default()
-        };
-        let people = People {
-            people: self.0.lock().unwrap().iter().map(person).collect(),
-            ..People::default()
-        };
-        Box::pin(async move { Ok(people) })
-    }
 }
 
 impl Stage {
@@ -509,11 +461,7 @@ impl Stage {
             | Reason::AccountExpired
             | Reason::AccountMustChange
             | Reason::AccountLocked => {
-                self.directory
-                    .0
-                    .lock()
-                    .unwrap()
-                    .push((user.to_owned(), reason));
+                self.directory.add(user, reason);
                 let admin = &lab.service().admin;
                 let synced = admin.sync_source("corp", SyncOptions::default(), lab.by());
                 synced.await.unwrap();

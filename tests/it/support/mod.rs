@@ -7,6 +7,7 @@ pub(crate) mod service;
 pub(crate) mod vectors;
 
 pub(crate) mod codes;
+pub(crate) mod corp;
 pub(crate) mod daemon;
 pub(crate) mod desk;
 pub(crate) mod device;
