@@ -61,6 +61,7 @@ async fn fill(store: &Store) {
         actor: "bench".to_owned(),
         person: None,
         at,
+        limited: false,
     };
     for number in 0..USERS {
         let user = User {
@@ -77,6 +78,7 @@ async fn fill(store: &Store) {
             remote_issue: false,
             former: Vec::new(),
             acts: Vec::new(),
+            directory: None,
             language: oncegate::model::message::Language::default(),
             created: at,
             revision: 1,
