@@ -29,54 +29,9 @@ use crate::support::daemon::Site;
 use crate::support::desk::Desk;
 use crate::support::expected::{PASSWORD, PIN};
 use crate::support::lab::{Console, Lab, code_of, key};
+use crate::support::policies::POLICIES;
 use crate::support::postbox::{Postbox, issued_token, octets, server_code};
 use crate::support::yubikey::Key;
-
-/// Policies by name; each has a NAS and an application of its own.
-const POLICIES: &[(&str, &str)] = &[
-    ("otp", "[[rule]]\nname = \"all\"\nrequire = [\"otp\"]\n"),
-    ("pin", "[[rule]]\nname = \"all\"\nrequire = [\"pin\"]\n"),
-    (
-        "password",
-        "[[rule]]\nname = \"all\"\nrequire = [\"password\"]\n",
-    ),
-    (
-        "pin-otp",
-        "bypass = true\n[[rule]]\nname = \"all\"\nrequire = [\"pin\", \"otp\"]\n",
-    ),
-    (
-        "strong",
-        "bypass = true\n[[rule]]\nname = \"all\"\nrequire = [\"pin\", \"otp\"]\nmin_assurance = 2\n",
-    ),
-    (
-        "sent",
-        "[[rule]]\nname = \"all\"\nrequire = [\"otp\"]\nalternatives = [\"sms\", \"email\", \"voice\"]\n",
-    ),
-    (
-        "staff",
-        "[[rule]]\nname = \"all\"\nrequire = [\"password\", \"otp\"]\npresent = \"either\"\n\
-         alternatives = [\"sms\", \"card\", \"recovery\"]\n",
-    ),
-    (
-        "travel",
-        "[exemption]\nhome = [\"KR\"]\n[[rule]]\nname = \"all\"\nrequire = [\"password\", \"otp\"]\n\
-         exempt = [\"otp\"]\n",
-    ),
-    (
-        "insiders",
-        "[[rule]]\nname = \"all\"\nwhen = { group = \"insiders\" }\nrequire = [\"otp\"]\n",
-    ),
-    (
-        "long",
-        "[[rule]]\nname = \"all\"\nrequire = [\"otp\"]\n[reply]\n\"Filter-Id\" = \"{group}\"\n",
-    ),
-    ("corp", "[[rule]]\nname = \"all\"\nrequire = [\"otp\"]\n"),
-    (
-        "locking",
-        "[[rule]]\nname = \"all\"\nrequire = [\"otp\"]\n[lockout]\nfree = 3\nlock_after = 3\n\
-         source_free = 3\nsource_lock_after = 3\n",
-    ),
-];
 
 /// A reason, and the commands that its advice names in the state that [`Stage::make`] makes, in order.
 /// `USER` and `SERIAL` stand for the row's own.

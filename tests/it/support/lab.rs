@@ -520,7 +520,7 @@ impl Console {
 impl Lab {
     /// Listens until what is returned is dropped.
     pub(crate) async fn console(&self) -> Console {
-        let (name, scopes) = ("console".to_owned(), vec![Scope::Admin]);
+        let (name, scopes) = ("commands".to_owned(), vec![Scope::Admin]);
         let made = self
             .service()
             .admin

@@ -20,6 +20,7 @@ pub(crate) mod lab;
 pub(crate) mod limits;
 pub(crate) mod net;
 pub(crate) mod outbox;
+pub(crate) mod policies;
 pub(crate) mod postbox;
 pub(crate) mod rowfile;
 pub(crate) mod sealing;
