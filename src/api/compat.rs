@@ -39,4 +39,39 @@ calls! {
     CompatPoll = compat_poll: GET "/compat/{client}/validate/polltransaction" in "compat" for Access::Network,
         at ClientName,
         200 "How it stands": Value;
+
+    /// `/auth` of privacyIDEA: `username` and `password` are an API client and its key; a token for an hour.
+    CompatAuth = compat_auth: POST "/compat/{client}/auth" in "compat" for Access::Network,
+        at ClientName,
+        200 "A token": Value => fails(&[(401, "No such account, or another key")]);
+
+    /// `/validate/triggerchallenge` of privacyIDEA: begins a login of `user` with nothing typed yet.
+    CompatTrigger = compat_trigger: POST "/compat/{client}/validate/triggerchallenge" in "compat" for Access::Network,
+        at ClientName,
+        200 "What is asked for": Value => fails(&[(401, "No token, or none that is good")]);
+
+    /// `/token/` of privacyIDEA: the tokens of `user`.
+    CompatTokens = compat_tokens: GET "/compat/{client}/token/" in "compat" for Access::Network,
+        at ClientName,
+        200 "The tokens": Value => fails(&[(401, "No token, or none that is good")]);
+
+    /// `/token/init` of privacyIDEA: makes a totp or hotp token for `user`.
+    CompatInit = compat_init: POST "/compat/{client}/token/init" in "compat" for Access::Network,
+        at ClientName,
+        200 "Made": Value => fails(&[(401, "No token, or none that is good")]);
+
+    /// `/validate/check_yubikey` of `LinOTP`: `pass` is the OTP of a yubikey, which says whose it is.
+    CompatPress = compat_press: POST "/compat/{client}/validate/check_yubikey" in "compat" for Access::Network,
+        at ClientName,
+        200 "A decision": Value;
+
+    /// The same.
+    CompatPressGet = compat_press_get: GET "/compat/{client}/validate/check_yubikey" in "compat" for Access::Network,
+        at ClientName,
+        200 "A decision": Value;
+
+    /// `/validate/check_status` of `LinOTP`: how a challenge stands, by `transactionid`.
+    CompatStatus = compat_status: GET "/compat/{client}/validate/check_status" in "compat" for Access::Network,
+        at ClientName,
+        200 "How it stands": Value;
 }

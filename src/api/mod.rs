@@ -22,6 +22,7 @@ mod enrolment;
 pub mod explain;
 pub(crate) mod forms;
 mod import;
+pub mod jwt;
 mod keys;
 mod links;
 mod operation;

@@ -326,7 +326,7 @@ impl Resolver<'_> {
 
     fn ship(&mut self, dir: &Path) -> Option<Ship> {
         let format = self.one(keys::AUDIT_SHIP_FORMAT, |text| {
-            text.parse().map_err(|_| "write json or cef".to_owned())
+            text.parse().map_err(|()| "write json or cef".to_owned())
         });
         let file = self.path(keys::AUDIT_SHIP_FILE, dir);
         let syslog = self.list(keys::AUDIT_SHIP_SYSLOG, parse_syslog);

@@ -78,6 +78,8 @@ pub enum KeyPurpose {
     Class,
     /// Signs heads of the audit chain (Ed25519).
     Heads,
+    /// Signs the tokens of service accounts.
+    Account,
 }
 
 /// The keys of one open store.
@@ -92,6 +94,7 @@ pub(crate) struct Sealer {
     challenge: Key256,
     class: Key256,
     heads: Key256,
+    account: Key256,
     /// Keys of personal data; only an open store has them.
     personal: Option<PersonalKeys>,
 }
@@ -113,6 +116,7 @@ impl Sealer {
             challenge: derive(store, data_key, "oncegate challenge v1"),
             class: derive(store, data_key, "oncegate class v1"),
             heads: derive(store, data_key, "oncegate heads v1"),
+            account: derive(store, data_key, "oncegate account v1"),
             personal: None,
         }
     }
@@ -225,6 +229,7 @@ impl Sealer {
             KeyPurpose::Challenge => self.challenge.clone(),
             KeyPurpose::Class => self.class.clone(),
             KeyPurpose::Heads => self.heads.clone(),
+            KeyPurpose::Account => self.account.clone(),
         }
     }
 

@@ -99,7 +99,7 @@ impl Caller {
     }
 
     /// Whether they have one of these roles. A key bound to a realm has none, as above.
-    fn acts_as(&self, scopes: &[Scope]) -> bool {
+    pub(crate) fn acts_as(&self, scopes: &[Scope]) -> bool {
         let bound = matches!(self, Self::Key(client) if client.realm.is_some());
         !bound && scopes.iter().any(|scope| self.has(*scope))
     }

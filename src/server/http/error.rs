@@ -196,7 +196,6 @@ impl Failure {
     }
 
     /// What was wrong.
-    #[cfg(test)]
     pub(crate) fn detail(&self) -> &str {
         &self.detail
     }

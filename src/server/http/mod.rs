@@ -37,7 +37,8 @@ use tokio_util::task::TaskTracker;
 use crate::admin::Admin;
 use crate::api::call::Operation;
 use crate::api::{
-    CompatCheck, CompatCheckGet, CompatPoll, CompatRadius, CompatRadiusGet, CompatYubico,
+    CompatAuth, CompatCheck, CompatCheckGet, CompatInit, CompatPoll, CompatPress, CompatPressGet,
+    CompatRadius, CompatRadiusGet, CompatStatus, CompatTokens, CompatTrigger, CompatYubico,
     CompatYubicoById, ConsoleLink, ConsoleLinkWanted, EnrolPage, EnrolScript, EnrolStyle, Healthz,
     Metrics, Openapi, Readyz,
 };
@@ -504,6 +505,13 @@ fn routes() -> Routes {
         .on_request::<CompatRadius, _, _>(compat::radius)
         .on_request::<CompatRadiusGet, _, _>(compat::radius)
         .on_request::<CompatPoll, _, _>(compat::poll)
+        .on_request::<CompatPress, _, _>(compat::press)
+        .on_request::<CompatPressGet, _, _>(compat::press)
+        .on_request::<CompatStatus, _, _>(compat::status)
+        .on_request::<CompatAuth, _, _>(compat::auth)
+        .on_request::<CompatTrigger, _, _>(compat::trigger)
+        .on_request::<CompatTokens, _, _>(compat::list)
+        .on_request::<CompatInit, _, _>(compat::init)
         .on_request::<CompatYubico, _, _>(compat::validate)
         .on_request::<CompatYubicoById, _, _>(compat::validate_by_id)
         .on(links::redeem)

@@ -26,8 +26,8 @@ use crate::model::reason::Reason;
 use crate::secret::SecretBytes;
 use crate::server::http::App;
 use crate::server::http::caller::{Arrival, Caller};
+use crate::server::http::compat::asked::{Asked, How, UNKNOWN, is_known, no_route};
 use crate::server::http::compat::form::Form;
-use crate::server::http::compat::{Asked, How, is_known, no_route};
 use crate::server::http::error::Failure;
 
 /// What questions of this protocol need beside the configuration.
@@ -203,8 +203,6 @@ fn sent(reply: &Reply<'_>, key: Option<&SecretBytes>) -> Response {
 
 /// OTPs whose nonces are remembered: some minutes of a busy site, 300 KiB.
 const REMEMBERED: usize = 4096;
-/// Stands for the owner of a key that is not known; no name of a user has blanks in it.
-const UNKNOWN: &str = "unknown yubikey";
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,137 @@
+//! `/validate/...` of privacyIDEA and `LinOTP`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use crate::config::compat::Shape;
+use crate::login::LoginAnswer;
+use crate::login::begin::Standing;
+use crate::model::reason::Reason;
+use crate::server::http::App;
+use crate::server::http::compat::answer::{linotp, privacyidea, refused, told};
+use crate::server::http::compat::asked::{Asked, How, UNKNOWN};
+use crate::server::http::error::Failure;
+
+pub(crate) async fn check(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Result<Response, Failure> {
+    let (asked, _) = Asked::read(&app, &name, request).await?;
+    let (shape, show) = (asked.compat.shape, asked.compat.show_unknown_user);
+    let Some(user) = asked.user() else {
+        return Ok(refused(shape, 905, "Missing parameter: 'user'"));
+    };
+    if asked.form.secret("pass").is_none() {
+        return Ok(refused(shape, 905, "Missing parameter: 'pass'"));
+    }
+    let answers = asked.transaction().is_some();
+    let decided = asked.decide(&app, user.clone(), How::Rounds).await?;
+    if show && decided.reason == Reason::UnknownUser {
+        let what = format!("ERR904: User <{user}> does not exist.");
+        return Ok(refused(shape, 904, &what));
+    }
+    Ok(Json(told(shape, &app, decided.answer, answers)).into_response())
+}
+
+pub(crate) async fn radius(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Result<StatusCode, Failure> {
+    let (asked, _) = Asked::read(&app, &name, request).await?;
+    let Some(user) = asked.user() else {
+        return Ok(StatusCode::BAD_REQUEST);
+    };
+    if asked.form.secret("pass").is_none() {
+        return Ok(StatusCode::BAD_REQUEST);
+    }
+    let decided = asked.decide(&app, user, How::Once).await?;
+    Ok(match decided.answer {
+        LoginAnswer::Accept(_) => StatusCode::NO_CONTENT,
+        LoginAnswer::Challenge(_) | LoginAnswer::Reject => StatusCode::BAD_REQUEST,
+    })
+}
+
+pub(crate) async fn poll(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Result<Response, Failure> {
+    let (asked, _) = Asked::read(&app, &name, request).await?;
+    let shape = asked.compat.shape;
+    let Some(id) = asked.transaction() else {
+        return Ok(refused(shape, 905, "Missing parameter: 'transaction_id'"));
+    };
+    let standing = app.login().standing(&asked.client.name, id)?;
+    // What is not known is pending too: a poll tells no one which rounds there are.
+    let status = match standing.map(Standing::as_str) {
+        Some("accepted") => "accept",
+        Some("declined" | "expired") => "decline",
+        _ => "pending",
+    };
+    let done = status == "accept";
+    let answer = if shape == Shape::LinOtp {
+        linotp(done, &json!({ "transactionid": id, "accept": done }))
+    } else {
+        let authentication = if done { "ACCEPT" } else { "REJECT" };
+        let detail = json!({ "challenge_status": status, "threadid": 0 });
+        privacyidea(done, authentication, &detail)
+    };
+    Ok(Json(answer).into_response())
+}
+
+/// `LinOTP`'s `check_yubikey`: the key says whose it is.
+pub(crate) async fn press(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Result<Response, Failure> {
+    let (asked, _) = Asked::read(&app, &name, request).await?;
+    let shape = asked.compat.shape;
+    let Some(pass) = asked.form.text("pass") else {
+        return Ok(refused(shape, 905, "Missing parameter: 'pass'"));
+    };
+    let pressed = app.login().pressed(pass)?;
+    let user = pressed.map(|pressed| pressed.user);
+    let named = user
+        .as_ref()
+        .map_or_else(|| UNKNOWN.to_owned(), ToString::to_string);
+    let decided = asked.decide(&app, named, How::Otp).await?;
+    let right = matches!(decided.answer, LoginAnswer::Accept(_));
+    let detail = match user.filter(|_| right) {
+        Some(user) => json!({ "user": user.name(), "realm": user.realm() }),
+        None => Value::Null,
+    };
+    Ok(Json(linotp(right, &detail)).into_response())
+}
+
+/// `LinOTP`'s `check_status`: how a challenge stands.
+pub(crate) async fn status(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Result<Response, Failure> {
+    let (asked, _) = Asked::read(&app, &name, request).await?;
+    let Some(id) = asked.transaction() else {
+        let what = "Missing parameter: 'transactionid'";
+        return Ok(refused(asked.compat.shape, 905, what));
+    };
+    let standing = app.login().standing(&asked.client.name, id)?;
+    let (open, right) = match standing.map(Standing::as_str) {
+        Some("accepted") => (false, true),
+        Some("declined" | "expired") => (false, false),
+        _ => (true, false),
+    };
+    let one = json!({
+        "status": if open { "open" } else { "closed" }, "valid_tan": right, "received_tan": right,
+        "received_count": u8::from(right),
+    });
+    let detail = json!({ "transactions": { id: one } });
+    Ok(Json(linotp(right, &detail)).into_response())
+}
