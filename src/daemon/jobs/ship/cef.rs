@@ -1,4 +1,4 @@
-//! A record in the Common Event Format, version 0, with the standard keys of ArcSight's dictionary.
+//! A record in the Common Event Format, version 0, with the standard keys of `ArcSight`'s dictionary.
 //!
 //! `CEF:0|Oncegate|oncegate|VERSION|WORD|Name|Severity|key=value ...`. In the header `\` and `|` are escaped, in values `\`
 //! and `=`; line ends become `\n`.
