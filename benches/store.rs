@@ -66,6 +66,7 @@ async fn fill(store: &Store) {
     for number in 0..USERS {
         let user = User {
             key: name(number),
+            aliases: Vec::new(),
             groups: Vec::new(),
             display_name: None,
             phone: None,

@@ -65,6 +65,8 @@ pub struct ClientPatch {
     pub names: Option<Vec<NameRule>>,
     /// Until when replies leave unsigned.
     pub unsigned_until: Option<Option<UnixTime>>,
+    /// How long the answer to one human attempt is given again.
+    pub retry_window: Option<Duration>,
     /// Name in the certificate of a client that has one.
     pub certificate: Option<String>,
     /// What an API key may do.
@@ -80,6 +82,7 @@ impl ClientPatch {
             || self.disconnect_port.is_some()
             || self.certificate.is_some()
             || self.unsigned_until.is_some()
+            || self.retry_window.is_some()
             || self.names.is_some()
             || self.limit_proxy_state.is_some()
             || self.methods.is_some()
@@ -107,6 +110,10 @@ impl ClientPatch {
         if let Some(until) = self.unsigned_until {
             check_unsigned(until, now)?;
             settings.unsigned_until = until;
+        }
+        if let Some(window) = self.retry_window {
+            check_retry_window(window)?;
+            settings.retry_window = window;
         }
         if let Some(name) = self.certificate {
             settings.certificate = Some(certificate_name(&name)?);
@@ -138,6 +145,7 @@ impl Admin {
         };
         check_unsigned(settings.unsigned_until, by.at)?;
         check_names(&settings.names)?;
+        check_retry_window(settings.retry_window)?;
         let client = Client {
             name: new.name,
             policy: new.policy,
@@ -387,6 +395,14 @@ fn secret_max(name: &str) -> Result<usize, AdminError> {
             )
         }
     }
+}
+
+/// A code must not stay good for long.
+fn check_retry_window(window: Duration) -> Result<(), AdminError> {
+    if window > RadiusSettings::RETRY_MAX {
+        return invalid("retry_window", "at most 30 s; 0 for none");
+    }
+    Ok(())
 }
 
 fn check_names(rules: &[NameRule]) -> Result<(), AdminError> {

@@ -98,8 +98,9 @@ impl Admin {
         request: &LoginRequest<'_>,
         new: CredentialsPatch,
     ) -> Result<Replaced, AdminError> {
-        let Ok(key) = request.client.key(request.user) else {
-            return Ok(Replaced::Refused(self.login.authenticate(request).await?));
+        let Some(key) = self.core.whose(request.client, request.user)? else {
+            let decided = self.login.authenticate(request).await?;
+            return Ok(Replaced::Refused(Box::new(decided)));
         };
         // Before the code is used up: anyone who types a PIN that is too short keeps it.
         for (which, new) in [
@@ -113,7 +114,7 @@ impl Admin {
         let decided = self.login.authenticate(request).await?;
         let proven = matches!(decided.answer, LoginAnswer::Accept(_));
         if !proven && decided.reason != Reason::MustChange {
-            return Ok(Replaced::Refused(decided));
+            return Ok(Replaced::Refused(Box::new(decided)));
         }
         // Anyone who holds a token alone must not make it the key to what it is the second factor for.
         for (which, new) in [
@@ -238,5 +239,5 @@ pub enum Replaced {
     /// It is changed.
     Done,
     /// What was presented did not prove the user; the answer is that of a login.
-    Refused(LoginOutcome),
+    Refused(Box<LoginOutcome>),
 }

@@ -22,7 +22,7 @@ pub struct UserFilter {
     pub without_token: bool,
     /// They, or one of their active tokens, are locked.
     pub locked: bool,
-    /// It is part of the login name, the display name, the phone number, the mail address, or the serial of a token.
+    /// It is part of the login name, an alias, the display name, the phone number, the mail address, or the serial of a token.
     pub text: Option<String>,
 }
 
@@ -71,6 +71,7 @@ impl Wanted {
                 .is_some_and(|digits| phone.contains(digits))
         };
         holds(&user.key.to_string())
+            || user.aliases.iter().any(|alias| holds(&alias.joined()))
             || user.display_name.as_deref().is_some_and(holds)
             || user.email.as_deref().is_some_and(holds)
             || user

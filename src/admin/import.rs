@@ -9,14 +9,14 @@ use std::collections::{HashMap, HashSet};
 use sha2::{Digest as _, Sha256};
 
 use crate::admin::Admin;
-use crate::admin::{AdminError, NewToken, UserPatch, invalid};
+use crate::admin::{AdminError, Aliases, NewToken, UserPatch, invalid};
 use crate::core::TRIES;
 use crate::model::id::Serial;
 use crate::model::message::{AddressError, Medium, address};
 use crate::model::token::Token;
 use crate::model::user::User;
 use crate::model::user_key::UserKey;
-use crate::store::{By, Change, Import, OTHER_USE, StoreError};
+use crate::store::{ALIAS_TAKEN, By, Change, Import, NAME_IS_ALIAS, OTHER_USE, StoreError};
 use crate::time::UnixTime;
 
 /// A user, or a token of one, to be made.
@@ -33,6 +33,8 @@ pub struct ImportRow {
 /// What an import can say about a user.
 #[derive(Clone, Debug, Default)]
 pub struct About {
+    /// Other names.
+    pub aliases: Vec<String>,
     /// Groups.
     pub groups: Vec<String>,
     /// The name as people write it.
@@ -64,6 +66,10 @@ impl About {
     ) -> Result<User, AdminError> {
         let mut user = User::new(key, now);
         let patch = UserPatch {
+            aliases: Aliases {
+                add: self.aliases.clone(),
+                ..Aliases::default()
+            },
             groups: Some(self.groups.clone()),
             display_name: self.display_name.clone().map(Some),
             phone: self.phone.clone().map(Some),
@@ -114,6 +120,8 @@ struct Known {
     serials: HashSet<Serial>,
     /// The keys that earlier rows bring, as digests, and the tokens that have them.
     seeds: HashMap<[u8; 32], Serial>,
+    /// Aliases that earlier rows make.
+    aliases: HashSet<UserKey>,
 }
 
 fn digest(token: &Token) -> [u8; 32] {
@@ -184,8 +192,9 @@ impl Admin {
                 Ok(()) => {
                     for record in records.iter().skip(before) {
                         match record {
-                            Import::User(_) => {
+                            Import::User(user) => {
                                 imported.users += 1;
+                                known.aliases.extend(user.aliases.iter().cloned());
                                 made = Some(&row.user);
                                 known.users.insert(row.user.clone(), Some(Vec::new()));
                             }
@@ -215,6 +224,34 @@ impl Admin {
         Ok((records, imported))
     }
 
+    /// Refuses a name or an alias that leads to another user already.
+    fn refuse_names(&self, user: &User, known: &Known, look: Look) -> Result<(), AdminError> {
+        let store = &self.core.store;
+        let is_alias = |name: &UserKey| -> Result<bool, StoreError> {
+            match look {
+                _ if known.aliases.contains(name) => Ok(true),
+                Look::AtAll => Ok(store.of_alias(name)?.is_some()),
+                Look::Trusting => Ok(false),
+            }
+        };
+        let is_user = |name: &UserKey| -> Result<bool, StoreError> {
+            match (look, known.users.get(name)) {
+                (_, Some(tokens)) => Ok(tokens.is_some()),
+                (Look::AtAll, None) => Ok(store.view(name)?.is_some()),
+                (Look::Trusting, None) => Ok(false),
+            }
+        };
+        if is_alias(&user.key)? {
+            return Err(AdminError::Conflict(NAME_IS_ALIAS));
+        }
+        for alias in &user.aliases {
+            if is_alias(alias)? || is_user(alias)? {
+                return Err(AdminError::Conflict(ALIAS_TAKEN));
+            }
+        }
+        Ok(())
+    }
+
     /// The records of one row; `made` is the user whom the row before has made.
     fn row(
         &self,
@@ -232,6 +269,7 @@ impl Admin {
                     return Err(AdminError::Conflict("the user exists already"));
                 }
                 let user = about.user(row.user.clone(), by.at, self.addresses())?;
+                self.refuse_names(&user, known, look)?;
                 records.push(Import::User(Box::new(user)));
             }
             None if !exists => return Err(AdminError::NotFound("user")),

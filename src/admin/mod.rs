@@ -51,7 +51,7 @@ pub use lifetime::Window;
 pub use offer::Offered;
 pub use stock::Assigned;
 pub use tokens::{NewToken, may_resync};
-pub use users::{Grant, UserPatch};
+pub use users::{Aliases, Grant, UserPatch};
 
 /// What is asked of a token.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -109,7 +109,7 @@ impl Admin {
         let Some(proven) = self.proven(request, policy, &wish).await? else {
             return refused();
         };
-        let Ok(key) = request.client.key(request.user) else {
+        let Some(key) = self.core.whose(request.client, request.user)? else {
             return refused();
         };
         let user = self.user(&key)?;
@@ -150,7 +150,8 @@ impl Admin {
             Ok(SelfService::Refused(delay))
         };
         let found = self.core.store.token(serial)?;
-        let (Ok(key), Some((token, _))) = (request.client.key(request.user), found) else {
+        let key = self.core.whose(request.client, request.user)?;
+        let (Some(key), Some((token, _))) = (key, found) else {
             return refused();
         };
         if token.user != key || token.state_at(request.at) != LifeCycle::Pending {
@@ -217,7 +218,7 @@ impl Admin {
         policy: &Policy,
         wish: &Wish,
     ) -> Result<Option<Proven>, AdminError> {
-        let key = request.client.key(request.user).ok();
+        let key = self.core.whose(request.client, request.user)?;
         let view = match &key {
             Some(key) => self.core.store.view(key)?,
             None => None,
@@ -272,7 +273,7 @@ impl Admin {
         let at = self.core.window_time(request.at)?;
         // Before anything is known of the user, as for a login.
         let place = self.login.hasher.place(false)?;
-        let key = request.client.key(request.user).ok();
+        let key = self.core.whose(request.client, request.user)?;
         let shown = key
             .as_ref()
             .map_or_else(|| crate::core::shorten(request.user), ToString::to_string);

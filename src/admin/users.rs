@@ -15,6 +15,8 @@ use std::time::Duration;
 /// What can be said about a user; in a change, `None` leaves the value and `Some(None)` clears it.
 #[derive(Debug, Default)]
 pub struct UserPatch {
+    /// Other names.
+    pub aliases: Aliases,
     /// Groups, all of them.
     pub groups: Option<Vec<String>>,
     /// The name as people write it.
@@ -35,6 +37,52 @@ pub struct UserPatch {
     pub remote_issue: Option<bool>,
     /// PIN and password.
     pub credentials: CredentialsPatch,
+}
+
+/// What becomes of a user's aliases, as they were typed; a name without a realm is of the user's.
+#[derive(Clone, Debug, Default)]
+pub struct Aliases {
+    /// All of them.
+    pub all: Option<Vec<String>>,
+    /// Those that come.
+    pub add: Vec<String>,
+    /// Those that go.
+    pub remove: Vec<String>,
+}
+
+impl Aliases {
+    fn is_empty(&self) -> bool {
+        self.all.is_none() && self.add.is_empty() && self.remove.is_empty()
+    }
+
+    /// What they are when the user has these.
+    fn of(self, user: &User) -> Result<Vec<UserKey>, AdminError> {
+        let read = |text: &String| {
+            let key = UserKey::parse_in(text, user.key.realm());
+            key.or_else(|why| invalid("alias", why.to_string()))
+        };
+        let mut aliases = match &self.all {
+            Some(all) => all.iter().map(read).collect::<Result<_, _>>()?,
+            None => user.aliases.clone(),
+        };
+        for gone in &self.remove {
+            let gone = read(gone)?;
+            let place = aliases.iter().position(|alias| *alias == gone);
+            aliases.remove(place.ok_or(AdminError::NotFound("alias of this user"))?);
+        }
+        for new in &self.add {
+            aliases.push(read(new)?);
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        aliases.retain(|alias| seen.insert(alias.clone()));
+        if aliases.len() > User::ALIASES {
+            return invalid("alias", "a user has at most 32 aliases");
+        }
+        if aliases.contains(&user.key) {
+            return invalid("alias", "that is the user's own name");
+        }
+        Ok(aliases)
+    }
 }
 
 impl Admin {
@@ -79,6 +127,13 @@ impl Admin {
         let mut claimed = false;
         if before.phone != user.phone || before.email != user.email {
             claimed |= self.claim(&mut user, &[Touched::Contact], &by)?;
+        }
+        if user
+            .aliases
+            .iter()
+            .any(|alias| !before.aliases.contains(alias))
+        {
+            claimed |= self.claim(&mut user, &[Touched::Alias], &by)?;
         }
         if self.selects(&before, &user) {
             claimed |= self.claim(&mut user, &[Touched::Groups], &by)?;
@@ -236,6 +291,7 @@ const EXEMPTION_MOST: Duration = Duration::from_hours(24 * 366);
 impl UserPatch {
     fn is_empty(&self) -> bool {
         let Self {
+            aliases,
             groups,
             display_name,
             phone,
@@ -249,7 +305,8 @@ impl UserPatch {
         } = self;
         let flags = [disabled, remote_issue];
         let texts = [display_name, phone, email, birth_date, class];
-        groups.is_none()
+        aliases.is_empty()
+            && groups.is_none()
             && language.is_none()
             && flags.iter().all(|flag| flag.is_none())
             && texts.iter().all(|text| text.is_none())
@@ -262,6 +319,9 @@ impl UserPatch {
         now: UnixTime,
         normal: impl Fn(&'static str, Medium, &str) -> Result<String, AdminError>,
     ) -> Result<(), AdminError> {
+        if !self.aliases.is_empty() {
+            user.aliases = self.aliases.of(user)?;
+        }
         if let Some(mut groups) = self.groups {
             let mut seen = std::collections::BTreeSet::new();
             groups.retain(|group| seen.insert(group.clone()));

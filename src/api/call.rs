@@ -146,6 +146,8 @@ pub struct Operation {
     pub media: &'static [&'static str],
     /// Whether `If-Match` is heeded.
     pub if_match: bool,
+    /// How the user in the path is named.
+    pub named: NamedBy,
     /// Whether `Idempotency-Key` is heeded.
     pub idempotent: bool,
     /// Answers that are 401 where the caller looks at the status only; none: it cannot.
@@ -166,6 +168,13 @@ impl Operation {
     #[must_use]
     pub const fn if_match(mut self) -> Self {
         self.if_match = true;
+        self
+    }
+
+    /// Takes no alias in the path.
+    #[must_use]
+    pub const fn own_name(mut self) -> Self {
+        self.named = NamedBy::OwnName;
         self
     }
 
@@ -241,6 +250,15 @@ pub const LOOK: Access = Access::Admin(&[Scope::Operator, Scope::Auditor]);
 /// The same, and approvers.
 pub const LOOK_AT_REQUESTS: Access =
     Access::Admin(&[Scope::Operator, Scope::Approver, Scope::Auditor]);
+
+/// How a call names a user.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum NamedBy {
+    /// By the own name or an alias.
+    AnyName,
+    /// By the own name: what cannot be undone is not done to a user of an alias.
+    OwnName,
+}
 
 /// Whether a call has a body.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -387,6 +405,7 @@ macro_rules! calls {
                 answer: $what,
                 media: &["application/json"],
                 if_match: false,
+                named: $crate::api::call::NamedBy::AnyName,
                 idempotent: false,
                 by_status: None,
                 failures: &[],

@@ -1,5 +1,7 @@
 //! Clients.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -85,6 +87,9 @@ pub enum ClientCreate {
         /// For how many seconds replies leave without Message-Authenticator, for a NAS that drops those with
         /// one: open to CVE-2024-3596. 366 days at most.
         unsigned_replies_secs: Option<u64>,
+        /// For how many seconds the answer to one human attempt is given again to its other packets: 30 at most, 0
+        /// for none; by the profile when absent.
+        retry_window_secs: Option<u64>,
     },
     /// Speaks HTTP.
     Api {
@@ -147,6 +152,9 @@ pub struct ClientChange {
     /// For how many seconds from now replies leave without Message-Authenticator (RADIUS); 0 ends that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unsigned_replies_secs: Option<u64>,
+    /// For how many seconds the answer to one human attempt is given again (RADIUS): 30 at most, 0 for none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_window_secs: Option<u64>,
     /// All scopes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scopes: Option<Vec<String>>,
@@ -190,9 +198,17 @@ pub struct Client {
     /// What is done with user names before they are read (RADIUS).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name_rules: Option<Vec<String>>,
+    /// For how many seconds the answer to one human attempt is given again to its other packets; 0: not at all
+    /// (RADIUS).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_window_secs: Option<u64>,
     /// Which secret each address used last, while the one before the last rotation is valid (RADIUS).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets_used: Vec<SecretUse>,
+    /// Its packets since the daemon started, by the objects of RFC 4669 and RFC 4671; only where one client is
+    /// shown, by a daemon (RADIUS).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub counters: BTreeMap<String, u64>,
     /// Until when replies leave without Message-Authenticator: open to CVE-2024-3596 (RADIUS).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unsigned_replies_until: Option<String>,

@@ -1,5 +1,7 @@
 //! Records of the model as the API shows them. No secret has a way through here.
 
+use std::collections::BTreeMap;
+
 use crate::api;
 use crate::model::audit::{AuditRecord, Changed, Event, FieldChange, Origin};
 use crate::model::client::{Access, Client};
@@ -11,6 +13,7 @@ use crate::model::message::{Medium, mask};
 use crate::model::session::{Session, cause_word};
 use crate::model::token::{LifeCycle, Token, TokenState};
 use crate::model::user::{User, Waiver};
+use crate::model::user_key::UserKey;
 use crate::otp::throttle::{Blocked, Throttle};
 use crate::otp::{recovery, yubikey};
 use crate::time::UnixTime;
@@ -21,6 +24,7 @@ pub(crate) fn user(user: &User, now: UnixTime) -> api::User {
         user: user.key.to_string(),
         name: user.key.name().to_owned(),
         realm: user.key.realm().to_owned(),
+        aliases: user.aliases.iter().map(UserKey::joined).collect(),
         groups: user.groups.clone(),
         display_name: user.display_name.clone(),
         phone: user.phone.clone(),
@@ -197,7 +201,9 @@ pub(crate) fn client(client: &Client, now: UnixTime) -> api::Client {
         certificate: None,
         limit_proxy_state: None,
         name_rules: None,
+        retry_window_secs: None,
         secrets_used: Vec::new(),
+        counters: BTreeMap::new(),
         unsigned_replies_until: None,
         weak_secret: None,
         scopes: None,
@@ -218,6 +224,7 @@ pub(crate) fn client(client: &Client, now: UnixTime) -> api::Client {
             shown.limit_proxy_state = Some(radius.settings.limit_proxy_state);
             let names = radius.settings.names.iter().map(ToString::to_string);
             shown.name_rules = Some(names.collect());
+            shown.retry_window_secs = Some(radius.settings.retry_window.as_secs());
             let unsigned = radius.settings.unsigned_until;
             let unsigned = unsigned.filter(|until| now < *until);
             shown.unsigned_replies_until = unsigned.map(UnixTime::rfc3339);

@@ -29,6 +29,14 @@ pub struct ImportRequest {
 pub struct ImportRow {
     /// `name`, `name@realm` or `DOMAIN\name`; empty for a token that goes into stock.
     pub user: String,
+    /// Other names that lead to this user.
+    #[serde(
+        default,
+        deserialize_with = "unless_null",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    #[schema(nullable)]
+    pub aliases: Vec<String>,
     /// Groups.
     #[serde(default, deserialize_with = "unless_null")]
     #[schema(nullable)]

@@ -28,10 +28,10 @@ calls! {
         at UserName, body UserChange,
         200 "Changed": User, etag revision => if_match();
 
-    /// Removes a user with all tokens.
+    /// Removes a user with all tokens; by the own name, not by an alias.
     RemoveUser = remove_user: DELETE "/v1/admin/users/{user}" in "users" for OPERATOR,
         at UserName,
-        204 "Removed": () => if_match();
+        204 "Removed": () => if_match() => own_name();
 
     /// Destroys the keys of the personal data of all who had this name, and removes the user if there is one.
     ///
@@ -40,7 +40,7 @@ calls! {
     // For administrators: it cannot be undone, and takes from the audit what others may have to read.
     EraseUser = erase_user: POST "/v1/admin/users/{user}/erase" in "users" for ADMIN,
         at UserName,
-        204 "Destroyed": ();
+        204 "Destroyed": () => own_name();
 
     /// Forgets failures and locks of a user and its tokens; for an operator, ends waits and timed locks only.
     UnlockUser = unlock_user: POST "/v1/admin/users/{user}/unlock" in "users" for OPERATOR,
@@ -99,7 +99,7 @@ pub struct UserPage {
     pub without_token: Option<bool>,
     /// Only those who are locked, or have an active token that is; `lock` says how.
     pub locked: Option<bool>,
-    /// Only those whose name, phone number, mail address or token's serial has this as a part.
+    /// Only those whose name, alias, phone number, mail address or token's serial has this as a part.
     pub search: Option<String>,
 }
 
@@ -111,6 +111,15 @@ pub struct UserCreate {
     pub user: String,
     /// The realm, when the name does not say it.
     pub realm: Option<String>,
+    /// Other names that lead to this user, as `name`, `name@realm` or `DOMAIN\name`: at most 32, each no
+    /// user's name and no other alias. A name without a realm is of the user's realm.
+    #[serde(
+        default,
+        deserialize_with = "unless_null",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    #[schema(nullable)]
+    pub aliases: Vec<String>,
     /// Groups.
     #[serde(default, deserialize_with = "unless_null")]
     #[schema(nullable)]
@@ -155,6 +164,25 @@ pub struct UserCreate {
 #[serde(deny_unknown_fields)]
 #[allow(clippy::option_option)] // absent, null and value are three things
 pub struct UserChange {
+    /// All aliases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aliases: Option<Vec<String>>,
+    /// Aliases that come.
+    #[serde(
+        default,
+        deserialize_with = "unless_null",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    #[schema(nullable)]
+    pub add_aliases: Vec<String>,
+    /// Aliases that go; 404 for one that the user has not.
+    #[serde(
+        default,
+        deserialize_with = "unless_null",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    #[schema(nullable)]
+    pub remove_aliases: Vec<String>,
     /// All groups.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub groups: Option<Vec<String>>,
@@ -286,6 +314,9 @@ pub struct User {
     pub name: String,
     /// Canonical realm.
     pub realm: String,
+    /// Other names that lead to this user, each as canonical `name@realm`.
+    #[serde(default)]
+    pub aliases: Vec<String>,
     /// Groups.
     pub groups: Vec<String>,
     /// The name as people write it.

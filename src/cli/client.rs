@@ -109,6 +109,10 @@ pub(super) struct AddRadius {
     /// UDP port at which it takes Disconnect-Requests; 0: send none [default: 3799]
     #[arg(long, value_name = "PORT")]
     disconnect_port: Option<u16>,
+    /// Give the answer to one human attempt again to its other packets within this time: `10s`, at most 30s, or
+    /// `off` [default: by profile]
+    #[arg(long, value_name = "DURATION", value_parser = window)]
+    retry_window: Option<Duration>,
 }
 
 #[derive(Debug, Args)]
@@ -182,6 +186,10 @@ pub(super) struct Set {
     /// FROM=REALM for a domain or realm; repeat it for more, in this order; "" for none (RADIUS)
     #[arg(long = "name-rule", value_name = "RULE")]
     name_rules: Vec<String>,
+    /// Give the answer to one human attempt again to its other packets within this time: `10s`, at most 30s, or
+    /// `off` (RADIUS)
+    #[arg(long, value_name = "DURATION", value_parser = window)]
+    retry_window: Option<Duration>,
     /// What its key may do, all of it (API)
     #[arg(long = "scope", value_name = "SCOPE", 
           value_parser = ["verify", "admin", "operator", "approver", "auditor"])]
@@ -319,6 +327,7 @@ impl AddRadius {
             unsigned_replies_secs: self.unsigned_replies.map(|time| time.as_secs()),
             limit_proxy_state: self.limit_proxy_state,
             name_rules: self.name_rules,
+            retry_window_secs: self.retry_window.map(|time| time.as_secs()),
         }
     }
 }
@@ -358,6 +367,7 @@ impl Set {
             limit_proxy_state: self.limit_proxy_state,
             name_rules: some(&self.name_rules)
                 .map(|rules| rules.into_iter().filter(|rule| !rule.is_empty()).collect()),
+            retry_window_secs: self.retry_window.map(|time| time.as_secs()),
             scopes: some(&self.scopes),
         }
     }
@@ -370,6 +380,14 @@ fn or_all(mut words: Vec<&'static str>) -> Vec<&'static str> {
 
 /// Stands for every method.
 const ALL: &str = "all";
+
+/// A retry window; `off` for none.
+fn window(text: &str) -> Result<Duration, String> {
+    if text == "off" {
+        return Ok(Duration::ZERO);
+    }
+    units::duration(text).map_err(|why| format!("{why}; or `off`"))
+}
 
 /// An address or a network, as the server wants it.
 fn network(text: &str) -> Result<String, String> {
@@ -425,6 +443,16 @@ fn secrets(client: &Record) -> String {
     uses.join("\n")
 }
 
+/// What was counted since the daemon started, an object of the MIBs a line; those of which there is none are left
+/// out.
+fn packets(client: &Record) -> String {
+    let counted = client.counters.iter().filter(|(_, count)| **count > 0);
+    let lines: Vec<String> = counted
+        .map(|(object, count)| format!("{object} {count}"))
+        .collect();
+    lines.join("\n")
+}
+
 fn describe(client: &Record) -> String {
     let mut table = Table::pairs();
     table.pair("client", client.name.clone());
@@ -465,6 +493,9 @@ fn describe(client: &Record) -> String {
         .as_deref()
         .filter(|rules| !rules.is_empty());
     table.pair("user names", rules.map(joined));
+    let window = client.retry_window_secs.filter(|secs| *secs > 0);
+    let window = window.map(|secs| format!("{secs} s: the answer to one attempt is given again"));
+    table.pair("retry window", window);
     table.pair("can ask again", challenge.map(str::to_owned));
     let methods = client.methods.as_deref().map(|words| {
         if words.is_empty() {
@@ -485,6 +516,7 @@ fn describe(client: &Record) -> String {
         client.previous_until.as_deref().map(local_time),
     );
     table.lines("secrets", &secrets(client));
+    table.lines("packets", &packets(client));
     table.pair("created", local_time(&client.created));
     table.text()
 }
@@ -512,6 +544,7 @@ mod tests {
             unsigned_replies: None,
             limit_proxy_state: None,
             name_rules: Vec::new(),
+            retry_window: None,
         };
         let text = serde_json::to_string(&add.body(Some(secret))).unwrap();
         let ClientCreate::Radius { name, secret, .. } = serde_json::from_str(&text).unwrap() else {

@@ -1,7 +1,7 @@
 //! What a row of a users file means: the columns that `import` and `bench` understand.
 //!
 //! ```text
-//! user,realm,groups,display_name,phone,email,class,kind,secret,algorithm,digits,period,counter,serial
+//! user,realm,alias,groups,display_name,phone,email,class,kind,secret,algorithm,digits,period,counter,serial
 //! user,password
 //! ```
 //!
@@ -18,7 +18,7 @@ use crate::otpauth;
 use crate::secret::{OtpKey, SecretString};
 
 /// The names, in the order of the constants below.
-pub(crate) const NAMES: [&str; 16] = [
+pub(crate) const NAMES: [&str; 17] = [
     "user",
     "realm",
     "groups",
@@ -35,6 +35,7 @@ pub(crate) const NAMES: [&str; 16] = [
     "password",
     "display_name",
     "name",
+    "alias",
 ];
 pub(crate) const USER: usize = 0;
 pub(crate) const REALM: usize = 1;
@@ -53,6 +54,7 @@ pub(crate) const PASSWORD: usize = 13;
 pub(crate) const DISPLAY_NAME: usize = 14;
 /// The same, as other programs call it.
 pub(crate) const NAME: usize = 15;
+pub(crate) const ALIAS: usize = 16;
 
 /// The name as people write it.
 pub(crate) fn display_name<'a>(row: &Row<'a>) -> Option<&'a str> {

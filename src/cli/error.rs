@@ -214,11 +214,13 @@ fn option_named(detail: &str) -> String {
         "for_secs" => "for",
         "grace_secs" => "grace",
         "valid_for_secs" => "valid_for",
+        "retry_window" => "retry_window",
         "groups" => "group",
         "scopes" => "scope",
         "action"
         | "address"
         | "after"
+        | "alias"
         | "algorithm"
         | "birth_date"
         | "class"

@@ -97,10 +97,10 @@ macro_rules! files {
 /// Under `user import`.
 pub(super) const USERS_HELP: &str = concat!(
     "Columns, in any order; only `user` is needed:\n  \
-     user,realm,groups,display_name (or name),phone,email,class\n\
+     user,realm,alias,groups,display_name (or name),phone,email,class\n\
      and for a token, only where the row has a `secret` (base 32):\n  \
      kind (totp, hotp or yubikey),secret,algorithm,digits,period,counter,serial\n\
-     Several groups stand between `;`, in double quotes where that separates fields.\n",
+     Several groups or aliases stand between `;`, in double quotes where that separates fields.\n",
     files!(),
     "Examples:\n  oncegate user import people.csv --dry-run\n  \
      oncegate user import people.csv --encoding cp949 --ignore-columns=Department,Notes\n  \
@@ -117,7 +117,7 @@ pub(super) const TOKENS_HELP: &str = concat!(
      A CSV file of one's own has a heading. Columns, in any order; `user` and `secret` (base 32) are needed:\n  \
      user,realm,kind (totp, hotp or yubikey),secret,algorithm,digits,period,counter,serial\n\
      Of a yubikey `secret` is its AES key and behind it the private id, 44 hexadecimal digits, `serial` its public id.\n\
-     The users exist already; what is known of them (groups, display_name or name, phone, email, class) may\n\
+     The users exist already; what is known of them (alias, groups, display_name or name, phone, email, class) may\n\
      stand in the file and is not looked at.\n",
     files!(),
     "Examples:\n  oncegate token import tokens.csv --dry-run\n  \

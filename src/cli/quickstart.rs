@@ -325,6 +325,7 @@ impl Guide<'_> {
             certificate: None,
             unsigned_replies_secs: None,
             limit_proxy_state: None,
+            retry_window_secs: None,
             name_rules: Vec::new(),
         };
         if let Some(made) = self

@@ -299,6 +299,7 @@ async fn radius_client(
         certificate: None,
         unsigned_replies_secs: None,
         limit_proxy_state: None,
+        retry_window_secs: None,
         name_rules: Vec::new(),
     };
     api.send::<AddClient>((), &client).await

@@ -40,7 +40,7 @@ pub(super) enum User {
         oncegate user list --locked"
     )]
     List(Listing),
-    /// Find users by part of a name, phone number, mail address or token serial
+    /// Find users by part of a name, alias, phone number, mail address or token serial
     #[command(
         after_help = "Examples:\n  oncegate user search kim\n  oncegate user search 010-1234\n  \
         oncegate user search YUBI-47 --group vpn"
@@ -48,7 +48,8 @@ pub(super) enum User {
     Search(Search),
     /// Change a user; options left out stay unchanged, "" clears a value
     #[command(
-        after_help = "Example:\n  oncegate user set alice --group vpn --group staff --phone ''"
+        after_help = "Examples:\n  oncegate user set alice --group vpn --group staff --phone ''\n  \
+        oncegate user set alice --alias asmith --alias alice@corp.example.com"
     )]
     Set(Set),
     /// Import users from a CSV file, with their tokens where it has keys

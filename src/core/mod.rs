@@ -11,6 +11,7 @@ use crate::core::vital::Vitals;
 use crate::model::client::Client;
 use crate::model::id::RequestId;
 use crate::model::message::Language;
+use crate::model::user_key::UserKey;
 use crate::notice::Catalogue;
 use crate::policy::{DEFAULT, Policies, Policy};
 use crate::secret::{Entropy, EntropyError, Pool};
@@ -258,6 +259,17 @@ impl Core {
         let known = texts.chain(earlier.iter().cloned()).take(EARLIER);
         self.earlier.store(Arc::new(known.collect()));
         Ok(())
+    }
+
+    /// Who is meant by what a client calls a user, a user's alias included; none where it is no name at all.
+    /// No alias leads out of the client's realm.
+    pub(crate) fn whose(&self, client: &Client, user: &str) -> Result<Option<UserKey>, StoreError> {
+        let Ok(name) = client.key(user) else {
+            return Ok(None);
+        };
+        let owner = self.store.of_alias(&name)?;
+        let owner = owner.filter(|owner| client.is_of_realm(owner));
+        Ok(Some(owner.unwrap_or(name)))
     }
 
     /// The id and time of a request that arrives now.

@@ -139,6 +139,8 @@ fn application(
     app.set_rotator(keys::rotator(site));
     let counters = Arc::clone(pipeline);
     app.add_metrics(Box::new(move |out| counters.write_prometheus(out)));
+    let counters = Arc::clone(pipeline);
+    app.set_client_counters(Box::new(move |name| counters.client_objects(name)));
     let disconnects = Arc::clone(app.disconnects());
     app.add_metrics(Box::new(move |out| disconnects.write_prometheus(out)));
     app.add_metrics(Box::new(logging::write_metrics));

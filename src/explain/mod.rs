@@ -135,7 +135,7 @@ impl Explain {
 
     fn situation(&self, frame: Frame<'_>) -> Result<Situation, CoreError> {
         let request = frame.request;
-        let key = request.client.key(request.user).ok();
+        let key = self.core.whose(request.client, request.user)?;
         let view = match &key {
             Some(key) => self.core.store.view(key)?,
             None => None,

@@ -207,6 +207,8 @@ fn of_reason(reason: Reason, situation: &Situation) -> Vec<Next> {
         | Reason::CardOk
         | Reason::PinOk
         | Reason::PasswordOk
+        | Reason::RepeatedOk
+        | Reason::RepeatedReject
         | Reason::EnrolOk => Vec::new(),
         Reason::RecoveryOk => vec![step(
             "If the user's token is lost, make another",

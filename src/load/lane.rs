@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::io::{IoSlice, IoSliceMut};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd as _};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -22,14 +22,45 @@ use nix::sys::time::TimeSpec;
 use socket2::SockRef;
 
 use crate::load::drill::Ticket;
+use crate::load::link::{Dial, Link};
 use crate::load::mschap::Exchange;
 use crate::load::packet::Nonce;
 use crate::radius::packet::MAX_LENGTH;
 
-/// One socket.
+/// What carries the packets of a lane.
+#[derive(Debug)]
+enum Socket {
+    Udp(UdpSocket),
+    Tls(Box<Link>),
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Udp(socket) => socket.as_fd(),
+            Self::Tls(link) => link.as_fd(),
+        }
+    }
+}
+
+/// A socket from which only `server` can be reached.
+fn connected(server: SocketAddr) -> io::Result<UdpSocket> {
+    let any = match server {
+        SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+        SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+    };
+    let socket = UdpSocket::bind(any)?;
+    socket.connect(server)?;
+    socket.set_nonblocking(true)?;
+    // As much as the kernel grants: a reply that is lost here would be the server's timeout.
+    let _ = SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER);
+    Ok(socket)
+}
+
+/// One socket, or one connection.
 #[derive(Debug)]
 pub(super) struct Lane {
-    socket: UdpSocket,
+    socket: Socket,
     free: VecDeque<u8>,
     flights: Vec<Flight>,
     /// Identifiers whose datagrams are to be sent.
@@ -52,17 +83,12 @@ pub(super) struct Flight {
 }
 
 impl Lane {
-    /// A socket from which only `server` can be reached.
-    pub(super) fn open(server: SocketAddr) -> io::Result<Self> {
-        let any = match server {
-            SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
-            SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+    /// A lane to a server, over UDP or as it is dialled.
+    pub(super) fn open(server: SocketAddr, dial: Option<&Dial>) -> io::Result<Self> {
+        let socket = match dial {
+            None => Socket::Udp(connected(server)?),
+            Some(dial) => Socket::Tls(Box::new(Link::open(server, dial)?)),
         };
-        let socket = UdpSocket::bind(any)?;
-        socket.connect(server)?;
-        socket.set_nonblocking(true)?;
-        // As much as the kernel grants: a reply that is lost here would be the server's timeout.
-        let _ = SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER);
         Ok(Self {
             socket,
             free: (0..=u8::MAX).collect(),
@@ -131,6 +157,18 @@ impl Post {
     /// Those of the system, except that a full queue is waited for and a port that nothing listens
     /// on is only known from what comes back.
     pub(super) fn send(&mut self, lane: &mut Lane) -> Result<(), Errno> {
+        let socket = match &mut lane.socket {
+            Socket::Udp(socket) => socket,
+            Socket::Tls(link) => {
+                let flights = &lane.flights;
+                for identifier in lane.queue.drain(..) {
+                    if let Some(flight) = flights.get(usize::from(identifier)) {
+                        link.queue(&flight.datagram)?;
+                    }
+                }
+                return link.flush();
+            }
+        };
         let mut first = 0;
         while first < lane.queue.len() {
             let batch = lane.queue.iter().skip(first).take(BATCH);
@@ -140,7 +178,7 @@ impl Post {
                 .collect();
             let none: [ControlMessage<'_>; 0] = [];
             let sent = sendmmsg(
-                lane.socket.as_raw_fd(),
+                socket.as_raw_fd(),
                 &mut self.out,
                 &slices,
                 [None; BATCH],
@@ -150,7 +188,7 @@ impl Post {
             match sent.map(Iterator::count) {
                 Ok(count) => first += count,
                 Err(Errno::EAGAIN | Errno::ENOBUFS) => {
-                    let mut ready = [PollFd::new(lane.socket.as_fd(), PollFlags::POLLOUT)];
+                    let mut ready = [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)];
                     wait_for(&mut ready, FULL)?;
                 }
                 // An answer to what was sent earlier; it is taken off the socket by telling it.
@@ -168,16 +206,33 @@ impl Post {
     /// `ECONNREFUSED` when nothing listens; others of the system.
     pub(super) fn receive<'s>(
         &'s mut self,
-        lane: &Lane,
+        lane: &mut Lane,
     ) -> Result<impl Iterator<Item = &'s [u8]> + use<'s>, Errno> {
         self.lengths.clear();
+        match &mut lane.socket {
+            Socket::Udp(socket) => self.receive_datagrams(socket)?,
+            Socket::Tls(link) => {
+                link.read()?;
+                for buffer in &mut self.buffers {
+                    let Some(length) = link.take(buffer)? else {
+                        break;
+                    };
+                    self.lengths.push(length);
+                }
+            }
+        }
+        let filled = self.buffers.iter().zip(&self.lengths);
+        Ok(filled.map(|(buffer, length)| buffer.get(..*length).unwrap_or_default()))
+    }
+
+    fn receive_datagrams(&mut self, socket: &UdpSocket) -> Result<(), Errno> {
         let mut slices: Vec<[IoSliceMut<'_>; 1]> = self
             .buffers
             .iter_mut()
             .map(|buffer| [IoSliceMut::new(buffer)])
             .collect();
         let received = recvmmsg(
-            lane.socket.as_raw_fd(),
+            socket.as_raw_fd(),
             &mut self.inbox,
             slices.iter_mut(),
             MsgFlags::MSG_DONTWAIT,
@@ -188,8 +243,7 @@ impl Post {
             Err(Errno::EAGAIN | Errno::EINTR) => {}
             Err(error) => return Err(error),
         }
-        let filled = self.buffers.iter().zip(&self.lengths);
-        Ok(filled.map(|(buffer, length)| buffer.get(..*length).unwrap_or_default()))
+        Ok(())
     }
 }
 

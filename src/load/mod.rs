@@ -35,6 +35,7 @@ mod users;
 
 // RADIUS
 mod lane;
+mod link;
 mod mschap;
 mod packet;
 mod radius;
@@ -61,7 +62,8 @@ pub(crate) enum Bench {
     #[command(after_help = "Examples:\n  \
         oncegate bench radius 192.0.2.1 --users users.csv --secret-stdin\n  \
         oncegate bench radius 127.0.0.1:1812 --users users.csv --secret-stdin --rate 5000 \\\n    \
-        --duration 60s --wrong 10% --replay 5%\n\
+        --duration 60s --wrong 10% --replay 5%\n  \
+        oncegate bench radius otp.example.com --users users.csv --tls --ca ca.pem --certificate nas.pem --key nas.key\n\
         Exit code 1: a wrong or used code was accepted. 3: no answers.")]
     Radius(radius::Radius),
     /// Log in over HTTP: POST /v1/verify

@@ -17,6 +17,7 @@ use crate::cli::{input, output};
 use crate::delivery::read_secret;
 use crate::load::codes::Codes;
 use crate::load::drill::Drill;
+use crate::load::link::Dial;
 use crate::load::pace::Pacer;
 use crate::load::packet::{Method, Unsigned};
 use crate::load::report::Run;
@@ -31,7 +32,7 @@ use crate::time::{Clock as _, SystemClock};
 
 #[derive(Debug, Args)]
 pub(crate) struct Radius {
-    /// HOST or HOST:PORT [default port: 1812]
+    /// HOST or HOST:PORT [default port: 1812, with --tls 2083]
     #[arg(value_name = "SERVER")]
     target: String,
     #[command(flatten)]
@@ -48,8 +49,23 @@ pub(crate) struct Radius {
     /// How passwords travel
     #[arg(long, value_enum, default_value_t)]
     method: Method,
-    /// How many times to send a request again when no answer came within --timeout
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    /// Speak RADIUS over TLS (RFC 6614), as a client with a certificate
+    #[arg(long, requires_all = ["certificate", "key"])]
+    tls: bool,
+    /// Authority of the server's certificate, PEM [default: those of the system]
+    #[arg(long, value_name = "FILE", requires = "tls")]
+    ca: Option<PathBuf>,
+    /// The client's certificate, PEM
+    #[arg(long, value_name = "FILE", requires = "tls")]
+    certificate: Option<PathBuf>,
+    /// Its private key, PEM
+    #[arg(long, value_name = "FILE", requires = "tls")]
+    key: Option<PathBuf>,
+    /// Name in the server's certificate [default: HOST]
+    #[arg(long, value_name = "NAME", requires = "tls")]
+    server_name: Option<String>,
+    /// How many times to send a request again when no answer came within --timeout; never over TLS
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "tls")]
     retries: u8,
     /// Accept replies without Message-Authenticator, for servers that send none
     #[arg(long)]
@@ -63,8 +79,13 @@ pub(crate) struct Radius {
 impl Radius {
     pub(crate) async fn run(self, context: &Context) -> Result<Exit, CliError> {
         self.load.check()?;
-        let server = resolve(&self.target)?;
-        let secret = self.shared_secret()?;
+        let server = resolve(&self.target, if self.tls { TLS_PORT } else { PORT })?;
+        let dial = self.dial()?;
+        let secret = if self.tls {
+            radsec()?
+        } else {
+            self.shared_secret()?
+        };
         let everyone = users::load(&self.load.users)?;
         let count = everyone.len();
         let limit = self.load.limit();
@@ -74,7 +95,7 @@ impl Radius {
             .min(limit);
         let drills = self.prepare(everyone, threads, context).await?;
 
-        let plan = Arc::new(self.plan(server, secret));
+        let plan = Arc::new(self.plan((server, dial), secret));
         let watch = Arc::new(Watch::start());
         let mut workers = JoinSet::new();
         for (index, drill) in drills.into_iter().enumerate() {
@@ -115,15 +136,32 @@ impl Radius {
             ended: watch.dry().unwrap_or(now),
             interrupted,
             ran_dry: watch.dry().is_some(),
-            silence: "a server is silent to clients it does not know and to wrong shared secrets: \
-                      see that this address is one of its clients and that the secret is the same",
+            silence: if self.tls {
+                "a server is silent while no decision can be made: see its log"
+            } else {
+                "a server is silent to clients it does not know and to wrong shared secrets: \
+                 see that this address is one of its clients and that the secret is the same"
+            },
         };
         report::show(run, &tally, context)
     }
 
-    fn plan(&self, server: SocketAddr, secret: SharedSecret) -> Plan {
+    /// How connections over TLS are made.
+    fn dial(&self) -> Result<Option<Dial>, CliError> {
+        let (Some(certificate), Some(key)) = (&self.certificate, &self.key) else {
+            return Ok(None);
+        };
+        let name = match &self.server_name {
+            Some(name) => name.as_str(),
+            None => host(&self.target),
+        };
+        Dial::new(self.ca.as_deref(), (certificate, key), name).map(Some)
+    }
+
+    fn plan(&self, (server, dial): (SocketAddr, Option<Dial>), secret: SharedSecret) -> Plan {
         Plan {
             server,
+            dial,
             method: self.method,
             keys: SecretKeys::new(secret),
             timeout: self.load.timeout,
@@ -218,7 +256,25 @@ fn merge(done: Vec<Ended>, plan: &Plan) -> Result<(Tally, Vec<User>), CliError> 
     Ok((tally, users))
 }
 
-fn resolve(target: &str) -> Result<SocketAddr, CliError> {
+/// The fixed secret of RADIUS over TLS (RFC 6614 s2.3).
+fn radsec() -> Result<SharedSecret, CliError> {
+    let secret = SharedSecret::new(SecretBytes::from(&b"radsec"[..]));
+    secret.ok_or_else(|| CliError::unavailable("no secret"))
+}
+
+/// A target without its port.
+fn host(target: &str) -> &str {
+    match target.parse::<SocketAddr>() {
+        Ok(_) => target.rsplit_once(':').map_or(target, |(host, _)| host),
+        Err(_) if target.matches(':').count() == 1 => {
+            target.split_once(':').map_or(target, |(host, _)| host)
+        }
+        Err(_) => target,
+    }
+    .trim_matches(['[', ']'])
+}
+
+fn resolve(target: &str, port: u16) -> Result<SocketAddr, CliError> {
     let failed = |error: io::Error| {
         CliError::usage(format!("{target}: {error}"))
             .remedy("write HOST:PORT, as 192.0.2.1:1812 or [2001:db8::1]:1812")
@@ -226,9 +282,9 @@ fn resolve(target: &str) -> Result<SocketAddr, CliError> {
     let bare = target.trim_matches(['[', ']']);
     let found = match (target.parse::<SocketAddr>(), bare.parse()) {
         (Ok(address), _) => return Ok(address),
-        (_, Ok(address)) => return Ok(SocketAddr::new(address, PORT)),
+        (_, Ok(address)) => return Ok(SocketAddr::new(address, port)),
         _ if target.contains(':') => target.to_socket_addrs(),
-        _ => (target, PORT).to_socket_addrs(),
+        _ => (target, port).to_socket_addrs(),
     };
     let first = found.map_err(failed)?.next();
     first.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))
@@ -240,6 +296,10 @@ fn stopped_error(stopped: Stopped, server: SocketAddr) -> CliError {
             CliError::unavailable(format!("nothing listens on {server}"))
                 .remedy("start the server, or correct the address and port")
         }
+        Stopped::Socket(Errno::EPROTO | Errno::ECONNRESET) => {
+            CliError::unavailable(format!("{server} ended the connection"))
+                .remedy("see its log: over TLS it must know the name in the client's certificate")
+        }
         Stopped::Socket(error) => {
             CliError::unavailable(format!("cannot reach {server}: {}", error.desc()))
         }
@@ -249,6 +309,8 @@ fn stopped_error(stopped: Stopped, server: SocketAddr) -> CliError {
 
 /// RFC 2865 s3.
 const PORT: u16 = 1812;
+/// RFC 6614 s2.1.
+const TLS_PORT: u16 = 2083;
 /// Beyond the run itself: computing codes takes a while.
 const PREPARATION: Duration = Duration::from_secs(20);
 
@@ -265,8 +327,11 @@ mod tests {
             ("[2001:db8::1]", "[2001:db8::1]:1812"),
             ("[2001:db8::1]:99", "[2001:db8::1]:99"),
         ] {
-            assert_eq!(resolve(text).unwrap().to_string(), address);
+            assert_eq!(resolve(text, PORT).unwrap().to_string(), address);
+            let bare = address.rsplit_once(':').unwrap().0;
+            assert_eq!(host(text), bare.trim_matches(['[', ']']));
         }
-        assert_eq!(resolve("127.0.0.1:x").unwrap_err().exit, Exit::Usage);
+        assert_eq!(host("otp.example.com:2083"), "otp.example.com");
+        assert_eq!(resolve("127.0.0.1:x", PORT).unwrap_err().exit, Exit::Usage);
     }
 }

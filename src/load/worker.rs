@@ -16,6 +16,7 @@ use nix::errno::Errno;
 
 use crate::load::drill::{Answer, Draw, Drill, Expect, Ticket};
 use crate::load::lane::{BATCH, Flight, Lane, PER_LANE, Post};
+use crate::load::link::Dial;
 use crate::load::pace::Pacer;
 use crate::load::packet::{Method, Nonce, Reply, Unsigned};
 use crate::load::tally::Tally;
@@ -29,6 +30,8 @@ use crate::time::UnixTime;
 /// What all workers do alike.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
+    /// How a connection over TLS is made; none: over UDP.
+    pub(super) dial: Option<Dial>,
     pub(super) server: SocketAddr,
     pub(super) method: Method,
     pub(super) keys: SecretKeys,
@@ -85,7 +88,8 @@ impl<'p> Worker<'p> {
         pacer: Pacer,
         limit: usize,
     ) -> std::io::Result<Self> {
-        let lanes = (0..limit.div_ceil(PER_LANE)).map(|_| Lane::open(plan.server));
+        let lanes =
+            (0..limit.div_ceil(PER_LANE)).map(|_| Lane::open(plan.server, plan.dial.as_ref()));
         Ok(Self {
             plan,
             watch,

@@ -38,6 +38,8 @@ use crate::time::UnixTime;
 /// What was found of a request, and what an answer to it is made of.
 pub(crate) struct Assessment<'p> {
     pub(crate) evidence: Evidence,
+    /// Who is meant, where the name that was sent is an alias.
+    pub(crate) of_alias: Option<String>,
     /// The rule that applies, and the exception in force, when it came so far.
     pub(crate) rule: Option<&'p Rule>,
     pub(crate) waived: Option<Waived>,
@@ -53,6 +55,7 @@ impl Refusal {
     fn by(self, rule: Option<&Rule>) -> Assessment<'_> {
         Assessment {
             evidence: Evidence::Refused(self.reason),
+            of_alias: None,
             rule,
             waived: self.waived,
             note: Note {
@@ -153,6 +156,7 @@ impl Step {
         };
         Assessment {
             evidence: Evidence::Compared(compared),
+            of_alias: None,
             rule: Some(case.rule),
             waived,
             note: Note {
@@ -178,14 +182,36 @@ impl Login {
             return Ok(refusal.by(None));
         }
         let view = match key {
-            Some(key) => self.core.store.view(key)?,
+            Some(key) => self.core.store.view_by_name(key)?,
             None => None,
         };
+        // No alias leads out of the client's realm.
+        let view = view.filter(|view| request.client.is_of_realm(&view.user.key));
+        let Some(view) = view else {
+            let case = (request, policy, at);
+            return self
+                .miss(case, None, Reason::UnknownUser.into(), place)
+                .await;
+        };
+        let of_alias = Some(&view.user.key).filter(|found| Some(*found) != key);
+        let of_alias = of_alias.map(UserKey::joined);
+        let assessed = self.assess_user(request, policy, view, (at, place));
+        Ok(Assessment {
+            of_alias,
+            ..assessed.await?
+        })
+    }
+
+    /// The same of a user who is there.
+    async fn assess_user<'p>(
+        &self,
+        request: &LoginRequest<'_>,
+        policy: &'p Policy,
+        view: View,
+        (at, place): (UnixTime, Option<&Place>),
+    ) -> Result<Assessment<'p>, CoreError> {
         let missed = |rule: Option<&'p Rule>, refusal: Refusal| {
             self.miss((request, policy, at), rule, refusal, place)
-        };
-        let Some(view) = view else {
-            return missed(None, Reason::UnknownUser.into()).await;
         };
         if view.user.disabled {
             return missed(None, Reason::UserDisabled.into()).await;

@@ -20,6 +20,7 @@ use crate::model::issue::{IssueRefusal, Way};
 use crate::model::kind::Kind;
 use crate::model::reason::Reason;
 use crate::model::token::{Token, TokenState};
+use crate::model::user_key::UserKey;
 use crate::notice::Text;
 use crate::policy::{Factor, Policy, Rule};
 use crate::secret::{SecretString, random};
@@ -68,7 +69,7 @@ impl Login {
         let policies = self.core.policies.load_full();
         let policy = policy_of(request.client, &policies)?;
         let at = self.core.window_time(request.at)?;
-        let key = request.client.key(request.user).ok();
+        let key = self.core.whose(request.client, request.user)?;
         let way = if inbound { Way::Inbound } else { Way::Code };
         let view = match &key {
             Some(key) => self.core.store.view(key)?,
@@ -96,7 +97,7 @@ impl Login {
         let again = again.then_some("the code before is still good");
         if let Some(why) = why.or(again) {
             let detail = format!("{factor} {}: {why}", way.as_str());
-            self.not_issued(request, at, detail).await;
+            self.not_issued(request, key.as_ref(), at, detail).await;
         }
         let expires_in = life(policy, factor, way);
         let (number, serial) = match &made {
@@ -127,13 +128,18 @@ impl Login {
     }
 
     /// Writes down why no code was made: beside why, it costs what a code that is made costs.
-    async fn not_issued(&self, request: &LoginRequest<'_>, at: UnixTime, detail: String) {
+    async fn not_issued(
+        &self,
+        request: &LoginRequest<'_>,
+        key: Option<&UserKey>,
+        at: UnixTime,
+        detail: String,
+    ) {
         let by = By::new(
             format!("{} {}", request.channel, request.client.name),
             (request.id, at),
         );
-        let key = request.client.key(request.user);
-        let shown = key.map_or_else(|_| shorten(request.user), |key| key.to_string());
+        let shown = key.map_or_else(|| shorten(request.user), UserKey::to_string);
         let store = self.core.store.as_ref();
         note(store, by, "code_refuse", shown.clone(), Some(shown), detail).await;
     }

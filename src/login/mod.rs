@@ -51,6 +51,7 @@ pub(crate) mod prompt;
 mod read;
 pub mod redeem;
 pub(crate) mod refusals;
+pub mod repeat;
 mod request;
 mod response;
 pub(crate) mod round;
@@ -58,6 +59,7 @@ mod sessions;
 pub(crate) mod settle;
 pub mod travel;
 
+pub use repeat::Given;
 pub use request::{Accepted, Carrier, Challenged, Fit, LoginAnswer, LoginOutcome, LoginRequest};
 pub use round::{Presented, Response};
 
@@ -141,7 +143,7 @@ impl Login {
                 at,
                 deadline: request.deadline,
                 purpose: Purpose::Login,
-                user: shown.clone(),
+                user: assessment.of_alias.unwrap_or_else(|| shown.clone()),
                 client: request.client.name.as_str().into(),
                 channel: request.channel,
                 method: request.method.into(),
@@ -306,6 +308,8 @@ fn accepted(
     let kind = serial.as_ref().and_then(|serial| view.kind_of(serial));
     let token = serial.as_ref().map(Serial::as_str);
     Accepted {
+        login: request.id,
+        rule: Arc::clone(&rule.label),
         attributes: attributes(request, policy, rule, view, token),
         user: view.user.key.clone(),
         typed: progress.typed.clone(),

@@ -174,9 +174,9 @@ impl Login {
     /// cells when the card or its owner is locked would tell that there is a card. Any other name is asked
     /// for the same cells each time.
     fn pretended(&self, request: &LoginRequest<'_>) -> Result<Pair, CoreError> {
-        let view = match request.client.key(request.user) {
-            Ok(key) => self.core.store.view(&key)?,
-            Err(_) => None,
+        let view = match self.core.whose(request.client, request.user)? {
+            Some(key) => self.core.store.view(&key)?,
+            None => None,
         };
         let cards = view.iter().flat_map(|view| &view.tokens);
         let cards = cards.filter(|(token, _)| token.kind == Kind::Card);

@@ -99,6 +99,7 @@ impl Login {
     ) -> Result<Redeemed, CoreError> {
         let at = self.core.window_time(redemption.at)?;
         let user = UserKey::parse(redemption.user).ok();
+        let user = user.map(|name| self.core.store.named(name)).transpose()?;
         let user = user.as_ref();
         let gather = || async move {
             let evidence = self.presented(user, redemption.code, at)?;

@@ -122,6 +122,10 @@ pub struct Challenged {
 /// What goes with an accept.
 #[derive(Debug)]
 pub struct Accepted {
+    /// The login that consumed what was presented: this request, or the one whose answer is given again.
+    pub login: RequestId,
+    /// `policy:rule` that decided.
+    pub rule: Arc<str>,
     /// Who.
     pub user: UserKey,
     /// With which token; none where the rule asks for no code.

@@ -31,8 +31,13 @@ impl Login {
         };
         match said {
             Accounting::Session(report) => {
-                self.some(Change::ReportSession((**report).clone()), &by)
-                    .await?;
+                let mut report = (**report).clone();
+                let session = &mut report.session;
+                if let Some(owner) = self.of_alias(&session.user, client)? {
+                    let name = std::mem::replace(&mut session.user, owner.to_string());
+                    session.user_name.get_or_insert(name);
+                }
+                self.some(Change::ReportSession(report), &by).await?;
             }
             Accounting::Nas { nas, on, at } => {
                 let action = if *on {
@@ -51,6 +56,8 @@ impl Login {
             } => {
                 let target = session.as_deref().unwrap_or(nas);
                 let detail = format!("NAS {nas}, Acct-Status-Type {status}");
+                let owner = self.of_alias(user, client)?.map(|owner| owner.to_string());
+                let user = owner.as_deref().unwrap_or(user);
                 self.some(note("accounting_other", target, user, detail), &by)
                     .await?;
             }
@@ -137,9 +144,23 @@ impl Login {
         session::class(&self.class_key, login, &client.name, &user.to_string())
     }
 
-    /// The login that a Class names, if this client was sent it for this user.
+    /// The login that a Class names, if this client was sent it for this user, or the user of this alias.
     pub fn login_of(&self, class: &[u8], client: &Client, user: &str) -> Option<RequestId> {
-        session::login_of(&self.class_key, class, &client.name, user)
+        let login = |user: &str| session::login_of(&self.class_key, class, &client.name, user);
+        login(user).or_else(|| {
+            // Where the store has no answer the session is on record without its login.
+            let owner = self.of_alias(user, client).ok().flatten()?;
+            login(&owner.to_string())
+        })
+    }
+
+    /// The user of an alias in canonical form.
+    fn of_alias(&self, name: &str, client: &Client) -> Result<Option<UserKey>, StoreError> {
+        let Ok(name) = UserKey::parse(name) else {
+            return Ok(None);
+        };
+        let owner = self.core.store.of_alias(&name)?;
+        Ok(owner.filter(|owner| client.is_of_realm(owner)))
     }
 
     /// Whether there was something to change.

@@ -3,7 +3,7 @@
 
 use crate::core::CoreError;
 use crate::login::Login;
-use crate::model::attempt::{Attempt, Compared, Comparison, Success, Verdict};
+use crate::model::attempt::{Attempt, Compared, Comparison, Evidence, Success, Verdict};
 use crate::model::user_key::UserKey;
 use crate::store::View;
 
@@ -22,15 +22,25 @@ impl Login {
         for _ in 0..TRIES {
             let (attempt, rest) = gather().await?;
             let (at, channel) = (attempt.at, attempt.channel);
+            let other = of_alias(&attempt.evidence, user);
             let settled = self.core.store.attempt(attempt).await;
             let Ok(verdict) = settled.map_err(CoreError::from)? else {
                 continue;
             };
+            let user = other.as_ref().or(user);
             self.core.locks.settled(user, &verdict, at);
             self.core.counters.decided(channel, verdict.reason);
             return Ok((verdict, rest));
         }
         Err(CoreError::Contended.into())
+    }
+}
+
+/// Whose evidence it is, where the name that was looked for is an alias.
+fn of_alias(evidence: &Evidence, name: Option<&UserKey>) -> Option<UserKey> {
+    match evidence {
+        Evidence::Compared(compared) if Some(&compared.user) != name => Some(compared.user.clone()),
+        _ => None,
     }
 }
 

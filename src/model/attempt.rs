@@ -163,6 +163,23 @@ pub enum Evidence {
     Refused(Reason),
     /// Something was compared.
     Compared(Compared),
+    /// Nothing was compared: an accept is given again to the attempt that it was for.
+    Repeated(Repeated),
+}
+
+/// What must be as it was for an accept to be given again.
+#[derive(Clone, Debug)]
+pub struct Repeated {
+    /// Whose.
+    pub user: UserKey,
+    /// Generation of the static records that were looked at.
+    pub generation: u64,
+    /// Revision of the user's record.
+    pub revision: u64,
+    /// The token whose code was consumed.
+    pub serial: Serial,
+    /// Revision of its record.
+    pub token: u64,
 }
 
 /// What was compared with what was presented.

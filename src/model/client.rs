@@ -1,5 +1,7 @@
 //! Who asks: a RADIUS client (NAS, VPN gateway, proxy) or an API client (web application).
 
+use std::time::Duration;
+
 use ipnet::IpNet;
 
 use crate::model::method::Allowed;
@@ -55,6 +57,12 @@ impl Client {
 }
 
 impl Client {
+    /// Whether it may ask about this user.
+    pub fn is_of_realm(&self, user: &UserKey) -> bool {
+        let mut realm = self.realm.iter();
+        realm.all(|realm| realm == user.realm())
+    }
+
     /// Whether a credential may come from it by this method.
     pub fn takes(&self, method: &str) -> bool {
         match &self.access {
@@ -111,6 +119,13 @@ pub struct RadiusSettings {
     /// The name in the certificate with which it comes over TLS, in lower case. It is not served over UDP
     /// then, and comes from its addresses, from any where it has none.
     pub certificate: Option<String>,
+    /// How long the answer to one human attempt is given again to its other packets; zero: not at all.
+    pub retry_window: Duration,
+}
+
+impl RadiusSettings {
+    /// Longest retry window: a code of a token is used up for good behind it.
+    pub const RETRY_MAX: Duration = Duration::from_secs(30);
 }
 
 impl Default for RadiusSettings {
@@ -122,6 +137,7 @@ impl Default for RadiusSettings {
             names: Vec::new(),
             disconnect_port: Some(3799),
             certificate: None,
+            retry_window: Duration::ZERO,
         }
     }
 }

@@ -3,6 +3,8 @@
 //! Each fact names its source. What a client record does not say stays as the profile has it at the time the
 //! client is made; an administrator may change all of it afterwards.
 
+use std::time::Duration;
+
 use crate::model::client::Require;
 
 /// A kind of appliance.
@@ -18,6 +20,8 @@ pub struct Profile {
     pub require: Require,
     /// Whether it drops replies that are signed.
     pub refuses_signed: bool,
+    /// How long the answer to one human attempt is given again; zero where it sends an attempt in one packet.
+    pub retry_window: Duration,
     /// Longest shared secret that it takes.
     pub secret_max: Option<usize>,
     /// What to enter on it, in this order.
@@ -74,6 +78,9 @@ const fn fact(about: &'static str, says: &'static str, source: Origin) -> Fact {
 
 use Origin::{Source, Tried, Unconfirmed, Vendor};
 
+/// Three methods one after the other, each after a delayed reject; a gateway behind its portal.
+const RETRY: Duration = Duration::from_secs(10);
+
 /// A client of which nothing special is known.
 const GENERIC: Profile = Profile {
     name: "generic",
@@ -81,6 +88,7 @@ const GENERIC: Profile = Profile {
     challenge: true,
     require: Require::True,
     refuses_signed: false,
+    retry_window: Duration::ZERO,
     secret_max: None,
     enter: &[
         fact("method", "PAP", Tried),
@@ -97,6 +105,7 @@ pub const PROFILES: &[Profile] = &[
     Profile {
         name: "fortigate",
         appliance: "Fortinet FortiGate",
+        retry_window: RETRY,
         enter: &[
             fact("authentication method", "PAP, not `auto`", Vendor),
             fact(
@@ -166,6 +175,7 @@ pub const PROFILES: &[Profile] = &[
     Profile {
         name: "globalprotect",
         appliance: "Palo Alto PAN-OS, GlobalProtect",
+        retry_window: RETRY,
         enter: &[
             fact(
                 "Authentication Protocol",

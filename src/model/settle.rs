@@ -22,7 +22,7 @@
 //! - every purpose (login, confirm, resync) goes through here (threats T6, CVE-2019-12887).
 
 use crate::model::attempt::{
-    Attempt, Compared, Comparison, Current, DriftRule, Evidence, Stale, Success, Verdict,
+    Attempt, Compared, Comparison, Current, DriftRule, Evidence, Repeated, Stale, Success, Verdict,
 };
 use crate::model::audit::{Channel, Purpose};
 use crate::model::credential::Knowledge;
@@ -41,6 +41,7 @@ use crate::time::UnixTime;
 pub fn settle(attempt: &Attempt, current: &Current) -> Result<Verdict, Stale> {
     let compared = match &attempt.evidence {
         Evidence::Refused(reason) => return Ok(attempt.refused(*reason, current)),
+        Evidence::Repeated(repeated) => return Ok(attempt.again(repeated, current)),
         Evidence::Compared(compared) => compared,
     };
     let refusal = |reason| Ok(refusal(reason, &current.user));
@@ -424,6 +425,22 @@ impl Attempt {
             (state != before).then(|| (token.serial.clone(), state))
         });
         guessed.collect()
+    }
+
+    /// Nothing changes; who is blocked now is refused.
+    fn again(&self, repeated: &Repeated, current: &Current) -> Verdict {
+        let (user, source) = (&current.user, self.source());
+        let blocked = user.check(source, &self.lockout, self.at);
+        let mut verdict = match blocked {
+            Err(blocked) => return refusal(blocked_reason(blocked), user),
+            Ok(()) if !user.knows(source) && self.source_blocked(current) => {
+                return refusal(Reason::SourceBlocked, user);
+            }
+            Ok(()) => refusal(Reason::RepeatedOk, user),
+        };
+        verdict.decision = Decision::Accept;
+        verdict.serial = Some(repeated.serial.clone());
+        verdict
     }
 
     /// Refused before anything was compared. Anyone who tries names is counted where they are.

@@ -11,6 +11,9 @@ use crate::time::UnixTime;
 pub struct User {
     /// Canonical name and realm; the identity.
     pub key: UserKey,
+    /// Other names that lead to this user, in the order given; no other user has one of them as a name or an
+    /// alias.
+    pub aliases: Vec<UserKey>,
     /// Groups, in the order given; policy rules match any of them.
     pub groups: Vec<String>,
     /// The name as people write it.
@@ -96,6 +99,8 @@ words! {
         Waiver = "waiver",
         /// Groups or class, where a policy has a rule for them.
         Groups = "groups",
+        /// The aliases: a NAS takes the name that was typed for the name of the person.
+        Alias = "alias",
         /// Nothing: the operator made the record, and sets it up.
         Made = "made",
     }
@@ -110,6 +115,7 @@ impl Touched {
             Self::Token => "the tokens",
             Self::Waiver => "the bypass or exemption",
             Self::Groups => "the groups or the class",
+            Self::Alias => "the aliases",
             Self::Made => "the record",
         }
     }
@@ -124,8 +130,10 @@ impl Touched {
     const fn completes_later(self, other: Self) -> bool {
         matches!(
             (self, other),
-            (Self::Contact | Self::Groups, Self::Secret | Self::Token)
-                | (Self::Secret, Self::Token | Self::Waiver)
+            (
+                Self::Contact | Self::Groups | Self::Alias,
+                Self::Secret | Self::Token
+            ) | (Self::Secret, Self::Token | Self::Waiver)
         )
     }
 }
@@ -135,6 +143,8 @@ impl User {
     pub const TOLD_FOR: Duration = Duration::from_hours(24 * 30);
     /// How long one operator's changes count together.
     pub const ACTS_FOR: Duration = Duration::from_hours(24);
+    /// Most aliases of one user.
+    pub const ALIASES: usize = 32;
     /// Most former addresses that are kept.
     const FORMER: usize = 8;
     /// Most acts that are kept.
@@ -144,6 +154,7 @@ impl User {
     pub fn new(key: UserKey, created: UnixTime) -> Self {
         Self {
             key,
+            aliases: Vec::new(),
             groups: Vec::new(),
             display_name: None,
             phone: None,

@@ -15,6 +15,7 @@ use crate::radius::authenticator::{RequestAuthenticator, SecretKeys};
 use crate::radius::encode::{Authenticator, BuildError, Encoder, MessageAuthenticator};
 use crate::radius::packet::{Code, HEADER, Packet};
 use crate::radius::{Discard, password};
+use crate::secret::SecretBytes;
 use crate::wire::Reader;
 
 /// Binds a reply to its request; unique on a connection.
@@ -111,18 +112,30 @@ fn vendor(
 ) -> Result<Vec<u8>, Discard> {
     let mut reader = Reader::new(value);
     let (number, kind) = (reader.u32(), reader.u8());
-    if number != Some(MICROSOFT) || !matches!(kind, Some(MPPE_SEND_KEY | MPPE_RECV_KEY)) {
-        return Ok(value.to_vec());
-    }
     let hidden = value.get(6..).unwrap_or_default();
-    let plain = password::reveal_salted(hidden, authenticator, keys);
-    let plain = plain.ok_or(Discard::MalformedAttribute)?;
+    let plain = match kind {
+        _ if number != Some(MICROSOFT) => return Ok(value.to_vec()),
+        Some(MPPE_SEND_KEY | MPPE_RECV_KEY) => {
+            let plain = password::reveal_salted(hidden, authenticator, keys);
+            plain.ok_or(Discard::MalformedAttribute)?
+        }
+        // Hidden as a password is, without a length: its zeros are a part of it (RFC 2548 s2.4.1).
+        Some(CHAP_MPPE_KEYS) => {
+            let plain = password::reveal(hidden, authenticator, keys)?;
+            let mut whole = Vec::with_capacity(hidden.len());
+            whole.extend_from_slice(plain.expose());
+            whole.resize(hidden.len(), 0);
+            SecretBytes::new(whole)
+        }
+        _ => return Ok(value.to_vec()),
+    };
     let length = u8::try_from(plain.expose().len() + 2).map_err(|_| Discard::MalformedAttribute)?;
     let head = value.get(..5).unwrap_or_default();
     Ok([head, &[length], plain.expose()].concat())
 }
 
 const MICROSOFT: u32 = 311;
+const CHAP_MPPE_KEYS: u8 = 12;
 const MPPE_SEND_KEY: u8 = 16;
 const MPPE_RECV_KEY: u8 = 17;
 
@@ -132,7 +145,7 @@ mod tests {
     use crate::radius::reply::ReplyBuilder;
     use crate::radius::verify;
     use crate::radius::verify::Rule;
-    use crate::secret::{SecretBytes, SharedSecret};
+    use crate::secret::SharedSecret;
 
     fn keys() -> SecretKeys {
         SecretKeys::new(SharedSecret::new(SecretBytes::from(&b"radsec"[..])).unwrap())
@@ -194,5 +207,24 @@ mod tests {
         let vendor = new.first(Type::VendorSpecific).unwrap();
         assert_eq!(vendor, [&[0, 0, 1, 55, 16, 5], &b"key"[..]].concat());
         assert_eq!(new.first(Type::ReplyMessage), Some(&b"hello"[..]));
+    }
+
+    #[test]
+    fn keys_of_ms_chap_go_in_clear_with_their_zeros() {
+        let (keys, octets) = (keys(), v11(1, &[(1, b"alice")]));
+        let mut old = Vec::new();
+        let token = request(&octets, &keys, &mut old).unwrap();
+        let asked = Packet::parse(&old).unwrap();
+        let plain = [&[0x4b; 24][..], &[0; 8]].concat();
+        let hidden = password::hide(&plain, &asked.request_authenticator(), &keys).unwrap();
+        let mut answer = Vec::new();
+        let sign = MessageAuthenticator::First;
+        let mut builder = ReplyBuilder::new(&mut answer, Code::AccessAccept, &asked, sign);
+        builder.vendor(MICROSOFT, CHAP_MPPE_KEYS, &hidden).unwrap();
+        builder.finish(&keys).unwrap();
+        let new = reply(&answer, token, &old, &keys).unwrap();
+        let new = Packet::parse(&new).unwrap();
+        let vendor = new.first(Type::VendorSpecific).unwrap();
+        assert_eq!(vendor, [&[0, 0, 1, 55, 12, 34], &plain[..]].concat());
     }
 }

@@ -110,7 +110,10 @@ pub use transition::{
     ACTIONS, By, Change, DeviceAct, Import, Loaded, LoadedFile, Prepared, Prunable, Reanchor,
     WaiverKind,
 };
-pub(crate) use transition::{CARRIED, FROZEN, LOCKED_FOR_GOOD, OTHER_USE, OWN_REMOVAL, SEED_TAKEN};
+pub(crate) use transition::{
+    ALIAS_TAKEN, CARRIED, FROZEN, LOCKED_FOR_GOOD, NAME_IS_ALIAS, OTHER_USE, OWN_REMOVAL,
+    SEED_TAKEN,
+};
 pub use view::{Retired, View};
 
 /// What a store is made of.

@@ -23,7 +23,36 @@ use crate::time::UnixTime;
 impl Store {
     /// What an evaluation needs to know about a user; `None` when there is no such user.
     pub fn view(&self, user: &UserKey) -> Result<Option<View>, StoreError> {
+        self.view_in(&self.rows(), user)
+    }
+
+    /// As [`Store::view`], by a user's name or an alias.
+    pub fn view_by_name(&self, name: &UserKey) -> Result<Option<View>, StoreError> {
         let rows = self.rows();
+        if let Some(view) = self.view_in(&rows, name)? {
+            return Ok(Some(view));
+        }
+        let owner = self.alias_in(&rows, name)?;
+        let view = owner.map(|owner| self.view_in(&rows, &owner));
+        Ok(view.transpose()?.flatten())
+    }
+
+    /// The user who has this alias.
+    pub fn of_alias(&self, alias: &UserKey) -> Result<Option<UserKey>, StoreError> {
+        self.alias_in(&self.rows(), alias)
+    }
+
+    /// Who is meant by a name: the user who has it as an alias, else a user of this name.
+    pub fn named(&self, name: UserKey) -> Result<UserKey, StoreError> {
+        Ok(self.of_alias(&name)?.unwrap_or(name))
+    }
+
+    fn alias_in(&self, rows: &Reader<'_>, alias: &UserKey) -> Result<Option<UserKey>, StoreError> {
+        let row = record::alias_key(alias, self.sealer());
+        rows.get(Table::Aliases, &row, record::owner)
+    }
+
+    fn view_in(&self, rows: &Reader<'_>, user: &UserKey) -> Result<Option<View>, StoreError> {
         let key = record::user_key(user);
         let open = |row: &[u8]| record::user(row, self.sealer());
         let Some(user_row) = rows.get(Table::Users, &key, open)? else {
@@ -36,14 +65,14 @@ impl Store {
         let open = |row: &[u8]| record::token(row, self.sealer());
         rows.scan(Table::Tokens, &prefix, Bound::Unbounded, |_, row| {
             match record::link_target(row) {
-                None => tokens.push(with_state(&rows, open(row)?)?),
+                None => tokens.push(with_state(rows, open(row)?)?),
                 Some(target) => links.push(target.to_vec()),
             }
             Ok(true)
         })?;
         for target in links {
             if let Some(token) = rows.get(Table::Tokens, &target, open)? {
-                tokens.push(with_state(&rows, token)?);
+                tokens.push(with_state(rows, token)?);
             }
         }
         Ok(Some(View {

@@ -11,7 +11,7 @@
 //! of an open one, a lesson by `client 00 address`, the last step of a token that is gone by a mark of
 //! its key. A removed user's name leads to the numbers of the keys of their personal data; the
 //! number of a key that must not be is in `erased`. A mark of a key that came, or could come, from outside leads
-//! to the serial of the token that has it. Indexes have empty rows: `mark of an address, serial`, `time 8 serial` of what expires,
+//! to the serial of the token that has it; a mark of an alias leads to the row key of its user. Indexes have empty rows: `mark of an address, serial`, `time 8 serial` of what expires,
 //! `serial 00 realm 00 name` of tokens that count for a second user.
 
 use std::net::IpAddr;
@@ -55,7 +55,7 @@ pub(crate) use state::{
 };
 pub(crate) use table::{BACKUP, EPOCH, LOADED, MASTER, NOTIFIED, OUTAGE, PRUNED, Table};
 pub(crate) use token::{Row as TokenRow, link_row, link_target, token, token_condition, token_row};
-pub(crate) use user::{user, user_condition, user_person, user_personal, user_row};
+pub(crate) use user::{user, user_aliases, user_condition, user_person, user_personal, user_row};
 pub(crate) use various::{
     Former, address_key, address_mark, backup, backup_row, count, count_row, delegation,
     delegation_key, delegation_row, epoch, epoch_row, expiry_key, expiry_time, former, former_row,
@@ -180,6 +180,12 @@ pub(crate) fn retired_key(key: &NormalKey, sealer: &Sealer) -> Vec<u8> {
 /// The row key under which the token with this key is found, whosever it is.
 pub(crate) fn seed_key(key: &NormalKey, sealer: &Sealer) -> Vec<u8> {
     sealer.mark(&[b"seed", key.expose()]).to_vec()
+}
+
+/// The row key under which the user with this alias is found. What a person is called elsewhere is
+/// personal data: at rest there is a mark of it.
+pub(crate) fn alias_key(alias: &UserKey, sealer: &Sealer) -> Vec<u8> {
+    sealer.mark(&[b"alias", &user_key(alias)]).to_vec()
 }
 
 /// The row key of a token's key, where that came from outside or was shown, and can come again.

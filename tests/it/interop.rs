@@ -90,10 +90,27 @@ fn radclient_logs_in_by_chap_and_ms_chap() {
         assert!(again.contains("Received Access-Reject"), "{again}");
         assert_eq!(again.contains("E=691 R=0"), counter == 1, "{again}");
     }
+    // RFC 4669, from what the client saw.
+    let counters = &site.json(&["client", "show", "nas"])["counters"];
+    let counted = |object: &str| counters[format!("radiusAuthServExt{object}")].as_u64();
+    assert_eq!(counted("AccessAccepts"), Some(2), "{counters}");
+    assert_eq!(counted("AccessRejects"), Some(2), "{counters}");
+    assert!(counted("AccessRequests") >= Some(4), "{counters}");
+    assert_eq!(counted("BadAuthenticators"), Some(0), "{counters}");
+    assert_eq!(counters["radiusAccServExtRequests"], 0, "{counters}");
     let doctor = site.run(&["doctor"]);
     let text = String::from_utf8_lossy(&doctor.stdout);
     assert!(
         text.contains("client nas: logins by chap, mschap over plain UDP"),
+        "{text}"
+    );
+    // The same methods inside TLS are no finding.
+    site.json(&["client", "set", "nas", "--certificate", "nas.example"]);
+    let doctor = site.run(&["doctor"]);
+    let text = String::from_utf8_lossy(&doctor.stdout);
+    assert!(
+        text.contains("client nas: logins by chap, mschap, over TLS")
+            && !text.contains("over plain UDP"),
         "{text}"
     );
 }

@@ -318,7 +318,7 @@ fn eapol_test(daemon: &Daemon, site: &Site, network: &str, keys: bool) -> bool {
 }
 
 /// A certificate that the peer trusts, in the directory of the site.
-fn certificate(site: &Site) -> [(&'static str, String); 2] {
+pub(crate) fn certificate(site: &Site) -> [(&'static str, String); 2] {
     let made = rcgen::generate_simple_self_signed(vec!["radius.example".to_owned()]).unwrap();
     let write = |name: &str, text: String| {
         let path = site.path().join(name);

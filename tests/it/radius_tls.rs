@@ -544,3 +544,85 @@ fn radsecproxy_takes_tls_and_brings_it_over_udp() {
     builder.finish(&keys(RADSEC)).unwrap();
     assert_eq!(genuine(&signed, &nas.ask(&signed)), Code::AccessAccept);
 }
+
+/// The load generator as a client over TLS: every answer is checked, by PAP and MS-CHAPv2, on several connections.
+#[cfg(feature = "bench")]
+#[test]
+fn bench_logs_in_over_tls() {
+    let authority = Authority::new();
+    authority.issue("nas", "nas1.test");
+    authority.issue("other", "other.test");
+    let site = authority.site();
+    add(&site, "nas1", "nas1.test");
+    let file = site.path().join("users.csv").display().to_string();
+    site.json(&["bench", "users", "40", "--kind", "hotp", "--write", &file]);
+    site.json(&["user", "import", &file]);
+    let _daemon = site.serve();
+    let server = tls(&site).to_string();
+    let path = |file: &str| authority.path(file).display().to_string();
+    let bench = |certificate: &str, method: &str| {
+        let (chain, key) = (
+            path(&format!("{certificate}.pem")),
+            path(&format!("{certificate}.key")),
+        );
+        let ca = path("ca.pem");
+        let words = [
+            "--json",
+            "bench",
+            "radius",
+            &server,
+            "--users",
+            &file,
+            "--save",
+            &file,
+            "--tls",
+            "--ca",
+            &ca,
+            "--certificate",
+            &chain,
+            "--key",
+            &key,
+            "--server-name",
+            "radius.test",
+            "--method",
+            method,
+            "--duration",
+            "400ms",
+            "--outstanding",
+            "200",
+            "--wrong",
+            "10%",
+        ];
+        site.run(&words)
+    };
+    for method in ["pap", "mschapv2"] {
+        let output = bench("nas", method);
+        assert!(
+            output.status.success(),
+            "{method}: {output:?}\n{}",
+            site.log()
+        );
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert!(report["accepts"].as_u64() > Some(0), "{report}");
+        assert_eq!(report["timeouts"], 0, "{report}");
+        assert_eq!(report["unexpected"]["accepts"], 0, "{report}");
+    }
+    // A certificate of another name, and an authority that signed nothing here.
+    let output = bench("other", "pap");
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let (chain, key) = (path("nas.pem"), path("other.key"));
+    let words = [
+        "bench",
+        "radius",
+        &server,
+        "--users",
+        &file,
+        "--tls",
+        "--certificate",
+        &chain,
+    ];
+    let output = site.run(&[&words[..], &["--ca", &path("ca.pem"), "--key", &key]].concat());
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let output = site.run(&["bench", "radius", &server, "--users", &file, "--tls"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+}

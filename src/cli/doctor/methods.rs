@@ -7,9 +7,9 @@ use crate::cli::context::Context;
 use crate::cli::doctor::report::Report;
 use crate::model::method::is_weak;
 
-/// Names the clients that are allowed such methods by name, or used them lately. RADIUS is served over
-/// plain UDP: an attacker who sees the packet of a login by one of them finds the code, and the PIN before
-/// it, by trying all.
+/// Names the clients that are allowed such methods by name, or used them lately. Over plain UDP an attacker who
+/// sees the packet of a login by one of them finds the code, and the PIN before it, by trying all. A client that
+/// comes over TLS shows its packets to no one: there the line between user and NAS is what is left.
 pub(super) fn weak(
     report: &mut Report,
     clients: &Clients,
@@ -32,6 +32,18 @@ pub(super) fn weak(
         weak.sort_unstable();
         weak.dedup();
         if weak.is_empty() || client.kind == "api" {
+            continue;
+        }
+        if client.certificate.is_some() {
+            report.ok(
+                "clients",
+                format!(
+                    "client {}: logins by {}, over TLS: no one on the way sees them; they can be tried by who sees \
+                     the line between user and NAS",
+                    client.name,
+                    weak.join(", ")
+                ),
+            );
             continue;
         }
         report.warning(

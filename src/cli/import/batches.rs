@@ -6,7 +6,7 @@ use crate::cli::columns::{Brought, Factor};
 use crate::cli::csv::{Ignore, Reader, Row};
 use crate::cli::error::CliError;
 use crate::cli::import::rows::check;
-use crate::cli::import::seen::{Seen, groups};
+use crate::cli::import::seen::{Seen, aliases, groups};
 use crate::cli::import::{Import, Make, OnConflict, Source};
 use crate::model::user_key::UserKey;
 use crate::secret::SecretString;
@@ -133,6 +133,7 @@ fn written(row: &Row<'_>, user: &UserKey, factor: Option<&Brought>, make: Make) 
     };
     let mut written = ImportRow {
         user,
+        aliases: aliases(row).filter(|_| users).map(str::to_owned).collect(),
         groups: groups(row).filter(|_| users).map(str::to_owned).collect(),
         display_name: about(columns::display_name(row)),
         phone: about(row.get(columns::PHONE)),
@@ -184,4 +185,4 @@ const LARGE: usize = 1024 * 1024;
 /// Octets of a body that are not rows.
 const HEAD: usize = 128;
 /// Octets of a row that are not text of the file: the names of its fields, numbers, the kind.
-const FIELDS: usize = 320;
+const FIELDS: usize = 340;

@@ -4,7 +4,7 @@ use crate::admin::About;
 use crate::cli::columns;
 use crate::cli::columns::{Brought, Factor};
 use crate::cli::csv::{Fault, Ignore, Row};
-use crate::cli::import::seen::{Seen, details, groups};
+use crate::cli::import::seen::{Seen, aliases, details, groups};
 use crate::cli::import::{Make, Source};
 use crate::model::id::Serial;
 use crate::model::user_key::UserKey;
@@ -135,6 +135,10 @@ fn about_faults(row: &Row<'_>, now: UnixTime) -> Vec<String> {
         return all;
     }
     for part in [
+        About {
+            aliases: aliases(row).map(str::to_owned).collect(),
+            ..About::default()
+        },
         About {
             groups: groups(row).map(str::to_owned).collect(),
             ..About::default()

@@ -102,9 +102,10 @@ impl Seen {
 }
 
 /// What a row says of its user beside the name; none where it says nothing.
-pub(super) fn details<'a>(row: &Row<'a>) -> Option<(Vec<&'a str>, [Option<&'a str>; 4])> {
+pub(super) fn details<'a>(row: &Row<'a>) -> Option<(Vec<&'a str>, [Option<&'a str>; 5])> {
     let groups: Vec<&str> = groups(row).collect();
     let others = [
+        row.get(columns::ALIAS),
         columns::display_name(row),
         row.get(columns::PHONE),
         row.get(columns::EMAIL),
@@ -116,9 +117,15 @@ pub(super) fn details<'a>(row: &Row<'a>) -> Option<(Vec<&'a str>, [Option<&'a st
 
 /// The groups of a row, between semicolons.
 pub(super) fn groups<'a>(row: &Row<'a>) -> impl Iterator<Item = &'a str> {
-    let groups = row.get(columns::GROUPS).unwrap_or_default();
-    groups
-        .split(';')
-        .map(str::trim)
-        .filter(|group| !group.is_empty())
+    several(row, columns::GROUPS)
+}
+
+/// The aliases of a row, between semicolons.
+pub(super) fn aliases<'a>(row: &Row<'a>) -> impl Iterator<Item = &'a str> {
+    several(row, columns::ALIAS)
+}
+
+fn several<'a>(row: &Row<'a>, column: usize) -> impl Iterator<Item = &'a str> {
+    let texts = row.get(column).unwrap_or_default().split(';');
+    texts.map(str::trim).filter(|text| !text.is_empty())
 }

@@ -22,7 +22,7 @@ use crate::cli::csv::Row;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::import::batches::Batches;
 use crate::cli::import::rows::check;
-use crate::cli::import::seen::groups;
+use crate::cli::import::seen::{aliases, groups};
 use crate::cli::import::send::send;
 use crate::cli::import::{Import, Make, OnConflict, Source};
 use crate::cli::output::{self, Table, or_dash, printable};
@@ -67,6 +67,7 @@ struct Difference {
 
 /// What the file says of a user: columns that it has not are `None`.
 struct Wanted {
+    aliases: Option<Vec<String>>,
     groups: Option<Vec<String>>,
     display_name: Option<Option<String>>,
     phone: Option<Option<String>>,
@@ -107,6 +108,7 @@ impl UserImport {
         let mut rows = rows.map_err(|fault| CliError::usage(fault.what))?;
         let has = |column| rows.has(column);
         let has = [
+            has(columns::ALIAS),
             has(columns::GROUPS),
             has(columns::DISPLAY_NAME) || has(columns::NAME),
             has(columns::PHONE),
@@ -119,7 +121,8 @@ impl UserImport {
             // What is wrong was said when all rows were looked at.
             let Ok(row) = row else { continue };
             if let Ok((user, _)) = check(&row, Make::Users, now) {
-                wanted.entry(user).or_insert_with(|| Wanted::of(&row, has));
+                let first = Wanted::of(&row, &user, has);
+                wanted.entry(user).or_insert(first);
             }
         }
         Ok(wanted)
@@ -203,6 +206,7 @@ impl UserImport {
                 continue;
             };
             match difference.field {
+                "aliases" => change.aliases.clone_from(&wanted.aliases),
                 "groups" => change.groups.clone_from(&wanted.groups),
                 "display_name" => change.display_name.clone_from(&wanted.display_name),
                 "phone" => change.phone.clone_from(&wanted.phone),
@@ -230,9 +234,19 @@ impl UserImport {
 }
 
 impl Wanted {
-    fn of(row: &Row<'_>, [groups_there, name, phone, email, class]: [bool; 5]) -> Self {
+    fn of(
+        row: &Row<'_>,
+        user: &UserKey,
+        [alias, groups_there, name, phone, email, class]: [bool; 6],
+    ) -> Self {
+        // As they are on record.
+        let shown = |text: &str| {
+            let key = UserKey::parse_in(text, user.realm());
+            key.map_or_else(|_| text.to_owned(), |key| key.to_string())
+        };
         let text = |there: bool, text: Option<&str>| there.then(|| text.map(str::to_owned));
         Self {
+            aliases: alias.then(|| aliases(row).map(shown).collect()),
             groups: groups_there.then(|| groups(row).map(str::to_owned).collect()),
             display_name: text(name, columns::display_name(row)),
             phone: text(phone, row.get(columns::PHONE)),
@@ -253,13 +267,14 @@ impl Wanted {
                 after,
             });
         };
-        if let Some(groups) = self
-            .groups
-            .as_ref()
-            .filter(|groups| **groups != user.groups)
-        {
-            let text = |groups: &Vec<String>| (!groups.is_empty()).then(|| groups.join(", "));
-            add("groups", text(&user.groups), text(groups));
+        for (field, before, after) in [
+            ("aliases", &user.aliases, &self.aliases),
+            ("groups", &user.groups, &self.groups),
+        ] {
+            if let Some(after) = after.as_ref().filter(|after| *after != before) {
+                let text = |list: &Vec<String>| (!list.is_empty()).then(|| list.join(", "));
+                add(field, text(before), text(after));
+            }
         }
         let same_text: Same = |one, other| one == other;
         let same_mail: Same = |one, other| one.eq_ignore_ascii_case(other);

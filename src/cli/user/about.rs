@@ -34,6 +34,9 @@ pub(in crate::cli) struct Add {
 pub(in crate::cli) struct Set {
     #[command(flatten)]
     who: Name,
+    /// Alias to take away; repeat it for more
+    #[arg(long = "remove-alias", value_name = "NAME")]
+    remove_aliases: Vec<String>,
     #[command(flatten)]
     about: About,
 }
@@ -41,6 +44,9 @@ pub(in crate::cli) struct Set {
 /// What is known about a user.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct About {
+    /// Another name that leads to this user; repeat it for more
+    #[arg(long = "alias", value_name = "NAME")]
+    aliases: Vec<String>,
     /// Group, for policy rules; repeat it for more
     #[arg(long = "group", value_name = "GROUP")]
     groups: Vec<String>,
@@ -127,6 +133,7 @@ impl Add {
         UserCreate {
             user: self.user,
             realm: self.realm,
+            aliases: self.about.aliases,
             groups: self.about.groups,
             display_name: self.about.display_name,
             phone: self.about.phone,
@@ -150,7 +157,7 @@ impl Set {
         let none = serde_json::to_value(&change).is_ok_and(|change| change == json!({}));
         if none && secrets.is_empty() {
             return Err(CliError::usage("nothing to change").remedy(
-                "name at least one of --group, --display-name, --phone, --email, --birth-date, --class, \
+                "name at least one of --alias, --remove-alias, --group, --display-name, --phone, --email, --birth-date, --class, \
                  --language, --remote-issue, --password-stdin, --pin-stdin, --must-change",
             ));
         }
@@ -172,6 +179,8 @@ impl Set {
         };
         let groups = self.about.groups.iter().filter(|group| !group.is_empty());
         UserChange {
+            add_aliases: self.about.aliases.clone(),
+            remove_aliases: self.remove_aliases.clone(),
             groups: (!self.about.groups.is_empty()).then(|| groups.cloned().collect()),
             display_name: cleared(&self.about.display_name),
             phone: cleared(&self.about.phone),
@@ -234,9 +243,9 @@ pub(super) async fn patch(
     user: &str,
     change: &UserChange,
 ) -> Result<(), CliError> {
-    api.send::<SetUser>(user, change).await?;
-    // With the lock and the tokens.
-    let user = api.ask::<ShowUser>(user).await?;
+    let changed = api.send::<SetUser>(user, change).await?;
+    // With the lock and the tokens; by the own name, for the one that was typed may be an alias no more.
+    let user = api.ask::<ShowUser>(&changed.user).await?;
     context.out.show(&user, describe)
 }
 
@@ -251,7 +260,9 @@ mod tests {
                 user: "alice".to_owned(),
                 realm: None,
             },
+            remove_aliases: Vec::new(),
             about: About {
+                aliases: Vec::new(),
                 groups: vec![String::new()],
                 display_name: None,
                 phone: Some(String::new()),

@@ -12,6 +12,7 @@ const BOTH: &[Wish] = &[Wish::Sms, Wish::Email];
 fn user(phone: Option<&str>, email: Option<&str>) -> User {
     User {
         key: UserKey::parse("alice").unwrap(),
+        aliases: Vec::new(),
         groups: Vec::new(),
         display_name: None,
         phone: phone.map(str::to_owned),

@@ -19,7 +19,7 @@
 //! vouched for by the client's key. Neither bodies nor headers nor paths with user names in them are
 //! logged.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -122,6 +122,9 @@ pub type Pages = Box<dyn Fn(&Arc<App>) -> Router + Send + Sync>;
 pub type ConsoleLinks =
     Box<dyn Fn(&ConsoleLinkWanted, caller::Caller) -> Result<ConsoleLink, String> + Send + Sync>;
 
+/// Counts of a RADIUS client, by name.
+pub type ClientCounters = Box<dyn Fn(&str) -> Vec<(&'static str, u64)> + Send + Sync>;
+
 /// What the handlers share.
 pub struct App {
     service: Arc<Service>,
@@ -136,6 +139,7 @@ pub struct App {
     requests: metrics::Requests,
     device_refusals: metrics::DeviceRefusals,
     sources: Mutex<Vec<metrics::Source>>,
+    client_counters: OnceLock<ClientCounters>,
     inbound: ArcSwapOption<inbound::Gateways>,
     proxies: OnceLock<origin::Proxies>,
     compat: OnceLock<Vec<Compat>>,
@@ -174,6 +178,7 @@ impl App {
             requests: metrics::Requests::default(),
             device_refusals: metrics::DeviceRefusals::default(),
             sources: Mutex::default(),
+            client_counters: OnceLock::new(),
             inbound: ArcSwapOption::empty(),
             proxies: OnceLock::new(),
             compat: OnceLock::new(),
@@ -319,6 +324,20 @@ impl App {
     /// Adds another front end's counters to `/metrics`.
     pub fn add_metrics(&self, source: metrics::Source) {
         self.sources.lock().expect(UNPOISONED).push(source);
+    }
+
+    /// Takes what counts the packets of RADIUS clients.
+    pub fn set_client_counters(&self, counters: ClientCounters) {
+        let _ = self.client_counters.set(counters);
+    }
+
+    /// A RADIUS client's packets, by the objects of RFC 4669 and RFC 4671; none where no RADIUS is served.
+    pub(crate) fn client_counters(&self, name: &str) -> BTreeMap<String, u64> {
+        let counters = self.client_counters.get().map(|counters| counters(name));
+        let counters = counters.into_iter().flatten();
+        counters
+            .map(|(object, count)| (object.to_owned(), count))
+            .collect()
     }
 
     /// Ends streams and waits for decisions whose callers have left. Call it when the

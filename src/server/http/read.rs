@@ -3,12 +3,18 @@
 use crate::model::user_key::UserKey;
 use crate::otp::Typed;
 use crate::secret::SecretString;
+use crate::server::http::App;
 use crate::server::http::error::Failure;
 use crate::time::UnixTime;
 
 /// A user.
 pub(crate) fn user_key(text: &str) -> Result<UserKey, Failure> {
     UserKey::parse(text).map_err(|error| Failure::malformed(format!("user: {error}")))
+}
+
+/// A user by name or alias, for administrators.
+pub(crate) fn user_named(app: &App, text: &str) -> Result<UserKey, Failure> {
+    Ok(app.core().store().named(user_key(text)?)?)
 }
 
 /// One word of a list.

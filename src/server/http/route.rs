@@ -24,7 +24,7 @@ use zeroize::Zeroizing;
 
 use crate::api::call::{
     Access, AuditSeq, Call, ChallengeName, ClientName, DeviceName, GatewayName, InboundMedium,
-    Operation, Place, RequestName, SourceName, Takes, TokenSerial, UserName,
+    NamedBy, Operation, Place, RequestName, SourceName, Takes, TokenSerial, UserName,
 };
 use crate::config::HTTP_BODY;
 use crate::model::device::DeviceId;
@@ -305,7 +305,10 @@ where
             None => octets::<C, K>(app, &parts.headers, body).await?,
         };
         let from = K::of(app, &parts, &octets).await?;
-        let place = place::<C::Place>(&mut parts).await?;
+        let mut place = place::<C::Place>(&mut parts).await?;
+        if C::OPERATION.named == NamedBy::AnyName {
+            place = C::Place::resolved(app, place)?;
+        }
         let expected = if C::OPERATION.if_match {
             expected(&parts.headers)?
         } else {
@@ -412,6 +415,11 @@ pub(crate) trait Named: Place {
     /// Reads it.
     fn parse(text: &str) -> Result<Self::Value, Failure>;
 
+    /// The record that is meant.
+    fn resolved(_: &App, value: Self::Value) -> Result<Self::Value, Failure> {
+        Ok(value)
+    }
+
     /// The revision of the record at present.
     fn revision(_: &App, _: &Self::Value) -> Option<u64> {
         None
@@ -438,6 +446,10 @@ impl Named for UserName {
 
     fn parse(text: &str) -> Result<UserKey, Failure> {
         user_key(text)
+    }
+
+    fn resolved(app: &App, name: UserKey) -> Result<UserKey, Failure> {
+        Ok(app.core().store().named(name)?)
     }
 
     fn revision(app: &App, user: &UserKey) -> Option<u64> {

@@ -16,9 +16,20 @@ use crate::model::token::{LifeCycle, Token};
 use crate::model::user_key::UserKey;
 use crate::server::http::App;
 use crate::server::http::error::Failure;
+use crate::store::{ALIAS_TAKEN, NAME_IS_ALIAS};
 
 /// There is no such user. Where another realm has one of this name, adding is the wrong advice.
 pub(crate) fn no_user(app: &App, user: &UserKey) -> Failure {
+    if let Ok(Some(owner)) = app.core().store().of_alias(user) {
+        let owner = owner.to_string();
+        let word = shell::word(&owner);
+        let detail = format!("there is no user {user}: it is an alias of {owner}");
+        return Failure::not_found(detail).advise(format!(
+            "name the user by the own name, {word}, or take the alias away: oncegate user set {word} \
+             --remove-alias {}",
+            shell::word(&user.to_string())
+        ));
+    }
     let others = app.core().store().namesakes(user);
     let others = others.unwrap_or_default();
     let name = user.to_string();
@@ -87,8 +98,25 @@ pub(crate) fn client(app: &App, name: &str, error: AdminError) -> Failure {
 }
 
 /// A user that cannot be made.
-pub(crate) fn user_exists(user: &UserKey, error: AdminError) -> Failure {
+pub(crate) fn user_exists(
+    app: &App,
+    user: &UserKey,
+    aliases: &[String],
+    error: AdminError,
+) -> Failure {
     match error {
+        AdminError::Conflict(why) if why == NAME_IS_ALIAS => {
+            let owner = app.core().store().of_alias(user).ok().flatten();
+            let owner = owner.map_or_else(|| "another user".to_owned(), |one| one.to_string());
+            Failure::conflict(format!("{user} is an alias of {owner}")).advise(format!(
+                "choose another name, or take the alias away: oncegate user set {} --remove-alias {}",
+                shell::word(&owner),
+                shell::word(&user.to_string())
+            ))
+        }
+        AdminError::Conflict(why) if why == ALIAS_TAKEN => {
+            alias_taken(app, user, aliases, AdminError::Conflict(why))
+        }
         AdminError::Conflict(_) => {
             let user = user.to_string();
             Failure::conflict(format!("user {user} exists already")).advise(format!(
@@ -98,6 +126,46 @@ pub(crate) fn user_exists(user: &UserKey, error: AdminError) -> Failure {
         }
         other => other.into(),
     }
+}
+
+/// A user who cannot have one of these aliases: which, and who has it.
+pub(crate) fn alias_taken(
+    app: &App,
+    user: &UserKey,
+    aliases: &[String],
+    error: AdminError,
+) -> Failure {
+    match error {
+        AdminError::Conflict(why) if why == ALIAS_TAKEN => {}
+        other => return other.into(),
+    }
+    let store = app.core().store();
+    let names = aliases.iter();
+    let mut names = names.filter_map(|text| UserKey::parse_in(text, user.realm()).ok());
+    let taken = names.find_map(|name| {
+        let owner = store.of_alias(&name).ok().flatten();
+        let owner = owner.filter(|owner| owner != user);
+        let own = || store.view(&name).ok().flatten().map(|_| name.clone());
+        owner.or_else(own).map(|owner| (name, owner))
+    });
+    let Some((name, owner)) = taken else {
+        return Failure::conflict(ALIAS_TAKEN);
+    };
+    let (what, next) = if name == owner {
+        let what = format!("alias {name}: there is a user of this name");
+        (
+            what,
+            "a name leads to one user: choose another alias".to_owned(),
+        )
+    } else {
+        let next = format!(
+            "choose another, or take it away there: oncegate user set {} --remove-alias {}",
+            shell::word(&owner.to_string()),
+            shell::word(&name.to_string())
+        );
+        (format!("alias {name}: it is an alias of {owner}"), next)
+    };
+    Failure::conflict(what).advise(next)
 }
 
 /// A token that cannot be made.

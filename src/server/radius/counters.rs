@@ -52,37 +52,73 @@ words! {
 /// Counters of one client.
 #[derive(Debug, Default)]
 pub struct PeerCounters {
-    received: AtomicU64,
+    all: Counts,
+    /// Of those, what came for accounting.
+    accounting: Counts,
     previous_secret: AtomicU64,
+}
+
+/// Packets, and what became of them.
+#[derive(Debug, Default)]
+struct Counts {
+    received: AtomicU64,
     events: [AtomicU64; Event::ALL.len()],
     discards: [AtomicU64; Discard::ALL.len()],
 }
 
 impl PeerCounters {
-    pub(super) fn received(&self) {
-        bump(&self.received);
+    pub(super) fn received(&self, serves: Serves) {
+        self.count(serves, |counts| Some(&counts.received));
+    }
+
+    fn count(&self, serves: Serves, which: impl Fn(&Counts) -> Option<&AtomicU64>) {
+        which(&self.all).map(bump);
+        if serves == Serves::Accounting {
+            which(&self.accounting).map(bump);
+        }
+    }
+
+    fn of(&self, serves: Serves, which: impl Fn(&Counts) -> Option<&AtomicU64>) -> u64 {
+        let count = |counts| which(counts).map_or(0, read);
+        let accounting = count(&self.accounting);
+        match serves {
+            Serves::Accounting => accounting,
+            Serves::Authentication => count(&self.all).saturating_sub(accounting),
+        }
+    }
+
+    pub(super) fn received_of(&self, serves: Serves) -> u64 {
+        self.of(serves, |counts| Some(&counts.received))
+    }
+
+    pub(super) fn events_of(&self, serves: Serves, event: Event) -> u64 {
+        self.of(serves, |counts| counts.events.get(event as usize))
+    }
+
+    pub(super) fn discards_of(&self, serves: Serves, discard: Discard) -> u64 {
+        self.of(serves, |counts| counts.discards.get(discard as usize))
     }
 
     pub(super) fn previous_secret(&self) {
         bump(&self.previous_secret);
     }
 
-    pub(super) fn event(&self, event: Event) {
-        self.events.get(event as usize).map(bump);
+    pub(super) fn event(&self, serves: Serves, event: Event) {
+        self.count(serves, |counts| counts.events.get(event as usize));
     }
 
-    pub(super) fn discard(&self, discard: Discard) {
-        self.discards.get(discard as usize).map(bump);
+    pub(super) fn discard(&self, serves: Serves, discard: Discard) {
+        self.count(serves, |counts| counts.discards.get(discard as usize));
     }
 
     /// How often this happened.
     pub fn events(&self, event: Event) -> u64 {
-        self.events.get(event as usize).map_or(0, read)
+        self.all.events.get(event as usize).map_or(0, read)
     }
 
     /// How many packets were discarded for this reason.
     pub fn discards(&self, discard: Discard) -> u64 {
-        self.discards.get(discard as usize).map_or(0, read)
+        self.all.discards.get(discard as usize).map_or(0, read)
     }
 }
 
@@ -146,9 +182,8 @@ impl Counters {
         others.next().map(|(address, ..)| *address)
     }
 
-    /// Appends everything in the `OpenMetrics` text format. Series that are 0 are left out, except
-    /// those of the requests themselves.
-    pub(super) fn write_prometheus(&self, out: &mut String) {
+    /// The counters of each client, in order of name.
+    pub(super) fn peers(&self) -> Vec<(String, Arc<PeerCounters>)> {
         let mut peers: Vec<_> = {
             let peers = self.peers.lock().expect(UNPOISONED);
             peers
@@ -157,13 +192,20 @@ impl Counters {
                 .collect()
         };
         peers.sort_by(|(a, _), (b, _)| a.cmp(b));
+        peers
+    }
+
+    /// Appends everything in the `OpenMetrics` text format. Series that are 0 are left out, except
+    /// those of the requests themselves.
+    pub(super) fn write_prometheus(&self, out: &mut String) {
+        let peers = self.peers();
         header(
             out,
             "oncegate_radius_requests_total",
             "Datagrams received from a client.",
         );
         for (name, peer) in &peers {
-            let count = read(&peer.received);
+            let count = read(&peer.all.received);
             line(
                 out,
                 format_args!("oncegate_radius_requests_total{{client=\"{name}\"}} {count}"),
@@ -174,11 +216,11 @@ impl Counters {
             let events = Event::ALL
                 .iter()
                 .map(|event| event.as_str())
-                .zip(&peer.events);
+                .zip(&peer.all.events);
             let discards = Discard::ALL
                 .iter()
                 .map(|discard| discard.as_str())
-                .zip(&peer.discards);
+                .zip(&peer.all.discards);
             for (word, count) in events.chain(discards) {
                 let count = read(count);
                 if count > 0 || word == "accept" || word == "reject" {
@@ -241,7 +283,7 @@ pub(super) fn header(out: &mut String, name: &str, help: &str) {
     );
 }
 
-fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
+pub(super) fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
     // Writing to a string cannot fail.
     let _ = writeln!(out, "{text}");
 }

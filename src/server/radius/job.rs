@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::login::{Accepted, LoginAnswer, LoginOutcome, LoginRequest, Presented};
+use crate::login::{Accepted, Given, LoginAnswer, LoginOutcome, LoginRequest, Presented};
 use crate::model::audit::{Channel, Origin};
 use crate::model::id::RequestId;
 use crate::model::session::Accounting;
@@ -20,13 +20,16 @@ use crate::radius::authenticator::SecretKeys;
 use crate::radius::dictionary::Dictionary;
 use crate::radius::duplicate::{Finish, Ticket};
 use crate::radius::encode::MessageAuthenticator;
-use crate::radius::microsoft;
 use crate::radius::packet::{Code, OwnedPacket, Packet};
+use crate::radius::{Discard, microsoft};
+use crate::secret::SecretString;
 use crate::server::radius::counters::Event;
 use crate::server::radius::password::{Credential, Shown};
 use crate::server::radius::pipeline::Pipeline;
 use crate::server::radius::reply;
+use crate::server::radius::retry::Begin;
 use crate::server::radius::table::{Peer, Secret};
+use crate::server::radius::udp::Serves;
 use crate::time::UnixTime;
 
 /// A request that someone must decide.
@@ -133,7 +136,7 @@ impl Job {
         {
             let client = client.name.as_str();
             tracing::warn!(id = %self.id, client, %error, "accounting not on record: no answer");
-            self.peer.counters.event(Event::Undecided);
+            self.undecided();
             return None;
         }
         let sign = if packet.has(Type::MessageAuthenticator) {
@@ -149,7 +152,22 @@ impl Job {
     pub(super) fn unbuilt(&self, error: &dyn std::error::Error) {
         let client = self.peer.client.name.as_str();
         tracing::error!(id = %self.id, client, %error, "decided, but no reply can be built");
-        self.peer.counters.event(Event::Undecided);
+        self.undecided();
+    }
+
+    const fn serves(&self) -> Serves {
+        match self.task {
+            Task::Login { .. } => Serves::Authentication,
+            Task::Account(_) => Serves::Accounting,
+        }
+    }
+
+    fn undecided(&self) {
+        self.peer.counters.event(self.serves(), Event::Undecided);
+    }
+
+    pub(super) fn discard(&self, discard: Discard) {
+        self.peer.counters.discard(self.serves(), discard);
     }
 
     /// Before the answer: an attacker who saw it must not find the address unprotected.
@@ -160,7 +178,7 @@ impl Job {
         let not_stored = |error| {
             let client = client.as_str();
             tracing::warn!(id = %self.id, client, %error, "lesson not stored: no answer");
-            self.peer.counters.event(Event::Undecided);
+            self.undecided();
         };
         learned.map_err(not_stored).ok()
     }
@@ -180,13 +198,59 @@ impl Job {
             rounds: self.peer.challenge,
             own: own.unwrap_or_default(),
         };
-        let decided = self.ask(packet, asked).await?;
+        let decided = self.decided(packet, asked, &credential.shown).await?;
         let (event, octets) = self.reply(packet, &decided, credential)?;
         Some((event, octets, decided.delay))
     }
 
+    /// Has the service decide, or give the answer to another packet of the attempt again. `None`: no one could,
+    /// or that packet is worked on.
+    async fn decided(
+        &self,
+        packet: &Packet<'_>,
+        asked: Asked<'_>,
+        shown: &Shown,
+    ) -> Option<LoginOutcome> {
+        let window = self.peer.retry_window;
+        let retries = (!window.is_zero())
+            .then(|| self.pipeline.retries())
+            .flatten();
+        let client = &self.peer.client;
+        let attempt = retries.and_then(|retries| {
+            let asker = retries.asker(packet, client, (asked.user, shown))?;
+            Some(retries.begin(&client.name, &asker, self.at))
+        });
+        match attempt {
+            None | Some(Begin::Decide(None)) => self.ask(packet, asked).await,
+            Some(Begin::Decide(Some(ticket))) => {
+                let decided = self.ask(packet, asked).await?;
+                let now = self.pipeline.service.core.now();
+                ticket.finish(self.id, &decided, (now, window));
+                Some(decided)
+            }
+            Some(Begin::Again(again)) => {
+                let (given, typed) = &*again;
+                let again = Some((given, typed.as_ref()));
+                self.asked(packet, asked, again).await
+            }
+            Some(Begin::InFlight) => {
+                self.discard(Discard::DuplicateInFlight);
+                None
+            }
+        }
+    }
+
     /// Has the service decide. `None`: no one could.
     pub(super) async fn ask(&self, packet: &Packet<'_>, asked: Asked<'_>) -> Option<LoginOutcome> {
+        self.asked(packet, asked, None).await
+    }
+
+    async fn asked(
+        &self,
+        packet: &Packet<'_>,
+        asked: Asked<'_>,
+        again: Option<(&Given, Option<&SecretString>)>,
+    ) -> Option<LoginOutcome> {
         let Self { pipeline, peer, .. } = self;
         let mut texts = Vec::new();
         self.dictionary
@@ -218,9 +282,13 @@ impl Job {
         };
         // The deadline keeps late work from beginning. Work that has begun is waited for, since its
         // answer serves the retransmission. The service says why there is none.
-        let decided = pipeline.service.login.authenticate(&request).await;
+        let login = &pipeline.service.login;
+        let decided = match again {
+            Some((given, typed)) => login.again(&request, given, typed).await,
+            None => login.authenticate(&request).await,
+        };
         if decided.is_err() {
-            peer.counters.event(Event::Undecided);
+            self.undecided();
         }
         decided.ok()
     }
@@ -233,7 +301,7 @@ impl Job {
     /// By which accounting is linked with this login, where it is served.
     pub(super) fn class(&self, accepted: &Accepted) -> Option<String> {
         let (client, login) = (&self.peer.client, &self.pipeline.service.login);
-        let class = || login.class(self.id, client, &accepted.user);
+        let class = || login.class(accepted.login, client, &accepted.user);
         self.pipeline.settings.class.then(class)
     }
 
@@ -326,13 +394,17 @@ impl Answer {
             ..
         } = self;
         let peer = Arc::clone(&claim.peer);
+        let serves = match event {
+            Event::Accounting => Serves::Accounting,
+            _ => Serves::Authentication,
+        };
         match claim.finish(Arc::clone(&octets)) {
             Finish::Current => {
-                peer.counters.event(event);
+                peer.counters.event(serves, event);
                 Some(octets)
             }
             Finish::Stale => {
-                peer.counters.event(Event::Superseded);
+                peer.counters.event(serves, Event::Superseded);
                 None
             }
         }
@@ -368,7 +440,8 @@ impl Drop for Claim {
         };
         self.pipeline.duplicates().abandon(ticket);
         if std::thread::panicking() {
-            self.peer.counters.event(Event::Undecided);
+            let serves = Serves::Authentication;
+            self.peer.counters.event(serves, Event::Undecided);
         }
     }
 }

@@ -14,6 +14,8 @@ use crate::radius::duplicate::{self, Duplicates};
 use crate::server::radius::counters::{Counters, Ingress, PeerCounters};
 use crate::server::radius::eap::table::Conversations;
 use crate::server::radius::limiter::Limiter;
+use crate::server::radius::mib;
+use crate::server::radius::retry::Retries;
 use crate::server::radius::table::Table;
 use crate::server::radius::udp::Serves;
 use crate::server::tls::Tls;
@@ -69,6 +71,8 @@ pub struct Pipeline {
     pub(super) table: Arc<ArcSwap<Table>>,
     /// Held for one look-up at a time, never across an await.
     duplicates: Mutex<Duplicates>,
+    /// Attempts whose answers may be given again; made for the first client that asks for it.
+    retries: OnceLock<Arc<Retries>>,
     /// Conversations of EAP.
     pub(super) conversations: Conversations,
     /// What tunnels of EAP are made with.
@@ -101,6 +105,7 @@ impl Pipeline {
             dictionary: ArcSwap::new(dictionary),
             table,
             duplicates: Mutex::new(Duplicates::new(duplicate::Limits::default())),
+            retries: OnceLock::new(),
             conversations: Conversations::default(),
             tunnels: OnceLock::new(),
             counters,
@@ -137,9 +142,15 @@ impl Pipeline {
         self.counters.peer(name)
     }
 
+    /// The counters of a client by the objects of RFC 4669 and RFC 4671.
+    pub fn client_objects(&self, name: &str) -> Vec<(&'static str, u64)> {
+        mib::columns(&self.counters.peer(name)).to_vec()
+    }
+
     /// Appends all counters in the Prometheus text format.
     pub fn write_prometheus(&self, out: &mut String) {
         self.counters.write_prometheus(out);
+        mib::write_prometheus(&self.counters, out);
     }
 
     /// A reply that the system did not take. It is kept for retransmissions.
@@ -156,6 +167,16 @@ impl Pipeline {
                 "a reply was not sent; a retransmission of its request gets it again"
             );
         }
+    }
+
+    /// Attempts whose answers may be given again; `None`: there are no random octets for their key, and each
+    /// packet is decided.
+    pub(super) fn retries(&self) -> Option<&Arc<Retries>> {
+        if self.retries.get().is_none() {
+            let key = self.service.core.number().ok()?;
+            let _ = self.retries.set(Arc::new(Retries::new(key)));
+        }
+        self.retries.get()
     }
 
     pub(super) fn duplicates(&self) -> MutexGuard<'_, Duplicates> {

@@ -134,10 +134,10 @@ impl Pipeline {
         let Arrived {
             peer, source, now, ..
         } = arrived;
-        peer.counters.received();
+        peer.counters.received(ingress.serves);
         self.examine(datagram, ingress.number, arrived)
             .unwrap_or_else(|discard| {
-                peer.counters.discard(discard);
+                peer.counters.discard(ingress.serves, discard);
                 let ports = Ports {
                     here: ingress.serves,
                     other: self.counters.other_than(ingress.serves),
@@ -197,7 +197,7 @@ impl Pipeline {
             Some(Begin::InFlight) => return Err(Discard::DuplicateInFlight),
             Some(Begin::Overload) => return Err(Discard::Overload),
             Some(Begin::Resend(octets)) => {
-                peer.counters.event(Event::Resent);
+                peer.counters.event(serves, Event::Resent);
                 return Ok(Received::Reply(octets));
             }
         };
@@ -214,9 +214,7 @@ impl Pipeline {
         (signature, secret, rule): (Signature, Secret, Rule),
         claim: Claim,
     ) -> Result<Received, Discard> {
-        let Arrived {
-            peer, serves, now, ..
-        } = arrived;
+        let Arrived { peer, serves, .. } = arrived;
         let places = match serves {
             Serves::Authentication => &self.admitted,
             Serves::Accounting => &self.reports,
@@ -233,7 +231,7 @@ impl Pipeline {
         };
         let (id, at) = match self.service.core.arrival() {
             Ok(arrival) => arrival,
-            Err(error) => return Ok(self.undecided(peer, &error, now)),
+            Err(error) => return Ok(self.undecided(arrived, &error)),
         };
         Ok(Received::Work(Box::new(Job {
             pipeline: Arc::clone(self),
@@ -274,7 +272,7 @@ impl Pipeline {
         let place = Arc::clone(&self.rejects).try_acquire_owned();
         place.map(Some).map_err(|_| {
             let event = Event::RejectQueueFull;
-            peer.counters.event(event);
+            peer.counters.event(serves, event);
             if self.limiter.once(&peer.client, event.as_str(), now) {
                 let client = peer.client.name.as_str();
                 tracing::warn!(
@@ -315,7 +313,7 @@ impl Pipeline {
             peer, serves, now, ..
         } = arrived;
         if let Some(fault) = self.service.core.fault() {
-            peer.counters.event(Event::StoreFault);
+            peer.counters.event(serves, Event::StoreFault);
             if self
                 .limiter
                 .once(&peer.client, Event::StoreFault.as_str(), now)
@@ -334,15 +332,18 @@ impl Pipeline {
         let first = MessageAuthenticator::First;
         match reply::plain(packet, code, first, peer.keys(secret)) {
             Ok(octets) => {
-                peer.counters.event(Event::Status);
+                peer.counters.event(serves, Event::Status);
                 Received::Reply(octets)
             }
-            Err(error) => self.undecided(peer, &error, now),
+            Err(error) => self.undecided(arrived, &error),
         }
     }
 
-    fn undecided(&self, peer: &Peer, error: &dyn std::error::Error, now: UnixTime) -> Received {
-        peer.counters.event(Event::Undecided);
+    fn undecided(&self, arrived: Arrived<'_>, error: &dyn std::error::Error) -> Received {
+        let Arrived {
+            peer, serves, now, ..
+        } = arrived;
+        peer.counters.event(serves, Event::Undecided);
         if self
             .limiter
             .once(&peer.client, Event::Undecided.as_str(), now)

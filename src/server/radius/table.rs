@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::model::client::{Access, Client, RadiusAccess, Require};
 use crate::radius::authenticator::SecretKeys;
@@ -32,6 +33,8 @@ pub(super) struct Peer {
     pub(super) challenge: bool,
     /// Whether an unsigned request with a Proxy-State is dropped.
     pub(super) limit_proxy_state: bool,
+    /// How long the answer to one human attempt is given again.
+    pub(super) retry_window: Duration,
     /// Until when replies to it are not signed.
     pub(super) unsigned_until: Option<UnixTime>,
     /// Whether its packets come over TLS, under the fixed secret of it.
@@ -117,6 +120,7 @@ impl Peer {
         let previous = access.previous.as_ref().filter(|_| !tls);
         Self {
             limit_proxy_state: access.settings.limit_proxy_state,
+            retry_window: access.settings.retry_window,
             unsigned_until: access.settings.unsigned_until.filter(|_| !tls),
             tls,
             client: Arc::clone(client),

@@ -1,5 +1,7 @@
 //! Clients, and what is known of their addresses.
 
+use std::time::Duration;
+
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +31,14 @@ struct ClientV2 {
     client: ClientV1,
     methods: Vec<String>,
     radius: Option<RadiusV2>,
+}
+
+/// Version 3.
+#[derive(Serialize, Deserialize)]
+struct ClientV3 {
+    client: ClientV2,
+    /// Seconds of the retry window.
+    retry_window: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -74,31 +84,46 @@ impl RadiusV2 {
             unsigned_until: self.unsigned_until.map(UnixTime::from_millis),
             disconnect_port: self.disconnect_port,
             certificate: self.certificate,
+            retry_window: Duration::ZERO,
         })
     }
 }
 
-fn settings(more: Option<RadiusV2>, profile: &str) -> Result<RadiusSettings, StoreError> {
+fn settings(
+    more: Option<RadiusV2>,
+    profile: &str,
+    retry_window: u64,
+) -> Result<RadiusSettings, StoreError> {
     let profile = profile.to_owned();
-    match more {
-        Some(more) => more.settings(profile),
-        None => Ok(RadiusSettings {
+    let settings = match more {
+        Some(more) => more.settings(profile)?,
+        None => RadiusSettings {
             profile,
             ..RadiusSettings::default()
-        }),
-    }
+        },
+    };
+    Ok(RadiusSettings {
+        retry_window: Duration::from_secs(retry_window),
+        ..settings
+    })
 }
 
-/// Reads a row of either version. A client of version 1 has the defaults.
-fn form(bytes: &[u8]) -> Result<ClientV2, StoreError> {
-    match bytes.first() {
-        Some(1) => Ok(ClientV2 {
+/// Reads a row of any version. A client of version 1 has the defaults; one before version 3 has no retry
+/// window.
+fn form(bytes: &[u8]) -> Result<ClientV3, StoreError> {
+    let client = match bytes.first() {
+        Some(1) => ClientV2 {
             client: take(1, bytes)?,
             methods: Vec::new(),
             radius: None,
-        }),
-        _ => take(2, bytes),
-    }
+        },
+        Some(2) => take(2, bytes)?,
+        _ => return take(3, bytes),
+    };
+    Ok(ClientV3 {
+        client,
+        retry_window: 0,
+    })
 }
 
 #[derive(Serialize, Deserialize)]
@@ -161,21 +186,28 @@ pub(crate) fn client_row(
         Access::Radius(radius) => Some(RadiusV2::of(&radius.settings)),
         Access::Api(_) => None,
     };
-    let form = ClientV2 {
-        client: first,
-        methods,
-        radius,
+    let retry_window = match &client.access {
+        Access::Radius(radius) => radius.settings.retry_window.as_secs(),
+        Access::Api(_) => 0,
     };
-    row(2, &form)
+    let form = ClientV3 {
+        client: ClientV2 {
+            client: first,
+            methods,
+            radius,
+        },
+        retry_window,
+    };
+    row(3, &form)
 }
 
 /// Reads a client's row and opens its secrets.
 pub(crate) fn client(bytes: &[u8], sealer: &Sealer) -> Result<Client, StoreError> {
-    let ClientV2 {
-        client: form,
-        methods,
-        radius: more,
+    let ClientV3 {
+        client: second,
+        retry_window,
     } = form(bytes)?;
+    let (form, methods) = (second.client, second.methods);
     let open = |field, sealed: &[u8]| -> Result<SharedSecret, StoreError> {
         let secret = sealer.open(client_place(&form.name, field), sealed)?;
         SharedSecret::new(secret).ok_or(BAD_FORM)
@@ -208,7 +240,7 @@ pub(crate) fn client(bytes: &[u8], sealer: &Sealer) -> Result<Client, StoreError
                 },
                 challenge: *challenge,
                 methods: Allowed::parse(&methods).map_err(|_| BAD_FORM)?,
-                settings: settings(more, profile)?,
+                settings: settings(second.radius, profile, retry_window)?,
             })
         }
         AccessV1::Api { sealed } => {
@@ -242,7 +274,7 @@ pub(crate) fn client_condition(bytes: &[u8]) -> Result<(u64, Vec<String>), Store
         client: form,
         radius: more,
         ..
-    } = form(bytes)?;
+    } = form(bytes)?.client;
     let certificate = more.and_then(|more| more.certificate);
     let own = match (form.access, certificate) {
         (AccessV1::Radius { .. }, Some(name)) => vec![certificate_mark(&name)],

@@ -31,6 +31,7 @@ words! {
         Sessions = "sessions",
         OpenSessions = "open_sessions",
         Seeds = "seeds",
+        Aliases = "aliases",
     }
 }
 
@@ -39,7 +40,7 @@ impl Table {
     pub(crate) const fn is_static(self) -> bool {
         matches!(
             self,
-            Self::Users | Self::Tokens | Self::Owners | Self::Credentials
+            Self::Users | Self::Tokens | Self::Owners | Self::Credentials | Self::Aliases
         )
     }
 

@@ -7,7 +7,7 @@ use crate::model::user_key::UserKey;
 use crate::secret::Entropy;
 use crate::store::StoreError;
 use crate::store::record::various::WaiverV1;
-use crate::store::record::{BAD_FORM, Table, row, take, user_key};
+use crate::store::record::{BAD_FORM, Table, alias_key, row, take, user_key};
 use crate::store::seal::{Place, Sealer};
 use crate::time::UnixTime;
 
@@ -41,12 +41,45 @@ struct UserV2<'a> {
     directory: Option<(&'a str, &'a str, bool)>,
 }
 
-/// Reads a row of either form.
-fn form(bytes: &[u8]) -> Result<UserV2<'_>, StoreError> {
-    match bytes.first() {
-        Some(1) => Ok(UserV2 {
+/// The second form, and what was added to it.
+#[derive(Serialize, Deserialize)]
+struct UserV3<'a> {
+    #[serde(borrow)]
+    second: UserV2<'a>,
+    /// Row keys of the aliases: a user can be removed whose personal data cannot be read.
+    aliases: Vec<Vec<u8>>,
+}
+
+/// Reads a row of any form.
+fn form(bytes: &[u8]) -> Result<UserV3<'_>, StoreError> {
+    let second = match bytes.first() {
+        Some(1) => UserV2 {
             first: take(1, bytes)?,
             directory: None,
+        },
+        Some(2) => take(2, bytes)?,
+        _ => return take(3, bytes),
+    };
+    Ok(UserV3 {
+        second,
+        aliases: Vec::new(),
+    })
+}
+
+/// Version 2: names in other systems are personal data.
+#[derive(Default, Serialize, Deserialize)]
+struct PersonalV2 {
+    personal: PersonalV1,
+    /// Name and realm of each alias.
+    aliases: Vec<(String, String)>,
+}
+
+/// Reads personal data of either version.
+fn personal(bytes: &[u8]) -> Result<PersonalV2, StoreError> {
+    match bytes.first() {
+        Some(1) => Ok(PersonalV2 {
+            personal: take(1, bytes)?,
+            aliases: Vec::new(),
         }),
         _ => take(2, bytes),
     }
@@ -82,13 +115,18 @@ pub(crate) fn user_row(
         &personal.email,
         &personal.birth_date,
     ];
-    let sealed = if known.into_iter().all(Option::is_none) && personal.former.is_empty() {
+    let none = known.into_iter().all(Option::is_none) && personal.former.is_empty();
+    let sealed = if none && user.aliases.is_empty() {
         None
     } else {
-        let plain = zeroize::Zeroizing::new(row(1, &personal)?);
+        let halves = |alias: &UserKey| (alias.name().to_owned(), alias.realm().to_owned());
+        let aliases = user.aliases.iter().map(halves).collect();
+        let plain = zeroize::Zeroizing::new(row(2, &PersonalV2 { personal, aliases })?);
         let key = user_key(&user.key);
         Some(sealer.seal_personal(person, personal_place(&key), &plain, entropy)?)
     };
+    let marks = user.aliases.iter();
+    let marks = marks.map(|alias| alias_key(alias, sealer));
     let first = UserV1 {
         name: user.key.name(),
         realm: user.key.realm(),
@@ -107,7 +145,11 @@ pub(crate) fn user_row(
     };
     let directory = user.directory.as_ref();
     let directory = directory.map(|one| (one.source.as_str(), one.id.as_str(), one.disabled));
-    row(2, &UserV2 { first, directory })
+    let form = UserV3 {
+        second: UserV2 { first, directory },
+        aliases: marks.collect(),
+    };
+    row(3, &form)
 }
 
 /// Reads a user's row and opens the personal data.
@@ -115,21 +157,24 @@ pub(crate) fn user(bytes: &[u8], sealer: &Sealer) -> Result<User, StoreError> {
     let UserV2 {
         first: form,
         directory,
-    } = form(bytes)?;
+    } = form(bytes)?.second;
     let key = UserKey::with_realm(form.name, form.realm).map_err(|_| BAD_FORM)?;
-    let personal = match form.personal {
-        None => PersonalV1::default(),
+    let PersonalV2 { personal, aliases } = match form.personal {
+        None => PersonalV2::default(),
         Some(sealed) => {
             let row = user_key(&key);
             let opened = sealer.open_personal(form.person, personal_place(&row), sealed)?;
             let opened = opened.ok_or(StoreError::Corrupt(
                 "the key of the user's personal data was destroyed",
             ))?;
-            take(1, opened.expose())?
+            personal(opened.expose())?
         }
     };
+    let alias = |(name, realm): &(String, String)| UserKey::with_realm(name, realm);
+    let aliases: Result<_, _> = aliases.iter().map(alias).collect();
     Ok(User {
         key,
+        aliases: aliases.map_err(|_| BAD_FORM)?,
         groups: form.groups,
         display_name: personal.display_name,
         phone: personal.phone,
@@ -163,13 +208,18 @@ pub(crate) fn user(bytes: &[u8], sealer: &Sealer) -> Result<User, StoreError> {
 
 /// The number of the key of a user's personal data, and whether anything is sealed under it.
 pub(crate) fn user_personal(bytes: &[u8]) -> Result<(u64, bool), StoreError> {
-    let form = form(bytes)?.first;
+    let form = form(bytes)?.second.first;
     Ok((form.person, form.personal.is_some()))
 }
 
 /// The number of the key of a user's personal data.
 pub(crate) fn user_person(bytes: &[u8]) -> Result<u64, StoreError> {
-    Ok(form(bytes)?.first.person)
+    Ok(form(bytes)?.second.first.person)
+}
+
+/// The row keys of a user's aliases.
+pub(crate) fn user_aliases(bytes: &[u8]) -> Result<Vec<Vec<u8>>, StoreError> {
+    Ok(form(bytes)?.aliases)
 }
 
 fn personal_place(row: &[u8]) -> Place<'_> {
@@ -212,6 +262,6 @@ fn read_act((touched, actor, at): (String, String, u64)) -> Result<OperatorAct, 
 
 /// What an attempt's conditions compare: revision, and whether the user may come in at all.
 pub(crate) fn user_condition(bytes: &[u8]) -> Result<(u64, bool), StoreError> {
-    let form = form(bytes)?.first;
+    let form = form(bytes)?.second.first;
     Ok((form.revision, form.disabled))
 }

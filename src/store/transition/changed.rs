@@ -12,6 +12,7 @@ use crate::model::audit::{AuditRecord, Changed, FieldChange, SecretChange};
 use crate::model::client::Access;
 use crate::model::credential::Verifier;
 use crate::model::user::Waiver;
+use crate::model::user_key::UserKey;
 use crate::notice::FORMER_CONTACTS;
 use crate::otp::throttle::{Block, Throttle};
 use crate::store::record::{OUTAGE, PRUNED, RowWrite, Table, TokenRow};
@@ -153,7 +154,8 @@ fn is_shown(write: &RowWrite) -> bool {
         | Table::Erased
         | Table::Sessions
         | Table::OpenSessions
-        | Table::Seeds => false,
+        | Table::Seeds
+        | Table::Aliases => false,
     }
 }
 
@@ -250,6 +252,10 @@ fn user_fields(row: &[u8], sealer: &Sealer) -> Result<Fields, StoreError> {
     ] {
         fields.extend(value.map(|value| (field, Shown::Personal(person, value))));
     }
+    let aliases: Vec<String> = user.aliases.iter().map(UserKey::joined).collect();
+    if !aliases.is_empty() {
+        fields.push(("aliases", Shown::Personal(person, aliases.join(", "))));
+    }
     optional(&mut fields, "class", user.class);
     fields.push(("language", Shown::Text(user.language.to_string())));
     fields.push(("disabled", Shown::Flag(user.disabled)));
@@ -333,6 +339,9 @@ fn client_fields(row: &[u8], sealer: &Sealer) -> Result<Fields, StoreError> {
             optional(&mut fields, "disconnect_port", port);
             let limit = radius.settings.limit_proxy_state;
             fields.push(("limit_proxy_state", Shown::Flag(limit)));
+            let window = radius.settings.retry_window;
+            let window = (!window.is_zero()).then(|| format!("{} s", window.as_secs()));
+            optional(&mut fields, "retry_window", window);
             let names = radius.settings.names.iter().map(ToString::to_string);
             fields.push(("name_rules", Shown::List(names.collect())));
             optional(&mut fields, "certificate", radius.settings.certificate);

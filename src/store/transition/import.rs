@@ -16,6 +16,7 @@ use crate::store::transition::plan::Plan;
 use crate::store::transition::rows::{Keys, refuse_if};
 use crate::store::transition::tokens::{self, Made, SEED_TAKEN, TWIN};
 use crate::store::transition::users;
+use crate::store::transition::users::{ALIAS_TAKEN, NAME_IS_ALIAS};
 use crate::store::transition::working::Working;
 use crate::store::{StoreError, record};
 
@@ -36,7 +37,7 @@ pub struct Prepared(Vec<Ready>);
 #[derive(Clone, Debug)]
 enum Ready {
     /// With the number of the key of the personal data.
-    User(UserKey, RowWrite, u64),
+    User(Box<User>, RowWrite, u64),
     /// A new user's first token that comes into use at once, under no limit: what coming into use does
     /// is known.
     First(Box<(Token, TokenState)>, Made),
@@ -46,7 +47,7 @@ enum Ready {
 impl Ready {
     fn name(&self) -> String {
         match self {
-            Self::User(key, ..) => key.joined(),
+            Self::User(user, ..) => user.key.joined(),
             Self::First(token, _) | Self::Token(token) if token.0.user.is_stock() => {
                 token.0.serial.to_string()
             }
@@ -66,7 +67,7 @@ impl Prepared {
                     let person = keys.sealer.personal()?.draw(keys.sealer, keys.entropy)?;
                     let write = users::new_row(&user, person, keys)?;
                     fresh = Some((user.key.clone(), person));
-                    Ready::User(user.key, write, person)
+                    Ready::User(user, write, person)
                 }
                 Import::Token(token) => {
                     let first = fresh.take().filter(|(user, _)| *user == token.0.user);
@@ -110,15 +111,22 @@ impl Prepared {
     fn writes(self, rows: &Working<'_>, keys: Keys<'_>) -> Result<Vec<RowWrite>, StoreError> {
         let mut writes = Vec::with_capacity(self.0.len() * 2);
         let mut users: HashMap<UserKey, u64> = HashMap::new();
+        let mut names: HashSet<UserKey> = HashSet::new();
         let (mut serials, mut seeds) = (HashSet::new(), HashSet::new());
         let mut tokens: HashMap<UserKey, Vec<NormalKey>> = HashMap::new();
         for ready in self.0 {
             let (token, made) = match ready {
-                Ready::User(key, write, person) => {
-                    let twice = users.insert(key, person).is_some();
+                Ready::User(user, write, person) => {
+                    let twice = users.insert(user.key.clone(), person).is_some();
                     refuse_if(twice, "the user is there twice")?;
-                    users::refuse_existing(rows, &write.key)?;
+                    users::refuse_existing(rows, &user.key, keys)?;
+                    // Names and aliases of this change: each leads to one user.
+                    refuse_if(!names.insert(user.key.clone()), NAME_IS_ALIAS)?;
+                    let mut aliases = user.aliases.iter();
+                    let twice = aliases.any(|alias| !names.insert(alias.clone()));
+                    refuse_if(twice, ALIAS_TAKEN)?;
                     writes.push(write);
+                    writes.extend(users::aliases(rows, &[], &user, keys)?);
                     continue;
                 }
                 Ready::First(token, made) => (token, Some(made)),

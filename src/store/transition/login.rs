@@ -1,6 +1,6 @@
 //! A login: what an attempt does to the rows, given the newest ones.
 
-use crate::model::attempt::{Attempt, Compared, Current, Evidence, Stale, Verdict};
+use crate::model::attempt::{Attempt, Compared, Current, Evidence, Repeated, Stale, Verdict};
 use crate::model::audit::{Event, Purpose};
 use crate::model::id::Serial;
 use crate::model::reason::Decision;
@@ -21,18 +21,9 @@ pub(crate) fn attempt(
     attempt: &Attempt,
     keys: Keys<'_>,
 ) -> Result<Result<(Verdict, Entry), Stale>, StoreError> {
-    let mut user_row = Vec::new();
-    let mut current = Current::default();
-    if let Evidence::Compared(compared) = &attempt.evidence {
-        if rows.differs_from(compared.generation) && !conditions_hold(rows, compared)? {
-            return Ok(Err(Stale));
-        }
-        user_row = record::user_key(&compared.user);
-        current.user = user_state(rows, &user_row)?;
-        for token in compared.tokens.iter().flatten() {
-            current.tokens.push(token_state(rows, &token.serial)?);
-        }
-    }
+    let Some((user_row, mut current)) = current(rows, &attempt.evidence)? else {
+        return Ok(Err(Stale));
+    };
     let source = attempt.source();
     if let Some(source) = source {
         let state = rows.get(Table::Sources, source.octets(), record::source_state)?;
@@ -86,6 +77,39 @@ pub(crate) fn attempt(
     )))
 }
 
+/// The row key of the user and the newest state of what the evidence touches; `None`: what it was found by is
+/// not the newest any more.
+fn current(
+    rows: &Working<'_>,
+    evidence: &Evidence,
+) -> Result<Option<(Vec<u8>, Current)>, StoreError> {
+    let (user, holds) = match evidence {
+        Evidence::Refused(_) => return Ok(Some(Default::default())),
+        Evidence::Compared(compared) => {
+            let differs = rows.differs_from(compared.generation);
+            (&compared.user, !differs || conditions_hold(rows, compared)?)
+        }
+        Evidence::Repeated(repeated) => {
+            let differs = rows.differs_from(repeated.generation);
+            (&repeated.user, !differs || is_as_it_was(rows, repeated)?)
+        }
+    };
+    if !holds {
+        return Ok(None);
+    }
+    let row = record::user_key(user);
+    let mut current = Current {
+        user: user_state(rows, &row)?,
+        ..Current::default()
+    };
+    if let Evidence::Compared(compared) = evidence {
+        for token in compared.tokens.iter().flatten() {
+            current.tokens.push(token_state(rows, &token.serial)?);
+        }
+    }
+    Ok(Some((row, current)))
+}
+
 /// The rows of a user's own token that comes into use.
 fn activate(
     rows: &Working<'_>,
@@ -122,6 +146,24 @@ fn conditions_hold(rows: &Working<'_>, compared: &Compared) -> Result<bool, Stor
         }
     }
     Ok(true)
+}
+
+/// Whether user and token are what they were when the accept was given first.
+fn is_as_it_was(rows: &Working<'_>, repeated: &Repeated) -> Result<bool, StoreError> {
+    let owner = record::user_key(&repeated.user);
+    let user = rows.get(Table::Users, &owner, record::user_condition)?;
+    if user != Some((repeated.revision, false)) {
+        return Ok(false);
+    }
+    let key = record::token_key(&owner, &repeated.serial);
+    let link = |row: &[u8]| Ok(record::link_target(row).map(<[u8]>::to_vec));
+    let target = rows.get(Table::Tokens, &key, link)?.flatten();
+    let token = rows.get(
+        Table::Tokens,
+        target.as_deref().unwrap_or(&key),
+        record::token_condition,
+    )?;
+    Ok(token.is_some_and(|(revision, _)| revision == repeated.token))
 }
 
 fn source_state_write(source: Source, state: &SourceState) -> Result<RowWrite, StoreError> {

@@ -53,7 +53,7 @@ pub use plan::By;
 pub use settings::{Loaded, LoadedFile, Prunable};
 pub(crate) use tokens::{CARRIED, OTHER_USE, SEED_TAKEN};
 pub use users::WaiverKind;
-pub(crate) use users::{LOCKED_FOR_GOOD, OWN_REMOVAL};
+pub(crate) use users::{ALIAS_TAKEN, LOCKED_FOR_GOOD, NAME_IS_ALIAS, OWN_REMOVAL};
 
 /// One change of the records, as plain data. Each has one function here that says what it comes to.
 #[derive(Clone, Debug)]

@@ -31,16 +31,14 @@ pub(super) fn create(
     keys: Keys<'_>,
 ) -> Result<Plan, StoreError> {
     let key = record::user_key(&user.key);
-    refuse_existing(rows, &key)?;
+    refuse_existing(rows, &user.key, keys)?;
     let mut sets_up = user.did(Touched::Made, keys.now);
     if sets_up.any(|act| act.actor == keys.actor) {
-        let removed = former(rows, &key)?.removed;
-        let lately = removed
-            .is_some_and(|(actor, at)| actor == keys.actor && keys.now < at.plus(User::ACTS_FOR));
-        refuse_if(lately, OWN_REMOVAL)?;
+        refuse_if(removed_lately(rows, &key, keys)?, OWN_REMOVAL)?;
     }
     let person = keys.sealer.personal()?.draw(keys.sealer, keys.entropy)?;
     let mut writes = vec![new_row(user, person, keys)?];
+    writes.extend(aliases(rows, &[], user, keys)?);
     let mut detail = None;
     if let Some(credentials) = credentials {
         let first = Credentials {
@@ -61,8 +59,56 @@ pub(super) fn new_row(user: &User, person: u64, keys: Keys<'_>) -> Result<RowWri
     Ok(put(Table::Users, key, row))
 }
 
-pub(super) fn refuse_existing(rows: &Working<'_>, key: &[u8]) -> Result<(), StoreError> {
-    refuse_if(rows.has(Table::Users, key)?, "the user exists already")
+/// Refuses a name that a user has as the own one or as an alias.
+pub(super) fn refuse_existing(
+    rows: &Working<'_>,
+    user: &UserKey,
+    keys: Keys<'_>,
+) -> Result<(), StoreError> {
+    let there = rows.has(Table::Users, &record::user_key(user))?;
+    refuse_if(there, "the user exists already")?;
+    let alias = record::alias_key(user, keys.sealer);
+    refuse_if(rows.has(Table::Aliases, &alias)?, NAME_IS_ALIAS)
+}
+
+/// The rows of the aliases that come and go. A new one is no user's name and no alias: one name leads to one
+/// user, whatever is changed at the same time.
+pub(super) fn aliases(
+    rows: &Working<'_>,
+    before: &[UserKey],
+    user: &User,
+    keys: Keys<'_>,
+) -> Result<Vec<RowWrite>, StoreError> {
+    let row_of = |alias: &UserKey| record::alias_key(alias, keys.sealer);
+    let left = before.iter().filter(|alias| !user.aliases.contains(alias));
+    let mut writes: Vec<RowWrite> = left
+        .map(|alias| gone(Table::Aliases, row_of(alias)))
+        .collect();
+    let acts = user.did(Touched::Alias, keys.now);
+    let mut acts = acts.chain(user.did(Touched::Made, keys.now));
+    let guarded = acts.any(|act| act.actor == keys.actor);
+    let new = user.aliases.iter().filter(|alias| !before.contains(alias));
+    for alias in new {
+        let (name, row) = (record::user_key(alias), row_of(alias));
+        let taken = *alias == user.key
+            || rows.has(Table::Users, &name)?
+            || rows.has(Table::Aliases, &row)?;
+        refuse_if(taken, ALIAS_TAKEN)?;
+        if guarded {
+            refuse_if(removed_lately(rows, &name, keys)?, OWN_REMOVAL)?;
+        }
+        writes.push(put(Table::Aliases, row, record::user_key(&user.key)));
+    }
+    Ok(writes)
+}
+
+/// Whether the one who acts removed the user of this name within the last day.
+fn removed_lately(rows: &Working<'_>, key: &[u8], keys: Keys<'_>) -> Result<bool, StoreError> {
+    let removed = former(rows, key)?.removed;
+    Ok(
+        removed
+            .is_some_and(|(actor, at)| actor == keys.actor && keys.now < at.plus(User::ACTS_FOR)),
+    )
 }
 
 pub(super) fn update(rows: &Working<'_>, user: &User, keys: Keys<'_>) -> Result<Plan, StoreError> {
@@ -78,7 +124,8 @@ pub(super) fn update(rows: &Working<'_>, user: &User, keys: Keys<'_>) -> Result<
     let changed = addresses.iter().filter(|(_, changed)| *changed);
     let changed: Vec<&str> = changed.map(|(word, _)| *word).collect();
     let detail = (!changed.is_empty()).then(|| changed.join(", "));
-    let writes = vec![changed_row(rows, key, user, keys)?];
+    let mut writes = vec![changed_row(rows, key, user, keys)?];
+    writes.extend(aliases(rows, &before.aliases, user, keys)?);
     Ok(Plan::of_user("user_set", &user.key, writes).detail(detail))
 }
 
@@ -151,11 +198,14 @@ fn removed(
     let mut former = former(rows, &key)?;
     former.persons.push(person_of(rows, &key)?);
     former.removed = Some((keys.actor.to_owned(), keys.now));
+    let names = rows.get(Table::Users, &key, record::user_aliases)?;
     let mut writes = vec![
         gone(Table::Users, key.clone()),
         gone(Table::Credentials, key.clone()),
         put(Table::Former, key, record::former_row(&former)?),
     ];
+    let names = names.into_iter().flatten();
+    writes.extend(names.map(|name| gone(Table::Aliases, name)));
     for (key, serial) in tokens_of(rows, user)? {
         writes.extend(if own_row(rows, &key)?.is_some() {
             tokens::removed(rows, key, &serial, keys)?
@@ -201,6 +251,11 @@ fn former(rows: &Working<'_>, key: &[u8]) -> Result<Former, StoreError> {
 
 /// A user who is removed and created again by one person is that person's.
 pub(crate) const OWN_REMOVAL: &str = "the same person removed a user of this name";
+
+/// A name that is added.
+pub(crate) const NAME_IS_ALIAS: &str = "the name is an alias of another user";
+/// An alias that is added.
+pub(crate) const ALIAS_TAKEN: &str = "the alias is a user's name, or an alias already";
 
 pub(super) fn unlock(rows: &Working<'_>, user: &UserKey) -> Result<Plan, StoreError> {
     let key = record::user_key(user);

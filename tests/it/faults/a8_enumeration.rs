@@ -94,7 +94,7 @@ async fn without_a_place_for_hashing_nobody_is_decided() {
             let (status, body) = lab.raw("POST", "pin", "/v1/verify", Some(body)).await;
             seen.push(shape(status, &body));
             let typed = format!("{pin}000000");
-            assert!(!lab.is_answered("pin", name, &typed).await, "{name}");
+            assert!(!lab.is_answered("pin", name, &typed, None).await, "{name}");
         }
     }
     seen.dedup();

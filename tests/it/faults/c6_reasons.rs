@@ -90,10 +90,12 @@ const TABLE: &[Row] = &[
     row(Reason::CardOk, &[]),
     row(Reason::RecoveryOk, &[ADD_TOTP]),
     row(Reason::EnrolOk, &[]),
+    row(Reason::RepeatedOk, &[]),
     row(Reason::Challenged, &[RECORDS]),
     row(Reason::Answered, &[RECORDS]),
     row(Reason::WrongCode, &["token resync SERIAL"]),
     row(Reason::UsedCode, &["token suspend SERIAL"]),
+    row(Reason::RepeatedReject, &[]),
     row(Reason::MalformedCode, &[]),
     row(Reason::ExpiredCode, &["delivery list"]),
     mends(Reason::WrongPin, &[SET_PIN], Reason::TotpOk),
@@ -261,13 +263,6 @@ impl Stage {
         granted.unwrap();
     }
 
-    async fn fail(&self, policy: &str, user: &str, station: Option<IpAddr>, times: usize) {
-        for _ in 0..times {
-            let lab = self.lab();
-            lab.radius(policy, user, "000000", None, station).await;
-        }
-    }
-
     /// Makes the state and the login that is decided for this reason.
     #[allow(clippy::too_many_lines)] // a row a word
     async fn make(&self, reason: Reason, user: &str) {
@@ -283,6 +278,10 @@ impl Stage {
                 self.radius("otp", user, &code).await;
             }
             Reason::YubikeyOk => Key::of_the_files().logs_in(lab, "otp", user).await,
+            Reason::RepeatedOk | Reason::RepeatedReject => {
+                self.holder(user, Kind::Totp).await;
+                lab.twice("otp", user, reason == Reason::RepeatedOk).await;
+            }
             Reason::PinOk => {
                 lab.same_user(user, "first").await;
                 self.radius("pin", user, PIN).await;
@@ -444,12 +443,12 @@ impl Stage {
             }
             Reason::Locked => {
                 self.holder(user, Kind::Totp).await;
-                self.fail("locking", user, None, 3).await;
+                lab.fail("locking", user, None, 3).await;
                 self.again(reason, user).await;
             }
             Reason::Throttled => {
                 self.holder(user, Kind::Totp).await;
-                self.fail("otp", user, None, 5).await;
+                lab.fail("otp", user, None, 5).await;
             }
             Reason::SourceBlocked => {
                 self.holder(user, Kind::Totp).await;
@@ -457,9 +456,9 @@ impl Stage {
                 for stranger in ["stranger1", "stranger2", "stranger3"] {
                     lab.same_user(stranger, "first").await;
                     lab.token(stranger, Kind::Totp, Digits::SIX).await;
-                    self.fail("locking", stranger, station, 1).await;
+                    lab.fail("locking", stranger, station, 1).await;
                 }
-                self.fail("locking", user, station, 1).await;
+                lab.fail("locking", user, station, 1).await;
             }
             Reason::NoRule => {
                 self.holder(user, Kind::Totp).await;
@@ -761,7 +760,7 @@ async fn explain_says_what_is_locked_and_what_is_typed() {
         free.contains("<code of 6 digits>") && !free.contains("123456"),
         "{free}"
     );
-    stage.fail("locking", "alice", None, 3).await;
+    stage.lab().fail("locking", "alice", None, 3).await;
     let (_, locked, _) = stage.console.run(&words, "");
     assert!(locked.contains("does not count: it is locked"), "{locked}");
     assert!(!locked.contains("; counts"), "{locked}");

@@ -394,8 +394,14 @@ impl Lab {
     }
 
     /// Whether a request is answered at all.
-    pub(crate) async fn is_answered(&self, policy: &str, user: &str, typed: &str) -> bool {
-        let heard = self.heard(policy, user, typed, None, None).await;
+    pub(crate) async fn is_answered(
+        &self,
+        policy: &str,
+        user: &str,
+        typed: &str,
+        station: Option<IpAddr>,
+    ) -> bool {
+        let heard = self.heard(policy, user, typed, None, station).await;
         heard.is_some()
     }
 
@@ -481,6 +487,36 @@ impl Lab {
         let user = key(name);
         let set = self.service().admin.set_user(&user, patch, None, self.by());
         set.await.expect("a change");
+    }
+
+    /// So many wrong codes of a user.
+    pub(crate) async fn fail(
+        &self,
+        policy: &str,
+        user: &str,
+        station: Option<IpAddr>,
+        times: usize,
+    ) {
+        for _ in 0..times {
+            self.radius(policy, user, "000000", None, station).await;
+        }
+    }
+
+    /// The right code of a user, or a wrong one, in two packets of one attempt.
+    pub(crate) async fn twice(&self, policy: &str, user: &str, right: bool) {
+        let typed = if right {
+            self.code(user)
+        } else {
+            "000000".to_owned()
+        };
+        let path = format!("/v1/admin/clients/nas-{policy}");
+        let window = |secs: u64| serde_json::json!({ "retry_window_secs": secs });
+        self.change("PATCH", &path, window(10)).await;
+        let station = Some(IpAddr::from([203, 0, 113, 7]));
+        for _ in 0..2 {
+            self.radius(policy, user, &typed, None, station).await;
+        }
+        self.change("PATCH", &path, window(0)).await;
     }
 
     /// The code of a user's TOTP token of six digits now.

@@ -67,6 +67,7 @@ fn open_as(
 pub(crate) fn user(name: &str) -> User {
     User {
         key: key(name),
+        aliases: Vec::new(),
         groups: Vec::new(),
         display_name: None,
         phone: None,

@@ -182,9 +182,13 @@ fn wanted(app: &App, query: api::AuditQuery, limit: usize) -> Result<AuditQuery,
             .map_err(|_| Failure::malformed("request: a request id has 26 letters and digits; the list shows them: oncegate audit list"))
     });
     // A name that cannot be read is in the audit as it was typed.
-    let user = query
-        .user
-        .map(|text| UserKey::parse(&text).map_or(text, |key| key.to_string()));
+    let user = match query.user {
+        Some(text) => match UserKey::parse(&text) {
+            Ok(name) => Some(app.core().store().named(name)?.to_string()),
+            Err(_) => Some(text),
+        },
+        None => None,
+    };
     Ok(AuditQuery {
         before: query.before,
         since,

@@ -105,6 +105,7 @@ fn radius_client(body: ClientCreate, now: UnixTime) -> Result<NewRadiusClient, F
         unsigned_replies_secs,
         limit_proxy_state,
         name_rules: rules,
+        retry_window_secs,
     } = body
     else {
         return Err(Failure::INTERNAL);
@@ -135,6 +136,7 @@ fn radius_client(body: ClientCreate, now: UnixTime) -> Result<NewRadiusClient, F
             names: name_rules(&rules)?,
             unsigned_until: unsigned.and_then(|time| end(now, time)),
             certificate,
+            retry_window: retry_window_secs.map_or(kind.retry_window, Duration::from_secs),
             ..settings(disconnect_port)
         },
     })
@@ -154,6 +156,9 @@ fn taken(app: &App, name: &str, wanted: &[IpNet], error: &AdminError) -> Option<
 async fn show(app: Arc<App>, call: Admin<ShowClient>) -> Result<api::Client, Failure> {
     let client = app.admin().client(&call.place)?;
     let mut shown = forms::client(&client, app.core().now());
+    if matches!(client.access, Access::Radius(_)) {
+        shown.counters = app.client_counters(&client.name);
+    }
     if shown.previous_until.is_some() {
         let uses = app.core().clients().secrets_used(&client.name);
         let uses = uses.into_iter().map(|one| api::SecretUse {
@@ -180,6 +185,7 @@ async fn set(app: Arc<App>, call: Admin<SetClient>) -> Result<api::Client, Failu
         disconnect_port: change.disconnect_port.map(port),
         certificate: change.certificate,
         limit_proxy_state: change.limit_proxy_state,
+        retry_window: change.retry_window_secs.map(Duration::from_secs),
         names: change.name_rules.as_deref().map(name_rules).transpose()?,
         unsigned_until: change
             .unsigned_replies_secs

@@ -6,7 +6,7 @@ use crate::api::forms;
 use crate::api::{self, ListDevices, RenameDevice, RevokeDevice, ShowDevice};
 use crate::model::device::DeviceId;
 use crate::server::http::error::Failure;
-use crate::server::http::read::user_key;
+use crate::server::http::read::user_named;
 use crate::server::http::route::{Admin, Routes};
 use crate::server::http::{App, tell};
 
@@ -15,7 +15,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
 }
 
 async fn list(app: Arc<App>, call: Admin<ListDevices>) -> Result<api::Devices, Failure> {
-    let user = user_key(&call.query.user)?;
+    let user = user_named(&app, &call.query.user)?;
     let found = match app.admin().devices_of(&user) {
         Ok(found) => found,
         Err(error) => return Err(tell::user(&app, &user, error)),

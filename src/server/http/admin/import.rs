@@ -32,8 +32,9 @@ async fn import(app: Arc<App>, call: Admin<ImportUsers>) -> Result<api::Imported
         return Err(Failure::malformed("rows: 1 to 500"));
     }
     let rows = wanted.rows.into_iter().enumerate();
-    let rows = rows
-        .map(|(index, row)| read(row, users).map_err(|error| error.at(&format!("rows[{index}]"))));
+    let rows = rows.map(|(index, row)| {
+        read(&app, row, users).map_err(|error| error.at(&format!("rows[{index}]")))
+    });
     let rows: Vec<ImportRow> = rows.collect::<Result<_, _>>()?;
     let made = app
         .admin()
@@ -87,7 +88,7 @@ fn why_not(row: Option<&ImportRow>, why: &AdminError) -> String {
     }
 }
 
-fn read(row: api::ImportRow, users: bool) -> Result<ImportRow, Failure> {
+fn read(app: &App, row: api::ImportRow, users: bool) -> Result<ImportRow, Failure> {
     let stock = !users && row.user.is_empty();
     let token = match row.secret {
         Some(secret) => Some(tokens::wanted(&api::TokenCreate {
@@ -110,17 +111,25 @@ fn read(row: api::ImportRow, users: bool) -> Result<ImportRow, Failure> {
         None if !users => return Err(Failure::malformed("secret: missing")),
         None => None,
     };
-    let token = token.map(|mut token| {
-        if stock {
-            token.user = UserKey::stock();
+    let owner = |name: UserKey| match (stock, users) {
+        (true, _) => Ok(UserKey::stock()),
+        // A user who is made has this name.
+        (_, true) => Ok(name),
+        (_, false) => app.core().store().named(name),
+    };
+    let token = match token {
+        Some(mut token) => {
+            token.user = owner(token.user)?;
+            Some(token)
         }
-        token
-    });
+        None => None,
+    };
     let user = match &token {
         Some(token) => token.user.clone(),
         None => user_key(&row.user)?,
     };
     let about = About {
+        aliases: row.aliases,
         groups: row.groups,
         display_name: row.display_name,
         phone: row.phone,

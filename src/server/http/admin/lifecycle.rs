@@ -16,7 +16,7 @@ use crate::server::http::admin::tokens::shown;
 use crate::server::http::caller::Caller;
 use crate::server::http::error::Failure;
 use crate::server::http::offered::{Ways, offered};
-use crate::server::http::read::{code, user_key, word};
+use crate::server::http::read::{code, user_named, word};
 use crate::server::http::route::{Admin, Received, Routes};
 use crate::server::http::tell;
 use crate::store::By;
@@ -165,7 +165,7 @@ async fn link(app: Arc<App>, call: Admin<LinkToken>) -> Result<api::Token, Failu
         code("first", &call.body.first)?,
         code("second", &call.body.second)?,
     );
-    let user = user_key(&call.body.user)?;
+    let user = user_named(&app, &call.body.user)?;
     let (token, _) = app.admin().token(&call.place)?;
     let linked = app
         .admin()
@@ -199,7 +199,7 @@ async fn assign(
         None if body.active => Assigned::Active,
         None => Assigned::Pending,
     };
-    let user = user_key(&body.user)?;
+    let user = user_named(&app, &body.user)?;
     let (token, _) = app.admin().token(&call.place)?;
     let assigned = app
         .admin()
@@ -221,7 +221,7 @@ async fn unassign(app: Arc<App>, call: Admin<UnassignToken>) -> Result<api::Toke
 }
 
 async fn unlink(app: Arc<App>, call: Admin<UnlinkToken>) -> Result<api::Token, Failure> {
-    let user = user_key(&call.body.user)?;
+    let user = user_named(&app, &call.body.user)?;
     app.admin()
         .unlink_token(&call.place, &user, call.from)
         .await?;

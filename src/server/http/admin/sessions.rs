@@ -7,7 +7,7 @@ use crate::api::{self, DisconnectSessions, ListSessions};
 use crate::model::session::{Session, SessionKey};
 use crate::server::http::App;
 use crate::server::http::error::Failure;
-use crate::server::http::read::{limit, page, user_key};
+use crate::server::http::read::{limit, page, user_named};
 use crate::server::http::route::{Admin, Routes};
 use crate::server::radius::{Ended, Outcome};
 
@@ -18,7 +18,11 @@ pub(super) fn routes(routes: Routes) -> Routes {
 async fn list(app: Arc<App>, call: Admin<ListSessions>) -> Result<api::Sessions, Failure> {
     let query = call.query;
     let limit = limit(query.limit)?;
-    let user = query.user.as_deref().map(user_key).transpose()?;
+    let user = query
+        .user
+        .as_deref()
+        .map(|user| user_named(&app, user))
+        .transpose()?;
     let user = user.map(|user| user.to_string());
     let after = query.after.as_deref().map(key).transpose()?;
     let address = query.nas.as_deref().and_then(|nas| nas.parse().ok());
@@ -53,7 +57,11 @@ async fn disconnect(
             "name the session by `session`, or by `user` all of a user's",
         ));
     }
-    let user = body.user.as_deref().map(user_key).transpose()?;
+    let user = body
+        .user
+        .as_deref()
+        .map(|user| user_named(&app, user))
+        .transpose()?;
     let user = user.map(|user| user.to_string());
     let address = body.nas.as_deref().and_then(|nas| nas.parse().ok());
     let is = |wanted: &Option<String>, found: &str| {

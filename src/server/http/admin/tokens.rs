@@ -18,7 +18,7 @@ use crate::secret::{OtpKey, SecretString};
 use crate::server::http::caller::Caller;
 use crate::server::http::error::Failure;
 use crate::server::http::offered::otpauth_uri;
-use crate::server::http::read::{KINDS, STATES, limit, page, time, user_key, word};
+use crate::server::http::read::{KINDS, STATES, limit, page, time, user_key, user_named, word};
 use crate::server::http::route::{Admin, Received, Routes};
 use crate::server::http::{App, tell};
 use crate::store::{By, Store};
@@ -38,7 +38,7 @@ async fn list(app: Arc<App>, call: Admin<ListTokens>) -> Result<api::Tokens, Fai
     let found = match &query.user {
         None => matching(store, after, limit + 1, fits).await?,
         Some(user) => {
-            let user = user_key(user)?;
+            let user = user_named(&app, user)?;
             let Some(view) = store.view(&user)? else {
                 return Err(tell::no_user(&app, &user));
             };
@@ -109,6 +109,7 @@ async fn add(
     let (caller, by) = call.from;
     let counter = call.body.counter;
     let mut new = enrol(call.body)?;
+    new.token.user = app.core().store().named(new.token.user)?;
     // What others must approve first, an operator can only ask for.
     new.request |= !caller.may_administer();
     new.strict = !caller.may_administer();

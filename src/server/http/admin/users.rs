@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::admin::effect::Means;
-use crate::admin::{CredentialsPatch, Grant, NewVerifier, UserFilter, UserPatch};
+use crate::admin::{Aliases, CredentialsPatch, Grant, NewVerifier, UserFilter, UserPatch};
 use crate::api::forms;
 use crate::api::{
     self, AddUser, EndBypass, EndExemption, EraseUser, GrantBypass, GrantExemption, ListUsers,
@@ -90,7 +90,12 @@ async fn add(app: Arc<App>, call: Admin<AddUser>) -> Result<api::User, Failure> 
         None => user_key(&new.user)?,
         Some(realm) => in_realm(&new.user, realm)?,
     };
+    let aliases = new.aliases.clone();
     let patch = UserPatch {
+        aliases: Aliases {
+            add: new.aliases,
+            ..Aliases::default()
+        },
         groups: Some(new.groups),
         display_name: new.display_name.map(Some),
         phone: new.phone.map(Some),
@@ -107,7 +112,7 @@ async fn add(app: Arc<App>, call: Admin<AddUser>) -> Result<api::User, Failure> 
         },
     };
     let added = app.admin().add_user(key.clone(), patch, call.from).await;
-    let user = added.map_err(|error| tell::user_exists(&key, error))?;
+    let user = added.map_err(|error| tell::user_exists(&app, &key, &aliases, error))?;
     Ok(forms::user(&user, app.core().now()))
 }
 
@@ -132,7 +137,14 @@ async fn show(app: Arc<App>, call: Admin<ShowUser>) -> Result<api::User, Failure
 
 async fn set(app: Arc<App>, call: Admin<SetUser>) -> Result<api::User, Failure> {
     let change = call.body;
+    let wanted = change.aliases.iter().flatten().chain(&change.add_aliases);
+    let wanted: Vec<String> = wanted.cloned().collect();
     let patch = UserPatch {
+        aliases: Aliases {
+            all: change.aliases,
+            add: change.add_aliases,
+            remove: change.remove_aliases,
+        },
         groups: change.groups,
         display_name: change.display_name,
         phone: change.phone,
@@ -156,7 +168,9 @@ async fn set(app: Arc<App>, call: Admin<SetUser>) -> Result<api::User, Failure> 
     let changed = app
         .admin()
         .set_user(&call.place, patch, call.expected, call.from);
-    Ok(forms::user(&changed.await?, app.core().now()))
+    let changed = changed.await;
+    let user = changed.map_err(|error| tell::alias_taken(&app, &call.place, &wanted, error))?;
+    Ok(forms::user(&user, app.core().now()))
 }
 
 fn language(text: &str) -> Result<Language, Failure> {

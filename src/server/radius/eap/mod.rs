@@ -160,7 +160,7 @@ impl Job {
         });
         match (found, message) {
             (Some((_, Found::Busy)), _) => {
-                self.peer.counters.discard(Discard::DuplicateInFlight);
+                self.discard(Discard::DuplicateInFlight);
                 return None;
             }
             (Some((state, Found::Here(mut conversation))), message) => {

@@ -1,0 +1,310 @@
+//! One human attempt in several packets: the first answer is given again.
+//!
+//! A NAS on `auto` sends what a user typed by PAP, and after a reject by MS-CHAPv2 and by CHAP; a VPN
+//! gateway asks again with the code that opened the portal; a NAS that had no answer in time
+//! asks another address or from another port. Each is a request of its own (RFC 5080 s2.2.2 does not cover
+//! them), and without this table the second packet finds its code used up, or counts the failure twice.
+//!
+//! ```text
+//! asker       client, user, Calling-Station-Id, State            HMAC under a key of this process
+//! credential  the text, or the response and its challenge        HMAC under the same key
+//!             the text itself, to know responses made of it      wiped when the window ends
+//! ```
+//!
+//! Invariants: only a client with a window has entries; an accept is kept only where the request names a
+//! Calling-Station-Id, and is given again [`ACCEPTS`] times at most; while the first packet is worked on, others
+//! of its attempt get no answer, as retransmissions do; what is given again, and whether it still may be, is
+//! decided and put on record by [`Login::again`](crate::login::Login::again).
+//!
+//! Threats: who learns a code within the window, and reaches the same NAS from the same Calling-Station-Id, is
+//! let in by the accept of its owner (threats T8). [`MOST`] and [`MOST_OF_CLIENT`] bound what is held; beyond them
+//! requests are decided one by one.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+
+use crate::login::{Given, LoginOutcome};
+use crate::model::client::Client;
+use crate::model::id::RequestId;
+use crate::radius::attribute::Type;
+use crate::radius::mschap::Response;
+use crate::radius::packet::Packet;
+use crate::secret::{Key256, SecretString};
+use crate::server::radius::password::Shown;
+use crate::time::UnixTime;
+
+/// Attempts of clients with a window.
+pub(super) struct Retries {
+    key: Key256,
+    held: Mutex<Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    number: u64,
+    entries: HashMap<Mark, Entry>,
+    /// Entries of each client.
+    clients: HashMap<Arc<str>, usize>,
+}
+
+type Mark = [u8; 32];
+
+struct Entry {
+    client: Arc<str>,
+    /// Tells an entry from one that took its place.
+    number: u64,
+    credential: Mark,
+    /// What was typed, where it is known.
+    text: Option<SecretString>,
+    /// None while the first packet is worked on.
+    kept: Option<Kept>,
+}
+
+struct Kept {
+    given: Given,
+    until: UnixTime,
+    left: u8,
+}
+
+/// A packet of an attempt.
+pub(super) struct Asker<'a> {
+    mark: Mark,
+    credential: Mark,
+    shown: &'a Shown,
+    /// Whether it says where the person is.
+    placed: bool,
+}
+
+/// What is done with a packet.
+pub(super) enum Begin {
+    /// It is decided; with a ticket its answer may be given again.
+    Decide(Option<Ticket>),
+    /// Another packet of the attempt is worked on: silence.
+    InFlight,
+    /// The answer to the first packet, and what was typed.
+    Again(Box<(Given, Option<SecretString>)>),
+}
+
+/// The right to keep the answer to a first packet. Dropped without one, the next packet is a first one.
+pub(super) struct Ticket {
+    retries: Arc<Retries>,
+    mark: Mark,
+    number: u64,
+    placed: bool,
+}
+
+impl Retries {
+    pub(super) fn new(key: [u8; 32]) -> Self {
+        Self {
+            key: Key256::new(key),
+            held: Mutex::default(),
+        }
+    }
+
+    /// A packet as one of an attempt; `None` where its credential is none that can be told again.
+    pub(super) fn asker<'a>(
+        &self,
+        packet: &Packet<'_>,
+        client: &Client,
+        (user, shown): (&str, &'a Shown),
+    ) -> Option<Asker<'a>> {
+        let credential = match shown {
+            Shown::Passcode(text) if text.expose().is_empty() => return None,
+            Shown::Passcode(text) => self.mark(&[b"text", text.expose().as_bytes()]),
+            Shown::Response(response) => self.of_response(response.as_ref()?),
+            Shown::Eap(_) => return None,
+        };
+        let user = client
+            .key(user)
+            .map_or_else(|_| user.to_owned(), |key| key.joined());
+        let station = packet.first(Type::CallingStationId);
+        let parts: [&[u8]; 5] = [
+            b"asker",
+            client.name.as_bytes(),
+            user.as_bytes(),
+            station.unwrap_or_default(),
+            packet.first(Type::State).unwrap_or_default(),
+        ];
+        Some(Asker {
+            mark: self.mark(&parts),
+            credential,
+            shown,
+            placed: station.is_some_and(|station| !station.is_empty()),
+        })
+    }
+
+    fn of_response(&self, response: &Response) -> Mark {
+        let (word, ident, challenge, response): (&[u8], _, &[u8], &[u8]) = match response {
+            Response::Chap {
+                ident,
+                challenge,
+                response,
+            } => (b"chap", ident, challenge, response),
+            Response::MsChap {
+                ident,
+                challenge,
+                response,
+            } => (b"mschap", ident, challenge, response),
+            Response::MsChap2 {
+                ident,
+                challenge,
+                response,
+            } => (b"mschapv2", ident, challenge, response),
+        };
+        self.mark(&[word, &[*ident], challenge, response])
+    }
+
+    fn mark(&self, parts: &[&[u8]]) -> Mark {
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(self.key.expose()).expect("any length is a key");
+        for part in parts {
+            mac.update(&(part.len() as u64).to_be_bytes());
+            mac.update(part);
+        }
+        mac.finalize().into_bytes().into()
+    }
+
+    /// Takes note of a packet before it is worked on.
+    pub(super) fn begin(self: &Arc<Self>, client: &str, asker: &Asker<'_>, now: UnixTime) -> Begin {
+        let mut held = self.held();
+        if let Some(entry) = held.entries.get_mut(&asker.mark) {
+            let same = entry.is_of(asker);
+            match &mut entry.kept {
+                None if same => return Begin::InFlight,
+                // Two attempts at once: the second one is decided by itself.
+                None => return Begin::Decide(None),
+                Some(kept) if same && now < kept.until && kept.left > 0 => {
+                    if kept.given.accepts() {
+                        kept.left -= 1;
+                    }
+                    let given = kept.given.clone();
+                    return Begin::Again(Box::new((given, entry.text.clone())));
+                }
+                Some(_) => held.remove(&asker.mark),
+            }
+        }
+        let of_client = held.clients.get(client).copied().unwrap_or_default();
+        if held.entries.len() >= MOST || of_client >= MOST_OF_CLIENT {
+            return Begin::Decide(None);
+        }
+        held.number += 1;
+        let (number, client): (_, Arc<str>) = (held.number, client.into());
+        *held.clients.entry(Arc::clone(&client)).or_default() += 1;
+        let text = match asker.shown {
+            Shown::Passcode(text) => Some(text.clone()),
+            Shown::Response(_) | Shown::Eap(_) => None,
+        };
+        let entry = Entry {
+            client,
+            number,
+            credential: asker.credential,
+            text,
+            kept: None,
+        };
+        held.entries.insert(asker.mark, entry);
+        Begin::Decide(Some(Ticket {
+            retries: Arc::clone(self),
+            mark: asker.mark,
+            number,
+            placed: asker.placed,
+        }))
+    }
+
+    fn forget(&self, mark: &Mark, number: u64) {
+        let mut held = self.held();
+        let is_it = held.entries.get(mark).map(|entry| entry.number) == Some(number);
+        if is_it {
+            held.remove(mark);
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().expect("no panic while the lock is held")
+    }
+}
+
+impl Held {
+    fn remove(&mut self, mark: &Mark) {
+        let Some(entry) = self.entries.remove(mark) else {
+            return;
+        };
+        if let Some(count) = self.clients.get_mut(&entry.client) {
+            *count -= 1;
+            if *count == 0 {
+                self.clients.remove(&entry.client);
+            }
+        }
+    }
+}
+
+impl Entry {
+    /// Whether a packet has the credential of the first one, in whatever form.
+    fn is_of(&self, asker: &Asker<'_>) -> bool {
+        let made = |text: &SecretString| match asker.shown {
+            Shown::Response(Some(response)) => response.is_of(text.expose()),
+            Shown::Response(None) | Shown::Eap(_) => false,
+            Shown::Passcode(typed) => typed == text,
+        };
+        self.credential == asker.credential || self.text.as_ref().is_some_and(made)
+    }
+}
+
+impl Ticket {
+    /// Keeps the answer to the first packet for so long, where it may be given again.
+    pub(super) fn finish(
+        self,
+        first: RequestId,
+        decided: &LoginOutcome,
+        (now, window): (UnixTime, Duration),
+    ) {
+        let given = Given::of(first, decided);
+        let given = given.filter(|given| self.placed || !given.accepts());
+        let Some(given) = given else { return };
+        {
+            let mut held = self.retries.held();
+            let entry = held.entries.get_mut(&self.mark);
+            let Some(entry) = entry.filter(|entry| entry.number == self.number) else {
+                return;
+            };
+            if let crate::login::LoginAnswer::Accept(accepted) = &decided.answer
+                && let Some(typed) = &accepted.typed
+            {
+                entry.text = Some(typed.clone());
+            }
+            entry.kept = Some(Kept {
+                given,
+                until: now.plus(window),
+                left: ACCEPTS,
+            });
+        }
+        let (retries, mark, number) = (Arc::clone(&self.retries), self.mark, self.number);
+        tokio::spawn(async move {
+            tokio::time::sleep(window).await;
+            retries.forget(&mark, number);
+        });
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut held = self.retries.held();
+        let in_flight = held
+            .entries
+            .get(&self.mark)
+            .is_some_and(|entry| entry.number == self.number && entry.kept.is_none());
+        if in_flight {
+            held.remove(&self.mark);
+        }
+    }
+}
+
+/// How often an accept is given again: to a gateway behind its portal, with one fail-over.
+const ACCEPTS: u8 = 2;
+/// Attempts held in all: some hundred octets each.
+const MOST: usize = 1 << 15;
+/// Attempts of one client. Against one that crowds out the others.
+const MOST_OF_CLIENT: usize = 1 << 12;
