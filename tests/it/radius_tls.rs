@@ -560,7 +560,7 @@ fn bench_logs_in_over_tls() {
     let _daemon = site.serve();
     let server = tls(&site).to_string();
     let path = |file: &str| authority.path(file).display().to_string();
-    let bench = |certificate: &str, method: &str| {
+    let bench = |certificate: &str, method: &str, (file, after): (&str, &str)| {
         let (chain, key) = (
             path(&format!("{certificate}.pem")),
             path(&format!("{certificate}.key")),
@@ -572,9 +572,9 @@ fn bench_logs_in_over_tls() {
             "radius",
             &server,
             "--users",
-            &file,
+            file,
             "--save",
-            &file,
+            after,
             "--tls",
             "--ca",
             &ca,
@@ -595,8 +595,12 @@ fn bench_logs_in_over_tls() {
         ];
         site.run(&words)
     };
-    for method in ["pap", "mschapv2"] {
-        let output = bench("nas", method);
+    let [second, third] = ["second", "third"].map(|name| format!("{file}.{name}"));
+    for (method, files) in [
+        ("pap", (&*file, &*second)),
+        ("mschapv2", (&*second, &*third)),
+    ] {
+        let output = bench("nas", method, files);
         assert!(
             output.status.success(),
             "{method}: {output:?}\n{}",
@@ -608,7 +612,7 @@ fn bench_logs_in_over_tls() {
         assert_eq!(report["unexpected"]["accepts"], 0, "{report}");
     }
     // A certificate of another name, and an authority that signed nothing here.
-    let output = bench("other", "pap");
+    let output = bench("other", "pap", (&third, &file));
     assert_eq!(output.status.code(), Some(3), "{output:?}");
     let (chain, key) = (path("nas.pem"), path("other.key"));
     let words = [

@@ -13,7 +13,7 @@ use crate::login::{LoginRequest, Presented};
 use crate::model::audit::Channel;
 use crate::model::client::Client;
 use crate::model::source::Source;
-use crate::model::user_key::{CONSOLE, SELF_SERVICE, UserKey};
+use crate::model::user_key::{SELF_SERVICE, UserKey};
 use crate::secret::SecretString;
 use crate::server::http::App;
 use crate::store::By;
@@ -248,12 +248,6 @@ impl Question {
     pub(super) fn for_pin(mut self) -> Self {
         self.for_pin = true;
         self
-    }
-
-    /// The key of the user who is named. The people of the console have the console, from its networks.
-    pub(super) fn key(&self) -> Option<UserKey> {
-        let key = self.client.key(&self.user).ok();
-        key.filter(|key| key.realm() != CONSOLE)
     }
 
     /// Waits until an answer that is no accept may leave.

@@ -6,6 +6,7 @@ use axum::response::Response;
 
 use crate::core::CoreError;
 use crate::login::LoginAnswer;
+use crate::model::user_key::CONSOLE;
 use crate::web::fields::Fields;
 use crate::web::portal::owner::{
     Guest, Question, bad, begin, finished, line, may_try, page, signed,
@@ -54,7 +55,6 @@ pub(super) async fn take(
     }
     let typed = fields.get("name").unwrap_or_default().to_owned();
     let question = Question::of(&typed, &visit, &fields);
-    let key = question.key();
     let app = desk.app.clone();
     let decided = finished(&desk, async move {
         let outcome = app
@@ -75,12 +75,13 @@ pub(super) async fn take(
             return form_page(&visit, Some(notice), StatusCode::SERVICE_UNAVAILABLE);
         }
     };
-    match (outcome.answer, key) {
-        (LoginAnswer::Accept(_), Some(user)) => {
+    match outcome.answer {
+        // The people of the console have the console, from its networks.
+        LoginAnswer::Accept(accepted) if accepted.user.realm() != CONSOLE => {
             question.wait(outcome.delay).await;
-            begin(&desk, &visit, user, answer::see_other("/me"))
+            begin(&desk, &visit, accepted.user, answer::see_other("/me"))
         }
-        (LoginAnswer::Challenge(round), _) => {
+        LoginAnswer::Challenge(round) => {
             question.wait(outcome.delay).await;
             let form = Form::new("/me/sign-in", t.get("sign_in.button"))
                 .main()
