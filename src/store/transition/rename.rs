@@ -24,13 +24,16 @@ pub(super) fn rename(
     let before = rows.get(Table::Users, &old, |row| record::user(row, keys.sealer))?;
     let before = before.ok_or(StoreError::NotFound)?;
     refuse_if(before.revision != user.revision, CHANGED)?;
-    users::refuse_existing(rows, &new)?;
+    users::refuse_existing(rows, &user.key, keys)?;
     let person = person_of(rows, &old)?;
     let row = record::user_row(user, user.revision + 1, person, keys.sealer, keys.entropy)?;
     let mut writes = vec![
         gone(Table::Users, old.clone()),
         put(Table::Users, new.clone(), row),
     ];
+    let aliases = user.aliases.iter();
+    let aliases = aliases.map(|alias| record::alias_key(alias, keys.sealer));
+    writes.extend(aliases.map(|alias| put(Table::Aliases, alias, new.clone())));
     let state = rows.get(Table::UserStates, &old, |row| Ok(row.to_vec()))?;
     if let Some(state) = state {
         writes.push(gone(Table::UserStates, old.clone()));
