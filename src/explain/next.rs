@@ -188,6 +188,7 @@ fn used(decider: Option<&Decider>) -> Vec<Next> {
     steps
 }
 
+#[allow(clippy::too_many_lines)] // a row a word
 fn of_reason(reason: Reason, situation: &Situation) -> Vec<Next> {
     let user = situation.name();
     let record = situation.user.as_ref();
