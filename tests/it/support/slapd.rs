@@ -1,4 +1,4 @@
-//! A real directory on loopback: slapd with people, nested and cyclic groups, a referral, StartTLS and LDAPS.
+//! A real directory on loopback: slapd with people, nested and cyclic groups, a referral, `StartTLS` and LDAPS.
 
 use std::cell::Cell;
 use std::fmt::Write as _;
