@@ -145,7 +145,11 @@ fn introduction(
     }
     if let Some(key) = &created.key {
         push!(text, "\nKey, shown only now:\n  {}\n", printable(key));
-        if let Some(server) = &places.http {
+        let verifies = client
+            .scopes
+            .as_ref()
+            .is_none_or(|scopes| scopes.iter().any(|scope| scope == "verify"));
+        if let Some(server) = places.http.as_ref().filter(|_| verifies) {
             push!(
                 text,
                 "\nTry it:\n  {}\n",

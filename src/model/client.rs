@@ -57,10 +57,13 @@ impl Client {
 }
 
 impl Client {
-    /// Whether it may ask about this user.
+    /// Whether it may ask about this user. The people of the console log in to the console only: a code that
+    /// opens it is worth nothing at any other client.
     pub fn is_of_realm(&self, user: &UserKey) -> bool {
-        let mut realm = self.realm.iter();
-        realm.all(|realm| realm == user.realm())
+        match &self.realm {
+            Some(realm) => realm == user.realm(),
+            None => user.realm() != CONSOLE,
+        }
     }
 
     /// Whether a credential may come from it by this method.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use redb::{Builder, Database, ReadOnlyTable, ReadableDatabase, TableDefinition};
+use redb::{Builder, Database, ReadOnlyTable, ReadableDatabase, TableDefinition, TableHandle as _};
 
 use crate::model::sealing::SealAlgorithm;
 use crate::secret::{Entropy, Key256, random};
@@ -116,6 +116,7 @@ pub(crate) fn open(
     if let Err(error) = identity.keep(medium) {
         tracing::warn!(%error, "the copy of the store's identity was not written");
     }
+    add_tables(&db)?;
     let whole = read_whole(&db, &sealer)?;
     Ok((File { db, whole }, sealer))
 }
@@ -195,6 +196,25 @@ fn write_first_meta(
         write.open_table(definition(table)).map_err(disk)?;
     }
     put_whole(&write, &Whole::default(), sealer)?;
+    write.commit().map_err(disk)
+}
+
+/// Adds the tables that an earlier version did not have.
+fn add_tables(file: &Database) -> Result<(), StoreError> {
+    let read = file.begin_read().map_err(disk)?;
+    let there: Vec<String> = (read.list_tables().map_err(disk)?)
+        .map(|table| table.name().to_owned())
+        .collect();
+    drop(read);
+    let is_there = |table: &Table| there.iter().any(|name| name == table.as_str());
+    if Table::ALL.iter().all(is_there) {
+        return Ok(());
+    }
+    let mut write = file.begin_write().map_err(disk)?;
+    write.set_quick_repair(true);
+    for table in Table::ALL {
+        write.open_table(definition(table)).map_err(disk)?;
+    }
     write.commit().map_err(disk)
 }
 

@@ -111,8 +111,8 @@ pub use transition::{
     WaiverKind,
 };
 pub(crate) use transition::{
-    ALIAS_TAKEN, CARRIED, FROZEN, LOCKED_FOR_GOOD, NAME_IS_ALIAS, OTHER_USE, OWN_REMOVAL,
-    SEED_TAKEN,
+    ADMINISTRATORS_ONLY, ALIAS_TAKEN, CARRIED, FROZEN, LOCKED_FOR_GOOD, NAME_IS_ALIAS, OTHER_USE,
+    OWN_REMOVAL, SEED_TAKEN,
 };
 pub use view::{Retired, View};
 

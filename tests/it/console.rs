@@ -635,12 +635,63 @@ async fn an_operator_cannot_change_the_people_of_the_console() {
     let change = Some(json!({"password": "mine is this one"}));
     let asked = request("PATCH", "/v1/admin/users/kim@console", Some(&key), change);
     assert_eq!(ask(&console.pages, asked).await.status, 409);
+    let new = Some(json!({"user": "evil@console"}));
+    let asked = request("POST", "/v1/admin/users", Some(&key), new);
+    let answer = ask(&console.pages, asked).await;
+    assert!(
+        text(&answer).contains("by administrators only"),
+        "{}",
+        text(&answer)
+    );
     let kim = console
         .admin("GET", "/v1/admin/users/kim@console", None)
         .await;
     assert_eq!(kim["groups"], json!(["admin"]));
     assert_eq!(kim["tokens"].as_array().map(Vec::len), Some(1));
     assert_eq!(kim["disabled"], false);
+}
+
+/// Neither a name nor a code of the console leads anywhere else: no alias of another user stands for an administrator,
+/// and their codes are no logins at other clients.
+#[tokio::test]
+async fn the_realm_of_the_console_is_apart() {
+    let console = Console::new();
+    console
+        .admin("POST", "/v1/admin/users", Some(json!({"user": "mallory"})))
+        .await;
+    let kim = console.person("kim", &["admin"]).await;
+    for (user, alias) in [("mallory", "chief@console"), ("kim@console", "kim@default")] {
+        let path = format!("/v1/admin/users/{user}");
+        let asked = request("PATCH", &path, None, Some(json!({"aliases": [alias]})));
+        let answer = ask(&console.local, asked).await;
+        assert_eq!(answer.status, 409, "{alias}: {}", text(&answer));
+    }
+    let new = Some(json!({"user": "eve", "aliases": ["chief@console"]}));
+    let answer = ask(
+        &console.local,
+        request("POST", "/v1/admin/users", None, new),
+    )
+    .await;
+    assert_eq!(answer.status, 409, "{}", text(&answer));
+    let key = json!({"kind": "api", "name": "web", "scopes": ["verify"]});
+    let key = console.admin("POST", "/v1/admin/clients", Some(key)).await;
+    let key = oncegate::secret::SecretString::from(key["key"].as_str().expect("a key"));
+    let code = console.code(&kim.uri);
+    let login = Some(json!({"user": "kim@console", "otp": code}));
+    let answer = ask(
+        &console.pages,
+        request("POST", "/v1/verify", Some(&key), login),
+    )
+    .await;
+    assert_eq!(answer.json()["decision"], "reject");
+    // It is not used up: the console takes it.
+    let form = [
+        ("name", "kim"),
+        ("password", "correct horse staple"),
+        ("code", &code),
+    ];
+    let answer = console.post("/console/sign-in", &form, None).await;
+    assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", text(&answer));
 }
 
 #[tokio::test]

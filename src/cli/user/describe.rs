@@ -14,7 +14,9 @@ pub(super) fn describe(user: &Record) -> String {
         "enabled"
     };
     table.pair("user", user.user.clone());
-    table.pair("aliases", joined(&user.aliases));
+    if !user.aliases.is_empty() {
+        table.pair("aliases", joined(&user.aliases));
+    }
     table.pair("name", user.display_name.clone());
     table.pair("state", state.to_owned());
     table.pair("lock", user.lock.as_ref().map(lock));

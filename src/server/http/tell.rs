@@ -16,7 +16,7 @@ use crate::model::token::{LifeCycle, Token};
 use crate::model::user_key::UserKey;
 use crate::server::http::App;
 use crate::server::http::error::Failure;
-use crate::store::{ALIAS_TAKEN, NAME_IS_ALIAS};
+use crate::store::{ADMINISTRATORS_ONLY, ALIAS_TAKEN, NAME_IS_ALIAS};
 
 /// There is no such user. Where another realm has one of this name, adding is the wrong advice.
 pub(crate) fn no_user(app: &App, user: &UserKey) -> Failure {
@@ -117,6 +117,7 @@ pub(crate) fn user_exists(
         AdminError::Conflict(why) if why == ALIAS_TAKEN => {
             alias_taken(app, user, aliases, AdminError::Conflict(why))
         }
+        AdminError::Conflict(why) if why == ADMINISTRATORS_ONLY => AdminError::Conflict(why).into(),
         AdminError::Conflict(_) => {
             let user = user.to_string();
             Failure::conflict(format!("user {user} exists already")).advise(format!(

@@ -49,6 +49,7 @@ pub use clock::Reanchor;
 pub use devices::DeviceAct;
 pub use import::{Import, Prepared};
 pub(crate) use lifecycle::FROZEN;
+pub(crate) use plan::ADMINISTRATORS_ONLY;
 pub use plan::By;
 pub use settings::{Loaded, LoadedFile, Prunable};
 pub(crate) use tokens::{CARRIED, OTHER_USE, SEED_TAKEN};

@@ -3,7 +3,7 @@
 use crate::model::credential::{Credentials, Verifier};
 use crate::model::token::TokenState;
 use crate::model::user::{Touched, User, Waiver};
-use crate::model::user_key::UserKey;
+use crate::model::user_key::{CONSOLE, UserKey};
 use crate::store::record::{Former, RowWrite, Table};
 use crate::store::transition::plan::Plan;
 use crate::store::transition::rows::{
@@ -94,6 +94,8 @@ pub(super) fn aliases(
             || rows.has(Table::Users, &name)?
             || rows.has(Table::Aliases, &row)?;
         refuse_if(taken, ALIAS_TAKEN)?;
+        let apart = (alias.realm() == CONSOLE) != (user.key.realm() == CONSOLE);
+        refuse_if(apart, ALIAS_OF_CONSOLE)?;
         if guarded {
             refuse_if(removed_lately(rows, &name, keys)?, OWN_REMOVAL)?;
         }
@@ -255,6 +257,10 @@ pub(crate) const OWN_REMOVAL: &str = "the same person removed a user of this nam
 /// A name that is added.
 pub(crate) const NAME_IS_ALIAS: &str = "the name is an alias of another user";
 /// An alias that is added.
+/// The name of an administrator would lead to another user.
+const ALIAS_OF_CONSOLE: &str =
+    "the realm `console` is for administrators: no alias leads into it or out of it";
+
 pub(crate) const ALIAS_TAKEN: &str = "the alias is a user's name, or an alias already";
 
 pub(super) fn unlock(rows: &Working<'_>, user: &UserKey) -> Result<Plan, StoreError> {

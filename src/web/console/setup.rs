@@ -113,6 +113,8 @@ async fn begin(
             desk.call::<AddUser>(by, (), &NoQuery {}, &new).await?;
         }
         Some(_) if link.user.is_none() && !own => return Ok(None),
+        // An alias: the account of this name is another's.
+        Some(present) if present.user != name => return Ok(None),
         Some(present) => {
             let mut groups = present.groups.clone();
             let role = link.role.map(|role| role.to_string());
