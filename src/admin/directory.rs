@@ -70,13 +70,13 @@ pub struct Difference {
 
 /// What is done, and what is said of it.
 #[derive(Default)]
-struct Plan {
-    sync: Sync,
-    new: Vec<User>,
+pub(super) struct Plan {
+    pub(super) sync: Sync,
+    pub(super) new: Vec<User>,
     /// Users whom the source does not have any more.
-    gone: usize,
+    pub(super) gone: usize,
     /// Under the name on record.
-    changes: Vec<(UserKey, User)>,
+    pub(super) changes: Vec<(UserKey, User)>,
 }
 
 /// A source and its users on record.
@@ -94,7 +94,7 @@ pub struct SourceState {
 impl Admin {
     /// Every source, or the one of this name, with its users.
     pub async fn sources(&self, name: Option<&str>) -> Result<Vec<SourceState>, AdminError> {
-        let mut sources = self.core.directories.get().sources();
+        let mut sources = self.core.directories.sources();
         sources.retain(|source| name.is_none_or(|name| name == source.name));
         if name.is_some() && sources.is_empty() {
             return Err(AdminError::NotFound("source"));
@@ -141,9 +141,14 @@ impl Admin {
 
     async fn sync(&self, name: &str, options: SyncOptions, by: &By) -> Result<Sync, AdminError> {
         let directory = self.core.directories.get();
-        let sources = directory.sources();
+        let sources = self.core.directories.sources();
         let source = sources.iter().find(|source| source.name == name);
         let source = source.ok_or(AdminError::NotFound("source"))?;
+        if source.kind == "scim" {
+            return Err(AdminError::Conflict(
+                "the client of this source pushes its users: there is nothing to ask",
+            ));
+        }
         let people = directory.read(name).await.map_err(|error| match error {
             DirectoryError::Unknown(_) => AdminError::NotFound("source"),
             error @ DirectoryError::Failed { .. } => AdminError::Directory(error),
@@ -160,10 +165,20 @@ impl Admin {
         if options.dry_run {
             return Ok(plan.sync);
         }
-        self.carry_out(name, plan, by).await
+        let sync = self.carry_out(plan, by).await?;
+        if sync.changes() > 0 {
+            let note = Change::Note {
+                action: "source_sync",
+                target: name.to_owned(),
+                user: None,
+                detail: sync.summary(),
+            };
+            self.core.store.change(note, by.clone()).await?;
+        }
+        Ok(sync)
     }
 
-    async fn all_users(&self) -> Result<Vec<User>, AdminError> {
+    pub(super) async fn all_users(&self) -> Result<Vec<User>, AdminError> {
         let mut users: Vec<User> = Vec::new();
         loop {
             let after = users.last().map(|user| user.key.clone());
@@ -249,7 +264,7 @@ impl Admin {
     }
 
     /// What becomes of one person: a new user, or the one on record.
-    fn one(
+    pub(super) fn one(
         &self,
         wanted: Wanted<'_>,
         before: Option<&User>,
@@ -278,6 +293,7 @@ impl Admin {
         let mut directory = DirectoryId {
             source: wanted.source.to_owned(),
             id: person.id.clone(),
+            external: person.external.clone(),
             disabled: person.disabled && (by_source || !after.disabled),
         };
         after.disabled = disabled;
@@ -358,7 +374,7 @@ impl Admin {
         }
     }
 
-    async fn carry_out(&self, name: &str, plan: Plan, by: &By) -> Result<Sync, AdminError> {
+    pub(super) async fn carry_out(&self, plan: Plan, by: &By) -> Result<Sync, AdminError> {
         let store = &self.core.store;
         let mut new = plan.new;
         while !new.is_empty() {
@@ -384,15 +400,6 @@ impl Admin {
             .await?;
         for (from, _) in &plan.sync.renamed {
             self.core.locks.ended(from);
-        }
-        if plan.sync.changes() > 0 {
-            let note = Change::Note {
-                action: "source_sync",
-                target: name.to_owned(),
-                user: None,
-                detail: plan.sync.summary(),
-            };
-            store.change(note, by.clone()).await?;
         }
         Ok(plan.sync)
     }
@@ -431,13 +438,13 @@ impl Sync {
     }
 }
 
-struct Wanted<'w> {
-    source: &'w str,
-    person: &'w Person,
-    key: UserKey,
+pub(super) struct Wanted<'w> {
+    pub(super) source: &'w str,
+    pub(super) person: &'w Person,
+    pub(super) key: UserKey,
 }
 
-fn follows(user: &User, source: &str) -> bool {
+pub(super) fn follows(user: &User, source: &str) -> bool {
     let directory = user.directory.as_ref();
     directory.is_some_and(|one| one.source == source)
 }

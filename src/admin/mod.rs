@@ -35,6 +35,7 @@ mod offer;
 mod outage;
 pub mod outage_watch;
 mod own;
+mod pushed;
 pub mod self_service;
 mod stock;
 mod tokens;

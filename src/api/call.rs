@@ -233,6 +233,8 @@ pub enum Access {
     Network,
     /// People with an enrolment link, known by its code.
     Link,
+    /// Keys with the scope `scim`.
+    Scim,
     /// Administrators, local callers, and keys with one of these scopes.
     Admin(&'static [Scope]),
 }
@@ -328,6 +330,8 @@ places! {
     GatewayName = "Name of the gateway";
     /// A source of users.
     SourceName = "Name of the source";
+    /// A user or group of a source.
+    ScimId = "The resource's `id`";
     /// A medium by which gateways bring messages.
     InboundMedium = "`sms` or `voice`";
     /// An audit record.

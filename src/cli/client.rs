@@ -55,7 +55,7 @@ pub(super) enum Add {
         oncegate client add api payroll --realm staff\n  \
         oncegate client add api kim --scope approver\n\
         Scopes: verify asks for decisions; operator manages users and tokens; approver approves token \
-        requests; auditor reads; admin does everything.")]
+        requests; auditor reads; scim pushes the users of a source; admin does everything.")]
     Api(AddApi),
 }
 

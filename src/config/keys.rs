@@ -178,8 +178,9 @@ table_keys! {
 
 table_keys! {
     "source" SOURCE:
-    SOURCE_KIND = "kind", Text, "", "ldap";
+    SOURCE_KIND = "kind", Text, "", "ldap, which is asked, or scim, whose client pushes";
     SOURCE_REALM = "realm", Text, "default", "realm of its users";
+    SOURCE_CLIENT = "client", Text, "", "of scim: the API client that pushes; of the name of the source where it is not written";
     SOURCE_EVERY = "every", Text, "1h", "how often users follow it, 1m to 7d; never: by command only";
     SOURCE_TIMEOUT = "timeout", Text, "10s", "how long one answer of it may take, 1s to 5m";
     SOURCE_URL = "url", List, "",
@@ -216,6 +217,9 @@ table_keys! {
     SOURCE_BREAKER_PAUSE = "breaker_pause", Text, "10s",
         "how long it is not asked, 1s to 1h; then one login tries it";
 }
+
+/// Keys that a source of kind scim has.
+pub const SCIM_KEYS: &[&Key] = &[SOURCE_KIND, SOURCE_REALM, SOURCE_CLIENT];
 
 /// Keys that a gateway of kind http has alone.
 pub const HTTP_ONLY: &[&Key] = &[

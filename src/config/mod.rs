@@ -67,6 +67,8 @@ pub struct Config {
     pub log: Log,
     /// `[source.NAME]`: directories that users follow.
     pub sources: Vec<sources::UserSource>,
+    /// Those of them whose clients push.
+    pub scim: Vec<sources::ScimSource>,
     effective: Vec<EffectiveValue>,
 }
 

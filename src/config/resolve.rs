@@ -42,6 +42,7 @@ pub(super) fn resolve(written: &Written, dir: &Path, findings: &mut Findings) ->
     let log = reader.log();
     let gateways = gateways::gateways(&mut reader, dir);
     let sources = sources::sources(&mut reader, dir);
+    let (sources, scim) = sources?;
     let (radius, http) = (radius?, http?);
     if radius.listen.is_empty() && http.listen.is_empty() {
         let error = Diagnostic::error("`radius.enabled` and `http.enabled` are both false");
@@ -69,7 +70,8 @@ pub(super) fn resolve(written: &Written, dir: &Path, findings: &mut Findings) ->
         },
         outage: outage?,
         log: log?,
-        sources: sources?,
+        sources,
+        scim,
         effective,
     })
 }

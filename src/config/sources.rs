@@ -11,7 +11,8 @@ use crate::config::reader::{Resolver, in_range, parse_choice, parse_count, parse
 use crate::config::table::Table;
 use crate::config::target::{Host, Reach, Target, refusal};
 use crate::diagnostic::{Diagnostic, units};
-use crate::model::user_key::UserKey;
+use crate::model::client::is_client_name;
+use crate::model::user_key::{CONSOLE, UserKey};
 
 /// A directory that users follow.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -130,26 +131,89 @@ const AD: Schema = Schema {
     login: "sAMAccountName",
 };
 
+/// A source whose client pushes its users (SCIM 2.0).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ScimSource {
+    /// Its name: that of the table.
+    pub name: String,
+    /// The API client.
+    pub client: String,
+    /// The realm of users whose names have none.
+    pub realm: String,
+}
+
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Kind {
+    Ldap,
+    Scim,
+}
+
 /// Every source, in the order of the file.
-pub(super) fn sources(reader: &mut Resolver<'_>, dir: &Path) -> Option<Vec<UserSource>> {
-    let chosen = reader.written.chosen("source");
-    let all: Vec<Option<UserSource>> = chosen
-        .iter()
-        .map(|table| Table { reader, table }.source(dir))
-        .collect();
-    all.into_iter().collect()
+pub(super) fn sources(
+    reader: &mut Resolver<'_>,
+    dir: &Path,
+) -> Option<(Vec<UserSource>, Vec<ScimSource>)> {
+    let (mut asked, mut pushed) = (Vec::new(), Vec::new());
+    let mut whole = true;
+    for table in &reader.written.chosen("source") {
+        let mut table = Table { reader, table };
+        let kind = table.required(keys::SOURCE_KIND, |text| {
+            parse_choice(text, &[("ldap", Kind::Ldap), ("scim", Kind::Scim)])
+        });
+        match kind {
+            Some(Kind::Ldap) => match table.source(dir) {
+                Some(source) => asked.push(source),
+                None => whole = false,
+            },
+            Some(Kind::Scim) => match table.scim() {
+                Some(source) => {
+                    let same = |other: &&ScimSource| other.client == source.client;
+                    if let Some(other) = pushed.iter().find(same) {
+                        let client = &source.client;
+                        let text = format!("client `{client}` pushes the source `{}`", other.name);
+                        let error = Diagnostic::error(text);
+                        let error = error.help("a client pushes one source: name another");
+                        table.report(keys::SOURCE_CLIENT, error);
+                    }
+                    pushed.push(source);
+                }
+                None => whole = false,
+            },
+            None => whole = false,
+        }
+    }
+    whole.then_some((asked, pushed))
 }
 
 impl Table<'_, '_> {
+    fn scim(&mut self) -> Option<ScimSource> {
+        let realm = self.one(keys::SOURCE_REALM, |text| match realm(text) {
+            Ok(realm) if realm == CONSOLE => {
+                Err("people of the console are not pushed: name another realm".to_owned())
+            }
+            realm => realm,
+        });
+        let client = self.optional(keys::SOURCE_CLIENT, |text| {
+            let good = is_client_name(text).then(|| text.to_owned());
+            good.ok_or_else(|| format!("`{text}` is no name of a client"))
+        });
+        for key in keys::SOURCE {
+            if !keys::SCIM_KEYS.contains(key) && self.is_written(key) {
+                let path = self.path(key);
+                let error = Diagnostic::error(format!("a source of kind scim has no `{path}`"));
+                self.report(key, error.help("remove it, or change `kind`"));
+            }
+        }
+        let name = self.table.name.clone();
+        Some(ScimSource {
+            client: client?.unwrap_or_else(|| name.clone()),
+            realm: realm?,
+            name,
+        })
+    }
+
     fn source(&mut self, dir: &Path) -> Option<UserSource> {
-        let kind = self.required(keys::SOURCE_KIND, |text| {
-            parse_choice(text, &[("ldap", ())])
-        });
-        let realm = self.one(keys::SOURCE_REALM, |text| {
-            let key = UserKey::with_realm("user", text);
-            let fault = |_| format!("`{text}` is no realm");
-            key.map(|key| key.realm().to_owned()).map_err(fault)
-        });
+        let realm = self.one(keys::SOURCE_REALM, realm);
         let every = self.one(keys::SOURCE_EVERY, |text| {
             if text == "never" {
                 return Ok(None);
@@ -171,7 +235,6 @@ impl Table<'_, '_> {
             });
         let ldap = self.ldap(dir);
         let password = self.password();
-        kind?;
         Some(UserSource {
             name: self.table.name.clone(),
             realm: realm?,
@@ -306,6 +369,12 @@ fn server(text: &str) -> Result<Target, String> {
         None => 389,
     };
     Target::of_host(host, port, secure).map_err(|error| format!("`{text}`: {error}"))
+}
+
+fn realm(text: &str) -> Result<String, String> {
+    let key = UserKey::with_realm("user", text);
+    let fault = |_| format!("`{text}` is no realm");
+    key.map(|key| key.realm().to_owned()).map_err(fault)
 }
 
 fn plain(text: &str) -> Result<String, String> {

@@ -45,9 +45,9 @@ pub trait Directory: Send + Sync + 'static {
 pub struct SourceInfo {
     /// Its name.
     pub name: String,
-    /// What it is: `ldap`.
+    /// What it is: `ldap`, `scim`.
     pub kind: &'static str,
-    /// Where it is.
+    /// Where it is; of scim the client that pushes.
     pub servers: Vec<String>,
     /// The realm of its users.
     pub realm: String,
@@ -88,6 +88,8 @@ pub struct People {
 pub struct Person {
     /// The identity, which no renaming changes.
     pub id: String,
+    /// What the source calls that, where it is another text.
+    pub external: Option<String>,
     /// The login name.
     pub login: String,
     /// The name as people write it.
@@ -151,8 +153,22 @@ pub struct LastRun {
     pub result: Result<String, String>,
 }
 
+/// A source whose client pushes its users.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Pushed {
+    /// Its name.
+    pub name: String,
+    /// The API client that pushes.
+    pub client: String,
+    /// The realm of users whose names have none.
+    pub realm: String,
+}
+
 /// The directories, and how their last runs ended.
 pub struct Directories {
+    pushed: ArcSwap<Vec<Pushed>>,
+    /// Held while a client changes its users: one at a time.
+    pub(crate) pushing: tokio::sync::Mutex<()>,
     directory: ArcSwap<Arc<dyn Directory>>,
     runs: Mutex<BTreeMap<String, LastRun>>,
     /// Held while users follow a source: one at a time.
@@ -163,6 +179,8 @@ impl Default for Directories {
     fn default() -> Self {
         let none: Arc<dyn Directory> = Arc::new(NoDirectory);
         Self {
+            pushed: ArcSwap::default(),
+            pushing: tokio::sync::Mutex::default(),
             directory: ArcSwap::from_pointee(none),
             runs: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
@@ -179,6 +197,35 @@ impl Directories {
     /// The directories; none until [`Directories::set`].
     pub fn get(&self) -> Arc<dyn Directory> {
         Arc::clone(&**self.directory.load())
+    }
+
+    /// Sets the sources whose clients push.
+    pub fn set_pushed(&self, pushed: Vec<Pushed>) {
+        self.pushed.store(Arc::new(pushed));
+    }
+
+    /// The source that this client pushes.
+    pub fn pushed_by(&self, client: &str) -> Option<Pushed> {
+        let pushed = self.pushed.load();
+        pushed
+            .iter()
+            .find(|source| source.client == client)
+            .cloned()
+    }
+
+    /// Every source: those that are asked, then those whose clients push.
+    pub fn sources(&self) -> Vec<SourceInfo> {
+        let mut sources = self.get().sources();
+        let pushed = self.pushed.load();
+        sources.extend(pushed.iter().map(|source| SourceInfo {
+            name: source.name.clone(),
+            kind: "scim",
+            servers: vec![format!("client {}", source.client)],
+            realm: source.realm.clone(),
+            every: None,
+            password: None,
+        }));
+        sources
     }
 
     /// The source that checks the password of this user.

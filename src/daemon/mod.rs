@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::config::{Config, Limits, PREFIX};
 use crate::core::courier::{Courier, NoCourier};
-use crate::core::directory::Directory as UserDirectory;
+use crate::core::directory::{Directory as UserDirectory, Pushed};
 use crate::delivery::{Deliveries, Parts as DeliveryParts};
 use crate::diagnostic::{Diagnostic, Source, units};
 use crate::directory::{LdapDirectories, Parts as DirectoryParts};
@@ -207,6 +207,12 @@ pub async fn open(site: &Site) -> Result<Arc<Service>, StartError> {
     })?;
     service.login.replace_travel(load_travel(site)?);
     service.core.set_courier(couriers(site)?);
+    let pushed = site.config.scim.iter().map(|source| Pushed {
+        name: source.name.clone(),
+        client: source.client.clone(),
+        realm: source.realm.clone(),
+    });
+    service.core.directories().set_pushed(pushed.collect());
     if let Some(directories) = directories(site)? {
         service.core.directories().set(directories);
     }

@@ -37,6 +37,7 @@ fn person(
     let mut names = ldap.display_name.iter();
     Ok(Person {
         id: id.ok_or_else(|| missing(&ldap.id))?,
+        external: None,
         login: login.ok_or_else(|| missing(&ldap.login))?.to_owned(),
         display_name: names.find_map(|name| text(name)),
         phone: text(&ldap.phone),

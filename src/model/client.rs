@@ -184,6 +184,8 @@ words! {
         Approver = "approver",
         /// Read everything, change nothing.
         Auditor = "auditor",
+        /// Push the users of a source over SCIM.
+        Scim = "scim",
     }
 }
 

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod credential;
 pub mod device;
 pub mod enrolment;
+pub mod group;
 pub mod id;
 pub mod issue;
 pub mod issued;

@@ -58,6 +58,8 @@ pub struct DirectoryId {
     pub source: String,
     /// The identity there, which no renaming changes: objectGUID, entryUUID.
     pub id: String,
+    /// What the source calls it, where that is another text and may change.
+    pub external: Option<String>,
     /// Whether the user is disabled because the directory says so, or does not know them any more; then the
     /// directory enables them again.
     pub disabled: bool,

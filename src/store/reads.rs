@@ -7,6 +7,7 @@ use crate::model::client::Client;
 use crate::model::credential::Credentials;
 use crate::model::device::{Device, DeviceId, DeviceState};
 use crate::model::enrolment::Delegation;
+use crate::model::group::SourceGroup;
 use crate::model::id::Serial;
 use crate::model::session::{Session, SessionKey};
 use crate::model::source::{Source, SourceState};
@@ -88,6 +89,15 @@ impl Store {
         let key = record::user_key(user);
         let open = |row: &[u8]| record::credentials(&key, row, self.sealer());
         let found = self.rows().get(Table::Credentials, &key, open)?;
+        Ok(found.unwrap_or_default())
+    }
+
+    /// The groups that a source has pushed.
+    pub fn source_groups(&self, source: &str) -> Result<Vec<SourceGroup>, StoreError> {
+        let key = record::source_groups_key(source);
+        let found = self
+            .rows()
+            .get(Table::Settings, &key, record::source_groups)?;
         Ok(found.unwrap_or_default())
     }
 

@@ -59,7 +59,8 @@ pub(crate) use user::{user, user_aliases, user_condition, user_person, user_pers
 pub(crate) use various::{
     Former, address_key, address_mark, backup, backup_row, count, count_row, delegation,
     delegation_key, delegation_row, epoch, epoch_row, expiry_key, expiry_time, former, former_row,
-    last_part, loaded, loaded_row, pruned, pruned_row, time, time_row, waiver, waiver_row,
+    last_part, loaded, loaded_row, pruned, pruned_row, source_groups, source_groups_key,
+    source_groups_row, time, time_row, waiver, waiver_row,
 };
 
 /// A row as it shall be; `None` removes it.

@@ -104,6 +104,19 @@ impl Caller {
         !bound && scopes.iter().any(|scope| self.has(*scope))
     }
 
+    /// The client that pushes users of a source: by a key that may do nothing else, so that who changes a contact
+    /// that way makes no token by the same key.
+    pub(crate) fn pushes(&self) -> Option<&Arc<Client>> {
+        let Self::Key(client) = self else {
+            return None;
+        };
+        let alone = match &client.access {
+            Access::Api(api) => api.scopes == [Scope::Scim],
+            Access::Radius(_) => false,
+        };
+        (alone && client.realm.is_none()).then_some(client)
+    }
+
     fn has(&self, scope: Scope) -> bool {
         match self {
             Self::Local { .. } => true,

@@ -70,7 +70,7 @@ impl Description {
             }
             Access::Near => described["security"] = json!([{}, { "key": [] }]),
             Access::Device => described["security"] = json!([{ "device": [] }]),
-            Access::Verify | Access::Admin(_) => {}
+            Access::Verify | Access::Scim | Access::Admin(_) => {}
         }
         let method = operation.method.as_str().to_ascii_lowercase();
         let item = self
@@ -191,7 +191,7 @@ fn responses(operation: &Operation, answer: &Value) -> Value {
     let mut fails = |status: &str, why: &str| responses[status] = failure(why);
     match operation.access {
         Access::Open | Access::Near => {}
-        Access::Admin(_) => fails("default", "Failure"),
+        Access::Scim | Access::Admin(_) => fails("default", "Failure"),
         Access::Device => {
             fails("401", "Not taken");
             fails("default", "Failure");

@@ -84,6 +84,7 @@ mod preference;
 mod read;
 pub(crate) mod reports;
 mod route;
+mod scim;
 mod serve;
 mod tell;
 mod verify;
@@ -537,7 +538,7 @@ fn routes() -> Routes {
         .on(links::redeem_by_device)
         .on(links::confirm)
         .on(links::make);
-    admin::routes(device::routes(routes))
+    admin::routes(device::routes(scim::routes(routes)))
 }
 
 /// Listeners of the audit at a time: an administrator's script that forgets its connections.

@@ -36,6 +36,7 @@ use crate::server::http::describe::Description;
 use crate::server::http::error::Failure;
 use crate::server::http::preference::ByStatus;
 use crate::server::http::read::user_key;
+use crate::server::http::scim::error::in_form;
 use crate::server::http::{App, answer, body, caller, tell};
 use crate::store::By;
 
@@ -144,6 +145,7 @@ pub(crate) struct Routes {
     open: Router<Arc<App>>,
     near: Router<Arc<App>>,
     verify: Router<Arc<App>>,
+    scim: Router<Arc<App>>,
     device: Router<Arc<App>>,
     admin: Router<Arc<App>>,
     description: Description,
@@ -182,6 +184,7 @@ impl Routes {
             Access::Near => &mut self.near,
             Access::Device | Access::Link | Access::Network => &mut self.device,
             Access::Verify => &mut self.verify,
+            Access::Scim => &mut self.scim,
             Access::Admin(scopes) => {
                 let check =
                     move |request: Request, next: Next| caller::require_role(scopes, request, next);
@@ -202,10 +205,13 @@ impl Routes {
         let arrive = middleware::from_fn_with_state(Arc::clone(app), caller::arrive);
         let asker = middleware::from_fn_with_state(Arc::clone(app), caller::identify_asker);
         let verify = self.verify.route_layer(asker);
+        let scim = self.scim.route_layer(identify.clone());
+        let scim = scim.route_layer(middleware::map_response(in_form));
         let admin = self.admin.route_layer(until_stopped).route_layer(identify);
         self.open
             .merge(self.near.route_layer(near))
             .merge(verify)
+            .merge(scim)
             .merge(self.device.route_layer(arrive))
             .merge(admin)
     }

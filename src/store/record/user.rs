@@ -50,19 +50,33 @@ struct UserV3<'a> {
     aliases: Vec<Vec<u8>>,
 }
 
+/// The third form, and what was added to it.
+#[derive(Serialize, Deserialize)]
+struct UserV4<'a> {
+    #[serde(borrow)]
+    third: UserV3<'a>,
+    /// What the source calls the identity.
+    external: Option<&'a str>,
+}
+
 /// Reads a row of any form.
-fn form(bytes: &[u8]) -> Result<UserV3<'_>, StoreError> {
-    let second = match bytes.first() {
-        Some(1) => UserV2 {
-            first: take(1, bytes)?,
-            directory: None,
-        },
-        Some(2) => take(2, bytes)?,
-        _ => return take(3, bytes),
-    };
-    Ok(UserV3 {
+fn form(bytes: &[u8]) -> Result<UserV4<'_>, StoreError> {
+    let no_aliases = |second| UserV3 {
         second,
         aliases: Vec::new(),
+    };
+    let third = match bytes.first() {
+        Some(1) => no_aliases(UserV2 {
+            first: take(1, bytes)?,
+            directory: None,
+        }),
+        Some(2) => no_aliases(take(2, bytes)?),
+        Some(3) => take(3, bytes)?,
+        _ => return take(4, bytes),
+    };
+    Ok(UserV4 {
+        third,
+        external: None,
     })
 }
 
@@ -145,19 +159,22 @@ pub(crate) fn user_row(
     };
     let directory = user.directory.as_ref();
     let directory = directory.map(|one| (one.source.as_str(), one.id.as_str(), one.disabled));
-    let form = UserV3 {
+    let third = UserV3 {
         second: UserV2 { first, directory },
         aliases: marks.collect(),
     };
-    row(3, &form)
+    let external = user.directory.as_ref();
+    let external = external.and_then(|one| one.external.as_deref());
+    row(4, &UserV4 { third, external })
 }
 
 /// Reads a user's row and opens the personal data.
 pub(crate) fn user(bytes: &[u8], sealer: &Sealer) -> Result<User, StoreError> {
+    let UserV4 { third, external } = form(bytes)?;
     let UserV2 {
         first: form,
         directory,
-    } = form(bytes)?.second;
+    } = third.second;
     let key = UserKey::with_realm(form.name, form.realm).map_err(|_| BAD_FORM)?;
     let PersonalV2 { personal, aliases } = match form.personal {
         None => PersonalV2::default(),
@@ -199,6 +216,7 @@ pub(crate) fn user(bytes: &[u8], sealer: &Sealer) -> Result<User, StoreError> {
         directory: directory.map(|(source, id, disabled)| DirectoryId {
             source: source.to_owned(),
             id: id.to_owned(),
+            external: external.map(str::to_owned),
             disabled,
         }),
         created: UnixTime::from_millis(form.created),
@@ -208,18 +226,18 @@ pub(crate) fn user(bytes: &[u8], sealer: &Sealer) -> Result<User, StoreError> {
 
 /// The number of the key of a user's personal data, and whether anything is sealed under it.
 pub(crate) fn user_personal(bytes: &[u8]) -> Result<(u64, bool), StoreError> {
-    let form = form(bytes)?.second.first;
+    let form = form(bytes)?.third.second.first;
     Ok((form.person, form.personal.is_some()))
 }
 
 /// The number of the key of a user's personal data.
 pub(crate) fn user_person(bytes: &[u8]) -> Result<u64, StoreError> {
-    Ok(form(bytes)?.second.first.person)
+    Ok(form(bytes)?.third.second.first.person)
 }
 
 /// The row keys of a user's aliases.
 pub(crate) fn user_aliases(bytes: &[u8]) -> Result<Vec<Vec<u8>>, StoreError> {
-    Ok(form(bytes)?.aliases)
+    Ok(form(bytes)?.third.aliases)
 }
 
 fn personal_place(row: &[u8]) -> Place<'_> {
@@ -262,6 +280,6 @@ fn read_act((touched, actor, at): (String, String, u64)) -> Result<OperatorAct, 
 
 /// What an attempt's conditions compare: revision, and whether the user may come in at all.
 pub(crate) fn user_condition(bytes: &[u8]) -> Result<(u64, bool), StoreError> {
-    let form = form(bytes)?.second.first;
+    let form = form(bytes)?.third.second.first;
     Ok((form.revision, form.disabled))
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::enrolment::Delegation;
+use crate::model::group::SourceGroup;
 use crate::model::user::Waiver;
 use crate::store::StoreError;
 use crate::store::journal::Head;
@@ -84,6 +85,25 @@ pub(crate) fn waiver_row(waiver: &Waiver) -> Result<Vec<u8>, StoreError> {
 pub(crate) fn waiver(bytes: &[u8]) -> Result<Waiver, StoreError> {
     let form: WaiverV1 = take(1, bytes)?;
     Ok(form.into())
+}
+
+/// The key of the groups of a source among the settings.
+pub(crate) fn source_groups_key(source: &str) -> Vec<u8> {
+    [b"groups\0", source.as_bytes()].concat()
+}
+
+/// The groups of a source.
+pub(crate) fn source_groups_row(groups: &[SourceGroup]) -> Result<Vec<u8>, StoreError> {
+    let form = |one: &SourceGroup| (one.id.clone(), one.name.clone(), one.external.clone());
+    let groups: Vec<(String, String, Option<String>)> = groups.iter().map(form).collect();
+    row(1, &groups)
+}
+
+/// Reads them.
+pub(crate) fn source_groups(bytes: &[u8]) -> Result<Vec<SourceGroup>, StoreError> {
+    let groups: Vec<(String, String, Option<String>)> = take(1, bytes)?;
+    let group = |(id, name, external)| SourceGroup { id, name, external };
+    Ok(groups.into_iter().map(group).collect())
 }
 
 /// The state epoch.

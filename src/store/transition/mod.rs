@@ -14,6 +14,7 @@ use crate::model::clock::Present;
 use crate::model::credential::Credentials;
 use crate::model::device::{DeviceCall, DeviceId};
 use crate::model::enrolment::{Delegation, Enrolment, Link};
+use crate::model::group::SourceGroup;
 use crate::model::id::Serial;
 use crate::model::session::{Report, SessionKey};
 use crate::model::token::{LifeCycle, Token, TokenState};
@@ -211,6 +212,8 @@ pub enum Change {
     },
     /// Declares an outage, or ends it.
     SetOutage(Option<Waiver>),
+    /// The groups of a source as they shall be.
+    SetSourceGroups(String, Vec<SourceGroup>),
     /// Lends a right to approve.
     Delegate(Delegation),
     /// Takes it back: from whom, to whom.
@@ -285,6 +288,7 @@ impl Change {
         match self {
             Self::CreateUser(user, known) => users::create(rows, &user, known.as_ref(), keys),
             Self::UpdateUser(user) => users::update(rows, &user, keys),
+            Self::SetSourceGroups(source, groups) => settings::source_groups(&source, &groups),
             Self::RenameUser(from, user) => rename::rename(rows, &from, &user, keys),
             Self::RemoveUser(user, expected) => users::remove(rows, &user, expected, keys),
             Self::EraseUser(user) => users::erase(rows, &user, keys),

@@ -6,6 +6,7 @@ use data_encoding::HEXLOWER;
 use crate::diagnostic::units::count;
 use crate::model::audit::{Changed, FieldChange};
 use crate::model::enrolment::Delegation;
+use crate::model::group::SourceGroup;
 use crate::model::issue::day;
 use crate::model::source::SourceState;
 use crate::model::user::Waiver;
@@ -33,6 +34,14 @@ pub(super) fn outage(rows: &Working<'_>, outage: Option<&Waiver>) -> Result<Plan
     };
     let plan = Plan::new(action, "outage", vec![write]);
     Ok(plan.detail(outage.map(waiver_detail)))
+}
+
+/// The groups of a source as they shall be.
+pub(super) fn source_groups(source: &str, groups: &[SourceGroup]) -> Result<Plan, StoreError> {
+    let row = record::source_groups_row(groups)?;
+    let writes = vec![put(Table::Settings, record::source_groups_key(source), row)];
+    let plan = Plan::new("source_groups", &source, writes);
+    Ok(plan.detail(count(groups.len() as u64, "group")))
 }
 
 /// Lends a right to approve.

@@ -278,7 +278,11 @@ fn networks(texts: &[String]) -> Result<Vec<IpNet>, Failure> {
 fn scopes(words: &[String]) -> Result<Vec<Scope>, Failure> {
     let mut scopes = Vec::new();
     for text in words {
-        let scope = word("scopes", text, "verify, admin, operator, approver, auditor")?;
+        let scope = word(
+            "scopes",
+            text,
+            "verify, admin, operator, approver, auditor, scim",
+        )?;
         if !scopes.contains(&scope) {
             scopes.push(scope);
         }

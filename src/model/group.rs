@@ -1,0 +1,12 @@
+//! Groups that a source pushes.
+
+/// A group of a source; its members are the users with its name among their groups.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SourceGroup {
+    /// The identity here, which no renaming changes.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// What the source calls it.
+    pub external: Option<String>,
+}

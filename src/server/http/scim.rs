@@ -1,0 +1,360 @@
+//! `/scim/v2`: an identity provider pushes users and groups (RFC 7643, RFC 7644).
+//!
+//! ```text
+//! key with the scope `scim` -> the source that names this client -> its users and groups, and no others
+//! PATCH: the resource as it is, changed as asked, is what PUT would send
+//! ```
+//!
+//! Invariants: only users of the client's own source are seen and changed; one change of the sources is carried out
+//! at a time, from reading what is there to the last record.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::api::{
+    ScimAddGroup, ScimAddUser, ScimConfig, ScimGroup, ScimGroups, ScimPatchGroup, ScimPatchUser,
+    ScimPutGroup, ScimPutUser, ScimRemoveGroup, ScimRemoveUser, ScimResourceType,
+    ScimResourceTypes, ScimSchema, ScimSchemas, ScimUser, ScimUsers,
+};
+use crate::core::directory::Pushed;
+use crate::model::group::SourceGroup;
+use crate::model::user::User;
+use crate::server::http::App;
+use crate::server::http::body;
+use crate::server::http::caller::{Arrival, Caller};
+use crate::server::http::error::Failure;
+use crate::server::http::route::Routes;
+use crate::server::http::scim::document::{LIST, PAGE, abilities, list, schemas, types};
+use crate::server::http::scim::error::{ScimError, answer};
+use crate::server::http::scim::patch::{equals, get, same};
+use crate::store::By;
+
+mod document;
+pub(super) mod error;
+mod patch;
+mod resource;
+
+pub(super) fn routes(routes: Routes) -> Routes {
+    routes
+        .on_request::<ScimUsers, _, _>(serve)
+        .on_request::<ScimAddUser, _, _>(serve)
+        .on_request::<ScimUser, _, _>(serve)
+        .on_request::<ScimPutUser, _, _>(serve)
+        .on_request::<ScimPatchUser, _, _>(serve)
+        .on_request::<ScimRemoveUser, _, _>(serve)
+        .on_request::<ScimGroups, _, _>(serve)
+        .on_request::<ScimAddGroup, _, _>(serve)
+        .on_request::<ScimGroup, _, _>(serve)
+        .on_request::<ScimPutGroup, _, _>(serve)
+        .on_request::<ScimPatchGroup, _, _>(serve)
+        .on_request::<ScimRemoveGroup, _, _>(serve)
+        .on_request::<ScimConfig, _, _>(serve)
+        .on_request::<ScimResourceTypes, _, _>(serve)
+        .on_request::<ScimResourceType, _, _>(serve)
+        .on_request::<ScimSchemas, _, _>(serve)
+        .on_request::<ScimSchema, _, _>(serve)
+}
+
+/// Serves every call below `/scim/v2`.
+async fn serve(State(app): State<Arc<App>>, request: Request) -> Response {
+    served(&app, request)
+        .await
+        .unwrap_or_else(IntoResponse::into_response)
+}
+
+/// A request of a provider.
+struct Asked<'a> {
+    app: &'a Arc<App>,
+    source: Pushed,
+    by: By,
+    method: Method,
+    query: Query,
+    body: Value,
+}
+
+/// What a list is asked for.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Query {
+    filter: Option<String>,
+    start_index: Option<i64>,
+    count: Option<i64>,
+    attributes: Option<String>,
+    excluded_attributes: Option<String>,
+}
+
+async fn served(app: &Arc<App>, request: Request<Body>) -> Result<Response, ScimError> {
+    let (parts, body) = request.into_parts();
+    let caller: Option<&Caller> = parts.extensions.get();
+    let client = caller.and_then(Caller::pushes).ok_or_else(|| {
+        Failure::forbidden("this needs a key with the scope `scim`, no other scope and no realm")
+    })?;
+    let source = app.core().directories().pushed_by(&client.name);
+    let source = source
+        .ok_or_else(|| Failure::forbidden("no [source.NAME] of kind scim names this client"))?;
+    let arrival: Option<Arrival> = parts.extensions.get().copied();
+    let arrival = arrival.ok_or(Failure::INTERNAL)?;
+    let octets = body::read(body, BODY, app).await?;
+    let body = if octets.is_empty() {
+        Value::Null
+    } else {
+        body::parse(&octets)?
+    };
+    let by = By {
+        request: arrival.id,
+        actor: format!("api:{}", client.name),
+        person: None,
+        at: arrival.at,
+        limited: true,
+    };
+    let asked = Asked {
+        app,
+        source,
+        by,
+        method: parts.method.clone(),
+        query: body::query(&parts.uri)?,
+        body,
+    };
+    let path = parts.uri.path().strip_prefix("/scim/v2/");
+    let mut places = path.unwrap_or_default().splitn(2, '/');
+    let (kind, id) = (places.next().unwrap_or_default(), places.next());
+    let _turn = if asked.method == Method::GET {
+        None
+    } else {
+        let turn = app.admin().turn_to_push();
+        let turn = tokio::time::timeout(app.limits().request_timeout, turn).await;
+        Some(turn.map_err(|_| Failure::unavailable("other changes of users are under way"))?)
+    };
+    match (kind, id) {
+        ("Users", None) => asked.users().await,
+        ("Users", Some(id)) => asked.user(id).await,
+        ("Groups", None) => asked.groups().await,
+        ("Groups", Some(id)) => asked.group(id).await,
+        ("ServiceProviderConfig", None) => Ok(answer(StatusCode::OK, &abilities())),
+        ("ResourceTypes", id) => described(&types(), id),
+        ("Schemas", id) => described(&schemas(), id),
+        _ => Err(ScimError::missing()),
+    }
+}
+
+/// All of what describes the server, or the one of this id.
+fn described(all: &[Value], id: Option<&str>) -> Result<Response, ScimError> {
+    let Some(id) = id else {
+        return Ok(answer(StatusCode::OK, &list(all)));
+    };
+    let mut all = all.iter();
+    let one = all.find(|one| get(one, "id").and_then(Value::as_str) == Some(id));
+    let one = one.ok_or_else(ScimError::missing)?;
+    Ok(answer(StatusCode::OK, one))
+}
+
+impl Asked<'_> {
+    fn shown(&self, user: &User, groups: &[SourceGroup]) -> Value {
+        Value::Object(resource::user(user, groups, &self.source.realm))
+    }
+
+    async fn users(self) -> Result<Response, ScimError> {
+        let admin = self.app.admin();
+        let groups = admin.source_groups(&self.source.name)?;
+        if self.method == Method::POST {
+            let person = resource::person(&self.body, "")?;
+            let made = admin.push_user(&self.source, person, &self.by).await?;
+            return Ok(answer(StatusCode::CREATED, &self.shown(&made, &groups)));
+        }
+        let filter = self.query.filter()?;
+        let named = filter.as_ref().and_then(|(name, wanted)| {
+            let is_name = name.eq_ignore_ascii_case("userName");
+            wanted.as_str().filter(|_| is_name)
+        });
+        // What a provider asks before each change: no reading of all users.
+        if let Some(name) = named {
+            let found = admin.user_called(&self.source, name)?;
+            let found = found.iter().map(|user| self.shown(user, &groups));
+            return Ok(self.page(found.collect(), None));
+        }
+        let users = admin.users_of(&self.source.name).await?;
+        let all = users.iter().map(|user| self.shown(user, &groups));
+        Ok(self.page(all.collect(), filter))
+    }
+
+    async fn user(self, id: &str) -> Result<Response, ScimError> {
+        let admin = self.app.admin();
+        let source = self.source.name.as_str();
+        let groups = admin.source_groups(source)?;
+        let user = admin.user_of(source, id).await?;
+        let new = match self.method.as_str() {
+            "GET" => {
+                let user = self.shown(&user, &groups);
+                return Ok(answer(StatusCode::OK, &self.query.cut(user)));
+            }
+            "DELETE" => {
+                admin.push_away(user, &groups, &self.by).await?;
+                return Ok(StatusCode::NO_CONTENT.into_response());
+            }
+            "PATCH" => {
+                let mut resource = resource::user(&user, &groups, &self.source.realm);
+                patch::apply(&mut resource, &self.body)?;
+                Value::Object(resource)
+            }
+            _ => self.body.clone(),
+        };
+        let person = resource::person(&new, id)?;
+        let changed = admin.push_user(&self.source, person, &self.by).await?;
+        let changed = self.shown(&changed, &groups);
+        Ok(answer(StatusCode::OK, &self.query.cut(changed)))
+    }
+
+    async fn groups(self) -> Result<Response, ScimError> {
+        if self.method == Method::POST {
+            return self.put_group(None, &self.body).await;
+        }
+        let admin = self.app.admin();
+        let source = self.source.name.as_str();
+        let filter = self.query.filter()?;
+        let users = admin.users_of(source).await?;
+        let groups = admin.source_groups(source)?;
+        let all = groups
+            .iter()
+            .map(|group| Value::Object(self.shown_group(group, &users)));
+        Ok(self.page(all.collect(), filter))
+    }
+
+    async fn group(self, id: &str) -> Result<Response, ScimError> {
+        let admin = self.app.admin();
+        let source = self.source.name.as_str();
+        let groups = admin.source_groups(source)?;
+        let group = groups.iter().find(|group| group.id == id);
+        let group = group.ok_or_else(ScimError::missing)?;
+        match self.method.as_str() {
+            "GET" => {
+                let users = admin.users_of(source).await?;
+                let group = Value::Object(self.shown_group(group, &users));
+                Ok(answer(StatusCode::OK, &self.query.cut(group)))
+            }
+            "DELETE" => {
+                admin.remove_source_group(source, id, &self.by).await?;
+                Ok(StatusCode::NO_CONTENT.into_response())
+            }
+            "PATCH" => {
+                let users = admin.users_of(source).await?;
+                let mut resource = self.shown_group(group, &users);
+                patch::apply(&mut resource, &self.body)?;
+                self.put_group(Some(id), &Value::Object(resource)).await
+            }
+            _ => self.put_group(Some(id), &self.body).await,
+        }
+    }
+
+    fn shown_group(&self, group: &SourceGroup, users: &[User]) -> serde_json::Map<String, Value> {
+        let members = users
+            .iter()
+            .filter(|user| user.groups.contains(&group.name));
+        resource::group(group, members, &self.source.realm)
+    }
+
+    async fn put_group(&self, id: Option<&str>, resource: &Value) -> Result<Response, ScimError> {
+        let (name, external, members) = resource::group_of(resource)?;
+        let group = SourceGroup {
+            id: id.unwrap_or_default().to_owned(),
+            name,
+            external,
+        };
+        let members: BTreeSet<String> = members.into_iter().collect();
+        let admin = self.app.admin();
+        let pushed = admin.push_group(&self.source, group, &members, &self.by);
+        let (group, users) = pushed.await?;
+        let group = Value::Object(self.shown_group(&group, &users));
+        let status = match id {
+            None => StatusCode::CREATED,
+            Some(_) => StatusCode::OK,
+        };
+        Ok(answer(status, &self.query.cut(group)))
+    }
+
+    /// Those that the filter takes, a page of them.
+    fn page(&self, mut all: Vec<Value>, filter: Option<(&str, Value)>) -> Response {
+        if let Some((name, wanted)) = filter {
+            // Identities have a case (RFC 7643 s3.1).
+            let exact = EXACT.iter().any(|one| one.eq_ignore_ascii_case(name));
+            let takes = |found: &Value| {
+                if exact {
+                    *found == wanted
+                } else {
+                    same(found, &wanted)
+                }
+            };
+            all.retain(|one| get(one, name).is_some_and(takes));
+        }
+        let total = all.len();
+        let start = self.query.start_index.unwrap_or(1).max(1);
+        let count = self.query.count.unwrap_or(PAGE).clamp(0, PAGE);
+        let skip = usize::try_from(start - 1).unwrap_or(usize::MAX);
+        let take = usize::try_from(count).unwrap_or_default();
+        let page = all.into_iter().skip(skip).take(take);
+        let page: Vec<Value> = page.map(|one| self.query.cut(one)).collect();
+        let document = json!({
+            "schemas": [LIST],
+            "totalResults": total,
+            "startIndex": start,
+            "itemsPerPage": page.len(),
+            "Resources": page,
+        });
+        answer(StatusCode::OK, &document)
+    }
+}
+
+impl Query {
+    /// The comparison that is asked for.
+    fn filter(&self) -> Result<Option<(&str, Value)>, ScimError> {
+        let Some(filter) = &self.filter else {
+            return Ok(None);
+        };
+        let (name, wanted) = equals(filter)?;
+        let mut known = EXACT.iter().chain(&FOLDED);
+        if filter.len() > FILTER || !known.any(|known| known.eq_ignore_ascii_case(name)) {
+            let detail = "filters: id, externalId, userName or displayName `eq` a text of at most 512 octets";
+            return Err(ScimError::of(400, "invalidFilter", detail));
+        }
+        Ok(Some((name, wanted)))
+    }
+
+    /// With the attributes that are asked for (RFC 7644 s3.9).
+    fn cut(&self, mut resource: Value) -> Value {
+        let names = |text: &Option<String>| -> Option<Vec<String>> {
+            let text = text.as_ref()?;
+            Some(
+                text.split(',')
+                    .map(|name| name.trim().to_lowercase())
+                    .collect(),
+            )
+        };
+        let Some(fields) = resource.as_object_mut() else {
+            return resource;
+        };
+        if let Some(wanted) = names(&self.attributes) {
+            let always = ["schemas", "id"];
+            let keep = |name: &str| wanted.iter().any(|one| one == name) || always.contains(&name);
+            fields.retain(|name, _| keep(&name.to_lowercase()));
+        }
+        if let Some(left) = names(&self.excluded_attributes) {
+            fields.retain(|name, _| name == "id" || !left.contains(&name.to_lowercase()));
+        }
+        resource
+    }
+}
+
+/// Attributes that a filter compares exactly.
+const EXACT: [&str; 2] = ["id", "externalId"];
+/// Those it compares without case.
+const FOLDED: [&str; 2] = ["userName", "displayName"];
+/// Most octets of a filter.
+const FILTER: usize = 512;
+/// Most octets of a body: a group with thousands of members.
+const BODY: usize = 1024 * 1024;
