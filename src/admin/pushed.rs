@@ -3,7 +3,7 @@
 //! Invariants: as for users who follow a directory ([`crate::admin::directory`]): an identity is one user whatever it
 //! is called, only users of the source are touched, and a user is never removed. Whom the provider deletes is disabled
 //! and has no identity there any more; the same person comes back by what the provider calls them, for another person
-//! of that name is not to have the tokens. Nobody of the console is reached.
+//! of that name is not to have the tokens. People of the console are not reached.
 //!
 //! A group and its members are several records. They are written in an order that the same request, or the next one of
 //! the source, completes: members gain the name, the group is on record, then names of no group go.
@@ -247,7 +247,7 @@ impl Admin {
     }
 }
 
-/// Who such a name is. Nobody of the console: who signs in there is no matter of a provider.
+/// Who such a name is. People of the console are no matter of a provider.
 fn key(source: &Pushed, login: &str) -> Result<UserKey, AdminError> {
     let key = if login.contains(['@', '\\']) {
         UserKey::parse(login)

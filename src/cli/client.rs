@@ -124,7 +124,7 @@ pub(super) struct AddApi {
     policy: Option<String>,
     /// What its key may do; repeat it for more [default: verify]
     #[arg(long = "scope", value_name = "SCOPE", 
-          value_parser = ["verify", "admin", "operator", "approver", "auditor"])]
+          value_parser = ["verify", "admin", "operator", "approver", "auditor", "scim"])]
     scopes: Vec<String>,
     /// Realm of names without one; users of other realms are refused
     #[arg(long)]
@@ -192,7 +192,7 @@ pub(super) struct Set {
     retry_window: Option<Duration>,
     /// What its key may do, all of it (API)
     #[arg(long = "scope", value_name = "SCOPE", 
-          value_parser = ["verify", "admin", "operator", "approver", "auditor"])]
+          value_parser = ["verify", "admin", "operator", "approver", "auditor", "scim"])]
     scopes: Vec<String>,
 }
 

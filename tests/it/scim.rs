@@ -74,7 +74,7 @@ fn ann() -> Value {
     })
 }
 
-/// Row A16.
+/// What Entra ID and Okta send, step by step.
 #[tokio::test]
 async fn row_a16_users_of_entra_and_okta_are_pushed() {
     let provider = Provider::new().await;
