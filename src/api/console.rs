@@ -22,12 +22,10 @@ pub struct ConsoleLinkWanted {
     /// The person, `kim`; where they have an account, its password, authenticator and recovery codes are made anew.
     /// Absent: a new person, who chooses the name.
     #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
-    #[schema(max_length = 256)]
     pub user: Option<String>,
     /// `admin`, `operator`, `approver` or `auditor`. Absent: a new person is an administrator, others stay what they
     /// are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(max_length = 16)]
     pub role: Option<String>,
 }
 

@@ -84,6 +84,13 @@ impl Console {
         }
     }
 
+    /// The key of a new API client.
+    async fn key(&self, name: &str, scope: &str) -> oncegate::secret::SecretString {
+        let body = json!({"kind": "api", "name": name, "scopes": [scope]});
+        let made = self.admin("POST", "/v1/admin/clients", Some(body)).await;
+        made["key"].as_str().expect("a key").into()
+    }
+
     /// A person with these roles, and the key of their authenticator.
     async fn person(&self, name: &str, roles: &[&str]) -> Person {
         let body = json!({
@@ -274,14 +281,7 @@ async fn a_link_makes_the_first_administrator_once() {
 #[tokio::test]
 async fn a_link_is_made_on_the_machine_only_and_for_whom_it_names() {
     let console = Console::new();
-    let key = console
-        .admin(
-            "POST",
-            "/v1/admin/clients",
-            Some(json!({"kind": "api", "name": "ops", "scopes": ["admin"]})),
-        )
-        .await;
-    let key = oncegate::secret::SecretString::from(key["key"].as_str().expect("a key"));
+    let key = console.key("ops", "admin").await;
     let asked = request(
         "POST",
         "/v1/admin/console/link",
@@ -629,9 +629,7 @@ async fn an_operator_cannot_change_the_people_of_the_console() {
             .await;
         assert!(answer.status.is_client_error(), "{act}: {}", answer.status);
     }
-    let key = json!({"kind": "api", "name": "desk", "scopes": ["operator"]});
-    let key = console.admin("POST", "/v1/admin/clients", Some(key)).await;
-    let key = oncegate::secret::SecretString::from(key["key"].as_str().expect("a key"));
+    let key = console.key("desk", "operator").await;
     let change = Some(json!({"password": "mine is this one"}));
     let asked = request("PATCH", "/v1/admin/users/kim@console", Some(&key), change);
     assert_eq!(ask(&console.pages, asked).await.status, 409);
@@ -656,9 +654,8 @@ async fn an_operator_cannot_change_the_people_of_the_console() {
 #[tokio::test]
 async fn the_realm_of_the_console_is_apart() {
     let console = Console::new();
-    console
-        .admin("POST", "/v1/admin/users", Some(json!({"user": "mallory"})))
-        .await;
+    let user = Some(json!({"user": "mallory"}));
+    console.admin("POST", "/v1/admin/users", user).await;
     let kim = console.person("kim", &["admin"]).await;
     for (user, alias) in [("mallory", "chief@console"), ("kim@console", "kim@default")] {
         let path = format!("/v1/admin/users/{user}");
@@ -666,30 +663,15 @@ async fn the_realm_of_the_console_is_apart() {
         let answer = ask(&console.local, asked).await;
         assert_eq!(answer.status, 409, "{alias}: {}", text(&answer));
     }
-    let new = Some(json!({"user": "eve", "aliases": ["chief@console"]}));
-    let answer = ask(
-        &console.local,
-        request("POST", "/v1/admin/users", None, new),
-    )
-    .await;
-    assert_eq!(answer.status, 409, "{}", text(&answer));
-    let key = json!({"kind": "api", "name": "web", "scopes": ["verify"]});
-    let key = console.admin("POST", "/v1/admin/clients", Some(key)).await;
-    let key = oncegate::secret::SecretString::from(key["key"].as_str().expect("a key"));
+    let key = console.key("web", "verify").await;
     let code = console.code(&kim.uri);
     let login = Some(json!({"user": "kim@console", "otp": code}));
-    let answer = ask(
-        &console.pages,
-        request("POST", "/v1/verify", Some(&key), login),
-    )
-    .await;
+    let login = request("POST", "/v1/verify", Some(&key), login);
+    let answer = ask(&console.pages, login).await;
     assert_eq!(answer.json()["decision"], "reject");
     // It is not used up: the console takes it.
-    let form = [
-        ("name", "kim"),
-        ("password", "correct horse staple"),
-        ("code", &code),
-    ];
+    let password = ("password", "correct horse staple");
+    let form = [("name", "kim"), password, ("code", &code)];
     let answer = console.post("/console/sign-in", &form, None).await;
     assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", text(&answer));
 }
@@ -703,9 +685,7 @@ async fn what_strangers_write_is_text() {
     let body = json!({"user": "alice", "display_name": evil, "groups": [evil], "class": evil});
     console.admin("POST", "/v1/admin/users", Some(body)).await;
     // The name of a login that no one can read is on record as it was typed.
-    let key = json!({"kind": "api", "name": "app", "scopes": ["verify"]});
-    let key = console.admin("POST", "/v1/admin/clients", Some(key)).await;
-    let key = oncegate::secret::SecretString::from(key["key"].as_str().expect("a key"));
+    let key = console.key("app", "verify").await;
     let login = json!({"user": evil, "otp": "123456"});
     ask(
         &console.pages,

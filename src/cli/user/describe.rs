@@ -8,15 +8,10 @@ use crate::cli::token::shown::lock;
 
 pub(super) fn describe(user: &Record) -> String {
     let mut table = Table::pairs();
-    let state = if user.disabled {
-        "disabled: always rejected"
-    } else {
-        "enabled"
-    };
+    let state = ["enabled", "disabled: always rejected"][usize::from(user.disabled)];
     table.pair("user", user.user.clone());
-    if !user.aliases.is_empty() {
-        table.pair("aliases", joined(&user.aliases));
-    }
+    let aliases = Some(joined(&user.aliases)).filter(|_| !user.aliases.is_empty());
+    table.pair("aliases", aliases);
     table.pair("name", user.display_name.clone());
     table.pair("state", state.to_owned());
     table.pair("lock", user.lock.as_ref().map(lock));

@@ -99,7 +99,7 @@ pub(super) const FIELDS: &[Field] = &[
     field(
         "kind",
         Words(&[
-            "totp", "hotp", "server", "sms", "email", "voice", "card", "recovery",
+            "totp", "hotp", "server", "sms", "email", "voice", "card", "recovery", "yubikey",
         ]),
         "totp",
     ),
@@ -130,6 +130,8 @@ pub(super) const FIELDS: &[Field] = &[
     field("phone", LINE, "+82 10-1234-5678"),
     field("pin", ANY, "805193"),
     field("policy", Text(0, 64), "default"),
+    field("private_id", Text(12, 12), "8792ebfe26cc"),
+    field("public_id", Text(1, 16), "vvccccfedcba"),
     field("profile", Text(1, 64), "generic"),
     field(
         "public_key",
@@ -138,6 +140,12 @@ pub(super) const FIELDS: &[Field] = &[
     ),
     field("realm", Text(0, 253), "default"),
     field("force", Flag, "false"),
+    field("for", Text(1, 253), "kim"),
+    field(
+        "role",
+        Words(&["admin", "operator", "approver", "auditor"]),
+        "operator",
+    ),
     field("request", Flag, "false"),
     field("request", Text(26, 26), "01M85HXTB4DGFEQJ4KE7067NRK"),
     field("request_id", Text(26, 26), "01M85HXTB4DGFEQJ4KE7067NRK"),
@@ -151,7 +159,7 @@ pub(super) const FIELDS: &[Field] = &[
     ),
     field(
         "scopes",
-        Words(&["verify", "admin", "operator", "approver", "auditor"]),
+        Words(&["verify", "admin", "operator", "approver", "auditor", "scim"]),
         "verify",
     ),
     field("search", Text(1, 256), "kim"),
