@@ -348,6 +348,18 @@ async fn every_route_asks_for_its_scope() {
             }
             continue;
         }
+        if path.starts_with("/scim/") {
+            // Failures have the form of SCIM: tests of the module `scim`.
+            for (key, wanted) in [
+                (None, 401),
+                (Some(&stranger), 401),
+                (Some(&admin), 403),
+                (Some(&verify), 403),
+            ] {
+                assert_eq!(status(key).await, wanted, "{method} {path}");
+            }
+            continue;
+        }
         let none = app.keyed(&method, &filled, None, None).await;
         if path.starts_with("/v1/inbound") {
             // A gateway's signature is the credential; without a secret there is no such route.
