@@ -158,7 +158,7 @@ mod tests {
     fn refuses_what_is_none() {
         for (uri, error) in [
             ("", InvalidEnrolUri::Scheme),
-            ("https:///app/#", InvalidEnrolUri::Missing("user")),
+            ("https:///app/#", InvalidEnrolUri::Scheme),
             ("https://a/app/#user=b", InvalidEnrolUri::Missing("code")),
             (
                 "https://a/app/#user=b&code=c&code=d",
