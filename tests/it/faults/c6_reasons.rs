@@ -662,7 +662,7 @@ async fn every_advice_can_be_followed_in_its_state() {
     } in TABLE
     {
         let user = reason.as_str().replace('_', "-");
-        stage.make(*reason, &user).await;
+        Box::pin(stage.make(*reason, &user)).await;
         let record = stage.record(*reason);
         let id = record["request_id"].as_str().unwrap();
         let told = stage.console.json(&["explain", id]);
