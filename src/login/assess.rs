@@ -76,6 +76,8 @@ pub(crate) struct Progress<'p> {
     pub(crate) factors: Cow<'p, [Factor]>,
     /// Whether something of the rule is waived.
     pub(crate) leaves_out: bool,
+    /// Whether it was looked at under a declared outage.
+    pub(crate) outage: bool,
     /// What is right when this round is.
     pub(crate) passed: Factors,
     pub(crate) next: Option<Factor>,
@@ -143,6 +145,7 @@ impl Step {
             rule: case.rule,
             view,
             factors: demand.factors,
+            outage: demand.outage,
             leaves_out: waived.as_ref().is_some_and(|one| one.reason.is_some()),
             passed: self.passed,
             next: self.next,

@@ -26,6 +26,7 @@ use crate::model::audit::Purpose;
 use crate::model::client::Client;
 use crate::model::id::Serial;
 use crate::model::reason::{Decision, Reason};
+use crate::model::token::LifeCycle;
 use crate::model::user_key::UserKey;
 use crate::notice::Text;
 use crate::policy::{Factor, Facts, Policy, ReplyFacts, Rule, assurance};
@@ -60,6 +61,7 @@ pub(crate) mod settle;
 pub mod travel;
 
 pub use repeat::Given;
+pub(crate) use request::Rests;
 pub use request::{Accepted, Carrier, Challenged, Fit, LoginAnswer, LoginOutcome, LoginRequest};
 pub use round::{Presented, Response};
 
@@ -313,6 +315,7 @@ fn accepted(
         attributes: attributes(request, policy, rule, view, token),
         user: view.user.key.clone(),
         typed: progress.typed.clone(),
+        rests: rests((request.client, policy), progress, token),
         assurance: if progress.elsewhere {
             1
         } else {
@@ -320,6 +323,21 @@ fn accepted(
         },
         serial,
     }
+}
+
+/// What an accept by this token rests on; `None`: no code was used, or a waiver was, which is judged each time.
+fn rests(
+    decided: (&Client, &Policy),
+    progress: &Progress<'_>,
+    token: Option<&str>,
+) -> Option<Rests> {
+    let Progress { view, .. } = progress;
+    let mut tokens = view.tokens.iter().map(|(token, _)| token);
+    let used = tokens.find(|one| Some(one.serial.as_str()) == token)?;
+    // Its first code has activated a pending one, which is a change of the record.
+    let revision = used.revision + u64::from(used.state != LifeCycle::Active);
+    let other = (progress.credentials.revision, revision, progress.outage);
+    (!progress.leaves_out).then(|| Rests::of(decided, view, other))
 }
 
 /// The reply attributes of an accept by this rule with this token.

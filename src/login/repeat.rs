@@ -4,8 +4,9 @@
 //! holds whatever it says:
 //!
 //! - nothing is compared and nothing is consumed: the answer is that of the one consumption;
-//! - an accept is given again only while the user, the token and the rule that decided are as they were,
-//!   and neither user nor source is blocked; else the request is decided like any other;
+//! - an accept is given again only while all that it rested on is as it was ([`Rests`]: the user with groups and
+//!   status, PIN and password, the token, the client, the policy, a declared outage), the same rule applies, and
+//!   neither user nor source is blocked; else the request is decided like any other;
 //! - each answer given again has its own record in the audit before it leaves (contract s8.2, s8.8).
 
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::core::{CoreError, policy_of, shorten};
 use crate::login::case::Case;
-use crate::login::{Accepted, Fit, Login, LoginAnswer, LoginOutcome, LoginRequest};
+use crate::login::{Accepted, Fit, Login, LoginAnswer, LoginOutcome, LoginRequest, Rests};
 use crate::login::{attributes, facts};
 use crate::model::attempt::{Attempt, Evidence, Note, Repeated};
 use crate::model::audit::Purpose;
@@ -42,6 +43,7 @@ enum Answer {
         serial: Serial,
         assurance: u8,
         rule: Arc<str>,
+        rests: Rests,
     },
     /// A guess was counted.
     Reject,
@@ -57,6 +59,7 @@ impl Given {
                 serial: accepted.serial.clone()?,
                 assurance: accepted.assurance,
                 rule: Arc::clone(&accepted.rule),
+                rests: accepted.rests?,
             },
             LoginAnswer::Reject if is_counted(decided.reason) => Answer::Reject,
             LoginAnswer::Reject | LoginAnswer::Challenge(_) => return None,
@@ -147,14 +150,16 @@ impl Login {
             serial,
             assurance,
             rule: label,
+            rests,
         } = &given.answer
         else {
             return Ok(None);
         };
-        let standing = self.standing_for((request, policy, at), user, (serial, label));
-        let Some((view, rule, token)) = standing? else {
+        let standing = self.standing_for((request, policy, at), user, (serial, label, rests));
+        let Some((view, rule)) = standing? else {
             return Ok(None);
         };
+        let knows = rule.require.iter().any(|factor| factor.is_knowledge());
         let attributes = attributes(request, policy, rule, &view, Some(serial.as_str()));
         let fit = request.carrier.map(|carrier| carrier.accept(&attributes));
         if matches!(fit, Some(Fit::Not(_))) {
@@ -163,9 +168,10 @@ impl Login {
         let evidence = Evidence::Repeated(Repeated {
             user: user.clone(),
             generation: view.generation,
-            revision: view.user.revision,
+            revision: rests.user,
+            credentials: knows.then_some(rests.credentials),
             serial: serial.clone(),
-            token,
+            token: rests.token,
         });
         let mut attempt = attempt(
             request,
@@ -189,6 +195,7 @@ impl Login {
             rule: Arc::clone(label),
             typed: typed.cloned(),
             attributes,
+            rests: None,
         };
         Ok(Some(LoginOutcome {
             answer: LoginAnswer::Accept(accepted),
@@ -198,13 +205,13 @@ impl Login {
         }))
     }
 
-    /// What an accept rests on, where all of it is as it was: the user, the rule, and the revision of the token.
+    /// The user and the rule, where all that an accept rested on is as it was.
     fn standing_for<'p>(
         &self,
         (request, policy, at): (&LoginRequest<'_>, &'p Policy, UnixTime),
         user: &UserKey,
-        (serial, label): (&Serial, &Arc<str>),
-    ) -> Result<Option<(View, &'p Rule, u64)>, CoreError> {
+        (serial, label, rests): (&Serial, &Arc<str>, &Rests),
+    ) -> Result<Option<(View, &'p Rule)>, CoreError> {
         let view = self.core.store.view(user)?;
         let Some(view) = view.filter(|view| !view.user.disabled) else {
             return Ok(None);
@@ -214,6 +221,16 @@ impl Login {
         let (Some(rule), Some(token)) = (rule, usable(&view, serial, at)) else {
             return Ok(None);
         };
+        let credentials = self.bound_to(rule, &view)?.revision;
+        let outage = self.relief(rule, at)?.is_some();
+        let now = Rests::of(
+            (request.client, policy),
+            &view,
+            (credentials, token, outage),
+        );
+        if now != *rests {
+            return Ok(None);
+        }
         let case = Case {
             request,
             policy,
@@ -222,7 +239,7 @@ impl Login {
             least: 0,
         };
         let open = self.unblocked(case, &view)?.is_ok();
-        Ok(open.then_some((view, rule, token)))
+        Ok(open.then_some((view, rule)))
     }
 
     fn rejected(

@@ -13,8 +13,9 @@ use crate::model::credential::Knowledge;
 use crate::model::id::{RequestId, Serial};
 use crate::model::reason::{Decision, Reason};
 use crate::model::user_key::UserKey;
-use crate::policy::Factor;
+use crate::policy::{Factor, Policy};
 use crate::secret::SecretString;
+use crate::store::View;
 use crate::time::UnixTime;
 
 /// One question: is this the person, this once?
@@ -136,4 +137,43 @@ pub struct Accepted {
     pub typed: Option<SecretString>,
     /// Reply attributes by dictionary name, expanded.
     pub attributes: Vec<(String, String)>,
+    /// What the decision rested on; `None` where it must not be given again.
+    pub(crate) rests: Option<Rests>,
+}
+
+/// The records that an accept rested on: it is given again only where they are the same.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Rests {
+    /// Stands for the text of the policy.
+    policy: u64,
+    /// Revision of the client's record.
+    client: u64,
+    /// When the user was made: a later one of the same name is another.
+    since: UnixTime,
+    /// Revision of the user's record.
+    pub(crate) user: u64,
+    /// Revision of PIN and password; 0 where the rule asks for none.
+    pub(crate) credentials: u64,
+    /// Revision of the token's record.
+    pub(crate) token: u64,
+    /// Whether an outage was declared for which the rule has something.
+    outage: bool,
+}
+
+impl Rests {
+    pub(crate) fn of(
+        (client, policy): (&Client, &Policy),
+        view: &View,
+        (credentials, token, outage): (u64, u64, bool),
+    ) -> Self {
+        Self {
+            policy: policy.text,
+            client: client.revision,
+            since: view.user.created,
+            user: view.user.revision,
+            credentials,
+            token,
+            outage,
+        }
+    }
 }

@@ -176,6 +176,8 @@ pub struct Repeated {
     pub generation: u64,
     /// Revision of the user's record.
     pub revision: u64,
+    /// Revision of PIN and password, where the rule asks for one.
+    pub credentials: Option<u64>,
     /// The token whose code was consumed.
     pub serial: Serial,
     /// Revision of its record.

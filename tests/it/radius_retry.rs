@@ -4,16 +4,17 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use md5::{Digest as _, Md5};
-use oncegate::admin::ClientPatch;
+use oncegate::admin::{ClientPatch, CredentialsPatch, NewToken, NewVerifier};
 use oncegate::model::kind::Kind;
-use oncegate::otp::Digits;
+use oncegate::otp::{Algorithm, Digits, Period};
 use oncegate::radius::attribute::Type;
 use oncegate::radius::microsoft;
 use oncegate::radius::mschap::{challenge_hash, challenge_response, nt_password_hash};
 use oncegate::radius::packet::Packet;
+use oncegate::secret::SecretBytes;
 use serde_json::json;
 
-use crate::support::lab::{Heard, Lab, code_of};
+use crate::support::lab::{Heard, Lab, code_of, key, octets};
 
 const OTP: &str = "reject_delay = \"0s\"\n[lockout]\nfree = 10\nlock_after = 20\n\
     [[rule]]\nname = \"inside\"\nwhen = { attribute.\"NAS-Port-Type\" = \"Ethernet\" }\nrequire = [\"pin\", \"otp\"]\n\
@@ -137,6 +138,9 @@ async fn a_gateway_behind_its_portal_is_let_in_by_the_same_code() {
     let reply = Packet::parse(&reply).unwrap();
     assert!(reply.has(Type::VendorSpecific), "MS-CHAP2-Success");
     // Not without end.
+    for _ in 0..5 {
+        assert_eq!(pap(&lab, &code(0), HERE).await, "accept");
+    }
     assert_eq!(pap(&lab, &code(0), HERE).await, "reject");
     said(&lab, "used_code", 0).await;
     assert_eq!(lab.last("alice"), Some(0), "one consumption");
@@ -210,17 +214,164 @@ async fn what_has_changed_since_ends_it() {
     assert_eq!(pap(&lab, &code(2), HERE).await, "reject");
 }
 
+/// An Access-Request of alice from here, by PAP, with these attributes beside.
+async fn with(lab: &Lab, typed: &str, more: &[(Type, &[u8])]) -> String {
+    let (_, heard) = lab
+        .send("vpn", |request, keys| {
+            request.attribute(Type::UserName, b"alice").unwrap();
+            request
+                .attribute(Type::CallingStationId, b"203.0.113.7")
+                .unwrap();
+            for (kind, value) in more {
+                request.attribute(*kind, value).unwrap();
+            }
+            request.user_password(typed.as_bytes(), keys).unwrap();
+        })
+        .await;
+    heard.decision
+}
+
 #[tokio::test]
-async fn many_packets_at_once_are_one_consumption() {
+async fn another_nas_behind_the_same_client_is_another_asker() {
     let lab = lab().await;
-    let typed = code(0);
-    let all = (0..16).map(|_| lab.is_answered("vpn", "alice", &typed, HERE));
-    let answered = futures_util::future::join_all(all).await;
-    // The first is decided; those beside it get no answer, as retransmissions do, or the same one.
-    assert!(answered.iter().any(|one| *one));
-    assert_eq!(lab.last("alice"), Some(0));
-    let event = lab.decision("alice").await;
-    assert_eq!(event.failures, 0);
+    let one: &[(Type, &[u8])] = &[
+        (Type::NasIpAddress, &[10, 0, 0, 1]),
+        (Type::NasIdentifier, b"gw-1"),
+    ];
+    let address: &[(Type, &[u8])] = &[
+        (Type::NasIpAddress, &[10, 0, 0, 2]),
+        (Type::NasIdentifier, b"gw-1"),
+    ];
+    let name: &[(Type, &[u8])] = &[
+        (Type::NasIpAddress, &[10, 0, 0, 1]),
+        (Type::NasIdentifier, b"gw-2"),
+    ];
+    let six: &[(Type, &[u8])] = &[(Type::NasIpv6Address, &[7; 16])];
+    assert_eq!(with(&lab, &code(0), one).await, "accept");
+    for other in [address, name, six, &[]] {
+        assert_eq!(with(&lab, &code(0), other).await, "reject", "{other:?}");
+        said(&lab, "used_code", 0).await;
+    }
+    // From another port, with another NAS-Port, it is the same.
+    let port: &[(Type, &[u8])] = &[one[0], one[1], (Type::NasPort, &[0, 0, 0, 9])];
+    assert_eq!(with(&lab, &code(0), port).await, "accept");
+    said(&lab, "repeated_ok", 0).await;
+    assert_eq!(with(&lab, "000000", one).await, "reject");
+    assert_eq!(with(&lab, "000000", name).await, "reject");
+    said(&lab, "wrong_code", 2).await;
+}
+
+type Change<'c> = std::pin::Pin<Box<dyn Future<Output = ()> + 'c>>;
+
+/// Whether the accept of a code is given again after a change.
+async fn is_again(lab: &Lab, typed: &str, change: Change<'_>) -> bool {
+    assert_eq!(pap(lab, typed, HERE).await, "accept", "{typed}");
+    change.await;
+    let again = pap(lab, typed, HERE).await == "accept";
+    let reason = lab.decision("alice").await.reason;
+    assert_eq!(reason.as_str() == "repeated_ok", again, "{reason:?}");
+    again
+}
+
+#[tokio::test]
+async fn records_that_it_rested_on_end_it_when_they_change() {
+    const KNOWS: &str =
+        "reject_delay = \"0s\"\n[[rule]]\nname = \"all\"\nrequire = [\"password\", \"otp\"]\n";
+    let lab = Lab::new(&[("vpn", KNOWS), ("other", OTP)]).await;
+    lab.user("alice", None, Some("correct horse")).await;
+    lab.token("alice", Kind::Hotp, Digits::SIX).await;
+    window(&lab, 10).await;
+    let typed = |word: &str, counter| format!("{word}{}", code(counter));
+    let (first, second) = ("correct horse", "another horse");
+    assert!(is_again(&lab, &typed(first, 0), Box::pin(async {})).await);
+    // Groups, though the same rule applies.
+    let groups = lab.groups("alice", &["staff"]);
+    assert!(!is_again(&lab, &typed(first, 1), Box::pin(groups)).await);
+    // Another password.
+    let password = async {
+        let text = NewVerifier::Text(second.into());
+        let patch = CredentialsPatch {
+            password: Some(text),
+            ..CredentialsPatch::default()
+        };
+        lab.set("alice", patch).await;
+    };
+    assert!(!is_again(&lab, &typed(first, 2), Box::pin(password)).await);
+    // Disabled and enabled again: that was meant to end it.
+    let status = async {
+        for disabled in [true, false] {
+            let set = json!({ "disabled": disabled });
+            lab.change("PATCH", "/v1/admin/users/alice", set).await;
+        }
+    };
+    assert!(!is_again(&lab, &typed(second, 3), Box::pin(status)).await);
+    // Another text of the policy.
+    let text = async {
+        let more = format!("{KNOWS}[reply]\n\"Filter-Id\" = \"inside\"\n");
+        lab.edit(&[("vpn", &more), ("other", OTP), ("default", OTP)]);
+    };
+    assert!(!is_again(&lab, &typed(second, 4), Box::pin(text)).await);
+    let client = async {
+        window(&lab, 20).await;
+    };
+    assert!(!is_again(&lab, &typed(second, 5), Box::pin(client)).await);
+    // Another token of the same user does not.
+    let token = async {
+        lab.token("alice", Kind::Totp, Digits::SIX).await;
+    };
+    assert!(is_again(&lab, &typed(second, 6), Box::pin(token)).await);
+}
+
+#[tokio::test]
+async fn a_first_code_opens_portal_and_gateway() {
+    let lab = lab().await;
+    lab.user("carol", None, None).await;
+    let new = NewToken {
+        user: key("carol"),
+        kind: Kind::Hotp,
+        algorithm: Algorithm::Sha1,
+        digits: Digits::SIX,
+        period: Period::THIRTY,
+        key: Some(SecretBytes::new(octets("carol", Digits::SIX))),
+        counter: 0,
+        active: false,
+        serial: None,
+    };
+    let made = lab.service().admin.add_token(new, lab.by()).await;
+    made.unwrap();
+    let first = code_of("carol", Digits::SIX, 0);
+    for reason in ["hotp_ok", "repeated_ok"] {
+        let heard = lab.radius("vpn", "carol", &first, None, HERE).await;
+        assert_eq!(heard.decision, "accept");
+        assert_eq!(lab.decision("carol").await.reason.as_str(), reason);
+    }
+}
+
+#[tokio::test]
+async fn packets_at_once_are_one_attempt_and_all_are_answered() {
+    let lab = lab().await;
+    let eight = |typed: String, station| {
+        let lab = &lab;
+        async move {
+            let all = (0..8).map(|_| lab.heard("vpn", "alice", &typed, None, station));
+            let all = futures_util::future::join_all(all).await;
+            let said = |one: Option<Heard>| one.map(|heard| heard.decision);
+            all.into_iter().map(said).collect::<Vec<_>>()
+        }
+    };
+    let all = |decision: &str| vec![Some(decision.to_owned()); 8];
+    assert_eq!(eight(code(0), HERE).await, all("accept"));
+    assert_eq!(lab.last("alice"), Some(0), "one consumption");
+    said(&lab, "repeated_ok", 0).await;
+    assert_eq!(eight("000000".to_owned(), HERE).await, all("reject"));
+    said(&lab, "repeated", 0).await;
+    assert_eq!(pap(&lab, "111111", HERE).await, "reject");
+    said(&lab, "wrong_code", 2).await;
+    // An accept that names no place is for one packet: the others get no answer, as retransmissions do.
+    let answers = eight(code(1), None).await;
+    let accepts = answers.iter().flatten().filter(|one| *one == "accept");
+    assert_eq!(accepts.count(), 1, "{answers:?}");
+    assert_eq!(lab.last("alice"), Some(1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

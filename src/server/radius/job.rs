@@ -27,7 +27,7 @@ use crate::server::radius::counters::Event;
 use crate::server::radius::password::{Credential, Shown};
 use crate::server::radius::pipeline::Pipeline;
 use crate::server::radius::reply;
-use crate::server::radius::retry::Begin;
+use crate::server::radius::retry::{Begin, Ended};
 use crate::server::radius::table::{Peer, Secret};
 use crate::server::radius::udp::Serves;
 use crate::time::UnixTime;
@@ -203,8 +203,8 @@ impl Job {
         Some((event, octets, decided.delay))
     }
 
-    /// Has the service decide, or give the answer to another packet of the attempt again. `None`: no one could,
-    /// or that packet is worked on.
+    /// Has the service decide, or give the answer to another packet of the attempt again, when it is known.
+    /// `None`: no one could, or it is for that packet only.
     async fn decided(
         &self,
         packet: &Packet<'_>,
@@ -217,27 +217,39 @@ impl Job {
             .flatten();
         let client = &self.peer.client;
         let attempt = retries.and_then(|retries| {
-            let asker = retries.asker(packet, client, (asked.user, shown))?;
-            Some(retries.begin(&client.name, &asker, self.at))
+            let this = (&**client, self.source);
+            let asker = retries.asker(packet, this, (asked.user, shown))?;
+            Some((retries, asker))
         });
-        match attempt {
-            None | Some(Begin::Decide(None)) => self.ask(packet, asked).await,
-            Some(Begin::Decide(Some(ticket))) => {
+        let Some((retries, asker)) = attempt else {
+            return self.ask(packet, asked).await;
+        };
+        let again = match retries.begin(&client.name, &asker, self.at) {
+            Begin::Decide(None) => return self.ask(packet, asked).await,
+            Begin::Decide(Some(ticket)) => {
                 let decided = self.ask(packet, asked).await?;
                 let now = self.pipeline.service.core.now();
                 ticket.finish(self.id, &decided, (now, window));
-                Some(decided)
+                return Some(decided);
             }
-            Some(Begin::Again(again)) => {
-                let (given, typed) = &*again;
-                let again = Some((given, typed.as_ref()));
-                self.asked(packet, asked, again).await
+            Begin::Again(again) => Some(again),
+            Begin::Wait(mut ended) => {
+                // That it ended at all is enough: how is what is read then.
+                let _ = ended.changed().await;
+                let how = *ended.borrow();
+                match how {
+                    Ended::Free => return self.ask(packet, asked).await,
+                    Ended::Silent => retries.after(&asker, self.pipeline.service.core.now()),
+                }
             }
-            Some(Begin::InFlight) => {
-                self.discard(Discard::DuplicateInFlight);
-                None
-            }
-        }
+        };
+        let Some(again) = again else {
+            self.discard(Discard::DuplicateInFlight);
+            return None;
+        };
+        let (given, typed) = &*again;
+        self.asked(packet, asked, Some((given, typed.as_ref())))
+            .await
     }
 
     /// Has the service decide. `None`: no one could.

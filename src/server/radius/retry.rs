@@ -6,30 +6,37 @@
 //! them), and without this table the second packet finds its code used up, or counts the failure twice.
 //!
 //! ```text
-//! asker       client, user, Calling-Station-Id, State            HMAC under a key of this process
+//! asker       client, NAS, user, Calling-Station-Id, State       HMAC under a key of this process
 //! credential  the text, or the response and its challenge        HMAC under the same key
 //!             the text itself, to know responses made of it      wiped when the window ends
 //! ```
 //!
 //! Invariants: only a client with a window has entries; an accept is kept only where the request names a
 //! Calling-Station-Id, and is given again [`ACCEPTS`] times at most; while the first packet is worked on, others
-//! of its attempt get no answer, as retransmissions do; what is given again, and whether it still may be, is
-//! decided and put on record by [`Login::again`](crate::login::Login::again).
+//! of its attempt wait for it; what is given again, and whether it still may be, is decided and put on record by
+//! [`Login::again`](crate::login::Login::again). A first packet that waits has its place among those that are
+//! worked on, so that others that wait for it never keep it from going on.
+//!
+//! A NAS is told by NAS-IP-Address or NAS-IPv6-Address, by the address of the packet where it names neither, and
+//! by NAS-Identifier: behind a proxy, or in a client of many addresses, are several.
 //!
 //! Threats: who learns a code within the window, and reaches the same NAS from the same Calling-Station-Id, is
 //! let in by the accept of its owner (threats T8). [`MOST`] and [`MOST_OF_CLIENT`] bound what is held; beyond them
 //! requests are decided one by one.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
+use tokio::sync::watch;
 
-use crate::login::{Given, LoginOutcome};
+use crate::login::{Given, LoginAnswer, LoginOutcome};
 use crate::model::client::Client;
 use crate::model::id::RequestId;
+use crate::radius::accounting::nas_address;
 use crate::radius::attribute::Type;
 use crate::radius::mschap::Response;
 use crate::radius::packet::Packet;
@@ -60,8 +67,22 @@ struct Entry {
     credential: Mark,
     /// What was typed, where it is known.
     text: Option<SecretString>,
-    /// None while the first packet is worked on.
-    kept: Option<Kept>,
+    stage: Stage,
+}
+
+enum Stage {
+    /// The first packet is worked on; who waits is told how it ended.
+    InFlight(watch::Receiver<Ended>),
+    Decided(Kept),
+}
+
+/// How the work on a first packet ended.
+#[derive(Clone, Copy)]
+pub(super) enum Ended {
+    /// Its answer is kept, or nothing may be answered: no decision, or an accept that is for one packet only.
+    Silent,
+    /// Others of its attempt are decided by themselves: nothing was consumed or counted.
+    Free,
 }
 
 struct Kept {
@@ -79,18 +100,22 @@ pub(super) struct Asker<'a> {
     placed: bool,
 }
 
+/// The answer to the first packet, and what was typed.
+pub(super) type Again = Box<(Given, Option<SecretString>)>;
+
 /// What is done with a packet.
 pub(super) enum Begin {
     /// It is decided; with a ticket its answer may be given again.
     Decide(Option<Ticket>),
-    /// Another packet of the attempt is worked on: silence.
-    InFlight,
-    /// The answer to the first packet, and what was typed.
-    Again(Box<(Given, Option<SecretString>)>),
+    /// Another packet of the attempt is worked on.
+    Wait(watch::Receiver<Ended>),
+    /// The answer of the attempt is given again.
+    Again(Again),
 }
 
 /// The right to keep the answer to a first packet. Dropped without one, the next packet is a first one.
 pub(super) struct Ticket {
+    ended: watch::Sender<Ended>,
     retries: Arc<Retries>,
     mark: Mark,
     number: u64,
@@ -109,7 +134,7 @@ impl Retries {
     pub(super) fn asker<'a>(
         &self,
         packet: &Packet<'_>,
-        client: &Client,
+        (client, source): (&Client, IpAddr),
         (user, shown): (&str, &'a Shown),
     ) -> Option<Asker<'a>> {
         let credential = match shown {
@@ -122,9 +147,16 @@ impl Retries {
             .key(user)
             .map_or_else(|_| user.to_owned(), |key| key.joined());
         let station = packet.first(Type::CallingStationId);
-        let parts: [&[u8]; 5] = [
+        let nas = nas_address(packet).unwrap_or_else(|| source.to_canonical());
+        let nas = match nas {
+            IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+            IpAddr::V6(address) => address.octets(),
+        };
+        let parts: [&[u8]; 7] = [
             b"asker",
             client.name.as_bytes(),
+            &nas,
+            packet.first(Type::NasIdentifier).unwrap_or_default(),
             user.as_bytes(),
             station.unwrap_or_default(),
             packet.first(Type::State).unwrap_or_default(),
@@ -172,20 +204,15 @@ impl Retries {
     pub(super) fn begin(self: &Arc<Self>, client: &str, asker: &Asker<'_>, now: UnixTime) -> Begin {
         let mut held = self.held();
         if let Some(entry) = held.entries.get_mut(&asker.mark) {
-            let same = entry.is_of(asker);
-            match &mut entry.kept {
-                None if same => return Begin::InFlight,
+            if let Stage::InFlight(ended) = &entry.stage {
                 // Two attempts at once: the second one is decided by itself.
-                None => return Begin::Decide(None),
-                Some(kept) if same && now < kept.until && kept.left > 0 => {
-                    if kept.given.accepts() {
-                        kept.left -= 1;
-                    }
-                    let given = kept.given.clone();
-                    return Begin::Again(Box::new((given, entry.text.clone())));
-                }
-                Some(_) => held.remove(&asker.mark),
+                let ended = entry.is_of(asker).then(|| ended.clone());
+                return ended.map_or(Begin::Decide(None), Begin::Wait);
             }
+            if let Some(again) = entry.again(asker, now) {
+                return Begin::Again(again);
+            }
+            held.remove(&asker.mark);
         }
         let of_client = held.clients.get(client).copied().unwrap_or_default();
         if held.entries.len() >= MOST || of_client >= MOST_OF_CLIENT {
@@ -198,12 +225,13 @@ impl Retries {
             Shown::Passcode(text) => Some(text.clone()),
             Shown::Response(_) | Shown::Eap(_) => None,
         };
+        let (ended, waits) = watch::channel(Ended::Silent);
         let entry = Entry {
             client,
             number,
             credential: asker.credential,
             text,
-            kept: None,
+            stage: Stage::InFlight(waits),
         };
         held.entries.insert(asker.mark, entry);
         Begin::Decide(Some(Ticket {
@@ -211,7 +239,15 @@ impl Retries {
             mark: asker.mark,
             number,
             placed: asker.placed,
+            ended,
         }))
+    }
+
+    /// The answer to the first packet, for one that waited for it.
+    pub(super) fn after(&self, asker: &Asker<'_>, now: UnixTime) -> Option<Again> {
+        let mut held = self.held();
+        let entry = held.entries.get_mut(&asker.mark)?;
+        entry.again(asker, now)
     }
 
     fn forget(&self, mark: &Mark, number: u64) {
@@ -251,6 +287,21 @@ impl Entry {
         };
         self.credential == asker.credential || self.text.as_ref().is_some_and(made)
     }
+
+    /// Its answer, for a packet of the same attempt, while it may be given.
+    fn again(&mut self, asker: &Asker<'_>, now: UnixTime) -> Option<Again> {
+        let same = self.is_of(asker);
+        let Stage::Decided(kept) = &mut self.stage else {
+            return None;
+        };
+        if !same || now >= kept.until || kept.left == 0 {
+            return None;
+        }
+        if kept.given.accepts() {
+            kept.left -= 1;
+        }
+        Some(Box::new((kept.given.clone(), self.text.clone())))
+    }
 }
 
 impl Ticket {
@@ -263,19 +314,24 @@ impl Ticket {
     ) {
         let given = Given::of(first, decided);
         let given = given.filter(|given| self.placed || !given.accepts());
-        let Some(given) = given else { return };
+        let Some(given) = given else {
+            if !matches!(decided.answer, LoginAnswer::Accept(_)) {
+                self.ended.send_replace(Ended::Free);
+            }
+            return;
+        };
         {
             let mut held = self.retries.held();
             let entry = held.entries.get_mut(&self.mark);
             let Some(entry) = entry.filter(|entry| entry.number == self.number) else {
                 return;
             };
-            if let crate::login::LoginAnswer::Accept(accepted) = &decided.answer
+            if let LoginAnswer::Accept(accepted) = &decided.answer
                 && let Some(typed) = &accepted.typed
             {
                 entry.text = Some(typed.clone());
             }
-            entry.kept = Some(Kept {
+            entry.stage = Stage::Decided(Kept {
                 given,
                 until: now.plus(window),
                 left: ACCEPTS,
@@ -292,18 +348,17 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         let mut held = self.retries.held();
-        let in_flight = held
-            .entries
-            .get(&self.mark)
-            .is_some_and(|entry| entry.number == self.number && entry.kept.is_none());
+        let in_flight = held.entries.get(&self.mark).is_some_and(|entry| {
+            entry.number == self.number && matches!(entry.stage, Stage::InFlight(_))
+        });
         if in_flight {
             held.remove(&self.mark);
         }
     }
 }
 
-/// How often an accept is given again: to a gateway behind its portal, with one fail-over.
-const ACCEPTS: u8 = 2;
+/// How often an accept is given again: to a gateway behind its portal, each with fail-overs and other ports.
+const ACCEPTS: u8 = 7;
 /// Attempts held in all: some hundred octets each.
 const MOST: usize = 1 << 15;
 /// Attempts of one client. Against one that crowds out the others.

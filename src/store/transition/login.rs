@@ -148,12 +148,18 @@ fn conditions_hold(rows: &Working<'_>, compared: &Compared) -> Result<bool, Stor
     Ok(true)
 }
 
-/// Whether user and token are what they were when the accept was given first.
+/// Whether user, PIN, password and token are what they were when the accept was given first.
 fn is_as_it_was(rows: &Working<'_>, repeated: &Repeated) -> Result<bool, StoreError> {
     let owner = record::user_key(&repeated.user);
     let user = rows.get(Table::Users, &owner, record::user_condition)?;
     if user != Some((repeated.revision, false)) {
         return Ok(false);
+    }
+    if let Some(seen) = repeated.credentials {
+        let row = rows.get(Table::Credentials, &owner, record::credentials_revision)?;
+        if row.unwrap_or_default() != seen {
+            return Ok(false);
+        }
     }
     let key = record::token_key(&owner, &repeated.serial);
     let link = |row: &[u8]| Ok(record::link_target(row).map(<[u8]>::to_vec));

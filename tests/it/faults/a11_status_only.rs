@@ -1,8 +1,7 @@
 //! Callers that look at the status only: FreeRADIUS's `rlm_rest`, `curl -f`, nginx's `auth_request`.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{SocketAddr, UdpSocket};
-use std::process::{Child, Command, Stdio};
+use std::net::SocketAddr;
+use std::process::Command;
 use std::sync::Arc;
 
 use axum::http::{Request, StatusCode};
@@ -17,39 +16,11 @@ use tokio_util::sync::CancellationToken;
 use crate::support::app::{Answer, TestApp, ask, request};
 use crate::support::codes::{RFC_SECRET, hotp};
 use crate::support::daemon::Site;
+use crate::support::freeradius::Freeradius;
 use crate::support::require;
 
-/// FreeRADIUS that asks a server by `rlm_rest`, as the README says; ended when dropped.
-struct Freeradius {
-    child: Child,
-    address: SocketAddr,
-    _dir: tempfile::TempDir,
-}
-
-const SECRET: &str = "freeradius-nas-secret";
+/// Asks a server by `rlm_rest`, as the README says.
 const CONFIGURATION: &str = r#"
-prefix = /usr
-logdir = @HERE@
-run_dir = @HERE@
-libdir = /usr/lib/freeradius
-name = test
-max_request_time = 10
-security {
-    max_attributes = 200
-    reject_delay = 0
-    status_server = no
-}
-thread pool {
-    start_servers = 1
-    max_servers = 2
-    min_spare_servers = 1
-    max_spare_servers = 1
-    max_requests_per_server = 0
-}
-client nas {
-    ipaddr = 127.0.0.1
-    secret = @SECRET@
-}
 modules {
     always handled {
         rcode = handled
@@ -106,86 +77,27 @@ server rest {
 }
 "#;
 
-impl Freeradius {
-    /// `wish`: `header`, `query`, or neither, as `rlm_rest` is used by those who did not read on.
-    fn asking(http: SocketAddr, key: &str, wish: &str) -> Self {
-        let port = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let address = port.local_addr().unwrap();
-        drop(port);
-        let dir = tempfile::tempdir().unwrap();
-        let header = if wish == "header" {
-            "REST-HTTP-Header += \"Prefer: status\""
-        } else {
-            ""
-        };
-        let query = if wish == "query" { "?status=1" } else { "" };
-        let text = if wish == "compat" {
-            let path = "/compat/freeradius/validate/radiuscheck";
-            let text = CONFIGURATION.replace("/v1/verify@QUERY@", path);
-            text.replace("\"passcode\"", "\"pass\"")
-        } else {
-            CONFIGURATION.to_owned()
-        };
-        let text = text
-            .replace("@HERE@", &dir.path().display().to_string())
-            .replace("@SECRET@", SECRET)
-            .replace("@HTTP@", &http.to_string())
-            .replace("@QUERY@", query)
-            .replace("@HEADER@", header)
-            .replace("@KEY@", key)
-            .replace("@PORT@", &address.port().to_string());
-        std::fs::write(dir.path().join("radiusd.conf"), text).unwrap();
-        let mut child = Command::new("freeradius")
-            .args(["-f", "-l", "stdout", "-n", "radiusd", "-D"])
-            .arg("/usr/share/freeradius")
-            .arg("-d")
-            .arg(dir.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut output = BufReader::new(child.stdout.take().unwrap());
-        let mut said = String::new();
-        while !said.contains("Ready to process requests") {
-            let more = output.read_line(&mut said).unwrap();
-            assert!(more > 0, "FreeRADIUS ended: {said}");
-        }
-        // Read on, or it stops when the pipe is full.
-        std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
-        Self {
-            child,
-            address,
-            _dir: dir,
-        }
-    }
-
-    /// `Access-Accept`, `Access-Reject`, or nothing.
-    fn login(&self, user: &str, code: &str) -> Option<String> {
-        let mut child = Command::new("radclient")
-            .args(["-x", "-r", "1", "-t", "2"])
-            .args([&self.address.to_string(), "auth", SECRET])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let attributes = format!("User-Name={user},User-Password={code}\n");
-        let mut input = child.stdin.take().unwrap();
-        input.write_all(attributes.as_bytes()).unwrap();
-        drop(input);
-        let output = child.wait_with_output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let (_, reply) = text.split_once("Received ")?;
-        reply.split(' ').next().map(str::to_owned)
-    }
-}
-
-impl Drop for Freeradius {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// `wish`: `header`, `query`, or neither, as `rlm_rest` is used by those who did not read on.
+fn asking(http: SocketAddr, key: &str, wish: &str) -> Freeradius {
+    let header = if wish == "header" {
+        "REST-HTTP-Header += \"Prefer: status\""
+    } else {
+        ""
+    };
+    let query = if wish == "query" { "?status=1" } else { "" };
+    let text = if wish == "compat" {
+        let path = "/compat/freeradius/validate/radiuscheck";
+        let text = CONFIGURATION.replace("/v1/verify@QUERY@", path);
+        text.replace("\"passcode\"", "\"pass\"")
+    } else {
+        CONFIGURATION.to_owned()
+    };
+    let text = text
+        .replace("@HTTP@", &http.to_string())
+        .replace("@QUERY@", query)
+        .replace("@HEADER@", header)
+        .replace("@KEY@", key);
+    Freeradius::start(&text)
 }
 
 fn has_freeradius() -> bool {
@@ -217,7 +129,7 @@ fn rlm_rest_lets_in_who_has_a_fresh_code_and_no_one_else() {
     );
     let mut counter = 0;
     for wish in ["header", "query"] {
-        let radius = Freeradius::asking(daemon.http, &key, wish);
+        let radius = asking(daemon.http, &key, wish);
         assert_eq!(radius.login("alice", &hotp(counter)), accept, "{wish}");
         assert_eq!(
             radius.login("alice", &hotp(counter)),
@@ -230,10 +142,10 @@ fn rlm_rest_lets_in_who_has_a_fresh_code_and_no_one_else() {
         counter += 1;
     }
     // What the README warns of.
-    let careless = Freeradius::asking(daemon.http, &key, "none");
+    let careless = asking(daemon.http, &key, "none");
     assert_eq!(careless.login("nobody", "000000"), accept);
     // A key that is not valid is no way in.
-    let stranger = Freeradius::asking(daemon.http, "og_no_such_key", "header");
+    let stranger = asking(daemon.http, "og_no_such_key", "header");
     assert_eq!(stranger.login("alice", &hotp(counter)), reject);
 }
 
@@ -248,7 +160,7 @@ fn rlm_rest_asks_radiuscheck_as_it_asked_privacyidea() {
     site.api_client("freeradius");
     let compat = "freeradius privacyidea 127.0.0.1";
     let daemon = site.serve_with(&[("ONCEGATE__HTTP__COMPAT", compat)]);
-    let radius = Freeradius::asking(daemon.http, "none", "compat");
+    let radius = asking(daemon.http, "none", "compat");
     for (user, code, reply) in [
         ("alice", hotp(0), "Access-Accept"),
         ("alice", hotp(0), "Access-Reject"),
@@ -283,7 +195,7 @@ async fn rlm_rest_does_not_answer_what_is_undecided() {
     app.clock.set(UnixTime::from_secs(1_700_000_000));
     let secret = key.expose().to_owned();
     let radius = tokio::task::spawn_blocking(move || {
-        let radius = Freeradius::asking(address, &secret, "header");
+        let radius = asking(address, &secret, "header");
         let undecided = radius.login("alice", &code);
         (radius, undecided, code)
     });

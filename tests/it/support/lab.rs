@@ -405,7 +405,8 @@ impl Lab {
         heard.is_some()
     }
 
-    async fn heard(
+    /// As [`Lab::radius`], where there may be no answer.
+    pub(crate) async fn heard(
         &self,
         policy: &str,
         user: &str,

@@ -1,5 +1,6 @@
 //! What several test modules need: vector files, foreign tools, a repeatable random source.
 
+pub(crate) mod apart;
 pub(crate) mod app;
 pub(crate) mod base;
 pub(crate) mod explained;
@@ -13,6 +14,7 @@ pub(crate) mod desk;
 pub(crate) mod device;
 pub(crate) mod disk;
 pub(crate) mod expected;
+pub(crate) mod freeradius;
 pub(crate) mod gateway;
 pub(crate) mod gear;
 pub(crate) mod journal;

@@ -147,7 +147,7 @@ impl Conversation {
         let Some(kind) = kind else {
             return Next::Refuse;
         };
-        if let Some(method) = Method::of(kind, around.challenge) {
+        if let Some(method) = Method::of(kind, self.identifier, around.challenge) {
             let asks = method.asks();
             self.stage = Stage::Method(method);
             return asks;

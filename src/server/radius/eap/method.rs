@@ -58,6 +58,8 @@ pub(super) enum Method {
         challenge: [u8; 16],
     },
     MsChap2 {
+        /// MS-CHAPv2-ID: the Identifier of the request that has the challenge, which some peers take for granted.
+        ident: u8,
         challenge: [u8; 16],
         stage: Stage,
     },
@@ -72,12 +74,13 @@ pub(super) enum Stage {
 }
 
 impl Method {
-    /// The method of a type, with octets drawn at random.
-    pub(super) const fn of(kind: u8, challenge: [u8; 16]) -> Option<Self> {
+    /// The method of a type, begun with the request of this Identifier, with octets drawn at random.
+    pub(super) const fn of(kind: u8, ident: u8, challenge: [u8; 16]) -> Option<Self> {
         match kind {
             kind::GTC => Some(Self::Gtc(None)),
             kind::MD5 => Some(Self::Md5 { challenge }),
             kind::MS_CHAP_2 => Some(Self::MsChap2 {
+                ident,
                 challenge,
                 stage: Stage::Asked,
             }),
@@ -114,7 +117,9 @@ impl Method {
             Self::Gtc(None) => PROMPT.to_vec(),
             Self::Gtc(Some(challenge)) => challenge.prompt.as_bytes().to_vec(),
             Self::Md5 { challenge } => eap::md5_challenge(challenge),
-            Self::MsChap2 { challenge, .. } => mschap::challenge(IDENT, challenge),
+            Self::MsChap2 {
+                ident, challenge, ..
+            } => mschap::challenge(*ident, challenge),
         };
         Next::Send(self.kind(), data)
     }
@@ -144,8 +149,12 @@ impl Method {
                 let response = response.and_then(|chap| Response::chap(&chap, challenge));
                 question(Shown::Response(response), None, false)
             }
-            Self::MsChap2 { challenge, stage } => {
-                let said = mschap::read(data, IDENT, challenge);
+            Self::MsChap2 {
+                ident,
+                challenge,
+                stage,
+            } => {
+                let said = mschap::read(data, *ident, challenge);
                 match (said, std::mem::replace(stage, Stage::Failed)) {
                     (Some(mschap::Said::Response(response)), Stage::Asked) => {
                         *stage = Stage::Asked;
@@ -172,10 +181,14 @@ impl Method {
                 _ => Next::Refuse,
             },
             LoginAnswer::Reject => match self {
-                Self::MsChap2 { challenge, stage } => {
+                Self::MsChap2 {
+                    ident,
+                    challenge,
+                    stage,
+                } => {
                     *stage = Stage::Failed;
                     let text = microsoft::failure(challenge);
-                    Next::Send(kind::MS_CHAP_2, mschap::failure(IDENT, &text))
+                    Next::Send(kind::MS_CHAP_2, mschap::failure(*ident, &text))
                 }
                 _ => Next::Refuse,
             },
@@ -183,7 +196,7 @@ impl Method {
     }
 
     fn accepted(&mut self, shown: &Shown, accepted: Accepted) -> Next {
-        let Self::MsChap2 { stage, .. } = self else {
+        let Self::MsChap2 { ident, stage, .. } = self else {
             return Next::Accept(Box::new(Granted {
                 accepted,
                 master: None,
@@ -196,7 +209,7 @@ impl Method {
             accepted,
             master: Some(master),
         }));
-        Next::Send(kind::MS_CHAP_2, mschap::success(IDENT, &proof))
+        Next::Send(kind::MS_CHAP_2, mschap::success(*ident, &proof))
     }
 }
 
@@ -212,5 +225,3 @@ pub(super) fn proof(shown: &Shown, accepted: &Accepted) -> Option<(String, Zeroi
 
 /// What is asked where nothing is known of the login yet.
 const PROMPT: &[u8] = b"Enter your code or password: ";
-/// MS-CHAPv2-ID: one exchange in a conversation needs no other.
-const IDENT: u8 = 1;

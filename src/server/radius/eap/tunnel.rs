@@ -338,7 +338,7 @@ impl Tunnel {
             Inner::Begins | Inner::Identity if kind == kind::IDENTITY => {
                 self.user = Some(String::from_utf8_lossy(data).into_owned());
                 let first = self.offered.first().copied();
-                Ok(self.begin(first))
+                Ok(self.begin(identifier.wrapping_add(1), first))
             }
             Inner::Method(_) if kind == kind::NAK && self.may_choose => {
                 self.may_choose = false;
@@ -346,7 +346,7 @@ impl Tunnel {
                     .iter()
                     .find(|kind| self.offered.contains(kind))
                     .copied();
-                Ok(self.begin(wanted))
+                Ok(self.begin(identifier.wrapping_add(1), wanted))
             }
             Inner::Method(method) if method.kind() == kind => {
                 self.may_choose = false;
@@ -363,8 +363,10 @@ impl Tunnel {
         }
     }
 
-    fn begin(&mut self, kind: Option<u8>) -> Next {
-        let Some(method) = kind.and_then(|kind| Method::of(kind, self.challenge)) else {
+    /// Begins a method inside, with a request of this Identifier.
+    fn begin(&mut self, identifier: u8, kind: Option<u8>) -> Next {
+        let method = kind.and_then(|kind| Method::of(kind, identifier, self.challenge));
+        let Some(method) = method else {
             return Next::Refuse;
         };
         let asks = method.asks();
