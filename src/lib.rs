@@ -41,6 +41,7 @@
 //! 2     otpauth     yes   0 1
 //! 2     api         yes   0 1
 //! 2     config      yes   0 1
+//! 2     csv         no    0
 //! 2     qr          yes   0 1
 //! 2     signature   yes   0 1
 //! 2     token_file  yes   0 1 otpauth
@@ -152,6 +153,7 @@ pub mod policy;
 // Formats
 pub mod api;
 pub mod config;
+mod csv;
 pub mod otpauth;
 pub mod qr;
 pub mod radius;

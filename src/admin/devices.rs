@@ -227,8 +227,7 @@ impl Admin {
             ));
         }
         let (server, _) = self.carried(&asking.device, None)?;
-        let user = self.user(&asking.device.user)?;
-        if server.state_at(at) != LifeCycle::Active || user.disabled {
+        if server.state_at(at) != LifeCycle::Active {
             return Err(not_in_use(&server, at));
         }
         let token = NewToken {
@@ -348,9 +347,7 @@ impl Admin {
                 "ask an administrator for a new enrolment code before it expires",
             ));
         };
-        let user = self.core.store.view(&asking.device.user)?;
-        let enabled = user.is_some_and(|view| !view.user.disabled);
-        if token.state_at(at) != LifeCycle::Active || !enabled {
+        if token.state_at(at) != LifeCycle::Active {
             return Err(not_in_use(&token, at));
         }
         if end.since(at) > window {
@@ -431,13 +428,19 @@ impl Admin {
         self.act(asking, &asking.device.id, DeviceAct::Ask).await
     }
 
-    /// The token that makes the device's codes: the named one, or the one in use.
+    /// The token that makes the device's codes: the named one, or the one in use. Of a disabled user, none.
     fn carried(
         &self,
         device: &Device,
         serial: Option<&Serial>,
     ) -> Result<(Token, TokenState), DeviceError> {
         let view = self.core.store.view(&device.user)?;
+        if view.as_ref().is_some_and(|view| view.user.disabled) {
+            return Err(state(
+                "the user is disabled",
+                "an administrator enables the user: oncegate user enable",
+            ));
+        }
         let tokens = view.map(|view| view.tokens).unwrap_or_default();
         let mut carried: Vec<_> = tokens
             .into_iter()

@@ -13,13 +13,16 @@ use std::collections::{HashMap, HashSet};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
+use crate::admin::directory::names::Names;
 use crate::admin::{Admin, AdminError, UserPatch, check_text};
-use crate::core::directory::{DirectoryError, LastRun, People, Person, SourceInfo};
+use crate::core::directory::{DirectoryError, LastRun, People, Person, Said, SourceInfo};
 use crate::model::message::Medium;
 use crate::model::user::{DirectoryId, User};
 use crate::model::user_key::UserKey;
 use crate::store::{By, Change, Import};
 use crate::time::UnixTime;
+
+pub(super) mod names;
 
 /// How users follow a source.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -209,8 +212,8 @@ impl Admin {
         let by_id: HashMap<&str, &User> = own
             .filter_map(|user| Some((user.directory.as_ref()?.id.as_str(), user)))
             .collect();
-        let by_key: HashMap<&UserKey, &User> = users.iter().map(|user| (&user.key, user)).collect();
-        let (mut ids, mut names) = (HashSet::new(), HashSet::new());
+        let mut names = Names::new(&source.realm, users, &people.people);
+        let (mut ids, mut logins) = (HashSet::new(), HashSet::new());
         for person in &people.people {
             let mut skip = |why: &str| {
                 let skipped = (person.login.clone(), why.to_owned());
@@ -224,12 +227,12 @@ impl Admin {
                 skip("no user can have this name");
                 continue;
             };
-            if !names.insert(key.clone()) {
+            if !logins.insert(key.clone()) {
                 skip("another person of the source has this name");
                 continue;
             }
             let known = by_id.get(person.id.as_str()).copied();
-            let named = by_key.get(&key).copied();
+            let named = names.user(&key);
             let before = match (known, named) {
                 (Some(known), _) => Some(known),
                 (None, Some(named)) if named.directory.is_none() && options.adopt => Some(named),
@@ -237,14 +240,26 @@ impl Admin {
                     skip(taken_by(named, &source.name));
                     continue;
                 }
+                (None, None) if names.of_alias(&key).is_some() => {
+                    skip("a user has this name as an alias");
+                    continue;
+                }
                 (None, None) => None,
             };
+            let aliases = people.says.contains(&Said::Aliases).then(|| {
+                let own = before.map_or(&key, |before| &before.key);
+                names.aliases(person, (own, &key), &mut plan.sync.skipped)
+            });
+            let is_alias = names.of_alias(&key).is_some();
             let wanted = Wanted {
                 source: &source.name,
                 person,
+                says: &people.says,
+                aliases,
+                taken: is_alias || named.is_some(),
                 key,
             };
-            self.one(wanted, before, named, now, &mut plan);
+            self.one(wanted, before, now, &mut plan);
         }
         let gone = users.iter().filter(|user| {
             let id = user.directory.as_ref().map(|one| one.id.as_str());
@@ -268,7 +283,6 @@ impl Admin {
         &self,
         wanted: Wanted<'_>,
         before: Option<&User>,
-        named: Option<&User>,
         now: UnixTime,
         plan: &mut Plan,
     ) {
@@ -279,13 +293,16 @@ impl Admin {
             user
         });
         let name = after.key.clone();
-        let patch = self.patch(person, &name, &mut plan.sync.skipped);
+        let patch = self.patch(&wanted, &name, &mut plan.sync.skipped);
         // Each value was looked at by itself.
         if let Err(error) = patch.apply(&mut after, now, self.addresses()) {
             plan.sync
                 .skipped
                 .push((person.login.clone(), error.to_string()));
             return;
+        }
+        if let Some(aliases) = wanted.aliases {
+            after.aliases = aliases;
         }
         let by_source = before.and_then(|user| user.directory.as_ref());
         let by_source = by_source.is_some_and(|one| one.disabled);
@@ -317,8 +334,8 @@ impl Admin {
         }
         plan.sync.changed.extend(differences);
         if wanted.key != name {
-            if named.is_some() {
-                let why = format!("the name is another user's; {name} keeps theirs");
+            if wanted.taken {
+                let why = format!("the name is a user's or an alias; {name} keeps theirs");
                 plan.sync.skipped.push((person.login.clone(), why));
             } else {
                 plan.sync.renamed.push((name.clone(), wanted.key.clone()));
@@ -335,11 +352,16 @@ impl Admin {
     /// What the source says of a person. What cannot be on record is left as it is, and said.
     fn patch(
         &self,
-        person: &Person,
+        wanted: &Wanted<'_>,
         name: &UserKey,
         skipped: &mut Vec<(String, String)>,
     ) -> UserPatch {
-        let mut good = |field: &'static str, value: &Option<String>, medium: Option<Medium>| {
+        let person = wanted.person;
+        let mut good = |said: Said, value: &Option<String>, medium: Option<Medium>| {
+            let field = said.as_str();
+            if !wanted.says.contains(&said) {
+                return None;
+            }
             let Some(text) = value else {
                 return Some(None);
             };
@@ -355,10 +377,13 @@ impl Admin {
                 }
             }
         };
-        let display_name = good("display_name", &person.display_name, None);
-        let phone = good("phone", &person.phone, Some(Medium::Sms));
-        let email = good("email", &person.email, Some(Medium::Email));
-        let mut groups = Some(person.groups.clone());
+        let display_name = good(Said::DisplayName, &person.display_name, None);
+        let phone = good(Said::Phone, &person.phone, Some(Medium::Sms));
+        let email = good(Said::Email, &person.email, Some(Medium::Email));
+        let mut groups = wanted
+            .says
+            .contains(&Said::Groups)
+            .then(|| person.groups.clone());
         let fit = |group: &String| check_text("group", group).is_ok();
         if person.groups.len() > GROUPS || !person.groups.iter().all(fit) {
             let why = "a user has at most 64 groups, of 1 to 256 octets each: name those that count in `groups`";
@@ -441,7 +466,13 @@ impl Sync {
 pub(super) struct Wanted<'w> {
     pub(super) source: &'w str,
     pub(super) person: &'w Person,
+    /// What the source says of it.
+    pub(super) says: &'w [Said],
+    /// All other names that it gets; `None`: the source says none.
+    pub(super) aliases: Option<Vec<UserKey>>,
     pub(super) key: UserKey,
+    /// Whether the name leads to another user.
+    pub(super) taken: bool,
 }
 
 pub(super) fn follows(user: &User, source: &str) -> bool {
@@ -462,6 +493,10 @@ fn taken_by(named: &User, source: &str) -> &'static str {
 
 fn differences(before: &User, after: &User) -> Vec<Difference> {
     let groups = |user: &User| (!user.groups.is_empty()).then(|| user.groups.join(", "));
+    let aliases = |user: &User| {
+        let names: Vec<String> = user.aliases.iter().map(UserKey::joined).collect();
+        (!names.is_empty()).then(|| names.join(", "))
+    };
     let fields = [
         ("groups", groups(before), groups(after)),
         (
@@ -471,6 +506,7 @@ fn differences(before: &User, after: &User) -> Vec<Difference> {
         ),
         ("phone", before.phone.clone(), after.phone.clone()),
         ("email", before.email.clone(), after.email.clone()),
+        ("aliases", aliases(before), aliases(after)),
     ];
     let changed = fields
         .into_iter()

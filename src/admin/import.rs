@@ -11,11 +11,14 @@ use sha2::{Digest as _, Sha256};
 use crate::admin::Admin;
 use crate::admin::{AdminError, Aliases, NewToken, UserPatch, invalid};
 use crate::core::TRIES;
+use crate::credential::Hash;
+use crate::model::credential::{Credentials, Knowledge, Verifier};
 use crate::model::id::Serial;
 use crate::model::message::{AddressError, Medium, address};
 use crate::model::token::Token;
 use crate::model::user::User;
 use crate::model::user_key::UserKey;
+use crate::secret::SecretString;
 use crate::store::{ALIAS_TAKEN, By, Change, Import, NAME_IS_ALIAS, OTHER_USE, StoreError};
 use crate::time::UnixTime;
 
@@ -28,6 +31,10 @@ pub struct ImportRow {
     pub about: Option<About>,
     /// The token, if one.
     pub token: Option<NewToken>,
+    /// A PIN's hash from another system.
+    pub pin_hash: Option<SecretString>,
+    /// A password's hash from another system.
+    pub password_hash: Option<SecretString>,
 }
 
 /// What an import can say about a user.
@@ -122,6 +129,8 @@ struct Known {
     seeds: HashMap<[u8; 32], Serial>,
     /// Aliases that earlier rows make.
     aliases: HashSet<UserKey>,
+    /// Users whose PIN or password comes with an earlier row.
+    knowing: HashSet<UserKey>,
 }
 
 fn digest(token: &Token) -> [u8; 32] {
@@ -207,6 +216,9 @@ impl Admin {
                                     tokens.push(token.0.clone());
                                 }
                             }
+                            Import::Credentials(user, _) => {
+                                known.knowing.insert(user.clone());
+                            }
                         }
                     }
                 }
@@ -275,9 +287,65 @@ impl Admin {
             None if !exists => return Err(AdminError::NotFound("user")),
             _ => {}
         }
-        let Some(new) = row.token.clone() else {
-            return Ok(());
+        if let Some(new) = row.token.clone() {
+            records.push(self.token_of_row(new, (row, known), look, by)?);
+        }
+        if let Some(credentials) = self.knowledge(row, known, by.at)? {
+            let credentials = Box::new(credentials);
+            records.push(Import::Credentials(row.user.clone(), credentials));
+        }
+        Ok(())
+    }
+
+    /// The PIN and the password of a row. Who has one keeps it; of several rows of a user the first that brings any counts.
+    fn knowledge(
+        &self,
+        row: &ImportRow,
+        known: &Known,
+        at: UnixTime,
+    ) -> Result<Option<Credentials>, AdminError> {
+        let brought = [
+            (Knowledge::Pin, "pin_hash", &row.pin_hash),
+            (Knowledge::Password, "password_hash", &row.password_hash),
+        ];
+        let none = brought.iter().all(|(.., text)| text.is_none());
+        if none || row.user.is_stock() || known.knowing.contains(&row.user) {
+            return Ok(None);
+        }
+        let mut credentials = match row.about {
+            Some(_) => Credentials::default(),
+            None => self.core.store.credentials(&row.user)?,
         };
+        let mut any = false;
+        for (which, field, text) in brought {
+            let Some(text) = text else { continue };
+            let hash = match Hash::import(text.expose()) {
+                Ok(hash) => hash,
+                Err(error) => return invalid(field, error.to_string()),
+            };
+            let place = credentials.get_mut(which);
+            if place.is_none() {
+                *place = Some(Verifier {
+                    hash,
+                    length: None,
+                    set: at,
+                    must_change: false,
+                    previous: Vec::new(),
+                });
+                any = true;
+            }
+        }
+        Ok(any.then_some(credentials))
+    }
+
+    /// The token of a row.
+    fn token_of_row(
+        &self,
+        new: NewToken,
+        (row, known): (&ImportRow, &Known),
+        look: Look,
+        by: &By,
+    ) -> Result<Import, AdminError> {
         if let Some(serial) = &new.serial
             && look == Look::AtAll
             && self.core.store.token(serial)?.is_some()
@@ -308,7 +376,6 @@ impl Admin {
         if known.serials.contains(&token.serial) {
             return Err(AdminError::Conflict("a serial is there twice"));
         }
-        records.push(Import::Token(Box::new((token, state))));
-        Ok(())
+        Ok(Import::Token(Box::new((token, state))))
     }
 }

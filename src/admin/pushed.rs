@@ -13,9 +13,11 @@ use std::collections::{BTreeSet, HashSet};
 use data_encoding::HEXLOWER;
 use tokio::sync::MutexGuard;
 
+use crate::admin::directory::names::alias;
 use crate::admin::directory::{Plan, Wanted, follows};
 use crate::admin::{Admin, AdminError, check_text, invalid};
-use crate::core::directory::{Person, Pushed};
+use crate::core::directory::{Person, Pushed, Said};
+use crate::core::identities::Identities;
 use crate::model::group::SourceGroup;
 use crate::model::user::User;
 use crate::model::user_key::{CONSOLE, UserKey};
@@ -37,19 +39,70 @@ impl Admin {
 
     /// The user of a source with this identity.
     pub async fn user_of(&self, source: &str, id: &str) -> Result<User, AdminError> {
-        let users = self.users_of(source).await?;
-        let found = users.into_iter().find(|user| identity(user) == id);
+        let key = {
+            let mut known = self.core.directories.identities.lock().await;
+            self.identities(&mut known)
+                .await?
+                .by_id(source, id)
+                .cloned()
+        };
+        let found = key.map(|key| self.shown(source, &key)).transpose()?;
+        let found = found.flatten().filter(|user| identity(user) == id);
         found.ok_or(AdminError::NotFound("user"))
+    }
+
+    /// The users of a source whom it calls so: `externalId`.
+    pub async fn users_of_external(
+        &self,
+        source: &str,
+        external: &str,
+    ) -> Result<Vec<User>, AdminError> {
+        let keys = {
+            let mut known = self.core.directories.identities.lock().await;
+            let known = self.identities(&mut known).await?;
+            known.by_external(source, external)
+        };
+        let called = |user: &User| {
+            let directory = user.directory.as_ref();
+            directory.is_some_and(|one| one.external.as_deref() == Some(external))
+        };
+        let mut found = Vec::new();
+        for key in keys {
+            found.extend(self.shown(source, &key)?.filter(called));
+        }
+        Ok(found)
+    }
+
+    /// Reads all users when it is asked for the first time.
+    async fn identities<'k>(
+        &self,
+        known: &'k mut Option<Identities>,
+    ) -> Result<&'k mut Identities, AdminError> {
+        if known.is_none() {
+            *known = Some(Identities::of(&self.all_users().await?));
+        }
+        Ok(known.get_or_insert_default())
+    }
+
+    /// Notes a user that was pushed; behind the record of it.
+    async fn note_identity(&self, user: &User) {
+        if let Some(known) = &mut *self.core.directories.identities.lock().await {
+            known.note(user);
+        }
+    }
+
+    /// The user of this name, if the source is shown them.
+    fn shown(&self, source: &str, key: &UserKey) -> Result<Option<User>, AdminError> {
+        let user = self.core.store.view(key)?.map(|view| view.user);
+        Ok(user.filter(|user| is_shown(user, source)))
     }
 
     /// The user of a source whom it calls so.
     pub fn user_called(&self, source: &Pushed, name: &str) -> Result<Option<User>, AdminError> {
-        let Ok(key) = key(source, name) else {
-            return Ok(None);
-        };
-        let view = self.core.store.view(&key)?;
-        let user = view.map(|view| view.user);
-        Ok(user.filter(|user| user.key == key && is_shown(user, &source.name)))
+        match key(source, name) {
+            Ok(key) => self.shown(&source.name, &key),
+            Err(_) => Ok(None),
+        }
     }
 
     /// Makes a user as the source says; a person without an identity is new.
@@ -84,9 +137,12 @@ impl Admin {
         let wanted = Wanted {
             source: &source.name,
             person: &person,
+            says: &Said::ALL,
+            aliases: self.aliases_of(source, &person, (own, &key))?,
+            taken: false,
             key: key.clone(),
         };
-        self.one(wanted, before.as_ref(), None, by.at, &mut plan);
+        self.one(wanted, before.as_ref(), by.at, &mut plan);
         if plan.new.is_empty() && plan.changes.is_empty() && plan.sync.unchanged == 0 {
             let why = plan.sync.skipped.pop().map(|(_, why)| why);
             return invalid("user", why.unwrap_or_default());
@@ -97,7 +153,39 @@ impl Admin {
             self.core.store.change(change, by.clone()).await?;
         }
         self.carry_out(plan, by).await?;
-        self.user(&key)
+        let user = self.user(&key)?;
+        self.note_identity(&user).await;
+        Ok(user)
+    }
+
+    /// The other names of a person; `None`: the source says none. A name that leads to another user is left out.
+    fn aliases_of(
+        &self,
+        source: &Pushed,
+        person: &Person,
+        (own, key): (Option<&UserKey>, &UserKey),
+    ) -> Result<Option<Vec<UserKey>>, AdminError> {
+        if !source.email_is_alias && !source.external_is_alias {
+            return Ok(None);
+        }
+        let email = person.email.as_ref().filter(|_| source.email_is_alias);
+        let external = person
+            .external
+            .as_ref()
+            .filter(|_| source.external_is_alias);
+        let mut aliases = Vec::new();
+        for text in email.into_iter().chain(external) {
+            let Ok(alias) = alias(text, &source.realm) else {
+                continue;
+            };
+            let is_name = self.core.store.view(&alias)?.is_some();
+            let owner = self.core.store.of_alias(&alias)?;
+            let theirs = owner.is_none_or(|owner| Some(&owner) == own);
+            if theirs && !is_name && alias != *key && !aliases.contains(&alias) {
+                aliases.push(alias);
+            }
+        }
+        Ok(Some(aliases))
     }
 
     /// What the deletion of a user by the provider does: the user is disabled, in no group of the source, and has no

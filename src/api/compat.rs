@@ -70,6 +70,27 @@ calls! {
         at ClientName,
         200 "A decision": Value;
 
+    /// `/validate/check_s` of `LinOTP`: `serial` says whose token it is, `pass` is compared with that one alone.
+    CompatToken = compat_token: POST "/compat/{client}/validate/check_s" in "compat" for Access::Network,
+        at ClientName,
+        200 "A decision": Value;
+
+    /// The same.
+    CompatTokenGet = compat_token_get: GET "/compat/{client}/validate/check_s" in "compat" for Access::Network,
+        at ClientName,
+        200 "A decision": Value;
+
+    /// `/validate/check_t` of `LinOTP`: `pass` answers the challenge that `state` or `transactionid` names.
+    CompatTransaction = compat_transaction: POST "/compat/{client}/validate/check_t" in "compat" for Access::Network,
+        at ClientName,
+        200 "A decision": Value;
+
+    /// The same.
+    CompatTransactionGet = compat_transaction_get: GET "/compat/{client}/validate/check_t" in "compat"
+        for Access::Network,
+        at ClientName,
+        200 "A decision": Value;
+
     /// `/validate/check_status` of `LinOTP`: how a challenge stands, by `transactionid`.
     CompatStatus = compat_status: GET "/compat/{client}/validate/check_status" in "compat" for Access::Network,
         at ClientName,

@@ -66,6 +66,22 @@ pub struct ImportRow {
     pub counter: Option<u64>,
     /// Name of the token; generated when absent. Of a yubikey its public id in modhex.
     pub serial: Option<String>,
+    /// Hash of the user's PIN in another system (bcrypt, PBKDF2, sha512-crypt, SSHA, argon2id). Who has a PIN keeps it.
+    #[serde(
+        default,
+        serialize_with = "in_clear",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(value_type = Option<String>)]
+    pub pin_hash: Option<SecretString>,
+    /// Hash of the user's password in another system. Who has a password keeps it.
+    #[serde(
+        default,
+        serialize_with = "in_clear",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(value_type = Option<String>)]
+    pub password_hash: Option<SecretString>,
 }
 
 /// What came of an import.

@@ -10,7 +10,7 @@
 
 use std::str::FromStr as _;
 
-use crate::cli::csv::Row;
+use crate::csv::Row;
 use crate::model::user_key::{DEFAULT_REALM, UserKey};
 use crate::otp::totp::Parameters;
 use crate::otp::{Algorithm, Digits, Period, yubikey};
@@ -18,7 +18,7 @@ use crate::otpauth;
 use crate::secret::{OtpKey, SecretString};
 
 /// The names, in the order of the constants below.
-pub(crate) const NAMES: [&str; 17] = [
+pub(crate) const NAMES: [&str; 19] = [
     "user",
     "realm",
     "groups",
@@ -36,6 +36,8 @@ pub(crate) const NAMES: [&str; 17] = [
     "display_name",
     "name",
     "alias",
+    "pin_hash",
+    "password_hash",
 ];
 pub(crate) const USER: usize = 0;
 pub(crate) const REALM: usize = 1;
@@ -55,6 +57,8 @@ pub(crate) const DISPLAY_NAME: usize = 14;
 /// The same, as other programs call it.
 pub(crate) const NAME: usize = 15;
 pub(crate) const ALIAS: usize = 16;
+pub(crate) const PIN_HASH: usize = 17;
+pub(crate) const PASSWORD_HASH: usize = 18;
 
 /// The name as people write it.
 pub(crate) fn display_name<'a>(row: &Row<'a>) -> Option<&'a str> {
@@ -227,7 +231,7 @@ fn or_fault<T>(value: Option<T>, fault: &str, faults: &mut Vec<String>) -> Optio
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::csv::{Ignore, Reader};
+    use crate::csv::{Ignore, Reader};
 
     fn read(text: &str) -> Result<Option<Factor>, Vec<String>> {
         let mut reader = Reader::open(text.as_bytes(), &NAMES, &[], &Ignore::Nothing).unwrap();

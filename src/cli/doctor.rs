@@ -38,6 +38,7 @@ impl Doctor {
                     site::modes(&mut report, &site);
                     site::disk(&mut report, &site.config.store.dir);
                     site::couriers(&mut report, &site);
+                    site::webhooks(&mut report, &site).await;
                     site::certificate(&mut report, &site);
                     policies = site::policy_files(&mut report, &site);
                     let gateways = site.config.delivery.gateways.iter();

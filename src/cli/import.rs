@@ -21,13 +21,12 @@ use zeroize::Zeroizing;
 
 use crate::cli::columns;
 use crate::cli::context::Context;
-use crate::cli::csv::{Fault, Ignore, Reader};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output;
 use crate::cli::output::printable;
+use crate::csv::{Fault, Ignore, Reader, encoding, renamed};
 
 mod batches;
-mod encoding;
 mod mapping;
 mod rows;
 mod seen;
@@ -97,7 +96,7 @@ macro_rules! files {
 /// Under `user import`.
 pub(super) const USERS_HELP: &str = concat!(
     "Columns, in any order; only `user` is needed:\n  \
-     user,realm,alias,groups,display_name (or name),phone,email,class\n\
+     user,realm,alias,groups,display_name (or name),phone,email,class,pin_hash,password_hash\n\
      and for a token, only where the row has a `secret` (base 32):\n  \
      kind (totp, hotp or yubikey),secret,algorithm,digits,period,counter,serial\n\
      Several groups or aliases stand between `;`, in double quotes where that separates fields.\n",
@@ -112,10 +111,11 @@ pub(super) const USERS_HELP: &str = concat!(
 pub(super) const TOKENS_HELP: &str = concat!(
     "The format of a file is recognised: exports of authenticator apps (otpauth:// lists, Google Authenticator, Aegis,\n\
      2FAS, FreeOTP+), of other servers (privacyIDEA, Keycloak, FreeRADIUS rlm_totp, pam_oath, pam_google_authenticator)\n\
-     and of vendors (PSKC, Entra and Token2 CSV, Feitian, SafeNet, Duo, Yubico, OATH CSV). PINs, scratch codes and\n\
-     passwords in them are not taken over.\n\
+     and of vendors (PSKC, Entra and Token2 CSV, Feitian, SafeNet, Duo, Yubico, OATH CSV). PINs of privacyIDEA's YAML and\n\
+     passwords of Keycloak are taken over as hashes, for users who have none; scratch codes are not.\n\
      A CSV file of one's own has a heading. Columns, in any order; `user` and `secret` (base 32) are needed:\n  \
-     user,realm,kind (totp, hotp or yubikey),secret,algorithm,digits,period,counter,serial\n\
+     user,realm,kind (totp, hotp or yubikey),secret,algorithm,digits,period,counter,serial,pin_hash,password_hash\n\
+     A hash is one of bcrypt, argon2id, PBKDF2, sha512-crypt or salted SHA ({SSHA}).\n\
      Of a yubikey `secret` is its AES key and behind it the private id, 44 hexadecimal digits, `serial` its public id.\n\
      The users exist already; what is known of them (alias, groups, display_name or name, phone, email, class) may\n\
      stand in the file and is not looked at.\n",
@@ -164,7 +164,7 @@ impl Import {
                 .findings(vec![finding(&name, &fault)])
                 .remedy("name its encoding: --encoding NAME; nothing was imported")
         })?;
-        mapping::renamed(text, &self.map).map_err(|what| {
+        renamed(text, &self.map).map_err(|what| {
             CliError::usage(format!("--map: {what}")).remedy("nothing was imported")
         })
     }

@@ -26,7 +26,6 @@ use crate::load;
 pub(crate) mod columns;
 mod console_link;
 pub(crate) mod context;
-pub(crate) mod csv;
 pub(crate) mod error;
 pub(crate) mod input;
 pub(crate) mod output;

@@ -178,19 +178,19 @@ table_keys! {
 
 table_keys! {
     "source" SOURCE:
-    SOURCE_KIND = "kind", Text, "", "ldap, which is asked, or scim, whose client pushes";
+    SOURCE_KIND = "kind", Text, "", "ldap, sql or file, which are read, or scim, whose client pushes";
     SOURCE_REALM = "realm", Text, "default", "realm of its users";
     SOURCE_CLIENT = "client", Text, "", "of scim: the API client that pushes; of the name of the source where it is not written";
     SOURCE_EVERY = "every", Text, "1h", "how often users follow it, 1m to 7d; never: by command only";
-    SOURCE_TIMEOUT = "timeout", Text, "10s", "how long one answer of it may take, 1s to 5m";
+    SOURCE_TIMEOUT = "timeout", Text, "10s", "how long one answer of it may take, of sql the whole query, 1s to 5m";
     SOURCE_URL = "url", List, "",
-        "its servers, asked in this order: ldaps://HOST, or ldap://HOST with StartTLS";
+        "its servers, asked in this order: ldaps://HOST, or ldap://HOST with StartTLS; of sql postgresql://USER@HOST/DATABASE";
     SOURCE_STARTTLS = "starttls", Text, "true",
-        "whether an ldap:// connection is encrypted; without it only on this machine";
+        "whether an ldap:// or postgresql:// connection is encrypted; without it only on this machine";
     SOURCE_CA_FILE = "ca_file", Text, "",
         "PEM file of the authority that vouches for its servers, instead of the system's";
     SOURCE_BIND_DN = "bind_dn", Text, "", "the account that reads it: a DN, or NAME@DOMAIN of Active Directory";
-    SOURCE_SECRET_FILE = "secret_file", Text, "", "file with the password of that account";
+    SOURCE_SECRET_FILE = "secret_file", Text, "", "file with the password of the account that reads it";
     SOURCE_SCHEMA = "schema", Text, "ldap",
         "which attributes and filters hold where none is written: ldap (OpenLDAP, 389) or ad (Active Directory, Samba)";
     SOURCE_BASE = "base", Text, "", "DN below which the people are";
@@ -206,6 +206,8 @@ table_keys! {
     SOURCE_DISPLAY_NAME = "display_name", Text, "", "attribute with the full name; displayName, else cn";
     SOURCE_PHONE = "phone", Text, "mobile", "attribute with the telephone number";
     SOURCE_EMAIL = "email", Text, "mail", "attribute with the mail address";
+    SOURCE_ALIASES = "aliases", List, "",
+        "attributes with other names that lead to the user; none, of ad userPrincipalName; of scim emails, externalId";
     SOURCE_PAGE_SIZE = "page_size", Text, "500", "entries that one answer holds, 1 to 1000";
     SOURCE_PASSWORD = "password", Text, "false",
         "whether the password of its users is that of the directory, checked by a bind";
@@ -216,10 +218,88 @@ table_keys! {
         "failures in a row after which it is not asked for a while";
     SOURCE_BREAKER_PAUSE = "breaker_pause", Text, "10s",
         "how long it is not asked, 1s to 1h; then one login tries it";
+    SOURCE_QUERY = "query", Text, "",
+        "of sql: one SELECT whose columns are id, user, display_name, phone, email, groups, alias, disabled";
+    SOURCE_FILE = "file", Text, "", "of file: CSV (.csv, .txt) or JSON (.json) file with such columns";
+    SOURCE_ENCODING = "encoding", Text, "",
+        "of file: its encoding, as cp949; as its byte order mark says, else utf-8";
+    SOURCE_MAP = "map", List, "", "of file: what it calls its columns, as Login=user";
+    SOURCE_IGNORE_COLUMNS = "ignore_columns", List, "",
+        "of file: columns that are left out; *: all that are unknown";
+}
+
+table_keys! {
+    "webhook" WEBHOOK:
+    WEBHOOK_URL = "url", Text, "", "where it is told: https://, of this machine http:// too";
+    WEBHOOK_SECRET_FILE = "secret_file", Text, "",
+        "file with the key that signs: whsec_ and base64, or text, of 24 to 64 octets";
+    WEBHOOK_EVENTS = "events", List, "enrolments, locks, approvals", "of what it is told";
+    WEBHOOK_CA_FILE = "ca_file", Text, "",
+        "PEM file of the authority that vouches for it, instead of the system's";
+    WEBHOOK_TIMEOUT = "timeout", Text, "10s", "how long one attempt may take, 100ms to 60s";
+    WEBHOOK_GIVE_UP = "give_up", Text, "1d", "age of an event at which it is not tried again, 1m to 30d";
 }
 
 /// Keys that a source of kind scim has.
-pub const SCIM_KEYS: &[&Key] = &[SOURCE_KIND, SOURCE_REALM, SOURCE_CLIENT];
+pub const SCIM_KEYS: &[&Key] = &[SOURCE_KIND, SOURCE_REALM, SOURCE_CLIENT, SOURCE_ALIASES];
+
+/// Keys that a source of kind sql has.
+pub const SQL_KEYS: &[&Key] = &[
+    SOURCE_KIND,
+    SOURCE_REALM,
+    SOURCE_EVERY,
+    SOURCE_TIMEOUT,
+    SOURCE_GROUPS,
+    SOURCE_URL,
+    SOURCE_STARTTLS,
+    SOURCE_CA_FILE,
+    SOURCE_SECRET_FILE,
+    SOURCE_QUERY,
+];
+
+/// Keys that a source of kind file has.
+pub const FILE_KEYS: &[&Key] = &[
+    SOURCE_KIND,
+    SOURCE_REALM,
+    SOURCE_EVERY,
+    SOURCE_TIMEOUT,
+    SOURCE_GROUPS,
+    SOURCE_FILE,
+    SOURCE_ENCODING,
+    SOURCE_MAP,
+    SOURCE_IGNORE_COLUMNS,
+];
+
+/// Keys that a source of kind ldap has.
+pub const LDAP_KEYS: &[&Key] = &[
+    SOURCE_KIND,
+    SOURCE_REALM,
+    SOURCE_EVERY,
+    SOURCE_TIMEOUT,
+    SOURCE_URL,
+    SOURCE_STARTTLS,
+    SOURCE_CA_FILE,
+    SOURCE_BIND_DN,
+    SOURCE_SECRET_FILE,
+    SOURCE_SCHEMA,
+    SOURCE_BASE,
+    SOURCE_FILTER,
+    SOURCE_GROUP_BASE,
+    SOURCE_GROUP_FILTER,
+    SOURCE_GROUPS,
+    SOURCE_ID,
+    SOURCE_LOGIN,
+    SOURCE_DISPLAY_NAME,
+    SOURCE_PHONE,
+    SOURCE_EMAIL,
+    SOURCE_ALIASES,
+    SOURCE_PAGE_SIZE,
+    SOURCE_PASSWORD,
+    SOURCE_BIND_TIMEOUT,
+    SOURCE_IN_FLIGHT,
+    SOURCE_BREAKER_FAILURES,
+    SOURCE_BREAKER_PAUSE,
+];
 
 /// Keys that a gateway of kind http has alone.
 pub const HTTP_ONLY: &[&Key] = &[

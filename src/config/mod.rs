@@ -37,6 +37,7 @@ mod resolve;
 pub mod sources;
 mod table;
 pub mod target;
+pub mod webhooks;
 
 pub use file::{Form, Key, Origin, PREFIX};
 
@@ -69,6 +70,8 @@ pub struct Config {
     pub sources: Vec<sources::UserSource>,
     /// Those of them whose clients push.
     pub scim: Vec<sources::ScimSource>,
+    /// `[webhook.NAME]`: programs that are told of what happens.
+    pub webhooks: Vec<webhooks::Webhook>,
     effective: Vec<EffectiveValue>,
 }
 
@@ -382,7 +385,7 @@ pub const HTTP_BODY: usize = 16 * 1024;
 
 const VOCABULARY: file::Vocabulary = file::Vocabulary {
     fixed: keys::ALL,
-    free: &[keys::GATEWAY, keys::SOURCE],
+    free: &[keys::GATEWAY, keys::SOURCE, keys::WEBHOOK],
 };
 
 /// The file `init` writes: every key with its default, commented out.

@@ -14,6 +14,7 @@ use crate::config::target::Target;
 use crate::config::{
     Accounting, Audit, Config, EffectiveValue, Engine, Http, Keys, Level, Limits, Log, LogFormat,
     MasterKey, Outage, Policies, Radius, RadiusTls, Ship, Store, Tls, Web, gateways, keys, sources,
+    webhooks,
 };
 use crate::credential::Cost;
 use crate::diagnostic::{Diagnostic, Findings, units};
@@ -42,6 +43,7 @@ pub(super) fn resolve(written: &Written, dir: &Path, findings: &mut Findings) ->
     let log = reader.log();
     let gateways = gateways::gateways(&mut reader, dir);
     let sources = sources::sources(&mut reader, dir);
+    let webhooks = webhooks::webhooks(&mut reader, dir);
     let (sources, scim) = sources?;
     let (radius, http) = (radius?, http?);
     if radius.listen.is_empty() && http.listen.is_empty() {
@@ -71,6 +73,7 @@ pub(super) fn resolve(written: &Written, dir: &Path, findings: &mut Findings) ->
         outage: outage?,
         log: log?,
         sources,
+        webhooks: webhooks?,
         scim,
         effective,
     })

@@ -14,6 +14,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use crate::core::courier::BreakerState;
+use crate::core::identities::Identities;
 use crate::model::user::{DirectoryId, User};
 use crate::secret::SecretString;
 use crate::time::UnixTime;
@@ -45,9 +46,9 @@ pub trait Directory: Send + Sync + 'static {
 pub struct SourceInfo {
     /// Its name.
     pub name: String,
-    /// What it is: `ldap`, `scim`.
+    /// What it is: `ldap`, `sql`, `file`, `scim`.
     pub kind: &'static str,
-    /// Where it is; of scim the client that pushes.
+    /// Where it is: URLs, the path of a file; of scim the client that pushes.
     pub servers: Vec<String>,
     /// The realm of its users.
     pub realm: String,
@@ -79,8 +80,27 @@ pub enum PasswordAnswer {
 pub struct People {
     /// The people.
     pub people: Vec<Person>,
+    /// What it says of them; the rest of a user is as it was set here.
+    pub says: Vec<Said>,
     /// Entries that are no person's record, and why.
     pub unread: Vec<(String, String)>,
+}
+
+words! {
+    /// What a source can say of a person, beside the name and whether the account is disabled.
+    #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+    pub enum Said {
+        /// The name as people write it.
+        DisplayName = "display_name",
+        /// Telephone number.
+        Phone = "phone",
+        /// Mail address.
+        Email = "email",
+        /// Groups.
+        Groups = "groups",
+        /// Other names that lead to the user.
+        Aliases = "aliases",
+    }
 }
 
 /// A person of a directory.
@@ -100,6 +120,8 @@ pub struct Person {
     pub email: Option<String>,
     /// Groups, those reached through other groups too.
     pub groups: Vec<String>,
+    /// Other names that lead to the user, with a realm or without.
+    pub aliases: Vec<String>,
     /// Whether the account is disabled or has expired there.
     pub disabled: bool,
 }
@@ -162,6 +184,10 @@ pub struct Pushed {
     pub client: String,
     /// The realm of users whose names have none.
     pub realm: String,
+    /// Whether the mail address is another name of a user.
+    pub email_is_alias: bool,
+    /// Whether what the provider calls a user is another name of theirs.
+    pub external_is_alias: bool,
 }
 
 /// The directories, and how their last runs ended.
@@ -169,6 +195,8 @@ pub struct Directories {
     pushed: ArcSwap<Vec<Pushed>>,
     /// Held while a client changes its users: one at a time.
     pub(crate) pushing: tokio::sync::Mutex<()>,
+    /// Whom providers know; made when one first asks.
+    pub(crate) identities: tokio::sync::Mutex<Option<Identities>>,
     directory: ArcSwap<Arc<dyn Directory>>,
     runs: Mutex<BTreeMap<String, LastRun>>,
     /// Held while users follow a source: one at a time.
@@ -181,6 +209,7 @@ impl Default for Directories {
         Self {
             pushed: ArcSwap::default(),
             pushing: tokio::sync::Mutex::default(),
+            identities: tokio::sync::Mutex::default(),
             directory: ArcSwap::from_pointee(none),
             runs: Mutex::default(),
             turn: tokio::sync::Mutex::default(),

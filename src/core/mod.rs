@@ -24,6 +24,7 @@ pub mod counters;
 pub mod courier;
 pub mod directory;
 pub mod endings;
+pub(crate) mod identities;
 pub mod issue;
 pub mod jobs;
 pub mod latency;

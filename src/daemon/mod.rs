@@ -12,12 +12,13 @@ use std::{fs, io};
 
 use sha2::{Digest as _, Sha256};
 
+use crate::config::sources::ScimAlias;
 use crate::config::{Config, Limits, PREFIX};
 use crate::core::courier::{Courier, NoCourier};
 use crate::core::directory::{Directory as UserDirectory, Pushed};
 use crate::delivery::{Deliveries, Parts as DeliveryParts};
 use crate::diagnostic::{Diagnostic, Source, units};
-use crate::directory::{LdapDirectories, Parts as DirectoryParts};
+use crate::directory::{Parts as DirectoryParts, Sources};
 use crate::login::travel::Travel;
 use crate::login::{hashing, travel};
 use crate::model::message::Language;
@@ -50,6 +51,7 @@ mod witness;
 pub use dictionaries::dictionary;
 pub use files::site_files;
 pub use install::{Installation, init};
+pub use jobs::webhook_answers;
 pub use keys::{rotate_to, rotator};
 pub use restore::{RestoreError, Wanted, restore};
 pub use run::serve;
@@ -211,6 +213,8 @@ pub async fn open(site: &Site) -> Result<Arc<Service>, StartError> {
         name: source.name.clone(),
         client: source.client.clone(),
         realm: source.realm.clone(),
+        email_is_alias: source.aliases.contains(&ScimAlias::Emails),
+        external_is_alias: source.aliases.contains(&ScimAlias::ExternalId),
     });
     service.core.directories().set_pushed(pushed.collect());
     if let Some(directories) = directories(site)? {
@@ -300,7 +304,7 @@ pub fn directories(site: &Site) -> Result<Option<Arc<dyn UserDirectory>>, StartE
             "try again: the system has no random numbers",
         )
     })?;
-    let opened = LdapDirectories::open(sources, &parts, Key256::new(key));
+    let opened = Sources::open(sources, &parts, Key256::new(key));
     Ok(Some(Arc::new(opened.map_err(StartError::Findings)?)))
 }
 

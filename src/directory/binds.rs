@@ -19,7 +19,7 @@ use sha2::Sha256;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
-use crate::config::sources::Password;
+use crate::config::sources::ldap::Password;
 use crate::core::courier::BreakerState;
 use crate::core::directory::PasswordAnswer;
 use crate::delivery::breaker::{Breaker, Pass};

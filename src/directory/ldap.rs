@@ -9,7 +9,6 @@ use rustls::ClientConfig;
 use tokio::time::timeout;
 
 use crate::config;
-use crate::config::sources::UserSource;
 use crate::config::target::{Host, Reach, Target};
 use crate::delivery::read_secret;
 use crate::directory::entry::Entry;
@@ -26,7 +25,7 @@ pub(super) struct Entries {
 
 /// The servers of one source.
 pub(super) struct Server {
-    pub(super) ldap: config::sources::Ldap,
+    pub(super) ldap: config::sources::ldap::Ldap,
     pub(super) timeout: Duration,
     ways: Vec<(Way, String)>,
     tls: Option<Arc<ClientConfig>>,
@@ -37,10 +36,11 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) fn open(
-        source: &UserSource,
+        ldap: &config::sources::ldap::Ldap,
+        timeout: Duration,
         resolver: &Arc<dyn Resolve>,
     ) -> Result<Self, (String, &'static str)> {
-        let ldap = source.ldap.clone();
+        let ldap = ldap.clone();
         let secret = read_secret(&ldap.secret_file);
         let secret =
             secret.map_err(|why| (why, "put the password into it, readable for the daemon"))?;
@@ -62,7 +62,7 @@ impl Server {
         }
         Ok(Self {
             ldap,
-            timeout: source.timeout,
+            timeout,
             ways,
             tls: tls.map(Arc::new),
             secret,
@@ -79,7 +79,8 @@ impl Server {
         let mut ldap = self.session().await?;
         let plan = &self.ldap;
         let mut wanted = vec![plan.id.as_str(), &plan.login, &plan.phone, &plan.email];
-        wanted.extend(plan.display_name.iter().map(String::as_str));
+        let more = plan.display_name.iter().chain(&plan.aliases);
+        wanted.extend(more.map(String::as_str));
         wanted.extend(ACCOUNT);
         let people = self.search(&mut ldap, (&plan.base, &plan.filter), wanted);
         let people = people.await.map_err(|why| format!("people: {why}"))?;

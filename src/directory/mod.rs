@@ -1,8 +1,9 @@
-//! Directories that users follow: LDAP (RFC 4511).
+//! Directories that users follow: LDAP (RFC 4511), `PostgreSQL`, files.
 //!
 //! ```text
 //! login: identity -> search -> bind as the entry found -> right | wrong | disabled, expired, ... | no answer
 //! sync: connect -> StartTLS | TLS -> bind -> people, groups (paged, RFC 2696) -> who is in which group -> People
+//!       connect -> TLS -> transaction that only reads -> query -> rows | file -> rows -> People
 //! ```
 //!
 //! Invariants: an answer that is not whole is an error: a size limit, a time limit, a connection that breaks, a
@@ -12,33 +13,44 @@
 
 use std::sync::Arc;
 
-use crate::config::sources::UserSource;
+use crate::config::sources::tables::PeopleFile;
+use crate::config::sources::{Origin, UserSource};
 use crate::core::directory::{Asking, Checked, Directory, DirectoryError, People, SourceInfo};
 use crate::diagnostic::Diagnostic;
 use crate::model::user::DirectoryId;
 use crate::net::connect::Resolve;
 use crate::secret::{Key256, SecretString};
-use crate::time::Clock;
+use crate::time::{Clock, UnixTime};
 
 mod binds;
 mod check;
 mod entry;
+mod file;
 mod ldap;
 mod people;
+mod sql;
+mod table;
 
 use binds::Binds;
 use ldap::Server;
+use sql::Databases;
 
 /// A source that is asked.
 struct Opened {
     plan: UserSource,
-    server: Arc<Server>,
-    /// Where it checks passwords.
-    binds: Option<Binds>,
+    from: Reader,
+}
+
+/// What it is read from.
+enum Reader {
+    /// And where it checks passwords.
+    Ldap(Arc<Server>, Option<Binds>),
+    Sql(Databases),
+    File(PeopleFile),
 }
 
 /// The configured directories.
-pub struct LdapDirectories {
+pub struct Sources {
     sources: Vec<Opened>,
     clock: Arc<dyn Clock>,
 }
@@ -59,7 +71,7 @@ fn failed(name: &str, why: String) -> DirectoryError {
     }
 }
 
-impl LdapDirectories {
+impl Sources {
     /// Reads the passwords and certificates that the configuration names. Every fault is reported. `key` stands
     /// between memory and what people type; the runtime that this is called in carries all connections.
     pub fn open(
@@ -71,19 +83,8 @@ impl LdapDirectories {
         let mut faults = Vec::new();
         let mut opened = Vec::new();
         for source in sources {
-            match Server::open(source, &parts.resolver) {
-                Ok(server) => {
-                    let server = Arc::new(server);
-                    let binds = source.password.map(|settings| {
-                        let clock = Arc::clone(&parts.clock);
-                        Binds::new(Arc::clone(&server), settings, Arc::clone(&key), clock)
-                    });
-                    opened.push(Opened {
-                        plan: source.clone(),
-                        server,
-                        binds,
-                    });
-                }
+            match Opened::new(source, parts, &key) {
+                Ok(source) => opened.push(source),
                 Err((why, help)) => {
                     let message = format!("source `{}`: {why}", source.name);
                     faults.push(Diagnostic::error(message).help(help));
@@ -107,36 +108,99 @@ impl LdapDirectories {
 
     async fn all(&self, name: &str) -> Result<People, DirectoryError> {
         let source = self.of(name)?;
-        let entries = source.server.read().await;
-        let entries = entries.map_err(|why| failed(name, why))?;
-        Ok(people::people(&source.plan, &entries, self.clock.now()))
+        let people = source.read(self.clock.now()).await;
+        people.map_err(|why| failed(name, why))
     }
 
     async fn ask(&self, user: &DirectoryId, text: &SecretString) -> Checked {
         let name = user.source.as_str();
-        let binds = self.of(name)?.binds.as_ref();
+        let binds = self.of(name)?.binds();
         let binds = binds.ok_or_else(|| DirectoryError::Unknown(name.to_owned()))?;
         let answer = binds.ask(&user.id, text).await;
         answer.map_err(|why| failed(name, why))
     }
 }
 
-impl Directory for LdapDirectories {
-    fn sources(&self) -> Vec<SourceInfo> {
-        let info = |source: &Opened| SourceInfo {
-            name: source.plan.name.clone(),
-            kind: "ldap",
-            servers: source.server.urls(),
-            realm: source.plan.realm.clone(),
-            every: source.plan.every,
-            password: source.binds.as_ref().map(Binds::state),
+impl Opened {
+    fn new(
+        source: &UserSource,
+        parts: &Parts,
+        key: &Arc<Key256>,
+    ) -> Result<Self, (String, &'static str)> {
+        let from = match &source.origin {
+            Origin::Ldap(ldap) => {
+                let server = Server::open(ldap, source.timeout, &parts.resolver)?;
+                let server = Arc::new(server);
+                let binds = ldap.password.map(|settings| {
+                    let clock = Arc::clone(&parts.clock);
+                    Binds::new(Arc::clone(&server), settings, Arc::clone(key), clock)
+                });
+                Reader::Ldap(server, binds)
+            }
+            Origin::Sql(sql) => Reader::Sql(Databases::open(sql, source.timeout, &parts.resolver)?),
+            Origin::File(file) => {
+                let checked = file::check(file);
+                checked.map_err(|why| (why, "correct `encoding`"))?;
+                Reader::File(file.clone())
+            }
         };
-        self.sources.iter().map(info).collect()
+        Ok(Self {
+            plan: source.clone(),
+            from,
+        })
+    }
+
+    const fn binds(&self) -> Option<&Binds> {
+        match &self.from {
+            Reader::Ldap(_, binds) => binds.as_ref(),
+            Reader::Sql(_) | Reader::File(_) => None,
+        }
+    }
+
+    async fn read(&self, now: UnixTime) -> Result<People, String> {
+        let groups = &self.plan.groups;
+        match &self.from {
+            Reader::Ldap(server, _) => {
+                let entries = server.read().await?;
+                Ok(people::people(&server.ldap, groups, &entries, now))
+            }
+            Reader::Sql(databases) => databases.read(groups).await,
+            Reader::File(file) => {
+                let (file, groups) = (file.clone(), groups.clone());
+                let read = tokio::task::spawn_blocking(move || file::read(&file, &groups));
+                // A file system that does not answer holds up no one.
+                let read = tokio::time::timeout(self.plan.timeout, read).await;
+                let late = |_| format!("not read within {} s", self.plan.timeout.as_secs());
+                read.map_err(late)?.map_err(|error| error.to_string())?
+            }
+        }
+    }
+
+    fn info(&self) -> SourceInfo {
+        let (kind, servers) = match &self.from {
+            Reader::Ldap(server, _) => ("ldap", server.urls()),
+            Reader::Sql(databases) => ("sql", databases.urls()),
+            Reader::File(file) => ("file", vec![file.path.display().to_string()]),
+        };
+        SourceInfo {
+            name: self.plan.name.clone(),
+            kind,
+            servers,
+            realm: self.plan.realm.clone(),
+            every: self.plan.every,
+            password: self.binds().map(Binds::state),
+        }
+    }
+}
+
+impl Directory for Sources {
+    fn sources(&self) -> Vec<SourceInfo> {
+        self.sources.iter().map(Opened::info).collect()
     }
 
     fn checks_passwords(&self, source: &str) -> bool {
         let source = self.of(source);
-        source.is_ok_and(|source| source.binds.is_some())
+        source.is_ok_and(|source| source.binds().is_some())
     }
 
     fn check<'a>(&'a self, user: &'a DirectoryId, text: &'a SecretString) -> Asking<'a, Checked> {

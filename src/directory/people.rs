@@ -4,18 +4,25 @@ use std::collections::{BTreeSet, HashMap};
 
 use data_encoding::HEXLOWER;
 
-use crate::config::sources::UserSource;
-use crate::core::directory::{People, Person};
+use crate::config::sources::GroupName;
+use crate::config::sources::ldap::Ldap;
+use crate::core::directory::{People, Person, Said};
 use crate::directory::entry::{Entry, normal_dn};
 use crate::directory::ldap::Entries;
 use crate::time::UnixTime;
 
-/// The people of a source.
-pub(super) fn people(source: &UserSource, entries: &Entries, now: UnixTime) -> People {
-    let groups = Groups::new(source, &entries.groups);
-    let mut found = People::default();
+/// The people of a source, with those of their groups that are taken.
+pub(super) fn people(ldap: &Ldap, taken: &[GroupName], entries: &Entries, now: UnixTime) -> People {
+    let groups = Groups::new(taken, &entries.groups);
+    let mut found = People {
+        says: Said::ALL.to_vec(),
+        ..People::default()
+    };
+    if ldap.aliases.is_empty() {
+        found.says.retain(|said| *said != Said::Aliases);
+    }
     for entry in &entries.people {
-        match person(source, entry, &groups, now) {
+        match person(ldap, entry, &groups, now) {
             Ok(person) => found.people.push(person),
             Err(why) => found.unread.push((entry.dn.clone(), why)),
         }
@@ -24,12 +31,11 @@ pub(super) fn people(source: &UserSource, entries: &Entries, now: UnixTime) -> P
 }
 
 fn person(
-    source: &UserSource,
+    ldap: &Ldap,
     entry: &Entry,
     groups: &Groups<'_>,
     now: UnixTime,
 ) -> Result<Person, String> {
-    let ldap = &source.ldap;
     let missing = |name: &str| format!("the entry has no `{name}`");
     let id = entry.octets(&ldap.id).next().and_then(identity);
     let login = entry.text(&ldap.login);
@@ -43,6 +49,12 @@ fn person(
         phone: text(&ldap.phone),
         email: text(&ldap.email),
         groups: groups.of(entry, login.unwrap_or_default()),
+        aliases: ldap
+            .aliases
+            .iter()
+            .flat_map(|name| entry.texts(name))
+            .map(str::to_owned)
+            .collect(),
         disabled: is_disabled(entry) || is_expired(entry, now),
     })
 }
@@ -116,8 +128,8 @@ struct Groups<'e> {
 }
 
 impl<'e> Groups<'e> {
-    fn new(source: &UserSource, entries: &'e [Entry]) -> Self {
-        let taken = |name: &&str| source.groups.iter().any(|one| one.fits(name));
+    fn new(taken: &[GroupName], entries: &'e [Entry]) -> Self {
+        let taken = |name: &&str| taken.iter().any(|one| one.fits(name));
         let by_dn: HashMap<String, usize> = entries
             .iter()
             .enumerate()
@@ -190,17 +202,27 @@ fn member_uid(login: &str) -> String {
 mod tests {
     use super::*;
     use crate::config::Config;
+    use crate::config::sources::Origin;
     use crate::diagnostic::Source;
     use std::path::Path;
 
-    fn source(more: &str) -> UserSource {
+    fn source(more: &str) -> (Ldap, Vec<GroupName>) {
         let text = format!(
             "[source.corp]\nkind = \"ldap\"\nurl = \"ldap://localhost\"\nbase = \"dc=eco\"\n\
              bind_dn = \"cn=reader\"\nsecret_file = \"x\"\n{more}\n"
         );
         let source = Source::new("oncegate.toml", text);
         let (config, _) = Config::load(Some(&source), [], Path::new("/data")).unwrap();
-        config.sources.into_iter().next().unwrap()
+        let source = config.sources.into_iter().next().unwrap();
+        let Origin::Ldap(ldap) = source.origin else {
+            panic!("{source:?}");
+        };
+        (*ldap, source.groups)
+    }
+
+    fn read(more: &str, entries: &Entries) -> People {
+        let (ldap, groups) = source(more);
+        people(&ldap, &groups, entries, now())
     }
 
     fn now() -> UnixTime {
@@ -215,6 +237,7 @@ mod tests {
                 ("entryUUID", &["A-1"]),
                 ("uid", &["ann"]),
                 ("cn", &["Ann A"]),
+                ("mail", &["Ann@example.org", "a.a@example.org"]),
             ],
         );
         let bob = Entry::new(
@@ -244,19 +267,26 @@ mod tests {
                 unix,
             ],
         };
-        let found = people(&source(""), &entries, now());
+        let found = read("", &entries);
         let groups: Vec<_> = found
             .people
             .iter()
             .map(|one| one.groups.join(" "))
             .collect();
         assert_eq!(groups, ["inner outer outer2", "outer outer2 unix"]);
-        let some = people(&source("groups = [\"inner\", \"un*\"]"), &entries, now());
+        let some = read("groups = [\"inner\", \"un*\"]", &entries);
         let groups: Vec<_> = some.people.iter().map(|one| one.groups.join(" ")).collect();
         assert_eq!(groups, ["inner", "unix"]);
         let ann = &found.people[0];
         assert_eq!((ann.id.as_str(), ann.login.as_str()), ("a-1", "ann"));
         assert_eq!(ann.display_name.as_deref(), Some("Ann A"));
+        assert!(ann.aliases.is_empty() && !found.says.contains(&Said::Aliases));
+        let named = read("aliases = [\"MAIL\"]", &entries);
+        assert_eq!(
+            named.people[0].aliases,
+            ["Ann@example.org", "a.a@example.org"]
+        );
+        assert!(named.says.contains(&Said::Aliases));
     }
 
     #[test]
@@ -268,7 +298,7 @@ mod tests {
             ],
             groups: Vec::new(),
         };
-        let found = people(&source(""), &entries, now());
+        let found = read("", &entries);
         assert!(found.people.is_empty());
         let why: Vec<_> = found.unread.iter().map(|(_, why)| why.as_str()).collect();
         assert_eq!(

@@ -407,6 +407,7 @@ const fn question<'a>(
         attributes: &[],
         context: &[],
         origin: None,
+        serial: None,
         carrier: None,
     }
 }

@@ -12,10 +12,11 @@ use std::path::Path;
 
 use clap::ValueEnum;
 
+use crate::cli::columns;
 use crate::cli::columns::Factor;
-use crate::cli::csv::{Fault, Row, quoted};
 use crate::cli::error::{CliError, Exit};
-use crate::cli::{columns, csv};
+use crate::csv;
+use crate::csv::{Fault, Row, quoted};
 use crate::otp::totp::Parameters;
 use crate::otp::{Algorithm, Digits};
 use crate::otpauth;

@@ -13,6 +13,7 @@ use crate::login::challenge::Ticket;
 use crate::login::match_issued::compare_issued;
 use crate::login::match_otp::{Usable, compare_token, compare_yubikey};
 use crate::model::attempt::Comparison;
+use crate::model::id::Serial;
 use crate::model::kind::Kind;
 use crate::model::reason::Reason;
 use crate::model::token::LifeCycle;
@@ -50,6 +51,8 @@ pub(crate) struct Where<'a, 'v> {
     pub(crate) least: u8,
     /// Whether an outage is declared.
     pub(crate) outage: bool,
+    /// The only token that counts, where the client names one.
+    pub(crate) only: Option<&'a Serial>,
     /// The time of the request.
     pub(crate) at: UnixTime,
 }
@@ -67,6 +70,9 @@ impl<'v> Slot<'v> {
         let mut reason = Reason::NoToken;
         let mut tokens = Vec::new();
         for (token, state) in &view.tokens {
+            if place.only.is_some_and(|only| *only != token.serial) {
+                continue;
+            }
             let empty = token.kind == Kind::Recovery && state.used.count() == 32;
             if !accepts(token.kind) || token.kind == Kind::Push || empty {
                 continue;

@@ -95,6 +95,7 @@ impl Case<'_, '_> {
             factors,
             least,
             outage,
+            only: self.request.serial,
             at: self.at,
         }
     }

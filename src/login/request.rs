@@ -37,6 +37,8 @@ pub struct LoginRequest<'a> {
     pub user: &'a str,
     /// What the user typed.
     pub presented: Presented<'a>,
+    /// The only token that proves it; `None`: any of the user's.
+    pub serial: Option<&'a Serial>,
     /// The challenge this answers: RADIUS `State`, HTTP challenge id.
     pub challenge: Option<&'a str>,
     /// Whether the asker can carry a challenge to the person and the answer back.

@@ -100,6 +100,16 @@ impl Way {
         Ok(self.reached().await?.0)
     }
 
+    /// The same, which yields at most so many octets.
+    pub async fn bounded(&self, octets: usize) -> Result<Channel, String> {
+        let (stream, peer) = self.reached().await?;
+        Ok(Channel {
+            stream: Box::new(stream),
+            peer,
+            left: octets,
+        })
+    }
+
     async fn reached(&self) -> Result<(TcpStream, SocketAddr), String> {
         let addresses = self.addresses().await?;
         let mut last = format!("{} has no address", self.host());
@@ -150,7 +160,7 @@ fn host_text(host: &Host) -> String {
     }
 }
 
-/// A connection that yields a bounded number of octets ([`ANSWER_MAX`]).
+/// A connection that yields a bounded number of octets: those that were asked for, else [`ANSWER_MAX`].
 pub struct Channel {
     stream: Box<dyn Stream>,
     peer: SocketAddr,

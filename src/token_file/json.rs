@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::secret::SecretBytes;
-use crate::token_file::{Fault, Format, Parts, Tokens, base32_key, key, line_at};
+use crate::token_file::{Fault, Format, Found, Knows, Parts, Tokens, base32_key, key, line_at};
 
 pub(super) fn format(text: &str) -> Option<Format> {
     let value: Value = serde_json::from_str(text).ok()?;
@@ -212,6 +212,8 @@ pub(super) fn keycloak(text: &str) -> Result<Tokens, Fault> {
     let mut tokens = Tokens::default();
     let mut lines = lines_of(text, "credentialData");
     for user in &file.users {
+        let password = user.credentials.iter().find_map(password_of);
+        let mut password = tokens.hash(password.as_deref());
         for credential in &user.credentials {
             let line = if credential.credential_data.is_some() {
                 lines.next().unwrap_or(1)
@@ -248,8 +250,52 @@ pub(super) fn keycloak(text: &str) -> Result<Tokens, Fault> {
                 counter: counter.as_deref(),
                 ..Parts::default()
             };
-            tokens.add(parts.found(line, key));
+            let found = parts.found(line, key);
+            tokens.add(found.map(|found| Found {
+                knows: Knows {
+                    // With the first token of the user.
+                    password: password.take(),
+                    ..Knows::default()
+                },
+                ..found
+            }));
         }
     }
     Ok(tokens)
+}
+
+/// A password's hash as PHC: PBKDF2, or argon2id (the default since Keycloak 24).
+fn password_of(credential: &KeycloakCredential) -> Option<String> {
+    if credential.r#type != "password" {
+        return None;
+    }
+    let inner = |text: &Option<String>| -> Option<Value> {
+        serde_json::from_str(text.as_deref().unwrap_or_default()).ok()
+    };
+    let (secret, data) = (
+        inner(&credential.secret_data)?,
+        inner(&credential.credential_data)?,
+    );
+    let part = |name: &str| {
+        let text = secret.get(name)?.as_str()?;
+        Some(text.trim_end_matches('=').to_owned())
+    };
+    let (tag, salt) = (part("value")?, part("salt")?);
+    let iterations = data.get("hashIterations")?.as_u64()?;
+    match data.get("algorithm")?.as_str()? {
+        scheme @ ("pbkdf2-sha256" | "pbkdf2-sha512") => {
+            Some(format!("${scheme}$i={iterations}${salt}${tag}"))
+        }
+        "argon2" => {
+            let more = |name: &str| {
+                let values = data.get("additionalParameters")?.get(name)?;
+                values.get(0)?.as_str().map(str::to_owned)
+            };
+            let known = more("type")? == "id" && more("version")? == "1.3";
+            let (memory, lanes) = (more("memory")?, more("parallelism")?);
+            known
+                .then(|| format!("$argon2id$v=19$m={memory},t={iterations},p={lanes}${salt}${tag}"))
+        }
+        other => Some(other.to_owned()),
+    }
 }

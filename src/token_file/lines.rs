@@ -4,7 +4,7 @@ use crate::otp::{Algorithm, Digits, Period};
 use crate::otpauth::OtpAuth;
 use crate::secret::SecretBytes;
 use crate::token_file::{
-    Fault, Format, Found, Moves, Parts, Said, Tokens, base32_key, hex_key, key,
+    Fault, Format, Found, Knows, Moves, Parts, Said, Tokens, base32_key, hex_key, key,
 };
 use crate::wire::Reader;
 
@@ -63,6 +63,7 @@ pub(super) fn otpauth(text: &str) -> Tokens {
                             algorithm: uri.algorithm,
                             digits: uri.digits,
                             moving_factor: uri.moving_factor.into(),
+                            knows: Knows::default(),
                         })
                     },
                 ));
@@ -202,6 +203,7 @@ fn migrated(octets: &[u8], line: usize) -> Result<Found, Fault> {
         } else {
             Moves::Counter(counter)
         },
+        knows: Knows::default(),
     })
 }
 

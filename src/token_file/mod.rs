@@ -24,6 +24,7 @@
 //! Invariants: a fault names the line, never the content, which is a secret; a value out of range is a fault and
 //! not a default; what is no token of ours (Steam, a static password) is a fault, so that it is not missed.
 
+use crate::credential::Hash;
 use crate::model::id::Serial;
 use crate::otp::{Algorithm, Digits, Period, yubikey};
 use crate::otpauth::{MovingFactor, decode_base32};
@@ -56,6 +57,17 @@ pub struct Found {
     pub digits: Digits,
     /// Time or counter.
     pub moving_factor: Moves,
+    /// What its owner knows.
+    pub knows: Knows,
+}
+
+/// What the owner of a token knows, as hashes of the other system: `bcrypt`, argon2id, PBKDF2, salted SHA, sha512-crypt.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Knows {
+    /// The PIN.
+    pub pin: Option<SecretString>,
+    /// The password.
+    pub password: Option<SecretString>,
 }
 
 /// What the codes of a token follow.
@@ -104,9 +116,21 @@ pub struct Tokens {
     pub found: Vec<Found>,
     /// What was passed over, in the order of the file.
     pub faults: Vec<Fault>,
+    /// Hashes of PINs and passwords in a form that cannot be verified.
+    pub unknown_hashes: u64,
 }
 
 impl Tokens {
+    /// A hash that can be verified.
+    fn hash(&mut self, text: Option<&str>) -> Option<SecretString> {
+        let text = text.map(str::trim).filter(|text| !text.is_empty())?;
+        if Hash::import(text).is_err() {
+            self.unknown_hashes += 1;
+            return None;
+        }
+        Some(SecretString::from(text))
+    }
+
     /// Threat: a name with a line break in it would be a row of its own where tokens are written by lines.
     fn add(&mut self, one: Result<Found, Fault>) {
         match one {
@@ -320,6 +344,7 @@ impl Parts<'_> {
             algorithm,
             digits,
             moving_factor,
+            knows: Knows::default(),
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::token_file::{Fault, Parts, Tokens, hex_key, line_at};
+use crate::token_file::{Fault, Found, Knows, Parts, Tokens, hex_key, line_at};
 
 #[derive(Deserialize)]
 struct Token {
@@ -12,6 +12,8 @@ struct Token {
     otpkey: String,
     otplen: Option<u8>,
     counter: Option<u64>,
+    #[serde(rename = "_hashed_pin")]
+    hashed_pin: Option<String>,
     #[serde(default)]
     info_list: Info,
 }
@@ -46,7 +48,15 @@ pub(super) fn privacyidea(text: &str) -> Result<Tokens, Fault> {
             period: token.info_list.time_step.as_deref(),
             counter: counter.as_deref(),
         };
-        tokens.add(parts.found(line, hex_key(&token.otpkey)));
+        let pin = tokens.hash(token.hashed_pin.as_deref());
+        let found = parts.found(line, hex_key(&token.otpkey));
+        tokens.add(found.map(|found| Found {
+            knows: Knows {
+                pin,
+                ..Knows::default()
+            },
+            ..found
+        }));
     }
     Ok(tokens)
 }

@@ -151,6 +151,7 @@ async fn decide(app: &App, proof: Proof) -> Result<(Proven, Instant), CoreError>
         attributes: &[],
         context,
         origin: None,
+        serial: None,
         carrier: None,
     };
     let outcome = app.login().authenticate(&request).await?;

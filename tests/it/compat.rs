@@ -211,6 +211,59 @@ async fn radiuscheck_and_linotp_say_yes_and_no_in_their_way() {
     );
 }
 
+/// `check_s` names the token, `check_t` the challenge: neither says who the user is.
+#[tokio::test]
+async fn linotp_checks_by_token_and_by_challenge() {
+    let app = lab(compat("old", Shape::LinOtp)).await;
+    let other = json!({ "user": "alice", "kind": "hotp", "active": true, "serial": "OTHER1",
+                        "secret": "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJR" });
+    let other = app.admin("POST", "/v1/admin/tokens", Some(other)).await;
+    assert_eq!(other.status, 201);
+    let tokens = app.admin("GET", "/v1/admin/tokens?user=alice", None).await;
+    let tokens = tokens.json()["tokens"].as_array().unwrap().clone();
+    let totp = tokens.iter().find(|token| token["kind"] == "totp").unwrap();
+    let serial = totp["serial"].as_str().unwrap();
+    let value = async |path: &str, form: &str| {
+        let path = format!("/compat/old/validate/{path}");
+        let (status, answer) = ask(&app, "POST", &path, "x", form).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        answer
+    };
+    let pass = format!("48201973{}", app.code(0));
+    // The code is right, and not of the token that is named.
+    for serial in ["OTHER1", "NONE1", "%00", ""] {
+        let answer = value("check_s", &format!("serial={serial}&pass={pass}")).await;
+        assert_ne!(answer["result"]["value"], true, "{serial}: {answer}");
+    }
+    let right = format!("serial={serial}&pass={pass}");
+    assert_eq!(value("check_s", &right).await["result"]["value"], true);
+    assert_eq!(value("check_s", &right).await["result"]["value"], false);
+
+    app.clock.advance(std::time::Duration::from_secs(60));
+    let begun = value("check", "user=alice&pass=48201973").await;
+    let id = begun["detail"]["transactionid"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let code = app.code(0);
+    for (form, status) in [
+        (format!("transactionid={id}&pass=000000"), true),
+        (format!("transactionid=nothing&pass={code}"), true),
+        (format!("pass={code}"), false),
+        (format!("state={id}"), false),
+    ] {
+        let answer = value("check_t", &form).await;
+        assert_eq!(answer["result"]["status"], status, "{answer}");
+        assert_ne!(answer["result"]["value"]["value"], true, "{answer}");
+    }
+    let begun = value("check", "user=alice&pass=48201973").await;
+    let id = begun["detail"]["transactionid"].as_str().unwrap();
+    for wanted in [true, false] {
+        let answer = value("check_t", &format!("state={id}&pass={code}")).await;
+        assert_eq!(answer["result"]["value"]["value"], wanted, "{answer}");
+    }
+}
+
 /// Off by default; only for the clients that are named, from their own addresses; and no user is told of unless
 /// that was asked for.
 #[tokio::test]

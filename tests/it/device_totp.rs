@@ -1,7 +1,9 @@
 //! A totp token that a device carries: its key is shown once, it ends with the device.
 
+use oncegate::admin::UserPatch;
 use oncegate::model::client::Scope;
 use oncegate::model::token::LifeCycle;
+use oncegate::model::user_key::UserKey;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -204,4 +206,30 @@ async fn reads_are_taken_once_without_a_record_of_each() {
         .await;
     assert_eq!(later.status, 200);
     assert_eq!(app.send(&sent).await.status, 401, "too old");
+}
+
+/// As at every other front end: nothing for a disabled user, and what is the matter.
+#[tokio::test]
+async fn a_device_of_a_disabled_user_gets_no_codes_and_no_key() {
+    let (app, phone) = enrolled().await;
+    let user = UserKey::parse("alice").unwrap();
+    let set = async |disabled| {
+        let patch = UserPatch {
+            disabled: Some(disabled),
+            ..UserPatch::default()
+        };
+        let done = app.service.admin.set_user(&user, patch, None, app.by());
+        done.await.unwrap();
+    };
+    set(true).await;
+    for path in ["otp", "totp", "transfer", "renew"] {
+        let path = format!("/v1/device/{path}");
+        let answer = app.as_phone(&phone, "POST", &path, None).await;
+        let problem = answer.json();
+        assert_eq!(answer.status, 409, "{path}: {problem}");
+        assert_eq!(problem["detail"], "the user is disabled", "{path}");
+    }
+    set(false).await;
+    let answer = app.as_phone(&phone, "POST", "/v1/device/otp", None).await;
+    assert_eq!(answer.status, 200, "{:?}", answer.json());
 }

@@ -112,7 +112,7 @@ fn every_key_of_the_configuration_that_is_named_exists() {
 fn the_contract_has_every_key_with_its_default() {
     let contract = page("contract").unwrap().text;
     let last = |path: &'static str| path.split_once(".*.").map_or(path, |(_, last)| last);
-    for key in keys::ALL.iter().chain(keys::GATEWAY).chain(keys::SOURCE) {
+    for key in [keys::ALL, keys::GATEWAY, keys::SOURCE, keys::WEBHOOK].concat() {
         let default = match key.default {
             "" => "-".to_owned(),
             default => format!("`{default}`"),

@@ -22,6 +22,8 @@ impl Provider {
             name: name.to_owned(),
             client: client.to_owned(),
             realm: "default".to_owned(),
+            email_is_alias: true,
+            external_is_alias: false,
         };
         let sources = vec![source("corp", "entra"), source("other", "okta")];
         app.service.core.directories().set_pushed(sources);

@@ -106,6 +106,7 @@ impl House {
             source: None,
             attributes: &[],
             origin: None,
+            serial: None,
             carrier: None,
             context: &[],
         };

@@ -5,7 +5,7 @@ use std::process::Output;
 
 use serde_json::json;
 
-use crate::support::codes::hotp;
+use crate::support::codes::{hotp, hotp_of, key_of};
 use crate::support::daemon::Site;
 use crate::support::yubikey::Key;
 
@@ -215,4 +215,101 @@ fn a_refusal_names_file_line_and_field_and_makes_nothing() {
     }
     let tokens = site.json(&["token", "list"]);
     assert_eq!(tokens["tokens"].as_array().unwrap().len(), 0);
+}
+
+/// PINs of privacyIDEA and passwords of Keycloak come along as hashes; who has one keeps it.
+#[test]
+fn pins_and_passwords_come_along_as_hashes() {
+    let site = site();
+    let pin = "{SSHA}QNYl5ApEnj19L1xaU+97VQ11spFzYWx0c2FsdA==";
+    let token = |owner: &str, serial: &str, hash: &str| {
+        let key = data_encoding::HEXLOWER.encode(key_of(serial).expose());
+        format!(
+            "- type: hotp\n  serial: {serial}\n  owner: {owner}\n  otpkey: '{key}'\n  otplen: 6\n  counter: 0\n  \
+             _hashed_pin: '{hash}'\n"
+        )
+    };
+    let yaml = site.path().join("export.yaml");
+    let text = [
+        token("alice", "HA1", pin),
+        token(
+            "alice",
+            "HA2",
+            "$argon2id$v=19$m=65536,t=9,p=4$fq9Vas0Zo5TSulcKYUwpJQ$TVSSSJB9B9uU+2UnN9OENGJDT7/RHeF0W5AmyotWA3Q",
+        ),
+        token("bob", "HB1", pin),
+        token("carol", "HC1", "8d969eef6ecad3c29a3a629280e686cf0c3f5d5a"),
+    ];
+    std::fs::write(&yaml, text.concat()).unwrap();
+    site.json_with(&["user", "set", "bob", "--pin-stdin"], "850274\n");
+    let output = site.run(&["token", "import", yaml.to_str().unwrap()]);
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("Made 0 users and 4 tokens."), "{said}");
+    assert!(said.contains("hashes are of no known form: 1"), "{said}");
+    assert!(!said.contains(pin), "{said}");
+    std::fs::write(
+        site.path().join("policies/default.toml"),
+        "reject_delay = \"0s\"\n[[rule]]\nname = \"all\"\nrequire = [\"pin\", \"otp\"]\n",
+    )
+    .unwrap();
+    let code = |user: &str, step: u64| hotp_of(user, step);
+    let verify = |user: &str, pin: &str, code: &str| {
+        let words = ["verify", user, "--pin-stdin", "--otp-stdin"];
+        site.run_with(&words, &format!("{pin}\n{code}\n"))
+            .status
+            .code()
+    };
+    assert_eq!(
+        verify("alice", "739165", &code("HA1", 0)),
+        Some(1),
+        "another PIN"
+    );
+    assert_eq!(verify("alice", "739164", &code("HA1", 1)), Some(0));
+    assert_eq!(
+        verify("alice", "739164", &code("HA2", 0)),
+        Some(0),
+        "the first PIN of the file"
+    );
+    assert_eq!(
+        verify("bob", "850274", &code("HB1", 0)),
+        Some(0),
+        "the own one stays"
+    );
+
+    // Of Keycloak the password, and of a file of one's own both; a new user with them is one change.
+    let site = self::site();
+    let (exit, said) = import(&site, "keycloak-realm.json", "", &["--skip-bad"]);
+    assert_eq!(exit, 0, "{said}");
+    assert!(
+        said.contains("With the PIN or password of the owner"),
+        "{said}"
+    );
+    let alice = site.json(&["user", "show", "alice"]);
+    assert!(alice.to_string().contains("pbkdf2"), "{alice}");
+    let csv = site.path().join("people.csv");
+    let hash = "$pbkdf2-sha512$i=1000$MDEyMzQ1Njc4OWFiY2RlZg$trXC026DlAdm35XEi2dpgiozJEIsQmT54rjLEpHSyq0G9QfdDev5uVOW1hQfCbbNn4Wkp67BprkBqmiCrLERlg";
+    std::fs::write(
+        &csv,
+        format!("user;pin_hash;password_hash\ndave;{pin};{hash}\nerin;;{hash}\n"),
+    )
+    .unwrap();
+    let output = site.run(&["user", "import", csv.to_str().unwrap()]);
+    assert!(output.status.success(), "{output:?}");
+    for user in ["dave", "erin"] {
+        let shown = site.json(&["user", "show", user]);
+        assert!(shown.to_string().contains("pbkdf2"), "{shown}");
+    }
+    std::fs::write(
+        &csv,
+        "user,pin_hash\nfrank,5f4dcc3b5aa765d61d8327deb882cf99\n",
+    )
+    .unwrap();
+    let output = site.run(&["user", "import", csv.to_str().unwrap()]);
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert!(
+        said.contains("people.csv:2") && said.contains("unknown password hash"),
+        "{said}"
+    );
+    assert!(!said.contains("5f4dcc3b"), "{said}");
 }

@@ -139,6 +139,18 @@ pub(super) fn couriers(report: &mut Report, site: &Site) {
     }
 }
 
+/// What webhooks need before one event can leave: their keys, and someone who answers.
+pub(super) async fn webhooks(report: &mut Report, site: &Site) {
+    for hook in &site.config.webhooks {
+        let what = format!("webhook {}", hook.name);
+        match daemon::webhook_answers(hook).await {
+            Ok(()) => report.ok("webhooks", format!("{what}: {} can be reached", hook.url)),
+            Err((why, fix)) => report.failure("webhooks", format!("{what}: {why}"), fix),
+        }
+        private(report, &hook.secret_file, "0600");
+    }
+}
+
 /// The certificates of the HTTPS listeners and of EAP, as they are in their files.
 pub(super) fn certificate(report: &mut Report, site: &Site) {
     let all = [&site.config.http.tls, &site.config.radius.eap];

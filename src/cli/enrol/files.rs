@@ -8,10 +8,10 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::api::{EnrolLinked, User};
-use crate::cli::csv::quoted;
 use crate::cli::enrol::By;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::local_time;
+use crate::csv::quoted;
 use crate::qr;
 
 /// Links, for those who hand them on.

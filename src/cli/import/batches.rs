@@ -3,11 +3,11 @@
 use crate::api::{ImportRequest, ImportRow};
 use crate::cli::columns;
 use crate::cli::columns::{Brought, Factor};
-use crate::cli::csv::{Ignore, Reader, Row};
 use crate::cli::error::CliError;
 use crate::cli::import::rows::check;
 use crate::cli::import::seen::{Seen, aliases, groups};
 use crate::cli::import::{Import, Make, OnConflict, Source};
+use crate::csv::{Ignore, Reader, Row};
 use crate::model::user_key::UserKey;
 use crate::secret::SecretString;
 use crate::time::{Clock as _, SystemClock, UnixTime};
@@ -146,6 +146,8 @@ fn written(row: &Row<'_>, user: &UserKey, factor: Option<&Brought>, make: Make) 
         period: None,
         counter: None,
         serial: row.get(columns::SERIAL).map(str::to_owned),
+        pin_hash: row.get(columns::PIN_HASH).map(SecretString::from),
+        password_hash: row.get(columns::PASSWORD_HASH).map(SecretString::from),
     };
     match factor {
         Some(Brought::Factor(Factor::Hotp {
@@ -185,4 +187,4 @@ const LARGE: usize = 1024 * 1024;
 /// Octets of a body that are not rows.
 const HEAD: usize = 128;
 /// Octets of a row that are not text of the file: the names of its fields, numbers, the kind.
-const FIELDS: usize = 340;
+const FIELDS: usize = 380;

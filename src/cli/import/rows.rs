@@ -3,9 +3,10 @@
 use crate::admin::About;
 use crate::cli::columns;
 use crate::cli::columns::{Brought, Factor};
-use crate::cli::csv::{Fault, Ignore, Row};
 use crate::cli::import::seen::{Seen, aliases, details, groups};
 use crate::cli::import::{Make, Source};
+use crate::credential::Hash;
+use crate::csv::{Fault, Ignore, Row};
 use crate::model::id::Serial;
 use crate::model::user_key::UserKey;
 use crate::time::{Clock as _, SystemClock, UnixTime};
@@ -117,6 +118,13 @@ pub(super) fn check(
         && serial.parse::<Serial>().is_err()
     {
         faults.push("serial: 1 to 40 letters, digits, dashes, underscores".to_owned());
+    }
+    for (column, name) in [
+        (columns::PIN_HASH, "pin_hash"),
+        (columns::PASSWORD_HASH, "password_hash"),
+    ] {
+        let bad = row.get(column).and_then(|text| Hash::import(text).err());
+        faults.extend(bad.map(|error| format!("{name}: {error}")));
     }
     if make == Make::Users {
         faults.extend(about_faults(row, now));

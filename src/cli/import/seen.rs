@@ -6,8 +6,8 @@ use std::hash::{BuildHasher as _, RandomState};
 use zeroize::Zeroizing;
 
 use crate::cli::columns;
-use crate::cli::csv::Row;
 use crate::cli::import::Make;
+use crate::csv::Row;
 use crate::model::user_key::UserKey;
 
 /// Users, serials and keys of the rows so far: what stands twice is a mistake, and would be refused when

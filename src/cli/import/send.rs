@@ -7,12 +7,12 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 
 use crate::api::{self, ImportUsers};
-use crate::cli::csv::Fault;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::import::batches::Batches;
 use crate::cli::import::rows::SHOWN;
 use crate::cli::output;
 use crate::cli::transport::Transport;
+use crate::csv::Fault;
 use crate::diagnostic::{Diagnostic, LineOf};
 
 /// What was made.

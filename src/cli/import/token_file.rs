@@ -8,7 +8,6 @@ use data_encoding::HEXLOWER;
 use zeroize::Zeroizing;
 
 use crate::cli::context::Context;
-use crate::cli::csv::{Fault, quoted};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::import::rows::SHOWN;
 use crate::cli::import::send::{finding, refused};
@@ -16,9 +15,10 @@ use crate::cli::import::{Import, Make, Source};
 use crate::cli::input;
 use crate::cli::input::Ask;
 use crate::cli::output;
+use crate::csv::{Fault, quoted};
 use crate::otp::Period;
 use crate::otpauth::encode_base32;
-use crate::token_file::{FORMATS, Format, Moves, Said, Tokens, read};
+use crate::token_file::{FORMATS, Format, Found, Knows, Moves, Said, Tokens, read};
 
 #[derive(Debug, Args)]
 pub(crate) struct TokenImport {
@@ -108,7 +108,22 @@ impl TokenImport {
             .findings(vec![finding(&name, &place)])
             .remedy(format!("{}; nothing was imported", remedy(&place.what)))
         })?;
+        let unknown = tokens.unknown_hashes;
         let (tokens, faults) = sorted(tokens);
+        let owned = tokens.found.iter().filter(|token| token.user.is_some());
+        let known = owned.filter(|token| token.knows != Knows::default());
+        let known = known.count() as u64;
+        if known > 0 {
+            let what = output::count(known, "token");
+            context.out.note(&format!(
+                "With the PIN or password of the owner, who keeps an own one: {what}"
+            ));
+        }
+        if unknown > 0 {
+            context.out.note(&format!(
+                "PINs and passwords left out, since their hashes are of no known form: {unknown}"
+            ));
+        }
         let stock = tokens.found.iter().filter(|token| token.user.is_none());
         let stock = stock.count() as u64;
         if stock > 0 {
@@ -156,7 +171,7 @@ fn sorted(tokens: Tokens) -> (Tokens, Vec<Fault>) {
     faults.sort_by_key(|fault| fault.line);
     let tokens = Tokens {
         found: tokens.found,
-        faults: Vec::new(),
+        ..Tokens::default()
     };
     (tokens, faults)
 }
@@ -166,9 +181,18 @@ fn rows(tokens: &Tokens) -> (Zeroizing<String>, Vec<u64>) {
     // Allocated once: a string that grows leaves copies of keys behind.
     let names = tokens.found.iter().flat_map(|token| &token.user);
     let names: usize = names.map(String::len).sum();
-    let length = 64 + 2 * names + 512 * tokens.found.len();
+    let known = |token: &Found| {
+        let known = [&token.knows.pin, &token.knows.password]
+            .into_iter()
+            .flatten();
+        known.map(|hash| hash.expose().len() + 2).sum::<usize>()
+    };
+    let hashes: usize = tokens.found.iter().map(known).sum();
+    let length = 96 + 2 * names + hashes + 512 * tokens.found.len();
     let mut text = Zeroizing::new(String::with_capacity(length));
-    text.push_str("user,serial,kind,algorithm,digits,period,counter,secret\n");
+    text.push_str(
+        "user,serial,kind,algorithm,digits,period,counter,pin_hash,password_hash,secret\n",
+    );
     let mut lines = Vec::with_capacity(tokens.found.len());
     for token in &tokens.found {
         let user = quoted(token.user.as_deref().unwrap_or_default());
@@ -182,6 +206,12 @@ fn rows(tokens: &Tokens) -> (Zeroizing<String>, Vec<u64>) {
             }
             Moves::Counter(counter) => push!(text, "hotp,{algorithm},{digits},,{counter},"),
             Moves::Presses => text.push_str("yubikey,,,,,"),
+        }
+        for hash in [&token.knows.pin, &token.knows.password] {
+            if let Some(hash) = hash {
+                push!(text, "\"{}\"", hash.expose());
+            }
+            text.push(',');
         }
         if factor == Moves::Presses {
             HEXLOWER.encode_append(key, &mut text);

@@ -18,7 +18,6 @@ use serde::Serialize;
 use crate::api::{ListUsers, SetUser, User, UserChange, UserPage};
 use crate::cli::columns;
 use crate::cli::context::Context;
-use crate::cli::csv::Row;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::import::batches::Batches;
 use crate::cli::import::rows::check;
@@ -28,6 +27,7 @@ use crate::cli::import::{Import, Make, OnConflict, Source};
 use crate::cli::output::{self, Table, or_dash, printable};
 use crate::cli::paging;
 use crate::cli::transport::Transport;
+use crate::csv::Row;
 use crate::model::user_key::UserKey;
 use crate::time::{Clock as _, SystemClock};
 

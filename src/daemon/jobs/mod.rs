@@ -29,7 +29,10 @@ mod sessions;
 mod ship;
 mod sources;
 mod tokens;
+mod webhooks;
 mod witness;
+
+pub use webhooks::answers as webhook_answers;
 
 /// What a run did, if there was something to do; or why it failed.
 type Done = Result<Option<String>, String>;
@@ -98,6 +101,7 @@ pub(super) fn start(
         driver.repeat(job);
     }
     ship::start(&driver, site, service, app);
+    webhooks::start(&driver, site, service, app);
     if let Some(path) = &site.config.audit.heads {
         driver.repeat(heads::job(path.clone(), own()));
     }

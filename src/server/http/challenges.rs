@@ -56,6 +56,7 @@ pub(crate) async fn begin(
         attributes: &[],
         context: &context,
         origin: None,
+        serial: None,
         carrier: None,
     };
     let begun = app.login().begin(&request, factor, inbound).await?;

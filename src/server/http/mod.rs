@@ -38,9 +38,10 @@ use crate::admin::Admin;
 use crate::api::call::Operation;
 use crate::api::{
     CompatAuth, CompatCheck, CompatCheckGet, CompatInit, CompatPoll, CompatPress, CompatPressGet,
-    CompatRadius, CompatRadiusGet, CompatStatus, CompatTokens, CompatTrigger, CompatYubico,
-    CompatYubicoById, ConsoleLink, ConsoleLinkWanted, EnrolPage, EnrolScript, EnrolStyle, Healthz,
-    Metrics, Openapi, Readyz,
+    CompatRadius, CompatRadiusGet, CompatStatus, CompatToken, CompatTokenGet, CompatTokens,
+    CompatTransaction, CompatTransactionGet, CompatTrigger, CompatYubico, CompatYubicoById,
+    ConsoleLink, ConsoleLinkWanted, EnrolPage, EnrolScript, EnrolStyle, Healthz, Metrics, Openapi,
+    Readyz,
 };
 use crate::config::Limits;
 use crate::config::compat::Compat;
@@ -139,6 +140,7 @@ pub struct App {
     tasks: TaskTracker,
     requests: metrics::Requests,
     device_refusals: metrics::DeviceRefusals,
+    compat_rounds: compat::Rounds,
     sources: Mutex<Vec<metrics::Source>>,
     client_counters: OnceLock<ClientCounters>,
     inbound: ArcSwapOption<inbound::Gateways>,
@@ -178,6 +180,7 @@ impl App {
             tasks: TaskTracker::new(),
             requests: metrics::Requests::default(),
             device_refusals: metrics::DeviceRefusals::default(),
+            compat_rounds: compat::Rounds::default(),
             sources: Mutex::default(),
             client_counters: OnceLock::new(),
             inbound: ArcSwapOption::empty(),
@@ -434,6 +437,10 @@ impl App {
         &self.requests
     }
 
+    pub(crate) const fn compat_rounds(&self) -> &compat::Rounds {
+        &self.compat_rounds
+    }
+
     pub(crate) const fn device_refusals(&self) -> &metrics::DeviceRefusals {
         &self.device_refusals
     }
@@ -528,6 +535,10 @@ fn routes() -> Routes {
         .on_request::<CompatPress, _, _>(compat::press)
         .on_request::<CompatPressGet, _, _>(compat::press)
         .on_request::<CompatStatus, _, _>(compat::status)
+        .on_request::<CompatToken, _, _>(compat::token)
+        .on_request::<CompatTokenGet, _, _>(compat::token)
+        .on_request::<CompatTransaction, _, _>(compat::transaction)
+        .on_request::<CompatTransactionGet, _, _>(compat::transaction)
         .on_request::<CompatAuth, _, _>(compat::auth)
         .on_request::<CompatTrigger, _, _>(compat::trigger)
         .on_request::<CompatTokens, _, _>(compat::list)

@@ -18,6 +18,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::admin::AdminError;
 use crate::api::{
     ScimAddGroup, ScimAddUser, ScimConfig, ScimGroup, ScimGroups, ScimPatchGroup, ScimPatchUser,
     ScimPutGroup, ScimPutUser, ScimRemoveGroup, ScimRemoveUser, ScimResourceType,
@@ -169,19 +170,32 @@ impl Asked<'_> {
             return Ok(answer(StatusCode::CREATED, &self.shown(&made, &groups)));
         }
         let filter = self.query.filter()?;
-        let named = filter.as_ref().and_then(|(name, wanted)| {
-            let is_name = name.eq_ignore_ascii_case("userName");
-            wanted.as_str().filter(|_| is_name)
+        let asked = filter.as_ref().and_then(|(name, wanted)| {
+            let wanted = wanted.as_str()?;
+            Some((name.to_ascii_lowercase(), wanted))
         });
+        let source = self.source.name.as_str();
         // What a provider asks before each change: no reading of all users.
-        if let Some(name) = named {
-            let found = admin.user_called(&self.source, name)?;
-            let found = found.iter().map(|user| self.shown(user, &groups));
-            return Ok(self.page(found.collect(), None));
-        }
-        let users = admin.users_of(&self.source.name).await?;
-        let all = users.iter().map(|user| self.shown(user, &groups));
-        Ok(self.page(all.collect(), filter))
+        let found = match asked
+            .as_ref()
+            .map(|(name, wanted)| (name.as_str(), *wanted))
+        {
+            Some(("username", name)) => {
+                admin.user_called(&self.source, name)?.into_iter().collect()
+            }
+            Some(("id", id)) => match admin.user_of(source, id).await {
+                Err(AdminError::NotFound(_)) => Vec::new(),
+                found => vec![found?],
+            },
+            Some(("externalid", external)) => admin.users_of_external(source, external).await?,
+            _ => {
+                let users = admin.users_of(source).await?;
+                let all = users.iter().map(|user| self.shown(user, &groups));
+                return Ok(self.page(all.collect(), filter));
+            }
+        };
+        let found = found.iter().map(|user| self.shown(user, &groups));
+        Ok(self.page(found.collect(), None))
     }
 
     async fn user(self, id: &str) -> Result<Response, ScimError> {

@@ -334,6 +334,7 @@ impl Question {
             attributes: &[],
             context,
             origin: None,
+            serial: None,
             carrier: None,
         }
     }

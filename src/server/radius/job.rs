@@ -290,6 +290,7 @@ impl Job {
             attributes: &attributes,
             context: &[],
             origin: origin.as_ref(),
+            serial: None,
             carrier: Some(&room),
         };
         // The deadline keeps late work from beginning. Work that has begun is waited for, since its

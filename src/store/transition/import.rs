@@ -6,14 +6,15 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::diagnostic::units::count;
+use crate::model::credential::Credentials;
 use crate::model::enrolment::Enrolment;
 use crate::model::token::{LifeCycle, Token, TokenState};
 use crate::model::user::User;
 use crate::model::user_key::UserKey;
 use crate::otp::normal::NormalKey;
-use crate::store::record::RowWrite;
+use crate::store::record::{RowWrite, Table};
 use crate::store::transition::plan::Plan;
-use crate::store::transition::rows::{Keys, refuse_if};
+use crate::store::transition::rows::{Keys, put, refuse_if};
 use crate::store::transition::tokens::{self, Made, SEED_TAKEN, TWIN};
 use crate::store::transition::users;
 use crate::store::transition::users::{ALIAS_TAKEN, NAME_IS_ALIAS};
@@ -27,6 +28,8 @@ pub enum Import {
     User(Box<User>),
     /// As `Change::CreateToken`; its user may be one of those before it.
     Token(Box<(Token, TokenState)>),
+    /// As `Change::SetCredentials`, once for a user, who may be one of those before it.
+    Credentials(UserKey, Box<Credentials>),
 }
 
 /// An import with all made that can be made without a row: keys sealed, rows written. The caller does
@@ -42,6 +45,7 @@ enum Ready {
     /// is known.
     First(Box<(Token, TokenState)>, Made),
     Token(Box<(Token, TokenState)>),
+    Credentials(UserKey, Box<Credentials>),
 }
 
 impl Ready {
@@ -52,6 +56,7 @@ impl Ready {
                 token.0.serial.to_string()
             }
             Self::First(token, _) | Self::Token(token) => token.0.user.joined(),
+            Self::Credentials(user, _) => user.joined(),
         }
     }
 }
@@ -69,6 +74,7 @@ impl Prepared {
                     fresh = Some((user.key.clone(), person));
                     Ready::User(user, write, person)
                 }
+                Import::Credentials(user, known) => Ready::Credentials(user, known),
                 Import::Token(token) => {
                     let first = fresh.take().filter(|(user, _)| *user == token.0.user);
                     match first {
@@ -87,8 +93,9 @@ impl Prepared {
     /// How many users and tokens, and the first and the last of whom, for the audit.
     fn words(&self) -> (String, Option<String>) {
         let is_user = |ready: &&Ready| matches!(ready, Ready::User(..));
+        let is_token = |ready: &&Ready| matches!(ready, Ready::First(..) | Ready::Token(..));
         let users = self.0.iter().filter(is_user).count();
-        let tokens = self.0.len() - users;
+        let tokens = self.0.iter().filter(is_token).count();
         let counts = format!(
             "{}, {}",
             count(users as u64, "user"),
@@ -127,6 +134,21 @@ impl Prepared {
                     refuse_if(twice, ALIAS_TAKEN)?;
                     writes.push(write);
                     writes.extend(users::aliases(rows, &[], &user, keys)?);
+                    continue;
+                }
+                Ready::Credentials(user, known) => {
+                    let key = record::user_key(&user);
+                    let first = Credentials {
+                        revision: known.revision + 1,
+                        ..*known
+                    };
+                    if users.contains_key(&user) {
+                        let row = record::credentials_row(&key, &first, keys.sealer, keys.entropy)?;
+                        writes.push(put(Table::Credentials, key, row));
+                    } else {
+                        let seen = first.revision - 1;
+                        writes.extend(users::credentials_row(rows, &user, &first, seen, keys)?);
+                    }
                     continue;
                 }
                 Ready::First(token, made) => (token, Some(made)),

@@ -31,9 +31,11 @@ pub(super) fn rename(
         gone(Table::Users, old.clone()),
         put(Table::Users, new.clone(), row),
     ];
-    let aliases = user.aliases.iter();
-    let aliases = aliases.map(|alias| record::alias_key(alias, keys.sealer));
-    writes.extend(aliases.map(|alias| put(Table::Aliases, alias, new.clone())));
+    let kept = user.aliases.iter();
+    let kept = kept.filter(|alias| before.aliases.contains(alias));
+    let kept = kept.map(|alias| record::alias_key(alias, keys.sealer));
+    writes.extend(kept.map(|alias| put(Table::Aliases, alias, new.clone())));
+    writes.extend(users::aliases(rows, &before.aliases, user, keys)?);
     let state = rows.get(Table::UserStates, &old, |row| Ok(row.to_vec()))?;
     if let Some(state) = state {
         writes.push(gone(Table::UserStates, old.clone()));

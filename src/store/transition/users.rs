@@ -332,7 +332,7 @@ pub(super) fn renew_credentials(
     Ok(Plan::of_user("credentials_renew", user, writes))
 }
 
-fn credentials_row(
+pub(super) fn credentials_row(
     rows: &Working<'_>,
     user: &UserKey,
     credentials: &Credentials,

@@ -282,6 +282,7 @@ impl Question {
             attributes: &[],
             context,
             origin: None,
+            serial: None,
             carrier: None,
         })
     }

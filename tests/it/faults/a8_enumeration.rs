@@ -183,6 +183,7 @@ async fn a_challenge_leaves_on_the_schedule_of_rejects_and_costs_one_record() {
             attributes: &[],
             context: &[],
             origin: None,
+            serial: None,
             carrier: None,
         };
         let begun = lab

@@ -115,7 +115,8 @@ fn busy() -> (Site, Daemon) {
     text = text.replace("[audit]\n", "[audit]\nship_file = \"shipped\"\n");
     text.push_str(
         "\n[delivery.sms-one]\nkind = \"http\"\nmedia = [\"sms\"]\nallow_private = true\n\
-         url = \"http://127.0.0.1:9/\"\nbody = '{\"to\": \"{to}\", \"text\": \"{text}\"}'\n",
+         url = \"http://127.0.0.1:9/\"\nbody = '{\"to\": \"{to}\", \"text\": \"{text}\"}'\n\
+         [webhook.desk]\nurl = \"http://127.0.0.1:9/\"\nsecret_file = \"none\"\n",
     );
     std::fs::write(&config, text).unwrap();
     for user in ["alice", "mallory"] {

@@ -197,6 +197,7 @@ impl House {
             source: ask.from.map(|from| from.parse::<IpAddr>().unwrap()),
             attributes: &[],
             origin: None,
+            serial: None,
             carrier: None,
             context: ask.context,
         };

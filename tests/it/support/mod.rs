@@ -24,6 +24,7 @@ pub(crate) mod net;
 pub(crate) mod outbox;
 pub(crate) mod policies;
 pub(crate) mod postbox;
+pub(crate) mod postgres;
 pub(crate) mod rowfile;
 pub(crate) mod sealing;
 pub(crate) mod slapd;

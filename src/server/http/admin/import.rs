@@ -140,6 +140,8 @@ fn read(app: &App, row: api::ImportRow, users: bool) -> Result<ImportRow, Failur
         user,
         about: Some(about).filter(|_| users),
         token,
+        pin_hash: row.pin_hash,
+        password_hash: row.password_hash,
     })
 }
 

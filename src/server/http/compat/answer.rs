@@ -75,7 +75,8 @@ pub(super) fn privacyidea(value: bool, authentication: &str, detail: &Value) -> 
     })
 }
 
-pub(super) fn linotp(value: bool, detail: &Value) -> Value {
+pub(super) fn linotp(value: impl Into<Value>, detail: &Value) -> Value {
+    let value = value.into();
     let mut answer = json!({
         "jsonrpc": "2.0", "id": 0, "version": "LinOTP 3.2",
         "result": { "status": true, "value": value },

@@ -12,6 +12,7 @@ use crate::config::compat::{Compat, Shape};
 use crate::login::{LoginOutcome, LoginRequest, Presented};
 use crate::model::audit::Channel;
 use crate::model::client::Client;
+use crate::model::id::Serial;
 use crate::secret::SecretString;
 use crate::server::http::App;
 use crate::server::http::caller::{Arrival, Caller};
@@ -118,6 +119,21 @@ impl Asked {
         })
     }
 
+    /// The owner of the token that the request names; `None`: it names none. One that is in stock, or nowhere, has an owner whom
+    /// no one is.
+    pub(super) fn owner(&self, app: &App) -> Result<Option<String>, Failure> {
+        let Some(serial) = self.form.text("serial").filter(|text| !text.is_empty()) else {
+            return Ok(None);
+        };
+        let found = match serial.parse() {
+            Ok(serial) => app.core().store().token(&serial)?,
+            Err(_) => None,
+        };
+        let owner = found.filter(|(token, _)| !token.user.is_stock());
+        let owner = owner.map(|(token, _)| token.user.to_string());
+        Ok(Some(owner.unwrap_or_else(|| UNKNOWN.to_owned())))
+    }
+
     pub(super) fn transaction(&self) -> Option<&str> {
         let named = ["transaction_id", "state", "transactionid"];
         let mut named = named.iter().filter_map(|name| self.form.text(name));
@@ -151,6 +167,9 @@ impl Asked {
             let typed = self.form.secret(if yubico { "otp" } else { "pass" });
             let typed = typed.filter(|_| how != How::Trigger);
             let typed = typed.unwrap_or(&nothing);
+            // A press names its key itself.
+            let serial = self.form.text("serial").filter(|_| how != How::Otp);
+            let serial: Option<Serial> = serial.and_then(|serial| serial.parse().ok());
             let request = LoginRequest {
                 id: arrival.id,
                 at: arrival.at,
@@ -175,6 +194,7 @@ impl Asked {
                 attributes: &[],
                 context: &[],
                 origin: None,
+                serial: serial.as_ref(),
                 carrier: None,
             };
             task.login().authenticate(&request).await
@@ -200,6 +220,6 @@ pub(super) fn is_known(compat: &Compat, parts: &Parts) -> bool {
     }
 }
 
-/// Stands for the owner of a key that is not known; no name of a user has blanks in it.
-pub(super) const UNKNOWN: &str = "unknown yubikey";
+/// Stands for the owner of a token that is not known; no name of a user has blanks in it.
+pub(super) const UNKNOWN: &str = "unknown token";
 pub(super) const UNDECIDED: &str = "try again, or ask another server";

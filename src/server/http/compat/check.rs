@@ -24,14 +24,24 @@ pub(crate) async fn check(
 ) -> Result<Response, Failure> {
     let (asked, _) = Asked::read(&app, &name, request).await?;
     let (shape, show) = (asked.compat.shape, asked.compat.show_unknown_user);
-    let Some(user) = asked.user() else {
-        return Ok(refused(shape, 905, "Missing parameter: 'user'"));
+    let named = match asked.user() {
+        Some(user) => Some(user),
+        None => asked.owner(&app)?,
+    };
+    let Some(user) = named else {
+        return Ok(refused(shape, 905, "Missing parameter: 'user' or 'serial'"));
     };
     if asked.form.secret("pass").is_none() {
         return Ok(refused(shape, 905, "Missing parameter: 'pass'"));
     }
     let answers = asked.transaction().is_some();
+    let (client, at) = (asked.client.name.clone(), asked.arrival.at);
     let decided = asked.decide(&app, user.clone(), How::Rounds).await?;
+    if shape == Shape::LinOtp
+        && let LoginAnswer::Challenge(round) = &decided.answer
+    {
+        app.compat_rounds().note(&client, &round.id, &user, at);
+    }
     if show && decided.reason == Reason::UnknownUser {
         let what = format!("ERR904: User <{user}> does not exist.");
         return Ok(refused(shape, 904, &what));
@@ -84,6 +94,60 @@ pub(crate) async fn poll(
         privacyidea(done, authentication, &detail)
     };
     Ok(Json(answer).into_response())
+}
+
+/// `LinOTP`'s `check_s`: the token says whose it is, and no other one counts.
+pub(crate) async fn token(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Result<Response, Failure> {
+    let (asked, _) = Asked::read(&app, &name, request).await?;
+    let shape = asked.compat.shape;
+    let Some(user) = asked.owner(&app)? else {
+        return Ok(refused(shape, 905, "Missing parameter: 'serial'"));
+    };
+    if asked.form.secret("pass").is_none() {
+        return Ok(refused(shape, 905, "Missing parameter: 'pass'"));
+    }
+    let (client, at) = (asked.client.name.clone(), asked.arrival.at);
+    let decided = asked.decide(&app, user.clone(), How::Rounds).await?;
+    if let LoginAnswer::Challenge(round) = &decided.answer {
+        app.compat_rounds().note(&client, &round.id, &user, at);
+    }
+    Ok(Json(told(Shape::LinOtp, &app, decided.answer, false)).into_response())
+}
+
+/// `LinOTP`'s `check_t`: the answer of a challenge, which says whose it is.
+pub(crate) async fn transaction(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Result<Response, Failure> {
+    let (asked, _) = Asked::read(&app, &name, request).await?;
+    let shape = asked.compat.shape;
+    let Some(id) = asked.transaction() else {
+        let what = "Missing parameter: 'state' or 'transactionid'";
+        return Ok(refused(shape, 905, what));
+    };
+    if asked.form.secret("pass").is_none() {
+        return Ok(refused(shape, 905, "Missing parameter: 'pass'"));
+    }
+    let user = app.compat_rounds().user(&asked.client.name, id);
+    let user = user.unwrap_or_else(|| UNKNOWN.to_owned());
+    let (client, at) = (asked.client.name.clone(), asked.arrival.at);
+    let decided = asked.decide(&app, user.clone(), How::Rounds).await?;
+    if let LoginAnswer::Challenge(round) = decided.answer {
+        app.compat_rounds().note(&client, &round.id, &user, at);
+        let detail = json!({ "transactionid": round.id, "message": round.prompt });
+        return Ok(
+            Json(linotp(json!({ "value": false, "failcount": 0 }), &detail)).into_response(),
+        );
+    }
+    let right = matches!(decided.answer, LoginAnswer::Accept(_));
+    // How often others guessed is no one's business.
+    let value = json!({ "value": right, "failcount": 0 });
+    Ok(Json(linotp(value, &Value::Null)).into_response())
 }
 
 /// `LinOTP`'s `check_yubikey`: the key says whose it is.

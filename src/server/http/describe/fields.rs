@@ -126,6 +126,7 @@ pub(super) const FIELDS: &[Field] = &[
     field("passcode", ANY, "755224"),
     field("password", ANY, "correct horse battery"),
     field("password_hash", ANY, ""),
+    field("pin_hash", ANY, ""),
     field("period", Number(15, 300), "30"),
     field("phone", LINE, "+82 10-1234-5678"),
     field("pin", ANY, "805193"),

@@ -136,6 +136,7 @@ pub(super) fn person(resource: &Value, id: &str) -> Result<Person, ScimError> {
         phone: of_kind(resource, "phoneNumbers", &["mobile", "work"]),
         email: of_kind(resource, "emails", &["work"]),
         groups: Vec::new(),
+        aliases: Vec::new(),
         disabled: !flag(resource, "active")?.unwrap_or(true),
     })
 }

@@ -16,13 +16,16 @@ use std::io::{BufRead, Read as _};
 
 use zeroize::Zeroizing;
 
-use crate::cli::output::count;
 use crate::diagnostic::did_you_mean;
+use crate::diagnostic::units::count;
 
+pub(crate) mod encoding;
+mod heading;
 mod line;
 
 use line::{Fields, column, declared_separator, guess_separator, split};
 
+pub(crate) use heading::renamed;
 pub(crate) use line::quoted;
 
 /// A file whose first line was understood.

@@ -7,10 +7,10 @@
 use encoding_rs::{DecoderResult, EUC_KR, Encoding, UTF_8, UTF_16BE, UTF_16LE};
 use zeroize::Zeroizing;
 
-use crate::cli::csv::Fault;
+use crate::csv::Fault;
 
 /// The encoding of a name: those of the web, and those of Windows' code pages (`cp949`).
-pub(super) fn by_name(name: &str) -> Result<&'static Encoding, String> {
+pub(crate) fn by_name(name: &str) -> Result<&'static Encoding, String> {
     let lower = name.trim().to_ascii_lowercase();
     let web = match lower.strip_prefix("cp") {
         Some("932") => "shift_jis".to_owned(),
@@ -33,7 +33,7 @@ pub(super) fn by_name(name: &str) -> Result<&'static Encoding, String> {
 }
 
 /// The text of a file as UTF-8. What its bytes are not is a fault with their place.
-pub(super) fn decoded(
+pub(crate) fn decoded(
     octets: Zeroizing<Vec<u8>>,
     given: Option<&'static Encoding>,
 ) -> Result<Zeroizing<Vec<u8>>, Fault> {

@@ -1,0 +1,104 @@
+//! What a program is told of a record.
+
+use serde_json::{Map, Value, json};
+
+use crate::config::webhooks::Topic;
+use crate::model::audit::{AuditRecord, ChangeEvent, Changed, DecisionEvent, Event, Purpose};
+use crate::model::reason::Decision;
+use crate::time::UnixTime;
+
+/// An event of a record: its topic, its word, and the document that is sent.
+pub(super) struct Told {
+    pub(super) topic: Topic,
+    pub(super) at: UnixTime,
+    pub(super) id: String,
+    pub(super) body: String,
+}
+
+/// What is told of a record, if anything.
+pub(super) fn told(record: &AuditRecord) -> Option<Told> {
+    let (topic, word, mut data) = match &record.event {
+        Event::Decision(event) => decision(record, event)?,
+        Event::Change(event) => change(event)?,
+    };
+    data.retain(|_, value| !value.is_null());
+    let request = record.event.request();
+    let body = json!({
+        "type": word,
+        "timestamp": record.at.rfc3339(),
+        "data": {
+            "topic": topic.as_str(),
+            "record": record.seq,
+            "request": request.to_string(),
+            "about": data,
+        },
+    });
+    Some(Told {
+        topic,
+        at: record.at,
+        // The same for every attempt with it.
+        id: format!("{request}-{}", record.seq),
+        body: body.to_string(),
+    })
+}
+
+type Found<'r> = (Topic, &'r str, Map<String, Value>);
+
+fn decision<'r>(record: &AuditRecord, event: &'r DecisionEvent) -> Option<Found<'r>> {
+    let accepted = event.decision == Decision::Accept;
+    let (topic, word) = if event.locked {
+        (Topic::Locks, "user_locked")
+    } else if accepted && event.purpose == Purpose::Enrol {
+        (Topic::Enrolments, "device_enrolled")
+    } else if accepted && activates(record) {
+        (Topic::Enrolments, "token_activated")
+    } else {
+        return None;
+    };
+    let data = json!({
+        "user": event.user,
+        "token": event.serial.as_ref().map(ToString::to_string),
+        "client": &*event.client,
+        "channel": event.channel.as_str(),
+        "reason": event.reason.as_str(),
+        "source": event.source.map(|address| address.to_string()),
+        "failures": event.locked.then_some(event.failures),
+    });
+    Some((topic, word, object(data)))
+}
+
+/// Whether a token came into use by it.
+fn activates(record: &AuditRecord) -> bool {
+    record.changes.iter().any(|one| {
+        let active =
+            matches!(&one.change, Changed::Text { after: Some(after), .. } if after == "active");
+        one.field == "state" && active
+    })
+}
+
+fn change(event: &ChangeEvent) -> Option<Found<'_>> {
+    let word = event.action.as_str();
+    let topic = match word {
+        "token_request" | "token_approve" | "approval_lend" | "approval_take_back" => {
+            Topic::Approvals
+        }
+        "user_unlock" | "user_end_waits" => Topic::Locks,
+        "import" | "enrol_link" | "enrol_redeem" | "device_revoke" => Topic::Enrolments,
+        _ if word.starts_with("token_") => Topic::Enrolments,
+        _ => return None,
+    };
+    let data = json!({
+        "actor": event.actor,
+        "target": event.target,
+        "user": event.user,
+        "detail": event.detail,
+    });
+    Some((topic, word, object(data)))
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    }
+}
