@@ -250,7 +250,8 @@ impl Admin {
                 let own = before.map_or(&key, |before| &before.key);
                 names.aliases(person, (own, &key), &mut plan.sync.skipped)
             });
-            let is_alias = names.of_alias(&key).is_some();
+            let own = before.map(|before| &before.key);
+            let is_alias = names.of_alias(&key).is_some_and(|owner| Some(owner) != own);
             let wanted = Wanted {
                 source: &source.name,
                 person,
@@ -261,20 +262,7 @@ impl Admin {
             };
             self.one(wanted, before, now, &mut plan);
         }
-        let gone = users.iter().filter(|user| {
-            let id = user.directory.as_ref().map(|one| one.id.as_str());
-            follows(user, &source.name) && !user.disabled && id.is_some_and(|id| !ids.contains(id))
-        });
-        for user in gone {
-            let mut after = user.clone();
-            after.disabled = true;
-            if let Some(directory) = &mut after.directory {
-                directory.disabled = true;
-            }
-            plan.gone += 1;
-            plan.sync.disabled.push(user.key.clone());
-            plan.changes.push((user.key.clone(), after));
-        }
+        leave(&source.name, users, &ids, &mut plan);
         plan
     }
 
@@ -340,6 +328,8 @@ impl Admin {
             } else {
                 plan.sync.renamed.push((name.clone(), wanted.key.clone()));
                 after.key = wanted.key;
+                let key = &after.key;
+                after.aliases.retain(|alias| alias != key);
             }
         }
         if after == *before {
@@ -478,6 +468,24 @@ pub(super) struct Wanted<'w> {
 pub(super) fn follows(user: &User, source: &str) -> bool {
     let directory = user.directory.as_ref();
     directory.is_some_and(|one| one.source == source)
+}
+
+/// Disables the users of a source whom it does not have any more.
+fn leave(source: &str, users: &[User], ids: &HashSet<&str>, plan: &mut Plan) {
+    let gone = users.iter().filter(|user| {
+        let id = user.directory.as_ref().map(|one| one.id.as_str());
+        follows(user, source) && !user.disabled && id.is_some_and(|id| !ids.contains(id))
+    });
+    for user in gone {
+        let mut after = user.clone();
+        after.disabled = true;
+        if let Some(directory) = &mut after.directory {
+            directory.disabled = true;
+        }
+        plan.gone += 1;
+        plan.sync.disabled.push(user.key.clone());
+        plan.changes.push((user.key.clone(), after));
+    }
 }
 
 /// Why a person does not become the user of their name.

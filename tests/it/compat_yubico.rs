@@ -18,6 +18,7 @@ use sha1::Sha1;
 
 use crate::support::app::{TestApp, send};
 use crate::support::daemon::Site;
+use crate::support::freeradius::Freeradius;
 use crate::support::yubikey::{Key, dvorak};
 use crate::support::{require, skip};
 
@@ -322,6 +323,45 @@ fn output(command: &mut Command, input: &str) -> String {
     let output = child.wait_with_output().unwrap();
     let text = [output.stdout, output.stderr].concat();
     String::from_utf8_lossy(&text).into_owned()
+}
+
+/// FreeRADIUS's `rlm_yubikey`, which asks by libykclient: accepted once.
+#[test]
+fn rlm_yubikey_logs_in_once() {
+    let module = "/usr/lib/freeradius/rlm_yubikey.so";
+    if !std::path::Path::new(module).is_file() {
+        skip("rlm_yubikey not found (apt install freeradius freeradius-yubikey)");
+        return;
+    }
+    if !require("radclient", "freeradius-utils") {
+        return;
+    }
+    let site = site();
+    let daemon = site.serve_with(&[SERVED]);
+    let (http, key) = (daemon.http, data_encoding::BASE64.encode(API));
+    let radius = Freeradius::start(&format!(
+        "modules {{\n yubikey {{\n  id_length = 12\n  split = yes\n  decrypt = no\n  validate = yes\n  validation {{\n   \
+         servers {{\n    uri = \"http://{http}/compat/vpn/wsapi/2.0/verify?id=%d&otp=%s\"\n   }}\n   client_id = 1\n   \
+         api_key = \"{key}\"\n   pool {{\n    start = 0\n    min = 0\n    max = 2\n    spare = 1\n    uses = 0\n    \
+         lifetime = 0\n    idle_timeout = 30\n   }}\n  }}\n }}\n}}\nserver yubikey {{\n listen {{\n  type = auth\n  \
+         ipaddr = 127.0.0.1\n  port = @PORT@\n }}\n authorize {{\n  yubikey\n }}\n authenticate {{\n  \
+         Auth-Type yubikey {{\n   yubikey\n  }}\n }}\n}}\n"
+    ));
+    let otp = KEY.types(9, 1);
+    assert_eq!(
+        radius.login("alice", &otp).as_deref(),
+        Some("Access-Accept")
+    );
+    assert_eq!(
+        radius.login("alice", &otp).as_deref(),
+        Some("Access-Reject"),
+        "used"
+    );
+    let foreign = otp.replacen("cccccccccccb", "cccccccccccd", 1);
+    assert_eq!(
+        radius.login("alice", &foreign).as_deref(),
+        Some("Access-Reject")
+    );
 }
 
 /// `Auth::Yubikey_WebClient`: OK, then a replay.

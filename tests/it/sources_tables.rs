@@ -75,7 +75,7 @@ fn row_a16_users_follow_a_database() {
         (&person["display_name"], &person["phone"], &person["groups"]),
         (
             &json!("Person 7"),
-            &json!("01010000007"),
+            &json!("+821010000007"),
             &json!(["team-1"])
         ),
     );
@@ -197,7 +197,7 @@ fn row_a16_users_follow_a_file() {
     let lee = user(&site, "leeh");
     assert_eq!(
         (&lee["phone"], &lee["aliases"]),
-        (&json!("01012345678"), &json!(["lee2@default"]))
+        (&json!("+821012345678"), &json!(["lee2@default"]))
     );
 
     // A fault is one of the file: no one is gone because a line is not understood.

@@ -313,3 +313,53 @@ fn pins_and_passwords_come_along_as_hashes() {
     );
     assert!(!said.contains("5f4dcc3b"), "{said}");
 }
+
+/// What python-pskc writes is read: plain, under a password, under a key; and a wrong one is refused.
+#[test]
+fn files_of_python_pskc_are_read() {
+    let python = concat!(env!("CARGO_MANIFEST_DIR"), "/target/venv/bin/python");
+    let there = std::process::Command::new(python)
+        .args(["-c", "import pskc"])
+        .output();
+    if !there.is_ok_and(|done| done.status.success()) {
+        crate::support::skip("python-pskc is not in target/venv (tests/run makes it)");
+        return;
+    }
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/pskc_oracle.py");
+    for (way, key) in [
+        ("plain", ""),
+        ("pbkdf2", "a long passphrase\n"),
+        ("key", "000102030405060708090a0b0c0d0e0f\n"),
+    ] {
+        let site = Site::new();
+        let path = site.path().join("py.xml");
+        let path = path.to_str().unwrap();
+        let made = std::process::Command::new(python)
+            .args([script, way, path])
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{made:?}");
+        let mut words = vec!["token", "import", path];
+        if !key.is_empty() {
+            words.push("--key-stdin");
+            let wrong = site.run_with(&words, "ffffffffffffffffffffffffffffffff\n");
+            assert_eq!(wrong.status.code(), Some(2), "{way}: {wrong:?}");
+        }
+        let done = site.run_with(&words, key);
+        assert!(done.status.success(), "{way}: {done:?}");
+        for (serial, kind, digits, moves) in [
+            ("PY1", "totp", 6, ("period", 60)),
+            ("PY2", "hotp", 8, ("next_counter", 7)),
+        ] {
+            let token = site.json(&["token", "show", serial]);
+            assert_eq!(
+                (&token["kind"], &token["digits"]),
+                (&json!(kind), &json!(digits)),
+                "{way}: {token}"
+            );
+            if moves.0 == "period" {
+                assert_eq!(token[moves.0], moves.1, "{way}: {token}");
+            }
+        }
+    }
+}

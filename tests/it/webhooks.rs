@@ -169,6 +169,9 @@ fn programs_are_told_in_order_at_least_once_whatever_state_they_are_in() {
     let policy = format!("{NO_DELAY}[lockout]\nfree = 2\nlock_after = 2\n");
     fs::write(site.path().join("policies/default.toml"), policy).unwrap();
     site.json(&["user", "add", "before"]);
+    for name in ["kim", "lee"] {
+        site.json(&["client", "add", "api", name, "--scope", "approver"]);
+    }
     let checks = doctor(&site);
     assert!(
         checks[0]["found"]

@@ -110,28 +110,7 @@ impl TokenImport {
         })?;
         let unknown = tokens.unknown_hashes;
         let (tokens, faults) = sorted(tokens);
-        let owned = tokens.found.iter().filter(|token| token.user.is_some());
-        let known = owned.filter(|token| token.knows != Knows::default());
-        let known = known.count() as u64;
-        if known > 0 {
-            let what = output::count(known, "token");
-            context.out.note(&format!(
-                "With the PIN or password of the owner, who keeps an own one: {what}"
-            ));
-        }
-        if unknown > 0 {
-            context.out.note(&format!(
-                "PINs and passwords left out, since their hashes are of no known form: {unknown}"
-            ));
-        }
-        let stock = tokens.found.iter().filter(|token| token.user.is_none());
-        let stock = stock.count() as u64;
-        if stock > 0 {
-            let what = output::count(stock, "token");
-            context.out.note(&format!(
-                "Into stock, since the file names no owner: {what}"
-            ));
-        }
+        notes(&tokens, unknown, context);
         if !faults.is_empty() && (!import.skip_bad || tokens.found.is_empty()) {
             let (bad, shown) = (faults.len() as u64, faults.get(..SHOWN.min(faults.len())));
             let error = refused(&name, bad, shown.unwrap_or_default(), Exit::Usage);
@@ -149,6 +128,32 @@ impl TokenImport {
         import
             .rows(Source { text, lines }, Make::Tokens, context)
             .await
+    }
+}
+
+/// What a reader should know of the tokens beside what becomes of them.
+fn notes(tokens: &Tokens, unknown: u64, context: &Context) {
+    let owned = tokens.found.iter().filter(|token| token.user.is_some());
+    let known = owned.filter(|token| token.knows != Knows::default());
+    let known = known.count() as u64;
+    if known > 0 {
+        let what = output::count(known, "token");
+        context.out.note(&format!(
+            "With the PIN or password of the owner, who keeps an own one: {what}"
+        ));
+    }
+    if unknown > 0 {
+        context.out.note(&format!(
+            "PINs and passwords left out, since their hashes are of no known form: {unknown}"
+        ));
+    }
+    let stock = tokens.found.iter().filter(|token| token.user.is_none());
+    let stock = stock.count() as u64;
+    if stock > 0 {
+        let what = output::count(stock, "token");
+        context.out.note(&format!(
+            "Into stock, since the file names no owner: {what}"
+        ));
     }
 }
 

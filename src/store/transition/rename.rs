@@ -24,7 +24,12 @@ pub(super) fn rename(
     let before = rows.get(Table::Users, &old, |row| record::user(row, keys.sealer))?;
     let before = before.ok_or(StoreError::NotFound)?;
     refuse_if(before.revision != user.revision, CHANGED)?;
-    users::refuse_existing(rows, &user.key, keys)?;
+    if before.aliases.contains(&user.key) {
+        // What was another name of theirs becomes the name.
+        refuse_if(rows.has(Table::Users, &new)?, "the user exists already")?;
+    } else {
+        users::refuse_existing(rows, &user.key, keys)?;
+    }
     let person = person_of(rows, &old)?;
     let row = record::user_row(user, user.revision + 1, person, keys.sealer, keys.entropy)?;
     let mut writes = vec![

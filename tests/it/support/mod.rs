@@ -26,6 +26,7 @@ pub(crate) mod policies;
 pub(crate) mod postbox;
 pub(crate) mod postgres;
 pub(crate) mod rowfile;
+pub(crate) mod samba;
 pub(crate) mod sealing;
 pub(crate) mod slapd;
 pub(crate) mod store;
