@@ -310,8 +310,7 @@ impl Admin {
             return;
         };
         after.directory = Some(directory);
-        let adopted = before.directory.is_none();
-        if adopted {
+        if before.directory.is_none() {
             plan.sync.adopted.push(name.clone());
         }
         let differences = differences(before, &after);

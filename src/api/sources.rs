@@ -34,7 +34,7 @@ pub struct Sources {
 pub struct Source {
     /// Its name.
     pub name: String,
-    /// What it is: `ldap`.
+    /// What it is: `ldap`, `sql`, `file`, `scim`.
     pub kind: String,
     /// Where it is.
     pub servers: Vec<String>,

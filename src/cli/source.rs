@@ -1,4 +1,4 @@
-//! `oncegate source`: directories that users follow.
+//! `oncegate source`: what users follow: directories, databases, files.
 
 use clap::{Args, Subcommand};
 
@@ -9,7 +9,7 @@ use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::{Table, joined, local_time, or_dash, printable};
 
-/// Have users follow a directory: LDAP, Active Directory
+/// Have users follow a directory (LDAP, Active Directory), a database, a file
 #[derive(Debug, Subcommand)]
 pub(super) enum Source {
     /// Make the users of a source as the source says
@@ -99,7 +99,12 @@ fn one(source: &Record) -> String {
     let mut table = Table::pairs();
     table.pair("source", source.name.clone());
     table.pair("kind", source.kind.clone());
-    table.pair("servers", joined(&source.servers));
+    let place = match source.kind.as_str() {
+        "file" => "file",
+        "scim" => "pushed by",
+        _ => "servers",
+    };
+    table.pair(place, joined(&source.servers));
     table.pair("realm", source.realm.clone());
     table.pair("users follow", every(source));
     let asked = source.password.as_deref().map(|state| match state {

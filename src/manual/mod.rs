@@ -56,7 +56,7 @@ pages! {
     appliance_nps "appliances/nps" "Windows NPS as a proxy";
     console "console" "the administration in the browser: people, roles, sessions";
     operate "operate" "the daily work; metrics; what to do when something is wrong";
-    sources "sources" "users who follow a directory: LDAP, Active Directory";
+    sources "sources" "users who follow a directory, a database or a file";
     http_api "http-api" "verification, enrolment and administration over HTTP";
     authenticator "authenticator" "codes from the browser of a telephone, without a store";
     self_service "self-service" "what users see and change of their own";
