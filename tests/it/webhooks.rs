@@ -276,7 +276,7 @@ fn programs_are_told_in_order_at_least_once_whatever_state_they_are_in() {
     }
     fs::write(
         &file,
-        table.replace("timeout", "events = [\"logins\"]\ntimeout"),
+        table.replace("timeout = \"300ms\"", "events = [\"logins\"]"),
     )
     .unwrap();
     let output = site.run(&["config", "check"]);
