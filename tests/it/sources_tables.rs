@@ -1,4 +1,4 @@
-//! Users who follow a database (PostgreSQL) or a file.
+//! Users who follow a database (`PostgreSQL`) or a file.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -43,6 +43,7 @@ const QUERY: &str = "SELECT id, login AS user, full_name AS display_name, mobile
                      other AS alias, NOT active AS disabled FROM staff ORDER BY login";
 
 #[test]
+#[allow(clippy::too_many_lines)] // one way after the other
 fn row_a16_users_follow_a_database() {
     let Some(mut database) = Postgres::start() else {
         skip("PostgreSQL not found (apt install postgresql)");
@@ -161,6 +162,7 @@ fn row_a16_users_follow_a_database() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines)] // one way after the other
 fn row_a16_users_follow_a_file() {
     let site = Site::new();
     let csv = site.path().join("people.csv");

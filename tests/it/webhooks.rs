@@ -156,6 +156,7 @@ fn metric(http: SocketAddr, name: &str) -> u64 {
 }
 
 #[test]
+#[allow(clippy::too_many_lines)] // one way after the other
 fn programs_are_told_in_order_at_least_once_whatever_state_they_are_in() {
     let site = Site::new();
     let at: SocketAddr = format!("127.0.0.1:{}", free_port()).parse().unwrap();

@@ -147,7 +147,9 @@ pub(super) async fn webhooks(report: &mut Report, site: &Site) {
             Ok(()) => report.ok("webhooks", format!("{what}: {} can be reached", hook.url)),
             Err((why, fix)) => report.failure("webhooks", format!("{what}: {why}"), fix),
         }
-        private(report, &hook.secret_file, "0600");
+        if hook.secret_file.exists() {
+            private(report, &hook.secret_file, "0600");
+        }
     }
 }
 

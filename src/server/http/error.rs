@@ -301,7 +301,7 @@ impl From<AdminError> for Failure {
                     .advise("an administrator may renew it before: oncegate token renew --force")
             }
             AdminError::Directory(error) => Self::unavailable(error.to_string())
-                .advise("nothing was changed; see that the server answers and its account may read it"),
+                .advise("nothing was changed; see that the source can be read with what [source.NAME] says: oncegate manual sources"),
             AdminError::Shrinks { .. } => Self::conflict(error.to_string()).advise(
                 "see that the source has all of its people: oncegate source sync NAME --dry-run --force shows who \
                  it is, --force does it",
