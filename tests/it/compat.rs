@@ -239,7 +239,7 @@ async fn linotp_checks_by_token_and_by_challenge() {
     assert_eq!(value("check_s", &right).await["result"]["value"], true);
     assert_eq!(value("check_s", &right).await["result"]["value"], false);
 
-    app.clock.advance(std::time::Duration::from_secs(60));
+    app.clock.advance(std::time::Duration::from_mins(1));
     let begun = value("check", "user=alice&pass=48201973").await;
     let id = begun["detail"]["transactionid"]
         .as_str()

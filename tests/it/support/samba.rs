@@ -52,7 +52,7 @@ impl Samba {
             .spawn()
             .unwrap();
         let samba = Self { dir, process };
-        let until = Instant::now() + Duration::from_secs(60);
+        let until = Instant::now() + Duration::from_mins(1);
         let unit = "dn: ou=Staff,dc=eco,dc=test\nobjectClass: organizationalUnit\nou: Staff\n\n";
         while !samba.changes(unit) {
             let log = fs::read_to_string(samba.dir.path().join("log")).unwrap();
