@@ -43,18 +43,16 @@ pub(super) enum Audit {
         record: String,
     },
     /// Check the chain and name the first bad record; exit code 1 if there is one
-    #[command(
-        after_help = "Example:\n  oncegate audit verify --against /srv/other-disk/oncegate.heads\n\
-        Signed heads (`audit.heads`) say which record was the last one at a time: with them it is seen that the\n\
-        trail was not exchanged as a whole, also by those who have the master key."
-    )]
+    #[command(after_help = "Example:\n  \
+    oncegate audit verify --against /srv/other-disk/oncegate.heads\n\
+    Signed heads (`audit.heads`) say which record was the last one at a time: with them it is seen that \
+    the trail was not exchanged as a whole, also by those who have the master key.")]
     Verify(verify::Verify),
     /// Print all records as JSON lines, oldest first; with --json as one array
-    #[command(
-        after_help = "Example:\n  oncegate audit export --since 7d > audit.ndjson\n\
-        An export that ends early exits with 3: its last line has the type `incomplete`; its array has\n\
-        no end."
-    )]
+    #[command(after_help = "Example:\n  \
+    oncegate audit export --since 7d > audit.ndjson\n\
+    An export that ends early exits with 3: its last line has the type `incomplete`; its array has no \
+    end.")]
     Export(Export),
     /// Remove old records in whole segments; the removal is recorded
     #[command(

@@ -390,7 +390,7 @@ fn window(text: &str) -> Result<Duration, String> {
 }
 
 /// An address or a network, as the server wants it.
-fn network(text: &str) -> Result<String, String> {
+pub(super) fn network(text: &str) -> Result<String, String> {
     units::network(text).map(|network| network.to_string())
 }
 

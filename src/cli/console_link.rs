@@ -9,11 +9,10 @@ use crate::cli::transport::Transport;
 
 /// Make a link by which a person sets up their account of the console
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example:\n  oncegate console-link --for kim --role operator\n\
-    The link is good for ten minutes, once. It is made on the machine of the daemon only.\n\
-    For someone who has an account it sets a new password, authenticator and recovery codes: the way back in."
-)]
+#[command(after_help = "Example:\n  \
+    oncegate console-link --for kim --role operator\n\
+    The link is good for ten minutes, once. It is made on the machine of the daemon only. For someone \
+    who has an account it sets a new password, authenticator and recovery codes: the way back in.")]
 pub(super) struct ConsoleLink {
     /// The person, as they will sign in; without it they choose the name
     #[arg(long = "for", value_name = "NAME")]

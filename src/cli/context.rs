@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::cli::error::CliError;
+use crate::cli::error::{CliError, Exit};
 use crate::cli::output;
 use crate::cli::output::Output;
 use crate::cli::remote::Remote;
@@ -78,7 +78,8 @@ impl Context {
             if self.is_installed() {
                 error
             } else {
-                CliError::unavailable(format!("no installation in {}", self.dir.display()))
+                let what = format!("no installation in {}", self.dir.display());
+                CliError::new(Exit::NotFound, what)
                     .remedy("make one with `oncegate init`, or name it: --dir DIR or ONCEGATE_DIR")
             }
         })?;
@@ -135,15 +136,7 @@ impl Context {
 
     /// This program with `words`, as it can be pasted into a shell to mean the same installation.
     pub(crate) fn command(&self, words: &str) -> String {
-        let program = std::env::args().next().unwrap_or_default();
-        let program = if program.contains('/') {
-            program
-        } else {
-            "oncegate".to_owned()
-        };
-        let mut command = output::shell_word(&program).into_owned();
-        command.push(' ');
-        command.push_str(words);
+        let mut command = program(words);
         let mut option = |name: &str, value: &str| {
             push!(command, " {name} {}", output::shell_word(value));
         };
@@ -159,6 +152,38 @@ impl Context {
         }
         command
     }
+
+    /// A remedy whose commands, between grave accents, mean the same installation when they are pasted.
+    pub(crate) fn advice(&self, remedy: &str) -> String {
+        let parts = remedy.split('`').enumerate();
+        let parts = parts.map(|(at, part)| match part.strip_prefix("oncegate ") {
+            // Every second part stands between two accents.
+            Some(words) if at % 2 == 1 => self.pasted(words),
+            _ => part.to_owned(),
+        });
+        parts.collect::<Vec<_>>().join("`")
+    }
+
+    fn pasted(&self, words: &str) -> String {
+        let first = words.split(' ').next().unwrap_or_default();
+        let named = words.contains("--dir") || words.contains("--server");
+        // A device has its state in a file of its own; some commands need no installation.
+        if named || ["device", "manual", "quickstart"].contains(&first) {
+            return program(words);
+        }
+        self.command(words)
+    }
+}
+
+/// This program with `words`, for a command that needs no installation.
+pub(crate) fn program(words: &str) -> String {
+    let program = std::env::args().next().unwrap_or_default();
+    let program = if program.contains('/') {
+        output::shell_word(&program).into_owned()
+    } else {
+        "oncegate".to_owned()
+    };
+    format!("{program} {words}")
 }
 
 /// A variable that is set to something.
@@ -186,6 +211,25 @@ const DEFAULT_DIR: &str = "./oncegate-data";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn advice_means_the_installation_that_was_named() {
+        let context = Context {
+            dir: PathBuf::from("/srv/a b"),
+            config: None,
+            server: None,
+            key_file: None,
+            ca_file: None,
+            out: Output::default(),
+        };
+        let advice =
+            context.advice("see `oncegate config check`, `master.key` or `oncegate manual`");
+        let shown = advice.replace(&program(""), "P ");
+        assert_eq!(
+            shown,
+            "see `P config check --dir '/srv/a b'`, `master.key` or `P manual`"
+        );
+    }
 
     #[test]
     fn the_directory_is_named_by_dir_or_by_the_configuration() {

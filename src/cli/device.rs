@@ -24,11 +24,11 @@ use crate::phone::devices_table;
 pub(super) enum Device {
     /// Create a key and bind it to a user by an enrolment or transfer code
     #[command(after_help = "Examples:\n  \
-        oncegate device enroll alice --server https://otp.example.com\n  \
-        oncegate device enroll alice --server https://otp.example.com --code-stdin < code\n  \
-        oncegate device enroll 'oncegate://enroll?server=...&user=alice&code=...'\n\
-        The code is asked for at a terminal. An administrator makes it, or `device transfer` on\n\
-        the device that this one takes over from.")]
+    oncegate device enroll alice --server https://otp.example.com\n  \
+    oncegate device enroll alice --server https://otp.example.com --code-stdin < code\n  \
+    oncegate device enroll 'oncegate://enroll?server=...&user=alice&code=...'\n\
+    The code is asked for at a terminal. An administrator makes it, or `device transfer` on the device \
+    that this one takes over from.")]
     Enroll(Box<phone::Enroll>),
     /// Fetch a new code and print it; it voids the one before
     #[command(after_help = "Examples:\n  \
@@ -43,8 +43,8 @@ pub(super) enum Device {
     Rename(phone::Rename),
     /// Get a 12-digit code by which another device takes over from this one
     #[command(
-        after_help = "Type the code on the other device within three minutes (`oncegate device \
-        enroll`).\nThis device is revoked by that. Asking for a code (`device otp`) voids it."
+        after_help = "Type the code on the other device within three minutes (`oncegate device enroll`). This device is \
+    revoked by that. Asking for a code (`device otp`) voids it."
     )]
     Transfer(phone::Plain),
     /// Renew this device's token shortly before it expires

@@ -234,9 +234,9 @@ impl Enrol {
                 "{so_far} went out before that; the same command goes on with those who are left"
             )));
         }
-        let failed = done.failed.len();
+        let all = done.failed.is_empty() && !done.enrolled.is_empty();
         context.out.show(&done, |done| self.told(done))?;
-        Ok(if failed == 0 { Exit::Done } else { Exit::No })
+        Ok(if all { Exit::Done } else { Exit::No })
     }
 
     fn planned(&self, done: &Done) -> String {
@@ -356,9 +356,10 @@ fn skipped(users: &[Skipped], why: &str) -> String {
 }
 
 const HELP: &str = "\
-Each link leads to a page of this server (http.public_url) that shows the user the QR code of a new totp token, once;
-the user's first right code at any login, or on that page, activates it. No administrator sees a key.
-A run that broke off is begun again with the same words: users with an open link are left out.
+Each link leads to a page of this server (http.public_url) that shows the user the QR code of a new totp token, \
+once; the user's first right code at any login, or on that page, activates it. No administrator sees a key. A run \
+that broke off is begun again with the same words: users with an open link are left out. The exit code is 1 where no \
+link was made, or not all were.
 Examples:
   oncegate enrol --group staff --by mail --without-token --dry-run
   oncegate enrol --group staff --by mail --without-token --result staff.csv

@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 use hyper::StatusCode;
 use serde_json::json;
 
 use crate::api::Problem;
+use crate::cli::context::Context;
 use crate::daemon::StartError;
 use crate::diagnostic::{Colour, Diagnostic, render_all};
 use crate::text::printable;
@@ -89,6 +91,22 @@ impl CliError {
     pub(crate) fn remedy_or(mut self, remedy: impl Into<Cow<'static, str>>) -> Self {
         self.remedy.get_or_insert_with(|| remedy.into());
         self
+    }
+
+    /// The same, its advice about the installation that was meant.
+    pub(crate) fn about(mut self, context: &Context) -> Self {
+        let advice = self.remedy.map(|remedy| context.advice(&remedy).into());
+        self.remedy = advice;
+        self
+    }
+
+    /// A file that was named on the command line and cannot be read.
+    pub(crate) fn unreadable(path: &Path, error: &io::Error) -> Self {
+        let exit = match error.kind() {
+            io::ErrorKind::NotFound => Exit::NotFound,
+            _ => Exit::Unavailable,
+        };
+        Self::new(exit, format!("{} cannot be read: {error}", path.display()))
     }
 
     pub(crate) fn findings(mut self, findings: Vec<Diagnostic>) -> Self {

@@ -21,9 +21,9 @@ pub(super) enum Radius {
     Test(test::Test),
     /// Read the RADIUS packets of a capture (pcap): what they say, and what is wrong with them
     #[command(after_help = "Example:\n  \
-        oncegate radius decode vpn.pcap --secret-stdin\n\
-        With the secret it is said whether packets are authentic and whether passwords can be read; passwords \
-        are never shown.\nExit code 1: a packet is malformed or not authentic.")]
+    oncegate radius decode vpn.pcap --secret-stdin\n\
+    With the secret it is said whether packets are authentic and whether passwords can be read; \
+    passwords are never shown. Exit code 1: a packet is malformed or not authentic.")]
     Decode(decode::Decode),
 }
 

@@ -9,9 +9,10 @@ use crate::cli::output::printable;
 
 /// Reload policies, tables, texts, certificate, gateways, inbound secret and log level
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  oncegate policy test && oncegate reload\n\
-    What is not right stays as it was, and is named by file and line; exit code 1 then.\n\
-    What takes a restart is named too. SIGHUP does the same and says it in the log.")]
+#[command(after_help = "Example:\n  \
+    oncegate policy test && oncegate reload\n\
+    What is not right stays as it was, and is named by file and line; exit code 1 then. What takes a \
+    restart is named too. SIGHUP does the same and says it in the log.")]
 pub(super) struct Reload {}
 
 impl Reload {

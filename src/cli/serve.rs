@@ -14,13 +14,12 @@ use crate::server::Info;
 
 /// Run the daemon until SIGTERM or SIGINT
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example:\n  oncegate serve --radius 0.0.0.0:1812 --http 127.0.0.1:8080\n\
-    Prints one line `ready radius=ADDR http=ADDR accounting=ADDR radius_tls=ADDR` when every listener is\n\
-    bound; the last two are missing where they are not served. Where no one has an account of the console, a second\n\
-    line is `console LINK`, which makes the first administrator.\n\
-    SIGHUP does what `oncegate reload` does, and says it in the log."
-)]
+#[command(after_help = "Example:\n  \
+    oncegate serve --radius 0.0.0.0:1812 --http 127.0.0.1:8080\n\
+    Prints one line `ready radius=ADDR http=ADDR accounting=ADDR radius_tls=ADDR` when every listener is \
+    bound; the last two are missing where they are not served. Where no one has an account of the \
+    console, a second line is `console LINK`, which makes the first administrator. SIGHUP does what \
+    `oncegate reload` does, and says it in the log.")]
 pub(super) struct Serve {
     #[command(flatten)]
     listeners: Listeners,

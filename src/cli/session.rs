@@ -18,17 +18,17 @@ pub(super) enum Session {
     /// List sessions in order of client, NAS and session id: open ones, and ended ones for
     /// `radius.accounting_keep` (30d)
     #[command(after_help = "Examples:\n  \
-        oncegate session list alice\n  \
-        oncegate session list --nas vpn1 --open\n\
-        A NAS must send its accounting here: to port 1813, with the secret of its client. A session that a\n\
-        NAS never ends stays open until its last report is too old.")]
+    oncegate session list alice\n  \
+    oncegate session list --nas vpn1 --open\n\
+    A NAS must send its accounting here: to port 1813, with the secret of its client. A session that a \
+    NAS never ends stays open until its last report is too old.")]
     List(List),
     /// End open sessions: their NAS is asked to, by Disconnect-Request (RFC 5176)
     #[command(after_help = "Examples:\n  \
-        oncegate session disconnect 0C9187A2\n  \
-        oncegate session disconnect --user alice\n\
-        The NAS must take such requests from this server, at the port of `oncegate client set NAME \
-        --disconnect-port`\n(3799). Exit code 0: every NAS has answered with an ACK; 1: at least one has not.")]
+    oncegate session disconnect 0C9187A2\n  \
+    oncegate session disconnect --user alice\n\
+    The NAS must take such requests from this server, at the port of `oncegate client set NAME \
+    --disconnect-port` (3799). Exit code 0: every NAS has answered with an ACK; 1: at least one has not.")]
     Disconnect(Disconnect),
 }
 

@@ -16,6 +16,7 @@ use crate::api::{
     AddClient, AddToken, AddUser, ClientCreate, ClientCreated, RemoveClient, RemoveUser,
     TokenCreate, TokenCreated, UserCreate,
 };
+use crate::cli::client::network;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::init;
@@ -25,9 +26,12 @@ use crate::cli::selftest::{Login, Step};
 use crate::cli::transport::Transport;
 use crate::daemon;
 use crate::daemon::{Overrides, Site};
+use crate::model::client::is_client_name;
+use crate::model::user_key::UserKey;
 use crate::net::reachable;
 use crate::otp::{Algorithm, Digits, hotp};
 use crate::otpauth;
+use crate::policy::shipped;
 use crate::qr;
 use crate::secret::{OtpKey, SecretString};
 use crate::server::Info;
@@ -93,6 +97,7 @@ impl Setup {
             .remedy("change it with `oncegate client`, `oncegate user` and oncegate.toml, or name another with --dir"));
         }
         self.ask()?;
+        self.check()?;
         init::make(context).await?;
         let file = context.dir.join("oncegate.toml");
         self.configure(&file)?;
@@ -141,6 +146,56 @@ impl Setup {
             "Name of the first user, empty for none?",
             "",
         )
+    }
+
+    /// Refuses answers that cannot be used, before anything is made.
+    fn check(&self) -> Result<(), CliError> {
+        let wrong = |option: &str, given: &str, remedy: &str| {
+            Err(
+                CliError::usage(format!("--{option}: `{given}` cannot be used"))
+                    .remedy(format!("{remedy}; nothing was made")),
+            )
+        };
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        for (option, address) in [("radius", &self.radius), ("http", &self.http)] {
+            if let Some(address) = given(address)
+                && address.parse::<SocketAddr>().is_err()
+            {
+                return wrong(
+                    option,
+                    &address,
+                    "give an address and a port, as 0.0.0.0:1812",
+                );
+            }
+        }
+        if let Some(name) = given(&self.client) {
+            if !is_client_name(&name) {
+                let remedy = "choose a name of letters, digits and `.-_`, at most 64";
+                return wrong("client", &name, remedy);
+            }
+            let address = given(&self.address).unwrap_or_default();
+            if let Err(why) = network(&address) {
+                return wrong("address", &address, &why);
+            }
+        }
+        if let Some(policy) = given(&self.policy) {
+            let shipped = shipped();
+            let mut names = shipped.iter().filter_map(|file| {
+                let name = file.name().strip_prefix("policies/")?;
+                name.strip_suffix(".toml")
+            });
+            if !names.any(|name| name == policy) {
+                let remedy = "a new installation has default, otp, pin-otp, password-otp and others: \
+                              `oncegate manual policies`";
+                return wrong("policy", &policy, remedy);
+            }
+        }
+        if let Some(user) = given(&self.user)
+            && let Err(error) = UserKey::parse(&user)
+        {
+            return wrong("user", &user, &error.to_string());
+        }
+        Ok(())
     }
 
     /// Writes the answers into the new configuration.
@@ -219,6 +274,8 @@ impl Setup {
         https: bool,
     ) -> Result<Made, CliError> {
         let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        // First: what it makes is gone before the clients of the site come, whose addresses may be the same.
+        let checks = log_in(api, info, https).await?;
         let client = match (given(&self.client), given(&self.address)) {
             (Some(name), Some(address)) => {
                 let policy = given(&self.policy).filter(|policy| policy != "default");
@@ -230,7 +287,6 @@ impl Setup {
             Some(user) => Some(user_with(api, &user, "totp").await?),
             None => None,
         };
-        let checks = log_in(api, info, https).await?;
         let shown = |address: &Option<String>, default: &str| {
             given(address).unwrap_or_else(|| default.to_owned())
         };

@@ -14,9 +14,10 @@ use crate::cli::output::{Table, joined, local_time, or_dash, printable};
 pub(super) enum Source {
     /// Make the users of a source as the source says
     #[command(
-        after_help = "All people are read before anything is changed; an error changes nothing. Users are \
-        disabled when the source does not have them any more, never removed.\n\
-        Examples:\n  oncegate source sync corp --dry-run\n  oncegate source sync corp"
+        after_help = "All people are read before anything is changed; an error changes nothing. Users are disabled when \
+    the source does not have them any more, never removed.\nExamples:\n  \
+    oncegate source sync corp --dry-run\n  \
+    oncegate source sync corp"
     )]
     Sync(Sync),
     /// Show the sources and how their last runs ended, or one of them

@@ -178,6 +178,26 @@ fn everything_is_documented() {
 }
 
 /// Secrets are not offered as arguments.
+/// clap wraps paragraphs to the terminal; a line that was broken by hand would leave a stray end.
+#[test]
+fn no_paragraph_of_help_is_broken_by_hand() {
+    fn check(command: &clap::Command, path: &str) {
+        let help = command.get_after_help().map(ToString::to_string);
+        let help = help.unwrap_or_default();
+        let lines: Vec<&str> = help.lines().collect();
+        for pair in lines.windows(2) {
+            let [line, next] = pair else { continue };
+            let goes_on = next.starts_with(|c: char| c.is_ascii_lowercase());
+            let is_broken = !line.starts_with(' ') && goes_on && line.len() > 60;
+            assert!(!is_broken, "{path}: {line}\n{next}");
+        }
+        for inner in command.get_subcommands() {
+            check(inner, &format!("{path} {}", inner.get_name()));
+        }
+    }
+    check(&words::definition(), "oncegate");
+}
+
 #[test]
 fn secrets_in_arguments_are_hidden() {
     fn check(command: &clap::Command) {

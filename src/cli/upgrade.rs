@@ -15,11 +15,10 @@ use crate::store::STORE_FORMAT;
 #[derive(Debug, Subcommand)]
 pub(super) enum Upgrade {
     /// Check configuration, policies and formats with this binary; exit code 1 if something is in the way
-    #[command(
-        after_help = "Example, with the new binary beside the old one:\n  ./oncegate --dir /var/lib/oncegate upgrade check\n\
-        Nothing is changed, and the daemon goes on. Make a backup before the upgrade: a store that a newer version has\n\
-        written to in a newer format is refused by older ones."
-    )]
+    #[command(after_help = "Example, with the new binary beside the old one:\n  \
+    ./oncegate --dir /var/lib/oncegate upgrade check\n\
+    Nothing is changed, and the daemon goes on. Make a backup before the upgrade: a store that a newer \
+    version has written to in a newer format is refused by older ones.")]
     Check,
 }
 

@@ -6,7 +6,7 @@
 //! origin for `config show --effective`.
 //!
 //! All values are texts here (`4096`, `true`, `"3s"`), so that a file and an environment variable
-//! mean the same; a list in the environment is separated by commas.
+//! mean the same; a list in the environment is separated by commas, or written as in the file: `["A", "B"]`.
 //!
 //! A `*` in a path stands for a name that the operator chooses ([`Key::of`]): the tables of gateways.
 //! The file alone says which names there are; a variable can change a key of them, not add one.
@@ -324,17 +324,31 @@ fn is_name(name: &str) -> bool {
 }
 
 fn split(form: Form, text: &str) -> Vec<Scalar> {
-    let parts: Vec<&str> = match form {
-        Form::List => text.split(',').map(str::trim).collect(),
-        Form::Text => vec![text],
+    let parts: Vec<String> = match form {
+        Form::List => array(text).unwrap_or_else(|| {
+            let parts = text.split(',').map(str::trim);
+            parts.map(str::to_owned).collect()
+        }),
+        Form::Text => vec![text.to_owned()],
     };
     let written = parts.into_iter().filter(|part| !part.is_empty());
-    written
-        .map(|part| Scalar {
-            text: part.to_owned(),
-            place: None,
-        })
-        .collect()
+    written.map(|text| Scalar { text, place: None }).collect()
+}
+
+/// The texts of an array of TOML; `[::1]:1812` is none.
+fn array(text: &str) -> Option<Vec<String>> {
+    let text = text.trim();
+    if !text.starts_with('[') {
+        return None;
+    }
+    let table: toml::Table = format!("list = {text}").parse().ok()?;
+    let list = table.get("list")?.as_array()?.iter();
+    list.map(|value| match value {
+        toml::Value::String(text) => Some(text.trim().to_owned()),
+        toml::Value::Integer(_) | toml::Value::Boolean(_) => Some(value.to_string()),
+        _ => None,
+    })
+    .collect()
 }
 
 /// Prefix of the variables that override the file.

@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::api::{DeviceEnrol, DeviceEnrolled, EnrolDevice};
-use crate::cli::context::Context;
+use crate::cli::context::{Context, program};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::input;
 use crate::cli::input::Ask;
@@ -178,7 +178,7 @@ fn describe(made: &Made<'_>) -> String {
     } else {
         format!(" --state {}", shell_word(&printable(&file)))
     };
-    push!(text, "Next: oncegate device otp{state}\n");
+    push!(text, "Next: {}\n", program(&format!("device otp{state}")));
     text
 }
 

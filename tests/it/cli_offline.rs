@@ -109,9 +109,9 @@ fn a_second_init_changes_nothing() {
 }
 
 #[test]
-fn without_an_installation_the_store_is_unavailable() {
+fn without_an_installation_there_is_nothing_to_ask() {
     let site = Site::empty();
-    let error = site.exits(3, &["user", "list"], "");
+    let error = site.exits(4, &["user", "list"], "");
     let remedy = error["error"]["remedy"].as_str().unwrap();
     assert!(remedy.contains("oncegate init"), "{error}");
 }

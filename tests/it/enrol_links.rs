@@ -110,7 +110,9 @@ fn three_hundred_people_enrol_by_mail_and_log_in_over_radius() {
     }
     assert_eq!(links.len(), PEOPLE, "one mail each");
     // The same command again has nothing left to do.
-    let again = site.json(&words);
+    let again = site.run(&[&["--json"], &words[..]].concat());
+    assert_eq!(again.status.code(), Some(1), "no link was made");
+    let again: Value = serde_json::from_slice(&again.stdout).unwrap();
     assert_eq!(again["enrolled"], json!([]));
     assert_eq!(again["skipped"].as_array().unwrap().len(), PEOPLE);
 

@@ -163,3 +163,99 @@ fn the_cause_of_no_decision_is_told_on_this_machine() {
     };
     told(site.run_with(&ask, "123456\n"));
 }
+
+/// What is named and is not there is exit code 4, and the advice means the installation that was named.
+#[test]
+fn what_is_not_there_is_not_found() {
+    let site = Site::new();
+    let nothing = site.path().with_file_name("nothing");
+    let nothing = nothing.to_str().unwrap();
+    let inside = format!("{nothing}/backup");
+    let empty = Site::empty();
+    for (site, words_of) in [
+        (&empty, &["status"][..]),
+        (&empty, &["restore", nothing]),
+        (&site, &["backup", &inside]),
+    ] {
+        let (code, out, err) = words(&site.run(words_of));
+        assert_eq!(code, 4, "{words_of:?}: {out}{err}");
+        assert!(err.contains("next:"), "{words_of:?}: {err}");
+    }
+    let (_, _, err) = words(&empty.run(&["restore", nothing]));
+    let program = env!("CARGO_BIN_EXE_oncegate");
+    let advice = format!("`{program} backup --dir {}`", empty.path().display());
+    assert!(err.contains(&advice), "{err}");
+}
+
+/// Answers of `setup` that cannot be used make nothing; the address of its own test login can be a client's.
+#[test]
+fn setup_makes_all_or_nothing() {
+    let site = Site::empty();
+    for (words_of, about) in [
+        (
+            &["--client", "vpn", "--address", "nowhere"][..],
+            "--address",
+        ),
+        (&["--client", "v p n", "--address", "192.0.2.1"], "--client"),
+        (&["--radius", "1812"], "--radius"),
+        (&["--user", "a\u{7}"], "--user"),
+        (
+            &[
+                "--client",
+                "vpn",
+                "--address",
+                "192.0.2.1",
+                "--policy",
+                "none",
+            ],
+            "--policy",
+        ),
+    ] {
+        let all = [&["setup"], words_of].concat();
+        let (code, out, err) = words(&site.run(&all));
+        assert_eq!(code, 2, "{all:?}: {out}{err}");
+        assert!(
+            err.contains(about) && err.contains("nothing was made"),
+            "{err}"
+        );
+        assert!(!site.path().join("oncegate.toml").exists(), "{all:?}");
+    }
+    let made = site.json(&["setup", "--client", "here", "--address", "127.0.0.1"]);
+    assert_eq!(made["ok"], true, "{made}");
+    let clients = site.json(&["client", "list"]).to_string();
+    assert!(
+        clients.contains("here") && !clients.contains("setup-test"),
+        "{clients}"
+    );
+}
+
+/// A list in the environment is written with commas, or as in the file.
+#[test]
+fn a_list_in_the_environment_is_read_as_in_the_file() {
+    let site = Site::new();
+    for (written, expected) in [
+        ("127.0.0.1:1812,[::1]:1812", 2),
+        ("[\"127.0.0.1:1812\", \"[::1]:1812\"]", 2),
+        ("[::1]:1812", 1),
+        ("[ \"127.0.0.1:1812\" ]", 1),
+    ] {
+        let mut command = command(&site.path());
+        let shown = command
+            .args(["config", "show", "--effective", "--json"])
+            .env("ONCEGATE__RADIUS__LISTEN", written)
+            .output()
+            .unwrap();
+        let (code, out, err) = words(&shown);
+        assert_eq!(code, 0, "{written}: {err}");
+        assert_eq!(out.matches(":1812").count(), expected, "{written}: {out}");
+    }
+    let mut command = command(&site.path());
+    let refused = command
+        .args(["config", "check"])
+        .env("ONCEGATE__RADIUS__LISTEN", "[\"127.0.0.1:1812\", 7]")
+        .output()
+        .unwrap();
+    let (code, _, err) = words(&refused);
+    assert_eq!(code, 2, "{err}");
+    assert!(err.contains("ONCEGATE__RADIUS__LISTEN"), "{err}");
+}
