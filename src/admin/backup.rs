@@ -2,8 +2,9 @@
 
 use crate::admin::{Admin, AdminError};
 use crate::diagnostic::units::count;
+use crate::secret::Key256;
 use crate::store::backup::BackupReport;
-use crate::store::{By, Change};
+use crate::store::{By, Change, Cursor};
 
 impl Admin {
     /// Puts on record that a backup was made, and how far it goes.
@@ -19,6 +20,31 @@ impl Admin {
             ),
         };
         Ok(self.core.store.change(change, by).await?)
+    }
+
+    /// Adds a data key, by which secrets are sealed from now on, and puts it on record. Returns its number.
+    pub async fn exchange_data_key(&self, master: Key256, by: By) -> Result<u8, AdminError> {
+        let number = self.core.store.exchange_data_key(master, by.at).await?;
+        let change = Change::Note {
+            action: "key_rotate",
+            target: "data key".to_owned(),
+            user: None,
+            detail: format!("data key {number} seals from now on"),
+        };
+        self.core.store.change(change, by).await?;
+        Ok(number)
+    }
+
+    /// Seals some of what older data keys sealed; returns where it goes on.
+    pub async fn reseal(&self, cursor: Cursor) -> Result<Option<Cursor>, AdminError> {
+        let by = By::daemon(self.core.arrival()?);
+        Ok(self.core.store.reseal(cursor, by).await?)
+    }
+
+    /// Puts on record that every secret is sealed by the newest data key; returns how many are not.
+    pub async fn finish_reseal(&self) -> Result<u64, AdminError> {
+        let by = By::daemon(self.core.arrival()?);
+        Ok(self.core.store.finish_reseal(by).await?.1)
     }
 
     /// Puts on record that another master key opens the store, and where it is.

@@ -14,7 +14,8 @@ use crate::store::record::Table;
 use crate::store::rows::{APPLIED, Sums, Whole};
 use crate::store::seal::Sealer;
 use crate::store::seal::personal::PersonalKeys;
-use crate::store::{StoreError, rows, seal};
+use crate::store::seal::ring::Keyring;
+use crate::store::{StoreError, rows};
 
 /// The open file.
 pub(crate) struct File {
@@ -97,10 +98,20 @@ pub(crate) fn open(
         Some(known) => known,
         None => new_identity(master, algorithm, entropy)?,
     };
+    let mut opened = Keyring::unwrap(identity.store, master, &identity.data_key)?;
+    // An older main.redb that was put back does not know a key that the journal's records need.
+    if let Ok(Some(copy)) = Identity::copy(medium)
+        && copy.store == identity.store
+        && let Ok(ring) = Keyring::unwrap(copy.store, master, &copy.data_key)
+        && ring.keys() > opened.keys()
+    {
+        write_data_key(&db, &copy.data_key)?;
+        (identity, opened) = (copy, ring);
+    }
     let Identity { store, data_key } = &identity;
-    let opened = seal::unwrap_data_key(*store, master, data_key)?;
-    let personal = PersonalKeys::open(medium)?;
-    let sealer = Sealer::new(*store, &opened, algorithm).with_personal(personal);
+    let sealer = Sealer::new(*store, &opened, algorithm);
+    let personal = PersonalKeys::open(medium, &sealer)?;
+    let sealer = sealer.with_personal(personal);
     let sealer = Arc::new(sealer);
     if is_new {
         // Before the file says which store it is: a store without a head has lost it.
@@ -108,7 +119,7 @@ pub(crate) fn open(
         write_first_meta(&db, &identity, &sealer)?;
         medium.sync().map_err(disk)?;
     }
-    let again = seal::rewrap_data_key(*store, master, algorithm, data_key, entropy)?;
+    let again = Keyring::rewrap(*store, master, algorithm, data_key, entropy)?;
     if let Some(data_key) = again {
         write_data_key(&db, &data_key)?;
         identity.data_key = data_key;
@@ -153,7 +164,7 @@ fn new_identity(
 ) -> Result<Identity, StoreError> {
     let store: [u8; 16] = random(entropy)?;
     let data_key = Key256::new(random(entropy)?);
-    let data_key = seal::wrap_data_key(store, master, algorithm, &data_key, entropy)?;
+    let data_key = Keyring::new(data_key).wrap(store, master, algorithm, entropy)?;
     Ok(Identity { store, data_key })
 }
 

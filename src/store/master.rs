@@ -1,6 +1,6 @@
 //! Another master key for the same store.
 //!
-//! Only the data key is sealed again: milliseconds, whatever the store holds. One commit makes the new key the one
+//! Only the data keys are sealed again: milliseconds, whatever the store holds. One commit makes the new key the one
 //! that opens `main.redb`; the copy in `identity.redb` follows, and opening the store mends it where it did not.
 
 use std::sync::Arc;
@@ -8,7 +8,8 @@ use std::sync::Arc;
 use crate::secret::{Entropy, Key256};
 use crate::store::identity::{BAD_META, Identity};
 use crate::store::record::Table;
-use crate::store::{Reading, Store, StoreError, main_file, record, seal};
+use crate::store::seal::ring::Keyring;
+use crate::store::{Reading, Store, StoreError, main_file, record};
 use crate::time::UnixTime;
 
 impl Store {
@@ -38,9 +39,9 @@ impl Reading {
         let file = self.fold.file();
         let file = file.as_ref().ok_or_else(main_file::closed)?;
         let known = Identity::read(&file.db)?.ok_or(BAD_META)?;
-        let data_key = seal::unwrap_data_key(known.store, old, &known.data_key)?;
+        let ring = Keyring::unwrap(known.store, old, &known.data_key)?;
         let algorithm = self.sealer.algorithm();
-        let data_key = seal::wrap_data_key(known.store, new, algorithm, &data_key, entropy)?;
+        let data_key = ring.wrap(known.store, new, algorithm, entropy)?;
         main_file::write_data_key(&file.db, &data_key)?;
         let identity = Identity { data_key, ..known };
         if let Err(error) = identity.keep(self.fold.medium()) {

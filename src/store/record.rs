@@ -24,6 +24,7 @@ use crate::model::token::{Moving, Token};
 use crate::model::user_key::UserKey;
 use crate::otp::Period;
 use crate::otp::normal::NormalKey;
+use crate::secret::Entropy;
 use crate::store::record::changes::FieldChangeV1;
 use crate::store::record::event::EventV1;
 use crate::store::seal::Sealer;
@@ -43,8 +44,12 @@ mod user;
 mod various;
 
 pub(crate) use changes::{changed, changed_row};
-pub(crate) use client::{client, client_condition, client_marks, client_row};
-pub(crate) use credential::{credentials, credentials_revision, credentials_row};
+pub(crate) use client::{
+    client, client_condition, client_marks, client_resealed, client_row, client_sealed_by,
+};
+pub(crate) use credential::{
+    credentials, credentials_resealed, credentials_revision, credentials_row, credentials_sealed_by,
+};
 pub(crate) use device::{
     device, device_condition, device_key, device_row, device_state, device_state_row,
     devices_prefix,
@@ -53,8 +58,11 @@ pub(crate) use session::{read_session_key, session, session_key, session_row, se
 pub(crate) use state::{
     source_state, source_state_row, token_state, token_state_row, user_state, user_state_row,
 };
-pub(crate) use table::{BACKUP, EPOCH, LOADED, MASTER, NOTIFIED, OUTAGE, PRUNED, Table};
-pub(crate) use token::{Row as TokenRow, link_row, link_target, token, token_condition, token_row};
+pub(crate) use table::{BACKUP, DATA_KEY, EPOCH, LOADED, MASTER, NOTIFIED, OUTAGE, PRUNED, Table};
+pub(crate) use token::{
+    Row as TokenRow, link_row, link_target, token, token_condition, token_resealed, token_row,
+    token_sealed_by,
+};
 pub(crate) use user::{user, user_aliases, user_condition, user_person, user_personal, user_row};
 pub(crate) use various::{
     Former, address_key, address_mark, backup, backup_row, count, count_row, delegation,
@@ -62,6 +70,32 @@ pub(crate) use various::{
     last_part, loaded, loaded_row, pruned, pruned_row, source_groups, source_groups_key,
     source_groups_row, time, time_row, waiver, waiver_row,
 };
+
+/// Number of the oldest data key that seals a secret in a row; `None`: it holds none.
+pub(crate) fn sealed_by(table: Table, row: &[u8]) -> Result<Option<u8>, StoreError> {
+    match table {
+        Table::Clients => client_sealed_by(row).map(Some),
+        Table::Credentials => credentials_sealed_by(row).map(Some),
+        Table::Tokens => token_sealed_by(row),
+        _ => Ok(None),
+    }
+}
+
+/// A row with its secrets sealed by the newest data key; `None`: they are already, or it holds none.
+pub(crate) fn resealed(
+    table: Table,
+    key: &[u8],
+    row: &[u8],
+    sealer: &Sealer,
+    entropy: &dyn Entropy,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    match table {
+        Table::Clients => client_resealed(row, sealer, entropy),
+        Table::Credentials => credentials_resealed(key, row, sealer, entropy),
+        Table::Tokens => token_resealed(row, sealer, entropy),
+        _ => Ok(None),
+    }
+}
 
 /// A row as it shall be; `None` removes it.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]

@@ -32,7 +32,8 @@ use crate::store::rebuild::Rebuild;
 use crate::store::record::{Entry, RowWrite, Table};
 use crate::store::rows::{Sum, Whole};
 use crate::store::seal::Sealer;
-use crate::store::{ChainFault, StoreError, journal, record, rows, seal};
+use crate::store::seal::ring::Keyring;
+use crate::store::{ChainFault, StoreError, journal, record, rows};
 use crate::time::UnixTime;
 
 /// What a repair did.
@@ -65,7 +66,7 @@ pub fn repair(
         opened => opened.ok(),
     };
     let identity = identity(damaged.as_ref(), medium.as_ref(), master)?;
-    let data_key = seal::unwrap_data_key(identity.store, master, &identity.data_key)?;
+    let data_key = Keyring::unwrap(identity.store, master, &identity.data_key)?;
     let sealer = Arc::new(Sealer::new(identity.store, &data_key, algorithm));
     let (journal, mut appender) = open_journal(&medium, &sealer)?;
     let (begin, end) = (journal.anchor()?, appender.head());
@@ -171,18 +172,23 @@ fn identity(
     medium: &dyn Medium,
     master: &Key256,
 ) -> Result<Identity, StoreError> {
-    let opens = |identity: &Identity| {
-        seal::unwrap_data_key(identity.store, master, &identity.data_key).is_ok()
+    let keys = |identity: &Identity| {
+        let ring = Keyring::unwrap(identity.store, master, &identity.data_key);
+        ring.map_or(0, |ring| ring.keys())
     };
     let own = damaged.and_then(|file| guarded(|| Identity::read(file)).ok().flatten());
-    if let Some(own) = own.filter(opens) {
+    let copy = Identity::copy(medium);
+    // The one that knows more keys: an older file may have been put back.
+    let further = copy.as_ref().ok().and_then(Option::as_ref);
+    let further = further.map_or(0, keys);
+    if let Some(own) = own.filter(|own| keys(own) > 0 && keys(own) >= further) {
         return Ok(own);
     }
-    let copy = Identity::copy(medium)?.ok_or(StoreError::Corrupt(
+    let copy = copy?.ok_or(StoreError::Corrupt(
         "neither main.redb nor identity.redb says which key opens the store; restore a backup",
     ))?;
     // A copy that does not open says why.
-    seal::unwrap_data_key(copy.store, master, &copy.data_key)?;
+    Keyring::unwrap(copy.store, master, &copy.data_key)?;
     Ok(copy)
 }
 

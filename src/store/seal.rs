@@ -12,6 +12,8 @@
 //!        `- HKDF "challenge"  AES-256-GCM key of challenges
 //! ```
 //!
+//! The keys of sealed fields can be exchanged for those of a further data key; see [`ring`](crate::store::seal::ring).
+//!
 //! A sealed field is a blob of [`cipher`]: `algorithm | nonce (12) | ciphertext | tag`. Its
 //! associated data is `store id | table | row key | field | form version`, so that a blob copied to
 //! another row, field or store does not open (threats T24).
@@ -49,9 +51,12 @@ use crate::secret::{Entropy, Key256, SecretBytes};
 use crate::store::StoreError;
 use crate::store::seal::cipher::{Ciphers, Keys, mac_key};
 use crate::store::seal::personal::PersonalKeys;
+use crate::store::seal::ring::{Keyring, Ring};
+use crate::time::UnixTime;
 
 pub mod cipher;
 pub(crate) mod personal;
+pub(crate) mod ring;
 pub mod seed;
 
 /// Where a sealed field lives; becomes its associated data.
@@ -85,7 +90,7 @@ pub enum KeyPurpose {
 /// The keys of one open store.
 pub(crate) struct Sealer {
     store: [u8; 16],
-    ciphers: Ciphers,
+    ring: Ring,
     algorithm: SealAlgorithm,
     audit: Hmac<Sha256>,
     mark: Hmac<Sha256>,
@@ -100,14 +105,15 @@ pub(crate) struct Sealer {
 }
 
 impl Sealer {
-    /// Derives the working keys from the data key; seals are made with `algorithm`.
-    pub(crate) fn new(store: [u8; 16], data_key: &Key256, algorithm: SealAlgorithm) -> Self {
+    /// Derives the working keys from the data keys; seals are made with `algorithm`.
+    pub(crate) fn new(store: [u8; 16], keys: &Keyring, algorithm: SealAlgorithm) -> Self {
+        let data_key = &keys.first;
         let audit = derive(store, data_key, "oncegate audit v1");
         let mark = derive(store, data_key, "oncegate mark v1");
         let rows = derive(store, data_key, "oncegate rows v1");
         Self {
             store,
-            ciphers: ciphers(store, data_key, "seal"),
+            ring: Ring::new(store, keys),
             algorithm,
             audit: mac_key(&audit),
             mark: mac_key(&mark),
@@ -180,7 +186,7 @@ impl Sealer {
     /// Octets of a sealed key at the beginning of what it lies in.
     #[allow(clippy::unused_self)] // beside `seal` and `open`
     pub(crate) fn length_of_key(&self, blob: &[u8]) -> Option<usize> {
-        cipher::algorithm(blob).map(|algorithm| cipher::overhead(algorithm) + 32)
+        ring::length_of_key(blob)
     }
 
     /// Seals `plain` for `place`.
@@ -191,13 +197,36 @@ impl Sealer {
         entropy: &dyn Entropy,
     ) -> Result<Vec<u8>, StoreError> {
         let associated = self.associated(place);
-        self.ciphers
-            .seal(self.algorithm, &associated, plain, entropy)
+        self.ring.seal(self.algorithm, &associated, plain, entropy)
+    }
+
+    /// Takes a further data key, which the store's file holds already: it seals from now on.
+    pub(crate) fn add_key(&self, number: u8, key: &Key256, since: UnixTime) {
+        self.ring.add(self.store, number, key, since);
+    }
+
+    /// Number of the data key that seals, and since when it does; number 0 is as old as the store.
+    pub(crate) fn current_key(&self) -> (u8, Option<UnixTime>) {
+        self.ring.current()
+    }
+
+    /// What lies in this place, sealed by the data key that seals now; `None`: it is already.
+    pub(crate) fn reseal(
+        &self,
+        place: Place<'_>,
+        sealed: &[u8],
+        entropy: &dyn Entropy,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        if ring::number_of(sealed) == self.current_key().0 {
+            return Ok(None);
+        }
+        let opened = self.open(place, sealed)?;
+        self.seal(place, opened.expose(), entropy).map(Some)
     }
 
     /// Opens what [`Sealer::seal`] made for the same place.
     pub(crate) fn open(&self, place: Place<'_>, sealed: &[u8]) -> Result<SecretBytes, StoreError> {
-        let opened = self.ciphers.open(&self.associated(place), sealed);
+        let opened = self.ring.open(&self.associated(place), sealed);
         opened.ok_or(StoreError::Corrupt(
             "a sealed field does not open in its place",
         ))
@@ -259,54 +288,6 @@ impl Sealer {
     }
 }
 
-/// Seals the data key under the master key.
-pub(crate) fn wrap_data_key(
-    store: [u8; 16],
-    master: &Key256,
-    algorithm: SealAlgorithm,
-    data_key: &Key256,
-    entropy: &dyn Entropy,
-) -> Result<Vec<u8>, StoreError> {
-    wrapping(store, master).seal(algorithm, DATA_KEY, data_key.expose(), entropy)
-}
-
-/// Opens the data key; `WrongMasterKey` when the master key is another store's, `NewerFormat` when
-/// this version does not know the algorithm.
-pub(crate) fn unwrap_data_key(
-    store: [u8; 16],
-    master: &Key256,
-    wrapped: &[u8],
-) -> Result<Key256, StoreError> {
-    if cipher::algorithm(wrapped).is_none() {
-        return Err(StoreError::NewerFormat {
-            found: wrapped.first().copied().unwrap_or_default(),
-            known: cipher::NEWEST,
-        });
-    }
-    let opened = wrapping(store, master).open(DATA_KEY, wrapped);
-    let bytes = opened.ok_or(StoreError::WrongMasterKey)?;
-    let key = bytes
-        .expose()
-        .try_into()
-        .map_err(|_| StoreError::WrongMasterKey)?;
-    Ok(Key256::new(key))
-}
-
-/// The data key sealed by `algorithm`; `None` when it is already.
-pub(crate) fn rewrap_data_key(
-    store: [u8; 16],
-    master: &Key256,
-    algorithm: SealAlgorithm,
-    wrapped: &[u8],
-    entropy: &dyn Entropy,
-) -> Result<Option<Vec<u8>>, StoreError> {
-    if cipher::algorithm(wrapped) == Some(algorithm) {
-        return Ok(None);
-    }
-    let data_key = unwrap_data_key(store, master, wrapped)?;
-    wrap_data_key(store, master, algorithm, &data_key, entropy).map(Some)
-}
-
 fn wrapping(store: [u8; 16], master: &Key256) -> Ciphers {
     ciphers(store, master, "data key")
 }
@@ -336,8 +317,6 @@ fn expand(store: [u8; 16], key: &Key256, purpose: &str, derived: &mut [u8]) {
         .expect("a key is within HKDF's limit");
 }
 
-const DATA_KEY: &[u8] = b"data key";
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -351,7 +330,8 @@ mod tests {
     };
 
     fn sealer(store: u8, algorithm: SealAlgorithm) -> Sealer {
-        Sealer::new([store; 16], &Key256::new([9; 32]), algorithm)
+        let keys = Keyring::new(Key256::new([9; 32]));
+        Sealer::new([store; 16], &keys, algorithm)
     }
 
     /// A sealer of each algorithm.
@@ -471,41 +451,23 @@ mod tests {
             0x74, 0xf3, 0xae, 0xf7, 0x98, 0xb0, 0x26, 0x69, 0x85, 0x7f, 0x56, 0x89, 0x05, 0xdd,
             0xce, 0x8a, 0x31, 0xe7, 0x41,
         ];
-        let opened = unwrap_data_key([1; 16], &Key256::new([5; 32]), &wrapped).unwrap();
-        assert_eq!(opened.expose(), &[9; 32]);
-    }
-
-    #[test]
-    fn another_master_key_is_named_as_the_cause() {
-        let (right, wrong) = (Key256::new([1; 32]), Key256::new([2; 32]));
-        let data_key = Key256::new([3; 32]);
-        for algorithm in SealAlgorithm::ALL {
-            let wrapped =
-                wrap_data_key([0; 16], &right, algorithm, &data_key, &SystemEntropy).unwrap();
-            assert_eq!(
-                unwrap_data_key([0; 16], &right, &wrapped).unwrap().expose(),
-                &[3; 32]
-            );
-            assert!(matches!(
-                unwrap_data_key([0; 16], &wrong, &wrapped),
-                Err(StoreError::WrongMasterKey)
-            ));
-        }
+        let opened = Keyring::unwrap([1; 16], &Key256::new([5; 32]), &wrapped).unwrap();
+        assert_eq!(opened.first.expose(), &[9; 32]);
     }
 
     #[test]
     fn a_changed_selection_seals_the_same_data_key_again() {
-        let (master, data_key) = (Key256::new([1; 32]), Key256::new([3; 32]));
+        let (master, ring) = (Key256::new([1; 32]), Keyring::new(Key256::new([3; 32])));
         for from in SealAlgorithm::ALL {
-            let wrapped = wrap_data_key([0; 16], &master, from, &data_key, &SystemEntropy).unwrap();
+            let wrapped = ring.wrap([0; 16], &master, from, &SystemEntropy).unwrap();
             for to in SealAlgorithm::ALL {
                 let again =
-                    rewrap_data_key([0; 16], &master, to, &wrapped, &SystemEntropy).unwrap();
+                    Keyring::rewrap([0; 16], &master, to, &wrapped, &SystemEntropy).unwrap();
                 assert_eq!(again.is_none(), from == to);
                 let again = again.as_ref().unwrap_or(&wrapped);
                 assert_eq!(cipher::algorithm(again), Some(to));
-                let opened = unwrap_data_key([0; 16], &master, again).unwrap();
-                assert_eq!(opened.expose(), data_key.expose());
+                let opened = Keyring::unwrap([0; 16], &master, again).unwrap();
+                assert_eq!(opened.first.expose(), &[3; 32]);
             }
         }
     }
@@ -514,7 +476,7 @@ mod tests {
     fn a_data_key_of_an_unknown_algorithm_asks_for_the_newer_version() {
         let wrapped = [cipher::NEWEST + 1; 80];
         assert!(matches!(
-            unwrap_data_key([0; 16], &Key256::new([1; 32]), &wrapped),
+            Keyring::unwrap([0; 16], &Key256::new([1; 32]), &wrapped),
             Err(StoreError::NewerFormat { found: 4, known: 3 })
         ));
     }

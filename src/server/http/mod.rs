@@ -48,6 +48,7 @@ use crate::config::compat::Compat;
 use crate::core::Core;
 use crate::explain::Explain;
 use crate::login::Login;
+use crate::secret::Key256;
 use crate::secret::{SecretBytes, SecretString};
 use crate::server::Info;
 use crate::server::certificate::Validity;
@@ -117,6 +118,9 @@ pub type Rotator = Box<
     dyn Fn(Arc<App>) -> BoxFuture<'static, Result<(String, String), RotateError>> + Send + Sync,
 >;
 
+/// Reads the master key again, or says why it cannot be read.
+pub type MasterReader = Box<dyn Fn() -> Result<Key256, String> + Send + Sync>;
+
 /// Makes the routes of the pages for people, which are no calls of the API.
 pub type Pages = Box<dyn Fn(&Arc<App>) -> Router + Send + Sync>;
 
@@ -150,6 +154,7 @@ pub struct App {
     reloader: OnceLock<Reloader>,
     site_files: OnceLock<SiteFiles>,
     rotator: OnceLock<Rotator>,
+    master_reader: OnceLock<MasterReader>,
     backups: Arc<Semaphore>,
     tls: OnceLock<Arc<Tls>>,
     rates: fairness::Rates,
@@ -190,6 +195,7 @@ impl App {
             reloader: OnceLock::new(),
             site_files: OnceLock::new(),
             rotator: OnceLock::new(),
+            master_reader: OnceLock::new(),
             backups: Arc::new(Semaphore::new(1)),
             tls: OnceLock::new(),
             rates: fairness::Rates::default(),
@@ -250,6 +256,15 @@ impl App {
 
     pub(crate) fn rotator(&self) -> Option<&Rotator> {
         self.rotator.get()
+    }
+
+    /// Takes the way to read the master key again.
+    pub fn set_master_reader(&self, reader: MasterReader) {
+        let _ = self.master_reader.set(reader);
+    }
+
+    pub(crate) fn master_reader(&self) -> Option<&MasterReader> {
+        self.master_reader.get()
     }
 
     /// Takes the pages that are served beside the API. The first ones stay.

@@ -177,10 +177,11 @@ mod tests {
     use crate::model::sealing::SealAlgorithm;
     use crate::secret::Key256;
     use crate::store::medium::Memory;
+    use crate::store::seal::ring::Keyring;
 
     fn sealer(store: u8) -> Arc<Sealer> {
-        let key = Key256::new([7; 32]);
-        Arc::new(Sealer::new([store; 16], &key, SealAlgorithm::default()))
+        let keys = Keyring::new(Key256::new([7; 32]));
+        Arc::new(Sealer::new([store; 16], &keys, SealAlgorithm::default()))
     }
 
     fn found(medium: &Memory) -> Found {

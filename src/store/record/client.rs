@@ -12,6 +12,7 @@ use crate::model::method::Allowed;
 use crate::secret::{Entropy, SharedSecret};
 use crate::store::StoreError;
 use crate::store::record::{BAD_FORM, Table, row, take};
+use crate::store::seal::ring::number_of;
 use crate::store::seal::{Place, Sealer};
 use crate::time::UnixTime;
 
@@ -265,6 +266,49 @@ pub(crate) fn client(bytes: &[u8], sealer: &Sealer) -> Result<Client, StoreError
         created: UnixTime::from_millis(form.created),
         revision: form.revision,
     })
+}
+
+/// The lowest number of a data key that seals one of its secrets.
+pub(crate) fn client_sealed_by(bytes: &[u8]) -> Result<u8, StoreError> {
+    Ok(match form(bytes)?.client.client.access {
+        AccessV1::Radius {
+            secret, previous, ..
+        } => {
+            let previous = previous.map(|(sealed, _)| number_of(&sealed));
+            number_of(&secret).min(previous.unwrap_or(u8::MAX))
+        }
+        AccessV1::Api { sealed } => number_of(&sealed),
+    })
+}
+
+/// The row with its secrets sealed by the newest data key; `None`: they are already.
+pub(crate) fn client_resealed(
+    bytes: &[u8],
+    sealer: &Sealer,
+    entropy: &dyn Entropy,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    let mut form = form(bytes)?;
+    let ClientV1 { name, access, .. } = &mut form.client.client;
+    let mut changed = false;
+    let mut again = |field, sealed: &mut Vec<u8>| -> Result<(), StoreError> {
+        if let Some(other) = sealer.reseal(client_place(name, field), sealed, entropy)? {
+            *sealed = other;
+            changed = true;
+        }
+        Ok(())
+    };
+    match access {
+        AccessV1::Radius {
+            secret, previous, ..
+        } => {
+            again("secret", secret)?;
+            if let Some((sealed, _)) = previous {
+                again("previous", sealed)?;
+            }
+        }
+        AccessV1::Api { sealed } => again("api", sealed)?,
+    }
+    changed.then(|| row(3, &form)).transpose()
 }
 
 /// What a conditional change compares: revision, and what no two clients have in common, without opening the

@@ -8,6 +8,7 @@ use crate::model::credential::{Credentials, Verifier};
 use crate::secret::{Entropy, SecretString};
 use crate::store::StoreError;
 use crate::store::record::{BAD_FORM, Table, row, take};
+use crate::store::seal::ring::number_of;
 use crate::store::seal::{Place, Sealer};
 use crate::time::UnixTime;
 
@@ -128,6 +129,24 @@ pub(crate) fn credentials(
         password: body.password.map(VerifierV1::parse).transpose()?,
         revision: form.revision,
     })
+}
+
+/// Number of the data key that seals them.
+pub(crate) fn credentials_sealed_by(bytes: &[u8]) -> Result<u8, StoreError> {
+    take(1, bytes).map(|form: CredentialsV1| number_of(&form.sealed))
+}
+
+/// The row sealed by the newest data key; `None`: it is already.
+pub(crate) fn credentials_resealed(
+    owner: &[u8],
+    bytes: &[u8],
+    sealer: &Sealer,
+    entropy: &dyn Entropy,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    let form: CredentialsV1 = take(1, bytes)?;
+    let sealed = sealer.reseal(place(owner), &form.sealed, entropy)?;
+    let again = sealed.map(|sealed| row(1, &CredentialsV1 { sealed, ..form }));
+    again.transpose()
 }
 
 /// What a conditional change compares, without opening anything.

@@ -68,3 +68,4 @@ pub(crate) const LOADED: &[u8] = b"loaded";
 pub(crate) const EPOCH: &[u8] = b"epoch";
 pub(crate) const BACKUP: &[u8] = b"backup";
 pub(crate) const MASTER: &[u8] = b"master";
+pub(crate) const DATA_KEY: &[u8] = b"data_key";

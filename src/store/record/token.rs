@@ -13,6 +13,7 @@ use crate::otp::{Algorithm, Digits, Period};
 use crate::secret::{Entropy, OtpKey, SecretBytes};
 use crate::store::StoreError;
 use crate::store::record::{BAD_FORM, Table, address_mark, row, take};
+use crate::store::seal::ring::number_of;
 use crate::store::seal::{Place, Sealer};
 use crate::time::UnixTime;
 
@@ -304,6 +305,31 @@ pub(crate) fn token(bytes: &[u8], sealer: &Sealer) -> Result<Token, StoreError> 
         created: UnixTime::from_millis(form.created),
         revision: form.revision,
     })
+}
+
+/// Number of the data key that seals its key; a link has none.
+pub(crate) fn token_sealed_by(bytes: &[u8]) -> Result<Option<u8>, StoreError> {
+    match link_target(bytes) {
+        Some(_) => Ok(None),
+        None => Ok(Some(number_of(&form(bytes)?.0.key))),
+    }
+}
+
+/// The row with its key sealed by the newest data key; `None`: it is already.
+pub(crate) fn token_resealed(
+    bytes: &[u8],
+    sealer: &Sealer,
+    entropy: &dyn Entropy,
+) -> Result<Option<Vec<u8>>, StoreError> {
+    if link_target(bytes).is_some() {
+        return Ok(None);
+    }
+    let (mut form, more) = form(bytes)?;
+    let Some(key) = sealer.reseal(token_place(&form.serial), &form.key, entropy)? else {
+        return Ok(None);
+    };
+    form.key = key.into();
+    row(VERSION, &(form, more)).map(Some)
 }
 
 /// What a conditional transition compares: revision and life cycle, without opening the key.

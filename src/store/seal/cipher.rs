@@ -94,8 +94,17 @@ impl Ciphers {
 
     /// Opens a blob of any algorithm; `None` when it is not as it was sealed.
     pub fn open(&self, associated: &[u8], blob: &[u8]) -> Option<SecretBytes> {
-        let algorithm = algorithm(blob)?;
-        let (nonce, body) = blob.get(1..)?.split_first_chunk::<NONCE>()?;
+        self.open_as(algorithm(blob)?, associated, blob.get(1..)?)
+    }
+
+    /// Opens what follows the algorithm in a blob.
+    pub(crate) fn open_as(
+        &self,
+        algorithm: SealAlgorithm,
+        associated: &[u8],
+        rest: &[u8],
+    ) -> Option<SecretBytes> {
+        let (nonce, body) = rest.split_first_chunk::<NONCE>()?;
         let payload = Payload {
             msg: body,
             aad: associated,

@@ -26,6 +26,7 @@ use crate::secret::{Entropy, Key256, random};
 use crate::store::StoreError;
 use crate::store::error::disk;
 use crate::store::medium::Medium;
+use crate::store::seal::ring::number_of;
 use crate::store::seal::{Place, Sealer};
 
 /// The file, open.
@@ -37,9 +38,12 @@ pub(crate) struct PersonalKeys {
 
 impl PersonalKeys {
     /// Opens the file, or makes it.
-    pub(crate) fn open(medium: &dyn Medium) -> Result<Self, StoreError> {
+    pub(crate) fn open(medium: &dyn Medium, sealer: &Sealer) -> Result<Self, StoreError> {
         let file = medium.raw(FILE).map_err(disk)?;
         medium.sync().map_err(disk)?;
+        if medium.list().map_err(disk)?.iter().any(|name| name == NEXT) {
+            go_on(medium, sealer, file.as_ref())?;
+        }
         // What was prepared and not given away stays unused: some may have been, just before a crash.
         let end = file.len().map_err(disk)?.div_ceil(SLOT);
         let free = Mutex::new((end, end));
@@ -130,6 +134,8 @@ impl PersonalKeys {
     /// Destroys these keys, durably; those that are destroyed already, or are not in the file, are passed
     /// over. One that cannot be destroyed does not keep the others.
     pub(crate) fn destroy(&self, numbers: &[u64]) -> Result<(), StoreError> {
+        // What is being sealed again must not bring one back.
+        let _free = self.free.lock().expect(UNPOISONED);
         let mut destroyed = false;
         let mut failed = None;
         for number in numbers {
@@ -183,6 +189,62 @@ impl PersonalKeys {
         }
     }
 
+    /// Seals some keys by the store's newest data key, from this slot on; returns the next slot, if there is one.
+    ///
+    /// What is to be written is durable beside the file first, so that a slot that a power cut tears is written again.
+    pub(crate) fn reseal(
+        &self,
+        medium: &dyn Medium,
+        sealer: &Sealer,
+        entropy: &dyn Entropy,
+        first: u64,
+    ) -> Result<Option<u64>, StoreError> {
+        // No key is prepared or destroyed meanwhile.
+        let _free = self.free.lock().expect(UNPOISONED);
+        let end = self.file.len().map_err(disk)? / SLOT;
+        let last = end.min(first.saturating_add(RESEALED));
+        let mut octets = Vec::with_capacity(SLOT_OCTETS * 1024);
+        let mut changed = false;
+        for number in first..last {
+            let slot = self.slot(number)?;
+            let again = reslot(number, &slot, sealer, entropy)?;
+            changed |= again.is_some();
+            octets.extend_from_slice(&again.unwrap_or(slot));
+        }
+        if changed {
+            let next = medium.raw(NEXT).map_err(disk)?;
+            let begin = first.to_be_bytes();
+            let tag = sealer.row(u8::MAX, &begin, &octets);
+            next.write(0, &[&begin[..], &tag, &octets].concat())
+                .map_err(disk)?;
+            next.sync_data().map_err(disk)?;
+            medium.sync().map_err(disk)?;
+            self.file.write(first * SLOT, &octets).map_err(disk)?;
+            self.file.sync_data().map_err(disk)?;
+            medium.remove(NEXT).map_err(disk)?;
+            medium.sync().map_err(disk)?;
+        }
+        Ok((last < end).then_some(last))
+    }
+
+    /// Keys that the data key with this number seals, and all that are there.
+    pub(crate) fn sealed_by(&self, number: u8) -> Result<(u64, u64), StoreError> {
+        let end = self.file.len().map_err(disk)? / SLOT;
+        let (mut done, mut all, mut first) = (0, 0, 0);
+        while first < end {
+            let slots = RESEALED.min(end - first);
+            let mut octets = vec![0; usize::try_from(slots * SLOT).map_err(disk)?];
+            self.file.read(first * SLOT, &mut octets).map_err(disk)?;
+            for slot in octets.chunks(SLOT_OCTETS) {
+                let is_there = slot.iter().any(|octet| *octet != 0);
+                all += u64::from(is_there);
+                done += u64::from(is_there && number_of(slot) == number);
+            }
+            first += slots;
+        }
+        Ok((done, all))
+    }
+
     fn slot(&self, number: u64) -> Result<[u8; SLOT_OCTETS], StoreError> {
         let begin = number.checked_mul(SLOT).ok_or(BAD_SLOT)?;
         let end = begin.checked_add(SLOT).ok_or(BAD_SLOT)?;
@@ -193,6 +255,54 @@ impl PersonalKeys {
         self.file.read(begin, &mut slot).map_err(disk)?;
         Ok(slot)
     }
+}
+
+/// A slot sealed by the newest data key; `None`: it is, it is empty, or it does not open, which is said elsewhere.
+fn reslot(
+    number: u64,
+    slot: &[u8; SLOT_OCTETS],
+    sealer: &Sealer,
+    entropy: &dyn Entropy,
+) -> Result<Option<[u8; SLOT_OCTETS]>, StoreError> {
+    let length = sealer.length_of_key(slot);
+    let Some(blob) = length.and_then(|length| slot.get(..length)) else {
+        return Ok(None);
+    };
+    let row = number.to_be_bytes();
+    let sealed = match sealer.reseal(place(&row), blob, entropy) {
+        Ok(Some(sealed)) => sealed,
+        Ok(None) | Err(StoreError::Corrupt(_)) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut again = [0; SLOT_OCTETS];
+    let part = again.get_mut(..sealed.len()).ok_or(BAD_SLOT)?;
+    part.copy_from_slice(&sealed);
+    Ok(Some(again))
+}
+
+/// Writes again what was to be written when the power went, or throws away what was not whole.
+fn go_on(
+    medium: &dyn Medium,
+    sealer: &Sealer,
+    keys: &dyn StorageBackend,
+) -> Result<(), StoreError> {
+    let next = medium.raw(NEXT).map_err(disk)?;
+    let length = usize::try_from(next.len().map_err(disk)?).map_err(disk)?;
+    let mut read = vec![0; length];
+    next.read(0, &mut read).map_err(disk)?;
+    if let Some((begin, rest)) = read.split_first_chunk::<8>()
+        && let Some((tag, octets)) = rest.split_first_chunk::<32>()
+        && sealer.row(u8::MAX, begin, octets) == *tag
+    {
+        let begin = u64::from_be_bytes(*begin)
+            .checked_mul(SLOT)
+            .ok_or(BAD_SLOT)?;
+        keys.write(begin, octets).map_err(disk)?;
+        keys.sync_data().map_err(disk)?;
+    }
+    drop(next);
+    medium.remove(NEXT).map_err(disk)?;
+    medium.sync().map_err(disk)
 }
 
 fn place(number: &[u8; 8]) -> Place<'_> {
@@ -206,9 +316,13 @@ fn place(number: &[u8; 8]) -> Place<'_> {
 
 /// The file's name.
 pub(crate) const FILE: &str = "personal.keys";
-/// Octets of a slot: the longest sealed key has 77.
+/// What is being written to it, beside it.
+const NEXT: &str = "personal.next";
+/// Octets of a slot: the longest sealed key has 78.
 const SLOT_OCTETS: usize = 80;
 const SLOT: u64 = SLOT_OCTETS as u64;
+/// Keys sealed again at a time: some milliseconds, in which no new user gets one.
+const RESEALED: u64 = 2048;
 /// Keys prepared at a time.
 const CHUNK: usize = 256;
 /// Fewer are too few.

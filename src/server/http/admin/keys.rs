@@ -1,15 +1,15 @@
-//! `/v1/admin/keys`: which keys there are, and a new master key.
+//! `/v1/admin/keys`: which keys there are, a new master key, a new data key.
 
 use std::sync::Arc;
 
-use crate::api::{self, RotateMaster, ShowKeys};
+use crate::api::{self, RotateData, RotateMaster, ShowKeys};
 use crate::server::http::error::Failure;
 use crate::server::http::route::{Admin, Routes};
 use crate::server::http::{App, RotateError};
 use crate::time::UnixTime;
 
 pub(super) fn routes(routes: Routes) -> Routes {
-    routes.on(show).on(rotate)
+    routes.on(show).on(rotate).on(rotate_data)
 }
 
 async fn show(app: Arc<App>, _: Admin<ShowKeys>) -> Result<api::StoreKeys, Failure> {
@@ -24,23 +24,44 @@ async fn show(app: Arc<App>, _: Admin<ShowKeys>) -> Result<api::StoreKeys, Failu
             .map(|record| record.at),
         _ => None,
     };
+    let data = store.data_keys().await?;
     let info = app.info();
     Ok(api::StoreKeys {
         master: info.master.clone(),
         master_since: exchanged.or(first).map(UnixTime::rfc3339),
         master_exchanged: exchanged.is_some(),
         algorithm: info.algorithm.to_owned(),
-        data_since: first.map(UnixTime::rfc3339),
+        data_since: data.since.or(first).map(UnixTime::rfc3339),
+        data_number: data.number,
+        data_sealed: data.resealing.map(|(done, _)| done),
+        data_secrets: data.resealing.map(|(_, all)| all),
         last_backup: store.last_backup()?.map(|(at, _)| at.rfc3339()),
     })
 }
 
+async fn rotate_data(app: Arc<App>, call: Admin<RotateData>) -> Result<api::DataRotated, Failure> {
+    let place = Arc::clone(app.backups()).try_acquire_owned();
+    let _place = place.map_err(|_| busy())?;
+    let Some(read) = app.master_reader() else {
+        return Err(Failure::unavailable("no key can be exchanged here"));
+    };
+    let master = read().map_err(Failure::unavailable)?;
+    let at = call.from.at;
+    let number = app.admin().exchange_data_key(master, call.from).await?;
+    Ok(api::DataRotated {
+        number,
+        since: at.rfc3339(),
+    })
+}
+
+fn busy() -> Failure {
+    Failure::conflict("a backup is being made, or a key is being exchanged")
+        .advise("wait until that is done, then repeat the command")
+}
+
 async fn rotate(app: Arc<App>, call: Admin<RotateMaster>) -> Result<api::MasterRotated, Failure> {
     let place = Arc::clone(app.backups()).try_acquire_owned();
-    let _place = place.map_err(|_| {
-        Failure::conflict("a backup is being made, or the master key is being exchanged")
-            .advise("wait until that is done, then repeat the command")
-    })?;
+    let _place = place.map_err(|_| busy())?;
     let Some(rotate) = app.rotator() else {
         return Err(Failure::unavailable("no key can be exchanged here"));
     };
