@@ -259,6 +259,8 @@ pub struct AuditQuery {
     pub nas: Option<String>,
     /// Only changes of this kind: `user_set`, `token_add`.
     pub action: Option<String>,
+    /// Only changes by this actor, as a record shows it, or the person in it: `api:helpdesk`, `alice(uid 1000)`, `alice`.
+    pub actor: Option<String>,
     /// `accept`, `reject` or `challenge`.
     pub decision: Option<String>,
     /// Only of this request.

@@ -39,6 +39,8 @@ pub struct AuditQuery {
     pub nas: Option<(String, Vec<String>)>,
     /// Only changes of this kind.
     pub action: Option<String>,
+    /// Only changes by this actor, as the audit names it, or the person in it: `alice(uid 1000)`, `alice`.
+    pub actor: Option<String>,
     /// Only decisions with this outcome.
     pub decision: Option<Decision>,
     /// Only records of this request.

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use crate::model::audit::{AuditRecord, ChangeEvent, Event, Origin};
+use crate::model::audit::AuditRecord;
 use crate::store::catch_up::is_of_the_end;
-use crate::store::journal::{Head, Record};
+use crate::store::journal::{Head, Part, Record};
 use crate::store::record::{Entry, Table};
 use crate::store::transition::changed;
 use crate::store::wanted::Wanted;
 use crate::store::{
     AuditQuery, ChainFault, ChainReport, Progress, Prunable, Reading, Store, StoreError,
-    StoreReport, Written, check, personal, record,
+    StoreReport, Written, check, personal, record, search,
 };
 use crate::time::{UnixTime, millis};
 
@@ -21,7 +21,19 @@ impl Store {
             let wanted = || wanted.check();
             let applied = reading.fold.applied();
             let anchor = reading.journal.prunable(before, applied, &wanted)?;
-            Ok(anchor.map(|anchor| Prunable { before, anchor }))
+            let until = before.rfc3339();
+            Ok(anchor.map(|anchor| Prunable { until, anchor }))
+        };
+        self.read_log(prunable).await
+    }
+
+    /// The oldest segments, as far as the audit has more octets than `most`.
+    pub async fn prunable_beyond(&self, most: u64) -> Result<Option<Prunable>, StoreError> {
+        let prunable = move |reading: &Reading, _: &Wanted| {
+            let applied = reading.fold.applied();
+            let (all, anchor) = reading.journal.prunable_beyond(most, applied)?;
+            let until = format!("{all} octets, of which {most} are kept");
+            Ok(anchor.map(|anchor| Prunable { until, anchor }))
         };
         self.read_log(prunable).await
     }
@@ -171,8 +183,8 @@ impl Reading {
         };
         let at = request.at();
         let early = UnixTime::from_millis(at.as_millis().saturating_sub(millis(BEFORE)));
-        let from = self.journal.position(early, whole.1)?;
-        let to = self.journal.position(at.plus(AFTER), whole.1)?;
+        let from = self.journal.position(early, whole)?;
+        let to = self.journal.position(at.plus(AFTER), whole)?;
         let found = self.audit_within(query, (from, to.min(whole.1)), wanted)?;
         if found.is_empty() {
             return self.audit_within(query, whole, wanted);
@@ -189,15 +201,35 @@ impl Reading {
     ) -> Result<Vec<AuditRecord>, StoreError> {
         let mut before = query.before.unwrap_or(u64::MAX).min(end);
         if let Some(until) = query.until {
-            // Times on record rise, but for a clock that was behind for a while.
-            before = before.min(self.journal.position(until.plus(AFTER), end)?);
+            // Times on record rise, but for a clock that was behind for a while. Indexes know the times of what they
+            // are of.
+            let low = if self.journal.is_indexed() {
+                self.journal.newest()
+            } else {
+                0
+            };
+            before = before.min(self.journal.position(until.plus(AFTER), (low, end))?);
         }
+        let search = search::of(query);
         let (mut found, mut older) = (Vec::new(), 0);
         while before > first && found.len() < query.limit {
             wanted.check()?;
-            let records = self.journal.read_back(before, PAGE)?;
-            let Some(last) = records.last() else { break };
-            before = last.seq;
+            let records = match self.journal.search(before, &search)? {
+                Part::Nothing(to) => {
+                    before = to;
+                    continue;
+                }
+                Part::Records(records, to) => {
+                    before = to;
+                    records
+                }
+                Part::Unknown => {
+                    let records = self.journal.read_back(before, PAGE)?;
+                    let Some(last) = records.last() else { break };
+                    before = last.seq;
+                    records
+                }
+            };
             for record in records.iter().take_while(|record| record.seq >= first) {
                 let record = record.parse()?;
                 if query.since.is_some_and(|since| record.at < since) {
@@ -205,7 +237,7 @@ impl Reading {
                     continue;
                 }
                 older = 0;
-                if selects(query, &record) {
+                if search::selects(query, &record) {
                     found.push(changed::opened(record, &self.sealer));
                     if found.len() == query.limit {
                         return Ok(found);
@@ -218,57 +250,6 @@ impl Reading {
             }
         }
         Ok(found)
-    }
-}
-
-fn selects(query: &AuditQuery, record: &AuditRecord) -> bool {
-    let (user, decided, action) = match &record.event {
-        Event::Decision(event) => (Some(&event.user), Some(event), None),
-        Event::Change(event) => (event.user.as_ref(), None, Some(&event.action)),
-    };
-    let decision = decided.map(|event| event.decision);
-    let client = decided.map(|event| &*event.client);
-    let reason = decided.map(|event| event.reason);
-    query.until.is_none_or(|until| record.at < until)
-        && (query.client.is_none() || query.client.as_deref() == client)
-        && (query.reason.is_none() || query.reason == reason)
-        && (query.action.is_none() || query.action.as_ref() == action)
-        && query.nas.as_ref().is_none_or(|(nas, clients)| {
-            let origin = decided.and_then(|event| event.origin.as_deref());
-            let names = |origin: &Origin| {
-                let address = nas.parse::<std::net::IpAddr>().ok();
-                let name = origin.nas.as_deref();
-                name.is_some_and(|name| name.to_lowercase() == nas.to_lowercase())
-                    || (address.is_some() && origin.nas_ip == address)
-            };
-            origin.is_some_and(names)
-                || client.is_some_and(|client| clients.iter().any(|one| one == client))
-                || matches!(&record.event, Event::Change(event) if accounts(event, nas, clients))
-        })
-        && (query.user.is_none() || query.user.as_ref() == user)
-        && query
-            .request
-            .is_none_or(|wanted| wanted == record.event.request())
-        && (query.decision.is_none() || query.decision == decision)
-}
-
-/// Whether a change is what this NAS reported of its sessions, or one of these clients for it.
-fn accounts(event: &ChangeEvent, nas: &str, clients: &[String]) -> bool {
-    let client = event.actor.strip_prefix("radius:");
-    if client.is_some_and(|client| clients.iter().any(|one| one == client)) {
-        return true;
-    }
-    let nas = nas.to_lowercase();
-    match event.action.as_str() {
-        "session_start" | "session_update" | "session_stop" | "session_disconnect"
-        | "accounting_other" => {
-            let detail = event.detail.as_deref().unwrap_or_default().to_lowercase();
-            let rest = detail.strip_prefix("nas ");
-            let rest = rest.and_then(|rest| rest.strip_prefix(&nas));
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(", "))
-        }
-        "sessions_end" | "accounting_on" | "accounting_off" => event.target.to_lowercase() == nas,
-        _ => false,
     }
 }
 

@@ -35,6 +35,9 @@ pub(in crate::cli) struct List {
     /// Only changes of this kind, as the column `why` shows it: `user_set`, `token_add`
     #[arg(long, value_name = "WORD", conflicts_with_all = ["reason", "decision", "client"])]
     action: Option<String>,
+    /// Only changes by this actor: `api:helpdesk`, `alice(uid 1000)`, `alice`
+    #[arg(long, value_name = "WHO", conflicts_with_all = ["reason", "decision", "client"])]
+    actor: Option<String>,
     /// Only logins and accounting of this NAS: its NAS-Identifier, in any case, or its address
     #[arg(long, value_name = "NAME|IP")]
     nas: Option<String>,
@@ -79,6 +82,7 @@ impl List {
             reason: self.reason.clone(),
             nas: self.nas.clone(),
             action: action.clone(),
+            actor: self.actor.clone(),
             decision: self.decision.clone(),
             request: self.request.clone(),
             limit: None,

@@ -284,6 +284,7 @@ fn open_with(
         segments: RwLock::new(Segments { closed, active }),
         last_read: Mutex::new(None),
         spare: Mutex::new(None),
+        indexes: RwLock::default(),
         limit,
         acknowledged,
         known,

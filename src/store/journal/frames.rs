@@ -115,34 +115,9 @@ impl Frames {
         sealer: &Sealer,
         first: u64,
     ) -> Result<Self, StoreError> {
-        let damaged = |what| StoreError::File {
-            file: name(first),
-            what,
-        };
         let salt = salt(sealer, first);
         let file = medium.raw(&name(first)).map_err(disk)?;
-        let length = file.len().map_err(disk)?;
-        if length < PAGE {
-            return Err(damaged(CUT));
-        }
-        let mut page = [0; OPENING];
-        file.read(0, &mut page).map_err(disk)?;
-        let (page, crc) = page.split_at(OPENING - 4);
-        let (magic, rest) = page.split_at(8);
-        let (version, rest) = rest.split_at(4);
-        let (number, mac) = rest.split_at(8);
-        let whole = crc == crc32c::crc32c_append(salt, page).to_le_bytes();
-        if !whole || magic != MAGIC || number != first.to_le_bytes() {
-            return Err(damaged(NO_BEGINNING));
-        }
-        if version != VERSION.to_le_bytes() {
-            return Err(StoreError::NewerFormat {
-                found: version[0],
-                known: VERSION.to_le_bytes()[0],
-            });
-        }
-        let mut anchor = [0; 32];
-        anchor.copy_from_slice(mac);
+        let (anchor, length) = opening(&*file, salt, first)?;
         let head = Head {
             seq: first.saturating_sub(1),
             mac: anchor,
@@ -342,6 +317,50 @@ impl Frames {
     }
 }
 
+/// The MAC before the first record of the segment that begins with this one, as its first page says.
+pub(super) fn anchor(
+    file: &dyn StorageBackend,
+    sealer: &Sealer,
+    first: u64,
+) -> Result<[u8; 32], StoreError> {
+    Ok(opening(file, salt(sealer, first), first)?.0)
+}
+
+/// What the first page says, and the octets of the file.
+fn opening(
+    file: &dyn StorageBackend,
+    salt: u32,
+    first: u64,
+) -> Result<([u8; 32], u64), StoreError> {
+    let damaged = |what| StoreError::File {
+        file: name(first),
+        what,
+    };
+    let length = file.len().map_err(disk)?;
+    if length < PAGE {
+        return Err(damaged(CUT));
+    }
+    let mut page = [0; OPENING];
+    file.read(0, &mut page).map_err(disk)?;
+    let (page, crc) = page.split_at(OPENING - 4);
+    let (magic, rest) = page.split_at(8);
+    let (version, rest) = rest.split_at(4);
+    let (number, mac) = rest.split_at(8);
+    let whole = crc == crc32c::crc32c_append(salt, page).to_le_bytes();
+    if !whole || magic != MAGIC || number != first.to_le_bytes() {
+        return Err(damaged(NO_BEGINNING));
+    }
+    if version != VERSION.to_le_bytes() {
+        return Err(StoreError::NewerFormat {
+            found: version[0],
+            known: VERSION.to_le_bytes()[0],
+        });
+    }
+    let mut anchor = [0; 32];
+    anchor.copy_from_slice(mac);
+    Ok((anchor, length))
+}
+
 /// Walks the frames of a file that is `length` long, from behind `head` to the last whole one.
 fn scan(
     file: &dyn StorageBackend,
@@ -384,7 +403,7 @@ const fn can_stand(first: u64, at: u64, frame: &Frame<'_>) -> bool {
 }
 
 /// What the checksums of a segment begin with.
-fn salt(sealer: &Sealer, first: u64) -> u32 {
+pub(super) fn salt(sealer: &Sealer, first: u64) -> u32 {
     let [a, b, c, d, ..] = sealer.mark(&[b"journal segment", &first.to_le_bytes()]);
     u32::from_le_bytes([a, b, c, d])
 }

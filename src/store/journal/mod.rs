@@ -30,24 +30,30 @@
 //! Numbers found in a file bound no loop: [`Journal::read`] and [`Journal::read_back`] give records whose numbers
 //! follow each other, and at least one or an end, so that whatever walks the log walks what is there.
 //!
+//! Beside a closed segment lies an index of what it holds ([`index`]), for searches.
+//!
 //! Old segments may be pruned. That is a change like others: its record is in the chain, and with it
 //! goes a row that names the link before the first record that stays, marked with a key of the store.
 //! Without that row a missing segment is a fault; pruning does not go unseen.
 
 mod acknowledged;
 mod append;
+mod find;
 mod former;
 mod frame;
 mod frames;
 mod head;
+mod index;
 mod read;
 mod record;
 mod segment;
 mod spare;
 
 pub(crate) use append::{Appended, Appender, begin, create, open, open_for_repair};
+pub(crate) use find::Part;
 pub(crate) use frame::Batch;
 pub(crate) use head::Head;
+pub(crate) use index::Search;
 pub(crate) use read::{Journal, Pruned, is_of_the_end};
 pub(crate) use record::Record;
 pub(crate) use segment::is_segment;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use crate::store::error::disk;
 use crate::store::journal::acknowledged::{Acknowledged, Found};
 use crate::store::journal::head::Head;
+use crate::store::journal::index::Indexes;
 use crate::store::journal::record::Record;
 use crate::store::journal::segment::{Place, Segment};
 use crate::store::journal::spare::{self, Spare};
@@ -22,6 +23,8 @@ pub(crate) struct Journal {
     pub(super) last_read: Mutex<Option<Segment>>,
     /// The file of the next segment, when it is ready.
     pub(super) spare: Mutex<Option<Spare>>,
+    /// What closed segments hold.
+    pub(super) indexes: RwLock<Indexes>,
     /// Octets of a segment.
     pub(super) limit: u64,
     pub(super) acknowledged: Acknowledged,
@@ -155,7 +158,7 @@ impl Journal {
         Ok(anchor)
     }
 
-    fn record(&self, seq: u64) -> Result<Option<Record>, StoreError> {
+    pub(super) fn record(&self, seq: u64) -> Result<Option<Record>, StoreError> {
         let found = self.read(seq, 1)?.pop();
         Ok(found.filter(|record| record.seq == seq))
     }
@@ -184,6 +187,7 @@ impl Journal {
         // From here on no reader opens one of them: each looks the list up under this lock.
         drop(self.last_read.lock().expect(UNPOISONED).take());
         for place in &pruned.0 {
+            self.forget(place.first);
             let file = place.name();
             if let Err(error) = self.medium.remove(&file) {
                 tracing::warn!(file, %error, "a pruned audit segment was not removed");
@@ -207,11 +211,15 @@ impl Journal {
         Ok(())
     }
 
-    /// Number of a record such that those before it are older than `time`, found by halves. Times on
+    /// Number of a record from the first number on such that those before it are older than `time`, found by halves. Times on
     /// record rise, but for requests that overtake each other and a clock that was set: who finds
     /// nothing there must look further.
-    pub(crate) fn position(&self, time: UnixTime, end: u64) -> Result<u64, StoreError> {
-        let (mut low, mut high) = (self.first(), end.saturating_add(1));
+    pub(crate) fn position(
+        &self,
+        time: UnixTime,
+        (low, end): (u64, u64),
+    ) -> Result<u64, StoreError> {
+        let (mut low, mut high) = (low.max(self.first()), end.saturating_add(1));
         while low < high {
             let middle = low + (high - low) / 2;
             let records = self.read(middle, 1)?;

@@ -105,6 +105,14 @@ impl Segment {
         }
     }
 
+    /// Octets of its file, as far as it is known.
+    pub(super) fn length(&self) -> u64 {
+        match self {
+            Self::Frames(one) => one.length(),
+            Self::Former(_) => 0,
+        }
+    }
+
     /// Records `from..` in order, at most `limit`: those whose numbers follow each other.
     pub(super) fn records(&self, from: u64, limit: usize) -> Result<Vec<Record>, StoreError> {
         match self {

@@ -119,10 +119,11 @@ pub(super) fn forget_sources(
     Ok(plan.detail(detail))
 }
 
-/// Audit records that can be pruned: whole segments, older than a time.
-#[derive(Clone, Copy, Debug)]
+/// Audit records that can be pruned: whole segments, older than a time or beyond a size.
+#[derive(Clone, Debug)]
 pub struct Prunable {
-    pub(crate) before: UnixTime,
+    /// That time, or that size.
+    pub(crate) until: String,
     /// The last record that goes.
     pub(crate) anchor: Head,
 }
@@ -137,10 +138,11 @@ impl Prunable {
 /// The row that says with which record the trail begins from now on.
 pub(super) fn prune(
     rows: &Working<'_>,
-    prunable: Prunable,
+    prunable: &Prunable,
     keys: Keys<'_>,
 ) -> Result<Plan, StoreError> {
-    let Prunable { before, anchor } = prunable;
+    let Prunable { until, anchor } = prunable;
+    let anchor = *anchor;
     let pruned = |row: &[u8]| record::pruned(row, keys.sealer);
     let known = rows.get(Table::Settings, record::PRUNED, pruned)?;
     if known.is_some_and(|known| known.seq >= anchor.seq) {
@@ -149,7 +151,7 @@ pub(super) fn prune(
     }
     let row = record::pruned_row(anchor, keys.sealer);
     let writes = vec![put(Table::Settings, record::PRUNED.to_vec(), row)];
-    let plan = Plan::new("audit_prune", &before.rfc3339(), writes);
+    let plan = Plan::new("audit_prune", until, writes);
     Ok(plan.detail(format!("records up to {}", anchor.seq)))
 }
 

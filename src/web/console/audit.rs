@@ -61,6 +61,7 @@ impl Wanted {
             reason: some(&self.reason),
             nas: some(&self.nas),
             action: some(&self.action),
+            actor: None,
             decision: some(&self.decision),
             request: None,
             limit: Some(limit),

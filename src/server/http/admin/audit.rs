@@ -204,6 +204,7 @@ fn wanted(app: &App, query: api::AuditQuery, limit: usize) -> Result<AuditQuery,
             (nas, clients)
         }),
         action: query.action,
+        actor: query.actor,
         decision,
         request: request.transpose()?,
         limit,
