@@ -10,7 +10,7 @@ use indicatif::ProgressBar;
 use serde::Serialize;
 
 use crate::api;
-use crate::cli::context::Context;
+use crate::cli::context::{Context, program};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::{self, count, local_time, printable};
 use crate::cli::transport::Transport;
@@ -20,31 +20,36 @@ use crate::store::backup::{BackupError, Header, Restored, Scan};
 
 /// Write a backup of store, policies and configuration, while the daemon works
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  oncegate backup /backup/oncegate-$(date +%F)\n  \
-    oncegate backup - | ssh vault 'cat > oncegate.backup'\n\
-    The backup is sealed and needs the master key, which is not in it: keep that apart. It also works without\n\
-    a daemon, and over --server. A file that exists is left as it is (exit code 5)."
-)]
+#[command(after_help = "Examples:\n  \
+    oncegate backup /backup/oncegate-$(date +%F)\n  \
+    oncegate backup - | ssh vault 'cat > oncegate.backup'\n  \
+    oncegate backup /backup/monday --since /backup/sunday\n\
+    The backup is sealed and needs the master key, which is not in it: keep that apart. It also works \
+    without a daemon, and over --server. A file that exists is left as it is (exit code 5).")]
 pub(super) struct Backup {
     /// File to write; - for standard output
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    /// Only what came behind this backup, which is needed to restore it
+    #[arg(long, value_name = "BACKUP")]
+    since: Option<PathBuf>,
 }
 
 /// Make an installation of a backup; no code that was used is good again
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  oncegate --dir /var/lib/oncegate restore /backup/oncegate-2026-11-20 \
-    --master-key /safe/master.key\n  oncegate restore FILE --at 4711\n\
-    Into an empty directory all is written: store, policies, configuration. Where there is an installation\n\
-    without its store, only the store is. Codes that may have been used since are refused: time-based ones for\n\
-    some minutes, counter-based tokens until they are resynchronised, recovery codes and sent codes for good."
-)]
+#[command(after_help = "Examples:\n  \
+    oncegate --dir /var/lib/oncegate restore /backup/oncegate-2026-11-20 --master-key \
+    /safe/master.key\n  \
+    oncegate restore FILE --at 4711\n  \
+    oncegate restore /backup/sunday /backup/monday /backup/tuesday\n\
+    Into an empty directory all is written: store, policies, configuration. Where there is an \
+    installation without its store, only the store is. Codes that may have been used since are refused: \
+    time-based ones for some minutes, counter-based tokens until they are resynchronised, recovery codes \
+    and sent codes for good.")]
 pub(super) struct Restore {
-    /// Backup to read; - for standard input
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
+    /// Backup to read, and the incremental ones that go on from it, in order; - for standard input
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
     /// Last audit record to restore; later ones only say which codes were used
     #[arg(long, value_name = "SEQ")]
     at: Option<u64>,
@@ -75,13 +80,15 @@ impl Backup {
             return Err(CliError::usage("a backup is not for a terminal")
                 .remedy("write it to a file, or into a pipe"));
         }
+        let query = self.since.as_deref().map(before).transpose()?;
+        let query = query.unwrap_or_default();
         let api = context.transport().await?;
         if to_stdout {
-            let (octets, header) = copy(context, &api, &mut io::stdout().lock()).await?;
+            let (octets, header) = copy(context, (&api, &query), &mut io::stdout().lock()).await?;
             context.out.note(&described(&header, octets, None));
             return Ok(Exit::Done);
         }
-        let (octets, header) = into_file(context, &api, &self.file).await?;
+        let (octets, header) = into_file(context, (&api, &query), &self.file).await?;
         let made = Made {
             file: Some(&self.file),
             octets,
@@ -94,6 +101,30 @@ impl Backup {
     }
 }
 
+/// What the backup to go on from says about itself.
+fn before(path: &Path) -> Result<api::BackupQuery, CliError> {
+    let file = File::open(path).map_err(|error| {
+        CliError::unreadable(path, &error).remedy("name a file that `oncegate backup` wrote")
+    })?;
+    let header = Header::read(io::BufReader::new(file)).map_err(|error| {
+        CliError::usage(format!("{}: {error}", path.display()))
+            .remedy("name a file that `oncegate backup` wrote")
+    })?;
+    if header.head_mac.is_none() {
+        return Err(CliError::usage(format!(
+            "{} is of a version that knew no incremental backups",
+            path.display()
+        ))
+        .remedy("make a whole backup first, and go on from that"));
+    }
+    Ok(api::BackupQuery {
+        since: Some(header.backup),
+        store: Some(header.store),
+        head: Some(header.head),
+        head_mac: header.head_mac,
+    })
+}
+
 fn described(header: &Header, octets: u64, file: Option<&Path>) -> String {
     let mut text = format!(
         "Backup of the audit records {} to {}, {} in all, {octets} octets",
@@ -102,12 +133,22 @@ fn described(header: &Header, octets: u64, file: Option<&Path>) -> String {
         count(header.items, "row and record").replace("row and records", "rows and records"),
     );
     match file {
+        Some(file) if header.since.is_some() => {
+            let file = output::shell_word(&file.to_string_lossy()).into_owned();
+            push!(
+                text,
+                ": {file}\nIt goes on from another backup and is restored with it and those between.\nNext: {}\n",
+                program(&format!(
+                    "--dir NEW restore FIRST .. {file} --master-key FILE"
+                ))
+            );
+        }
         Some(file) => {
             let file = output::shell_word(&file.to_string_lossy()).into_owned();
             push!(
                 text,
-                ": {file}\nIt does not hold the master key; keep that apart from it.\nNext: oncegate --dir NEW restore \
-                 {file} --master-key FILE\n"
+                ": {file}\nIt does not hold the master key; keep that apart from it.\nNext: {}\n",
+                program(&format!("--dir NEW restore {file} --master-key FILE"))
             );
         }
         None => text.push_str(".\n"),
@@ -118,12 +159,19 @@ fn described(header: &Header, octets: u64, file: Option<&Path>) -> String {
 /// Writes a new file, whole or not at all.
 async fn into_file(
     context: &Context,
-    api: &Transport,
+    api: (&Transport, &api::BackupQuery),
     path: &Path,
 ) -> Result<(u64, Header), CliError> {
     let cannot = |path: &Path, error: &io::Error| {
-        CliError::unavailable(format!("{} cannot be written: {error}", path.display()))
-            .remedy("choose a place with room that this user may write to")
+        let exit = match error.kind() {
+            io::ErrorKind::NotFound => Exit::NotFound,
+            _ => Exit::Unavailable,
+        };
+        CliError::new(
+            exit,
+            format!("{} cannot be written: {error}", path.display()),
+        )
+        .remedy("choose a directory that is there, with room, and that this user may write to")
     };
     if path.symlink_metadata().is_ok() {
         return Err(
@@ -159,10 +207,10 @@ async fn into_file(
 /// Copies the stream, and sees that its end was there.
 async fn copy(
     context: &Context,
-    api: &Transport,
+    (api, query): (&Transport, &api::BackupQuery),
     to: &mut impl Write,
 ) -> Result<(u64, Header), CliError> {
-    let mut from = api.octets::<api::Backup>().await?;
+    let mut from = api.octets::<api::Backup>(query).await?;
     let (mut scan, mut octets) = (Scan::default(), 0);
     let mut bar: Option<ProgressBar> = None;
     while let Some(piece) = from.next().await? {
@@ -215,19 +263,26 @@ impl Restore {
             master: self.master_key.clone(),
         };
         let (dir, config) = (context.dir.as_path(), context.config.as_deref());
-        let from_stdin = self.file.as_os_str() == "-";
+        let from_stdin = self.files.iter().any(|file| file.as_os_str() == "-");
         let restored = if from_stdin {
-            daemon::restore(dir, config, &wanted, io::stdin().lock())
+            if self.files.len() > 1 {
+                return Err(CliError::usage("standard input holds one backup only")
+                    .remedy("name the files, the whole backup first"));
+            }
+            daemon::restore(dir, config, &wanted, vec![io::stdin().lock()])
         } else {
-            let file = File::open(&self.file).map_err(|error| {
-                CliError::unavailable(format!("{} cannot be read: {error}", self.file.display()))
-                    .remedy("name the file that `oncegate backup` wrote")
-            })?;
-            let length = file.metadata().map_or(0, |metadata| metadata.len());
-            let bar = output::progress(context.out, "restore", length);
-            let read = Watched { file, bar: &bar };
-            let read = io::BufReader::with_capacity(1 << 20, read);
-            let restored = daemon::restore(dir, config, &wanted, read);
+            let bar = output::progress(context.out, "restore", 0);
+            let mut backups = Vec::new();
+            for path in &self.files {
+                let file = File::open(path).map_err(|error| {
+                    CliError::unreadable(path, &error)
+                        .remedy("name the file that `oncegate backup` wrote")
+                })?;
+                bar.inc_length(file.metadata().map_or(0, |metadata| metadata.len()));
+                let read = Watched { file, bar: &bar };
+                backups.push(io::BufReader::with_capacity(1 << 20, read));
+            }
+            let restored = daemon::restore(dir, config, &wanted, backups);
             bar.finish_and_clear();
             restored
         };
@@ -264,12 +319,18 @@ fn refused(error: RestoreError) -> CliError {
             BackupError::NoSuchRecord { .. } => {
                 "leave --at out for all of it, or name one of these records"
             }
+            BackupError::Chain(_) => {
+                "name the whole backup first, then each that goes on from the one before, in the order in which they were made"
+            }
             BackupError::Store(_) => "see the cause; nothing was put in place",
             _ => "take another copy of it, or an older backup; nothing was put in place",
         }),
     };
     match (error, remedy) {
         (RestoreError::Start(error), _) => error.into(),
+        (RestoreError::Backup(error @ BackupError::Chain(_)), Some(remedy)) => {
+            CliError::usage(error.to_string()).remedy(remedy)
+        }
         (RestoreError::Backup(error @ BackupError::NoSuchRecord { .. }), Some(remedy)) => {
             CliError::new(Exit::NotFound, error.to_string()).remedy(remedy)
         }

@@ -44,18 +44,18 @@ pub enum RestoreError {
     Start(#[from] StartError),
 }
 
-/// Restores a backup; returns what was made, the files that were written, and the files outside DIR that the installation
+/// Restores a whole backup and the incremental ones behind it; returns what was made, the files that were written, and the files outside DIR that the installation
 /// will write its statements to ([`crate::store::witness`]).
 pub fn restore(
     dir: &Path,
     config: Option<&Path>,
     wanted: &Wanted,
-    backup: impl Read,
+    backups: Vec<impl Read>,
 ) -> Result<(Restored, Vec<PathBuf>, Vec<PathBuf>), RestoreError> {
     let (restored, files) = if config.is_some() || dir.join(CONFIG).exists() {
-        store_only(dir, config, wanted, backup)?
+        store_only(dir, config, wanted, backups)?
     } else {
-        whole(dir, wanted, backup)?
+        whole(dir, wanted, backups)?
     };
     let site = Site::load(dir, config)?;
     // What cannot be opened was not restored.
@@ -87,7 +87,7 @@ fn store_only(
     dir: &Path,
     config: Option<&Path>,
     wanted: &Wanted,
-    backup: impl Read,
+    backups: Vec<impl Read>,
 ) -> Result<(Restored, Vec<PathBuf>), RestoreError> {
     let site = Site::load(dir, config)?;
     if UnixStream::connect(site.socket()).is_ok() {
@@ -117,7 +117,7 @@ fn store_only(
         now: SystemClock.now(),
         statements: &|_| witness::statements(&site.config.store.witness),
     };
-    let restored = make(&what, backup).inspect_err(|_| {
+    let restored = make(&what, backups).inspect_err(|_| {
         let _ = fs::remove_dir_all(&staged);
     })?;
     if store.exists() {
@@ -134,7 +134,7 @@ fn store_only(
 fn whole(
     dir: &Path,
     wanted: &Wanted,
-    backup: impl Read,
+    backups: Vec<impl Read>,
 ) -> Result<(Restored, Vec<PathBuf>), RestoreError> {
     let made_dir = directory(dir)?;
     // An earlier restore that was interrupted while it put its parts in their place: they are made anew.
@@ -181,7 +181,7 @@ fn whole(
         now: SystemClock.now(),
         statements: &statements,
     };
-    let restored = make(&what, backup).inspect_err(|_| {
+    let restored = make(&what, backups).inspect_err(|_| {
         let _ = fs::remove_dir_all(&staged);
         if made_dir {
             let _ = fs::remove_dir(dir);

@@ -469,3 +469,118 @@ fn a_restore_that_was_killed_is_begun_again() {
         "alice@default"
     );
 }
+
+/// A whole backup and what goes on from it: what was used between and after is used, erased users are erased, and what
+/// does not belong together is refused by name.
+#[test]
+fn incremental_backups_are_restored_with_the_one_they_go_on_from() {
+    let site = Site::new();
+    site.enrol("alice", "hotp", &secret_of("alice"));
+    let key = site.api_client("app");
+    let daemon = site.serve();
+    let ask = |daemon: &Daemon, user: &str, counter: u64| {
+        decision(
+            daemon,
+            &key,
+            &json!({"user": user, "otp": hotp_of(user, counter)}),
+        )["decision"]
+            .clone()
+    };
+    assert_eq!(ask(&daemon, "alice", 0), "accept");
+    let (whole, made) = backup(&site, "whole");
+    assert!(
+        made["since"].is_null() && made["head_mac"].is_string(),
+        "{made}"
+    );
+    assert_eq!(ask(&daemon, "alice", 1), "accept");
+    site.enrol("bob", "hotp", &secret_of("bob"));
+    site.json(&["user", "add", "carol", "--phone", "+82 10 1234 5678"]);
+    let since = |name: &str, before: &Path| {
+        let file = site.path().with_file_name(name);
+        let words = [
+            "backup",
+            file.to_str().unwrap(),
+            "--since",
+            before.to_str().unwrap(),
+        ];
+        (file.clone(), site.json(&words))
+    };
+    let (first, made) = since("first", &whole);
+    assert!(made["since"].is_string() && made["format"] == 2, "{made}");
+    assert!(made["octets"].as_u64() < Some(fs::metadata(&whole).unwrap().len()));
+    assert_eq!(
+        (ask(&daemon, "alice", 2), ask(&daemon, "bob", 0)),
+        ("accept".into(), "accept".into())
+    );
+    site.json(&["user", "erase", "carol", "--yes"]);
+    // The data key and the master key are exchanged between.
+    site.json(&["key", "rotate", "--data"]);
+    let old = site.path().with_file_name("old.key");
+    fs::copy(site.path().join("master.key"), &old).unwrap();
+    site.json(&["key", "rotate"]);
+    let (second, _) = since("second", &first);
+    assert_eq!(ask(&daemon, "alice", 3), "accept");
+    drop(daemon);
+
+    let empty = Site::empty();
+    let new = site.path().join("master.key");
+    let restore = |empty: &Site, files: &[&Path], key: &Path| {
+        let mut all = vec!["restore"];
+        all.extend(files.iter().map(|file| file.to_str().unwrap()));
+        all.extend(["--master-key", key.to_str().unwrap()]);
+        let output = empty.run(&all);
+        (output.status.code().unwrap(), text(&output))
+    };
+    for (files, code, about) in [
+        (&[&*first][..], 2, "which is missing"),
+        (&[&whole, &second], 2, "goes on from another one"),
+        (&[&whole, &whole], 2, "whole by itself"),
+        (&[&first, &whole], 2, "which is missing"),
+    ] {
+        let (exit, said) = restore(&empty, files, &new);
+        assert_eq!(exit, code, "{said}");
+        assert!(said.contains(about) && said.contains("next:"), "{said}");
+    }
+    let (exit, said) = restore(&empty, &[&whole, &first, &second], &old);
+    assert_eq!(exit, 3, "the last one is opened by the newer key: {said}");
+    let (exit, said) = restore(&empty, &[&whole, &first, &second], &new);
+    assert_eq!(exit, 0, "{said}");
+    assert_eq!(empty.json(&["store", "verify"])["intact"], true);
+    assert_eq!(empty.run(&["user", "show", "carol"]).status.code(), Some(4));
+    let daemon = empty.serve();
+    for counter in 0..4 {
+        assert_eq!(ask(&daemon, "alice", counter), "reject", "{counter}");
+    }
+    assert_eq!(ask(&daemon, "bob", 0), "reject");
+    drop(daemon);
+    // The restored store took another course from here on: the backups of the other one are not gone on from.
+    let beyond = site.path().with_file_name("beyond");
+    let daemon = site.serve();
+    assert_eq!(ask(&daemon, "bob", 1), "accept");
+    site.json(&[
+        "backup",
+        beyond.to_str().unwrap(),
+        "--since",
+        second.to_str().unwrap(),
+    ]);
+    let file = site.path().with_file_name("other");
+    let output = empty.run(&[
+        "backup",
+        file.to_str().unwrap(),
+        "--since",
+        beyond.to_str().unwrap(),
+    ]);
+    assert_eq!(output.status.code(), Some(5), "{}", text(&output));
+    assert!(
+        text(&output).contains("has not gone on from that backup"),
+        "{}",
+        text(&output)
+    );
+    let output = site.run(&[
+        "backup",
+        file.to_str().unwrap(),
+        "--since",
+        new.to_str().unwrap(),
+    ]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+}

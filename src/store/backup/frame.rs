@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::secret::Entropy;
 use crate::store::StoreError;
-use crate::store::backup::{BackupError, FORMAT, Header, Item};
+use crate::store::backup::{BackupError, FORMAT, Header, INCREMENTAL, Item};
 use crate::store::error::disk;
 use crate::store::seal::{Place, Sealer};
 
@@ -170,11 +170,11 @@ impl Opening {
         fill(input, &mut text, &mut offset)?;
         let Ok(header) = serde_json::from_slice::<Header>(&text) else {
             return Err(match serde_json::from_slice::<Format>(&text) {
-                Ok(Format { format }) if format > FORMAT => newer(format),
+                Ok(Format { format }) if format > INCREMENTAL => newer(format),
                 _ => altered,
             });
         };
-        if header.format > FORMAT {
+        if header.format > INCREMENTAL {
             return Err(newer(header.format));
         }
         let digest = Sha256::new().chain_update(begin).chain_update(&text);
@@ -195,7 +195,7 @@ struct Format {
 const fn newer(found: u8) -> BackupError {
     BackupError::NewerFormat {
         found,
-        known: FORMAT,
+        known: INCREMENTAL,
     }
 }
 

@@ -16,6 +16,10 @@
 //! its number, the items so far, and whether it is the last one. So nothing can be changed, exchanged, left out, added or
 //! cut off unnoticed. The header holds the data key, which the master key opens: a backup is of no use without that.
 //!
+//! An incremental backup (format 2) goes on from another one: it holds no rows, and the records behind the head of that
+//! one, to which its first record is linked. Files and keys of personal data are in it as a whole. It is restored with
+//! those before it, in order.
+//!
 //! Rows are those of `main.redb` as of the record `applied`, or newer; records follow `anchor` up to the head of the
 //! journal when the backup began, and carry the rows forward. The form is that of rows and records, not of the files
 //! that hold them here, so that it outlives those.
@@ -59,6 +63,32 @@ pub struct Header {
     pub head: u64,
     /// Rows and records.
     pub items: u64,
+    /// MAC of the last record, hexadecimal; absent in backups of version 0.1.0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head_mac: Option<String>,
+    /// The backup that it goes on from; absent where it is whole by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+}
+
+impl Header {
+    /// Reads what a backup says about itself; nothing of it is proven.
+    pub fn read(mut backup: impl io::Read) -> Result<Self, BackupError> {
+        Ok(frame::Opening::read(&mut backup)?.header)
+    }
+}
+
+/// The backup that another one goes on from.
+#[derive(Clone, Debug)]
+pub struct Since {
+    /// Its id.
+    pub backup: String,
+    /// The id of its store.
+    pub store: String,
+    /// The last record in it.
+    pub head: u64,
+    /// The MAC of that record.
+    pub mac: [u8; 32],
 }
 
 /// What a backup holds.
@@ -128,6 +158,9 @@ pub enum BackupError {
         /// The last possible one.
         last: u64,
     },
+    /// Several were named that are not one behind the other.
+    #[error("{0}")]
+    Chain(String),
     /// It cannot be read.
     #[error("the backup cannot be read: {0}")]
     Read(io::Error),
@@ -245,5 +278,7 @@ fn head(octets: &[u8]) -> Option<(Head, &[u8])> {
     Some((Head { seq, mac: *mac }, rest))
 }
 
-/// The newest format.
+/// The format of a backup that is whole by itself, and of its frames.
 const FORMAT: u8 = 1;
+/// The format of one that goes on from another: the newest one.
+const INCREMENTAL: u8 = 2;

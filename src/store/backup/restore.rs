@@ -23,9 +23,10 @@ use crate::store::record::{Entry, PRUNED, RowWrite, Table};
 use crate::store::rows::Whole;
 use crate::store::seal::Sealer;
 use crate::store::seal::personal;
+use crate::store::seal::ring::Keyring;
 use crate::store::transition::rows::put;
 use crate::store::witness::Known;
-use crate::store::{StoreError, journal, record, seal};
+use crate::store::{StoreError, journal, record};
 use crate::time::UnixTime;
 
 /// What is to be made of a backup.
@@ -67,12 +68,15 @@ pub struct Restored {
     pub used_later: u64,
 }
 
-/// Makes a store in an empty directory. After an error the directory is of no use.
-pub fn restore(what: &Restore<'_>, mut input: impl Read) -> Result<Restored, BackupError> {
-    let opening = Opening::read(&mut input)?;
-    let header = opening.header.clone();
+/// Makes a store in an empty directory of a whole backup and the incremental ones that go on from it, in order. After an
+/// error the directory is of no use.
+pub fn restore<R: Read>(what: &Restore<'_>, mut inputs: Vec<R>) -> Result<Restored, BackupError> {
+    let openings = inputs.iter_mut().map(Opening::read);
+    let openings: Vec<Opening> = openings.collect::<Result<_, _>>()?;
+    let header = chained(&openings)?.clone();
+    // Of the last one: its data keys are all of them.
     let identity = identity(&header)?;
-    let data_key = seal::unwrap_data_key(identity.store, what.master, &identity.data_key);
+    let data_key = Keyring::unwrap(identity.store, what.master, &identity.data_key);
     let data_key = data_key.map_err(|error| match error {
         StoreError::WrongMasterKey => BackupError::OtherInstallation {
             store: header.store.clone(),
@@ -81,17 +85,12 @@ pub fn restore(what: &Restore<'_>, mut input: impl Read) -> Result<Restored, Bac
         error => error.into(),
     })?;
     let sealer = Arc::new(Sealer::new(identity.store, &data_key, what.algorithm));
-    let mut from = Reader::new(input, &opening, &sealer);
+    let mut parts = inputs.into_iter().zip(&openings);
+    let mut parts = std::iter::from_fn(|| parts.next())
+        .map(|(input, opening)| Reader::new(input, opening, &sealer));
+    let mut from = parts.next().ok_or(BackupError::NotABackup)?;
     let medium: Arc<dyn Medium> = Arc::new(Directory::new(what.dir));
-    let mut files = Vec::new();
-    let begin = loop {
-        match from.next()? {
-            Some(Item::File(file)) => files.push(file),
-            Some(Item::Slots { first, octets }) => write_slots(medium.as_ref(), first, &octets)?,
-            Some(Item::Begin(begin)) => break begin,
-            _ => return Err(DISORDER.into()),
-        }
-    };
+    let (mut files, begin) = beginning(&mut from, medium.as_ref())?;
     let from_start = from_start(what.at, &header, &begin)?;
     let made = Rebuild {
         file: create(medium.as_ref(), "main.redb", &identity, &sealer)?,
@@ -113,7 +112,18 @@ pub fn restore(what: &Restore<'_>, mut input: impl Read) -> Result<Restored, Bac
         later: HashMap::new(),
         counts: Counts::default(),
     };
+    anew.high_water(anew.begin.high_water);
     anew.read(&mut from)?;
+    for mut next in parts {
+        let (newer, begin) = beginning(&mut next, medium.as_ref())?;
+        if begin.anchor != anew.at {
+            return Err(BackupError::Chain(GAP.to_owned()));
+        }
+        files = newer;
+        anew.high_water(begin.high_water);
+        anew.read(&mut next)?;
+    }
+    anew.finish()?;
     let (at, records) = (
         anew.appender.head().seq,
         anew.appender.head().seq - anchor.seq,
@@ -132,6 +142,58 @@ pub fn restore(what: &Restore<'_>, mut input: impl Read) -> Result<Restored, Bac
     identity.keep(medium.as_ref())?;
     medium.sync().map_err(disk)?;
     Ok(restored)
+}
+
+/// Refuses backups that are not one behind the other; returns what the last one says about itself.
+fn chained(openings: &[Opening]) -> Result<&Header, BackupError> {
+    let wrong = |what: String| Err(BackupError::Chain(what));
+    let mut before: Option<&Header> = None;
+    for Opening { header, .. } in openings {
+        match (before, &header.since) {
+            (None, None) => {}
+            (None, Some(since)) => {
+                return wrong(format!(
+                    "the first backup, of {}, goes on from another one ({since}), which is missing",
+                    header.created
+                ));
+            }
+            (Some(_), None) => {
+                return wrong(format!(
+                    "the backup of {} is whole by itself: it goes on from no other",
+                    header.created
+                ));
+            }
+            (Some(before), Some(since)) => {
+                if before.store != header.store {
+                    return wrong("the backups are of different installations".to_owned());
+                }
+                if *since != before.backup || header.first != before.head + 1 {
+                    return wrong(format!(
+                        "the backup of {} goes on from another one ({since}) than the one of {} before it",
+                        header.created, before.created
+                    ));
+                }
+            }
+        }
+        before = Some(header);
+    }
+    before.ok_or(BackupError::NotABackup)
+}
+
+/// What comes before rows and records: files, and keys of personal data, which take the place of those before.
+fn beginning(
+    from: &mut Reader<'_, impl Read>,
+    medium: &dyn Medium,
+) -> Result<(Vec<SiteFile>, Begin), BackupError> {
+    let mut files = Vec::new();
+    loop {
+        match from.next()? {
+            Some(Item::File(file)) => files.push(file),
+            Some(Item::Slots { first, octets }) => write_slots(medium, first, &octets)?,
+            Some(Item::Begin(begin)) => return Ok((files, begin)),
+            _ => return Err(DISORDER.into()),
+        }
+    }
 }
 
 /// Whose backup it is.
@@ -163,6 +225,9 @@ fn from_start(at: Option<u64>, header: &Header, begin: &Begin) -> Result<bool, B
 
 fn write_slots(medium: &dyn Medium, first: u64, octets: &[u8]) -> Result<(), StoreError> {
     let file = medium.raw(personal::FILE).map_err(disk)?;
+    if first == 0 {
+        file.set_len(0).map_err(disk)?;
+    }
     let length = file.len().map_err(disk)?;
     if first != length {
         return Err(DISORDER);
@@ -190,10 +255,15 @@ struct Anew {
 }
 
 impl Anew {
-    fn read(&mut self, from: &mut Reader<'_, impl Read>) -> Result<(), BackupError> {
+    /// The latest time of what is in a backup from its beginning on.
+    fn high_water(&mut self, millis: u64) {
         if !self.from_start {
-            self.made.whole.high_water = UnixTime::from_millis(self.begin.high_water);
+            let at = UnixTime::from_millis(millis);
+            self.made.whole.high_water = self.made.whole.high_water.max(at);
         }
+    }
+
+    fn read(&mut self, from: &mut Reader<'_, impl Read>) -> Result<(), BackupError> {
         let mut found = Counts::default();
         loop {
             match from.next()? {
@@ -217,11 +287,16 @@ impl Anew {
         if from.next()?.is_some() {
             return Err(DISORDER.into());
         }
+        self.counts.rows += found.rows;
+        self.counts.records += found.records;
+        Ok(())
+    }
+
+    /// Makes durable what was read.
+    fn finish(&mut self) -> Result<(), StoreError> {
         self.append()?;
         self.made.whole.applied = self.appender.head();
-        self.made.flush(&mut self.layer)?;
-        self.counts = found;
-        Ok(())
+        self.made.flush(&mut self.layer)
     }
 
     fn record(&mut self, record: &Record) -> Result<(), StoreError> {
@@ -336,5 +411,7 @@ const RESTORE: Cause = Cause {
 /// Records of one commit, and rows of one.
 const SLICE: usize = 1000;
 const MANY: usize = 50_000;
+const GAP: &str =
+    "a backup does not begin where the one before it ends: a record between them is another one";
 const DISORDER: StoreError =
     StoreError::Corrupt("the parts of the backup are not in the order in which they are written");

@@ -9,7 +9,8 @@ use redb::ReadableTableMetadata as _;
 use crate::secret::{Entropy, random};
 use crate::store::backup::frame::Writer;
 use crate::store::backup::{
-    BEGIN, BackupReport, Counts, END, FILE, FORMAT, Header, RECORD, ROW, SLOTS, SiteFile,
+    BEGIN, BackupReport, Counts, END, FILE, FORMAT, Header, INCREMENTAL, RECORD, ROW, SLOTS, Since,
+    SiteFile,
 };
 use crate::store::error::disk;
 use crate::store::identity::{BAD_META, Identity};
@@ -23,18 +24,32 @@ use crate::time::UnixTime;
 
 impl Store {
     /// Writes a backup of what is durable now; decisions go on meanwhile. Pages of `main.redb` that are replaced
-    /// meanwhile stay in the file until it is done. Dropping the answer ends it.
+    /// meanwhile stay in the file until it is done. Dropping the answer ends it. `since`: only what came behind another
+    /// backup; conflict where the journal does not hold the end of that one any more, or never did.
     pub async fn backup(
         &self,
         files: Vec<SiteFile>,
+        since: Option<Since>,
         at: UnixTime,
         out: impl Write + Send + 'static,
     ) -> Result<BackupReport, StoreError> {
         let entropy = Arc::clone(&self.entropy);
         let taken = move |reading: &Reading, wanted: &Wanted| {
-            reading.backup(&files, at, out, entropy.as_ref(), wanted)
+            let moment = reading.fold.reading(|| reading.moment(since.as_ref()))?;
+            reading.backup(&files, (moment, since), at, out, entropy.as_ref(), wanted)
         };
         self.read_log(taken).await
+    }
+
+    /// Refuses a backup that the store has not gone on from, or cannot any more.
+    pub async fn goes_on_from(&self, since: Since) -> Result<(), StoreError> {
+        let check = move |reading: &Reading, _: &Wanted| {
+            let pruned = reading.pruned()?.unwrap_or_default();
+            reading
+                .end_of(&since, pruned, reading.fold.head())
+                .map(drop)
+        };
+        self.read_log(check).await
     }
 }
 
@@ -52,7 +67,7 @@ struct Moment {
 }
 
 impl Reading {
-    fn moment(&self) -> Result<Moment, StoreError> {
+    fn moment(&self, since: Option<&Since>) -> Result<Moment, StoreError> {
         if let Some(fault) = &self.found {
             return Err(StoreError::Unavailable(format!(
                 "audit record {}: {}",
@@ -67,32 +82,59 @@ impl Reading {
             (identity, Snapshot::of(&file.db)?, whole)
         };
         let head = self.fold.head();
+        let pruned = self.pruned()?.unwrap_or_default();
+        let anchor = match since {
+            None => pruned,
+            Some(since) => self.end_of(since, pruned, head)?,
+        };
         Ok(Moment {
             identity,
             snapshot,
             whole,
             head,
-            anchor: self.pruned()?.unwrap_or_default(),
+            anchor,
             // After the head: each user in a record up to it has a key by then.
             slots: self.sealer.personal()?.octets()?,
         })
     }
 
+    /// The last record of another backup, if the journal still has what follows it.
+    fn end_of(&self, since: &Since, pruned: Head, head: Head) -> Result<Head, StoreError> {
+        let end = Head {
+            seq: since.head,
+            mac: since.mac,
+        };
+        if since.store != HEXLOWER.encode(&self.sealer.store()) {
+            return Err(StoreError::Conflict(OTHER_STORE));
+        }
+        if end.seq < pruned.seq {
+            return Err(StoreError::Conflict(PRUNED));
+        }
+        if end.seq > head.seq || (end.seq == pruned.seq && end != pruned) {
+            return Err(StoreError::Conflict(OTHER_COURSE));
+        }
+        if end.seq > pruned.seq && !self.journal.stands(end)? {
+            return Err(StoreError::Conflict(OTHER_COURSE));
+        }
+        Ok(end)
+    }
+
     fn backup(
         &self,
         files: &[SiteFile],
+        (moment, since): (Moment, Option<Since>),
         at: UnixTime,
         out: impl Write,
         entropy: &dyn Entropy,
         wanted: &Wanted,
     ) -> Result<BackupReport, StoreError> {
-        let moment = self.fold.reading(|| self.moment())?;
         let mut rows = 0;
-        for table in Table::ALL {
+        let whole = since.is_none();
+        for table in Table::ALL.into_iter().filter(|_| whole) {
             rows += moment.snapshot.table(table).len().map_err(disk)?;
         }
         let header = Header {
-            format: FORMAT,
+            format: if whole { FORMAT } else { INCREMENTAL },
             program: concat!("oncegate ", env!("CARGO_PKG_VERSION")).to_owned(),
             backup: HEXLOWER.encode(&random::<16>(entropy)?),
             store: HEXLOWER.encode(&moment.identity.store),
@@ -101,6 +143,8 @@ impl Reading {
             first: moment.anchor.seq + 1,
             head: moment.head.seq,
             items: rows + moment.head.seq.saturating_sub(moment.anchor.seq),
+            head_mac: Some(HEXLOWER.encode(&moment.head.mac)),
+            since: since.map(|since| since.backup),
         };
         let mut to = Writer::begin(out, &header, &self.sealer, entropy)?;
         for (name, octets) in files {
@@ -125,8 +169,10 @@ impl Reading {
             ],
         )?;
         let mut counts = Counts::default();
-        self.fold
-            .reading(|| self.rows(&moment.snapshot, &mut to, &mut counts, wanted))?;
+        if whole {
+            self.fold
+                .reading(|| self.rows(&moment.snapshot, &mut to, &mut counts, wanted))?;
+        }
         drop(moment.snapshot);
         self.records(&mut to, (moment.anchor, moment.head), &mut counts, wanted)?;
         let Counts { rows, records } = counts;
@@ -211,6 +257,11 @@ fn octets(head: Head) -> [u8; 40] {
     octets
 }
 
+const OTHER_STORE: &str = "the backup to go on from is of another installation";
+const PRUNED: &str =
+    "records behind the backup to go on from were pruned from the audit: make a whole backup";
+const OTHER_COURSE: &str = "the store has not gone on from that backup: it was restored, or put back, to a moment before \
+    it; make a whole backup";
 /// Octets of keys of personal data in an item.
 const SLOTS_OCTETS: usize = 64 << 10;
 /// Records read at a time.

@@ -10,19 +10,21 @@ use std::time::Duration;
 use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{Uri, header};
 use axum::response::{IntoResponse, Response};
+use data_encoding::HEXLOWER_PERMISSIVE;
 use hyper::body::Frame;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::api::Backup;
+use crate::api::{Backup, BackupQuery};
 use crate::server::http::App;
+use crate::server::http::body;
 use crate::server::http::error::Failure;
 use crate::server::http::route::Routes;
 use crate::store::By;
-use crate::store::backup::{BackupReport, SiteFile};
+use crate::store::backup::{BackupReport, Since, SiteFile};
 
 pub(super) fn routes(routes: Routes) -> Routes {
     routes.on_request::<Backup, _, _>(backup)
@@ -32,7 +34,13 @@ pub(super) fn routes(routes: Routes) -> Routes {
 async fn backup(
     State(app): State<Arc<App>>,
     Extension(by): Extension<By>,
+    uri: Uri,
 ) -> Result<Response, Failure> {
+    let since = since(body::query(&uri)?)?;
+    if let Some(since) = &since {
+        // Before the answer begins: behind that it can only break off.
+        app.core().store().goes_on_from(since.clone()).await?;
+    }
     let place = Arc::clone(app.backups()).try_acquire_owned();
     let place = place.map_err(|_| {
         let busy = Failure::conflict("another backup is being made");
@@ -47,7 +55,7 @@ async fn backup(
     tasks.spawn(async move {
         let done = tokio::select! {
             () = app.stopping().cancelled() => Err("the daemon stops".to_owned()),
-            done = make(&app, files, by, sender.clone()) => done,
+            done = make(&app, (files, since), by, sender.clone()) => done,
         };
         match done {
             Ok(report) => {
@@ -66,10 +74,36 @@ async fn backup(
     Ok((media, Body::new(Stream(pieces))).into_response())
 }
 
+/// The backup to go on from, where one is named.
+fn since(query: BackupQuery) -> Result<Option<Since>, Failure> {
+    let BackupQuery {
+        since,
+        store,
+        head,
+        head_mac,
+    } = query;
+    let Some(backup) = since else {
+        return Ok(None);
+    };
+    let mac = head_mac.and_then(|mac| HEXLOWER_PERMISSIVE.decode(mac.as_bytes()).ok());
+    let mac = mac.and_then(|mac| mac.try_into().ok());
+    match (store, head, mac) {
+        (Some(store), Some(head), Some(mac)) => Ok(Some(Since {
+            backup,
+            store,
+            head,
+            mac,
+        })),
+        _ => Err(Failure::malformed(
+            "since: goes with store, head and head_mac of that backup's header",
+        )),
+    }
+}
+
 /// Writes it, and puts on record that it was written: the stream ends after that.
 async fn make(
     app: &App,
-    files: Vec<SiteFile>,
+    (files, since): (Vec<SiteFile>, Option<Since>),
     by: By,
     sender: mpsc::Sender<Piece>,
 ) -> Result<BackupReport, String> {
@@ -78,7 +112,7 @@ async fn make(
         handle: Handle::current(),
     };
     let out = BufWriter::with_capacity(BUFFER, out);
-    let made = app.core().store().backup(files, by.at, out).await;
+    let made = app.core().store().backup(files, since, by.at, out).await;
     let report = made.map_err(|error| error.to_string())?;
     let recorded = app.admin().record_backup(&report, by).await;
     recorded.map_err(|error| error.to_string())?;
