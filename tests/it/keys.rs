@@ -1,6 +1,8 @@
 //! The master key exchanged while the daemon works, and an exchange that was killed at any moment.
 
+use std::fmt::Write as _;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -57,6 +59,10 @@ fn a_new_master_key_opens_the_store_and_the_former_one_the_older_backups() {
         ended.store(true, Ordering::Relaxed);
         (done, asked.join().unwrap())
     });
+    let status = site.json(&["status"]);
+    let accepts = status["last_hour"]["accepts"].as_array().unwrap();
+    let accepts: u64 = accepts.iter().map(|count| count.as_u64().unwrap()).sum();
+    assert_eq!(accepts, codes, "{status}");
     assert_eq!(done["file"], key_of(&site).to_str().unwrap());
     assert_ne!(fs::read(key_of(&site)).unwrap(), old);
     assert_eq!(fs::read(former(&site)).unwrap(), old);
@@ -167,4 +173,202 @@ fn a_key_from_the_environment_is_exchanged_on_a_stopped_daemon() {
     assert_eq!(run(&["user", "list"], old.trim()).status.code(), Some(3));
     let new = fs::read_to_string(&to).unwrap();
     assert!(run(&["user", "list"], new.trim()).status.success());
+}
+
+/// How far the exchange of the data key is; `None`: every secret is sealed by the newest one.
+fn resealing(site: &Site) -> (u64, Option<(u64, u64)>) {
+    let status = site.json(&["key", "status"]);
+    let number = |name: &str| status[name].as_u64();
+    let number_of = number("data_number").unwrap();
+    (number_of, number("data_sealed").zip(number("data_secrets")))
+}
+
+/// Under load, killed at every stage: no login fails but those whose daemon was killed, what was used stays used, and
+/// in the end nothing is sealed by the former key.
+#[test]
+fn a_data_key_is_exchanged_under_load_and_killed_at_every_stage() {
+    const PEOPLE: usize = 3000;
+    let site = Site::new();
+    site.enrol("alice", "hotp", &secret_of("alice"));
+    let mut csv = String::from("user,phone,secret\n");
+    for number in 0..PEOPLE {
+        let secret = secret_of(&format!("{number:04}"));
+        let _ = writeln!(csv, "p{number},+82 10 1234 {number:04},{secret}");
+    }
+    let file = site.path().with_file_name("people.csv");
+    fs::write(&file, csv).unwrap();
+    site.json(&["user", "import", file.to_str().unwrap()]);
+    let key = site.api_client("app");
+    assert_eq!(resealing(&site), (0, None));
+    let mut daemon = site.serve();
+    let done = site.json(&["key", "rotate", "--data"]);
+    assert_eq!(done["number"], 1, "{done}");
+    let (mut counter, mut kills, mut seen) = (0, 0, Vec::new());
+    loop {
+        // Some logins, each of which is accepted while its secret is moved from one key to the other.
+        let mut http = Http::new(daemon.http, &key);
+        for _ in 0..3 {
+            let code = hotp_of("alice", counter);
+            let (status, heard) = http.verify("alice", &code).unwrap();
+            assert_eq!(
+                (status, &heard["decision"]),
+                (200, &"accept".into()),
+                "{heard}"
+            );
+            let (_, again) = http.verify("alice", &code).unwrap();
+            assert_eq!(again["decision"], "reject", "{again}");
+            counter += 1;
+        }
+        let (number, left) = resealing(&site);
+        assert_eq!(number, 1);
+        let Some((sealed, all)) = left else { break };
+        assert!(sealed <= all, "{sealed} of {all}");
+        seen.push(sealed);
+        assert!(kills < 200, "it gets on: {seen:?}");
+        // Nothing can be exchanged a second time meanwhile.
+        if kills == 0 {
+            assert_eq!(
+                site.run(&["key", "rotate", "--data"]).status.code(),
+                Some(5)
+            );
+        }
+        std::thread::sleep(Duration::from_millis(kills * 3 % 40));
+        daemon.kill();
+        kills += 1;
+        daemon = site.serve();
+    }
+    assert!(kills > 2, "it was killed while it worked: {seen:?}");
+    assert!(seen.is_sorted(), "what was sealed stays sealed: {seen:?}");
+    assert!(daemon.terminate().success());
+    let report = site.json(&["store", "verify"]);
+    assert_eq!(report["intact"], true, "{report}");
+    // Personal data opens under the keys that were sealed again.
+    let person = site.json(&["user", "show", "p7"]);
+    assert!(person["phone"].as_str().unwrap().contains("10"), "{person}");
+    // The master key can be exchanged above both, and a second exchange begins.
+    site.json(&["key", "rotate"]);
+    assert_eq!(site.json(&["key", "rotate", "--data"])["number"], 2);
+    let (number, left) = resealing(&site);
+    let (sealed, all) = left.unwrap();
+    assert_eq!(number, 2);
+    assert!(sealed < all && all > PEOPLE as u64, "{sealed} of {all}");
+    // main.redb anew from the journal, whose records hold secrets of three keys.
+    fs::remove_file(site.path().join("store/main.redb")).unwrap();
+    site.json(&["store", "verify", "--repair"]);
+    let code = hotp_of("alice", counter);
+    let mut words = vec!["--json", "verify", "alice", "--otp-stdin"];
+    words.extend(["--client", "app"]);
+    let answer = site.run_with(&words, &format!("{code}\n"));
+    assert!(
+        answer.status.success(),
+        "{}",
+        String::from_utf8_lossy(&answer.stderr)
+    );
+}
+
+/// Shares of the master key: any three of five make it again, and what does not is named.
+#[test]
+fn a_master_key_is_split_for_the_safe_and_made_again() {
+    let site = Site::new();
+    let out = site.path().with_file_name("shares");
+    fs::create_dir(&out).unwrap();
+    let words = ["key", "export", "--shares", "5", "--threshold", "3"];
+    let made = site.json(&[&words[..], &["--out", out.to_str().unwrap()]].concat());
+    assert_eq!(made["files"].as_array().unwrap().len(), 5, "{made}");
+    assert_eq!(
+        made["shares"],
+        serde_json::json!([]),
+        "what is in files is not shown"
+    );
+    let share = |number: usize| {
+        let file = out.join(format!("share-{number}-of-5.txt"));
+        assert_eq!(
+            fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        fs::read_to_string(file).unwrap()
+    };
+    let to = site.path().with_file_name("made.key");
+    let import = |text: &str| {
+        let words = ["key", "import", "--to", to.to_str().unwrap()];
+        let output = site.run_with(&words, text);
+        let said = [&output.stdout[..], &output.stderr].concat();
+        (
+            output.status.code().unwrap(),
+            String::from_utf8(said).unwrap(),
+        )
+    };
+    let (code, said) = import(&[share(1), share(4)].concat());
+    assert_eq!(code, 2, "{said}");
+    assert!(
+        said.contains("2 of the 3 shares that are needed: number 1, 4 of 5"),
+        "{said}"
+    );
+    let other = site.json(&words)["shares"][1].as_str().unwrap().to_owned();
+    let (code, said) = import(&format!("{}{}{other}", share(1), share(3)));
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("split at different times"), "{said}");
+    let (code, said) = import("\u{0}\u{1b}[2J nothing\n");
+    assert_eq!(code, 2, "{said}");
+    assert!(!to.exists());
+    let (code, said) = import(&[share(5), share(2), share(3)].concat());
+    assert_eq!(code, 0, "{said}");
+    assert!(
+        said.contains("It is the key that this installation uses"),
+        "{said}"
+    );
+    assert_eq!(fs::read(&to).unwrap(), fs::read(key_of(&site)).unwrap());
+    assert_eq!(import(&share(1)).0, 5, "what is there is not overwritten");
+    for (words, about) in [
+        (["3", "4"], "could never be made again"),
+        (["1", "1"], "2.."),
+        (["300", "2"], "255"),
+    ] {
+        let all = [
+            "key",
+            "export",
+            "--shares",
+            words[0],
+            "--threshold",
+            words[1],
+        ];
+        let output = site.run(&all);
+        assert_eq!(output.status.code(), Some(2));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains(about), "{said}");
+    }
+    // The key that was made opens a backup.
+    let backup = site.path().with_file_name("backup");
+    site.json(&["backup", backup.to_str().unwrap()]);
+    let empty = Site::empty();
+    empty.json(&[
+        "restore",
+        backup.to_str().unwrap(),
+        "--master-key",
+        to.to_str().unwrap(),
+    ]);
+}
+
+/// main.redb of before an exchange, with the journal of after it: the key is found in the copy beside it.
+#[test]
+fn an_older_file_that_was_put_back_loses_no_data_key() {
+    let site = Site::new();
+    site.enrol("alice", "hotp", &secret_of("alice"));
+    site.api_client("app");
+    let main = site.path().join("store/main.redb");
+    let old = fs::read(&main).unwrap();
+    assert_eq!(site.json(&["key", "rotate", "--data"])["number"], 1);
+    site.enrol("bob", "hotp", &secret_of("bob"));
+    fs::write(&main, old).unwrap();
+    for user in ["alice", "bob"] {
+        let words = ["verify", user, "--client", "app", "--otp-stdin"];
+        let output = site.run_with(&words, &format!("{}\n", hotp_of(user, 0)));
+        assert!(
+            output.status.success(),
+            "{user}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    assert_eq!(resealing(&site).0, 1);
+    assert_eq!(site.json(&["store", "verify"])["intact"], true);
 }
